@@ -1,0 +1,176 @@
+//! The life of an attempt: it starts, makes progress, and succeeds, fails, stalls or is given up.
+//! How it is lost with its worker is told in `loss`.
+
+use windrow_jobs::{AttemptId, FailureCause, FailureClass, Stage, WorkerId};
+
+use crate::deadlines::Timer;
+use crate::effect::{Effect, JobFailure};
+use crate::event::{AttemptProgress, AttemptStats};
+use crate::job::{Job, JobResult};
+use crate::retry::{backoff, charge};
+use crate::step::Step;
+use crate::task::TaskState;
+use crate::view::SlowestTask;
+
+/// When a task that is to be tried again may be placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// At once: whatever went wrong is not there any more.
+    Now,
+    /// After a pause that grows with each failure.
+    AfterPause,
+}
+
+impl Job {
+    /// Starts the next attempt of a queued task on a worker with a free slot.
+    pub(crate) fn start(
+        &mut self,
+        stage: Stage,
+        index: u32,
+        worker: WorkerId,
+        step: &mut Step<'_>,
+    ) {
+        let outputs = (stage == Stage::Reduce).then(|| self.map_outputs());
+        let attempt = self.tasks_mut(stage).start(index, worker);
+        self.holders.entry(worker).or_default();
+        step.workers.start(worker, attempt);
+        step.deadlines.set(Timer::Stalled(attempt), step.now + self.plan.task_timeout);
+        step.effects.push(Effect::Assign { worker, attempt, outputs });
+    }
+
+    /// Notes what a heartbeat says of an attempt. False when that attempt is not wanted there: it was given up, or
+    /// never asked for.
+    pub(crate) fn progress(
+        &mut self,
+        worker: WorkerId,
+        progress: AttemptProgress,
+        step: &mut Step<'_>,
+    ) -> bool {
+        let AttemptProgress { attempt, records, bytes } = progress;
+        let stalls_at = step.now + self.plan.task_timeout;
+        let tasks = self.tasks_mut(attempt.task.stage);
+        if tasks.progress(attempt, worker, records, bytes) {
+            step.deadlines.set(Timer::Stalled(attempt), stalls_at);
+            return true;
+        }
+        // A heartbeat may be overtaken by the report that the attempt is done: the winner must not be cancelled.
+        tasks.get_mut(attempt.task.index).is_some_and(|task| {
+            task.running_mut(attempt.number, worker).is_some()
+                || task.winner_mut(attempt.number, worker).is_some()
+        })
+    }
+
+    /// An attempt says that it has succeeded: if it is still wanted, it wins.
+    pub(crate) fn attempt_done(
+        &mut self,
+        worker: WorkerId,
+        attempt: AttemptId,
+        stats: AttemptStats,
+        step: &mut Step<'_>,
+    ) {
+        if !self.is_running(attempt, worker) {
+            return;
+        }
+        step.deadlines.clear(Timer::Stalled(attempt));
+        step.workers.finish(worker, attempt);
+        step.workers.count_done(worker);
+        self.counters.merge(&stats.counters);
+        let candidate = SlowestTask { task: attempt.task, elapsed: stats.elapsed, worker };
+        if self.slowest.is_none_or(|slowest| slowest.elapsed < candidate.elapsed) {
+            self.slowest = Some(candidate);
+        }
+        if attempt.task.stage == Stage::Map && !self.is_map_only() {
+            self.holders.entry(worker).or_default().outputs.insert(attempt.task.index);
+        }
+        self.tasks_mut(attempt.task.stage).win(attempt.task.index, stats);
+        self.publish_if_done(step);
+    }
+
+    /// An attempt says that it has failed.
+    pub(crate) fn attempt_failed(
+        &mut self,
+        worker: WorkerId,
+        attempt: AttemptId,
+        cause: FailureCause,
+        step: &mut Step<'_>,
+    ) -> JobResult {
+        if !self.is_running(attempt, worker) {
+            return Ok(());
+        }
+        self.stop(attempt, step);
+        self.tasks_mut(attempt.task.stage).failed += 1;
+        step.workers.count_failed(worker);
+        let (again, avoid) = match (&cause, attempt.task.stage) {
+            (FailureCause::FetchFailed { .. }, Stage::Reduce) => {
+                match self.fetch_failed(&cause, step)? {
+                    // The output was to blame, not the way to it from here.
+                    Again::Now => (Again::Now, None),
+                    Again::AfterPause => (Again::AfterPause, Some(worker)),
+                }
+            }
+            _ if cause.class() == FailureClass::Infrastructure => (Again::Now, Some(worker)),
+            _ => (Again::AfterPause, Some(worker)),
+        };
+        self.retry(attempt, cause, avoid, again, step)
+    }
+
+    /// An attempt has made no progress for too long.
+    pub(crate) fn attempt_stalled(&mut self, attempt: AttemptId, step: &mut Step<'_>) -> JobResult {
+        let Some(worker) = self.give_up(attempt, step) else { return Ok(()) };
+        self.tasks_mut(attempt.task.stage).failed += 1;
+        step.workers.count_failed(worker);
+        let cause = FailureCause::Timeout { after: self.plan.task_timeout };
+        self.retry(attempt, cause, Some(worker), Again::AfterPause, step)
+    }
+
+    /// Stops a running attempt whose worker is still there, and tells it so.
+    pub(crate) fn give_up(&mut self, attempt: AttemptId, step: &mut Step<'_>) -> Option<WorkerId> {
+        let worker = self.stop(attempt, step)?;
+        step.effects.push(Effect::CancelAttempt { worker, attempt });
+        Some(worker)
+    }
+
+    /// Ends a running attempt without success: its task waits, its slot and its timer are free.
+    pub(crate) fn stop(&mut self, attempt: AttemptId, step: &mut Step<'_>) -> Option<WorkerId> {
+        let worker = self.tasks_mut(attempt.task.stage).stop(attempt.task.index)?;
+        step.deadlines.clear(Timer::Stalled(attempt));
+        step.workers.finish(worker, attempt);
+        Some(worker)
+    }
+
+    /// Sees to it that a waiting task is tried again, unless it has failed too often: then the job fails. `last` is
+    /// its last attempt.
+    pub(crate) fn retry(
+        &mut self,
+        last: AttemptId,
+        cause: FailureCause,
+        avoid: Option<WorkerId>,
+        again: Again,
+        step: &mut Step<'_>,
+    ) -> JobResult {
+        let id = last.task;
+        let max_attempts = self.plan.max_attempts;
+        let tasks = self.tasks_mut(id.stage);
+        let task = tasks.task_mut(id.index);
+        debug_assert!(matches!(task.state, TaskState::Waiting));
+        task.avoid = avoid;
+        let Some(nth) = charge(task, &cause, max_attempts, step.config) else {
+            let failure = JobFailure::Task { task: id, attempts: task.attempts, cause };
+            return Err(Box::new(failure));
+        };
+        match again {
+            Again::Now => tasks.enqueue(id.index),
+            Again::AfterPause => {
+                let at = step.now + backoff(nth, last, step.config);
+                step.deadlines.set(Timer::Retry(id), at);
+            }
+        }
+        Ok(())
+    }
+
+    fn is_running(&mut self, attempt: AttemptId, worker: WorkerId) -> bool {
+        self.tasks_mut(attempt.task.stage)
+            .get_mut(attempt.task.index)
+            .is_some_and(|task| task.running_mut(attempt.number, worker).is_some())
+    }
+}

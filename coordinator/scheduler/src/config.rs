@@ -1,0 +1,44 @@
+//! The scheduler's limits. Those of one job come with its plan, not from here.
+
+use std::time::Duration;
+
+/// How patient the scheduler is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Silence after which a worker counts as lost. Any message renews it.
+    pub lease: Duration,
+    /// Pause before a failed task's first retry; each further failure doubles it.
+    pub backoff_base: Duration,
+    /// Longest pause before a retry.
+    pub backoff_max: Duration,
+    /// How often a task's attempts, running or done, may be lost through no fault of their own. It bounds the
+    /// damage of a task that takes its workers down.
+    pub losses_max: u32,
+    /// How often a task may be tried again because a map output could not be fetched.
+    pub fetch_failures_max: u32,
+    /// After so many reports about one map output, it is given up although its worker lives. The first may be a
+    /// passing fault.
+    pub output_reports_max: u32,
+    /// After so many reports about the outputs that one worker holds of a job, all of them are given up.
+    pub holder_reports_max: u32,
+    /// How many ended jobs can still be seen.
+    pub ended_jobs_max: usize,
+    /// Varies the pauses before retries, so that tasks that failed together do not return together.
+    pub seed: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(10),
+            backoff_base: Duration::from_millis(200),
+            backoff_max: Duration::from_secs(30),
+            losses_max: 20,
+            fetch_failures_max: 100,
+            output_reports_max: 2,
+            holder_reports_max: 4,
+            ended_jobs_max: 1_000,
+            seed: 0,
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What is to happen when time has passed: at most one deadline for each thing that can wait.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use windrow_jobs::{AttemptId, JobId, TaskId, WorkerId};
+
+use crate::time::Time;
+
+/// What waits. The order breaks ties between deadlines at the same moment: leases first, so that an attempt is not
+/// blamed for the silence of its worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    /// The worker's lease runs out.
+    Lease(WorkerId),
+    /// The attempt has made no progress for too long.
+    Stalled(AttemptId),
+    /// The failed task may be tried again.
+    Retry(TaskId),
+    /// The job has waited for workers for too long.
+    NoWorkers(JobId),
+}
+
+/// All deadlines, by timer and by time.
+#[derive(Debug, Default)]
+pub(crate) struct Deadlines {
+    times: BTreeMap<Timer, Time>,
+    order: BTreeSet<(Time, Timer)>,
+}
+
+impl Deadlines {
+    /// Sets the timer, or moves it.
+    pub(crate) fn set(&mut self, timer: Timer, at: Time) {
+        if let Some(former) = self.times.insert(timer, at) {
+            self.order.remove(&(former, timer));
+        }
+        self.order.insert((at, timer));
+    }
+
+    /// Stops the timer, if it runs.
+    pub(crate) fn clear(&mut self, timer: Timer) {
+        if let Some(at) = self.times.remove(&timer) {
+            self.order.remove(&(at, timer));
+        }
+    }
+
+    /// When the timer goes off.
+    pub(crate) fn get(&self, timer: Timer) -> Option<Time> {
+        self.times.get(&timer).copied()
+    }
+
+    /// When the first timer goes off.
+    pub(crate) fn next(&self) -> Option<Time> {
+        self.order.first().map(|&(at, _)| at)
+    }
+
+    /// Takes the first timer that goes off at or before `now`.
+    pub(crate) fn pop_due(&mut self, now: Time) -> Option<Timer> {
+        let &(at, timer) = self.order.first()?;
+        if at > now {
+            return None;
+        }
+        self.clear(timer);
+        Some(timer)
+    }
+
+    /// How many timers run.
+    pub(crate) fn len(&self) -> usize {
+        debug_assert_eq!(self.times.len(), self.order.len());
+        self.times.len()
+    }
+}

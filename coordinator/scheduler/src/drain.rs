@@ -1,0 +1,28 @@
+//! Workers that want to leave: they finish what they run, keep serving what others still need, and are told when
+//! they may go. One that goes earlier is lost like any other.
+
+use windrow_jobs::WorkerId;
+
+use crate::effect::Effect;
+use crate::jobs::Jobs;
+use crate::step::Step;
+
+/// A worker wants to leave.
+pub(crate) fn begin(jobs: &mut Jobs, worker: WorkerId, step: &mut Step<'_>) {
+    let stayed = step.workers.any_staying();
+    step.workers.drain(worker);
+    if stayed && !step.workers.any_staying() {
+        jobs.start_worker_clocks(step);
+    }
+}
+
+/// Tells workers that are draining, run nothing, and hold nothing that an unfinished reducer may need, that they
+/// may go.
+pub(crate) fn let_go(jobs: &Jobs, step: &mut Step<'_>) {
+    let unneeded = |&worker: &WorkerId| !jobs.running().any(|job| job.needs_worker(worker));
+    let leaving: Vec<_> = step.workers.idle_draining().filter(unneeded).collect();
+    for worker in leaving {
+        step.workers.drained(worker);
+        step.effects.push(Effect::Drained { worker });
+    }
+}

@@ -1,0 +1,158 @@
+//! What always holds between two calls, checked from scratch. For tests: it costs a pass over all tasks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use windrow_jobs::{AttemptId, Counters, Stage, WorkerId};
+
+use crate::deadlines::Timer;
+use crate::job::{Job, Phase};
+use crate::scheduler::Scheduler;
+use crate::task::TaskState;
+use crate::tasks::{Tasks, Totals};
+use crate::worker::{Leaving, Workers};
+
+impl Scheduler {
+    /// Checks all that must hold between two calls: queues, slots, timers and sums agree with the states of the
+    /// tasks. Meant for tests: O(tasks).
+    ///
+    /// # Panics
+    /// When something does not hold.
+    pub fn check_invariants(&self) {
+        let mut running = BTreeMap::<WorkerId, BTreeSet<AttemptId>>::new();
+        let mut timers = self.workers.iter().count();
+        for job in self.jobs.running() {
+            for (worker, attempt) in running_attempts(job) {
+                running.entry(worker).or_default().insert(attempt);
+            }
+            timers += self.check_timers(job);
+            check_tasks(&job.map, job.phase);
+            check_tasks(&job.reduce, job.phase);
+            check_outputs(job, &self.workers);
+            check_counters(job);
+        }
+        for (id, worker) in self.workers.iter() {
+            assert!(self.deadlines.get(Timer::Lease(id)).is_some(), "{id} has no lease");
+            let attempts = running.remove(&id).unwrap_or_default();
+            assert_eq!(worker.running, attempts, "{id} runs what the tasks say");
+            for stage in [Stage::Map, Stage::Reduce] {
+                let listed = self.workers.free(stage).any(|(free, _)| free == id);
+                assert_eq!(listed, worker.takes(stage), "free slots of {id} for {stage}");
+            }
+        }
+        assert!(running.is_empty(), "attempts run on workers without a session: {running:?}");
+        assert_eq!(self.deadlines.len(), timers, "no timer runs for nothing");
+        self.check_nothing_waits_for_nothing();
+    }
+
+    fn check_timers(&self, job: &Job) -> usize {
+        let mut timers = 0;
+        for tasks in [&job.map, &job.reduce] {
+            for (index, task) in (0..).zip(tasks.iter()) {
+                let id = tasks.id(index);
+                let timer = match task.state {
+                    TaskState::Running(_) => {
+                        Timer::Stalled(AttemptId { task: id, number: task.attempts })
+                    }
+                    TaskState::Waiting if job.phase == Phase::Running => Timer::Retry(id),
+                    _ => continue,
+                };
+                assert!(self.deadlines.get(timer).is_some(), "{timer:?} does not run");
+                timers += 1;
+            }
+        }
+        let waits = job.phase == Phase::Running && !self.workers.any_staying();
+        let clock = self.deadlines.get(Timer::NoWorkers(job.id)).is_some();
+        assert_eq!(clock, waits, "{} waits for workers", job.id);
+        timers + usize::from(waits)
+    }
+
+    fn check_nothing_waits_for_nothing(&self) {
+        for job in self.jobs.running() {
+            let free = job.placeable().is_some_and(|stage| self.workers.any_free(stage));
+            assert!(!free, "{} has a task queued while a slot is free", job.id);
+        }
+        for worker in self.workers.idle_draining() {
+            let needed = self.jobs.running().any(|job| job.needs_worker(worker));
+            assert!(needed, "{worker} could go");
+        }
+        let staying = self.workers.iter().any(|(_, worker)| worker.leaving == Leaving::No);
+        assert_eq!(staying, self.workers.any_staying());
+    }
+}
+
+fn running_attempts(job: &Job) -> impl Iterator<Item = (WorkerId, AttemptId)> {
+    [&job.map, &job.reduce].into_iter().flat_map(|tasks| {
+        (0..).zip(tasks.iter()).filter_map(|(index, task)| match &task.state {
+            TaskState::Running(running) => {
+                let attempt = AttemptId { task: tasks.id(index), number: task.attempts };
+                Some((running.worker, attempt))
+            }
+            _ => None,
+        })
+    })
+}
+
+fn check_tasks(tasks: &Tasks, phase: Phase) {
+    let (mut running, mut done, mut attempts) = (0, 0, 0);
+    let mut queue = BTreeSet::new();
+    let mut totals = Totals::default();
+    for (index, task) in (0..).zip(tasks.iter()) {
+        attempts += task.attempts;
+        match &task.state {
+            TaskState::Waiting => {}
+            TaskState::Queued => drop(queue.insert(index)),
+            TaskState::Running(attempt) => {
+                running += 1;
+                totals.input_records += attempt.records;
+                totals.input_bytes += attempt.bytes;
+            }
+            TaskState::Done(winner) => {
+                done += 1;
+                totals.add(&winner.stats);
+            }
+        }
+    }
+    assert_eq!(&queue, tasks.queue());
+    assert_eq!((running, done), (tasks.running, tasks.done));
+    assert_eq!(attempts, tasks.attempts);
+    assert_eq!(totals, tasks.totals);
+    if phase == Phase::Running {
+        // When publishing begins, what runs is cancelled: neither failed nor lost.
+        assert_eq!(
+            attempts,
+            running + done + tasks.failed + tasks.lost,
+            "each attempt has one end"
+        );
+    }
+}
+
+fn check_outputs(job: &Job, workers: &Workers) {
+    let mut held = BTreeMap::<WorkerId, BTreeSet<u32>>::new();
+    if job.needs_map_outputs() {
+        for (attempt, winner) in job.map.winners() {
+            held.entry(winner.worker).or_default().insert(attempt.task.index);
+        }
+    }
+    for (&worker, holder) in &job.holders {
+        assert!(workers.get(worker).is_some(), "{worker} holds outputs without a session");
+        if job.needs_map_outputs() {
+            let outputs = held.remove(&worker).unwrap_or_default();
+            assert_eq!(outputs, holder.outputs, "outputs on {worker}");
+        }
+    }
+    assert!(held.is_empty(), "outputs on workers without a session: {held:?}");
+    if job.phase == Phase::Publishing {
+        assert!(job.output_tasks().all_done() && job.running() == 0);
+    }
+}
+
+fn check_counters(job: &Job) {
+    let mut counters = Counters::default();
+    for (_, winner) in job.map.winners().chain(job.reduce.winners()) {
+        counters.merge(&winner.stats.counters);
+    }
+    let counted = |counters: &Counters| -> Vec<(String, u64)> {
+        counters.iter().filter(|&(_, n)| n > 0).map(|(name, n)| (name.to_string(), n)).collect()
+    };
+    assert_eq!(counted(&counters), counted(&job.counters));
+}

@@ -1,0 +1,195 @@
+//! One job that has not ended: its tasks, its phase, and who holds what of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use windrow_jobs::{AttemptId, Counters, JobId, Stage, WorkerId};
+
+use crate::deadlines::Timer;
+use crate::effect::{Effect, JobFailure, MapOutputs};
+use crate::event::JobPlan;
+use crate::step::Step;
+use crate::task::TaskState;
+use crate::tasks::Tasks;
+use crate::time::Time;
+use crate::view::SlowestTask;
+
+/// A job that runs or is being published.
+#[derive(Debug)]
+pub(crate) struct Job {
+    /// Its name.
+    pub(crate) id: JobId,
+    /// What was asked for.
+    pub(crate) plan: JobPlan,
+    /// Size of all splits.
+    pub(crate) input_bytes: u64,
+    /// How far it is.
+    pub(crate) phase: Phase,
+    /// One task a split.
+    pub(crate) map: Tasks,
+    /// One task a partition; none in a map-only job.
+    pub(crate) reduce: Tasks,
+    /// Every worker with a session that was ever given an attempt, and so may hold something of the job.
+    pub(crate) holders: BTreeMap<WorkerId, Holder>,
+    /// When the job was last given a slot, counted in slots given to any job.
+    pub(crate) turn: u64,
+    /// When it was submitted.
+    pub(crate) submitted: Time,
+    /// Sums over the winners.
+    pub(crate) counters: Counters,
+    /// The longest winner so far.
+    pub(crate) slowest: Option<SlowestTask>,
+    /// What reducers are told, made when the first one needs it.
+    outputs: Option<Arc<MapOutputs>>,
+    outputs_version: u64,
+}
+
+/// The phases of a job that has not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Tasks wait or run.
+    Running,
+    /// All that was asked for is done, and is being made visible. There is no way back from here: the job can't be
+    /// cancelled, and needs no worker any more.
+    Publishing,
+}
+
+/// `Err`: the job fails, and is to be ended. Boxed, because failures are rare and large.
+pub(crate) type JobResult<T = ()> = Result<T, Box<JobFailure>>;
+
+/// What a worker holds of a job.
+#[derive(Debug, Default)]
+pub(crate) struct Holder {
+    /// The map tasks whose winner's output it holds for reducers.
+    pub(crate) outputs: BTreeSet<u32>,
+    /// Fetches from it that failed since a reducer last succeeded.
+    pub(crate) reports: u32,
+    /// Reducers that were done when the last of these reports came.
+    pub(crate) reduces_done: u32,
+}
+
+impl Job {
+    /// A job none of whose tasks was tried.
+    pub(crate) fn new(id: JobId, plan: JobPlan, now: Time) -> Self {
+        Self {
+            id,
+            input_bytes: plan.splits.iter().fold(0, |sum, split| split.bytes.saturating_add(sum)),
+            phase: Phase::Running,
+            map: Tasks::new(id, Stage::Map, plan.splits.len() as u32),
+            reduce: Tasks::new(id, Stage::Reduce, plan.partitions),
+            plan,
+            holders: BTreeMap::new(),
+            turn: 0,
+            submitted: now,
+            counters: Counters::default(),
+            slowest: None,
+            outputs: None,
+            outputs_version: 0,
+        }
+    }
+
+    /// Whether the maps' output is the job's output.
+    pub(crate) fn is_map_only(&self) -> bool {
+        self.plan.partitions == 0
+    }
+
+    /// The tasks of a stage.
+    pub(crate) fn tasks(&self, stage: Stage) -> &Tasks {
+        match stage {
+            Stage::Map => &self.map,
+            Stage::Reduce => &self.reduce,
+        }
+    }
+
+    /// The tasks of a stage, to be changed.
+    pub(crate) fn tasks_mut(&mut self, stage: Stage) -> &mut Tasks {
+        match stage {
+            Stage::Map => &mut self.map,
+            Stage::Reduce => &mut self.reduce,
+        }
+    }
+
+    /// The last stage: the one whose winners write the parts.
+    pub(crate) fn output_tasks(&self) -> &Tasks {
+        if self.is_map_only() { &self.map } else { &self.reduce }
+    }
+
+    /// The stage of which a task could be placed now. Reduce tasks wait until every map is done.
+    pub(crate) fn placeable(&self) -> Option<Stage> {
+        let reduces_may_run = self.map.all_done() && !self.reduce.queue().is_empty();
+        match self.phase {
+            Phase::Publishing => None,
+            Phase::Running if !self.map.queue().is_empty() => Some(Stage::Map),
+            Phase::Running => reduces_may_run.then_some(Stage::Reduce),
+        }
+    }
+
+    /// Attempts that run.
+    pub(crate) fn running(&self) -> u32 {
+        self.map.running + self.reduce.running
+    }
+
+    /// Whether an unfinished reduce task may still read map outputs.
+    pub(crate) fn needs_map_outputs(&self) -> bool {
+        self.phase == Phase::Running && !self.is_map_only()
+    }
+
+    /// Whether it needs something that this worker holds.
+    pub(crate) fn needs_worker(&self, worker: WorkerId) -> bool {
+        self.needs_map_outputs()
+            && self.holders.get(&worker).is_some_and(|holder| !holder.outputs.is_empty())
+    }
+
+    /// Where the outputs of the map tasks lie, which are all done. O(M) for the first reducer after a change.
+    pub(crate) fn map_outputs(&mut self) -> Arc<MapOutputs> {
+        debug_assert!(self.map.all_done());
+        let outputs = self.outputs.get_or_insert_with(|| {
+            self.outputs_version += 1;
+            let outputs = self.map.winners().map(|(attempt, winner)| (attempt, winner.worker));
+            Arc::new(MapOutputs { version: self.outputs_version, outputs: outputs.collect() })
+        });
+        Arc::clone(outputs)
+    }
+
+    /// What reducers were told is not true any more.
+    pub(crate) fn forget_map_outputs(&mut self) {
+        self.outputs = None;
+    }
+
+    /// Begins to publish if all that was asked for is done. Maps that are being redone are not needed any more.
+    pub(crate) fn publish_if_done(&mut self, step: &mut Step<'_>) {
+        debug_assert_eq!(self.phase, Phase::Running);
+        if !self.output_tasks().all_done() {
+            return;
+        }
+        self.phase = Phase::Publishing;
+        self.stop_all(step);
+        let winners = self.output_tasks().winners().map(|(attempt, _)| attempt).collect();
+        step.effects.push(Effect::Publish { job: self.id, winners });
+    }
+
+    /// Cancels what runs, and stops all timers of the job.
+    pub(crate) fn stop_all(&mut self, step: &mut Step<'_>) {
+        step.deadlines.clear(Timer::NoWorkers(self.id));
+        for stage in [Stage::Map, Stage::Reduce] {
+            for index in 0..self.tasks(stage).len() {
+                let task = self.tasks(stage).task(index);
+                let number = task.attempts;
+                let task_id = self.tasks(stage).id(index);
+                match task.state {
+                    TaskState::Running(_) => {
+                        self.give_up(AttemptId { task: task_id, number }, step);
+                    }
+                    TaskState::Waiting => step.deadlines.clear(Timer::Retry(task_id)),
+                    TaskState::Queued | TaskState::Done(_) => {}
+                }
+            }
+        }
+    }
+
+    /// Tells every worker that may hold something of the job that it can go.
+    pub(crate) fn release(&self, step: &mut Step<'_>) {
+        let release = |&worker| Effect::Release { worker, job: self.id };
+        step.effects.extend(self.holders.keys().map(release));
+    }
+}

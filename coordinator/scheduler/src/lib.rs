@@ -1,0 +1,62 @@
+//! Windrow's scheduler: a state machine without I/O, clock, threads or randomness.
+//!
+//! ```text
+//!            Event, now                       Effects
+//!  driver  ------------->  Scheduler::handle  -------->  driver
+//!            now                                         |
+//!          ------------->  handle_deadline               | sends, writes, answers
+//!                          next_deadline  <--------------+
+//! ```
+//!
+//! A job passes through these stations:
+//!
+//! ```text
+//!  Submit -> map tasks -> all maps done -> reduce tasks -> Publish -> Published -> Release, Ended
+//!                ^                             |
+//!                +--- a map output is lost ----+
+//! ```
+//!
+//! Each call is one transition, after which free slots are filled and drained workers let go:
+//!
+//! ```text
+//!  scheduler   what comes in, and to whom it goes
+//!  jobs, job   jobs and their phases; tasks, task: the tasks of a stage and their states
+//!  attempt     start, progress, success, failure        retry      whether and when again
+//!  loss        workers and map outputs that are gone    drain      workers that want to go
+//!  placement   which task goes to which worker          deadlines  what happens when time has passed
+//! ```
+//!
+//! An attempt is fenced by its id and its worker: messages that speak of any other than the one that runs, whether
+//! late, doubled or out of order, change nothing. State grows with tasks and workers, never with their product.
+
+mod attempt;
+mod config;
+mod deadlines;
+mod drain;
+mod effect;
+mod event;
+mod hash;
+mod invariants;
+mod job;
+mod jobs;
+mod loss;
+mod observe;
+mod placement;
+mod retry;
+mod scheduler;
+mod step;
+mod task;
+mod tasks;
+mod time;
+mod view;
+mod worker;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::Config;
+pub use effect::{Effect, JobFailure, MapOutputs, Outcome};
+pub use event::{AttemptProgress, AttemptStats, Event, JobPlan, RequestId, SplitPlan, WorkerOffer};
+pub use scheduler::Scheduler;
+pub use time::Time;
+pub use view::{JobState, JobView, SlowestTask, StageView, Waiting, WorkerView};

@@ -1,0 +1,139 @@
+//! Losing: a worker with all that it ran and held, or a single map output that can't be fetched any more.
+//!
+//! ```text
+//!  session ended ---+                     +--> its running attempts: tasks queued again
+//!                   +--> lose_worker -----+--> its map outputs, where a reducer may still need them:
+//!  lease ran out ---+                     |    map tasks queued again; reducers wait until all maps are done
+//!                                         +--> the last worker: the clocks of waiting jobs start
+//!  reducer could not fetch --> fetch_failed --> passing fault, stale report, or: that output is lost
+//! ```
+//!
+//! Reducers that run go on: they may have read what was lost already. If not, their fetch fails.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use windrow_jobs::{AttemptId, Counters, FailureCause, WorkerId};
+
+use crate::attempt::Again;
+use crate::deadlines::Timer;
+use crate::job::{Job, JobResult};
+use crate::jobs::Jobs;
+use crate::step::Step;
+
+/// The one transition by which a worker is lost, however it was noticed.
+pub(crate) fn lose_worker(jobs: &mut Jobs, id: WorkerId, reason: &str, step: &mut Step<'_>) {
+    let stayed = step.workers.any_staying();
+    let Some(worker) = step.workers.remove(id) else { return };
+    step.deadlines.clear(Timer::Lease(id));
+    jobs.try_each(step, |job, step| {
+        let job_id = job.id;
+        let attempts: Vec<_> =
+            worker.running.iter().copied().filter(|attempt| attempt.task.job == job_id).collect();
+        let cause = FailureCause::WorkerLost { worker: id, reason: reason.to_string() };
+        job.worker_lost(id, &attempts, &cause, step)
+    });
+    if stayed && !step.workers.any_staying() {
+        jobs.start_worker_clocks(step);
+    }
+}
+
+impl Job {
+    /// All that a worker ran and held of this job was lost with it.
+    fn worker_lost(
+        &mut self,
+        worker: WorkerId,
+        attempts: &[AttemptId],
+        cause: &FailureCause,
+        step: &mut Step<'_>,
+    ) -> JobResult {
+        // All that is gone is written off before any of it is judged: should the job end by it, nothing must be
+        // sent to the lost worker any more.
+        let holder = self.holders.remove(&worker).unwrap_or_default();
+        for &attempt in attempts {
+            self.stop(attempt, step);
+            self.tasks_mut(attempt.task.stage).lost += 1;
+        }
+        for &attempt in attempts {
+            self.retry(attempt, cause.clone(), None, Again::Now, step)?;
+        }
+        if self.needs_map_outputs() {
+            self.outputs_lost(&holder.outputs, cause, None, step)?;
+        }
+        Ok(())
+    }
+
+    /// A reducer could not fetch a map output. If that is still the output in force, it is given up when reports
+    /// add up; the first may be a passing fault.
+    pub(crate) fn fetch_failed(
+        &mut self,
+        cause: &FailureCause,
+        step: &mut Step<'_>,
+    ) -> JobResult<Again> {
+        let &FailureCause::FetchFailed { map_task, map_attempt, worker, .. } = cause else {
+            return Ok(Again::AfterPause);
+        };
+        let output = self.map.get_mut(map_task).and_then(|t| t.winner_mut(map_attempt, worker));
+        let Some(output) = output else {
+            // Stale: it was lost in the meantime, and the next attempt reads its successor.
+            return Ok(Again::Now);
+        };
+        output.fetch_reports += 1;
+        let output_reports = output.fetch_reports;
+
+        let holder = self.holders.entry(worker).or_default();
+        if holder.reduces_done != self.reduce.done {
+            // A reducer has succeeded since, so the worker can be reached.
+            holder.reports = 0;
+            holder.reduces_done = self.reduce.done;
+        }
+        holder.reports += 1;
+        let lost = if holder.reports >= step.config.holder_reports_max {
+            holder.reports = 0;
+            std::mem::take(&mut holder.outputs)
+        } else if output_reports >= step.config.output_reports_max {
+            holder.outputs.remove(&map_task);
+            BTreeSet::from([map_task])
+        } else {
+            return Ok(Again::AfterPause);
+        };
+        self.outputs_lost(&lost, cause, Some(worker), step)?;
+        Ok(Again::Now)
+    }
+
+    /// The outputs of these map tasks can't be read any more: the tasks are done once more.
+    fn outputs_lost(
+        &mut self,
+        lost: &BTreeSet<u32>,
+        cause: &FailureCause,
+        avoid: Option<WorkerId>,
+        step: &mut Step<'_>,
+    ) -> JobResult {
+        if lost.is_empty() {
+            return Ok(());
+        }
+        for &index in lost {
+            if let Some(winner) = self.map.lose(index) {
+                self.uncount(&winner.stats.counters);
+            }
+        }
+        self.forget_map_outputs();
+        for &index in lost {
+            let number = self.map.task(index).attempts;
+            let last = AttemptId { task: self.map.id(index), number };
+            self.retry(last, cause.clone(), avoid, Again::Now, step)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the counters of a lost winner back: its successor counts again.
+    fn uncount(&mut self, lost: &Counters) {
+        if lost.is_empty() {
+            return;
+        }
+        let lost: BTreeMap<&str, u64> = lost.iter().collect();
+        let rest = |(name, sum): (&str, u64)| {
+            (name.to_string(), sum.saturating_sub(lost.get(name).copied().unwrap_or_default()))
+        };
+        self.counters = self.counters.iter().map(rest).collect();
+    }
+}

@@ -1,0 +1,176 @@
+//! The state machine: what comes in is handed to the part that knows, then free slots are filled.
+
+use windrow_jobs::{JobId, WorkerId};
+
+use crate::config::Config;
+use crate::deadlines::{Deadlines, Timer};
+use crate::drain;
+use crate::effect::Effect;
+use crate::event::{AttemptProgress, Event, RequestId, WorkerOffer};
+use crate::jobs::Jobs;
+use crate::loss::lose_worker;
+use crate::placement::fill_slots;
+use crate::step::Step;
+use crate::time::Time;
+use crate::view::{JobView, WorkerView};
+use crate::worker::Workers;
+
+/// Decides what runs where. See the [crate](crate) for the picture.
+#[derive(Debug)]
+pub struct Scheduler {
+    config: Config,
+    pub(crate) jobs: Jobs,
+    pub(crate) workers: Workers,
+    pub(crate) deadlines: Deadlines,
+    /// Slots given so far, for fair turns.
+    turn: u64,
+}
+
+impl Scheduler {
+    /// A scheduler without jobs or workers.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            jobs: Jobs::default(),
+            workers: Workers::default(),
+            deadlines: Deadlines::default(),
+            turn: 0,
+        }
+    }
+
+    /// Takes in what has happened, and appends what is to be done about it. Messages that are late, doubled or out
+    /// of order do no harm. `now` must not go back from call to call.
+    pub fn handle(&mut self, now: Time, event: Event, effects: &mut Vec<Effect>) {
+        self.step(now, effects, |jobs, step| dispatch(jobs, event, step));
+    }
+
+    /// When [`handle_deadline`](Self::handle_deadline) is to be called next, unless an event changes that.
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.deadlines.next()
+    }
+
+    /// Does what is due at `now`; harmless when nothing is. Events that have arrived already should be handled
+    /// first: the message that renews a lease may be among them.
+    pub fn handle_deadline(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        self.step(now, effects, |jobs, step| {
+            while let Some(timer) = step.deadlines.pop_due(step.now) {
+                time_out(jobs, timer, step);
+            }
+        });
+    }
+
+    /// A job at this moment, as long as it is known. O(1) in the number of its tasks.
+    pub fn job(&self, id: JobId) -> Option<JobView> {
+        match self.jobs.get(id) {
+            Some(job) => Some(job.view(&self.workers, &self.deadlines)),
+            None => self.jobs.ended().get(&id).cloned(),
+        }
+    }
+
+    /// All jobs that are known, the ended ones first.
+    pub fn jobs(&self) -> impl Iterator<Item = JobView> {
+        let running = self.jobs.running().map(|job| job.view(&self.workers, &self.deadlines));
+        self.jobs.ended().values().cloned().chain(running)
+    }
+
+    /// A worker at this moment, as long as it has a session.
+    pub fn worker(&self, id: WorkerId) -> Option<WorkerView> {
+        self.workers.get(id).map(|worker| worker.view(id))
+    }
+
+    /// All workers that have a session.
+    pub fn workers(&self) -> impl Iterator<Item = WorkerView> {
+        self.workers.iter().map(|(id, worker)| worker.view(id))
+    }
+
+    /// One transition, and what follows from it for everybody: slots are filled, and drained workers may go.
+    fn step(
+        &mut self,
+        now: Time,
+        effects: &mut Vec<Effect>,
+        transition: impl FnOnce(&mut Jobs, &mut Step<'_>),
+    ) {
+        let Self { config, jobs, workers, deadlines, turn } = self;
+        let mut step = Step { now, config, workers, deadlines, effects };
+        transition(jobs, &mut step);
+        fill_slots(jobs, turn, &mut step);
+        drain::let_go(jobs, &mut step);
+    }
+}
+
+fn dispatch(jobs: &mut Jobs, event: Event, step: &mut Step<'_>) {
+    if event.sender().is_some_and(|worker| !renew_lease(worker, step)) {
+        // From a session that was given up: all that it did is lost already.
+        return;
+    }
+    match event {
+        Event::Submit { request, plan } => jobs.submit(request, plan, step),
+        Event::Cancel { request, job } => jobs.cancel(request, job, step),
+        Event::WorkerJoined { request, offer } => admit(jobs, request, offer, step),
+        Event::WorkerLeft { worker, reason } => lose_worker(jobs, worker, &reason, step),
+        Event::WorkerDraining { worker } => drain::begin(jobs, worker, step),
+        Event::Heartbeat { worker, running } => heartbeat(jobs, worker, running, step),
+        Event::AttemptDone { worker, attempt, stats } => {
+            if let Some(job) = jobs.get_mut(attempt.task.job) {
+                job.attempt_done(worker, attempt, stats, step);
+            }
+        }
+        Event::AttemptFailed { worker, attempt, cause } => {
+            jobs.try_with(attempt.task.job, step, |job, step| {
+                job.attempt_failed(worker, attempt, cause, step)
+            });
+        }
+        Event::Published { job, result } => jobs.published(job, result, step),
+    }
+}
+
+fn time_out(jobs: &mut Jobs, timer: Timer, step: &mut Step<'_>) {
+    match timer {
+        Timer::Lease(worker) => {
+            let reason = format!("silent for {:.0} s", step.config.lease.as_secs_f64());
+            step.effects.push(Effect::EndSession { worker, reason: reason.clone() });
+            lose_worker(jobs, worker, &reason, step);
+        }
+        Timer::Stalled(attempt) => {
+            jobs.try_with(attempt.task.job, step, |job, step| job.attempt_stalled(attempt, step));
+        }
+        Timer::Retry(task) => {
+            if let Some(job) = jobs.get_mut(task.job) {
+                job.tasks_mut(task.stage).enqueue(task.index);
+            }
+        }
+        Timer::NoWorkers(job) => jobs.waited_for_workers(job, step),
+    }
+}
+
+fn admit(jobs: &mut Jobs, request: RequestId, offer: WorkerOffer, step: &mut Step<'_>) {
+    jobs.stop_worker_clocks(step);
+    let worker = step.workers.admit(offer, step.now);
+    step.deadlines.set(Timer::Lease(worker), step.now + step.config.lease);
+    step.effects.push(Effect::Admitted { request, worker });
+}
+
+/// False when the worker has no session.
+fn renew_lease(worker: WorkerId, step: &mut Step<'_>) -> bool {
+    let has_session = step.workers.hear(worker, step.now);
+    if has_session {
+        step.deadlines.set(Timer::Lease(worker), step.now + step.config.lease);
+    }
+    has_session
+}
+
+/// Attempts that the worker should not run (any more) are cancelled, again if need be.
+fn heartbeat(
+    jobs: &mut Jobs,
+    worker: WorkerId,
+    running: Vec<AttemptProgress>,
+    step: &mut Step<'_>,
+) {
+    for progress in running {
+        let attempt = progress.attempt;
+        let job = jobs.get_mut(attempt.task.job);
+        if !job.is_some_and(|job| job.progress(worker, progress, step)) {
+            step.effects.push(Effect::CancelAttempt { worker, attempt });
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! What a transition may touch besides its job.
+
+use crate::config::Config;
+use crate::deadlines::Deadlines;
+use crate::effect::Effect;
+use crate::time::Time;
+use crate::worker::Workers;
+
+/// One call of the scheduler, seen from a job.
+pub(crate) struct Step<'a> {
+    /// The moment of the call.
+    pub(crate) now: Time,
+    /// The limits.
+    pub(crate) config: &'a Config,
+    /// Everybody with a session.
+    pub(crate) workers: &'a mut Workers,
+    /// All deadlines.
+    pub(crate) deadlines: &'a mut Deadlines,
+    /// What is to be done outside, so far.
+    pub(crate) effects: &'a mut Vec<Effect>,
+}

@@ -1,0 +1,108 @@
+//! One task: its state, and what it has been charged with.
+
+use windrow_jobs::WorkerId;
+
+use crate::event::AttemptStats;
+
+/// A task and its history.
+#[derive(Debug)]
+pub(crate) struct Task {
+    /// Where it stands.
+    pub(crate) state: TaskState,
+    /// Attempts started so far, and so the number of the last one.
+    pub(crate) attempts: u32,
+    /// Attempts that failed by the task's own fault.
+    pub(crate) failures: u32,
+    /// Attempts, running or done, that were lost through no fault of the task.
+    pub(crate) losses: u32,
+    /// Attempts that failed because a map output could not be fetched.
+    pub(crate) fetch_failures: u32,
+    /// Where it failed last: another worker is better, if one is free.
+    pub(crate) avoid: Option<WorkerId>,
+}
+
+/// The states of a task.
+///
+/// ```text
+///            enqueue           start             win
+///  Waiting ----------> Queued -------> Running -------> Done
+///     ^                                   |               |
+///     |     stop (failed, lost, stalled)  |               |
+///     +-----------------------------------+               |
+///     |     lose (nobody can read its output any more)    |
+///     +---------------------------------------------------+
+/// ```
+///
+/// Being lost is a transition, not a state: what was lost waits or is queued again. Reduce tasks are queued from
+/// the start, but only placed while every map task is done; so the loss of a map output shuts one gate instead of
+/// moving every reduce task.
+#[derive(Debug)]
+pub(crate) enum TaskState {
+    /// Not to be placed: it pauses between a failure and its retry, until its timer goes off.
+    Waiting,
+    /// To be placed as soon as a slot is free.
+    Queued,
+    /// An attempt runs, as far as is known.
+    Running(Running),
+    /// An attempt has won. What it left stands.
+    Done(Winner),
+}
+
+/// The attempt that runs: the task's last one.
+#[derive(Debug)]
+pub(crate) struct Running {
+    /// On whom.
+    pub(crate) worker: WorkerId,
+    /// Records read so far.
+    pub(crate) records: u64,
+    /// Bytes read so far.
+    pub(crate) bytes: u64,
+}
+
+/// The attempt that has won.
+#[derive(Debug)]
+pub(crate) struct Winner {
+    /// Its number.
+    pub(crate) number: u32,
+    /// Who ran it, and holds its output.
+    pub(crate) worker: WorkerId,
+    /// What it counted.
+    pub(crate) stats: AttemptStats,
+    /// Reducers that could not fetch its output.
+    pub(crate) fetch_reports: u32,
+}
+
+impl Task {
+    /// A task that was never tried.
+    pub(crate) fn new() -> Self {
+        Self {
+            state: TaskState::Queued,
+            attempts: 0,
+            failures: 0,
+            losses: 0,
+            fetch_failures: 0,
+            avoid: None,
+        }
+    }
+
+    /// The attempt that runs, if it is number `number` on `worker`. This is the fence: whatever else speaks of an
+    /// attempt is late, doubled or confused.
+    pub(crate) fn running_mut(&mut self, number: u32, worker: WorkerId) -> Option<&mut Running> {
+        match &mut self.state {
+            TaskState::Running(running) if self.attempts == number && running.worker == worker => {
+                Some(running)
+            }
+            _ => None,
+        }
+    }
+
+    /// The attempt that has won, if it is number `number` on `worker`.
+    pub(crate) fn winner_mut(&mut self, number: u32, worker: WorkerId) -> Option<&mut Winner> {
+        match &mut self.state {
+            TaskState::Done(winner) if winner.number == number && winner.worker == worker => {
+                Some(winner)
+            }
+            _ => None,
+        }
+    }
+}

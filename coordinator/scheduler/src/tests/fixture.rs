@@ -1,0 +1,210 @@
+//! A scheduler in virtual time, and short names for events and effects.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use windrow_jobs::{AttemptId, FailureCause, JobId, Place, Stage, TaskId, WorkerId};
+
+use crate::*;
+
+pub(super) const W1: WorkerId = WorkerId(1);
+pub(super) const W2: WorkerId = WorkerId(2);
+pub(super) const W3: WorkerId = WorkerId(3);
+pub(super) const J1: JobId = JobId(1);
+pub(super) const J2: JobId = JobId(2);
+pub(super) const REQUEST: RequestId = RequestId(7);
+
+pub(super) struct Fixture {
+    pub(super) scheduler: Scheduler,
+    pub(super) now: Time,
+}
+
+impl Fixture {
+    /// With `workers` workers of two map slots and two reduce slots each.
+    pub(super) fn new(workers: usize) -> Self {
+        Self::with_config(workers, Config::default())
+    }
+
+    /// The lease is so long that tests of other things need no heartbeats.
+    pub(super) fn with_config(workers: usize, config: Config) -> Self {
+        let config = Config { lease: Duration::from_secs(86_400), ..config };
+        let mut fixture = Self { scheduler: Scheduler::new(config), now: Time::default() };
+        for _ in 0..workers {
+            fixture.join(2, 2);
+        }
+        fixture
+    }
+
+    pub(super) fn handle(&mut self, event: Event) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.scheduler.handle(self.now, event, &mut effects);
+        self.scheduler.check_invariants();
+        effects
+    }
+
+    /// Lets time pass to the next deadline.
+    pub(super) fn wait(&mut self) -> Vec<Effect> {
+        self.now = self.scheduler.next_deadline().expect("a deadline");
+        let mut effects = Vec::new();
+        self.scheduler.handle_deadline(self.now, &mut effects);
+        self.scheduler.check_invariants();
+        effects
+    }
+
+    /// Lets time pass; nothing must be due before.
+    pub(super) fn pass(&mut self, duration: Duration) {
+        self.now = self.now + duration;
+        assert!(self.scheduler.next_deadline().is_none_or(|deadline| deadline > self.now));
+    }
+
+    /// A worker joins; what it is given is not shown.
+    pub(super) fn join(&mut self, map_slots: u32, reduce_slots: u32) -> WorkerId {
+        let offer = WorkerOffer { name: "worker".into(), identity: 0, map_slots, reduce_slots };
+        self.join_as(offer).0
+    }
+
+    pub(super) fn join_as(&mut self, offer: WorkerOffer) -> (WorkerId, Vec<Effect>) {
+        let mut effects = self.handle(Event::WorkerJoined { request: REQUEST, offer });
+        let Effect::Admitted { request: REQUEST, worker } = effects.remove(0) else {
+            panic!("not admitted: {effects:?}")
+        };
+        (worker, effects)
+    }
+
+    pub(super) fn submit(&mut self, plan: JobPlan) -> Vec<Effect> {
+        self.handle(Event::Submit { request: REQUEST, plan })
+    }
+
+    /// A running attempt succeeds.
+    pub(super) fn done(&mut self, worker: WorkerId, attempt: AttemptId) -> Vec<Effect> {
+        let before = self.worker(worker).done;
+        let stats = AttemptStats::default();
+        let effects = self.handle(Event::AttemptDone { worker, attempt, stats });
+        assert_eq!(self.worker(worker).done, before + 1, "{attempt} runs on {worker}");
+        effects
+    }
+
+    /// A running attempt fails.
+    pub(super) fn fail(
+        &mut self,
+        worker: WorkerId,
+        attempt: AttemptId,
+        cause: FailureCause,
+    ) -> Vec<Effect> {
+        let before = self.worker(worker).failed;
+        let effects = self.handle(Event::AttemptFailed { worker, attempt, cause });
+        assert_eq!(self.worker(worker).failed, before + 1, "{attempt} runs on {worker}");
+        effects
+    }
+
+    pub(super) fn leave(&mut self, worker: WorkerId) -> Vec<Effect> {
+        self.handle(Event::WorkerLeft { worker, reason: "connection reset".into() })
+    }
+
+    pub(super) fn drain(&mut self, worker: WorkerId) -> Vec<Effect> {
+        self.handle(Event::WorkerDraining { worker })
+    }
+
+    pub(super) fn cancel(&mut self, job: JobId) -> Vec<Effect> {
+        self.handle(Event::Cancel { request: REQUEST, job })
+    }
+
+    pub(super) fn heartbeat(
+        &mut self,
+        worker: WorkerId,
+        running: &[(AttemptId, u64)],
+    ) -> Vec<Effect> {
+        let progress = |&(attempt, records)| AttemptProgress { attempt, records, bytes: 0 };
+        self.handle(Event::Heartbeat { worker, running: running.iter().map(progress).collect() })
+    }
+
+    pub(super) fn worker(&self, worker: WorkerId) -> WorkerView {
+        self.scheduler.worker(worker).expect("a worker with a session")
+    }
+
+    pub(super) fn view(&self, job: JobId) -> JobView {
+        self.scheduler.job(job).expect("a known job")
+    }
+}
+
+/// Splits without a preference for any worker, so that tasks are placed in order.
+pub(super) fn plan(splits: usize, partitions: u32) -> JobPlan {
+    JobPlan {
+        splits: vec![SplitPlan { bytes: 100, affinity: 0 }; splits],
+        partitions,
+        max_attempts: 3,
+        task_timeout: Duration::from_secs(600),
+        worker_wait: Duration::from_secs(300),
+        priority: 0,
+    }
+}
+
+/// Attempt `number` of a map task of the first job.
+pub(super) fn map(index: u32, number: u32) -> AttemptId {
+    attempt(J1, Stage::Map, index, number)
+}
+
+/// Attempt `number` of a reduce task of the first job.
+pub(super) fn reduce(index: u32, number: u32) -> AttemptId {
+    attempt(J1, Stage::Reduce, index, number)
+}
+
+pub(super) fn attempt(job: JobId, stage: Stage, index: u32, number: u32) -> AttemptId {
+    AttemptId { task: TaskId { job, stage, index }, number }
+}
+
+pub(super) fn accepted(job: JobId) -> Effect {
+    Effect::Accepted { request: REQUEST, job }
+}
+
+pub(super) fn assign_map(worker: WorkerId, attempt: AttemptId) -> Effect {
+    Effect::Assign { worker, attempt, outputs: None }
+}
+
+pub(super) fn assign_reduce(
+    worker: WorkerId,
+    attempt: AttemptId,
+    version: u64,
+    outputs: &[(AttemptId, WorkerId)],
+) -> Effect {
+    let outputs = MapOutputs { version, outputs: outputs.to_vec() };
+    Effect::Assign { worker, attempt, outputs: Some(Arc::new(outputs)) }
+}
+
+pub(super) fn cancel_attempt(worker: WorkerId, attempt: AttemptId) -> Effect {
+    Effect::CancelAttempt { worker, attempt }
+}
+
+pub(super) fn publish(winners: &[AttemptId]) -> Effect {
+    Effect::Publish { job: J1, winners: winners.to_vec() }
+}
+
+pub(super) fn release(worker: WorkerId, job: JobId) -> Effect {
+    Effect::Release { worker, job }
+}
+
+pub(super) fn ended(job: JobId, outcome: Outcome) -> Effect {
+    Effect::Ended { job, outcome }
+}
+
+pub(super) fn failed(task: AttemptId, attempts: u32, cause: FailureCause) -> Outcome {
+    Outcome::Failed(JobFailure::Task { task: task.task, attempts, cause })
+}
+
+pub(super) fn user_error() -> FailureCause {
+    FailureCause::UserError { place: Place::default(), message: "not a number".into() }
+}
+
+pub(super) fn lost(worker: WorkerId) -> FailureCause {
+    FailureCause::WorkerLost { worker, reason: "connection reset".into() }
+}
+
+/// The output of a map attempt could not be fetched from this worker.
+pub(super) fn not_fetched(map: AttemptId, worker: WorkerId) -> FailureCause {
+    FailureCause::FetchFailed {
+        map_task: map.task.index,
+        map_attempt: map.number,
+        worker,
+        message: "connection refused".into(),
+    }
+}

@@ -1,0 +1,108 @@
+//! What is redone when a worker is lost, and what is not.
+
+use super::fixture::*;
+use crate::*;
+
+/// Two workers; both maps are done, the first on W1 and the second on W2, and one reduce runs on each.
+fn in_reduce() -> Fixture {
+    let mut f = Fixture::new(2);
+    f.submit(plan(2, 2));
+    f.done(W1, map(0, 1));
+    f.done(W2, map(1, 1));
+    f
+}
+
+#[test]
+fn running_attempts_are_run_again_elsewhere_at_once() {
+    let mut f = Fixture::new(2);
+    f.submit(plan(2, 1));
+    assert_eq!(f.leave(W1), [assign_map(W2, map(0, 2))]);
+}
+
+#[test]
+fn a_finished_map_is_redone_when_its_output_died() {
+    let mut f = Fixture::new(2);
+    f.submit(plan(2, 1));
+    f.done(W1, map(0, 1));
+    assert_eq!(f.leave(W1), [assign_map(W2, map(0, 2))]);
+    assert_eq!(f.view(J1).map.lost, 1);
+}
+
+#[test]
+fn only_lost_maps_are_redone_and_reducers_wait_for_them() {
+    let mut f = in_reduce();
+    // Both what W1 held and what it ran are needed again; the reduce on W2 goes on.
+    assert_eq!(f.leave(W1), [assign_map(W2, map(0, 2))]);
+    let outputs = [(map(0, 2), W2), (map(1, 1), W2)];
+    assert_eq!(f.done(W2, map(0, 2)), [assign_reduce(W2, reduce(0, 2), 2, &outputs)]);
+    assert_eq!(f.done(W2, reduce(1, 1)), []);
+    assert_eq!(f.done(W2, reduce(0, 2)), [publish(&[reduce(0, 2), reduce(1, 1)])]);
+}
+
+#[test]
+fn a_reducer_that_read_in_time_makes_the_redone_map_needless() {
+    let mut f = in_reduce();
+    f.done(W1, reduce(0, 1));
+    assert_eq!(f.leave(W1), [assign_map(W2, map(0, 2))]);
+    assert_eq!(
+        f.done(W2, reduce(1, 1)),
+        [cancel_attempt(W2, map(0, 2)), publish(&[reduce(0, 1), reduce(1, 1)])]
+    );
+}
+
+#[test]
+fn finished_reduces_are_not_redone() {
+    let mut f = in_reduce();
+    f.done(W1, reduce(0, 1));
+    f.leave(W1);
+    assert_eq!(f.view(J1).reduce.done, 1);
+    assert_eq!(f.view(J1).reduce.lost, 0);
+}
+
+#[test]
+fn finished_maps_of_a_map_only_job_are_not_redone() {
+    let mut f = Fixture::new(2);
+    f.submit(plan(2, 0));
+    f.done(W1, map(0, 1));
+    assert_eq!(f.leave(W1), []);
+    assert_eq!(f.done(W2, map(1, 1)), [publish(&[map(0, 1), map(1, 1)])]);
+}
+
+#[test]
+fn nothing_is_redone_for_a_job_that_is_being_published() {
+    let mut f = in_reduce();
+    f.done(W1, reduce(0, 1));
+    f.done(W2, reduce(1, 1));
+    assert_eq!(f.leave(W1), []);
+    let published = Event::Published { job: J1, result: Ok(()) };
+    assert_eq!(f.handle(published), [release(W2, J1), ended(J1, Outcome::Succeeded)]);
+}
+
+#[test]
+fn losses_do_not_count_as_failures_but_have_a_cap() {
+    let config = Config { losses_max: 5, ..Config::default() };
+    let mut f = Fixture::with_config(1, config);
+    f.submit(plan(2, 1));
+    for n in 1..5 {
+        let worker = windrow_jobs::WorkerId(n);
+        assert_eq!(f.leave(worker), []);
+        f.join(2, 2);
+        assert_eq!(f.view(J1).map.running, 2);
+    }
+    // The worker is gone: nothing is cancelled on it, or released.
+    let w5 = windrow_jobs::WorkerId(5);
+    assert_eq!(f.leave(w5), [ended(J1, failed(map(0, 5), 5, lost(w5)))]);
+}
+
+#[test]
+fn one_loss_hits_every_job_that_the_worker_served() {
+    let mut f = Fixture::new(1);
+    f.submit(plan(1, 1));
+    f.submit(plan(1, 1));
+    f.done(W1, map(0, 1));
+    assert_eq!(f.leave(W1), []);
+    let second = attempt(J2, windrow_jobs::Stage::Map, 0, 2);
+    let (w2, effects) =
+        f.join_as(WorkerOffer { name: "late".into(), identity: 1, map_slots: 2, reduce_slots: 2 });
+    assert_eq!(effects, [assign_map(w2, second), assign_map(w2, map(0, 2))]);
+}

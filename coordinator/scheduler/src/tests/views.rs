@@ -1,0 +1,142 @@
+//! What observers see.
+
+use std::time::Duration;
+
+use windrow_jobs::{AttemptId, Counters, WorkerId};
+
+use super::fixture::*;
+use crate::*;
+
+fn done_with(f: &mut Fixture, worker: WorkerId, attempt: AttemptId, n: u64) {
+    let stats = AttemptStats {
+        input_records: n,
+        input_bytes: 10 * n,
+        output_records: 2 * n,
+        output_bytes: 20 * n,
+        elapsed: Duration::from_secs(n),
+        counters: Counters::from_iter([("seen", n)]),
+    };
+    f.handle(Event::AttemptDone { worker, attempt, stats });
+}
+
+fn seen(view: &JobView) -> Vec<(&str, u64)> {
+    view.counters.iter().collect()
+}
+
+#[test]
+fn sums_count_winners_and_running_attempts() {
+    let mut f = Fixture::new(2);
+    f.submit(plan(2, 1));
+    f.heartbeat(W1, &[(map(0, 1), 3)]);
+    done_with(&mut f, W2, map(1, 1), 5);
+    let view = f.view(J1);
+    let expected = StageView {
+        tasks: 2,
+        running: 1,
+        done: 1,
+        attempts: 2,
+        failed: 0,
+        lost: 0,
+        records: 8,
+        bytes: 50,
+        total_bytes: 200,
+    };
+    assert_eq!(view.map, expected);
+    assert_eq!((view.shuffle_bytes, view.output_bytes), (100, 0));
+    assert_eq!(seen(&view), [("seen", 5)]);
+
+    done_with(&mut f, W1, map(0, 1), 4);
+    done_with(&mut f, W1, reduce(0, 1), 2);
+    let view = f.view(J1);
+    assert_eq!((view.map.records, view.reduce.records), (9, 2));
+    assert_eq!((view.output_records, view.output_bytes), (4, 40));
+    let slowest = SlowestTask { task: map(1, 1).task, elapsed: Duration::from_secs(5), worker: W2 };
+    assert_eq!(view.slowest, Some(slowest));
+}
+
+#[test]
+fn what_was_lost_is_counted_once() {
+    let mut f = Fixture::new(2);
+    f.submit(plan(2, 1));
+    done_with(&mut f, W1, map(0, 1), 5);
+    done_with(&mut f, W2, map(1, 1), 7);
+    f.leave(W1);
+    let view = f.view(J1);
+    assert_eq!((view.map.records, view.shuffle_bytes), (7, 140));
+    assert_eq!(seen(&view), [("seen", 7)]);
+    assert_eq!((view.map.lost, view.reduce.lost), (1, 1));
+    done_with(&mut f, W2, map(0, 2), 5);
+    assert_eq!(seen(&f.view(J1)), [("seen", 12)]);
+}
+
+#[test]
+fn failed_attempts_leave_no_progress_behind() {
+    let mut f = Fixture::new(1);
+    f.submit(plan(1, 1));
+    f.heartbeat(W1, &[(map(0, 1), 9)]);
+    f.fail(W1, map(0, 1), user_error());
+    let map = f.view(J1).map;
+    assert_eq!((map.records, map.failed, map.running), (0, 1, 0));
+}
+
+#[test]
+fn a_job_says_why_nothing_runs() {
+    let mut f = Fixture::new(0);
+    f.join(1, 1);
+    f.submit(plan(1, 0));
+    f.submit(plan(1, 0));
+    assert_eq!(f.view(J1).waiting, None);
+    assert_eq!(f.view(J2).waiting, Some(Waiting::Slots));
+    f.fail(W1, map(0, 1), user_error());
+    assert_eq!(f.view(J1).waiting, Some(Waiting::Backoff));
+    f.leave(W1);
+    let gives_up_at = f.now + Duration::from_secs(300);
+    assert_eq!(f.view(J2).waiting, Some(Waiting::NoWorkers { gives_up_at }));
+}
+
+#[test]
+fn ended_jobs_are_remembered_up_to_a_bound() {
+    let mut f = Fixture::with_config(1, Config { ended_jobs_max: 2, ..Config::default() });
+    for job in 1..=3 {
+        f.submit(plan(1, 0));
+        f.cancel(windrow_jobs::JobId(job));
+    }
+    f.submit(plan(1, 0));
+    let known: Vec<_> = f.scheduler.jobs().map(|view| view.job.0).collect();
+    assert_eq!(known, [2, 3, 4]);
+    assert_eq!(f.scheduler.job(J1), None);
+    assert_eq!(f.view(J2).ended, Some(f.now));
+}
+
+#[test]
+fn workers_count_what_they_did() {
+    let mut f = Fixture::new(2);
+    f.submit(plan(3, 0));
+    f.done(W1, map(0, 1));
+    f.fail(W1, map(2, 1), user_error());
+    f.drain(W2);
+    let workers: Vec<_> = f.scheduler.workers().collect();
+    let view = |worker, running, done, failed, draining| WorkerView {
+        worker,
+        name: "worker".into(),
+        running,
+        done,
+        failed,
+        draining,
+        heard: Time::default(),
+    };
+    assert_eq!(workers, [view(W1, 0, 1, 1, false), view(W2, 1, 0, 0, true)]);
+}
+
+#[test]
+fn absurd_counts_do_not_end_the_process() {
+    let mut f = Fixture::new(1);
+    f.submit(plan(2, 0));
+    let stats = AttemptStats { input_records: u64::MAX, ..AttemptStats::default() };
+    let mut effects = Vec::new();
+    for attempt in [map(0, 1), map(1, 1)] {
+        let event = Event::AttemptDone { worker: W1, attempt, stats: stats.clone() };
+        f.scheduler.handle(f.now, event, &mut effects);
+    }
+    assert_eq!(f.view(J1).map.records, u64::MAX);
+}

@@ -1,0 +1,23 @@
+//! Time as the scheduler sees it: an argument.
+
+use std::ops::Add;
+use std::time::Duration;
+
+/// A moment on the coordinator's monotonic clock, counted from its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(pub Duration);
+
+impl Time {
+    /// Time that has passed since `earlier`; zero if that lies ahead.
+    pub fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl Add<Duration> for Time {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(duration))
+    }
+}

@@ -1,0 +1,115 @@
+//! What an observer may see: snapshots, made on demand.
+
+use std::time::Duration;
+
+use windrow_jobs::{Counters, JobId, TaskId, WorkerId};
+
+use crate::effect::Outcome;
+use crate::time::Time;
+
+/// A job at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobView {
+    /// Which job.
+    pub job: JobId,
+    /// How far it is.
+    pub state: JobState,
+    /// Its map tasks.
+    pub map: StageView,
+    /// Its reduce tasks.
+    pub reduce: StageView,
+    /// Sums over the winning attempts.
+    pub counters: Counters,
+    /// Why nothing of it runs, when nothing does.
+    pub waiting: Option<Waiting>,
+    /// When it was submitted.
+    pub submitted: Time,
+    /// When it ended.
+    pub ended: Option<Time>,
+    /// The winning attempt that took longest so far.
+    pub slowest: Option<SlowestTask>,
+    /// Bytes that finished map tasks left for the shuffle.
+    pub shuffle_bytes: u64,
+    /// Bytes that the winners of the last stage wrote.
+    pub output_bytes: u64,
+    /// Records that they wrote.
+    pub output_records: u64,
+}
+
+/// The states of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobState {
+    /// Tasks wait or run.
+    Running,
+    /// All tasks are done, and the output is being made visible.
+    Publishing,
+    /// It is over.
+    Ended(Outcome),
+}
+
+/// One stage of a job at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StageView {
+    /// Number of tasks.
+    pub tasks: u32,
+    /// Attempts that run now.
+    pub running: u32,
+    /// Tasks whose winner stands.
+    pub done: u32,
+    /// Attempts that were ever started.
+    pub attempts: u32,
+    /// Attempts that failed.
+    pub failed: u32,
+    /// Attempts, running or done, that were lost with their worker or could not be fetched.
+    pub lost: u32,
+    /// Records read by winners and running attempts.
+    pub records: u64,
+    /// Bytes read, likewise.
+    pub bytes: u64,
+    /// Bytes to read in all, as far as known.
+    pub total_bytes: u64,
+}
+
+/// Why nothing of a job runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// There is no worker; the job gives up unless one comes.
+    NoWorkers {
+        /// When it gives up.
+        gives_up_at: Time,
+    },
+    /// No worker has a free slot: other jobs have them all.
+    Slots,
+    /// Its failed tasks wait for their next attempt.
+    Backoff,
+}
+
+/// The task that took longest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlowestTask {
+    /// Which task.
+    pub task: TaskId,
+    /// How long its winner ran.
+    pub elapsed: Duration,
+    /// Where.
+    pub worker: WorkerId,
+}
+
+/// A worker at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerView {
+    /// Its id.
+    pub worker: WorkerId,
+    /// Its name.
+    pub name: String,
+    /// Attempts that it runs.
+    pub running: u32,
+    /// Attempts that it finished.
+    pub done: u64,
+    /// Attempts that failed on it.
+    pub failed: u64,
+    /// Whether it is leaving.
+    pub draining: bool,
+    /// When it last spoke.
+    pub heard: Time,
+}

@@ -1,0 +1,218 @@
+//! The workers with a session, and an index of their free slots. What they hold is noted at the jobs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use windrow_jobs::{AttemptId, Stage, WorkerId};
+
+use crate::event::WorkerOffer;
+use crate::time::Time;
+use crate::view::WorkerView;
+
+/// A worker with a session.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    /// What it offers.
+    pub(crate) offer: WorkerOffer,
+    /// Whether it stays.
+    pub(crate) leaving: Leaving,
+    /// When it last spoke.
+    pub(crate) heard: Time,
+    /// Its attempts, as far as is known.
+    pub(crate) running: BTreeSet<AttemptId>,
+    reduces_running: u32,
+    done: u64,
+    failed: u64,
+}
+
+/// Whether a worker stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leaving {
+    /// It stays.
+    No,
+    /// It wants to leave, takes nothing new, and waits until nothing depends on it.
+    Draining,
+    /// It has been told that it may go.
+    Drained,
+}
+
+/// All workers with a session.
+#[derive(Debug, Default)]
+pub(crate) struct Workers {
+    workers: BTreeMap<WorkerId, Worker>,
+    /// For each stage, the workers that would take an attempt of it, least busy first.
+    free: [BTreeSet<(u32, WorkerId)>; 2],
+    /// Those that are draining and have not been told to go.
+    draining: BTreeSet<WorkerId>,
+    staying: usize,
+    admitted: u64,
+}
+
+impl Worker {
+    fn free_slots(&self, stage: Stage) -> u32 {
+        let maps_running = self.running.len() as u32 - self.reduces_running;
+        match stage {
+            Stage::Map => self.offer.map_slots.saturating_sub(maps_running),
+            Stage::Reduce => self.offer.reduce_slots.saturating_sub(self.reduces_running),
+        }
+    }
+
+    /// Whether it would take an attempt of this stage.
+    pub(crate) fn takes(&self, stage: Stage) -> bool {
+        self.leaving == Leaving::No && self.free_slots(stage) > 0
+    }
+
+    /// How it looks from outside.
+    pub(crate) fn view(&self, worker: WorkerId) -> WorkerView {
+        WorkerView {
+            worker,
+            name: self.offer.name.clone(),
+            running: self.running.len() as u32,
+            done: self.done,
+            failed: self.failed,
+            draining: self.leaving != Leaving::No,
+            heard: self.heard,
+        }
+    }
+}
+
+impl Workers {
+    /// Takes a worker in, under a name that none had before.
+    pub(crate) fn admit(&mut self, offer: WorkerOffer, now: Time) -> WorkerId {
+        self.admitted += 1;
+        let id = WorkerId(self.admitted);
+        let worker = Worker {
+            offer,
+            leaving: Leaving::No,
+            heard: now,
+            running: BTreeSet::new(),
+            reduces_running: 0,
+            done: 0,
+            failed: 0,
+        };
+        self.workers.insert(id, worker);
+        self.staying += 1;
+        self.update(id, |_| ());
+        id
+    }
+
+    /// Forgets a worker.
+    pub(crate) fn remove(&mut self, id: WorkerId) -> Option<Worker> {
+        self.unindex(id);
+        let worker = self.workers.remove(&id)?;
+        self.draining.remove(&id);
+        self.staying -= usize::from(worker.leaving == Leaving::No);
+        Some(worker)
+    }
+
+    /// The worker, if it has a session.
+    pub(crate) fn get(&self, id: WorkerId) -> Option<&Worker> {
+        self.workers.get(&id)
+    }
+
+    /// Notes that the worker has spoken. False when it has no session.
+    pub(crate) fn hear(&mut self, id: WorkerId, now: Time) -> bool {
+        match self.workers.get_mut(&id) {
+            Some(worker) => {
+                worker.heard = now;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Takes a slot for an attempt.
+    pub(crate) fn start(&mut self, id: WorkerId, attempt: AttemptId) {
+        self.update(id, |worker| {
+            debug_assert!(worker.takes(attempt.task.stage));
+            worker.running.insert(attempt);
+            worker.reduces_running += u32::from(attempt.task.stage == Stage::Reduce);
+        });
+    }
+
+    /// Frees an attempt's slot.
+    pub(crate) fn finish(&mut self, id: WorkerId, attempt: AttemptId) {
+        self.update(id, |worker| {
+            if worker.running.remove(&attempt) {
+                worker.reduces_running -= u32::from(attempt.task.stage == Stage::Reduce);
+            }
+        });
+    }
+
+    /// Counts an attempt that succeeded there.
+    pub(crate) fn count_done(&mut self, id: WorkerId) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.done += 1;
+        }
+    }
+
+    /// Counts an attempt that failed there.
+    pub(crate) fn count_failed(&mut self, id: WorkerId) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.failed += 1;
+        }
+    }
+
+    /// From now on, the worker takes nothing new.
+    pub(crate) fn drain(&mut self, id: WorkerId) {
+        if self.get(id).is_some_and(|worker| worker.leaving == Leaving::No) {
+            self.staying -= 1;
+            self.draining.insert(id);
+            self.update(id, |worker| worker.leaving = Leaving::Draining);
+        }
+    }
+
+    /// Notes that the worker has been told to go.
+    pub(crate) fn drained(&mut self, id: WorkerId) {
+        if self.draining.remove(&id) {
+            self.update(id, |worker| worker.leaving = Leaving::Drained);
+        }
+    }
+
+    /// The workers that are draining and run nothing.
+    pub(crate) fn idle_draining(&self) -> impl Iterator<Item = WorkerId> {
+        let idle = |id: &WorkerId| self.get(*id).is_some_and(|worker| worker.running.is_empty());
+        self.draining.iter().copied().filter(idle)
+    }
+
+    /// The workers that would take an attempt of this stage, least busy first.
+    pub(crate) fn free(&self, stage: Stage) -> impl Iterator<Item = (WorkerId, &Worker)> {
+        self.free[stage as usize]
+            .iter()
+            .filter_map(|&(_, id)| self.workers.get(&id).map(|worker| (id, worker)))
+    }
+
+    /// Whether any worker would take an attempt of this stage.
+    pub(crate) fn any_free(&self, stage: Stage) -> bool {
+        !self.free[stage as usize].is_empty()
+    }
+
+    /// Whether any worker is there that does not want to leave.
+    pub(crate) fn any_staying(&self) -> bool {
+        self.staying > 0
+    }
+
+    /// All workers in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (WorkerId, &Worker)> {
+        self.workers.iter().map(|(id, worker)| (*id, worker))
+    }
+
+    /// Changes a worker and keeps the index of free slots true.
+    fn update(&mut self, id: WorkerId, change: impl FnOnce(&mut Worker)) {
+        self.unindex(id);
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        change(worker);
+        for stage in [Stage::Map, Stage::Reduce] {
+            if worker.takes(stage) {
+                self.free[stage as usize].insert((worker.running.len() as u32, id));
+            }
+        }
+    }
+
+    fn unindex(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        let entry = (worker.running.len() as u32, id);
+        for free in &mut self.free {
+            free.remove(&entry);
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Attempts of a task are numbered 1, 2, 3 and so on; no name is used twice, and every task exists.
+
+use windrow_jobs::Stage;
+use windrow_scheduler::{Effect, Time};
+
+use super::{Invariant, Ledger, Truth, check};
+
+pub struct AttemptIds;
+
+impl Invariant for AttemptIds {
+    fn on_effect(
+        &mut self,
+        _now: Time,
+        effect: &Effect,
+        ledger: &Ledger,
+        _truth: &Truth,
+    ) -> Result<(), String> {
+        let Effect::Assign { attempt, .. } = effect else { return Ok(()) };
+        let last = ledger.attempts_of(attempt.task).last().map_or(0, |(id, _)| id.number);
+        check(attempt.number == last + 1, || format!("{attempt} follows attempt {last}"))?;
+        let tasks = ledger.jobs.get(&attempt.task.job).map_or(0, |job| match attempt.task.stage {
+            Stage::Map => job.plan.splits.len() as u32,
+            Stage::Reduce => job.plan.partitions,
+        });
+        check(attempt.task.index < tasks, || format!("there is no {}", attempt.task))
+    }
+}

@@ -1,0 +1,68 @@
+//! A job ends for the reason that it names.
+
+use windrow_jobs::{FailureCause, FailureClass, TaskId};
+use windrow_scheduler::{Effect, JobFailure, Outcome, Time};
+
+use super::ledger::{Job, Status};
+use super::{Invariant, Ledger, Truth, check};
+
+pub struct Honesty;
+
+impl Invariant for Honesty {
+    fn on_effect(
+        &mut self,
+        now: Time,
+        effect: &Effect,
+        ledger: &Ledger,
+        _truth: &Truth,
+    ) -> Result<(), String> {
+        let Effect::Ended { job: id, outcome } = effect else { return Ok(()) };
+        let Some(job) = ledger.jobs.get(id) else { return Err(format!("there is no {id}")) };
+        let honest = match outcome {
+            Outcome::Succeeded => job.publishing,
+            Outcome::Cancelled => job.cancelled && !job.publishing,
+            Outcome::Failed(JobFailure::Publish(cause)) => {
+                job.published.as_ref() == Some(&Err(cause.clone()))
+            }
+            Outcome::Failed(JobFailure::NoWorkers) => waited(now, job, ledger),
+            Outcome::Failed(JobFailure::Task { task, attempts, cause }) => {
+                ledger.attempts_of(*task).count() == *attempts as usize
+                    && failed_often(*task, cause, job, ledger)
+            }
+        };
+        check(honest, || format!("{id} has no reason to end with {outcome:?}"))
+    }
+}
+
+fn waited(now: Time, job: &Job, ledger: &Ledger) -> bool {
+    let since = ledger.deserted_since.map(|since| since.max(job.submitted));
+    !job.publishing && since.is_some_and(|since| now.since(since) >= job.plan.worker_wait)
+}
+
+fn failed_often(task: TaskId, cause: &FailureCause, job: &Job, ledger: &Ledger) -> bool {
+    let count = |of: &dyn Fn(&Status) -> bool| {
+        ledger.attempts_of(task).filter(|(_, attempt)| of(&attempt.status)).count() as u32
+    };
+    // A map output that could not be fetched belongs to an attempt that was done.
+    let written_off = count(&|status| *status == Status::Done);
+    match (cause, cause.class()) {
+        (FailureCause::FetchFailed { .. }, _) => {
+            let failed = |status: &Status| {
+                matches!(status, Status::Failed(FailureCause::FetchFailed { .. }))
+            };
+            count(&failed) + written_off >= ledger.config.fetch_failures_max
+        }
+        (_, FailureClass::Attempt) => {
+            // What the scheduler itself has cancelled while the job ran had stalled.
+            let failed = |status: &Status| match status {
+                Status::Failed(cause) => cause.class() == FailureClass::Attempt,
+                status => *status == Status::Cancelled,
+            };
+            count(&failed) == job.plan.max_attempts
+        }
+        (_, FailureClass::Infrastructure) => {
+            count(&|status| *status == Status::Lost) + written_off >= ledger.config.losses_max
+        }
+        (_, FailureClass::Fatal) => true,
+    }
+}

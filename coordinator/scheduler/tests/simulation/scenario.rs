@@ -1,0 +1,96 @@
+//! What a seed is about: how large the cluster is, which jobs come, and which faults strike how often.
+
+use std::time::Duration;
+
+use windrow_scheduler::{Config, JobPlan, SplitPlan};
+
+use crate::rng::Rng;
+
+/// Faults strike until then.
+pub const STORM: Duration = Duration::from_secs(60);
+/// After the storm, every job must end within this time: some timeouts, pauses and retries in a row.
+pub const CALM: Duration = Duration::from_secs(600);
+
+pub struct Scenario {
+    pub config: Config,
+    pub machines: u64,
+    pub jobs: Vec<(Duration, JobPlan)>,
+    pub faults: Faults,
+}
+
+/// Chances in thousandths; most seeds have only some kinds.
+#[derive(Debug)]
+pub struct Faults {
+    pub delay_max_ms: u64,
+    /// A message is lost, or arrives twice.
+    pub lose: u64,
+    pub double: u64,
+    /// An attempt fails, never ends, or takes long.
+    pub fail: u64,
+    pub hang: u64,
+    pub slow: u64,
+    /// A fetch fails for no reason.
+    pub fetch: u64,
+    /// A job is cancelled; a publication fails.
+    pub cancel: u64,
+    pub publish: u64,
+    /// How many times, during the storm, a process dies, stalls, is cut off, is asked to leave, or loses an output.
+    pub deaths: u64,
+    pub stalls: u64,
+    pub cuts: u64,
+    pub drains: u64,
+    pub rots: u64,
+    /// Machines whose process has ended do not start another one until the storm is over, or ever.
+    pub no_restarts: bool,
+    pub abandoned: bool,
+}
+
+impl Scenario {
+    pub fn draw(rng: &mut Rng) -> Self {
+        let config = Config {
+            backoff_max: Duration::from_secs(5),
+            losses_max: rng.between(3, 20) as u32,
+            fetch_failures_max: rng.between(5, 50) as u32,
+            seed: rng.next(),
+            ..Config::default()
+        };
+        let jobs = (0..rng.between(1, 4)).map(|_| (rng.millis(0, 20_000), plan(rng))).collect();
+        Self { config, machines: rng.between(1, 6), jobs, faults: Faults::draw(rng) }
+    }
+}
+
+impl Faults {
+    fn draw(rng: &mut Rng) -> Self {
+        let mut some = |max: u64| if rng.chance(500) { rng.below(max + 1) } else { 0 };
+        Self {
+            delay_max_ms: 2 + some(3_000),
+            lose: some(50),
+            double: some(300),
+            fail: some(200),
+            hang: some(50),
+            slow: some(200),
+            fetch: some(200),
+            cancel: some(300),
+            publish: some(200),
+            deaths: some(12),
+            stalls: some(8),
+            cuts: some(8),
+            drains: some(4),
+            rots: some(20),
+            no_restarts: some(9) > 6,
+            abandoned: some(9) > 7,
+        }
+    }
+}
+
+fn plan(rng: &mut Rng) -> JobPlan {
+    let splits = rng.below(25);
+    JobPlan {
+        splits: (0..splits).map(|_| SplitPlan { bytes: 100, affinity: rng.next() }).collect(),
+        partitions: rng.below(8) as u32,
+        max_attempts: rng.between(2, 6) as u32,
+        task_timeout: Duration::from_secs(20),
+        worker_wait: Duration::from_secs(30),
+        priority: rng.below(3) as i32,
+    }
+}

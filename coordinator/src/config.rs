@@ -1,0 +1,37 @@
+//! What a coordinator is started with.
+
+use std::num::NonZero;
+use std::sync::Arc;
+use std::time::Duration;
+
+use windrow_jobs::Registry;
+use windrow_proto::v1::Build;
+
+/// Settings of a coordinator.
+#[derive(Clone)]
+pub struct CoordinatorConfig {
+    /// The jobs that may be submitted.
+    pub registry: Arc<Registry>,
+    /// The program that it runs. Submitters and workers must run the same.
+    pub build: Build,
+    /// Silence after which a worker counts as lost.
+    pub lease: Duration,
+    /// How often workers are asked to speak; at most a quarter of the lease is used.
+    pub heartbeat: Duration,
+    /// Threads to plan for when a job comes while no worker has joined.
+    pub assumed_threads: u32,
+}
+
+impl CoordinatorConfig {
+    /// The usual settings.
+    pub fn new(registry: Arc<Registry>, build: Build) -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+        Self {
+            registry,
+            build,
+            lease: Duration::from_secs(10),
+            heartbeat: Duration::from_secs(1),
+            assumed_threads: threads as u32,
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What an observer gets to see: copies, made on demand.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use windrow_jobs::{JobId, JobSpec};
+use windrow_scheduler::{JobView, Time, WorkerView};
+
+use super::Driver;
+use super::workers::WorkerProfile;
+
+/// A job at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct JobSnapshot {
+    /// As the scheduler sees it.
+    pub(crate) view: JobView,
+    /// With the first inputs only.
+    pub(crate) spec: Arc<JobSpec>,
+    /// Their number.
+    pub(crate) input_files: u32,
+    /// Their size.
+    pub(crate) input_bytes: u64,
+    /// As chosen.
+    pub(crate) split_bytes: u64,
+    /// Whether it is over and nothing partial is left of it.
+    pub(crate) settled: bool,
+    /// When this was taken.
+    pub(crate) now: Time,
+    /// Name of the worker that ran the slowest task.
+    pub(crate) slowest_worker: String,
+}
+
+/// A worker at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct WorkerSnapshot {
+    /// As the scheduler sees it.
+    pub(crate) view: WorkerView,
+    /// What it has said of itself.
+    pub(crate) profile: Arc<WorkerProfile>,
+    /// Since its last message.
+    pub(crate) silent: Duration,
+}
+
+impl Driver {
+    pub(super) fn job_snapshot(&self, id: JobId) -> Option<JobSnapshot> {
+        self.snapshot_of(self.scheduler.job(id)?)
+    }
+
+    pub(super) fn job_snapshots(&self) -> Vec<JobSnapshot> {
+        self.scheduler.jobs().filter_map(|view| self.snapshot_of(view)).collect()
+    }
+
+    fn snapshot_of(&self, view: JobView) -> Option<JobSnapshot> {
+        let job = self.jobs.get(view.job)?;
+        let slowest_worker = view.slowest.map_or_else(String::new, |slowest| {
+            let profile = self.workers.profile(slowest.worker);
+            profile.map_or_else(|| slowest.worker.to_string(), |profile| profile.name.clone())
+        });
+        Some(JobSnapshot {
+            view,
+            spec: Arc::clone(&job.shown),
+            input_files: job.input_files,
+            input_bytes: job.input_bytes,
+            split_bytes: job.split_bytes,
+            settled: job.live.is_none(),
+            now: self.now(),
+            slowest_worker,
+        })
+    }
+
+    pub(super) fn worker_snapshots(&self) -> Vec<WorkerSnapshot> {
+        let now = self.now();
+        let snapshot = |view: WorkerView| {
+            let profile = Arc::clone(self.workers.profile(view.worker)?);
+            Some(WorkerSnapshot { silent: now.since(view.heard), view, profile })
+        };
+        self.scheduler.workers().filter_map(snapshot).collect()
+    }
+}

@@ -1,0 +1,123 @@
+//! Says in one line why a job failed or waits: what, where, how often, and what the user can do.
+//!
+//! The command line, the log and the status all show this text. Messages of user code and names of files go into it, so
+//! control characters are escaped.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use windrow_jobs::{FailureCause, JobSpec};
+use windrow_scheduler::{JobFailure, Time, Waiting};
+
+/// Why a job gave up. `spec` is the job's, if it is known.
+pub(crate) fn failure(failure: &JobFailure, spec: Option<&JobSpec>) -> String {
+    let text = match failure {
+        JobFailure::Task { task, attempts, cause } => {
+            let times = if *attempts == 1 { "1 attempt" } else { &format!("{attempts} attempts") };
+            let (stage, index) = (task.stage, task.index);
+            format!("{stage} task {index} failed after {times}: {cause}{}", advice(cause))
+        }
+        JobFailure::NoWorkers => {
+            let wait = spec.map_or(Duration::ZERO, |spec| spec.options.worker_wait);
+            format!(
+                "there was no worker for {}; start one with 'windrow worker', and submit the job again \
+                 (or let it wait longer with --worker-wait)",
+                seconds(wait)
+            )
+        }
+        JobFailure::Publish(cause) => {
+            format!(
+                "all tasks were done, but the output could not be published: {cause}{}",
+                advice(cause)
+            )
+        }
+    };
+    one_line(&text)
+}
+
+/// Why nothing of a job runs.
+pub(crate) fn waiting(waiting: Waiting, now: Time) -> String {
+    match waiting {
+        Waiting::NoWorkers { gives_up_at } => format!(
+            "there is no worker; the job gives up in {}",
+            seconds(Duration::from_secs(gives_up_at.since(now).as_secs()))
+        ),
+        Waiting::Slots => "all workers are busy with other jobs".to_string(),
+        Waiting::Backoff => "failed tasks wait for their next attempt".to_string(),
+    }
+}
+
+/// What the user can do, with the sign that separates it from the cause; empty when that is plain.
+fn advice(cause: &FailureCause) -> &'static str {
+    match cause {
+        FailureCause::UserError { .. } => {
+            "; correct the record or the job's code, and run it again"
+        }
+        FailureCause::UserPanic { .. } => "; correct the job's code, and run it again",
+        FailureCause::Timeout { .. } => "; raise the limit if the task is only slow",
+        FailureCause::Io { disk_full: true, .. } => "; free some space, and run the job again",
+        FailureCause::InputChanged { .. } => {
+            "; leave the input alone while the job runs, and run it again"
+        }
+        FailureCause::Corrupt { .. } => "; check the disk, and run the job again",
+        FailureCause::FetchFailed { .. } => "; check that the workers reach each other",
+        FailureCause::WorkerLost { .. } => {
+            "; see the workers' logs, the task may be what ends them"
+        }
+        FailureCause::Unsupported { .. } | FailureCause::Cancelled | FailureCause::Io { .. } => "",
+    }
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{} s", duration.as_secs_f64())
+}
+
+/// `text` with its control characters escaped.
+pub(crate) fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            // Writing to a string cannot fail.
+            let _ = write!(line, "{}", c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use windrow_jobs::{JobId, JobOptions, Place, Stage, TaskId};
+
+    use super::*;
+
+    #[test]
+    fn a_failed_task_is_named_with_place_count_and_advice() {
+        let place = Place { file: "/data/a".into(), offset: Some(12), ..Place::default() };
+        let task = TaskId { job: JobId(1), stage: Stage::Map, index: 3 };
+        let cause = FailureCause::UserError { place, message: "bad\x1b[31m field\n".into() };
+        let text = failure(&JobFailure::Task { task, attempts: 4, cause }, None);
+        assert_eq!(
+            text,
+            "map task 3 failed after 4 attempts: /data/a at byte 12: bad\\u{1b}[31m field\\n; \
+             correct the record or the job's code, and run it again"
+        );
+    }
+
+    #[test]
+    fn a_job_without_workers_says_how_long_it_waited() {
+        let spec = JobSpec {
+            job: "grep".into(),
+            params: "{}".into(),
+            inputs: Vec::new(),
+            output: "/out".into(),
+            options: JobOptions {
+                worker_wait: Duration::from_millis(1_500),
+                ..JobOptions::default()
+            },
+        };
+        let text = failure(&JobFailure::NoWorkers, Some(&spec));
+        assert!(text.starts_with("there was no worker for 1.5 s; start one"), "{text}");
+    }
+}

@@ -1,0 +1,22 @@
+//! Windrow's coordinator: plans jobs, drives the scheduler, talks with workers and submitters, publishes outputs.
+//!
+//! ```text
+//!  rpc/      the gRPC edge: Jobs for submitters, Sessions for workers, conversions
+//!  plan/     inputs to files to splits, and the numbers that the user left open
+//!  driver/   the one task that owns the scheduler and carries out its effects
+//!  output/   the output folder: taken for one job, published or given back
+//!  explain   why a job failed or waits, in one line
+//! ```
+//!
+//! It decides nothing about tasks, which is the scheduler's, and touches no record, which is the workers'.
+
+mod config;
+mod coordinator;
+mod driver;
+mod explain;
+mod output;
+mod plan;
+mod rpc;
+
+pub use config::CoordinatorConfig;
+pub use coordinator::Coordinator;

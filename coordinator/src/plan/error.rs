@@ -1,0 +1,66 @@
+//! Why a job could not be planned.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Something about a job's input or numbers that is wrong before anything runs.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PlanError {
+    /// Nothing is there.
+    #[error(
+        "no input matches '{input}' (names that begin with '.' or '_' are skipped unless named)"
+    )]
+    NoMatch {
+        /// As the user gave it.
+        input: String,
+    },
+    /// Not a glob pattern.
+    #[error("'{input}' is not a pattern: {message}")]
+    BadPattern {
+        /// As the user gave it.
+        input: String,
+        /// What is wrong.
+        message: &'static str,
+    },
+    /// A file or folder that cannot be opened.
+    #[error("cannot read {}: {error}", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// A device, socket or pipe.
+    #[error("{} is not a regular file; copy what it holds into a file first", path.display())]
+    NotAFile {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A name that cannot be shown or sent.
+    #[error("the name of {} is not valid UTF-8; rename the file", path.display())]
+    NotUtf8 {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The job would read what it writes.
+    #[error("the input {input} lies inside the output folder; write the output elsewhere")]
+    InsideOutput {
+        /// Which file.
+        input: String,
+    },
+    /// More tasks than the coordinator handles.
+    #[error(
+        "a split size of {split_bytes} bytes makes at least {tasks} map tasks, more than {most}; give a larger one"
+    )]
+    TooManyTasks {
+        /// Of the split size.
+        split_bytes: u64,
+        /// As many as there would be at least.
+        tasks: u64,
+        /// As many as may be.
+        most: u64,
+    },
+    /// A number of reducers for a job without reduce stage.
+    #[error("the job has no reduce stage, so it takes no number of reducers")]
+    NoReduceStage,
+}

@@ -1,0 +1,133 @@
+//! Causes of failure.
+
+use std::time::Duration;
+
+use windrow_jobs::{FailureCause, Place, WorkerId};
+use windrow_proto::v1;
+use windrow_proto::v1::failure::Cause;
+
+use super::{Malformed, millis};
+
+pub(super) fn failure_from(failure: Option<v1::Failure>) -> Result<FailureCause, Malformed> {
+    let cause =
+        failure.and_then(|failure| failure.cause).ok_or_else(|| Malformed::missing("cause"))?;
+    Ok(match cause {
+        Cause::UserError(error) => {
+            FailureCause::UserError { place: place_from(error.place), message: error.message }
+        }
+        Cause::UserPanic(panic) => {
+            FailureCause::UserPanic { place: place_from(panic.place), message: panic.message }
+        }
+        Cause::Timeout(timeout) => {
+            FailureCause::Timeout { after: Duration::from_millis(timeout.after_ms) }
+        }
+        Cause::FetchFailed(v1::failure::FetchFailed { map_task, map_attempt, worker, message }) => {
+            FailureCause::FetchFailed { map_task, map_attempt, worker: WorkerId(worker), message }
+        }
+        Cause::Corrupt(v1::failure::Corrupt { file, offset, message }) => {
+            FailureCause::Corrupt { file, offset, message }
+        }
+        Cause::InputChanged(v1::failure::InputChanged { file, message }) => {
+            FailureCause::InputChanged { file, message }
+        }
+        Cause::Io(v1::failure::Io { path, message, disk_full }) => {
+            FailureCause::Io { path, message, disk_full }
+        }
+        Cause::Cancelled(_) => FailureCause::Cancelled,
+        Cause::WorkerLost(v1::failure::WorkerLost { worker, reason }) => {
+            FailureCause::WorkerLost { worker: WorkerId(worker), reason }
+        }
+        Cause::Unsupported(v1::failure::Unsupported { message }) => {
+            FailureCause::Unsupported { message }
+        }
+    })
+}
+
+pub(super) fn failure_to(cause: &FailureCause) -> v1::Failure {
+    let cause = match cause.clone() {
+        FailureCause::UserError { place, message } => {
+            Cause::UserError(v1::failure::UserError { place: Some(place_to(place)), message })
+        }
+        FailureCause::UserPanic { place, message } => {
+            Cause::UserPanic(v1::failure::UserError { place: Some(place_to(place)), message })
+        }
+        FailureCause::Timeout { after } => {
+            Cause::Timeout(v1::failure::Timeout { after_ms: millis(after) })
+        }
+        FailureCause::FetchFailed { map_task, map_attempt, worker, message } => {
+            Cause::FetchFailed(v1::failure::FetchFailed {
+                map_task,
+                map_attempt,
+                worker: worker.0,
+                message,
+            })
+        }
+        FailureCause::Corrupt { file, offset, message } => {
+            Cause::Corrupt(v1::failure::Corrupt { file, offset, message })
+        }
+        FailureCause::InputChanged { file, message } => {
+            Cause::InputChanged(v1::failure::InputChanged { file, message })
+        }
+        FailureCause::Io { path, message, disk_full } => {
+            Cause::Io(v1::failure::Io { path, message, disk_full })
+        }
+        FailureCause::Cancelled => Cause::Cancelled(v1::failure::Cancelled {}),
+        FailureCause::WorkerLost { worker, reason } => {
+            Cause::WorkerLost(v1::failure::WorkerLost { worker: worker.0, reason })
+        }
+        FailureCause::Unsupported { message } => {
+            Cause::Unsupported(v1::failure::Unsupported { message })
+        }
+    };
+    v1::Failure { cause: Some(cause) }
+}
+
+fn place_from(place: Option<v1::Place>) -> Place {
+    let v1::Place { file, offset, key, source } = place.unwrap_or_default();
+    Place { file, offset, key, source }
+}
+
+fn place_to(Place { file, offset, key, source }: Place) -> v1::Place {
+    v1::Place { file, offset, key, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cause_survives_the_round_trip() {
+        let place = Place {
+            file: "/f".into(),
+            offset: Some(0),
+            key: Some(String::new()),
+            source: Some("a.rs:1:2".into()),
+        };
+        let text = || "text".to_string();
+        for cause in [
+            FailureCause::UserError { place: Place::default(), message: text() },
+            FailureCause::UserPanic { place, message: text() },
+            FailureCause::Timeout { after: Duration::from_millis(1) },
+            FailureCause::FetchFailed {
+                map_task: 1,
+                map_attempt: 2,
+                worker: WorkerId(3),
+                message: text(),
+            },
+            FailureCause::Corrupt { file: text(), offset: 4, message: text() },
+            FailureCause::InputChanged { file: text(), message: text() },
+            FailureCause::Io { path: text(), message: text(), disk_full: true },
+            FailureCause::Cancelled,
+            FailureCause::WorkerLost { worker: WorkerId(5), reason: text() },
+            FailureCause::Unsupported { message: text() },
+        ] {
+            assert_eq!(failure_from(Some(failure_to(&cause))), Ok(cause));
+        }
+    }
+
+    #[test]
+    fn a_failure_without_cause_is_refused() {
+        assert!(failure_from(None).is_err());
+        assert!(failure_from(Some(v1::Failure { cause: None })).is_err());
+    }
+}

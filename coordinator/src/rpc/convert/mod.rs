@@ -1,0 +1,84 @@
+//! Between messages and domain values. What comes from outside may be anything: it converts or is refused, it never
+//! panics.
+
+mod failure;
+mod report;
+mod session;
+mod spec;
+mod status;
+
+pub(super) use report::report_from;
+pub(super) use session::{message_to, profile_from};
+pub(super) use spec::spec_from;
+pub(super) use status::{job_status, worker_status};
+
+use tonic::Status;
+use windrow_jobs::{AttemptId, JobId, Stage, TaskId};
+use windrow_proto::v1;
+
+/// A message that makes no sense.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("malformed message: {0}")]
+pub(super) struct Malformed(String);
+
+impl Malformed {
+    fn missing(field: &str) -> Self {
+        Self(format!("{field} is missing"))
+    }
+}
+
+impl From<Malformed> for Status {
+    fn from(malformed: Malformed) -> Self {
+        Self::invalid_argument(crate::explain::one_line(&malformed.to_string()))
+    }
+}
+
+fn attempt_from(attempt: Option<v1::AttemptId>) -> Result<AttemptId, Malformed> {
+    let attempt = attempt.ok_or_else(|| Malformed::missing("attempt"))?;
+    let stage = match attempt.stage() {
+        v1::Stage::Map => Stage::Map,
+        v1::Stage::Reduce => Stage::Reduce,
+        v1::Stage::Unspecified => return Err(Malformed::missing("stage")),
+    };
+    let task = TaskId { job: JobId(attempt.job), stage, index: attempt.task };
+    Ok(AttemptId { task, number: attempt.attempt })
+}
+
+fn attempt_to(attempt: AttemptId) -> v1::AttemptId {
+    let AttemptId { task: TaskId { job, stage, index }, number } = attempt;
+    v1::AttemptId { job: job.0, stage: stage_to(stage).into(), task: index, attempt: number }
+}
+
+fn stage_to(stage: Stage) -> v1::Stage {
+    match stage {
+        Stage::Map => v1::Stage::Map,
+        Stage::Reduce => v1::Stage::Reduce,
+    }
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_survive_the_round_trip() {
+        for stage in [Stage::Map, Stage::Reduce] {
+            let task = TaskId { job: JobId(7), stage, index: 8 };
+            let attempt = AttemptId { task, number: 9 };
+            assert_eq!(attempt_from(Some(attempt_to(attempt))), Ok(attempt));
+        }
+    }
+
+    #[test]
+    fn attempts_without_a_stage_are_refused() {
+        assert!(attempt_from(None).is_err());
+        for stage in [0, 77] {
+            let attempt = v1::AttemptId { job: 1, stage, task: 1, attempt: 1 };
+            assert!(attempt_from(Some(attempt)).is_err());
+        }
+    }
+}

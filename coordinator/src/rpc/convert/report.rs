@@ -1,0 +1,157 @@
+//! What a worker says in its session.
+
+use std::time::Duration;
+
+use windrow_jobs::Stage;
+use windrow_proto::v1;
+use windrow_proto::v1::worker_message::Message;
+use windrow_scheduler::{AttemptProgress, AttemptStats};
+
+use super::failure::failure_from;
+use super::{Malformed, attempt_from};
+use crate::driver::Report;
+use crate::output::StagedPart;
+
+/// The report in a message that is not the first of its session.
+pub(in crate::rpc) fn report_from(message: v1::WorkerMessage) -> Result<Report, Malformed> {
+    match message.message.ok_or_else(|| Malformed::missing("message"))? {
+        Message::Hello(_) => Err(Malformed("a second hello".to_string())),
+        Message::Heartbeat(heartbeat) => {
+            let running = heartbeat.running.into_iter().map(progress_from);
+            Ok(Report::Heartbeat(running.collect::<Result<_, _>>()?))
+        }
+        Message::MapDone(v1::MapDone { attempt, stats, part }) => {
+            done(Stage::Map, attempt, stats, part)
+        }
+        Message::ReduceDone(v1::ReduceDone { attempt, stats, part }) => {
+            let part = part.ok_or_else(|| Malformed::missing("part"))?;
+            done(Stage::Reduce, attempt, stats, Some(part))
+        }
+        Message::AttemptFailed(v1::AttemptFailed { attempt, failure }) => {
+            Ok(Report::Failed { attempt: attempt_from(attempt)?, cause: failure_from(failure)? })
+        }
+        Message::Draining(v1::Draining {}) => Ok(Report::Draining),
+    }
+}
+
+fn done(
+    stage: Stage,
+    attempt: Option<v1::AttemptId>,
+    stats: Option<v1::AttemptStats>,
+    part: Option<v1::Part>,
+) -> Result<Report, Malformed> {
+    let attempt = attempt_from(attempt)?;
+    if attempt.task.stage != stage {
+        return Err(Malformed(format!("{attempt} reported as a {stage} attempt")));
+    }
+    let stats = stats_from(stats.ok_or_else(|| Malformed::missing("stats"))?);
+    // Its path is not believed: where a part lies follows from the attempt's name.
+    let part = part.map(|v1::Part { path: _, bytes, records, crc64 }| StagedPart {
+        attempt,
+        bytes,
+        records,
+        crc64,
+    });
+    Ok(Report::Done { attempt, stats, part })
+}
+
+fn stats_from(stats: v1::AttemptStats) -> AttemptStats {
+    AttemptStats {
+        input_records: stats.input_records,
+        input_bytes: stats.input_bytes,
+        output_records: stats.output_records,
+        output_bytes: stats.output_bytes,
+        elapsed: Duration::from_millis(stats.elapsed_ms),
+        counters: stats.counters.into_iter().collect(),
+    }
+}
+
+fn progress_from(progress: v1::AttemptProgress) -> Result<AttemptProgress, Malformed> {
+    let v1::AttemptProgress { attempt, records, bytes } = progress;
+    Ok(AttemptProgress { attempt: attempt_from(attempt)?, records, bytes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(message: Message) -> v1::WorkerMessage {
+        v1::WorkerMessage { message: Some(message) }
+    }
+
+    fn attempt(stage: v1::Stage) -> Option<v1::AttemptId> {
+        Some(v1::AttemptId { job: 1, stage: stage.into(), task: 2, attempt: 3 })
+    }
+
+    #[test]
+    fn senseless_messages_are_refused() {
+        let stats = || Some(v1::AttemptStats::default());
+        let part = || Some(v1::Part::default());
+        let map = v1::Stage::Map;
+        for senseless in [
+            v1::WorkerMessage { message: None },
+            message(Message::Hello(v1::Hello::default())),
+            message(Message::Heartbeat(v1::Heartbeat {
+                running: vec![v1::AttemptProgress::default()],
+            })),
+            message(Message::MapDone(v1::MapDone { attempt: None, stats: stats(), part: None })),
+            message(Message::MapDone(v1::MapDone {
+                attempt: attempt(map),
+                stats: None,
+                part: None,
+            })),
+            message(Message::ReduceDone(v1::ReduceDone {
+                attempt: attempt(map),
+                stats: stats(),
+                part: part(),
+            })),
+            message(Message::ReduceDone(v1::ReduceDone {
+                attempt: attempt(v1::Stage::Reduce),
+                stats: stats(),
+                part: None,
+            })),
+            message(Message::AttemptFailed(v1::AttemptFailed {
+                attempt: attempt(map),
+                failure: None,
+            })),
+        ] {
+            assert!(report_from(senseless.clone()).is_err(), "{senseless:?}");
+        }
+    }
+
+    #[test]
+    fn results_keep_their_counts() {
+        let stats = v1::AttemptStats {
+            input_records: 1,
+            input_bytes: 2,
+            output_records: 3,
+            output_bytes: 4,
+            elapsed_ms: 5,
+            counters: [("six".to_string(), 6)].into(),
+        };
+        let part = v1::Part { path: "/elsewhere".into(), bytes: 7, records: 8, crc64: 9 };
+        let done = v1::ReduceDone {
+            attempt: attempt(v1::Stage::Reduce),
+            stats: Some(stats),
+            part: Some(part),
+        };
+        let Ok(Report::Done { attempt, stats, part }) =
+            report_from(message(Message::ReduceDone(done)))
+        else {
+            panic!("refused")
+        };
+        assert_eq!(attempt.to_string(), "job-1/reduce-00002.3");
+        assert_eq!(part, Some(StagedPart { attempt, bytes: 7, records: 8, crc64: 9 }));
+        assert_eq!(
+            stats,
+            AttemptStats {
+                input_records: 1,
+                input_bytes: 2,
+                output_records: 3,
+                output_bytes: 4,
+                elapsed: Duration::from_millis(5),
+                counters: [("six", 6)].into_iter().collect(),
+            }
+        );
+    }
+}

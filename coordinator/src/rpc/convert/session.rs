@@ -1,0 +1,117 @@
+//! What opens a session, and what the coordinator sends in it.
+
+use tonic::Status;
+use windrow_jobs::AttemptId;
+use windrow_proto::v1;
+use windrow_proto::v1::coordinator_message::Message;
+
+use super::{Malformed, attempt_to};
+use crate::driver::{HeldOutputs, JobWork, Outgoing, OutputsTable, WorkerProfile};
+use crate::plan::{Plan, Range};
+
+const NAME_BYTES_MAX: usize = 256;
+const SLOTS_MAX: u32 = 4_096;
+
+/// What a worker says of itself. Its build has been checked.
+pub(in crate::rpc) fn profile_from(hello: v1::Hello) -> Result<WorkerProfile, Malformed> {
+    let names = [&hello.name, &hello.shuffle_address, &hello.host, &hello.instance];
+    if names.iter().any(|name| name.len() > NAME_BYTES_MAX) {
+        return Err(Malformed("a name is too long".to_string()));
+    }
+    if hello.directory.is_empty() {
+        return Err(Malformed::missing("directory"));
+    }
+    let slots = 1..=SLOTS_MAX;
+    if !slots.contains(&hello.map_slots) || !slots.contains(&hello.reduce_slots) {
+        return Err(Malformed(format!("a worker offers from 1 to {SLOTS_MAX} slots a stage")));
+    }
+    Ok(WorkerProfile {
+        name: hello.name,
+        shuffle_address: hello.shuffle_address,
+        host: hello.host,
+        directory: hello.directory,
+        instance: hello.instance,
+        map_slots: hello.map_slots,
+        reduce_slots: hello.reduce_slots,
+        threads: hello.threads.clamp(1, SLOTS_MAX),
+        memory_bytes: hello.memory_bytes,
+    })
+}
+
+/// What is in the outbox, as it goes over the wire.
+pub(in crate::rpc) fn message_to(outgoing: Outgoing) -> Result<v1::CoordinatorMessage, Status> {
+    let message = match outgoing {
+        Outgoing::Map { attempt, work } => Message::AssignMap(assign_map(attempt, &work)),
+        Outgoing::Reduce { attempt, work, outputs_version } => {
+            Message::AssignReduce(v1::AssignReduce {
+                attempt: Some(attempt_to(attempt)),
+                context: Some(context_to(&work)),
+                outputs_version,
+            })
+        }
+        Outgoing::Outputs(table) => Message::MapOutputs(outputs_to(&table)),
+        Outgoing::Cancel(attempt) => {
+            Message::CancelAttempt(v1::CancelAttempt { attempt: Some(attempt_to(attempt)) })
+        }
+        Outgoing::Release(job) => Message::ReleaseJob(v1::ReleaseJob { job: job.0 }),
+        Outgoing::Drained => Message::Drained(v1::Drained {}),
+        Outgoing::End(reason) => return Err(Status::aborted(reason)),
+    };
+    Ok(v1::CoordinatorMessage { message: Some(message) })
+}
+
+fn assign_map(attempt: AttemptId, work: &JobWork) -> v1::AssignMap {
+    let split = work.plan.splits.get(attempt.task.index as usize);
+    let ranges = split.map_or(&[][..], |split| &split.ranges);
+    v1::AssignMap {
+        attempt: Some(attempt_to(attempt)),
+        context: Some(context_to(work)),
+        ranges: ranges.iter().map(|range| range_to(&work.plan, range)).collect(),
+    }
+}
+
+fn range_to(plan: &Plan, range: &Range) -> v1::FileRange {
+    let file = &plan.files[range.file as usize];
+    v1::FileRange {
+        path: file.path.clone(),
+        start: range.start,
+        end: range.end,
+        file_bytes: file.bytes,
+        modified_unix_ns: file.modified_unix_ns,
+    }
+}
+
+fn context_to(work: &JobWork) -> v1::JobContext {
+    let options = &work.spec.options;
+    v1::JobContext {
+        job: work.spec.job.clone(),
+        params: work.spec.params.clone(),
+        lossy: options.lossy,
+        threads: options.threads,
+        memory_bytes: options.memory_bytes,
+        partitions: work.plan.partitions,
+        staging: work.staging.display().to_string(),
+    }
+}
+
+fn outputs_to(table: &OutputsTable) -> v1::MapOutputs {
+    v1::MapOutputs {
+        job: table.job.0,
+        version: table.version,
+        workers: table.holders.iter().map(holder_to).collect(),
+    }
+}
+
+fn holder_to(held: &HeldOutputs) -> v1::WorkerOutputs {
+    let text = |field: fn(&WorkerProfile) -> &String| {
+        held.profile.as_deref().map(field).cloned().unwrap_or_default()
+    };
+    let outputs = held.outputs.iter().map(|&(task, attempt)| v1::MapOutput { task, attempt });
+    v1::WorkerOutputs {
+        worker: held.worker.0,
+        shuffle_address: text(|profile| &profile.shuffle_address),
+        host: text(|profile| &profile.host),
+        directory: text(|profile| &profile.directory),
+        outputs: outputs.collect(),
+    }
+}

@@ -1,0 +1,145 @@
+//! The description of a job. Its limits are checked here, so that all behind may rely on them.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use windrow_jobs::{JobOptions, JobSpec};
+use windrow_proto::v1;
+
+use super::{Malformed, millis};
+
+const NAME_BYTES_MAX: usize = 256;
+const PARAMS_BYTES_MAX: usize = 256 << 10;
+const PATH_BYTES_MAX: usize = 4_096;
+const REDUCERS_MAX: u32 = 100_000;
+const ATTEMPTS_MAX: u32 = 1_000;
+
+/// The spec of a submission. Zeros of required numbers mean the default.
+pub(in crate::rpc) fn spec_from(spec: Option<v1::JobSpec>) -> Result<JobSpec, Malformed> {
+    let spec = spec.ok_or_else(|| Malformed::missing("spec"))?;
+    check(spec.job.len() <= NAME_BYTES_MAX, "the job's name is too long")?;
+    check(spec.params.len() <= PARAMS_BYTES_MAX, "the job's parameters are too long")?;
+    check(!spec.inputs.is_empty(), "no input is named")?;
+    for path in spec.inputs.iter().chain([&spec.output]) {
+        let absolute = Path::new(path).is_absolute();
+        check(absolute, &format!("'{path}' is not an absolute path"))?;
+        let sound = path.len() <= PATH_BYTES_MAX && !path.contains('\0');
+        check(sound, "a path is too long or contains a NUL")?;
+    }
+    Ok(JobSpec {
+        job: spec.job,
+        params: spec.params,
+        inputs: spec.inputs,
+        output: PathBuf::from(spec.output),
+        options: options_from(spec.options.unwrap_or_default())?,
+    })
+}
+
+fn options_from(options: v1::JobOptions) -> Result<JobOptions, Malformed> {
+    let default = JobOptions::default();
+    check(
+        options.reducers.is_none_or(|n| n <= REDUCERS_MAX),
+        "too many reducers (at most 100000)",
+    )?;
+    check(options.reducers != Some(0), "a job with a reduce stage needs at least 1 reducer")?;
+    check(options.split_bytes != Some(0), "a split needs at least 1 byte")?;
+    check(options.threads != Some(0), "a task needs at least 1 thread")?;
+    check(options.max_attempts <= ATTEMPTS_MAX, "too many attempts (at most 1000)")?;
+    Ok(JobOptions {
+        reducers: options.reducers,
+        split_bytes: options.split_bytes,
+        threads: options.threads,
+        memory_bytes: options.memory_bytes,
+        max_attempts: match options.max_attempts {
+            0 => default.max_attempts,
+            n => n,
+        },
+        task_timeout: duration_from(options.task_timeout_ms, default.task_timeout),
+        worker_wait: duration_from(options.worker_wait_ms, default.worker_wait),
+        priority: options.priority,
+        lossy: options.lossy,
+    })
+}
+
+fn duration_from(millis: u64, default: Duration) -> Duration {
+    if millis == 0 { default } else { Duration::from_millis(millis) }
+}
+
+fn check(holds: bool, otherwise: &str) -> Result<(), Malformed> {
+    if holds { Ok(()) } else { Err(Malformed(otherwise.to_string())) }
+}
+
+/// The spec as a status shows it.
+pub(super) fn spec_to(spec: &JobSpec) -> v1::JobSpec {
+    let options = &spec.options;
+    v1::JobSpec {
+        job: spec.job.clone(),
+        params: spec.params.clone(),
+        inputs: spec.inputs.clone(),
+        output: spec.output.display().to_string(),
+        options: Some(v1::JobOptions {
+            reducers: options.reducers,
+            split_bytes: options.split_bytes,
+            threads: options.threads,
+            memory_bytes: options.memory_bytes,
+            max_attempts: options.max_attempts,
+            task_timeout_ms: millis(options.task_timeout),
+            worker_wait_ms: millis(options.worker_wait),
+            priority: options.priority,
+            lossy: options.lossy,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> JobSpec {
+        JobSpec {
+            job: "grep".into(),
+            params: "{}".into(),
+            inputs: vec!["/in/*".into()],
+            output: "/out".into(),
+            options: JobOptions {
+                reducers: Some(3),
+                split_bytes: Some(4),
+                threads: Some(5),
+                memory_bytes: Some(6),
+                max_attempts: 7,
+                task_timeout: Duration::from_millis(8),
+                worker_wait: Duration::from_millis(9),
+                priority: -10,
+                lossy: true,
+            },
+        }
+    }
+
+    #[test]
+    fn specs_survive_the_round_trip() {
+        assert_eq!(spec_from(Some(spec_to(&spec()))), Ok(spec()));
+    }
+
+    #[test]
+    fn what_is_left_out_gets_its_default() {
+        let message = v1::JobSpec { options: None, ..spec_to(&spec()) };
+        assert_eq!(spec_from(Some(message)).unwrap().options, JobOptions::default());
+    }
+
+    #[test]
+    fn senseless_specs_are_refused() {
+        let spoil: [fn(&mut v1::JobSpec); 6] = [
+            |spec| spec.inputs.clear(),
+            |spec| spec.output = "relative".into(),
+            |spec| spec.inputs.push("/with\0nul".into()),
+            |spec| spec.params = "x".repeat(PARAMS_BYTES_MAX + 1),
+            |spec| spec.options.as_mut().unwrap().reducers = Some(0),
+            |spec| spec.options.as_mut().unwrap().split_bytes = Some(0),
+        ];
+        for spoil in spoil {
+            let mut message = spec_to(&spec());
+            spoil(&mut message);
+            assert!(spec_from(Some(message)).is_err());
+        }
+    }
+}

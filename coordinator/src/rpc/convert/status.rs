@@ -1,0 +1,101 @@
+//! What observers see.
+
+use windrow_proto::v1;
+use windrow_scheduler::{JobFailure, JobState, Outcome, SlowestTask, StageView};
+
+use super::failure::failure_to;
+use super::spec::spec_to;
+use super::{millis, stage_to};
+use crate::driver::{JobSnapshot, WorkerSnapshot};
+use crate::explain;
+
+/// A job's status. It counts as ended only when nothing partial is left of it.
+pub(in crate::rpc) fn job_status(job: &JobSnapshot) -> v1::JobStatus {
+    let view = &job.view;
+    let failure = match &view.state {
+        JobState::Ended(Outcome::Failed(failure)) if job.settled => Some(failure),
+        _ => None,
+    };
+    let until = if job.settled { view.ended.unwrap_or(job.now) } else { job.now };
+    v1::JobStatus {
+        id: view.job.0,
+        spec: Some(spec_to(&job.spec)),
+        state: state_to(&view.state, job.settled).into(),
+        map: Some(stage_status(&view.map)),
+        reduce: Some(stage_status(&view.reduce)),
+        elapsed_ms: millis(until.since(view.submitted)),
+        failure: failure.and_then(cause).map(failure_to),
+        failure_message: failure
+            .map_or_else(String::new, |failure| explain::failure(failure, Some(&job.spec))),
+        counters: view.counters.iter().map(|(name, n)| (name.to_string(), n)).collect(),
+        waiting: view
+            .waiting
+            .map_or_else(String::new, |waiting| explain::waiting(waiting, job.now)),
+        input_files: job.input_files,
+        input_bytes: job.input_bytes,
+        output_bytes: view.output_bytes,
+        output_records: view.output_records,
+        split_bytes: job.split_bytes,
+        slowest: view.slowest.map(|slowest| slowest_task(&slowest, &job.slowest_worker)),
+        shuffle_bytes: view.shuffle_bytes,
+    }
+}
+
+fn state_to(state: &JobState, settled: bool) -> v1::JobState {
+    match state {
+        JobState::Running => v1::JobState::Running,
+        JobState::Publishing => v1::JobState::Publishing,
+        JobState::Ended(_) if !settled => v1::JobState::Running,
+        JobState::Ended(Outcome::Succeeded) => v1::JobState::Succeeded,
+        JobState::Ended(Outcome::Failed(_)) => v1::JobState::Failed,
+        JobState::Ended(Outcome::Cancelled) => v1::JobState::Cancelled,
+    }
+}
+
+fn cause(failure: &JobFailure) -> Option<&windrow_jobs::FailureCause> {
+    match failure {
+        JobFailure::Task { cause, .. } | JobFailure::Publish(cause) => Some(cause),
+        JobFailure::NoWorkers => None,
+    }
+}
+
+fn stage_status(view: &StageView) -> v1::StageStatus {
+    v1::StageStatus {
+        tasks: view.tasks,
+        running: view.running,
+        done: view.done,
+        attempts: view.attempts,
+        failed: view.failed,
+        lost: view.lost,
+        records: view.records,
+        bytes: view.bytes,
+        total_bytes: view.total_bytes,
+    }
+}
+
+fn slowest_task(slowest: &SlowestTask, worker_name: &str) -> v1::TaskSummary {
+    v1::TaskSummary {
+        stage: stage_to(slowest.task.stage).into(),
+        task: slowest.task.index,
+        elapsed_ms: millis(slowest.elapsed),
+        worker: slowest.worker.0,
+        worker_name: worker_name.to_string(),
+    }
+}
+
+/// A worker's status.
+pub(in crate::rpc) fn worker_status(worker: &WorkerSnapshot) -> v1::WorkerStatus {
+    let WorkerSnapshot { view, profile, silent } = worker;
+    v1::WorkerStatus {
+        id: view.worker.0,
+        name: profile.name.clone(),
+        shuffle_address: profile.shuffle_address.clone(),
+        threads: profile.threads,
+        memory_bytes: profile.memory_bytes,
+        running: view.running,
+        done: view.done,
+        failed: view.failed,
+        draining: view.draining,
+        silent_ms: millis(*silent),
+    }
+}

@@ -1,0 +1,147 @@
+//! The `Jobs` service: what submitters ask.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+use windrow_jobs::{JobId, JobSpec, Registry};
+use windrow_proto::v1;
+use windrow_proto::v1::jobs_server::Jobs;
+
+use super::convert::{job_status, spec_from, worker_status};
+use super::refusal::check_build;
+use super::watch::watch_job;
+use crate::driver::{DriverHandle, Submission};
+use crate::explain::one_line;
+use crate::output::{self, Reservation};
+use crate::plan::{ClusterSize, Plan};
+
+/// Answers submitters.
+pub(crate) struct JobsService {
+    pub(crate) driver: DriverHandle,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) build: v1::Build,
+    /// Threads to plan for while no worker has joined.
+    pub(crate) assumed_threads: u32,
+}
+
+#[tonic::async_trait]
+impl Jobs for JobsService {
+    type WatchStream = ReceiverStream<Result<v1::JobStatus, Status>>;
+
+    async fn submit(
+        &self,
+        request: Request<v1::SubmitRequest>,
+    ) -> Result<Response<v1::SubmitReply>, Status> {
+        let request = request.into_inner();
+        check_build("submitter", request.build.as_ref(), &self.build)?;
+        let spec = spec_from(request.spec)?;
+        let map_only = self.check_job(&spec)?;
+        let cluster = self.cluster_size().await?;
+        let planning = tokio::task::spawn_blocking(move || prepare(spec, map_only, cluster));
+        let submission = planning.await.map_err(|error| Status::internal(error.to_string()))??;
+        let reservation = Arc::clone(&submission.reservation);
+        match self.driver.submit(submission).await {
+            Ok(job) => Ok(Response::new(v1::SubmitReply { job: job.0 })),
+            Err(stopped) => {
+                if let Err(error) = reservation.discard().await {
+                    tracing::warn!(%error, "cannot remove the staging folder of a refused job");
+                }
+                Err(stopped.into())
+            }
+        }
+    }
+
+    async fn watch(
+        &self,
+        request: Request<v1::WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let job = JobId(request.into_inner().job);
+        let changes = self.driver.watch(job).await?.ok_or_else(|| unknown(job))?;
+        let (sender, statuses) = mpsc::channel(1);
+        tokio::spawn(watch_job(self.driver.clone(), job, changes, sender));
+        Ok(Response::new(ReceiverStream::new(statuses)))
+    }
+
+    async fn list(&self, _: Request<v1::ListRequest>) -> Result<Response<v1::ListReply>, Status> {
+        let jobs = self.driver.jobs().await?;
+        Ok(Response::new(v1::ListReply { jobs: jobs.iter().map(job_status).collect() }))
+    }
+
+    async fn get(
+        &self,
+        request: Request<v1::GetRequest>,
+    ) -> Result<Response<v1::JobStatus>, Status> {
+        self.status(JobId(request.into_inner().job)).await
+    }
+
+    /// Answers when the job is over. One that was over before stays as it is.
+    async fn cancel(
+        &self,
+        request: Request<v1::CancelRequest>,
+    ) -> Result<Response<v1::JobStatus>, Status> {
+        let job = JobId(request.into_inner().job);
+        let mut changes = self.driver.watch(job).await?.ok_or_else(|| unknown(job))?;
+        self.driver.cancel(job).await?;
+        // The sender goes only with a job that is over and forgotten.
+        let _ = changes.wait_for(|over| *over).await;
+        self.status(job).await
+    }
+
+    async fn workers(
+        &self,
+        _: Request<v1::WorkersRequest>,
+    ) -> Result<Response<v1::WorkersReply>, Status> {
+        let workers = self.driver.workers().await?;
+        let workers = workers.iter().map(worker_status).collect();
+        Ok(Response::new(v1::WorkersReply { workers }))
+    }
+}
+
+impl JobsService {
+    /// Refuses a job that cannot be built. Otherwise says whether it is map-only.
+    fn check_job(&self, spec: &JobSpec) -> Result<bool, Status> {
+        let Some(job) = self.registry.get(&spec.job) else {
+            let mut text = format!("there is no job '{}'", spec.job);
+            if let Some(similar) = self.registry.suggest(&spec.job) {
+                text.push_str(&format!("; did you mean '{similar}'?"));
+            }
+            return Err(Status::invalid_argument(one_line(&text)));
+        };
+        match job.build(&spec.params) {
+            Ok(program) => Ok(program.is_map_only()),
+            Err(error) => {
+                let text = format!("{}: {}", spec.job, error.message());
+                Err(Status::invalid_argument(one_line(&text)))
+            }
+        }
+    }
+
+    async fn cluster_size(&self) -> Result<ClusterSize, Status> {
+        let ClusterSize { workers, threads } = self.driver.cluster_size().await?;
+        Ok(if workers == 0 {
+            ClusterSize { workers: 1, threads: self.assumed_threads }
+        } else {
+            ClusterSize { workers, threads }
+        })
+    }
+
+    async fn status(&self, job: JobId) -> Result<Response<v1::JobStatus>, Status> {
+        let snapshot = self.driver.job(job).await?.ok_or_else(|| unknown(job))?;
+        Ok(Response::new(job_status(&snapshot)))
+    }
+}
+
+/// All that touches the file system before a job is accepted. The output comes first, since that is cheap to see, and
+/// is taken last, so that a refusal leaves nothing behind.
+fn prepare(spec: JobSpec, map_only: bool, cluster: ClusterSize) -> Result<Submission, Status> {
+    output::check(&spec.output)?;
+    let plan = Plan::make(&spec, map_only, cluster)?;
+    let reservation = Arc::new(Reservation::take(&spec.output)?);
+    Ok(Submission { spec, plan, reservation })
+}
+
+fn unknown(job: JobId) -> Status {
+    Status::not_found(format!("there is no {job}; see 'windrow jobs'"))
+}

@@ -1,0 +1,11 @@
+//! The gRPC edge: two services, and the conversions between messages and domain values. Nothing is decided here but
+//! whether a message makes sense.
+
+mod convert;
+mod jobs;
+mod refusal;
+mod sessions;
+mod watch;
+
+pub(crate) use jobs::JobsService;
+pub(crate) use sessions::SessionsService;

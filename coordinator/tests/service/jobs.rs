@@ -1,0 +1,132 @@
+//! A job from submission to its visible output.
+
+use std::fs;
+
+use windrow_proto::v1;
+use windrow_proto::v1::JobState;
+use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
+
+use crate::support::Cluster;
+
+#[tokio::test(start_paused = true)]
+async fn a_job_becomes_visible_when_it_has_succeeded() {
+    let cluster = Cluster::start().await;
+    let mut worker = cluster.worker("/w").await;
+    let job = cluster.submit(cluster.word_count(2)).await.unwrap();
+
+    let map = worker.next_map().await;
+    assert_eq!(map.ranges.len(), 1);
+    assert_eq!((map.ranges[0].start, map.ranges[0].end, map.ranges[0].file_bytes), (0, 6, 6));
+    assert_eq!(map.context.as_ref().unwrap().partitions, 2);
+    worker.finish_map(&map).await;
+
+    let outputs = worker.next_outputs().await;
+    assert_eq!(outputs.workers.len(), 1);
+    assert_eq!(outputs.workers[0].worker, worker.welcome.worker);
+    assert_eq!(outputs.workers[0].shuffle_address, "/w:1");
+    let first = worker.next_reduce().await;
+    let second = worker.next_reduce().await; // At once: the same version of the outputs is not sent again.
+    assert_eq!(first.outputs_version, outputs.version);
+    assert_eq!(second.outputs_version, outputs.version);
+
+    worker.finish_reduce(&first, "a\t2\n").await;
+    assert_eq!(cluster.output_names().unwrap(), ["_temporary"], "visible before its end");
+    worker.finish_reduce(&second, "b\t1\n").await;
+
+    let status = cluster.final_status(job).await;
+    assert_eq!(status.state(), JobState::Succeeded);
+    assert_eq!((status.output_records, status.output_bytes), (2, 8));
+    assert_eq!((status.input_files, status.input_bytes), (1, 6));
+    assert_eq!(cluster.output_names().unwrap(), ["_SUCCESS", "part-00000", "part-00001"]);
+    assert_eq!(fs::read_to_string(cluster.output().join("part-00000")).unwrap(), "a\t2\n");
+    assert!(
+        matches!(worker.next().await, FromCoordinator::ReleaseJob(v1::ReleaseJob { job: j }) if j == job)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_worker_gets_the_outputs_of_the_others() {
+    let cluster = Cluster::start().await;
+    let mut first = cluster.worker("/first").await;
+    cluster.submit(cluster.word_count(4)).await.unwrap();
+    let map = first.next_map().await;
+    first.finish_map(&map).await;
+    first.next_outputs().await;
+    let mut second = cluster.worker("/second").await;
+    let outputs = second.next_outputs().await;
+    assert_eq!(outputs.workers[0].worker, first.welcome.worker);
+    second.next_reduce().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn watching_ends_with_the_final_status_and_a_pause_between_the_others() {
+    let cluster = Cluster::start().await;
+    let mut worker = cluster.worker("/w").await;
+    let job = cluster.submit(cluster.word_count(1)).await.unwrap();
+    let watching = {
+        let jobs = cluster.jobs.clone();
+        tokio::spawn(async move {
+            let mut stream =
+                jobs.clone().watch(v1::WatchRequest { job }).await.unwrap().into_inner();
+            let mut seen = Vec::new();
+            while let Some(status) = stream.message().await.unwrap() {
+                seen.push((tokio::time::Instant::now(), status.state()));
+            }
+            seen
+        })
+    };
+    let map = worker.next_map().await;
+    worker.finish_map(&map).await;
+    worker.next_outputs().await;
+    let reduce = worker.next_reduce().await;
+    worker.finish_reduce(&reduce, "a\t2\n").await;
+
+    let seen = watching.await.unwrap();
+    let (states, times): (Vec<_>, Vec<_>) =
+        seen.iter().map(|(time, state)| (*state, *time)).unzip();
+    assert_eq!(states.last(), Some(&JobState::Succeeded));
+    assert_eq!(states.iter().filter(|state| **state == JobState::Succeeded).count(), 1);
+    let before_last = &times[..times.len() - 1];
+    assert!(
+        before_last
+            .windows(2)
+            .all(|pair| pair[1] - pair[0] >= std::time::Duration::from_millis(100))
+    );
+    // Whoever comes late gets the final status alone.
+    assert_eq!(cluster.watch(job).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_job_leaves_nothing_and_its_workers_are_told() {
+    let cluster = Cluster::start().await;
+    let mut worker = cluster.worker("/w").await;
+    let job = cluster.submit(cluster.word_count(1)).await.unwrap();
+    let map = worker.next_map().await;
+
+    let status = cluster.jobs.clone().cancel(v1::CancelRequest { job }).await.unwrap().into_inner();
+    assert_eq!(status.state(), JobState::Cancelled);
+    assert_eq!(cluster.output_names(), None);
+    let FromCoordinator::CancelAttempt(cancel) = worker.next().await else { panic!("no cancel") };
+    assert_eq!(cancel.attempt, map.attempt);
+    assert!(matches!(worker.next().await, FromCoordinator::ReleaseJob(_)));
+
+    // Cancelling again changes nothing.
+    let status = cluster.jobs.clone().cancel(v1::CancelRequest { job }).await.unwrap().into_inner();
+    assert_eq!(status.state(), JobState::Cancelled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_cancels_jobs_and_ends_sessions() {
+    let mut cluster = Cluster::start().await;
+    let mut worker = cluster.worker("/w").await;
+    let job = cluster.submit(cluster.word_count(1)).await.unwrap();
+    worker.next_map().await;
+    cluster.shutdown.cancel();
+    let status = cluster.final_status(job).await;
+    assert_eq!(status.state(), JobState::Cancelled);
+    assert_eq!(cluster.output_names(), None);
+    assert_eq!(worker.end().await.unwrap_err().message(), "the coordinator has stopped");
+    drop(worker);
+    (&mut cluster.serving).await.unwrap().unwrap();
+    assert!(cluster.submit(cluster.word_count(1)).await.is_err());
+}

@@ -1,0 +1,101 @@
+//! What is refused, before anything runs, and with which words.
+
+use std::fs;
+
+use tonic::{Code, Status};
+use windrow_proto::v1;
+
+use crate::support::{Cluster, build};
+
+/// The refusal of a word count that is spoiled in some way.
+async fn refusal(cluster: &Cluster, spoil: impl FnOnce(&mut v1::JobSpec)) -> Status {
+    let mut spec = cluster.word_count(1);
+    spoil(&mut spec);
+    let refused = cluster.submit(spec).await.unwrap_err();
+    assert!(
+        cluster.jobs.clone().list(v1::ListRequest {}).await.unwrap().into_inner().jobs.is_empty()
+    );
+    refused
+}
+
+#[tokio::test]
+async fn wrong_submissions_are_refused_and_leave_nothing() {
+    let cluster = Cluster::start().await;
+    let status = refusal(&cluster, |spec| spec.job = "word-coutn".into()).await;
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert_eq!(status.message(), "there is no job 'word-coutn'; did you mean 'word-count'?");
+
+    let status = refusal(&cluster, |spec| {
+        spec.job = "grep".into();
+        spec.params = r#"{"pattern": "("}"#.into();
+    })
+    .await;
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(status.message().starts_with("grep: "), "{}", status.message());
+
+    let status = refusal(&cluster, |spec| spec.inputs.push("/nowhere/*.txt".into())).await;
+    assert_eq!(status.code(), Code::NotFound);
+    assert!(
+        status.message().starts_with("no input matches '/nowhere/*.txt'"),
+        "{}",
+        status.message()
+    );
+
+    let status = refusal(&cluster, |spec| spec.output = "/proc/none/out".into()).await;
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    assert!(
+        status.message().starts_with("cannot write to output /proc/none/out"),
+        "{}",
+        status.message()
+    );
+    assert_eq!(cluster.output_names(), None);
+}
+
+#[tokio::test]
+async fn an_output_with_content_is_refused_untouched() {
+    let cluster = Cluster::start().await;
+    fs::create_dir(cluster.output()).unwrap();
+    fs::write(cluster.output().join("precious"), "").unwrap();
+    let status = refusal(&cluster, |_| {}).await;
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    assert!(status.message().contains("exists and is not empty"), "{}", status.message());
+    assert_eq!(cluster.output_names().unwrap(), ["precious"]);
+}
+
+#[tokio::test]
+async fn one_output_serves_one_running_job() {
+    let cluster = Cluster::start().await;
+    let job = cluster.submit(cluster.word_count(1)).await.unwrap();
+    let status = cluster.submit(cluster.word_count(1)).await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    assert!(status.message().contains("is being written by another job"), "{}", status.message());
+    cluster.jobs.clone().cancel(v1::CancelRequest { job }).await.unwrap();
+    cluster.submit(cluster.word_count(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_submitter_of_another_build_is_refused() {
+    let cluster = Cluster::start().await;
+    let other = v1::Build { digest: "feedfeedfeedfeed".into(), ..build() };
+    let request = v1::SubmitRequest { build: Some(other), spec: Some(cluster.word_count(1)) };
+    let status = cluster.jobs.clone().submit(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    for name in ["feedfeed", "01234567", "the submitter", "the coordinator"] {
+        assert!(status.message().contains(name), "{}", status.message());
+    }
+}
+
+#[tokio::test]
+async fn unknown_jobs_are_named() {
+    let cluster = Cluster::start().await;
+    let mut jobs = cluster.jobs.clone();
+    let refusals = [
+        jobs.get(v1::GetRequest { job: 7 }).await.unwrap_err(),
+        jobs.cancel(v1::CancelRequest { job: 7 }).await.unwrap_err(),
+        jobs.watch(v1::WatchRequest { job: 7 }).await.unwrap_err(),
+    ];
+    for status in refusals {
+        assert_eq!(status.code(), Code::NotFound);
+        assert!(status.message().starts_with("there is no job-7"), "{}", status.message());
+    }
+}

@@ -1,0 +1,115 @@
+//! How sessions begin, and how they end.
+
+use std::time::Duration;
+
+use tonic::Code;
+use windrow_proto::v1;
+use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
+use windrow_proto::v1::worker_message::Message as FromWorker;
+
+use crate::support::{Cluster, build, hello};
+
+#[tokio::test(start_paused = true)]
+async fn workers_of_another_protocol_version_or_build_are_refused_by_name_of_both() {
+    let cluster = Cluster::start().await;
+    for (theirs, name) in [
+        (v1::Build { protocol_version: 99, ..build() }, "protocol 99"),
+        (v1::Build { version: "9.9.9".into(), ..build() }, "windrow 9.9.9"),
+        (v1::Build { digest: "feedfeedfeedfeed".into(), ..build() }, "build feedfeedfeed"),
+    ] {
+        let hello = v1::Hello { build: Some(theirs), ..hello("/w") };
+        let status = cluster.open(hello).await.err().expect("admitted");
+        assert_eq!(status.code(), Code::FailedPrecondition);
+        assert!(status.message().contains(name), "{}", status.message());
+        assert!(status.message().contains("windrow 0.1.0"), "{}", status.message());
+    }
+    assert!(cluster.workers().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_worker_in_the_same_folder_is_refused() {
+    let cluster = Cluster::start().await;
+    let _first = cluster.worker("/w").await;
+    let second = v1::Hello { instance: "another process".into(), ..hello("/w") };
+    let status = cluster.open(second).await.err().expect("admitted");
+    assert_eq!(status.code(), Code::AlreadyExists);
+    assert!(status.message().contains("worker in /w"), "{}", status.message());
+    assert_eq!(cluster.workers().await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restarted_worker_waits_for_its_predecessor_to_be_noticed() {
+    let cluster = Cluster::start().await;
+    let first = cluster.worker("/w").await;
+    let second = v1::Hello { instance: "its successor".into(), ..hello("/w") };
+    let (second, ()) = tokio::join!(cluster.open(second), async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        drop(first);
+    });
+    let _second = second.unwrap();
+    cluster.wait_for_workers(1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_comes_back_replaces_its_old_session() {
+    let cluster = Cluster::start().await;
+    let mut old = cluster.worker("/w").await;
+    let new = cluster.worker("/w").await;
+    assert_ne!(new.welcome.worker, old.welcome.worker);
+    old.end().await.unwrap();
+    assert_eq!(cluster.workers().await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_session_loses_the_worker_at_once() {
+    let cluster = Cluster::start().await;
+    let mut first = cluster.worker("/first").await;
+    cluster.submit(cluster.word_count(1)).await.unwrap();
+    let map = first.next_map().await;
+    let mut second = cluster.worker("/second").await;
+    let before = tokio::time::Instant::now();
+    drop(first);
+    let again = second.next_map().await;
+    assert!(before.elapsed() < Duration::from_secs(2), "that was the lease");
+    assert_eq!(again.ranges, map.ranges);
+    assert_eq!(again.attempt.unwrap().attempt, 2);
+    assert_eq!(cluster.workers().await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_worker_is_lost_when_its_lease_runs_out() {
+    let cluster = Cluster::start().await;
+    let mut worker = cluster.worker("/w").await;
+    assert!(worker.welcome.heartbeat_ms * 2 < worker.welcome.lease_ms);
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(worker.welcome.heartbeat_ms)).await;
+        worker.say(FromWorker::Heartbeat(v1::Heartbeat::default())).await;
+    }
+    assert_eq!(cluster.workers().await.len(), 1);
+    let status = worker.end().await.unwrap_err();
+    assert_eq!(status.code(), Code::Aborted);
+    assert!(cluster.workers().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_talks_nonsense_is_lost() {
+    let cluster = Cluster::start().await;
+    let mut worker = cluster.worker("/w").await;
+    worker.say(FromWorker::MapDone(v1::MapDone::default())).await;
+    worker.end().await.unwrap();
+    cluster.wait_for_workers(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_draining_worker_finishes_and_may_leave() {
+    let cluster = Cluster::start().await;
+    let mut worker = cluster.worker("/w").await;
+    cluster.submit(cluster.word_count(1)).await.unwrap();
+    let map = worker.next_map().await;
+    worker.say(FromWorker::Draining(v1::Draining {})).await;
+    let failure =
+        v1::Failure { cause: Some(v1::failure::Cause::Cancelled(v1::failure::Cancelled {})) };
+    let failed = v1::AttemptFailed { attempt: map.attempt, failure: Some(failure) };
+    worker.say(FromWorker::AttemptFailed(failed)).await;
+    assert!(matches!(worker.next().await, FromCoordinator::Drained(_)));
+}

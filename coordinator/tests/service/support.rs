@@ -1,0 +1,244 @@
+//! A coordinator in memory, a client, and workers that do as a test says.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use tempfile::TempDir;
+use tokio::io::DuplexStream;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Status, Streaming};
+use windrow_coordinator::{Coordinator, CoordinatorConfig};
+use windrow_jobs::Registry;
+use windrow_proto::v1;
+use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
+use windrow_proto::v1::jobs_client::JobsClient;
+use windrow_proto::v1::sessions_client::SessionsClient;
+use windrow_proto::v1::worker_message::Message as FromWorker;
+
+/// Longest wait for anything, in virtual time.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+pub fn build() -> v1::Build {
+    v1::Build {
+        protocol_version: windrow_proto::PROTOCOL_VERSION,
+        version: "0.1.0".into(),
+        digest: "0123456789abcdef".into(),
+    }
+}
+
+/// A running coordinator, with a folder for inputs and outputs.
+pub struct Cluster {
+    pub jobs: JobsClient<Channel>,
+    pub dir: TempDir,
+    pub serving: tokio::task::JoinHandle<Result<(), tonic::transport::Error>>,
+    pub shutdown: CancellationToken,
+    channel: Channel,
+}
+
+impl Cluster {
+    pub async fn start() -> Self {
+        let registry = Arc::new(Registry::new(windrow_jobs::ready::all()));
+        let coordinator = Coordinator::start(CoordinatorConfig::new(registry, build()));
+        let (connections, incoming) = mpsc::channel::<DuplexStream>(4);
+        let shutdown = CancellationToken::new();
+        let serving = tokio::spawn({
+            let shutdown = shutdown.clone();
+            let incoming = ReceiverStream::new(incoming).map(Ok::<_, std::io::Error>);
+            async move { coordinator.serve(incoming, shutdown).await }
+        });
+        let connector = tower::service_fn(move |_| {
+            let connections = connections.clone();
+            async move {
+                let (ours, theirs) = tokio::io::duplex(64 << 10);
+                connections.send(theirs).await.map_err(std::io::Error::other)?;
+                Ok::<_, std::io::Error>(TokioIo::new(ours))
+            }
+        });
+        let endpoint = Endpoint::from_static("http://memory");
+        let channel = endpoint.connect_with_connector(connector).await.unwrap();
+        let jobs = JobsClient::new(channel.clone());
+        let dir = tempfile::tempdir().unwrap();
+        Self { jobs, dir, serving, shutdown, channel }
+    }
+
+    pub fn output(&self) -> PathBuf {
+        self.dir.path().join("out")
+    }
+
+    /// Names in the output folder; `None` when it does not exist.
+    pub fn output_names(&self) -> Option<Vec<String>> {
+        let entries = fs::read_dir(self.output()).ok()?;
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        Some(names)
+    }
+
+    /// Word count over one small file.
+    pub fn word_count(&self, reducers: u32) -> v1::JobSpec {
+        let input = self.dir.path().join("in");
+        fs::write(&input, "a b a\n").unwrap();
+        v1::JobSpec {
+            job: "word-count".into(),
+            params: "{}".into(),
+            inputs: vec![input.display().to_string()],
+            output: self.output().display().to_string(),
+            options: Some(v1::JobOptions { reducers: Some(reducers), ..Default::default() }),
+        }
+    }
+
+    pub async fn submit(&self, spec: v1::JobSpec) -> Result<u64, Status> {
+        let request = v1::SubmitRequest { build: Some(build()), spec: Some(spec) };
+        Ok(self.jobs.clone().submit(request).await?.into_inner().job)
+    }
+
+    /// All statuses of a job until its last.
+    pub async fn watch(&self, job: u64) -> Vec<v1::JobStatus> {
+        let stream = self.jobs.clone().watch(v1::WatchRequest { job }).await.unwrap().into_inner();
+        let statuses = stream.map(Result::unwrap).collect();
+        timeout(DEADLINE * 100, statuses).await.expect("the job does not end")
+    }
+
+    pub async fn final_status(&self, job: u64) -> v1::JobStatus {
+        self.watch(job).await.pop().unwrap()
+    }
+
+    pub async fn workers(&self) -> Vec<v1::WorkerStatus> {
+        let reply = self.jobs.clone().workers(v1::WorkersRequest {}).await.unwrap();
+        reply.into_inner().workers
+    }
+
+    pub async fn wait_for_workers(&self, n: usize) {
+        let joined = async {
+            while self.workers().await.len() != n {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(DEADLINE, joined).await.expect("workers");
+    }
+
+    /// Opens a session with this hello.
+    pub async fn open(&self, hello: v1::Hello) -> Result<Worker, Status> {
+        let (sender, messages) = mpsc::channel(16);
+        let hello = v1::WorkerMessage { message: Some(FromWorker::Hello(hello)) };
+        sender.send(hello).await.unwrap();
+        let mut sessions = SessionsClient::new(self.channel.clone());
+        let replies = sessions.open(ReceiverStream::new(messages)).await?.into_inner();
+        let mut worker = Worker { sender, replies, welcome: v1::Welcome::default() };
+        match worker.next().await {
+            FromCoordinator::Welcome(welcome) => worker.welcome = welcome,
+            other => panic!("{other:?} instead of welcome"),
+        }
+        Ok(worker)
+    }
+
+    /// Opens the session of the worker with this folder.
+    pub async fn worker(&self, directory: &str) -> Worker {
+        self.open(hello(directory)).await.unwrap()
+    }
+}
+
+pub fn hello(directory: &str) -> v1::Hello {
+    v1::Hello {
+        build: Some(build()),
+        name: format!("worker in {directory}"),
+        shuffle_address: format!("{directory}:1"),
+        host: "host".into(),
+        directory: directory.into(),
+        map_slots: 2,
+        reduce_slots: 2,
+        threads: 2,
+        memory_bytes: 1 << 30,
+        instance: format!("the process in {directory}"),
+    }
+}
+
+/// A worker's side of a session.
+pub struct Worker {
+    sender: mpsc::Sender<v1::WorkerMessage>,
+    replies: Streaming<v1::CoordinatorMessage>,
+    pub welcome: v1::Welcome,
+}
+
+impl Worker {
+    pub async fn say(&self, message: FromWorker) {
+        self.sender.send(v1::WorkerMessage { message: Some(message) }).await.unwrap();
+    }
+
+    /// The next message.
+    pub async fn next(&mut self) -> FromCoordinator {
+        let reply = timeout(DEADLINE, self.replies.message()).await.expect("no message");
+        reply.unwrap().expect("the session has ended").message.unwrap()
+    }
+
+    /// How the session ends; whatever comes before is dropped.
+    pub async fn end(&mut self) -> Result<(), Status> {
+        loop {
+            match timeout(DEADLINE, self.replies.message()).await.expect("no end") {
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(()),
+                Err(status) => return Err(status),
+            }
+        }
+    }
+
+    pub async fn next_map(&mut self) -> v1::AssignMap {
+        match self.next().await {
+            FromCoordinator::AssignMap(assign) => assign,
+            other => panic!("{other:?} instead of a map assignment"),
+        }
+    }
+
+    pub async fn next_reduce(&mut self) -> v1::AssignReduce {
+        match self.next().await {
+            FromCoordinator::AssignReduce(assign) => assign,
+            other => panic!("{other:?} instead of a reduce assignment"),
+        }
+    }
+
+    pub async fn next_outputs(&mut self) -> v1::MapOutputs {
+        match self.next().await {
+            FromCoordinator::MapOutputs(outputs) => outputs,
+            other => panic!("{other:?} instead of map outputs"),
+        }
+    }
+
+    /// Reports a map attempt as done.
+    pub async fn finish_map(&self, assign: &v1::AssignMap) {
+        let stats = Some(v1::AttemptStats { input_records: 1, ..Default::default() });
+        let attempt = assign.attempt;
+        self.say(FromWorker::MapDone(v1::MapDone { attempt, stats, part: None })).await;
+    }
+
+    /// Writes the part of a reduce attempt, and reports it as done.
+    pub async fn finish_reduce(&self, assign: &v1::AssignReduce, text: &str) {
+        let attempt = assign.attempt.unwrap();
+        let staging = PathBuf::from(&assign.context.as_ref().unwrap().staging);
+        let path = staging.join(format!("part-{:05}.{}", attempt.task, attempt.attempt));
+        fs::write(&path, text).unwrap();
+        let part = v1::Part {
+            path: path.display().to_string(),
+            bytes: text.len() as u64,
+            records: text.lines().count() as u64,
+            crc64: 1,
+        };
+        self.say(FromWorker::ReduceDone(v1::ReduceDone {
+            attempt: Some(attempt),
+            stats: Some(v1::AttemptStats {
+                output_bytes: part.bytes,
+                output_records: part.records,
+                ..Default::default()
+            }),
+            part: Some(part),
+        }))
+        .await;
+    }
+}

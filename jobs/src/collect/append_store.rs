@@ -1,0 +1,58 @@
+//! Keeps every pair: the store of jobs without a combiner.
+
+use std::marker::PhantomData;
+use std::mem;
+use std::sync::Arc;
+
+use super::{Collected, RecordBuffer, Store};
+use crate::counters::{Counters, LocalCounters};
+use crate::emit::Emit;
+use crate::error::Result;
+use crate::key::Key;
+use crate::partitioner::{Partitioner, partition_of};
+use crate::value::Value;
+
+/// Appends encoded pairs to a [`RecordBuffer`].
+pub(crate) struct AppendStore<K: ?Sized, V: ?Sized, P> {
+    buffer: RecordBuffer,
+    partitioner: Arc<P>,
+    partitions: u32,
+    counters: LocalCounters,
+    pair: PhantomData<fn(&K, &V)>,
+}
+
+impl<K: ?Sized, V: ?Sized, P> AppendStore<K, V, P> {
+    pub(crate) fn new(partitioner: Arc<P>, partitions: u32) -> Self {
+        let (buffer, counters) = Default::default();
+        Self { buffer, partitioner, partitions, counters, pair: PhantomData }
+    }
+}
+
+impl<K: Key + ?Sized, V: Value + ?Sized, P: Partitioner> Emit<K, V> for AppendStore<K, V, P> {
+    #[inline]
+    fn emit(&mut self, key: K::Ref<'_>, value: V::Ref<'_>) -> Result<()> {
+        self.buffer.push(
+            |out| K::encode(key, out),
+            |out| V::encode(value, out),
+            |key| partition_of(&*self.partitioner, key, self.partitions),
+        )
+    }
+
+    fn count(&mut self, counter: &'static str, n: u64) {
+        self.counters.add(counter, n);
+    }
+}
+
+impl<K: Key + ?Sized, V: Value + ?Sized, P: Partitioner> Store<K, V> for AppendStore<K, V, P> {
+    fn memory_bytes(&self) -> usize {
+        self.buffer.memory_bytes()
+    }
+
+    fn take(&mut self) -> Result<Collected> {
+        Ok(Collected::Pairs(mem::take(&mut self.buffer)))
+    }
+
+    fn take_counters(&mut self) -> Counters {
+        self.counters.take()
+    }
+}

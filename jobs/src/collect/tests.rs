@@ -1,0 +1,222 @@
+//! What collectors keep, and what they say when user code fails.
+
+use std::collections::BTreeMap;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::failure::Place;
+use crate::prelude::*;
+use crate::program::RecordBatches;
+
+/// Emits each word of a line, counts lines, and fails on demand.
+struct Words;
+
+impl Mapper for Words {
+    type Input = Line;
+    type Key = str;
+    type Value = u64;
+
+    fn map(&self, line: &str, out: &mut impl Emit<str, u64>) -> Result<()> {
+        out.count("lines", 1);
+        match line {
+            "error" => return Err(Error::new("bad line")),
+            "panic" => panic!("worse line"),
+            _ => {}
+        }
+        line.split_ascii_whitespace().try_for_each(|word| out.emit(word, 1))
+    }
+}
+
+/// Partitions by the key's first byte.
+struct FirstByte;
+
+impl Partitioner for FirstByte {
+    fn partition(&self, key: &[u8], _hash: u64, partitions: u32) -> u32 {
+        key.first().map_or(0, |byte| u32::from(*byte) % partitions)
+    }
+}
+
+fn appending() -> Job {
+    Job::new("append", Words).partition_by(FirstByte).reduce(Sum)
+}
+
+fn combining() -> Job {
+    Job::new("combine", Words).partition_by(FirstByte).combine(Sum).reduce(Sum)
+}
+
+fn collector(job: &Job, partitions: u32) -> Box<dyn Collector> {
+    job.build("{}").unwrap().collector(partitions)
+}
+
+fn chunk(text: &str) -> Chunk<'_> {
+    Chunk { file: "hay.txt", offset: 100, bytes: text.as_bytes(), lossy: false }
+}
+
+fn pairs(collector: &mut dyn Collector) -> RecordBuffer {
+    match collector.take().unwrap() {
+        Collected::Pairs(mut buffer) => {
+            buffer.sort();
+            buffer
+        }
+        Collected::Text { .. } => panic!("not a map-only job"),
+    }
+}
+
+/// All pairs as (partition, word, count).
+fn counts(buffer: &RecordBuffer) -> Vec<(u32, String, u64)> {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    buffer.iter().map(|(p, r)| (p, text(r.key), <u64 as Value>::decode(r.value).unwrap())).collect()
+}
+
+proptest! {
+    #[test]
+    fn both_stores_count_the_same_words(
+        lines in vec("[a-d ]{0,12}|[a-b]{15,18}", 0..20),
+        partitions in 1..4_u32,
+    ) {
+        let mut expected = BTreeMap::<(u32, &str), u64>::new();
+        for word in lines.iter().flat_map(|line| line.split_ascii_whitespace()) {
+            let partition = u32::from(word.as_bytes()[0]) % partitions;
+            *expected.entry((partition, word)).or_default() += 1;
+        }
+        for job in [appending(), combining()] {
+            let mut collector = collector(&job, partitions);
+            for line in &lines {
+                prop_assert_eq!(collector.map_chunk(&chunk(&format!("{line}\n"))).unwrap(), 1);
+            }
+            let buffer = pairs(&mut *collector);
+            let all = counts(&buffer);
+            prop_assert!(all.is_sorted());
+            let mut found = BTreeMap::new();
+            for (partition, word, count) in &all {
+                *found.entry((*partition, word.as_str())).or_default() += count;
+            }
+            prop_assert_eq!(&found, &expected);
+            if job.name() == "combine" {
+                prop_assert_eq!(all.len(), expected.len());
+            }
+            let counted: u64 = collector.take_counters().iter().map(|(_, n)| n).sum();
+            prop_assert_eq!(counted, lines.len() as u64);
+        }
+    }
+
+    #[test]
+    fn a_buffer_sorts_as_its_records_do(
+        records in vec((0..3_u32, vec(0..3_u8, 0..11), vec(any::<u8>(), 0..3)), 0..200),
+    ) {
+        let mut buffer = RecordBuffer::default();
+        for (partition, key, value) in &records {
+            let append = |out: &mut Vec<u8>| out.extend_from_slice(key);
+            buffer.push(append, |out| { out.extend_from_slice(value); Ok(()) }, |_| Ok(*partition)).unwrap();
+        }
+        buffer.sort();
+        let mut sorted = records;
+        sorted.sort();
+        let found: Vec<_> = buffer.iter().map(|(p, r)| (p, r.key.to_vec(), r.value.to_vec())).collect();
+        prop_assert_eq!(&found, &sorted);
+        for partition in 0..4 {
+            let expected = sorted.iter().filter(|record| record.0 == partition).cloned();
+            let found = drained(BufferBatches::new(&buffer, partition));
+            prop_assert_eq!(found, expected.map(|(_, key, value)| (key, value)).collect::<Vec<_>>());
+        }
+    }
+}
+
+fn drained(mut batches: BufferBatches<'_>) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut records = Vec::new();
+    while let Some(batch) = batches.next_batch().unwrap() {
+        records.extend(batch.iter().map(|r| (r.key.to_vec(), r.value.to_vec())));
+    }
+    records
+}
+
+#[test]
+fn taking_gives_memory_back() {
+    for job in [appending(), combining()] {
+        let mut collector = collector(&job, 2);
+        let empty = collector.memory_bytes();
+        collector.map_chunk(&chunk(&"word and words ".repeat(1000))).unwrap();
+        assert!(collector.memory_bytes() > empty);
+        assert!(pairs(&mut *collector).memory_bytes() > 0);
+        assert_eq!(collector.memory_bytes(), empty);
+        assert!(pairs(&mut *collector).is_empty());
+    }
+}
+
+#[test]
+fn map_only_output_is_text_in_input_order() {
+    let mut collector = collector(&Job::new("text", Words).map_only(), 0);
+    collector.map_chunk(&chunk("b a\n\n")).unwrap();
+    collector.map_chunk(&chunk("a")).unwrap();
+    match collector.take().unwrap() {
+        Collected::Text { bytes, records } => {
+            assert_eq!(String::from_utf8(bytes).unwrap(), "b\t1\na\t1\na\t1\n");
+            assert_eq!(records, 3);
+        }
+        Collected::Pairs(_) => panic!("a map-only job"),
+    }
+}
+
+#[test]
+fn an_error_names_the_record() {
+    let error = collector(&combining(), 1).map_chunk(&chunk("fine\nerror\nfine")).unwrap_err();
+    let place = Place { file: "hay.txt".into(), offset: Some(105), ..Place::default() };
+    assert_eq!(error, FailureCause::UserError { place, message: "bad line".into() });
+}
+
+#[test]
+fn a_panic_names_the_record_and_the_source_line() {
+    let error = collector(&combining(), 1).map_chunk(&chunk("a\nb\npanic\n")).unwrap_err();
+    let FailureCause::UserPanic { place, message } = error else { panic!("{error}") };
+    assert_eq!(message, "worse line");
+    assert_eq!((place.file.as_str(), place.offset), ("hay.txt", Some(104)));
+    assert!(place.source.is_some_and(|source| source.starts_with(file!())));
+}
+
+#[test]
+fn a_sum_that_overflows_in_the_table_names_the_record() {
+    struct Numbers;
+    impl Mapper for Numbers {
+        type Input = Line;
+        type Key = ();
+        type Value = u8;
+        fn map(&self, line: &str, out: &mut impl Emit<(), u8>) -> Result<()> {
+            out.emit((), line.parse()?)
+        }
+    }
+    let job = Job::new("numbers", Numbers).combine(Sum).reduce(Sum);
+    let error = collector(&job, 1).map_chunk(&chunk("200\n50\n50\n")).unwrap_err();
+    assert_eq!(error.to_string(), "hay.txt at byte 107: the sum overflows u8: emit a wider type");
+    let error = collector(&job, 1).map_chunk(&chunk("1\nx\n")).unwrap_err();
+    assert_eq!(error.to_string(), "hay.txt at byte 102: invalid digit found in string");
+}
+
+#[test]
+fn what_cannot_be_encoded_is_not_kept() {
+    let mut buffer = RecordBuffer::default();
+    let bad = buffer.push(|out| out.push(1), |_| Err(Error::new("no")), |_| Ok(0));
+    assert_eq!(bad.unwrap_err().message(), "no");
+    buffer.push(|out| out.push(2), |_| Ok(()), |_| Ok(0)).unwrap();
+    assert_eq!(buffer.len(), 1);
+    assert_eq!(buffer.get(0).1.key, [2]);
+}
+
+#[test]
+fn a_partition_out_of_range_is_an_error() {
+    struct Beyond;
+    impl Partitioner for Beyond {
+        fn partition(&self, _key: &[u8], _hash: u64, partitions: u32) -> u32 {
+            partitions
+        }
+    }
+    let job = Job::new("beyond", Words).partition_by(Beyond).reduce(Sum);
+    let error = collector(&job, 3).map_chunk(&chunk("a")).unwrap_err();
+    assert_eq!(error.to_string(), "hay.txt at byte 100: the partitioner chose partition 3 of 0..3");
+    let job = Job::new("beyond", Words).partition_by(Beyond).combine(Sum).reduce(Sum);
+    let mut combining = collector(&job, 3);
+    combining.map_chunk(&chunk("a")).unwrap();
+    let error = combining.take().unwrap_err();
+    assert_eq!(error.to_string(), "the partitioner chose partition 3 of 0..3");
+}

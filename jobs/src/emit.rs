@@ -1,0 +1,37 @@
+//! Where mappers and reducers put their results.
+
+use crate::error::Result;
+use crate::key::Key;
+use crate::value::Value;
+
+/// Takes the pairs that user code produces. The engine's emitters encode each pair at once, so what is passed
+/// need only live for the call; a `Vec` is an emitter too, for unit tests:
+///
+/// ```
+/// use windrow_jobs::{Emit, Result};
+/// let mut out: Vec<(String, u64)> = Vec::new();
+/// Emit::<str, u64>::emit(&mut out, "row", 1)?;
+/// assert_eq!(out, [("row".to_string(), 1)]);
+/// # Ok::<(), windrow_jobs::Error>(())
+/// ```
+pub trait Emit<K: Key + ?Sized, V: Value + ?Sized> {
+    /// Takes one pair. An error fails the attempt, so pass it on with `?`.
+    fn emit(&mut self, key: K::Ref<'_>, value: V::Ref<'_>) -> Result<()>;
+
+    /// Adds `n` to the job's counter of this name. Counters of the winning attempts are summed and shown in the
+    /// summary.
+    fn count(&mut self, counter: &'static str, n: u64) {
+        let _ = (counter, n);
+    }
+}
+
+impl<K, V> Emit<K, V> for Vec<(K::Owned, V::Owned)>
+where
+    K: Key + ?Sized,
+    V: Value + ?Sized,
+{
+    fn emit(&mut self, key: K::Ref<'_>, value: V::Ref<'_>) -> Result<()> {
+        self.push((K::own(key), V::own(value)));
+        Ok(())
+    }
+}

@@ -1,0 +1,38 @@
+//! Records together with where they stand.
+
+use super::{Chunk, Format, Framing, Position, RecordError};
+
+/// The records of format `F`, each with its file and offset: `type Input = Located<Line>`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Located<F>(F);
+
+/// A record and its place, as a mapper over [`Located`] gets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LocatedRecord<'a, R> {
+    /// The file, as the user would name it.
+    pub file: &'a str,
+    /// Of the record's first byte, from the start of the file.
+    pub offset: u64,
+    /// The record itself.
+    pub record: R,
+}
+
+impl<F: Format> Format for Located<F> {
+    type Record<'a> = LocatedRecord<'a, F::Record<'a>>;
+
+    fn framing(&self) -> Framing {
+        self.0.framing()
+    }
+
+    #[inline]
+    fn for_each(
+        &self,
+        chunk: &Chunk<'_>,
+        mut each: impl for<'a> FnMut(Position<'a>, Self::Record<'a>) -> Result<(), RecordError>,
+    ) -> Result<(), RecordError> {
+        self.0.for_each(chunk, |position, record| {
+            let Position { file, offset } = position;
+            each(position, LocatedRecord { file, offset, record })
+        })
+    }
+}

@@ -1,0 +1,93 @@
+//! How input files are cut into records.
+//!
+//! Two levels. The engine reads files in chunks and needs only a [`Framing`] to cut them where records end. A
+//! [`Format`] then walks the records of one chunk, borrowed from the read buffer. Neither opens a file.
+
+mod fixed;
+mod framing;
+mod line;
+mod located;
+
+pub use fixed::FixedBytes;
+pub use framing::Framing;
+pub use line::{Line, LineBytes};
+pub use located::{Located, LocatedRecord};
+
+use crate::error::Error;
+use crate::failure::{FailureCause, Place};
+
+/// A run of whole records of one file.
+#[derive(Clone, Copy, Debug)]
+pub struct Chunk<'a> {
+    /// The file, as the user would name it.
+    pub file: &'a str,
+    /// Of the first byte, from the start of the file.
+    pub offset: u64,
+    /// The records.
+    pub bytes: &'a [u8],
+    /// Replace invalid UTF-8 by U+FFFD instead of failing.
+    pub lossy: bool,
+}
+
+/// Where a record stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position<'a> {
+    /// The file, as the user would name it.
+    pub file: &'a str,
+    /// Of the record's first byte, from the start of the file.
+    pub offset: u64,
+}
+
+impl<'a> Chunk<'a> {
+    /// The position of the byte at `index` of this chunk.
+    #[inline]
+    pub fn position(&self, index: usize) -> Position<'a> {
+        Position { file: self.file, offset: self.offset + index as u64 }
+    }
+}
+
+/// A way to read records from chunks. A format of one's own is a type that implements this.
+pub trait Format: Default + Send + Sync + 'static {
+    /// One record, borrowed from the chunk where possible.
+    type Record<'a>;
+
+    /// Where files in this format may be cut.
+    fn framing(&self) -> Framing;
+
+    /// Calls `each` with every record and its position, in order, until one fails. Where a record cannot be read,
+    /// it returns a [`RecordError`] of its own.
+    fn for_each(
+        &self,
+        chunk: &Chunk<'_>,
+        each: impl for<'a> FnMut(Position<'a>, Self::Record<'a>) -> Result<(), RecordError>,
+    ) -> Result<(), RecordError>;
+}
+
+/// The record type of a format.
+pub type RecordOf<'a, F> = <F as Format>::Record<'a>;
+
+/// A record that could not be read or processed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordError {
+    /// Of the record (or of the offending byte), from the start of the file.
+    pub offset: u64,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl RecordError {
+    /// What user code said of the record at `position`.
+    #[cold]
+    pub(crate) fn new(position: Position<'_>, error: &Error) -> Self {
+        Self { offset: position.offset, message: error.message().to_string() }
+    }
+
+    /// The failure of an attempt, with its place.
+    pub fn into_failure(self, file: &str) -> FailureCause {
+        let place = Place { file: file.to_string(), offset: Some(self.offset), ..Place::default() };
+        FailureCause::UserError { place, message: self.message }
+    }
+}
+
+#[cfg(test)]
+mod tests;

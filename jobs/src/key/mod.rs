@@ -1,0 +1,96 @@
+//! Keys: types whose encoded bytes sort as the keys do, so that sorting and merging never decode.
+//!
+//! A key type names a schema; what is emitted and decoded are views of it. `str` is emitted and decoded as
+//! `&str`; `(String, u64)` is emitted as `(&str, u64)`.
+//!
+//! Two encodings: a key that stands alone (or last in a tuple) ends where its bytes end, and `str` is its plain
+//! bytes; a key followed by another part of a tuple is self-delimiting. Encodings are the same for ever and on
+//! every machine, since the parts of a job may be made by different builds.
+
+mod escape;
+mod option;
+mod reverse;
+mod scalar;
+mod text;
+mod tuple;
+
+use crate::error::{Error, Result};
+
+/// A key with an order-preserving encoding: `a < b` exactly when `encode(a) < encode(b)` as bytes.
+///
+/// Implemented for integers, `bool`, `char`, strings, bytes, `()`, [`Option`] (`None` first),
+/// [`Reverse`](std::cmp::Reverse) (descending), and tuples of these; unsized types only stand alone.
+///
+/// ```
+/// use windrow_jobs::Key;
+///
+/// fn encoded(year: i32, name: &str) -> Vec<u8> {
+///     let mut bytes = Vec::new();
+///     <(i32, String)>::encode((year, name), &mut bytes);
+///     bytes
+/// }
+/// assert!(encoded(-44, "Caesar") < encoded(476, "Augustulus"));
+/// assert!(encoded(476, "Augustulus") < encoded(476, "Odoacer"));
+/// ```
+pub trait Key: Send + Sync + 'static {
+    /// What is passed to `emit`.
+    type Ref<'a>: Copy;
+    /// What a reducer gets.
+    type Decoded<'a>;
+    /// A copy that owns its data, for tests and for keeping.
+    type Owned: Send + std::fmt::Debug;
+
+    /// Whether the key is written to text output at all; `()` is not.
+    const HAS_TEXT: bool = true;
+
+    /// Appends the encoding of a key that stands alone or last.
+    fn encode(key: Self::Ref<'_>, out: &mut Vec<u8>);
+
+    /// The encoding of a key that stands alone: the key's own bytes where these are the encoding, else those
+    /// that are put into `scratch`.
+    #[inline]
+    fn encoded<'a, 'k: 'a>(key: Self::Ref<'k>, scratch: &'a mut Vec<u8>) -> &'a [u8] {
+        scratch.clear();
+        Self::encode(key, scratch);
+        scratch
+    }
+
+    /// Reads a key that takes up all of `bytes`.
+    fn decode(bytes: &[u8]) -> Result<Self::Decoded<'_>>;
+
+    /// The decoded key as it can be emitted again.
+    fn view<'a>(decoded: &'a Self::Decoded<'_>) -> Self::Ref<'a>;
+
+    /// The owned key as it can be emitted again.
+    fn view_owned(owned: &Self::Owned) -> Self::Ref<'_>;
+
+    /// An owned copy.
+    fn own(key: Self::Ref<'_>) -> Self::Owned;
+
+    /// Appends the key as text, for output.
+    fn write_text(key: Self::Ref<'_>, out: &mut Vec<u8>);
+}
+
+/// A key that can stand before another part of a tuple.
+pub trait KeyPart: Key {
+    /// Appends the self-delimiting encoding.
+    fn encode_part(key: Self::Ref<'_>, out: &mut Vec<u8>);
+
+    /// Reads one part from the start of `bytes` and leaves the rest there.
+    fn decode_part<'a>(bytes: &mut &'a [u8]) -> Result<Self::Decoded<'a>>;
+}
+
+/// Decodes a key whose encoding is the same alone and as a part.
+fn decode_whole<K: KeyPart>(mut bytes: &[u8]) -> Result<K::Decoded<'_>> {
+    let key = K::decode_part(&mut bytes)?;
+    if bytes.is_empty() { Ok(key) } else { Err(malformed::<K>()) }
+}
+
+/// What every decoder says of bytes that it did not write.
+#[cold]
+fn malformed<K: ?Sized>() -> Error {
+    Error::new(format!("malformed key: not the encoding of a {}", std::any::type_name::<K>()))
+}
+
+#[cfg(test)]
+mod tests;

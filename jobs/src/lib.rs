@@ -1,0 +1,44 @@
+//! What a Windrow user programs against.
+//!
+//! Implement [`Mapper`] and [`Reducer`] (or take a ready one from [`reducers`]), join them to a [`Job`], and hand it
+//! to `windrow::main`; [`prelude`] has all the names, [`testing`] what unit tests need. This crate knows nothing of
+//! clusters, files or threads: it holds the traits, the codecs ([`key`], [`value`]), the record formats ([`input`]), the
+//! typed inner loops that run user code on encoded batches ([`collect`], [`program`]), and the [`ready`] jobs.
+
+pub mod collect;
+mod combiner;
+mod counters;
+mod emit;
+mod error;
+mod failure;
+mod ids;
+pub mod input;
+mod job;
+pub mod key;
+mod mapper;
+mod partitioner;
+pub mod prelude;
+pub mod program;
+pub mod ready;
+mod reducer;
+pub mod reducers;
+mod spec;
+pub mod testing;
+mod text;
+pub mod value;
+mod varint;
+
+pub use combiner::Combiner;
+pub use counters::Counters;
+pub use emit::Emit;
+pub use error::{Error, Result};
+pub use failure::{FailureCause, FailureClass, Place};
+pub use ids::{AttemptId, JobId, Stage, TaskId, WorkerId};
+pub use job::{Job, JobBuilder, Registry};
+pub use key::{Key, KeyPart};
+pub use mapper::Mapper;
+pub use partitioner::{HashPartitioner, Partitioner, hash_key};
+pub use program::Values;
+pub use reducer::Reducer;
+pub use spec::{JobOptions, JobSpec};
+pub use value::Value;

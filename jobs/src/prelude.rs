@@ -1,0 +1,17 @@
+//! What a program with its own jobs needs: `use windrow::prelude::*`.
+
+pub use std::cmp::Reverse;
+pub use std::process::ExitCode;
+
+pub use crate::combiner::Combiner;
+pub use crate::emit::Emit;
+pub use crate::error::{Error, Result};
+pub use crate::input::{FixedBytes, Line, LineBytes, Located, LocatedRecord};
+pub use crate::job::Job;
+pub use crate::key::Key;
+pub use crate::mapper::Mapper;
+pub use crate::partitioner::Partitioner;
+pub use crate::program::Values;
+pub use crate::reducer::Reducer;
+pub use crate::reducers::{Count, Distinct, Identity, Max, Min, Sum, TopK};
+pub use crate::value::{Serde, Value};

@@ -1,0 +1,127 @@
+//! What a job does between map and shuffle: combine, or nothing.
+
+use std::sync::Arc;
+
+use super::batch::{RecordBatches, RecordRef, RecordSink};
+use super::groups::{Groups, hidden};
+use super::panic;
+use crate::collect::{AppendStore, ChunkMapper, Collector, CombineStore};
+use crate::combiner::Combiner;
+use crate::error::Result;
+use crate::failure::FailureCause;
+use crate::key::Key;
+use crate::mapper::Mapper;
+use crate::partitioner::Partitioner;
+use crate::value::Value;
+
+/// Either [`NotCombined`] or [`Combined`]; not for implementing.
+pub trait CombineStep<V: Value + ?Sized>: Send + Sync + 'static {
+    /// Whether equal keys are combined at all.
+    const COMBINES: bool;
+
+    /// The collector of one map thread.
+    fn collector<M, P>(
+        &self,
+        mapper: Arc<M>,
+        partitioner: Arc<P>,
+        partitions: u32,
+    ) -> Box<dyn Collector>
+    where
+        M: Mapper<Value = V>,
+        P: Partitioner;
+
+    /// See [`Program::combine`](super::Program::combine).
+    fn combine<K: Key + ?Sized>(
+        &self,
+        input: &mut dyn RecordBatches,
+        output: &mut dyn RecordSink,
+    ) -> Result<(), FailureCause>;
+}
+
+/// Every pair is shuffled as it is.
+#[derive(Clone, Copy, Debug)]
+pub struct NotCombined;
+
+/// Pairs of equal keys are combined by `C`.
+#[derive(Debug)]
+pub struct Combined<C>(pub(crate) Arc<C>);
+
+impl<V: Value + ?Sized> CombineStep<V> for NotCombined {
+    const COMBINES: bool = false;
+
+    fn collector<M, P>(&self, mapper: Arc<M>, partitioner: Arc<P>, n: u32) -> Box<dyn Collector>
+    where
+        M: Mapper<Value = V>,
+        P: Partitioner,
+    {
+        let store = AppendStore::<M::Key, V, P>::new(partitioner, n);
+        Box::new(ChunkMapper::new(mapper, store))
+    }
+
+    fn combine<K: Key + ?Sized>(
+        &self,
+        input: &mut dyn RecordBatches,
+        output: &mut dyn RecordSink,
+    ) -> Result<(), FailureCause> {
+        while let Some(batch) = input.next_batch()? {
+            batch.iter().try_for_each(|record| output.push(*record))?;
+        }
+        Ok(())
+    }
+}
+
+impl<V: Value + ?Sized, C: Combiner<V>> CombineStep<V> for Combined<C> {
+    const COMBINES: bool = true;
+
+    fn collector<M, P>(&self, mapper: Arc<M>, partitioner: Arc<P>, n: u32) -> Box<dyn Collector>
+    where
+        M: Mapper<Value = V>,
+        P: Partitioner,
+    {
+        let store = CombineStore::<M::Key, V, C, P>::new(Arc::clone(&self.0), partitioner, n);
+        Box::new(ChunkMapper::new(mapper, store))
+    }
+
+    fn combine<K: Key + ?Sized>(
+        &self,
+        input: &mut dyn RecordBatches,
+        output: &mut dyn RecordSink,
+    ) -> Result<(), FailureCause> {
+        let mut groups = Groups::new(input);
+        let mut sink_failure = None;
+        let outcome = panic::guard(|| {
+            combine_groups(&*self.0, &mut groups, |record| {
+                output.push(record).map_err(|cause| hidden(sink_failure.insert(cause)))
+            })
+        });
+        if let Some(cause) = groups.take_failure().or(sink_failure) {
+            return Err(cause);
+        }
+        panic::settle(outcome, || groups.place::<K>())
+    }
+}
+
+/// Combines group by group. A pair that is alone is copied.
+fn combine_groups<V: Value + ?Sized, C: Combiner<V>>(
+    combiner: &C,
+    groups: &mut Groups<'_>,
+    mut push: impl FnMut(RecordRef<'_>) -> Result<()>,
+) -> Result<()> {
+    let mut combined = Vec::new();
+    while groups.next_group()? {
+        let (key, mut values) = groups.current::<V>();
+        let Some(first) = values.next_encoded()? else { continue };
+        combined.clear();
+        combined.extend_from_slice(first);
+        if !values.is_at_end()? {
+            let mut accumulator = combiner.start(V::view(&V::decode(&combined)?))?;
+            while let Some(value) = values.next()? {
+                combiner.add(&mut accumulator, V::view(&value))?;
+            }
+            combined.clear();
+            V::encode(combiner.finish(&accumulator), &mut combined)?;
+        }
+        push(RecordRef { key, value: &combined })?;
+    }
+    Ok(())
+}

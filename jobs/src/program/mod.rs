@@ -1,0 +1,87 @@
+//! A job whose types have been erased, chunk by chunk and batch by batch, never record by record.
+//!
+//! The engine (the worker crate) handles bytes: it reads chunks, sorts, merges and ships encoded pairs. The typed
+//! loops that run user code live here, monomorphised with the user's mapper, combiner and reducer:
+//!
+//! ```text
+//!  chunk of a file          sorted batches                sorted batches
+//!       |                        |                             |
+//!  Collector::map_chunk     Program::combine             Program::reduce
+//!       |                        |                             |
+//!  RecordBuffer             RecordSink                    PartSink (text)
+//! ```
+//!
+//! Failures of the engine's own sources and sinks pass through these loops unchanged, whatever user code makes of
+//! the error that it sees.
+
+mod batch;
+mod combine_step;
+mod groups;
+mod map_only;
+mod map_reduce;
+pub(crate) mod panic;
+mod part_emitter;
+mod record_batch;
+mod values;
+
+pub use batch::{PartSink, RecordBatches, RecordRef, RecordSink};
+pub use combine_step::{CombineStep, Combined, NotCombined};
+pub use values::Values;
+
+pub(crate) use groups::Groups;
+pub(crate) use map_only::MapOnly;
+pub(crate) use map_reduce::MapReduce;
+
+use std::sync::Arc;
+
+use crate::collect::Collector;
+use crate::counters::Counters;
+use crate::failure::FailureCause;
+use crate::input::Framing;
+
+/// A job with its parameters applied, as the engine sees it.
+pub trait Program: Send + Sync {
+    /// Where input files may be cut.
+    fn framing(&self) -> Framing;
+
+    /// Whether map output is the job's output, without shuffle and reduce.
+    fn is_map_only(&self) -> bool;
+
+    /// Whether [`combine`](Self::combine) does more than copy.
+    fn has_combiner(&self) -> bool;
+
+    /// A collector for one thread of a map task with this many partitions (0 for a map-only job).
+    fn collector(self: Arc<Self>, partitions: u32) -> Box<dyn Collector>;
+
+    /// Combines the values of equal keys: sorted batches in, sorted pairs out. Copies where the job has no
+    /// combiner.
+    fn combine(
+        &self,
+        input: &mut dyn RecordBatches,
+        output: &mut dyn RecordSink,
+    ) -> Result<(), FailureCause>;
+
+    /// Reduces all groups of one partition. Panics of user code are caught and returned as
+    /// [`FailureCause::UserPanic`].
+    fn reduce(
+        &self,
+        input: &mut dyn RecordBatches,
+        output: &mut dyn PartSink,
+    ) -> Result<ReduceSummary, FailureCause>;
+}
+
+/// Counts of one reduced partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReduceSummary {
+    /// Pairs read.
+    pub input_records: u64,
+    /// Groups reduced.
+    pub groups: u64,
+    /// Pairs written.
+    pub output_records: u64,
+    /// The user's counters.
+    pub counters: Counters,
+}
+
+#[cfg(test)]
+mod tests;

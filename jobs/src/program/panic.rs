@@ -1,0 +1,107 @@
+//! Catches panics of user code, with their message and place.
+//!
+//! A hook, installed once, notes the place of a panic on a guarded thread and keeps quiet there, since the failure
+//! is reported like any other. Elsewhere the hook that was there before goes on. A build with `panic = "abort"`
+//! cannot be guarded.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
+use std::sync::Once;
+
+use crate::error::Result;
+use crate::failure::{FailureCause, Place};
+
+/// A panic that was caught.
+#[derive(Debug)]
+pub(crate) struct Caught {
+    message: String,
+    source: Option<String>,
+}
+
+impl Caught {
+    /// The failure of an attempt at `place`.
+    pub(crate) fn into_failure(self, place: Place) -> FailureCause {
+        FailureCause::UserPanic {
+            place: Place { source: self.source, ..place },
+            message: self.message,
+        }
+    }
+}
+
+thread_local! {
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+    /// `file:line:column` of the last panic on this thread while it was guarded.
+    static SOURCE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Runs `code` and catches its panic. What `code` was changing must not be used afterwards, but for plain data.
+pub(crate) fn guard<R>(code: impl FnOnce() -> R) -> Result<R, Caught> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(install_hook);
+    let outer = GUARDED.replace(true);
+    let outcome = panic::catch_unwind(AssertUnwindSafe(code));
+    GUARDED.set(outer);
+    outcome.map_err(|payload| Caught { message: message(&*payload), source: SOURCE.take() })
+}
+
+/// What guarded user code ended with, as the failure of an attempt at `place`.
+pub(crate) fn settle<R>(
+    outcome: Result<Result<R>, Caught>,
+    place: impl FnOnce() -> Place,
+) -> Result<R, FailureCause> {
+    match outcome {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => {
+            let message = error.message().to_string();
+            Err(FailureCause::UserError { place: place(), message })
+        }
+        Err(caught) => Err(caught.into_failure(place())),
+    }
+}
+
+fn install_hook() {
+    let previous = panic::take_hook();
+    panic::set_hook(Box::new(move |info: &PanicHookInfo<'_>| {
+        if GUARDED.get() {
+            SOURCE.set(info.location().map(ToString::to_string));
+        } else {
+            previous(info);
+        }
+    }));
+}
+
+fn message(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic without a message")
+        .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caught<R: std::fmt::Debug>(code: impl FnOnce() -> R) -> (String, String) {
+        let Caught { message, source } = guard(code).unwrap_err();
+        (message, source.unwrap())
+    }
+
+    #[test]
+    fn message_and_place_are_caught() {
+        let line = line!() + 1;
+        let (message, source) = caught(|| panic!("no {}", "barn"));
+        assert_eq!(message, "no barn");
+        assert!(source.starts_with(&format!("{}:{line}:", file!())), "{source}");
+        assert_eq!(caught(|| panic!("plain")).0, "plain");
+        assert_eq!(caught(|| panic::panic_any(7)).0, "a panic without a message");
+    }
+
+    #[test]
+    fn guards_nest_and_end() {
+        let inner = guard(|| guard(|| panic!("inner")).map_err(|caught| caught.message)).unwrap();
+        assert_eq!(inner, Err::<(), _>("inner".to_string()));
+        assert!(!GUARDED.get());
+        assert!(guard(|| GUARDED.get()).unwrap());
+    }
+}

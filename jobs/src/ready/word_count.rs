@@ -1,0 +1,49 @@
+//! `word-count`: how often each word occurs.
+
+use crate::prelude::*;
+
+/// Counts words: runs of anything but ASCII whitespace, their case kept. Output: `word<TAB>count`.
+pub fn word_count() -> Job {
+    Job::new("word-count", Words).about("Count how often each word occurs").combine(Sum).reduce(Sum)
+}
+
+struct Words;
+
+impl Mapper for Words {
+    type Input = Line;
+    type Key = str;
+    type Value = u64;
+
+    fn map(&self, line: &str, out: &mut impl Emit<str, u64>) -> Result<()> {
+        for word in line.split_ascii_whitespace() {
+            out.emit(word, 1)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn a_mapper_is_tested_with_a_vec() -> Result<()> {
+        let mut out = Vec::new();
+        Words.map("a b a", &mut out)?;
+        assert_eq!(out, [("a".into(), 1), ("b".into(), 1), ("a".into(), 1)]);
+        Ok(())
+    }
+
+    #[test]
+    fn words_are_counted_over_files() {
+        let inputs = [("a", "The hay,\tthe\u{c}hay\r\n\r\n"), ("b", "hay été hay\u{a0}x")];
+        let text = testing::run(&word_count(), "{}", &inputs).unwrap();
+        assert_eq!(text, "The\t1\nhay\t2\nhay,\t1\nhay\u{a0}x\t1\nthe\t1\nété\t1\n");
+    }
+
+    #[test]
+    fn no_words_no_lines() {
+        assert_eq!(testing::run(&word_count(), "{}", &[("a", " \n\n")]).unwrap(), "");
+    }
+}

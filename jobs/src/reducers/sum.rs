@@ -1,0 +1,92 @@
+//! Sums of numbers.
+
+use crate::combiner::Combiner;
+use crate::emit::Emit;
+use crate::error::{Error, Result};
+use crate::key::Key;
+use crate::program::Values;
+use crate::reducer::Reducer;
+
+/// Adds up the values of a key.
+///
+/// A sum of integers that its type cannot hold is an error, never a wrong number; partial sums count too, so give
+/// large sums of both signs a wider type. Sums of floats depend on the order of adding: as a reducer, `Sum` adds in
+/// a fixed order and so gives the same answer each time, but it cannot be the combiner.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sum;
+
+macro_rules! integer_sums {
+    ($($number:ident)+) => {$(
+        impl Combiner<$number> for Sum {
+            type Accumulator = $number;
+
+            #[inline]
+            fn start(&self, value: $number) -> Result<$number> {
+                Ok(value)
+            }
+
+            #[inline]
+            fn add(&self, sum: &mut $number, value: $number) -> Result<()> {
+                match sum.checked_add(value) {
+                    Some(more) => *sum = more,
+                    None => return Err(overflow(stringify!($number))),
+                }
+                Ok(())
+            }
+
+            #[inline]
+            fn finish(&self, sum: &$number) -> $number {
+                *sum
+            }
+        }
+
+        impl<K: Key + ?Sized> Reducer<K, $number> for Sum {
+            type OutputKey = K;
+            type OutputValue = $number;
+
+            fn reduce(
+                &self,
+                key: K::Decoded<'_>,
+                values: &mut Values<'_, $number>,
+                out: &mut impl Emit<K, $number>,
+            ) -> Result<()> {
+                let mut sum = 0;
+                while let Some(value) = values.next()? {
+                    Combiner::<$number>::add(self, &mut sum, value)?;
+                }
+                out.emit(K::view(&key), sum)
+            }
+        }
+    )+};
+}
+
+integer_sums!(u8 u16 u32 u64 u128 i8 i16 i32 i64 i128);
+
+macro_rules! float_sums {
+    ($($number:ident)+) => {$(
+        impl<K: Key + ?Sized> Reducer<K, $number> for Sum {
+            type OutputKey = K;
+            type OutputValue = $number;
+
+            fn reduce(
+                &self,
+                key: K::Decoded<'_>,
+                values: &mut Values<'_, $number>,
+                out: &mut impl Emit<K, $number>,
+            ) -> Result<()> {
+                let mut sum = 0.0;
+                while let Some(value) = values.next()? {
+                    sum += value;
+                }
+                out.emit(K::view(&key), sum)
+            }
+        }
+    )+};
+}
+
+float_sums!(f32 f64);
+
+#[cold]
+fn overflow(number: &str) -> Error {
+    Error::new(format!("the sum overflows {number}: emit a wider type"))
+}

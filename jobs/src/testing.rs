@@ -1,0 +1,96 @@
+//! For unit tests of mappers, reducers and jobs: runs them in memory, without files, threads or a cluster.
+//!
+//! A mapper needs nothing of this: its emitter can be a `Vec`, see [`Mapper`](crate::Mapper).
+
+use crate::collect::{BufferBatches, Collected, RecordBuffer};
+use crate::error::Result;
+use crate::failure::FailureCause;
+use crate::input::Chunk;
+use crate::job::Job;
+use crate::key::Key;
+use crate::program::{Groups, PartSink};
+use crate::reducer::Reducer;
+use crate::value::Value;
+
+/// The pairs that a reducer emits, owned.
+pub type Reduced<R, K, V> = Vec<(
+    <<R as Reducer<K, V>>::OutputKey as Key>::Owned,
+    <<R as Reducer<K, V>>::OutputValue as Value>::Owned,
+)>;
+
+/// What `reducer` makes of one group. The values pass through the engine's encoding and order.
+///
+/// ```
+/// use windrow_jobs::prelude::*;
+/// use windrow_jobs::testing;
+///
+/// // A ready reducer takes many types, so say which; one of your own needs no types here.
+/// let pairs = testing::reduce::<str, u64, _>(&Sum, "rye", [1, 2, 3])?;
+/// assert_eq!(pairs, [("rye".to_string(), 6)]);
+/// # Ok::<(), Error>(())
+/// ```
+pub fn reduce<'a, K, V, R>(
+    reducer: &R,
+    key: K::Ref<'a>,
+    values: impl IntoIterator<Item = V::Ref<'a>>,
+) -> Result<Reduced<R, K, V>>
+where
+    K: Key + ?Sized,
+    V: Value + ?Sized,
+    R: Reducer<K, V>,
+{
+    let mut buffer = RecordBuffer::default();
+    for value in values {
+        buffer.push(|out| K::encode(key, out), |out| V::encode(value, out), |_| Ok(0))?;
+    }
+    buffer.sort();
+    let mut batches = BufferBatches::new(&buffer, 0);
+    let mut groups = Groups::new(&mut batches);
+    let mut out = Vec::new();
+    while groups.next_group()? {
+        let (key, mut values) = groups.current();
+        reducer.reduce(K::decode(key)?, &mut values, &mut out)?;
+    }
+    Ok(out)
+}
+
+/// The output of `job`, with one reducer, on inputs given as (file name, content). `params` are the job's
+/// parameters as JSON, `"{}"` for none.
+///
+/// ```
+/// use windrow_jobs::{ready, testing};
+///
+/// let text = testing::run(&ready::word_count(), "{}", &[("a.txt", "hay oats\nhay")])?;
+/// assert_eq!(text, "hay\t2\noats\t1\n");
+/// # Ok::<(), windrow_jobs::FailureCause>(())
+/// ```
+pub fn run(job: &Job, params: &str, inputs: &[(&str, &str)]) -> Result<String, FailureCause> {
+    let program = job
+        .build(params)
+        .map_err(|error| FailureCause::Unsupported { message: error.message().to_string() })?;
+    let mut collector = program.clone().collector(u32::from(!program.is_map_only()));
+    for (file, content) in inputs {
+        let (bytes, lossy) = (content.as_bytes(), false);
+        collector.map_chunk(&Chunk { file, offset: 0, bytes, lossy })?;
+    }
+    let text = match collector.take()? {
+        Collected::Text { bytes, .. } => bytes,
+        Collected::Pairs(mut buffer) => {
+            buffer.sort();
+            let mut part = Part(Vec::new());
+            program.reduce(&mut BufferBatches::new(&buffer, 0), &mut part)?;
+            part.0
+        }
+    };
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// A part in memory.
+struct Part(Vec<u8>);
+
+impl PartSink for Part {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), FailureCause> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+}

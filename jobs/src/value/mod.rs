@@ -1,0 +1,65 @@
+//! Values: what travels with a key. Encoded once by the mapper and decoded once by the reducer.
+//!
+//! Primitives, strings, bytes, options and tuples have compact encodings of their own; any other serde type is
+//! wrapped as [`Serde<T>`](Serde). As with keys, a type names a schema: `str` is emitted and decoded as `&str`.
+
+mod number;
+mod option;
+mod order;
+mod serde;
+mod text;
+mod tuple;
+
+pub use self::order::OrderedValue;
+pub use self::serde::Serde;
+
+use crate::error::{Error, Result};
+
+/// A value with an encoding. Unlike keys, values need not keep their order when encoded.
+///
+/// ```
+/// use windrow_jobs::Value;
+///
+/// let mut bytes = Vec::new();
+/// <(String, u64)>::encode(("barn", 3), &mut bytes)?;
+/// assert_eq!(<(String, u64)>::decode(&bytes)?, ("barn", 3));
+/// # Ok::<(), windrow_jobs::Error>(())
+/// ```
+pub trait Value: Send + Sync + 'static {
+    /// What is passed to `emit`.
+    type Ref<'a>: Copy;
+    /// What a reducer gets.
+    type Decoded<'a>;
+    /// A copy that owns its data, for tests and for keeping.
+    type Owned: Send + std::fmt::Debug;
+
+    /// Whether the value is written to text output at all; `()` is not.
+    const HAS_TEXT: bool = true;
+
+    /// Appends the encoding of a value that stands alone or last.
+    fn encode(value: Self::Ref<'_>, out: &mut Vec<u8>) -> Result<()>;
+
+    /// Reads a value that takes up all of `bytes`.
+    fn decode(bytes: &[u8]) -> Result<Self::Decoded<'_>>;
+
+    /// The decoded value as it can be emitted again.
+    fn view<'a>(decoded: &'a Self::Decoded<'_>) -> Self::Ref<'a>;
+
+    /// The owned value as it can be emitted again.
+    fn view_owned(owned: &Self::Owned) -> Self::Ref<'_>;
+
+    /// An owned copy.
+    fn own(value: Self::Ref<'_>) -> Self::Owned;
+
+    /// Appends the value as text, for output.
+    fn write_text(value: Self::Ref<'_>, out: &mut Vec<u8>) -> Result<()>;
+}
+
+/// What every decoder says of bytes that it did not write.
+#[cold]
+fn malformed<V: ?Sized>() -> Error {
+    Error::new(format!("malformed value: not the encoding of a {}", std::any::type_name::<V>()))
+}
+
+#[cfg(test)]
+mod tests;

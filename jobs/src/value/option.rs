@@ -1,0 +1,43 @@
+//! Optional values: nothing, or a one and the value.
+
+use super::{Value, malformed};
+use crate::error::Result;
+
+const SOME: u8 = 1;
+
+impl<V: Value> Value for Option<V> {
+    type Ref<'a> = Option<V::Ref<'a>>;
+    type Decoded<'a> = Option<V::Decoded<'a>>;
+    type Owned = Option<V::Owned>;
+
+    fn encode(value: Self::Ref<'_>, out: &mut Vec<u8>) -> Result<()> {
+        let Some(value) = value else { return Ok(()) };
+        out.push(SOME);
+        V::encode(value, out)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self::Decoded<'_>> {
+        match bytes {
+            [] => Ok(None),
+            [SOME, value @ ..] => V::decode(value).map(Some),
+            _ => Err(malformed::<Self>()),
+        }
+    }
+
+    fn view<'a>(decoded: &'a Self::Decoded<'_>) -> Self::Ref<'a> {
+        decoded.as_ref().map(V::view)
+    }
+
+    fn view_owned(owned: &Self::Owned) -> Self::Ref<'_> {
+        owned.as_ref().map(V::view_owned)
+    }
+
+    fn own(value: Self::Ref<'_>) -> Self::Owned {
+        value.map(V::own)
+    }
+
+    /// Nothing for `None`.
+    fn write_text(value: Self::Ref<'_>, out: &mut Vec<u8>) -> Result<()> {
+        value.map_or(Ok(()), |value| V::write_text(value, out))
+    }
+}

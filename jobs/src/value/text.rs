@@ -1,0 +1,50 @@
+//! Strings and bytes are their own encoding.
+
+use super::{Value, malformed};
+use crate::error::Result;
+
+macro_rules! string_values {
+    ($($value:ty: $view:ty, $owned:ty, |$bytes:ident| $decode:expr;)+) => {$(
+        impl Value for $value {
+            type Ref<'a> = &'a $view;
+            type Decoded<'a> = &'a $view;
+            type Owned = $owned;
+
+            #[inline]
+            fn encode(value: &$view, out: &mut Vec<u8>) -> Result<()> {
+                out.extend_from_slice(value.as_ref());
+                Ok(())
+            }
+
+            #[inline]
+            fn decode($bytes: &[u8]) -> Result<&$view> {
+                $decode
+            }
+
+            #[inline]
+            fn view<'a>(decoded: &'a &$view) -> &'a $view {
+                decoded
+            }
+
+            fn view_owned(owned: &$owned) -> &$view {
+                owned
+            }
+
+            fn own(value: &$view) -> $owned {
+                value.into()
+            }
+
+            fn write_text(value: &$view, out: &mut Vec<u8>) -> Result<()> {
+                out.extend_from_slice(value.as_ref());
+                Ok(())
+            }
+        }
+    )+};
+}
+
+string_values! {
+    str: str, String, |bytes| str::from_utf8(bytes).map_err(|_| malformed::<Self>());
+    String: str, String, |bytes| str::from_utf8(bytes).map_err(|_| malformed::<Self>());
+    [u8]: [u8], Vec<u8>, |bytes| Ok(bytes);
+    Vec<u8>: [u8], Vec<u8>, |bytes| Ok(bytes);
+}

@@ -1,0 +1,13 @@
+//! The wire contract between Windrow's clients, coordinator and workers: the generated code of
+//! `windrow/v1/*.proto`, and nothing else.
+//!
+//! Domain types never depend on these messages; each side converts at its edge, in `rpc/convert.rs`.
+
+/// Version 1 of the contract.
+#[allow(missing_docs, clippy::all, unused_qualifications, rust_2018_idioms)]
+pub mod v1 {
+    tonic::include_proto!("windrow.v1");
+}
+
+/// Number of this contract. Peers with different numbers refuse each other by name of both.
+pub const PROTOCOL_VERSION: u32 = 1;

@@ -1,0 +1,161 @@
+//! The flags of every command but those that a job adds.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use bytesize::ByteSize;
+use clap::builder::RangedU64ValueParser;
+use clap::{Args, Parser, Subcommand};
+
+/// Where a cluster's coordinator listens unless told otherwise.
+pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:7171";
+
+/// MapReduce in Rust: on every core of this machine, or on a cluster of workers.
+#[derive(Debug, Parser)]
+#[command(version, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Commands,
+}
+
+/// All commands but `run` and `submit`, which are made from the registered jobs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Commands {
+    /// Start a cluster's coordinator
+    Coordinator(CoordinatorArgs),
+    /// Start a worker and join a cluster
+    Worker(WorkerArgs),
+    /// List the cluster's jobs
+    Jobs(ClusterArgs),
+    /// Show one job
+    Status(OneJobArgs),
+    /// Stop a job
+    Cancel(OneJobArgs),
+    /// List the cluster's workers
+    Workers(ClusterArgs),
+}
+
+/// What every run of a job takes, embedded or on a cluster.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Input and output")]
+pub(crate) struct JobArgs {
+    /// File, folder or glob pattern to read ('**' goes through folders); may be repeated
+    #[arg(long = "input", value_name = "PATH", required = true, num_args = 1..)]
+    pub(crate) inputs: Vec<String>,
+    /// Folder for the result; must not exist, or be empty
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+    /// Replace invalid UTF-8 by U+FFFD instead of failing
+    #[arg(long)]
+    pub(crate) lossy: bool,
+    /// Print events and the summary as JSON, one object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Number of reduce tasks, and so of output parts [default: chosen from input and cores]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u32>::new().range(1..=100_000), help_heading = "Engine")]
+    pub(crate) reducers: Option<u32>,
+    /// Threads per worker that this job may use [default: all cores]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u32>::new().range(1..=1024), help_heading = "Engine")]
+    pub(crate) threads: Option<u32>,
+    /// Memory per worker that this job may use, such as 512MiB
+    #[arg(long, value_name = "SIZE", help_heading = "Engine")]
+    pub(crate) memory: Option<ByteSize>,
+    /// Largest input of one map task, such as 64MiB [default: chosen from input and cores]
+    #[arg(long, value_name = "SIZE", value_parser = positive_size, help_heading = "Engine")]
+    pub(crate) split_size: Option<ByteSize>,
+    /// How often a task may fail before the job fails
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = RangedU64ValueParser::<u32>::new().range(1..=1000), help_heading = "Engine")]
+    pub(crate) max_attempts: u32,
+    /// How long a task may go without progress, such as 90s
+    #[arg(long, value_name = "DURATION", default_value = "10m", help_heading = "Engine")]
+    pub(crate) task_timeout: humantime::Duration,
+}
+
+/// What `submit` takes besides.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Cluster")]
+pub(crate) struct SubmitArgs {
+    /// The cluster's coordinator
+    #[arg(long, value_name = "URL", env = "WINDROW_COORDINATOR", default_value = DEFAULT_URL)]
+    pub(crate) coordinator: String,
+    /// Print the job's id and do not wait for its end
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// Jobs with a larger priority go first; equal ones take turns
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    pub(crate) priority: i32,
+    /// How long the job waits while there is no worker
+    #[arg(long, value_name = "DURATION", default_value = "5m")]
+    pub(crate) worker_wait: humantime::Duration,
+}
+
+/// `windrow coordinator`
+#[derive(Debug, Args)]
+pub(crate) struct CoordinatorArgs {
+    /// Address to listen on
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7171")]
+    pub(crate) listen: SocketAddr,
+    /// Folder of this coordinator alone: its lock and its address
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+    /// Allow an address that other machines reach, without encryption or authentication
+    #[arg(long)]
+    pub(crate) insecure: bool,
+    /// Silence after which a worker counts as lost
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    pub(crate) lease: humantime::Duration,
+}
+
+/// `windrow worker`
+#[derive(Debug, Args)]
+pub(crate) struct WorkerArgs {
+    /// The coordinator to join
+    #[arg(long, value_name = "URL", env = "WINDROW_COORDINATOR", default_value = DEFAULT_URL)]
+    pub(crate) coordinator: String,
+    /// Folder for intermediate data, of this worker alone [default: a new one under the system's temporary folder]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Threads to run tasks on [default: all cores]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u32>::new().range(1..=1024))]
+    pub(crate) threads: Option<u32>,
+    /// Memory for intermediate data [default: half of the machine's]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<ByteSize>,
+    /// Address on which other workers fetch this one's data
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub(crate) listen: SocketAddr,
+    /// Allow an address that other machines reach, without encryption or authentication
+    #[arg(long)]
+    pub(crate) insecure: bool,
+    /// Name to show in lists [default: host and process]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+}
+
+/// Commands that ask the coordinator something.
+#[derive(Debug, Args)]
+pub(crate) struct ClusterArgs {
+    /// The cluster's coordinator
+    #[arg(long, value_name = "URL", env = "WINDROW_COORDINATOR", default_value = DEFAULT_URL)]
+    pub(crate) coordinator: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Commands about one job.
+#[derive(Debug, Args)]
+pub(crate) struct OneJobArgs {
+    /// Number of the job, as `submit` and `jobs` print it
+    pub(crate) id: u64,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+fn positive_size(text: &str) -> Result<ByteSize, String> {
+    match text.parse::<ByteSize>()? {
+        ByteSize(0) => Err("must be at least 1 byte".to_string()),
+        size => Ok(size),
+    }
+}

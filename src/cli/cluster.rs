@@ -1,0 +1,145 @@
+//! `windrow coordinator` and `windrow worker`: the long-running roles.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use windrow_coordinator::{Coordinator, CoordinatorConfig};
+use windrow_jobs::Registry;
+use windrow_worker::{Connector, WorkerConfig};
+
+use super::args::{CoordinatorArgs, WorkerArgs};
+use super::error::CliError;
+use super::exit::Exit;
+use super::interrupt::Interrupts;
+use crate::build_info;
+
+pub(crate) async fn coordinator(
+    registry: Arc<Registry>,
+    args: CoordinatorArgs,
+) -> Result<Exit, CliError> {
+    refuse_open_address(args.listen, args.insecure)?;
+    let mut interrupts = Interrupts::listen()?;
+    let _lock = args.state.as_deref().map(lock_state).transpose()?;
+    let build = build_info::current().map_err(CliError::io("/proc/self/exe"))?;
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .map_err(|error| CliError::Other(format!("cannot listen on {}: {error}", args.listen)))?;
+    let address = listener.local_addr().map_err(CliError::io("the listener"))?;
+    let url = format!("http://{address}");
+    if let Some(state) = &args.state {
+        publish_address(state, &url)?;
+    }
+    tracing::info!("coordinator ready at {url}");
+
+    let mut config = CoordinatorConfig::new(registry, build);
+    config.lease = args.lease.into();
+    let coordinator = Coordinator::start(config);
+    let stop = CancellationToken::new();
+    let served = coordinator.serve_tcp(listener, stop.clone());
+    tokio::pin!(served);
+    let mut signals = 0;
+    loop {
+        tokio::select! {
+            result = &mut served => {
+                result.map_err(|error| CliError::Other(format!("the server ended: {error}")))?;
+                return Ok(Exit::Success);
+            }
+            () = interrupts.next() => {
+                signals += 1;
+                if signals > 1 {
+                    return Ok(Exit::Interrupted);
+                }
+                tracing::info!("stopping: cancelling all jobs; another signal ends at once");
+                stop.cancel();
+            }
+        }
+    }
+}
+
+pub(crate) async fn worker(registry: Arc<Registry>, args: WorkerArgs) -> Result<Exit, CliError> {
+    refuse_open_address(args.listen, args.insecure)?;
+    let mut interrupts = Interrupts::listen()?;
+    let build = build_info::current().map_err(CliError::io("/proc/self/exe"))?;
+    let connector =
+        Connector::url(&args.coordinator).map_err(|error| CliError::Usage(error.to_string()))?;
+    // Kept until the end, so that the folder goes when the worker does.
+    let mut temporary = None;
+    let directory = match args.dir {
+        Some(directory) => directory,
+        None => {
+            let made = tempfile::TempDir::with_prefix("windrow-worker-")
+                .map_err(CliError::io(std::env::temp_dir()))?;
+            temporary.insert(made).path().to_path_buf()
+        }
+    };
+    let mut config = WorkerConfig::tcp(directory, args.listen);
+    config.threads = args.threads;
+    config.memory_bytes = args.memory.map(|size| size.0);
+    config.name = args.name.unwrap_or(config.name);
+
+    let (drain, kill) = (CancellationToken::new(), CancellationToken::new());
+    let worker =
+        windrow_worker::run(config, registry, build, connector, drain.clone(), kill.clone());
+    tokio::pin!(worker);
+    let mut signals = 0;
+    loop {
+        tokio::select! {
+            result = &mut worker => {
+                result.map_err(|error| CliError::Other(error.to_string()))?;
+                return Ok(if signals > 1 { Exit::Interrupted } else { Exit::Success });
+            }
+            () = interrupts.next() => {
+                signals += 1;
+                if signals == 1 {
+                    tracing::info!("draining: finishing what runs; another signal ends at once");
+                    drain.cancel();
+                } else {
+                    kill.cancel();
+                }
+            }
+        }
+    }
+}
+
+/// What listens beyond this machine must be asked for: there is no encryption and no authentication.
+fn refuse_open_address(address: SocketAddr, insecure: bool) -> Result<(), CliError> {
+    if address.ip().is_loopback() {
+        return Ok(());
+    }
+    if !insecure {
+        return Err(CliError::Usage(format!(
+            "{address} can be reached from other machines, and whoever reaches it can run jobs and read data; \
+             listen on 127.0.0.1, or say --insecure on a network that you trust"
+        )));
+    }
+    tracing::warn!(
+        "{address} is open to everybody who can reach it: no encryption, no authentication"
+    );
+    Ok(())
+}
+
+/// Makes the folder this coordinator's own for as long as the file is open.
+fn lock_state(state: &Path) -> Result<File, CliError> {
+    std::fs::create_dir_all(state).map_err(CliError::io(state))?;
+    let path = state.join("lock");
+    let file = File::create(&path).map_err(CliError::io(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(CliError::Other(format!(
+            "{} belongs to another coordinator that runs",
+            state.display()
+        ))),
+        Err(std::fs::TryLockError::Error(error)) => Err(CliError::Io { path, error }),
+    }
+}
+
+/// Writes the address under a temporary name first, so that nobody reads half of it.
+fn publish_address(state: &Path, url: &str) -> Result<(), CliError> {
+    let (temporary, path) = (state.join("address.tmp"), state.join("address"));
+    std::fs::write(&temporary, format!("{url}\n")).map_err(CliError::io(&temporary))?;
+    std::fs::rename(&temporary, &path).map_err(CliError::io(&path))
+}

@@ -1,0 +1,89 @@
+//! From arguments to an [`Invocation`]: the fixed commands, and one subcommand of `run` and `submit` a job.
+
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+use clap::{Args, Command, CommandFactory, FromArgMatches};
+use windrow_jobs::Registry;
+
+use super::args::{
+    Cli, ClusterArgs, Commands, CoordinatorArgs, JobArgs, OneJobArgs, SubmitArgs, WorkerArgs,
+};
+use super::job_command::JobCommand;
+
+/// What the user wants.
+pub(crate) enum Invocation {
+    Run(JobCommand),
+    Submit(JobCommand, SubmitArgs),
+    Coordinator(CoordinatorArgs),
+    Worker(WorkerArgs),
+    Jobs(ClusterArgs),
+    Status(OneJobArgs),
+    Cancel(OneJobArgs),
+    Workers(ClusterArgs),
+}
+
+/// Parses `arguments`, the program's name first.
+pub(crate) fn parse(
+    registry: &Registry,
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<Invocation, clap::Error> {
+    let mut command = command(registry);
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    let invocation = match matches.subcommand() {
+        Some(("run", of_run)) => {
+            let (job, _) = JobCommand::from_matches(registry, of_run, &mut command)?;
+            Invocation::Run(job)
+        }
+        Some(("submit", of_submit)) => {
+            let (job, of_job) = JobCommand::from_matches(registry, of_submit, &mut command)?;
+            Invocation::Submit(job, SubmitArgs::from_arg_matches(of_job)?)
+        }
+        _ => match Cli::from_arg_matches(&matches)?.command {
+            Commands::Coordinator(args) => Invocation::Coordinator(args),
+            Commands::Worker(args) => Invocation::Worker(args),
+            Commands::Jobs(args) => Invocation::Jobs(args),
+            Commands::Status(args) => Invocation::Status(args),
+            Commands::Cancel(args) => Invocation::Cancel(args),
+            Commands::Workers(args) => Invocation::Workers(args),
+        },
+    };
+    Ok(invocation)
+}
+
+fn command(registry: &Registry) -> Command {
+    let run = Command::new("run").about("Run a job on this machine's cores, without a cluster");
+    let submit = Command::new("submit").about("Run a job on a cluster");
+    Cli::command()
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(with_jobs(run, registry, JobArgs::augment_args))
+        .subcommand(with_jobs(submit, registry, |job| {
+            SubmitArgs::augment_args(JobArgs::augment_args(job))
+        }))
+        .mut_subcommand("run", |run| run.display_order(0))
+        .mut_subcommand("submit", |submit| submit.display_order(0))
+}
+
+/// Adds a subcommand for each job: first the job's own flags, then the engine's.
+fn with_jobs(
+    parent: Command,
+    registry: &Registry,
+    engine_flags: impl Fn(Command) -> Command,
+) -> Command {
+    let parent = parent
+        .subcommand_value_name("JOB")
+        .subcommand_help_heading("Jobs")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true);
+    registry.iter().fold(parent, |parent, job| {
+        let command = Command::new(job.name().to_string()).about(job.about().to_string());
+        parent.subcommand(engine_flags(job.augment_args(command)))
+    })
+}
+
+/// A parameter that parsed but does not fit the job, such as a bad regex, as clap would have said it.
+pub(crate) fn bad_parameter(command: &mut Command, message: &str) -> clap::Error {
+    command.error(ErrorKind::ValueValidation, message)
+}

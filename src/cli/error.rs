@@ -1,0 +1,44 @@
+//! Why a command could not do what was asked.
+
+use std::path::PathBuf;
+
+use crate::cli::exit::Exit;
+use crate::client::ClientError;
+
+/// An error for the user, with the exit status that it leads to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    /// The command line was wrong in a way that its parser could not see.
+    #[error("{0}")]
+    Usage(String),
+    /// A coordinator refused or was not there.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// A file, folder or socket.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// Something else that has said what is wrong.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl CliError {
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |error| Self::Io { path, error }
+    }
+
+    /// The status to end with.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Usage(_) | Self::Client(ClientError::Url { .. }) => Exit::Usage,
+            Self::Client(ClientError::Refused { usage: true, .. }) => Exit::Usage,
+            _ => Exit::Failure,
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! A job as the command line names it, checked as far as that goes without running anything.
+
+use std::path::Path;
+
+use clap::{ArgMatches, Command, FromArgMatches};
+use windrow_jobs::Registry;
+use windrow_proto::v1;
+
+use super::args::JobArgs;
+use super::commands::bad_parameter;
+use super::error::CliError;
+
+/// The job's name, its own parameters, and the engine's flags.
+pub(crate) struct JobCommand {
+    pub(crate) name: String,
+    /// JSON.
+    pub(crate) params: String,
+    pub(crate) args: JobArgs,
+}
+
+impl JobCommand {
+    /// Reads the matches of `run` or `submit`. Also returns those of the job's subcommand.
+    pub(crate) fn from_matches<'a>(
+        registry: &Registry,
+        matches: &'a ArgMatches,
+        command: &mut Command,
+    ) -> Result<(Self, &'a ArgMatches), clap::Error> {
+        let found =
+            matches.subcommand().and_then(|(name, of_job)| Some((registry.get(name)?, of_job)));
+        let Some((job, of_job)) = found else {
+            return Err(bad_parameter(command, "no job was named"));
+        };
+        let params = job.params_from_args(of_job)?;
+        // Built only to be checked, so that a bad parameter is an error of usage, before anything runs.
+        job.build(&params).map_err(|error| bad_parameter(command, error.message()))?;
+        let args = JobArgs::from_arg_matches(of_job)?;
+        Ok((Self { name: job.name().to_string(), params, args }, of_job))
+    }
+
+    /// The description to submit.
+    pub(crate) fn spec(&self) -> Result<v1::JobSpec, CliError> {
+        let args = &self.args;
+        let inputs = args.inputs.iter().map(|input| absolute_pattern(input));
+        let output = absolute(&args.output)?;
+        Ok(v1::JobSpec {
+            job: self.name.clone(),
+            params: self.params.clone(),
+            inputs: inputs.collect::<Result<_, _>>()?,
+            output,
+            options: Some(v1::JobOptions {
+                reducers: args.reducers,
+                split_bytes: args.split_size.map(|size| size.0),
+                threads: args.threads,
+                memory_bytes: args.memory.map(|size| size.0),
+                max_attempts: args.max_attempts,
+                task_timeout_ms: args.task_timeout.as_millis() as u64,
+                worker_wait_ms: 0,
+                priority: 0,
+                lossy: args.lossy,
+            }),
+        })
+    }
+}
+
+fn absolute(path: &Path) -> Result<String, CliError> {
+    let path = std::path::absolute(path).map_err(CliError::io(path))?;
+    let text = path.to_str().ok_or_else(|| {
+        CliError::Usage(format!(
+            "{}: only paths in UTF-8 can be sent to a coordinator",
+            path.display()
+        ))
+    })?;
+    Ok(text.to_string())
+}
+
+/// Makes a path or glob pattern absolute. The folder put before a pattern is taken literally, whatever signs it has.
+fn absolute_pattern(input: &str) -> Result<String, CliError> {
+    let path = Path::new(input);
+    if path.is_absolute() || path.exists() {
+        return absolute(path);
+    }
+    let here = absolute(Path::new("."))?;
+    Ok(format!("{}/{input}", glob::Pattern::escape(here.trim_end_matches('/'))))
+}

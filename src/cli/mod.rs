@@ -1,0 +1,89 @@
+//! The command line: what it takes, what it prints, and the status it ends with.
+//!
+//! Results go to standard output; progress, logs and errors go to standard error.
+
+mod args;
+mod cluster;
+mod commands;
+mod error;
+mod exit;
+mod follow;
+mod interrupt;
+mod job_command;
+mod observe;
+mod preview;
+mod progress;
+mod run;
+mod submit;
+mod summary;
+
+use std::ffi::OsString;
+use std::io::{IsTerminal, stderr};
+use std::sync::Arc;
+
+use tracing_subscriber::EnvFilter;
+use windrow_jobs::Registry;
+
+pub(crate) use exit::Exit;
+
+use commands::Invocation;
+use error::CliError;
+
+/// Parses `arguments` and does what they say.
+pub(crate) fn main(registry: Registry, arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    let invocation = match commands::parse(&registry, arguments) {
+        Ok(invocation) => invocation,
+        Err(error) => {
+            // Help and version are "errors" of clap's that end with success.
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Success };
+            return if error.print().is_ok() { exit } else { Exit::Failure };
+        }
+    };
+    start_logging(&invocation);
+    match dispatch(Arc::new(registry), invocation) {
+        Ok(exit) => exit,
+        Err(error) => {
+            eprintln!("windrow: {error}");
+            error.exit()
+        }
+    }
+}
+
+fn dispatch(registry: Arc<Registry>, invocation: Invocation) -> Result<Exit, CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        // RPC, heartbeats and timers only: user code runs on the worker's own pool.
+        .worker_threads(2)
+        .thread_name("windrow-io")
+        .enable_all()
+        .build()
+        .map_err(CliError::io("threads"))?;
+    let result = runtime.block_on(async {
+        match invocation {
+            Invocation::Run(job) => run::run(registry, job).await,
+            Invocation::Submit(job, submit) => submit::submit(job, submit).await,
+            Invocation::Coordinator(args) => cluster::coordinator(registry, args).await,
+            Invocation::Worker(args) => cluster::worker(registry, args).await,
+            Invocation::Jobs(args) => observe::jobs(args).await,
+            Invocation::Status(args) => observe::status(args).await,
+            Invocation::Cancel(args) => observe::cancel(args).await,
+            Invocation::Workers(args) => observe::workers(args).await,
+        }
+    });
+    // A user function that hangs must not keep the process from ending.
+    runtime.shutdown_background();
+    result
+}
+
+/// Servers say what they do; commands that wait for a job show its progress instead.
+fn start_logging(invocation: &Invocation) {
+    let level = match invocation {
+        Invocation::Coordinator(_) | Invocation::Worker(_) => "info",
+        _ => "error",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(stderr().is_terminal())
+        .with_writer(stderr)
+        .init();
+}

@@ -1,0 +1,115 @@
+//! `windrow jobs`, `status`, `cancel` and `workers`: questions to a coordinator.
+
+use std::time::Duration;
+
+use serde_json::json;
+use windrow_proto::v1;
+
+use super::args::{ClusterArgs, OneJobArgs};
+use super::error::CliError;
+use super::exit::Exit;
+use super::summary;
+use crate::client::Client;
+
+pub(crate) async fn jobs(args: ClusterArgs) -> Result<Exit, CliError> {
+    let jobs = connect(&args).await?.list().await?;
+    if args.json {
+        for job in &jobs {
+            println!("{}", summary::to_json(job));
+        }
+        return Ok(Exit::Success);
+    }
+    println!(
+        "{:>6}  {:<20} {:<10} {:>9} {:>9} {:>9}  OUTPUT",
+        "ID", "JOB", "STATE", "MAPS", "REDUCES", "TIME"
+    );
+    for job in &jobs {
+        let spec = job.spec.clone().unwrap_or_default();
+        println!(
+            "{:>6}  {:<20} {:<10} {:>9} {:>9} {:>9}  {}",
+            job.id,
+            spec.job,
+            summary::state_name(job.state()),
+            tasks(job.map.as_ref()),
+            tasks(job.reduce.as_ref()),
+            summary::seconds(job.elapsed_ms),
+            spec.output,
+        );
+    }
+    Ok(Exit::Success)
+}
+
+pub(crate) async fn status(args: OneJobArgs) -> Result<Exit, CliError> {
+    let job = connect(&args.cluster).await?.get(args.id).await?;
+    show(&job, &args.cluster);
+    Ok(Exit::Success)
+}
+
+pub(crate) async fn cancel(args: OneJobArgs) -> Result<Exit, CliError> {
+    let job = connect(&args.cluster).await?.cancel(args.id).await?;
+    show(&job, &args.cluster);
+    Ok(match job.state() {
+        v1::JobState::Succeeded | v1::JobState::Failed => Exit::Failure,
+        _ => Exit::Success,
+    })
+}
+
+pub(crate) async fn workers(args: ClusterArgs) -> Result<Exit, CliError> {
+    let workers = connect(&args).await?.workers().await?;
+    if !args.json {
+        println!(
+            "{:>6}  {:<28} {:>7} {:>10} {:>7} {:>7} {:>7}  STATE",
+            "ID", "NAME", "THREADS", "MEMORY", "RUNNING", "DONE", "FAILED"
+        );
+    }
+    for worker in &workers {
+        if args.json {
+            println!("{}", worker_json(worker));
+        } else {
+            println!(
+                "{:>6}  {:<28} {:>7} {:>10} {:>7} {:>7} {:>7}  {}",
+                worker.id,
+                worker.name,
+                worker.threads,
+                summary::size(worker.memory_bytes),
+                worker.running,
+                worker.done,
+                worker.failed,
+                if worker.draining { "draining" } else { "ready" },
+            );
+        }
+    }
+    Ok(Exit::Success)
+}
+
+/// Questions do not wait for a coordinator that is not there.
+async fn connect(args: &ClusterArgs) -> Result<Client, CliError> {
+    Ok(Client::connect(&args.coordinator, Duration::ZERO, |_, _| {}).await?)
+}
+
+fn show(job: &v1::JobStatus, args: &ClusterArgs) {
+    if args.json {
+        println!("{}", summary::to_json(job));
+    } else {
+        print!("{}", summary::to_text(job));
+    }
+}
+
+fn tasks(stage: Option<&v1::StageStatus>) -> String {
+    stage.map_or_else(String::new, |stage| format!("{}/{}", stage.done, stage.tasks))
+}
+
+fn worker_json(worker: &v1::WorkerStatus) -> serde_json::Value {
+    json!({
+        "id": worker.id,
+        "name": worker.name,
+        "shuffle_address": worker.shuffle_address,
+        "threads": worker.threads,
+        "memory_bytes": worker.memory_bytes,
+        "running": worker.running,
+        "done": worker.done,
+        "failed": worker.failed,
+        "draining": worker.draining,
+        "silent_ms": worker.silent_ms,
+    })
+}

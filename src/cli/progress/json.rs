@@ -1,0 +1,35 @@
+//! One JSON object a line on standard output: `accepted`, `progress`, `note`, `finished`.
+
+use serde_json::{Value, json};
+use windrow_proto::v1;
+
+use super::Reporter;
+use crate::cli::summary;
+
+pub(crate) struct Json;
+
+impl Reporter for Json {
+    fn accepted(&mut self, job: u64, _detached: bool) {
+        println!("{}", json!({ "event": "accepted", "id": job }));
+    }
+
+    fn update(&mut self, status: &v1::JobStatus) {
+        print("progress", status);
+    }
+
+    fn note(&mut self, text: &str) {
+        println!("{}", json!({ "event": "note", "message": text }));
+    }
+
+    fn finished(&mut self, status: &v1::JobStatus) {
+        print("finished", status);
+    }
+}
+
+fn print(event: &str, status: &v1::JobStatus) {
+    let mut object = summary::to_json(status);
+    if let Value::Object(fields) = &mut object {
+        fields.insert("event".to_string(), Value::from(event));
+    }
+    println!("{object}");
+}

@@ -1,0 +1,37 @@
+//! How a running job shows: bars on a terminal, plain lines elsewhere, or JSON.
+
+mod bars;
+mod json;
+mod lines;
+
+use std::io::{IsTerminal, stderr};
+
+use windrow_proto::v1;
+
+/// Hears what becomes of a job.
+pub(crate) trait Reporter: Send {
+    /// The cluster has taken the job; with `detached`, this is the last that is heard of it.
+    fn accepted(&mut self, job: u64, detached: bool);
+    /// The job goes on.
+    fn update(&mut self, status: &v1::JobStatus);
+    /// Something for the user to know.
+    fn note(&mut self, text: &str);
+    /// The job has ended.
+    fn finished(&mut self, status: &v1::JobStatus);
+}
+
+/// The reporter that fits where the output goes.
+pub(crate) fn reporter(json: bool) -> Box<dyn Reporter> {
+    if json {
+        Box::new(json::Json)
+    } else if stderr().is_terminal() {
+        Box::new(bars::Bars::new())
+    } else {
+        Box::new(lines::Lines::default())
+    }
+}
+
+/// Done, running and all tasks of a stage.
+fn tasks_text(stage: &v1::StageStatus) -> String {
+    format!("{}/{} tasks, {} running", stage.done, stage.tasks, stage.running)
+}

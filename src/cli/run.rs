@@ -1,0 +1,39 @@
+//! `windrow run`: a job on this machine, without a cluster.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use windrow_jobs::Registry;
+
+use super::error::CliError;
+use super::exit::Exit;
+use super::follow::follow;
+use super::interrupt::Interrupts;
+use super::job_command::JobCommand;
+use super::{preview, progress};
+use crate::embedded::{Embedded, EmbeddedConfig};
+
+/// The worker is in this process: it joins at once, or something is wrong.
+const WORKER_WAIT: Duration = Duration::from_secs(30);
+
+pub(crate) async fn run(registry: Arc<Registry>, job: JobCommand) -> Result<Exit, CliError> {
+    let mut interrupts = Interrupts::listen()?;
+    let config = EmbeddedConfig {
+        threads: job.args.threads,
+        memory_bytes: job.args.memory.map(|size| size.0),
+    };
+    let mut embedded = Embedded::start(registry, config).await.map_err(CliError::Other)?;
+    let mut spec = job.spec()?;
+    if let Some(options) = &mut spec.options {
+        options.worker_wait_ms = WORKER_WAIT.as_millis() as u64;
+    }
+    let submitted = embedded.submit(spec).await?;
+    let mut reporter = progress::reporter(job.args.json);
+    let exit = follow(embedded.client(), submitted, &mut *reporter, &mut interrupts).await;
+    embedded.stop().await;
+    let exit = exit?;
+    if exit == Exit::Success && !job.args.json {
+        preview::print(&job.args.output);
+    }
+    Ok(exit)
+}

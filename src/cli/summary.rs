@@ -1,0 +1,174 @@
+//! What became of a job: for people and as JSON.
+
+use std::fmt::Write;
+
+use bytesize::ByteSize;
+use serde_json::{Value, json};
+use windrow_proto::v1;
+
+/// The state's name, in every output.
+pub(crate) fn state_name(state: v1::JobState) -> &'static str {
+    match state {
+        v1::JobState::Unspecified => "unknown",
+        v1::JobState::Running => "running",
+        v1::JobState::Publishing => "publishing",
+        v1::JobState::Succeeded => "succeeded",
+        v1::JobState::Failed => "failed",
+        v1::JobState::Cancelled => "cancelled",
+    }
+}
+
+/// Seconds with a sensible number of digits.
+pub(crate) fn seconds(ms: u64) -> String {
+    match ms {
+        0..10_000 => format!("{:.2} s", ms as f64 / 1e3),
+        10_000..600_000 => format!("{:.1} s", ms as f64 / 1e3),
+        _ => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1000),
+    }
+}
+
+/// A size in binary units.
+pub(crate) fn size(bytes: u64) -> String {
+    ByteSize(bytes).display().iec().to_string()
+}
+
+/// A few lines for people.
+pub(crate) fn to_text(job: &v1::JobStatus) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = write_text(job, &mut text);
+    text
+}
+
+fn write_text(job: &v1::JobStatus, out: &mut String) -> std::fmt::Result {
+    let spec = job.spec.clone().unwrap_or_default();
+    let map = job.map.clone().unwrap_or_default();
+    let reduce = job.reduce.clone().unwrap_or_default();
+    let rate = job.input_bytes.saturating_mul(1000) / job.elapsed_ms.max(1);
+    writeln!(
+        out,
+        "{} {} in {} (job {})",
+        spec.job,
+        state_name(job.state()),
+        seconds(job.elapsed_ms),
+        job.id
+    )?;
+    writeln!(
+        out,
+        "  input     {} in {} files, {} records, {}/s",
+        size(job.input_bytes),
+        job.input_files,
+        map.records,
+        size(rate)
+    )?;
+    writeln!(
+        out,
+        "  tasks     {}{}{}",
+        stage_text("map", &map),
+        stage_text(", reduce", &reduce),
+        retries_text(&map, &reduce)
+    )?;
+    if reduce.tasks > 0 {
+        writeln!(out, "  shuffle   {}", size(job.shuffle_bytes))?;
+    }
+    writeln!(
+        out,
+        "  output    {} records, {} in {}",
+        job.output_records,
+        size(job.output_bytes),
+        spec.output
+    )?;
+    if let Some(slowest) = &job.slowest {
+        writeln!(
+            out,
+            "  slowest   {} {} with {} on {}",
+            stage_name(slowest.stage()),
+            slowest.task,
+            seconds(slowest.elapsed_ms),
+            slowest.worker_name
+        )?;
+    }
+    for (name, value) in sorted(&job.counters) {
+        writeln!(out, "  counter   {name} = {value}")?;
+    }
+    if !job.waiting.is_empty() {
+        writeln!(out, "  waiting   {}", job.waiting)?;
+    }
+    if !job.failure_message.is_empty() {
+        writeln!(out, "  failed    {}", job.failure_message)?;
+    }
+    Ok(())
+}
+
+fn stage_text(name: &str, stage: &v1::StageStatus) -> String {
+    match stage.tasks {
+        0 => String::new(),
+        tasks => format!("{name} {}/{tasks}", stage.done),
+    }
+}
+
+fn retries_text(map: &v1::StageStatus, reduce: &v1::StageStatus) -> String {
+    let (failed, lost) = (map.failed + reduce.failed, map.lost + reduce.lost);
+    match (failed, lost) {
+        (0, 0) => ", no retries".to_string(),
+        _ => format!(", {failed} failed and {lost} lost attempts"),
+    }
+}
+
+/// All that a script may want to know, with stable names.
+pub(crate) fn to_json(job: &v1::JobStatus) -> Value {
+    let spec = job.spec.clone().unwrap_or_default();
+    json!({
+        "id": job.id,
+        "job": spec.job,
+        "state": state_name(job.state()),
+        "output": spec.output,
+        "elapsed_ms": job.elapsed_ms,
+        "map": stage_json(job.map.as_ref()),
+        "reduce": stage_json(job.reduce.as_ref()),
+        "input_files": job.input_files,
+        "input_bytes": job.input_bytes,
+        "split_bytes": job.split_bytes,
+        "shuffle_bytes": job.shuffle_bytes,
+        "output_bytes": job.output_bytes,
+        "output_records": job.output_records,
+        "counters": sorted(&job.counters).into_iter().collect::<serde_json::Map<_, _>>(),
+        "slowest": job.slowest.as_ref().map(|task| json!({
+            "stage": stage_name(task.stage()),
+            "task": task.task,
+            "elapsed_ms": task.elapsed_ms,
+            "worker": task.worker_name,
+        })),
+        "waiting": (!job.waiting.is_empty()).then_some(&job.waiting),
+        "failure": (!job.failure_message.is_empty()).then_some(&job.failure_message),
+    })
+}
+
+fn stage_json(stage: Option<&v1::StageStatus>) -> Option<Value> {
+    stage.map(|stage| {
+        json!({
+            "tasks": stage.tasks,
+            "running": stage.running,
+            "done": stage.done,
+            "attempts": stage.attempts,
+            "failed": stage.failed,
+            "lost": stage.lost,
+            "records": stage.records,
+            "bytes": stage.bytes,
+        })
+    })
+}
+
+fn stage_name(stage: v1::Stage) -> &'static str {
+    match stage {
+        v1::Stage::Reduce => "reduce",
+        _ => "map",
+    }
+}
+
+fn sorted(counters: &std::collections::HashMap<String, u64>) -> Vec<(String, Value)> {
+    let mut all: Vec<_> =
+        counters.iter().map(|(name, n)| (name.clone(), Value::from(*n))).collect();
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    all
+}

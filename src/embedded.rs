@@ -1,0 +1,138 @@
+//! A cluster of one inside this process: the same coordinator and the same worker, joined by memory.
+//!
+//! No socket is opened, and all files lie in the job's output folder until the job ends.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use windrow_coordinator::{Coordinator, CoordinatorConfig};
+use windrow_jobs::Registry;
+use windrow_proto::v1;
+use windrow_worker::{Connector, WorkerConfig};
+
+use crate::build_info;
+use crate::client::{Client, ClientError};
+
+mod transport;
+
+/// How long the worker may take to put its files away before the process ends without it.
+const STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// How much of this machine to use. `None` means a fair default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EmbeddedConfig {
+    /// Threads that run user code; all cores by default.
+    pub threads: Option<u32>,
+    /// Memory for intermediate data; half of the machine's by default.
+    pub memory_bytes: Option<u64>,
+}
+
+/// A coordinator in this process, and a worker from the first job on.
+pub struct Embedded {
+    client: Client,
+    build: v1::Build,
+    connector: Connector,
+    registry: Arc<Registry>,
+    config: EmbeddedConfig,
+    kill: CancellationToken,
+    server: JoinHandle<()>,
+    worker: Option<RunningWorker>,
+}
+
+struct RunningWorker {
+    task: JoinHandle<()>,
+    folders: WorkFolders,
+}
+
+/// The folders that the worker needs, inside the output, and what has to go when the job is over.
+struct WorkFolders {
+    output: PathBuf,
+    output_is_new: bool,
+}
+
+impl Embedded {
+    /// Starts the coordinator.
+    pub async fn start(registry: Arc<Registry>, config: EmbeddedConfig) -> Result<Self, String> {
+        let build = build_info::current().map_err(|error| format!("/proc/self/exe: {error}"))?;
+        let mut coordinator = CoordinatorConfig::new(registry.clone(), build.clone());
+        coordinator.assumed_threads = config.threads.unwrap_or(coordinator.assumed_threads);
+        let coordinator = Coordinator::start(coordinator);
+        let (connector, incoming) = transport::in_memory();
+        let kill = CancellationToken::new();
+        let stop = kill.clone();
+        let server = tokio::spawn(async move {
+            if let Err(error) = coordinator.serve(incoming, stop).await {
+                tracing::error!("the embedded coordinator ended: {error}");
+            }
+        });
+        let channel = connector.connect().await.map_err(|error| error.to_string())?;
+        let client = Client::over(channel, "embedded");
+        Ok(Self { client, build, connector, registry, config, kill, server, worker: None })
+    }
+
+    /// Talks to the coordinator.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Submits the one job of this cluster, starts the worker in its output folder, and returns the job's id.
+    pub async fn submit(&mut self, spec: v1::JobSpec) -> Result<u64, ClientError> {
+        let output = PathBuf::from(&spec.output);
+        let folders = WorkFolders { output_is_new: !output.exists(), output };
+        let job = self.client.submit(self.build.clone(), spec).await?;
+        let mut config = WorkerConfig::embedded(folders.worker());
+        config.threads = self.config.threads;
+        config.memory_bytes = self.config.memory_bytes;
+        let worker = windrow_worker::run(
+            config,
+            self.registry.clone(),
+            self.build.clone(),
+            self.connector.clone(),
+            CancellationToken::new(),
+            self.kill.clone(),
+        );
+        let task = tokio::spawn(async move {
+            if let Err(error) = worker.await {
+                tracing::error!("the embedded worker ended: {error}");
+            }
+        });
+        self.worker = Some(RunningWorker { task, folders });
+        Ok(job)
+    }
+
+    /// Stops the worker and removes its files. Call it when the job has ended.
+    pub async fn stop(self) {
+        self.kill.cancel();
+        if let Some(RunningWorker { task, folders }) = self.worker {
+            let _ = tokio::time::timeout(STOP_GRACE, task).await;
+            folders.remove();
+        }
+        let _ = tokio::time::timeout(STOP_GRACE, self.server).await;
+    }
+}
+
+impl WorkFolders {
+    fn worker(&self) -> PathBuf {
+        self.temporary().join("worker")
+    }
+
+    fn temporary(&self) -> PathBuf {
+        self.output.join("_temporary")
+    }
+
+    /// Removes what nobody needs any more; folders that hold something else stay.
+    fn remove(&self) {
+        let _ = std::fs::remove_dir_all(self.worker());
+        remove_if_empty(&self.temporary());
+        if self.output_is_new {
+            remove_if_empty(&self.output);
+        }
+    }
+}
+
+fn remove_if_empty(folder: &Path) {
+    let _ = std::fs::remove_dir(folder);
+}

@@ -1,0 +1,35 @@
+//! MapReduce in Rust: one program that runs on every core of a laptop, or on a cluster of workers.
+//!
+//! Implement [`Mapper`](prelude::Mapper), take a ready [reducer](reducers) or write one, and hand the
+//! [`Job`](prelude::Job) to [`main`]. The binary then runs it embedded (`run`), submits it to a cluster (`submit`),
+//! and is what the cluster executes (`coordinator`, `worker`).
+//!
+//! This crate joins the others and adds the command line; it holds no scheduling, no shuffling and no user loops.
+
+mod build_info;
+mod cli;
+pub mod client;
+pub mod embedded;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+pub use windrow_jobs::{input, key, prelude, program, ready, reducers, testing, value};
+
+use prelude::Job;
+
+/// Runs the command line of a program that offers `jobs`.
+///
+/// Returns the exit status that scripts rely on: 0 success, 1 the job failed or could not run, 2 wrong usage,
+/// 130 interrupted.
+pub fn main(jobs: impl IntoIterator<Item = Job>) -> ExitCode {
+    main_from(jobs, std::env::args_os())
+}
+
+/// Like [`main`], with other arguments than the process's; the program's name comes first.
+pub fn main_from(
+    jobs: impl IntoIterator<Item = Job>,
+    arguments: impl IntoIterator<Item = OsString>,
+) -> ExitCode {
+    cli::main(windrow_jobs::Registry::new(jobs), arguments).into()
+}

@@ -1,0 +1,110 @@
+//! Which files are read, and how they are cut into lines.
+
+use libtest_mimic::Trial;
+
+use crate::conformance::{arguments, path};
+use crate::support::{Dir, Mode, both, case, sorted_lines};
+
+pub fn tests() -> Vec<Trial> {
+    let mut tests = both("input::line_endings", line_endings);
+    tests.extend(both("input::folders_and_patterns", folders_and_patterns));
+    tests.extend(both("input::empty_files", empty_files));
+    tests.push(case("input::every_split_size", every_split_size));
+    tests.push(case("input::many_small_files_share_a_split", many_small_files_share_a_split));
+    tests.push(case("input::relative_paths", relative_paths));
+    tests
+}
+
+fn line_endings(mode: &Mode) {
+    let dir = Dir::new();
+    dir.write("in/unix", "a b\nc\n");
+    dir.write("in/dos", "a\r\nb\r\n\r\n");
+    dir.write("in/unfinished", "c\nd");
+    dir.write("in/blank", "\n\n\n");
+    mode.run(arguments("word-count", &dir, &[])).expect_code(0);
+    assert_eq!(sorted_lines(&dir.join("out")), ["a\t2", "b\t2", "c\t2", "d\t1"]);
+}
+
+/// Folders are read whole, files whose names begin with '.' or '_' are not, and no file is read twice.
+fn folders_and_patterns(mode: &Mode) {
+    let dir = Dir::new();
+    dir.write("in/a.txt", "plain");
+    dir.write("in/deep/er/b.txt", "deep");
+    dir.write("in/.hidden", "hidden");
+    dir.write("in/_temporary/c.txt", "temporary");
+    dir.write("in/.git/config", "git");
+    dir.write("more/d.log", "log");
+    dir.write("more/e.txt", "skipped");
+    let all = path(&dir.path().join("**/*.txt"));
+    let log = path(&dir.join("more/*.log"));
+    let run = |output: &str, inputs: &[&str]| {
+        let mut flags = vec!["word-count".to_string(), "--output".into(), path(&dir.join(output))];
+        flags.extend(inputs.iter().flat_map(|input| ["--input".to_string(), input.to_string()]));
+        mode.run(flags).expect_code(0);
+        sorted_lines(&dir.join(output))
+    };
+    assert_eq!(run("o1", &[&path(&dir.join("in"))]), ["deep\t1", "plain\t1"]);
+    assert_eq!(
+        run("o2", &[&path(&dir.join("in")), &log, &path(&dir.join("in/a.txt"))]),
+        ["deep\t1", "log\t1", "plain\t1"]
+    );
+    assert_eq!(run("o3", &[&all]), ["deep\t1", "plain\t1", "skipped\t1"]);
+    // A file that is named is meant.
+    assert_eq!(run("o4", &[&path(&dir.join("in/.hidden"))]), ["hidden\t1"]);
+}
+
+fn empty_files(mode: &Mode) {
+    let dir = Dir::new();
+    dir.write("in/empty", "");
+    let summary = mode.run(arguments("word-count", &dir, &["--reducers", "2", "--json"]));
+    assert_eq!(summary.expect_code(0).last_json()["output_records"], 0);
+    assert!(sorted_lines(&dir.join("out")).is_empty());
+    dir.write("in/full", "x");
+    let mut flags = arguments("grep", &dir, &[]);
+    flags.insert(1, "x".into());
+    flags[3] = path(&dir.join("out2"));
+    mode.run(flags).expect_code(0);
+    assert_eq!(sorted_lines(&dir.join("out2")), [format!("{}:0\tx", path(&dir.join("in/full")))]);
+}
+
+/// Wherever splits fall, each line is processed exactly once.
+fn every_split_size() {
+    let dir = Dir::new();
+    let text = "one two\r\nthree\n\nfour five six\nseven";
+    dir.write("in/a", text);
+    let expected = ["five\t1", "four\t1", "one\t1", "seven\t1", "six\t1", "three\t1", "two\t1"];
+    for size in 1..=text.len() + 1 {
+        let mut flags = arguments("word-count", &dir, &["--split-size", &format!("{size}B")]);
+        let output = dir.join(format!("out-{size}"));
+        let at = flags.iter().position(|flag| flag == "--output").unwrap() + 1;
+        flags[at] = path(&output);
+        Mode::Embedded.run(flags).expect_code(0);
+        assert_eq!(sorted_lines(&output), expected, "split size {size}");
+    }
+}
+
+fn many_small_files_share_a_split() {
+    let dir = Dir::new();
+    for n in 0..500 {
+        dir.write(format!("in/{n:03}.txt"), format!("file{n} common\n"));
+    }
+    let summary =
+        Mode::Embedded.run(arguments("word-count", &dir, &["--split-size", "1MiB", "--json"]));
+    let summary = summary.expect_code(0).last_json();
+    assert_eq!(summary["map"]["tasks"], 1, "{summary}");
+    assert_eq!(summary["input_files"], 500);
+    let lines = sorted_lines(&dir.join("out"));
+    assert_eq!(lines.len(), 501);
+    assert_eq!(lines[0], "common\t500");
+}
+
+/// Relative patterns are meant from the current folder, whatever signs its name has.
+fn relative_paths() {
+    let dir = Dir::new();
+    dir.write("odd [name]*/in/a.txt", "x");
+    let mut command =
+        crate::support::windrow(["run", "word-count", "--input", "**/*.txt", "--output", "out"]);
+    command.current_dir(dir.join("odd [name]*"));
+    crate::support::Process::start(command).finish().expect_code(0);
+    assert_eq!(sorted_lines(&dir.join("odd [name]*/out")), ["x\t1"]);
+}

@@ -1,0 +1,67 @@
+//! Ctrl-C and cancelling stop promptly and leave no partial output.
+
+use std::fs;
+
+use libtest_mimic::Trial;
+use rustix::process::Signal;
+
+use crate::conformance::{gated, gates, processes};
+use crate::support::{Cluster, Dir, Process, case, eventually, generated_words, windrow};
+
+pub fn tests() -> Vec<Trial> {
+    vec![
+        case("interrupt::embedded_run", embedded_run),
+        case("interrupt::waiting_submit_cancels_its_job", waiting_submit_cancels_its_job),
+        case("interrupt::cancel_command", cancel_command),
+    ]
+}
+
+fn embedded_run() {
+    for stage in ["map", "reduce"] {
+        let dir = Dir::new();
+        generated_words(&dir, 2, 1_000);
+        let gates = gates(&dir);
+        if stage == "reduce" {
+            fs::write(gates.join("map-go"), "").unwrap();
+        }
+        let mut command = windrow(["run"]);
+        command.args(gated(&dir, &[]));
+        let run = Process::start(command);
+        eventually("a running task", || !processes(&gates, &format!("{stage}-")).is_empty());
+        run.signal(Signal::INT);
+        run.finish().expect_code(130).expect_said("interrupted");
+        assert!(!dir.join("out").exists(), "left behind: {:?}", dir.tree());
+    }
+}
+
+fn waiting_submit_cancels_its_job() {
+    let dir = Dir::new();
+    generated_words(&dir, 2, 1_000);
+    let gates = gates(&dir);
+    let cluster = Cluster::start(1);
+    let mut command = windrow(["submit"]);
+    command.args(gated(&dir, &[])).env("WINDROW_COORDINATOR", &cluster.url);
+    let submit = Process::start(command);
+    eventually("a running map", || !processes(&gates, "map-").is_empty());
+    submit.signal(Signal::INT);
+    submit.finish().expect_code(130).expect_said("interrupted");
+    eventually("the job's end", || cluster.status(1)["state"] == "cancelled");
+    eventually("the output to be gone", || !dir.join("out").exists());
+    fs::write(gates.join("map-go"), "").unwrap();
+}
+
+fn cancel_command() {
+    let dir = Dir::new();
+    generated_words(&dir, 2, 1_000);
+    let gates = gates(&dir);
+    let cluster = Cluster::start(1);
+    let job = cluster.submit_detached(gated(&dir, &[]));
+    eventually("a running map", || !processes(&gates, "map-").is_empty());
+    cluster.command(["cancel", &job.to_string()]).finish().expect_code(0).expect_said("cancelled");
+    eventually("the output to be gone", || !dir.join("out").exists());
+    fs::write(gates.join("map-go"), "").unwrap();
+    // The worker's slots are free again, although its user code ignored the cancellation.
+    let other = Dir::new();
+    other.write("in/a", "x\n");
+    cluster.submit(crate::conformance::arguments("word-count", &other, &[])).expect_code(0);
+}

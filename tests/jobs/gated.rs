@@ -1,0 +1,69 @@
+//! Word count whose tasks announce themselves and wait to be let go, so that a test can act in their midst.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use windrow::input::{Located, LocatedRecord};
+use windrow::prelude::*;
+
+use super::{mark, wait_for_file};
+
+/// A task that runs leaves `map-<pid>-<file>` or `reduce-<pid>-<key>` in the folder `gates`, and goes on when the
+/// file `map-go` or `reduce-go` is there.
+#[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
+struct GateParams {
+    #[arg(long)]
+    gates: PathBuf,
+}
+
+struct GatedWords(PathBuf);
+
+struct GatedSum(PathBuf);
+
+pub fn job() -> Job {
+    Job::with_params("gated-word-count", |params: &GateParams| {
+        let gates = params.gates.clone();
+        Ok(Job::new("gated-word-count", GatedWords(gates.clone())).reduce(GatedSum(gates)))
+    })
+}
+
+impl Mapper for GatedWords {
+    type Input = Located<Line>;
+    type Key = str;
+    type Value = u64;
+
+    fn map(&self, line: LocatedRecord<'_, &str>, out: &mut impl Emit<str, u64>) -> Result<()> {
+        if line.offset == 0 {
+            let name = Path::new(line.file).file_name().unwrap_or_default().to_string_lossy();
+            mark(&self.0, &format!("map-{}-{name}", std::process::id()));
+            wait_for_file(&self.0.join("map-go"));
+        }
+        for word in line.record.split_ascii_whitespace() {
+            out.emit(word, 1)?;
+        }
+        Ok(())
+    }
+}
+
+impl Reducer<str, u64> for GatedSum {
+    type OutputKey = str;
+    type OutputValue = u64;
+
+    fn reduce(
+        &self,
+        key: &str,
+        values: &mut Values<'_, u64>,
+        out: &mut impl Emit<str, u64>,
+    ) -> Result<()> {
+        let go = self.0.join("reduce-go");
+        if !go.exists() {
+            mark(&self.0, &format!("reduce-{}-{}", std::process::id(), key.replace('/', "_")));
+            wait_for_file(&go);
+        }
+        let mut sum = 0;
+        while let Some(n) = values.next()? {
+            sum += n;
+        }
+        out.emit(key, sum)
+    }
+}

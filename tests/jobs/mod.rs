@@ -1,0 +1,27 @@
+//! Jobs that misbehave or wait on purpose. They are linked into the test binary only.
+
+mod crash;
+mod gated;
+mod tally;
+mod trouble;
+
+use std::path::Path;
+use std::time::Duration;
+
+use windrow::prelude::Job;
+
+pub fn all() -> Vec<Job> {
+    vec![crash::job(), gated::job(), tally::job(), trouble::job()]
+}
+
+/// Creates the empty file `name` in `folder`.
+fn mark(folder: &Path, name: &str) {
+    std::fs::write(folder.join(name), "").unwrap();
+}
+
+/// Waits until `path` exists. The test that runs the job bounds the time.
+fn wait_for_file(path: &Path) {
+    while !path.exists() {
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+}

@@ -1,0 +1,79 @@
+//! Word count that fails, panics or hangs where the input says so.
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use windrow::prelude::*;
+
+/// What happens at the word `TROUBLE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+enum How {
+    Error,
+    Panic,
+    Hang,
+    Nothing,
+}
+
+#[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
+struct TroubleParams {
+    #[arg(long, value_enum, default_value = "nothing")]
+    in_map: How,
+    #[arg(long, value_enum, default_value = "nothing")]
+    in_reduce: How,
+}
+
+struct TroubledWords(How);
+
+struct TroubledSum(How);
+
+pub fn job() -> Job {
+    Job::with_params("trouble", |params: &TroubleParams| {
+        Ok(Job::new("trouble", TroubledWords(params.in_map)).reduce(TroubledSum(params.in_reduce)))
+    })
+}
+
+impl How {
+    fn happen(self) -> Result<()> {
+        match self {
+            Self::Error => Err(Error::new("trouble was asked for")),
+            Self::Panic => panic!("trouble was asked for"),
+            Self::Hang => loop {
+                std::thread::park();
+            },
+            Self::Nothing => Ok(()),
+        }
+    }
+}
+
+impl Mapper for TroubledWords {
+    type Input = Line;
+    type Key = str;
+    type Value = u64;
+
+    fn map(&self, line: &str, out: &mut impl Emit<str, u64>) -> Result<()> {
+        for word in line.split_ascii_whitespace() {
+            if word == "TROUBLE" {
+                self.0.happen()?;
+            }
+            out.emit(word, 1)?;
+            out.count("words", 1);
+        }
+        Ok(())
+    }
+}
+
+impl Reducer<str, u64> for TroubledSum {
+    type OutputKey = str;
+    type OutputValue = u64;
+
+    fn reduce(
+        &self,
+        key: &str,
+        values: &mut Values<'_, u64>,
+        out: &mut impl Emit<str, u64>,
+    ) -> Result<()> {
+        if key == "TROUBLE" {
+            self.0.happen()?;
+        }
+        Sum.reduce(key, values, out)
+    }
+}

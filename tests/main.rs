@@ -1,0 +1,52 @@
+//! The one integration-test binary.
+//!
+//! It is also the program under test: started with `AS_WINDROW` as its first argument, it is a Windrow binary with
+//! the ready jobs and the [test jobs](jobs) that panic, exit, stall or skew, so that no such code ships. Every
+//! semantic test runs embedded and on a cluster of real processes.
+
+mod cli;
+mod conformance;
+mod errors;
+mod grep;
+mod input;
+mod interrupt;
+mod inverted_index;
+mod jobs;
+mod output;
+mod privacy;
+mod recovery;
+mod support;
+mod word_count;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+
+/// First argument that makes this binary a Windrow program.
+const AS_WINDROW: &str = "--as-windrow";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    let program = arguments.next().unwrap_or_default();
+    if std::env::args_os().nth(1).is_some_and(|first| first == AS_WINDROW) {
+        let jobs = windrow::ready::all().into_iter().chain(jobs::all());
+        return windrow::main_from(jobs, [program].into_iter().chain(arguments.skip(1)));
+    }
+    let tests: Vec<Trial> = [
+        cli::tests(),
+        conformance::tests(),
+        errors::tests(),
+        grep::tests(),
+        input::tests(),
+        interrupt::tests(),
+        inverted_index::tests(),
+        output::tests(),
+        privacy::tests(),
+        recovery::tests(),
+        word_count::tests(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
+}

@@ -1,0 +1,79 @@
+//! What an output folder holds, and when.
+
+use std::fs;
+
+use libtest_mimic::Trial;
+
+use crate::conformance::{arguments, gated, gates, path, processes, wait_until_succeeded};
+use crate::support::{Cluster, Dir, Mode, both, case, eventually, generated_words, read_parts};
+
+pub fn tests() -> Vec<Trial> {
+    let mut tests = both("output::manifest_tells_the_truth", manifest_tells_the_truth);
+    tests.extend(both("output::empty_folder_is_used", empty_folder_is_used));
+    tests.push(case("output::nothing_visible_before_success", nothing_visible_before_success));
+    tests.push(case("output::one_job_an_output", one_job_an_output));
+    tests
+}
+
+fn manifest_tells_the_truth(mode: &Mode) {
+    let dir = Dir::new();
+    let inputs = generated_words(&dir, 2, 5_000);
+    mode.run(arguments("word-count", &dir, &["--reducers", "3"])).expect_code(0);
+    let output = dir.join("out");
+    let manifest = fs::read_to_string(output.join("_SUCCESS")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    assert_eq!(manifest["job"]["name"], "word-count");
+    let read = &manifest["job"]["inputs"];
+    assert_eq!(read.as_array().unwrap().len(), 2);
+    assert_eq!(read[0]["path"], path(&inputs[0]));
+    assert_eq!(read[0]["bytes"], fs::metadata(&inputs[0]).unwrap().len());
+    let parts = read_parts(&output);
+    let told = manifest["parts"].as_array().unwrap();
+    assert_eq!(told.len(), parts.len());
+    for (part, (name, bytes)) in told.iter().zip(&parts) {
+        assert_eq!(part["name"], *name);
+        assert_eq!(part["bytes"], bytes.len());
+        assert_eq!(part["records"], bytes.iter().filter(|&&b| b == b'\n').count());
+        assert_eq!(part["crc64"].as_str().unwrap().len(), 16);
+    }
+}
+
+fn empty_folder_is_used(mode: &Mode) {
+    let dir = Dir::new();
+    generated_words(&dir, 1, 100);
+    fs::create_dir(dir.join("out")).unwrap();
+    mode.run(arguments("word-count", &dir, &["--reducers", "1"])).expect_code(0);
+    let names: Vec<_> = read_parts(&dir.join("out")).into_keys().collect();
+    assert_eq!(names, ["part-00000"]);
+}
+
+/// While one reduce still runs, the finished one's part is not to be seen.
+fn nothing_visible_before_success() {
+    let dir = Dir::new();
+    generated_words(&dir, 2, 1_000);
+    let gates = gates(&dir);
+    fs::write(gates.join("map-go"), "").unwrap();
+    let cluster = Cluster::start(1);
+    let job = cluster.submit_detached(gated(&dir, &["--reducers", "1"]));
+    eventually("a running reduce", || !processes(&gates, "reduce-").is_empty());
+    let visible = || {
+        let names = fs::read_dir(dir.join("out")).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_string_lossy() != "_temporary").count()
+    };
+    assert_eq!(visible(), 0);
+    fs::write(gates.join("reduce-go"), "").unwrap();
+    wait_until_succeeded(&cluster, job);
+    assert_eq!(visible(), 2);
+}
+
+fn one_job_an_output() {
+    let dir = Dir::new();
+    generated_words(&dir, 1, 1_000);
+    let gates = gates(&dir);
+    let cluster = Cluster::start(1);
+    let job = cluster.submit_detached(gated(&dir, &[]));
+    cluster.submit(arguments("word-count", &dir, &[])).expect_code(1).expect_said("out");
+    fs::write(gates.join("map-go"), "").unwrap();
+    fs::write(gates.join("reduce-go"), "").unwrap();
+    wait_until_succeeded(&cluster, job);
+}

@@ -1,0 +1,118 @@
+//! A coordinator and workers as real processes on free ports of this machine.
+
+use std::ffi::OsStr;
+use std::process::Command;
+
+use super::{Dir, Output, Process, wait_for, windrow};
+
+/// A running cluster. All its processes are killed when it is dropped.
+pub struct Cluster {
+    pub url: String,
+    pub coordinator: Process,
+    pub workers: Vec<Process>,
+    dir: Dir,
+    options: ClusterOptions,
+    started_workers: usize,
+}
+
+/// How a cluster differs from the usual one.
+#[derive(Clone)]
+pub struct ClusterOptions {
+    /// Threads a worker.
+    pub threads: u32,
+    /// Of the coordinator, such as "1s".
+    pub lease: &'static str,
+    /// Further environment of the workers.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Default for ClusterOptions {
+    fn default() -> Self {
+        Self { threads: 1, lease: "10s", environment: Vec::new() }
+    }
+}
+
+impl Cluster {
+    /// Starts a coordinator and `workers` workers, and waits until all have joined.
+    pub fn start(workers: usize) -> Self {
+        Self::with_options(workers, ClusterOptions::default())
+    }
+
+    pub fn with_options(workers: usize, options: ClusterOptions) -> Self {
+        let dir = Dir::new();
+        let state = dir.join("state");
+        let coordinator = Process::start({
+            let mut command =
+                windrow(["coordinator", "--listen", "127.0.0.1:0", "--lease", options.lease]);
+            command.arg("--state").arg(&state);
+            command
+        });
+        let url = wait_for("the coordinator's address", || {
+            std::fs::read_to_string(state.join("address")).ok().map(|url| url.trim().to_string())
+        });
+        let mut cluster =
+            Self { url, coordinator, workers: Vec::new(), dir, options, started_workers: 0 };
+        for _ in 0..workers {
+            cluster.add_worker();
+        }
+        cluster.wait_for_workers(workers);
+        cluster
+    }
+
+    /// Starts one more worker, without waiting for it to join.
+    pub fn add_worker(&mut self) {
+        let process = Process::start(self.worker_command(self.started_workers));
+        self.started_workers += 1;
+        self.workers.push(process);
+    }
+
+    /// The command of the worker with folder number `n`.
+    pub fn worker_command(&self, n: usize) -> Command {
+        let mut command = windrow(["worker", "--coordinator", &self.url]);
+        command
+            .args(["--threads", &self.options.threads.to_string()])
+            .args(["--name", &format!("w{n}")])
+            .arg("--dir")
+            .arg(self.dir.join(format!("worker-{n}")))
+            .envs(self.options.environment.iter().cloned());
+        command
+    }
+
+    /// Waits until exactly `n` workers are members.
+    pub fn wait_for_workers(&self, n: usize) {
+        super::eventually(&format!("{n} workers"), || self.worker_list().len() == n);
+    }
+
+    /// The members, as `windrow workers --json` prints them.
+    pub fn worker_list(&self) -> Vec<serde_json::Value> {
+        let output = self.command(["workers", "--json"]).finish().expect_code(0);
+        output.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The job as `windrow status --json` prints it.
+    pub fn status(&self, job: u64) -> serde_json::Value {
+        self.command(["status", &job.to_string(), "--json"]).finish().expect_code(0).last_json()
+    }
+
+    /// Starts a command that asks this cluster.
+    pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Process {
+        let mut command = windrow(arguments);
+        command.env("WINDROW_COORDINATOR", &self.url);
+        Process::start(command)
+    }
+
+    /// Submits a job and returns its id at once.
+    pub fn submit_detached<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> u64 {
+        let mut command = windrow(["submit"]);
+        command.args(arguments).arg("--detach").env("WINDROW_COORDINATOR", &self.url);
+        let output = Process::start(command).finish().expect_code(0);
+        output.stdout.trim().parse().unwrap()
+    }
+
+    /// Submits a job and waits for its end.
+    pub fn submit<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Output {
+        let mut command = windrow(["submit"]);
+        command.args(arguments).env("WINDROW_COORDINATOR", &self.url);
+        Process::start(command).finish()
+    }
+}

@@ -1,0 +1,133 @@
+//! Child processes that never outlive their test, and never run longer than a deadline.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Instant;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::Dir;
+use super::wait::{DEADLINE, wait_for};
+use crate::AS_WINDROW;
+
+/// A command of this binary as a Windrow program.
+pub fn windrow<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .arg(AS_WINDROW)
+        .args(arguments)
+        .env_remove("WINDROW_COORDINATOR")
+        .env_remove("RUST_LOG");
+    command
+}
+
+/// A running child. Killed when dropped.
+pub struct Process {
+    child: Child,
+    output: Dir,
+}
+
+/// What a finished child left.
+#[derive(Debug)]
+pub struct Output {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Process {
+    /// Starts `command`. Its output goes to files, so that it never blocks on a pipe.
+    pub fn start(mut command: Command) -> Self {
+        let output = Dir::new();
+        let file = |name: &str| Stdio::from(File::create(output.join(name)).unwrap());
+        command.stdin(Stdio::null()).stdout(file("stdout")).stderr(file("stderr"));
+        Self { child: command.spawn().unwrap(), output }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Kills it as the kernel would, without any chance to clean up, and waits until it is gone.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    pub fn stdout(&self) -> String {
+        read(&self.output.join("stdout"))
+    }
+
+    pub fn stderr(&self) -> String {
+        read(&self.output.join("stderr"))
+    }
+
+    /// Waits for its end; kills it and panics when that takes too long.
+    pub fn finish(mut self) -> Output {
+        let start = Instant::now();
+        let status = wait_for("a child's end", || {
+            let status = self.child.try_wait().unwrap();
+            if status.is_none() && start.elapsed() * 10 > DEADLINE * 9 {
+                panic!("a child hangs; it said: {}{}", self.stdout(), self.stderr());
+            }
+            status
+        });
+        Output { status, stdout: self.stdout(), stderr: self.stderr() }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Output {
+    pub fn code(&self) -> Option<i32> {
+        self.status.code()
+    }
+
+    /// Panics, with all that the child said, unless it ended with `code`.
+    #[track_caller]
+    pub fn expect_code(self, code: i32) -> Self {
+        assert_eq!(self.code(), Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Panics unless it said `text` on standard error or output.
+    #[track_caller]
+    pub fn expect_said(self, text: &str) -> Self {
+        assert!(
+            self.stderr.contains(text) || self.stdout.contains(text),
+            "did not say {text:?}; stdout:\n{}\nstderr:\n{}",
+            self.stdout,
+            self.stderr
+        );
+        self
+    }
+
+    /// The last object that `--json` printed.
+    pub fn last_json(&self) -> serde_json::Value {
+        let line =
+            self.stdout.lines().last().unwrap_or_else(|| panic!("nothing printed: {self:?}"));
+        serde_json::from_str(line).unwrap()
+    }
+}
+
+fn read(path: &Path) -> String {
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)).unwrap();
+    String::from_utf8_lossy(&bytes).into_owned()
+}

@@ -1,0 +1,79 @@
+//! What a worker is started with, and why it may end.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use tonic::Status;
+
+use super::machine;
+use crate::executor::ExecutorError;
+
+/// Settings of a worker. `None` lets it choose.
+#[derive(Clone, Debug)]
+pub struct WorkerConfig {
+    /// For people.
+    pub name: String,
+    /// Folder for intermediate data, of this worker alone; created where missing.
+    pub directory: PathBuf,
+    /// Threads for user code; all cores by default.
+    pub threads: Option<u32>,
+    /// Memory for tasks; half of what the machine (or the control group) has by default.
+    pub memory_bytes: Option<u64>,
+    /// Where other workers fetch from it; `None` opens no socket, for a worker that is alone.
+    pub listen: Option<SocketAddr>,
+    /// This machine: workers that say the same read each other's files.
+    pub host: String,
+}
+
+impl WorkerConfig {
+    /// A worker of a cluster, which serves its data on `listen`; port 0 takes any free one.
+    pub fn tcp(directory: impl Into<PathBuf>, listen: SocketAddr) -> Self {
+        let name = format!("{}-{}", machine::host_name(), std::process::id());
+        let (directory, host) = (directory.into(), machine::host_id());
+        Self { name, directory, threads: None, memory_bytes: None, listen: Some(listen), host }
+    }
+
+    /// The only worker of a cluster inside one process.
+    pub fn embedded(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            name: "embedded".to_string(),
+            directory: directory.into(),
+            threads: None,
+            memory_bytes: None,
+            listen: None,
+            host: machine::host_id(),
+        }
+    }
+}
+
+/// Why a worker could not start, or was sent away for good.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// Its folder cannot be used.
+    #[error(transparent)]
+    Executor(#[from] ExecutorError),
+    /// Its socket cannot be opened.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// Peers cannot be told where to fetch from.
+    #[error(
+        "other workers cannot connect to {address}; listen on an address of one of this machine's interfaces"
+    )]
+    UnspecifiedAddress {
+        /// As configured.
+        address: SocketAddr,
+    },
+    /// The coordinator does not want it, and will not if it asks again.
+    #[error("the coordinator {coordinator} refuses this worker: {}", status.message())]
+    Refused {
+        /// Which.
+        coordinator: String,
+        /// Its answer.
+        status: Status,
+    },
+}

@@ -1,0 +1,250 @@
+//! Runs attempts of jobs that are linked into this binary, on threads of this process.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use windrow_jobs::{FailureCause, JobId, Place, Registry, WorkerId};
+use windrow_proto::v1::shuffle_server::ShuffleServer;
+
+use super::directory::WorkerDirectory;
+use super::job::LocalJob;
+use super::pool::Pools;
+use super::{ExecutorConfig, ExecutorError, Finished, Progress, RunRequest, Work};
+use crate::memory::Account;
+use crate::shuffle::ShuffleService;
+use crate::shuffle::fetch::{FetchPlan, Fetcher};
+use crate::shuffle::peers::Peers;
+use crate::shuffle::serve::Identity;
+use crate::shuffle::source::SOURCE_BYTES;
+use crate::shuffle::spill::Scratch;
+use crate::shuffle::store::SegmentStore;
+use crate::sync::lock;
+use crate::task::{self, Attempt, Outcome};
+
+#[cfg(test)]
+mod tests;
+
+/// How long a cancelled attempt may take to notice before its threads are given up.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// One part in this many of the memory is for the merges of each thread.
+const MERGE_PARTS: u64 = 4;
+
+/// Bounds of the sources that are merged at once.
+const FAN_IN: (u64, u64) = (4, 64);
+
+/// One part in this many of the memory is for what each peer has sent and no reducer has taken.
+const PEER_WINDOW_PARTS: u64 = 32;
+
+/// The executor: user code runs in this process.
+pub struct InProcess {
+    config: ExecutorConfig,
+    registry: Arc<Registry>,
+    memory: Account,
+    pools: Pools,
+    jobs: Mutex<HashMap<JobId, Arc<LocalJob>>>,
+    store: Arc<SegmentStore>,
+    identity: Arc<Identity>,
+    fetcher: Arc<Fetcher>,
+    /// Dropped last: the folder stays locked while anything is removed from it.
+    directory: WorkerDirectory,
+}
+
+impl InProcess {
+    /// Takes possession of the folder.
+    pub fn new(config: ExecutorConfig, registry: Arc<Registry>) -> Result<Self, ExecutorError> {
+        let directory = WorkerDirectory::open(&config.directory)?;
+        let store = Arc::new(SegmentStore::new(directory.path().to_path_buf()));
+        let identity = Arc::new(Identity::default());
+        let window_bytes = config.memory_bytes / PEER_WINDOW_PARTS;
+        let fetcher = Fetcher {
+            identity: Arc::clone(&identity),
+            host: config.host.clone(),
+            store: Arc::clone(&store),
+            peers: Arc::new(Peers::new(config.fetch.connect, window_bytes)),
+            timeouts: config.fetch,
+        };
+        Ok(Self {
+            memory: Account::new(config.memory_bytes),
+            config,
+            registry,
+            pools: Pools::default(),
+            jobs: Mutex::default(),
+            store,
+            identity,
+            fetcher: Arc::new(fetcher),
+            directory,
+        })
+    }
+
+    /// Its folder, absolute.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Takes the name that the coordinator gave to this worker: fetches that mean another one are refused.
+    pub fn set_worker_id(&self, worker: WorkerId) {
+        self.identity.set(worker);
+    }
+
+    /// The service by which other workers fetch what attempts have left here.
+    pub fn shuffle_service(&self) -> ShuffleServer<ShuffleService> {
+        let (store, identity) = (Arc::clone(&self.store), Arc::clone(&self.identity));
+        ShuffleService::new(store, identity, self.memory.clone()).into_server()
+    }
+
+    /// Runs an attempt to its end. When `cancel` fires it ends with [`FailureCause::Cancelled`] within a second or
+    /// so, whatever the user's code is doing. An attempt that does not succeed leaves no file; nor does one whose
+    /// future is dropped.
+    pub async fn run(
+        &self,
+        request: RunRequest,
+        progress: Arc<Progress>,
+        cancel: CancellationToken,
+    ) -> Result<Finished, FailureCause> {
+        let job = self.job(&request)?;
+        let stop = job.released.child_token();
+        let _stop_when_dropped = stop.clone().drop_guard();
+        let threads = self.threads(&request);
+        let pool = self.pools.lease(threads)?;
+        let attempt = request.attempt;
+        let work = self.work(request, job, progress, stop.clone(), threads);
+        let (sender, mut receiver) = oneshot::channel();
+        pool.spawn(move || {
+            let outcome =
+                catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(panicked(&*panic)));
+            // If nobody waits any more, the outcome is dropped here, and its file with it.
+            let _ = sender.send(outcome);
+        });
+        let outcome = tokio::select! {
+            biased;
+            outcome = &mut receiver => Some(outcome),
+            () = cancel.cancelled() => None,
+            () = stop.cancelled() => None,
+        };
+        if let Some(outcome) = outcome {
+            self.pools.give_back(pool);
+            return keep(outcome.unwrap_or(Err(FailureCause::Cancelled)), &stop);
+        }
+        stop.cancel();
+        if tokio::time::timeout(GRACE, receiver).await.is_ok() {
+            self.pools.give_back(pool);
+        } else {
+            tracing::warn!(%attempt, "a cancelled attempt does not stop; its threads are given up");
+        }
+        Err(FailureCause::Cancelled)
+    }
+
+    /// Removes all that a job has here and ends its attempts. Removes files, so it may block for a moment.
+    pub fn release(&self, job: JobId) {
+        if let Some(job) = lock(&self.jobs).remove(&job) {
+            job.released.cancel();
+        }
+        self.store.release(job);
+    }
+
+    /// Releases all jobs: what a worker does that has lost its session.
+    pub fn release_all(&self) {
+        for job in std::mem::take(&mut *lock(&self.jobs)).into_values() {
+            job.released.cancel();
+        }
+        self.store.release_all();
+    }
+
+    fn job(&self, request: &RunRequest) -> Result<Arc<LocalJob>, FailureCause> {
+        let id = request.attempt.task.job;
+        let mut jobs = lock(&self.jobs);
+        if let Some(job) = jobs.get(&id) {
+            return Ok(Arc::clone(job));
+        }
+        let limit_bytes = request.context.memory_bytes.unwrap_or(u64::MAX);
+        let job = LocalJob::new(self.store.folder(id)?, self.memory.child(limit_bytes));
+        Ok(Arc::clone(jobs.entry(id).or_insert(Arc::new(job))))
+    }
+
+    /// A map task uses all threads that the job may have, a reduce task one.
+    fn threads(&self, request: &RunRequest) -> usize {
+        match &request.work {
+            Work::Map(_) => {
+                let wanted = request.context.threads.map_or(usize::MAX, |threads| threads as usize);
+                wanted.min(self.config.threads).max(1)
+            }
+            Work::Reduce(_) => 1,
+        }
+    }
+
+    fn work(
+        &self,
+        request: RunRequest,
+        job: Arc<LocalJob>,
+        progress: Arc<Progress>,
+        cancel: CancellationToken,
+        threads: usize,
+    ) -> impl FnOnce() -> Result<Outcome, FailureCause> + Send + 'static {
+        let RunRequest { attempt: id, context, work } = request;
+        let merge_bytes =
+            job.memory.limit_bytes() / MERGE_PARTS / self.config.threads.max(1) as u64;
+        let fan_in = (merge_bytes / SOURCE_BYTES).clamp(FAN_IN.0, FAN_IN.1) as usize;
+        let scratch = Scratch { folder: Arc::clone(&job.folder), cancel, fan_in };
+        let (registry, fetcher) = (Arc::clone(&self.registry), Arc::clone(&self.fetcher));
+        let runtime = Handle::current();
+        move || {
+            let program = job.program(&registry, &context)?;
+            let memory = job.memory.clone();
+            let attempt = Attempt { id, context, program, progress, scratch, memory, threads };
+            match work {
+                Work::Map(ranges) => task::map(&attempt, ranges),
+                Work::Reduce(outputs) => {
+                    let sources = fetcher.sources(&FetchPlan {
+                        job: id.task.job,
+                        partition: id.task.index,
+                        outputs: &outputs,
+                        runtime,
+                        cancel: attempt.scratch.cancel.clone(),
+                    });
+                    task::reduce(&attempt, sources)
+                }
+            }
+        }
+    }
+}
+
+impl Drop for InProcess {
+    fn drop(&mut self) {
+        self.release_all();
+    }
+}
+
+/// The report of an attempt that succeeded; only now its file may stay.
+fn keep(
+    outcome: Result<Outcome, FailureCause>,
+    stop: &CancellationToken,
+) -> Result<Finished, FailureCause> {
+    match outcome {
+        Ok(Outcome { finished, file }) => {
+            file.keep();
+            Ok(finished)
+        }
+        // What failed because the job's files had gone is not worth reporting.
+        Err(_) if stop.is_cancelled() => Err(FailureCause::Cancelled),
+        Err(cause) => Err(cause),
+    }
+}
+
+/// User code's panics are caught where it is called; this is for those of its constructors and destructors, and
+/// for the engine's own.
+fn panicked(panic: &(dyn Any + Send)) -> FailureCause {
+    let message = panic
+        .downcast_ref::<&str>()
+        .map(ToString::to_string)
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".into());
+    FailureCause::UserPanic { place: Place::default(), message }
+}

@@ -1,0 +1,288 @@
+//! The executor with real jobs: what it leaves, what it survives, and what it cleans up.
+
+use std::path::{Path, PathBuf};
+use std::sync::Condvar;
+use std::time::Instant;
+
+use windrow_jobs::prelude::*;
+use windrow_jobs::{Stage, ready};
+
+use super::*;
+use crate::executor::{JobContext, WorkerOutputs};
+use crate::shuffle::FetchTimeouts;
+use crate::shuffle::store::JobFolder;
+use crate::testing::{attempt_id, whole_file};
+
+/// Mappers wait here until the test lets them go.
+#[derive(Clone, Default)]
+struct Gate {
+    state: Arc<(Mutex<(usize, bool)>, Condvar)>,
+}
+
+impl Gate {
+    fn pass(&self) {
+        let (state, changed) = &*self.state;
+        let mut state = state.lock().unwrap();
+        state.0 += 1;
+        changed.notify_all();
+        drop(changed.wait_while(state, |state| !state.1).unwrap());
+    }
+
+    /// Waits until a mapper waits.
+    async fn reached(&self) {
+        let gate = self.clone();
+        let wait = move || {
+            let (state, changed) = &*gate.state;
+            let limit = Duration::from_secs(20);
+            let waited = changed.wait_timeout_while(state.lock().unwrap(), limit, |s| s.0 == 0);
+            assert!(!waited.unwrap().1.timed_out());
+        };
+        tokio::task::spawn_blocking(wait).await.unwrap();
+    }
+
+    fn open(&self) {
+        self.state.0.lock().unwrap().1 = true;
+        self.state.1.notify_all();
+    }
+}
+
+struct Hanging(Gate);
+
+impl Mapper for Hanging {
+    type Input = Line;
+    type Key = str;
+    type Value = u64;
+
+    fn map(&self, line: &str, out: &mut impl Emit<str, u64>) -> Result<()> {
+        self.0.pass();
+        out.emit(line, 1)
+    }
+}
+
+struct Panicking;
+
+impl Mapper for Panicking {
+    type Input = Line;
+    type Key = str;
+    type Value = u64;
+
+    fn map(&self, line: &str, _out: &mut impl Emit<str, u64>) -> Result<()> {
+        panic!("cannot take {line}");
+    }
+}
+
+/// An executor, its input and its staging folder.
+struct Bench {
+    folder: tempfile::TempDir,
+    executor: Arc<InProcess>,
+    gate: Gate,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("input"), "be to\nor not to be\n").unwrap();
+        std::fs::create_dir(folder.path().join("staging")).unwrap();
+        let gate = Gate::default();
+        let jobs = [
+            Job::new("hanging", Hanging(gate.clone())).reduce(Sum),
+            Job::new("hanging-map-only", Hanging(gate.clone())).map_only(),
+            Job::new("panicking", Panicking).reduce(Sum),
+        ];
+        let registry = Arc::new(Registry::new(ready::all().into_iter().chain(jobs)));
+        let executor = InProcess::new(config(folder.path()), registry).unwrap();
+        executor.set_worker_id(WorkerId(1));
+        Self { folder, executor: Arc::new(executor), gate }
+    }
+
+    fn request(&self, job: &str, stage: Stage, index: u32, work: Work) -> RunRequest {
+        let context = JobContext {
+            job: job.into(),
+            params: "{}".into(),
+            lossy: false,
+            threads: None,
+            memory_bytes: None,
+            partitions: 1,
+            staging: self.folder.path().join("staging"),
+        };
+        RunRequest { attempt: attempt_id(stage, index, 1), context: Arc::new(context), work }
+    }
+
+    fn map(&self, job: &str, index: u32) -> RunRequest {
+        let input = whole_file(&self.folder.path().join("input"));
+        self.request(job, Stage::Map, index, Work::Map(vec![input]))
+    }
+
+    async fn run(&self, request: RunRequest) -> Result<Finished, FailureCause> {
+        self.executor.run(request, Arc::default(), CancellationToken::new()).await
+    }
+
+    /// Starts an attempt and waits until its mapper hangs.
+    async fn hang(
+        &self,
+        job: &str,
+        cancel: &CancellationToken,
+    ) -> tokio::task::JoinHandle<Result<Finished, FailureCause>> {
+        let (executor, request) = (Arc::clone(&self.executor), self.map(job, 0));
+        let cancel = cancel.clone();
+        let running =
+            tokio::spawn(async move { executor.run(request, Arc::default(), cancel).await });
+        self.gate.reached().await;
+        running
+    }
+
+    /// Lets the mappers go, waits until no thread works for job 1 any more, and returns what is left of it.
+    async fn files_after_the_end(&self, folder: &Arc<JobFolder>) -> Vec<PathBuf> {
+        // Attempts hold the folder; so do the store and the job until they are released, and this test.
+        let is_released = !lock(&self.executor.jobs).contains_key(&JobId(1));
+        let holders = if is_released { 1 } else { 3 };
+        self.gate.open();
+        eventually("the attempt ends", || Arc::strong_count(folder) == holders).await;
+        self.files()
+    }
+
+    fn job_folder(&self) -> Arc<JobFolder> {
+        self.executor.store.folder(JobId(1)).unwrap()
+    }
+
+    /// All files that attempts have left.
+    fn files(&self) -> Vec<PathBuf> {
+        let in_folder = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten();
+        in_folder(self.folder.path().join("staging"))
+            .chain(in_folder(self.folder.path().join("worker/job-1")))
+            .map(|entry| entry.unwrap().path())
+            .collect()
+    }
+}
+
+fn config(folder: &Path) -> ExecutorConfig {
+    ExecutorConfig {
+        threads: 2,
+        memory_bytes: 64 << 20,
+        directory: folder.join("worker"),
+        host: "here".into(),
+        fetch: FetchTimeouts::default(),
+    }
+}
+
+/// Waits for something that another thread does soon.
+async fn eventually(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_maps_and_a_reduce_count_words() {
+    let bench = Bench::new();
+    for index in 0..2 {
+        let finished = bench.run(bench.map("word-count", index)).await.unwrap();
+        assert_eq!((finished.stats.input_records, finished.stats.output_records), (2, 4));
+    }
+    let outputs = WorkerOutputs {
+        worker: WorkerId(1),
+        shuffle_address: String::new(),
+        host: "here".into(),
+        directory: bench.folder.path().join("worker"),
+        outputs: vec![(0, 1), (1, 1)],
+    };
+    let work = Work::Reduce(Arc::new(vec![outputs]));
+    let reduced = bench.run(bench.request("word-count", Stage::Reduce, 0, work)).await.unwrap();
+    let part = reduced.part.unwrap();
+    assert_eq!(part.path, bench.folder.path().join("staging/part-00000.1"));
+    let text = std::fs::read_to_string(&part.path).unwrap();
+    assert_eq!(text, "be\t4\nnot\t2\nor\t2\nto\t4\n");
+    assert_eq!((part.records, part.bytes), (4, text.len() as u64));
+    bench.executor.release(JobId(1));
+    assert_eq!(bench.files(), [part.path], "segments go, the part stays");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hanging_attempt_is_given_up_and_leaves_nothing_however_late_it_ends() {
+    for job in ["hanging", "hanging-map-only"] {
+        let bench = Bench::new();
+        let cancel = CancellationToken::new();
+        let running = bench.hang(job, &cancel).await;
+        let folder = bench.job_folder();
+        cancel.cancel();
+        let ended = tokio::time::timeout(Duration::from_secs(10), running).await.unwrap();
+        assert_eq!(ended.unwrap(), Err(FailureCause::Cancelled));
+        // The threads hang on, and others do the work.
+        let mut other = bench.map("word-count", 1);
+        other.attempt.task.job = JobId(2);
+        bench.run(other).await.unwrap();
+        assert_eq!(bench.files_after_the_end(&folder).await, Vec::<PathBuf>::new());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_attempts_run_while_one_hangs() {
+    let bench = Bench::new();
+    let cancel = CancellationToken::new();
+    let running = bench.hang("hanging", &cancel).await;
+    let mut other = bench.map("word-count", 1);
+    other.attempt.task.job = JobId(2);
+    bench.run(other).await.unwrap();
+    bench.gate.open();
+    assert!(running.await.unwrap().is_ok());
+    assert_eq!(bench.files().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn releasing_a_job_ends_its_attempts_and_removes_what_they_left() {
+    let bench = Bench::new();
+    let running = bench.hang("hanging", &CancellationToken::new()).await;
+    let folder = bench.job_folder();
+    bench.executor.release(JobId(1));
+    assert_eq!(bench.files_after_the_end(&folder).await, Vec::<PathBuf>::new());
+    assert_eq!(running.await.unwrap(), Err(FailureCause::Cancelled));
+    assert!(!bench.folder.path().join("worker/job-1").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_whose_future_is_dropped_leaves_nothing() {
+    let bench = Bench::new();
+    let running = bench.hang("hanging", &CancellationToken::new()).await;
+    let folder = bench.job_folder();
+    running.abort();
+    assert!(running.await.unwrap_err().is_cancelled());
+    assert_eq!(bench.files_after_the_end(&folder).await, Vec::<PathBuf>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_is_a_failure_with_its_place_and_harms_nothing_else() {
+    let bench = Bench::new();
+    let cause = bench.run(bench.map("panicking", 0)).await.unwrap_err();
+    let FailureCause::UserPanic { place, message } = &cause else { panic!("{cause}") };
+    assert_eq!(message, "cannot take be to");
+    assert!(place.file.ends_with("input") && place.offset == Some(0), "{place}");
+    assert_eq!(bench.files(), Vec::<PathBuf>::new());
+    let mut other = bench.map("word-count", 1);
+    other.attempt.task.job = JobId(2);
+    bench.run(other).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_and_parameters_that_do_not_exist_are_refused() {
+    let bench = Bench::new();
+    let cause = bench.run(bench.map("weave", 0)).await.unwrap_err();
+    assert_eq!(cause.to_string(), "this worker has no job called weave");
+    let mut request = bench.map("grep", 0);
+    let context = JobContext { params: "{}".into(), ..(*request.context).clone() };
+    request.context = Arc::new(context);
+    request.attempt.task.job = JobId(2);
+    let cause = bench.run(request).await.unwrap_err();
+    assert!(matches!(cause, FailureCause::UserError { .. }), "{cause}");
+}
+
+#[test]
+fn two_executors_cannot_have_one_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let new = || InProcess::new(config(folder.path()), Arc::new(Registry::default()));
+    let first = new().unwrap();
+    assert!(matches!(new(), Err(ExecutorError::DirectoryInUse { .. })));
+    drop(first);
+    new().unwrap();
+}

@@ -1,0 +1,51 @@
+//! What an executor keeps for a job as long as the job lasts.
+
+use std::sync::{Arc, Mutex};
+
+use tokio_util::sync::CancellationToken;
+use windrow_jobs::program::Program;
+use windrow_jobs::{FailureCause, Place, Registry};
+
+use super::JobContext;
+use crate::memory::Account;
+use crate::shuffle::store::JobFolder;
+use crate::sync::lock;
+
+/// A job that attempts of run here.
+pub struct LocalJob {
+    /// Fires when the job is released: ends all of its attempts.
+    pub released: CancellationToken,
+    /// Its segments.
+    pub folder: Arc<JobFolder>,
+    /// What it may use.
+    pub memory: Account,
+    program: Mutex<Option<Arc<dyn Program>>>,
+}
+
+impl LocalJob {
+    /// A job whose program has not been built yet.
+    pub fn new(folder: Arc<JobFolder>, memory: Account) -> Self {
+        let released = CancellationToken::new();
+        Self { released, folder, memory, program: Mutex::default() }
+    }
+
+    /// The job's program, built when first asked for. Building runs user code.
+    pub fn program(
+        &self,
+        registry: &Registry,
+        context: &JobContext,
+    ) -> Result<Arc<dyn Program>, FailureCause> {
+        let mut program = lock(&self.program);
+        if let Some(program) = &*program {
+            return Ok(Arc::clone(program));
+        }
+        let job = registry.get(&context.job).ok_or_else(|| FailureCause::Unsupported {
+            message: format!("this worker has no job called {}", context.job),
+        })?;
+        let built = job.build(&context.params).map_err(|error| FailureCause::UserError {
+            place: Place::default(),
+            message: format!("the parameters of {} are not valid: {error}", context.job),
+        })?;
+        Ok(Arc::clone(program.insert(built)))
+    }
+}

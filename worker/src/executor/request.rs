@@ -1,0 +1,136 @@
+//! What the session asks of the executor, and what it gets back.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use windrow_jobs::{AttemptId, Counters, WorkerId};
+
+/// What every task of a job needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobContext {
+    /// Registered name of the job.
+    pub job: String,
+    /// Its parameters, as JSON.
+    pub params: String,
+    /// Replace invalid UTF-8 instead of failing.
+    pub lossy: bool,
+    /// Most threads that a task may use.
+    pub threads: Option<u32>,
+    /// Most memory that the job may use here.
+    pub memory_bytes: Option<u64>,
+    /// Number of partitions; 0 for a map-only job.
+    pub partitions: u32,
+    /// Folder in which attempts write their parts, each under a name of its own.
+    pub staging: PathBuf,
+}
+
+/// One attempt to be run.
+#[derive(Clone, Debug)]
+pub struct RunRequest {
+    /// Its name.
+    pub attempt: AttemptId,
+    /// Its job.
+    pub context: Arc<JobContext>,
+    /// What to do.
+    pub work: Work,
+}
+
+/// The work of an attempt.
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// Map these ranges, in order.
+    Map(Vec<FileRange>),
+    /// Reduce the partition whose number is the task's index, from these outputs.
+    Reduce(Arc<Vec<WorkerOutputs>>),
+}
+
+/// Bytes of one input file. Records that begin in `start..end` belong to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileRange {
+    /// Absolute.
+    pub path: PathBuf,
+    /// First byte.
+    pub start: u64,
+    /// Byte after the last.
+    pub end: u64,
+    /// Size of the file when the job was planned.
+    pub file_bytes: u64,
+    /// Its modification time then, in nanoseconds since 1970.
+    pub modified_unix_ns: u64,
+}
+
+/// The map outputs that one worker holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerOutputs {
+    /// Who.
+    pub worker: WorkerId,
+    /// Where it serves them, `host:port`; empty in embedded mode.
+    pub shuffle_address: String,
+    /// Its machine: on the same one, files are read directly.
+    pub host: String,
+    /// Its folder of segments.
+    pub directory: PathBuf,
+    /// Task number and attempt number of each.
+    pub outputs: Vec<(u32, u32)>,
+}
+
+/// How far a running attempt has come; written by the executor, read by the session.
+#[derive(Debug, Default)]
+pub struct Progress {
+    records: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Progress {
+    /// Adds what was read since the last call.
+    pub fn add(&self, records: u64, bytes: u64) {
+        self.records.fetch_add(records, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Records and bytes read so far.
+    pub fn get(&self) -> (u64, u64) {
+        (self.records.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+}
+
+/// What an attempt that succeeded leaves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Finished {
+    /// What it counted.
+    pub stats: Stats,
+    /// The part that it wrote: reduce attempts, and map attempts of map-only jobs.
+    pub part: Option<Part>,
+}
+
+/// Counts of one attempt.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Records read.
+    pub input_records: u64,
+    /// Bytes read.
+    pub input_bytes: u64,
+    /// Records written.
+    pub output_records: u64,
+    /// Bytes written.
+    pub output_bytes: u64,
+    /// How long it ran.
+    pub elapsed: Duration,
+    /// The user's counters.
+    pub counters: Counters,
+}
+
+/// A file that an attempt wrote under a name of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Absolute.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    /// Its records.
+    pub records: u64,
+    /// CRC-64/NVME of its bytes.
+    pub crc64: u64,
+}

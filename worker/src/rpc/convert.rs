@@ -1,0 +1,240 @@
+//! Between session messages and domain values. What the coordinator says converts or is refused, it never panics.
+
+use std::sync::Arc;
+
+use windrow_jobs::{AttemptId, FailureCause, JobId, Place, Stage, TaskId, WorkerId};
+use windrow_proto::v1;
+use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
+use windrow_proto::v1::failure::Cause;
+use windrow_proto::v1::worker_message::Message as FromWorker;
+
+use crate::executor::{
+    FileRange, Finished, JobContext, Part, RunRequest, Stats, Work, WorkerOutputs,
+};
+
+/// A message that makes no sense.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the coordinator sent a malformed message: {0}")]
+pub(crate) struct Malformed(&'static str);
+
+/// What the coordinator wants.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Run an attempt.
+    Run(RunRequest),
+    /// Run a reduce attempt on outputs that were named before.
+    Reduce { attempt: AttemptId, context: Arc<JobContext>, outputs_version: u64 },
+    /// Where a job's map outputs lie.
+    Outputs { job: JobId, version: u64, outputs: Vec<WorkerOutputs> },
+    /// Stop an attempt.
+    Cancel(AttemptId),
+    /// Delete what is held of a job.
+    Release(JobId),
+    /// Leave.
+    Drained,
+}
+
+/// The first message of a session.
+pub(crate) fn welcome_from(
+    first: Option<v1::CoordinatorMessage>,
+) -> Result<v1::Welcome, Malformed> {
+    match first.and_then(|first| first.message) {
+        Some(FromCoordinator::Welcome(welcome)) => Ok(welcome),
+        _ => Err(Malformed("no welcome")),
+    }
+}
+
+/// Any later message.
+pub(crate) fn order_from(message: v1::CoordinatorMessage) -> Result<Order, Malformed> {
+    Ok(match message.message.ok_or(Malformed("no message"))? {
+        FromCoordinator::Welcome(_) => return Err(Malformed("a second welcome")),
+        FromCoordinator::AssignMap(assign) => Order::Run(RunRequest {
+            attempt: attempt_from(assign.attempt)?,
+            context: context_from(assign.context)?,
+            work: Work::Map(assign.ranges.into_iter().map(range_from).collect()),
+        }),
+        FromCoordinator::AssignReduce(assign) => Order::Reduce {
+            attempt: attempt_from(assign.attempt)?,
+            context: context_from(assign.context)?,
+            outputs_version: assign.outputs_version,
+        },
+        FromCoordinator::MapOutputs(v1::MapOutputs { job, version, workers }) => Order::Outputs {
+            job: JobId(job),
+            version,
+            outputs: workers.into_iter().map(outputs_from).collect(),
+        },
+        FromCoordinator::CancelAttempt(cancel) => Order::Cancel(attempt_from(cancel.attempt)?),
+        FromCoordinator::ReleaseJob(release) => Order::Release(JobId(release.job)),
+        FromCoordinator::Drained(v1::Drained {}) => Order::Drained,
+    })
+}
+
+fn attempt_from(attempt: Option<v1::AttemptId>) -> Result<AttemptId, Malformed> {
+    let attempt = attempt.ok_or(Malformed("no attempt"))?;
+    let stage = match attempt.stage() {
+        v1::Stage::Map => Stage::Map,
+        v1::Stage::Reduce => Stage::Reduce,
+        v1::Stage::Unspecified => return Err(Malformed("no stage")),
+    };
+    let task = TaskId { job: JobId(attempt.job), stage, index: attempt.task };
+    Ok(AttemptId { task, number: attempt.attempt })
+}
+
+fn context_from(context: Option<v1::JobContext>) -> Result<Arc<JobContext>, Malformed> {
+    let context = context.ok_or(Malformed("no context"))?;
+    Ok(Arc::new(JobContext {
+        job: context.job,
+        params: context.params,
+        lossy: context.lossy,
+        threads: context.threads,
+        memory_bytes: context.memory_bytes,
+        partitions: context.partitions,
+        staging: context.staging.into(),
+    }))
+}
+
+fn range_from(range: v1::FileRange) -> FileRange {
+    let v1::FileRange { path, start, end, file_bytes, modified_unix_ns } = range;
+    FileRange { path: path.into(), start, end, file_bytes, modified_unix_ns }
+}
+
+fn outputs_from(outputs: v1::WorkerOutputs) -> WorkerOutputs {
+    WorkerOutputs {
+        worker: WorkerId(outputs.worker),
+        shuffle_address: outputs.shuffle_address,
+        host: outputs.host,
+        directory: outputs.directory.into(),
+        outputs: outputs.outputs.iter().map(|output| (output.task, output.attempt)).collect(),
+    }
+}
+
+/// Attempts with the records and bytes that they have read so far.
+pub(crate) fn heartbeat_to(
+    progress: impl Iterator<Item = (AttemptId, u64, u64)>,
+) -> v1::WorkerMessage {
+    let progress = progress.map(|(attempt, records, bytes)| v1::AttemptProgress {
+        attempt: Some(attempt_to(attempt)),
+        records,
+        bytes,
+    });
+    message(FromWorker::Heartbeat(v1::Heartbeat { running: progress.collect() }))
+}
+
+/// How an attempt ended.
+pub(crate) fn result_to(
+    attempt: AttemptId,
+    result: Result<Finished, FailureCause>,
+) -> v1::WorkerMessage {
+    let id = Some(attempt_to(attempt));
+    message(match result {
+        Ok(Finished { stats, part }) => {
+            let (stats, part) = (Some(stats_to(stats)), part.map(part_to));
+            match attempt.task.stage {
+                Stage::Map => FromWorker::MapDone(v1::MapDone { attempt: id, stats, part }),
+                Stage::Reduce => {
+                    FromWorker::ReduceDone(v1::ReduceDone { attempt: id, stats, part })
+                }
+            }
+        }
+        Err(cause) => {
+            let failure = Some(v1::Failure { cause: Some(cause_to(cause)) });
+            FromWorker::AttemptFailed(v1::AttemptFailed { attempt: id, failure })
+        }
+    })
+}
+
+fn message(message: FromWorker) -> v1::WorkerMessage {
+    v1::WorkerMessage { message: Some(message) }
+}
+
+fn attempt_to(attempt: AttemptId) -> v1::AttemptId {
+    let AttemptId { task: TaskId { job, stage, index }, number } = attempt;
+    let stage = match stage {
+        Stage::Map => v1::Stage::Map,
+        Stage::Reduce => v1::Stage::Reduce,
+    };
+    v1::AttemptId { job: job.0, stage: stage.into(), task: index, attempt: number }
+}
+
+fn stats_to(stats: Stats) -> v1::AttemptStats {
+    v1::AttemptStats {
+        input_records: stats.input_records,
+        input_bytes: stats.input_bytes,
+        output_records: stats.output_records,
+        output_bytes: stats.output_bytes,
+        elapsed_ms: stats.elapsed.as_millis() as u64,
+        counters: stats.counters.iter().map(|(name, n)| (name.to_string(), n)).collect(),
+    }
+}
+
+fn part_to(part: Part) -> v1::Part {
+    let Part { path, bytes, records, crc64 } = part;
+    v1::Part { path: path.display().to_string(), bytes, records, crc64 }
+}
+
+fn cause_to(cause: FailureCause) -> Cause {
+    use v1::failure::{
+        Cancelled, Corrupt, FetchFailed, InputChanged, Io, Timeout, Unsupported, UserError,
+        WorkerLost,
+    };
+    match cause {
+        FailureCause::UserError { place, message } => {
+            Cause::UserError(UserError { place: Some(place_to(place)), message })
+        }
+        FailureCause::UserPanic { place, message } => {
+            Cause::UserPanic(UserError { place: Some(place_to(place)), message })
+        }
+        FailureCause::Timeout { after } => {
+            Cause::Timeout(Timeout { after_ms: after.as_millis() as u64 })
+        }
+        FailureCause::FetchFailed { map_task, map_attempt, worker, message } => {
+            Cause::FetchFailed(FetchFailed { map_task, map_attempt, worker: worker.0, message })
+        }
+        FailureCause::Corrupt { file, offset, message } => {
+            Cause::Corrupt(Corrupt { file, offset, message })
+        }
+        FailureCause::InputChanged { file, message } => {
+            Cause::InputChanged(InputChanged { file, message })
+        }
+        FailureCause::Io { path, message, disk_full } => Cause::Io(Io { path, message, disk_full }),
+        FailureCause::Cancelled => Cause::Cancelled(Cancelled {}),
+        FailureCause::WorkerLost { worker, reason } => {
+            Cause::WorkerLost(WorkerLost { worker: worker.0, reason })
+        }
+        FailureCause::Unsupported { message } => Cause::Unsupported(Unsupported { message }),
+    }
+}
+
+fn place_to(Place { file, offset, key, source }: Place) -> v1::Place {
+    v1::Place { file, offset, key, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(message: FromCoordinator) -> Result<Order, Malformed> {
+        order_from(v1::CoordinatorMessage { message: Some(message) })
+    }
+
+    #[test]
+    fn senseless_messages_are_refused() {
+        assert!(order_from(v1::CoordinatorMessage { message: None }).is_err());
+        assert!(order(FromCoordinator::Welcome(v1::Welcome::default())).is_err());
+        assert!(order(FromCoordinator::AssignMap(v1::AssignMap::default())).is_err());
+        assert!(order(FromCoordinator::AssignReduce(v1::AssignReduce::default())).is_err());
+        assert!(order(FromCoordinator::CancelAttempt(v1::CancelAttempt::default())).is_err());
+        assert!(welcome_from(None).is_err());
+        let drained = Some(FromCoordinator::Drained(v1::Drained {}));
+        assert!(welcome_from(Some(v1::CoordinatorMessage { message: drained })).is_err());
+    }
+
+    #[test]
+    fn attempts_survive_the_round_trip() {
+        for stage in [Stage::Map, Stage::Reduce] {
+            let task = TaskId { job: JobId(7), stage, index: 8 };
+            let attempt = AttemptId { task, number: 9 };
+            assert_eq!(attempt_from(Some(attempt_to(attempt))), Ok(attempt));
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The gRPC edge of the worker: connections, the server for shuffle data, conversions of session messages.
+
+mod connector;
+pub(crate) mod convert;
+mod shuffle_server;
+
+pub use connector::{Connector, InvalidUrl};
+pub(crate) use shuffle_server::ShuffleServer;

@@ -1,0 +1,207 @@
+//! A source that another worker streams.
+//!
+//! A task on the runtime receives and enforces the timeouts; the reducer's thread takes blocks from a short queue.
+//! While the queue is full nothing is received, and flow control reaches the sender.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use windrow_jobs::{FailureCause, JobId};
+use windrow_proto::v1::fetch_message::Message;
+use windrow_proto::v1::shuffle_client::ShuffleClient;
+use windrow_proto::v1::{FetchError, FetchMessage, FetchRequest, MapOutput};
+
+use super::FetchTimeouts;
+use crate::shuffle::block::Block;
+use crate::shuffle::origin::Origin;
+use crate::shuffle::peers::Peers;
+use crate::shuffle::serve::MESSAGE_BYTES_MAX;
+use crate::shuffle::source::BlockSource;
+
+/// Blocks that wait for the reducer.
+const BLOCKS_WAITING: usize = 2;
+
+/// What to fetch, from where.
+#[derive(Clone)]
+pub struct Stream {
+    /// The connections.
+    pub peers: Arc<Peers>,
+    /// Of the worker.
+    pub address: String,
+    /// The first output: it stands for the worker when no single output is to blame.
+    pub origin: Origin,
+    /// The job.
+    pub job: JobId,
+    /// The partition.
+    pub partition: u32,
+    /// Task and attempt of each output.
+    pub outputs: Vec<(u32, u32)>,
+    /// How long to wait.
+    pub timeouts: FetchTimeouts,
+    /// Where to receive.
+    pub runtime: Handle,
+    /// Ends the stream.
+    pub cancel: CancellationToken,
+}
+
+enum Event {
+    Block(Bytes),
+    /// All has been sent: so many pairs.
+    End(u64),
+}
+
+/// The pairs of one stream.
+pub struct RemoteSource {
+    stream: Stream,
+    events: Option<mpsc::Receiver<Result<Event, FailureCause>>>,
+    records: u64,
+    is_done: bool,
+}
+
+impl RemoteSource {
+    /// A source that opens its stream when it is started.
+    pub fn new(stream: Stream) -> Self {
+        Self { stream, events: None, records: 0, is_done: false }
+    }
+}
+
+impl BlockSource for RemoteSource {
+    fn start(&mut self) {
+        if self.events.is_none() {
+            let (sender, receiver) = mpsc::channel(BLOCKS_WAITING);
+            self.stream.runtime.spawn(self.stream.clone().run(sender));
+            self.events = Some(receiver);
+        }
+    }
+
+    fn next_block(&mut self, block: &mut Block) -> Result<bool, FailureCause> {
+        block.clear();
+        if self.is_done {
+            return Ok(false);
+        }
+        self.start();
+        let origin = &self.stream.origin;
+        match self.events.as_mut().and_then(mpsc::Receiver::blocking_recv) {
+            Some(Ok(Event::Block(bytes))) => {
+                block.decode(&bytes).map_err(|error| origin.failed(error.to_string()))?;
+                self.records += block.len() as u64;
+                Ok(true)
+            }
+            Some(Ok(Event::End(records))) if records == self.records => {
+                self.is_done = true;
+                Ok(false)
+            }
+            Some(Ok(Event::End(records))) => {
+                Err(origin.failed(format!("{} of {records} pairs arrived", self.records)))
+            }
+            Some(Err(cause)) => Err(cause),
+            None if self.stream.cancel.is_cancelled() => Err(FailureCause::Cancelled),
+            None => Err(origin.failed("the stream was given up")),
+        }
+    }
+
+    fn is_last(&self) -> bool {
+        self.is_done
+    }
+}
+
+impl Stream {
+    /// Receives until the end, an error, cancellation, or the reducer's leaving.
+    async fn run(self, sender: mpsc::Sender<Result<Event, FailureCause>>) {
+        let received = tokio::select! {
+            received = self.receive(&sender) => received,
+            () = self.cancel.cancelled() => return,
+            () = sender.closed() => return,
+        };
+        if let Err(cause) = received {
+            // If the reducer has left, nobody wants to know.
+            let _ = sender.send(Err(cause)).await;
+        }
+    }
+
+    async fn receive(
+        &self,
+        sender: &mpsc::Sender<Result<Event, FailureCause>>,
+    ) -> Result<(), FailureCause> {
+        let channel = self.peers.channel(&self.address).map_err(|error| self.refused(&error))?;
+        let mut client = ShuffleClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let answer = self.within(self.timeouts.connect, client.fetch(self.request())).await?;
+        let mut messages = answer.into_inner();
+        loop {
+            // Waiting for room takes as long as the reducer needs; only waiting for the sender is limited.
+            let Ok(permit) = sender.reserve().await else { return Ok(()) };
+            match self.within(self.timeouts.stall, messages.message()).await? {
+                Some(FetchMessage { message: Some(Message::Block(block)) }) => {
+                    permit.send(Ok(Event::Block(block)));
+                }
+                Some(FetchMessage { message: Some(Message::End(end)) }) => {
+                    permit.send(Ok(Event::End(end.records)));
+                    return Ok(());
+                }
+                Some(FetchMessage { message: Some(Message::Error(error)) }) => {
+                    return Err(self.reported(error));
+                }
+                Some(FetchMessage { message: None }) => {
+                    return Err(self.origin.failed("an unknown message arrived"));
+                }
+                None => return Err(self.origin.failed("the stream was cut short")),
+            }
+        }
+    }
+
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        answer: impl Future<Output = Result<T, tonic::Status>>,
+    ) -> Result<T, FailureCause> {
+        match timeout(limit, answer).await {
+            Ok(answer) => answer.map_err(|status| self.refused(&status)),
+            Err(_) => Err(self.origin.failed(format!(
+                "no answer from {} within {:.1} s",
+                self.address,
+                limit.as_secs_f64()
+            ))),
+        }
+    }
+
+    fn request(&self) -> FetchRequest {
+        FetchRequest {
+            worker: self.origin.worker.0,
+            job: self.job.0,
+            partition: self.partition,
+            outputs: self
+                .outputs
+                .iter()
+                .map(|(task, attempt)| MapOutput { task: *task, attempt: *attempt })
+                .collect(),
+        }
+    }
+
+    /// The sender names one output; one that was not asked for cannot be to blame.
+    fn reported(&self, error: FetchError) -> FailureCause {
+        let FetchError { map_task, map_attempt, message } = error;
+        let was_asked_for = self.outputs.contains(&(map_task, map_attempt));
+        let worker = self.origin.worker;
+        let origin = if was_asked_for {
+            Origin { map_task, map_attempt, worker }
+        } else {
+            self.origin.clone()
+        };
+        origin.failed(message)
+    }
+
+    fn refused(&self, error: &dyn std::error::Error) -> FailureCause {
+        let mut message = format!("{}: {error}", self.address);
+        let mut source = error.source();
+        while let Some(cause) = source {
+            message = format!("{message}: {cause}");
+            source = cause.source();
+        }
+        self.origin.failed(message)
+    }
+}

@@ -1,0 +1,282 @@
+//! Fetching, from real servers over an in-memory transport, and from servers that misbehave.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio_stream::StreamExt;
+use tonic::{Request, Response, Status};
+use windrow_jobs::{FailureCause, JobId, WorkerId};
+use windrow_proto::v1::fetch_message::Message;
+use windrow_proto::v1::shuffle_server::{Shuffle, ShuffleServer};
+use windrow_proto::v1::{FetchEnd, FetchMessage, FetchRequest};
+
+use super::*;
+use crate::memory::Account;
+use crate::shuffle::ShuffleService;
+use crate::shuffle::block::BlockBuilder;
+use crate::shuffle::merge::Merge;
+use crate::shuffle::merge::tests::{Pair, drain};
+use crate::testing::{connect, leave_output};
+use windrow_jobs::program::RecordRef;
+
+const PEER: WorkerId = WorkerId(5);
+const ADDRESS: &str = "peer:1";
+
+/// A worker that fetches, alone in its folder.
+struct Client {
+    fetcher: Fetcher,
+    cancel: CancellationToken,
+    _folder: tempfile::TempDir,
+}
+
+impl Client {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let timeouts =
+            FetchTimeouts { connect: Duration::from_secs(5), stall: Duration::from_millis(100) };
+        let fetcher = Fetcher {
+            identity: Arc::default(),
+            host: "here".into(),
+            store: Arc::new(SegmentStore::new(folder.path().into())),
+            peers: Arc::new(Peers::new(timeouts.connect, 1 << 20)),
+            timeouts,
+        };
+        fetcher.identity.set(WorkerId(1));
+        Self { fetcher, cancel: CancellationToken::new(), _folder: folder }
+    }
+
+    /// All pairs of partition 3 of these outputs.
+    async fn fetch(&self, outputs: &[WorkerOutputs]) -> Result<Vec<Pair>, FailureCause> {
+        let sources = self.fetcher.sources(&FetchPlan {
+            job: JobId(1),
+            partition: 3,
+            outputs,
+            runtime: Handle::current(),
+            cancel: self.cancel.clone(),
+        });
+        let merged = tokio::task::spawn_blocking(|| drain(&mut Merge::new(sources)));
+        merged.await.unwrap()
+    }
+}
+
+/// Another worker, on another host, with outputs of `tasks` map tasks.
+struct Peer {
+    store: Arc<SegmentStore>,
+    folder: tempfile::TempDir,
+    pairs: Vec<Pair>,
+}
+
+impl Peer {
+    fn new(tasks: u32, pairs_each: u32) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(SegmentStore::new(folder.path().into()));
+        let mut all = Vec::new();
+        for task in 0..tasks {
+            let pair = |n: u32| ((n * 7).to_be_bytes().to_vec(), task.to_be_bytes().repeat(8));
+            let pairs: Vec<Pair> = (0..pairs_each).map(pair).collect();
+            leave_output(&store, task, 3, &pairs);
+            all.extend(pairs);
+        }
+        all.sort();
+        Self { store, folder, pairs: all }
+    }
+
+    fn service(&self) -> ShuffleServer<ShuffleService> {
+        let identity = Arc::new(Identity::default());
+        identity.set(PEER);
+        let memory = Account::new(1 << 30);
+        ShuffleService::new(Arc::clone(&self.store), identity, memory).into_server()
+    }
+
+    fn segment(&self, task: u32) -> std::path::PathBuf {
+        self.store.segment_path(JobId(1), task, 1)
+    }
+
+    fn outputs(&self, tasks: u32, host: &str) -> WorkerOutputs {
+        outputs(self.folder.path(), tasks, host)
+    }
+}
+
+fn outputs(directory: &Path, tasks: u32, host: &str) -> WorkerOutputs {
+    WorkerOutputs {
+        worker: PEER,
+        shuffle_address: ADDRESS.into(),
+        host: host.into(),
+        directory: directory.into(),
+        outputs: (0..tasks).map(|task| (task, 1)).collect(),
+    }
+}
+
+fn blamed(failure: FailureCause) -> (u32, String) {
+    match failure {
+        FailureCause::FetchFailed { map_task, map_attempt: 1, worker: PEER, message } => {
+            (map_task, message)
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outputs_of_another_host_are_streamed_merged() {
+    // More outputs than one stream gives, and more pairs than one block holds.
+    let (client, peer) = (Client::new(), Peer::new(70, 1000));
+    client.fetcher.peers.insert(ADDRESS, connect(peer.service()));
+    let fetched = client.fetch(&[peer.outputs(70, "elsewhere")]).await.unwrap();
+    assert!(fetched == peer.pairs, "{} of {} pairs", fetched.len(), peer.pairs.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outputs_of_the_same_host_are_read_directly() {
+    let (client, peer) = (Client::new(), Peer::new(3, 100));
+    // Nobody listens at the address.
+    assert_eq!(client.fetch(&[peer.outputs(3, "here")]).await.unwrap(), peer.pairs);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outputs_that_cannot_be_seen_on_the_same_host_are_streamed() {
+    let (client, peer) = (Client::new(), Peer::new(3, 100));
+    client.fetcher.peers.insert(ADDRESS, connect(peer.service()));
+    let hidden = outputs(Path::new("/nonexistent"), 3, "here");
+    assert_eq!(client.fetch(&[hidden]).await.unwrap(), peer.pairs);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_worker_reads_its_own_outputs_and_those_of_others_together() {
+    let (client, peer) = (Client::new(), Peer::new(2, 50));
+    client.fetcher.peers.insert(ADDRESS, connect(peer.service()));
+    let mine = vec![(vec![0xff], vec![1]), (vec![0xff], vec![2])];
+    leave_output(&client.fetcher.store, 9, 3, &mine);
+    let own = WorkerOutputs {
+        worker: WorkerId(1),
+        shuffle_address: String::new(),
+        outputs: vec![(9, 1)],
+        ..peer.outputs(0, "here")
+    };
+    let fetched = client.fetch(&[own, peer.outputs(2, "elsewhere")]).await.unwrap();
+    assert_eq!(fetched, [peer.pairs, mine].concat());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_or_broken_output_is_named_near_and_far() {
+    for host in ["here", "elsewhere"] {
+        let (client, peer) = (Client::new(), Peer::new(3, 100));
+        client.fetcher.peers.insert(ADDRESS, connect(peer.service()));
+        let path = peer.segment(1);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[40] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let failure = client.fetch(&[peer.outputs(3, host)]).await.unwrap_err();
+        let (task, message) = blamed(failure);
+        assert_eq!(task, 1);
+        assert!(message.contains("map-00001.1.segment is corrupt at byte 8"), "{message}");
+        std::fs::remove_file(path).unwrap();
+        let failure = client.fetch(&[peer.outputs(3, host)]).await.unwrap_err();
+        let (task, message) = blamed(failure);
+        assert_eq!(task, 1);
+        assert!(message.contains("No such file"), "{message}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_refuses_fetches_that_mean_another_one() {
+    let (client, peer) = (Client::new(), Peer::new(2, 10));
+    let identity = Arc::new(Identity::default());
+    identity.set(WorkerId(6));
+    let service = ShuffleService::new(Arc::clone(&peer.store), identity, Account::new(0));
+    client.fetcher.peers.insert(ADDRESS, connect(service.into_server()));
+    let failure = client.fetch(&[peer.outputs(2, "elsewhere")]).await.unwrap_err();
+    let (task, message) = blamed(failure);
+    assert_eq!(task, 0);
+    assert!(message.contains("worker-5 was meant, but this is worker-6"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_cannot_be_reached_fails_its_first_output() {
+    let client = Client::new();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gone = WorkerOutputs {
+        shuffle_address: free.to_string(),
+        outputs: vec![(4, 1), (2, 1)],
+        ..outputs(Path::new("/nonexistent"), 0, "elsewhere")
+    };
+    let (task, message) = blamed(client.fetch(&[gone]).await.unwrap_err());
+    assert_eq!(task, 4);
+    assert!(message.contains(&free.to_string()) && message.contains("refused"), "{message}");
+}
+
+/// A server that sends these messages, and then ends or goes on for ever.
+struct Scripted {
+    messages: Vec<Message>,
+    ends: bool,
+}
+
+#[tonic::async_trait]
+impl Shuffle for Scripted {
+    type FetchStream =
+        std::pin::Pin<Box<dyn tokio_stream::Stream<Item = Result<FetchMessage, Status>> + Send>>;
+
+    async fn fetch(
+        &self,
+        _request: Request<FetchRequest>,
+    ) -> Result<Response<Self::FetchStream>, Status> {
+        let messages = self.messages.clone().into_iter();
+        let sent = tokio_stream::iter(messages.map(|m| Ok(FetchMessage { message: Some(m) })));
+        Ok(Response::new(if self.ends {
+            Box::pin(sent)
+        } else {
+            Box::pin(sent.chain(tokio_stream::pending()))
+        }))
+    }
+}
+
+fn block() -> Message {
+    let mut builder = BlockBuilder::default();
+    builder.push(RecordRef { key: b"key", value: b"value" });
+    let mut bytes = Vec::new();
+    builder.finish_into(&mut bytes);
+    Message::Block(bytes.into())
+}
+
+async fn fetch_scripted(client: &Client, scripted: Scripted) -> Result<Vec<Pair>, FailureCause> {
+    client.fetcher.peers.insert(ADDRESS, connect(ShuffleServer::new(scripted)));
+    client.fetch(&[outputs(Path::new("/nonexistent"), 2, "elsewhere")]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_not_whole_is_never_taken_for_whole() {
+    let end = |records| Message::End(FetchEnd { records });
+    let whole = Scripted { messages: vec![block(), end(1)], ends: true };
+    assert_eq!(fetch_scripted(&Client::new(), whole).await.unwrap().len(), 1);
+    let broken = Message::Block(vec![0xff; 30].into());
+    let scripts = [
+        (vec![block()], "cut short"),
+        (vec![], "cut short"),
+        (vec![block(), end(2)], "1 of 2 pairs arrived"),
+        (vec![broken, end(1)], "no sense"),
+    ];
+    for (messages, expected) in scripts {
+        let failure = fetch_scripted(&Client::new(), Scripted { messages, ends: true }).await;
+        let (task, message) = blamed(failure.unwrap_err());
+        assert_eq!(task, 0);
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_stalls_is_given_up() {
+    let stalled = Scripted { messages: vec![block()], ends: false };
+    let (task, message) = blamed(fetch_scripted(&Client::new(), stalled).await.unwrap_err());
+    assert_eq!(task, 0);
+    assert!(message.contains("no answer from peer:1 within 0.1 s"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancellation_ends_a_fetch_that_waits() {
+    let mut client = Client::new();
+    client.fetcher.timeouts.stall = Duration::from_secs(600);
+    let cancel = client.cancel.clone();
+    let waiting = Scripted { messages: vec![block()], ends: false };
+    let (fetched, ()) =
+        tokio::join!(fetch_scripted(&client, waiting), async move { cancel.cancel() });
+    assert_eq!(fetched.unwrap_err(), FailureCause::Cancelled);
+}

@@ -1,0 +1,25 @@
+//! From map output to reduce input: sorted pairs in checked blocks, in segments by partition, merged.
+//!
+//! ```text
+//!  map attempt                     worker A                         reduce attempt on worker B
+//!  buffers --sort--> segment  -->  Shuffle::Fetch (merge) --gRPC--> \
+//!     \--spill--> segment /        segment files, same host -------> merge --> Program::reduce
+//! ```
+//!
+//! Everything here handles encoded bytes; user types are known to `windrow-jobs` alone.
+
+pub(crate) mod block;
+pub(crate) mod fetch;
+pub(crate) mod merge;
+mod origin;
+pub(crate) mod peers;
+pub(crate) mod segment;
+pub(crate) mod serve;
+pub(crate) mod source;
+pub(crate) mod spill;
+pub(crate) mod store;
+mod tree;
+mod varint;
+
+pub use fetch::FetchTimeouts;
+pub use serve::ShuffleService;

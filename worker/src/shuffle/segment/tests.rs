@@ -1,0 +1,155 @@
+//! Segments, whole and broken.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use windrow_jobs::FailureCause;
+use windrow_jobs::program::{RecordRef, RecordSink};
+
+use super::{Segment, SegmentSource, SegmentWriter};
+use crate::shuffle::block::Block;
+use crate::shuffle::source::BlockSource;
+
+type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Writes the partitions with their pairs interleaved, as several threads do.
+fn write(path: PathBuf, partitions: &BTreeMap<u32, Pairs>) -> PathBuf {
+    let segment = SegmentWriter::create(path).unwrap();
+    let mut writers: Vec<_> = partitions
+        .iter()
+        .map(|(partition, pairs)| (segment.partition(*partition), pairs.iter()))
+        .collect();
+    let mut left = writers.len();
+    while left > 0 {
+        left = 0;
+        for (writer, pairs) in &mut writers {
+            if let Some((key, value)) = pairs.next() {
+                writer.push(RecordRef { key, value }).unwrap();
+                left += 1;
+            }
+        }
+    }
+    let index = writers.into_iter().map(|(writer, _)| writer.finish().unwrap()).collect();
+    let (file, bytes) = segment.finish(index).unwrap();
+    let path = file.path().to_path_buf();
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), bytes);
+    file.keep();
+    path
+}
+
+fn read(path: &Path, partition: u32) -> Result<Pairs, FailureCause> {
+    let mut source = SegmentSource::new(path.to_path_buf(), partition);
+    let mut block = Block::default();
+    let mut pairs = Vec::new();
+    while source.next_block(&mut block)? {
+        let records = (0..block.len()).map(|index| block.record(index));
+        pairs.extend(records.map(|record| (record.key.to_vec(), record.value.to_vec())));
+        assert!(!source.is_last() || !source.next_block(&mut Block::default())?);
+    }
+    Ok(pairs)
+}
+
+fn read_all(path: &Path) -> Result<BTreeMap<u32, Pairs>, FailureCause> {
+    let numbers: Vec<u32> =
+        Segment::open(path)?.partitions().iter().map(|index| index.partition).collect();
+    numbers.into_iter().map(|partition| Ok((partition, read(path, partition)?))).collect()
+}
+
+fn small() -> BTreeMap<u32, Pairs> {
+    let pairs = |n: u8| (0..n).map(|k| (vec![b'k', k], vec![k; 2])).collect();
+    BTreeMap::from([(0, pairs(9)), (2, pairs(4))])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn every_partition_comes_back(
+        partitions in prop::collection::btree_map(
+            0u32..9, vec((vec(any::<u8>(), 0..9), vec(any::<u8>(), 0..9)), 1..40), 0..5)
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = write(folder.path().join("segment"), &partitions);
+        let absent = (0..10).find(|number| !partitions.contains_key(number)).unwrap();
+        prop_assert_eq!(read(&path, absent).unwrap(), Pairs::new());
+        prop_assert_eq!(read_all(&path).unwrap(), partitions);
+    }
+}
+
+#[test]
+fn partitions_of_many_blocks_and_pairs_larger_than_a_block_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    // Incompressible, so that extents fill up.
+    let noise = |n: u32| -> Vec<u8> {
+        (0..700u32)
+            .map(|k| (n.wrapping_mul(k ^ 0x9e37_79b9).wrapping_mul(0x85eb_ca6b) >> 24) as u8)
+            .collect()
+    };
+    let many: Pairs = (0..4000u32).map(|n| (n.to_be_bytes().to_vec(), noise(n))).collect();
+    let large: Pairs =
+        vec![(vec![1], vec![7; 300_000]), (vec![2], vec![]), (vec![3; 70_000], noise(3))];
+    let partitions = BTreeMap::from([(0, many), (1, large)]);
+    let path = write(folder.path().join("segment"), &partitions);
+    assert!(Segment::open(&path).unwrap().partitions()[0].extents.len() > 1);
+    assert!(read_all(&path).unwrap() == partitions);
+}
+
+#[test]
+fn every_flipped_bit_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(folder.path().join("segment"), &small());
+    let bytes = std::fs::read(&path).unwrap();
+    for bit in 0..bytes.len() * 8 {
+        let mut broken = bytes.clone();
+        broken[bit / 8] ^= 1 << (bit % 8);
+        std::fs::write(&path, broken).unwrap();
+        let error = read_all(&path).expect_err("a bit was flipped");
+        assert!(
+            matches!(&error, FailureCause::Corrupt { file, .. } if path.ends_with(file)),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn every_cut_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(folder.path().join("segment"), &small());
+    let bytes = std::fs::read(&path).unwrap();
+    for len in 0..bytes.len() {
+        std::fs::write(&path, &bytes[..len]).unwrap();
+        let error = read_all(&path).expect_err("bytes are missing");
+        assert!(matches!(error, FailureCause::Corrupt { .. }), "{error}");
+    }
+}
+
+#[test]
+fn the_place_of_a_broken_block_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(folder.path().join("segment"), &small());
+    let offset = Segment::open(&path).unwrap().partitions()[1].extents[0].offset;
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[offset as usize + 30] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    assert_eq!(read(&path, 0).unwrap().len(), 9, "the other partition is whole");
+    assert_eq!(
+        read(&path, 2).unwrap_err(),
+        FailureCause::Corrupt {
+            file: path.display().to_string(),
+            offset,
+            message: "the checksum does not match".into(),
+        }
+    );
+}
+
+#[test]
+fn a_writer_that_is_given_up_leaves_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("segment");
+    let segment = SegmentWriter::create(path.clone()).unwrap();
+    assert!(path.exists());
+    drop(segment);
+    assert!(!path.exists());
+}

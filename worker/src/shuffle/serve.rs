@@ -1,0 +1,207 @@
+//! The server's side of the shuffle: one partition of some of this worker's map outputs, merged, as a stream of
+//! blocks.
+//!
+//! Each block is made on a thread for blocking work once the caller has room for it; between blocks a stream
+//! holds no thread, so that many slow callers harm nobody.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+use windrow_jobs::program::{RecordBatches, RecordRef};
+use windrow_jobs::{FailureCause, JobId, WorkerId};
+use windrow_proto::v1::fetch_message::Message;
+use windrow_proto::v1::shuffle_server::{Shuffle, ShuffleServer};
+use windrow_proto::v1::{FetchEnd, FetchError, FetchMessage, FetchRequest};
+
+use super::block::{BlockBuilder, HEADER_BYTES, RAW_BYTES_MAX, pair_bytes};
+use super::merge::Merge;
+use super::origin::{MapOutputSource, Origin};
+use super::source::{BlockSource, SOURCE_BYTES};
+use super::store::SegmentStore;
+use crate::memory::{Account, Reservation};
+use crate::sync::lock;
+
+/// Most map outputs that one stream merges; a caller that wants more opens more streams. So a stream needs
+/// little memory and no disk, and its first block comes soon.
+pub const OUTPUTS_MAX: usize = 64;
+
+/// Largest message: a block, and room for what goes around it.
+pub const MESSAGE_BYTES_MAX: usize = RAW_BYTES_MAX + HEADER_BYTES + 64;
+
+/// Raw size of the blocks that are sent.
+const BLOCK_BYTES: usize = 256 << 10;
+
+/// Blocks that wait for the transport.
+const BLOCKS_WAITING: usize = 2;
+
+/// The name that the coordinator has given to this worker, once it has.
+#[derive(Default)]
+pub struct Identity {
+    worker: Mutex<Option<WorkerId>>,
+}
+
+impl Identity {
+    /// Takes the name that this worker has from now on.
+    pub fn set(&self, worker: WorkerId) {
+        *lock(&self.worker) = Some(worker);
+    }
+
+    /// Whether this is `worker`.
+    pub fn is(&self, worker: WorkerId) -> bool {
+        *lock(&self.worker) == Some(worker)
+    }
+
+    fn describe(&self) -> String {
+        lock(&self.worker).map_or("a worker without a name yet".into(), |worker| worker.to_string())
+    }
+}
+
+/// Serves the segments of a store. Clones serve the same.
+#[derive(Clone)]
+pub struct ShuffleService {
+    store: Arc<SegmentStore>,
+    identity: Arc<Identity>,
+    memory: Account,
+}
+
+impl ShuffleService {
+    pub(crate) fn new(store: Arc<SegmentStore>, identity: Arc<Identity>, memory: Account) -> Self {
+        Self { store, identity, memory }
+    }
+
+    /// The gRPC service.
+    pub fn into_server(self) -> ShuffleServer<Self> {
+        ShuffleServer::new(self).max_encoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    fn check(&self, request: &FetchRequest) -> Result<(), Status> {
+        if !self.identity.is(WorkerId(request.worker)) {
+            return Err(Status::failed_precondition(format!(
+                "{} was meant, but this is {}",
+                WorkerId(request.worker),
+                self.identity.describe()
+            )));
+        }
+        if request.outputs.len() > OUTPUTS_MAX {
+            return Err(Status::invalid_argument(format!(
+                "{} outputs were asked for, but a stream gives {OUTPUTS_MAX} at most",
+                request.outputs.len()
+            )));
+        }
+        Ok(())
+    }
+
+    fn blocks(&self, request: &FetchRequest) -> Blocks {
+        let worker = WorkerId(request.worker);
+        let source = |task, attempt| {
+            let path = self.store.segment_path(JobId(request.job), task, attempt);
+            let origin = Origin { map_task: task, map_attempt: attempt, worker };
+            Box::new(MapOutputSource::new(path, request.partition, origin)) as Box<dyn BlockSource>
+        };
+        let sources: Vec<_> =
+            request.outputs.iter().map(|output| source(output.task, output.attempt)).collect();
+        Blocks {
+            _reservation: self.memory.reserve(sources.len() as u64 * SOURCE_BYTES),
+            merge: Merge::new(sources),
+            builder: BlockBuilder::default(),
+            ready: VecDeque::new(),
+            records: 0,
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Shuffle for ShuffleService {
+    type FetchStream = ReceiverStream<Result<FetchMessage, Status>>;
+
+    async fn fetch(
+        &self,
+        request: Request<FetchRequest>,
+    ) -> Result<Response<Self::FetchStream>, Status> {
+        let request = request.into_inner();
+        self.check(&request)?;
+        let (sender, receiver) = mpsc::channel(BLOCKS_WAITING);
+        tokio::spawn(send(self.blocks(&request), sender));
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}
+
+/// Sends blocks as fast as they are taken, until the end, an error, or the caller's leaving.
+async fn send(mut blocks: Blocks, sender: mpsc::Sender<Result<FetchMessage, Status>>) {
+    loop {
+        let Ok(permit) = sender.reserve().await else { return };
+        let made = tokio::task::spawn_blocking(move || {
+            let message = blocks.next_message();
+            (blocks, message)
+        });
+        // A panic leaves the stream without its end, which the caller notices.
+        let Ok((rest, message)) = made.await else { return };
+        blocks = rest;
+        let is_last = !matches!(message, Message::Block(_));
+        permit.send(Ok(FetchMessage { message: Some(message) }));
+        if is_last {
+            return;
+        }
+    }
+}
+
+/// The merged pairs, cut into blocks.
+struct Blocks {
+    merge: Merge<'static>,
+    builder: BlockBuilder,
+    ready: VecDeque<Bytes>,
+    records: u64,
+    _reservation: Reservation,
+}
+
+impl Blocks {
+    fn next_message(&mut self) -> Message {
+        match self.next_block() {
+            Ok(Some(block)) => Message::Block(block),
+            Ok(None) => Message::End(FetchEnd { records: self.records }),
+            Err(FailureCause::FetchFailed { map_task, map_attempt, message, .. }) => {
+                Message::Error(FetchError { map_task, map_attempt, message })
+            }
+            // All sources name their origin, so this is a pair that fits no block: no output is to blame.
+            Err(cause) => {
+                Message::Error(FetchError { message: cause.to_string(), ..Default::default() })
+            }
+        }
+    }
+
+    fn next_block(&mut self) -> Result<Option<Bytes>, FailureCause> {
+        while self.ready.is_empty() {
+            let Some(batch) = self.merge.next_batch()? else {
+                return Ok((!self.builder.is_empty()).then(|| take(&mut self.builder)));
+            };
+            self.records += batch.len() as u64;
+            for record in batch {
+                cut(&mut self.builder, *record, &mut self.ready)?;
+            }
+        }
+        Ok(self.ready.pop_front())
+    }
+}
+
+/// Adds a pair, in a new block if the current one has no room.
+fn cut(
+    builder: &mut BlockBuilder,
+    record: RecordRef<'_>,
+    ready: &mut VecDeque<Bytes>,
+) -> Result<(), FailureCause> {
+    if builder.raw_bytes() + pair_bytes(record)? > BLOCK_BYTES && !builder.is_empty() {
+        ready.push_back(take(builder));
+    }
+    builder.push(record);
+    Ok(())
+}
+
+fn take(builder: &mut BlockBuilder) -> Bytes {
+    let mut block = Vec::new();
+    builder.finish_into(&mut block);
+    block.into()
+}

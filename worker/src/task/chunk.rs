@@ -1,0 +1,333 @@
+//! Reads chunks: positioned reads of a window, cut where records start.
+//!
+//! ```text
+//!           start                     end
+//!  ...--LF--|------LF-----------------|-------LF--...
+//!        '--+----- window ------------+-------'          one byte before the chunk, to see whether a record starts
+//!                 '-- the chunk's records ----'          at its start; more after it when the last record is long
+//! ```
+//!
+//! A file that is not what the job was planned for, or changes while it is read, is an error. There is no memory
+//! mapping: a file that is truncated must not be a signal.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::time::UNIX_EPOCH;
+
+use windrow_jobs::FailureCause;
+use windrow_jobs::input::{Chunk, Framing};
+
+use super::plan::InputPlan;
+use crate::executor::FileRange;
+
+/// Read beyond the chunk at first: most records end within.
+const LOOKAHEAD_BYTES: u64 = 4 << 10;
+
+/// One thread's reader. It keeps its file open from chunk to chunk.
+pub struct ChunkReader<'a> {
+    plan: &'a InputPlan,
+    file: Option<(usize, InputFile)>,
+    window: Window,
+}
+
+impl<'a> ChunkReader<'a> {
+    /// A reader of the chunks of `plan`.
+    pub fn new(plan: &'a InputPlan) -> Self {
+        Self { plan, file: None, window: Window::default() }
+    }
+
+    /// The records that start in a chunk; none if a long record covers all of it.
+    pub fn read(&mut self, index: usize) -> Result<Chunk<'_>, FailureCause> {
+        let (chunk, range) = self.plan.chunk(index);
+        let file = open(&mut self.file, chunk.range, range)?;
+        self.window.limit_memory(4 * self.plan.chunk_bytes.max(LOOKAHEAD_BYTES));
+        let Range { start, end } =
+            self.window.find(file, self.plan.framing, chunk.start..chunk.end)?;
+        Ok(Chunk {
+            file: &file.name,
+            offset: start,
+            bytes: self.window.bytes(start..end),
+            lossy: self.plan.lossy,
+        })
+    }
+
+    /// Makes sure that what was read last has not changed in the meantime.
+    pub fn finish(self) -> Result<(), FailureCause> {
+        self.file.map_or(Ok(()), |(_, file)| file.check())
+    }
+
+    /// Memory that the reader takes up.
+    pub fn memory_bytes(&self) -> u64 {
+        self.window.buffer.capacity() as u64
+    }
+}
+
+/// The open file of a range: the one that is open already, or a new one.
+fn open<'f>(
+    current: &'f mut Option<(usize, InputFile)>,
+    index: usize,
+    range: &FileRange,
+) -> Result<&'f InputFile, FailureCause> {
+    let reusable = current.take().map(|(of, file)| if of == index { Ok(file) } else { Err(file) });
+    let file = match reusable {
+        Some(Ok(file)) => file,
+        Some(Err(former)) => {
+            former.check()?;
+            InputFile::open(range)?
+        }
+        None => InputFile::open(range)?,
+    };
+    Ok(&current.insert((index, file)).1)
+}
+
+/// A file that is as it was when the job was planned.
+struct InputFile {
+    file: File,
+    name: String,
+    bytes: u64,
+    modified_unix_ns: u64,
+}
+
+impl InputFile {
+    fn open(range: &FileRange) -> Result<Self, FailureCause> {
+        let file =
+            File::open(&range.path).map_err(|error| FailureCause::io(&range.path, &error))?;
+        let this = Self {
+            file,
+            name: range.path.display().to_string(),
+            bytes: range.file_bytes,
+            modified_unix_ns: range.modified_unix_ns,
+        };
+        this.check()?;
+        Ok(this)
+    }
+
+    /// Compares the file with the plan.
+    fn check(&self) -> Result<(), FailureCause> {
+        let found = self.file.metadata().map_err(|error| FailureCause::io(&self.name, &error))?;
+        let modified = found.modified().map_err(|error| FailureCause::io(&self.name, &error))?;
+        let unix_ns = modified.duration_since(UNIX_EPOCH).map_or(0, |age| age.as_nanos() as u64);
+        if found.len() != self.bytes {
+            Err(self.changed(format!("it had {} bytes and has {}", self.bytes, found.len())))
+        } else if unix_ns != self.modified_unix_ns {
+            Err(self.changed("it was written to".into()))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn read(&self, buffer: &mut [u8], offset: u64) -> Result<(), FailureCause> {
+        self.file.read_exact_at(buffer, offset).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                self.changed(format!("it had {} bytes and is shorter now", self.bytes))
+            }
+            _ => FailureCause::io(&self.name, &error),
+        })
+    }
+
+    fn changed(&self, message: String) -> FailureCause {
+        FailureCause::InputChanged { file: self.name.clone(), message }
+    }
+}
+
+/// Part of a file in memory.
+#[derive(Default)]
+struct Window {
+    /// As long as it ever was; the bytes of the file come first.
+    buffer: Vec<u8>,
+    offset: u64,
+    filled: usize,
+}
+
+impl Window {
+    /// Where the records that start in `chunk` begin and end. Reads as much as it takes to know and to have them.
+    fn find(
+        &mut self,
+        file: &InputFile,
+        framing: Framing,
+        chunk: Range<u64>,
+    ) -> Result<Range<u64>, FailureCause> {
+        self.offset = chunk.start.saturating_sub(1);
+        self.filled = 0;
+        self.extend(file, chunk.end.saturating_add(LOOKAHEAD_BYTES))?;
+        let first = framing.record_start(self.filled(), self.offset, chunk.start);
+        let Some(start) = first.filter(|start| *start < chunk.end) else {
+            return Ok(chunk.end..chunk.end);
+        };
+        loop {
+            let next = framing.record_start(self.filled(), self.offset, chunk.end);
+            let at_end_of_file = self.end() == file.bytes;
+            match next.map(|next| next.min(file.bytes)) {
+                Some(end) if end <= self.end() => return Ok(start..end),
+                Some(end) => self.extend(file, end)?,
+                None if at_end_of_file => return Ok(start..file.bytes),
+                // Doubling: a long record is read once and searched about twice.
+                None => self.extend(file, self.end().saturating_add(self.filled as u64))?,
+            }
+        }
+    }
+
+    /// Reads on until the window ends at `to`, or at the end of the file.
+    fn extend(&mut self, file: &InputFile, to: u64) -> Result<(), FailureCause> {
+        let wanted = (to.min(file.bytes).saturating_sub(self.offset)) as usize;
+        if wanted > self.filled {
+            if wanted > self.buffer.len() {
+                self.buffer.resize(wanted, 0);
+            }
+            let end = self.end();
+            file.read(&mut self.buffer[self.filled..wanted], end)?;
+            self.filled = wanted;
+        }
+        Ok(())
+    }
+
+    fn end(&self) -> u64 {
+        self.offset + self.filled as u64
+    }
+
+    fn filled(&self) -> &[u8] {
+        &self.buffer[..self.filled]
+    }
+
+    fn bytes(&self, range: Range<u64>) -> &[u8] {
+        if range.is_empty() {
+            return &[];
+        }
+        &self.buffer[(range.start - self.offset) as usize..(range.end - self.offset) as usize]
+    }
+
+    /// Gives memory back that an unusually long record took.
+    fn limit_memory(&mut self, bytes: u64) {
+        if self.buffer.len() as u64 > bytes {
+            self.buffer = Vec::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{file_range, whole_file};
+
+    /// Reads `ranges` of a file chunk by chunk, and returns the records with their offsets, and what was read.
+    fn read_all(ranges: Vec<FileRange>, chunk_bytes: u64, framing: Framing) -> Vec<(u64, Vec<u8>)> {
+        let plan = InputPlan::new(ranges, chunk_bytes, framing, false);
+        let mut reader = ChunkReader::new(&plan);
+        let mut records = Vec::new();
+        while let Some(index) = plan.take() {
+            let chunk = reader.read(index).unwrap();
+            let mut offset = chunk.offset;
+            let mut rest = chunk.bytes;
+            while !rest.is_empty() {
+                let len = match framing {
+                    Framing::Lines => {
+                        rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |at| at + 1)
+                    }
+                    Framing::Fixed { bytes } => bytes.min(rest.len()),
+                };
+                records.push((offset, rest[..len].to_vec()));
+                offset += len as u64;
+                rest = &rest[len..];
+            }
+        }
+        reader.finish().unwrap();
+        records
+    }
+
+    fn split(path: &std::path::Path, split_bytes: u64) -> Vec<FileRange> {
+        let whole = whole_file(path);
+        (0..whole.file_bytes.div_ceil(split_bytes))
+            .map(|n| n * split_bytes)
+            .map(|start| file_range(path, start, (start + split_bytes).min(whole.file_bytes)))
+            .collect()
+    }
+
+    fn text() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            4 => "[a-z]{0,12}".prop_map(String::into_bytes),
+            2 => Just(b"\n".to_vec()),
+            1 => Just(b"\r\n".to_vec()),
+            1 => Just(vec![b'x'; 6000]),
+        ];
+        vec(piece, 0..40).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(96))]
+
+        #[test]
+        fn each_line_is_read_exactly_once(
+            text in text(), split_bytes in 1u64..9000, chunk_bytes in 1u64..5000
+        ) {
+            // Few chunks of a byte: enough to find borders, and quick.
+            let chunk_bytes = chunk_bytes.max(text.len() as u64 / 64);
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("input");
+            std::fs::write(&path, &text).unwrap();
+            let split_bytes = split_bytes.max(text.len() as u64 / 64);
+            let mut expected = Vec::new();
+            let mut offset = 0;
+            for line in text.split_inclusive(|byte| *byte == b'\n') {
+                expected.push((offset, line.to_vec()));
+                offset += line.len() as u64;
+            }
+            prop_assert_eq!(read_all(split(&path, split_bytes), chunk_bytes, Framing::Lines), expected);
+        }
+
+        #[test]
+        fn each_fixed_record_is_read_exactly_once(
+            len in 0usize..600, bytes in 1usize..50, split_bytes in 1u64..200, chunk_bytes in 1u64..100
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("input");
+            let data: Vec<u8> = (0..len).map(|n| n as u8).collect();
+            std::fs::write(&path, &data).unwrap();
+            let expected: Vec<_> = data
+                .chunks(bytes)
+                .enumerate()
+                .map(|(n, record)| ((n * bytes) as u64, record.to_vec()))
+                .collect();
+            let framing = Framing::Fixed { bytes };
+            prop_assert_eq!(read_all(split(&path, split_bytes), chunk_bytes, framing), expected);
+        }
+    }
+
+    #[test]
+    fn a_file_that_differs_from_the_plan_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("input");
+        std::fs::write(&path, "one\ntwo\n").unwrap();
+        let planned = whole_file(&path);
+        let read = |range: FileRange| {
+            let plan = InputPlan::new(vec![range], 100, Framing::Lines, false);
+            let mut reader = ChunkReader::new(&plan);
+            reader.read(0).map(|chunk| chunk.bytes.len()).and_then(|n| reader.finish().map(|()| n))
+        };
+        assert_eq!(read(planned.clone()), Ok(8));
+        let earlier = planned.modified_unix_ns - 1;
+        let touched = read(FileRange { modified_unix_ns: earlier, ..planned.clone() });
+        assert!(matches!(touched, Err(FailureCause::InputChanged { .. })), "{touched:?}");
+        std::fs::write(&path, "one\n").unwrap();
+        let shrunk = read(planned.clone()).unwrap_err();
+        assert!(shrunk.to_string().contains("it had 8 bytes and has 4"), "{shrunk}");
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(read(planned), Err(FailureCause::Io { .. })));
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_read_is_noticed_at_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("input");
+        std::fs::write(&path, "one\ntwo\n").unwrap();
+        let plan = InputPlan::new(vec![whole_file(&path)], 100, Framing::Lines, false);
+        let mut reader = ChunkReader::new(&plan);
+        reader.read(0).unwrap();
+        std::fs::write(&path, "one\ntwo\nthree\n").unwrap();
+        assert!(matches!(reader.finish(), Err(FailureCause::InputChanged { .. })));
+    }
+}

@@ -1,0 +1,148 @@
+//! The loop that each thread of a map task runs: take a chunk, read it, map it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rayon::prelude::*;
+use windrow_jobs::collect::Collector;
+use windrow_jobs::{Counters, FailureCause};
+
+use super::Attempt;
+use super::chunk::ChunkReader;
+use super::plan::InputPlan;
+
+/// What becomes of the collected pairs or lines of one thread.
+pub trait ChunkSink: Send {
+    /// What the thread leaves.
+    type Left: Send;
+
+    /// Looks at the collector after it has mapped the chunk numbered `chunk`. The reader holds `reader_bytes`.
+    fn after_chunk(
+        &mut self,
+        chunk: usize,
+        collector: &mut dyn Collector,
+        reader_bytes: u64,
+    ) -> Result<(), FailureCause>;
+
+    /// Takes what is left in the collector after the last chunk.
+    fn finish(self, collector: &mut dyn Collector) -> Result<Self::Left, FailureCause>;
+}
+
+/// What the threads counted, together.
+#[derive(Default)]
+pub struct Totals {
+    /// Records read.
+    pub records: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// The user's counters.
+    pub counters: Counters,
+}
+
+/// A loop that has failed: at which chunk, and why.
+struct Failed {
+    chunk: usize,
+    cause: Box<FailureCause>,
+}
+
+impl Failed {
+    fn at(chunk: usize, cause: FailureCause) -> Self {
+        Self { chunk, cause: Box::new(cause) }
+    }
+}
+
+/// All loops of one task.
+pub struct MapLoops<'a> {
+    /// The attempt.
+    pub attempt: &'a Attempt,
+    /// Its chunks.
+    pub plan: &'a InputPlan,
+    /// Set when one loop has failed: the others stop.
+    pub stop: &'a AtomicBool,
+}
+
+impl MapLoops<'_> {
+    /// Maps all chunks on all threads. Of several failures, that of the first chunk is returned, so that a bad
+    /// record is reported the same way each time where that is possible.
+    pub fn run<S: ChunkSink>(
+        &self,
+        sink: impl Fn() -> S + Sync,
+    ) -> Result<(Totals, Vec<S::Left>), FailureCause> {
+        let loops = self.attempt.threads.min(self.plan.len()).max(1);
+        let results: Vec<_> = (0..loops)
+            .into_par_iter()
+            .with_max_len(1)
+            .map(|_| {
+                let result = self.run_one(sink());
+                if result.is_err() {
+                    self.stop.store(true, Ordering::Relaxed);
+                }
+                result
+            })
+            .collect();
+        let mut totals = Totals::default();
+        let mut left = Vec::new();
+        let mut failures = Vec::new();
+        for result in results {
+            match result {
+                Ok((mine, sink)) => {
+                    totals.add(&mine);
+                    left.push(sink);
+                }
+                Err(failure) => failures.push(failure),
+            }
+        }
+        // A loop that only stopped because another one failed has nothing to tell.
+        let first = failures
+            .into_iter()
+            .min_by_key(|failed| (*failed.cause == FailureCause::Cancelled, failed.chunk));
+        first.map_or(Ok((totals, left)), |failed| Err(*failed.cause))
+    }
+
+    fn run_one<S: ChunkSink>(&self, mut sink: S) -> Result<(Totals, S::Left), Failed> {
+        let Attempt { program, context, .. } = self.attempt;
+        let mut collector = Arc::clone(program).collector(context.partitions);
+        let mut reader = ChunkReader::new(self.plan);
+        let mut totals = Totals::default();
+        while !self.stop.load(Ordering::Relaxed)
+            && let Some(chunk) = self.plan.take()
+        {
+            self.map_chunk(chunk, &mut reader, &mut *collector, &mut totals)
+                .and_then(|()| sink.after_chunk(chunk, &mut *collector, reader.memory_bytes()))
+                .map_err(|cause| Failed::at(chunk, cause))?;
+        }
+        let last = |cause| Failed::at(usize::MAX, cause);
+        reader.finish().map_err(last)?;
+        totals.counters = collector.take_counters();
+        let left = sink.finish(&mut *collector).map_err(last)?;
+        Ok((totals, left))
+    }
+
+    fn map_chunk(
+        &self,
+        index: usize,
+        reader: &mut ChunkReader<'_>,
+        collector: &mut dyn Collector,
+        totals: &mut Totals,
+    ) -> Result<(), FailureCause> {
+        self.attempt.check()?;
+        let chunk = reader.read(index)?;
+        if chunk.bytes.is_empty() {
+            return Ok(());
+        }
+        let records = collector.map_chunk(&chunk)?;
+        let bytes = chunk.bytes.len() as u64;
+        self.attempt.progress.add(records, bytes);
+        totals.records += records;
+        totals.bytes += bytes;
+        Ok(())
+    }
+}
+
+impl Totals {
+    fn add(&mut self, other: &Self) {
+        self.records += other.records;
+        self.bytes += other.bytes;
+        self.counters.merge(&other.counters);
+    }
+}

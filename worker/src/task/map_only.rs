@@ -1,0 +1,77 @@
+//! A map attempt of a job without reducer: the text of its chunks, in input order, is a part.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use windrow_jobs::FailureCause;
+use windrow_jobs::collect::{Collected, Collector};
+
+use super::map_loop::{ChunkSink, MapLoops};
+use super::ordered::{OrderedPart, Text};
+use super::output::PartWriter;
+use super::plan::InputPlan;
+use super::{Attempt, Outcome};
+use crate::executor::{Finished, Stats};
+use crate::memory::Reservation;
+
+/// Texts held back for each thread.
+const WINDOW_PER_THREAD: usize = 4;
+
+/// Runs the attempt; the caller adds how long it took.
+pub fn run(attempt: &Attempt, plan: &InputPlan) -> Result<Outcome, FailureCause> {
+    let stop = AtomicBool::new(false);
+    let writer = PartWriter::create(attempt.part_path())?;
+    let part = OrderedPart::new(writer, WINDOW_PER_THREAD * attempt.threads);
+    let (totals, _) = MapLoops { attempt, plan, stop: &stop }.run(|| TextSink {
+        attempt,
+        part: &part,
+        stop: &stop,
+        reservation: attempt.memory.reserve(0),
+    })?;
+    let (writer, records) = part.finish();
+    let (part, file) = writer.finish(records)?;
+    let stats = Stats {
+        input_records: totals.records,
+        input_bytes: totals.bytes,
+        output_records: part.records,
+        output_bytes: part.bytes,
+        counters: totals.counters,
+        ..Stats::default()
+    };
+    Ok(Outcome { finished: Finished { stats, part: Some(part) }, file })
+}
+
+/// Hands on the text of each chunk.
+struct TextSink<'a> {
+    attempt: &'a Attempt,
+    part: &'a OrderedPart,
+    stop: &'a AtomicBool,
+    reservation: Reservation,
+}
+
+impl ChunkSink for TextSink<'_> {
+    type Left = ();
+
+    fn after_chunk(
+        &mut self,
+        chunk: usize,
+        collector: &mut dyn Collector,
+        reader_bytes: u64,
+    ) -> Result<(), FailureCause> {
+        self.reservation.resize(reader_bytes);
+        let Collected::Text { bytes, records } = collector.take()? else {
+            unreachable!("a map-only job collects text")
+        };
+        let _reservation = self.attempt.memory.reserve(bytes.capacity() as u64);
+        self.part.submit(chunk, Text { bytes, records, _reservation }, || {
+            if self.stop.load(Ordering::Relaxed) {
+                // Another thread has failed, and its failure is the one to report.
+                return Err(FailureCause::Cancelled);
+            }
+            self.attempt.check()
+        })
+    }
+
+    fn finish(self, _collector: &mut dyn Collector) -> Result<(), FailureCause> {
+        Ok(())
+    }
+}

@@ -1,0 +1,93 @@
+//! Writes parts: text with a checksum, under the attempt's own name in the staging folder.
+//!
+//! Nothing is forced to disk here: whoever publishes the job's output decides what has to be durable then.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+
+use crc_fast::{CrcAlgorithm::Crc64Nvme, Digest};
+use windrow_jobs::FailureCause;
+use windrow_jobs::program::PartSink;
+
+use super::Attempt;
+use crate::executor::Part;
+use crate::files::TemporaryFile;
+
+/// Small writes are gathered to this size.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// A part in the making. Dropped before [`finish`](Self::finish), it leaves no file.
+pub struct PartWriter {
+    file: BufWriter<File>,
+    temporary: TemporaryFile,
+    digest: Digest,
+    bytes: u64,
+}
+
+impl Attempt {
+    /// Where this attempt writes its part.
+    pub fn part_path(&self) -> PathBuf {
+        let (task, attempt) = (self.id.task.index, self.id.number);
+        self.context.staging.join(format!("part-{task:05}.{attempt}"))
+    }
+}
+
+impl PartWriter {
+    /// Creates the file, whose folder exists.
+    pub fn create(path: PathBuf) -> Result<Self, FailureCause> {
+        let file = File::create(&path).map_err(|error| FailureCause::io(&path, &error))?;
+        Ok(Self {
+            file: BufWriter::with_capacity(BUFFER_BYTES, file),
+            temporary: TemporaryFile::new(path),
+            digest: Digest::new(Crc64Nvme),
+            bytes: 0,
+        })
+    }
+
+    /// Closes the file, which has `records` records.
+    pub fn finish(mut self, records: u64) -> Result<(Part, TemporaryFile), FailureCause> {
+        let path = self.temporary.path().to_path_buf();
+        self.file.flush().map_err(|error| FailureCause::io(&path, &error))?;
+        let part = Part { path, bytes: self.bytes, records, crc64: self.digest.finalize() };
+        Ok((part, self.temporary))
+    }
+}
+
+impl PartSink for PartWriter {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), FailureCause> {
+        self.file
+            .write_all(bytes)
+            .map_err(|error| FailureCause::io(self.temporary.path(), &error))?;
+        self.digest.update(bytes);
+        self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_has_the_checksum_of_its_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("part-00000.1");
+        let mut writer = PartWriter::create(path.clone()).unwrap();
+        writer.write(b"1234").unwrap();
+        writer.write(b"56789").unwrap();
+        let (part, file) = writer.finish(2).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"123456789");
+        // The check value of CRC-64/NVME.
+        assert_eq!((part.bytes, part.records, part.crc64), (9, 2, 0xae8b_1486_0a79_9888));
+        drop(file);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_missing_staging_folder_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = PartWriter::create(folder.path().join("gone/part")).err().unwrap();
+        assert!(error.to_string().contains("gone/part: No such file"), "{error}");
+    }
+}

@@ -1,0 +1,89 @@
+//! The input of a map task, cut into chunks that its threads take one after the other.
+//!
+//! Chunks are cut by arithmetic alone; the records of a chunk are those that start in it, as with splits. So no
+//! thread waits for another one to find where a record ends.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use windrow_jobs::input::Framing;
+
+use crate::executor::FileRange;
+
+/// Chunks are at least this large, unless their range is smaller.
+const CHUNK_BYTES_MIN: u64 = 64 << 10;
+
+/// Chunks are at most this large: enough for the disk, little enough for the cache and for cancellation.
+const CHUNK_BYTES_MAX: u64 = 4 << 20;
+
+/// With fewer chunks for each thread, one would often finish long after the others.
+const CHUNKS_PER_THREAD: u64 = 4;
+
+/// One part in this many of the memory is spent on a chunk, for each thread: what a chunk gives is only counted
+/// when it has been mapped, and may be several times its size.
+const MEMORY_PARTS: u64 = 32;
+
+/// All chunks of a task, and which of them come next.
+pub struct InputPlan {
+    /// How records are told apart.
+    pub framing: Framing,
+    /// Replace invalid UTF-8.
+    pub lossy: bool,
+    /// Size of chunks.
+    pub chunk_bytes: u64,
+    ranges: Vec<FileRange>,
+    chunks: Vec<ChunkRange>,
+    next: AtomicUsize,
+}
+
+/// Part of a range; the last one of a range may be shorter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChunkRange {
+    /// Index of the range.
+    pub range: usize,
+    /// First byte.
+    pub start: u64,
+    /// Byte after the last.
+    pub end: u64,
+}
+
+/// A good size of chunks for this much input, memory and threads.
+pub fn chunk_bytes(ranges: &[FileRange], memory_bytes: u64, threads: usize) -> u64 {
+    let threads = threads as u64;
+    let input_bytes: u64 = ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum();
+    let even = input_bytes / (threads * CHUNKS_PER_THREAD);
+    let affordable = memory_bytes / (threads * MEMORY_PARTS);
+    even.min(affordable).clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX)
+}
+
+impl InputPlan {
+    /// Cuts `ranges` into chunks.
+    pub fn new(ranges: Vec<FileRange>, chunk_bytes: u64, framing: Framing, lossy: bool) -> Self {
+        let mut chunks = Vec::new();
+        for (index, range) in ranges.iter().enumerate() {
+            let mut start = range.start;
+            while start < range.end {
+                let end = range.end.min(start.saturating_add(chunk_bytes));
+                chunks.push(ChunkRange { range: index, start, end });
+                start = end;
+            }
+        }
+        Self { framing, lossy, chunk_bytes, ranges, chunks, next: AtomicUsize::new(0) }
+    }
+
+    /// Takes the next chunk: its number, counted in input order.
+    pub fn take(&self) -> Option<usize> {
+        let index = self.next.fetch_add(1, Ordering::Relaxed);
+        (index < self.chunks.len()).then_some(index)
+    }
+
+    /// The chunk of this number and the range that it is part of.
+    pub fn chunk(&self, index: usize) -> (ChunkRange, &FileRange) {
+        let chunk = self.chunks[index];
+        (chunk, &self.ranges[chunk.range])
+    }
+
+    /// Number of chunks.
+    pub fn len(&self) -> usize {
+        self.chunks.len()
+    }
+}

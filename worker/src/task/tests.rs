@@ -1,0 +1,187 @@
+//! Map and reduce attempts one after the other, without executor or network.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use proptest::prelude::*;
+use windrow_jobs::{FailureCause, Stage};
+
+use super::{Attempt, map, reduce};
+use crate::executor::Stats;
+use crate::memory::Account;
+use crate::shuffle::segment::SegmentSource;
+use crate::shuffle::store::SegmentStore;
+use crate::testing::{Words, attempt, attempt_id, file_range, whole_file};
+
+/// Reduces all partitions of the map outputs numbered `maps`, and returns the parts and what was read.
+fn reduce_all(
+    words: Words,
+    store: &SegmentStore,
+    staging: &Path,
+    maps: u32,
+    partitions: u32,
+) -> (Vec<String>, u64) {
+    let mut records = 0;
+    let parts = (0..partitions).map(|partition| {
+        let id = attempt_id(Stage::Reduce, partition, 1);
+        let attempt = Attempt { id, ..attempt(words, store, staging, partitions) };
+        let sources = (0..maps)
+            .map(|task| store.segment_path(id.task.job, task, 1))
+            .map(|path| Box::new(SegmentSource::new(path, partition)) as _)
+            .collect();
+        let outcome = reduce(&attempt, sources).unwrap();
+        records += outcome.finished.stats.input_records;
+        std::fs::read_to_string(&outcome.finished.part.as_ref().unwrap().path).unwrap()
+    });
+    (parts.collect(), records)
+}
+
+fn words(lines: usize) -> String {
+    (0..lines).map(|n| format!("w{} x{} the\r\n", n % 97, n % 1013)).collect()
+}
+
+/// Lines of all parts, sorted: what counting in memory gives.
+fn counted(text: &str) -> Vec<String> {
+    let mut counts = BTreeMap::new();
+    for word in text.split_ascii_whitespace() {
+        *counts.entry(word).or_insert(0) += 1;
+    }
+    counts.iter().map(|(word, count)| format!("{word}\t{count}")).collect()
+}
+
+fn lines(parts: &[String]) -> Vec<String> {
+    let mut lines: Vec<String> =
+        parts.iter().flat_map(|part| part.lines()).map(String::from).collect();
+    lines.sort();
+    lines
+}
+
+/// Runs a job with these settings, and returns its parts and the stats of its only map.
+fn run(
+    text: &str,
+    words: Words,
+    memory_bytes: u64,
+    threads: usize,
+    fan_in: usize,
+) -> (Vec<String>, Stats) {
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("input");
+    std::fs::write(&input, text).unwrap();
+    let store = SegmentStore::new(folder.path().join("worker"));
+    let mut attempt = attempt(words, &store, folder.path(), 3);
+    attempt.memory = Account::new(memory_bytes);
+    attempt.threads = threads;
+    attempt.scratch.fan_in = fan_in;
+    let mapped = map(&attempt, vec![whole_file(&input)]).unwrap();
+    let stats = mapped.finished.stats.clone();
+    assert_eq!(attempt.memory.used_bytes(), 0, "all memory is given back");
+    assert_eq!(attempt.progress.get(), (stats.input_records, stats.input_bytes));
+    assert_eq!(std::fs::metadata(mapped.file.path()).unwrap().len(), stats.output_bytes);
+    let entries = std::fs::read_dir(folder.path().join("worker/job-1")).unwrap().count();
+    assert_eq!(entries, 1, "no run is left behind");
+    let (parts, reduced) = reduce_all(words, &store, folder.path(), 1, 3);
+    assert_eq!(reduced, stats.output_records, "pairs are conserved");
+    (parts, stats)
+}
+
+#[test]
+fn a_job_counts_what_counting_in_memory_gives() {
+    let text = words(3000);
+    let (parts, stats) = run(&text, Words::default(), 1 << 30, 2, 8);
+    assert_eq!(lines(&parts), counted(&text));
+    for part in &parts {
+        let keys: Vec<_> = part.lines().map(|line| line.split('\t').next().unwrap()).collect();
+        assert!(!keys.is_empty() && keys.is_sorted());
+    }
+    assert_eq!((stats.input_records, stats.input_bytes), (3000, text.len() as u64));
+    assert_eq!(stats.output_records, 9000);
+    assert_eq!(stats.counters.iter().next(), Some(("taken", 1)));
+}
+
+#[test]
+fn tiny_memory_spills_and_gives_the_same_parts() {
+    let text = words(40_000);
+    let (expected, ample) = run(&text, Words::default(), 1 << 30, 2, 8);
+    for (has_combiner, threads) in [(false, 1), (false, 2), (true, 1), (true, 2)] {
+        let words = Words { has_combiner, ..Words::default() };
+        let (parts, stats) = run(&text, words, 1 << 16, threads, 2);
+        assert_eq!(parts, expected);
+        assert_eq!(stats.input_records, ample.input_records);
+        // Several runs were combined: more pairs would be left if nothing had been spilled and merged.
+        assert_eq!(stats.output_records < ample.output_records / 10, has_combiner);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn however_the_input_is_cut_the_parts_are_the_same(
+        text in "([a-d ]{0,6}\r?\n){0,30}[a-d ]{0,6}", cuts in prop::collection::vec(0.0..1.0f64, 0..4)
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let input = folder.path().join("input");
+        std::fs::write(&input, &text).unwrap();
+        let store = SegmentStore::new(folder.path().join("worker"));
+        let len = text.len() as u64;
+        let mut borders: Vec<u64> = cuts.iter().map(|cut| (len as f64 * cut) as u64).collect();
+        borders.extend([0, len]);
+        borders.sort_unstable();
+        let mut maps = Vec::new();
+        for (index, range) in borders.windows(2).enumerate() {
+            let id = attempt_id(Stage::Map, index as u32, 1);
+            let attempt = Attempt { id, ..attempt(Words::default(), &store, folder.path(), 2) };
+            maps.push(map(&attempt, vec![file_range(&input, range[0], range[1])]).unwrap());
+        }
+        let records: u64 = maps.iter().map(|map| map.finished.stats.input_records).sum();
+        prop_assert_eq!(records, text.split_inclusive('\n').count() as u64);
+        let (parts, _) = reduce_all(Words::default(), &store, folder.path(), maps.len() as u32, 2);
+        prop_assert_eq!(lines(&parts), counted(&text));
+    }
+}
+
+#[test]
+fn a_map_only_part_is_in_input_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let text: String = (0..60_000).map(|n| format!("line {n}\n")).collect();
+    let (a, b) = (folder.path().join("a"), folder.path().join("b"));
+    std::fs::write(&a, &text).unwrap();
+    std::fs::write(&b, "last").unwrap();
+    let store = SegmentStore::new(folder.path().join("worker"));
+    let words = Words { is_map_only: true, ..Words::default() };
+    let attempt = Attempt { threads: 4, ..attempt(words, &store, folder.path(), 0) };
+    let outcome = map(&attempt, vec![whole_file(&a), whole_file(&b)]).unwrap();
+    let part = outcome.finished.part.clone().unwrap();
+    let expected: String = text.lines().chain(["last"]).map(|line| format!("[{line}]\n")).collect();
+    assert!(std::fs::read_to_string(&part.path).unwrap() == expected);
+    assert_eq!((part.records, part.bytes), (60_001, expected.len() as u64));
+    assert_eq!(outcome.finished.stats.input_bytes, text.len() as u64 + 4);
+    drop(outcome);
+    assert!(!part.path.exists(), "an outcome that nobody wants leaves nothing");
+}
+
+#[test]
+fn a_cancelled_attempt_stops_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("input");
+    std::fs::write(&input, words(1000)).unwrap();
+    let store = SegmentStore::new(folder.path().join("worker"));
+    for is_map_only in [false, true] {
+        let words = Words { is_map_only, ..Words::default() };
+        let attempt = attempt(words, &store, folder.path(), 2);
+        attempt.scratch.cancel.cancel();
+        let stopped = map(&attempt, vec![whole_file(&input)]).err();
+        assert_eq!(stopped, Some(FailureCause::Cancelled));
+    }
+    assert_eq!(std::fs::read_dir(folder.path().join("worker/job-1")).unwrap().count(), 0);
+    assert!(!folder.path().join("part-00000.1").exists());
+}
+
+#[test]
+fn a_full_or_missing_staging_folder_fails_the_attempt_and_names_the_part() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SegmentStore::new(folder.path().join("worker"));
+    let attempt = attempt(Words::default(), &store, &folder.path().join("gone"), 1);
+    let cause = reduce(&attempt, vec![]).err().unwrap();
+    assert!(matches!(&cause, FailureCause::Io { path, .. } if path.ends_with("gone/part-00000.1")));
+}

@@ -1,0 +1,239 @@
+//! What the tests of several modules share: jobs written by hand against the engine's side of the contract, so
+//! that they can misbehave in ways that typed jobs cannot, and inputs for them.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use hyper_util::rt::TokioIo;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Endpoint, Server};
+use windrow_jobs::collect::{Collected, Collector, RecordBuffer};
+use windrow_jobs::input::{Chunk, Framing};
+use windrow_jobs::program::{
+    PartSink, Program, RecordBatches, RecordRef, RecordSink, ReduceSummary,
+};
+use windrow_jobs::{
+    AttemptId, Counters, FailureCause, HashPartitioner, JobId, Partitioner, Stage, TaskId, hash_key,
+};
+
+use windrow_proto::v1::shuffle_server::{Shuffle, ShuffleServer};
+
+use crate::executor::{FileRange, JobContext};
+use crate::memory::Account;
+use crate::shuffle::segment::SegmentWriter;
+use crate::shuffle::spill::Scratch;
+use crate::shuffle::store::SegmentStore;
+use crate::task::Attempt;
+
+/// A range of a file as it is now.
+pub fn file_range(path: &Path, start: u64, end: u64) -> FileRange {
+    let metadata = std::fs::metadata(path).unwrap();
+    let modified = metadata.modified().unwrap().duration_since(UNIX_EPOCH).unwrap();
+    FileRange {
+        path: path.to_path_buf(),
+        start,
+        end,
+        file_bytes: metadata.len(),
+        modified_unix_ns: modified.as_nanos() as u64,
+    }
+}
+
+/// All of a file.
+pub fn whole_file(path: &Path) -> FileRange {
+    file_range(path, 0, std::fs::metadata(path).unwrap().len())
+}
+
+/// Appends a pair to a buffer.
+pub fn push(buffer: &mut RecordBuffer, partition: u32, key: &[u8], value: &[u8]) {
+    let encode_value = |out: &mut Vec<u8>| {
+        out.extend_from_slice(value);
+        Ok(())
+    };
+    buffer.push(|out| out.extend_from_slice(key), encode_value, |_| Ok(partition)).unwrap();
+}
+
+/// Leaves a map output of job 1 with these pairs, sorted, in one partition.
+pub fn leave_output(store: &SegmentStore, task: u32, partition: u32, pairs: &[(Vec<u8>, Vec<u8>)]) {
+    let folder = store.folder(JobId(1)).unwrap();
+    let segment = SegmentWriter::create(folder.scratch_path()).unwrap();
+    let mut writer = segment.partition(partition);
+    for (key, value) in pairs {
+        writer.push(RecordRef { key, value }).unwrap();
+    }
+    let index = writer.finish().unwrap();
+    let (file, _) = segment.finish(vec![index]).unwrap();
+    folder.publish(file, task, 1).unwrap().keep();
+}
+
+/// A channel to a server in this process, without a socket.
+pub fn connect<S: Shuffle>(service: ShuffleServer<S>) -> Channel {
+    let (client, server) = tokio::io::duplex(1 << 20);
+    let incoming = tokio_stream::once(Ok::<_, std::io::Error>(server));
+    let serving = Server::builder().add_service(service).serve_with_incoming(
+        // Without an end: the server would leave when nobody can connect any more.
+        tokio_stream::StreamExt::chain(incoming, tokio_stream::pending()),
+    );
+    tokio::spawn(serving);
+    let mut client = Some(TokioIo::new(client));
+    let connector = tower::service_fn(move |_| {
+        let client = client.take().ok_or_else(|| std::io::Error::other("connected before"));
+        std::future::ready(client)
+    });
+    Endpoint::from_static("http://in-memory").connect_with_connector_lazy(connector)
+}
+
+/// The name of an attempt of job 1.
+pub fn attempt_id(stage: Stage, index: u32, number: u32) -> AttemptId {
+    AttemptId { task: TaskId { job: JobId(1), stage, index }, number }
+}
+
+/// Counts words; with `is_map_only`, it writes each line again instead, in brackets.
+#[derive(Clone, Copy, Default)]
+pub struct Words {
+    pub has_combiner: bool,
+    pub is_map_only: bool,
+}
+
+struct WordCollector {
+    program: Words,
+    partitions: u32,
+    pairs: RecordBuffer,
+    text: Vec<u8>,
+    lines: u64,
+}
+
+/// An attempt of a job of `Words`, with `folder` for everything.
+pub fn attempt(words: Words, store: &SegmentStore, staging: &Path, partitions: u32) -> Attempt {
+    Attempt {
+        id: attempt_id(Stage::Map, 0, 1),
+        context: Arc::new(JobContext {
+            job: "words".into(),
+            params: "{}".into(),
+            lossy: false,
+            threads: None,
+            memory_bytes: None,
+            partitions,
+            staging: staging.to_path_buf(),
+        }),
+        program: Arc::new(words),
+        progress: Arc::default(),
+        scratch: Scratch {
+            folder: store.folder(JobId(1)).unwrap(),
+            cancel: CancellationToken::new(),
+            fan_in: 8,
+        },
+        memory: Account::new(1 << 30),
+        threads: 2,
+    }
+}
+
+impl Program for Words {
+    fn framing(&self) -> Framing {
+        Framing::Lines
+    }
+
+    fn is_map_only(&self) -> bool {
+        self.is_map_only
+    }
+
+    fn has_combiner(&self) -> bool {
+        self.has_combiner
+    }
+
+    fn collector(self: Arc<Self>, partitions: u32) -> Box<dyn Collector> {
+        Box::new(WordCollector {
+            program: *self,
+            partitions,
+            pairs: RecordBuffer::default(),
+            text: Vec::new(),
+            lines: 0,
+        })
+    }
+
+    fn combine(
+        &self,
+        input: &mut dyn RecordBatches,
+        output: &mut dyn RecordSink,
+    ) -> Result<(), FailureCause> {
+        sum(input, |key, count| output.push(RecordRef { key, value: count.to_string().as_bytes() }))
+            .map(|_| ())
+    }
+
+    fn reduce(
+        &self,
+        input: &mut dyn RecordBatches,
+        output: &mut dyn PartSink,
+    ) -> Result<ReduceSummary, FailureCause> {
+        let mut groups = 0;
+        let input_records = sum(input, |key, count| {
+            groups += 1;
+            output.write(&[key, format!("\t{count}\n").as_bytes()].concat())
+        })?;
+        let counters = Counters::default();
+        Ok(ReduceSummary { input_records, groups, output_records: groups, counters })
+    }
+}
+
+/// Adds up the decimal values of each key, and returns the number of pairs.
+fn sum(
+    input: &mut dyn RecordBatches,
+    mut each: impl FnMut(&[u8], u64) -> Result<(), FailureCause>,
+) -> Result<u64, FailureCause> {
+    let mut records = 0;
+    let mut group: Option<(Vec<u8>, u64)> = None;
+    while let Some(batch) = input.next_batch()? {
+        for record in batch {
+            records += 1;
+            let count: u64 = std::str::from_utf8(record.value).unwrap().parse().unwrap();
+            match &mut group {
+                Some((key, sum)) if key == record.key => *sum += count,
+                _ => {
+                    if let Some((key, sum)) = group.replace((record.key.to_vec(), count)) {
+                        each(&key, sum)?;
+                    }
+                }
+            }
+        }
+    }
+    if let Some((key, sum)) = group {
+        each(&key, sum)?;
+    }
+    Ok(records)
+}
+
+impl Collector for WordCollector {
+    fn map_chunk(&mut self, chunk: &Chunk<'_>) -> Result<u64, FailureCause> {
+        let mut records = 0;
+        for line in chunk.bytes.split_inclusive(|byte| *byte == b'\n') {
+            records += 1;
+            if self.program.is_map_only {
+                self.lines += 1;
+                self.text.extend_from_slice(&[b"[", line.trim_ascii_end(), b"]\n"].concat());
+                continue;
+            }
+            for word in line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()) {
+                let partition = HashPartitioner.partition(word, hash_key(word), self.partitions);
+                push(&mut self.pairs, partition, word, b"1");
+            }
+        }
+        Ok(records)
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.pairs.memory_bytes() + self.text.capacity()
+    }
+
+    fn take(&mut self) -> Result<Collected, FailureCause> {
+        Ok(if self.program.is_map_only {
+            let records = std::mem::take(&mut self.lines);
+            Collected::Text { bytes: std::mem::take(&mut self.text), records }
+        } else {
+            Collected::Pairs(std::mem::take(&mut self.pairs))
+        })
+    }
+
+    fn take_counters(&mut self) -> Counters {
+        Counters::from_iter([("taken", 1)])
+    }
+}
