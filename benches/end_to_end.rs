@@ -3,6 +3,8 @@
 //!
 //!     cargo bench --bench end_to_end [-- MIB]
 
+#![allow(clippy::print_stdout)] // the figures are its result
+
 use std::collections::HashMap;
 use std::error::Error;
 use std::fs;
@@ -14,6 +16,8 @@ use std::time::{Duration, Instant};
 use rayon::prelude::*;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
+/// Makes the command that writes its answer to a folder.
+type MakeCommand<'a> = Box<dyn Fn(&Path) -> Result<Command> + 'a>;
 
 const WINDROW: &str = env!("CARGO_BIN_EXE_windrow");
 const RUNS: usize = 5;
@@ -32,7 +36,7 @@ fn main() -> Result<()> {
     generate(&input, mib << 20)?;
 
     let cluster = LocalCluster::start(dir.path())?;
-    let rivals: [(&str, Box<dyn Fn(&Path) -> Result<Command>>); 3] = [
+    let rivals: [(&str, MakeCommand<'_>); 3] = [
         ("plain threads + HashMap", Box::new(|output| plain_command(&input, output))),
         ("windrow run", Box::new(|output| Ok(windrow("run", &input, output)))),
         ("windrow submit, 2 workers", Box::new(|output| Ok(cluster.submit(&input, output)))),
@@ -94,7 +98,7 @@ fn generate(folder: &Path, bytes: usize) -> Result<()> {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
-            let rank = (state >> 44) * (state & 0xFFFFF) >> 20;
+            let rank = ((state >> 44) * (state & 0xFFFFF)) >> 20;
             write!(text, "w{rank:x}")?;
             text.push(if word % 10 == 0 { b'\n' } else { b' ' });
             if text.len() * 16 >= bytes {

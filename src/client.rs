@@ -15,6 +15,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// First pause after a failed attempt to connect; it doubles up to [`BACKOFF_MAX`].
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// Largest answer: the list of a thousand jobs.
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
 /// Why a request came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -86,7 +88,10 @@ impl Client {
 
     /// A client over a channel that stands already. `url` is for messages.
     pub fn over(channel: Channel, url: &str) -> Self {
-        Self { url: url.to_string(), jobs: JobsClient::new(channel) }
+        Self {
+            url: url.to_string(),
+            jobs: JobsClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX),
+        }
     }
 
     /// Submits a job and returns its id.

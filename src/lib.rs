@@ -1,7 +1,7 @@
 //! MapReduce in Rust: one program that runs on every core of a laptop, or on a cluster of workers.
 //!
 //! Implement [`Mapper`](prelude::Mapper), take a ready [reducer](reducers) or write one, and hand the
-//! [`Job`](prelude::Job) to [`main`]. The binary then runs it embedded (`run`), submits it to a cluster (`submit`),
+//! [`Job`] to [`main`]. The binary then runs it embedded (`run`), submits it to a cluster (`submit`),
 //! and is what the cluster executes (`coordinator`, `worker`).
 //!
 //! This crate joins the others and adds the command line; it holds no scheduling, no shuffling and no user loops.

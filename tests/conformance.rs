@@ -126,7 +126,7 @@ fn crashes() {
 
     let mut cluster =
         Cluster::with_options(3, ClusterOptions { lease: "2s", ..Default::default() });
-    let chaos = ["--exits", "120", "--sleeps", "120", "--sleep-ms-max", sleep_ms_max];
+    let chaos = ["--exits", "200", "--sleeps", "250", "--sleep-ms-max", sleep_ms_max];
     let flags = ["--split-size", "1KB", "--reducers", "4"];
     let job = cluster.submit_detached(arguments("crash", &dir, &[&chaos[..], &flags[..]].concat()));
     eventually("the crashing job's end", || {

@@ -21,6 +21,12 @@ pub fn tests() -> Vec<Trial> {
         both("errors::reducer_error", reducer_error),
         both("errors::reducer_panic", reducer_panic),
         both("errors::hanging_task", hanging_task),
+        both("errors::input_shrinks", |mode| input_changes(mode, "")),
+        both("errors::input_changes", |mode| {
+            input_changes(mode, "other words, of another number of bytes\n");
+        }),
+        vec![disk_full_case("errors::disk_full_embedded", disk_full_embedded)],
+        vec![disk_full_case("errors::disk_full_on_a_worker", disk_full_on_a_worker)],
         vec![
             case("errors::worker_survives_a_panic", worker_survives_a_panic),
             case("errors::unknown_job", unknown_job),
@@ -70,7 +76,7 @@ fn unreadable_file(mode: &Mode) {
     }
     let dir = Dir::new();
     let secret = dir.write("in/secret.txt", "x");
-    fs::set_permissions(&secret, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).unwrap();
     mode.run(word_count(&dir))
         .expect_code(1)
         .expect_said(&path(&secret))
@@ -176,6 +182,96 @@ fn hanging_task(mode: &Mode) {
     assert_nothing_written(&dir);
 }
 
+/// The input is rewritten while its first record is being mapped.
+fn input_changes(mode: &Mode, text: &str) {
+    let dir = Dir::new();
+    let inputs = crate::support::generated_words(&dir, 1, 100_000);
+    let gates = crate::conformance::gates(&dir);
+    fs::write(gates.join("reduce-go"), "").unwrap();
+    let job = mode.start(crate::conformance::gated(&dir, &[]));
+    crate::support::eventually("a running map", || {
+        !crate::conformance::processes(&gates, "map-").is_empty()
+    });
+    fs::write(&inputs[0], text).unwrap();
+    fs::write(gates.join("map-go"), "").unwrap();
+    job.finish()
+        .expect_code(1)
+        .expect_said(&path(&inputs[0]))
+        .expect_said("changed while the job ran");
+    assert_nothing_written(&dir);
+}
+
+/// Needs a small disk, which takes the right to mount one.
+fn disk_full_case(name: &str, test: fn()) -> Trial {
+    case(name, test).with_ignored_flag(!rustix::process::geteuid().is_root())
+}
+
+/// The output does not fit.
+fn disk_full_embedded() {
+    let dir = Dir::new();
+    crate::support::generated_words(&dir, 1, 1_000_000);
+    let small = SmallDisk::mount(&dir, "small");
+    let flags = [
+        "grep",
+        "word",
+        "--output",
+        &path(&small.0.join("out")),
+        "--input",
+        &path(&dir.join("in")),
+    ];
+    Mode::Embedded
+        .run(flags)
+        .expect_code(1)
+        .expect_said("No space left on device")
+        .expect_said("free some space");
+    assert!(!small.0.join("out").exists(), "left behind: {:?}", dir.tree());
+}
+
+/// One of two workers has no room for what its maps leave: the other one does them.
+fn disk_full_on_a_worker() {
+    let dir = Dir::new();
+    let inputs = crate::support::generated_words(&dir, 8, 200_000);
+    let mut cluster = Cluster::start(0);
+    let small = SmallDisk::mount(cluster.dir(), "worker-0");
+    fs::write(small.0.join("ballast"), vec![0; SmallDisk::BYTES - 8 * 1024]).unwrap();
+    cluster.add_worker();
+    cluster.add_worker();
+    cluster.wait_for_workers(2);
+    // Without a combiner, so that segments are as large as their input.
+    let flags = crate::conformance::arguments(
+        "trouble",
+        &dir,
+        &["--split-size", "200KB", "--max-attempts", "20"],
+    );
+    cluster.submit(flags).expect_code(0).expect_said("failed");
+    assert_eq!(sorted_lines(&dir.join("out")), crate::support::count_words(&inputs));
+    drop(cluster);
+}
+
+/// A file system of a few hundred KiB; unmounted when dropped.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    const BYTES: usize = 512 * 1024;
+
+    fn mount(dir: &Dir, name: &str) -> Self {
+        let folder = dir.join(name);
+        fs::create_dir_all(&folder).unwrap();
+        let size = format!("size={}", Self::BYTES);
+        let mount =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&folder).status();
+        assert!(mount.unwrap().success());
+        Self(folder)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: a process of the test may still have it open.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
 /// The same worker process that ran panicking and hanging tasks runs the next job.
 fn worker_survives_a_panic() {
     let cluster = Cluster::start(1);
@@ -263,9 +359,7 @@ fn coordinator_gone() {
     crate::support::generated_words(&dir, 1, 1_000);
     let gates = crate::conformance::gates(&dir);
     let mut cluster = Cluster::start(1);
-    let mut submit = windrow(["submit"]);
-    submit.args(crate::conformance::gated(&dir, &[])).env("WINDROW_COORDINATOR", &cluster.url);
-    let submit = Process::start(submit);
+    let submit = cluster.start_submit(crate::conformance::gated(&dir, &[]));
     crate::support::eventually("a running map", || {
         !crate::conformance::processes(&gates, "map-").is_empty()
     });

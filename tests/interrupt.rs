@@ -39,9 +39,7 @@ fn waiting_submit_cancels_its_job() {
     generated_words(&dir, 2, 1_000);
     let gates = gates(&dir);
     let cluster = Cluster::start(1);
-    let mut command = windrow(["submit"]);
-    command.args(gated(&dir, &[])).env("WINDROW_COORDINATOR", &cluster.url);
-    let submit = Process::start(command);
+    let submit = cluster.start_submit(gated(&dir, &[]));
     eventually("a running map", || !processes(&gates, "map-").is_empty());
     submit.signal(Signal::INT);
     submit.finish().expect_code(130).expect_said("interrupted");

@@ -4,8 +4,12 @@
 //! the ready jobs and the [test jobs](jobs) that panic, exit, stall or skew, so that no such code ships. Every
 //! semantic test runs embedded and on a cluster of real processes.
 
+// Clippy knows tests by libtest's attribute, which this binary does without.
+#![allow(clippy::unwrap_used)]
+
 mod cli;
 mod conformance;
+mod docs;
 mod errors;
 mod grep;
 mod input;
@@ -35,6 +39,7 @@ fn main() -> ExitCode {
     let tests: Vec<Trial> = [
         cli::tests(),
         conformance::tests(),
+        docs::tests(),
         errors::tests(),
         grep::tests(),
         input::tests(),

@@ -55,7 +55,7 @@ pub(crate) struct JobArgs {
     /// Number of reduce tasks, and so of output parts [default: chosen from input and cores]
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u32>::new().range(1..=100_000), help_heading = "Engine")]
     pub(crate) reducers: Option<u32>,
-    /// Threads per worker that this job may use [default: all cores]
+    /// Threads that a task may use [default: all cores of its worker]
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u32>::new().range(1..=1024), help_heading = "Engine")]
     pub(crate) threads: Option<u32>,
     /// Memory per worker that this job may use, such as 512MiB

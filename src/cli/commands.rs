@@ -52,8 +52,10 @@ pub(crate) fn parse(
 }
 
 fn command(registry: &Registry) -> Command {
-    let run = Command::new("run").about("Run a job on this machine's cores, without a cluster");
-    let submit = Command::new("submit").about("Run a job on a cluster");
+    let run = Command::new("run")
+        .about("Run a job on this machine's cores, without a cluster")
+        .display_order(0);
+    let submit = Command::new("submit").about("Run a job on a cluster").display_order(0);
     Cli::command()
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -61,8 +63,6 @@ fn command(registry: &Registry) -> Command {
         .subcommand(with_jobs(submit, registry, |job| {
             SubmitArgs::augment_args(JobArgs::augment_args(job))
         }))
-        .mut_subcommand("run", |run| run.display_order(0))
-        .mut_subcommand("submit", |submit| submit.display_order(0))
 }
 
 /// Adds a subcommand for each job: first the job's own flags, then the engine's.
@@ -78,8 +78,9 @@ fn with_jobs(
         .arg_required_else_help(true)
         .disable_help_subcommand(true);
     registry.iter().fold(parent, |parent, job| {
-        let command = Command::new(job.name().to_string()).about(job.about().to_string());
-        parent.subcommand(engine_flags(job.augment_args(command)))
+        let command = engine_flags(job.augment_args(Command::new(job.name().to_string())));
+        // Last, because sets of flags bring descriptions of their own.
+        parent.subcommand(command.about(job.about().to_string()).long_about(None))
     })
 }
 

@@ -14,6 +14,7 @@ mod observe;
 mod preview;
 mod progress;
 mod run;
+mod stdout;
 mod submit;
 mod summary;
 

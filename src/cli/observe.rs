@@ -8,24 +8,24 @@ use windrow_proto::v1;
 use super::args::{ClusterArgs, OneJobArgs};
 use super::error::CliError;
 use super::exit::Exit;
-use super::summary;
+use super::{stdout, summary};
 use crate::client::Client;
 
 pub(crate) async fn jobs(args: ClusterArgs) -> Result<Exit, CliError> {
     let jobs = connect(&args).await?.list().await?;
     if args.json {
         for job in &jobs {
-            println!("{}", summary::to_json(job));
+            stdout::line(format_args!("{}", summary::to_json(job)));
         }
         return Ok(Exit::Success);
     }
-    println!(
+    stdout::line(format_args!(
         "{:>6}  {:<20} {:<10} {:>9} {:>9} {:>9}  OUTPUT",
         "ID", "JOB", "STATE", "MAPS", "REDUCES", "TIME"
-    );
+    ));
     for job in &jobs {
         let spec = job.spec.clone().unwrap_or_default();
-        println!(
+        stdout::line(format_args!(
             "{:>6}  {:<20} {:<10} {:>9} {:>9} {:>9}  {}",
             job.id,
             spec.job,
@@ -34,7 +34,7 @@ pub(crate) async fn jobs(args: ClusterArgs) -> Result<Exit, CliError> {
             tasks(job.reduce.as_ref()),
             summary::seconds(job.elapsed_ms),
             spec.output,
-        );
+        ));
     }
     Ok(Exit::Success)
 }
@@ -57,16 +57,16 @@ pub(crate) async fn cancel(args: OneJobArgs) -> Result<Exit, CliError> {
 pub(crate) async fn workers(args: ClusterArgs) -> Result<Exit, CliError> {
     let workers = connect(&args).await?.workers().await?;
     if !args.json {
-        println!(
+        stdout::line(format_args!(
             "{:>6}  {:<28} {:>7} {:>10} {:>7} {:>7} {:>7}  STATE",
             "ID", "NAME", "THREADS", "MEMORY", "RUNNING", "DONE", "FAILED"
-        );
+        ));
     }
     for worker in &workers {
         if args.json {
-            println!("{}", worker_json(worker));
+            stdout::line(format_args!("{}", worker_json(worker)));
         } else {
-            println!(
+            stdout::line(format_args!(
                 "{:>6}  {:<28} {:>7} {:>10} {:>7} {:>7} {:>7}  {}",
                 worker.id,
                 worker.name,
@@ -76,7 +76,7 @@ pub(crate) async fn workers(args: ClusterArgs) -> Result<Exit, CliError> {
                 worker.done,
                 worker.failed,
                 if worker.draining { "draining" } else { "ready" },
-            );
+            ));
         }
     }
     Ok(Exit::Success)
@@ -89,9 +89,9 @@ async fn connect(args: &ClusterArgs) -> Result<Client, CliError> {
 
 fn show(job: &v1::JobStatus, args: &ClusterArgs) {
     if args.json {
-        println!("{}", summary::to_json(job));
+        stdout::line(format_args!("{}", summary::to_json(job)));
     } else {
-        print!("{}", summary::to_text(job));
+        stdout::text(&summary::to_text(job));
     }
 }
 

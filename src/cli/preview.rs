@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
+use super::stdout;
+
 const LINES: usize = 5;
 const LINE_BYTES_MAX: u64 = 120;
 
@@ -14,11 +16,11 @@ pub(crate) fn print(output: &Path) {
 
 fn try_print(output: &Path) -> io::Result<()> {
     let Some(part) = first_part(output)? else { return Ok(()) };
-    println!("  preview   {}", part.display());
+    stdout::line(format_args!("  preview   {}", part.display()));
     let mut reader = BufReader::new(File::open(part)?);
     for _ in 0..LINES {
         let Some(line) = short_line(&mut reader)? else { break };
-        println!("    {line}");
+        stdout::line(format_args!("    {line}"));
     }
     Ok(())
 }

@@ -42,8 +42,8 @@ pub(crate) fn to_text(job: &v1::JobStatus) -> String {
 
 fn write_text(job: &v1::JobStatus, out: &mut String) -> std::fmt::Result {
     let spec = job.spec.clone().unwrap_or_default();
-    let map = job.map.clone().unwrap_or_default();
-    let reduce = job.reduce.clone().unwrap_or_default();
+    let map = job.map.unwrap_or_default();
+    let reduce = job.reduce.unwrap_or_default();
     let rate = job.input_bytes.saturating_mul(1000) / job.elapsed_ms.max(1);
     writeln!(
         out,

@@ -59,6 +59,11 @@ impl Cluster {
         cluster
     }
 
+    /// The folder of all its processes; worker number N has `worker-N` in it.
+    pub fn dir(&self) -> &Dir {
+        &self.dir
+    }
+
     /// Starts one more worker, without waiting for it to join.
     pub fn add_worker(&mut self) {
         let process = Process::start(self.worker_command(self.started_workers));
@@ -111,8 +116,13 @@ impl Cluster {
 
     /// Submits a job and waits for its end.
     pub fn submit<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Output {
+        self.start_submit(arguments).finish()
+    }
+
+    /// Submits a job with a process that waits for its end.
+    pub fn start_submit<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Process {
         let mut command = windrow(["submit"]);
         command.args(arguments).env("WINDROW_COORDINATOR", &self.url);
-        Process::start(command).finish()
+        Process::start(command)
     }
 }

@@ -15,13 +15,18 @@ pub enum Mode {
 impl Mode {
     /// Runs a job (its name, then flags) to its end.
     pub fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Output {
+        self.start(arguments).finish()
+    }
+
+    /// Starts a process that runs a job and waits for its end.
+    pub fn start<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Process {
         match self {
             Self::Embedded => {
                 let mut command = windrow(["run"]);
                 command.args(arguments);
-                Process::start(command).finish()
+                Process::start(command)
             }
-            Self::Cluster(cluster) => cluster.submit(arguments),
+            Self::Cluster(cluster) => cluster.start_submit(arguments),
         }
     }
 }
@@ -31,7 +36,7 @@ pub fn both(name: &str, test: fn(&Mode)) -> Vec<Trial> {
     vec![
         case(&format!("{name}::embedded"), move || test(&Mode::Embedded)),
         case(&format!("{name}::cluster"), move || {
-            test(&Mode::Cluster(Box::new(Cluster::start(3))))
+            test(&Mode::Cluster(Box::new(Cluster::start(3))));
         }),
     ]
 }

@@ -37,7 +37,7 @@ fn words(seed: u64, bytes: usize) -> Vec<u8> {
         state ^= state << 17;
         let rank = (state >> 40) % (1 + (state % 997));
         text.extend_from_slice(format!("word{rank}").as_bytes());
-        text.push(if state % 11 == 0 { b'\n' } else { b' ' });
+        text.push(if state.is_multiple_of(11) { b'\n' } else { b' ' });
     }
     text.truncate(bytes - 1);
     text.push(b'\n');

@@ -19,7 +19,7 @@ use windrow_jobs::{
 
 use windrow_proto::v1::shuffle_server::{Shuffle, ShuffleServer};
 
-use crate::executor::{FileRange, JobContext};
+use crate::executor::{Cores, FileRange, JobContext};
 use crate::memory::Account;
 use crate::shuffle::segment::SegmentWriter;
 use crate::shuffle::spill::Scratch;
@@ -124,6 +124,7 @@ pub fn attempt(words: Words, store: &SegmentStore, staging: &Path, partitions: u
             fan_in: 8,
         },
         memory: Account::new(1 << 30),
+        cores: Arc::new(Cores::new(4).lease()),
         threads: 2,
     }
 }

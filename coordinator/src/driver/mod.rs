@@ -29,6 +29,7 @@ use windrow_scheduler::{
     AttemptProgress, AttemptStats, Config, Effect, Event, RequestId, Scheduler, Time,
 };
 
+use crate::explain;
 use crate::output::StagedPart;
 
 pub(crate) use handle::{DriverHandle, Stopped};
@@ -204,6 +205,7 @@ impl Driver {
             Report::Failed { attempt, cause } => {
                 self.workers.finished(worker, attempt);
                 if cause != FailureCause::Cancelled {
+                    let cause = explain::one_line(&cause.to_string());
                     tracing::warn!(%attempt, %worker, %cause, "attempt failed");
                 }
                 Event::AttemptFailed { worker, attempt, cause }
@@ -215,7 +217,7 @@ impl Driver {
     /// A session is over. What follows is the scheduler's business.
     fn lose(&mut self, worker: WorkerId, reason: String) {
         if let Some(profile) = self.workers.remove(worker) {
-            tracing::info!(%worker, name = ?profile.name, %reason, "worker left");
+            tracing::info!(%worker, name = ?profile.name, ?reason, "worker left");
             self.handle(Event::WorkerLeft { worker, reason });
         }
     }

@@ -47,8 +47,9 @@ impl WorkerProfile {
         }
     }
 
+    /// False where the machine is not known.
     fn is_at_same_place(&self, other: &Self) -> bool {
-        (&self.host, &self.directory) == (&other.host, &other.directory)
+        !self.host.is_empty() && (&self.host, &self.directory) == (&other.host, &other.directory)
     }
 }
 

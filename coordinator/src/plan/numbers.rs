@@ -13,9 +13,9 @@ const BYTES_PER_REDUCER: u64 = 64 * MIB;
 /// What there is to run a job on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ClusterSize {
-    /// At least 1.
+    /// Zero while none has joined, which counts as one here.
     pub(crate) workers: u32,
-    /// Of all workers together, at least 1.
+    /// Of all workers together.
     pub(crate) threads: u32,
 }
 

@@ -6,7 +6,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use windrow_proto::v1;
 
 use super::{Reporter, tasks_text};
-use crate::cli::summary;
+use crate::cli::{stdout, summary};
 
 pub(crate) struct Bars {
     bars: MultiProgress,
@@ -35,7 +35,7 @@ impl Reporter for Bars {
     fn accepted(&mut self, job: u64, detached: bool) {
         if detached {
             let _ = self.bars.clear();
-            println!("{job}");
+            stdout::line(format_args!("{job}"));
         } else {
             self.note(&format!("job {job} accepted"));
         }
@@ -62,7 +62,7 @@ impl Reporter for Bars {
         self.map.finish_and_clear();
         self.reduce.finish_and_clear();
         let _ = self.bars.clear();
-        print!("{}", summary::to_text(status));
+        stdout::text(&summary::to_text(status));
     }
 }
 

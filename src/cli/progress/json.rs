@@ -4,13 +4,13 @@ use serde_json::{Value, json};
 use windrow_proto::v1;
 
 use super::Reporter;
-use crate::cli::summary;
+use crate::cli::{stdout, summary};
 
 pub(crate) struct Json;
 
 impl Reporter for Json {
     fn accepted(&mut self, job: u64, _detached: bool) {
-        println!("{}", json!({ "event": "accepted", "id": job }));
+        stdout::line(format_args!("{}", json!({ "event": "accepted", "id": job })));
     }
 
     fn update(&mut self, status: &v1::JobStatus) {
@@ -18,7 +18,7 @@ impl Reporter for Json {
     }
 
     fn note(&mut self, text: &str) {
-        println!("{}", json!({ "event": "note", "message": text }));
+        stdout::line(format_args!("{}", json!({ "event": "note", "message": text })));
     }
 
     fn finished(&mut self, status: &v1::JobStatus) {
@@ -31,5 +31,5 @@ fn print(event: &str, status: &v1::JobStatus) {
     if let Value::Object(fields) = &mut object {
         fields.insert("event".to_string(), Value::from(event));
     }
-    println!("{object}");
+    stdout::line(format_args!("{object}"));
 }

@@ -1,11 +1,11 @@
-//! Plain lines on standard error for logs: one when a stage moves on, at most one a second.
+//! Plain lines on standard error for logs: one when something has changed, at most one a second.
 
 use std::time::{Duration, Instant};
 
 use windrow_proto::v1;
 
 use super::{Reporter, tasks_text};
-use crate::cli::summary;
+use crate::cli::{stdout, summary};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// A job that waits for less is only starting.
@@ -13,14 +13,15 @@ const WAITING_MS_MIN: u64 = 500;
 
 #[derive(Default)]
 pub(crate) struct Lines {
-    last: Option<Instant>,
+    printed: Option<Instant>,
+    last: String,
     waits: bool,
 }
 
 impl Reporter for Lines {
     fn accepted(&mut self, job: u64, detached: bool) {
         if detached {
-            println!("{job}");
+            stdout::line(format_args!("{job}"));
         } else {
             eprintln!("job {job} accepted");
         }
@@ -32,12 +33,11 @@ impl Reporter for Lines {
             eprintln!("waiting: {}", status.waiting);
         }
         self.waits = waits;
-        if self.last.is_some_and(|last| last.elapsed() < INTERVAL) {
+        if self.printed.is_some_and(|printed| printed.elapsed() < INTERVAL) {
             return;
         }
-        self.last = Some(Instant::now());
-        let map = status.map.clone().unwrap_or_default();
-        let reduce = status.reduce.clone().unwrap_or_default();
+        let map = status.map.unwrap_or_default();
+        let reduce = status.reduce.unwrap_or_default();
         let mut line = format!(
             "map {}, {} records, {}",
             tasks_text(&map),
@@ -47,7 +47,11 @@ impl Reporter for Lines {
         if reduce.tasks > 0 && map.done == map.tasks {
             line += &format!("; reduce {}, {} records", tasks_text(&reduce), reduce.records);
         }
-        eprintln!("{line}");
+        if line != self.last {
+            eprintln!("{line}");
+            self.last = line;
+            self.printed = Some(Instant::now());
+        }
     }
 
     fn note(&mut self, text: &str) {
@@ -55,6 +59,6 @@ impl Reporter for Lines {
     }
 
     fn finished(&mut self, status: &v1::JobStatus) {
-        print!("{}", summary::to_text(status));
+        stdout::text(&summary::to_text(status));
     }
 }

@@ -65,7 +65,7 @@ impl Attempts {
                 Err(FailureCause::UserPanic { place: Place::default(), message })
             });
             if let Err(cause) = &result {
-                tracing::info!(%attempt, %cause, "attempt failed");
+                tracing::info!(%attempt, cause = ?cause.to_string(), "attempt failed");
             }
             // If the session is over, nobody wants to know.
             if let Some(reports) = reports.upgrade() {

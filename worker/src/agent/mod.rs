@@ -18,6 +18,7 @@ mod config;
 mod machine;
 mod session;
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -95,24 +96,26 @@ async fn open_executor(
     memory_bytes: u64,
     registry: Arc<Registry>,
 ) -> Result<(Arc<InProcess>, PathBuf), WorkerError> {
+    let given = config.directory.clone();
     let mut config = ExecutorConfig {
         threads: threads as usize,
         memory_bytes,
-        directory: config.directory.clone(),
+        directory: given.clone(),
         host: config.host.clone(),
         fetch: FetchTimeouts::default(),
     };
-    let open = move || {
-        let path = config.directory.clone();
-        let failed = |error| ExecutorError::Io { path: path.clone(), error };
-        config.directory = std::path::absolute(&path).map_err(failed)?;
-        let executor = InProcess::new(config, registry)?;
-        let directory = std::fs::canonicalize(&path).map_err(failed)?;
-        Ok((Arc::new(executor), directory))
+    let failed = move |error| ExecutorError::Io { path: given.clone(), error };
+    let open = {
+        let failed = failed.clone();
+        move || {
+            config.directory = std::path::absolute(&config.directory).map_err(&failed)?;
+            let directory = config.directory.clone();
+            let executor = InProcess::new(config, registry)?;
+            Ok((Arc::new(executor), std::fs::canonicalize(directory).map_err(&failed)?))
+        }
     };
-    tokio::task::spawn_blocking(open)
-        .await
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    let opened = tokio::task::spawn_blocking(open).await;
+    opened.unwrap_or_else(|error| Err(failed(io::Error::other(error)).into()))
 }
 
 impl Agent {

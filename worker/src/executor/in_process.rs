@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use windrow_jobs::{FailureCause, JobId, Place, Registry, WorkerId};
 use windrow_proto::v1::shuffle_server::ShuffleServer;
 
+use super::cores::{CoreLease, Cores};
 use super::directory::WorkerDirectory;
 use super::job::LocalJob;
 use super::pool::Pools;
@@ -35,7 +36,7 @@ mod tests;
 const GRACE: Duration = Duration::from_secs(1);
 
 /// One part in this many of the memory is for the merges of each thread.
-const MERGE_PARTS: u64 = 4;
+const MERGE_PARTS: u64 = 8;
 
 /// Bounds of the sources that are merged at once.
 const FAN_IN: (u64, u64) = (4, 64);
@@ -48,6 +49,7 @@ pub struct InProcess {
     config: ExecutorConfig,
     registry: Arc<Registry>,
     memory: Account,
+    cores: Cores,
     pools: Pools,
     jobs: Mutex<HashMap<JobId, Arc<LocalJob>>>,
     store: Arc<SegmentStore>,
@@ -73,6 +75,7 @@ impl InProcess {
         };
         Ok(Self {
             memory: Account::new(config.memory_bytes),
+            cores: Cores::new(config.threads.max(1)),
             config,
             registry,
             pools: Pools::default(),
@@ -115,7 +118,8 @@ impl InProcess {
         let threads = self.threads(&request);
         let pool = self.pools.lease(threads)?;
         let attempt = request.attempt;
-        let work = self.work(request, job, progress, stop.clone(), threads);
+        let cores = Arc::new(self.cores.lease());
+        let work = self.work(request, job, progress, stop.clone(), threads, Arc::clone(&cores));
         let (sender, mut receiver) = oneshot::channel();
         pool.spawn(move || {
             let outcome =
@@ -138,6 +142,7 @@ impl InProcess {
             self.pools.give_back(pool);
         } else {
             tracing::warn!(%attempt, "a cancelled attempt does not stop; its threads are given up");
+            cores.give_up();
         }
         Err(FailureCause::Cancelled)
     }
@@ -187,6 +192,7 @@ impl InProcess {
         progress: Arc<Progress>,
         cancel: CancellationToken,
         threads: usize,
+        cores: Arc<CoreLease>,
     ) -> impl FnOnce() -> Result<Outcome, FailureCause> + Send + 'static {
         let RunRequest { attempt: id, context, work } = request;
         let merge_bytes =
@@ -198,7 +204,8 @@ impl InProcess {
         move || {
             let program = job.program(&registry, &context)?;
             let memory = job.memory.clone();
-            let attempt = Attempt { id, context, program, progress, scratch, memory, threads };
+            let attempt =
+                Attempt { id, context, program, progress, scratch, memory, threads, cores };
             match work {
                 Work::Map(ranges) => task::map(&attempt, ranges),
                 Work::Reduce(outputs) => {
@@ -228,12 +235,12 @@ fn keep(
     stop: &CancellationToken,
 ) -> Result<Finished, FailureCause> {
     match outcome {
+        // Too late; and what failed because the job's files had gone is not worth reporting.
+        _ if stop.is_cancelled() => Err(FailureCause::Cancelled),
         Ok(Outcome { finished, file }) => {
             file.keep();
             Ok(finished)
         }
-        // What failed because the job's files had gone is not worth reporting.
-        Err(_) if stop.is_cancelled() => Err(FailureCause::Cancelled),
         Err(cause) => Err(cause),
     }
 }

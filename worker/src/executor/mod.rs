@@ -4,6 +4,7 @@
 //! [`FailureCause`](windrow_jobs::FailureCause)). It does not know in which process they run.
 
 mod config;
+mod cores;
 mod directory;
 mod in_process;
 mod job;
@@ -11,6 +12,9 @@ mod pool;
 mod request;
 
 pub use config::{ExecutorConfig, ExecutorError};
+pub(crate) use cores::CoreLease;
+#[cfg(test)]
+pub(crate) use cores::Cores;
 pub use in_process::InProcess;
 pub use request::{
     FileRange, Finished, JobContext, Part, Progress, RunRequest, Stats, Work, WorkerOutputs,

@@ -11,10 +11,11 @@ use super::plan::{InputPlan, chunk_bytes};
 use super::{Attempt, Outcome, map_only, map_output};
 use crate::executor::{FileRange, Finished, Stats};
 use crate::memory::{Account, Reservation};
-use crate::shuffle::spill::{Run, Scratch};
+use crate::shuffle::spill::Run;
 
-/// Collectors of a job get at most these parts of its memory; the rest is for reading, merging and fetching.
-const COLLECTORS_PERCENT: u64 = 60;
+/// Collectors of a job count for at most this share of its memory. The rest is for reading, merging and fetching,
+/// and for what a collector grows by while a chunk is mapped: its vectors double, and are copied.
+const COLLECTORS_PERCENT: u64 = 40;
 
 /// A collector is not asked to spill less than one part in this many of the job's memory, for each thread: runs
 /// that small would cost more than they free.
@@ -45,7 +46,7 @@ fn run_to_segment(attempt: &Attempt, plan: &InputPlan) -> Result<Outcome, Failur
     let collectors = attempt.memory.child(limit_bytes / 100 * COLLECTORS_PERCENT);
     let floor_bytes = limit_bytes / (FLOOR_PARTS * attempt.threads as u64);
     let (totals, left) = MapLoops { attempt, plan, stop: &stop }
-        .run(|| PairSink::new(&attempt.scratch, &collectors, floor_bytes))?;
+        .run(|| PairSink::new(attempt, &collectors, floor_bytes))?;
     let output = map_output::write(attempt, left)?;
     let stats = Stats {
         input_records: totals.records,
@@ -70,15 +71,15 @@ pub struct Pairs {
 
 /// Watches one collector's memory and spills it.
 struct PairSink<'a> {
-    scratch: &'a Scratch,
+    attempt: &'a Attempt,
     runs: Vec<Run>,
     reservation: Reservation,
     floor_bytes: u64,
 }
 
 impl<'a> PairSink<'a> {
-    fn new(scratch: &'a Scratch, memory: &Account, floor_bytes: u64) -> Self {
-        Self { scratch, runs: Vec::new(), reservation: memory.reserve(0), floor_bytes }
+    fn new(attempt: &'a Attempt, memory: &Account, floor_bytes: u64) -> Self {
+        Self { attempt, runs: Vec::new(), reservation: memory.reserve(0), floor_bytes }
     }
 }
 
@@ -99,7 +100,8 @@ impl ChunkSink for PairSink<'_> {
         if collected_bytes > self.floor_bytes {
             let buffer = take(collector)?;
             if !buffer.is_empty() {
-                self.runs.push(self.scratch.spill(buffer)?);
+                let _core = self.attempt.cores.take();
+                self.runs.push(self.attempt.scratch.spill(buffer)?);
             }
             self.reservation.resize(collector.memory_bytes() as u64 + reader_bytes);
         }

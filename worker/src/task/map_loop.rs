@@ -130,7 +130,10 @@ impl MapLoops<'_> {
         if chunk.bytes.is_empty() {
             return Ok(());
         }
+        // Not held while reading, nor while waiting for other threads: only for what keeps a core busy.
+        let core = self.attempt.cores.take();
         let records = collector.map_chunk(&chunk)?;
+        drop(core);
         let bytes = chunk.bytes.len() as u64;
         self.attempt.progress.add(records, bytes);
         totals.records += records;

@@ -25,7 +25,10 @@ pub struct MapOutput {
 
 /// Writes the segment of all that the threads have collected.
 pub fn write(attempt: &Attempt, mut collected: Vec<Pairs>) -> Result<MapOutput, FailureCause> {
-    collected.par_iter_mut().for_each(|pairs| pairs.buffer.sort());
+    collected.par_iter_mut().for_each(|pairs| {
+        let _core = attempt.cores.take();
+        pairs.buffer.sort();
+    });
     let segment = SegmentWriter::create(attempt.scratch.folder.scratch_path())?;
     let partitions = (0..attempt.context.partitions)
         .into_par_iter()
@@ -45,10 +48,12 @@ fn write_partition(
     partition: u32,
 ) -> Result<PartitionIndex, FailureCause> {
     attempt.check()?;
+    let _core = attempt.cores.take();
     let mut output = segment.partition(partition);
     let sources = sources(collected, partition);
     // The pairs of a single source have been combined already.
     let combine = sources.len() > 1 && attempt.program.has_combiner();
+    let _reservation = attempt.reserve_merge(sources.len());
     let mut merge = attempt.scratch.merge(sources)?;
     if combine {
         let mut input = Checked { merge, scratch: &attempt.scratch };

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use windrow_jobs::program::Program;
 use windrow_jobs::{AttemptId, FailureCause};
 
-use crate::executor::{Finished, JobContext, Progress};
+use crate::executor::{CoreLease, Finished, JobContext, Progress};
 use crate::files::TemporaryFile;
-use crate::memory::Account;
+use crate::memory::{Account, Reservation};
+use crate::shuffle::source::SOURCE_BYTES;
 use crate::shuffle::spill::Scratch;
 
 mod chunk;
@@ -45,6 +46,8 @@ pub(crate) struct Attempt {
     pub memory: Account,
     /// Threads of the pool that it runs on.
     pub threads: usize,
+    /// The worker's cores: a thread takes one while it computes.
+    pub cores: Arc<CoreLease>,
 }
 
 /// What an attempt that succeeded has made. The file goes when this is dropped, so that one that comes too late
@@ -60,5 +63,10 @@ impl Attempt {
     /// An error once the attempt has been told to stop.
     pub fn check(&self) -> Result<(), FailureCause> {
         self.scratch.check()
+    }
+
+    /// Counts the memory of a merge of this many sources: no more are open at once than the fan-in allows.
+    fn reserve_merge(&self, sources: usize) -> Reservation {
+        self.memory.reserve(sources.min(self.scratch.fan_in) as u64 * SOURCE_BYTES)
     }
 }

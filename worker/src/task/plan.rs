@@ -18,9 +18,9 @@ const CHUNK_BYTES_MAX: u64 = 4 << 20;
 /// With fewer chunks for each thread, one would often finish long after the others.
 const CHUNKS_PER_THREAD: u64 = 4;
 
-/// One part in this many of the memory is spent on a chunk, for each thread: what a chunk gives is only counted
-/// when it has been mapped, and may be several times its size.
-const MEMORY_PARTS: u64 = 32;
+/// A chunk is at most one part in this many of the memory, for each thread: what it gives is counted only when it
+/// has been mapped, may well be ten times its size, and doubles a vector that is full.
+const MEMORY_PARTS: u64 = 128;
 
 /// All chunks of a task, and which of them come next.
 pub struct InputPlan {

@@ -9,14 +9,14 @@ use super::output::PartWriter;
 use super::{Attempt, Outcome};
 use crate::executor::{Finished, Progress, Stats};
 use crate::shuffle::merge::Merge;
-use crate::shuffle::source::{BlockSource, SOURCE_BYTES};
+use crate::shuffle::source::BlockSource;
 use crate::shuffle::spill::Scratch;
 
 /// Runs a reduce attempt on these sources of its partition.
 pub fn run(attempt: &Attempt, sources: Vec<Box<dyn BlockSource>>) -> Result<Outcome, FailureCause> {
     let started = Instant::now();
-    let open = sources.len().min(attempt.scratch.fan_in) as u64;
-    let _reservation = attempt.memory.reserve(open * SOURCE_BYTES);
+    let _core = attempt.cores.take();
+    let _reservation = attempt.reserve_merge(sources.len());
     let mut input = Counted {
         merge: attempt.scratch.merge(sources)?,
         scratch: &attempt.scratch,

@@ -145,6 +145,23 @@ fn the_place_of_a_broken_block_is_named() {
 }
 
 #[test]
+fn pairs_are_conserved() {
+    let folder = tempfile::tempdir().unwrap();
+    for wrong in [1, 3] {
+        let segment = SegmentWriter::create(folder.path().join("segment")).unwrap();
+        let mut writer = segment.partition(0);
+        for key in [b"a", b"b"] {
+            writer.push(RecordRef { key, value: b"" }).unwrap();
+        }
+        let mut index = writer.finish().unwrap();
+        index.records = wrong;
+        let (file, _) = segment.finish(vec![index]).unwrap();
+        let error = read(file.path(), 0).unwrap_err();
+        assert!(error.to_string().contains("the number of pairs is not that of the index"));
+    }
+}
+
+#[test]
 fn a_writer_that_is_given_up_leaves_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("segment");

@@ -1,0 +1,41 @@
+//! What the documents show is true.
+
+use std::fs;
+use std::path::Path;
+
+use libtest_mimic::Trial;
+
+use crate::support::case;
+
+pub fn tests() -> Vec<Trial> {
+    vec![
+        case("docs::readme_shows_the_example", readme_shows_the_example),
+        case("docs::architecture_names_what_exists", architecture_names_what_exists),
+    ]
+}
+
+/// The README's first program is the example, whole but for the comment at its top.
+fn readme_shows_the_example() {
+    let readme = read("README.md");
+    let shown = readme.split("```rust\n").nth(1).unwrap().split("```").next().unwrap();
+    let example = read("examples/word_count.rs");
+    assert!(example.lines().count() <= 40, "the example is no longer short");
+    let code: Vec<&str> = example.lines().skip_while(|line| !line.starts_with("use ")).collect();
+    assert_eq!(shown.trim(), code.join("\n"));
+}
+
+/// Every path in the table of places exists.
+fn architecture_names_what_exists() {
+    let page = read("ARCHITECTURE.md");
+    let table = page.split("## Where to look").nth(1).unwrap();
+    let paths: Vec<&str> =
+        table.split('`').filter(|text| text.contains('/') && !text.contains(['{', ' '])).collect();
+    assert!(paths.len() >= 5, "{paths:?}");
+    for path in paths {
+        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists(), "{path} does not exist");
+    }
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}

@@ -1,0 +1,149 @@
+//! Shares the worker's cores among attempts, chunk by chunk.
+//!
+//! Two map attempts overlap, each with as many threads as the worker has: while one reads, the other computes. A
+//! core is taken for the computing of one chunk, so that no more threads compute than the worker may use.
+
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::sync::lock;
+
+/// Longest wait for a core. Behind user code that hangs, the other attempts go on without.
+const WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// The cores of a worker. Clones share them.
+#[derive(Clone)]
+pub struct Cores {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    free: Mutex<usize>,
+    freed: Condvar,
+}
+
+/// The cores that one attempt has taken. They are given back at the latest when it is given up, even if its threads
+/// never return.
+pub struct CoreLease {
+    cores: Cores,
+    /// Taken and not given back; `None` once the attempt has been given up.
+    taken: Mutex<Option<usize>>,
+}
+
+/// One core, until it is dropped.
+pub struct Core<'a> {
+    lease: Option<&'a CoreLease>,
+}
+
+impl Cores {
+    /// `count` cores, all free.
+    pub fn new(count: usize) -> Self {
+        Self { shared: Arc::new(Shared { free: Mutex::new(count), freed: Condvar::new() }) }
+    }
+
+    /// A lease that has taken none yet.
+    pub fn lease(&self) -> CoreLease {
+        CoreLease { cores: self.clone(), taken: Mutex::new(Some(0)) }
+    }
+
+    /// Whether one could be had in time.
+    fn take(&self) -> bool {
+        let deadline = Instant::now() + WAIT_MAX;
+        let mut free = lock(&self.shared.free);
+        while *free == 0 {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let woken = self.shared.freed.wait_timeout(free, left);
+            free = woken.unwrap_or_else(std::sync::PoisonError::into_inner).0;
+        }
+        *free -= 1;
+        true
+    }
+
+    fn give_back(&self, count: usize) {
+        *lock(&self.shared.free) += count;
+        self.shared.freed.notify_all();
+    }
+}
+
+impl CoreLease {
+    /// Takes a core; waits for one, but not for ever.
+    pub fn take(&self) -> Core<'_> {
+        if !self.cores.take() {
+            return Core { lease: None };
+        }
+        match &mut *lock(&self.taken) {
+            Some(taken) => *taken += 1,
+            None => {
+                self.cores.give_back(1);
+                return Core { lease: None };
+            }
+        }
+        Core { lease: Some(self) }
+    }
+
+    /// Gives back all that the attempt has taken, now and in future.
+    pub fn give_up(&self) {
+        let taken = lock(&self.taken).take();
+        self.cores.give_back(taken.unwrap_or_default());
+    }
+}
+
+impl Drop for Core<'_> {
+    fn drop(&mut self) {
+        let Some(lease) = self.lease else { return };
+        if let Some(taken) = &mut *lock(&lease.taken) {
+            *taken -= 1;
+            lease.cores.give_back(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn free(cores: &Cores) -> usize {
+        *lock(&cores.shared.free)
+    }
+
+    #[test]
+    fn no_more_compute_at_once_than_there_are_cores() {
+        let cores = Cores::new(2);
+        let (running, most) = (Mutex::new(0), Mutex::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let lease = cores.lease();
+                    for _ in 0..50 {
+                        let _core = lease.take();
+                        *lock(&running) += 1;
+                        let now = *lock(&running);
+                        let mut most = lock(&most);
+                        *most = now.max(*most);
+                        drop(most);
+                        std::thread::yield_now();
+                        *lock(&running) -= 1;
+                    }
+                });
+            }
+        });
+        assert!((1..=2).contains(&*lock(&most)));
+        assert_eq!(free(&cores), 2);
+    }
+
+    #[test]
+    fn an_attempt_that_is_given_up_blocks_nobody() {
+        let cores = Cores::new(1);
+        let hanging = cores.lease();
+        let core = hanging.take();
+        assert_eq!(free(&cores), 0);
+        hanging.give_up();
+        assert_eq!(free(&cores), 1);
+        drop(core);
+        drop(hanging.take());
+        assert_eq!(free(&cores), 1, "a core was given back twice");
+    }
+}
