@@ -76,8 +76,7 @@ fn summary_and_preview() {
     let mut command = windrow(["run"]);
     command.args(arguments("word-count", &dir, &["--reducers", "1"]));
     let output = Process::start(command).finish().expect_code(0);
-    for line in
-        ["word-count succeeded", "19 B in 1 files, 1 records", "4 records", "be\t2", "to\t2"]
+    for line in ["word-count succeeded", "19 B in 1 file, 1 record,", "4 records", "be\t2", "to\t2"]
     {
         assert!(output.stdout.contains(line), "{line:?} is not in {}", output.stdout);
     }

@@ -32,6 +32,11 @@ pub(crate) fn size(bytes: u64) -> String {
     ByteSize(bytes).display().iec().to_string()
 }
 
+fn count(n: u64, what: &str) -> String {
+    let plural = if n == 1 { "" } else { "s" };
+    format!("{n} {what}{plural}")
+}
+
 /// A few lines for people.
 pub(crate) fn to_text(job: &v1::JobStatus) -> String {
     let mut text = String::new();
@@ -55,10 +60,10 @@ fn write_text(job: &v1::JobStatus, out: &mut String) -> std::fmt::Result {
     )?;
     writeln!(
         out,
-        "  input     {} in {} files, {} records, {}/s",
+        "  input     {} in {}, {}, {}/s",
         size(job.input_bytes),
-        job.input_files,
-        map.records,
+        count(u64::from(job.input_files), "file"),
+        count(map.records, "record"),
         size(rate)
     )?;
     writeln!(
@@ -73,8 +78,8 @@ fn write_text(job: &v1::JobStatus, out: &mut String) -> std::fmt::Result {
     }
     writeln!(
         out,
-        "  output    {} records, {} in {}",
-        job.output_records,
+        "  output    {}, {} in {}",
+        count(job.output_records, "record"),
         size(job.output_bytes),
         spec.output
     )?;
