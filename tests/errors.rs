@@ -272,11 +272,13 @@ impl Drop for SmallDisk {
     }
 }
 
-/// The same worker process that ran panicking and hanging tasks runs the next job.
+/// The same worker process that ran failing, panicking and hanging tasks runs the next job.
 fn worker_survives_a_panic() {
     let cluster = Cluster::start(1);
     let dir = Dir::new();
     cluster.submit(trouble(&dir, &["--in-map", "panic"])).expect_code(1);
+    let long = cluster.submit(trouble(&dir, &["--in-map", "long-error"])).expect_code(1);
+    long.expect_said("(6000000 bytes)").expect_said("4 attempts");
     let hang = ["--in-map", "hang", "--max-attempts", "2", "--task-timeout", "300ms"];
     cluster.submit(trouble(&dir, &hang)).expect_code(1);
     cluster.submit(trouble(&dir, &[])).expect_code(0);

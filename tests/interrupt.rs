@@ -12,6 +12,7 @@ pub fn tests() -> Vec<Trial> {
     vec![
         case("interrupt::embedded_run", embedded_run),
         case("interrupt::waiting_submit_cancels_its_job", waiting_submit_cancels_its_job),
+        case("interrupt::submit_that_gets_no_answer", submit_that_gets_no_answer),
         case("interrupt::cancel_command", cancel_command),
     ]
 }
@@ -46,6 +47,18 @@ fn waiting_submit_cancels_its_job() {
     eventually("the job's end", || cluster.status(1)["state"] == "cancelled");
     eventually("the output to be gone", || !dir.join("out").exists());
     fs::write(gates.join("map-go"), "").unwrap();
+}
+
+/// The coordinator hangs before it has taken the job.
+fn submit_that_gets_no_answer() {
+    let dir = Dir::new();
+    generated_words(&dir, 1, 1_000);
+    let cluster = Cluster::start(0);
+    cluster.coordinator.signal(Signal::STOP);
+    let submit = cluster.start_submit(crate::conformance::arguments("word-count", &dir, &[]));
+    eventually("the command to listen for signals", || submit.catches(Signal::INT));
+    submit.signal(Signal::INT);
+    submit.finish().expect_code(130);
 }
 
 fn cancel_command() {

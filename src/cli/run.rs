@@ -27,7 +27,15 @@ pub(crate) async fn run(registry: Arc<Registry>, job: JobCommand) -> Result<Exit
     if let Some(options) = &mut spec.options {
         options.worker_wait_ms = WORKER_WAIT.as_millis() as u64;
     }
-    let submitted = embedded.submit(spec).await?;
+    // Listing a large input takes a while.
+    let submitted = tokio::select! {
+        submitted = embedded.submit(spec) => Some(submitted?),
+        () = interrupts.next() => None,
+    };
+    let Some(submitted) = submitted else {
+        embedded.stop().await;
+        return Ok(Exit::Interrupted);
+    };
     let mut reporter = progress::reporter(job.args.json);
     let exit = follow(embedded.client(), submitted, &mut *reporter, &mut interrupts).await;
     embedded.stop().await;

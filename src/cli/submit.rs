@@ -23,11 +23,15 @@ pub(crate) async fn submit(job: JobCommand, args: SubmitArgs) -> Result<Exit, Cl
         options.worker_wait_ms = args.worker_wait.as_millis() as u64;
     }
     let build = build_info::current().map_err(CliError::io("/proc/self/exe"))?;
-    let client = tokio::select! {
-        client = connect(&args.coordinator) => client?,
+    let submitted = async {
+        let client = connect(&args.coordinator).await?;
+        let id = client.submit(build, spec).await?;
+        Ok::<_, ClientError>((client, id))
+    };
+    let (client, id) = tokio::select! {
+        submitted = submitted => submitted?,
         () = interrupts.next() => return Ok(Exit::Interrupted),
     };
-    let id = client.submit(build, spec).await?;
     let mut reporter = progress::reporter(job.args.json);
     reporter.accepted(id, args.detach);
     if args.detach {

@@ -8,6 +8,8 @@ use windrow::prelude::*;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 enum How {
     Error,
+    /// With a message of six megabytes, as when a whole record is in it.
+    LongError,
     Panic,
     Hang,
     Nothing,
@@ -35,6 +37,7 @@ impl How {
     fn happen(self) -> Result<()> {
         match self {
             Self::Error => Err(Error::new("trouble was asked for")),
+            Self::LongError => Err(Error::new("long ".repeat(1_200_000))),
             Self::Panic => panic!("trouble was asked for"),
             Self::Hang => loop {
                 std::thread::park();

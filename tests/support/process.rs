@@ -56,6 +56,14 @@ impl Process {
         kill_process(pid, signal).unwrap();
     }
 
+    /// Whether it has a handler for the signal.
+    pub fn catches(&self, signal: Signal) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        let mask = u64::from_str_radix(mask.trim(), 16).unwrap();
+        mask & 1 << (signal.as_raw() - 1) != 0
+    }
+
     /// Kills it as the kernel would, without any chance to clean up, and waits until it is gone.
     pub fn kill(&mut self) {
         let _ = self.child.kill();

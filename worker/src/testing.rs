@@ -121,10 +121,11 @@ pub fn attempt(words: Words, store: &SegmentStore, staging: &Path, partitions: u
         scratch: Scratch {
             folder: store.folder(JobId(1)).unwrap(),
             cancel: CancellationToken::new(),
+            progress: Arc::default(),
             fan_in: 8,
         },
         memory: Account::new(1 << 30),
-        cores: Arc::new(Cores::new(4).lease()),
+        cores: Arc::new(Cores::new(4).lease(CancellationToken::new())),
         threads: 2,
     }
 }

@@ -46,10 +46,10 @@ impl Job {
         progress: AttemptProgress,
         step: &mut Step<'_>,
     ) -> bool {
-        let AttemptProgress { attempt, records, bytes } = progress;
+        let attempt = progress.attempt;
         let stalls_at = step.now + self.plan.task_timeout;
         let tasks = self.tasks_mut(attempt.task.stage);
-        if tasks.progress(attempt, worker, records, bytes) {
+        if tasks.progress(worker, progress) {
             step.deadlines.set(Timer::Stalled(attempt), stalls_at);
             return true;
         }

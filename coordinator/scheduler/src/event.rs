@@ -143,6 +143,8 @@ pub struct AttemptProgress {
     pub records: u64,
     /// Bytes read so far.
     pub bytes: u64,
+    /// Grows as long as the attempt does anything, also while it sorts or merges.
+    pub steps: u64,
 }
 
 /// What a finished attempt counted.

@@ -57,6 +57,8 @@ pub(crate) struct Running {
     pub(crate) records: u64,
     /// Bytes read so far.
     pub(crate) bytes: u64,
+    /// Signs of life so far.
+    pub(crate) steps: u64,
 }
 
 /// The attempt that has won.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use windrow_jobs::{AttemptId, JobId, Stage, TaskId, WorkerId};
 
-use crate::event::AttemptStats;
+use crate::event::{AttemptProgress, AttemptStats};
 use crate::task::{Running, Task, TaskState, Winner};
 
 /// All tasks of one stage of one job.
@@ -124,20 +124,15 @@ impl Tasks {
         self.attempts += 1;
         let task = self.task_mut(index);
         task.attempts += 1;
-        task.state = TaskState::Running(Running { worker, records: 0, bytes: 0 });
+        task.state = TaskState::Running(Running { worker, records: 0, bytes: 0, steps: 0 });
         let number = task.attempts;
         AttemptId { task: self.id(index), number }
     }
 
     /// Notes how far a running attempt has come. False when that is no further than before, or when no such
     /// attempt runs.
-    pub(crate) fn progress(
-        &mut self,
-        attempt: AttemptId,
-        worker: WorkerId,
-        records: u64,
-        bytes: u64,
-    ) -> bool {
+    pub(crate) fn progress(&mut self, worker: WorkerId, progress: AttemptProgress) -> bool {
+        let AttemptProgress { attempt, records, bytes, steps } = progress;
         let Some(running) = self
             .get_mut(attempt.task.index)
             .and_then(|task| task.running_mut(attempt.number, worker))
@@ -149,9 +144,11 @@ impl Tasks {
         let more_bytes = bytes.saturating_sub(running.bytes);
         running.records += more_records;
         running.bytes += more_bytes;
+        let lives = steps > running.steps;
+        running.steps = steps.max(running.steps);
         self.totals.input_records = self.totals.input_records.saturating_add(more_records);
         self.totals.input_bytes = self.totals.input_bytes.saturating_add(more_bytes);
-        more_records > 0 || more_bytes > 0
+        lives || more_records > 0 || more_bytes > 0
     }
 
     /// Running to waiting: the attempt is over, without success. Returns who ran it.

@@ -9,6 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{OutputError, TEMPORARY};
 
+/// The file whose lock tells that a job runs.
+const LOCK: &str = "lock";
 /// Prefix of staging folders.
 const STAGING_PREFIX: &str = "attempts-";
 /// How long attempts that have been cancelled may go on writing while their folder is being removed.
@@ -78,17 +80,22 @@ impl Reservation {
         &self.staging
     }
 
-    /// Removes all that is not result. Attempts that have been told to stop may still be writing, so it tries for a
-    /// while.
+    /// Removes all of this job that is not result. Attempts that have been told to stop may still be writing, so it
+    /// tries for a while. What others have in the temporary folder, a next job perhaps, stays.
     pub(crate) async fn remove_temporary(&self) -> io::Result<()> {
-        let temporary = self.output.join(TEMPORARY);
+        let mut removed = remove_all(self.staging.clone()).await;
         for _ in 1..REMOVE_TRIES {
-            if remove_all(temporary.clone()).await.is_ok() {
-                return Ok(());
+            if removed.is_ok() {
+                break;
             }
             tokio::time::sleep(REMOVE_PAUSE).await;
+            removed = remove_all(self.staging.clone()).await;
         }
-        remove_all(temporary).await
+        removed?;
+        let temporary = self.output.join(TEMPORARY);
+        let _ = fs::remove_file(temporary.join(LOCK));
+        let _ = fs::remove_dir(temporary);
+        Ok(())
     }
 
     /// Gives the folder back as it was: the job has no result.
@@ -112,7 +119,7 @@ async fn remove_all(folder: PathBuf) -> io::Result<()> {
 
 /// Locks `temporary`, creating it if need be.
 fn lock(output: &Path, temporary: &Path) -> Result<File, OutputError> {
-    let path = temporary.join("lock");
+    let path = temporary.join(LOCK);
     loop {
         match fs::create_dir(temporary) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {

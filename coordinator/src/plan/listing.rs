@@ -5,14 +5,13 @@
 //! folder itself, or a pattern whose own component begins with that sign, is taken. Links to files are followed;
 //! links to folders found on the way down are not, so that cycles do no harm.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use glob::Pattern;
+use glob::{MatchOptions, Pattern};
 
 use super::error::PlanError;
 
@@ -31,26 +30,46 @@ pub(crate) struct InputFile {
 /// be read is found before anything runs.
 pub(crate) fn list(inputs: &[String]) -> Result<Vec<InputFile>, PlanError> {
     let mut files = BTreeMap::new();
+    let mut places = Places::default();
     for input in inputs {
         let paths = expand(input)?;
         if paths.is_empty() {
             return Err(PlanError::NoMatch { input: input.clone() });
         }
         for path in paths {
-            if let Entry::Vacant(vacant) = files.entry(path) {
-                let file = inspect(vacant.key())?;
-                vacant.insert(file);
+            if places.is_new(&path)? {
+                let file = inspect(&path)?;
+                files.insert(path, file);
             }
         }
     }
     Ok(files.into_values().collect())
 }
 
+/// The files that were met, whatever their folders were called.
+#[derive(Default)]
+struct Places {
+    folders: BTreeMap<PathBuf, PathBuf>,
+    files: BTreeSet<PathBuf>,
+}
+
+impl Places {
+    /// Whether the file was not met before, under this or another spelling of its folder.
+    fn is_new(&mut self, path: &Path) -> Result<bool, PlanError> {
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Ok(true) };
+        if !self.folders.contains_key(folder) {
+            let real = fs::canonicalize(folder).map_err(|error| unreadable(folder, error))?;
+            self.folders.insert(folder.to_path_buf(), real);
+        }
+        Ok(self.files.insert(self.folders[folder].join(name)))
+    }
+}
+
 /// A path that exists is taken as it is, even if it has the signs of a pattern in its name.
 fn expand(input: &str) -> Result<Vec<PathBuf>, PlanError> {
     let path = Path::new(input);
     match fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => walk(path),
+        Ok(metadata) if metadata.is_dir() => walk(path, &[], |_| true),
         Ok(_) => Ok(vec![path.to_path_buf()]),
         Err(error) if !is_absent(&error) => Err(unreadable(path, error)),
         Err(_) if input.contains(['*', '?', '[']) => expand_pattern(input),
@@ -62,8 +81,12 @@ fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
-/// All files below `folder` that are not hidden.
-fn walk(folder: &Path) -> Result<Vec<PathBuf>, PlanError> {
+/// All files below `folder` that are wanted, and neither hidden nor in a hidden folder unless `named` names it.
+fn walk(
+    folder: &Path,
+    named: &[Pattern],
+    wanted: impl Fn(&Path) -> bool,
+) -> Result<Vec<PathBuf>, PlanError> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_path_buf()];
     while let Some(folder) = folders.pop() {
@@ -71,13 +94,15 @@ fn walk(folder: &Path) -> Result<Vec<PathBuf>, PlanError> {
         for entry in entries {
             let entry = entry.map_err(|error| unreadable(&folder, error))?;
             let path = entry.path();
-            if is_hidden(&entry.file_name().to_string_lossy()) {
+            if is_unnamed_hidden(&entry.file_name().to_string_lossy(), named) {
                 continue;
             }
             let kind = entry.file_type().map_err(|error| unreadable(&path, error))?;
             if kind.is_dir() {
                 folders.push(path);
-            } else if kind.is_file() || (kind.is_symlink() && is_link_to_file(&path)?) {
+            } else if wanted(&path)
+                && (kind.is_file() || (kind.is_symlink() && is_link_to_file(&path)?))
+            {
                 files.push(path);
             }
         }
@@ -96,6 +121,9 @@ fn expand_pattern(input: &str) -> Result<Vec<PathBuf>, PlanError> {
         message: error.msg,
     };
     let components = named_components(input).map_err(bad_pattern)?;
+    if input.split('/').any(|component| component == "**") {
+        return expand_recursive(input, &Pattern::new(input).map_err(bad_pattern)?, &components);
+    }
     let mut files = Vec::new();
     for entry in glob::glob(input).map_err(bad_pattern)? {
         let path = entry.map_err(|error| PlanError::Unreadable {
@@ -105,15 +133,36 @@ fn expand_pattern(input: &str) -> Result<Vec<PathBuf>, PlanError> {
         if has_unnamed_hidden_component(&path, &components) {
             continue;
         }
-        // What lies in a folder that a pattern matches is meant too, but never an error: `**` matches everything.
+        // What lies in a folder that a pattern matches is meant too.
         match fs::metadata(&path) {
-            Ok(metadata) if metadata.is_dir() => files.extend(walk(&path)?),
+            Ok(metadata) if metadata.is_dir() => files.extend(walk(&path, &components, |_| true)?),
             Ok(metadata) if metadata.is_file() => files.push(path),
             Ok(_) => {}
             Err(error) => return Err(unreadable(&path, error)),
         }
     }
     Ok(files)
+}
+
+/// A pattern with `**`, walked here: `glob` would follow links to folders, and so go round in cycles.
+fn expand_recursive(
+    input: &str,
+    pattern: &Pattern,
+    named: &[Pattern],
+) -> Result<Vec<PathBuf>, PlanError> {
+    let literal = input.split('/').take_while(|component| !component.contains(['*', '?', '[']));
+    let base = PathBuf::from(format!("{}/", literal.collect::<Vec<_>>().join("/")));
+    if !base.is_dir() {
+        return Ok(Vec::new());
+    }
+    let options = MatchOptions { require_literal_separator: true, ..MatchOptions::default() };
+    // The file itself, or a folder that it lies in.
+    let wanted = |path: &Path| {
+        path.ancestors()
+            .take_while(|path| *path != base)
+            .any(|path| pattern.matches_path_with(path, options))
+    };
+    walk(&base, named, wanted)
 }
 
 /// The components of a pattern that begin with a sign of hidden names, and so name such files on purpose.
@@ -123,12 +172,13 @@ fn named_components(input: &str) -> Result<Vec<Pattern>, glob::PatternError> {
 
 fn has_unnamed_hidden_component(path: &Path, named: &[Pattern]) -> bool {
     path.components().any(|component| match component {
-        Component::Normal(name) => {
-            let name = name.to_string_lossy();
-            is_hidden(&name) && !named.iter().any(|pattern| pattern.matches(&name))
-        }
+        Component::Normal(name) => is_unnamed_hidden(&name.to_string_lossy(), named),
         _ => false,
     })
+}
+
+fn is_unnamed_hidden(name: &str, named: &[Pattern]) -> bool {
+    is_hidden(name) && !named.iter().any(|pattern| pattern.matches(name))
 }
 
 fn is_hidden(name: &str) -> bool {
@@ -215,6 +265,19 @@ mod tests {
     }
 
     #[test]
+    fn links_in_a_circle_end() {
+        let dir = tree(&["a.md", "x/b.md", "elsewhere/c.md"]);
+        symlink(dir.path(), dir.path().join("x/up")).unwrap();
+        symlink(dir.path(), dir.path().join("x/up2")).unwrap();
+        symlink(dir.path().join("a.md"), dir.path().join("x/link.md")).unwrap();
+        symlink("nowhere", dir.path().join("x/broken.txt")).unwrap();
+        let expected = ["a.md", "elsewhere/c.md", "x/b.md", "x/link.md"];
+        assert_eq!(listed(&dir, &["**/*.md"]).unwrap(), expected);
+        assert_eq!(listed(&dir, &["x/**/b.md", "**/else*"]).unwrap(), ["elsewhere/c.md", "x/b.md"]);
+        assert!(listed(&dir, &["nowhere/**"]).unwrap_err().contains("no input matches"));
+    }
+
+    #[test]
     fn hidden_names_are_taken_when_they_are_named() {
         let dir = tree(&["_logs/a", "_logs/.b", "x/_one", "x/_two", ".env"]);
         assert_eq!(listed(&dir, &[".env"]).unwrap(), [".env"]);
@@ -227,6 +290,7 @@ mod tests {
     fn a_file_named_twice_is_read_once() {
         let dir = tree(&["d/a", "d/b"]);
         assert_eq!(listed(&dir, &["d/b", "d", "d/*"]).unwrap(), ["d/a", "d/b"]);
+        assert_eq!(listed(&dir, &["d/b", "d/../d/b"]).unwrap(), ["d/b"]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use windrow_jobs::{JobId, JobSpec, Registry};
 use windrow_proto::v1;
@@ -39,18 +40,13 @@ impl Jobs for JobsService {
         let spec = spec_from(request.spec)?;
         let map_only = self.check_job(&spec)?;
         let cluster = self.cluster_size().await?;
-        let planning = tokio::task::spawn_blocking(move || prepare(spec, map_only, cluster));
-        let submission = planning.await.map_err(|error| Status::internal(error.to_string()))??;
-        let reservation = Arc::clone(&submission.reservation);
-        match self.driver.submit(submission).await {
-            Ok(job) => Ok(Response::new(v1::SubmitReply { job: job.0 })),
-            Err(stopped) => {
-                if let Err(error) = reservation.discard().await {
-                    tracing::warn!(%error, "cannot remove the staging folder of a refused job");
-                }
-                Err(stopped.into())
-            }
-        }
+        let caller_gone = CancellationToken::new();
+        let _here = caller_gone.clone().drop_guard();
+        // In a task of its own, which goes on when the caller goes: what planning has taken must be given back.
+        let accepting = accept(self.driver.clone(), spec, map_only, cluster, caller_gone);
+        let accepted = tokio::spawn(accepting).await;
+        let job = accepted.map_err(|error| Status::internal(error.to_string()))??;
+        Ok(Response::new(v1::SubmitReply { job: job.0 }))
     }
 
     async fn watch(
@@ -131,6 +127,30 @@ impl JobsService {
         let snapshot = self.driver.job(job).await?.ok_or_else(|| unknown(job))?;
         Ok(Response::new(job_status(&snapshot)))
     }
+}
+
+/// Plans a job and hands it to the driver, unless its submitter has gone meanwhile.
+async fn accept(
+    driver: DriverHandle,
+    spec: JobSpec,
+    map_only: bool,
+    cluster: ClusterSize,
+    caller_gone: CancellationToken,
+) -> Result<JobId, Status> {
+    let planning = tokio::task::spawn_blocking(move || prepare(spec, map_only, cluster));
+    let submission = planning.await.map_err(|error| Status::internal(error.to_string()))??;
+    let reservation = Arc::clone(&submission.reservation);
+    let accepted = if caller_gone.is_cancelled() {
+        Err(Status::cancelled("the submitter has gone"))
+    } else {
+        driver.submit(submission).await.map_err(Status::from)
+    };
+    if accepted.is_err()
+        && let Err(error) = reservation.discard().await
+    {
+        tracing::warn!(%error, "cannot remove the staging folder of a refused job");
+    }
+    accepted
 }
 
 /// All that touches the file system before a job is accepted. The output comes first, since that is cheap to see, and

@@ -89,10 +89,7 @@ impl Attempts {
 
     /// How far all of them have come.
     pub(super) fn heartbeat(&self) -> v1::WorkerMessage {
-        let progress = self.running.iter().map(|(attempt, running)| {
-            let (records, bytes) = running.progress.get();
-            (*attempt, records, bytes)
-        });
+        let progress = self.running.iter().map(|(attempt, running)| (*attempt, &*running.progress));
         convert::heartbeat_to(progress)
     }
 

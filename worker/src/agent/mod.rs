@@ -150,10 +150,10 @@ impl Agent {
         }
     }
 
-    /// Deletes what is held of a job.
-    async fn forget(&self, job: JobId) {
+    /// Deletes what is held of a job, while the session goes on: many large files take longer than a lease.
+    fn forget(&self, job: JobId) {
         let executor = Arc::clone(&self.executor);
-        self.blocking(move || executor.release(job)).await;
+        tokio::task::spawn_blocking(move || executor.release(job));
     }
 
     /// Deletes what is held of all jobs.

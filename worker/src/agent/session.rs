@@ -179,7 +179,7 @@ impl<'a> Session<'a> {
             Order::Release(job) => {
                 self.attempts.cancel_job(job);
                 self.outputs.remove(&job);
-                self.agent.forget(job).await;
+                self.agent.forget(job);
             }
             Order::Drained => return Some(End::Drained),
         }

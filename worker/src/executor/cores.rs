@@ -1,15 +1,20 @@
 //! Shares the worker's cores among attempts, chunk by chunk.
 //!
 //! Two map attempts overlap, each with as many threads as the worker has: while one reads, the other computes. A
-//! core is taken for the computing of one chunk, so that no more threads compute than the worker may use.
+//! core is taken for the computing of one chunk, so that no more threads compute than the worker may use. Reduce
+//! attempts, of which a worker runs one for each thread, go without: they wait for other workers half of the time.
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
 
 use crate::sync::lock;
 
 /// Longest wait for a core. Behind user code that hangs, the other attempts go on without.
 const WAIT_MAX: Duration = Duration::from_secs(5);
+/// How often a thread that waits looks whether it still should.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// The cores of a worker. Clones share them.
 #[derive(Clone)]
@@ -26,6 +31,7 @@ struct Shared {
 /// never return.
 pub struct CoreLease {
     cores: Cores,
+    cancel: CancellationToken,
     /// Taken and not given back; `None` once the attempt has been given up.
     taken: Mutex<Option<usize>>,
 }
@@ -41,21 +47,21 @@ impl Cores {
         Self { shared: Arc::new(Shared { free: Mutex::new(count), freed: Condvar::new() }) }
     }
 
-    /// A lease that has taken none yet.
-    pub fn lease(&self) -> CoreLease {
-        CoreLease { cores: self.clone(), taken: Mutex::new(Some(0)) }
+    /// A lease that has taken none yet, for an attempt that `cancel` ends.
+    pub fn lease(&self, cancel: CancellationToken) -> CoreLease {
+        CoreLease { cores: self.clone(), cancel, taken: Mutex::new(Some(0)) }
     }
 
     /// Whether one could be had in time.
-    fn take(&self) -> bool {
+    fn take(&self, cancel: &CancellationToken) -> bool {
         let deadline = Instant::now() + WAIT_MAX;
         let mut free = lock(&self.shared.free);
         while *free == 0 {
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if left.is_zero() || cancel.is_cancelled() {
                 return false;
             }
-            let woken = self.shared.freed.wait_timeout(free, left);
+            let woken = self.shared.freed.wait_timeout(free, left.min(LOOK));
             free = woken.unwrap_or_else(std::sync::PoisonError::into_inner).0;
         }
         *free -= 1;
@@ -71,7 +77,7 @@ impl Cores {
 impl CoreLease {
     /// Takes a core; waits for one, but not for ever.
     pub fn take(&self) -> Core<'_> {
-        if !self.cores.take() {
+        if !self.cores.take(&self.cancel) {
             return Core { lease: None };
         }
         match &mut *lock(&self.taken) {
@@ -116,7 +122,7 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
-                    let lease = cores.lease();
+                    let lease = cores.lease(CancellationToken::new());
                     for _ in 0..50 {
                         let _core = lease.take();
                         *lock(&running) += 1;
@@ -137,7 +143,7 @@ mod tests {
     #[test]
     fn an_attempt_that_is_given_up_blocks_nobody() {
         let cores = Cores::new(1);
-        let hanging = cores.lease();
+        let hanging = cores.lease(CancellationToken::new());
         let core = hanging.take();
         assert_eq!(free(&cores), 0);
         hanging.give_up();

@@ -41,8 +41,8 @@ const MERGE_PARTS: u64 = 8;
 /// Bounds of the sources that are merged at once.
 const FAN_IN: (u64, u64) = (4, 64);
 
-/// One part in this many of the memory is for what each peer has sent and no reducer has taken.
-const PEER_WINDOW_PARTS: u64 = 32;
+/// One part in this many of the memory is for what a peer has sent on one stream and no reducer has taken.
+const STREAM_WINDOW_PARTS: u64 = 256;
 
 /// The executor: user code runs in this process.
 pub struct InProcess {
@@ -65,7 +65,7 @@ impl InProcess {
         let directory = WorkerDirectory::open(&config.directory)?;
         let store = Arc::new(SegmentStore::new(directory.path().to_path_buf()));
         let identity = Arc::new(Identity::default());
-        let window_bytes = config.memory_bytes / PEER_WINDOW_PARTS;
+        let window_bytes = config.memory_bytes / STREAM_WINDOW_PARTS;
         let fetcher = Fetcher {
             identity: Arc::clone(&identity),
             host: config.host.clone(),
@@ -112,13 +112,13 @@ impl InProcess {
         progress: Arc<Progress>,
         cancel: CancellationToken,
     ) -> Result<Finished, FailureCause> {
-        let job = self.job(&request)?;
+        let job = self.job(&request, &cancel)?;
         let stop = job.released.child_token();
         let _stop_when_dropped = stop.clone().drop_guard();
         let threads = self.threads(&request);
         let pool = self.pools.lease(threads)?;
         let attempt = request.attempt;
-        let cores = Arc::new(self.cores.lease());
+        let cores = Arc::new(self.cores.lease(stop.clone()));
         let work = self.work(request, job, progress, stop.clone(), threads, Arc::clone(&cores));
         let (sender, mut receiver) = oneshot::channel();
         pool.spawn(move || {
@@ -163,9 +163,17 @@ impl InProcess {
         self.store.release_all();
     }
 
-    fn job(&self, request: &RunRequest) -> Result<Arc<LocalJob>, FailureCause> {
+    /// The attempt's job, unless it has been cancelled: the release of its job may have come first.
+    fn job(
+        &self,
+        request: &RunRequest,
+        cancel: &CancellationToken,
+    ) -> Result<Arc<LocalJob>, FailureCause> {
         let id = request.attempt.task.job;
         let mut jobs = lock(&self.jobs);
+        if cancel.is_cancelled() {
+            return Err(FailureCause::Cancelled);
+        }
         if let Some(job) = jobs.get(&id) {
             return Ok(Arc::clone(job));
         }
@@ -198,7 +206,8 @@ impl InProcess {
         let merge_bytes =
             job.memory.limit_bytes() / MERGE_PARTS / self.config.threads.max(1) as u64;
         let fan_in = (merge_bytes / SOURCE_BYTES).clamp(FAN_IN.0, FAN_IN.1) as usize;
-        let scratch = Scratch { folder: Arc::clone(&job.folder), cancel, fan_in };
+        let (folder, steps) = (Arc::clone(&job.folder), Arc::clone(&progress));
+        let scratch = Scratch { folder, cancel, progress: steps, fan_in };
         let (registry, fetcher) = (Arc::clone(&self.registry), Arc::clone(&self.fetcher));
         let runtime = Handle::current();
         move || {

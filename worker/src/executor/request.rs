@@ -81,6 +81,7 @@ pub struct WorkerOutputs {
 pub struct Progress {
     records: AtomicU64,
     bytes: AtomicU64,
+    steps: AtomicU64,
 }
 
 impl Progress {
@@ -88,6 +89,16 @@ impl Progress {
     pub fn add(&self, records: u64, bytes: u64) {
         self.records.fetch_add(records, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// A sign of life: some loop of the attempt has gone round once more.
+    pub fn step(&self) {
+        self.steps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often its loops have gone round.
+    pub fn steps(&self) -> u64 {
+        self.steps.load(Ordering::Relaxed)
     }
 
     /// Records and bytes read so far.

@@ -9,7 +9,7 @@ use windrow_proto::v1::failure::Cause;
 use windrow_proto::v1::worker_message::Message as FromWorker;
 
 use crate::executor::{
-    FileRange, Finished, JobContext, Part, RunRequest, Stats, Work, WorkerOutputs,
+    FileRange, Finished, JobContext, Part, Progress, RunRequest, Stats, Work, WorkerOutputs,
 };
 
 /// A message that makes no sense.
@@ -108,14 +108,14 @@ fn outputs_from(outputs: v1::WorkerOutputs) -> WorkerOutputs {
     }
 }
 
-/// Attempts with the records and bytes that they have read so far.
-pub(crate) fn heartbeat_to(
-    progress: impl Iterator<Item = (AttemptId, u64, u64)>,
+/// Running attempts, and how far they have come.
+pub(crate) fn heartbeat_to<'a>(
+    running: impl Iterator<Item = (AttemptId, &'a Progress)>,
 ) -> v1::WorkerMessage {
-    let progress = progress.map(|(attempt, records, bytes)| v1::AttemptProgress {
-        attempt: Some(attempt_to(attempt)),
-        records,
-        bytes,
+    let progress = running.map(|(attempt, progress)| {
+        let (records, bytes) = progress.get();
+        let attempt = Some(attempt_to(attempt));
+        v1::AttemptProgress { attempt, records, bytes, steps: progress.steps() }
     });
     message(FromWorker::Heartbeat(v1::Heartbeat { running: progress.collect() }))
 }
@@ -172,6 +172,19 @@ fn part_to(part: Part) -> v1::Part {
     v1::Part { path: path.display().to_string(), bytes, records, crc64 }
 }
 
+/// Longest text of a failure that is sent, in bytes. User code may put whole records into its messages.
+const TEXT_BYTES_MAX: usize = 16 << 10;
+
+/// `text`, cut where it is too long for a message.
+fn capped(mut text: String) -> String {
+    if text.len() > TEXT_BYTES_MAX {
+        let bytes = text.len();
+        text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
+        text.push_str(&format!("... ({bytes} bytes)"));
+    }
+    text
+}
+
 fn cause_to(cause: FailureCause) -> Cause {
     use v1::failure::{
         Cancelled, Corrupt, FetchFailed, InputChanged, Io, Timeout, Unsupported, UserError,
@@ -179,29 +192,36 @@ fn cause_to(cause: FailureCause) -> Cause {
     };
     match cause {
         FailureCause::UserError { place, message } => {
+            let message = capped(message);
             Cause::UserError(UserError { place: Some(place_to(place)), message })
         }
         FailureCause::UserPanic { place, message } => {
+            let message = capped(message);
             Cause::UserPanic(UserError { place: Some(place_to(place)), message })
         }
         FailureCause::Timeout { after } => {
             Cause::Timeout(Timeout { after_ms: after.as_millis() as u64 })
         }
         FailureCause::FetchFailed { map_task, map_attempt, worker, message } => {
+            let message = capped(message);
             Cause::FetchFailed(FetchFailed { map_task, map_attempt, worker: worker.0, message })
         }
         FailureCause::Corrupt { file, offset, message } => {
-            Cause::Corrupt(Corrupt { file, offset, message })
+            Cause::Corrupt(Corrupt { file, offset, message: capped(message) })
         }
         FailureCause::InputChanged { file, message } => {
-            Cause::InputChanged(InputChanged { file, message })
+            Cause::InputChanged(InputChanged { file, message: capped(message) })
         }
-        FailureCause::Io { path, message, disk_full } => Cause::Io(Io { path, message, disk_full }),
+        FailureCause::Io { path, message, disk_full } => {
+            Cause::Io(Io { path, message: capped(message), disk_full })
+        }
         FailureCause::Cancelled => Cause::Cancelled(Cancelled {}),
         FailureCause::WorkerLost { worker, reason } => {
             Cause::WorkerLost(WorkerLost { worker: worker.0, reason })
         }
-        FailureCause::Unsupported { message } => Cause::Unsupported(Unsupported { message }),
+        FailureCause::Unsupported { message } => {
+            Cause::Unsupported(Unsupported { message: capped(message) })
+        }
     }
 }
 
@@ -215,6 +235,15 @@ mod tests {
 
     fn order(message: FromCoordinator) -> Result<Order, Malformed> {
         order_from(v1::CoordinatorMessage { message: Some(message) })
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        assert_eq!(capped("short".into()), "short");
+        let long = "é".repeat(TEXT_BYTES_MAX);
+        let cut = capped(format!("x{long}"));
+        assert!(cut.ends_with("é... (32769 bytes)"), "{}", &cut[cut.len() - 40..]);
+        assert!(cut.len() < TEXT_BYTES_MAX + 30);
     }
 
     #[test]

@@ -14,23 +14,27 @@ const CHANNELS_MAX: usize = 1 << 14;
 /// How often an idle connection is checked, and how long its answer may take.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// Flow control windows of a connection; all of its streams share the connection's.
-const CONNECTION_WINDOW_BYTES: std::ops::RangeInclusive<u64> = 1 << 20..=16 << 20;
+/// Bounds of what a stream may hold that has been received and not been taken.
+const STREAM_WINDOW_BYTES: std::ops::RangeInclusive<u64> = 64 << 10..=1 << 20;
+
+/// What all streams of a connection may hold together: as much as the protocol allows. A merge takes from its streams in
+/// the order of their keys, so one stream must never wait for room that others take up.
+const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 
 /// The channels to all peers.
 pub struct Peers {
     channels: Mutex<HashMap<String, Channel>>,
     connect_timeout: Duration,
-    window_bytes: u32,
+    stream_window_bytes: u32,
 }
 
 impl Peers {
-    /// No connections yet. Each may hold up to `window_bytes` that have been received and not been taken, within
-    /// sensible limits.
+    /// No connections yet. Each of their streams may hold up to `window_bytes` that have been received and not been
+    /// taken, within sensible limits.
     pub fn new(connect_timeout: Duration, window_bytes: u64) -> Self {
-        let (min, max) = CONNECTION_WINDOW_BYTES.into_inner();
-        let window_bytes = window_bytes.clamp(min, max) as u32;
-        Self { channels: Mutex::default(), connect_timeout, window_bytes }
+        let (min, max) = STREAM_WINDOW_BYTES.into_inner();
+        let stream_window_bytes = window_bytes.clamp(min, max) as u32;
+        Self { channels: Mutex::default(), connect_timeout, stream_window_bytes }
     }
 
     /// The channel to `host:port`. It connects, and connects again, by itself.
@@ -41,8 +45,8 @@ impl Peers {
         }
         let channel = Endpoint::from_shared(format!("http://{address}"))?
             .connect_timeout(self.connect_timeout)
-            .initial_connection_window_size(self.window_bytes)
-            .initial_stream_window_size(self.window_bytes / 2)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .initial_stream_window_size(self.stream_window_bytes)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE)
             .tcp_nodelay(true)

@@ -12,6 +12,7 @@ use super::merge::Merge;
 use super::segment::{PartitionIndex, SegmentSource, SegmentWriter};
 use super::source::BlockSource;
 use super::store::JobFolder;
+use crate::executor::Progress;
 use crate::files::TemporaryFile;
 
 /// Where an attempt puts what it needs for a while, and how much of it at once.
@@ -21,6 +22,8 @@ pub struct Scratch {
     pub folder: Arc<JobFolder>,
     /// Ends every loop over pairs.
     pub cancel: CancellationToken,
+    /// Hears of every step of these loops, so that long sorts and merges do not look like a standstill.
+    pub progress: Arc<Progress>,
     /// Most sources that are merged at once, at least 2.
     pub fan_in: usize,
 }
@@ -28,6 +31,7 @@ pub struct Scratch {
 impl Scratch {
     /// An error once the attempt has been told to stop.
     pub fn check(&self) -> Result<(), FailureCause> {
+        self.progress.step();
         if self.cancel.is_cancelled() { Err(FailureCause::Cancelled) } else { Ok(()) }
     }
 
@@ -153,7 +157,7 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             let store = SegmentStore::new(directory.path().into());
             let folder = store.folder(JobId(1)).unwrap();
-            let scratch = Scratch { folder, cancel: CancellationToken::new(), fan_in };
+            let scratch = Scratch { folder, cancel: CancellationToken::new(), progress: Arc::default(), fan_in };
             let mut buffers: Vec<_> = runs.iter().map(|run| buffer(run)).collect();
             let spilled = buffers.split_off(in_memory.min(buffers.len()));
             let spilled: Vec<_> =

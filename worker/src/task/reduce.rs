@@ -15,7 +15,6 @@ use crate::shuffle::spill::Scratch;
 /// Runs a reduce attempt on these sources of its partition.
 pub fn run(attempt: &Attempt, sources: Vec<Box<dyn BlockSource>>) -> Result<Outcome, FailureCause> {
     let started = Instant::now();
-    let _core = attempt.cores.take();
     let _reservation = attempt.reserve_merge(sources.len());
     let mut input = Counted {
         merge: attempt.scratch.merge(sources)?,

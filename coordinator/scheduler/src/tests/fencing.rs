@@ -54,7 +54,7 @@ fn a_lost_worker_that_reports_late_has_no_say() {
     f.submit(plan(1, 0));
     f.leave(W1);
     ignored(&mut f, done(W1, map(0, 1)));
-    let progress = AttemptProgress { attempt: map(0, 1), records: 1, bytes: 0 };
+    let progress = AttemptProgress { attempt: map(0, 1), records: 1, bytes: 0, steps: 1 };
     ignored(&mut f, Event::Heartbeat { worker: W1, running: vec![progress] });
     ignored(&mut f, Event::WorkerDraining { worker: W1 });
     ignored(&mut f, Event::WorkerLeft { worker: W1, reason: "again".into() });

@@ -114,7 +114,8 @@ impl Fixture {
         worker: WorkerId,
         running: &[(AttemptId, u64)],
     ) -> Vec<Effect> {
-        let progress = |&(attempt, records)| AttemptProgress { attempt, records, bytes: 0 };
+        let progress =
+            |&(attempt, records)| AttemptProgress { attempt, records, bytes: 0, steps: 0 };
         self.handle(Event::Heartbeat { worker, running: running.iter().map(progress).collect() })
     }
 

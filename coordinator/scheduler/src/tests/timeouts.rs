@@ -49,6 +49,15 @@ fn progress_starts_the_clock_anew() {
 }
 
 #[test]
+fn a_sign_of_life_is_progress() {
+    let mut f = running();
+    f.pass(TIMEOUT / 2);
+    let sorting = AttemptProgress { attempt: map(0, 1), records: 0, bytes: 0, steps: 7 };
+    f.handle(Event::Heartbeat { worker: W1, running: vec![sorting] });
+    assert_eq!(f.scheduler.next_deadline(), Some(f.now + TIMEOUT));
+}
+
+#[test]
 fn a_heartbeat_without_progress_does_not() {
     let mut f = running();
     f.heartbeat(W1, &[(map(0, 1), 10)]);

@@ -135,7 +135,8 @@ impl World {
         let mut running = Vec::new();
         for (&attempt, run) in &mut process.running {
             run.records += u64::from(run.fate != Fate::Hangs);
-            running.push(AttemptProgress { attempt, records: run.records, bytes: 0 });
+            let records = run.records;
+            running.push(AttemptProgress { attempt, records, bytes: 0, steps: records });
         }
         self.send(index, Event::Heartbeat { worker, running });
         self.later(HEARTBEAT, Happening::Heartbeat(index));

@@ -67,8 +67,8 @@ fn stats_from(stats: v1::AttemptStats) -> AttemptStats {
 }
 
 fn progress_from(progress: v1::AttemptProgress) -> Result<AttemptProgress, Malformed> {
-    let v1::AttemptProgress { attempt, records, bytes } = progress;
-    Ok(AttemptProgress { attempt: attempt_from(attempt)?, records, bytes })
+    let v1::AttemptProgress { attempt, records, bytes, steps } = progress;
+    Ok(AttemptProgress { attempt: attempt_from(attempt)?, records, bytes, steps })
 }
 
 #[cfg(test)]
