@@ -245,7 +245,8 @@ fn disk_full_on_a_worker() {
     );
     cluster.submit(flags).expect_code(0).expect_said("failed");
     assert_eq!(sorted_lines(&dir.join("out")), crate::support::count_words(&inputs));
-    drop(cluster);
+    // Before the folder that it lies in goes with the cluster.
+    drop(small);
 }
 
 /// A file system of a few hundred KiB; unmounted when dropped.
