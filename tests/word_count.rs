@@ -3,12 +3,14 @@
 use libtest_mimic::Trial;
 
 use crate::support::{
-    Cluster, Dir, Mode, books, both, case, count_words, read_parts, sorted_lines,
+    Cluster, ClusterOptions, Dir, Mode, books, both, case, count_words, read_parts, sorted_lines,
 };
 
 pub fn tests() -> Vec<Trial> {
     let mut tests = both("word_count::equals_a_plain_count", equals_a_plain_count);
     tests.push(case("word_count::same_bytes_in_every_mode", same_bytes_in_every_mode));
+    let own_hosts = case("word_count::workers_of_other_hosts", workers_of_other_hosts);
+    tests.push(own_hosts.with_ignored_flag(!rustix::process::geteuid().is_root()));
     tests.extend(both("word_count::small_splits_and_memory", small_splits_and_memory));
     tests
 }
@@ -39,6 +41,15 @@ fn same_bytes_in_every_mode() {
     Mode::Embedded.run(arguments(&embedded, &flags)).expect_code(0);
     Mode::Cluster(Box::new(Cluster::start(3))).run(arguments(&cluster, &flags)).expect_code(0);
     assert_eq!(read_parts(&embedded.join("out")), read_parts(&cluster.join("out")));
+}
+
+/// No worker reads another one's files: all that is shuffled goes over gRPC.
+fn workers_of_other_hosts() {
+    let dir = Dir::new();
+    let options = ClusterOptions { own_hosts: true, ..ClusterOptions::default() };
+    let cluster = Cluster::with_options(3, options);
+    cluster.submit(arguments(&dir, &["--reducers", "5", "--split-size", "10KB"])).expect_code(0);
+    assert_eq!(sorted_lines(&dir.join("out")), count_words(&books()));
 }
 
 fn small_splits_and_memory(mode: &Mode) {

@@ -22,13 +22,14 @@ pub struct ClusterOptions {
     pub threads: u32,
     /// Of the coordinator, such as "1s".
     pub lease: &'static str,
-    /// Further environment of the workers.
-    pub environment: Vec<(String, String)>,
+    /// Whether each worker has a host name of its own, so that they fetch from each other over gRPC instead of
+    /// reading each other's files. Takes root.
+    pub own_hosts: bool,
 }
 
 impl Default for ClusterOptions {
     fn default() -> Self {
-        Self { threads: 1, lease: "10s", environment: Vec::new() }
+        Self { threads: 1, lease: "10s", own_hosts: false }
     }
 }
 
@@ -74,12 +75,14 @@ impl Cluster {
     /// The command of the worker with folder number `n`.
     pub fn worker_command(&self, n: usize) -> Command {
         let mut command = windrow(["worker", "--coordinator", &self.url]);
+        if self.options.own_hosts {
+            command = on_another_host(&command, &format!("host-{n}"));
+        }
         command
             .args(["--threads", &self.options.threads.to_string()])
             .args(["--name", &format!("w{n}")])
             .arg("--dir")
-            .arg(self.dir.join(format!("worker-{n}")))
-            .envs(self.options.environment.iter().cloned());
+            .arg(self.dir.join(format!("worker-{n}")));
         command
     }
 
@@ -125,4 +128,14 @@ impl Cluster {
         command.args(arguments).env("WINDROW_COORDINATOR", &self.url);
         Process::start(command)
     }
+}
+
+/// The same command in a UTS namespace with another host name.
+fn on_another_host(command: &Command, name: &str) -> Command {
+    let mut other = Command::new("unshare");
+    other
+        .args(["--uts", "sh", "-c", "hostname \"$0\" && exec \"$@\"", name])
+        .arg(command.get_program())
+        .args(command.get_args());
+    other
 }

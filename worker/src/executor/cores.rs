@@ -1,8 +1,9 @@
 //! Shares the worker's cores among attempts, chunk by chunk.
 //!
 //! Two map attempts overlap, each with as many threads as the worker has: while one reads, the other computes. A
-//! core is taken for the computing of one chunk, so that no more threads compute than the worker may use. Reduce
-//! attempts, of which a worker runs one for each thread, go without: they wait for other workers half of the time.
+//! core is taken for the computing of one chunk, so that no more threads map than the worker may use, unless a chunk
+//! takes longer than the longest wait. Reduce attempts, of which a worker runs one for each thread, go without: they
+//! may wait for other workers, and a core must not wait with them.
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
