@@ -18,10 +18,11 @@ pub(crate) fn state_name(state: v1::JobState) -> &'static str {
     }
 }
 
-/// Seconds with a sensible number of digits.
+/// A duration with a sensible number of digits.
 pub(crate) fn seconds(ms: u64) -> String {
     match ms {
-        0..10_000 => format!("{:.2} s", ms as f64 / 1e3),
+        0..1_000 => format!("{ms} ms"),
+        1_000..10_000 => format!("{:.2} s", ms as f64 / 1e3),
         10_000..600_000 => format!("{:.1} s", ms as f64 / 1e3),
         _ => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1000),
     }
