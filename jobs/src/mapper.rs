@@ -2,7 +2,7 @@
 
 use crate::emit::Emit;
 use crate::error::Result;
-use crate::input::{Format, RecordOf};
+use crate::input::{Chunk, Format, RecordError, RecordOf};
 use crate::key::Key;
 use crate::value::Value;
 
@@ -48,4 +48,27 @@ pub trait Mapper: Send + Sync + 'static {
         record: RecordOf<'_, Self::Input>,
         out: &mut impl Emit<Self::Key, Self::Value>,
     ) -> Result<()>;
+
+    /// The input format with its settings, where it has any.
+    fn format(&self) -> Self::Input {
+        Self::Input::default()
+    }
+
+    /// Maps all records of a chunk, and returns their number. This one calls [`map`](Self::map) for each. Override
+    /// it where a run of records can be mapped faster than one after the other: a search looks through the whole
+    /// buffer first, and at lines only where it has found something. Both must emit the same pairs.
+    fn map_chunk(
+        &self,
+        format: &Self::Input,
+        chunk: &Chunk<'_>,
+        out: &mut impl Emit<Self::Key, Self::Value>,
+    ) -> Result<u64, RecordError> {
+        let mut records = 0;
+        format.for_each(chunk, |position, record| {
+            records += 1;
+            chunk.visit(position.offset);
+            self.map(record, out).map_err(|error| RecordError::new(position, &error))
+        })?;
+        Ok(records)
+    }
 }

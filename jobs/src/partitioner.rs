@@ -1,8 +1,7 @@
 //! Which reducer gets a key.
 
-use crate::error::{Error, Result};
-
-/// Assigns encoded keys to partitions. It must depend on its arguments alone.
+/// Assigns encoded keys to partitions; where the job groups by a prefix of its keys, it gets these prefixes. It must
+/// depend on its arguments alone.
 pub trait Partitioner: Send + Sync + 'static {
     /// The partition of `key`, below `partitions`, which is at least 1. `hash` is [`hash_key`] of `key`.
     fn partition(&self, key: &[u8], hash: u64, partitions: u32) -> u32;
@@ -13,22 +12,6 @@ pub trait Partitioner: Send + Sync + 'static {
 #[inline]
 pub fn hash_key(key: &[u8]) -> u64 {
     xxhash_rust::xxh3::xxh3_64(key)
-}
-
-/// Asks `partitioner` for the partition of `key`. One out of range would be lost, so it is an error.
-#[inline]
-pub(crate) fn partition_of<P: Partitioner>(
-    partitioner: &P,
-    key: &[u8],
-    partitions: u32,
-) -> Result<u32> {
-    let partition = partitioner.partition(key, hash_key(key), partitions);
-    if partition < partitions { Ok(partition) } else { Err(out_of_range(partition, partitions)) }
-}
-
-#[cold]
-fn out_of_range(partition: u32, partitions: u32) -> Error {
-    Error::new(format!("the partitioner chose partition {partition} of 0..{partitions}"))
 }
 
 /// Spreads keys evenly by their hash; the default.

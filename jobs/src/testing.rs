@@ -2,13 +2,13 @@
 //!
 //! A mapper needs nothing of this: its emitter can be a `Vec`, see [`Mapper`](crate::Mapper).
 
-use crate::collect::{BufferBatches, Collected, RecordBuffer};
+use crate::collect::{BufferBatches, Collected, RecordBuffer, Unlimited};
 use crate::error::Result;
 use crate::failure::FailureCause;
 use crate::input::Chunk;
 use crate::job::Job;
 use crate::key::Key;
-use crate::program::{Groups, PartSink};
+use crate::program::{CollectorSetup, Groups, PartSink, RecordRef};
 use crate::reducer::Reducer;
 use crate::value::Value;
 
@@ -45,9 +45,9 @@ where
     }
     buffer.sort();
     let mut batches = BufferBatches::new(&buffer, 0);
-    let mut groups = Groups::new(&mut batches);
+    let mut groups = Groups::new(&mut batches, false);
     let mut out = Vec::new();
-    while groups.next_group()? {
+    while groups.next_group(|key| Ok(key.len()))? {
         let (key, mut values) = groups.current();
         reducer.reduce(K::decode(key)?, &mut values, &mut out)?;
     }
@@ -65,24 +65,66 @@ where
 /// # Ok::<(), windrow_jobs::FailureCause>(())
 /// ```
 pub fn run(job: &Job, params: &str, inputs: &[(&str, &str)]) -> Result<String, FailureCause> {
+    run_inputs(job, params, &[inputs])
+}
+
+/// The output of a job of several inputs: like [`run`], with the files of each input.
+pub fn run_inputs(
+    job: &Job,
+    params: &str,
+    inputs: &[&[(&str, &str)]],
+) -> Result<String, FailureCause> {
     let program = job
         .build(params)
         .map_err(|error| FailureCause::Unsupported { message: error.message().to_string() })?;
-    let mut collector = program.clone().collector(u32::from(!program.is_map_only()));
-    for (file, content) in inputs {
-        let (bytes, lossy) = (content.as_bytes(), false);
-        collector.map_chunk(&Chunk { file, offset: 0, bytes, lossy })?;
-    }
-    let text = match collector.take()? {
-        Collected::Text { bytes, .. } => bytes,
-        Collected::Pairs(mut buffer) => {
-            buffer.sort();
-            let mut part = Part(Vec::new());
-            program.reduce(&mut BufferBatches::new(&buffer, 0), &mut part)?;
-            part.0
+    let partitions = u32::from(!program.is_map_only());
+    let mut text = Vec::new();
+    let mut pairs = RecordBuffer::default();
+    for (input, files) in (0..).zip(inputs) {
+        let setup = CollectorSetup { partitions, input, ..CollectorSetup::default() };
+        let mut collector = program.clone().collector(&setup);
+        let has_header = program.input_format(input).has_header;
+        for (number, (file, content)) in (0..).zip(*files) {
+            let mut chunk = Chunk::new(file, content.as_bytes());
+            chunk.file_number = number;
+            if has_header {
+                chunk.header = content.lines().next().unwrap_or_default().as_bytes();
+            }
+            collector.map_chunk(&chunk, &mut Unlimited)?;
         }
-    };
+        match collector.take()? {
+            Collected::Text { bytes, .. } => text.extend(bytes),
+            Collected::Pairs(buffer) => {
+                for (partition, record) in buffer.iter() {
+                    copy(partition, record, &mut pairs)?;
+                }
+            }
+        }
+    }
+    if !program.is_map_only() {
+        pairs.sort();
+        let mut part = Part(text);
+        program.reduce(&mut BufferBatches::new(&pairs, 0), &mut part)?;
+        text = part.0;
+    }
     Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+fn copy(
+    partition: u32,
+    record: RecordRef<'_>,
+    pairs: &mut RecordBuffer,
+) -> Result<(), FailureCause> {
+    let append = |bytes: &[u8], out: &mut Vec<u8>| out.extend_from_slice(bytes);
+    let pushed = pairs.push(
+        |out| append(record.key, out),
+        |out| {
+            append(record.value, out);
+            Ok(())
+        },
+        |_| Ok(partition),
+    );
+    pushed.map_err(|error| FailureCause::Unsupported { message: error.message().to_string() })
 }
 
 /// A part in memory.

@@ -8,10 +8,11 @@ use std::time::UNIX_EPOCH;
 use hyper_util::rt::TokioIo;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint, Server};
-use windrow_jobs::collect::{Collected, Collector, RecordBuffer};
+use windrow_jobs::collect::{Collected, Collector, RecordBuffer, Room};
 use windrow_jobs::input::{Chunk, Framing};
 use windrow_jobs::program::{
-    PartSink, Program, RecordBatches, RecordRef, RecordSink, ReduceSummary,
+    CollectorSetup, InputFormat, PartSink, Partitioning, Program, RecordBatches, RecordRef,
+    RecordSink, ReduceSummary,
 };
 use windrow_jobs::{
     AttemptId, Counters, FailureCause, HashPartitioner, JobId, Partitioner, Stage, TaskId, hash_key,
@@ -32,6 +33,7 @@ pub fn file_range(path: &Path, start: u64, end: u64) -> FileRange {
     let modified = metadata.modified().unwrap().duration_since(UNIX_EPOCH).unwrap();
     FileRange {
         path: path.to_path_buf(),
+        file_number: 0,
         start,
         end,
         file_bytes: metadata.len(),
@@ -115,6 +117,7 @@ pub fn attempt(words: Words, store: &SegmentStore, staging: &Path, partitions: u
             memory_bytes: None,
             partitions,
             staging: staging.to_path_buf(),
+            split_points: Arc::default(),
         }),
         program: Arc::new(words),
         progress: Arc::default(),
@@ -131,8 +134,16 @@ pub fn attempt(words: Words, store: &SegmentStore, staging: &Path, partitions: u
 }
 
 impl Program for Words {
-    fn framing(&self) -> Framing {
-        Framing::Lines
+    fn input_names(&self) -> Vec<&str> {
+        Vec::new()
+    }
+
+    fn input_format(&self, _input: u32) -> InputFormat {
+        InputFormat { framing: Framing::Lines, has_header: false }
+    }
+
+    fn partitioning(&self) -> Partitioning {
+        Partitioning::ByKey
     }
 
     fn is_map_only(&self) -> bool {
@@ -143,10 +154,10 @@ impl Program for Words {
         self.has_combiner
     }
 
-    fn collector(self: Arc<Self>, partitions: u32) -> Box<dyn Collector> {
+    fn collector(self: Arc<Self>, setup: &CollectorSetup) -> Box<dyn Collector> {
         Box::new(WordCollector {
             program: *self,
-            partitions,
+            partitions: setup.partitions,
             pairs: RecordBuffer::default(),
             text: Vec::new(),
             lines: 0,
@@ -205,7 +216,7 @@ fn sum(
 }
 
 impl Collector for WordCollector {
-    fn map_chunk(&mut self, chunk: &Chunk<'_>) -> Result<u64, FailureCause> {
+    fn map_chunk(&mut self, chunk: &Chunk<'_>, room: &mut dyn Room) -> Result<u64, FailureCause> {
         let mut records = 0;
         for line in chunk.bytes.split_inclusive(|byte| *byte == b'\n') {
             records += 1;
@@ -218,6 +229,9 @@ impl Collector for WordCollector {
                 let partition = HashPartitioner.partition(word, hash_key(word), self.partitions);
                 push(&mut self.pairs, partition, word, b"1");
             }
+        }
+        if !room.grow(Collector::memory_bytes(self)) {
+            room.spill(std::mem::take(&mut self.pairs))?;
         }
         Ok(records)
     }

@@ -10,6 +10,7 @@ mod splits;
 use std::fs;
 
 use windrow_jobs::JobSpec;
+use windrow_jobs::program::SplitPoints;
 use windrow_scheduler::{JobPlan, SplitPlan};
 
 pub(crate) use error::PlanError;
@@ -33,6 +34,8 @@ pub(crate) struct Plan {
     pub(crate) partitions: u32,
     /// Sum of the sizes of all files.
     pub(crate) input_bytes: u64,
+    /// Where the ranges of an ordered job begin; empty for all others.
+    pub(crate) split_points: SplitPoints,
 }
 
 impl Plan {
@@ -61,7 +64,8 @@ impl Plan {
             None => numbers::default_reducers(input_bytes, cluster),
         };
         let splits = splits::cut(&files, split_bytes);
-        Ok(Self { files, splits, split_bytes, partitions, input_bytes })
+        let split_points = SplitPoints::default();
+        Ok(Self { files, splits, split_bytes, partitions, input_bytes, split_points })
     }
 
     /// What the scheduler needs to know of it.

@@ -24,6 +24,8 @@ pub(crate) struct Range {
 /// The input of one map task.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Split {
+    /// Which of the job's inputs, counted from 0.
+    pub(crate) input: u32,
     /// In input order.
     pub(crate) ranges: Vec<Range>,
     /// Sum of their sizes.

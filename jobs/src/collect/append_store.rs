@@ -2,48 +2,43 @@
 
 use std::marker::PhantomData;
 use std::mem;
-use std::sync::Arc;
 
 use super::{Collected, RecordBuffer, Store};
-use crate::counters::{Counters, LocalCounters};
-use crate::emit::Emit;
+use crate::counters::LocalCounters;
 use crate::error::Result;
 use crate::key::Key;
-use crate::partitioner::{Partitioner, partition_of};
+use crate::program::Route;
 use crate::value::Value;
 
 /// Appends encoded pairs to a [`RecordBuffer`].
-pub(crate) struct AppendStore<K: ?Sized, V: ?Sized, P> {
+pub(crate) struct AppendStore<K: ?Sized, V: ?Sized, T> {
     buffer: RecordBuffer,
-    partitioner: Arc<P>,
-    partitions: u32,
+    route: T,
     counters: LocalCounters,
     pair: PhantomData<fn(&K, &V)>,
 }
 
-impl<K: ?Sized, V: ?Sized, P> AppendStore<K, V, P> {
-    pub(crate) fn new(partitioner: Arc<P>, partitions: u32) -> Self {
+impl<K: ?Sized, V: ?Sized, T> AppendStore<K, V, T> {
+    pub(crate) fn new(route: T) -> Self {
         let (buffer, counters) = Default::default();
-        Self { buffer, partitioner, partitions, counters, pair: PhantomData }
+        Self { buffer, route, counters, pair: PhantomData }
     }
 }
 
-impl<K: Key + ?Sized, V: Value + ?Sized, P: Partitioner> Emit<K, V> for AppendStore<K, V, P> {
+impl<K: Key + ?Sized, V: Value + ?Sized, T: Route> Store<K, V> for AppendStore<K, V, T> {
     #[inline]
-    fn emit(&mut self, key: K::Ref<'_>, value: V::Ref<'_>) -> Result<()> {
+    fn put(&mut self, key: K::Ref<'_>, value: V::Ref<'_>, salt: u64) -> Result<()> {
         self.buffer.push(
             |out| K::encode(key, out),
             |out| V::encode(value, out),
-            |key| partition_of(&*self.partitioner, key, self.partitions),
+            |record| self.route.route(record, salt),
         )
     }
 
-    fn count(&mut self, counter: &'static str, n: u64) {
-        self.counters.add(counter, n);
+    fn wanted_bytes(&self) -> usize {
+        self.buffer.memory_bytes()
     }
-}
 
-impl<K: Key + ?Sized, V: Value + ?Sized, P: Partitioner> Store<K, V> for AppendStore<K, V, P> {
     fn memory_bytes(&self) -> usize {
         self.buffer.memory_bytes()
     }
@@ -52,7 +47,7 @@ impl<K: Key + ?Sized, V: Value + ?Sized, P: Partitioner> Store<K, V> for AppendS
         Ok(Collected::Pairs(mem::take(&mut self.buffer)))
     }
 
-    fn take_counters(&mut self) -> Counters {
-        self.counters.take()
+    fn counters(&mut self) -> &mut LocalCounters {
+        &mut self.counters
     }
 }

@@ -2,45 +2,49 @@
 
 use std::sync::Arc;
 
-use super::{Collected, Collector, Store};
+use super::{Collected, Collector, Room, Store};
 use crate::counters::Counters;
+use crate::emit::Emit;
+use crate::error::Result;
 use crate::failure::{FailureCause, Place};
-use crate::input::{Chunk, Format, RecordError};
+use crate::input::Chunk;
+use crate::key::Key;
 use crate::mapper::Mapper;
-use crate::program::panic;
+use crate::program::{hidden, panic};
+use crate::value::Value;
 
 /// The collector of mapper `M` over store `S`.
 pub(crate) struct ChunkMapper<M: Mapper, S> {
     mapper: Arc<M>,
     format: M::Input,
     store: S,
+    /// What the store may take up, as far as it is known.
+    granted_bytes: usize,
 }
 
 impl<M: Mapper, S: Store<M::Key, M::Value>> ChunkMapper<M, S> {
     pub(crate) fn new(mapper: Arc<M>, store: S) -> Self {
-        Self { mapper, format: M::Input::default(), store }
+        let format = mapper.format();
+        Self { mapper, format, store, granted_bytes: 0 }
     }
 }
 
 impl<M: Mapper, S: Store<M::Key, M::Value>> Collector for ChunkMapper<M, S> {
-    fn map_chunk(&mut self, chunk: &Chunk<'_>) -> Result<u64, FailureCause> {
-        let Self { mapper, format, store } = self;
-        let mut records = 0;
+    fn map_chunk(&mut self, chunk: &Chunk<'_>, room: &mut dyn Room) -> Result<u64, FailureCause> {
+        let Self { mapper, format, store, granted_bytes } = self;
         // Of the record that is being mapped, should the mapper panic.
-        let mut offset = chunk.offset;
-        let outcome = panic::guard(|| {
-            format.for_each(chunk, |position, record| {
-                records += 1;
-                offset = position.offset;
-                mapper.map(record, store).map_err(|error| RecordError::new(position, &error))
-            })
-        });
+        chunk.visit(chunk.offset);
+        let mut out = StoreEmitter { store, chunk, room, granted_bytes, failure: None };
+        let outcome = panic::guard(|| mapper.map_chunk(format, chunk, &mut out));
+        if let Some(cause) = out.failure {
+            return Err(cause);
+        }
         match outcome {
-            Ok(Ok(())) => Ok(records),
+            Ok(Ok(records)) => Ok(records),
             Ok(Err(error)) => Err(error.into_failure(chunk.file)),
             Err(caught) => Err(caught.into_failure(Place {
                 file: chunk.file.to_string(),
-                offset: Some(offset),
+                offset: Some(chunk.current()),
                 ..Place::default()
             })),
         }
@@ -51,10 +55,67 @@ impl<M: Mapper, S: Store<M::Key, M::Value>> Collector for ChunkMapper<M, S> {
     }
 
     fn take(&mut self) -> Result<Collected, FailureCause> {
+        self.granted_bytes = 0;
         panic::settle(panic::guard(|| self.store.take()), Place::default)
     }
 
     fn take_counters(&mut self) -> Counters {
-        self.store.take_counters()
+        self.store.counters().take()
+    }
+}
+
+/// What user code emits to while a chunk is mapped: the store, within its room.
+struct StoreEmitter<'a, S> {
+    store: &'a mut S,
+    chunk: &'a Chunk<'a>,
+    room: &'a mut dyn Room,
+    granted_bytes: &'a mut usize,
+    /// What the engine itself failed with. It goes before anything that user code makes of it.
+    failure: Option<FailureCause>,
+}
+
+impl<K, V, S> Emit<K, V> for StoreEmitter<'_, S>
+where
+    K: Key + ?Sized,
+    V: Value + ?Sized,
+    S: Store<K, V>,
+{
+    #[inline]
+    fn emit(&mut self, key: K::Ref<'_>, value: V::Ref<'_>) -> Result<()> {
+        self.store.put(key, value, self.chunk.current())?;
+        if self.store.wanted_bytes() > *self.granted_bytes {
+            self.make_room::<K, V>()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn count(&mut self, counter: &'static str, n: u64) {
+        self.store.counters().add(counter, n);
+    }
+}
+
+impl<S> StoreEmitter<'_, S> {
+    #[cold]
+    fn make_room<K: Key + ?Sized, V: Value + ?Sized>(&mut self) -> Result<()>
+    where
+        S: Store<K, V>,
+    {
+        // After a failure nothing is asked or spilled again, even if user code goes on after the error.
+        if let Some(cause) = &self.failure {
+            return Err(hidden(cause));
+        }
+        let wanted_bytes = self.store.wanted_bytes();
+        if self.room.grow(wanted_bytes) {
+            *self.granted_bytes = wanted_bytes;
+            return Ok(());
+        }
+        *self.granted_bytes = 0;
+        match self.store.take()? {
+            Collected::Pairs(pairs) => {
+                self.room.spill(pairs).map_err(|cause| hidden(self.failure.insert(cause)))
+            }
+            Collected::Text { .. } => unreachable!("text is not spilled: it needs no room"),
+        }
     }
 }

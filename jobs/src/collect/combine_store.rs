@@ -7,47 +7,44 @@ use std::sync::Arc;
 use super::key_table::KeyTable;
 use super::{Collected, RecordBuffer, Store};
 use crate::combiner::Combiner;
-use crate::counters::{Counters, LocalCounters};
-use crate::emit::Emit;
+use crate::counters::LocalCounters;
 use crate::error::Result;
 use crate::key::Key;
-use crate::partitioner::{Partitioner, partition_of};
+use crate::program::Route;
 use crate::value::Value;
 
 /// Combines values in place. Keys are partitioned only when they are taken, once per distinct key.
-pub(crate) struct CombineStore<K: ?Sized, V: Value + ?Sized, C: Combiner<V>, P> {
+pub(crate) struct CombineStore<K: ?Sized, V: Value + ?Sized, C: Combiner<V>, T> {
     table: KeyTable<C::Accumulator>,
     scratch: Vec<u8>,
     combiner: Arc<C>,
-    partitioner: Arc<P>,
-    partitions: u32,
+    route: T,
     counters: LocalCounters,
     pair: PhantomData<fn(&K, &V)>,
 }
 
-impl<K: ?Sized, V: Value + ?Sized, C: Combiner<V>, P> CombineStore<K, V, C, P> {
-    pub(crate) fn new(combiner: Arc<C>, partitioner: Arc<P>, partitions: u32) -> Self {
+impl<K: ?Sized, V: Value + ?Sized, C: Combiner<V>, T> CombineStore<K, V, C, T> {
+    pub(crate) fn new(combiner: Arc<C>, route: T) -> Self {
         Self {
             table: KeyTable::default(),
             scratch: Vec::new(),
             combiner,
-            partitioner,
-            partitions,
+            route,
             counters: LocalCounters::default(),
             pair: PhantomData,
         }
     }
 }
 
-impl<K, V, C, P> Emit<K, V> for CombineStore<K, V, C, P>
+impl<K, V, C, T> Store<K, V> for CombineStore<K, V, C, T>
 where
     K: Key + ?Sized,
     V: Value + ?Sized,
     C: Combiner<V>,
-    P: Partitioner,
+    T: Route,
 {
     #[inline]
-    fn emit(&mut self, key: K::Ref<'_>, value: V::Ref<'_>) -> Result<()> {
+    fn put(&mut self, key: K::Ref<'_>, value: V::Ref<'_>, _salt: u64) -> Result<()> {
         let key = K::encoded(key, &mut self.scratch);
         let probe = self.table.probe(key);
         match self.table.find(probe) {
@@ -56,18 +53,10 @@ where
         }
     }
 
-    fn count(&mut self, counter: &'static str, n: u64) {
-        self.counters.add(counter, n);
+    fn wanted_bytes(&self) -> usize {
+        Store::<K, V>::memory_bytes(self)
     }
-}
 
-impl<K, V, C, P> Store<K, V> for CombineStore<K, V, C, P>
-where
-    K: Key + ?Sized,
-    V: Value + ?Sized,
-    C: Combiner<V>,
-    P: Partitioner,
-{
     fn memory_bytes(&self) -> usize {
         self.table.memory_bytes() + self.scratch.capacity()
     }
@@ -81,13 +70,13 @@ where
             buffer.push(
                 |out| out.extend_from_slice(key),
                 |out| V::encode(self.combiner.finish(accumulator), out),
-                |key| partition_of(&*self.partitioner, key, self.partitions),
+                |record| self.route.route(record, 0),
             )?;
         }
         Ok(Collected::Pairs(buffer))
     }
 
-    fn take_counters(&mut self) -> Counters {
-        self.counters.take()
+    fn counters(&mut self) -> &mut LocalCounters {
+        &mut self.counters
     }
 }

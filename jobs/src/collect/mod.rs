@@ -19,8 +19,7 @@ pub(crate) use chunk_mapper::ChunkMapper;
 pub(crate) use combine_store::CombineStore;
 pub(crate) use text_store::TextStore;
 
-use crate::counters::Counters;
-use crate::emit::Emit;
+use crate::counters::{Counters, LocalCounters};
 use crate::error::Result;
 use crate::failure::FailureCause;
 use crate::input::Chunk;
@@ -29,9 +28,10 @@ use crate::value::Value;
 
 /// One thread's share of a map task. It maps chunks and keeps what they give until it is taken.
 pub trait Collector: Send {
-    /// Maps every record of `chunk` and returns their number. After an error the collector must be dropped.
-    /// Panics of user code are caught and returned as [`FailureCause::UserPanic`].
-    fn map_chunk(&mut self, chunk: &Chunk<'_>) -> Result<u64, FailureCause>;
+    /// Maps every record of `chunk` and returns their number. Asks `room` before it takes up more memory, and hands
+    /// over what it has where that is refused. After an error the collector must be dropped. Panics of user code
+    /// are caught and returned as [`FailureCause::UserPanic`].
+    fn map_chunk(&mut self, chunk: &Chunk<'_>, room: &mut dyn Room) -> Result<u64, FailureCause>;
 
     /// Memory that the collected pairs take up, in bytes.
     fn memory_bytes(&self) -> usize;
@@ -42,6 +42,29 @@ pub trait Collector: Send {
 
     /// Takes the user counters since the last call.
     fn take_counters(&mut self) -> Counters;
+}
+
+/// The memory that a collector may take up.
+pub trait Room {
+    /// Asks that the collector may take up `bytes` in all. If not, it has to [`spill`](Self::spill) first.
+    fn grow(&mut self, bytes: usize) -> bool;
+
+    /// Takes what was collected so far; not sorted.
+    fn spill(&mut self, pairs: RecordBuffer) -> Result<(), FailureCause>;
+}
+
+/// All the memory that there is: nothing is ever spilled.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unlimited;
+
+impl Room for Unlimited {
+    fn grow(&mut self, _bytes: usize) -> bool {
+        true
+    }
+
+    fn spill(&mut self, _pairs: RecordBuffer) -> Result<(), FailureCause> {
+        Ok(())
+    }
 }
 
 /// What a collector had.
@@ -59,15 +82,21 @@ pub enum Collected {
 }
 
 /// Where one thread's pairs go: the part of a [`Collector`] that knows how pairs are kept.
-pub(crate) trait Store<K: Key + ?Sized, V: Value + ?Sized>: Emit<K, V> + Send {
+pub(crate) trait Store<K: Key + ?Sized, V: Value + ?Sized>: Send {
+    /// Takes one pair. `salt` goes to the [`Route`](crate::program::Route).
+    fn put(&mut self, key: K::Ref<'_>, value: V::Ref<'_>, salt: u64) -> Result<()>;
+
+    /// Memory that the next pair will need in all, in bytes: what is taken up, and what the store would grow by.
+    fn wanted_bytes(&self) -> usize;
+
     /// See [`Collector::memory_bytes`].
     fn memory_bytes(&self) -> usize;
 
     /// See [`Collector::take`].
     fn take(&mut self) -> Result<Collected>;
 
-    /// See [`Collector::take_counters`].
-    fn take_counters(&mut self) -> Counters;
+    /// The user's counters.
+    fn counters(&mut self) -> &mut LocalCounters;
 }
 
 #[cfg(test)]

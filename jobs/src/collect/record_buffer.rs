@@ -30,14 +30,14 @@ impl RecordBuffer {
     }
 
     /// Appends one pair. The closures append the encodings of key and value to the arena; `partition` is asked
-    /// for the encoded key's partition. Nothing is appended where one of them fails, or where key or value takes
+    /// for the encoded pair's partition. Nothing is appended where one of them fails, or where key or value takes
     /// 4 GiB or more.
     #[inline]
     pub fn push(
         &mut self,
         encode_key: impl FnOnce(&mut Vec<u8>),
         encode_value: impl FnOnce(&mut Vec<u8>) -> Result<()>,
-        partition: impl FnOnce(&[u8]) -> Result<u32>,
+        partition: impl FnOnce(RecordRef<'_>) -> Result<u32>,
     ) -> Result<()> {
         let offset = self.data.len();
         encode_key(&mut self.data);
@@ -47,7 +47,7 @@ impl RecordBuffer {
             Ok(Entry {
                 prefix: prefix(key),
                 offset: offset as u64,
-                partition: partition(key)?,
+                partition: partition(RecordRef { key, value })?,
                 key_len: length("key", key.len())?,
                 value_len: length("value", value.len())?,
             })

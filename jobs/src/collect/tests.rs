@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::failure::Place;
 use crate::prelude::*;
-use crate::program::RecordBatches;
+use crate::program::{CollectorSetup, RecordBatches};
 
 /// Emits each word of a line, counts lines, and fails on demand.
 struct Words;
@@ -47,11 +47,13 @@ fn combining() -> Job {
 }
 
 fn collector(job: &Job, partitions: u32) -> Box<dyn Collector> {
-    job.build("{}").unwrap().collector(partitions)
+    job.build("{}").unwrap().collector(&CollectorSetup { partitions, ..CollectorSetup::default() })
 }
 
 fn chunk(text: &str) -> Chunk<'_> {
-    Chunk { file: "hay.txt", offset: 100, bytes: text.as_bytes(), lossy: false }
+    let mut chunk = Chunk::new("hay.txt", text.as_bytes());
+    chunk.offset = 100;
+    chunk
 }
 
 fn pairs(collector: &mut dyn Collector) -> RecordBuffer {
@@ -84,7 +86,7 @@ proptest! {
         for job in [appending(), combining()] {
             let mut collector = collector(&job, partitions);
             for line in &lines {
-                prop_assert_eq!(collector.map_chunk(&chunk(&format!("{line}\n"))).unwrap(), 1);
+                prop_assert_eq!(collector.map_chunk(&chunk(&format!("{line}\n")), &mut Unlimited).unwrap(), 1);
             }
             let buffer = pairs(&mut *collector);
             let all = counts(&buffer);
@@ -137,7 +139,7 @@ fn taking_gives_memory_back() {
     for job in [appending(), combining()] {
         let mut collector = collector(&job, 2);
         let empty = collector.memory_bytes();
-        collector.map_chunk(&chunk(&"word and words ".repeat(1000))).unwrap();
+        collector.map_chunk(&chunk(&"word and words ".repeat(1000)), &mut Unlimited).unwrap();
         assert!(collector.memory_bytes() > empty);
         assert!(pairs(&mut *collector).memory_bytes() > 0);
         assert_eq!(collector.memory_bytes(), empty);
@@ -148,8 +150,8 @@ fn taking_gives_memory_back() {
 #[test]
 fn map_only_output_is_text_in_input_order() {
     let mut collector = collector(&Job::new("text", Words).map_only(), 0);
-    collector.map_chunk(&chunk("b a\n\n")).unwrap();
-    collector.map_chunk(&chunk("a")).unwrap();
+    collector.map_chunk(&chunk("b a\n\n"), &mut Unlimited).unwrap();
+    collector.map_chunk(&chunk("a"), &mut Unlimited).unwrap();
     match collector.take().unwrap() {
         Collected::Text { bytes, records } => {
             assert_eq!(String::from_utf8(bytes).unwrap(), "b\t1\na\t1\na\t1\n");
@@ -161,14 +163,17 @@ fn map_only_output_is_text_in_input_order() {
 
 #[test]
 fn an_error_names_the_record() {
-    let error = collector(&combining(), 1).map_chunk(&chunk("fine\nerror\nfine")).unwrap_err();
+    let error = collector(&combining(), 1)
+        .map_chunk(&chunk("fine\nerror\nfine"), &mut Unlimited)
+        .unwrap_err();
     let place = Place { file: "hay.txt".into(), offset: Some(105), ..Place::default() };
     assert_eq!(error, FailureCause::UserError { place, message: "bad line".into() });
 }
 
 #[test]
 fn a_panic_names_the_record_and_the_source_line() {
-    let error = collector(&combining(), 1).map_chunk(&chunk("a\nb\npanic\n")).unwrap_err();
+    let error =
+        collector(&combining(), 1).map_chunk(&chunk("a\nb\npanic\n"), &mut Unlimited).unwrap_err();
     let FailureCause::UserPanic { place, message } = error else { panic!("{error}") };
     assert_eq!(message, "worse line");
     assert_eq!((place.file.as_str(), place.offset), ("hay.txt", Some(104)));
@@ -187,9 +192,9 @@ fn a_sum_that_overflows_in_the_table_names_the_record() {
         }
     }
     let job = Job::new("numbers", Numbers).combine(Sum).reduce(Sum);
-    let error = collector(&job, 1).map_chunk(&chunk("200\n50\n50\n")).unwrap_err();
+    let error = collector(&job, 1).map_chunk(&chunk("200\n50\n50\n"), &mut Unlimited).unwrap_err();
     assert_eq!(error.to_string(), "hay.txt at byte 107: the sum overflows u8: emit a wider type");
-    let error = collector(&job, 1).map_chunk(&chunk("1\nx\n")).unwrap_err();
+    let error = collector(&job, 1).map_chunk(&chunk("1\nx\n"), &mut Unlimited).unwrap_err();
     assert_eq!(error.to_string(), "hay.txt at byte 102: invalid digit found in string");
 }
 
@@ -212,11 +217,11 @@ fn a_partition_out_of_range_is_an_error() {
         }
     }
     let job = Job::new("beyond", Words).partition_by(Beyond).reduce(Sum);
-    let error = collector(&job, 3).map_chunk(&chunk("a")).unwrap_err();
+    let error = collector(&job, 3).map_chunk(&chunk("a"), &mut Unlimited).unwrap_err();
     assert_eq!(error.to_string(), "hay.txt at byte 100: the partitioner chose partition 3 of 0..3");
     let job = Job::new("beyond", Words).partition_by(Beyond).combine(Sum).reduce(Sum);
     let mut combining = collector(&job, 3);
-    combining.map_chunk(&chunk("a")).unwrap();
+    combining.map_chunk(&chunk("a"), &mut Unlimited).unwrap();
     let error = combining.take().unwrap_err();
     assert_eq!(error.to_string(), "the partitioner chose partition 3 of 0..3");
 }

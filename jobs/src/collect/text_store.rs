@@ -1,37 +1,41 @@
-//! Writes pairs as lines at once: the store of map-only jobs.
+//! Writes pairs as output at once: the store of map-only jobs.
 
 use std::mem;
+use std::sync::Arc;
 
 use super::{Collected, Store};
-use crate::counters::{Counters, LocalCounters};
-use crate::emit::Emit;
+use crate::counters::LocalCounters;
 use crate::error::Result;
 use crate::key::Key;
-use crate::text;
+use crate::output::Output;
 use crate::value::Value;
 
-/// Finished lines in input order.
-#[derive(Default)]
-pub(crate) struct TextStore {
+/// Finished output in input order. Its memory is not asked for: it is taken after each chunk.
+pub(crate) struct TextStore<O> {
+    output: Arc<O>,
     bytes: Vec<u8>,
     records: u64,
     counters: LocalCounters,
 }
 
-impl<K: Key + ?Sized, V: Value + ?Sized> Emit<K, V> for TextStore {
+impl<O> TextStore<O> {
+    pub(crate) fn new(output: Arc<O>) -> Self {
+        Self { output, bytes: Vec::new(), records: 0, counters: LocalCounters::default() }
+    }
+}
+
+impl<K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> Store<K, V> for TextStore<O> {
     #[inline]
-    fn emit(&mut self, key: K::Ref<'_>, value: V::Ref<'_>) -> Result<()> {
-        text::write_pair::<K, V>(key, value, &mut self.bytes)?;
+    fn put(&mut self, key: K::Ref<'_>, value: V::Ref<'_>, _salt: u64) -> Result<()> {
+        self.output.write(key, value, &mut self.bytes)?;
         self.records += 1;
         Ok(())
     }
 
-    fn count(&mut self, counter: &'static str, n: u64) {
-        self.counters.add(counter, n);
+    fn wanted_bytes(&self) -> usize {
+        0
     }
-}
 
-impl<K: Key + ?Sized, V: Value + ?Sized> Store<K, V> for TextStore {
     fn memory_bytes(&self) -> usize {
         self.bytes.capacity()
     }
@@ -41,7 +45,7 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Store<K, V> for TextStore {
         Ok(Collected::Text { bytes: mem::take(&mut self.bytes), records })
     }
 
-    fn take_counters(&mut self) -> Counters {
-        self.counters.take()
+    fn counters(&mut self) -> &mut LocalCounters {
+        &mut self.counters
     }
 }

@@ -13,20 +13,28 @@ pub use framing::Framing;
 pub use line::{Line, LineBytes};
 pub use located::{Located, LocatedRecord};
 
+use std::cell::Cell;
+
 use crate::error::Error;
 use crate::failure::{FailureCause, Place};
 
 /// A run of whole records of one file.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Chunk<'a> {
     /// The file, as the user would name it.
     pub file: &'a str,
+    /// The file's place among all of the job's input, counted from 0.
+    pub file_number: u32,
     /// Of the first byte, from the start of the file.
     pub offset: u64,
     /// The records.
     pub bytes: &'a [u8],
+    /// The file's first record, for formats that [ask for it](Format::has_header); otherwise empty.
+    pub header: &'a [u8],
     /// Replace invalid UTF-8 by U+FFFD instead of failing.
     pub lossy: bool,
+    /// Offset of the record that is being mapped.
+    current: Cell<u64>,
 }
 
 /// Where a record stands.
@@ -34,15 +42,36 @@ pub struct Chunk<'a> {
 pub struct Position<'a> {
     /// The file, as the user would name it.
     pub file: &'a str,
+    /// The file's place among all of the job's input, counted from 0.
+    pub file_number: u32,
     /// Of the record's first byte, from the start of the file.
     pub offset: u64,
 }
 
 impl<'a> Chunk<'a> {
+    /// The records `bytes` at the start of `file`, which is the job's first.
+    pub fn new(file: &'a str, bytes: &'a [u8]) -> Self {
+        let current = Cell::new(0);
+        Self { file, file_number: 0, offset: 0, bytes, header: &[], lossy: false, current }
+    }
+
     /// The position of the byte at `index` of this chunk.
     #[inline]
     pub fn position(&self, index: usize) -> Position<'a> {
-        Position { file: self.file, offset: self.offset + index as u64 }
+        let Self { file, file_number, .. } = *self;
+        Position { file, file_number, offset: self.offset + index as u64 }
+    }
+
+    /// Notes that the record at `offset` of the file is being mapped: where a panic is reported.
+    #[inline]
+    pub fn visit(&self, offset: u64) {
+        self.current.set(offset);
+    }
+
+    /// The offset that was noted last.
+    #[inline]
+    pub fn current(&self) -> u64 {
+        self.current.get()
     }
 }
 
@@ -53,6 +82,12 @@ pub trait Format: Default + Send + Sync + 'static {
 
     /// Where files in this format may be cut.
     fn framing(&self) -> Framing;
+
+    /// Whether each chunk needs to know its file's first record, as [`Chunk::header`]. That record is still the
+    /// first of its chunk: the format skips it there.
+    fn has_header(&self) -> bool {
+        false
+    }
 
     /// Calls `each` with every record and its position, in order, until one fails. Where a record cannot be read,
     /// it returns a [`RecordError`] of its own.
@@ -78,7 +113,7 @@ pub struct RecordError {
 impl RecordError {
     /// What user code said of the record at `position`.
     #[cold]
-    pub(crate) fn new(position: Position<'_>, error: &Error) -> Self {
+    pub fn new(position: Position<'_>, error: &Error) -> Self {
         Self { offset: position.offset, message: error.message().to_string() }
     }
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn chunk(bytes: &[u8]) -> Chunk<'_> {
-    Chunk { file: "hay.txt", offset: 0, bytes, lossy: false }
+    Chunk::new("hay.txt", bytes)
 }
 
 /// All records as (offset, debug text).

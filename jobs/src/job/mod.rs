@@ -1,10 +1,12 @@
 //! Jobs: a mapper, and perhaps a combiner and a reducer, under a name.
 
 mod builder;
+mod join_builder;
 mod parameters;
 mod registry;
 
 pub use builder::JobBuilder;
+pub use join_builder::JoinBuilder;
 pub use registry::Registry;
 
 use std::sync::Arc;
@@ -14,8 +16,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
+use crate::key::Key;
 use crate::mapper::Mapper;
 use crate::program::Program;
+use crate::value::Value;
 use parameters::{Fixed, Parameterized, Parameters};
 
 /// A job that can be run by name. Its types are erased; its parameters are applied by [`Job::build`].
@@ -48,6 +52,64 @@ impl Job {
     #[expect(clippy::new_ret_no_self, reason = "a job is made in steps, and this is the first")]
     pub fn new<M: Mapper>(name: impl Into<String>, mapper: M) -> JobBuilder<M> {
         JobBuilder::new(name.into(), mapper)
+    }
+
+    /// Starts a job of several inputs, each with a mapper of its own, all with keys of type `K` and values of type `V`.
+    ///
+    /// ```
+    /// use windrow_jobs::prelude::*;
+    /// use windrow_jobs::{Tagged, testing};
+    ///
+    /// /// Splits lines at their first space.
+    /// struct Pairs;
+    ///
+    /// impl Mapper for Pairs {
+    ///     type Input = Line;
+    ///     type Key = str;
+    ///     type Value = str;
+    ///
+    ///     fn map(&self, line: &str, out: &mut impl Emit<str, str>) -> Result<()> {
+    ///         line.split_once(' ').map_or(Ok(()), |(key, value)| out.emit(key, value))
+    ///     }
+    /// }
+    ///
+    /// /// Names the farm of each crop; farms come before crops.
+    /// struct FarmOfCrop;
+    ///
+    /// impl Reducer<str, Tagged<str>> for FarmOfCrop {
+    ///     type OutputKey = String;
+    ///     type OutputValue = str;
+    ///
+    ///     fn reduce(
+    ///         &self,
+    ///         _id: &str,
+    ///         values: &mut Values<'_, Tagged<str>>,
+    ///         out: &mut impl Emit<String, str>,
+    ///     ) -> Result<()> {
+    ///         let mut farm = String::from("nobody");
+    ///         while let Some((input, value)) = values.next()? {
+    ///             match input {
+    ///                 0 => farm = value.to_string(),
+    ///                 _ => out.emit(value, &farm)?,
+    ///             }
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let job = Job::join("farm-of-crop")
+    ///     .input("farms", Pairs)
+    ///     .input("crops", Pairs)
+    ///     .reduce(FarmOfCrop);
+    /// let text = testing::run_inputs(&job, "{}", &[
+    ///     &[("farms.txt", "7 Greenfield\n")],
+    ///     &[("crops.txt", "7 oats\n8 rye\n")],
+    /// ])?;
+    /// assert_eq!(text, "oats\tGreenfield\nrye\tnobody\n");
+    /// # Ok::<(), windrow_jobs::FailureCause>(())
+    /// ```
+    pub fn join<K: Key + ?Sized, V: Value + ?Sized>(name: impl Into<String>) -> JoinBuilder<K, V> {
+        JoinBuilder::new(name.into())
     }
 
     /// A job with parameters: a struct that is a set of flags and that serde can carry to the workers. `build` makes

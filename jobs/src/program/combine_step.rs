@@ -5,30 +5,26 @@ use std::sync::Arc;
 use super::batch::{RecordBatches, RecordRef, RecordSink};
 use super::groups::{Groups, hidden};
 use super::panic;
+use super::route::Route;
 use crate::collect::{AppendStore, ChunkMapper, Collector, CombineStore};
 use crate::combiner::Combiner;
 use crate::error::Result;
 use crate::failure::FailureCause;
 use crate::key::Key;
 use crate::mapper::Mapper;
-use crate::partitioner::Partitioner;
 use crate::value::Value;
 
-/// Either [`NotCombined`] or [`Combined`]; not for implementing.
-pub trait CombineStep<V: Value + ?Sized>: Send + Sync + 'static {
+/// Either [`NotCombined`] or [`Combined`].
+pub(crate) trait CombineStep<V: Value + ?Sized>: Send + Sync + 'static {
     /// Whether equal keys are combined at all.
     const COMBINES: bool;
 
     /// The collector of one map thread.
-    fn collector<M, P>(
+    fn collector<M: Mapper<Value = V>>(
         &self,
         mapper: Arc<M>,
-        partitioner: Arc<P>,
-        partitions: u32,
-    ) -> Box<dyn Collector>
-    where
-        M: Mapper<Value = V>,
-        P: Partitioner;
+        route: impl Route,
+    ) -> Box<dyn Collector>;
 
     /// See [`Program::combine`](super::Program::combine).
     fn combine<K: Key + ?Sized>(
@@ -49,13 +45,12 @@ pub struct Combined<C>(pub(crate) Arc<C>);
 impl<V: Value + ?Sized> CombineStep<V> for NotCombined {
     const COMBINES: bool = false;
 
-    fn collector<M, P>(&self, mapper: Arc<M>, partitioner: Arc<P>, n: u32) -> Box<dyn Collector>
-    where
-        M: Mapper<Value = V>,
-        P: Partitioner,
-    {
-        let store = AppendStore::<M::Key, V, P>::new(partitioner, n);
-        Box::new(ChunkMapper::new(mapper, store))
+    fn collector<M: Mapper<Value = V>>(
+        &self,
+        mapper: Arc<M>,
+        route: impl Route,
+    ) -> Box<dyn Collector> {
+        Box::new(ChunkMapper::new(mapper, AppendStore::<M::Key, V, _>::new(route)))
     }
 
     fn combine<K: Key + ?Sized>(
@@ -73,12 +68,12 @@ impl<V: Value + ?Sized> CombineStep<V> for NotCombined {
 impl<V: Value + ?Sized, C: Combiner<V>> CombineStep<V> for Combined<C> {
     const COMBINES: bool = true;
 
-    fn collector<M, P>(&self, mapper: Arc<M>, partitioner: Arc<P>, n: u32) -> Box<dyn Collector>
-    where
-        M: Mapper<Value = V>,
-        P: Partitioner,
-    {
-        let store = CombineStore::<M::Key, V, C, P>::new(Arc::clone(&self.0), partitioner, n);
+    fn collector<M: Mapper<Value = V>>(
+        &self,
+        mapper: Arc<M>,
+        route: impl Route,
+    ) -> Box<dyn Collector> {
+        let store = CombineStore::<M::Key, V, C, _>::new(Arc::clone(&self.0), route);
         Box::new(ChunkMapper::new(mapper, store))
     }
 
@@ -87,7 +82,7 @@ impl<V: Value + ?Sized, C: Combiner<V>> CombineStep<V> for Combined<C> {
         input: &mut dyn RecordBatches,
         output: &mut dyn RecordSink,
     ) -> Result<(), FailureCause> {
-        let mut groups = Groups::new(input);
+        let mut groups = Groups::new(input, false);
         let mut sink_failure = None;
         let outcome = panic::guard(|| {
             combine_groups(&*self.0, &mut groups, |record| {
@@ -97,8 +92,12 @@ impl<V: Value + ?Sized, C: Combiner<V>> CombineStep<V> for Combined<C> {
         if let Some(cause) = groups.take_failure().or(sink_failure) {
             return Err(cause);
         }
-        panic::settle(outcome, || groups.place::<K>())
+        panic::settle(outcome, || groups.place::<K>(K::decode))
     }
+}
+
+fn whole_key(key: &[u8]) -> Result<usize> {
+    Ok(key.len())
 }
 
 /// Combines group by group. A pair that is alone is copied.
@@ -108,7 +107,7 @@ fn combine_groups<V: Value + ?Sized, C: Combiner<V>>(
     mut push: impl FnMut(RecordRef<'_>) -> Result<()>,
 ) -> Result<()> {
     let mut combined = Vec::new();
-    while groups.next_group()? {
+    while groups.next_group(whole_key)? {
         let (key, mut values) = groups.current::<V>();
         let Some(first) = values.next_encoded()? else { continue };
         combined.clear();

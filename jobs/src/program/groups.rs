@@ -9,13 +9,28 @@ use crate::key::Key;
 use crate::text;
 use crate::value::Value;
 
-/// The groups of a sorted source: runs of pairs with equal keys.
+/// The groups of a sorted source: runs of pairs with equal keys, or with keys that begin alike.
 pub(crate) struct Groups<'s> {
     source: &'s mut dyn RecordBatches,
     window: Window,
-    /// Of the current group. A copy, since the batch that it came in may be gone before the group ends.
-    key: Vec<u8>,
+    group: Group,
     count: u64,
+}
+
+/// What the pairs of the current group have in common.
+#[derive(Default)]
+pub(super) struct Group {
+    /// The key, or its prefix. A copy, since the batch that it came in may be gone before the group ends.
+    key: Vec<u8>,
+    is_prefix: bool,
+}
+
+impl Group {
+    /// Whether a pair with this key belongs to the group.
+    #[inline]
+    pub(super) fn has(&self, key: &[u8]) -> bool {
+        if self.is_prefix { key.starts_with(&self.key) } else { key == self.key }
+    }
 }
 
 /// The batch that is being read, and how far.
@@ -29,18 +44,25 @@ pub(super) struct Window {
 }
 
 impl<'s> Groups<'s> {
-    pub(crate) fn new(source: &'s mut dyn RecordBatches) -> Self {
-        Self { source, window: Window::default(), key: Vec::new(), count: 0 }
+    /// With `by_prefix` a group may have several keys.
+    pub(crate) fn new(source: &'s mut dyn RecordBatches, by_prefix: bool) -> Self {
+        let group = Group { is_prefix: by_prefix, ..Group::default() };
+        Self { source, window: Window::default(), group, count: 0 }
     }
 
     /// Goes on to the next group, over all values of the current one that were not read. `false` at the end.
-    pub(crate) fn next_group(&mut self) -> Result<bool> {
-        while self.count > 0 && self.window.peek(self.source)?.is_some_and(|r| r.key == self.key) {
-            self.window.advance();
+    /// `prefix_bytes` tells how much of a key makes the group.
+    pub(crate) fn next_group(
+        &mut self,
+        prefix_bytes: impl Fn(&[u8]) -> Result<usize>,
+    ) -> Result<bool> {
+        let Self { source, window, group, .. } = self;
+        while self.count > 0 && window.peek(*source)?.is_some_and(|r| group.has(r.key)) {
+            window.advance();
         }
-        let Some(first) = self.window.peek(self.source)? else { return Ok(false) };
-        self.key.clear();
-        self.key.extend_from_slice(first.key);
+        let Some(first) = window.peek(*source)? else { return Ok(false) };
+        group.key.clear();
+        group.key.extend_from_slice(&first.key[..prefix_bytes(first.key)?]);
         self.count += 1;
         Ok(true)
     }
@@ -48,7 +70,7 @@ impl<'s> Groups<'s> {
     /// Key and values of the current group.
     #[inline]
     pub(crate) fn current<V: Value + ?Sized>(&mut self) -> (&[u8], Values<'_, V>) {
-        (&self.key, Values::new(self.source, &mut self.window, &self.key))
+        (&self.group.key, Values::new(self.source, &mut self.window, &self.group))
     }
 
     /// Groups seen so far.
@@ -67,12 +89,15 @@ impl<'s> Groups<'s> {
     }
 
     /// The current group's place, for a failure.
-    pub(super) fn place<K: Key + ?Sized>(&self) -> Place {
+    pub(super) fn place<K: Key + ?Sized>(
+        &self,
+        decode: impl Fn(&[u8]) -> Result<K::Decoded<'_>>,
+    ) -> Place {
         let key = (self.count > 0).then(|| {
             let mut text = Vec::new();
-            match K::decode(&self.key) {
+            match decode(&self.group.key) {
                 Ok(key) => K::write_text(K::view(&key), &mut text),
-                Err(_) => text.extend_from_slice(&self.key),
+                Err(_) => text.extend_from_slice(&self.group.key),
             }
             text::shown(&text)
         });
@@ -124,6 +149,6 @@ impl Window {
 
 /// What user code sees of a failure of the engine.
 #[cold]
-pub(super) fn hidden(cause: &FailureCause) -> Error {
+pub(crate) fn hidden(cause: &FailureCause) -> Error {
     Error::new(cause.to_string())
 }

@@ -3,18 +3,26 @@
 use std::sync::Arc;
 
 use super::batch::{PartSink, RecordBatches, RecordSink};
-use super::{Program, ReduceSummary};
+use super::map_side::InputFormat;
+use super::{CollectorSetup, Partitioning, Program, ReduceSummary};
 use crate::collect::{ChunkMapper, Collector, TextStore};
 use crate::failure::FailureCause;
-use crate::input::{Format, Framing};
 use crate::mapper::Mapper;
+use crate::output::Output;
 
-/// The mapper alone.
-pub(crate) struct MapOnly<M>(pub(crate) Arc<M>);
+/// The mapper and its output.
+pub(crate) struct MapOnly<M, O> {
+    pub(crate) mapper: Arc<M>,
+    pub(crate) output: Arc<O>,
+}
 
-impl<M: Mapper> Program for MapOnly<M> {
-    fn framing(&self) -> Framing {
-        M::Input::default().framing()
+impl<M: Mapper, O: Output<M::Key, M::Value>> Program for MapOnly<M, O> {
+    fn input_names(&self) -> Vec<&str> {
+        Vec::new()
+    }
+
+    fn input_format(&self, _input: u32) -> InputFormat {
+        InputFormat::of(&*self.mapper)
     }
 
     fn is_map_only(&self) -> bool {
@@ -25,8 +33,13 @@ impl<M: Mapper> Program for MapOnly<M> {
         false
     }
 
-    fn collector(self: Arc<Self>, _partitions: u32) -> Box<dyn Collector> {
-        Box::new(ChunkMapper::new(Arc::clone(&self.0), TextStore::default()))
+    fn partitioning(&self) -> Partitioning {
+        Partitioning::ByKey
+    }
+
+    fn collector(self: Arc<Self>, _setup: &CollectorSetup) -> Box<dyn Collector> {
+        let store = TextStore::new(Arc::clone(&self.output));
+        Box::new(ChunkMapper::new(Arc::clone(&self.mapper), store))
     }
 
     fn combine(

@@ -1,39 +1,45 @@
 //! A job with a reducer.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::batch::{PartSink, RecordBatches, RecordSink};
-use super::combine_step::CombineStep;
 use super::groups::Groups;
+use super::map_side::{InputFormat, MapSide};
 use super::part_emitter::PartEmitter;
-use super::{Program, ReduceSummary, panic};
+use super::route::RouteMaker;
+use super::{CollectorSetup, Partitioning, Program, ReduceSummary, panic};
 use crate::collect::Collector;
+use crate::emit::Emit;
 use crate::error::Result;
 use crate::failure::FailureCause;
-use crate::input::{Format, Framing};
-use crate::key::Key;
-use crate::mapper::Mapper;
-use crate::partitioner::Partitioner;
+use crate::grouping::{Grouping, GroupingOf};
+use crate::output::Output;
 use crate::reducer::Reducer;
-use crate::value::Value;
 
-/// Mapper, combine step, partitioner and reducer.
-pub(crate) struct MapReduce<M, C, P, R> {
-    pub(crate) mapper: Arc<M>,
-    pub(crate) combine_step: C,
-    pub(crate) partitioner: Arc<P>,
+/// Map side, partitions, groups, reducer and output.
+pub(crate) struct MapReduce<I, P, G, R, O> {
+    pub(crate) map_side: I,
+    pub(crate) routes: Arc<P>,
+    pub(crate) grouping: PhantomData<fn(&G)>,
     pub(crate) reducer: R,
+    pub(crate) output: O,
 }
 
-impl<M, C, P, R> Program for MapReduce<M, C, P, R>
+impl<I, P, G, R, O> Program for MapReduce<I, P, G, R, O>
 where
-    M: Mapper,
-    C: CombineStep<M::Value>,
-    P: Partitioner,
-    R: Reducer<M::Key, M::Value>,
+    I: MapSide,
+    P: RouteMaker,
+    G: Grouping<I::Key>,
+    R: Reducer<G::Group, I::Value>,
+    O: Output<R::OutputKey, R::OutputValue>,
 {
-    fn framing(&self) -> Framing {
-        M::Input::default().framing()
+    fn input_names(&self) -> Vec<&str> {
+        self.map_side.input_names()
+    }
+
+    fn input_format(&self, input: u32) -> InputFormat {
+        self.map_side.input_format(input)
     }
 
     fn is_map_only(&self) -> bool {
@@ -41,12 +47,16 @@ where
     }
 
     fn has_combiner(&self) -> bool {
-        C::COMBINES
+        I::COMBINES
     }
 
-    fn collector(self: Arc<Self>, partitions: u32) -> Box<dyn Collector> {
-        let (mapper, partitioner) = (Arc::clone(&self.mapper), Arc::clone(&self.partitioner));
-        self.combine_step.collector(mapper, partitioner, partitions)
+    fn partitioning(&self) -> Partitioning {
+        P::partitioning(true)
+    }
+
+    fn collector(self: Arc<Self>, setup: &CollectorSetup) -> Box<dyn Collector> {
+        let route = self.routes.make::<GroupingOf<I::Key, G>>(setup);
+        self.map_side.collector(setup.input, route)
     }
 
     fn combine(
@@ -54,7 +64,7 @@ where
         input: &mut dyn RecordBatches,
         output: &mut dyn RecordSink,
     ) -> Result<(), FailureCause> {
-        self.combine_step.combine::<M::Key>(input, output)
+        self.map_side.combine(input, output)
     }
 
     fn reduce(
@@ -62,13 +72,14 @@ where
         input: &mut dyn RecordBatches,
         output: &mut dyn PartSink,
     ) -> Result<ReduceSummary, FailureCause> {
-        let mut groups = Groups::new(input);
-        let mut out = PartEmitter::new(output);
-        let outcome = panic::guard(|| reduce_groups(&self.reducer, &mut groups, &mut out));
+        let mut groups = Groups::new(input, !G::WHOLE_KEY);
+        let mut out = PartEmitter::new(output, &self.output);
+        let outcome =
+            panic::guard(|| reduce_groups::<I, G, R>(&self.reducer, &mut groups, &mut out));
         if let Some(cause) = groups.take_failure().or_else(|| out.take_failure()) {
             return Err(cause);
         }
-        panic::settle(outcome, || groups.place::<M::Key>())?;
+        panic::settle(outcome, || groups.place::<G::Group>(|prefix| G::decode(prefix)))?;
         let (output_records, counters) = out.finish()?;
         Ok(ReduceSummary {
             input_records: groups.records(),
@@ -79,19 +90,19 @@ where
     }
 }
 
-fn reduce_groups<K, V, R>(
+fn reduce_groups<I, G, R>(
     reducer: &R,
     groups: &mut Groups<'_>,
-    out: &mut PartEmitter<'_>,
+    out: &mut impl Emit<R::OutputKey, R::OutputValue>,
 ) -> Result<()>
 where
-    K: Key + ?Sized,
-    V: Value + ?Sized,
-    R: Reducer<K, V>,
+    I: MapSide,
+    G: Grouping<I::Key>,
+    R: Reducer<G::Group, I::Value>,
 {
-    while groups.next_group()? {
+    while groups.next_group(G::prefix_bytes)? {
         let (key, mut values) = groups.current();
-        reducer.reduce(K::decode(key)?, &mut values, out)?;
+        reducer.reduce(G::decode(key)?, &mut values, out)?;
     }
     Ok(())
 }

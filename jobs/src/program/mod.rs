@@ -17,32 +17,47 @@
 mod batch;
 mod combine_step;
 mod groups;
+mod join_inputs;
 mod map_only;
 mod map_reduce;
+mod map_side;
 pub(crate) mod panic;
 mod part_emitter;
 mod record_batch;
+mod route;
+mod setup;
+mod sorted;
 mod values;
 
 pub use batch::{PartSink, RecordBatches, RecordRef, RecordSink};
-pub use combine_step::{CombineStep, Combined, NotCombined};
+pub use combine_step::{Combined, NotCombined};
+pub use map_side::InputFormat;
+pub use route::Ordered;
+pub use setup::{CollectorSetup, Partitioning, SplitPoints};
 pub use values::Values;
 
-pub(crate) use groups::Groups;
+pub(crate) use combine_step::CombineStep;
+pub(crate) use groups::{Groups, hidden};
+pub(crate) use join_inputs::{JoinInput, JoinInputs};
 pub(crate) use map_only::MapOnly;
 pub(crate) use map_reduce::MapReduce;
+pub(crate) use map_side::OneInput;
+pub(crate) use route::{Route, RouteMaker};
+pub(crate) use sorted::Sorted;
 
 use std::sync::Arc;
 
 use crate::collect::Collector;
 use crate::counters::Counters;
 use crate::failure::FailureCause;
-use crate::input::Framing;
 
 /// A job with its parameters applied, as the engine sees it.
 pub trait Program: Send + Sync {
-    /// Where input files may be cut.
-    fn framing(&self) -> Framing;
+    /// Names of the inputs of a job that has several; none where there is only one.
+    fn input_names(&self) -> Vec<&str>;
+
+    /// How files of an input are read. Inputs are counted from 0.
+    fn input_format(&self, input: u32) -> InputFormat;
 
     /// Whether map output is the job's output, without shuffle and reduce.
     fn is_map_only(&self) -> bool;
@@ -50,8 +65,11 @@ pub trait Program: Send + Sync {
     /// Whether [`combine`](Self::combine) does more than copy.
     fn has_combiner(&self) -> bool;
 
-    /// A collector for one thread of a map task with this many partitions (0 for a map-only job).
-    fn collector(self: Arc<Self>, partitions: u32) -> Box<dyn Collector>;
+    /// How pairs are spread over partitions.
+    fn partitioning(&self) -> Partitioning;
+
+    /// A collector for one thread of a map task.
+    fn collector(self: Arc<Self>, setup: &CollectorSetup) -> Box<dyn Collector>;
 
     /// Combines the values of equal keys: sorted batches in, sorted pairs out. Copies where the job has no
     /// combiner.

@@ -7,25 +7,26 @@ use crate::emit::Emit;
 use crate::error::Result;
 use crate::failure::FailureCause;
 use crate::key::Key;
-use crate::text;
+use crate::output::Output;
 use crate::value::Value;
 
 /// Text is handed to the sink once there is this much.
 const WRITE_BYTES: usize = 256 << 10;
 
 /// The emitter of one reduce task.
-pub(super) struct PartEmitter<'s> {
+pub(super) struct PartEmitter<'s, O> {
     sink: &'s mut dyn PartSink,
+    output: &'s O,
     text: Vec<u8>,
     records: u64,
     counters: LocalCounters,
     failure: Option<FailureCause>,
 }
 
-impl<'s> PartEmitter<'s> {
-    pub(super) fn new(sink: &'s mut dyn PartSink) -> Self {
+impl<'s, O> PartEmitter<'s, O> {
+    pub(super) fn new(sink: &'s mut dyn PartSink, output: &'s O) -> Self {
         let (text, records, counters, failure) = Default::default();
-        Self { sink, text, records, counters, failure }
+        Self { sink, output, text, records, counters, failure }
     }
 
     /// What the sink failed with. It goes before anything that user code made of it.
@@ -52,10 +53,15 @@ impl<'s> PartEmitter<'s> {
     }
 }
 
-impl<K: Key + ?Sized, V: Value + ?Sized> Emit<K, V> for PartEmitter<'_> {
+impl<K, V, O> Emit<K, V> for PartEmitter<'_, O>
+where
+    K: Key + ?Sized,
+    V: Value + ?Sized,
+    O: Output<K, V>,
+{
     #[inline]
     fn emit(&mut self, key: K::Ref<'_>, value: V::Ref<'_>) -> Result<()> {
-        text::write_pair::<K, V>(key, value, &mut self.text)?;
+        self.output.write(key, value, &mut self.text)?;
         self.records += 1;
         if self.text.len() >= WRITE_BYTES { self.write() } else { Ok(()) }
     }

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use super::batch::RecordBatches;
-use super::groups::Window;
+use super::groups::{Group, Window};
 use crate::error::Result;
 use crate::value::Value;
 
@@ -26,7 +26,7 @@ use crate::value::Value;
 pub struct Values<'a, V: ?Sized> {
     source: &'a mut dyn RecordBatches,
     window: &'a mut Window,
-    key: &'a [u8],
+    group: &'a Group,
     value: PhantomData<fn() -> &'a V>,
 }
 
@@ -34,9 +34,9 @@ impl<'a, V: Value + ?Sized> Values<'a, V> {
     pub(super) fn new(
         source: &'a mut dyn RecordBatches,
         window: &'a mut Window,
-        key: &'a [u8],
+        group: &'a Group,
     ) -> Self {
-        Self { source, window, key, value: PhantomData }
+        Self { source, window, group, value: PhantomData }
     }
 
     /// The next value, or `None` after the last. An error means that the input cannot be read or decoded: pass it
@@ -65,6 +65,6 @@ impl<'a, V: Value + ?Sized> Values<'a, V> {
     /// Whether there is no further value.
     #[inline]
     pub(super) fn is_at_end(&mut self) -> Result<bool> {
-        Ok(self.window.peek(self.source)?.is_none_or(|record| record.key != self.key))
+        Ok(self.window.peek(self.source)?.is_none_or(|record| !self.group.has(record.key)))
     }
 }

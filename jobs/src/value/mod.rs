@@ -7,11 +7,13 @@ mod number;
 mod option;
 mod order;
 mod serde;
+mod tagged;
 mod text;
 mod tuple;
 
 pub use self::order::OrderedValue;
 pub use self::serde::Serde;
+pub use self::tagged::Tagged;
 
 use crate::error::{Error, Result};
 

@@ -185,7 +185,7 @@ impl InProcess {
     /// A map task uses all threads that the job may have, a reduce task one.
     fn threads(&self, request: &RunRequest) -> usize {
         match &request.work {
-            Work::Map(_) => {
+            Work::Map { .. } => {
                 let wanted = request.context.threads.map_or(usize::MAX, |threads| threads as usize);
                 wanted.min(self.config.threads).max(1)
             }
@@ -216,7 +216,7 @@ impl InProcess {
             let attempt =
                 Attempt { id, context, program, progress, scratch, memory, threads, cores };
             match work {
-                Work::Map(ranges) => task::map(&attempt, ranges),
+                Work::Map { input, ranges } => task::map(&attempt, input, ranges),
                 Work::Reduce(outputs) => {
                     let sources = fetcher.sources(&FetchPlan {
                         job: id.task.job,

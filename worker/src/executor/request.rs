@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use windrow_jobs::program::SplitPoints;
 use windrow_jobs::{AttemptId, Counters, WorkerId};
 
 /// What every task of a job needs.
@@ -22,6 +23,8 @@ pub struct JobContext {
     pub memory_bytes: Option<u64>,
     /// Number of partitions; 0 for a map-only job.
     pub partitions: u32,
+    /// Where the ranges of an ordered job begin; empty for all others.
+    pub split_points: Arc<SplitPoints>,
     /// Folder in which attempts write their parts, each under a name of its own.
     pub staging: PathBuf,
 }
@@ -41,7 +44,12 @@ pub struct RunRequest {
 #[derive(Clone, Debug)]
 pub enum Work {
     /// Map these ranges, in order.
-    Map(Vec<FileRange>),
+    Map {
+        /// All of one input of the job: its number.
+        input: u32,
+        /// What to read.
+        ranges: Vec<FileRange>,
+    },
     /// Reduce the partition whose number is the task's index, from these outputs.
     Reduce(Arc<Vec<WorkerOutputs>>),
 }
@@ -51,6 +59,8 @@ pub enum Work {
 pub struct FileRange {
     /// Absolute.
     pub path: PathBuf,
+    /// The file's place among all of the job's input, counted from 0.
+    pub file_number: u32,
     /// First byte.
     pub start: u64,
     /// Byte after the last.

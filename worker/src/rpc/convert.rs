@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use windrow_jobs::program::SplitPoints;
 use windrow_jobs::{AttemptId, FailureCause, JobId, Place, Stage, TaskId, WorkerId};
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
@@ -51,7 +52,10 @@ pub(crate) fn order_from(message: v1::CoordinatorMessage) -> Result<Order, Malfo
         FromCoordinator::AssignMap(assign) => Order::Run(RunRequest {
             attempt: attempt_from(assign.attempt)?,
             context: context_from(assign.context)?,
-            work: Work::Map(assign.ranges.into_iter().map(range_from).collect()),
+            work: Work::Map {
+                input: assign.input,
+                ranges: assign.ranges.into_iter().map(range_from).collect(),
+            },
         }),
         FromCoordinator::AssignReduce(assign) => Order::Reduce {
             attempt: attempt_from(assign.attempt)?,
@@ -82,6 +86,8 @@ fn attempt_from(attempt: Option<v1::AttemptId>) -> Result<AttemptId, Malformed> 
 
 fn context_from(context: Option<v1::JobContext>) -> Result<Arc<JobContext>, Malformed> {
     let context = context.ok_or(Malformed("no context"))?;
+    let points = context.split_points.into_iter();
+    let points = points.map(|point| (point.key.into(), point.value.into()));
     Ok(Arc::new(JobContext {
         job: context.job,
         params: context.params,
@@ -90,12 +96,13 @@ fn context_from(context: Option<v1::JobContext>) -> Result<Arc<JobContext>, Malf
         memory_bytes: context.memory_bytes,
         partitions: context.partitions,
         staging: context.staging.into(),
+        split_points: Arc::new(SplitPoints::new(points)),
     }))
 }
 
 fn range_from(range: v1::FileRange) -> FileRange {
-    let v1::FileRange { path, start, end, file_bytes, modified_unix_ns } = range;
-    FileRange { path: path.into(), start, end, file_bytes, modified_unix_ns }
+    let v1::FileRange { path, start, end, file_bytes, modified_unix_ns, file_number } = range;
+    FileRange { path: path.into(), start, end, file_bytes, modified_unix_ns, file_number }
 }
 
 fn outputs_from(outputs: v1::WorkerOutputs) -> WorkerOutputs {

@@ -18,6 +18,7 @@ use std::time::UNIX_EPOCH;
 
 use windrow_jobs::FailureCause;
 use windrow_jobs::input::{Chunk, Framing};
+use windrow_jobs::program::InputFormat;
 
 use super::plan::InputPlan;
 use crate::executor::FileRange;
@@ -41,16 +42,16 @@ impl<'a> ChunkReader<'a> {
     /// The records that start in a chunk; none if a long record covers all of it.
     pub fn read(&mut self, index: usize) -> Result<Chunk<'_>, FailureCause> {
         let (chunk, range) = self.plan.chunk(index);
-        let file = open(&mut self.file, chunk.range, range)?;
+        let file = open(&mut self.file, chunk.range, range, self.plan.format)?;
         self.window.limit_memory(4 * self.plan.chunk_bytes.max(LOOKAHEAD_BYTES));
         let Range { start, end } =
-            self.window.find(file, self.plan.framing, chunk.start..chunk.end)?;
-        Ok(Chunk {
-            file: &file.name,
-            offset: start,
-            bytes: self.window.bytes(start..end),
-            lossy: self.plan.lossy,
-        })
+            self.window.find(file, self.plan.format.framing, chunk.start..chunk.end)?;
+        let mut chunk = Chunk::new(&file.name, self.window.bytes(start..end));
+        chunk.file_number = range.file_number;
+        chunk.offset = start;
+        chunk.header = &file.header;
+        chunk.lossy = self.plan.lossy;
+        Ok(chunk)
     }
 
     /// Makes sure that what was read last has not changed in the meantime.
@@ -69,15 +70,16 @@ fn open<'f>(
     current: &'f mut Option<(usize, InputFile)>,
     index: usize,
     range: &FileRange,
+    format: InputFormat,
 ) -> Result<&'f InputFile, FailureCause> {
     let reusable = current.take().map(|(of, file)| if of == index { Ok(file) } else { Err(file) });
     let file = match reusable {
         Some(Ok(file)) => file,
         Some(Err(former)) => {
             former.check()?;
-            InputFile::open(range)?
+            InputFile::open(range, format)?
         }
-        None => InputFile::open(range)?,
+        None => InputFile::open(range, format)?,
     };
     Ok(&current.insert((index, file)).1)
 }
@@ -88,19 +90,27 @@ struct InputFile {
     name: String,
     bytes: u64,
     modified_unix_ns: u64,
+    /// The first record, if the format needs it.
+    header: Vec<u8>,
 }
 
 impl InputFile {
-    fn open(range: &FileRange) -> Result<Self, FailureCause> {
+    fn open(range: &FileRange, format: InputFormat) -> Result<Self, FailureCause> {
         let file =
             File::open(&range.path).map_err(|error| FailureCause::io(&range.path, &error))?;
-        let this = Self {
+        let mut this = Self {
             file,
             name: range.path.display().to_string(),
             bytes: range.file_bytes,
             modified_unix_ns: range.modified_unix_ns,
+            header: Vec::new(),
         };
         this.check()?;
+        if format.has_header {
+            let mut window = Window::default();
+            let first = window.find(&this, format.framing, 0..1)?;
+            this.header = window.bytes(first).to_vec();
+        }
         Ok(this)
     }
 
@@ -214,9 +224,12 @@ mod tests {
     use super::*;
     use crate::testing::{file_range, whole_file};
 
+    const LINES: InputFormat = InputFormat { framing: Framing::Lines, has_header: false };
+
     /// Reads `ranges` of a file chunk by chunk, and returns the records with their offsets, and what was read.
     fn read_all(ranges: Vec<FileRange>, chunk_bytes: u64, framing: Framing) -> Vec<(u64, Vec<u8>)> {
-        let plan = InputPlan::new(ranges, chunk_bytes, framing, false);
+        let format = InputFormat { framing, has_header: false };
+        let plan = InputPlan::new(ranges, chunk_bytes, format, false);
         let mut reader = ChunkReader::new(&plan);
         let mut records = Vec::new();
         while let Some(index) = plan.take() {
@@ -304,7 +317,7 @@ mod tests {
         std::fs::write(&path, "one\ntwo\n").unwrap();
         let planned = whole_file(&path);
         let read = |range: FileRange| {
-            let plan = InputPlan::new(vec![range], 100, Framing::Lines, false);
+            let plan = InputPlan::new(vec![range], 100, LINES, false);
             let mut reader = ChunkReader::new(&plan);
             reader.read(0).map(|chunk| chunk.bytes.len()).and_then(|n| reader.finish().map(|()| n))
         };
@@ -324,7 +337,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("input");
         std::fs::write(&path, "one\ntwo\n").unwrap();
-        let plan = InputPlan::new(vec![whole_file(&path)], 100, Framing::Lines, false);
+        let plan = InputPlan::new(vec![whole_file(&path)], 100, LINES, false);
         let mut reader = ChunkReader::new(&plan);
         reader.read(0).unwrap();
         std::fs::write(&path, "one\ntwo\nthree\n").unwrap();

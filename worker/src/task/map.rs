@@ -1,10 +1,12 @@
 //! A map attempt whose pairs go to reducers: threads collect, full collectors spill, and one segment is left.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use windrow_jobs::FailureCause;
-use windrow_jobs::collect::{Collected, Collector, RecordBuffer};
+use windrow_jobs::collect::{Collected, Collector, RecordBuffer, Room};
+use windrow_jobs::program::CollectorSetup;
 
 use super::map_loop::{ChunkSink, MapLoops};
 use super::plan::{InputPlan, chunk_bytes};
@@ -22,30 +24,40 @@ const COLLECTORS_PERCENT: u64 = 40;
 const FLOOR_PARTS: u64 = 16;
 
 /// Runs a map attempt.
-pub fn run(attempt: &Attempt, ranges: Vec<FileRange>) -> Result<Outcome, FailureCause> {
+pub fn run(attempt: &Attempt, input: u32, ranges: Vec<FileRange>) -> Result<Outcome, FailureCause> {
     let started = Instant::now();
     let chunk_bytes = chunk_bytes(&ranges, attempt.memory.limit_bytes(), attempt.threads);
-    let framing = attempt.program.framing();
-    let plan = InputPlan::new(ranges, chunk_bytes, framing, attempt.context.lossy);
-    let mut outcome = match (attempt.program.is_map_only(), attempt.context.partitions) {
-        (true, _) => map_only::run(attempt, &plan)?,
+    let context = &attempt.context;
+    let format = attempt.program.input_format(input);
+    let plan = InputPlan::new(ranges, chunk_bytes, format, context.lossy);
+    let setup = CollectorSetup {
+        partitions: context.partitions,
+        input,
+        split_points: Arc::clone(&context.split_points),
+    };
+    let mut outcome = match (attempt.program.is_map_only(), context.partitions) {
+        (true, _) => map_only::run(attempt, &plan, setup)?,
         (false, 0) => {
             return Err(FailureCause::Unsupported {
                 message: format!("{} reduces, but has no partitions", attempt.context.job),
             });
         }
-        (false, _) => run_to_segment(attempt, &plan)?,
+        (false, _) => run_to_segment(attempt, &plan, setup)?,
     };
     outcome.finished.stats.elapsed = started.elapsed();
     Ok(outcome)
 }
 
-fn run_to_segment(attempt: &Attempt, plan: &InputPlan) -> Result<Outcome, FailureCause> {
+fn run_to_segment(
+    attempt: &Attempt,
+    plan: &InputPlan,
+    setup: CollectorSetup,
+) -> Result<Outcome, FailureCause> {
     let stop = AtomicBool::new(false);
     let limit_bytes = attempt.memory.limit_bytes();
     let collectors = attempt.memory.child(limit_bytes / 100 * COLLECTORS_PERCENT);
     let floor_bytes = limit_bytes / (FLOOR_PARTS * attempt.threads as u64);
-    let (totals, left) = MapLoops { attempt, plan, stop: &stop }
+    let (totals, left) = MapLoops { attempt, plan, setup, stop: &stop }
         .run(|| PairSink::new(attempt, &collectors, floor_bytes))?;
     let output = map_output::write(attempt, left)?;
     let stats = Stats {
@@ -83,28 +95,36 @@ impl<'a> PairSink<'a> {
     }
 }
 
+impl Room for PairSink<'_> {
+    fn grow(&mut self, bytes: usize) -> bool {
+        let bytes = bytes as u64;
+        if self.reservation.try_resize(bytes) {
+            return true;
+        }
+        let is_small = bytes <= self.floor_bytes;
+        if is_small {
+            self.reservation.resize(bytes);
+        }
+        is_small
+    }
+
+    fn spill(&mut self, pairs: RecordBuffer) -> Result<(), FailureCause> {
+        if !pairs.is_empty() {
+            self.runs.push(self.attempt.scratch.spill(pairs)?);
+        }
+        self.reservation.resize(0);
+        Ok(())
+    }
+}
+
 impl ChunkSink for PairSink<'_> {
     type Left = Pairs;
 
     fn after_chunk(
         &mut self,
         _chunk: usize,
-        collector: &mut dyn Collector,
-        reader_bytes: u64,
+        _collector: &mut dyn Collector,
     ) -> Result<(), FailureCause> {
-        let collected_bytes = collector.memory_bytes() as u64;
-        if self.reservation.try_resize(collected_bytes + reader_bytes) {
-            return Ok(());
-        }
-        self.reservation.resize(collected_bytes + reader_bytes);
-        if collected_bytes > self.floor_bytes {
-            let buffer = take(collector)?;
-            if !buffer.is_empty() {
-                let _core = self.attempt.cores.take();
-                self.runs.push(self.attempt.scratch.spill(buffer)?);
-            }
-            self.reservation.resize(collector.memory_bytes() as u64 + reader_bytes);
-        }
         Ok(())
     }
 

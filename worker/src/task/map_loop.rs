@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
-use windrow_jobs::collect::Collector;
+use windrow_jobs::collect::{Collector, Room};
+use windrow_jobs::program::CollectorSetup;
 use windrow_jobs::{Counters, FailureCause};
 
 use super::Attempt;
@@ -12,16 +13,15 @@ use super::chunk::ChunkReader;
 use super::plan::InputPlan;
 
 /// What becomes of the collected pairs or lines of one thread.
-pub trait ChunkSink: Send {
+pub trait ChunkSink: Room + Send {
     /// What the thread leaves.
     type Left: Send;
 
-    /// Looks at the collector after it has mapped the chunk numbered `chunk`. The reader holds `reader_bytes`.
+    /// Looks at the collector after it has mapped the chunk numbered `chunk`.
     fn after_chunk(
         &mut self,
         chunk: usize,
         collector: &mut dyn Collector,
-        reader_bytes: u64,
     ) -> Result<(), FailureCause>;
 
     /// Takes what is left in the collector after the last chunk.
@@ -57,6 +57,8 @@ pub struct MapLoops<'a> {
     pub attempt: &'a Attempt,
     /// Its chunks.
     pub plan: &'a InputPlan,
+    /// What collectors have to know.
+    pub setup: CollectorSetup,
     /// Set when one loop has failed: the others stop.
     pub stop: &'a AtomicBool,
 }
@@ -100,16 +102,18 @@ impl MapLoops<'_> {
     }
 
     fn run_one<S: ChunkSink>(&self, mut sink: S) -> Result<(Totals, S::Left), Failed> {
-        let Attempt { program, context, .. } = self.attempt;
-        let mut collector = Arc::clone(program).collector(context.partitions);
+        let Attempt { program, memory, .. } = self.attempt;
+        let mut collector = Arc::clone(program).collector(&self.setup);
         let mut reader = ChunkReader::new(self.plan);
+        let mut reader_memory = memory.reserve(0);
         let mut totals = Totals::default();
         while !self.stop.load(Ordering::Relaxed)
             && let Some(chunk) = self.plan.take()
         {
-            self.map_chunk(chunk, &mut reader, &mut *collector, &mut totals)
-                .and_then(|()| sink.after_chunk(chunk, &mut *collector, reader.memory_bytes()))
+            self.map_chunk(chunk, &mut reader, &mut *collector, &mut sink, &mut totals)
+                .and_then(|()| sink.after_chunk(chunk, &mut *collector))
                 .map_err(|cause| Failed::at(chunk, cause))?;
+            reader_memory.resize(reader.memory_bytes());
         }
         let last = |cause| Failed::at(usize::MAX, cause);
         reader.finish().map_err(last)?;
@@ -123,6 +127,7 @@ impl MapLoops<'_> {
         index: usize,
         reader: &mut ChunkReader<'_>,
         collector: &mut dyn Collector,
+        room: &mut dyn Room,
         totals: &mut Totals,
     ) -> Result<(), FailureCause> {
         self.attempt.check()?;
@@ -132,7 +137,7 @@ impl MapLoops<'_> {
         }
         // Not held while reading, nor while waiting for other threads: only for what keeps a core busy.
         let core = self.attempt.cores.take();
-        let records = collector.map_chunk(&chunk)?;
+        let records = collector.map_chunk(&chunk, room)?;
         drop(core);
         let bytes = chunk.bytes.len() as u64;
         self.attempt.progress.add(records, bytes);

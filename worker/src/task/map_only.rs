@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use windrow_jobs::FailureCause;
-use windrow_jobs::collect::{Collected, Collector};
+use windrow_jobs::collect::{Collected, Collector, RecordBuffer, Room};
+use windrow_jobs::program::CollectorSetup;
 
 use super::map_loop::{ChunkSink, MapLoops};
 use super::ordered::{OrderedPart, Text};
@@ -11,21 +12,23 @@ use super::output::PartWriter;
 use super::plan::InputPlan;
 use super::{Attempt, Outcome};
 use crate::executor::{Finished, Stats};
-use crate::memory::Reservation;
 
 /// Texts held back for each thread.
 const WINDOW_PER_THREAD: usize = 4;
 
 /// Runs the attempt; the caller adds how long it took.
-pub fn run(attempt: &Attempt, plan: &InputPlan) -> Result<Outcome, FailureCause> {
+pub fn run(
+    attempt: &Attempt,
+    plan: &InputPlan,
+    setup: CollectorSetup,
+) -> Result<Outcome, FailureCause> {
     let stop = AtomicBool::new(false);
     let writer = PartWriter::create(attempt.part_path())?;
     let part = OrderedPart::new(writer, WINDOW_PER_THREAD * attempt.threads);
-    let (totals, _) = MapLoops { attempt, plan, stop: &stop }.run(|| TextSink {
+    let (totals, _) = MapLoops { attempt, plan, setup, stop: &stop }.run(|| TextSink {
         attempt,
         part: &part,
         stop: &stop,
-        reservation: attempt.memory.reserve(0),
     })?;
     let (writer, records) = part.finish();
     let (part, file) = writer.finish(records)?;
@@ -45,7 +48,17 @@ struct TextSink<'a> {
     attempt: &'a Attempt,
     part: &'a OrderedPart,
     stop: &'a AtomicBool,
-    reservation: Reservation,
+}
+
+/// Text is taken after each chunk, so nothing is asked for.
+impl Room for TextSink<'_> {
+    fn grow(&mut self, _bytes: usize) -> bool {
+        true
+    }
+
+    fn spill(&mut self, _pairs: RecordBuffer) -> Result<(), FailureCause> {
+        unreachable!("a map-only job collects text")
+    }
 }
 
 impl ChunkSink for TextSink<'_> {
@@ -55,9 +68,7 @@ impl ChunkSink for TextSink<'_> {
         &mut self,
         chunk: usize,
         collector: &mut dyn Collector,
-        reader_bytes: u64,
     ) -> Result<(), FailureCause> {
-        self.reservation.resize(reader_bytes);
         let Collected::Text { bytes, records } = collector.take()? else {
             unreachable!("a map-only job collects text")
         };

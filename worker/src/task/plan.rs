@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use windrow_jobs::input::Framing;
+use windrow_jobs::program::InputFormat;
 
 use crate::executor::FileRange;
 
@@ -25,7 +25,7 @@ const MEMORY_PARTS: u64 = 128;
 /// All chunks of a task, and which of them come next.
 pub struct InputPlan {
     /// How records are told apart.
-    pub framing: Framing,
+    pub format: InputFormat,
     /// Replace invalid UTF-8.
     pub lossy: bool,
     /// Size of chunks.
@@ -57,7 +57,7 @@ pub fn chunk_bytes(ranges: &[FileRange], memory_bytes: u64, threads: usize) -> u
 
 impl InputPlan {
     /// Cuts `ranges` into chunks.
-    pub fn new(ranges: Vec<FileRange>, chunk_bytes: u64, framing: Framing, lossy: bool) -> Self {
+    pub fn new(ranges: Vec<FileRange>, chunk_bytes: u64, format: InputFormat, lossy: bool) -> Self {
         let mut chunks = Vec::new();
         for (index, range) in ranges.iter().enumerate() {
             let mut start = range.start;
@@ -67,7 +67,7 @@ impl InputPlan {
                 start = end;
             }
         }
-        Self { framing, lossy, chunk_bytes, ranges, chunks, next: AtomicUsize::new(0) }
+        Self { format, lossy, chunk_bytes, ranges, chunks, next: AtomicUsize::new(0) }
     }
 
     /// Takes the next chunk: its number, counted in input order.

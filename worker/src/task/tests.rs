@@ -72,7 +72,7 @@ fn run(
     attempt.memory = Account::new(memory_bytes);
     attempt.threads = threads;
     attempt.scratch.fan_in = fan_in;
-    let mapped = map(&attempt, vec![whole_file(&input)]).unwrap();
+    let mapped = map(&attempt, 0, vec![whole_file(&input)]).unwrap();
     let stats = mapped.finished.stats.clone();
     assert_eq!(attempt.memory.used_bytes(), 0, "all memory is given back");
     assert_eq!(attempt.progress.get(), (stats.input_records, stats.input_bytes));
@@ -131,7 +131,7 @@ proptest! {
         for (index, range) in borders.windows(2).enumerate() {
             let id = attempt_id(Stage::Map, index as u32, 1);
             let attempt = Attempt { id, ..attempt(Words::default(), &store, folder.path(), 2) };
-            maps.push(map(&attempt, vec![file_range(&input, range[0], range[1])]).unwrap());
+            maps.push(map(&attempt, 0, vec![file_range(&input, range[0], range[1])]).unwrap());
         }
         let records: u64 = maps.iter().map(|map| map.finished.stats.input_records).sum();
         prop_assert_eq!(records, text.split_inclusive('\n').count() as u64);
@@ -150,7 +150,7 @@ fn a_map_only_part_is_in_input_order() {
     let store = SegmentStore::new(folder.path().join("worker"));
     let words = Words { is_map_only: true, ..Words::default() };
     let attempt = Attempt { threads: 4, ..attempt(words, &store, folder.path(), 0) };
-    let outcome = map(&attempt, vec![whole_file(&a), whole_file(&b)]).unwrap();
+    let outcome = map(&attempt, 0, vec![whole_file(&a), whole_file(&b)]).unwrap();
     let part = outcome.finished.part.clone().unwrap();
     let expected: String = text.lines().chain(["last"]).map(|line| format!("[{line}]\n")).collect();
     assert!(std::fs::read_to_string(&part.path).unwrap() == expected);
@@ -170,7 +170,7 @@ fn a_cancelled_attempt_stops_and_leaves_nothing() {
         let words = Words { is_map_only, ..Words::default() };
         let attempt = attempt(words, &store, folder.path(), 2);
         attempt.scratch.cancel.cancel();
-        let stopped = map(&attempt, vec![whole_file(&input)]).err();
+        let stopped = map(&attempt, 0, vec![whole_file(&input)]).err();
         assert_eq!(stopped, Some(FailureCause::Cancelled));
     }
     assert_eq!(std::fs::read_dir(folder.path().join("worker/job-1")).unwrap().count(), 0);

@@ -204,7 +204,9 @@ impl WordCount {
                 end: self.bytes,
                 file_bytes: self.bytes,
                 modified_unix_ns: modified.as_nanos() as u64,
+                file_number: 0,
             }],
+            input: 0,
         })
     }
 

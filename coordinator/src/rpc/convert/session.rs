@@ -67,6 +67,7 @@ fn assign_map(attempt: AttemptId, work: &JobWork) -> v1::AssignMap {
         attempt: Some(attempt_to(attempt)),
         context: Some(context_to(work)),
         ranges: ranges.iter().map(|range| range_to(&work.plan, range)).collect(),
+        input: split.map_or(0, |split| split.input),
     }
 }
 
@@ -78,11 +79,17 @@ fn range_to(plan: &Plan, range: &Range) -> v1::FileRange {
         end: range.end,
         file_bytes: file.bytes,
         modified_unix_ns: file.modified_unix_ns,
+        file_number: range.file,
     }
 }
 
 fn context_to(work: &JobWork) -> v1::JobContext {
     let options = &work.spec.options;
+    let points = work.plan.split_points.iter();
+    let points = points.map(|(key, value)| v1::SplitPoint {
+        key: key.to_vec().into(),
+        value: value.to_vec().into(),
+    });
     v1::JobContext {
         job: work.spec.job.clone(),
         params: work.spec.params.clone(),
@@ -91,6 +98,7 @@ fn context_to(work: &JobWork) -> v1::JobContext {
         memory_bytes: options.memory_bytes,
         partitions: work.plan.partitions,
         staging: work.staging.display().to_string(),
+        split_points: points.collect(),
     }
 }
 

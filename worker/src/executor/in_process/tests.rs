@@ -104,13 +104,14 @@ impl Bench {
             memory_bytes: None,
             partitions: 1,
             staging: self.folder.path().join("staging"),
+            split_points: Arc::default(),
         };
         RunRequest { attempt: attempt_id(stage, index, 1), context: Arc::new(context), work }
     }
 
     fn map(&self, job: &str, index: u32) -> RunRequest {
         let input = whole_file(&self.folder.path().join("input"));
-        self.request(job, Stage::Map, index, Work::Map(vec![input]))
+        self.request(job, Stage::Map, index, Work::Map { input: 0, ranges: vec![input] })
     }
 
     async fn run(&self, request: RunRequest) -> Result<Finished, FailureCause> {

@@ -1,0 +1,90 @@
+//! The map side of a job that reduces: one mapper, perhaps with a combiner, or a mapper for each of several inputs.
+
+use std::sync::Arc;
+
+use super::batch::{RecordBatches, RecordSink};
+use super::combine_step::CombineStep;
+use super::route::Route;
+use crate::collect::Collector;
+use crate::failure::FailureCause;
+use crate::input::{Format, Framing};
+use crate::key::Key;
+use crate::mapper::Mapper;
+use crate::value::Value;
+
+/// How the files of one input are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InputFormat {
+    /// Where they may be cut.
+    pub framing: Framing,
+    /// Whether chunks need the first record of their file.
+    pub has_header: bool,
+}
+
+impl InputFormat {
+    /// How the mapper reads its files.
+    pub(crate) fn of<M: Mapper>(mapper: &M) -> Self {
+        let format = mapper.format();
+        Self { framing: format.framing(), has_header: format.has_header() }
+    }
+}
+
+/// Everything up to the shuffle.
+pub(crate) trait MapSide: Send + Sync + 'static {
+    /// Of all pairs.
+    type Key: Key + ?Sized;
+    /// Of all pairs.
+    type Value: Value + ?Sized;
+
+    /// Whether equal keys are combined.
+    const COMBINES: bool;
+
+    /// Names of the inputs; none where there is only one.
+    fn input_names(&self) -> Vec<&str>;
+
+    /// How files of this input are read. Inputs are counted from 0.
+    fn input_format(&self, input: u32) -> InputFormat;
+
+    /// A collector for one thread of a task that reads this input.
+    fn collector(&self, input: u32, route: impl Route) -> Box<dyn Collector>;
+
+    /// See [`Program::combine`](super::Program::combine).
+    fn combine(
+        &self,
+        input: &mut dyn RecordBatches,
+        output: &mut dyn RecordSink,
+    ) -> Result<(), FailureCause>;
+}
+
+/// One mapper.
+pub(crate) struct OneInput<M, C> {
+    pub(crate) mapper: Arc<M>,
+    pub(crate) combine_step: C,
+}
+
+impl<M: Mapper, C: CombineStep<M::Value>> MapSide for OneInput<M, C> {
+    type Key = M::Key;
+    type Value = M::Value;
+
+    const COMBINES: bool = C::COMBINES;
+
+    fn input_names(&self) -> Vec<&str> {
+        Vec::new()
+    }
+
+    fn input_format(&self, _input: u32) -> InputFormat {
+        InputFormat::of(&*self.mapper)
+    }
+
+    fn collector(&self, _input: u32, route: impl Route) -> Box<dyn Collector> {
+        self.combine_step.collector(Arc::clone(&self.mapper), route)
+    }
+
+    fn combine(
+        &self,
+        input: &mut dyn RecordBatches,
+        output: &mut dyn RecordSink,
+    ) -> Result<(), FailureCause> {
+        self.combine_step.combine::<M::Key>(input, output)
+    }
+}

@@ -1,0 +1,93 @@
+//! From an encoded pair to its partition.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use super::{CollectorSetup, Partitioning, RecordRef, SplitPoints};
+use crate::error::{Error, Result};
+use crate::grouping::Prefix;
+use crate::partitioner::{Partitioner, hash_key};
+
+/// Knows the partition of every pair of one map task.
+pub(crate) trait Route: Send + Sync + 'static {
+    /// The partition of `record`. `salt` is any number that differs between the records of the input, such as their
+    /// offset: where equal pairs may go to several partitions, it chooses.
+    fn route(&self, record: RecordRef<'_>, salt: u64) -> Result<u32>;
+}
+
+impl Route for Arc<dyn Route> {
+    #[inline]
+    fn route(&self, record: RecordRef<'_>, salt: u64) -> Result<u32> {
+        (**self).route(record, salt)
+    }
+}
+
+/// What a job says about partitions: every [`Partitioner`], or [`Ordered`].
+pub(crate) trait RouteMaker: Send + Sync + 'static {
+    /// How pairs are spread, if groups are (`grouped`) or are not reduced together.
+    fn partitioning(grouped: bool) -> Partitioning;
+
+    /// The route of one map task's pairs, which are grouped by `G`.
+    fn make<G: Prefix>(self: &Arc<Self>, setup: &CollectorSetup) -> impl Route;
+}
+
+impl<P: Partitioner> RouteMaker for P {
+    fn partitioning(_grouped: bool) -> Partitioning {
+        Partitioning::ByKey
+    }
+
+    fn make<G: Prefix>(self: &Arc<Self>, setup: &CollectorSetup) -> impl Route {
+        let partitioner = Arc::clone(self);
+        KeyRoute::<P, G> { partitioner, partitions: setup.partitions, grouping: PhantomData }
+    }
+}
+
+/// By ranges of keys, so that all parts together are in order.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ordered;
+
+impl RouteMaker for Ordered {
+    fn partitioning(grouped: bool) -> Partitioning {
+        Partitioning::Ranges { within_keys: !grouped }
+    }
+
+    fn make<G: Prefix>(self: &Arc<Self>, setup: &CollectorSetup) -> impl Route {
+        RangeRoute { split_points: Arc::clone(&setup.split_points) }
+    }
+}
+
+struct KeyRoute<P, G> {
+    partitioner: Arc<P>,
+    partitions: u32,
+    grouping: PhantomData<fn(&G)>,
+}
+
+impl<P: Partitioner, G: Prefix> Route for KeyRoute<P, G> {
+    #[inline]
+    fn route(&self, record: RecordRef<'_>, _salt: u64) -> Result<u32> {
+        let group = &record.key[..G::prefix_bytes(record.key)?];
+        let partition = self.partitioner.partition(group, hash_key(group), self.partitions);
+        // One out of range would be lost, so it is an error.
+        if partition < self.partitions {
+            Ok(partition)
+        } else {
+            Err(out_of_range(partition, self.partitions))
+        }
+    }
+}
+
+#[cold]
+fn out_of_range(partition: u32, partitions: u32) -> Error {
+    Error::new(format!("the partitioner chose partition {partition} of 0..{partitions}"))
+}
+
+struct RangeRoute {
+    split_points: Arc<SplitPoints>,
+}
+
+impl Route for RangeRoute {
+    #[inline]
+    fn route(&self, record: RecordRef<'_>, salt: u64) -> Result<u32> {
+        Ok(self.split_points.range_of(record, salt))
+    }
+}

@@ -1,0 +1,183 @@
+//! What the engine tells a program about one of its map tasks.
+
+use std::sync::Arc;
+
+use super::RecordRef;
+
+/// What a collector has to know of its task.
+#[derive(Clone, Debug, Default)]
+pub struct CollectorSetup {
+    /// Number of partitions; 0 for a map-only job.
+    pub partitions: u32,
+    /// Which of the job's inputs the task reads, counted from 0.
+    pub input: u32,
+    /// Where the ranges of an ordered job begin; empty for all others.
+    pub split_points: Arc<SplitPoints>,
+}
+
+/// How the pairs of a job are spread over its partitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Partitioning {
+    /// By the key alone: by its hash, or as the job's own partitioner says.
+    ByKey,
+    /// By ranges of keys: partition after partition gives all pairs in order. Needs [`SplitPoints`], chosen from a
+    /// sample of the pairs.
+    Ranges {
+        /// Whether pairs of one key may go to several partitions: they are not reduced together.
+        within_keys: bool,
+    },
+}
+
+/// The first pair of each range but the first, ascending; equal ones share out equal pairs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SplitPoints {
+    points: Vec<Point>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Point {
+    prefix: u64,
+    key: Vec<u8>,
+    value: Vec<u8>,
+}
+
+impl SplitPoints {
+    /// Points as they were given out by [`iter`](Self::iter).
+    pub fn new(points: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Self {
+        let mut points: Vec<_> = points
+            .into_iter()
+            .map(|(key, value)| Point { prefix: prefix(&key), key, value })
+            .collect();
+        points.sort_by(|a, b| a.record().cmp(&b.record()));
+        Self { points }
+    }
+
+    /// Cuts a sample into `partitions` ranges of about the same number of pairs. With `within_keys` a range may
+    /// begin in the middle of a key's pairs, and a pair that makes up several ranges is shared out among them.
+    /// O(n log n).
+    pub fn from_sample(
+        sample: &mut [(Vec<u8>, Vec<u8>)],
+        partitions: u32,
+        within_keys: bool,
+    ) -> Self {
+        sample.sort_unstable();
+        let count = partitions.saturating_sub(1) as usize;
+        let at = |n: usize| sample.get((n + 1) * sample.len() / (count + 1));
+        let mut points: Vec<_> = (0..count).filter_map(at).cloned().collect();
+        if !within_keys {
+            for (_, value) in &mut points {
+                value.clear();
+            }
+            points.dedup();
+        }
+        Self::new(points)
+    }
+
+    /// Keys and values of the points, ascending.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
+        self.points.iter().map(|point| (&point.key[..], &point.value[..]))
+    }
+
+    /// The range of a pair. One that is equal to several points may go to any range that these touch: `salt`, any
+    /// number, chooses. O(log n).
+    #[inline]
+    pub(crate) fn range_of(&self, record: RecordRef<'_>, salt: u64) -> u32 {
+        let prefix = prefix(record.key);
+        // Few points have the record's prefix, so that the whole records are seldom compared.
+        let mut low = self.points.partition_point(|point| point.prefix < prefix);
+        while low < self.points.len()
+            && self.points[low].prefix == prefix
+            && self.points[low].record() < record
+        {
+            low += 1;
+        }
+        let equal = self.points[low..].iter().take_while(|point| point.record() == record).count();
+        match equal {
+            0 | 1 => (low + equal) as u32,
+            _ => low as u32 + shared_out(salt, equal as u32 + 1),
+        }
+    }
+}
+
+impl Point {
+    fn record(&self) -> RecordRef<'_> {
+        RecordRef { key: &self.key, value: &self.value }
+    }
+}
+
+/// Below `ranges`, evenly for salts of any pattern.
+#[cold]
+fn shared_out(salt: u64, ranges: u32) -> u32 {
+    let mixed = salt.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    ((mixed * u64::from(ranges)) >> 32) as u32
+}
+
+/// The first eight bytes of a key, big endian, zeros for those that it lacks: in the keys' order.
+#[inline]
+fn prefix(key: &[u8]) -> u64 {
+    if let Some(first) = key.first_chunk() {
+        return u64::from_be_bytes(*first);
+    }
+    let mut bytes = [0; 8];
+    bytes[..key.len()].copy_from_slice(key);
+    u64::from_be_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn record<'a>(key: &'a [u8], value: &'a [u8]) -> RecordRef<'a> {
+        RecordRef { key, value }
+    }
+
+    proptest! {
+        #[test]
+        fn ranges_are_in_order(
+            mut sample in vec((vec(0..3_u8, 0..10), vec(0..2_u8, 0..2)), 0..60),
+            mut pairs in vec((vec(0..3_u8, 0..10), vec(0..2_u8, 0..2)), 0..60),
+            partitions in 1..9_u32,
+            within_keys: bool,
+            salt: u64,
+        ) {
+            let points = SplitPoints::from_sample(&mut sample, partitions, within_keys);
+            prop_assert!(points.iter().len() < partitions as usize);
+            pairs.sort();
+            let ranges: Vec<_> =
+                pairs.iter().map(|(key, value)| points.range_of(record(key, value), salt)).collect();
+            let strictly = |pair: &[usize]| {
+                let [a, b] = pair else { unreachable!() };
+                // Equal pairs may be shared out; all others are in order.
+                pairs[*a] == pairs[*b] || ranges[*a] <= ranges[*b]
+            };
+            let indices: Vec<_> = (0..pairs.len()).collect();
+            prop_assert!(indices.windows(2).all(strictly));
+            prop_assert!(ranges.iter().all(|range| *range < partitions));
+            if !within_keys {
+                for window in indices.windows(2) {
+                    let (a, b) = (window[0], window[1]);
+                    prop_assert!(pairs[a].0 != pairs[b].0 || ranges[a] == ranges[b]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn one_pair_that_is_everywhere_is_shared_out() {
+        let mut sample = vec![(b"hay".to_vec(), vec![]); 100];
+        let points = SplitPoints::from_sample(&mut sample, 4, true);
+        let mut counts = [0_u32; 4];
+        for line in 0..10_000_u64 {
+            counts[points.range_of(record(b"hay", b""), line * 37) as usize] += 1;
+        }
+        assert!(counts.iter().all(|count| (2_000..3_000).contains(count)), "{counts:?}");
+        assert_eq!(points.range_of(record(b"ha", b""), 1), 0);
+        assert_eq!(points.range_of(record(b"hay", b"x"), 1), 3);
+        // Where pairs are reduced together, they stay together.
+        let points = SplitPoints::from_sample(&mut sample, 4, false);
+        assert_eq!(points.iter().len(), 1);
+    }
+}

@@ -1,0 +1,96 @@
+//! A job that only sorts: pairs in, the same pairs out, in order.
+
+use std::sync::Arc;
+
+use super::batch::{PartSink, RecordBatches, RecordSink};
+use super::combine_step::{CombineStep, NotCombined};
+use super::map_side::InputFormat;
+use super::part_emitter::PartEmitter;
+use super::route::RouteMaker;
+use super::{CollectorSetup, Partitioning, Program, ReduceSummary, panic};
+use crate::collect::Collector;
+use crate::emit::Emit;
+use crate::error::Result;
+use crate::failure::{FailureCause, Place};
+use crate::grouping::{GroupingOf, WholeKey};
+use crate::key::Key;
+use crate::mapper::Mapper;
+use crate::output::Output;
+use crate::value::Value;
+
+/// Mapper, partitions and output: no groups are made, so that pairs go from the merge to the part.
+pub(crate) struct Sorted<M, P, O> {
+    pub(crate) mapper: Arc<M>,
+    pub(crate) routes: Arc<P>,
+    pub(crate) output: O,
+}
+
+impl<M, P, O> Program for Sorted<M, P, O>
+where
+    M: Mapper,
+    P: RouteMaker,
+    O: Output<M::Key, M::Value>,
+{
+    fn input_names(&self) -> Vec<&str> {
+        Vec::new()
+    }
+
+    fn input_format(&self, _input: u32) -> InputFormat {
+        InputFormat::of(&*self.mapper)
+    }
+
+    fn is_map_only(&self) -> bool {
+        false
+    }
+
+    fn has_combiner(&self) -> bool {
+        false
+    }
+
+    fn partitioning(&self) -> Partitioning {
+        P::partitioning(false)
+    }
+
+    fn collector(self: Arc<Self>, setup: &CollectorSetup) -> Box<dyn Collector> {
+        let route = self.routes.make::<GroupingOf<M::Key, WholeKey>>(setup);
+        CombineStep::<M::Value>::collector(&NotCombined, Arc::clone(&self.mapper), route)
+    }
+
+    fn combine(
+        &self,
+        input: &mut dyn RecordBatches,
+        output: &mut dyn RecordSink,
+    ) -> Result<(), FailureCause> {
+        CombineStep::<M::Value>::combine::<M::Key>(&NotCombined, input, output)
+    }
+
+    fn reduce(
+        &self,
+        input: &mut dyn RecordBatches,
+        sink: &mut dyn PartSink,
+    ) -> Result<ReduceSummary, FailureCause> {
+        let mut out = PartEmitter::new(sink, &self.output);
+        let mut records = 0;
+        while let Some(batch) = input.next_batch()? {
+            records += batch.len() as u64;
+            let outcome = panic::guard(|| -> Result<()> {
+                for record in batch {
+                    let (key, value) =
+                        (M::Key::decode(record.key)?, M::Value::decode(record.value)?);
+                    Emit::<M::Key, M::Value>::emit(
+                        &mut out,
+                        M::Key::view(&key),
+                        M::Value::view(&value),
+                    )?;
+                }
+                Ok(())
+            });
+            if let Some(cause) = out.take_failure() {
+                return Err(cause);
+            }
+            panic::settle(outcome, Place::default)?;
+        }
+        let (output_records, counters) = out.finish()?;
+        Ok(ReduceSummary { input_records: records, groups: records, output_records, counters })
+    }
+}
