@@ -8,7 +8,7 @@ use crate::failure::FailureCause;
 use crate::input::Chunk;
 use crate::job::Job;
 use crate::key::Key;
-use crate::program::{Groups, PartSink};
+use crate::program::{Groups, PartSink, RecordRef};
 use crate::reducer::Reducer;
 use crate::value::Value;
 
@@ -39,9 +39,11 @@ where
     V: Value + ?Sized,
     R: Reducer<K, V>,
 {
-    let mut buffer = RecordBuffer::default();
+    let mut buffer = RecordBuffer::new(1);
+    let (mut key_bytes, mut value_bytes) = (Vec::new(), Vec::new());
     for value in values {
-        buffer.push(|out| K::encode(key, out), |out| V::encode(value, out), |_| Ok(0))?;
+        let (key, value) = (K::encoded(key, &mut key_bytes), V::encoded(value, &mut value_bytes)?);
+        buffer.push(0, RecordRef { key, value })?;
     }
     buffer.sort();
     let mut batches = BufferBatches::new(&buffer, 0);

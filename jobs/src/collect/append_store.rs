@@ -10,11 +10,14 @@ use crate::emit::Emit;
 use crate::error::Result;
 use crate::key::Key;
 use crate::partitioner::{Partitioner, partition_of};
+use crate::program::RecordRef;
 use crate::value::Value;
 
 /// Appends encoded pairs to a [`RecordBuffer`].
 pub(crate) struct AppendStore<K: ?Sized, V: ?Sized, P> {
     buffer: RecordBuffer,
+    key: Vec<u8>,
+    value: Vec<u8>,
     partitioner: Arc<P>,
     partitions: u32,
     counters: LocalCounters,
@@ -23,19 +26,25 @@ pub(crate) struct AppendStore<K: ?Sized, V: ?Sized, P> {
 
 impl<K: ?Sized, V: ?Sized, P> AppendStore<K, V, P> {
     pub(crate) fn new(partitioner: Arc<P>, partitions: u32) -> Self {
-        let (buffer, counters) = Default::default();
-        Self { buffer, partitioner, partitions, counters, pair: PhantomData }
+        Self {
+            buffer: RecordBuffer::new(partitions),
+            key: Vec::new(),
+            value: Vec::new(),
+            partitioner,
+            partitions,
+            counters: LocalCounters::default(),
+            pair: PhantomData,
+        }
     }
 }
 
 impl<K: Key + ?Sized, V: Value + ?Sized, P: Partitioner> Emit<K, V> for AppendStore<K, V, P> {
     #[inline]
     fn emit(&mut self, key: K::Ref<'_>, value: V::Ref<'_>) -> Result<()> {
-        self.buffer.push(
-            |out| K::encode(key, out),
-            |out| V::encode(value, out),
-            |key| partition_of(&*self.partitioner, key, self.partitions),
-        )
+        let key = K::encoded(key, &mut self.key);
+        let value = V::encoded(value, &mut self.value)?;
+        let partition = partition_of(&*self.partitioner, key, self.partitions)?;
+        self.buffer.push(partition, RecordRef { key, value })
     }
 
     fn count(&mut self, counter: &'static str, n: u64) {
@@ -45,11 +54,12 @@ impl<K: Key + ?Sized, V: Value + ?Sized, P: Partitioner> Emit<K, V> for AppendSt
 
 impl<K: Key + ?Sized, V: Value + ?Sized, P: Partitioner> Store<K, V> for AppendStore<K, V, P> {
     fn memory_bytes(&self) -> usize {
-        self.buffer.memory_bytes()
+        self.buffer.memory_bytes() + self.key.capacity() + self.value.capacity()
     }
 
     fn take(&mut self) -> Result<Collected> {
-        Ok(Collected::Pairs(mem::take(&mut self.buffer)))
+        (self.key, self.value) = Default::default();
+        Ok(Collected::Pairs(mem::replace(&mut self.buffer, RecordBuffer::new(self.partitions))))
     }
 
     fn take_counters(&mut self) -> Counters {

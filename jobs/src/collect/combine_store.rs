@@ -12,6 +12,7 @@ use crate::emit::Emit;
 use crate::error::Result;
 use crate::key::Key;
 use crate::partitioner::{Partitioner, partition_of};
+use crate::program::RecordRef;
 use crate::value::Value;
 
 /// Combines values in place. Keys are partitioned only when they are taken, once per distinct key.
@@ -74,15 +75,11 @@ where
 
     fn take(&mut self) -> Result<Collected> {
         let table = mem::take(&mut self.table);
-        // Most values are numbers of a few bytes; where they are larger, the buffer grows.
-        let data_bytes = table.key_bytes() + 4 * table.len();
-        let mut buffer = RecordBuffer::with_capacity(table.len(), data_bytes);
+        let mut buffer = RecordBuffer::new(self.partitions);
         for (key, accumulator) in table.iter() {
-            buffer.push(
-                |out| out.extend_from_slice(key),
-                |out| V::encode(self.combiner.finish(accumulator), out),
-                |key| partition_of(&*self.partitioner, key, self.partitions),
-            )?;
+            let value = V::encoded(self.combiner.finish(accumulator), &mut self.scratch)?;
+            let partition = partition_of(&*self.partitioner, key, self.partitions)?;
+            buffer.push(partition, RecordRef { key, value })?;
         }
         Ok(Collected::Pairs(buffer))
     }
