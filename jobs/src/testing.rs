@@ -39,9 +39,11 @@ where
     V: Value + ?Sized,
     R: Reducer<K, V>,
 {
-    let mut buffer = RecordBuffer::default();
+    let mut buffer = RecordBuffer::new(1);
+    let (mut key_bytes, mut value_bytes) = (Vec::new(), Vec::new());
     for value in values {
-        buffer.push(|out| K::encode(key, out), |out| V::encode(value, out), |_| Ok(0))?;
+        let (key, value) = (K::encoded(key, &mut key_bytes), V::encoded(value, &mut value_bytes)?);
+        buffer.push(0, RecordRef { key, value })?;
     }
     buffer.sort();
     let mut batches = BufferBatches::new(&buffer, 0);
@@ -79,7 +81,7 @@ pub fn run_inputs(
         .map_err(|error| FailureCause::Unsupported { message: error.message().to_string() })?;
     let partitions = u32::from(!program.is_map_only());
     let mut text = Vec::new();
-    let mut pairs = RecordBuffer::default();
+    let mut pairs = Vec::new();
     for (input, files) in (0..).zip(inputs) {
         let setup = CollectorSetup { partitions, input, ..CollectorSetup::default() };
         let mut collector = program.clone().collector(&setup);
@@ -94,37 +96,17 @@ pub fn run_inputs(
         }
         match collector.take()? {
             Collected::Text { bytes, .. } => text.extend(bytes),
-            Collected::Pairs(buffer) => {
-                for (partition, record) in buffer.iter() {
-                    copy(partition, record, &mut pairs)?;
-                }
-            }
+            Collected::Pairs(buffer) => pairs.push(buffer),
         }
     }
     if !program.is_map_only() {
+        let mut pairs = RecordBuffer::merge(pairs);
         pairs.sort();
         let mut part = Part(text);
         program.reduce(&mut BufferBatches::new(&pairs, 0), &mut part)?;
         text = part.0;
     }
     Ok(String::from_utf8_lossy(&text).into_owned())
-}
-
-fn copy(
-    partition: u32,
-    record: RecordRef<'_>,
-    pairs: &mut RecordBuffer,
-) -> Result<(), FailureCause> {
-    let append = |bytes: &[u8], out: &mut Vec<u8>| out.extend_from_slice(bytes);
-    let pushed = pairs.push(
-        |out| append(record.key, out),
-        |out| {
-            append(record.value, out);
-            Ok(())
-        },
-        |_| Ok(partition),
-    );
-    pushed.map_err(|error| FailureCause::Unsupported { message: error.message().to_string() })
 }
 
 /// A part in memory.

@@ -12,6 +12,12 @@ pub(crate) fn write(mut number: u64, out: &mut Vec<u8>) {
     out.push(number as u8);
 }
 
+/// Bytes that [`write`] appends for `number`.
+#[inline]
+pub(crate) fn len(number: u64) -> usize {
+    (u64::BITS - (number | 1).leading_zeros()).div_ceil(7) as usize
+}
+
 /// Takes a number from the start of `bytes`; `None` where it is cut off, too large, or longer than need be.
 pub(crate) fn read(bytes: &mut &[u8]) -> Option<u64> {
     let len = 1 + bytes.iter().take(LEN_MAX).position(|byte| byte & 0x80 == 0)?;
@@ -40,6 +46,7 @@ mod tests {
         #[test]
         fn round_trip(number: u64, shift in 0..64_u32, rest: Vec<u8>) {
             let number = number >> shift;
+            prop_assert_eq!(encoded(number).len(), len(number));
             let bytes = [encoded(number), rest.clone()].concat();
             let mut left = &bytes[..];
             prop_assert_eq!(read(&mut left), Some(number));

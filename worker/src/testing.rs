@@ -48,11 +48,7 @@ pub fn whole_file(path: &Path) -> FileRange {
 
 /// Appends a pair to a buffer.
 pub fn push(buffer: &mut RecordBuffer, partition: u32, key: &[u8], value: &[u8]) {
-    let encode_value = |out: &mut Vec<u8>| {
-        out.extend_from_slice(value);
-        Ok(())
-    };
-    buffer.push(|out| out.extend_from_slice(key), encode_value, |_| Ok(partition)).unwrap();
+    buffer.push(partition, RecordRef { key, value }).unwrap();
 }
 
 /// Leaves a map output of job 1 with these pairs, sorted, in one partition.
@@ -158,7 +154,7 @@ impl Program for Words {
         Box::new(WordCollector {
             program: *self,
             partitions: setup.partitions,
-            pairs: RecordBuffer::default(),
+            pairs: RecordBuffer::new(setup.partitions),
             text: Vec::new(),
             lines: 0,
         })
@@ -215,6 +211,12 @@ fn sum(
     Ok(records)
 }
 
+impl WordCollector {
+    fn take_pairs(&mut self) -> RecordBuffer {
+        std::mem::replace(&mut self.pairs, RecordBuffer::new(self.partitions))
+    }
+}
+
 impl Collector for WordCollector {
     fn map_chunk(&mut self, chunk: &Chunk<'_>, room: &mut dyn Room) -> Result<u64, FailureCause> {
         let mut records = 0;
@@ -231,7 +233,7 @@ impl Collector for WordCollector {
             }
         }
         if !room.grow(Collector::memory_bytes(self)) {
-            room.spill(std::mem::take(&mut self.pairs))?;
+            room.spill(self.take_pairs())?;
         }
         Ok(records)
     }
@@ -245,7 +247,7 @@ impl Collector for WordCollector {
             let records = std::mem::take(&mut self.lines);
             Collected::Text { bytes: std::mem::take(&mut self.text), records }
         } else {
-            Collected::Pairs(std::mem::take(&mut self.pairs))
+            Collected::Pairs(self.take_pairs())
         })
     }
 

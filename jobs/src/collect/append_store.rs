@@ -7,44 +7,50 @@ use super::{Collected, RecordBuffer, Store};
 use crate::counters::LocalCounters;
 use crate::error::Result;
 use crate::key::Key;
-use crate::program::Route;
+use crate::program::{RecordRef, Route};
 use crate::value::Value;
 
 /// Appends encoded pairs to a [`RecordBuffer`].
 pub(crate) struct AppendStore<K: ?Sized, V: ?Sized, T> {
     buffer: RecordBuffer,
+    /// Scratch for encodings that are not the bytes that were emitted.
+    key: Vec<u8>,
+    value: Vec<u8>,
     route: T,
     counters: LocalCounters,
     pair: PhantomData<fn(&K, &V)>,
 }
 
 impl<K: ?Sized, V: ?Sized, T> AppendStore<K, V, T> {
-    pub(crate) fn new(route: T) -> Self {
-        let (buffer, counters) = Default::default();
-        Self { buffer, route, counters, pair: PhantomData }
+    pub(crate) fn new(partitions: u32, route: T) -> Self {
+        let (key, value, counters) = Default::default();
+        let buffer = RecordBuffer::new(partitions);
+        Self { buffer, key, value, route, counters, pair: PhantomData }
     }
 }
 
 impl<K: Key + ?Sized, V: Value + ?Sized, T: Route> Store<K, V> for AppendStore<K, V, T> {
     #[inline]
     fn put(&mut self, key: K::Ref<'_>, value: V::Ref<'_>, salt: u64) -> Result<()> {
-        self.buffer.push(
-            |out| K::encode(key, out),
-            |out| V::encode(value, out),
-            |record| self.route.route(record, salt),
-        )
+        let key = K::encoded(key, &mut self.key);
+        let value = V::encoded(value, &mut self.value)?;
+        let record = RecordRef { key, value };
+        self.buffer.push(self.route.route(record, salt)?, record)
     }
 
+    #[inline]
     fn wanted_bytes(&self) -> usize {
         self.buffer.memory_bytes()
     }
 
     fn memory_bytes(&self) -> usize {
-        self.buffer.memory_bytes()
+        self.buffer.memory_bytes() + self.key.capacity() + self.value.capacity()
     }
 
     fn take(&mut self) -> Result<Collected> {
-        Ok(Collected::Pairs(mem::take(&mut self.buffer)))
+        (self.key, self.value) = Default::default();
+        let empty = RecordBuffer::new(self.buffer.partitions());
+        Ok(Collected::Pairs(mem::replace(&mut self.buffer, empty)))
     }
 
     fn counters(&mut self) -> &mut LocalCounters {

@@ -9,10 +9,11 @@ use crate::program::{RecordBatches, RecordRef};
 /// Most pairs in a batch: few enough that they stay in the cache.
 const BATCH_RECORDS_MAX: usize = 1024;
 
-/// The pairs of a sorted [`RecordBuffer`] within a range of indices, which lie in one partition.
+/// The pairs of one partition of a sorted [`RecordBuffer`].
 #[derive(Debug)]
 pub struct BufferBatches<'a> {
     buffer: &'a RecordBuffer,
+    partition: u32,
     rest: Range<usize>,
     batch: Vec<RecordRef<'a>>,
 }
@@ -20,15 +21,17 @@ pub struct BufferBatches<'a> {
 impl<'a> BufferBatches<'a> {
     /// The pairs of `partition`, or none. `buffer` has to be sorted.
     pub fn new(buffer: &'a RecordBuffer, partition: u32) -> Self {
-        Self { buffer, rest: buffer.partition_range(partition), batch: Vec::new() }
+        let rest = 0..buffer.partition_len(partition);
+        Self { buffer, partition, rest, batch: Vec::new() }
     }
 }
 
 impl RecordBatches for BufferBatches<'_> {
     fn next_batch(&mut self) -> Result<Option<&[RecordRef<'_>]>, FailureCause> {
+        let end = self.rest.end.min(self.rest.start + BATCH_RECORDS_MAX);
         self.batch.clear();
-        let next = self.rest.by_ref().take(BATCH_RECORDS_MAX);
-        self.batch.extend(next.map(|index| self.buffer.get(index).1));
+        self.buffer.read(self.partition, self.rest.start..end, &mut self.batch);
+        self.rest.start = end;
         Ok(if self.batch.is_empty() { None } else { Some(&self.batch) })
     }
 }

@@ -10,7 +10,7 @@ use crate::combiner::Combiner;
 use crate::counters::LocalCounters;
 use crate::error::Result;
 use crate::key::Key;
-use crate::program::Route;
+use crate::program::{RecordRef, Route};
 use crate::value::Value;
 
 /// Combines values in place. Keys are partitioned only when they are taken, once per distinct key.
@@ -18,17 +18,19 @@ pub(crate) struct CombineStore<K: ?Sized, V: Value + ?Sized, C: Combiner<V>, T> 
     table: KeyTable<C::Accumulator>,
     scratch: Vec<u8>,
     combiner: Arc<C>,
+    partitions: u32,
     route: T,
     counters: LocalCounters,
     pair: PhantomData<fn(&K, &V)>,
 }
 
 impl<K: ?Sized, V: Value + ?Sized, C: Combiner<V>, T> CombineStore<K, V, C, T> {
-    pub(crate) fn new(combiner: Arc<C>, route: T) -> Self {
+    pub(crate) fn new(combiner: Arc<C>, partitions: u32, route: T) -> Self {
         Self {
             table: KeyTable::default(),
             scratch: Vec::new(),
             combiner,
+            partitions,
             route,
             counters: LocalCounters::default(),
             pair: PhantomData,
@@ -63,15 +65,11 @@ where
 
     fn take(&mut self) -> Result<Collected> {
         let table = mem::take(&mut self.table);
-        // Most values are numbers of a few bytes; where they are larger, the buffer grows.
-        let data_bytes = table.key_bytes() + 4 * table.len();
-        let mut buffer = RecordBuffer::with_capacity(table.len(), data_bytes);
+        let mut buffer = RecordBuffer::new(self.partitions);
         for (key, accumulator) in table.iter() {
-            buffer.push(
-                |out| out.extend_from_slice(key),
-                |out| V::encode(self.combiner.finish(accumulator), out),
-                |record| self.route.route(record, 0),
-            )?;
+            let value = V::encoded(self.combiner.finish(accumulator), &mut self.scratch)?;
+            let record = RecordRef { key, value };
+            buffer.push(self.route.route(record, 0)?, record)?;
         }
         Ok(Collected::Pairs(buffer))
     }

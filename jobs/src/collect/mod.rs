@@ -4,15 +4,20 @@
 //! collector drives them all. Nothing here sorts, spills or knows the memory budget: the worker decides.
 
 mod append_store;
+mod arena;
 mod buffer_batches;
 mod chunk_mapper;
 mod combine_store;
+mod entry;
 mod key_table;
+mod prefetch;
 mod record_buffer;
+mod sort;
+mod suffix;
 mod text_store;
 
 pub use buffer_batches::BufferBatches;
-pub use record_buffer::RecordBuffer;
+pub use record_buffer::{RecordBuffer, SortTask};
 
 pub(crate) use append_store::AppendStore;
 pub(crate) use chunk_mapper::ChunkMapper;

@@ -1,137 +1,191 @@
 //! An append buffer of encoded pairs that sorts by (partition, key, value).
 
-use std::cmp::Ordering;
 use std::ops::Range;
 
+use super::arena::Arena;
+use super::entry::{Entry, prefix};
+use super::sort;
 use crate::error::{Error, Result};
 use crate::program::RecordRef;
 
-/// Encoded pairs in one arena, with an entry of fixed size each, so that sorting moves entries and not data.
+/// How many pairs ahead of reading memory is asked for: sorted pairs lie anywhere.
+const AHEAD: usize = 16;
+
+/// Encoded pairs in one arena, with an entry of sixteen bytes each, so that sorting moves entries and not data.
+///
+/// Pairs are appended to partitions `0..partitions()`. Nothing is copied when the buffer grows, except entries.
 #[derive(Debug, Default)]
 pub struct RecordBuffer {
-    data: Vec<u8>,
-    entries: Vec<Entry>,
-}
-
-/// `prefix` holds the first eight bytes of the key, big endian, so that most comparisons end there.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    prefix: u64,
-    offset: u64,
-    partition: u32,
-    key_len: u32,
-    value_len: u32,
+    arena: Arena,
+    partitions: Vec<Vec<Entry>>,
+    records: usize,
+    records_bytes: u64,
+    /// Of all lists of entries together.
+    entries_capacity: usize,
 }
 
 impl RecordBuffer {
-    /// An empty buffer with room for `pairs` pairs of `data_bytes` bytes together.
-    pub fn with_capacity(pairs: usize, data_bytes: usize) -> Self {
-        Self { data: Vec::with_capacity(data_bytes), entries: Vec::with_capacity(pairs) }
+    /// An empty buffer of that many partitions.
+    pub fn new(partitions: u32) -> Self {
+        Self::with_capacity(partitions, 0)
     }
 
-    /// Appends one pair. The closures append the encodings of key and value to the arena; `partition` is asked
-    /// for the encoded pair's partition. Nothing is appended where one of them fails, or where key or value takes
-    /// 4 GiB or more.
+    /// An empty buffer with room for the entries of that many pairs in each partition.
+    pub fn with_capacity(partitions: u32, partition_records: usize) -> Self {
+        let entries = |_| Vec::with_capacity(partition_records);
+        let partitions: Vec<_> = (0..partitions).map(entries).collect();
+        let entries_capacity = partitions.iter().map(Vec::capacity).sum();
+        Self { partitions, entries_capacity, ..Self::default() }
+    }
+
+    /// Appends one pair. Key and value must be below 4 GiB each.
+    ///
+    /// # Panics
+    /// Where there is no such partition.
     #[inline]
-    pub fn push(
-        &mut self,
-        encode_key: impl FnOnce(&mut Vec<u8>),
-        encode_value: impl FnOnce(&mut Vec<u8>) -> Result<()>,
-        partition: impl FnOnce(RecordRef<'_>) -> Result<u32>,
-    ) -> Result<()> {
-        let offset = self.data.len();
-        encode_key(&mut self.data);
-        let key_end = self.data.len();
-        let entry = encode_value(&mut self.data).and_then(|()| {
-            let (key, value) = self.data[offset..].split_at(key_end - offset);
-            Ok(Entry {
-                prefix: prefix(key),
-                offset: offset as u64,
-                partition: partition(RecordRef { key, value })?,
-                key_len: length("key", key.len())?,
-                value_len: length("value", value.len())?,
-            })
-        });
-        match entry {
-            Ok(entry) => self.entries.push(entry),
-            Err(error) => {
-                self.data.truncate(offset);
-                return Err(error);
-            }
-        }
+    pub fn push(&mut self, partition: u32, record: RecordRef<'_>) -> Result<()> {
+        check_length("key", record.key.len())?;
+        check_length("value", record.value.len())?;
+        let entries = &mut self.partitions[partition as usize];
+        let capacity = entries.capacity();
+        entries.push(Entry::new(prefix(record.key), self.arena.push_record(record)));
+        self.entries_capacity += entries.capacity() - capacity;
+        self.records += 1;
+        self.records_bytes += (record.key.len() + record.value.len()) as u64;
         Ok(())
     }
 
-    /// Sorts by (partition, key, value). O(n log n) comparisons, unstable: equal pairs are alike.
+    /// Sorts every partition by key, then by value. Needs no memory to speak of; equal pairs are alike.
     pub fn sort(&mut self) {
-        let data = &self.data;
-        self.entries.sort_unstable_by(|a, b| {
-            (a.partition, a.prefix).cmp(&(b.partition, b.prefix)).then_with(|| compare(data, a, b))
-        });
+        self.sort_tasks().into_iter().for_each(SortTask::run);
+    }
+
+    /// The work of [`sort`](Self::sort), one item for each partition, to be run on any threads.
+    pub fn sort_tasks(&mut self) -> Vec<SortTask<'_>> {
+        let Self { arena, partitions, .. } = self;
+        partitions.iter_mut().map(|entries| SortTask { arena, entries }).collect()
+    }
+
+    /// All pairs of several buffers in one, not sorted. Entries are copied, pairs are not. It has as many partitions as
+    /// the buffer that has most.
+    pub fn merge(buffers: Vec<Self>) -> Self {
+        let mut buffers = buffers.into_iter();
+        let mut all = buffers.next().unwrap_or_default();
+        for buffer in buffers {
+            all.append(buffer);
+        }
+        all
+    }
+
+    fn append(&mut self, other: Self) {
+        let base = self.arena.append(other.arena);
+        if self.partitions.len() < other.partitions.len() {
+            self.partitions.resize_with(other.partitions.len(), Vec::new);
+        }
+        for (all, more) in self.partitions.iter_mut().zip(other.partitions) {
+            all.reserve_exact(more.len());
+            all.extend(more.iter().map(|entry| Entry::new(entry.word(), base + entry.at())));
+        }
+        self.records += other.records;
+        self.records_bytes += other.records_bytes;
+        self.entries_capacity = self.partitions.iter().map(Vec::capacity).sum();
     }
 
     /// Number of pairs.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.records
     }
 
     /// Whether there is no pair.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.records == 0
     }
 
-    /// Memory that the pairs take up, in bytes.
-    pub fn memory_bytes(&self) -> usize {
-        self.data.capacity() + self.entries.capacity() * size_of::<Entry>()
+    /// Number of partitions, with and without pairs.
+    pub fn partitions(&self) -> u32 {
+        self.partitions.len() as u32
     }
 
-    /// All pairs with their partitions, in order of appending or, after [`sort`](Self::sort), of sorting.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (u32, RecordRef<'_>)> {
-        self.entries.iter().map(|entry| (entry.partition, record(&self.data, entry)))
+    /// Bytes of all keys and values together.
+    pub fn records_bytes(&self) -> u64 {
+        self.records_bytes
     }
 
-    /// The pair at `index` with its partition. O(1).
+    /// Memory that the buffer takes up, in bytes. O(1).
     #[inline]
-    pub fn get(&self, index: usize) -> (u32, RecordRef<'_>) {
-        let entry = &self.entries[index];
-        (entry.partition, record(&self.data, entry))
+    pub fn memory_bytes(&self) -> usize {
+        let partitions = self.partitions.capacity() * size_of::<Vec<Entry>>();
+        self.arena.memory_bytes() + self.entries_capacity * size_of::<Entry>() + partitions
     }
 
-    /// Where the pairs of `partition` are once the buffer is sorted. O(log n).
-    pub fn partition_range(&self, partition: u32) -> Range<usize> {
-        let start = self.entries.partition_point(|entry| entry.partition < partition);
-        let len = self.entries[start..].partition_point(|entry| entry.partition == partition);
-        start..start + len
+    /// Number of pairs in `partition`.
+    pub fn partition_len(&self, partition: u32) -> usize {
+        self.entries(partition).len()
+    }
+
+    /// The pair at `index` of `partition`: in order of appending or, after [`sort`](Self::sort), of sorting. O(1).
+    #[inline]
+    pub fn get(&self, partition: u32, index: usize) -> RecordRef<'_> {
+        self.arena.record(self.entries(partition)[index].at())
+    }
+
+    /// Asks for the memory of a pair that will be read soon, if there is one.
+    #[inline]
+    pub fn prefetch(&self, partition: u32, index: usize) {
+        if let Some(entry) = self.entries(partition).get(index) {
+            self.arena.prefetch(entry.at());
+        }
+    }
+
+    /// Appends the pairs of a range of `partition` to `records`, while their memory is on its way to the cache.
+    pub fn read<'a>(
+        &'a self,
+        partition: u32,
+        range: Range<usize>,
+        records: &mut Vec<RecordRef<'a>>,
+    ) {
+        let entries = &self.entries(partition)[range];
+        entries.iter().take(AHEAD).for_each(|entry| self.arena.prefetch(entry.at()));
+        records.reserve(entries.len());
+        for (index, entry) in entries.iter().enumerate() {
+            if let Some(ahead) = entries.get(index + AHEAD) {
+                self.arena.prefetch(ahead.at());
+            }
+            records.push(self.arena.record(entry.at()));
+        }
+    }
+
+    /// None where there is no such partition.
+    fn entries(&self, partition: u32) -> &[Entry] {
+        self.partitions.get(partition as usize).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Sorts one partition of a [`RecordBuffer`].
+#[derive(Debug)]
+pub struct SortTask<'a> {
+    arena: &'a Arena,
+    entries: &'a mut [Entry],
+}
+
+impl SortTask<'_> {
+    /// Number of pairs in the partition.
+    pub fn records(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Sorts them by key, then by value.
+    pub fn run(self) {
+        sort::sort(self.entries, self.arena);
     }
 }
 
 #[inline]
-fn length(side: &str, bytes: usize) -> Result<u32> {
-    u32::try_from(bytes).map_err(|_| too_large(side, bytes))
+fn check_length(side: &str, bytes: usize) -> Result<()> {
+    if u32::try_from(bytes).is_ok() { Ok(()) } else { Err(too_large(side, bytes)) }
 }
 
 #[cold]
 pub(super) fn too_large(side: &str, bytes: usize) -> Error {
     Error::new(format!("a {side} of {bytes} bytes is too large: it must be below 4 GiB"))
-}
-
-#[inline]
-fn prefix(key: &[u8]) -> u64 {
-    if let Some(first) = key.first_chunk() {
-        return u64::from_be_bytes(*first);
-    }
-    let mut bytes = [0; 8];
-    bytes[..key.len()].copy_from_slice(key);
-    u64::from_be_bytes(bytes)
-}
-
-#[inline]
-fn record<'a>(data: &'a [u8], entry: &Entry) -> RecordRef<'a> {
-    let pair = &data[entry.offset as usize..];
-    let (key, rest) = pair.split_at(entry.key_len as usize);
-    RecordRef { key, value: &rest[..entry.value_len as usize] }
-}
-
-fn compare(data: &[u8], a: &Entry, b: &Entry) -> Ordering {
-    record(data, a).cmp(&record(data, b))
 }

@@ -23,6 +23,7 @@ pub(crate) trait CombineStep<V: Value + ?Sized>: Send + Sync + 'static {
     fn collector<M: Mapper<Value = V>>(
         &self,
         mapper: Arc<M>,
+        partitions: u32,
         route: impl Route,
     ) -> Box<dyn Collector>;
 
@@ -48,9 +49,10 @@ impl<V: Value + ?Sized> CombineStep<V> for NotCombined {
     fn collector<M: Mapper<Value = V>>(
         &self,
         mapper: Arc<M>,
+        partitions: u32,
         route: impl Route,
     ) -> Box<dyn Collector> {
-        Box::new(ChunkMapper::new(mapper, AppendStore::<M::Key, V, _>::new(route)))
+        Box::new(ChunkMapper::new(mapper, AppendStore::<M::Key, V, _>::new(partitions, route)))
     }
 
     fn combine<K: Key + ?Sized>(
@@ -71,9 +73,10 @@ impl<V: Value + ?Sized, C: Combiner<V>> CombineStep<V> for Combined<C> {
     fn collector<M: Mapper<Value = V>>(
         &self,
         mapper: Arc<M>,
+        partitions: u32,
         route: impl Route,
     ) -> Box<dyn Collector> {
-        let store = CombineStore::<M::Key, V, C, _>::new(Arc::clone(&self.0), route);
+        let store = CombineStore::<M::Key, V, C, _>::new(Arc::clone(&self.0), partitions, route);
         Box::new(ChunkMapper::new(mapper, store))
     }
 

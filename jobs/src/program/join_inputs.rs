@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::CollectorSetup;
 use super::batch::{RecordBatches, RecordSink};
 use super::combine_step::{CombineStep, NotCombined};
 use super::map_side::{InputFormat, MapSide};
@@ -38,7 +39,7 @@ impl<K: Key + ?Sized, V: Value + ?Sized> JoinInput<K, V> {
 trait JoinMapper<K: ?Sized, V: ?Sized>: Send + Sync {
     fn input_format(&self) -> InputFormat;
 
-    fn collector(&self, route: Arc<dyn Route>) -> Box<dyn Collector>;
+    fn collector(&self, partitions: u32, route: Arc<dyn Route>) -> Box<dyn Collector>;
 }
 
 struct Erased<M>(Arc<M>);
@@ -53,8 +54,9 @@ where
         InputFormat::of(&*self.0)
     }
 
-    fn collector(&self, route: Arc<dyn Route>) -> Box<dyn Collector> {
-        CombineStep::<Tagged<V>>::collector(&NotCombined, Arc::clone(&self.0), route)
+    fn collector(&self, partitions: u32, route: Arc<dyn Route>) -> Box<dyn Collector> {
+        let mapper = Arc::clone(&self.0);
+        CombineStep::<Tagged<V>>::collector(&NotCombined, mapper, partitions, route)
     }
 }
 
@@ -72,8 +74,8 @@ impl<K: Key + ?Sized, V: Value + ?Sized> MapSide for JoinInputs<K, V> {
         self.0[input as usize].mapper.input_format()
     }
 
-    fn collector(&self, input: u32, route: impl Route) -> Box<dyn Collector> {
-        self.0[input as usize].mapper.collector(Arc::new(route))
+    fn collector(&self, setup: &CollectorSetup, route: impl Route) -> Box<dyn Collector> {
+        self.0[setup.input as usize].mapper.collector(setup.partitions, Arc::new(route))
     }
 
     fn combine(

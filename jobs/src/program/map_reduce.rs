@@ -56,7 +56,7 @@ where
 
     fn collector(self: Arc<Self>, setup: &CollectorSetup) -> Box<dyn Collector> {
         let route = self.routes.make::<GroupingOf<I::Key, G>>(setup);
-        self.map_side.collector(setup.input, route)
+        self.map_side.collector(setup, route)
     }
 
     fn combine(

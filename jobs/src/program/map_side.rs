@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::CollectorSetup;
 use super::batch::{RecordBatches, RecordSink};
 use super::combine_step::CombineStep;
 use super::route::Route;
@@ -45,8 +46,8 @@ pub(crate) trait MapSide: Send + Sync + 'static {
     /// How files of this input are read. Inputs are counted from 0.
     fn input_format(&self, input: u32) -> InputFormat;
 
-    /// A collector for one thread of a task that reads this input.
-    fn collector(&self, input: u32, route: impl Route) -> Box<dyn Collector>;
+    /// A collector for one thread of a task.
+    fn collector(&self, setup: &CollectorSetup, route: impl Route) -> Box<dyn Collector>;
 
     /// See [`Program::combine`](super::Program::combine).
     fn combine(
@@ -76,8 +77,8 @@ impl<M: Mapper, C: CombineStep<M::Value>> MapSide for OneInput<M, C> {
         InputFormat::of(&*self.mapper)
     }
 
-    fn collector(&self, _input: u32, route: impl Route) -> Box<dyn Collector> {
-        self.combine_step.collector(Arc::clone(&self.mapper), route)
+    fn collector(&self, setup: &CollectorSetup, route: impl Route) -> Box<dyn Collector> {
+        self.combine_step.collector(Arc::clone(&self.mapper), setup.partitions, route)
     }
 
     fn combine(

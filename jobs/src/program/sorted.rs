@@ -53,7 +53,8 @@ where
 
     fn collector(self: Arc<Self>, setup: &CollectorSetup) -> Box<dyn Collector> {
         let route = self.routes.make::<GroupingOf<M::Key, WholeKey>>(setup);
-        CombineStep::<M::Value>::collector(&NotCombined, Arc::clone(&self.mapper), route)
+        let mapper = Arc::clone(&self.mapper);
+        CombineStep::<M::Value>::collector(&NotCombined, mapper, setup.partitions, route)
     }
 
     fn combine(

@@ -38,8 +38,21 @@ pub trait Value: Send + Sync + 'static {
     /// Whether the value is written to text output at all; `()` is not.
     const HAS_TEXT: bool = true;
 
+    /// Whether an owned copy is a few plain bytes, so that [`own`](Self::own) is free and nothing is dropped: numbers,
+    /// `bool`, `char`, `()` and tuples and options of these.
+    const IS_COPY: bool = false;
+
     /// Appends the encoding of a value that stands alone or last.
     fn encode(value: Self::Ref<'_>, out: &mut Vec<u8>) -> Result<()>;
+
+    /// The encoding of a value that stands alone: the value's own bytes where these are the encoding, else those
+    /// that are put into `scratch`.
+    #[inline]
+    fn encoded<'a, 'v: 'a>(value: Self::Ref<'v>, scratch: &'a mut Vec<u8>) -> Result<&'a [u8]> {
+        scratch.clear();
+        Self::encode(value, scratch)?;
+        Ok(scratch)
+    }
 
     /// Reads a value that takes up all of `bytes`.
     fn decode(bytes: &[u8]) -> Result<Self::Decoded<'_>>;

@@ -36,6 +36,8 @@ macro_rules! integer_values {
             type Decoded<'a> = $value;
             type Owned = $value;
 
+            const IS_COPY: bool = true;
+
             #[inline]
             fn encode(value: $value, out: &mut Vec<u8>) -> Result<()> {
                 let bits = $fold!(value, $value, $bits);
@@ -93,6 +95,8 @@ macro_rules! float_values {
             type Decoded<'a> = $value;
             type Owned = $value;
 
+            const IS_COPY: bool = true;
+
             #[inline]
             fn encode(value: $value, out: &mut Vec<u8>) -> Result<()> {
                 out.extend_from_slice(&value.to_le_bytes());
@@ -123,6 +127,8 @@ impl Value for bool {
     type Decoded<'a> = bool;
     type Owned = bool;
 
+    const IS_COPY: bool = true;
+
     fn encode(value: bool, out: &mut Vec<u8>) -> Result<()> {
         out.push(u8::from(value));
         Ok(())
@@ -148,6 +154,8 @@ impl Value for char {
     type Ref<'a> = char;
     type Decoded<'a> = char;
     type Owned = char;
+
+    const IS_COPY: bool = true;
 
     fn encode(value: char, out: &mut Vec<u8>) -> Result<()> {
         u32::encode(u32::from(value), out)

@@ -10,6 +10,8 @@ impl<V: Value> Value for Option<V> {
     type Decoded<'a> = Option<V::Decoded<'a>>;
     type Owned = Option<V::Owned>;
 
+    const IS_COPY: bool = V::IS_COPY;
+
     fn encode(value: Self::Ref<'_>, out: &mut Vec<u8>) -> Result<()> {
         let Some(value) = value else { return Ok(()) };
         out.push(SOME);

@@ -23,6 +23,7 @@ where
     V::Owned: PartialEq,
 {
     let bytes = encoded::<V>(value);
+    assert_eq!(V::encoded(V::view_owned(value), &mut vec![1]).unwrap(), bytes);
     let decoded = V::decode(&bytes).unwrap();
     assert_eq!(V::own(V::view(&decoded)), *value);
     // What decodes at all keeps its meaning.
@@ -75,6 +76,14 @@ fn small_integers_are_short() {
     assert_eq!(encoded::<i64>(&-1), [1]);
     assert_eq!(encoded::<i64>(&i64::MIN).len(), 8);
     assert_eq!(encoded::<u64>(&0x1_00), [0, 1]);
+}
+
+#[test]
+fn plain_values_are_copies() {
+    let plain = [u64::IS_COPY, f32::IS_COPY, <()>::IS_COPY, <(char, Option<bool>)>::IS_COPY];
+    assert_eq!(plain, [true; 4]);
+    let owning = [str::IS_COPY, <Serde<u8>>::IS_COPY, <(u8, String)>::IS_COPY];
+    assert_eq!(owning, [false; 3]);
 }
 
 #[test]

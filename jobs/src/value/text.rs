@@ -17,6 +17,14 @@ macro_rules! string_values {
             }
 
             #[inline]
+            fn encoded<'a, 'v: 'a>(
+                value: &'v $view,
+                _scratch: &'a mut Vec<u8>,
+            ) -> Result<&'a [u8]> {
+                Ok(value.as_ref())
+            }
+
+            #[inline]
             fn decode($bytes: &[u8]) -> Result<&$view> {
                 $decode
             }

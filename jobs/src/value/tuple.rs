@@ -11,6 +11,7 @@ impl Value for () {
     type Owned = ();
 
     const HAS_TEXT: bool = false;
+    const IS_COPY: bool = true;
 
     #[inline]
     fn encode((): (), _out: &mut Vec<u8>) -> Result<()> {
@@ -59,6 +60,8 @@ macro_rules! tuple_value {
             type Ref<'a> = ($($part::Ref<'a>,)+ $last::Ref<'a>);
             type Decoded<'a> = ($($part::Decoded<'a>,)+ $last::Decoded<'a>);
             type Owned = ($($part::Owned,)+ $last::Owned);
+
+            const IS_COPY: bool = $($part::IS_COPY &&)+ $last::IS_COPY;
 
             fn encode(value: Self::Ref<'_>, out: &mut Vec<u8>) -> Result<()> {
                 $(encode_part::<$part>(value.$index, out)?;)+

@@ -30,13 +30,14 @@ pub trait BlockSource: Send {
 /// Pairs of one partition of a sorted buffer.
 pub struct BufferSource<'a> {
     buffer: &'a RecordBuffer,
+    partition: u32,
     range: Range<usize>,
 }
 
 impl<'a> BufferSource<'a> {
     /// The pairs of `partition`; `buffer` must be sorted. O(log n).
     pub fn new(buffer: &'a RecordBuffer, partition: u32) -> Self {
-        Self { buffer, range: buffer.partition_range(partition) }
+        Self { buffer, partition, range: 0..buffer.partition_len(partition) }
     }
 
     /// Whether the partition has no pairs.
@@ -51,7 +52,7 @@ impl BlockSource for BufferSource<'_> {
         while block.data_bytes() < BLOCK_BYTES
             && let Some(index) = self.range.next()
         {
-            let (_, record) = self.buffer.get(index);
+            let record = self.buffer.get(self.partition, index);
             pair_bytes(record)?;
             block.push(record);
         }

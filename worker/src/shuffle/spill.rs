@@ -40,12 +40,11 @@ impl Scratch {
         buffer.sort();
         let segment = SegmentWriter::create(self.folder.scratch_path())?;
         let mut partitions = Vec::new();
-        let mut records = buffer.iter().peekable();
-        while let Some(&(partition, _)) = records.peek() {
+        for partition in 0..buffer.partitions() {
             self.check()?;
             let mut writer = segment.partition(partition);
-            while let Some((_, record)) = records.next_if(|(of, _)| *of == partition) {
-                writer.push(record)?;
+            for index in 0..buffer.partition_len(partition) {
+                writer.push(buffer.get(partition, index))?;
             }
             partitions.push(writer.finish()?);
         }
@@ -123,7 +122,7 @@ mod tests {
     use crate::shuffle::store::SegmentStore;
 
     fn buffer(pairs: &[(u32, Pair)]) -> RecordBuffer {
-        let mut buffer = RecordBuffer::default();
+        let mut buffer = RecordBuffer::new(4);
         for (partition, (key, value)) in pairs {
             crate::testing::push(&mut buffer, *partition, key, value);
         }

@@ -1,0 +1,133 @@
+//! Bytes in blocks that never move: growing copies nothing, and a position stays good for the arena's life.
+//!
+//! Blocks are small at first, so that a small job stays small. Nothing is ever removed.
+
+use super::prefetch::prefetch;
+use crate::program::RecordRef;
+use crate::varint;
+
+/// Size of the first block; each further one is twice as large as the one before, up to the largest.
+const BLOCK_BYTES_MIN: usize = 16 << 10;
+const BLOCK_BYTES_MAX: usize = 1 << 20;
+
+/// Cache lines of a record that a prefetch asks for. The processor itself goes on from there.
+const PREFETCH_LINES: usize = 2;
+const LINE_BYTES: usize = 64;
+
+/// An append-only store of bytes. A position is a block's number in the upper half and an offset in the lower.
+#[derive(Debug, Default)]
+pub(super) struct Arena {
+    blocks: Vec<Vec<u8>>,
+    /// The block that is being filled; large records have blocks of their own beside it.
+    current: usize,
+    capacity_bytes: usize,
+}
+
+impl Arena {
+    /// A position and a vector with room for `bytes` bytes there. More than that must not be appended.
+    #[inline]
+    pub(super) fn room(&mut self, bytes: usize) -> (u64, &mut Vec<u8>) {
+        let fits = |block: &Vec<u8>| block.capacity() - block.len() >= bytes;
+        let index = match self.blocks.get(self.current) {
+            Some(block) if fits(block) => self.current,
+            _ => self.add_block(bytes),
+        };
+        let block = &mut self.blocks[index];
+        ((index as u64) << 32 | block.len() as u64, block)
+    }
+
+    #[cold]
+    fn add_block(&mut self, bytes: usize) -> usize {
+        let index = self.blocks.len();
+        // A larger record gets a block of exactly its size.
+        let usual = self.next_block_bytes();
+        if bytes <= usual {
+            self.current = index;
+        }
+        self.blocks.push(Vec::with_capacity(usual.max(bytes)));
+        self.capacity_bytes += self.blocks[index].capacity();
+        index
+    }
+
+    /// What the next block will take, unless a larger record needs one of its own.
+    pub(super) fn next_block_bytes(&self) -> usize {
+        let doublings = self.blocks.len().min(BLOCK_BYTES_MAX.ilog2() as usize);
+        (BLOCK_BYTES_MIN << doublings).min(BLOCK_BYTES_MAX)
+    }
+
+    /// Bytes that still fit into the block that is being filled.
+    pub(super) fn free_bytes(&self) -> usize {
+        self.blocks.get(self.current).map_or(0, |block| block.capacity() - block.len())
+    }
+
+    /// Appends a record with its lengths and returns its position. Both lengths must be below 2^32.
+    #[inline]
+    pub(super) fn push_record(&mut self, record: RecordRef<'_>) -> u64 {
+        let RecordRef { key, value } = record;
+        if (key.len() | value.len()) < 0x80 {
+            let (at, block) = self.room(2 + key.len() + value.len());
+            block.extend_from_slice(&[key.len() as u8, value.len() as u8]);
+            block.extend_from_slice(key);
+            block.extend_from_slice(value);
+            return at;
+        }
+        let (key_len, value_len) = (key.len() as u64, value.len() as u64);
+        let header_bytes = varint::len(key_len) + varint::len(value_len);
+        let (at, block) = self.room(header_bytes + key.len() + value.len());
+        varint::write(key_len, block);
+        varint::write(value_len, block);
+        block.extend_from_slice(key);
+        block.extend_from_slice(value);
+        at
+    }
+
+    /// The record that was pushed at this position. O(1).
+    #[inline]
+    pub(super) fn record(&self, at: u64) -> RecordRef<'_> {
+        let mut bytes = self.bytes_from(at);
+        let (key_len, value_len) = match bytes {
+            [key_len, value_len, rest @ ..] if (key_len | value_len) < 0x80 => {
+                bytes = rest;
+                (usize::from(*key_len), usize::from(*value_len))
+            }
+            _ => (long_length(&mut bytes), long_length(&mut bytes)),
+        };
+        let (key, rest) = bytes.split_at(key_len);
+        RecordRef { key, value: &rest[..value_len] }
+    }
+
+    /// All bytes from this position to the end of its block.
+    #[inline]
+    pub(super) fn bytes_from(&self, at: u64) -> &[u8] {
+        &self.blocks[(at >> 32) as usize][at as u32 as usize..]
+    }
+
+    /// Fetches what is at this position into the cache.
+    #[inline]
+    pub(super) fn prefetch(&self, at: u64) {
+        let start = self.blocks[(at >> 32) as usize].as_ptr().wrapping_add(at as u32 as usize);
+        for line in 0..PREFETCH_LINES {
+            prefetch(start.wrapping_add(line * LINE_BYTES));
+        }
+    }
+
+    /// Memory of all blocks. O(1).
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.capacity_bytes + self.blocks.capacity() * size_of::<Vec<u8>>()
+    }
+
+    /// Takes all blocks of `other`, without copying them, and returns what has to be added to its positions.
+    pub(super) fn append(&mut self, other: Self) -> u64 {
+        let base = self.blocks.len();
+        self.current = base + other.current;
+        self.blocks.extend(other.blocks);
+        self.capacity_bytes += other.capacity_bytes;
+        (base as u64) << 32
+    }
+}
+
+fn long_length(bytes: &mut &[u8]) -> usize {
+    let length = varint::read(bytes);
+    debug_assert!(length.is_some(), "the arena wrote it");
+    length.unwrap_or_default() as usize
+}
