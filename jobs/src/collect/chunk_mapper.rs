@@ -33,21 +33,28 @@ impl<M: Mapper, S: Store<M::Key, M::Value>> Collector for ChunkMapper<M, S> {
                 records += 1;
                 offset = position.offset;
                 mapper.map(record, store).map_err(|error| RecordError::new(position, &error))
-            })
+            })?;
+            Ok(store.settle())
         });
+        let place = |offset| Place { file: chunk.file.to_string(), offset, ..Place::default() };
         match outcome {
-            Ok(Ok(())) => Ok(records),
-            Ok(Err(error)) => Err(error.into_failure(chunk.file)),
-            Err(caught) => Err(caught.into_failure(Place {
-                file: chunk.file.to_string(),
-                offset: Some(offset),
-                ..Place::default()
-            })),
+            Ok(Ok(Ok(()))) => Ok(records),
+            // Of some record of this chunk; the message says which key it had.
+            Ok(Ok(Err(error))) => Err(FailureCause::UserError {
+                place: place(None),
+                message: error.message().to_string(),
+            }),
+            Ok(Err(error)) => Err(RecordError::into_failure(error, chunk.file)),
+            Err(caught) => Err(caught.into_failure(place(Some(offset)))),
         }
     }
 
     fn memory_bytes(&self) -> usize {
         self.store.memory_bytes()
+    }
+
+    fn next_growth_bytes(&self) -> usize {
+        self.store.next_growth_bytes()
     }
 
     fn take(&mut self) -> Result<Collected, FailureCause> {

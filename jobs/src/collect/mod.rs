@@ -9,6 +9,7 @@ mod buffer_batches;
 mod chunk_mapper;
 mod combine_store;
 mod entry;
+mod huge_pages;
 mod key_table;
 mod prefetch;
 mod record_buffer;
@@ -41,6 +42,12 @@ pub trait Collector: Send {
     /// Memory that the collected pairs take up, in bytes.
     fn memory_bytes(&self) -> usize;
 
+    /// What will soon be allocated at once, in bytes, beside the memory that is already taken up: a table that is
+    /// nearly full moves to a larger one. 0 where none is.
+    fn next_growth_bytes(&self) -> usize {
+        0
+    }
+
     /// Takes what was collected since the last call, and gives its memory back. An error is the user code's, which
     /// encodes combined values only now; then the collector must be dropped.
     fn take(&mut self) -> Result<Collected, FailureCause>;
@@ -65,8 +72,19 @@ pub enum Collected {
 
 /// Where one thread's pairs go: the part of a [`Collector`] that knows how pairs are kept.
 pub(crate) trait Store<K: Key + ?Sized, V: Value + ?Sized>: Emit<K, V> + Send {
+    /// Does what was put off. To be called at the end of each chunk, so that errors are found with it, and before
+    /// memory is asked for.
+    fn settle(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// See [`Collector::memory_bytes`].
     fn memory_bytes(&self) -> usize;
+
+    /// See [`Collector::next_growth_bytes`].
+    fn next_growth_bytes(&self) -> usize {
+        0
+    }
 
     /// See [`Collector::take`].
     fn take(&mut self) -> Result<Collected>;
