@@ -13,6 +13,8 @@ use crate::value::Value;
 /// Appends encoded pairs to a [`RecordBuffer`].
 pub(crate) struct AppendStore<K: ?Sized, V: ?Sized, T> {
     buffer: RecordBuffer,
+    /// What the buffer took up after the last pair.
+    known_bytes: usize,
     /// Scratch for encodings that are not the bytes that were emitted.
     key: Vec<u8>,
     value: Vec<u8>,
@@ -25,17 +27,20 @@ impl<K: ?Sized, V: ?Sized, T> AppendStore<K, V, T> {
     pub(crate) fn new(partitions: u32, route: T) -> Self {
         let (key, value, counters) = Default::default();
         let buffer = RecordBuffer::new(partitions);
-        Self { buffer, key, value, route, counters, pair: PhantomData }
+        Self { buffer, known_bytes: 0, key, value, route, counters, pair: PhantomData }
     }
 }
 
 impl<K: Key + ?Sized, V: Value + ?Sized, T: Route> Store<K, V> for AppendStore<K, V, T> {
     #[inline]
-    fn put(&mut self, key: K::Ref<'_>, value: V::Ref<'_>, salt: u64) -> Result<()> {
+    fn put(&mut self, key: K::Ref<'_>, value: V::Ref<'_>, salt: u64) -> Result<bool> {
         let key = K::encoded(key, &mut self.key);
         let value = V::encoded(value, &mut self.value)?;
         let record = RecordRef { key, value };
-        self.buffer.push(self.route.route(record, salt)?, record)
+        self.buffer.push(self.route.route(record, salt)?, record)?;
+        let has_grown = self.buffer.memory_bytes() > self.known_bytes;
+        self.known_bytes = self.buffer.memory_bytes();
+        Ok(has_grown)
     }
 
     #[inline]
@@ -48,7 +53,7 @@ impl<K: Key + ?Sized, V: Value + ?Sized, T: Route> Store<K, V> for AppendStore<K
     }
 
     fn take(&mut self) -> Result<Collected> {
-        (self.key, self.value) = Default::default();
+        (self.key, self.value, self.known_bytes) = Default::default();
         let empty = RecordBuffer::new(self.buffer.partitions());
         Ok(Collected::Pairs(mem::replace(&mut self.buffer, empty)))
     }

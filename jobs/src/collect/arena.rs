@@ -49,15 +49,9 @@ impl Arena {
         index
     }
 
-    /// What the next block will take, unless a larger record needs one of its own.
-    pub(super) fn next_block_bytes(&self) -> usize {
+    fn next_block_bytes(&self) -> usize {
         let doublings = self.blocks.len().min(BLOCK_BYTES_MAX.ilog2() as usize);
         (BLOCK_BYTES_MIN << doublings).min(BLOCK_BYTES_MAX)
-    }
-
-    /// Bytes that still fit into the block that is being filled.
-    pub(super) fn free_bytes(&self) -> usize {
-        self.blocks.get(self.current).map_or(0, |block| block.capacity() - block.len())
     }
 
     /// Appends a record with its lengths and returns its position. Both lengths must be below 2^32.

@@ -7,7 +7,7 @@ use crate::counters::Counters;
 use crate::emit::Emit;
 use crate::error::Result;
 use crate::failure::{FailureCause, Place};
-use crate::input::Chunk;
+use crate::input::{Chunk, RecordError};
 use crate::key::Key;
 use crate::mapper::Mapper;
 use crate::program::{hidden, panic};
@@ -35,7 +35,12 @@ impl<M: Mapper, S: Store<M::Key, M::Value>> Collector for ChunkMapper<M, S> {
         // Of the record that is being mapped, should the mapper panic.
         chunk.visit(chunk.offset);
         let mut out = StoreEmitter { store, chunk, room, granted_bytes, failure: None };
-        let outcome = panic::guard(|| mapper.map_chunk(format, chunk, &mut out));
+        let outcome = panic::guard(|| {
+            let records = mapper.map_chunk(format, chunk, &mut out)?;
+            // What fails now fails out of turn, and is found in `out`.
+            let _ = out.settle::<M::Key, M::Value>();
+            Ok::<_, RecordError>(records)
+        });
         if let Some(cause) = out.failure {
             return Err(cause);
         }
@@ -82,12 +87,8 @@ where
 {
     #[inline]
     fn emit(&mut self, key: K::Ref<'_>, value: V::Ref<'_>) -> Result<()> {
-        self.store.put(key, value, self.chunk.current())?;
-        if self.store.wanted_bytes() > *self.granted_bytes {
-            self.make_room::<K, V>()
-        } else {
-            Ok(())
-        }
+        let is_due = self.store.put(key, value, self.chunk.current())?;
+        if is_due { self.settle::<K, V>() } else { Ok(()) }
     }
 
     fn count(&mut self, counter: &'static str, n: u64) {
@@ -96,16 +97,35 @@ where
 }
 
 impl<S> StoreEmitter<'_, S> {
-    #[cold]
-    fn make_room<K: Key + ?Sized, V: Value + ?Sized>(&mut self) -> Result<()>
+    /// Lets the store do what it has put off, and makes sure that it has room for more. The failure of a pair that
+    /// is not the current one must not be blamed on the current record: it names the file, and the key itself.
+    fn settle<K: Key + ?Sized, V: Value + ?Sized>(&mut self) -> Result<()>
     where
         S: Store<K, V>,
     {
-        // After a failure nothing is asked or spilled again, even if user code goes on after the error.
+        // After a failure nothing is tried again, even if user code goes on after the error.
         if let Some(cause) = &self.failure {
             return Err(hidden(cause));
         }
+        if let Err(error) = self.store.settle() {
+            let place = Place { file: self.chunk.file.to_string(), ..Place::default() };
+            let message = error.message().to_string();
+            self.failure = Some(FailureCause::UserError { place, message });
+            return Err(error);
+        }
         let wanted_bytes = self.store.wanted_bytes();
+        if wanted_bytes > *self.granted_bytes {
+            self.make_room::<K, V>(wanted_bytes)
+        } else {
+            Ok(())
+        }
+    }
+
+    #[cold]
+    fn make_room<K: Key + ?Sized, V: Value + ?Sized>(&mut self, wanted_bytes: usize) -> Result<()>
+    where
+        S: Store<K, V>,
+    {
         if self.room.grow(wanted_bytes) {
             *self.granted_bytes = wanted_bytes;
             return Ok(());

@@ -1,21 +1,30 @@
 //! Keeps one accumulator per key: the store of jobs with a combiner.
+//!
+//! Where a value is a few plain bytes, short keys wait in a queue while the memory of their slots is on its way to the
+//! cache. The combiner does not mind the order; an error that comes late names the key.
 
 use std::marker::PhantomData;
 use std::mem;
 use std::sync::Arc;
 
-use super::key_table::KeyTable;
+use super::key_table::{Fold, KeyTable, Probe, WordTable, Words};
 use super::{Collected, RecordBuffer, Store};
 use crate::combiner::Combiner;
 use crate::counters::LocalCounters;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::program::{RecordRef, Route};
+use crate::text;
 use crate::value::Value;
+
+/// Keys that wait at a time: more than the processor has outstanding reads, few enough for its first cache.
+const QUEUE_LEN: usize = 32;
 
 /// Combines values in place. Keys are partitioned only when they are taken, once per distinct key.
 pub(crate) struct CombineStore<K: ?Sized, V: Value + ?Sized, C: Combiner<V>, T> {
     table: KeyTable<C::Accumulator>,
+    short: Vec<(Probe<2>, V::Owned)>,
+    medium: Vec<(Probe<4>, V::Owned)>,
     scratch: Vec<u8>,
     combiner: Arc<C>,
     partitions: u32,
@@ -26,8 +35,11 @@ pub(crate) struct CombineStore<K: ?Sized, V: Value + ?Sized, C: Combiner<V>, T> 
 
 impl<K: ?Sized, V: Value + ?Sized, C: Combiner<V>, T> CombineStore<K, V, C, T> {
     pub(crate) fn new(combiner: Arc<C>, partitions: u32, route: T) -> Self {
+        let queue_len = if V::IS_COPY { QUEUE_LEN } else { 0 };
         Self {
             table: KeyTable::default(),
+            short: Vec::with_capacity(queue_len),
+            medium: Vec::with_capacity(queue_len),
             scratch: Vec::new(),
             combiner,
             partitions,
@@ -38,6 +50,54 @@ impl<K: ?Sized, V: Value + ?Sized, C: Combiner<V>, T> CombineStore<K, V, C, T> {
     }
 }
 
+/// A value on its way into an accumulator.
+struct Combine<'a, 'v, V: Value + ?Sized, C> {
+    combiner: &'a C,
+    value: V::Ref<'v>,
+}
+
+impl<V: Value + ?Sized, C: Combiner<V>> Fold<C::Accumulator> for Combine<'_, '_, V, C> {
+    #[inline]
+    fn start(self) -> Result<C::Accumulator> {
+        self.combiner.start(self.value)
+    }
+
+    #[inline]
+    fn add(self, accumulator: &mut C::Accumulator) -> Result<()> {
+        self.combiner.add(accumulator, self.value)
+    }
+}
+
+/// Takes everything out of a queue and into the table.
+fn drain<const N: usize, K, V, C>(
+    queue: &mut Vec<(Probe<N>, V::Owned)>,
+    table: &mut impl WordTable<N, Accumulator = C::Accumulator>,
+    combiner: &C,
+) -> Result<()>
+where
+    K: Key + ?Sized,
+    V: Value + ?Sized,
+    C: Combiner<V>,
+{
+    for (probe, value) in queue.drain(..) {
+        let value = Combine::<V, C> { combiner, value: V::view_owned(&value) };
+        let outcome = table.fold(probe, value);
+        outcome.map_err(|error| probe.with_key(|key| naming_key::<K>(key, &error)))?;
+    }
+    Ok(())
+}
+
+#[cold]
+fn naming_key<K: Key + ?Sized>(key: &[u8], error: &Error) -> Error {
+    let mut text = Vec::new();
+    match K::decode(key) {
+        Ok(_) if !K::HAS_TEXT => return Error::new(error.message()),
+        Ok(key) => K::write_text(K::view(&key), &mut text),
+        Err(_) => text.extend_from_slice(key),
+    }
+    Error::new(format!("key '{}': {error}", text::shown(&text)))
+}
+
 impl<K, V, C, T> Store<K, V> for CombineStore<K, V, C, T>
 where
     K: Key + ?Sized,
@@ -46,31 +106,52 @@ where
     T: Route,
 {
     #[inline]
-    fn put(&mut self, key: K::Ref<'_>, value: V::Ref<'_>, _salt: u64) -> Result<()> {
+    fn put(&mut self, key: K::Ref<'_>, value: V::Ref<'_>, _salt: u64) -> Result<bool> {
+        let Self { table, short, medium, combiner, .. } = self;
         let key = K::encoded(key, &mut self.scratch);
-        let probe = self.table.probe(key);
-        match self.table.find(probe) {
-            Some(accumulator) => self.combiner.add(accumulator, value),
-            None => self.table.insert(probe, self.combiner.start(value)?),
+        if V::IS_COPY
+            && let Some(words) = Words::<2>::new(key)
+        {
+            short.push((table.probe(words), V::own(value)));
+            return Ok(short.len() == QUEUE_LEN);
         }
+        if V::IS_COPY
+            && let Some(words) = Words::<4>::new(key)
+        {
+            medium.push((table.probe(words), V::own(value)));
+            return Ok(medium.len() == QUEUE_LEN);
+        }
+        let value = Combine::<V, C> { combiner: &**combiner, value };
+        table.fold_now(key, value)?;
+        Ok(true)
     }
 
-    fn wanted_bytes(&self) -> usize {
-        Store::<K, V>::memory_bytes(self)
+    fn settle(&mut self) -> Result<()> {
+        drain::<2, K, V, C>(&mut self.short, &mut self.table, &self.combiner)?;
+        drain::<4, K, V, C>(&mut self.medium, &mut self.table, &self.combiner)
     }
 
     fn memory_bytes(&self) -> usize {
         self.table.memory_bytes() + self.scratch.capacity()
     }
 
+    fn wanted_bytes(&self) -> usize {
+        self.table.memory_bytes() + self.table.next_growth_bytes()
+    }
+
     fn take(&mut self) -> Result<Collected> {
+        self.settle()?;
         let table = mem::take(&mut self.table);
-        let mut buffer = RecordBuffer::new(self.partitions);
-        for (key, accumulator) in table.iter() {
-            let value = V::encoded(self.combiner.finish(accumulator), &mut self.scratch)?;
+        let mut scratch = mem::take(&mut self.scratch);
+        let mut buffer = RecordBuffer::with_capacity(
+            self.partitions,
+            table.len() / self.partitions.max(1) as usize,
+        );
+        table.drain(|key, accumulator| {
+            let value = V::encoded(self.combiner.finish(accumulator), &mut scratch)?;
             let record = RecordRef { key, value };
-            buffer.push(self.route.route(record, 0)?, record)?;
-        }
+            buffer.push(self.route.route(record, 0)?, record)
+        })?;
         Ok(Collected::Pairs(buffer))
     }
 

@@ -9,6 +9,7 @@ mod buffer_batches;
 mod chunk_mapper;
 mod combine_store;
 mod entry;
+mod huge_pages;
 mod key_table;
 mod prefetch;
 mod record_buffer;
@@ -88,10 +89,16 @@ pub enum Collected {
 
 /// Where one thread's pairs go: the part of a [`Collector`] that knows how pairs are kept.
 pub(crate) trait Store<K: Key + ?Sized, V: Value + ?Sized>: Send {
-    /// Takes one pair. `salt` goes to the [`Route`](crate::program::Route).
-    fn put(&mut self, key: K::Ref<'_>, value: V::Ref<'_>, salt: u64) -> Result<()>;
+    /// Takes one pair. `salt` goes to the [`Route`](crate::program::Route). Returns whether it is time to
+    /// [`settle`](Self::settle) and to look at [`wanted_bytes`](Self::wanted_bytes).
+    fn put(&mut self, key: K::Ref<'_>, value: V::Ref<'_>, salt: u64) -> Result<bool>;
 
-    /// Memory that the next pair will need in all, in bytes: what is taken up, and what the store would grow by.
+    /// Does what was put off. An error is not that of the last pair, but of some pair since the last call.
+    fn settle(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Memory that the next pairs will need in all, in bytes: what is taken up, and what the store would grow by.
     fn wanted_bytes(&self) -> usize;
 
     /// See [`Collector::memory_bytes`].

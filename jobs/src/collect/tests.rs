@@ -190,21 +190,26 @@ fn a_panic_names_the_record_and_the_source_line() {
 }
 
 #[test]
-fn a_sum_that_overflows_in_the_table_names_the_record() {
+fn a_sum_that_overflows_in_the_table_names_file_and_key() {
     struct Numbers;
     impl Mapper for Numbers {
         type Input = Line;
-        type Key = ();
+        type Key = str;
         type Value = u8;
-        fn map(&self, line: &str, out: &mut impl Emit<(), u8>) -> Result<()> {
-            out.emit((), line.parse()?)
+        fn map(&self, line: &str, out: &mut impl Emit<str, u8>) -> Result<()> {
+            let (key, number) = line.split_at(line.len().min(5));
+            out.emit(key.trim_end(), number.parse()?)
         }
     }
     let job = Job::new("numbers", Numbers).combine(Sum).reduce(Sum);
-    let error = collector(&job, 1).map_chunk(&chunk("200\n50\n50\n"), &mut Unlimited).unwrap_err();
-    assert_eq!(error.to_string(), "hay.txt at byte 107: the sum overflows u8: emit a wider type");
-    let error = collector(&job, 1).map_chunk(&chunk("1\nx\n"), &mut Unlimited).unwrap_err();
-    assert_eq!(error.to_string(), "hay.txt at byte 102: invalid digit found in string");
+    let error = collector(&job, 1)
+        .map_chunk(&chunk("barn 200\nhay  50\nbarn 56\n"), &mut Unlimited)
+        .unwrap_err();
+    let message = "hay.txt: key 'barn': the sum overflows u8: emit a wider type";
+    assert_eq!(error.to_string(), message);
+    let error =
+        collector(&job, 1).map_chunk(&chunk("barn 1\nbarn x\n"), &mut Unlimited).unwrap_err();
+    assert_eq!(error.to_string(), "hay.txt at byte 107: invalid digit found in string");
 }
 
 #[test]

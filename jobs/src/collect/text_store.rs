@@ -26,10 +26,10 @@ impl<O> TextStore<O> {
 
 impl<K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> Store<K, V> for TextStore<O> {
     #[inline]
-    fn put(&mut self, key: K::Ref<'_>, value: V::Ref<'_>, _salt: u64) -> Result<()> {
+    fn put(&mut self, key: K::Ref<'_>, value: V::Ref<'_>, _salt: u64) -> Result<bool> {
         self.output.write(key, value, &mut self.bytes)?;
         self.records += 1;
-        Ok(())
+        Ok(false)
     }
 
     fn wanted_bytes(&self) -> usize {

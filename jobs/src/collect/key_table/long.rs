@@ -1,0 +1,80 @@
+//! Keys that do not fit into a slot: their bytes are in an arena.
+
+use super::Fold;
+use super::seed::Seed;
+use super::slots::{SlotKey, SlotTable};
+use crate::collect::arena::Arena;
+use crate::collect::record_buffer::too_large;
+use crate::error::Result;
+
+/// Long keys and their accumulators.
+pub(super) struct LongTable<A> {
+    slots: SlotTable<LongKey, A>,
+    keys: Arena,
+}
+
+/// Where a key's bytes are. Equal hashes and lengths are nearly always equal keys.
+#[derive(Clone, Copy)]
+struct LongKey {
+    hash: u64,
+    at: u64,
+    /// Never 0, but in an empty slot.
+    len: u32,
+}
+
+// SAFETY: any numbers are valid, and a key that is in a slot has a length.
+#[allow(unsafe_code)]
+unsafe impl SlotKey for LongKey {
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+impl<A> Default for LongTable<A> {
+    fn default() -> Self {
+        let (slots, keys) = Default::default();
+        Self { slots, keys }
+    }
+}
+
+impl<A> LongTable<A> {
+    /// Takes a value into the accumulator of `key`, which must not be empty.
+    pub(super) fn fold(&mut self, key: &[u8], seed: Seed, value: impl Fold<A>) -> Result<()> {
+        let Self { slots, keys } = self;
+        let hash = seed.hash_bytes(key);
+        let len = u32::try_from(key.len()).map_err(|_| too_large("key", key.len()))?;
+        let same = |found: &LongKey| {
+            (found.hash, found.len) == (hash, len) && keys.bytes_from(found.at).starts_with(key)
+        };
+        let slot = slots.slot(hash, same, |key| key.hash);
+        let append = || {
+            let (at, block) = keys.room(key.len());
+            block.extend_from_slice(key);
+            LongKey { hash, at, len }
+        };
+        slot.fold(append, value)
+    }
+
+    /// Hands out every key with its accumulator.
+    pub(super) fn drain(self, mut each: impl FnMut(&[u8], &A) -> Result<()>) -> Result<()> {
+        self.slots.iter().try_for_each(|(key, accumulator)| {
+            each(&self.keys.bytes_from(key.at)[..key.len as usize], accumulator)
+        })
+    }
+
+    /// Number of keys.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Memory of keys and slots.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.slots.memory_bytes() + self.keys.memory_bytes()
+    }
+
+    /// What will be allocated soon.
+    pub(super) fn next_growth_bytes(&self) -> usize {
+        self.slots.next_growth_bytes()
+    }
+}

@@ -1,0 +1,146 @@
+//! A hash table from encoded keys to accumulators.
+//!
+//! Open addressing with linear probing. Short keys lie in the table itself, so that finding one touches one or two cache
+//! lines; there are three tables, for three classes of length. Hashes are seeded anew for every table, so that no input
+//! collides by design; they are not the hash that partitions, which is the same for ever.
+
+mod long;
+mod seed;
+mod slots;
+mod words;
+
+use long::LongTable;
+use seed::Seed;
+use slots::SlotTable;
+pub(super) use words::Words;
+
+use crate::error::Result;
+
+/// Keys and their accumulators, in no particular order.
+pub(super) struct KeyTable<A> {
+    short: SlotTable<Words<2>, A>,
+    medium: SlotTable<Words<4>, A>,
+    long: LongTable<A>,
+    seed: Seed,
+}
+
+/// A key of at most `8 * N - 1` bytes that is looked up.
+#[derive(Clone, Copy)]
+pub(super) struct Probe<const N: usize> {
+    words: Words<N>,
+    hash: u64,
+}
+
+/// What is done with the accumulator of a key: the first value starts it, each further one is added.
+pub(super) trait Fold<A> {
+    fn start(self) -> Result<A>;
+    fn add(self, accumulator: &mut A) -> Result<()>;
+}
+
+/// The table for keys of `N` words.
+pub(super) trait WordTable<const N: usize> {
+    type Accumulator;
+
+    /// The table and its seed.
+    fn parts(&mut self) -> (&mut SlotTable<Words<N>, Self::Accumulator>, Seed);
+
+    /// Hashes a key and asks for the memory where it would be.
+    #[inline]
+    fn probe(&mut self, words: Words<N>) -> Probe<N> {
+        let (table, seed) = self.parts();
+        let hash = seed.hash_words(words);
+        table.prefetch(hash);
+        Probe { words, hash }
+    }
+
+    /// Takes a value into the accumulator of a key.
+    #[inline]
+    fn fold(&mut self, probe: Probe<N>, value: impl Fold<Self::Accumulator>) -> Result<()> {
+        let Probe { words, hash } = probe;
+        let (table, seed) = self.parts();
+        let rehash = |words: &Words<N>| seed.hash_words(*words);
+        table.slot(hash, |found| *found == words, rehash).fold(|| words, value)
+    }
+}
+
+impl<A> WordTable<2> for KeyTable<A> {
+    type Accumulator = A;
+
+    #[inline]
+    fn parts(&mut self) -> (&mut SlotTable<Words<2>, A>, Seed) {
+        (&mut self.short, self.seed)
+    }
+}
+
+impl<A> WordTable<4> for KeyTable<A> {
+    type Accumulator = A;
+
+    #[inline]
+    fn parts(&mut self) -> (&mut SlotTable<Words<4>, A>, Seed) {
+        (&mut self.medium, self.seed)
+    }
+}
+
+impl<const N: usize> Probe<N> {
+    /// Calls `read` with the key's bytes.
+    pub(super) fn with_key<R>(&self, read: impl FnOnce(&[u8]) -> R) -> R {
+        self.words.with_bytes(read)
+    }
+}
+
+impl<A> Default for KeyTable<A> {
+    fn default() -> Self {
+        let (short, medium, long) = Default::default();
+        Self { short, medium, long, seed: Seed::random() }
+    }
+}
+
+impl<A> KeyTable<A> {
+    /// Takes a value into the accumulator of a key of any length, at once.
+    #[inline]
+    pub(super) fn fold_now(&mut self, key: &[u8], value: impl Fold<A>) -> Result<()> {
+        if let Some(words) = Words::<2>::new(key) {
+            let probe = WordTable::<2>::probe(self, words);
+            return WordTable::<2>::fold(self, probe, value);
+        }
+        if let Some(words) = Words::<4>::new(key) {
+            let probe = WordTable::<4>::probe(self, words);
+            return WordTable::<4>::fold(self, probe, value);
+        }
+        self.long.fold(key, self.seed, value)
+    }
+
+    /// Hands out every key with its accumulator, and gives memory back on the way.
+    pub(super) fn drain(self, mut each: impl FnMut(&[u8], &A) -> Result<()>) -> Result<()> {
+        drain_words(self.short, &mut each)?;
+        drain_words(self.medium, &mut each)?;
+        self.long.drain(each)
+    }
+
+    /// Number of keys. O(1).
+    pub(super) fn len(&self) -> usize {
+        self.short.len() + self.medium.len() + self.long.len()
+    }
+
+    /// Memory of keys and tables in bytes, without what accumulators own elsewhere. O(1).
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.short.memory_bytes() + self.medium.memory_bytes() + self.long.memory_bytes()
+    }
+
+    /// What will be allocated once the tables that are nearly full grow; 0 if none is. O(1).
+    pub(super) fn next_growth_bytes(&self) -> usize {
+        self.short.next_growth_bytes()
+            + self.medium.next_growth_bytes()
+            + self.long.next_growth_bytes()
+    }
+}
+
+fn drain_words<const N: usize, A>(
+    table: SlotTable<Words<N>, A>,
+    each: &mut impl FnMut(&[u8], &A) -> Result<()>,
+) -> Result<()> {
+    table.iter().try_for_each(|(words, accumulator)| words.with_bytes(|key| each(key, accumulator)))
+}
+
+#[cfg(test)]
+mod tests;

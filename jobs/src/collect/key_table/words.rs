@@ -1,0 +1,119 @@
+//! Keys in a few words.
+
+use super::slots::SlotKey;
+
+/// A key of at most `8 * N - 1` bytes, little endian, padded with zeros; the last byte is the length and one. So all
+/// keys differ, and none is all zeros.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::collect) struct Words<const N: usize>([u64; N]);
+
+/// The bits of the last word that are left to the key.
+const LAST_WORD_BITS: u32 = 56;
+
+// SAFETY: any words are valid, and only an empty slot's last word is zero.
+#[allow(unsafe_code)]
+unsafe impl<const N: usize> SlotKey for Words<N> {
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.0[N - 1] == 0
+    }
+}
+
+impl Words<2> {
+    /// The key, if it is short enough.
+    #[inline]
+    pub(in crate::collect) fn new(key: &[u8]) -> Option<Self> {
+        let [low, high] = match key.len() {
+            0..8 => [up_to_seven(key), 0],
+            8..16 => [first_word(key), last_word(key, 8)],
+            _ => return None,
+        };
+        Some(Self([low, high | length_mark(key)]))
+    }
+}
+
+impl Words<4> {
+    /// The key, if it is short enough, but too long for two words.
+    #[inline]
+    pub(in crate::collect) fn new(key: &[u8]) -> Option<Self> {
+        let [third, fourth] = match key.len() {
+            16..24 => [last_word(key, 16), 0],
+            24..32 => [first_word(&key[16..]), last_word(key, 24)],
+            _ => return None,
+        };
+        Some(Self([first_word(key), first_word(&key[8..]), third, fourth | length_mark(key)]))
+    }
+}
+
+impl<const N: usize> Words<N> {
+    #[inline]
+    pub(super) fn as_words(&self) -> &[u64; N] {
+        &self.0
+    }
+
+    /// Calls `read` with the key's bytes.
+    #[inline]
+    pub(super) fn with_bytes<R>(&self, read: impl FnOnce(&[u8]) -> R) -> R {
+        let bytes = self.0.map(u64::to_le_bytes);
+        let len = (self.0[N - 1] >> LAST_WORD_BITS).saturating_sub(1);
+        read(&bytes.as_flattened()[..len as usize])
+    }
+}
+
+#[inline]
+fn length_mark(key: &[u8]) -> u64 {
+    (key.len() as u64 + 1) << LAST_WORD_BITS
+}
+
+/// The first eight bytes of a key that is as long.
+#[inline]
+fn first_word(key: &[u8]) -> u64 {
+    key.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+/// The bytes of a key from `start` on: at most seven, and at least eight in all.
+#[inline]
+fn last_word(key: &[u8], start: usize) -> u64 {
+    let last = key.last_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    // Eight bytes too many would be shifted by 64 bits, hence in two steps.
+    last >> 8 >> (LAST_WORD_BITS - 8 * (key.len() - start) as u32)
+}
+
+/// All bytes of a key of at most seven: two halves that may overlap, or three bytes.
+#[inline]
+fn up_to_seven(key: &[u8]) -> u64 {
+    let len = key.len();
+    if let (Some(first), Some(last)) = (key.first_chunk(), key.last_chunk()) {
+        let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+        return u64::from(first) | u64::from(last) << (8 * (len - 4));
+    }
+    let (Some(first), Some(last)) = (key.first(), key.last()) else { return 0 };
+    let middle = u64::from(key[len / 2]) << (8 * (len / 2));
+    u64::from(*first) | middle | u64::from(*last) << (8 * (len - 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_come_back() {
+        let bytes: Vec<u8> = (1..=40).collect();
+        for len in 0..=40 {
+            let key = &bytes[..len];
+            let (two, four) = (Words::<2>::new(key), Words::<4>::new(key));
+            assert_eq!((two.is_some(), four.is_some()), (len < 16, (16..32).contains(&len)));
+            assert!(two.is_none_or(|words| words.with_bytes(|bytes| bytes == key)));
+            assert!(four.is_none_or(|words| words.with_bytes(|bytes| bytes == key)));
+        }
+    }
+
+    #[test]
+    fn zeros_are_told_apart() {
+        let keys: Vec<_> = (0..16).map(|len| Words::<2>::new(&[0; 16][..len]).unwrap()).collect();
+        for (len, key) in keys.iter().enumerate() {
+            assert!(!key.is_empty());
+            assert_eq!(keys.iter().position(|other| other == key), Some(len));
+        }
+    }
+}
