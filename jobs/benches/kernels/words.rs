@@ -1,0 +1,98 @@
+//! Splitting text into words, and counting them: through a mapper's emitter, as a job does.
+
+use std::collections::HashMap;
+use std::hint::black_box;
+
+use windrow_jobs::collect::Collector;
+use windrow_jobs::input::Chunk;
+use windrow_jobs::prelude::*;
+use windrow_jobs::scan;
+
+use crate::measure;
+
+const CHUNK_BYTES: usize = 4 << 20;
+
+/// Emits the words of a line. Long lines show the kernels, short ones the loop over records.
+struct Words;
+
+impl Mapper for Words {
+    type Input = Line;
+    type Key = str;
+    type Value = u64;
+
+    fn map(&self, line: &str, out: &mut impl Emit<str, u64>) -> Result<()> {
+        scan::words(line.as_bytes(), |word| out.emit(&line[word], 1))
+    }
+}
+
+/// Splits and counts, each also by hand.
+pub fn run(text: &str) {
+    let words = text.split_ascii_whitespace().count();
+    println!("{words} words of {:.1} bytes:", text.len() as f64 / words as f64 - 1.0);
+    measure(
+        "  split_ascii_whitespace",
+        || (),
+        |()| text.split_ascii_whitespace().map(black_box).count(),
+    );
+    measure(
+        "  scan::words",
+        || (),
+        |()| {
+            let mut count = 0;
+            let each = |word| {
+                black_box::<std::ops::Range<usize>>(word);
+                count += 1;
+                Ok::<(), ()>(())
+            };
+            assert_eq!(scan::words(text.as_bytes(), each), Ok(()));
+            count
+        },
+    );
+    measure(
+        "  count by hand: std HashMap of &str",
+        || (),
+        |()| {
+            let mut counts = HashMap::<&str, u64>::new();
+            text.split_ascii_whitespace().for_each(|word| *counts.entry(word).or_default() += 1);
+            words.max(counts.len())
+        },
+    );
+    let job = Job::new("count", Words).combine(Sum).reduce(Sum);
+    measure(
+        "  count: lines, scan::words, table",
+        || collector(&job),
+        |mut collector| {
+            map(&mut *collector, text);
+            words
+        },
+    );
+    let filled = || {
+        let mut collector = collector(&job);
+        map(&mut *collector, text);
+        collector
+    };
+    measure("  take the table into a buffer, per key", filled, |mut collector| {
+        match collector.take() {
+            Ok(windrow_jobs::collect::Collected::Pairs(buffer)) => buffer.len(),
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+fn collector(job: &Job) -> Box<dyn Collector> {
+    match job.build("{}") {
+        Ok(program) => program.collector(2),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn map(collector: &mut dyn Collector, text: &str) {
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest.as_bytes().iter().skip(CHUNK_BYTES).position(|byte| *byte == b'\n');
+        let (chunk, after) = rest.split_at(end.map_or(rest.len(), |end| CHUNK_BYTES + end + 1));
+        let chunk = Chunk { file: "text", offset: 0, bytes: chunk.as_bytes(), lossy: false };
+        assert!(collector.map_chunk(&chunk).is_ok());
+        rest = after;
+    }
+}
