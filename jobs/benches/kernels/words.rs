@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hint::black_box;
 
 use windrow_jobs::collect::Collector;
-use windrow_jobs::input::Chunk;
+use windrow_jobs::input::{Chunk, Format, Framing, Position, RecordError};
 use windrow_jobs::prelude::*;
 use windrow_jobs::scan;
 
@@ -12,16 +12,46 @@ use crate::measure;
 
 const CHUNK_BYTES: usize = 4 << 20;
 
-/// Emits the words of a line. Long lines show the kernels, short ones the loop over records.
-struct Words;
+/// Emits the words of a record of format `F`.
+struct Words<F>(F);
 
-impl Mapper for Words {
+impl Mapper for Words<Line> {
     type Input = Line;
     type Key = str;
     type Value = u64;
 
     fn map(&self, line: &str, out: &mut impl Emit<str, u64>) -> Result<()> {
         scan::words(line.as_bytes(), |word| out.emit(&line[word], 1))
+    }
+}
+
+impl Mapper for Words<Whole> {
+    type Input = Whole;
+    type Key = [u8];
+    type Value = u64;
+
+    fn map(&self, text: &[u8], out: &mut impl Emit<[u8], u64>) -> Result<()> {
+        scan::words(text, |word| out.emit(&text[word], 1))
+    }
+}
+
+/// A chunk as one record, so that the kernels show.
+#[derive(Default)]
+struct Whole;
+
+impl Format for Whole {
+    type Record<'a> = &'a [u8];
+
+    fn framing(&self) -> Framing {
+        Framing::Lines
+    }
+
+    fn for_each(
+        &self,
+        chunk: &Chunk<'_>,
+        mut each: impl for<'a> FnMut(Position<'a>, &'a [u8]) -> Result<(), RecordError>,
+    ) -> Result<(), RecordError> {
+        each(chunk.position(0), chunk.bytes)
     }
 }
 
@@ -57,17 +87,21 @@ pub fn run(text: &str) {
             words.max(counts.len())
         },
     );
-    let job = Job::new("count", Words).combine(Sum).reduce(Sum);
-    measure(
-        "  count: lines, scan::words, table",
-        || collector(&job),
-        |mut collector| {
-            map(&mut *collector, text);
-            words
-        },
-    );
+    let lines = Job::new("lines", Words(Line)).combine(Sum).reduce(Sum);
+    let whole = Job::new("whole", Words(Whole)).combine(Sum).reduce(Sum);
+    for (what, job) in [("lines", &lines), ("whole chunks", &whole)] {
+        let what = format!("  count {what}: scan::words, table");
+        measure(
+            &what,
+            || collector(job),
+            |mut collector| {
+                map(&mut *collector, text);
+                words
+            },
+        );
+    }
     let filled = || {
-        let mut collector = collector(&job);
+        let mut collector = collector(&whole);
         map(&mut *collector, text);
         collector
     };
