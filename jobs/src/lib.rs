@@ -2,7 +2,7 @@
 //!
 //! Implement [`Mapper`] and [`Reducer`] (or take a ready one from [`reducers`]), join them to a [`Job`], and hand it
 //! to `windrow::main`; [`prelude`] has all the names, [`testing`] what unit tests need. This crate knows nothing of
-//! clusters, files or threads: it holds the traits, the codecs ([`key`], [`value`]), the record formats ([`input`]), the
+//! clusters, files or threads: it holds the traits, the codecs ([`key`], [`value`]), the record formats ([`input`], [`scan`]), the
 //! typed inner loops that run user code on encoded batches ([`collect`], [`program`]), and the [`ready`] jobs.
 
 pub mod collect;
@@ -24,6 +24,7 @@ pub mod program;
 pub mod ready;
 mod reducer;
 pub mod reducers;
+pub mod scan;
 mod spec;
 pub mod testing;
 mod text;

@@ -1,16 +1,19 @@
 //! The innermost kernels, each beside what one would write by hand for that job alone: ns per record, median of some
-//! rounds, on one thread.
+//! rounds, on one thread. Time is the process's CPU time, so that others on the machine hardly show.
 //!
-//!     cargo bench -p windrow-jobs --bench kernels -- [sort|words|count] [TEXT FILE]
+//!     cargo bench -p windrow-jobs --bench kernels -- [sort|words] [TEXT FILES]
 //!
-//! Without a file, words are drawn from a Zipf distribution.
+//! Without a file, there are words of two to nine letters, 200,000 different ones, as often as Zipf's law has it.
 
 #![allow(clippy::print_stdout)]
 
 mod sort;
+mod words;
 
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// Rounds of which the median counts.
 const ROUNDS: usize = 5;
@@ -22,6 +25,35 @@ fn main() {
     if wanted("sort") {
         sort::run();
     }
+    if wanted("words") {
+        match arguments.get(1..) {
+            None | Some([]) => words::run(&zipf_text()),
+            Some(files) => files.iter().for_each(|file| match std::fs::read_to_string(file) {
+                Ok(text) => words::run(&text),
+                Err(error) => println!("{file}: {error}"),
+            }),
+        }
+    }
+}
+
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+}
+
+/// Words whose rank is exponential in a random number, so about as often as Zipf's law has it; ten to a line.
+fn zipf_text() -> String {
+    let mut text = String::new();
+    for (index, n) in random(10_000_000).enumerate() {
+        let rank = 200_000_f64.powf((n >> 11) as f64 / (1_u64 << 53) as f64) as u64;
+        let mut letters = scrambled(rank);
+        for _ in 0..2 + letters % 8 {
+            letters /= 26;
+            text.push((b'a' + (letters % 26) as u8) as char);
+        }
+        text.push(if index % 10 == 9 { '\n' } else { ' ' });
+    }
+    text
 }
 
 /// Prints the median time of `round`, which handles as many records as it returns. `prepare` is not counted.
@@ -29,9 +61,9 @@ fn measure<T>(what: &str, mut prepare: impl FnMut() -> T, mut round: impl FnMut(
     let mut times: Vec<f64> = (0..ROUNDS)
         .map(|_| {
             let input = prepare();
-            let started = Instant::now();
+            let started = cpu_time();
             let records = black_box(round(input));
-            started.elapsed().as_secs_f64() * 1e9 / records as f64
+            (cpu_time() - started).as_secs_f64() * 1e9 / records as f64
         })
         .collect();
     times.sort_by(f64::total_cmp);
@@ -39,9 +71,12 @@ fn measure<T>(what: &str, mut prepare: impl FnMut() -> T, mut round: impl FnMut(
 }
 
 /// Numbers that look random, the same each time.
-fn random(count: usize) -> impl Iterator<Item = u64> + Clone {
-    (1..=count as u64).map(|n| {
-        let n = (n ^ n >> 31).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        (n ^ n >> 29).wrapping_mul(0x94d0_49bb_1331_11eb)
-    })
+fn random(count: usize) -> impl Iterator<Item = u64> {
+    (1..=count as u64).map(scrambled)
+}
+
+fn scrambled(n: u64) -> u64 {
+    let n = (n ^ n >> 31).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let n = (n ^ n >> 29).wrapping_mul(0x94d0_49bb_1331_11eb);
+    n ^ n >> 32
 }
