@@ -20,6 +20,7 @@ use super::pool::Pools;
 use super::{ExecutorConfig, ExecutorError, Finished, Progress, RunRequest, Work};
 use crate::memory::Account;
 use crate::shuffle::ShuffleService;
+use crate::shuffle::block::Codec;
 use crate::shuffle::fetch::{FetchPlan, Fetcher};
 use crate::shuffle::peers::Peers;
 use crate::shuffle::serve::Identity;
@@ -207,7 +208,7 @@ impl InProcess {
             job.memory.limit_bytes() / MERGE_PARTS / self.config.threads.max(1) as u64;
         let fan_in = (merge_bytes / SOURCE_BYTES).clamp(FAN_IN.0, FAN_IN.1) as usize;
         let (folder, steps) = (Arc::clone(&job.folder), Arc::clone(&progress));
-        let scratch = Scratch { folder, cancel, progress: steps, fan_in };
+        let scratch = Scratch { folder, cancel, progress: steps, fan_in, codec: Codec::None };
         let (registry, fetcher) = (Arc::clone(&self.registry), Arc::clone(&self.fetcher));
         let runtime = Handle::current();
         move || {
@@ -224,7 +225,7 @@ impl InProcess {
                         outputs: &outputs,
                         runtime,
                         cancel: attempt.scratch.cancel.clone(),
-                    });
+                    })?;
                     task::reduce(&attempt, sources)
                 }
             }

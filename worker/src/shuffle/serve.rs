@@ -11,13 +11,13 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
-use windrow_jobs::program::{RecordBatches, RecordRef};
+use windrow_jobs::program::RecordBatches;
 use windrow_jobs::{FailureCause, JobId, WorkerId};
 use windrow_proto::v1::fetch_message::Message;
 use windrow_proto::v1::shuffle_server::{Shuffle, ShuffleServer};
 use windrow_proto::v1::{FetchEnd, FetchError, FetchMessage, FetchRequest};
 
-use super::block::{BlockBuilder, HEADER_BYTES, RAW_BYTES_MAX, pair_bytes};
+use super::block::{BlockBuilder, Codec, HEADER_BYTES, RAW_BYTES_MAX};
 use super::merge::Merge;
 use super::origin::{MapOutputSource, Origin};
 use super::source::{BlockSource, SOURCE_BYTES};
@@ -37,6 +37,9 @@ const BLOCK_BYTES: usize = 256 << 10;
 
 /// Blocks that wait for the transport.
 const BLOCKS_WAITING: usize = 2;
+
+/// Memory of a stream besides its sources: those blocks, and the one that is being made.
+const STREAM_BYTES: u64 = (BLOCKS_WAITING as u64 + 2) * BLOCK_BYTES as u64;
 
 /// The name that the coordinator has given to this worker, once it has.
 #[derive(Default)]
@@ -95,22 +98,28 @@ impl ShuffleService {
         Ok(())
     }
 
-    fn blocks(&self, request: &FetchRequest) -> Blocks {
-        let worker = WorkerId(request.worker);
-        let source = |task, attempt| {
-            let path = self.store.segment_path(JobId(request.job), task, attempt);
-            let origin = Origin { map_task: task, map_attempt: attempt, worker };
-            Box::new(MapOutputSource::new(path, request.partition, origin)) as Box<dyn BlockSource>
-        };
-        let sources: Vec<_> =
-            request.outputs.iter().map(|output| source(output.task, output.attempt)).collect();
+    fn blocks(&self, request: FetchRequest) -> Blocks {
         Blocks {
-            _reservation: self.memory.reserve(sources.len() as u64 * SOURCE_BYTES),
-            merge: Merge::new(sources),
-            builder: BlockBuilder::default(),
+            opening: Some((self.clone(), request)),
+            merge: Merge::new(Vec::new()),
+            builder: BlockBuilder::new(Codec::Lz4, BLOCK_BYTES),
             ready: VecDeque::new(),
             records: 0,
+            reservation: self.memory.reserve(0),
         }
+    }
+
+    /// All sources of a request, whichever outputs have runs of the partition.
+    fn sources(&self, request: &FetchRequest) -> Result<Vec<Box<dyn BlockSource>>, FailureCause> {
+        let worker = WorkerId(request.worker);
+        let mut sources = Vec::new();
+        for output in &request.outputs {
+            let origin = Origin { map_task: output.task, map_attempt: output.attempt, worker };
+            let output = (output.task, output.attempt);
+            let found = self.store.sources(JobId(request.job), output, request.partition);
+            sources.extend(MapOutputSource::all(found, &origin)?);
+        }
+        Ok(sources)
     }
 }
 
@@ -125,7 +134,7 @@ impl Shuffle for ShuffleService {
         let request = request.into_inner();
         self.check(&request)?;
         let (sender, receiver) = mpsc::channel(BLOCKS_WAITING);
-        tokio::spawn(send(self.blocks(&request), sender));
+        tokio::spawn(send(self.blocks(request), sender));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 }
@@ -151,11 +160,13 @@ async fn send(mut blocks: Blocks, sender: mpsc::Sender<Result<FetchMessage, Stat
 
 /// The merged pairs, cut into blocks.
 struct Blocks {
+    /// What to serve, until the first block is made: files are opened there, where waiting is allowed.
+    opening: Option<(ShuffleService, FetchRequest)>,
     merge: Merge<'static>,
     builder: BlockBuilder,
     ready: VecDeque<Bytes>,
     records: u64,
-    _reservation: Reservation,
+    reservation: Reservation,
 }
 
 impl Blocks {
@@ -174,34 +185,33 @@ impl Blocks {
     }
 
     fn next_block(&mut self) -> Result<Option<Bytes>, FailureCause> {
+        self.open()?;
         while self.ready.is_empty() {
             let Some(batch) = self.merge.next_batch()? else {
                 return Ok((!self.builder.is_empty()).then(|| take(&mut self.builder)));
             };
             self.records += batch.len() as u64;
             for record in batch {
-                cut(&mut self.builder, *record, &mut self.ready)?;
+                while !self.builder.push(*record)? {
+                    self.ready.push_back(take(&mut self.builder));
+                }
             }
         }
         Ok(self.ready.pop_front())
     }
-}
 
-/// Adds a pair, in a new block if the current one has no room.
-fn cut(
-    builder: &mut BlockBuilder,
-    record: RecordRef<'_>,
-    ready: &mut VecDeque<Bytes>,
-) -> Result<(), FailureCause> {
-    if builder.raw_bytes() + pair_bytes(record)? > BLOCK_BYTES && !builder.is_empty() {
-        ready.push_back(take(builder));
+    fn open(&mut self) -> Result<(), FailureCause> {
+        if let Some((service, request)) = self.opening.take() {
+            let sources = service.sources(&request)?;
+            self.reservation.resize(sources.len() as u64 * SOURCE_BYTES + STREAM_BYTES);
+            self.merge = Merge::new(sources);
+        }
+        Ok(())
     }
-    builder.push(record);
-    Ok(())
 }
 
 fn take(builder: &mut BlockBuilder) -> Bytes {
-    let mut block = Vec::new();
+    let mut block = Vec::with_capacity(BLOCK_BYTES + HEADER_BYTES);
     builder.finish_into(&mut block);
     block.into()
 }

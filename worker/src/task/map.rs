@@ -11,7 +11,7 @@ use super::plan::{InputPlan, chunk_bytes};
 use super::{Attempt, Outcome, map_only, map_output};
 use crate::executor::{FileRange, Finished, Stats};
 use crate::memory::{Account, Reservation};
-use crate::shuffle::spill::Run;
+use crate::shuffle::segment::Segment;
 
 /// Collectors of a job count for at most this share of its memory. The rest is for reading, merging and fetching,
 /// and for what a collector grows by while a chunk is mapped: its vectors double, and are copied.
@@ -64,7 +64,7 @@ pub struct Pairs {
     /// What was still in memory; not sorted.
     pub buffer: RecordBuffer,
     /// What was not.
-    pub runs: Vec<Run>,
+    pub runs: Vec<Segment>,
     /// Counts the buffer for as long as it lives.
     pub _reservation: Reservation,
 }
@@ -72,7 +72,7 @@ pub struct Pairs {
 /// Watches one collector's memory and spills it.
 struct PairSink<'a> {
     attempt: &'a Attempt,
-    runs: Vec<Run>,
+    runs: Vec<Segment>,
     reservation: Reservation,
     floor_bytes: u64,
 }

@@ -1,6 +1,8 @@
 //! The end of a map attempt: the threads' buffers are sorted, merged with what was spilled, combined once more,
 //! and written as one segment, several partitions at a time.
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 use windrow_jobs::FailureCause;
 use windrow_jobs::program::{RecordBatches, RecordRef};
@@ -8,9 +10,11 @@ use windrow_jobs::program::{RecordBatches, RecordRef};
 use super::Attempt;
 use super::map::Pairs;
 use crate::files::TemporaryFile;
+use crate::memory::Reservation;
 use crate::shuffle::merge::Merge;
-use crate::shuffle::segment::{PartitionIndex, SegmentWriter};
-use crate::shuffle::source::{BlockSource, BufferSource};
+use crate::shuffle::pairs::{MemorySource, SortedBuffer, SortedPairs};
+use crate::shuffle::segment::{PartitionIndex, RunWriter, Segment};
+use crate::shuffle::source::BlockSource;
 use crate::shuffle::spill::Scratch;
 
 /// A map attempt's segment, under its final name.
@@ -24,15 +28,19 @@ pub struct MapOutput {
 }
 
 /// Writes the segment of all that the threads have collected.
-pub fn write(attempt: &Attempt, mut collected: Vec<Pairs>) -> Result<MapOutput, FailureCause> {
-    collected.par_iter_mut().for_each(|pairs| {
-        let _core = attempt.cores.take();
-        pairs.buffer.sort();
-    });
-    let segment = SegmentWriter::create(attempt.scratch.folder.scratch_path())?;
+pub fn write(attempt: &Attempt, collected: Vec<Pairs>) -> Result<MapOutput, FailureCause> {
+    let collected: Vec<Sorted> = collected
+        .into_par_iter()
+        .map(|Pairs { buffer, runs, _reservation }| {
+            let _core = attempt.cores.take();
+            Sorted { pairs: Arc::new(SortedBuffer::new(buffer)), runs, _reservation }
+        })
+        .collect();
+    let segment = attempt.scratch.create()?;
+    let run = segment.begin_run();
     let partitions = (0..attempt.context.partitions)
         .into_par_iter()
-        .map(|partition| write_partition(attempt, &segment, &collected, partition))
+        .map(|partition| write_partition(attempt, run, &collected, partition))
         .collect::<Result<Vec<PartitionIndex>, _>>()?;
     let records = partitions.iter().map(|partition| partition.records).sum();
     let (file, bytes) = segment.finish(partitions)?;
@@ -43,13 +51,13 @@ pub fn write(attempt: &Attempt, mut collected: Vec<Pairs>) -> Result<MapOutput, 
 
 fn write_partition(
     attempt: &Attempt,
-    segment: &SegmentWriter,
-    collected: &[Pairs],
+    run: RunWriter<'_>,
+    collected: &[Sorted],
     partition: u32,
 ) -> Result<PartitionIndex, FailureCause> {
     attempt.check()?;
     let _core = attempt.cores.take();
-    let mut output = segment.partition(partition);
+    let mut output = run.partition(partition);
     let sources = sources(collected, partition);
     // The pairs of a single source have been combined already.
     let combine = sources.len() > 1 && attempt.program.has_combiner();
@@ -64,14 +72,19 @@ fn write_partition(
     output.finish()
 }
 
-fn sources(collected: &[Pairs], partition: u32) -> Vec<Box<dyn BlockSource + '_>> {
-    let mut sources: Vec<Box<dyn BlockSource + '_>> = Vec::new();
-    for Pairs { buffer, runs, .. } in collected {
-        let buffered = BufferSource::new(buffer, partition);
-        if !buffered.is_empty() {
-            sources.push(Box::new(buffered));
-        }
-        let spilled = runs.iter().filter_map(|run| run.source(partition));
+/// What one thread has collected, sorted.
+struct Sorted {
+    pairs: Arc<dyn SortedPairs>,
+    runs: Vec<Segment>,
+    _reservation: Reservation,
+}
+
+fn sources(collected: &[Sorted], partition: u32) -> Vec<Box<dyn BlockSource>> {
+    let mut sources: Vec<Box<dyn BlockSource>> = Vec::new();
+    for Sorted { pairs, runs, .. } in collected {
+        let lent = MemorySource::new(Arc::clone(pairs), partition);
+        sources.extend(lent.map(|source| Box::new(source) as _));
+        let spilled = runs.iter().flat_map(|run| run.sources(partition));
         sources.extend(spilled.map(|source| Box::new(source) as _));
     }
     sources

@@ -9,7 +9,6 @@ use windrow_jobs::{FailureCause, Stage};
 use super::{Attempt, map, reduce};
 use crate::executor::Stats;
 use crate::memory::Account;
-use crate::shuffle::segment::SegmentSource;
 use crate::shuffle::store::SegmentStore;
 use crate::testing::{Words, attempt, attempt_id, file_range, whole_file};
 
@@ -26,8 +25,7 @@ fn reduce_all(
         let id = attempt_id(Stage::Reduce, partition, 1);
         let attempt = Attempt { id, ..attempt(words, store, staging, partitions) };
         let sources = (0..maps)
-            .map(|task| store.segment_path(id.task.job, task, 1))
-            .map(|path| Box::new(SegmentSource::new(path, partition)) as _)
+            .flat_map(|task| store.sources(id.task.job, (task, 1), partition).unwrap())
             .collect();
         let outcome = reduce(&attempt, sources).unwrap();
         records += outcome.finished.stats.input_records;

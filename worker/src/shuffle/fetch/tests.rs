@@ -13,7 +13,7 @@ use windrow_proto::v1::{FetchEnd, FetchMessage, FetchRequest};
 use super::*;
 use crate::memory::Account;
 use crate::shuffle::ShuffleService;
-use crate::shuffle::block::BlockBuilder;
+use crate::shuffle::block::{BlockBuilder, Codec};
 use crate::shuffle::merge::Merge;
 use crate::shuffle::merge::tests::{Pair, drain};
 use crate::testing::{connect, leave_output};
@@ -53,7 +53,7 @@ impl Client {
             outputs,
             runtime: Handle::current(),
             cancel: self.cancel.clone(),
-        });
+        })?;
         let merged = tokio::task::spawn_blocking(|| drain(&mut Merge::new(sources)));
         merged.await.unwrap()
     }
@@ -230,8 +230,8 @@ impl Shuffle for Scripted {
 }
 
 fn block() -> Message {
-    let mut builder = BlockBuilder::default();
-    builder.push(RecordRef { key: b"key", value: b"value" });
+    let mut builder = BlockBuilder::new(Codec::Lz4, 1 << 10);
+    assert!(builder.push(RecordRef { key: b"key", value: b"value" }).unwrap());
     let mut bytes = Vec::new();
     builder.finish_into(&mut bytes);
     Message::Block(bytes.into())

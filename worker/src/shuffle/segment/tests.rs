@@ -9,17 +9,18 @@ use windrow_jobs::FailureCause;
 use windrow_jobs::program::{RecordRef, RecordSink};
 
 use super::{Segment, SegmentSource, SegmentWriter};
-use crate::shuffle::block::Block;
+use crate::shuffle::block::{Block, Codec};
 use crate::shuffle::source::BlockSource;
 
 type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Writes the partitions with their pairs interleaved, as several threads do.
 fn write(path: PathBuf, partitions: &BTreeMap<u32, Pairs>) -> PathBuf {
-    let segment = SegmentWriter::create(path).unwrap();
+    let segment = SegmentWriter::create(path, Codec::None).unwrap();
+    let run = segment.begin_run();
     let mut writers: Vec<_> = partitions
         .iter()
-        .map(|(partition, pairs)| (segment.partition(*partition), pairs.iter()))
+        .map(|(partition, pairs)| (run.partition(*partition), pairs.iter()))
         .collect();
     let mut left = writers.len();
     while left > 0 {
@@ -40,7 +41,12 @@ fn write(path: PathBuf, partitions: &BTreeMap<u32, Pairs>) -> PathBuf {
 }
 
 fn read(path: &Path, partition: u32) -> Result<Pairs, FailureCause> {
-    let mut source = SegmentSource::new(path.to_path_buf(), partition);
+    let segment = Segment::open(path)?;
+    let sources = segment.sources(partition);
+    sources.map(read_source).collect::<Result<Vec<_>, _>>().map(|runs| runs.concat())
+}
+
+fn read_source(mut source: SegmentSource) -> Result<Pairs, FailureCause> {
     let mut block = Block::default();
     let mut pairs = Vec::new();
     while source.next_block(&mut block)? {
@@ -53,7 +59,7 @@ fn read(path: &Path, partition: u32) -> Result<Pairs, FailureCause> {
 
 fn read_all(path: &Path) -> Result<BTreeMap<u32, Pairs>, FailureCause> {
     let numbers: Vec<u32> =
-        Segment::open(path)?.partitions().iter().map(|index| index.partition).collect();
+        Segment::open(path)?.index().iter().map(|index| index.partition).collect();
     numbers.into_iter().map(|partition| Ok((partition, read(path, partition)?))).collect()
 }
 
@@ -92,7 +98,7 @@ fn partitions_of_many_blocks_and_pairs_larger_than_a_block_come_back() {
         vec![(vec![1], vec![7; 300_000]), (vec![2], vec![]), (vec![3; 70_000], noise(3))];
     let partitions = BTreeMap::from([(0, many), (1, large)]);
     let path = write(folder.path().join("segment"), &partitions);
-    assert!(Segment::open(&path).unwrap().partitions()[0].extents.len() > 1);
+    assert!(Segment::open(&path).unwrap().index()[0].extents.len() > 1);
     assert!(read_all(&path).unwrap() == partitions);
 }
 
@@ -129,7 +135,7 @@ fn every_cut_is_noticed() {
 fn the_place_of_a_broken_block_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = write(folder.path().join("segment"), &small());
-    let offset = Segment::open(&path).unwrap().partitions()[1].extents[0].offset;
+    let offset = Segment::open(&path).unwrap().index()[1].extents[0].offset;
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[offset as usize + 30] ^= 1;
     std::fs::write(&path, bytes).unwrap();
@@ -148,8 +154,8 @@ fn the_place_of_a_broken_block_is_named() {
 fn pairs_are_conserved() {
     let folder = tempfile::tempdir().unwrap();
     for wrong in [1, 3] {
-        let segment = SegmentWriter::create(folder.path().join("segment")).unwrap();
-        let mut writer = segment.partition(0);
+        let segment = SegmentWriter::create(folder.path().join("segment"), Codec::None).unwrap();
+        let mut writer = segment.begin_run().partition(0);
         for key in [b"a", b"b"] {
             writer.push(RecordRef { key, value: b"" }).unwrap();
         }
@@ -165,7 +171,7 @@ fn pairs_are_conserved() {
 fn a_writer_that_is_given_up_leaves_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("segment");
-    let segment = SegmentWriter::create(path.clone()).unwrap();
+    let segment = SegmentWriter::create(path.clone(), Codec::None).unwrap();
     assert!(path.exists());
     drop(segment);
     assert!(!path.exists());

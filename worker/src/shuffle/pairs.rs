@@ -1,0 +1,99 @@
+//! Sorted pairs that lie in memory, and the sources that lend from them.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use windrow_jobs::FailureCause;
+use windrow_jobs::collect::RecordBuffer;
+use windrow_jobs::program::RecordRef;
+
+use super::block::Block;
+use super::source::BlockSource;
+
+/// Pairs by partition, each partition sorted by key and value.
+pub trait SortedPairs: Send + Sync {
+    /// Partitions are numbered from 0 up to this.
+    fn partitions(&self) -> u32;
+
+    /// Number of pairs of `partition`; none if it does not exist.
+    fn len(&self, partition: u32) -> usize;
+
+    /// The pair at `index`, which is below [`len`](Self::len). O(1).
+    fn get(&self, partition: u32, index: usize) -> RecordRef<'_>;
+
+    /// Fetches the pair at `index` into the cache, so that [`get`](Self::get) need not wait for it.
+    fn prefetch(&self, _partition: u32, _index: usize) {}
+
+    /// Appends the pairs at `indices` to `records`.
+    fn read<'a>(&'a self, partition: u32, indices: Range<usize>, records: &mut Vec<RecordRef<'a>>) {
+        records.extend(indices.map(|index| self.get(partition, index)));
+    }
+}
+
+/// A buffer that has been sorted.
+pub struct SortedBuffer {
+    buffer: RecordBuffer,
+    /// Where each partition starts, and where the last one ends.
+    starts: Vec<usize>,
+}
+
+impl SortedBuffer {
+    /// Sorts `buffer`.
+    pub fn new(mut buffer: RecordBuffer) -> Self {
+        buffer.sort();
+        let partitions = buffer.len().checked_sub(1).map_or(0, |last| buffer.get(last).0 + 1);
+        let starts = (0..=partitions).map(|partition| buffer.partition_range(partition).start);
+        Self { starts: starts.collect(), buffer }
+    }
+
+    /// Memory that the pairs take up.
+    pub fn memory_bytes(&self) -> usize {
+        self.buffer.memory_bytes() + self.starts.capacity() * size_of::<usize>()
+    }
+}
+
+impl SortedPairs for SortedBuffer {
+    fn partitions(&self) -> u32 {
+        (self.starts.len() - 1) as u32
+    }
+
+    fn len(&self, partition: u32) -> usize {
+        let at = partition as usize;
+        self.starts.get(at + 1).map_or(0, |end| end - self.starts[at])
+    }
+
+    #[inline]
+    fn get(&self, partition: u32, index: usize) -> RecordRef<'_> {
+        self.buffer.get(self.starts[partition as usize] + index).1
+    }
+}
+
+/// One partition of pairs in memory, as a source. It lends them: nothing is copied.
+pub struct MemorySource {
+    pairs: Arc<dyn SortedPairs>,
+    partition: u32,
+    is_taken: bool,
+}
+
+impl MemorySource {
+    /// The pairs of `partition`, or `None` if there are none.
+    pub fn new(pairs: Arc<dyn SortedPairs>, partition: u32) -> Option<Self> {
+        (pairs.len(partition) > 0).then_some(Self { pairs, partition, is_taken: false })
+    }
+}
+
+impl BlockSource for MemorySource {
+    fn next_block(&mut self, block: &mut Block) -> Result<bool, FailureCause> {
+        block.clear();
+        if std::mem::replace(&mut self.is_taken, true) {
+            return Ok(false);
+        }
+        let all = 0..self.pairs.len(self.partition);
+        block.lend(Arc::clone(&self.pairs), self.partition, all);
+        Ok(true)
+    }
+
+    fn is_last(&self) -> bool {
+        self.is_taken
+    }
+}
