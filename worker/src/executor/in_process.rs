@@ -225,6 +225,7 @@ impl InProcess {
                         outputs: &outputs,
                         runtime,
                         cancel: attempt.scratch.cancel.clone(),
+                        memory: attempt.memory.clone(),
                     })?;
                     task::reduce(&attempt, sources)
                 }

@@ -10,6 +10,8 @@
 
 pub(crate) mod block;
 pub(crate) mod fetch;
+#[cfg(test)]
+mod measure;
 pub(crate) mod merge;
 mod origin;
 pub(crate) mod pairs;

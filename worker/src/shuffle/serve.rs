@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use windrow_jobs::program::RecordBatches;
 use windrow_jobs::{FailureCause, JobId, WorkerId};
@@ -21,19 +22,23 @@ use super::block::{BlockBuilder, Codec, HEADER_BYTES, RAW_BYTES_MAX};
 use super::merge::Merge;
 use super::origin::{MapOutputSource, Origin};
 use super::source::{BlockSource, SOURCE_BYTES};
+use super::spill::Scratch;
 use super::store::SegmentStore;
 use crate::memory::{Account, Reservation};
 use crate::sync::lock;
 
 /// Most map outputs that one stream merges; a caller that wants more opens more streams. So a stream needs
-/// little memory and no disk, and its first block comes soon.
+/// little memory and mostly no disk, and its first block comes soon.
 pub const OUTPUTS_MAX: usize = 64;
+
+/// Most sorted runs that one stream merges at once. Outputs that have more together are merged on disk first.
+const FAN_IN: usize = 256;
 
 /// Largest message: a block, and room for what goes around it.
 pub const MESSAGE_BYTES_MAX: usize = RAW_BYTES_MAX + HEADER_BYTES + 64;
 
 /// Raw size of the blocks that are sent.
-const BLOCK_BYTES: usize = 256 << 10;
+pub const BLOCK_BYTES: usize = 256 << 10;
 
 /// Blocks that wait for the transport.
 const BLOCKS_WAITING: usize = 2;
@@ -105,6 +110,7 @@ impl ShuffleService {
             builder: BlockBuilder::new(Codec::Lz4, BLOCK_BYTES),
             ready: VecDeque::new(),
             records: 0,
+            cancel: CancellationToken::new(),
             reservation: self.memory.reserve(0),
         }
     }
@@ -141,14 +147,19 @@ impl Shuffle for ShuffleService {
 
 /// Sends blocks as fast as they are taken, until the end, an error, or the caller's leaving.
 async fn send(mut blocks: Blocks, sender: mpsc::Sender<Result<FetchMessage, Status>>) {
+    let _cancel_when_dropped = blocks.cancel.clone().drop_guard();
     loop {
         let Ok(permit) = sender.reserve().await else { return };
         let made = tokio::task::spawn_blocking(move || {
             let message = blocks.next_message();
             (blocks, message)
         });
+        let made = tokio::select! {
+            made = made => made,
+            () = sender.closed() => return,
+        };
         // A panic leaves the stream without its end, which the caller notices.
-        let Ok((rest, message)) = made.await else { return };
+        let Ok((rest, message)) = made else { return };
         blocks = rest;
         let is_last = !matches!(message, Message::Block(_));
         permit.send(Ok(FetchMessage { message: Some(message) }));
@@ -166,6 +177,8 @@ struct Blocks {
     builder: BlockBuilder,
     ready: VecDeque<Bytes>,
     records: u64,
+    /// Fires when the caller has left.
+    cancel: CancellationToken,
     reservation: Reservation,
 }
 
@@ -177,7 +190,8 @@ impl Blocks {
             Err(FailureCause::FetchFailed { map_task, map_attempt, message, .. }) => {
                 Message::Error(FetchError { map_task, map_attempt, message })
             }
-            // All sources name their origin, so this is a pair that fits no block: no output is to blame.
+            // All sources name their origin, so this is a pair that fits no block, or a full disk: no output is to
+            // blame.
             Err(cause) => {
                 Message::Error(FetchError { message: cause.to_string(), ..Default::default() })
             }
@@ -203,8 +217,19 @@ impl Blocks {
     fn open(&mut self) -> Result<(), FailureCause> {
         if let Some((service, request)) = self.opening.take() {
             let sources = service.sources(&request)?;
-            self.reservation.resize(sources.len() as u64 * SOURCE_BYTES + STREAM_BYTES);
-            self.merge = Merge::new(sources);
+            let open = sources.len().min(FAN_IN) as u64;
+            self.reservation.resize(open * SOURCE_BYTES + STREAM_BYTES);
+            if sources.is_empty() {
+                return Ok(());
+            }
+            let scratch = Scratch {
+                folder: service.store.folder(JobId(request.job))?,
+                cancel: self.cancel.clone(),
+                progress: Arc::default(),
+                fan_in: FAN_IN,
+                codec: Codec::None,
+            };
+            self.merge = scratch.merge(sources)?;
         }
         Ok(())
     }

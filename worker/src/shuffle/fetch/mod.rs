@@ -19,6 +19,7 @@ use super::serve::{Identity, OUTPUTS_MAX};
 use super::source::BlockSource;
 use super::store::{SegmentStore, file_sources, segment_path};
 use crate::executor::WorkerOutputs;
+use crate::memory::Account;
 
 /// How long a reducer waits for another worker before it reports that it cannot fetch.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +51,7 @@ pub struct Fetcher {
 }
 
 /// What a reducer needs, and for how long.
-pub struct FetchPlan<'a> {
+pub(crate) struct FetchPlan<'a> {
     /// The job.
     pub job: JobId,
     /// The partition.
@@ -61,6 +62,8 @@ pub struct FetchPlan<'a> {
     pub runtime: Handle,
     /// Ends them.
     pub cancel: CancellationToken,
+    /// Counts what has been received and not been merged.
+    pub memory: Account,
 }
 
 impl Fetcher {
@@ -117,6 +120,7 @@ impl Fetcher {
             timeouts: self.timeouts,
             runtime: plan.runtime.clone(),
             cancel: plan.cancel.clone(),
+            memory: plan.memory.clone(),
         }))
     }
 }

@@ -6,11 +6,16 @@ use std::path::{Path, PathBuf};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use windrow_jobs::FailureCause;
+use windrow_jobs::collect::RecordBuffer;
 use windrow_jobs::program::{RecordRef, RecordSink};
 
 use super::{Segment, SegmentSource, SegmentWriter};
 use crate::shuffle::block::{Block, Codec};
+use crate::shuffle::merge::Merge;
+use crate::shuffle::merge::tests::drain;
+use crate::shuffle::pairs::SortedBuffer;
 use crate::shuffle::source::BlockSource;
+use crate::shuffle::spill::write_partition;
 
 type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -81,6 +86,43 @@ proptest! {
         let absent = (0..10).find(|number| !partitions.contains_key(number)).unwrap();
         prop_assert_eq!(read(&path, absent).unwrap(), Pairs::new());
         prop_assert_eq!(read_all(&path).unwrap(), partitions);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn runs_in_one_file_merge_to_what_one_sorted_run_gives(
+        runs in vec(vec((0u32..3, vec(0u8..3, 0..12), vec(any::<u8>(), 0..5)), 0..40), 0..6),
+        codec in prop::sample::select(vec![Codec::None, Codec::Lz4, Codec::Zstd]),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let segment = SegmentWriter::create(folder.path().join("segment"), codec).unwrap();
+        let mut index = Vec::new();
+        for run in &runs {
+            let mut buffer = RecordBuffer::default();
+            for (partition, key, value) in run {
+                crate::testing::push(&mut buffer, *partition, key, value);
+            }
+            let pairs = SortedBuffer::new(buffer);
+            let writer = segment.begin_run();
+            index.extend((0..3).map(|partition| write_partition(writer, &pairs, partition).unwrap()));
+        }
+        let (file, _) = segment.finish(index).unwrap();
+        let segment = Segment::open(file.path()).unwrap();
+        for partition in 0..3 {
+            let of = |run: &[(u32, Vec<u8>, Vec<u8>)]| -> Pairs {
+                let of = run.iter().filter(|(of, ..)| *of == partition);
+                of.map(|(_, key, value)| (key.clone(), value.clone())).collect()
+            };
+            let mut expected = of(&runs.concat());
+            expected.sort();
+            let with_pairs = runs.iter().filter(|run| !of(run).is_empty()).count();
+            prop_assert_eq!(segment.sources(partition).count(), with_pairs);
+            let sources = segment.sources(partition).map(|source| Box::new(source) as _);
+            prop_assert_eq!(drain(&mut Merge::new(sources.collect())).unwrap(), expected);
+        }
     }
 }
 
