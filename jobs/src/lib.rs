@@ -29,7 +29,8 @@ mod spec;
 pub mod testing;
 mod text;
 pub mod value;
-mod varint;
+#[doc(hidden)] // for the engine
+pub mod varint;
 
 pub use combiner::Combiner;
 pub use counters::Counters;

@@ -1,10 +1,11 @@
-//! Lengths of seven bits a byte, low bits first (LEB128).
+//! Lengths of seven bits a byte, low bits first (LEB128): in values, and in the blocks of the shuffle.
 
 /// Most bytes that a length takes.
 const LEN_MAX: usize = u64::BITS.div_ceil(7) as usize;
 
 /// Appends `number`.
-pub(crate) fn write(mut number: u64, out: &mut Vec<u8>) {
+#[inline]
+pub fn write(mut number: u64, out: &mut Vec<u8>) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
         number >>= 7;
@@ -19,7 +20,18 @@ pub(crate) fn len(number: u64) -> usize {
 }
 
 /// Takes a number from the start of `bytes`; `None` where it is cut off, too large, or longer than need be.
-pub(crate) fn read(bytes: &mut &[u8]) -> Option<u64> {
+#[inline]
+pub fn read(bytes: &mut &[u8]) -> Option<u64> {
+    match *bytes {
+        [digit, rest @ ..] if *digit < 0x80 => {
+            *bytes = rest;
+            Some(u64::from(*digit))
+        }
+        _ => read_long(bytes),
+    }
+}
+
+fn read_long(bytes: &mut &[u8]) -> Option<u64> {
     let len = 1 + bytes.iter().take(LEN_MAX).position(|byte| byte & 0x80 == 0)?;
     let (digits, rest) = bytes.split_at(len);
     let last = digits[len - 1];

@@ -38,6 +38,12 @@ impl Account {
         self.inner.limit_bytes
     }
 
+    /// Whether this account, whatever its parents say, has room for `bytes` more.
+    pub fn has_room(&self, bytes: u64) -> bool {
+        let used = self.inner.used_bytes.load(Ordering::Relaxed);
+        used.saturating_add(bytes) <= self.inner.limit_bytes
+    }
+
     /// What is reserved now.
     #[cfg(test)]
     pub fn used_bytes(&self) -> u64 {
@@ -86,6 +92,16 @@ pub(crate) struct Reservation {
 }
 
 impl Reservation {
+    /// The account that it counts against.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Bytes that are reserved.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Changes the size. Growth beyond the limit is refused, and then nothing changes.
     #[must_use]
     pub fn try_resize(&mut self, bytes: u64) -> bool {

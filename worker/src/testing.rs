@@ -22,6 +22,7 @@ use windrow_proto::v1::shuffle_server::{Shuffle, ShuffleServer};
 
 use crate::executor::{Cores, FileRange, JobContext};
 use crate::memory::Account;
+use crate::shuffle::block::Codec;
 use crate::shuffle::segment::SegmentWriter;
 use crate::shuffle::spill::Scratch;
 use crate::shuffle::store::SegmentStore;
@@ -54,8 +55,8 @@ pub fn push(buffer: &mut RecordBuffer, partition: u32, key: &[u8], value: &[u8])
 /// Leaves a map output of job 1 with these pairs, sorted, in one partition.
 pub fn leave_output(store: &SegmentStore, task: u32, partition: u32, pairs: &[(Vec<u8>, Vec<u8>)]) {
     let folder = store.folder(JobId(1)).unwrap();
-    let segment = SegmentWriter::create(folder.scratch_path()).unwrap();
-    let mut writer = segment.partition(partition);
+    let segment = SegmentWriter::create(folder.scratch_path(), Codec::None).unwrap();
+    let mut writer = segment.begin_run().partition(partition);
     for (key, value) in pairs {
         writer.push(RecordRef { key, value }).unwrap();
     }
@@ -102,7 +103,12 @@ struct WordCollector {
 }
 
 /// An attempt of a job of `Words`, with `folder` for everything.
-pub fn attempt(words: Words, store: &SegmentStore, staging: &Path, partitions: u32) -> Attempt {
+pub fn attempt(
+    words: Words,
+    store: &Arc<SegmentStore>,
+    staging: &Path,
+    partitions: u32,
+) -> Attempt {
     Attempt {
         id: attempt_id(Stage::Map, 0, 1),
         context: Arc::new(JobContext {
@@ -122,8 +128,11 @@ pub fn attempt(words: Words, store: &SegmentStore, staging: &Path, partitions: u
             cancel: CancellationToken::new(),
             progress: Arc::default(),
             fan_in: 8,
+            codec: Codec::None,
         },
         memory: Account::new(1 << 30),
+        pairs: Account::new(1 << 30),
+        store: Arc::clone(store),
         cores: Arc::new(Cores::new(4).lease(CancellationToken::new())),
         threads: 2,
     }

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::hint::black_box;
 
-use windrow_jobs::collect::Collector;
+use windrow_jobs::collect::{Collector, Unlimited};
 use windrow_jobs::input::{Chunk, Format, Framing, Position, RecordError};
 use windrow_jobs::prelude::*;
+use windrow_jobs::program::CollectorSetup;
 use windrow_jobs::scan;
 
 use crate::measure;
@@ -115,7 +116,9 @@ pub fn run(text: &str) {
 
 fn collector(job: &Job) -> Box<dyn Collector> {
     match job.build("{}") {
-        Ok(program) => program.collector(2),
+        Ok(program) => {
+            program.collector(&CollectorSetup { partitions: 2, ..CollectorSetup::default() })
+        }
         Err(error) => panic!("{error}"),
     }
 }
@@ -125,8 +128,8 @@ fn map(collector: &mut dyn Collector, text: &str) {
     while !rest.is_empty() {
         let end = rest.as_bytes().iter().skip(CHUNK_BYTES).position(|byte| *byte == b'\n');
         let (chunk, after) = rest.split_at(end.map_or(rest.len(), |end| CHUNK_BYTES + end + 1));
-        let chunk = Chunk { file: "text", offset: 0, bytes: chunk.as_bytes(), lossy: false };
-        assert!(collector.map_chunk(&chunk).is_ok());
+        let chunk = Chunk::new("text", chunk.as_bytes());
+        assert!(collector.map_chunk(&chunk, &mut Unlimited).is_ok());
         rest = after;
     }
 }

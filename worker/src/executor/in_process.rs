@@ -20,6 +20,7 @@ use super::pool::Pools;
 use super::{ExecutorConfig, ExecutorError, Finished, Progress, RunRequest, Work};
 use crate::memory::Account;
 use crate::shuffle::ShuffleService;
+use crate::shuffle::block::Codec;
 use crate::shuffle::fetch::{FetchPlan, Fetcher};
 use crate::shuffle::peers::Peers;
 use crate::shuffle::serve::Identity;
@@ -207,14 +208,25 @@ impl InProcess {
             job.memory.limit_bytes() / MERGE_PARTS / self.config.threads.max(1) as u64;
         let fan_in = (merge_bytes / SOURCE_BYTES).clamp(FAN_IN.0, FAN_IN.1) as usize;
         let (folder, steps) = (Arc::clone(&job.folder), Arc::clone(&progress));
-        let scratch = Scratch { folder, cancel, progress: steps, fan_in };
+        let scratch = Scratch { folder, cancel, progress: steps, fan_in, codec: Codec::None };
         let (registry, fetcher) = (Arc::clone(&self.registry), Arc::clone(&self.fetcher));
+        let store = Arc::clone(&self.store);
         let runtime = Handle::current();
         move || {
             let program = job.program(&registry, &context)?;
-            let memory = job.memory.clone();
-            let attempt =
-                Attempt { id, context, program, progress, scratch, memory, threads, cores };
+            let (memory, pairs) = (job.memory.clone(), job.pairs.clone());
+            let attempt = Attempt {
+                id,
+                context,
+                program,
+                progress,
+                scratch,
+                store,
+                memory,
+                pairs,
+                threads,
+                cores,
+            };
             match work {
                 Work::Map { input, ranges } => task::map(&attempt, input, ranges),
                 Work::Reduce(outputs) => {
@@ -224,7 +236,8 @@ impl InProcess {
                         outputs: &outputs,
                         runtime,
                         cancel: attempt.scratch.cancel.clone(),
-                    });
+                        memory: attempt.memory.clone(),
+                    })?;
                     task::reduce(&attempt, sources)
                 }
             }
@@ -246,8 +259,8 @@ fn keep(
     match outcome {
         // Too late; and what failed because the job's files had gone is not worth reporting.
         _ if stop.is_cancelled() => Err(FailureCause::Cancelled),
-        Ok(Outcome { finished, file }) => {
-            file.keep();
+        Ok(Outcome { finished, left }) => {
+            left.keep();
             Ok(finished)
         }
         Err(cause) => Err(cause),

@@ -11,6 +11,9 @@ use crate::memory::Account;
 use crate::shuffle::store::JobFolder;
 use crate::sync::lock;
 
+/// Share of a job's memory that is for pairs.
+const PAIRS_PERCENT: u64 = 75;
+
 /// A job that attempts of run here.
 pub struct LocalJob {
     /// Fires when the job is released: ends all of its attempts.
@@ -19,6 +22,8 @@ pub struct LocalJob {
     pub folder: Arc<JobFolder>,
     /// What it may use.
     pub memory: Account,
+    /// What of it pairs may use, collected or held for reducers: the rest is for reading, merging and fetching.
+    pub pairs: Account,
     program: Mutex<Option<Arc<dyn Program>>>,
 }
 
@@ -26,7 +31,8 @@ impl LocalJob {
     /// A job whose program has not been built yet.
     pub fn new(folder: Arc<JobFolder>, memory: Account) -> Self {
         let released = CancellationToken::new();
-        Self { released, folder, memory, program: Mutex::default() }
+        let pairs = memory.child(memory.limit_bytes() / 100 * PAIRS_PERCENT);
+        Self { released, folder, memory, pairs, program: Mutex::default() }
     }
 
     /// The job's program, built when first asked for. Building runs user code.

@@ -10,8 +10,11 @@
 
 pub(crate) mod block;
 pub(crate) mod fetch;
+#[cfg(test)]
+mod measure;
 pub(crate) mod merge;
 mod origin;
+pub(crate) mod pairs;
 pub(crate) mod peers;
 pub(crate) mod segment;
 pub(crate) mod serve;
@@ -19,7 +22,6 @@ pub(crate) mod source;
 pub(crate) mod spill;
 pub(crate) mod store;
 mod tree;
-mod varint;
 
 pub use fetch::FetchTimeouts;
 pub use serve::ShuffleService;

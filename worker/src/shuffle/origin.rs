@@ -1,11 +1,8 @@
 //! Whose output a source reads: what goes wrong with it is blamed on the map attempt that made it.
 
-use std::path::PathBuf;
-
 use windrow_jobs::{FailureCause, WorkerId};
 
 use super::block::Block;
-use super::segment::SegmentSource;
 use super::source::BlockSource;
 
 /// One output of a map task, and who has it.
@@ -31,25 +28,34 @@ impl Origin {
     }
 }
 
-/// One partition of one map output, read from its file.
+/// A source whose failures are blamed on its origin.
 pub struct MapOutputSource {
-    segment: SegmentSource,
+    source: Box<dyn BlockSource>,
     origin: Origin,
 }
 
 impl MapOutputSource {
-    /// A partition of the segment at `path`.
-    pub fn new(path: PathBuf, partition: u32, origin: Origin) -> Self {
-        Self { segment: SegmentSource::new(path, partition), origin }
+    /// The sources of a partition of a map output, or why there are none.
+    pub fn all(
+        sources: Result<Vec<Box<dyn BlockSource>>, FailureCause>,
+        origin: &Origin,
+    ) -> Result<Vec<Box<dyn BlockSource>>, FailureCause> {
+        let sources = sources.map_err(|cause| origin.failed(cause.to_string()))?.into_iter();
+        let blamed = sources.map(|source| Box::new(Self { source, origin: origin.clone() }) as _);
+        Ok(blamed.collect())
     }
 }
 
 impl BlockSource for MapOutputSource {
+    fn start(&mut self) {
+        self.source.start();
+    }
+
     fn next_block(&mut self, block: &mut Block) -> Result<bool, FailureCause> {
-        self.segment.next_block(block).map_err(|cause| self.origin.failed(cause.to_string()))
+        self.source.next_block(block).map_err(|cause| self.origin.failed(cause.to_string()))
     }
 
     fn is_last(&self) -> bool {
-        self.segment.is_last()
+        self.source.is_last()
     }
 }

@@ -15,7 +15,10 @@ const CHANNELS_MAX: usize = 1 << 14;
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// Bounds of what a stream may hold that has been received and not been taken.
-const STREAM_WINDOW_BYTES: std::ops::RangeInclusive<u64> = 64 << 10..=1 << 20;
+const STREAM_WINDOW_BYTES: std::ops::RangeInclusive<u64> = 64 << 10..=4 << 20;
+
+/// Largest piece in which data arrives: most blocks come in one.
+const FRAME_BYTES: u32 = 1 << 20;
 
 /// What all streams of a connection may hold together: as much as the protocol allows. A merge takes from its streams in
 /// the order of their keys, so one stream must never wait for room that others take up.
@@ -37,6 +40,11 @@ impl Peers {
         Self { channels: Mutex::default(), connect_timeout, stream_window_bytes }
     }
 
+    /// What each stream may hold.
+    pub fn stream_window_bytes(&self) -> u64 {
+        u64::from(self.stream_window_bytes)
+    }
+
     /// The channel to `host:port`. It connects, and connects again, by itself.
     pub fn channel(&self, address: &str) -> Result<Channel, tonic::transport::Error> {
         let mut channels = lock(&self.channels);
@@ -47,6 +55,7 @@ impl Peers {
             .connect_timeout(self.connect_timeout)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .initial_stream_window_size(self.stream_window_bytes)
+            .max_frame_size(FRAME_BYTES)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE)
             .tcp_nodelay(true)

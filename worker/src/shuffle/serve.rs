@@ -10,33 +10,41 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
-use windrow_jobs::program::{RecordBatches, RecordRef};
+use windrow_jobs::program::RecordBatches;
 use windrow_jobs::{FailureCause, JobId, WorkerId};
 use windrow_proto::v1::fetch_message::Message;
 use windrow_proto::v1::shuffle_server::{Shuffle, ShuffleServer};
 use windrow_proto::v1::{FetchEnd, FetchError, FetchMessage, FetchRequest};
 
-use super::block::{BlockBuilder, HEADER_BYTES, RAW_BYTES_MAX, pair_bytes};
+use super::block::{BlockBuilder, Codec, HEADER_BYTES, RAW_BYTES_MAX};
 use super::merge::Merge;
 use super::origin::{MapOutputSource, Origin};
 use super::source::{BlockSource, SOURCE_BYTES};
+use super::spill::Scratch;
 use super::store::SegmentStore;
 use crate::memory::{Account, Reservation};
 use crate::sync::lock;
 
 /// Most map outputs that one stream merges; a caller that wants more opens more streams. So a stream needs
-/// little memory and no disk, and its first block comes soon.
+/// little memory and mostly no disk, and its first block comes soon.
 pub const OUTPUTS_MAX: usize = 64;
+
+/// Most sorted runs that one stream merges at once. Outputs that have more together are merged on disk first.
+const FAN_IN: usize = 256;
 
 /// Largest message: a block, and room for what goes around it.
 pub const MESSAGE_BYTES_MAX: usize = RAW_BYTES_MAX + HEADER_BYTES + 64;
 
 /// Raw size of the blocks that are sent.
-const BLOCK_BYTES: usize = 256 << 10;
+pub const BLOCK_BYTES: usize = 256 << 10;
 
 /// Blocks that wait for the transport.
 const BLOCKS_WAITING: usize = 2;
+
+/// Memory of a stream besides its sources: those blocks, and the one that is being made.
+const STREAM_BYTES: u64 = (BLOCKS_WAITING as u64 + 2) * BLOCK_BYTES as u64;
 
 /// The name that the coordinator has given to this worker, once it has.
 #[derive(Default)]
@@ -95,22 +103,29 @@ impl ShuffleService {
         Ok(())
     }
 
-    fn blocks(&self, request: &FetchRequest) -> Blocks {
-        let worker = WorkerId(request.worker);
-        let source = |task, attempt| {
-            let path = self.store.segment_path(JobId(request.job), task, attempt);
-            let origin = Origin { map_task: task, map_attempt: attempt, worker };
-            Box::new(MapOutputSource::new(path, request.partition, origin)) as Box<dyn BlockSource>
-        };
-        let sources: Vec<_> =
-            request.outputs.iter().map(|output| source(output.task, output.attempt)).collect();
+    fn blocks(&self, request: FetchRequest) -> Blocks {
         Blocks {
-            _reservation: self.memory.reserve(sources.len() as u64 * SOURCE_BYTES),
-            merge: Merge::new(sources),
-            builder: BlockBuilder::default(),
+            opening: Some((self.clone(), request)),
+            merge: Merge::new(Vec::new()),
+            builder: BlockBuilder::new(Codec::Lz4, BLOCK_BYTES),
             ready: VecDeque::new(),
             records: 0,
+            cancel: CancellationToken::new(),
+            reservation: self.memory.reserve(0),
         }
+    }
+
+    /// All sources of a request, whichever outputs have runs of the partition.
+    fn sources(&self, request: &FetchRequest) -> Result<Vec<Box<dyn BlockSource>>, FailureCause> {
+        let worker = WorkerId(request.worker);
+        let mut sources = Vec::new();
+        for output in &request.outputs {
+            let origin = Origin { map_task: output.task, map_attempt: output.attempt, worker };
+            let output = (output.task, output.attempt);
+            let found = self.store.sources(JobId(request.job), output, request.partition);
+            sources.extend(MapOutputSource::all(found, &origin)?);
+        }
+        Ok(sources)
     }
 }
 
@@ -125,21 +140,26 @@ impl Shuffle for ShuffleService {
         let request = request.into_inner();
         self.check(&request)?;
         let (sender, receiver) = mpsc::channel(BLOCKS_WAITING);
-        tokio::spawn(send(self.blocks(&request), sender));
+        tokio::spawn(send(self.blocks(request), sender));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 }
 
 /// Sends blocks as fast as they are taken, until the end, an error, or the caller's leaving.
 async fn send(mut blocks: Blocks, sender: mpsc::Sender<Result<FetchMessage, Status>>) {
+    let _cancel_when_dropped = blocks.cancel.clone().drop_guard();
     loop {
         let Ok(permit) = sender.reserve().await else { return };
         let made = tokio::task::spawn_blocking(move || {
             let message = blocks.next_message();
             (blocks, message)
         });
+        let made = tokio::select! {
+            made = made => made,
+            () = sender.closed() => return,
+        };
         // A panic leaves the stream without its end, which the caller notices.
-        let Ok((rest, message)) = made.await else { return };
+        let Ok((rest, message)) = made else { return };
         blocks = rest;
         let is_last = !matches!(message, Message::Block(_));
         permit.send(Ok(FetchMessage { message: Some(message) }));
@@ -151,11 +171,15 @@ async fn send(mut blocks: Blocks, sender: mpsc::Sender<Result<FetchMessage, Stat
 
 /// The merged pairs, cut into blocks.
 struct Blocks {
+    /// What to serve, until the first block is made: files are opened there, where waiting is allowed.
+    opening: Option<(ShuffleService, FetchRequest)>,
     merge: Merge<'static>,
     builder: BlockBuilder,
     ready: VecDeque<Bytes>,
     records: u64,
-    _reservation: Reservation,
+    /// Fires when the caller has left.
+    cancel: CancellationToken,
+    reservation: Reservation,
 }
 
 impl Blocks {
@@ -166,7 +190,8 @@ impl Blocks {
             Err(FailureCause::FetchFailed { map_task, map_attempt, message, .. }) => {
                 Message::Error(FetchError { map_task, map_attempt, message })
             }
-            // All sources name their origin, so this is a pair that fits no block: no output is to blame.
+            // All sources name their origin, so this is a pair that fits no block, or a full disk: no output is to
+            // blame.
             Err(cause) => {
                 Message::Error(FetchError { message: cause.to_string(), ..Default::default() })
             }
@@ -174,34 +199,44 @@ impl Blocks {
     }
 
     fn next_block(&mut self) -> Result<Option<Bytes>, FailureCause> {
+        self.open()?;
         while self.ready.is_empty() {
             let Some(batch) = self.merge.next_batch()? else {
                 return Ok((!self.builder.is_empty()).then(|| take(&mut self.builder)));
             };
             self.records += batch.len() as u64;
             for record in batch {
-                cut(&mut self.builder, *record, &mut self.ready)?;
+                while !self.builder.push(*record)? {
+                    self.ready.push_back(take(&mut self.builder));
+                }
             }
         }
         Ok(self.ready.pop_front())
     }
-}
 
-/// Adds a pair, in a new block if the current one has no room.
-fn cut(
-    builder: &mut BlockBuilder,
-    record: RecordRef<'_>,
-    ready: &mut VecDeque<Bytes>,
-) -> Result<(), FailureCause> {
-    if builder.raw_bytes() + pair_bytes(record)? > BLOCK_BYTES && !builder.is_empty() {
-        ready.push_back(take(builder));
+    fn open(&mut self) -> Result<(), FailureCause> {
+        if let Some((service, request)) = self.opening.take() {
+            let sources = service.sources(&request)?;
+            let open = sources.len().min(FAN_IN) as u64;
+            self.reservation.resize(open * SOURCE_BYTES + STREAM_BYTES);
+            if sources.is_empty() {
+                return Ok(());
+            }
+            let scratch = Scratch {
+                folder: service.store.folder(JobId(request.job))?,
+                cancel: self.cancel.clone(),
+                progress: Arc::default(),
+                fan_in: FAN_IN,
+                codec: Codec::None,
+            };
+            self.merge = scratch.merge(sources)?;
+        }
+        Ok(())
     }
-    builder.push(record);
-    Ok(())
 }
 
 fn take(builder: &mut BlockBuilder) -> Bytes {
-    let mut block = Vec::new();
+    let mut block = Vec::with_capacity(BLOCK_BYTES + HEADER_BYTES);
     builder.finish_into(&mut block);
     block.into()
 }

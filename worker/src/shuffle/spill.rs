@@ -5,15 +5,18 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use windrow_jobs::FailureCause;
-use windrow_jobs::collect::RecordBuffer;
 use windrow_jobs::program::{RecordBatches, RecordSink};
 
+use super::block::Codec;
 use super::merge::Merge;
-use super::segment::{PartitionIndex, SegmentSource, SegmentWriter};
+use super::pairs::SortedPairs;
+use super::segment::{PartitionIndex, RunWriter, Segment, SegmentWriter};
 use super::source::BlockSource;
 use super::store::JobFolder;
 use crate::executor::Progress;
-use crate::files::TemporaryFile;
+
+/// Pairs in memory that are looked up at once.
+const READ_PAIRS: usize = 1024;
 
 /// Where an attempt puts what it needs for a while, and how much of it at once.
 #[derive(Clone)]
@@ -26,6 +29,8 @@ pub struct Scratch {
     pub progress: Arc<Progress>,
     /// Most sources that are merged at once, at least 2.
     pub fan_in: usize,
+    /// How what is written here is compressed. It is read on this machine, so mostly not at all.
+    pub codec: Codec,
 }
 
 impl Scratch {
@@ -35,20 +40,25 @@ impl Scratch {
         if self.cancel.is_cancelled() { Err(FailureCause::Cancelled) } else { Ok(()) }
     }
 
-    /// Sorts a buffer and writes it as a run, which frees the buffer.
-    pub fn spill(&self, mut buffer: RecordBuffer) -> Result<Run, FailureCause> {
-        buffer.sort();
-        let segment = SegmentWriter::create(self.folder.scratch_path())?;
-        let mut partitions = Vec::new();
-        for partition in 0..buffer.partitions() {
-            self.check()?;
-            let mut writer = segment.partition(partition);
-            for index in 0..buffer.partition_len(partition) {
-                writer.push(buffer.get(partition, index))?;
-            }
-            partitions.push(writer.finish()?);
-        }
-        Run::seal(segment, partitions)
+    /// Appends a run of all of `pairs` to a segment. What is returned belongs in its index.
+    pub fn append(
+        &self,
+        segment: &SegmentWriter,
+        pairs: &dyn SortedPairs,
+    ) -> Result<Vec<PartitionIndex>, FailureCause> {
+        let run = segment.begin_run();
+        (0..pairs.partitions())
+            .filter(|partition| pairs.len(*partition) > 0)
+            .map(|partition| {
+                self.check()?;
+                write_partition(run, pairs, partition)
+            })
+            .collect()
+    }
+
+    /// A segment that nobody knows yet.
+    pub fn create(&self) -> Result<SegmentWriter, FailureCause> {
+        SegmentWriter::create(self.folder.scratch_path(), self.codec)
     }
 
     /// Merges any number of sources. Where these are more than the fan-in allows, some are merged to runs first.
@@ -60,12 +70,12 @@ impl Scratch {
             // No more than needed for the rest to fit; what is merged goes to the back of the queue.
             let group = self.fan_in.min(sources.len() - self.fan_in + 1);
             let mut merge = Merge::new(sources.drain(..group).collect());
-            let segment = SegmentWriter::create(self.folder.scratch_path())?;
-            let mut writer = segment.partition(0);
+            let segment = self.create()?;
+            let mut writer = segment.begin_run().partition(0);
             self.copy(&mut merge, &mut writer)?;
-            let index = writer.finish()?;
-            sources
-                .extend(Run::seal(segment, vec![index])?.source(0).map(|run| Box::new(run) as _));
+            let index = vec![writer.finish()?];
+            let (file, _) = segment.finish(index.clone())?;
+            sources.extend(Segment::temporary(file, index).sources(0).map(|s| Box::new(s) as _));
         }
         Ok(Merge::new(sources))
     }
@@ -86,28 +96,23 @@ impl Scratch {
     }
 }
 
-/// A sorted run on disk; removed when it and its sources are dropped.
-pub struct Run {
-    file: Arc<TemporaryFile>,
-    /// Those that have pairs, ascending.
-    partitions: Vec<u32>,
-}
-
-impl Run {
-    fn seal(segment: SegmentWriter, partitions: Vec<PartitionIndex>) -> Result<Self, FailureCause> {
-        let numbers = partitions.iter().filter(|index| index.records > 0);
-        let numbers = numbers.map(|index| index.partition).collect();
-        let (file, _) = segment.finish(partitions)?;
-        Ok(Self { file: Arc::new(file), partitions: numbers })
+/// Writes one partition of a run.
+pub fn write_partition(
+    run: RunWriter<'_>,
+    pairs: &dyn SortedPairs,
+    partition: u32,
+) -> Result<PartitionIndex, FailureCause> {
+    let mut writer = run.partition(partition);
+    let mut records = Vec::with_capacity(READ_PAIRS);
+    let len = pairs.len(partition);
+    for start in (0..len).step_by(READ_PAIRS) {
+        records.clear();
+        pairs.read(partition, start..len.min(start + READ_PAIRS), &mut records);
+        for record in &records {
+            writer.push(*record)?;
+        }
     }
-
-    /// The pairs of `partition`, if there are any.
-    pub fn source(&self, partition: u32) -> Option<SegmentSource> {
-        self.partitions
-            .binary_search(&partition)
-            .ok()
-            .map(|_| SegmentSource::temporary(&self.file, partition))
-    }
+    writer.finish()
 }
 
 #[cfg(test)]
@@ -115,10 +120,11 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
     use windrow_jobs::JobId;
+    use windrow_jobs::collect::RecordBuffer;
 
     use super::*;
     use crate::shuffle::merge::tests::{Pair, drain, pairs};
-    use crate::shuffle::source::BufferSource;
+    use crate::shuffle::pairs::{MemorySource, SortedBuffer};
     use crate::shuffle::store::SegmentStore;
 
     fn buffer(pairs: &[(u32, Pair)]) -> RecordBuffer {
@@ -127,6 +133,14 @@ mod tests {
             crate::testing::push(&mut buffer, *partition, key, value);
         }
         buffer
+    }
+
+    /// Writes pairs to a file of their own.
+    fn spilled(scratch: &Scratch, buffer: RecordBuffer) -> Segment {
+        let segment = scratch.create().unwrap();
+        let index = scratch.append(&segment, &SortedBuffer::new(buffer)).unwrap();
+        let (file, _) = segment.finish(index.clone()).unwrap();
+        Segment::temporary(file, index)
     }
 
     fn of(pairs: &[Vec<(u32, Pair)>], partition: u32) -> Vec<Pair> {
@@ -156,16 +170,21 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             let store = SegmentStore::new(directory.path().into());
             let folder = store.folder(JobId(1)).unwrap();
-            let scratch = Scratch { folder, cancel: CancellationToken::new(), progress: Arc::default(), fan_in };
+            let scratch = Scratch {
+                folder, cancel: CancellationToken::new(), progress: Arc::default(), fan_in, codec: Codec::None,
+            };
             let mut buffers: Vec<_> = runs.iter().map(|run| buffer(run)).collect();
             let spilled = buffers.split_off(in_memory.min(buffers.len()));
             let spilled: Vec<_> =
-                spilled.into_iter().map(|buffer| scratch.spill(buffer).unwrap()).collect();
-            buffers.iter_mut().for_each(RecordBuffer::sort);
+                spilled.into_iter().map(|buffer| self::spilled(&scratch, buffer)).collect();
+            let in_memory: Vec<Arc<dyn SortedPairs>> =
+                buffers.into_iter().map(|buffer| Arc::new(SortedBuffer::new(buffer)) as _).collect();
             for partition in 0..4 {
                 let mut sources: Vec<Box<dyn BlockSource + '_>> = Vec::new();
-                sources.extend(buffers.iter().map(|b| Box::new(BufferSource::new(b, partition)) as _));
-                sources.extend(spilled.iter().filter_map(|run| run.source(partition)).map(|s| Box::new(s) as _));
+                let lent = in_memory.iter().filter_map(|p| MemorySource::new(Arc::clone(p), partition));
+                sources.extend(lent.map(|source| Box::new(source) as _));
+                let read = spilled.iter().flat_map(|run| run.sources(partition));
+                sources.extend(read.map(|source| Box::new(source) as _));
                 let merged = drain(&mut scratch.merge(sources).unwrap()).unwrap();
                 prop_assert_eq!(merged, of(&runs, partition));
             }

@@ -1,47 +1,68 @@
 //! A tournament tree of losers: finds the smallest of k heads with log2(k) comparisons for each step.
 //! See Knuth, The Art of Computer Programming, volume 3, section 5.4.1.
 
-/// The tree over players `0..players`. Heads are the caller's; the tree asks which of two players goes first.
+/// The tree over players `0..players`. It holds a prefix of each player's head, which decides most matches; the heads
+/// are the caller's, who decides the others.
 pub struct LoserTree {
-    players: usize,
     /// At `node` in `1..players`, the loser of the match there; at 0, the winner of all.
-    nodes: Vec<usize>,
+    nodes: Vec<Player>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Player {
+    prefix: u64,
+    number: u32,
 }
 
 impl LoserTree {
-    /// Plays all matches. `less(a, b)` tells whether `a` goes before `b`; there is at least one player.
-    pub fn new(players: usize, less: impl Fn(usize, usize) -> bool) -> Self {
+    /// Plays all matches. `wins_tie(a, b)` tells whether `a` goes before `b` if their prefixes are equal. There is at
+    /// least one player.
+    pub fn new(
+        prefixes: impl ExactSizeIterator<Item = u64>,
+        wins_tie: impl Fn(usize, usize) -> bool,
+    ) -> Self {
         // Leaves are at `players..2 * players`, and node n has the children 2n and 2n + 1.
-        let mut winners = vec![0; players];
-        winners.extend(0..players);
-        let mut nodes = vec![0; players];
+        let players = prefixes.len();
+        let mut winners = vec![Player::default(); players];
+        winners.extend((0..).zip(prefixes).map(|(number, prefix)| Player { prefix, number }));
+        let mut nodes = vec![Player::default(); players];
         for node in (1..players).rev() {
             let (left, right) = (winners[2 * node], winners[2 * node + 1]);
             (winners[node], nodes[node]) =
-                if less(right, left) { (right, left) } else { (left, right) };
+                if right.beats(left, &wins_tie) { (right, left) } else { (left, right) };
         }
         nodes[0] = winners[1];
-        Self { players, nodes }
+        Self { nodes }
     }
 
     /// The player that goes first.
     #[inline]
     pub fn winner(&self) -> usize {
-        self.nodes[0]
+        self.nodes[0].number as usize
     }
 
-    /// Plays the winner's matches again, after its head has changed.
+    /// Plays the winner's matches again, after its head has changed to one with this prefix.
     #[inline]
-    pub fn replay(&mut self, less: impl Fn(usize, usize) -> bool) {
-        let mut winner = self.nodes[0];
-        let mut node = (self.players + winner) / 2;
+    pub fn replay(&mut self, prefix: u64, wins_tie: impl Fn(usize, usize) -> bool) {
+        let mut winner = Player { prefix, ..self.nodes[0] };
+        let mut node = (self.nodes.len() + winner.number as usize) / 2;
         while node > 0 {
-            if less(self.nodes[node], winner) {
-                std::mem::swap(&mut self.nodes[node], &mut winner);
+            let other = self.nodes[node];
+            if other.beats(winner, &wins_tie) {
+                self.nodes[node] = winner;
+                winner = other;
             }
             node /= 2;
         }
         self.nodes[0] = winner;
+    }
+}
+
+impl Player {
+    #[inline]
+    fn beats(self, other: Self, wins_tie: &impl Fn(usize, usize) -> bool) -> bool {
+        self.prefix < other.prefix
+            || self.prefix == other.prefix && wins_tie(self.number as usize, other.number as usize)
     }
 }
 
@@ -61,12 +82,17 @@ mod tests {
             for run in &mut runs {
                 run.sort_unstable_by(|a, b| b.cmp(a));
             }
+            // The prefix is only part of the truth, and that of a finished run that of the largest numbers.
             let head = |runs: &[Vec<u8>], at: usize| runs[at].last().map_or(256, |n| u16::from(*n));
-            let mut tree = LoserTree::new(runs.len(), |a, b| head(&runs, a) < head(&runs, b));
+            let prefix = |runs: &[Vec<u8>], at: usize| u64::from(head(runs, at).min(255) / 3);
+            let prefixes: Vec<u64> = (0..runs.len()).map(|at| prefix(&runs, at)).collect();
+            let mut tree =
+                LoserTree::new(prefixes.into_iter(), |a, b| head(&runs, a) < head(&runs, b));
             let mut sorted = Vec::new();
             while let Some(smallest) = runs[tree.winner()].pop() {
                 sorted.push(smallest);
-                tree.replay(|a, b| head(&runs, a) < head(&runs, b));
+                let next = prefix(&runs, tree.winner());
+                tree.replay(next, |a, b| head(&runs, a) < head(&runs, b));
             }
             prop_assert_eq!(sorted, expected);
         }

@@ -9,14 +9,13 @@ use windrow_jobs::collect::{Collected, Collector, RecordBuffer, Room};
 use windrow_jobs::program::CollectorSetup;
 
 use super::map_loop::{ChunkSink, MapLoops};
+use super::map_output::{Pairs, SpillFile};
 use super::plan::{InputPlan, chunk_bytes};
 use super::{Attempt, Outcome, map_only, map_output};
 use crate::executor::{FileRange, Finished, Stats};
-use crate::memory::{Account, Reservation};
-use crate::shuffle::spill::Run;
+use crate::memory::Reservation;
 
-/// Collectors of a job count for at most this share of its memory. The rest is for reading, merging and fetching,
-/// and for what a collector grows by while a chunk is mapped: its vectors double, and are copied.
+/// The pairs of one attempt take up at most this share of the job's memory: two attempts overlap.
 const COLLECTORS_PERCENT: u64 = 40;
 
 /// A collector is not asked to spill less than one part in this many of the job's memory, for each thread: runs
@@ -55,11 +54,16 @@ fn run_to_segment(
 ) -> Result<Outcome, FailureCause> {
     let stop = AtomicBool::new(false);
     let limit_bytes = attempt.memory.limit_bytes();
-    let collectors = attempt.memory.child(limit_bytes / 100 * COLLECTORS_PERCENT);
+    let memory = attempt.pairs.child(limit_bytes / 100 * COLLECTORS_PERCENT);
     let floor_bytes = limit_bytes / (FLOOR_PARTS * attempt.threads as u64);
-    let (totals, left) = MapLoops { attempt, plan, setup, stop: &stop }
-        .run(|| PairSink::new(attempt, &collectors, floor_bytes))?;
-    let output = map_output::write(attempt, left)?;
+    let spilled = SpillFile::default();
+    let (totals, collected) = MapLoops { attempt, plan, setup, stop: &stop }.run(|| PairSink {
+        attempt,
+        spilled: &spilled,
+        reservation: memory.reserve(0),
+        floor_bytes,
+    })?;
+    let output = map_output::finish(attempt, collected, spilled, &memory)?;
     let stats = Stats {
         input_records: totals.records,
         input_bytes: totals.bytes,
@@ -68,37 +72,21 @@ fn run_to_segment(
         counters: totals.counters,
         ..Stats::default()
     };
-    Ok(Outcome { finished: Finished { stats, part: None }, file: output.file })
-}
-
-/// What one thread of a map task has collected.
-pub struct Pairs {
-    /// What was still in memory; not sorted.
-    pub buffer: RecordBuffer,
-    /// What was not.
-    pub runs: Vec<Run>,
-    /// Counts the buffer for as long as it lives.
-    pub _reservation: Reservation,
+    Ok(Outcome { finished: Finished { stats, part: None }, left: output.left })
 }
 
 /// Watches one collector's memory and spills it.
 struct PairSink<'a> {
     attempt: &'a Attempt,
-    runs: Vec<Run>,
+    spilled: &'a SpillFile,
     reservation: Reservation,
     floor_bytes: u64,
-}
-
-impl<'a> PairSink<'a> {
-    fn new(attempt: &'a Attempt, memory: &Account, floor_bytes: u64) -> Self {
-        Self { attempt, runs: Vec::new(), reservation: memory.reserve(0), floor_bytes }
-    }
 }
 
 impl Room for PairSink<'_> {
     fn grow(&mut self, bytes: usize) -> bool {
         let bytes = bytes as u64;
-        if self.reservation.try_resize(bytes) {
+        if self.attempt.try_resize(&mut self.reservation, bytes) {
             return true;
         }
         let is_small = bytes <= self.floor_bytes;
@@ -110,7 +98,7 @@ impl Room for PairSink<'_> {
 
     fn spill(&mut self, pairs: RecordBuffer) -> Result<(), FailureCause> {
         if !pairs.is_empty() {
-            self.runs.push(self.attempt.scratch.spill(pairs)?);
+            self.spilled.spill(&self.attempt.scratch, pairs)?;
         }
         self.reservation.resize(0);
         Ok(())
@@ -129,15 +117,11 @@ impl ChunkSink for PairSink<'_> {
     }
 
     fn finish(mut self, collector: &mut dyn Collector) -> Result<Pairs, FailureCause> {
-        let buffer = take(collector)?;
+        let buffer = match collector.take()? {
+            Collected::Pairs(buffer) => buffer,
+            Collected::Text { .. } => unreachable!("a job that reduces collects pairs"),
+        };
         self.reservation.resize(buffer.memory_bytes() as u64);
-        Ok(Pairs { buffer, runs: self.runs, _reservation: self.reservation })
-    }
-}
-
-fn take(collector: &mut dyn Collector) -> Result<RecordBuffer, FailureCause> {
-    match collector.take()? {
-        Collected::Pairs(buffer) => Ok(buffer),
-        Collected::Text { .. } => unreachable!("a job that reduces collects pairs"),
+        Ok(Pairs { buffer, reservation: self.reservation })
     }
 }

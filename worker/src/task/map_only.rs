@@ -10,7 +10,7 @@ use super::map_loop::{ChunkSink, MapLoops};
 use super::ordered::{OrderedPart, Text};
 use super::output::PartWriter;
 use super::plan::InputPlan;
-use super::{Attempt, Outcome};
+use super::{Attempt, Left, Outcome};
 use crate::executor::{Finished, Stats};
 
 /// Texts held back for each thread.
@@ -40,7 +40,7 @@ pub fn run(
         counters: totals.counters,
         ..Stats::default()
     };
-    Ok(Outcome { finished: Finished { stats, part: Some(part) }, file })
+    Ok(Outcome { finished: Finished { stats, part: Some(part) }, left: Left::File(file) })
 }
 
 /// Hands on the text of each chunk.

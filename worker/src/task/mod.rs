@@ -13,6 +13,7 @@ use crate::files::TemporaryFile;
 use crate::memory::{Account, Reservation};
 use crate::shuffle::source::SOURCE_BYTES;
 use crate::shuffle::spill::Scratch;
+use crate::shuffle::store::{HeldSegment, SegmentStore};
 
 mod chunk;
 mod map;
@@ -42,27 +43,64 @@ pub(crate) struct Attempt {
     pub progress: Arc<Progress>,
     /// Where runs are spilled, and whether to go on.
     pub scratch: Scratch,
+    /// Segments of all jobs; those in memory give way to others.
+    pub store: Arc<SegmentStore>,
     /// The job's memory.
     pub memory: Account,
+    /// What of it is for pairs.
+    pub pairs: Account,
     /// Threads of the pool that it runs on.
     pub threads: usize,
     /// The worker's cores: a thread takes one while it computes.
     pub cores: Arc<CoreLease>,
 }
 
-/// What an attempt that succeeded has made. The file goes when this is dropped, so that one that comes too late
+/// What an attempt that succeeded has made. It goes when this is dropped, so that one that comes too late
 /// leaves nothing.
 pub(crate) struct Outcome {
     /// The report.
     pub finished: Finished,
     /// The segment or the part.
-    pub file: TemporaryFile,
+    pub left: Left,
+}
+
+/// What an attempt leaves. It goes when this is dropped, unless it is kept.
+pub(crate) enum Left {
+    /// A file.
+    File(TemporaryFile),
+    /// A segment in memory.
+    Held(HeldSegment),
+}
+
+impl Left {
+    /// Leaves it where it is.
+    pub fn keep(self) {
+        match self {
+            Self::File(file) => file.keep(),
+            Self::Held(segment) => segment.keep(),
+        }
+    }
 }
 
 impl Attempt {
     /// An error once the attempt has been told to stop.
     pub fn check(&self) -> Result<(), FailureCause> {
         self.scratch.check()
+    }
+
+    /// Changes what is reserved for pairs. Where memory is short, segments that wait in memory are written to disk, the
+    /// largest first, before growth is refused.
+    fn try_resize(&self, reservation: &mut Reservation, bytes: u64) -> bool {
+        loop {
+            if reservation.try_resize(bytes) {
+                return true;
+            }
+            let growth = bytes.saturating_sub(reservation.bytes());
+            let is_own_limit = !reservation.account().has_room(growth);
+            if is_own_limit || !self.store.evict_largest().is_ok_and(|freed| freed > 0) {
+                return false;
+            }
+        }
     }
 
     /// Counts the memory of a merge of this many sources: no more are open at once than the fan-in allows.

@@ -6,7 +6,7 @@ use windrow_jobs::FailureCause;
 use windrow_jobs::program::{RecordBatches, RecordRef};
 
 use super::output::PartWriter;
-use super::{Attempt, Outcome};
+use super::{Attempt, Left, Outcome};
 use crate::executor::{Finished, Progress, Stats};
 use crate::shuffle::merge::Merge;
 use crate::shuffle::source::BlockSource;
@@ -35,7 +35,7 @@ pub fn run(attempt: &Attempt, sources: Vec<Box<dyn BlockSource>>) -> Result<Outc
         elapsed: started.elapsed(),
         counters: summary.counters,
     };
-    Ok(Outcome { finished: Finished { stats, part: Some(part) }, file })
+    Ok(Outcome { finished: Finished { stats, part: Some(part) }, left: Left::File(file) })
 }
 
 /// The merge, with its progress counted, until the attempt is cancelled.

@@ -5,21 +5,21 @@ mod remote;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
-use windrow_jobs::JobId;
+use windrow_jobs::{FailureCause, JobId};
 
 use self::remote::RemoteSource;
 use super::origin::{MapOutputSource, Origin};
 use super::peers::Peers;
 use super::serve::{Identity, OUTPUTS_MAX};
 use super::source::BlockSource;
-use super::store::{SegmentStore, segment_path};
+use super::store::{SegmentStore, file_sources, segment_path};
 use crate::executor::WorkerOutputs;
+use crate::memory::Account;
 
 /// How long a reducer waits for another worker before it reports that it cannot fetch.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +51,7 @@ pub struct Fetcher {
 }
 
 /// What a reducer needs, and for how long.
-pub struct FetchPlan<'a> {
+pub(crate) struct FetchPlan<'a> {
     /// The job.
     pub job: JobId,
     /// The partition.
@@ -62,51 +62,45 @@ pub struct FetchPlan<'a> {
     pub runtime: Handle,
     /// Ends them.
     pub cancel: CancellationToken,
+    /// Counts what has been received and not been merged.
+    pub memory: Account,
 }
 
 impl Fetcher {
-    /// One source or several for each worker. Nothing is opened before it is needed.
-    pub fn sources(&self, plan: &FetchPlan<'_>) -> Vec<Box<dyn BlockSource>> {
+    /// One source or several for each worker. An error if an output that should be here is not, or makes no sense.
+    pub fn sources(&self, plan: &FetchPlan<'_>) -> Result<Vec<Box<dyn BlockSource>>, FailureCause> {
         let mut sources: Vec<Box<dyn BlockSource>> = Vec::new();
         for worker in plan.outputs {
-            match self.local_directory(plan, worker) {
-                Some(directory) => {
-                    let files = worker.outputs.iter().map(|(task, attempt)| {
-                        let path = segment_path(directory, plan.job, *task, *attempt);
-                        let origin = origin(worker, (*task, *attempt));
-                        Box::new(MapOutputSource::new(path, plan.partition, origin)) as _
-                    });
-                    sources.extend(files);
+            let mut far = Vec::new();
+            for output in &worker.outputs {
+                match self.near(plan, worker, *output) {
+                    Some(found) => {
+                        sources.extend(MapOutputSource::all(found, &origin(worker, *output))?);
+                    }
+                    None => far.push(*output),
                 }
-                None => sources.extend(
-                    worker
-                        .outputs
-                        .chunks(OUTPUTS_MAX)
-                        .filter_map(|outputs| self.remote(plan, worker, outputs))
-                        .map(|source| Box::new(source) as _),
-                ),
             }
+            let streams = far.chunks(OUTPUTS_MAX);
+            let streams = streams.filter_map(|outputs| self.remote(plan, worker, outputs));
+            sources.extend(streams.map(|source| Box::new(source) as _));
         }
-        sources
+        Ok(sources)
     }
 
-    /// The worker's folder, if its files are to be read directly: it is this one, or runs on the same host and
-    /// its files can be seen (they cannot in another container), or has no address.
-    fn local_directory<'a>(
-        &'a self,
+    /// An output that is read directly: it is this worker's, or its worker runs on the same host and the file can be
+    /// seen (it cannot in another container, nor while it is in that worker's memory), or has no address.
+    fn near(
+        &self,
         plan: &FetchPlan<'_>,
-        worker: &'a WorkerOutputs,
-    ) -> Option<&'a Path> {
+        worker: &WorkerOutputs,
+        (task, attempt): (u32, u32),
+    ) -> Option<Result<Vec<Box<dyn BlockSource>>, FailureCause>> {
         if self.identity.is(worker.worker) {
-            return Some(self.store.directory());
+            return Some(self.store.sources(plan.job, (task, attempt), plan.partition));
         }
-        let is_visible = |(task, attempt): &(u32, u32)| {
-            segment_path(&worker.directory, plan.job, *task, *attempt).exists()
-        };
-        let is_near = !self.host.is_empty()
-            && worker.host == self.host
-            && worker.outputs.iter().all(is_visible);
-        (is_near || worker.shuffle_address.is_empty()).then_some(&worker.directory)
+        let path = segment_path(&worker.directory, plan.job, task, attempt);
+        let is_near = !self.host.is_empty() && worker.host == self.host && path.exists();
+        (is_near || worker.shuffle_address.is_empty()).then(|| file_sources(&path, plan.partition))
     }
 
     fn remote(
@@ -126,6 +120,7 @@ impl Fetcher {
             timeouts: self.timeouts,
             runtime: plan.runtime.clone(),
             cancel: plan.cancel.clone(),
+            memory: plan.memory.clone(),
         }))
     }
 }

@@ -1,7 +1,8 @@
 //! A source that another worker streams.
 //!
 //! A task on the runtime receives and enforces the timeouts; the reducer's thread takes blocks from a short queue.
-//! While the queue is full nothing is received, and flow control reaches the sender.
+//! While the queue is full nothing is taken from the transport; once the stream's window is full as well, flow control
+//! reaches the sender.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +18,11 @@ use windrow_proto::v1::shuffle_client::ShuffleClient;
 use windrow_proto::v1::{FetchError, FetchMessage, FetchRequest, MapOutput};
 
 use super::FetchTimeouts;
+use crate::memory::{Account, Reservation};
 use crate::shuffle::block::Block;
 use crate::shuffle::origin::Origin;
 use crate::shuffle::peers::Peers;
-use crate::shuffle::serve::MESSAGE_BYTES_MAX;
+use crate::shuffle::serve::{BLOCK_BYTES, MESSAGE_BYTES_MAX};
 use crate::shuffle::source::BlockSource;
 
 /// Blocks that wait for the reducer.
@@ -28,7 +30,7 @@ const BLOCKS_WAITING: usize = 2;
 
 /// What to fetch, from where.
 #[derive(Clone)]
-pub struct Stream {
+pub(crate) struct Stream {
     /// The connections.
     pub peers: Arc<Peers>,
     /// Of the worker.
@@ -47,6 +49,8 @@ pub struct Stream {
     pub runtime: Handle,
     /// Ends the stream.
     pub cancel: CancellationToken,
+    /// Counts what it holds.
+    pub memory: Account,
 }
 
 enum Event {
@@ -61,12 +65,14 @@ pub struct RemoteSource {
     events: Option<mpsc::Receiver<Result<Event, FailureCause>>>,
     records: u64,
     is_done: bool,
+    /// From the start to the end.
+    reservation: Option<Reservation>,
 }
 
 impl RemoteSource {
     /// A source that opens its stream when it is started.
-    pub fn new(stream: Stream) -> Self {
-        Self { stream, events: None, records: 0, is_done: false }
+    pub(crate) fn new(stream: Stream) -> Self {
+        Self { stream, events: None, records: 0, is_done: false, reservation: None }
     }
 }
 
@@ -76,6 +82,7 @@ impl BlockSource for RemoteSource {
             let (sender, receiver) = mpsc::channel(BLOCKS_WAITING);
             self.stream.runtime.spawn(self.stream.clone().run(sender));
             self.events = Some(receiver);
+            self.reservation = Some(self.stream.memory.reserve(self.stream.held_bytes()));
         }
     }
 
@@ -94,6 +101,7 @@ impl BlockSource for RemoteSource {
             }
             Some(Ok(Event::End(records))) if records == self.records => {
                 self.is_done = true;
+                self.reservation = None;
                 Ok(false)
             }
             Some(Ok(Event::End(records))) => {
@@ -111,6 +119,12 @@ impl BlockSource for RemoteSource {
 }
 
 impl Stream {
+    /// What it holds at most, unless single pairs are large: what the transport has received, the blocks that wait, and
+    /// the one that is being decoded.
+    fn held_bytes(&self) -> u64 {
+        self.peers.stream_window_bytes() + (BLOCKS_WAITING as u64 + 1) * BLOCK_BYTES as u64
+    }
+
     /// Receives until the end, an error, cancellation, or the reducer's leaving.
     async fn run(self, sender: mpsc::Sender<Result<Event, FailureCause>>) {
         let received = tokio::select! {

@@ -13,7 +13,7 @@ use windrow_proto::v1::{FetchEnd, FetchMessage, FetchRequest};
 use super::*;
 use crate::memory::Account;
 use crate::shuffle::ShuffleService;
-use crate::shuffle::block::BlockBuilder;
+use crate::shuffle::block::{BlockBuilder, Codec};
 use crate::shuffle::merge::Merge;
 use crate::shuffle::merge::tests::{Pair, drain};
 use crate::testing::{connect, leave_output};
@@ -26,6 +26,7 @@ const ADDRESS: &str = "peer:1";
 struct Client {
     fetcher: Fetcher,
     cancel: CancellationToken,
+    memory: Account,
     _folder: tempfile::TempDir,
 }
 
@@ -42,7 +43,12 @@ impl Client {
             timeouts,
         };
         fetcher.identity.set(WorkerId(1));
-        Self { fetcher, cancel: CancellationToken::new(), _folder: folder }
+        Self {
+            fetcher,
+            cancel: CancellationToken::new(),
+            memory: Account::new(1 << 30),
+            _folder: folder,
+        }
     }
 
     /// All pairs of partition 3 of these outputs.
@@ -53,7 +59,8 @@ impl Client {
             outputs,
             runtime: Handle::current(),
             cancel: self.cancel.clone(),
-        });
+            memory: self.memory.clone(),
+        })?;
         let merged = tokio::task::spawn_blocking(|| drain(&mut Merge::new(sources)));
         merged.await.unwrap()
     }
@@ -123,6 +130,7 @@ async fn outputs_of_another_host_are_streamed_merged() {
     client.fetcher.peers.insert(ADDRESS, connect(peer.service()));
     let fetched = client.fetch(&[peer.outputs(70, "elsewhere")]).await.unwrap();
     assert!(fetched == peer.pairs, "{} of {} pairs", fetched.len(), peer.pairs.len());
+    assert_eq!(client.memory.used_bytes(), 0, "all memory is given back");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -230,8 +238,8 @@ impl Shuffle for Scripted {
 }
 
 fn block() -> Message {
-    let mut builder = BlockBuilder::default();
-    builder.push(RecordRef { key: b"key", value: b"value" });
+    let mut builder = BlockBuilder::new(Codec::Lz4, 1 << 10);
+    assert!(builder.push(RecordRef { key: b"key", value: b"value" }).unwrap());
     let mut bytes = Vec::new();
     builder.finish_into(&mut bytes);
     Message::Block(bytes.into())

@@ -1,8 +1,10 @@
-//! The index of a segment: where each partition's blocks lie.
+//! The index of a segment: where the blocks of each partition of each run lie.
 
-use crate::shuffle::varint;
+use std::ops::Range;
 
-/// A run of whole blocks.
+use windrow_jobs::varint;
+
+/// Several whole blocks, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
     /// From the start of the file.
@@ -11,55 +13,71 @@ pub struct Extent {
     pub bytes: u64,
 }
 
-/// Where the pairs of one partition lie, in order.
+/// Where the pairs of one partition of one run lie, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionIndex {
-    /// Its number.
+    /// Number of the partition.
     pub partition: u32,
-    /// Its pairs, at least one.
+    /// Number of the run.
+    pub run: u32,
+    /// Their number, at least one.
     pub records: u64,
     /// Their blocks.
     pub extents: Vec<Extent>,
 }
 
-/// Encodes an index whose partitions ascend.
-pub(super) fn encode(partitions: &[PartitionIndex]) -> Vec<u8> {
+impl PartitionIndex {
+    /// What an index is sorted by: all runs of a partition are neighbours.
+    pub fn order(&self) -> (u32, u32) {
+        (self.partition, self.run)
+    }
+}
+
+/// The entries of `partition` in a sorted index. O(log n).
+pub fn of_partition(index: &[PartitionIndex], partition: u32) -> &[PartitionIndex] {
+    let start = index.partition_point(|entry| entry.partition < partition);
+    let len = index[start..].partition_point(|entry| entry.partition == partition);
+    &index[start..start + len]
+}
+
+/// Encodes a sorted index.
+pub(super) fn encode(index: &[PartitionIndex]) -> Vec<u8> {
     let mut out = Vec::new();
-    varint::write(&mut out, partitions.len() as u64);
-    for PartitionIndex { partition, records, extents } in partitions {
-        varint::write(&mut out, u64::from(*partition));
-        varint::write(&mut out, *records);
-        varint::write(&mut out, extents.len() as u64);
+    varint::write(index.len() as u64, &mut out);
+    for PartitionIndex { partition, run, records, extents } in index {
+        varint::write(u64::from(*partition), &mut out);
+        varint::write(u64::from(*run), &mut out);
+        varint::write(*records, &mut out);
+        varint::write(extents.len() as u64, &mut out);
         for Extent { offset, bytes } in extents {
-            varint::write(&mut out, *offset);
-            varint::write(&mut out, *bytes);
+            varint::write(*offset, &mut out);
+            varint::write(*bytes, &mut out);
         }
     }
     out
 }
 
-/// Decodes an index of a file whose blocks lie in `blocks`. `None` unless all of it makes sense.
-pub(super) fn decode(
-    mut bytes: &[u8],
-    blocks: std::ops::Range<u64>,
-) -> Option<Vec<PartitionIndex>> {
+/// Decodes the index of a file whose blocks lie in `blocks`. `None` unless all of it makes sense.
+pub(super) fn decode(mut bytes: &[u8], blocks: Range<u64>) -> Option<Vec<PartitionIndex>> {
     let count = varint::read(&mut bytes)?;
-    let mut partitions: Vec<PartitionIndex> = Vec::new();
+    let mut index: Vec<PartitionIndex> = Vec::new();
     for _ in 0..count {
         let partition = u32::try_from(varint::read(&mut bytes)?).ok()?;
-        if partitions.last().is_some_and(|last| last.partition >= partition) {
-            return None;
-        }
+        let run = u32::try_from(varint::read(&mut bytes)?).ok()?;
         let records = varint::read(&mut bytes)?;
         let extents = (0..varint::read(&mut bytes)?)
             .map(|_| decode_extent(&mut bytes, &blocks))
             .collect::<Option<Vec<_>>>()?;
-        partitions.push(PartitionIndex { partition, records, extents });
+        let entry = PartitionIndex { partition, run, records, extents };
+        if index.last().is_some_and(|last| last.order() >= entry.order()) {
+            return None;
+        }
+        index.push(entry);
     }
-    bytes.is_empty().then_some(partitions)
+    bytes.is_empty().then_some(index)
 }
 
-fn decode_extent(bytes: &mut &[u8], blocks: &std::ops::Range<u64>) -> Option<Extent> {
+fn decode_extent(bytes: &mut &[u8], blocks: &Range<u64>) -> Option<Extent> {
     let extent = Extent { offset: varint::read(bytes)?, bytes: varint::read(bytes)? };
     let end = extent.offset.checked_add(extent.bytes)?;
     let inside = extent.bytes > 0 && extent.offset >= blocks.start && end <= blocks.end;
@@ -84,18 +102,26 @@ mod tests {
         }
     }
 
+    fn entry(partition: u32, run: u32, offset: u64, bytes: u64) -> PartitionIndex {
+        PartitionIndex { partition, run, records: 1, extents: vec![Extent { offset, bytes }] }
+    }
+
     #[test]
-    fn extents_outside_the_blocks_and_partitions_out_of_order_are_refused() {
-        let index = |partition, offset, bytes| PartitionIndex {
-            partition,
-            records: 1,
-            extents: vec![Extent { offset, bytes }],
-        };
-        let good = vec![index(1, 8, 4), index(3, 12, 8)];
+    fn extents_outside_the_blocks_and_entries_out_of_order_are_refused() {
+        let good = vec![entry(1, 2, 8, 4), entry(3, 0, 12, 8), entry(3, 1, 14, 1)];
         assert_eq!(decode(&encode(&good), 8..20), Some(good));
-        assert_eq!(decode(&encode(&[index(1, 7, 4)]), 8..20), None);
-        assert_eq!(decode(&encode(&[index(1, 17, 4)]), 8..20), None);
-        assert_eq!(decode(&encode(&[index(1, u64::MAX, 4)]), 8..20), None);
-        assert_eq!(decode(&encode(&[index(3, 8, 4), index(3, 12, 4)]), 8..20), None);
+        assert_eq!(decode(&encode(&[entry(1, 0, 7, 4)]), 8..20), None);
+        assert_eq!(decode(&encode(&[entry(1, 0, 17, 4)]), 8..20), None);
+        assert_eq!(decode(&encode(&[entry(1, 0, u64::MAX, 4)]), 8..20), None);
+        assert_eq!(decode(&encode(&[entry(3, 0, 8, 4), entry(3, 0, 12, 4)]), 8..20), None);
+        assert_eq!(decode(&encode(&[entry(3, 1, 8, 4), entry(3, 0, 12, 4)]), 8..20), None);
+    }
+
+    #[test]
+    fn all_runs_of_a_partition_are_found() {
+        let index = [entry(1, 0, 8, 1), entry(1, 2, 9, 1), entry(4, 1, 10, 1)];
+        assert_eq!(of_partition(&index, 1), &index[..2]);
+        assert_eq!(of_partition(&index, 4), &index[2..]);
+        assert_eq!(of_partition(&index, 2), []);
     }
 }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
@@ -14,52 +14,60 @@ use crate::files::TemporaryFile;
 use crate::shuffle::block::{Block, BlockError, HEADER_BYTES, Header};
 use crate::shuffle::source::BlockSource;
 
-/// Bytes read at once: more than a block of the usual size, so that most reads fetch several.
-const READ_BYTES: usize = 64 << 10;
-
-/// An open segment.
+/// A segment whose index has been read. No file is open.
 pub struct Segment {
-    path: PathBuf,
-    file: File,
-    partitions: Vec<PartitionIndex>,
+    path: Arc<Path>,
+    index: Vec<PartitionIndex>,
+    /// Keeps a temporary segment for as long as it or its sources are needed.
+    temporary: Option<Arc<TemporaryFile>>,
 }
 
 impl Segment {
-    /// Opens a segment and checks its index.
+    /// Reads the index of the segment at `path`, and checks it.
     pub fn open(path: &Path) -> Result<Self, FailureCause> {
         let io = |error| FailureCause::io(path, &error);
         let file = File::open(path).map_err(io)?;
         let bytes = file.metadata().map_err(io)?.len();
-        let partitions = read_index(&file, bytes).map_err(|error| {
+        let index = read_index(&file, bytes).map_err(|error| {
             if error.kind() == io::ErrorKind::InvalidData {
                 corrupt(path, bytes, error.to_string())
             } else {
                 io(error)
             }
         })?;
-        Ok(Self { path: path.to_path_buf(), file, partitions })
+        Ok(Self { path: path.into(), index, temporary: None })
     }
 
-    /// The partitions that have pairs, in order of their numbers.
+    /// A segment that has just been written with this index, and that goes when nobody reads it any more.
+    pub fn temporary(file: TemporaryFile, mut index: Vec<PartitionIndex>) -> Self {
+        index.retain(|entry| entry.records > 0);
+        index.sort_unstable_by_key(PartitionIndex::order);
+        Self { path: file.path().into(), index, temporary: Some(Arc::new(file)) }
+    }
+
+    /// Where the pairs lie, sorted by partition and run.
     #[cfg(test)]
-    pub fn partitions(&self) -> &[PartitionIndex] {
-        &self.partitions
+    pub fn index(&self) -> &[PartitionIndex] {
+        &self.index
     }
 
-    fn read(mut self, partition: u32) -> PartitionReader {
-        let found = self.partitions.binary_search_by_key(&partition, |index| index.partition);
-        let index = found.map(|at| self.partitions.swap_remove(at));
-        let empty = PartitionIndex { partition, records: 0, extents: Vec::new() };
-        let mut index = index.unwrap_or(empty);
+    /// A source for each run that has pairs of `partition`.
+    pub fn sources(&self, partition: u32) -> impl Iterator<Item = SegmentSource> {
+        index::of_partition(&self.index, partition).iter().map(|entry| self.source(entry))
+    }
+
+    fn source(&self, entry: &PartitionIndex) -> SegmentSource {
+        let mut index = entry.clone();
         index.extents.reverse();
-        PartitionReader {
-            path: self.path,
-            file: self.file,
+        SegmentSource {
+            path: Arc::clone(&self.path),
+            file: None,
             index,
             offset: 0,
             end: 0,
             buffer: Vec::new(),
-            consumed: 0,
+            ahead_bytes: 0,
+            _temporary: self.temporary.clone(),
         }
     }
 }
@@ -98,137 +106,132 @@ fn corrupt(path: &Path, offset: u64, message: impl Into<String>) -> FailureCause
     FailureCause::Corrupt { file: path.display().to_string(), offset, message: message.into() }
 }
 
-/// One partition of a segment as a source. The file is opened at the first read and closed after the last, so
-/// that many sources can wait for a merge with few files open.
+/// One partition of one run of a segment, block by block. The file is opened at the first read and closed after the
+/// last, so that many sources can wait for a merge with few files open.
+///
+/// Each read takes one block, and the header of the next one: so every size is known beforehand, and a buffer that
+/// holds a block and nothing else can be handed over as it is.
 pub struct SegmentSource {
-    state: State,
-    /// Keeps a temporary segment for as long as it is needed.
+    path: Arc<Path>,
+    file: Option<File>,
+    /// `extents` holds those to come, the next one last; `records` counts the pairs to come.
+    index: PartitionIndex,
+    /// Of the first byte of the file that has not been read.
+    offset: u64,
+    /// Of the extent that is being read.
+    end: u64,
+    /// Its first `ahead_bytes` bytes have been read and not been taken; the others mean nothing.
+    buffer: Vec<u8>,
+    ahead_bytes: usize,
     _temporary: Option<Arc<TemporaryFile>>,
-}
-
-enum State {
-    Closed { path: PathBuf, partition: u32 },
-    Open(Box<PartitionReader>),
-    Done,
-}
-
-impl SegmentSource {
-    /// A partition of the segment at `path`.
-    pub fn new(path: PathBuf, partition: u32) -> Self {
-        Self { state: State::Closed { path, partition }, _temporary: None }
-    }
-
-    /// A partition of a segment that is removed when its last source is dropped.
-    pub fn temporary(file: &Arc<TemporaryFile>, partition: u32) -> Self {
-        Self {
-            _temporary: Some(Arc::clone(file)),
-            ..Self::new(file.path().to_path_buf(), partition)
-        }
-    }
 }
 
 impl BlockSource for SegmentSource {
     fn next_block(&mut self, block: &mut Block) -> Result<bool, FailureCause> {
         block.clear();
-        if let State::Closed { path, partition } = &self.state {
-            self.state = State::Open(Box::new(Segment::open(path)?.read(*partition)));
-        }
-        let State::Open(reader) = &mut self.state else { return Ok(false) };
-        let found = reader.next_block(block)?;
-        if reader.is_at_end() {
-            self.state = State::Done;
-        }
-        Ok(found)
-    }
-
-    fn is_last(&self) -> bool {
-        matches!(self.state, State::Done)
-    }
-}
-
-/// Walks the blocks of one partition. `index.extents` holds those to come, the next one last; `index.records`
-/// the pairs to come.
-struct PartitionReader {
-    path: PathBuf,
-    file: File,
-    index: PartitionIndex,
-    /// Of the first byte of the file that is not in `buffer`.
-    offset: u64,
-    /// Of the extent that is being read.
-    end: u64,
-    buffer: Vec<u8>,
-    consumed: usize,
-}
-
-impl PartitionReader {
-    fn next_block(&mut self, block: &mut Block) -> Result<bool, FailureCause> {
-        if self.is_at_end() {
+        if self.is_last() {
             return if self.index.records == 0 {
                 Ok(false)
             } else {
                 Err(self.miscounted(self.end))
             };
         }
+        self.begin_extent();
+        let start = self.offset - self.ahead_bytes as u64;
+        self.fill(HEADER_BYTES, start)?;
+        let header = Header::read(&self.buffer).map_err(|error| self.corrupt(start, &error))?;
+        self.fill(header.block_bytes(), start)?;
+        let next = self.take_header_ahead(header.block_bytes());
+        block.decode_buffer(&mut self.buffer).map_err(|error| self.corrupt(start, &error))?;
+        self.put_header_ahead(next);
+        self.count(block.len() as u64, start)?;
+        if self.is_last() {
+            (self.file, self.buffer) = (None, Vec::new());
+        }
+        Ok(true)
+    }
+
+    fn is_last(&self) -> bool {
+        self.index.extents.is_empty() && self.is_extent_done()
+    }
+}
+
+impl SegmentSource {
+    fn is_extent_done(&self) -> bool {
+        self.offset == self.end && self.ahead_bytes == 0
+    }
+
+    fn begin_extent(&mut self) {
         if self.is_extent_done()
             && let Some(extent) = self.index.extents.pop()
         {
             self.offset = extent.offset;
             self.end = extent.offset + extent.bytes;
         }
-        let start = self.offset - self.buffered() as u64;
-        self.fill(HEADER_BYTES, start)?;
-        let header = Header::read(&self.buffer[self.consumed..])
-            .map_err(|error| corrupt(&self.path, start, error.to_string()))?;
-        self.fill(header.block_bytes(), start)?;
-        let bytes = &self.buffer[self.consumed..self.consumed + header.block_bytes()];
-        block.decode(bytes).map_err(|error| corrupt(&self.path, start, error.to_string()))?;
-        self.consumed += header.block_bytes();
-        self.count(block.len() as u64, start)?;
-        Ok(true)
     }
 
-    fn is_at_end(&self) -> bool {
-        self.index.extents.is_empty() && self.is_extent_done()
-    }
-
-    fn is_extent_done(&self) -> bool {
-        self.offset == self.end && self.buffered() == 0
-    }
-
-    fn buffered(&self) -> usize {
-        self.buffer.len() - self.consumed
-    }
-
-    /// Sees to it that `bytes` bytes are buffered; the block starts at `block`.
-    fn fill(&mut self, bytes: usize, block: u64) -> Result<(), FailureCause> {
-        let have = self.buffered();
-        if have >= bytes {
+    /// Sees to it that the first `bytes` bytes of a block that starts at `start` are in the buffer, and a header's more
+    /// if the extent has them.
+    fn fill(&mut self, bytes: usize, start: u64) -> Result<(), FailureCause> {
+        if self.ahead_bytes >= bytes {
             return Ok(());
         }
-        let rest = self.end - self.offset;
-        if ((bytes - have) as u64) > rest {
-            return Err(corrupt(&self.path, block, BlockError::Short.to_string()));
+        let rest = usize::try_from(self.end - self.offset).unwrap_or(usize::MAX);
+        if bytes - self.ahead_bytes > rest {
+            return Err(self.corrupt(start, &BlockError::Short));
         }
-        self.buffer.drain(..self.consumed);
-        self.consumed = 0;
-        let wanted =
-            (bytes.max(READ_BYTES) - have).min(usize::try_from(rest).unwrap_or(usize::MAX));
-        self.buffer.resize(have + wanted, 0);
-        self.file.read_exact_at(&mut self.buffer[have..], self.offset).map_err(|error| {
-            if error.kind() == io::ErrorKind::UnexpectedEof {
-                corrupt(&self.path, block, "the file is cut short")
-            } else {
-                FailureCause::io(&self.path, &error)
+        let wanted = self.ahead_bytes + rest.min(bytes + HEADER_BYTES - self.ahead_bytes);
+        if self.buffer.len() < wanted {
+            self.buffer.resize(wanted, 0);
+        }
+        self.read(wanted)
+    }
+
+    fn read(&mut self, wanted: usize) -> Result<(), FailureCause> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            closed => {
+                let opened = File::open(&self.path);
+                closed.insert(opened.map_err(|error| FailureCause::io(&self.path, &error))?)
             }
-        })?;
-        self.offset += wanted as u64;
+        };
+        file.read_exact_at(&mut self.buffer[self.ahead_bytes..wanted], self.offset).map_err(
+            |error| {
+                if error.kind() == io::ErrorKind::UnexpectedEof {
+                    let start = self.offset - self.ahead_bytes as u64;
+                    corrupt(&self.path, start, "the file is cut short")
+                } else {
+                    FailureCause::io(&self.path, &error)
+                }
+            },
+        )?;
+        self.offset += (wanted - self.ahead_bytes) as u64;
+        self.ahead_bytes = wanted;
         Ok(())
+    }
+
+    /// Leaves a block of `block_bytes` bytes alone in the buffer, and returns what was read beyond it.
+    fn take_header_ahead(&mut self, block_bytes: usize) -> ([u8; HEADER_BYTES], usize) {
+        let mut next = [0; HEADER_BYTES];
+        let beyond = &self.buffer[block_bytes..self.ahead_bytes];
+        let bytes = beyond.len();
+        next[..bytes].copy_from_slice(beyond);
+        self.buffer.truncate(block_bytes);
+        (next, bytes)
+    }
+
+    fn put_header_ahead(&mut self, (next, bytes): ([u8; HEADER_BYTES], usize)) {
+        if self.buffer.len() < bytes {
+            self.buffer.resize(bytes, 0);
+        }
+        self.buffer[..bytes].copy_from_slice(&next[..bytes]);
+        self.ahead_bytes = bytes;
     }
 
     /// Conserves pairs: as many must come as the index says.
     fn count(&mut self, records: u64, block: u64) -> Result<(), FailureCause> {
         match self.index.records.checked_sub(records) {
-            Some(rest) if rest == 0 || !self.is_at_end() => {
+            Some(rest) if rest == 0 || !self.is_last() => {
                 self.index.records = rest;
                 Ok(())
             }
@@ -238,5 +241,9 @@ impl PartitionReader {
 
     fn miscounted(&self, offset: u64) -> FailureCause {
         corrupt(&self.path, offset, "the number of pairs is not that of the index")
+    }
+
+    fn corrupt(&self, block: u64, error: &BlockError) -> FailureCause {
+        corrupt(&self.path, block, error.to_string())
     }
 }

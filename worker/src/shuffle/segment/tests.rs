@@ -6,20 +6,26 @@ use std::path::{Path, PathBuf};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use windrow_jobs::FailureCause;
+use windrow_jobs::collect::RecordBuffer;
 use windrow_jobs::program::{RecordRef, RecordSink};
 
 use super::{Segment, SegmentSource, SegmentWriter};
-use crate::shuffle::block::Block;
+use crate::shuffle::block::{Block, Codec};
+use crate::shuffle::merge::Merge;
+use crate::shuffle::merge::tests::drain;
+use crate::shuffle::pairs::SortedBuffer;
 use crate::shuffle::source::BlockSource;
+use crate::shuffle::spill::write_partition;
 
 type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Writes the partitions with their pairs interleaved, as several threads do.
 fn write(path: PathBuf, partitions: &BTreeMap<u32, Pairs>) -> PathBuf {
-    let segment = SegmentWriter::create(path).unwrap();
+    let segment = SegmentWriter::create(path, Codec::None).unwrap();
+    let run = segment.begin_run();
     let mut writers: Vec<_> = partitions
         .iter()
-        .map(|(partition, pairs)| (segment.partition(*partition), pairs.iter()))
+        .map(|(partition, pairs)| (run.partition(*partition), pairs.iter()))
         .collect();
     let mut left = writers.len();
     while left > 0 {
@@ -40,7 +46,12 @@ fn write(path: PathBuf, partitions: &BTreeMap<u32, Pairs>) -> PathBuf {
 }
 
 fn read(path: &Path, partition: u32) -> Result<Pairs, FailureCause> {
-    let mut source = SegmentSource::new(path.to_path_buf(), partition);
+    let segment = Segment::open(path)?;
+    let sources = segment.sources(partition);
+    sources.map(read_source).collect::<Result<Vec<_>, _>>().map(|runs| runs.concat())
+}
+
+fn read_source(mut source: SegmentSource) -> Result<Pairs, FailureCause> {
     let mut block = Block::default();
     let mut pairs = Vec::new();
     while source.next_block(&mut block)? {
@@ -53,7 +64,7 @@ fn read(path: &Path, partition: u32) -> Result<Pairs, FailureCause> {
 
 fn read_all(path: &Path) -> Result<BTreeMap<u32, Pairs>, FailureCause> {
     let numbers: Vec<u32> =
-        Segment::open(path)?.partitions().iter().map(|index| index.partition).collect();
+        Segment::open(path)?.index().iter().map(|index| index.partition).collect();
     numbers.into_iter().map(|partition| Ok((partition, read(path, partition)?))).collect()
 }
 
@@ -78,6 +89,43 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn runs_in_one_file_merge_to_what_one_sorted_run_gives(
+        runs in vec(vec((0u32..3, vec(0u8..3, 0..12), vec(any::<u8>(), 0..5)), 0..40), 0..6),
+        codec in prop::sample::select(vec![Codec::None, Codec::Lz4, Codec::Zstd]),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let segment = SegmentWriter::create(folder.path().join("segment"), codec).unwrap();
+        let mut index = Vec::new();
+        for run in &runs {
+            let mut buffer = RecordBuffer::default();
+            for (partition, key, value) in run {
+                crate::testing::push(&mut buffer, *partition, key, value);
+            }
+            let pairs = SortedBuffer::new(buffer);
+            let writer = segment.begin_run();
+            index.extend((0..3).map(|partition| write_partition(writer, &pairs, partition).unwrap()));
+        }
+        let (file, _) = segment.finish(index).unwrap();
+        let segment = Segment::open(file.path()).unwrap();
+        for partition in 0..3 {
+            let of = |run: &[(u32, Vec<u8>, Vec<u8>)]| -> Pairs {
+                let of = run.iter().filter(|(of, ..)| *of == partition);
+                of.map(|(_, key, value)| (key.clone(), value.clone())).collect()
+            };
+            let mut expected = of(&runs.concat());
+            expected.sort();
+            let with_pairs = runs.iter().filter(|run| !of(run).is_empty()).count();
+            prop_assert_eq!(segment.sources(partition).count(), with_pairs);
+            let sources = segment.sources(partition).map(|source| Box::new(source) as _);
+            prop_assert_eq!(drain(&mut Merge::new(sources.collect())).unwrap(), expected);
+        }
+    }
+}
+
 #[test]
 fn partitions_of_many_blocks_and_pairs_larger_than_a_block_come_back() {
     let folder = tempfile::tempdir().unwrap();
@@ -92,7 +140,7 @@ fn partitions_of_many_blocks_and_pairs_larger_than_a_block_come_back() {
         vec![(vec![1], vec![7; 300_000]), (vec![2], vec![]), (vec![3; 70_000], noise(3))];
     let partitions = BTreeMap::from([(0, many), (1, large)]);
     let path = write(folder.path().join("segment"), &partitions);
-    assert!(Segment::open(&path).unwrap().partitions()[0].extents.len() > 1);
+    assert!(Segment::open(&path).unwrap().index()[0].extents.len() > 1);
     assert!(read_all(&path).unwrap() == partitions);
 }
 
@@ -129,7 +177,7 @@ fn every_cut_is_noticed() {
 fn the_place_of_a_broken_block_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = write(folder.path().join("segment"), &small());
-    let offset = Segment::open(&path).unwrap().partitions()[1].extents[0].offset;
+    let offset = Segment::open(&path).unwrap().index()[1].extents[0].offset;
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[offset as usize + 30] ^= 1;
     std::fs::write(&path, bytes).unwrap();
@@ -148,8 +196,8 @@ fn the_place_of_a_broken_block_is_named() {
 fn pairs_are_conserved() {
     let folder = tempfile::tempdir().unwrap();
     for wrong in [1, 3] {
-        let segment = SegmentWriter::create(folder.path().join("segment")).unwrap();
-        let mut writer = segment.partition(0);
+        let segment = SegmentWriter::create(folder.path().join("segment"), Codec::None).unwrap();
+        let mut writer = segment.begin_run().partition(0);
         for key in [b"a", b"b"] {
             writer.push(RecordRef { key, value: b"" }).unwrap();
         }
@@ -165,7 +213,7 @@ fn pairs_are_conserved() {
 fn a_writer_that_is_given_up_leaves_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("segment");
-    let segment = SegmentWriter::create(path.clone()).unwrap();
+    let segment = SegmentWriter::create(path.clone(), Codec::None).unwrap();
     assert!(path.exists());
     drop(segment);
     assert!(!path.exists());

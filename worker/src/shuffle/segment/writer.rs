@@ -1,9 +1,9 @@
-//! Writes segments: several partitions at a time, from several threads.
+//! Writes segments: several runs and partitions at a time, from several threads.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
 use windrow_jobs::FailureCause;
@@ -11,10 +11,8 @@ use windrow_jobs::program::{RecordRef, RecordSink};
 
 use super::{Extent, MAGIC, PartitionIndex, index};
 use crate::files::TemporaryFile;
-use crate::shuffle::block::{BlockBuilder, pair_bytes};
-
-/// Raw size at which a block is closed. LZ4 looks back no farther, and a merge holds one block of each source.
-const BLOCK_BYTES: usize = 64 << 10;
+use crate::shuffle::block::{BlockBuilder, Codec};
+use crate::shuffle::source::BLOCK_BYTES;
 
 /// Size at which the blocks of a partition are written.
 const EXTENT_BYTES: usize = 1 << 20;
@@ -23,37 +21,40 @@ const EXTENT_BYTES: usize = 1 << 20;
 pub struct SegmentWriter {
     file: File,
     temporary: TemporaryFile,
+    codec: Codec,
     end: AtomicU64,
+    runs: AtomicU32,
 }
 
 impl SegmentWriter {
     /// Creates the file, in place of whatever is there.
-    pub fn create(path: PathBuf) -> Result<Self, FailureCause> {
+    pub fn create(path: PathBuf, codec: Codec) -> Result<Self, FailureCause> {
         let file = File::create(&path).map_err(|error| FailureCause::io(&path, &error))?;
-        let this = Self { file, temporary: TemporaryFile::new(path), end: AtomicU64::new(0) };
+        let (end, runs) = (AtomicU64::new(0), AtomicU32::new(0));
+        let this = Self { file, temporary: TemporaryFile::new(path), codec, end, runs };
         this.append(MAGIC)?;
         Ok(this)
     }
 
-    /// Starts a partition. Its pairs must come in order.
-    pub fn partition(&self, partition: u32) -> PartitionWriter<'_> {
-        PartitionWriter {
-            segment: self,
-            builder: BlockBuilder::default(),
-            pending: Vec::new(),
-            index: PartitionIndex { partition, records: 0, extents: Vec::new() },
-        }
+    /// Starts a run. Other runs may still be being written.
+    pub fn begin_run(&self) -> RunWriter<'_> {
+        RunWriter { segment: self, run: self.runs.fetch_add(1, Ordering::Relaxed) }
     }
 
-    /// Writes the index and closes the file. Returns it with its size.
+    /// Bytes written so far.
+    pub fn written_bytes(&self) -> u64 {
+        self.end.load(Ordering::Relaxed)
+    }
+
+    /// Writes the index, of what all runs' partitions have left, and closes the file. Returns it with its size.
     pub fn finish(
         self,
-        mut partitions: Vec<PartitionIndex>,
+        mut index: Vec<PartitionIndex>,
     ) -> Result<(TemporaryFile, u64), FailureCause> {
-        partitions.retain(|partition| partition.records > 0);
-        partitions.sort_unstable_by_key(|partition| partition.partition);
-        let index_offset = self.end.load(Ordering::Relaxed);
-        let mut tail = index::encode(&partitions);
+        index.retain(|entry| entry.records > 0);
+        index.sort_unstable_by_key(PartitionIndex::order);
+        let index_offset = self.written_bytes();
+        let mut tail = index::encode(&index);
         tail.extend_from_slice(&index_offset.to_le_bytes());
         let crc64 = checksum(Crc64Nvme, &tail);
         tail.extend_from_slice(&crc64.to_le_bytes());
@@ -75,7 +76,26 @@ impl SegmentWriter {
     }
 }
 
-/// Writes the pairs of one partition.
+/// Writes one run: each partition at most once, in any order, side by side or not.
+#[derive(Clone, Copy)]
+pub struct RunWriter<'a> {
+    segment: &'a SegmentWriter,
+    run: u32,
+}
+
+impl<'a> RunWriter<'a> {
+    /// Starts a partition. Its pairs must come in order.
+    pub fn partition(self, partition: u32) -> PartitionWriter<'a> {
+        PartitionWriter {
+            segment: self.segment,
+            builder: BlockBuilder::new(self.segment.codec, BLOCK_BYTES),
+            pending: Vec::new(),
+            index: PartitionIndex { partition, run: self.run, records: 0, extents: Vec::new() },
+        }
+    }
+}
+
+/// Writes the pairs of one partition of a run.
 pub struct PartitionWriter<'a> {
     segment: &'a SegmentWriter,
     builder: BlockBuilder,
@@ -84,17 +104,18 @@ pub struct PartitionWriter<'a> {
 }
 
 impl PartitionWriter<'_> {
-    /// Writes what is left and returns the partition's entry in the index.
+    /// Writes what is left and returns the entry in the index.
     pub fn finish(mut self) -> Result<PartitionIndex, FailureCause> {
-        self.close_block()?;
+        if !self.builder.is_empty() {
+            self.builder.finish_into(&mut self.pending);
+        }
         self.write_pending()?;
         Ok(self.index)
     }
 
+    #[cold]
     fn close_block(&mut self) -> Result<(), FailureCause> {
-        if !self.builder.is_empty() {
-            self.builder.finish_into(&mut self.pending);
-        }
+        self.builder.finish_into(&mut self.pending);
         if self.pending.len() < EXTENT_BYTES { Ok(()) } else { self.write_pending() }
     }
 
@@ -110,11 +131,9 @@ impl PartitionWriter<'_> {
 impl RecordSink for PartitionWriter<'_> {
     #[inline]
     fn push(&mut self, record: RecordRef<'_>) -> Result<(), FailureCause> {
-        let bytes = pair_bytes(record)?;
-        if self.builder.raw_bytes() + bytes > BLOCK_BYTES {
+        while !self.builder.push(record)? {
             self.close_block()?;
         }
-        self.builder.push(record);
         self.index.records += 1;
         Ok(())
     }

@@ -1,0 +1,122 @@
+//! Compression of blocks: which one is asked for, and which one a block has in fact.
+
+use lz4_flex::block::{
+    CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size,
+};
+
+use super::adaptive::Adaptive;
+
+/// How blocks are compressed where that pays; those that hardly shrink are stored as they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Codec {
+    /// Not at all: for what is read on the same machine, where the page cache is faster than any codec.
+    None,
+    /// LZ4, which keeps up with a fast network.
+    #[default]
+    Lz4,
+    /// Zstandard at its fastest usual level, for slow networks and disks.
+    Zstd,
+}
+
+/// A block that saves less than one part in this many is not stored compressed.
+const SAVING_PARTS: usize = 8;
+
+/// Level of Zstandard: higher ones are slower than the disks and networks that they would relieve.
+const ZSTD_LEVEL: i32 = 1;
+
+/// How a block's bytes are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Method {
+    Plain = 0,
+    Lz4 = 1,
+    Zstd = 2,
+}
+
+impl Method {
+    /// The method that a header names.
+    pub fn of(number: u8) -> Option<Self> {
+        [Self::Plain, Self::Lz4, Self::Zstd].into_iter().find(|method| *method as u8 == number)
+    }
+
+    /// Whether `stored` bytes can give `raw` ones.
+    pub fn can_give(self, stored: usize, raw: usize) -> bool {
+        match self {
+            Self::Plain => raw == stored,
+            // One byte of LZ4 stands for at most 255 bytes.
+            Self::Lz4 => raw <= stored.saturating_mul(255),
+            // Four bytes of Zstandard, a block of one repeated byte, stand for at most 128 KiB.
+            Self::Zstd => raw <= stored.saturating_mul(32 << 10),
+        }
+    }
+
+    /// Makes `raw` the `raw_bytes` bytes that `stored` stands for; `None` if it does not.
+    pub fn decompress(self, stored: &[u8], raw_bytes: usize, raw: &mut Vec<u8>) -> Option<()> {
+        raw.resize(raw_bytes, 0);
+        let bytes = match self {
+            Self::Plain => return None,
+            Self::Lz4 => decompress_into(stored, raw).ok()?,
+            Self::Zstd => zstd::bulk::decompress_to_buffer(stored, raw).ok()?,
+        };
+        (bytes == raw_bytes).then_some(())
+    }
+}
+
+/// Compresses one block after the other.
+pub struct Compressor {
+    codec: Codec,
+    trials: Adaptive,
+    lz4: CompressTable,
+    zstd: Option<zstd::bulk::Compressor<'static>>,
+}
+
+impl Compressor {
+    /// One whose memory is allocated at the first use.
+    pub fn new(codec: Codec) -> Self {
+        Self { codec, trials: Adaptive::default(), lz4: CompressTable::default(), zstd: None }
+    }
+
+    /// Appends `raw` to `out`, compressed if that pays.
+    pub fn append(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Method {
+        let start = out.len();
+        let method = match self.codec {
+            Codec::None => Method::Plain,
+            _ if !self.trials.is_due() => Method::Plain,
+            codec => {
+                let method = self.compress(codec, raw, out).unwrap_or(Method::Plain);
+                let is_smaller = out.len() - start < raw.len() - raw.len() / SAVING_PARTS;
+                let has_paid = method != Method::Plain && is_smaller;
+                self.trials.report(has_paid);
+                if has_paid { method } else { Method::Plain }
+            }
+        };
+        if method == Method::Plain {
+            out.truncate(start);
+            out.extend_from_slice(raw);
+        }
+        method
+    }
+
+    /// `None` if the codec has failed, for want of memory perhaps.
+    fn compress(&mut self, codec: Codec, raw: &[u8], out: &mut Vec<u8>) -> Option<Method> {
+        let start = out.len();
+        let (method, bytes) = match codec {
+            Codec::None => return None,
+            Codec::Lz4 => {
+                out.resize(start + get_maximum_output_size(raw.len()), 0);
+                let bytes = compress_into_with_table(raw, &mut out[start..], &mut self.lz4);
+                (Method::Lz4, bytes.ok()?)
+            }
+            Codec::Zstd => {
+                if self.zstd.is_none() {
+                    self.zstd = Some(zstd::bulk::Compressor::new(ZSTD_LEVEL).ok()?);
+                }
+                out.resize(start + zstd::zstd_safe::compress_bound(raw.len()), 0);
+                let bytes = self.zstd.as_mut()?.compress_to_buffer(raw, &mut out[start..]);
+                (Method::Zstd, bytes.ok()?)
+            }
+        };
+        out.truncate(start + bytes);
+        Some(method)
+    }
+}

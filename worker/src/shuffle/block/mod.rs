@@ -1,0 +1,190 @@
+//! Blocks: the unit in which sorted pairs are compressed, stored, checked and sent.
+//!
+//! ```text
+//!  0        8         12        16        20     24      25       26      28
+//!  | crc64  | stored  | raw     | records | data | codec | layout | zero  | stored bytes ...
+//!           '----------------------- covered by the CRC-64/NVME ------------------------'
+//! ```
+//!
+//! Numbers are little endian. `stored` bytes give `raw` bytes once decompressed; these give `records` pairs, whose keys
+//! and values together have `data` bytes. How raw bytes give pairs is told in `layout`.
+//!
+//! The decoder takes any bytes: foreign ones are an error, never a panic, and never a large allocation.
+
+mod adaptive;
+mod builder;
+mod codec;
+mod header;
+mod layout;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use windrow_jobs::program::RecordRef;
+
+pub use builder::BlockBuilder;
+pub use codec::Codec;
+pub use header::{HEADER_BYTES, Header};
+
+use self::layout::{Entry, Layout};
+use super::pairs::SortedPairs;
+
+/// Most raw bytes in a block, and so the largest pair that can be shuffled.
+pub const RAW_BYTES_MAX: usize = 1 << 30;
+
+/// Most bytes of keys and values in a block of several pairs. So a foreign block whose keys share long prefixes
+/// cannot grow without limit.
+pub const DATA_BYTES_MAX: usize = 1 << 20;
+
+/// Why bytes are not a block.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum BlockError {
+    /// Fewer bytes than the header announces.
+    #[error("the block is cut short")]
+    Short,
+    /// More bytes than the header announces.
+    #[error("the block is followed by other bytes")]
+    Long,
+    /// The bytes are not those that were written.
+    #[error("the checksum does not match")]
+    Checksum,
+    /// A header that this version does not write.
+    #[error("the block's header makes no sense")]
+    Header,
+    /// The stored bytes do not give the raw bytes.
+    #[error("the block cannot be decompressed")]
+    Compression,
+    /// The raw bytes are not pairs.
+    #[error("the block's pairs make no sense")]
+    Pairs,
+}
+
+/// Pairs in memory, each found in O(1): decoded ones, which the block owns, or some of a buffer, which it shares.
+#[derive(Default)]
+pub struct Block {
+    data: Vec<u8>,
+    entries: Vec<Entry>,
+    /// Where compressed bytes with shared prefixes are unpacked on their way to `data`.
+    raw: Vec<u8>,
+    lent: Option<Lent>,
+}
+
+/// Pairs that lie elsewhere.
+struct Lent {
+    pairs: Arc<dyn SortedPairs>,
+    partition: u32,
+    range: Range<usize>,
+}
+
+impl Block {
+    /// Makes this block the one that `bytes` encodes, all of them. After an error it is empty.
+    pub fn decode(&mut self, bytes: &[u8]) -> Result<(), BlockError> {
+        self.clear();
+        let header = Header::check(bytes)?;
+        self.unpack(&header, &bytes[HEADER_BYTES..])
+    }
+
+    /// As [`decode`](Self::decode), but may take the buffer's memory and leave other memory, with any bytes, there: what
+    /// needs no unpacking is not copied.
+    pub fn decode_buffer(&mut self, buffer: &mut Vec<u8>) -> Result<(), BlockError> {
+        self.clear();
+        let header = Header::check(buffer)?;
+        if header.is_compressed() || header.layout() != Layout::Whole {
+            return self.unpack(&header, &buffer[HEADER_BYTES..]);
+        }
+        std::mem::swap(&mut self.data, buffer);
+        let indexed = layout::index(&self.data, HEADER_BYTES, &header, &mut self.entries);
+        self.accept(indexed)
+    }
+
+    fn unpack(&mut self, header: &Header, stored: &[u8]) -> Result<(), BlockError> {
+        let unpacked = match (header.layout(), header.is_compressed()) {
+            (Layout::Whole, false) => {
+                self.data.clear();
+                self.data.extend_from_slice(stored);
+                layout::index(&self.data, 0, header, &mut self.entries)
+            }
+            (Layout::Whole, true) => {
+                header.decompress(stored, &mut self.data)?;
+                layout::index(&self.data, 0, header, &mut self.entries)
+            }
+            (Layout::SharedPrefixes, false) => {
+                layout::expand(stored, header, &mut self.data, &mut self.entries)
+            }
+            (Layout::SharedPrefixes, true) => {
+                header.decompress(stored, &mut self.raw)?;
+                layout::expand(&self.raw, header, &mut self.data, &mut self.entries)
+            }
+        };
+        self.accept(unpacked)
+    }
+
+    fn accept(&mut self, pairs: Option<()>) -> Result<(), BlockError> {
+        if pairs.is_none() {
+            self.clear();
+        }
+        pairs.ok_or(BlockError::Pairs)
+    }
+
+    /// Makes this block the pairs of `partition` in `range`, without copying them.
+    pub fn lend(&mut self, pairs: Arc<dyn SortedPairs>, partition: u32, range: Range<usize>) {
+        self.clear();
+        self.lent = Some(Lent { pairs, partition, range });
+    }
+
+    /// The pair at `index`, which is below [`len`](Self::len).
+    #[inline]
+    pub fn record(&self, index: usize) -> RecordRef<'_> {
+        match &self.lent {
+            None => self.entries[index].record(&self.data),
+            Some(lent) => lent.pairs.get(lent.partition, lent.range.start + index),
+        }
+    }
+
+    /// Fetches the pair at `index` into the cache, if there is one and it lies elsewhere: decoded pairs lie in order,
+    /// and processors see to these by themselves.
+    #[inline]
+    pub fn prefetch(&self, index: usize) {
+        if let Some(lent) = &self.lent
+            && index < lent.range.len()
+        {
+            lent.pairs.prefetch(lent.partition, lent.range.start + index);
+        }
+    }
+
+    /// Appends the pairs at `indices` to `records`.
+    pub fn read<'a>(&'a self, indices: Range<usize>, records: &mut Vec<RecordRef<'a>>) {
+        match &self.lent {
+            None => {
+                let entries = self.entries[indices].iter();
+                records.extend(entries.map(|entry| entry.record(&self.data)));
+            }
+            Some(lent) => {
+                let start = lent.range.start;
+                let indices = start + indices.start..start + indices.end;
+                lent.pairs.read(lent.partition, indices, records);
+            }
+        }
+    }
+
+    /// Number of pairs.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.lent.as_ref().map_or(self.entries.len(), |lent| lent.range.len())
+    }
+
+    /// Appends a copy of a pair.
+    #[cfg(test)]
+    pub fn push(&mut self, record: RecordRef<'_>) {
+        self.entries.push(Entry::append(&mut self.data, record));
+    }
+
+    /// Removes all pairs and keeps the memory.
+    pub fn clear(&mut self) {
+        // What is in `data` is out of reach without entries; kept, it need not be zeroed for the next read.
+        self.entries.clear();
+        self.lent = None;
+    }
+}

@@ -1,0 +1,87 @@
+//! The k-way merge: sorted sources in, batches of borrowed pairs in (key, value) order out.
+//!
+//! Pairs are never copied. A batch borrows from the sources' current blocks, and ends before one of these has to
+//! be replaced:
+//!
+//! ```text
+//!  source 0  [ block | block | ...     \
+//!  source 1  [ block | ...              > loser tree --> batch of RecordRefs --> Program::combine / reduce
+//!  source 2  [ block | block | ...     /
+//! ```
+
+mod select;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use windrow_jobs::FailureCause;
+use windrow_jobs::program::{RecordBatches, RecordRef};
+
+use self::select::Selector;
+use super::block::Block;
+use super::source::BlockSource;
+
+/// Most pairs in a batch; also how often cancellation is looked for.
+const BATCH_RECORDS_MAX: usize = 4096;
+
+type Records<'a> = Vec<RecordRef<'a>>;
+
+self_cell::self_cell!(
+    /// The sources' current blocks, and a batch that borrows from them.
+    struct Batch {
+        owner: Vec<Block>,
+        #[covariant]
+        dependent: Records,
+    }
+);
+
+/// Merges sources, each sorted. Equal pairs are alike, so their order does not matter.
+pub struct Merge<'a> {
+    sources: Vec<Box<dyn BlockSource + 'a>>,
+    selector: Selector,
+    batch: Result<Batch, FailureCause>,
+}
+
+impl<'a> Merge<'a> {
+    /// Merges all of `sources` at once, with a block in memory for each.
+    pub fn new(mut sources: Vec<Box<dyn BlockSource + 'a>>) -> Self {
+        for source in &mut sources {
+            source.start();
+        }
+        let blocks = sources.iter().map(|_| Block::default()).collect();
+        Self {
+            selector: Selector::new(sources.len()),
+            sources,
+            batch: Ok(Batch::new(blocks, |_| Records::new())),
+        }
+    }
+
+    fn advance(&mut self, mut batch: Batch) -> Result<Batch, FailureCause> {
+        let records = batch.with_dependent_mut(|_, records| recycle(std::mem::take(records)));
+        let mut blocks = batch.into_owner();
+        self.selector.refill(&mut self.sources, &mut blocks)?;
+        Ok(Batch::new(blocks, |blocks| {
+            let mut records: Records<'_> = records;
+            self.selector.select(blocks, &mut records, BATCH_RECORDS_MAX);
+            records
+        }))
+    }
+}
+
+/// Empties a batch and keeps its memory for another one, which may live longer.
+fn recycle(mut records: Records<'_>) -> Records<'static> {
+    const NOTHING: RecordRef<'static> = RecordRef { key: &[], value: &[] };
+    records.clear();
+    // Collected in place: the standard library reuses the allocation of a vector of the same type.
+    records.into_iter().map(|_| NOTHING).collect()
+}
+
+impl RecordBatches for Merge<'_> {
+    fn next_batch(&mut self) -> Result<Option<&[RecordRef<'_>]>, FailureCause> {
+        // While a batch is being made, and for ever after an error, an error takes its place.
+        let batch = std::mem::replace(&mut self.batch, Err(FailureCause::Cancelled));
+        self.batch = batch.and_then(|batch| self.advance(batch));
+        let batch = self.batch.as_ref().map_err(FailureCause::clone)?;
+        let records = batch.borrow_dependent().as_slice();
+        Ok(if records.is_empty() { None } else { Some(records) })
+    }
+}

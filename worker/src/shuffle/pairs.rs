@@ -1,0 +1,117 @@
+//! Sorted pairs that lie in memory, and the sources that lend from them.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use windrow_jobs::FailureCause;
+use windrow_jobs::collect::{RecordBuffer, SortTask};
+use windrow_jobs::program::RecordRef;
+
+use super::block::Block;
+use super::source::BlockSource;
+
+/// Pairs by partition, each partition sorted by key and value.
+pub trait SortedPairs: Send + Sync {
+    /// Partitions are numbered from 0 up to this.
+    fn partitions(&self) -> u32;
+
+    /// Number of pairs of `partition`; none if it does not exist.
+    fn len(&self, partition: u32) -> usize;
+
+    /// The pair at `index`, which is below [`len`](Self::len). O(1).
+    fn get(&self, partition: u32, index: usize) -> RecordRef<'_>;
+
+    /// Fetches the pair at `index` into the cache, so that [`get`](Self::get) need not wait for it.
+    fn prefetch(&self, _partition: u32, _index: usize) {}
+
+    /// Appends the pairs at `indices` to `records`.
+    fn read<'a>(&'a self, partition: u32, indices: Range<usize>, records: &mut Vec<RecordRef<'a>>) {
+        records.extend(indices.map(|index| self.get(partition, index)));
+    }
+}
+
+/// A buffer that has been sorted.
+pub struct SortedBuffer(RecordBuffer);
+
+impl SortedBuffer {
+    /// Sorts `buffer`, several partitions at a time where the thread belongs to a pool of several.
+    pub fn new(mut buffer: RecordBuffer) -> Self {
+        buffer.sort_tasks().into_par_iter().with_max_len(1).for_each(SortTask::run);
+        Self(buffer)
+    }
+
+    /// Joins buffers of one partition each, whose pairs are in order.
+    pub fn of_partitions(buffers: Vec<RecordBuffer>) -> Self {
+        Self(RecordBuffer::merge(buffers))
+    }
+
+    /// Number of pairs.
+    pub fn records(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    /// Bytes of all keys and values together.
+    pub fn records_bytes(&self) -> u64 {
+        self.0.records_bytes()
+    }
+
+    /// Memory that the pairs take up.
+    pub fn memory_bytes(&self) -> usize {
+        self.0.memory_bytes()
+    }
+}
+
+impl SortedPairs for SortedBuffer {
+    fn partitions(&self) -> u32 {
+        self.0.partitions()
+    }
+
+    fn len(&self, partition: u32) -> usize {
+        self.0.partition_len(partition)
+    }
+
+    #[inline]
+    fn get(&self, partition: u32, index: usize) -> RecordRef<'_> {
+        self.0.get(partition, index)
+    }
+
+    #[inline]
+    fn prefetch(&self, partition: u32, index: usize) {
+        self.0.prefetch(partition, index);
+    }
+
+    fn read<'a>(&'a self, partition: u32, indices: Range<usize>, records: &mut Vec<RecordRef<'a>>) {
+        self.0.read(partition, indices, records);
+    }
+}
+
+/// One partition of pairs in memory, as a source. It lends them: nothing is copied.
+pub struct MemorySource {
+    pairs: Arc<dyn SortedPairs>,
+    partition: u32,
+    is_taken: bool,
+}
+
+impl MemorySource {
+    /// The pairs of `partition`, or `None` if there are none.
+    pub fn new(pairs: Arc<dyn SortedPairs>, partition: u32) -> Option<Self> {
+        (pairs.len(partition) > 0).then_some(Self { pairs, partition, is_taken: false })
+    }
+}
+
+impl BlockSource for MemorySource {
+    fn next_block(&mut self, block: &mut Block) -> Result<bool, FailureCause> {
+        block.clear();
+        if std::mem::replace(&mut self.is_taken, true) {
+            return Ok(false);
+        }
+        let all = 0..self.pairs.len(self.partition);
+        block.lend(Arc::clone(&self.pairs), self.partition, all);
+        Ok(true)
+    }
+
+    fn is_last(&self) -> bool {
+        self.is_taken
+    }
+}

@@ -1,0 +1,51 @@
+//! Segments that have not been written: a sorted buffer, and the memory that it counts for.
+
+use std::ops::Range;
+
+use windrow_jobs::program::RecordRef;
+
+use crate::memory::Reservation;
+use crate::shuffle::pairs::{SortedBuffer, SortedPairs};
+
+/// The output of a map attempt in memory. The memory is counted for as long as anybody reads it.
+pub struct MemorySegment {
+    pairs: SortedBuffer,
+    _reservation: Reservation,
+}
+
+impl MemorySegment {
+    /// Counts `pairs` with `reservation`.
+    pub fn new(pairs: SortedBuffer, mut reservation: Reservation) -> Self {
+        reservation.resize(pairs.memory_bytes() as u64);
+        Self { pairs, _reservation: reservation }
+    }
+
+    /// Memory that it takes up.
+    pub fn memory_bytes(&self) -> u64 {
+        self.pairs.memory_bytes() as u64
+    }
+}
+
+impl SortedPairs for MemorySegment {
+    fn partitions(&self) -> u32 {
+        self.pairs.partitions()
+    }
+
+    fn len(&self, partition: u32) -> usize {
+        self.pairs.len(partition)
+    }
+
+    #[inline]
+    fn get(&self, partition: u32, index: usize) -> RecordRef<'_> {
+        self.pairs.get(partition, index)
+    }
+
+    #[inline]
+    fn prefetch(&self, partition: u32, index: usize) {
+        self.pairs.prefetch(partition, index);
+    }
+
+    fn read<'a>(&'a self, partition: u32, indices: Range<usize>, records: &mut Vec<RecordRef<'a>>) {
+        self.pairs.read(partition, indices, records);
+    }
+}

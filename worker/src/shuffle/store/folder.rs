@@ -1,0 +1,178 @@
+//! The folder of one job, and those of its map outputs that are still in memory.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use windrow_jobs::FailureCause;
+
+use super::{Output, segment_name};
+use crate::files::TemporaryFile;
+use crate::shuffle::block::Codec;
+use crate::shuffle::pairs::SortedPairs;
+use crate::shuffle::segment::{MemorySegment, SegmentWriter};
+use crate::shuffle::spill::write_partition;
+use crate::sync::lock;
+
+/// The folder of one job and its outputs in memory, until the job is released.
+pub struct JobFolder {
+    path: PathBuf,
+    state: Mutex<State>,
+    serial: Arc<AtomicU64>,
+}
+
+#[derive(Default)]
+struct State {
+    is_removed: bool,
+    held: HashMap<Output, Held>,
+}
+
+struct Held {
+    segment: Arc<MemorySegment>,
+    /// Somebody writes it to its file.
+    is_claimed: bool,
+}
+
+/// An output that was put into the store; removed, wherever it is by then, when this is dropped, unless it is kept.
+pub struct HeldSegment {
+    folder: Arc<JobFolder>,
+    output: Output,
+    kept: bool,
+}
+
+impl HeldSegment {
+    /// Leaves the output in the store.
+    pub fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for HeldSegment {
+    fn drop(&mut self) {
+        if !self.kept {
+            lock(&self.folder.state).held.remove(&self.output);
+            drop(TemporaryFile::new(self.folder.segment_path(self.output)));
+        }
+    }
+}
+
+impl JobFolder {
+    /// The folder at `path`, which exists; `serial` makes names unique.
+    pub(super) fn new(path: PathBuf, serial: Arc<AtomicU64>) -> Self {
+        Self { path, state: Mutex::default(), serial }
+    }
+
+    /// Keeps a finished segment in memory, unless the job has been released in the meantime.
+    pub fn hold(
+        self: &Arc<Self>,
+        segment: MemorySegment,
+        task: u32,
+        attempt: u32,
+    ) -> Result<HeldSegment, FailureCause> {
+        let output = (task, attempt);
+        let mut state = lock(&self.state);
+        if state.is_removed {
+            return Err(FailureCause::Cancelled);
+        }
+        let held = Held { segment: Arc::new(segment), is_claimed: false };
+        state.held.insert(output, held);
+        Ok(HeldSegment { folder: Arc::clone(self), output, kept: false })
+    }
+
+    pub(super) fn held(&self, output: Output) -> Option<Arc<MemorySegment>> {
+        lock(&self.state).held.get(&output).map(|held| Arc::clone(&held.segment))
+    }
+
+    /// Size and name of the largest output in memory that nobody is writing yet.
+    pub(super) fn largest(&self) -> Option<(u64, Output)> {
+        let state = lock(&self.state);
+        let free = state.held.iter().filter(|(_, held)| !held.is_claimed);
+        free.map(|(output, held)| (held.segment.memory_bytes(), *output)).max()
+    }
+
+    pub(super) fn claim(&self, output: Output) -> Option<Arc<MemorySegment>> {
+        let mut state = lock(&self.state);
+        let held = state.held.get_mut(&output).filter(|held| !held.is_claimed)?;
+        held.is_claimed = true;
+        Some(Arc::clone(&held.segment))
+    }
+
+    /// Writes a segment that has been claimed, and forgets it once its file is there.
+    pub(super) fn evict(
+        &self,
+        output: Output,
+        segment: &MemorySegment,
+    ) -> Result<u64, FailureCause> {
+        let written = self.write(segment);
+        let mut state = lock(&self.state);
+        let Some(held) = state.held.get_mut(&output) else {
+            // Its job or its attempt has ended. The file goes with `written`.
+            return Ok(segment.memory_bytes());
+        };
+        let renamed = written.and_then(|mut file| {
+            file.rename(self.segment_path(output))
+                .map_err(|error| FailureCause::io(file.path(), &error))?;
+            Ok(file)
+        });
+        held.is_claimed = false;
+        renamed?.keep();
+        state.held.remove(&output);
+        Ok(segment.memory_bytes())
+    }
+
+    fn write(&self, segment: &MemorySegment) -> Result<TemporaryFile, FailureCause> {
+        let writer = SegmentWriter::create(self.scratch_path(), Codec::None)?;
+        let run = writer.begin_run();
+        let index = (0..segment.partitions())
+            .map(|partition| write_partition(run, segment, partition))
+            .collect::<Result<_, _>>()?;
+        Ok(writer.finish(index)?.0)
+    }
+
+    fn segment_path(&self, (task, attempt): Output) -> PathBuf {
+        self.path.join(segment_name(task, attempt))
+    }
+
+    /// A file name that nobody else uses.
+    pub fn scratch_path(&self) -> PathBuf {
+        self.path.join(format!("scratch-{}", self.next()))
+    }
+
+    /// Gives a finished segment its final name, unless the job has been released in the meantime. The file is
+    /// removed when the guard is dropped, as before.
+    pub fn publish(
+        &self,
+        mut file: TemporaryFile,
+        task: u32,
+        attempt: u32,
+    ) -> Result<TemporaryFile, FailureCause> {
+        let state = lock(&self.state);
+        if state.is_removed {
+            return Err(FailureCause::Cancelled);
+        }
+        file.rename(self.segment_path((task, attempt)))
+            .map_err(|error| FailureCause::io(file.path(), &error))?;
+        Ok(file)
+    }
+
+    /// Moves the folder away first, so that nothing can be created in it while it is emptied.
+    pub(super) fn remove(&self) {
+        let mut state = lock(&self.state);
+        *state = State { is_removed: true, held: HashMap::new() };
+        let doomed = self.path.with_extension(format!("removed-{}", self.next()));
+        let removed =
+            std::fs::rename(&self.path, &doomed).and_then(|()| std::fs::remove_dir_all(&doomed));
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(path = %self.path.display(), %error, "segments could not be removed");
+            }
+            _ => {}
+        }
+    }
+
+    fn next(&self) -> u64 {
+        self.serial.fetch_add(1, Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,135 @@
+//! The segments that this worker holds, and where they lie:
+//!
+//! ```text
+//!  <worker directory>/job-7/map-00003.1.segment     map task 3, attempt 1
+//!                           scratch-12              a spilled run, removed by the attempt that made it
+//! ```
+//!
+//! The output of a map attempt is such a file, or stays in memory until memory is short: [`SegmentStore::evict_largest`]
+//! writes it. Nobody else knows which: readers get sources.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+
+use windrow_jobs::{FailureCause, JobId};
+
+use super::pairs::MemorySource;
+use super::segment::Segment;
+use super::source::BlockSource;
+use crate::sync::lock;
+
+mod folder;
+#[cfg(test)]
+mod tests;
+
+pub use folder::{HeldSegment, JobFolder};
+
+/// A map task's number, and that of an attempt of it.
+type Output = (u32, u32);
+
+/// Where the worker whose folder is `directory` has the output of an attempt of a map task.
+pub fn segment_path(directory: &Path, job: JobId, task: u32, attempt: u32) -> PathBuf {
+    directory.join(job.to_string()).join(segment_name(task, attempt))
+}
+
+fn segment_name(task: u32, attempt: u32) -> String {
+    format!("map-{task:05}.{attempt}.segment")
+}
+
+/// The folders of all jobs that this worker has run attempts of.
+pub struct SegmentStore {
+    directory: PathBuf,
+    jobs: Mutex<HashMap<JobId, Arc<JobFolder>>>,
+    /// Makes the names of scratch files and removed folders unique.
+    serial: Arc<AtomicU64>,
+}
+
+impl SegmentStore {
+    /// A store in a folder that nobody else writes to.
+    pub fn new(directory: PathBuf) -> Self {
+        Self { directory, jobs: Mutex::default(), serial: Arc::default() }
+    }
+
+    /// The job's folder, created when first asked for.
+    pub fn folder(&self, job: JobId) -> Result<Arc<JobFolder>, FailureCause> {
+        let mut jobs = lock(&self.jobs);
+        if let Some(folder) = jobs.get(&job) {
+            return Ok(Arc::clone(folder));
+        }
+        let path = self.directory.join(job.to_string());
+        std::fs::create_dir_all(&path).map_err(|error| FailureCause::io(&path, &error))?;
+        let folder = JobFolder::new(path, Arc::clone(&self.serial));
+        Ok(Arc::clone(jobs.entry(job).or_insert(Arc::new(folder))))
+    }
+
+    /// The pairs of `partition` in the output of a map attempt, wherever it is: a source for each of its runs that has
+    /// some. An error if there is no such output.
+    pub fn sources(
+        &self,
+        job: JobId,
+        (task, attempt): Output,
+        partition: u32,
+    ) -> Result<Vec<Box<dyn BlockSource>>, FailureCause> {
+        let folder = lock(&self.jobs).get(&job).cloned();
+        if let Some(segment) = folder.and_then(|folder| folder.held((task, attempt))) {
+            let source = MemorySource::new(segment, partition);
+            return Ok(source.map(|source| Box::new(source) as _).into_iter().collect());
+        }
+        // What was in memory a moment ago has its file before it is forgotten.
+        file_sources(&self.segment_path(job, task, attempt), partition)
+    }
+
+    /// Writes the largest output that is in memory to its file. Returns the bytes that are freed once nobody reads it
+    /// any more; 0 if none is in memory.
+    pub fn evict_largest(&self) -> Result<u64, FailureCause> {
+        loop {
+            let folders: Vec<_> = lock(&self.jobs).values().cloned().collect();
+            let held = folders.iter().filter_map(|folder| Some((folder.largest()?, folder)));
+            let Some(((_, output), folder)) = held.max_by_key(|((bytes, _), _)| *bytes) else {
+                return Ok(0);
+            };
+            // If another thread has been faster, the next one is the largest.
+            if let Some(segment) = folder.claim(output) {
+                return folder.evict(output, &segment);
+            }
+        }
+    }
+
+    /// Where a segment is, or would be.
+    pub fn segment_path(&self, job: JobId, task: u32, attempt: u32) -> PathBuf {
+        segment_path(&self.directory, job, task, attempt)
+    }
+
+    /// Removes all that the job has here. Attempts of it that are still running cannot leave anything any more.
+    pub fn release(&self, job: JobId) {
+        let folder = lock(&self.jobs).remove(&job);
+        if let Some(folder) = folder {
+            folder.remove();
+        }
+    }
+
+    /// Removes all jobs.
+    pub fn release_all(&self) {
+        let jobs = std::mem::take(&mut *lock(&self.jobs));
+        for folder in jobs.into_values() {
+            folder.remove();
+        }
+    }
+}
+
+impl Drop for SegmentStore {
+    fn drop(&mut self) {
+        self.release_all();
+    }
+}
+
+/// The pairs of `partition` in a segment file: a source for each of its runs that has some.
+pub fn file_sources(
+    path: &Path,
+    partition: u32,
+) -> Result<Vec<Box<dyn BlockSource>>, FailureCause> {
+    let segment = Segment::open(path)?;
+    Ok(segment.sources(partition).map(|source| Box::new(source) as _).collect())
+}
