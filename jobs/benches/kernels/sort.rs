@@ -59,8 +59,8 @@ fn kernel<const N: usize>(what: &str, keys: &[[u8; N]]) {
         buffer
     };
     println!("{what}:");
-    measure("  push", || (), |()| filled().len());
-    measure("  sort", filled, |mut buffer| {
+    measure("  push", || (), |_| filled().len());
+    measure("  sort", filled, |buffer| {
         buffer.sort();
         buffer.len()
     });

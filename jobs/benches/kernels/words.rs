@@ -95,8 +95,8 @@ pub fn run(text: &str) {
         measure(
             &what,
             || collector(job),
-            |mut collector| {
-                map(&mut *collector, text);
+            |collector| {
+                map(&mut **collector, text);
                 words
             },
         );
@@ -106,7 +106,7 @@ pub fn run(text: &str) {
         map(&mut *collector, text);
         collector
     };
-    measure("  take the table into a buffer, per key", filled, |mut collector| {
+    measure("  take the table into a buffer, per key", filled, |collector| {
         match collector.take() {
             Ok(windrow_jobs::collect::Collected::Pairs(buffer)) => buffer.len(),
             other => panic!("{other:?}"),

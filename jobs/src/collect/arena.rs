@@ -76,7 +76,7 @@ impl Arena {
     }
 
     /// The record that was pushed at this position. O(1).
-    #[inline]
+    #[inline(always)]
     pub(super) fn record(&self, at: u64) -> RecordRef<'_> {
         let mut bytes = self.bytes_from(at);
         let (key_len, value_len) = match bytes {

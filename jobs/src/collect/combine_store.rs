@@ -132,7 +132,9 @@ where
     }
 
     fn memory_bytes(&self) -> usize {
-        self.table.memory_bytes() + self.scratch.capacity()
+        let short = self.short.capacity() * size_of::<(Probe<2>, V::Owned)>();
+        let medium = self.medium.capacity() * size_of::<(Probe<4>, V::Owned)>();
+        self.table.memory_bytes() + self.scratch.capacity() + short + medium
     }
 
     fn wanted_bytes(&self) -> usize {

@@ -11,6 +11,7 @@ mod combine_store;
 mod entry;
 mod huge_pages;
 mod key_table;
+mod padded;
 mod prefetch;
 mod record_buffer;
 mod sort;

@@ -94,12 +94,27 @@ impl Sorter<'_> {
             return entries
                 .sort_unstable_by(|a, b| arena.record(a.at()).cmp(&arena.record(b.at())));
         }
+        if self.are_sorted(entries) {
+            return;
+        }
         if depth > 0 && suffix.is_of_key() == next.is_of_key() {
             next = self.skip_common(entries, next);
         }
         self.replace_words(entries, |record| next.word(record));
         self.words(entries, next, depth + 1);
         entries.iter_mut().for_each(|entry| *entry = Entry::new(word, entry.at()));
+    }
+
+    /// Whether there is nothing to do, as with identical records. Ends at the first that are out of order.
+    fn are_sorted(&self, entries: &[Entry]) -> bool {
+        let mut last = self.arena.record(entries[0].at());
+        entries.iter().enumerate().all(|(index, entry)| {
+            if let Some(ahead) = entries.get(index + AHEAD) {
+                self.arena.prefetch(ahead.at());
+            }
+            let record = self.arena.record(entry.at());
+            std::mem::replace(&mut last, record) <= record
+        })
     }
 
     fn replace_words(&self, entries: &mut [Entry], word: impl Fn(RecordRef<'_>) -> u64) {

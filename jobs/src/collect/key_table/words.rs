@@ -1,6 +1,9 @@
 //! Keys in a few words.
 
+use std::hint::select_unpredictable;
+
 use super::slots::SlotKey;
+use crate::collect::padded::first_eight;
 
 /// A key of at most `8 * N - 1` bytes, little endian, padded with zeros; the last byte is the length and one. So all
 /// keys differ, and none is all zeros.
@@ -23,12 +26,11 @@ impl Words<2> {
     /// The key, if it is short enough.
     #[inline]
     pub(in crate::collect) fn new(key: &[u8]) -> Option<Self> {
-        let [low, high] = match key.len() {
-            0..8 => [up_to_seven(key), 0],
-            8..16 => [first_word(key), last_word(key, 8)],
-            _ => return None,
-        };
-        Some(Self([low, high | length_mark(key)]))
+        if key.len() > 15 {
+            return None;
+        }
+        let high = last_word(select_unpredictable(key.len() >= 8, key, &[0; 8]), 8);
+        Some(Self([first_eight(key), high | length_mark(key)]))
     }
 }
 
@@ -36,12 +38,12 @@ impl Words<4> {
     /// The key, if it is short enough, but too long for two words.
     #[inline]
     pub(in crate::collect) fn new(key: &[u8]) -> Option<Self> {
-        let [third, fourth] = match key.len() {
-            16..24 => [last_word(key, 16), 0],
-            24..32 => [first_word(&key[16..]), last_word(key, 24)],
-            _ => return None,
-        };
-        Some(Self([first_word(key), first_word(&key[8..]), third, fourth | length_mark(key)]))
+        if !(16..32).contains(&key.len()) {
+            return None;
+        }
+        let fourth = last_word(select_unpredictable(key.len() >= 24, key, &[0; 24]), 24);
+        let [first, second, third] = [0, 8, 16].map(|start| first_eight(&key[start..]));
+        Some(Self([first, second, third, fourth | length_mark(key)]))
     }
 }
 
@@ -65,31 +67,12 @@ fn length_mark(key: &[u8]) -> u64 {
     (key.len() as u64 + 1) << LAST_WORD_BITS
 }
 
-/// The first eight bytes of a key that is as long.
-#[inline]
-fn first_word(key: &[u8]) -> u64 {
-    key.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
-}
-
 /// The bytes of a key from `start` on: at most seven, and at least eight in all.
 #[inline]
 fn last_word(key: &[u8], start: usize) -> u64 {
     let last = key.last_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
     // Eight bytes too many would be shifted by 64 bits, hence in two steps.
     last >> 8 >> (LAST_WORD_BITS - 8 * (key.len() - start) as u32)
-}
-
-/// All bytes of a key of at most seven: two halves that may overlap, or three bytes.
-#[inline]
-fn up_to_seven(key: &[u8]) -> u64 {
-    let len = key.len();
-    if let (Some(first), Some(last)) = (key.first_chunk(), key.last_chunk()) {
-        let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
-        return u64::from(first) | u64::from(last) << (8 * (len - 4));
-    }
-    let (Some(first), Some(last)) = (key.first(), key.last()) else { return 0 };
-    let middle = u64::from(key[len / 2]) << (8 * (len / 2));
-    u64::from(*first) | middle | u64::from(*last) << (8 * (len - 1))
 }
 
 #[cfg(test)]
