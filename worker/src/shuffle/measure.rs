@@ -187,34 +187,34 @@ async fn measure_fetching_over_loopback() {
     let server = ShuffleServer::start("127.0.0.1:0".parse().unwrap(), service).await.unwrap();
     let fetcher = Fetcher {
         identity: Arc::default(),
-        host: String::new(),
+        host: "here".into(),
         store: Arc::new(SegmentStore::new(folder.path().join("mine"))),
         peers: Arc::new(Peers::new(Duration::from_secs(5), 4 << 20)),
         timeouts: FetchTimeouts::default(),
     };
-    let outputs = [WorkerOutputs {
-        worker: WorkerId(5),
-        shuffle_address: server.address(),
-        host: String::new(),
-        directory: folder.path().into(),
-        outputs: (0..OUTPUTS).map(|task| (task, 1)).collect(),
-    }];
-    let plan = FetchPlan {
-        job: JobId(1),
-        partition: 0,
-        outputs: &outputs,
-        runtime: tokio::runtime::Handle::current(),
-        cancel: CancellationToken::new(),
-        memory: account,
-    };
-    for _ in 0..2 {
+    for host in ["here", "elsewhere"] {
+        let outputs = [WorkerOutputs {
+            worker: WorkerId(5),
+            shuffle_address: server.address(),
+            host: host.into(),
+            directory: folder.path().into(),
+            outputs: (0..OUTPUTS).map(|task| (task, 1)).collect(),
+        }];
+        let plan = FetchPlan {
+            job: JobId(1),
+            partition: 0,
+            outputs: &outputs,
+            runtime: tokio::runtime::Handle::current(),
+            cancel: CancellationToken::new(),
+            memory: account.clone(),
+        };
         let sources = fetcher.sources(&plan).unwrap();
         let cpu = cpu_seconds();
-        let work = || drain("fetch over loopback, whole path", KINDS[0].0, sources);
+        let work = || drain("fetch, the reducer's thread", KINDS[0].0, sources);
         tokio::task::spawn_blocking(work).await.unwrap();
         let cpu = cpu_seconds() - cpu;
-        let megabytes = OUTPUTS as f64 * PAIRS as f64 / 1e4;
-        println!("{:18} {cpu:.2} s of CPU: {:.0} MB a core second", "", megabytes / cpu);
+        let megabytes = f64::from(OUTPUTS) * PAIRS as f64 / 1e4;
+        println!("{host:18} {cpu:.2} s of CPU: {:.0} MB a core second", megabytes / cpu);
     }
     server.stop().await;
 }
