@@ -40,7 +40,7 @@ const GRACE: Duration = Duration::from_secs(1);
 const MERGE_PARTS: u64 = 8;
 
 /// Bounds of the sources that are merged at once.
-const FAN_IN: (u64, u64) = (4, 64);
+const FAN_IN: (u64, u64) = (4, 256);
 
 /// One part in this many of the memory is for what a peer has sent on one stream and no reducer has taken.
 const STREAM_WINDOW_PARTS: u64 = 256;

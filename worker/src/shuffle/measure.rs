@@ -4,17 +4,27 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
 use windrow_jobs::collect::RecordBuffer;
-use windrow_jobs::program::{RecordBatches, RecordRef, RecordSink};
+use windrow_jobs::program::{RecordBatches, RecordSink};
+use windrow_jobs::{JobId, WorkerId};
 
 use super::block::{Block, BlockBuilder, Codec};
+use super::fetch::{FetchPlan, Fetcher};
 use super::merge::Merge;
 use super::pairs::{MemorySource, SortedBuffer, SortedPairs};
-use super::segment::{Segment, SegmentWriter};
+use super::peers::Peers;
+use super::segment::{MemorySegment, Segment, SegmentWriter};
+use super::serve::Identity;
 use super::source::{BLOCK_BYTES, BlockSource};
 use super::spill::write_partition;
+use super::store::SegmentStore;
+use super::{FetchTimeouts, ShuffleService};
+use crate::executor::WorkerOutputs;
+use crate::memory::Account;
+use crate::rpc::ShuffleServer;
 
 /// Kinds of pairs: name, key bytes, value bytes, whether keys are few and common.
 const KINDS: [(&str, usize, usize, bool); 2] =
@@ -39,8 +49,14 @@ fn sorted(pairs: usize, kind: (&str, usize, usize, bool), seed: u64) -> Arc<Sort
     Arc::new(SortedBuffer::new(buffer))
 }
 
-fn print(what: &str, kind: &str, started: Instant, records: usize, bytes: usize) {
-    let seconds = started.elapsed().as_secs_f64();
+/// CPU time of this thread so far, which other processes disturb less than the clock.
+fn cpu_ns() -> u64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    stat.split_once(' ').unwrap().0.parse().unwrap()
+}
+
+fn print(what: &str, kind: &str, started_ns: u64, records: usize, bytes: usize) {
+    let seconds = (cpu_ns() - started_ns) as f64 / 1e9;
     let (ns, rate) = (seconds * 1e9 / records as f64, bytes as f64 / seconds / 1e6);
     println!("{kind:18} {what:32} {ns:7.1} ns/record {rate:8.0} MB/s");
 }
@@ -49,21 +65,24 @@ fn print(what: &str, kind: &str, started: Instant, records: usize, bytes: usize)
 #[ignore = "prints figures"]
 fn measure_blocks() {
     for kind in KINDS {
+        // Copied to where they lie in order, so that memory is not what is measured.
         let pairs = sorted(1_000_000, kind, 1);
+        let mut copy = Block::default();
+        (0..pairs.len(0)).for_each(|index| copy.push(pairs.get(0, index)));
         let mut records = Vec::new();
-        pairs.read(0, 0..pairs.len(0), &mut records);
+        copy.read(0..copy.len(), &mut records);
         let bytes: usize = records.iter().map(|r| r.key.len() + r.value.len()).sum();
         for codec in [Codec::None, Codec::Lz4, Codec::Zstd] {
             let mut builder = BlockBuilder::new(codec, BLOCK_BYTES);
             let mut blocks = Vec::new();
             let mut out = Vec::with_capacity(2 * BLOCK_BYTES);
             for round in 0..2 {
-                let started = Instant::now();
+                let started = cpu_ns();
                 for record in &records {
                     while !builder.push(*record).unwrap() {
                         out.clear();
                         builder.finish_into(&mut out);
-                        if round == 1 {
+                        if round == 0 {
                             blocks.push(out.clone());
                         }
                     }
@@ -75,7 +94,7 @@ fn measure_blocks() {
             let stored: usize = blocks.iter().map(Vec::len).sum();
             println!("{:18} {:32} {:.2} of the bytes", "", "", stored as f64 / bytes as f64);
             let mut block = Block::default();
-            let started = Instant::now();
+            let started = cpu_ns();
             for bytes in &blocks {
                 block.decode(bytes).unwrap();
                 black_box(block.len());
@@ -88,7 +107,7 @@ fn measure_blocks() {
 fn drain(what: &str, kind: &str, sources: Vec<Box<dyn BlockSource>>) {
     let mut merge = Merge::new(sources);
     let (mut records, mut bytes, mut sum) = (0, 0, 0);
-    let started = Instant::now();
+    let started = cpu_ns();
     while let Some(batch) = merge.next_batch().unwrap() {
         records += batch.len();
         for record in batch {
@@ -113,7 +132,7 @@ fn measure_merges() {
                 .map(|pairs| Box::new(MemorySource::new(Arc::clone(pairs) as _, 0).unwrap()) as _);
             drain(&format!("merge {ways} in memory"), kind.0, memory.collect());
             let writer = SegmentWriter::create(folder.path().join("runs"), Codec::None).unwrap();
-            let started = Instant::now();
+            let started = cpu_ns();
             let index =
                 parts.iter().map(|pairs| write_partition(writer.begin_run(), &**pairs, 0).unwrap());
             let index = index.collect();
@@ -128,14 +147,74 @@ fn measure_merges() {
             let mut out = writer.begin_run().partition(0);
             let files = segment.sources(0).map(|source| Box::new(source) as _).collect();
             let mut merge = Merge::new(files);
-            let started = Instant::now();
+            let started = cpu_ns();
             while let Some(batch) = merge.next_batch().unwrap() {
                 for record in batch {
-                    out.push(RecordRef { ..*record }).unwrap();
+                    out.push(*record).unwrap();
                 }
             }
             out.finish().unwrap();
             print("merge and write again", kind.0, started, 2_000_000, bytes as usize);
         }
     }
+}
+
+/// CPU time of this process so far, in seconds.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields = stat.rsplit_once(')').unwrap().1.split_ascii_whitespace();
+    let ticks: f64 = fields.skip(11).take(2).map(|field| field.parse::<f64>().unwrap()).sum();
+    ticks / 100.0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "prints figures"]
+async fn measure_fetching_over_loopback() {
+    const OUTPUTS: u32 = 4;
+    const PAIRS: usize = 1_000_000;
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(SegmentStore::new(folder.path().join("peer")));
+    let account = Account::new(8 << 30);
+    for task in 0..OUTPUTS {
+        let pairs = sorted(PAIRS, KINDS[0], u64::from(task));
+        let pairs = Arc::into_inner(pairs).unwrap();
+        let segment = MemorySegment::new(pairs, account.reserve(0));
+        store.folder(JobId(1)).unwrap().hold(segment, task, 1).unwrap().keep();
+    }
+    let identity = Arc::new(Identity::default());
+    identity.set(WorkerId(5));
+    let service = ShuffleService::new(store, identity, account.clone()).into_server();
+    let server = ShuffleServer::start("127.0.0.1:0".parse().unwrap(), service).await.unwrap();
+    let fetcher = Fetcher {
+        identity: Arc::default(),
+        host: "here".into(),
+        store: Arc::new(SegmentStore::new(folder.path().join("mine"))),
+        peers: Arc::new(Peers::new(Duration::from_secs(5), 4 << 20)),
+        timeouts: FetchTimeouts::default(),
+    };
+    for host in ["here", "elsewhere"] {
+        let outputs = [WorkerOutputs {
+            worker: WorkerId(5),
+            shuffle_address: server.address(),
+            host: host.into(),
+            directory: folder.path().into(),
+            outputs: (0..OUTPUTS).map(|task| (task, 1)).collect(),
+        }];
+        let plan = FetchPlan {
+            job: JobId(1),
+            partition: 0,
+            outputs: &outputs,
+            runtime: tokio::runtime::Handle::current(),
+            cancel: CancellationToken::new(),
+            memory: account.clone(),
+        };
+        let sources = fetcher.sources(&plan).unwrap();
+        let cpu = cpu_seconds();
+        let work = || drain("fetch, the reducer's thread", KINDS[0].0, sources);
+        tokio::task::spawn_blocking(work).await.unwrap();
+        let cpu = cpu_seconds() - cpu;
+        let megabytes = f64::from(OUTPUTS) * PAIRS as f64 / 1e4;
+        println!("{host:18} {cpu:.2} s of CPU: {:.0} MB a core second", megabytes / cpu);
+    }
+    server.stop().await;
 }

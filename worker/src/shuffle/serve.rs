@@ -104,10 +104,11 @@ impl ShuffleService {
     }
 
     fn blocks(&self, request: FetchRequest) -> Blocks {
+        let codec = if request.compress { Codec::Lz4 } else { Codec::None };
         Blocks {
             opening: Some((self.clone(), request)),
             merge: Merge::new(Vec::new()),
-            builder: BlockBuilder::new(Codec::Lz4, BLOCK_BYTES),
+            builder: BlockBuilder::new(codec, BLOCK_BYTES),
             ready: VecDeque::new(),
             records: 0,
             cancel: CancellationToken::new(),

@@ -48,10 +48,9 @@ impl LoserTree {
         let mut node = (self.nodes.len() + winner.number as usize) / 2;
         while node > 0 {
             let other = self.nodes[node];
-            if other.beats(winner, &wins_tie) {
-                self.nodes[node] = winner;
-                winner = other;
-            }
+            // Nobody can foresee who wins, so both are moved, without a branch. Only ties take one.
+            let wins = other.beats(winner, &wins_tie);
+            (winner, self.nodes[node]) = if wins { (other, winner) } else { (winner, other) };
             node /= 2;
         }
         self.nodes[0] = winner;

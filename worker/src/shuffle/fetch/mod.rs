@@ -99,8 +99,12 @@ impl Fetcher {
             return Some(self.store.sources(plan.job, (task, attempt), plan.partition));
         }
         let path = segment_path(&worker.directory, plan.job, task, attempt);
-        let is_near = !self.host.is_empty() && worker.host == self.host && path.exists();
+        let is_near = self.is_same_host(worker) && path.exists();
         (is_near || worker.shuffle_address.is_empty()).then(|| file_sources(&path, plan.partition))
+    }
+
+    fn is_same_host(&self, worker: &WorkerOutputs) -> bool {
+        !self.host.is_empty() && worker.host == self.host
     }
 
     fn remote(
@@ -117,6 +121,7 @@ impl Fetcher {
             job: plan.job,
             partition: plan.partition,
             outputs: outputs.to_vec(),
+            compress: !self.is_same_host(worker),
             timeouts: self.timeouts,
             runtime: plan.runtime.clone(),
             cancel: plan.cancel.clone(),

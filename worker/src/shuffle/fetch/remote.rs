@@ -43,6 +43,8 @@ pub(crate) struct Stream {
     pub partition: u32,
     /// Task and attempt of each output.
     pub outputs: Vec<(u32, u32)>,
+    /// Whether blocks are compressed on their way.
+    pub compress: bool,
     /// How long to wait.
     pub timeouts: FetchTimeouts,
     /// Where to receive.
@@ -188,6 +190,7 @@ impl Stream {
             worker: self.origin.worker.0,
             job: self.job.0,
             partition: self.partition,
+            compress: self.compress,
             outputs: self
                 .outputs
                 .iter()

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio_stream::StreamExt;
 use tonic::{Request, Response, Status};
+use windrow_jobs::collect::RecordBuffer;
 use windrow_jobs::{FailureCause, JobId, WorkerId};
 use windrow_proto::v1::fetch_message::Message;
 use windrow_proto::v1::shuffle_server::{Shuffle, ShuffleServer};
@@ -16,8 +17,10 @@ use crate::shuffle::ShuffleService;
 use crate::shuffle::block::{BlockBuilder, Codec};
 use crate::shuffle::merge::Merge;
 use crate::shuffle::merge::tests::{Pair, drain};
+use crate::shuffle::pairs::SortedBuffer;
+use crate::shuffle::segment::{MemorySegment, SegmentWriter};
 use crate::testing::{connect, leave_output};
-use windrow_jobs::program::RecordRef;
+use windrow_jobs::program::{RecordRef, RecordSink};
 
 const PEER: WorkerId = WorkerId(5);
 const ADDRESS: &str = "peer:1";
@@ -146,6 +149,44 @@ async fn outputs_that_cannot_be_seen_on_the_same_host_are_streamed() {
     client.fetcher.peers.insert(ADDRESS, connect(peer.service()));
     let hidden = outputs(Path::new("/nonexistent"), 3, "here");
     assert_eq!(client.fetch(&[hidden]).await.unwrap(), peer.pairs);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_the_same_host_files_are_read_directly_and_what_is_in_memory_is_streamed() {
+    let (client, mut peer) = (Client::new(), Peer::new(2, 50));
+    client.fetcher.peers.insert(ADDRESS, connect(peer.service()));
+    let pairs: Vec<Pair> = vec![(vec![0], vec![1]), (vec![0xff], vec![2])];
+    let mut buffer = RecordBuffer::default();
+    for (key, value) in &pairs {
+        crate::testing::push(&mut buffer, 3, key, value);
+    }
+    let account = Account::new(1 << 20);
+    let segment = MemorySegment::new(SortedBuffer::new(buffer), account.reserve(0));
+    peer.store.folder(JobId(1)).unwrap().hold(segment, 2, 1).unwrap().keep();
+    peer.pairs.extend(pairs);
+    peer.pairs.sort();
+    assert_eq!(client.fetch(&[peer.outputs(3, "here")]).await.unwrap(), peer.pairs);
+    peer.store.evict_largest().unwrap();
+    assert_eq!(client.fetch(&[peer.outputs(3, "here")]).await.unwrap(), peer.pairs);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_output_of_more_runs_than_a_stream_merges_at_once_is_streamed() {
+    let (client, peer) = (Client::new(), Peer::new(0, 0));
+    client.fetcher.peers.insert(ADDRESS, connect(peer.service()));
+    let folder = peer.store.folder(JobId(1)).unwrap();
+    let segment = SegmentWriter::create(folder.scratch_path(), Codec::None).unwrap();
+    let index = (0..300u16).map(|run| {
+        let mut writer = segment.begin_run().partition(3);
+        writer.push(RecordRef { key: &(run % 7).to_be_bytes(), value: &[run as u8] }).unwrap();
+        writer.finish().unwrap()
+    });
+    let (file, _) = segment.finish(index.collect()).unwrap();
+    folder.publish(file, 0, 1).unwrap().keep();
+    let mut expected: Vec<Pair> =
+        (0..300u16).map(|run| ((run % 7).to_be_bytes().to_vec(), vec![run as u8])).collect();
+    expected.sort();
+    assert_eq!(client.fetch(&[peer.outputs(1, "elsewhere")]).await.unwrap(), expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,8 +20,9 @@ use self::select::Selector;
 use super::block::Block;
 use super::source::BlockSource;
 
-/// Most pairs in a batch; also how often cancellation is looked for.
-const BATCH_RECORDS_MAX: usize = 4096;
+/// Most pairs in a batch: few enough that they are in the cache still when they are used. Also how often cancellation
+/// is looked for.
+const BATCH_RECORDS_MAX: usize = 1024;
 
 type Records<'a> = Vec<RecordRef<'a>>;
 

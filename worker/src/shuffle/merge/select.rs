@@ -10,9 +10,8 @@ use super::super::block::Block;
 use super::super::source::BlockSource;
 use super::super::tree::LoserTree;
 
-/// How many pairs ahead of the merge those in memory are fetched into the cache. Sources take turns, so a source's
-/// next pair but one or two is soon enough.
-const PREFETCH_PAIRS: usize = 4;
+/// How many pairs ahead of the merge those of a source in memory are fetched into the cache.
+const PREFETCH_PAIRS: usize = 12;
 
 /// The state of a merge between batches.
 pub struct Selector {
