@@ -63,12 +63,22 @@ pub trait Mapper: Send + Sync + 'static {
         chunk: &Chunk<'_>,
         out: &mut impl Emit<Self::Key, Self::Value>,
     ) -> Result<u64, RecordError> {
-        let mut records = 0;
-        format.for_each(chunk, |position, record| {
-            records += 1;
-            chunk.visit(position.offset);
-            self.map(record, out).map_err(|error| RecordError::new(position, &error))
-        })?;
-        Ok(records)
+        map_each(self, format, chunk, out)
     }
+}
+
+/// Maps the records of a chunk one after the other.
+pub(crate) fn map_each<M: Mapper + ?Sized>(
+    mapper: &M,
+    format: &M::Input,
+    chunk: &Chunk<'_>,
+    out: &mut impl Emit<M::Key, M::Value>,
+) -> Result<u64, RecordError> {
+    let mut records = 0;
+    format.for_each(chunk, |position, record| {
+        records += 1;
+        chunk.visit(position.offset);
+        mapper.map(record, out).map_err(|error| RecordError::new(position, &error))
+    })?;
+    Ok(records)
 }

@@ -58,6 +58,12 @@ impl Format for LineBytes {
     }
 }
 
+/// Number of lines of a chunk; the last one may lack its end.
+pub(crate) fn line_count(bytes: &[u8]) -> u64 {
+    let ends = memchr::memchr_iter(b'\n', bytes).count();
+    (ends + usize::from(bytes.last().is_some_and(|byte| *byte != b'\n'))) as u64
+}
+
 /// The ranges of all lines of `bytes`, without their ends.
 fn lines(bytes: &[u8]) -> Lines<'_> {
     Lines { bytes, ends: memchr::memchr_iter(b'\n', bytes), start: 0 }

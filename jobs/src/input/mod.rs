@@ -10,6 +10,7 @@ mod located;
 
 pub use fixed::FixedBytes;
 pub use framing::Framing;
+pub(crate) use line::line_count;
 pub use line::{Line, LineBytes};
 pub use located::{Located, LocatedRecord};
 

@@ -34,7 +34,7 @@ const KINDS: [(&str, usize, usize, bool); 2] =
 fn sorted(pairs: usize, kind: (&str, usize, usize, bool), seed: u64) -> Arc<SortedBuffer> {
     let (_, key_bytes, value_bytes, is_common) = kind;
     let mut state = seed;
-    let mut buffer = RecordBuffer::default();
+    let mut buffer = RecordBuffer::new(1);
     for _ in 0..pairs {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let mixed = (state ^ state >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -57,10 +57,6 @@ impl SortedBuffer {
     }
 
     /// Memory that the pairs take up.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "map tasks do not leave outputs in memory yet")
-    )]
     pub fn memory_bytes(&self) -> usize {
         self.0.memory_bytes()
     }
@@ -88,36 +84,6 @@ impl SortedPairs for SortedBuffer {
     fn read<'a>(&'a self, partition: u32, indices: Range<usize>, records: &mut Vec<RecordRef<'a>>) {
         self.0.read(partition, indices, records);
     }
-
-    #[inline]
-    fn prefetch(&self, partition: u32, index: usize) {
-        let record = self.get(partition, index);
-        prefetch(record.key.as_ptr());
-        prefetch(record.value.as_ptr_range().end);
-    }
-
-    fn read<'a>(&'a self, partition: u32, indices: Range<usize>, records: &mut Vec<RecordRef<'a>>) {
-        // Sorted pairs lie anywhere. All are asked for before anybody looks at the first.
-        records.extend(indices.map(|index| {
-            let record = self.get(partition, index);
-            prefetch(record.key.as_ptr());
-            record
-        }));
-    }
-}
-
-/// Asks the processor to fetch the cache line at `address`, which may be any address at all.
-#[inline(always)]
-#[allow(unsafe_code)]
-fn prefetch(address: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch does not fault, and reads nothing that the program can see.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
 }
 
 /// One partition of pairs in memory, as a source. It lends them: nothing is copied.

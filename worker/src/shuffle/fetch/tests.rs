@@ -156,7 +156,7 @@ async fn of_the_same_host_files_are_read_directly_and_what_is_in_memory_is_strea
     let (client, mut peer) = (Client::new(), Peer::new(2, 50));
     client.fetcher.peers.insert(ADDRESS, connect(peer.service()));
     let pairs: Vec<Pair> = vec![(vec![0], vec![1]), (vec![0xff], vec![2])];
-    let mut buffer = RecordBuffer::default();
+    let mut buffer = RecordBuffer::new(8);
     for (key, value) in &pairs {
         crate::testing::push(&mut buffer, 3, key, value);
     }
@@ -181,7 +181,8 @@ async fn an_output_of_more_runs_than_a_stream_merges_at_once_is_streamed() {
         writer.push(RecordRef { key: &(run % 7).to_be_bytes(), value: &[run as u8] }).unwrap();
         writer.finish().unwrap()
     });
-    let (file, _) = segment.finish(index.collect()).unwrap();
+    let index = index.collect();
+    let (file, _) = segment.finish(index).unwrap();
     folder.publish(file, 0, 1).unwrap().keep();
     let mut expected: Vec<Pair> =
         (0..300u16).map(|run| ((run % 7).to_be_bytes().to_vec(), vec![run as u8])).collect();

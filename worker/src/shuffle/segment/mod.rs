@@ -11,7 +11,6 @@
 //! it is complete.
 
 mod index;
-#[cfg_attr(not(test), expect(dead_code, reason = "map tasks do not leave outputs in memory yet"))]
 mod memory;
 mod reader;
 mod writer;

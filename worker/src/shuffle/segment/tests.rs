@@ -101,7 +101,7 @@ proptest! {
         let segment = SegmentWriter::create(folder.path().join("segment"), codec).unwrap();
         let mut index = Vec::new();
         for run in &runs {
-            let mut buffer = RecordBuffer::default();
+            let mut buffer = RecordBuffer::new(8);
             for (partition, key, value) in run {
                 crate::testing::push(&mut buffer, *partition, key, value);
             }

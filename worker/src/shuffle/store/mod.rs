@@ -20,7 +20,6 @@ use super::segment::Segment;
 use super::source::BlockSource;
 use crate::sync::lock;
 
-#[cfg_attr(not(test), expect(dead_code, reason = "map tasks do not leave outputs in memory yet"))]
 mod folder;
 #[cfg(test)]
 mod tests;
@@ -84,10 +83,6 @@ impl SegmentStore {
 
     /// Writes the largest output that is in memory to its file. Returns the bytes that are freed once nobody reads it
     /// any more; 0 if none is in memory.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "map tasks do not leave outputs in memory yet")
-    )]
     pub fn evict_largest(&self) -> Result<u64, FailureCause> {
         loop {
             let folders: Vec<_> = lock(&self.jobs).values().cloned().collect();

@@ -13,7 +13,7 @@ use crate::shuffle::pairs::SortedBuffer;
 use crate::shuffle::segment::MemorySegment;
 
 fn buffer(pairs: &[(u32, Pair)]) -> RecordBuffer {
-    let mut buffer = RecordBuffer::default();
+    let mut buffer = RecordBuffer::new(8);
     for (partition, (key, value)) in pairs {
         crate::testing::push(&mut buffer, *partition, key, value);
     }
