@@ -19,6 +19,7 @@ use std::error::Error;
 use std::fs::{self, File};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -102,8 +103,12 @@ fn pieces(inputs: &[Input], size: usize) -> Vec<Piece<'_>> {
     pieces
 }
 
+/// Asked once: the answer takes the reading of several files.
+static THREADS: LazyLock<usize> =
+    LazyLock::new(|| thread::available_parallelism().map_or(1, NonZero::get));
+
 fn threads() -> usize {
-    thread::available_parallelism().map_or(1, NonZero::get)
+    *THREADS
 }
 
 /// Runs `work` on every core with the core's number, and returns what all made of it.

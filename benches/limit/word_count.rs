@@ -9,7 +9,7 @@ use foldhash::fast::FixedState;
 use super::output::Output;
 use super::table::{ShortKey, Table};
 use super::words::for_each_word;
-use super::{Result, Turns, on_all_cores, open, pieces, threads};
+use super::{Result, Turns, on_all_cores, open, pieces};
 
 const PIECE_BYTES: usize = 4 << 20;
 
@@ -52,7 +52,8 @@ fn count<'a>(text: &'a [u8], counts: &mut Counts<'a>) -> Result<()> {
 
 /// Merges and writes the words that fall to one core.
 fn write_merged(counts: &[Counts<'_>], core: usize, output: &Path) -> Result<()> {
-    let mine = |hash: u64| ((hash >> 32) * threads() as u64) >> 32 == core as u64;
+    let cores = counts.len() as u64;
+    let mine = |hash: u64| ((hash >> 32) * cores) >> 32 == core as u64;
     // Without growing, unless cores have seen quite different words.
     let most = counts.iter().map(|one| one.short.len()).max().unwrap_or(0);
     let mut merged = Table::new(most)?;
