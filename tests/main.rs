@@ -11,6 +11,7 @@ mod cli;
 mod conformance;
 mod docs;
 mod errors;
+mod generate;
 mod grep;
 mod input;
 mod interrupt;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         conformance::tests(),
         docs::tests(),
         errors::tests(),
+        generate::tests(),
         grep::tests(),
         input::tests(),
         interrupt::tests(),

@@ -7,6 +7,8 @@ use bytesize::ByteSize;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand};
 
+use super::generate::GenArgs;
+
 /// Where a cluster's coordinator listens unless told otherwise.
 pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:7171";
 
@@ -33,6 +35,8 @@ pub(crate) enum Commands {
     Cancel(OneJobArgs),
     /// List the cluster's workers
     Workers(ClusterArgs),
+    /// Generate data to try and to measure with: the same for the same flags, on any machine
+    Gen(GenArgs),
 }
 
 /// What every run of a job takes, embedded or on a cluster.

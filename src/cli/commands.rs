@@ -9,6 +9,7 @@ use windrow_jobs::Registry;
 use super::args::{
     Cli, ClusterArgs, Commands, CoordinatorArgs, JobArgs, OneJobArgs, SubmitArgs, WorkerArgs,
 };
+use super::generate::GenArgs;
 use super::job_command::JobCommand;
 
 /// What the user wants.
@@ -21,6 +22,7 @@ pub(crate) enum Invocation {
     Status(OneJobArgs),
     Cancel(OneJobArgs),
     Workers(ClusterArgs),
+    Generate(GenArgs),
 }
 
 /// Parses `arguments`, the program's name first.
@@ -46,6 +48,7 @@ pub(crate) fn parse(
             Commands::Status(args) => Invocation::Status(args),
             Commands::Cancel(args) => Invocation::Cancel(args),
             Commands::Workers(args) => Invocation::Workers(args),
+            Commands::Gen(args) => Invocation::Generate(args),
         },
     };
     Ok(invocation)

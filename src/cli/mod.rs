@@ -8,6 +8,7 @@ mod commands;
 mod error;
 mod exit;
 mod follow;
+mod generate;
 mod interrupt;
 mod job_command;
 mod observe;
@@ -68,6 +69,7 @@ fn dispatch(registry: Arc<Registry>, invocation: Invocation) -> Result<Exit, Cli
             Invocation::Status(args) => observe::status(args).await,
             Invocation::Cancel(args) => observe::cancel(args).await,
             Invocation::Workers(args) => observe::workers(args).await,
+            Invocation::Generate(args) => generate::generate(args).await,
         }
     });
     // A user function that hangs must not keep the process from ending.

@@ -1,0 +1,17 @@
+//! Runs rival programs on the same files, in turn, and compares what they took and what they answered.
+
+pub mod answer;
+pub mod cluster;
+pub mod data;
+pub mod measure;
+pub mod options;
+pub mod report;
+pub mod rivals;
+pub mod rows;
+
+use std::error::Error;
+
+pub type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+/// The program under test.
+pub const WINDROW: &str = env!("CARGO_BIN_EXE_windrow");

@@ -1,0 +1,73 @@
+//! What is measured: a row for each job. This table is all that names jobs and flags.
+
+use super::data::Data;
+
+/// One job, on one kind of data, by all rivals.
+pub struct Row {
+    pub name: &'static str,
+    pub data: Data,
+    /// The limit program's job and its argument. `{LIMIT_MIB}` stands for a budget.
+    pub limit: &'static [&'static str],
+    /// The plain program's job, if there is one.
+    pub plain: Option<&'static str>,
+    /// Windrow's job and flags, without input and output. `{MIB}` stands for a budget.
+    pub windrow: &'static [&'static str],
+    /// Whether it is run on a local cluster as well.
+    pub on_cluster: bool,
+    /// How many first bytes of its lines are in order over all parts, 0 for none.
+    pub ordered_bytes: usize,
+}
+
+const WORD_COUNT: Row = Row {
+    name: "word-count",
+    data: Data::Zipf,
+    limit: &["word-count"],
+    plain: Some("plain-word-count"),
+    windrow: &["word-count"],
+    on_cluster: true,
+    ordered_bytes: 0,
+};
+
+const SORT: Row = Row {
+    name: "sort",
+    data: Data::Records,
+    limit: &["sort"],
+    plain: None,
+    windrow: &["sort", "--record-bytes", "100", "--key-bytes", "0..10"],
+    on_cluster: true,
+    ordered_bytes: 10,
+};
+
+pub static ROWS: [Row; 7] = [
+    WORD_COUNT,
+    Row { name: "word-count-text", data: Data::Text, ..WORD_COUNT },
+    SORT,
+    Row {
+        name: "sort-bounded",
+        limit: &["sort-bounded", "{LIMIT_MIB}"],
+        windrow: &["sort", "--record-bytes", "100", "--key-bytes", "0..10", "--memory", "{MIB}MiB"],
+        on_cluster: false,
+        ..SORT
+    },
+    Row {
+        name: "grep",
+        // A word of the generated text that is rare.
+        limit: &["grep", RARE_WORD],
+        plain: None,
+        windrow: &["grep", RARE_WORD],
+        on_cluster: false,
+        ..WORD_COUNT
+    },
+    Row {
+        name: "sum",
+        data: Data::Csv,
+        limit: &["sum"],
+        plain: None,
+        windrow: &["sum", "--by", "4", "--column", "6", "--header", "false"],
+        on_cluster: false,
+        ordered_bytes: 0,
+    },
+    Row { name: "small", data: Data::Small, on_cluster: false, ..WORD_COUNT },
+];
+
+const RARE_WORD: &str = "nwidamjvc";
