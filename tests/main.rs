@@ -16,6 +16,7 @@ mod input;
 mod interrupt;
 mod inverted_index;
 mod jobs;
+mod join;
 mod output;
 mod privacy;
 mod recovery;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         input::tests(),
         interrupt::tests(),
         inverted_index::tests(),
+        join::tests(),
         output::tests(),
         privacy::tests(),
         recovery::tests(),
