@@ -1,16 +1,18 @@
-//! From a job's description to tasks: lists the input files, cuts them into splits, chooses the numbers left open.
+//! From a job's description to tasks: lists the input files, cuts them into splits, chooses the numbers left open,
+//! and samples what is to be put in order.
 //!
 //! Everything here blocks on the file system, so it runs outside the event loop, and before anything is scheduled.
 
 mod error;
 mod listing;
 mod numbers;
+mod sample;
 mod splits;
 
 use std::fs;
 use std::sync::Arc;
 
-use windrow_jobs::program::{Program, SplitPoints};
+use windrow_jobs::program::{Partitioning, Program, SplitPoints};
 use windrow_jobs::{JobInput, JobSpec};
 use windrow_scheduler::{JobPlan, SplitPlan};
 
@@ -77,7 +79,12 @@ impl Plan {
             None => numbers::default_reducers(input_bytes, cluster),
         };
         let splits = splits::cut(&files, split_bytes);
-        let split_points = SplitPoints::default();
+        let split_points = match program.partitioning() {
+            Partitioning::Ranges { within_keys } if partitions > 1 => {
+                sample::split_points(&files, program, partitions, within_keys)
+            }
+            _ => SplitPoints::default(),
+        };
         Ok(Self { files, inputs, splits, split_bytes, partitions, split_points })
     }
 
