@@ -17,6 +17,7 @@ mod input;
 mod interrupt;
 mod inverted_index;
 mod jobs;
+mod join;
 mod output;
 mod privacy;
 mod recovery;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         input::tests(),
         interrupt::tests(),
         inverted_index::tests(),
+        join::tests(),
         output::tests(),
         privacy::tests(),
         recovery::tests(),

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result};
+
 /// A job to run: which program, on what, to where.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobSpec {
@@ -12,12 +14,62 @@ pub struct JobSpec {
     pub job: String,
     /// The job's own parameters, as JSON.
     pub params: String,
-    /// Absolute files, folders or glob patterns.
-    pub inputs: Vec<String>,
+    /// What to read.
+    pub inputs: Vec<JobInput>,
     /// The absolute output folder.
     pub output: PathBuf,
     /// How to run it.
     pub options: JobOptions,
+}
+
+/// Something to read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobInput {
+    /// Which of the job's inputs it belongs to; empty for a job that has only one.
+    pub name: String,
+    /// An absolute file, folder or glob pattern.
+    pub pattern: String,
+}
+
+impl JobInput {
+    /// Says for each of `given` to which of a program's inputs it belongs, counted from 0. `names` are the
+    /// [program's](crate::program::Program::input_names).
+    ///
+    /// # Errors
+    /// When one is of no input, or an input has none.
+    pub fn numbers(given: &[Self], names: &[&str]) -> Result<Vec<u32>> {
+        let number = |input: &Self| match names.iter().position(|name| *name == input.name) {
+            Some(number) => Ok(number as u32),
+            None if names.is_empty() && input.name.is_empty() => Ok(0),
+            None => Err(input.is_of_none(names)),
+        };
+        let numbers = given.iter().map(number).collect::<Result<Vec<_>>>()?;
+        let missing = (0..).zip(names).find(|(number, _)| !numbers.contains(number));
+        match missing {
+            Some((_, name)) => {
+                Err(Error::new(format!("the input '{name}' is missing; {}", what_is_wanted(names))))
+            }
+            None => Ok(numbers),
+        }
+    }
+
+    fn is_of_none(&self, names: &[&str]) -> Error {
+        let Self { name, pattern } = self;
+        Error::new(match (names.is_empty(), name.is_empty()) {
+            (true, _) => format!("the job has one input without a name, so none called '{name}'"),
+            (false, true) => {
+                format!("'{pattern}' does not say which input it is; {}", what_is_wanted(names))
+            }
+            (false, false) => {
+                format!("the job has no input '{name}'; {}", what_is_wanted(names))
+            }
+        })
+    }
+}
+
+fn what_is_wanted(names: &[&str]) -> String {
+    let flags: Vec<_> = names.iter().map(|name| format!("--input {name}=PATH")).collect();
+    format!("this job takes {}", flags.join(" and "))
 }
 
 /// How to run a job. `None` lets the engine choose.
@@ -56,5 +108,37 @@ impl Default for JobOptions {
             priority: 0,
             lossy: false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(given: &[&str], names: &[&str]) -> Result<Vec<u32>, String> {
+        let given: Vec<_> = given
+            .iter()
+            .map(|name| JobInput { name: name.to_string(), pattern: "/x".to_string() })
+            .collect();
+        JobInput::numbers(&given, names).map_err(|error| error.message().to_string())
+    }
+
+    #[test]
+    fn inputs_are_known_by_their_names() {
+        assert_eq!(numbers(&["", ""], &[]), Ok(vec![0, 0]));
+        assert_eq!(numbers(&["b", "a", "b"], &["a", "b"]), Ok(vec![1, 0, 1]));
+    }
+
+    #[test]
+    fn unknown_unnamed_and_missing_inputs_are_told_apart() {
+        let wanted = "this job takes --input a=PATH and --input b=PATH";
+        let both = &["a", "b"];
+        let error = numbers(&["a", "c"], both).unwrap_err();
+        assert_eq!(error, format!("the job has no input 'c'; {wanted}"));
+        let error = numbers(&["a", ""], both).unwrap_err();
+        assert_eq!(error, format!("'/x' does not say which input it is; {wanted}"));
+        let error = numbers(&["b"], both).unwrap_err();
+        assert_eq!(error, format!("the input 'a' is missing; {wanted}"));
+        assert!(numbers(&["a"], &[]).unwrap_err().contains("none called 'a'"));
     }
 }

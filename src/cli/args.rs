@@ -43,7 +43,8 @@ pub(crate) enum Commands {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Input and output")]
 pub(crate) struct JobArgs {
-    /// File, folder or glob pattern to read ('**' goes through folders); may be repeated
+    /// File, folder or glob pattern to read ('**' goes through folders); may be repeated. NAME=PATH for a job whose
+    /// inputs have names
     #[arg(long = "input", value_name = "PATH", required = true, num_args = 1..)]
     pub(crate) inputs: Vec<String>,
     /// Folder for the result; must not exist, or be empty

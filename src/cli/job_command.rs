@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::{ArgMatches, Command, FromArgMatches};
-use windrow_jobs::Registry;
+use windrow_jobs::{JobInput, Registry};
 use windrow_proto::v1;
 
 use super::args::JobArgs;
@@ -15,6 +15,7 @@ pub(crate) struct JobCommand {
     pub(crate) name: String,
     /// JSON.
     pub(crate) params: String,
+    pub(crate) inputs: Vec<JobInput>,
     pub(crate) args: JobArgs,
 }
 
@@ -32,20 +33,29 @@ impl JobCommand {
         };
         let params = job.params_from_args(of_job)?;
         // Built only to be checked, so that a bad parameter is an error of usage, before anything runs.
-        job.build(&params).map_err(|error| bad_parameter(command, error.message()))?;
+        let program =
+            job.build(&params).map_err(|error| bad_parameter(command, error.message()))?;
         let args = JobArgs::from_arg_matches(of_job)?;
-        Ok((Self { name: job.name().to_string(), params, args }, of_job))
+        let names = program.input_names();
+        let inputs: Vec<_> = args.inputs.iter().map(|input| named(input, &names)).collect();
+        JobInput::numbers(&inputs, &names)
+            .map_err(|error| bad_parameter(command, error.message()))?;
+        Ok((Self { name: job.name().to_string(), params, inputs, args }, of_job))
     }
 
     /// The description to submit.
     pub(crate) fn spec(&self) -> Result<v1::JobSpec, CliError> {
         let args = &self.args;
-        let inputs = args.inputs.iter().map(|input| absolute_pattern(input));
+        let absolute_input = |JobInput { name, pattern }: &JobInput| {
+            let pattern = absolute_pattern(pattern)?;
+            Ok(v1::JobInput { name: name.clone(), pattern })
+        };
+        let inputs = self.inputs.iter().map(absolute_input);
         let output = absolute(&args.output)?;
         Ok(v1::JobSpec {
             job: self.name.clone(),
             params: self.params.clone(),
-            inputs: inputs.collect::<Result<_, _>>()?,
+            inputs: inputs.collect::<Result<_, CliError>>()?,
             output,
             options: Some(v1::JobOptions {
                 reducers: args.reducers,
@@ -60,6 +70,15 @@ impl JobCommand {
             }),
         })
     }
+}
+
+/// `NAME=PATH` for a job whose inputs have names; for all others the whole is a path, whatever signs it has.
+fn named(input: &str, names: &[&str]) -> JobInput {
+    let (name, pattern) = match input.split_once('=') {
+        Some(split) if !names.is_empty() => split,
+        _ => ("", input),
+    };
+    JobInput { name: name.to_string(), pattern: pattern.to_string() }
 }
 
 fn absolute(path: &Path) -> Result<String, CliError> {

@@ -67,6 +67,12 @@ fn write_text(job: &v1::JobStatus, out: &mut String) -> std::fmt::Result {
         count(map.records, "record"),
         size(rate)
     )?;
+    if job.inputs.len() > 1 {
+        for input in &job.inputs {
+            let files = count(u64::from(input.files), "file");
+            writeln!(out, "    {:<8}{} in {files}", input.name, size(input.bytes))?;
+        }
+    }
     writeln!(
         out,
         "  tasks     {}{}{}",
@@ -134,6 +140,11 @@ pub(crate) fn to_json(job: &v1::JobStatus) -> Value {
         "reduce": stage_json(job.reduce.as_ref()),
         "input_files": job.input_files,
         "input_bytes": job.input_bytes,
+        "inputs": job.inputs.iter().map(|input| json!({
+            "name": (!input.name.is_empty()).then_some(&input.name),
+            "files": input.files,
+            "bytes": input.bytes,
+        })).collect::<Vec<_>>(),
         "split_bytes": job.split_bytes,
         "shuffle_bytes": job.shuffle_bytes,
         "output_bytes": job.output_bytes,

@@ -1,7 +1,9 @@
-//! Jobs that misbehave or wait on purpose. They are linked into the test binary only.
+//! Jobs that misbehave or wait on purpose, or show no more than a feature of the engine. They are linked into the
+//! test binary only.
 
 mod crash;
 mod gated;
+mod orderly;
 mod tally;
 mod trouble;
 
@@ -11,7 +13,14 @@ use std::time::Duration;
 use windrow::prelude::Job;
 
 pub fn all() -> Vec<Job> {
-    vec![crash::job(), gated::job(), tally::job(), trouble::job()]
+    vec![
+        crash::job(),
+        gated::job(),
+        orderly::paired(),
+        orderly::sorted_lines(),
+        tally::job(),
+        trouble::job(),
+    ]
 }
 
 /// Creates the empty file `name` in `folder`.

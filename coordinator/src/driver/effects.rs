@@ -44,7 +44,7 @@ impl Driver {
             name = ?submission.spec.job,
             maps = submission.plan.splits.len(),
             reduces = submission.plan.partitions,
-            input_bytes = submission.plan.input_bytes,
+            input_bytes = submission.plan.input_bytes(),
             output = ?submission.spec.output,
             "job accepted"
         );
@@ -120,7 +120,9 @@ impl Driver {
                 message: format!("{attempt} has not said what it wrote"),
             })
         };
-        let inputs = live.work.plan.files.iter().map(|file| ManifestInput {
+        let plan = &live.work.plan;
+        let inputs = plan.files.iter().map(|file| ManifestInput {
+            name: plan.inputs[file.input as usize].name.clone(),
             path: file.path.clone(),
             bytes: file.bytes,
             modified_unix_ns: file.modified_unix_ns,
@@ -134,7 +136,7 @@ impl Driver {
             program_digest: self.build.digest.clone(),
             map: stage_counts(&view.map),
             reduce: stage_counts(&view.reduce),
-            split_bytes: live.work.plan.split_bytes,
+            split_bytes: plan.split_bytes,
             submitted_unix_ms: submitted.as_millis() as u64,
             elapsed_ms: self.now().since(view.submitted).as_millis() as u64,
             counters: view.counters.iter().map(|(name, n)| (name.to_string(), n)).collect(),

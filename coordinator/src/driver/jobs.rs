@@ -12,7 +12,7 @@ use windrow_scheduler::MapOutputs;
 use super::outgoing::{HeldOutputs, OutputsTable};
 use super::workers::Workers;
 use crate::output::{Reservation, StagedPart};
-use crate::plan::Plan;
+use crate::plan::{InputSize, Plan};
 
 /// Inputs that a status shows; a shell may have made many of one pattern.
 const INPUTS_SHOWN_MAX: usize = 16;
@@ -42,8 +42,7 @@ pub(crate) struct JobWork {
 pub(super) struct Job {
     /// With the first inputs only.
     pub(super) shown: Arc<JobSpec>,
-    pub(super) input_files: u32,
-    pub(super) input_bytes: u64,
+    pub(super) inputs: Arc<Vec<InputSize>>,
     pub(super) split_bytes: u64,
     /// `None` once it has ended and nothing partial is left of it.
     pub(super) live: Option<LiveJob>,
@@ -106,8 +105,7 @@ impl Jobs {
         shown.inputs.truncate(INPUTS_SHOWN_MAX);
         let job = Job {
             shown: Arc::new(shown),
-            input_files: plan.files.len() as u32,
-            input_bytes: plan.input_bytes,
+            inputs: Arc::new(plan.inputs.clone()),
             split_bytes: plan.split_bytes,
             live: Some(LiveJob {
                 work: Arc::new(JobWork {

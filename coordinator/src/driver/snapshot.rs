@@ -8,6 +8,7 @@ use windrow_scheduler::{JobView, Time, WorkerView};
 
 use super::Driver;
 use super::workers::WorkerProfile;
+use crate::plan::InputSize;
 
 /// A job at one moment.
 #[derive(Clone, Debug)]
@@ -16,10 +17,8 @@ pub(crate) struct JobSnapshot {
     pub(crate) view: JobView,
     /// With the first inputs only.
     pub(crate) spec: Arc<JobSpec>,
-    /// Their number.
-    pub(crate) input_files: u32,
-    /// Their size.
-    pub(crate) input_bytes: u64,
+    /// All of its inputs.
+    pub(crate) inputs: Arc<Vec<InputSize>>,
     /// As chosen.
     pub(crate) split_bytes: u64,
     /// Whether it is over and nothing partial is left of it.
@@ -59,8 +58,7 @@ impl Driver {
         Some(JobSnapshot {
             view,
             spec: Arc::clone(&job.shown),
-            input_files: job.input_files,
-            input_bytes: job.input_bytes,
+            inputs: Arc::clone(&job.inputs),
             split_bytes: job.split_bytes,
             settled: job.live.is_none(),
             now: self.now(),

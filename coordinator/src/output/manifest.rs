@@ -53,6 +53,9 @@ pub(crate) struct StageCounts {
 /// One input file.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ManifestInput {
+    /// Which of the job's inputs it is of; left out where there is only one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) name: String,
     /// Absolute.
     pub(crate) path: String,
     /// Its size.

@@ -6,6 +6,9 @@ use std::path::PathBuf;
 /// Something about a job's input or numbers that is wrong before anything runs.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PlanError {
+    /// Inputs that are not those of the job.
+    #[error("{0}")]
+    Inputs(String),
     /// Nothing is there.
     #[error(
         "no input matches '{input}' (names that begin with '.' or '_' are skipped unless named)"

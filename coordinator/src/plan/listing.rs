@@ -18,6 +18,8 @@ use super::error::PlanError;
 /// A file to read, as it was when the job was planned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct InputFile {
+    /// Which of the job's inputs it is of, counted from 0.
+    pub(crate) input: u32,
     /// Absolute.
     pub(crate) path: String,
     /// Its size.
@@ -26,19 +28,22 @@ pub(crate) struct InputFile {
     pub(crate) modified_unix_ns: u64,
 }
 
-/// All files that `inputs` name, each once, in the order of their paths. Opens each of them, so that one that cannot
-/// be read is found before anything runs.
-pub(crate) fn list(inputs: &[String]) -> Result<Vec<InputFile>, PlanError> {
+/// All files that the `patterns` of one of a job's inputs name, each once, in the order of their paths. Opens each of
+/// them, so that one that cannot be read is found before anything runs.
+pub(crate) fn list<'a>(
+    input: u32,
+    patterns: impl IntoIterator<Item = &'a str>,
+) -> Result<Vec<InputFile>, PlanError> {
     let mut files = BTreeMap::new();
     let mut places = Places::default();
-    for input in inputs {
-        let paths = expand(input)?;
+    for pattern in patterns {
+        let paths = expand(pattern)?;
         if paths.is_empty() {
-            return Err(PlanError::NoMatch { input: input.clone() });
+            return Err(PlanError::NoMatch { input: pattern.to_string() });
         }
         for path in paths {
             if places.is_new(&path)? {
-                let file = inspect(&path)?;
+                let file = inspect(input, &path)?;
                 files.insert(path, file);
             }
         }
@@ -185,7 +190,7 @@ fn is_hidden(name: &str) -> bool {
     name.starts_with(['.', '_'])
 }
 
-fn inspect(path: &Path) -> Result<InputFile, PlanError> {
+fn inspect(input: u32, path: &Path) -> Result<InputFile, PlanError> {
     let text = path.to_str().ok_or_else(|| PlanError::NotUtf8 { path: path.to_path_buf() })?;
     let failed = |error| unreadable(path, error);
     // Looked at before it is opened: to open a named pipe would wait for its writer.
@@ -196,6 +201,7 @@ fn inspect(path: &Path) -> Result<InputFile, PlanError> {
     let modified = metadata.modified().map_err(failed)?;
     let since_1970 = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
     Ok(InputFile {
+        input,
         path: text.to_string(),
         bytes: metadata.len(),
         modified_unix_ns: u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX),
@@ -229,7 +235,7 @@ mod tests {
         let inputs: Vec<_> =
             inputs.iter().map(|input| format!("{}/{input}", dir.path().display())).collect();
         let prefix = format!("{}/", dir.path().display());
-        match list(&inputs) {
+        match list(0, inputs.iter().map(String::as_str)) {
             Ok(files) => Ok(files.iter().map(|f| f.path.replace(&prefix, "")).collect()),
             Err(error) => Err(error.to_string().replace(&prefix, "")),
         }
@@ -324,7 +330,7 @@ mod tests {
         assert!(error.starts_with("cannot read d/dangling: "), "{error}");
         let error = listed(&dir, &["***"]).unwrap_err();
         assert!(error.contains("'***' is not a pattern"), "{error}");
-        let error = list(&["/dev/null".to_string()]).unwrap_err().to_string();
+        let error = list(0, ["/dev/null"]).unwrap_err().to_string();
         assert!(error.contains("/dev/null is not a regular file"), "{error}");
     }
 }

@@ -1,16 +1,19 @@
-//! From a job's description to tasks: lists the input files, cuts them into splits, chooses the numbers left open.
+//! From a job's description to tasks: lists the input files, cuts them into splits, chooses the numbers left open,
+//! and samples what is to be put in order.
 //!
 //! Everything here blocks on the file system, so it runs outside the event loop, and before anything is scheduled.
 
 mod error;
 mod listing;
 mod numbers;
+mod sample;
 mod splits;
 
 use std::fs;
+use std::sync::Arc;
 
-use windrow_jobs::JobSpec;
-use windrow_jobs::program::SplitPoints;
+use windrow_jobs::program::{Partitioning, Program, SplitPoints};
+use windrow_jobs::{JobInput, JobSpec};
 use windrow_scheduler::{JobPlan, SplitPlan};
 
 pub(crate) use error::PlanError;
@@ -21,33 +24,45 @@ pub(crate) use splits::{Range, Split};
 /// Most map tasks of a job: the coordinator's state grows with them.
 const MAP_TASKS_MAX: u64 = 1_000_000;
 
+/// One of a job's inputs, and how large it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct InputSize {
+    /// Empty where the job has only one.
+    pub(crate) name: String,
+    /// Number of files.
+    pub(crate) files: u32,
+    /// Sum of their sizes.
+    pub(crate) bytes: u64,
+}
+
 /// A job cut into tasks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// All input files, in the order of their paths.
+    /// All input files: input by input, in the order of their paths.
     pub(crate) files: Vec<InputFile>,
+    /// The job's inputs.
+    pub(crate) inputs: Vec<InputSize>,
     /// One a map task.
     pub(crate) splits: Vec<Split>,
     /// Most bytes of a split, as chosen.
     pub(crate) split_bytes: u64,
     /// Number of reduce tasks, as chosen; 0 for a map-only job.
     pub(crate) partitions: u32,
-    /// Sum of the sizes of all files.
-    pub(crate) input_bytes: u64,
     /// Where the ranges of an ordered job begin; empty for all others.
     pub(crate) split_points: SplitPoints,
 }
 
 impl Plan {
-    /// Plans `spec`. Blocks on the file system.
+    /// Plans `spec`, which `program` was built from. Blocks on the file system.
     pub(crate) fn make(
         spec: &JobSpec,
-        map_only: bool,
+        program: &Arc<dyn Program>,
         cluster: ClusterSize,
     ) -> Result<Self, PlanError> {
-        let files = listing::list(&spec.inputs)?;
+        let (files, inputs) = list_inputs(spec, &**program)?;
         refuse_inside_output(spec, &files)?;
-        let input_bytes: u64 = files.iter().map(|file| file.bytes).sum();
+        let map_only = program.is_map_only();
+        let input_bytes: u64 = inputs.iter().map(|input| input.bytes).sum();
         let options = &spec.options;
         let split_bytes = options
             .split_bytes
@@ -64,8 +79,18 @@ impl Plan {
             None => numbers::default_reducers(input_bytes, cluster),
         };
         let splits = splits::cut(&files, split_bytes);
-        let split_points = SplitPoints::default();
-        Ok(Self { files, splits, split_bytes, partitions, input_bytes, split_points })
+        let split_points = match program.partitioning() {
+            Partitioning::Ranges { within_keys } if partitions > 1 => {
+                sample::split_points(&files, program, partitions, within_keys)
+            }
+            _ => SplitPoints::default(),
+        };
+        Ok(Self { files, inputs, splits, split_bytes, partitions, split_points })
+    }
+
+    /// Sum of the sizes of all files.
+    pub(crate) fn input_bytes(&self) -> u64 {
+        self.inputs.iter().map(|input| input.bytes).sum()
     }
 
     /// What the scheduler needs to know of it.
@@ -81,6 +106,32 @@ impl Plan {
             priority: spec.options.priority,
         }
     }
+}
+
+/// The files of all inputs, and how many there are of each.
+fn list_inputs(
+    spec: &JobSpec,
+    program: &dyn Program,
+) -> Result<(Vec<InputFile>, Vec<InputSize>), PlanError> {
+    let names = match program.input_names() {
+        names if names.is_empty() => vec![""],
+        names => names,
+    };
+    let numbers = JobInput::numbers(&spec.inputs, &program.input_names())
+        .map_err(|error| PlanError::Inputs(format!("{}: {}", spec.job, error.message())))?;
+    let mut files = Vec::new();
+    let mut inputs = Vec::new();
+    for (number, name) in (0..).zip(names) {
+        let of_this = spec.inputs.iter().zip(&numbers).filter(|(_, of)| **of == number);
+        let listed = listing::list(number, of_this.map(|(input, _)| &*input.pattern))?;
+        inputs.push(InputSize {
+            name: name.to_string(),
+            files: listed.len() as u32,
+            bytes: listed.iter().map(|file| file.bytes).sum(),
+        });
+        files.extend(listed);
+    }
+    Ok((files, inputs))
 }
 
 /// Compared as the system sees them, so that no link hides one inside the other.
@@ -101,7 +152,8 @@ fn refuse_inside_output(spec: &JobSpec, files: &[InputFile]) -> Result<(), PlanE
 mod tests {
     use std::path::Path;
 
-    use windrow_jobs::JobOptions;
+    use windrow_jobs::prelude::*;
+    use windrow_jobs::{JobOptions, ready};
 
     use super::*;
 
@@ -110,11 +162,60 @@ mod tests {
     fn spec(input: &Path, output: &Path) -> JobSpec {
         JobSpec {
             job: "word-count".into(),
-            params: "null".into(),
-            inputs: vec![input.display().to_string()],
+            params: "{}".into(),
+            inputs: vec![named("", input)],
             output: output.to_path_buf(),
             options: JobOptions::default(),
         }
+    }
+
+    fn named(name: &str, input: &Path) -> JobInput {
+        JobInput { name: name.into(), pattern: input.display().to_string() }
+    }
+
+    fn plan(spec: &JobSpec) -> Result<Plan, PlanError> {
+        Plan::make(spec, &ready::word_count().build("{}").unwrap(), CLUSTER)
+    }
+
+    /// Writes each line.
+    struct Copy;
+
+    impl Mapper for Copy {
+        type Input = Line;
+        type Key = str;
+        type Value = ();
+
+        fn map(&self, line: &str, out: &mut impl Emit<str, ()>) -> Result<()> {
+            out.emit(line, ())
+        }
+    }
+
+    #[test]
+    fn inputs_are_listed_one_after_the_other() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a", "b", "c"] {
+            fs::write(dir.path().join(name), name).unwrap();
+        }
+        let program = Job::join("both")
+            .input("left", Copy)
+            .input("right", Copy)
+            .reduce(Identity)
+            .build("{}")
+            .unwrap();
+        let mut spec = spec(dir.path(), Path::new("/nonexistent/out"));
+        let error = Plan::make(&spec, &program, CLUSTER).unwrap_err().to_string();
+        assert!(error.contains("does not say which input it is"), "{error}");
+        let at = |name: &str| dir.path().join(name);
+        spec.inputs =
+            vec![named("right", &at("b")), named("left", &at("c")), named("right", &at("a"))];
+        spec.inputs.push(named("left", &at("b")));
+        let plan = Plan::make(&spec, &program, CLUSTER).unwrap();
+        let files: Vec<_> = plan.files.iter().map(|file| (file.input, &*file.path)).collect();
+        let path = |name: &str| at(name).display().to_string();
+        let expected = [(0, path("b")), (0, path("c")), (1, path("a")), (1, path("b"))];
+        assert_eq!(files, expected.each_ref().map(|(input, path)| (*input, &**path)));
+        assert_eq!(plan.splits.len(), 2);
+        assert_eq!(plan.inputs[1], InputSize { name: "right".into(), files: 2, bytes: 2 });
     }
 
     #[test]
@@ -122,12 +223,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("a"), [b'x'; 1_000]).unwrap();
         let mut spec = spec(dir.path(), Path::new("/nonexistent/out"));
-        let plan = Plan::make(&spec, false, CLUSTER).unwrap();
-        assert_eq!((plan.splits.len(), plan.partitions), (1, 1));
+        let numbers = |spec: &JobSpec| plan(spec).map(|plan| (plan.splits.len(), plan.partitions));
+        assert_eq!(numbers(&spec).unwrap(), (1, 1));
         spec.options.split_bytes = Some(100);
         spec.options.reducers = Some(7);
-        let plan = Plan::make(&spec, false, CLUSTER).unwrap();
-        assert_eq!((plan.splits.len(), plan.partitions), (10, 7));
+        assert_eq!(numbers(&spec).unwrap(), (10, 7));
     }
 
     #[test]
@@ -135,9 +235,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("a"), "x").unwrap();
         let mut spec = spec(dir.path(), Path::new("/nonexistent/out"));
-        assert_eq!(Plan::make(&spec, true, CLUSTER).unwrap().partitions, 0);
+        let program = Job::new("copy", Copy).map_only().build("{}").unwrap();
+        let plan = |spec: &JobSpec| Plan::make(spec, &program, CLUSTER);
+        assert_eq!(plan(&spec).unwrap().partitions, 0);
         spec.options.reducers = Some(2);
-        assert!(matches!(Plan::make(&spec, true, CLUSTER), Err(PlanError::NoReduceStage)));
+        assert!(matches!(plan(&spec), Err(PlanError::NoReduceStage)));
     }
 
     #[test]
@@ -146,6 +248,6 @@ mod tests {
         fs::create_dir(dir.path().join("out")).unwrap();
         fs::write(dir.path().join("out/a"), "x").unwrap();
         let spec = spec(&dir.path().join("out"), &dir.path().join("out"));
-        assert!(matches!(Plan::make(&spec, false, CLUSTER), Err(PlanError::InsideOutput { .. })));
+        assert!(matches!(plan(&spec), Err(PlanError::InsideOutput { .. })));
     }
 }

@@ -38,8 +38,14 @@ impl Split {
         self.ranges.push(range);
     }
 
-    fn has_room_for(&self, bytes: u64, split_bytes: u64) -> bool {
-        self.bytes + bytes <= split_bytes && self.ranges.len() < FILES_PER_SPLIT_MAX
+    /// One without a file takes any.
+    fn takes(&self, file: &InputFile, split_bytes: u64) -> bool {
+        let fits = || {
+            self.input == file.input
+                && self.bytes + file.bytes <= split_bytes
+                && self.ranges.len() < FILES_PER_SPLIT_MAX
+        };
+        self.ranges.is_empty() || fits()
     }
 
     /// The same for the same bytes of the same files in every job.
@@ -56,7 +62,7 @@ impl Split {
 }
 
 /// Cuts `files` into splits of at most `split_bytes`, which is at least 1. Each byte of each file is in exactly one
-/// split; empty files are in none.
+/// split; empty files are in none. The files of an input are neighbours, and share no split with those of another.
 pub(crate) fn cut(files: &[InputFile], split_bytes: u64) -> Vec<Split> {
     let mut splits = Vec::new();
     let mut open = Split::default();
@@ -64,13 +70,14 @@ pub(crate) fn cut(files: &[InputFile], split_bytes: u64) -> Vec<Split> {
         if file.bytes == 0 {
             continue;
         }
-        if !open.ranges.is_empty() && !open.has_room_for(file.bytes, split_bytes) {
+        if !open.takes(file, split_bytes) {
             splits.push(std::mem::take(&mut open));
         }
         if file.bytes <= split_bytes {
+            open.input = file.input;
             open.push(Range { file: index, start: 0, end: file.bytes });
         } else {
-            splits.extend(pieces(index, file.bytes, split_bytes));
+            splits.extend(pieces(index, file, split_bytes));
         }
     }
     if !open.ranges.is_empty() {
@@ -80,13 +87,13 @@ pub(crate) fn cut(files: &[InputFile], split_bytes: u64) -> Vec<Split> {
 }
 
 /// A big file in pieces whose sizes differ by at most one byte, so that no small rest is left.
-fn pieces(file: u32, bytes: u64, split_bytes: u64) -> impl Iterator<Item = Split> {
-    let count = bytes.div_ceil(split_bytes);
-    let (size, larger) = (bytes / count, bytes % count);
+fn pieces(index: u32, file: &InputFile, split_bytes: u64) -> impl Iterator<Item = Split> {
+    let (input, count) = (file.input, file.bytes.div_ceil(split_bytes));
+    let (size, larger) = (file.bytes / count, file.bytes % count);
     let border = move |piece: u64| piece * size + piece.min(larger);
     (0..count).map(move |piece| {
-        let mut split = Split::default();
-        split.push(Range { file, start: border(piece), end: border(piece + 1) });
+        let mut split = Split { input, ..Split::default() };
+        split.push(Range { file: index, start: border(piece), end: border(piece + 1) });
         split
     })
 }
@@ -98,8 +105,22 @@ mod tests {
     use super::*;
 
     fn files(sizes: &[u64]) -> Vec<InputFile> {
-        let file = |(i, &bytes)| InputFile { path: format!("/f{i}"), bytes, modified_unix_ns: 0 };
+        let file = |(i, &bytes)| InputFile {
+            input: 0,
+            path: format!("/f{i}"),
+            bytes,
+            modified_unix_ns: 0,
+        };
         sizes.iter().enumerate().map(file).collect()
+    }
+
+    #[test]
+    fn splits_do_not_mix_inputs() {
+        let mut files = files(&[1, 1, 1, 0, 9]);
+        (files[2].input, files[3].input, files[4].input) = (1, 1, 2);
+        let splits = cut(&files, 5);
+        assert_eq!(sizes_of(&splits), [vec![1, 1], vec![1], vec![5], vec![4]]);
+        assert_eq!(splits.iter().map(|split| split.input).collect::<Vec<_>>(), [0, 1, 2, 2]);
     }
 
     fn sizes_of(splits: &[Split]) -> Vec<Vec<u64>> {

@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
+use windrow_jobs::program::Program;
 use windrow_jobs::{JobId, JobSpec, Registry};
 use windrow_proto::v1;
 use windrow_proto::v1::jobs_server::Jobs;
@@ -38,12 +39,12 @@ impl Jobs for JobsService {
         let request = request.into_inner();
         check_build("submitter", request.build.as_ref(), &self.build)?;
         let spec = spec_from(request.spec)?;
-        let map_only = self.check_job(&spec)?;
+        let program = self.build_program(&spec)?;
         let cluster = self.cluster_size().await?;
         let caller_gone = CancellationToken::new();
         let _here = caller_gone.clone().drop_guard();
         // In a task of its own, which goes on when the caller goes: what planning has taken must be given back.
-        let accepting = accept(self.driver.clone(), spec, map_only, cluster, caller_gone);
+        let accepting = accept(self.driver.clone(), spec, program, cluster, caller_gone);
         let accepted = tokio::spawn(accepting).await;
         let job = accepted.map_err(|error| Status::internal(error.to_string()))??;
         Ok(Response::new(v1::SubmitReply { job: job.0 }))
@@ -96,8 +97,8 @@ impl Jobs for JobsService {
 }
 
 impl JobsService {
-    /// Refuses a job that cannot be built. Otherwise says whether it is map-only.
-    fn check_job(&self, spec: &JobSpec) -> Result<bool, Status> {
+    /// Refuses a job that cannot be built.
+    fn build_program(&self, spec: &JobSpec) -> Result<Arc<dyn Program>, Status> {
         let Some(job) = self.registry.get(&spec.job) else {
             let mut text = format!("there is no job '{}'", spec.job);
             if let Some(similar) = self.registry.suggest(&spec.job) {
@@ -105,13 +106,10 @@ impl JobsService {
             }
             return Err(Status::invalid_argument(one_line(&text)));
         };
-        match job.build(&spec.params) {
-            Ok(program) => Ok(program.is_map_only()),
-            Err(error) => {
-                let text = format!("{}: {}", spec.job, error.message());
-                Err(Status::invalid_argument(one_line(&text)))
-            }
-        }
+        job.build(&spec.params).map_err(|error| {
+            let text = format!("{}: {}", spec.job, error.message());
+            Status::invalid_argument(one_line(&text))
+        })
     }
 
     async fn cluster_size(&self) -> Result<ClusterSize, Status> {
@@ -133,11 +131,11 @@ impl JobsService {
 async fn accept(
     driver: DriverHandle,
     spec: JobSpec,
-    map_only: bool,
+    program: Arc<dyn Program>,
     cluster: ClusterSize,
     caller_gone: CancellationToken,
 ) -> Result<JobId, Status> {
-    let planning = tokio::task::spawn_blocking(move || prepare(spec, map_only, cluster));
+    let planning = tokio::task::spawn_blocking(move || prepare(spec, &program, cluster));
     let submission = planning.await.map_err(|error| Status::internal(error.to_string()))??;
     let reservation = Arc::clone(&submission.reservation);
     let accepted = if caller_gone.is_cancelled() {
@@ -155,9 +153,13 @@ async fn accept(
 
 /// All that touches the file system before a job is accepted. The output comes first, since that is cheap to see, and
 /// is taken last, so that a refusal leaves nothing behind.
-fn prepare(spec: JobSpec, map_only: bool, cluster: ClusterSize) -> Result<Submission, Status> {
+fn prepare(
+    spec: JobSpec,
+    program: &Arc<dyn Program>,
+    cluster: ClusterSize,
+) -> Result<Submission, Status> {
     output::check(&spec.output)?;
-    let plan = Plan::make(&spec, map_only, cluster)?;
+    let plan = Plan::make(&spec, program, cluster)?;
     let reservation = Arc::new(Reservation::take(&spec.output)?);
     Ok(Submission { spec, plan, reservation })
 }

@@ -54,7 +54,8 @@ impl From<PlanError> for Status {
         match error {
             PlanError::NoMatch { .. } => Self::not_found(text),
             PlanError::Unreadable { .. } => Self::failed_precondition(text),
-            PlanError::BadPattern { .. }
+            PlanError::Inputs(_)
+            | PlanError::BadPattern { .. }
             | PlanError::NotAFile { .. }
             | PlanError::NotUtf8 { .. }
             | PlanError::InsideOutput { .. }

@@ -33,7 +33,7 @@ async fn wrong_submissions_are_refused_and_leave_nothing() {
     assert_eq!(status.code(), Code::InvalidArgument);
     assert!(status.message().starts_with("grep: "), "{}", status.message());
 
-    let status = refusal(&cluster, |spec| spec.inputs.push("/nowhere/*.txt".into())).await;
+    let status = refusal(&cluster, |spec| spec.inputs[0].pattern = "/nowhere/*.txt".into()).await;
     assert_eq!(status.code(), Code::NotFound);
     assert!(
         status.message().starts_with("no input matches '/nowhere/*.txt'"),

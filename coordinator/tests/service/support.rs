@@ -89,7 +89,10 @@ impl Cluster {
         v1::JobSpec {
             job: "word-count".into(),
             params: "{}".into(),
-            inputs: vec![input.display().to_string()],
+            inputs: vec![v1::JobInput {
+                name: String::new(),
+                pattern: input.display().to_string(),
+            }],
             output: self.output().display().to_string(),
             options: Some(v1::JobOptions { reducers: Some(reducers), ..Default::default() }),
         }

@@ -52,7 +52,8 @@ impl RouteMaker for Ordered {
     }
 
     fn make<G: Prefix>(self: &Arc<Self>, setup: &CollectorSetup) -> impl Route {
-        RangeRoute { split_points: Arc::clone(&setup.split_points) }
+        let split_points = Arc::clone(&setup.split_points);
+        RangeRoute::<G> { split_points, grouping: PhantomData }
     }
 }
 
@@ -81,13 +82,42 @@ fn out_of_range(partition: u32, partitions: u32) -> Error {
     Error::new(format!("the partitioner chose partition {partition} of 0..{partitions}"))
 }
 
-struct RangeRoute {
+struct RangeRoute<G> {
     split_points: Arc<SplitPoints>,
+    grouping: PhantomData<fn(&G)>,
 }
 
-impl Route for RangeRoute {
+impl<G: Prefix> Route for RangeRoute<G> {
     #[inline]
     fn route(&self, record: RecordRef<'_>, salt: u64) -> Result<u32> {
-        Ok(self.split_points.range_of(record, salt))
+        // A point may lie inside a group, which stays together: only what the group has in common is compared.
+        let group = &record.key[..G::prefix_bytes(record.key)?];
+        Ok(self.split_points.range_of(RecordRef { key: group, ..record }, salt))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grouping::{FirstPart, GroupingOf};
+    use crate::key::Key;
+
+    #[test]
+    fn a_point_inside_a_group_does_not_split_it() {
+        type Pair = (String, u64);
+        let encoded = |first: &str, second: u64| {
+            let mut key = Vec::new();
+            <Pair as Key>::encode((first, second), &mut key);
+            key
+        };
+        let points = SplitPoints::new([(encoded("hay", 5), vec![])]);
+        let setup = CollectorSetup { partitions: 2, split_points: Arc::new(points), input: 0 };
+        let route = Arc::new(Ordered).make::<GroupingOf<Pair, FirstPart>>(&setup);
+        let partition = |first: &str, second: u64| {
+            let key = encoded(first, second);
+            route.route(RecordRef { key: &key, value: b"v" }, 0).unwrap()
+        };
+        assert_eq!(partition("hay", 1), partition("hay", 9));
+        assert_eq!((partition("corn", 9), partition("oats", 1)), (0, 1));
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use windrow_jobs::{JobOptions, JobSpec};
+use windrow_jobs::{JobInput, JobOptions, JobSpec};
 use windrow_proto::v1;
 
 use super::{Malformed, millis};
@@ -20,7 +20,10 @@ pub(in crate::rpc) fn spec_from(spec: Option<v1::JobSpec>) -> Result<JobSpec, Ma
     check(spec.job.len() <= NAME_BYTES_MAX, "the job's name is too long")?;
     check(spec.params.len() <= PARAMS_BYTES_MAX, "the job's parameters are too long")?;
     check(!spec.inputs.is_empty(), "no input is named")?;
-    for path in spec.inputs.iter().chain([&spec.output]) {
+    for input in &spec.inputs {
+        check(input.name.len() <= NAME_BYTES_MAX, "an input's name is too long")?;
+    }
+    for path in spec.inputs.iter().map(|input| &input.pattern).chain([&spec.output]) {
         let absolute = Path::new(path).is_absolute();
         check(absolute, &format!("'{path}' is not an absolute path"))?;
         let sound = path.len() <= PATH_BYTES_MAX && !path.contains('\0');
@@ -29,10 +32,18 @@ pub(in crate::rpc) fn spec_from(spec: Option<v1::JobSpec>) -> Result<JobSpec, Ma
     Ok(JobSpec {
         job: spec.job,
         params: spec.params,
-        inputs: spec.inputs,
+        inputs: spec.inputs.into_iter().map(input_from).collect(),
         output: PathBuf::from(spec.output),
         options: options_from(spec.options.unwrap_or_default())?,
     })
+}
+
+fn input_from(v1::JobInput { name, pattern }: v1::JobInput) -> JobInput {
+    JobInput { name, pattern }
+}
+
+fn input_to(JobInput { name, pattern }: &JobInput) -> v1::JobInput {
+    v1::JobInput { name: name.clone(), pattern: pattern.clone() }
 }
 
 fn options_from(options: v1::JobOptions) -> Result<JobOptions, Malformed> {
@@ -75,7 +86,7 @@ pub(super) fn spec_to(spec: &JobSpec) -> v1::JobSpec {
     v1::JobSpec {
         job: spec.job.clone(),
         params: spec.params.clone(),
-        inputs: spec.inputs.clone(),
+        inputs: spec.inputs.iter().map(input_to).collect(),
         output: spec.output.display().to_string(),
         options: Some(v1::JobOptions {
             reducers: options.reducers,
@@ -99,7 +110,7 @@ mod tests {
         JobSpec {
             job: "grep".into(),
             params: "{}".into(),
-            inputs: vec!["/in/*".into()],
+            inputs: vec![JobInput { name: "left".into(), pattern: "/in/*".into() }],
             output: "/out".into(),
             options: JobOptions {
                 reducers: Some(3),
@@ -131,7 +142,7 @@ mod tests {
         let spoil: [fn(&mut v1::JobSpec); 6] = [
             |spec| spec.inputs.clear(),
             |spec| spec.output = "relative".into(),
-            |spec| spec.inputs.push("/with\0nul".into()),
+            |spec| spec.inputs[0].pattern.push('\0'),
             |spec| spec.params = "x".repeat(PARAMS_BYTES_MAX + 1),
             |spec| spec.options.as_mut().unwrap().reducers = Some(0),
             |spec| spec.options.as_mut().unwrap().split_bytes = Some(0),

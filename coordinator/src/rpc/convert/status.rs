@@ -8,6 +8,7 @@ use super::spec::spec_to;
 use super::{millis, stage_to};
 use crate::driver::{JobSnapshot, WorkerSnapshot};
 use crate::explain;
+use crate::plan::InputSize;
 
 /// A job's status. It counts as ended only when nothing partial is left of it.
 pub(in crate::rpc) fn job_status(job: &JobSnapshot) -> v1::JobStatus {
@@ -31,14 +32,19 @@ pub(in crate::rpc) fn job_status(job: &JobSnapshot) -> v1::JobStatus {
         waiting: view
             .waiting
             .map_or_else(String::new, |waiting| explain::waiting(waiting, job.now)),
-        input_files: job.input_files,
-        input_bytes: job.input_bytes,
+        input_files: job.inputs.iter().map(|input| input.files).sum(),
+        input_bytes: job.inputs.iter().map(|input| input.bytes).sum(),
+        inputs: job.inputs.iter().map(input_status).collect(),
         output_bytes: view.output_bytes,
         output_records: view.output_records,
         split_bytes: job.split_bytes,
         slowest: view.slowest.map(|slowest| slowest_task(&slowest, &job.slowest_worker)),
         shuffle_bytes: view.shuffle_bytes,
     }
+}
+
+fn input_status(InputSize { name, files, bytes }: &InputSize) -> v1::InputStatus {
+    v1::InputStatus { name: name.clone(), files: *files, bytes: *bytes }
 }
 
 fn state_to(state: &JobState, settled: bool) -> v1::JobState {

@@ -1,0 +1,194 @@
+//! Where the ranges of an ordered job begin: chosen from a sample of its map output.
+//!
+//! ```text
+//!  all files, end to end   |-----------|-----------|-----------|-----------|     strata of the same size
+//!                            ###           ###        ###               ###      a piece of each, cut at records
+//!                             | the job's own mapper, each pair once for so many bytes of pairs
+//!                             v
+//!                         SplitPoints::from_sample
+//! ```
+//!
+//! Small inputs are read whole. The same files give the same points, whatever the machine. What cannot be read or
+//! mapped is left out: the map task that comes upon it says what is wrong.
+
+mod records;
+mod strata;
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::sync::Arc;
+
+use windrow_jobs::collect::{Collected, RecordBuffer, Unlimited};
+use windrow_jobs::hash_key;
+use windrow_jobs::input::Chunk;
+use windrow_jobs::program::{CollectorSetup, Program, RecordRef, SplitPoints};
+
+use records::records;
+use strata::{Piece, strata};
+
+use super::listing::InputFile;
+
+/// Strata are read in this many groups, on a thread each. A constant, so that the machine makes no difference.
+const GROUPS: usize = 4;
+/// Pairs drawn for each partition, in the end and, so that memory is bounded, from all strata before.
+const PAIRS_PER_PARTITION: u64 = 1_000;
+const PAIRS_BEFORE: u64 = 4 * PAIRS_PER_PARTITION;
+/// Kept of a sampled key or value: a range may begin anywhere.
+const SIDE_BYTES_MAX: usize = 256;
+/// What a pair takes up besides key and value, about.
+const PAIR_OVERHEAD_BYTES: u64 = 8;
+
+/// A pair that stands for so many bytes of pairs.
+struct Drawn {
+    pair: (Vec<u8>, Vec<u8>),
+    weight: u64,
+}
+
+/// Cuts the map output of `program` into `partitions` ranges of about the same size in bytes. Reads about 8 MiB.
+pub(super) fn split_points(
+    files: &[InputFile],
+    program: &Arc<dyn Program>,
+    partitions: u32,
+    within_keys: bool,
+) -> SplitPoints {
+    let strata = strata(files, partitions);
+    let pairs_max = (PAIRS_BEFORE * u64::from(partitions)).div_ceil(strata.len().max(1) as u64);
+    let sample_group = |strata: &[Vec<Piece>]| {
+        let mut sampler = Sampler::new(files, program, pairs_max);
+        strata.iter().flatten().for_each(|piece| sampler.read(piece));
+        sampler.drawn
+    };
+    let drawn: Vec<Drawn> = std::thread::scope(|scope| {
+        let groups = strata.chunks(strata.len().div_ceil(GROUPS).max(1));
+        let threads: Vec<_> = groups.map(|group| scope.spawn(|| sample_group(group))).collect();
+        // A panic of user code is caught by the collector; one of ours must not be passed over.
+        threads
+            .into_iter()
+            .flat_map(|thread| {
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
+            .collect()
+    });
+    let wanted = PAIRS_PER_PARTITION * u64::from(partitions);
+    SplitPoints::from_sample(&mut thin_out(drawn, wanted), partitions, within_keys)
+}
+
+/// Reads pieces, and keeps some of the pairs that they give.
+struct Sampler<'a> {
+    files: &'a [InputFile],
+    program: &'a Arc<dyn Program>,
+    /// Most pairs that are drawn from a piece.
+    pairs_max: u64,
+    open: Option<Opened>,
+    buffer: Vec<u8>,
+    /// Hashes of keys that were met. A task combines them, so each counts once.
+    combined: HashSet<u64>,
+    drawn: Vec<Drawn>,
+}
+
+struct Opened {
+    number: usize,
+    file: File,
+    header: Vec<u8>,
+}
+
+impl<'a> Sampler<'a> {
+    fn new(files: &'a [InputFile], program: &'a Arc<dyn Program>, pairs_max: u64) -> Self {
+        Self {
+            files,
+            program,
+            pairs_max,
+            open: None,
+            buffer: Vec::new(),
+            combined: HashSet::new(),
+            drawn: Vec::new(),
+        }
+    }
+
+    /// Draws from the records that begin in `piece`; from none if these cannot be had.
+    fn read(&mut self, piece: &Piece) {
+        if let Some(pairs) = self.map(piece) {
+            self.draw(&pairs);
+        }
+    }
+
+    fn map(&mut self, piece: &Piece) -> Option<RecordBuffer> {
+        let file = &self.files[piece.file];
+        let format = self.program.input_format(file.input);
+        if self.open.as_ref().is_none_or(|open| open.number != piece.file) {
+            self.open = None;
+            let opened = File::open(&file.path).ok()?;
+            let mut header = Vec::new();
+            if format.has_header {
+                let first = records(&opened, file, format.framing, 0..1, &mut self.buffer)?;
+                header.extend_from_slice(&self.buffer[first.in_buffer]);
+            }
+            self.open = Some(Opened { number: piece.file, file: opened, header });
+        }
+        let open = self.open.as_ref()?;
+        let bytes = piece.bytes.clone();
+        let found = records(&open.file, file, format.framing, bytes, &mut self.buffer)?;
+        let mut chunk = Chunk::new(&file.path, &self.buffer[found.in_buffer]);
+        chunk.file_number = piece.file as u32;
+        chunk.offset = found.offset;
+        chunk.header = &open.header;
+        // Whether bad UTF-8 is an error is for the map task to say.
+        chunk.lossy = true;
+        let setup =
+            CollectorSetup { partitions: 1, input: file.input, ..CollectorSetup::default() };
+        let mut collector = Arc::clone(self.program).collector(&setup);
+        collector.map_chunk(&chunk, &mut Unlimited).ok()?;
+        match collector.take().ok()? {
+            Collected::Pairs(mut pairs) => {
+                pairs.sort();
+                Some(pairs)
+            }
+            Collected::Text { .. } => None,
+        }
+    }
+
+    /// Draws a pair for every so many bytes of them.
+    fn draw(&mut self, pairs: &RecordBuffer) {
+        let combines = self.program.has_combiner();
+        let bytes: u64 = pairs.iter().map(|(_, pair)| weight(pair)).sum();
+        let step = bytes.div_ceil(self.pairs_max).max(1);
+        let mut passed = step / 2;
+        for (_, pair) in pairs.iter() {
+            if combines && !self.combined.insert(hash_key(pair.key)) {
+                continue;
+            }
+            let before = passed / step;
+            passed += weight(pair);
+            let times = passed / step - before;
+            if times > 0 {
+                let pair = (kept(pair.key).to_vec(), kept(pair.value).to_vec());
+                self.drawn.push(Drawn { pair, weight: times * step });
+            }
+        }
+    }
+}
+
+fn weight(pair: RecordRef<'_>) -> u64 {
+    (pair.key.len() + pair.value.len()) as u64 + PAIR_OVERHEAD_BYTES
+}
+
+fn kept(side: &[u8]) -> &[u8] {
+    &side[..side.len().min(SIDE_BYTES_MAX)]
+}
+
+/// About `wanted` pairs of the same weight. A heavy one is there several times.
+fn thin_out(drawn: Vec<Drawn>, wanted: u64) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let total: u64 = drawn.iter().map(|drawn| drawn.weight).sum();
+    let step = (total / wanted).max(1);
+    let mut passed = step / 2;
+    let mut sample = Vec::new();
+    for Drawn { pair, weight } in drawn {
+        let before = passed / step;
+        passed += weight;
+        sample.extend(std::iter::repeat_n(pair, (passed / step - before) as usize));
+    }
+    sample
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,57 @@
+//! Reads whole records from the middle of a file.
+
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+
+use windrow_jobs::input::Framing;
+
+use crate::plan::listing::InputFile;
+
+/// Read first beyond the last byte, to see where its record ends.
+const LOOKAHEAD_BYTES: u64 = 4 << 10;
+/// Read at most: longer records are left out.
+const WINDOW_BYTES_MAX: u64 = 1 << 20;
+
+/// Whole records of a file.
+pub(super) struct Found {
+    /// Of the first one, from the start of the file.
+    pub(super) offset: u64,
+    /// Where they are.
+    pub(super) in_buffer: Range<usize>,
+}
+
+/// Reads the records that begin in `bytes`, or else the next one, into `buffer`. `None` if that takes too much, if
+/// there is none, or if the file cannot be read.
+pub(super) fn records(
+    file: &File,
+    planned: &InputFile,
+    framing: Framing,
+    bytes: Range<u64>,
+    buffer: &mut Vec<u8>,
+) -> Option<Found> {
+    let offset = bytes.start.saturating_sub(1);
+    let mut wanted = (bytes.end - offset) + LOOKAHEAD_BYTES;
+    buffer.clear();
+    loop {
+        let end = planned.bytes.min(offset + wanted);
+        let filled = buffer.len();
+        buffer.resize((end - offset) as usize, 0);
+        file.read_exact_at(&mut buffer[filled..], offset + filled as u64).ok()?;
+        let border = |at: u64| match framing.record_start(buffer, offset, at) {
+            Some(border) if border <= end => Some(border),
+            _ => (end == planned.bytes).then_some(end),
+        };
+        let records =
+            border(bytes.start).and_then(|start| Some(start..border(bytes.end.max(start + 1))?));
+        match records {
+            Some(Range { start, end }) if start < end => {
+                let in_buffer = (start - offset) as usize..(end - offset) as usize;
+                return Some(Found { offset: start, in_buffer });
+            }
+            Some(_) => return None,
+            None if wanted >= WINDOW_BYTES_MAX => return None,
+            None => wanted = (wanted * 4).min(WINDOW_BYTES_MAX),
+        }
+    }
+}

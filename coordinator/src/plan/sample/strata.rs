@@ -1,0 +1,127 @@
+//! Which bytes of the input a sample is taken from. Pure: no file is touched.
+
+use std::ops::Range;
+
+use crate::plan::listing::InputFile;
+
+/// Read of all files together, about.
+const SAMPLE_BYTES: u64 = 8 << 20;
+/// Number of strata of a large input, from few to many partitions.
+const STRATA: (u64, u64) = (256, 1024);
+const STRATA_PER_PARTITION: u64 = 8;
+/// Files of one stratum that are opened.
+const FILES_PER_STRATUM: usize = 8;
+
+/// What is read of one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Piece {
+    /// Index of the file.
+    pub(super) file: usize,
+    /// Where records begin that are wanted.
+    pub(super) bytes: Range<u64>,
+}
+
+/// Spreads what is to be read evenly over all bytes of all files. Where in its stratum a piece lies differs from
+/// stratum to stratum, so that files that are sorted each for itself do not mislead.
+pub(super) fn strata(files: &[InputFile], partitions: u32) -> Vec<Vec<Piece>> {
+    let total: u64 = files.iter().map(|file| file.bytes).sum();
+    let wanted = (u64::from(partitions) * STRATA_PER_PARTITION).clamp(STRATA.0, STRATA.1);
+    let piece_bytes = SAMPLE_BYTES / wanted;
+    let for_files = files.len().div_ceil(FILES_PER_STRATUM) as u64;
+    let count = total.div_ceil(piece_bytes).max(for_files).clamp(1, wanted);
+    let border =
+        |stratum: u64| (u128::from(total) * u128::from(stratum) / u128::from(count)) as u64;
+    let mut cursor = Cursor { files, file: 0, start: 0 };
+    (0..count)
+        .map(|stratum| {
+            let (low, high) = (border(stratum), border(stratum + 1));
+            let read = (high - low).min(piece_bytes);
+            // The golden ratio's multiples fill the interval evenly.
+            let place = (stratum as f64 * 0.618_033_988_749_894_9).fract();
+            let start = low + ((high - low - read) as f64 * place) as u64;
+            cursor.pieces(start..start + read)
+        })
+        .collect()
+}
+
+/// Goes through the files, end to end.
+struct Cursor<'a> {
+    files: &'a [InputFile],
+    file: usize,
+    /// Bytes of all files before this one.
+    start: u64,
+}
+
+impl Cursor<'_> {
+    /// What the files hold of `wanted`, which does not lie before what was asked for last.
+    fn pieces(&mut self, wanted: Range<u64>) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        while let Some(file) = self.files.get(self.file)
+            && self.start < wanted.end
+        {
+            let end = self.start + file.bytes;
+            let bytes = wanted.start.max(self.start)..wanted.end.min(end);
+            if bytes.start < bytes.end && pieces.len() < FILES_PER_STRATUM {
+                let bytes = bytes.start - self.start..bytes.end - self.start;
+                pieces.push(Piece { file: self.file, bytes });
+            }
+            if wanted.end < end {
+                break;
+            }
+            (self.file, self.start) = (self.file + 1, end);
+        }
+        pieces
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn files(sizes: &[u64]) -> Vec<InputFile> {
+        let file =
+            |&bytes: &u64| InputFile { input: 0, path: String::new(), bytes, modified_unix_ns: 0 };
+        sizes.iter().map(file).collect()
+    }
+
+    #[test]
+    fn small_inputs_are_read_whole() {
+        let pieces = strata(&files(&[10, 0, 20_000]), 4).concat();
+        let expected = [Piece { file: 0, bytes: 0..10 }, Piece { file: 2, bytes: 0..20_000 }];
+        assert_eq!(pieces, expected);
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_are_few_in_order_and_spread_evenly(
+            sizes in prop::collection::vec(prop_oneof![0..100_u64, 0..1_u64 << 34], 0..40),
+            partitions in 1..2_000_u32,
+        ) {
+            let files = files(&sizes);
+            let strata = strata(&files, partitions);
+            let total: u64 = sizes.iter().sum();
+            let begins: Vec<u64> =
+                sizes.iter().scan(0, |sum, size| Some(std::mem::replace(sum, *sum + size))).collect();
+            let mut last = 0;
+            let mut read = 0;
+            for (index, pieces) in (0_u64..).zip(&strata) {
+                prop_assert!(pieces.len() <= FILES_PER_STRATUM);
+                let border = |n: u64| (u128::from(total) * u128::from(n) / strata.len() as u128) as u64;
+                for Piece { file, bytes } in pieces {
+                    prop_assert!(bytes.start < bytes.end && bytes.end <= sizes[*file]);
+                    let (start, end) = (begins[*file] + bytes.start, begins[*file] + bytes.end);
+                    prop_assert!(last <= start);
+                    prop_assert!(border(index) <= start && end <= border(index + 1));
+                    last = end;
+                    read += end - start;
+                }
+            }
+            prop_assert!(strata.len() as u64 <= STRATA.1);
+            prop_assert!(read <= SAMPLE_BYTES);
+            // Files that are left out are small ones.
+            prop_assert!(total == 0 || read > 0);
+        }
+    }
+}
