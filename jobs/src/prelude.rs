@@ -7,7 +7,9 @@ pub use crate::combiner::Combiner;
 pub use crate::emit::Emit;
 pub use crate::error::{Error, Result};
 pub use crate::grouping::FirstPart;
-pub use crate::input::{FixedBytes, Line, LineBytes, Located, LocatedRecord};
+pub use crate::input::{
+    Delimited, Fields, FixedBytes, JsonLines, Line, LineBytes, Located, LocatedRecord,
+};
 pub use crate::job::Job;
 pub use crate::key::Key;
 pub use crate::mapper::Mapper;

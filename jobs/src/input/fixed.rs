@@ -1,5 +1,7 @@
 //! Binary records of one size.
 
+use std::num::NonZeroUsize;
+
 use super::{Chunk, Format, Framing, Position, RecordError};
 
 /// Records of `N` bytes each, as `&[u8; N]`. A file whose size is not a multiple of `N` is an error.
@@ -24,12 +26,67 @@ impl<const N: usize> Format for FixedBytes<N> {
         for (index, record) in records.iter().enumerate() {
             each(chunk.position(index * N), record)?;
         }
-        if rest.is_empty() {
-            return Ok(());
+        if rest.is_empty() { Ok(()) } else { Err(cut_short(chunk, N, rest.len())) }
+    }
+}
+
+/// Records of a size that is known only at run time, as `&[u8]`: [`FixedBytes`] for jobs with a flag for it. A file whose
+/// size is not a multiple of it is an error.
+///
+/// ```
+/// use std::num::NonZeroUsize;
+/// use windrow_jobs::input::{Chunk, FixedRecords, Format};
+///
+/// let format = FixedRecords { bytes: NonZeroUsize::new(2).unwrap() };
+/// let mut records = Vec::new();
+/// format.for_each(&Chunk::new("pairs.bin", b"abcd"), |_, record| {
+///     records.push(record.to_vec());
+///     Ok(())
+/// })?;
+/// assert_eq!(records, [b"ab", b"cd"]);
+/// # Ok::<(), windrow_jobs::input::RecordError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FixedRecords {
+    /// Size of a record.
+    pub bytes: NonZeroUsize,
+}
+
+impl Default for FixedRecords {
+    /// Single bytes.
+    fn default() -> Self {
+        Self { bytes: NonZeroUsize::MIN }
+    }
+}
+
+impl Format for FixedRecords {
+    type Record<'a> = &'a [u8];
+
+    fn framing(&self) -> Framing {
+        Framing::Fixed { bytes: self.bytes.get() }
+    }
+
+    #[inline]
+    fn for_each(
+        &self,
+        chunk: &Chunk<'_>,
+        mut each: impl for<'a> FnMut(Position<'a>, &'a [u8]) -> Result<(), RecordError>,
+    ) -> Result<(), RecordError> {
+        let bytes = self.bytes.get();
+        let records = chunk.bytes.chunks_exact(bytes);
+        let rest = records.remainder();
+        for (index, record) in records.enumerate() {
+            each(chunk.position(index * bytes), record)?;
         }
-        Err(RecordError {
-            offset: chunk.position(records.len() * N).offset,
-            message: format!("a record of {N} bytes is cut short after {}", rest.len()),
-        })
+        if rest.is_empty() { Ok(()) } else { Err(cut_short(chunk, bytes, rest.len())) }
+    }
+}
+
+/// The error of a file whose last record lacks bytes.
+#[cold]
+fn cut_short(chunk: &Chunk<'_>, bytes: usize, rest: usize) -> RecordError {
+    RecordError {
+        offset: chunk.position(chunk.bytes.len() - rest).offset,
+        message: format!("a record of {bytes} bytes is cut short after {rest}"),
     }
 }

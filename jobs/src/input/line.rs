@@ -65,11 +65,11 @@ pub(crate) fn line_count(bytes: &[u8]) -> u64 {
 }
 
 /// The ranges of all lines of `bytes`, without their ends.
-fn lines(bytes: &[u8]) -> Lines<'_> {
+pub(crate) fn lines(bytes: &[u8]) -> Lines<'_> {
     Lines { bytes, ends: memchr::memchr_iter(b'\n', bytes), start: 0 }
 }
 
-struct Lines<'a> {
+pub(crate) struct Lines<'a> {
     bytes: &'a [u8],
     ends: Memchr<'a>,
     start: usize,

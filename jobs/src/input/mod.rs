@@ -3,16 +3,23 @@
 //! Two levels. The engine reads files in chunks and needs only a [`Framing`] to cut them where records end. A
 //! [`Format`] then walks the records of one chunk, borrowed from the read buffer. Neither opens a file.
 
+mod delimited;
 mod fixed;
 mod framing;
+mod json_lines;
 mod line;
 mod located;
 
-pub use fixed::FixedBytes;
+pub use delimited::{Column, Delimited, Fields, Header};
+pub use fixed::{FixedBytes, FixedRecords};
 pub use framing::Framing;
+pub use json_lines::JsonLines;
 pub(crate) use line::line_count;
 pub use line::{Line, LineBytes};
 pub use located::{Located, LocatedRecord};
+
+pub(crate) use delimited::write_quoted;
+pub(crate) use line::lines;
 
 use std::cell::Cell;
 

@@ -9,13 +9,20 @@ fn chunk(bytes: &[u8]) -> Chunk<'_> {
     Chunk::new("hay.txt", bytes)
 }
 
-/// All records as (offset, debug text).
 fn records<F: Format>(chunk: &Chunk<'_>) -> Result<Vec<(u64, String)>, RecordError>
 where
     for<'a> F::Record<'a>: std::fmt::Debug,
 {
+    records_of(&F::default(), chunk)
+}
+
+/// All records as (offset, debug text).
+fn records_of<F: Format>(format: &F, chunk: &Chunk<'_>) -> Result<Vec<(u64, String)>, RecordError>
+where
+    for<'a> F::Record<'a>: std::fmt::Debug,
+{
     let mut all = Vec::new();
-    F::default().for_each(chunk, |position, record| {
+    format.for_each(chunk, |position, record| {
         assert_eq!(position.file, chunk.file);
         all.push((position.offset, format!("{record:?}")));
         Ok(())
@@ -23,24 +30,37 @@ where
     Ok(all)
 }
 
-/// Cuts the file into ranges of `range_bytes`, finds each range's records through a window that starts one byte
-/// before it, and reads them as chunks.
 fn records_in_ranges<F: Format>(file: &[u8], range_bytes: usize) -> Vec<(u64, String)>
 where
     for<'a> F::Record<'a>: std::fmt::Debug,
 {
+    records_in_ranges_of(&F::default(), file, range_bytes)
+}
+
+/// Cuts the file into ranges of `range_bytes`, finds each range's records through a window that starts one byte
+/// before it, and reads them as chunks.
+pub(super) fn records_in_ranges_of<F: Format>(
+    format: &F,
+    file: &[u8],
+    range_bytes: usize,
+) -> Vec<(u64, String)>
+where
+    for<'a> F::Record<'a>: std::fmt::Debug,
+{
+    let header = file.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default();
     let len = file.len() as u64;
     let start_from = |at: u64| {
         let window_offset = at.saturating_sub(1);
         let window = &file[window_offset as usize..];
-        F::default().framing().record_start(window, window_offset, at).unwrap_or(len).min(len)
+        format.framing().record_start(window, window_offset, at).unwrap_or(len).min(len)
     };
     let mut all = Vec::new();
     for start in (0..file.len()).step_by(range_bytes) {
         let end = (start + range_bytes).min(file.len());
         let range = start_from(start as u64)..start_from(end as u64);
         let bytes = &file[range.start as usize..range.end as usize];
-        all.extend(records::<F>(&Chunk { offset: range.start, ..chunk(bytes) }).unwrap());
+        let chunk = Chunk { offset: range.start, header, ..chunk(bytes) };
+        all.extend(records_of(format, &chunk).unwrap());
     }
     all
 }
@@ -75,7 +95,20 @@ proptest! {
         file.truncate(file.len() / 3 * 3);
         let whole = records::<FixedBytes<3>>(&chunk(&file)).unwrap();
         prop_assert_eq!(whole.len(), file.len() / 3);
-        prop_assert_eq!(records_in_ranges::<FixedBytes<3>>(&file, range_bytes), whole);
+        prop_assert_eq!(&records_in_ranges::<FixedBytes<3>>(&file, range_bytes), &whole);
+        let format = FixedRecords { bytes: 3.try_into().unwrap() };
+        prop_assert_eq!(records_in_ranges_of(&format, &file, range_bytes), whole);
+    }
+
+    #[test]
+    fn every_json_value_once(values in vec(any::<Option<i32>>(), 0..20), range_bytes in 1..20_usize) {
+        // A blank line stands for none.
+        let line = |value: &Option<i32>| value.map_or(" \n".into(), |n| format!(" [{n}]\r\n"));
+        let file: String = values.iter().map(line).collect();
+        let cut = records_in_ranges::<JsonLines<Vec<i32>>>(file.as_bytes(), range_bytes);
+        let cut: Vec<_> = cut.into_iter().map(|(_, record)| record).collect();
+        let expected: Vec<_> = values.iter().flatten().map(|n| format!("[{n}]")).collect();
+        prop_assert_eq!(cut, expected);
     }
 
     #[test]
@@ -129,6 +162,17 @@ fn a_short_last_record_is_an_error() {
     let error = records::<FixedBytes<4>>(&Chunk { offset: 8, ..chunk(b"123456") }).unwrap_err();
     assert_eq!(error.offset, 12);
     assert_eq!(error.message, "a record of 4 bytes is cut short after 2");
+}
+
+#[test]
+fn bad_json_is_named_with_its_byte() {
+    let file = b"[1]\n[2, \"x\"]\n";
+    let error = records::<JsonLines<Vec<i32>>>(&Chunk { offset: 100, ..chunk(file) }).unwrap_err();
+    assert_eq!(error.offset, 110);
+    let expected = "not the JSON that is expected: invalid type: string \"x\", expected i32";
+    assert_eq!(error.message, expected);
+    let lossy = Chunk { lossy: true, ..chunk(b"\"b\xffd\"\n") };
+    assert_eq!(records::<JsonLines<String>>(&lossy).unwrap()[0].1, "\"b\u{fffd}d\"");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::program::Values;
 use crate::reducer::Reducer;
+use crate::value::Decimal;
 
 /// Adds up the values of a key.
 ///
@@ -61,6 +62,45 @@ macro_rules! integer_sums {
 }
 
 integer_sums!(u8 u16 u32 u64 u128 i8 i16 i32 i64 i128);
+
+impl Combiner<Decimal> for Sum {
+    type Accumulator = Decimal;
+
+    #[inline]
+    fn start(&self, value: Decimal) -> Result<Decimal> {
+        Ok(value)
+    }
+
+    #[inline]
+    fn add(&self, sum: &mut Decimal, value: Decimal) -> Result<()> {
+        let more = sum.checked_add(value);
+        *sum = more.ok_or_else(|| Error::new("the sum has more than 38 digits"))?;
+        Ok(())
+    }
+
+    #[inline]
+    fn finish(&self, sum: &Decimal) -> Decimal {
+        *sum
+    }
+}
+
+impl<K: Key + ?Sized> Reducer<K, Decimal> for Sum {
+    type OutputKey = K;
+    type OutputValue = Decimal;
+
+    fn reduce(
+        &self,
+        key: K::Decoded<'_>,
+        values: &mut Values<'_, Decimal>,
+        out: &mut impl Emit<K, Decimal>,
+    ) -> Result<()> {
+        let mut sum = Decimal::ZERO;
+        while let Some(value) = values.next()? {
+            Combiner::<Decimal>::add(self, &mut sum, value)?;
+        }
+        out.emit(K::view(&key), sum)
+    }
+}
 
 macro_rules! float_sums {
     ($($number:ident)+) => {$(

@@ -3,6 +3,7 @@
 //! Primitives, strings, bytes, options and tuples have compact encodings of their own; any other serde type is
 //! wrapped as [`Serde<T>`](Serde). As with keys, a type names a schema: `str` is emitted and decoded as `&str`.
 
+mod decimal;
 mod number;
 mod option;
 mod order;
@@ -11,6 +12,7 @@ mod tagged;
 mod text;
 mod tuple;
 
+pub use self::decimal::Decimal;
 pub use self::order::OrderedValue;
 pub use self::serde::Serde;
 pub use self::tagged::Tagged;

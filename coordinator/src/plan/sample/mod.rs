@@ -150,10 +150,10 @@ impl<'a> Sampler<'a> {
     /// Draws a pair for every so many bytes of them.
     fn draw(&mut self, pairs: &RecordBuffer) {
         let combines = self.program.has_combiner();
-        let bytes: u64 = pairs.iter().map(|(_, pair)| weight(pair)).sum();
+        let bytes: u64 = all(pairs).map(weight).sum();
         let step = bytes.div_ceil(self.pairs_max).max(1);
         let mut passed = step / 2;
-        for (_, pair) in pairs.iter() {
+        for pair in all(pairs) {
             if combines && !self.combined.insert(hash_key(pair.key)) {
                 continue;
             }
@@ -166,6 +166,11 @@ impl<'a> Sampler<'a> {
             }
         }
     }
+}
+
+/// The pairs of the only partition.
+fn all(pairs: &RecordBuffer) -> impl Iterator<Item = RecordRef<'_>> {
+    (0..pairs.partition_len(0)).map(|index| pairs.get(0, index))
 }
 
 fn weight(pair: RecordRef<'_>) -> u64 {

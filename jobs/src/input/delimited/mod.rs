@@ -1,0 +1,206 @@
+//! Tables as text: a record a line, its columns between delimiters, quoted as RFC 4180 says.
+//!
+//! Files are cut at line ends before anything knows of quotes, so a quoted field must not hold a line break: one that
+//! does is an error that names its place, never two wrong records.
+
+mod fields;
+mod header;
+mod quotes;
+
+pub use fields::Fields;
+pub use header::{Column, Header};
+pub(crate) use quotes::write_quoted;
+
+use super::{Chunk, Format, Framing, Position, RecordError};
+use crate::error::Error;
+
+/// CSV, TSV and their like. Blank lines are not records. A line may end with CRLF.
+///
+/// ```
+/// use windrow_jobs::input::{Chunk, Delimited, Format};
+///
+/// let chunk = Chunk::new("farms.csv", b"7,\"Greenfield, upper\"\n8,Hayfield\n");
+/// let mut names = Vec::new();
+/// Delimited::csv().for_each(&chunk, |position, fields| {
+///     let name = fields.text(1).map_err(|error| position.error(&error))?;
+///     names.push(name.into_owned());
+///     Ok(())
+/// })?;
+/// assert_eq!(names, ["Greenfield, upper", "Hayfield"]);
+/// # Ok::<(), windrow_jobs::input::RecordError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delimited {
+    /// Stands between columns.
+    pub delimiter: u8,
+    /// Whether a field that begins with `"` is quoted; otherwise quotes are bytes like others.
+    pub quotes: bool,
+    /// Whether the first line of each file names its columns.
+    pub header: bool,
+    /// Whether a blank line is a record: one empty column.
+    pub blank_lines: bool,
+}
+
+impl Delimited {
+    /// Comma-separated, quoted, without header.
+    pub const fn csv() -> Self {
+        Self { delimiter: b',', quotes: true, header: false, blank_lines: false }
+    }
+
+    /// Tab-separated, without quotes and header.
+    pub const fn tsv() -> Self {
+        Self { delimiter: b'\t', quotes: false, ..Self::csv() }
+    }
+
+    /// The same with a header.
+    pub const fn with_header(self) -> Self {
+        Self { header: true, ..self }
+    }
+
+    /// The names of the columns of the chunk's file; none where files have no header. The error is that of a
+    /// malformed header.
+    pub fn header_of<'a>(&self, chunk: &Chunk<'a>) -> Result<Header<'a>, RecordError> {
+        if !self.header {
+            return Ok(Header::default());
+        }
+        // Chunks that were made without a header, as in tests, hold it themselves.
+        let line = match chunk.header {
+            [] if chunk.offset == 0 => &chunk.bytes[..line_bytes(chunk.bytes)],
+            line => line,
+        };
+        Header::read(line, self)
+    }
+
+    /// Calls `each` with every record until one fails, and returns their number: what [`Format::for_each`] does, but
+    /// that only the first `columns` fields of each record are split off, and that the header is known already.
+    #[inline]
+    pub fn rows(
+        &self,
+        chunk: &Chunk<'_>,
+        header: &Header<'_>,
+        columns: usize,
+        mut each: impl for<'a> FnMut(Position<'a>, Fields<'a>) -> Result<(), RecordError>,
+    ) -> Result<u64, RecordError> {
+        let first = if self.header && chunk.offset == 0 { line_bytes(chunk.bytes) } else { 0 };
+        let mut rows =
+            Rows { format: self, chunk, header, columns, ends: Vec::new(), start: first };
+        let quote = if self.quotes { quotes::QUOTE } else { b'\n' };
+        let (mut quoted, mut records) = (false, 0);
+        for at in positions(&chunk.bytes[first..], [self.delimiter, b'\n', quote]) {
+            let at = first + at;
+            let byte = chunk.bytes[at];
+            if byte == self.delimiter {
+                if rows.ends.len() < columns {
+                    rows.ends.push(at);
+                }
+            } else if byte == b'\n' {
+                records += u64::from(rows.finish(at, quoted, &mut each)?);
+                quoted = false;
+                rows.start = at + 1;
+            } else {
+                quoted = true;
+            }
+        }
+        if rows.start < chunk.bytes.len() {
+            records += u64::from(rows.finish(chunk.bytes.len(), quoted, &mut each)?);
+        }
+        Ok(records)
+    }
+}
+
+impl Default for Delimited {
+    fn default() -> Self {
+        Self::csv()
+    }
+}
+
+impl Format for Delimited {
+    type Record<'a> = Fields<'a>;
+
+    fn framing(&self) -> Framing {
+        Framing::Lines
+    }
+
+    fn has_header(&self) -> bool {
+        self.header
+    }
+
+    #[inline]
+    fn for_each(
+        &self,
+        chunk: &Chunk<'_>,
+        each: impl for<'a> FnMut(Position<'a>, Fields<'a>) -> Result<(), RecordError>,
+    ) -> Result<(), RecordError> {
+        self.rows(chunk, &self.header_of(chunk)?, usize::MAX, each).map(|_| ())
+    }
+}
+
+/// The state of [`Delimited::rows`].
+struct Rows<'c, 'h> {
+    format: &'c Delimited,
+    chunk: &'c Chunk<'c>,
+    header: &'h Header<'h>,
+    columns: usize,
+    /// Where the current record's fields end, as indices of the chunk.
+    ends: Vec<usize>,
+    /// Of the current record.
+    start: usize,
+}
+
+impl Rows<'_, '_> {
+    /// Passes on the record that ends before `end`, and gets ready for the next; `false` if there is none.
+    #[inline]
+    fn finish(
+        &mut self,
+        end: usize,
+        quoted: bool,
+        each: &mut impl for<'a> FnMut(Position<'a>, Fields<'a>) -> Result<(), RecordError>,
+    ) -> Result<bool, RecordError> {
+        let Self { format, chunk, header, columns, ref mut ends, start } = *self;
+        let line_end = without_cr(chunk.bytes, start, end);
+        if start == line_end && !format.blank_lines {
+            return Ok(false);
+        }
+        if quoted {
+            // Delimiters inside quotes were taken for real ones.
+            ends.clear();
+            quotes::split(&chunk.bytes[..line_end], start, format.delimiter, columns, ends)
+                .map_err(|malformed| malformed.at(chunk.offset))?;
+        } else if ends.len() < columns {
+            ends.push(line_end);
+        }
+        let bytes = &chunk.bytes[..line_end];
+        each(chunk.position(start), Fields { bytes, start, ends, quoted, header })?;
+        ends.clear();
+        Ok(true)
+    }
+}
+
+impl Position<'_> {
+    /// What user code said of the record here.
+    #[cold]
+    pub fn error(self, error: &Error) -> RecordError {
+        RecordError::new(self, error)
+    }
+}
+
+/// The end of the line from `start` to the LF (or end of file) at `end`, without its CR.
+#[inline]
+fn without_cr(bytes: &[u8], start: usize, end: usize) -> usize {
+    let ends_with_cr = end > start && end < bytes.len() && bytes[end - 1] == b'\r';
+    end - usize::from(ends_with_cr)
+}
+
+/// Size of the first line with its end.
+fn line_bytes(bytes: &[u8]) -> usize {
+    memchr::memchr(b'\n', bytes).map_or(bytes.len(), |lf| lf + 1)
+}
+
+/// The places of all bytes that are one of `wanted`, ascending.
+#[inline]
+fn positions(bytes: &[u8], [a, b, c]: [u8; 3]) -> impl Iterator<Item = usize> {
+    memchr::memchr3_iter(a, b, c, bytes)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,66 @@
+//! The first of several records in the order of the input.
+//!
+//! A record is carried behind its position, so that of two, the smaller bytes are the earlier record.
+
+use crate::input::Position;
+use crate::output::Output;
+use crate::prelude::*;
+
+/// Size of a position.
+pub(super) const POSITION_BYTES: usize = 12;
+
+/// Appends a position such that earlier ones are smaller.
+#[inline]
+pub(super) fn write_position(position: Position<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(&position.file_number.to_be_bytes());
+    out.extend_from_slice(&position.offset.to_be_bytes());
+}
+
+/// Keeps the smallest value of each key.
+pub(super) struct First;
+
+impl Combiner<[u8]> for First {
+    type Accumulator = Vec<u8>;
+
+    fn start(&self, value: &[u8]) -> Result<Vec<u8>> {
+        Ok(value.to_vec())
+    }
+
+    #[inline]
+    fn add(&self, first: &mut Vec<u8>, value: &[u8]) -> Result<()> {
+        if value < &first[..] {
+            first.clear();
+            first.extend_from_slice(value);
+        }
+        Ok(())
+    }
+
+    fn finish<'a>(&self, first: &'a Vec<u8>) -> &'a [u8] {
+        first
+    }
+}
+
+impl Reducer<[u8], [u8]> for First {
+    type OutputKey = [u8];
+    type OutputValue = [u8];
+
+    /// Values come in the order of their bytes.
+    fn reduce(
+        &self,
+        key: &[u8],
+        values: &mut Values<'_, [u8]>,
+        out: &mut impl Emit<[u8], [u8]>,
+    ) -> Result<()> {
+        values.next()?.map_or(Ok(()), |first| out.emit(key, first))
+    }
+}
+
+/// Writes the value without its position, as a line.
+pub(super) struct PositionedLines;
+
+impl Output<[u8], [u8]> for PositionedLines {
+    #[inline]
+    fn write(&self, key: &[u8], value: &[u8], out: &mut Vec<u8>) -> Result<()> {
+        Output::<[u8], [u8]>::write(&ValueLines, key, &value[POSITION_BYTES..], out)
+    }
+}

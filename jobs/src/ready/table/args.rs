@@ -1,0 +1,69 @@
+//! How a table is written.
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::input::{Column, Delimited};
+
+/// The flags that say how a table is written.
+#[derive(Clone, Debug, clap::Args, Serialize, Deserialize)]
+pub(in crate::ready) struct TableArgs {
+    /// What stands between columns: one character, or 'tab'
+    #[arg(long, value_name = "CHAR", default_value = ",")]
+    delimiter: String,
+
+    /// Whether the first line of each file names its columns ('auto': if a column is given by its name)
+    #[arg(long, value_name = "WHEN", value_enum, default_value = "auto", num_args = 0..=1, default_missing_value = "true")]
+    header: Header,
+
+    /// Take '"' as a character like others; always so where the delimiter is a tab
+    #[arg(long)]
+    no_quotes: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Header {
+    Auto,
+    True,
+    False,
+}
+
+impl TableArgs {
+    /// The format of a table of which the job uses these columns.
+    pub(in crate::ready) fn format<'a>(
+        &self,
+        columns: impl IntoIterator<Item = &'a Column>,
+    ) -> Result<Delimited> {
+        let delimiter = self.delimiter_byte()?;
+        let named = columns.into_iter().find(|column| matches!(column, Column::Name(_)));
+        let header = match (self.header, named) {
+            (Header::False, Some(name)) => {
+                let message = format!("column '{name}' needs a header: leave out --header false");
+                return Err(Error::new(message));
+            }
+            (Header::Auto, named) => named.is_some(),
+            (Header::True, _) => true,
+            (Header::False, None) => false,
+        };
+        let quotes = !self.no_quotes && delimiter != b'\t';
+        Ok(Delimited { delimiter, quotes, header, blank_lines: false })
+    }
+
+    fn delimiter_byte(&self) -> Result<u8> {
+        match (&*self.delimiter, self.delimiter.as_bytes()) {
+            ("tab" | "\\t", _) => Ok(b'\t'),
+            (_, [byte]) if !matches!(byte, b'\n' | b'\r' | b'"') => Ok(*byte),
+            (text, _) => Err(Error::new(format!(
+                "bad delimiter '{}': it is one ASCII character, or 'tab'",
+                text.escape_default()
+            ))),
+        }
+    }
+}
+
+/// Columns such as `1,3` or `id,name`.
+pub(in crate::ready) fn parse_columns(list: &str) -> Result<Vec<Column>> {
+    list.split(',').map(|column| column.trim().parse()).collect()
+}

@@ -1,0 +1,96 @@
+//! Keys made of columns.
+
+use std::borrow::Cow;
+
+use super::parse_columns;
+use crate::error::Result;
+use crate::input::{Column, Fields, Header, write_quoted};
+
+/// Which part of a row is its key, as the user says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::ready) enum Grouped {
+    /// Nothing: all rows belong together.
+    Together,
+    /// The whole line, column `0`.
+    ByLine,
+    /// These columns.
+    By(Vec<Column>),
+}
+
+/// The same for one file, whose columns have places.
+pub(in crate::ready) enum KeyPlan {
+    Together,
+    Line,
+    One(usize),
+    Many(Vec<usize>),
+}
+
+impl Grouped {
+    pub(in crate::ready) fn parse(by: Option<&str>) -> Result<Self> {
+        Ok(match by {
+            None => Self::Together,
+            Some("0") => Self::ByLine,
+            Some(list) => Self::By(parse_columns(list)?),
+        })
+    }
+
+    pub(in crate::ready) fn columns(&self) -> &[Column] {
+        if let Self::By(columns) = self { columns } else { &[] }
+    }
+
+    pub(in crate::ready) fn plan(&self, header: &Header<'_>) -> Result<KeyPlan> {
+        Ok(match self {
+            Self::Together => KeyPlan::Together,
+            Self::ByLine => KeyPlan::Line,
+            Self::By(columns) => match &columns[..] {
+                [column] => KeyPlan::One(column.index(header)?),
+                columns => KeyPlan::Many(
+                    columns.iter().map(|column| column.index(header)).collect::<Result<_>>()?,
+                ),
+            },
+        })
+    }
+}
+
+impl KeyPlan {
+    /// How many fields of a row the key needs, counted from the first.
+    pub(in crate::ready) fn columns(&self) -> usize {
+        match self {
+            Self::Together | Self::Line => 0,
+            Self::One(index) => index + 1,
+            Self::Many(indices) => indices.iter().max().map_or(0, |index| index + 1),
+        }
+    }
+
+    /// The key of a row: one column is its text; several stand between `separator`s, quoted where they hold one, so that
+    /// different columns never make the same key.
+    #[inline]
+    pub(in crate::ready) fn key<'a>(
+        &self,
+        fields: &Fields<'a>,
+        separator: u8,
+        scratch: &'a mut Vec<u8>,
+    ) -> Result<&'a [u8]> {
+        match self {
+            Self::Together => Ok(&[]),
+            Self::Line => Ok(fields.line()),
+            Self::One(index) => match fields.get(*index)? {
+                Cow::Borrowed(field) => Ok(field),
+                Cow::Owned(field) => {
+                    *scratch = field;
+                    Ok(scratch)
+                }
+            },
+            Self::Many(indices) => {
+                scratch.clear();
+                for (place, index) in indices.iter().enumerate() {
+                    if place > 0 {
+                        scratch.push(separator);
+                    }
+                    write_quoted(&fields.get(*index)?, separator, scratch);
+                }
+                Ok(scratch)
+            }
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! Decimal numbers, exact.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+use super::number::copied_views;
+use super::{OrderedValue, Value, malformed};
+use crate::error::{Error, Result};
+use crate::text::{self, shown};
+
+/// Most digits after the point.
+const SCALE_MAX: u8 = 28;
+
+/// As many digits always fit a `u64`.
+const FAST_DIGITS: usize = 18;
+
+/// A decimal number with its digits after the point, of up to 38 digits in all and 28 after the point. Sums of such
+/// are exact, so they do not depend on the order of adding: what floats cannot give.
+///
+/// ```
+/// use windrow_jobs::value::Decimal;
+///
+/// let sum = Decimal::parse(b"0.10")?.checked_add(Decimal::parse(b"-2e-1")?);
+/// assert_eq!(sum.map(|sum| sum.to_string()), Some("-0.10".to_string()));
+/// # Ok::<(), windrow_jobs::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Decimal {
+    /// The number is this times ten to the power of `-scale`.
+    units: i128,
+    scale: u8,
+}
+
+impl Decimal {
+    /// Zero, without digits after the point.
+    pub const ZERO: Self = Self { units: 0, scale: 0 };
+
+    /// The number `units * 10^-scale`; `None` where the scale is more than 28.
+    pub fn new(units: i128, scale: u8) -> Option<Self> {
+        (scale <= SCALE_MAX).then_some(Self { units, scale })
+    }
+
+    /// Reads a number such as `12`, `-0.50`, `.5` or `1.5e3`, with blanks around it or not.
+    #[inline]
+    pub fn parse(text: &[u8]) -> Result<Self> {
+        let digits = text.strip_prefix(b"-").unwrap_or(text);
+        if digits.is_empty() || digits.len() > FAST_DIGITS {
+            return parse_any(text);
+        }
+        let (mut units, mut scale, mut after_point) = (0_u64, 0, 0);
+        for byte in digits {
+            let digit = byte.wrapping_sub(b'0');
+            if digit < 10 {
+                units = units * 10 + u64::from(digit);
+                scale += after_point;
+            } else if *byte == b'.' && after_point == 0 {
+                after_point = 1;
+            } else {
+                return parse_any(text);
+            }
+        }
+        if digits.len() == usize::from(after_point) {
+            return Err(not_a_number(text));
+        }
+        let units = i128::from(units);
+        Ok(Self { units: if digits.len() < text.len() { -units } else { units }, scale })
+    }
+
+    /// The sum, with as many digits after the point as the more exact of both; `None` where it has more than 38 digits.
+    #[inline]
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        if self.scale == other.scale {
+            let units = self.units.checked_add(other.units)?;
+            return Some(Self { units, scale: self.scale });
+        }
+        let scale = self.scale.max(other.scale);
+        let units = self.units_at(scale)?.checked_add(other.units_at(scale)?)?;
+        Some(Self { units, scale })
+    }
+
+    /// The largest integer that, times `width`, is at most this number; `None` where `width` is not positive or the
+    /// numbers are too far apart.
+    pub fn checked_div_floor(self, width: Self) -> Option<i128> {
+        let scale = self.scale.max(width.scale);
+        let (units, width) = (self.units_at(scale)?, width.units_at(scale)?);
+        (width > 0).then(|| units.div_euclid(width))
+    }
+
+    /// This number `times` times; `None` where that has more than 38 digits.
+    pub fn checked_mul(self, times: i128) -> Option<Self> {
+        Some(Self { units: self.units.checked_mul(times)?, scale: self.scale })
+    }
+
+    /// The nearest float, or the one beside it.
+    pub fn to_f64(self) -> f64 {
+        self.units as f64 / 10_f64.powi(i32::from(self.scale))
+    }
+
+    /// The units at a scale that is at least this one's.
+    fn units_at(self, scale: u8) -> Option<i128> {
+        self.units.checked_mul(10_i128.pow(u32::from(scale - self.scale)))
+    }
+}
+
+/// Reads whatever [`Decimal::parse`] promises.
+#[cold]
+fn parse_any(text: &[u8]) -> Result<Decimal> {
+    let number = text.trim_ascii();
+    let (number, exponent) = match number.iter().position(|byte| matches!(byte, b'e' | b'E')) {
+        Some(at) => (&number[..at], parse_exponent(&number[at + 1..])),
+        None => (number, Some(0)),
+    };
+    let (negative, digits) = match number {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    let (mut units, mut scale, mut any_digit, mut point) = (0_i128, 0_i32, false, false);
+    for byte in digits {
+        match byte {
+            b'0'..=b'9' => {
+                let digit = i128::from(byte - b'0');
+                let more = units.checked_mul(10).and_then(|units| units.checked_add(digit));
+                units = more.ok_or_else(|| too_long(text))?;
+                scale += i32::from(point);
+                any_digit = true;
+            }
+            b'.' if !point => point = true,
+            _ => return Err(not_a_number(text)),
+        }
+    }
+    let (Some(exponent), true) = (exponent, any_digit) else { return Err(not_a_number(text)) };
+    let units = if negative { -units } else { units };
+    scaled(units, scale - exponent).ok_or_else(|| too_long(text))
+}
+
+fn parse_exponent(text: &[u8]) -> Option<i32> {
+    // More than a few digits are beyond all that can be held, whatever they are.
+    let text = str::from_utf8(text).ok().filter(|text| text.len() <= 6)?;
+    text.parse().ok()
+}
+
+/// `units * 10^-scale` with a scale that is in range.
+fn scaled(mut units: i128, mut scale: i32) -> Option<Decimal> {
+    if units == 0 {
+        scale = scale.clamp(0, i32::from(SCALE_MAX));
+    }
+    while scale > i32::from(SCALE_MAX) && units % 10 == 0 {
+        (units, scale) = (units / 10, scale - 1);
+    }
+    if scale < 0 {
+        units = units.checked_mul(10_i128.checked_pow(scale.unsigned_abs())?)?;
+        scale = 0;
+    }
+    Decimal::new(units, u8::try_from(scale).ok()?)
+}
+
+#[cold]
+fn not_a_number(text: &[u8]) -> Error {
+    Error::new(format!("'{}' is not a number", shown(text)))
+}
+
+#[cold]
+fn too_long(text: &[u8]) -> Error {
+    Error::new(format!(
+        "'{}' has too many digits: 38 can be kept, {SCALE_MAX} of them after the point",
+        shown(text)
+    ))
+}
+
+impl fmt::Display for Decimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scale = usize::from(self.scale);
+        let digits = format!("{:0>width$}", self.units.unsigned_abs(), width = scale + 1);
+        let (whole, fraction) = digits.split_at(digits.len() - scale);
+        let sign = if self.units < 0 { "-" } else { "" };
+        let point = if scale == 0 { "" } else { "." };
+        write!(f, "{sign}{whole}{point}{fraction}")
+    }
+}
+
+impl Value for Decimal {
+    type Ref<'a> = Self;
+    type Decoded<'a> = Self;
+    type Owned = Self;
+
+    fn encode(value: Self, out: &mut Vec<u8>) -> Result<()> {
+        out.push(value.scale);
+        i128::encode(value.units, out)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self> {
+        let (scale, units) = bytes.split_first().ok_or_else(malformed::<Self>)?;
+        Self::new(i128::decode(units)?, *scale).ok_or_else(malformed::<Self>)
+    }
+
+    fn write_text(value: Self, out: &mut Vec<u8>) -> Result<()> {
+        if value.scale == 0 {
+            text::write_integer(value.units, out);
+        } else {
+            text::write_display(value, out);
+        }
+        Ok(())
+    }
+
+    copied_views!();
+}
+
+/// By value; of numbers that are equal, the one with fewer digits after the point comes first.
+impl OrderedValue for Decimal {
+    fn compare(a: Self, b: Self) -> Ordering {
+        let scale = a.scale.max(b.scale);
+        let by_value = match (a.units_at(scale), b.units_at(scale)) {
+            (Some(a), Some(b)) => a.cmp(&b),
+            // Only one of both grows; if it grows too large, it is the one that is farther from zero.
+            (None, _) => a.units.cmp(&0),
+            (_, None) => 0.cmp(&b.units),
+        };
+        by_value.then(a.scale.cmp(&b.scale))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn decimal(text: &str) -> Decimal {
+        Decimal::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn numbers_are_read_as_people_write_them() {
+        for (text, expected) in [
+            ("7", "7"),
+            ("-0", "0"),
+            (" +0.50 ", "0.50"),
+            (".5", "0.5"),
+            ("5.", "5"),
+            ("-12345678901234567890.05", "-12345678901234567890.05"),
+            ("1.5e3", "1500"),
+            ("15E-4", "0.0015"),
+            ("0e99", "0"),
+            ("1000e-30", "0.0000000000000000000000000010"),
+        ] {
+            let number = Decimal::parse(text.as_bytes()).map(|number| number.to_string());
+            assert!(
+                number
+                    .as_ref()
+                    .is_ok_and(|n| n.trim_end_matches('0') == expected.trim_end_matches('0')
+                        || n == expected),
+                "{text}: {number:?}"
+            );
+        }
+        for text in ["", "-", ".", "1.2.3", "1,5", "x", "--1", "1e", "e5", "1 2", "0x1", "NaN"] {
+            let message = Decimal::parse(text.as_bytes()).unwrap_err().to_string();
+            assert_eq!(message, format!("'{text}' is not a number"));
+        }
+        for text in ["1e-29", "1e39", "123456789012345678901234567890123456789012"] {
+            let message = Decimal::parse(text.as_bytes()).unwrap_err().to_string();
+            assert!(message.contains("too many digits"), "{message}");
+        }
+    }
+
+    #[test]
+    fn sums_that_do_not_fit_are_none() {
+        let large = Decimal { units: i128::MAX, scale: 0 };
+        assert_eq!(large.checked_add(decimal("1")), None);
+        assert_eq!(large.checked_add(decimal("0.1")), None);
+        assert_eq!(Decimal::compare(large, decimal("0.1")), Ordering::Greater);
+        assert_eq!(Decimal::compare(decimal("0.1"), large), Ordering::Less);
+    }
+
+    proptest! {
+        #[test]
+        fn like_integers(a in -1_000_000..1_000_000_i64, b in -1_000_000..1_000_000_i64, scale in 0..5_u8) {
+            let (x, y) = (Decimal::new(a.into(), scale).unwrap(), decimal(&b.to_string()));
+            prop_assert_eq!(decimal(&x.to_string()), x);
+            let factor = 10_i64.pow(scale.into());
+            prop_assert_eq!(x.checked_add(y).unwrap().units, i128::from(a + b * factor));
+            prop_assert_eq!(Decimal::compare(x, y), a.cmp(&(b * factor)).then(scale.cmp(&0)));
+            let mut bytes = Vec::new();
+            Decimal::encode(x, &mut bytes).unwrap();
+            prop_assert_eq!(Decimal::decode(&bytes).unwrap(), x);
+            if b > 0 {
+                let floor = x.checked_div_floor(y).unwrap();
+                prop_assert_eq!(floor, i128::from(a.div_euclid(b * factor)));
+            }
+        }
+    }
+}
