@@ -6,7 +6,7 @@
 use std::hint::select_unpredictable;
 
 /// The first eight bytes, little endian, with zeros in place of those that are not there.
-#[inline]
+#[inline(always)]
 pub(super) fn first_eight(bytes: &[u8]) -> u64 {
     let enough = bytes.len() >= 8;
     let eight = select_unpredictable(enough, bytes, &[0; 8]);
@@ -15,17 +15,23 @@ pub(super) fn first_eight(bytes: &[u8]) -> u64 {
 }
 
 /// All bytes if there are at most seven: two halves that may overlap, or three bytes. Else something.
-#[inline]
+#[inline(always)]
 fn up_to_seven(bytes: &[u8]) -> u64 {
     let enough = bytes.len() >= 4;
     let four = select_unpredictable(enough, bytes, &[0; 4]);
-    let [first, last] = [four.first_chunk(), four.last_chunk()]
-        .map(|half| half.map_or(0, |bytes| u64::from(u32::from_le_bytes(*bytes))));
+    let first = four.first_chunk().map_or(0, |half| u64::from(u32::from_le_bytes(*half)));
+    let last = four.last_chunk().map_or(0, |half| u64::from(u32::from_le_bytes(*half)));
     let halves = first | last.wrapping_shl(8 * (four.len() - 4) as u32);
     let some = select_unpredictable(bytes.is_empty(), &[0][..], bytes);
-    let [first, middle, last] = [0, some.len() / 2, some.len() - 1]
-        .map(|index| u64::from(some[index]).wrapping_shl(8 * index as u32));
-    select_unpredictable(enough, halves, first | middle | last)
+    let (middle, last) = (some.len() / 2, some.len() - 1);
+    let three = shifted(some, 0) | shifted(some, middle) | shifted(some, last);
+    select_unpredictable(enough, halves, three)
+}
+
+/// The byte at `index`, at its place in a word.
+#[inline(always)]
+fn shifted(bytes: &[u8], index: usize) -> u64 {
+    u64::from(bytes[index]).wrapping_shl(8 * index as u32)
 }
 
 #[cfg(test)]

@@ -24,9 +24,10 @@ macro_rules! sse2 {
 }
 
 /// Which bytes are ASCII whitespace: space, tab, line feed, form feed, carriage return.
-#[inline]
+#[inline(always)]
 pub(super) fn whitespace(block: &[u8; BLOCK_BYTES]) -> u64 {
-    let [space, tab, vertical_tab, width] = [b' ', b'\t', 0x0b, b'\r' - b'\t'].map(splat);
+    let (space, tab, vertical_tab) = (splat(b' '), splat(b'\t'), splat(0x0b));
+    let width = splat(b'\r' - b'\t');
     mask(block, |bytes| {
         let from_tab = sse2!(_mm_sub_epi8(bytes, tab));
         let controls = equal(sse2!(_mm_min_epu8(from_tab, width)), from_tab);
@@ -36,14 +37,15 @@ pub(super) fn whitespace(block: &[u8; BLOCK_BYTES]) -> u64 {
 }
 
 /// Which bytes are one of `wanted`.
-#[inline]
+#[inline(always)]
 pub(super) fn any_of<const N: usize>(block: &[u8; BLOCK_BYTES], wanted: &[u8; N]) -> u64 {
-    let wanted = wanted.map(splat);
-    mask(block, |bytes| wanted.iter().fold(splat(0), |all, one| either(all, equal(bytes, *one))))
+    mask(block, |bytes| {
+        wanted.iter().fold(splat(0), |all, one| either(all, equal(bytes, splat(*one))))
+    })
 }
 
 /// One bit for each byte for which `is_wanted` sets all bits.
-#[inline]
+#[inline(always)]
 fn mask(block: &[u8; BLOCK_BYTES], is_wanted: impl Fn(Vector) -> Vector) -> u64 {
     let (vectors, _) = block.as_chunks::<VECTOR_BYTES>();
     vectors.iter().rev().fold(0, |mask, vector| {
@@ -52,24 +54,24 @@ fn mask(block: &[u8; BLOCK_BYTES], is_wanted: impl Fn(Vector) -> Vector) -> u64 
     })
 }
 
-#[inline]
+#[inline(always)]
 fn load(bytes: &[u8; VECTOR_BYTES]) -> Vector {
     // As many bytes are read as there are, and they need no alignment.
     sse2!(_mm_loadu_si128(bytes.as_ptr().cast()))
 }
 
-#[inline]
+#[inline(always)]
 fn splat(byte: u8) -> Vector {
     sse2!(_mm_set1_epi8(byte as i8))
 }
 
 /// All bits of the bytes that are the same.
-#[inline]
+#[inline(always)]
 fn equal(a: Vector, b: Vector) -> Vector {
     sse2!(_mm_cmpeq_epi8(a, b))
 }
 
-#[inline]
+#[inline(always)]
 fn either(a: Vector, b: Vector) -> Vector {
     sse2!(_mm_or_si128(a, b))
 }

@@ -197,7 +197,10 @@ impl RecordSink for PartitionBuffer {
             place: windrow_jobs::Place::default(),
             message: error.message().to_string(),
         })?;
-        self.reservation.resize(self.buffer.memory_bytes() as u64);
+        let bytes = self.buffer.memory_bytes() as u64;
+        if bytes > self.reservation.bytes() {
+            self.reservation.resize(bytes);
+        }
         Ok(())
     }
 }

@@ -64,8 +64,9 @@ fn parts(program: &Arc<dyn Program>, texts: &[String]) -> Vec<Vec<Vec<u8>>> {
     let Collected::Pairs(mut pairs) = collector.take().unwrap() else { unreachable!() };
     pairs.sort();
     let mut parts = vec![Vec::new(); PARTITIONS as usize];
-    for (partition, pair) in pairs.iter() {
-        parts[partition as usize].push(pair.key.to_vec());
+    for (partition, part) in (0..).zip(&mut parts) {
+        let keys = (0..pairs.partition_len(partition)).map(|index| pairs.get(partition, index).key);
+        part.extend(keys.map(<[u8]>::to_vec));
     }
     assert!(parts.concat().is_sorted());
     parts

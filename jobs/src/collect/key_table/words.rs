@@ -24,7 +24,7 @@ unsafe impl<const N: usize> SlotKey for Words<N> {
 
 impl Words<2> {
     /// The key, if it is short enough.
-    #[inline]
+    #[inline(always)]
     pub(in crate::collect) fn new(key: &[u8]) -> Option<Self> {
         if key.len() > 15 {
             return None;
@@ -36,14 +36,14 @@ impl Words<2> {
 
 impl Words<4> {
     /// The key, if it is short enough, but too long for two words.
-    #[inline]
+    #[inline(always)]
     pub(in crate::collect) fn new(key: &[u8]) -> Option<Self> {
         if !(16..32).contains(&key.len()) {
             return None;
         }
         let fourth = last_word(select_unpredictable(key.len() >= 24, key, &[0; 24]), 24);
-        let [first, second, third] = [0, 8, 16].map(|start| first_eight(&key[start..]));
-        Some(Self([first, second, third, fourth | length_mark(key)]))
+        let (first, second) = (first_eight(key), first_eight(&key[8..]));
+        Some(Self([first, second, first_eight(&key[16..]), fourth | length_mark(key)]))
     }
 }
 
@@ -62,13 +62,13 @@ impl<const N: usize> Words<N> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn length_mark(key: &[u8]) -> u64 {
     (key.len() as u64 + 1) << LAST_WORD_BITS
 }
 
 /// The bytes of a key from `start` on: at most seven, and at least eight in all.
-#[inline]
+#[inline(always)]
 fn last_word(key: &[u8], start: usize) -> u64 {
     let last = key.last_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
     // Eight bytes too many would be shifted by 64 bits, hence in two steps.
