@@ -113,6 +113,8 @@ pub fn attempt(words: Words, store: &SegmentStore, staging: &Path, partitions: u
             job: "words".into(),
             params: "{}".into(),
             lossy: false,
+            record_bytes_max: 64 << 20,
+            compression: None,
             threads: None,
             memory_bytes: None,
             partitions,
