@@ -59,6 +59,8 @@ impl Embedded {
         let build = build_info::current().map_err(|error| format!("/proc/self/exe: {error}"))?;
         let mut coordinator = CoordinatorConfig::new(registry.clone(), build.clone());
         coordinator.assumed_threads = config.threads.unwrap_or(coordinator.assumed_threads);
+        coordinator.assumed_memory_bytes =
+            config.memory_bytes.unwrap_or_else(windrow_worker::default_memory_bytes);
         let coordinator = Coordinator::start(coordinator);
         let (connector, incoming) = transport::in_memory();
         let kill = CancellationToken::new();

@@ -20,6 +20,8 @@ pub struct CoordinatorConfig {
     pub heartbeat: Duration,
     /// Threads to plan for when a job comes while no worker has joined.
     pub assumed_threads: u32,
+    /// Memory for tasks, in bytes, of the one worker that is planned for then.
+    pub assumed_memory_bytes: u64,
 }
 
 impl CoordinatorConfig {
@@ -32,6 +34,7 @@ impl CoordinatorConfig {
             lease: Duration::from_secs(10),
             heartbeat: Duration::from_secs(1),
             assumed_threads: threads as u32,
+            assumed_memory_bytes: 2 << 30,
         }
     }
 }

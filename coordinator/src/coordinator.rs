@@ -15,6 +15,7 @@ use windrow_scheduler::Config;
 
 use crate::config::CoordinatorConfig;
 use crate::driver::{Driver, DriverHandle};
+use crate::plan::ClusterSize;
 use crate::rpc::{JobsService, SessionsService};
 
 /// Largest message that it takes: a submission with many inputs, a heartbeat.
@@ -84,7 +85,11 @@ impl Coordinator {
             driver: self.driver.clone(),
             registry: Arc::clone(&config.registry),
             build: config.build.clone(),
-            assumed_threads: config.assumed_threads,
+            assumed_cluster: ClusterSize {
+                workers: 1,
+                threads: config.assumed_threads,
+                memory_bytes: config.assumed_memory_bytes,
+            },
         };
         let sessions = SessionsService {
             driver: self.driver.clone(),

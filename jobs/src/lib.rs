@@ -46,5 +46,5 @@ pub use output::{Concatenated, Output, TextLines, ValueLines};
 pub use partitioner::{HashPartitioner, Partitioner, hash_key};
 pub use program::Values;
 pub use reducer::Reducer;
-pub use spec::{JobInput, JobOptions, JobSpec};
+pub use spec::{Compression, JobInput, JobOptions, JobSpec};
 pub use value::{Tagged, Value};

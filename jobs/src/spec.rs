@@ -93,6 +93,22 @@ pub struct JobOptions {
     pub priority: i32,
     /// Replace invalid UTF-8 by U+FFFD instead of failing.
     pub lossy: bool,
+    /// Size of the largest record that is read; a longer one is an error.
+    pub record_bytes_max: u64,
+    /// Of what is shuffled; by default only what goes to other machines is compressed.
+    pub compression: Option<Compression>,
+}
+
+/// How shuffled data is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// Fast.
+    Lz4,
+    /// Smaller, slower.
+    Zstd,
 }
 
 impl Default for JobOptions {
@@ -107,6 +123,8 @@ impl Default for JobOptions {
             worker_wait: Duration::from_secs(300),
             priority: 0,
             lossy: false,
+            record_bytes_max: 64 << 20,
+            compression: None,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use bytesize::ByteSize;
 use clap::builder::RangedU64ValueParser;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::generate::GenArgs;
 
@@ -63,12 +63,19 @@ pub(crate) struct JobArgs {
     /// Threads that a task may use [default: all cores of its worker]
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u32>::new().range(1..=1024), help_heading = "Engine")]
     pub(crate) threads: Option<u32>,
-    /// Memory per worker that this job may use, such as 512MiB
+    /// Memory per worker that this job may use, such as 512MiB [default: all that the worker has, which is half of the
+    /// machine's or of its control group's unless it was told otherwise]
     #[arg(long, value_name = "SIZE", help_heading = "Engine")]
     pub(crate) memory: Option<ByteSize>,
     /// Largest input of one map task, such as 64MiB [default: chosen from input and cores]
     #[arg(long, value_name = "SIZE", value_parser = positive_size, help_heading = "Engine")]
     pub(crate) split_size: Option<ByteSize>,
+    /// Largest record, such as 1GiB; a longer one is an error, before it fills the memory
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = positive_size, help_heading = "Engine")]
+    pub(crate) max_record_size: ByteSize,
+    /// Compression of shuffled data [default: lz4 for what goes to other machines]
+    #[arg(long, value_name = "METHOD", help_heading = "Engine")]
+    pub(crate) compress: Option<Method>,
     /// How often a task may fail before the job fails
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = RangedU64ValueParser::<u32>::new().range(1..=1000), help_heading = "Engine")]
     pub(crate) max_attempts: u32,
@@ -124,7 +131,7 @@ pub(crate) struct WorkerArgs {
     /// Threads to run tasks on [default: all cores]
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u32>::new().range(1..=1024))]
     pub(crate) threads: Option<u32>,
-    /// Memory for intermediate data [default: half of the machine's]
+    /// Memory for intermediate data [default: half of the machine's, or of its control group's]
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory: Option<ByteSize>,
     /// Address on which other workers fetch this one's data
@@ -156,6 +163,14 @@ pub(crate) struct OneJobArgs {
     pub(crate) id: u64,
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
+}
+
+/// A way to compress.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Method {
+    None,
+    Lz4,
+    Zstd,
 }
 
 fn positive_size(text: &str) -> Result<ByteSize, String> {

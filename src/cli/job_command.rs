@@ -6,7 +6,7 @@ use clap::{ArgMatches, Command, FromArgMatches};
 use windrow_jobs::{JobInput, Registry};
 use windrow_proto::v1;
 
-use super::args::JobArgs;
+use super::args::{JobArgs, Method};
 use super::commands::bad_parameter;
 use super::error::CliError;
 
@@ -67,8 +67,19 @@ impl JobCommand {
                 worker_wait_ms: 0,
                 priority: 0,
                 lossy: args.lossy,
+                record_bytes_max: args.max_record_size.0,
+                compression: compression(args.compress).into(),
             }),
         })
+    }
+}
+
+fn compression(method: Option<Method>) -> v1::Compression {
+    match method {
+        None => v1::Compression::Unspecified,
+        Some(Method::None) => v1::Compression::None,
+        Some(Method::Lz4) => v1::Compression::Lz4,
+        Some(Method::Zstd) => v1::Compression::Zstd,
     }
 }
 

@@ -73,6 +73,7 @@ fn write_text(job: &v1::JobStatus, out: &mut String) -> std::fmt::Result {
             writeln!(out, "    {:<8}{} in {files}", input.name, size(input.bytes))?;
         }
     }
+    writeln!(out, "  chosen    {}", chosen_text(job))?;
     writeln!(
         out,
         "  tasks     {}{}{}",
@@ -112,6 +113,33 @@ fn write_text(job: &v1::JobStatus, out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
+/// The numbers that the job runs with, whoever chose them.
+fn chosen_text(job: &v1::JobStatus) -> String {
+    let mut text = count(u64::from(job.map.unwrap_or_default().tasks), "map task");
+    text += &format!(" of {}", size(job.split_bytes));
+    let reducers = job.reduce.unwrap_or_default().tasks;
+    if reducers > 0 {
+        text += &format!(", {}", count(u64::from(reducers), "reducer"));
+    }
+    let v1::ClusterSize { workers, threads, memory_bytes } = job.planned_for.unwrap_or_default();
+    let each = if workers > 1 { " each" } else { "" };
+    let (workers, threads) =
+        (count(u64::from(workers), "worker"), count(u64::from(threads), "thread"));
+    text + &format!(", {threads} on {workers}, {} memory{each}", size(memory_bytes))
+}
+
+fn chosen_json(job: &v1::JobStatus) -> Value {
+    let planned_for = job.planned_for.unwrap_or_default();
+    json!({
+        "map_tasks": job.map.unwrap_or_default().tasks,
+        "split_bytes": job.split_bytes,
+        "reducers": job.reduce.unwrap_or_default().tasks,
+        "workers": planned_for.workers,
+        "threads": planned_for.threads,
+        "memory_bytes": planned_for.memory_bytes,
+    })
+}
+
 fn stage_text(name: &str, stage: &v1::StageStatus) -> String {
     match stage.tasks {
         0 => String::new(),
@@ -146,6 +174,7 @@ pub(crate) fn to_json(job: &v1::JobStatus) -> Value {
             "bytes": input.bytes,
         })).collect::<Vec<_>>(),
         "split_bytes": job.split_bytes,
+        "chosen": chosen_json(job),
         "shuffle_bytes": job.shuffle_bytes,
         "output_bytes": job.output_bytes,
         "output_records": job.output_records,

@@ -11,5 +11,5 @@ mod task;
 #[cfg(test)]
 mod testing;
 
-pub use agent::{WorkerConfig, WorkerError, run};
+pub use agent::{WorkerConfig, WorkerError, default_memory_bytes, run};
 pub use rpc::{Connector, InvalidUrl};

@@ -115,6 +115,8 @@ pub fn attempt(
             job: "words".into(),
             params: "{}".into(),
             lossy: false,
+            record_bytes_max: 64 << 20,
+            compression: None,
             threads: None,
             memory_bytes: None,
             partitions,

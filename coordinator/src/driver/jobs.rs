@@ -12,7 +12,7 @@ use windrow_scheduler::MapOutputs;
 use super::outgoing::{HeldOutputs, OutputsTable};
 use super::workers::Workers;
 use crate::output::{Reservation, StagedPart};
-use crate::plan::{InputSize, Plan};
+use crate::plan::{ClusterSize, InputSize, Plan};
 
 /// Inputs that a status shows; a shell may have made many of one pattern.
 const INPUTS_SHOWN_MAX: usize = 16;
@@ -44,6 +44,7 @@ pub(super) struct Job {
     pub(super) shown: Arc<JobSpec>,
     pub(super) inputs: Arc<Vec<InputSize>>,
     pub(super) split_bytes: u64,
+    pub(super) cluster: ClusterSize,
     /// `None` once it has ended and nothing partial is left of it.
     pub(super) live: Option<LiveJob>,
     /// True from the end on.
@@ -107,6 +108,7 @@ impl Jobs {
             shown: Arc::new(shown),
             inputs: Arc::new(plan.inputs.clone()),
             split_bytes: plan.split_bytes,
+            cluster: plan.cluster,
             live: Some(LiveJob {
                 work: Arc::new(JobWork {
                     spec,

@@ -8,7 +8,7 @@ use windrow_scheduler::{JobView, Time, WorkerView};
 
 use super::Driver;
 use super::workers::WorkerProfile;
-use crate::plan::InputSize;
+use crate::plan::{ClusterSize, InputSize};
 
 /// A job at one moment.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub(crate) struct JobSnapshot {
     pub(crate) inputs: Arc<Vec<InputSize>>,
     /// As chosen.
     pub(crate) split_bytes: u64,
+    /// What it was planned for.
+    pub(crate) cluster: ClusterSize,
     /// Whether it is over and nothing partial is left of it.
     pub(crate) settled: bool,
     /// When this was taken.
@@ -60,6 +62,7 @@ impl Driver {
             spec: Arc::clone(&job.shown),
             inputs: Arc::clone(&job.inputs),
             split_bytes: job.split_bytes,
+            cluster: job.cluster,
             settled: job.live.is_none(),
             now: self.now(),
             slowest_worker,

@@ -192,7 +192,11 @@ impl Workers {
     }
 
     pub(super) fn cluster_size(&self) -> ClusterSize {
-        let threads = self.workers.values().map(|entry| entry.profile.threads).sum();
-        ClusterSize { workers: self.workers.len() as u32, threads }
+        let profiles = || self.workers.values().map(|entry| &entry.profile);
+        ClusterSize {
+            workers: self.workers.len() as u32,
+            threads: profiles().map(|profile| profile.threads).sum(),
+            memory_bytes: profiles().map(|profile| profile.memory_bytes).min().unwrap_or(0),
+        }
     }
 }

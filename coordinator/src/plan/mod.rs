@@ -50,6 +50,8 @@ pub(crate) struct Plan {
     pub(crate) partitions: u32,
     /// Where the ranges of an ordered job begin; empty for all others.
     pub(crate) split_points: SplitPoints,
+    /// What it was planned for.
+    pub(crate) cluster: ClusterSize,
 }
 
 impl Plan {
@@ -64,6 +66,7 @@ impl Plan {
         let map_only = program.is_map_only();
         let input_bytes: u64 = inputs.iter().map(|input| input.bytes).sum();
         let options = &spec.options;
+        let cluster = cluster.limited(options);
         let split_bytes = options
             .split_bytes
             .unwrap_or_else(|| numbers::default_split_bytes(input_bytes, cluster));
@@ -85,7 +88,7 @@ impl Plan {
             }
             _ => SplitPoints::default(),
         };
-        Ok(Self { files, inputs, splits, split_bytes, partitions, split_points })
+        Ok(Self { files, inputs, splits, split_bytes, partitions, split_points, cluster })
     }
 
     /// Sum of the sizes of all files.
@@ -157,7 +160,7 @@ mod tests {
 
     use super::*;
 
-    const CLUSTER: ClusterSize = ClusterSize { workers: 1, threads: 2 };
+    const CLUSTER: ClusterSize = ClusterSize { workers: 1, threads: 2, memory_bytes: 1 << 30 };
 
     fn spec(input: &Path, output: &Path) -> JobSpec {
         JobSpec {

@@ -1,14 +1,26 @@
-//! Chooses the numbers that the user left open: size of splits, number of reducers.
+//! Chooses the numbers that the user left open: size of splits, number of reducers. Pure.
+//!
+//! A map task runs on all threads of its worker, and combines the better the more it sees. So a worker that is alone
+//! gets as few tasks as its memory allows, and several workers get a few each, which levels out their load.
+
+use windrow_jobs::JobOptions;
 
 const MIB: u64 = 1 << 20;
-const SPLIT_BYTES_MIN: u64 = 16 * MIB;
-const SPLIT_BYTES_MAX: u64 = 1024 * MIB;
-/// Turns that each map slot takes: more level out the load, fewer combine more at once.
-const WAVES: u64 = 3;
-/// Map attempts that a worker runs at once; each uses all of its threads.
-const MAP_SLOTS_PER_WORKER: u64 = 2;
+const GIB: u64 = 1 << 30;
+/// Smaller tasks cost more than they spread, larger ones lose too much when they fail.
+const SPLIT_BYTES: (u64, u64) = (16 * MIB, GIB);
+/// Tasks for each of several workers: two turns of the two that it runs at once.
+const TASKS_PER_WORKER: u64 = 4;
+/// A split is at most one part in this many of the memory. The collectors of a task may fill about 40 percent, and
+/// pairs that are not combined take up more than the input that they come from.
+const MEMORY_PARTS: u64 = 4;
 /// Input that makes a reducer worth having.
-const BYTES_PER_REDUCER: u64 = 64 * MIB;
+const BYTES_PER_REDUCER_MIN: u64 = 32 * MIB;
+/// Input that is enough for a reducer, so that none runs for ever or fills a disk alone.
+const BYTES_PER_REDUCER_MAX: u64 = 4 * GIB;
+const REDUCERS_PER_THREAD: u64 = 2;
+/// As many as a submission may ask for.
+const REDUCERS_MAX: u64 = 100_000;
 
 /// What there is to run a job on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,38 +29,99 @@ pub(crate) struct ClusterSize {
     pub(crate) workers: u32,
     /// Of all workers together.
     pub(crate) threads: u32,
+    /// Of the worker that has least.
+    pub(crate) memory_bytes: u64,
 }
 
-/// As large as keeps every worker busy for a few turns, from 16 MiB to 1 GiB.
-pub(crate) fn default_split_bytes(input_bytes: u64, cluster: ClusterSize) -> u64 {
-    let tasks = u64::from(cluster.workers.max(1)) * MAP_SLOTS_PER_WORKER * WAVES;
-    input_bytes.div_ceil(tasks).clamp(SPLIT_BYTES_MIN, SPLIT_BYTES_MAX)
+impl ClusterSize {
+    /// What of it a job with these options uses.
+    pub(super) fn limited(self, options: &JobOptions) -> Self {
+        let workers = self.workers.max(1);
+        let threads_max =
+            options.threads.map_or(u32::MAX, |threads| threads.saturating_mul(workers));
+        let memory_max = options.memory_bytes.unwrap_or(u64::MAX);
+        Self {
+            workers,
+            threads: self.threads.clamp(1, threads_max.max(1)),
+            memory_bytes: self.memory_bytes.min(memory_max),
+        }
+    }
 }
 
-/// One for every 64 MiB of input, but no more than two turns of the cluster's threads.
-pub(crate) fn default_reducers(input_bytes: u64, cluster: ClusterSize) -> u32 {
-    let most = u64::from(cluster.threads.max(1)) * 2;
-    let wanted = input_bytes.div_ceil(BYTES_PER_REDUCER).clamp(1, most);
-    u32::try_from(wanted).unwrap_or(u32::MAX)
+/// Most bytes of a split.
+pub(super) fn default_split_bytes(input_bytes: u64, cluster: ClusterSize) -> u64 {
+    let (least, most) = SPLIT_BYTES;
+    let most = (cluster.memory_bytes / MEMORY_PARTS).clamp(least, most);
+    let tasks = match u64::from(cluster.workers) {
+        0 | 1 => input_bytes.div_ceil(most),
+        workers => workers * TASKS_PER_WORKER,
+    };
+    input_bytes.div_ceil(tasks.max(1)).clamp(least, most)
+}
+
+/// One for every 32 MiB of input, up to two turns of all threads, which then have the same number each; more only where
+/// these would get more than 4 GiB of input each.
+pub(super) fn default_reducers(input_bytes: u64, cluster: ClusterSize) -> u32 {
+    let threads = u64::from(cluster.threads.max(1));
+    let wanted = input_bytes.div_ceil(BYTES_PER_REDUCER_MIN).min(threads * REDUCERS_PER_THREAD);
+    let wanted = wanted.max(input_bytes.div_ceil(BYTES_PER_REDUCER_MAX)).max(1);
+    let even = if wanted > threads { wanted.next_multiple_of(threads) } else { wanted };
+    even.min(REDUCERS_MAX) as u32
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn splits_grow_with_the_input_within_their_bounds() {
-        let cluster = ClusterSize { workers: 3, threads: 12 };
-        assert_eq!(default_split_bytes(0, cluster), 16 * MIB);
-        assert_eq!(default_split_bytes(18 * 100 * MIB, cluster), 100 * MIB);
-        assert_eq!(default_split_bytes(u64::MAX, cluster), 1024 * MIB);
+    fn cluster(workers: u32, memory_bytes: u64) -> ClusterSize {
+        ClusterSize { workers, threads: 4 * workers, memory_bytes }
     }
 
     #[test]
-    fn reducers_grow_with_the_input_up_to_two_turns_of_all_threads() {
-        let cluster = ClusterSize { workers: 3, threads: 12 };
-        assert_eq!(default_reducers(0, cluster), 1);
-        assert_eq!(default_reducers(65 * MIB, cluster), 2);
-        assert_eq!(default_reducers(u64::MAX, cluster), 24);
+    fn a_worker_alone_gets_few_tasks() {
+        for (input, memory, tasks) in [
+            (10 * MIB, 12 * GIB, 1),
+            (GIB, 12 * GIB, 1),
+            (2 * GIB, 12 * GIB, 2),
+            (2 * GIB + 1, 12 * GIB, 3),
+            (2 * GIB, 512 * MIB, 16),
+            // Smaller splits would not help any more.
+            (GIB, MIB, 64),
+        ] {
+            let split_bytes = default_split_bytes(input, cluster(1, memory));
+            assert_eq!(input.div_ceil(split_bytes), tasks, "{input} in {memory}");
+        }
+    }
+
+    #[test]
+    fn several_workers_get_a_few_tasks_each() {
+        let cluster = cluster(3, 64 * GIB);
+        assert_eq!(default_split_bytes(0, cluster), 16 * MIB);
+        assert_eq!(default_split_bytes(12 * 100 * MIB, cluster), 100 * MIB);
+        assert_eq!(default_split_bytes(u64::MAX, cluster), GIB);
+    }
+
+    #[test]
+    fn reducers_keep_all_threads_busy_and_none_gets_too_much() {
+        let cluster = cluster(3, 64 * GIB);
+        for (input, reducers) in [
+            (0, 1),
+            (33 * MIB, 2),
+            (GIB / 2, 24),
+            (96 * GIB, 24),
+            (97 * GIB, 36),
+            (u64::MAX, 100_000),
+        ] {
+            assert_eq!(default_reducers(input, cluster), reducers, "{input}");
+        }
+    }
+
+    #[test]
+    fn flags_limit_what_is_used() {
+        let options =
+            JobOptions { threads: Some(1), memory_bytes: Some(MIB), ..JobOptions::default() };
+        let limited = cluster(3, GIB).limited(&options);
+        assert_eq!(limited, ClusterSize { workers: 3, threads: 3, memory_bytes: MIB });
+        assert_eq!(cluster(3, GIB).limited(&JobOptions::default()), cluster(3, GIB));
     }
 }

@@ -24,8 +24,8 @@ pub(crate) struct JobsService {
     pub(crate) driver: DriverHandle,
     pub(crate) registry: Arc<Registry>,
     pub(crate) build: v1::Build,
-    /// Threads to plan for while no worker has joined.
-    pub(crate) assumed_threads: u32,
+    /// What to plan for while no worker has joined.
+    pub(crate) assumed_cluster: ClusterSize,
 }
 
 #[tonic::async_trait]
@@ -113,12 +113,8 @@ impl JobsService {
     }
 
     async fn cluster_size(&self) -> Result<ClusterSize, Status> {
-        let ClusterSize { workers, threads } = self.driver.cluster_size().await?;
-        Ok(if workers == 0 {
-            ClusterSize { workers: 1, threads: self.assumed_threads }
-        } else {
-            ClusterSize { workers, threads }
-        })
+        let joined = self.driver.cluster_size().await?;
+        Ok(if joined.workers == 0 { self.assumed_cluster } else { joined })
     }
 
     async fn status(&self, job: JobId) -> Result<Response<v1::JobStatus>, Status> {

@@ -5,6 +5,8 @@ use std::num::NonZero;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::cgroup;
+
 /// Assumed where the system does not say.
 const MEMORY_BYTES_UNKNOWN: u64 = 2 << 30;
 
@@ -31,12 +33,12 @@ pub(super) fn cores() -> u32 {
     std::thread::available_parallelism().map_or(1, NonZero::get) as u32
 }
 
-/// Half of the memory that this process may use: the rest is for the page cache, which the shuffle lives on.
-pub(super) fn fair_memory_bytes() -> u64 {
-    let limits = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
-    let limits = limits.iter().filter_map(|path| read(path)?.parse().ok());
+/// Memory for tasks unless told otherwise, in bytes: half of what this process may use, be that limited by the machine
+/// or by a control group. The rest is for the page cache, which the shuffle lives on.
+pub fn default_memory_bytes() -> u64 {
     let total = read("/proc/meminfo").and_then(|text| total_memory_bytes(&text));
-    limits.chain(total).min().unwrap_or(MEMORY_BYTES_UNKNOWN) / 2
+    let limits = total.into_iter().chain(cgroup::memory_limit_bytes());
+    limits.min().unwrap_or(MEMORY_BYTES_UNKNOWN) / 2
 }
 
 fn total_memory_bytes(meminfo: &str) -> Option<u64> {

@@ -14,6 +14,7 @@
 
 mod attempts;
 mod backoff;
+mod cgroup;
 mod config;
 mod machine;
 mod session;
@@ -27,6 +28,7 @@ use windrow_jobs::{JobId, Registry};
 use windrow_proto::v1;
 
 pub use config::{WorkerConfig, WorkerError};
+pub use machine::default_memory_bytes;
 
 use crate::executor::{ExecutorConfig, ExecutorError, InProcess};
 use crate::rpc::{Connector, ShuffleServer};
@@ -63,7 +65,7 @@ pub async fn run(
     kill: CancellationToken,
 ) -> Result<(), WorkerError> {
     let threads = config.threads.unwrap_or_else(machine::cores).max(1);
-    let memory_bytes = config.memory_bytes.unwrap_or_else(machine::fair_memory_bytes);
+    let memory_bytes = config.memory_bytes.unwrap_or_else(default_memory_bytes);
     let (executor, directory) = open_executor(&config, threads, memory_bytes, registry).await?;
     let shuffle = match config.listen {
         Some(address) => Some(ShuffleServer::start(address, executor.shuffle_service()).await?),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use windrow_jobs::program::SplitPoints;
-use windrow_jobs::{AttemptId, Counters, WorkerId};
+use windrow_jobs::{AttemptId, Compression, Counters, WorkerId};
 
 /// What every task of a job needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,10 @@ pub struct JobContext {
     pub params: String,
     /// Replace invalid UTF-8 instead of failing.
     pub lossy: bool,
+    /// Size of the largest record that is read; a longer one is an error.
+    pub record_bytes_max: u64,
+    /// How to compress what is shuffled; `None` leaves it to the worker.
+    pub compression: Option<Compression>,
     /// Most threads that a task may use.
     pub threads: Option<u32>,
     /// Most memory that the job may use here.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use windrow_jobs::program::SplitPoints;
-use windrow_jobs::{AttemptId, FailureCause, JobId, Place, Stage, TaskId, WorkerId};
+use windrow_jobs::{AttemptId, Compression, FailureCause, JobId, Place, Stage, TaskId, WorkerId};
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
 use windrow_proto::v1::failure::Cause;
@@ -86,12 +86,20 @@ fn attempt_from(attempt: Option<v1::AttemptId>) -> Result<AttemptId, Malformed> 
 
 fn context_from(context: Option<v1::JobContext>) -> Result<Arc<JobContext>, Malformed> {
     let context = context.ok_or(Malformed("no context"))?;
+    let compression = match context.compression() {
+        v1::Compression::Unspecified => None,
+        v1::Compression::None => Some(Compression::None),
+        v1::Compression::Lz4 => Some(Compression::Lz4),
+        v1::Compression::Zstd => Some(Compression::Zstd),
+    };
     let points = context.split_points.into_iter();
     let points = points.map(|point| (point.key.into(), point.value.into()));
     Ok(Arc::new(JobContext {
         job: context.job,
         params: context.params,
         lossy: context.lossy,
+        record_bytes_max: context.record_bytes_max,
+        compression,
         threads: context.threads,
         memory_bytes: context.memory_bytes,
         partitions: context.partitions,

@@ -5,6 +5,7 @@ use windrow_jobs::AttemptId;
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message;
 
+use super::spec::compression_to;
 use super::{Malformed, attempt_to};
 use crate::driver::{HeldOutputs, JobWork, Outgoing, OutputsTable, WorkerProfile};
 use crate::plan::{Plan, Range};
@@ -99,6 +100,8 @@ fn context_to(work: &JobWork) -> v1::JobContext {
         partitions: work.plan.partitions,
         staging: work.staging.display().to_string(),
         split_points: points.collect(),
+        record_bytes_max: options.record_bytes_max,
+        compression: compression_to(options.compression).into(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use windrow_jobs::{JobInput, JobOptions, JobSpec};
+use windrow_jobs::{Compression, JobInput, JobOptions, JobSpec};
 use windrow_proto::v1;
 
 use super::{Malformed, millis};
@@ -69,7 +69,27 @@ fn options_from(options: v1::JobOptions) -> Result<JobOptions, Malformed> {
         worker_wait: duration_from(options.worker_wait_ms, default.worker_wait),
         priority: options.priority,
         lossy: options.lossy,
+        record_bytes_max: match options.record_bytes_max {
+            0 => default.record_bytes_max,
+            n => n,
+        },
+        compression: match options.compression() {
+            v1::Compression::Unspecified => None,
+            v1::Compression::None => Some(Compression::None),
+            v1::Compression::Lz4 => Some(Compression::Lz4),
+            v1::Compression::Zstd => Some(Compression::Zstd),
+        },
     })
+}
+
+/// As it goes over the wire.
+pub(super) fn compression_to(compression: Option<Compression>) -> v1::Compression {
+    match compression {
+        None => v1::Compression::Unspecified,
+        Some(Compression::None) => v1::Compression::None,
+        Some(Compression::Lz4) => v1::Compression::Lz4,
+        Some(Compression::Zstd) => v1::Compression::Zstd,
+    }
 }
 
 fn duration_from(millis: u64, default: Duration) -> Duration {
@@ -98,6 +118,8 @@ pub(super) fn spec_to(spec: &JobSpec) -> v1::JobSpec {
             worker_wait_ms: millis(options.worker_wait),
             priority: options.priority,
             lossy: options.lossy,
+            record_bytes_max: options.record_bytes_max,
+            compression: compression_to(options.compression).into(),
         }),
     }
 }
@@ -122,6 +144,8 @@ mod tests {
                 worker_wait: Duration::from_millis(9),
                 priority: -10,
                 lossy: true,
+                record_bytes_max: 11,
+                compression: Some(Compression::Zstd),
             },
         }
     }

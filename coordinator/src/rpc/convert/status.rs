@@ -8,7 +8,7 @@ use super::spec::spec_to;
 use super::{millis, stage_to};
 use crate::driver::{JobSnapshot, WorkerSnapshot};
 use crate::explain;
-use crate::plan::InputSize;
+use crate::plan::{ClusterSize, InputSize};
 
 /// A job's status. It counts as ended only when nothing partial is left of it.
 pub(in crate::rpc) fn job_status(job: &JobSnapshot) -> v1::JobStatus {
@@ -40,11 +40,17 @@ pub(in crate::rpc) fn job_status(job: &JobSnapshot) -> v1::JobStatus {
         split_bytes: job.split_bytes,
         slowest: view.slowest.map(|slowest| slowest_task(&slowest, &job.slowest_worker)),
         shuffle_bytes: view.shuffle_bytes,
+        planned_for: Some(cluster_to(job.cluster)),
     }
 }
 
 fn input_status(InputSize { name, files, bytes }: &InputSize) -> v1::InputStatus {
     v1::InputStatus { name: name.clone(), files: *files, bytes: *bytes }
+}
+
+fn cluster_to(cluster: ClusterSize) -> v1::ClusterSize {
+    let ClusterSize { workers, threads, memory_bytes } = cluster;
+    v1::ClusterSize { workers, threads, memory_bytes }
 }
 
 fn state_to(state: &JobState, settled: bool) -> v1::JobState {

@@ -100,6 +100,8 @@ impl Bench {
             job: job.into(),
             params: "{}".into(),
             lossy: false,
+            record_bytes_max: 64 << 20,
+            compression: None,
             threads: None,
             memory_bytes: None,
             partitions: 1,
