@@ -258,12 +258,12 @@ impl Reducer<[u8], (Decimal, u64)> for Means {
 }
 
 /// `key<TAB>number`, or the number alone where all rows belong together.
-struct KeyedNumbers {
+pub(super) struct KeyedNumbers {
     with_key: bool,
 }
 
 impl KeyedNumbers {
-    fn new(by: &Grouped) -> Self {
+    pub(super) fn new(by: &Grouped) -> Self {
         Self { with_key: *by != Grouped::Together }
     }
 }

@@ -62,6 +62,16 @@ impl KeyPlan {
         }
     }
 
+    /// Whether a field is part of the key.
+    pub(in crate::ready) fn has(&self, index: usize) -> bool {
+        match self {
+            Self::Together => false,
+            Self::Line => true,
+            Self::One(column) => *column == index,
+            Self::Many(columns) => columns.contains(&index),
+        }
+    }
+
     /// The key of a row: one column is its text; several stand between `separator`s, quoted where they hold one, so that
     /// different columns never make the same key.
     #[inline]
