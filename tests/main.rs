@@ -18,6 +18,7 @@ mod inverted_index;
 mod jobs;
 mod output;
 mod privacy;
+mod ready_jobs;
 mod recovery;
 mod support;
 mod word_count;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         inverted_index::tests(),
         output::tests(),
         privacy::tests(),
+        ready_jobs::tests(),
         recovery::tests(),
         word_count::tests(),
     ]

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::first::{First, PositionedLines, write_position};
-use super::table::{Grouped, KeyPlan, Row, RowMapper, Rows, Scratch, TableArgs};
+use super::first::{First, PositionedLines, position_bytes};
+use super::table::{Grouped, KeyPlan, Row, RowMapper, Rows, Scratch, Separator, TableArgs};
 use crate::input::{Delimited, Header};
 use crate::prelude::*;
 
@@ -89,9 +89,12 @@ impl RowMapper for KeyedLines {
         out: &mut impl Emit<[u8], [u8]>,
     ) -> Result<()> {
         scratch.value.clear();
-        write_position(row.position, &mut scratch.value);
+        scratch.value.extend_from_slice(&position_bytes(row.position));
         scratch.value.extend_from_slice(row.fields.line());
-        out.emit(plan.key(&row.fields, b'\t', &mut scratch.key)?, &scratch.value)
+        out.emit(
+            plan.key(&row.fields, Separator::new(b'\t', &self.format), &mut scratch.key)?,
+            &scratch.value,
+        )
     }
 }
 

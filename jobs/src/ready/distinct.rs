@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::aggregate::KeyedNumbers;
 use super::first::First;
-use super::table::{Grouped, KeyPlan, Row, RowMapper, Rows, Scratch, TableArgs};
+use super::table::{Grouped, KeyPlan, Row, RowMapper, Rows, Scratch, Separator, TableArgs};
 use crate::input::{Column, Delimited, Header};
 use crate::prelude::*;
 
@@ -85,7 +85,7 @@ impl RowMapper for Keys {
         scratch: &mut Scratch,
         out: &mut impl Emit<[u8], ()>,
     ) -> Result<()> {
-        out.emit(plan.key(&row.fields, b'\t', &mut scratch.key)?, ())
+        out.emit(plan.key(&row.fields, Separator::new(b'\t', &self.format), &mut scratch.key)?, ())
     }
 }
 
@@ -122,7 +122,10 @@ impl RowMapper for KeysAndValues {
         out: &mut impl Emit<(Vec<u8>, Vec<u8>), [u8]>,
     ) -> Result<()> {
         let value = row.fields.get(*index)?;
-        out.emit((key.key(&row.fields, b'\t', &mut scratch.key)?, &value), &value)
+        out.emit(
+            (key.key(&row.fields, Separator::new(b'\t', &self.format), &mut scratch.key)?, &value),
+            &value,
+        )
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::first::write_position;
+use super::first::position_bytes;
 use super::smallest::{Smallest, write_record};
 use crate::input::Position;
 use crate::prelude::*;
@@ -75,8 +75,7 @@ impl Draw {
             return None;
         }
         let LocatedRecord { file, file_number, offset, .. } = *line;
-        let mut place = Vec::with_capacity(super::first::POSITION_BYTES);
-        write_position(Position { file, file_number, offset }, &mut place);
+        let place = position_bytes(Position { file, file_number, offset });
         Some(xxh3_64_with_seed(&place, self.seed))
     }
 }

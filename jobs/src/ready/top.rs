@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::smallest::{Smallest, write_record};
 use super::sort::number;
-use super::table::{Grouped, KeyPlan, Row, RowMapper, Rows, Scratch, TableArgs};
+use super::table::{Grouped, KeyPlan, Row, RowMapper, Rows, Scratch, Separator, TableArgs};
 use crate::input::{Column, Delimited, Header};
 use crate::prelude::*;
 use crate::value::Decimal;
@@ -95,7 +95,10 @@ impl RowMapper for Ranked {
         record.extend_from_slice(row.fields.line());
         scratch.value.clear();
         write_record(&record, &mut scratch.value);
-        out.emit(key.key(&row.fields, b'\t', &mut scratch.key)?, &scratch.value)
+        out.emit(
+            key.key(&row.fields, Separator::new(b'\t', &self.format), &mut scratch.key)?,
+            &scratch.value,
+        )
     }
 }
 

@@ -159,7 +159,6 @@ mod tests {
 
     use super::*;
     use crate::ready::tests::run as run_job;
-    use crate::testing;
 
     const FILES: [(&str, &str); 3] =
         [("a.txt", "hay\noats\r\nHay bale\n"), ("b.txt", "rye\n"), ("c.txt", "straw\nno hay")];

@@ -2,7 +2,7 @@
 
 use crate::input::{Delimited, Header, write_quoted};
 use crate::prelude::*;
-use crate::ready::table::{Grouped, KeyPlan, Row, RowMapper, Scratch};
+use crate::ready::table::{Grouped, KeyPlan, Row, RowMapper, Scratch, Separator};
 
 /// Most bytes of one key's left rows.
 const LEFT_BYTES_MAX: usize = 64 << 20;
@@ -48,7 +48,8 @@ impl RowMapper for Side {
             scratch.value.push(self.format.delimiter);
             scratch.value.extend_from_slice(row.fields.raw(index).unwrap_or_default());
         }
-        let key = plan.key(&row.fields, self.format.delimiter, &mut scratch.key)?;
+        let separator = Separator::new(self.format.delimiter, &self.format);
+        let key = plan.key(&row.fields, separator, &mut scratch.key)?;
         out.emit(key, &scratch.value)
     }
 }

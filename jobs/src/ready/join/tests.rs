@@ -57,6 +57,8 @@ fn keys_are_compared_as_text_and_written_as_such() {
     assert_eq!(text, "\"Green, upper\",\"a,1\",\nHill,b,3\n");
     let flags = ["--by", "1", "--delimiter", "tab"];
     assert_eq!(run_two(&join(), &flags, &[("l", "\"a\tx\n")], &[("r", "\"a\ty\n")]), "\"a\tx\ty\n");
+    let flags = ["--by", "1,2", "--delimiter", "tab"];
+    assert_eq!(run_two(&join(), &flags, &[("l", "\"a\tx\n")], &[("r", "\"a\tx\n")]), "\"a\tx\n");
 }
 
 #[test]
