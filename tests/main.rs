@@ -20,6 +20,7 @@ mod jobs;
 mod join;
 mod output;
 mod privacy;
+mod ready_jobs;
 mod recovery;
 mod support;
 mod word_count;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         join::tests(),
         output::tests(),
         privacy::tests(),
+        ready_jobs::tests(),
         recovery::tests(),
         word_count::tests(),
     ]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::table::{Grouped, KeyPlan, Row, RowMapper, Rows, Scratch, TableArgs};
+use super::table::{Grouped, KeyPlan, Row, RowMapper, Rows, Scratch, Separator, TableArgs};
 use crate::input::{Column, Delimited, Header};
 use crate::output::{Output, TextLines};
 use crate::prelude::*;
@@ -214,7 +214,10 @@ impl<M: Measure> RowMapper for Numbers<M> {
         out: &mut impl Emit<[u8], M::Value>,
     ) -> Result<()> {
         let value = M::value(row, *index)?;
-        out.emit(key.key(&row.fields, b'\t', &mut scratch.key)?, value)
+        out.emit(
+            key.key(&row.fields, Separator::new(b'\t', &self.format), &mut scratch.key)?,
+            value,
+        )
     }
 }
 
@@ -258,12 +261,12 @@ impl Reducer<[u8], (Decimal, u64)> for Means {
 }
 
 /// `key<TAB>number`, or the number alone where all rows belong together.
-struct KeyedNumbers {
+pub(super) struct KeyedNumbers {
     with_key: bool,
 }
 
 impl KeyedNumbers {
-    fn new(by: &Grouped) -> Self {
+    pub(super) fn new(by: &Grouped) -> Self {
         Self { with_key: *by != Grouped::Together }
     }
 }

@@ -9,11 +9,13 @@ use crate::prelude::*;
 /// Size of a position.
 pub(super) const POSITION_BYTES: usize = 12;
 
-/// Appends a position such that earlier ones are smaller.
+/// A position such that earlier ones are smaller.
 #[inline]
-pub(super) fn write_position(position: Position<'_>, out: &mut Vec<u8>) {
-    out.extend_from_slice(&position.file_number.to_be_bytes());
-    out.extend_from_slice(&position.offset.to_be_bytes());
+pub(super) fn position_bytes(position: Position<'_>) -> [u8; POSITION_BYTES] {
+    let mut bytes = [0; POSITION_BYTES];
+    bytes[..4].copy_from_slice(&position.file_number.to_be_bytes());
+    bytes[4..].copy_from_slice(&position.offset.to_be_bytes());
+    bytes
 }
 
 /// Keeps the smallest value of each key.

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use hashbrown::HashSet;
+
+use crate::input::{Chunk, Format, RecordError, lines};
 use crate::prelude::*;
 
 /// Lists, for each word, the files that hold it. Words are those of `word-count`. Output: `word<TAB>file,file,..`, the
@@ -28,6 +31,30 @@ impl Mapper for Occurrences {
             out.emit(word, line.file)?;
         }
         Ok(())
+    }
+
+    /// Most words occur many times in a file: each is emitted once a chunk.
+    fn map_chunk(
+        &self,
+        format: &Located<Line>,
+        chunk: &Chunk<'_>,
+        out: &mut impl Emit<str, str>,
+    ) -> Result<u64, RecordError> {
+        let mut records = 0;
+        let Ok(text) = simdutf8::basic::from_utf8(chunk.bytes) else {
+            format.for_each(chunk, |position, line| {
+                records += 1;
+                self.map(line, out).map_err(|error| position.error(&error))
+            })?;
+            return Ok(records);
+        };
+        let mut seen = HashSet::with_hasher(foldhash::fast::RandomState::default());
+        for word in text.split_ascii_whitespace() {
+            if seen.insert(word) {
+                out.emit(word, chunk.file).map_err(|error| chunk.position(0).error(&error))?;
+            }
+        }
+        Ok(lines(chunk.bytes).count() as u64)
     }
 }
 

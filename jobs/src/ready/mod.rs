@@ -1,24 +1,41 @@
 //! Jobs that come ready, to be run by name.
 
 mod aggregate;
+mod dedup;
+mod distinct;
 mod first;
 mod grep;
+mod histogram;
 mod inverted_index;
+mod join;
+mod n_grams;
+mod sample;
+mod smallest;
 mod sort;
 mod table;
+mod top;
 mod word_count;
 
 pub use aggregate::{count, max, mean, min, sum};
+pub use dedup::dedup;
+pub use distinct::distinct;
 pub use grep::grep;
+pub use histogram::histogram;
 pub use inverted_index::inverted_index;
+pub use join::join;
+pub use n_grams::n_grams;
+pub use sample::sample;
 pub use sort::sort;
+pub use top::top;
 pub use word_count::word_count;
 
 use crate::job::Job;
 
 /// All ready jobs.
 pub fn all() -> Vec<Job> {
-    vec![word_count(), grep(), inverted_index(), sort(), count(), sum(), min(), max(), mean()]
+    let of_text = [word_count(), n_grams(), inverted_index(), grep(), sort(), dedup(), sample()];
+    let of_tables = [count(), sum(), min(), max(), mean(), distinct(), top(), histogram(), join()];
+    of_text.into_iter().chain(of_tables).collect()
 }
 
 #[cfg(test)]

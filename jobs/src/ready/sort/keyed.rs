@@ -6,7 +6,7 @@ use crate::emit::Emit;
 use crate::error::Result;
 use crate::input::{Delimited, Header, Position};
 use crate::output::Output;
-use crate::ready::first::{POSITION_BYTES, write_position};
+use crate::ready::first::{POSITION_BYTES, position_bytes};
 use crate::ready::table::{Row, RowMapper, Scratch};
 
 /// Begins the keys of headers where there are any, so that they come before all rows.
@@ -103,7 +103,7 @@ impl PayloadLines {
         }
         scratch.clear();
         if self.positioned {
-            write_position(position, scratch);
+            scratch.extend_from_slice(&position_bytes(position));
             scratch.extend_from_slice(line);
         } else {
             inverted::write(line, scratch);

@@ -3,7 +3,7 @@
 mod inverted;
 mod keyed;
 mod lines;
-mod number;
+pub(super) mod number;
 mod order;
 mod records;
 

@@ -16,7 +16,7 @@ const LARGE: u8 = 0xff;
 
 /// Appends the number that `text` begins with, after blanks: `-`, digits, a point, digits. What has no digits counts as
 /// zero, as in `sort -n`.
-pub(super) fn write(text: &[u8], out: &mut Vec<u8>) {
+pub(in crate::ready) fn write(text: &[u8], out: &mut Vec<u8>) {
     let text = text.trim_ascii_start();
     let (negative, text) = match text {
         [b'-', rest @ ..] => (true, rest),

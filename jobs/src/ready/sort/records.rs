@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::input::{Chunk, FixedRecords, Format, Located, LocatedRecord, Position, RecordError};
 use crate::mapper::Mapper;
 use crate::output::Output;
-use crate::ready::first::{POSITION_BYTES, write_position};
+use crate::ready::first::{POSITION_BYTES, position_bytes};
 
 pub(super) struct Records {
     pub(super) bytes: NonZeroUsize,
@@ -62,7 +62,7 @@ impl Records {
         value.clear();
         key.extend_from_slice(&record[self.key.clone()]);
         if positioned {
-            write_position(position, value);
+            value.extend_from_slice(&position_bytes(position));
         }
         value.extend_from_slice(&record[..self.key.start]);
         value.extend_from_slice(&record[self.key.end..]);

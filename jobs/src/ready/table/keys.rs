@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::parse_columns;
 use crate::error::Result;
-use crate::input::{Column, Fields, Header, write_quoted};
+use crate::input::{Column, Delimited, Fields, Header, write_quoted};
 
 /// Which part of a row is its key, as the user says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,21 @@ pub(in crate::ready) enum KeyPlan {
     Line,
     One(usize),
     Many(Vec<usize>),
+}
+
+/// Stands between the columns of a key.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::ready) struct Separator {
+    byte: u8,
+    /// Whether a column may hold it, so that quotes are needed.
+    quotes: bool,
+}
+
+impl Separator {
+    /// `byte` between columns of a table in this format.
+    pub(in crate::ready) fn new(byte: u8, format: &Delimited) -> Self {
+        Self { byte, quotes: format.quotes || format.delimiter != byte }
+    }
 }
 
 impl Grouped {
@@ -62,13 +77,23 @@ impl KeyPlan {
         }
     }
 
-    /// The key of a row: one column is its text; several stand between `separator`s, quoted where they hold one, so that
+    /// Whether a field is part of the key.
+    pub(in crate::ready) fn has(&self, index: usize) -> bool {
+        match self {
+            Self::Together => false,
+            Self::Line => true,
+            Self::One(column) => *column == index,
+            Self::Many(columns) => columns.contains(&index),
+        }
+    }
+
+    /// The key of a row: one column is its text; several stand between separators, quoted where they hold one, so that
     /// different columns never make the same key.
     #[inline]
     pub(in crate::ready) fn key<'a>(
         &self,
         fields: &Fields<'a>,
-        separator: u8,
+        separator: Separator,
         scratch: &'a mut Vec<u8>,
     ) -> Result<&'a [u8]> {
         match self {
@@ -85,9 +110,14 @@ impl KeyPlan {
                 scratch.clear();
                 for (place, index) in indices.iter().enumerate() {
                     if place > 0 {
-                        scratch.push(separator);
+                        scratch.push(separator.byte);
                     }
-                    write_quoted(&fields.get(*index)?, separator, scratch);
+                    let field = fields.get(*index)?;
+                    if separator.quotes {
+                        write_quoted(&field, separator.byte, scratch);
+                    } else {
+                        scratch.extend_from_slice(&field);
+                    }
                 }
                 Ok(scratch)
             }

@@ -5,5 +5,5 @@ mod keys;
 mod rows;
 
 pub(super) use args::{TableArgs, parse_columns};
-pub(super) use keys::{Grouped, KeyPlan};
+pub(super) use keys::{Grouped, KeyPlan, Separator};
 pub(super) use rows::{Row, RowMapper, Rows, Scratch};

@@ -1,0 +1,98 @@
+//! The k smallest records of each key, where each record is carried behind bytes that give its rank.
+//!
+//! A value is a set of records, since those of a key are combined on the map side: each behind its length.
+
+use std::cell::OnceCell;
+use std::collections::BinaryHeap;
+
+use crate::prelude::*;
+use crate::varint;
+
+/// Keeps k records of each key, and writes them in the order of their ranks. Holds k records of a key in memory.
+pub(super) struct Smallest {
+    /// k.
+    pub(super) records: usize,
+    /// Size of the rank that a record is carried behind.
+    pub(super) rank_bytes: fn(&[u8]) -> usize,
+}
+
+/// Appends a set of one record.
+pub(super) fn write_record(record: &[u8], set: &mut Vec<u8>) {
+    varint::write(record.len() as u64, set);
+    set.extend_from_slice(record);
+}
+
+/// The records of one key that were the smallest so far.
+#[derive(Default)]
+pub(super) struct Kept {
+    /// The largest is at the top, ready to be replaced.
+    records: BinaryHeap<Vec<u8>>,
+    /// Made when it is asked for.
+    set: OnceCell<Vec<u8>>,
+}
+
+impl Smallest {
+    fn take_set(&self, kept: &mut Kept, mut set: &[u8]) -> Result<()> {
+        kept.set.take();
+        while !set.is_empty() {
+            let len = varint::read(&mut set).and_then(|len| usize::try_from(len).ok());
+            let parts = len.and_then(|len| set.split_at_checked(len));
+            let (record, rest) = parts.ok_or_else(|| Error::new("malformed set of records"))?;
+            set = rest;
+            if kept.records.len() < self.records {
+                kept.records.push(record.to_vec());
+            } else if let Some(mut largest) = kept.records.peek_mut()
+                && record < &largest[..]
+            {
+                largest.clear();
+                largest.extend_from_slice(record);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Combiner<[u8]> for Smallest {
+    type Accumulator = Kept;
+
+    fn start(&self, set: &[u8]) -> Result<Kept> {
+        let mut kept = Kept::default();
+        self.take_set(&mut kept, set)?;
+        Ok(kept)
+    }
+
+    fn add(&self, kept: &mut Kept, set: &[u8]) -> Result<()> {
+        self.take_set(kept, set)
+    }
+
+    fn finish<'a>(&self, kept: &'a Kept) -> &'a [u8] {
+        kept.set.get_or_init(|| {
+            let mut records: Vec<_> = kept.records.iter().collect();
+            records.sort_unstable();
+            let mut set = Vec::new();
+            records.iter().for_each(|record| write_record(record, &mut set));
+            set
+        })
+    }
+}
+
+impl Reducer<[u8], [u8]> for Smallest {
+    type OutputKey = [u8];
+    type OutputValue = [u8];
+
+    fn reduce(
+        &self,
+        key: &[u8],
+        sets: &mut Values<'_, [u8]>,
+        out: &mut impl Emit<[u8], [u8]>,
+    ) -> Result<()> {
+        let mut kept = Kept::default();
+        while let Some(set) = sets.next()? {
+            self.take_set(&mut kept, set)?;
+        }
+        for record in kept.records.into_sorted_vec() {
+            out.emit(key, &record[(self.rank_bytes)(&record)..])?;
+        }
+        Ok(())
+    }
+}
