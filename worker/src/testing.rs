@@ -244,7 +244,7 @@ impl Collector for WordCollector {
             }
         }
         if !room.grow(Collector::memory_bytes(self)) {
-            room.spill(self.take_pairs())?;
+            self.pairs = room.spill(self.take_pairs())?;
         }
         Ok(records)
     }

@@ -58,6 +58,11 @@ impl<K: Key + ?Sized, V: Value + ?Sized, T: Route> Store<K, V> for AppendStore<K
         Ok(Collected::Pairs(mem::replace(&mut self.buffer, empty)))
     }
 
+    fn reuse(&mut self, buffer: RecordBuffer) {
+        self.known_bytes = buffer.memory_bytes();
+        self.buffer = buffer;
+    }
+
     fn counters(&mut self) -> &mut LocalCounters {
         &mut self.counters
     }

@@ -10,6 +10,9 @@ use crate::varint;
 const BLOCK_BYTES_MIN: usize = 16 << 10;
 const BLOCK_BYTES_MAX: usize = 1 << 20;
 
+/// Number of blocks below the largest size.
+const BLOCKS_SMALL: usize = (BLOCK_BYTES_MAX / BLOCK_BYTES_MIN).ilog2() as usize + 1;
+
 /// Cache lines of a record that a prefetch asks for. The processor itself goes on from there.
 const PREFETCH_LINES: usize = 2;
 const LINE_BYTES: usize = 64;
@@ -38,6 +41,15 @@ impl Arena {
 
     #[cold]
     fn add_block(&mut self, bytes: usize) -> usize {
+        // After `clear` there are empty blocks beyond the current one; all but the first few are of the usual size.
+        let empty = |block: &Vec<u8>| block.is_empty() && block.capacity() >= bytes;
+        let rest = self.blocks.iter().enumerate().skip(self.current + 1);
+        if bytes <= BLOCK_BYTES_MAX
+            && let Some((index, _)) = rest.take(BLOCKS_SMALL).find(|(_, block)| empty(block))
+        {
+            self.current = index;
+            return index;
+        }
         let index = self.blocks.len();
         // A larger record gets a block of exactly its size.
         let usual = self.next_block_bytes();
@@ -110,6 +122,16 @@ impl Arena {
         self.capacity_bytes + self.blocks.capacity() * size_of::<Vec<u8>>()
     }
 
+    /// Removes everything. The memory stays, but for that of large records.
+    pub(super) fn clear(&mut self) {
+        self.blocks.retain_mut(|block| {
+            block.clear();
+            block.capacity() <= BLOCK_BYTES_MAX
+        });
+        self.capacity_bytes = self.blocks.iter().map(Vec::capacity).sum();
+        self.current = 0;
+    }
+
     /// Takes all blocks of `other`, without copying them, and returns what has to be added to its positions.
     pub(super) fn append(&mut self, other: Self) -> u64 {
         let base = self.blocks.len();
@@ -124,4 +146,35 @@ fn long_length(bytes: &mut &[u8]) -> usize {
     let length = varint::read(bytes);
     debug_assert!(length.is_some(), "the arena wrote it");
     length.unwrap_or_default() as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_used_again() {
+        let mut arena = Arena::default();
+        let large = vec![7; 3 << 20];
+        let mut fill = |sizes: &[usize]| {
+            for _ in 0..40 {
+                for size in sizes {
+                    let record = RecordRef { key: &large[..*size], value: b"v" };
+                    let at = arena.push_record(record);
+                    assert_eq!(arena.record(at), record);
+                }
+            }
+            let taken = arena.memory_bytes();
+            arena.clear();
+            (taken, arena.memory_bytes())
+        };
+        let (first, kept) = fill(&[40_000, 100_000]);
+        assert_eq!(first, kept);
+        for sizes in [&[40_000, 100_000], &[100_000, 40_000]] {
+            assert_eq!(fill(sizes), (first, kept));
+        }
+        // Large records have blocks of their own, which are not kept.
+        let (taken, kept) = fill(&[3 << 20]);
+        assert!(taken > 40 * (3 << 20) && kept < first + (1 << 20), "{taken} {kept}");
+    }
 }

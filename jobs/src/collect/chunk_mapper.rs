@@ -133,7 +133,11 @@ impl<S> StoreEmitter<'_, S> {
         *self.granted_bytes = 0;
         match self.store.take()? {
             Collected::Pairs(pairs) => {
-                self.room.spill(pairs).map_err(|cause| hidden(self.failure.insert(cause)))
+                let spilled = self.room.spill(pairs);
+                let emptied = spilled.map_err(|cause| hidden(self.failure.insert(cause)))?;
+                *self.granted_bytes = emptied.memory_bytes();
+                self.store.reuse(emptied);
+                Ok(())
             }
             Collected::Text { .. } => unreachable!("text is not spilled: it needs no room"),
         }

@@ -56,8 +56,9 @@ pub trait Room {
     /// Asks that the collector may take up `bytes` in all. If not, it has to [`spill`](Self::spill) first.
     fn grow(&mut self, bytes: usize) -> bool;
 
-    /// Takes what was collected so far; not sorted.
-    fn spill(&mut self, pairs: RecordBuffer) -> Result<(), FailureCause>;
+    /// Takes what was collected so far; not sorted. Gives the buffer back, emptied, where its memory may go on being
+    /// used.
+    fn spill(&mut self, pairs: RecordBuffer) -> Result<RecordBuffer, FailureCause>;
 }
 
 /// All the memory that there is: nothing is ever spilled.
@@ -69,8 +70,8 @@ impl Room for Unlimited {
         true
     }
 
-    fn spill(&mut self, _pairs: RecordBuffer) -> Result<(), FailureCause> {
-        Ok(())
+    fn spill(&mut self, pairs: RecordBuffer) -> Result<RecordBuffer, FailureCause> {
+        Ok(pairs)
     }
 }
 
@@ -107,6 +108,11 @@ pub(crate) trait Store<K: Key + ?Sized, V: Value + ?Sized>: Send {
 
     /// See [`Collector::take`].
     fn take(&mut self) -> Result<Collected>;
+
+    /// Takes back a buffer that has been emptied, or frees its memory.
+    fn reuse(&mut self, buffer: RecordBuffer) {
+        drop(buffer);
+    }
 
     /// The user's counters.
     fn counters(&mut self) -> &mut LocalCounters;

@@ -66,6 +66,14 @@ impl RecordBuffer {
         partitions.iter_mut().map(|entries| SortTask { arena, entries }).collect()
     }
 
+    /// Removes all pairs and keeps the memory, but for that of large records.
+    pub fn clear(&mut self) {
+        self.arena.clear();
+        self.partitions.iter_mut().for_each(Vec::clear);
+        self.records = 0;
+        self.records_bytes = 0;
+    }
+
     /// All pairs of several buffers in one, not sorted. Entries are copied, pairs are not. It has as many partitions as
     /// the buffer that has most.
     pub fn merge(buffers: Vec<Self>) -> Self {

@@ -46,6 +46,13 @@ impl SortedBuffer {
         Self(RecordBuffer::merge(buffers))
     }
 
+    /// The buffer without its pairs, but with their memory.
+    pub fn emptied(self) -> RecordBuffer {
+        let mut buffer = self.0;
+        buffer.clear();
+        buffer
+    }
+
     /// Number of pairs.
     pub fn records(&self) -> u64 {
         self.0.len() as u64

@@ -62,6 +62,7 @@ fn run_to_segment(
         spilled: &spilled,
         reservation: memory.reserve(0),
         floor_bytes,
+        reuses_buffers: !attempt.program.has_combiner(),
     })?;
     let output = map_output::finish(attempt, collected, spilled, &memory)?;
     let stats = Stats {
@@ -81,6 +82,8 @@ struct PairSink<'a> {
     spilled: &'a SpillFile,
     reservation: Reservation,
     floor_bytes: u64,
+    /// Whether collectors go on with the buffers that they have filled: those that combine make new ones each time.
+    reuses_buffers: bool,
 }
 
 impl Room for PairSink<'_> {
@@ -96,12 +99,13 @@ impl Room for PairSink<'_> {
         is_small
     }
 
-    fn spill(&mut self, pairs: RecordBuffer) -> Result<(), FailureCause> {
-        if !pairs.is_empty() {
-            self.spilled.spill(&self.attempt.scratch, pairs)?;
+    fn spill(&mut self, pairs: RecordBuffer) -> Result<RecordBuffer, FailureCause> {
+        let mut emptied = self.spilled.spill(&self.attempt.scratch, pairs)?;
+        if !self.reuses_buffers {
+            emptied = RecordBuffer::new(emptied.partitions());
         }
-        self.reservation.resize(0);
-        Ok(())
+        self.reservation.resize(emptied.memory_bytes() as u64);
+        Ok(emptied)
     }
 }
 

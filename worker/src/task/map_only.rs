@@ -56,7 +56,7 @@ impl Room for TextSink<'_> {
         true
     }
 
-    fn spill(&mut self, _pairs: RecordBuffer) -> Result<(), FailureCause> {
+    fn spill(&mut self, _pairs: RecordBuffer) -> Result<RecordBuffer, FailureCause> {
         unreachable!("a map-only job collects text")
     }
 }

@@ -49,12 +49,18 @@ pub struct SpillFile {
 }
 
 impl SpillFile {
-    /// Sorts a buffer and appends it as a run.
-    pub fn spill(&self, scratch: &Scratch, buffer: RecordBuffer) -> Result<(), FailureCause> {
-        let segment = self.segment(scratch)?;
-        let index = scratch.append(segment, &SortedBuffer::new(buffer))?;
-        lock(&self.index).extend(index);
-        Ok(())
+    /// Sorts a buffer and appends it as a run. Gives it back, emptied.
+    pub fn spill(
+        &self,
+        scratch: &Scratch,
+        buffer: RecordBuffer,
+    ) -> Result<RecordBuffer, FailureCause> {
+        let pairs = SortedBuffer::new(buffer);
+        if pairs.records() > 0 {
+            let index = scratch.append(self.segment(scratch)?, &pairs)?;
+            lock(&self.index).extend(index);
+        }
+        Ok(pairs.emptied())
     }
 
     fn segment(&self, scratch: &Scratch) -> Result<&SegmentWriter, FailureCause> {
