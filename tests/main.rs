@@ -17,6 +17,7 @@ mod interrupt;
 mod inverted_index;
 mod jobs;
 mod join;
+mod ordered;
 mod output;
 mod privacy;
 mod recovery;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         interrupt::tests(),
         inverted_index::tests(),
         join::tests(),
+        ordered::tests(),
         output::tests(),
         privacy::tests(),
         recovery::tests(),
