@@ -363,7 +363,7 @@ mod tests {
             while let Some(index) = plan.take() {
                 match reader.read(index).map(|chunk| chunk.bytes.len()) {
                     Ok(read) => bytes += read,
-                    Err(cause) => return Err((cause, reader.memory_bytes())),
+                    Err(cause) => return Err((Box::new(cause), reader.memory_bytes())),
                 }
             }
             Ok(bytes)
@@ -371,7 +371,7 @@ mod tests {
         for chunk_bytes in [100, 600, 601, 5_000] {
             assert_eq!(read(chunk_bytes, 1_000_001), Ok(text.len()));
             let (cause, memory_bytes) = read(chunk_bytes, 1_000_000).unwrap_err();
-            let FailureCause::UserError { place, message } = cause else { panic!("{cause}") };
+            let FailureCause::UserError { place, message } = *cause else { panic!("{cause}") };
             assert_eq!(place.offset, Some(at));
             assert!(message.contains("--max-record-size"), "{message}");
             assert!(memory_bytes <= 1_000_000 + 2 * 5_000 + LOOKAHEAD_BYTES);
