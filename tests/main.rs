@@ -18,6 +18,7 @@ mod interrupt;
 mod inverted_index;
 mod jobs;
 mod join;
+mod ordered;
 mod output;
 mod privacy;
 mod ready_jobs;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         interrupt::tests(),
         inverted_index::tests(),
         join::tests(),
+        ordered::tests(),
         output::tests(),
         privacy::tests(),
         ready_jobs::tests(),

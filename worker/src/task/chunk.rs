@@ -16,9 +16,8 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::time::UNIX_EPOCH;
 
-use windrow_jobs::FailureCause;
 use windrow_jobs::input::{Chunk, Framing};
-use windrow_jobs::program::InputFormat;
+use windrow_jobs::{FailureCause, Place};
 
 use super::plan::InputPlan;
 use crate::executor::FileRange;
@@ -42,10 +41,9 @@ impl<'a> ChunkReader<'a> {
     /// The records that start in a chunk; none if a long record covers all of it.
     pub fn read(&mut self, index: usize) -> Result<Chunk<'_>, FailureCause> {
         let (chunk, range) = self.plan.chunk(index);
-        let file = open(&mut self.file, chunk.range, range, self.plan.format)?;
+        let file = open(&mut self.file, chunk.range, range, self.plan)?;
         self.window.limit_memory(4 * self.plan.chunk_bytes.max(LOOKAHEAD_BYTES));
-        let Range { start, end } =
-            self.window.find(file, self.plan.format.framing, chunk.start..chunk.end)?;
+        let Range { start, end } = self.window.find(file, self.plan, chunk.start..chunk.end)?;
         let mut chunk = Chunk::new(&file.name, self.window.bytes(start..end));
         chunk.file_number = range.file_number;
         chunk.offset = start;
@@ -70,16 +68,16 @@ fn open<'f>(
     current: &'f mut Option<(usize, InputFile)>,
     index: usize,
     range: &FileRange,
-    format: InputFormat,
+    plan: &InputPlan,
 ) -> Result<&'f InputFile, FailureCause> {
     let reusable = current.take().map(|(of, file)| if of == index { Ok(file) } else { Err(file) });
     let file = match reusable {
         Some(Ok(file)) => file,
         Some(Err(former)) => {
             former.check()?;
-            InputFile::open(range, format)?
+            InputFile::open(range, plan)?
         }
-        None => InputFile::open(range, format)?,
+        None => InputFile::open(range, plan)?,
     };
     Ok(&current.insert((index, file)).1)
 }
@@ -95,7 +93,7 @@ struct InputFile {
 }
 
 impl InputFile {
-    fn open(range: &FileRange, format: InputFormat) -> Result<Self, FailureCause> {
+    fn open(range: &FileRange, plan: &InputPlan) -> Result<Self, FailureCause> {
         let file =
             File::open(&range.path).map_err(|error| FailureCause::io(&range.path, &error))?;
         let mut this = Self {
@@ -106,9 +104,9 @@ impl InputFile {
             header: Vec::new(),
         };
         this.check()?;
-        if format.has_header {
+        if plan.format.has_header {
             let mut window = Window::default();
-            let first = window.find(&this, format.framing, 0..1)?;
+            let first = window.find(&this, plan, 0..1)?;
             this.header = window.bytes(first).to_vec();
         }
         Ok(this)
@@ -137,6 +135,15 @@ impl InputFile {
         })
     }
 
+    #[cold]
+    fn too_long(&self, offset: u64, most: u64) -> FailureCause {
+        let place = Place { file: self.name.clone(), offset: Some(offset), ..Place::default() };
+        let message = format!(
+            "the record is longer than {most} bytes, the largest that --max-record-size allows"
+        );
+        FailureCause::UserError { place, message }
+    }
+
     fn changed(&self, message: String) -> FailureCause {
         FailureCause::InputChanged { file: self.name.clone(), message }
     }
@@ -152,13 +159,16 @@ struct Window {
 }
 
 impl Window {
-    /// Where the records that start in `chunk` begin and end. Reads as much as it takes to know and to have them.
+    /// Where the records that start in `chunk` begin and end. Reads as much as it takes to know and to have them, but
+    /// no further than the largest record may be.
     fn find(
         &mut self,
         file: &InputFile,
-        framing: Framing,
+        plan: &InputPlan,
         chunk: Range<u64>,
     ) -> Result<Range<u64>, FailureCause> {
+        let framing = plan.format.framing;
+        let most = plan.record_bytes_max;
         self.offset = chunk.start.saturating_sub(1);
         self.filled = 0;
         self.extend(file, chunk.end.saturating_add(LOOKAHEAD_BYTES))?;
@@ -169,14 +179,36 @@ impl Window {
         loop {
             let next = framing.record_start(self.filled(), self.offset, chunk.end);
             let at_end_of_file = self.end() == file.bytes;
-            match next.map(|next| next.min(file.bytes)) {
+            let end = next.or(at_end_of_file.then_some(file.bytes)).map(|end| end.min(file.bytes));
+            // All that is known of the last record, which may be less than all of it.
+            let known = end.unwrap_or(self.end());
+            // Only then is it worth knowing where it starts.
+            let mut last = start;
+            if end.is_none() || known - start > most {
+                last = self.last_start(framing, start, chunk.end);
+            }
+            if known - last > most {
+                return Err(file.too_long(last, most));
+            }
+            match end {
                 Some(end) if end <= self.end() => return Ok(start..end),
                 Some(end) => self.extend(file, end)?,
-                None if at_end_of_file => return Ok(start..file.bytes),
-                // Doubling: a long record is read once and searched about twice.
-                None => self.extend(file, self.end().saturating_add(self.filled as u64))?,
+                // Doubling: a long record is read once and searched about twice. A byte more than is allowed tells
+                // that a record is too long.
+                None => {
+                    let twice = self.end().saturating_add(self.filled as u64);
+                    self.extend(file, twice.min(last.saturating_add(most).saturating_add(1)))?;
+                }
             }
         }
+    }
+
+    /// Where the last record starts that starts before `end`; one starts at `first`.
+    fn last_start(&self, framing: Framing, first: u64, end: u64) -> u64 {
+        let next = |at: &u64| framing.record_start(self.filled(), self.offset, at + 1);
+        std::iter::successors(Some(first), |at| next(at).filter(|next| *next < end))
+            .last()
+            .unwrap_or(first)
     }
 
     /// Reads on until the window ends at `to`, or at the end of the file.
@@ -184,6 +216,8 @@ impl Window {
         let wanted = (to.min(file.bytes).saturating_sub(self.offset)) as usize;
         if wanted > self.filled {
             if wanted > self.buffer.len() {
+                // No more than that: a limit that is kept is worth more than a spare half.
+                self.buffer.reserve_exact(wanted - self.buffer.len());
                 self.buffer.resize(wanted, 0);
             }
             let end = self.end();
@@ -220,6 +254,8 @@ impl Window {
 mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
+
+    use windrow_jobs::program::InputFormat;
 
     use super::*;
     use crate::testing::{file_range, whole_file};
@@ -307,6 +343,40 @@ mod tests {
                 .collect();
             let framing = Framing::Fixed { bytes };
             prop_assert_eq!(read_all(split(&path, split_bytes), chunk_bytes, framing), expected);
+        }
+    }
+
+    #[test]
+    fn a_record_above_the_limit_is_named_and_not_read_to_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("input");
+        let mut text = "short\n".repeat(100);
+        let at = text.len() as u64;
+        text.push_str(&"x".repeat(1_000_000));
+        text.push_str("\nlast\n");
+        std::fs::write(&path, &text).unwrap();
+        let read = |chunk_bytes: u64, most: u64| {
+            let mut plan = InputPlan::new(vec![whole_file(&path)], chunk_bytes, LINES, false);
+            plan.record_bytes_max = most;
+            let mut reader = ChunkReader::new(&plan);
+            let mut bytes = 0;
+            while let Some(index) = plan.take() {
+                match reader.read(index).map(|chunk| chunk.bytes.len()) {
+                    Ok(read) => bytes += read,
+                    Err(cause) => return Err((Box::new(cause), reader.memory_bytes())),
+                }
+            }
+            Ok(bytes)
+        };
+        for chunk_bytes in [100, 600, 601, 5_000] {
+            assert_eq!(read(chunk_bytes, 1_000_001), Ok(text.len()));
+            let (cause, memory_bytes) = read(chunk_bytes, 1_000_000).unwrap_err();
+            let FailureCause::UserError { place, message } = *cause else { panic!("{cause}") };
+            assert_eq!(place.offset, Some(at));
+            assert!(message.contains("--max-record-size"), "{message}");
+            assert!(memory_bytes <= 1_000_000 + 2 * 5_000 + LOOKAHEAD_BYTES);
+            let (_, memory_bytes) = read(chunk_bytes, 10_000).unwrap_err();
+            assert!(memory_bytes < 30_000, "{memory_bytes}");
         }
     }
 

@@ -25,10 +25,13 @@ const FLOOR_PARTS: u64 = 16;
 /// Runs a map attempt.
 pub fn run(attempt: &Attempt, input: u32, ranges: Vec<FileRange>) -> Result<Outcome, FailureCause> {
     let started = Instant::now();
-    let chunk_bytes = chunk_bytes(&ranges, attempt.memory.limit_bytes(), attempt.threads);
     let context = &attempt.context;
+    let record_bytes_max = context.record_bytes_max.max(1);
+    let chunk_bytes =
+        chunk_bytes(&ranges, attempt.memory.limit_bytes(), attempt.threads).min(record_bytes_max);
     let format = attempt.program.input_format(input);
-    let plan = InputPlan::new(ranges, chunk_bytes, format, context.lossy);
+    let mut plan = InputPlan::new(ranges, chunk_bytes, format, context.lossy);
+    plan.record_bytes_max = record_bytes_max;
     let setup = CollectorSetup {
         partitions: context.partitions,
         input,

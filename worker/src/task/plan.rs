@@ -30,6 +30,9 @@ pub struct InputPlan {
     pub lossy: bool,
     /// Size of chunks.
     pub chunk_bytes: u64,
+    /// Size of the largest record that is read. Not smaller than chunks, so that only the last record of a chunk can
+    /// be larger.
+    pub record_bytes_max: u64,
     ranges: Vec<FileRange>,
     chunks: Vec<ChunkRange>,
     next: AtomicUsize,
@@ -67,7 +70,15 @@ impl InputPlan {
                 start = end;
             }
         }
-        Self { format, lossy, chunk_bytes, ranges, chunks, next: AtomicUsize::new(0) }
+        Self {
+            format,
+            lossy,
+            chunk_bytes,
+            record_bytes_max: u64::MAX,
+            ranges,
+            chunks,
+            next: AtomicUsize::new(0),
+        }
     }
 
     /// Takes the next chunk: its number, counted in input order.
