@@ -95,7 +95,7 @@ impl Bins {
 
     /// `from<TAB>to` of a bin.
     fn borders(self, bin: i128) -> Result<String> {
-        let too_large = || Error::new("a bin's border has more than 38 digits");
+        let too_large = || Error::new("a bin's border has more than 36 digits");
         let (from, to) = match self {
             Self::Width(width) => {
                 let border = |bin| width.checked_mul(bin).ok_or_else(too_large);

@@ -74,7 +74,7 @@ impl Combiner<Decimal> for Sum {
     #[inline]
     fn add(&self, sum: &mut Decimal, value: Decimal) -> Result<()> {
         let more = sum.checked_add(value);
-        *sum = more.ok_or_else(|| Error::new("the sum has more than 38 digits"))?;
+        *sum = more.ok_or_else(|| Error::new("the sum has more than 36 digits"))?;
         Ok(())
     }
 

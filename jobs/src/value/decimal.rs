@@ -14,7 +14,7 @@ const SCALE_MAX: u8 = 28;
 /// As many digits always fit a `u64`.
 const FAST_DIGITS: usize = 18;
 
-/// A decimal number with its digits after the point, of up to 38 digits in all and 28 after the point. Sums of such
+/// A decimal number with its digits after the point, of up to 36 digits in all and 28 after the point. Sums of such
 /// are exact, so they do not depend on the order of adding: what floats cannot give.
 ///
 /// ```
@@ -24,20 +24,35 @@ const FAST_DIGITS: usize = 18;
 /// assert_eq!(sum.map(|sum| sum.to_string()), Some("-0.10".to_string()));
 /// # Ok::<(), windrow_jobs::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Decimal {
-    /// The number is this times ten to the power of `-scale`.
-    units: i128,
-    scale: u8,
-}
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Decimal(
+    /// The number times ten to the power of its scale, and in the lowest bits the scale: one number, so that sums of one scale
+    /// take one addition, and tables of sums stay small.
+    i128,
+);
+
+const SCALE_BITS: u32 = 5;
+const SCALE_MASK: i128 = (1 << SCALE_BITS) - 1;
 
 impl Decimal {
     /// Zero, without digits after the point.
-    pub const ZERO: Self = Self { units: 0, scale: 0 };
+    pub const ZERO: Self = Self(0);
 
-    /// The number `units * 10^-scale`; `None` where the scale is more than 28.
+    /// The number `units * 10^-scale`; `None` where the scale is more than 28, or the units have more than 36 digits.
     pub fn new(units: i128, scale: u8) -> Option<Self> {
-        (scale <= SCALE_MAX).then_some(Self { units, scale })
+        let shifted = units << SCALE_BITS;
+        (scale <= SCALE_MAX && shifted >> SCALE_BITS == units)
+            .then_some(Self(shifted | i128::from(scale)))
+    }
+
+    #[inline]
+    fn units(self) -> i128 {
+        self.0 >> SCALE_BITS
+    }
+
+    #[inline]
+    fn scale(self) -> u8 {
+        (self.0 & SCALE_MASK) as u8
     }
 
     /// Reads a number such as `12`, `-0.50`, `.5` or `1.5e3`, with blanks around it or not.
@@ -47,7 +62,7 @@ impl Decimal {
         if digits.is_empty() || digits.len() > FAST_DIGITS {
             return parse_any(text);
         }
-        let (mut units, mut scale, mut after_point) = (0_u64, 0, 0);
+        let (mut units, mut scale, mut after_point) = (0_u64, 0_i128, 0_i128);
         for byte in digits {
             let digit = byte.wrapping_sub(b'0');
             if digit < 10 {
@@ -59,46 +74,45 @@ impl Decimal {
                 return parse_any(text);
             }
         }
-        if digits.len() == usize::from(after_point) {
+        if digits.len() as i128 == after_point {
             return Err(not_a_number(text));
         }
         let units = i128::from(units);
-        Ok(Self { units: if digits.len() < text.len() { -units } else { units }, scale })
+        let units = if digits.len() < text.len() { -units } else { units };
+        Ok(Self(units << SCALE_BITS | scale))
     }
 
-    /// The sum, with as many digits after the point as the more exact of both; `None` where it has more than 38 digits.
+    /// The sum, with as many digits after the point as the more exact of both; `None` where it has more than 36 digits.
     #[inline]
     pub fn checked_add(self, other: Self) -> Option<Self> {
-        if self.scale == other.scale {
-            let units = self.units.checked_add(other.units)?;
-            return Some(Self { units, scale: self.scale });
+        if self.scale() == other.scale() {
+            return self.0.checked_add(other.0 & !SCALE_MASK).map(Self);
         }
-        let scale = self.scale.max(other.scale);
-        let units = self.units_at(scale)?.checked_add(other.units_at(scale)?)?;
-        Some(Self { units, scale })
+        let scale = self.scale().max(other.scale());
+        Self::new(self.units_at(scale)?.checked_add(other.units_at(scale)?)?, scale)
     }
 
     /// The largest integer that, times `width`, is at most this number; `None` where `width` is not positive or the
     /// numbers are too far apart.
     pub fn checked_div_floor(self, width: Self) -> Option<i128> {
-        let scale = self.scale.max(width.scale);
+        let scale = self.scale().max(width.scale());
         let (units, width) = (self.units_at(scale)?, width.units_at(scale)?);
         (width > 0).then(|| units.div_euclid(width))
     }
 
-    /// This number `times` times; `None` where that has more than 38 digits.
+    /// This number `times` times; `None` where that has more than 36 digits.
     pub fn checked_mul(self, times: i128) -> Option<Self> {
-        Some(Self { units: self.units.checked_mul(times)?, scale: self.scale })
+        Self::new(self.units().checked_mul(times)?, self.scale())
     }
 
     /// The nearest float, or the one beside it.
     pub fn to_f64(self) -> f64 {
-        self.units as f64 / 10_f64.powi(i32::from(self.scale))
+        self.units() as f64 / 10_f64.powi(i32::from(self.scale()))
     }
 
     /// The units at a scale that is at least this one's.
     fn units_at(self, scale: u8) -> Option<i128> {
-        self.units.checked_mul(10_i128.pow(u32::from(scale - self.scale)))
+        self.units().checked_mul(10_i128.pow(u32::from(scale - self.scale())))
     }
 }
 
@@ -163,17 +177,23 @@ fn not_a_number(text: &[u8]) -> Error {
 #[cold]
 fn too_long(text: &[u8]) -> Error {
     Error::new(format!(
-        "'{}' has too many digits: 38 can be kept, {SCALE_MAX} of them after the point",
+        "'{}' has too many digits: 36 can be kept, {SCALE_MAX} of them after the point",
         shown(text)
     ))
 }
 
+impl fmt::Debug for Decimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
 impl fmt::Display for Decimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scale = usize::from(self.scale);
-        let digits = format!("{:0>width$}", self.units.unsigned_abs(), width = scale + 1);
+        let scale = usize::from(self.scale());
+        let digits = format!("{:0>width$}", self.units().unsigned_abs(), width = scale + 1);
         let (whole, fraction) = digits.split_at(digits.len() - scale);
-        let sign = if self.units < 0 { "-" } else { "" };
+        let sign = if self.units() < 0 { "-" } else { "" };
         let point = if scale == 0 { "" } else { "." };
         write!(f, "{sign}{whole}{point}{fraction}")
     }
@@ -185,18 +205,17 @@ impl Value for Decimal {
     type Owned = Self;
 
     fn encode(value: Self, out: &mut Vec<u8>) -> Result<()> {
-        out.push(value.scale);
-        i128::encode(value.units, out)
+        i128::encode(value.0, out)
     }
 
     fn decode(bytes: &[u8]) -> Result<Self> {
-        let (scale, units) = bytes.split_first().ok_or_else(malformed::<Self>)?;
-        Self::new(i128::decode(units)?, *scale).ok_or_else(malformed::<Self>)
+        let number = Self(i128::decode(bytes)?);
+        if number.scale() <= SCALE_MAX { Ok(number) } else { Err(malformed::<Self>()) }
     }
 
     fn write_text(value: Self, out: &mut Vec<u8>) -> Result<()> {
-        if value.scale == 0 {
-            text::write_integer(value.units, out);
+        if value.scale() == 0 {
+            text::write_integer(value.units(), out);
         } else {
             text::write_display(value, out);
         }
@@ -209,14 +228,14 @@ impl Value for Decimal {
 /// By value; of numbers that are equal, the one with fewer digits after the point comes first.
 impl OrderedValue for Decimal {
     fn compare(a: Self, b: Self) -> Ordering {
-        let scale = a.scale.max(b.scale);
+        let scale = a.scale().max(b.scale());
         let by_value = match (a.units_at(scale), b.units_at(scale)) {
             (Some(a), Some(b)) => a.cmp(&b),
             // Only one of both grows; if it grows too large, it is the one that is farther from zero.
-            (None, _) => a.units.cmp(&0),
-            (_, None) => 0.cmp(&b.units),
+            (None, _) => a.units().cmp(&0),
+            (_, None) => 0.cmp(&b.units()),
         };
-        by_value.then(a.scale.cmp(&b.scale))
+        by_value.then(a.scale().cmp(&b.scale()))
     }
 }
 
@@ -265,7 +284,7 @@ mod tests {
 
     #[test]
     fn sums_that_do_not_fit_are_none() {
-        let large = Decimal { units: i128::MAX, scale: 0 };
+        let large = Decimal::new(i128::MAX >> SCALE_BITS, 0).unwrap();
         assert_eq!(large.checked_add(decimal("1")), None);
         assert_eq!(large.checked_add(decimal("0.1")), None);
         assert_eq!(Decimal::compare(large, decimal("0.1")), Ordering::Greater);
@@ -278,7 +297,7 @@ mod tests {
             let (x, y) = (Decimal::new(a.into(), scale).unwrap(), decimal(&b.to_string()));
             prop_assert_eq!(decimal(&x.to_string()), x);
             let factor = 10_i64.pow(scale.into());
-            prop_assert_eq!(x.checked_add(y).unwrap().units, i128::from(a + b * factor));
+            prop_assert_eq!(x.checked_add(y).unwrap().units(), i128::from(a + b * factor));
             prop_assert_eq!(Decimal::compare(x, y), a.cmp(&(b * factor)).then(scale.cmp(&0)));
             let mut bytes = Vec::new();
             Decimal::encode(x, &mut bytes).unwrap();

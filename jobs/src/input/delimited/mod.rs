@@ -85,24 +85,25 @@ impl Delimited {
         let mut rows =
             Rows { format: self, chunk, header, columns, ends: Vec::new(), start: first };
         let quote = if self.quotes { quotes::QUOTE } else { b'\n' };
-        let (mut quoted, mut records) = (false, 0);
+        let (mut fields, mut quoted, mut records) = (0, false, 0);
         for at in positions(&chunk.bytes[first..], [self.delimiter, b'\n', quote]) {
             let at = first + at;
             let byte = chunk.bytes[at];
             if byte == self.delimiter {
-                if rows.ends.len() < columns {
-                    rows.ends.push(at);
+                if fields < columns {
+                    rows.set_end(fields, at);
+                    fields += 1;
                 }
             } else if byte == b'\n' {
-                records += u64::from(rows.finish(at, quoted, &mut each)?);
-                quoted = false;
+                records += u64::from(rows.finish(at, fields, quoted, &mut each)?);
+                (fields, quoted) = (0, false);
                 rows.start = at + 1;
             } else {
                 quoted = true;
             }
         }
         if rows.start < chunk.bytes.len() {
-            records += u64::from(rows.finish(chunk.bytes.len(), quoted, &mut each)?);
+            records += u64::from(rows.finish(chunk.bytes.len(), fields, quoted, &mut each)?);
         }
         Ok(records)
     }
@@ -141,37 +142,49 @@ struct Rows<'c, 'h> {
     chunk: &'c Chunk<'c>,
     header: &'h Header<'h>,
     columns: usize,
-    /// Where the current record's fields end, as indices of the chunk.
+    /// Where the current record's fields end, as indices of the chunk; what lies behind them is left from earlier ones.
     ends: Vec<usize>,
     /// Of the current record.
     start: usize,
 }
 
 impl Rows<'_, '_> {
-    /// Passes on the record that ends before `end`, and gets ready for the next; `false` if there is none.
+    /// Sets where a field ends; those before it are set already.
+    #[inline]
+    fn set_end(&mut self, field: usize, end: usize) {
+        match self.ends.get_mut(field) {
+            Some(place) => *place = end,
+            None => self.ends.push(end),
+        }
+    }
+
+    /// Passes on the record that ends before `end`, of which the ends of `fields` are known; `false` if there is none.
     #[inline]
     fn finish(
         &mut self,
         end: usize,
+        mut fields: usize,
         quoted: bool,
         each: &mut impl for<'a> FnMut(Position<'a>, Fields<'a>) -> Result<(), RecordError>,
     ) -> Result<bool, RecordError> {
-        let Self { format, chunk, header, columns, ref mut ends, start } = *self;
+        let Self { format, chunk, header, columns, start, .. } = *self;
         let line_end = without_cr(chunk.bytes, start, end);
         if start == line_end && !format.blank_lines {
             return Ok(false);
         }
         if quoted {
             // Delimiters inside quotes were taken for real ones.
-            ends.clear();
-            quotes::split(&chunk.bytes[..line_end], start, format.delimiter, columns, ends)
+            self.ends.clear();
+            let line = &chunk.bytes[..line_end];
+            quotes::split(line, start, format.delimiter, columns, &mut self.ends)
                 .map_err(|malformed| malformed.at(chunk.offset))?;
-        } else if ends.len() < columns {
-            ends.push(line_end);
+            fields = self.ends.len();
+        } else if fields < columns {
+            self.set_end(fields, line_end);
+            fields += 1;
         }
-        let bytes = &chunk.bytes[..line_end];
+        let (bytes, ends) = (&chunk.bytes[..line_end], &self.ends[..fields]);
         each(chunk.position(start), Fields { bytes, start, ends, quoted, header })?;
-        ends.clear();
         Ok(true)
     }
 }

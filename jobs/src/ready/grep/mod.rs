@@ -59,9 +59,8 @@ impl MatchingLines {
         bytes: &[u8],
         mut each: impl FnMut(Range<usize>) -> Result<(), RecordError>,
     ) -> Result<(), RecordError> {
-        let mut searcher = Searcher::new(&self.pattern, bytes);
         let mut not_matching = 0;
-        while let Some(found) = searcher.next() {
+        for found in Searcher::new(&self.pattern, bytes) {
             if self.invert {
                 each_line(bytes, not_matching..found.start, &mut each)?;
                 not_matching = found.end;
@@ -190,12 +189,9 @@ mod tests {
     }
 
     /// What `map` says of each line in turn.
-    fn line_by_line<M>(
-        mapper: &M,
-        chunk: &Chunk<'_>,
-    ) -> Vec<(<M::Key as Key>::Owned, <M::Value as Value>::Owned)>
+    fn line_by_line<M>(mapper: &M, chunk: &Chunk<'_>) -> Vec<(String, <M::Value as Value>::Owned)>
     where
-        M: Mapper<Input = Located<LineBytes>>,
+        M: Mapper<Input = Located<LineBytes>, Key = str>,
     {
         let mut out = Vec::new();
         let format = Located(LineBytes);
