@@ -79,7 +79,11 @@ fn main() -> Result<()> {
     };
     if Command::new("valgrind").arg("--version").output().is_err() {
         let message = "valgrind is not installed: no instructions are counted";
-        return if check || save { Err(message.into()) } else { Ok(eprintln!("{message}")) };
+        if check || save {
+            return Err(message.into());
+        }
+        eprintln!("{message}");
+        return Ok(());
     }
     let baseline = read_baseline()?;
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
