@@ -13,6 +13,7 @@ pub(crate) use quotes::write_quoted;
 
 use super::{Chunk, Format, Framing, Position, RecordError};
 use crate::error::Error;
+use crate::scan;
 
 /// CSV, TSV and their like. Blank lines are not records. A line may end with CRLF.
 ///
@@ -86,7 +87,7 @@ impl Delimited {
             Rows { format: self, chunk, header, columns, ends: Vec::new(), start: first };
         let quote = if self.quotes { quotes::QUOTE } else { b'\n' };
         let (mut fields, mut quoted, mut records) = (0, false, 0);
-        for at in positions(&chunk.bytes[first..], [self.delimiter, b'\n', quote]) {
+        for at in scan::positions(&chunk.bytes[first..], [self.delimiter, b'\n', quote]) {
             let at = first + at;
             let byte = chunk.bytes[at];
             if byte == self.delimiter {
@@ -207,12 +208,6 @@ fn without_cr(bytes: &[u8], start: usize, end: usize) -> usize {
 /// Size of the first line with its end.
 fn line_bytes(bytes: &[u8]) -> usize {
     memchr::memchr(b'\n', bytes).map_or(bytes.len(), |lf| lf + 1)
-}
-
-/// The places of all bytes that are one of `wanted`, ascending.
-#[inline]
-fn positions(bytes: &[u8], [a, b, c]: [u8; 3]) -> impl Iterator<Item = usize> {
-    memchr::memchr3_iter(a, b, c, bytes)
 }
 
 #[cfg(test)]
