@@ -7,8 +7,11 @@ use windrow_jobs::JobOptions;
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
-/// Smaller tasks cost more than they spread, larger ones lose too much when they fail.
-const SPLIT_BYTES: (u64, u64) = (16 * MIB, GIB);
+/// Smaller tasks cost more than they spread.
+const SPLIT_BYTES_MIN: u64 = 16 * MIB;
+/// Larger tasks lose too much when they fail. What fails on a worker that is alone is seldom the machine.
+const SPLIT_BYTES_MAX: u64 = GIB;
+const SPLIT_BYTES_MAX_ALONE: u64 = 4 * GIB;
 /// Tasks for each of several workers: two turns of the two that it runs at once.
 const TASKS_PER_WORKER: u64 = 4;
 /// A split is at most one part in this many of the memory. The collectors of a task may fill about 40 percent, and
@@ -50,7 +53,9 @@ impl ClusterSize {
 
 /// Most bytes of a split.
 pub(super) fn default_split_bytes(input_bytes: u64, cluster: ClusterSize) -> u64 {
-    let (least, most) = SPLIT_BYTES;
+    let is_alone = cluster.workers <= 1;
+    let least = SPLIT_BYTES_MIN;
+    let most = if is_alone { SPLIT_BYTES_MAX_ALONE } else { SPLIT_BYTES_MAX };
     let most = (cluster.memory_bytes / MEMORY_PARTS).clamp(least, most);
     let tasks = match u64::from(cluster.workers) {
         0 | 1 => input_bytes.div_ceil(most),

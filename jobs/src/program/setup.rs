@@ -28,15 +28,19 @@ pub enum Partitioning {
     },
 }
 
+/// So many points are looked through faster than they are searched.
+const FEW_POINTS: usize = 16;
+
 /// The first pair of each range but the first, ascending; equal ones share out equal pairs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SplitPoints {
     points: Vec<Point>,
+    /// Of the points' keys: few enough that they lie close together.
+    prefixes: Vec<u64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Point {
-    prefix: u64,
     key: Vec<u8>,
     value: Vec<u8>,
 }
@@ -44,12 +48,11 @@ struct Point {
 impl SplitPoints {
     /// Points as they were given out by [`iter`](Self::iter).
     pub fn new(points: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Self {
-        let mut points: Vec<_> = points
-            .into_iter()
-            .map(|(key, value)| Point { prefix: prefix(&key), key, value })
-            .collect();
+        let points = points.into_iter().map(|(key, value)| Point { key, value });
+        let mut points: Vec<_> = points.collect();
         points.sort_by(|a, b| a.record().cmp(&b.record()));
-        Self { points }
+        let prefixes = points.iter().map(|point| prefix(&point.key)).collect();
+        Self { points, prefixes }
     }
 
     /// Cuts a sample into `partitions` ranges of about the same number of pairs. With `within_keys` a range may
@@ -83,14 +86,22 @@ impl SplitPoints {
     #[inline]
     pub(crate) fn range_of(&self, record: RecordRef<'_>, salt: u64) -> u32 {
         let prefix = prefix(record.key);
-        // Few points have the record's prefix, so that the whole records are seldom compared.
-        let mut low = self.points.partition_point(|point| point.prefix < prefix);
-        while low < self.points.len()
-            && self.points[low].prefix == prefix
-            && self.points[low].record() < record
-        {
-            low += 1;
+        let low = if self.prefixes.len() <= FEW_POINTS {
+            self.prefixes.iter().map(|point| usize::from(*point < prefix)).sum()
+        } else {
+            self.prefixes.partition_point(|point| *point < prefix)
+        };
+        // Few records have the prefix of a point, so that the whole records are seldom compared.
+        match self.prefixes.get(low) {
+            Some(point) if *point == prefix => self.range_from(low, record, salt),
+            _ => low as u32,
         }
+    }
+
+    /// The range of a pair that is not before the point before `low`.
+    #[cold]
+    fn range_from(&self, mut low: usize, record: RecordRef<'_>, salt: u64) -> u32 {
+        low += self.points[low..].iter().take_while(|point| point.record() < record).count();
         let equal = self.points[low..].iter().take_while(|point| point.record() == record).count();
         match equal {
             0 | 1 => (low + equal) as u32,
