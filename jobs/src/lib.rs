@@ -19,6 +19,8 @@ pub mod key;
 mod mapper;
 mod output;
 mod partitioner;
+#[doc(hidden)]
+pub mod prefetch;
 pub mod prelude;
 pub mod program;
 pub mod ready;

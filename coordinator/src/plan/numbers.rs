@@ -87,8 +87,9 @@ mod tests {
         for (input, memory, tasks) in [
             (10 * MIB, 12 * GIB, 1),
             (GIB, 12 * GIB, 1),
-            (2 * GIB, 12 * GIB, 2),
-            (2 * GIB + 1, 12 * GIB, 3),
+            (3 * GIB, 12 * GIB, 1),
+            (3 * GIB + 1, 12 * GIB, 2),
+            (9 * GIB, 64 * GIB, 3),
             (2 * GIB, 512 * MIB, 16),
             // Smaller splits would not help any more.
             (GIB, MIB, 64),

@@ -2,7 +2,7 @@
 //!
 //! Blocks are small at first, so that a small job stays small. Nothing is ever removed.
 
-use super::prefetch::prefetch;
+use crate::prefetch::prefetch;
 use crate::program::RecordRef;
 use crate::varint;
 

@@ -12,7 +12,6 @@ mod entry;
 mod huge_pages;
 mod key_table;
 mod padded;
-mod prefetch;
 mod record_buffer;
 mod sort;
 mod suffix;

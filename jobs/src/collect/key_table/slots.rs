@@ -6,8 +6,8 @@ use std::mem::{self, MaybeUninit};
 
 use super::Fold;
 use crate::collect::huge_pages;
-use crate::collect::prefetch::prefetch;
 use crate::error::Result;
+use crate::prefetch::prefetch;
 
 /// Slots of a table that has a key at all.
 const SLOTS_MIN: usize = 128;

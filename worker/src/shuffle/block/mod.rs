@@ -22,6 +22,7 @@ mod tests;
 use std::ops::Range;
 use std::sync::Arc;
 
+use windrow_jobs::prefetch::prefetch;
 use windrow_jobs::program::RecordRef;
 
 pub use builder::BlockBuilder;
@@ -143,14 +144,19 @@ impl Block {
         }
     }
 
-    /// Fetches the pair at `index` into the cache, if there is one and it lies elsewhere: decoded pairs lie in order,
-    /// and processors see to these by themselves.
+    /// Fetches the pair at `index` into the cache, if there is one.
     #[inline]
     pub fn prefetch(&self, index: usize) {
-        if let Some(lent) = &self.lent
-            && index < lent.range.len()
-        {
-            lent.pairs.prefetch(lent.partition, lent.range.start + index);
+        match &self.lent {
+            Some(lent) if index < lent.range.len() => {
+                lent.pairs.prefetch(lent.partition, lent.range.start + index);
+            }
+            Some(_) => {}
+            None => {
+                if let Some(entry) = self.entries.get(index) {
+                    prefetch(entry.start(&self.data));
+                }
+            }
         }
     }
 

@@ -5,7 +5,7 @@
 #[inline(always)]
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
-pub(super) fn prefetch<T>(address: *const T) {
+pub fn prefetch<T>(address: *const T) {
     use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
     // SAFETY: a prefetch does not fault, and reads nothing that the program can see.
     unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) };
@@ -14,4 +14,4 @@ pub(super) fn prefetch<T>(address: *const T) {
 /// Fetches nothing.
 #[inline(always)]
 #[cfg(not(target_arch = "x86_64"))]
-pub(super) fn prefetch<T>(_address: *const T) {}
+pub fn prefetch<T>(_address: *const T) {}
