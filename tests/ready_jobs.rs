@@ -8,7 +8,8 @@ use libtest_mimic::Trial;
 use crate::support::{Dir, Mode, both, read_parts, sorted_lines};
 
 pub fn tests() -> Vec<Trial> {
-    let tests: [(&str, fn(&Mode)); 5] = [
+    type Test = fn(&Mode);
+    let tests: [(&str, Test); 5] = [
         ("ready_jobs::sum_by_key", sum_by_key),
         ("ready_jobs::sort_by_columns", sort_by_columns),
         ("ready_jobs::sort_records", sort_records),
@@ -53,7 +54,7 @@ impl Table {
             format!("{}\n{}\n", Self::HEADER, lines.join("\n"))
         };
         let files =
-            [dir.write("a.csv", &text(&rows[..2500])), dir.write("b.csv", &text(&rows[2500..]))];
+            [dir.write("a.csv", text(&rows[..2500])), dir.write("b.csv", text(&rows[2500..]))];
         Self { files, rows }
     }
 }
@@ -68,7 +69,7 @@ fn line((id, crop, tons): &(u64, String, i64)) -> String {
 
 /// Runs a job on files, many splits each.
 fn run(mode: &Mode, dir: &Dir, flags: &[&str], files: &[PathBuf]) -> PathBuf {
-    let output = dir.join(&format!("out-{}", flags.join("_").replace([',', ':', '.'], "")));
+    let output = dir.join(format!("out-{}", flags.join("_").replace([',', ':', '.'], "")));
     mode.run(
         flags
             .iter()

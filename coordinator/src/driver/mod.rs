@@ -46,7 +46,7 @@ const COMMANDS_MAX: usize = 1_024;
 
 /// What the driver can be told.
 enum Command {
-    Submit { submission: Submission, reply: oneshot::Sender<JobId> },
+    Submit { submission: Box<Submission>, reply: oneshot::Sender<JobId> },
     Cancel { job: JobId, reply: oneshot::Sender<bool> },
     Join { profile: WorkerProfile, reply: oneshot::Sender<Result<Joined, AlreadyThere>> },
     Report { worker: WorkerId, report: Report },
@@ -151,7 +151,7 @@ impl Driver {
         match command {
             // The reply is dropped, which tells the caller that nothing is taken any more.
             Command::Submit { .. } | Command::Join { .. } if !self.stopping.is_empty() => {}
-            Command::Submit { submission, reply } => self.submit(submission, reply),
+            Command::Submit { submission, reply } => self.submit(*submission, reply),
             Command::Cancel { job, reply } => {
                 let request = self.wait_for_answer(Pending::Cancel(reply));
                 self.handle(Event::Cancel { request, job });
