@@ -65,7 +65,7 @@ pub(crate) struct JobArgs {
     pub(crate) threads: Option<u32>,
     /// Memory per worker that this job may use, such as 512MiB [default: all that the worker has, which is half of the
     /// machine's or of its control group's unless it was told otherwise]
-    #[arg(long, value_name = "SIZE", help_heading = "Engine")]
+    #[arg(long, value_name = "SIZE", value_parser = positive_size, help_heading = "Engine")]
     pub(crate) memory: Option<ByteSize>,
     /// Largest input of one map task, such as 64MiB [default: chosen from input and cores]
     #[arg(long, value_name = "SIZE", value_parser = positive_size, help_heading = "Engine")]
@@ -132,7 +132,7 @@ pub(crate) struct WorkerArgs {
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u32>::new().range(1..=1024))]
     pub(crate) threads: Option<u32>,
     /// Memory for intermediate data [default: half of the machine's, or of its control group's]
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = positive_size)]
     pub(crate) memory: Option<ByteSize>,
     /// Address on which other workers fetch this one's data
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]

@@ -38,7 +38,7 @@ pub(crate) struct InputSize {
 /// A job cut into tasks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// All input files: input by input, in the order of their paths.
+    /// All input files that are not empty: input by input, in the order of their paths.
     pub(crate) files: Vec<InputFile>,
     /// The job's inputs.
     pub(crate) inputs: Vec<InputSize>,
@@ -132,7 +132,8 @@ fn list_inputs(
             files: listed.len() as u32,
             bytes: listed.iter().map(|file| file.bytes).sum(),
         });
-        files.extend(listed);
+        // Nothing is read of empty files, and the first file of an input is the first that has something in it.
+        files.extend(listed.into_iter().filter(|file| file.bytes > 0));
     }
     Ok((files, inputs))
 }

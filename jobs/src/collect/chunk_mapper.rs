@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Collected, Collector, Room, Store};
 use crate::counters::Counters;
 use crate::emit::Emit;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::failure::{FailureCause, Place};
 use crate::input::{Chunk, RecordError};
 use crate::key::Key;
@@ -97,8 +97,7 @@ where
 }
 
 impl<S> StoreEmitter<'_, S> {
-    /// Lets the store do what it has put off, and makes sure that it has room for more. The failure of a pair that
-    /// is not the current one must not be blamed on the current record: it names the file, and the key itself.
+    /// Lets the store do what it has put off, and makes sure that it has room for more.
     fn settle<K: Key + ?Sized, V: Value + ?Sized>(&mut self) -> Result<()>
     where
         S: Store<K, V>,
@@ -107,18 +106,23 @@ impl<S> StoreEmitter<'_, S> {
         if let Some(cause) = &self.failure {
             return Err(hidden(cause));
         }
-        if let Err(error) = self.store.settle() {
-            let place = Place { file: self.chunk.file.to_string(), ..Place::default() };
-            let message = error.message().to_string();
-            self.failure = Some(FailureCause::UserError { place, message });
-            return Err(error);
-        }
+        let settled = self.store.settle();
+        settled.map_err(|error| self.out_of_turn(error))?;
         let wanted_bytes = self.store.wanted_bytes();
         if wanted_bytes > *self.granted_bytes {
             self.make_room::<K, V>(wanted_bytes)
         } else {
             Ok(())
         }
+    }
+
+    /// Notes the failure of a pair that is not the current one: it must not be blamed on the current record.
+    #[cold]
+    fn out_of_turn(&mut self, error: Error) -> Error {
+        let place = Place { file: self.chunk.file.to_string(), ..Place::default() };
+        let message = error.message().to_string();
+        self.failure = Some(FailureCause::UserError { place, message });
+        error
     }
 
     #[cold]
@@ -131,7 +135,8 @@ impl<S> StoreEmitter<'_, S> {
             return Ok(());
         }
         *self.granted_bytes = 0;
-        match self.store.take()? {
+        let taken = self.store.take();
+        match taken.map_err(|error| self.out_of_turn(error))? {
             Collected::Pairs(pairs) => {
                 let spilled = self.room.spill(pairs);
                 let emptied = spilled.map_err(|cause| hidden(self.failure.insert(cause)))?;

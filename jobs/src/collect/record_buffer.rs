@@ -8,6 +8,9 @@ use super::sort;
 use crate::error::{Error, Result};
 use crate::program::RecordRef;
 
+/// Most bytes of a key and its value. A block of a segment holds a little more.
+const PAIR_BYTES_MAX: usize = (1 << 30) - 64;
+
 /// How many pairs ahead of reading memory is asked for: sorted pairs lie anywhere.
 const AHEAD: usize = 16;
 
@@ -38,14 +41,13 @@ impl RecordBuffer {
         Self { partitions, entries_capacity, ..Self::default() }
     }
 
-    /// Appends one pair. Key and value must be below 4 GiB each.
+    /// Appends one pair. Key and value together must be below 1 GiB.
     ///
     /// # Panics
     /// Where there is no such partition.
     #[inline]
     pub fn push(&mut self, partition: u32, record: RecordRef<'_>) -> Result<()> {
-        check_length("key", record.key.len())?;
-        check_length("value", record.value.len())?;
+        check_size(record)?;
         let entries = &mut self.partitions[partition as usize];
         let capacity = entries.capacity();
         entries.push(Entry::new(prefix(record.key), self.arena.push_record(record)));
@@ -82,6 +84,24 @@ impl RecordBuffer {
         for buffer in buffers {
             all.append(buffer);
         }
+        all
+    }
+
+    /// The partitions of several buffers, one buffer's after the other's.
+    pub fn concat(buffers: Vec<Self>) -> Self {
+        let mut all = Self::default();
+        for buffer in buffers {
+            let base = all.arena.append(buffer.arena);
+            all.partitions.extend(buffer.partitions.into_iter().map(|mut entries| {
+                for entry in &mut entries {
+                    *entry = Entry::new(entry.word(), base + entry.at());
+                }
+                entries
+            }));
+            all.records += buffer.records;
+            all.records_bytes += buffer.records_bytes;
+        }
+        all.entries_capacity = all.partitions.iter().map(Vec::capacity).sum();
         all
     }
 
@@ -189,11 +209,12 @@ impl SortTask<'_> {
 }
 
 #[inline]
-fn check_length(side: &str, bytes: usize) -> Result<()> {
-    if u32::try_from(bytes).is_ok() { Ok(()) } else { Err(too_large(side, bytes)) }
+fn check_size(record: RecordRef<'_>) -> Result<()> {
+    let bytes = record.key.len().saturating_add(record.value.len());
+    if bytes <= PAIR_BYTES_MAX { Ok(()) } else { Err(too_large(bytes)) }
 }
 
 #[cold]
-pub(super) fn too_large(side: &str, bytes: usize) -> Error {
-    Error::new(format!("a {side} of {bytes} bytes is too large: it must be below 4 GiB"))
+pub(super) fn too_large(bytes: usize) -> Error {
+    Error::new(format!("a pair of {bytes} bytes is too large: it must be below 1 GiB"))
 }

@@ -33,7 +33,7 @@ pub use batch::{PartSink, RecordBatches, RecordRef, RecordSink};
 pub use combine_step::{Combined, NotCombined};
 pub use map_side::InputFormat;
 pub use route::Ordered;
-pub use setup::{CollectorSetup, Partitioning, SplitPoints};
+pub use setup::{CollectorSetup, Partitioning, SampledPair, SplitPoints};
 pub use values::Values;
 
 pub(crate) use combine_step::CombineStep;

@@ -45,6 +45,17 @@ struct Point {
     value: Vec<u8>,
 }
 
+/// A pair of a sample, encoded.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SampledPair {
+    /// The key, or the start of a long one.
+    pub key: Vec<u8>,
+    /// Likewise.
+    pub value: Vec<u8>,
+    /// How much of the whole it stands for, in any unit.
+    pub weight: u64,
+}
+
 impl SplitPoints {
     /// Points as they were given out by [`iter`](Self::iter).
     pub fn new(points: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Self {
@@ -55,18 +66,21 @@ impl SplitPoints {
         Self { points, prefixes }
     }
 
-    /// Cuts a sample into `partitions` ranges of about the same number of pairs. With `within_keys` a range may
-    /// begin in the middle of a key's pairs, and a pair that makes up several ranges is shared out among them.
-    /// O(n log n).
-    pub fn from_sample(
-        sample: &mut [(Vec<u8>, Vec<u8>)],
-        partitions: u32,
-        within_keys: bool,
-    ) -> Self {
+    /// Cuts a sample into `partitions` ranges of about the same weight. With `within_keys` a range may begin in the
+    /// middle of a key's pairs, and a pair that makes up several ranges is shared out among them. O(n log n).
+    pub fn from_sample(mut sample: Vec<SampledPair>, partitions: u32, within_keys: bool) -> Self {
         sample.sort_unstable();
-        let count = partitions.saturating_sub(1) as usize;
-        let at = |n: usize| sample.get((n + 1) * sample.len() / (count + 1));
-        let mut points: Vec<_> = (0..count).filter_map(at).cloned().collect();
+        let total: u128 = sample.iter().map(|pair| u128::from(pair.weight)).sum();
+        let mut points = Vec::new();
+        let mut passed = 0;
+        for SampledPair { key, value, weight } in sample {
+            passed += u128::from(weight);
+            // The next range begins with the pair that stands for this much of the weight.
+            while (points.len() as u128 + 1) * total < passed * u128::from(partitions) {
+                points.push((key.clone(), value.clone()));
+            }
+        }
+        points.truncate(partitions.saturating_sub(1) as usize);
         if !within_keys {
             for (_, value) in &mut points {
                 value.clear();
@@ -101,7 +115,7 @@ impl SplitPoints {
     /// The range of a pair that is not before the point before `low`.
     #[cold]
     fn range_from(&self, mut low: usize, record: RecordRef<'_>, salt: u64) -> u32 {
-        low += self.points[low..].iter().take_while(|point| point.record() < record).count();
+        low += self.points[low..].partition_point(|point| point.record() < record);
         let equal = self.points[low..].iter().take_while(|point| point.record() == record).count();
         match equal {
             0 | 1 => (low + equal) as u32,
@@ -148,13 +162,14 @@ mod tests {
     proptest! {
         #[test]
         fn ranges_are_in_order(
-            mut sample in vec((vec(0..3_u8, 0..10), vec(0..2_u8, 0..2)), 0..60),
+            sample in vec((vec(0..3_u8, 0..10), vec(0..2_u8, 0..2), 0..9_u64), 0..60),
             mut pairs in vec((vec(0..3_u8, 0..10), vec(0..2_u8, 0..2)), 0..60),
             partitions in 1..9_u32,
             within_keys: bool,
             salt: u64,
         ) {
-            let points = SplitPoints::from_sample(&mut sample, partitions, within_keys);
+            let sample = sample.into_iter().map(|(key, value, weight)| SampledPair { key, value, weight });
+            let points = SplitPoints::from_sample(sample.collect(), partitions, within_keys);
             prop_assert!(points.iter().len() < partitions as usize);
             pairs.sort();
             let ranges: Vec<_> =
@@ -178,8 +193,8 @@ mod tests {
 
     #[test]
     fn one_pair_that_is_everywhere_is_shared_out() {
-        let mut sample = vec![(b"hay".to_vec(), vec![]); 100];
-        let points = SplitPoints::from_sample(&mut sample, 4, true);
+        let sample = vec![SampledPair { key: b"hay".to_vec(), value: vec![], weight: 100 }];
+        let points = SplitPoints::from_sample(sample.clone(), 4, true);
         let mut counts = [0_u32; 4];
         for line in 0..10_000_u64 {
             counts[points.range_of(record(b"hay", b""), line * 37) as usize] += 1;
@@ -188,7 +203,7 @@ mod tests {
         assert_eq!(points.range_of(record(b"ha", b""), 1), 0);
         assert_eq!(points.range_of(record(b"hay", b"x"), 1), 3);
         // Where pairs are reduced together, they stay together.
-        let points = SplitPoints::from_sample(&mut sample, 4, false);
+        let points = SplitPoints::from_sample(sample, 4, false);
         assert_eq!(points.iter().len(), 1);
     }
 }

@@ -35,15 +35,24 @@ pub trait SortedPairs: Send + Sync {
 pub struct SortedBuffer(RecordBuffer);
 
 impl SortedBuffer {
-    /// Sorts `buffer`, several partitions at a time where the thread belongs to a pool of several.
+    /// Sorts `buffer` on this thread.
     pub fn new(mut buffer: RecordBuffer) -> Self {
-        buffer.sort_tasks().into_par_iter().with_max_len(1).for_each(SortTask::run);
+        buffer.sort();
         Self(buffer)
     }
 
-    /// Joins buffers of one partition each, whose pairs are in order.
-    pub fn of_partitions(buffers: Vec<RecordBuffer>) -> Self {
-        Self(RecordBuffer::merge(buffers))
+    /// Sorts `buffer`, several partitions at a time; `sort` runs one of the tasks.
+    pub fn in_parallel(
+        mut buffer: RecordBuffer,
+        sort: impl Fn(SortTask<'_>) + Send + Sync,
+    ) -> Self {
+        buffer.sort_tasks().into_par_iter().with_max_len(1).for_each(sort);
+        Self(buffer)
+    }
+
+    /// Joins buffers of some partitions each, whose pairs are in order.
+    pub fn concat(buffers: Vec<RecordBuffer>) -> Self {
+        Self(RecordBuffer::concat(buffers))
     }
 
     /// The buffer without its pairs, but with their memory.

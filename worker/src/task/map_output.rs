@@ -8,12 +8,13 @@
 //!
 //! Runs are not merged here: reducers merge everything that they read anyway.
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rayon::prelude::*;
-use windrow_jobs::FailureCause;
 use windrow_jobs::collect::RecordBuffer;
 use windrow_jobs::program::{RecordBatches, RecordRef, RecordSink};
+use windrow_jobs::{FailureCause, Place};
 
 use super::{Attempt, Left};
 use crate::memory::{Account, Reservation};
@@ -22,6 +23,9 @@ use crate::shuffle::pairs::{MemorySource, SortedBuffer, SortedPairs};
 use crate::shuffle::segment::{MemorySegment, PartitionIndex, SegmentWriter};
 use crate::shuffle::spill::{Scratch, write_partition};
 use crate::sync::lock;
+
+/// Partitions are combined in so many groups for each thread: enough that all threads end at about the same time.
+const GROUPS_PER_THREAD: u32 = 4;
 
 /// A map attempt's output, held in memory or under its final name.
 pub struct MapOutput {
@@ -84,18 +88,21 @@ pub fn finish(
     spilled: SpillFile,
     memory: &Account,
 ) -> Result<MapOutput, FailureCause> {
-    let (buffers, reservations): (Vec<_>, Vec<_>) =
-        collected.into_iter().map(|pairs| (pairs.buffer, pairs.reservation)).unzip();
-    let combines = attempt.program.has_combiner();
-    let sorted = if combines && buffers.iter().filter(|buffer| !buffer.is_empty()).count() > 1 {
-        combine(attempt, buffers, memory)?
+    let collected: Vec<Pairs> =
+        collected.into_iter().filter(|pairs| !pairs.buffer.is_empty()).collect();
+    let (sorted, mut reservation) = if attempt.program.has_combiner() && collected.len() > 1 {
+        combine_or_spill(attempt, collected, &spilled, memory)?
     } else {
-        let _core = attempt.cores.take();
-        SortedBuffer::new(RecordBuffer::merge(buffers))
+        let (buffers, reservations): (Vec<_>, Vec<_>) =
+            collected.into_iter().map(|pairs| (pairs.buffer, pairs.reservation)).unzip();
+        let sorted = SortedBuffer::in_parallel(RecordBuffer::merge(buffers), |task| {
+            let _core = attempt.cores.take();
+            task.run();
+        });
+        drop(reservations);
+        (sorted, memory.reserve(0))
     };
-    drop(reservations);
     attempt.check()?;
-    let mut reservation = memory.reserve(0);
     let bytes = sorted.memory_bytes() as u64;
     if spilled.is_empty() && attempt.try_resize(&mut reservation, bytes) {
         hold(attempt, sorted, reservation)
@@ -105,46 +112,75 @@ pub fn finish(
     }
 }
 
-/// Merges the threads' buffers, and combines what several of them have.
-fn combine(
+/// Sorts the threads' buffers, merges them, and combines what several of them have. Where there is no memory for what
+/// comes of it, each buffer becomes a run instead, and reducers combine.
+fn combine_or_spill(
     attempt: &Attempt,
-    buffers: Vec<RecordBuffer>,
+    collected: Vec<Pairs>,
+    spilled: &SpillFile,
     memory: &Account,
-) -> Result<SortedBuffer, FailureCause> {
-    let sources: Vec<Arc<dyn SortedPairs>> = buffers
-        .into_par_iter()
-        .map(|buffer| {
-            let _core = attempt.cores.take();
-            Arc::new(SortedBuffer::new(buffer)) as _
-        })
-        .collect();
-    let partitions = attempt.context.partitions;
-    let combined = (0..partitions)
+) -> Result<(SortedBuffer, Reservation), FailureCause> {
+    let bytes = collected.iter().map(|pairs| pairs.buffer.memory_bytes() as u64).sum();
+    let mut reservation = memory.reserve(0);
+    if !attempt.try_resize(&mut reservation, bytes) {
+        collected.into_par_iter().with_max_len(1).try_for_each(
+            |Pairs { buffer, reservation }| {
+                let _core = attempt.cores.take();
+                spilled.spill(&attempt.scratch, buffer)?;
+                drop(reservation);
+                Ok::<_, FailureCause>(())
+            },
+        )?;
+        let nothing = SortedBuffer::new(RecordBuffer::new(attempt.context.partitions));
+        return Ok((nothing, reservation));
+    }
+    let (sources, reservations): (Vec<Arc<dyn SortedPairs>>, Vec<Reservation>) = collected
         .into_par_iter()
         .with_max_len(1)
-        .map(|partition| {
+        .map(|Pairs { buffer, reservation }| {
             let _core = attempt.cores.take();
-            combine_partition(attempt, &sources, partition, memory)
+            (Arc::new(SortedBuffer::new(buffer)) as _, reservation)
         })
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(SortedBuffer::of_partitions(combined))
+        .unzip();
+    let combined = combine(attempt, &sources)?;
+    drop((sources, reservations));
+    Ok((combined, reservation))
 }
 
-fn combine_partition(
+/// Combines all partitions, a few in a row on each thread: a buffer for each alone would cost more than most hold.
+fn combine(
     attempt: &Attempt,
     sources: &[Arc<dyn SortedPairs>],
-    partition: u32,
-    memory: &Account,
+) -> Result<SortedBuffer, FailureCause> {
+    let partitions = attempt.context.partitions;
+    let group = partitions.div_ceil(attempt.threads as u32 * GROUPS_PER_THREAD).max(1);
+    let combined = (0..partitions.div_ceil(group))
+        .into_par_iter()
+        .with_max_len(1)
+        .map(|number| {
+            let _core = attempt.cores.take();
+            let start = number * group;
+            combine_partitions(attempt, sources, start..partitions.min(start + group))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(SortedBuffer::concat(combined))
+}
+
+fn combine_partitions(
+    attempt: &Attempt,
+    sources: &[Arc<dyn SortedPairs>],
+    partitions: Range<u32>,
 ) -> Result<RecordBuffer, FailureCause> {
-    let lent = sources.iter().filter_map(|pairs| MemorySource::new(Arc::clone(pairs), partition));
-    let merge = Merge::new(lent.map(|source| Box::new(source) as _).collect());
-    let mut output = PartitionBuffer {
-        buffer: RecordBuffer::new(attempt.context.partitions),
-        partition,
-        reservation: memory.reserve(0),
-    };
-    let mut input = Checked { merge, scratch: &attempt.scratch };
-    attempt.program.combine(&mut input, &mut output)?;
+    let mut output =
+        PartitionSink { buffer: RecordBuffer::new(partitions.len() as u32), partition: 0 };
+    for partition in partitions {
+        let lent =
+            sources.iter().filter_map(|pairs| MemorySource::new(Arc::clone(pairs), partition));
+        let merge = Merge::new(lent.map(|source| Box::new(source) as _).collect());
+        let mut input = Checked { merge, scratch: &attempt.scratch };
+        attempt.program.combine(&mut input, &mut output)?;
+        output.partition += 1;
+    }
     Ok(output.buffer)
 }
 
@@ -179,7 +215,7 @@ fn write(
         })
         .collect::<Result<Vec<_>, _>>()?;
     let SpillFile { segment, index } = spilled;
-    let mut index = index.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut index = index.into_inner().unwrap_or_else(PoisonError::into_inner);
     index.extend(last);
     let records = index.iter().map(|entry| entry.records).sum();
     let segment = segment.into_inner().map_or_else(|| attempt.scratch.create(), Ok)?;
@@ -189,25 +225,19 @@ fn write(
     Ok(MapOutput { left: Left::File(file), bytes, records })
 }
 
-/// One partition of a buffer, as a sink.
-struct PartitionBuffer {
+/// A buffer that takes the pairs of one partition after the other.
+struct PartitionSink {
     buffer: RecordBuffer,
     partition: u32,
-    reservation: Reservation,
 }
 
-impl RecordSink for PartitionBuffer {
+impl RecordSink for PartitionSink {
     #[inline]
     fn push(&mut self, record: RecordRef<'_>) -> Result<(), FailureCause> {
         self.buffer.push(self.partition, record).map_err(|error| FailureCause::UserError {
-            place: windrow_jobs::Place::default(),
+            place: Place::default(),
             message: error.message().to_string(),
-        })?;
-        let bytes = self.buffer.memory_bytes() as u64;
-        if bytes > self.reservation.bytes() {
-            self.reservation.resize(bytes);
-        }
-        Ok(())
+        })
     }
 }
 

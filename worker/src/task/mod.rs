@@ -91,16 +91,13 @@ impl Attempt {
     /// Changes what is reserved for pairs. Where memory is short, segments that wait in memory are written to disk, the
     /// largest first, before growth is refused.
     fn try_resize(&self, reservation: &mut Reservation, bytes: u64) -> bool {
-        loop {
-            if reservation.try_resize(bytes) {
-                return true;
-            }
-            let growth = bytes.saturating_sub(reservation.bytes());
-            let is_own_limit = !reservation.account().has_room(growth);
-            if is_own_limit || !self.store.evict_largest().is_ok_and(|freed| freed > 0) {
-                return false;
-            }
+        if reservation.try_resize(bytes) {
+            return true;
         }
+        // What others hold is no help against the attempt's own limit.
+        let growth = bytes.saturating_sub(reservation.bytes());
+        reservation.account().has_room(growth)
+            && self.store.evict_until(|| reservation.try_resize(bytes))
     }
 
     /// Counts the memory of a merge of this many sources: no more are open at once than the fan-in allows.

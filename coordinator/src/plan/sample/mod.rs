@@ -21,7 +21,7 @@ use std::sync::Arc;
 use windrow_jobs::collect::{Collected, RecordBuffer, Unlimited};
 use windrow_jobs::hash_key;
 use windrow_jobs::input::Chunk;
-use windrow_jobs::program::{CollectorSetup, Program, RecordRef, SplitPoints};
+use windrow_jobs::program::{CollectorSetup, Program, RecordRef, SampledPair, SplitPoints};
 
 use records::records;
 use strata::{Piece, strata};
@@ -30,19 +30,12 @@ use super::listing::InputFile;
 
 /// Strata are read in this many groups, on a thread each. A constant, so that the machine makes no difference.
 const GROUPS: usize = 4;
-/// Pairs drawn for each partition, in the end and, so that memory is bounded, from all strata before.
-const PAIRS_PER_PARTITION: u64 = 1_000;
-const PAIRS_BEFORE: u64 = 4 * PAIRS_PER_PARTITION;
+/// Most pairs drawn for each partition.
+const PAIRS_PER_PARTITION: u64 = 4_000;
 /// Kept of a sampled key or value: a range may begin anywhere.
 const SIDE_BYTES_MAX: usize = 256;
 /// What a pair takes up besides key and value, about.
 const PAIR_OVERHEAD_BYTES: u64 = 8;
-
-/// A pair that stands for so many bytes of pairs.
-struct Drawn {
-    pair: (Vec<u8>, Vec<u8>),
-    weight: u64,
-}
 
 /// Cuts the map output of `program` into `partitions` ranges of about the same size in bytes. Reads about 8 MiB.
 pub(super) fn split_points(
@@ -52,13 +45,14 @@ pub(super) fn split_points(
     within_keys: bool,
 ) -> SplitPoints {
     let strata = strata(files, partitions);
-    let pairs_max = (PAIRS_BEFORE * u64::from(partitions)).div_ceil(strata.len().max(1) as u64);
+    let pairs_max =
+        (PAIRS_PER_PARTITION * u64::from(partitions)).div_ceil(strata.len().max(1) as u64);
     let sample_group = |strata: &[Vec<Piece>]| {
         let mut sampler = Sampler::new(files, program, pairs_max);
         strata.iter().flatten().for_each(|piece| sampler.read(piece));
         sampler.drawn
     };
-    let drawn: Vec<Drawn> = std::thread::scope(|scope| {
+    let drawn: Vec<SampledPair> = std::thread::scope(|scope| {
         let groups = strata.chunks(strata.len().div_ceil(GROUPS).max(1));
         let threads: Vec<_> = groups.map(|group| scope.spawn(|| sample_group(group))).collect();
         // A panic of user code is caught by the collector; one of ours must not be passed over.
@@ -69,8 +63,7 @@ pub(super) fn split_points(
             })
             .collect()
     });
-    let wanted = PAIRS_PER_PARTITION * u64::from(partitions);
-    SplitPoints::from_sample(&mut thin_out(drawn, wanted), partitions, within_keys)
+    SplitPoints::from_sample(drawn, partitions, within_keys)
 }
 
 /// Reads pieces, and keeps some of the pairs that they give.
@@ -83,7 +76,7 @@ struct Sampler<'a> {
     buffer: Vec<u8>,
     /// Hashes of keys that were met. A task combines them, so each counts once.
     combined: HashSet<u64>,
-    drawn: Vec<Drawn>,
+    drawn: Vec<SampledPair>,
 }
 
 struct Opened {
@@ -161,8 +154,8 @@ impl<'a> Sampler<'a> {
             passed += weight(pair);
             let times = passed / step - before;
             if times > 0 {
-                let pair = (kept(pair.key).to_vec(), kept(pair.value).to_vec());
-                self.drawn.push(Drawn { pair, weight: times * step });
+                let (key, value) = (kept(pair.key).to_vec(), kept(pair.value).to_vec());
+                self.drawn.push(SampledPair { key, value, weight: times * step });
             }
         }
     }
@@ -179,20 +172,6 @@ fn weight(pair: RecordRef<'_>) -> u64 {
 
 fn kept(side: &[u8]) -> &[u8] {
     &side[..side.len().min(SIDE_BYTES_MAX)]
-}
-
-/// About `wanted` pairs of the same weight. A heavy one is there several times.
-fn thin_out(drawn: Vec<Drawn>, wanted: u64) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let total: u64 = drawn.iter().map(|drawn| drawn.weight).sum();
-    let step = (total / wanted).max(1);
-    let mut passed = step / 2;
-    let mut sample = Vec::new();
-    for Drawn { pair, weight } in drawn {
-        let before = passed / step;
-        passed += weight;
-        sample.extend(std::iter::repeat_n(pair, (passed / step - before) as usize));
-    }
-    sample
 }
 
 #[cfg(test)]

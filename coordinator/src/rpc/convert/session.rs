@@ -66,7 +66,7 @@ fn assign_map(attempt: AttemptId, work: &JobWork) -> v1::AssignMap {
     let ranges = split.map_or(&[][..], |split| &split.ranges);
     v1::AssignMap {
         attempt: Some(attempt_to(attempt)),
-        context: Some(context_to(work)),
+        context: Some(v1::JobContext { split_points: points_to(work), ..context_to(work) }),
         ranges: ranges.iter().map(|range| range_to(&work.plan, range)).collect(),
         input: split.map_or(0, |split| split.input),
     }
@@ -84,13 +84,16 @@ fn range_to(plan: &Plan, range: &Range) -> v1::FileRange {
     }
 }
 
-fn context_to(work: &JobWork) -> v1::JobContext {
-    let options = &work.spec.options;
-    let points = work.plan.split_points.iter();
-    let points = points.map(|(key, value)| v1::SplitPoint {
+fn points_to(work: &JobWork) -> Vec<v1::SplitPoint> {
+    let point = |(key, value): (&[u8], &[u8])| v1::SplitPoint {
         key: key.to_vec().into(),
         value: value.to_vec().into(),
-    });
+    };
+    work.plan.split_points.iter().map(point).collect()
+}
+
+fn context_to(work: &JobWork) -> v1::JobContext {
+    let options = &work.spec.options;
     v1::JobContext {
         job: work.spec.job.clone(),
         params: work.spec.params.clone(),
@@ -99,7 +102,8 @@ fn context_to(work: &JobWork) -> v1::JobContext {
         memory_bytes: options.memory_bytes,
         partitions: work.plan.partitions,
         staging: work.staging.display().to_string(),
-        split_points: points.collect(),
+        // Only map tasks need them.
+        split_points: Vec::new(),
         record_bytes_max: options.record_bytes_max,
         compression: compression_to(options.compression).into(),
     }

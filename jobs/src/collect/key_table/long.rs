@@ -43,7 +43,7 @@ impl<A> LongTable<A> {
     pub(super) fn fold(&mut self, key: &[u8], seed: Seed, value: impl Fold<A>) -> Result<()> {
         let Self { slots, keys } = self;
         let hash = seed.hash_bytes(key);
-        let len = u32::try_from(key.len()).map_err(|_| too_large("key", key.len()))?;
+        let len = u32::try_from(key.len()).map_err(|_| too_large(key.len()))?;
         let same = |found: &LongKey| {
             (found.hash, found.len) == (hash, len) && keys.bytes_from(found.at).starts_with(key)
         };

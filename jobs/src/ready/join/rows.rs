@@ -74,7 +74,8 @@ struct LeftRows {
 
 impl LeftRows {
     fn push(&mut self, row: &[u8]) -> Result<()> {
-        if self.bytes.len() + row.len() > LEFT_BYTES_MAX {
+        let ends_bytes = (self.ends.len() + 1) * size_of::<usize>();
+        if self.bytes.len() + row.len() + ends_bytes > LEFT_BYTES_MAX {
             return Err(Error::new(format!(
                 "the left rows of this key take up more than {} MiB: make the table with fewer rows a key the left one",
                 LEFT_BYTES_MAX >> 20

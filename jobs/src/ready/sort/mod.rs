@@ -85,10 +85,12 @@ impl Params {
         }
         let keys = SortKey::parse_all(self.key.as_deref(), self.numeric, self.reverse)?;
         let format = self.table.format(keys.iter().filter_map(SortKey::column))?;
-        let whole_lines = matches!(&keys[..], [key] if key.is_plain_line());
-        if whole_lines {
-            let mapper = Lines { reverse: self.reverse, header: format.header };
-            let output = LineKeys { reverse: self.reverse, header: format.header };
+        if let [key] = &keys[..]
+            && key.is_plain_line()
+        {
+            let (reverse, header) = (key.is_reverse(), format.header);
+            let mapper = Lines { reverse, header };
+            let output = LineKeys { reverse, header };
             let job = Job::new("sort", mapper).output(output);
             return Ok(if self.unique {
                 job.combine(Distinct).ordered().reduce(Distinct)

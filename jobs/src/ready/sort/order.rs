@@ -49,6 +49,11 @@ impl SortKey {
         self.column.is_none() && !self.numeric
     }
 
+    /// Whether it is sorted in descending order.
+    pub(super) fn is_reverse(&self) -> bool {
+        self.reverse
+    }
+
     /// Appends the key's part of a row. The last part need not end itself.
     #[inline]
     fn write(&self, text: &[u8], is_last: bool, out: &mut Vec<u8>) {

@@ -31,6 +31,14 @@ fn table() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
+fn the_whole_line_takes_its_own_flags() {
+    let files = [("a", "a\nc\nb\n")];
+    assert_eq!(run(&sort(), &["--key", "0r"], &files), "c\nb\na\n");
+    assert_eq!(run(&sort(), &["--key", "0"], &files), "a\nb\nc\n");
+    assert_eq!(run(&sort(), &["--reverse"], &files), "c\nb\na\n");
+}
+
+#[test]
     fn whole_lines(text in table(), reverse: bool, unique: bool) {
         let mut expected = lines_of(&text);
         expected.sort_by(|a, b| if reverse { b.cmp(a) } else { a.cmp(b) });

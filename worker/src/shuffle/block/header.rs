@@ -68,9 +68,12 @@ impl Header {
     fn is_plausible(&self) -> bool {
         let [stored, raw, data] =
             [self.stored_bytes, self.raw_bytes, self.data_bytes].map(|bytes| bytes as usize);
-        // Each pair takes two bytes at least.
+        // Only a pair that is alone may be large. Each pair takes two bytes at least, and its lengths at most twenty.
+        let records = self.records as usize;
+        let is_small = records <= DATA_BYTES_MAX / 2 && raw <= DATA_BYTES_MAX + 20 * records;
         raw <= RAW_BYTES_MAX
-            && self.records <= self.raw_bytes / 2
+            && (records <= 1 || is_small)
+            && records <= raw / 2
             && data <= raw.max(DATA_BYTES_MAX)
             && self.method.can_give(stored, raw)
     }

@@ -51,8 +51,13 @@ impl HeldSegment {
 
 impl Drop for HeldSegment {
     fn drop(&mut self) {
-        if !self.kept {
-            lock(&self.folder.state).held.remove(&self.output);
+        if self.kept {
+            return;
+        }
+        let mut state = lock(&self.folder.state);
+        // After its removal the folder's name may belong to a later job.
+        if !state.is_removed {
+            state.held.remove(&self.output);
             drop(TemporaryFile::new(self.folder.segment_path(self.output)));
         }
     }

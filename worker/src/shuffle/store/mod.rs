@@ -44,12 +44,18 @@ pub struct SegmentStore {
     jobs: Mutex<HashMap<JobId, Arc<JobFolder>>>,
     /// Makes the names of scratch files and removed folders unique.
     serial: Arc<AtomicU64>,
+    evicting: Mutex<()>,
 }
 
 impl SegmentStore {
     /// A store in a folder that nobody else writes to.
     pub fn new(directory: PathBuf) -> Self {
-        Self { directory, jobs: Mutex::default(), serial: Arc::default() }
+        Self {
+            directory,
+            jobs: Mutex::default(),
+            serial: Arc::default(),
+            evicting: Mutex::default(),
+        }
     }
 
     /// The job's folder, created when first asked for.
@@ -79,6 +85,25 @@ impl SegmentStore {
         }
         // What was in memory a moment ago has its file before it is forgotten.
         file_sources(&self.segment_path(job, task, attempt), partition)
+    }
+
+    /// Writes outputs that are in memory to their files, the largest first, until `is_enough`, or until none is left that
+    /// can be written. One caller does that at a time, so that no more is written than is needed.
+    pub fn evict_until(&self, mut is_enough: impl FnMut() -> bool) -> bool {
+        let _only_one = lock(&self.evicting);
+        loop {
+            if is_enough() {
+                return true;
+            }
+            match self.evict_largest() {
+                Ok(freed) if freed > 0 => {}
+                Ok(_) => return false,
+                Err(cause) => {
+                    tracing::warn!(%cause, "an output cannot be moved from memory to disk");
+                    return false;
+                }
+            }
+        }
     }
 
     /// Writes the largest output that is in memory to its file. Returns the bytes that are freed once nobody reads it
