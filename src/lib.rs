@@ -15,6 +15,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 pub use windrow_jobs::{input, key, prelude, program, ready, reducers, testing, value};
+pub use windrow_worker::CountingAllocator;
 
 use prelude::Job;
 
