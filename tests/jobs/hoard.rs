@@ -1,26 +1,36 @@
-//! A mapper that keeps memory to itself.
+//! A mapper that keeps memory to itself, and tells whether anything has been spilled by its last line.
 
-use std::sync::{Mutex, PoisonError};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 use windrow::prelude::*;
+
+/// The line that asks for the look.
+pub const LOOK: &str = "look";
+/// Counts the files of pairs.
+pub const SPILLED: &str = "files of pairs";
 
 #[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
 struct HoardParams {
     /// Memory to take with the first line, in MiB.
     #[arg(long)]
     mib: usize,
+    /// Where files of pairs would be.
+    #[arg(long)]
+    folder: PathBuf,
 }
 
 struct Hoard {
-    mib: usize,
-    kept: Mutex<Vec<u8>>,
+    params: HoardParams,
+    kept: OnceLock<Vec<u8>>,
 }
 
 pub fn job() -> Job {
     Job::with_params("hoard", |params: &HoardParams| {
-        let kept = Mutex::default();
-        Ok(Job::new("hoard", Hoard { mib: params.mib, kept }).reduce(Count))
+        let kept = OnceLock::new();
+        Ok(Job::new("hoard", Hoard { params: params.clone(), kept }).reduce(Count))
     })
 }
 
@@ -30,11 +40,22 @@ impl Mapper for Hoard {
     type Value = ();
 
     fn map(&self, line: &str, out: &mut impl Emit<str, ()>) -> Result<()> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.is_empty() {
-            *kept = vec![1; self.mib << 20];
+        self.kept.get_or_init(|| vec![1; self.params.mib << 20]);
+        if line == LOOK {
+            out.count(SPILLED, files_of_pairs(&self.params.folder)?);
         }
-        drop(kept);
         out.emit(line, ())
     }
+}
+
+/// Files two levels below the worker's folder: those of its jobs.
+fn files_of_pairs(folder: &Path) -> Result<u64> {
+    let mut files = 0;
+    for job in fs::read_dir(folder)? {
+        let job = job?;
+        if job.file_type()?.is_dir() {
+            files += fs::read_dir(job.path())?.count() as u64;
+        }
+    }
+    Ok(files)
 }
