@@ -4,6 +4,9 @@
 //! [`Job`] to [`main`]. The binary then runs it embedded (`run`), submits it to a cluster (`submit`),
 //! and is what the cluster executes (`coordinator`, `worker`).
 //!
+//! A binary that declares [`CountingAllocator`] as its global allocator keeps `--memory` even where its own mappers and
+//! reducers hold much memory.
+//!
 //! This crate joins the others and adds the command line; it holds no scheduling, no shuffling and no user loops.
 
 mod build_info;
@@ -15,6 +18,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 pub use windrow_jobs::{input, key, prelude, program, ready, reducers, testing, value};
+pub use windrow_worker::CountingAllocator;
 
 use prelude::Job;
 

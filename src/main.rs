@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: windrow::CountingAllocator = windrow::CountingAllocator;
+
 fn main() -> ExitCode {
     windrow::main(windrow::ready::all())
 }

@@ -18,6 +18,7 @@ mod interrupt;
 mod inverted_index;
 mod jobs;
 mod join;
+mod memory;
 mod ordered;
 mod output;
 mod privacy;
@@ -29,6 +30,10 @@ mod word_count;
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
+
+// As `windrow` does.
+#[global_allocator]
+static ALLOCATOR: windrow::CountingAllocator = windrow::CountingAllocator;
 
 /// First argument that makes this binary a Windrow program.
 const AS_WINDROW: &str = "--as-windrow";
@@ -51,6 +56,7 @@ fn main() -> ExitCode {
         interrupt::tests(),
         inverted_index::tests(),
         join::tests(),
+        memory::tests(),
         ordered::tests(),
         output::tests(),
         privacy::tests(),

@@ -18,23 +18,30 @@ pub struct Cost {
     pub peak_rss_bytes: u64,
 }
 
-/// Runs `command` to its end. Fails with the last line that it said if it did not succeed.
-pub fn run(mut command: Command, stderr: &Path) -> Result<Cost> {
+/// Runs `command` to its end. Fails with the first line that it said if it did not succeed.
+#[allow(dead_code)] // each bench has its own use for the module
+pub fn run(command: Command, stderr: &Path) -> Result<Cost> {
+    let (status, cost) = run_any(command, stderr)?;
+    if status.success() {
+        return Ok(cost);
+    }
+    let said = std::fs::read_to_string(stderr)?;
+    let first = said.lines().next().unwrap_or("it said nothing");
+    Err(format!("{status}: {first}").into())
+}
+
+/// Runs `command` to its end, whatever that is.
+pub fn run_any(mut command: Command, stderr: &Path) -> Result<(ExitStatus, Cost)> {
     let start = Instant::now();
     let child =
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(stderr)?).spawn()?;
     let (status, usage) = wait(child.id())?;
-    let wall = start.elapsed();
-    if !status.success() {
-        let said = std::fs::read_to_string(stderr)?;
-        let first = said.lines().next().unwrap_or("it said nothing");
-        return Err(format!("{status}: {first}").into());
-    }
-    Ok(Cost {
-        wall,
+    let cost = Cost {
+        wall: start.elapsed(),
         cpu: duration(usage.ru_utime) + duration(usage.ru_stime),
         peak_rss_bytes: usage.ru_maxrss as u64 * 1024,
-    })
+    };
+    Ok((status, cost))
 }
 
 /// Waits for a child. The standard library would not say what it used.

@@ -42,6 +42,7 @@ pub(crate) fn main(registry: Registry, arguments: impl IntoIterator<Item = OsStr
         }
     };
     start_logging(&invocation);
+    windrow_worker::give_back_freed_memory();
     match dispatch(Arc::new(registry), invocation) {
         Ok(exit) => exit,
         Err(error) => {

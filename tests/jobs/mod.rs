@@ -3,6 +3,7 @@
 
 mod crash;
 mod gated;
+pub mod hoard;
 mod orderly;
 mod tally;
 mod trouble;
@@ -16,6 +17,7 @@ pub fn all() -> Vec<Job> {
     vec![
         crash::job(),
         gated::job(),
+        hoard::job(),
         orderly::paired(),
         orderly::sorted_lines(),
         tally::job(),

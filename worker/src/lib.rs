@@ -3,6 +3,7 @@
 mod agent;
 pub mod executor;
 mod files;
+mod gate;
 mod memory;
 mod rpc;
 pub mod shuffle;
@@ -12,4 +13,5 @@ mod task;
 mod testing;
 
 pub use agent::{WorkerConfig, WorkerError, default_memory_bytes, run};
+pub use memory::heap::{CountingAllocator, give_back_freed_memory, heap_bytes};
 pub use rpc::{Connector, InvalidUrl};

@@ -2,9 +2,16 @@
 //!
 //! An account has a limit and perhaps a parent, so that a job's buffers count against the job's limit and the
 //! worker's. It only counts: it neither allocates nor makes anybody wait. Whoever is refused spills.
+//!
+//! The worker's own account looks at the heap as well, where that is counted: what user code holds leaves less.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+pub mod heap;
+
+/// What a process may have on its heap beside what is accounted for, before it counts as user code's.
+const PROCESS_BYTES: u64 = 16 << 20;
 
 /// A limit in bytes and what is reserved of it. Clones share one count.
 #[derive(Clone)]
@@ -16,21 +23,31 @@ struct Inner {
     limit_bytes: u64,
     used_bytes: AtomicU64,
     parent: Option<Account>,
+    /// Nothing may grow while the heap holds more than this.
+    heap_limit_bytes: u64,
 }
 
 impl Account {
     /// An account of its own.
+    #[cfg(test)]
     pub fn new(limit_bytes: u64) -> Self {
-        Self::with_parent(limit_bytes, None)
+        Self::with_parent(limit_bytes, None, u64::MAX)
+    }
+
+    /// An account that also refuses growth while the heap of this process is larger than the limit and a little, be it
+    /// accounted for or not.
+    pub fn of_process(limit_bytes: u64) -> Self {
+        Self::with_parent(limit_bytes, None, limit_bytes.saturating_add(PROCESS_BYTES))
     }
 
     /// An account whose reservations count against this one too.
     pub fn child(&self, limit_bytes: u64) -> Self {
-        Self::with_parent(limit_bytes.min(self.limit_bytes()), Some(self.clone()))
+        Self::with_parent(limit_bytes.min(self.limit_bytes()), Some(self.clone()), u64::MAX)
     }
 
-    fn with_parent(limit_bytes: u64, parent: Option<Self>) -> Self {
-        Self { inner: Arc::new(Inner { limit_bytes, used_bytes: AtomicU64::new(0), parent }) }
+    fn with_parent(limit_bytes: u64, parent: Option<Self>, heap_limit_bytes: u64) -> Self {
+        let used_bytes = AtomicU64::new(0);
+        Self { inner: Arc::new(Inner { limit_bytes, used_bytes, parent, heap_limit_bytes }) }
     }
 
     /// Most that should be reserved at once.
@@ -65,7 +82,10 @@ impl Account {
     }
 
     fn try_add(&self, bytes: u64) -> bool {
-        let Inner { limit_bytes, used_bytes, parent } = &*self.inner;
+        let Inner { limit_bytes, used_bytes, parent, heap_limit_bytes } = &*self.inner;
+        if heap::heap_bytes().saturating_add(bytes) > *heap_limit_bytes {
+            return false;
+        }
         let within = |used: u64| used.checked_add(bytes).filter(|sum| sum <= limit_bytes);
         if used_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).is_err() {
             return false;

@@ -135,6 +135,7 @@ pub fn attempt(
         memory: Account::new(1 << 30),
         pairs: Account::new(1 << 30),
         store: Arc::clone(store),
+        large: Arc::default(),
         cores: Arc::new(Cores::new(4).lease(CancellationToken::new())),
         threads: 2,
     }

@@ -20,6 +20,9 @@ use crate::value::Value;
 /// Keys that wait at a time: more than the processor has outstanding reads, few enough for its first cache.
 const QUEUE_LEN: usize = 32;
 
+/// What a short pair takes up once it has been drained, about.
+const COPY_BYTES: usize = 40;
+
 /// Combines values in place. Keys are partitioned only when they are taken, once per distinct key.
 pub(crate) struct CombineStore<K: ?Sized, V: Value + ?Sized, C: Combiner<V>, T> {
     table: KeyTable<C::Accumulator>,
@@ -138,7 +141,9 @@ where
     }
 
     fn wanted_bytes(&self) -> usize {
-        self.table.memory_bytes() + self.table.next_growth_bytes()
+        // A table that is drained is copied.
+        let copy_bytes = self.table.len() * COPY_BYTES;
+        self.table.memory_bytes() + self.table.next_growth_bytes().max(copy_bytes)
     }
 
     fn take(&mut self) -> Result<Collected> {

@@ -49,6 +49,8 @@ impl<'s, O> PartEmitter<'s, O> {
         }
         let written = self.sink.write(&self.text);
         self.text.clear();
+        // What a large pair took is not kept: it would be as much again as the pair itself.
+        self.text.shrink_to(2 * WRITE_BYTES);
         written.map_err(|cause| hidden(self.failure.insert(cause)))
     }
 }

@@ -5,6 +5,9 @@
 
 use super::batch::RecordRef;
 
+/// What a batch keeps for the next one; large pairs may take more.
+const KEPT_BYTES_MAX: usize = 2 << 20;
+
 /// Encoded pairs, one after the other in one piece of memory.
 #[derive(Debug, Default)]
 pub(super) struct RecordBatch {
@@ -21,9 +24,10 @@ struct Span {
 }
 
 impl RecordBatch {
-    /// Removes all pairs and keeps the memory.
+    /// Removes all pairs and keeps the memory, but for that of large pairs.
     pub(super) fn clear(&mut self) {
         self.data.clear();
+        self.data.shrink_to(KEPT_BYTES_MAX);
         self.spans.clear();
     }
 

@@ -75,7 +75,7 @@ impl InProcess {
             timeouts: config.fetch,
         };
         Ok(Self {
-            memory: Account::new(config.memory_bytes),
+            memory: Account::of_process(config.memory_bytes),
             cores: Cores::new(config.threads.max(1)),
             config,
             registry,
@@ -225,6 +225,7 @@ impl InProcess {
                 memory,
                 pairs,
                 threads,
+                large: Arc::clone(&job.large),
                 cores,
             };
             match work {

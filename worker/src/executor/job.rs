@@ -7,6 +7,7 @@ use windrow_jobs::program::Program;
 use windrow_jobs::{FailureCause, Place, Registry};
 
 use super::JobContext;
+use crate::gate::Gate;
 use crate::memory::Account;
 use crate::shuffle::store::JobFolder;
 use crate::sync::lock;
@@ -24,6 +25,8 @@ pub struct LocalJob {
     pub memory: Account,
     /// What of it pairs may use, collected or held for reducers: the rest is for reading, merging and fetching.
     pub pairs: Account,
+    /// Lets one thread at a time work with large records.
+    pub large: Arc<Gate>,
     program: Mutex<Option<Arc<dyn Program>>>,
 }
 
@@ -32,7 +35,8 @@ impl LocalJob {
     pub fn new(folder: Arc<JobFolder>, memory: Account) -> Self {
         let released = CancellationToken::new();
         let pairs = memory.child(memory.limit_bytes() / 100 * PAIRS_PERCENT);
-        Self { released, folder, memory, pairs, program: Mutex::default() }
+        let (large, program) = Default::default();
+        Self { released, folder, memory, pairs, large, program }
     }
 
     /// The job's program, built when first asked for. Building runs user code.

@@ -55,6 +55,10 @@ impl BlockSource for MapOutputSource {
         self.source.next_block(block).map_err(|cause| self.origin.failed(cause.to_string()))
     }
 
+    fn memory_bytes(&self) -> u64 {
+        self.source.memory_bytes()
+    }
+
     fn is_last(&self) -> bool {
         self.source.is_last()
     }

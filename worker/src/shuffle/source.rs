@@ -19,6 +19,11 @@ pub trait BlockSource: Send {
     /// Makes `block` the next pairs; `false`, and none, at the end. After an error the source is of no use.
     fn next_block(&mut self, block: &mut Block) -> Result<bool, FailureCause>;
 
+    /// Memory that it takes up in a merge, at most, as far as that is known.
+    fn memory_bytes(&self) -> u64 {
+        SOURCE_BYTES
+    }
+
     /// Whether it is known that no block follows. A merge then need not stop to ask.
     fn is_last(&self) -> bool {
         false

@@ -11,7 +11,7 @@ use super::block::Codec;
 use super::merge::Merge;
 use super::pairs::SortedPairs;
 use super::segment::{PartitionIndex, RunWriter, Segment, SegmentWriter};
-use super::source::BlockSource;
+use super::source::{BlockSource, SOURCE_BYTES};
 use super::store::JobFolder;
 use crate::executor::Progress;
 
@@ -66,9 +66,10 @@ impl Scratch {
         &self,
         mut sources: Vec<Box<dyn BlockSource + 'a>>,
     ) -> Result<Merge<'a>, FailureCause> {
-        while sources.len() > self.fan_in {
+        while sources.len() > self.most_of(&sources) {
             // No more than needed for the rest to fit; what is merged goes to the back of the queue.
-            let group = self.fan_in.min(sources.len() - self.fan_in + 1);
+            let most = self.most_of(&sources);
+            let group = most.min(sources.len() - most + 1).max(2);
             let mut merge = Merge::new(sources.drain(..group).collect());
             let segment = self.create()?;
             let mut writer = segment.begin_run().partition(0);
@@ -78,6 +79,26 @@ impl Scratch {
             sources.extend(Segment::temporary(file, index).sources(0).map(|s| Box::new(s) as _));
         }
         Ok(Merge::new(sources))
+    }
+
+    /// Whether sources have single pairs so large that memory for the usual ones would not do.
+    pub fn has_large(&self, sources: &[Box<dyn BlockSource + '_>]) -> bool {
+        let bytes: u64 = sources.iter().map(|source| source.memory_bytes()).sum();
+        bytes > sources.len() as u64 * SOURCE_BYTES && bytes > self.merge_bytes()
+    }
+
+    fn merge_bytes(&self) -> u64 {
+        self.fan_in as u64 * SOURCE_BYTES
+    }
+
+    /// How many of these sources, from the first on, may be open at once.
+    fn most_of(&self, sources: &[Box<dyn BlockSource + '_>]) -> usize {
+        let mut bytes = 0;
+        let fit = sources.iter().take_while(|source| {
+            bytes += source.memory_bytes();
+            bytes <= self.merge_bytes()
+        });
+        fit.count().max(2)
     }
 
     /// Copies all pairs.

@@ -25,6 +25,9 @@ use crate::executor::FileRange;
 /// Read beyond the chunk at first: most records end within.
 const LOOKAHEAD_BYTES: u64 = 4 << 10;
 
+/// A window grows by one part in this many.
+const GROWTH_PARTS: u64 = 4;
+
 /// One thread's reader. It keeps its file open from chunk to chunk.
 pub struct ChunkReader<'a> {
     plan: &'a InputPlan,
@@ -38,18 +41,31 @@ impl<'a> ChunkReader<'a> {
         Self { plan, file: None, window: Window::default() }
     }
 
-    /// The records that start in a chunk; none if a long record covers all of it.
-    pub fn read(&mut self, index: usize) -> Result<Chunk<'_>, FailureCause> {
+    /// The records that start in a chunk; none if a long record covers all of it. Calls `enter_large` before it reads
+    /// much more than a chunk.
+    pub fn read(
+        &mut self,
+        index: usize,
+        enter_large: &mut dyn FnMut() -> Result<(), FailureCause>,
+    ) -> Result<Chunk<'_>, FailureCause> {
         let (chunk, range) = self.plan.chunk(index);
         let file = open(&mut self.file, chunk.range, range, self.plan)?;
-        self.window.limit_memory(4 * self.plan.chunk_bytes.max(LOOKAHEAD_BYTES));
-        let Range { start, end } = self.window.find(file, self.plan, chunk.start..chunk.end)?;
+        let usual_bytes = usual_bytes(self.plan);
+        let found = self.window.find(file, self.plan, chunk.start..chunk.end, &mut |wanted| {
+            if wanted > usual_bytes { enter_large() } else { Ok(()) }
+        });
+        let Range { start, end } = found?;
         let mut chunk = Chunk::new(&file.name, self.window.bytes(start..end));
         chunk.file_number = range.file_number;
         chunk.offset = start;
         chunk.header = &file.header;
         chunk.lossy = self.plan.lossy;
         Ok(chunk)
+    }
+
+    /// Gives memory back that an unusually long record took. To be called when the chunk has been mapped.
+    pub fn forget_large(&mut self) {
+        self.window.limit_memory(usual_bytes(self.plan));
     }
 
     /// Makes sure that what was read last has not changed in the meantime.
@@ -61,6 +77,11 @@ impl<'a> ChunkReader<'a> {
     pub fn memory_bytes(&self) -> u64 {
         self.window.buffer.capacity() as u64
     }
+}
+
+/// Most that is read at once but for long records.
+fn usual_bytes(plan: &InputPlan) -> u64 {
+    4 * plan.chunk_bytes.max(LOOKAHEAD_BYTES)
 }
 
 /// The open file of a range: the one that is open already, or a new one.
@@ -106,7 +127,7 @@ impl InputFile {
         this.check()?;
         if plan.format.has_header {
             let mut window = Window::default();
-            let first = window.find(&this, plan, 0..1)?;
+            let first = window.find(&this, plan, 0..1, &mut |_| Ok(()))?;
             this.header = window.bytes(first).to_vec();
         }
         Ok(this)
@@ -160,12 +181,13 @@ struct Window {
 
 impl Window {
     /// Where the records that start in `chunk` begin and end. Reads as much as it takes to know and to have them, but
-    /// no further than the largest record may be.
+    /// no further than the largest record may be. Tells `admit` how much it wants to have in memory.
     fn find(
         &mut self,
         file: &InputFile,
         plan: &InputPlan,
         chunk: Range<u64>,
+        admit: &mut dyn FnMut(u64) -> Result<(), FailureCause>,
     ) -> Result<Range<u64>, FailureCause> {
         let framing = plan.format.framing;
         let most = plan.record_bytes_max;
@@ -192,12 +214,18 @@ impl Window {
             }
             match end {
                 Some(end) if end <= self.end() => return Ok(start..end),
-                Some(end) => self.extend(file, end)?,
-                // Doubling: a long record is read once and searched about twice. A byte more than is allowed tells
-                // that a record is too long.
+                Some(end) => {
+                    admit(end - self.offset)?;
+                    self.extend(file, end)?;
+                }
+                // Ever larger steps: a long record is read once and searched a few times, and not much is read beyond
+                // it. A byte more than is allowed tells that a record is too long.
                 None => {
-                    let twice = self.end().saturating_add(self.filled as u64);
-                    self.extend(file, twice.min(last.saturating_add(most).saturating_add(1)))?;
+                    let step = (self.filled as u64 / GROWTH_PARTS).max(LOOKAHEAD_BYTES);
+                    let enough = last.saturating_add(most).saturating_add(1);
+                    let to = self.end().saturating_add(step).min(enough);
+                    admit(to - self.offset)?;
+                    self.extend(file, to)?;
                 }
             }
         }
@@ -269,7 +297,7 @@ mod tests {
         let mut reader = ChunkReader::new(&plan);
         let mut records = Vec::new();
         while let Some(index) = plan.take() {
-            let chunk = reader.read(index).unwrap();
+            let chunk = reader.read(index, &mut || Ok(())).unwrap();
             let mut offset = chunk.offset;
             let mut rest = chunk.bytes;
             while !rest.is_empty() {
@@ -361,7 +389,7 @@ mod tests {
             let mut reader = ChunkReader::new(&plan);
             let mut bytes = 0;
             while let Some(index) = plan.take() {
-                match reader.read(index).map(|chunk| chunk.bytes.len()) {
+                match reader.read(index, &mut || Ok(())).map(|chunk| chunk.bytes.len()) {
                     Ok(read) => bytes += read,
                     Err(cause) => return Err((Box::new(cause), reader.memory_bytes())),
                 }
@@ -389,7 +417,10 @@ mod tests {
         let read = |range: FileRange| {
             let plan = InputPlan::new(vec![range], 100, LINES, false);
             let mut reader = ChunkReader::new(&plan);
-            reader.read(0).map(|chunk| chunk.bytes.len()).and_then(|n| reader.finish().map(|()| n))
+            reader
+                .read(0, &mut || Ok(()))
+                .map(|chunk| chunk.bytes.len())
+                .and_then(|n| reader.finish().map(|()| n))
         };
         assert_eq!(read(planned.clone()), Ok(8));
         let earlier = planned.modified_unix_ns - 1;
@@ -409,7 +440,7 @@ mod tests {
         std::fs::write(&path, "one\ntwo\n").unwrap();
         let plan = InputPlan::new(vec![whole_file(&path)], 100, LINES, false);
         let mut reader = ChunkReader::new(&plan);
-        reader.read(0).unwrap();
+        reader.read(0, &mut || Ok(())).unwrap();
         std::fs::write(&path, "one\ntwo\nthree\n").unwrap();
         assert!(matches!(reader.finish(), Err(FailureCause::InputChanged { .. })));
     }

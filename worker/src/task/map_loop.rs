@@ -131,7 +131,13 @@ impl MapLoops<'_> {
         totals: &mut Totals,
     ) -> Result<(), FailureCause> {
         self.attempt.check()?;
-        let chunk = reader.read(index)?;
+        let mut pass = None;
+        let chunk = reader.read(index, &mut || {
+            if pass.is_none() {
+                pass = Some(self.attempt.enter_large()?);
+            }
+            Ok(())
+        })?;
         if chunk.bytes.is_empty() {
             return Ok(());
         }
@@ -143,6 +149,8 @@ impl MapLoops<'_> {
         self.attempt.progress.add(records, bytes);
         totals.records += records;
         totals.bytes += bytes;
+        reader.forget_large();
+        drop(pass);
         Ok(())
     }
 }

@@ -10,6 +10,7 @@ use windrow_jobs::{AttemptId, FailureCause};
 
 use crate::executor::{CoreLease, Finished, JobContext, Progress};
 use crate::files::TemporaryFile;
+use crate::gate::{Gate, Pass};
 use crate::memory::{Account, Reservation};
 use crate::shuffle::source::SOURCE_BYTES;
 use crate::shuffle::spill::Scratch;
@@ -51,6 +52,8 @@ pub(crate) struct Attempt {
     pub pairs: Account,
     /// Threads of the pool that it runs on.
     pub threads: usize,
+    /// Lets one of the job's threads at a time work with records that are too large for the usual buffers.
+    pub large: Arc<Gate>,
     /// The worker's cores: a thread takes one while it computes.
     pub cores: Arc<CoreLease>,
 }
@@ -86,6 +89,11 @@ impl Attempt {
     /// An error once the attempt has been told to stop.
     pub fn check(&self) -> Result<(), FailureCause> {
         self.scratch.check()
+    }
+
+    /// Waits until no other thread of the job works with large records.
+    fn enter_large(&self) -> Result<Pass<'_>, FailureCause> {
+        self.large.enter(&self.scratch.cancel, || self.check())
     }
 
     /// Changes what is reserved for pairs. Where memory is short, segments that wait in memory are written to disk, the

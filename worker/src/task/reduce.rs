@@ -15,6 +15,8 @@ use crate::shuffle::spill::Scratch;
 /// Runs a reduce attempt on these sources of its partition.
 pub fn run(attempt: &Attempt, sources: Vec<Box<dyn BlockSource>>) -> Result<Outcome, FailureCause> {
     let started = Instant::now();
+    let has_large = attempt.scratch.has_large(&sources);
+    let _pass = if has_large { Some(attempt.enter_large()?) } else { None };
     let _reservation = attempt.reserve_merge(sources.len());
     let mut input = Counted {
         merge: attempt.scratch.merge(sources)?,

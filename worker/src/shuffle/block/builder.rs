@@ -1,13 +1,13 @@
 //! Makes blocks of pairs.
 
 use windrow_jobs::program::RecordRef;
-use windrow_jobs::{FailureCause, Place};
+use windrow_jobs::{FailureCause, Place, varint};
 
 use super::adaptive::Adaptive;
-use super::codec::{Codec, Compressor};
-use super::header::{Contents, HEADER_BYTES, seal};
+use super::codec::{Codec, Compressor, Method};
+use super::header::{Contents, HEADER_BYTES, seal, seal_head};
 use super::layout::{Layout, common_prefix, push_shared, push_whole};
-use super::{DATA_BYTES_MAX, RAW_BYTES_MAX};
+use super::{DATA_BYTES_MAX, KEPT_BYTES_MAX, RAW_BYTES_MAX};
 
 /// Room for the lengths of a pair.
 const LENGTHS_BYTES: usize = 20;
@@ -33,6 +33,25 @@ fn too_large(bytes: usize) -> FailureCause {
             "a pair of {bytes} bytes was emitted; the largest that can be shuffled has {RAW_BYTES_MAX}"
         ),
     }
+}
+
+/// What comes before the key and the value of a pair that has an uncompressed block to itself: header and lengths.
+pub fn block_head(record: RecordRef<'_>) -> Result<Vec<u8>, FailureCause> {
+    pair_bytes(record)?;
+    let RecordRef { key, value } = record;
+    let mut head = vec![0; HEADER_BYTES];
+    varint::write(key.len() as u64, &mut head);
+    varint::write(value.len() as u64, &mut head);
+    let data_bytes = key.len() + value.len();
+    let contents = Contents {
+        raw_bytes: head.len() - HEADER_BYTES + data_bytes,
+        records: 1,
+        data_bytes,
+        method: Method::Plain,
+        layout: Layout::Whole,
+    };
+    seal_head(&mut head, &[key, value], &contents);
+    Ok(head)
 }
 
 /// Gathers pairs and encodes them as blocks, one after the other. What the last blocks gained by shared prefixes and by
@@ -112,6 +131,9 @@ impl BlockBuilder {
             // Without sharing, each pair would have one length less.
             let whole = self.data_bytes + 2 * self.records as usize;
             self.sharing.report(self.raw.len() < whole - whole / SAVING_PARTS);
+        }
+        if self.raw.capacity() > KEPT_BYTES_MAX {
+            (self.raw, self.last_key) = (Vec::new(), Vec::new());
         }
         self.start();
     }

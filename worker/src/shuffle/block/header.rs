@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
+use crc_fast::{CrcAlgorithm::Crc64Nvme, Digest, checksum};
 
 use super::codec::Method;
 use super::layout::Layout;
@@ -117,17 +117,29 @@ pub(super) struct Contents {
 
 /// Fills in the header of `block`, whose other bytes are in place.
 pub(super) fn seal(block: &mut [u8], contents: &Contents) {
+    seal_head(block, &[], contents);
+}
+
+/// Fills in the header of a block whose first bytes are in `head`, and the others in `rest`.
+pub(super) fn seal_head(head: &mut [u8], rest: &[&[u8]], contents: &Contents) {
+    let rest_bytes: usize = rest.iter().map(|piece| piece.len()).sum();
     let numbers = [
-        (block.len() - HEADER_BYTES) as u32,
+        (head.len() - HEADER_BYTES + rest_bytes) as u32,
         contents.raw_bytes as u32,
         contents.records,
         contents.data_bytes as u32,
     ];
-    for (field, number) in block[CHECKSUM_BYTES..].chunks_exact_mut(4).zip(numbers) {
+    for (field, number) in head[CHECKSUM_BYTES..].chunks_exact_mut(4).zip(numbers) {
         field.copy_from_slice(&number.to_le_bytes());
     }
-    block[24..HEADER_BYTES].copy_from_slice(&[contents.method as u8, contents.layout as u8, 0, 0]);
-    reseal(block);
+    head[24..HEADER_BYTES].copy_from_slice(&[contents.method as u8, contents.layout as u8, 0, 0]);
+    if rest.is_empty() {
+        return reseal(head);
+    }
+    let mut digest = Digest::new(Crc64Nvme);
+    digest.update(&head[CHECKSUM_BYTES..]);
+    rest.iter().for_each(|piece| digest.update(piece));
+    head[..CHECKSUM_BYTES].copy_from_slice(&digest.finalize().to_le_bytes());
 }
 
 /// Makes the checksum of `block` hold.

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use windrow_jobs::prefetch::prefetch;
 use windrow_jobs::program::RecordRef;
 
-pub use builder::BlockBuilder;
+pub use builder::{BlockBuilder, block_head};
 pub use codec::Codec;
 pub use header::{HEADER_BYTES, Header};
 
@@ -38,6 +38,9 @@ pub const RAW_BYTES_MAX: usize = 1 << 30;
 /// Most bytes of keys and values in a block of several pairs. So a foreign block whose keys share long prefixes
 /// cannot grow without limit.
 pub const DATA_BYTES_MAX: usize = 1 << 20;
+
+/// A block keeps no more memory than this for the next one.
+const KEPT_BYTES_MAX: usize = 2 << 20;
 
 /// Why bytes are not a block.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -187,8 +190,11 @@ impl Block {
         self.entries.push(Entry::append(&mut self.data, record));
     }
 
-    /// Removes all pairs and keeps the memory.
+    /// Removes all pairs and keeps the memory, but for that of large pairs.
     pub fn clear(&mut self) {
+        if self.data.capacity() > KEPT_BYTES_MAX {
+            self.data = Vec::new();
+        }
         // What is in `data` is out of reach without entries; kept, it need not be zeroed for the next read.
         self.entries.clear();
         self.lent = None;

@@ -13,6 +13,21 @@ use super::super::tree::LoserTree;
 /// How many pairs ahead of the merge those of a source in memory are fetched into the cache.
 const PREFETCH_PAIRS: usize = 12;
 
+/// A batch ends with the pair that makes it this large: whoever reads it may copy it.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// Cuts a batch where it gets too large.
+fn truncate(records: &mut Vec<RecordRef<'_>>) {
+    let mut bytes = 0;
+    let mut within = |record: &RecordRef<'_>| {
+        let fits = bytes < BATCH_BYTES;
+        bytes += record.key.len() + record.value.len();
+        fits
+    };
+    let len = records.iter().take_while(|record| within(record)).count();
+    records.truncate(len);
+}
+
 /// The state of a merge between batches.
 pub struct Selector {
     cursors: Vec<Cursor>,
@@ -111,7 +126,8 @@ impl Selector {
                 let next = self.cursors[0].next;
                 let end = block.len().min(next + records_max);
                 block.read(next..end, records);
-                self.cursors[0].next = end;
+                truncate(records);
+                self.cursors[0].next = next + records.len();
             }
             _ => self.merge(blocks, records, records_max),
         }
@@ -139,13 +155,15 @@ impl Selector {
             }
         };
         records.reserve(records_max);
-        while records.len() < records_max {
+        let mut bytes = 0;
+        while records.len() < records_max && bytes < BATCH_BYTES {
             let winner = tree.winner();
             let (head, cursor, block) = (&mut heads[winner], &mut cursors[winner], &blocks[winner]);
             if head.is_done {
                 break;
             }
             records.push(head.record);
+            bytes += head.record.key.len() + head.record.value.len();
             cursor.next += 1;
             if cursor.next < block.len() {
                 head.record = block.record(cursor.next);

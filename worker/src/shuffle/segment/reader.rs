@@ -9,10 +9,11 @@ use std::sync::Arc;
 use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
 use windrow_jobs::FailureCause;
 
+use super::writer::LARGE_EXTENT_BYTES;
 use super::{MAGIC, PartitionIndex, TRAILER_BYTES, index};
 use crate::files::TemporaryFile;
 use crate::shuffle::block::{Block, BlockError, HEADER_BYTES, Header};
-use crate::shuffle::source::BlockSource;
+use crate::shuffle::source::{BlockSource, SOURCE_BYTES};
 
 /// A segment whose index has been read. No file is open.
 pub struct Segment {
@@ -149,6 +150,12 @@ impl BlockSource for SegmentSource {
             (self.file, self.buffer) = (None, Vec::new());
         }
         Ok(true)
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        let extents = self.index.extents.iter().map(|extent| extent.bytes);
+        // All others have many blocks.
+        extents.filter(|bytes| *bytes > LARGE_EXTENT_BYTES).max().unwrap_or(SOURCE_BYTES)
     }
 
     fn is_last(&self) -> bool {

@@ -11,11 +11,14 @@ use windrow_jobs::program::{RecordRef, RecordSink};
 
 use super::{Extent, MAGIC, PartitionIndex, index};
 use crate::files::TemporaryFile;
-use crate::shuffle::block::{BlockBuilder, Codec};
+use crate::shuffle::block::{BlockBuilder, Codec, block_head};
 use crate::shuffle::source::BLOCK_BYTES;
 
 /// Size at which the blocks of a partition are written.
 const EXTENT_BYTES: usize = 1 << 20;
+
+/// Extents above this size are a single pair's block.
+pub(super) const LARGE_EXTENT_BYTES: u64 = 4 << 20;
 
 /// A segment that is being written. Dropped before [`finish`](Self::finish), it leaves no file.
 pub struct SegmentWriter {
@@ -64,11 +67,20 @@ impl SegmentWriter {
     }
 
     fn append(&self, bytes: &[u8]) -> Result<Extent, FailureCause> {
-        let offset = self.end.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        self.file
-            .write_all_at(bytes, offset)
-            .map_err(|error| FailureCause::io(self.path(), &error))?;
-        Ok(Extent { offset, bytes: bytes.len() as u64 })
+        self.append_all(&[bytes])
+    }
+
+    /// Appends several pieces as one.
+    fn append_all(&self, pieces: &[&[u8]]) -> Result<Extent, FailureCause> {
+        let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
+        let offset = self.end.fetch_add(bytes, Ordering::Relaxed);
+        let mut at = offset;
+        for piece in pieces {
+            let written = self.file.write_all_at(piece, at);
+            written.map_err(|error| FailureCause::io(self.path(), &error))?;
+            at += piece.len() as u64;
+        }
+        Ok(Extent { offset, bytes })
     }
 
     fn path(&self) -> &Path {
@@ -113,6 +125,20 @@ impl PartitionWriter<'_> {
         Ok(self.index)
     }
 
+    /// Writes a block of this pair alone, without a copy of it.
+    #[cold]
+    fn push_large(&mut self, record: RecordRef<'_>) -> Result<(), FailureCause> {
+        if !self.builder.is_empty() {
+            self.builder.finish_into(&mut self.pending);
+        }
+        self.write_pending()?;
+        let head = block_head(record)?;
+        let extent = self.segment.append_all(&[&head, record.key, record.value])?;
+        self.index.extents.push(extent);
+        self.index.records += 1;
+        Ok(())
+    }
+
     #[cold]
     fn close_block(&mut self) -> Result<(), FailureCause> {
         self.builder.finish_into(&mut self.pending);
@@ -131,6 +157,9 @@ impl PartitionWriter<'_> {
 impl RecordSink for PartitionWriter<'_> {
     #[inline]
     fn push(&mut self, record: RecordRef<'_>) -> Result<(), FailureCause> {
+        if (record.key.len() + record.value.len()) as u64 > LARGE_EXTENT_BYTES {
+            return self.push_large(record);
+        }
         while !self.builder.push(record)? {
             self.close_block()?;
         }

@@ -1,0 +1,61 @@
+//! A mapper that keeps memory to itself, and tells whether anything has been spilled by its last line.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use serde::{Deserialize, Serialize};
+use windrow::prelude::*;
+
+/// The line that asks for the look.
+pub const LOOK: &str = "look";
+/// Counts the files of pairs.
+pub const SPILLED: &str = "files of pairs";
+
+#[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
+struct HoardParams {
+    /// Memory to take with the first line, in MiB.
+    #[arg(long)]
+    mib: usize,
+    /// Where files of pairs would be.
+    #[arg(long)]
+    folder: PathBuf,
+}
+
+struct Hoard {
+    params: HoardParams,
+    kept: OnceLock<Vec<u8>>,
+}
+
+pub fn job() -> Job {
+    Job::with_params("hoard", |params: &HoardParams| {
+        let kept = OnceLock::new();
+        Ok(Job::new("hoard", Hoard { params: params.clone(), kept }).reduce(Count))
+    })
+}
+
+impl Mapper for Hoard {
+    type Input = Line;
+    type Key = str;
+    type Value = ();
+
+    fn map(&self, line: &str, out: &mut impl Emit<str, ()>) -> Result<()> {
+        self.kept.get_or_init(|| vec![1; self.params.mib << 20]);
+        if line == LOOK {
+            out.count(SPILLED, files_of_pairs(&self.params.folder)?);
+        }
+        out.emit(line, ())
+    }
+}
+
+/// Files two levels below the worker's folder: those of its jobs.
+fn files_of_pairs(folder: &Path) -> Result<u64> {
+    let mut files = 0;
+    for job in fs::read_dir(folder)? {
+        let job = job?;
+        if job.file_type()?.is_dir() {
+            files += fs::read_dir(job.path())?.count() as u64;
+        }
+    }
+    Ok(files)
+}

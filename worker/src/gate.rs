@@ -1,0 +1,106 @@
+//! One at a time: what needs much memory because single records are large.
+//!
+//! Whoever has a pass may be told to stop and not hear it, because user code hangs. Then the pass is worth nothing any
+//! more, and the next one gets in.
+
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use windrow_jobs::FailureCause;
+
+use crate::sync::lock;
+
+/// How often somebody who waits looks whether to go on waiting.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Lets one in at a time.
+#[derive(Default)]
+pub(crate) struct Gate {
+    state: Mutex<State>,
+    left: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Number of the pass, and what ends its owner.
+    inside: Option<(u64, CancellationToken)>,
+    passes: u64,
+}
+
+/// Inside, until it is dropped.
+pub(crate) struct Pass<'a> {
+    gate: &'a Gate,
+    number: u64,
+}
+
+impl Gate {
+    /// Waits until nobody is inside, or until `check` fails. `cancel` is what ends the one who enters.
+    pub fn enter(
+        &self,
+        cancel: &CancellationToken,
+        check: impl Fn() -> Result<(), FailureCause>,
+    ) -> Result<Pass<'_>, FailureCause> {
+        let mut state = lock(&self.state);
+        while state.inside.as_ref().is_some_and(|(_, owner)| !owner.is_cancelled()) {
+            check()?;
+            let waited = self.left.wait_timeout(state, LOOK);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.passes += 1;
+        let number = state.passes;
+        state.inside = Some((number, cancel.clone()));
+        Ok(Pass { gate: self, number })
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.gate.state);
+        if state.inside.as_ref().is_some_and(|(number, _)| *number == self.number) {
+            state.inside = None;
+            self.gate.left.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn one_is_inside_at_a_time() {
+        let (gate, inside) = (Gate::default(), AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..20 {
+                        let _pass = gate.enter(&CancellationToken::new(), || Ok(())).unwrap();
+                        assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                        std::thread::yield_now();
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn waiting_can_be_stopped_and_a_cancelled_owner_does_not_count() {
+        let gate = Gate::default();
+        let owner = CancellationToken::new();
+        let first = gate.enter(&owner, || Ok(())).unwrap();
+        let other = CancellationToken::new();
+        let stopped = gate.enter(&other, || Err(FailureCause::Cancelled));
+        assert_eq!(stopped.err(), Some(FailureCause::Cancelled));
+        owner.cancel();
+        let second = gate.enter(&other, || Err(FailureCause::Cancelled)).unwrap();
+        drop(first);
+        let third = gate.enter(&other, || Err(FailureCause::Cancelled));
+        assert!(third.is_err(), "the second is still inside");
+        drop(second);
+        assert!(gate.enter(&other, || Err(FailureCause::Cancelled)).is_ok());
+    }
+}

@@ -1,0 +1,27 @@
+//! The count of the heap, in a process where nobody else allocates much.
+
+use windrow_worker::{CountingAllocator, heap_bytes};
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+const LARGE: usize = 64 << 20;
+/// What the test's own machinery may take or free meanwhile, and what threads have not told yet.
+const TOLERANCE: u64 = 1 << 20;
+
+#[test]
+fn what_any_thread_takes_is_counted_until_it_is_freed() {
+    let holds = |expected: u64| heap_bytes().abs_diff(expected) < TOLERANCE;
+    let before = heap_bytes();
+    let mut memory = std::thread::spawn(|| Vec::<u8>::with_capacity(LARGE)).join().unwrap();
+    assert!(holds(before + LARGE as u64));
+    memory.reserve_exact(3 * LARGE);
+    assert!(holds(before + 3 * LARGE as u64));
+    drop(memory);
+    assert!(holds(before));
+    let small: Vec<_> = (0..LARGE >> 10).map(|_| Box::new([0u8; 1 << 10])).collect();
+    assert!(heap_bytes() > before + LARGE as u64);
+    // Freed by another thread, which tells the rest when it ends.
+    std::thread::spawn(move || drop(small)).join().unwrap();
+    assert!(holds(before));
+}
