@@ -187,6 +187,7 @@ impl WordCount {
             job: "word-count".into(),
             params: "{}".into(),
             partitions: 1,
+            record_bytes_max: 1 << 20,
             staging: self.staging.display().to_string(),
             ..Default::default()
         })
