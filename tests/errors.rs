@@ -237,11 +237,11 @@ fn disk_full_on_a_worker() {
     cluster.add_worker();
     cluster.add_worker();
     cluster.wait_for_workers(2);
-    // Without a combiner, so that segments are as large as their input.
+    // Without a combiner and with little memory, so that segments are as large as their input, and files.
     let flags = crate::conformance::arguments(
         "trouble",
         &dir,
-        &["--split-size", "200KB", "--max-attempts", "20"],
+        &["--split-size", "200KB", "--max-attempts", "20", "--memory", "512KiB"],
     );
     cluster.submit(flags).expect_code(0).expect_said("failed");
     assert_eq!(sorted_lines(&dir.join("out")), crate::support::count_words(&inputs));

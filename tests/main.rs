@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cli;
+mod compression;
 mod conformance;
 mod docs;
 mod errors;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
     }
     let tests: Vec<Trial> = [
         cli::tests(),
+        compression::tests(),
         conformance::tests(),
         docs::tests(),
         errors::tests(),

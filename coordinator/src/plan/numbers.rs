@@ -1,7 +1,8 @@
 //! Chooses the numbers that the user left open: size of splits, number of reducers. Pure.
 //!
-//! A map task runs on all threads of its worker, and combines the better the more it sees. So a worker that is alone
-//! gets as few tasks as its memory allows, and several workers get a few each, which levels out their load.
+//! A map task runs on all threads of its worker, combines the better the more it sees, and leaves one sorted run, which
+//! reducers merge with the others. So each worker gets as few tasks as its memory allows, and as many as the others.
+//! Where workers differ much, or a record takes long to map, smaller splits level out the load: a flag sets them.
 
 use windrow_jobs::JobOptions;
 
@@ -12,8 +13,6 @@ const SPLIT_BYTES_MIN: u64 = 16 * MIB;
 /// Larger tasks lose too much when they fail. What fails on a worker that is alone is seldom the machine.
 const SPLIT_BYTES_MAX: u64 = GIB;
 const SPLIT_BYTES_MAX_ALONE: u64 = 4 * GIB;
-/// Tasks for each of several workers: two turns of the two that it runs at once.
-const TASKS_PER_WORKER: u64 = 4;
 /// A split is at most one part in this many of the memory. The collectors of a task may fill about 40 percent, and
 /// pairs that are not combined take up more than the input that they come from.
 const MEMORY_PARTS: u64 = 4;
@@ -57,10 +56,8 @@ pub(super) fn default_split_bytes(input_bytes: u64, cluster: ClusterSize) -> u64
     let least = SPLIT_BYTES_MIN;
     let most = if is_alone { SPLIT_BYTES_MAX_ALONE } else { SPLIT_BYTES_MAX };
     let most = (cluster.memory_bytes / MEMORY_PARTS).clamp(least, most);
-    let tasks = match u64::from(cluster.workers) {
-        0 | 1 => input_bytes.div_ceil(most),
-        workers => workers * TASKS_PER_WORKER,
-    };
+    let workers = u64::from(cluster.workers.max(1));
+    let tasks = workers * input_bytes.div_ceil(workers).div_ceil(most);
     input_bytes.div_ceil(tasks.max(1)).clamp(least, most)
 }
 
@@ -100,10 +97,11 @@ mod tests {
     }
 
     #[test]
-    fn several_workers_get_a_few_tasks_each() {
+    fn several_workers_get_as_many_tasks_each() {
         let cluster = cluster(3, 64 * GIB);
         assert_eq!(default_split_bytes(0, cluster), 16 * MIB);
-        assert_eq!(default_split_bytes(12 * 100 * MIB, cluster), 100 * MIB);
+        assert_eq!(default_split_bytes(3 * 100 * MIB, cluster), 100 * MIB);
+        assert_eq!(default_split_bytes(3 * 1536 * MIB, cluster), 768 * MIB);
         assert_eq!(default_split_bytes(u64::MAX, cluster), GIB);
     }
 

@@ -1,7 +1,7 @@
 //! Cuts input files into splits, the inputs of map tasks.
 //!
-//! Cuts fall at any byte: the worker moves them to the borders of records. Files keep their order; small neighbours
-//! share a split, a big one is cut into equal pieces. Pure: no file is touched.
+//! Cuts fall at any byte: the worker moves them to the borders of records. Files keep their order; neighbours share a
+//! split, and all but small ones are cut where a split is full, so that splits are even. Pure: no file is touched.
 
 use windrow_jobs::hash_key;
 
@@ -9,6 +9,9 @@ use super::listing::InputFile;
 
 /// Most files that share a split, so that an assignment stays a small message.
 const FILES_PER_SPLIT_MAX: usize = 10_000;
+
+/// Files are small, and not cut, up to one part in this many of a split.
+const PARTS_MIN: u64 = 16;
 
 /// Bytes of one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,14 +41,16 @@ impl Split {
         self.ranges.push(range);
     }
 
-    /// One without a file takes any.
-    fn takes(&self, file: &InputFile, split_bytes: u64) -> bool {
-        let fits = || {
-            self.input == file.input
-                && self.bytes + file.bytes <= split_bytes
-                && self.ranges.len() < FILES_PER_SPLIT_MAX
-        };
-        self.ranges.is_empty() || fits()
+    /// How many bytes of the file, `rest` of which are in no split yet, belong in this one, which holds `most`. None of
+    /// a small file that does not fit: a range costs more than its bytes.
+    fn share(&self, file: &InputFile, rest: u64, most: u64) -> u64 {
+        let room = most - self.bytes;
+        let is_other = self.input != file.input || self.ranges.len() >= FILES_PER_SPLIT_MAX;
+        let is_small = file.bytes <= most / PARTS_MIN;
+        match self.ranges.is_empty() {
+            false if is_other || (rest > room && is_small) => 0,
+            _ => rest.min(room),
+        }
     }
 
     /// The same for the same bytes of the same files in every job.
@@ -65,37 +70,35 @@ impl Split {
 /// split; empty files are in none. The files of an input are neighbours, and share no split with those of another.
 pub(crate) fn cut(files: &[InputFile], split_bytes: u64) -> Vec<Split> {
     let mut splits = Vec::new();
+    let mut first = 0;
+    for files in files.chunk_by(|a, b| a.input == b.input) {
+        cut_input(files, first, split_bytes, &mut splits);
+        first += files.len() as u32;
+    }
+    splits
+}
+
+/// Cuts one input, whose first file has the number `first`: no more splits than needed, as even as small files allow.
+fn cut_input(files: &[InputFile], first: u32, split_bytes: u64, splits: &mut Vec<Split>) {
+    let input_bytes: u64 = files.iter().map(|file| file.bytes).sum();
+    let most = input_bytes.div_ceil(input_bytes.div_ceil(split_bytes).max(1));
     let mut open = Split::default();
-    for (index, file) in (0..).zip(files) {
-        if file.bytes == 0 {
-            continue;
-        }
-        if !open.takes(file, split_bytes) {
-            splits.push(std::mem::take(&mut open));
-        }
-        if file.bytes <= split_bytes {
+    for (number, file) in (first..).zip(files) {
+        let mut start = 0;
+        while start < file.bytes {
+            let share = open.share(file, file.bytes - start, most);
+            if share == 0 {
+                splits.push(std::mem::take(&mut open));
+                continue;
+            }
             open.input = file.input;
-            open.push(Range { file: index, start: 0, end: file.bytes });
-        } else {
-            splits.extend(pieces(index, file, split_bytes));
+            open.push(Range { file: number, start, end: start + share });
+            start += share;
         }
     }
     if !open.ranges.is_empty() {
         splits.push(open);
     }
-    splits
-}
-
-/// A big file in pieces whose sizes differ by at most one byte, so that no small rest is left.
-fn pieces(index: u32, file: &InputFile, split_bytes: u64) -> impl Iterator<Item = Split> {
-    let (input, count) = (file.input, file.bytes.div_ceil(split_bytes));
-    let (size, larger) = (file.bytes / count, file.bytes % count);
-    let border = move |piece: u64| piece * size + piece.min(larger);
-    (0..count).map(move |piece| {
-        let mut split = Split { input, ..Split::default() };
-        split.push(Range { file: index, start: border(piece), end: border(piece + 1) });
-        split
-    })
 }
 
 #[cfg(test)]
@@ -129,9 +132,20 @@ mod tests {
     }
 
     #[test]
-    fn small_files_share_a_split_and_big_ones_are_cut_evenly() {
+    fn splits_are_even_whatever_the_sizes_of_files() {
         let splits = cut(&files(&[3, 4, 0, 5, 25, 1, 1]), 10);
-        assert_eq!(sizes_of(&splits), [vec![3, 4], vec![5], vec![9], vec![8], vec![8], vec![1, 1]]);
+        assert_eq!(sizes_of(&splits), [vec![3, 4, 3], vec![2, 8], vec![10], vec![7, 1, 1]]);
+        assert_eq!(sizes_of(&cut(&files(&[25]), 10)), [vec![9], vec![9], vec![7]]);
+    }
+
+    #[test]
+    fn small_files_are_not_cut() {
+        let splits = cut(&files(&[15, 10, 10, 160, 5]), 160);
+        assert_eq!(sizes_of(&splits), [vec![15, 10, 10, 65], vec![95, 5]]);
+        let splits = cut(&files(&[3, 3, 3, 3, 3, 3, 90]), 54);
+        assert_eq!(sizes_of(&splits), [vec![3, 3, 3, 3, 3, 3, 36], vec![54]]);
+        let splits = cut(&files(&[48, 3, 49]), 50);
+        assert_eq!(sizes_of(&splits), [vec![48], vec![3, 47], vec![2]]);
     }
 
     #[test]

@@ -207,8 +207,9 @@ impl InProcess {
         let merge_bytes =
             job.memory.limit_bytes() / MERGE_PARTS / self.config.threads.max(1) as u64;
         let fan_in = (merge_bytes / SOURCE_BYTES).clamp(FAN_IN.0, FAN_IN.1) as usize;
+        let codec = Codec::on_this_machine(context.compression);
         let (folder, steps) = (Arc::clone(&job.folder), Arc::clone(&progress));
-        let scratch = Scratch { folder, cancel, progress: steps, fan_in, codec: Codec::None };
+        let scratch = Scratch { folder, cancel, progress: steps, fan_in, codec };
         let (registry, fetcher) = (Arc::clone(&self.registry), Arc::clone(&self.fetcher));
         let store = Arc::clone(&self.store);
         let runtime = Handle::current();
@@ -237,6 +238,7 @@ impl InProcess {
                         outputs: &outputs,
                         runtime,
                         cancel: attempt.scratch.cancel.clone(),
+                        compression: attempt.context.compression,
                         memory: attempt.memory.clone(),
                     })?;
                     task::reduce(&attempt, sources)

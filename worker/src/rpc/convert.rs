@@ -84,14 +84,29 @@ fn attempt_from(attempt: Option<v1::AttemptId>) -> Result<AttemptId, Malformed> 
     Ok(AttemptId { task, number: attempt.attempt })
 }
 
-fn context_from(context: Option<v1::JobContext>) -> Result<Arc<JobContext>, Malformed> {
-    let context = context.ok_or(Malformed("no context"))?;
-    let compression = match context.compression() {
+/// A job's choice, as sent.
+pub(crate) fn compression_from(compression: v1::Compression) -> Option<Compression> {
+    match compression {
         v1::Compression::Unspecified => None,
         v1::Compression::None => Some(Compression::None),
         v1::Compression::Lz4 => Some(Compression::Lz4),
         v1::Compression::Zstd => Some(Compression::Zstd),
-    };
+    }
+}
+
+/// A job's choice, to be sent.
+pub(crate) fn compression_to(compression: Option<Compression>) -> v1::Compression {
+    match compression {
+        None => v1::Compression::Unspecified,
+        Some(Compression::None) => v1::Compression::None,
+        Some(Compression::Lz4) => v1::Compression::Lz4,
+        Some(Compression::Zstd) => v1::Compression::Zstd,
+    }
+}
+
+fn context_from(context: Option<v1::JobContext>) -> Result<Arc<JobContext>, Malformed> {
+    let context = context.ok_or(Malformed("no context"))?;
+    let compression = compression_from(context.compression());
     let points = context.split_points.into_iter();
     let points = points.map(|point| (point.key.into(), point.value.into()));
     Ok(Arc::new(JobContext {

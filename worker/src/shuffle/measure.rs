@@ -6,6 +6,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use windrow_jobs::collect::RecordBuffer;
 use windrow_jobs::program::{RecordBatches, RecordSink};
@@ -83,7 +84,7 @@ fn measure_blocks() {
                         out.clear();
                         builder.finish_into(&mut out);
                         if round == 0 {
-                            blocks.push(out.clone());
+                            blocks.push(Bytes::copy_from_slice(&out));
                         }
                     }
                 }
@@ -91,12 +92,12 @@ fn measure_blocks() {
                     print(&format!("encode {codec:?}"), kind.0, started, records.len(), bytes);
                 }
             }
-            let stored: usize = blocks.iter().map(Vec::len).sum();
+            let stored: usize = blocks.iter().map(Bytes::len).sum();
             println!("{:18} {:32} {:.2} of the bytes", "", "", stored as f64 / bytes as f64);
             let mut block = Block::default();
             let started = cpu_ns();
             for bytes in &blocks {
-                block.decode(bytes).unwrap();
+                block.decode_bytes(bytes.clone()).unwrap();
                 black_box(block.len());
             }
             print(&format!("decode {codec:?}"), kind.0, started, records.len(), bytes);
@@ -178,7 +179,7 @@ async fn measure_fetching_over_loopback() {
     for task in 0..OUTPUTS {
         let pairs = sorted(PAIRS, KINDS[0], u64::from(task));
         let pairs = Arc::into_inner(pairs).unwrap();
-        let segment = MemorySegment::new(pairs, account.reserve(0));
+        let segment = MemorySegment::new(pairs, Codec::None, account.reserve(0));
         store.folder(JobId(1)).unwrap().hold(segment, task, 1).unwrap().keep();
     }
     let identity = Arc::new(Identity::default());
@@ -206,6 +207,7 @@ async fn measure_fetching_over_loopback() {
             outputs: &outputs,
             runtime: tokio::runtime::Handle::current(),
             cancel: CancellationToken::new(),
+            compression: None,
             memory: account.clone(),
         };
         let sources = fetcher.sources(&plan).unwrap();

@@ -25,6 +25,7 @@ use super::source::{BlockSource, SOURCE_BYTES};
 use super::spill::Scratch;
 use super::store::SegmentStore;
 use crate::memory::{Account, Reservation};
+use crate::rpc::convert::compression_from;
 use crate::sync::lock;
 
 /// Most map outputs that one stream merges; a caller that wants more opens more streams. So a stream needs
@@ -104,7 +105,12 @@ impl ShuffleService {
     }
 
     fn blocks(&self, request: FetchRequest) -> Blocks {
-        let codec = if request.compress { Codec::Lz4 } else { Codec::None };
+        let choice = compression_from(request.compression());
+        let codec = if request.same_machine {
+            Codec::on_this_machine(choice)
+        } else {
+            Codec::between_machines(choice)
+        };
         Blocks {
             opening: Some((self.clone(), request)),
             merge: Merge::new(Vec::new()),
@@ -203,12 +209,12 @@ impl Blocks {
         self.open()?;
         while self.ready.is_empty() {
             let Some(batch) = self.merge.next_batch()? else {
-                return Ok((!self.builder.is_empty()).then(|| take(&mut self.builder)));
+                return Ok((!self.builder.is_empty()).then(|| self.builder.finish().into()));
             };
             self.records += batch.len() as u64;
             for record in batch {
                 while !self.builder.push(*record)? {
-                    self.ready.push_back(take(&mut self.builder));
+                    self.ready.push_back(self.builder.finish().into());
                 }
             }
         }
@@ -228,16 +234,10 @@ impl Blocks {
                 cancel: self.cancel.clone(),
                 progress: Arc::default(),
                 fan_in: FAN_IN,
-                codec: Codec::None,
+                codec: Codec::on_this_machine(compression_from(request.compression())),
             };
             self.merge = scratch.merge(sources)?;
         }
         Ok(())
     }
-}
-
-fn take(builder: &mut BlockBuilder) -> Bytes {
-    let mut block = Vec::with_capacity(BLOCK_BYTES + HEADER_BYTES);
-    builder.finish_into(&mut block);
-    block.into()
 }

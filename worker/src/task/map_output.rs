@@ -191,7 +191,7 @@ fn hold(
     reservation: Reservation,
 ) -> Result<MapOutput, FailureCause> {
     let (records, bytes) = (pairs.records(), pairs.records_bytes());
-    let segment = MemorySegment::new(pairs, reservation);
+    let segment = MemorySegment::new(pairs, attempt.scratch.codec, reservation);
     let (task, number) = (attempt.id.task.index, attempt.id.number);
     let left = Left::Held(attempt.scratch.folder.hold(segment, task, number)?);
     Ok(MapOutput { left, bytes, records })

@@ -35,10 +35,13 @@ async fn a_job_is_mapped_reduced_and_released() {
     assert_eq!((part.bytes, part.records), (8, 2));
 
     session.say(FromCoordinator::ReleaseJob(v1::ReleaseJob { job: 1 })).await;
-    // What it did before it answers to something that came later, it has done.
-    session.say(job.map(2)).await;
-    session.next_report().await;
-    assert!(!fixture.dir.path().join("worker/job-1/map-00000.1.segment").exists());
+    // Nothing of the job is left, in memory or on disk.
+    session.say(job.outputs(7, 2)).await;
+    session.say(job.reduce(2)).await;
+    let Some(FromWorker::AttemptFailed(failed)) = session.next_report().await else {
+        panic!("it did not fail")
+    };
+    assert!(matches!(failed.failure.unwrap().cause, Some(Cause::FetchFailed(_))));
 }
 
 #[tokio::test]

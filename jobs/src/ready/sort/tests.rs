@@ -31,14 +31,6 @@ fn table() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-fn the_whole_line_takes_its_own_flags() {
-    let files = [("a", "a\nc\nb\n")];
-    assert_eq!(run(&sort(), &["--key", "0r"], &files), "c\nb\na\n");
-    assert_eq!(run(&sort(), &["--key", "0"], &files), "a\nb\nc\n");
-    assert_eq!(run(&sort(), &["--reverse"], &files), "c\nb\na\n");
-}
-
-#[test]
     fn whole_lines(text in table(), reverse: bool, unique: bool) {
         let mut expected = lines_of(&text);
         expected.sort_by(|a, b| if reverse { b.cmp(a) } else { a.cmp(b) });
@@ -143,4 +135,12 @@ fn mistakes_are_named() {
         error(&sort(), &["--record-bytes", "3"], &files),
         "a at byte 0: a record of 3 bytes is cut short after 2"
     );
+}
+
+#[test]
+fn the_whole_line_takes_its_own_flags() {
+    let files = [("a", "a\nc\nb\n")];
+    assert_eq!(run(&sort(), &["--key", "0r"], &files), "c\nb\na\n");
+    assert_eq!(run(&sort(), &["--key", "0"], &files), "a\nb\nc\n");
+    assert_eq!(run(&sort(), &["--reverse"], &files), "c\nb\na\n");
 }

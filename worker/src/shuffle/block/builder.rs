@@ -58,6 +58,7 @@ pub fn block_head(record: RecordRef<'_>) -> Result<Vec<u8>, FailureCause> {
 /// compression decides how the next one is made.
 pub struct BlockBuilder {
     block_bytes: usize,
+    /// Room for a header, and the pairs: uncompressed, the block itself.
     raw: Vec<u8>,
     records: u32,
     data_bytes: usize,
@@ -116,21 +117,9 @@ impl BlockBuilder {
 
     /// Appends the block to `out` and starts the next one.
     pub fn finish_into(&mut self, out: &mut Vec<u8>) {
-        let start = out.len();
-        out.resize(start + HEADER_BYTES, 0);
-        let method = self.compressor.append(&self.raw, out);
-        let contents = Contents {
-            raw_bytes: self.raw.len(),
-            records: self.records,
-            data_bytes: self.data_bytes,
-            method,
-            layout: self.layout,
-        };
-        seal(&mut out[start..], &contents);
-        if self.layout == Layout::SharedPrefixes {
-            // Without sharing, each pair would have one length less.
-            let whole = self.data_bytes + 2 * self.records as usize;
-            self.sharing.report(self.raw.len() < whole - whole / SAVING_PARTS);
+        if !self.compress_into(out) {
+            self.seal_raw();
+            out.extend_from_slice(&self.raw);
         }
         if self.raw.capacity() > KEPT_BYTES_MAX {
             (self.raw, self.last_key) = (Vec::new(), Vec::new());
@@ -138,8 +127,58 @@ impl BlockBuilder {
         self.start();
     }
 
+    /// The block; starts the next one. What is not compressed is not copied either.
+    pub fn finish(&mut self) -> Vec<u8> {
+        let mut block = Vec::new();
+        if !self.compress_into(&mut block) {
+            self.seal_raw();
+            let room = Vec::with_capacity(self.raw.capacity());
+            block = std::mem::replace(&mut self.raw, room);
+        }
+        self.start();
+        block
+    }
+
+    /// Appends the block to `out`, compressed; false, and nothing is appended, if that does not pay.
+    fn compress_into(&mut self, out: &mut Vec<u8>) -> bool {
+        if self.compressor.is_due() {
+            let start = out.len();
+            out.resize(start + HEADER_BYTES, 0);
+            if let Some(method) = self.compressor.append(&self.raw[HEADER_BYTES..], out) {
+                seal(&mut out[start..], &self.contents(method));
+                return true;
+            }
+            out.truncate(start);
+        }
+        false
+    }
+
+    /// Makes `raw` the block.
+    fn seal_raw(&mut self) {
+        let contents = self.contents(Method::Plain);
+        seal(&mut self.raw, &contents);
+    }
+
+    /// What the header says. Also learns whether shared prefixes have paid.
+    fn contents(&mut self, method: Method) -> Contents {
+        let raw_bytes = self.raw.len() - HEADER_BYTES;
+        if self.layout == Layout::SharedPrefixes {
+            // Without sharing, each pair would have one length less.
+            let whole = self.data_bytes + 2 * self.records as usize;
+            self.sharing.report(raw_bytes < whole - whole / SAVING_PARTS);
+        }
+        Contents {
+            raw_bytes,
+            records: self.records,
+            data_bytes: self.data_bytes,
+            method,
+            layout: self.layout,
+        }
+    }
+
     fn start(&mut self) {
         self.raw.clear();
+        self.raw.resize(HEADER_BYTES, 0);
         self.last_key.clear();
         self.records = 0;
         self.data_bytes = 0;

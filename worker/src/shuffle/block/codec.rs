@@ -3,20 +3,41 @@
 use lz4_flex::block::{
     CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size,
 };
+use windrow_jobs::Compression;
 
 use super::adaptive::Adaptive;
 
 /// How blocks are compressed where that pays; those that hardly shrink are stored as they are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Codec {
     /// Not at all: for what is read on the same machine, where the page cache is faster than any codec.
     None,
     /// LZ4, which keeps up with a fast network.
-    #[default]
     Lz4,
     /// Zstandard at its fastest usual level, for slow networks and disks.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no job option names it yet"))]
     Zstd,
+}
+
+impl Codec {
+    /// For what is read on this machine, in a job with this choice.
+    pub fn on_this_machine(choice: Option<Compression>) -> Self {
+        choice.map_or(Self::None, Self::from)
+    }
+
+    /// For what goes to another machine.
+    pub fn between_machines(choice: Option<Compression>) -> Self {
+        choice.map_or(Self::Lz4, Self::from)
+    }
+}
+
+impl From<Compression> for Codec {
+    fn from(choice: Compression) -> Self {
+        match choice {
+            Compression::None => Self::None,
+            Compression::Lz4 => Self::Lz4,
+            Compression::Zstd => Self::Zstd,
+        }
+    }
 }
 
 /// A block that saves less than one part in this many is not stored compressed.
@@ -77,25 +98,19 @@ impl Compressor {
         Self { codec, trials: Adaptive::default(), lz4: None, zstd: None }
     }
 
-    /// Appends `raw` to `out`, compressed if that pays.
-    pub fn append(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Method {
+    /// Whether to compress the next block: not if that has not paid lately.
+    pub fn is_due(&mut self) -> bool {
+        self.codec != Codec::None && self.trials.is_due()
+    }
+
+    /// Appends `raw` to `out`, compressed; `None`, and `out` has any bytes, if that does not pay.
+    pub fn append(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Option<Method> {
         let start = out.len();
-        let method = match self.codec {
-            Codec::None => Method::Plain,
-            _ if !self.trials.is_due() => Method::Plain,
-            codec => {
-                let method = self.compress(codec, raw, out).unwrap_or(Method::Plain);
-                let is_smaller = out.len() - start < raw.len() - raw.len() / SAVING_PARTS;
-                let has_paid = method != Method::Plain && is_smaller;
-                self.trials.report(has_paid);
-                if has_paid { method } else { Method::Plain }
-            }
-        };
-        if method == Method::Plain {
-            out.truncate(start);
-            out.extend_from_slice(raw);
-        }
-        method
+        let method = self.compress(self.codec, raw, out);
+        let is_smaller = out.len() - start < raw.len() - raw.len() / SAVING_PARTS;
+        let paying = method.filter(|_| is_smaller);
+        self.trials.report(paying.is_some());
+        paying
     }
 
     /// `None` if the codec has failed, for want of memory perhaps.

@@ -22,6 +22,7 @@ mod tests;
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use windrow_jobs::prefetch::prefetch;
 use windrow_jobs::program::RecordRef;
 
@@ -69,6 +70,8 @@ pub enum BlockError {
 #[derive(Default)]
 pub struct Block {
     data: Vec<u8>,
+    /// In place of `data`, unless empty: bytes of which others own parts.
+    received: Bytes,
     entries: Vec<Entry>,
     /// Where compressed bytes with shared prefixes are unpacked on their way to `data`.
     raw: Vec<u8>,
@@ -83,15 +86,8 @@ struct Lent {
 }
 
 impl Block {
-    /// Makes this block the one that `bytes` encodes, all of them. After an error it is empty.
-    pub fn decode(&mut self, bytes: &[u8]) -> Result<(), BlockError> {
-        self.clear();
-        let header = Header::check(bytes)?;
-        self.unpack(&header, &bytes[HEADER_BYTES..])
-    }
-
-    /// As [`decode`](Self::decode), but may take the buffer's memory and leave other memory, with any bytes, there: what
-    /// needs no unpacking is not copied.
+    /// Makes this block the one that `buffer` encodes, all of it. After an error it is empty. May take the buffer's
+    /// memory and leave other memory, with any bytes, there: what needs no unpacking is not copied.
     pub fn decode_buffer(&mut self, buffer: &mut Vec<u8>) -> Result<(), BlockError> {
         self.clear();
         let header = Header::check(buffer)?;
@@ -103,14 +99,22 @@ impl Block {
         self.accept(indexed)
     }
 
+    /// As [`decode_buffer`](Self::decode_buffer), but may keep `bytes`.
+    pub fn decode_bytes(&mut self, bytes: Bytes) -> Result<(), BlockError> {
+        self.clear();
+        let header = Header::check(&bytes)?;
+        if header.is_compressed() || header.layout() != Layout::Whole {
+            return self.unpack(&header, &bytes[HEADER_BYTES..]);
+        }
+        self.received = bytes;
+        let indexed = layout::index(&self.received, HEADER_BYTES, &header, &mut self.entries);
+        self.accept(indexed)
+    }
+
+    /// Decodes what is compressed, or shares prefixes.
     fn unpack(&mut self, header: &Header, stored: &[u8]) -> Result<(), BlockError> {
         let unpacked = match (header.layout(), header.is_compressed()) {
-            (Layout::Whole, false) => {
-                self.data.clear();
-                self.data.extend_from_slice(stored);
-                layout::index(&self.data, 0, header, &mut self.entries)
-            }
-            (Layout::Whole, true) => {
+            (Layout::Whole, _) => {
                 header.decompress(stored, &mut self.data)?;
                 layout::index(&self.data, 0, header, &mut self.entries)
             }
@@ -138,11 +142,16 @@ impl Block {
         self.lent = Some(Lent { pairs, partition, range });
     }
 
+    #[inline]
+    fn data(&self) -> &[u8] {
+        if self.received.is_empty() { &self.data } else { &self.received }
+    }
+
     /// The pair at `index`, which is below [`len`](Self::len).
     #[inline]
     pub fn record(&self, index: usize) -> RecordRef<'_> {
         match &self.lent {
-            None => self.entries[index].record(&self.data),
+            None => self.entries[index].record(self.data()),
             Some(lent) => lent.pairs.get(lent.partition, lent.range.start + index),
         }
     }
@@ -167,8 +176,8 @@ impl Block {
     pub fn read<'a>(&'a self, indices: Range<usize>, records: &mut Vec<RecordRef<'a>>) {
         match &self.lent {
             None => {
-                let entries = self.entries[indices].iter();
-                records.extend(entries.map(|entry| entry.record(&self.data)));
+                let (entries, data) = (self.entries[indices].iter(), self.data());
+                records.extend(entries.map(|entry| entry.record(data)));
             }
             Some(lent) => {
                 let start = lent.range.start;
@@ -197,6 +206,7 @@ impl Block {
         }
         // What is in `data` is out of reach without entries; kept, it need not be zeroed for the next read.
         self.entries.clear();
+        self.received = Bytes::new();
         self.lent = None;
     }
 }

@@ -50,7 +50,7 @@ fn pairs_of(block: &Block) -> Pairs {
 
 fn decode(bytes: &[u8]) -> Result<Pairs, BlockError> {
     let mut block = Block::default();
-    block.decode(bytes)?;
+    block.decode_bytes(Bytes::copy_from_slice(bytes))?;
     Ok(pairs_of(&block))
 }
 
@@ -81,7 +81,7 @@ proptest! {
         let (mut block, mut buffer) = (Block::default(), Vec::new());
         let (mut copied, mut taken) = (Vec::new(), Vec::new());
         for bytes in blocks(CODECS[codec], &pairs, block_bytes) {
-            block.decode(&bytes)?;
+            block.decode_bytes(Bytes::copy_from_slice(&bytes))?;
             copied.extend(pairs_of(&block));
             buffer.clear();
             buffer.extend_from_slice(&bytes);
@@ -112,6 +112,8 @@ proptest! {
         // Decoding may succeed; then the pairs must be within bounds, which `record` asserts.
         let copied = decode(&bytes);
         let mut block = Block::default();
+        let kept = block.decode_bytes(bytes.clone().into()).map(|()| pairs_of(&block));
+        prop_assert_eq!(&copied, &kept);
         let taken = block.decode_buffer(&mut bytes).map(|()| pairs_of(&block));
         prop_assert_eq!(copied, taken);
     }

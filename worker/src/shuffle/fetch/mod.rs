@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
-use windrow_jobs::{FailureCause, JobId};
+use windrow_jobs::{Compression, FailureCause, JobId};
 
 use self::remote::RemoteSource;
 use super::origin::{MapOutputSource, Origin};
@@ -58,6 +58,8 @@ pub(crate) struct FetchPlan<'a> {
     pub partition: u32,
     /// All outputs of its maps.
     pub outputs: &'a [WorkerOutputs],
+    /// The job's choice.
+    pub compression: Option<Compression>,
     /// Where streams are received.
     pub runtime: Handle,
     /// Ends them.
@@ -121,7 +123,8 @@ impl Fetcher {
             job: plan.job,
             partition: plan.partition,
             outputs: outputs.to_vec(),
-            compress: !self.is_same_host(worker),
+            compression: plan.compression,
+            same_machine: self.is_same_host(worker),
             timeouts: self.timeouts,
             runtime: plan.runtime.clone(),
             cancel: plan.cancel.clone(),

@@ -12,13 +12,14 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use windrow_jobs::{FailureCause, JobId};
+use windrow_jobs::{Compression, FailureCause, JobId};
 use windrow_proto::v1::fetch_message::Message;
 use windrow_proto::v1::shuffle_client::ShuffleClient;
 use windrow_proto::v1::{FetchError, FetchMessage, FetchRequest, MapOutput};
 
 use super::FetchTimeouts;
 use crate::memory::{Account, Reservation};
+use crate::rpc::convert::compression_to;
 use crate::shuffle::block::Block;
 use crate::shuffle::origin::Origin;
 use crate::shuffle::peers::Peers;
@@ -43,8 +44,10 @@ pub(crate) struct Stream {
     pub partition: u32,
     /// Task and attempt of each output.
     pub outputs: Vec<(u32, u32)>,
-    /// Whether blocks are compressed on their way.
-    pub compress: bool,
+    /// The job's choice.
+    pub compression: Option<Compression>,
+    /// Whether the worker runs on this machine.
+    pub same_machine: bool,
     /// How long to wait.
     pub timeouts: FetchTimeouts,
     /// Where to receive.
@@ -97,7 +100,7 @@ impl BlockSource for RemoteSource {
         let origin = &self.stream.origin;
         match self.events.as_mut().and_then(mpsc::Receiver::blocking_recv) {
             Some(Ok(Event::Block(bytes))) => {
-                block.decode(&bytes).map_err(|error| origin.failed(error.to_string()))?;
+                block.decode_bytes(bytes).map_err(|error| origin.failed(error.to_string()))?;
                 self.records += block.len() as u64;
                 Ok(true)
             }
@@ -190,7 +193,8 @@ impl Stream {
             worker: self.origin.worker.0,
             job: self.job.0,
             partition: self.partition,
-            compress: self.compress,
+            compression: compression_to(self.compression).into(),
+            same_machine: self.same_machine,
             outputs: self
                 .outputs
                 .iter()

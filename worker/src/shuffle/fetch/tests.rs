@@ -62,6 +62,7 @@ impl Client {
             outputs,
             runtime: Handle::current(),
             cancel: self.cancel.clone(),
+            compression: None,
             memory: self.memory.clone(),
         })?;
         let merged = tokio::task::spawn_blocking(|| drain(&mut Merge::new(sources)));
@@ -161,7 +162,7 @@ async fn of_the_same_host_files_are_read_directly_and_what_is_in_memory_is_strea
         crate::testing::push(&mut buffer, 3, key, value);
     }
     let account = Account::new(1 << 20);
-    let segment = MemorySegment::new(SortedBuffer::new(buffer), account.reserve(0));
+    let segment = MemorySegment::new(SortedBuffer::new(buffer), Codec::None, account.reserve(0));
     peer.store.folder(JobId(1)).unwrap().hold(segment, 2, 1).unwrap().keep();
     peer.pairs.extend(pairs);
     peer.pairs.sort();

@@ -5,19 +5,26 @@ use std::ops::Range;
 use windrow_jobs::program::RecordRef;
 
 use crate::memory::Reservation;
+use crate::shuffle::block::Codec;
 use crate::shuffle::pairs::{SortedBuffer, SortedPairs};
 
 /// The output of a map attempt in memory. The memory is counted for as long as anybody reads it.
 pub struct MemorySegment {
     pairs: SortedBuffer,
+    codec: Codec,
     _reservation: Reservation,
 }
 
 impl MemorySegment {
-    /// Counts `pairs` with `reservation`.
-    pub fn new(pairs: SortedBuffer, mut reservation: Reservation) -> Self {
+    /// Counts `pairs` with `reservation`. Should they be written to a file, they are compressed with `codec`.
+    pub fn new(pairs: SortedBuffer, codec: Codec, mut reservation: Reservation) -> Self {
         reservation.resize(pairs.memory_bytes() as u64);
-        Self { pairs, _reservation: reservation }
+        Self { pairs, codec, _reservation: reservation }
+    }
+
+    /// How its file is compressed, if it gets one.
+    pub fn codec(&self) -> Codec {
+        self.codec
     }
 
     /// Memory that it takes up.

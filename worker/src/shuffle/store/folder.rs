@@ -10,7 +10,6 @@ use windrow_jobs::FailureCause;
 
 use super::{Output, segment_name};
 use crate::files::TemporaryFile;
-use crate::shuffle::block::Codec;
 use crate::shuffle::pairs::SortedPairs;
 use crate::shuffle::segment::{MemorySegment, SegmentWriter};
 use crate::shuffle::spill::write_partition;
@@ -128,7 +127,7 @@ impl JobFolder {
     }
 
     fn write(&self, segment: &MemorySegment) -> Result<TemporaryFile, FailureCause> {
-        let writer = SegmentWriter::create(self.scratch_path(), Codec::None)?;
+        let writer = SegmentWriter::create(self.scratch_path(), segment.codec())?;
         let run = writer.begin_run();
         let index = (0..segment.partitions())
             .map(|partition| write_partition(run, segment, partition))

@@ -7,6 +7,7 @@ use windrow_jobs::collect::RecordBuffer;
 use super::*;
 use crate::files::TemporaryFile;
 use crate::memory::Account;
+use crate::shuffle::block::Codec;
 use crate::shuffle::merge::Merge;
 use crate::shuffle::merge::tests::{Pair, drain, pairs};
 use crate::shuffle::pairs::SortedBuffer;
@@ -21,7 +22,7 @@ fn buffer(pairs: &[(u32, Pair)]) -> RecordBuffer {
 }
 
 fn segment(account: &Account, pairs: &[(u32, Pair)]) -> MemorySegment {
-    MemorySegment::new(SortedBuffer::new(buffer(pairs)), account.reserve(0))
+    MemorySegment::new(SortedBuffer::new(buffer(pairs)), Codec::Lz4, account.reserve(0))
 }
 
 fn read(store: &SegmentStore, output: Output, partition: u32) -> Result<Vec<Pair>, FailureCause> {
