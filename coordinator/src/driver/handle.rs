@@ -29,6 +29,7 @@ impl DriverHandle {
 
     /// Has a planned job scheduled.
     pub(crate) async fn submit(&self, submission: Submission) -> Result<JobId, Stopped> {
+        let submission = Box::new(submission);
         self.ask(|reply| Command::Submit { submission, reply }).await
     }
 
