@@ -166,9 +166,9 @@ impl Driver {
         }
     }
 
-    fn submit(&mut self, submission: Submission, reply: oneshot::Sender<JobId>) {
+    fn submit(&mut self, submission: Box<Submission>, reply: oneshot::Sender<JobId>) {
         let plan = submission.plan.to_schedule(&submission.spec);
-        let request = self.wait_for_answer(Pending::Submit(Box::new(submission), reply));
+        let request = self.wait_for_answer(Pending::Submit(submission, reply));
         self.handle(Event::Submit { request, plan });
     }
 
