@@ -142,12 +142,14 @@ fn run(row: &Row, input: &Path, budget_mib: u64, dir: &Path) -> Result<Ran> {
     let (output, stderr) = (dir.join("output"), dir.join("stderr"));
     command.arg("run").args(row.arguments).arg("--input").arg(input);
     command.arg("--output").arg(&output).arg("--memory").arg(format!("{budget_mib}MiB"));
-    command.env_remove("RUST_LOG");
+    // The summary says why a job has failed.
+    let summary = dir.join("summary");
+    command.env_remove("RUST_LOG").stdout(fs::File::create(&summary)?);
     let (status, cost) = measure::run_any(command, &stderr)?;
     let answer = if status.success() {
         answer::read(&output, 0).map_err(|error| error.to_string())
     } else {
-        Err(format!("{status}: {}", fs::read_to_string(&stderr)?))
+        Err(format!("{status}: {}", fs::read_to_string(&summary)?))
     };
     if output.exists() {
         fs::remove_dir_all(&output)?;

@@ -20,7 +20,8 @@ pub struct Cost {
 
 /// Runs `command` to its end. Fails with the first line that it said if it did not succeed.
 #[allow(dead_code)] // each bench has its own use for the module
-pub fn run(command: Command, stderr: &Path) -> Result<Cost> {
+pub fn run(mut command: Command, stderr: &Path) -> Result<Cost> {
+    command.stdout(Stdio::null());
     let (status, cost) = run_any(command, stderr)?;
     if status.success() {
         return Ok(cost);
@@ -30,11 +31,10 @@ pub fn run(command: Command, stderr: &Path) -> Result<Cost> {
     Err(format!("{status}: {first}").into())
 }
 
-/// Runs `command` to its end, whatever that is.
+/// Runs `command` to its end, whatever that is. Its output goes where the caller wants it.
 pub fn run_any(mut command: Command, stderr: &Path) -> Result<(ExitStatus, Cost)> {
     let start = Instant::now();
-    let child =
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(stderr)?).spawn()?;
+    let child = command.stdin(Stdio::null()).stderr(File::create(stderr)?).spawn()?;
     let (status, usage) = wait(child.id())?;
     let cost = Cost {
         wall: start.elapsed(),
