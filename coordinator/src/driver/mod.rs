@@ -151,7 +151,7 @@ impl Driver {
         match command {
             // The reply is dropped, which tells the caller that nothing is taken any more.
             Command::Submit { .. } | Command::Join { .. } if !self.stopping.is_empty() => {}
-            Command::Submit { submission, reply } => self.submit(*submission, reply),
+            Command::Submit { submission, reply } => self.submit(submission, reply),
             Command::Cancel { job, reply } => {
                 let request = self.wait_for_answer(Pending::Cancel(reply));
                 self.handle(Event::Cancel { request, job });
