@@ -106,7 +106,7 @@ unsafe impl GlobalAlloc for CountingAllocator {
 pub fn give_back_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
-        const LARGE_BYTES: libc::c_int = 512 << 10;
+        const LARGE_BYTES: libc::c_int = 2 << 20;
         const KEPT_BYTES: libc::c_int = 4 << 20;
         const POOLS: libc::c_int = 4;
         let settings = [

@@ -89,10 +89,11 @@ impl JobFolder {
         lock(&self.state).held.get(&output).map(|held| Arc::clone(&held.segment))
     }
 
-    /// Size and name of the largest output in memory that nobody is writing yet.
+    /// Size and name of the largest output in memory that nobody is writing yet, nor reading: that would free nothing.
     pub(super) fn largest(&self) -> Option<(u64, Output)> {
         let state = lock(&self.state);
-        let free = state.held.iter().filter(|(_, held)| !held.is_claimed);
+        let is_free = |held: &Held| !held.is_claimed && Arc::strong_count(&held.segment) == 1;
+        let free = state.held.iter().filter(|(_, held)| is_free(held));
         free.map(|(output, held)| (held.segment.memory_bytes(), *output)).max()
     }
 

@@ -44,18 +44,12 @@ pub struct SegmentStore {
     jobs: Mutex<HashMap<JobId, Arc<JobFolder>>>,
     /// Makes the names of scratch files and removed folders unique.
     serial: Arc<AtomicU64>,
-    evicting: Mutex<()>,
 }
 
 impl SegmentStore {
     /// A store in a folder that nobody else writes to.
     pub fn new(directory: PathBuf) -> Self {
-        Self {
-            directory,
-            jobs: Mutex::default(),
-            serial: Arc::default(),
-            evicting: Mutex::default(),
-        }
+        Self { directory, jobs: Mutex::default(), serial: Arc::default() }
     }
 
     /// The job's folder, created when first asked for.
@@ -88,9 +82,8 @@ impl SegmentStore {
     }
 
     /// Writes outputs that are in memory to their files, the largest first, until `is_enough`, or until none is left that
-    /// can be written. One caller does that at a time, so that no more is written than is needed.
+    /// can be written. Several callers write different ones.
     pub fn evict_until(&self, mut is_enough: impl FnMut() -> bool) -> bool {
-        let _only_one = lock(&self.evicting);
         loop {
             if is_enough() {
                 return true;
