@@ -52,6 +52,11 @@ impl Segment {
         &self.index
     }
 
+    /// Number of entries of its index, which is what takes up memory.
+    pub fn entries(&self) -> usize {
+        self.index.len()
+    }
+
     /// A source for each run that has pairs of `partition`.
     pub fn sources(&self, partition: u32) -> impl Iterator<Item = SegmentSource> {
         index::of_partition(&self.index, partition).iter().map(|entry| self.source(entry))

@@ -11,9 +11,12 @@ use windrow_jobs::FailureCause;
 use super::{Output, segment_name};
 use crate::files::TemporaryFile;
 use crate::shuffle::pairs::SortedPairs;
-use crate::shuffle::segment::{MemorySegment, SegmentWriter};
+use crate::shuffle::segment::{MemorySegment, Segment, SegmentWriter};
 use crate::shuffle::spill::write_partition;
 use crate::sync::lock;
+
+/// Most entries of indexes that are kept, of about a hundred bytes each.
+const ENTRIES_MAX: usize = 100_000;
 
 /// The folder of one job and its outputs in memory, until the job is released.
 pub struct JobFolder {
@@ -26,6 +29,9 @@ pub struct JobFolder {
 struct State {
     is_removed: bool,
     held: HashMap<Output, Held>,
+    /// Indexes of outputs in files: each is needed once for every partition.
+    opened: HashMap<Output, Arc<Segment>>,
+    opened_entries: usize,
 }
 
 struct Held {
@@ -57,6 +63,7 @@ impl Drop for HeldSegment {
         // After its removal the folder's name may belong to a later job.
         if !state.is_removed {
             state.held.remove(&self.output);
+            state.opened.remove(&self.output);
             drop(TemporaryFile::new(self.folder.segment_path(self.output)));
         }
     }
@@ -87,6 +94,21 @@ impl JobFolder {
 
     pub(super) fn held(&self, output: Output) -> Option<Arc<MemorySegment>> {
         lock(&self.state).held.get(&output).map(|held| Arc::clone(&held.segment))
+    }
+
+    /// The segment file of an output; its index is read once, as long as all of them take up little memory.
+    pub(super) fn open(&self, output: Output) -> Result<Arc<Segment>, FailureCause> {
+        if let Some(segment) = lock(&self.state).opened.get(&output) {
+            return Ok(Arc::clone(segment));
+        }
+        let segment = Arc::new(Segment::open(&self.segment_path(output))?);
+        let mut state = lock(&self.state);
+        if state.opened_entries + segment.entries() <= ENTRIES_MAX
+            && state.opened.insert(output, Arc::clone(&segment)).is_none()
+        {
+            state.opened_entries += segment.entries();
+        }
+        Ok(segment)
     }
 
     /// Size and name of the largest output in memory that nobody is writing yet, nor reading: that would free nothing.
@@ -165,7 +187,7 @@ impl JobFolder {
     /// Moves the folder away first, so that nothing can be created in it while it is emptied.
     pub(super) fn remove(&self) {
         let mut state = lock(&self.state);
-        *state = State { is_removed: true, held: HashMap::new() };
+        *state = State { is_removed: true, ..State::default() };
         let doomed = self.path.with_extension(format!("removed-{}", self.next()));
         let removed =
             std::fs::rename(&self.path, &doomed).and_then(|()| std::fs::remove_dir_all(&doomed));

@@ -73,12 +73,16 @@ impl SegmentStore {
         partition: u32,
     ) -> Result<Vec<Box<dyn BlockSource>>, FailureCause> {
         let folder = lock(&self.jobs).get(&job).cloned();
-        if let Some(segment) = folder.and_then(|folder| folder.held((task, attempt))) {
+        let Some(folder) = folder else {
+            return file_sources(&self.segment_path(job, task, attempt), partition);
+        };
+        if let Some(segment) = folder.held((task, attempt)) {
             let source = MemorySource::new(segment, partition);
             return Ok(source.map(|source| Box::new(source) as _).into_iter().collect());
         }
         // What was in memory a moment ago has its file before it is forgotten.
-        file_sources(&self.segment_path(job, task, attempt), partition)
+        let segment = folder.open((task, attempt))?;
+        Ok(segment.sources(partition).map(|source| Box::new(source) as _).collect())
     }
 
     /// Writes outputs that are in memory to their files, the largest first, until `is_enough`, or until none is left that
