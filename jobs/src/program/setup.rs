@@ -43,6 +43,8 @@ pub struct SplitPoints {
 struct Point {
     key: Vec<u8>,
     value: Vec<u8>,
+    /// How many of the points that follow are the same.
+    repeats: u32,
 }
 
 /// A pair of a sample, encoded.
@@ -59,9 +61,14 @@ pub struct SampledPair {
 impl SplitPoints {
     /// Points as they were given out by [`iter`](Self::iter).
     pub fn new(points: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Self {
-        let points = points.into_iter().map(|(key, value)| Point { key, value });
+        let points = points.into_iter().map(|(key, value)| Point { key, value, repeats: 0 });
         let mut points: Vec<_> = points.collect();
         points.sort_by(|a, b| a.record().cmp(&b.record()));
+        for index in (1..points.len()).rev() {
+            if points[index - 1].record() == points[index].record() {
+                points[index - 1].repeats = points[index].repeats + 1;
+            }
+        }
         let prefixes = points.iter().map(|point| prefix(&point.key)).collect();
         Self { points, prefixes }
     }
@@ -116,10 +123,12 @@ impl SplitPoints {
     #[cold]
     fn range_from(&self, mut low: usize, record: RecordRef<'_>, salt: u64) -> u32 {
         low += self.points[low..].partition_point(|point| point.record() < record);
-        let equal = self.points[low..].iter().take_while(|point| point.record() == record).count();
-        match equal {
-            0 | 1 => (low + equal) as u32,
-            _ => low as u32 + shared_out(salt, equal as u32 + 1),
+        match self.points.get(low) {
+            Some(point) if point.record() == record => match point.repeats {
+                0 => low as u32 + 1,
+                repeats => low as u32 + shared_out(salt, repeats + 2),
+            },
+            _ => low as u32,
         }
     }
 }

@@ -166,8 +166,12 @@ impl Selector {
             bytes += head.record.key.len() + head.record.value.len();
             cursor.next += 1;
             if cursor.next < block.len() {
-                head.record = block.record(cursor.next);
+                let taken = std::mem::replace(&mut head.record, block.record(cursor.next));
                 block.prefetch(cursor.next + PREFETCH_PAIRS);
+                // What won against all others wins again: many equal pairs cost one comparison each.
+                if head.record == taken {
+                    continue;
+                }
             } else if cursor.last {
                 head.is_done = true;
             } else {
