@@ -122,6 +122,11 @@ impl Reservation {
         self.bytes
     }
 
+    /// Takes over what another reservation of the same account has: at no time is any of it free.
+    pub fn absorb(&mut self, mut other: Self) {
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+
     /// Changes the size. Growth beyond the limit is refused, and then nothing changes.
     #[must_use]
     pub fn try_resize(&mut self, bytes: u64) -> bool {

@@ -30,7 +30,7 @@ impl Entry {
 /// The first eight bytes, big endian, with zeros after shorter ones: compares as the bytes do, but for what it cannot
 /// tell apart.
 #[inline]
-pub(super) fn prefix(bytes: &[u8]) -> u64 {
+pub fn prefix(bytes: &[u8]) -> u64 {
     first_eight(bytes).swap_bytes()
 }
 

@@ -1,7 +1,8 @@
 //! What a map thread collects: encoded pairs, combined in a hash table where the job has a combiner.
 //!
-//! Each kind of job has a store of its own, which is the emitter that user code is monomorphised with; one
-//! collector drives them all. Nothing here sorts, spills or knows the memory budget: the worker decides.
+//! Each kind of job has a store of its own, with which user code is monomorphised; one collector drives them all, and asks
+//! its [`Room`] before it grows. The append buffer knows how it is sorted, but nothing here decides when, spills, or
+//! knows the memory budget: the worker does.
 
 mod append_store;
 mod arena;
@@ -18,6 +19,8 @@ mod suffix;
 mod text_store;
 
 pub use buffer_batches::BufferBatches;
+#[doc(hidden)]
+pub use entry::prefix;
 pub use record_buffer::{RecordBuffer, SortTask};
 
 pub(crate) use append_store::AppendStore;

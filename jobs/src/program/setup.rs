@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::RecordRef;
+use crate::collect::prefix;
 
 /// What a collector has to know of its task.
 #[derive(Clone, Debug, Default)]
@@ -144,17 +145,6 @@ impl Point {
 fn shared_out(salt: u64, ranges: u32) -> u32 {
     let mixed = salt.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
     ((mixed * u64::from(ranges)) >> 32) as u32
-}
-
-/// The first eight bytes of a key, big endian, zeros for those that it lacks: in the keys' order.
-#[inline]
-fn prefix(key: &[u8]) -> u64 {
-    if let Some(first) = key.first_chunk() {
-        return u64::from_be_bytes(*first);
-    }
-    let mut bytes = [0; 8];
-    bytes[..key.len()].copy_from_slice(key);
-    u64::from_be_bytes(bytes)
 }
 
 #[cfg(test)]

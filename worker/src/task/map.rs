@@ -1,4 +1,5 @@
-//! A map attempt whose pairs go to reducers: threads collect, full collectors spill, and one segment is left.
+//! A map attempt whose pairs go to reducers: threads collect, full collectors spill, and one output is left, in memory
+//! or as a segment file.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -114,14 +115,6 @@ impl Room for PairSink<'_> {
 
 impl ChunkSink for PairSink<'_> {
     type Left = Pairs;
-
-    fn after_chunk(
-        &mut self,
-        _chunk: usize,
-        _collector: &mut dyn Collector,
-    ) -> Result<(), FailureCause> {
-        Ok(())
-    }
 
     fn finish(mut self, collector: &mut dyn Collector) -> Result<Pairs, FailureCause> {
         let buffer = match collector.take()? {

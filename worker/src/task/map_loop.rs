@@ -17,12 +17,15 @@ pub trait ChunkSink: Room + Send {
     /// What the thread leaves.
     type Left: Send;
 
-    /// Looks at the collector after it has mapped the chunk numbered `chunk`.
+    /// Looks at the collector after it has mapped the chunk numbered `chunk`; by default not.
     fn after_chunk(
         &mut self,
         chunk: usize,
         collector: &mut dyn Collector,
-    ) -> Result<(), FailureCause>;
+    ) -> Result<(), FailureCause> {
+        let _ = (chunk, collector);
+        Ok(())
+    }
 
     /// Takes what is left in the collector after the last chunk.
     fn finish(self, collector: &mut dyn Collector) -> Result<Self::Left, FailureCause>;

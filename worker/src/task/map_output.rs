@@ -99,8 +99,9 @@ pub fn finish(
             let _core = attempt.cores.take();
             task.run();
         });
-        drop(reservations);
-        (sorted, memory.reserve(0))
+        let mut reservation = memory.reserve(0);
+        reservations.into_iter().for_each(|of_thread| reservation.absorb(of_thread));
+        (sorted, reservation)
     };
     attempt.check()?;
     let bytes = sorted.memory_bytes() as u64;

@@ -4,6 +4,7 @@
 //! source whose pair goes first can be at the end of its block.
 
 use windrow_jobs::FailureCause;
+use windrow_jobs::collect::prefix;
 use windrow_jobs::program::RecordRef;
 
 use super::super::block::Block;
@@ -66,17 +67,6 @@ impl<'b> Head<'b> {
     fn prefix(&self) -> u64 {
         if self.is_done { u64::MAX } else { prefix(self.record.key) }
     }
-}
-
-#[inline]
-fn prefix(key: &[u8]) -> u64 {
-    if let Some(first) = key.first_chunk() {
-        return u64::from_be_bytes(*first);
-    }
-    key.iter()
-        .fold(0, |prefix, byte| prefix << 8 | u64::from(*byte))
-        .checked_shl(8 * (8 - key.len() as u32))
-        .unwrap_or(0)
 }
 
 /// Whether the pair of `a` is taken before that of `b`, whose prefix is the same.
