@@ -30,10 +30,15 @@ impl Job {
         worker: WorkerId,
         step: &mut Step<'_>,
     ) {
-        let outputs = (stage == Stage::Reduce).then(|| self.map_outputs());
         let attempt = self.tasks_mut(stage).start(index, worker);
         self.holders.entry(worker).or_default();
         step.workers.start(worker, attempt);
+        self.assign(attempt, worker, step);
+    }
+
+    /// Tells a worker to run an attempt, which it may have been told before.
+    pub(crate) fn assign(&mut self, attempt: AttemptId, worker: WorkerId, step: &mut Step<'_>) {
+        let outputs = (attempt.task.stage == Stage::Reduce).then(|| self.map_outputs());
         step.deadlines.set(Timer::Stalled(attempt), step.now + self.plan.task_timeout);
         step.effects.push(Effect::Assign { worker, attempt, outputs });
     }
@@ -54,10 +59,7 @@ impl Job {
             return true;
         }
         // A heartbeat may be overtaken by the report that the attempt is done: the winner must not be cancelled.
-        tasks.get_mut(attempt.task.index).is_some_and(|task| {
-            task.running_mut(attempt.number, worker).is_some()
-                || task.winner_mut(attempt.number, worker).is_some()
-        })
+        self.wins(attempt, worker)
     }
 
     /// An attempt says that it has succeeded: if it is still wanted, it wins.
@@ -166,6 +168,15 @@ impl Job {
             }
         }
         Ok(())
+    }
+
+    /// Whether the attempt wins if it says now that it has succeeded, or has won before.
+    pub(crate) fn wins(&mut self, attempt: AttemptId, worker: WorkerId) -> bool {
+        let task = self.tasks_mut(attempt.task.stage).get_mut(attempt.task.index);
+        task.is_some_and(|task| {
+            task.running_mut(attempt.number, worker).is_some()
+                || task.winner_mut(attempt.number, worker).is_some()
+        })
     }
 
     fn is_running(&mut self, attempt: AttemptId, worker: WorkerId) -> bool {

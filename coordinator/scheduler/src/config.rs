@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// How patient the scheduler is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
     /// Silence after which a worker counts as lost. Any message renews it.
     pub lease: Duration,
+    /// How long a worker whose connection broke may take to come back, if its lease does not end before. A process that
+    /// has died does not come back, so that this is how long its work waits.
+    pub reconnect: Duration,
     /// Pause before a failed task's first retry; each further failure doubles it.
     pub backoff_base: Duration,
     /// Longest pause before a retry.
@@ -31,6 +36,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             lease: Duration::from_secs(10),
+            reconnect: Duration::from_millis(500),
             backoff_base: Duration::from_millis(200),
             backoff_max: Duration::from_secs(30),
             losses_max: 20,

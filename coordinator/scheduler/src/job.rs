@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use windrow_jobs::{AttemptId, Counters, JobId, Stage, WorkerId};
 
 use crate::deadlines::Timer;
@@ -15,7 +16,7 @@ use crate::time::Time;
 use crate::view::SlowestTask;
 
 /// A job that runs or is being published.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Job {
     /// Its name.
     pub(crate) id: JobId,
@@ -40,12 +41,14 @@ pub(crate) struct Job {
     /// The longest winner so far.
     pub(crate) slowest: Option<SlowestTask>,
     /// What reducers are told, made when the first one needs it.
+    #[serde(skip)]
     outputs: Option<Arc<MapOutputs>>,
+    /// Grows when what they were told is not true any more.
     outputs_version: u64,
 }
 
 /// The phases of a job that has not ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Phase {
     /// Tasks wait or run.
     Running,
@@ -58,7 +61,7 @@ pub(crate) enum Phase {
 pub(crate) type JobResult<T = ()> = Result<T, Box<JobFailure>>;
 
 /// What a worker holds of a job.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Holder {
     /// The map tasks whose winner's output it holds for reducers.
     pub(crate) outputs: BTreeSet<u32>,
@@ -84,7 +87,7 @@ impl Job {
             counters: Counters::default(),
             slowest: None,
             outputs: None,
-            outputs_version: 0,
+            outputs_version: 1,
         }
     }
 
@@ -144,7 +147,6 @@ impl Job {
     pub(crate) fn map_outputs(&mut self) -> Arc<MapOutputs> {
         debug_assert!(self.map.all_done());
         let outputs = self.outputs.get_or_insert_with(|| {
-            self.outputs_version += 1;
             let outputs = self.map.winners().map(|(attempt, winner)| (attempt, winner.worker));
             Arc::new(MapOutputs { version: self.outputs_version, outputs: outputs.collect() })
         });
@@ -154,6 +156,7 @@ impl Job {
     /// What reducers were told is not true any more.
     pub(crate) fn forget_map_outputs(&mut self) {
         self.outputs = None;
+        self.outputs_version += 1;
     }
 
     /// Begins to publish if all that was asked for is done. Maps that are being redone are not needed any more.
@@ -164,8 +167,7 @@ impl Job {
         }
         self.phase = Phase::Publishing;
         self.stop_all(step);
-        let winners = self.output_tasks().winners().map(|(attempt, _)| attempt).collect();
-        step.effects.push(Effect::Publish { job: self.id, winners });
+        step.effects.push(self.publish());
     }
 
     /// Cancels what runs, and stops all timers of the job.

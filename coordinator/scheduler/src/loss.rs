@@ -101,7 +101,7 @@ impl Job {
     }
 
     /// The outputs of these map tasks can't be read any more: the tasks are done once more.
-    fn outputs_lost(
+    pub(crate) fn outputs_lost(
         &mut self,
         lost: &BTreeSet<u32>,
         cause: &FailureCause,

@@ -1,22 +1,25 @@
 //! The state machine: what comes in is handed to the part that knows, then free slots are filled.
 
+use serde::{Deserialize, Serialize};
 use windrow_jobs::{JobId, WorkerId};
 
 use crate::config::Config;
 use crate::deadlines::{Deadlines, Timer};
 use crate::drain;
 use crate::effect::Effect;
-use crate::event::{AttemptProgress, Event, RequestId, WorkerOffer};
+use crate::event::{AttemptProgress, Event};
 use crate::jobs::Jobs;
 use crate::loss::lose_worker;
 use crate::placement::fill_slots;
+use crate::session;
 use crate::step::Step;
+use crate::takeover;
 use crate::time::Time;
 use crate::view::{JobView, WorkerView};
 use crate::worker::Workers;
 
 /// Decides what runs where. See the [crate](crate) for the picture.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scheduler {
     config: Config,
     pub(crate) jobs: Jobs,
@@ -41,22 +44,29 @@ impl Scheduler {
     /// Takes in what has happened, and appends what is to be done about it. Messages that are late, doubled or out
     /// of order do no harm. `now` must not go back from call to call.
     pub fn handle(&mut self, now: Time, event: Event, effects: &mut Vec<Effect>) {
+        if let Event::TookOver { config } = &event {
+            self.config = config.clone();
+        }
         self.step(now, effects, |jobs, step| dispatch(jobs, event, step));
     }
 
-    /// When [`handle_deadline`](Self::handle_deadline) is to be called next, unless an event changes that.
+    /// When [`due`](Self::due) is to be asked next, unless an event changes that.
     pub fn next_deadline(&self) -> Option<Time> {
         self.deadlines.next()
     }
 
-    /// Does what is due at `now`; harmless when nothing is. Events that have arrived already should be handled
-    /// first: the message that renews a lease may be among them.
+    /// The event to be [handled](Self::handle) because of what is due at `now`, if anything is. Events that have arrived
+    /// already should be handled first: the message that renews a lease may be among them.
+    pub fn due(&self, now: Time) -> Option<Event> {
+        let timers: Vec<_> = self.deadlines.due(now).collect();
+        (!timers.is_empty()).then_some(Event::Elapsed { timers })
+    }
+
+    /// Handles what is due at `now`; harmless when nothing is.
     pub fn handle_deadline(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        self.step(now, effects, |jobs, step| {
-            while let Some(timer) = step.deadlines.pop_due(step.now) {
-                time_out(jobs, timer, step);
-            }
-        });
+        if let Some(event) = self.due(now) {
+            self.handle(now, event, effects);
+        }
     }
 
     /// A job at this moment, as long as it is known. O(1) in the number of its tasks.
@@ -99,35 +109,58 @@ impl Scheduler {
 }
 
 fn dispatch(jobs: &mut Jobs, event: Event, step: &mut Step<'_>) {
-    if event.sender().is_some_and(|worker| !renew_lease(worker, step)) {
+    if event.sender().is_some_and(|worker| !session::renew_lease(worker, step)) {
         // From a session that was given up: all that it did is lost already.
         return;
     }
     match event {
-        Event::Submit { request, plan } => jobs.submit(request, plan, step),
+        Event::Submit { request, submission, plan } => jobs.submit(request, submission, plan, step),
+        Event::Resubmit { request, submission } => jobs.resubmit(request, submission, step),
         Event::Cancel { request, job } => jobs.cancel(request, job, step),
-        Event::WorkerJoined { request, offer } => admit(jobs, request, offer, step),
+        Event::WorkerJoined { request, offer } => session::join(jobs, request, offer, step),
+        Event::WorkerReturned { request, worker, inventory } => {
+            session::resume(jobs, request, worker, &inventory, step);
+        }
+        Event::WorkerDisconnected { worker } => session::disconnect(worker, step),
         Event::WorkerLeft { worker, reason } => lose_worker(jobs, worker, &reason, step),
         Event::WorkerDraining { worker } => drain::begin(jobs, worker, step),
         Event::Heartbeat { worker, running } => heartbeat(jobs, worker, running, step),
         Event::AttemptDone { worker, attempt, stats } => {
+            let job = jobs.get_mut(attempt.task.job);
+            let won = job.is_some_and(|job| job.wins(attempt, worker));
+            step.effects.push(Effect::Noted { worker, attempt, won });
             if let Some(job) = jobs.get_mut(attempt.task.job) {
                 job.attempt_done(worker, attempt, stats, step);
             }
         }
         Event::AttemptFailed { worker, attempt, cause } => {
+            step.effects.push(Effect::Noted { worker, attempt, won: false });
             jobs.try_with(attempt.task.job, step, |job, step| {
                 job.attempt_failed(worker, attempt, cause, step)
             });
         }
         Event::Published { job, result } => jobs.published(job, result, step),
+        Event::Elapsed { timers } => {
+            for timer in timers {
+                if step.deadlines.take(timer, step.now) {
+                    time_out(jobs, timer, step);
+                }
+            }
+        }
+        Event::Settled { .. } => {}
+        Event::TookOver { .. } => takeover::begin(jobs, step),
     }
 }
 
 fn time_out(jobs: &mut Jobs, timer: Timer, step: &mut Step<'_>) {
     match timer {
         Timer::Lease(worker) => {
-            let reason = format!("silent for {:.0} s", step.config.lease.as_secs_f64());
+            let away = step.workers.get(worker).is_some_and(|worker| worker.away);
+            let reason = if away {
+                "its connection broke, and it did not come back".to_string()
+            } else {
+                format!("silent for {:.0} s", step.config.lease.as_secs_f64())
+            };
             step.effects.push(Effect::EndSession { worker, reason: reason.clone() });
             lose_worker(jobs, worker, &reason, step);
         }
@@ -141,22 +174,6 @@ fn time_out(jobs: &mut Jobs, timer: Timer, step: &mut Step<'_>) {
         }
         Timer::NoWorkers(job) => jobs.waited_for_workers(job, step),
     }
-}
-
-fn admit(jobs: &mut Jobs, request: RequestId, offer: WorkerOffer, step: &mut Step<'_>) {
-    jobs.stop_worker_clocks(step);
-    let worker = step.workers.admit(offer, step.now);
-    step.deadlines.set(Timer::Lease(worker), step.now + step.config.lease);
-    step.effects.push(Effect::Admitted { request, worker });
-}
-
-/// False when the worker has no session.
-fn renew_lease(worker: WorkerId, step: &mut Step<'_>) -> bool {
-    let has_session = step.workers.hear(worker, step.now);
-    if has_session {
-        step.deadlines.set(Timer::Lease(worker), step.now + step.config.lease);
-    }
-    has_session
 }
 
 /// Attempts that the worker should not run (any more) are cancelled, again if need be.

@@ -1,11 +1,12 @@
 //! One task: its state, and what it has been charged with.
 
+use serde::{Deserialize, Serialize};
 use windrow_jobs::WorkerId;
 
 use crate::event::AttemptStats;
 
 /// A task and its history.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Task {
     /// Where it stands.
     pub(crate) state: TaskState,
@@ -36,7 +37,7 @@ pub(crate) struct Task {
 /// Being lost is a transition, not a state: what was lost waits or is queued again. Reduce tasks are queued from
 /// the start, but only placed while every map task is done; so the loss of a map output shuts one gate instead of
 /// moving every reduce task.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum TaskState {
     /// Not to be placed: it pauses between a failure and its retry, until its timer goes off.
     Waiting,
@@ -49,7 +50,7 @@ pub(crate) enum TaskState {
 }
 
 /// The attempt that runs: the task's last one.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Running {
     /// On whom.
     pub(crate) worker: WorkerId,
@@ -62,7 +63,7 @@ pub(crate) struct Running {
 }
 
 /// The attempt that has won.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Winner {
     /// Its number.
     pub(crate) number: u32,

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
 use windrow_jobs::{AttemptId, JobId, Stage, TaskId, WorkerId};
 
 use crate::event::{AttemptProgress, AttemptStats};
 use crate::task::{Running, Task, TaskState, Winner};
 
 /// All tasks of one stage of one job.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Tasks {
     job: JobId,
     stage: Stage,
@@ -30,7 +31,7 @@ pub(crate) struct Tasks {
 }
 
 /// Sums that are kept up to date, so that a view needs no pass over the tasks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Totals {
     /// Read by winners and running attempts.
     pub(crate) input_records: u64,
@@ -149,6 +150,18 @@ impl Tasks {
         self.totals.input_records = self.totals.input_records.saturating_add(more_records);
         self.totals.input_bytes = self.totals.input_bytes.saturating_add(more_bytes);
         lives || more_records > 0 || more_bytes > 0
+    }
+
+    /// Running attempts count as if they had read nothing yet: what heartbeats said is not known for good.
+    pub(crate) fn forget_progress(&mut self) {
+        for task in &mut self.tasks {
+            if let TaskState::Running(running) = &mut task.state {
+                let totals = &mut self.totals;
+                totals.input_records = totals.input_records.saturating_sub(running.records);
+                totals.input_bytes = totals.input_bytes.saturating_sub(running.bytes);
+                *running = Running { worker: running.worker, records: 0, bytes: 0, steps: 0 };
+            }
+        }
     }
 
     /// Running to waiting: the attempt is over, without success. Returns who ran it.

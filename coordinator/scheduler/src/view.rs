@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use windrow_jobs::{Counters, JobId, TaskId, WorkerId};
 
 use crate::effect::Outcome;
 use crate::time::Time;
 
 /// A job at one moment.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobView {
     /// Which job.
     pub job: JobId,
@@ -37,7 +38,7 @@ pub struct JobView {
 }
 
 /// The states of a job.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum JobState {
     /// Tasks wait or run.
     Running,
@@ -48,7 +49,7 @@ pub enum JobState {
 }
 
 /// One stage of a job at one moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageView {
     /// Number of tasks.
     pub tasks: u32,
@@ -71,7 +72,7 @@ pub struct StageView {
 }
 
 /// Why nothing of a job runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Waiting {
     /// There is no worker; the job gives up unless one comes.
     NoWorkers {
@@ -85,7 +86,7 @@ pub enum Waiting {
 }
 
 /// The task that took longest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlowestTask {
     /// Which task.
     pub task: TaskId,
@@ -110,6 +111,8 @@ pub struct WorkerView {
     pub failed: u64,
     /// Whether it is leaving.
     pub draining: bool,
+    /// Whether its connection is broken, and it may still come back.
+    pub away: bool,
     /// When it last spoke.
     pub heard: Time,
 }

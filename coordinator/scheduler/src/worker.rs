@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use windrow_jobs::{AttemptId, Stage, WorkerId};
 
 use crate::event::WorkerOffer;
@@ -9,12 +10,14 @@ use crate::time::Time;
 use crate::view::WorkerView;
 
 /// A worker with a session.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Worker {
     /// What it offers.
     pub(crate) offer: WorkerOffer,
     /// Whether it stays.
     pub(crate) leaving: Leaving,
+    /// Its connection is broken: it may come back until its lease ends, and gets nothing new meanwhile.
+    pub(crate) away: bool,
     /// When it last spoke.
     pub(crate) heard: Time,
     /// Its attempts, as far as is known.
@@ -25,7 +28,7 @@ pub(crate) struct Worker {
 }
 
 /// Whether a worker stays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Leaving {
     /// It stays.
     No,
@@ -36,7 +39,7 @@ pub(crate) enum Leaving {
 }
 
 /// All workers with a session.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Workers {
     workers: BTreeMap<WorkerId, Worker>,
     /// For each stage, the workers that would take an attempt of it, least busy first.
@@ -58,7 +61,7 @@ impl Worker {
 
     /// Whether it would take an attempt of this stage.
     pub(crate) fn takes(&self, stage: Stage) -> bool {
-        self.leaving == Leaving::No && self.free_slots(stage) > 0
+        self.leaving == Leaving::No && !self.away && self.free_slots(stage) > 0
     }
 
     /// How it looks from outside.
@@ -70,6 +73,7 @@ impl Worker {
             done: self.done,
             failed: self.failed,
             draining: self.leaving != Leaving::No,
+            away: self.away,
             heard: self.heard,
         }
     }
@@ -83,6 +87,7 @@ impl Workers {
         let worker = Worker {
             offer,
             leaving: Leaving::No,
+            away: false,
             heard: now,
             running: BTreeSet::new(),
             reduces_running: 0,
@@ -152,6 +157,11 @@ impl Workers {
         }
     }
 
+    /// Notes that the worker's connection is broken, or stands again.
+    pub(crate) fn set_away(&mut self, id: WorkerId, away: bool) {
+        self.update(id, |worker| worker.away = away);
+    }
+
     /// From now on, the worker takes nothing new.
     pub(crate) fn drain(&mut self, id: WorkerId) {
         if self.get(id).is_some_and(|worker| worker.leaving == Leaving::No) {
@@ -168,9 +178,11 @@ impl Workers {
         }
     }
 
-    /// The workers that are draining and run nothing.
+    /// The workers that are draining, can be reached, and run nothing.
     pub(crate) fn idle_draining(&self) -> impl Iterator<Item = WorkerId> {
-        let idle = |id: &WorkerId| self.get(*id).is_some_and(|worker| worker.running.is_empty());
+        let idle = |id: &WorkerId| {
+            self.get(*id).is_some_and(|worker| !worker.away && worker.running.is_empty())
+        };
         self.draining.iter().copied().filter(idle)
     }
 
@@ -189,6 +201,11 @@ impl Workers {
     /// Whether any worker is there that does not want to leave.
     pub(crate) fn any_staying(&self) -> bool {
         self.staying > 0
+    }
+
+    /// Their ids, in order.
+    pub(crate) fn ids(&self) -> Vec<WorkerId> {
+        self.workers.keys().copied().collect()
     }
 
     /// All workers in order.

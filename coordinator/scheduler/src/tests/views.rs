@@ -117,6 +117,7 @@ fn workers_count_what_they_did() {
     f.drain(W2);
     let workers: Vec<_> = f.scheduler.workers().collect();
     let view = |worker, running, done, failed, draining| WorkerView {
+        away: false,
         worker,
         name: "worker".into(),
         running,
