@@ -30,7 +30,12 @@ impl Job {
         worker: WorkerId,
         step: &mut Step<'_>,
     ) {
-        let attempt = self.tasks_mut(stage).start(index, worker);
+        let attempt = self.tasks_mut(stage).start(index, worker, step.now);
+        self.begin(attempt, worker, step);
+    }
+
+    /// An attempt begins, whose number is drawn.
+    pub(crate) fn begin(&mut self, attempt: AttemptId, worker: WorkerId, step: &mut Step<'_>) {
         self.holders.entry(worker).or_default();
         step.workers.start(worker, attempt);
         self.assign(attempt, worker, step);
@@ -84,7 +89,12 @@ impl Job {
         if attempt.task.stage == Stage::Map && !self.is_map_only() {
             self.holders.entry(worker).or_default().outputs.insert(attempt.task.index);
         }
-        self.tasks_mut(attempt.task.stage).win(attempt.task.index, stats);
+        let tasks = self.tasks_mut(attempt.task.stage);
+        if let Some((other, its_worker)) = tasks.win(attempt.task.index, attempt.number, stats) {
+            step.deadlines.clear(Timer::Stalled(other));
+            step.workers.finish(its_worker, other);
+            step.effects.push(Effect::CancelAttempt { worker: its_worker, attempt: other });
+        }
         self.publish_if_done(step);
     }
 
@@ -132,16 +142,17 @@ impl Job {
         Some(worker)
     }
 
-    /// Ends a running attempt without success: its task waits, its slot and its timer are free.
+    /// Ends a running attempt without success: its slot and its timer are free, and its task waits, unless another attempt
+    /// of it runs.
     pub(crate) fn stop(&mut self, attempt: AttemptId, step: &mut Step<'_>) -> Option<WorkerId> {
-        let worker = self.tasks_mut(attempt.task.stage).stop(attempt.task.index)?;
+        let worker = self.tasks_mut(attempt.task.stage).stop(attempt.task.index, attempt.number)?;
         step.deadlines.clear(Timer::Stalled(attempt));
         step.workers.finish(worker, attempt);
         Some(worker)
     }
 
-    /// Sees to it that a waiting task is tried again, unless it has failed too often: then the job fails. `last` is
-    /// its last attempt.
+    /// Sees to it that a task is tried again if it waits, unless it has failed too often: then the job fails. `last` is
+    /// the attempt that is over.
     pub(crate) fn retry(
         &mut self,
         last: AttemptId,
@@ -154,12 +165,15 @@ impl Job {
         let max_attempts = self.plan.max_attempts;
         let tasks = self.tasks_mut(id.stage);
         let task = tasks.task_mut(id.index);
-        debug_assert!(matches!(task.state, TaskState::Waiting));
         task.avoid = avoid;
         let Some(nth) = charge(task, &cause, max_attempts, step.config) else {
             let failure = JobFailure::Task { task: id, attempts: task.attempts, cause };
             return Err(Box::new(failure));
         };
+        if !matches!(task.state, TaskState::Waiting) {
+            // Another attempt of it runs.
+            return Ok(());
+        }
         match again {
             Again::Now => tasks.enqueue(id.index),
             Again::AfterPause => {

@@ -26,6 +26,10 @@ pub struct Config {
     pub output_reports_max: u32,
     /// After so many reports about the outputs that one worker holds of a job, all of them are given up.
     pub holder_reports_max: u32,
+    /// An attempt must have run for so long before a backup of it is started. `Duration::MAX`: none is ever started.
+    pub backup_after: Duration,
+    /// How often it is looked for attempts that need a backup.
+    pub backup_period: Duration,
     /// How many ended jobs can still be seen.
     pub ended_jobs_max: usize,
     /// Varies the pauses before retries, so that tasks that failed together do not return together.
@@ -43,6 +47,8 @@ impl Default for Config {
             fetch_failures_max: 100,
             output_reports_max: 2,
             holder_reports_max: 4,
+            backup_after: Duration::from_secs(5),
+            backup_period: Duration::from_secs(1),
             ended_jobs_max: 1_000,
             seed: 0,
         }

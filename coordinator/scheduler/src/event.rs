@@ -118,6 +118,11 @@ pub enum Event {
         /// Which job.
         job: JobId,
     },
+    /// An attempt was found to be slow. See the scheduler's `backup` module.
+    BackUp {
+        /// Which attempts.
+        attempts: Vec<AttemptId>,
+    },
     /// Deadlines have passed.
     Elapsed {
         /// Those that had passed, in order. By the time it comes to one of them, it may not matter any more.
@@ -152,6 +157,7 @@ impl Event {
             | Self::WorkerLeft { .. }
             | Self::Published { .. }
             | Self::Settled { .. }
+            | Self::BackUp { .. }
             | Self::Elapsed { .. }
             | Self::TookOver { .. } => None,
         }

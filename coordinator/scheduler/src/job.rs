@@ -176,11 +176,13 @@ impl Job {
         for stage in [Stage::Map, Stage::Reduce] {
             for index in 0..self.tasks(stage).len() {
                 let task = self.tasks(stage).task(index);
-                let number = task.attempts;
                 let task_id = self.tasks(stage).id(index);
-                match task.state {
-                    TaskState::Running(_) => {
-                        self.give_up(AttemptId { task: task_id, number }, step);
+                match &task.state {
+                    TaskState::Running(race) => {
+                        let numbers: Vec<_> = race.iter().map(|running| running.number).collect();
+                        for number in numbers {
+                            self.give_up(AttemptId { task: task_id, number }, step);
+                        }
                     }
                     TaskState::Waiting => step.deadlines.clear(Timer::Retry(task_id)),
                     TaskState::Queued | TaskState::Done(_) => {}

@@ -24,6 +24,7 @@
 //!  attempt     start, progress, success, failure        retry      whether and when again
 //!  loss        workers and map outputs that are gone    drain      workers that want to go
 //!  session     workers that come, break off, and return takeover   what a new coordinator does first
+//!  backup      attempts that are slow
 //!  placement   which task goes to which worker          deadlines  what happens when time has passed
 //! ```
 //!
@@ -31,6 +32,7 @@
 //! late, doubled or out of order, change nothing. State grows with tasks and workers, never with their product.
 
 mod attempt;
+mod backup;
 mod config;
 mod deadlines;
 mod decider;

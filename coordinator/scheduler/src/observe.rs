@@ -51,6 +51,7 @@ fn stage_view(tasks: &Tasks, total_bytes: u64) -> StageView {
         attempts: tasks.attempts,
         failed: tasks.failed,
         lost: tasks.lost,
+        backups: tasks.backups,
         records: tasks.totals.input_records,
         bytes: tasks.totals.input_bytes,
         total_bytes,

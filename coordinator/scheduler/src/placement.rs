@@ -76,6 +76,15 @@ fn best_task(job: &Job, stage: Stage, worker: &Worker, avoided: Option<WorkerId>
     }
 }
 
+/// The least busy worker that could run a backup of what runs on `slow`.
+pub(crate) fn worker_for_backup(
+    stage: Stage,
+    slow: WorkerId,
+    workers: &Workers,
+) -> Option<WorkerId> {
+    workers.free(stage).map(|(id, _)| id).find(|&id| id != slow)
+}
+
 fn rendezvous(affinity: u64, identity: u64) -> u64 {
     mix(affinity ^ mix(identity))
 }

@@ -1,8 +1,11 @@
 //! The state machine: what comes in is handed to the part that knows, then free slots are filled.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use windrow_jobs::{JobId, WorkerId};
 
+use crate::backup::{self, slow_attempts};
 use crate::config::Config;
 use crate::deadlines::{Deadlines, Timer};
 use crate::drain;
@@ -27,6 +30,9 @@ pub struct Scheduler {
     pub(crate) deadlines: Deadlines,
     /// Slots given so far, for fair turns.
     turn: u64,
+    /// When to look again for slow attempts. Not worth remembering.
+    #[serde(skip)]
+    look_for_slow: Time,
 }
 
 impl Scheduler {
@@ -38,6 +44,7 @@ impl Scheduler {
             workers: Workers::default(),
             deadlines: Deadlines::default(),
             turn: 0,
+            look_for_slow: Time::default(),
         }
     }
 
@@ -46,20 +53,34 @@ impl Scheduler {
     pub fn handle(&mut self, now: Time, event: Event, effects: &mut Vec<Effect>) {
         if let Event::TookOver { config } = &event {
             self.config = config.clone();
+            self.look_for_slow = now;
         }
         self.step(now, effects, |jobs, step| dispatch(jobs, event, step));
     }
 
     /// When [`due`](Self::due) is to be asked next, unless an event changes that.
     pub fn next_deadline(&self) -> Option<Time> {
-        self.deadlines.next()
+        let look = self.looks_for_slow().then_some(self.look_for_slow);
+        [self.deadlines.next(), look].into_iter().flatten().min()
     }
 
     /// The event to be [handled](Self::handle) because of what is due at `now`, if anything is. Events that have arrived
     /// already should be handled first: the message that renews a lease may be among them.
-    pub fn due(&self, now: Time) -> Option<Event> {
+    pub fn due(&mut self, now: Time) -> Option<Event> {
         let timers: Vec<_> = self.deadlines.due(now).collect();
-        (!timers.is_empty()).then_some(Event::Elapsed { timers })
+        if !timers.is_empty() {
+            return Some(Event::Elapsed { timers });
+        }
+        if now < self.look_for_slow || !self.looks_for_slow() {
+            return None;
+        }
+        self.look_for_slow = now + self.config.backup_period;
+        let attempts = slow_attempts(&self.jobs, &self.workers, &self.config, now);
+        (!attempts.is_empty()).then_some(Event::BackUp { attempts })
+    }
+
+    fn looks_for_slow(&self) -> bool {
+        self.config.backup_after < Duration::MAX && self.jobs.running().any(|job| job.running() > 0)
     }
 
     /// Handles what is due at `now`; harmless when nothing is.
@@ -100,7 +121,7 @@ impl Scheduler {
         effects: &mut Vec<Effect>,
         transition: impl FnOnce(&mut Jobs, &mut Step<'_>),
     ) {
-        let Self { config, jobs, workers, deadlines, turn } = self;
+        let Self { config, jobs, workers, deadlines, turn, look_for_slow: _ } = self;
         let mut step = Step { now, config, workers, deadlines, effects };
         transition(jobs, &mut step);
         fill_slots(jobs, turn, &mut step);
@@ -145,6 +166,11 @@ fn dispatch(jobs: &mut Jobs, event: Event, step: &mut Step<'_>) {
                 if step.deadlines.take(timer, step.now) {
                     time_out(jobs, timer, step);
                 }
+            }
+        }
+        Event::BackUp { attempts } => {
+            for attempt in attempts {
+                backup::begin(jobs, attempt, step);
             }
         }
         Event::Settled { .. } => {}

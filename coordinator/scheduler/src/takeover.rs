@@ -5,7 +5,7 @@
 //! clocks start anew; and what is being published is published again. The answers to those who waited are lost: they ask
 //! again.
 
-use windrow_jobs::{AttemptId, Stage};
+use windrow_jobs::Stage;
 
 use crate::deadlines::Timer;
 use crate::effect::Effect;
@@ -33,13 +33,9 @@ impl Job {
         let stalls_at = step.now + self.plan.task_timeout;
         for stage in [Stage::Map, Stage::Reduce] {
             let tasks = self.tasks_mut(stage);
-            tasks.forget_progress();
-            for index in 0..tasks.len() {
-                let attempt =
-                    AttemptId { task: tasks.id(index), number: tasks.task(index).attempts };
-                if step.deadlines.get(Timer::Stalled(attempt)).is_some() {
-                    step.deadlines.set(Timer::Stalled(attempt), stalls_at);
-                }
+            tasks.forget_progress(step.now);
+            for (attempt, _) in tasks.running_attempts() {
+                step.deadlines.set(Timer::Stalled(attempt), stalls_at);
             }
         }
         if !step.workers.any_staying() {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use windrow_jobs::WorkerId;
 
 use crate::event::AttemptStats;
+use crate::time::Time;
 
 /// A task and its history.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,12 +28,16 @@ pub(crate) struct Task {
 /// ```text
 ///            enqueue           start             win
 ///  Waiting ----------> Queued -------> Running -------> Done
-///     ^                                   |               |
-///     |     stop (failed, lost, stalled)  |               |
-///     +-----------------------------------+               |
-///     |     lose (nobody can read its output any more)    |
-///     +---------------------------------------------------+
+///     ^                                 |  ^  |            |
+///     |                         back up |  |  |            |
+///     |                                 +--+  |            |
+///     |     stop (failed, lost, stalled)      |            |
+///     +---------------------------------------+            |
+///     |     lose (nobody can read its output any more)     |
+///     +----------------------------------------------------+
 /// ```
+///
+/// A task runs as long as one of its attempts does: where a backup was started, the first of the two to succeed wins.
 ///
 /// Being lost is a transition, not a state: what was lost waits or is queued again. Reduce tasks are queued from
 /// the start, but only placed while every map task is done; so the loss of a map output shuts one gate instead of
@@ -43,15 +48,28 @@ pub(crate) enum TaskState {
     Waiting,
     /// To be placed as soon as a slot is free.
     Queued,
-    /// An attempt runs, as far as is known.
-    Running(Running),
+    /// An attempt runs, as far as is known, or two.
+    Running(Race),
     /// An attempt has won. What it left stands.
     Done(Winner),
 }
 
-/// The attempt that runs: the task's last one.
+/// The attempts that run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Race {
+    /// The one that has run longer.
+    pub(crate) first: Running,
+    /// Started because the other one seemed slow.
+    pub(crate) backup: Option<Running>,
+}
+
+/// An attempt that runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Running {
+    /// Its number.
+    pub(crate) number: u32,
+    /// Since when, as far as the present coordinator knows.
+    pub(crate) since: Time,
     /// On whom.
     pub(crate) worker: WorkerId,
     /// Records read so far.
@@ -75,6 +93,35 @@ pub(crate) struct Winner {
     pub(crate) fetch_reports: u32,
 }
 
+impl Running {
+    /// An attempt that begins.
+    pub(crate) fn new(number: u32, worker: WorkerId, since: Time) -> Self {
+        Self { number, since, worker, records: 0, bytes: 0, steps: 0 }
+    }
+}
+
+impl Race {
+    /// Both attempts, or the one.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Running> {
+        std::iter::once(&self.first).chain(&self.backup)
+    }
+
+    /// The attempt of this number, which is one of them, and the other one.
+    pub(crate) fn split(self, number: u32) -> (Running, Option<Running>) {
+        let Self { first, backup } = self;
+        let (chosen, other) = match backup {
+            Some(backup) if backup.number == number => (backup, Some(first)),
+            backup => (first, backup),
+        };
+        debug_assert_eq!(chosen.number, number);
+        (chosen, other)
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Running> {
+        std::iter::once(&mut self.first).chain(&mut self.backup)
+    }
+}
+
 impl Task {
     /// A task that was never tried.
     pub(crate) fn new() -> Self {
@@ -88,15 +135,11 @@ impl Task {
         }
     }
 
-    /// The attempt that runs, if it is number `number` on `worker`. This is the fence: whatever else speaks of an
+    /// The attempt that runs and is number `number` on `worker`. This is the fence: whatever else speaks of an
     /// attempt is late, doubled or confused.
     pub(crate) fn running_mut(&mut self, number: u32, worker: WorkerId) -> Option<&mut Running> {
-        match &mut self.state {
-            TaskState::Running(running) if self.attempts == number && running.worker == worker => {
-                Some(running)
-            }
-            _ => None,
-        }
+        let TaskState::Running(race) = &mut self.state else { return None };
+        race.iter_mut().find(|running| running.number == number && running.worker == worker)
     }
 
     /// The attempt that has won, if it is number `number` on `worker`.

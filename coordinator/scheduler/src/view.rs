@@ -63,6 +63,8 @@ pub struct StageView {
     pub failed: u32,
     /// Attempts, running or done, that were lost with their worker or could not be fetched.
     pub lost: u32,
+    /// Attempts that were started because another one of the same task seemed slow.
+    pub backups: u32,
     /// Records read by winners and running attempts.
     pub records: u64,
     /// Bytes read, likewise.

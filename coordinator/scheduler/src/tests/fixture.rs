@@ -26,9 +26,10 @@ impl Fixture {
         Self::with_config(workers, Config::default())
     }
 
-    /// The lease is so long that tests of other things need no heartbeats.
+    /// The lease is so long that tests of other things need no heartbeats, and nothing is backed up.
     pub(super) fn with_config(workers: usize, config: Config) -> Self {
-        let config = Config { lease: Duration::from_secs(86_400), ..config };
+        let config =
+            Config { lease: Duration::from_secs(86_400), backup_after: Duration::MAX, ..config };
         let mut fixture = Self::without_workers(config);
         for _ in 0..workers {
             fixture.join(2, 2);

@@ -1,6 +1,7 @@
 //! What the scheduler answers, as exact effects, one theme a file. Each call is followed by a full check of the
 //! invariants.
 
+mod backup;
 mod cancel;
 mod drain;
 mod fairness;
@@ -12,6 +13,8 @@ mod loss;
 mod no_workers;
 mod placement;
 mod retry;
+mod session;
 mod stages;
+mod takeover;
 mod timeouts;
 mod views;

@@ -31,6 +31,7 @@ fn sums_count_winners_and_running_attempts() {
     done_with(&mut f, W2, map(1, 1), 5);
     let view = f.view(J1);
     let expected = StageView {
+        backups: 0,
         tasks: 2,
         running: 1,
         done: 1,
