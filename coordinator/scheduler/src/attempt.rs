@@ -6,6 +6,7 @@ use windrow_jobs::{AttemptId, FailureCause, FailureClass, Stage, WorkerId};
 use crate::deadlines::Timer;
 use crate::effect::{Effect, JobFailure};
 use crate::event::{AttemptProgress, AttemptStats};
+use crate::health;
 use crate::job::{Job, JobResult};
 use crate::retry::{backoff, charge};
 use crate::step::Step;
@@ -81,6 +82,7 @@ impl Job {
         step.deadlines.clear(Timer::Stalled(attempt));
         step.workers.finish(worker, attempt);
         step.workers.count_done(worker);
+        health::succeeded(worker, step);
         self.counters.merge(&stats.counters);
         let candidate = SlowestTask { task: attempt.task, elapsed: stats.elapsed, worker };
         if self.slowest.is_none_or(|slowest| slowest.elapsed < candidate.elapsed) {
@@ -112,6 +114,7 @@ impl Job {
         self.stop(attempt, step);
         self.tasks_mut(attempt.task.stage).failed += 1;
         step.workers.count_failed(worker);
+        health::failed(worker, &cause, step);
         let (again, avoid) = match (&cause, attempt.task.stage) {
             (FailureCause::FetchFailed { .. }, Stage::Reduce) => {
                 match self.fetch_failed(&cause, step)? {

@@ -26,6 +26,12 @@ pub struct Config {
     pub output_reports_max: u32,
     /// After so many reports about the outputs that one worker holds of a job, all of them are given up.
     pub holder_reports_max: u32,
+    /// After so many failures that speak of the machine, with no success in between, a worker is quarantined.
+    pub strikes_max: u32,
+    /// How long the first time; it doubles with each that follows without a success in between.
+    pub quarantine_base: Duration,
+    /// Longest quarantine.
+    pub quarantine_max: Duration,
     /// An attempt must have run for so long before a backup of it is started. `Duration::MAX`: none is ever started.
     pub backup_after: Duration,
     /// How often it is looked for attempts that need a backup.
@@ -47,6 +53,9 @@ impl Default for Config {
             fetch_failures_max: 100,
             output_reports_max: 2,
             holder_reports_max: 4,
+            strikes_max: 3,
+            quarantine_base: Duration::from_secs(60),
+            quarantine_max: Duration::from_secs(600),
             backup_after: Duration::from_secs(5),
             backup_period: Duration::from_secs(1),
             ended_jobs_max: 1_000,

@@ -17,6 +17,8 @@ pub enum Timer {
     Stalled(AttemptId),
     /// The failed task may be tried again.
     Retry(TaskId),
+    /// The quarantine of this worker identity is over.
+    Quarantine(u64),
     /// The job has waited for workers for too long.
     NoWorkers(JobId),
 }

@@ -20,6 +20,11 @@ impl Scheduler {
     pub fn check_invariants(&self) {
         let mut running = BTreeMap::<WorkerId, BTreeSet<AttemptId>>::new();
         let mut timers = self.workers.iter().count();
+        for identity in self.workers.quarantined() {
+            let clock = self.deadlines.get(Timer::Quarantine(identity));
+            assert!(clock.is_some(), "the quarantine of {identity} never ends");
+            timers += 1;
+        }
         for job in self.jobs.running() {
             for (worker, attempt) in running_attempts(job) {
                 running.entry(worker).or_default().insert(attempt);

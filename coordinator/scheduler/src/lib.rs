@@ -24,7 +24,7 @@
 //!  attempt     start, progress, success, failure        retry      whether and when again
 //!  loss        workers and map outputs that are gone    drain      workers that want to go
 //!  session     workers that come, break off, and return takeover   what a new coordinator does first
-//!  backup      attempts that are slow
+//!  backup      attempts that are slow                   health     workers that are bad
 //!  placement   which task goes to which worker          deadlines  what happens when time has passed
 //! ```
 //!
@@ -40,6 +40,7 @@ mod drain;
 mod effect;
 mod event;
 mod hash;
+mod health;
 mod invariants;
 mod job;
 mod jobs;

@@ -16,6 +16,7 @@ use windrow_jobs::{AttemptId, Counters, FailureCause, WorkerId};
 
 use crate::attempt::Again;
 use crate::deadlines::Timer;
+use crate::health;
 use crate::job::{Job, JobResult};
 use crate::jobs::Jobs;
 use crate::step::Step;
@@ -96,6 +97,7 @@ impl Job {
         } else {
             return Ok(Again::AfterPause);
         };
+        health::unreadable(worker, step);
         self.outputs_lost(&lost, cause, Some(worker), step)?;
         Ok(Again::Now)
     }

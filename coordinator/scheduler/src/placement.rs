@@ -4,7 +4,8 @@
 //!
 //! 1. *The job*: of the largest priority; among equals the one with the fewest running attempts; among these the
 //!    one that was served least recently.
-//! 2. *The worker*: the one with the fewest running attempts, so that work spreads before it doubles up.
+//! 2. *The worker*: of those with the fewest strikes (see `health`), the one with the fewest running attempts, so that
+//!    work spreads before it doubles up.
 //! 3. *The task*: of the first few in the queue, the one whose rendezvous hash with this worker is highest (Thaler
 //!    and Ravishankar, 1998). So a split comes back to the worker that had it before, whose caches may still hold
 //!    it, as far as balance allows: no slot stays empty to wait for a better match.

@@ -11,6 +11,7 @@ use crate::deadlines::{Deadlines, Timer};
 use crate::drain;
 use crate::effect::Effect;
 use crate::event::{AttemptProgress, Event};
+use crate::health;
 use crate::jobs::Jobs;
 use crate::loss::lose_worker;
 use crate::placement::fill_slots;
@@ -124,6 +125,7 @@ impl Scheduler {
         let Self { config, jobs, workers, deadlines, turn, look_for_slow: _ } = self;
         let mut step = Step { now, config, workers, deadlines, effects };
         transition(jobs, &mut step);
+        health::end_quarantines_if_nobody_is_left(&mut step);
         fill_slots(jobs, turn, &mut step);
         drain::let_go(jobs, &mut step);
     }
@@ -198,6 +200,7 @@ fn time_out(jobs: &mut Jobs, timer: Timer, step: &mut Step<'_>) {
                 job.tasks_mut(task.stage).enqueue(task.index);
             }
         }
+        Timer::Quarantine(identity) => health::quarantine_over(identity, step),
         Timer::NoWorkers(job) => jobs.waited_for_workers(job, step),
     }
 }

@@ -115,6 +115,8 @@ pub struct WorkerView {
     pub draining: bool,
     /// Whether its connection is broken, and it may still come back.
     pub away: bool,
+    /// Whether it gets nothing new because of failures that speak of its machine.
+    pub quarantined: bool,
     /// When it last spoke.
     pub heard: Time,
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use windrow_jobs::{AttemptId, Stage, WorkerId};
 
 use crate::event::WorkerOffer;
+use crate::health::{Health, Standing};
 use crate::time::Time;
 use crate::view::WorkerView;
 
@@ -18,6 +19,8 @@ pub(crate) struct Worker {
     pub(crate) leaving: Leaving,
     /// Its connection is broken: it may come back until its lease ends, and gets nothing new meanwhile.
     pub(crate) away: bool,
+    /// Its health, as it is remembered for its identity.
+    pub(crate) health: Health,
     /// When it last spoke.
     pub(crate) heard: Time,
     /// Its attempts, as far as is known.
@@ -42,8 +45,10 @@ pub(crate) enum Leaving {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Workers {
     workers: BTreeMap<WorkerId, Worker>,
-    /// For each stage, the workers that would take an attempt of it, least busy first.
-    free: [BTreeSet<(u32, WorkerId)>; 2],
+    /// For each stage, the workers that would take an attempt of it, the best first.
+    free: [BTreeSet<((u32, u32), WorkerId)>; 2],
+    /// By identity: those that have had failures since their last success.
+    health: BTreeMap<u64, Health>,
     /// Those that are draining and have not been told to go.
     draining: BTreeSet<WorkerId>,
     staying: usize,
@@ -61,7 +66,17 @@ impl Worker {
 
     /// Whether it would take an attempt of this stage.
     pub(crate) fn takes(&self, stage: Stage) -> bool {
-        self.leaving == Leaving::No && !self.away && self.free_slots(stage) > 0
+        let may = match self.health.standing {
+            Standing::Good => true,
+            Standing::Quarantined => false,
+            Standing::Probation => self.running.is_empty(),
+        };
+        may && self.leaving == Leaving::No && !self.away && self.free_slots(stage) > 0
+    }
+
+    /// Whom to prefer: those with fewer strikes, then the less busy.
+    fn rank(&self) -> (u32, u32) {
+        (self.health.strikes, self.running.len() as u32)
     }
 
     /// How it looks from outside.
@@ -74,6 +89,7 @@ impl Worker {
             failed: self.failed,
             draining: self.leaving != Leaving::No,
             away: self.away,
+            quarantined: self.health.standing == Standing::Quarantined,
             heard: self.heard,
         }
     }
@@ -85,12 +101,13 @@ impl Workers {
         self.admitted += 1;
         let id = WorkerId(self.admitted);
         let worker = Worker {
-            offer,
             leaving: Leaving::No,
             away: false,
+            health: self.health.get(&offer.identity).cloned().unwrap_or_default(),
             heard: now,
             running: BTreeSet::new(),
             reduces_running: 0,
+            offer,
             done: 0,
             failed: 0,
         };
@@ -106,6 +123,10 @@ impl Workers {
         let worker = self.workers.remove(&id)?;
         self.draining.remove(&id);
         self.staying -= usize::from(worker.leaving == Leaving::No);
+        if worker.health.standing == Standing::Good {
+            // It may never come back. Only a quarantine outlasts the session, until its end.
+            self.health.remove(&worker.offer.identity);
+        }
         Some(worker)
     }
 
@@ -186,7 +207,7 @@ impl Workers {
         self.draining.iter().copied().filter(idle)
     }
 
-    /// The workers that would take an attempt of this stage, least busy first.
+    /// The workers that would take an attempt of this stage: those with fewest strikes first, then the least busy.
     pub(crate) fn free(&self, stage: Stage) -> impl Iterator<Item = (WorkerId, &Worker)> {
         self.free[stage as usize]
             .iter()
@@ -208,6 +229,63 @@ impl Workers {
         self.workers.keys().copied().collect()
     }
 
+    /// What the worker is known by across sessions.
+    pub(crate) fn identity(&self, id: WorkerId) -> Option<u64> {
+        self.get(id).map(|worker| worker.offer.identity)
+    }
+
+    /// Whether failures are remembered of this identity.
+    pub(crate) fn has_history(&self, identity: u64) -> bool {
+        self.health.contains_key(&identity)
+    }
+
+    /// Changes the health of an identity, and of the workers that bear it. Perfect health is not remembered, nor that of
+    /// somebody who is not there, unless in quarantine. O(workers).
+    pub(crate) fn change_health<T>(
+        &mut self,
+        identity: u64,
+        change: impl FnOnce(&mut Health) -> T,
+    ) -> T {
+        let mut health = self.health.remove(&identity).unwrap_or_default();
+        let result = change(&mut health);
+        let bearers: Vec<_> = self
+            .workers
+            .iter()
+            .filter(|(_, worker)| worker.offer.identity == identity)
+            .map(|(id, _)| *id)
+            .collect();
+        for &id in &bearers {
+            self.update(id, |worker| worker.health = health.clone());
+        }
+        let there = !bearers.is_empty() || health.standing == Standing::Quarantined;
+        if there && health != Health::default() {
+            self.health.insert(identity, health);
+        }
+        result
+    }
+
+    /// The identities in quarantine, if nobody else stays.
+    pub(crate) fn all_quarantined(&self) -> Option<BTreeSet<u64>> {
+        if self.health.is_empty() || self.staying == 0 {
+            return None;
+        }
+        let mut staying = self.workers.values().filter(|worker| worker.leaving == Leaving::No);
+        let all = staying.all(|worker| worker.health.standing == Standing::Quarantined);
+        all.then(|| {
+            self.workers
+                .values()
+                .filter(|worker| worker.health.standing == Standing::Quarantined)
+                .map(|worker| worker.offer.identity)
+                .collect()
+        })
+    }
+
+    /// Identities in quarantine.
+    pub(crate) fn quarantined(&self) -> impl Iterator<Item = u64> {
+        let quarantined = |(_, health): &(&u64, &Health)| health.standing == Standing::Quarantined;
+        self.health.iter().filter(quarantined).map(|(identity, _)| *identity)
+    }
+
     /// All workers in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (WorkerId, &Worker)> {
         self.workers.iter().map(|(id, worker)| (*id, worker))
@@ -220,14 +298,14 @@ impl Workers {
         change(worker);
         for stage in [Stage::Map, Stage::Reduce] {
             if worker.takes(stage) {
-                self.free[stage as usize].insert((worker.running.len() as u32, id));
+                self.free[stage as usize].insert((worker.rank(), id));
             }
         }
     }
 
     fn unindex(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.get(&id) else { return };
-        let entry = (worker.running.len() as u32, id);
+        let entry = (worker.rank(), id);
         for free in &mut self.free {
             free.remove(&entry);
         }

@@ -8,6 +8,7 @@ mod fairness;
 mod fencing;
 mod fetch;
 mod fixture;
+mod health;
 mod leases;
 mod loss;
 mod no_workers;

@@ -119,6 +119,7 @@ fn workers_count_what_they_did() {
     let workers: Vec<_> = f.scheduler.workers().collect();
     let view = |worker, running, done, failed, draining| WorkerView {
         away: false,
+        quarantined: false,
         worker,
         name: "worker".into(),
         running,
