@@ -45,6 +45,12 @@ impl Job {
     /// Tells a worker to run an attempt, which it may have been told before.
     pub(crate) fn assign(&mut self, attempt: AttemptId, worker: WorkerId, step: &mut Step<'_>) {
         let outputs = (attempt.task.stage == Stage::Reduce).then(|| self.map_outputs());
+        if let Some(outputs) = &outputs
+            && let Some(task) = self.reduce.get_mut(attempt.task.index)
+            && let Some(running) = task.running_mut(attempt.number, worker)
+        {
+            running.outputs_version = outputs.version;
+        }
         step.deadlines.set(Timer::Stalled(attempt), step.now + self.plan.task_timeout);
         step.effects.push(Effect::Assign { worker, attempt, outputs });
     }
@@ -75,15 +81,16 @@ impl Job {
         attempt: AttemptId,
         stats: AttemptStats,
         step: &mut Step<'_>,
-    ) {
+    ) -> JobResult {
         if !self.is_running(attempt, worker) {
-            return;
+            return Ok(());
         }
         step.deadlines.clear(Timer::Stalled(attempt));
         step.workers.finish(worker, attempt);
         step.workers.count_done(worker);
         health::succeeded(worker, step);
         self.counters.merge(&stats.counters);
+        let audit = stats.audit;
         let candidate = SlowestTask { task: attempt.task, elapsed: stats.elapsed, worker };
         if self.slowest.is_none_or(|slowest| slowest.elapsed < candidate.elapsed) {
             self.slowest = Some(candidate);
@@ -97,7 +104,10 @@ impl Job {
             step.workers.finish(its_worker, other);
             step.effects.push(Effect::CancelAttempt { worker: its_worker, attempt: other });
         }
-        self.publish_if_done(step);
+        if attempt.task.stage == Stage::Map && !self.is_map_only() {
+            self.compare_with_former(attempt.task.index, audit, step);
+        }
+        self.publish_if_done(step)
     }
 
     /// An attempt says that it has failed.

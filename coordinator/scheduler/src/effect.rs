@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{AttemptId, FailureCause, JobId, TaskId, WorkerId};
+use windrow_jobs::{AttemptId, Audit, FailureCause, JobId, TaskId, WorkerId};
 
 use crate::event::RequestId;
 
@@ -129,6 +129,13 @@ pub enum JobFailure {
     },
     /// There was no worker for longer than the job waits.
     NoWorkers,
+    /// Reducers have not read what the maps wrote: something was lost, doubled or changed on the way.
+    Audit {
+        /// What the maps wrote.
+        written: Audit,
+        /// What the reducers read.
+        read: Audit,
+    },
     /// All tasks were done, but the output could not be made visible.
     Publish(FailureCause),
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{AttemptId, Counters, FailureCause, JobId, WorkerId};
+use windrow_jobs::{AttemptId, Audit, Counters, FailureCause, JobId, WorkerId};
 
 use crate::config::Config;
 use crate::deadlines::Timer;
@@ -238,6 +238,8 @@ pub struct AttemptStats {
     pub output_records: u64,
     /// Bytes written.
     pub output_bytes: u64,
+    /// Of a map: what it wrote for the shuffle, all partitions. Of a reduce: what it read of it.
+    pub audit: Audit,
     /// How long it ran.
     pub elapsed: Duration,
     /// The user's counters.

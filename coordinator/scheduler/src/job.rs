@@ -38,13 +38,15 @@ pub(crate) struct Job {
     pub(crate) submitted: Time,
     /// Sums over the winners.
     pub(crate) counters: Counters,
+    /// Whether a map that was run again wrote something else.
+    pub(crate) nondeterministic: bool,
     /// The longest winner so far.
     pub(crate) slowest: Option<SlowestTask>,
     /// What reducers are told, made when the first one needs it.
     #[serde(skip)]
     outputs: Option<Arc<MapOutputs>>,
     /// Grows when what they were told is not true any more.
-    outputs_version: u64,
+    pub(crate) outputs_version: u64,
 }
 
 /// The phases of a job that has not ended.
@@ -85,6 +87,7 @@ impl Job {
             turn: 0,
             submitted: now,
             counters: Counters::default(),
+            nondeterministic: false,
             slowest: None,
             outputs: None,
             outputs_version: 1,
@@ -153,21 +156,23 @@ impl Job {
         Arc::clone(outputs)
     }
 
-    /// What reducers were told is not true any more.
+    /// What reducers were told is not true any more; what they hear next is of a later version.
     pub(crate) fn forget_map_outputs(&mut self) {
         self.outputs = None;
         self.outputs_version += 1;
     }
 
     /// Begins to publish if all that was asked for is done. Maps that are being redone are not needed any more.
-    pub(crate) fn publish_if_done(&mut self, step: &mut Step<'_>) {
+    pub(crate) fn publish_if_done(&mut self, step: &mut Step<'_>) -> JobResult {
         debug_assert_eq!(self.phase, Phase::Running);
         if !self.output_tasks().all_done() {
-            return;
+            return Ok(());
         }
+        self.check_conservation()?;
         self.phase = Phase::Publishing;
         self.stop_all(step);
         step.effects.push(self.publish());
+        Ok(())
     }
 
     /// Cancels what runs, and stops all timers of the job.

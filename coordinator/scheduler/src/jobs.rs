@@ -43,7 +43,7 @@ impl Jobs {
             job.start_worker_clock(step);
         }
         // A map-only job without input is done before it begins.
-        job.publish_if_done(step);
+        self.try_with(id, step, Job::publish_if_done);
     }
 
     /// Answers a submitter who does not know whether its job was accepted.

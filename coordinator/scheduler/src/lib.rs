@@ -25,6 +25,7 @@
 //!  loss        workers and map outputs that are gone    drain      workers that want to go
 //!  session     workers that come, break off, and return takeover   what a new coordinator does first
 //!  backup      attempts that are slow                   health     workers that are bad
+//!  audit       whether reducers read what maps wrote
 //!  placement   which task goes to which worker          deadlines  what happens when time has passed
 //! ```
 //!
@@ -32,6 +33,7 @@
 //! late, doubled or out of order, change nothing. State grows with tasks and workers, never with their product.
 
 mod attempt;
+mod audit;
 mod backup;
 mod config;
 mod deadlines;

@@ -128,7 +128,7 @@ impl Job {
     }
 
     /// Takes the counters of a lost winner back: its successor counts again.
-    fn uncount(&mut self, lost: &Counters) {
+    pub(crate) fn uncount(&mut self, lost: &Counters) {
         if lost.is_empty() {
             return;
         }

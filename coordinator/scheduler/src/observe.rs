@@ -21,6 +21,7 @@ impl Job {
             map: stage_view(&self.map, self.input_bytes),
             reduce: stage_view(&self.reduce, shuffle_bytes),
             counters: self.counters.clone(),
+            nondeterministic: self.nondeterministic,
             waiting: self.waiting(workers, deadlines),
             submitted: self.submitted,
             ended: None,

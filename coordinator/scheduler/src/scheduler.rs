@@ -152,9 +152,9 @@ fn dispatch(jobs: &mut Jobs, event: Event, step: &mut Step<'_>) {
             let job = jobs.get_mut(attempt.task.job);
             let won = job.is_some_and(|job| job.wins(attempt, worker));
             step.effects.push(Effect::Noted { worker, attempt, won });
-            if let Some(job) = jobs.get_mut(attempt.task.job) {
-                job.attempt_done(worker, attempt, stats, step);
-            }
+            jobs.try_with(attempt.task.job, step, |job, step| {
+                job.attempt_done(worker, attempt, stats, step)
+            });
         }
         Event::AttemptFailed { worker, attempt, cause } => {
             step.effects.push(Effect::Noted { worker, attempt, won: false });

@@ -1,7 +1,7 @@
 //! One task: its state, and what it has been charged with.
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::WorkerId;
+use windrow_jobs::{Audit, WorkerId};
 
 use crate::event::AttemptStats;
 use crate::time::Time;
@@ -21,6 +21,9 @@ pub(crate) struct Task {
     pub(crate) fetch_failures: u32,
     /// Where it failed last: another worker is better, if one is free.
     pub(crate) avoid: Option<WorkerId>,
+    /// What its first winner wrote for the shuffle: another one that writes something else shows that the job's maps are
+    /// not deterministic.
+    pub(crate) audit: Option<Audit>,
 }
 
 /// The states of a task.
@@ -72,6 +75,8 @@ pub(crate) struct Running {
     pub(crate) since: Time,
     /// On whom.
     pub(crate) worker: WorkerId,
+    /// Of a reduce: the version of the map outputs that it was told to read.
+    pub(crate) outputs_version: u64,
     /// Records read so far.
     pub(crate) records: u64,
     /// Bytes read so far.
@@ -87,6 +92,8 @@ pub(crate) struct Winner {
     pub(crate) number: u32,
     /// Who ran it, and holds its output.
     pub(crate) worker: WorkerId,
+    /// Of a reduce: the version of the map outputs that it has read.
+    pub(crate) outputs_version: u64,
     /// What it counted.
     pub(crate) stats: AttemptStats,
     /// Reducers that could not fetch its output.
@@ -96,7 +103,7 @@ pub(crate) struct Winner {
 impl Running {
     /// An attempt that begins.
     pub(crate) fn new(number: u32, worker: WorkerId, since: Time) -> Self {
-        Self { number, since, worker, records: 0, bytes: 0, steps: 0 }
+        Self { number, since, worker, outputs_version: 0, records: 0, bytes: 0, steps: 0 }
     }
 }
 
@@ -132,6 +139,7 @@ impl Task {
             losses: 0,
             fetch_failures: 0,
             avoid: None,
+            audit: None,
         }
     }
 

@@ -202,7 +202,9 @@ impl Tasks {
             if let TaskState::Running(race) = &mut task.state {
                 self.totals.uncount(&race.first);
                 for running in race.iter_mut() {
+                    let outputs_version = running.outputs_version;
                     *running = Running::new(running.number, running.worker, now);
+                    running.outputs_version = outputs_version;
                 }
             }
         }
@@ -230,9 +232,9 @@ impl Tasks {
         self.totals.add(&stats);
         self.done += 1;
         self.overtaken += u32::from(other.is_some());
-        let Running { worker, .. } = winner;
+        let Running { worker, outputs_version, .. } = winner;
         self.task_mut(index).state =
-            TaskState::Done(Winner { number, worker, stats, fetch_reports: 0 });
+            TaskState::Done(Winner { number, worker, outputs_version, stats, fetch_reports: 0 });
         other.map(|other| (AttemptId { task: self.id(index), number: other.number }, other.worker))
     }
 

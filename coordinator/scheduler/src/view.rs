@@ -21,6 +21,9 @@ pub struct JobView {
     pub reduce: StageView,
     /// Sums over the winning attempts.
     pub counters: Counters,
+    /// Whether a map that was run again wrote something else than before. The output is made of one run's pairs all the
+    /// same, but another run of the job may give another one.
+    pub nondeterministic: bool,
     /// Why nothing of it runs, when nothing does.
     pub waiting: Option<Waiting>,
     /// When it was submitted.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use windrow_jobs::{AttemptId, FailureCause, JobId, Place, Stage, TaskId, WorkerId};
+use windrow_jobs::{AttemptId, Audit, FailureCause, JobId, Place, Stage, TaskId, WorkerId};
 
 use crate::*;
 
@@ -166,6 +166,11 @@ pub(super) fn attempt(job: JobId, stage: Stage, index: u32, number: u32) -> Atte
 
 pub(super) fn accepted(job: JobId) -> Effect {
     Effect::Accepted { request: REQUEST, job }
+}
+
+/// What a map wrote, or a reduce read, whose digest is this.
+pub(super) fn audited(digest: u64) -> AttemptStats {
+    AttemptStats { audit: Audit { records: 1, digest }, ..AttemptStats::default() }
 }
 
 pub(super) fn noted(worker: WorkerId, attempt: AttemptId, won: bool) -> Effect {

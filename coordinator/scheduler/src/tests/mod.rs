@@ -1,6 +1,7 @@
 //! What the scheduler answers, as exact effects, one theme a file. Each call is followed by a full check of the
 //! invariants.
 
+mod audit;
 mod backup;
 mod cancel;
 mod drain;

@@ -9,6 +9,7 @@ use crate::*;
 
 fn done_with(f: &mut Fixture, worker: WorkerId, attempt: AttemptId, n: u64) {
     let stats = AttemptStats {
+        audit: windrow_jobs::Audit::default(),
         input_records: n,
         input_bytes: 10 * n,
         output_records: 2 * n,
