@@ -37,6 +37,15 @@ pub enum FailureCause {
         /// The panic's message.
         message: String,
     },
+    /// The attempt alone has met more bad records than the job may skip.
+    BadRecords {
+        /// So many, of which the last was one too many.
+        skipped: u64,
+        /// The last one's.
+        place: Place,
+        /// What is wrong with it.
+        message: String,
+    },
     /// No progress for too long.
     Timeout {
         /// How long it was silent.
@@ -114,7 +123,9 @@ impl FailureCause {
             | Self::Timeout { .. }
             | Self::Corrupt { .. }
             | Self::Io { .. } => FailureClass::Attempt,
-            Self::InputChanged { .. } | Self::Unsupported { .. } => FailureClass::Fatal,
+            Self::BadRecords { .. } | Self::InputChanged { .. } | Self::Unsupported { .. } => {
+                FailureClass::Fatal
+            }
             Self::FetchFailed { .. } | Self::Cancelled | Self::WorkerLost { .. } => {
                 FailureClass::Infrastructure
             }
@@ -161,6 +172,9 @@ impl fmt::Display for FailureCause {
             }
             Self::UserError { place, message } => write!(f, "{place}: {message}"),
             Self::UserPanic { place, message } => write!(f, "panic: {message} ({place})"),
+            Self::BadRecords { skipped, place, message } => {
+                write!(f, "{skipped} bad records, the last one in {place}: {message}")
+            }
             Self::Timeout { after } => {
                 write!(f, "no progress for {:.1} s (--task-timeout)", after.as_secs_f64())
             }

@@ -6,6 +6,7 @@
 //! typed inner loops that run user code on encoded batches ([`collect`], [`program`]), and the [`ready`] jobs.
 
 mod audit;
+mod bad_records;
 pub mod collect;
 mod combiner;
 mod counters;
@@ -36,6 +37,7 @@ pub mod value;
 pub mod varint;
 
 pub use audit::Audit;
+pub use bad_records::{BadRecord, BadRecordBudget, Share};
 pub use combiner::Combiner;
 pub use counters::Counters;
 pub use emit::Emit;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bad_records::BadRecordBudget;
 use crate::error::{Error, Result};
 
 /// A job to run: which program, on what, to where.
@@ -97,6 +98,8 @@ pub struct JobOptions {
     pub record_bytes_max: u64,
     /// Of what is shuffled; by default only what goes to other machines is compressed.
     pub compression: Option<Compression>,
+    /// How many bad records are skipped; `None` fails at the first.
+    pub skip_bad_records: Option<BadRecordBudget>,
 }
 
 /// How shuffled data is compressed.
@@ -125,6 +128,7 @@ impl Default for JobOptions {
             lossy: false,
             record_bytes_max: 64 << 20,
             compression: None,
+            skip_bad_records: None,
         }
     }
 }

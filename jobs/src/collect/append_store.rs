@@ -43,6 +43,13 @@ impl<K: Key + ?Sized, V: Value + ?Sized, T: Route> Store<K, V> for AppendStore<K
         Ok(has_grown)
     }
 
+    fn check(&mut self, key: K::Ref<'_>, value: V::Ref<'_>, salt: u64) -> Result<usize> {
+        let key = K::encoded(key, &mut self.key);
+        let value = V::encoded(value, &mut self.value)?;
+        self.route.route(RecordRef { key, value }, salt)?;
+        Ok(key.len() + value.len())
+    }
+
     #[inline]
     fn wanted_bytes(&self) -> usize {
         self.buffer.memory_bytes()

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::careful_mapper::CarefulMapper;
 use super::{Collected, Collector, Room, Store};
 use crate::counters::Counters;
 use crate::emit::Emit;
@@ -10,20 +11,35 @@ use crate::failure::{FailureCause, Place};
 use crate::input::{Chunk, RecordError};
 use crate::key::Key;
 use crate::mapper::Mapper;
-use crate::program::{hidden, panic};
+use crate::program::panic::Caught;
+use crate::program::{CollectorSetup, hidden, panic};
 use crate::value::Value;
 
-/// The collector of mapper `M` over store `S`.
-pub(crate) struct ChunkMapper<M: Mapper, S> {
+/// The collector of a mapper over a store. Whether it skips bad records is decided here, once for all records.
+pub(crate) fn map_into<M: Mapper>(
     mapper: Arc<M>,
-    format: M::Input,
-    store: S,
+    store: impl Store<M::Key, M::Value> + 'static,
+    setup: &CollectorSetup,
+) -> Box<dyn Collector> {
+    let chunk_mapper = ChunkMapper::new(mapper, store);
+    if setup.skips_bad_records {
+        Box::new(CarefulMapper::new(chunk_mapper))
+    } else {
+        Box::new(chunk_mapper)
+    }
+}
+
+/// The collector of mapper `M` over store `S`.
+pub(super) struct ChunkMapper<M: Mapper, S> {
+    pub(super) mapper: Arc<M>,
+    pub(super) format: M::Input,
+    pub(super) store: S,
     /// What the store may take up, as far as it is known.
-    granted_bytes: usize,
+    pub(super) granted_bytes: usize,
 }
 
 impl<M: Mapper, S: Store<M::Key, M::Value>> ChunkMapper<M, S> {
-    pub(crate) fn new(mapper: Arc<M>, store: S) -> Self {
+    fn new(mapper: Arc<M>, store: S) -> Self {
         let format = mapper.format();
         Self { mapper, format, store, granted_bytes: 0 }
     }
@@ -44,15 +60,7 @@ impl<M: Mapper, S: Store<M::Key, M::Value>> Collector for ChunkMapper<M, S> {
         if let Some(cause) = out.failure {
             return Err(cause);
         }
-        match outcome {
-            Ok(Ok(records)) => Ok(records),
-            Ok(Err(error)) => Err(error.into_failure(chunk.file)),
-            Err(caught) => Err(caught.into_failure(Place {
-                file: chunk.file.to_string(),
-                offset: Some(chunk.current()),
-                ..Place::default()
-            })),
-        }
+        located(outcome, chunk)
     }
 
     fn memory_bytes(&self) -> usize {
@@ -69,14 +77,30 @@ impl<M: Mapper, S: Store<M::Key, M::Value>> Collector for ChunkMapper<M, S> {
     }
 }
 
+/// What user code ended with, as the failure of an attempt at a record of `chunk`.
+pub(super) fn located<R>(
+    outcome: Result<Result<R, RecordError>, Caught>,
+    chunk: &Chunk<'_>,
+) -> Result<R, FailureCause> {
+    match outcome {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => Err(error.into_failure(chunk.file)),
+        Err(caught) => Err(caught.into_failure(Place {
+            file: chunk.file.to_string(),
+            offset: Some(chunk.current()),
+            ..Place::default()
+        })),
+    }
+}
+
 /// What user code emits to while a chunk is mapped: the store, within its room.
-struct StoreEmitter<'a, S> {
-    store: &'a mut S,
-    chunk: &'a Chunk<'a>,
-    room: &'a mut dyn Room,
-    granted_bytes: &'a mut usize,
+pub(super) struct StoreEmitter<'a, S> {
+    pub(super) store: &'a mut S,
+    pub(super) chunk: &'a Chunk<'a>,
+    pub(super) room: &'a mut dyn Room,
+    pub(super) granted_bytes: &'a mut usize,
     /// What the engine itself failed with. It goes before anything that user code makes of it.
-    failure: Option<FailureCause>,
+    pub(super) failure: Option<FailureCause>,
 }
 
 impl<K, V, S> Emit<K, V> for StoreEmitter<'_, S>
@@ -98,7 +122,7 @@ where
 
 impl<S> StoreEmitter<'_, S> {
     /// Lets the store do what it has put off, and makes sure that it has room for more.
-    fn settle<K: Key + ?Sized, V: Value + ?Sized>(&mut self) -> Result<()>
+    pub(super) fn settle<K: Key + ?Sized, V: Value + ?Sized>(&mut self) -> Result<()>
     where
         S: Store<K, V>,
     {

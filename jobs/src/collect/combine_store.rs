@@ -129,6 +129,11 @@ where
         Ok(true)
     }
 
+    fn check(&mut self, key: K::Ref<'_>, value: V::Ref<'_>, _salt: u64) -> Result<usize> {
+        let key_bytes = K::encoded(key, &mut self.scratch).len();
+        Ok(key_bytes + V::encoded(value, &mut self.scratch)?.len())
+    }
+
     fn settle(&mut self) -> Result<()> {
         drain::<2, K, V, C>(&mut self.short, &mut self.table, &self.combiner)?;
         drain::<4, K, V, C>(&mut self.medium, &mut self.table, &self.combiner)

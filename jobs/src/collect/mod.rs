@@ -7,6 +7,7 @@
 mod append_store;
 mod arena;
 mod buffer_batches;
+mod careful_mapper;
 mod chunk_mapper;
 mod combine_store;
 mod entry;
@@ -24,10 +25,11 @@ pub use entry::prefix;
 pub use record_buffer::{RecordBuffer, SortTask};
 
 pub(crate) use append_store::AppendStore;
-pub(crate) use chunk_mapper::ChunkMapper;
+pub(crate) use chunk_mapper::map_into;
 pub(crate) use combine_store::CombineStore;
 pub(crate) use text_store::TextStore;
 
+use crate::bad_records::BadRecord;
 use crate::counters::{Counters, LocalCounters};
 use crate::error::Result;
 use crate::failure::FailureCause;
@@ -51,6 +53,12 @@ pub trait Collector: Send {
 
     /// Takes the user counters since the last call.
     fn take_counters(&mut self) -> Counters;
+
+    /// Takes the bad records that were left out since the last call, in the order of the input. Only a collector that was
+    /// [set up](crate::program::CollectorSetup::skips_bad_records) for it leaves any out.
+    fn take_skipped(&mut self) -> Vec<BadRecord> {
+        Vec::new()
+    }
 }
 
 /// The memory that a collector may take up.
@@ -96,6 +104,10 @@ pub(crate) trait Store<K: Key + ?Sized, V: Value + ?Sized>: Send {
     /// Takes one pair. `salt` goes to the [`Route`](crate::program::Route). Returns whether it is time to
     /// [`settle`](Self::settle) and to look at [`wanted_bytes`](Self::wanted_bytes).
     fn put(&mut self, key: K::Ref<'_>, value: V::Ref<'_>, salt: u64) -> Result<bool>;
+
+    /// Makes sure that a pair can be put, and returns about how many bytes it has. What is wrong with it is said now,
+    /// except by combiners.
+    fn check(&mut self, key: K::Ref<'_>, value: V::Ref<'_>, salt: u64) -> Result<usize>;
 
     /// Does what was put off. An error is not that of the last pair, but of some pair since the last call.
     fn settle(&mut self) -> Result<()> {

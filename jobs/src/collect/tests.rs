@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::failure::Place;
+use crate::input::Framing;
 use crate::prelude::*;
 use crate::program::{CollectorSetup, RecordBatches, RecordRef};
 
@@ -228,4 +229,107 @@ fn a_partition_out_of_range_is_an_error() {
     combining.map_chunk(&chunk("a"), &mut Unlimited).unwrap();
     let error = combining.take().unwrap_err();
     assert_eq!(error.to_string(), "the partitioner chose partition 3 of 0..3");
+}
+
+/// The pairs of a text, the counters, and what was left out as (offset, message, record).
+type Careful = (Vec<(Vec<u8>, Vec<u8>)>, Counters, Vec<(Option<u64>, String, String)>);
+
+/// Maps carefully, chunk by chunk.
+fn map_carefully(job: &Job, text: &[u8], chunk_bytes: usize) -> Result<Careful, FailureCause> {
+    let setup =
+        CollectorSetup { partitions: 2, skips_bad_records: true, ..CollectorSetup::default() };
+    let mut collector = job.build("{}").unwrap().collector(&setup);
+    let mut skipped = Vec::new();
+    let mut whole = Chunk::new("hay.txt", text);
+    whole.offset = 100;
+    for piece in whole.pieces(Framing::Lines, chunk_bytes) {
+        collector.map_chunk(&piece, &mut Unlimited)?;
+        skipped.extend(collector.take_skipped());
+    }
+    let skipped =
+        skipped.into_iter().map(|bad| (bad.place.offset, bad.message, bad.record.unwrap()));
+    let counters = collector.take_counters();
+    let mut buffer = pairs(&mut *collector);
+    buffer.sort();
+    let all = (0..2).flat_map(|partition| {
+        let of = |index| buffer.get(partition, index);
+        (0..buffer.partition_len(partition))
+            .map(move |index| (of(index).key.to_vec(), of(index).value.to_vec()))
+            .collect::<Vec<_>>()
+    });
+    Ok((all.collect(), counters, skipped.collect()))
+}
+
+proptest! {
+    #[test]
+    fn without_its_bad_records_an_input_gives_what_it_would_give(
+        lines in vec(prop_oneof![
+            8 => "[a-c]{1,3}( [a-c]{1,9}){0,4}".prop_map(String::into_bytes),
+            1 => Just(b"error".to_vec()),
+            1 => Just(b"panic".to_vec()),
+            1 => Just(b"late x\xff".to_vec()),
+        ], 0..60),
+        chunk_bytes in 1..200_usize,
+        combines: bool,
+    ) {
+        let job = if combines { combining() } else { appending() };
+        let is_bad = |line: &&Vec<u8>| matches!(line[..], [b'e', b'r', ..] | [b'p', ..] | [.., 0xff]);
+        let good: Vec<u8> = lines.iter().filter(|line| !is_bad(line)).flat_map(|line| [&line[..], b"\n"].concat()).collect();
+        let all: Vec<u8> = lines.iter().flat_map(|line| [&line[..], b"\n"].concat()).collect();
+        let (found, counters, skipped) = map_carefully(&job, &all, chunk_bytes).unwrap();
+        let (expected, expected_counters, none) = map_carefully(&job, &good, usize::MAX).unwrap();
+        prop_assert_eq!((found, counters), (expected, expected_counters));
+        prop_assert!(none.is_empty());
+        let mut offset = 100;
+        let mut offsets = Vec::new();
+        for line in &lines {
+            if is_bad(&line) {
+                offsets.push(Some(offset));
+            }
+            offset += line.len() as u64 + 1;
+        }
+        prop_assert_eq!(skipped.iter().map(|bad| bad.0).collect::<Vec<_>>(), offsets);
+    }
+}
+
+/// Emits a large number of pairs for `many`, then fails if told so.
+struct Many;
+
+impl Mapper for Many {
+    type Input = Line;
+    type Key = str;
+    type Value = u64;
+
+    fn map(&self, line: &str, out: &mut impl Emit<str, u64>) -> Result<()> {
+        let long = "x".repeat(1 << 20);
+        let pairs = if line.starts_with("many") { 10 } else { 1 };
+        (0..pairs).try_for_each(|n| out.emit(&long, n))?;
+        out.count("lines", 1);
+        if line.ends_with("bad") { Err(Error::new("after all")) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn what_is_too_much_to_keep_aside_is_kept_for_good() {
+    let job = Job::new("many", Many).partition_by(FirstByte).reduce(Sum);
+    let (pairs, counters, skipped) = map_carefully(&job, b"many\nfew\nbad\nfew\n", 1000).unwrap();
+    assert_eq!((pairs.len(), skipped.len()), (12, 1));
+    assert_eq!(counters, Counters::from_iter([("lines", 3)]));
+    let failed = map_carefully(&job, b"few\nmany bad\n", 1000).unwrap_err();
+    let place = Place { file: "hay.txt".into(), offset: Some(104), ..Place::default() };
+    assert_eq!(failed, FailureCause::UserError { place, message: "after all".into() });
+}
+
+#[test]
+fn only_a_panic_has_a_line_of_code() {
+    let (_, _, skipped) = map_carefully(&appending(), b"ok\npanic\r\n\xff\n", 1000).unwrap();
+    let expected = [
+        (Some(103), "worse line".to_string(), "panic".to_string()),
+        (
+            Some(110),
+            "invalid UTF-8: byte 0xff (--lossy replaces such bytes)".to_string(),
+            "\u{fffd}".to_string(),
+        ),
+    ];
+    assert_eq!(skipped, expected);
 }

@@ -32,6 +32,14 @@ impl<K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> Store<K, V> for TextSt
         Ok(false)
     }
 
+    fn check(&mut self, key: K::Ref<'_>, value: V::Ref<'_>, _salt: u64) -> Result<usize> {
+        let start = self.bytes.len();
+        self.output.write(key, value, &mut self.bytes)?;
+        let bytes = self.bytes.len() - start;
+        self.bytes.truncate(start);
+        Ok(bytes)
+    }
+
     fn wanted_bytes(&self) -> usize {
         0
     }

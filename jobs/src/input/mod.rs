@@ -70,6 +70,23 @@ impl<'a> Chunk<'a> {
         Position { file, file_number, offset: self.offset + index as u64 }
     }
 
+    /// Cuts the chunk into runs of whole records, of at least `bytes` where there are so many left, and one record or more.
+    pub(crate) fn pieces(&self, framing: Framing, bytes: usize) -> impl Iterator<Item = Chunk<'a>> {
+        let chunk = self.clone();
+        let mut start = 0;
+        std::iter::from_fn(move || {
+            let rest = chunk.bytes.get(start..).filter(|rest| !rest.is_empty())?;
+            let at = chunk.offset + (start + bytes.clamp(1, rest.len())) as u64;
+            let next = framing.record_start(chunk.bytes, chunk.offset, at);
+            let end = next.map_or(chunk.bytes.len(), |next| (next - chunk.offset) as usize);
+            let end = end.min(chunk.bytes.len());
+            let offset = chunk.offset + start as u64;
+            let piece = Chunk { offset, bytes: &chunk.bytes[start..end], ..chunk.clone() };
+            start = end;
+            Some(piece)
+        })
+    }
+
     /// Notes that the record at `offset` of the file is being mapped: where a panic is reported.
     #[inline]
     pub fn visit(&self, offset: u64) {

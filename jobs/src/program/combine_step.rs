@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use super::CollectorSetup;
 use super::batch::{RecordBatches, RecordRef, RecordSink};
 use super::groups::{Groups, hidden};
 use super::panic;
 use super::route::Route;
-use crate::collect::{AppendStore, ChunkMapper, Collector, CombineStore};
+use crate::collect::{AppendStore, Collector, CombineStore, map_into};
 use crate::combiner::Combiner;
 use crate::error::Result;
 use crate::failure::FailureCause;
@@ -23,7 +24,7 @@ pub(crate) trait CombineStep<V: Value + ?Sized>: Send + Sync + 'static {
     fn collector<M: Mapper<Value = V>>(
         &self,
         mapper: Arc<M>,
-        partitions: u32,
+        setup: &CollectorSetup,
         route: impl Route,
     ) -> Box<dyn Collector>;
 
@@ -49,10 +50,11 @@ impl<V: Value + ?Sized> CombineStep<V> for NotCombined {
     fn collector<M: Mapper<Value = V>>(
         &self,
         mapper: Arc<M>,
-        partitions: u32,
+        setup: &CollectorSetup,
         route: impl Route,
     ) -> Box<dyn Collector> {
-        Box::new(ChunkMapper::new(mapper, AppendStore::<M::Key, V, _>::new(partitions, route)))
+        let store = AppendStore::<M::Key, V, _>::new(setup.partitions, route);
+        map_into(mapper, store, setup)
     }
 
     fn combine<K: Key + ?Sized>(
@@ -73,11 +75,12 @@ impl<V: Value + ?Sized, C: Combiner<V>> CombineStep<V> for Combined<C> {
     fn collector<M: Mapper<Value = V>>(
         &self,
         mapper: Arc<M>,
-        partitions: u32,
+        setup: &CollectorSetup,
         route: impl Route,
     ) -> Box<dyn Collector> {
-        let store = CombineStore::<M::Key, V, C, _>::new(Arc::clone(&self.0), partitions, route);
-        Box::new(ChunkMapper::new(mapper, store))
+        let combiner = Arc::clone(&self.0);
+        let store = CombineStore::<M::Key, V, C, _>::new(combiner, setup.partitions, route);
+        map_into(mapper, store, setup)
     }
 
     fn combine<K: Key + ?Sized>(

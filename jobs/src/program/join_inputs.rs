@@ -39,7 +39,7 @@ impl<K: Key + ?Sized, V: Value + ?Sized> JoinInput<K, V> {
 trait JoinMapper<K: ?Sized, V: ?Sized>: Send + Sync {
     fn input_format(&self) -> InputFormat;
 
-    fn collector(&self, partitions: u32, route: Arc<dyn Route>) -> Box<dyn Collector>;
+    fn collector(&self, setup: &CollectorSetup, route: Arc<dyn Route>) -> Box<dyn Collector>;
 }
 
 struct Erased<M>(Arc<M>);
@@ -54,9 +54,9 @@ where
         InputFormat::of(&*self.0)
     }
 
-    fn collector(&self, partitions: u32, route: Arc<dyn Route>) -> Box<dyn Collector> {
+    fn collector(&self, setup: &CollectorSetup, route: Arc<dyn Route>) -> Box<dyn Collector> {
         let mapper = Arc::clone(&self.0);
-        CombineStep::<Tagged<V>>::collector(&NotCombined, mapper, partitions, route)
+        CombineStep::<Tagged<V>>::collector(&NotCombined, mapper, setup, route)
     }
 }
 
@@ -75,7 +75,7 @@ impl<K: Key + ?Sized, V: Value + ?Sized> MapSide for JoinInputs<K, V> {
     }
 
     fn collector(&self, setup: &CollectorSetup, route: impl Route) -> Box<dyn Collector> {
-        self.0[setup.input as usize].mapper.collector(setup.partitions, Arc::new(route))
+        self.0[setup.input as usize].mapper.collector(setup, Arc::new(route))
     }
 
     fn combine(

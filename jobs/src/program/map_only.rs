@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::batch::{PartSink, RecordBatches, RecordSink};
 use super::map_side::InputFormat;
 use super::{CollectorSetup, Partitioning, Program, ReduceSummary};
-use crate::collect::{ChunkMapper, Collector, TextStore};
+use crate::collect::{Collector, TextStore, map_into};
 use crate::failure::FailureCause;
 use crate::mapper::Mapper;
 use crate::output::Output;
@@ -37,9 +37,9 @@ impl<M: Mapper, O: Output<M::Key, M::Value>> Program for MapOnly<M, O> {
         Partitioning::ByKey
     }
 
-    fn collector(self: Arc<Self>, _setup: &CollectorSetup) -> Box<dyn Collector> {
+    fn collector(self: Arc<Self>, setup: &CollectorSetup) -> Box<dyn Collector> {
         let store = TextStore::new(Arc::clone(&self.output));
-        Box::new(ChunkMapper::new(Arc::clone(&self.mapper), store))
+        map_into(Arc::clone(&self.mapper), store, setup)
     }
 
     fn combine(

@@ -9,8 +9,8 @@ use super::map_side::{InputFormat, MapSide};
 use super::part_emitter::PartEmitter;
 use super::route::RouteMaker;
 use super::{CollectorSetup, Partitioning, Program, ReduceSummary, panic};
+use crate::bad_records::BadRecord;
 use crate::collect::Collector;
-use crate::emit::Emit;
 use crate::error::Result;
 use crate::failure::FailureCause;
 use crate::grouping::{Grouping, GroupingOf};
@@ -74,35 +74,75 @@ where
     ) -> Result<ReduceSummary, FailureCause> {
         let mut groups = Groups::new(input, !G::WHOLE_KEY);
         let mut out = PartEmitter::new(output, &self.output);
-        let outcome =
-            panic::guard(|| reduce_groups::<I, G, R>(&self.reducer, &mut groups, &mut out));
-        if let Some(cause) = groups.take_failure().or_else(|| out.take_failure()) {
-            return Err(cause);
+        self.guarded(&mut groups, &mut out, |groups, out| {
+            while groups.next_group(G::prefix_bytes)? {
+                self.reduce_group(groups, out)?;
+            }
+            Ok(())
+        })??;
+        summary(&groups, out)
+    }
+
+    fn reduce_skipping(
+        &self,
+        input: &mut dyn RecordBatches,
+        output: &mut dyn PartSink,
+        skipped: &mut dyn FnMut(BadRecord) -> Result<(), FailureCause>,
+    ) -> Result<ReduceSummary, FailureCause> {
+        let mut groups = Groups::new(input, !G::WHOLE_KEY);
+        let mut out = PartEmitter::new(output, &self.output);
+        while self
+            .guarded(&mut groups, &mut out, |groups, _| groups.next_group(G::prefix_bytes))??
+        {
+            out.begin_group();
+            let reduced = self.guarded(&mut groups, &mut out, |groups, out| {
+                self.reduce_group(groups, out)?;
+                out.keep_group()
+            })?;
+            match reduced {
+                Ok(()) => {}
+                Err(cause) if out.take_back() => skipped(BadRecord::of_group(cause)?)?,
+                Err(cause) => return Err(cause),
+            }
         }
-        panic::settle(outcome, || groups.place::<G::Group>(|prefix| G::decode(prefix)))?;
-        let (output_records, counters) = out.finish()?;
-        Ok(ReduceSummary {
-            input_records: groups.records(),
-            groups: groups.count(),
-            output_records,
-            counters,
-        })
+        summary(&groups, out)
     }
 }
 
-fn reduce_groups<I, G, R>(
-    reducer: &R,
-    groups: &mut Groups<'_>,
-    out: &mut impl Emit<R::OutputKey, R::OutputValue>,
-) -> Result<()>
+impl<I, P, G, R, O> MapReduce<I, P, G, R, O>
 where
     I: MapSide,
     G: Grouping<I::Key>,
     R: Reducer<G::Group, I::Value>,
+    O: Output<R::OutputKey, R::OutputValue>,
 {
-    while groups.next_group(G::prefix_bytes)? {
+    #[inline]
+    fn reduce_group(&self, groups: &mut Groups<'_>, out: &mut PartEmitter<'_, O>) -> Result<()> {
         let (key, mut values) = groups.current();
-        reducer.reduce(G::decode(key)?, &mut values, out)?;
+        self.reducer.reduce(G::decode(key)?, &mut values, out)
     }
-    Ok(())
+
+    /// Runs user code. The inner error is its own, at the current group; the outer one is the engine's.
+    fn guarded<T>(
+        &self,
+        groups: &mut Groups<'_>,
+        out: &mut PartEmitter<'_, O>,
+        code: impl FnOnce(&mut Groups<'_>, &mut PartEmitter<'_, O>) -> Result<T>,
+    ) -> Result<Result<T, FailureCause>, FailureCause> {
+        let outcome = panic::guard(|| code(groups, out));
+        match groups.take_failure().or_else(|| out.take_failure()) {
+            Some(cause) => Err(cause),
+            None => {
+                let place = || groups.place::<G::Group>(|prefix| G::decode(prefix));
+                Ok(panic::settle(outcome, place))
+            }
+        }
+    }
+}
+
+/// The counts of all groups.
+fn summary<O>(groups: &Groups<'_>, out: PartEmitter<'_, O>) -> Result<ReduceSummary, FailureCause> {
+    let (output_records, counters) = out.finish()?;
+    let (input_records, groups) = (groups.records(), groups.count());
+    Ok(ReduceSummary { input_records, groups, output_records, counters })
 }

@@ -78,7 +78,7 @@ impl<M: Mapper, C: CombineStep<M::Value>> MapSide for OneInput<M, C> {
     }
 
     fn collector(&self, setup: &CollectorSetup, route: impl Route) -> Box<dyn Collector> {
-        self.combine_step.collector(Arc::clone(&self.mapper), setup.partitions, route)
+        self.combine_step.collector(Arc::clone(&self.mapper), setup, route)
     }
 
     fn combine(

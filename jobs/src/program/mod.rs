@@ -47,6 +47,7 @@ pub(crate) use sorted::Sorted;
 
 use std::sync::Arc;
 
+use crate::bad_records::BadRecord;
 use crate::collect::Collector;
 use crate::counters::Counters;
 use crate::failure::FailureCause;
@@ -86,6 +87,19 @@ pub trait Program: Send + Sync {
         input: &mut dyn RecordBatches,
         output: &mut dyn PartSink,
     ) -> Result<ReduceSummary, FailureCause>;
+
+    /// Like [`reduce`](Self::reduce), but passes over groups that cannot be reduced, and over what they wrote. Each is
+    /// told to `skipped`, in order; its error ends the attempt. A group that has written more than eight megabytes before
+    /// it fails ends the attempt too. By default the same, for jobs whose reduce runs no user code.
+    fn reduce_skipping(
+        &self,
+        input: &mut dyn RecordBatches,
+        output: &mut dyn PartSink,
+        skipped: &mut dyn FnMut(BadRecord) -> Result<(), FailureCause>,
+    ) -> Result<ReduceSummary, FailureCause> {
+        let _ = skipped;
+        self.reduce(input, output)
+    }
 }
 
 /// Counts of one reduced partition.

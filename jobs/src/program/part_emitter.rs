@@ -13,20 +13,61 @@ use crate::value::Value;
 /// Text is handed to the sink once there is this much.
 const WRITE_BYTES: usize = 256 << 10;
 
+/// Most text of a group that can still be taken back.
+const GROUP_BYTES_MAX: usize = 8 << 20;
+
 /// The emitter of one reduce task.
 pub(super) struct PartEmitter<'s, O> {
     sink: &'s mut dyn PartSink,
     output: &'s O,
     text: Vec<u8>,
+    /// Text is handed on when there is this much.
+    write_bytes: usize,
     records: u64,
     counters: LocalCounters,
+    /// Of the groups that are kept.
+    kept_counters: Counters,
     failure: Option<FailureCause>,
+    /// Text and records before the group, as long as it can be taken back.
+    group: Option<(usize, u64)>,
 }
 
 impl<'s, O> PartEmitter<'s, O> {
     pub(super) fn new(sink: &'s mut dyn PartSink, output: &'s O) -> Self {
-        let (text, records, counters, failure) = Default::default();
-        Self { sink, output, text, records, counters, failure }
+        Self {
+            sink,
+            output,
+            text: Vec::new(),
+            write_bytes: WRITE_BYTES,
+            records: 0,
+            counters: LocalCounters::default(),
+            kept_counters: Counters::default(),
+            failure: None,
+            group: None,
+        }
+    }
+
+    /// From here on what is emitted and counted can be [taken back](Self::take_back), until it is more than eight
+    /// megabytes.
+    pub(super) fn begin_group(&mut self) {
+        self.write_bytes = self.text.len() + GROUP_BYTES_MAX;
+        self.group = Some((self.text.len(), self.records));
+    }
+
+    /// Keeps what came since the group began.
+    pub(super) fn keep_group(&mut self) -> Result<()> {
+        self.group = None;
+        self.kept_counters.merge(&self.counters.take());
+        if self.text.len() >= WRITE_BYTES { self.write() } else { Ok(()) }
+    }
+
+    /// Forgets what came since the group began; `false` if some of it has been written.
+    pub(super) fn take_back(&mut self) -> bool {
+        let Some((text_bytes, records)) = self.group.take() else { return false };
+        self.text.truncate(text_bytes);
+        self.records = records;
+        self.counters.take();
+        true
     }
 
     /// What the sink failed with. It goes before anything that user code made of it.
@@ -39,7 +80,8 @@ impl<'s, O> PartEmitter<'s, O> {
         if !self.text.is_empty() {
             self.sink.write(&self.text)?;
         }
-        Ok((self.records, self.counters.take()))
+        self.kept_counters.merge(&self.counters.take());
+        Ok((self.records, self.kept_counters))
     }
 
     fn write(&mut self) -> Result<()> {
@@ -47,6 +89,7 @@ impl<'s, O> PartEmitter<'s, O> {
         if let Some(cause) = &self.failure {
             return Err(hidden(cause));
         }
+        self.group = None;
         let written = self.sink.write(&self.text);
         self.text.clear();
         // What a large pair took is not kept: it would be as much again as the pair itself.
@@ -65,7 +108,7 @@ where
     fn emit(&mut self, key: K::Ref<'_>, value: V::Ref<'_>) -> Result<()> {
         self.output.write(key, value, &mut self.text)?;
         self.records += 1;
-        if self.text.len() >= WRITE_BYTES { self.write() } else { Ok(()) }
+        if self.text.len() >= self.write_bytes { self.write() } else { Ok(()) }
     }
 
     fn count(&mut self, counter: &'static str, n: u64) {

@@ -111,7 +111,8 @@ mod tests {
             key
         };
         let points = SplitPoints::new([(encoded("hay", 5), vec![])]);
-        let setup = CollectorSetup { partitions: 2, split_points: Arc::new(points), input: 0 };
+        let split_points = Arc::new(points);
+        let setup = CollectorSetup { partitions: 2, split_points, ..CollectorSetup::default() };
         let route = Arc::new(Ordered).make::<GroupingOf<Pair, FirstPart>>(&setup);
         let partition = |first: &str, second: u64| {
             let key = encoded(first, second);

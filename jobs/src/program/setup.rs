@@ -14,6 +14,8 @@ pub struct CollectorSetup {
     pub input: u32,
     /// Where the ranges of an ordered job begin; empty for all others.
     pub split_points: Arc<SplitPoints>,
+    /// Leave bad records out, and keep them for [`Collector::take_skipped`](crate::collect::Collector::take_skipped).
+    pub skips_bad_records: bool,
 }
 
 /// How the pairs of a job are spread over its partitions.

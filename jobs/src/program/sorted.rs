@@ -54,7 +54,7 @@ where
     fn collector(self: Arc<Self>, setup: &CollectorSetup) -> Box<dyn Collector> {
         let route = self.routes.make::<GroupingOf<M::Key, WholeKey>>(setup);
         let mapper = Arc::clone(&self.mapper);
-        CombineStep::<M::Value>::collector(&NotCombined, mapper, setup.partitions, route)
+        CombineStep::<M::Value>::collector(&NotCombined, mapper, setup, route)
     }
 
     fn combine(

@@ -311,3 +311,99 @@ fn long_output_is_written_in_pieces() {
     assert_eq!(writes.0.iter().sum::<usize>(), 100_000 * 11);
     assert!(writes.0.len() > 3 && writes.0.iter().all(|len| *len < 300 << 10), "{:?}", writes.0);
 }
+
+/// Emits each value, and fails at one that it finds bad, with what it has emitted by then.
+struct Picky;
+
+impl Reducer<str, u64> for Picky {
+    type OutputKey = str;
+    type OutputValue = u64;
+
+    fn reduce(
+        &self,
+        key: &str,
+        values: &mut Values<'_, u64>,
+        out: &mut impl Emit<str, u64>,
+    ) -> Result<()> {
+        while let Some(value) = values.next()? {
+            match value {
+                0 => return Err(Error::new("zero")),
+                1 => panic!("one"),
+                value => out.emit(key, value)?,
+            }
+            out.count("values", 1);
+        }
+        Ok(())
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_bad_group_leaves_nothing_and_the_others_all(
+        pairs in vec(("[ab]{0,2}", 0..9_u64), 0..60), batch_records in 1..20_usize,
+    ) {
+        let is_bad = |key: &str| pairs.iter().any(|(of, value)| of == key && *value < 2);
+        let good: Vec<_> = pairs.iter().filter(|(key, _)| !is_bad(key)).cloned().collect();
+        let (all, good) = (encode(&pairs), encode(&good));
+        let (mut found, mut expected) = (Disk::new(), Disk::new());
+        let mut keys = Vec::new();
+        let program = program(Picky);
+        let summary = program.reduce_skipping(
+            &mut Batches::new(&all, batch_records),
+            &mut found,
+            &mut |bad| {
+                keys.push(bad.place.key.unwrap());
+                Ok(())
+            },
+        ).unwrap();
+        let of_good = program.reduce(&mut Batches::new(&good, 1), &mut expected).unwrap();
+        prop_assert_eq!(found.text(), expected.text());
+        prop_assert_eq!(summary.output_records, of_good.output_records);
+        prop_assert_eq!(summary.counters, of_good.counters);
+        prop_assert_eq!(summary.input_records, pairs.len() as u64);
+        let mut bad: Vec<_> = pairs.iter().map(|(key, _)| key.clone()).filter(|key| is_bad(key)).collect();
+        bad.sort();
+        bad.dedup();
+        prop_assert_eq!(keys, bad);
+    }
+}
+
+#[test]
+fn what_is_no_fault_of_a_group_still_fails() {
+    let pairs = two_pairs();
+    let mut never = |_| panic!("nothing is to be skipped");
+    let broken = FailureCause::Corrupt { file: "s".into(), offset: 7, message: "crc".into() };
+    let mut source = Batches { failure: Some(broken.clone()), ..Batches::new(&pairs, 1) };
+    let failed =
+        program(Careless::Panics).reduce_skipping(&mut source, &mut Disk::new(), &mut never);
+    assert_eq!(failed, Err(broken));
+    let mut full = Disk { bytes_max: 3, ..Disk::new() };
+    let mut source = Batches::new(&pairs, 1);
+    let failed = program(Careless::Replaces).reduce_skipping(&mut source, &mut full, &mut never);
+    assert_eq!(failed, Err(disk_full()));
+    // More has been written than can be taken back.
+    let long = encode(&[("x".repeat(5 << 20), 2), ("x".repeat(5 << 20), 3)]);
+    let mut source = Batches::new(&long, 1);
+    let failed = program(FailsAtEnd).reduce_skipping(&mut source, &mut Disk::new(), &mut never);
+    assert!(matches!(failed, Err(FailureCause::UserError { .. })), "{failed:?}");
+}
+
+/// Emits each value, and fails then.
+struct FailsAtEnd;
+
+impl Reducer<str, u64> for FailsAtEnd {
+    type OutputKey = str;
+    type OutputValue = u64;
+
+    fn reduce(
+        &self,
+        key: &str,
+        values: &mut Values<'_, u64>,
+        out: &mut impl Emit<str, u64>,
+    ) -> Result<()> {
+        while let Some(value) = values.next()? {
+            out.emit(key, value)?;
+        }
+        Err(Error::new("too late"))
+    }
+}
