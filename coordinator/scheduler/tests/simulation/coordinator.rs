@@ -9,7 +9,7 @@ use windrow_scheduler::journal::{Answer, Epoch, JournalError, Nonce, Recovered, 
 use windrow_scheduler::{Decider, Effect, Event, Time};
 
 use crate::books::{Books, Note};
-use crate::invariants::{replay, size};
+use crate::invariants::{leases, replay, size};
 use crate::network::Link;
 use crate::store::{Records, Whole};
 use crate::world::{Happening, World};
@@ -166,6 +166,11 @@ impl World {
 
     /// Something happens to a coordinator.
     pub fn handle(&mut self, index: usize, event: Event) -> Result<(), String> {
+        self.decide(index, event)?;
+        self.pump(index)
+    }
+
+    fn decide(&mut self, index: usize, event: Event) -> Result<(), String> {
         let at = self.coordinators[index].clock(self.now);
         let Some(decider) = self.coordinators[index].decider_mut() else { return Ok(()) };
         self.serial += 1;
@@ -173,17 +178,19 @@ impl World {
         let line = self.trace.is_some().then(|| format!("{index} -> #{} {event:?}", self.serial));
         decider.handle(at, event, note);
         self.note(|_| line.unwrap_or_default());
-        self.collect(index)?;
-        self.pump(index)
+        self.collect(index)
     }
 
     pub fn deadline(&mut self, index: usize) -> Result<(), String> {
         let at = self.coordinators[index].clock(self.now);
         let decider = self.coordinators[index].decider();
-        match decider.and_then(|decider| decider.state().scheduler.due(at)) {
-            Some(event) => self.handle(index, event),
-            None => Ok(()),
+        if let Some(event) = decider.and_then(|decider| decider.state().scheduler.due(at)) {
+            self.decide(index, event)?;
         }
+        if let Some(decider) = self.coordinators[index].decider() {
+            leases::check_silence(&decider.state().catalog.ledger)?;
+        }
+        self.pump(index)
     }
 
     /// Takes note of what was just decided, whether or not it will ever be told.

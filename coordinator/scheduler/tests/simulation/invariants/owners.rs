@@ -13,21 +13,21 @@ pub fn check_owners(scheduler: &Scheduler, ledger: &Ledger) -> Result<(), String
         check_job(&view, scheduler, ledger)?;
     }
     let known = ledger.jobs.values().filter(|job| job.ended.is_none()).count();
-    check(open == known, || format!("{open} jobs are open, not {known}"))
+    check(open == known, || format!("owners: {open} jobs are open, not {known}"))
 }
 
 fn check_job(view: &JobView, scheduler: &Scheduler, ledger: &Ledger) -> Result<(), String> {
     let id = view.job;
     let running = ledger.running().filter(|(attempt, _)| attempt.task.job == id).count();
     let owned = view.map.running + view.reduce.running;
-    check(running == owned as usize, || format!("{id} runs {owned} attempts, not {running}"))?;
+    check(running == owned as usize, || format!("owners: {id} runs {owned} attempts, not {running}"))?;
     let deserted = ledger.deserted_since.is_some();
     let reason = match view.waiting {
         None => view.state == JobState::Publishing || owned > 0,
-        Some(Waiting::NoWorkers { gives_up_at }) => deserted && gives_up_at >= ledger.now,
+        Some(Waiting::NoWorkers { .. }) => deserted && scheduler.next_deadline().is_some(),
         Some(Waiting::Slots) => !deserted && owned == 0,
         // Some deadline will come to end it.
         Some(Waiting::Backoff) => owned == 0 && scheduler.next_deadline().is_some(),
     };
-    check(reason, || format!("{id} waits for {:?}", view.waiting))
+    check(reason, || format!("owners: {id} waits for {:?}", view.waiting))
 }
