@@ -4,18 +4,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use windrow_jobs::{AttemptId, Counters, FailureCause, Place, Stage, WorkerId};
-use windrow_scheduler::{AttemptStats, Event, MapOutputs};
+use windrow_jobs::{AttemptId, Audit, Counters, FailureCause, Place, Stage, WorkerId};
+use windrow_scheduler::{AttemptStats, Event, MapOutputs, Time};
 
+use crate::output::Content;
 use crate::world::{Happening, World};
+
+/// Of every attempt: bytes for a map, records for a reducer.
+pub const WORK: u64 = 100;
 
 pub struct Attempt {
     /// What a reducer is to read.
     inputs: Option<Arc<MapOutputs>>,
-    /// The map tasks that it has read.
-    read: Vec<u32>,
+    /// What it has read.
+    read: Content,
     fate: Fate,
-    records: u64,
+    /// When it began, and how long it takes if it does not hang.
+    began: Time,
+    whole: Duration,
     /// How long it still works after it has read.
     rest: Duration,
 }
@@ -31,10 +37,13 @@ enum Fate {
 }
 
 impl Attempt {
-    /// Goes on a little, unless it hangs. Returns how many records it has read.
-    pub fn progress(&mut self) -> u64 {
-        self.records += u64::from(self.fate != Fate::Hangs);
-        self.records
+    /// How much of its work it has done, of 100.
+    pub fn progress(&self, now: Time) -> u64 {
+        if self.fate == Fate::Hangs {
+            return 0;
+        }
+        let part = now.since(self.began).as_secs_f64() / self.whole.as_secs_f64();
+        (part.min(0.99) * WORK as f64) as u64
     }
 }
 
@@ -59,8 +68,14 @@ impl World {
             Some(_) => self.later(until_read, Happening::Read(index, attempt)),
             None => self.later(whole, Happening::Finish(index, attempt)),
         }
-        let run = Attempt { inputs, read: Vec::new(), fate, records: 0, rest };
+        let run = Attempt { inputs, read: Vec::new(), fate, began: self.now, whole, rest };
         self.processes[index].running.insert(attempt, run);
+    }
+
+    /// What tells the output of this attempt from those of other attempts of the same map.
+    fn variant(&self, map: AttemptId) -> u32 {
+        let varies = self.faults.nondeterministic > 0 && map.task.job.0.is_multiple_of(3);
+        if varies && map.task.index.is_multiple_of(2) { map.number } else { 0 }
     }
 
     fn is_poisoned(&mut self, attempt: AttemptId) -> bool {
@@ -96,16 +111,19 @@ impl World {
             };
             return self.fail(index, attempt, cause);
         }
+        let read =
+            inputs.outputs.iter().map(|(output, _)| (output.task.index, self.variant(*output)));
+        let read = read.collect();
         if let Some(run) = self.processes[index].running.get_mut(&attempt) {
-            run.read = inputs.outputs.iter().map(|(output, _)| output.task.index).collect();
+            run.read = read;
         }
         self.later(rest, Happening::Finish(index, attempt));
     }
 
     fn serves(&self, worker: WorkerId, output: &AttemptId) -> Serves {
         let mut holders = 0..self.processes.len();
-        let holder = holders
-            .find(|&i| self.processes[i].worker == Some(worker) && self.processes[i].alive);
+        let holder =
+            holders.find(|&i| self.processes[i].worker == Some(worker) && self.processes[i].alive);
         let Some(holder) = holder else { return Serves::No };
         let process = &self.processes[holder];
         let cut = self.now < process.cut_out_until || self.now < process.cut_in_until;
@@ -130,15 +148,28 @@ impl World {
             Some(Fate::Succeeds) => {}
         }
         let Some(run) = process.running.remove(&attempt) else { return };
+        let own = vec![(attempt.task.index, self.variant(attempt))];
+        let audit = match attempt.task.stage {
+            Stage::Map => {
+                let partitions = self.promises.plan(attempt.task.job).map_or(0, |p| p.partitions);
+                audit((0..partitions).map(|partition| (own[0], partition)))
+            }
+            Stage::Reduce => audit(run.read.iter().map(|map| (*map, attempt.task.index))),
+        };
         if self.writes_part(attempt) {
-            let own = attempt.task.stage == Stage::Map;
-            let content = if own { vec![attempt.task.index] } else { run.read };
+            let content = if attempt.task.stage == Stage::Map { own } else { run.read };
             self.output.stage(attempt, content);
         } else {
             self.processes[index].outputs.insert(attempt);
         }
-        let counters = Counters::from_iter([("seen", 10)]);
-        let stats = AttemptStats { input_records: 10, counters, ..AttemptStats::default() };
+        let stats = AttemptStats {
+            input_records: WORK,
+            input_bytes: WORK,
+            audit,
+            elapsed: self.now.since(run.began),
+            counters: Counters::from_iter([("seen", 10)]),
+            ..AttemptStats::default()
+        };
         self.report(index, attempt, Event::AttemptDone { worker, attempt, stats });
     }
 
@@ -148,6 +179,15 @@ impl World {
             self.report(index, attempt, Event::AttemptFailed { worker, attempt, cause });
         }
     }
+}
+
+/// Pairs of maps' outputs that went to partitions: one of each to each.
+fn audit(pairs: impl Iterator<Item = ((u32, u32), u32)>) -> Audit {
+    let mut audit = Audit::default();
+    for ((map, variant), partition) in pairs {
+        audit.add(&map.to_le_bytes(), &[variant.to_le_bytes(), partition.to_le_bytes()].concat());
+    }
+    audit
 }
 
 /// Whether a map output can be read.

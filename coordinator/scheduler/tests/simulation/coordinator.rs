@@ -134,7 +134,8 @@ impl World {
         recovered: Recovered<Records, Whole>,
     ) -> Result<(), String> {
         let epoch = recovered.epoch;
-        let recovered = if self.rng.chance(200) { size::through_bytes(recovered)? } else { recovered };
+        let recovered =
+            if self.rng.chance(200) { size::through_bytes(recovered)? } else { recovered };
         let config = self.config.clone();
         let books = Books::new(config.clone());
         let decider = Decider::recover(recovered, config, books)
@@ -183,8 +184,9 @@ impl World {
 
     pub fn deadline(&mut self, index: usize) -> Result<(), String> {
         let at = self.coordinators[index].clock(self.now);
-        let decider = self.coordinators[index].decider();
-        if let Some(event) = decider.and_then(|decider| decider.state().scheduler.due(at)) {
+        if let Some(decider) = self.coordinators[index].decider_mut()
+            && let Some(event) = decider.due(at)
+        {
             self.decide(index, event)?;
         }
         if let Some(decider) = self.coordinators[index].decider() {
@@ -249,10 +251,14 @@ impl World {
         if let Some(decider) = coordinator.decider() {
             if let Effect::Accepted { job, .. }
             | Effect::Publish { job, .. }
-            | Effect::Assign { attempt: AttemptId { task: TaskId { job, .. }, .. }, .. } = &effect
+            | Effect::Assign { attempt: AttemptId { task: TaskId { job, .. }, .. }, .. } =
+                &effect
                 && let Some(known) = decider.state().catalog.ledger.jobs.get(job)
             {
                 self.promises.submitted(*job, &known.plan);
+                if decider.state().catalog.ledger.nondeterministic(*job) {
+                    self.promises.may_be_revoked(*job);
+                }
             }
             self.history.on_release(&decider.state().catalog.history[..length])?;
         }

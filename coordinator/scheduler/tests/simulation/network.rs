@@ -1,6 +1,7 @@
 //! Connections between workers and coordinators. Messages on them are delayed, lost, doubled and reordered; what was under
 //! way when a connection broke may still arrive. Only the welcome comes first, and is never lost: else there is no session.
 
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use windrow_jobs::WorkerId;
@@ -60,7 +61,13 @@ impl World {
         let coordinator = self.pick_coordinator()?;
         let connection = self.connections.len();
         let welcome_arrives = Time(Duration::MAX);
-        self.connections.push(Connection { process, coordinator, hello, open: true, welcome_arrives });
+        self.connections.push(Connection {
+            process,
+            coordinator,
+            hello,
+            open: true,
+            welcome_arrives,
+        });
         if self.now >= self.processes[process].cut_out_until {
             let delay = self.rng.millis(1, 100);
             self.later(delay, Happening::Hello(connection));
@@ -99,7 +106,13 @@ impl World {
 
     /// A worker has been taken in, or back.
     pub fn welcome(&mut self, coordinator: usize, epoch: Epoch, id: usize, worker: WorkerId) {
-        self.coordinators[coordinator].links.insert(worker, Link { connection: id, welcomed: true });
+        let link = Link { connection: id, welcomed: true };
+        match self.coordinators[coordinator].links.entry(worker) {
+            // It has opened another connection meanwhile.
+            Entry::Occupied(newer) if newer.get().connection > id => {}
+            Entry::Occupied(mut former) => drop(former.insert(link)),
+            Entry::Vacant(first) => drop(first.insert(link)),
+        }
         let connection = &mut self.connections[id];
         let process = connection.process;
         let cut = self.processes[process].cut_in_until.since(self.now);
@@ -219,7 +232,9 @@ impl World {
         let left = self.rng.chance(100);
         let reason = "connection reset".to_string();
         let gone = Event::WorkerLeft { worker, reason };
-        self.handle(coordinator, if left { gone } else { Event::WorkerDisconnected { worker } })
+        let connection = request_of_connection(id);
+        let away = Event::WorkerDisconnected { worker, connection };
+        self.handle(coordinator, if left { gone } else { away })
     }
 
     /// A coordinator is gone, with all its connections.

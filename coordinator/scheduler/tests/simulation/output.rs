@@ -10,8 +10,8 @@ use windrow_scheduler::{Event, Outcome};
 use crate::invariants::visible;
 use crate::world::{Happening, World};
 
-/// The map tasks whose records a part contains.
-pub type Content = Vec<u32>;
+/// The map tasks whose records a part contains, each with which output of it.
+pub type Content = Vec<(u32, u32)>;
 
 #[derive(Default)]
 pub struct Output {

@@ -140,9 +140,10 @@ impl World {
             self.note(|_| format!("{worker} has lost its lease"));
             return self.reconnect(index);
         }
-        let running = process.running.iter_mut().map(|(&attempt, run)| {
-            let records = run.progress();
-            AttemptProgress { attempt, records, bytes: 0, steps: records }
+        let now = self.now;
+        let running = process.running.iter().map(|(&attempt, run)| {
+            let work = run.progress(now);
+            AttemptProgress { attempt, records: work, bytes: work, steps: work }
         });
         let running = running.collect();
         process.heartbeats += 1;
@@ -254,6 +255,7 @@ impl World {
     /// Whether the attempt writes a part, and not an output for reducers.
     pub fn writes_part(&self, attempt: AttemptId) -> bool {
         let job = attempt.task.job;
-        attempt.task.stage == Stage::Reduce || self.promises.plan(job).is_none_or(|p| p.partitions == 0)
+        attempt.task.stage == Stage::Reduce
+            || self.promises.plan(job).is_none_or(|p| p.partitions == 0)
     }
 }

@@ -57,6 +57,8 @@ pub struct Faults {
     pub torn: u64,
     /// Every other job has a record that kills the workers that read it.
     pub poison: u64,
+    /// Every third job has maps that write something else each time.
+    pub nondeterministic: u64,
     /// Records after which the state is written anew.
     pub snapshot_after: u64,
     /// Machines whose process has ended do not start another one until the storm is over, or ever.
@@ -70,6 +72,7 @@ impl Scenario {
             backoff_max: Duration::from_secs(5),
             losses_max: rng.between(3, 20) as u32,
             fetch_failures_max: rng.between(5, 50) as u32,
+            backup_after: rng.millis(1_000, 10_000),
             seed: rng.next(),
             ..Config::default()
         };
@@ -108,6 +111,7 @@ impl Faults {
             slow_store: some(100),
             torn: some(1_000),
             poison: some(3) / 3,
+            nondeterministic: some(1),
             snapshot_after: 1 + some(100),
             no_restarts: some(9) > 6,
             abandoned: some(9) > 7,

@@ -50,9 +50,7 @@ impl Rule for Answers {
             | Effect::NotSubmitted { request }
             | Effect::CancelAnswered { request, .. }
             | Effect::Admitted { request, .. }
-            | Effect::TooLate { request } => {
-                self.owed.pop_front() == Some(Owed::Request(*request))
-            }
+            | Effect::TooLate { request } => self.owed.pop_front() == Some(Owed::Request(*request)),
             Effect::Noted { worker, attempt, won } => match self.owed.pop_front() {
                 Some(Owed::Note(who, what, wins)) => {
                     (who, what) == (*worker, *attempt) && wins.is_none_or(|wins| wins == *won)
@@ -74,7 +72,13 @@ fn wins(id: AttemptId, worker: WorkerId, ledger: &Ledger) -> Option<bool> {
         Status::Running => Some(true),
         Status::Done if attempt.missing => Some(false),
         Status::Done if ledger.may_be_given_up(id, attempt) => None,
+        // A reducer that has won may have to run again.
+        Status::Done if ledger.nondeterministic(id.task.job) => None,
         Status::Done => Some(true),
-        Status::Failed(_) | Status::Cancelled | Status::Lost | Status::Unknown => Some(false),
+        Status::Failed(_)
+        | Status::Cancelled
+        | Status::Overtaken
+        | Status::Lost
+        | Status::Unknown => Some(false),
     }
 }

@@ -24,7 +24,7 @@ impl Rule for Caps {
                 // It had stalled.
                 Status::Cancelled => failures += 1,
                 Status::Lost | Status::Unknown => losses += 1,
-                Status::Failed(_) | Status::Running | Status::Done => {}
+                Status::Failed(_) | Status::Overtaken | Status::Running | Status::Done => {}
             }
         }
         let within = failures < job.plan.max_attempts

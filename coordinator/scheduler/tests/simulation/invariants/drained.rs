@@ -42,7 +42,8 @@ impl Rule for Drained {
 fn reported(reader: &AttemptId, cause: &FailureCause, ledger: &Ledger) -> bool {
     let FailureCause::FetchFailed { worker: holder, .. } = cause else { return false };
     ledger.attempts.iter().any(|(id, attempt)| {
-        id.task.job == reader.task.job && attempt.worker == *holder
+        id.task.job == reader.task.job
+            && attempt.worker == *holder
             && (attempt.reports > 0 || attempt.missing)
     })
 }

@@ -19,6 +19,8 @@ impl Rule for Honesty {
             Outcome::Failed(JobFailure::Publish(cause)) => {
                 job.published.as_ref() == Some(&Err(cause.clone()))
             }
+            // Nothing is lost unseen in this world.
+            Outcome::Failed(JobFailure::Audit { .. }) => false,
             Outcome::Failed(JobFailure::NoWorkers) => waited(job, ledger),
             Outcome::Failed(JobFailure::Task { task, attempts, cause }) => {
                 ledger.attempts_of(*task).count() == *attempts as usize
@@ -56,7 +58,8 @@ fn failed_often(task: TaskId, cause: &FailureCause, job: &Job, ledger: &Ledger) 
             count(&failed) == job.plan.max_attempts
         }
         (_, FailureClass::Infrastructure) => {
-            count(&|status| matches!(status, Status::Lost | Status::Unknown)) + written_off >= ledger.config.losses_max
+            count(&|status| matches!(status, Status::Lost | Status::Unknown)) + written_off
+                >= ledger.config.losses_max
         }
         (_, FailureClass::Fatal) => true,
     }

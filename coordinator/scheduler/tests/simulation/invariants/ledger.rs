@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use windrow_jobs::{AttemptId, FailureCause, JobId, Stage, TaskId, WorkerId};
+use windrow_jobs::{AttemptId, Audit, FailureCause, JobId, Stage, TaskId, WorkerId};
 use windrow_scheduler::{
-    Config, Effect, Event, Inventory, JobFailure, JobPlan, Outcome, Time, WorkerOffer,
+    Config, Effect, Event, Inventory, JobFailure, JobPlan, Outcome, RequestId, Time, WorkerOffer,
 };
 
 #[derive(Clone)]
@@ -19,9 +19,16 @@ pub struct Ledger {
     pub deserted_since: Option<Time>,
     /// The worker that has just come back, while that is handled.
     pub returning: Option<WorkerId>,
+    /// The attempts that are being backed up, while that is handled.
+    pub backed_up: BTreeSet<AttemptId>,
+    /// The task that has just got a winner, while that is handled.
+    won: Option<TaskId>,
     /// Whether a takeover is being handled.
     pub took_over: bool,
-    joining: Option<WorkerOffer>,
+    /// What the first winner of a map task wrote.
+    written: BTreeMap<TaskId, Audit>,
+    nondeterministic: BTreeSet<JobId>,
+    joining: Option<(RequestId, WorkerOffer)>,
     submitted: Option<JobPlan>,
 }
 
@@ -30,6 +37,7 @@ pub struct Session {
     pub offer: WorkerOffer,
     pub draining: bool,
     pub away: bool,
+    pub connection: RequestId,
     pub lease_ends: Time,
 }
 
@@ -50,6 +58,8 @@ pub enum Status {
     Failed(FailureCause),
     /// By the scheduler.
     Cancelled,
+    /// Another attempt of the task was faster, or what it reads has changed.
+    Overtaken,
     /// With its worker, while it ran.
     Lost,
     /// Its worker came back and did not know of it: it is told again, or lost.
@@ -90,7 +100,11 @@ impl Ledger {
             now: Time::default(),
             deserted_since: Some(Time::default()),
             returning: None,
+            backed_up: BTreeSet::new(),
+            won: None,
             took_over: false,
+            written: BTreeMap::new(),
+            nondeterministic: BTreeSet::new(),
             joining: None,
             submitted: None,
         }
@@ -133,6 +147,11 @@ impl Ledger {
             || reports >= self.config.holder_reports_max
     }
 
+    /// Whether two attempts of a map have told of different outputs.
+    pub fn nondeterministic(&self, job: JobId) -> bool {
+        self.nondeterministic.contains(&job)
+    }
+
     /// Whether an assignment is of an attempt that its worker should have, told again.
     pub fn is_retold(&self, effect: &Effect) -> bool {
         let Effect::Assign { worker, attempt, .. } = effect else { return false };
@@ -144,11 +163,17 @@ impl Ledger {
         self.now = now;
         self.returning = None;
         self.took_over = false;
+        self.backed_up.clear();
+        self.won = None;
         match event {
             Event::Submit { plan, .. } => self.submitted = Some(plan.clone()),
-            Event::WorkerJoined { offer, .. } => self.joining = Some(offer.clone()),
-            Event::WorkerReturned { worker, inventory, .. } => self.come_back(*worker, inventory),
-            Event::WorkerDisconnected { worker } => self.go_away(*worker),
+            Event::WorkerJoined { request, offer } => {
+                self.joining = Some((*request, offer.clone()))
+            }
+            Event::WorkerReturned { request, worker, inventory } => {
+                self.come_back(*request, *worker, inventory);
+            }
+            Event::WorkerDisconnected { worker, connection } => self.go_away(*worker, *connection),
             Event::Cancel { job, .. } => {
                 if let Some(job) = self.jobs.get_mut(job) {
                     job.cancelled = true;
@@ -162,8 +187,14 @@ impl Ledger {
                 self.look_around();
             }
             Event::Heartbeat { worker, .. } => drop(self.hear(*worker)),
-            Event::AttemptDone { worker, attempt, .. } => {
+            Event::AttemptDone { worker, attempt, stats } => {
                 self.report(*worker, *attempt, Status::Done);
+                if self.won.is_some() && attempt.task.stage == Stage::Map {
+                    let former = self.written.insert(attempt.task, stats.audit);
+                    if former.is_some_and(|former| former != stats.audit) {
+                        self.nondeterministic.insert(attempt.task.job);
+                    }
+                }
             }
             Event::AttemptFailed { worker, attempt, cause } => {
                 self.report(*worker, *attempt, Status::Failed(cause.clone()));
@@ -173,6 +204,7 @@ impl Ledger {
                     job.published.get_or_insert_with(|| result.clone());
                 }
             }
+            Event::BackUp { attempts } => self.backed_up.extend(attempts),
             Event::TookOver { config } => self.take_over(config),
             Event::Resubmit { .. } | Event::Settled { .. } | Event::Elapsed { .. } => {}
         }
@@ -184,17 +216,19 @@ impl Ledger {
         Some(session)
     }
 
-    fn go_away(&mut self, worker: WorkerId) {
+    fn go_away(&mut self, worker: WorkerId, connection: RequestId) {
         let patience_ends = self.now + self.config.reconnect;
-        if let Some(session) = self.sessions.get_mut(&worker) {
+        let session = self.sessions.get_mut(&worker);
+        if let Some(session) = session.filter(|session| session.connection == connection) {
             session.away = true;
             session.lease_ends = session.lease_ends.min(patience_ends);
         }
     }
 
-    fn come_back(&mut self, worker: WorkerId, inventory: &Inventory) {
+    fn come_back(&mut self, connection: RequestId, worker: WorkerId, inventory: &Inventory) {
         let Some(session) = self.hear(worker) else { return };
         session.away = false;
+        session.connection = connection;
         self.returning = Some(worker);
         for (id, attempt) in self.attempts.iter_mut().filter(|(_, a)| a.worker == worker) {
             let known = inventory.running.contains(id) || inventory.unanswered.contains(id);
@@ -226,6 +260,9 @@ impl Ledger {
             return;
         }
         attempt.status = status.clone();
+        if status == Status::Done {
+            self.won = Some(id.task);
+        }
         if let Status::Failed(FailureCause::FetchFailed { map_task, map_attempt, .. }) = status {
             let task = TaskId { stage: Stage::Map, index: map_task, ..id.task };
             let output = AttemptId { task, number: map_attempt };
@@ -259,21 +296,28 @@ impl Ledger {
         match effect {
             Effect::Accepted { job, .. } => self.accept(*job),
             Effect::Admitted { worker, .. } => {
-                if let Some(offer) = self.joining.take() {
+                if let Some((connection, offer)) = self.joining.take() {
                     let lease_ends = self.now + self.config.lease;
-                    let session = Session { offer, draining: false, away: false, lease_ends };
+                    let session =
+                        Session { offer, draining: false, away: false, connection, lease_ends };
                     self.sessions.insert(*worker, session);
                     self.look_around();
                 }
             }
             Effect::Assign { worker, attempt, .. } => {
-                let assigned = Attempt { worker: *worker, status: Status::Running, reports: 0, missing: false };
+                let assigned = Attempt {
+                    worker: *worker,
+                    status: Status::Running,
+                    reports: 0,
+                    missing: false,
+                };
                 self.attempts.insert(*attempt, assigned);
             }
             Effect::CancelAttempt { attempt, worker } => {
                 let attempt = self.attempts.get_mut(attempt).filter(|a| a.worker == *worker);
                 if let Some(attempt) = attempt.filter(|a| a.status == Status::Running) {
-                    attempt.status = Status::Cancelled;
+                    let overtaken = self.won.is_some();
+                    attempt.status = if overtaken { Status::Overtaken } else { Status::Cancelled };
                 }
             }
             Effect::EndSession { worker, .. } => self.lose(*worker),
@@ -318,6 +362,7 @@ impl Ledger {
             Outcome::Succeeded => "succeeded",
             Outcome::Cancelled => "cancelled",
             Outcome::Failed(JobFailure::NoWorkers) => "no workers",
+            Outcome::Failed(JobFailure::Audit { .. }) => "not conserved",
             Outcome::Failed(JobFailure::Publish(_)) => "not published",
             Outcome::Failed(JobFailure::Task { cause, .. }) => match cause {
                 FailureCause::WorkerLost { .. } => "workers lost",

@@ -1,7 +1,7 @@
 //! What was told to anybody is never contradicted, whoever says it: which job a submission became, which attempt of a task
 //! has won, and how a job ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use windrow_jobs::{AttemptId, JobId, Stage, TaskId};
 use windrow_scheduler::{Effect, JobPlan, Outcome, RequestId};
@@ -15,11 +15,17 @@ pub struct Promises {
     /// By tasks whose winner writes a part.
     won: BTreeMap<TaskId, AttemptId>,
     ended: BTreeMap<JobId, Outcome>,
+    /// Jobs whose maps are not deterministic: until they are published, a reducer that has won may have to run again.
+    revocable: BTreeSet<JobId>,
 }
 
 impl Promises {
     pub fn submitted(&mut self, job: JobId, plan: &JobPlan) {
         self.plans.entry(job).or_insert_with(|| plan.clone());
+    }
+
+    pub fn may_be_revoked(&mut self, job: JobId) {
+        self.revocable.insert(job);
     }
 
     pub fn plan(&self, job: JobId) -> Option<&JobPlan> {
@@ -44,7 +50,10 @@ impl Promises {
                 check(!forgotten, || format!("promises: {request:?} was accepted before"))
             }
             Effect::Noted { attempt, won, .. } => self.noted(*attempt, *won),
-            Effect::Publish { winners, .. } => {
+            Effect::Publish { job, winners } => {
+                if self.revocable.remove(job) {
+                    self.won.retain(|task, _| task.job != *job);
+                }
                 winners.iter().try_for_each(|winner| self.wins(*winner))
             }
             Effect::Assign { attempt, .. } => {
@@ -66,12 +75,16 @@ impl Promises {
         if !writes_part || self.ended.contains_key(&attempt.task.job) {
             return Ok(());
         }
-        let lost_again = !won && self.won.get(&attempt.task) == Some(&attempt);
+        let revocable = self.revocable.contains(&attempt.task.job);
+        let lost_again = !revocable && !won && self.won.get(&attempt.task) == Some(&attempt);
         check(!lost_again, || format!("promises: {attempt} had won"))?;
         if won { self.wins(attempt) } else { Ok(()) }
     }
 
     fn wins(&mut self, attempt: AttemptId) -> Result<(), String> {
+        if self.revocable.contains(&attempt.task.job) {
+            return Ok(());
+        }
         let winner = *self.won.entry(attempt.task).or_insert(attempt);
         check(winner == attempt, || format!("promises: {attempt} wins after {winner}"))
     }

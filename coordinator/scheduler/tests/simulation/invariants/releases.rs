@@ -16,9 +16,11 @@ pub struct Releases {
 impl Rule for Releases {
     fn on_effect(&mut self, effect: &Effect, ledger: &Ledger) -> Result<(), String> {
         match effect {
-            Effect::Release { worker, job } if ledger.returning == Some(*worker) => {
-                let over = ledger.jobs.get(job).is_none_or(|job| job.ended.is_some());
-                check(over, || format!("{job} is not over"))
+            // A returning worker may have missed the end.
+            Effect::Release { worker, job }
+                if ledger.returning == Some(*worker) && over(*job, ledger) =>
+            {
+                Ok(())
             }
             Effect::Release { worker, job } => {
                 let new = self.released.entry(*job).or_default().insert(*worker);
@@ -35,4 +37,8 @@ impl Rule for Releases {
             }),
         }
     }
+}
+
+fn over(job: JobId, ledger: &Ledger) -> bool {
+    ledger.jobs.get(&job).is_none_or(|job| job.ended.is_some())
 }

@@ -20,10 +20,15 @@ pub fn check_parts(job: JobId, output: &Output, promises: &Promises) -> Result<(
     let maps = plan.splits.len() as u32;
     let parts = if plan.partitions == 0 { maps } else { plan.partitions };
     let shown = output.visible.get(&job);
+    let content_of = |part| shown.and_then(|parts| parts.get(&part)).map(|(_, content)| content);
     for part in 0..parts {
         let expected = if plan.partitions == 0 { vec![part] } else { (0..maps).collect() };
-        let content = shown.and_then(|parts| parts.get(&part)).map(|(_, content)| content);
-        check(content == Some(&expected), || format!("visible: part {part} of {job}: {content:?}"))?;
+        let content = content_of(part);
+        let tasks = content.map(|content| content.iter().map(|(map, _)| *map).collect::<Vec<_>>());
+        check(tasks == Some(expected), || format!("visible: part {part} of {job}: {content:?}"))?;
+        // Parts that come from different outputs of a map do not belong together.
+        let same = plan.partitions == 0 || content == content_of(0);
+        check(same, || format!("visible: part {part} of {job}: {content:?}, {:?}", content_of(0)))?;
     }
     let more = shown.is_some_and(|shown| shown.len() > parts as usize);
     check(!more, || format!("visible: {job} shows too many parts"))
