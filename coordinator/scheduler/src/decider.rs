@@ -132,9 +132,14 @@ impl<C: Catalog> Decider<C> {
         self.state.scheduler.next_deadline()
     }
 
+    /// The event to be [handled](Self::handle) because of what is due at `now`, if anything is.
+    pub fn due(&mut self, now: Time) -> Option<Event> {
+        self.state.scheduler.due(now)
+    }
+
     /// Handles what is due at `now`; harmless when nothing is.
     pub fn handle_deadline(&mut self, now: Time) {
-        if let Some(event) = self.state.scheduler.due(now) {
+        if let Some(event) = self.due(now) {
             self.handle(now, event, C::Note::default());
         }
     }

@@ -67,6 +67,8 @@ pub enum Event {
     WorkerDisconnected {
         /// Which worker.
         worker: WorkerId,
+        /// Which connection: the one by which it made this request. If it has made another one since, nothing is broken.
+        connection: RequestId,
     },
     /// A session has ended for good, for whatever reason.
     WorkerLeft {

@@ -20,7 +20,7 @@ use crate::step::Step;
 use crate::takeover;
 use crate::time::Time;
 use crate::view::{JobView, WorkerView};
-use crate::worker::Workers;
+use crate::worker::{Worker, Workers};
 
 /// Decides what runs where. See the [crate](crate) for the picture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -144,7 +144,9 @@ fn dispatch(jobs: &mut Jobs, event: Event, step: &mut Step<'_>) {
         Event::WorkerReturned { request, worker, inventory } => {
             session::resume(jobs, request, worker, &inventory, step);
         }
-        Event::WorkerDisconnected { worker } => session::disconnect(worker, step),
+        Event::WorkerDisconnected { worker, connection } => {
+            session::disconnect(worker, connection, step);
+        }
         Event::WorkerLeft { worker, reason } => lose_worker(jobs, worker, &reason, step),
         Event::WorkerDraining { worker } => drain::begin(jobs, worker, step),
         Event::Heartbeat { worker, running } => heartbeat(jobs, worker, running, step),
@@ -183,7 +185,7 @@ fn dispatch(jobs: &mut Jobs, event: Event, step: &mut Step<'_>) {
 fn time_out(jobs: &mut Jobs, timer: Timer, step: &mut Step<'_>) {
     match timer {
         Timer::Lease(worker) => {
-            let away = step.workers.get(worker).is_some_and(|worker| worker.away);
+            let away = step.workers.get(worker).is_some_and(Worker::is_away);
             let reason = if away {
                 "its connection broke, and it did not come back".to_string()
             } else {

@@ -28,7 +28,7 @@ use crate::task::TaskState;
 /// Takes a worker in that has nothing.
 pub(crate) fn join(jobs: &mut Jobs, request: RequestId, offer: WorkerOffer, step: &mut Step<'_>) {
     jobs.stop_worker_clocks(step);
-    let worker = step.workers.admit(offer, step.now);
+    let worker = step.workers.admit(offer, request, step.now);
     step.deadlines.set(Timer::Lease(worker), step.now + step.config.lease);
     step.effects.push(Effect::Admitted { request, worker });
 }
@@ -43,9 +43,13 @@ pub(crate) fn renew_lease(worker: WorkerId, step: &mut Step<'_>) -> bool {
 }
 
 /// A worker's connection broke. It gets nothing new until it is back, and little time for that.
-pub(crate) fn disconnect(worker: WorkerId, step: &mut Step<'_>) {
+pub(crate) fn disconnect(worker: WorkerId, connection: RequestId, step: &mut Step<'_>) {
     let Some(lease_ends) = step.deadlines.get(Timer::Lease(worker)) else { return };
-    step.workers.set_away(worker, true);
+    if step.workers.get(worker).is_none_or(|worker| worker.connection != Some(connection)) {
+        // It is back already, or the connection was another coordinator's.
+        return;
+    }
+    step.workers.set_connection(worker, None);
     let patience_ends = step.now + step.config.reconnect;
     step.deadlines.set(Timer::Lease(worker), lease_ends.min(patience_ends));
 }
@@ -61,7 +65,7 @@ pub(crate) fn resume(
     if !renew_lease(worker, step) {
         return step.effects.push(Effect::TooLate { request });
     }
-    step.workers.set_away(worker, false);
+    step.workers.set_connection(worker, Some(request));
     step.effects.push(Effect::Admitted { request, worker });
     cancel_unwanted(jobs, worker, inventory, step);
     jobs.try_each(step, |job, step| job.compare(worker, inventory, step));

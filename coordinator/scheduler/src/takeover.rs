@@ -17,7 +17,7 @@ use crate::step::Step;
 pub(crate) fn begin(jobs: &mut Jobs, step: &mut Step<'_>) {
     for worker in step.workers.ids() {
         step.workers.hear(worker, step.now);
-        step.workers.set_away(worker, true);
+        step.workers.set_connection(worker, None);
         step.deadlines.set(Timer::Lease(worker), step.now + step.config.lease);
     }
     for job in jobs.running_mut() {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use windrow_jobs::{AttemptId, Stage, WorkerId};
 
-use crate::event::WorkerOffer;
+use crate::event::{RequestId, WorkerOffer};
 use crate::health::{Health, Standing};
 use crate::time::Time;
 use crate::view::WorkerView;
@@ -17,8 +17,9 @@ pub(crate) struct Worker {
     pub(crate) offer: WorkerOffer,
     /// Whether it stays.
     pub(crate) leaving: Leaving,
-    /// Its connection is broken: it may come back until its lease ends, and gets nothing new meanwhile.
-    pub(crate) away: bool,
+    /// The request that opened its connection. `None` when that is broken: then it is away, may come back until its lease
+    /// ends, and gets nothing new meanwhile.
+    pub(crate) connection: Option<RequestId>,
     /// Its health, as it is remembered for its identity.
     pub(crate) health: Health,
     /// When it last spoke.
@@ -71,7 +72,12 @@ impl Worker {
             Standing::Quarantined => false,
             Standing::Probation => self.running.is_empty(),
         };
-        may && self.leaving == Leaving::No && !self.away && self.free_slots(stage) > 0
+        may && self.leaving == Leaving::No && !self.is_away() && self.free_slots(stage) > 0
+    }
+
+    /// Whether its connection is broken.
+    pub(crate) fn is_away(&self) -> bool {
+        self.connection.is_none()
     }
 
     /// Whom to prefer: those with fewer strikes, then the less busy.
@@ -88,7 +94,7 @@ impl Worker {
             done: self.done,
             failed: self.failed,
             draining: self.leaving != Leaving::No,
-            away: self.away,
+            away: self.is_away(),
             quarantined: self.health.standing == Standing::Quarantined,
             heard: self.heard,
         }
@@ -97,12 +103,12 @@ impl Worker {
 
 impl Workers {
     /// Takes a worker in, under a name that none had before.
-    pub(crate) fn admit(&mut self, offer: WorkerOffer, now: Time) -> WorkerId {
+    pub(crate) fn admit(&mut self, offer: WorkerOffer, request: RequestId, now: Time) -> WorkerId {
         self.admitted += 1;
         let id = WorkerId(self.admitted);
         let worker = Worker {
             leaving: Leaving::No,
-            away: false,
+            connection: Some(request),
             health: self.health.get(&offer.identity).cloned().unwrap_or_default(),
             heard: now,
             running: BTreeSet::new(),
@@ -178,9 +184,9 @@ impl Workers {
         }
     }
 
-    /// Notes that the worker's connection is broken, or stands again.
-    pub(crate) fn set_away(&mut self, id: WorkerId, away: bool) {
-        self.update(id, |worker| worker.away = away);
+    /// Notes that the worker's connection is broken, or that it has another one.
+    pub(crate) fn set_connection(&mut self, id: WorkerId, connection: Option<RequestId>) {
+        self.update(id, |worker| worker.connection = connection);
     }
 
     /// From now on, the worker takes nothing new.
@@ -202,7 +208,7 @@ impl Workers {
     /// The workers that are draining, can be reached, and run nothing.
     pub(crate) fn idle_draining(&self) -> impl Iterator<Item = WorkerId> {
         let idle = |id: &WorkerId| {
-            self.get(*id).is_some_and(|worker| !worker.away && worker.running.is_empty())
+            self.get(*id).is_some_and(|worker| !worker.is_away() && worker.running.is_empty())
         };
         self.draining.iter().copied().filter(idle)
     }

@@ -15,7 +15,10 @@ const RECORDS_MAX: usize = 4_096;
 /// Appends records. Ask for the [`next call`](Self::next_call), carry it out, and tell the [`answer`](Self::answer).
 #[derive(Clone, Debug)]
 pub struct Appender<R, S> {
+    /// Of the log that is written next.
     epoch: Epoch,
+    /// The last that is known to be ours: another coordinator may win the race for the one after.
+    begun: Epoch,
     nonce: Nonce,
     /// The next free one.
     slot: Slot,
@@ -58,6 +61,7 @@ impl<R: Clone, S: Clone> Appender<R, S> {
     pub fn new(epoch: Epoch, nonce: Nonce, state: Arc<S>) -> Self {
         let mut appender = Self {
             epoch,
+            begun: epoch,
             nonce,
             slot: Slot(0),
             steps: VecDeque::new(),
@@ -71,9 +75,9 @@ impl<R: Clone, S: Clone> Appender<R, S> {
         appender
     }
 
-    /// The epoch in which it writes.
+    /// The epoch in which it decides: the last one that nobody else can have.
     pub fn epoch(&self) -> Epoch {
-        self.epoch
+        self.begun
     }
 
     /// Takes a record, and returns its number: 1 for the first, and so on.
@@ -184,8 +188,11 @@ impl<R: Clone, S: Clone> Appender<R, S> {
     }
 
     fn step_done(&mut self) {
-        if let Some(Step::Create { durable, .. }) = self.steps.pop_front() {
+        if let Some(Step::Create { object, durable, .. }) = self.steps.pop_front() {
             self.durable = self.durable.max(durable);
+            if matches!(object.body, Body::Snapshot(_)) {
+                self.begun = object.epoch;
+            }
         }
     }
 }

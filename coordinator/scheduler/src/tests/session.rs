@@ -9,7 +9,7 @@ use super::fixture::*;
 use crate::*;
 
 fn disconnect(f: &mut Fixture, worker: WorkerId) -> Vec<Effect> {
-    f.handle(Event::WorkerDisconnected { worker })
+    f.handle(Event::WorkerDisconnected { worker, connection: REQUEST })
 }
 
 fn back(
@@ -43,6 +43,14 @@ fn a_worker_that_is_back_in_time_goes_on_and_gets_nothing_meanwhile() {
         "what it runs goes on, and it has a free slot"
     );
     assert_eq!(f.view(J1).map.attempts, 1);
+}
+
+#[test]
+fn the_end_of_a_former_connection_means_nothing() {
+    let mut f = Fixture::new(1);
+    let connection = RequestId(99);
+    assert_eq!(f.handle(Event::WorkerDisconnected { worker: W1, connection }), []);
+    assert!(!f.worker(W1).away);
 }
 
 #[test]
