@@ -15,7 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Status, Streaming};
-use windrow_coordinator::{Coordinator, CoordinatorConfig};
+use windrow_coordinator::{Coordinator, CoordinatorConfig, ServeError};
 use windrow_jobs::Registry;
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
@@ -38,7 +38,7 @@ pub fn build() -> v1::Build {
 pub struct Cluster {
     pub jobs: JobsClient<Channel>,
     pub dir: TempDir,
-    pub serving: tokio::task::JoinHandle<Result<(), tonic::transport::Error>>,
+    pub serving: tokio::task::JoinHandle<Result<(), ServeError>>,
     pub shutdown: CancellationToken,
     channel: Channel,
 }
@@ -46,7 +46,7 @@ pub struct Cluster {
 impl Cluster {
     pub async fn start() -> Self {
         let registry = Arc::new(Registry::new(windrow_jobs::ready::all()));
-        let coordinator = Coordinator::start(CoordinatorConfig::new(registry, build()));
+        let coordinator = Coordinator::start(CoordinatorConfig::new(registry, build())).await.unwrap();
         let (connections, incoming) = mpsc::channel::<DuplexStream>(4);
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn({
@@ -99,7 +99,7 @@ impl Cluster {
     }
 
     pub async fn submit(&self, spec: v1::JobSpec) -> Result<u64, Status> {
-        let request = v1::SubmitRequest { build: Some(build()), spec: Some(spec) };
+        let request = v1::SubmitRequest { build: Some(build()), spec: Some(spec), ..Default::default() };
         Ok(self.jobs.clone().submit(request).await?.into_inner().job)
     }
 
@@ -161,6 +161,7 @@ pub fn hello(directory: &str) -> v1::Hello {
         threads: 2,
         memory_bytes: 1 << 30,
         instance: format!("the process in {directory}"),
+        r#return: None,
     }
 }
 
