@@ -17,6 +17,9 @@ use super::exit::Exit;
 use super::interrupt::Interrupts;
 use crate::build_info;
 
+/// In the state's folder: where the coordinator can be reached.
+const ADDRESS: &str = "address";
+
 pub(crate) async fn coordinator(
     registry: Arc<Registry>,
     args: CoordinatorArgs,
@@ -30,6 +33,10 @@ pub(crate) async fn coordinator(
         .map_err(|error| CliError::Other(format!("cannot listen on {}: {error}", args.listen)))?;
     let address = listener.local_addr().map_err(CliError::io("the listener"))?;
     let url = format!("http://{address}");
+    if let Some(state) = &args.state {
+        // A predecessor's, which leads nowhere now.
+        let _ = std::fs::remove_file(state.join(ADDRESS));
+    }
     let mut config = CoordinatorConfig::new(registry, build);
     config.lease = args.lease.into();
     config.state = args.state.as_deref().map(absolute).transpose()?;
@@ -159,7 +166,7 @@ fn absolute(path: &Path) -> Result<PathBuf, CliError> {
 
 /// Writes the address under a temporary name first, so that nobody reads half of it.
 fn publish_address(state: &Path, url: &str) -> Result<(), CliError> {
-    let (temporary, path) = (state.join("address.tmp"), state.join("address"));
+    let (temporary, path) = (state.join("address.tmp"), state.join(ADDRESS));
     std::fs::write(&temporary, format!("{url}\n")).map_err(CliError::io(&temporary))?;
     std::fs::rename(&temporary, &path).map_err(CliError::io(&path))
 }

@@ -34,9 +34,7 @@ use tokio::time::Instant;
 use windrow_jobs::{FailureCause, JobId, WorkerId};
 use windrow_proto::v1::Build;
 use windrow_scheduler::journal::JournalError;
-use windrow_scheduler::{
-    Decider, Event, Record, RequestId, Scheduler, State, SubmissionId, Time,
-};
+use windrow_scheduler::{Decider, Event, Record, RequestId, Scheduler, State, SubmissionId, Time};
 
 use crate::failpoint::Failpoint;
 use crate::journal::Journal;

@@ -44,6 +44,7 @@ impl WorkerProfile {
 
     /// Whether it is the same process.
     pub(super) fn is_same_process(&self, other: &Self) -> bool {
-        !self.instance.is_empty() && self.instance == other.instance && self.is_at_same_place(other)
+        let place = |of: &Self| (of.instance.clone(), of.host.clone(), of.directory.clone());
+        !self.instance.is_empty() && place(self) == place(other)
     }
 }

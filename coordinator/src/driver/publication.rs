@@ -81,7 +81,8 @@ impl Driver {
     /// A job has ended, for good.
     pub(super) fn ended(&mut self, id: JobId, outcome: &Outcome) {
         if let Outcome::Failed(failure) = outcome {
-            let reason = explain::failure(failure, self.catalog().job(id).map(|job| &*job.shown.spec));
+            let reason =
+                explain::failure(failure, self.catalog().job(id).map(|job| &*job.shown.spec));
             tracing::warn!(job = %id, %reason, "job failed");
         } else {
             tracing::info!(job = %id, ?outcome, "job ended");
@@ -123,10 +124,11 @@ impl Driver {
     pub(super) fn settle(&mut self, job: JobId) {
         self.handle(Event::Settled { job });
         if let Some(live) = self.jobs.settle(job) {
-            let ((objects, bytes), before) =
-                (self.journal.written().totals(), live.written_before);
+            let ((objects, bytes), before) = (self.journal.written().totals(), live.written_before);
             let (objects, bytes) = (objects - before.0, bytes - before.1);
-            tracing::debug!(%job, objects, bytes, "journal written while the job ran");
+            if objects > 0 {
+                tracing::info!(%job, objects, bytes, "journal written while the job ran");
+            }
         }
     }
 }

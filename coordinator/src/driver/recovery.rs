@@ -83,7 +83,9 @@ fn say_what_was_recovered(decider: &Decider<Catalog>, state: &std::path::Path) {
         scheduler.jobs().map(|job| job.state).partition(is_over);
     let (running, ended, workers) = (running.len(), ended.len(), scheduler.workers().count());
     let state = state.display();
-    tracing::info!("{epoch} of {state}: {running} jobs go on, {ended} have ended, {workers} workers to come back");
+    tracing::info!(
+        "{epoch} of {state}: {running} jobs go on, {ended} have ended, {workers} workers to come back"
+    );
 }
 
 /// Takes the output folders of all jobs again that are not settled.

@@ -65,8 +65,7 @@ where
     pub(crate) fn in_memory() -> Result<Self, RecoverError> {
         let cluster = ClusterId(draw()?);
         let nonce = Nonce(draw()?);
-        let recovered =
-            Recovered { epoch: Epoch(1), nonce, snapshot: None, batches: Vec::new() };
+        let recovered = Recovered { epoch: Epoch(1), nonce, snapshot: None, batches: Vec::new() };
         Ok(Self { cluster, recovered, journal: Journal::in_memory() })
     }
 

@@ -200,7 +200,11 @@ async fn epochs(objects: &dyn ObjectStore) -> ObjectResult<Vec<Epoch>> {
 }
 
 async fn list(objects: &dyn ObjectStore, prefix: &'static str) -> ObjectResult<Vec<Path>> {
-    objects.list(Some(&Path::from(prefix))).map(|found| found.map(|meta| meta.location)).collect().await
+    objects
+        .list(Some(&Path::from(prefix)))
+        .map(|found| found.map(|meta| meta.location))
+        .collect()
+        .await
 }
 
 fn path(key: Key) -> Path {

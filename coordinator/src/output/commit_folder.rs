@@ -31,25 +31,25 @@ pub(super) fn all(temporary: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Whether it is the folder of the job with this place.
-pub(super) fn is_of(folder: &Path, unique: &str) -> bool {
-    let name = folder.file_name().unwrap_or_default().to_string_lossy();
-    name.strip_prefix(PREFIX).and_then(|rest| rest.rsplit_once('.')).is_some_and(|(of, _)| of == unique)
+/// The epoch of a folder, if it is of the job with this place.
+pub(super) fn epoch_of(folder: &Path, unique: &str) -> Option<Epoch> {
+    let name = folder.file_name()?.to_str()?;
+    let (of, epoch) = name.strip_prefix(PREFIX)?.rsplit_once('.')?;
+    epoch.parse().ok().filter(|_| of == unique).map(Epoch)
 }
 
 /// Takes the publication over, from the attempts or from an earlier epoch: one rename, after which nobody else finds the
-/// folder.
+/// folder. From a later one, nothing can be taken.
 pub(super) fn take(place: &Place, epoch: Epoch) -> io::Result<PathBuf> {
     let ours = place.commit_folder(epoch);
     if ours.is_dir() {
         return Ok(ours);
     }
     let mut last = fs::rename(place.staging(), &ours);
-    for earlier in place.commit_folders()? {
-        if last.is_ok() {
-            break;
+    for (of, folder) in place.commit_folders()? {
+        if last.is_err() && of < epoch {
+            last = fs::rename(folder, &ours);
         }
-        last = fs::rename(earlier, &ours);
     }
     last.map(|()| ours)
 }

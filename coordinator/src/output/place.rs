@@ -63,9 +63,11 @@ impl Place {
     }
 
     /// Folders in which a publication has begun; one at most, but for what could not be removed.
-    pub(super) fn commit_folders(&self) -> io::Result<Vec<PathBuf>> {
-        let all = commit_folder::all(&self.temporary())?;
-        Ok(all.into_iter().filter(|path| commit_folder::is_of(path, &self.unique)).collect())
+    pub(super) fn commit_folders(&self) -> io::Result<Vec<(Epoch, PathBuf)>> {
+        let all = commit_folder::all(&self.temporary())?.into_iter();
+        Ok(all
+            .filter_map(|path| Some((commit_folder::epoch_of(&path, &self.unique)?, path)))
+            .collect())
     }
 
     /// Removes the job's folders. Attempts that have been told to stop may still be writing, so it tries for a while.
@@ -85,7 +87,7 @@ impl Place {
     async fn try_remove(self) -> io::Result<()> {
         let remove = move || {
             gone(fs::remove_dir_all(self.staging()))?;
-            for folder in self.commit_folders()? {
+            for (_, folder) in self.commit_folders()? {
                 if Replaced::new(&self.output, &folder).is_empty() {
                     gone(fs::remove_dir_all(folder))?;
                 }

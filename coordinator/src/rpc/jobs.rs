@@ -14,9 +14,9 @@ use windrow_proto::v1::jobs_server::Jobs;
 use windrow_scheduler::SubmissionId;
 
 use super::convert::{job_status, spec_from, submission_from, worker_status};
+use super::in_planning::{InPlanning, PlanningGuard};
 use super::refusal::check_build;
 use super::watch::watch_job;
-use super::in_planning::{InPlanning, PlanningGuard};
 use crate::driver::{DriverHandle, JobWork, Submission};
 use crate::explain::one_line;
 use crate::journal::draw;

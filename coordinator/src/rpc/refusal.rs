@@ -26,8 +26,11 @@ pub(super) fn check_build(who: &str, theirs: Option<&Build>, ours: &Build) -> Re
     } else {
         return Ok(());
     };
-    let text =
-        format!("the {who} is {}, the coordinator is {}; {differs}", build_name(theirs), build_name(ours));
+    let text = format!(
+        "the {who} is {}, the coordinator is {}; {differs}",
+        build_name(theirs),
+        build_name(ours)
+    );
     Err(Status::failed_precondition(one_line(&text)))
 }
 

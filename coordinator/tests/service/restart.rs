@@ -57,8 +57,10 @@ async fn a_submission_that_is_told_again_is_the_same_job() {
     let name = [7; 16];
     let spec = cluster.word_count(1);
     // Both at the same time, as when a submitter has lost patience.
-    let (first, again) =
-        tokio::join!(cluster.submit_as(&name, spec.clone()), cluster.submit_as(&name, spec.clone()));
+    let (first, again) = tokio::join!(
+        cluster.submit_as(&name, spec.clone()),
+        cluster.submit_as(&name, spec.clone())
+    );
     let job = first.unwrap();
     assert_eq!(again.unwrap(), job);
     let (cluster, _former) = cluster.take_over().await;
@@ -119,7 +121,9 @@ async fn a_coordinator_that_was_replaced_acknowledges_nothing_and_ends() {
     assert!(former_jobs.clone().submit(request).await.is_err());
     let error = former.await.unwrap().unwrap_err();
     assert!(matches!(error, ServeError::Journal(JournalError::Fenced(_))), "{error}");
-    assert!(cluster.jobs.clone().list(v1::ListRequest {}).await.unwrap().into_inner().jobs.is_empty());
+    assert!(
+        cluster.jobs.clone().list(v1::ListRequest {}).await.unwrap().into_inner().jobs.is_empty()
+    );
     // Nor does what it has left in the output folder keep its successor out.
     cluster.submit(cluster.word_count(1)).await.unwrap();
 }

@@ -236,11 +236,7 @@ impl Worker {
     }
 
     /// What it says when it comes back with these map outputs, the reports on which were answered or not.
-    pub fn returning(
-        &self,
-        outputs: &[v1::AssignMap],
-        unanswered: &[v1::AssignMap],
-    ) -> v1::Return {
+    pub fn returning(&self, outputs: &[v1::AssignMap], unanswered: &[v1::AssignMap]) -> v1::Return {
         let attempts = |maps: &[v1::AssignMap]| maps.iter().filter_map(|map| map.attempt).collect();
         v1::Return {
             worker: self.welcome.worker,

@@ -150,7 +150,10 @@ pub(crate) fn heartbeat_to<'a>(
         let attempt = Some(attempt_to(attempt));
         v1::AttemptProgress { attempt, records, bytes, steps: progress.steps() }
     });
-    message(FromWorker::Heartbeat(v1::Heartbeat { running: progress.collect(), ..Default::default() }))
+    message(FromWorker::Heartbeat(v1::Heartbeat {
+        running: progress.collect(),
+        ..Default::default()
+    }))
 }
 
 /// How an attempt ended.

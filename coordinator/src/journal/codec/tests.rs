@@ -88,7 +88,8 @@ fn another_build_can_be_fenced_but_not_replayed() {
     let seal = object(Body::Seal);
     let bytes = encode::<String, u64>(&identity(), key, &seal).unwrap();
     assert_eq!(decode(&reader, key, &bytes), Ok::<TestObject, _>(seal));
-    let bytes = encode::<String, u64>(&identity(), key, &object(Body::Snapshot(Arc::new(1)))).unwrap();
+    let bytes =
+        encode::<String, u64>(&identity(), key, &object(Body::Snapshot(Arc::new(1)))).unwrap();
     let error = decode::<String, u64>(&reader, key, &bytes).unwrap_err();
     assert_eq!(error, DecodeError::OtherBuild("windrow 0.1.0 (build abc)".into()));
 }

@@ -150,3 +150,28 @@ async fn a_folder_that_cannot_be_written_is_an_error_of_the_store() {
     assert!(matches!(error, StoreError::Failed(_)), "{error}");
     assert!(!error.is_final());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_failed_is_done_when_the_store_is_well_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let Opened { recovered, mut journal, .. } = open(&dir, "a").await.unwrap();
+    let in_the_way = dir.path().join(LOG);
+    fs::write(&in_the_way, "").unwrap();
+    let mut appender = Appender::new(recovered.epoch, recovered.nonce, Arc::new(1));
+    appender.push("a".to_string());
+    let mut failures = 0;
+    while let Some(call) = appender.next_call() {
+        assert_eq!(journal.start(call), None);
+        let answer = journal.answered().await;
+        if answer == Answer::Failed {
+            assert_eq!(appender.durable(), None, "it was acknowledged");
+            failures += 1;
+            if failures == 3 {
+                fs::remove_file(&in_the_way).unwrap();
+            }
+        }
+        appender.answer(answer).unwrap();
+    }
+    assert_eq!((failures, appender.durable()), (3, Some(1)));
+    assert_eq!(said(&open(&dir, "a").await.unwrap().recovered), (Some(1), vec!["a".to_string()]));
+}

@@ -173,6 +173,10 @@ fn one_that_was_replaced_in_its_sleep_changes_nothing() {
         let commit = Commit { output, folder: &asleep, publication };
         let _ = commit.run().inspect_err(|_| commit.undo());
         assert_eq!(files(output), published());
+        publication.epoch = Epoch(1);
+        assert!(publish(place, publication).is_err());
+        assert!(place.commit_folder(Epoch(2)).exists());
+        assert_eq!(files(output), published());
     });
 }
 

@@ -44,7 +44,8 @@ pub(in crate::rpc) fn submission_from(name: &[u8]) -> Result<Option<SubmissionId
     if name.is_empty() {
         return Ok(None);
     }
-    let bytes = name.try_into().map_err(|_| Malformed("a submission's name has 16 bytes".into()))?;
+    let bytes =
+        name.try_into().map_err(|_| Malformed("a submission's name has 16 bytes".into()))?;
     Ok(Some(SubmissionId(u128::from_le_bytes(bytes))))
 }
 
