@@ -100,6 +100,8 @@ pub struct JobOptions {
     pub compression: Option<Compression>,
     /// How many bad records are skipped; `None` fails at the first.
     pub skip_bad_records: Option<BadRecordBudget>,
+    /// Whether an output that is there already is replaced when the job succeeds, and not before.
+    pub overwrite: bool,
 }
 
 /// How shuffled data is compressed.
@@ -129,6 +131,7 @@ impl Default for JobOptions {
             record_bytes_max: 64 << 20,
             compression: None,
             skip_bad_records: None,
+            overwrite: false,
         }
     }
 }
