@@ -60,7 +60,7 @@ async fn a_worker_ends_when_all_coordinators_refuse_it() {
 #[tokio::test]
 async fn a_coordinator_that_has_been_replaced_is_not_obeyed() {
     let mut fixture = Fixture::start();
-    let job = fixture.job("gated", 1, "a\n");
+    let job = fixture.job("gated", "a\n");
     let mut session = fixture.session().await;
     session.welcome(1).await;
     session.say(job.map(1)).await;
@@ -86,7 +86,7 @@ async fn a_folder_serves_one_worker() {
     let mut first = Fixture::start();
     first.session().await.welcome(1).await;
     let config = windrow_worker::WorkerConfig::embedded(first.dir.path().join("worker"));
-    let connector = windrow_worker::Connector::url("http://127.0.0.1:1").unwrap();
+    let connector = Connector::url("http://127.0.0.1:1").unwrap();
     let token = tokio_util::sync::CancellationToken::new;
     let error =
         windrow_worker::run(config, Default::default(), build(), connector, token(), token())

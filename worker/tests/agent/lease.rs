@@ -27,7 +27,8 @@ async fn fetch(address: &str, cluster: &str) -> Result<Fetched, Status> {
 #[tokio::test]
 async fn a_worker_without_a_lease_neither_reports_nor_serves_and_then_goes_on() {
     let mut fixture = Fixture::start();
-    let job = fixture.word_count("a\n");
+    let job = fixture.job("gated", "a\n");
+    fixture.gate.open();
     let mut session = fixture.session().await;
     session.welcome(1).await;
     session.say(job.map(1)).await;
@@ -37,14 +38,15 @@ async fn a_worker_without_a_lease_neither_reports_nor_serves_and_then_goes_on() 
     assert!(matches!(fetch(&address, "c").await, Ok(Fetched::Block(_))));
     let refused = fetch(&address, "another").await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
+    fixture.gate.close();
+    session.say(job.map(2)).await;
+    fixture.heartbeat_names(&mut session, 1).await;
     drop(session);
 
     // A lease that is so short that it has run out when the worker returns: no heartbeat of it is acknowledged.
     let session = fixture.session().await;
     let short = v1::Welcome { lease_ms: 30, returned: true, ..welcome(1) };
     session.say(FromCoordinator::Welcome(short)).await;
-    let gated = fixture.job("gated", 1, "b\n");
-    session.say(gated.map(2)).await;
     let mut next = fixture.session().await;
     let refused = fetch(&address, "c").await.unwrap_err();
     assert_eq!((refused.code(), refused.details()), (Code::Unavailable, &b"lease"[..]));

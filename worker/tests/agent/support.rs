@@ -46,12 +46,11 @@ impl Session {
         assert!(matches!(self.next().await, Some(FromWorker::Heartbeat(_))));
     }
 
-    /// Goes on with the session that the worker returns to, and waits for its first heartbeat.
-    pub async fn welcome_back(&mut self) {
+    /// Goes on with the session that the worker returns to.
+    pub async fn welcome_back(&self) {
         let worker = self.hello.r#return.as_ref().expect("it does not return").worker;
         let welcome = v1::Welcome { returned: true, ..welcome(worker) };
         self.say(FromCoordinator::Welcome(welcome)).await;
-        assert!(matches!(self.next().await, Some(FromWorker::Heartbeat(_))));
     }
 
     /// Notes the report of an attempt.
@@ -147,6 +146,10 @@ impl Gate {
         self.opened.notify_all();
     }
 
+    pub fn close(&self) {
+        *self.is_open.lock().unwrap() = false;
+    }
+
     fn pass(&self) {
         let is_open = self.is_open.lock().unwrap();
         drop(self.opened.wait_while(is_open, |is_open| !*is_open).unwrap());
@@ -167,7 +170,7 @@ impl Mapper for Gated {
     type Key = str;
     type Value = u64;
 
-    fn map(&self, line: &str, out: &mut impl Emit<str, u64>) -> windrow_jobs::prelude::Result<()> {
+    fn map(&self, line: &str, out: &mut impl Emit<str, u64>) -> Result<()> {
         self.0.pass();
         out.emit(line, 1)
     }
@@ -194,9 +197,9 @@ impl Fixture {
         config.memory_bytes = Some(64 << 20);
         let (drain, kill) = (CancellationToken::new(), CancellationToken::new());
         let gate = Arc::new(Gate::default());
-        let gated = |name| Job::new(name, Gated(Arc::clone(&gate)));
-        let jobs = [gated("gated").reduce(Sum), gated("gated-map-only").map_only()];
-        let registry = Arc::new(Registry::new(windrow_jobs::ready::all().into_iter().chain(jobs)));
+        let gated = Job::new("gated", Gated(Arc::clone(&gate))).reduce(Sum);
+        let jobs = windrow_jobs::ready::all().into_iter().chain([gated]);
+        let registry = Arc::new(Registry::new(jobs));
         let run =
             windrow_worker::run(config, registry, build(), connector, drain.clone(), kill.clone());
         Self { dir, drain, kill, gate, sessions, worker: tokio::spawn(run) }
@@ -238,16 +241,16 @@ impl Fixture {
 
     /// Writes an input file and creates the staging folder of a word count with one partition.
     pub fn word_count(&self, text: &str) -> SmallJob {
-        self.job("word-count", 1, text)
+        self.job("word-count", text)
     }
 
-    /// Likewise of any job; it is map-only when it has no partitions.
-    pub fn job(&self, name: &'static str, partitions: u32, text: &str) -> SmallJob {
+    /// Likewise of any job. One worker has one of them: all have the same id.
+    pub fn job(&self, name: &'static str, text: &str) -> SmallJob {
         let input = self.dir.path().join("input");
         std::fs::write(&input, text).unwrap();
         let staging = self.dir.path().join("staging");
         std::fs::create_dir_all(&staging).unwrap();
-        SmallJob { name, partitions, input, staging, bytes: text.len() as u64 }
+        SmallJob { name, input, staging, bytes: text.len() as u64 }
     }
 }
 
@@ -282,7 +285,6 @@ fn scripted_coordinator(sessions: mpsc::Sender<Session>, failures: u32) -> Conne
 /// The assignments of a small job.
 pub struct SmallJob {
     name: &'static str,
-    partitions: u32,
     input: PathBuf,
     pub staging: PathBuf,
     bytes: u64,
@@ -293,14 +295,14 @@ impl SmallJob {
         Some(v1::JobContext {
             job: self.name.into(),
             params: "{}".into(),
-            partitions: self.partitions,
+            partitions: 1,
             record_bytes_max: 64 << 20,
             staging: self.staging.display().to_string(),
             ..Default::default()
         })
     }
 
-    /// The file that a map-only attempt or a reduce attempt with this number writes.
+    /// The file that the reduce attempt with this number writes.
     pub fn part(&self, attempt: u32) -> PathBuf {
         self.staging.join(format!("part-00000.{attempt}"))
     }
