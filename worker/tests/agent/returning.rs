@@ -72,7 +72,7 @@ async fn a_report_is_told_until_it_is_noted() {
     assert_eq!(next_done(&mut session).await, attempt_id(Map, 2));
     drop(session);
     let session = fixture.session().await;
-    let back = session.hello.r#return.clone().unwrap();
+    let back = session.hello.r#return.unwrap();
     assert_eq!(back.unanswered, [attempt_id(Map, 2).unwrap()]);
     assert_eq!(back.outputs, [attempt_id(Map, 1).unwrap(), attempt_id(Map, 2).unwrap()]);
 }
@@ -124,7 +124,7 @@ async fn what_a_loser_has_left_is_deleted() {
     session.note(attempt_id(Map, 2), false).await;
     drop(session);
     let session = fixture.session().await;
-    let back = session.hello.r#return.clone().unwrap();
+    let back = session.hello.r#return.unwrap();
     assert!(back.outputs.is_empty(), "{:?}", back.outputs);
 }
 
@@ -175,7 +175,7 @@ async fn a_worker_that_returns_too_late_drops_everything_and_starts_anew() {
 
     drop(session);
     let session = fixture.session().await;
-    let back = session.hello.r#return.clone().unwrap();
+    let back = session.hello.r#return.unwrap();
     assert_eq!(back.worker, 2);
     assert_eq!(back.outputs, [attempt_id(Map, 3).unwrap()]);
     assert!(back.running.is_empty() && back.unanswered == back.outputs);

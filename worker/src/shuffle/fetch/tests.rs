@@ -256,6 +256,50 @@ async fn a_worker_refuses_fetches_that_mean_another_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_peer_whose_lease_has_run_out_is_asked_until_it_has_one() {
+    let (mut client, peer) = (Client::new(), Peer::new(2, 10));
+    client.fetcher.timeouts.stall = Duration::from_secs(600);
+    let identity = Arc::new(Identity::default());
+    identity.set(CLUSTER, PEER, Instant::now());
+    client.fetcher.peers.insert(ADDRESS, connect(peer.service_of(&identity)));
+    let outputs = [peer.outputs(2, "elsewhere")];
+    let fetch = client.fetch(&outputs);
+    tokio::pin!(fetch);
+    let early = tokio::time::timeout(Duration::from_millis(50), &mut fetch).await;
+    assert!(early.is_err(), "nothing is served without a lease");
+    identity.renew(in_an_hour());
+    assert_eq!(fetch.await.unwrap(), peer.pairs);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_gets_no_lease_is_given_up() {
+    let (mut client, peer) = (Client::new(), Peer::new(2, 10));
+    client.fetcher.timeouts.connect = Duration::from_millis(300);
+    let identity = Arc::new(Identity::default());
+    identity.set(CLUSTER, PEER, Instant::now());
+    client.fetcher.peers.insert(ADDRESS, connect(peer.service_of(&identity)));
+    let failure = client.fetch(&[peer.outputs(2, "elsewhere")]).await.unwrap_err();
+    let (task, message) = blamed(failure);
+    assert_eq!(task, 0);
+    assert!(message.contains("no answer from peer:1 within 0.4 s"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn time_without_a_lease_of_its_own_does_not_count_against_a_peer() {
+    let client = Client::new();
+    client.fetcher.identity.renew(Instant::now());
+    let stalled = Scripted { messages: vec![block()], ends: false };
+    let fetch = fetch_scripted(&client, stalled);
+    tokio::pin!(fetch);
+    // Longer than a stream may stall.
+    let early = tokio::time::timeout(3 * client.fetcher.timeouts.stall, &mut fetch).await;
+    assert!(early.is_err(), "{early:?}");
+    client.fetcher.identity.renew(in_an_hour());
+    let (_, message) = blamed(fetch.await.unwrap_err());
+    assert!(message.contains("no answer from peer:1 within 0.1 s"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_cannot_be_reached_fails_its_first_output() {
     let client = Client::new();
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
