@@ -180,7 +180,8 @@ impl Agent {
         }
     }
 
-    /// Waits before the next try, with the next coordinator. False if the worker is to leave instead.
+    /// Waits before the next try: where there was a session with the same coordinator, else with the next one. False if the
+    /// worker is to leave instead.
     async fn pause(&self, backoff: &mut Backoff, was_open: bool, reason: &str) -> bool {
         let has_nothing = self.attempts.is_empty();
         let pause = if has_nothing { backoff.long() } else { backoff.short() };
@@ -191,7 +192,9 @@ impl Agent {
             reason.escape_debug(),
             pause.as_secs_f64()
         );
-        self.connector.turn();
+        if !was_open {
+            self.connector.turn();
+        }
         tokio::select! {
             () = tokio::time::sleep(pause) => true,
             // What it has may be needed, and nobody is there to say so.
