@@ -6,7 +6,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use windrow_jobs::{FailureCause, JobSpec};
+use windrow_jobs::{BadRecordBudget, FailureCause, JobSpec};
 use windrow_scheduler::{JobFailure, Time, Waiting};
 
 /// Why a job gave up. `spec` is the job's, if it is known.
@@ -15,8 +15,15 @@ pub(crate) fn failure(failure: &JobFailure, spec: Option<&JobSpec>) -> String {
         JobFailure::Task { task, attempts, cause } => {
             let times = if *attempts == 1 { "1 attempt" } else { &format!("{attempts} attempts") };
             let (stage, index) = (task.stage, task.index);
-            format!("{stage} task {index} failed after {times}: {cause}{}", advice(cause))
+            format!("{stage} task {index} failed after {times}: {cause}{}", advice(cause, spec))
         }
+        JobFailure::BadRecords { skipped, of, budget, example } => {
+            too_many_bad_records(*skipped, *of, *budget, example.as_ref())
+        }
+        JobFailure::Audit { written, read } => format!(
+            "the reducers have not read what the maps wrote ({written:?} against {read:?}); this is a bug, or memory \
+             that forgets: check it, and run the job again"
+        ),
         JobFailure::NoWorkers => {
             let wait = spec.map_or(Duration::ZERO, |spec| spec.options.worker_wait);
             format!(
@@ -28,7 +35,7 @@ pub(crate) fn failure(failure: &JobFailure, spec: Option<&JobSpec>) -> String {
         JobFailure::Publish(cause) => {
             format!(
                 "all tasks were done, but the output could not be published: {cause}{}",
-                advice(cause)
+                advice(cause, spec)
             )
         }
     };
@@ -47,13 +54,36 @@ pub(crate) fn waiting(waiting: Waiting, now: Time) -> String {
     }
 }
 
+fn too_many_bad_records(
+    skipped: u64,
+    of: Option<u64>,
+    budget: BadRecordBudget,
+    example: Option<&FailureCause>,
+) -> String {
+    let of = of.map_or_else(String::new, |read| format!(" of {read}"));
+    let example = example.map_or_else(String::new, |cause| format!(", such as {cause}"));
+    format!(
+        "{skipped}{of} records are bad, more than --skip-bad-records {budget} allows{example}; correct the \
+         input or the job's code, or raise the limit, and run it again"
+    )
+}
+
 /// What the user can do, with the sign that separates it from the cause; empty when that is plain.
-fn advice(cause: &FailureCause) -> &'static str {
+fn advice(cause: &FailureCause, spec: Option<&JobSpec>) -> &'static str {
+    let skips = spec.is_some_and(|spec| spec.options.skip_bad_records.is_some());
     match cause {
-        FailureCause::UserError { .. } => {
+        FailureCause::UserError { .. } if skips => {
             "; correct the record or the job's code, and run it again"
         }
-        FailureCause::UserPanic { .. } => "; correct the job's code, and run it again",
+        FailureCause::UserError { .. } => {
+            "; correct the record or the job's code, or leave such records out with --skip-bad-records, \
+             and run it again"
+        }
+        FailureCause::UserPanic { .. } if skips => "; correct the job's code, and run it again",
+        FailureCause::UserPanic { .. } => {
+            "; correct the job's code, or leave such records out with --skip-bad-records, and run it again"
+        }
+        FailureCause::BadRecords { .. } => "; correct the input, and run the job again",
         FailureCause::Timeout { .. } => "; raise the limit if the task is only slow",
         FailureCause::Io { disk_full: true, .. } => "; free some space, and run the job again",
         FailureCause::InputChanged { .. } => {
@@ -101,7 +131,21 @@ mod tests {
         assert_eq!(
             text,
             "map task 3 failed after 4 attempts: /data/a at byte 12: bad\\u{1b}[31m field\\n; \
-             correct the record or the job's code, and run it again"
+             correct the record or the job's code, or leave such records out with --skip-bad-records, and run it \
+             again"
+        );
+    }
+
+    #[test]
+    fn too_many_bad_records_name_budget_and_example() {
+        let place = Place { file: "/a".into(), offset: Some(12), ..Place::default() };
+        let example = Some(FailureCause::UserError { place, message: "odd".into() });
+        let share = "0.01%".parse().unwrap();
+        let bad = JobFailure::BadRecords { skipped: 4, of: Some(9), budget: share, example };
+        assert_eq!(
+            failure(&bad, None),
+            "4 of 9 records are bad, more than --skip-bad-records 0.01% allows, such as /a at byte 12: odd; correct \
+             the input or the job's code, or raise the limit, and run it again"
         );
     }
 

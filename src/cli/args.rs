@@ -7,6 +7,7 @@ use bytesize::ByteSize;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use windrow_coordinator::Failpoint;
+use windrow_jobs::BadRecordBudget;
 
 use super::generate::GenArgs;
 
@@ -57,6 +58,10 @@ pub(crate) struct JobArgs {
     /// Replace invalid UTF-8 by U+FFFD instead of failing
     #[arg(long)]
     pub(crate) lossy: bool,
+    /// Leave out records that cannot be read or mapped, and groups that cannot be reduced, and note them in
+    /// OUTPUT/_bad-records; fail if they are more than this: a number, as 3, or a share, as 0.01%
+    #[arg(long, value_name = "BUDGET")]
+    pub(crate) skip_bad_records: Option<BadRecordBudget>,
     /// Print events and the summary as JSON, one object a line
     #[arg(long)]
     pub(crate) json: bool,
@@ -92,8 +97,8 @@ pub(crate) struct JobArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Cluster")]
 pub(crate) struct SubmitArgs {
-    /// The cluster's coordinator
-    #[arg(long, value_name = "URL", env = "WINDROW_COORDINATOR", default_value = DEFAULT_URL)]
+    /// The cluster's coordinator; several with commas between them are tried in turn
+    #[arg(long, value_name = "URL[,URL..]", env = "WINDROW_COORDINATOR", default_value = DEFAULT_URL)]
     pub(crate) coordinator: String,
     /// Print the job's id and do not wait for its end
     #[arg(long)]
@@ -104,6 +109,9 @@ pub(crate) struct SubmitArgs {
     /// How long the job waits while there is no worker
     #[arg(long, value_name = "DURATION", default_value = "5m")]
     pub(crate) worker_wait: humantime::Duration,
+    /// How long to wait for a coordinator that has gone before leaving the job to itself
+    #[arg(long, value_name = "DURATION", default_value = "10m")]
+    pub(crate) coordinator_wait: humantime::Duration,
 }
 
 /// `windrow coordinator`
@@ -133,8 +141,8 @@ pub(crate) struct CoordinatorArgs {
 /// `windrow worker`
 #[derive(Debug, Args)]
 pub(crate) struct WorkerArgs {
-    /// The coordinator to join
-    #[arg(long, value_name = "URL", env = "WINDROW_COORDINATOR", default_value = DEFAULT_URL)]
+    /// The coordinator to join; several with commas between them are tried in turn
+    #[arg(long, value_name = "URL[,URL..]", env = "WINDROW_COORDINATOR", default_value = DEFAULT_URL)]
     pub(crate) coordinator: String,
     /// Folder for intermediate data, of this worker alone [default: a new one under the system's temporary folder]
     #[arg(long, value_name = "DIR")]
@@ -159,8 +167,8 @@ pub(crate) struct WorkerArgs {
 /// Commands that ask the coordinator something.
 #[derive(Debug, Args)]
 pub(crate) struct ClusterArgs {
-    /// The cluster's coordinator
-    #[arg(long, value_name = "URL", env = "WINDROW_COORDINATOR", default_value = DEFAULT_URL)]
+    /// The cluster's coordinator; several with commas between them are tried in turn
+    #[arg(long, value_name = "URL[,URL..]", env = "WINDROW_COORDINATOR", default_value = DEFAULT_URL)]
     pub(crate) coordinator: String,
     /// Print JSON
     #[arg(long)]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::{ArgMatches, Command, FromArgMatches};
-use windrow_jobs::{JobInput, Registry};
+use windrow_jobs::{BadRecordBudget, JobInput, Registry};
 use windrow_proto::v1;
 
 use super::args::{JobArgs, Method};
@@ -69,10 +69,20 @@ impl JobCommand {
                 lossy: args.lossy,
                 record_bytes_max: args.max_record_size.0,
                 compression: compression(args.compress).into(),
+                skip_bad_records: args.skip_bad_records.map(budget),
                 overwrite: args.overwrite,
             }),
         })
     }
+}
+
+fn budget(budget: BadRecordBudget) -> v1::BadRecordBudget {
+    use v1::bad_record_budget::Budget;
+    let budget = match budget {
+        BadRecordBudget::Records(most) => Budget::Records(most),
+        BadRecordBudget::Share(share) => Budget::Share(share.get()),
+    };
+    v1::BadRecordBudget { budget: Some(budget) }
 }
 
 fn compression(method: Option<Method>) -> v1::Compression {

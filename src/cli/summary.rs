@@ -91,6 +91,9 @@ fn write_text(job: &v1::JobStatus, out: &mut String) -> std::fmt::Result {
         size(job.output_bytes),
         spec.output
     )?;
+    if job.skipped_records > 0 {
+        writeln!(out, "  skipped   {}", skipped_text(job))?;
+    }
     if let Some(slowest) = &job.slowest {
         writeln!(
             out,
@@ -111,6 +114,17 @@ fn write_text(job: &v1::JobStatus, out: &mut String) -> std::fmt::Result {
         writeln!(out, "  failed    {}", job.failure_message)?;
     }
     Ok(())
+}
+
+/// Only a job that succeeds leaves what it has skipped.
+fn skipped_text(job: &v1::JobStatus) -> String {
+    let skipped = count(job.skipped_records, "bad record");
+    match (job.state(), &job.spec) {
+        (v1::JobState::Succeeded, Some(spec)) => {
+            format!("{skipped}, see {}/_bad-records", spec.output.trim_end_matches('/'))
+        }
+        _ => skipped,
+    }
 }
 
 /// The numbers that the job runs with, whoever chose them.
@@ -178,6 +192,7 @@ pub(crate) fn to_json(job: &v1::JobStatus) -> Value {
         "shuffle_bytes": job.shuffle_bytes,
         "output_bytes": job.output_bytes,
         "output_records": job.output_records,
+        "skipped_records": job.skipped_records,
         "counters": sorted(&job.counters).into_iter().collect::<serde_json::Map<_, _>>(),
         "slowest": job.slowest.as_ref().map(|task| json!({
             "stage": stage_name(task.stage()),

@@ -117,6 +117,7 @@ pub fn attempt(
             lossy: false,
             record_bytes_max: 64 << 20,
             compression: None,
+            skip_bad_records: None,
             threads: None,
             memory_bytes: None,
             partitions,

@@ -90,7 +90,7 @@ impl Job {
         step.workers.count_done(worker);
         health::succeeded(worker, step);
         self.counters.merge(&stats.counters);
-        let audit = stats.audit;
+        let (audit, example) = (stats.audit, stats.skipped_example.clone());
         let candidate = SlowestTask { task: attempt.task, elapsed: stats.elapsed, worker };
         if self.slowest.is_none_or(|slowest| slowest.elapsed < candidate.elapsed) {
             self.slowest = Some(candidate);
@@ -107,6 +107,7 @@ impl Job {
         if attempt.task.stage == Stage::Map && !self.is_map_only() {
             self.compare_with_former(attempt.task.index, audit, step);
         }
+        self.check_bad_records(attempt.task.stage, example)?;
         self.publish_if_done(step)
     }
 
@@ -125,6 +126,7 @@ impl Job {
         self.tasks_mut(attempt.task.stage).failed += 1;
         step.workers.count_failed(worker);
         health::failed(worker, &cause, step);
+        self.check_attempt_alone(&cause)?;
         let (again, avoid) = match (&cause, attempt.task.stage) {
             (FailureCause::FetchFailed { .. }, Stage::Reduce) => {
                 match self.fetch_failed(&cause, step)? {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{AttemptId, Audit, FailureCause, JobId, TaskId, WorkerId};
+use windrow_jobs::{AttemptId, Audit, BadRecordBudget, FailureCause, JobId, TaskId, WorkerId};
 
 use crate::event::RequestId;
 
@@ -126,6 +126,17 @@ pub enum JobFailure {
         attempts: u32,
         /// Of its last attempt.
         cause: FailureCause,
+    },
+    /// More bad records were skipped than the job may skip.
+    BadRecords {
+        /// So many.
+        skipped: u64,
+        /// Of so many that were read, where the budget is a share.
+        of: Option<u64>,
+        /// So many were allowed.
+        budget: BadRecordBudget,
+        /// What one of them failed with.
+        example: Option<FailureCause>,
     },
     /// There was no worker for longer than the job waits.
     NoWorkers,

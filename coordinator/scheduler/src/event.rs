@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{AttemptId, Audit, Counters, FailureCause, JobId, WorkerId};
+use windrow_jobs::{AttemptId, Audit, BadRecordBudget, Counters, FailureCause, JobId, WorkerId};
 
 use crate::config::Config;
 use crate::deadlines::Timer;
@@ -181,6 +181,8 @@ pub struct JobPlan {
     pub worker_wait: Duration,
     /// Jobs with a larger one go first; equal ones take turns.
     pub priority: i32,
+    /// How many bad records it may skip; `None`: its workers skip none.
+    pub skip_bad_records: Option<BadRecordBudget>,
 }
 
 /// A map task before it runs.
@@ -240,6 +242,10 @@ pub struct AttemptStats {
     pub output_records: u64,
     /// Bytes written.
     pub output_bytes: u64,
+    /// Bad records that it has skipped.
+    pub skipped_records: u64,
+    /// What the first of them failed with.
+    pub skipped_example: Option<Box<FailureCause>>,
     /// Of a map: what it wrote for the shuffle, all partitions. Of a reduce: what it read of it.
     pub audit: Audit,
     /// How long it ran.

@@ -35,6 +35,7 @@
 mod attempt;
 mod audit;
 mod backup;
+mod bad_records;
 mod config;
 mod deadlines;
 mod decider;

@@ -29,6 +29,7 @@ impl Job {
             shuffle_bytes,
             output_bytes: output.output_bytes,
             output_records: output.output_records,
+            skipped_records: self.skipped_records(),
         }
     }
 

@@ -44,6 +44,8 @@ pub(crate) struct Totals {
     pub(crate) input_records: u64,
     /// Likewise.
     pub(crate) input_bytes: u64,
+    /// Bad ones that winners have skipped.
+    pub(crate) skipped_records: u64,
     /// Written by winners.
     pub(crate) output_records: u64,
     /// Likewise.
@@ -274,6 +276,7 @@ impl Totals {
     pub(crate) fn add(&mut self, stats: &AttemptStats) {
         self.input_records = self.input_records.saturating_add(stats.input_records);
         self.input_bytes = self.input_bytes.saturating_add(stats.input_bytes);
+        self.skipped_records = self.skipped_records.saturating_add(stats.skipped_records);
         self.output_records = self.output_records.saturating_add(stats.output_records);
         self.output_bytes = self.output_bytes.saturating_add(stats.output_bytes);
     }
@@ -292,6 +295,7 @@ impl Totals {
     fn subtract(&mut self, stats: &AttemptStats) {
         self.input_records = self.input_records.saturating_sub(stats.input_records);
         self.input_bytes = self.input_bytes.saturating_sub(stats.input_bytes);
+        self.skipped_records = self.skipped_records.saturating_sub(stats.skipped_records);
         self.output_records = self.output_records.saturating_sub(stats.output_records);
         self.output_bytes = self.output_bytes.saturating_sub(stats.output_bytes);
     }

@@ -38,6 +38,8 @@ pub struct JobView {
     pub output_bytes: u64,
     /// Records that they wrote.
     pub output_records: u64,
+    /// Bad records that the winners of all stages have skipped.
+    pub skipped_records: u64,
 }
 
 /// The states of a job.

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{AttemptId, JobId, JobSpec, WorkerId};
+use windrow_jobs::{AttemptId, JobId, JobSpec, TaskId, WorkerId};
 use windrow_scheduler::{Effect, Event, Scheduler};
 
 use super::profile::WorkerProfile;
 use crate::journal::ClusterId;
-use crate::output::{Place, StagedPart};
+use crate::output::{Place, StagedPart, Written};
 use crate::plan::{ClusterSize, InputSize, Plan};
 
 /// Inputs that a status shows; a shell may have made many of one pattern.
@@ -37,6 +37,8 @@ pub(super) struct CatalogJob {
     pub(super) work: Option<Arc<JobWork>>,
     /// What the winners have written.
     pub(super) parts: BTreeMap<AttemptId, StagedPart>,
+    /// The bad records that the winner of each task has skipped.
+    pub(super) quarantines: BTreeMap<TaskId, StagedPart>,
 }
 
 /// What a status says of a job that the scheduler does not know.
@@ -79,8 +81,8 @@ pub(crate) enum Note {
     Job(Arc<JobWork>),
     /// `WorkerJoined` is about this worker.
     Worker(Arc<WorkerProfile>),
-    /// `AttemptDone` is about this part.
-    Part(StagedPart),
+    /// `AttemptDone` is about what was written here.
+    Written(Written),
 }
 
 impl windrow_scheduler::Catalog for Catalog {
@@ -90,9 +92,11 @@ impl windrow_scheduler::Catalog for Catalog {
         match (event, note) {
             (Event::WorkerLeft { worker, .. }, _) => drop(self.workers.remove(worker)),
             (Event::Settled { job }, _) => self.settle(*job, scheduler),
-            (Event::AttemptDone { .. }, Note::Part(part)) if has_won(part.attempt, effects) => {
-                if let Some(job) = self.jobs.get_mut(&part.attempt.task.job) {
-                    job.parts.entry(part.attempt).or_insert(part);
+            (Event::AttemptDone { attempt, .. }, Note::Written(written))
+                if has_won(*attempt, effects) =>
+            {
+                if let Some(job) = self.jobs.get_mut(&attempt.task.job) {
+                    job.keep(*attempt, written);
                 }
             }
             (_, Note::Job(work)) => self.add_job(work, effects),
@@ -179,6 +183,7 @@ impl Catalog {
         if let Some(job) = self.jobs.get_mut(&id) {
             job.work = None;
             job.parts.clear();
+            job.quarantines.clear();
         }
         self.jobs.retain(|id, job| job.work.is_some() || scheduler.job(*id).is_some());
     }
@@ -194,6 +199,18 @@ impl CatalogJob {
             split_bytes: work.plan.split_bytes,
             cluster: work.plan.cluster,
         };
-        Self { shown: Arc::new(shown), work: Some(work), parts: BTreeMap::new() }
+        let (parts, quarantines) = (BTreeMap::new(), BTreeMap::new());
+        Self { shown: Arc::new(shown), work: Some(work), parts, quarantines }
+    }
+
+    /// Notes what a winner has written. A former winner of the same task, which was lost, does not count any more.
+    fn keep(&mut self, attempt: AttemptId, Written { part, quarantine }: Written) {
+        if let Some(part) = part {
+            self.parts.entry(attempt).or_insert(part);
+        }
+        match quarantine {
+            Some(quarantine) => self.quarantines.insert(attempt.task, quarantine),
+            None => self.quarantines.remove(&attempt.task),
+        };
     }
 }

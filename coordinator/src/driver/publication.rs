@@ -46,6 +46,7 @@ impl Driver {
             epoch: self.decider.epoch(),
             job: self.manifest(id).ok_or_else(unknown)?,
             parts: winners.iter().map(part).collect::<Result<_, _>>()?,
+            quarantines: job.quarantines.values().copied().collect(),
             overwrite: work.spec.options.overwrite,
             failpoint: self.failpoint.clone(),
         })

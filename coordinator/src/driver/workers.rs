@@ -13,7 +13,7 @@ use super::profile::WorkerProfile;
 use super::sessions::{Joined, OpenedSession, SessionId};
 use super::{Driver, Pending};
 use crate::explain;
-use crate::output::StagedPart;
+use crate::output::Written;
 
 /// What a worker says in its session.
 pub(crate) enum Report {
@@ -30,8 +30,8 @@ pub(crate) enum Report {
         attempt: AttemptId,
         /// What it counted.
         stats: AttemptStats,
-        /// What it wrote, in the job's last stage.
-        part: Option<StagedPart>,
+        /// What it wrote to the staging folder.
+        written: Written,
     },
     /// An attempt has failed.
     Failed {
@@ -173,9 +173,9 @@ impl Driver {
                 }
             }
             Report::Draining => self.handle(Event::WorkerDraining { worker }),
-            Report::Done { attempt, stats, part } => {
-                let note = part.map_or(Note::Nothing, Note::Part);
-                self.handle_noted(Event::AttemptDone { worker, attempt, stats }, note);
+            Report::Done { attempt, stats, written } => {
+                let event = Event::AttemptDone { worker, attempt, stats };
+                self.handle_noted(event, Note::Written(written));
             }
             Report::Failed { attempt, cause } => {
                 if cause != FailureCause::Cancelled {

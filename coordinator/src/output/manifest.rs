@@ -83,16 +83,25 @@ struct Manifest<'a> {
     output_bytes: u64,
     output_records: u64,
     parts: &'a [ManifestPart],
+    skipped_records: u64,
+    /// Where they are.
+    bad_records: &'a [ManifestPart],
 }
 
 /// The manifest's text.
-pub(super) fn render(job: &ManifestJob, parts: &[ManifestPart]) -> serde_json::Result<Vec<u8>> {
+pub(super) fn render(
+    job: &ManifestJob,
+    parts: &[ManifestPart],
+    bad_records: &[ManifestPart],
+) -> serde_json::Result<Vec<u8>> {
     let mut text = serde_json::to_vec_pretty(&Manifest {
         format: FORMAT,
         job,
         output_bytes: parts.iter().map(|part| part.bytes).sum(),
         output_records: parts.iter().map(|part| part.records).sum(),
         parts,
+        skipped_records: bad_records.iter().map(|file| file.records).sum(),
+        bad_records,
     })?;
     text.push(b'\n');
     Ok(text)

@@ -4,9 +4,11 @@
 //!  <output>/_temporary/lock                        whose folder it is
 //!  <output>/_temporary/attempts-<unique>/          the staging folder: attempts write here, each its own file
 //!           part-00003.2                           task 3, attempt 2
+//!           bad-map-00001.1                        the bad records that this attempt has skipped
 //!  <output>/_temporary/commit-<unique>.<epoch>/    the same folder, renamed when its publication begins
 //!           replaced/                              with --overwrite: what was visible before
 //!  <output>/part-00003                             at success only: the winner, renamed
+//!  <output>/_bad-records/map-00001.jsonl           likewise, where records were skipped
 //!  <output>/_SUCCESS                               at success, last
 //! ```
 //!
@@ -26,29 +28,21 @@ mod publish;
 mod rename;
 mod replace;
 mod reservation;
+mod staged;
 
 pub(crate) use error::OutputError;
 pub(crate) use lock::Owner;
 pub(crate) use manifest::{ManifestInput, ManifestJob, StageCounts};
 pub(crate) use place::Place;
-pub(crate) use publish::{Publication, StagedPart, publish};
+pub(crate) use publish::{Publication, publish};
 pub(crate) use reservation::{Reservation, check};
-
-use windrow_jobs::AttemptId;
+pub(crate) use staged::{Content, StagedPart, Written};
 
 /// Folder inside the output folder that holds all that is not result yet.
 const TEMPORARY: &str = "_temporary";
 /// The manifest, whose presence says that the output is whole.
 const SUCCESS: &str = "_SUCCESS";
+/// Folder inside the output folder for what was skipped. Readers of the output pass over it, as its name begins so.
+const BAD_RECORDS: &str = "_bad-records";
 /// What the names of visible parts begin with.
 const PART: &str = "part-";
-
-/// The name of a visible part.
-fn part_name(index: u32) -> String {
-    format!("{PART}{index:05}")
-}
-
-/// The name that an attempt's part has in the staging folder.
-fn staged_name(attempt: AttemptId) -> String {
-    format!("{}.{}", part_name(attempt.task.index), attempt.number)
-}

@@ -8,14 +8,13 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crc_fast::{CrcAlgorithm::Crc64Nvme, Digest};
-use serde::{Deserialize, Serialize};
-use windrow_jobs::{AttemptId, FailureCause};
+use windrow_jobs::FailureCause;
 use windrow_scheduler::journal::Epoch;
 
 use super::manifest::{self, ManifestJob, ManifestPart};
 use super::rename::rename_new;
 use super::replace::Replaced;
-use super::{Place, SUCCESS, commit_folder, part_name, staged_name};
+use super::{BAD_RECORDS, Place, SUCCESS, StagedPart, commit_folder};
 use crate::failpoint::{Failpoint, Step};
 
 /// What there is to publish.
@@ -27,23 +26,12 @@ pub(crate) struct Publication {
     pub(crate) job: ManifestJob,
     /// The winners, in the order of their tasks.
     pub(crate) parts: Vec<StagedPart>,
+    /// The bad records that the winners of all stages have skipped.
+    pub(crate) quarantines: Vec<StagedPart>,
     /// Whether what is visible there now is replaced.
     pub(crate) overwrite: bool,
     /// Where to die, in tests.
     pub(crate) failpoint: Failpoint,
-}
-
-/// A part as its attempt has reported it. Where it lies follows from its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct StagedPart {
-    /// Who wrote it.
-    pub(crate) attempt: AttemptId,
-    /// Its size.
-    pub(crate) bytes: u64,
-    /// Its records.
-    pub(crate) records: u64,
-    /// CRC-64/NVME of its bytes.
-    pub(crate) crc64: u64,
 }
 
 /// Publishes into the reserved folder. On an error, nothing stays visible that was not visible before. Blocks on the file
@@ -84,7 +72,10 @@ impl Commit<'_> {
                 .move_aside(failpoint)
                 .map_err(|error| FailureCause::io(self.output, &error))?;
         }
-        for part in &self.publication.parts {
+        if !self.publication.quarantines.is_empty() {
+            self.make_quarantine()?;
+        }
+        for part in self.files() {
             self.place_part(part)?;
             failpoint.reach(Step::PartRenamed);
         }
@@ -92,6 +83,21 @@ impl Commit<'_> {
         self.write_manifest()?;
         failpoint.reach(Step::AfterManifest);
         Ok(())
+    }
+
+    fn make_quarantine(&self) -> Result<(), FailureCause> {
+        let folder = self.output.join(BAD_RECORDS);
+        match fs::create_dir(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                Err(FailureCause::io(&folder, &error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// All that becomes visible but the manifest.
+    fn files(&self) -> impl Iterator<Item = &StagedPart> {
+        self.publication.parts.iter().chain(&self.publication.quarantines)
     }
 
     fn place_part(&self, part: &StagedPart) -> Result<(), FailureCause> {
@@ -108,9 +114,10 @@ impl Commit<'_> {
     fn write_manifest(&self) -> Result<(), FailureCause> {
         let publication = self.publication;
         let parts: Vec<_> = publication.parts.iter().map(manifest_part).collect();
+        let quarantines: Vec<_> = publication.quarantines.iter().map(manifest_part).collect();
         let (aside, to) = (self.folder.join(SUCCESS), self.output.join(SUCCESS));
         let write = || -> io::Result<()> {
-            fs::write(&aside, manifest::render(&publication.job, &parts)?)?;
+            fs::write(&aside, manifest::render(&publication.job, &parts, &quarantines)?)?;
             rename_new(&aside, &to)
         };
         write().map_err(|error| FailureCause::io(&to, &error))
@@ -118,7 +125,7 @@ impl Commit<'_> {
 
     /// Parts go back to where they came from, so that all can be done once more.
     fn undo(&self) {
-        for part in &self.publication.parts {
+        for part in self.files() {
             let (from, to) = (self.visible(part), self.staged(part));
             if !to.exists()
                 && is_in_place(&from, part)
@@ -128,6 +135,8 @@ impl Commit<'_> {
                 tracing::warn!(%path, %error, "cannot take back a part of a failed job");
             }
         }
+        // It stays if anything is in it that is not this job's.
+        let _ = fs::remove_dir(self.output.join(BAD_RECORDS));
         if let Err(error) = self.replaced().restore() {
             let folder = self.folder.display();
             tracing::error!(%folder, %error, "the output that was to be replaced cannot be put back, and stays there");
@@ -139,17 +148,17 @@ impl Commit<'_> {
     }
 
     fn staged(&self, part: &StagedPart) -> PathBuf {
-        self.folder.join(staged_name(part.attempt))
+        self.folder.join(part.staged_name())
     }
 
     fn visible(&self, part: &StagedPart) -> PathBuf {
-        self.output.join(part_name(part.attempt.task.index))
+        self.output.join(part.visible_name())
     }
 }
 
 fn manifest_part(part: &StagedPart) -> ManifestPart {
     ManifestPart {
-        name: part_name(part.attempt.task.index),
+        name: part.visible_name(),
         bytes: part.bytes,
         records: part.records,
         crc64: format!("{:016x}", part.crc64),

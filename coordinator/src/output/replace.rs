@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use super::place::gone;
 use super::rename::rename_new;
-use super::{PART, SUCCESS, TEMPORARY, commit_folder};
+use super::{BAD_RECORDS, PART, SUCCESS, TEMPORARY, commit_folder};
 use crate::failpoint::{Failpoint, Step};
 
 const REPLACED: &str = "replaced";
@@ -95,7 +95,7 @@ impl<'a> Replaced<'a> {
             let undone = self.commit.join(UNDONE);
             fs::create_dir_all(&undone)?;
             for name in visible(self.output)? {
-                if name.to_string_lossy().starts_with(PART) {
+                if name.to_string_lossy().starts_with(PART) || name == BAD_RECORDS {
                     fs::rename(self.output.join(&name), undone.join(&name))?;
                 }
             }

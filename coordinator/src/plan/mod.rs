@@ -108,6 +108,7 @@ impl Plan {
             task_timeout: spec.options.task_timeout,
             worker_wait: spec.options.worker_wait,
             priority: spec.options.priority,
+            skip_bad_records: spec.options.skip_bad_records,
         }
     }
 }

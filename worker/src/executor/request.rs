@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use windrow_jobs::program::SplitPoints;
-use windrow_jobs::{AttemptId, Compression, Counters, WorkerId};
+use windrow_jobs::{AttemptId, BadRecordBudget, Compression, Counters, FailureCause, WorkerId};
 
 /// What every task of a job needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct JobContext {
     pub lossy: bool,
     /// Size of the largest record that is read; a longer one is an error.
     pub record_bytes_max: u64,
+    /// How many bad records the job skips; `None` fails at the first.
+    pub skip_bad_records: Option<BadRecordBudget>,
     /// How to compress what is shuffled; `None` leaves it to the worker.
     pub compression: Option<Compression>,
     /// Most threads that a task may use.
@@ -128,6 +130,8 @@ pub struct Finished {
     pub stats: Stats,
     /// The part that it wrote: reduce attempts, and map attempts of map-only jobs.
     pub part: Option<Part>,
+    /// The file of the bad records that it skipped, if it skipped any.
+    pub quarantine: Option<Part>,
 }
 
 /// Counts of one attempt.
@@ -141,6 +145,10 @@ pub struct Stats {
     pub output_records: u64,
     /// Bytes written.
     pub output_bytes: u64,
+    /// Bad records that it skipped.
+    pub skipped_records: u64,
+    /// What the first of them failed with.
+    pub skipped_example: Option<FailureCause>,
     /// How long it ran.
     pub elapsed: Duration,
     /// The user's counters.

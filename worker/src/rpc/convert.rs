@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use windrow_jobs::program::SplitPoints;
-use windrow_jobs::{AttemptId, Compression, FailureCause, JobId, Place, Stage, TaskId, WorkerId};
+use windrow_jobs::{
+    AttemptId, BadRecordBudget, Compression, FailureCause, JobId, Place, Share, Stage, TaskId,
+    WorkerId,
+};
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
 use windrow_proto::v1::failure::Cause;
@@ -29,12 +32,14 @@ pub(crate) enum Order {
     Outputs { job: JobId, version: u64, outputs: Vec<WorkerOutputs> },
     /// Stop an attempt.
     Cancel(AttemptId),
+    /// A report was noted for good; what a loser has left is not wanted.
+    Noted { attempt: AttemptId, won: bool },
+    /// A heartbeat was heard.
+    Renewed { sequence: u64 },
     /// Delete what is held of a job.
     Release(JobId),
     /// Leave.
     Drained,
-    /// What was said has been heard.
-    Heard,
 }
 
 /// The first message of a session.
@@ -72,7 +77,10 @@ pub(crate) fn order_from(message: v1::CoordinatorMessage) -> Result<Order, Malfo
         FromCoordinator::CancelAttempt(cancel) => Order::Cancel(attempt_from(cancel.attempt)?),
         FromCoordinator::ReleaseJob(release) => Order::Release(JobId(release.job)),
         FromCoordinator::Drained(v1::Drained {}) => Order::Drained,
-        FromCoordinator::Noted(_) | FromCoordinator::HeartbeatAck(_) => Order::Heard,
+        FromCoordinator::Noted(v1::Noted { attempt, won }) => {
+            Order::Noted { attempt: attempt_from(attempt)?, won }
+        }
+        FromCoordinator::HeartbeatAck(v1::HeartbeatAck { sequence }) => Order::Renewed { sequence },
     })
 }
 
@@ -110,6 +118,7 @@ pub(crate) fn compression_to(compression: Option<Compression>) -> v1::Compressio
 fn context_from(context: Option<v1::JobContext>) -> Result<Arc<JobContext>, Malformed> {
     let context = context.ok_or(Malformed("no context"))?;
     let compression = compression_from(context.compression());
+    let skip_bad_records = context.skip_bad_records.map(budget_from).transpose()?;
     let points = context.split_points.into_iter();
     let points = points.map(|point| (point.key.into(), point.value.into()));
     Ok(Arc::new(JobContext {
@@ -118,12 +127,24 @@ fn context_from(context: Option<v1::JobContext>) -> Result<Arc<JobContext>, Malf
         lossy: context.lossy,
         record_bytes_max: context.record_bytes_max,
         compression,
+        skip_bad_records,
         threads: context.threads,
         memory_bytes: context.memory_bytes,
         partitions: context.partitions,
         staging: context.staging.into(),
         split_points: Arc::new(SplitPoints::new(points)),
     }))
+}
+
+fn budget_from(budget: v1::BadRecordBudget) -> Result<BadRecordBudget, Malformed> {
+    use v1::bad_record_budget::Budget;
+    match budget.budget.ok_or(Malformed("no budget"))? {
+        Budget::Records(most) => Ok(BadRecordBudget::Records(most)),
+        Budget::Share(share) => {
+            let share = Share::new(share).map_err(|_| Malformed("no share of records"))?;
+            Ok(BadRecordBudget::Share(share))
+        }
+    }
 }
 
 fn range_from(range: v1::FileRange) -> FileRange {
@@ -144,16 +165,43 @@ fn outputs_from(outputs: v1::WorkerOutputs) -> WorkerOutputs {
 /// Running attempts, and how far they have come.
 pub(crate) fn heartbeat_to<'a>(
     running: impl Iterator<Item = (AttemptId, &'a Progress)>,
+    sequence: u64,
 ) -> v1::WorkerMessage {
     let progress = running.map(|(attempt, progress)| {
         let (records, bytes) = progress.get();
         let attempt = Some(attempt_to(attempt));
         v1::AttemptProgress { attempt, records, bytes, steps: progress.steps() }
     });
-    message(FromWorker::Heartbeat(v1::Heartbeat {
-        running: progress.collect(),
-        ..Default::default()
-    }))
+    message(FromWorker::Heartbeat(v1::Heartbeat { running: progress.collect(), sequence }))
+}
+
+/// What a worker has whose call broke.
+#[derive(Debug, Default)]
+pub(crate) struct Inventory {
+    /// Attempts that run.
+    pub running: Vec<AttemptId>,
+    /// Attempts that are over, and were not noted.
+    pub unanswered: Vec<AttemptId>,
+    /// Attempts whose map output is here.
+    pub outputs: Vec<AttemptId>,
+}
+
+/// What a worker says that was `worker` of `cluster`, and has seen `epoch` there.
+pub(crate) fn return_to(
+    worker: WorkerId,
+    cluster: &str,
+    epoch: u64,
+    inventory: Inventory,
+) -> v1::Return {
+    let all = |attempts: Vec<AttemptId>| attempts.into_iter().map(attempt_to).collect();
+    v1::Return {
+        worker: worker.0,
+        cluster: cluster.to_string(),
+        epoch,
+        running: all(inventory.running),
+        unanswered: all(inventory.unanswered),
+        outputs: all(inventory.outputs),
+    }
 }
 
 /// How an attempt ended.
@@ -163,17 +211,20 @@ pub(crate) fn result_to(
 ) -> v1::WorkerMessage {
     let id = Some(attempt_to(attempt));
     message(match result {
-        Ok(Finished { stats, part }) => {
-            let (stats, part) = (Some(stats_to(stats)), part.map(part_to));
+        Ok(Finished { stats, part, quarantine }) => {
+            let stats = Some(stats_to(stats));
+            let (part, quarantine) = (part.map(part_to), quarantine.map(part_to));
             match attempt.task.stage {
-                Stage::Map => FromWorker::MapDone(v1::MapDone { attempt: id, stats, part }),
+                Stage::Map => {
+                    FromWorker::MapDone(v1::MapDone { attempt: id, stats, part, quarantine })
+                }
                 Stage::Reduce => {
-                    FromWorker::ReduceDone(v1::ReduceDone { attempt: id, stats, part })
+                    FromWorker::ReduceDone(v1::ReduceDone { attempt: id, stats, part, quarantine })
                 }
             }
         }
         Err(cause) => {
-            let failure = Some(v1::Failure { cause: Some(cause_to(cause)) });
+            let failure = Some(failure_to(cause));
             FromWorker::AttemptFailed(v1::AttemptFailed { attempt: id, failure })
         }
     })
@@ -200,6 +251,9 @@ fn stats_to(stats: Stats) -> v1::AttemptStats {
         output_bytes: stats.output_bytes,
         elapsed_ms: stats.elapsed.as_millis() as u64,
         counters: stats.counters.iter().map(|(name, n)| (name.to_string(), n)).collect(),
+        audit: None,
+        skipped_records: stats.skipped_records,
+        skipped_example: stats.skipped_example.map(failure_to),
     }
 }
 
@@ -221,10 +275,14 @@ fn capped(mut text: String) -> String {
     text
 }
 
+fn failure_to(cause: FailureCause) -> v1::Failure {
+    v1::Failure { cause: Some(cause_to(cause)) }
+}
+
 fn cause_to(cause: FailureCause) -> Cause {
     use v1::failure::{
-        Cancelled, Corrupt, FetchFailed, InputChanged, Io, Timeout, Unsupported, UserError,
-        WorkerLost,
+        BadRecords, Cancelled, Corrupt, FetchFailed, InputChanged, Io, Timeout, Unsupported,
+        UserError, WorkerLost,
     };
     match cause {
         FailureCause::UserError { place, message } => {
@@ -234,6 +292,10 @@ fn cause_to(cause: FailureCause) -> Cause {
         FailureCause::UserPanic { place, message } => {
             let message = capped(message);
             Cause::UserPanic(UserError { place: Some(place_to(place)), message })
+        }
+        FailureCause::BadRecords { skipped, place, message } => {
+            let last = UserError { place: Some(place_to(place)), message: capped(message) };
+            Cause::BadRecords(BadRecords { skipped, last: Some(last) })
         }
         FailureCause::Timeout { after } => {
             Cause::Timeout(Timeout { after_ms: after.as_millis() as u64 })

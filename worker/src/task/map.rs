@@ -12,12 +12,16 @@ use windrow_jobs::program::CollectorSetup;
 use super::map_loop::{ChunkSink, MapLoops};
 use super::map_output::{Pairs, SpillFile};
 use super::plan::{InputPlan, chunk_bytes};
+use super::quarantine::Quarantine;
 use super::{Attempt, Outcome, map_only, map_output};
 use crate::executor::{FileRange, Finished, Stats};
 use crate::memory::Reservation;
 
 /// The pairs of one attempt take up at most this share of the job's memory: two attempts overlap.
 const COLLECTORS_PERCENT: u64 = 40;
+
+/// Chunks of a job that skips bad records are at most this large: what a chunk is told to be bad is held in memory.
+const CAREFUL_CHUNK_BYTES_MAX: u64 = 256 << 10;
 
 /// A collector is not asked to spill less than one part in this many of the job's memory, for each thread: runs
 /// that small would cost more than they free.
@@ -28,8 +32,12 @@ pub fn run(attempt: &Attempt, input: u32, ranges: Vec<FileRange>) -> Result<Outc
     let started = Instant::now();
     let context = &attempt.context;
     let record_bytes_max = context.record_bytes_max.max(1);
-    let chunk_bytes =
+    let quarantine = Quarantine::of(attempt)?;
+    let mut chunk_bytes =
         chunk_bytes(&ranges, attempt.memory.limit_bytes(), attempt.threads).min(record_bytes_max);
+    if quarantine.is_some() {
+        chunk_bytes = chunk_bytes.min(CAREFUL_CHUNK_BYTES_MAX);
+    }
     let format = attempt.program.input_format(input);
     let mut plan = InputPlan::new(ranges, chunk_bytes, format, context.lossy);
     plan.record_bytes_max = record_bytes_max;
@@ -37,16 +45,20 @@ pub fn run(attempt: &Attempt, input: u32, ranges: Vec<FileRange>) -> Result<Outc
         partitions: context.partitions,
         input,
         split_points: Arc::clone(&context.split_points),
+        skips_bad_records: quarantine.is_some(),
     };
     let mut outcome = match (attempt.program.is_map_only(), context.partitions) {
-        (true, _) => map_only::run(attempt, &plan, setup)?,
+        (true, _) => map_only::run(attempt, &plan, setup, quarantine.as_ref())?,
         (false, 0) => {
             return Err(FailureCause::Unsupported {
                 message: format!("{} reduces, but has no partitions", attempt.context.job),
             });
         }
-        (false, _) => run_to_segment(attempt, &plan, setup)?,
+        (false, _) => run_to_segment(attempt, &plan, setup, quarantine.as_ref())?,
     };
+    if let Some(quarantine) = quarantine {
+        quarantine.finish(&mut outcome)?;
+    }
     outcome.finished.stats.elapsed = started.elapsed();
     Ok(outcome)
 }
@@ -55,13 +67,15 @@ fn run_to_segment(
     attempt: &Attempt,
     plan: &InputPlan,
     setup: CollectorSetup,
+    quarantine: Option<&Quarantine>,
 ) -> Result<Outcome, FailureCause> {
     let stop = AtomicBool::new(false);
     let limit_bytes = attempt.memory.limit_bytes();
     let memory = attempt.pairs.child(limit_bytes / 100 * COLLECTORS_PERCENT);
     let floor_bytes = limit_bytes / (FLOOR_PARTS * attempt.threads as u64);
     let spilled = SpillFile::default();
-    let (totals, collected) = MapLoops { attempt, plan, setup, stop: &stop }.run(|| PairSink {
+    let loops = MapLoops { attempt, plan, setup, quarantine, stop: &stop };
+    let (totals, collected) = loops.run(|| PairSink {
         attempt,
         spilled: &spilled,
         reservation: memory.reserve(0),
@@ -77,7 +91,8 @@ fn run_to_segment(
         counters: totals.counters,
         ..Stats::default()
     };
-    Ok(Outcome { finished: Finished { stats, part: None }, left: output.left })
+    let finished = Finished { stats, ..Finished::default() };
+    Ok(Outcome { finished, left: output.left, quarantine: None })
 }
 
 /// Watches one collector's memory and spills it.

@@ -11,6 +11,7 @@ use windrow_jobs::{Counters, FailureCause};
 use super::Attempt;
 use super::chunk::ChunkReader;
 use super::plan::InputPlan;
+use super::quarantine::Quarantine;
 
 /// What becomes of the collected pairs or lines of one thread.
 pub trait ChunkSink: Room + Send {
@@ -62,6 +63,8 @@ pub struct MapLoops<'a> {
     pub plan: &'a InputPlan,
     /// What collectors have to know.
     pub setup: CollectorSetup,
+    /// Takes the bad records, where the job skips them.
+    pub quarantine: Option<&'a Quarantine>,
     /// Set when one loop has failed: the others stop.
     pub stop: &'a AtomicBool,
 }
@@ -114,6 +117,7 @@ impl MapLoops<'_> {
             && let Some(chunk) = self.plan.take()
         {
             self.map_chunk(chunk, &mut reader, &mut *collector, &mut sink, &mut totals)
+                .and_then(|()| self.put_in_quarantine(chunk, &mut *collector))
                 .and_then(|()| sink.after_chunk(chunk, &mut *collector))
                 .map_err(|cause| Failed::at(chunk, cause))?;
             reader_memory.resize(reader.memory_bytes());
@@ -155,6 +159,23 @@ impl MapLoops<'_> {
         reader.forget_large();
         drop(pass);
         Ok(())
+    }
+}
+
+impl MapLoops<'_> {
+    fn put_in_quarantine(
+        &self,
+        chunk: usize,
+        collector: &mut dyn Collector,
+    ) -> Result<(), FailureCause> {
+        let Some(quarantine) = self.quarantine else { return Ok(()) };
+        quarantine.put(chunk, collector.take_skipped(), || {
+            if self.stop.load(Ordering::Relaxed) {
+                // Another thread has failed, and its failure is the one to report.
+                return Err(FailureCause::Cancelled);
+            }
+            self.attempt.check()
+        })
     }
 }
 

@@ -10,6 +10,7 @@ use super::map_loop::{ChunkSink, MapLoops};
 use super::ordered::{OrderedPart, Text};
 use super::output::PartWriter;
 use super::plan::InputPlan;
+use super::quarantine::Quarantine;
 use super::{Attempt, Left, Outcome};
 use crate::executor::{Finished, Stats};
 
@@ -21,15 +22,13 @@ pub fn run(
     attempt: &Attempt,
     plan: &InputPlan,
     setup: CollectorSetup,
+    quarantine: Option<&Quarantine>,
 ) -> Result<Outcome, FailureCause> {
     let stop = AtomicBool::new(false);
     let writer = PartWriter::create(attempt.part_path())?;
     let part = OrderedPart::new(writer, WINDOW_PER_THREAD * attempt.threads);
-    let (totals, _) = MapLoops { attempt, plan, setup, stop: &stop }.run(|| TextSink {
-        attempt,
-        part: &part,
-        stop: &stop,
-    })?;
+    let loops = MapLoops { attempt, plan, setup, quarantine, stop: &stop };
+    let (totals, _) = loops.run(|| TextSink { attempt, part: &part, stop: &stop })?;
     let (writer, records) = part.finish();
     let (part, file) = writer.finish(records)?;
     let stats = Stats {
@@ -40,7 +39,8 @@ pub fn run(
         counters: totals.counters,
         ..Stats::default()
     };
-    Ok(Outcome { finished: Finished { stats, part: Some(part) }, left: Left::File(file) })
+    let finished = Finished { stats, part: Some(part), quarantine: None };
+    Ok(Outcome { finished, left: Left::File(file), quarantine: None })
 }
 
 /// Hands on the text of each chunk.

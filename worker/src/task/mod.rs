@@ -24,6 +24,7 @@ mod map_output;
 mod ordered;
 mod output;
 mod plan;
+mod quarantine;
 mod reduce;
 
 #[cfg(test)]
@@ -65,6 +66,19 @@ pub(crate) struct Outcome {
     pub finished: Finished,
     /// The segment or the part.
     pub left: Left,
+    /// The file of the bad records that it skipped.
+    pub quarantine: Option<TemporaryFile>,
+}
+
+impl Outcome {
+    /// The report; what it speaks of stays.
+    pub fn keep(self) -> Finished {
+        self.left.keep();
+        if let Some(quarantine) = self.quarantine {
+            quarantine.keep();
+        }
+        self.finished
+    }
 }
 
 /// What an attempt leaves. It goes when this is dropped, unless it is kept.

@@ -6,6 +6,7 @@ use windrow_jobs::FailureCause;
 use windrow_jobs::program::{RecordBatches, RecordRef};
 
 use super::output::PartWriter;
+use super::quarantine::Quarantine;
 use super::{Attempt, Left, Outcome};
 use crate::executor::{Finished, Progress, Stats};
 use crate::shuffle::merge::Merge;
@@ -26,7 +27,18 @@ pub fn run(attempt: &Attempt, sources: Vec<Box<dyn BlockSource>>) -> Result<Outc
         bytes: 0,
     };
     let mut output = PartWriter::create(attempt.part_path())?;
-    let summary = attempt.program.reduce(&mut input, &mut output)?;
+    let quarantine = Quarantine::of(attempt)?;
+    let summary = match &quarantine {
+        None => attempt.program.reduce(&mut input, &mut output)?,
+        Some(quarantine) => {
+            let mut groups = 0..;
+            let mut skipped = |bad| {
+                let group = groups.next().unwrap_or_default();
+                quarantine.put(group, vec![bad], || attempt.check())
+            };
+            attempt.program.reduce_skipping(&mut input, &mut output, &mut skipped)?
+        }
+    };
     attempt.check()?;
     let (part, file) = output.finish(summary.output_records)?;
     let stats = Stats {
@@ -36,8 +48,14 @@ pub fn run(attempt: &Attempt, sources: Vec<Box<dyn BlockSource>>) -> Result<Outc
         output_bytes: part.bytes,
         elapsed: started.elapsed(),
         counters: summary.counters,
+        ..Stats::default()
     };
-    Ok(Outcome { finished: Finished { stats, part: Some(part) }, left: Left::File(file) })
+    let finished = Finished { stats, part: Some(part), quarantine: None };
+    let mut outcome = Outcome { finished, left: Left::File(file), quarantine: None };
+    if let Some(quarantine) = quarantine {
+        quarantine.finish(&mut outcome)?;
+    }
+    Ok(outcome)
 }
 
 /// The merge, with its progress counted, until the attempt is cancelled.

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use windrow_jobs::{FailureCause, Stage};
+use windrow_jobs::prelude::*;
+use windrow_jobs::{BadRecordBudget, FailureCause, Stage};
 
 use super::{Attempt, Left, map, reduce};
 use crate::executor::Stats;
@@ -192,4 +193,112 @@ fn a_full_or_missing_staging_folder_fails_the_attempt_and_names_the_part() {
     let attempt = attempt(Words::default(), &store, &folder.path().join("gone"), 1);
     let cause = reduce(&attempt, vec![]).err().unwrap();
     assert!(matches!(&cause, FailureCause::Io { path, .. } if path.ends_with("gone/part-00000.1")));
+}
+
+/// Counts words; fails or panics at lines that say so.
+struct Fragile;
+
+impl Mapper for Fragile {
+    type Input = Line;
+    type Key = str;
+    type Value = u64;
+
+    fn map(&self, line: &str, out: &mut impl Emit<str, u64>) -> Result<()> {
+        line.split_ascii_whitespace().try_for_each(|word| out.emit(word, 1))?;
+        match line {
+            "error" => Err(Error::new("bad line")),
+            "panic" => panic!("worse line"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Maps `text` with a budget, and returns the quarantine file.
+fn quarantined(
+    job: &Job,
+    text: &str,
+    budget: BadRecordBudget,
+    threads: usize,
+) -> Result<Option<String>, FailureCause> {
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("input");
+    std::fs::write(&input, text).unwrap();
+    let store = Arc::new(SegmentStore::new(folder.path().join("worker")));
+    let mut attempt = attempt(Words::default(), &store, folder.path(), 3);
+    attempt.program = job.build("{}").unwrap();
+    attempt.threads = threads;
+    Arc::get_mut(&mut attempt.context).unwrap().skip_bad_records = Some(budget);
+    let outcome = map(&attempt, 0, vec![whole_file(&input)]);
+    let files = |prefix: &str| {
+        let entries = std::fs::read_dir(folder.path()).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with(prefix)).count()
+    };
+    let outcome = outcome.inspect_err(|_| assert_eq!(files("bad-"), 0))?;
+    let stats = &outcome.finished.stats;
+    let quarantine = outcome.finished.quarantine.as_ref();
+    assert_eq!(stats.skipped_records, quarantine.map_or(0, |part| part.records));
+    assert_eq!(stats.input_records, text.lines().count() as u64);
+    let text = quarantine.map(|part| {
+        assert!(part.path.ends_with("bad-map-00000.1"));
+        std::fs::read_to_string(&part.path).unwrap()
+    });
+    drop(outcome);
+    assert_eq!(files("bad-"), 0, "it goes with the outcome");
+    Ok(text)
+}
+
+/// A million bytes of lines, a few of which are bad.
+fn fragile_text() -> String {
+    let line = |n| match n {
+        7 | 60_000 | 99_999 => "error\n".to_string(),
+        40_000 => "panic\n".to_string(),
+        n => format!("w{} x{n}\n", n % 97),
+    };
+    (0..100_000).map(line).collect()
+}
+
+#[test]
+fn bad_records_are_in_quarantine_in_the_order_of_the_input() {
+    let text = fragile_text();
+    let pairs = Job::new("pairs", Fragile).combine(Sum).reduce(Sum);
+    let lines = Job::new("lines", Fragile).map_only();
+    let budget = BadRecordBudget::Records(4);
+    let expected = quarantined(&pairs, &text, budget, 1).unwrap().unwrap();
+    let offsets: Vec<_> = expected
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["offset"].as_u64())
+        .collect();
+    let bad = |line: &str| line == "error" || line == "panic";
+    let (mut offset, mut all) = (0, Vec::new());
+    for line in text.lines() {
+        all.extend(bad(line).then_some(Some(offset)));
+        offset += line.len() as u64 + 1;
+    }
+    assert_eq!(offsets, all);
+    let without_path = |text: &str| {
+        let of = |line: &str| line[line.find("offset").unwrap()..].to_string();
+        text.lines().map(of).collect::<Vec<_>>()
+    };
+    for (job, threads) in [(&pairs, 4), (&lines, 1), (&lines, 4)] {
+        let found = quarantined(job, &text, budget, threads).unwrap().unwrap();
+        assert_eq!(without_path(&found), without_path(&expected));
+    }
+    assert_eq!(quarantined(&pairs, "all good\n", budget, 2), Ok(None));
+}
+
+#[test]
+fn an_attempt_that_skips_too_many_by_itself_stops() {
+    let job = Job::new("pairs", Fragile).reduce(Sum);
+    let failed = quarantined(&job, &fragile_text(), BadRecordBudget::Records(3), 1).unwrap_err();
+    let FailureCause::BadRecords { skipped: 4, place, message } = failed else {
+        panic!("{failed:?}")
+    };
+    assert_eq!(message, "bad line");
+    assert!(place.offset > Some(0));
+    let share = "0.01%".parse().unwrap();
+    assert!(
+        quarantined(&job, &fragile_text(), share, 2).is_ok(),
+        "a share is for the job to judge"
+    );
 }

@@ -3,6 +3,7 @@
 
 mod audit;
 mod backup;
+mod bad_records;
 mod cancel;
 mod drain;
 mod fairness;

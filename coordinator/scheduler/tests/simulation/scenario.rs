@@ -128,5 +128,6 @@ fn plan(rng: &mut Rng) -> JobPlan {
         task_timeout: Duration::from_secs(20),
         worker_wait: Duration::from_secs(30),
         priority: rng.below(3) as i32,
+        skip_bad_records: None,
     }
 }

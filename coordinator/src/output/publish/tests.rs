@@ -1,8 +1,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use windrow_jobs::{JobId, Stage, TaskId};
+use windrow_jobs::{AttemptId, JobId, Stage, TaskId};
 
-use super::super::{Reservation, StageCounts};
+use super::super::{Content, Reservation, StageCounts};
 use super::*;
 
 fn job() -> ManifestJob {
@@ -26,17 +26,21 @@ fn job() -> ManifestJob {
 
 /// Two staged parts; attempt 2 has won the second task.
 fn staged(place: &Place, overwrite: bool) -> Publication {
-    let part = |index, number, text: &str| {
-        let task = TaskId { job: JobId(1), stage: Stage::Reduce, index };
-        let attempt = AttemptId { task, number };
-        fs::write(place.staging().join(staged_name(attempt)), text).unwrap();
-        let crc64 = crc_fast::checksum(Crc64Nvme, text.as_bytes());
-        StagedPart { attempt, bytes: text.len() as u64, records: 1, crc64 }
-    };
+    let part = |index, number, text| stage(place, Content::Output, index, number, text);
     part(1, 1, "a loser");
     let parts = vec![part(0, 1, "first\n"), part(1, 2, "second\n")];
     let failpoint = Failpoint::default();
-    Publication { epoch: Epoch(1), job: job(), parts, overwrite, failpoint }
+    let quarantines = Vec::new();
+    Publication { epoch: Epoch(1), job: job(), parts, quarantines, overwrite, failpoint }
+}
+
+fn stage(place: &Place, content: Content, index: u32, number: u32, text: &str) -> StagedPart {
+    let task = TaskId { job: JobId(1), stage: Stage::Reduce, index };
+    let attempt = AttemptId { task, number };
+    let crc64 = crc_fast::checksum(Crc64Nvme, text.as_bytes());
+    let part = StagedPart { attempt, content, bytes: text.len() as u64, records: 1, crc64 };
+    fs::write(place.staging().join(part.staged_name()), text).unwrap();
+    part
 }
 
 /// All files in the output folder with their contents, but the manifest's.

@@ -125,10 +125,14 @@ impl<'a> Sampler<'a> {
         chunk.file_number = piece.file as u32;
         chunk.offset = found.offset;
         chunk.header = &open.header;
-        // Whether bad UTF-8 is an error is for the map task to say.
+        // Whether bad UTF-8, or any other bad record, is an error is for the map task to say.
         chunk.lossy = true;
-        let setup =
-            CollectorSetup { partitions: 1, input: file.input, ..CollectorSetup::default() };
+        let setup = CollectorSetup {
+            partitions: 1,
+            input: file.input,
+            skips_bad_records: true,
+            ..CollectorSetup::default()
+        };
         let mut collector = Arc::clone(self.program).collector(&setup);
         collector.map_chunk(&chunk, &mut Unlimited).ok()?;
         match collector.take().ok()? {

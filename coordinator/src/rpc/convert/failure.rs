@@ -18,6 +18,10 @@ pub(super) fn failure_from(failure: Option<v1::Failure>) -> Result<FailureCause,
         Cause::UserPanic(panic) => {
             FailureCause::UserPanic { place: place_from(panic.place), message: panic.message }
         }
+        Cause::BadRecords(v1::failure::BadRecords { skipped, last }) => {
+            let v1::failure::UserError { place, message } = last.unwrap_or_default();
+            FailureCause::BadRecords { skipped, place: place_from(place), message }
+        }
         Cause::Timeout(timeout) => {
             FailureCause::Timeout { after: Duration::from_millis(timeout.after_ms) }
         }
@@ -50,6 +54,10 @@ pub(super) fn failure_to(cause: &FailureCause) -> v1::Failure {
         }
         FailureCause::UserPanic { place, message } => {
             Cause::UserPanic(v1::failure::UserError { place: Some(place_to(place)), message })
+        }
+        FailureCause::BadRecords { skipped, place, message } => {
+            let last = v1::failure::UserError { place: Some(place_to(place)), message };
+            Cause::BadRecords(v1::failure::BadRecords { skipped, last: Some(last) })
         }
         FailureCause::Timeout { after } => {
             Cause::Timeout(v1::failure::Timeout { after_ms: millis(after) })

@@ -10,7 +10,7 @@ use windrow_scheduler::{AttemptProgress, AttemptStats};
 use super::failure::failure_from;
 use super::{Malformed, attempt_from};
 use crate::driver::Report;
-use crate::output::StagedPart;
+use crate::output::{Content, StagedPart, Written};
 
 /// The report in a message that is not the first of its session.
 pub(in crate::rpc) fn report_from(message: v1::WorkerMessage) -> Result<Report, Malformed> {
@@ -21,12 +21,12 @@ pub(in crate::rpc) fn report_from(message: v1::WorkerMessage) -> Result<Report, 
             let sequence = heartbeat.sequence;
             Ok(Report::Heartbeat { running: running.collect::<Result<_, _>>()?, sequence })
         }
-        Message::MapDone(v1::MapDone { attempt, stats, part }) => {
-            done(Stage::Map, attempt, stats, part)
+        Message::MapDone(v1::MapDone { attempt, stats, part, quarantine }) => {
+            done(Stage::Map, attempt, stats, part, quarantine)
         }
-        Message::ReduceDone(v1::ReduceDone { attempt, stats, part }) => {
+        Message::ReduceDone(v1::ReduceDone { attempt, stats, part, quarantine }) => {
             let part = part.ok_or_else(|| Malformed::missing("part"))?;
-            done(Stage::Reduce, attempt, stats, Some(part))
+            done(Stage::Reduce, attempt, stats, Some(part), quarantine)
         }
         Message::AttemptFailed(v1::AttemptFailed { attempt, failure }) => {
             Ok(Report::Failed { attempt: attempt_from(attempt)?, cause: failure_from(failure)? })
@@ -40,31 +40,41 @@ fn done(
     attempt: Option<v1::AttemptId>,
     stats: Option<v1::AttemptStats>,
     part: Option<v1::Part>,
+    quarantine: Option<v1::Part>,
 ) -> Result<Report, Malformed> {
     let attempt = attempt_from(attempt)?;
     if attempt.task.stage != stage {
         return Err(Malformed(format!("{attempt} reported as a {stage} attempt")));
     }
-    let stats = stats_from(stats.ok_or_else(|| Malformed::missing("stats"))?);
+    let stats = stats_from(stats.ok_or_else(|| Malformed::missing("stats"))?)?;
     // Its path is not believed: where a part lies follows from the attempt's name.
-    let part = part.map(|v1::Part { path: _, bytes, records, crc64 }| StagedPart {
-        attempt,
-        bytes,
-        records,
-        crc64,
-    });
-    Ok(Report::Done { attempt, stats, part })
+    let staged = |content| {
+        move |v1::Part { path: _, bytes, records, crc64 }| StagedPart {
+            attempt,
+            content,
+            bytes,
+            records,
+            crc64,
+        }
+    };
+    let part = part.map(staged(Content::Output));
+    let quarantine = quarantine.map(staged(Content::BadRecords));
+    Ok(Report::Done { attempt, stats, written: Written { part, quarantine } })
 }
 
-fn stats_from(stats: v1::AttemptStats) -> AttemptStats {
-    AttemptStats {
+fn stats_from(stats: v1::AttemptStats) -> Result<AttemptStats, Malformed> {
+    let example = stats.skipped_example.map(|failure| failure_from(Some(failure)));
+    Ok(AttemptStats {
         input_records: stats.input_records,
         input_bytes: stats.input_bytes,
         output_records: stats.output_records,
         output_bytes: stats.output_bytes,
         elapsed: Duration::from_millis(stats.elapsed_ms),
         counters: stats.counters.into_iter().collect(),
-    }
+        skipped_records: stats.skipped_records,
+        skipped_example: example.transpose()?.map(Box::new),
+        ..AttemptStats::default()
+    })
 }
 
 fn progress_from(progress: v1::AttemptProgress) -> Result<AttemptProgress, Malformed> {
@@ -96,21 +106,27 @@ mod tests {
                 running: vec![v1::AttemptProgress::default()],
                 sequence: 1,
             })),
-            message(Message::MapDone(v1::MapDone { attempt: None, stats: stats(), part: None })),
+            message(Message::MapDone(v1::MapDone {
+                attempt: None,
+                stats: stats(),
+                part: None,
+                ..Default::default()
+            })),
             message(Message::MapDone(v1::MapDone {
                 attempt: attempt(map),
                 stats: None,
-                part: None,
+                ..Default::default()
             })),
             message(Message::ReduceDone(v1::ReduceDone {
                 attempt: attempt(map),
                 stats: stats(),
                 part: part(),
+                quarantine: None,
             })),
             message(Message::ReduceDone(v1::ReduceDone {
                 attempt: attempt(v1::Stage::Reduce),
                 stats: stats(),
-                part: None,
+                ..Default::default()
             })),
             message(Message::AttemptFailed(v1::AttemptFailed {
                 attempt: attempt(map),
@@ -130,20 +146,26 @@ mod tests {
             output_bytes: 4,
             elapsed_ms: 5,
             counters: [("six".to_string(), 6)].into(),
+            audit: None,
+            skipped_records: 7,
+            skipped_example: None,
         };
         let part = v1::Part { path: "/elsewhere".into(), bytes: 7, records: 8, crc64: 9 };
         let done = v1::ReduceDone {
             attempt: attempt(v1::Stage::Reduce),
             stats: Some(stats),
-            part: Some(part),
+            part: Some(part.clone()),
+            quarantine: Some(part),
         };
-        let Ok(Report::Done { attempt, stats, part }) =
+        let Ok(Report::Done { attempt, stats, written }) =
             report_from(message(Message::ReduceDone(done)))
         else {
             panic!("refused")
         };
         assert_eq!(attempt.to_string(), "job-1/reduce-00002.3");
-        assert_eq!(part, Some(StagedPart { attempt, bytes: 7, records: 8, crc64: 9 }));
+        let staged = |content| StagedPart { attempt, content, bytes: 7, records: 8, crc64: 9 };
+        assert_eq!(written.part, Some(staged(Content::Output)));
+        assert_eq!(written.quarantine, Some(staged(Content::BadRecords)));
         assert_eq!(
             stats,
             AttemptStats {
@@ -153,6 +175,8 @@ mod tests {
                 output_bytes: 4,
                 elapsed: Duration::from_millis(5),
                 counters: [("six", 6)].into_iter().collect(),
+                skipped_records: 7,
+                ..AttemptStats::default()
             }
         );
     }

@@ -9,7 +9,7 @@ use windrow_proto::v1::coordinator_message::Message;
 use windrow_scheduler::Inventory;
 use windrow_scheduler::journal::Epoch;
 
-use super::spec::compression_to;
+use super::spec::{budget_to, compression_to};
 use super::{Malformed, attempt_from, attempt_to, millis};
 use crate::driver::{
     HeldOutputs, JobWork, Joined, Outgoing, OutputsTable, Returning, WorkerProfile,
@@ -153,6 +153,7 @@ fn context_to(work: &JobWork) -> v1::JobContext {
         split_points: Vec::new(),
         record_bytes_max: options.record_bytes_max,
         compression: compression_to(options.compression).into(),
+        skip_bad_records: options.skip_bad_records.map(budget_to),
     }
 }
 

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use windrow_jobs::{Compression, JobInput, JobOptions, JobSpec};
+use windrow_jobs::{BadRecordBudget, Compression, JobInput, JobOptions, JobSpec, Share};
 use windrow_proto::v1;
+use windrow_proto::v1::bad_record_budget::Budget;
 use windrow_scheduler::SubmissionId;
 
 use super::{Malformed, millis};
@@ -85,6 +86,7 @@ fn options_from(options: v1::JobOptions) -> Result<JobOptions, Malformed> {
             0 => default.record_bytes_max,
             n => n,
         },
+        skip_bad_records: options.skip_bad_records.map(budget_from).transpose()?,
         compression: match options.compression() {
             v1::Compression::Unspecified => None,
             v1::Compression::None => Some(Compression::None),
@@ -92,6 +94,26 @@ fn options_from(options: v1::JobOptions) -> Result<JobOptions, Malformed> {
             v1::Compression::Zstd => Some(Compression::Zstd),
         },
     })
+}
+
+fn budget_from(budget: v1::BadRecordBudget) -> Result<BadRecordBudget, Malformed> {
+    match budget.budget.ok_or_else(|| Malformed::missing("budget"))? {
+        Budget::Records(most) => Ok(BadRecordBudget::Records(most)),
+        Budget::Share(share) => {
+            let share =
+                Share::new(share).map_err(|error| Malformed(error.message().to_string()))?;
+            Ok(BadRecordBudget::Share(share))
+        }
+    }
+}
+
+/// As it goes over the wire.
+pub(super) fn budget_to(budget: BadRecordBudget) -> v1::BadRecordBudget {
+    let budget = match budget {
+        BadRecordBudget::Records(most) => Budget::Records(most),
+        BadRecordBudget::Share(share) => Budget::Share(share.get()),
+    };
+    v1::BadRecordBudget { budget: Some(budget) }
 }
 
 /// As it goes over the wire.
@@ -132,6 +154,7 @@ pub(super) fn spec_to(spec: &JobSpec) -> v1::JobSpec {
             lossy: options.lossy,
             record_bytes_max: options.record_bytes_max,
             compression: compression_to(options.compression).into(),
+            skip_bad_records: options.skip_bad_records.map(budget_to),
             overwrite: options.overwrite,
         }),
     }
@@ -159,6 +182,7 @@ mod tests {
                 lossy: true,
                 record_bytes_max: 11,
                 compression: Some(Compression::Zstd),
+                skip_bad_records: "0.01%".parse().ok(),
                 overwrite: true,
             },
         }

@@ -37,6 +37,7 @@ pub(in crate::rpc) fn job_status(job: &JobSnapshot) -> v1::JobStatus {
         inputs: job.inputs.iter().map(input_status).collect(),
         output_bytes: view.output_bytes,
         output_records: view.output_records,
+        skipped_records: view.skipped_records,
         split_bytes: job.split_bytes,
         slowest: view.slowest.map(|slowest| slowest_task(&slowest, &job.slowest_worker)),
         shuffle_bytes: view.shuffle_bytes,
@@ -67,7 +68,8 @@ fn state_to(state: &JobState, settled: bool) -> v1::JobState {
 fn cause(failure: &JobFailure) -> Option<&windrow_jobs::FailureCause> {
     match failure {
         JobFailure::Task { cause, .. } | JobFailure::Publish(cause) => Some(cause),
-        JobFailure::NoWorkers => None,
+        JobFailure::BadRecords { example, .. } => example.as_ref(),
+        JobFailure::NoWorkers | JobFailure::Audit { .. } => None,
     }
 }
 

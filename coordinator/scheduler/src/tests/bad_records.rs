@@ -1,0 +1,74 @@
+//! How many bad records a job may skip.
+
+use windrow_jobs::{AttemptId, BadRecordBudget, FailureCause, Place, WorkerId};
+
+use super::fixture::*;
+use crate::*;
+
+fn skips(budget: &str, maps: u32, reduces: u32) -> (Fixture, BadRecordBudget) {
+    let mut f = Fixture::new(1);
+    let budget = budget.parse().unwrap();
+    f.submit(JobPlan { skip_bad_records: Some(budget), ..plan(maps, reduces) });
+    (f, budget)
+}
+
+/// An attempt succeeds that has read ten records, and skipped some.
+fn done(
+    f: &mut Fixture,
+    worker: WorkerId,
+    attempt: AttemptId,
+    skipped_records: u64,
+) -> Vec<Effect> {
+    let skipped_example = (skipped_records > 0).then(|| Box::new(user_error()));
+    let stats =
+        AttemptStats { input_records: 10, skipped_records, skipped_example, ..Default::default() };
+    f.handle(Event::AttemptDone { worker, attempt, stats })
+}
+
+fn too_many(skipped: u64, of: Option<u64>, budget: BadRecordBudget) -> Effect {
+    let example = Some(user_error());
+    ended(J1, Outcome::Failed(JobFailure::BadRecords { skipped, of, budget, example }))
+}
+
+fn ends(effects: &[Effect]) -> Option<&Effect> {
+    effects.iter().find(|effect| matches!(effect, Effect::Ended { .. }))
+}
+
+#[test]
+fn a_count_is_for_both_stages_and_is_exceeded_at_once() {
+    let (mut f, budget) = skips("3", 2, 2);
+    done(&mut f, W1, map(0, 1), 2);
+    done(&mut f, W1, map(1, 1), 0);
+    assert_eq!(ends(&done(&mut f, W1, reduce(0, 1), 1)), None);
+    let effects = done(&mut f, W1, reduce(1, 1), 1);
+    assert_eq!(ends(&effects), Some(&too_many(4, None, budget)));
+}
+
+#[test]
+fn what_was_lost_is_not_counted_twice() {
+    let (mut f, _) = skips("2", 1, 1);
+    done(&mut f, W1, map(0, 1), 2);
+    f.leave(W1);
+    let worker = f.join(1, 1);
+    let effects = done(&mut f, worker, map(0, 2), 2);
+    assert_eq!(ends(&effects), None);
+    assert_eq!(f.view(J1).skipped_records, 2);
+}
+
+#[test]
+fn a_share_is_of_a_whole_stage() {
+    let (mut f, budget) = skips("15%", 2, 1);
+    // Two of ten are too many, but of twenty they would not be.
+    assert_eq!(ends(&done(&mut f, W1, map(0, 1), 2)), None);
+    assert_eq!(ends(&done(&mut f, W1, map(1, 1), 1)), None);
+    let effects = done(&mut f, W1, reduce(0, 1), 2);
+    assert_eq!(ends(&effects), Some(&too_many(2, Some(10), budget)));
+}
+
+#[test]
+fn an_attempt_that_stops_by_itself_fails_the_job() {
+    let (mut f, budget) = skips("1", 1, 0);
+    let place = Place::default();
+    let cause = FailureCause::BadRecords { skipped: 2, place, message: "not a number".into() };
+    assert_eq!(ends(&f.fail(W1, map(0, 1), cause)), Some(&too_many(2, None, budget)));
+}

@@ -1,0 +1,59 @@
+//! What attempts write to the staging folder, each under a name of its own, and the names that it has once it is visible.
+
+use serde::{Deserialize, Serialize};
+use windrow_jobs::AttemptId;
+
+use super::{BAD_RECORDS, PART};
+
+/// A file as its attempt has reported it. Where it lies follows from its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StagedPart {
+    /// Who wrote it.
+    pub(crate) attempt: AttemptId,
+    /// What is in it.
+    pub(crate) content: Content,
+    /// Its size.
+    pub(crate) bytes: u64,
+    /// Its records.
+    pub(crate) records: u64,
+    /// CRC-64/NVME of its bytes.
+    pub(crate) crc64: u64,
+}
+
+/// What an attempt has written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Content {
+    /// A part of the job's output.
+    Output,
+    /// Records that it has skipped.
+    BadRecords,
+}
+
+/// All that an attempt has written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Written {
+    /// In the job's last stage.
+    pub(crate) part: Option<StagedPart>,
+    /// Where it has skipped any records.
+    pub(crate) quarantine: Option<StagedPart>,
+}
+
+impl StagedPart {
+    /// Its name in the staging folder.
+    pub(super) fn staged_name(&self) -> String {
+        let AttemptId { task, number } = self.attempt;
+        match self.content {
+            Content::Output => format!("{PART}{:05}.{number}", task.index),
+            Content::BadRecords => format!("bad-{}-{:05}.{number}", task.stage, task.index),
+        }
+    }
+
+    /// Its name in the output folder.
+    pub(super) fn visible_name(&self) -> String {
+        let task = self.attempt.task;
+        match self.content {
+            Content::Output => format!("{PART}{:05}", task.index),
+            Content::BadRecords => format!("{BAD_RECORDS}/{}-{:05}.jsonl", task.stage, task.index),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The bad records that an attempt skips: counted, and written to a file of its own in the order of the input, whichever
+//! thread has met them.
+//!
+//! What is bad is decided where user code runs, in `jobs`. How many a whole job may skip is for the scheduler to say; an
+//! attempt stops only when it is too many all by itself.
+
+use std::sync::Mutex;
+
+use windrow_jobs::{BadRecord, BadRecordBudget, FailureCause};
+
+use super::ordered::{OrderedPart, Text};
+use super::output::PartWriter;
+use super::{Attempt, Outcome};
+use crate::memory::Account;
+use crate::sync::{into_inner, lock};
+
+/// Lines of so many chunks are held back for each thread.
+const WINDOW_PER_THREAD: usize = 4;
+
+/// Where an attempt puts its bad records. Dropped before [`finish`](Self::finish), it leaves no file.
+pub struct Quarantine {
+    file: OrderedPart,
+    budget: BadRecordBudget,
+    memory: Account,
+    met: Mutex<Met>,
+}
+
+#[derive(Default)]
+struct Met {
+    records: u64,
+    /// The first of the input, and where it was met.
+    first: Option<(usize, FailureCause)>,
+}
+
+impl Quarantine {
+    /// That of an attempt whose job skips bad records.
+    pub fn of(attempt: &Attempt) -> Result<Option<Self>, FailureCause> {
+        let Some(budget) = attempt.context.skip_bad_records else { return Ok(None) };
+        let task = attempt.id.task;
+        let name = format!("bad-{}-{:05}.{}", task.stage, task.index, attempt.id.number);
+        let writer = PartWriter::create(attempt.context.staging.join(name))?;
+        let file = OrderedPart::new(writer, WINDOW_PER_THREAD * attempt.threads);
+        Ok(Some(Self { file, budget, memory: attempt.memory.clone(), met: Mutex::default() }))
+    }
+
+    /// Takes the bad records of a chunk, which may be none; each chunk is told of once. May wait for earlier chunks, until
+    /// `stop` says otherwise.
+    pub fn put(
+        &self,
+        chunk: usize,
+        bad: Vec<BadRecord>,
+        stop: impl Fn() -> Result<(), FailureCause>,
+    ) -> Result<(), FailureCause> {
+        let mut bytes = Vec::new();
+        bad.iter().for_each(|record| record.write_line(&mut bytes));
+        let records = bad.len() as u64;
+        self.count(chunk, bad)?;
+        let _reservation = self.memory.reserve(bytes.capacity() as u64);
+        self.file.submit(chunk, Text { bytes, records, _reservation }, stop)
+    }
+
+    fn count(&self, chunk: usize, bad: Vec<BadRecord>) -> Result<(), FailureCause> {
+        let mut met = lock(&self.met);
+        met.records += bad.len() as u64;
+        let too_many = self.budget.records().is_some_and(|most| met.records > most);
+        if too_many && let Some(last) = bad.last() {
+            let (place, message) = (last.place.clone(), last.message.clone());
+            return Err(FailureCause::BadRecords { skipped: met.records, place, message });
+        }
+        let is_earlier = met.first.as_ref().is_none_or(|(of, _)| chunk < *of);
+        if is_earlier && let Some(first) = bad.into_iter().next() {
+            met.first = Some((chunk, first.into_cause()));
+        }
+        Ok(())
+    }
+
+    /// Adds the file, if there is anything in it, and the counts to what the attempt has made.
+    pub fn finish(self, outcome: &mut Outcome) -> Result<(), FailureCause> {
+        let (writer, records) = self.file.finish();
+        if records > 0 {
+            let (part, file) = writer.finish(records)?;
+            outcome.finished.quarantine = Some(part);
+            outcome.quarantine = Some(file);
+        }
+        let stats = &mut outcome.finished.stats;
+        stats.skipped_records = records;
+        stats.skipped_example = into_inner(self.met).first.map(|(_, cause)| cause);
+        Ok(())
+    }
+}
