@@ -284,7 +284,8 @@ impl World {
         let others = (0..self.coordinators.len())
             .any(|other| other != index && !self.coordinators[other].is_gone());
         if let Some(decider) = coordinator.decider() {
-            let all_durable = !coordinator.waiting && !others;
+            let asked = !coordinator.waiting && coordinator.paused_until <= self.now;
+            let all_durable = asked && !others;
             self.left = all_durable.then(|| decider.state().clone());
         }
         self.crash_calls(index);

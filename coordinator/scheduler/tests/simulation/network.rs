@@ -99,7 +99,12 @@ impl World {
 
     /// A worker has been taken in, or back.
     pub fn welcome(&mut self, coordinator: usize, epoch: Epoch, id: usize, worker: WorkerId) {
-        self.coordinators[coordinator].links.insert(worker, Link { connection: id, welcomed: true });
+        let links = &mut self.coordinators[coordinator].links;
+        if links.get(&worker).is_some_and(|link| link.connection > id) {
+            // The answer comes too late: the worker has tried again meanwhile.
+            return self.break_connection(id);
+        }
+        links.insert(worker, Link { connection: id, welcomed: true });
         let connection = &mut self.connections[id];
         let process = connection.process;
         let cut = self.processes[process].cut_in_until.since(self.now);

@@ -243,7 +243,7 @@ impl World {
         }
         match happening {
             Happening::Ask(client) => self.ask(client),
-            Happening::Cancel(job) => return self.cancel(job),
+            Happening::Cancel(job) => self.cancel(job),
             Happening::Hello(connection) => return self.hello(connection),
             Happening::Heard(connection, sent, event) => return self.heard(connection, sent, event),
             Happening::Arrive(index, event) => return self.handle(index, event),
