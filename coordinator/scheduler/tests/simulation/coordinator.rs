@@ -143,9 +143,10 @@ impl World {
         self.note(|_| {
             format!("coordinator {index} recovers {:?} in {epoch}", state.catalog.history.len())
         });
+        let left = self.left.take();
         if self.store.last_epoch() == Some(epoch) {
             self.history.on_recovery(&state.catalog.history)?;
-            if let Some(left) = self.left.take() {
+            if let Some(left) = left {
                 replay::check_replay(left, state, &self.config)?;
             }
         }
@@ -254,10 +255,12 @@ impl World {
             {
                 self.promises.submitted(*job, &known.plan);
             }
-            self.history.on_release(&decider.state().catalog.history[..length])?;
+            let books = &decider.state().catalog;
+            self.history.on_release(&books.history[..length])?;
+            self.epochs.on_release(index, epoch)?;
+            let newest = self.epochs.newest_told() == epoch;
+            self.promises.on_release(&effect, newest, &books.ledger)?;
         }
-        self.epochs.on_release(index, epoch)?;
-        self.promises.on_release(&effect, self.epochs.newest_told() == epoch)?;
         self.carry_out(index, epoch, effect)
     }
 
