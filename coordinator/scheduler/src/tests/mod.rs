@@ -7,6 +7,7 @@ mod fairness;
 mod fencing;
 mod fetch;
 mod fixture;
+mod journal;
 mod leases;
 mod loss;
 mod no_workers;

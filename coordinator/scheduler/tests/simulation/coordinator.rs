@@ -288,7 +288,8 @@ impl World {
             .any(|other| other != index && !self.coordinators[other].is_gone());
         if let Some(decider) = coordinator.decider() {
             let asked = !coordinator.waiting && coordinator.paused_until <= self.now;
-            let all_durable = asked && !others;
+            let newest = self.store.epoch_of(coordinator.nonce) == self.store.last_epoch();
+            let all_durable = asked && newest && !others;
             self.left = all_durable.then(|| decider.state().clone());
         }
         self.crash_calls(index);

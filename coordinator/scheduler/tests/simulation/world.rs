@@ -197,14 +197,14 @@ impl World {
             }
             // Some more time, for what may come late.
             let since = *quiet_since.get_or_insert(self.now);
-            if self.now.since(since) > Duration::from_secs(30) {
+            if self.now.since(since) > Duration::from_secs(60) {
                 break;
             }
         }
         let clients = &self.clients;
         let Some(leader) = self.leader() else { return Err("ends: nobody decides".into()) };
         let books = &leader.state().catalog;
-        ends::check_end(books, clients)?;
+        ends::check_end(books, clients, &self.processes)?;
         visible::check_end(&books.ledger, &self.output, &self.promises)
     }
 
