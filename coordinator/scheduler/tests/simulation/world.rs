@@ -23,6 +23,9 @@ use crate::rng::Rng;
 use crate::scenario::{CALM, Faults, STORM, Scenario};
 use crate::store::{Records, Store, Whole};
 
+/// More than ever happens in a world in which time goes on.
+const TURNS_MAX: u64 = 200_000;
+
 /// Something that is going to happen. Everything is named by its index.
 #[derive(Clone)]
 pub enum Happening {
@@ -189,8 +192,12 @@ impl World {
     }
 
     fn live(&mut self) -> Result<(), String> {
-        let mut quiet_since = None;
+        let (mut quiet_since, mut turns) = (None, 0);
         while self.now < Time(STORM + CALM) && self.turn()? {
+            turns += 1;
+            if turns > TURNS_MAX {
+                return Err("ends: it never comes to rest".into());
+            }
             if self.storm || !self.all_over() {
                 quiet_since = None;
                 continue;
