@@ -84,7 +84,8 @@ impl Cluster {
     fn run(&mut self, until_maps_are_done: bool) {
         while self.outcome.is_none() {
             let until = Time(HEARTBEAT * self.seconds);
-            while let Some(&(at, attempt, worker)) = self.ends.first().filter(|end| end.0 <= until) {
+            while let Some(&(at, attempt, worker)) = self.ends.first().filter(|end| end.0 <= until)
+            {
                 self.ends.pop_first();
                 self.done(at, attempt, worker);
             }

@@ -22,11 +22,9 @@ fn damaged(torn: bool) -> Reply {
 /// A takeover that has begun epoch 2 and reads the log of epoch 1, whose first state it has found.
 fn reading() -> Takeover<u8, u8> {
     let mut takeover = Takeover::new(NEW);
-    for answer in [
-        Answer::LastEpoch(Some(Epoch(1))),
-        Answer::Created,
-        found(1, Body::Snapshot(Arc::new(0))),
-    ] {
+    for answer in
+        [Answer::LastEpoch(Some(Epoch(1))), Answer::Created, found(1, Body::Snapshot(Arc::new(0)))]
+    {
         assert!(takeover.answer(answer).unwrap().is_none());
     }
     takeover

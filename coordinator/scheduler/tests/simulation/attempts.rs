@@ -104,8 +104,8 @@ impl World {
 
     fn serves(&self, worker: WorkerId, output: &AttemptId) -> Serves {
         let mut holders = 0..self.processes.len();
-        let holder = holders
-            .find(|&i| self.processes[i].worker == Some(worker) && self.processes[i].alive);
+        let holder =
+            holders.find(|&i| self.processes[i].worker == Some(worker) && self.processes[i].alive);
         let Some(holder) = holder else { return Serves::No };
         let process = &self.processes[holder];
         let cut = self.now < process.cut_out_until || self.now < process.cut_in_until;

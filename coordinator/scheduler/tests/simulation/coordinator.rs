@@ -134,7 +134,8 @@ impl World {
         recovered: Recovered<Records, Whole>,
     ) -> Result<(), String> {
         let epoch = recovered.epoch;
-        let recovered = if self.rng.chance(200) { size::through_bytes(recovered)? } else { recovered };
+        let recovered =
+            if self.rng.chance(200) { size::through_bytes(recovered)? } else { recovered };
         let config = self.config.clone();
         let books = Books::new(config.clone());
         let decider = Decider::recover(recovered, config, books)
@@ -250,7 +251,8 @@ impl World {
         if let Some(decider) = coordinator.decider() {
             if let Effect::Accepted { job, .. }
             | Effect::Publish { job, .. }
-            | Effect::Assign { attempt: AttemptId { task: TaskId { job, .. }, .. }, .. } = &effect
+            | Effect::Assign { attempt: AttemptId { task: TaskId { job, .. }, .. }, .. } =
+                &effect
                 && let Some(known) = decider.state().catalog.ledger.jobs.get(job)
             {
                 self.promises.submitted(*job, &known.plan);

@@ -60,7 +60,13 @@ impl World {
         let coordinator = self.pick_coordinator()?;
         let connection = self.connections.len();
         let welcome_arrives = Time(Duration::MAX);
-        self.connections.push(Connection { process, coordinator, hello, open: true, welcome_arrives });
+        self.connections.push(Connection {
+            process,
+            coordinator,
+            hello,
+            open: true,
+            welcome_arrives,
+        });
         if self.now >= self.processes[process].cut_out_until {
             let delay = self.rng.millis(1, 100);
             self.later(delay, Happening::Hello(connection));

@@ -254,6 +254,7 @@ impl World {
     /// Whether the attempt writes a part, and not an output for reducers.
     pub fn writes_part(&self, attempt: AttemptId) -> bool {
         let job = attempt.task.job;
-        attempt.task.stage == Stage::Reduce || self.promises.plan(job).is_none_or(|p| p.partitions == 0)
+        attempt.task.stage == Stage::Reduce
+            || self.promises.plan(job).is_none_or(|p| p.partitions == 0)
     }
 }

@@ -65,7 +65,9 @@ impl Store {
             },
             Call::DeleteUpTo(epoch) => {
                 self.objects.retain(|key, object| match (key, object) {
-                    (Key::Log(of, _), Some(object)) => *of > epoch || matches!(object.body, Body::Seal),
+                    (Key::Log(of, _), Some(object)) => {
+                        *of > epoch || matches!(object.body, Body::Seal)
+                    }
                     (Key::Log(of, _), None) => *of > epoch,
                     (Key::Epoch(_), _) => true,
                 });

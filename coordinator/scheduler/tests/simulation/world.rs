@@ -252,7 +252,9 @@ impl World {
             Happening::Ask(client) => self.ask(client),
             Happening::Cancel(job) => self.cancel(job),
             Happening::Hello(connection) => return self.hello(connection),
-            Happening::Heard(connection, sent, event) => return self.heard(connection, sent, event),
+            Happening::Heard(connection, sent, event) => {
+                return self.heard(connection, sent, event);
+            }
             Happening::Arrive(index, event) => return self.handle(index, event),
             Happening::Broken(index, connection) => return self.broken(index, connection),
             Happening::Apply(call) => self.apply(call),

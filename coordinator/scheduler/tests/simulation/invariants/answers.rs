@@ -50,9 +50,7 @@ impl Rule for Answers {
             | Effect::NotSubmitted { request }
             | Effect::CancelAnswered { request, .. }
             | Effect::Admitted { request, .. }
-            | Effect::TooLate { request } => {
-                self.owed.pop_front() == Some(Owed::Request(*request))
-            }
+            | Effect::TooLate { request } => self.owed.pop_front() == Some(Owed::Request(*request)),
             Effect::Noted { worker, attempt, won } => match self.owed.pop_front() {
                 Some(Owed::Note(who, what, wins)) => {
                     (who, what) == (*worker, *attempt) && wins.is_none_or(|wins| wins == *won)

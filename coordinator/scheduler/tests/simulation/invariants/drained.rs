@@ -19,7 +19,9 @@ pub struct Drained {
 impl Rule for Drained {
     fn on_event(&mut self, event: &Event, ledger: &Ledger) -> Result<(), String> {
         self.still_there = match event {
-            Event::WorkerDraining { worker } | Event::WorkerReturned { worker, .. } => Some(*worker),
+            Event::WorkerDraining { worker } | Event::WorkerReturned { worker, .. } => {
+                Some(*worker)
+            }
             _ => None,
         };
         let Event::AttemptFailed { worker, attempt, cause } = event else { return Ok(()) };
@@ -48,7 +50,8 @@ impl Rule for Drained {
 fn reported(reader: &AttemptId, cause: &FailureCause, ledger: &Ledger) -> bool {
     let FailureCause::FetchFailed { worker: holder, .. } = cause else { return false };
     ledger.attempts.iter().any(|(id, attempt)| {
-        id.task.job == reader.task.job && attempt.worker == *holder
+        id.task.job == reader.task.job
+            && attempt.worker == *holder
             && (attempt.reports > 0 || attempt.missing)
     })
 }

@@ -56,7 +56,8 @@ fn failed_often(task: TaskId, cause: &FailureCause, job: &Job, ledger: &Ledger) 
             count(&failed) == job.plan.max_attempts
         }
         (_, FailureClass::Infrastructure) => {
-            count(&|status| matches!(status, Status::Lost | Status::Unknown)) + written_off >= ledger.config.losses_max
+            count(&|status| matches!(status, Status::Lost | Status::Unknown)) + written_off
+                >= ledger.config.losses_max
         }
         (_, FailureClass::Fatal) => true,
     }

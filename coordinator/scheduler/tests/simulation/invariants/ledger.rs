@@ -267,7 +267,12 @@ impl Ledger {
                 }
             }
             Effect::Assign { worker, attempt, .. } => {
-                let assigned = Attempt { worker: *worker, status: Status::Running, reports: 0, missing: false };
+                let assigned = Attempt {
+                    worker: *worker,
+                    status: Status::Running,
+                    reports: 0,
+                    missing: false,
+                };
                 self.attempts.insert(*attempt, assigned);
             }
             Effect::CancelAttempt { attempt, worker } => {

@@ -20,7 +20,9 @@ fn check_job(view: &JobView, scheduler: &Scheduler, ledger: &Ledger) -> Result<(
     let id = view.job;
     let running = ledger.running().filter(|(attempt, _)| attempt.task.job == id).count();
     let owned = view.map.running + view.reduce.running;
-    check(running == owned as usize, || format!("owners: {id} runs {owned} attempts, not {running}"))?;
+    check(running == owned as usize, || {
+        format!("owners: {id} runs {owned} attempts, not {running}")
+    })?;
     let deserted = ledger.deserted_since.is_some();
     let reason = match view.waiting {
         None => view.state == JobState::Publishing || owned > 0,

@@ -30,5 +30,7 @@ impl Rule for Redo {
 fn is_lost(id: AttemptId, attempt: &Attempt, ledger: &Ledger) -> bool {
     let holder_gone = !ledger.sessions.contains_key(&attempt.worker);
     let wanted = ledger.jobs.get(&id.task.job).is_some_and(|job| job.needs_map_outputs());
-    id.task.stage == Stage::Map && wanted && (holder_gone || attempt.missing || ledger.may_be_given_up(id, attempt))
+    id.task.stage == Stage::Map
+        && wanted
+        && (holder_gone || attempt.missing || ledger.may_be_given_up(id, attempt))
 }

@@ -15,11 +15,8 @@ const BYTES_PER_ENTRY_MAX: usize = 250;
 
 pub fn check_size(state: &State<Books>) -> Result<(), String> {
     let ledger = &state.catalog.ledger;
-    let tasks: usize = ledger
-        .jobs
-        .values()
-        .map(|job| job.plan.splits.len() + job.plan.partitions as usize)
-        .sum();
+    let tasks: usize =
+        ledger.jobs.values().map(|job| job.plan.splits.len() + job.plan.partitions as usize).sum();
     let entries = tasks + ledger.sessions.len() + ledger.jobs.len() * (1 + ledger.sessions.len());
     let bytes = encode(&state.scheduler)?.len();
     let max = BASE_BYTES_MAX + BYTES_PER_ENTRY_MAX * entries;

@@ -23,7 +23,9 @@ pub fn check_parts(job: JobId, output: &Output, promises: &Promises) -> Result<(
     for part in 0..parts {
         let expected = if plan.partitions == 0 { vec![part] } else { (0..maps).collect() };
         let content = shown.and_then(|parts| parts.get(&part)).map(|(_, content)| content);
-        check(content == Some(&expected), || format!("visible: part {part} of {job}: {content:?}"))?;
+        check(content == Some(&expected), || {
+            format!("visible: part {part} of {job}: {content:?}")
+        })?;
     }
     let more = shown.is_some_and(|shown| shown.len() > parts as usize);
     check(!more, || format!("visible: {job} shows too many parts"))
