@@ -209,6 +209,8 @@ impl World {
             }
         }
         let clients = &self.clients;
+        let deciding = self.coordinators.iter().filter(|c| c.decider().is_some()).count();
+        ends::check_one_decides(deciding)?;
         let Some(leader) = self.leader() else { return Err("ends: nobody decides".into()) };
         let books = &leader.state().catalog;
         ends::check_end(books, clients, &self.processes)?;
