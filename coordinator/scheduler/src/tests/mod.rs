@@ -10,6 +10,7 @@ mod fencing;
 mod fetch;
 mod fixture;
 mod health;
+mod journal;
 mod leases;
 mod loss;
 mod no_workers;
