@@ -96,7 +96,8 @@ impl Client {
 
     /// Submits a job and returns its id.
     pub async fn submit(&self, build: v1::Build, spec: v1::JobSpec) -> Result<u64, ClientError> {
-        let request = v1::SubmitRequest { build: Some(build), spec: Some(spec) };
+        let request =
+            v1::SubmitRequest { build: Some(build), spec: Some(spec), ..Default::default() };
         let reply = self.jobs.clone().submit(request).await.map_err(|e| self.error(e))?;
         Ok(reply.into_inner().job)
     }

@@ -182,6 +182,7 @@ impl<'a> Session<'a> {
                 self.agent.forget(job);
             }
             Order::Drained => return Some(End::Drained),
+            Order::Heard => {}
         }
         None
     }

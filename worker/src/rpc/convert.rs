@@ -33,6 +33,8 @@ pub(crate) enum Order {
     Release(JobId),
     /// Leave.
     Drained,
+    /// What was said has been heard.
+    Heard,
 }
 
 /// The first message of a session.
@@ -70,6 +72,7 @@ pub(crate) fn order_from(message: v1::CoordinatorMessage) -> Result<Order, Malfo
         FromCoordinator::CancelAttempt(cancel) => Order::Cancel(attempt_from(cancel.attempt)?),
         FromCoordinator::ReleaseJob(release) => Order::Release(JobId(release.job)),
         FromCoordinator::Drained(v1::Drained {}) => Order::Drained,
+        FromCoordinator::Noted(_) | FromCoordinator::HeartbeatAck(_) => Order::Heard,
     })
 }
 
@@ -147,7 +150,10 @@ pub(crate) fn heartbeat_to<'a>(
         let attempt = Some(attempt_to(attempt));
         v1::AttemptProgress { attempt, records, bytes, steps: progress.steps() }
     });
-    message(FromWorker::Heartbeat(v1::Heartbeat { running: progress.collect() }))
+    message(FromWorker::Heartbeat(v1::Heartbeat {
+        running: progress.collect(),
+        ..Default::default()
+    }))
 }
 
 /// How an attempt ended.

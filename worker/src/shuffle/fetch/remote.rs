@@ -193,6 +193,7 @@ impl Stream {
             worker: self.origin.worker.0,
             job: self.job.0,
             partition: self.partition,
+            cluster: String::new(),
             compression: compression_to(self.compression).into(),
             same_machine: self.same_machine,
             outputs: self
