@@ -64,7 +64,8 @@ impl Embedded {
         coordinator.assumed_threads = config.threads.unwrap_or(coordinator.assumed_threads);
         coordinator.assumed_memory_bytes =
             config.memory_bytes.unwrap_or_else(windrow_worker::default_memory_bytes);
-        let coordinator = Coordinator::start(coordinator);
+        let coordinator =
+            Coordinator::start(coordinator).await.map_err(|error| error.to_string())?;
         let (connector, incoming) = transport::in_memory();
         let kill = CancellationToken::new();
         let stop = kill.clone();

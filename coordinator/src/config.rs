@@ -1,11 +1,14 @@
 //! What a coordinator is started with.
 
 use std::num::NonZero;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use windrow_jobs::Registry;
 use windrow_proto::v1::Build;
+
+use crate::failpoint::Failpoint;
 
 /// Settings of a coordinator.
 #[derive(Clone)]
@@ -14,6 +17,8 @@ pub struct CoordinatorConfig {
     pub registry: Arc<Registry>,
     /// The program that it runs. Submitters and workers must run the same.
     pub build: Build,
+    /// Folder of its journal, so that another coordinator can go on when this one dies; in memory if there is none.
+    pub state: Option<PathBuf>,
     /// Silence after which a worker counts as lost.
     pub lease: Duration,
     /// How often workers are asked to speak; at most a quarter of the lease is used.
@@ -22,6 +27,8 @@ pub struct CoordinatorConfig {
     pub assumed_threads: u32,
     /// Memory for tasks, in bytes, of the one worker that is planned for then.
     pub assumed_memory_bytes: u64,
+    /// For tests: where to die.
+    pub failpoint: Failpoint,
 }
 
 impl CoordinatorConfig {
@@ -31,10 +38,12 @@ impl CoordinatorConfig {
         Self {
             registry,
             build,
+            state: None,
             lease: Duration::from_secs(10),
             heartbeat: Duration::from_secs(1),
             assumed_threads: threads as u32,
             assumed_memory_bytes: 2 << 30,
+            failpoint: Failpoint::default(),
         }
     }
 }

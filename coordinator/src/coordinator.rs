@@ -1,8 +1,11 @@
 //! The handle of a running coordinator, and its gRPC server.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use object_store::ObjectStore;
+use object_store::local::LocalFileSystem;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio_stream::Stream;
@@ -12,16 +15,51 @@ use tonic::transport::server::{Connected, Router, TcpIncoming};
 use windrow_proto::v1::jobs_server::JobsServer;
 use windrow_proto::v1::sessions_server::SessionsServer;
 use windrow_scheduler::Config;
+use windrow_scheduler::journal::JournalError;
 
 use crate::config::CoordinatorConfig;
-use crate::driver::{Driver, DriverHandle};
+use crate::driver::{self, DriverHandle, Settings};
+use crate::journal::{Opened, RecoverError};
 use crate::plan::ClusterSize;
-use crate::rpc::{JobsService, SessionsService};
+use crate::rpc::{InPlanning, JobsService, SessionsService, build_name};
 
 /// Largest message that it takes: a submission with many inputs, a heartbeat.
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
 /// Heartbeats that fit into a lease, so that one may be late.
 const HEARTBEATS_PER_LEASE: u32 = 4;
+
+/// Folder of the journal in that of the coordinator's state.
+const JOURNAL: &str = "journal";
+
+/// Why a coordinator cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its journal cannot be gone on with.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
+    /// The journal's folder cannot be had.
+    #[error("{}: {error}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The journal's folder cannot be used.
+    #[error(transparent)]
+    Store(#[from] object_store::Error),
+}
+
+/// Why a coordinator does not serve any more.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Its transport failed.
+    #[error(transparent)]
+    Transport(#[from] tonic::transport::Error),
+    /// Its journal cannot be gone on with: another coordinator has taken over, in most cases.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
 
 /// A running coordinator. Cheap to clone.
 #[derive(Clone)]
@@ -31,12 +69,28 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    /// Starts a coordinator on the current tokio runtime. It takes callers once it is [served](Self::serve), and
-    /// ends when its last handle is gone.
-    pub fn start(config: CoordinatorConfig) -> Self {
-        let scheduler = Config { lease: config.lease, ..Config::default() };
-        let driver = Driver::spawn(scheduler, config.build.clone());
-        Self { config: Arc::new(config), driver }
+    /// Starts a coordinator on the current tokio runtime, with all jobs that its journal knows. It takes callers once it is
+    /// [served](Self::serve), and ends when its last handle is gone.
+    ///
+    /// # Errors
+    /// When its journal cannot be gone on with.
+    pub async fn start(config: CoordinatorConfig) -> Result<Self, StartError> {
+        let settings = Settings {
+            scheduler: Config { lease: config.lease, ..Config::default() },
+            build: config.build.clone(),
+            state: config.state.clone(),
+            failpoint: config.failpoint.clone(),
+        };
+        let opened = match &config.state {
+            Some(state) => {
+                let objects = local_store(&state.join(JOURNAL))?;
+                let build = build_name(&config.build);
+                Opened::take_over(objects, build, config.failpoint.clone()).await?
+            }
+            None => Opened::in_memory()?,
+        };
+        let driver = driver::start(opened, settings).await;
+        Ok(Self { config: Arc::new(config), driver })
     }
 
     /// Serves callers who connect to `listener`, until `shutdown` fires; see [`serve`](Self::serve).
@@ -47,7 +101,7 @@ impl Coordinator {
         &self,
         listener: TcpListener,
         shutdown: CancellationToken,
-    ) -> Result<(), tonic::transport::Error> {
+    ) -> Result<(), ServeError> {
         self.serve(TcpIncoming::from(listener).with_nodelay(Some(true)), shutdown).await
     }
 
@@ -55,12 +109,12 @@ impl Coordinator {
     /// [stops](Self::stop), and returns when all calls have ended.
     ///
     /// # Errors
-    /// When the transport fails.
+    /// When the transport fails, or the journal cannot be gone on with: then all calls break off, and nothing more is done.
     pub async fn serve<IO, IE>(
         &self,
         incoming: impl Stream<Item = Result<IO, IE>>,
         shutdown: CancellationToken,
-    ) -> Result<(), tonic::transport::Error>
+    ) -> Result<(), ServeError>
     where
         IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
         IE: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -69,7 +123,10 @@ impl Coordinator {
             shutdown.cancelled().await;
             self.stop().await;
         };
-        self.router().serve_with_incoming_shutdown(incoming, stopped).await
+        tokio::select! {
+            served = self.router().serve_with_incoming_shutdown(incoming, stopped) => Ok(served?),
+            error = self.driver.failure() => Err(error.into()),
+        }
     }
 
     /// Cancels all jobs, waits until nothing partial is left of them, and ends all sessions. From then on it takes
@@ -90,6 +147,7 @@ impl Coordinator {
                 threads: config.assumed_threads,
                 memory_bytes: config.assumed_memory_bytes,
             },
+            in_planning: InPlanning::default(),
         };
         let sessions = SessionsService {
             driver: self.driver.clone(),
@@ -104,4 +162,11 @@ impl Coordinator {
             .add_service(JobsServer::new(jobs).max_decoding_message_size(MESSAGE_BYTES_MAX))
             .add_service(SessionsServer::new(sessions).max_decoding_message_size(MESSAGE_BYTES_MAX))
     }
+}
+
+/// Objects in a folder, each on the disk before it counts.
+fn local_store(folder: &Path) -> Result<Arc<dyn ObjectStore>, StartError> {
+    std::fs::create_dir_all(folder)
+        .map_err(|error| StartError::Folder { path: folder.to_path_buf(), error })?;
+    Ok(Arc::new(LocalFileSystem::new_with_prefix(folder)?.with_fsync(true)))
 }

@@ -4,6 +4,7 @@
 //!  rpc/      the gRPC edge: Jobs for submitters, Sessions for workers, conversions
 //!  plan/     inputs to files to splits, and the numbers that the user left open
 //!  driver/   the one task that owns the scheduler and carries out its effects
+//!  journal/  what was decided, written down before anybody hears of it
 //!  output/   the output folder: taken for one job, published or given back
 //!  explain   why a job failed or waits, in one line
 //! ```
@@ -14,9 +15,13 @@ mod config;
 mod coordinator;
 mod driver;
 mod explain;
+mod failpoint;
+mod journal;
 mod output;
 mod plan;
 mod rpc;
 
 pub use config::CoordinatorConfig;
-pub use coordinator::Coordinator;
+pub use coordinator::{Coordinator, ServeError, StartError};
+pub use failpoint::Failpoint;
+pub use windrow_scheduler::journal::JournalError;

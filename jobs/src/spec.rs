@@ -97,6 +97,8 @@ pub struct JobOptions {
     pub record_bytes_max: u64,
     /// Of what is shuffled; by default only what goes to other machines is compressed.
     pub compression: Option<Compression>,
+    /// Whether an output that is there already is replaced when the job succeeds, and not before.
+    pub overwrite: bool,
 }
 
 /// How shuffled data is compressed.
@@ -125,6 +127,7 @@ impl Default for JobOptions {
             lossy: false,
             record_bytes_max: 64 << 20,
             compression: None,
+            overwrite: false,
         }
     }
 }

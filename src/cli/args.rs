@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use bytesize::ByteSize;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use windrow_coordinator::Failpoint;
 
 use super::generate::GenArgs;
 
@@ -50,6 +51,9 @@ pub(crate) struct JobArgs {
     /// Folder for the result; must not exist, or be empty
     #[arg(long, value_name = "DIR")]
     pub(crate) output: PathBuf,
+    /// Replace the result of an earlier job in that folder, when this one has succeeded
+    #[arg(long)]
+    pub(crate) overwrite: bool,
     /// Replace invalid UTF-8 by U+FFFD instead of failing
     #[arg(long)]
     pub(crate) lossy: bool,
@@ -111,9 +115,16 @@ pub(crate) struct CoordinatorArgs {
     /// Address to listen on
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7171")]
     pub(crate) listen: SocketAddr,
-    /// Folder of this coordinator alone: its lock and its address
+    /// Folder of this coordinator alone: its journal, its lock and its address. Started again with the same folder, it goes
+    /// on with all jobs [default: none, and jobs end with the process]
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
+    /// Replace a coordinator that still runs on the same folder, or hangs: it will stop
+    #[arg(long, requires = "state")]
+    pub(crate) take_over: bool,
+    /// For tests: abort when a step is reached for the N-th time
+    #[arg(long, value_name = "STEP:N", env = "WINDROW_FAILPOINT", hide = true, value_parser = Failpoint::parse)]
+    pub(crate) failpoint: Option<Failpoint>,
     /// Allow an address that other machines reach, without encryption or authentication
     #[arg(long)]
     pub(crate) insecure: bool,

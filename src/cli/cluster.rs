@@ -2,12 +2,12 @@
 
 use std::fs::File;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use windrow_coordinator::{Coordinator, CoordinatorConfig};
+use windrow_coordinator::{Coordinator, CoordinatorConfig, JournalError, ServeError};
 use windrow_jobs::Registry;
 use windrow_worker::{Connector, WorkerConfig};
 
@@ -17,13 +17,16 @@ use super::exit::Exit;
 use super::interrupt::Interrupts;
 use crate::build_info;
 
+/// In the state's folder: where the coordinator can be reached.
+const ADDRESS: &str = "address";
+
 pub(crate) async fn coordinator(
     registry: Arc<Registry>,
     args: CoordinatorArgs,
 ) -> Result<Exit, CliError> {
     refuse_open_address(args.listen, args.insecure)?;
     let mut interrupts = Interrupts::listen()?;
-    let _lock = args.state.as_deref().map(lock_state).transpose()?;
+    let _lock = args.state.as_deref().map(|state| lock_state(state, args.take_over)).transpose()?;
     let build = build_info::current().map_err(CliError::io("/proc/self/exe"))?;
     let listener = TcpListener::bind(args.listen)
         .await
@@ -31,13 +34,19 @@ pub(crate) async fn coordinator(
     let address = listener.local_addr().map_err(CliError::io("the listener"))?;
     let url = format!("http://{address}");
     if let Some(state) = &args.state {
+        // A predecessor's, which leads nowhere now.
+        let _ = std::fs::remove_file(state.join(ADDRESS));
+    }
+    let mut config = CoordinatorConfig::new(registry, build);
+    config.lease = args.lease.into();
+    config.state = args.state.as_deref().map(absolute).transpose()?;
+    config.failpoint = args.failpoint.unwrap_or_default();
+    let coordinator =
+        Coordinator::start(config).await.map_err(|error| CliError::Other(error.to_string()))?;
+    if let Some(state) = &args.state {
         publish_address(state, &url)?;
     }
     tracing::info!("coordinator ready at {url}");
-
-    let mut config = CoordinatorConfig::new(registry, build);
-    config.lease = args.lease.into();
-    let coordinator = Coordinator::start(config);
     let stop = CancellationToken::new();
     let served = coordinator.serve_tcp(listener, stop.clone());
     tokio::pin!(served);
@@ -45,8 +54,12 @@ pub(crate) async fn coordinator(
     loop {
         tokio::select! {
             result = &mut served => {
-                result.map_err(|error| CliError::Other(format!("the server ended: {error}")))?;
-                return Ok(Exit::Success);
+                return match result {
+                    Ok(()) => Ok(Exit::Success),
+                    // The log has said so. The other one goes on with all jobs.
+                    Err(ServeError::Journal(JournalError::Fenced(_))) => Ok(Exit::Replaced),
+                    Err(error) => Err(CliError::Other(format!("the server ended: {error}"))),
+                };
             }
             () = interrupts.next() => {
                 signals += 1;
@@ -122,24 +135,38 @@ fn refuse_open_address(address: SocketAddr, insecure: bool) -> Result<(), CliErr
     Ok(())
 }
 
-/// Makes the folder this coordinator's own for as long as the file is open.
-fn lock_state(state: &Path) -> Result<File, CliError> {
+/// Makes the folder this coordinator's own for as long as the file is open. The journal would keep two of them apart; this
+/// only sees to it that nobody is replaced by mistake.
+fn lock_state(state: &Path, take_over: bool) -> Result<File, CliError> {
     std::fs::create_dir_all(state).map_err(CliError::io(state))?;
     let path = state.join("lock");
+    if take_over {
+        // Whoever has it locked keeps a file that has no name any more.
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(CliError::Io { path, error });
+            }
+            _ => {}
+        }
+    }
     let file = File::create(&path).map_err(CliError::io(&path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => Err(CliError::Other(format!(
-            "{} belongs to another coordinator that runs",
+            "{} belongs to another coordinator that runs; --take-over replaces it",
             state.display()
         ))),
         Err(std::fs::TryLockError::Error(error)) => Err(CliError::Io { path, error }),
     }
 }
 
+fn absolute(path: &Path) -> Result<PathBuf, CliError> {
+    std::path::absolute(path).map_err(CliError::io(path))
+}
+
 /// Writes the address under a temporary name first, so that nobody reads half of it.
 fn publish_address(state: &Path, url: &str) -> Result<(), CliError> {
-    let (temporary, path) = (state.join("address.tmp"), state.join("address"));
+    let (temporary, path) = (state.join("address.tmp"), state.join(ADDRESS));
     std::fs::write(&temporary, format!("{url}\n")).map_err(CliError::io(&temporary))?;
     std::fs::rename(&temporary, &path).map_err(CliError::io(&path))
 }

@@ -11,6 +11,8 @@ pub(crate) enum Exit {
     Failure,
     /// The command line was wrong.
     Usage,
+    /// The coordinator was replaced by another one, which goes on with its jobs.
+    Replaced,
     /// A signal stopped it.
     Interrupted,
 }
@@ -21,6 +23,7 @@ impl From<Exit> for ExitCode {
             Exit::Success => 0,
             Exit::Failure => 1,
             Exit::Usage => 2,
+            Exit::Replaced => 3,
             Exit::Interrupted => 130,
         })
     }

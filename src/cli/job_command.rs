@@ -69,6 +69,7 @@ impl JobCommand {
                 lossy: args.lossy,
                 record_bytes_max: args.max_record_size.0,
                 compression: compression(args.compress).into(),
+                overwrite: args.overwrite,
             }),
         })
     }

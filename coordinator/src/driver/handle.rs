@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use windrow_jobs::{JobId, WorkerId};
+use windrow_scheduler::SubmissionId;
+use windrow_scheduler::journal::JournalError;
 
-use super::jobs::Submission;
 use super::snapshot::{JobSnapshot, WorkerSnapshot};
-use super::workers::{AlreadyThere, Joined, WorkerProfile};
-use super::{Command, Driver, Report};
+use super::{
+    Command, Driver, JoinError, Joined, Report, Returning, SessionEnd, SessionId, Submission,
+    WorkerProfile,
+};
+use crate::output::Owner;
 use crate::plan::ClusterSize;
 
 /// The driver takes nothing any more.
@@ -20,11 +24,32 @@ pub(crate) struct Stopped;
 #[derive(Clone)]
 pub(crate) struct DriverHandle {
     commands: mpsc::Sender<Command>,
+    owner: Option<Owner>,
+    failure: watch::Receiver<Option<JournalError>>,
 }
 
 impl DriverHandle {
-    pub(super) fn new(commands: mpsc::Sender<Command>) -> Self {
-        Self { commands }
+    pub(super) fn new(
+        commands: mpsc::Sender<Command>,
+        owner: Option<Owner>,
+        failure: watch::Receiver<Option<JournalError>>,
+    ) -> Self {
+        Self { commands, owner, failure }
+    }
+
+    /// Who owns the output folders of its jobs; nobody if they end with this process.
+    pub(crate) fn owner(&self) -> Option<&Owner> {
+        self.owner.as_ref()
+    }
+
+    /// Waits until the driver cannot go on, for ever if that does not happen.
+    pub(crate) async fn failure(&self) -> JournalError {
+        let mut failure = self.failure.clone();
+        let failed = failure.wait_for(Option::is_some).await.ok().and_then(|error| error.clone());
+        match failed {
+            Some(error) => error,
+            None => std::future::pending().await,
+        }
     }
 
     /// Has a planned job scheduled.
@@ -33,27 +58,46 @@ impl DriverHandle {
         self.ask(|reply| Command::Submit { submission, reply }).await
     }
 
+    /// The job that this submission has led to, if any.
+    pub(crate) async fn resubmit(
+        &self,
+        submission: SubmissionId,
+    ) -> Result<Option<JobId>, Stopped> {
+        self.ask(|reply| Command::Resubmit { submission, reply }).await
+    }
+
     /// Stops a job; false if it was not running.
     pub(crate) async fn cancel(&self, job: JobId) -> Result<bool, Stopped> {
         self.ask(|reply| Command::Cancel { job, reply }).await
     }
 
-    /// Opens a worker's session.
+    /// Opens a worker's session, or the one that it had before.
     pub(crate) async fn join(
         &self,
         profile: WorkerProfile,
-    ) -> Result<Result<Joined, AlreadyThere>, Stopped> {
-        self.ask(|reply| Command::Join { profile, reply }).await
+        returning: Option<Returning>,
+    ) -> Result<Result<Joined, JoinError>, Stopped> {
+        self.ask(|reply| Command::Join { profile, returning, reply }).await
     }
 
     /// Passes on what a worker says.
-    pub(crate) async fn report(&self, worker: WorkerId, report: Report) -> Result<(), Stopped> {
-        self.tell(Command::Report { worker, report }).await
+    pub(crate) async fn report(
+        &self,
+        worker: WorkerId,
+        session: SessionId,
+        report: Report,
+    ) -> Result<(), Stopped> {
+        self.tell(Command::Report { worker, session, report }).await
     }
 
-    /// Ends a worker's session.
-    pub(crate) async fn left(&self, worker: WorkerId, reason: String) -> Result<(), Stopped> {
-        self.tell(Command::Left { worker, reason }).await
+    /// Says that a session has ended.
+    pub(crate) async fn session_ended(
+        &self,
+        worker: WorkerId,
+        session: SessionId,
+        end: SessionEnd,
+    ) -> Result<(), Stopped> {
+        self.tell(Command::SessionEnded { worker, session, end }).await
     }
 
     /// Cancels all jobs, waits until nothing partial is left of them, and ends all sessions.
@@ -78,12 +122,12 @@ impl DriverHandle {
 
     /// Changes whenever the job may have changed; true from its end on.
     pub(crate) async fn watch(&self, job: JobId) -> Result<Option<watch::Receiver<bool>>, Stopped> {
-        self.inspect(move |driver| driver.jobs.watch(job)).await
+        self.inspect(move |driver| driver.watch(job)).await
     }
 
     /// What there is to run jobs on; no workers and no threads while none has joined.
     pub(crate) async fn cluster_size(&self) -> Result<ClusterSize, Stopped> {
-        self.inspect(|driver| driver.workers.cluster_size()).await
+        self.inspect(Driver::cluster_size).await
     }
 
     async fn inspect<T: Send + 'static>(

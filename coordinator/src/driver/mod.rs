@@ -1,100 +1,109 @@
 //! The one task that owns the scheduler: it turns commands into events and time into deadlines, and carries out the
-//! effects.
+//! effects, once the journal has them.
 //!
 //! ```text
-//!  rpc/jobs, rpc/sessions --Command--> Driver --Event--> Scheduler
-//!            ^                           |  <--Effect----+
-//!            +---replies, outboxes-------+
+//!  rpc/jobs, rpc/sessions --Command--> Driver --Event, Note--> Decider: scheduler, catalog
+//!            ^                           | ^                      |
+//!            +---replies, outboxes-------+ +--Effect, if durable--+--Call--> journal
+//!                                        |                        ^--Answer---+
 //!                                        +--> tasks that publish or discard outputs
 //! ```
 //!
 //! It decides nothing itself, never blocks, and knows no protobuf: what it puts into a worker's outbox are shared domain
-//! values, converted where they are sent. Every queue is bounded. A worker that does not empty its outbox is ended like
-//! one that is silent.
+//! values, converted where they are sent. Every queue is bounded. A worker that does not empty its outbox is
+//! disconnected.
 
+mod catalog;
 mod effects;
 mod handle;
 mod jobs;
 mod outgoing;
+mod profile;
+mod publication;
+mod recovery;
+mod sessions;
 mod snapshot;
 mod workers;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
-use windrow_jobs::{AttemptId, FailureCause, JobId, WorkerId};
+use windrow_jobs::{FailureCause, JobId, WorkerId};
 use windrow_proto::v1::Build;
-use windrow_scheduler::{
-    AttemptProgress, AttemptStats, Config, Effect, Event, RequestId, Scheduler, Time,
-};
+use windrow_scheduler::journal::JournalError;
+use windrow_scheduler::{Decider, Event, Record, RequestId, Scheduler, State, SubmissionId, Time};
 
-use crate::explain;
-use crate::output::StagedPart;
+use crate::failpoint::Failpoint;
+use crate::journal::Journal;
+use crate::output::Reservation;
 
+pub(crate) use catalog::JobWork;
 pub(crate) use handle::{DriverHandle, Stopped};
-pub(crate) use jobs::{JobWork, Submission};
 pub(crate) use outgoing::{HeldOutputs, Outgoing, OutputsTable};
+pub(crate) use profile::WorkerProfile;
+pub(crate) use recovery::{Settings, start};
+pub(crate) use sessions::{Joined, SessionId};
 pub(crate) use snapshot::{JobSnapshot, WorkerSnapshot};
-pub(crate) use workers::{AlreadyThere, Joined, WorkerProfile};
+pub(crate) use workers::{JoinError, Report, Returning, SessionEnd};
 
-use jobs::Jobs;
-use workers::Workers;
+use catalog::{Catalog, Note};
+use jobs::LiveJobs;
+use sessions::Sessions;
+use workers::JoinReply;
 
 /// Commands that may wait for the driver before their senders do.
 const COMMANDS_MAX: usize = 1_024;
 
+/// The journal of this driver.
+type DriverJournal = Journal<Record<Note>, State<Catalog>>;
+
 /// What the driver can be told.
 enum Command {
     Submit { submission: Box<Submission>, reply: oneshot::Sender<JobId> },
+    Resubmit { submission: SubmissionId, reply: oneshot::Sender<Option<JobId>> },
     Cancel { job: JobId, reply: oneshot::Sender<bool> },
-    Join { profile: WorkerProfile, reply: oneshot::Sender<Result<Joined, AlreadyThere>> },
-    Report { worker: WorkerId, report: Report },
-    Left { worker: WorkerId, reason: String },
+    Join { profile: WorkerProfile, returning: Option<Returning>, reply: JoinReply },
+    Report { worker: WorkerId, session: SessionId, report: Report },
+    SessionEnded { worker: WorkerId, session: SessionId, end: SessionEnd },
     Published { job: JobId, result: Result<(), FailureCause> },
-    Discarded { job: JobId },
+    CleanedUp { job: JobId },
     Inspect(Box<dyn FnOnce(&Driver) + Send>),
     Stop { reply: oneshot::Sender<()> },
 }
 
-/// What a worker says in its session.
-pub(crate) enum Report {
-    /// It is alive, and its attempts have come this far.
-    Heartbeat(Vec<AttemptProgress>),
-    /// An attempt has succeeded.
-    Done {
-        /// Which.
-        attempt: AttemptId,
-        /// What it counted.
-        stats: AttemptStats,
-        /// What it wrote, in the job's last stage.
-        part: Option<StagedPart>,
-    },
-    /// An attempt has failed.
-    Failed {
-        /// Which.
-        attempt: AttemptId,
-        /// Why.
-        cause: FailureCause,
-    },
-    /// It wants to leave.
-    Draining,
+/// A job that has been planned and has its output folder.
+pub(crate) struct Submission {
+    /// As its submitter has named it.
+    pub(crate) id: SubmissionId,
+    /// What it is made of.
+    pub(crate) work: JobWork,
+    /// Its output folder.
+    pub(crate) reservation: Arc<Reservation>,
 }
 
 /// Who waits for the scheduler's answer.
 enum Pending {
-    Submit(Box<Submission>, oneshot::Sender<JobId>),
+    Submit(Arc<Reservation>, oneshot::Sender<JobId>),
+    Resubmit(oneshot::Sender<Option<JobId>>),
     Cancel(oneshot::Sender<bool>),
-    Join(WorkerProfile, oneshot::Sender<Result<Joined, AlreadyThere>>),
+    Join(JoinReply),
+    Return(WorkerProfile, JoinReply),
 }
 
 /// The scheduler and all that is needed to do as it says.
 pub(crate) struct Driver {
-    scheduler: Scheduler,
+    decider: Decider<Catalog>,
+    journal: DriverJournal,
     started: Instant,
+    /// The scheduler's time when this driver started.
+    started_at: Duration,
     build: Build,
-    jobs: Jobs,
-    workers: Workers,
+    failpoint: Failpoint,
+    jobs: LiveJobs,
+    sessions: Sessions,
     pending: BTreeMap<RequestId, Pending>,
     requests: u64,
     commands: mpsc::Receiver<Command>,
@@ -105,121 +114,94 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    /// Starts a driver on the current runtime. It ends when all its handles are gone.
-    pub(crate) fn spawn(config: Config, build: Build) -> DriverHandle {
-        let (sender, commands) = mpsc::channel(COMMANDS_MAX);
-        let driver = Self {
-            scheduler: Scheduler::new(config),
-            started: Instant::now(),
-            build,
-            jobs: Jobs::default(),
-            workers: Workers::default(),
-            pending: BTreeMap::new(),
-            requests: 0,
-            commands,
-            own_commands: sender.downgrade(),
-            stopping: Vec::new(),
-        };
-        tokio::spawn(driver.run());
-        DriverHandle::new(sender)
-    }
-
-    async fn run(mut self) {
+    /// Runs until all handles are gone, or the journal cannot be gone on with. Then nothing more is told to anybody.
+    async fn run(mut self) -> Result<(), JournalError> {
+        self.clean_up_ended();
         loop {
-            let deadline = self.scheduler.next_deadline();
+            self.advance()?;
+            self.jobs.tell_watchers();
+            self.stop_if_settled();
+            let deadline = self.decider.next_deadline();
             tokio::select! {
                 command = self.commands.recv() => match command {
                     Some(command) => self.obey(command),
-                    None => return,
+                    None => return Ok(()),
                 },
-                () = sleep_until(self.started, deadline) => {
-                    let mut effects = Vec::new();
-                    self.scheduler.handle_deadline(self.now(), &mut effects);
-                    self.carry_out(effects);
+                answer = self.journal.answered() => self.decider.answer(answer)?,
+                () = sleep_until(self.started, self.started_at, deadline) => {
+                    self.decider.handle_deadline(self.now());
                 }
             }
-            self.jobs.tell_watchers();
-            self.stop_if_settled();
         }
     }
 
+    /// Carries out what may be by now, and keeps the journal busy.
+    fn advance(&mut self) -> Result<(), JournalError> {
+        let mut idle = false;
+        while !idle {
+            idle = true;
+            while let Some(effect) = self.decider.next_effect() {
+                self.carry_out(effect);
+            }
+            while let Some((worker, reason)) = self.sessions.next_unreachable() {
+                self.disconnect(worker, reason);
+                idle = false;
+            }
+            if let Some(call) = self.decider.next_call() {
+                if let Some(answer) = self.journal.start(call) {
+                    self.decider.answer(answer)?;
+                }
+                idle = false;
+            }
+        }
+        Ok(())
+    }
+
     fn now(&self) -> Time {
-        Time(self.started.elapsed())
+        Time(self.started_at + self.started.elapsed())
+    }
+
+    fn scheduler(&self) -> &Scheduler {
+        &self.decider.state().scheduler
+    }
+
+    fn catalog(&self) -> &Catalog {
+        &self.decider.state().catalog
     }
 
     fn obey(&mut self, command: Command) {
         match command {
             // The reply is dropped, which tells the caller that nothing is taken any more.
             Command::Submit { .. } | Command::Join { .. } if !self.stopping.is_empty() => {}
-            Command::Submit { submission, reply } => self.submit(submission, reply),
+            Command::Submit { submission, reply } => self.submit(*submission, reply),
+            Command::Resubmit { submission, reply } => {
+                let request = self.wait_for_answer(Pending::Resubmit(reply));
+                self.handle(Event::Resubmit { request, submission });
+            }
             Command::Cancel { job, reply } => {
                 let request = self.wait_for_answer(Pending::Cancel(reply));
                 self.handle(Event::Cancel { request, job });
             }
-            Command::Join { profile, reply } => self.join(profile, reply),
-            Command::Report { worker, report } => self.report(worker, report),
-            Command::Left { worker, reason } => self.lose(worker, reason),
+            Command::Join { profile, returning, reply } => {
+                self.open_session(profile, returning, reply);
+            }
+            Command::Report { worker, session, report } => self.report(worker, session, report),
+            Command::SessionEnded { worker, session, end } => {
+                self.session_ended(worker, session, end);
+            }
             Command::Published { job, result } => self.handle(Event::Published { job, result }),
-            Command::Discarded { job } => self.settle(job),
+            Command::CleanedUp { job } => self.settle(job),
             Command::Inspect(look) => look(self),
             Command::Stop { reply } => self.stop(reply),
         }
     }
 
-    fn submit(&mut self, submission: Box<Submission>, reply: oneshot::Sender<JobId>) {
-        let plan = submission.plan.to_schedule(&submission.spec);
-        let request = self.wait_for_answer(Pending::Submit(submission, reply));
-        self.handle(Event::Submit { request, plan });
-    }
-
-    fn join(
-        &mut self,
-        profile: WorkerProfile,
-        reply: oneshot::Sender<Result<Joined, AlreadyThere>>,
-    ) {
-        if let Some((worker, there)) = self.workers.at_same_place(&profile) {
-            if there.instance != profile.instance {
-                let _ = reply.send(Err(AlreadyThere { worker, name: there.name.clone() }));
-                return;
-            }
-            // The same process, back before its old session was seen to end.
-            self.lose(worker, "it has opened another session".to_string());
-        }
-        let offer = profile.offer();
-        let request = self.wait_for_answer(Pending::Join(profile, reply));
-        self.handle(Event::WorkerJoined { request, offer });
-    }
-
-    fn report(&mut self, worker: WorkerId, report: Report) {
-        let event = match report {
-            Report::Heartbeat(running) => Event::Heartbeat { worker, running },
-            Report::Draining => Event::WorkerDraining { worker },
-            Report::Done { attempt, stats, part } => {
-                if self.workers.finished(worker, attempt)
-                    && let Some(part) = part
-                {
-                    self.jobs.keep_part(part);
-                }
-                Event::AttemptDone { worker, attempt, stats }
-            }
-            Report::Failed { attempt, cause } => {
-                self.workers.finished(worker, attempt);
-                if cause != FailureCause::Cancelled {
-                    let cause = explain::one_line(&cause.to_string());
-                    tracing::warn!(%attempt, %worker, %cause, "attempt failed");
-                }
-                Event::AttemptFailed { worker, attempt, cause }
-            }
-        };
-        self.handle(event);
-    }
-
-    /// A session is over. What follows is the scheduler's business.
-    fn lose(&mut self, worker: WorkerId, reason: String) {
-        if let Some(profile) = self.workers.remove(worker) {
-            tracing::info!(%worker, name = ?profile.name, ?reason, "worker left");
-            self.handle(Event::WorkerLeft { worker, reason });
-        }
+    fn submit(&mut self, submission: Submission, reply: oneshot::Sender<JobId>) {
+        let Submission { id, work, reservation } = submission;
+        let plan = work.plan.to_schedule(&work.spec);
+        let request = self.wait_for_answer(Pending::Submit(reservation, reply));
+        let note = Note::Job(Arc::new(work));
+        self.handle_noted(Event::Submit { request, submission: id, plan }, note);
     }
 
     fn wait_for_answer(&mut self, pending: Pending) -> RequestId {
@@ -230,23 +212,16 @@ impl Driver {
     }
 
     fn handle(&mut self, event: Event) {
-        let mut effects = Vec::new();
-        self.scheduler.handle(self.now(), event, &mut effects);
-        self.carry_out(effects);
+        self.handle_noted(event, Note::Nothing);
     }
 
-    fn carry_out(&mut self, effects: Vec<Effect>) {
-        for effect in effects {
-            self.carry_out_one(effect);
-        }
-        while let Some((worker, reason)) = self.workers.next_unreachable() {
-            self.lose(worker, reason.to_string());
-        }
+    fn handle_noted(&mut self, event: Event, note: Note) {
+        self.decider.handle(self.now(), event, note);
     }
 
     fn stop(&mut self, reply: oneshot::Sender<()>) {
         self.stopping.push(reply);
-        for job in self.jobs.unsettled() {
+        for job in self.jobs.ids() {
             self.requests += 1;
             let request = RequestId(self.requests);
             self.handle(Event::Cancel { request, job });
@@ -254,8 +229,8 @@ impl Driver {
     }
 
     fn stop_if_settled(&mut self) {
-        if !self.stopping.is_empty() && self.jobs.unsettled().is_empty() {
-            self.workers.end_all("the coordinator has stopped");
+        if !self.stopping.is_empty() && self.jobs.is_empty() {
+            self.sessions.end_all("the coordinator has stopped");
             for reply in self.stopping.drain(..) {
                 let _ = reply.send(());
             }
@@ -263,9 +238,9 @@ impl Driver {
     }
 }
 
-async fn sleep_until(started: Instant, deadline: Option<Time>) {
+async fn sleep_until(started: Instant, started_at: Duration, deadline: Option<Time>) {
     match deadline {
-        Some(Time(after)) => tokio::time::sleep_until(started + after).await,
+        Some(Time(at)) => tokio::time::sleep_until(started + at.saturating_sub(started_at)).await,
         None => std::future::pending().await,
     }
 }

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use windrow_jobs::{AttemptId, JobId, WorkerId};
 
-use super::jobs::JobWork;
-use super::workers::WorkerProfile;
+use super::{JobWork, WorkerProfile};
 
 /// A message to a worker.
 #[derive(Clone, Debug)]
@@ -28,6 +27,15 @@ pub(crate) enum Outgoing {
     },
     /// Where a job's map outputs lie.
     Outputs(Arc<OutputsTable>),
+    /// A report has been noted.
+    Noted {
+        /// Of which attempt.
+        attempt: AttemptId,
+        /// Whether it has won.
+        won: bool,
+    },
+    /// This heartbeat has been heard.
+    HeartbeatAck(u64),
     /// Stop an attempt.
     Cancel(AttemptId),
     /// Delete what is held of a job.

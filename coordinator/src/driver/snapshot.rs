@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use windrow_jobs::{JobId, JobSpec};
 use windrow_scheduler::{JobView, Time, WorkerView};
 
-use super::Driver;
-use super::workers::WorkerProfile;
+use super::{Driver, WorkerProfile};
 use crate::plan::{ClusterSize, InputSize};
 
 /// A job at one moment.
@@ -44,37 +44,46 @@ pub(crate) struct WorkerSnapshot {
 
 impl Driver {
     pub(super) fn job_snapshot(&self, id: JobId) -> Option<JobSnapshot> {
-        self.snapshot_of(self.scheduler.job(id)?)
+        self.snapshot_of(self.scheduler().job(id)?)
     }
 
     pub(super) fn job_snapshots(&self) -> Vec<JobSnapshot> {
-        self.scheduler.jobs().filter_map(|view| self.snapshot_of(view)).collect()
+        self.scheduler().jobs().filter_map(|view| self.snapshot_of(view)).collect()
     }
 
     fn snapshot_of(&self, view: JobView) -> Option<JobSnapshot> {
-        let job = self.jobs.get(view.job)?;
+        let job = self.catalog().job(view.job)?;
         let slowest_worker = view.slowest.map_or_else(String::new, |slowest| {
-            let profile = self.workers.profile(slowest.worker);
+            let profile = self.catalog().worker(slowest.worker);
             profile.map_or_else(|| slowest.worker.to_string(), |profile| profile.name.clone())
         });
         Some(JobSnapshot {
             view,
-            spec: Arc::clone(&job.shown),
-            inputs: Arc::clone(&job.inputs),
-            split_bytes: job.split_bytes,
-            cluster: job.cluster,
-            settled: job.live.is_none(),
+            spec: Arc::clone(&job.shown.spec),
+            inputs: Arc::clone(&job.shown.inputs),
+            split_bytes: job.shown.split_bytes,
+            cluster: job.shown.cluster,
+            settled: job.work.is_none(),
             now: self.now(),
             slowest_worker,
         })
     }
 
+    /// What changes with the job; `None` when it is not known.
+    pub(super) fn watch(&self, id: JobId) -> Option<watch::Receiver<bool>> {
+        self.catalog().job(id).map(|_| self.jobs.watch(id))
+    }
+
+    pub(super) fn cluster_size(&self) -> ClusterSize {
+        self.catalog().cluster_size()
+    }
+
     pub(super) fn worker_snapshots(&self) -> Vec<WorkerSnapshot> {
         let now = self.now();
         let snapshot = |view: WorkerView| {
-            let profile = Arc::clone(self.workers.profile(view.worker)?);
+            let profile = Arc::clone(self.catalog().worker(view.worker)?);
             Some(WorkerSnapshot { silent: now.since(view.heard), view, profile })
         };
-        self.scheduler.workers().filter_map(snapshot).collect()
+        self.scheduler().workers().filter_map(snapshot).collect()
     }
 }

@@ -1,202 +1,221 @@
-//! The open sessions, as the driver sees them.
+//! What workers want: to join, to return, to report, and to go.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
-use tokio_util::sync::{CancellationToken, DropGuard};
-use windrow_jobs::{AttemptId, JobId, WorkerId, hash_key};
-use windrow_scheduler::WorkerOffer;
+use tokio::sync::oneshot;
+use windrow_jobs::{AttemptId, FailureCause, WorkerId};
+use windrow_scheduler::journal::Epoch;
+use windrow_scheduler::{AttemptProgress, AttemptStats, Event, Inventory, RequestId};
 
-use super::outgoing::{Outgoing, OutputsTable};
-use crate::plan::ClusterSize;
+use super::catalog::Note;
+use super::outgoing::Outgoing;
+use super::profile::WorkerProfile;
+use super::sessions::{Joined, OpenedSession, SessionId};
+use super::{Driver, Pending};
+use crate::explain;
+use crate::output::StagedPart;
 
-/// Messages that may wait for a worker. It has few slots, so one that lets so many wait does not read at all.
-const OUTBOX_MAX: usize = 1_024;
-
-/// What a worker has said of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct WorkerProfile {
-    /// For people.
-    pub(crate) name: String,
-    /// Where peers fetch from it.
-    pub(crate) shuffle_address: String,
-    /// Its machine.
-    pub(crate) host: String,
-    /// Its folder of segments.
-    pub(crate) directory: String,
-    /// Of its process: the same when it comes back after losing its session.
-    pub(crate) instance: String,
-    /// Map attempts at once.
-    pub(crate) map_slots: u32,
-    /// Reduce attempts at once.
-    pub(crate) reduce_slots: u32,
-    /// Its threads for user code.
-    pub(crate) threads: u32,
-    /// Its memory for tasks.
-    pub(crate) memory_bytes: u64,
+/// What a worker says in its session.
+pub(crate) enum Report {
+    /// It is alive, and its attempts have come this far.
+    Heartbeat {
+        /// Its attempts.
+        running: Vec<AttemptProgress>,
+        /// To be acknowledged.
+        sequence: u64,
+    },
+    /// An attempt has succeeded.
+    Done {
+        /// Which.
+        attempt: AttemptId,
+        /// What it counted.
+        stats: AttemptStats,
+        /// What it wrote, in the job's last stage.
+        part: Option<StagedPart>,
+    },
+    /// An attempt has failed.
+    Failed {
+        /// Which.
+        attempt: AttemptId,
+        /// Why.
+        cause: FailureCause,
+    },
+    /// It wants to leave.
+    Draining,
 }
 
-impl WorkerProfile {
-    pub(super) fn offer(&self) -> WorkerOffer {
-        WorkerOffer {
-            name: self.name.clone(),
-            identity: hash_key(format!("{}\0{}", self.host, self.directory).as_bytes()),
-            map_slots: self.map_slots,
-            reduce_slots: self.reduce_slots,
-        }
-    }
-
-    /// False where the machine is not known.
-    fn is_at_same_place(&self, other: &Self) -> bool {
-        !self.host.is_empty() && (&self.host, &self.directory) == (&other.host, &other.directory)
-    }
+/// How a session has ended.
+pub(crate) enum SessionEnd {
+    /// For good, as the worker says, or because of what it says.
+    Left(String),
+    /// Its connection broke: it may come back.
+    Broken(String),
 }
 
-/// A session that has been opened.
-pub(crate) struct Joined {
-    /// The worker's id for this session.
+/// What a worker says that had a session before.
+#[derive(Debug)]
+pub(crate) struct Returning {
+    /// Its id then.
     pub(crate) worker: WorkerId,
-    /// What to send to it; the session is over when it ends.
-    pub(crate) outbox: mpsc::Receiver<Outgoing>,
-    /// Fires when the session is over.
-    pub(crate) over: CancellationToken,
+    /// Whose id that is.
+    pub(crate) cluster: String,
+    /// The highest that it has seen there.
+    pub(crate) epoch: Epoch,
+    /// What it has.
+    pub(crate) inventory: Inventory,
 }
 
-/// Another process works in the folder of a worker that wants to join.
+/// Why a worker gets no session.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{worker} (\"{}\") already works in that folder on that host; give each worker its own --dir", name.escape_debug())]
-pub(crate) struct AlreadyThere {
-    /// Its id.
-    pub(crate) worker: WorkerId,
-    /// Its name.
-    pub(crate) name: String,
+pub(crate) enum JoinError {
+    /// Another process works in its folder.
+    #[error("{worker} (\"{}\") already works in that folder on that host; give each worker its own --dir", name.escape_debug())]
+    AlreadyThere {
+        /// Its id.
+        worker: WorkerId,
+        /// Its name.
+        name: String,
+    },
+    /// It has spoken with this coordinator's successor.
+    #[error("this coordinator ({ours}) has been replaced by another one ({theirs})")]
+    Replaced {
+        /// Of this one.
+        ours: Epoch,
+        /// Of the other one.
+        theirs: Epoch,
+    },
 }
 
-struct Worker {
-    profile: Arc<WorkerProfile>,
-    outbox: mpsc::Sender<Outgoing>,
-    _over: DropGuard,
-    /// Assigned and not heard of since: only of these are parts believed.
-    running: BTreeSet<AttemptId>,
-    /// By job: the version of the map outputs that it has.
-    outputs_sent: BTreeMap<JobId, u64>,
-}
+/// Who waits for a session.
+pub(super) type JoinReply = oneshot::Sender<Result<Joined, JoinError>>;
 
-/// All open sessions.
-#[derive(Default)]
-pub(super) struct Workers {
-    workers: BTreeMap<WorkerId, Worker>,
-    unreachable: Vec<(WorkerId, &'static str)>,
-}
+impl Driver {
+    /// A worker that says what it had, and is the one that it says it is, gets its session back. Any other joins anew.
+    pub(super) fn open_session(
+        &mut self,
+        profile: WorkerProfile,
+        returning: Option<Returning>,
+        reply: JoinReply,
+    ) {
+        let ours = returning.filter(|of| of.cluster == self.catalog().cluster.to_string());
+        if let Some(Returning { epoch, .. }) = ours
+            && epoch > self.decider.epoch()
+        {
+            let replaced = JoinError::Replaced { ours: self.decider.epoch(), theirs: epoch };
+            let _ = reply.send(Err(replaced));
+            return;
+        }
+        let known = ours.filter(|of| {
+            let there = self.catalog().worker(of.worker);
+            there.is_some_and(|there| there.is_same_process(&profile))
+        });
+        match known {
+            Some(Returning { worker, inventory, .. }) => {
+                // What is on its way through the old connection is lost.
+                self.sessions.drop_session(worker);
+                let request = self.wait_for_answer(Pending::Return(profile, reply));
+                self.handle(Event::WorkerReturned { request, worker, inventory });
+            }
+            None => self.join(profile, reply),
+        }
+    }
 
-impl Workers {
-    pub(super) fn add(&mut self, worker: WorkerId, profile: WorkerProfile) -> Joined {
-        let (sender, outbox) = mpsc::channel(OUTBOX_MAX);
-        let over = CancellationToken::new();
-        let entry = Worker {
-            profile: Arc::new(profile),
-            outbox: sender,
-            _over: over.clone().drop_guard(),
-            running: BTreeSet::new(),
-            outputs_sent: BTreeMap::new(),
+    fn join(&mut self, profile: WorkerProfile, reply: JoinReply) {
+        if let Some((worker, there)) = self.catalog().worker_at_same_place(&profile) {
+            let name = there.name.clone();
+            if there.instance != profile.instance && self.sessions.is_open(worker) {
+                let _ = reply.send(Err(JoinError::AlreadyThere { worker, name }));
+                return;
+            }
+            // The same process, which has kept nothing, or the successor of one that is gone: a folder has one worker.
+            self.leave(worker, "another one has come in its place".to_string());
+        }
+        let offer = profile.offer();
+        let note = Note::Worker(Arc::new(profile));
+        let request = self.wait_for_answer(Pending::Join(reply));
+        self.handle_noted(Event::WorkerJoined { request, offer }, note);
+    }
+
+    pub(super) fn admitted(&mut self, request: RequestId, worker: WorkerId) {
+        let (reply, returned) = match self.pending.remove(&request) {
+            Some(Pending::Join(reply)) => (reply, false),
+            Some(Pending::Return(_, reply)) => (reply, true),
+            _ => return,
         };
-        self.workers.insert(worker, entry);
-        Joined { worker, outbox, over }
+        if let Some(profile) = self.catalog().worker(worker) {
+            let WorkerProfile { name, threads, memory_bytes, .. } = &**profile;
+            let how = if returned { "is back" } else { "joined" };
+            tracing::info!(%worker, ?name, threads, memory_bytes, "worker {how}");
+        }
+        let OpenedSession { id: session, outbox, over } = self.sessions.open(worker);
+        let (cluster, epoch) = (self.catalog().cluster, self.decider.epoch());
+        let joined = Joined { worker, session, cluster, epoch, returned, outbox, over };
+        // If nobody takes it, the outbox is closed, and the next message finds the worker unreachable.
+        let _ = reply.send(Ok(joined));
     }
 
-    /// Ends a session without a word.
-    pub(super) fn remove(&mut self, worker: WorkerId) -> Option<Arc<WorkerProfile>> {
-        self.workers.remove(&worker).map(|entry| entry.profile)
-    }
-
-    /// Ends a session and says why, if the worker listens.
-    pub(super) fn end(&mut self, worker: WorkerId, reason: &str) -> Option<Arc<WorkerProfile>> {
-        let entry = self.workers.remove(&worker)?;
-        let _ = entry.outbox.try_send(Outgoing::End(reason.to_string()));
-        Some(entry.profile)
-    }
-
-    pub(super) fn end_all(&mut self, reason: &str) {
-        let workers: Vec<_> = self.workers.keys().copied().collect();
-        for worker in workers {
-            self.end(worker, reason);
+    pub(super) fn too_late(&mut self, request: RequestId) {
+        if let Some(Pending::Return(profile, reply)) = self.pending.remove(&request) {
+            self.join(profile, reply);
         }
     }
 
-    pub(super) fn profile(&self, worker: WorkerId) -> Option<&Arc<WorkerProfile>> {
-        self.workers.get(&worker).map(|entry| &entry.profile)
-    }
-
-    /// The worker that works in the same folder.
-    pub(super) fn at_same_place(
-        &self,
-        profile: &WorkerProfile,
-    ) -> Option<(WorkerId, &WorkerProfile)> {
-        self.workers
-            .iter()
-            .map(|(worker, entry)| (*worker, &*entry.profile))
-            .find(|(_, there)| there.is_at_same_place(profile))
-    }
-
-    /// Puts an assignment into a worker's outbox.
-    pub(super) fn assign(&mut self, worker: WorkerId, attempt: AttemptId, message: Outgoing) {
-        if let Some(entry) = self.workers.get_mut(&worker) {
-            entry.running.insert(attempt);
+    /// What a session says that is not the worker's any more is told again in the next one, if it matters.
+    pub(super) fn report(&mut self, worker: WorkerId, session: SessionId, report: Report) {
+        if !self.sessions.is_current(worker, session) {
+            return;
         }
-        self.send(worker, message);
-    }
-
-    /// Puts a job's map outputs into a worker's outbox, unless it has them.
-    pub(super) fn send_outputs(&mut self, worker: WorkerId, table: &Arc<OutputsTable>) {
-        let Some(entry) = self.workers.get_mut(&worker) else { return };
-        if entry.outputs_sent.insert(table.job, table.version) != Some(table.version) {
-            self.send(worker, Outgoing::Outputs(Arc::clone(table)));
-        }
-    }
-
-    pub(super) fn cancel(&mut self, worker: WorkerId, attempt: AttemptId) {
-        self.finished(worker, attempt);
-        self.send(worker, Outgoing::Cancel(attempt));
-    }
-
-    pub(super) fn release(&mut self, worker: WorkerId, job: JobId) {
-        if let Some(entry) = self.workers.get_mut(&worker) {
-            entry.outputs_sent.remove(&job);
-        }
-        self.send(worker, Outgoing::Release(job));
-    }
-
-    /// Never waits: a worker whose outbox is full is unreachable.
-    pub(super) fn send(&mut self, worker: WorkerId, message: Outgoing) {
-        let Some(entry) = self.workers.get(&worker) else { return };
-        match entry.outbox.try_send(message) {
-            Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                self.unreachable.push((worker, "it does not read its messages"));
+        match report {
+            Report::Heartbeat { running, sequence } => {
+                self.handle(Event::Heartbeat { worker, running });
+                if self.scheduler().worker(worker).is_some() {
+                    self.sessions.send(worker, Outgoing::HeartbeatAck(sequence));
+                }
             }
-            Err(mpsc::error::TrySendError::Closed(_)) => {
-                self.unreachable.push((worker, "its connection was closed"));
+            Report::Draining => self.handle(Event::WorkerDraining { worker }),
+            Report::Done { attempt, stats, part } => {
+                let note = part.map_or(Note::Nothing, Note::Part);
+                self.handle_noted(Event::AttemptDone { worker, attempt, stats }, note);
+            }
+            Report::Failed { attempt, cause } => {
+                if cause != FailureCause::Cancelled {
+                    let cause = explain::one_line(&cause.to_string());
+                    tracing::warn!(%attempt, %worker, %cause, "attempt failed");
+                }
+                self.handle(Event::AttemptFailed { worker, attempt, cause });
             }
         }
     }
 
-    /// A worker to which something could not be sent.
-    pub(super) fn next_unreachable(&mut self) -> Option<(WorkerId, &'static str)> {
-        self.unreachable.pop()
-    }
-
-    /// Whether the worker was running the attempt, which it does not any more.
-    pub(super) fn finished(&mut self, worker: WorkerId, attempt: AttemptId) -> bool {
-        self.workers.get_mut(&worker).is_some_and(|entry| entry.running.remove(&attempt))
-    }
-
-    pub(super) fn cluster_size(&self) -> ClusterSize {
-        let profiles = || self.workers.values().map(|entry| &entry.profile);
-        ClusterSize {
-            workers: self.workers.len() as u32,
-            threads: profiles().map(|profile| profile.threads).sum(),
-            memory_bytes: profiles().map(|profile| profile.memory_bytes).min().unwrap_or(0),
+    pub(super) fn session_ended(&mut self, worker: WorkerId, session: SessionId, end: SessionEnd) {
+        if self.sessions.is_current(worker, session) {
+            match end {
+                SessionEnd::Left(reason) => self.leave(worker, reason),
+                SessionEnd::Broken(reason) => self.disconnect(worker, &reason),
+            }
         }
+    }
+
+    /// A worker is gone for good. What follows is the scheduler's business.
+    fn leave(&mut self, worker: WorkerId, reason: String) {
+        self.sessions.drop_session(worker);
+        if let Some(profile) = self.catalog().worker(worker) {
+            tracing::info!(%worker, name = ?profile.name, ?reason, "worker left");
+        }
+        self.handle(Event::WorkerLeft { worker, reason });
+    }
+
+    /// A worker may come back.
+    pub(super) fn disconnect(&mut self, worker: WorkerId, reason: &str) {
+        if self.sessions.drop_session(worker) {
+            tracing::info!(%worker, ?reason, "connection to a worker broke");
+            self.handle(Event::WorkerDisconnected { worker });
+        }
+    }
+
+    /// A worker was silent for too long.
+    pub(super) fn end_session(&mut self, worker: WorkerId, reason: &str) {
+        tracing::warn!(%worker, %reason, "worker lost");
+        self.sessions.end(worker, reason);
     }
 }

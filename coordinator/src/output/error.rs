@@ -1,7 +1,9 @@
 //! Why an output folder cannot be used.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use super::{Owner, TEMPORARY};
 
 /// Something about the output that is wrong before anything runs.
 #[derive(Debug, thiserror::Error)]
@@ -9,6 +11,12 @@ pub(crate) enum OutputError {
     /// A result, or somebody's files, would be mixed with this job's.
     #[error("output {} exists and is not empty; remove it or choose another folder", path.display())]
     NotEmpty {
+        /// The output folder.
+        path: PathBuf,
+    },
+    /// What is there was not written by a job that has ended, so it is not replaced.
+    #[error("output {} is not empty, and has no _SUCCESS: --overwrite replaces only what a job has written; remove it yourself", path.display())]
+    NotAnOutput {
         /// The output folder.
         path: PathBuf,
     },
@@ -24,6 +32,18 @@ pub(crate) enum OutputError {
         /// The output folder.
         path: PathBuf,
     },
+    /// A job writes there whose coordinator does not run now.
+    #[error(
+        "output {} belongs to a job ('{}') that waits for its coordinator: start 'windrow coordinator --state {}' again, or, \
+         if that is gone for good, remove {}",
+        path.display(), owner.job, owner.state.display(), path.join(TEMPORARY).display()
+    )]
+    Owned {
+        /// The output folder.
+        path: PathBuf,
+        /// Whose it is.
+        owner: Owner,
+    },
     /// The folder cannot be made or written.
     #[error("cannot write to output {}: {error}", path.display())]
     NotWritable {
@@ -32,4 +52,10 @@ pub(crate) enum OutputError {
         /// What the system said.
         error: io::Error,
     },
+}
+
+impl OutputError {
+    pub(super) fn not_writable(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self::NotWritable { path: path.to_path_buf(), error }
+    }
 }

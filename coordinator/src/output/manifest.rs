@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 /// The manifest's format, for those who read it later.
@@ -11,7 +11,9 @@ const FORMAT: u32 = 1;
 /// What the manifest says of the job; all but its parts.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ManifestJob {
-    /// Its id at the coordinator that ran it.
+    /// The cluster that ran it.
+    pub(crate) cluster: String,
+    /// Its id there.
     pub(crate) id: u64,
     /// Its registered name.
     pub(crate) name: String,
@@ -94,4 +96,21 @@ pub(super) fn render(job: &ManifestJob, parts: &[ManifestPart]) -> serde_json::R
     })?;
     text.push(b'\n');
     Ok(text)
+}
+
+/// Whether this is the manifest of that job: no other has the same cluster and id.
+pub(super) fn is_of(text: &[u8], job: &ManifestJob) -> bool {
+    serde_json::from_slice::<Named>(text)
+        .is_ok_and(|there| there.job.cluster == job.cluster && there.job.id == job.id)
+}
+
+#[derive(Deserialize)]
+struct Named {
+    job: NamedJob,
+}
+
+#[derive(Deserialize)]
+struct NamedJob {
+    cluster: String,
+    id: u64,
 }

@@ -1,24 +1,36 @@
 //! The output folder, from the refusal of one that is in use to the visible result.
 //!
 //! ```text
-//!  <output>/_temporary/lock                        held while a job writes there
+//!  <output>/_temporary/lock                        whose folder it is
 //!  <output>/_temporary/attempts-<unique>/          the staging folder: attempts write here, each its own file
 //!           part-00003.2                           task 3, attempt 2
+//!  <output>/_temporary/commit-<unique>.<epoch>/    the same folder, renamed when its publication begins
+//!           replaced/                              with --overwrite: what was visible before
 //!  <output>/part-00003                             at success only: the winner, renamed
 //!  <output>/_SUCCESS                               at success, last
 //! ```
 //!
 //! The name of a staging folder is never used twice, so that an attempt of a former job that is still running somewhere
-//! cannot write into this one's.
+//! cannot write into this one's. A coordinator that takes over a publication renames the folder once more: from then on,
+//! nothing that its predecessor does finds what it is looking for, even if that one wakes up in the middle of it.
+//!
+//! Nothing is flushed to the disk here: what is promised holds when processes die, not when the machine loses power
+//! within seconds of the end. The manifest's sizes and checksums tell a part that such an event has torn.
 
+mod commit_folder;
 mod error;
+mod lock;
 mod manifest;
+mod place;
 mod publish;
 mod rename;
+mod replace;
 mod reservation;
 
 pub(crate) use error::OutputError;
+pub(crate) use lock::Owner;
 pub(crate) use manifest::{ManifestInput, ManifestJob, StageCounts};
+pub(crate) use place::Place;
 pub(crate) use publish::{Publication, StagedPart, publish};
 pub(crate) use reservation::{Reservation, check};
 
@@ -28,10 +40,12 @@ use windrow_jobs::AttemptId;
 const TEMPORARY: &str = "_temporary";
 /// The manifest, whose presence says that the output is whole.
 const SUCCESS: &str = "_SUCCESS";
+/// What the names of visible parts begin with.
+const PART: &str = "part-";
 
 /// The name of a visible part.
 fn part_name(index: u32) -> String {
-    format!("part-{index:05}")
+    format!("{PART}{index:05}")
 }
 
 /// The name that an attempt's part has in the staging folder.

@@ -1,29 +1,40 @@
 //! Makes a finished job's output visible: renames the winners' parts, and writes the manifest last.
 //!
-//! Nothing is flushed to the disk here: what is promised holds when processes die, not when the machine loses power
-//! within seconds of the end. The manifest's sizes and checksums tell a part that such an event has torn.
+//! It can be done again, by this process or another one, wherever it stopped: what is in place already counts. On an
+//! error, what this job has put there is taken back, and what was there before is put back.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use crc_fast::{CrcAlgorithm::Crc64Nvme, Digest};
+use serde::{Deserialize, Serialize};
 use windrow_jobs::{AttemptId, FailureCause};
+use windrow_scheduler::journal::Epoch;
 
 use super::manifest::{self, ManifestJob, ManifestPart};
 use super::rename::rename_new;
-use super::{Reservation, SUCCESS, part_name, staged_name};
+use super::replace::Replaced;
+use super::{Place, SUCCESS, commit_folder, part_name, staged_name};
+use crate::failpoint::{Failpoint, Step};
 
 /// What there is to publish.
 #[derive(Debug)]
 pub(crate) struct Publication {
+    /// Who publishes. A later one takes over from an earlier one.
+    pub(crate) epoch: Epoch,
     /// What the manifest says of the job.
     pub(crate) job: ManifestJob,
     /// The winners, in the order of their tasks.
     pub(crate) parts: Vec<StagedPart>,
+    /// Whether what is visible there now is replaced.
+    pub(crate) overwrite: bool,
+    /// Where to die, in tests.
+    pub(crate) failpoint: Failpoint,
 }
 
 /// A part as its attempt has reported it. Where it lies follows from its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StagedPart {
     /// Who wrote it.
     pub(crate) attempt: AttemptId,
@@ -35,176 +46,144 @@ pub(crate) struct StagedPart {
     pub(crate) crc64: u64,
 }
 
-/// Publishes into the reserved folder. On an error, nothing stays visible. Blocks on the file system.
-pub(crate) fn publish(
-    reservation: &Reservation,
-    publication: &Publication,
-) -> Result<(), FailureCause> {
-    let mut visible = Vec::with_capacity(publication.parts.len());
-    let result = publish_parts(reservation, &publication.parts, &mut visible)
-        .and_then(|parts| write_manifest(reservation, &publication.job, &parts));
-    if result.is_err() {
-        for path in visible {
-            if let Err(error) = fs::remove_file(&path) {
-                tracing::warn!(path = %path.display(), %error, "cannot take back a part of a failed job");
+/// Publishes into the reserved folder. On an error, nothing stays visible that was not visible before. Blocks on the file
+/// system.
+pub(crate) fn publish(place: &Place, publication: &Publication) -> Result<(), FailureCause> {
+    let staging = place.staging();
+    let folder = commit_folder::take(place, publication.epoch)
+        .map_err(|error| FailureCause::io(&staging, &error))?;
+    let commit = Commit { output: place.output(), folder: &folder, publication };
+    if !commit.is_done() {
+        commit.run().inspect_err(|_| commit.undo())?;
+    }
+    if let Err(error) = commit.replaced().remove() {
+        let folder = folder.display();
+        tracing::warn!(%folder, %error, "cannot remove the output that was replaced");
+    }
+    Ok(())
+}
+
+/// One publication, in its folder.
+struct Commit<'a> {
+    output: &'a Path,
+    folder: &'a Path,
+    publication: &'a Publication,
+}
+
+impl Commit<'_> {
+    /// Whether another process, or this one before, has come to the end of it.
+    fn is_done(&self) -> bool {
+        fs::read(self.output.join(SUCCESS))
+            .is_ok_and(|text| manifest::is_of(&text, &self.publication.job))
+    }
+
+    fn run(&self) -> Result<(), FailureCause> {
+        let failpoint = &self.publication.failpoint;
+        if self.publication.overwrite {
+            self.replaced()
+                .move_aside(failpoint)
+                .map_err(|error| FailureCause::io(self.output, &error))?;
+        }
+        for part in &self.publication.parts {
+            self.place_part(part)?;
+            failpoint.reach(Step::PartRenamed);
+        }
+        failpoint.reach(Step::BeforeManifest);
+        self.write_manifest()?;
+        failpoint.reach(Step::AfterManifest);
+        Ok(())
+    }
+
+    fn place_part(&self, part: &StagedPart) -> Result<(), FailureCause> {
+        let (from, to) = (self.staged(part), self.visible(part));
+        match fs::metadata(&from) {
+            Ok(metadata) => check_size(&from, metadata.len(), part.bytes)?,
+            Err(_) if is_in_place(&to, part) => return Ok(()),
+            Err(error) => return Err(FailureCause::io(&from, &error)),
+        }
+        rename_new(&from, &to).map_err(|error| FailureCause::io(&to, &error))
+    }
+
+    /// Written aside and renamed, so that a manifest is never seen in part.
+    fn write_manifest(&self) -> Result<(), FailureCause> {
+        let publication = self.publication;
+        let parts: Vec<_> = publication.parts.iter().map(manifest_part).collect();
+        let (aside, to) = (self.folder.join(SUCCESS), self.output.join(SUCCESS));
+        let write = || -> io::Result<()> {
+            fs::write(&aside, manifest::render(&publication.job, &parts)?)?;
+            rename_new(&aside, &to)
+        };
+        write().map_err(|error| FailureCause::io(&to, &error))
+    }
+
+    /// Parts go back to where they came from, so that all can be done once more.
+    fn undo(&self) {
+        for part in &self.publication.parts {
+            let (from, to) = (self.visible(part), self.staged(part));
+            if !to.exists()
+                && is_in_place(&from, part)
+                && let Err(error) = rename_new(&from, &to)
+            {
+                let path = from.display();
+                tracing::warn!(%path, %error, "cannot take back a part of a failed job");
             }
         }
+        if let Err(error) = self.replaced().restore() {
+            let folder = self.folder.display();
+            tracing::error!(%folder, %error, "the output that was to be replaced cannot be put back, and stays there");
+        }
     }
-    result
+
+    fn replaced(&self) -> Replaced<'_> {
+        Replaced::new(self.output, self.folder)
+    }
+
+    fn staged(&self, part: &StagedPart) -> PathBuf {
+        self.folder.join(staged_name(part.attempt))
+    }
+
+    fn visible(&self, part: &StagedPart) -> PathBuf {
+        self.output.join(part_name(part.attempt.task.index))
+    }
 }
 
-fn publish_parts(
-    reservation: &Reservation,
-    parts: &[StagedPart],
-    visible: &mut Vec<PathBuf>,
-) -> Result<Vec<ManifestPart>, FailureCause> {
-    let mut published = Vec::with_capacity(parts.len());
-    for part in parts {
-        let name = part_name(part.attempt.task.index);
-        let from = reservation.staging().join(staged_name(part.attempt));
-        let to = reservation.output().join(&name);
-        check_size(&from, part.bytes)?;
-        rename_new(&from, &to).map_err(|error| FailureCause::io(&to, &error))?;
-        visible.push(to);
-        published.push(ManifestPart {
-            name,
-            bytes: part.bytes,
-            records: part.records,
-            crc64: format!("{:016x}", part.crc64),
-        });
+fn manifest_part(part: &StagedPart) -> ManifestPart {
+    ManifestPart {
+        name: part_name(part.attempt.task.index),
+        bytes: part.bytes,
+        records: part.records,
+        crc64: format!("{:016x}", part.crc64),
     }
-    Ok(published)
 }
 
-fn check_size(path: &Path, expected_bytes: u64) -> Result<(), FailureCause> {
-    let metadata = fs::metadata(path).map_err(|error| FailureCause::io(path, &error))?;
-    if metadata.len() == expected_bytes {
+fn check_size(path: &Path, bytes: u64, expected_bytes: u64) -> Result<(), FailureCause> {
+    if bytes == expected_bytes {
         return Ok(());
     }
     Err(FailureCause::Corrupt {
         file: path.display().to_string(),
-        offset: metadata.len().min(expected_bytes),
-        message: format!("it has {} bytes, but its task wrote {expected_bytes}", metadata.len()),
+        offset: bytes.min(expected_bytes),
+        message: format!("it has {bytes} bytes, but its task wrote {expected_bytes}"),
     })
 }
 
-/// Written aside and renamed, so that a manifest is never seen in part.
-fn write_manifest(
-    reservation: &Reservation,
-    job: &ManifestJob,
-    parts: &[ManifestPart],
-) -> Result<(), FailureCause> {
-    let to = reservation.output().join(SUCCESS);
-    let aside = reservation.staging().join(SUCCESS);
-    let write = || -> io::Result<()> {
-        fs::write(&aside, manifest::render(job, parts)?)?;
-        rename_new(&aside, &to)
-    };
-    write().map_err(|error| FailureCause::io(&to, &error))
+/// Whether this very part is visible already. Reads it, which only a publication that is done again has to.
+fn is_in_place(path: &Path, part: &StagedPart) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.len() == part.bytes)
+        && crc64(path).is_ok_and(|crc| crc == part.crc64)
+}
+
+fn crc64(path: &Path) -> io::Result<u64> {
+    let mut file = File::open(path)?;
+    let mut digest = Digest::new(Crc64Nvme);
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(digest.finalize()),
+            n => digest.update(&buffer[..n]),
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use windrow_jobs::{JobId, Stage, TaskId};
-
-    use super::super::StageCounts;
-    use super::*;
-
-    fn job() -> ManifestJob {
-        let stage = StageCounts { tasks: 2, attempts: 3, input_records: 4, input_bytes: 5 };
-        ManifestJob {
-            id: 1,
-            name: "word-count".into(),
-            params: serde_json::from_str("{}").ok(),
-            program_version: "0.1.0".into(),
-            program_digest: "abc".into(),
-            map: stage.clone(),
-            reduce: stage,
-            split_bytes: 6,
-            submitted_unix_ms: 7,
-            elapsed_ms: 8,
-            counters: [("lines".to_string(), 9)].into(),
-            inputs: Vec::new(),
-        }
-    }
-
-    /// Two staged parts; attempt 2 has won the second task.
-    fn staged(reservation: &Reservation) -> Publication {
-        let part = |index, number, text: &str| {
-            let task = TaskId { job: JobId(1), stage: Stage::Reduce, index };
-            let attempt = AttemptId { task, number };
-            fs::write(reservation.staging().join(staged_name(attempt)), text).unwrap();
-            StagedPart { attempt, bytes: text.len() as u64, records: 1, crc64: 0xab }
-        };
-        part(1, 1, "a loser");
-        Publication { job: job(), parts: vec![part(0, 1, "first\n"), part(1, 2, "second\n")] }
-    }
-
-    fn names(folder: &Path) -> Vec<String> {
-        let mut names: Vec<_> = fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
-    }
-
-    #[tokio::test]
-    async fn winners_become_visible_with_a_manifest() {
-        let dir = tempfile::tempdir().unwrap();
-        let reservation = Reservation::take(dir.path()).unwrap();
-        let publication = staged(&reservation);
-        publish(&reservation, &publication).unwrap();
-        reservation.remove_temporary().await.unwrap();
-        assert_eq!(names(dir.path()), ["_SUCCESS", "part-00000", "part-00001"]);
-        assert_eq!(fs::read_to_string(dir.path().join("part-00001")).unwrap(), "second\n");
-
-        let text = fs::read(dir.path().join("_SUCCESS")).unwrap();
-        let manifest: serde_json::Value = serde_json::from_slice(&text).unwrap();
-        assert_eq!(manifest["output_bytes"], 13);
-        assert_eq!(manifest["job"]["counters"]["lines"], 9);
-        assert_eq!(manifest["job"]["params"], serde_json::json!({}));
-        assert_eq!(
-            manifest["parts"][1],
-            serde_json::json!({"name": "part-00001", "bytes": 7, "records": 1, "crc64": "00000000000000ab"})
-        );
-    }
-
-    /// Whatever stops a publication, nothing of it may stay.
-    fn fails_and_leaves_nothing(
-        spoil: impl FnOnce(&Reservation, &mut Publication),
-    ) -> FailureCause {
-        let dir = tempfile::tempdir().unwrap();
-        let reservation = Reservation::take(dir.path()).unwrap();
-        let mut publication = staged(&reservation);
-        spoil(&reservation, &mut publication);
-        let before: Vec<_> = names(dir.path());
-        let cause = publish(&reservation, &publication).unwrap_err();
-        assert_eq!(names(dir.path()), before);
-        cause
-    }
-
-    #[test]
-    fn a_part_that_is_missing_stops_it() {
-        let cause = fails_and_leaves_nothing(|reservation, _| {
-            fs::remove_file(reservation.staging().join("part-00001.2")).unwrap();
-        });
-        assert!(matches!(cause, FailureCause::Io { path, .. } if path.ends_with("part-00001.2")));
-    }
-
-    #[test]
-    fn a_part_of_another_size_stops_it() {
-        let cause = fails_and_leaves_nothing(|_, publication| publication.parts[1].bytes += 1);
-        assert!(matches!(cause, FailureCause::Corrupt { .. }), "{cause}");
-    }
-
-    #[test]
-    fn a_file_in_the_way_stops_it_and_stays() {
-        for name in ["part-00001", "_SUCCESS"] {
-            let cause = fails_and_leaves_nothing(|reservation, _| {
-                fs::write(reservation.output().join(name), "somebody's").unwrap();
-            });
-            assert!(matches!(cause, FailureCause::Io { path, .. } if path.ends_with(name)));
-        }
-    }
-}
+mod tests;

@@ -12,11 +12,12 @@ use std::path::{Component, Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use glob::{MatchOptions, Pattern};
+use serde::{Deserialize, Serialize};
 
 use super::error::PlanError;
 
 /// A file to read, as it was when the job was planned.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct InputFile {
     /// Which of the job's inputs it is of, counted from 0.
     pub(crate) input: u32,

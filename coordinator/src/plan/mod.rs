@@ -12,6 +12,7 @@ mod splits;
 use std::fs;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use windrow_jobs::program::{Partitioning, Program, SplitPoints};
 use windrow_jobs::{JobInput, JobSpec};
 use windrow_scheduler::{JobPlan, SplitPlan};
@@ -25,7 +26,7 @@ pub(crate) use splits::{Range, Split};
 const MAP_TASKS_MAX: u64 = 1_000_000;
 
 /// One of a job's inputs, and how large it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct InputSize {
     /// Empty where the job has only one.
     pub(crate) name: String,
@@ -36,7 +37,7 @@ pub(crate) struct InputSize {
 }
 
 /// A job cut into tasks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Plan {
     /// All input files that are not empty: input by input, in the order of their paths.
     pub(crate) files: Vec<InputFile>,

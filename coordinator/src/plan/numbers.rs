@@ -4,6 +4,7 @@
 //! reducers merge with the others. So each worker gets as few tasks as its memory allows, and as many as the others.
 //! Where workers differ much, or a record takes long to map, smaller splits level out the load: a flag sets them.
 
+use serde::{Deserialize, Serialize};
 use windrow_jobs::JobOptions;
 
 const MIB: u64 = 1 << 20;
@@ -25,7 +26,7 @@ const REDUCERS_PER_THREAD: u64 = 2;
 const REDUCERS_MAX: u64 = 100_000;
 
 /// What there is to run a job on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ClusterSize {
     /// Zero while none has joined, which counts as one here.
     pub(crate) workers: u32,

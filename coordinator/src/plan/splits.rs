@@ -3,6 +3,7 @@
 //! Cuts fall at any byte: the worker moves them to the borders of records. Files keep their order; neighbours share a
 //! split, and all but small ones are cut where a split is full, so that splits are even. Pure: no file is touched.
 
+use serde::{Deserialize, Serialize};
 use windrow_jobs::hash_key;
 
 use super::listing::InputFile;
@@ -14,7 +15,7 @@ const FILES_PER_SPLIT_MAX: usize = 10_000;
 const PARTS_MIN: u64 = 16;
 
 /// Bytes of one file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Range {
     /// Index of the file.
     pub(crate) file: u32,
@@ -25,7 +26,7 @@ pub(crate) struct Range {
 }
 
 /// The input of one map task.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Split {
     /// Which of the job's inputs, counted from 0.
     pub(crate) input: u32,

@@ -1,6 +1,7 @@
 //! The `Jobs` service: what submitters ask.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -10,13 +11,16 @@ use windrow_jobs::program::Program;
 use windrow_jobs::{JobId, JobSpec, Registry};
 use windrow_proto::v1;
 use windrow_proto::v1::jobs_server::Jobs;
+use windrow_scheduler::SubmissionId;
 
-use super::convert::{job_status, spec_from, worker_status};
+use super::convert::{job_status, spec_from, submission_from, worker_status};
+use super::in_planning::{InPlanning, PlanningGuard};
 use super::refusal::check_build;
 use super::watch::watch_job;
-use crate::driver::{DriverHandle, Submission};
+use crate::driver::{DriverHandle, JobWork, Submission};
 use crate::explain::one_line;
-use crate::output::{self, Reservation};
+use crate::journal::draw;
+use crate::output::{self, Owner, Reservation};
 use crate::plan::{ClusterSize, Plan};
 
 /// Answers submitters.
@@ -26,6 +30,8 @@ pub(crate) struct JobsService {
     pub(crate) build: v1::Build,
     /// What to plan for while no worker has joined.
     pub(crate) assumed_cluster: ClusterSize,
+    /// Submissions that have come and are not accepted yet.
+    pub(crate) in_planning: InPlanning,
 }
 
 #[tonic::async_trait]
@@ -39,13 +45,19 @@ impl Jobs for JobsService {
         let request = request.into_inner();
         check_build("submitter", request.build.as_ref(), &self.build)?;
         let spec = spec_from(request.spec)?;
+        let id = submission_from(&request.submission)?.map_or_else(draw_submission, Ok)?;
+        // Told again, it waits for its first telling to come to an end, and is answered like that.
+        let planning = self.in_planning.begin(id).await;
+        if let Some(job) = self.driver.resubmit(id).await? {
+            return Ok(Response::new(v1::SubmitReply { job: job.0 }));
+        }
         let program = self.build_program(&spec)?;
         let cluster = self.cluster_size().await?;
         let caller_gone = CancellationToken::new();
         let _here = caller_gone.clone().drop_guard();
+        let request = PlanRequest { id, spec, program, cluster, planning };
         // In a task of its own, which goes on when the caller goes: what planning has taken must be given back.
-        let accepting = accept(self.driver.clone(), spec, program, cluster, caller_gone);
-        let accepted = tokio::spawn(accepting).await;
+        let accepted = tokio::spawn(accept(self.driver.clone(), request, caller_gone)).await;
         let job = accepted.map_err(|error| Status::internal(error.to_string()))??;
         Ok(Response::new(v1::SubmitReply { job: job.0 }))
     }
@@ -123,16 +135,26 @@ impl JobsService {
     }
 }
 
-/// Plans a job and hands it to the driver, unless its submitter has gone meanwhile.
-async fn accept(
-    driver: DriverHandle,
+/// A job that is to be planned.
+struct PlanRequest {
+    id: SubmissionId,
     spec: JobSpec,
     program: Arc<dyn Program>,
     cluster: ClusterSize,
+    planning: PlanningGuard,
+}
+
+/// Plans a job and hands it to the driver, unless its submitter has gone meanwhile.
+async fn accept(
+    driver: DriverHandle,
+    request: PlanRequest,
     caller_gone: CancellationToken,
 ) -> Result<JobId, Status> {
-    let planning = tokio::task::spawn_blocking(move || prepare(spec, &program, cluster));
-    let submission = planning.await.map_err(|error| Status::internal(error.to_string()))??;
+    let PlanRequest { id, spec, program, cluster, planning: _planning } = request;
+    let owner = driver.owner().cloned();
+    let preparing =
+        tokio::task::spawn_blocking(move || prepare(id, spec, &program, cluster, owner));
+    let submission = preparing.await.map_err(|error| Status::internal(error.to_string()))??;
     let reservation = Arc::clone(&submission.reservation);
     let accepted = if caller_gone.is_cancelled() {
         Err(Status::cancelled("the submitter has gone"))
@@ -150,14 +172,24 @@ async fn accept(
 /// All that touches the file system before a job is accepted. The output comes first, since that is cheap to see, and
 /// is taken last, so that a refusal leaves nothing behind.
 fn prepare(
+    id: SubmissionId,
     spec: JobSpec,
     program: &Arc<dyn Program>,
     cluster: ClusterSize,
+    owner: Option<Owner>,
 ) -> Result<Submission, Status> {
-    output::check(&spec.output)?;
+    let overwrite = spec.options.overwrite;
+    output::check(&spec.output, overwrite)?;
     let plan = Plan::make(&spec, program, cluster)?;
-    let reservation = Arc::new(Reservation::take(&spec.output)?);
-    Ok(Submission { spec, plan, reservation })
+    let owner = owner.map(|owner| Owner { job: spec.job.clone(), ..owner });
+    let reservation = Arc::new(Reservation::take(&spec.output, overwrite, owner)?);
+    let place = reservation.place().clone();
+    let work = JobWork { spec, plan, place, submitted: SystemTime::now() };
+    Ok(Submission { id, work, reservation })
+}
+
+fn draw_submission() -> Result<SubmissionId, Status> {
+    draw().map(SubmissionId).map_err(|error| Status::internal(error.to_string()))
 }
 
 fn unknown(job: JobId) -> Status {

@@ -7,7 +7,7 @@ use tonic::Status;
 use windrow_proto::PROTOCOL_VERSION;
 use windrow_proto::v1::Build;
 
-use crate::driver::{AlreadyThere, Stopped};
+use crate::driver::{JoinError, Stopped};
 use crate::explain::one_line;
 use crate::output::OutputError;
 use crate::plan::PlanError;
@@ -26,12 +26,16 @@ pub(super) fn check_build(who: &str, theirs: Option<&Build>, ours: &Build) -> Re
     } else {
         return Ok(());
     };
-    let text =
-        format!("the {who} is {}, the coordinator is {}; {differs}", name(theirs), name(ours));
+    let text = format!(
+        "the {who} is {}, the coordinator is {}; {differs}",
+        build_name(theirs),
+        build_name(ours)
+    );
     Err(Status::failed_precondition(one_line(&text)))
 }
 
-fn name(build: &Build) -> String {
+/// A build as people tell it from others.
+pub(crate) fn build_name(build: &Build) -> String {
     let Build { version, digest, protocol_version } = build;
     format!("windrow {version} (build {digest:.12}, protocol {protocol_version})")
 }
@@ -42,9 +46,14 @@ impl From<Stopped> for Status {
     }
 }
 
-impl From<AlreadyThere> for Status {
-    fn from(there: AlreadyThere) -> Self {
-        Self::already_exists(there.to_string())
+impl From<JoinError> for Status {
+    fn from(error: JoinError) -> Self {
+        let text = error.to_string();
+        match error {
+            JoinError::AlreadyThere { .. } => Self::already_exists(text),
+            // It will find the other one.
+            JoinError::Replaced { .. } => Self::unavailable(text),
+        }
     }
 }
 
@@ -90,8 +99,8 @@ mod tests {
         ] {
             let status = check_build("worker", Some(&theirs), &ours).unwrap_err();
             assert_eq!(status.code(), tonic::Code::FailedPrecondition);
-            assert!(status.message().contains(&name(&theirs)), "{}", status.message());
-            assert!(status.message().contains(&name(&ours)), "{}", status.message());
+            assert!(status.message().contains(&build_name(&theirs)), "{}", status.message());
+            assert!(status.message().contains(&build_name(&ours)), "{}", status.message());
             assert!(status.message().contains(expected), "{}", status.message());
         }
     }

@@ -5,8 +5,9 @@
 //!  worker <--CoordinatorMessage-- Replies <--Outgoing-- outbox <-- driver
 //! ```
 //!
-//! Both halves end together: when the worker's half ends, the driver is told that it left and drops the outbox; when the
-//! driver drops the outbox, the reply stream ends and `listen` stops.
+//! Both halves end together: when the worker's half ends, the driver is told how, and drops the outbox; when the driver
+//! drops the outbox, the reply stream ends and `listen` stops. A half that ends in good order says that the worker has
+//! left; one that breaks off leaves it time to come back.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -19,13 +20,14 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use windrow_jobs::WorkerId;
 use windrow_proto::v1;
-use windrow_proto::v1::coordinator_message::Message as Reply;
 use windrow_proto::v1::sessions_server::Sessions;
 use windrow_proto::v1::worker_message::Message;
 
-use super::convert::{message_to, profile_from, report_from};
+use super::convert::{message_to, profile_from, report_from, returning_from, welcome_to};
 use super::refusal::check_build;
-use crate::driver::{DriverHandle, Joined, Outgoing, WorkerProfile};
+use crate::driver::{
+    DriverHandle, JoinError, Joined, Outgoing, Returning, SessionEnd, SessionId, WorkerProfile,
+};
 
 /// How long a caller may take to say hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -50,18 +52,13 @@ impl Sessions for SessionsService {
         request: Request<Streaming<v1::WorkerMessage>>,
     ) -> Result<Response<Replies>, Status> {
         let mut messages = request.into_inner();
-        let hello = self.hello(&mut messages).await.inspect_err(|status| {
+        let joining = async { self.join(self.hello(&mut messages).await?).await };
+        let joined = joining.await.inspect_err(|status| {
             tracing::warn!(reason = status.message(), "a worker was refused");
         })?;
-        let Joined { worker, outbox, over } = self.join(hello).await.inspect_err(|status| {
-            tracing::warn!(reason = status.message(), "a worker was refused");
-        })?;
-        tokio::spawn(listen(self.driver.clone(), worker, messages, over));
-        let welcome = v1::Welcome {
-            worker: worker.0,
-            lease_ms: self.lease.as_millis() as u64,
-            heartbeat_ms: self.heartbeat.as_millis() as u64,
-        };
+        let welcome = welcome_to(&joined, self.lease, self.heartbeat);
+        let Joined { worker, session, outbox, over, .. } = joined;
+        tokio::spawn(listen(self.driver.clone(), worker, session, messages, over));
         Ok(Response::new(Replies { welcome: Some(welcome), outbox }))
     }
 }
@@ -70,24 +67,30 @@ impl SessionsService {
     async fn hello(
         &self,
         messages: &mut Streaming<v1::WorkerMessage>,
-    ) -> Result<WorkerProfile, Status> {
+    ) -> Result<(WorkerProfile, Option<Returning>), Status> {
         let first = timeout(HELLO_TIMEOUT, messages.message())
             .await
             .map_err(|_| Status::deadline_exceeded("no hello came"))??;
-        let Some(v1::WorkerMessage { message: Some(Message::Hello(hello)) }) = first else {
+        let Some(v1::WorkerMessage { message: Some(Message::Hello(mut hello)) }) = first else {
             return Err(Status::invalid_argument("a session begins with hello"));
         };
         check_build("worker", hello.build.as_ref(), &self.build)?;
-        Ok(profile_from(hello)?)
+        let returning = returning_from(hello.r#return.take())?;
+        Ok((profile_from(hello)?, returning))
     }
 
-    async fn join(&self, profile: WorkerProfile) -> Result<Joined, Status> {
+    async fn join(
+        &self,
+        (profile, mut returning): (WorkerProfile, Option<Returning>),
+    ) -> Result<Joined, Status> {
         let deadline = Instant::now() + PREDECESSOR_GRACE;
         loop {
-            match self.driver.join(profile.clone()).await? {
+            match self.driver.join(profile.clone(), returning.take()).await? {
                 Ok(joined) => return Ok(joined),
-                Err(_) if Instant::now() < deadline => sleep(PREDECESSOR_PAUSE).await,
-                Err(already_there) => return Err(already_there.into()),
+                Err(JoinError::AlreadyThere { .. }) if Instant::now() < deadline => {
+                    sleep(PREDECESSOR_PAUSE).await;
+                }
+                Err(error) => return Err(error.into()),
             }
         }
     }
@@ -97,43 +100,45 @@ impl SessionsService {
 async fn listen(
     driver: DriverHandle,
     worker: WorkerId,
+    session: SessionId,
     mut messages: Streaming<v1::WorkerMessage>,
     over: CancellationToken,
 ) {
-    let reason = tokio::select! {
+    let end = tokio::select! {
         () = over.cancelled() => return,
-        reason = pass_on(&driver, worker, &mut messages) => reason,
+        end = pass_on(&driver, worker, session, &mut messages) => end,
     };
     // A driver that has stopped needs no telling.
-    let _ = driver.left(worker, reason).await;
+    let _ = driver.session_ended(worker, session, end).await;
 }
 
-/// Returns why the session ended.
+/// Returns how the session ended. A worker that wants to leave ends its half of the call in good order.
 async fn pass_on(
     driver: &DriverHandle,
     worker: WorkerId,
+    session: SessionId,
     messages: &mut Streaming<v1::WorkerMessage>,
-) -> String {
+) -> SessionEnd {
     loop {
         let message = match messages.message().await {
             Ok(Some(message)) => message,
-            Ok(None) => return "it has left".to_string(),
-            Err(status) => return format!("its connection broke: {}", status.message()),
+            Ok(None) => return SessionEnd::Left("it has left".to_string()),
+            Err(status) => return SessionEnd::Broken(status.message().to_string()),
         };
         match report_from(message) {
             Ok(report) => {
-                if driver.report(worker, report).await.is_err() {
-                    return "the coordinator is stopping".to_string();
+                if driver.report(worker, session, report).await.is_err() {
+                    return SessionEnd::Broken("the coordinator is stopping".to_string());
                 }
             }
-            Err(malformed) => return malformed.to_string(),
+            Err(malformed) => return SessionEnd::Left(malformed.to_string()),
         }
     }
 }
 
 /// What the worker gets to hear: welcome first, then its outbox.
 pub(crate) struct Replies {
-    welcome: Option<v1::Welcome>,
+    welcome: Option<v1::CoordinatorMessage>,
     outbox: mpsc::Receiver<Outgoing>,
 }
 
@@ -142,8 +147,7 @@ impl Stream for Replies {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if let Some(welcome) = self.welcome.take() {
-            let message = Some(Reply::Welcome(welcome));
-            return Poll::Ready(Some(Ok(v1::CoordinatorMessage { message })));
+            return Poll::Ready(Some(Ok(welcome)));
         }
         Poll::Ready(ready!(self.outbox.poll_recv(cx)).map(message_to))
     }

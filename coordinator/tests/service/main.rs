@@ -7,5 +7,6 @@
 mod failures;
 mod jobs;
 mod refusals;
+mod restart;
 mod sessions;
 mod support;

@@ -77,7 +77,11 @@ async fn one_output_serves_one_running_job() {
 async fn a_submitter_of_another_build_is_refused() {
     let cluster = Cluster::start().await;
     let other = v1::Build { digest: "feedfeedfeedfeed".into(), ..build() };
-    let request = v1::SubmitRequest { build: Some(other), spec: Some(cluster.word_count(1)) };
+    let request = v1::SubmitRequest {
+        build: Some(other),
+        spec: Some(cluster.word_count(1)),
+        ..Default::default()
+    };
     let status = cluster.jobs.clone().submit(request).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition);
     for name in ["feedfeed", "01234567", "the submitter", "the coordinator"] {

@@ -101,6 +101,58 @@ async fn a_worker_that_talks_nonsense_is_lost() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_worker_whose_connection_broke_comes_back_with_what_it_had() {
+    let cluster = Cluster::start().await;
+    let mut worker = cluster.worker("/w").await;
+    cluster.submit(cluster.word_count(1)).await.unwrap();
+    let map = worker.next_map().await;
+    worker.finish_map(&map).await;
+    worker.next_reduce_with_outputs().await;
+    // It has not heard of the reduce attempt.
+    let mut back = cluster.come_back("/w", worker.returning(&[map], &[])).await;
+    assert!(back.welcome.returned);
+    assert_eq!(back.welcome.worker, worker.welcome.worker);
+    let reduce = back.next_reduce_with_outputs().await;
+    assert_eq!(reduce.attempt.unwrap().attempt, 1, "nothing was lost, so nothing is redone");
+    // The old session is over, and its end does not touch the new one.
+    drop(worker);
+    cluster.wait_for_workers(1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_of_another_process_or_cluster_has_nothing_to_come_back_to() {
+    let cluster = Cluster::start().await;
+    let worker = cluster.worker("/w").await;
+    let returning = worker.returning(&[], &[]);
+    let elsewhere = v1::Return { cluster: "another".into(), ..returning.clone() };
+    let back = cluster.come_back("/w", elsewhere).await;
+    assert!(!back.welcome.returned);
+    assert_ne!(back.welcome.worker, worker.welcome.worker);
+    drop((worker, back));
+    cluster.wait_for_workers(0).await;
+    let late = cluster.come_back("/w", returning).await;
+    assert!(!late.welcome.returned, "it had left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn reports_and_heartbeats_are_answered() {
+    let cluster = Cluster::start().await;
+    let mut worker = cluster.worker("/w").await;
+    cluster.submit(cluster.word_count(1)).await.unwrap();
+    let map = worker.next_map().await;
+    worker.say(FromWorker::Heartbeat(v1::Heartbeat { running: vec![], sequence: 7 })).await;
+    let FromCoordinator::HeartbeatAck(ack) = worker.next_of_all().await else { panic!("no ack") };
+    assert_eq!(ack.sequence, 7);
+    for _ in 0..2 {
+        worker.finish_map(&map).await;
+        assert_eq!(worker.next_noted().await, v1::Noted { attempt: map.attempt, won: true });
+    }
+    let never_asked_for = v1::AttemptId { attempt: 9, ..map.attempt.unwrap() };
+    worker.finish_map(&v1::AssignMap { attempt: Some(never_asked_for), ..map }).await;
+    assert!(!worker.next_noted().await.won);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_draining_worker_finishes_and_may_leave() {
     let cluster = Cluster::start().await;
     let mut worker = cluster.worker("/w").await;

@@ -15,7 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Status, Streaming};
-use windrow_coordinator::{Coordinator, CoordinatorConfig};
+use windrow_coordinator::{Coordinator, CoordinatorConfig, ServeError};
 use windrow_jobs::Registry;
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
@@ -34,19 +34,42 @@ pub fn build() -> v1::Build {
     }
 }
 
+/// How a coordinator ends.
+pub type Serving = tokio::task::JoinHandle<Result<(), ServeError>>;
+
 /// A running coordinator, with a folder for inputs and outputs.
 pub struct Cluster {
     pub jobs: JobsClient<Channel>,
     pub dir: TempDir,
-    pub serving: tokio::task::JoinHandle<Result<(), tonic::transport::Error>>,
+    pub serving: Serving,
     pub shutdown: CancellationToken,
     channel: Channel,
 }
 
 impl Cluster {
     pub async fn start() -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), None).await
+    }
+
+    /// With a journal, for which there is a place in the cluster's folder.
+    pub async fn start_with_journal() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state");
+        Self::start_in(dir, Some(state)).await
+    }
+
+    /// Another coordinator takes over, as after a kill: the former one hears nothing of it, and nobody hears of that one
+    /// any more. Returns how the former one ends, if it does.
+    pub async fn take_over(self) -> (Self, Serving) {
+        let state = self.dir.path().join("state");
+        (Self::start_in(self.dir, Some(state)).await, self.serving)
+    }
+
+    async fn start_in(dir: TempDir, state: Option<PathBuf>) -> Self {
         let registry = Arc::new(Registry::new(windrow_jobs::ready::all()));
-        let coordinator = Coordinator::start(CoordinatorConfig::new(registry, build()));
+        let mut config = CoordinatorConfig::new(registry, build());
+        config.state = state;
+        let coordinator = Coordinator::start(config).await.unwrap();
         let (connections, incoming) = mpsc::channel::<DuplexStream>(4);
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn({
@@ -65,7 +88,6 @@ impl Cluster {
         let endpoint = Endpoint::from_static("http://memory");
         let channel = endpoint.connect_with_connector(connector).await.unwrap();
         let jobs = JobsClient::new(channel.clone());
-        let dir = tempfile::tempdir().unwrap();
         Self { jobs, dir, serving, shutdown, channel }
     }
 
@@ -99,7 +121,13 @@ impl Cluster {
     }
 
     pub async fn submit(&self, spec: v1::JobSpec) -> Result<u64, Status> {
-        let request = v1::SubmitRequest { build: Some(build()), spec: Some(spec) };
+        self.submit_as(&[], spec).await
+    }
+
+    /// Submits under this name, of 16 bytes.
+    pub async fn submit_as(&self, name: &[u8], spec: v1::JobSpec) -> Result<u64, Status> {
+        let submission = name.to_vec().into();
+        let request = v1::SubmitRequest { build: Some(build()), spec: Some(spec), submission };
         Ok(self.jobs.clone().submit(request).await?.into_inner().job)
     }
 
@@ -143,6 +171,11 @@ impl Cluster {
         Ok(worker)
     }
 
+    /// Opens another session of the worker with this folder.
+    pub async fn come_back(&self, directory: &str, returning: v1::Return) -> Worker {
+        self.open(v1::Hello { r#return: Some(returning), ..hello(directory) }).await.unwrap()
+    }
+
     /// Opens the session of the worker with this folder.
     pub async fn worker(&self, directory: &str) -> Worker {
         self.open(hello(directory)).await.unwrap()
@@ -161,6 +194,7 @@ pub fn hello(directory: &str) -> v1::Hello {
         threads: 2,
         memory_bytes: 1 << 30,
         instance: format!("the process in {directory}"),
+        r#return: None,
     }
 }
 
@@ -176,10 +210,42 @@ impl Worker {
         self.sender.send(v1::WorkerMessage { message: Some(message) }).await.unwrap();
     }
 
-    /// The next message.
+    /// The next message that is no mere receipt.
     pub async fn next(&mut self) -> FromCoordinator {
+        loop {
+            match self.next_of_all().await {
+                FromCoordinator::Noted(_) | FromCoordinator::HeartbeatAck(_) => {}
+                message => return message,
+            }
+        }
+    }
+
+    /// The next receipt of a report; what else comes before is dropped.
+    pub async fn next_noted(&mut self) -> v1::Noted {
+        loop {
+            if let FromCoordinator::Noted(noted) = self.next_of_all().await {
+                return noted;
+            }
+        }
+    }
+
+    /// The next message.
+    pub async fn next_of_all(&mut self) -> FromCoordinator {
         let reply = timeout(DEADLINE, self.replies.message()).await.expect("no message");
         reply.unwrap().expect("the session has ended").message.unwrap()
+    }
+
+    /// What it says when it comes back with these map outputs, the reports on which were answered or not.
+    pub fn returning(&self, outputs: &[v1::AssignMap], unanswered: &[v1::AssignMap]) -> v1::Return {
+        let attempts = |maps: &[v1::AssignMap]| maps.iter().filter_map(|map| map.attempt).collect();
+        v1::Return {
+            worker: self.welcome.worker,
+            cluster: self.welcome.cluster.clone(),
+            epoch: self.welcome.epoch,
+            running: Vec::new(),
+            unanswered: attempts(unanswered),
+            outputs: attempts(outputs),
+        }
     }
 
     /// How the session ends; whatever comes before is dropped.
@@ -207,6 +273,14 @@ impl Worker {
         }
     }
 
+    /// A reduce assignment, and the outputs that come before it.
+    pub async fn next_reduce_with_outputs(&mut self) -> v1::AssignReduce {
+        let outputs = self.next_outputs().await;
+        let reduce = self.next_reduce().await;
+        assert_eq!(reduce.outputs_version, outputs.version);
+        reduce
+    }
+
     pub async fn next_outputs(&mut self) -> v1::MapOutputs {
         match self.next().await {
             FromCoordinator::MapOutputs(outputs) => outputs,
@@ -231,7 +305,7 @@ impl Worker {
             path: path.display().to_string(),
             bytes: text.len() as u64,
             records: text.lines().count() as u64,
-            crc64: 1,
+            crc64: 1, // Read only if a publication is done twice.
         };
         self.say(FromWorker::ReduceDone(v1::ReduceDone {
             attempt: Some(attempt),

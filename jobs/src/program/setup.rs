@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::RecordRef;
 use crate::collect::prefix;
 
@@ -33,14 +35,14 @@ pub enum Partitioning {
 const FEW_POINTS: usize = 16;
 
 /// The first pair of each range but the first, ascending; equal ones share out equal pairs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SplitPoints {
     points: Vec<Point>,
     /// Of the points' keys: few enough that they lie close together.
     prefixes: Vec<u64>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Point {
     key: Vec<u8>,
     value: Vec<u8>,

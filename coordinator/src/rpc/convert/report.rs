@@ -18,7 +18,8 @@ pub(in crate::rpc) fn report_from(message: v1::WorkerMessage) -> Result<Report, 
         Message::Hello(_) => Err(Malformed("a second hello".to_string())),
         Message::Heartbeat(heartbeat) => {
             let running = heartbeat.running.into_iter().map(progress_from);
-            Ok(Report::Heartbeat(running.collect::<Result<_, _>>()?))
+            let sequence = heartbeat.sequence;
+            Ok(Report::Heartbeat { running: running.collect::<Result<_, _>>()?, sequence })
         }
         Message::MapDone(v1::MapDone { attempt, stats, part }) => {
             done(Stage::Map, attempt, stats, part)
@@ -93,6 +94,7 @@ mod tests {
             message(Message::Hello(v1::Hello::default())),
             message(Message::Heartbeat(v1::Heartbeat {
                 running: vec![v1::AttemptProgress::default()],
+                sequence: 1,
             })),
             message(Message::MapDone(v1::MapDone { attempt: None, stats: stats(), part: None })),
             message(Message::MapDone(v1::MapDone {

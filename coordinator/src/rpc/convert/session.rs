@@ -1,13 +1,19 @@
 //! What opens a session, and what the coordinator sends in it.
 
+use std::time::Duration;
+
 use tonic::Status;
-use windrow_jobs::AttemptId;
+use windrow_jobs::{AttemptId, WorkerId};
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message;
+use windrow_scheduler::Inventory;
+use windrow_scheduler::journal::Epoch;
 
 use super::spec::compression_to;
-use super::{Malformed, attempt_to};
-use crate::driver::{HeldOutputs, JobWork, Outgoing, OutputsTable, WorkerProfile};
+use super::{Malformed, attempt_from, attempt_to, millis};
+use crate::driver::{
+    HeldOutputs, JobWork, Joined, Outgoing, OutputsTable, Returning, WorkerProfile,
+};
 use crate::plan::{Plan, Range};
 
 const NAME_BYTES_MAX: usize = 256;
@@ -39,6 +45,43 @@ pub(in crate::rpc) fn profile_from(hello: v1::Hello) -> Result<WorkerProfile, Ma
     })
 }
 
+/// What a worker has that comes back; `None` for one that has never been there.
+pub(in crate::rpc) fn returning_from(
+    returning: Option<v1::Return>,
+) -> Result<Option<Returning>, Malformed> {
+    let Some(returning) = returning else { return Ok(None) };
+    let attempts = |attempts: Vec<v1::AttemptId>| {
+        attempts.into_iter().map(|attempt| attempt_from(Some(attempt))).collect::<Result<_, _>>()
+    };
+    Ok(Some(Returning {
+        worker: WorkerId(returning.worker),
+        cluster: returning.cluster,
+        epoch: Epoch(returning.epoch),
+        inventory: Inventory {
+            running: attempts(returning.running)?,
+            unanswered: attempts(returning.unanswered)?,
+            outputs: attempts(returning.outputs)?,
+        },
+    }))
+}
+
+/// The first message of a session.
+pub(in crate::rpc) fn welcome_to(
+    joined: &Joined,
+    lease: Duration,
+    heartbeat: Duration,
+) -> v1::CoordinatorMessage {
+    let welcome = v1::Welcome {
+        worker: joined.worker.0,
+        lease_ms: millis(lease),
+        heartbeat_ms: millis(heartbeat),
+        cluster: joined.cluster.to_string(),
+        epoch: joined.epoch.0,
+        returned: joined.returned,
+    };
+    v1::CoordinatorMessage { message: Some(Message::Welcome(welcome)) }
+}
+
 /// What is in the outbox, as it goes over the wire.
 pub(in crate::rpc) fn message_to(outgoing: Outgoing) -> Result<v1::CoordinatorMessage, Status> {
     let message = match outgoing {
@@ -51,6 +94,10 @@ pub(in crate::rpc) fn message_to(outgoing: Outgoing) -> Result<v1::CoordinatorMe
             })
         }
         Outgoing::Outputs(table) => Message::MapOutputs(outputs_to(&table)),
+        Outgoing::Noted { attempt, won } => {
+            Message::Noted(v1::Noted { attempt: Some(attempt_to(attempt)), won })
+        }
+        Outgoing::HeartbeatAck(sequence) => Message::HeartbeatAck(v1::HeartbeatAck { sequence }),
         Outgoing::Cancel(attempt) => {
             Message::CancelAttempt(v1::CancelAttempt { attempt: Some(attempt_to(attempt)) })
         }
@@ -101,7 +148,7 @@ fn context_to(work: &JobWork) -> v1::JobContext {
         threads: options.threads,
         memory_bytes: options.memory_bytes,
         partitions: work.plan.partitions,
-        staging: work.staging.display().to_string(),
+        staging: work.staging().display().to_string(),
         // Only map tasks need them.
         split_points: Vec::new(),
         record_bytes_max: options.record_bytes_max,

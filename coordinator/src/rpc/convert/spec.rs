@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use windrow_jobs::{Compression, JobInput, JobOptions, JobSpec};
 use windrow_proto::v1;
+use windrow_scheduler::SubmissionId;
 
 use super::{Malformed, millis};
 
@@ -38,6 +39,16 @@ pub(in crate::rpc) fn spec_from(spec: Option<v1::JobSpec>) -> Result<JobSpec, Ma
     })
 }
 
+/// The name of a submission; `None` for a submitter who does not care to be recognised.
+pub(in crate::rpc) fn submission_from(name: &[u8]) -> Result<Option<SubmissionId>, Malformed> {
+    if name.is_empty() {
+        return Ok(None);
+    }
+    let bytes =
+        name.try_into().map_err(|_| Malformed("a submission's name has 16 bytes".into()))?;
+    Ok(Some(SubmissionId(u128::from_le_bytes(bytes))))
+}
+
 fn input_from(v1::JobInput { name, pattern }: v1::JobInput) -> JobInput {
     JobInput { name, pattern }
 }
@@ -69,6 +80,7 @@ fn options_from(options: v1::JobOptions) -> Result<JobOptions, Malformed> {
         worker_wait: duration_from(options.worker_wait_ms, default.worker_wait),
         priority: options.priority,
         lossy: options.lossy,
+        overwrite: options.overwrite,
         record_bytes_max: match options.record_bytes_max {
             0 => default.record_bytes_max,
             n => n,
@@ -120,6 +132,7 @@ pub(super) fn spec_to(spec: &JobSpec) -> v1::JobSpec {
             lossy: options.lossy,
             record_bytes_max: options.record_bytes_max,
             compression: compression_to(options.compression).into(),
+            overwrite: options.overwrite,
         }),
     }
 }
@@ -146,6 +159,7 @@ mod tests {
                 lossy: true,
                 record_bytes_max: 11,
                 compression: Some(Compression::Zstd),
+                overwrite: true,
             },
         }
     }

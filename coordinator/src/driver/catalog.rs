@@ -1,0 +1,199 @@
+//! What the driver knows besides the scheduler, and must know again after a restart: whose the ids are, what jobs are made
+//! of, what attempts wrote, and who the workers are.
+//!
+//! It is written to the journal and read back like the scheduler, and changes in [`apply`](Catalog::apply) alone, by what an
+//! event and its effects say. What lives and dies with the process (connections, locks, waiting callers) is the driver's.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+use windrow_jobs::{AttemptId, JobId, JobSpec, WorkerId};
+use windrow_scheduler::{Effect, Event, Scheduler};
+
+use super::profile::WorkerProfile;
+use crate::journal::ClusterId;
+use crate::output::{Place, StagedPart};
+use crate::plan::{ClusterSize, InputSize, Plan};
+
+/// Inputs that a status shows; a shell may have made many of one pattern.
+const INPUTS_SHOWN_MAX: usize = 16;
+
+/// All that must survive.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Catalog {
+    pub(super) cluster: ClusterId,
+    jobs: BTreeMap<JobId, CatalogJob>,
+    workers: BTreeMap<WorkerId, Arc<WorkerProfile>>,
+}
+
+/// A job that somebody may ask about.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct CatalogJob {
+    pub(super) shown: Arc<ShownJob>,
+    /// `None` once it has ended and nothing partial is left of it.
+    pub(super) work: Option<Arc<JobWork>>,
+    /// What the winners have written.
+    pub(super) parts: BTreeMap<AttemptId, StagedPart>,
+}
+
+/// What a status says of a job that the scheduler does not know.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct ShownJob {
+    /// With the first inputs only.
+    pub(super) spec: Arc<JobSpec>,
+    pub(super) inputs: Arc<Vec<InputSize>>,
+    pub(super) split_bytes: u64,
+    pub(super) cluster: ClusterSize,
+}
+
+/// What assignments and the publication are made of.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct JobWork {
+    /// As submitted.
+    pub(crate) spec: JobSpec,
+    /// Its tasks.
+    pub(crate) plan: Plan,
+    /// Where it writes.
+    pub(crate) place: Place,
+    /// When it was submitted.
+    pub(crate) submitted: SystemTime,
+}
+
+impl JobWork {
+    /// Where its attempts write.
+    pub(crate) fn staging(&self) -> PathBuf {
+        self.place.staging()
+    }
+}
+
+/// What an event means to the catalog, and not to the scheduler.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Note {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// `Submit` is about this job.
+    Job(Arc<JobWork>),
+    /// `WorkerJoined` is about this worker.
+    Worker(Arc<WorkerProfile>),
+    /// `AttemptDone` is about this part.
+    Part(StagedPart),
+}
+
+impl windrow_scheduler::Catalog for Catalog {
+    type Note = Note;
+
+    fn apply(&mut self, event: &Event, note: Note, effects: &[Effect], scheduler: &Scheduler) {
+        match (event, note) {
+            (Event::WorkerLeft { worker, .. }, _) => drop(self.workers.remove(worker)),
+            (Event::Settled { job }, _) => self.settle(*job, scheduler),
+            (Event::AttemptDone { .. }, Note::Part(part)) if has_won(part.attempt, effects) => {
+                if let Some(job) = self.jobs.get_mut(&part.attempt.task.job) {
+                    job.parts.entry(part.attempt).or_insert(part);
+                }
+            }
+            (_, Note::Job(work)) => self.add_job(work, effects),
+            (_, Note::Worker(profile)) => self.add_worker(&profile, effects),
+            _ => {}
+        }
+        for effect in effects {
+            if let Effect::EndSession { worker, .. } = effect {
+                self.workers.remove(worker);
+            }
+        }
+    }
+}
+
+fn has_won(part: AttemptId, effects: &[Effect]) -> bool {
+    let won = |effect: &Effect| matches!(effect, Effect::Noted { attempt, won: true, .. } if *attempt == part);
+    effects.iter().any(won)
+}
+
+impl Catalog {
+    /// That of a cluster in which nothing has happened yet.
+    pub(super) fn new(cluster: ClusterId) -> Self {
+        Self { cluster, jobs: BTreeMap::new(), workers: BTreeMap::new() }
+    }
+
+    pub(super) fn job(&self, id: JobId) -> Option<&CatalogJob> {
+        self.jobs.get(&id)
+    }
+
+    /// What is needed to go on with a job that is not over.
+    pub(super) fn work(&self, id: JobId) -> Option<&Arc<JobWork>> {
+        self.job(id)?.work.as_ref()
+    }
+
+    /// Jobs that are not over, or of which something partial may be left.
+    pub(super) fn unsettled(&self) -> impl Iterator<Item = (JobId, &Arc<JobWork>)> {
+        self.jobs.iter().filter_map(|(id, job)| Some((*id, job.work.as_ref()?)))
+    }
+
+    pub(super) fn worker(&self, id: WorkerId) -> Option<&Arc<WorkerProfile>> {
+        self.workers.get(&id)
+    }
+
+    /// The worker that works in the same folder.
+    pub(super) fn worker_at_same_place(
+        &self,
+        profile: &WorkerProfile,
+    ) -> Option<(WorkerId, &Arc<WorkerProfile>)> {
+        let mut workers = self.workers.iter().map(|(id, there)| (*id, there));
+        workers.find(|(_, there)| there.is_at_same_place(profile))
+    }
+
+    /// What there is to run jobs on.
+    pub(super) fn cluster_size(&self) -> ClusterSize {
+        let workers = self.workers.values();
+        ClusterSize {
+            workers: workers.len() as u32,
+            threads: workers.clone().map(|profile| profile.threads).sum(),
+            memory_bytes: workers.map(|profile| profile.memory_bytes).min().unwrap_or(0),
+        }
+    }
+
+    fn add_job(&mut self, work: Arc<JobWork>, effects: &[Effect]) {
+        let accepted = effects.iter().find_map(|effect| match effect {
+            Effect::Accepted { job, .. } => Some(*job),
+            _ => None,
+        });
+        // One that was accepted before, and is submitted once more, stays as it is.
+        if let Some(job) = accepted {
+            self.jobs.entry(job).or_insert_with(|| CatalogJob::new(work));
+        }
+    }
+
+    fn add_worker(&mut self, profile: &Arc<WorkerProfile>, effects: &[Effect]) {
+        for effect in effects {
+            if let Effect::Admitted { worker, .. } = effect {
+                self.workers.insert(*worker, Arc::clone(profile));
+            }
+        }
+    }
+
+    /// Forgets also those that the scheduler has forgotten.
+    fn settle(&mut self, id: JobId, scheduler: &Scheduler) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.work = None;
+            job.parts.clear();
+        }
+        self.jobs.retain(|id, job| job.work.is_some() || scheduler.job(*id).is_some());
+    }
+}
+
+impl CatalogJob {
+    fn new(work: Arc<JobWork>) -> Self {
+        let mut spec = work.spec.clone();
+        spec.inputs.truncate(INPUTS_SHOWN_MAX);
+        let shown = ShownJob {
+            spec: Arc::new(spec),
+            inputs: Arc::new(work.plan.inputs.clone()),
+            split_bytes: work.plan.split_bytes,
+            cluster: work.plan.cluster,
+        };
+        Self { shown: Arc::new(shown), work: Some(work), parts: BTreeMap::new() }
+    }
+}

@@ -1,0 +1,50 @@
+//! What a worker has said of itself.
+
+use serde::{Deserialize, Serialize};
+use windrow_jobs::hash_key;
+use windrow_scheduler::WorkerOffer;
+
+/// What a worker has said of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WorkerProfile {
+    /// For people.
+    pub(crate) name: String,
+    /// Where peers fetch from it.
+    pub(crate) shuffle_address: String,
+    /// Its machine.
+    pub(crate) host: String,
+    /// Its folder of segments.
+    pub(crate) directory: String,
+    /// Of its process: the same when it comes back after losing its session.
+    pub(crate) instance: String,
+    /// Map attempts at once.
+    pub(crate) map_slots: u32,
+    /// Reduce attempts at once.
+    pub(crate) reduce_slots: u32,
+    /// Its threads for user code.
+    pub(crate) threads: u32,
+    /// Its memory for tasks.
+    pub(crate) memory_bytes: u64,
+}
+
+impl WorkerProfile {
+    pub(super) fn offer(&self) -> WorkerOffer {
+        WorkerOffer {
+            name: self.name.clone(),
+            identity: hash_key(format!("{}\0{}", self.host, self.directory).as_bytes()),
+            map_slots: self.map_slots,
+            reduce_slots: self.reduce_slots,
+        }
+    }
+
+    /// Whether it works in the same folder. False where the machine is not known.
+    pub(super) fn is_at_same_place(&self, other: &Self) -> bool {
+        !self.host.is_empty() && (&self.host, &self.directory) == (&other.host, &other.directory)
+    }
+
+    /// Whether it is the same process.
+    pub(super) fn is_same_process(&self, other: &Self) -> bool {
+        let place = |of: &Self| (of.instance.clone(), of.host.clone(), of.directory.clone());
+        !self.instance.is_empty() && place(self) == place(other)
+    }
+}

@@ -1,0 +1,138 @@
+//! Places at which a test can have the coordinator die, to see what a successor makes of what is left.
+//!
+//! For tests alone: `WINDROW_FAILPOINT=journal-before-create:3` aborts the process when it comes to that step for the third
+//! time. Without it, a step costs one look at an `Option`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A step at which to die.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Records are about to be appended to the journal.
+    BeforeCreate,
+    /// They are durable, but nobody knows.
+    AfterCreate,
+    /// An epoch has been sealed.
+    AfterSeal,
+    /// The state is about to be written.
+    BeforeSnapshot,
+    /// It is durable.
+    AfterSnapshot,
+    /// An entry of an output that is being replaced has been moved aside.
+    MovedAside,
+    /// All of them have, and that is noted.
+    AllAside,
+    /// A part has become visible.
+    PartRenamed,
+    /// All have; the manifest comes next.
+    BeforeManifest,
+    /// The manifest is there.
+    AfterManifest,
+}
+
+impl Step {
+    const ALL: [Self; 10] = [
+        Self::BeforeCreate,
+        Self::AfterCreate,
+        Self::AfterSeal,
+        Self::BeforeSnapshot,
+        Self::AfterSnapshot,
+        Self::MovedAside,
+        Self::AllAside,
+        Self::PartRenamed,
+        Self::BeforeManifest,
+        Self::AfterManifest,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::BeforeCreate => "journal-before-create",
+            Self::AfterCreate => "journal-after-create",
+            Self::AfterSeal => "journal-after-seal",
+            Self::BeforeSnapshot => "journal-before-snapshot",
+            Self::AfterSnapshot => "journal-after-snapshot",
+            Self::MovedAside => "publish-moved-aside",
+            Self::AllAside => "publish-all-aside",
+            Self::PartRenamed => "publish-part-renamed",
+            Self::BeforeManifest => "publish-before-manifest",
+            Self::AfterManifest => "publish-after-manifest",
+        }
+    }
+}
+
+/// Where to die, if anywhere. Cheap to clone; clones count together.
+#[derive(Clone, Debug, Default)]
+pub struct Failpoint(Option<Arc<Armed>>);
+
+#[derive(Debug)]
+struct Armed {
+    step: Step,
+    /// Times that are still to be survived, and the last one.
+    left: AtomicU64,
+    act: fn(),
+}
+
+impl Failpoint {
+    /// Reads `STEP:N`: the N-th time, counted from 1.
+    ///
+    /// # Errors
+    /// When there is no such step, or no number; the message lists the steps.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let parsed = text.split_once(':').and_then(|(name, times)| {
+            let step = Step::ALL.into_iter().find(|step| step.name() == name)?;
+            Some((step, times.parse().ok().filter(|times| *times > 0)?))
+        });
+        let Some((step, times)) = parsed else {
+            let names = Step::ALL.map(Step::name).join(", ");
+            return Err(format!("'{text}' is not STEP:N with N from 1 and a step of: {names}"));
+        };
+        Ok(Self::armed(step, times, || std::process::abort()))
+    }
+
+    fn armed(step: Step, times: u64, act: fn()) -> Self {
+        Self(Some(Arc::new(Armed { step, left: AtomicU64::new(times), act })))
+    }
+
+    /// Panics instead, which a test of one part can catch.
+    #[cfg(test)]
+    pub(crate) fn panicking(step: Step, times: u64) -> Self {
+        Self::armed(step, times, || panic!("failpoint"))
+    }
+
+    /// Says that this step has been reached.
+    pub(crate) fn reach(&self, step: Step) {
+        if let Some(armed) = &self.0
+            && armed.step == step
+            && armed.left.fetch_sub(1, Ordering::Relaxed) == 1
+        {
+            (armed.act)();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_acts_once_at_its_step() {
+        let failpoint = Failpoint::panicking(Step::PartRenamed, 2);
+        failpoint.reach(Step::BeforeManifest);
+        failpoint.reach(Step::PartRenamed);
+        let second = std::panic::catch_unwind(|| failpoint.reach(Step::PartRenamed));
+        assert!(second.is_err());
+        failpoint.reach(Step::PartRenamed);
+    }
+
+    #[test]
+    fn steps_are_known_by_name() {
+        for step in Step::ALL {
+            let failpoint = Failpoint::parse(&format!("{}:7", step.name())).unwrap();
+            assert_eq!(failpoint.0.unwrap().step, step);
+        }
+        for wrong in ["journal-before-create", "journal-before-create:0", "nowhere:1"] {
+            assert!(Failpoint::parse(wrong).unwrap_err().contains("journal-after-seal"));
+        }
+    }
+}

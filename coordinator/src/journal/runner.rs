@@ -1,0 +1,160 @@
+//! Carries out one call at a time in a task of its own, so that the store's latency is never the driver's.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+use windrow_scheduler::journal::{Answer, Call};
+
+use super::store::{Store, StoreError};
+
+/// First pause after an error of the store; it doubles up to [`PAUSE_MAX`].
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// Where the driver's journal is kept.
+pub(crate) struct Journal<R, S> {
+    /// `None` in memory.
+    runner: Option<Runner<R, S>>,
+    written: Arc<Written>,
+}
+
+struct Runner<R, S> {
+    calls: mpsc::Sender<Call<R, S>>,
+    answers: mpsc::Receiver<Answer<R, S>>,
+}
+
+/// What was written so far.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    objects: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Written {
+    pub(super) fn count(&self, bytes: u64) {
+        self.objects.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Objects, and their bytes.
+    pub(crate) fn totals(&self) -> (u64, u64) {
+        (self.objects.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+}
+
+impl<R, S> Journal<R, S>
+where
+    R: Serialize + DeserializeOwned + Send + Sync + 'static,
+    S: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    /// Answers at once, and keeps nothing.
+    pub(super) fn in_memory() -> Self {
+        Self { runner: None, written: Arc::default() }
+    }
+
+    /// Starts the task that works on `store`. It ends with this.
+    pub(super) fn on(store: Store) -> Self {
+        let written = Arc::clone(&store.written);
+        let (calls, received) = mpsc::channel(1);
+        let (answering, answers) = mpsc::channel(1);
+        tokio::spawn(run(store, received, answering));
+        Self { runner: Some(Runner { calls, answers }), written }
+    }
+
+    /// Has a call carried out, none other of which is under way. Returns the answer if it is known at once.
+    pub(crate) fn start(&self, call: Call<R, S>) -> Option<Answer<R, S>> {
+        let Some(runner) = &self.runner else { return Some(in_memory(&call)) };
+        // It has gone only when the runtime is going down.
+        let _ = runner.calls.try_send(call);
+        None
+    }
+
+    /// Waits for the answer. For ever when nothing was asked. Cancel safe.
+    pub(crate) async fn answered(&mut self) -> Answer<R, S> {
+        let answer = match &mut self.runner {
+            Some(runner) => runner.answers.recv().await,
+            None => None,
+        };
+        match answer {
+            Some(answer) => answer,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// What was written so far.
+    pub(crate) fn written(&self) -> &Written {
+        &self.written
+    }
+}
+
+/// What an empty store would say that is never read again.
+fn in_memory<R, S>(call: &Call<R, S>) -> Answer<R, S> {
+    match call {
+        Call::LastEpoch => Answer::LastEpoch(None),
+        Call::Create(..) => Answer::Created,
+        Call::Read(_) => Answer::Absent,
+        Call::DeleteUpTo(_) => Answer::Deleted,
+    }
+}
+
+async fn run<R, S>(
+    store: Store,
+    mut calls: mpsc::Receiver<Call<R, S>>,
+    answers: mpsc::Sender<Answer<R, S>>,
+) where
+    R: Serialize + DeserializeOwned,
+    S: Serialize + DeserializeOwned,
+{
+    let mut trouble = Trouble::default();
+    while let Some(call) = calls.recv().await {
+        let answer = match store.carry_out(&call).await {
+            Ok(answer) => {
+                trouble.is_over();
+                answer
+            }
+            Err(error @ StoreError::OtherBuild { .. }) => {
+                Answer::Damaged { torn: false, message: error.to_string() }
+            }
+            Err(error) => {
+                trouble.wait(&error).await;
+                Answer::Failed
+            }
+        };
+        if answers.send(answer).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Errors of the store in a row. Said once, and once when they are over.
+#[derive(Debug, Default)]
+pub(super) struct Trouble {
+    times: u32,
+}
+
+impl Trouble {
+    pub(super) fn times(&self) -> u32 {
+        self.times
+    }
+
+    /// Pauses, each time for longer.
+    pub(super) async fn wait(&mut self, error: &StoreError) {
+        if self.times == 0 {
+            tracing::error!(%error, "nothing is acknowledged until the journal can be written again");
+        }
+        let pause = PAUSE_MIN.saturating_mul(1 << self.times.min(16)).min(PAUSE_MAX);
+        self.times = self.times.saturating_add(1);
+        tokio::time::sleep(pause).await;
+    }
+
+    fn is_over(&mut self) {
+        if self.times > 0 {
+            tracing::info!("the journal can be written again");
+            self.times = 0;
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The folder in which a publication happens: the staging folder, under a name that bears the epoch.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use windrow_scheduler::journal::Epoch;
+
+use super::Place;
+
+const PREFIX: &str = "commit-";
+
+/// The name of a job's folder in this epoch.
+pub(super) fn name(unique: &str, epoch: Epoch) -> String {
+    format!("{PREFIX}{unique}.{}", epoch.0)
+}
+
+/// All in `temporary`, whosever they are.
+pub(super) fn all(temporary: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(temporary) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}
+
+/// The epoch of a folder, if it is of the job with this place.
+pub(super) fn epoch_of(folder: &Path, unique: &str) -> Option<Epoch> {
+    let name = folder.file_name()?.to_str()?;
+    let (of, epoch) = name.strip_prefix(PREFIX)?.rsplit_once('.')?;
+    epoch.parse().ok().filter(|_| of == unique).map(Epoch)
+}
+
+/// Takes the publication over, from the attempts or from an earlier epoch: one rename, after which nobody else finds the
+/// folder. From a later one, nothing can be taken.
+pub(super) fn take(place: &Place, epoch: Epoch) -> io::Result<PathBuf> {
+    let ours = place.commit_folder(epoch);
+    if ours.is_dir() {
+        return Ok(ours);
+    }
+    let mut last = fs::rename(place.staging(), &ours);
+    for (of, folder) in place.commit_folders()? {
+        if last.is_err() && of < epoch {
+            last = fs::rename(folder, &ours);
+        }
+    }
+    last.map(|()| ours)
+}

@@ -1,0 +1,255 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use windrow_jobs::{JobId, Stage, TaskId};
+
+use super::super::{Reservation, StageCounts};
+use super::*;
+
+fn job() -> ManifestJob {
+    let stage = StageCounts { tasks: 2, attempts: 3, input_records: 4, input_bytes: 5 };
+    ManifestJob {
+        cluster: "c".into(),
+        id: 1,
+        name: "word-count".into(),
+        params: serde_json::from_str("{}").ok(),
+        program_version: "0.1.0".into(),
+        program_digest: "abc".into(),
+        map: stage.clone(),
+        reduce: stage,
+        split_bytes: 6,
+        submitted_unix_ms: 7,
+        elapsed_ms: 8,
+        counters: [("lines".to_string(), 9)].into(),
+        inputs: Vec::new(),
+    }
+}
+
+/// Two staged parts; attempt 2 has won the second task.
+fn staged(place: &Place, overwrite: bool) -> Publication {
+    let part = |index, number, text: &str| {
+        let task = TaskId { job: JobId(1), stage: Stage::Reduce, index };
+        let attempt = AttemptId { task, number };
+        fs::write(place.staging().join(staged_name(attempt)), text).unwrap();
+        let crc64 = crc_fast::checksum(Crc64Nvme, text.as_bytes());
+        StagedPart { attempt, bytes: text.len() as u64, records: 1, crc64 }
+    };
+    part(1, 1, "a loser");
+    let parts = vec![part(0, 1, "first\n"), part(1, 2, "second\n")];
+    let failpoint = Failpoint::default();
+    Publication { epoch: Epoch(1), job: job(), parts, overwrite, failpoint }
+}
+
+/// All files in the output folder with their contents, but the manifest's.
+fn files(output: &Path) -> Vec<(String, String)> {
+    let mut files: Vec<_> = fs::read_dir(output)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name != "_temporary")
+        .map(|name| {
+            let text = fs::read_to_string(output.join(&name)).unwrap();
+            let manifest = name == SUCCESS && text.contains("word-count");
+            (name, if manifest { "new".into() } else { text })
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+fn named(files: &[(&str, &str)]) -> Vec<(String, String)> {
+    files.iter().map(|(name, text)| (name.to_string(), text.to_string())).collect()
+}
+
+fn published() -> Vec<(String, String)> {
+    named(&[("_SUCCESS", "new"), ("part-00000", "first\n"), ("part-00001", "second\n")])
+}
+
+/// An older output, with one part of the same size as the new one, and one more.
+fn old() -> Vec<(String, String)> {
+    named(&[
+        ("_SUCCESS", "old"),
+        ("part-00000", "FIRST\n"),
+        ("part-00001", "2"),
+        ("part-00002", "3"),
+    ])
+}
+
+fn write_old(output: &Path) {
+    for (name, text) in old() {
+        fs::write(output.join(name), text).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn winners_become_visible_with_a_manifest() {
+    let dir = tempfile::tempdir().unwrap();
+    let reservation = Reservation::take(dir.path(), false, None).unwrap();
+    publish(reservation.place(), &staged(reservation.place(), false)).unwrap();
+    reservation.remove_temporary().await.unwrap();
+    assert_eq!(files(dir.path()), published());
+    assert!(!dir.path().join("_temporary").exists());
+
+    let text = fs::read(dir.path().join("_SUCCESS")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    assert_eq!(manifest["output_bytes"], 13);
+    assert_eq!(manifest["job"]["counters"]["lines"], 9);
+    assert_eq!(manifest["job"]["params"], serde_json::json!({}));
+    let crc64 = format!("{:016x}", crc_fast::checksum(Crc64Nvme, b"second\n"));
+    assert_eq!(
+        manifest["parts"][1],
+        serde_json::json!({"name": "part-00001", "bytes": 7, "records": 1, "crc64": crc64})
+    );
+}
+
+#[tokio::test]
+async fn an_output_is_replaced_as_a_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    write_old(dir.path());
+    let reservation = Reservation::take(dir.path(), true, None).unwrap();
+    let publication = staged(reservation.place(), true);
+    assert_eq!(files(dir.path()), old());
+    publish(reservation.place(), &publication).unwrap();
+    reservation.remove_temporary().await.unwrap();
+    assert_eq!(files(dir.path()), published());
+    assert!(!dir.path().join("_temporary").exists());
+}
+
+/// Dies at the n-th of a step; false when it does not come to that.
+fn dies_at(place: &Place, publication: &mut Publication, step: Step, times: u64) -> bool {
+    publication.failpoint = Failpoint::panicking(step, times);
+    let died = catch_unwind(AssertUnwindSafe(|| publish(place, publication))).is_err();
+    publication.failpoint = Failpoint::default();
+    died
+}
+
+/// Every step of a publication, and how often it comes.
+const STEPS: [(Step, u64); 5] = [
+    (Step::MovedAside, 4),
+    (Step::AllAside, 1),
+    (Step::PartRenamed, 2),
+    (Step::BeforeManifest, 1),
+    (Step::AfterManifest, 1),
+];
+
+fn each_death(mut check: impl FnMut(&Path, Reservation, &mut Publication)) {
+    for overwrite in [false, true] {
+        for (step, count) in STEPS {
+            for times in 1..=count {
+                let dir = tempfile::tempdir().unwrap();
+                if overwrite {
+                    write_old(dir.path());
+                }
+                let reservation = Reservation::take(dir.path(), overwrite, None).unwrap();
+                let mut publication = staged(reservation.place(), overwrite);
+                if dies_at(reservation.place(), &mut publication, step, times) {
+                    check(dir.path(), reservation, &mut publication);
+                } else {
+                    assert!(!overwrite, "{step:?} {times}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn it_goes_on_wherever_it_stopped() {
+    each_death(|output, reservation, publication| {
+        publication.epoch = Epoch(2);
+        publish(reservation.place(), publication).unwrap();
+        assert_eq!(files(output), published());
+        // And once more, as when nobody has heard that it was done.
+        publication.epoch = Epoch(3);
+        publish(reservation.place(), publication).unwrap();
+        assert_eq!(files(output), published());
+    });
+}
+
+#[test]
+fn one_that_was_replaced_in_its_sleep_changes_nothing() {
+    each_death(|output, reservation, publication| {
+        let place = reservation.place();
+        let asleep = place.commit_folder(Epoch(1));
+        publication.epoch = Epoch(2);
+        publish(place, publication).unwrap();
+        let commit = Commit { output, folder: &asleep, publication };
+        let _ = commit.run().inspect_err(|_| commit.undo());
+        assert_eq!(files(output), published());
+        publication.epoch = Epoch(1);
+        assert!(publish(place, publication).is_err());
+        assert!(place.commit_folder(Epoch(2)).exists());
+        assert_eq!(files(output), published());
+    });
+}
+
+#[test]
+fn a_failure_after_a_crash_puts_everything_back() {
+    each_death(|output, reservation, publication| {
+        let missing = reservation.place().commit_folder(Epoch(1)).join("part-00001.2");
+        if fs::remove_file(missing).is_ok() {
+            publication.epoch = Epoch(2);
+            publish(reservation.place(), publication).unwrap_err();
+            assert_eq!(files(output), if publication.overwrite { old() } else { Vec::new() });
+        }
+    });
+}
+
+#[test]
+fn the_next_job_finds_the_old_output_or_the_new_one() {
+    let mut outputs = Vec::new();
+    each_death(|output, reservation, publication| {
+        drop(reservation);
+        if publication.overwrite {
+            let next = Reservation::take(output, true, None).unwrap();
+            outputs.push(files(output));
+            drop(next);
+        }
+    });
+    assert!(outputs.iter().all(|files| *files == old() || *files == published()), "{outputs:?}");
+    assert_eq!(outputs.iter().filter(|files| **files == published()).count(), 1);
+}
+
+/// Whatever stops a publication, nothing of it may stay.
+fn fails_and_leaves_nothing(spoil: impl Fn(&Place, &mut Publication)) -> FailureCause {
+    let dir = tempfile::tempdir().unwrap();
+    let reservation = Reservation::take(dir.path(), false, None).unwrap();
+    let mut publication = staged(reservation.place(), false);
+    spoil(reservation.place(), &mut publication);
+    let before = files(dir.path());
+    let cause = publish(reservation.place(), &publication).unwrap_err();
+    assert_eq!(files(dir.path()), before);
+    cause
+}
+
+#[test]
+fn a_part_that_is_missing_stops_it() {
+    let cause = fails_and_leaves_nothing(|place, _| {
+        fs::remove_file(place.staging().join("part-00001.2")).unwrap();
+    });
+    assert!(matches!(cause, FailureCause::Io { path, .. } if path.ends_with("part-00001.2")));
+}
+
+#[test]
+fn a_part_of_another_size_stops_it() {
+    let cause = fails_and_leaves_nothing(|_, publication| publication.parts[1].bytes += 1);
+    assert!(matches!(cause, FailureCause::Corrupt { .. }), "{cause}");
+}
+
+#[test]
+fn a_file_in_the_way_stops_it_and_stays() {
+    for name in ["part-00001", "_SUCCESS"] {
+        let cause = fails_and_leaves_nothing(|place, _| {
+            fs::write(place.output().join(name), "somebody's").unwrap();
+        });
+        assert!(matches!(cause, FailureCause::Io { path, .. } if path.ends_with(name)));
+    }
+}
+
+#[test]
+fn a_failure_puts_the_old_output_back() {
+    let dir = tempfile::tempdir().unwrap();
+    write_old(dir.path());
+    let reservation = Reservation::take(dir.path(), true, None).unwrap();
+    let mut publication = staged(reservation.place(), true);
+    publication.parts[1].bytes += 1;
+    publish(reservation.place(), &publication).unwrap_err();
+    assert_eq!(files(dir.path()), old());
+}

@@ -1,0 +1,98 @@
+use super::*;
+
+fn take(output: &Path) -> Result<Reservation, OutputError> {
+    Reservation::take(output, false, None)
+}
+
+fn owner(cluster: &str) -> Owner {
+    Owner { cluster: cluster.into(), state: "/state".into(), job: "grep".into(), unique: "".into() }
+}
+
+#[test]
+fn outputs_with_content_are_refused_untouched() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, "x").unwrap();
+    assert!(matches!(take(&file), Err(OutputError::NotAFolder { .. })));
+    assert!(matches!(take(dir.path()), Err(OutputError::NotEmpty { .. })));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_named() {
+    let error = take(Path::new("/proc/no/such/output")).unwrap_err().to_string();
+    assert!(error.starts_with("cannot write to output /proc/no/such/output: "), "{error}");
+}
+
+#[tokio::test]
+async fn one_folder_serves_one_job_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("a/b");
+    let first = take(&output).unwrap();
+    assert!(matches!(take(&output), Err(OutputError::InUse { .. })));
+    assert!(first.place().staging().is_dir(), "the refusal must not harm the first job");
+    first.discard().await.unwrap();
+    assert!(!output.exists());
+    take(&output).unwrap();
+}
+
+#[tokio::test]
+async fn a_folder_that_was_there_before_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    take(dir.path()).unwrap().discard().await.unwrap();
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn what_a_killed_job_left_is_swept() {
+    let dir = tempfile::tempdir().unwrap();
+    let stale = take(dir.path()).unwrap().place().staging(); // and dropped, as by a kill
+    fs::write(stale.join("part-00000.1"), "x").unwrap();
+    let next = take(dir.path()).unwrap();
+    assert!(!stale.exists());
+    assert_ne!(next.place().staging(), stale);
+}
+
+#[test]
+fn a_job_that_waits_for_its_coordinator_keeps_its_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = Reservation::take(dir.path(), false, Some(owner("a"))).unwrap().place().clone();
+    for other in [None, Some(owner("b"))] {
+        let error = Reservation::take(dir.path(), false, other).unwrap_err();
+        assert!(matches!(error, OutputError::Owned { .. }));
+        let text = error.to_string();
+        assert!(text.contains("grep") && text.contains("--state /state"), "{text}");
+    }
+    assert!(place.staging().is_dir());
+    let resumed = Reservation::resume(&place, owner("a")).unwrap();
+    assert!(matches!(take(dir.path()), Err(OutputError::InUse { .. })));
+    drop(resumed);
+    assert!(Reservation::resume(&place, owner("b")).is_err());
+    // It was never accepted: its own coordinator would hold it otherwise.
+    let next = Reservation::take(dir.path(), false, Some(owner("a"))).unwrap();
+    assert!(!place.staging().exists());
+    assert!(Reservation::resume(&place, owner("a")).is_err(), "the folder is another job's now");
+    drop(next);
+}
+
+#[tokio::test]
+async fn a_job_that_was_replaced_in_its_sleep_leaves_its_successor_the_lock() {
+    let dir = tempfile::tempdir().unwrap();
+    let asleep = Reservation::take(dir.path(), false, Some(owner("a"))).unwrap();
+    let resumed = Reservation::resume(asleep.place(), owner("a")).unwrap();
+    asleep.lock.as_ref().unwrap().remove();
+    assert!(matches!(take(dir.path()), Err(OutputError::InUse { .. })));
+    resumed.discard().await.unwrap();
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn only_a_whole_output_can_be_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("part-00000"), "x").unwrap();
+    let error = Reservation::take(dir.path(), true, None).unwrap_err();
+    assert!(matches!(error, OutputError::NotAnOutput { .. }), "{error}");
+    fs::write(dir.path().join("_SUCCESS"), "x").unwrap();
+    Reservation::take(dir.path(), true, None).unwrap();
+    assert!(matches!(take(dir.path()), Err(OutputError::NotEmpty { .. })));
+}
