@@ -1,10 +1,13 @@
-//! A client of a coordinator: submits, watches, lists and cancels jobs.
+//! A client of a cluster: submits, watches, lists and cancels jobs, at whichever of its coordinators answers.
 //!
-//! Embedded mode talks to its own coordinator through the same client, over memory.
+//! Embedded mode talks to its own coordinator through the same client, over memory. Nothing is tried again here by itself:
+//! who waits, and for how long, is for the caller to say.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
 use windrow_proto::v1;
@@ -12,11 +15,18 @@ use windrow_proto::v1::jobs_client::JobsClient;
 
 /// Longest wait for one attempt to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Longest wait for a sign of life: a coordinator that is stopped accepts connections and never answers.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a connection that is quiet is checked, and how long its answer may take.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// First pause after a failed attempt to connect; it doubles up to [`BACKOFF_MAX`].
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// Largest answer: the list of a thousand jobs.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
+
+/// Names a submission, so that it can be told again: 16 bytes that no other submission has.
+pub type Submission = [u8; 16];
 
 /// Why a request came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -47,36 +57,35 @@ pub enum ClientError {
     },
 }
 
-/// A connection to a coordinator. Cheap to clone.
+/// A way to a cluster's coordinator. Cheap to clone; clones find it together.
 #[derive(Clone)]
 pub struct Client {
+    coordinators: Arc<[Coordinator]>,
+    /// The index of the one that answered last.
+    current: Arc<AtomicUsize>,
+}
+
+/// One that may be the cluster's coordinator.
+struct Coordinator {
     url: String,
     jobs: JobsClient<Channel>,
 }
 
 impl Client {
-    /// Connects to `url`, trying again with a growing pause for `patience`; `on_retry` hears of each failure.
+    /// Finds the coordinator at `urls`, one or several with commas between them, trying again with a growing pause for
+    /// `patience`; `on_retry` hears of each failure.
     pub async fn connect(
-        url: &str,
+        urls: &str,
         patience: Duration,
         mut on_retry: impl FnMut(&ClientError, Duration),
     ) -> Result<Self, ClientError> {
-        let endpoint = Endpoint::from_shared(url.to_string())
-            .map_err(|error| ClientError::Url { url: url.to_string(), message: error.to_string() })?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(Duration::from_secs(10))
-            .keep_alive_timeout(Duration::from_secs(10))
-            .keep_alive_while_idle(true);
+        let coordinators = urls.split(',').map(|url| Coordinator::at(url.trim()));
+        let coordinators = coordinators.collect::<Result<_, _>>()?;
+        let client = Self { coordinators, current: Arc::default() };
         let deadline = Instant::now() + patience;
         let mut pause = BACKOFF_MIN;
         loop {
-            let error = match endpoint.connect().await {
-                Ok(channel) => return Ok(Self::over(channel, url)),
-                Err(error) => {
-                    ClientError::Unreachable { url: url.to_string(), message: deepest(&error) }
-                }
-            };
+            let Err(error) = client.find().await else { return Ok(client) };
             if Instant::now() + pause > deadline {
                 return Err(error);
             }
@@ -88,62 +97,128 @@ impl Client {
 
     /// A client over a channel that stands already. `url` is for messages.
     pub fn over(channel: Channel, url: &str) -> Self {
-        Self {
-            url: url.to_string(),
-            jobs: JobsClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX),
-        }
+        let coordinators = Arc::new([Coordinator::over(channel, url)]);
+        Self { coordinators, current: Arc::default() }
     }
 
-    /// Submits a job and returns its id.
-    pub async fn submit(&self, build: v1::Build, spec: v1::JobSpec) -> Result<u64, ClientError> {
-        let request =
-            v1::SubmitRequest { build: Some(build), spec: Some(spec), ..Default::default() };
-        let reply = self.jobs.clone().submit(request).await.map_err(|e| self.error(e))?;
+    /// Looks for a coordinator that answers, at each address once, and stays with it. The error is that of the last one.
+    pub async fn find(&self) -> Result<(), ClientError> {
+        let last = self.current.load(Ordering::Relaxed);
+        let mut found = Ok(());
+        for turn in 0..self.coordinators.len() {
+            let index = (last + turn) % self.coordinators.len();
+            found = self.coordinators[index].answers().await;
+            if found.is_ok() {
+                self.current.store(index, Ordering::Relaxed);
+                break;
+            }
+        }
+        found
+    }
+
+    /// Submits a job and returns its id. The same submission told again is the same job.
+    pub async fn submit(
+        &self,
+        build: v1::Build,
+        spec: v1::JobSpec,
+        submission: Submission,
+    ) -> Result<u64, ClientError> {
+        let submission = submission.to_vec().into();
+        let request = v1::SubmitRequest { build: Some(build), spec: Some(spec), submission };
+        let reply = self.jobs().submit(request).await.map_err(|e| self.error(e))?;
         Ok(reply.into_inner().job)
     }
 
     /// The job's status now and at each change, until its last.
     pub async fn watch(&self, job: u64) -> Result<Streaming<v1::JobStatus>, ClientError> {
-        let stream = self.jobs.clone().watch(v1::WatchRequest { job }).await;
+        let stream = self.jobs().watch(v1::WatchRequest { job }).await;
         Ok(stream.map_err(|e| self.error(e))?.into_inner())
     }
 
     /// One job.
     pub async fn get(&self, job: u64) -> Result<v1::JobStatus, ClientError> {
-        let reply = self.jobs.clone().get(v1::GetRequest { job }).await;
+        let reply = self.jobs().get(v1::GetRequest { job }).await;
         Ok(reply.map_err(|e| self.error(e))?.into_inner())
     }
 
     /// All jobs that the coordinator remembers, oldest first.
     pub async fn list(&self) -> Result<Vec<v1::JobStatus>, ClientError> {
-        let reply = self.jobs.clone().list(v1::ListRequest {}).await;
+        let reply = self.jobs().list(v1::ListRequest {}).await;
         Ok(reply.map_err(|e| self.error(e))?.into_inner().jobs)
     }
 
     /// Cancels a job and returns its status afterwards.
     pub async fn cancel(&self, job: u64) -> Result<v1::JobStatus, ClientError> {
-        let reply = self.jobs.clone().cancel(v1::CancelRequest { job }).await;
+        let reply = self.jobs().cancel(v1::CancelRequest { job }).await;
         Ok(reply.map_err(|e| self.error(e))?.into_inner())
     }
 
     /// The workers that are there now.
     pub async fn workers(&self) -> Result<Vec<v1::WorkerStatus>, ClientError> {
-        let reply = self.jobs.clone().workers(v1::WorkersRequest {}).await;
+        let reply = self.jobs().workers(v1::WorkersRequest {}).await;
         Ok(reply.map_err(|e| self.error(e))?.into_inner().workers)
     }
 
     /// What a failed call means.
     pub fn error(&self, status: Status) -> ClientError {
+        self.current().error(status)
+    }
+
+    fn current(&self) -> &Coordinator {
+        &self.coordinators[self.current.load(Ordering::Relaxed)]
+    }
+
+    fn jobs(&self) -> JobsClient<Channel> {
+        self.current().jobs.clone()
+    }
+}
+
+impl Coordinator {
+    /// The one at a URL; it is connected to when it is first asked something.
+    fn at(url: &str) -> Result<Self, ClientError> {
+        let endpoint = Endpoint::from_shared(url.to_string())
+            .map_err(|error| ClientError::Url { url: url.to_string(), message: error.to_string() })?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE)
+            .keep_alive_while_idle(true);
+        Ok(Self::over(endpoint.connect_lazy(), url))
+    }
+
+    fn over(channel: Channel, url: &str) -> Self {
+        let jobs = JobsClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        Self { url: url.to_string(), jobs }
+    }
+
+    /// Whether it answers a question that costs it nothing: no job has this number.
+    async fn answers(&self) -> Result<(), ClientError> {
+        let mut jobs = self.jobs.clone();
+        match timeout(ANSWER_TIMEOUT, jobs.get(v1::GetRequest { job: 0 })).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(status)) => match self.error(status) {
+                error @ ClientError::Unreachable { .. } => Err(error),
+                ClientError::Refused { .. } | ClientError::Url { .. } => Ok(()),
+            },
+            Err(_) => Err(self.unreachable("it does not answer".to_string())),
+        }
+    }
+
+    fn error(&self, status: Status) -> ClientError {
         match status.code() {
             // Transport failures arrive as Unavailable, Unknown or Cancelled, never from our services.
             Code::Unavailable | Code::Unknown | Code::Cancelled | Code::DeadlineExceeded => {
-                ClientError::Unreachable { url: self.url.clone(), message: deepest(&status) }
+                self.unreachable(deepest(&status))
             }
             code => ClientError::Refused {
                 usage: code == Code::InvalidArgument,
                 message: status.message().to_string(),
             },
         }
+    }
+
+    fn unreachable(&self, message: String) -> ClientError {
+        ClientError::Unreachable { url: self.url.clone(), message }
     }
 }
 

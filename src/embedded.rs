@@ -14,9 +14,12 @@ use windrow_proto::v1;
 use windrow_worker::{Connector, WorkerConfig};
 
 use crate::build_info;
-use crate::client::{Client, ClientError};
+use crate::client::{Client, ClientError, Submission};
 
 mod transport;
+
+/// This cluster gets one only.
+const THE_SUBMISSION: Submission = [0; 16];
 
 /// How long the worker may take to put its files away before the process ends without it.
 const STOP_GRACE: Duration = Duration::from_secs(2);
@@ -85,7 +88,7 @@ impl Embedded {
     pub async fn submit(&mut self, spec: v1::JobSpec) -> Result<u64, ClientError> {
         let output = PathBuf::from(&spec.output);
         let folders = WorkFolders { output_is_new: !output.exists(), output };
-        let job = self.client.submit(self.build.clone(), spec).await?;
+        let job = self.client.submit(self.build.clone(), spec, THE_SUBMISSION).await?;
         let mut config = WorkerConfig::embedded(folders.worker());
         config.threads = self.config.threads;
         config.memory_bytes = self.config.memory_bytes;

@@ -362,12 +362,18 @@ fn coordinator_gone() {
     crate::support::generated_words(&dir, 1, 1_000);
     let gates = crate::conformance::gates(&dir);
     let mut cluster = Cluster::start(1);
-    let submit = cluster.start_submit(crate::conformance::gated(&dir, &[]));
+    let flags = ["--coordinator-wait", "2s"];
+    let submit = cluster.start_submit(crate::conformance::gated(&dir, &flags));
     crate::support::eventually("a running map", || {
         !crate::conformance::processes(&gates, "map-").is_empty()
     });
     cluster.coordinator.kill();
-    submit.finish().expect_code(1).expect_said("not reachable").expect_said("may still be running");
+    submit
+        .finish()
+        .expect_said("lost the coordinator; trying again")
+        .expect_code(1)
+        .expect_said("not reachable")
+        .expect_said("may still be running");
     assert!(cluster.workers[0].is_running());
 }
 

@@ -92,8 +92,8 @@ pub(crate) struct JobArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Cluster")]
 pub(crate) struct SubmitArgs {
-    /// The cluster's coordinator
-    #[arg(long, value_name = "URL", env = "WINDROW_COORDINATOR", default_value = DEFAULT_URL)]
+    /// The cluster's coordinator; several with commas between them are tried in turn
+    #[arg(long, value_name = "URL[,URL..]", env = "WINDROW_COORDINATOR", default_value = DEFAULT_URL)]
     pub(crate) coordinator: String,
     /// Print the job's id and do not wait for its end
     #[arg(long)]
@@ -104,6 +104,9 @@ pub(crate) struct SubmitArgs {
     /// How long the job waits while there is no worker
     #[arg(long, value_name = "DURATION", default_value = "5m")]
     pub(crate) worker_wait: humantime::Duration,
+    /// How long to wait for a coordinator that has gone before leaving the job to itself
+    #[arg(long, value_name = "DURATION", default_value = "10m")]
+    pub(crate) coordinator_wait: humantime::Duration,
 }
 
 /// `windrow coordinator`
@@ -133,8 +136,8 @@ pub(crate) struct CoordinatorArgs {
 /// `windrow worker`
 #[derive(Debug, Args)]
 pub(crate) struct WorkerArgs {
-    /// The coordinator to join
-    #[arg(long, value_name = "URL", env = "WINDROW_COORDINATOR", default_value = DEFAULT_URL)]
+    /// The coordinator to join; several with commas between them are tried in turn
+    #[arg(long, value_name = "URL[,URL..]", env = "WINDROW_COORDINATOR", default_value = DEFAULT_URL)]
     pub(crate) coordinator: String,
     /// Folder for intermediate data, of this worker alone [default: a new one under the system's temporary folder]
     #[arg(long, value_name = "DIR")]
@@ -159,8 +162,8 @@ pub(crate) struct WorkerArgs {
 /// Commands that ask the coordinator something.
 #[derive(Debug, Args)]
 pub(crate) struct ClusterArgs {
-    /// The cluster's coordinator
-    #[arg(long, value_name = "URL", env = "WINDROW_COORDINATOR", default_value = DEFAULT_URL)]
+    /// The cluster's coordinator; several with commas between them are tried in turn
+    #[arg(long, value_name = "URL[,URL..]", env = "WINDROW_COORDINATOR", default_value = DEFAULT_URL)]
     pub(crate) coordinator: String,
     /// Print JSON
     #[arg(long)]

@@ -1,31 +1,35 @@
-//! Watches a job to its end, through interruptions of the connection and by the user.
+//! Watches a job to its end, over restarts of the coordinator and interruptions by the user.
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{sleep, timeout};
 use windrow_proto::v1;
 
 use super::error::CliError;
 use super::exit::Exit;
 use super::interrupt::Interrupts;
+use super::patience::Patience;
 use super::progress::Reporter;
 use crate::client::{Client, ClientError};
 
-/// How long a coordinator that was there may be gone before the command gives up.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a cancelled job may take to end before the command goes without it.
 const CANCEL_GRACE: Duration = Duration::from_secs(5);
+/// How long a last question may take.
+const ANSWER_GRACE: Duration = Duration::from_secs(1);
 
 /// Reports `job` until it ends. An interrupt cancels it; a second one leaves at once.
 pub(crate) async fn follow(
-    client: &Client,
+    patience: &Patience<'_>,
     job: u64,
     reporter: &mut dyn Reporter,
     interrupts: &mut Interrupts,
 ) -> Result<Exit, CliError> {
     let status = tokio::select! {
-        status = watch(client, job, reporter) => status?,
-        () = interrupts.next() => return interrupted(client, job, reporter, interrupts).await,
+        status = watch(patience, job, reporter) => status?,
+        () = interrupts.next() => {
+            interrupted(patience.client, job, reporter, interrupts).await;
+            return Ok(Exit::Interrupted);
+        }
     };
     let exit = match status.state() {
         v1::JobState::Succeeded => Exit::Success,
@@ -35,64 +39,69 @@ pub(crate) async fn follow(
     Ok(exit)
 }
 
+/// Cancels the job if there is anybody to tell, and says what became of it.
 async fn interrupted(
     client: &Client,
     job: u64,
     reporter: &mut dyn Reporter,
     interrupts: &mut Interrupts,
-) -> Result<Exit, CliError> {
+) {
     reporter.note("interrupted: cancelling the job");
     let cancel = async {
+        client.find().await?;
         client.cancel(job).await?;
-        watch(client, job, reporter).await
+        watch_once(client, job, reporter).await
     };
-    let status = tokio::select! {
-        status = cancel => status?,
-        () = sleep(CANCEL_GRACE) => client.get(job).await?,
-        () = interrupts.next() => client.get(job).await?,
+    let ended = tokio::select! {
+        ended = cancel => Some(ended),
+        () = sleep(CANCEL_GRACE) => None,
+        () = interrupts.next() => None,
     };
-    reporter.finished(&status);
-    Ok(Exit::Interrupted)
+    let ended = match ended {
+        Some(ended) => Some(ended),
+        None => timeout(ANSWER_GRACE, client.get(job)).await.ok(),
+    };
+    let why = match ended {
+        Some(Ok(status)) => return reporter.finished(&status),
+        Some(Err(error)) => error.to_string(),
+        None => "the coordinator does not answer".to_string(),
+    };
+    reporter.note(&format!(
+        "{why}; job {job} may still be running: \"windrow cancel {job}\" stops it later"
+    ));
 }
 
 /// Reports every status until the final one, which it returns.
 async fn watch(
-    client: &Client,
+    patience: &Patience<'_>,
     job: u64,
     reporter: &mut dyn Reporter,
 ) -> Result<v1::JobStatus, CliError> {
-    let mut lost_since: Option<Instant> = None;
     loop {
-        let error = match watch_once(client, job, reporter, &mut lost_since).await {
+        let error = match watch_once(patience.client, job, reporter).await {
             Ok(status) => return Ok(status),
             Err(error @ ClientError::Unreachable { .. }) => error,
             Err(error) => return Err(error.into()),
         };
-        let since = *lost_since.get_or_insert_with(|| {
-            reporter.note(&format!("{error}; trying for {} s", PATIENCE.as_secs()));
-            Instant::now()
-        });
-        if since.elapsed() > PATIENCE {
-            return Err(CliError::Other(format!("{error}; job {job} may still be running there")));
+        if let Err(error) = patience.outlast(error, |text| reporter.note(text)).await {
+            return Err(CliError::Other(format!(
+                "{error}; job {job} may still be running: \"windrow status {job}\" shows it later"
+            )));
         }
-        sleep(Duration::from_millis(500)).await;
     }
 }
 
+/// Likewise, as long as the connection lasts.
 async fn watch_once(
     client: &Client,
     job: u64,
     reporter: &mut dyn Reporter,
-    lost_since: &mut Option<Instant>,
 ) -> Result<v1::JobStatus, ClientError> {
     let mut stream = client.watch(job).await?;
     loop {
         match stream.message().await {
             Ok(Some(status)) if is_final(&status) => return Ok(status),
-            Ok(Some(status)) => {
-                *lost_since = None;
-                reporter.update(&status);
-            }
+            Ok(Some(status)) => reporter.update(&status),
             Ok(None) => {
                 return Err(client.error(tonic::Status::unavailable("the connection was closed")));
             }

@@ -12,6 +12,7 @@ mod generate;
 mod interrupt;
 mod job_command;
 mod observe;
+mod patience;
 mod preview;
 mod progress;
 mod run;

@@ -10,6 +10,7 @@ use super::exit::Exit;
 use super::follow::follow;
 use super::interrupt::Interrupts;
 use super::job_command::JobCommand;
+use super::patience::Patience;
 use super::{preview, progress};
 use crate::embedded::{Embedded, EmbeddedConfig};
 
@@ -37,7 +38,9 @@ pub(crate) async fn run(registry: Arc<Registry>, job: JobCommand) -> Result<Exit
         return Ok(Exit::Interrupted);
     };
     let mut reporter = progress::reporter(job.args.json);
-    let exit = follow(embedded.client(), submitted, &mut *reporter, &mut interrupts).await;
+    // A coordinator in this process that does not answer will not come back.
+    let patience = Patience { client: embedded.client(), limit: Duration::ZERO };
+    let exit = follow(&patience, submitted, &mut *reporter, &mut interrupts).await;
     embedded.stop().await;
     let exit = exit?;
     if exit == Exit::Success && !job.args.json {

@@ -4,6 +4,7 @@ mod agent;
 pub mod executor;
 mod files;
 mod gate;
+mod identity;
 mod memory;
 mod rpc;
 pub mod shuffle;

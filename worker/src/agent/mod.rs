@@ -5,20 +5,25 @@
 //!    |
 //!    +-- session --- hello, welcome --- orders --> Attempts --> executor
 //!    |      ^                                          |
-//!    |      +-- heartbeats and results <---------------+
-//!    +-- backoff, when the session is lost; then a new one, under a new id
+//!    |      +-- heartbeats and reports <---------------+
+//!    +-- backoff, when the call breaks; then another one, here or with the next coordinator
 //! ```
 //!
-//! A lost session loses everything: the coordinator has given the work to others, so attempts are cancelled and segments
-//! are deleted before the worker asks for a new one. The agent decides nothing about tasks and runs no user code.
+//! When a call breaks, nothing is lost: attempts go on, outputs stay, and results wait until they can be told. Only the
+//! answer to the next hello says whether the session goes on. If not, all of it is dropped before anything new is
+//! begun. The agent decides nothing about tasks and runs no user code.
 
 mod attempts;
 mod backoff;
+mod call;
 mod cgroup;
 mod config;
+mod lease;
 mod machine;
+mod membership;
 mod session;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,10 +35,13 @@ use windrow_proto::v1;
 pub use config::{WorkerConfig, WorkerError};
 pub use machine::default_memory_bytes;
 
-use crate::executor::{ExecutorConfig, ExecutorError, InProcess};
-use crate::rpc::{Connector, ShuffleServer};
+use crate::executor::{ExecutorConfig, ExecutorError, InProcess, WorkerOutputs};
+use crate::rpc::{Connector, ShuffleServer, convert};
 use crate::shuffle::FetchTimeouts;
+use attempts::Attempts;
 use backoff::Backoff;
+use call::Call;
+use membership::Membership;
 use session::End;
 
 /// Map attempts at once: while one reads, the other computes.
@@ -43,16 +51,23 @@ const MAP_SLOTS: u32 = 2;
 struct Agent {
     executor: Arc<InProcess>,
     connector: Connector,
+    /// What it says of itself, whatever it has.
     hello: v1::Hello,
     drain: CancellationToken,
     kill: CancellationToken,
+    membership: Membership,
+    attempts: Attempts,
+    /// By job: the version, and where its map outputs lie.
+    outputs: BTreeMap<JobId, (u64, Arc<Vec<WorkerOutputs>>)>,
+    /// Not hung up before another call stands: its end would be taken for a goodbye.
+    broken_call: Option<Call>,
 }
 
 /// Runs a worker until it has been drained or killed. While the coordinator cannot be reached, it says so and keeps
 /// trying.
 ///
-/// When `drain` fires, it takes nothing new, finishes what it has, and leaves when nobody needs its data any more. When
-/// `kill` fires, it cancels what runs and leaves.
+/// When `drain` fires, it takes nothing new, finishes what it has, and leaves when nobody needs its data any more, which only
+/// the coordinator knows. When `kill` fires, it cancels what runs and leaves.
 ///
 /// # Errors
 /// When its folder or its socket cannot be had, or the coordinator refuses it for good.
@@ -84,8 +99,19 @@ pub async fn run(
         instance: machine::instance(),
         r#return: None,
     };
-    let agent = Agent { executor, connector, hello, drain, kill };
+    let mut agent = Agent {
+        attempts: Attempts::new(Arc::clone(&executor)),
+        executor,
+        connector,
+        hello,
+        drain,
+        kill,
+        membership: Membership::default(),
+        outputs: BTreeMap::new(),
+        broken_call: None,
+    };
     let result = agent.keep_joining().await;
+    agent.attempts.drop_all().await;
     if let Some(shuffle) = shuffle {
         shuffle.stop().await;
     }
@@ -122,52 +148,68 @@ async fn open_executor(
 }
 
 impl Agent {
-    async fn keep_joining(&self) -> Result<(), WorkerError> {
+    async fn keep_joining(&mut self) -> Result<(), WorkerError> {
         let mut backoff = Backoff::new();
+        let mut refusals = 0;
         loop {
             match session::run(self).await {
                 End::Drained | End::Killed => return Ok(()),
                 End::Refused(status) => {
-                    let coordinator = self.connector.name().to_string();
-                    return Err(WorkerError::Refused { coordinator, status });
+                    refusals += 1;
+                    if refusals == self.connector.addresses() {
+                        let coordinator = self.connector.name().to_string();
+                        return Err(WorkerError::Refused { coordinator, status });
+                    }
+                    tracing::warn!(
+                        "the coordinator {} refuses this worker: {}; trying the next one",
+                        self.connector.name(),
+                        status.message().escape_debug()
+                    );
+                    self.connector.turn();
                 }
                 End::Lost { was_open, reason } => {
+                    refusals = 0;
                     if was_open {
                         backoff = Backoff::new();
                     }
-                    let pause = backoff.pause();
-                    let what = if was_open { "lost" } else { "cannot reach" };
-                    tracing::warn!(
-                        "{what} the coordinator {}: {}; trying again in {:.1} s",
-                        self.connector.name(),
-                        reason.escape_debug(),
-                        pause.as_secs_f64()
-                    );
-                    tokio::select! {
-                        () = tokio::time::sleep(pause) => {}
-                        () = self.drain.cancelled() => return Ok(()),
-                        () = self.kill.cancelled() => return Ok(()),
+                    if !self.pause(&mut backoff, was_open, &reason).await {
+                        return Ok(());
                     }
                 }
             }
         }
     }
 
-    /// Deletes what is held of a job, while the session goes on: many large files take longer than a lease.
-    fn forget(&self, job: JobId) {
-        let executor = Arc::clone(&self.executor);
-        tokio::task::spawn_blocking(move || executor.release(job));
-    }
-
-    /// Deletes what is held of all jobs.
-    async fn forget_all(&self) {
-        let executor = Arc::clone(&self.executor);
-        self.blocking(move || executor.release_all()).await;
-    }
-
-    async fn blocking(&self, work: impl FnOnce() + Send + 'static) {
-        if tokio::task::spawn_blocking(work).await.is_err() {
-            tracing::error!("a bug in the engine: deleting segments panicked");
+    /// Waits before the next try: where there was a session with the same coordinator, else with the next one. False if the
+    /// worker is to leave instead.
+    async fn pause(&self, backoff: &mut Backoff, was_open: bool, reason: &str) -> bool {
+        let has_nothing = self.attempts.is_empty();
+        let pause = if has_nothing { backoff.long() } else { backoff.short() };
+        tracing::warn!(
+            "{} the coordinator {}: {}; trying again in {:.1} s",
+            if was_open { "lost" } else { "cannot reach" },
+            self.connector.name(),
+            reason.escape_debug(),
+            pause.as_secs_f64()
+        );
+        if !was_open {
+            self.connector.turn();
         }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => true,
+            // What it has may be needed, and nobody is there to say so.
+            () = self.drain.cancelled(), if has_nothing => false,
+            () = self.kill.cancelled() => false,
+        }
+    }
+
+    /// The first message of a call: who this is, and what it has kept from the last one.
+    fn hello(&mut self) -> v1::Hello {
+        let inventory = self.attempts.inventory();
+        let member = self.membership.current();
+        let r#return = member.map(|member| {
+            convert::return_to(member.worker, &member.cluster, member.epoch, inventory)
+        });
+        v1::Hello { r#return, ..self.hello.clone() }
     }
 }

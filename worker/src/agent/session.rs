@@ -1,33 +1,28 @@
-//! One session with the coordinator, from hello to its end.
+//! A session with the coordinator, as long as one call lasts.
+//!
+//! While the call stands, the worker has a lease; when the lease runs out, the call counts as broken, whatever it looks like.
+//! So nothing is reported without a lease.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Status, Streaming};
-use windrow_jobs::{JobId, WorkerId};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
+use tonic::Status;
+use windrow_jobs::WorkerId;
 use windrow_proto::v1;
-use windrow_proto::v1::sessions_client::SessionsClient;
 use windrow_proto::v1::worker_message::Message;
 
 use super::Agent;
-use super::attempts::Attempts;
-use crate::executor::{RunRequest, Work, WorkerOutputs};
+use super::call::{Answered, Call, Failed};
+use super::lease::Lease;
+use super::membership::Welcomed;
+use crate::executor::{RunRequest, Work};
 use crate::rpc::convert::{self, Order};
 
-/// How long the coordinator may take to answer.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
-/// Reports that may wait for the coordinator.
-const REPORTS_MAX: usize = 64;
-/// Largest message that is taken: the list of a job's map outputs, with a few bytes for each of up to a million.
-const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// Shortest time between heartbeats, whatever the coordinator asks for.
 const HEARTBEAT_MIN: Duration = Duration::from_millis(10);
 
-/// How a session ended.
+/// How a call ended.
 #[derive(Debug)]
 pub(super) enum End {
     /// The coordinator let the worker go.
@@ -45,15 +40,12 @@ pub(super) enum End {
     },
 }
 
-/// A session that stands.
+/// A session whose call stands.
 struct Session<'a> {
-    agent: &'a Agent,
-    orders: Streaming<v1::CoordinatorMessage>,
-    reports: mpsc::Sender<v1::WorkerMessage>,
+    agent: &'a mut Agent,
+    call: Call,
+    lease: Lease,
     heartbeat: Interval,
-    attempts: Attempts,
-    /// By job: the version, and where its map outputs lie.
-    outputs: BTreeMap<JobId, (u64, Arc<Vec<WorkerOutputs>>)>,
     draining: Draining,
 }
 
@@ -66,70 +58,102 @@ enum Draining {
     Told,
 }
 
-/// Runs one session to its end. Then nothing of it runs, and nothing is kept.
-pub(super) async fn run(agent: &Agent) -> End {
-    let opened = tokio::select! {
-        opened = Session::open(agent) => opened,
+/// Opens a call and talks until it ends. Attempts go on after that, and what they have left stays.
+pub(super) async fn run(agent: &mut Agent) -> End {
+    let hello = agent.hello();
+    let has_nothing = agent.attempts.is_empty();
+    let answered = tokio::select! {
+        answered = Call::open(&agent.connector, hello) => answered,
         () = agent.kill.cancelled() => return End::Killed,
-        // Nothing is held that others could need.
-        () = agent.drain.cancelled() => return End::Drained,
+        () = agent.drain.cancelled(), if has_nothing => return End::Drained,
     };
-    let mut session = match opened {
-        Ok(session) => session,
-        Err(end) => return end,
+    let Answered { call, welcome, asked } = match answered {
+        Ok(answered) => answered,
+        Err(Failed::Refused(status)) => return End::Refused(status),
+        Err(Failed::Unreachable(reason)) => return End::Lost { was_open: false, reason },
     };
+    let welcomed = match agent.membership.welcome(&welcome) {
+        Ok(welcomed) => welcomed,
+        Err(unwelcome) => return End::Lost { was_open: false, reason: unwelcome.to_string() },
+    };
+    // The coordinator has another call now, and does not take the end of this one for a goodbye.
+    agent.broken_call = None;
+    let mut session = Session::new(agent, call, &welcome, asked);
+    session.begin(welcomed, &welcome).await;
     let end = session.converse().await;
-    let Session { attempts, orders, reports, .. } = session;
-    // Hangs up first: the coordinator can give the work to others at once.
-    drop((orders, reports));
-    attempts.stop().await;
-    agent.forget_all().await;
+    let call = session.call;
+    match end {
+        End::Drained | End::Killed => call.goodbye().await,
+        End::Refused(_) | End::Lost { .. } => agent.broken_call = Some(call),
+    }
     end
 }
 
 impl<'a> Session<'a> {
-    async fn open(agent: &'a Agent) -> Result<Self, End> {
-        let channel = agent.connector.connect().await.map_err(|error| lost(deepest(&error)))?;
-        let (reports, outgoing) = mpsc::channel(REPORTS_MAX);
-        let hello = v1::WorkerMessage { message: Some(Message::Hello(agent.hello.clone())) };
-        // There is room: nothing has been sent yet.
-        reports.send(hello).await.map_err(|_| lost("the connection was closed".to_string()))?;
-        let mut client = SessionsClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let opening = async {
-            let mut orders = client.open(ReceiverStream::new(outgoing)).await?.into_inner();
-            let first = orders.message().await?;
-            Ok::<_, Status>((orders, first))
-        };
-        let (orders, first) = timeout(OPEN_TIMEOUT, opening)
-            .await
-            .map_err(|_| lost("it does not answer".to_string()))?
-            .map_err(refused_or_lost)?;
-        let welcome = convert::welcome_from(first).map_err(|error| lost(error.to_string()))?;
-        let worker = WorkerId(welcome.worker);
-        agent.executor.set_worker_id(worker);
-        tracing::info!(%worker, coordinator = agent.connector.name(), "joined");
-        let period = Duration::from_millis(welcome.heartbeat_ms).max(HEARTBEAT_MIN);
-        let mut heartbeat = interval(period);
+    fn new(agent: &'a mut Agent, call: Call, welcome: &v1::Welcome, asked: Instant) -> Self {
+        let lease = Lease::granted(asked, Duration::from_millis(welcome.lease_ms));
+        let mut heartbeat =
+            interval(Duration::from_millis(welcome.heartbeat_ms).max(HEARTBEAT_MIN));
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let attempts = Attempts::new(Arc::clone(&agent.executor), &reports);
-        let outputs = BTreeMap::new();
-        Ok(Self { agent, orders, reports, heartbeat, attempts, outputs, draining: Draining::No })
+        Self { agent, call, lease, heartbeat, draining: Draining::No }
     }
 
-    /// Obeys orders, reports results, and shows that it is alive, until the session ends.
+    /// Goes on where the last call broke, or starts from nothing.
+    async fn begin(&mut self, welcomed: Welcomed, welcome: &v1::Welcome) {
+        let worker = WorkerId(welcome.worker);
+        let coordinator = self.agent.connector.name();
+        match welcomed {
+            Welcomed::Back => {
+                tracing::info!(%worker, coordinator, "back");
+                self.agent.attempts.tell_again();
+            }
+            Welcomed::Anew => {
+                tracing::info!(%worker, coordinator, "joined");
+                self.drop_all().await;
+            }
+        }
+        let ends = self.lease.ends();
+        self.agent.executor.identity().set(&welcome.cluster, worker, ends);
+    }
+
+    /// Drops all that was done under a former name, before anything is done under the new one. That may take longer than
+    /// the coordinator would wait for a sign of life.
+    async fn drop_all(&mut self) {
+        let Self { agent, call, lease, heartbeat, .. } = self;
+        agent.executor.identity().clear();
+        agent.outputs.clear();
+        let dropped = agent.attempts.drop_all();
+        tokio::pin!(dropped);
+        loop {
+            tokio::select! {
+                () = &mut dropped => return,
+                _ = heartbeat.tick() => {
+                    let sequence = lease.beat(Instant::now());
+                    let beat = convert::heartbeat_to(std::iter::empty(), sequence);
+                    let _ = call.reports.try_send(beat);
+                }
+            }
+        }
+    }
+
+    /// Obeys orders, reports results, and shows that it is alive, until the call ends.
     async fn converse(&mut self) -> End {
         loop {
             let end = tokio::select! {
-                order = self.orders.message() => match order {
-                    Ok(Some(order)) => self.obey(order).await,
+                order = self.call.orders.message() => match order {
+                    Ok(Some(order)) => self.obey(order),
                     Ok(None) => Some(broken("the coordinator has closed the session".to_string())),
                     Err(status) => Some(broken(status.message().to_string())),
                 },
-                () = self.attempts.reported() => None,
+                () = self.agent.attempts.over() => None,
+                is_open = has_room(&self.call.reports), if self.agent.attempts.has_untold() => {
+                    if is_open { self.tell() } else { Some(broken("the connection was closed".to_string())) }
+                }
                 _ = self.heartbeat.tick() => {
                     self.beat();
                     None
                 }
+                () = sleep_until(self.lease.ends()) => Some(self.lease_ran_out()),
                 () = self.agent.drain.cancelled(), if self.draining == Draining::No => {
                     self.draining = Draining::Wanted;
                     self.beat();
@@ -143,77 +167,80 @@ impl<'a> Session<'a> {
         }
     }
 
+    fn lease_ran_out(&self) -> End {
+        let seconds = self.lease.length().as_secs_f64();
+        broken(format!("it has answered no heartbeat for {seconds:.1} s"))
+    }
+
+    /// Tells what is to be told, as far as there is room. Time may have passed unnoticed, while the process was stopped: so the
+    /// lease is looked at once more.
+    fn tell(&mut self) -> Option<End> {
+        if !self.lease.lasts(Instant::now()) {
+            return Some(self.lease_ran_out());
+        }
+        while let Ok(permit) = self.call.reports.try_reserve() {
+            permit.send(self.agent.attempts.next_report()?);
+        }
+        None
+    }
+
     /// Says what can be said without waiting. A heartbeat that finds no room is not missed: the coordinator has enough
-    /// to read, and whatever it reads renews the lease.
+    /// to read.
     fn beat(&mut self) {
         if self.draining == Draining::Wanted {
             let message = Some(Message::Draining(v1::Draining {}));
-            if self.reports.try_send(v1::WorkerMessage { message }).is_ok() {
+            if self.call.reports.try_send(v1::WorkerMessage { message }).is_ok() {
                 self.draining = Draining::Told;
             }
         }
-        let _ = self.reports.try_send(self.attempts.heartbeat());
+        if let Ok(permit) = self.call.reports.try_reserve() {
+            let sequence = self.lease.beat(Instant::now());
+            permit.send(self.agent.attempts.heartbeat(sequence));
+        }
     }
 
-    /// Does as the coordinator says; the session may be over then.
-    async fn obey(&mut self, order: v1::CoordinatorMessage) -> Option<End> {
+    /// Does as the coordinator says; the call may be over then.
+    fn obey(&mut self, order: v1::CoordinatorMessage) -> Option<End> {
         let order = match convert::order_from(order) {
             Ok(order) => order,
             Err(malformed) => return Some(broken(malformed.to_string())),
         };
+        let Agent { attempts, outputs, executor, .. } = &mut *self.agent;
         match order {
-            Order::Run(request) => self.attempts.start(request),
+            Order::Run(request) => attempts.start(request),
             Order::Reduce { attempt, context, outputs_version } => {
-                match self.outputs.get(&attempt.task.job) {
+                match outputs.get(&attempt.task.job) {
                     Some((version, outputs)) if *version == outputs_version => {
-                        let work = Work::Reduce(Arc::clone(outputs));
-                        self.attempts.start(RunRequest { attempt, context, work });
+                        let work = Work::Reduce(outputs.clone());
+                        attempts.start(RunRequest { attempt, context, work });
                     }
                     _ => return Some(broken(format!("{attempt} came without its map outputs"))),
                 }
             }
-            Order::Outputs { job, version, outputs } => {
-                self.outputs.insert(job, (version, Arc::new(outputs)));
+            Order::Outputs { job, version, outputs: lie } => {
+                outputs.insert(job, (version, lie.into()));
             }
-            Order::Cancel(attempt) => self.attempts.cancel(attempt),
+            Order::Noted { attempt, won } => attempts.noted(attempt, won),
+            Order::Renewed { sequence } => {
+                self.lease.acknowledged(sequence);
+                executor.identity().renew(self.lease.ends());
+            }
+            Order::Cancel(attempt) => attempts.cancel(attempt),
             Order::Release(job) => {
-                self.attempts.cancel_job(job);
-                self.outputs.remove(&job);
-                self.agent.forget(job);
+                outputs.remove(&job);
+                attempts.release(job);
             }
             Order::Drained => return Some(End::Drained),
-            Order::Heard => {}
         }
         None
     }
 }
 
-fn lost(reason: String) -> End {
-    End::Lost { was_open: false, reason }
+/// Waits until something can be said. False if the call is broken.
+async fn has_room(reports: &mpsc::Sender<v1::WorkerMessage>) -> bool {
+    reports.reserve().await.is_ok()
 }
 
 fn broken(reason: String) -> End {
     End::Lost { was_open: true, reason }
-}
-
-/// Another build, a taken folder or a wrong service stay what they are; all else may pass.
-fn refused_or_lost(status: Status) -> End {
-    match status.code() {
-        Code::FailedPrecondition
-        | Code::AlreadyExists
-        | Code::InvalidArgument
-        | Code::PermissionDenied
-        | Code::Unauthenticated
-        | Code::Unimplemented => End::Refused(status),
-        _ => lost(deepest(&status)),
-    }
-}
-
-/// The innermost cause: "connection refused" rather than "transport error".
-fn deepest(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }

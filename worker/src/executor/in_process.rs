@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use windrow_jobs::{FailureCause, JobId, Place, Registry, WorkerId};
+use windrow_jobs::{AttemptId, FailureCause, JobId, Place, Registry};
 use windrow_proto::v1::shuffle_server::ShuffleServer;
 
 use super::cores::{CoreLease, Cores};
@@ -18,12 +18,12 @@ use super::directory::WorkerDirectory;
 use super::job::LocalJob;
 use super::pool::Pools;
 use super::{ExecutorConfig, ExecutorError, Finished, Progress, RunRequest, Work};
+use crate::identity::Identity;
 use crate::memory::Account;
 use crate::shuffle::ShuffleService;
 use crate::shuffle::block::Codec;
 use crate::shuffle::fetch::{FetchPlan, Fetcher};
 use crate::shuffle::peers::Peers;
-use crate::shuffle::serve::Identity;
 use crate::shuffle::source::SOURCE_BYTES;
 use crate::shuffle::spill::Scratch;
 use crate::shuffle::store::SegmentStore;
@@ -93,9 +93,9 @@ impl InProcess {
         self.directory.path()
     }
 
-    /// Takes the name that the coordinator gave to this worker: fetches that mean another one are refused.
-    pub fn set_worker_id(&self, worker: WorkerId) {
-        self.identity.set(worker);
+    /// Who this worker is: fetches that mean another one are refused, and all of them while it has no lease.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// The service by which other workers fetch what attempts have left here.
@@ -136,7 +136,8 @@ impl InProcess {
         };
         if let Some(outcome) = outcome {
             self.pools.give_back(pool);
-            return keep(outcome.unwrap_or(Err(FailureCause::Cancelled)), &stop);
+            let is_late = cancel.is_cancelled() || stop.is_cancelled();
+            return keep(outcome.unwrap_or(Err(FailureCause::Cancelled)), is_late);
         }
         stop.cancel();
         if tokio::time::timeout(GRACE, receiver).await.is_ok() {
@@ -146,6 +147,11 @@ impl InProcess {
             cores.give_up();
         }
         Err(FailureCause::Cancelled)
+    }
+
+    /// Removes the output that a map attempt has left. May block for a moment.
+    pub fn discard_output(&self, attempt: AttemptId) {
+        self.store.discard(attempt.task.job, (attempt.task.index, attempt.number));
     }
 
     /// Removes all that a job has here and ends its attempts. Removes files, so it may block for a moment.
@@ -255,13 +261,10 @@ impl Drop for InProcess {
 }
 
 /// The report of an attempt that succeeded; only now its file may stay.
-fn keep(
-    outcome: Result<Outcome, FailureCause>,
-    stop: &CancellationToken,
-) -> Result<Finished, FailureCause> {
+fn keep(outcome: Result<Outcome, FailureCause>, is_late: bool) -> Result<Finished, FailureCause> {
     match outcome {
-        // Too late; and what failed because the job's files had gone is not worth reporting.
-        _ if stop.is_cancelled() => Err(FailureCause::Cancelled),
+        // What failed because the job's files had gone is not worth reporting.
+        _ if is_late => Err(FailureCause::Cancelled),
         Ok(Outcome { finished, left }) => {
             left.keep();
             Ok(finished)

@@ -4,20 +4,28 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tonic::transport::{Channel, Endpoint, Error};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// A coordinator whose machine is gone is noticed after these two.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 type Connecting = Pin<Box<dyn Future<Output = Result<Channel, Error>> + Send>>;
 
-/// Makes connections to one coordinator. Cheap to clone.
+/// Makes connections to a cluster's coordinator, which may be at one of several addresses. Cheap to clone.
 #[derive(Clone)]
 pub struct Connector {
+    addresses: Arc<[Address]>,
+    /// The index of the one to try next, modulo their number.
+    turn: Arc<AtomicUsize>,
+}
+
+#[derive(Clone)]
+struct Address {
     name: Arc<str>,
     connect: Arc<dyn Fn() -> Connecting + Send + Sync>,
 }
@@ -36,14 +44,65 @@ impl Connector {
     where
         F: Future<Output = Result<Channel, Error>> + Send + 'static,
     {
+        Self::any(vec![Address::new(name, connect)])
+    }
+
+    /// Connects to a URL such as `http://127.0.0.1:7171`, or to one of several with commas between them.
+    ///
+    /// # Errors
+    /// When one is no such URL.
+    pub fn url(urls: &str) -> Result<Self, InvalidUrl> {
+        let addresses = urls.split(',').map(|url| Address::url(url.trim()));
+        Ok(Self::any(addresses.collect::<Result<_, _>>()?))
+    }
+
+    /// Connects where this one connects, or where `other` does.
+    #[must_use]
+    pub fn or(self, other: &Self) -> Self {
+        Self::any(self.addresses.iter().chain(&*other.addresses).cloned().collect())
+    }
+
+    fn any(addresses: Vec<Address>) -> Self {
+        Self { addresses: addresses.into(), turn: Arc::default() }
+    }
+
+    /// A new connection, to the address whose turn it is.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub async fn connect(&self) -> Result<Channel, Error> {
+        (self.current().connect)().await
+    }
+
+    /// What to call the coordinator whose turn it is.
+    pub fn name(&self) -> &str {
+        &self.current().name
+    }
+
+    /// Gives the turn to the next address.
+    pub(crate) fn turn(&self) {
+        self.turn.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many addresses there are.
+    pub(crate) fn addresses(&self) -> usize {
+        self.addresses.len()
+    }
+
+    fn current(&self) -> &Address {
+        &self.addresses[self.turn.load(Ordering::Relaxed) % self.addresses.len()]
+    }
+}
+
+impl Address {
+    fn new<F>(name: &str, connect: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<Channel, Error>> + Send + 'static,
+    {
         Self { name: name.into(), connect: Arc::new(move || Box::pin(connect())) }
     }
 
-    /// Connects to a URL such as `http://127.0.0.1:7171`.
-    ///
-    /// # Errors
-    /// When that is no such URL.
-    pub fn url(url: &str) -> Result<Self, InvalidUrl> {
+    fn url(url: &str) -> Result<Self, InvalidUrl> {
         let invalid = |message: String| InvalidUrl { url: url.to_string(), message };
         let endpoint =
             Endpoint::from_shared(url.to_string()).map_err(|e| invalid(e.to_string()))?;
@@ -61,24 +120,11 @@ impl Connector {
             async move { endpoint.connect().await }
         }))
     }
-
-    /// A new connection.
-    ///
-    /// # Errors
-    /// When nobody answers.
-    pub async fn connect(&self) -> Result<Channel, Error> {
-        (self.connect)().await
-    }
-
-    /// What to call the coordinator in messages.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
 }
 
 impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Connector").field(&self.name).finish()
+        f.debug_tuple("Connector").field(&self.name()).finish()
     }
 }
 
@@ -92,9 +138,20 @@ mod tests {
             Connector::url("http://127.0.0.1:7171").unwrap().name(),
             "http://127.0.0.1:7171"
         );
-        for url in ["", "127.0.0.1:7171", "ftp://host:1", "http://", "http://a b"] {
+        for url in ["", "127.0.0.1:7171", "ftp://host:1", "http://", "http://a b", "http://a:1,"] {
             let error = Connector::url(url).unwrap_err().to_string();
             assert!(error.contains("is not a coordinator's URL"), "{error}");
         }
+    }
+
+    #[test]
+    fn addresses_take_turns() {
+        let connector = Connector::url("http://a:1, http://b:2").unwrap();
+        let names = (0..3).map(|_| {
+            let name = connector.name().to_string();
+            connector.turn();
+            name
+        });
+        assert_eq!(names.collect::<Vec<_>>(), ["http://a:1", "http://b:2", "http://a:1"]);
     }
 }

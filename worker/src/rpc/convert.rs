@@ -29,12 +29,14 @@ pub(crate) enum Order {
     Outputs { job: JobId, version: u64, outputs: Vec<WorkerOutputs> },
     /// Stop an attempt.
     Cancel(AttemptId),
+    /// A report was noted for good; what a loser has left is not wanted.
+    Noted { attempt: AttemptId, won: bool },
+    /// A heartbeat was heard.
+    Renewed { sequence: u64 },
     /// Delete what is held of a job.
     Release(JobId),
     /// Leave.
     Drained,
-    /// What was said has been heard.
-    Heard,
 }
 
 /// The first message of a session.
@@ -72,7 +74,10 @@ pub(crate) fn order_from(message: v1::CoordinatorMessage) -> Result<Order, Malfo
         FromCoordinator::CancelAttempt(cancel) => Order::Cancel(attempt_from(cancel.attempt)?),
         FromCoordinator::ReleaseJob(release) => Order::Release(JobId(release.job)),
         FromCoordinator::Drained(v1::Drained {}) => Order::Drained,
-        FromCoordinator::Noted(_) | FromCoordinator::HeartbeatAck(_) => Order::Heard,
+        FromCoordinator::Noted(v1::Noted { attempt, won }) => {
+            Order::Noted { attempt: attempt_from(attempt)?, won }
+        }
+        FromCoordinator::HeartbeatAck(v1::HeartbeatAck { sequence }) => Order::Renewed { sequence },
     })
 }
 
@@ -144,16 +149,43 @@ fn outputs_from(outputs: v1::WorkerOutputs) -> WorkerOutputs {
 /// Running attempts, and how far they have come.
 pub(crate) fn heartbeat_to<'a>(
     running: impl Iterator<Item = (AttemptId, &'a Progress)>,
+    sequence: u64,
 ) -> v1::WorkerMessage {
     let progress = running.map(|(attempt, progress)| {
         let (records, bytes) = progress.get();
         let attempt = Some(attempt_to(attempt));
         v1::AttemptProgress { attempt, records, bytes, steps: progress.steps() }
     });
-    message(FromWorker::Heartbeat(v1::Heartbeat {
-        running: progress.collect(),
-        ..Default::default()
-    }))
+    message(FromWorker::Heartbeat(v1::Heartbeat { running: progress.collect(), sequence }))
+}
+
+/// What a worker has whose call broke.
+#[derive(Debug, Default)]
+pub(crate) struct Inventory {
+    /// Attempts that run.
+    pub running: Vec<AttemptId>,
+    /// Attempts that are over, and were not noted.
+    pub unanswered: Vec<AttemptId>,
+    /// Attempts whose map output is here.
+    pub outputs: Vec<AttemptId>,
+}
+
+/// What a worker says that was `worker` of `cluster`, and has seen `epoch` there.
+pub(crate) fn return_to(
+    worker: WorkerId,
+    cluster: &str,
+    epoch: u64,
+    inventory: Inventory,
+) -> v1::Return {
+    let all = |attempts: Vec<AttemptId>| attempts.into_iter().map(attempt_to).collect();
+    v1::Return {
+        worker: worker.0,
+        cluster: cluster.to_string(),
+        epoch,
+        running: all(inventory.running),
+        unanswered: all(inventory.unanswered),
+        outputs: all(inventory.outputs),
+    }
 }
 
 /// How an attempt ended.

@@ -18,12 +18,12 @@ use super::merge::Merge;
 use super::pairs::{MemorySource, SortedBuffer, SortedPairs};
 use super::peers::Peers;
 use super::segment::{MemorySegment, Segment, SegmentWriter};
-use super::serve::Identity;
 use super::source::{BLOCK_BYTES, BlockSource};
 use super::spill::write_partition;
 use super::store::SegmentStore;
 use super::{FetchTimeouts, ShuffleService};
 use crate::executor::WorkerOutputs;
+use crate::identity::Identity;
 use crate::memory::Account;
 use crate::rpc::ShuffleServer;
 
@@ -183,7 +183,8 @@ async fn measure_fetching_over_loopback() {
         store.folder(JobId(1)).unwrap().hold(segment, task, 1).unwrap().keep();
     }
     let identity = Arc::new(Identity::default());
-    identity.set(WorkerId(5));
+    let lease_ends = tokio::time::Instant::now() + Duration::from_secs(3_600);
+    identity.set("", WorkerId(5), lease_ends);
     let service = ShuffleService::new(store, identity, account.clone()).into_server();
     let server = ShuffleServer::start("127.0.0.1:0".parse().unwrap(), service).await.unwrap();
     let fetcher = Fetcher {

@@ -3,15 +3,17 @@
 //!
 //! Each block is made on a thread for blocking work once the caller has room for it; between blocks a stream
 //! holds no thread, so that many slow callers harm nobody.
+//!
+//! A worker whose lease has run out may have been replaced: it refuses new streams, and those that are open wait.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 use windrow_jobs::program::RecordBatches;
 use windrow_jobs::{FailureCause, JobId, WorkerId};
 use windrow_proto::v1::fetch_message::Message;
@@ -24,9 +26,9 @@ use super::origin::{MapOutputSource, Origin};
 use super::source::{BlockSource, SOURCE_BYTES};
 use super::spill::Scratch;
 use super::store::SegmentStore;
+use crate::identity::Identity;
 use crate::memory::{Account, Reservation};
 use crate::rpc::convert::compression_from;
-use crate::sync::lock;
 
 /// Most map outputs that one stream merges; a caller that wants more opens more streams. So a stream needs
 /// little memory and mostly no disk, and its first block comes soon.
@@ -47,26 +49,18 @@ const BLOCKS_WAITING: usize = 2;
 /// Memory of a stream besides its sources: those blocks, and the one that is being made.
 const STREAM_BYTES: u64 = (BLOCKS_WAITING as u64 + 2) * BLOCK_BYTES as u64;
 
-/// The name that the coordinator has given to this worker, once it has.
-#[derive(Default)]
-pub struct Identity {
-    worker: Mutex<Option<WorkerId>>,
+/// Marks the refusals of a worker whose lease has run out, in their details.
+const NO_LEASE: &[u8] = b"lease";
+
+/// The refusal of a worker that may not serve before its session is renewed: it is worth trying again.
+pub fn no_lease() -> Status {
+    let message = "its lease has run out; it serves again when its session is renewed";
+    Status::with_details(Code::Unavailable, message, Bytes::from_static(NO_LEASE))
 }
 
-impl Identity {
-    /// Takes the name that this worker has from now on.
-    pub fn set(&self, worker: WorkerId) {
-        *lock(&self.worker) = Some(worker);
-    }
-
-    /// Whether this is `worker`.
-    pub fn is(&self, worker: WorkerId) -> bool {
-        *lock(&self.worker) == Some(worker)
-    }
-
-    fn describe(&self) -> String {
-        lock(&self.worker).map_or("a worker without a name yet".into(), |worker| worker.to_string())
-    }
+/// Whether this is [`no_lease`].
+pub fn is_no_lease(status: &Status) -> bool {
+    status.code() == Code::Unavailable && status.details() == NO_LEASE
 }
 
 /// Serves the segments of a store. Clones serve the same.
@@ -88,10 +82,11 @@ impl ShuffleService {
     }
 
     fn check(&self, request: &FetchRequest) -> Result<(), Status> {
-        if !self.identity.is(WorkerId(request.worker)) {
+        let meant = WorkerId(request.worker);
+        if !self.identity.is_of(&request.cluster, meant) {
             return Err(Status::failed_precondition(format!(
-                "{} was meant, but this is {}",
-                WorkerId(request.worker),
+                "{meant} of cluster {} was meant, but this is {}",
+                request.cluster.escape_debug(),
                 self.identity.describe()
             )));
         }
@@ -146,17 +141,33 @@ impl Shuffle for ShuffleService {
     ) -> Result<Response<Self::FetchStream>, Status> {
         let request = request.into_inner();
         self.check(&request)?;
+        if !self.identity.has_lease() {
+            return Err(no_lease());
+        }
         let (sender, receiver) = mpsc::channel(BLOCKS_WAITING);
-        tokio::spawn(send(self.blocks(request), sender));
+        tokio::spawn(send(self.clone(), request, sender));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 }
 
-/// Sends blocks as fast as they are taken, until the end, an error, or the caller's leaving.
-async fn send(mut blocks: Blocks, sender: mpsc::Sender<Result<FetchMessage, Status>>) {
+/// Sends blocks as fast as they are taken, until the end, an error, or the caller's leaving. Waits while the worker has no
+/// lease, and ends if it gets another name.
+async fn send(
+    service: ShuffleService,
+    request: FetchRequest,
+    sender: mpsc::Sender<Result<FetchMessage, Status>>,
+) {
+    let mut blocks = service.blocks(request.clone());
     let _cancel_when_dropped = blocks.cancel.clone().drop_guard();
     loop {
         let Ok(permit) = sender.reserve().await else { return };
+        tokio::select! {
+            () = service.identity.leased() => {}
+            () = sender.closed() => return,
+        }
+        if let Err(refusal) = service.check(&request) {
+            return permit.send(Err(refusal));
+        }
         let made = tokio::task::spawn_blocking(move || {
             let message = blocks.next_message();
             (blocks, message)

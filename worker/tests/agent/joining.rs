@@ -1,10 +1,12 @@
-//! How a worker gets to its coordinator, and what it does when it loses it.
+//! How a worker gets to its coordinator, and which ones it takes.
 
 use tonic::Status;
+use windrow_proto::v1;
+use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
 use windrow_proto::v1::worker_message::Message as FromWorker;
-use windrow_worker::WorkerError;
+use windrow_worker::{Connector, WorkerError};
 
-use crate::support::{Fixture, build};
+use crate::support::{Fixture, build, welcome};
 
 #[tokio::test]
 async fn a_worker_says_who_it_is_and_keeps_speaking() {
@@ -37,23 +39,45 @@ async fn a_worker_keeps_trying_while_nobody_answers() {
     fixture.session().await.welcome(1).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_coordinator_that_does_not_answer_is_given_up_for_the_next_one() {
+    let deaf = Connector::new("deaf", std::future::pending);
+    let mut fixture = Fixture::start_with(|scripted| deaf.or(&scripted), 0);
+    let mut session = fixture.session().await;
+    session.welcome(1).await;
+}
+
 #[tokio::test]
-async fn a_worker_that_loses_its_session_drops_its_data_and_comes_back() {
+async fn a_worker_ends_when_all_coordinators_refuse_it() {
+    let mut fixture = Fixture::start_with(|scripted| scripted.clone().or(&scripted), 0);
+    fixture.session().await.refuse(Status::failed_precondition("another build")).await;
+    fixture.session().await.refuse(Status::unavailable("starting")).await;
+    fixture.session().await.refuse(Status::failed_precondition("another build")).await;
+    fixture.session().await.refuse(Status::failed_precondition("another build")).await;
+    fixture.ended().await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_coordinator_that_has_been_replaced_is_not_obeyed() {
     let mut fixture = Fixture::start();
-    let job = fixture.word_count("a b a\n");
+    let job = fixture.job("gated", "a\n");
     let mut session = fixture.session().await;
     session.welcome(1).await;
     session.say(job.map(1)).await;
-    assert!(matches!(session.next_report().await, Some(FromWorker::MapDone(_))));
-    assert_eq!(fixture.job_folders(), 1);
-    let instance = session.hello.instance.clone();
+    fixture.heartbeat_names(&mut session, 1).await;
     drop(session);
 
+    // The former coordinator answers, which has epoch 4.
+    let mut former = fixture.session().await;
+    let welcome = v1::Welcome { epoch: 4, ..welcome(2) };
+    former.say(FromCoordinator::Welcome(welcome)).await;
+    assert!(former.next().await.is_none());
+
     let mut session = fixture.session().await;
-    assert_eq!(session.hello.instance, instance);
-    assert_eq!(fixture.job_folders(), 0);
-    session.welcome(2).await;
-    session.say(job.map(2)).await;
+    let back = session.hello.r#return.clone().unwrap();
+    assert_eq!((back.worker, back.epoch, back.running.len()), (1, 5, 1));
+    session.welcome_back().await;
+    fixture.gate.open();
     assert!(matches!(session.next_report().await, Some(FromWorker::MapDone(_))));
 }
 
@@ -62,7 +86,7 @@ async fn a_folder_serves_one_worker() {
     let mut first = Fixture::start();
     first.session().await.welcome(1).await;
     let config = windrow_worker::WorkerConfig::embedded(first.dir.path().join("worker"));
-    let connector = windrow_worker::Connector::url("http://127.0.0.1:1").unwrap();
+    let connector = Connector::url("http://127.0.0.1:1").unwrap();
     let token = tokio_util::sync::CancellationToken::new;
     let error =
         windrow_worker::run(config, Default::default(), build(), connector, token(), token())

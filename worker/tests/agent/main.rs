@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod joining;
+mod lease;
 mod leaving;
 mod orders;
+mod returning;
 mod support;

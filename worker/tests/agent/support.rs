@@ -2,8 +2,8 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::{Endpoint, Server};
 use tonic::{Request, Response, Status, Streaming};
 use windrow_jobs::Registry;
+use windrow_jobs::prelude::*;
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
 use windrow_proto::v1::sessions_server::{Sessions, SessionsServer};
@@ -39,21 +40,39 @@ impl Session {
         self.replies.send(Ok(message)).await.unwrap();
     }
 
-    /// Welcomes the worker, and waits for its first heartbeat.
+    /// Welcomes the worker as a new one, and waits for its first heartbeat.
     pub async fn welcome(&mut self, worker: u64) {
-        let welcome = v1::Welcome { worker, lease_ms: 10_000, heartbeat_ms: 20 };
-        self.say(FromCoordinator::Welcome(welcome)).await;
+        self.say(FromCoordinator::Welcome(welcome(worker))).await;
         assert!(matches!(self.next().await, Some(FromWorker::Heartbeat(_))));
+    }
+
+    /// Goes on with the session that the worker returns to.
+    pub async fn welcome_back(&self) {
+        let worker = self.hello.r#return.as_ref().expect("it does not return").worker;
+        let welcome = v1::Welcome { returned: true, ..welcome(worker) };
+        self.say(FromCoordinator::Welcome(welcome)).await;
+    }
+
+    /// Notes the report of an attempt.
+    pub async fn note(&self, attempt: Option<v1::AttemptId>, won: bool) {
+        self.say(FromCoordinator::Noted(v1::Noted { attempt, won })).await;
     }
 
     pub async fn refuse(self, status: Status) {
         self.replies.send(Err(status)).await.unwrap();
     }
 
-    /// The next message, or `None` when the worker has hung up.
+    /// The next message, or `None` when the worker has hung up. Heartbeats are acknowledged.
     pub async fn next(&mut self) -> Option<FromWorker> {
         let message = timeout(DEADLINE, self.messages.message()).await.expect("no message");
-        message.ok()?.map(|message| message.message.unwrap())
+        let message = message.ok()??.message.unwrap();
+        if let FromWorker::Heartbeat(v1::Heartbeat { sequence, .. }) = message {
+            let acknowledged = FromCoordinator::HeartbeatAck(v1::HeartbeatAck { sequence });
+            let message = v1::CoordinatorMessage { message: Some(acknowledged) };
+            // The worker may be hanging up.
+            let _ = self.replies.send(Ok(message)).await;
+        }
+        Some(message)
     }
 
     /// The next message that is not a heartbeat.
@@ -64,6 +83,18 @@ impl Session {
                 report => return report,
             }
         }
+    }
+}
+
+/// As a worker is welcomed that is new in cluster "c", by a coordinator of epoch 5.
+pub fn welcome(worker: u64) -> v1::Welcome {
+    v1::Welcome {
+        worker,
+        lease_ms: 10_000,
+        heartbeat_ms: 20,
+        cluster: "c".to_string(),
+        epoch: 5,
+        returned: false,
     }
 }
 
@@ -96,8 +127,53 @@ pub struct Fixture {
     pub dir: TempDir,
     pub drain: CancellationToken,
     pub kill: CancellationToken,
+    /// Lets the mappers of the job "gated" go.
+    pub gate: Arc<Gate>,
     sessions: mpsc::Receiver<Session>,
     worker: JoinHandle<Result<(), WorkerError>>,
+}
+
+/// Mappers wait here until it is opened.
+#[derive(Default)]
+pub struct Gate {
+    is_open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gate {
+    pub fn open(&self) {
+        *self.is_open.lock().unwrap() = true;
+        self.opened.notify_all();
+    }
+
+    pub fn close(&self) {
+        *self.is_open.lock().unwrap() = false;
+    }
+
+    fn pass(&self) {
+        let is_open = self.is_open.lock().unwrap();
+        drop(self.opened.wait_while(is_open, |is_open| !*is_open).unwrap());
+    }
+}
+
+/// A hanging job must not outlive its test.
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        self.gate.open();
+    }
+}
+
+struct Gated(Arc<Gate>);
+
+impl Mapper for Gated {
+    type Input = Line;
+    type Key = str;
+    type Value = u64;
+
+    fn map(&self, line: &str, out: &mut impl Emit<str, u64>) -> Result<()> {
+        self.0.pass();
+        out.emit(line, 1)
+    }
 }
 
 impl Fixture {
@@ -107,17 +183,26 @@ impl Fixture {
 
     /// A worker whose first connections fail.
     pub fn start_with_failures(failures: u32) -> Self {
+        Self::start_with(|connector| connector, failures)
+    }
+
+    /// A worker that reaches its coordinator by what `connector` makes of the way to it.
+    pub fn start_with(connector: impl FnOnce(Connector) -> Connector, failures: u32) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (sender, sessions) = mpsc::channel(4);
-        let connector = scripted_coordinator(sender, failures);
-        let mut config = WorkerConfig::embedded(dir.path().join("worker"));
+        let connector = connector(scripted_coordinator(sender, failures));
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let mut config = WorkerConfig::tcp(dir.path().join("worker"), listen);
         config.threads = Some(2);
         config.memory_bytes = Some(64 << 20);
         let (drain, kill) = (CancellationToken::new(), CancellationToken::new());
-        let registry = Arc::new(Registry::new(windrow_jobs::ready::all()));
+        let gate = Arc::new(Gate::default());
+        let gated = Job::new("gated", Gated(Arc::clone(&gate))).reduce(Sum);
+        let jobs = windrow_jobs::ready::all().into_iter().chain([gated]);
+        let registry = Arc::new(Registry::new(jobs));
         let run =
             windrow_worker::run(config, registry, build(), connector, drain.clone(), kill.clone());
-        Self { dir, drain, kill, sessions, worker: tokio::spawn(run) }
+        Self { dir, drain, kill, gate, sessions, worker: tokio::spawn(run) }
     }
 
     /// The next session that the worker opens.
@@ -136,13 +221,36 @@ impl Fixture {
         entries.filter(|entry| entry.as_ref().unwrap().file_type().unwrap().is_dir()).count()
     }
 
+    /// Waits until something holds that the worker does by itself: meanwhile the session goes on.
+    pub async fn until(&self, session: &mut Session, holds: impl Fn(&Self) -> bool) {
+        while !holds(self) {
+            assert!(session.next().await.is_some(), "the worker has hung up");
+        }
+    }
+
+    /// Waits until the worker says that it runs so many attempts.
+    pub async fn heartbeat_names(&self, session: &mut Session, attempts: usize) {
+        loop {
+            match session.next().await.expect("the worker has hung up") {
+                FromWorker::Heartbeat(heartbeat) if heartbeat.running.len() == attempts => return,
+                FromWorker::Heartbeat(_) => {}
+                report => panic!("unexpected: {report:?}"),
+            }
+        }
+    }
+
     /// Writes an input file and creates the staging folder of a word count with one partition.
-    pub fn word_count(&self, text: &str) -> WordCount {
+    pub fn word_count(&self, text: &str) -> SmallJob {
+        self.job("word-count", text)
+    }
+
+    /// Likewise of any job. One worker has one of them: all have the same id.
+    pub fn job(&self, name: &'static str, text: &str) -> SmallJob {
         let input = self.dir.path().join("input");
         std::fs::write(&input, text).unwrap();
         let staging = self.dir.path().join("staging");
         std::fs::create_dir_all(&staging).unwrap();
-        WordCount { input, staging, bytes: text.len() as u64 }
+        SmallJob { name, input, staging, bytes: text.len() as u64 }
     }
 }
 
@@ -175,22 +283,28 @@ fn scripted_coordinator(sessions: mpsc::Sender<Session>, failures: u32) -> Conne
 }
 
 /// The assignments of a small job.
-pub struct WordCount {
+pub struct SmallJob {
+    name: &'static str,
     input: PathBuf,
     pub staging: PathBuf,
     bytes: u64,
 }
 
-impl WordCount {
+impl SmallJob {
     fn context(&self) -> Option<v1::JobContext> {
         Some(v1::JobContext {
-            job: "word-count".into(),
+            job: self.name.into(),
             params: "{}".into(),
             partitions: 1,
             record_bytes_max: 64 << 20,
             staging: self.staging.display().to_string(),
             ..Default::default()
         })
+    }
+
+    /// The file that the reduce attempt with this number writes.
+    pub fn part(&self, attempt: u32) -> PathBuf {
+        self.staging.join(format!("part-00000.{attempt}"))
     }
 
     pub fn map(&self, attempt: u32) -> FromCoordinator {
@@ -212,8 +326,12 @@ impl WordCount {
     }
 
     pub fn reduce(&self, outputs_version: u64) -> FromCoordinator {
+        self.reduce_attempt(1, outputs_version)
+    }
+
+    pub fn reduce_attempt(&self, attempt: u32, outputs_version: u64) -> FromCoordinator {
         FromCoordinator::AssignReduce(v1::AssignReduce {
-            attempt: attempt_id(v1::Stage::Reduce, 1),
+            attempt: attempt_id(v1::Stage::Reduce, attempt),
             context: self.context(),
             outputs_version,
         })

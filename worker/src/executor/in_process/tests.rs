@@ -5,7 +5,7 @@ use std::sync::Condvar;
 use std::time::Instant;
 
 use windrow_jobs::prelude::*;
-use windrow_jobs::{Stage, ready};
+use windrow_jobs::{Stage, WorkerId, ready};
 
 use super::*;
 use crate::executor::{JobContext, WorkerOutputs};
@@ -71,6 +71,11 @@ impl Mapper for Panicking {
     }
 }
 
+/// Far off.
+fn lease_ends() -> tokio::time::Instant {
+    tokio::time::Instant::now() + Duration::from_secs(3_600)
+}
+
 /// An executor, its input and its staging folder.
 struct Bench {
     folder: tempfile::TempDir,
@@ -91,7 +96,7 @@ impl Bench {
         ];
         let registry = Arc::new(Registry::new(ready::all().into_iter().chain(jobs)));
         let executor = InProcess::new(config(folder.path()), registry).unwrap();
-        executor.set_worker_id(WorkerId(1));
+        executor.identity().set("c", WorkerId(1), lease_ends());
         Self { folder, executor: Arc::new(executor), gate }
     }
 

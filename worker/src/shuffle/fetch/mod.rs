@@ -15,18 +15,20 @@ use windrow_jobs::{Compression, FailureCause, JobId};
 use self::remote::RemoteSource;
 use super::origin::{MapOutputSource, Origin};
 use super::peers::Peers;
-use super::serve::{Identity, OUTPUTS_MAX};
+use super::serve::OUTPUTS_MAX;
 use super::source::BlockSource;
 use super::store::{SegmentStore, file_sources, segment_path};
 use crate::executor::WorkerOutputs;
+use crate::identity::Identity;
 use crate::memory::Account;
 
-/// How long a reducer waits for another worker before it reports that it cannot fetch.
+/// How long a reducer waits for another worker before it reports that it cannot fetch. Time without a lease of its own does
+/// not count: it may be this worker that is cut off, or was stopped.
 #[derive(Clone, Copy, Debug)]
 pub struct FetchTimeouts {
     /// For a connection, and for the answer to a request.
     pub connect: Duration,
-    /// For each further message, while the reducer has room for it.
+    /// For each further message, while the reducer has room for it; and for a worker whose lease has run out.
     pub stall: Duration,
 }
 
@@ -117,6 +119,7 @@ impl Fetcher {
     ) -> Option<RemoteSource> {
         let first = *outputs.first()?;
         Some(RemoteSource::new(remote::Stream {
+            identity: Arc::clone(&self.identity),
             peers: Arc::clone(&self.peers),
             address: worker.shuffle_address.clone(),
             origin: origin(worker, first),

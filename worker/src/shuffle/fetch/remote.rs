@@ -3,6 +3,8 @@
 //! A task on the runtime receives and enforces the timeouts; the reducer's thread takes blocks from a short queue.
 //! While the queue is full nothing is taken from the transport; once the stream's window is full as well, flow control
 //! reaches the sender.
+//!
+//! A worker whose lease has run out says so, and is asked again after a pause: mostly its coordinator has gone, and comes back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,28 +12,35 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tonic::Streaming;
 use windrow_jobs::{Compression, FailureCause, JobId};
 use windrow_proto::v1::fetch_message::Message;
 use windrow_proto::v1::shuffle_client::ShuffleClient;
 use windrow_proto::v1::{FetchError, FetchMessage, FetchRequest, MapOutput};
 
 use super::FetchTimeouts;
+use crate::identity::Identity;
 use crate::memory::{Account, Reservation};
 use crate::rpc::convert::compression_to;
 use crate::shuffle::block::Block;
 use crate::shuffle::origin::Origin;
 use crate::shuffle::peers::Peers;
-use crate::shuffle::serve::{BLOCK_BYTES, MESSAGE_BYTES_MAX};
+use crate::shuffle::serve::{BLOCK_BYTES, MESSAGE_BYTES_MAX, is_no_lease};
 use crate::shuffle::source::BlockSource;
 
 /// Blocks that wait for the reducer.
 const BLOCKS_WAITING: usize = 2;
 
+/// Before a worker whose lease has run out is asked again.
+const LEASE_PAUSE: Duration = Duration::from_millis(200);
+
 /// What to fetch, from where.
 #[derive(Clone)]
 pub(crate) struct Stream {
+    /// Who this worker is.
+    pub identity: Arc<Identity>,
     /// The connections.
     pub peers: Arc<Peers>,
     /// Of the worker.
@@ -147,14 +156,13 @@ impl Stream {
         &self,
         sender: &mpsc::Sender<Result<Event, FailureCause>>,
     ) -> Result<(), FailureCause> {
-        let channel = self.peers.channel(&self.address).map_err(|error| self.refused(&error))?;
-        let mut client = ShuffleClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let answer = self.within(self.timeouts.connect, client.fetch(self.request())).await?;
-        let mut messages = answer.into_inner();
+        let FetchTimeouts { connect, stall } = self.timeouts;
+        let mut messages = self.within(connect + stall, self.open()).await??;
         loop {
             // Waiting for room takes as long as the reducer needs; only waiting for the sender is limited.
             let Ok(permit) = sender.reserve().await else { return Ok(()) };
-            match self.within(self.timeouts.stall, messages.message()).await? {
+            let message = self.within(stall, messages.message()).await?;
+            match message.map_err(|status| self.refused(&status))? {
                 Some(FetchMessage { message: Some(Message::Block(block)) }) => {
                     permit.send(Ok(Event::Block(block)));
                 }
@@ -173,27 +181,49 @@ impl Stream {
         }
     }
 
+    /// Asks until the worker has a lease.
+    async fn open(&self) -> Result<Streaming<FetchMessage>, FailureCause> {
+        let channel = self.peers.channel(&self.address).map_err(|error| self.refused(&error))?;
+        let mut client = ShuffleClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        loop {
+            match self.within(self.timeouts.connect, client.fetch(self.request())).await? {
+                Ok(answer) => return Ok(answer.into_inner()),
+                Err(status) if is_no_lease(&status) => sleep(LEASE_PAUSE).await,
+                Err(status) => return Err(self.refused(&status)),
+            }
+        }
+    }
+
+    /// Waits for an answer, but no longer than `limit` while this worker has a lease.
     async fn within<T>(
         &self,
         limit: Duration,
-        answer: impl Future<Output = Result<T, tonic::Status>>,
+        answer: impl Future<Output = T>,
     ) -> Result<T, FailureCause> {
-        match timeout(limit, answer).await {
-            Ok(answer) => answer.map_err(|status| self.refused(&status)),
-            Err(_) => Err(self.origin.failed(format!(
-                "no answer from {} within {:.1} s",
-                self.address,
-                limit.as_secs_f64()
-            ))),
+        tokio::pin!(answer);
+        loop {
+            match timeout(limit, &mut answer).await {
+                Ok(answer) => return Ok(answer),
+                Err(_) if self.identity.has_lease() => return Err(self.late(limit)),
+                Err(_) => tokio::select! {
+                    answer = &mut answer => return Ok(answer),
+                    () = self.identity.leased() => {}
+                },
+            }
         }
+    }
+
+    fn late(&self, limit: Duration) -> FailureCause {
+        let seconds = limit.as_secs_f64();
+        self.origin.failed(format!("no answer from {} within {seconds:.1} s", self.address))
     }
 
     fn request(&self) -> FetchRequest {
         FetchRequest {
             worker: self.origin.worker.0,
+            cluster: self.identity.cluster(),
             job: self.job.0,
             partition: self.partition,
-            cluster: String::new(),
             compression: compression_to(self.compression).into(),
             same_machine: self.same_machine,
             outputs: self

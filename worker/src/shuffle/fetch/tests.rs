@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_stream::StreamExt;
 use tonic::{Request, Response, Status};
 use windrow_jobs::collect::RecordBuffer;
@@ -24,6 +25,17 @@ use windrow_jobs::program::{RecordRef, RecordSink};
 
 const PEER: WorkerId = WorkerId(5);
 const ADDRESS: &str = "peer:1";
+const CLUSTER: &str = "c";
+
+fn in_an_hour() -> Instant {
+    Instant::now() + Duration::from_secs(3_600)
+}
+
+fn identity(worker: WorkerId) -> Arc<Identity> {
+    let identity = Arc::new(Identity::default());
+    identity.set(CLUSTER, worker, in_an_hour());
+    identity
+}
 
 /// A worker that fetches, alone in its folder.
 struct Client {
@@ -45,7 +57,7 @@ impl Client {
             peers: Arc::new(Peers::new(timeouts.connect, 1 << 20)),
             timeouts,
         };
-        fetcher.identity.set(WorkerId(1));
+        fetcher.identity.set(CLUSTER, WorkerId(1), in_an_hour());
         Self {
             fetcher,
             cancel: CancellationToken::new(),
@@ -93,10 +105,12 @@ impl Peer {
     }
 
     fn service(&self) -> ShuffleServer<ShuffleService> {
-        let identity = Arc::new(Identity::default());
-        identity.set(PEER);
+        self.service_of(&identity(PEER))
+    }
+
+    fn service_of(&self, identity: &Arc<Identity>) -> ShuffleServer<ShuffleService> {
         let memory = Account::new(1 << 30);
-        ShuffleService::new(Arc::clone(&self.store), identity, memory).into_server()
+        ShuffleService::new(Arc::clone(&self.store), Arc::clone(identity), memory).into_server()
     }
 
     fn segment(&self, task: u32) -> std::path::PathBuf {
@@ -231,14 +245,58 @@ async fn a_missing_or_broken_output_is_named_near_and_far() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_refuses_fetches_that_mean_another_one() {
     let (client, peer) = (Client::new(), Peer::new(2, 10));
-    let identity = Arc::new(Identity::default());
-    identity.set(WorkerId(6));
-    let service = ShuffleService::new(Arc::clone(&peer.store), identity, Account::new(0));
-    client.fetcher.peers.insert(ADDRESS, connect(service.into_server()));
+    client.fetcher.peers.insert(ADDRESS, connect(peer.service_of(&identity(WorkerId(6)))));
     let failure = client.fetch(&[peer.outputs(2, "elsewhere")]).await.unwrap_err();
     let (task, message) = blamed(failure);
     assert_eq!(task, 0);
-    assert!(message.contains("worker-5 was meant, but this is worker-6"), "{message}");
+    assert!(
+        message.contains("worker-5 of cluster c was meant, but this is worker-6 of cluster c"),
+        "{message}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_whose_lease_has_run_out_is_asked_until_it_has_one() {
+    let (mut client, peer) = (Client::new(), Peer::new(2, 10));
+    client.fetcher.timeouts.stall = Duration::from_secs(600);
+    let identity = Arc::new(Identity::default());
+    identity.set(CLUSTER, PEER, Instant::now());
+    client.fetcher.peers.insert(ADDRESS, connect(peer.service_of(&identity)));
+    let outputs = [peer.outputs(2, "elsewhere")];
+    let fetch = client.fetch(&outputs);
+    tokio::pin!(fetch);
+    let early = tokio::time::timeout(Duration::from_millis(50), &mut fetch).await;
+    assert!(early.is_err(), "nothing is served without a lease");
+    identity.renew(in_an_hour());
+    assert_eq!(fetch.await.unwrap(), peer.pairs);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_gets_no_lease_is_given_up() {
+    let (mut client, peer) = (Client::new(), Peer::new(2, 10));
+    client.fetcher.timeouts.connect = Duration::from_millis(300);
+    let identity = Arc::new(Identity::default());
+    identity.set(CLUSTER, PEER, Instant::now());
+    client.fetcher.peers.insert(ADDRESS, connect(peer.service_of(&identity)));
+    let failure = client.fetch(&[peer.outputs(2, "elsewhere")]).await.unwrap_err();
+    let (task, message) = blamed(failure);
+    assert_eq!(task, 0);
+    assert!(message.contains("no answer from peer:1 within 0.4 s"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn time_without_a_lease_of_its_own_does_not_count_against_a_peer() {
+    let client = Client::new();
+    client.fetcher.identity.renew(Instant::now());
+    let stalled = Scripted { messages: vec![block()], ends: false };
+    let fetch = fetch_scripted(&client, stalled);
+    tokio::pin!(fetch);
+    // Longer than a stream may stall.
+    let early = tokio::time::timeout(3 * client.fetcher.timeouts.stall, &mut fetch).await;
+    assert!(early.is_err(), "{early:?}");
+    client.fetcher.identity.renew(in_an_hour());
+    let (_, message) = blamed(fetch.await.unwrap_err());
+    assert!(message.contains("no answer from peer:1 within 0.1 s"), "{message}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -56,15 +56,8 @@ impl HeldSegment {
 
 impl Drop for HeldSegment {
     fn drop(&mut self) {
-        if self.kept {
-            return;
-        }
-        let mut state = lock(&self.folder.state);
-        // After its removal the folder's name may belong to a later job.
-        if !state.is_removed {
-            state.held.remove(&self.output);
-            state.opened.remove(&self.output);
-            drop(TemporaryFile::new(self.folder.segment_path(self.output)));
+        if !self.kept {
+            self.folder.discard(self.output);
         }
     }
 }
@@ -94,6 +87,19 @@ impl JobFolder {
 
     pub(super) fn held(&self, output: Output) -> Option<Arc<MemorySegment>> {
         lock(&self.state).held.get(&output).map(|held| Arc::clone(&held.segment))
+    }
+
+    /// Removes an output from memory and disk.
+    pub(super) fn discard(&self, output: Output) {
+        let mut state = lock(&self.state);
+        // After its removal the folder's name may belong to a later job.
+        if !state.is_removed {
+            state.held.remove(&output);
+            if let Some(segment) = state.opened.remove(&output) {
+                state.opened_entries -= segment.entries();
+            }
+            drop(TemporaryFile::new(self.segment_path(output)));
+        }
     }
 
     /// The segment file of an output; its index is read once, as long as all of them take up little memory.

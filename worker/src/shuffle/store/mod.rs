@@ -124,6 +124,14 @@ impl SegmentStore {
         segment_path(&self.directory, job, task, attempt)
     }
 
+    /// Removes one output, wherever it is.
+    pub fn discard(&self, job: JobId, output: Output) {
+        let folder = lock(&self.jobs).get(&job).cloned();
+        if let Some(folder) = folder {
+            folder.discard(output);
+        }
+    }
+
     /// Removes all that the job has here. Attempts of it that are still running cannot leave anything any more.
     pub fn release(&self, job: JobId) {
         let folder = lock(&self.jobs).remove(&job);

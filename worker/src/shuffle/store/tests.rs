@@ -160,3 +160,24 @@ fn an_attempt_of_a_released_job_cannot_leave_a_segment_in_a_later_job_of_that_nu
     assert!(old.publish(TemporaryFile::new(path.clone()), 0, 1).is_err());
     assert!(!path.exists() && !store.segment_path(JobId(1), 0, 1).exists());
 }
+
+#[test]
+fn an_output_can_be_discarded_in_memory_and_on_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SegmentStore::new(directory.path().into());
+    let account = Account::new(1 << 30);
+    let pairs = [(0, (vec![1], vec![2]))];
+    let folder = store.folder(JobId(1)).unwrap();
+    for task in 0..3 {
+        folder.hold(segment(&account, &pairs), task, 1).unwrap().keep();
+    }
+    while store.evict_largest().unwrap() > 0 {}
+    folder.hold(segment(&account, &pairs), 3, 1).unwrap().keep();
+    assert_eq!(read(&store, (1, 1), 0).unwrap().len(), 1);
+    store.discard(JobId(1), (1, 1));
+    store.discard(JobId(1), (3, 1));
+    store.discard(JobId(2), (0, 1));
+    for (task, is_there) in [(0, true), (1, false), (2, true), (3, false)] {
+        assert_eq!(read(&store, (task, 1), 0).is_ok(), is_there, "task {task}");
+    }
+}

@@ -1,0 +1,135 @@
+//! Who this worker is to its cluster, and until when it may act as that, by its own clock.
+//!
+//! The session sets it; both sides of the shuffle ask. It renews nothing by itself.
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use windrow_jobs::WorkerId;
+
+/// The name that a coordinator has given to this worker, once one has, and the end of its lease.
+pub struct Identity {
+    membership: watch::Sender<Option<Membership>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Membership {
+    cluster: String,
+    worker: WorkerId,
+    lease_ends: Instant,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self { membership: watch::Sender::new(None) }
+    }
+}
+
+impl Identity {
+    /// Takes the name that this worker has from now on.
+    pub fn set(&self, cluster: &str, worker: WorkerId, lease_ends: Instant) {
+        let cluster = cluster.to_string();
+        self.membership.send_replace(Some(Membership { cluster, worker, lease_ends }));
+    }
+
+    /// Takes the end of the lease, renewed.
+    pub fn renew(&self, lease_ends: Instant) {
+        self.membership.send_if_modified(|membership| match membership {
+            Some(membership) if membership.lease_ends != lease_ends => {
+                membership.lease_ends = lease_ends;
+                true
+            }
+            _ => false,
+        });
+    }
+
+    /// Forgets the name: from now on this worker is nobody.
+    pub fn clear(&self) {
+        self.membership.send_replace(None);
+    }
+
+    /// Whether this is `worker`.
+    pub fn is(&self, worker: WorkerId) -> bool {
+        self.membership.borrow().as_ref().is_some_and(|membership| membership.worker == worker)
+    }
+
+    /// Whether this is `worker` of `cluster`.
+    pub fn is_of(&self, cluster: &str, worker: WorkerId) -> bool {
+        self.is(worker) && self.cluster() == cluster
+    }
+
+    /// The cluster whose worker this is; empty as long as it is in none.
+    pub fn cluster(&self) -> String {
+        let membership = self.membership.borrow();
+        membership.as_ref().map_or_else(String::new, |membership| membership.cluster.clone())
+    }
+
+    /// Whether the lease lasts.
+    pub fn has_lease(&self) -> bool {
+        self.membership.borrow().as_ref().is_some_and(Membership::has_lease)
+    }
+
+    /// Waits until there is a lease that lasts. Cancel safe.
+    pub async fn leased(&self) {
+        let mut changes = self.membership.subscribe();
+        let has_lease = |membership: &Option<Membership>| {
+            membership.as_ref().is_some_and(Membership::has_lease)
+        };
+        // The sender is `self`, so that this does not fail.
+        let _ = changes.wait_for(has_lease).await;
+    }
+
+    /// For messages.
+    pub fn describe(&self) -> String {
+        match &*self.membership.borrow() {
+            Some(Membership { cluster, worker, .. }) => format!("{worker} of cluster {cluster}"),
+            None => "a worker without a name yet".to_string(),
+        }
+    }
+}
+
+impl Membership {
+    fn has_lease(&self) -> bool {
+        Instant::now() < self.lease_ends
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::sleep;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_runs_out_and_is_renewed() {
+        let identity = Identity::default();
+        assert!(!identity.has_lease() && !identity.is(WorkerId(1)));
+        let start = Instant::now();
+        identity.set("a", WorkerId(1), start + SECOND);
+        assert!(identity.has_lease());
+        sleep(SECOND).await;
+        assert!(!identity.has_lease() && identity.is_of("a", WorkerId(1)));
+        let renew = async {
+            sleep(SECOND).await;
+            identity.renew(Instant::now() + SECOND);
+        };
+        tokio::join!(identity.leased(), renew);
+        assert_eq!(start.elapsed().as_secs(), 2);
+        assert!(identity.has_lease());
+    }
+
+    #[tokio::test]
+    async fn ids_mean_nothing_in_another_cluster() {
+        let identity = Identity::default();
+        identity.set("a", WorkerId(1), Instant::now() + SECOND);
+        assert!(identity.is_of("a", WorkerId(1)));
+        assert!(!identity.is_of("b", WorkerId(1)) && !identity.is_of("a", WorkerId(2)));
+        identity.clear();
+        assert!(!identity.is(WorkerId(1)) && !identity.has_lease());
+        identity.renew(Instant::now() + SECOND);
+        assert!(!identity.has_lease(), "who is nobody cannot be renewed");
+    }
+}

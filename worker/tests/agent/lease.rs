@@ -1,0 +1,60 @@
+//! What a worker does whose lease has run out.
+
+use tonic::{Code, Status};
+use windrow_proto::v1;
+use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
+use windrow_proto::v1::fetch_message::Message as Fetched;
+use windrow_proto::v1::shuffle_client::ShuffleClient;
+use windrow_proto::v1::worker_message::Message as FromWorker;
+
+use crate::support::{Fixture, attempt_id, welcome};
+
+/// The first message for who fetches from this worker.
+async fn fetch(address: &str, cluster: &str) -> Result<Fetched, Status> {
+    let mut client = ShuffleClient::connect(format!("http://{address}")).await.unwrap();
+    let request = v1::FetchRequest {
+        worker: 1,
+        job: 1,
+        partition: 0,
+        outputs: vec![v1::MapOutput { task: 0, attempt: 1 }],
+        cluster: cluster.to_string(),
+        ..Default::default()
+    };
+    let message = client.fetch(request).await?.into_inner().message().await?;
+    Ok(message.unwrap().message.unwrap())
+}
+
+#[tokio::test]
+async fn a_worker_without_a_lease_neither_reports_nor_serves_and_then_goes_on() {
+    let mut fixture = Fixture::start();
+    let job = fixture.job("gated", "a\n");
+    fixture.gate.open();
+    let mut session = fixture.session().await;
+    session.welcome(1).await;
+    session.say(job.map(1)).await;
+    assert!(matches!(session.next_report().await, Some(FromWorker::MapDone(_))));
+    session.note(attempt_id(v1::Stage::Map, 1), true).await;
+    let address = session.hello.shuffle_address.clone();
+    assert!(matches!(fetch(&address, "c").await, Ok(Fetched::Block(_))));
+    let refused = fetch(&address, "another").await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    fixture.gate.close();
+    session.say(job.map(2)).await;
+    fixture.heartbeat_names(&mut session, 1).await;
+    drop(session);
+
+    // A lease that is so short that it has run out when the worker returns: no heartbeat of it is acknowledged.
+    let session = fixture.session().await;
+    let short = v1::Welcome { lease_ms: 30, returned: true, ..welcome(1) };
+    session.say(FromCoordinator::Welcome(short)).await;
+    let mut next = fixture.session().await;
+    let refused = fetch(&address, "c").await.unwrap_err();
+    assert_eq!((refused.code(), refused.details()), (Code::Unavailable, &b"lease"[..]));
+
+    // The attempt went on, and what it does is told to who renews the lease.
+    assert_eq!(next.hello.r#return.as_ref().unwrap().running.len(), 1);
+    fixture.gate.open();
+    next.welcome_back().await;
+    assert!(matches!(next.next_report().await, Some(FromWorker::MapDone(_))));
+    assert!(matches!(fetch(&address, "c").await, Ok(Fetched::Block(_))));
+}

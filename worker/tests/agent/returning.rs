@@ -1,0 +1,205 @@
+//! What becomes of a worker's work when its connection breaks, and of its reports.
+
+use windrow_proto::v1;
+use windrow_proto::v1::Stage::{Map, Reduce};
+use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
+use windrow_proto::v1::worker_message::Message as FromWorker;
+
+use crate::support::{Fixture, Session, attempt_id};
+
+/// The attempt that the next report says has succeeded.
+async fn next_done(session: &mut Session) -> Option<v1::AttemptId> {
+    match session.next_report().await {
+        Some(FromWorker::MapDone(done)) => done.attempt,
+        Some(FromWorker::ReduceDone(done)) => done.attempt,
+        other => panic!("unexpected: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_attempt_goes_on_while_the_connection_is_broken_and_is_reported_once() {
+    let mut fixture = Fixture::start();
+    let job = fixture.job("gated", "a\n");
+    let mut session = fixture.session().await;
+    session.welcome(1).await;
+    session.say(job.map(1)).await;
+    fixture.heartbeat_names(&mut session, 1).await;
+    let instance = session.hello.instance.clone();
+    drop(session);
+
+    let mut session = fixture.session().await;
+    assert_eq!(session.hello.instance, instance);
+    let back = session.hello.r#return.clone().unwrap();
+    assert_eq!((back.worker, back.cluster.as_str(), back.epoch), (1, "c", 5));
+    assert_eq!(back.running, [attempt_id(Map, 1).unwrap()]);
+    assert!(back.unanswered.is_empty() && back.outputs.is_empty());
+    session.welcome_back().await;
+    // The order may be told again, too.
+    session.say(job.map(1)).await;
+    fixture.gate.open();
+    assert_eq!(next_done(&mut session).await, attempt_id(Map, 1));
+    session.note(attempt_id(Map, 1), true).await;
+
+    // The output is still there, and nothing was told twice.
+    session.say(job.outputs(1, 1)).await;
+    session.say(job.reduce(1)).await;
+    assert_eq!(next_done(&mut session).await, attempt_id(Reduce, 1));
+}
+
+#[tokio::test]
+async fn a_report_is_told_until_it_is_noted() {
+    let mut fixture = Fixture::start();
+    let job = fixture.word_count("a\n");
+    let mut session = fixture.session().await;
+    session.welcome(1).await;
+    session.say(job.map(1)).await;
+    assert_eq!(next_done(&mut session).await, attempt_id(Map, 1));
+    for _ in 0..2 {
+        drop(session);
+        session = fixture.session().await;
+        let back = session.hello.r#return.clone().unwrap();
+        let attempt = [attempt_id(Map, 1).unwrap()];
+        assert_eq!((&back.unanswered[..], &back.outputs[..]), (&attempt[..], &attempt[..]));
+        session.welcome_back().await;
+        // An order for what is over and not noted changes nothing.
+        session.say(job.map(1)).await;
+        assert_eq!(next_done(&mut session).await, attempt_id(Map, 1));
+    }
+    session.note(attempt_id(Map, 1), true).await;
+    session.note(attempt_id(Map, 1), true).await;
+    // Orders are obeyed in order: once this one is, the report has been noted.
+    session.say(job.map(2)).await;
+    assert_eq!(next_done(&mut session).await, attempt_id(Map, 2));
+    drop(session);
+    let session = fixture.session().await;
+    let back = session.hello.r#return.unwrap();
+    assert_eq!(back.unanswered, [attempt_id(Map, 2).unwrap()]);
+    assert_eq!(back.outputs, [attempt_id(Map, 1).unwrap(), attempt_id(Map, 2).unwrap()]);
+}
+
+#[tokio::test]
+async fn failures_are_told_until_they_are_noted() {
+    let mut fixture = Fixture::start();
+    let job = fixture.job("no such job", "a\n");
+    let mut session = fixture.session().await;
+    session.welcome(1).await;
+    session.say(job.map(1)).await;
+    assert!(matches!(session.next_report().await, Some(FromWorker::AttemptFailed(_))));
+    drop(session);
+    let mut session = fixture.session().await;
+    session.welcome_back().await;
+    let Some(FromWorker::AttemptFailed(failed)) = session.next_report().await else {
+        panic!("it is not told again")
+    };
+    assert_eq!(failed.attempt, attempt_id(Map, 1));
+}
+
+#[tokio::test]
+async fn what_a_loser_has_left_is_deleted() {
+    let mut fixture = Fixture::start();
+    let job = fixture.word_count("a\n");
+    let mut session = fixture.session().await;
+    session.welcome(1).await;
+    session.say(job.map(1)).await;
+    next_done(&mut session).await;
+    session.note(attempt_id(Map, 1), true).await;
+    session.say(job.outputs(1, 1)).await;
+    session.say(job.reduce(1)).await;
+    next_done(&mut session).await;
+    assert!(job.part(1).exists());
+    session.note(attempt_id(Reduce, 1), false).await;
+    fixture.until(&mut session, |_| !job.part(1).exists()).await;
+
+    // The map output was wanted, and then it is not.
+    session.say(job.reduce_attempt(2, 1)).await;
+    assert_eq!(next_done(&mut session).await, attempt_id(Reduce, 2));
+    session
+        .say(FromCoordinator::CancelAttempt(v1::CancelAttempt { attempt: attempt_id(Map, 1) }))
+        .await;
+    assert_fetch_fails_from(&mut session, &job, 3).await;
+
+    // Another one loses at once.
+    session.say(job.map(2)).await;
+    next_done(&mut session).await;
+    session.note(attempt_id(Map, 2), false).await;
+    drop(session);
+    let session = fixture.session().await;
+    let back = session.hello.r#return.unwrap();
+    assert!(back.outputs.is_empty(), "{:?}", back.outputs);
+}
+
+/// Runs reduce attempts from this number on until one fails: outputs are deleted while the session goes on.
+async fn assert_fetch_fails_from(
+    session: &mut Session,
+    job: &crate::support::SmallJob,
+    first: u32,
+) {
+    for attempt in first.. {
+        session.say(job.reduce_attempt(attempt, 1)).await;
+        if let Some(FromWorker::AttemptFailed(_)) = session.next_report().await {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_returns_too_late_drops_everything_and_starts_anew() {
+    let mut fixture = Fixture::start();
+    let job = fixture.job("gated", "a b a\n");
+    let mut session = fixture.session().await;
+    session.welcome(1).await;
+    fixture.gate.open();
+    session.say(job.map(1)).await;
+    next_done(&mut session).await;
+    session.note(attempt_id(Map, 1), true).await;
+    session.say(job.outputs(1, 1)).await;
+    session.say(job.reduce(1)).await;
+    next_done(&mut session).await;
+    fixture.gate.close();
+    session.say(job.map(2)).await;
+    fixture.heartbeat_names(&mut session, 1).await;
+    drop(session);
+
+    let mut session = fixture.session().await;
+    let back = session.hello.r#return.clone().unwrap();
+    assert_eq!(back.running, [attempt_id(Map, 2).unwrap()]);
+    assert_eq!(back.unanswered, [attempt_id(Reduce, 1).unwrap()]);
+    assert_eq!(back.outputs, [attempt_id(Map, 1).unwrap()]);
+    assert_eq!(fixture.job_folders(), 1);
+    session.welcome(2).await;
+    // Its reports were the former one's: the next one is of what the new one does.
+    fixture.gate.open();
+    session.say(job.map(3)).await;
+    assert_eq!(next_done(&mut session).await, attempt_id(Map, 3));
+    assert!(job.part(1).exists(), "told, and not answered: it may have won");
+
+    drop(session);
+    let session = fixture.session().await;
+    let back = session.hello.r#return.unwrap();
+    assert_eq!(back.worker, 2);
+    assert_eq!(back.outputs, [attempt_id(Map, 3).unwrap()]);
+    assert!(back.running.is_empty() && back.unanswered == back.outputs);
+}
+
+#[tokio::test]
+async fn a_draining_worker_with_outputs_comes_back_to_ask_whether_it_may_leave() {
+    let mut fixture = Fixture::start();
+    let job = fixture.word_count("a\n");
+    let mut session = fixture.session().await;
+    session.welcome(1).await;
+    session.say(job.map(1)).await;
+    next_done(&mut session).await;
+    fixture.drain.cancel();
+    drop(session);
+    let mut session = fixture.session().await;
+    session.welcome_back().await;
+    assert!(matches!(
+        (session.next_report().await, session.next_report().await),
+        (Some(FromWorker::Draining(_)), Some(FromWorker::MapDone(_)))
+            | (Some(FromWorker::MapDone(_)), Some(FromWorker::Draining(_)))
+    ));
+    session.say(FromCoordinator::Drained(v1::Drained {})).await;
+    assert!(session.next_report().await.is_none());
+    fixture.ended().await.unwrap();
+    assert_eq!(fixture.job_folders(), 0);
+}
