@@ -184,7 +184,7 @@ async fn measure_fetching_over_loopback() {
     }
     let identity = Arc::new(Identity::default());
     identity.set(WorkerId(5));
-    let service = ShuffleService::new(store, identity, account.clone()).into_server();
+    let service = ShuffleService::new(store, identity, account.clone());
     let server = ShuffleServer::start("127.0.0.1:0".parse().unwrap(), service).await.unwrap();
     let fetcher = Fetcher {
         identity: Arc::default(),

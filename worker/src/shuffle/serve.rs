@@ -5,18 +5,17 @@
 //! holds no thread, so that many slow callers harm nobody.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status};
+use tonic::Status;
 use windrow_jobs::program::RecordBatches;
 use windrow_jobs::{FailureCause, JobId, WorkerId};
 use windrow_proto::v1::fetch_message::Message;
-use windrow_proto::v1::shuffle_server::{Shuffle, ShuffleServer};
-use windrow_proto::v1::{FetchEnd, FetchError, FetchMessage, FetchRequest};
+use windrow_proto::v1::{FetchEnd, FetchError, FetchRequest};
 
 use super::block::{BlockBuilder, Codec, HEADER_BYTES, RAW_BYTES_MAX};
 use super::merge::Merge;
@@ -38,14 +37,18 @@ const FAN_IN: usize = 256;
 /// Largest message: a block, and room for what goes around it.
 pub const MESSAGE_BYTES_MAX: usize = RAW_BYTES_MAX + HEADER_BYTES + 64;
 
-/// Raw size of the blocks that are sent.
-pub const BLOCK_BYTES: usize = 256 << 10;
+/// Bounds of the raw size of the blocks that are sent. Large ones wake fewer threads; the largest stay in a core's cache
+/// on their way from the pairs to the socket.
+pub const BLOCK_BYTES: RangeInclusive<u64> = 64 << 10..=512 << 10;
+
+/// A block is at most one part in this many of the memory.
+const BLOCK_MEMORY_PARTS: u64 = 1024;
 
 /// Blocks that wait for the transport.
 const BLOCKS_WAITING: usize = 2;
 
-/// Memory of a stream besides its sources: those blocks, and the one that is being made.
-const STREAM_BYTES: u64 = (BLOCKS_WAITING as u64 + 2) * BLOCK_BYTES as u64;
+/// Blocks that a stream has in memory: those, the one that is being made, and the one that is being sent.
+const BLOCKS_HELD: u64 = BLOCKS_WAITING as u64 + 2;
 
 /// The name that the coordinator has given to this worker, once it has.
 #[derive(Default)]
@@ -82,9 +85,19 @@ impl ShuffleService {
         Self { store, identity, memory }
     }
 
-    /// The gRPC service.
-    pub fn into_server(self) -> ShuffleServer<Self> {
-        ShuffleServer::new(self).max_encoding_message_size(MESSAGE_BYTES_MAX)
+    /// What answers a request: blocks, and the end or an error last. Made as fast as they are taken.
+    pub fn fetch(&self, request: FetchRequest) -> Result<mpsc::Receiver<Message>, Status> {
+        self.check(&request)?;
+        let (sender, receiver) = mpsc::channel(BLOCKS_WAITING);
+        tokio::spawn(send(self.blocks(request), sender));
+        Ok(receiver)
+    }
+
+    /// Size of the blocks of a stream whose caller asks for so many bytes.
+    fn block_bytes(&self, wanted_bytes: u32) -> u64 {
+        let most_bytes = self.memory.limit_bytes() / BLOCK_MEMORY_PARTS;
+        let (least, most) = BLOCK_BYTES.into_inner();
+        u64::from(wanted_bytes).min(most_bytes).clamp(least, most)
     }
 
     fn check(&self, request: &FetchRequest) -> Result<(), Status> {
@@ -111,10 +124,12 @@ impl ShuffleService {
         } else {
             Codec::between_machines(choice)
         };
+        let block_bytes = self.block_bytes(request.block_bytes);
         Blocks {
             opening: Some((self.clone(), request)),
             merge: Merge::new(Vec::new()),
-            builder: BlockBuilder::new(codec, BLOCK_BYTES),
+            builder: BlockBuilder::new(codec, block_bytes as usize),
+            block_bytes,
             ready: VecDeque::new(),
             records: 0,
             cancel: CancellationToken::new(),
@@ -136,24 +151,8 @@ impl ShuffleService {
     }
 }
 
-#[tonic::async_trait]
-impl Shuffle for ShuffleService {
-    type FetchStream = ReceiverStream<Result<FetchMessage, Status>>;
-
-    async fn fetch(
-        &self,
-        request: Request<FetchRequest>,
-    ) -> Result<Response<Self::FetchStream>, Status> {
-        let request = request.into_inner();
-        self.check(&request)?;
-        let (sender, receiver) = mpsc::channel(BLOCKS_WAITING);
-        tokio::spawn(send(self.blocks(request), sender));
-        Ok(Response::new(ReceiverStream::new(receiver)))
-    }
-}
-
 /// Sends blocks as fast as they are taken, until the end, an error, or the caller's leaving.
-async fn send(mut blocks: Blocks, sender: mpsc::Sender<Result<FetchMessage, Status>>) {
+async fn send(mut blocks: Blocks, sender: mpsc::Sender<Message>) {
     let _cancel_when_dropped = blocks.cancel.clone().drop_guard();
     loop {
         let Ok(permit) = sender.reserve().await else { return };
@@ -169,7 +168,7 @@ async fn send(mut blocks: Blocks, sender: mpsc::Sender<Result<FetchMessage, Stat
         let Ok((rest, message)) = made else { return };
         blocks = rest;
         let is_last = !matches!(message, Message::Block(_));
-        permit.send(Ok(FetchMessage { message: Some(message) }));
+        permit.send(message);
         if is_last {
             return;
         }
@@ -182,6 +181,7 @@ struct Blocks {
     opening: Option<(ShuffleService, FetchRequest)>,
     merge: Merge<'static>,
     builder: BlockBuilder,
+    block_bytes: u64,
     ready: VecDeque<Bytes>,
     records: u64,
     /// Fires when the caller has left.
@@ -225,7 +225,7 @@ impl Blocks {
         if let Some((service, request)) = self.opening.take() {
             let sources = service.sources(&request)?;
             let open = sources.len().min(FAN_IN) as u64;
-            self.reservation.resize(open * SOURCE_BYTES + STREAM_BYTES);
+            self.reservation.resize(open * SOURCE_BYTES + BLOCKS_HELD * self.block_bytes);
             if sources.is_empty() {
                 return Ok(());
             }

@@ -14,20 +14,23 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use windrow_jobs::{Compression, FailureCause, JobId};
 use windrow_proto::v1::fetch_message::Message;
-use windrow_proto::v1::shuffle_client::ShuffleClient;
 use windrow_proto::v1::{FetchError, FetchMessage, FetchRequest, MapOutput};
 
 use super::FetchTimeouts;
 use crate::memory::{Account, Reservation};
 use crate::rpc::convert::compression_to;
+use crate::rpc::fetch::FetchStream;
 use crate::shuffle::block::Block;
 use crate::shuffle::origin::Origin;
 use crate::shuffle::peers::Peers;
-use crate::shuffle::serve::{BLOCK_BYTES, MESSAGE_BYTES_MAX};
+use crate::shuffle::serve::BLOCK_BYTES;
 use crate::shuffle::source::BlockSource;
 
 /// Blocks that wait for the reducer.
 const BLOCKS_WAITING: usize = 2;
+
+/// How many blocks a window holds at least, so that some are on their way while one is being used.
+const BLOCKS_PER_WINDOW: u64 = 4;
 
 /// What to fetch, from where.
 #[derive(Clone)]
@@ -127,7 +130,13 @@ impl Stream {
     /// What it holds at most, unless single pairs are large: what the transport has received, the blocks that wait, and
     /// the one that is being decoded.
     fn held_bytes(&self) -> u64 {
-        self.peers.stream_window_bytes() + (BLOCKS_WAITING as u64 + 1) * BLOCK_BYTES as u64
+        self.peers.stream_window_bytes() + (BLOCKS_WAITING as u64 + 1) * self.block_bytes()
+    }
+
+    /// Size of the blocks to ask for.
+    fn block_bytes(&self) -> u64 {
+        (self.peers.stream_window_bytes() / BLOCKS_PER_WINDOW)
+            .clamp(*BLOCK_BYTES.start(), *BLOCK_BYTES.end())
     }
 
     /// Receives until the end, an error, cancellation, or the reducer's leaving.
@@ -148,13 +157,13 @@ impl Stream {
         sender: &mpsc::Sender<Result<Event, FailureCause>>,
     ) -> Result<(), FailureCause> {
         let channel = self.peers.channel(&self.address).map_err(|error| self.refused(&error))?;
-        let mut client = ShuffleClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let answer = self.within(self.timeouts.connect, client.fetch(self.request())).await?;
-        let mut messages = answer.into_inner();
+        let request = self.request();
+        let answer = FetchStream::open(channel, &request);
+        let mut messages = self.within(self.timeouts.connect, answer).await?;
         loop {
             // Waiting for room takes as long as the reducer needs; only waiting for the sender is limited.
             let Ok(permit) = sender.reserve().await else { return Ok(()) };
-            match self.within(self.timeouts.stall, messages.message()).await? {
+            match self.within(self.timeouts.stall, messages.next()).await? {
                 Some(FetchMessage { message: Some(Message::Block(block)) }) => {
                     permit.send(Ok(Event::Block(block)));
                 }
@@ -195,6 +204,7 @@ impl Stream {
             partition: self.partition,
             compression: compression_to(self.compression).into(),
             same_machine: self.same_machine,
+            block_bytes: self.block_bytes() as u32,
             outputs: self
                 .outputs
                 .iter()

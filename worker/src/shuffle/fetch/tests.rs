@@ -13,6 +13,7 @@ use windrow_proto::v1::{FetchEnd, FetchMessage, FetchRequest};
 
 use super::*;
 use crate::memory::Account;
+use crate::rpc::fetch::FetchServer;
 use crate::shuffle::ShuffleService;
 use crate::shuffle::block::{BlockBuilder, Codec};
 use crate::shuffle::merge::Merge;
@@ -92,11 +93,11 @@ impl Peer {
         Self { store, folder, pairs: all }
     }
 
-    fn service(&self) -> ShuffleServer<ShuffleService> {
+    fn service(&self) -> FetchServer {
         let identity = Arc::new(Identity::default());
         identity.set(PEER);
         let memory = Account::new(1 << 30);
-        ShuffleService::new(Arc::clone(&self.store), identity, memory).into_server()
+        FetchServer::new(ShuffleService::new(Arc::clone(&self.store), identity, memory))
     }
 
     fn segment(&self, task: u32) -> std::path::PathBuf {
@@ -234,7 +235,7 @@ async fn a_worker_refuses_fetches_that_mean_another_one() {
     let identity = Arc::new(Identity::default());
     identity.set(WorkerId(6));
     let service = ShuffleService::new(Arc::clone(&peer.store), identity, Account::new(0));
-    client.fetcher.peers.insert(ADDRESS, connect(service.into_server()));
+    client.fetcher.peers.insert(ADDRESS, connect(FetchServer::new(service)));
     let failure = client.fetch(&[peer.outputs(2, "elsewhere")]).await.unwrap_err();
     let (task, message) = blamed(failure);
     assert_eq!(task, 0);
