@@ -159,7 +159,7 @@ impl Selector {
                 let taken = std::mem::replace(&mut head.record, block.record(cursor.next));
                 block.prefetch(cursor.next + PREFETCH_PAIRS);
                 // What won against all others wins again: many equal pairs cost one comparison each.
-                if head.record == taken {
+                if head.prefix() == tree.winner_prefix() && head.record == taken {
                     continue;
                 }
             } else if cursor.last {
