@@ -17,6 +17,9 @@ const BLOCK_BYTES_USUAL: usize = 1 << 20;
 const GROWTH_PARTS: usize = 8;
 const BLOCK_BYTES_MAX: usize = 16 << 20;
 
+/// A block has just been begun if it holds less than one part in this many.
+const BEGUN_PARTS: usize = 16;
+
 /// How many blocks are looked at, to find an empty one that is large enough.
 const BLOCKS_TRIED: usize = (BLOCK_BYTES_USUAL / BLOCK_BYTES_MIN).ilog2() as usize + 1;
 
@@ -28,7 +31,7 @@ const LINE_BYTES: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Arena {
     blocks: Vec<Vec<u8>>,
-    /// The block that is being filled; large records have blocks of their own beside it.
+    /// The block that is being filled; records above the usual size of a block have blocks of their own beside it.
     current: usize,
     capacity_bytes: usize,
     has_large_pages: bool,
@@ -59,12 +62,13 @@ impl Arena {
             return index;
         }
         let index = self.blocks.len();
-        // A larger record gets a block of exactly its size.
-        let usual = self.next_block_bytes();
-        if bytes <= usual {
+        let capacity = if bytes <= BLOCK_BYTES_USUAL {
             self.current = index;
-        }
-        let mut block = Vec::with_capacity(usual.max(bytes));
+            self.next_block_bytes().max(bytes)
+        } else {
+            bytes
+        };
+        let mut block = Vec::with_capacity(capacity);
         if self.has_large_pages {
             huge_pages::advise(block.spare_capacity_mut());
         }
@@ -136,16 +140,31 @@ impl Arena {
         prefetch(record.value.as_ptr().wrapping_add(record.value.len().saturating_sub(1)));
     }
 
+    /// Frees the blocks from number `first` on that end at `end` or before, and returns the number of the next one.
+    pub(super) fn free(&mut self, first: usize, end: u64) -> usize {
+        let (last, offset) = ((end >> 32) as usize, end as u32 as usize);
+        let next = last + usize::from(offset == self.blocks[last].len());
+        self.blocks[first..next].fill_with(Vec::new);
+        next
+    }
+
     /// Memory of all blocks. O(1).
     pub(super) fn memory_bytes(&self) -> usize {
         self.capacity_bytes + self.blocks.capacity() * size_of::<Vec<u8>>()
     }
 
-    /// Removes everything. The memory stays, but for that of large records.
+    /// Removes everything. The memory stays, but for that of large records, and for a block that has just been begun:
+    /// perhaps it was one too many, and otherwise the arena would be larger each time.
     pub(super) fn clear(&mut self) {
+        if let Some(block) = self.blocks.get_mut(self.current)
+            && block.len() < block.capacity() / BEGUN_PARTS
+        {
+            *block = Vec::new();
+        }
         self.blocks.retain_mut(|block| {
+            let is_of_large = block.len() == block.capacity() && block.len() > BLOCK_BYTES_USUAL;
             block.clear();
-            block.capacity() <= BLOCK_BYTES_MAX
+            block.capacity() > 0 && !is_of_large
         });
         if !self.has_large_pages {
             self.has_large_pages = true;

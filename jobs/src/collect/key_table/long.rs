@@ -7,6 +7,10 @@ use crate::collect::arena::Arena;
 use crate::collect::record_buffer::too_large;
 use crate::error::Result;
 
+/// Keys of this size on average are worth being handed out in the order of their positions, so that their memory goes on
+/// the way; to sort shorter ones would cost too much.
+const ORDERED_BYTES: usize = 1 << 10;
+
 /// Long keys and their accumulators.
 pub(super) struct LongTable<A> {
     slots: SlotTable<LongKey, A>,
@@ -57,9 +61,19 @@ impl<A> LongTable<A> {
     }
 
     /// Hands out every key with its accumulator.
-    pub(super) fn drain(self, mut each: impl FnMut(&[u8], &A) -> Result<()>) -> Result<()> {
-        self.slots.iter().try_for_each(|(key, accumulator)| {
-            each(&self.keys.bytes_from(key.at)[..key.len as usize], accumulator)
+    pub(super) fn drain(self, mut each: impl FnMut(&[u8], A) -> Result<()>) -> Result<()> {
+        let Self { mut slots, mut keys } = self;
+        let is_ordered = keys.memory_bytes() / slots.len().max(1) >= ORDERED_BYTES;
+        if is_ordered {
+            slots.sort_by_key(|key| key.at);
+        }
+        let mut freed = 0;
+        slots.drain(|key, accumulator| {
+            each(&keys.bytes_from(key.at)[..key.len as usize], accumulator)?;
+            if is_ordered {
+                freed = keys.free(freed, key.at + u64::from(key.len));
+            }
+            Ok(())
         })
     }
 

@@ -111,7 +111,7 @@ impl<A> KeyTable<A> {
     }
 
     /// Hands out every key with its accumulator, and gives memory back on the way.
-    pub(super) fn drain(self, mut each: impl FnMut(&[u8], &A) -> Result<()>) -> Result<()> {
+    pub(super) fn drain(self, mut each: impl FnMut(&[u8], A) -> Result<()>) -> Result<()> {
         drain_words(self.short, &mut each)?;
         drain_words(self.medium, &mut each)?;
         self.long.drain(each)
@@ -137,9 +137,9 @@ impl<A> KeyTable<A> {
 
 fn drain_words<const N: usize, A>(
     table: SlotTable<Words<N>, A>,
-    each: &mut impl FnMut(&[u8], &A) -> Result<()>,
+    each: &mut impl FnMut(&[u8], A) -> Result<()>,
 ) -> Result<()> {
-    table.iter().try_for_each(|(words, accumulator)| words.with_bytes(|key| each(key, accumulator)))
+    table.drain(|words, accumulator| words.with_bytes(|key| each(key, accumulator)))
 }
 
 #[cfg(test)]
