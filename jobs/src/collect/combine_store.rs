@@ -157,9 +157,10 @@ where
     }
 
     fn wanted_bytes(&self) -> usize {
-        // A table that is drained is copied. What accumulators own is freed on the way, but an allocator can seldom put
-        // one large block in the place of many small pieces.
-        let copy_bytes = self.table.len() * COPY_BYTES + self.heap_bytes;
+        // A table that is drained is copied. A large key goes once it has been; so does what accumulators own, but an
+        // allocator can seldom put one large block in the place of many small pieces.
+        let copied = self.table.len() * COPY_BYTES + self.heap_bytes;
+        let copy_bytes = copied + self.table.longest_bytes();
         let growth_bytes = self.table.next_growth_bytes().max(copy_bytes);
         self.table.memory_bytes() + self.heap_bytes + growth_bytes
     }

@@ -15,6 +15,7 @@ const ORDERED_BYTES: usize = 1 << 10;
 pub(super) struct LongTable<A> {
     slots: SlotTable<LongKey, A>,
     keys: Arena,
+    longest_bytes: usize,
 }
 
 /// Where a key's bytes are. Equal hashes and lengths are nearly always equal keys.
@@ -37,15 +38,15 @@ unsafe impl SlotKey for LongKey {
 
 impl<A> Default for LongTable<A> {
     fn default() -> Self {
-        let (slots, keys) = Default::default();
-        Self { slots, keys }
+        let (slots, keys, longest_bytes) = Default::default();
+        Self { slots, keys, longest_bytes }
     }
 }
 
 impl<A> LongTable<A> {
     /// Takes a value into the accumulator of `key`, which must not be empty.
     pub(super) fn fold(&mut self, key: &[u8], seed: Seed, value: impl Fold<A>) -> Result<()> {
-        let Self { slots, keys } = self;
+        let Self { slots, keys, longest_bytes } = self;
         let hash = seed.hash_bytes(key);
         let len = u32::try_from(key.len()).map_err(|_| too_large(key.len()))?;
         let same = |found: &LongKey| {
@@ -55,6 +56,7 @@ impl<A> LongTable<A> {
         let append = || {
             let (at, block) = keys.room(key.len());
             block.extend_from_slice(key);
+            *longest_bytes = key.len().max(*longest_bytes);
             LongKey { hash, at, len }
         };
         slot.fold(append, value)
@@ -62,7 +64,7 @@ impl<A> LongTable<A> {
 
     /// Hands out every key with its accumulator.
     pub(super) fn drain(self, mut each: impl FnMut(&[u8], A) -> Result<()>) -> Result<()> {
-        let Self { mut slots, mut keys } = self;
+        let Self { mut slots, mut keys, .. } = self;
         let is_ordered = keys.memory_bytes() / slots.len().max(1) >= ORDERED_BYTES;
         if is_ordered {
             slots.sort_by_key(|key| key.at);
@@ -85,6 +87,11 @@ impl<A> LongTable<A> {
     /// Memory of keys and slots.
     pub(super) fn memory_bytes(&self) -> usize {
         self.slots.memory_bytes() + self.keys.memory_bytes()
+    }
+
+    /// Size of the longest key.
+    pub(super) fn longest_bytes(&self) -> usize {
+        self.longest_bytes
     }
 
     /// What will be allocated soon.

@@ -127,6 +127,11 @@ impl<A> KeyTable<A> {
         self.short.memory_bytes() + self.medium.memory_bytes() + self.long.memory_bytes()
     }
 
+    /// Size of the longest key; 0 if all are short enough for slots. O(1).
+    pub(super) fn longest_bytes(&self) -> usize {
+        self.long.longest_bytes()
+    }
+
     /// What will be allocated once the tables that are nearly full grow; 0 if none is. O(1).
     pub(super) fn next_growth_bytes(&self) -> usize {
         self.short.next_growth_bytes()
