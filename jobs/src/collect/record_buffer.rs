@@ -178,7 +178,9 @@ impl RecordBuffer {
             if let Some(ahead) = entries.get(index + AHEAD) {
                 self.arena.prefetch(ahead.at());
             }
-            records.push(self.arena.record(entry.at()));
+            let record = self.arena.record(entry.at());
+            Arena::prefetch_end(record);
+            records.push(record);
         }
     }
 

@@ -175,6 +175,11 @@ async fn send(mut blocks: Blocks, sender: mpsc::Sender<Message>) {
     }
 }
 
+fn finish(builder: &mut BlockBuilder) -> Bytes {
+    builder.finish();
+    builder.take().into()
+}
+
 /// The merged pairs, cut into blocks.
 struct Blocks {
     /// What to serve, until the first block is made: files are opened there, where waiting is allowed.
@@ -209,12 +214,12 @@ impl Blocks {
         self.open()?;
         while self.ready.is_empty() {
             let Some(batch) = self.merge.next_batch()? else {
-                return Ok((!self.builder.is_empty()).then(|| self.builder.finish().into()));
+                return Ok((!self.builder.is_empty()).then(|| finish(&mut self.builder)));
             };
             self.records += batch.len() as u64;
             for record in batch {
                 while !self.builder.push(*record)? {
-                    self.ready.push_back(self.builder.finish().into());
+                    self.ready.push_back(finish(&mut self.builder));
                 }
             }
         }

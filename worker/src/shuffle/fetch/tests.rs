@@ -284,9 +284,8 @@ impl Shuffle for Scripted {
 fn block() -> Message {
     let mut builder = BlockBuilder::new(Codec::Lz4, 1 << 10);
     assert!(builder.push(RecordRef { key: b"key", value: b"value" }).unwrap());
-    let mut bytes = Vec::new();
-    builder.finish_into(&mut bytes);
-    Message::Block(bytes.into())
+    builder.finish();
+    Message::Block(builder.take().into())
 }
 
 async fn fetch_scripted(client: &Client, scripted: Scripted) -> Result<Vec<Pair>, FailureCause> {

@@ -163,7 +163,7 @@ impl Selector {
                     block.prefetch(ahead..ahead + PREFETCH_PAIRS);
                 }
                 // What won against all others wins again: many equal pairs cost one comparison each.
-                if head.record == taken {
+                if head.prefix() == tree.winner_prefix() && head.record == taken {
                     continue;
                 }
             } else if cursor.last {
