@@ -41,6 +41,13 @@ pub trait Combiner<V: Value + ?Sized>: Send + Sync + 'static {
     /// Takes one more value into the state. An error, such as a sum that overflows, fails the attempt.
     fn add(&self, accumulator: &mut Self::Accumulator, value: V::Ref<'_>) -> Result<()>;
 
+    /// Bytes that the state owns elsewhere, as a vector does; by default none. They count towards the job's memory, so
+    /// that pairs are spilled in time. Asked before and after each value, so it has to be O(1).
+    fn heap_bytes(&self, accumulator: &Self::Accumulator) -> usize {
+        let _ = accumulator;
+        0
+    }
+
     /// The value that stands for all that were taken.
     fn finish<'a>(&self, accumulator: &'a Self::Accumulator) -> V::Ref<'a>;
 }

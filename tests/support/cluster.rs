@@ -60,6 +60,16 @@ impl Cluster {
         cluster
     }
 
+    /// Kills the coordinator and starts another one with the same address and the same state.
+    pub fn restart_coordinator(&mut self) {
+        self.coordinator.kill();
+        let listen = self.url.trim_start_matches("http://");
+        let mut command =
+            windrow(["coordinator", "--listen", listen, "--lease", self.options.lease]);
+        command.arg("--state").arg(self.dir.join("state"));
+        self.coordinator = Process::start(command);
+    }
+
     /// The folder of all its processes; worker number N has `worker-N` in it.
     pub fn dir(&self) -> &Dir {
         &self.dir

@@ -1,12 +1,16 @@
 //! What the tests of several modules share: jobs written by hand against the engine's side of the contract, so
 //! that they can misbehave in ways that typed jobs cannot, and inputs for them.
 
+use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use hyper_util::rt::TokioIo;
 use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tonic::codegen::{Service, http};
+use tonic::server::NamedService;
 use tonic::transport::{Channel, Endpoint, Server};
 use windrow_jobs::collect::{Collected, Collector, RecordBuffer, Room};
 use windrow_jobs::input::{Chunk, Framing};
@@ -17,8 +21,6 @@ use windrow_jobs::program::{
 use windrow_jobs::{
     AttemptId, Counters, FailureCause, HashPartitioner, JobId, Partitioner, Stage, TaskId, hash_key,
 };
-
-use windrow_proto::v1::shuffle_server::{Shuffle, ShuffleServer};
 
 use crate::executor::{Cores, FileRange, JobContext};
 use crate::memory::Account;
@@ -66,7 +68,16 @@ pub fn leave_output(store: &SegmentStore, task: u32, partition: u32, pairs: &[(V
 }
 
 /// A channel to a server in this process, without a socket.
-pub fn connect<S: Shuffle>(service: ShuffleServer<S>) -> Channel {
+pub fn connect<S>(service: S) -> Channel
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
+        + NamedService
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    S::Future: Send,
+{
     let (client, server) = tokio::io::duplex(1 << 20);
     let incoming = tokio_stream::once(Ok::<_, std::io::Error>(server));
     let serving = Server::builder().add_service(service).serve_with_incoming(

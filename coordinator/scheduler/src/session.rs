@@ -66,6 +66,7 @@ pub(crate) fn resume(
         return step.effects.push(Effect::TooLate { request });
     }
     step.workers.set_connection(worker, Some(request));
+    step.workers.has_not_gone(worker);
     step.effects.push(Effect::Admitted { request, worker });
     cancel_unwanted(jobs, worker, inventory, step);
     jobs.try_each(step, |job, step| job.compare(worker, inventory, step));

@@ -196,6 +196,15 @@ impl Workers {
             self.draining.insert(id);
             self.update(id, |worker| worker.leaving = Leaving::Draining);
         }
+        self.has_not_gone(id);
+    }
+
+    /// A worker that was told to go is still there: it may not have heard, and is to be told again.
+    pub(crate) fn has_not_gone(&mut self, id: WorkerId) {
+        if self.get(id).is_some_and(|worker| worker.leaving == Leaving::Drained) {
+            self.draining.insert(id);
+            self.update(id, |worker| worker.leaving = Leaving::Draining);
+        }
     }
 
     /// Notes that the worker has been told to go.

@@ -14,9 +14,12 @@ const SPLIT_BYTES_MIN: u64 = 16 * MIB;
 /// Larger tasks lose too much when they fail. What fails on a worker that is alone is seldom the machine.
 const SPLIT_BYTES_MAX: u64 = GIB;
 const SPLIT_BYTES_MAX_ALONE: u64 = 4 * GIB;
-/// A split is at most one part in this many of the memory. The collectors of a task may fill about 40 percent, and
-/// pairs that are not combined take up more than the input that they come from.
+/// Where a worker's input fits its memory, a split is at most one part in this many of it: the collectors of a task may
+/// fill about 40 percent, and pairs that are not combined take up more than the input that they come from.
 const MEMORY_PARTS: u64 = 4;
+/// Where it does not, a split is at most so many times the memory: the task then spills ten runs or so, each from the
+/// buffers of the one before. Several tasks would all begin with new ones.
+const MEMORY_TIMES: u64 = 4;
 /// Input that makes a reducer worth having.
 const BYTES_PER_REDUCER_MIN: u64 = 32 * MIB;
 /// Input that is enough for a reducer, so that none runs for ever or fills a disk alone.
@@ -56,9 +59,15 @@ pub(super) fn default_split_bytes(input_bytes: u64, cluster: ClusterSize) -> u64
     let is_alone = cluster.workers <= 1;
     let least = SPLIT_BYTES_MIN;
     let most = if is_alone { SPLIT_BYTES_MAX_ALONE } else { SPLIT_BYTES_MAX };
-    let most = (cluster.memory_bytes / MEMORY_PARTS).clamp(least, most);
     let workers = u64::from(cluster.workers.max(1));
-    let tasks = workers * input_bytes.div_ceil(workers).div_ceil(most);
+    let each = input_bytes.div_ceil(workers);
+    let by_memory = if each <= cluster.memory_bytes {
+        cluster.memory_bytes / MEMORY_PARTS
+    } else {
+        cluster.memory_bytes.saturating_mul(MEMORY_TIMES)
+    };
+    let most = by_memory.clamp(least, most);
+    let tasks = workers * each.div_ceil(most);
     input_bytes.div_ceil(tasks.max(1)).clamp(least, most)
 }
 
@@ -88,7 +97,10 @@ mod tests {
             (3 * GIB, 12 * GIB, 1),
             (3 * GIB + 1, 12 * GIB, 2),
             (9 * GIB, 64 * GIB, 3),
-            (2 * GIB, 512 * MIB, 16),
+            // What fits is cut, so that it can stay in memory.
+            (GIB, GIB, 4),
+            (2 * GIB, 512 * MIB, 1),
+            (9 * GIB, 512 * MIB, 5),
             // Smaller splits would not help any more.
             (GIB, MIB, 64),
         ] {

@@ -1,17 +1,27 @@
 //! Bytes in blocks that never move: growing copies nothing, and a position stays good for the arena's life.
 //!
-//! Blocks are small at first, so that a small job stays small. Nothing is ever removed.
+//! Blocks are small at first, so that a small job stays small, and grow with the arena. Nothing is ever removed alone.
+//! An arena that is filled a second time gets large pages: clearing them is paid for once, and records are read in any
+//! order each time.
 
+use super::huge_pages;
 use crate::prefetch::prefetch;
 use crate::program::RecordRef;
 use crate::varint;
 
-/// Size of the first block; each further one is twice as large as the one before, up to the largest.
+/// Size of the first block; each further one is twice as large as the one before, up to the usual size.
 const BLOCK_BYTES_MIN: usize = 16 << 10;
-const BLOCK_BYTES_MAX: usize = 1 << 20;
+const BLOCK_BYTES_USUAL: usize = 1 << 20;
 
-/// Number of blocks below the largest size.
-const BLOCKS_SMALL: usize = (BLOCK_BYTES_MAX / BLOCK_BYTES_MIN).ilog2() as usize + 1;
+/// In a large arena, a block is one part in this many of it, so that little of the memory asked for stays unused.
+const GROWTH_PARTS: usize = 8;
+const BLOCK_BYTES_MAX: usize = 16 << 20;
+
+/// A block has just been begun if it holds less than one part in this many.
+const BEGUN_PARTS: usize = 16;
+
+/// How many blocks are looked at, to find an empty one that is large enough.
+const BLOCKS_TRIED: usize = (BLOCK_BYTES_USUAL / BLOCK_BYTES_MIN).ilog2() as usize + 1;
 
 /// Cache lines of a record that a prefetch asks for. The processor itself goes on from there.
 const PREFETCH_LINES: usize = 2;
@@ -21,9 +31,10 @@ const LINE_BYTES: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Arena {
     blocks: Vec<Vec<u8>>,
-    /// The block that is being filled; large records have blocks of their own beside it.
+    /// The block that is being filled; records above the usual size of a block have blocks of their own beside it.
     current: usize,
     capacity_bytes: usize,
+    has_large_pages: bool,
 }
 
 impl Arena {
@@ -44,26 +55,32 @@ impl Arena {
         // After `clear` there are empty blocks beyond the current one; all but the first few are of the usual size.
         let empty = |block: &Vec<u8>| block.is_empty() && block.capacity() >= bytes;
         let rest = self.blocks.iter().enumerate().skip(self.current + 1);
-        if bytes <= BLOCK_BYTES_MAX
-            && let Some((index, _)) = rest.take(BLOCKS_SMALL).find(|(_, block)| empty(block))
+        if bytes <= BLOCK_BYTES_USUAL
+            && let Some((index, _)) = rest.take(BLOCKS_TRIED).find(|(_, block)| empty(block))
         {
             self.current = index;
             return index;
         }
         let index = self.blocks.len();
-        // A larger record gets a block of exactly its size.
-        let usual = self.next_block_bytes();
-        if bytes <= usual {
+        let capacity = if bytes <= BLOCK_BYTES_USUAL {
             self.current = index;
+            self.next_block_bytes().max(bytes)
+        } else {
+            bytes
+        };
+        let mut block = Vec::with_capacity(capacity);
+        if self.has_large_pages {
+            huge_pages::advise(block.spare_capacity_mut());
         }
-        self.blocks.push(Vec::with_capacity(usual.max(bytes)));
+        self.blocks.push(block);
         self.capacity_bytes += self.blocks[index].capacity();
         index
     }
 
     fn next_block_bytes(&self) -> usize {
-        let doublings = self.blocks.len().min(BLOCK_BYTES_MAX.ilog2() as usize);
-        (BLOCK_BYTES_MIN << doublings).min(BLOCK_BYTES_MAX)
+        let doublings = self.blocks.len().min(BLOCK_BYTES_USUAL.ilog2() as usize);
+        let part = (self.capacity_bytes / GROWTH_PARTS).next_multiple_of(BLOCK_BYTES_USUAL);
+        (BLOCK_BYTES_MIN << doublings).min(part.clamp(BLOCK_BYTES_USUAL, BLOCK_BYTES_MAX))
     }
 
     /// Appends a record with its lengths and returns its position. Both lengths must be below 2^32.
@@ -117,17 +134,42 @@ impl Arena {
         }
     }
 
+    /// Fetches the end of a record, whose start is in the cache: the records of most jobs end soon after it.
+    #[inline]
+    pub(super) fn prefetch_end(record: RecordRef<'_>) {
+        prefetch(record.value.as_ptr().wrapping_add(record.value.len().saturating_sub(1)));
+    }
+
+    /// Frees the blocks from number `first` on that end at `end` or before, and returns the number of the next one.
+    pub(super) fn free(&mut self, first: usize, end: u64) -> usize {
+        let (last, offset) = ((end >> 32) as usize, end as u32 as usize);
+        let next = last + usize::from(offset == self.blocks[last].len());
+        self.blocks[first..next].fill_with(Vec::new);
+        next
+    }
+
     /// Memory of all blocks. O(1).
     pub(super) fn memory_bytes(&self) -> usize {
         self.capacity_bytes + self.blocks.capacity() * size_of::<Vec<u8>>()
     }
 
-    /// Removes everything. The memory stays, but for that of large records.
+    /// Removes everything. The memory stays, but for that of large records, and for a block that has just been begun:
+    /// perhaps it was one too many, and otherwise the arena would be larger each time.
     pub(super) fn clear(&mut self) {
+        if let Some(block) = self.blocks.get_mut(self.current)
+            && block.len() < block.capacity() / BEGUN_PARTS
+        {
+            *block = Vec::new();
+        }
         self.blocks.retain_mut(|block| {
+            let is_of_large = block.len() == block.capacity() && block.len() > BLOCK_BYTES_USUAL;
             block.clear();
-            block.capacity() <= BLOCK_BYTES_MAX
+            block.capacity() > 0 && !is_of_large
         });
+        if !self.has_large_pages {
+            self.has_large_pages = true;
+            self.blocks.iter_mut().for_each(|block| huge_pages::renew(block.spare_capacity_mut()));
+        }
         self.capacity_bytes = self.blocks.iter().map(Vec::capacity).sum();
         self.current = 0;
     }

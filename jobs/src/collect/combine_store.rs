@@ -26,6 +26,8 @@ const COPY_BYTES: usize = 40;
 /// Combines values in place. Keys are partitioned only when they are taken, once per distinct key.
 pub(crate) struct CombineStore<K: ?Sized, V: Value + ?Sized, C: Combiner<V>, T> {
     table: KeyTable<C::Accumulator>,
+    /// What the accumulators own beside the table.
+    heap_bytes: usize,
     short: Vec<(Probe<2>, V::Owned)>,
     medium: Vec<(Probe<4>, V::Owned)>,
     scratch: Vec<u8>,
@@ -41,6 +43,7 @@ impl<K: ?Sized, V: Value + ?Sized, C: Combiner<V>, T> CombineStore<K, V, C, T> {
         let queue_len = if V::IS_COPY { QUEUE_LEN } else { 0 };
         Self {
             table: KeyTable::default(),
+            heap_bytes: 0,
             short: Vec::with_capacity(queue_len),
             medium: Vec::with_capacity(queue_len),
             scratch: Vec::new(),
@@ -57,17 +60,24 @@ impl<K: ?Sized, V: Value + ?Sized, C: Combiner<V>, T> CombineStore<K, V, C, T> {
 struct Combine<'a, 'v, V: Value + ?Sized, C> {
     combiner: &'a C,
     value: V::Ref<'v>,
+    heap_bytes: &'a mut usize,
 }
 
 impl<V: Value + ?Sized, C: Combiner<V>> Fold<C::Accumulator> for Combine<'_, '_, V, C> {
     #[inline]
     fn start(self) -> Result<C::Accumulator> {
-        self.combiner.start(self.value)
+        let accumulator = self.combiner.start(self.value)?;
+        *self.heap_bytes += self.combiner.heap_bytes(&accumulator);
+        Ok(accumulator)
     }
 
     #[inline]
     fn add(self, accumulator: &mut C::Accumulator) -> Result<()> {
-        self.combiner.add(accumulator, self.value)
+        let before = self.combiner.heap_bytes(accumulator);
+        self.combiner.add(accumulator, self.value)?;
+        *self.heap_bytes += self.combiner.heap_bytes(accumulator);
+        *self.heap_bytes -= before;
+        Ok(())
     }
 }
 
@@ -76,6 +86,7 @@ fn drain<const N: usize, K, V, C>(
     queue: &mut Vec<(Probe<N>, V::Owned)>,
     table: &mut impl WordTable<N, Accumulator = C::Accumulator>,
     combiner: &C,
+    heap_bytes: &mut usize,
 ) -> Result<()>
 where
     K: Key + ?Sized,
@@ -83,7 +94,11 @@ where
     C: Combiner<V>,
 {
     for (probe, value) in queue.drain(..) {
-        let value = Combine::<V, C> { combiner, value: V::view_owned(&value) };
+        let value = Combine::<V, C> {
+            combiner,
+            value: V::view_owned(&value),
+            heap_bytes: &mut *heap_bytes,
+        };
         let outcome = table.fold(probe, value);
         outcome.map_err(|error| probe.with_key(|key| naming_key::<K>(key, &error)))?;
     }
@@ -110,7 +125,7 @@ where
 {
     #[inline]
     fn put(&mut self, key: K::Ref<'_>, value: V::Ref<'_>, _salt: u64) -> Result<bool> {
-        let Self { table, short, medium, combiner, .. } = self;
+        let Self { table, short, medium, combiner, heap_bytes, .. } = self;
         let key = K::encoded(key, &mut self.scratch);
         if V::IS_COPY
             && let Some(words) = Words::<2>::new(key)
@@ -124,7 +139,7 @@ where
             medium.push((table.probe(words), V::own(value)));
             return Ok(medium.len() == QUEUE_LEN);
         }
-        let value = Combine::<V, C> { combiner: &**combiner, value };
+        let value = Combine::<V, C> { combiner: &**combiner, value, heap_bytes };
         table.fold_now(key, value)?;
         Ok(true)
     }
@@ -135,32 +150,37 @@ where
     }
 
     fn settle(&mut self) -> Result<()> {
-        drain::<2, K, V, C>(&mut self.short, &mut self.table, &self.combiner)?;
-        drain::<4, K, V, C>(&mut self.medium, &mut self.table, &self.combiner)
+        let Self { table, short, medium, combiner, heap_bytes, .. } = self;
+        drain::<2, K, V, C>(short, table, combiner, heap_bytes)?;
+        drain::<4, K, V, C>(medium, table, combiner, heap_bytes)
     }
 
     fn memory_bytes(&self) -> usize {
         let short = self.short.capacity() * size_of::<(Probe<2>, V::Owned)>();
         let medium = self.medium.capacity() * size_of::<(Probe<4>, V::Owned)>();
-        self.table.memory_bytes() + self.scratch.capacity() + short + medium
+        self.table.memory_bytes() + self.heap_bytes + self.scratch.capacity() + short + medium
     }
 
     fn wanted_bytes(&self) -> usize {
-        // A table that is drained is copied.
-        let copy_bytes = self.table.len() * COPY_BYTES;
-        self.table.memory_bytes() + self.table.next_growth_bytes().max(copy_bytes)
+        // A table that is drained is copied. A large key goes once it has been; so does what accumulators own, but an
+        // allocator can seldom put one large block in the place of many small pieces.
+        let copied = self.table.len() * COPY_BYTES + self.heap_bytes;
+        let copy_bytes = copied + self.table.longest_bytes();
+        let growth_bytes = self.table.next_growth_bytes().max(copy_bytes);
+        self.table.memory_bytes() + self.heap_bytes + growth_bytes
     }
 
     fn take(&mut self) -> Result<Collected> {
         self.settle()?;
         let table = mem::take(&mut self.table);
+        self.heap_bytes = 0;
         let mut scratch = mem::take(&mut self.scratch);
         let mut buffer = RecordBuffer::with_capacity(
             self.partitions,
             table.len() / self.partitions.max(1) as usize,
         );
         table.drain(|key, accumulator| {
-            let value = V::encoded(self.combiner.finish(accumulator), &mut scratch)?;
+            let value = V::encoded(self.combiner.finish(&accumulator), &mut scratch)?;
             let record = RecordRef { key, value };
             buffer.push(self.route.route(record, 0)?, record)
         })?;

@@ -157,12 +157,11 @@ impl RecordBuffer {
         self.arena.record(self.entries(partition)[index].at())
     }
 
-    /// Asks for the memory of a pair that will be read soon, if there is one.
+    /// Asks for the memory of pairs that will be read soon, as far as there are such.
     #[inline]
-    pub fn prefetch(&self, partition: u32, index: usize) {
-        if let Some(entry) = self.entries(partition).get(index) {
-            self.arena.prefetch(entry.at());
-        }
+    pub fn prefetch(&self, partition: u32, range: Range<usize>) {
+        let entries = self.entries(partition).iter().skip(range.start).take(range.len());
+        entries.for_each(|entry| self.arena.prefetch(entry.at()));
     }
 
     /// Appends the pairs of a range of `partition` to `records`, while their memory is on its way to the cache.
@@ -179,7 +178,9 @@ impl RecordBuffer {
             if let Some(ahead) = entries.get(index + AHEAD) {
                 self.arena.prefetch(ahead.at());
             }
-            records.push(self.arena.record(entry.at()));
+            let record = self.arena.record(entry.at());
+            Arena::prefetch_end(record);
+            records.push(record);
         }
     }
 

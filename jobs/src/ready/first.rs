@@ -37,6 +37,10 @@ impl Combiner<[u8]> for First {
         Ok(())
     }
 
+    fn heap_bytes(&self, first: &Vec<u8>) -> usize {
+        first.capacity()
+    }
+
     fn finish<'a>(&self, first: &'a Vec<u8>) -> &'a [u8] {
         first
     }

@@ -82,6 +82,10 @@ impl Combiner<str> for FileSets {
         Ok(())
     }
 
+    fn heap_bytes(&self, set: &String) -> usize {
+        set.capacity()
+    }
+
     fn finish<'a>(&self, set: &'a String) -> &'a str {
         set
     }

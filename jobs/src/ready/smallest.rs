@@ -27,6 +27,8 @@ pub(super) fn write_record(record: &[u8], set: &mut Vec<u8>) {
 pub(super) struct Kept {
     /// The largest is at the top, ready to be replaced.
     records: BinaryHeap<Vec<u8>>,
+    /// Of the records.
+    bytes: usize,
     /// Made when it is asked for.
     set: OnceCell<Vec<u8>>,
 }
@@ -40,12 +42,15 @@ impl Smallest {
             let (record, rest) = parts.ok_or_else(|| Error::new("malformed set of records"))?;
             set = rest;
             if kept.records.len() < self.records {
+                kept.bytes += record.len();
                 kept.records.push(record.to_vec());
             } else if let Some(mut largest) = kept.records.peek_mut()
                 && record < &largest[..]
             {
+                let before = largest.capacity();
                 largest.clear();
                 largest.extend_from_slice(record);
+                kept.bytes += largest.capacity() - before;
             }
         }
         Ok(())
@@ -63,6 +68,10 @@ impl Combiner<[u8]> for Smallest {
 
     fn add(&self, kept: &mut Kept, set: &[u8]) -> Result<()> {
         self.take_set(kept, set)
+    }
+
+    fn heap_bytes(&self, kept: &Kept) -> usize {
+        kept.bytes + kept.records.capacity() * size_of::<Vec<u8>>()
     }
 
     fn finish<'a>(&self, kept: &'a Kept) -> &'a [u8] {

@@ -11,7 +11,6 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use windrow_jobs::{AttemptId, FailureCause, JobId, Place, Registry};
-use windrow_proto::v1::shuffle_server::ShuffleServer;
 
 use super::cores::{CoreLease, Cores};
 use super::directory::WorkerDirectory;
@@ -99,9 +98,9 @@ impl InProcess {
     }
 
     /// The service by which other workers fetch what attempts have left here.
-    pub fn shuffle_service(&self) -> ShuffleServer<ShuffleService> {
+    pub fn shuffle_service(&self) -> ShuffleService {
         let (store, identity) = (Arc::clone(&self.store), Arc::clone(&self.identity));
-        ShuffleService::new(store, identity, self.memory.clone()).into_server()
+        ShuffleService::new(store, identity, self.memory.clone())
     }
 
     /// Runs an attempt to its end. When `cancel` fires it ends with [`FailureCause::Cancelled`] within a second or

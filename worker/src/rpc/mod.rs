@@ -2,6 +2,7 @@
 
 mod connector;
 pub(crate) mod convert;
+pub(crate) mod fetch;
 mod shuffle_server;
 
 pub use connector::{Connector, InvalidUrl};

@@ -8,8 +8,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
-use windrow_proto::v1::shuffle_server;
 
+use super::fetch::FetchServer;
 use crate::agent::WorkerError;
 use crate::shuffle::ShuffleService;
 
@@ -27,7 +27,7 @@ impl ShuffleServer {
     /// Listens on `address`, whose port may be 0, and serves from then on.
     pub(crate) async fn start(
         address: SocketAddr,
-        service: shuffle_server::ShuffleServer<ShuffleService>,
+        service: ShuffleService,
     ) -> Result<Self, WorkerError> {
         if address.ip().is_unspecified() {
             return Err(WorkerError::UnspecifiedAddress { address });
@@ -39,7 +39,7 @@ impl ShuffleServer {
         let stopped = stop.clone().cancelled_owned();
         let server = Server::builder()
             .http2_keepalive_interval(Some(Duration::from_secs(20)))
-            .add_service(service)
+            .add_service(FetchServer::new(service))
             .serve_with_incoming_shutdown(
                 TcpIncoming::from(listener).with_nodelay(Some(true)),
                 stopped,

@@ -76,16 +76,15 @@ fn measure_blocks() {
         for codec in [Codec::None, Codec::Lz4, Codec::Zstd] {
             let mut builder = BlockBuilder::new(codec, BLOCK_BYTES);
             let mut blocks = Vec::new();
-            let mut out = Vec::with_capacity(2 * BLOCK_BYTES);
             for round in 0..2 {
                 let started = cpu_ns();
                 for record in &records {
                     while !builder.push(*record).unwrap() {
-                        out.clear();
-                        builder.finish_into(&mut out);
+                        builder.finish();
                         if round == 0 {
-                            blocks.push(Bytes::copy_from_slice(&out));
+                            blocks.push(Bytes::copy_from_slice(builder.finished()));
                         }
+                        builder.clear();
                     }
                 }
                 if round == 1 {
@@ -185,7 +184,7 @@ async fn measure_fetching_over_loopback() {
     let identity = Arc::new(Identity::default());
     let lease_ends = tokio::time::Instant::now() + Duration::from_secs(3_600);
     identity.set("", WorkerId(5), lease_ends);
-    let service = ShuffleService::new(store, identity, account.clone()).into_server();
+    let service = ShuffleService::new(store, identity, account.clone());
     let server = ShuffleServer::start("127.0.0.1:0".parse().unwrap(), service).await.unwrap();
     let fetcher = Fetcher {
         identity: Arc::default(),

@@ -22,8 +22,9 @@ pub trait SortedPairs: Send + Sync {
     /// The pair at `index`, which is below [`len`](Self::len). O(1).
     fn get(&self, partition: u32, index: usize) -> RecordRef<'_>;
 
-    /// Fetches the pair at `index` into the cache, so that [`get`](Self::get) need not wait for it.
-    fn prefetch(&self, _partition: u32, _index: usize) {}
+    /// Fetches the pairs at `indices` into the cache, as far as there are such, so that [`get`](Self::get) need not
+    /// wait for them. Several at once, whose memory arrives side by side.
+    fn prefetch(&self, _partition: u32, _indices: Range<usize>) {}
 
     /// Appends the pairs at `indices` to `records`.
     fn read<'a>(&'a self, partition: u32, indices: Range<usize>, records: &mut Vec<RecordRef<'a>>) {
@@ -93,8 +94,8 @@ impl SortedPairs for SortedBuffer {
     }
 
     #[inline]
-    fn prefetch(&self, partition: u32, index: usize) {
-        self.0.prefetch(partition, index);
+    fn prefetch(&self, partition: u32, indices: Range<usize>) {
+        self.0.prefetch(partition, indices);
     }
 
     fn read<'a>(&'a self, partition: u32, indices: Range<usize>, records: &mut Vec<RecordRef<'a>>) {

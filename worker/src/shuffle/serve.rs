@@ -7,18 +7,17 @@
 //! A worker whose lease has run out may have been replaced: it refuses new streams, and those that are open wait.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Status};
 use windrow_jobs::program::RecordBatches;
 use windrow_jobs::{FailureCause, JobId, WorkerId};
 use windrow_proto::v1::fetch_message::Message;
-use windrow_proto::v1::shuffle_server::{Shuffle, ShuffleServer};
-use windrow_proto::v1::{FetchEnd, FetchError, FetchMessage, FetchRequest};
+use windrow_proto::v1::{FetchEnd, FetchError, FetchRequest};
 
 use super::block::{BlockBuilder, Codec, HEADER_BYTES, RAW_BYTES_MAX};
 use super::merge::Merge;
@@ -40,14 +39,18 @@ const FAN_IN: usize = 256;
 /// Largest message: a block, and room for what goes around it.
 pub const MESSAGE_BYTES_MAX: usize = RAW_BYTES_MAX + HEADER_BYTES + 64;
 
-/// Raw size of the blocks that are sent.
-pub const BLOCK_BYTES: usize = 256 << 10;
+/// Bounds of the raw size of the blocks that are sent. Large ones wake fewer threads; the largest stay in a core's cache
+/// on their way from the pairs to the socket.
+pub const BLOCK_BYTES: RangeInclusive<u64> = 64 << 10..=512 << 10;
+
+/// A block is at most one part in this many of the memory.
+const BLOCK_MEMORY_PARTS: u64 = 1024;
 
 /// Blocks that wait for the transport.
 const BLOCKS_WAITING: usize = 2;
 
-/// Memory of a stream besides its sources: those blocks, and the one that is being made.
-const STREAM_BYTES: u64 = (BLOCKS_WAITING as u64 + 2) * BLOCK_BYTES as u64;
+/// Blocks that a stream has in memory: those, the one that is being made, and the one that is being sent.
+const BLOCKS_HELD: u64 = BLOCKS_WAITING as u64 + 2;
 
 /// Marks the refusals of a worker whose lease has run out, in their details.
 const NO_LEASE: &[u8] = b"lease";
@@ -76,9 +79,22 @@ impl ShuffleService {
         Self { store, identity, memory }
     }
 
-    /// The gRPC service.
-    pub fn into_server(self) -> ShuffleServer<Self> {
-        ShuffleServer::new(self).max_encoding_message_size(MESSAGE_BYTES_MAX)
+    /// What answers a request: blocks, and the end or an error last. Made as fast as they are taken.
+    pub fn fetch(&self, request: FetchRequest) -> Result<mpsc::Receiver<Message>, Status> {
+        self.check(&request)?;
+        if !self.identity.has_lease() {
+            return Err(no_lease());
+        }
+        let (sender, receiver) = mpsc::channel(BLOCKS_WAITING);
+        tokio::spawn(send(self.clone(), request, sender));
+        Ok(receiver)
+    }
+
+    /// Size of the blocks of a stream whose caller asks for so many bytes.
+    fn block_bytes(&self, wanted_bytes: u32) -> u64 {
+        let most_bytes = self.memory.limit_bytes() / BLOCK_MEMORY_PARTS;
+        let (least, most) = BLOCK_BYTES.into_inner();
+        u64::from(wanted_bytes).min(most_bytes).clamp(least, most)
     }
 
     fn check(&self, request: &FetchRequest) -> Result<(), Status> {
@@ -106,10 +122,12 @@ impl ShuffleService {
         } else {
             Codec::between_machines(choice)
         };
+        let block_bytes = self.block_bytes(request.block_bytes);
         Blocks {
             opening: Some((self.clone(), request)),
             merge: Merge::new(Vec::new()),
-            builder: BlockBuilder::new(codec, BLOCK_BYTES),
+            builder: BlockBuilder::new(codec, block_bytes as usize),
+            block_bytes,
             ready: VecDeque::new(),
             records: 0,
             cancel: CancellationToken::new(),
@@ -131,32 +149,9 @@ impl ShuffleService {
     }
 }
 
-#[tonic::async_trait]
-impl Shuffle for ShuffleService {
-    type FetchStream = ReceiverStream<Result<FetchMessage, Status>>;
-
-    async fn fetch(
-        &self,
-        request: Request<FetchRequest>,
-    ) -> Result<Response<Self::FetchStream>, Status> {
-        let request = request.into_inner();
-        self.check(&request)?;
-        if !self.identity.has_lease() {
-            return Err(no_lease());
-        }
-        let (sender, receiver) = mpsc::channel(BLOCKS_WAITING);
-        tokio::spawn(send(self.clone(), request, sender));
-        Ok(Response::new(ReceiverStream::new(receiver)))
-    }
-}
-
 /// Sends blocks as fast as they are taken, until the end, an error, or the caller's leaving. Waits while the worker has no
 /// lease, and ends if it gets another name.
-async fn send(
-    service: ShuffleService,
-    request: FetchRequest,
-    sender: mpsc::Sender<Result<FetchMessage, Status>>,
-) {
+async fn send(service: ShuffleService, request: FetchRequest, sender: mpsc::Sender<Message>) {
     let mut blocks = service.blocks(request.clone());
     let _cancel_when_dropped = blocks.cancel.clone().drop_guard();
     loop {
@@ -166,7 +161,8 @@ async fn send(
             () = sender.closed() => return,
         }
         if let Err(refusal) = service.check(&request) {
-            return permit.send(Err(refusal));
+            let message = refusal.message().to_string();
+            return permit.send(Message::Error(FetchError { message, ..Default::default() }));
         }
         let made = tokio::task::spawn_blocking(move || {
             let message = blocks.next_message();
@@ -180,11 +176,16 @@ async fn send(
         let Ok((rest, message)) = made else { return };
         blocks = rest;
         let is_last = !matches!(message, Message::Block(_));
-        permit.send(Ok(FetchMessage { message: Some(message) }));
+        permit.send(message);
         if is_last {
             return;
         }
     }
+}
+
+fn finish(builder: &mut BlockBuilder) -> Bytes {
+    builder.finish();
+    builder.take().into()
 }
 
 /// The merged pairs, cut into blocks.
@@ -193,6 +194,7 @@ struct Blocks {
     opening: Option<(ShuffleService, FetchRequest)>,
     merge: Merge<'static>,
     builder: BlockBuilder,
+    block_bytes: u64,
     ready: VecDeque<Bytes>,
     records: u64,
     /// Fires when the caller has left.
@@ -220,12 +222,12 @@ impl Blocks {
         self.open()?;
         while self.ready.is_empty() {
             let Some(batch) = self.merge.next_batch()? else {
-                return Ok((!self.builder.is_empty()).then(|| self.builder.finish().into()));
+                return Ok((!self.builder.is_empty()).then(|| finish(&mut self.builder)));
             };
             self.records += batch.len() as u64;
             for record in batch {
                 while !self.builder.push(*record)? {
-                    self.ready.push_back(self.builder.finish().into());
+                    self.ready.push_back(finish(&mut self.builder));
                 }
             }
         }
@@ -236,7 +238,7 @@ impl Blocks {
         if let Some((service, request)) = self.opening.take() {
             let sources = service.sources(&request)?;
             let open = sources.len().min(FAN_IN) as u64;
-            self.reservation.resize(open * SOURCE_BYTES + STREAM_BYTES);
+            self.reservation.resize(open * SOURCE_BYTES + BLOCKS_HELD * self.block_bytes);
             if sources.is_empty() {
                 return Ok(());
             }

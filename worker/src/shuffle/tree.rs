@@ -41,6 +41,12 @@ impl LoserTree {
         self.nodes[0].number as usize
     }
 
+    /// The prefix of its head.
+    #[inline]
+    pub fn winner_prefix(&self) -> u64 {
+        self.nodes[0].prefix
+    }
+
     /// Plays the winner's matches again, after its head has changed to one with this prefix.
     #[inline]
     pub fn replay(&mut self, prefix: u64, wins_tie: impl Fn(usize, usize) -> bool) {

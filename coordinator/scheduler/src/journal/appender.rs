@@ -15,10 +15,10 @@ const RECORDS_MAX: usize = 4_096;
 /// Appends records. Ask for the [`next call`](Self::next_call), carry it out, and tell the [`answer`](Self::answer).
 #[derive(Clone, Debug)]
 pub struct Appender<R, S> {
-    /// Of the log that is written next.
+    /// The last that is ours for certain: another coordinator may win the race for the one after.
     epoch: Epoch,
-    /// The last that is known to be ours: another coordinator may win the race for the one after.
-    begun: Epoch,
+    /// That of the log to which `slot` belongs, and which may still be to begin.
+    log: Epoch,
     nonce: Nonce,
     /// The next free one.
     slot: Slot,
@@ -61,7 +61,7 @@ impl<R: Clone, S: Clone> Appender<R, S> {
     pub fn new(epoch: Epoch, nonce: Nonce, state: Arc<S>) -> Self {
         let mut appender = Self {
             epoch,
-            begun: epoch,
+            log: epoch,
             nonce,
             slot: Slot(0),
             steps: VecDeque::new(),
@@ -77,7 +77,7 @@ impl<R: Clone, S: Clone> Appender<R, S> {
 
     /// The epoch in which it decides: the last one that nobody else can have.
     pub fn epoch(&self) -> Epoch {
-        self.begun
+        self.epoch
     }
 
     /// Takes a record, and returns its number: 1 for the first, and so on.
@@ -106,11 +106,11 @@ impl<R: Clone, S: Clone> Appender<R, S> {
     /// Begins another epoch with `state`, in which all records so far are contained.
     pub fn roll(&mut self, state: Arc<S>) {
         self.queue.clear();
-        let next = self.epoch.next();
+        let next = self.log.next();
         // What is in flight comes first, so that the seal takes the slot after it.
         self.create(Key::Epoch(next), next, Body::Begin);
-        self.create(Key::Log(self.epoch, self.slot), next, Body::Seal);
-        self.epoch = next;
+        self.create(Key::Log(self.log, self.slot), next, Body::Seal);
+        self.log = next;
         self.begin_log(state);
     }
 
@@ -165,18 +165,18 @@ impl<R: Clone, S: Clone> Appender<R, S> {
     fn begin_log(&mut self, state: Arc<S>) {
         self.since_snapshot = 0;
         self.slot = Slot(0);
-        self.create(Key::Log(self.epoch, self.slot), self.epoch, Body::Snapshot(state));
+        self.create(Key::Log(self.log, self.slot), self.log, Body::Snapshot(state));
         self.slot = self.slot.next();
-        self.steps.push_back(Step::DeleteUpTo(Epoch(self.epoch.0 - 1)));
+        self.steps.push_back(Step::DeleteUpTo(Epoch(self.log.0 - 1)));
     }
 
     fn append_queue(&mut self) {
         let count = self.queue.len().min(RECORDS_MAX);
         let records: Vec<_> = self.queue.drain(..count).collect();
         let durable = Some(self.pushed - self.queue.len() as u64);
-        let key = Key::Log(self.epoch, self.slot);
+        let key = Key::Log(self.log, self.slot);
         let body = Body::Records(Arc::new(records));
-        let object = Object { epoch: self.epoch, nonce: self.nonce, body };
+        let object = Object { epoch: self.log, nonce: self.nonce, body };
         self.steps.push_back(Step::Create { key, object, durable });
         self.slot = self.slot.next();
     }
@@ -191,7 +191,7 @@ impl<R: Clone, S: Clone> Appender<R, S> {
         if let Some(Step::Create { object, durable, .. }) = self.steps.pop_front() {
             self.durable = self.durable.max(durable);
             if matches!(object.body, Body::Snapshot(_)) {
-                self.begun = object.epoch;
+                self.epoch = object.epoch;
             }
         }
     }

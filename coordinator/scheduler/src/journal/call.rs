@@ -11,7 +11,8 @@ pub enum Call<R, S> {
     Create(Key, Object<R, S>),
     /// Read this object.
     Read(Key),
-    /// Delete all of this epoch's log but its seal, and all of those before; what is gone already is no error.
+    /// Delete all of this epoch's log but its seal and what breaks off, and likewise all of those before; what is gone already
+    /// is no error. An object that breaks off may be all that keeps its slot from one who slept: its seal lies after it.
     DeleteUpTo(Epoch),
 }
 

@@ -25,7 +25,7 @@ pub struct Takeover<R, S> {
     epoch: Epoch,
     snapshot: Option<Arc<S>>,
     batches: Vec<Arc<Vec<R>>>,
-    /// An object that breaks off, after which nothing was found yet.
+    /// The first object that breaks off, after which nothing whole was found yet.
     torn: Option<(Key, String)>,
 }
 
@@ -147,14 +147,12 @@ impl<R: Clone, S: Clone> Takeover<R, S> {
         torn: bool,
         message: String,
     ) -> Result<(), JournalError> {
-        if let Some((key, message)) = self.torn.take() {
-            return Err(JournalError::Damaged { key, message });
-        }
         let key = Key::Log(of, slot);
         if !torn {
             return Err(JournalError::Damaged { key, message });
         }
-        self.torn = Some((key, message));
+        // Several may break off: the first as its writer died, the others as those died who wanted to seal the log after it.
+        self.torn.get_or_insert((key, message));
         self.state = State::Read(of, slot.next());
         Ok(())
     }

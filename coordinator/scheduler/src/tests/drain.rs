@@ -8,10 +8,11 @@ fn drained(worker: windrow_jobs::WorkerId) -> Effect {
 }
 
 #[test]
-fn an_idle_worker_may_go_at_once_and_is_told_once() {
+fn an_idle_worker_may_go_at_once_and_is_told_again_when_it_asks_again() {
     let mut f = Fixture::new(2);
     assert_eq!(f.drain(W1), [drained(W1)]);
-    assert_eq!(f.drain(W1), []);
+    assert_eq!(f.heartbeat(W1, &[]), []);
+    assert_eq!(f.drain(W1), [drained(W1)]);
     assert_eq!(f.leave(W1), []);
 }
 

@@ -11,6 +11,7 @@ mod fencing;
 mod fetch;
 mod fixture;
 mod health;
+mod journal;
 mod leases;
 mod loss;
 mod no_workers;

@@ -55,10 +55,9 @@ impl World {
         }
     }
 
-    pub fn cancel(&mut self, job: JobId) -> Result<(), String> {
-        match self.pick_coordinator() {
-            Some(index) => self.handle(index, Event::Cancel { request: RequestId(0), job }),
-            None => Ok(()),
-        }
+    pub fn cancel(&mut self, job: JobId) {
+        let Some(index) = self.pick_coordinator() else { return };
+        let event = Event::Cancel { request: RequestId(0), job };
+        self.later_doubled(self.faults.delay_max_ms, Happening::Arrive(index, event));
     }
 }

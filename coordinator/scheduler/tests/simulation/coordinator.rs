@@ -144,9 +144,10 @@ impl World {
         self.note(|_| {
             format!("coordinator {index} recovers {:?} in {epoch}", state.catalog.history.len())
         });
+        let left = self.left.take();
         if self.store.last_epoch() == Some(epoch) {
             self.history.on_recovery(&state.catalog.history)?;
-            if let Some(left) = self.left.take() {
+            if let Some(left) = left {
                 replay::check_replay(left, state, &self.config)?;
             }
         }
@@ -260,10 +261,12 @@ impl World {
                     self.promises.may_be_revoked(*job);
                 }
             }
-            self.history.on_release(&decider.state().catalog.history[..length])?;
+            let books = &decider.state().catalog;
+            self.history.on_release(&books.history[..length])?;
+            self.epochs.on_release(index, epoch)?;
+            let newest = self.epochs.newest_told() == epoch;
+            self.promises.on_release(&effect, newest, &books.ledger)?;
         }
-        self.epochs.on_release(index, epoch)?;
-        self.promises.on_release(&effect, self.epochs.newest_told() == epoch)?;
         self.carry_out(index, epoch, effect)
     }
 
@@ -290,7 +293,9 @@ impl World {
         let others = (0..self.coordinators.len())
             .any(|other| other != index && !self.coordinators[other].is_gone());
         if let Some(decider) = coordinator.decider() {
-            let all_durable = !coordinator.waiting && !others;
+            let asked = !coordinator.waiting && coordinator.paused_until <= self.now;
+            let newest = self.store.epoch_of(coordinator.nonce) == self.store.last_epoch();
+            let all_durable = asked && newest && !others;
             self.left = all_durable.then(|| decider.state().clone());
         }
         self.crash_calls(index);

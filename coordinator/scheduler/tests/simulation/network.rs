@@ -1,7 +1,6 @@
 //! Connections between workers and coordinators. Messages on them are delayed, lost, doubled and reordered; what was under
 //! way when a connection broke may still arrive. Only the welcome comes first, and is never lost: else there is no session.
 
-use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use windrow_jobs::WorkerId;
@@ -106,13 +105,12 @@ impl World {
 
     /// A worker has been taken in, or back.
     pub fn welcome(&mut self, coordinator: usize, epoch: Epoch, id: usize, worker: WorkerId) {
-        let link = Link { connection: id, welcomed: true };
-        match self.coordinators[coordinator].links.entry(worker) {
-            // It has opened another connection meanwhile.
-            Entry::Occupied(newer) if newer.get().connection > id => {}
-            Entry::Occupied(mut former) => drop(former.insert(link)),
-            Entry::Vacant(first) => drop(first.insert(link)),
+        let links = &mut self.coordinators[coordinator].links;
+        if links.get(&worker).is_some_and(|link| link.connection > id) {
+            // The answer comes too late: the worker has tried again meanwhile.
+            return self.break_connection(id);
         }
+        links.insert(worker, Link { connection: id, welcomed: true });
         let connection = &mut self.connections[id];
         let process = connection.process;
         let cut = self.processes[process].cut_in_until.since(self.now);

@@ -42,12 +42,13 @@ impl Output {
 
     /// Makes a staged part visible, unless it is so already. False when there is none.
     fn show(&mut self, winner: AttemptId) -> bool {
-        let parts = self.visible.entry(winner.task.job).or_default();
-        if let Some((shown, _)) = parts.get(&winner.task.index) {
+        let (job, part) = (winner.task.job, winner.task.index);
+        if let Some((shown, _)) = self.visible.get(&job).and_then(|parts| parts.get(&part)) {
             return *shown == winner;
         }
         let Some(content) = self.staged.remove(&winner) else { return false };
-        parts.insert(winner.task.index, (winner, content));
+        let parts = self.visible.entry(job).or_default();
+        parts.insert(part, (winner, content));
         true
     }
 }

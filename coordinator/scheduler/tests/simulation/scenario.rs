@@ -83,6 +83,8 @@ impl Scenario {
 
 impl Faults {
     fn draw(rng: &mut Rng) -> Self {
+        // In some seeds, hardly any coordinator lives for long.
+        let often = if rng.chance(250) { 5 } else { 1 };
         let mut some = |max: u64| if rng.chance(500) { rng.below(max + 1) } else { 0 };
         Self {
             delay_max_ms: 2 + some(3_000),
@@ -99,9 +101,9 @@ impl Faults {
             cuts: some(8),
             drains: some(4),
             rots: some(20),
-            crashes: some(6),
-            pauses: some(4),
-            usurps: some(4),
+            crashes: some(6 * often),
+            pauses: some(4 * often),
+            usurps: some(4 * often),
             crash_between: some(10),
             pause_between: some(5),
             refuse: some(200),

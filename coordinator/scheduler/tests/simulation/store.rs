@@ -68,8 +68,7 @@ impl Store {
                     (Key::Log(of, _), Some(object)) => {
                         *of > epoch || matches!(object.body, Body::Seal)
                     }
-                    (Key::Log(of, _), None) => *of > epoch,
-                    (Key::Epoch(_), _) => true,
+                    (Key::Log(..), None) | (Key::Epoch(_), _) => true,
                 });
                 Answer::Deleted
             }

@@ -23,6 +23,9 @@ use crate::rng::Rng;
 use crate::scenario::{CALM, Faults, STORM, Scenario};
 use crate::store::{Records, Store, Whole};
 
+/// More than ever happens in a world in which time goes on.
+const TURNS_MAX: u64 = 200_000;
+
 /// Something that is going to happen. Everything is named by its index.
 #[derive(Clone)]
 pub enum Happening {
@@ -189,22 +192,28 @@ impl World {
     }
 
     fn live(&mut self) -> Result<(), String> {
-        let mut quiet_since = None;
+        let (mut quiet_since, mut turns) = (None, 0);
         while self.now < Time(STORM + CALM) && self.turn()? {
+            turns += 1;
+            if turns > TURNS_MAX {
+                return Err("ends: it never comes to rest".into());
+            }
             if self.storm || !self.all_over() {
                 quiet_since = None;
                 continue;
             }
             // Some more time, for what may come late.
             let since = *quiet_since.get_or_insert(self.now);
-            if self.now.since(since) > Duration::from_secs(30) {
+            if self.now.since(since) > Duration::from_secs(60) {
                 break;
             }
         }
         let clients = &self.clients;
+        let deciding = self.coordinators.iter().filter(|c| c.decider().is_some()).count();
+        ends::check_one_decides(deciding)?;
         let Some(leader) = self.leader() else { return Err("ends: nobody decides".into()) };
         let books = &leader.state().catalog;
-        ends::check_end(books, clients)?;
+        ends::check_end(books, clients, &self.processes)?;
         visible::check_end(&books.ledger, &self.output, &self.promises)
     }
 
@@ -243,7 +252,7 @@ impl World {
         }
         match happening {
             Happening::Ask(client) => self.ask(client),
-            Happening::Cancel(job) => return self.cancel(job),
+            Happening::Cancel(job) => self.cancel(job),
             Happening::Hello(connection) => return self.hello(connection),
             Happening::Heard(connection, sent, event) => {
                 return self.heard(connection, sent, event);

@@ -7,10 +7,15 @@ use crate::collect::arena::Arena;
 use crate::collect::record_buffer::too_large;
 use crate::error::Result;
 
+/// Keys of this size on average are worth being handed out in the order of their positions, so that their memory goes on
+/// the way; to sort shorter ones would cost too much.
+const ORDERED_BYTES: usize = 1 << 10;
+
 /// Long keys and their accumulators.
 pub(super) struct LongTable<A> {
     slots: SlotTable<LongKey, A>,
     keys: Arena,
+    longest_bytes: usize,
 }
 
 /// Where a key's bytes are. Equal hashes and lengths are nearly always equal keys.
@@ -33,15 +38,15 @@ unsafe impl SlotKey for LongKey {
 
 impl<A> Default for LongTable<A> {
     fn default() -> Self {
-        let (slots, keys) = Default::default();
-        Self { slots, keys }
+        let (slots, keys, longest_bytes) = Default::default();
+        Self { slots, keys, longest_bytes }
     }
 }
 
 impl<A> LongTable<A> {
     /// Takes a value into the accumulator of `key`, which must not be empty.
     pub(super) fn fold(&mut self, key: &[u8], seed: Seed, value: impl Fold<A>) -> Result<()> {
-        let Self { slots, keys } = self;
+        let Self { slots, keys, longest_bytes } = self;
         let hash = seed.hash_bytes(key);
         let len = u32::try_from(key.len()).map_err(|_| too_large(key.len()))?;
         let same = |found: &LongKey| {
@@ -51,15 +56,26 @@ impl<A> LongTable<A> {
         let append = || {
             let (at, block) = keys.room(key.len());
             block.extend_from_slice(key);
+            *longest_bytes = key.len().max(*longest_bytes);
             LongKey { hash, at, len }
         };
         slot.fold(append, value)
     }
 
     /// Hands out every key with its accumulator.
-    pub(super) fn drain(self, mut each: impl FnMut(&[u8], &A) -> Result<()>) -> Result<()> {
-        self.slots.iter().try_for_each(|(key, accumulator)| {
-            each(&self.keys.bytes_from(key.at)[..key.len as usize], accumulator)
+    pub(super) fn drain(self, mut each: impl FnMut(&[u8], A) -> Result<()>) -> Result<()> {
+        let Self { mut slots, mut keys, .. } = self;
+        let is_ordered = keys.memory_bytes() / slots.len().max(1) >= ORDERED_BYTES;
+        if is_ordered {
+            slots.sort_by_key(|key| key.at);
+        }
+        let mut freed = 0;
+        slots.drain(|key, accumulator| {
+            each(&keys.bytes_from(key.at)[..key.len as usize], accumulator)?;
+            if is_ordered {
+                freed = keys.free(freed, key.at + u64::from(key.len));
+            }
+            Ok(())
         })
     }
 
@@ -71,6 +87,11 @@ impl<A> LongTable<A> {
     /// Memory of keys and slots.
     pub(super) fn memory_bytes(&self) -> usize {
         self.slots.memory_bytes() + self.keys.memory_bytes()
+    }
+
+    /// Size of the longest key.
+    pub(super) fn longest_bytes(&self) -> usize {
+        self.longest_bytes
     }
 
     /// What will be allocated soon.

@@ -111,7 +111,7 @@ impl<A> KeyTable<A> {
     }
 
     /// Hands out every key with its accumulator, and gives memory back on the way.
-    pub(super) fn drain(self, mut each: impl FnMut(&[u8], &A) -> Result<()>) -> Result<()> {
+    pub(super) fn drain(self, mut each: impl FnMut(&[u8], A) -> Result<()>) -> Result<()> {
         drain_words(self.short, &mut each)?;
         drain_words(self.medium, &mut each)?;
         self.long.drain(each)
@@ -127,6 +127,11 @@ impl<A> KeyTable<A> {
         self.short.memory_bytes() + self.medium.memory_bytes() + self.long.memory_bytes()
     }
 
+    /// Size of the longest key; 0 if all are short enough for slots. O(1).
+    pub(super) fn longest_bytes(&self) -> usize {
+        self.long.longest_bytes()
+    }
+
     /// What will be allocated once the tables that are nearly full grow; 0 if none is. O(1).
     pub(super) fn next_growth_bytes(&self) -> usize {
         self.short.next_growth_bytes()
@@ -137,9 +142,9 @@ impl<A> KeyTable<A> {
 
 fn drain_words<const N: usize, A>(
     table: SlotTable<Words<N>, A>,
-    each: &mut impl FnMut(&[u8], &A) -> Result<()>,
+    each: &mut impl FnMut(&[u8], A) -> Result<()>,
 ) -> Result<()> {
-    table.iter().try_for_each(|(words, accumulator)| words.with_bytes(|key| each(key, accumulator)))
+    table.drain(|words, accumulator| words.with_bytes(|key| each(key, accumulator)))
 }
 
 #[cfg(test)]

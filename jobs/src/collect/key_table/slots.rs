@@ -142,12 +142,21 @@ impl<K: SlotKey, A> SlotTable<K, A> {
         prefetch(self.slots.as_ptr().wrapping_add(index));
     }
 
-    /// All keys with their accumulators.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &A)> {
-        self.slots.iter().filter(|slot| !slot.key.is_empty()).map(|slot| {
-            // SAFETY: the key is not empty.
-            (&slot.key, unsafe { slot.accumulator.assume_init_ref() })
+    /// Hands out all keys with their accumulators, in the order of the slots. After an error the others are dropped.
+    pub(super) fn drain(mut self, mut each: impl FnMut(K, A) -> Result<()>) -> Result<()> {
+        self.slots.iter_mut().filter(|slot| !slot.key.is_empty()).try_for_each(|slot| {
+            // SAFETY: zeros are an empty key. The key is not empty, so there is an accumulator; it is out of reach
+            // once the key is.
+            let (key, accumulator) = unsafe {
+                (mem::replace(&mut slot.key, mem::zeroed()), slot.accumulator.assume_init_read())
+            };
+            each(key, accumulator)
         })
+    }
+
+    /// Orders the slots for [`drain`](Self::drain): no key can be found any more.
+    pub(super) fn sort_by_key<O: Ord>(&mut self, order: impl Fn(&K) -> O) {
+        self.slots.sort_unstable_by_key(|slot| order(&slot.key));
     }
 
     /// Number of keys.

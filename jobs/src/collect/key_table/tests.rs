@@ -27,7 +27,7 @@ fn counts<T>(table: KeyTable<(u32, T)>) -> HashMap<Vec<u8>, u32> {
     let mut counts = HashMap::new();
     table
         .drain(|key, (count, _)| {
-            assert_eq!(counts.insert(key.to_vec(), *count), None);
+            assert_eq!(counts.insert(key.to_vec(), count), None);
             Ok(())
         })
         .unwrap();
@@ -76,8 +76,27 @@ fn accumulators_are_dropped_once() {
         table.fold_now(&n.to_be_bytes(), One(Rc::clone(&kept))).unwrap();
     }
     assert_eq!(Rc::strong_count(&kept), table.len() + 1);
-    drop(table);
+    let mut rest = 1500;
+    let stopped = table.drain(|_, (_, mine)| {
+        rest -= 1;
+        assert!(Rc::ptr_eq(&mine, &kept));
+        if rest == 0 { Err(Error::new("enough")) } else { Ok(()) }
+    });
+    assert!(stopped.is_err());
     assert_eq!(Rc::strong_count(&kept), 1);
+}
+
+#[test]
+fn keys_of_all_sizes_are_handed_out_while_their_memory_goes() {
+    let mut table = KeyTable::default();
+    let mut map = HashMap::new();
+    for n in 0..300_usize {
+        let bytes = [40, 3 << 10, 20 << 10, 200 << 10][n % 4];
+        let key = [&n.to_be_bytes()[..], &vec![b'x'; bytes]].concat();
+        table.fold_now(&key, One(())).unwrap();
+        map.insert(key, 1);
+    }
+    assert_eq!(counts(table), map);
 }
 
 #[test]

@@ -58,8 +58,13 @@ pub fn block_head(record: RecordRef<'_>) -> Result<Vec<u8>, FailureCause> {
 /// compression decides how the next one is made.
 pub struct BlockBuilder {
     block_bytes: usize,
-    /// Room for a header, and the pairs: uncompressed, the block itself.
-    raw: Vec<u8>,
+    /// Finished blocks, then the one in the making: room for its header, and its pairs. So what is not compressed is
+    /// never copied.
+    blocks: Vec<u8>,
+    /// Where the one in the making starts.
+    start: usize,
+    /// What it becomes where it is compressed.
+    packed: Vec<u8>,
     records: u32,
     data_bytes: usize,
     layout: Layout,
@@ -75,7 +80,9 @@ impl BlockBuilder {
         assert!(block_bytes <= DATA_BYTES_MAX, "foreign blocks are refused above this size");
         let mut this = Self {
             block_bytes,
-            raw: Vec::new(),
+            blocks: Vec::new(),
+            start: 0,
+            packed: Vec::new(),
             records: 0,
             data_bytes: 0,
             layout: Layout::Whole,
@@ -97,10 +104,10 @@ impl BlockBuilder {
             return Ok(false);
         }
         match self.layout {
-            Layout::Whole => push_whole(&mut self.raw, record),
+            Layout::Whole => push_whole(&mut self.blocks, record),
             Layout::SharedPrefixes => {
                 let shared = common_prefix(&self.last_key, record.key);
-                push_shared(&mut self.raw, shared, record);
+                push_shared(&mut self.blocks, shared, record);
                 self.last_key.truncate(shared);
                 self.last_key.extend_from_slice(&record.key[shared..]);
             }
@@ -110,58 +117,62 @@ impl BlockBuilder {
         Ok(true)
     }
 
-    /// Whether there is no pair.
+    /// Whether the block in the making has no pair.
     pub fn is_empty(&self) -> bool {
         self.records == 0
     }
 
-    /// Appends the block to `out` and starts the next one.
-    pub fn finish_into(&mut self, out: &mut Vec<u8>) {
-        if !self.compress_into(out) {
-            self.seal_raw();
-            out.extend_from_slice(&self.raw);
-        }
-        if self.raw.capacity() > KEPT_BYTES_MAX {
-            (self.raw, self.last_key) = (Vec::new(), Vec::new());
+    /// Finishes the block in the making and starts the next one.
+    pub fn finish(&mut self) {
+        if !self.compress() {
+            let contents = self.contents(Method::Plain);
+            seal(&mut self.blocks[self.start..], &contents);
         }
         self.start();
     }
 
-    /// The block; starts the next one. What is not compressed is not copied either.
-    pub fn finish(&mut self) -> Vec<u8> {
-        let mut block = Vec::new();
-        if !self.compress_into(&mut block) {
-            self.seal_raw();
-            let room = Vec::with_capacity(self.raw.capacity());
-            block = std::mem::replace(&mut self.raw, room);
-        }
-        self.start();
-        block
+    /// All blocks that have been finished and not been taken, one after the other.
+    pub fn finished(&self) -> &[u8] {
+        &self.blocks[..self.start]
     }
 
-    /// Appends the block to `out`, compressed; false, and nothing is appended, if that does not pay.
-    fn compress_into(&mut self, out: &mut Vec<u8>) -> bool {
-        if self.compressor.is_due() {
-            let start = out.len();
-            out.resize(start + HEADER_BYTES, 0);
-            if let Some(method) = self.compressor.append(&self.raw[HEADER_BYTES..], out) {
-                seal(&mut out[start..], &self.contents(method));
-                return true;
-            }
-            out.truncate(start);
-        }
-        false
+    /// Forgets the finished blocks. None is in the making.
+    pub fn clear(&mut self) {
+        debug_assert!(self.is_empty(), "a block in the making would be lost");
+        self.blocks.clear();
+        self.blocks.shrink_to(KEPT_BYTES_MAX);
+        self.make_room();
     }
 
-    /// Makes `raw` the block.
-    fn seal_raw(&mut self) {
-        let contents = self.contents(Method::Plain);
-        seal(&mut self.raw, &contents);
+    /// Takes the finished blocks. None is in the making.
+    pub fn take(&mut self) -> Vec<u8> {
+        debug_assert!(self.is_empty(), "a block in the making would be lost");
+        let room = Vec::with_capacity(self.blocks.capacity().min(KEPT_BYTES_MAX));
+        let mut blocks = std::mem::replace(&mut self.blocks, room);
+        blocks.truncate(self.start);
+        self.make_room();
+        blocks
+    }
+
+    /// Finishes the block in compressed form; false, and it is as it was, if that does not pay.
+    fn compress(&mut self) -> bool {
+        if !self.compressor.is_due() {
+            return false;
+        }
+        self.packed.clear();
+        self.packed.resize(HEADER_BYTES, 0);
+        let raw = &self.blocks[self.start + HEADER_BYTES..];
+        let Some(method) = self.compressor.append(raw, &mut self.packed) else { return false };
+        let contents = self.contents(method);
+        seal(&mut self.packed, &contents);
+        self.blocks.truncate(self.start);
+        self.blocks.extend_from_slice(&self.packed);
+        true
     }
 
     /// What the header says. Also learns whether shared prefixes have paid.
     fn contents(&mut self, method: Method) -> Contents {
-        let raw_bytes = self.raw.len() - HEADER_BYTES;
+        let raw_bytes = self.blocks.len() - self.start - HEADER_BYTES;
         if self.layout == Layout::SharedPrefixes {
             // Without sharing, each pair would have one length less.
             let whole = self.data_bytes + 2 * self.records as usize;
@@ -176,10 +187,17 @@ impl BlockBuilder {
         }
     }
 
+    /// Room for the next header, behind the finished blocks.
+    fn make_room(&mut self) {
+        self.start = self.blocks.len();
+        self.blocks.resize(self.start + HEADER_BYTES, 0);
+    }
+
     fn start(&mut self) {
-        self.raw.clear();
-        self.raw.resize(HEADER_BYTES, 0);
+        self.make_room();
         self.last_key.clear();
+        self.last_key.shrink_to(KEPT_BYTES_MAX);
+        self.packed.shrink_to(KEPT_BYTES_MAX);
         self.records = 0;
         self.data_bytes = 0;
         self.layout = if self.sharing.is_due() { Layout::SharedPrefixes } else { Layout::Whole };

@@ -156,18 +156,18 @@ impl Block {
         }
     }
 
-    /// Fetches the pair at `index` into the cache, if there is one.
+    /// Fetches the pairs at `indices` into the cache, as far as there are such.
     #[inline]
-    pub fn prefetch(&self, index: usize) {
+    pub fn prefetch(&self, indices: Range<usize>) {
+        let indices = indices.start.min(self.len())..indices.end.min(self.len());
         match &self.lent {
-            Some(lent) if index < lent.range.len() => {
-                lent.pairs.prefetch(lent.partition, lent.range.start + index);
+            Some(lent) => {
+                let start = lent.range.start;
+                lent.pairs.prefetch(lent.partition, start + indices.start..start + indices.end);
             }
-            Some(_) => {}
             None => {
-                if let Some(entry) = self.entries.get(index) {
-                    prefetch(entry.start(&self.data));
-                }
+                let (entries, data) = (self.entries[indices].iter(), self.data());
+                entries.for_each(|entry| prefetch(entry.start(data)));
             }
         }
     }

@@ -17,10 +17,9 @@ fn blocks(codec: Codec, pairs: &Pairs, block_bytes: usize) -> Vec<Vec<u8>> {
     let mut builder = BlockBuilder::new(codec, block_bytes);
     let mut blocks = Vec::new();
     let mut finish = |builder: &mut BlockBuilder| {
-        let mut block = vec![7];
-        builder.finish_into(&mut block);
+        builder.finish();
         assert!(builder.is_empty());
-        blocks.push(block.split_off(1));
+        blocks.push(builder.take());
     };
     for (key, value) in pairs {
         while !builder.push(RecordRef { key, value }).unwrap() {

@@ -14,20 +14,19 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tonic::Streaming;
 use windrow_jobs::{Compression, FailureCause, JobId};
 use windrow_proto::v1::fetch_message::Message;
-use windrow_proto::v1::shuffle_client::ShuffleClient;
 use windrow_proto::v1::{FetchError, FetchMessage, FetchRequest, MapOutput};
 
 use super::FetchTimeouts;
 use crate::identity::Identity;
 use crate::memory::{Account, Reservation};
 use crate::rpc::convert::compression_to;
+use crate::rpc::fetch::FetchStream;
 use crate::shuffle::block::Block;
 use crate::shuffle::origin::Origin;
 use crate::shuffle::peers::Peers;
-use crate::shuffle::serve::{BLOCK_BYTES, MESSAGE_BYTES_MAX, is_no_lease};
+use crate::shuffle::serve::{BLOCK_BYTES, is_no_lease};
 use crate::shuffle::source::BlockSource;
 
 /// Blocks that wait for the reducer.
@@ -35,6 +34,9 @@ const BLOCKS_WAITING: usize = 2;
 
 /// Before a worker whose lease has run out is asked again.
 const LEASE_PAUSE: Duration = Duration::from_millis(200);
+
+/// How many blocks a window holds at least, so that some are on their way while one is being used.
+const BLOCKS_PER_WINDOW: u64 = 4;
 
 /// What to fetch, from where.
 #[derive(Clone)]
@@ -136,7 +138,13 @@ impl Stream {
     /// What it holds at most, unless single pairs are large: what the transport has received, the blocks that wait, and
     /// the one that is being decoded.
     fn held_bytes(&self) -> u64 {
-        self.peers.stream_window_bytes() + (BLOCKS_WAITING as u64 + 1) * BLOCK_BYTES as u64
+        self.peers.stream_window_bytes() + (BLOCKS_WAITING as u64 + 1) * self.block_bytes()
+    }
+
+    /// Size of the blocks to ask for.
+    fn block_bytes(&self) -> u64 {
+        (self.peers.stream_window_bytes() / BLOCKS_PER_WINDOW)
+            .clamp(*BLOCK_BYTES.start(), *BLOCK_BYTES.end())
     }
 
     /// Receives until the end, an error, cancellation, or the reducer's leaving.
@@ -161,7 +169,7 @@ impl Stream {
         loop {
             // Waiting for room takes as long as the reducer needs; only waiting for the sender is limited.
             let Ok(permit) = sender.reserve().await else { return Ok(()) };
-            let message = self.within(stall, messages.message()).await?;
+            let message = self.within(stall, messages.next()).await?;
             match message.map_err(|status| self.refused(&status))? {
                 Some(FetchMessage { message: Some(Message::Block(block)) }) => {
                     permit.send(Ok(Event::Block(block)));
@@ -182,12 +190,13 @@ impl Stream {
     }
 
     /// Asks until the worker has a lease.
-    async fn open(&self) -> Result<Streaming<FetchMessage>, FailureCause> {
+    async fn open(&self) -> Result<FetchStream, FailureCause> {
         let channel = self.peers.channel(&self.address).map_err(|error| self.refused(&error))?;
-        let mut client = ShuffleClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let request = self.request();
         loop {
-            match self.within(self.timeouts.connect, client.fetch(self.request())).await? {
-                Ok(answer) => return Ok(answer.into_inner()),
+            let answer = FetchStream::open(channel.clone(), &request);
+            match self.within(self.timeouts.connect, answer).await? {
+                Ok(messages) => return Ok(messages),
                 Err(status) if is_no_lease(&status) => sleep(LEASE_PAUSE).await,
                 Err(status) => return Err(self.refused(&status)),
             }
@@ -226,6 +235,7 @@ impl Stream {
             partition: self.partition,
             compression: compression_to(self.compression).into(),
             same_machine: self.same_machine,
+            block_bytes: self.block_bytes() as u32,
             outputs: self
                 .outputs
                 .iter()

@@ -14,6 +14,7 @@ use windrow_proto::v1::{FetchEnd, FetchMessage, FetchRequest};
 
 use super::*;
 use crate::memory::Account;
+use crate::rpc::fetch::FetchServer;
 use crate::shuffle::ShuffleService;
 use crate::shuffle::block::{BlockBuilder, Codec};
 use crate::shuffle::merge::Merge;
@@ -104,13 +105,13 @@ impl Peer {
         Self { store, folder, pairs: all }
     }
 
-    fn service(&self) -> ShuffleServer<ShuffleService> {
+    fn service(&self) -> FetchServer {
         self.service_of(&identity(PEER))
     }
 
-    fn service_of(&self, identity: &Arc<Identity>) -> ShuffleServer<ShuffleService> {
+    fn service_of(&self, identity: &Arc<Identity>) -> FetchServer {
         let memory = Account::new(1 << 30);
-        ShuffleService::new(Arc::clone(&self.store), Arc::clone(identity), memory).into_server()
+        FetchServer::new(ShuffleService::new(Arc::clone(&self.store), Arc::clone(identity), memory))
     }
 
     fn segment(&self, task: u32) -> std::path::PathBuf {
@@ -341,9 +342,8 @@ impl Shuffle for Scripted {
 fn block() -> Message {
     let mut builder = BlockBuilder::new(Codec::Lz4, 1 << 10);
     assert!(builder.push(RecordRef { key: b"key", value: b"value" }).unwrap());
-    let mut bytes = Vec::new();
-    builder.finish_into(&mut bytes);
-    Message::Block(bytes.into())
+    builder.finish();
+    Message::Block(builder.take().into())
 }
 
 async fn fetch_scripted(client: &Client, scripted: Scripted) -> Result<Vec<Pair>, FailureCause> {

@@ -11,8 +11,9 @@ use super::super::block::Block;
 use super::super::source::BlockSource;
 use super::super::tree::LoserTree;
 
-/// How many pairs ahead of the merge those of a source in memory are fetched into the cache.
-const PREFETCH_PAIRS: usize = 12;
+/// So many pairs of a source are fetched into the cache at once, while the merge takes the same number before them: their
+/// memory arrives side by side, and the merge is held up once for all.
+const PREFETCH_PAIRS: usize = 16;
 
 /// A batch ends with the pair that makes it this large: whoever reads it may copy it.
 const BATCH_BYTES: usize = 1 << 20;
@@ -157,9 +158,12 @@ impl Selector {
             cursor.next += 1;
             if cursor.next < block.len() {
                 let taken = std::mem::replace(&mut head.record, block.record(cursor.next));
-                block.prefetch(cursor.next + PREFETCH_PAIRS);
+                if cursor.next.is_multiple_of(PREFETCH_PAIRS) {
+                    let ahead = cursor.next + PREFETCH_PAIRS;
+                    block.prefetch(ahead..ahead + PREFETCH_PAIRS);
+                }
                 // What won against all others wins again: many equal pairs cost one comparison each.
-                if head.record == taken {
+                if head.prefix() == tree.winner_prefix() && head.record == taken {
                     continue;
                 }
             } else if cursor.last {

@@ -48,8 +48,8 @@ impl SortedPairs for MemorySegment {
     }
 
     #[inline]
-    fn prefetch(&self, partition: u32, index: usize) {
-        self.pairs.prefetch(partition, index);
+    fn prefetch(&self, partition: u32, indices: Range<usize>) {
+        self.pairs.prefetch(partition, indices);
     }
 
     fn read<'a>(&'a self, partition: u32, indices: Range<usize>, records: &mut Vec<RecordRef<'a>>) {

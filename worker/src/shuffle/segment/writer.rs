@@ -101,7 +101,6 @@ impl<'a> RunWriter<'a> {
         PartitionWriter {
             segment: self.segment,
             builder: BlockBuilder::new(self.segment.codec, BLOCK_BYTES),
-            pending: Vec::new(),
             index: PartitionIndex { partition, run: self.run, records: 0, extents: Vec::new() },
         }
     }
@@ -111,27 +110,20 @@ impl<'a> RunWriter<'a> {
 pub struct PartitionWriter<'a> {
     segment: &'a SegmentWriter,
     builder: BlockBuilder,
-    pending: Vec<u8>,
     index: PartitionIndex,
 }
 
 impl PartitionWriter<'_> {
     /// Writes what is left and returns the entry in the index.
     pub fn finish(mut self) -> Result<PartitionIndex, FailureCause> {
-        if !self.builder.is_empty() {
-            self.builder.finish_into(&mut self.pending);
-        }
-        self.write_pending()?;
+        self.write_all()?;
         Ok(self.index)
     }
 
     /// Writes a block of this pair alone, without a copy of it.
     #[cold]
     fn push_large(&mut self, record: RecordRef<'_>) -> Result<(), FailureCause> {
-        if !self.builder.is_empty() {
-            self.builder.finish_into(&mut self.pending);
-        }
-        self.write_pending()?;
+        self.write_all()?;
         let head = block_head(record)?;
         let extent = self.segment.append_all(&[&head, record.key, record.value])?;
         self.index.extents.push(extent);
@@ -140,16 +132,21 @@ impl PartitionWriter<'_> {
     }
 
     #[cold]
-    fn close_block(&mut self) -> Result<(), FailureCause> {
-        self.builder.finish_into(&mut self.pending);
-        if self.pending.len() < EXTENT_BYTES { Ok(()) } else { self.write_pending() }
+    fn finish_block(&mut self) -> Result<(), FailureCause> {
+        self.builder.finish();
+        if self.builder.finished().len() < EXTENT_BYTES { Ok(()) } else { self.write_finished() }
     }
 
-    fn write_pending(&mut self) -> Result<(), FailureCause> {
-        if !self.pending.is_empty() {
-            self.index.extents.push(self.segment.append(&self.pending)?);
-            self.pending.clear();
+    fn write_all(&mut self) -> Result<(), FailureCause> {
+        if !self.builder.is_empty() {
+            self.builder.finish();
         }
+        if self.builder.finished().is_empty() { Ok(()) } else { self.write_finished() }
+    }
+
+    fn write_finished(&mut self) -> Result<(), FailureCause> {
+        self.index.extents.push(self.segment.append(self.builder.finished())?);
+        self.builder.clear();
         Ok(())
     }
 }
@@ -161,7 +158,7 @@ impl RecordSink for PartitionWriter<'_> {
             return self.push_large(record);
         }
         while !self.builder.push(record)? {
-            self.close_block()?;
+            self.finish_block()?;
         }
         self.index.records += 1;
         Ok(())

@@ -12,10 +12,18 @@ use super::{Ledger, Rule, check};
 #[derive(Clone, Default)]
 pub struct Drained {
     told: BTreeSet<WorkerId>,
+    /// Asks again, or is back: it may not have heard.
+    still_there: Option<WorkerId>,
 }
 
 impl Rule for Drained {
     fn on_event(&mut self, event: &Event, ledger: &Ledger) -> Result<(), String> {
+        self.still_there = match event {
+            Event::WorkerDraining { worker } | Event::WorkerReturned { worker, .. } => {
+                Some(*worker)
+            }
+            _ => None,
+        };
         let Event::AttemptFailed { worker, attempt, cause } = event else { return Ok(()) };
         let FailureCause::FetchFailed { worker: holder, .. } = cause else { return Ok(()) };
         let counts = ledger
@@ -29,7 +37,7 @@ impl Rule for Drained {
 
     fn on_effect(&mut self, effect: &Effect, ledger: &Ledger) -> Result<(), String> {
         let Effect::Drained { worker } = effect else { return Ok(()) };
-        let new = self.told.insert(*worker) || ledger.returning == Some(*worker);
+        let new = self.told.insert(*worker) || self.still_there == Some(*worker);
         check(new, || format!("{worker} is told twice to go"))?;
         let asked = ledger.sessions.get(worker).is_some_and(|session| session.draining);
         check(asked, || format!("{worker} did not ask to go"))?;

@@ -1,11 +1,17 @@
-//! Every submission becomes a job, and every job ends, within bounded time after the faults have stopped. (That it ends once
+//! Every submission becomes a job, every job ends, and every worker may leave that wants to, within bounded time after the faults have stopped. (That it ends once
 //! only, `after_end` and `promises` see.)
 
 use super::check;
 use crate::books::Books;
 use crate::client::Client;
+use crate::process::Process;
 
-pub fn check_end(books: &Books, clients: &[Client]) -> Result<(), String> {
+pub fn check_end(books: &Books, clients: &[Client], processes: &[Process]) -> Result<(), String> {
+    let waits = processes.iter().find(|process| process.alive && process.leaving);
+    check(waits.is_none(), || {
+        let worker = waits.and_then(|process| process.worker);
+        format!("ends: {worker:?} wants to leave, and was not let go")
+    })?;
     for (index, client) in clients.iter().enumerate() {
         check(client.job.is_some(), || format!("ends: submission {index} is not accepted"))?;
     }
@@ -13,4 +19,9 @@ pub fn check_end(books: &Books, clients: &[Client]) -> Result<(), String> {
         check(job.ended.is_some(), || format!("ends: {id} has not ended"))?;
     }
     check(books.unsettled.is_empty(), || format!("ends: {:?} not swept", books.unsettled))
+}
+
+/// Each coordinator that was replaced has noticed, even if nothing happened to it: workers would wait with it for ever.
+pub fn check_one_decides(deciding: usize) -> Result<(), String> {
+    check(deciding == 1, || format!("ends: {deciding} coordinators decide"))
 }

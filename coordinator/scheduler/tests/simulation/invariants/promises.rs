@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use windrow_jobs::{AttemptId, JobId, Stage, TaskId};
 use windrow_scheduler::{Effect, JobPlan, Outcome, RequestId};
 
-use super::check;
+use super::{Ledger, check};
 
 #[derive(Default)]
 pub struct Promises {
@@ -37,7 +37,12 @@ impl Promises {
     }
 
     /// `newest`: whether nobody has spoken yet in a later epoch. An answer that changes nothing may be out of date.
-    pub fn on_release(&mut self, effect: &Effect, newest: bool) -> Result<(), String> {
+    pub fn on_release(
+        &mut self,
+        effect: &Effect,
+        newest: bool,
+        ledger: &Ledger,
+    ) -> Result<(), String> {
         match effect {
             Effect::Accepted { request, job } => {
                 let first = *self.accepted.entry(*request).or_insert(*job);
@@ -49,7 +54,7 @@ impl Promises {
                 let forgotten = newest && self.accepted.contains_key(request);
                 check(!forgotten, || format!("promises: {request:?} was accepted before"))
             }
-            Effect::Noted { attempt, won, .. } => self.noted(*attempt, *won),
+            Effect::Noted { attempt, won, .. } => self.noted(*attempt, *won, ledger),
             Effect::Publish { job, winners } => {
                 if self.revocable.remove(job) {
                     self.won.retain(|task, _| task.job != *job);
@@ -69,10 +74,12 @@ impl Promises {
         }
     }
 
-    fn noted(&mut self, attempt: AttemptId, won: bool) -> Result<(), String> {
+    fn noted(&mut self, attempt: AttemptId, won: bool, ledger: &Ledger) -> Result<(), String> {
         let map_only = self.plans.get(&attempt.task.job).is_some_and(|plan| plan.partitions == 0);
         let writes_part = attempt.task.stage == Stage::Reduce || map_only;
-        if !writes_part || self.ended.contains_key(&attempt.task.job) {
+        // Nobody needs what is left of a job that is over, whether or not that was told yet.
+        let over = ledger.jobs.get(&attempt.task.job).is_none_or(|job| job.ended.is_some());
+        if !writes_part || over {
             return Ok(());
         }
         let revocable = self.revocable.contains(&attempt.task.job);

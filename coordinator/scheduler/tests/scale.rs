@@ -1,0 +1,189 @@
+//! How far one scheduler goes: 10,000 workers, 200,000 maps and 5,000 reduces in virtual time, without faults.
+//!
+//! `cargo test -p windrow-scheduler --test scale --release -- --ignored --nocapture` prints what it costs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use windrow_jobs::{AttemptId, Counters, Stage, WorkerId};
+use windrow_scheduler::{
+    AttemptProgress, AttemptStats, Config, Effect, Event, Inventory, JobPlan, Outcome, RequestId,
+    Scheduler, SplitPlan, SubmissionId, Time, WorkerOffer,
+};
+
+const HEARTBEAT: Duration = Duration::from_secs(1);
+const TASK: Duration = Duration::from_secs(10);
+
+/// A cluster whose workers do what they are told, in time.
+struct Cluster {
+    scheduler: Scheduler,
+    workers: u64,
+    /// Attempts by the moment at which they are done.
+    ends: BTreeSet<(Time, AttemptId, WorkerId)>,
+    running: BTreeMap<WorkerId, BTreeSet<AttemptId>>,
+    outputs: BTreeMap<WorkerId, BTreeSet<AttemptId>>,
+    events: u64,
+    /// Virtual ones that have passed.
+    seconds: u32,
+    outcome: Option<Outcome>,
+}
+
+impl Cluster {
+    fn new(workers: u64, maps: u64, reduces: u32) -> Self {
+        let mut cluster = Self {
+            scheduler: Scheduler::new(Config::default()),
+            workers,
+            ends: BTreeSet::new(),
+            running: BTreeMap::new(),
+            outputs: BTreeMap::new(),
+            events: 0,
+            seconds: 1,
+            outcome: None,
+        };
+        let start = Time::default();
+        for identity in 0..workers {
+            let name = format!("worker-{identity}");
+            let offer = WorkerOffer { name, identity, map_slots: 2, reduce_slots: 2 };
+            cluster.handle(start, Event::WorkerJoined { request: RequestId(identity), offer });
+        }
+        let split = |affinity| SplitPlan { bytes: 1 << 28, affinity };
+        let plan = JobPlan {
+            splits: (0..maps).map(split).collect(),
+            partitions: reduces,
+            max_attempts: 4,
+            task_timeout: Duration::from_secs(60),
+            worker_wait: Duration::from_secs(60),
+            priority: 0,
+        };
+        let submission = SubmissionId(1);
+        cluster.handle(start, Event::Submit { request: RequestId(0), submission, plan });
+        cluster
+    }
+
+    fn handle(&mut self, now: Time, event: Event) {
+        let mut effects = Vec::new();
+        self.scheduler.handle(now, event, &mut effects);
+        self.events += 1;
+        for effect in effects {
+            match effect {
+                Effect::Assign { worker, attempt, .. } => {
+                    let spread = Duration::from_micros(self.events % 1_000_000);
+                    self.ends.insert((now + TASK + spread, attempt, worker));
+                    self.running.entry(worker).or_default().insert(attempt);
+                }
+                Effect::Publish { job, .. } => {
+                    self.handle(now, Event::Published { job, result: Ok(()) });
+                }
+                Effect::Ended { outcome, .. } => self.outcome = Some(outcome),
+                _ => {}
+            }
+        }
+    }
+
+    /// Lives until the job has ended, or all maps are done. Each worker is heard of once a second.
+    fn run(&mut self, until_maps_are_done: bool) {
+        while self.outcome.is_none() {
+            let until = Time(HEARTBEAT * self.seconds);
+            while let Some(&(at, attempt, worker)) = self.ends.first().filter(|end| end.0 <= until)
+            {
+                self.ends.pop_first();
+                self.done(at, attempt, worker);
+            }
+            for worker in (1..=self.workers).map(WorkerId) {
+                self.heartbeat(until, worker);
+            }
+            let maps = self.scheduler.jobs().next().map(|job| job.map);
+            if until_maps_are_done && maps.is_some_and(|maps| maps.done == maps.tasks) {
+                return;
+            }
+            self.seconds += 1;
+        }
+    }
+
+    fn done(&mut self, now: Time, attempt: AttemptId, worker: WorkerId) {
+        if let Some(running) = self.running.get_mut(&worker) {
+            running.remove(&attempt);
+        }
+        if attempt.task.stage == Stage::Map {
+            self.outputs.entry(worker).or_default().insert(attempt);
+        }
+        let counters = Counters::from_iter([("records", 1_000_000)]);
+        let stats = AttemptStats { input_records: 1_000_000, counters, ..AttemptStats::default() };
+        self.handle(now, Event::AttemptDone { worker, attempt, stats });
+    }
+
+    fn heartbeat(&mut self, now: Time, worker: WorkerId) {
+        let steps = self.events;
+        let progress = |&attempt| AttemptProgress { attempt, records: steps, bytes: steps, steps };
+        let running = self.running.get(&worker).into_iter().flatten().map(progress).collect();
+        self.handle(now, Event::Heartbeat { worker, running });
+    }
+
+    /// Another coordinator takes over, and every worker comes back to it.
+    fn take_over(&mut self) {
+        let now = Time(HEARTBEAT * self.seconds);
+        self.handle(now, Event::TookOver { config: Config::default() });
+        for worker in (1..=self.workers).map(WorkerId) {
+            let inventory = Inventory {
+                running: self.running.get(&worker).cloned().unwrap_or_default(),
+                unanswered: BTreeSet::new(),
+                outputs: self.outputs.get(&worker).cloned().unwrap_or_default(),
+            };
+            let request = RequestId(worker.0);
+            self.handle(now, Event::WorkerReturned { request, worker, inventory });
+        }
+    }
+}
+
+/// Most memory that this process ever had, in MiB.
+fn peak_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    peak.and_then(|kib| kib.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) / 1024
+}
+
+#[test]
+#[ignore = "a measurement"]
+#[allow(clippy::disallowed_methods, reason = "it measures real time")]
+fn ten_thousand_workers() {
+    let begun = Instant::now();
+    let mut cluster = Cluster::new(10_000, 200_000, 5_000);
+    cluster.run(true);
+    let elapsed = begun.elapsed().as_secs_f64();
+    let rate = cluster.events as f64 / elapsed;
+    println!("maps: {} events in {elapsed:.1} s, {rate:.0} a second", cluster.events);
+
+    let begun = Instant::now();
+    let bytes = postcard::to_allocvec(&cluster.scheduler).unwrap();
+    println!("state: {} bytes, written in {:.2?}", bytes.len(), begun.elapsed());
+    let begun = Instant::now();
+    let read: Scheduler = postcard::from_bytes(&bytes).unwrap();
+    println!("read again in {:.2?}", begun.elapsed());
+    let begun = Instant::now();
+    let copy = cluster.scheduler.clone();
+    println!("cloned in {:.2?}", begun.elapsed());
+    drop((read, copy));
+
+    let begun = Instant::now();
+    cluster.take_over();
+    println!("takeover, and all workers back: {:.2?}", begun.elapsed());
+
+    let (begun, events) = (Instant::now(), cluster.events);
+    cluster.run(false);
+    let (elapsed, events) = (begun.elapsed().as_secs_f64(), cluster.events - events);
+    println!("reduces: {events} events in {elapsed:.1} s, {:.0} a second", events as f64 / elapsed);
+    println!("peak memory: {} MiB", peak_mib());
+    assert_eq!(cluster.outcome, Some(Outcome::Succeeded));
+}
+
+/// Twice the maps and twice the reduces take twice the state, not four times.
+#[test]
+fn the_state_grows_with_the_sum_of_maps_and_reduces() {
+    let bytes = |scale: u32| {
+        let mut cluster = Cluster::new(10, 40 * u64::from(scale), 40 * scale);
+        cluster.run(true);
+        postcard::to_allocvec(&cluster.scheduler).unwrap().len()
+    };
+    let (one, four) = (bytes(1), bytes(4));
+    assert!(four < one * 5, "{one} bytes, then {four}");
+}

@@ -1,0 +1,182 @@
+//! The answering side: reads the request, and frames messages for the transport.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http_body::Frame;
+use http_body_util::{BodyExt, Limited};
+use prost::Message as _;
+use prost::{encode_length_delimiter, length_delimiter_len};
+use tokio::sync::mpsc;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::{BoxFuture, Service, http};
+use tonic::server::NamedService;
+use windrow_proto::v1::fetch_message::Message;
+use windrow_proto::v1::{FetchMessage, FetchRequest};
+
+use super::{PATH, PREFIX_BYTES, SERVICE};
+use crate::shuffle::ShuffleService;
+
+/// Most bytes of a request, far above what the most outputs take.
+const REQUEST_BYTES_MAX: usize = 64 << 10;
+
+/// Starts `FetchMessage.block`: field 1, of a length that follows.
+const BLOCK_TAG: u8 = 1 << 3 | 2;
+
+/// Most bytes between a prefix and a block: the tag, and a length of ten digits.
+const BLOCK_HEAD_BYTES: usize = 11;
+
+/// Answers fetches. Clones answer the same.
+#[derive(Clone)]
+pub(crate) struct FetchServer(ShuffleService);
+
+impl FetchServer {
+    /// Serves what `service` gives.
+    pub(crate) fn new(service: ShuffleService) -> Self {
+        Self(service)
+    }
+}
+
+impl NamedService for FetchServer {
+    const NAME: &'static str = SERVICE;
+}
+
+impl Service<http::Request<Body>> for FetchServer {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Self::Response, Infallible>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let service = self.0.clone();
+        Box::pin(async move {
+            let messages = match request_from(request).await {
+                Ok(request) => service.fetch(request),
+                Err(status) => Err(status),
+            };
+            Ok(messages.map_or_else(Status::into_http, response))
+        })
+    }
+}
+
+async fn request_from(request: http::Request<Body>) -> Result<FetchRequest, Status> {
+    if request.uri().path() != PATH {
+        return Err(Status::unimplemented("there is no such call"));
+    }
+    let body = Limited::new(request.into_body(), REQUEST_BYTES_MAX).collect().await;
+    let mut bytes = body.map_err(Status::from_error)?.to_bytes();
+    let is_plain = bytes.try_get_u8().is_ok_and(|flag| flag == 0);
+    let length = bytes.try_get_u32().ok();
+    if !is_plain || length != Some(bytes.len() as u32) {
+        return Err(Status::invalid_argument("one message was expected, and not compressed"));
+    }
+    FetchRequest::decode(bytes).map_err(|error| Status::invalid_argument(error.to_string()))
+}
+
+fn response(messages: mpsc::Receiver<Message>) -> http::Response<Body> {
+    let answer = Answer { messages, block: None, is_done: false };
+    let mut response = http::Response::new(Body::new(answer));
+    let grpc = http::HeaderValue::from_static("application/grpc");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, grpc);
+    response
+}
+
+/// The body of an answer.
+struct Answer {
+    messages: mpsc::Receiver<Message>,
+    /// Of the message that has been begun.
+    block: Option<Bytes>,
+    is_done: bool,
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = self.get_mut();
+        if let Some(block) = this.block.take() {
+            return Poll::Ready(Some(Ok(Frame::data(block))));
+        }
+        if this.is_done {
+            return Poll::Ready(None);
+        }
+        let frame = match ready!(this.messages.poll_recv(context)) {
+            Some(message) => {
+                let (head, block) = framed(message);
+                this.block = block;
+                Frame::data(head)
+            }
+            None => {
+                this.is_done = true;
+                let ok = http::HeaderValue::from_static("0");
+                Frame::trailers(
+                    [(http::HeaderName::from_static("grpc-status"), ok)].into_iter().collect(),
+                )
+            }
+        };
+        Poll::Ready(Some(Ok(frame)))
+    }
+}
+
+/// A message as it is sent: its beginning, and the block that it ends with, if it has one.
+fn framed(message: Message) -> (Bytes, Option<Bytes>) {
+    let mut head = BytesMut::with_capacity(PREFIX_BYTES + BLOCK_HEAD_BYTES);
+    head.put_u8(0);
+    match message {
+        Message::Block(block) => {
+            let bytes = 1 + length_delimiter_len(block.len()) + block.len();
+            head.put_u32(bytes as u32);
+            head.put_u8(BLOCK_TAG);
+            // Fails only where there is no room, and this grows.
+            let _ = encode_length_delimiter(block.len(), &mut head);
+            (head.freeze(), Some(block))
+        }
+        other => {
+            let message = FetchMessage { message: Some(other) }.encode_to_vec();
+            head.put_u32(message.len() as u32);
+            head.put_slice(&message);
+            (head.freeze(), None)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use windrow_proto::v1::{FetchEnd, FetchError};
+
+    use super::*;
+
+    fn messages() -> impl Strategy<Value = Message> {
+        let text = vec(proptest::char::any(), 0..300).prop_map(String::from_iter);
+        prop_oneof![
+            vec(any::<u8>(), 0..20_000).prop_map(|bytes| Message::Block(bytes.into())),
+            any::<u64>().prop_map(|records| Message::End(FetchEnd { records })),
+            (any::<u32>(), any::<u32>(), text).prop_map(|(map_task, map_attempt, message)| {
+                Message::Error(FetchError { map_task, map_attempt, message })
+            }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn messages_are_framed_as_protobuf_would(message in messages()) {
+            let encoded = FetchMessage { message: Some(message.clone()) }.encode_to_vec();
+            let (head, block) = framed(message);
+            let sent = [head, block.unwrap_or_default()].concat();
+            prop_assert_eq!(&sent[..PREFIX_BYTES], &[&[0], &(encoded.len() as u32).to_be_bytes()[..]].concat()[..]);
+            prop_assert_eq!(&sent[PREFIX_BYTES..], &encoded[..]);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The two sides against each other and against the generated code: it is the same call on the wire.
+
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use prost::Message as _;
+use windrow_jobs::{JobId, WorkerId};
+use windrow_proto::v1::fetch_message::Message;
+use windrow_proto::v1::shuffle_client::ShuffleClient;
+use windrow_proto::v1::{FetchMessage, FetchRequest, MapOutput};
+
+use super::pieces::Pieces;
+use super::{FetchServer, FetchStream};
+use crate::memory::Account;
+use crate::shuffle::ShuffleService;
+use crate::shuffle::serve::Identity;
+use crate::shuffle::store::SegmentStore;
+use crate::testing::{connect, leave_output};
+
+const PAIRS: u32 = 20_000;
+
+/// A server that has one output, of several blocks in partition 3, and a request for it.
+fn server(folder: &std::path::Path) -> (FetchServer, FetchRequest) {
+    let store = Arc::new(SegmentStore::new(folder.into()));
+    let pairs: Vec<_> = (0..PAIRS).map(|n| (n.to_be_bytes().to_vec(), vec![7; 50])).collect();
+    leave_output(&store, 0, 3, &pairs);
+    let identity = Arc::new(Identity::default());
+    identity.set(WorkerId(5));
+    let server = FetchServer::new(ShuffleService::new(store, identity, Account::new(1 << 30)));
+    let outputs = vec![MapOutput { task: 0, attempt: 1 }];
+    let request =
+        FetchRequest { worker: 5, job: JobId(1).0, partition: 3, outputs, ..Default::default() };
+    (server, request)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_generated_client_gets_the_same_messages() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, request) = server(folder.path());
+    let mut ours = FetchStream::open(connect(server.clone()), &request).await.unwrap();
+    let mut theirs = ShuffleClient::new(connect(server)).max_decoding_message_size(1 << 30);
+    let mut theirs = theirs.fetch(request).await.unwrap().into_inner();
+    let mut blocks = 0;
+    loop {
+        let (our, their) = (ours.next().await.unwrap(), theirs.message().await.unwrap());
+        assert_eq!(our, their);
+        match our.map(|message| message.message.unwrap()) {
+            Some(Message::Block(_)) => blocks += 1,
+            Some(Message::End(end)) => assert_eq!(end.records, u64::from(PAIRS)),
+            Some(Message::Error(error)) => panic!("{}", error.message),
+            None => break,
+        }
+    }
+    assert!(blocks > 10, "{blocks} blocks");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_have_their_code_and_message() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, request) = server(folder.path());
+    let other = FetchRequest { worker: 6, ..request.clone() };
+    let status = FetchStream::open(connect(server.clone()), &other).await.err().unwrap();
+    assert_eq!(status.code(), tonic::Code::FailedPrecondition);
+    assert!(status.message().contains("worker-6 was meant"), "{status}");
+    let outputs = vec![MapOutput { task: 1 << 30, attempt: 1 << 30 }; 10_000];
+    let long = FetchRequest { outputs, ..request };
+    assert!(FetchStream::open(connect(server), &long).await.is_err(), "above the limit");
+}
+
+proptest! {
+    #[test]
+    fn pieces_read_as_the_bytes_that_they_are_cut_from(
+        pieces in vec(vec(any::<u8>(), 0..9), 0..9),
+        steps in vec((0usize..20, any::<bool>()), 0..20),
+    ) {
+        let mut expected = Bytes::from(pieces.concat());
+        let mut received = Pieces::default();
+        pieces.into_iter().for_each(|piece| received.push(piece.into()));
+        for (step, is_copied) in steps {
+            let step = step.min(expected.len());
+            let expected_step = expected.split_to(step);
+            if is_copied {
+                prop_assert_eq!(received.copy_to_bytes(step), expected_step);
+            } else {
+                received.advance(step);
+            }
+            prop_assert_eq!(received.remaining(), expected.len());
+            prop_assert_eq!(received.chunk().is_empty(), expected.is_empty());
+        }
+        prop_assert_eq!(received.copy_to_bytes(expected.len()), expected);
+    }
+}
+
+#[test]
+fn a_block_that_arrives_in_one_piece_is_not_copied() {
+    let block = Bytes::from(vec![1; 100]);
+    let message = FetchMessage { message: Some(Message::Block(block.clone())) }.encode_to_vec();
+    let mut received = Pieces::default();
+    received.push(Bytes::copy_from_slice(&message[..message.len() - block.len()]));
+    received.push(block.clone());
+    let taken = FetchMessage::decode((&mut received).take(message.len())).unwrap();
+    let Some(Message::Block(taken)) = taken.message else { panic!("a block was sent") };
+    assert_eq!(taken.as_ptr(), block.as_ptr());
+}
