@@ -7,6 +7,7 @@
 // Clippy knows tests by libtest's attribute, which this binary does without.
 #![allow(clippy::unwrap_used)]
 
+mod bad_records;
 mod cli;
 mod compression;
 mod conformance;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         return windrow::main_from(jobs, [program].into_iter().chain(arguments.skip(1)));
     }
     let tests: Vec<Trial> = [
+        bad_records::tests(),
         cli::tests(),
         compression::tests(),
         conformance::tests(),

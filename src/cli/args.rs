@@ -60,7 +60,7 @@ pub(crate) struct JobArgs {
     pub(crate) lossy: bool,
     /// Leave out records that cannot be read or mapped, and groups that cannot be reduced, and note them in
     /// OUTPUT/_bad-records; fail if they are more than this: a number, as 3, or a share, as 0.01%
-    #[arg(long, value_name = "BUDGET")]
+    #[arg(long, value_name = "BUDGET", value_parser = budget)]
     pub(crate) skip_bad_records: Option<BadRecordBudget>,
     /// Print events and the summary as JSON, one object a line
     #[arg(long)]
@@ -197,4 +197,8 @@ fn positive_size(text: &str) -> Result<ByteSize, String> {
         ByteSize(0) => Err("must be at least 1 byte".to_string()),
         size => Ok(size),
     }
+}
+
+fn budget(text: &str) -> Result<BadRecordBudget, String> {
+    text.parse().map_err(|error: windrow_jobs::Error| error.message().to_string())
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use windrow_jobs::{JobId, WorkerId};
+use windrow_scheduler::RequestId;
 use windrow_scheduler::journal::Epoch;
 
 use super::outgoing::{Outgoing, OutputsTable};
@@ -41,6 +42,8 @@ pub(crate) struct Joined {
 
 struct Session {
     id: SessionId,
+    /// The request that it answered.
+    connection: RequestId,
     outbox: mpsc::Sender<Outgoing>,
     _over: DropGuard,
     /// By job: the version of the map outputs that was sent.
@@ -64,13 +67,14 @@ pub(super) struct OpenedSession {
 
 impl Sessions {
     /// Opens a session, which replaces the worker's former one.
-    pub(super) fn open(&mut self, worker: WorkerId) -> OpenedSession {
+    pub(super) fn open(&mut self, worker: WorkerId, connection: RequestId) -> OpenedSession {
         let (sender, outbox) = mpsc::channel(OUTBOX_MAX);
         let over = CancellationToken::new();
         self.opened += 1;
         let id = SessionId(self.opened);
         let session = Session {
             id,
+            connection,
             outbox: sender,
             _over: over.clone().drop_guard(),
             outputs_sent: BTreeMap::new(),
@@ -89,9 +93,9 @@ impl Sessions {
         self.sessions.contains_key(&worker)
     }
 
-    /// Ends a session without a word; false when there is none.
-    pub(super) fn drop_session(&mut self, worker: WorkerId) -> bool {
-        self.sessions.remove(&worker).is_some()
+    /// Ends a session without a word, if there is one, and returns the request that it answered.
+    pub(super) fn drop_session(&mut self, worker: WorkerId) -> Option<RequestId> {
+        self.sessions.remove(&worker).map(|session| session.connection)
     }
 
     /// Ends a session and says why, if the worker listens.

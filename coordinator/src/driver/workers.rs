@@ -147,7 +147,7 @@ impl Driver {
             let how = if returned { "is back" } else { "joined" };
             tracing::info!(%worker, ?name, threads, memory_bytes, "worker {how}");
         }
-        let OpenedSession { id: session, outbox, over } = self.sessions.open(worker);
+        let OpenedSession { id: session, outbox, over } = self.sessions.open(worker, request);
         let (cluster, epoch) = (self.catalog().cluster, self.decider.epoch());
         let joined = Joined { worker, session, cluster, epoch, returned, outbox, over };
         // If nobody takes it, the outbox is closed, and the next message finds the worker unreachable.
@@ -207,9 +207,9 @@ impl Driver {
 
     /// A worker may come back.
     pub(super) fn disconnect(&mut self, worker: WorkerId, reason: &str) {
-        if self.sessions.drop_session(worker) {
+        if let Some(connection) = self.sessions.drop_session(worker) {
             tracing::info!(%worker, ?reason, "connection to a worker broke");
-            self.handle(Event::WorkerDisconnected { worker });
+            self.handle(Event::WorkerDisconnected { worker, connection });
         }
     }
 

@@ -292,7 +292,7 @@ impl Worker {
     pub async fn finish_map(&self, assign: &v1::AssignMap) {
         let stats = Some(v1::AttemptStats { input_records: 1, ..Default::default() });
         let attempt = assign.attempt;
-        self.say(FromWorker::MapDone(v1::MapDone { attempt, stats, part: None })).await;
+        self.say(FromWorker::MapDone(v1::MapDone { attempt, stats, ..Default::default() })).await;
     }
 
     /// Writes the part of a reduce attempt, and reports it as done.
@@ -315,6 +315,7 @@ impl Worker {
                 ..Default::default()
             }),
             part: Some(part),
+            quarantine: None,
         }))
         .await;
     }

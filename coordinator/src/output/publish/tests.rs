@@ -257,3 +257,22 @@ fn a_failure_puts_the_old_output_back() {
     publish(reservation.place(), &publication).unwrap_err();
     assert_eq!(files(dir.path()), old());
 }
+
+#[tokio::test]
+async fn what_was_skipped_comes_and_goes_with_the_parts() {
+    let dir = tempfile::tempdir().unwrap();
+    let reservation = Reservation::take(dir.path(), false, None).unwrap();
+    let mut publication = staged(reservation.place(), false);
+    let skipped = stage(reservation.place(), Content::BadRecords, 7, 3, "{}\n");
+    publication.quarantines.push(StagedPart { bytes: 99, ..skipped });
+    publish(reservation.place(), &publication).unwrap_err();
+    assert_eq!(files(dir.path()), []);
+    publication.quarantines = vec![skipped];
+    publish(reservation.place(), &publication).unwrap();
+    let name = "_bad-records/reduce-00007.jsonl";
+    assert_eq!(fs::read_to_string(dir.path().join(name)).unwrap(), "{}\n");
+    let text = fs::read(dir.path().join(SUCCESS)).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    assert_eq!(manifest["skipped_records"], 1);
+    assert_eq!(manifest["bad_records"][0]["name"], name);
+}

@@ -13,9 +13,9 @@ use windrow_proto::v1::{FetchMessage, FetchRequest, MapOutput};
 
 use super::pieces::Pieces;
 use super::{FetchServer, FetchStream};
+use crate::identity::Identity;
 use crate::memory::Account;
 use crate::shuffle::ShuffleService;
-use crate::shuffle::serve::Identity;
 use crate::shuffle::store::SegmentStore;
 use crate::testing::{connect, leave_output};
 
