@@ -5,7 +5,7 @@ use windrow_jobs::{AttemptId, BadRecordBudget, FailureCause, Place, WorkerId};
 use super::fixture::*;
 use crate::*;
 
-fn skips(budget: &str, maps: u32, reduces: u32) -> (Fixture, BadRecordBudget) {
+fn skips(budget: &str, maps: usize, reduces: u32) -> (Fixture, BadRecordBudget) {
     let mut f = Fixture::new(1);
     let budget = budget.parse().unwrap();
     f.submit(JobPlan { skip_bad_records: Some(budget), ..plan(maps, reduces) });

@@ -9,13 +9,13 @@ use crate::*;
 
 fn done_with(f: &mut Fixture, worker: WorkerId, attempt: AttemptId, n: u64) {
     let stats = AttemptStats {
-        audit: windrow_jobs::Audit::default(),
         input_records: n,
         input_bytes: 10 * n,
         output_records: 2 * n,
         output_bytes: 20 * n,
         elapsed: Duration::from_secs(n),
         counters: Counters::from_iter([("seen", n)]),
+        ..AttemptStats::default()
     };
     f.handle(Event::AttemptDone { worker, attempt, stats });
 }

@@ -27,7 +27,8 @@ fn server(folder: &std::path::Path) -> (FetchServer, FetchRequest) {
     let pairs: Vec<_> = (0..PAIRS).map(|n| (n.to_be_bytes().to_vec(), vec![7; 50])).collect();
     leave_output(&store, 0, 3, &pairs);
     let identity = Arc::new(Identity::default());
-    identity.set(WorkerId(5));
+    let lease_ends = tokio::time::Instant::now() + std::time::Duration::from_secs(3_600);
+    identity.set("", WorkerId(5), lease_ends);
     let server = FetchServer::new(ShuffleService::new(store, identity, Account::new(1 << 30)));
     let outputs = vec![MapOutput { task: 0, attempt: 1 }];
     let request =

@@ -19,8 +19,8 @@ impl Rule for Honesty {
             Outcome::Failed(JobFailure::Publish(cause)) => {
                 job.published.as_ref() == Some(&Err(cause.clone()))
             }
-            // Nothing is lost unseen in this world.
-            Outcome::Failed(JobFailure::Audit { .. }) => false,
+            // Nothing is lost unseen in this world, and nothing is skipped.
+            Outcome::Failed(JobFailure::Audit { .. } | JobFailure::BadRecords { .. }) => false,
             Outcome::Failed(JobFailure::NoWorkers) => waited(job, ledger),
             Outcome::Failed(JobFailure::Task { task, attempts, cause }) => {
                 ledger.attempts_of(*task).count() == *attempts as usize

@@ -363,6 +363,7 @@ impl Ledger {
             Outcome::Cancelled => "cancelled",
             Outcome::Failed(JobFailure::NoWorkers) => "no workers",
             Outcome::Failed(JobFailure::Audit { .. }) => "not conserved",
+            Outcome::Failed(JobFailure::BadRecords { .. }) => "too many bad records",
             Outcome::Failed(JobFailure::Publish(_)) => "not published",
             Outcome::Failed(JobFailure::Task { cause, .. }) => match cause {
                 FailureCause::WorkerLost { .. } => "workers lost",
