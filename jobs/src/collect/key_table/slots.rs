@@ -145,10 +145,12 @@ impl<K: SlotKey, A> SlotTable<K, A> {
     /// Hands out all keys with their accumulators, in the order of the slots. After an error the others are dropped.
     pub(super) fn drain(mut self, mut each: impl FnMut(K, A) -> Result<()>) -> Result<()> {
         self.slots.iter_mut().filter(|slot| !slot.key.is_empty()).try_for_each(|slot| {
-            // SAFETY: zeros are an empty key. The key is not empty, so there is an accumulator; it is out of reach
-            // once the key is.
-            let (key, accumulator) = unsafe {
-                (mem::replace(&mut slot.key, mem::zeroed()), slot.accumulator.assume_init_read())
+            let key = slot.key;
+            // SAFETY: zeros are an empty key. The former one is not, so there is an accumulator, which is out of reach
+            // from now on.
+            let accumulator = unsafe {
+                slot.key = mem::zeroed();
+                slot.accumulator.assume_init_read()
             };
             each(key, accumulator)
         })
