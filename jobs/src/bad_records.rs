@@ -55,7 +55,10 @@ impl BadRecordBudget {
     pub fn covers(self, skipped: u64, read: u64) -> bool {
         match self {
             Self::Records(most) => skipped <= most,
-            Self::Share(Share(share)) => skipped as f64 <= share * read as f64,
+            // A share that is a decimal fraction is rounded, and must still cover what it says.
+            Self::Share(Share(share)) => {
+                skipped as f64 <= share * read as f64 * (1.0 + 8.0 * f64::EPSILON)
+            }
         }
     }
 
@@ -229,6 +232,7 @@ mod tests {
         };
         assert!(covers("3", 3, 3) && !covers("3", 4, 1_000_000));
         assert!(covers("0.01%", 10, 100_000) && !covers("0.01%", 11, 100_000));
+        assert!(covers("0.0003%", 3, 1_000_000) && !covers("0.0003%", 3, 999_999));
         assert!(covers("0%", 0, 0) && !covers("0%", 1, 9));
     }
 

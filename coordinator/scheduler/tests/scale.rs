@@ -54,6 +54,7 @@ impl Cluster {
             task_timeout: Duration::from_secs(60),
             worker_wait: Duration::from_secs(60),
             priority: 0,
+            skip_bad_records: None,
         };
         let submission = SubmissionId(1);
         cluster.handle(start, Event::Submit { request: RequestId(0), submission, plan });
