@@ -5,6 +5,7 @@
 //! clusters, files or threads: it holds the traits, the codecs ([`key`], [`value`]), the record formats ([`input`], [`scan`]), the
 //! typed inner loops that run user code on encoded batches ([`collect`], [`program`]), and the [`ready`] jobs.
 
+mod audit;
 pub mod collect;
 mod combiner;
 mod counters;
@@ -34,6 +35,7 @@ pub mod value;
 #[doc(hidden)] // for the engine
 pub mod varint;
 
+pub use audit::Audit;
 pub use combiner::Combiner;
 pub use counters::Counters;
 pub use emit::Emit;

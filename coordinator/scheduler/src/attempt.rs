@@ -6,6 +6,7 @@ use windrow_jobs::{AttemptId, FailureCause, FailureClass, Stage, WorkerId};
 use crate::deadlines::Timer;
 use crate::effect::{Effect, JobFailure};
 use crate::event::{AttemptProgress, AttemptStats};
+use crate::health;
 use crate::job::{Job, JobResult};
 use crate::retry::{backoff, charge};
 use crate::step::Step;
@@ -30,10 +31,26 @@ impl Job {
         worker: WorkerId,
         step: &mut Step<'_>,
     ) {
-        let outputs = (stage == Stage::Reduce).then(|| self.map_outputs());
-        let attempt = self.tasks_mut(stage).start(index, worker);
+        let attempt = self.tasks_mut(stage).start(index, worker, step.now);
+        self.begin(attempt, worker, step);
+    }
+
+    /// An attempt begins, whose number is drawn.
+    pub(crate) fn begin(&mut self, attempt: AttemptId, worker: WorkerId, step: &mut Step<'_>) {
         self.holders.entry(worker).or_default();
         step.workers.start(worker, attempt);
+        self.assign(attempt, worker, step);
+    }
+
+    /// Tells a worker to run an attempt, which it may have been told before.
+    pub(crate) fn assign(&mut self, attempt: AttemptId, worker: WorkerId, step: &mut Step<'_>) {
+        let outputs = (attempt.task.stage == Stage::Reduce).then(|| self.map_outputs());
+        if let Some(outputs) = &outputs
+            && let Some(task) = self.reduce.get_mut(attempt.task.index)
+            && let Some(running) = task.running_mut(attempt.number, worker)
+        {
+            running.outputs_version = outputs.version;
+        }
         step.deadlines.set(Timer::Stalled(attempt), step.now + self.plan.task_timeout);
         step.effects.push(Effect::Assign { worker, attempt, outputs });
     }
@@ -54,10 +71,7 @@ impl Job {
             return true;
         }
         // A heartbeat may be overtaken by the report that the attempt is done: the winner must not be cancelled.
-        tasks.get_mut(attempt.task.index).is_some_and(|task| {
-            task.running_mut(attempt.number, worker).is_some()
-                || task.winner_mut(attempt.number, worker).is_some()
-        })
+        self.wins(attempt, worker)
     }
 
     /// An attempt says that it has succeeded: if it is still wanted, it wins.
@@ -67,14 +81,16 @@ impl Job {
         attempt: AttemptId,
         stats: AttemptStats,
         step: &mut Step<'_>,
-    ) {
+    ) -> JobResult {
         if !self.is_running(attempt, worker) {
-            return;
+            return Ok(());
         }
         step.deadlines.clear(Timer::Stalled(attempt));
         step.workers.finish(worker, attempt);
         step.workers.count_done(worker);
+        health::succeeded(worker, step);
         self.counters.merge(&stats.counters);
+        let audit = stats.audit;
         let candidate = SlowestTask { task: attempt.task, elapsed: stats.elapsed, worker };
         if self.slowest.is_none_or(|slowest| slowest.elapsed < candidate.elapsed) {
             self.slowest = Some(candidate);
@@ -82,8 +98,16 @@ impl Job {
         if attempt.task.stage == Stage::Map && !self.is_map_only() {
             self.holders.entry(worker).or_default().outputs.insert(attempt.task.index);
         }
-        self.tasks_mut(attempt.task.stage).win(attempt.task.index, stats);
-        self.publish_if_done(step);
+        let tasks = self.tasks_mut(attempt.task.stage);
+        if let Some((other, its_worker)) = tasks.win(attempt.task.index, attempt.number, stats) {
+            step.deadlines.clear(Timer::Stalled(other));
+            step.workers.finish(its_worker, other);
+            step.effects.push(Effect::CancelAttempt { worker: its_worker, attempt: other });
+        }
+        if attempt.task.stage == Stage::Map && !self.is_map_only() {
+            self.compare_with_former(attempt.task.index, audit, step);
+        }
+        self.publish_if_done(step)
     }
 
     /// An attempt says that it has failed.
@@ -100,6 +124,7 @@ impl Job {
         self.stop(attempt, step);
         self.tasks_mut(attempt.task.stage).failed += 1;
         step.workers.count_failed(worker);
+        health::failed(worker, &cause, step);
         let (again, avoid) = match (&cause, attempt.task.stage) {
             (FailureCause::FetchFailed { .. }, Stage::Reduce) => {
                 match self.fetch_failed(&cause, step)? {
@@ -130,16 +155,17 @@ impl Job {
         Some(worker)
     }
 
-    /// Ends a running attempt without success: its task waits, its slot and its timer are free.
+    /// Ends a running attempt without success: its slot and its timer are free, and its task waits, unless another attempt
+    /// of it runs.
     pub(crate) fn stop(&mut self, attempt: AttemptId, step: &mut Step<'_>) -> Option<WorkerId> {
-        let worker = self.tasks_mut(attempt.task.stage).stop(attempt.task.index)?;
+        let worker = self.tasks_mut(attempt.task.stage).stop(attempt.task.index, attempt.number)?;
         step.deadlines.clear(Timer::Stalled(attempt));
         step.workers.finish(worker, attempt);
         Some(worker)
     }
 
-    /// Sees to it that a waiting task is tried again, unless it has failed too often: then the job fails. `last` is
-    /// its last attempt.
+    /// Sees to it that a task is tried again if it waits, unless it has failed too often: then the job fails. `last` is
+    /// the attempt that is over.
     pub(crate) fn retry(
         &mut self,
         last: AttemptId,
@@ -152,12 +178,15 @@ impl Job {
         let max_attempts = self.plan.max_attempts;
         let tasks = self.tasks_mut(id.stage);
         let task = tasks.task_mut(id.index);
-        debug_assert!(matches!(task.state, TaskState::Waiting));
         task.avoid = avoid;
         let Some(nth) = charge(task, &cause, max_attempts, step.config) else {
             let failure = JobFailure::Task { task: id, attempts: task.attempts, cause };
             return Err(Box::new(failure));
         };
+        if !matches!(task.state, TaskState::Waiting) {
+            // Another attempt of it runs.
+            return Ok(());
+        }
         match again {
             Again::Now => tasks.enqueue(id.index),
             Again::AfterPause => {
@@ -166,6 +195,15 @@ impl Job {
             }
         }
         Ok(())
+    }
+
+    /// Whether the attempt wins if it says now that it has succeeded, or has won before.
+    pub(crate) fn wins(&mut self, attempt: AttemptId, worker: WorkerId) -> bool {
+        let task = self.tasks_mut(attempt.task.stage).get_mut(attempt.task.index);
+        task.is_some_and(|task| {
+            task.running_mut(attempt.number, worker).is_some()
+                || task.winner_mut(attempt.number, worker).is_some()
+        })
     }
 
     fn is_running(&mut self, attempt: AttemptId, worker: WorkerId) -> bool {

@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// How patient the scheduler is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
     /// Silence after which a worker counts as lost. Any message renews it.
     pub lease: Duration,
+    /// How long a worker whose connection broke may take to come back, if its lease does not end before. A process that
+    /// has died does not come back, so that this is how long its work waits.
+    pub reconnect: Duration,
     /// Pause before a failed task's first retry; each further failure doubles it.
     pub backoff_base: Duration,
     /// Longest pause before a retry.
@@ -21,6 +26,16 @@ pub struct Config {
     pub output_reports_max: u32,
     /// After so many reports about the outputs that one worker holds of a job, all of them are given up.
     pub holder_reports_max: u32,
+    /// After so many failures that speak of the machine, with no success in between, a worker is quarantined.
+    pub strikes_max: u32,
+    /// How long the first time; it doubles with each that follows without a success in between.
+    pub quarantine_base: Duration,
+    /// Longest quarantine.
+    pub quarantine_max: Duration,
+    /// An attempt must have run for so long before a backup of it is started. `Duration::MAX`: none is ever started.
+    pub backup_after: Duration,
+    /// How often it is looked for attempts that need a backup.
+    pub backup_period: Duration,
     /// How many ended jobs can still be seen.
     pub ended_jobs_max: usize,
     /// Varies the pauses before retries, so that tasks that failed together do not return together.
@@ -31,12 +46,18 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             lease: Duration::from_secs(10),
+            reconnect: Duration::from_millis(500),
             backoff_base: Duration::from_millis(200),
             backoff_max: Duration::from_secs(30),
             losses_max: 20,
             fetch_failures_max: 100,
             output_reports_max: 2,
             holder_reports_max: 4,
+            strikes_max: 3,
+            quarantine_base: Duration::from_secs(60),
+            quarantine_max: Duration::from_secs(600),
+            backup_after: Duration::from_secs(5),
+            backup_period: Duration::from_secs(1),
             ended_jobs_max: 1_000,
             seed: 0,
         }

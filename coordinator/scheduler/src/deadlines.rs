@@ -2,26 +2,29 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use windrow_jobs::{AttemptId, JobId, TaskId, WorkerId};
 
 use crate::time::Time;
 
 /// What waits. The order breaks ties between deadlines at the same moment: leases first, so that an attempt is not
 /// blamed for the silence of its worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Timer {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Timer {
     /// The worker's lease runs out.
     Lease(WorkerId),
     /// The attempt has made no progress for too long.
     Stalled(AttemptId),
     /// The failed task may be tried again.
     Retry(TaskId),
+    /// The quarantine of this worker identity is over.
+    Quarantine(u64),
     /// The job has waited for workers for too long.
     NoWorkers(JobId),
 }
 
 /// All deadlines, by timer and by time.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Deadlines {
     times: BTreeMap<Timer, Time>,
     order: BTreeSet<(Time, Timer)>,
@@ -53,14 +56,18 @@ impl Deadlines {
         self.order.first().map(|&(at, _)| at)
     }
 
-    /// Takes the first timer that goes off at or before `now`.
-    pub(crate) fn pop_due(&mut self, now: Time) -> Option<Timer> {
-        let &(at, timer) = self.order.first()?;
-        if at > now {
-            return None;
+    /// The timers that go off at or before `now`, in order.
+    pub(crate) fn due(&self, now: Time) -> impl Iterator<Item = Timer> {
+        self.order.iter().take_while(move |(at, _)| *at <= now).map(|(_, timer)| *timer)
+    }
+
+    /// Stops the timer and says whether it goes off at or before `now`.
+    pub(crate) fn take(&mut self, timer: Timer, now: Time) -> bool {
+        let due = self.get(timer).is_some_and(|at| at <= now);
+        if due {
+            self.clear(timer);
         }
-        self.clear(timer);
-        Some(timer)
+        due
     }
 
     /// How many timers run.

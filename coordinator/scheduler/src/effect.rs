@@ -2,19 +2,25 @@
 
 use std::sync::Arc;
 
-use windrow_jobs::{AttemptId, FailureCause, JobId, TaskId, WorkerId};
+use serde::{Deserialize, Serialize};
+use windrow_jobs::{AttemptId, Audit, FailureCause, JobId, TaskId, WorkerId};
 
 use crate::event::RequestId;
 
 /// Something to be done outside. The driver carries effects out in order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// The answer to `Submit`: the job is accepted.
+    /// The answer to `Submit`: the job is accepted. It is the same for a submission that was accepted before.
     Accepted {
         /// Who asked.
         request: RequestId,
         /// The job's id.
         job: JobId,
+    },
+    /// The answer to `Resubmit`: no such job was accepted.
+    NotSubmitted {
+        /// Who asked.
+        request: RequestId,
     },
     /// The answer to `Cancel`: whether the job could still be stopped.
     CancelAnswered {
@@ -23,12 +29,27 @@ pub enum Effect {
         /// False when there was no such job, when it had ended, or when its output was being published already.
         cancelled: bool,
     },
-    /// The answer to `WorkerJoined`.
+    /// The answer to `WorkerJoined`, and to a `WorkerReturned` that was in time.
     Admitted {
         /// Who asked.
         request: RequestId,
-        /// The worker's id for this session.
+        /// The worker's id.
         worker: WorkerId,
+    },
+    /// The answer to a `WorkerReturned` that came too late: what it did is lost, and it may join anew.
+    TooLate {
+        /// Who asked.
+        request: RequestId,
+    },
+    /// The answer to a report of an attempt: it is noted for good, and need not be told again.
+    Noted {
+        /// Who reported.
+        worker: WorkerId,
+        /// Which attempt.
+        attempt: AttemptId,
+        /// Whether it has won. What a loser left is not wanted. The same attempt gets the same answer as often as it asks,
+        /// as long as its job runs.
+        won: bool,
     },
     /// Run an attempt.
     Assign {
@@ -58,7 +79,8 @@ pub enum Effect {
         /// Why.
         reason: String,
     },
-    /// All tasks are done: make their winners' parts visible, then report [`Event::Published`](crate::Event).
+    /// All tasks are done: make their winners' parts visible, then report [`Event::Published`](crate::Event). Asked for
+    /// again by a coordinator that takes over, so that it must be able to go on where another one has stopped.
     Publish {
         /// Which job.
         job: JobId,
@@ -83,7 +105,7 @@ pub enum Effect {
 }
 
 /// How a job ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// Its output is visible.
     Succeeded,
@@ -94,7 +116,7 @@ pub enum Outcome {
 }
 
 /// Why a job gave up.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum JobFailure {
     /// A task failed too often, or in a way that no retry helps.
     Task {
@@ -107,6 +129,13 @@ pub enum JobFailure {
     },
     /// There was no worker for longer than the job waits.
     NoWorkers,
+    /// Reducers have not read what the maps wrote: something was lost, doubled or changed on the way.
+    Audit {
+        /// What the maps wrote.
+        written: Audit,
+        /// What the reducers read.
+        read: Audit,
+    },
     /// All tasks were done, but the output could not be made visible.
     Publish(FailureCause),
 }

@@ -1,22 +1,44 @@
 //! All that can happen to the scheduler.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use windrow_jobs::{AttemptId, Counters, FailureCause, JobId, WorkerId};
+use serde::{Deserialize, Serialize};
+use windrow_jobs::{AttemptId, Audit, Counters, FailureCause, JobId, WorkerId};
+
+use crate::config::Config;
+use crate::deadlines::Timer;
 
 /// Names a caller who waits for an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RequestId(pub u64);
 
+/// A submission, as its submitter has named it: told twice, it is still one job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SubmissionId(pub u128);
+
 /// Something that happened outside.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// All but those that [are volatile](Self::is_volatile) are written to the journal, and told again, in order and with their
+/// times, to a scheduler that takes over. What is decided must therefore follow from them alone: from heartbeats follows
+/// only when a deadline passes, and that is an event of its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
     /// A planned job is to be run.
     Submit {
         /// Whom to answer.
         request: RequestId,
+        /// Which submission this is.
+        submission: SubmissionId,
         /// What to schedule.
         plan: JobPlan,
+    },
+    /// A submitter has not heard whether its job was accepted.
+    Resubmit {
+        /// Whom to answer.
+        request: RequestId,
+        /// Which submission.
+        submission: SubmissionId,
     },
     /// Somebody wants the job to stop.
     Cancel {
@@ -32,7 +54,23 @@ pub enum Event {
         /// What it offers.
         offer: WorkerOffer,
     },
-    /// A session has ended, for whatever reason.
+    /// A worker whose connection broke is back, and has kept what it had.
+    WorkerReturned {
+        /// Whom to answer.
+        request: RequestId,
+        /// Which worker.
+        worker: WorkerId,
+        /// What it has.
+        inventory: Inventory,
+    },
+    /// A worker's connection broke. It may come back as long as its lease lasts, but not for long.
+    WorkerDisconnected {
+        /// Which worker.
+        worker: WorkerId,
+        /// Which connection: the one by which it made this request. If it has made another one since, nothing is broken.
+        connection: RequestId,
+    },
+    /// A session has ended for good, for whatever reason.
     WorkerLeft {
         /// Whose session.
         worker: WorkerId,
@@ -76,9 +114,35 @@ pub enum Event {
         /// Why it could not be published, if so.
         result: Result<(), FailureCause>,
     },
+    /// A job has ended, and nothing partial is left of it. The scheduler has no use for this, but the
+    /// [catalog](crate::Catalog) may.
+    Settled {
+        /// Which job.
+        job: JobId,
+    },
+    /// An attempt was found to be slow. See the scheduler's `backup` module.
+    BackUp {
+        /// Which attempts.
+        attempts: Vec<AttemptId>,
+    },
+    /// Deadlines have passed.
+    Elapsed {
+        /// Those that had passed, in order. By the time it comes to one of them, it may not matter any more.
+        timers: Vec<Timer>,
+    },
+    /// Another coordinator decides from here on: its workers are still to come back.
+    TookOver {
+        /// Its limits.
+        config: Config,
+    },
 }
 
 impl Event {
+    /// Whether it is forgotten when the coordinator dies.
+    pub fn is_volatile(&self) -> bool {
+        matches!(self, Self::Heartbeat { .. } | Self::Resubmit { .. })
+    }
+
     /// The worker whose message this is. A session that ends says nothing.
     pub(crate) fn sender(&self) -> Option<WorkerId> {
         match *self {
@@ -89,14 +153,21 @@ impl Event {
             Self::Submit { .. }
             | Self::Cancel { .. }
             | Self::WorkerJoined { .. }
+            | Self::Resubmit { .. }
+            | Self::WorkerReturned { .. }
+            | Self::WorkerDisconnected { .. }
             | Self::WorkerLeft { .. }
-            | Self::Published { .. } => None,
+            | Self::Published { .. }
+            | Self::Settled { .. }
+            | Self::BackUp { .. }
+            | Self::Elapsed { .. }
+            | Self::TookOver { .. } => None,
         }
     }
 }
 
 /// A job as the scheduler needs to know it: counts and limits, no paths.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobPlan {
     /// One entry a map task.
     pub splits: Vec<SplitPlan>,
@@ -113,7 +184,7 @@ pub struct JobPlan {
 }
 
 /// A map task before it runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SplitPlan {
     /// Size of its input.
     pub bytes: u64,
@@ -122,7 +193,7 @@ pub struct SplitPlan {
 }
 
 /// What a worker offers when it joins.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerOffer {
     /// For people.
     pub name: String,
@@ -134,8 +205,19 @@ pub struct WorkerOffer {
     pub reduce_slots: u32,
 }
 
+/// What a worker has that comes back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inventory {
+    /// Attempts that run.
+    pub running: BTreeSet<AttemptId>,
+    /// Attempts that are over, and whose reports were not answered yet. They are told again after the return.
+    pub unanswered: BTreeSet<AttemptId>,
+    /// Attempts whose map output it holds, those among `unanswered` included.
+    pub outputs: BTreeSet<AttemptId>,
+}
+
 /// How far a running attempt has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptProgress {
     /// Which attempt.
     pub attempt: AttemptId,
@@ -148,7 +230,7 @@ pub struct AttemptProgress {
 }
 
 /// What a finished attempt counted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptStats {
     /// Records read.
     pub input_records: u64,
@@ -158,6 +240,8 @@ pub struct AttemptStats {
     pub output_records: u64,
     /// Bytes written.
     pub output_bytes: u64,
+    /// Of a map: what it wrote for the shuffle, all partitions. Of a reduce: what it read of it.
+    pub audit: Audit,
     /// How long it ran.
     pub elapsed: Duration,
     /// The user's counters.

@@ -20,6 +20,11 @@ impl Scheduler {
     pub fn check_invariants(&self) {
         let mut running = BTreeMap::<WorkerId, BTreeSet<AttemptId>>::new();
         let mut timers = self.workers.iter().count();
+        for identity in self.workers.quarantined() {
+            let clock = self.deadlines.get(Timer::Quarantine(identity));
+            assert!(clock.is_some(), "the quarantine of {identity} never ends");
+            timers += 1;
+        }
         for job in self.jobs.running() {
             for (worker, attempt) in running_attempts(job) {
                 running.entry(worker).or_default().insert(attempt);
@@ -49,14 +54,13 @@ impl Scheduler {
         for tasks in [&job.map, &job.reduce] {
             for (index, task) in (0..).zip(tasks.iter()) {
                 let id = tasks.id(index);
-                let timer = match task.state {
-                    TaskState::Running(_) => {
-                        Timer::Stalled(AttemptId { task: id, number: task.attempts })
-                    }
-                    TaskState::Waiting if job.phase == Phase::Running => Timer::Retry(id),
-                    _ => continue,
-                };
-                assert!(self.deadlines.get(timer).is_some(), "{timer:?} does not run");
+                if matches!(task.state, TaskState::Waiting) && job.phase == Phase::Running {
+                    assert!(self.deadlines.get(Timer::Retry(id)).is_some(), "{id} waits for ever");
+                    timers += 1;
+                }
+            }
+            for (attempt, _) in tasks.running_attempts() {
+                assert!(self.deadlines.get(Timer::Stalled(attempt)).is_some(), "{attempt}");
                 timers += 1;
             }
         }
@@ -81,15 +85,8 @@ impl Scheduler {
 }
 
 fn running_attempts(job: &Job) -> impl Iterator<Item = (WorkerId, AttemptId)> {
-    [&job.map, &job.reduce].into_iter().flat_map(|tasks| {
-        (0..).zip(tasks.iter()).filter_map(|(index, task)| match &task.state {
-            TaskState::Running(running) => {
-                let attempt = AttemptId { task: tasks.id(index), number: task.attempts };
-                Some((running.worker, attempt))
-            }
-            _ => None,
-        })
-    })
+    let attempts = [&job.map, &job.reduce].into_iter().flat_map(Tasks::running_attempts);
+    attempts.map(|(attempt, running)| (running.worker, attempt))
 }
 
 fn check_tasks(tasks: &Tasks, phase: Phase) {
@@ -101,10 +98,9 @@ fn check_tasks(tasks: &Tasks, phase: Phase) {
         match &task.state {
             TaskState::Waiting => {}
             TaskState::Queued => drop(queue.insert(index)),
-            TaskState::Running(attempt) => {
-                running += 1;
-                totals.input_records += attempt.records;
-                totals.input_bytes += attempt.bytes;
+            TaskState::Running(race) => {
+                running += race.iter().count() as u32;
+                totals.count(&race.first);
             }
             TaskState::Done(winner) => {
                 done += 1;
@@ -120,7 +116,7 @@ fn check_tasks(tasks: &Tasks, phase: Phase) {
         // When publishing begins, what runs is cancelled: neither failed nor lost.
         assert_eq!(
             attempts,
-            running + done + tasks.failed + tasks.lost,
+            running + done + tasks.failed + tasks.lost + tasks.overtaken,
             "each attempt has one end"
         );
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use windrow_jobs::{AttemptId, Counters, JobId, Stage, WorkerId};
 
 use crate::deadlines::Timer;
@@ -15,7 +16,7 @@ use crate::time::Time;
 use crate::view::SlowestTask;
 
 /// A job that runs or is being published.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Job {
     /// Its name.
     pub(crate) id: JobId,
@@ -37,15 +38,19 @@ pub(crate) struct Job {
     pub(crate) submitted: Time,
     /// Sums over the winners.
     pub(crate) counters: Counters,
+    /// Whether a map that was run again wrote something else.
+    pub(crate) nondeterministic: bool,
     /// The longest winner so far.
     pub(crate) slowest: Option<SlowestTask>,
     /// What reducers are told, made when the first one needs it.
+    #[serde(skip)]
     outputs: Option<Arc<MapOutputs>>,
-    outputs_version: u64,
+    /// Grows when what they were told is not true any more.
+    pub(crate) outputs_version: u64,
 }
 
 /// The phases of a job that has not ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Phase {
     /// Tasks wait or run.
     Running,
@@ -58,7 +63,7 @@ pub(crate) enum Phase {
 pub(crate) type JobResult<T = ()> = Result<T, Box<JobFailure>>;
 
 /// What a worker holds of a job.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Holder {
     /// The map tasks whose winner's output it holds for reducers.
     pub(crate) outputs: BTreeSet<u32>,
@@ -82,9 +87,10 @@ impl Job {
             turn: 0,
             submitted: now,
             counters: Counters::default(),
+            nondeterministic: false,
             slowest: None,
             outputs: None,
-            outputs_version: 0,
+            outputs_version: 1,
         }
     }
 
@@ -144,28 +150,29 @@ impl Job {
     pub(crate) fn map_outputs(&mut self) -> Arc<MapOutputs> {
         debug_assert!(self.map.all_done());
         let outputs = self.outputs.get_or_insert_with(|| {
-            self.outputs_version += 1;
             let outputs = self.map.winners().map(|(attempt, winner)| (attempt, winner.worker));
             Arc::new(MapOutputs { version: self.outputs_version, outputs: outputs.collect() })
         });
         Arc::clone(outputs)
     }
 
-    /// What reducers were told is not true any more.
+    /// What reducers were told is not true any more; what they hear next is of a later version.
     pub(crate) fn forget_map_outputs(&mut self) {
         self.outputs = None;
+        self.outputs_version += 1;
     }
 
     /// Begins to publish if all that was asked for is done. Maps that are being redone are not needed any more.
-    pub(crate) fn publish_if_done(&mut self, step: &mut Step<'_>) {
+    pub(crate) fn publish_if_done(&mut self, step: &mut Step<'_>) -> JobResult {
         debug_assert_eq!(self.phase, Phase::Running);
         if !self.output_tasks().all_done() {
-            return;
+            return Ok(());
         }
+        self.check_conservation()?;
         self.phase = Phase::Publishing;
         self.stop_all(step);
-        let winners = self.output_tasks().winners().map(|(attempt, _)| attempt).collect();
-        step.effects.push(Effect::Publish { job: self.id, winners });
+        step.effects.push(self.publish());
+        Ok(())
     }
 
     /// Cancels what runs, and stops all timers of the job.
@@ -174,11 +181,13 @@ impl Job {
         for stage in [Stage::Map, Stage::Reduce] {
             for index in 0..self.tasks(stage).len() {
                 let task = self.tasks(stage).task(index);
-                let number = task.attempts;
                 let task_id = self.tasks(stage).id(index);
-                match task.state {
-                    TaskState::Running(_) => {
-                        self.give_up(AttemptId { task: task_id, number }, step);
+                match &task.state {
+                    TaskState::Running(race) => {
+                        let numbers: Vec<_> = race.iter().map(|running| running.number).collect();
+                        for number in numbers {
+                            self.give_up(AttemptId { task: task_id, number }, step);
+                        }
                     }
                     TaskState::Waiting => step.deadlines.clear(Timer::Retry(task_id)),
                     TaskState::Queued | TaskState::Done(_) => {}

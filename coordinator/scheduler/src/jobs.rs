@@ -2,35 +2,61 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use windrow_jobs::{FailureCause, JobId};
 
 use crate::deadlines::Timer;
 use crate::effect::{Effect, JobFailure, Outcome};
-use crate::event::{JobPlan, RequestId};
+use crate::event::{JobPlan, RequestId, SubmissionId};
 use crate::job::{Job, JobResult, Phase};
 use crate::step::Step;
 use crate::view::{JobState, JobView};
 
 /// All jobs of one coordinator.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Jobs {
     running: BTreeMap<JobId, Job>,
     ended: BTreeMap<JobId, JobView>,
+    /// Of all that are known.
+    submissions: BTreeMap<SubmissionId, JobId>,
     accepted: u64,
 }
 
 impl Jobs {
     /// Takes a job in, under a name that none had before.
-    pub(crate) fn submit(&mut self, request: RequestId, plan: JobPlan, step: &mut Step<'_>) {
+    pub(crate) fn submit(
+        &mut self,
+        request: RequestId,
+        submission: SubmissionId,
+        plan: JobPlan,
+        step: &mut Step<'_>,
+    ) {
+        if let Some(&job) = self.submissions.get(&submission) {
+            return step.effects.push(Effect::Accepted { request, job });
+        }
         self.accepted += 1;
         let id = JobId(self.accepted);
+        self.submissions.insert(submission, id);
         step.effects.push(Effect::Accepted { request, job: id });
         let job = self.running.entry(id).or_insert_with(|| Job::new(id, plan, step.now));
         if !step.workers.any_staying() {
             job.start_worker_clock(step);
         }
         // A map-only job without input is done before it begins.
-        job.publish_if_done(step);
+        self.try_with(id, step, Job::publish_if_done);
+    }
+
+    /// Answers a submitter who does not know whether its job was accepted.
+    pub(crate) fn resubmit(
+        &self,
+        request: RequestId,
+        submission: SubmissionId,
+        step: &mut Step<'_>,
+    ) {
+        step.effects.push(match self.submissions.get(&submission) {
+            Some(&job) => Effect::Accepted { request, job },
+            None => Effect::NotSubmitted { request },
+        });
     }
 
     /// The job, if it has not ended.
@@ -98,7 +124,8 @@ impl Jobs {
         view.waiting = None;
         self.ended.insert(id, view);
         while self.ended.len() > step.config.ended_jobs_max {
-            self.ended.pop_first();
+            let Some((forgotten, _)) = self.ended.pop_first() else { break };
+            self.submissions.retain(|_, job| *job != forgotten);
         }
         step.effects.push(Effect::Ended { job: id, outcome });
     }
@@ -152,7 +179,7 @@ impl Jobs {
 }
 
 impl Job {
-    fn start_worker_clock(&self, step: &mut Step<'_>) {
+    pub(crate) fn start_worker_clock(&self, step: &mut Step<'_>) {
         if self.phase == Phase::Running {
             step.deadlines.set(Timer::NoWorkers(self.id), step.now + self.plan.worker_wait);
         }

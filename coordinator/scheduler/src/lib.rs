@@ -23,6 +23,9 @@
 //!  jobs, job   jobs and their phases; tasks, task: the tasks of a stage and their states
 //!  attempt     start, progress, success, failure        retry      whether and when again
 //!  loss        workers and map outputs that are gone    drain      workers that want to go
+//!  session     workers that come, break off, and return takeover   what a new coordinator does first
+//!  backup      attempts that are slow                   health     workers that are bad
+//!  audit       whether reducers read what maps wrote
 //!  placement   which task goes to which worker          deadlines  what happens when time has passed
 //! ```
 //!
@@ -30,21 +33,28 @@
 //! late, doubled or out of order, change nothing. State grows with tasks and workers, never with their product.
 
 mod attempt;
+mod audit;
+mod backup;
 mod config;
 mod deadlines;
+mod decider;
 mod drain;
 mod effect;
 mod event;
 mod hash;
+mod health;
 mod invariants;
 mod job;
 mod jobs;
+pub mod journal;
 mod loss;
 mod observe;
 mod placement;
 mod retry;
 mod scheduler;
+mod session;
 mod step;
+mod takeover;
 mod task;
 mod tasks;
 mod time;
@@ -55,8 +65,13 @@ mod worker;
 mod tests;
 
 pub use config::Config;
+pub use deadlines::Timer;
+pub use decider::{Catalog, Decider, Record, State};
 pub use effect::{Effect, JobFailure, MapOutputs, Outcome};
-pub use event::{AttemptProgress, AttemptStats, Event, JobPlan, RequestId, SplitPlan, WorkerOffer};
+pub use event::{
+    AttemptProgress, AttemptStats, Event, Inventory, JobPlan, RequestId, SplitPlan, SubmissionId,
+    WorkerOffer,
+};
 pub use scheduler::Scheduler;
 pub use time::Time;
 pub use view::{JobState, JobView, SlowestTask, StageView, Waiting, WorkerView};

@@ -16,6 +16,7 @@ use windrow_jobs::{AttemptId, Counters, FailureCause, WorkerId};
 
 use crate::attempt::Again;
 use crate::deadlines::Timer;
+use crate::health;
 use crate::job::{Job, JobResult};
 use crate::jobs::Jobs;
 use crate::step::Step;
@@ -96,12 +97,13 @@ impl Job {
         } else {
             return Ok(Again::AfterPause);
         };
+        health::unreadable(worker, step);
         self.outputs_lost(&lost, cause, Some(worker), step)?;
         Ok(Again::Now)
     }
 
     /// The outputs of these map tasks can't be read any more: the tasks are done once more.
-    fn outputs_lost(
+    pub(crate) fn outputs_lost(
         &mut self,
         lost: &BTreeSet<u32>,
         cause: &FailureCause,
@@ -126,7 +128,7 @@ impl Job {
     }
 
     /// Takes the counters of a lost winner back: its successor counts again.
-    fn uncount(&mut self, lost: &Counters) {
+    pub(crate) fn uncount(&mut self, lost: &Counters) {
         if lost.is_empty() {
             return;
         }

@@ -4,7 +4,8 @@
 //!
 //! 1. *The job*: of the largest priority; among equals the one with the fewest running attempts; among these the
 //!    one that was served least recently.
-//! 2. *The worker*: the one with the fewest running attempts, so that work spreads before it doubles up.
+//! 2. *The worker*: of those with the fewest strikes (see `health`), the one with the fewest running attempts, so that
+//!    work spreads before it doubles up.
 //! 3. *The task*: of the first few in the queue, the one whose rendezvous hash with this worker is highest (Thaler
 //!    and Ravishankar, 1998). So a split comes back to the worker that had it before, whose caches may still hold
 //!    it, as far as balance allows: no slot stays empty to wait for a better match.
@@ -74,6 +75,15 @@ fn best_task(job: &Job, stage: Stage, worker: &Worker, avoided: Option<WorkerId>
         // What a reducer reads is spread over all workers.
         Stage::Reduce => welcome.next(),
     }
+}
+
+/// The least busy worker that could run a backup of what runs on `slow`.
+pub(crate) fn worker_for_backup(
+    stage: Stage,
+    slow: WorkerId,
+    workers: &Workers,
+) -> Option<WorkerId> {
+    workers.free(stage).map(|(id, _)| id).find(|&id| id != slow)
 }
 
 fn rendezvous(affinity: u64, identity: u64) -> u64 {

@@ -1,22 +1,29 @@
 //! The state machine: what comes in is handed to the part that knows, then free slots are filled.
 
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 use windrow_jobs::{JobId, WorkerId};
 
+use crate::backup::{self, slow_attempts};
 use crate::config::Config;
 use crate::deadlines::{Deadlines, Timer};
 use crate::drain;
 use crate::effect::Effect;
-use crate::event::{AttemptProgress, Event, RequestId, WorkerOffer};
+use crate::event::{AttemptProgress, Event};
+use crate::health;
 use crate::jobs::Jobs;
 use crate::loss::lose_worker;
 use crate::placement::fill_slots;
+use crate::session;
 use crate::step::Step;
+use crate::takeover;
 use crate::time::Time;
 use crate::view::{JobView, WorkerView};
-use crate::worker::Workers;
+use crate::worker::{Worker, Workers};
 
 /// Decides what runs where. See the [crate](crate) for the picture.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scheduler {
     config: Config,
     pub(crate) jobs: Jobs,
@@ -24,6 +31,9 @@ pub struct Scheduler {
     pub(crate) deadlines: Deadlines,
     /// Slots given so far, for fair turns.
     turn: u64,
+    /// When to look again for slow attempts. Not worth remembering.
+    #[serde(skip)]
+    look_for_slow: Time,
 }
 
 impl Scheduler {
@@ -35,28 +45,50 @@ impl Scheduler {
             workers: Workers::default(),
             deadlines: Deadlines::default(),
             turn: 0,
+            look_for_slow: Time::default(),
         }
     }
 
     /// Takes in what has happened, and appends what is to be done about it. Messages that are late, doubled or out
     /// of order do no harm. `now` must not go back from call to call.
     pub fn handle(&mut self, now: Time, event: Event, effects: &mut Vec<Effect>) {
+        if let Event::TookOver { config } = &event {
+            self.config = config.clone();
+            self.look_for_slow = now;
+        }
         self.step(now, effects, |jobs, step| dispatch(jobs, event, step));
     }
 
-    /// When [`handle_deadline`](Self::handle_deadline) is to be called next, unless an event changes that.
+    /// When [`due`](Self::due) is to be asked next, unless an event changes that.
     pub fn next_deadline(&self) -> Option<Time> {
-        self.deadlines.next()
+        let look = self.looks_for_slow().then_some(self.look_for_slow);
+        [self.deadlines.next(), look].into_iter().flatten().min()
     }
 
-    /// Does what is due at `now`; harmless when nothing is. Events that have arrived already should be handled
-    /// first: the message that renews a lease may be among them.
+    /// The event to be [handled](Self::handle) because of what is due at `now`, if anything is. Events that have arrived
+    /// already should be handled first: the message that renews a lease may be among them.
+    pub fn due(&mut self, now: Time) -> Option<Event> {
+        let timers: Vec<_> = self.deadlines.due(now).collect();
+        if !timers.is_empty() {
+            return Some(Event::Elapsed { timers });
+        }
+        if now < self.look_for_slow || !self.looks_for_slow() {
+            return None;
+        }
+        self.look_for_slow = now + self.config.backup_period;
+        let attempts = slow_attempts(&self.jobs, &self.workers, &self.config, now);
+        (!attempts.is_empty()).then_some(Event::BackUp { attempts })
+    }
+
+    fn looks_for_slow(&self) -> bool {
+        self.config.backup_after < Duration::MAX && self.jobs.running().any(|job| job.running() > 0)
+    }
+
+    /// Handles what is due at `now`; harmless when nothing is.
     pub fn handle_deadline(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        self.step(now, effects, |jobs, step| {
-            while let Some(timer) = step.deadlines.pop_due(step.now) {
-                time_out(jobs, timer, step);
-            }
-        });
+        if let Some(event) = self.due(now) {
+            self.handle(now, event, effects);
+        }
     }
 
     /// A job at this moment, as long as it is known. O(1) in the number of its tasks.
@@ -90,44 +122,75 @@ impl Scheduler {
         effects: &mut Vec<Effect>,
         transition: impl FnOnce(&mut Jobs, &mut Step<'_>),
     ) {
-        let Self { config, jobs, workers, deadlines, turn } = self;
+        let Self { config, jobs, workers, deadlines, turn, look_for_slow: _ } = self;
         let mut step = Step { now, config, workers, deadlines, effects };
         transition(jobs, &mut step);
+        health::end_quarantines_if_nobody_is_left(&mut step);
         fill_slots(jobs, turn, &mut step);
         drain::let_go(jobs, &mut step);
     }
 }
 
 fn dispatch(jobs: &mut Jobs, event: Event, step: &mut Step<'_>) {
-    if event.sender().is_some_and(|worker| !renew_lease(worker, step)) {
+    if event.sender().is_some_and(|worker| !session::renew_lease(worker, step)) {
         // From a session that was given up: all that it did is lost already.
         return;
     }
     match event {
-        Event::Submit { request, plan } => jobs.submit(request, plan, step),
+        Event::Submit { request, submission, plan } => jobs.submit(request, submission, plan, step),
+        Event::Resubmit { request, submission } => jobs.resubmit(request, submission, step),
         Event::Cancel { request, job } => jobs.cancel(request, job, step),
-        Event::WorkerJoined { request, offer } => admit(jobs, request, offer, step),
+        Event::WorkerJoined { request, offer } => session::join(jobs, request, offer, step),
+        Event::WorkerReturned { request, worker, inventory } => {
+            session::resume(jobs, request, worker, &inventory, step);
+        }
+        Event::WorkerDisconnected { worker, connection } => {
+            session::disconnect(worker, connection, step);
+        }
         Event::WorkerLeft { worker, reason } => lose_worker(jobs, worker, &reason, step),
         Event::WorkerDraining { worker } => drain::begin(jobs, worker, step),
         Event::Heartbeat { worker, running } => heartbeat(jobs, worker, running, step),
         Event::AttemptDone { worker, attempt, stats } => {
-            if let Some(job) = jobs.get_mut(attempt.task.job) {
-                job.attempt_done(worker, attempt, stats, step);
-            }
+            let job = jobs.get_mut(attempt.task.job);
+            let won = job.is_some_and(|job| job.wins(attempt, worker));
+            step.effects.push(Effect::Noted { worker, attempt, won });
+            jobs.try_with(attempt.task.job, step, |job, step| {
+                job.attempt_done(worker, attempt, stats, step)
+            });
         }
         Event::AttemptFailed { worker, attempt, cause } => {
+            step.effects.push(Effect::Noted { worker, attempt, won: false });
             jobs.try_with(attempt.task.job, step, |job, step| {
                 job.attempt_failed(worker, attempt, cause, step)
             });
         }
         Event::Published { job, result } => jobs.published(job, result, step),
+        Event::Elapsed { timers } => {
+            for timer in timers {
+                if step.deadlines.take(timer, step.now) {
+                    time_out(jobs, timer, step);
+                }
+            }
+        }
+        Event::BackUp { attempts } => {
+            for attempt in attempts {
+                backup::begin(jobs, attempt, step);
+            }
+        }
+        Event::Settled { .. } => {}
+        Event::TookOver { .. } => takeover::begin(jobs, step),
     }
 }
 
 fn time_out(jobs: &mut Jobs, timer: Timer, step: &mut Step<'_>) {
     match timer {
         Timer::Lease(worker) => {
-            let reason = format!("silent for {:.0} s", step.config.lease.as_secs_f64());
+            let away = step.workers.get(worker).is_some_and(Worker::is_away);
+            let reason = if away {
+                "its connection broke, and it did not come back".to_string()
+            } else {
+                format!("silent for {:.0} s", step.config.lease.as_secs_f64())
+            };
             step.effects.push(Effect::EndSession { worker, reason: reason.clone() });
             lose_worker(jobs, worker, &reason, step);
         }
@@ -139,24 +202,9 @@ fn time_out(jobs: &mut Jobs, timer: Timer, step: &mut Step<'_>) {
                 job.tasks_mut(task.stage).enqueue(task.index);
             }
         }
+        Timer::Quarantine(identity) => health::quarantine_over(identity, step),
         Timer::NoWorkers(job) => jobs.waited_for_workers(job, step),
     }
-}
-
-fn admit(jobs: &mut Jobs, request: RequestId, offer: WorkerOffer, step: &mut Step<'_>) {
-    jobs.stop_worker_clocks(step);
-    let worker = step.workers.admit(offer, step.now);
-    step.deadlines.set(Timer::Lease(worker), step.now + step.config.lease);
-    step.effects.push(Effect::Admitted { request, worker });
-}
-
-/// False when the worker has no session.
-fn renew_lease(worker: WorkerId, step: &mut Step<'_>) -> bool {
-    let has_session = step.workers.hear(worker, step.now);
-    if has_session {
-        step.deadlines.set(Timer::Lease(worker), step.now + step.config.lease);
-    }
-    has_session
 }
 
 /// Attempts that the worker should not run (any more) are cancelled, again if need be.

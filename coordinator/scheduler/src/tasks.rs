@@ -3,13 +3,15 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
 use windrow_jobs::{AttemptId, JobId, Stage, TaskId, WorkerId};
 
 use crate::event::{AttemptProgress, AttemptStats};
-use crate::task::{Running, Task, TaskState, Winner};
+use crate::task::{Race, Running, Task, TaskState, Winner};
+use crate::time::Time;
 
 /// All tasks of one stage of one job.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Tasks {
     job: JobId,
     stage: Stage,
@@ -25,12 +27,18 @@ pub(crate) struct Tasks {
     pub(crate) failed: u32,
     /// Attempts, running or done, that were lost.
     pub(crate) lost: u32,
-    /// Sums over winners and running attempts.
+    /// Attempts that were started as backups.
+    pub(crate) backups: u32,
+    /// Backups that run.
+    pub(crate) backups_running: u32,
+    /// Attempts that were overtaken by their backup, or the other way round.
+    pub(crate) overtaken: u32,
+    /// Sums over winners and running attempts, backups excepted.
     pub(crate) totals: Totals,
 }
 
 /// Sums that are kept up to date, so that a view needs no pass over the tasks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Totals {
     /// Read by winners and running attempts.
     pub(crate) input_records: u64,
@@ -55,6 +63,9 @@ impl Tasks {
             attempts: 0,
             failed: 0,
             lost: 0,
+            backups: 0,
+            backups_running: 0,
+            overtaken: 0,
             totals: Totals::default(),
         }
     }
@@ -85,6 +96,11 @@ impl Tasks {
     }
 
     /// A task that a message names, if there is such a one.
+    pub(crate) fn get(&self, index: u32) -> Option<&Task> {
+        self.tasks.get(index as usize)
+    }
+
+    /// Likewise, to be changed.
     pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut Task> {
         self.tasks.get_mut(index as usize)
     }
@@ -109,6 +125,17 @@ impl Tasks {
         })
     }
 
+    /// The running attempts, in order of tasks.
+    pub(crate) fn running_attempts(&self) -> impl Iterator<Item = (AttemptId, &Running)> {
+        let races = (0..).zip(&self.tasks).filter_map(|(index, task)| match &task.state {
+            TaskState::Running(race) => Some((self.id(index), race)),
+            _ => None,
+        });
+        races.flat_map(|(task, race)| {
+            race.iter().map(move |running| (AttemptId { task, number: running.number }, running))
+        })
+    }
+
     /// Waiting to queued.
     pub(crate) fn enqueue(&mut self, index: u32) {
         debug_assert!(matches!(self.task(index).state, TaskState::Waiting));
@@ -117,28 +144,42 @@ impl Tasks {
     }
 
     /// Queued to running: the next attempt begins on `worker`.
-    pub(crate) fn start(&mut self, index: u32, worker: WorkerId) -> AttemptId {
+    pub(crate) fn start(&mut self, index: u32, worker: WorkerId, now: Time) -> AttemptId {
         let queued = self.queue.remove(&index);
         debug_assert!(queued);
+        let first = self.next_attempt(index, worker, now);
+        let number = first.number;
+        self.task_mut(index).state = TaskState::Running(Race { first, backup: None });
+        AttemptId { task: self.id(index), number }
+    }
+
+    /// Starts a backup of a running attempt that has none.
+    pub(crate) fn back_up(&mut self, index: u32, worker: WorkerId, now: Time) -> AttemptId {
+        let backup = self.next_attempt(index, worker, now);
+        let number = backup.number;
+        self.backups += 1;
+        self.backups_running += 1;
+        if let TaskState::Running(race) = &mut self.task_mut(index).state {
+            debug_assert!(race.backup.is_none());
+            race.backup = Some(backup);
+        }
+        AttemptId { task: self.id(index), number }
+    }
+
+    fn next_attempt(&mut self, index: u32, worker: WorkerId, now: Time) -> Running {
         self.running += 1;
         self.attempts += 1;
         let task = self.task_mut(index);
         task.attempts += 1;
-        task.state = TaskState::Running(Running { worker, records: 0, bytes: 0, steps: 0 });
-        let number = task.attempts;
-        AttemptId { task: self.id(index), number }
+        Running::new(task.attempts, worker, now)
     }
 
     /// Notes how far a running attempt has come. False when that is no further than before, or when no such
     /// attempt runs.
     pub(crate) fn progress(&mut self, worker: WorkerId, progress: AttemptProgress) -> bool {
         let AttemptProgress { attempt, records, bytes, steps } = progress;
-        let Some(running) = self
-            .get_mut(attempt.task.index)
-            .and_then(|task| task.running_mut(attempt.number, worker))
-        else {
-            return false;
-        };
+        let Some(task) = self.get_mut(attempt.task.index) else { return false };
+        let Some(running) = task.running_mut(attempt.number, worker) else { return false };
         // A late report may lie behind an earlier one.
         let more_records = records.saturating_sub(running.records);
         let more_bytes = bytes.saturating_sub(running.bytes);
@@ -146,25 +187,55 @@ impl Tasks {
         running.bytes += more_bytes;
         let lives = steps > running.steps;
         running.steps = steps.max(running.steps);
-        self.totals.input_records = self.totals.input_records.saturating_add(more_records);
-        self.totals.input_bytes = self.totals.input_bytes.saturating_add(more_bytes);
+        let is_first =
+            matches!(&task.state, TaskState::Running(race) if race.first.number == attempt.number);
+        if is_first {
+            self.totals.input_records = self.totals.input_records.saturating_add(more_records);
+            self.totals.input_bytes = self.totals.input_bytes.saturating_add(more_bytes);
+        }
         lives || more_records > 0 || more_bytes > 0
     }
 
-    /// Running to waiting: the attempt is over, without success. Returns who ran it.
-    pub(crate) fn stop(&mut self, index: u32) -> Option<WorkerId> {
-        let running = self.end_running(index)?;
-        Some(running.worker)
+    /// Running attempts count as if they had read nothing yet: what heartbeats said is not known for good.
+    pub(crate) fn forget_progress(&mut self, now: Time) {
+        for task in &mut self.tasks {
+            if let TaskState::Running(race) = &mut task.state {
+                self.totals.uncount(&race.first);
+                for running in race.iter_mut() {
+                    let outputs_version = running.outputs_version;
+                    *running = Running::new(running.number, running.worker, now);
+                    running.outputs_version = outputs_version;
+                }
+            }
+        }
     }
 
-    /// Running to done.
-    pub(crate) fn win(&mut self, index: u32, stats: AttemptStats) {
-        let Some(Running { worker, .. }) = self.end_running(index) else { return };
+    /// An attempt is over, without success. Returns who ran it. The task waits, unless another attempt runs.
+    pub(crate) fn stop(&mut self, index: u32, number: u32) -> Option<WorkerId> {
+        let (stopped, other) = self.end_race(index)?.split(number);
+        if let Some(other) = other {
+            self.running += 1;
+            self.totals.count(&other);
+            self.task_mut(index).state = TaskState::Running(Race { first: other, backup: None });
+        }
+        Some(stopped.worker)
+    }
+
+    /// Running to done. Returns the attempt that was overtaken, if there is one, and who runs it.
+    pub(crate) fn win(
+        &mut self,
+        index: u32,
+        number: u32,
+        stats: AttemptStats,
+    ) -> Option<(AttemptId, WorkerId)> {
+        let (winner, other) = self.end_race(index)?.split(number);
         self.totals.add(&stats);
         self.done += 1;
-        let task = self.task_mut(index);
-        let number = task.attempts;
-        task.state = TaskState::Done(Winner { number, worker, stats, fetch_reports: 0 });
+        self.overtaken += u32::from(other.is_some());
+        let Running { worker, outputs_version, .. } = winner;
+        self.task_mut(index).state =
+            TaskState::Done(Winner { number, worker, outputs_version, stats, fetch_reports: 0 });
+        other.map(|other| (AttemptId { task: self.id(index), number: other.number }, other.worker))
     }
 
     /// Done to waiting: what the winner left can't be read any more. Returns the former winner.
@@ -182,19 +253,19 @@ impl Tasks {
         Some(winner)
     }
 
-    /// Leaves the task waiting, whatever comes next, and takes the attempt out of the sums.
-    fn end_running(&mut self, index: u32) -> Option<Running> {
+    /// Leaves the task waiting, whatever comes next, and takes its attempts out of the sums.
+    fn end_race(&mut self, index: u32) -> Option<Race> {
         let task = self.task_mut(index);
         let state = std::mem::replace(&mut task.state, TaskState::Waiting);
-        let TaskState::Running(running) = state else {
+        let TaskState::Running(race) = state else {
             debug_assert!(false, "only a running attempt can end");
             task.state = state;
             return None;
         };
-        self.running -= 1;
-        self.totals.input_records = self.totals.input_records.saturating_sub(running.records);
-        self.totals.input_bytes = self.totals.input_bytes.saturating_sub(running.bytes);
-        Some(running)
+        self.running -= 1 + u32::from(race.backup.is_some());
+        self.backups_running -= u32::from(race.backup.is_some());
+        self.totals.uncount(&race.first);
+        Some(race)
     }
 }
 
@@ -205,6 +276,17 @@ impl Totals {
         self.input_bytes = self.input_bytes.saturating_add(stats.input_bytes);
         self.output_records = self.output_records.saturating_add(stats.output_records);
         self.output_bytes = self.output_bytes.saturating_add(stats.output_bytes);
+    }
+
+    /// What a running attempt has read.
+    pub(crate) fn count(&mut self, running: &Running) {
+        self.input_records = self.input_records.saturating_add(running.records);
+        self.input_bytes = self.input_bytes.saturating_add(running.bytes);
+    }
+
+    fn uncount(&mut self, running: &Running) {
+        self.input_records = self.input_records.saturating_sub(running.records);
+        self.input_bytes = self.input_bytes.saturating_sub(running.bytes);
     }
 
     fn subtract(&mut self, stats: &AttemptStats) {

@@ -3,8 +3,11 @@
 use std::ops::Add;
 use std::time::Duration;
 
-/// A moment on the coordinator's monotonic clock, counted from its start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+use serde::{Deserialize, Serialize};
+
+/// A moment on the coordinator's monotonic clock. It goes on where it was when a coordinator takes over; what passed
+/// in between does not count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Time(pub Duration);
 
 impl Time {

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use windrow_jobs::{Counters, JobId, TaskId, WorkerId};
 
 use crate::effect::Outcome;
 use crate::time::Time;
 
 /// A job at one moment.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobView {
     /// Which job.
     pub job: JobId,
@@ -20,6 +21,9 @@ pub struct JobView {
     pub reduce: StageView,
     /// Sums over the winning attempts.
     pub counters: Counters,
+    /// Whether a map that was run again wrote something else than before. The output is made of one run's pairs all the
+    /// same, but another run of the job may give another one.
+    pub nondeterministic: bool,
     /// Why nothing of it runs, when nothing does.
     pub waiting: Option<Waiting>,
     /// When it was submitted.
@@ -37,7 +41,7 @@ pub struct JobView {
 }
 
 /// The states of a job.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum JobState {
     /// Tasks wait or run.
     Running,
@@ -48,7 +52,7 @@ pub enum JobState {
 }
 
 /// One stage of a job at one moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageView {
     /// Number of tasks.
     pub tasks: u32,
@@ -62,6 +66,8 @@ pub struct StageView {
     pub failed: u32,
     /// Attempts, running or done, that were lost with their worker or could not be fetched.
     pub lost: u32,
+    /// Attempts that were started because another one of the same task seemed slow.
+    pub backups: u32,
     /// Records read by winners and running attempts.
     pub records: u64,
     /// Bytes read, likewise.
@@ -71,7 +77,7 @@ pub struct StageView {
 }
 
 /// Why nothing of a job runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Waiting {
     /// There is no worker; the job gives up unless one comes.
     NoWorkers {
@@ -85,7 +91,7 @@ pub enum Waiting {
 }
 
 /// The task that took longest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlowestTask {
     /// Which task.
     pub task: TaskId,
@@ -110,6 +116,10 @@ pub struct WorkerView {
     pub failed: u64,
     /// Whether it is leaving.
     pub draining: bool,
+    /// Whether its connection is broken, and it may still come back.
+    pub away: bool,
+    /// Whether it gets nothing new because of failures that speak of its machine.
+    pub quarantined: bool,
     /// When it last spoke.
     pub heard: Time,
 }

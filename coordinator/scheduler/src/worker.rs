@@ -2,19 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use windrow_jobs::{AttemptId, Stage, WorkerId};
 
-use crate::event::WorkerOffer;
+use crate::event::{RequestId, WorkerOffer};
+use crate::health::{Health, Standing};
 use crate::time::Time;
 use crate::view::WorkerView;
 
 /// A worker with a session.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Worker {
     /// What it offers.
     pub(crate) offer: WorkerOffer,
     /// Whether it stays.
     pub(crate) leaving: Leaving,
+    /// The request that opened its connection. `None` when that is broken: then it is away, may come back until its lease
+    /// ends, and gets nothing new meanwhile.
+    pub(crate) connection: Option<RequestId>,
+    /// Its health, as it is remembered for its identity.
+    pub(crate) health: Health,
     /// When it last spoke.
     pub(crate) heard: Time,
     /// Its attempts, as far as is known.
@@ -25,7 +32,7 @@ pub(crate) struct Worker {
 }
 
 /// Whether a worker stays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Leaving {
     /// It stays.
     No,
@@ -36,11 +43,13 @@ pub(crate) enum Leaving {
 }
 
 /// All workers with a session.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Workers {
     workers: BTreeMap<WorkerId, Worker>,
-    /// For each stage, the workers that would take an attempt of it, least busy first.
-    free: [BTreeSet<(u32, WorkerId)>; 2],
+    /// For each stage, the workers that would take an attempt of it, the best first.
+    free: [BTreeSet<((u32, u32), WorkerId)>; 2],
+    /// By identity: those that have had failures since their last success.
+    health: BTreeMap<u64, Health>,
     /// Those that are draining and have not been told to go.
     draining: BTreeSet<WorkerId>,
     staying: usize,
@@ -58,7 +67,22 @@ impl Worker {
 
     /// Whether it would take an attempt of this stage.
     pub(crate) fn takes(&self, stage: Stage) -> bool {
-        self.leaving == Leaving::No && self.free_slots(stage) > 0
+        let may = match self.health.standing {
+            Standing::Good => true,
+            Standing::Quarantined => false,
+            Standing::Probation => self.running.is_empty(),
+        };
+        may && self.leaving == Leaving::No && !self.is_away() && self.free_slots(stage) > 0
+    }
+
+    /// Whether its connection is broken.
+    pub(crate) fn is_away(&self) -> bool {
+        self.connection.is_none()
+    }
+
+    /// Whom to prefer: those with fewer strikes, then the less busy.
+    fn rank(&self) -> (u32, u32) {
+        (self.health.strikes, self.running.len() as u32)
     }
 
     /// How it looks from outside.
@@ -70,6 +94,8 @@ impl Worker {
             done: self.done,
             failed: self.failed,
             draining: self.leaving != Leaving::No,
+            away: self.is_away(),
+            quarantined: self.health.standing == Standing::Quarantined,
             heard: self.heard,
         }
     }
@@ -77,15 +103,17 @@ impl Worker {
 
 impl Workers {
     /// Takes a worker in, under a name that none had before.
-    pub(crate) fn admit(&mut self, offer: WorkerOffer, now: Time) -> WorkerId {
+    pub(crate) fn admit(&mut self, offer: WorkerOffer, request: RequestId, now: Time) -> WorkerId {
         self.admitted += 1;
         let id = WorkerId(self.admitted);
         let worker = Worker {
-            offer,
             leaving: Leaving::No,
+            connection: Some(request),
+            health: self.health.get(&offer.identity).cloned().unwrap_or_default(),
             heard: now,
             running: BTreeSet::new(),
             reduces_running: 0,
+            offer,
             done: 0,
             failed: 0,
         };
@@ -101,6 +129,10 @@ impl Workers {
         let worker = self.workers.remove(&id)?;
         self.draining.remove(&id);
         self.staying -= usize::from(worker.leaving == Leaving::No);
+        if worker.health.standing == Standing::Good {
+            // It may never come back. Only a quarantine outlasts the session, until its end.
+            self.health.remove(&worker.offer.identity);
+        }
         Some(worker)
     }
 
@@ -152,6 +184,11 @@ impl Workers {
         }
     }
 
+    /// Notes that the worker's connection is broken, or that it has another one.
+    pub(crate) fn set_connection(&mut self, id: WorkerId, connection: Option<RequestId>) {
+        self.update(id, |worker| worker.connection = connection);
+    }
+
     /// From now on, the worker takes nothing new.
     pub(crate) fn drain(&mut self, id: WorkerId) {
         if self.get(id).is_some_and(|worker| worker.leaving == Leaving::No) {
@@ -168,13 +205,15 @@ impl Workers {
         }
     }
 
-    /// The workers that are draining and run nothing.
+    /// The workers that are draining, can be reached, and run nothing.
     pub(crate) fn idle_draining(&self) -> impl Iterator<Item = WorkerId> {
-        let idle = |id: &WorkerId| self.get(*id).is_some_and(|worker| worker.running.is_empty());
+        let idle = |id: &WorkerId| {
+            self.get(*id).is_some_and(|worker| !worker.is_away() && worker.running.is_empty())
+        };
         self.draining.iter().copied().filter(idle)
     }
 
-    /// The workers that would take an attempt of this stage, least busy first.
+    /// The workers that would take an attempt of this stage: those with fewest strikes first, then the least busy.
     pub(crate) fn free(&self, stage: Stage) -> impl Iterator<Item = (WorkerId, &Worker)> {
         self.free[stage as usize]
             .iter()
@@ -191,6 +230,68 @@ impl Workers {
         self.staying > 0
     }
 
+    /// Their ids, in order.
+    pub(crate) fn ids(&self) -> Vec<WorkerId> {
+        self.workers.keys().copied().collect()
+    }
+
+    /// What the worker is known by across sessions.
+    pub(crate) fn identity(&self, id: WorkerId) -> Option<u64> {
+        self.get(id).map(|worker| worker.offer.identity)
+    }
+
+    /// Whether failures are remembered of this identity.
+    pub(crate) fn has_history(&self, identity: u64) -> bool {
+        self.health.contains_key(&identity)
+    }
+
+    /// Changes the health of an identity, and of the workers that bear it. Perfect health is not remembered, nor that of
+    /// somebody who is not there, unless in quarantine. O(workers).
+    pub(crate) fn change_health<T>(
+        &mut self,
+        identity: u64,
+        change: impl FnOnce(&mut Health) -> T,
+    ) -> T {
+        let mut health = self.health.remove(&identity).unwrap_or_default();
+        let result = change(&mut health);
+        let bearers: Vec<_> = self
+            .workers
+            .iter()
+            .filter(|(_, worker)| worker.offer.identity == identity)
+            .map(|(id, _)| *id)
+            .collect();
+        for &id in &bearers {
+            self.update(id, |worker| worker.health = health.clone());
+        }
+        let there = !bearers.is_empty() || health.standing == Standing::Quarantined;
+        if there && health != Health::default() {
+            self.health.insert(identity, health);
+        }
+        result
+    }
+
+    /// The identities in quarantine, if nobody else stays.
+    pub(crate) fn all_quarantined(&self) -> Option<BTreeSet<u64>> {
+        if self.health.is_empty() || self.staying == 0 {
+            return None;
+        }
+        let mut staying = self.workers.values().filter(|worker| worker.leaving == Leaving::No);
+        let all = staying.all(|worker| worker.health.standing == Standing::Quarantined);
+        all.then(|| {
+            self.workers
+                .values()
+                .filter(|worker| worker.health.standing == Standing::Quarantined)
+                .map(|worker| worker.offer.identity)
+                .collect()
+        })
+    }
+
+    /// Identities in quarantine.
+    pub(crate) fn quarantined(&self) -> impl Iterator<Item = u64> {
+        let quarantined = |(_, health): &(&u64, &Health)| health.standing == Standing::Quarantined;
+        self.health.iter().filter(quarantined).map(|(identity, _)| *identity)
+    }
+
     /// All workers in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (WorkerId, &Worker)> {
         self.workers.iter().map(|(id, worker)| (*id, worker))
@@ -203,14 +304,14 @@ impl Workers {
         change(worker);
         for stage in [Stage::Map, Stage::Reduce] {
             if worker.takes(stage) {
-                self.free[stage as usize].insert((worker.running.len() as u32, id));
+                self.free[stage as usize].insert((worker.rank(), id));
             }
         }
     }
 
     fn unindex(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.get(&id) else { return };
-        let entry = (worker.running.len() as u32, id);
+        let entry = (worker.rank(), id);
         for free in &mut self.free {
             free.remove(&entry);
         }

@@ -5,10 +5,12 @@ use windrow_jobs::{AttemptId, JobId, Stage, WorkerId};
 use super::fixture::*;
 use crate::*;
 
-/// Nothing happens, and nothing looks different.
+/// Nothing happens, and nothing looks different. Who reports may get an answer.
 fn ignored(f: &mut Fixture, event: Event) {
     let before: Vec<_> = f.scheduler.jobs().collect();
-    assert_eq!(f.handle(event.clone()), [], "{event:?}");
+    let mut effects = f.handle(event.clone());
+    effects.retain(|effect| !matches!(effect, Effect::Noted { .. }));
+    assert_eq!(effects, [], "{event:?}");
     assert_eq!(f.scheduler.jobs().collect::<Vec<_>>(), before, "{event:?}");
 }
 
@@ -46,6 +48,18 @@ fn reports_of_attempts_that_are_not_running_are_ignored() {
         ignored(&mut f, fail(worker, attempt));
     }
     assert_eq!(f.view(J1).map.running, 1);
+}
+
+#[test]
+fn every_report_is_answered_as_often_as_it_is_told() {
+    let mut f = Fixture::new(1);
+    f.submit(plan(2, 1));
+    f.done(W1, map(0, 1));
+    assert_eq!(f.handle(done(W1, map(0, 1))), [noted(W1, map(0, 1), true)]);
+    f.fail(W1, map(1, 1), user_error());
+    assert_eq!(f.handle(done(W1, map(1, 1))), [noted(W1, map(1, 1), false)]);
+    assert_eq!(f.handle(fail(W1, map(1, 1))), [noted(W1, map(1, 1), false)]);
+    assert_eq!(f.handle(done(WorkerId(99), map(1, 1))), [], "it has no session to hear it in");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use windrow_jobs::{AttemptId, FailureCause, JobId, Place, Stage, TaskId, WorkerId};
+use windrow_jobs::{AttemptId, Audit, FailureCause, JobId, Place, Stage, TaskId, WorkerId};
 
 use crate::*;
 
@@ -17,6 +17,7 @@ pub(super) const REQUEST: RequestId = RequestId(7);
 pub(super) struct Fixture {
     pub(super) scheduler: Scheduler,
     pub(super) now: Time,
+    pub(super) submissions: u128,
 }
 
 impl Fixture {
@@ -25,14 +26,19 @@ impl Fixture {
         Self::with_config(workers, Config::default())
     }
 
-    /// The lease is so long that tests of other things need no heartbeats.
+    /// The lease is so long that tests of other things need no heartbeats, and nothing is backed up.
     pub(super) fn with_config(workers: usize, config: Config) -> Self {
-        let config = Config { lease: Duration::from_secs(86_400), ..config };
-        let mut fixture = Self { scheduler: Scheduler::new(config), now: Time::default() };
+        let config =
+            Config { lease: Duration::from_secs(86_400), backup_after: Duration::MAX, ..config };
+        let mut fixture = Self::without_workers(config);
         for _ in 0..workers {
             fixture.join(2, 2);
         }
         fixture
+    }
+
+    pub(super) fn without_workers(config: Config) -> Self {
+        Self { scheduler: Scheduler::new(config), now: Time::default(), submissions: 0 }
     }
 
     pub(super) fn handle(&mut self, event: Event) -> Vec<Effect> {
@@ -72,15 +78,18 @@ impl Fixture {
     }
 
     pub(super) fn submit(&mut self, plan: JobPlan) -> Vec<Effect> {
-        self.handle(Event::Submit { request: REQUEST, plan })
+        self.submissions += 1;
+        let submission = SubmissionId(self.submissions);
+        self.handle(Event::Submit { request: REQUEST, submission, plan })
     }
 
     /// A running attempt succeeds.
     pub(super) fn done(&mut self, worker: WorkerId, attempt: AttemptId) -> Vec<Effect> {
         let before = self.worker(worker).done;
         let stats = AttemptStats::default();
-        let effects = self.handle(Event::AttemptDone { worker, attempt, stats });
+        let mut effects = self.handle(Event::AttemptDone { worker, attempt, stats });
         assert_eq!(self.worker(worker).done, before + 1, "{attempt} runs on {worker}");
+        assert_eq!(effects.remove(0), noted(worker, attempt, true));
         effects
     }
 
@@ -92,8 +101,9 @@ impl Fixture {
         cause: FailureCause,
     ) -> Vec<Effect> {
         let before = self.worker(worker).failed;
-        let effects = self.handle(Event::AttemptFailed { worker, attempt, cause });
+        let mut effects = self.handle(Event::AttemptFailed { worker, attempt, cause });
         assert_eq!(self.worker(worker).failed, before + 1, "{attempt} runs on {worker}");
+        assert_eq!(effects.remove(0), noted(worker, attempt, false));
         effects
     }
 
@@ -156,6 +166,15 @@ pub(super) fn attempt(job: JobId, stage: Stage, index: u32, number: u32) -> Atte
 
 pub(super) fn accepted(job: JobId) -> Effect {
     Effect::Accepted { request: REQUEST, job }
+}
+
+/// What a map wrote, or a reduce read, whose digest is this.
+pub(super) fn audited(digest: u64) -> AttemptStats {
+    AttemptStats { audit: Audit { records: 1, digest }, ..AttemptStats::default() }
+}
+
+pub(super) fn noted(worker: WorkerId, attempt: AttemptId, won: bool) -> Effect {
+    Effect::Noted { worker, attempt, won }
 }
 
 pub(super) fn assign_map(worker: WorkerId, attempt: AttemptId) -> Effect {

@@ -9,6 +9,7 @@ use crate::*;
 
 fn done_with(f: &mut Fixture, worker: WorkerId, attempt: AttemptId, n: u64) {
     let stats = AttemptStats {
+        audit: windrow_jobs::Audit::default(),
         input_records: n,
         input_bytes: 10 * n,
         output_records: 2 * n,
@@ -31,6 +32,7 @@ fn sums_count_winners_and_running_attempts() {
     done_with(&mut f, W2, map(1, 1), 5);
     let view = f.view(J1);
     let expected = StageView {
+        backups: 0,
         tasks: 2,
         running: 1,
         done: 1,
@@ -117,6 +119,8 @@ fn workers_count_what_they_did() {
     f.drain(W2);
     let workers: Vec<_> = f.scheduler.workers().collect();
     let view = |worker, running, done, failed, draining| WorkerView {
+        away: false,
+        quarantined: false,
         worker,
         name: "worker".into(),
         running,

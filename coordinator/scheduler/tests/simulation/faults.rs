@@ -1,11 +1,35 @@
-//! What goes wrong with model workers: they die, stall, are cut off, lose outputs, and leave.
+//! What goes wrong: workers die, stall, are cut off, lose outputs, and leave; coordinators crash, pause, and are replaced.
 
-use windrow_scheduler::{Effect, Event};
+use windrow_scheduler::Event;
 
 use crate::world::{Fault, Happening, World};
 
 impl World {
     pub fn strike(&mut self, fault: Fault) {
+        match fault {
+            Fault::Crash | Fault::Pause => self.strike_coordinator(fault),
+            Fault::Usurp => self.start_coordinator(),
+            _ => self.strike_process(fault),
+        }
+    }
+
+    fn strike_coordinator(&mut self, fault: Fault) {
+        let there: Vec<_> = (0..self.coordinators.len())
+            .filter(|&index| !self.coordinators[index].is_gone())
+            .collect();
+        if there.is_empty() {
+            return;
+        }
+        let index = *self.rng.pick(&there);
+        if matches!(fault, Fault::Crash) {
+            return self.crash(index);
+        }
+        let pause = self.rng.millis(200, 25_000);
+        self.note(|_| format!("coordinator {index} pauses for {pause:?}"));
+        self.coordinators[index].paused_until = self.now + pause;
+    }
+
+    fn strike_process(&mut self, fault: Fault) {
         let alive: Vec<_> =
             (0..self.processes.len()).filter(|&index| self.processes[index].alive).collect();
         if alive.is_empty() {
@@ -21,11 +45,12 @@ impl World {
             }
             Fault::Cut => self.cut(index),
             Fault::Drain => {
+                self.processes[index].leaving = true;
                 if let Some(worker) = self.processes[index].worker {
                     self.send(index, Event::WorkerDraining { worker });
                 }
             }
-            Fault::Rot => {
+            _ => {
                 let outputs: Vec<_> = self.processes[index].outputs.iter().copied().collect();
                 if !outputs.is_empty() {
                     let output = *self.rng.pick(&outputs);
@@ -35,17 +60,19 @@ impl World {
         }
     }
 
-    /// Nothing passes for a while. The coordinator may notice that the connection is broken, the process does not
-    /// until it is told, and goes on.
+    /// Nothing passes for a while: in, out, or both ways. The connection may break by it.
     fn cut(&mut self, index: usize) {
-        let cut = self.rng.millis(500, 20_000);
-        self.processes[index].cut_until = self.now + cut;
-        if self.rng.chance(300) {
-            self.session_ends(index);
-            // It notices when the way is free again.
-            let Some(worker) = self.processes[index].worker else { return };
-            let effect = Effect::EndSession { worker, reason: "reset".into() };
-            self.later(cut, Happening::Deliver(index, effect));
+        let ends = self.now + self.rng.millis(500, 20_000);
+        let ways = self.rng.below(3);
+        let process = &mut self.processes[index];
+        if ways != 0 {
+            process.cut_in_until = ends;
+        }
+        if ways != 1 {
+            process.cut_out_until = ends;
+        }
+        if let Some(id) = self.processes[index].connection.filter(|_| self.rng.chance(500)) {
+            self.break_connection(id);
         }
     }
 
@@ -59,9 +86,8 @@ impl World {
         process.outputs.clear();
         process.running.clear();
         let machine = process.machine;
-        // Else only the lease will tell.
-        if self.rng.chance(700) {
-            self.session_ends(index);
+        if let Some(id) = process.connection {
+            self.break_connection(id);
         }
         let abandoned = self.faults.abandoned && !self.storm();
         let waits = self.faults.no_restarts && self.storm();
@@ -69,12 +95,5 @@ impl World {
             let after = self.rng.millis(100, 10_000);
             self.later(after, Happening::Start { machine });
         }
-    }
-
-    pub fn session_ends(&mut self, index: usize) {
-        let Some(worker) = self.processes[index].worker else { return };
-        let delay = self.rng.millis(1, self.faults.delay_max_ms);
-        let reason = "connection reset".to_string();
-        self.later(delay, Happening::Arrive(Event::WorkerLeft { worker, reason }));
     }
 }

@@ -1,49 +1,47 @@
-//! Model workers: processes on machines, each with at most one session. They run attempts, hold outputs, and
-//! answer. What goes wrong with them is in `faults`.
+//! Model workers: processes on machines. They keep what they have when a connection breaks, return with it, and fence
+//! themselves by their own clock. What they run is in `attempts`, what goes wrong with them in `faults`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
-use windrow_jobs::{AttemptId, Counters, FailureCause, Place, Stage, WorkerId};
-use windrow_scheduler::{
-    AttemptProgress, AttemptStats, Effect, Event, MapOutputs, RequestId, Time, WorkerOffer,
-};
+use windrow_jobs::{AttemptId, Stage, WorkerId};
+use windrow_scheduler::journal::Epoch;
+use windrow_scheduler::{AttemptProgress, Effect, Event, Inventory, Time, WorkerOffer};
 
+use crate::attempts::Attempt;
+use crate::network::{Body, Hello, Message};
 use crate::world::{Happening, World};
 
 const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How long a worker waits for the answer to its first message.
+const WELCOME_WITHIN: Duration = Duration::from_secs(3);
+/// Every so many heartbeats, it tells again what was not answered.
+const TELL_AGAIN_AFTER: u64 = 5;
 
-#[derive(Debug)]
 pub struct Process {
     pub machine: u64,
     pub alive: bool,
     pub worker: Option<WorkerId>,
+    pub connection: Option<usize>,
     pub stalled_until: Time,
-    pub cut_until: Time,
+    /// Nothing comes in, or gets out, until then.
+    pub cut_in_until: Time,
+    pub cut_out_until: Time,
+    /// The highest that it has heard of: lower ones are refused.
+    pub epoch: Epoch,
+    /// By its own clock.
+    pub lease_ends: Time,
+    pub leaving: bool,
     pub running: BTreeMap<AttemptId, Attempt>,
+    /// Reports that nobody has answered yet.
+    pub unanswered: BTreeMap<AttemptId, Event>,
     /// Every attempt that it was ever given: a doubled assignment is not a second one.
-    seen: BTreeSet<AttemptId>,
+    pub seen: BTreeSet<AttemptId>,
     /// The map outputs on its disk.
     pub outputs: BTreeSet<AttemptId>,
-}
-
-#[derive(Debug)]
-pub struct Attempt {
-    /// What a reducer is to read.
-    inputs: Option<Arc<MapOutputs>>,
-    fate: Fate,
-    records: u64,
-    /// How long it still works after it has read.
-    rest: Duration,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    Succeeds,
-    Fails,
-    /// It makes no progress.
-    Hangs,
+    offer: WorkerOffer,
+    welcomed: bool,
+    heartbeats: u64,
 }
 
 impl World {
@@ -51,64 +49,66 @@ impl World {
         if self.processes.iter().any(|process| process.machine == machine && process.alive) {
             return;
         }
-        let request = RequestId(self.processes.len() as u64);
-        self.processes.push(Process {
-            machine,
-            alive: true,
-            worker: None,
-            stalled_until: Time::default(),
-            cut_until: Time::default(),
-            running: BTreeMap::new(),
-            seen: BTreeSet::new(),
-            outputs: BTreeSet::new(),
-        });
         let offer = WorkerOffer {
             name: format!("machine-{machine}"),
             identity: machine,
             map_slots: self.rng.between(1, 3) as u32,
             reduce_slots: self.rng.between(1, 4) as u32,
         };
-        let delay = self.rng.millis(1, 100);
-        self.later(delay, Happening::Arrive(Event::WorkerJoined { request, offer }));
+        self.processes.push(Process {
+            machine,
+            alive: true,
+            worker: None,
+            connection: None,
+            stalled_until: Time::default(),
+            cut_in_until: Time::default(),
+            cut_out_until: Time::default(),
+            epoch: Epoch::default(),
+            lease_ends: Time::default(),
+            leaving: false,
+            running: BTreeMap::new(),
+            unanswered: BTreeMap::new(),
+            seen: BTreeSet::new(),
+            outputs: BTreeSet::new(),
+            offer,
+            welcomed: false,
+            heartbeats: 0,
+        });
+        let index = self.processes.len() - 1;
+        self.later(HEARTBEAT, Happening::Heartbeat(index));
+        self.connect(index);
     }
 
-    /// The answer takes the way of all messages, but is not lost: else the session would be.
-    pub fn admitted(&mut self, request: RequestId, worker: WorkerId, effect: Effect) {
-        let index = request.0 as usize;
-        self.processes[index].worker = Some(worker);
-        let delay = self.rng.millis(1, self.faults.delay_max_ms);
-        self.later(delay, Happening::Deliver(index, effect));
-        if !self.processes[index].alive {
-            // It died before it heard the answer.
-            self.session_ends(index);
-        }
-    }
-
-    pub fn send_to_worker(&mut self, worker: WorkerId, effect: Effect) {
-        let Some(index) = self.processes.iter().position(|p| p.worker == Some(worker)) else {
-            return;
+    fn connect(&mut self, index: usize) {
+        let process = &self.processes[index];
+        let running: BTreeSet<_> = process.running.keys().copied().collect();
+        let unanswered = process.unanswered.keys().copied().collect();
+        let inventory = Inventory { running, unanswered, outputs: process.outputs.clone() };
+        let returns = process.worker.map(|worker| (worker, inventory));
+        let hello = Hello { offer: process.offer.clone(), returns, sent: self.now };
+        let connection = self.open_connection(index, hello);
+        self.processes[index].connection = connection;
+        self.processes[index].welcomed = false;
+        let patience = match connection {
+            Some(_) => WELCOME_WITHIN,
+            None => self.rng.millis(50, 1_000),
         };
-        let cut_until = self.processes[index].cut_until;
-        let droppable = matches!(effect, Effect::Assign { .. } | Effect::CancelAttempt { .. });
-        if droppable && (self.now < cut_until || self.strikes(self.faults.lose)) {
-            self.note(|_| "   (lost)".to_string());
-            return;
-        }
-        // What must arrive waits until the way is free.
-        let delay = cut_until.since(self.now) + self.rng.millis(1, self.faults.delay_max_ms);
-        if self.strikes(self.faults.double) {
-            self.later(delay * 2, Happening::Deliver(index, effect.clone()));
-        }
-        self.later(delay, Happening::Deliver(index, effect));
+        self.later(patience, Happening::Unwelcome(index, connection));
     }
 
-    pub fn send(&mut self, index: usize, event: Event) {
-        let cut = self.now < self.processes[index].cut_until;
-        if cut || self.strikes(self.faults.lose) {
-            self.note(|_| format!("(lost) {event:?}"));
-            return;
+    /// It was not welcomed in time, or found nobody.
+    fn unwelcome(&mut self, index: usize, connection: Option<usize>) {
+        let process = &self.processes[index];
+        if process.connection == connection && !process.welcomed {
+            self.reconnect(index);
         }
-        self.later_doubled(self.faults.delay_max_ms, Happening::Arrive(event));
+    }
+
+    fn reconnect(&mut self, index: usize) {
+        if let Some(id) = self.processes[index].connection.take() {
+            self.break_connection(id);
+        }
+        self.connect(index);
     }
 
     pub fn happen_to(&mut self, index: usize, happening: Happening) {
@@ -122,7 +122,10 @@ impl World {
         }
         match happening {
             Happening::Heartbeat(_) => self.heartbeat(index),
-            Happening::Deliver(_, effect) => self.receive(index, effect),
+            Happening::Deliver(_, message) => self.receive(index, message),
+            Happening::Unwelcome(_, connection) => self.unwelcome(index, connection),
+            Happening::Reset(_, id) if process.connection == Some(id) => self.reconnect(index),
+            Happening::Reset(..) => {}
             Happening::Read(_, attempt) => self.read(index, attempt),
             Happening::Finish(_, attempt) => self.finish(index, attempt),
             _ => unreachable!("happens to nobody in particular"),
@@ -130,110 +133,129 @@ impl World {
     }
 
     fn heartbeat(&mut self, index: usize) {
-        let process = &mut self.processes[index];
-        let Some(worker) = process.worker else { return };
-        let mut running = Vec::new();
-        for (&attempt, run) in &mut process.running {
-            run.records += u64::from(run.fate != Fate::Hangs);
-            let records = run.records;
-            running.push(AttemptProgress { attempt, records, bytes: 0, steps: records });
-        }
-        self.send(index, Event::Heartbeat { worker, running });
         self.later(HEARTBEAT, Happening::Heartbeat(index));
+        let process = &mut self.processes[index];
+        let (Some(worker), true) = (process.worker, process.welcomed) else { return };
+        if self.now >= process.lease_ends {
+            self.note(|_| format!("{worker} has lost its lease"));
+            return self.reconnect(index);
+        }
+        let now = self.now;
+        let running = process.running.iter().map(|(&attempt, run)| {
+            let work = run.progress(now);
+            AttemptProgress { attempt, records: work, bytes: work, steps: work }
+        });
+        let running = running.collect();
+        process.heartbeats += 1;
+        let tell_again = process.heartbeats.is_multiple_of(TELL_AGAIN_AFTER);
+        self.send(index, Event::Heartbeat { worker, running });
+        if tell_again {
+            self.tell_again(index);
+        }
     }
 
-    fn receive(&mut self, index: usize, effect: Effect) {
+    fn tell_again(&mut self, index: usize) {
+        let process = &self.processes[index];
+        let reports: Vec<_> = process.unanswered.values().cloned().collect();
+        let (worker, leaving) = (process.worker, process.leaving);
+        for report in reports {
+            self.send(index, report);
+        }
+        if let Some(worker) = worker.filter(|_| leaving) {
+            self.send(index, Event::WorkerDraining { worker });
+        }
+    }
+
+    /// Only what a coordinator says that was not replaced, to this worker, counts.
+    fn receive(&mut self, index: usize, message: Message) {
+        let process = &mut self.processes[index];
+        let Message { connection, epoch, worker, body } = message;
+        let current = process.connection == Some(connection);
+        if epoch < process.epoch {
+            self.note(|_| format!("{worker} refuses {epoch}: {body:?}"));
+            if current {
+                self.reconnect(index);
+            }
+            return;
+        }
+        match body {
+            Body::Welcome if current => self.welcomed(index, epoch, worker),
+            Body::Welcome => {}
+            _ if process.worker != Some(worker) || !process.welcomed && current => {}
+            Body::Ack(sent) => {
+                process.epoch = epoch;
+                let lease = self.config.lease;
+                process.lease_ends = process.lease_ends.max(sent + lease);
+            }
+            Body::Order(effect) => {
+                process.epoch = epoch;
+                self.obey(index, effect);
+            }
+        }
+    }
+
+    fn welcomed(&mut self, index: usize, epoch: Epoch, worker: WorkerId) {
+        let process = &mut self.processes[index];
+        let Some(id) = process.connection else { return };
+        process.epoch = epoch;
+        process.welcomed = true;
+        process.lease_ends = self.connections[id].hello.sent + self.config.lease;
+        if process.worker.replace(worker) != Some(worker) {
+            // What it did under another name is lost. But parts that were reported may have won.
+            process.running.clear();
+            process.unanswered.clear();
+            process.outputs.clear();
+        }
+        self.tell_again(index);
+    }
+
+    fn obey(&mut self, index: usize, effect: Effect) {
         let process = &mut self.processes[index];
         match effect {
-            Effect::Admitted { .. } => self.later(HEARTBEAT, Happening::Heartbeat(index)),
             Effect::Assign { attempt, outputs, .. } => self.start(index, attempt, outputs),
-            Effect::CancelAttempt { attempt, .. } => drop(process.running.remove(&attempt)),
-            Effect::Release { job, .. } => process.outputs.retain(|output| output.task.job != job),
-            Effect::Drained { .. } | Effect::EndSession { .. } => self.die(index),
+            Effect::CancelAttempt { attempt, .. } => self.drop_attempt(index, attempt),
+            Effect::Noted { attempt, won, .. } => {
+                process.unanswered.remove(&attempt);
+                if !won {
+                    self.drop_attempt(index, attempt);
+                }
+            }
+            Effect::Release { job, .. } => {
+                process.running.retain(|attempt, _| attempt.task.job != job);
+                process.outputs.retain(|output| output.task.job != job);
+            }
+            Effect::Drained { .. } => self.die(index),
+            Effect::EndSession { .. } => self.reconnect(index),
             _ => unreachable!("not sent to workers"),
         }
     }
 
-    fn start(&mut self, index: usize, attempt: AttemptId, inputs: Option<Arc<MapOutputs>>) {
-        if !self.processes[index].seen.insert(attempt) {
-            return;
-        }
-        let fate = match () {
-            () if self.strikes(self.faults.fail) => Fate::Fails,
-            () if self.strikes(self.faults.hang) => Fate::Hangs,
-            () => Fate::Succeeds,
-        };
-        let slow = self.strikes(self.faults.slow);
-        let millis =
-            if slow { self.rng.between(5_000, 40_000) } else { self.rng.between(5, 3_000) };
-        let whole = Duration::from_millis(millis);
-        let until_read = Duration::from_millis(self.rng.below(millis));
-        let rest = whole - until_read;
-        match inputs {
-            Some(_) => self.later(until_read, Happening::Read(index, attempt)),
-            None => self.later(whole, Happening::Finish(index, attempt)),
-        }
-        self.processes[index].running.insert(attempt, Attempt { inputs, fate, records: 0, rest });
-    }
-
-    fn read(&mut self, index: usize, attempt: AttemptId) {
-        let Some(run) = self.processes[index].running.get(&attempt) else { return };
-        let Some(inputs) = run.inputs.clone() else { return };
-        let rest = run.rest;
-        let fault = self.strikes(self.faults.fetch).then(|| self.rng.next() as usize);
-        let unlucky = fault.and_then(|fault| {
-            let count = inputs.outputs.len();
-            inputs.outputs.get(fault % count.max(1))
-        });
-        let missing = inputs.outputs.iter().find(|(output, worker)| !self.holds(*worker, output));
-        if let Some(&(output, holder)) = missing.or(unlucky) {
-            self.processes[index].running.remove(&attempt);
-            let cause = FailureCause::FetchFailed {
-                map_task: output.task.index,
-                map_attempt: output.number,
-                worker: holder,
-                message: "connection refused".into(),
-            };
-            self.report_failure(index, attempt, cause);
-            return;
-        }
-        self.truth.read.insert(attempt, inputs);
-        self.later(rest, Happening::Finish(index, attempt));
-    }
-
-    fn holds(&self, worker: WorkerId, output: &AttemptId) -> bool {
-        self.processes.iter().any(|process| {
-            process.worker == Some(worker)
-                && process.alive
-                && self.now >= process.cut_until
-                && process.outputs.contains(output)
-        })
-    }
-
-    fn finish(&mut self, index: usize, attempt: AttemptId) {
+    /// Nobody wants what this attempt does or did.
+    fn drop_attempt(&mut self, index: usize, attempt: AttemptId) {
         let process = &mut self.processes[index];
-        if process.running.get(&attempt).is_some_and(|run| run.fate == Fate::Hangs) {
-            return;
-        }
-        let Some(run) = process.running.remove(&attempt) else { return };
-        let Some(worker) = process.worker else { return };
-        if run.fate == Fate::Fails {
-            let message = "not a number".into();
-            let cause = FailureCause::UserError { place: Place::default(), message };
-            return self.report_failure(index, attempt, cause);
-        }
-        if attempt.task.stage == Stage::Map {
-            process.outputs.insert(attempt);
-        }
-        self.truth.succeeded.insert((attempt, worker));
-        let counters = Counters::from_iter([("seen", 10)]);
-        let stats = AttemptStats { input_records: 10, counters, ..AttemptStats::default() };
-        self.send(index, Event::AttemptDone { worker, attempt, stats });
+        process.running.remove(&attempt);
+        process.outputs.remove(&attempt);
+        self.output.delete_staged(attempt);
     }
 
-    fn report_failure(&mut self, index: usize, attempt: AttemptId, cause: FailureCause) {
-        if let Some(worker) = self.processes[index].worker {
-            self.send(index, Event::AttemptFailed { worker, attempt, cause });
+    /// Whether it may say or serve anything.
+    pub fn has_lease(&self, index: usize) -> bool {
+        let process = &self.processes[index];
+        process.welcomed && self.now < process.lease_ends
+    }
+
+    /// Keeps a report until it is answered, and tells it if it may.
+    pub fn report(&mut self, index: usize, attempt: AttemptId, report: Event) {
+        self.processes[index].unanswered.insert(attempt, report.clone());
+        if self.has_lease(index) {
+            self.send(index, report);
         }
+    }
+
+    /// Whether the attempt writes a part, and not an output for reducers.
+    pub fn writes_part(&self, attempt: AttemptId) -> bool {
+        let job = attempt.task.job;
+        attempt.task.stage == Stage::Reduce
+            || self.promises.plan(job).is_none_or(|p| p.partitions == 0)
     }
 }

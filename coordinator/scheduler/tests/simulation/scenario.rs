@@ -40,6 +40,27 @@ pub struct Faults {
     pub cuts: u64,
     pub drains: u64,
     pub rots: u64,
+    /// How many times a coordinator crashes or pauses, or another one takes over.
+    pub crashes: u64,
+    pub pauses: u64,
+    pub usurps: u64,
+    /// It crashes, or pauses, between two effects.
+    pub crash_between: u64,
+    pub pause_between: u64,
+    /// What the store does with a call: it refuses, does it and says that it failed, does it later, says that the object
+    /// exists although it does not, is slow. At a crash, the last object may break off.
+    pub refuse: u64,
+    pub fail_applied: u64,
+    pub defer: u64,
+    pub conflict: u64,
+    pub slow_store: u64,
+    pub torn: u64,
+    /// Every other job has a record that kills the workers that read it.
+    pub poison: u64,
+    /// Every third job has maps that write something else each time.
+    pub nondeterministic: u64,
+    /// Records after which the state is written anew.
+    pub snapshot_after: u64,
     /// Machines whose process has ended do not start another one until the storm is over, or ever.
     pub no_restarts: bool,
     pub abandoned: bool,
@@ -51,6 +72,7 @@ impl Scenario {
             backoff_max: Duration::from_secs(5),
             losses_max: rng.between(3, 20) as u32,
             fetch_failures_max: rng.between(5, 50) as u32,
+            backup_after: rng.millis(1_000, 10_000),
             seed: rng.next(),
             ..Config::default()
         };
@@ -77,6 +99,20 @@ impl Faults {
             cuts: some(8),
             drains: some(4),
             rots: some(20),
+            crashes: some(6),
+            pauses: some(4),
+            usurps: some(4),
+            crash_between: some(10),
+            pause_between: some(5),
+            refuse: some(200),
+            fail_applied: some(200),
+            defer: some(100),
+            conflict: some(100),
+            slow_store: some(100),
+            torn: some(1_000),
+            poison: some(3) / 3,
+            nondeterministic: some(1),
+            snapshot_after: 1 + some(100),
             no_restarts: some(9) > 6,
             abandoned: some(9) > 7,
         }

@@ -1,31 +1,64 @@
-//! The world around the scheduler: one heap of happenings in virtual time, a network that delays, loses, doubles
-//! and reorders, and a driver that carries effects out. Every choice is drawn from one seed.
+//! The world around the coordinators: one heap of happenings in virtual time, in which everything else takes place. Every
+//! choice is drawn from one seed.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use windrow_jobs::{AttemptId, FailureCause, JobId};
-use windrow_scheduler::{Effect, Event, JobPlan, RequestId, Scheduler, Time};
+use windrow_jobs::{AttemptId, JobId};
+use windrow_scheduler::journal::{Answer, Epoch};
+use windrow_scheduler::{Config, Effect, Event, JobPlan, State, Time};
 
-use crate::invariants::{self, Invariant, Ledger, Truth};
+use crate::books::Books;
+use crate::client::Client;
+use crate::coordinator::Coordinator;
+use crate::invariants::epochs::Epochs;
+use crate::invariants::history::History;
+use crate::invariants::promises::Promises;
+use crate::invariants::{ends, visible};
+use crate::network::{Connection, Message};
+use crate::output::{Output, Publication};
 use crate::process::Process;
 use crate::rng::Rng;
 use crate::scenario::{CALM, Faults, STORM, Scenario};
+use crate::store::{Records, Store, Whole};
 
-/// Something that is going to happen. Processes are named by their index.
-#[derive(Clone, Debug)]
+/// Something that is going to happen. Everything is named by its index.
+#[derive(Clone)]
 pub enum Happening {
-    Submit(JobPlan),
-    /// A message reaches the coordinator.
-    Arrive(Event),
-    /// A message reaches a process.
-    Deliver(usize, Effect),
+    /// A client asks for its job.
+    Ask(usize),
+    /// Somebody wants a job to stop.
+    Cancel(JobId),
+    /// The first message of a connection reaches the coordinator.
+    Hello(usize),
+    /// A heartbeat arrives by a connection; when it was sent.
+    Heard(usize, Time, Event),
+    /// A message reaches a coordinator.
+    Arrive(usize, Event),
+    /// A coordinator notices that a connection is broken.
+    Broken(usize, usize),
+    /// The store does what it was asked for.
+    Apply(u64),
+    Answered(usize, Box<Answer<Records, Whole>>),
+    /// A coordinator goes on.
+    Pump(usize),
+    Beat(usize),
+    Publish(usize, Publication),
+    StartCoordinator {
+        unless_there: bool,
+    },
     /// A machine starts a process.
     Start {
         machine: u64,
     },
+    /// A message reaches a process.
+    Deliver(usize, Message),
     Heartbeat(usize),
+    /// A process was not welcomed in time by this connection.
+    Unwelcome(usize, Option<usize>),
+    /// A process notices that its connection is broken.
+    Reset(usize, usize),
     /// A reducer reads its inputs.
     Read(usize, AttemptId),
     /// An attempt has come to its end.
@@ -42,24 +75,34 @@ pub enum Fault {
     Cut,
     Drain,
     Rot,
+    Crash,
+    Pause,
+    Usurp,
 }
 
 pub struct World {
     pub now: Time,
     pub rng: Rng,
+    pub config: Config,
     pub faults: Faults,
     pub processes: Vec<Process>,
-    pub truth: Truth,
+    pub coordinators: Vec<Coordinator>,
+    pub connections: Vec<Connection>,
+    pub clients: Vec<Client>,
+    pub store: Store,
+    pub output: Output,
+    pub epochs: Epochs,
+    pub history: History,
+    pub promises: Promises,
+    /// What a coordinator knew whose crash lost nothing.
+    pub left: Option<State<Books>>,
+    /// Events handled by anybody.
+    pub serial: u64,
+    pub trace: Option<Vec<String>>,
     machines: u64,
     storm: bool,
     heap: BTreeMap<(Time, u64), Happening>,
     sequence: u64,
-    scheduler: Scheduler,
-    ledger: Ledger,
-    invariants: Vec<Box<dyn Invariant>>,
-    /// Submissions that are still to come.
-    submissions: usize,
-    trace: Option<Vec<String>>,
 }
 
 /// Everything that happened, if it was to be written down, and the first thing that should not have.
@@ -68,6 +111,7 @@ pub struct Run {
     pub violation: Option<String>,
     /// How jobs ended, to see that seeds reach all kinds of ends.
     pub outcomes: Vec<&'static str>,
+    pub takeovers: usize,
 }
 
 impl World {
@@ -77,18 +121,24 @@ impl World {
         let mut world = Self {
             now: Time::default(),
             rng,
+            config,
             faults,
             processes: Vec::new(),
-            truth: Truth::default(),
+            coordinators: Vec::new(),
+            connections: Vec::new(),
+            clients: Vec::new(),
+            store: Store::default(),
+            output: Output::default(),
+            epochs: Epochs::default(),
+            history: History::default(),
+            promises: Promises::default(),
+            left: None,
+            serial: 0,
+            trace: traced.then(Vec::new),
             machines,
             storm: true,
             heap: BTreeMap::new(),
             sequence: 0,
-            ledger: Ledger::new(config.clone()),
-            scheduler: Scheduler::new(config),
-            invariants: invariants::all(),
-            submissions: jobs.len(),
-            trace: traced.then(Vec::new),
         };
         world.plan_storm(jobs);
         world
@@ -96,20 +146,26 @@ impl World {
 
     fn plan_storm(&mut self, jobs: Vec<(Duration, JobPlan)>) {
         self.note(|world| format!("{} machines, {:?}", world.machines, world.faults));
+        self.start_coordinator();
         for (after, plan) in jobs {
-            self.later(after, Happening::Submit(plan));
+            self.clients.push(Client::new(plan));
+            self.later(after, Happening::Ask(self.clients.len() - 1));
         }
         for machine in 0..self.machines {
             let after = self.rng.millis(0, 5_000);
             self.later(after, Happening::Start { machine });
         }
-        let Faults { deaths, stalls, cuts, drains, rots, .. } = self.faults;
+        let Faults { deaths, stalls, cuts, drains, rots, crashes, pauses, usurps, .. } =
+            self.faults;
         for (count, fault) in [
             (deaths, Fault::Death),
             (stalls, Fault::Stall),
             (cuts, Fault::Cut),
             (drains, Fault::Drain),
             (rots, Fault::Rot),
+            (crashes, Fault::Crash),
+            (pauses, Fault::Pause),
+            (usurps, Fault::Usurp),
         ] {
             for _ in 0..count {
                 let after = self.rng.millis(0, STORM.as_millis() as u64);
@@ -124,14 +180,19 @@ impl World {
         // A panic of the scheduler is a violation like any other.
         let live = catch_unwind(AssertUnwindSafe(|| self.live()));
         let violation = live.unwrap_or_else(|_| Err("panicked, see above".into())).err();
-        let outcomes = self.ledger.outcomes();
-        Run { trace: self.trace.unwrap_or_default(), violation, outcomes }
+        let outcomes = match self.leader() {
+            Some(leader) => leader.state().catalog.ledger.outcomes(),
+            None => Vec::new(),
+        };
+        let takeovers = self.epochs.begun();
+        Run { trace: self.trace.unwrap_or_default(), violation, outcomes, takeovers }
     }
 
     fn live(&mut self) -> Result<(), String> {
         let mut quiet_since = None;
         while self.now < Time(STORM + CALM) && self.turn()? {
-            if self.submissions > 0 || !self.ledger.all_ended() || self.storm {
+            if self.storm || !self.all_over() {
+                quiet_since = None;
                 continue;
             }
             // Some more time, for what may come late.
@@ -140,22 +201,30 @@ impl World {
                 break;
             }
         }
-        for invariant in &mut self.invariants {
-            invariant.at_end(&self.ledger)?;
-        }
-        Ok(())
+        let clients = &self.clients;
+        let Some(leader) = self.leader() else { return Err("ends: nobody decides".into()) };
+        let books = &leader.state().catalog;
+        ends::check_end(books, clients)?;
+        visible::check_end(&books.ledger, &self.output, &self.promises)
     }
 
-    /// The next thing happens, or the next deadline of the scheduler comes. False when nothing ever will.
+    fn all_over(&self) -> bool {
+        let accepted = self.clients.iter().all(|client| client.job.is_some());
+        accepted
+            && self.leader().is_some_and(|leader| {
+                let books = &leader.state().catalog;
+                books.ledger.all_ended() && books.unsettled.is_empty()
+            })
+    }
+
+    /// The next thing happens, or the next deadline of a coordinator comes. False when nothing ever will.
     fn turn(&mut self) -> Result<bool, String> {
         let happening = self.heap.first_key_value().map(|(&(at, _), _)| at);
-        let deadline = self.scheduler.next_deadline();
-        if let Some(at) = deadline.filter(|&at| happening.is_none_or(|other| at < other)) {
+        let deadlines = self.coordinators.iter().enumerate();
+        let deadline = deadlines.filter_map(|(index, c)| Some((c.next_deadline()?, index))).min();
+        if let Some((at, index)) = deadline.filter(|(at, _)| happening.is_none_or(|h| *at < h)) {
             self.now = self.now.max(at);
-            self.note(|_| "deadline".to_string());
-            let mut effects = Vec::new();
-            self.scheduler.handle_deadline(self.now, &mut effects);
-            self.carry_out(effects)?;
+            self.deadline(index)?;
             return Ok(true);
         }
         let Some(((at, _), happening)) = self.heap.pop_first() else { return Ok(false) };
@@ -165,77 +234,87 @@ impl World {
     }
 
     fn happen(&mut self, happening: Happening) -> Result<(), String> {
+        if let Some(coordinator) = self.addressee(&happening) {
+            let paused_until = self.coordinators[coordinator].paused_until;
+            if self.now < paused_until {
+                self.later(paused_until.since(self.now), happening);
+                return Ok(());
+            }
+        }
         match happening {
-            Happening::Arrive(event) => return self.arrive(event),
-            Happening::Submit(plan) => {
-                self.submissions -= 1;
-                return self.arrive(Event::Submit { request: RequestId(0), plan });
+            Happening::Ask(client) => self.ask(client),
+            Happening::Cancel(job) => return self.cancel(job),
+            Happening::Hello(connection) => return self.hello(connection),
+            Happening::Heard(connection, sent, event) => {
+                return self.heard(connection, sent, event);
+            }
+            Happening::Arrive(index, event) => return self.handle(index, event),
+            Happening::Broken(index, connection) => return self.broken(index, connection),
+            Happening::Apply(call) => self.apply(call),
+            Happening::Answered(index, answer) => return self.answered(index, *answer),
+            Happening::Pump(index) => return self.pump(index),
+            Happening::Beat(index) => return self.beat(index),
+            Happening::Publish(index, publication) => return self.publish(index, publication),
+            Happening::StartCoordinator { unless_there } => {
+                if !unless_there || self.coordinators.iter().all(Coordinator::is_gone) {
+                    self.start_coordinator();
+                }
             }
             Happening::StormEnds => self.end_storm(),
             Happening::Start { machine } => self.start_process(machine),
             Happening::Strike(fault) => self.strike(fault),
-            Happening::Heartbeat(index)
-            | Happening::Deliver(index, _)
+            Happening::Deliver(index, _)
+            | Happening::Heartbeat(index)
+            | Happening::Unwelcome(index, _)
+            | Happening::Reset(index, _)
             | Happening::Read(index, _)
             | Happening::Finish(index, _) => self.happen_to(index, happening),
         }
         Ok(())
     }
 
-    fn arrive(&mut self, event: Event) -> Result<(), String> {
-        self.note(|_| format!("-> {event:?}"));
-        for invariant in &mut self.invariants {
-            invariant.on_event(self.now, &event, &self.ledger)?;
-        }
-        self.ledger.on_event(self.now, &event);
-        let mut effects = Vec::new();
-        self.scheduler.handle(self.now, event, &mut effects);
-        self.carry_out(effects)
-    }
-
-    fn carry_out(&mut self, effects: Vec<Effect>) -> Result<(), String> {
-        for effect in effects {
-            self.note(|_| format!("   {effect:?}"));
-            for invariant in &mut self.invariants {
-                invariant.on_effect(self.now, &effect, &self.ledger, &self.truth)?;
+    /// The coordinator to which it happens, if any.
+    fn addressee(&self, happening: &Happening) -> Option<usize> {
+        match happening {
+            Happening::Hello(connection) | Happening::Heard(connection, ..) => {
+                Some(self.connections[*connection].coordinator)
             }
-            self.ledger.on_effect(self.now, &effect);
-            self.carry_out_one(effect);
+            Happening::Arrive(index, _)
+            | Happening::Broken(index, _)
+            | Happening::Answered(index, _)
+            | Happening::Pump(index)
+            | Happening::Beat(index)
+            | Happening::Publish(index, _) => Some(*index),
+            _ => None,
         }
-        self.scheduler.check_invariants();
-        Ok(())
     }
 
-    fn carry_out_one(&mut self, effect: Effect) {
+    pub fn carry_out(&mut self, index: usize, epoch: Epoch, effect: Effect) -> Result<(), String> {
         match effect {
-            Effect::Accepted { job, .. } => self.perhaps_cancel(job),
-            Effect::CancelAnswered { .. } | Effect::Ended { .. } => {}
-            Effect::Publish { job, .. } => self.publish(job),
-            Effect::Admitted { request, worker } => self.admitted(request, worker, effect),
-            Effect::Assign { worker, .. }
+            Effect::Accepted { request, job } => self.accepted(request.0 as usize / 2, job),
+            Effect::NotSubmitted { .. } | Effect::CancelAnswered { .. } => {}
+            Effect::Admitted { request, worker } => {
+                self.welcome(index, epoch, request.0 as usize / 2, worker);
+            }
+            Effect::TooLate { request } => self.too_late(index, request.0 as usize / 2),
+            Effect::Publish { job, winners } => {
+                let publication = Publication { job, winners, done: 0 };
+                self.later(Duration::ZERO, Happening::Publish(index, publication));
+            }
+            Effect::Ended { job, outcome } => {
+                if outcome == windrow_scheduler::Outcome::Succeeded {
+                    visible::check_success(job, &self.output, &self.promises)?;
+                }
+                self.sweep(index, job);
+            }
+            Effect::Noted { worker, .. }
+            | Effect::Assign { worker, .. }
             | Effect::CancelAttempt { worker, .. }
             | Effect::Drained { worker }
             | Effect::EndSession { worker, .. }
-            | Effect::Release { worker, .. } => self.send_to_worker(worker, effect),
+            | Effect::Release { worker, .. } => self.order(index, epoch, worker, effect),
         }
-    }
-
-    fn perhaps_cancel(&mut self, job: JobId) {
-        if self.strikes(self.faults.cancel) {
-            let after = self.rng.millis(0, 40_000);
-            let cancel = Event::Cancel { request: RequestId(0), job };
-            self.later(after, Happening::Arrive(cancel));
-        }
-    }
-
-    fn publish(&mut self, job: JobId) {
-        let full = FailureCause::Io {
-            path: "/out".into(),
-            message: "no space left on device".into(),
-            disk_full: true,
-        };
-        let result = if self.strikes(self.faults.publish) { Err(full) } else { Ok(()) };
-        self.later_doubled(1_000, Happening::Arrive(Event::Published { job, result }));
+        Ok(())
     }
 
     /// The faults stop. Machines start again, unless the cluster was abandoned.

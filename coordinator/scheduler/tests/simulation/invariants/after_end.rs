@@ -1,25 +1,21 @@
 //! Nothing is done for a job that has ended; only attempts that still run somewhere are cancelled again.
 
-use windrow_scheduler::{Effect, Time};
+use windrow_scheduler::Effect;
 
-use super::{Invariant, Ledger, Truth, check};
+use super::{Ledger, Rule, check};
 
+#[derive(Clone, Default)]
 pub struct AfterEnd;
 
-impl Invariant for AfterEnd {
-    fn on_effect(
-        &mut self,
-        _now: Time,
-        effect: &Effect,
-        ledger: &Ledger,
-        _truth: &Truth,
-    ) -> Result<(), String> {
+impl Rule for AfterEnd {
+    fn on_effect(&mut self, effect: &Effect, ledger: &Ledger) -> Result<(), String> {
         let job = match effect {
             Effect::Assign { attempt, .. } => attempt.task.job,
+            // What a worker still has that comes back can go.
+            Effect::Release { worker, .. } if ledger.returning == Some(*worker) => return Ok(()),
             Effect::Publish { job, .. }
             | Effect::Release { job, .. }
-            | Effect::Ended { job, .. }
-            | Effect::Accepted { job, .. } => *job,
+            | Effect::Ended { job, .. } => *job,
             _ => return Ok(()),
         };
         let ended = ledger.jobs.get(&job).is_some_and(|job| job.ended.is_some());

@@ -2,20 +2,15 @@
 //! map is done; nothing runs while a job is being published.
 
 use windrow_jobs::Stage;
-use windrow_scheduler::{Effect, Time};
+use windrow_scheduler::Effect;
 
-use super::{Invariant, Ledger, Truth, check};
+use super::{Ledger, Rule, check};
 
+#[derive(Clone, Default)]
 pub struct Assignment;
 
-impl Invariant for Assignment {
-    fn on_effect(
-        &mut self,
-        _now: Time,
-        effect: &Effect,
-        ledger: &Ledger,
-        _truth: &Truth,
-    ) -> Result<(), String> {
+impl Rule for Assignment {
+    fn on_effect(&mut self, effect: &Effect, ledger: &Ledger) -> Result<(), String> {
         if let Effect::Publish { job, .. } = effect {
             let still = ledger.running().find(|(attempt, _)| attempt.task.job == *job);
             check(still.is_none(), || format!("{still:?} runs while {job} is being published"))?;
@@ -25,7 +20,9 @@ impl Invariant for Assignment {
         let Some(session) = ledger.sessions.get(worker) else {
             return Err(format!("{attempt} assigned to {worker}, which has no session"));
         };
-        check(!session.draining, || format!("{attempt} assigned to {worker}, which is draining"))?;
+        check(!session.away, || format!("{attempt} assigned to {worker}, which is away"))?;
+        let leaves = session.draining && !ledger.is_retold(effect);
+        check(!leaves, || format!("{attempt} assigned to {worker}, which is draining"))?;
         let on_worker = |stage| {
             let same = ledger.running().filter(|(id, w)| w == worker && id.task.stage == stage);
             same.count() as u32

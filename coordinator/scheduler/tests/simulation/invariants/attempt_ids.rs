@@ -1,21 +1,20 @@
-//! Attempts of a task are numbered 1, 2, 3 and so on; no name is used twice, and every task exists.
+//! Attempts of a task are numbered 1, 2, 3 and so on; no name is used twice, and every task exists. Only a worker that came
+//! back without knowing of its attempt is told again.
 
 use windrow_jobs::Stage;
-use windrow_scheduler::{Effect, Time};
+use windrow_scheduler::Effect;
 
-use super::{Invariant, Ledger, Truth, check};
+use super::{Ledger, Rule, check};
 
+#[derive(Clone, Default)]
 pub struct AttemptIds;
 
-impl Invariant for AttemptIds {
-    fn on_effect(
-        &mut self,
-        _now: Time,
-        effect: &Effect,
-        ledger: &Ledger,
-        _truth: &Truth,
-    ) -> Result<(), String> {
+impl Rule for AttemptIds {
+    fn on_effect(&mut self, effect: &Effect, ledger: &Ledger) -> Result<(), String> {
         let Effect::Assign { attempt, .. } = effect else { return Ok(()) };
+        if ledger.is_retold(effect) {
+            return Ok(());
+        }
         let last = ledger.attempts_of(attempt.task).last().map_or(0, |(id, _)| id.number);
         check(attempt.number == last + 1, || format!("{attempt} follows attempt {last}"))?;
         let tasks = ledger.jobs.get(&attempt.task.job).map_or(0, |job| match attempt.task.stage {

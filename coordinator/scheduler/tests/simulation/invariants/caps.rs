@@ -1,22 +1,20 @@
 //! Retries are bounded: no task gets another attempt once any kind of failure has reached its cap.
 
 use windrow_jobs::{FailureCause, FailureClass};
-use windrow_scheduler::{Effect, Time};
+use windrow_scheduler::Effect;
 
 use super::ledger::Status;
-use super::{Invariant, Ledger, Truth, check};
+use super::{Ledger, Rule, check};
 
+#[derive(Clone, Default)]
 pub struct Caps;
 
-impl Invariant for Caps {
-    fn on_effect(
-        &mut self,
-        _now: Time,
-        effect: &Effect,
-        ledger: &Ledger,
-        _truth: &Truth,
-    ) -> Result<(), String> {
+impl Rule for Caps {
+    fn on_effect(&mut self, effect: &Effect, ledger: &Ledger) -> Result<(), String> {
         let Effect::Assign { attempt: id, .. } = effect else { return Ok(()) };
+        if ledger.is_retold(effect) {
+            return Ok(());
+        }
         let Some(job) = ledger.jobs.get(&id.task.job) else { return Ok(()) };
         let (mut failures, mut losses, mut fetches) = (0, 0, 0);
         for (_, attempt) in ledger.attempts_of(id.task) {
@@ -25,8 +23,8 @@ impl Invariant for Caps {
                 Status::Failed(cause) if cause.class() == FailureClass::Attempt => failures += 1,
                 // It had stalled.
                 Status::Cancelled => failures += 1,
-                Status::Lost => losses += 1,
-                Status::Failed(_) | Status::Running | Status::Done => {}
+                Status::Lost | Status::Unknown => losses += 1,
+                Status::Failed(_) | Status::Overtaken | Status::Running | Status::Done => {}
             }
         }
         let within = failures < job.plan.max_attempts

@@ -3,19 +3,19 @@
 
 use std::collections::BTreeSet;
 
-use windrow_jobs::{FailureCause, WorkerId};
-use windrow_scheduler::{Effect, Event, Time};
+use windrow_jobs::{AttemptId, FailureCause, WorkerId};
+use windrow_scheduler::{Effect, Event};
 
 use super::ledger::Status;
-use super::{Invariant, Ledger, Truth, check};
+use super::{Ledger, Rule, check};
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Drained {
     told: BTreeSet<WorkerId>,
 }
 
-impl Invariant for Drained {
-    fn on_event(&mut self, _now: Time, event: &Event, ledger: &Ledger) -> Result<(), String> {
+impl Rule for Drained {
+    fn on_event(&mut self, event: &Event, ledger: &Ledger) -> Result<(), String> {
         let Event::AttemptFailed { worker, attempt, cause } = event else { return Ok(()) };
         let FailureCause::FetchFailed { worker: holder, .. } = cause else { return Ok(()) };
         let counts = ledger
@@ -27,15 +27,10 @@ impl Invariant for Drained {
         check(!missed, || format!("{attempt} misses {holder}, which was told to go"))
     }
 
-    fn on_effect(
-        &mut self,
-        _now: Time,
-        effect: &Effect,
-        ledger: &Ledger,
-        _truth: &Truth,
-    ) -> Result<(), String> {
+    fn on_effect(&mut self, effect: &Effect, ledger: &Ledger) -> Result<(), String> {
         let Effect::Drained { worker } = effect else { return Ok(()) };
-        check(self.told.insert(*worker), || format!("{worker} is told twice to go"))?;
+        let new = self.told.insert(*worker) || ledger.returning == Some(*worker);
+        check(new, || format!("{worker} is told twice to go"))?;
         let asked = ledger.sessions.get(worker).is_some_and(|session| session.draining);
         check(asked, || format!("{worker} did not ask to go"))?;
         let running = ledger.running().find(|(_, other)| other == worker);
@@ -44,9 +39,11 @@ impl Invariant for Drained {
 }
 
 /// Whether anybody complained before about an output that this worker holds of the job.
-fn reported(reader: &windrow_jobs::AttemptId, cause: &FailureCause, ledger: &Ledger) -> bool {
+fn reported(reader: &AttemptId, cause: &FailureCause, ledger: &Ledger) -> bool {
     let FailureCause::FetchFailed { worker: holder, .. } = cause else { return false };
     ledger.attempts.iter().any(|(id, attempt)| {
-        id.task.job == reader.task.job && attempt.worker == *holder && attempt.reports > 0
+        id.task.job == reader.task.job
+            && attempt.worker == *holder
+            && (attempt.reports > 0 || attempt.missing)
     })
 }

@@ -1,21 +1,16 @@
 //! A job ends for the reason that it names.
 
 use windrow_jobs::{FailureCause, FailureClass, TaskId};
-use windrow_scheduler::{Effect, JobFailure, Outcome, Time};
+use windrow_scheduler::{Effect, JobFailure, Outcome};
 
 use super::ledger::{Job, Status};
-use super::{Invariant, Ledger, Truth, check};
+use super::{Ledger, Rule, check};
 
+#[derive(Clone, Default)]
 pub struct Honesty;
 
-impl Invariant for Honesty {
-    fn on_effect(
-        &mut self,
-        now: Time,
-        effect: &Effect,
-        ledger: &Ledger,
-        _truth: &Truth,
-    ) -> Result<(), String> {
+impl Rule for Honesty {
+    fn on_effect(&mut self, effect: &Effect, ledger: &Ledger) -> Result<(), String> {
         let Effect::Ended { job: id, outcome } = effect else { return Ok(()) };
         let Some(job) = ledger.jobs.get(id) else { return Err(format!("there is no {id}")) };
         let honest = match outcome {
@@ -24,7 +19,9 @@ impl Invariant for Honesty {
             Outcome::Failed(JobFailure::Publish(cause)) => {
                 job.published.as_ref() == Some(&Err(cause.clone()))
             }
-            Outcome::Failed(JobFailure::NoWorkers) => waited(now, job, ledger),
+            // Nothing is lost unseen in this world.
+            Outcome::Failed(JobFailure::Audit { .. }) => false,
+            Outcome::Failed(JobFailure::NoWorkers) => waited(job, ledger),
             Outcome::Failed(JobFailure::Task { task, attempts, cause }) => {
                 ledger.attempts_of(*task).count() == *attempts as usize
                     && failed_often(*task, cause, job, ledger)
@@ -34,9 +31,9 @@ impl Invariant for Honesty {
     }
 }
 
-fn waited(now: Time, job: &Job, ledger: &Ledger) -> bool {
+fn waited(job: &Job, ledger: &Ledger) -> bool {
     let since = ledger.deserted_since.map(|since| since.max(job.submitted));
-    !job.publishing && since.is_some_and(|since| now.since(since) >= job.plan.worker_wait)
+    !job.publishing && since.is_some_and(|since| ledger.now.since(since) >= job.plan.worker_wait)
 }
 
 fn failed_often(task: TaskId, cause: &FailureCause, job: &Job, ledger: &Ledger) -> bool {
@@ -61,7 +58,8 @@ fn failed_often(task: TaskId, cause: &FailureCause, job: &Job, ledger: &Ledger) 
             count(&failed) == job.plan.max_attempts
         }
         (_, FailureClass::Infrastructure) => {
-            count(&|status| *status == Status::Lost) + written_off >= ledger.config.losses_max
+            count(&|status| matches!(status, Status::Lost | Status::Unknown)) + written_off
+                >= ledger.config.losses_max
         }
         (_, FailureClass::Fatal) => true,
     }

@@ -1,36 +1,26 @@
-//! Reducers read every map task's output exactly once: what they are told is complete and in force, and what the
-//! published ones have read came from maps that really succeeded.
+//! Reducers are told to read every map task's output exactly once, and what they are told is in force.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use windrow_jobs::{AttemptId, JobId, Stage};
-use windrow_scheduler::{Effect, MapOutputs, Time};
+use windrow_scheduler::{Effect, MapOutputs};
 
 use super::ledger::Status;
-use super::{Invariant, Ledger, Truth, check};
+use super::{Ledger, Rule, check};
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Inputs {
     newest: BTreeMap<JobId, Arc<MapOutputs>>,
 }
 
-impl Invariant for Inputs {
-    fn on_effect(
-        &mut self,
-        _now: Time,
-        effect: &Effect,
-        ledger: &Ledger,
-        truth: &Truth,
-    ) -> Result<(), String> {
+impl Rule for Inputs {
+    fn on_effect(&mut self, effect: &Effect, ledger: &Ledger) -> Result<(), String> {
         match effect {
             Effect::Assign { attempt, outputs: Some(outputs), .. } => {
                 self.check_version(*attempt, outputs)?;
                 check_complete(*attempt, outputs, ledger)?;
                 check_in_force(*attempt, outputs, ledger)
-            }
-            Effect::Publish { winners, .. } => {
-                winners.iter().try_for_each(|winner| check_read(*winner, ledger, truth))
             }
             _ => Ok(()),
         }
@@ -62,20 +52,8 @@ fn check_in_force(id: AttemptId, outputs: &MapOutputs, ledger: &Ledger) -> Resul
         let attempt = ledger.attempts.get(map);
         let done = attempt.is_some_and(|a| a.status == Status::Done && a.worker == *worker);
         check(done, || format!("{id} is to read {map} from {worker}, which did not report it"))?;
-        let there = ledger.sessions.contains_key(worker);
+        let there = ledger.sessions.contains_key(worker) && attempt.is_some_and(|a| !a.missing);
         check(there, || format!("{id} is to read {map} from {worker}, which is gone"))?;
     }
     Ok(())
-}
-
-fn check_read(winner: AttemptId, ledger: &Ledger, truth: &Truth) -> Result<(), String> {
-    if winner.task.stage == Stage::Map {
-        return Ok(());
-    }
-    let Some(read) = truth.read.get(&winner) else {
-        return Err(format!("{winner} is published but has read nothing"));
-    };
-    check_complete(winner, read, ledger)?;
-    let imagined = read.outputs.iter().find(|output| !truth.succeeded.contains(output));
-    check(imagined.is_none(), || format!("{winner} has read {imagined:?}, which did not succeed"))
 }

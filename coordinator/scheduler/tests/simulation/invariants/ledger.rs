@@ -3,31 +3,52 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use windrow_jobs::{AttemptId, FailureCause, JobId, Stage, TaskId, WorkerId};
-use windrow_scheduler::{Config, Effect, Event, JobFailure, JobPlan, Outcome, Time, WorkerOffer};
+use windrow_jobs::{AttemptId, Audit, FailureCause, JobId, Stage, TaskId, WorkerId};
+use windrow_scheduler::{
+    Config, Effect, Event, Inventory, JobFailure, JobPlan, Outcome, RequestId, Time, WorkerOffer,
+};
 
+#[derive(Clone)]
 pub struct Ledger {
+    pub now: Time,
     pub config: Config,
     pub sessions: BTreeMap<WorkerId, Session>,
     pub attempts: BTreeMap<AttemptId, Attempt>,
     pub jobs: BTreeMap<JobId, Job>,
     /// Since when there is no worker that stays.
     pub deserted_since: Option<Time>,
-    joining: Option<WorkerOffer>,
+    /// The worker that has just come back, while that is handled.
+    pub returning: Option<WorkerId>,
+    /// The attempts that are being backed up, while that is handled.
+    pub backed_up: BTreeSet<AttemptId>,
+    /// The task that has just got a winner, while that is handled.
+    won: Option<TaskId>,
+    /// Whether a takeover is being handled.
+    pub took_over: bool,
+    /// What the first winner of a map task wrote.
+    written: BTreeMap<TaskId, Audit>,
+    nondeterministic: BTreeSet<JobId>,
+    joining: Option<(RequestId, WorkerOffer)>,
     submitted: Option<JobPlan>,
 }
 
+#[derive(Clone)]
 pub struct Session {
     pub offer: WorkerOffer,
     pub draining: bool,
-    pub heard: Time,
+    pub away: bool,
+    pub connection: RequestId,
+    pub lease_ends: Time,
 }
 
+#[derive(Clone)]
 pub struct Attempt {
     pub worker: WorkerId,
     pub status: Status,
     /// Reducers that could not fetch its output.
     pub reports: u32,
+    /// Its worker came back without its output.
+    pub missing: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -37,10 +58,15 @@ pub enum Status {
     Failed(FailureCause),
     /// By the scheduler.
     Cancelled,
+    /// Another attempt of the task was faster, or what it reads has changed.
+    Overtaken,
     /// With its worker, while it ran.
     Lost,
+    /// Its worker came back and did not know of it: it is told again, or lost.
+    Unknown,
 }
 
+#[derive(Clone)]
 pub struct Job {
     pub plan: JobPlan,
     pub submitted: Time,
@@ -71,7 +97,14 @@ impl Ledger {
             sessions: BTreeMap::new(),
             attempts: BTreeMap::new(),
             jobs: BTreeMap::new(),
+            now: Time::default(),
             deserted_since: Some(Time::default()),
+            returning: None,
+            backed_up: BTreeSet::new(),
+            won: None,
+            took_over: false,
+            written: BTreeMap::new(),
+            nondeterministic: BTreeSet::new(),
             joining: None,
             submitted: None,
         }
@@ -114,50 +147,122 @@ impl Ledger {
             || reports >= self.config.holder_reports_max
     }
 
+    /// Whether two attempts of a map have told of different outputs.
+    pub fn nondeterministic(&self, job: JobId) -> bool {
+        self.nondeterministic.contains(&job)
+    }
+
+    /// Whether an assignment is of an attempt that its worker should have, told again.
+    pub fn is_retold(&self, effect: &Effect) -> bool {
+        let Effect::Assign { worker, attempt, .. } = effect else { return false };
+        let unknown = |a: &Attempt| a.worker == *worker && a.status == Status::Unknown;
+        self.returning == Some(*worker) && self.attempts.get(attempt).is_some_and(unknown)
+    }
+
     pub fn on_event(&mut self, now: Time, event: &Event) {
+        self.now = now;
+        self.returning = None;
+        self.took_over = false;
+        self.backed_up.clear();
+        self.won = None;
         match event {
             Event::Submit { plan, .. } => self.submitted = Some(plan.clone()),
-            Event::WorkerJoined { offer, .. } => self.joining = Some(offer.clone()),
+            Event::WorkerJoined { request, offer } => {
+                self.joining = Some((*request, offer.clone()))
+            }
+            Event::WorkerReturned { request, worker, inventory } => {
+                self.come_back(*request, *worker, inventory);
+            }
+            Event::WorkerDisconnected { worker, connection } => self.go_away(*worker, *connection),
             Event::Cancel { job, .. } => {
                 if let Some(job) = self.jobs.get_mut(job) {
                     job.cancelled = true;
                 }
             }
-            Event::WorkerLeft { worker, .. } => self.lose(now, *worker),
+            Event::WorkerLeft { worker, .. } => self.lose(*worker),
             Event::WorkerDraining { worker } => {
-                if let Some(session) = self.hear(now, *worker) {
+                if let Some(session) = self.hear(*worker) {
                     session.draining = true;
                 }
-                self.look_around(now);
+                self.look_around();
             }
-            Event::Heartbeat { worker, .. } => drop(self.hear(now, *worker)),
-            Event::AttemptDone { worker, attempt, .. } => {
-                self.report(now, *worker, *attempt, Status::Done);
+            Event::Heartbeat { worker, .. } => drop(self.hear(*worker)),
+            Event::AttemptDone { worker, attempt, stats } => {
+                self.report(*worker, *attempt, Status::Done);
+                if self.won.is_some() && attempt.task.stage == Stage::Map {
+                    let former = self.written.insert(attempt.task, stats.audit);
+                    if former.is_some_and(|former| former != stats.audit) {
+                        self.nondeterministic.insert(attempt.task.job);
+                    }
+                }
             }
             Event::AttemptFailed { worker, attempt, cause } => {
-                self.report(now, *worker, *attempt, Status::Failed(cause.clone()));
+                self.report(*worker, *attempt, Status::Failed(cause.clone()));
             }
             Event::Published { job, result } => {
                 if let Some(job) = self.jobs.get_mut(job).filter(|job| job.publishing) {
                     job.published.get_or_insert_with(|| result.clone());
                 }
             }
+            Event::BackUp { attempts } => self.backed_up.extend(attempts),
+            Event::TookOver { config } => self.take_over(config),
+            Event::Resubmit { .. } | Event::Settled { .. } | Event::Elapsed { .. } => {}
         }
     }
 
-    fn hear(&mut self, now: Time, worker: WorkerId) -> Option<&mut Session> {
+    fn hear(&mut self, worker: WorkerId) -> Option<&mut Session> {
         let session = self.sessions.get_mut(&worker)?;
-        session.heard = now;
+        session.lease_ends = self.now + self.config.lease;
         Some(session)
     }
 
-    fn report(&mut self, now: Time, worker: WorkerId, id: AttemptId, status: Status) {
-        self.hear(now, worker);
+    fn go_away(&mut self, worker: WorkerId, connection: RequestId) {
+        let patience_ends = self.now + self.config.reconnect;
+        let session = self.sessions.get_mut(&worker);
+        if let Some(session) = session.filter(|session| session.connection == connection) {
+            session.away = true;
+            session.lease_ends = session.lease_ends.min(patience_ends);
+        }
+    }
+
+    fn come_back(&mut self, connection: RequestId, worker: WorkerId, inventory: &Inventory) {
+        let Some(session) = self.hear(worker) else { return };
+        session.away = false;
+        session.connection = connection;
+        self.returning = Some(worker);
+        for (id, attempt) in self.attempts.iter_mut().filter(|(_, a)| a.worker == worker) {
+            let known = inventory.running.contains(id) || inventory.unanswered.contains(id);
+            match attempt.status {
+                Status::Running if !known => attempt.status = Status::Unknown,
+                Status::Done if id.task.stage == Stage::Map => {
+                    let wanted = self.jobs.get(&id.task.job).is_some_and(Job::needs_map_outputs);
+                    attempt.missing |= wanted && !inventory.outputs.contains(id);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn take_over(&mut self, config: &Config) {
+        self.took_over = true;
+        self.config = config.clone();
+        for session in self.sessions.values_mut() {
+            session.away = true;
+            session.lease_ends = self.now + config.lease;
+        }
+        self.deserted_since = self.deserted_since.map(|_| self.now);
+    }
+
+    fn report(&mut self, worker: WorkerId, id: AttemptId, status: Status) {
+        self.hear(worker);
         let Some(attempt) = self.attempts.get_mut(&id) else { return };
         if attempt.worker != worker || attempt.status != Status::Running {
             return;
         }
         attempt.status = status.clone();
+        if status == Status::Done {
+            self.won = Some(id.task);
+        }
         if let Status::Failed(FailureCause::FetchFailed { map_task, map_attempt, .. }) = status {
             let task = TaskId { stage: Stage::Map, index: map_task, ..id.task };
             let output = AttemptId { task, number: map_attempt };
@@ -167,7 +272,7 @@ impl Ledger {
         }
     }
 
-    fn lose(&mut self, now: Time, worker: WorkerId) {
+    fn lose(&mut self, worker: WorkerId) {
         if self.sessions.remove(&worker).is_none() {
             return;
         }
@@ -176,38 +281,46 @@ impl Ledger {
                 attempt.status = Status::Lost;
             }
         }
-        self.look_around(now);
+        self.look_around();
     }
 
-    fn look_around(&mut self, now: Time) {
+    fn look_around(&mut self) {
         if self.sessions.values().any(|session| !session.draining) {
             self.deserted_since = None;
         } else {
-            self.deserted_since.get_or_insert(now);
+            self.deserted_since.get_or_insert(self.now);
         }
     }
 
-    pub fn on_effect(&mut self, now: Time, effect: &Effect) {
+    pub fn on_effect(&mut self, effect: &Effect) {
         match effect {
-            Effect::Accepted { job, .. } => self.accept(now, *job),
+            Effect::Accepted { job, .. } => self.accept(*job),
             Effect::Admitted { worker, .. } => {
-                if let Some(offer) = self.joining.take() {
-                    let session = Session { offer, draining: false, heard: now };
+                if let Some((connection, offer)) = self.joining.take() {
+                    let lease_ends = self.now + self.config.lease;
+                    let session =
+                        Session { offer, draining: false, away: false, connection, lease_ends };
                     self.sessions.insert(*worker, session);
-                    self.look_around(now);
+                    self.look_around();
                 }
             }
             Effect::Assign { worker, attempt, .. } => {
-                let assigned = Attempt { worker: *worker, status: Status::Running, reports: 0 };
+                let assigned = Attempt {
+                    worker: *worker,
+                    status: Status::Running,
+                    reports: 0,
+                    missing: false,
+                };
                 self.attempts.insert(*attempt, assigned);
             }
             Effect::CancelAttempt { attempt, worker } => {
                 let attempt = self.attempts.get_mut(attempt).filter(|a| a.worker == *worker);
                 if let Some(attempt) = attempt.filter(|a| a.status == Status::Running) {
-                    attempt.status = Status::Cancelled;
+                    let overtaken = self.won.is_some();
+                    attempt.status = if overtaken { Status::Overtaken } else { Status::Cancelled };
                 }
             }
-            Effect::EndSession { worker, .. } => self.lose(now, *worker),
+            Effect::EndSession { worker, .. } => self.lose(*worker),
             Effect::Publish { job, .. } => {
                 if let Some(job) = self.jobs.get_mut(job) {
                     job.publishing = true;
@@ -218,15 +331,23 @@ impl Ledger {
                     job.ended = Some(outcome.clone());
                 }
             }
-            Effect::CancelAnswered { .. } | Effect::Drained { .. } | Effect::Release { .. } => {}
+            Effect::CancelAnswered { .. }
+            | Effect::NotSubmitted { .. }
+            | Effect::Noted { .. }
+            | Effect::TooLate { .. }
+            | Effect::Drained { .. }
+            | Effect::Release { .. } => {}
         }
     }
 
-    fn accept(&mut self, now: Time, id: JobId) {
+    fn accept(&mut self, id: JobId) {
         let Some(plan) = self.submitted.take() else { return };
+        if self.jobs.contains_key(&id) {
+            return;
+        }
         let job = Job {
             plan,
-            submitted: now,
+            submitted: self.now,
             cancelled: false,
             published: None,
             publishing: false,
@@ -241,6 +362,7 @@ impl Ledger {
             Outcome::Succeeded => "succeeded",
             Outcome::Cancelled => "cancelled",
             Outcome::Failed(JobFailure::NoWorkers) => "no workers",
+            Outcome::Failed(JobFailure::Audit { .. }) => "not conserved",
             Outcome::Failed(JobFailure::Publish(_)) => "not published",
             Outcome::Failed(JobFailure::Task { cause, .. }) => match cause {
                 FailureCause::WorkerLost { .. } => "workers lost",

@@ -1,75 +1,85 @@
 //! What must hold in every world, one a file. None of them looks into the scheduler: they watch what goes in and
 //! what comes out, and keep books of their own.
+//!
+//! Rules watch one line of history, from within the catalog: what each coordinator decides must follow from its events,
+//! live and in replay. The others watch the world: what coordinators have told, whichever they were, and what became of it.
 
 mod after_end;
+mod answers;
 mod assignment;
 mod attempt_ids;
 mod caps;
 mod commit;
 mod drained;
-mod ends;
+pub mod ends;
+pub mod epochs;
+pub mod history;
 mod honesty;
 mod inputs;
-mod leases;
+pub mod leases;
 mod ledger;
+pub mod owners;
+pub mod promises;
 mod redo;
 mod releases;
+pub mod replay;
+mod sessions;
+pub mod size;
+pub mod visible;
 mod winners;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-
-use windrow_jobs::{AttemptId, WorkerId};
-use windrow_scheduler::{Effect, Event, MapOutputs, Time};
+use windrow_scheduler::{Effect, Event};
 
 pub use ledger::Ledger;
 
-/// What really happened on the workers, whatever was reported.
-#[derive(Default)]
-pub struct Truth {
-    /// Attempts that succeeded, and where.
-    pub succeeded: BTreeSet<(AttemptId, WorkerId)>,
-    /// What each reduce attempt has read, all of which existed at that moment.
-    pub read: BTreeMap<AttemptId, Arc<MapOutputs>>,
+/// Watches one rule of deciding. The ledger does not contain yet what is being watched.
+pub trait Rule {
+    fn on_event(&mut self, _event: &Event, _ledger: &Ledger) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn on_effect(&mut self, effect: &Effect, ledger: &Ledger) -> Result<(), String>;
 }
 
-/// Watches one rule. The ledger does not contain yet what is being watched.
-pub trait Invariant {
-    fn on_event(&mut self, _now: Time, _event: &Event, _ledger: &Ledger) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn on_effect(
-        &mut self,
-        _now: Time,
-        _effect: &Effect,
-        _ledger: &Ledger,
-        _truth: &Truth,
-    ) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn at_end(&mut self, _ledger: &Ledger) -> Result<(), String> {
-        Ok(())
-    }
+/// All rules, with what they remember.
+#[derive(Clone, Default)]
+pub struct Rules {
+    after_end: after_end::AfterEnd,
+    answers: answers::Answers,
+    assignment: assignment::Assignment,
+    attempt_ids: attempt_ids::AttemptIds,
+    caps: caps::Caps,
+    commit: commit::Commit,
+    drained: drained::Drained,
+    honesty: honesty::Honesty,
+    inputs: inputs::Inputs,
+    leases: leases::Leases,
+    redo: redo::Redo,
+    releases: releases::Releases,
+    sessions: sessions::Sessions,
+    winners: winners::Winners,
 }
 
-pub fn all() -> Vec<Box<dyn Invariant>> {
-    vec![
-        Box::new(after_end::AfterEnd),
-        Box::new(assignment::Assignment),
-        Box::new(attempt_ids::AttemptIds),
-        Box::new(caps::Caps),
-        Box::new(commit::Commit::default()),
-        Box::new(drained::Drained::default()),
-        Box::new(ends::Ends),
-        Box::new(honesty::Honesty),
-        Box::new(inputs::Inputs::default()),
-        Box::new(leases::Leases),
-        Box::new(redo::Redo),
-        Box::new(releases::Releases::default()),
-        Box::new(winners::Winners),
-    ]
+impl Rules {
+    /// Each with its name.
+    pub fn all(&mut self) -> [(&'static str, &mut dyn Rule); 14] {
+        [
+            ("after_end", &mut self.after_end),
+            ("answers", &mut self.answers),
+            ("assignment", &mut self.assignment),
+            ("attempt_ids", &mut self.attempt_ids),
+            ("caps", &mut self.caps),
+            ("commit", &mut self.commit),
+            ("drained", &mut self.drained),
+            ("honesty", &mut self.honesty),
+            ("inputs", &mut self.inputs),
+            ("leases", &mut self.leases),
+            ("redo", &mut self.redo),
+            ("releases", &mut self.releases),
+            ("sessions", &mut self.sessions),
+            ("winners", &mut self.winners),
+        ]
+    }
 }
 
 /// `Err` with the message unless the condition holds.

@@ -1,26 +1,27 @@
-//! When a job ends, every worker that may hold something of it is told so once, and nobody before.
+//! When a job ends, every worker that may hold something of it is told so once, and nobody before. Afterwards, only those
+//! are told again that come back with something of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use windrow_jobs::{JobId, WorkerId};
-use windrow_scheduler::{Effect, Time};
+use windrow_scheduler::Effect;
 
-use super::{Invariant, Ledger, Truth, check};
+use super::{Ledger, Rule, check};
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Releases {
     released: BTreeMap<JobId, BTreeSet<WorkerId>>,
 }
 
-impl Invariant for Releases {
-    fn on_effect(
-        &mut self,
-        _now: Time,
-        effect: &Effect,
-        ledger: &Ledger,
-        _truth: &Truth,
-    ) -> Result<(), String> {
+impl Rule for Releases {
+    fn on_effect(&mut self, effect: &Effect, ledger: &Ledger) -> Result<(), String> {
         match effect {
+            // A returning worker may have missed the end.
+            Effect::Release { worker, job }
+                if ledger.returning == Some(*worker) && over(*job, ledger) =>
+            {
+                Ok(())
+            }
             Effect::Release { worker, job } => {
                 let new = self.released.entry(*job).or_default().insert(*worker);
                 check(new, || format!("{job} is released twice on {worker}"))
@@ -36,4 +37,8 @@ impl Invariant for Releases {
             }),
         }
     }
+}
+
+fn over(job: JobId, ledger: &Ledger) -> bool {
+    ledger.jobs.get(&job).is_none_or(|job| job.ended.is_some())
 }

@@ -1,26 +1,21 @@
 //! A winner is never cancelled, however late a heartbeat still calls it running: a worker that believed it might
 //! delete what the winner left.
 
-use windrow_scheduler::{Effect, Time};
+use windrow_scheduler::Effect;
 
 use super::ledger::Status;
-use super::{Invariant, Ledger, Truth, check};
+use super::{Ledger, Rule, check};
 
+#[derive(Clone, Default)]
 pub struct Winners;
 
-impl Invariant for Winners {
-    fn on_effect(
-        &mut self,
-        _now: Time,
-        effect: &Effect,
-        ledger: &Ledger,
-        _truth: &Truth,
-    ) -> Result<(), String> {
+impl Rule for Winners {
+    fn on_effect(&mut self, effect: &Effect, ledger: &Ledger) -> Result<(), String> {
         let Effect::CancelAttempt { worker, attempt: id } = effect else { return Ok(()) };
         let Some(attempt) = ledger.attempts.get(id) else { return Ok(()) };
         let over = ledger.jobs.get(&id.task.job).is_none_or(|job| job.ended.is_some());
         let won = attempt.status == Status::Done && attempt.worker == *worker;
-        let stands = won && !over && !ledger.may_be_given_up(*id, attempt);
+        let stands = won && !over && !ledger.may_be_given_up(*id, attempt) && !attempt.missing;
         check(!stands, || format!("{id} has won on {worker} and is cancelled there"))
     }
 }

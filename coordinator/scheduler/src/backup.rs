@@ -1,0 +1,149 @@
+//! Backup tasks: a task whose attempt is much slower than its like is tried a second time elsewhere, and the first of
+//! the two to succeed wins.
+//!
+//! Which one is slow is judged as in LATE (Zaharia et al., OSDI 2008): by rate and by the time that remains, not by how
+//! far it has come. A backup is started only if
+//!
+//! - the attempt runs for some seconds, at less than a third of the usual rate of its stage,
+//! - what remains takes longer at its rate than the whole task at the usual one,
+//! - nothing is queued that could use the slot, and few backups run already.
+//!
+//! Rates come from heartbeats, which are not journaled. So looking is no transition: what is found becomes an event,
+//! [`Event::BackUp`](crate::Event), which is.
+
+use std::time::Duration;
+
+use windrow_jobs::{AttemptId, Stage, WorkerId};
+
+use crate::config::Config;
+use crate::job::{Job, Phase};
+use crate::jobs::Jobs;
+use crate::placement::worker_for_backup;
+use crate::step::Step;
+use crate::task::{Race, Running, TaskState};
+use crate::tasks::Tasks;
+use crate::time::Time;
+use crate::worker::Workers;
+
+/// An attempt at less than one such part of the usual rate is slow.
+const SLOW_PART: f64 = 3.0;
+/// One backup for so many running attempts, and at least one.
+const ATTEMPTS_PER_BACKUP: u32 = 10;
+
+/// Attempts that should be backed up now. O(tasks), where a slot is free and nothing is queued for it.
+pub(crate) fn slow_attempts(
+    jobs: &Jobs,
+    workers: &Workers,
+    config: &Config,
+    now: Time,
+) -> Vec<AttemptId> {
+    let mut slow = Vec::new();
+    for job in jobs.running().filter(|job| job.phase == Phase::Running) {
+        for stage in [Stage::Map, Stage::Reduce] {
+            // One at a time: the next look is soon, and sees what this one has changed.
+            let may = job.placeable() != Some(stage) && workers.any_free(stage);
+            slow.extend(may.then(|| slowest(job, stage, config, now)).flatten());
+        }
+    }
+    slow
+}
+
+/// Starts a backup of a running attempt, unless things have changed or no other worker is free.
+pub(crate) fn begin(jobs: &mut Jobs, attempt: AttemptId, step: &mut Step<'_>) {
+    let Some(job) = jobs.get_mut(attempt.task.job) else { return };
+    let Some(worker) = job.runs_alone_on(attempt) else { return };
+    let Some(other) = worker_for_backup(attempt.task.stage, worker, step.workers) else { return };
+    let tasks = job.tasks_mut(attempt.task.stage);
+    let backup = tasks.back_up(attempt.task.index, other, step.now);
+    job.begin(backup, other, step);
+}
+
+impl Job {
+    /// Who runs the attempt, if it runs without a backup and one would help.
+    fn runs_alone_on(&self, attempt: AttemptId) -> Option<WorkerId> {
+        let stage = attempt.task.stage;
+        // A reducer could not be told what to read.
+        if self.phase != Phase::Running || stage == Stage::Reduce && !self.map.all_done() {
+            return None;
+        }
+        match &self.tasks(stage).get(attempt.task.index)?.state {
+            TaskState::Running(Race { first, backup: None }) if first.number == attempt.number => {
+                Some(first.worker)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The attempt of a stage that will take longest, if it is slow.
+fn slowest(job: &Job, stage: Stage, config: &Config, now: Time) -> Option<AttemptId> {
+    let tasks = job.tasks(stage);
+    if tasks.backups_running > tasks.running / ATTEMPTS_PER_BACKUP {
+        return None;
+    }
+    let usual = Usual::of(tasks, stage, now)?;
+    let remaining = |(attempt, running): (AttemptId, &Running)| {
+        let age = now.since(running.since);
+        if age < config.backup_after || job.runs_alone_on(attempt).is_none() {
+            return None;
+        }
+        let rate = work(running, stage) / age.as_secs_f64();
+        let size = match stage {
+            Stage::Map => job.plan.splits.get(attempt.task.index as usize)?.bytes as f64,
+            Stage::Reduce => usual.work,
+        };
+        let remaining = (size - work(running, stage)).max(0.0) / rate.max(f64::MIN_POSITIVE);
+        let slow = rate * SLOW_PART < usual.rate && remaining > size / usual.rate;
+        slow.then_some((remaining, attempt))
+    };
+    let slow = tasks.running_attempts().filter_map(remaining);
+    slow.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, attempt)| attempt)
+}
+
+/// What is usual in a stage.
+struct Usual {
+    /// Work per second: bytes for maps, records for reduces.
+    rate: f64,
+    /// Of one task.
+    work: f64,
+}
+
+impl Usual {
+    /// By the tasks that are done; while there is none, by the fastest that runs. `None` when nothing is known.
+    fn of(tasks: &Tasks, stage: Stage, now: Time) -> Option<Self> {
+        let (done_work, elapsed) = done(tasks, stage);
+        if done_work > 0.0 && elapsed > Duration::ZERO {
+            return Some(Self {
+                rate: done_work / elapsed.as_secs_f64(),
+                work: done_work / f64::from(tasks.done),
+            });
+        }
+        let rate = |(_, running): (AttemptId, &Running)| {
+            work(running, stage) / now.since(running.since).as_secs_f64().max(0.1)
+        };
+        let fastest = tasks.running_attempts().map(rate).max_by(f64::total_cmp)?;
+        let most = tasks.running_attempts().map(|(_, running)| work(running, stage));
+        let work = most.max_by(f64::total_cmp)?;
+        (fastest > 0.0).then_some(Self { rate: fastest, work })
+    }
+}
+
+/// Work and time of the tasks of a stage that are done.
+fn done(tasks: &Tasks, stage: Stage) -> (f64, Duration) {
+    tasks.winners().fold((0.0, Duration::ZERO), |(work, elapsed), (_, winner)| {
+        let stats = &winner.stats;
+        let more = match stage {
+            Stage::Map => stats.input_bytes,
+            Stage::Reduce => stats.input_records,
+        };
+        (work + more as f64, elapsed.saturating_add(stats.elapsed))
+    })
+}
+
+/// What a running attempt has done so far.
+fn work(running: &Running, stage: Stage) -> f64 {
+    match stage {
+        Stage::Map => running.bytes as f64,
+        Stage::Reduce => running.records as f64,
+    }
+}

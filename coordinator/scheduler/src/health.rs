@@ -1,0 +1,118 @@
+//! Bad workers: whose disk is full or lies, or from whom nobody can fetch.
+//!
+//! ```text
+//!            strikes add up                   time passes
+//!  good ----------------------> quarantined --------------> on probation
+//!   ^  ^                             ^                         |     |
+//!   |  +------ an attempt succeeds --|-------------------------+     |
+//!   |                                +---------- one strike ---------+
+//!   +-- an attempt succeeds: strikes are forgotten
+//! ```
+//!
+//! Only failures that speak of the machine count, never those of user code. They are remembered by machine and folder, so that
+//! a worker that restarts is not new. One with strikes gets work only when no better one is free; one in quarantine gets
+//! nothing new, but goes on with what it has, and its outputs count; one on probation gets one attempt at a time. Where all
+//! that are there are in quarantine, none is: bad workers are better than none.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use windrow_jobs::{FailureCause, WorkerId};
+
+use crate::config::Config;
+use crate::deadlines::Timer;
+use crate::step::Step;
+
+/// What is remembered of a machine and folder that had failures.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Health {
+    /// Failures since the last success.
+    pub(crate) strikes: u32,
+    /// How it stands.
+    pub(crate) standing: Standing,
+    /// Quarantines since the last success.
+    quarantines: u32,
+}
+
+/// How a worker stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Standing {
+    /// It gets work.
+    #[default]
+    Good,
+    /// It gets nothing new.
+    Quarantined,
+    /// It gets one attempt at a time.
+    Probation,
+}
+
+impl Health {
+    /// Counts strikes; returns how long the quarantine is that begins by them, if one does.
+    fn strike(&mut self, strikes: u32, config: &Config) -> Option<Duration> {
+        self.strikes = self.strikes.saturating_add(strikes);
+        let bad = match self.standing {
+            Standing::Good => self.strikes >= config.strikes_max,
+            Standing::Quarantined => false,
+            Standing::Probation => true,
+        };
+        if !bad {
+            return None;
+        }
+        self.standing = Standing::Quarantined;
+        let doublings = self.quarantines.min(31);
+        self.quarantines += 1;
+        Some(config.quarantine_base.saturating_mul(1 << doublings).min(config.quarantine_max))
+    }
+}
+
+/// How much a failure says against the worker on which it happened.
+fn weight(cause: &FailureCause) -> u32 {
+    match cause {
+        FailureCause::Io { disk_full: true, .. } => 2,
+        FailureCause::Io { .. } | FailureCause::Corrupt { .. } => 1,
+        _ => 0,
+    }
+}
+
+/// An attempt failed on this worker.
+pub(crate) fn failed(worker: WorkerId, cause: &FailureCause, step: &mut Step<'_>) {
+    blame(worker, weight(cause), step);
+}
+
+/// What this worker holds cannot be read by others.
+pub(crate) fn unreadable(worker: WorkerId, step: &mut Step<'_>) {
+    blame(worker, 1, step);
+}
+
+fn blame(worker: WorkerId, strikes: u32, step: &mut Step<'_>) {
+    let config = step.config;
+    let Some(identity) = step.workers.identity(worker).filter(|_| strikes > 0) else { return };
+    let quarantine = step.workers.change_health(identity, |health| health.strike(strikes, config));
+    if let Some(quarantine) = quarantine {
+        step.deadlines.set(Timer::Quarantine(identity), step.now + quarantine);
+    }
+}
+
+/// An attempt has succeeded on this worker.
+pub(crate) fn succeeded(worker: WorkerId, step: &mut Step<'_>) {
+    let Some(identity) = step.workers.identity(worker) else { return };
+    if step.workers.has_history(identity) {
+        step.deadlines.clear(Timer::Quarantine(identity));
+        step.workers.change_health(identity, |health| *health = Health::default());
+    }
+}
+
+/// A quarantine is over.
+pub(crate) fn quarantine_over(identity: u64, step: &mut Step<'_>) {
+    step.deadlines.clear(Timer::Quarantine(identity));
+    step.workers.change_health(identity, |health| health.standing = Standing::Probation);
+}
+
+/// Where nobody else is left, those in quarantine are better than nobody.
+pub(crate) fn end_quarantines_if_nobody_is_left(step: &mut Step<'_>) {
+    if let Some(all) = step.workers.all_quarantined() {
+        for identity in all {
+            quarantine_over(identity, step);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Sessions: a worker joins, is heard of, breaks off, and returns with what it has kept.
+//!
+//! ```text
+//!              WorkerJoined                WorkerDisconnected, TookOver
+//!  (unknown) ----------------> in session -----------------------------> away
+//!      ^                        |     ^                                   | |
+//!      |   WorkerLeft, silence  |     +---------- WorkerReturned ---------+ |
+//!      +------------------------+----------------- lease ends --------------+
+//! ```
+//!
+//! A worker that is away keeps its work, and gets nothing new. When it returns, what it has is compared with what it should
+//! have: assignments that did not reach it are told again, attempts that are not wanted are cancelled, and outputs that it
+//! does not have any more are lost.
+
+use std::collections::BTreeSet;
+
+use windrow_jobs::{AttemptId, FailureCause, JobId, Stage, WorkerId};
+
+use crate::attempt::Again;
+use crate::deadlines::Timer;
+use crate::effect::Effect;
+use crate::event::{Inventory, RequestId, WorkerOffer};
+use crate::job::{Job, JobResult};
+use crate::jobs::Jobs;
+use crate::step::Step;
+use crate::task::TaskState;
+
+/// Takes a worker in that has nothing.
+pub(crate) fn join(jobs: &mut Jobs, request: RequestId, offer: WorkerOffer, step: &mut Step<'_>) {
+    jobs.stop_worker_clocks(step);
+    let worker = step.workers.admit(offer, request, step.now);
+    step.deadlines.set(Timer::Lease(worker), step.now + step.config.lease);
+    step.effects.push(Effect::Admitted { request, worker });
+}
+
+/// Notes that a worker was heard of. False when it has no session.
+pub(crate) fn renew_lease(worker: WorkerId, step: &mut Step<'_>) -> bool {
+    let has_session = step.workers.hear(worker, step.now);
+    if has_session {
+        step.deadlines.set(Timer::Lease(worker), step.now + step.config.lease);
+    }
+    has_session
+}
+
+/// A worker's connection broke. It gets nothing new until it is back, and little time for that.
+pub(crate) fn disconnect(worker: WorkerId, connection: RequestId, step: &mut Step<'_>) {
+    let Some(lease_ends) = step.deadlines.get(Timer::Lease(worker)) else { return };
+    if step.workers.get(worker).is_none_or(|worker| worker.connection != Some(connection)) {
+        // It is back already, or the connection was another coordinator's.
+        return;
+    }
+    step.workers.set_connection(worker, None);
+    let patience_ends = step.now + step.config.reconnect;
+    step.deadlines.set(Timer::Lease(worker), lease_ends.min(patience_ends));
+}
+
+/// A worker is back, if its session still stands.
+pub(crate) fn resume(
+    jobs: &mut Jobs,
+    request: RequestId,
+    worker: WorkerId,
+    inventory: &Inventory,
+    step: &mut Step<'_>,
+) {
+    if !renew_lease(worker, step) {
+        return step.effects.push(Effect::TooLate { request });
+    }
+    step.workers.set_connection(worker, Some(request));
+    step.effects.push(Effect::Admitted { request, worker });
+    cancel_unwanted(jobs, worker, inventory, step);
+    jobs.try_each(step, |job, step| job.compare(worker, inventory, step));
+}
+
+/// Attempts that should not run there are cancelled; what is left of jobs that are over can go.
+fn cancel_unwanted(jobs: &mut Jobs, worker: WorkerId, inventory: &Inventory, step: &mut Step<'_>) {
+    let mut over = BTreeSet::<JobId>::new();
+    for &attempt in inventory.running.union(&inventory.outputs) {
+        // Reports that are still to be told decide about these.
+        if inventory.unanswered.contains(&attempt) {
+            continue;
+        }
+        match jobs.get_mut(attempt.task.job).map(|job| job.wins(attempt, worker)) {
+            Some(true) => {}
+            Some(false) => step.effects.push(Effect::CancelAttempt { worker, attempt }),
+            None => drop(over.insert(attempt.task.job)),
+        }
+    }
+    step.effects.extend(over.into_iter().map(|job| Effect::Release { worker, job }));
+}
+
+impl Job {
+    /// Compares what a returning worker has of this job with what it should have.
+    fn compare(
+        &mut self,
+        worker: WorkerId,
+        inventory: &Inventory,
+        step: &mut Step<'_>,
+    ) -> JobResult {
+        let cause = FailureCause::WorkerLost {
+            worker,
+            reason: "it came back without what it had".to_string(),
+        };
+        let missing = self.missing_outputs(worker, inventory);
+        if let Some(holder) = self.holders.get_mut(&worker) {
+            holder.outputs.retain(|index| !missing.contains(index));
+        }
+        if self.needs_map_outputs() {
+            self.outputs_lost(&missing, &cause, None, step)?;
+        }
+        for attempt in self.unknown_to(worker, inventory, step) {
+            if attempt.task.stage == Stage::Reduce && !self.map.all_done() {
+                // There is nothing that it could be told to read.
+                self.stop(attempt, step);
+                self.tasks_mut(attempt.task.stage).lost += 1;
+                self.retry(attempt, cause.clone(), None, Again::Now, step)?;
+            } else {
+                self.assign(attempt, worker, step);
+            }
+        }
+        Ok(())
+    }
+
+    /// Maps whose winner's output the worker should have, and has not.
+    fn missing_outputs(&self, worker: WorkerId, inventory: &Inventory) -> BTreeSet<u32> {
+        let Some(holder) = self.holders.get(&worker) else { return BTreeSet::new() };
+        let has = |&index: &u32| match &self.map.task(index).state {
+            TaskState::Done(winner) => {
+                let attempt = AttemptId { task: self.map.id(index), number: winner.number };
+                inventory.outputs.contains(&attempt)
+            }
+            _ => false,
+        };
+        holder.outputs.iter().copied().filter(|index| !has(index)).collect()
+    }
+
+    /// Attempts that should run on the worker, and of which it knows nothing.
+    fn unknown_to(
+        &self,
+        worker: WorkerId,
+        inventory: &Inventory,
+        step: &Step<'_>,
+    ) -> Vec<AttemptId> {
+        let Some(there) = step.workers.get(worker) else { return Vec::new() };
+        let known = |attempt: &AttemptId| {
+            inventory.running.contains(attempt) || inventory.unanswered.contains(attempt)
+        };
+        let of_job = there.running.iter().filter(|attempt| attempt.task.job == self.id);
+        of_job.copied().filter(|attempt| !known(attempt)).collect()
+    }
+}

@@ -1,0 +1,51 @@
+//! What a coordinator does first that takes over from another one, itself before a restart perhaps.
+//!
+//! Replayed events have brought it where the other one was, but for what that one knew from heartbeats alone, and but for
+//! effects that may not have been carried out. So every worker counts as away, and is given a lease in which to come back;
+//! clocks start anew; and what is being published is published again. The answers to those who waited are lost: they ask
+//! again.
+
+use windrow_jobs::Stage;
+
+use crate::deadlines::Timer;
+use crate::effect::Effect;
+use crate::job::{Job, Phase};
+use crate::jobs::Jobs;
+use crate::step::Step;
+
+/// Begins to decide in another coordinator's place.
+pub(crate) fn begin(jobs: &mut Jobs, step: &mut Step<'_>) {
+    for worker in step.workers.ids() {
+        step.workers.hear(worker, step.now);
+        step.workers.set_connection(worker, None);
+        step.deadlines.set(Timer::Lease(worker), step.now + step.config.lease);
+    }
+    for job in jobs.running_mut() {
+        job.start_clocks_anew(step);
+        if job.phase == Phase::Publishing {
+            step.effects.push(job.publish());
+        }
+    }
+}
+
+impl Job {
+    fn start_clocks_anew(&mut self, step: &mut Step<'_>) {
+        let stalls_at = step.now + self.plan.task_timeout;
+        for stage in [Stage::Map, Stage::Reduce] {
+            let tasks = self.tasks_mut(stage);
+            tasks.forget_progress(step.now);
+            for (attempt, _) in tasks.running_attempts() {
+                step.deadlines.set(Timer::Stalled(attempt), stalls_at);
+            }
+        }
+        if !step.workers.any_staying() {
+            self.start_worker_clock(step);
+        }
+    }
+
+    /// Asks for the publication of what the winners wrote.
+    pub(crate) fn publish(&self) -> Effect {
+        let winners = self.output_tasks().winners().map(|(attempt, _)| attempt).collect();
+        Effect::Publish { job: self.id, winners }
+    }
+}

@@ -1,0 +1,117 @@
+//! Slow attempts are tried elsewhere, and the first of the two wins.
+
+use std::time::Duration;
+
+use windrow_jobs::{AttemptId, WorkerId};
+
+use super::fixture::*;
+use crate::*;
+
+const AFTER: Duration = Duration::from_secs(5);
+
+/// Four maps of 100 bytes on two workers of two slots, of which three are done after two seconds each.
+fn almost_done() -> Fixture {
+    let mut f = Fixture::without_workers(Config {
+        lease: Duration::from_secs(86_400),
+        backup_after: AFTER,
+        ..Config::default()
+    });
+    f.join(2, 2);
+    f.join(2, 2);
+    f.submit(plan(4, 0));
+    for (worker, index) in [(W2, 1), (W1, 2), (W2, 3)] {
+        let stats = AttemptStats {
+            input_bytes: 100,
+            elapsed: Duration::from_secs(2),
+            ..AttemptStats::default()
+        };
+        f.handle(Event::AttemptDone { worker, attempt: map(index, 1), stats });
+    }
+    f
+}
+
+/// The attempt has read so many bytes after so many seconds; what follows when it is looked at?
+fn after(
+    f: &mut Fixture,
+    worker: WorkerId,
+    attempt: AttemptId,
+    secs: u64,
+    bytes: u64,
+) -> Vec<Effect> {
+    f.now = Time(Duration::from_secs(secs));
+    let progress = AttemptProgress { attempt, records: 0, bytes, steps: bytes };
+    f.handle(Event::Heartbeat { worker, running: vec![progress] });
+    let mut effects = Vec::new();
+    f.scheduler.handle_deadline(f.now, &mut effects);
+    f.scheduler.check_invariants();
+    effects
+}
+
+#[test]
+fn an_attempt_that_is_slow_is_backed_up_elsewhere_and_the_first_wins() {
+    let mut f = almost_done();
+    assert_eq!(after(&mut f, W1, map(0, 1), 4, 1), [], "too young");
+    assert_eq!(after(&mut f, W1, map(0, 1), 6, 1), [assign_map(W2, map(0, 2))]);
+    assert_eq!(after(&mut f, W1, map(0, 1), 9, 2), [], "it has its backup");
+    assert_eq!(f.view(J1).map.backups, 1);
+    let winners = [map(0, 2), map(1, 1), map(2, 1), map(3, 1)];
+    assert_eq!(f.done(W2, map(0, 2)), [cancel_attempt(W1, map(0, 1)), publish(&winners)]);
+    let late =
+        Event::AttemptDone { worker: W1, attempt: map(0, 1), stats: AttemptStats::default() };
+    assert_eq!(f.handle(late), [noted(W1, map(0, 1), false)]);
+}
+
+#[test]
+fn the_slow_one_may_win_after_all() {
+    let mut f = almost_done();
+    after(&mut f, W1, map(0, 1), 6, 1);
+    let winners = [map(0, 1), map(1, 1), map(2, 1), map(3, 1)];
+    assert_eq!(f.done(W1, map(0, 1)), [cancel_attempt(W2, map(0, 2)), publish(&winners)]);
+}
+
+#[test]
+fn an_attempt_at_the_usual_rate_is_left_alone() {
+    let mut f = almost_done();
+    // A hundred bytes in two seconds are usual. This one is slower, but not by much, or nearly done.
+    assert_eq!(after(&mut f, W1, map(0, 1), 6, 110), []);
+    assert_eq!(after(&mut f, W1, map(0, 1), 30, 97), []);
+}
+
+#[test]
+fn no_backup_takes_a_slot_that_something_else_waits_for() {
+    let mut f = almost_done();
+    f.submit(JobPlan { priority: -1, ..plan(9, 0) });
+    assert_eq!(after(&mut f, W1, map(0, 1), 6, 1), []);
+}
+
+#[test]
+fn when_one_of_the_two_fails_or_is_lost_the_other_one_goes_on() {
+    let mut f = almost_done();
+    after(&mut f, W1, map(0, 1), 6, 1);
+    assert_eq!(f.fail(W1, map(0, 1), user_error()), []);
+    assert_eq!((f.view(J1).map.running, f.view(J1).map.failed), (1, 1));
+
+    let mut f = almost_done();
+    after(&mut f, W1, map(0, 1), 6, 1);
+    assert_eq!(f.leave(W2), []);
+    assert_eq!((f.view(J1).map.running, f.view(J1).map.lost), (1, 1));
+}
+
+#[test]
+fn a_cancelled_job_stops_both() {
+    let mut f = almost_done();
+    after(&mut f, W1, map(0, 1), 6, 1);
+    let effects = f.cancel(J1);
+    assert!(effects.contains(&cancel_attempt(W1, map(0, 1))), "{effects:?}");
+    assert!(effects.contains(&cancel_attempt(W2, map(0, 2))), "{effects:?}");
+}
+
+#[test]
+fn a_replay_backs_up_what_was_backed_up_without_having_seen_why() {
+    let mut live = almost_done();
+    let mut replayed = live.scheduler.clone();
+    after(&mut live, W1, map(0, 1), 6, 1);
+    let mut effects = Vec::new();
+    replayed.handle(live.now, Event::BackUp { attempts: vec![map(0, 1)] }, &mut effects);
+    assert_eq!(effects, [assign_map(W2, map(0, 2))]);
+}

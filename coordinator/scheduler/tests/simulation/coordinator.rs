@@ -1,0 +1,314 @@
+//! Model coordinators: processes that take over the journal, decide, and carry effects out one by one. They crash between
+//! any two, pause, and are replaced while they go on.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use windrow_jobs::{AttemptId, TaskId, WorkerId};
+use windrow_scheduler::journal::{Answer, Epoch, JournalError, Nonce, Recovered, Takeover};
+use windrow_scheduler::{Decider, Effect, Event, Time};
+
+use crate::books::{Books, Note};
+use crate::invariants::{leases, replay, size};
+use crate::network::Link;
+use crate::store::{Records, Whole};
+use crate::world::{Happening, World};
+
+/// One that has been silent for so long makes sure that it is still in charge.
+const BEAT: Duration = Duration::from_secs(2);
+
+pub struct Coordinator {
+    pub role: Role,
+    nonce: Nonce,
+    pub paused_until: Time,
+    /// Its sessions, with the connection that each has now.
+    pub links: BTreeMap<WorkerId, Link>,
+    /// Its clock showed `base` at `started`.
+    base: Time,
+    started: Time,
+    /// What it has decided and not told: with the length of history that must be durable before.
+    held: VecDeque<(usize, Effect)>,
+    /// The store is doing something for it.
+    waiting: bool,
+    recorded_at_beat: usize,
+}
+
+pub enum Role {
+    TakingOver(Takeover<Records, Whole>),
+    Deciding(Box<Decider<Books>>),
+    Gone,
+}
+
+impl Coordinator {
+    pub fn decider(&self) -> Option<&Decider<Books>> {
+        match &self.role {
+            Role::Deciding(decider) => Some(decider),
+            Role::TakingOver(_) | Role::Gone => None,
+        }
+    }
+
+    fn decider_mut(&mut self) -> Option<&mut Decider<Books>> {
+        match &mut self.role {
+            Role::Deciding(decider) => Some(decider),
+            Role::TakingOver(_) | Role::Gone => None,
+        }
+    }
+
+    pub fn is_gone(&self) -> bool {
+        matches!(self.role, Role::Gone)
+    }
+
+    fn clock(&self, now: Time) -> Time {
+        self.base + now.since(self.started)
+    }
+
+    /// When it has something to do by itself.
+    pub fn next_deadline(&self) -> Option<Time> {
+        let at = self.decider()?.next_deadline()?;
+        Some((self.started + at.since(self.base)).max(self.paused_until))
+    }
+}
+
+impl World {
+    /// Another coordinator starts, whatever others do.
+    pub fn start_coordinator(&mut self) {
+        let nonce = Nonce(u128::from(self.rng.next()) << 64 | u128::from(self.rng.next()));
+        self.coordinators.push(Coordinator {
+            role: Role::TakingOver(Takeover::new(nonce)),
+            nonce,
+            paused_until: Time::default(),
+            links: BTreeMap::new(),
+            base: Time::default(),
+            started: self.now,
+            held: VecDeque::new(),
+            waiting: false,
+            recorded_at_beat: 0,
+        });
+        let index = self.coordinators.len() - 1;
+        self.note(|_| format!("coordinator {index} starts"));
+        self.ask_for_takeover(index);
+    }
+
+    fn ask_for_takeover(&mut self, index: usize) {
+        if let Role::TakingOver(takeover) = &self.coordinators[index].role {
+            let call = takeover.call();
+            self.coordinators[index].waiting = true;
+            self.call(index, call);
+        }
+    }
+
+    /// The store has answered.
+    pub fn answered(&mut self, index: usize, answer: Answer<Records, Whole>) -> Result<(), String> {
+        let coordinator = &mut self.coordinators[index];
+        coordinator.waiting = false;
+        let result = match &mut coordinator.role {
+            Role::TakingOver(takeover) => match takeover.answer(answer) {
+                Ok(Some(recovered)) => return self.recover(index, recovered),
+                Ok(None) => {
+                    self.ask_for_takeover(index);
+                    return Ok(());
+                }
+                Err(error) => Err(error),
+            },
+            Role::Deciding(decider) => decider.answer(answer),
+            Role::Gone => Ok(()),
+        };
+        match result {
+            Ok(()) => self.pump(index),
+            Err(error) => self.stopped(index, &error),
+        }
+    }
+
+    /// It must not go on. Only one that was replaced may come to this.
+    fn stopped(&mut self, index: usize, error: &JournalError) -> Result<(), String> {
+        self.note(|_| format!("coordinator {index} stops: {error}"));
+        let newest = self.store.last_epoch().unwrap_or_default();
+        let replaced = self.store.epoch_of(self.coordinators[index].nonce) < Some(newest);
+        self.exit(index);
+        if replaced { Ok(()) } else { Err(format!("epochs: nobody has replaced {index}: {error}")) }
+    }
+
+    fn recover(
+        &mut self,
+        index: usize,
+        recovered: Recovered<Records, Whole>,
+    ) -> Result<(), String> {
+        let epoch = recovered.epoch;
+        let recovered =
+            if self.rng.chance(200) { size::through_bytes(recovered)? } else { recovered };
+        let config = self.config.clone();
+        let books = Books::new(config.clone());
+        let decider = Decider::recover(recovered, config, books)
+            .with_snapshot_after(self.faults.snapshot_after);
+        let state = decider.state();
+        self.note(|_| {
+            format!("coordinator {index} recovers {:?} in {epoch}", state.catalog.history.len())
+        });
+        if self.store.last_epoch() == Some(epoch) {
+            self.history.on_recovery(&state.catalog.history)?;
+            if let Some(left) = self.left.take() {
+                replay::check_replay(left, state, &self.config)?;
+            }
+        }
+        size::check_size(state)?;
+        self.epochs.on_recovery(epoch)?;
+        let unsettled: BTreeSet<_> = state.catalog.unsettled.clone();
+        let coordinator = &mut self.coordinators[index];
+        coordinator.started = self.now;
+        coordinator.base = state.now;
+        coordinator.role = Role::Deciding(Box::new(decider));
+        self.later(BEAT, Happening::Beat(index));
+        for job in unsettled {
+            self.sweep(index, job);
+        }
+        self.collect(index)?;
+        self.pump(index)
+    }
+
+    /// Something happens to a coordinator.
+    pub fn handle(&mut self, index: usize, event: Event) -> Result<(), String> {
+        self.decide(index, event)?;
+        self.pump(index)
+    }
+
+    fn decide(&mut self, index: usize, event: Event) -> Result<(), String> {
+        let at = self.coordinators[index].clock(self.now);
+        let Some(decider) = self.coordinators[index].decider_mut() else { return Ok(()) };
+        self.serial += 1;
+        let note = Note { serial: self.serial, at };
+        let line = self.trace.is_some().then(|| format!("{index} -> #{} {event:?}", self.serial));
+        decider.handle(at, event, note);
+        self.note(|_| line.unwrap_or_default());
+        self.collect(index)
+    }
+
+    pub fn deadline(&mut self, index: usize) -> Result<(), String> {
+        let at = self.coordinators[index].clock(self.now);
+        if let Some(decider) = self.coordinators[index].decider_mut()
+            && let Some(event) = decider.due(at)
+        {
+            self.decide(index, event)?;
+        }
+        if let Some(decider) = self.coordinators[index].decider() {
+            leases::check_silence(&decider.state().catalog.ledger)?;
+        }
+        self.pump(index)
+    }
+
+    /// Takes note of what was just decided, whether or not it will ever be told.
+    fn collect(&mut self, index: usize) -> Result<(), String> {
+        let coordinator = &mut self.coordinators[index];
+        let Role::Deciding(decider) = &coordinator.role else { return Ok(()) };
+        let state = decider.state();
+        state.scheduler.check_invariants();
+        state.catalog.check(&state.scheduler)?;
+        let length = state.catalog.history.len();
+        let decided = state.catalog.decided.iter().map(|effect| (length, effect.clone()));
+        coordinator.held.extend(decided);
+        Ok(())
+    }
+
+    /// Asks the store for what is to be done next, and carries out what may be told by now.
+    pub fn pump(&mut self, index: usize) -> Result<(), String> {
+        loop {
+            let now = self.now;
+            let coordinator = &mut self.coordinators[index];
+            if coordinator.paused_until > now {
+                let pause = coordinator.paused_until.since(now);
+                self.later(pause, Happening::Pump(index));
+                return Ok(());
+            }
+            let Role::Deciding(decider) = &mut coordinator.role else { return Ok(()) };
+            if let Some(call) = decider.next_call() {
+                coordinator.waiting = true;
+                self.call(index, call);
+                continue;
+            }
+            let Some(effect) = decider.next_effect() else { return Ok(()) };
+            let epoch = decider.epoch();
+            if self.strikes(self.faults.crash_between) {
+                self.crash(index);
+                return Ok(());
+            }
+            self.release(index, epoch, effect)?;
+            if self.strikes(self.faults.pause_between) {
+                let pause = self.rng.millis(1, 15_000);
+                self.coordinators[index].paused_until = self.now + pause;
+            }
+        }
+    }
+
+    /// Somebody is told: from now on, it binds all coordinators.
+    fn release(&mut self, index: usize, epoch: Epoch, effect: Effect) -> Result<(), String> {
+        self.note(|_| format!("{index}    {effect:?}"));
+        let coordinator = &mut self.coordinators[index];
+        let Some((length, expected)) = coordinator.held.pop_front() else {
+            return Err(format!("history: {effect:?} was never decided"));
+        };
+        if effect != expected {
+            return Err(format!("history: {effect:?} is told instead of {expected:?}"));
+        }
+        if let Some(decider) = coordinator.decider() {
+            if let Effect::Accepted { job, .. }
+            | Effect::Publish { job, .. }
+            | Effect::Assign { attempt: AttemptId { task: TaskId { job, .. }, .. }, .. } =
+                &effect
+                && let Some(known) = decider.state().catalog.ledger.jobs.get(job)
+            {
+                self.promises.submitted(*job, &known.plan);
+                if decider.state().catalog.ledger.nondeterministic(*job) {
+                    self.promises.may_be_revoked(*job);
+                }
+            }
+            self.history.on_release(&decider.state().catalog.history[..length])?;
+        }
+        self.epochs.on_release(index, epoch)?;
+        self.promises.on_release(&effect, self.epochs.newest_told() == epoch)?;
+        self.carry_out(index, epoch, effect)
+    }
+
+    pub fn beat(&mut self, index: usize) -> Result<(), String> {
+        let coordinator = &mut self.coordinators[index];
+        let Role::Deciding(decider) = &coordinator.role else { return Ok(()) };
+        let recorded = decider.state().catalog.history.len();
+        let silent = coordinator.recorded_at_beat == recorded && !coordinator.waiting;
+        coordinator.recorded_at_beat = recorded + usize::from(silent);
+        self.later(BEAT, Happening::Beat(index));
+        if silent {
+            return self.handle(index, Event::Elapsed { timers: Vec::new() });
+        }
+        Ok(())
+    }
+
+    /// It dies, and so does what it has not told.
+    pub fn crash(&mut self, index: usize) {
+        if self.coordinators[index].is_gone() {
+            return;
+        }
+        self.note(|_| format!("coordinator {index} crashes"));
+        let coordinator = &self.coordinators[index];
+        let others = (0..self.coordinators.len())
+            .any(|other| other != index && !self.coordinators[other].is_gone());
+        if let Some(decider) = coordinator.decider() {
+            let all_durable = !coordinator.waiting && !others;
+            self.left = all_durable.then(|| decider.state().clone());
+        }
+        self.crash_calls(index);
+        self.exit(index);
+    }
+
+    /// It is gone. Somebody starts another if there is none.
+    fn exit(&mut self, index: usize) {
+        self.coordinators[index].role = Role::Gone;
+        self.coordinator_gone(index);
+        if self.coordinators.iter().all(Coordinator::is_gone) {
+            let after = self.rng.millis(50, 6_000);
+            self.later(after, Happening::StartCoordinator { unless_there: true });
+        }
+    }
+
+    /// The newest coordinator that decides.
+    pub fn leader(&self) -> Option<&Decider<Books>> {
+        self.coordinators.iter().filter_map(Coordinator::decider).max_by_key(|d| d.epoch())
+    }
+}
