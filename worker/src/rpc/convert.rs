@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use windrow_jobs::program::SplitPoints;
-use windrow_jobs::{AttemptId, Compression, FailureCause, JobId, Place, Stage, TaskId, WorkerId};
+use windrow_jobs::{AttemptId, Audit, Compression, FailureCause, JobId, Place, Stage, TaskId, WorkerId};
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
 use windrow_proto::v1::failure::Cause;
@@ -194,7 +194,13 @@ fn stats_to(stats: Stats) -> v1::AttemptStats {
         output_bytes: stats.output_bytes,
         elapsed_ms: stats.elapsed.as_millis() as u64,
         counters: stats.counters.iter().map(|(name, n)| (name.to_string(), n)).collect(),
+        audit: Some(audit_to(stats.audit)),
+        skipped_records: 0,
     }
+}
+
+fn audit_to(Audit { records, digest }: Audit) -> v1::Audit {
+    v1::Audit { records, digest }
 }
 
 fn part_to(part: Part) -> v1::Part {

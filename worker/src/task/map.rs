@@ -75,6 +75,7 @@ fn run_to_segment(
         output_records: output.records,
         output_bytes: output.bytes,
         counters: totals.counters,
+        audit: output.audit,
         ..Stats::default()
     };
     Ok(Outcome { finished: Finished { stats, part: None }, left: output.left })

@@ -3,6 +3,9 @@
 //! A task on the runtime receives and enforces the timeouts; the reducer's thread takes blocks from a short queue.
 //! While the queue is full nothing is taken from the transport; once the stream's window is full as well, flow control
 //! reaches the sender.
+//!
+//! A stream that breaks off, or brings what was not sent, is opened once more. Its pairs come in the same order again, so
+//! as many are skipped as have been used.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +15,9 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use windrow_jobs::{Compression, FailureCause, JobId};
+use windrow_jobs::{Audit, Compression, FailureCause, JobId};
 use windrow_proto::v1::fetch_message::Message;
-use windrow_proto::v1::{FetchError, FetchMessage, FetchRequest, MapOutput};
+use windrow_proto::v1::{FetchEnd, FetchError, FetchMessage, FetchRequest, MapOutput};
 
 use super::FetchTimeouts;
 use crate::memory::{Account, Reservation};
@@ -63,16 +66,23 @@ pub(crate) struct Stream {
 
 enum Event {
     Block(Bytes),
-    /// All has been sent: so many pairs.
-    End(u64),
+    /// All has been sent, and these pairs it should be.
+    End(Audit),
+    /// The connection has failed, which may pass.
+    Broken(FailureCause),
 }
 
 /// The pairs of one stream.
 pub struct RemoteSource {
     stream: Stream,
     events: Option<mpsc::Receiver<Result<Event, FailureCause>>>,
+    /// Pairs that have been handed out.
     records: u64,
-    is_done: bool,
+    /// Of these, pairs that the second stream has still to bring again.
+    skip: u64,
+    is_second: bool,
+    /// Once it is known.
+    promised: Option<Audit>,
     /// From the start to the end.
     reservation: Option<Reservation>,
 }
@@ -80,7 +90,55 @@ pub struct RemoteSource {
 impl RemoteSource {
     /// A source that opens its stream when it is started.
     pub(crate) fn new(stream: Stream) -> Self {
-        Self { stream, events: None, records: 0, is_done: false, reservation: None }
+        Self {
+            stream,
+            events: None,
+            records: 0,
+            skip: 0,
+            is_second: false,
+            promised: None,
+            reservation: None,
+        }
+    }
+
+    /// The next block or the end: whether it was a block. An error that may pass, or one that will not.
+    fn receive(&mut self, block: &mut Block) -> Result<bool, Fault> {
+        self.start();
+        let origin = &self.stream.origin;
+        match self.events.as_mut().and_then(mpsc::Receiver::blocking_recv) {
+            Some(Ok(Event::Block(bytes))) => {
+                let decoded = block.decode_bytes(bytes);
+                decoded.map_err(|error| Fault::Passing(origin.failed(error.to_string())))?;
+                let skipped = self.skip.min(block.len() as u64);
+                block.skip(skipped as usize);
+                self.skip -= skipped;
+                self.records += block.len() as u64;
+                Ok(true)
+            }
+            Some(Ok(Event::End(promised))) => {
+                let arrived = self.records - self.skip;
+                if arrived != promised.records {
+                    let message = format!("{arrived} of {} pairs arrived", promised.records);
+                    return Err(Fault::Passing(origin.failed(message)));
+                }
+                self.promised = Some(promised);
+                self.reservation = None;
+                Ok(false)
+            }
+            Some(Ok(Event::Broken(cause))) => Err(Fault::Passing(cause)),
+            Some(Err(cause)) => Err(Fault::Lasting(cause)),
+            None if self.stream.cancel.is_cancelled() => {
+                Err(Fault::Lasting(FailureCause::Cancelled))
+            }
+            None => Err(Fault::Lasting(origin.failed("the stream was given up"))),
+        }
+    }
+
+    /// Leaves the stream, for another one from the first pair on.
+    fn open_again(&mut self) {
+        self.is_second = true;
+        self.skip = self.records;
+        self.events = None;
     }
 }
 
@@ -96,33 +154,44 @@ impl BlockSource for RemoteSource {
 
     fn next_block(&mut self, block: &mut Block) -> Result<bool, FailureCause> {
         block.clear();
-        if self.is_done {
+        if self.promised.is_some() {
             return Ok(false);
         }
-        self.start();
-        let origin = &self.stream.origin;
-        match self.events.as_mut().and_then(mpsc::Receiver::blocking_recv) {
-            Some(Ok(Event::Block(bytes))) => {
-                block.decode_bytes(bytes).map_err(|error| origin.failed(error.to_string()))?;
-                self.records += block.len() as u64;
-                Ok(true)
+        match self.receive(block) {
+            Ok(found) => Ok(found),
+            Err(Fault::Passing(cause)) if !self.is_second => {
+                tracing::warn!(%cause, "a partition is fetched once more");
+                self.open_again();
+                self.receive(block).map_err(Fault::into_cause)
             }
-            Some(Ok(Event::End(records))) if records == self.records => {
-                self.is_done = true;
-                self.reservation = None;
-                Ok(false)
-            }
-            Some(Ok(Event::End(records))) => {
-                Err(origin.failed(format!("{} of {records} pairs arrived", self.records)))
-            }
-            Some(Err(cause)) => Err(cause),
-            None if self.stream.cancel.is_cancelled() => Err(FailureCause::Cancelled),
-            None => Err(origin.failed("the stream was given up")),
+            Err(fault) => Err(fault.into_cause()),
         }
     }
 
     fn is_last(&self) -> bool {
-        self.is_done
+        self.promised.is_some()
+    }
+
+    fn promised(&self) -> Audit {
+        self.promised.unwrap_or_default()
+    }
+
+    fn blame(&self, message: String) -> FailureCause {
+        self.stream.origin.failed(message)
+    }
+}
+
+/// Why a stream is not whole.
+enum Fault {
+    /// Another try may find nothing wrong.
+    Passing(FailureCause),
+    Lasting(FailureCause),
+}
+
+impl Fault {
+    fn into_cause(self) -> FailureCause {
+        let (Self::Passing(cause) | Self::Lasting(cause)) = self;
+        cause
     }
 }
 
@@ -159,16 +228,25 @@ impl Stream {
         let channel = self.peers.channel(&self.address).map_err(|error| self.refused(&error))?;
         let request = self.request();
         let answer = FetchStream::open(channel, &request);
-        let mut messages = self.within(self.timeouts.connect, answer).await?;
+        let answer = self.within(self.timeouts.connect, answer).await?;
+        let mut messages = answer.map_err(|status| self.refused(&status))?;
         loop {
             // Waiting for room takes as long as the reducer needs; only waiting for the sender is limited.
             let Ok(permit) = sender.reserve().await else { return Ok(()) };
-            match self.within(self.timeouts.stall, messages.next()).await? {
+            let message = match self.within(self.timeouts.stall, messages.next()).await? {
+                Ok(message) => message,
+                Err(status) => {
+                    permit.send(Ok(Event::Broken(self.refused(&status))));
+                    return Ok(());
+                }
+            };
+            match message {
                 Some(FetchMessage { message: Some(Message::Block(block)) }) => {
                     permit.send(Ok(Event::Block(block)));
                 }
                 Some(FetchMessage { message: Some(Message::End(end)) }) => {
-                    permit.send(Ok(Event::End(end.records)));
+                    let FetchEnd { records, digest } = end;
+                    permit.send(Ok(Event::End(Audit { records, digest })));
                     return Ok(());
                 }
                 Some(FetchMessage { message: Some(Message::Error(error)) }) => {
@@ -177,7 +255,11 @@ impl Stream {
                 Some(FetchMessage { message: None }) => {
                     return Err(self.origin.failed("an unknown message arrived"));
                 }
-                None => return Err(self.origin.failed("the stream was cut short")),
+                None => {
+                    let cause = self.origin.failed("the stream was cut short");
+                    permit.send(Ok(Event::Broken(cause)));
+                    return Ok(());
+                }
             }
         }
     }
@@ -185,16 +267,14 @@ impl Stream {
     async fn within<T>(
         &self,
         limit: Duration,
-        answer: impl Future<Output = Result<T, tonic::Status>>,
+        answer: impl Future<Output = T>,
     ) -> Result<T, FailureCause> {
-        match timeout(limit, answer).await {
-            Ok(answer) => answer.map_err(|status| self.refused(&status)),
-            Err(_) => Err(self.origin.failed(format!(
-                "no answer from {} within {:.1} s",
-                self.address,
-                limit.as_secs_f64()
-            ))),
-        }
+        timeout(limit, answer).await.map_err(|_| self.late(limit))
+    }
+
+    fn late(&self, limit: Duration) -> FailureCause {
+        let seconds = limit.as_secs_f64();
+        self.origin.failed(format!("no answer from {} within {seconds:.1} s", self.address))
     }
 
     fn request(&self) -> FetchRequest {

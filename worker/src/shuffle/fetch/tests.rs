@@ -61,6 +61,7 @@ impl Client {
             job: JobId(1),
             partition: 3,
             outputs,
+            streams: Streams::Shared,
             runtime: Handle::current(),
             cancel: self.cancel.clone(),
             compression: None,
