@@ -82,6 +82,7 @@ pub async fn run(
         threads,
         memory_bytes,
         instance: machine::instance(),
+        r#return: None,
     };
     let agent = Agent { executor, connector, hello, drain, kill };
     let result = agent.keep_joining().await;

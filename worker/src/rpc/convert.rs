@@ -70,6 +70,9 @@ pub(crate) fn order_from(message: v1::CoordinatorMessage) -> Result<Order, Malfo
         FromCoordinator::CancelAttempt(cancel) => Order::Cancel(attempt_from(cancel.attempt)?),
         FromCoordinator::ReleaseJob(release) => Order::Release(JobId(release.job)),
         FromCoordinator::Drained(v1::Drained {}) => Order::Drained,
+        FromCoordinator::Noted(_) | FromCoordinator::HeartbeatAck(_) => {
+            return Err(Malformed("an answer to what was not said"));
+        }
     })
 }
 
@@ -147,7 +150,7 @@ pub(crate) fn heartbeat_to<'a>(
         let attempt = Some(attempt_to(attempt));
         v1::AttemptProgress { attempt, records, bytes, steps: progress.steps() }
     });
-    message(FromWorker::Heartbeat(v1::Heartbeat { running: progress.collect() }))
+    message(FromWorker::Heartbeat(v1::Heartbeat { running: progress.collect(), sequence: 0 }))
 }
 
 /// How an attempt ended.
@@ -160,9 +163,9 @@ pub(crate) fn result_to(
         Ok(Finished { stats, part }) => {
             let (stats, part) = (Some(stats_to(stats)), part.map(part_to));
             match attempt.task.stage {
-                Stage::Map => FromWorker::MapDone(v1::MapDone { attempt: id, stats, part }),
+                Stage::Map => FromWorker::MapDone(v1::MapDone { attempt: id, stats, part, quarantine: None }),
                 Stage::Reduce => {
-                    FromWorker::ReduceDone(v1::ReduceDone { attempt: id, stats, part })
+                    FromWorker::ReduceDone(v1::ReduceDone { attempt: id, stats, part, quarantine: None })
                 }
             }
         }

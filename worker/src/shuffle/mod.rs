@@ -9,6 +9,8 @@
 //! Everything here handles encoded bytes; user types are known to `windrow-jobs` alone.
 
 pub(crate) mod block;
+#[cfg(test)]
+mod damage;
 pub(crate) mod fetch;
 #[cfg(test)]
 mod measure;

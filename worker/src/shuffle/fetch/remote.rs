@@ -281,6 +281,7 @@ impl Stream {
         FetchRequest {
             worker: self.origin.worker.0,
             job: self.job.0,
+            cluster: String::new(),
             partition: self.partition,
             compression: compression_to(self.compression).into(),
             same_machine: self.same_machine,
