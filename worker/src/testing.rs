@@ -19,7 +19,8 @@ use windrow_jobs::program::{
     RecordSink, ReduceSummary,
 };
 use windrow_jobs::{
-    AttemptId, Audit, Counters, FailureCause, HashPartitioner, JobId, Partitioner, Stage, TaskId, hash_key,
+    AttemptId, Audit, Counters, FailureCause, HashPartitioner, JobId, Partitioner, Stage, TaskId,
+    hash_key,
 };
 
 use crate::executor::{Cores, FileRange, JobContext};

@@ -137,8 +137,7 @@ mod tests {
     #[test]
     fn where_the_key_ends_matters() {
         let all = bytes(70);
-        let hashes: HashSet<u64> =
-            (0..=70).map(|at| pair_hash(&all[..at], &all[at..])).collect();
+        let hashes: HashSet<u64> = (0..=70).map(|at| pair_hash(&all[..at], &all[at..])).collect();
         assert_eq!(hashes.len(), 71);
     }
 

@@ -57,7 +57,8 @@ impl RecordBuffer {
             entries: Vec::with_capacity(partition_records),
             audit: Audit::default(),
         };
-        let mut this = Self { partitions: (0..partitions).map(partition).collect(), ..Self::default() };
+        let mut this =
+            Self { partitions: (0..partitions).map(partition).collect(), ..Self::default() };
         this.count_capacity();
         this
     }

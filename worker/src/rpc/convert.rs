@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use windrow_jobs::program::SplitPoints;
-use windrow_jobs::{AttemptId, Audit, Compression, FailureCause, JobId, Place, Stage, TaskId, WorkerId};
+use windrow_jobs::{
+    AttemptId, Audit, Compression, FailureCause, JobId, Place, Stage, TaskId, WorkerId,
+};
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
 use windrow_proto::v1::failure::Cause;
@@ -163,10 +165,15 @@ pub(crate) fn result_to(
         Ok(Finished { stats, part }) => {
             let (stats, part) = (Some(stats_to(stats)), part.map(part_to));
             match attempt.task.stage {
-                Stage::Map => FromWorker::MapDone(v1::MapDone { attempt: id, stats, part, quarantine: None }),
-                Stage::Reduce => {
-                    FromWorker::ReduceDone(v1::ReduceDone { attempt: id, stats, part, quarantine: None })
+                Stage::Map => {
+                    FromWorker::MapDone(v1::MapDone { attempt: id, stats, part, quarantine: None })
                 }
+                Stage::Reduce => FromWorker::ReduceDone(v1::ReduceDone {
+                    attempt: id,
+                    stats,
+                    part,
+                    quarantine: None,
+                }),
             }
         }
         Err(cause) => {
@@ -295,6 +302,13 @@ mod tests {
         assert!(welcome_from(None).is_err());
         let drained = Some(FromCoordinator::Drained(v1::Drained {}));
         assert!(welcome_from(Some(v1::CoordinatorMessage { message: drained })).is_err());
+    }
+
+    #[test]
+    fn the_audit_is_reported() {
+        let audit = Audit { records: 3, digest: 4 };
+        let sent = stats_to(Stats { audit, ..Stats::default() }).audit;
+        assert_eq!(sent, Some(v1::Audit { records: 3, digest: 4 }));
     }
 
     #[test]

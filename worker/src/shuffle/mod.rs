@@ -15,7 +15,7 @@ pub(crate) mod fetch;
 #[cfg(test)]
 mod measure;
 pub(crate) mod merge;
-mod origin;
+pub(crate) mod origin;
 pub(crate) mod pairs;
 pub(crate) mod peers;
 pub(crate) mod segment;

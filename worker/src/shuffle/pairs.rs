@@ -4,9 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use windrow_jobs::{Audit, FailureCause};
 use windrow_jobs::collect::{RecordBuffer, SortTask};
 use windrow_jobs::program::RecordRef;
+use windrow_jobs::{Audit, FailureCause};
 
 use super::block::Block;
 use super::source::BlockSource;

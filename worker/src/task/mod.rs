@@ -28,6 +28,8 @@ mod plan;
 mod reduce;
 
 #[cfg(test)]
+mod disk_tests;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use map::run as map;

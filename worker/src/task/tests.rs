@@ -27,7 +27,8 @@ fn reduce_all(
         let attempt = Attempt { id, ..attempt(words, store, staging, partitions) };
         let outcome = reduce(&attempt, |_| {
             let all = (0..maps).map(|task| store.sources(id.task.job, (task, 1), partition));
-            all.collect::<Result<Vec<_>, _>>().map(|sources| sources.into_iter().flatten().collect())
+            all.collect::<Result<Vec<_>, _>>()
+                .map(|sources| sources.into_iter().flatten().collect())
         })
         .unwrap();
         read.merge(outcome.finished.stats.audit);

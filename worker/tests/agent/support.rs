@@ -41,7 +41,8 @@ impl Session {
 
     /// Welcomes the worker, and waits for its first heartbeat.
     pub async fn welcome(&mut self, worker: u64) {
-        let welcome = v1::Welcome { worker, lease_ms: 10_000, heartbeat_ms: 20, ..Default::default() };
+        let welcome =
+            v1::Welcome { worker, lease_ms: 10_000, heartbeat_ms: 20, ..Default::default() };
         self.say(FromCoordinator::Welcome(welcome)).await;
         assert!(matches!(self.next().await, Some(FromWorker::Heartbeat(_))));
     }

@@ -350,7 +350,8 @@ async fn a_stream_that_breaks_once_is_taken_up_where_it_was() {
         other => other,
     };
     // Blocks need not end where they did before.
-    let second = vec![block_of(&pairs[..4]), block_of(&pairs[4..25]), block_of(&pairs[25..]), end()];
+    let second =
+        vec![block_of(&pairs[..4]), block_of(&pairs[4..25]), block_of(&pairs[25..]), end()];
     for first in [
         vec![],
         vec![block_of(&pairs[..10])],

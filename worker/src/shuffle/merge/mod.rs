@@ -13,8 +13,8 @@ mod select;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use windrow_jobs::{Audit, FailureCause};
 use windrow_jobs::program::{RecordBatches, RecordRef};
+use windrow_jobs::{Audit, FailureCause};
 
 use self::select::Selector;
 use super::block::Block;

@@ -148,11 +148,7 @@ impl BlockSource for SegmentSource {
     fn next_block(&mut self, block: &mut Block) -> Result<bool, FailureCause> {
         block.clear();
         if self.is_last() {
-            return if self.records_left == 0 {
-                Ok(false)
-            } else {
-                Err(self.miscounted(self.end))
-            };
+            return if self.records_left == 0 { Ok(false) } else { Err(self.miscounted(self.end)) };
         }
         self.begin_extent();
         let start = self.offset - self.ahead_bytes as u64;

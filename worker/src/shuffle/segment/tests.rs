@@ -199,7 +199,8 @@ fn the_place_of_a_broken_block_is_named() {
 #[test]
 fn a_block_that_is_whole_at_the_second_read_is_whole() {
     let folder = tempfile::tempdir().unwrap();
-    let pairs: Pairs = (0..400u32).map(|n| (n.to_be_bytes().to_vec(), vec![n as u8; 700])).collect();
+    let pairs: Pairs =
+        (0..400u32).map(|n| (n.to_be_bytes().to_vec(), vec![n as u8; 700])).collect();
     let path = write(folder.path().join("segment"), &BTreeMap::from([(0, pairs.clone())]));
     let whole = folder.path().join("whole");
     std::fs::copy(&path, &whole).unwrap();

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
-use windrow_jobs::{Audit, FailureCause};
 use windrow_jobs::program::{RecordRef, RecordSink};
+use windrow_jobs::{Audit, FailureCause};
 
 use super::{Extent, MAGIC, PartitionIndex, index};
 use crate::files::TemporaryFile;
