@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn runs_of_one_byte_differ_by_their_lengths() {
         for byte in [0, b'a', 0xff] {
-            let run = vec![byte; 100];
+            let run = [byte; 100];
             let lengths = (0..100).flat_map(|key| (0..100).map(move |value| (key, value)));
             let hashes: HashSet<u64> =
                 lengths.map(|(key, value)| pair_hash(&run[..key], &run[..value])).collect();
@@ -160,7 +160,7 @@ mod tests {
             prop_assume!(!key.is_empty() || !value.is_empty());
             let hash = pair_hash(&key, &value);
             let at = at.index(key.len() + value.len());
-            let (mut other_key, mut other_value) = (key.clone(), value.clone());
+            let (mut other_key, mut other_value) = (key, value);
             *other_key.iter_mut().chain(&mut other_value).nth(at).unwrap() ^= xor;
             let changed = hash ^ pair_hash(&other_key, &other_value);
             prop_assert!((8..=56).contains(&changed.count_ones()), "{changed:064b}");
