@@ -1,12 +1,15 @@
 //! The audit: what went into the shuffle came out of it, pair for pair.
 //!
 //! A digest of a set of pairs that does not depend on their order, as a sum of their hashes (Bellare and Micciancio's AdHash,
-//! 1997, with a hash that is not cryptographic: it finds faults, not forgeries). It is made where pairs leave the map side and where
-//! they reach the reduce side, and sums are compared; so what is lost, doubled or changed on the way is noticed whatever
-//! the way was. The same digest tells whether a map task that was run again has written the same.
+//! 1997, with a hash that is not cryptographic: it finds faults, not forgeries). It is made where pairs are collected and where
+//! they are reduced, and compared; so what is lost, doubled or changed on the way is noticed whatever the way was. The
+//! same digest tells whether a map task that was run again has written the same.
+
+mod pair_hash;
 
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use self::pair_hash::pair_hash;
 
 /// Number and digest of a set of pairs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,9 +25,7 @@ impl Audit {
     #[inline]
     pub fn add(&mut self, key: &[u8], value: &[u8]) {
         self.records += 1;
-        // The hash of the key is the seed of the value's: so a byte cannot move from one to the other unseen.
-        let hash = xxh3_64_with_seed(value, xxh3_64_with_seed(key, key.len() as u64));
-        self.digest = self.digest.wrapping_add(hash);
+        self.digest = self.digest.wrapping_add(pair_hash(key, value));
     }
 
     /// Adds another set.

@@ -19,7 +19,8 @@ use windrow_jobs::program::{
     RecordSink, ReduceSummary,
 };
 use windrow_jobs::{
-    AttemptId, Counters, FailureCause, HashPartitioner, JobId, Partitioner, Stage, TaskId, hash_key,
+    AttemptId, Audit, Counters, FailureCause, HashPartitioner, JobId, Partitioner, Stage, TaskId,
+    hash_key,
 };
 
 use crate::executor::{Cores, FileRange, JobContext};
@@ -54,6 +55,13 @@ pub fn push(buffer: &mut RecordBuffer, partition: u32, key: &[u8], value: &[u8])
     buffer.push(partition, RecordRef { key, value }).unwrap();
 }
 
+/// What these pairs are together.
+pub fn audit(pairs: &[(Vec<u8>, Vec<u8>)]) -> Audit {
+    let mut audit = Audit::default();
+    pairs.iter().for_each(|(key, value)| audit.add(key, value));
+    audit
+}
+
 /// Leaves a map output of job 1 with these pairs, sorted, in one partition.
 pub fn leave_output(store: &SegmentStore, task: u32, partition: u32, pairs: &[(Vec<u8>, Vec<u8>)]) {
     let folder = store.folder(JobId(1)).unwrap();
@@ -62,7 +70,7 @@ pub fn leave_output(store: &SegmentStore, task: u32, partition: u32, pairs: &[(V
     for (key, value) in pairs {
         writer.push(RecordRef { key, value }).unwrap();
     }
-    let index = writer.finish().unwrap();
+    let index = writer.finish(audit(pairs)).unwrap();
     let (file, _) = segment.finish(vec![index]).unwrap();
     folder.publish(file, task, 1).unwrap().keep();
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::arena::Arena;
 use super::entry::{Entry, prefix};
 use super::sort;
+use crate::audit::Audit;
 use crate::error::{Error, Result};
 use crate::program::RecordRef;
 
@@ -16,15 +17,32 @@ const AHEAD: usize = 16;
 
 /// Encoded pairs in one arena, with an entry of sixteen bytes each, so that sorting moves entries and not data.
 ///
-/// Pairs are appended to partitions `0..partitions()`. Nothing is copied when the buffer grows, except entries.
+/// Pairs are appended to partitions `0..partitions()`. Nothing is copied when the buffer grows, except entries. Each pair is
+/// audited as it comes, while it is in the cache and before anything else can happen to it.
 #[derive(Debug, Default)]
 pub struct RecordBuffer {
     arena: Arena,
-    partitions: Vec<Vec<Entry>>,
+    partitions: Vec<Partition>,
     records: usize,
     records_bytes: u64,
     /// Of all lists of entries together.
     entries_capacity: usize,
+}
+
+#[derive(Debug, Default)]
+struct Partition {
+    entries: Vec<Entry>,
+    audit: Audit,
+}
+
+impl Partition {
+    /// Entries of pairs that lie behind `base` in another arena now.
+    fn append(&mut self, other: Self, base: u64) {
+        self.entries.reserve_exact(other.entries.len());
+        let moved = other.entries.iter().map(|entry| Entry::new(entry.word(), base + entry.at()));
+        self.entries.extend(moved);
+        self.audit.merge(other.audit);
+    }
 }
 
 impl RecordBuffer {
@@ -35,10 +53,14 @@ impl RecordBuffer {
 
     /// An empty buffer with room for the entries of that many pairs in each partition.
     pub fn with_capacity(partitions: u32, partition_records: usize) -> Self {
-        let entries = |_| Vec::with_capacity(partition_records);
-        let partitions: Vec<_> = (0..partitions).map(entries).collect();
-        let entries_capacity = partitions.iter().map(Vec::capacity).sum();
-        Self { partitions, entries_capacity, ..Self::default() }
+        let partition = |_| Partition {
+            entries: Vec::with_capacity(partition_records),
+            audit: Audit::default(),
+        };
+        let mut this =
+            Self { partitions: (0..partitions).map(partition).collect(), ..Self::default() };
+        this.count_capacity();
+        this
     }
 
     /// Appends one pair. Key and value together must be below 1 GiB.
@@ -48,7 +70,8 @@ impl RecordBuffer {
     #[inline]
     pub fn push(&mut self, partition: u32, record: RecordRef<'_>) -> Result<()> {
         check_size(record)?;
-        let entries = &mut self.partitions[partition as usize];
+        let Partition { entries, audit } = &mut self.partitions[partition as usize];
+        audit.add(record.key, record.value);
         let capacity = entries.capacity();
         entries.push(Entry::new(prefix(record.key), self.arena.push_record(record)));
         self.entries_capacity += entries.capacity() - capacity;
@@ -65,13 +88,17 @@ impl RecordBuffer {
     /// The work of [`sort`](Self::sort), one item for each partition, to be run on any threads.
     pub fn sort_tasks(&mut self) -> Vec<SortTask<'_>> {
         let Self { arena, partitions, .. } = self;
-        partitions.iter_mut().map(|entries| SortTask { arena, entries }).collect()
+        let entries = partitions.iter_mut().map(|partition| &mut partition.entries);
+        entries.map(|entries| SortTask { arena, entries }).collect()
     }
 
     /// Removes all pairs and keeps the memory, but for that of large records.
     pub fn clear(&mut self) {
         self.arena.clear();
-        self.partitions.iter_mut().for_each(Vec::clear);
+        for partition in &mut self.partitions {
+            partition.entries.clear();
+            partition.audit = Audit::default();
+        }
         self.records = 0;
         self.records_bytes = 0;
     }
@@ -92,31 +119,35 @@ impl RecordBuffer {
         let mut all = Self::default();
         for buffer in buffers {
             let base = all.arena.append(buffer.arena);
-            all.partitions.extend(buffer.partitions.into_iter().map(|mut entries| {
-                for entry in &mut entries {
+            all.partitions.extend(buffer.partitions.into_iter().map(|mut partition| {
+                for entry in &mut partition.entries {
                     *entry = Entry::new(entry.word(), base + entry.at());
                 }
-                entries
+                partition
             }));
             all.records += buffer.records;
             all.records_bytes += buffer.records_bytes;
         }
-        all.entries_capacity = all.partitions.iter().map(Vec::capacity).sum();
+        all.count_capacity();
         all
     }
 
     fn append(&mut self, other: Self) {
         let base = self.arena.append(other.arena);
         if self.partitions.len() < other.partitions.len() {
-            self.partitions.resize_with(other.partitions.len(), Vec::new);
+            self.partitions.resize_with(other.partitions.len(), Partition::default);
         }
         for (all, more) in self.partitions.iter_mut().zip(other.partitions) {
-            all.reserve_exact(more.len());
-            all.extend(more.iter().map(|entry| Entry::new(entry.word(), base + entry.at())));
+            all.append(more, base);
         }
         self.records += other.records;
         self.records_bytes += other.records_bytes;
-        self.entries_capacity = self.partitions.iter().map(Vec::capacity).sum();
+        self.count_capacity();
+    }
+
+    fn count_capacity(&mut self) {
+        let capacities = self.partitions.iter().map(|partition| partition.entries.capacity());
+        self.entries_capacity = capacities.sum();
     }
 
     /// Number of pairs.
@@ -142,8 +173,13 @@ impl RecordBuffer {
     /// Memory that the buffer takes up, in bytes. O(1).
     #[inline]
     pub fn memory_bytes(&self) -> usize {
-        let partitions = self.partitions.capacity() * size_of::<Vec<Entry>>();
+        let partitions = self.partitions.capacity() * size_of::<Partition>();
         self.arena.memory_bytes() + self.entries_capacity * size_of::<Entry>() + partitions
+    }
+
+    /// Number and digest of the pairs of `partition`, as they were when they were appended. O(1).
+    pub fn audit(&self, partition: u32) -> Audit {
+        self.partitions.get(partition as usize).map_or_else(Audit::default, |of| of.audit)
     }
 
     /// Number of pairs in `partition`.
@@ -186,7 +222,7 @@ impl RecordBuffer {
 
     /// None where there is no such partition.
     fn entries(&self, partition: u32) -> &[Entry] {
-        self.partitions.get(partition as usize).map_or(&[], Vec::as_slice)
+        self.partitions.get(partition as usize).map_or(&[], |of| &of.entries)
     }
 }
 

@@ -6,6 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::audit::Audit;
 use crate::failure::Place;
 use crate::input::Framing;
 use crate::prelude::*;
@@ -130,6 +131,9 @@ proptest! {
         prop_assert_eq!(&found, &sorted);
         for partition in 0..4 {
             let expected = sorted.iter().filter(|record| record.0 == partition).cloned();
+            let mut audit = Audit::default();
+            expected.clone().for_each(|(_, key, value)| audit.add(&key, &value));
+            prop_assert_eq!(buffer.audit(partition), audit);
             let found = drained(BufferBatches::new(&buffer, partition));
             prop_assert_eq!(found, expected.map(|(_, key, value)| (key, value)).collect::<Vec<_>>());
         }

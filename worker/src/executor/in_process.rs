@@ -236,18 +236,18 @@ impl InProcess {
             };
             match work {
                 Work::Map { input, ranges } => task::map(&attempt, input, ranges),
-                Work::Reduce(outputs) => {
-                    let sources = fetcher.sources(&FetchPlan {
+                Work::Reduce(outputs) => task::reduce(&attempt, |streams| {
+                    fetcher.sources(&FetchPlan {
                         job: id.task.job,
                         partition: id.task.index,
                         outputs: &outputs,
-                        runtime,
+                        streams,
+                        runtime: runtime.clone(),
                         cancel: attempt.scratch.cancel.clone(),
                         compression: attempt.context.compression,
                         memory: attempt.memory.clone(),
-                    })?;
-                    task::reduce(&attempt, sources)
-                }
+                    })
+                }),
             }
         }
     }

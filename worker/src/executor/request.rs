@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use windrow_jobs::program::SplitPoints;
-use windrow_jobs::{AttemptId, BadRecordBudget, Compression, Counters, FailureCause, WorkerId};
+use windrow_jobs::{AttemptId, Audit, BadRecordBudget, Compression, Counters, FailureCause, WorkerId};
 
 /// What every task of a job needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,6 +153,8 @@ pub struct Stats {
     pub elapsed: Duration,
     /// The user's counters.
     pub counters: Counters,
+    /// Of a map, what it has left for the shuffle; of a reduce, what it has read of it.
+    pub audit: Audit,
 }
 
 /// A file that an attempt wrote under a name of its own.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use windrow_jobs::program::SplitPoints;
 use windrow_jobs::{
-    AttemptId, BadRecordBudget, Compression, FailureCause, JobId, Place, Share, Stage, TaskId,
+    AttemptId, Audit, BadRecordBudget, Compression, FailureCause, JobId, Place, Share, Stage, TaskId,
     WorkerId,
 };
 use windrow_proto::v1;
@@ -221,6 +221,12 @@ pub(crate) fn result_to(
                 Stage::Reduce => {
                     FromWorker::ReduceDone(v1::ReduceDone { attempt: id, stats, part, quarantine })
                 }
+                Stage::Reduce => FromWorker::ReduceDone(v1::ReduceDone {
+                    attempt: id,
+                    stats,
+                    part,
+                    quarantine: None,
+                }),
             }
         }
         Err(cause) => {
@@ -251,10 +257,14 @@ fn stats_to(stats: Stats) -> v1::AttemptStats {
         output_bytes: stats.output_bytes,
         elapsed_ms: stats.elapsed.as_millis() as u64,
         counters: stats.counters.iter().map(|(name, n)| (name.to_string(), n)).collect(),
-        audit: None,
+        audit: Some(audit_to(stats.audit)),
         skipped_records: stats.skipped_records,
         skipped_example: stats.skipped_example.map(failure_to),
     }
+}
+
+fn audit_to(Audit { records, digest }: Audit) -> v1::Audit {
+    v1::Audit { records, digest }
 }
 
 fn part_to(part: Part) -> v1::Part {
@@ -354,6 +364,13 @@ mod tests {
         assert!(welcome_from(None).is_err());
         let drained = Some(FromCoordinator::Drained(v1::Drained {}));
         assert!(welcome_from(Some(v1::CoordinatorMessage { message: drained })).is_err());
+    }
+
+    #[test]
+    fn the_audit_is_reported() {
+        let audit = Audit { records: 3, digest: 4 };
+        let sent = stats_to(Stats { audit, ..Stats::default() }).audit;
+        assert_eq!(sent, Some(v1::Audit { records: 3, digest: 4 }));
     }
 
     #[test]

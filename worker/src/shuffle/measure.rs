@@ -13,7 +13,7 @@ use windrow_jobs::program::{RecordBatches, RecordSink};
 use windrow_jobs::{JobId, WorkerId};
 
 use super::block::{Block, BlockBuilder, Codec};
-use super::fetch::{FetchPlan, Fetcher};
+use super::fetch::{FetchPlan, Fetcher, Streams};
 use super::merge::Merge;
 use super::pairs::{MemorySource, SortedBuffer, SortedPairs};
 use super::peers::Peers;
@@ -153,7 +153,7 @@ fn measure_merges() {
                     out.push(*record).unwrap();
                 }
             }
-            out.finish().unwrap();
+            out.finish(merge.promised()).unwrap();
             print("merge and write again", kind.0, started, 2_000_000, bytes as usize);
         }
     }
@@ -205,6 +205,7 @@ async fn measure_fetching_over_loopback() {
             job: JobId(1),
             partition: 0,
             outputs: &outputs,
+            streams: Streams::Shared,
             runtime: tokio::runtime::Handle::current(),
             cancel: CancellationToken::new(),
             compression: None,

@@ -9,11 +9,13 @@
 //! Everything here handles encoded bytes; user types are known to `windrow-jobs` alone.
 
 pub(crate) mod block;
+#[cfg(test)]
+mod damage;
 pub(crate) mod fetch;
 #[cfg(test)]
 mod measure;
 pub(crate) mod merge;
-mod origin;
+pub(crate) mod origin;
 pub(crate) mod pairs;
 pub(crate) mod peers;
 pub(crate) mod segment;

@@ -1,6 +1,6 @@
 //! Whose output a source reads: what goes wrong with it is blamed on the map attempt that made it.
 
-use windrow_jobs::{FailureCause, WorkerId};
+use windrow_jobs::{Audit, FailureCause, WorkerId};
 
 use super::block::Block;
 use super::source::BlockSource;
@@ -61,5 +61,13 @@ impl BlockSource for MapOutputSource {
 
     fn is_last(&self) -> bool {
         self.source.is_last()
+    }
+
+    fn promised(&self) -> Audit {
+        self.source.promised()
+    }
+
+    fn blame(&self, message: String) -> FailureCause {
+        self.origin.failed(self.source.blame(message).to_string())
     }
 }

@@ -4,9 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use windrow_jobs::FailureCause;
 use windrow_jobs::collect::{RecordBuffer, SortTask};
 use windrow_jobs::program::RecordRef;
+use windrow_jobs::{Audit, FailureCause};
 
 use super::block::Block;
 use super::source::BlockSource;
@@ -18,6 +18,9 @@ pub trait SortedPairs: Send + Sync {
 
     /// Number of pairs of `partition`; none if it does not exist.
     fn len(&self, partition: u32) -> usize;
+
+    /// The audit of the pairs of `partition`, as it was made when they were collected. O(1).
+    fn audit(&self, partition: u32) -> Audit;
 
     /// The pair at `index`, which is below [`len`](Self::len). O(1).
     fn get(&self, partition: u32, index: usize) -> RecordRef<'_>;
@@ -88,6 +91,10 @@ impl SortedPairs for SortedBuffer {
         self.0.partition_len(partition)
     }
 
+    fn audit(&self, partition: u32) -> Audit {
+        self.0.audit(partition)
+    }
+
     #[inline]
     fn get(&self, partition: u32, index: usize) -> RecordRef<'_> {
         self.0.get(partition, index)
@@ -108,12 +115,14 @@ pub struct MemorySource {
     /// Until they have been lent, all at once.
     pairs: Option<Arc<dyn SortedPairs>>,
     partition: u32,
+    promised: Audit,
 }
 
 impl MemorySource {
     /// The pairs of `partition`, or `None` if there are none.
     pub fn new(pairs: Arc<dyn SortedPairs>, partition: u32) -> Option<Self> {
-        (pairs.len(partition) > 0).then_some(Self { pairs: Some(pairs), partition })
+        let promised = pairs.audit(partition);
+        (pairs.len(partition) > 0).then_some(Self { pairs: Some(pairs), partition, promised })
     }
 }
 
@@ -128,5 +137,13 @@ impl BlockSource for MemorySource {
 
     fn is_last(&self) -> bool {
         self.pairs.is_none()
+    }
+
+    fn promised(&self) -> Audit {
+        self.promised
+    }
+
+    fn blame(&self, message: String) -> FailureCause {
+        FailureCause::Corrupt { file: "memory".into(), offset: 0, message }
     }
 }

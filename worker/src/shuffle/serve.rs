@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 use windrow_jobs::program::RecordBatches;
-use windrow_jobs::{FailureCause, JobId, WorkerId};
+use windrow_jobs::{Audit, FailureCause, JobId, WorkerId};
 use windrow_proto::v1::fetch_message::Message;
 use windrow_proto::v1::{FetchEnd, FetchError, FetchRequest};
 
@@ -129,7 +129,6 @@ impl ShuffleService {
             builder: BlockBuilder::new(codec, block_bytes as usize),
             block_bytes,
             ready: VecDeque::new(),
-            records: 0,
             cancel: CancellationToken::new(),
             reservation: self.memory.reserve(0),
         }
@@ -196,7 +195,6 @@ struct Blocks {
     builder: BlockBuilder,
     block_bytes: u64,
     ready: VecDeque<Bytes>,
-    records: u64,
     /// Fires when the caller has left.
     cancel: CancellationToken,
     reservation: Reservation,
@@ -206,7 +204,11 @@ impl Blocks {
     fn next_message(&mut self) -> Message {
         match self.next_block() {
             Ok(Some(block)) => Message::Block(block),
-            Ok(None) => Message::End(FetchEnd { records: self.records }),
+            // What the outputs promise, not what was sent: the caller compares it with what has arrived.
+            Ok(None) => {
+                let Audit { records, digest } = self.merge.promised();
+                Message::End(FetchEnd { records, digest })
+            }
             Err(FailureCause::FetchFailed { map_task, map_attempt, message, .. }) => {
                 Message::Error(FetchError { map_task, map_attempt, message })
             }
@@ -224,7 +226,6 @@ impl Blocks {
             let Some(batch) = self.merge.next_batch()? else {
                 return Ok((!self.builder.is_empty()).then(|| finish(&mut self.builder)));
             };
-            self.records += batch.len() as u64;
             for record in batch {
                 while !self.builder.push(*record)? {
                     self.ready.push_back(finish(&mut self.builder));

@@ -1,6 +1,6 @@
 //! Where a merge gets its pairs: sorted sources, read block by block.
 
-use windrow_jobs::FailureCause;
+use windrow_jobs::{Audit, FailureCause};
 
 use super::block::Block;
 
@@ -28,4 +28,11 @@ pub trait BlockSource: Send {
     fn is_last(&self) -> bool {
         false
     }
+
+    /// What all its pairs are together, as it was found when they were collected: carried beside them, and compared with
+    /// what arrives. Known at the end at the latest.
+    fn promised(&self) -> Audit;
+
+    /// The failure of whoever finds that the pairs are not those that were promised.
+    fn blame(&self, message: String) -> FailureCause;
 }

@@ -74,7 +74,7 @@ impl Scratch {
             let segment = self.create()?;
             let mut writer = segment.begin_run().partition(0);
             self.copy(&mut merge, &mut writer)?;
-            let index = vec![writer.finish()?];
+            let index = vec![writer.finish(merge.promised())?];
             let (file, _) = segment.finish(index.clone())?;
             sources.extend(Segment::temporary(file, index).sources(0).map(|s| Box::new(s) as _));
         }
@@ -133,7 +133,7 @@ pub fn write_partition(
             writer.push(*record)?;
         }
     }
-    writer.finish()
+    writer.finish(pairs.audit(partition))
 }
 
 #[cfg(test)]

@@ -89,6 +89,7 @@ fn run_to_segment(
         output_records: output.records,
         output_bytes: output.bytes,
         counters: totals.counters,
+        audit: output.audit,
         ..Stats::default()
     };
     let finished = Finished { stats, ..Finished::default() };

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use rayon::prelude::*;
 use windrow_jobs::collect::RecordBuffer;
 use windrow_jobs::program::{RecordBatches, RecordRef, RecordSink};
-use windrow_jobs::{FailureCause, Place};
+use windrow_jobs::{Audit, FailureCause, Place};
 
 use super::{Attempt, Left};
 use crate::memory::{Account, Reservation};
@@ -35,6 +35,8 @@ pub struct MapOutput {
     pub bytes: u64,
     /// Its pairs.
     pub records: u64,
+    /// The sum of the audits of its partitions.
+    pub audit: Audit,
 }
 
 /// What a thread has collected and not spilled.
@@ -192,10 +194,17 @@ fn hold(
     reservation: Reservation,
 ) -> Result<MapOutput, FailureCause> {
     let (records, bytes) = (pairs.records(), pairs.records_bytes());
+    let audit = sum((0..pairs.partitions()).map(|partition| (partition, pairs.audit(partition))));
     let segment = MemorySegment::new(pairs, attempt.scratch.codec, reservation);
     let (task, number) = (attempt.id.task.index, attempt.id.number);
     let left = Left::Held(attempt.scratch.folder.hold(segment, task, number)?);
-    Ok(MapOutput { left, bytes, records })
+    Ok(MapOutput { left, bytes, records, audit })
+}
+
+fn sum(partitions: impl Iterator<Item = (u32, Audit)>) -> Audit {
+    let mut sum = Audit::default();
+    partitions.for_each(|(partition, audit)| sum.merge(audit.of_partition(partition)));
+    sum
 }
 
 /// Writes what is still in memory as the file's last run.
@@ -218,12 +227,12 @@ fn write(
     let SpillFile { segment, index } = spilled;
     let mut index = index.into_inner().unwrap_or_else(PoisonError::into_inner);
     index.extend(last);
-    let records = index.iter().map(|entry| entry.records).sum();
+    let audit = sum(index.iter().map(|entry| (entry.partition, entry.audit)));
     let segment = segment.into_inner().map_or_else(|| attempt.scratch.create(), Ok)?;
     let (file, bytes) = segment.finish(index)?;
     attempt.check()?;
     let file = attempt.scratch.folder.publish(file, attempt.id.task.index, attempt.id.number)?;
-    Ok(MapOutput { left: Left::File(file), bytes, records })
+    Ok(MapOutput { left: Left::File(file), bytes, records: audit.records, audit })
 }
 
 /// A buffer that takes the pairs of one partition after the other.

@@ -17,6 +17,7 @@ use crate::shuffle::spill::Scratch;
 use crate::shuffle::store::{HeldSegment, SegmentStore};
 
 mod chunk;
+mod conserve;
 mod map;
 mod map_loop;
 mod map_only;
@@ -27,6 +28,8 @@ mod plan;
 mod quarantine;
 mod reduce;
 
+#[cfg(test)]
+mod disk_tests;
 #[cfg(test)]
 mod tests;
 

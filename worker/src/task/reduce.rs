@@ -2,20 +2,27 @@
 
 use std::time::Instant;
 
-use windrow_jobs::FailureCause;
 use windrow_jobs::program::{RecordBatches, RecordRef};
+use windrow_jobs::{Audit, FailureCause};
 
 use super::output::PartWriter;
 use super::quarantine::Quarantine;
-use super::{Attempt, Left, Outcome};
+use super::{Attempt, Left, Outcome, conserve};
 use crate::executor::{Finished, Progress, Stats};
+use crate::shuffle::fetch::Streams;
 use crate::shuffle::merge::Merge;
 use crate::shuffle::source::BlockSource;
 use crate::shuffle::spill::Scratch;
 
-/// Runs a reduce attempt on these sources of its partition.
-pub fn run(attempt: &Attempt, sources: Vec<Box<dyn BlockSource>>) -> Result<Outcome, FailureCause> {
+/// Runs a reduce attempt on the sources of its partition. They are opened a second time if what they give is not what they
+/// promise.
+pub fn run(
+    attempt: &Attempt,
+    open: impl Fn(Streams) -> Result<Vec<Box<dyn BlockSource>>, FailureCause>,
+) -> Result<Outcome, FailureCause> {
     let started = Instant::now();
+    let partition = attempt.id.task.index;
+    let sources = open(Streams::Shared)?;
     let has_large = attempt.scratch.has_large(&sources);
     let _pass = if has_large { Some(attempt.enter_large()?) } else { None };
     let _reservation = attempt.reserve_merge(sources.len());
@@ -23,7 +30,7 @@ pub fn run(attempt: &Attempt, sources: Vec<Box<dyn BlockSource>>) -> Result<Outc
         merge: attempt.scratch.merge(sources)?,
         scratch: &attempt.scratch,
         progress: &attempt.progress,
-        records: 0,
+        read: Audit::default(),
         bytes: 0,
     };
     let mut output = PartWriter::create(attempt.part_path())?;
@@ -40,14 +47,19 @@ pub fn run(attempt: &Attempt, sources: Vec<Box<dyn BlockSource>>) -> Result<Outc
         }
     };
     attempt.check()?;
+    if input.finish()? != input.read {
+        let sources = open(Streams::OneEach)?;
+        return Err(conserve::culprit(&attempt.scratch, sources, partition));
+    }
     let (part, file) = output.finish(summary.output_records)?;
     let stats = Stats {
-        input_records: input.records,
+        input_records: input.read.records,
         input_bytes: input.bytes,
         output_records: part.records,
         output_bytes: part.bytes,
         elapsed: started.elapsed(),
         counters: summary.counters,
+        audit: input.read.of_partition(partition),
         ..Stats::default()
     };
     let finished = Finished { stats, part: Some(part), quarantine: None };
@@ -58,13 +70,21 @@ pub fn run(attempt: &Attempt, sources: Vec<Box<dyn BlockSource>>) -> Result<Outc
     Ok(outcome)
 }
 
-/// The merge, with its progress counted, until the attempt is cancelled.
+/// The merge, audited, and with its progress counted, until the attempt is cancelled.
 struct Counted<'a> {
     merge: Merge<'static>,
     scratch: &'a Scratch,
     progress: &'a Progress,
-    records: u64,
+    read: Audit,
     bytes: u64,
+}
+
+impl Counted<'_> {
+    /// Reads what the reducer has left, and returns what all pairs together should be.
+    fn finish(&mut self) -> Result<Audit, FailureCause> {
+        while self.next_batch()?.is_some() {}
+        Ok(self.merge.promised())
+    }
 }
 
 impl RecordBatches for Counted<'_> {
@@ -72,12 +92,13 @@ impl RecordBatches for Counted<'_> {
         self.scratch.check()?;
         let batch = self.merge.next_batch()?;
         if let Some(batch) = batch {
-            let records = batch.len() as u64;
-            let bytes = batch.iter().map(|record| (record.key.len() + record.value.len()) as u64);
-            let bytes = bytes.sum();
-            self.records += records;
+            let mut bytes = 0;
+            for record in batch {
+                self.read.add(record.key, record.value);
+                bytes += (record.key.len() + record.value.len()) as u64;
+            }
             self.bytes += bytes;
-            self.progress.add(records, bytes);
+            self.progress.add(batch.len() as u64, bytes);
         }
         Ok(batch)
     }

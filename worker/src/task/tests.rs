@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use windrow_jobs::prelude::*;
-use windrow_jobs::{BadRecordBudget, FailureCause, Stage};
+use windrow_jobs::{Audit, BadRecordBudget, FailureCause, Stage};
 
 use super::{Attempt, Left, map, reduce};
 use crate::executor::Stats;
@@ -21,19 +21,21 @@ fn reduce_all(
     staging: &Path,
     maps: u32,
     partitions: u32,
-) -> (Vec<String>, u64) {
-    let mut records = 0;
+) -> (Vec<String>, Audit) {
+    let mut read = Audit::default();
     let parts = (0..partitions).map(|partition| {
         let id = attempt_id(Stage::Reduce, partition, 1);
         let attempt = Attempt { id, ..attempt(words, store, staging, partitions) };
-        let sources = (0..maps)
-            .flat_map(|task| store.sources(id.task.job, (task, 1), partition).unwrap())
-            .collect();
-        let outcome = reduce(&attempt, sources).unwrap();
-        records += outcome.finished.stats.input_records;
+        let outcome = reduce(&attempt, |_| {
+            let all = (0..maps).map(|task| store.sources(id.task.job, (task, 1), partition));
+            all.collect::<Result<Vec<_>, _>>()
+                .map(|sources| sources.into_iter().flatten().collect())
+        })
+        .unwrap();
+        read.merge(outcome.finished.stats.audit);
         std::fs::read_to_string(&outcome.finished.part.as_ref().unwrap().path).unwrap()
     });
-    (parts.collect(), records)
+    (parts.collect(), read)
 }
 
 fn words(lines: usize) -> String {
@@ -91,7 +93,8 @@ fn run(
     let is_ample = memory_bytes > 1 << 20;
     assert_eq!(matches!(mapped.left, Left::Held(_)), is_ample);
     let (parts, reduced) = reduce_all(words, &store, folder.path(), 1, 3);
-    assert_eq!(reduced, stats.output_records, "pairs are conserved");
+    assert_eq!(reduced, stats.audit, "pairs are conserved");
+    assert_eq!(reduced.records, stats.output_records);
     (parts, stats)
 }
 
@@ -191,7 +194,7 @@ fn a_full_or_missing_staging_folder_fails_the_attempt_and_names_the_part() {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(SegmentStore::new(folder.path().join("worker")));
     let attempt = attempt(Words::default(), &store, &folder.path().join("gone"), 1);
-    let cause = reduce(&attempt, vec![]).err().unwrap();
+    let cause = reduce(&attempt, |_| Ok(vec![])).err().unwrap();
     assert!(matches!(&cause, FailureCause::Io { path, .. } if path.ends_with("gone/part-00000.1")));
 }
 

@@ -162,7 +162,8 @@ mod tests {
         let text = vec(proptest::char::any(), 0..300).prop_map(String::from_iter);
         prop_oneof![
             vec(any::<u8>(), 0..20_000).prop_map(|bytes| Message::Block(bytes.into())),
-            any::<u64>().prop_map(|records| Message::End(FetchEnd { records })),
+            (any::<u64>(), any::<u64>())
+                .prop_map(|(records, digest)| Message::End(FetchEnd { records, digest })),
             (any::<u32>(), any::<u32>(), text).prop_map(|(map_task, map_attempt, message)| {
                 Message::Error(FetchError { map_task, map_attempt, message })
             }),

@@ -187,6 +187,12 @@ impl Block {
         }
     }
 
+    /// Forgets the first `count` pairs, which have been decoded.
+    pub fn skip(&mut self, count: usize) {
+        debug_assert!(self.lent.is_none(), "what is lent is lent whole");
+        self.entries.drain(..count);
+    }
+
     /// Number of pairs.
     #[inline]
     pub fn len(&self) -> usize {

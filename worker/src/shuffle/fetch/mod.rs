@@ -52,6 +52,24 @@ pub struct Fetcher {
     pub timeouts: FetchTimeouts,
 }
 
+/// How outputs that are fetched from one worker share streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Streams {
+    /// As many outputs in each as one stream gives, merged there.
+    Shared,
+    /// One for each output, so that each can be judged by itself.
+    OneEach,
+}
+
+impl Streams {
+    fn outputs_max(self) -> usize {
+        match self {
+            Self::Shared => OUTPUTS_MAX,
+            Self::OneEach => 1,
+        }
+    }
+}
+
 /// What a reducer needs, and for how long.
 pub(crate) struct FetchPlan<'a> {
     /// The job.
@@ -60,6 +78,8 @@ pub(crate) struct FetchPlan<'a> {
     pub partition: u32,
     /// All outputs of its maps.
     pub outputs: &'a [WorkerOutputs],
+    /// How to fetch them.
+    pub streams: Streams,
     /// The job's choice.
     pub compression: Option<Compression>,
     /// Where streams are received.
@@ -84,7 +104,7 @@ impl Fetcher {
                     None => far.push(*output),
                 }
             }
-            let streams = far.chunks(OUTPUTS_MAX);
+            let streams = far.chunks(plan.streams.outputs_max());
             let streams = streams.filter_map(|outputs| self.remote(plan, worker, outputs));
             sources.extend(streams.map(|source| Box::new(source) as _));
         }

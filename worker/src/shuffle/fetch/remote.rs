@@ -5,6 +5,9 @@
 //! reaches the sender.
 //!
 //! A worker whose lease has run out says so, and is asked again after a pause: mostly its coordinator has gone, and comes back.
+//!
+//! A stream that breaks off, or brings what was not sent, is opened once more. Its pairs come in the same order again, so
+//! as many are skipped as have been used.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +17,9 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use windrow_jobs::{Compression, FailureCause, JobId};
+use windrow_jobs::{Audit, Compression, FailureCause, JobId};
 use windrow_proto::v1::fetch_message::Message;
-use windrow_proto::v1::{FetchError, FetchMessage, FetchRequest, MapOutput};
+use windrow_proto::v1::{FetchEnd, FetchError, FetchMessage, FetchRequest, MapOutput};
 
 use super::FetchTimeouts;
 use crate::identity::Identity;
@@ -71,16 +74,23 @@ pub(crate) struct Stream {
 
 enum Event {
     Block(Bytes),
-    /// All has been sent: so many pairs.
-    End(u64),
+    /// All has been sent, and these pairs it should be.
+    End(Audit),
+    /// The connection has failed, which may pass.
+    Broken(FailureCause),
 }
 
 /// The pairs of one stream.
 pub struct RemoteSource {
     stream: Stream,
     events: Option<mpsc::Receiver<Result<Event, FailureCause>>>,
+    /// Pairs that have been handed out.
     records: u64,
-    is_done: bool,
+    /// Of these, pairs that the second stream has still to bring again.
+    skip: u64,
+    is_second: bool,
+    /// Once it is known.
+    promised: Option<Audit>,
     /// From the start to the end.
     reservation: Option<Reservation>,
 }
@@ -88,7 +98,55 @@ pub struct RemoteSource {
 impl RemoteSource {
     /// A source that opens its stream when it is started.
     pub(crate) fn new(stream: Stream) -> Self {
-        Self { stream, events: None, records: 0, is_done: false, reservation: None }
+        Self {
+            stream,
+            events: None,
+            records: 0,
+            skip: 0,
+            is_second: false,
+            promised: None,
+            reservation: None,
+        }
+    }
+
+    /// The next block or the end: whether it was a block. An error that may pass, or one that will not.
+    fn receive(&mut self, block: &mut Block) -> Result<bool, Fault> {
+        self.start();
+        let origin = &self.stream.origin;
+        match self.events.as_mut().and_then(mpsc::Receiver::blocking_recv) {
+            Some(Ok(Event::Block(bytes))) => {
+                let decoded = block.decode_bytes(bytes);
+                decoded.map_err(|error| Fault::Passing(origin.failed(error.to_string())))?;
+                let skipped = self.skip.min(block.len() as u64);
+                block.skip(skipped as usize);
+                self.skip -= skipped;
+                self.records += block.len() as u64;
+                Ok(true)
+            }
+            Some(Ok(Event::End(promised))) => {
+                let arrived = self.records - self.skip;
+                if arrived != promised.records {
+                    let message = format!("{arrived} of {} pairs arrived", promised.records);
+                    return Err(Fault::Passing(origin.failed(message)));
+                }
+                self.promised = Some(promised);
+                self.reservation = None;
+                Ok(false)
+            }
+            Some(Ok(Event::Broken(cause))) => Err(Fault::Passing(cause)),
+            Some(Err(cause)) => Err(Fault::Lasting(cause)),
+            None if self.stream.cancel.is_cancelled() => {
+                Err(Fault::Lasting(FailureCause::Cancelled))
+            }
+            None => Err(Fault::Lasting(origin.failed("the stream was given up"))),
+        }
+    }
+
+    /// Leaves the stream, for another one from the first pair on.
+    fn open_again(&mut self) {
+        self.is_second = true;
+        self.skip = self.records;
+        self.events = None;
     }
 }
 
@@ -104,33 +162,44 @@ impl BlockSource for RemoteSource {
 
     fn next_block(&mut self, block: &mut Block) -> Result<bool, FailureCause> {
         block.clear();
-        if self.is_done {
+        if self.promised.is_some() {
             return Ok(false);
         }
-        self.start();
-        let origin = &self.stream.origin;
-        match self.events.as_mut().and_then(mpsc::Receiver::blocking_recv) {
-            Some(Ok(Event::Block(bytes))) => {
-                block.decode_bytes(bytes).map_err(|error| origin.failed(error.to_string()))?;
-                self.records += block.len() as u64;
-                Ok(true)
+        match self.receive(block) {
+            Ok(found) => Ok(found),
+            Err(Fault::Passing(cause)) if !self.is_second => {
+                tracing::warn!(%cause, "a partition is fetched once more");
+                self.open_again();
+                self.receive(block).map_err(Fault::into_cause)
             }
-            Some(Ok(Event::End(records))) if records == self.records => {
-                self.is_done = true;
-                self.reservation = None;
-                Ok(false)
-            }
-            Some(Ok(Event::End(records))) => {
-                Err(origin.failed(format!("{} of {records} pairs arrived", self.records)))
-            }
-            Some(Err(cause)) => Err(cause),
-            None if self.stream.cancel.is_cancelled() => Err(FailureCause::Cancelled),
-            None => Err(origin.failed("the stream was given up")),
+            Err(fault) => Err(fault.into_cause()),
         }
     }
 
     fn is_last(&self) -> bool {
-        self.is_done
+        self.promised.is_some()
+    }
+
+    fn promised(&self) -> Audit {
+        self.promised.unwrap_or_default()
+    }
+
+    fn blame(&self, message: String) -> FailureCause {
+        self.stream.origin.failed(message)
+    }
+}
+
+/// Why a stream is not whole.
+enum Fault {
+    /// Another try may find nothing wrong.
+    Passing(FailureCause),
+    Lasting(FailureCause),
+}
+
+impl Fault {
+    fn into_cause(self) -> FailureCause {
+        let (Self::Passing(cause) | Self::Lasting(cause)) = self;
+        cause
     }
 }
 
@@ -169,13 +238,20 @@ impl Stream {
         loop {
             // Waiting for room takes as long as the reducer needs; only waiting for the sender is limited.
             let Ok(permit) = sender.reserve().await else { return Ok(()) };
-            let message = self.within(stall, messages.next()).await?;
-            match message.map_err(|status| self.refused(&status))? {
+            let message = match self.within(stall, messages.next()).await? {
+                Ok(message) => message,
+                Err(status) => {
+                    permit.send(Ok(Event::Broken(self.refused(&status))));
+                    return Ok(());
+                }
+            };
+            match message {
                 Some(FetchMessage { message: Some(Message::Block(block)) }) => {
                     permit.send(Ok(Event::Block(block)));
                 }
                 Some(FetchMessage { message: Some(Message::End(end)) }) => {
-                    permit.send(Ok(Event::End(end.records)));
+                    let FetchEnd { records, digest } = end;
+                    permit.send(Ok(Event::End(Audit { records, digest })));
                     return Ok(());
                 }
                 Some(FetchMessage { message: Some(Message::Error(error)) }) => {
@@ -184,7 +260,11 @@ impl Stream {
                 Some(FetchMessage { message: None }) => {
                     return Err(self.origin.failed("an unknown message arrived"));
                 }
-                None => return Err(self.origin.failed("the stream was cut short")),
+                None => {
+                    let cause = self.origin.failed("the stream was cut short");
+                    permit.send(Ok(Event::Broken(cause)));
+                    return Ok(());
+                }
             }
         }
     }

@@ -1,13 +1,14 @@
 //! Fetching, from real servers over an in-memory transport, and from servers that misbehave.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_stream::StreamExt;
 use tonic::{Request, Response, Status};
 use windrow_jobs::collect::RecordBuffer;
-use windrow_jobs::{FailureCause, JobId, WorkerId};
+use windrow_jobs::{Audit, FailureCause, JobId, WorkerId};
 use windrow_proto::v1::fetch_message::Message;
 use windrow_proto::v1::shuffle_server::{Shuffle, ShuffleServer};
 use windrow_proto::v1::{FetchEnd, FetchMessage, FetchRequest};
@@ -21,7 +22,7 @@ use crate::shuffle::merge::Merge;
 use crate::shuffle::merge::tests::{Pair, drain};
 use crate::shuffle::pairs::SortedBuffer;
 use crate::shuffle::segment::{MemorySegment, SegmentWriter};
-use crate::testing::{connect, leave_output};
+use crate::testing::{audit, connect, leave_output};
 use windrow_jobs::program::{RecordRef, RecordSink};
 
 const PEER: WorkerId = WorkerId(5);
@@ -73,6 +74,7 @@ impl Client {
             job: JobId(1),
             partition: 3,
             outputs,
+            streams: Streams::Shared,
             runtime: Handle::current(),
             cancel: self.cancel.clone(),
             compression: None,
@@ -194,8 +196,9 @@ async fn an_output_of_more_runs_than_a_stream_merges_at_once_is_streamed() {
     let segment = SegmentWriter::create(folder.scratch_path(), Codec::None).unwrap();
     let index = (0..300u16).map(|run| {
         let mut writer = segment.begin_run().partition(3);
-        writer.push(RecordRef { key: &(run % 7).to_be_bytes(), value: &[run as u8] }).unwrap();
-        writer.finish().unwrap()
+        let (key, value) = ((run % 7).to_be_bytes().to_vec(), vec![run as u8]);
+        writer.push(RecordRef { key: &key, value: &value }).unwrap();
+        writer.finish(audit(&[(key, value)])).unwrap()
     });
     let index = index.collect();
     let (file, _) = segment.finish(index).unwrap();
@@ -316,8 +319,16 @@ async fn a_worker_that_cannot_be_reached_fails_its_first_output() {
 
 /// A server that sends these messages, and then ends or goes on for ever.
 struct Scripted {
-    messages: Vec<Message>,
+    /// At the first call, at the second and so on; the last ones at all further calls.
+    messages: Vec<Vec<Message>>,
     ends: bool,
+    calls: AtomicUsize,
+}
+
+impl Scripted {
+    fn new(messages: Vec<Vec<Message>>) -> Self {
+        Self { messages, ends: true, calls: AtomicUsize::new(0) }
+    }
 }
 
 #[tonic::async_trait]
@@ -329,7 +340,8 @@ impl Shuffle for Scripted {
         &self,
         _request: Request<FetchRequest>,
     ) -> Result<Response<Self::FetchStream>, Status> {
-        let messages = self.messages.clone().into_iter();
+        let call = self.calls.fetch_add(1, Ordering::Relaxed).min(self.messages.len() - 1);
+        let messages = self.messages[call].clone().into_iter();
         let sent = tokio_stream::iter(messages.map(|m| Ok(FetchMessage { message: Some(m) })));
         Ok(Response::new(if self.ends {
             Box::pin(sent)
@@ -353,8 +365,8 @@ async fn fetch_scripted(client: &Client, scripted: Scripted) -> Result<Vec<Pair>
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_is_not_whole_is_never_taken_for_whole() {
-    let end = |records| Message::End(FetchEnd { records });
-    let whole = Scripted { messages: vec![block(), end(1)], ends: true };
+    let end = |records| Message::End(FetchEnd { records, digest: 0 });
+    let whole = Scripted::new(vec![vec![block(), end(1)]]);
     assert_eq!(fetch_scripted(&Client::new(), whole).await.unwrap().len(), 1);
     let broken = Message::Block(vec![0xff; 30].into());
     let scripts = [
@@ -364,16 +376,57 @@ async fn a_stream_that_is_not_whole_is_never_taken_for_whole() {
         (vec![broken, end(1)], "no sense"),
     ];
     for (messages, expected) in scripts {
-        let failure = fetch_scripted(&Client::new(), Scripted { messages, ends: true }).await;
+        let failure = fetch_scripted(&Client::new(), Scripted::new(vec![messages])).await;
         let (task, message) = blamed(failure.unwrap_err());
         assert_eq!(task, 0);
         assert!(message.contains(expected), "{message}");
     }
 }
 
+fn block_of(pairs: &[Pair]) -> Message {
+    let mut builder = BlockBuilder::new(Codec::None, 1 << 16);
+    for (key, value) in pairs {
+        assert!(builder.push(RecordRef { key, value }).unwrap());
+    }
+    builder.finish();
+    Message::Block(builder.take().into())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_breaks_once_is_taken_up_where_it_was() {
+    let pairs: Vec<Pair> = (0..40u8).map(|n| (vec![n], vec![n])).collect();
+    let end = || {
+        let Audit { records, digest } = audit(&pairs);
+        Message::End(FetchEnd { records, digest })
+    };
+    let damaged = || match block_of(&pairs[10..]) {
+        Message::Block(block) => {
+            let mut bytes = block.to_vec();
+            bytes[50] ^= 4;
+            Message::Block(bytes.into())
+        }
+        other => other,
+    };
+    // Blocks need not end where they did before.
+    let second =
+        vec![block_of(&pairs[..4]), block_of(&pairs[4..25]), block_of(&pairs[25..]), end()];
+    for first in [
+        vec![],
+        vec![block_of(&pairs[..10])],
+        vec![block_of(&pairs[..10]), damaged(), end()],
+        vec![block_of(&pairs[..10]), end()],
+        vec![block_of(&pairs[..10]), block_of(&pairs[10..39]), end()],
+    ] {
+        let client = Client::new();
+        let fetched = fetch_scripted(&client, Scripted::new(vec![first, second.clone()])).await;
+        assert_eq!(fetched.unwrap(), pairs);
+        assert_eq!(client.memory.used_bytes(), 0);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_stalls_is_given_up() {
-    let stalled = Scripted { messages: vec![block()], ends: false };
+    let stalled = Scripted { ends: false, ..Scripted::new(vec![vec![block()]]) };
     let (task, message) = blamed(fetch_scripted(&Client::new(), stalled).await.unwrap_err());
     assert_eq!(task, 0);
     assert!(message.contains("no answer from peer:1 within 0.1 s"), "{message}");
@@ -384,7 +437,7 @@ async fn cancellation_ends_a_fetch_that_waits() {
     let mut client = Client::new();
     client.fetcher.timeouts.stall = Duration::from_secs(600);
     let cancel = client.cancel.clone();
-    let waiting = Scripted { messages: vec![block()], ends: false };
+    let waiting = Scripted { ends: false, ..Scripted::new(vec![vec![block()]]) };
     let (fetched, ()) =
         tokio::join!(fetch_scripted(&client, waiting), async move { cancel.cancel() });
     assert_eq!(fetched.unwrap_err(), FailureCause::Cancelled);

@@ -13,8 +13,8 @@ mod select;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use windrow_jobs::FailureCause;
 use windrow_jobs::program::{RecordBatches, RecordRef};
+use windrow_jobs::{Audit, FailureCause};
 
 use self::select::Selector;
 use super::block::Block;
@@ -54,6 +54,13 @@ impl<'a> Merge<'a> {
             sources,
             batch: Ok(Batch::new(blocks, |_| Records::new())),
         }
+    }
+
+    /// What all pairs are together, as the sources promise. Known at the end.
+    pub fn promised(&self) -> Audit {
+        let mut promised = Audit::default();
+        self.sources.iter().for_each(|source| promised.merge(source.promised()));
+        promised
     }
 
     fn advance(&mut self, mut batch: Batch) -> Result<Batch, FailureCause> {

@@ -50,6 +50,14 @@ impl BlockSource for Blocks {
         }
     }
 
+    fn promised(&self) -> Audit {
+        Audit::default()
+    }
+
+    fn blame(&self, message: String) -> FailureCause {
+        FailureCause::Unsupported { message }
+    }
+
     fn is_last(&self) -> bool {
         self.knows_last && self.pairs.len() == 0 && self.error.is_none()
     }

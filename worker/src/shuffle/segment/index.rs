@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use windrow_jobs::varint;
+use windrow_jobs::{Audit, varint};
 
 /// Several whole blocks, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,8 +20,8 @@ pub struct PartitionIndex {
     pub partition: u32,
     /// Number of the run.
     pub run: u32,
-    /// Their number, at least one.
-    pub records: u64,
+    /// Their number, at least one, and their digest when they were collected.
+    pub audit: Audit,
     /// Their blocks.
     pub extents: Vec<Extent>,
 }
@@ -44,10 +44,11 @@ pub fn of_partition(index: &[PartitionIndex], partition: u32) -> &[PartitionInde
 pub(super) fn encode(index: &[PartitionIndex]) -> Vec<u8> {
     let mut out = Vec::new();
     varint::write(index.len() as u64, &mut out);
-    for PartitionIndex { partition, run, records, extents } in index {
+    for PartitionIndex { partition, run, audit, extents } in index {
         varint::write(u64::from(*partition), &mut out);
         varint::write(u64::from(*run), &mut out);
-        varint::write(*records, &mut out);
+        varint::write(audit.records, &mut out);
+        out.extend_from_slice(&audit.digest.to_le_bytes());
         varint::write(extents.len() as u64, &mut out);
         for Extent { offset, bytes } in extents {
             varint::write(*offset, &mut out);
@@ -65,10 +66,13 @@ pub(super) fn decode(mut bytes: &[u8], blocks: Range<u64>) -> Option<Vec<Partiti
         let partition = u32::try_from(varint::read(&mut bytes)?).ok()?;
         let run = u32::try_from(varint::read(&mut bytes)?).ok()?;
         let records = varint::read(&mut bytes)?;
+        let (digest, rest) = bytes.split_first_chunk()?;
+        bytes = rest;
+        let audit = Audit { records, digest: u64::from_le_bytes(*digest) };
         let extents = (0..varint::read(&mut bytes)?)
             .map(|_| decode_extent(&mut bytes, &blocks))
             .collect::<Option<Vec<_>>>()?;
-        let entry = PartitionIndex { partition, run, records, extents };
+        let entry = PartitionIndex { partition, run, audit, extents };
         if index.last().is_some_and(|last| last.order() >= entry.order()) {
             return None;
         }
@@ -103,7 +107,8 @@ mod tests {
     }
 
     fn entry(partition: u32, run: u32, offset: u64, bytes: u64) -> PartitionIndex {
-        PartitionIndex { partition, run, records: 1, extents: vec![Extent { offset, bytes }] }
+        let audit = Audit { records: 1, digest: u64::MAX / 3 };
+        PartitionIndex { partition, run, audit, extents: vec![Extent { offset, bytes }] }
     }
 
     #[test]

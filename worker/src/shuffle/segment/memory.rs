@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use windrow_jobs::Audit;
 use windrow_jobs::program::RecordRef;
 
 use crate::memory::Reservation;
@@ -40,6 +41,10 @@ impl SortedPairs for MemorySegment {
 
     fn len(&self, partition: u32) -> usize {
         self.pairs.len(partition)
+    }
+
+    fn audit(&self, partition: u32) -> Audit {
+        self.pairs.audit(partition)
     }
 
     #[inline]

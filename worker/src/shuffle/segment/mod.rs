@@ -7,7 +7,7 @@
 //! A segment holds one sorted run or several: what a map attempt spills is appended run by run, and is never merged
 //! before reducers ask for it. The blocks of one partition of a run lie in extents of about a megabyte, so that
 //! several threads can write side by side. The index lists, for each partition of each run that has pairs, their
-//! number and their extents. A file without a whole index is no segment: it appears under its final name only when
+//! number, their digest and their extents. A file without a whole index is no segment: it appears under its final name only when
 //! it is complete.
 
 mod index;
@@ -23,7 +23,7 @@ use reader::SegmentSource;
 pub use writer::{RunWriter, SegmentWriter};
 
 /// First and last bytes of every segment; the last of them is the version of the format.
-const MAGIC: &[u8; 8] = b"WINDROW\x02";
+const MAGIC: &[u8; 8] = b"WINDROW\x03";
 
 /// Size of index offset, checksum and magic at the end.
 const TRAILER_BYTES: usize = 24;

@@ -7,10 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
-use windrow_jobs::FailureCause;
+use windrow_jobs::{Audit, FailureCause};
 
 use super::writer::LARGE_EXTENT_BYTES;
-use super::{MAGIC, PartitionIndex, TRAILER_BYTES, index};
+use super::{Extent, MAGIC, PartitionIndex, TRAILER_BYTES, index};
 use crate::files::TemporaryFile;
 use crate::shuffle::block::{Block, BlockError, HEADER_BYTES, Header};
 use crate::shuffle::source::{BlockSource, SOURCE_BYTES};
@@ -24,24 +24,27 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// Reads the index of the segment at `path`, and checks it.
+    /// Reads the index of the segment at `path`, and checks it. What makes no sense is read once more.
     pub fn open(path: &Path) -> Result<Self, FailureCause> {
         let io = |error| FailureCause::io(path, &error);
         let file = File::open(path).map_err(io)?;
         let bytes = file.metadata().map_err(io)?.len();
-        let index = read_index(&file, bytes).map_err(|error| {
-            if error.kind() == io::ErrorKind::InvalidData {
-                corrupt(path, bytes, error.to_string())
-            } else {
-                io(error)
-            }
+        let index = read_index(&file, bytes).or_else(|error| {
+            tracing::warn!(path = %path.display(), %error, "an index is read once more");
+            drop_cache(&file);
+            read_index(&file, bytes)
+        });
+        let index = index.map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidData => corrupt(path, bytes, error.to_string()),
+            io::ErrorKind::UnexpectedEof => corrupt(path, bytes, "the file is cut short"),
+            _ => io(error),
         })?;
         Ok(Self { path: path.into(), index, temporary: None })
     }
 
     /// A segment that has just been written with this index, and that goes when nobody reads it any more.
     pub fn temporary(file: TemporaryFile, mut index: Vec<PartitionIndex>) -> Self {
-        index.retain(|entry| entry.records > 0);
+        index.retain(|entry| entry.audit.records > 0);
         index.sort_unstable_by_key(PartitionIndex::order);
         Self { path: file.path().into(), index, temporary: Some(Arc::new(file)) }
     }
@@ -63,12 +66,12 @@ impl Segment {
     }
 
     fn source(&self, entry: &PartitionIndex) -> SegmentSource {
-        let mut index = entry.clone();
-        index.extents.reverse();
         SegmentSource {
             path: Arc::clone(&self.path),
             file: None,
-            index,
+            promised: entry.audit,
+            records_left: entry.audit.records,
+            extents: entry.extents.iter().rev().copied().collect(),
             offset: 0,
             end: 0,
             buffer: Vec::new(),
@@ -76,6 +79,12 @@ impl Segment {
             _temporary: self.temporary.clone(),
         }
     }
+}
+
+/// Lets the system forget what it keeps of the file in memory and has on disk.
+fn drop_cache(file: &File) {
+    // Advice: where it is not taken, the next read is of memory again.
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
 }
 
 fn read_index(file: &File, file_bytes: u64) -> io::Result<Vec<PartitionIndex>> {
@@ -120,8 +129,11 @@ fn corrupt(path: &Path, offset: u64, message: impl Into<String>) -> FailureCause
 pub struct SegmentSource {
     path: Arc<Path>,
     file: Option<File>,
-    /// `extents` holds those to come, the next one last; `records` counts the pairs to come.
-    index: PartitionIndex,
+    promised: Audit,
+    /// Pairs to come.
+    records_left: u64,
+    /// Those to come, the next one last.
+    extents: Vec<Extent>,
     /// Of the first byte of the file that has not been read.
     offset: u64,
     /// Of the extent that is being read.
@@ -136,21 +148,15 @@ impl BlockSource for SegmentSource {
     fn next_block(&mut self, block: &mut Block) -> Result<bool, FailureCause> {
         block.clear();
         if self.is_last() {
-            return if self.index.records == 0 {
-                Ok(false)
-            } else {
-                Err(self.miscounted(self.end))
-            };
+            return if self.records_left == 0 { Ok(false) } else { Err(self.miscounted(self.end)) };
         }
         self.begin_extent();
         let start = self.offset - self.ahead_bytes as u64;
-        self.fill(HEADER_BYTES, start)?;
-        let header = Header::read(&self.buffer).map_err(|error| self.corrupt(start, &error))?;
-        self.fill(header.block_bytes(), start)?;
-        let next = self.take_header_ahead(header.block_bytes());
-        block.decode_buffer(&mut self.buffer).map_err(|error| self.corrupt(start, &error))?;
-        self.put_header_ahead(next);
-        self.count(block.len() as u64, start)?;
+        if let Err(cause) = self.read_block(start, block) {
+            tracing::warn!(%cause, "a block is read once more");
+            self.go_back(start);
+            self.read_block(start, block)?;
+        }
         if self.is_last() {
             (self.file, self.buffer) = (None, Vec::new());
         }
@@ -158,13 +164,21 @@ impl BlockSource for SegmentSource {
     }
 
     fn memory_bytes(&self) -> u64 {
-        let extents = self.index.extents.iter().map(|extent| extent.bytes);
+        let extents = self.extents.iter().map(|extent| extent.bytes);
         // All others have many blocks.
         extents.filter(|bytes| *bytes > LARGE_EXTENT_BYTES).max().unwrap_or(SOURCE_BYTES)
     }
 
     fn is_last(&self) -> bool {
-        self.index.extents.is_empty() && self.is_extent_done()
+        self.extents.is_empty() && self.is_extent_done()
+    }
+
+    fn promised(&self) -> Audit {
+        self.promised
+    }
+
+    fn blame(&self, message: String) -> FailureCause {
+        corrupt(&self.path, MAGIC.len() as u64, message)
     }
 }
 
@@ -175,11 +189,30 @@ impl SegmentSource {
 
     fn begin_extent(&mut self) {
         if self.is_extent_done()
-            && let Some(extent) = self.index.extents.pop()
+            && let Some(extent) = self.extents.pop()
         {
             self.offset = extent.offset;
             self.end = extent.offset + extent.bytes;
         }
+    }
+
+    fn read_block(&mut self, start: u64, block: &mut Block) -> Result<(), FailureCause> {
+        self.fill(HEADER_BYTES, start)?;
+        let header = Header::read(&self.buffer).map_err(|error| self.corrupt(start, &error))?;
+        self.fill(header.block_bytes(), start)?;
+        let next = self.take_header_ahead(header.block_bytes());
+        block.decode_buffer(&mut self.buffer).map_err(|error| self.corrupt(start, &error))?;
+        self.put_header_ahead(next);
+        self.count(block.len() as u64, start)
+    }
+
+    /// Forgets what has been read from `start` on: it was not what was written. The next read is of the disk, as far as
+    /// the system can be told so; what is wrong in its cache only has passed then.
+    fn go_back(&mut self, start: u64) {
+        if let Some(file) = self.file.take() {
+            drop_cache(&file);
+        }
+        (self.offset, self.ahead_bytes) = (start, 0);
     }
 
     /// Sees to it that the first `bytes` bytes of a block that starts at `start` are in the buffer, and a header's more
@@ -242,9 +275,9 @@ impl SegmentSource {
 
     /// Conserves pairs: as many must come as the index says.
     fn count(&mut self, records: u64, block: u64) -> Result<(), FailureCause> {
-        match self.index.records.checked_sub(records) {
+        match self.records_left.checked_sub(records) {
             Some(rest) if rest == 0 || !self.is_last() => {
-                self.index.records = rest;
+                self.records_left = rest;
                 Ok(())
             }
             _ => Err(self.miscounted(block)),

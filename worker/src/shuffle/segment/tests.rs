@@ -16,6 +16,7 @@ use crate::shuffle::merge::tests::drain;
 use crate::shuffle::pairs::SortedBuffer;
 use crate::shuffle::source::BlockSource;
 use crate::shuffle::spill::write_partition;
+use crate::testing::audit;
 
 type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -37,7 +38,9 @@ fn write(path: PathBuf, partitions: &BTreeMap<u32, Pairs>) -> PathBuf {
             }
         }
     }
-    let index = writers.into_iter().map(|(writer, _)| writer.finish().unwrap()).collect();
+    let promised = partitions.values().map(|pairs| audit(pairs));
+    let finished = writers.into_iter().zip(promised);
+    let index = finished.map(|((writer, _), audit)| writer.finish(audit).unwrap()).collect();
     let (file, bytes) = segment.finish(index).unwrap();
     let path = file.path().to_path_buf();
     assert_eq!(std::fs::metadata(&path).unwrap().len(), bytes);
@@ -192,6 +195,28 @@ fn the_place_of_a_broken_block_is_named() {
     );
 }
 
+/// What is wrong in an open file and right in the one that has its name is what a fault looks like that has passed.
+#[test]
+fn a_block_that_is_whole_at_the_second_read_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let pairs: Pairs =
+        (0..400u32).map(|n| (n.to_be_bytes().to_vec(), vec![n as u8; 700])).collect();
+    let path = write(folder.path().join("segment"), &BTreeMap::from([(0, pairs.clone())]));
+    let whole = folder.path().join("whole");
+    std::fs::copy(&path, &whole).unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[100_000] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    assert!(read(&path, 0).is_err());
+    let segment = Segment::open(&path).unwrap();
+    let mut source = segment.sources(0).next().unwrap();
+    let mut block = Block::default();
+    assert!(source.next_block(&mut block).unwrap());
+    let first = block.len();
+    std::fs::rename(&whole, &path).unwrap();
+    assert!(read_source(source).unwrap() == pairs[first..]);
+}
+
 #[test]
 fn pairs_are_conserved() {
     let folder = tempfile::tempdir().unwrap();
@@ -201,12 +226,16 @@ fn pairs_are_conserved() {
         for key in [b"a", b"b"] {
             writer.push(RecordRef { key, value: b"" }).unwrap();
         }
-        let mut index = writer.finish().unwrap();
-        index.records = wrong;
+        let pairs = [(b"a".to_vec(), vec![]), (b"b".to_vec(), vec![])];
+        let mut index = writer.finish(audit(&pairs)).unwrap();
+        index.audit.records = wrong;
         let (file, _) = segment.finish(vec![index]).unwrap();
         let error = read(file.path(), 0).unwrap_err();
         assert!(error.to_string().contains("the number of pairs is not that of the index"));
     }
+    let segment = SegmentWriter::create(folder.path().join("segment"), Codec::None).unwrap();
+    let error = segment.begin_run().partition(0).finish(audit(&[(vec![], vec![])])).unwrap_err();
+    assert!(error.to_string().contains("0 of 1 pairs were to be written"), "{error}");
 }
 
 #[test]

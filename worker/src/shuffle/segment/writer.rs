@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
-use windrow_jobs::FailureCause;
 use windrow_jobs::program::{RecordRef, RecordSink};
+use windrow_jobs::{Audit, FailureCause};
 
 use super::{Extent, MAGIC, PartitionIndex, index};
 use crate::files::TemporaryFile;
@@ -54,7 +54,7 @@ impl SegmentWriter {
         self,
         mut index: Vec<PartitionIndex>,
     ) -> Result<(TemporaryFile, u64), FailureCause> {
-        index.retain(|entry| entry.records > 0);
+        index.retain(|entry| entry.audit.records > 0);
         index.sort_unstable_by_key(PartitionIndex::order);
         let index_offset = self.written_bytes();
         let mut tail = index::encode(&index);
@@ -101,7 +101,10 @@ impl<'a> RunWriter<'a> {
         PartitionWriter {
             segment: self.segment,
             builder: BlockBuilder::new(self.segment.codec, BLOCK_BYTES),
-            index: PartitionIndex { partition, run: self.run, records: 0, extents: Vec::new() },
+            partition,
+            run: self.run,
+            records: 0,
+            extents: Vec::new(),
         }
     }
 }
@@ -110,14 +113,26 @@ impl<'a> RunWriter<'a> {
 pub struct PartitionWriter<'a> {
     segment: &'a SegmentWriter,
     builder: BlockBuilder,
-    index: PartitionIndex,
+    partition: u32,
+    run: u32,
+    records: u64,
+    extents: Vec<Extent>,
 }
 
 impl PartitionWriter<'_> {
-    /// Writes what is left and returns the entry in the index.
-    pub fn finish(mut self) -> Result<PartitionIndex, FailureCause> {
+    /// Writes what is left and returns the entry in the index. `promised` is what the pairs were when they were collected:
+    /// it is passed on, not made anew, so that whoever reads them last can tell whether they are the same.
+    pub fn finish(mut self, promised: Audit) -> Result<PartitionIndex, FailureCause> {
         self.write_all()?;
-        Ok(self.index)
+        let Self { partition, run, records, extents, .. } = self;
+        if records != promised.records {
+            return Err(FailureCause::Corrupt {
+                file: self.segment.path().display().to_string(),
+                offset: 0,
+                message: format!("{records} of {} pairs were to be written", promised.records),
+            });
+        }
+        Ok(PartitionIndex { partition, run, audit: promised, extents })
     }
 
     /// Writes a block of this pair alone, without a copy of it.
@@ -126,8 +141,8 @@ impl PartitionWriter<'_> {
         self.write_all()?;
         let head = block_head(record)?;
         let extent = self.segment.append_all(&[&head, record.key, record.value])?;
-        self.index.extents.push(extent);
-        self.index.records += 1;
+        self.extents.push(extent);
+        self.records += 1;
         Ok(())
     }
 
@@ -145,7 +160,7 @@ impl PartitionWriter<'_> {
     }
 
     fn write_finished(&mut self) -> Result<(), FailureCause> {
-        self.index.extents.push(self.segment.append(self.builder.finished())?);
+        self.extents.push(self.segment.append(self.builder.finished())?);
         self.builder.clear();
         Ok(())
     }
@@ -160,7 +175,7 @@ impl RecordSink for PartitionWriter<'_> {
         while !self.builder.push(record)? {
             self.finish_block()?;
         }
-        self.index.records += 1;
+        self.records += 1;
         Ok(())
     }
 }
