@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use windrow_jobs::program::SplitPoints;
-use windrow_jobs::{AttemptId, Audit, BadRecordBudget, Compression, Counters, FailureCause, WorkerId};
+use windrow_jobs::{
+    AttemptId, Audit, BadRecordBudget, Compression, Counters, FailureCause, WorkerId,
+};
 
 /// What every task of a job needs.
 #[derive(Clone, Debug, PartialEq, Eq)]

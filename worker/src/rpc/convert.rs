@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use windrow_jobs::program::SplitPoints;
 use windrow_jobs::{
-    AttemptId, Audit, BadRecordBudget, Compression, FailureCause, JobId, Place, Share, Stage, TaskId,
-    WorkerId,
+    AttemptId, Audit, BadRecordBudget, Compression, FailureCause, JobId, Place, Share, Stage,
+    TaskId, WorkerId,
 };
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
@@ -221,12 +221,6 @@ pub(crate) fn result_to(
                 Stage::Reduce => {
                     FromWorker::ReduceDone(v1::ReduceDone { attempt: id, stats, part, quarantine })
                 }
-                Stage::Reduce => FromWorker::ReduceDone(v1::ReduceDone {
-                    attempt: id,
-                    stats,
-                    part,
-                    quarantine: None,
-                }),
             }
         }
         Err(cause) => {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use windrow_jobs::Stage;
+use windrow_jobs::{Audit, Stage};
 use windrow_proto::v1;
 use windrow_proto::v1::worker_message::Message;
 use windrow_scheduler::{AttemptProgress, AttemptStats};
@@ -63,6 +63,7 @@ fn done(
 }
 
 fn stats_from(stats: v1::AttemptStats) -> Result<AttemptStats, Malformed> {
+    let v1::Audit { records, digest } = stats.audit.ok_or_else(|| Malformed::missing("audit"))?;
     let example = stats.skipped_example.map(|failure| failure_from(Some(failure)));
     Ok(AttemptStats {
         input_records: stats.input_records,
@@ -73,7 +74,7 @@ fn stats_from(stats: v1::AttemptStats) -> Result<AttemptStats, Malformed> {
         counters: stats.counters.into_iter().collect(),
         skipped_records: stats.skipped_records,
         skipped_example: example.transpose()?.map(Box::new),
-        ..AttemptStats::default()
+        audit: Audit { records, digest },
     })
 }
 

@@ -292,7 +292,7 @@ async fn a_peer_that_gets_no_lease_is_given_up() {
 async fn time_without_a_lease_of_its_own_does_not_count_against_a_peer() {
     let client = Client::new();
     client.fetcher.identity.renew(Instant::now());
-    let stalled = Scripted { messages: vec![block()], ends: false };
+    let stalled = Scripted { ends: false, ..Scripted::new(vec![vec![block()]]) };
     let fetch = fetch_scripted(&client, stalled);
     tokio::pin!(fetch);
     // Longer than a stream may stall.
