@@ -64,7 +64,7 @@ async fn refusals_have_their_code_and_message() {
     let other = FetchRequest { worker: 6, ..request.clone() };
     let status = FetchStream::open(connect(server.clone()), &other).await.err().unwrap();
     assert_eq!(status.code(), tonic::Code::FailedPrecondition);
-    assert!(status.message().contains("worker-6 was meant"), "{status}");
+    assert!(status.message().contains("worker-6 of cluster  was meant"), "{status}");
     let outputs = vec![MapOutput { task: 1 << 30, attempt: 1 << 30 }; 10_000];
     let long = FetchRequest { outputs, ..request };
     assert!(FetchStream::open(connect(server), &long).await.is_err(), "above the limit");
