@@ -290,7 +290,8 @@ impl Worker {
 
     /// Reports a map attempt as done.
     pub async fn finish_map(&self, assign: &v1::AssignMap) {
-        let stats = Some(v1::AttemptStats { input_records: 1, ..Default::default() });
+        let audit = Some(v1::Audit::default());
+        let stats = Some(v1::AttemptStats { input_records: 1, audit, ..Default::default() });
         let attempt = assign.attempt;
         self.say(FromWorker::MapDone(v1::MapDone { attempt, stats, ..Default::default() })).await;
     }
@@ -312,6 +313,7 @@ impl Worker {
             stats: Some(v1::AttemptStats {
                 output_bytes: part.bytes,
                 output_records: part.records,
+                audit: Some(v1::Audit::default()),
                 ..Default::default()
             }),
             part: Some(part),

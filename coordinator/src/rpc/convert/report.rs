@@ -97,7 +97,8 @@ mod tests {
 
     #[test]
     fn senseless_messages_are_refused() {
-        let stats = || Some(v1::AttemptStats::default());
+        let stats =
+            || Some(v1::AttemptStats { audit: Some(v1::Audit::default()), ..Default::default() });
         let part = || Some(v1::Part::default());
         let map = v1::Stage::Map;
         for senseless in [
@@ -147,7 +148,7 @@ mod tests {
             output_bytes: 4,
             elapsed_ms: 5,
             counters: [("six".to_string(), 6)].into(),
-            audit: None,
+            audit: Some(v1::Audit { records: 10, digest: 11 }),
             skipped_records: 7,
             skipped_example: None,
         };
@@ -177,6 +178,7 @@ mod tests {
                 elapsed: Duration::from_millis(5),
                 counters: [("six", 6)].into_iter().collect(),
                 skipped_records: 7,
+                audit: Audit { records: 10, digest: 11 },
                 ..AttemptStats::default()
             }
         );
