@@ -33,10 +33,11 @@ pub(crate) fn join(jobs: &mut Jobs, request: RequestId, offer: WorkerOffer, step
     step.effects.push(Effect::Admitted { request, worker });
 }
 
-/// Notes that a worker was heard of. False when it has no session.
+/// Notes that a worker was heard of. False when it has no session. What arrives after its connection broke was on its way
+/// before, and tells nothing of the worker now.
 pub(crate) fn renew_lease(worker: WorkerId, step: &mut Step<'_>) -> bool {
     let has_session = step.workers.hear(worker, step.now);
-    if has_session {
+    if step.workers.get(worker).is_some_and(|worker| !worker.is_away()) {
         step.deadlines.set(Timer::Lease(worker), step.now + step.config.lease);
     }
     has_session
@@ -62,10 +63,10 @@ pub(crate) fn resume(
     inventory: &Inventory,
     step: &mut Step<'_>,
 ) {
+    step.workers.set_connection(worker, Some(request));
     if !renew_lease(worker, step) {
         return step.effects.push(Effect::TooLate { request });
     }
-    step.workers.set_connection(worker, Some(request));
     step.workers.has_not_gone(worker);
     step.effects.push(Effect::Admitted { request, worker });
     cancel_unwanted(jobs, worker, inventory, step);

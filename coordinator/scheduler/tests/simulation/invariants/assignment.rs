@@ -20,7 +20,9 @@ impl Rule for Assignment {
         let Some(session) = ledger.sessions.get(worker) else {
             return Err(format!("{attempt} assigned to {worker}, which has no session"));
         };
-        check(!session.away, || format!("{attempt} assigned to {worker}, which is away"))?;
+        check(session.connection.is_some(), || {
+            format!("{attempt} assigned to {worker}, which is away")
+        })?;
         let leaves = session.draining && !ledger.is_retold(effect);
         check(!leaves, || format!("{attempt} assigned to {worker}, which is draining"))?;
         let on_worker = |stage| {

@@ -55,7 +55,8 @@ fn failed_often(task: TaskId, cause: &FailureCause, job: &Job, ledger: &Ledger) 
                 Status::Failed(cause) => cause.class() == FailureClass::Attempt,
                 status => *status == Status::Cancelled,
             };
-            count(&failed) == job.plan.max_attempts
+            // More only where an attempt and its backup both ran when the job gave up.
+            count(&failed) >= job.plan.max_attempts
         }
         (_, FailureClass::Infrastructure) => {
             count(&|status| matches!(status, Status::Lost | Status::Unknown)) + written_off

@@ -36,8 +36,8 @@ pub struct Ledger {
 pub struct Session {
     pub offer: WorkerOffer,
     pub draining: bool,
-    pub away: bool,
-    pub connection: RequestId,
+    /// `None`: it is away.
+    pub connection: Option<RequestId>,
     pub lease_ends: Time,
 }
 
@@ -212,23 +212,25 @@ impl Ledger {
 
     fn hear(&mut self, worker: WorkerId) -> Option<&mut Session> {
         let session = self.sessions.get_mut(&worker)?;
-        session.lease_ends = self.now + self.config.lease;
+        if session.connection.is_some() {
+            session.lease_ends = self.now + self.config.lease;
+        }
         Some(session)
     }
 
     fn go_away(&mut self, worker: WorkerId, connection: RequestId) {
         let patience_ends = self.now + self.config.reconnect;
         let session = self.sessions.get_mut(&worker);
-        if let Some(session) = session.filter(|session| session.connection == connection) {
-            session.away = true;
+        if let Some(session) = session.filter(|session| session.connection == Some(connection)) {
+            session.connection = None;
             session.lease_ends = session.lease_ends.min(patience_ends);
         }
     }
 
     fn come_back(&mut self, connection: RequestId, worker: WorkerId, inventory: &Inventory) {
-        let Some(session) = self.hear(worker) else { return };
-        session.away = false;
-        session.connection = connection;
+        let Some(session) = self.sessions.get_mut(&worker) else { return };
+        session.connection = Some(connection);
+        self.hear(worker);
         self.returning = Some(worker);
         for (id, attempt) in self.attempts.iter_mut().filter(|(_, a)| a.worker == worker) {
             let known = inventory.running.contains(id) || inventory.unanswered.contains(id);
@@ -247,7 +249,7 @@ impl Ledger {
         self.took_over = true;
         self.config = config.clone();
         for session in self.sessions.values_mut() {
-            session.away = true;
+            session.connection = None;
             session.lease_ends = self.now + config.lease;
         }
         self.deserted_since = self.deserted_since.map(|_| self.now);
@@ -298,8 +300,12 @@ impl Ledger {
             Effect::Admitted { worker, .. } => {
                 if let Some((connection, offer)) = self.joining.take() {
                     let lease_ends = self.now + self.config.lease;
-                    let session =
-                        Session { offer, draining: false, away: false, connection, lease_ends };
+                    let session = Session {
+                        offer,
+                        draining: false,
+                        connection: Some(connection),
+                        lease_ends,
+                    };
                     self.sessions.insert(*worker, session);
                     self.look_around();
                 }
