@@ -57,7 +57,7 @@ pub struct Record<N> {
     pub note: N,
 }
 
-/// A journaled scheduler. It does nothing itself: see the [module](self) for who calls what.
+/// A journaled scheduler. It does nothing itself: its owner asks for calls and effects, carries them out, and answers.
 #[derive(Debug)]
 pub struct Decider<C: Catalog> {
     state: State<C>,

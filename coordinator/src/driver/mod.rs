@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use windrow_jobs::{FailureCause, JobId, WorkerId};
 use windrow_proto::v1::Build;
 use windrow_scheduler::journal::JournalError;
@@ -59,6 +59,9 @@ const COMMANDS_MAX: usize = 1_024;
 
 /// The journal of this driver.
 type DriverJournal = Journal<Record<Note>, State<Catalog>>;
+
+/// A coordinator that has appended nothing for so long makes sure that it is still in charge.
+const BEAT: Duration = Duration::from_secs(5);
 
 /// What the driver can be told.
 enum Command {
@@ -109,6 +112,8 @@ pub(crate) struct Driver {
     commands: mpsc::Receiver<Command>,
     /// For the tasks that it starts. Weak, so that the driver ends when nobody else can command it.
     own_commands: mpsc::WeakSender<Command>,
+    /// Objects that the journal had at the last beat.
+    objects_at_beat: u64,
     /// Who waits for it to stop. From the first on, nothing new is taken.
     stopping: Vec<oneshot::Sender<()>>,
 }
@@ -117,6 +122,8 @@ impl Driver {
     /// Runs until all handles are gone, or the journal cannot be gone on with. Then nothing more is told to anybody.
     async fn run(mut self) -> Result<(), JournalError> {
         self.clean_up_ended();
+        let mut beat = interval(BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.advance()?;
             self.jobs.tell_watchers();
@@ -131,7 +138,16 @@ impl Driver {
                 () = sleep_until(self.started, self.started_at, deadline) => {
                     self.decider.handle_deadline(self.now());
                 }
+                _ = beat.tick(), if self.journal.is_shared() => self.append_if_idle(),
             }
+        }
+    }
+
+    /// One that was replaced learns it by appending. So one that has nothing to append says that nothing has happened.
+    fn append_if_idle(&mut self) {
+        let (objects, _) = self.journal.written().totals();
+        if std::mem::replace(&mut self.objects_at_beat, objects) == objects {
+            self.handle(Event::Elapsed { timers: Vec::new() });
         }
     }
 

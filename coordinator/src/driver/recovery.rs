@@ -64,6 +64,7 @@ pub(crate) async fn start(
         requests: 0,
         commands,
         own_commands: sender.downgrade(),
+        objects_at_beat: 0,
         stopping: Vec::new(),
     };
     let (failing, failure) = watch::channel(None);

@@ -85,6 +85,11 @@ where
         }
     }
 
+    /// Whether anybody else could have taken it over.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.runner.is_some()
+    }
+
     /// What was written so far.
     pub(crate) fn written(&self) -> &Written {
         &self.written

@@ -168,7 +168,7 @@ impl Ledger {
         match event {
             Event::Submit { plan, .. } => self.submitted = Some(plan.clone()),
             Event::WorkerJoined { request, offer } => {
-                self.joining = Some((*request, offer.clone()))
+                self.joining = Some((*request, offer.clone()));
             }
             Event::WorkerReturned { request, worker, inventory } => {
                 self.come_back(*request, *worker, inventory);
