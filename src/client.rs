@@ -206,7 +206,7 @@ impl Coordinator {
 
     fn error(&self, status: Status) -> ClientError {
         match status.code() {
-            // Transport failures arrive as Unavailable, Unknown or Cancelled, never from our services.
+            // As transport failures arrive; of our services, only those that stop say that they are unavailable.
             Code::Unavailable | Code::Unknown | Code::Cancelled | Code::DeadlineExceeded => {
                 self.unreachable(deepest(&status))
             }

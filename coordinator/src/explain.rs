@@ -62,8 +62,9 @@ fn too_many_bad_records(
 ) -> String {
     let of = of.map_or_else(String::new, |read| format!(" of {read}"));
     let example = example.map_or_else(String::new, |cause| format!(", such as {cause}"));
+    let are = if skipped == 1 && of.is_empty() { "record is" } else { "records are" };
     format!(
-        "{skipped}{of} records are bad, more than --skip-bad-records {budget} allows{example}; correct the \
+        "{skipped}{of} {are} bad, more than --skip-bad-records {budget} allows{example}; correct the \
          input or the job's code, or raise the limit, and run it again"
     )
 }

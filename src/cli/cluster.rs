@@ -33,8 +33,8 @@ pub(crate) async fn coordinator(
         .map_err(|error| CliError::Other(format!("cannot listen on {}: {error}", args.listen)))?;
     let address = listener.local_addr().map_err(CliError::io("the listener"))?;
     let url = format!("http://{address}");
-    if let Some(state) = &args.state {
-        // A predecessor's, which leads nowhere now.
+    if let Some(state) = args.state.as_ref().filter(|_| !args.take_over) {
+        // A predecessor's, which leads nowhere now. One that is to be replaced may still serve.
         let _ = std::fs::remove_file(state.join(ADDRESS));
     }
     let mut config = CoordinatorConfig::new(registry, build);

@@ -62,7 +62,8 @@ async fn interrupted(
         None => timeout(ANSWER_GRACE, client.get(job)).await.ok(),
     };
     let why = match ended {
-        Some(Ok(status)) => return reporter.finished(&status),
+        Some(Ok(status)) if is_final(&status) => return reporter.finished(&status),
+        Some(Ok(_)) => "the job has not ended yet".to_string(),
         Some(Err(error)) => error.to_string(),
         None => "the coordinator does not answer".to_string(),
     };

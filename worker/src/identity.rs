@@ -54,7 +54,8 @@ impl Identity {
 
     /// Whether this is `worker` of `cluster`.
     pub fn is_of(&self, cluster: &str, worker: WorkerId) -> bool {
-        self.is(worker) && self.cluster() == cluster
+        let membership = self.membership.borrow();
+        membership.as_ref().is_some_and(|of| of.worker == worker && of.cluster == cluster)
     }
 
     /// The cluster whose worker this is; empty as long as it is in none.

@@ -78,7 +78,7 @@ impl Job {
 /// The attempt of a stage that will take longest, if it is slow.
 fn slowest(job: &Job, stage: Stage, config: &Config, now: Time) -> Option<AttemptId> {
     let tasks = job.tasks(stage);
-    if tasks.backups_running > tasks.running / ATTEMPTS_PER_BACKUP {
+    if tasks.backups_running >= (tasks.running / ATTEMPTS_PER_BACKUP).max(1) {
         return None;
     }
     let usual = Usual::of(tasks, stage, now)?;

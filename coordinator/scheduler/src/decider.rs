@@ -68,8 +68,8 @@ pub struct Decider<C: Catalog> {
     snapshot_after: u64,
 }
 
-/// Fewest records after which the state is written anew.
-const SNAPSHOT_AFTER_MIN: u64 = 10_000;
+/// Records after which the state is written anew.
+const SNAPSHOT_AFTER: u64 = 10_000;
 
 impl<C: Catalog> Decider<C> {
     /// Goes on where the journal ends, or from the start with `new` when it is new.
@@ -93,7 +93,7 @@ impl<C: Catalog> Decider<C> {
         let effects = state.handle(Record { at: state.now, event, note: C::Note::default() });
         let appender = Appender::new(recovered.epoch, recovered.nonce, Arc::new(state.clone()));
         let held = effects.into_iter().map(|effect| (0, effect)).collect();
-        Self { state, appender, held, snapshot_after: SNAPSHOT_AFTER_MIN }
+        Self { state, appender, held, snapshot_after: SNAPSHOT_AFTER }
     }
 
     /// Writes the state anew after so many records instead of the usual number.

@@ -9,8 +9,8 @@
 //!   +-- an attempt succeeds: strikes are forgotten
 //! ```
 //!
-//! Only failures that speak of the machine count, never those of user code. They are remembered by machine and folder, so that
-//! a worker that restarts is not new. One with strikes gets work only when no better one is free; one in quarantine gets
+//! Only failures that speak of the machine count, never those of user code. A quarantine is of a machine and folder, so that
+//! a worker that restarts does not escape it. One with strikes gets work only when no better one is free; one in quarantine gets
 //! nothing new, but goes on with what it has, and its outputs count; one on probation gets one attempt at a time. Where all
 //! that are there are in quarantine, none is: bad workers are better than none.
 

@@ -1,7 +1,7 @@
 //! Losing: a worker with all that it ran and held, or a single map output that can't be fetched any more.
 //!
 //! ```text
-//!  session ended ---+                     +--> its running attempts: tasks queued again
+//!  worker left -----+                     +--> its running attempts: tasks queued again
 //!                   +--> lose_worker -----+--> its map outputs, where a reducer may still need them:
 //!  lease ran out ---+                     |    map tasks queued again; reducers wait until all maps are done
 //!                                         +--> the last worker: the clocks of waiting jobs start

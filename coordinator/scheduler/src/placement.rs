@@ -77,7 +77,7 @@ fn best_task(job: &Job, stage: Stage, worker: &Worker, avoided: Option<WorkerId>
     }
 }
 
-/// The least busy worker that could run a backup of what runs on `slow`.
+/// The best worker that could run a backup of what runs on `slow`.
 pub(crate) fn worker_for_backup(
     stage: Stage,
     slow: WorkerId,

@@ -21,7 +21,7 @@ pub(crate) struct Task {
     pub(crate) fetch_failures: u32,
     /// Where it failed last: another worker is better, if one is free.
     pub(crate) avoid: Option<WorkerId>,
-    /// What its first winner wrote for the shuffle: another one that writes something else shows that the job's maps are
+    /// What its last winner wrote for the shuffle: another one that writes something else shows that the job's maps are
     /// not deterministic.
     pub(crate) audit: Option<Audit>,
 }

@@ -129,7 +129,7 @@ impl Workers {
         let worker = self.workers.remove(&id)?;
         self.draining.remove(&id);
         self.staying -= usize::from(worker.leaving == Leaving::No);
-        if worker.health.standing == Standing::Good {
+        if worker.health.standing != Standing::Quarantined {
             // It may never come back. Only a quarantine outlasts the session, until its end.
             self.health.remove(&worker.offer.identity);
         }

@@ -79,6 +79,8 @@ impl Sessions {
             _over: over.clone().drop_guard(),
             outputs_sent: BTreeMap::new(),
         };
+        // What could not be sent was for the former session.
+        self.unreachable.retain(|(there, _)| *there != worker);
         self.sessions.insert(worker, session);
         OpenedSession { id, outbox, over }
     }

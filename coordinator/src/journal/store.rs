@@ -154,7 +154,8 @@ impl Store {
         }
     }
 
-    /// The last object of each log is its seal, which stays.
+    /// The last object of each log is its seal, which stays, and so does what breaks off before it: a coordinator that slept
+    /// must find its next slot taken.
     async fn delete_up_to(&self, last: Epoch) -> Result<(), StoreError> {
         let mut logs = BTreeMap::<u64, BTreeMap<u64, Path>>::new();
         for path in list(&*self.objects, LOG).await? {
@@ -167,6 +168,12 @@ impl Store {
         }
         for mut log in logs.into_values() {
             log.pop_last();
+            while let Some(last) = log.last_entry() {
+                if !self.breaks_off(last.get()).await? {
+                    break;
+                }
+                last.remove();
+            }
             for path in log.into_values() {
                 match self.objects.delete(&path).await {
                     Ok(()) | Err(Error::NotFound { .. }) => {}
@@ -175,6 +182,17 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    async fn breaks_off(&self, path: &Path) -> Result<bool, StoreError> {
+        match self.objects.get(path).await {
+            Ok(object) => {
+                let bytes = object.bytes().await?;
+                Ok(matches!(codec::cluster_of(&bytes), Err(DecodeError::Torn(_))))
+            }
+            Err(Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

@@ -52,7 +52,7 @@ impl Arena {
 
     #[cold]
     fn add_block(&mut self, bytes: usize) -> usize {
-        // After `clear` there are empty blocks beyond the current one; all but the first few are of the usual size.
+        // After `clear` there are empty blocks beyond the current one; all but the first few are of the usual size or larger.
         let empty = |block: &Vec<u8>| block.is_empty() && block.capacity() >= bytes;
         let rest = self.blocks.iter().enumerate().skip(self.current + 1);
         if bytes <= BLOCK_BYTES_USUAL

@@ -45,12 +45,17 @@ pub(super) enum Failed {
 }
 
 impl Call {
-    /// Connects and says hello.
-    pub(super) async fn open(connector: &Connector, hello: v1::Hello) -> Result<Answered, Failed> {
+    /// Connects and says hello. What is put into `unheard` must be kept until another call stands.
+    pub(super) async fn open(
+        connector: &Connector,
+        hello: v1::Hello,
+        unheard: &mut Vec<mpsc::Sender<v1::WorkerMessage>>,
+    ) -> Result<Answered, Failed> {
         let opening = async {
             let channel = connector.connect().await.map_err(|e| unreachable(deepest(&e)))?;
             let asked = Instant::now();
             let (reports, outgoing) = mpsc::channel(REPORTS_MAX);
+            unheard.push(reports.clone());
             let hello = v1::WorkerMessage { message: Some(Message::Hello(hello)) };
             // There is room: nothing has been sent yet.
             reports.send(hello).await.map_err(|_| unreachable("the connection was closed"))?;

@@ -28,6 +28,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use windrow_jobs::{JobId, Registry};
 use windrow_proto::v1;
@@ -61,6 +62,8 @@ struct Agent {
     outputs: BTreeMap<JobId, (u64, Arc<Vec<WorkerOutputs>>)>,
     /// Not hung up before another call stands: its end would be taken for a goodbye.
     broken_call: Option<Call>,
+    /// Of calls whose hello was not answered: should it be heard late, their end must not be taken for a goodbye.
+    unheard: Vec<mpsc::Sender<v1::WorkerMessage>>,
 }
 
 /// Runs a worker until it has been drained or killed. While the coordinator cannot be reached, it says so and keeps
@@ -109,6 +112,7 @@ pub async fn run(
         membership: Membership::default(),
         outputs: BTreeMap::new(),
         broken_call: None,
+        unheard: Vec::new(),
     };
     let result = agent.keep_joining().await;
     agent.attempts.drop_all().await;

@@ -63,7 +63,7 @@ pub(super) async fn run(agent: &mut Agent) -> End {
     let hello = agent.hello();
     let has_nothing = agent.attempts.is_empty();
     let answered = tokio::select! {
-        answered = Call::open(&agent.connector, hello) => answered,
+        answered = Call::open(&agent.connector, hello, &mut agent.unheard) => answered,
         () = agent.kill.cancelled() => return End::Killed,
         () = agent.drain.cancelled(), if has_nothing => return End::Drained,
     };
@@ -78,6 +78,7 @@ pub(super) async fn run(agent: &mut Agent) -> End {
     };
     // The coordinator has another call now, and does not take the end of this one for a goodbye.
     agent.broken_call = None;
+    agent.unheard.clear();
     let mut session = Session::new(agent, call, &welcome, asked);
     session.begin(welcomed, &welcome).await;
     let end = session.converse().await;
@@ -140,6 +141,9 @@ impl<'a> Session<'a> {
     async fn converse(&mut self) -> End {
         loop {
             let end = tokio::select! {
+                biased;
+                () = self.agent.kill.cancelled() => Some(End::Killed),
+                // Before the lease's end, which they may have put off.
                 order = self.call.orders.message() => match order {
                     Ok(Some(order)) => self.obey(order),
                     Ok(None) => Some(broken("the coordinator has closed the session".to_string())),
@@ -159,7 +163,6 @@ impl<'a> Session<'a> {
                     self.beat();
                     None
                 }
-                () = self.agent.kill.cancelled() => Some(End::Killed),
             };
             if let Some(end) = end {
                 return end;

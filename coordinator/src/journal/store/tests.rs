@@ -68,6 +68,17 @@ async fn old_epochs_go_but_for_their_seals() {
     assert!(there(3, 0) && there(3, 1) && !there(3, 2));
 }
 
+/// Its writer may only have slept, and would append there again.
+#[tokio::test]
+async fn what_broke_off_before_a_seal_stays_in_its_slot() {
+    let dir = tempfile::tempdir().unwrap();
+    write(&dir, 1, &[&["a"], &["b"]]).await;
+    fs::write(slot(&dir, 1, 2), "").unwrap();
+    write(&dir, 2, &[]).await;
+    let there = |n| slot(&dir, 1, n).exists();
+    assert!(!there(0) && !there(1) && there(2) && there(3));
+}
+
 #[tokio::test]
 async fn what_broke_off_at_the_end_was_never_acknowledged() {
     let dir = tempfile::tempdir().unwrap();

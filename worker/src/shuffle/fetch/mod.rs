@@ -22,8 +22,8 @@ use crate::executor::WorkerOutputs;
 use crate::identity::Identity;
 use crate::memory::Account;
 
-/// How long a reducer waits for another worker before it reports that it cannot fetch. Time without a lease of its own does
-/// not count: it may be this worker that is cut off, or was stopped.
+/// How long a reducer waits for another worker before it reports that it cannot fetch. A wait that ends while it has no
+/// lease of its own begins anew once it has one: it may be this worker that is cut off, or was stopped.
 #[derive(Clone, Copy, Debug)]
 pub struct FetchTimeouts {
     /// For a connection, and for the answer to a request.
