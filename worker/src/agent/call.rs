@@ -68,9 +68,13 @@ impl Call {
                 convert::welcome_from(first).map_err(|error| unreachable(error.to_string()))?;
             Ok(Answered { call: Self { orders, reports }, welcome, asked })
         };
-        timeout(OPEN_TIMEOUT, opening)
+        let answered = timeout(OPEN_TIMEOUT, opening)
             .await
-            .unwrap_or_else(|_| Err(unreachable("it does not answer")))
+            .unwrap_or_else(|_| Err(unreachable("it does not answer")));
+        if answered.is_ok() {
+            unheard.pop();
+        }
+        answered
     }
 
     /// Hangs up for good. The coordinator takes that for the worker's leaving, so that a call that is only to be replaced by
