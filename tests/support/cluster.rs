@@ -29,7 +29,8 @@ pub struct ClusterOptions {
 
 impl Default for ClusterOptions {
     fn default() -> Self {
-        Self { threads: 1, lease: "10s", own_hosts: false }
+        // Two maps of a worker run side by side, so that none waits for the core of one that a test has stalled.
+        Self { threads: 2, lease: "10s", own_hosts: false }
     }
 }
 
