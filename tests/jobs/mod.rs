@@ -2,6 +2,7 @@
 //! test binary only.
 
 mod crash;
+pub mod deadly;
 mod gated;
 pub mod hoard;
 mod orderly;
@@ -16,6 +17,7 @@ use windrow::prelude::Job;
 pub fn all() -> Vec<Job> {
     vec![
         crash::job(),
+        deadly::job(),
         gated::job(),
         hoard::job(),
         orderly::paired(),
