@@ -1,0 +1,7 @@
+//! Everybody suffers, at random.
+
+use libtest_mimic::Trial;
+
+pub fn tests() -> Vec<Trial> {
+    Vec::new()
+}

@@ -1,0 +1,7 @@
+//! Those who submit suffer.
+
+use libtest_mimic::Trial;
+
+pub fn tests() -> Vec<Trial> {
+    Vec::new()
+}

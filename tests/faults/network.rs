@@ -1,0 +1,7 @@
+//! The connection between worker and coordinator suffers.
+
+use libtest_mimic::Trial;
+
+pub fn tests() -> Vec<Trial> {
+    Vec::new()
+}

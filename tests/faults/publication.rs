@@ -1,0 +1,7 @@
+//! The publication suffers.
+
+use libtest_mimic::Trial;
+
+pub fn tests() -> Vec<Trial> {
+    Vec::new()
+}

@@ -1,0 +1,7 @@
+//! The shuffle suffers.
+
+use libtest_mimic::Trial;
+
+pub fn tests() -> Vec<Trial> {
+    Vec::new()
+}

@@ -1,0 +1,7 @@
+//! User code misbehaves.
+
+use libtest_mimic::Trial;
+
+pub fn tests() -> Vec<Trial> {
+    Vec::new()
+}
