@@ -41,6 +41,7 @@ pub(crate) async fn coordinator(
     config.lease = args.lease.into();
     config.state = args.state.as_deref().map(absolute).transpose()?;
     config.failpoint = args.failpoint.unwrap_or_default();
+    config.snapshot_after = args.snapshot_after;
     let coordinator =
         Coordinator::start(config).await.map_err(|error| CliError::Other(error.to_string()))?;
     if let Some(state) = &args.state {

@@ -1,7 +1,103 @@
-//! The journal suffers.
+//! The coordinator is killed at each step of its journal, or cannot write it: no job notices but by the clock.
+//!
+//! What was not durable is done again, what was is not: the coordinator of the simulator shows that for every order of
+//! events. Here, the journal is a folder, and death is a signal.
+
+use std::fs;
 
 use libtest_mimic::Trial;
 
+use super::coordinator_deaths::{Deaths, survive, trials};
+use super::gated_job::{GatedJob, assert_none_failed};
+use crate::support::{Cluster, ClusterOptions, Dir, SmallDisk, case, eventually, root_case};
+
 pub fn tests() -> Vec<Trial> {
-    Vec::new()
+    let mut tests = trials("journal", DEATHS, |deaths| survive(deaths, &[]));
+    tests.extend(trials("journal::begun_anew", DEATHS_WHEN_BEGUN_ANEW, |deaths| {
+        survive(deaths, &[("WINDROW_SNAPSHOT_AFTER", "3")]);
+    }));
+    tests.push(case("faults::journal::submission_not_durable", || {
+        submission_is_told_again("journal-before-create:1");
+    }));
+    tests.push(case("faults::journal::submission_durable_but_not_answered", || {
+        submission_is_told_again("journal-after-create:1");
+    }));
+    tests.push(root_case("faults::journal::disk_full", disk_full));
+    tests
+}
+
+/// While tasks run and end. A journal begins with a snapshot, after which the log before is sealed.
+const DEATHS: &[Deaths] = &[
+    &["journal-before-create:1", "journal-before-create:2", "journal-before-create:3"],
+    &["journal-before-create:4", "journal-before-create:1"],
+    &["journal-after-create:1", "journal-after-create:2", "journal-after-create:3"],
+    &["journal-after-create:4", "journal-after-create:1"],
+    &["journal-after-seal:1", "journal-before-snapshot:1", "journal-after-snapshot:1"],
+    &["journal-after-snapshot:1", "journal-after-seal:1", "journal-before-snapshot:1"],
+];
+
+/// In the midst of an epoch that has served for a while.
+const DEATHS_WHEN_BEGUN_ANEW: &[Deaths] = &[
+    &["journal-before-snapshot:2", "journal-after-snapshot:2"],
+    // The first is that of the log before.
+    &["journal-after-seal:2", "journal-before-create:2"],
+];
+
+/// The coordinator dies as it takes a job: told again, it is one job.
+fn submission_is_told_again(death: &'static str) {
+    let job = GatedJob::new();
+    job.open_all();
+    let environment: &[(&str, &str)] = match death {
+        "journal-before-create:1" => &[("WINDROW_FAILPOINT", "journal-before-create:1")],
+        _ => &[("WINDROW_FAILPOINT", "journal-after-create:1")],
+    };
+    let options = ClusterOptions { coordinator_env: environment, ..Default::default() };
+    let mut cluster = Cluster::with_options(0, options);
+    let submit = cluster.start_submit(job.ungated(&[]));
+    eventually("the coordinator's death", || !cluster.coordinator.is_running());
+    cluster.restart_coordinator();
+    cluster.add_worker();
+    submit.finish().expect_code(0).expect_said("lost the coordinator").expect_said("is back");
+    let jobs = cluster.command(["jobs", "--json"]).finish().expect_code(0).stdout;
+    assert_eq!(jobs.lines().count(), 1, "{jobs}");
+    assert_none_failed(&cluster, 1);
+    job.assert_output();
+}
+
+/// Nothing is acknowledged while the journal's disk is full; when there is space again, all goes on, and what was
+/// submitted meanwhile is one job.
+fn disk_full() {
+    let disk = Dir::new();
+    let small = SmallDisk::mount(&disk, "state");
+    let options = ClusterOptions { state: Some(small.path().to_path_buf()), ..Default::default() };
+    let cluster = Cluster::with_options(2, options);
+    let first = GatedJob::new();
+    let running = cluster.start_submit(first.arguments(&[]));
+    first.wait_for("map", super::gated_job::MAPS);
+    let ballast = small.fill();
+    first.open_all();
+    let said = "nothing is acknowledged until the journal can be written again";
+    eventually("the coordinator to say so", || cluster.coordinator.stderr().contains(said));
+    let second = GatedJob::new();
+    second.open_all();
+    let mut waiting = cluster.start_submit(second.ungated(&[]));
+    // It has been planned, and waits for the journal.
+    eventually("the second job's folder", || second.output().join("_temporary").exists());
+    let is_done = |job: u64| cluster.status(job)["state"] == "succeeded";
+    assert!(!is_done(1) && waiting.is_running());
+    assert_eq!(fs::read_dir(first.output()).unwrap().count(), 1, "{:?}", first.dir.tree());
+    fs::remove_file(ballast).unwrap();
+    running.finish().expect_code(0);
+    waiting.finish().expect_code(0);
+    eventually("the coordinator to say so", || {
+        cluster.coordinator.stderr().contains("the journal can be written again")
+    });
+    for (job, id) in [(&first, 1), (&second, 2)] {
+        job.assert_output();
+        assert_none_failed(&cluster, id);
+    }
+    let jobs = cluster.command(["jobs", "--json"]).finish().expect_code(0).stdout;
+    assert_eq!(jobs.lines().count(), 2, "{jobs}");
+    drop(cluster);
+    drop(small);
 }

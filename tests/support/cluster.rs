@@ -1,15 +1,22 @@
 //! A coordinator and workers as real processes on free ports of this machine.
 
 use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::process::Command;
 
-use super::{Dir, Output, Process, wait_for, windrow};
+use super::{Dir, Output, Process, free_port, wait_for, windrow};
 
 /// A running cluster. All its processes are killed when it is dropped.
 pub struct Cluster {
+    /// As its clients are told: the addresses of all that are, or may become, its coordinator.
     pub url: String,
     pub coordinator: Process,
     pub workers: Vec<Process>,
+    /// Where the coordinator listens, and where the next one will.
+    listen: String,
+    standby: Option<String>,
+    /// As its workers are told.
+    worker_url: String,
     dir: Dir,
     options: ClusterOptions,
     started_workers: usize,
@@ -25,11 +32,27 @@ pub struct ClusterOptions {
     /// Whether each worker has a host name of its own, so that they fetch from each other over gRPC instead of
     /// reading each other's files. Takes root.
     pub own_hosts: bool,
+    /// Whether another coordinator may take over, at an address that everybody knows from the start.
+    pub standby: bool,
+    /// Where the coordinator keeps its journal, if not in the cluster's folder.
+    pub state: Option<PathBuf>,
+    /// Set for the first coordinator, not for those that are started after it.
+    pub coordinator_env: Environment,
 }
+
+/// Names and values.
+pub type Environment = &'static [(&'static str, &'static str)];
 
 impl Default for ClusterOptions {
     fn default() -> Self {
-        Self { threads: 1, lease: "10s", own_hosts: false }
+        Self {
+            threads: 1,
+            lease: "10s",
+            own_hosts: false,
+            standby: false,
+            state: None,
+            coordinator_env: &[],
+        }
     }
 }
 
@@ -41,18 +64,32 @@ impl Cluster {
 
     pub fn with_options(workers: usize, options: ClusterOptions) -> Self {
         let dir = Dir::new();
-        let state = dir.join("state");
-        let coordinator = Process::start({
-            let mut command =
-                windrow(["coordinator", "--listen", "127.0.0.1:0", "--lease", options.lease]);
-            command.arg("--state").arg(&state);
-            command
-        });
-        let url = wait_for("the coordinator's address", || {
+        let state = options.state.clone().unwrap_or_else(|| dir.join("state"));
+        let options = ClusterOptions { state: Some(state.clone()), ..options };
+        let mut command = coordinator(&options, "127.0.0.1:0");
+        command.envs(options.coordinator_env.iter().copied());
+        let coordinator = Process::start(command);
+        let first = wait_for("the coordinator's address", || {
             std::fs::read_to_string(state.join("address")).ok().map(|url| url.trim().to_string())
         });
-        let mut cluster =
-            Self { url, coordinator, workers: Vec::new(), dir, options, started_workers: 0 };
+        let standby = options.standby.then(|| format!("127.0.0.1:{}", free_port()));
+        let listen = first.trim_start_matches("http://").to_string();
+        let url = match &standby {
+            Some(second) => format!("{first},http://{second}"),
+            None => first,
+        };
+        let worker_url = url.clone();
+        let mut cluster = Self {
+            url,
+            coordinator,
+            workers: Vec::new(),
+            listen,
+            standby,
+            worker_url,
+            dir,
+            options,
+            started_workers: 0,
+        };
         for _ in 0..workers {
             cluster.add_worker();
         }
@@ -62,12 +99,33 @@ impl Cluster {
 
     /// Kills the coordinator and starts another one with the same address and the same state.
     pub fn restart_coordinator(&mut self) {
+        self.restart_coordinator_with(&[]);
+    }
+
+    /// Likewise, with something in its environment.
+    pub fn restart_coordinator_with(&mut self, environment: &[(&str, &str)]) {
         self.coordinator.kill();
-        let listen = self.url.trim_start_matches("http://");
-        let mut command =
-            windrow(["coordinator", "--listen", listen, "--lease", self.options.lease]);
-        command.arg("--state").arg(self.dir.join("state"));
+        let mut command = coordinator(&self.options, &self.listen);
+        command.envs(environment.iter().copied());
         self.coordinator = Process::start(command);
+    }
+
+    /// Starts another coordinator at the standby's address, and returns the one that it replaces, whatever that does now.
+    pub fn take_over(&mut self) -> Process {
+        self.listen = self.standby.take().unwrap();
+        let mut command = coordinator(&self.options, &self.listen);
+        command.arg("--take-over");
+        std::mem::replace(&mut self.coordinator, Process::start(command))
+    }
+
+    /// The folder of the coordinator's state.
+    pub fn state(&self) -> PathBuf {
+        self.options.state.clone().unwrap()
+    }
+
+    /// Has workers that are started from now on connect to `url`, such as a proxy's.
+    pub fn lead_workers_to(&mut self, url: String) {
+        self.worker_url = url;
     }
 
     /// The folder of all its processes; worker number N has `worker-N` in it.
@@ -84,7 +142,7 @@ impl Cluster {
 
     /// The command of the worker with folder number `n`.
     pub fn worker_command(&self, n: usize) -> Command {
-        let mut command = windrow(["worker", "--coordinator", &self.url]);
+        let mut command = windrow(["worker", "--coordinator", &self.worker_url]);
         if self.options.own_hosts {
             command = on_another_host(&command, &format!("host-{n}"));
         }
@@ -138,6 +196,12 @@ impl Cluster {
         command.args(arguments).env("WINDROW_COORDINATOR", &self.url);
         Process::start(command)
     }
+}
+
+fn coordinator(options: &ClusterOptions, listen: &str) -> Command {
+    let mut command = windrow(["coordinator", "--listen", listen, "--lease", options.lease]);
+    command.arg("--state").arg(options.state.as_ref().unwrap());
+    command
 }
 
 /// The same command in a UTS namespace with another host name.

@@ -10,7 +10,7 @@ mod proxy;
 mod text;
 mod wait;
 
-pub use cluster::{Cluster, ClusterOptions};
+pub use cluster::{Cluster, ClusterOptions, Environment};
 pub use dir::Dir;
 pub use disk::SmallDisk;
 pub use mode::{Mode, both, case, root_case};
