@@ -1,7 +1,171 @@
-//! Those who submit suffer.
+//! Those who submit: at the same instant, killed while they wait, and over hasty restarts. And clocks that differ.
+
+use std::fs::{self, File};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use libtest_mimic::Trial;
 
+use super::gated_job::{GatedJob, MAPS, assert_none_failed};
+use crate::conformance::{arguments, path, wait_until_succeeded};
+use crate::support::{
+    Cluster, Dir, Mode, Output, Process, case, count_words, eventually, generated_words, root_case,
+    sorted_lines, windrow, with_clock_ahead,
+};
+
 pub fn tests() -> Vec<Trial> {
-    Vec::new()
+    vec![
+        case("faults::clients::same_instant_same_output", same_output),
+        case("faults::clients::same_instant_other_clusters", same_output_of_other_clusters),
+        case("faults::clients::same_instant_other_outputs", other_outputs),
+        case("faults::clients::submitter_killed", submitter_killed),
+        case("faults::clients::coordinator_restarted_twice", coordinator_restarted_twice),
+        case("faults::clients::copied_state", copied_state),
+        root_case("faults::clients::clocks_hours_apart", clocks_hours_apart),
+        case("faults::clients::input_from_the_future", input_from_the_future),
+    ]
+}
+
+/// One of several gets the folder; the others are told whose it is.
+fn same_output() {
+    let job = GatedJob::new();
+    let cluster = Cluster::start(2);
+    let submits: Vec<_> = (0..4).map(|_| cluster.start_submit(job.arguments(&[]))).collect();
+    exactly_one(&job, submits);
+    assert_eq!(job_count(&cluster), 1);
+}
+
+/// Likewise where they know nothing of each other but what is in the folder.
+fn same_output_of_other_clusters() {
+    let job = GatedJob::new();
+    let clusters = [Cluster::start(1), Cluster::start(1)];
+    let mut embedded = windrow(["run"]);
+    embedded.args(job.arguments(&[]));
+    let mut submits: Vec<_> =
+        clusters.iter().map(|cluster| cluster.start_submit(job.arguments(&[]))).collect();
+    submits.push(Process::start(embedded));
+    exactly_one(&job, submits);
+}
+
+/// All but one are refused while that one still runs, which then ends well.
+fn exactly_one(job: &GatedJob, mut submits: Vec<Process>) {
+    eventually("all but one to be refused", || {
+        submits.iter_mut().map(Process::is_running).filter(|runs| *runs).count() == 1
+    });
+    job.open_all();
+    let outputs: Vec<_> = submits.into_iter().map(Process::finish).collect();
+    let (won, refused): (Vec<Output>, Vec<Output>) =
+        outputs.into_iter().partition(|output| output.code() == Some(0));
+    assert_eq!(won.len(), 1, "{refused:?}");
+    for output in refused {
+        output.expect_code(1).expect_said(&path(&job.output()));
+    }
+    job.assert_output();
+}
+
+fn other_outputs() {
+    let jobs: Vec<_> = (0..4).map(|_| GatedJob::new()).collect();
+    let cluster = Cluster::start(2);
+    let submits: Vec<_> = jobs.iter().map(|job| cluster.start_submit(job.arguments(&[]))).collect();
+    jobs.iter().for_each(GatedJob::open_all);
+    submits.into_iter().for_each(|submit| drop(submit.finish().expect_code(0)));
+    for (job, id) in jobs.iter().zip(1..) {
+        job.assert_output();
+        assert_none_failed(&cluster, id);
+    }
+    assert_eq!(job_count(&cluster), jobs.len());
+}
+
+/// Its job goes on without it.
+fn submitter_killed() {
+    let job = GatedJob::new();
+    let cluster = Cluster::start(2);
+    let mut submit = cluster.start_submit(job.arguments(&[]));
+    job.wait_for("map", MAPS);
+    submit.kill();
+    job.open_all();
+    wait_until_succeeded(&cluster, 1);
+    job.assert_output();
+    assert_none_failed(&cluster, 1);
+}
+
+/// The second time, it has hardly begun.
+fn coordinator_restarted_twice() {
+    let job = GatedJob::new();
+    let mut cluster = Cluster::start(2);
+    let submit = cluster.start_submit(job.arguments(&[]));
+    job.wait_for("map", MAPS);
+    for _ in 0..4 {
+        cluster.restart_coordinator();
+    }
+    job.open_all();
+    submit.finish().expect_code(0).expect_said("is back");
+    job.assert_output();
+    assert_none_failed(&cluster, 1);
+    assert_eq!(cluster.status(1)["map"]["attempts"], MAPS);
+}
+
+/// A state that was copied while in use is not started beside its original, and does no harm to it.
+fn copied_state() {
+    let job = GatedJob::new();
+    let cluster = Cluster::start(2);
+    let submit = cluster.start_submit(job.arguments(&[]));
+    job.wait_for("map", MAPS);
+    let copy = cluster.dir().join("copy");
+    let copied = Command::new("cp").arg("-r").arg(cluster.state()).arg(&copy).status().unwrap();
+    assert!(copied.success());
+    let mut second = windrow(["coordinator", "--listen", "127.0.0.1:0", "--state"]);
+    second.arg(&copy);
+    Process::start(second)
+        .finish()
+        .expect_code(1)
+        .expect_said("is a copy of")
+        .expect_said(&path(&cluster.state()));
+    job.open_all();
+    submit.finish().expect_code(0);
+    job.assert_output();
+    assert_none_failed(&cluster, 1);
+}
+
+/// Only differences of one's own clock count: leases last, and no task is slow.
+fn clocks_hours_apart() {
+    let job = GatedJob::new();
+    let mut cluster = Cluster::start(1);
+    let ahead = with_clock_ahead(&cluster.worker_command(1), 7_200);
+    cluster.workers.push(Process::start(ahead));
+    cluster.wait_for_workers(2);
+    let submit = cluster.start_submit(job.arguments(&[]));
+    job.wait_for("map", MAPS);
+    cluster.restart_coordinator_as(|command| with_clock_ahead(&command, 3_600));
+    job.open("map");
+    job.wait_for("reduce", super::gated_job::REDUCES);
+    job.open("reduce");
+    submit.finish().expect_code(0).expect_said("is back");
+    job.assert_output();
+    assert_none_failed(&cluster, 1);
+    let status = cluster.status(1);
+    assert_eq!(status["map"]["attempts"], MAPS, "{status}");
+    assert_eq!(status["reduce"]["attempts"], super::gated_job::REDUCES, "{status}");
+    // Neither the hour that passed at once, nor the one that never came.
+    assert!(status["elapsed_ms"].as_u64().unwrap() < 3_600_000, "{status}");
+    assert_eq!(cluster.worker_list().len(), 2);
+}
+
+/// Whoever wrote the input has a clock that is an hour ahead.
+fn input_from_the_future() {
+    let dir = Dir::new();
+    let inputs = generated_words(&dir, 2, 1_000);
+    let ahead = SystemTime::now() + Duration::from_secs(3_600);
+    for input in &inputs {
+        File::options().write(true).open(input).unwrap().set_modified(ahead).unwrap();
+    }
+    let cluster = Cluster::start(1);
+    cluster.submit(arguments("word-count", &dir, &[])).expect_code(0);
+    assert_eq!(sorted_lines(&dir.join("out")), count_words(&inputs));
+    fs::remove_dir_all(dir.join("out")).unwrap();
+    Mode::Embedded.run(arguments("word-count", &dir, &[])).expect_code(0);
+}
+
+fn job_count(cluster: &Cluster) -> usize {
+    cluster.command(["jobs", "--json"]).finish().expect_code(0).stdout.lines().count()
 }

@@ -9,7 +9,9 @@ use libtest_mimic::Trial;
 
 use super::coordinator_deaths::{Deaths, survive, trials};
 use super::gated_job::{GatedJob, assert_none_failed};
-use crate::support::{Cluster, ClusterOptions, Dir, SmallDisk, case, eventually, root_case};
+use crate::support::{
+    Cluster, ClusterOptions, Dir, Process, Proxy, SmallDisk, case, eventually, root_case, windrow,
+};
 
 pub fn tests() -> Vec<Trial> {
     let mut tests = trials("journal", DEATHS, |deaths| survive(deaths, &[]));
@@ -79,10 +81,11 @@ fn disk_full() {
     let said = "nothing is acknowledged until the journal can be written again";
     eventually("the coordinator to say so", || cluster.coordinator.stderr().contains(said));
     let second = GatedJob::new();
-    second.open_all();
-    let mut waiting = cluster.start_submit(second.ungated(&[]));
-    // It has been planned, and waits for the journal.
-    eventually("the second job's folder", || second.output().join("_temporary").exists());
+    let proxy = Proxy::to_url(&cluster.url);
+    let mut submit = windrow(["submit", "--coordinator", &proxy.url()]);
+    submit.args(second.ungated(&[]));
+    let mut waiting = Process::start(submit);
+    eventually("a submission on its way", || proxy.accepted() > 0);
     let is_done = |job: u64| cluster.status(job)["state"] == "succeeded";
     assert!(!is_done(1) && waiting.is_running());
     assert_eq!(fs::read_dir(first.output()).unwrap().count(), 1, "{:?}", first.dir.tree());

@@ -10,6 +10,7 @@
 //! | `disks.rs` | disks that are full, inputs that change |
 //! | `journal.rs` | the coordinator, killed at each step of its journal, and the journal's disk |
 //! | `publication.rs` | the coordinator, killed at each step of a publication, and the output folder |
+//! | `reports.rs` | what workers report, and the answers |
 //! | `takeover.rs` | the coordinator, stopped while another one takes its place |
 //! | `clients.rs` | those who submit, and clocks |
 //! | `chaos.rs` | everybody, at random |
@@ -22,6 +23,7 @@ mod gated_job;
 mod journal;
 mod network;
 mod publication;
+mod reports;
 mod shuffle;
 mod takeover;
 mod user_code;
@@ -37,6 +39,7 @@ pub fn tests() -> Vec<Trial> {
         journal::tests(),
         network::tests(),
         publication::tests(),
+        reports::tests(),
         shuffle::tests(),
         takeover::tests(),
         user_code::tests(),

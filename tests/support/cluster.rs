@@ -104,17 +104,25 @@ impl Cluster {
 
     /// Likewise, with something in its environment.
     pub fn restart_coordinator_with(&mut self, environment: &[(&str, &str)]) {
+        self.restart_coordinator_as(|mut command| {
+            command.envs(environment.iter().copied());
+            command
+        });
+    }
+
+    /// Likewise, by a command that was changed at will.
+    pub fn restart_coordinator_as(&mut self, change: impl FnOnce(Command) -> Command) {
         self.coordinator.kill();
-        let mut command = coordinator(&self.options, &self.listen);
-        command.envs(environment.iter().copied());
-        self.coordinator = Process::start(command);
+        self.coordinator = Process::start(change(coordinator(&self.options, &self.listen)));
     }
 
     /// Starts another coordinator at the standby's address, and returns the one that it replaces, whatever that does now.
+    /// From then on, commands ask the new one alone.
     pub fn take_over(&mut self) -> Process {
         self.listen = self.standby.take().unwrap();
         let mut command = coordinator(&self.options, &self.listen);
         command.arg("--take-over");
+        self.url = format!("http://{}", self.listen);
         std::mem::replace(&mut self.coordinator, Process::start(command))
     }
 
@@ -202,6 +210,17 @@ fn coordinator(options: &ClusterOptions, listen: &str) -> Command {
     let mut command = windrow(["coordinator", "--listen", listen, "--lease", options.lease]);
     command.arg("--state").arg(options.state.as_ref().unwrap());
     command
+}
+
+/// The same command in a time namespace, with monotonic clocks that are ahead of all others. Takes root.
+pub fn with_clock_ahead(command: &Command, seconds: u32) -> Command {
+    let seconds = seconds.to_string();
+    let mut other = Command::new("unshare");
+    other
+        .args(["--time", "--monotonic", &seconds, "--boottime", &seconds, "--kill-child"])
+        .arg(command.get_program())
+        .args(command.get_args());
+    other
 }
 
 /// The same command in a UTS namespace with another host name.
