@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use windrow_coordinator::{Coordinator, CoordinatorConfig, JournalError, ServeError};
 use windrow_jobs::Registry;
-use windrow_worker::{Connector, WorkerConfig};
+use windrow_worker::{Connector, FetchTimeouts, WorkerConfig};
 
 use super::args::{CoordinatorArgs, WorkerArgs};
 use super::error::CliError;
@@ -86,6 +86,8 @@ pub(crate) async fn worker(registry: Arc<Registry>, args: WorkerArgs) -> Result<
     let mut config = WorkerConfig::tcp(directory, args.listen);
     config.threads = args.threads;
     config.memory_bytes = args.memory.map(|size| size.0);
+    config.advertise = args.advertise;
+    config.fetch = FetchTimeouts::of_silence(args.fetch_timeout.into());
     config.name = args.name.unwrap_or(config.name);
 
     let (drain, kill) = (CancellationToken::new(), CancellationToken::new());

@@ -38,7 +38,6 @@ pub use machine::default_memory_bytes;
 
 use crate::executor::{ExecutorConfig, ExecutorError, InProcess, WorkerOutputs};
 use crate::rpc::{Connector, ShuffleServer, convert};
-use crate::shuffle::FetchTimeouts;
 use attempts::Attempts;
 use backoff::Backoff;
 use call::Call;
@@ -86,13 +85,17 @@ pub async fn run(
     let memory_bytes = config.memory_bytes.unwrap_or_else(default_memory_bytes);
     let (executor, directory) = open_executor(&config, threads, memory_bytes, registry).await?;
     let shuffle = match config.listen {
+        Some(address) if address.ip().is_unspecified() && config.advertise.is_none() => {
+            return Err(WorkerError::UnspecifiedAddress { address });
+        }
         Some(address) => Some(ShuffleServer::start(address, executor.shuffle_service()).await?),
         None => None,
     };
+    let bound = shuffle.as_ref().map_or_else(String::new, ShuffleServer::address);
     let hello = v1::Hello {
         build: Some(build),
         name: config.name,
-        shuffle_address: shuffle.as_ref().map_or_else(String::new, ShuffleServer::address),
+        shuffle_address: config.advertise.unwrap_or(bound),
         host: config.host,
         directory: directory.display().to_string(),
         map_slots: MAP_SLOTS,
@@ -135,7 +138,7 @@ async fn open_executor(
         memory_bytes,
         directory: given.clone(),
         host: config.host.clone(),
-        fetch: FetchTimeouts::default(),
+        fetch: config.fetch,
     };
     let failed = move |error| ExecutorError::Io { path: given.clone(), error };
     let open = {

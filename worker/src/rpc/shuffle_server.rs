@@ -29,9 +29,6 @@ impl ShuffleServer {
         address: SocketAddr,
         service: ShuffleService,
     ) -> Result<Self, WorkerError> {
-        if address.ip().is_unspecified() {
-            return Err(WorkerError::UnspecifiedAddress { address });
-        }
         let failed = |error| WorkerError::Listen { address, error };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;
@@ -52,7 +49,7 @@ impl ShuffleServer {
         Ok(Self { address: bound, stop, serving })
     }
 
-    /// Where peers connect to, `host:port`.
+    /// Where it listens, `host:port`.
     pub(crate) fn address(&self) -> String {
         self.address.to_string()
     }
