@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use libtest_mimic::Trial;
 
-use super::gated_job::{GatedJob, MAPS, assert_none_failed};
+use super::gated_job::{GatedJob, MAPS, all_at_once, assert_none_failed};
 use crate::conformance::{arguments, path, wait_until_succeeded};
 use crate::support::{
     Cluster, Dir, Mode, Output, Process, case, count_words, eventually, generated_words, root_case,
@@ -29,7 +29,7 @@ pub fn tests() -> Vec<Trial> {
 /// One of several gets the folder; the others are told whose it is.
 fn same_output() {
     let job = GatedJob::new();
-    let cluster = Cluster::start(2);
+    let cluster = Cluster::with_options(2, all_at_once());
     let submits: Vec<_> = (0..4).map(|_| cluster.start_submit(job.arguments(&[]))).collect();
     exactly_one(&job, submits);
     assert_eq!(job_count(&cluster), 1);
@@ -38,7 +38,8 @@ fn same_output() {
 /// Likewise where they know nothing of each other but what is in the folder.
 fn same_output_of_other_clusters() {
     let job = GatedJob::new();
-    let clusters = [Cluster::start(1), Cluster::start(1)];
+    let clusters =
+        [Cluster::with_options(1, all_at_once()), Cluster::with_options(1, all_at_once())];
     let mut embedded = windrow(["run"]);
     embedded.args(job.arguments(&[]));
     let mut submits: Vec<_> =
@@ -65,7 +66,7 @@ fn exactly_one(job: &GatedJob, mut submits: Vec<Process>) {
 
 fn other_outputs() {
     let jobs: Vec<_> = (0..4).map(|_| GatedJob::new()).collect();
-    let cluster = Cluster::start(2);
+    let cluster = Cluster::with_options(2, all_at_once());
     let submits: Vec<_> = jobs.iter().map(|job| cluster.start_submit(job.arguments(&[]))).collect();
     jobs.iter().for_each(GatedJob::open_all);
     submits.into_iter().for_each(|submit| drop(submit.finish().expect_code(0)));
@@ -79,7 +80,7 @@ fn other_outputs() {
 /// Its job goes on without it.
 fn submitter_killed() {
     let job = GatedJob::new();
-    let cluster = Cluster::start(2);
+    let cluster = Cluster::with_options(2, all_at_once());
     let mut submit = cluster.start_submit(job.arguments(&[]));
     job.wait_for("map", MAPS);
     submit.kill();
@@ -92,7 +93,7 @@ fn submitter_killed() {
 /// The second time, it has hardly begun.
 fn coordinator_restarted_twice() {
     let job = GatedJob::new();
-    let mut cluster = Cluster::start(2);
+    let mut cluster = Cluster::with_options(2, all_at_once());
     let submit = cluster.start_submit(job.arguments(&[]));
     job.wait_for("map", MAPS);
     for _ in 0..4 {
@@ -108,7 +109,7 @@ fn coordinator_restarted_twice() {
 /// A state that was copied while in use is not started beside its original, and does no harm to it.
 fn copied_state() {
     let job = GatedJob::new();
-    let cluster = Cluster::start(2);
+    let cluster = Cluster::with_options(2, all_at_once());
     let submit = cluster.start_submit(job.arguments(&[]));
     job.wait_for("map", MAPS);
     let copy = cluster.dir().join("copy");
@@ -130,7 +131,7 @@ fn copied_state() {
 /// Only differences of one's own clock count: leases last, and no task is slow.
 fn clocks_hours_apart() {
     let job = GatedJob::new();
-    let mut cluster = Cluster::start(1);
+    let mut cluster = Cluster::with_options(1, all_at_once());
     let ahead = with_clock_ahead(&cluster.worker_command(1), 7_200);
     cluster.workers.push(Process::start(ahead));
     cluster.wait_for_workers(2);
@@ -159,7 +160,7 @@ fn input_from_the_future() {
     for input in &inputs {
         File::options().write(true).open(input).unwrap().set_modified(ahead).unwrap();
     }
-    let cluster = Cluster::start(1);
+    let cluster = Cluster::with_options(1, all_at_once());
     cluster.submit(arguments("word-count", &dir, &[])).expect_code(0);
     assert_eq!(sorted_lines(&dir.join("out")), count_words(&inputs));
     fs::remove_dir_all(dir.join("out")).unwrap();

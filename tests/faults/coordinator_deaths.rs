@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use libtest_mimic::Trial;
 use rustix::process::Signal;
 
-use super::gated_job::{GatedJob, assert_none_failed};
+use super::gated_job::{GatedJob, all_at_once, assert_none_failed};
 use crate::conformance::arguments;
 use crate::support::{Cluster, Environment, Mode, case, eventually};
 
@@ -36,7 +36,7 @@ pub fn survive_overwriting(deaths: Deaths) {
 }
 
 fn run(job: &GatedJob, deaths: Deaths, environment: Environment, flags: &[&str]) {
-    let mut cluster = Cluster::start(2);
+    let mut cluster = Cluster::with_options(2, all_at_once());
     let submit = cluster.start_submit(job.arguments(flags));
     job.wait_for("map", super::gated_job::MAPS);
     for death in deaths {

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::conformance::{arguments, gated, gates};
 use crate::support::{
-    Cluster, Dir, count_words, eventually, generated_words, read_parts, sorted_lines,
+    Cluster, ClusterOptions, Dir, count_words, eventually, generated_words, read_parts,
+    sorted_lines,
 };
 
 /// Four map tasks and two reduce tasks, with their own input, output and gates.
@@ -13,6 +14,12 @@ pub struct GatedJob {
     pub dir: Dir,
     pub inputs: Vec<PathBuf>,
     pub gates: PathBuf,
+}
+
+/// Of workers, any two of which run all tasks of a stage at once. With fewer threads, a task that waits at its gate would
+/// keep another one's thread for seconds.
+pub fn all_at_once() -> ClusterOptions {
+    ClusterOptions { threads: 2, ..Default::default() }
 }
 
 pub const MAPS: usize = 4;

@@ -2,7 +2,7 @@
 
 use libtest_mimic::Trial;
 
-use super::gated_job::{GatedJob, MAPS, REDUCES, assert_none_failed};
+use super::gated_job::{GatedJob, MAPS, REDUCES, all_at_once, assert_none_failed};
 use crate::support::{Cluster, Direction, Proxy, case, eventually};
 
 pub fn tests() -> Vec<Trial> {
@@ -14,7 +14,7 @@ pub fn tests() -> Vec<Trial> {
 
 fn answer_lost(stage: &str) {
     let job = GatedJob::new();
-    let mut cluster = Cluster::start(0);
+    let mut cluster = Cluster::with_options(0, all_at_once());
     let proxy = Proxy::to_url(&cluster.url);
     cluster.lead_workers_to(proxy.url());
     cluster.add_worker();

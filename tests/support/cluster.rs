@@ -116,14 +116,19 @@ impl Cluster {
         self.coordinator = Process::start(change(coordinator(&self.options, &self.listen)));
     }
 
-    /// Starts another coordinator at the standby's address, and returns the one that it replaces, whatever that does now.
-    /// From then on, commands ask the new one alone.
+    /// Starts another coordinator at the standby's address, waits until it is in charge, and returns the one that it
+    /// replaces, whatever that does now. From then on, commands ask the new one alone.
     pub fn take_over(&mut self) -> Process {
         self.listen = self.standby.take().unwrap();
         let mut command = coordinator(&self.options, &self.listen);
         command.arg("--take-over");
         self.url = format!("http://{}", self.listen);
-        std::mem::replace(&mut self.coordinator, Process::start(command))
+        let replaced = std::mem::replace(&mut self.coordinator, Process::start(command));
+        let address = self.state().join("address");
+        super::eventually("the other coordinator to be in charge", || {
+            std::fs::read_to_string(&address).unwrap().trim() == self.url
+        });
+        replaced
     }
 
     /// The folder of the coordinator's state.

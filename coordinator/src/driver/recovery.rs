@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -13,7 +14,7 @@ use windrow_scheduler::{Config, Decider, JobState, Record, State};
 use super::catalog::{Catalog, Note};
 use super::jobs::LiveJobs;
 use super::sessions::Sessions;
-use super::{COMMANDS_MAX, Driver, DriverHandle, JobWork};
+use super::{BEATS_PER_LEASE, COMMANDS_MAX, Driver, DriverHandle, JobWork};
 use crate::failpoint::Failpoint;
 use crate::journal::Opened;
 use crate::output::{Owner, Reservation};
@@ -42,6 +43,7 @@ pub(crate) async fn start(
     let Settings { scheduler, build, state, failpoint, snapshot_after } = settings;
     // A state that nobody will read need not be written.
     let snapshot_after = if state.is_none() { Some(u64::MAX) } else { snapshot_after };
+    let beat = (scheduler.lease / BEATS_PER_LEASE).max(Duration::from_millis(1));
     let mut decider = Decider::recover(recovered, scheduler, Catalog::new(cluster));
     if let Some(records) = snapshot_after {
         decider = decider.with_snapshot_after(records);
@@ -69,6 +71,7 @@ pub(crate) async fn start(
         requests: 0,
         commands,
         own_commands: sender.downgrade(),
+        beat,
         objects_at_beat: 0,
         stopping: Vec::new(),
     };
