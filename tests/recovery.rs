@@ -18,8 +18,6 @@ pub fn tests() -> Vec<Trial> {
         case("recovery::all_workers_replaced", all_workers_replaced),
         case("recovery::drained_worker_finishes_first", drained_worker_finishes_first),
         case("recovery::jobs_take_turns", jobs_take_turns),
-        case("recovery::coordinator_restarted_in_map", || coordinator_restarted("map")),
-        case("recovery::coordinator_restarted_in_reduce", || coordinator_restarted("reduce")),
     ]
 }
 
@@ -39,29 +37,6 @@ fn worker_killed_in_map() {
     assert_eq!(status["map"]["lost"], 2, "{status}");
     assert_eq!(status["map"]["attempts"], 6, "{status}");
     assert_eq!(status["map"]["failed"], 0, "{status}");
-    assert_eq!(sorted_lines(&dir.join("out")), count_words(&inputs));
-}
-
-/// The coordinator dies and comes back: workers and the waiting submitter return to it, and nothing is done twice.
-fn coordinator_restarted(stage: &str) {
-    let dir = Dir::new();
-    let inputs = generated_words(&dir, 4, 1_000);
-    let gates = gates(&dir);
-    let mut cluster = Cluster::start(2);
-    let flags = ["--split-size", "1KB", "--reducers", "2"];
-    let submit = cluster.start_submit(gated(&dir, &flags));
-    eventually("four running maps", || marks(&gates, "map-") == 4);
-    if stage == "reduce" {
-        fs::write(gates.join("map-go"), "").unwrap();
-        eventually("two running reduces", || marks(&gates, "reduce-") == 2);
-    }
-    cluster.restart_coordinator();
-    fs::write(gates.join("map-go"), "").unwrap();
-    fs::write(gates.join("reduce-go"), "").unwrap();
-    submit.finish().expect_code(0).expect_said("lost the coordinator").expect_said("is back");
-    let status = cluster.status(1);
-    assert_eq!(status["map"]["attempts"], 4, "{status}");
-    assert_eq!(status["reduce"]["attempts"], 2, "{status}");
     assert_eq!(sorted_lines(&dir.join("out")), count_words(&inputs));
 }
 

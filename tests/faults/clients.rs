@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use libtest_mimic::Trial;
 
-use super::gated_job::{GatedJob, MAPS, all_at_once, assert_none_failed};
+use super::small_job::{MAPS, SmallJob, all_at_once, assert_none_failed};
 use crate::conformance::{arguments, path, wait_until_succeeded};
 use crate::support::{
     Cluster, Dir, Mode, Output, Process, case, count_words, eventually, generated_words, root_case,
@@ -28,7 +28,7 @@ pub fn tests() -> Vec<Trial> {
 
 /// One of several gets the folder; the others are told whose it is.
 fn same_output() {
-    let job = GatedJob::new();
+    let job = SmallJob::new();
     let cluster = Cluster::with_options(2, all_at_once());
     let submits: Vec<_> = (0..4).map(|_| cluster.start_submit(job.arguments(&[]))).collect();
     exactly_one(&job, submits);
@@ -37,7 +37,7 @@ fn same_output() {
 
 /// Likewise where they know nothing of each other but what is in the folder.
 fn same_output_of_other_clusters() {
-    let job = GatedJob::new();
+    let job = SmallJob::new();
     let clusters =
         [Cluster::with_options(1, all_at_once()), Cluster::with_options(1, all_at_once())];
     let mut embedded = windrow(["run"]);
@@ -49,7 +49,7 @@ fn same_output_of_other_clusters() {
 }
 
 /// All but one are refused while that one still runs, which then ends well.
-fn exactly_one(job: &GatedJob, mut submits: Vec<Process>) {
+fn exactly_one(job: &SmallJob, mut submits: Vec<Process>) {
     eventually("all but one to be refused", || {
         submits.iter_mut().map(Process::is_running).filter(|runs| *runs).count() == 1
     });
@@ -65,10 +65,10 @@ fn exactly_one(job: &GatedJob, mut submits: Vec<Process>) {
 }
 
 fn other_outputs() {
-    let jobs: Vec<_> = (0..4).map(|_| GatedJob::new()).collect();
+    let jobs: Vec<_> = (0..4).map(|_| SmallJob::new()).collect();
     let cluster = Cluster::with_options(2, all_at_once());
     let submits: Vec<_> = jobs.iter().map(|job| cluster.start_submit(job.arguments(&[]))).collect();
-    jobs.iter().for_each(GatedJob::open_all);
+    jobs.iter().for_each(SmallJob::open_all);
     submits.into_iter().for_each(|submit| drop(submit.finish().expect_code(0)));
     for (job, id) in jobs.iter().zip(1..) {
         job.assert_output();
@@ -79,7 +79,7 @@ fn other_outputs() {
 
 /// Its job goes on without it.
 fn submitter_killed() {
-    let job = GatedJob::new();
+    let job = SmallJob::new();
     let cluster = Cluster::with_options(2, all_at_once());
     let mut submit = cluster.start_submit(job.arguments(&[]));
     job.wait_for("map", MAPS);
@@ -92,7 +92,7 @@ fn submitter_killed() {
 
 /// The second time, it has hardly begun.
 fn coordinator_restarted_twice() {
-    let job = GatedJob::new();
+    let job = SmallJob::new();
     let mut cluster = Cluster::with_options(2, all_at_once());
     let submit = cluster.start_submit(job.arguments(&[]));
     job.wait_for("map", MAPS);
@@ -108,7 +108,7 @@ fn coordinator_restarted_twice() {
 
 /// A state that was copied while in use is not started beside its original, and does no harm to it.
 fn copied_state() {
-    let job = GatedJob::new();
+    let job = SmallJob::new();
     let cluster = Cluster::with_options(2, all_at_once());
     let submit = cluster.start_submit(job.arguments(&[]));
     job.wait_for("map", MAPS);
@@ -130,7 +130,7 @@ fn copied_state() {
 
 /// Only differences of one's own clock count: leases last, and no task is slow.
 fn clocks_hours_apart() {
-    let job = GatedJob::new();
+    let job = SmallJob::new();
     let mut cluster = Cluster::with_options(1, all_at_once());
     let ahead = with_clock_ahead(&cluster.worker_command(1), 7_200);
     cluster.workers.push(Process::start(ahead));
@@ -139,14 +139,14 @@ fn clocks_hours_apart() {
     job.wait_for("map", MAPS);
     cluster.restart_coordinator_as(|command| with_clock_ahead(&command, 3_600));
     job.open("map");
-    job.wait_for("reduce", super::gated_job::REDUCES);
+    job.wait_for("reduce", super::small_job::REDUCES);
     job.open("reduce");
     submit.finish().expect_code(0).expect_said("is back");
     job.assert_output();
     assert_none_failed(&cluster, 1);
     let status = cluster.status(1);
     assert_eq!(status["map"]["attempts"], MAPS, "{status}");
-    assert_eq!(status["reduce"]["attempts"], super::gated_job::REDUCES, "{status}");
+    assert_eq!(status["reduce"]["attempts"], super::small_job::REDUCES, "{status}");
     // Neither the hour that passed at once, nor the one that never came.
     assert!(status["elapsed_ms"].as_u64().unwrap() < 3_600_000, "{status}");
     assert_eq!(cluster.worker_list().len(), 2);

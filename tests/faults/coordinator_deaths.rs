@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use libtest_mimic::Trial;
 use rustix::process::Signal;
 
-use super::gated_job::{GatedJob, all_at_once, assert_none_failed};
+use super::small_job::{SmallJob, all_at_once, assert_none_failed};
 use crate::conformance::arguments;
 use crate::support::{Cluster, Environment, Mode, case, eventually};
 
@@ -23,22 +23,22 @@ pub fn trials(name: &str, rows: &[Deaths], test: fn(Deaths)) -> Vec<Trial> {
 
 /// A job runs to its right end, for whoever waits for it, over all these deaths.
 pub fn survive(deaths: Deaths, environment: Environment) {
-    let job = GatedJob::new();
+    let job = SmallJob::new();
     run(&job, deaths, environment, &[]);
 }
 
 /// Likewise, and its output replaces another one, of three parts.
 pub fn survive_overwriting(deaths: Deaths) {
-    let job = GatedJob::new();
+    let job = SmallJob::new();
     let old = arguments("word-count", &job.dir, &["--reducers", "3"]);
     Mode::Embedded.run(old).expect_code(0);
     run(&job, deaths, &[], &["--overwrite"]);
 }
 
-fn run(job: &GatedJob, deaths: Deaths, environment: Environment, flags: &[&str]) {
+fn run(job: &SmallJob, deaths: Deaths, environment: Environment, flags: &[&str]) {
     let mut cluster = Cluster::with_options(2, all_at_once());
     let submit = cluster.start_submit(job.arguments(flags));
-    job.wait_for("map", super::gated_job::MAPS);
+    job.wait_for("map", super::small_job::MAPS);
     for death in deaths {
         cluster.restart_coordinator_with(&[environment, &[("WINDROW_FAILPOINT", death)]].concat());
         job.open_all();

@@ -8,7 +8,7 @@ use std::fs;
 use libtest_mimic::Trial;
 
 use super::coordinator_deaths::{Deaths, survive, trials};
-use super::gated_job::{GatedJob, all_at_once, assert_none_failed};
+use super::small_job::{MAPS, REDUCES, SmallJob, all_at_once, assert_none_failed};
 use crate::support::{
     Cluster, ClusterOptions, Dir, Process, Proxy, SmallDisk, case, eventually, root_case, windrow,
 };
@@ -18,6 +18,8 @@ pub fn tests() -> Vec<Trial> {
     tests.extend(trials("journal::begun_anew", DEATHS_WHEN_BEGUN_ANEW, |deaths| {
         survive(deaths, &[("WINDROW_SNAPSHOT_AFTER", "3")]);
     }));
+    tests.push(case("faults::journal::killed_in_map", || killed_in("map")));
+    tests.push(case("faults::journal::killed_in_reduce", || killed_in("reduce")));
     tests.push(case("faults::journal::submission_not_durable", || {
         submission_is_told_again("journal-before-create:1");
     }));
@@ -49,9 +51,29 @@ const DEATHS_WHEN_BEGUN_ANEW: &[Deaths] = &[
     &["journal-after-seal:2", "journal-before-create:2"],
 ];
 
+/// Between two steps, while tasks run: workers and the waiting submitter return to it, and nothing is done twice.
+fn killed_in(stage: &str) {
+    let job = SmallJob::new();
+    let mut cluster = Cluster::with_options(2, all_at_once());
+    let submit = cluster.start_submit(job.arguments(&[]));
+    job.wait_for("map", MAPS);
+    if stage == "reduce" {
+        job.open("map");
+        job.wait_for("reduce", REDUCES);
+    }
+    cluster.restart_coordinator();
+    job.open_all();
+    submit.finish().expect_code(0).expect_said("lost the coordinator").expect_said("is back");
+    job.assert_output();
+    assert_none_failed(&cluster, 1);
+    let status = cluster.status(1);
+    assert_eq!(status["map"]["attempts"], MAPS, "{status}");
+    assert_eq!(status["reduce"]["attempts"], REDUCES, "{status}");
+}
+
 /// The coordinator dies as it takes a job: told again, it is one job.
 fn submission_is_told_again(death: &'static str) {
-    let job = GatedJob::new();
+    let job = SmallJob::new();
     job.open_all();
     let environment: &[(&str, &str)] = match death {
         "journal-before-create:1" => &[("WINDROW_FAILPOINT", "journal-before-create:1")],
@@ -77,14 +99,14 @@ fn disk_full() {
     let small = SmallDisk::mount(&disk, "state");
     let options = ClusterOptions { state: Some(small.path().to_path_buf()), ..all_at_once() };
     let cluster = Cluster::with_options(2, options);
-    let first = GatedJob::new();
+    let first = SmallJob::new();
     let running = cluster.start_submit(first.arguments(&[]));
-    first.wait_for("map", super::gated_job::MAPS);
+    first.wait_for("map", MAPS);
     let ballast = small.fill();
     first.open_all();
     let said = "nothing is acknowledged until the journal can be written again";
     eventually("the coordinator to say so", || cluster.coordinator.stderr().contains(said));
-    let second = GatedJob::new();
+    let second = SmallJob::new();
     let proxy = Proxy::to_url(&cluster.url);
     let mut submit = windrow(["submit"]);
     submit.args(second.ungated(&["--coordinator", &proxy.url()]));

@@ -6,7 +6,7 @@ use std::fs;
 use libtest_mimic::Trial;
 
 use super::coordinator_deaths::{Deaths, survive, survive_overwriting, trials};
-use super::gated_job::{GatedJob, MAPS, REDUCES, all_at_once};
+use super::small_job::{MAPS, REDUCES, SmallJob, all_at_once};
 use crate::conformance::path;
 use crate::support::{Cluster, Dir, case, count_words, generated_words, sorted_lines};
 
@@ -35,7 +35,7 @@ const DEATHS_OVERWRITING: &[Deaths] = &[
 
 /// Somebody removes the folder of a job that runs: the job fails, and says where. The cluster is none the worse.
 fn output_deleted(stage: &str) {
-    let job = GatedJob::new();
+    let job = SmallJob::new();
     let cluster = Cluster::with_options(2, all_at_once());
     let submit = cluster.start_submit(job.arguments(&[]));
     job.wait_for("map", MAPS);

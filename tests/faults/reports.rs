@@ -2,7 +2,7 @@
 
 use libtest_mimic::Trial;
 
-use super::gated_job::{GatedJob, MAPS, REDUCES, all_at_once, assert_none_failed};
+use super::small_job::{MAPS, REDUCES, SmallJob, all_at_once, assert_none_failed};
 use crate::support::{Cluster, Direction, Proxy, case, eventually};
 
 pub fn tests() -> Vec<Trial> {
@@ -13,7 +13,7 @@ pub fn tests() -> Vec<Trial> {
 }
 
 fn answer_lost(stage: &str) {
-    let job = GatedJob::new();
+    let job = SmallJob::new();
     let mut cluster = Cluster::with_options(0, all_at_once());
     let proxy = Proxy::to_url(&cluster.url);
     cluster.lead_workers_to(proxy.url());

@@ -4,7 +4,7 @@
 use libtest_mimic::Trial;
 use rustix::process::Signal;
 
-use super::gated_job::{GatedJob, MAPS, all_at_once, assert_none_failed};
+use super::small_job::{MAPS, SmallJob, all_at_once, assert_none_failed};
 use crate::conformance::wait_until_succeeded;
 use crate::support::{Cluster, ClusterOptions, Process, case, eventually};
 
@@ -35,7 +35,7 @@ const REPLACED: i32 = 3;
 
 /// Workers and the waiting submitter find the other one by themselves.
 fn stopped_in_map() {
-    let job = GatedJob::new();
+    let job = SmallJob::new();
     let mut cluster = cluster("1s");
     let submit = cluster.start_submit(job.arguments(&[]));
     job.wait_for("map", MAPS);
@@ -50,7 +50,7 @@ fn stopped_in_map() {
 
 /// A coordinator that is well is replaced: it learns it by its next record, early enough for nothing to be redone.
 fn replaced_while_it_runs() {
-    let job = GatedJob::new();
+    let job = SmallJob::new();
     let mut cluster = cluster("4s");
     let submit = cluster.start_submit(job.arguments(&[]));
     job.wait_for("map", MAPS);
@@ -87,8 +87,8 @@ fn cluster(lease: &'static str) -> Cluster {
 }
 
 /// A coordinator that sleeps at a step of a job that replaces an output.
-fn asleep_at(step: &str) -> (Cluster, GatedJob) {
-    let job = GatedJob::new();
+fn asleep_at(step: &str) -> (Cluster, SmallJob) {
+    let job = SmallJob::new();
     let mut cluster = cluster("1s");
     cluster.submit(job.ungated(&[])).expect_code(0);
     let failpoint = format!("stop:{step}");
@@ -108,7 +108,7 @@ fn wake(sleeper: Process) {
 }
 
 #[track_caller]
-fn judge(cluster: &Cluster, job: &GatedJob, id: u64) {
+fn judge(cluster: &Cluster, job: &SmallJob, id: u64) {
     job.assert_output();
     assert_none_failed(cluster, id);
 }

@@ -7,6 +7,7 @@ mod mode;
 mod oracle;
 mod process;
 mod proxy;
+mod random;
 mod text;
 mod wait;
 
@@ -17,5 +18,6 @@ pub use mode::{Mode, both, case, root_case};
 pub use oracle::{count_words, read_parts, sorted_lines};
 pub use process::{Output, Process, free_port, windrow};
 pub use proxy::{Direction, Proxy};
+pub use random::Random;
 pub use text::{books, generated_words};
 pub use wait::{eventually, wait_for};

@@ -1,4 +1,4 @@
-//! A word count whose tasks wait at gates, so that a fault meets them in their midst, and how to judge its end.
+//! A word count of a few small tasks that wait at gates, so that a fault meets them in their midst, and how to judge its end.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::support::{
 };
 
 /// Four map tasks and two reduce tasks, with their own input, output and gates.
-pub struct GatedJob {
+pub struct SmallJob {
     pub dir: Dir,
     pub inputs: Vec<PathBuf>,
     pub gates: PathBuf,
@@ -25,7 +25,7 @@ pub fn all_at_once() -> ClusterOptions {
 pub const MAPS: usize = 4;
 pub const REDUCES: usize = 2;
 
-impl GatedJob {
+impl SmallJob {
     pub fn new() -> Self {
         let dir = Dir::new();
         let inputs = generated_words(&dir, MAPS, 1_000);
