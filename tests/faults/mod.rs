@@ -17,6 +17,7 @@
 mod chaos;
 mod clients;
 mod disks;
+mod gated_job;
 mod journal;
 mod network;
 mod publication;

@@ -1,6 +1,7 @@
 //! A coordinator and workers as real processes on free ports of this machine.
 
 use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::process::Command;
 
 use super::{Dir, Output, Process, wait_for, windrow};
@@ -77,14 +78,35 @@ impl Cluster {
 
     /// Starts one more worker, without waiting for it to join.
     pub fn add_worker(&mut self) {
-        let process = Process::start(self.worker_command(self.started_workers));
+        self.add_worker_at(&self.url.clone(), &[]);
+    }
+
+    /// Likewise, one that knows the coordinator by another URL, and takes these flags besides.
+    pub fn add_worker_at(&mut self, coordinator: &str, flags: &[&str]) {
+        let mut command = self.worker_command_at(self.started_workers, coordinator);
+        command.args(flags);
         self.started_workers += 1;
-        self.workers.push(process);
+        self.workers.push(Process::start(command));
+    }
+
+    /// The number of the worker that runs `process`: itself, or a child of its own.
+    pub fn worker_of(&self, process: u32) -> Option<usize> {
+        let family = super::ancestors(process);
+        self.workers.iter().position(|worker| family.contains(&worker.id()))
+    }
+
+    /// The folder of worker number `n`.
+    pub fn worker_dir(&self, n: usize) -> PathBuf {
+        self.dir.join(format!("worker-{n}"))
     }
 
     /// The command of the worker with folder number `n`.
     pub fn worker_command(&self, n: usize) -> Command {
-        let mut command = windrow(["worker", "--coordinator", &self.url]);
+        self.worker_command_at(n, &self.url)
+    }
+
+    fn worker_command_at(&self, n: usize, coordinator: &str) -> Command {
+        let mut command = windrow(["worker", "--coordinator", coordinator]);
         if self.options.own_hosts {
             command = on_another_host(&command, &format!("host-{n}"));
         }
@@ -92,7 +114,7 @@ impl Cluster {
             .args(["--threads", &self.options.threads.to_string()])
             .args(["--name", &format!("w{n}")])
             .arg("--dir")
-            .arg(self.dir.join(format!("worker-{n}")));
+            .arg(self.worker_dir(n));
         command
     }
 
