@@ -19,6 +19,7 @@ mod chaos;
 mod clients;
 mod coordinator_deaths;
 mod disks;
+mod gated_job;
 mod journal;
 mod network;
 mod publication;

@@ -16,9 +16,8 @@ fn answer_lost(stage: &str) {
     let job = SmallJob::new();
     let mut cluster = Cluster::with_options(0, all_at_once());
     let proxy = Proxy::to_url(&cluster.url);
-    cluster.lead_workers_to(proxy.url());
-    cluster.add_worker();
-    cluster.add_worker();
+    cluster.add_worker_at(&proxy.url(), &[]);
+    cluster.add_worker_at(&proxy.url(), &[]);
     cluster.wait_for_workers(2);
     let submit = cluster.start_submit(job.arguments(&[]));
     job.wait_for("map", MAPS);

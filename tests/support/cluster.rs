@@ -15,8 +15,6 @@ pub struct Cluster {
     /// Where the coordinator listens, and where the next one will.
     listen: String,
     standby: Option<String>,
-    /// As its workers are told.
-    worker_url: String,
     dir: Dir,
     options: ClusterOptions,
     started_workers: usize,
@@ -78,14 +76,12 @@ impl Cluster {
             Some(second) => format!("{first},http://{second}"),
             None => first,
         };
-        let worker_url = url.clone();
         let mut cluster = Self {
             url,
             coordinator,
             workers: Vec::new(),
             listen,
             standby,
-            worker_url,
             dir,
             options,
             started_workers: 0,
@@ -136,11 +132,6 @@ impl Cluster {
         self.options.state.clone().unwrap()
     }
 
-    /// Has workers that are started from now on connect to `url`, such as a proxy's.
-    pub fn lead_workers_to(&mut self, url: String) {
-        self.worker_url = url;
-    }
-
     /// The folder of all its processes; worker number N has `worker-N` in it.
     pub fn dir(&self) -> &Dir {
         &self.dir
@@ -148,14 +139,35 @@ impl Cluster {
 
     /// Starts one more worker, without waiting for it to join.
     pub fn add_worker(&mut self) {
-        let process = Process::start(self.worker_command(self.started_workers));
+        self.add_worker_at(&self.url.clone(), &[]);
+    }
+
+    /// Likewise, one that knows the coordinator by another URL, and takes these flags besides.
+    pub fn add_worker_at(&mut self, coordinator: &str, flags: &[&str]) {
+        let mut command = self.worker_command_at(self.started_workers, coordinator);
+        command.args(flags);
         self.started_workers += 1;
-        self.workers.push(process);
+        self.workers.push(Process::start(command));
+    }
+
+    /// The number of the worker that runs `process`: itself, or a child of its own.
+    pub fn worker_of(&self, process: u32) -> Option<usize> {
+        let family = super::ancestors(process);
+        self.workers.iter().position(|worker| family.contains(&worker.id()))
+    }
+
+    /// The folder of worker number `n`.
+    pub fn worker_dir(&self, n: usize) -> PathBuf {
+        self.dir.join(format!("worker-{n}"))
     }
 
     /// The command of the worker with folder number `n`.
     pub fn worker_command(&self, n: usize) -> Command {
-        let mut command = windrow(["worker", "--coordinator", &self.worker_url]);
+        self.worker_command_at(n, &self.url)
+    }
+
+    fn worker_command_at(&self, n: usize, coordinator: &str) -> Command {
+        let mut command = windrow(["worker", "--coordinator", coordinator]);
         if self.options.own_hosts {
             command = on_another_host(&command, &format!("host-{n}"));
         }
@@ -163,7 +175,7 @@ impl Cluster {
             .args(["--threads", &self.options.threads.to_string()])
             .args(["--name", &format!("w{n}")])
             .arg("--dir")
-            .arg(self.dir.join(format!("worker-{n}")));
+            .arg(self.worker_dir(n));
         command
     }
 

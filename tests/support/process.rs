@@ -151,6 +151,19 @@ pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+/// A process, its parent, and so on: user code may run in a child of its worker. Empty when it has gone.
+pub fn ancestors(process: u32) -> Vec<u32> {
+    std::iter::successors(parent(process).map(|_| process), |process| parent(*process))
+        .take_while(|process| *process != 0)
+        .collect()
+}
+
+fn parent(process: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // PID (NAME) STATE PARENT, and a name may hold anything.
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
 fn read(path: &Path) -> String {
     let mut bytes = Vec::new();
     File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)).unwrap();

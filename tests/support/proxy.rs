@@ -38,6 +38,7 @@ struct Rules {
     closed: bool,
     connections: Vec<Connection>,
     accepted: usize,
+    forwarded_to_client: u64,
 }
 
 /// What becomes of bytes that go one way.
@@ -85,6 +86,11 @@ impl Proxy {
     /// How many connections have come so far, refused ones included.
     pub fn accepted(&self) -> usize {
         self.shared.rules().accepted
+    }
+
+    /// How many bytes have gone back to those who connected.
+    pub fn forwarded_to_client(&self) -> u64 {
+        self.shared.rules().forwarded_to_client
     }
 
     /// Holds back all bytes that go this way, those on their way included, until [`Proxy::heal`].
@@ -187,6 +193,9 @@ impl Shared {
                 shared.hold_back(direction, length);
                 if to.write_all(&piece[..length]).is_err() {
                     break;
+                }
+                if direction == Direction::ToClient {
+                    shared.rules().forwarded_to_client += length as u64;
                 }
             }
             // Nor does an end arrive before its time.
