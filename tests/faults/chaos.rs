@@ -13,8 +13,8 @@ use rustix::process::Signal;
 use super::small_job::assert_manifest;
 use crate::conformance::path;
 use crate::support::{
-    Cluster, ClusterOptions, Dir, Mode, Process, Random, case, eventually, generated_words,
-    read_parts,
+    Cluster, ClusterOptions, Dir, Environment, Mode, Process, Random, case, eventually,
+    generated_words, read_parts,
 };
 
 pub fn tests() -> Vec<Trial> {
@@ -22,6 +22,8 @@ pub fn tests() -> Vec<Trial> {
 }
 
 const WORKERS: usize = 4;
+/// The journal begins anew every few jobs.
+const COORDINATOR_ENV: Environment = &[("WINDROW_SNAPSHOT_AFTER", "50")];
 /// Shorter than some of the stops.
 const LEASE: &str = "2s";
 const JOBS_AT_ONCE: usize = 3;
@@ -31,11 +33,18 @@ const DOWN_MS_MAX: u64 = 3_000;
 
 fn chaos() {
     let seconds = from_environment("WINDROW_CHAOS_SECONDS").unwrap_or(20);
-    let seed = from_environment("WINDROW_CHAOS_SEED")
-        .unwrap_or_else(|| u64::from(std::process::id()) << 16 | seconds);
+    let seed =
+        from_environment("WINDROW_CHAOS_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     println!("chaos for {seconds} s; WINDROW_CHAOS_SEED={seed} gives the same faults");
     let kinds = Kinds::new();
-    let options = ClusterOptions { lease: LEASE, ..Default::default() };
+    // Workers read each other's files, or fetch over gRPC.
+    let own_hosts = seed.is_multiple_of(2) && rustix::process::geteuid().is_root();
+    let options = ClusterOptions {
+        lease: LEASE,
+        own_hosts,
+        coordinator_env: COORDINATOR_ENV,
+        ..Default::default()
+    };
     let mut victims = Victims::new(Cluster::with_options(WORKERS, options), Random::new(seed));
     let mut running = Vec::new();
     let (mut begun, mut ended) = (0, 0);
@@ -232,7 +241,9 @@ impl Victims {
         for (_, victim, fault) in back {
             match (fault, victim) {
                 (Fault::Stop, victim) => self.process(victim).signal(Signal::CONT),
-                (Fault::Kill, Victim::Coordinator) => self.cluster.restart_coordinator(),
+                (Fault::Kill, Victim::Coordinator) => {
+                    self.cluster.restart_coordinator_with(COORDINATOR_ENV);
+                }
                 (Fault::Kill, Victim::Worker(n)) => {
                     let command = self.cluster.worker_command(n);
                     self.cluster.workers[n] = Process::start(command);
