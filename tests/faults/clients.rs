@@ -1,17 +1,10 @@
-//! Those who submit: at the same instant, killed while they wait, and over hasty restarts. And clocks that differ.
-
-use std::fs::{self, File};
-use std::process::Command;
-use std::time::{Duration, SystemTime};
+//! Those who submit: at the same instant, killed while they wait, and over hasty restarts.
 
 use libtest_mimic::Trial;
 
 use super::small_job::{MAPS, SmallJob, all_at_once, assert_none_failed};
-use crate::conformance::{arguments, path, wait_until_succeeded};
-use crate::support::{
-    Cluster, Dir, Mode, Output, Process, case, count_words, eventually, generated_words, root_case,
-    sorted_lines, windrow, with_clock_ahead,
-};
+use crate::conformance::{path, wait_until_succeeded};
+use crate::support::{Cluster, Output, Process, case, eventually, windrow};
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -20,9 +13,6 @@ pub fn tests() -> Vec<Trial> {
         case("faults::clients::same_instant_other_outputs", other_outputs),
         case("faults::clients::submitter_killed", submitter_killed),
         case("faults::clients::coordinator_restarted_twice", coordinator_restarted_twice),
-        case("faults::clients::copied_state", copied_state),
-        root_case("faults::clients::clocks_hours_apart", clocks_hours_apart),
-        case("faults::clients::input_from_the_future", input_from_the_future),
     ]
 }
 
@@ -104,67 +94,6 @@ fn coordinator_restarted_twice() {
     job.assert_output();
     assert_none_failed(&cluster, 1);
     assert_eq!(cluster.status(1)["map"]["attempts"], MAPS);
-}
-
-/// A state that was copied while in use is not started beside its original, and does no harm to it.
-fn copied_state() {
-    let job = SmallJob::new();
-    let cluster = Cluster::with_options(2, all_at_once());
-    let submit = cluster.start_submit(job.arguments(&[]));
-    job.wait_for("map", MAPS);
-    let copy = cluster.dir().join("copy");
-    let copied = Command::new("cp").arg("-r").arg(cluster.state()).arg(&copy).status().unwrap();
-    assert!(copied.success());
-    let mut second = windrow(["coordinator", "--listen", "127.0.0.1:0", "--state"]);
-    second.arg(&copy);
-    Process::start(second)
-        .finish()
-        .expect_code(1)
-        .expect_said("is a copy of")
-        .expect_said(&path(&cluster.state()));
-    job.open_all();
-    submit.finish().expect_code(0);
-    job.assert_output();
-    assert_none_failed(&cluster, 1);
-}
-
-/// Only differences of one's own clock count: leases last, and no task is slow.
-fn clocks_hours_apart() {
-    let job = SmallJob::new();
-    let mut cluster = Cluster::with_options(1, all_at_once());
-    let ahead = with_clock_ahead(&cluster.worker_command(1), 7_200);
-    cluster.workers.push(Process::start(ahead));
-    cluster.wait_for_workers(2);
-    let submit = cluster.start_submit(job.arguments(&[]));
-    job.wait_for("map", MAPS);
-    cluster.restart_coordinator_as(|command| with_clock_ahead(&command, 3_600));
-    job.open("map");
-    job.wait_for("reduce", super::small_job::REDUCES);
-    job.open("reduce");
-    submit.finish().expect_code(0).expect_said("is back");
-    job.assert_output();
-    assert_none_failed(&cluster, 1);
-    let status = cluster.status(1);
-    assert_eq!(status["map"]["attempts"], MAPS, "{status}");
-    assert_eq!(status["reduce"]["attempts"], super::small_job::REDUCES, "{status}");
-    // Neither the hour that passed at once, nor the one that never came.
-    assert!(status["elapsed_ms"].as_u64().unwrap() < 3_600_000, "{status}");
-    assert_eq!(cluster.worker_list().len(), 2);
-}
-
-/// Whoever wrote the input has a clock that is an hour ahead.
-fn input_from_the_future() {
-    let dir = Dir::new();
-    let inputs = generated_words(&dir, 2, 1_000);
-    let ahead = SystemTime::now() + Duration::from_secs(3_600);
-    for input in &inputs {
-        File::options().write(true).open(input).unwrap().set_modified(ahead).unwrap();
-    }
-    let cluster = Cluster::with_options(1, all_at_once());
-    cluster.submit(arguments("word-count", &dir, &[])).expect_code(0);
-    assert_eq!(sorted_lines(&dir.join("out")), count_words(&inputs));
-    fs::remove_dir_all(dir.join("out")).unwrap();
-    Mode::Embedded.run(arguments("word-count", &dir, &[])).expect_code(0);
 }
 
 fn job_count(cluster: &Cluster) -> usize {

@@ -1,17 +1,20 @@
 //! The coordinator falls asleep, and another one takes its place: the job ends with that one, and the sleeper, when it
 //! wakes, changes nothing and ends.
 
+use std::process::Command;
+
 use libtest_mimic::Trial;
 use rustix::process::Signal;
 
 use super::small_job::{MAPS, SmallJob, all_at_once, assert_none_failed};
-use crate::conformance::wait_until_succeeded;
-use crate::support::{Cluster, ClusterOptions, Process, case, eventually};
+use crate::conformance::{path, wait_until_succeeded};
+use crate::support::{Cluster, ClusterOptions, Process, case, eventually, windrow};
 
 pub fn tests() -> Vec<Trial> {
     let mut tests = vec![
         case("faults::takeover::stopped_in_map", stopped_in_map),
         case("faults::takeover::replaced_while_it_runs", replaced_while_it_runs),
+        case("faults::takeover::copied_state", copied_state),
     ];
     for step in STEPS {
         tests.push(case(&format!("faults::takeover::stopped_at_{step}"), || stopped_at(step)));
@@ -80,6 +83,28 @@ fn both_at(step: &str) {
     wake(sleeper);
     wait_until_succeeded(&cluster, 2);
     judge(&cluster, &job, 2);
+}
+
+/// A state that was copied while in use is not started beside its original, and does no harm to it.
+fn copied_state() {
+    let job = SmallJob::new();
+    let cluster = Cluster::with_options(2, all_at_once());
+    let submit = cluster.start_submit(job.arguments(&[]));
+    job.wait_for("map", MAPS);
+    let copy = cluster.dir().join("copy");
+    let copied = Command::new("cp").arg("-r").arg(cluster.state()).arg(&copy).status().unwrap();
+    assert!(copied.success());
+    let mut second = windrow(["coordinator", "--listen", "127.0.0.1:0", "--state"]);
+    second.arg(&copy);
+    Process::start(second)
+        .finish()
+        .expect_code(1)
+        .expect_said("is a copy of")
+        .expect_said(&path(&cluster.state()));
+    job.open_all();
+    submit.finish().expect_code(0);
+    job.assert_output();
+    assert_none_failed(&cluster, 1);
 }
 
 fn cluster(lease: &'static str) -> Cluster {
