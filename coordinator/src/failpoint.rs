@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use rustix::process::{Signal, getpid, kill_process};
 
@@ -123,10 +124,16 @@ impl Failpoint {
     }
 }
 
+/// Longest that the system takes to stop all threads when one asks for it.
+const STOPPING: Duration = Duration::from_secs(1);
+
 /// All of the process, until SIGCONT.
 fn stop() {
     // It can only fail where the process does not exist.
     let _ = kill_process(getpid(), Signal::STOP);
+    // The signal goes to any thread, and this one must not take another step meanwhile. While the process is stopped, the
+    // time goes by.
+    std::thread::park_timeout(STOPPING);
 }
 
 #[cfg(test)]

@@ -18,7 +18,10 @@ pub fn tests() -> Vec<Trial> {
     ];
     for step in STEPS {
         tests.push(case(&format!("faults::takeover::stopped_at_{step}"), || stopped_at(step)));
-        tests.push(case(&format!("faults::takeover::both_at_{step}"), || both_at(step)));
+    }
+    for (step, other) in PAIRS {
+        let name = format!("faults::takeover::at_{step}_while_the_other_is_at_{other}");
+        tests.push(case(&name, || both_publish(step, other)));
     }
     tests
 }
@@ -31,6 +34,15 @@ const STEPS: [&str; 6] = [
     "publish-all-aside:1",
     "publish-part-renamed:1",
     "publish-before-manifest:1",
+];
+
+/// Where the sleeper is in a publication, and where the other one is in the same when the sleeper wakes.
+const PAIRS: [(&str, &str); 5] = [
+    ("publish-moved-aside:1", "publish-all-aside:1"),
+    ("publish-moved-aside:1", "publish-before-manifest:1"),
+    ("publish-all-aside:1", "publish-part-renamed:1"),
+    ("publish-part-renamed:1", "publish-before-manifest:1"),
+    ("publish-before-manifest:1", "publish-part-renamed:1"),
 ];
 
 /// Status of a coordinator that was replaced.
@@ -76,11 +88,16 @@ fn stopped_at(step: &str) {
     judge(&cluster, &job, 2);
 }
 
-/// The sleeper wakes while the other one is about to do the same.
-fn both_at(step: &str) {
+/// The sleeper wakes while the other one is in the midst of the same publication: it can neither add, nor take back.
+fn both_publish(step: &str, other: &str) {
     let (mut cluster, job) = asleep_at(step);
-    let sleeper = cluster.take_over();
+    let failpoint = format!("stop:{other}");
+    let sleeper = cluster.take_over_with(&[("WINDROW_FAILPOINT", &failpoint)]);
+    eventually("another sleeping coordinator", || cluster.coordinator.is_stopped());
+    let before = job.dir.tree();
     wake(sleeper);
+    assert_eq!(job.dir.tree(), before);
+    cluster.coordinator.signal(Signal::CONT);
     wait_until_succeeded(&cluster, 2);
     judge(&cluster, &job, 2);
 }
