@@ -125,7 +125,7 @@ impl Failpoint {
 }
 
 /// Longest that the system takes to stop all threads when one asks for it.
-const STOPPING: Duration = Duration::from_secs(1);
+const STOPPING: Duration = Duration::from_millis(300);
 
 /// All of the process, until SIGCONT.
 fn stop() {

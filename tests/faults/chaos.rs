@@ -35,7 +35,7 @@ fn chaos() {
     let seconds = from_environment("WINDROW_CHAOS_SECONDS").unwrap_or(20);
     let seed =
         from_environment("WINDROW_CHAOS_SEED").unwrap_or_else(|| u64::from(std::process::id()));
-    println!("chaos for {seconds} s; WINDROW_CHAOS_SEED={seed} gives the same faults");
+    eprintln!("chaos for {seconds} s; WINDROW_CHAOS_SEED={seed} gives the same faults");
     let kinds = Kinds::new();
     // Workers read each other's files, or fetch over gRPC.
     let own_hosts = seed.is_multiple_of(2) && rustix::process::geteuid().is_root();
@@ -73,7 +73,7 @@ fn chaos() {
     victims.heal();
     victims.cluster.wait_for_workers(WORKERS);
     kinds.judge(kinds.start(&victims.cluster, begun), &victims.cluster);
-    println!("{ended} jobs over {} faults", victims.faults);
+    eprintln!("{ended} jobs over {} faults", victims.faults);
     assert!(ended > 0 && victims.faults > 0);
 }
 
