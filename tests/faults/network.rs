@@ -1,7 +1,91 @@
-//! The connection between worker and coordinator suffers.
+//! The connection between a worker and the coordinator is cut one way, while the workers reach each other.
 
 use libtest_mimic::Trial;
 
+use super::gated_job::GatedJob;
+use crate::support::{Cluster, ClusterOptions, Direction, Proxy, case, eventually};
+
 pub fn tests() -> Vec<Trial> {
-    Vec::new()
+    vec![
+        case("faults::worker_is_not_heard", || cut_in_map(Direction::ToServer)),
+        case("faults::worker_does_not_hear", || cut_in_map(Direction::ToClient)),
+        case("faults::holder_is_not_heard", || cut_in_reduce(Direction::ToServer)),
+        case("faults::holder_does_not_hear", || cut_in_reduce(Direction::ToClient)),
+        case("faults::short_cut", short_cut),
+    ]
+}
+
+/// Two workers, of which the first one reaches the coordinator through the proxy.
+fn cluster(lease: &'static str) -> (Cluster, Proxy) {
+    let mut cluster = GatedJob::cluster_with(0, ClusterOptions { lease, ..Default::default() });
+    let proxy = Proxy::to_url(&cluster.url);
+    cluster.add_worker_at(&proxy.url(), &[]);
+    cluster.add_worker();
+    cluster.wait_for_workers(2);
+    (cluster, proxy)
+}
+
+/// The worker's lease runs out, and its maps are done elsewhere. It joins again when the cut is healed, and nothing that it
+/// did meanwhile counts.
+fn cut_in_map(direction: Direction) {
+    let gated = GatedJob::new(4, 1_000, &[]);
+    gated.open("reduce-go");
+    let (cluster, proxy) = cluster("1s");
+    let job = gated.submit(&cluster);
+    gated.wait_for_maps(4);
+    proxy.stall(direction);
+    cluster.wait_for_workers(1);
+    gated.open("map-go");
+    let status = gated.finish(&cluster, job);
+    assert_eq!(status["map"]["lost"], 2, "{status}");
+    assert_eq!(status["map"]["attempts"], 6, "{status}");
+    proxy.heal();
+    joins_again(&cluster);
+    gated.check_output();
+}
+
+/// The same, when the worker has done its maps and reduces: both are done elsewhere.
+fn cut_in_reduce(direction: Direction) {
+    let gated = GatedJob::new(4, 1_000, &["--reducers", "2"]);
+    let (cluster, proxy) = cluster("1s");
+    let job = gated.submit(&cluster);
+    gated.wait_for_maps(4);
+    gated.open("map-go");
+    eventually("reduces on both workers", || gated.reduce_processes().len() == 2);
+    proxy.stall(direction);
+    cluster.wait_for_workers(1);
+    gated.open("reduce-go");
+    let status = gated.finish(&cluster, job);
+    assert_eq!(status["map"]["lost"], 2, "{status}");
+    assert_eq!(status["reduce"]["lost"], 1, "{status}");
+    proxy.heal();
+    joins_again(&cluster);
+    gated.check_output();
+}
+
+/// Shorter than the lease: a connection that breaks costs nothing.
+fn short_cut() {
+    let gated = GatedJob::new(4, 1_000, &[]);
+    gated.open("reduce-go");
+    let (cluster, proxy) = cluster("10s");
+    let job = gated.submit(&cluster);
+    gated.wait_for_maps(4);
+    proxy.reset();
+    gated.open("map-go");
+    let status = gated.finish(&cluster, job);
+    assert!(proxy.accepted() > 1);
+    assert_eq!(status["map"]["attempts"], 4, "{status}");
+    assert_eq!(status["map"]["lost"], 0, "{status}");
+}
+
+/// The worker is back, and works.
+fn joins_again(cluster: &Cluster) {
+    cluster.wait_for_workers(2);
+    let gated = GatedJob::new(4, 1_000, &[]);
+    gated.open("reduce-go");
+    let job = gated.submit(cluster);
+    eventually("maps on two workers", || gated.map_processes().len() == 2);
+    gated.open("map-go");
+    let status = gated.finish(cluster, job);
+    assert_eq!(status["map"]["attempts"], 4, "{status}");
 }
