@@ -28,7 +28,6 @@ pub fn tests() -> Vec<Trial> {
             input_changes(mode, "other words, of another number of bytes\n");
         }),
         vec![root_case("errors::disk_full_embedded", disk_full_embedded)],
-        vec![root_case("errors::disk_full_on_a_worker", disk_full_on_a_worker)],
         vec![
             case("errors::worker_survives_a_panic", worker_survives_a_panic),
             case("errors::unknown_job", unknown_job),
@@ -222,28 +221,6 @@ fn disk_full_embedded() {
         .expect_said("No space left on device")
         .expect_said("free some space");
     assert!(!small.path().join("out").exists(), "left behind: {:?}", dir.tree());
-}
-
-/// One of two workers has no room for what its maps leave: the other one does them.
-fn disk_full_on_a_worker() {
-    let dir = Dir::new();
-    let inputs = crate::support::generated_words(&dir, 8, 200_000);
-    let mut cluster = Cluster::start(0);
-    let small = SmallDisk::mount(cluster.dir(), "worker-0");
-    fs::write(small.path().join("ballast"), vec![0; SmallDisk::BYTES - 8 * 1024]).unwrap();
-    cluster.add_worker();
-    cluster.add_worker();
-    cluster.wait_for_workers(2);
-    // Without a combiner and with little memory, so that segments are as large as their input, and files.
-    let flags = crate::conformance::arguments(
-        "trouble",
-        &dir,
-        &["--split-size", "200KB", "--max-attempts", "20", "--memory", "512KiB"],
-    );
-    cluster.submit(flags).expect_code(0).expect_said("failed");
-    assert_eq!(sorted_lines(&dir.join("out")), crate::support::count_words(&inputs));
-    // Before the folder that it lies in goes with the cluster.
-    drop(small);
 }
 
 /// The same worker process that ran failing, panicking and hanging tasks runs the next job.

@@ -208,7 +208,9 @@ fn positive_size(text: &str) -> Result<ByteSize, String> {
 fn host_and_port(text: &str) -> Result<String, String> {
     let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
     match port.and_then(|(_, port)| port.parse::<u16>().ok()) {
-        None | Some(0) => Err("must be a host and a port, such as worker-3.example.com:7172".to_string()),
+        None | Some(0) => {
+            Err("must be a host and a port, such as worker-3.example.com:7172".to_string())
+        }
         Some(_) => Ok(text.to_string()),
     }
 }

@@ -31,8 +31,7 @@ fn workers_disk_full() {
     cluster.add_worker();
     cluster.wait_for_workers(2);
     // Without a combiner and with little memory, so that segments are as large as their input, and files.
-    let flags =
-        ["--split-size", "200KB", "--max-attempts", "20", "--memory", "512KiB", "--json"];
+    let flags = ["--split-size", "200KB", "--max-attempts", "20", "--memory", "512KiB", "--json"];
     let status = cluster.submit(arguments("trouble", &dir, &flags)).expect_code(0).last_json();
     let failed = status["map"]["failed"].as_u64().unwrap();
     assert!(failed >= 1, "{status}");

@@ -25,8 +25,11 @@ impl GatedJob {
         let inputs = generated_words(&dir, maps, bytes);
         let gates = gates(&dir);
         let split_size = format!("{bytes}B");
-        let flags: Vec<String> =
-            [&["--split-size", &split_size], flags].concat().into_iter().map(String::from).collect();
+        let flags: Vec<String> = [&["--split-size", &split_size], flags]
+            .concat()
+            .into_iter()
+            .map(String::from)
+            .collect();
         let mut job = Self { dir, inputs, gates, flags, expected: BTreeMap::new() };
         job.open("map-go");
         job.open("reduce-go");

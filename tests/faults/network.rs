@@ -1,6 +1,10 @@
 //! The connection between a worker and the coordinator is cut one way, while the workers reach each other.
 
 use libtest_mimic::Trial;
+use tokio::runtime::Runtime;
+use tonic::{Code, Status};
+use windrow_proto::v1::FetchRequest;
+use windrow_proto::v1::shuffle_client::ShuffleClient;
 
 use super::gated_job::GatedJob;
 use crate::support::{Cluster, ClusterOptions, Direction, Proxy, case, eventually};
@@ -25,7 +29,7 @@ fn cluster(lease: &'static str) -> (Cluster, Proxy) {
     (cluster, proxy)
 }
 
-/// The worker's lease runs out, and its maps are done elsewhere. It joins again when the cut is healed, and nothing that it
+/// The worker's lease runs out: it serves nothing any more, and its maps are done elsewhere. It joins again when the cut is healed, and nothing that it
 /// did meanwhile counts.
 fn cut_in_map(direction: Direction) {
     let gated = GatedJob::new(4, 1_000, &[]);
@@ -33,8 +37,11 @@ fn cut_in_map(direction: Direction) {
     let (cluster, proxy) = cluster("1s");
     let job = gated.submit(&cluster);
     gated.wait_for_maps(4);
+    let cut = Fetcher::of(&cluster, 0);
+    assert_eq!(cut.fetch().err(), None);
     proxy.stall(direction);
     cluster.wait_for_workers(1);
+    assert_eq!(cut.fetch().err(), Some((Code::Unavailable, b"lease".to_vec())));
     gated.open("map-go");
     let status = gated.finish(&cluster, job);
     assert_eq!(status["map"]["lost"], 2, "{status}");
@@ -88,4 +95,38 @@ fn joins_again(cluster: &Cluster) {
     gated.open("map-go");
     let status = gated.finish(cluster, job);
     assert_eq!(status["map"]["attempts"], 4, "{status}");
+}
+
+/// A peer that fetches nothing in particular from one worker, whose present name it knows.
+struct Fetcher {
+    address: String,
+    request: FetchRequest,
+    runtime: Runtime,
+}
+
+impl Fetcher {
+    fn of(cluster: &Cluster, worker: usize) -> Self {
+        let member = cluster.member(worker);
+        let address = format!("http://{}", member["shuffle_address"].as_str().unwrap());
+        let request =
+            FetchRequest { worker: member["id"].as_u64().unwrap(), ..FetchRequest::default() };
+        let mut fetcher = Self { address, request, runtime: Runtime::new().unwrap() };
+        // Whoever names another cluster is told which one this is.
+        let refusal = fetcher.ask().unwrap_err();
+        let name = refusal.message().rsplit(' ').next().unwrap();
+        fetcher.request.cluster = name.to_string();
+        fetcher
+    }
+
+    /// An error's code and details.
+    fn fetch(&self) -> Result<(), (Code, Vec<u8>)> {
+        self.ask().map_err(|status| (status.code(), status.details().to_vec()))
+    }
+
+    fn ask(&self) -> Result<(), Status> {
+        self.runtime.block_on(async {
+            let mut client = ShuffleClient::connect(self.address.clone()).await.unwrap();
+            client.fetch(self.request.clone()).await.map(drop)
+        })
+    }
 }

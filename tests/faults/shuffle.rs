@@ -12,7 +12,6 @@ use crate::support::{
     Cluster, ClusterOptions, Direction, Proxy, case, eventually, free_port, root_case, wait_for,
 };
 
-
 pub fn tests() -> Vec<Trial> {
     let mut tests = vec![
         root_case("faults::shuffle_stalled", stalled),
@@ -98,8 +97,7 @@ impl Wire {
     /// Returns when both maps are done and more than a little of the first one's output has passed the proxy, whose pace
     /// is such that much is still to come.
     fn in_use(fetch_timeout: &str) -> Self {
-        let gated =
-            GatedJob::new(2, 1_000_000, &["--reducers", "2", "--compress", "none"]);
+        let gated = GatedJob::new(2, 1_000_000, &["--reducers", "2", "--compress", "none"]);
         gated.open("reduce-go");
         let options = ClusterOptions { own_hosts: true, ..Default::default() };
         let mut cluster = GatedJob::cluster_with(0, options);
