@@ -1,4 +1,4 @@
-//! The coordinator is killed, a worker is drained, jobs share a cluster. The output stays the same, and nothing is done twice.
+//! A worker is drained, jobs share a cluster: nothing is lost, and nothing done twice.
 
 use std::fs;
 
@@ -12,32 +12,7 @@ pub fn tests() -> Vec<Trial> {
     vec![
         case("recovery::drained_worker_finishes_first", drained_worker_finishes_first),
         case("recovery::jobs_take_turns", jobs_take_turns),
-        case("recovery::coordinator_restarted_in_map", || coordinator_restarted("map")),
-        case("recovery::coordinator_restarted_in_reduce", || coordinator_restarted("reduce")),
     ]
-}
-
-/// The coordinator dies and comes back: workers and the waiting submitter return to it, and nothing is done twice.
-fn coordinator_restarted(stage: &str) {
-    let dir = Dir::new();
-    let inputs = generated_words(&dir, 4, 1_000);
-    let gates = gates(&dir);
-    let mut cluster = Cluster::start(2);
-    let flags = ["--split-size", "1KB", "--reducers", "2"];
-    let submit = cluster.start_submit(gated(&dir, &flags));
-    eventually("four running maps", || marks(&gates, "map-") == 4);
-    if stage == "reduce" {
-        fs::write(gates.join("map-go"), "").unwrap();
-        eventually("two running reduces", || marks(&gates, "reduce-") == 2);
-    }
-    cluster.restart_coordinator();
-    fs::write(gates.join("map-go"), "").unwrap();
-    fs::write(gates.join("reduce-go"), "").unwrap();
-    submit.finish().expect_code(0).expect_said("lost the coordinator").expect_said("is back");
-    let status = cluster.status(1);
-    assert_eq!(status["map"]["attempts"], 4, "{status}");
-    assert_eq!(status["reduce"]["attempts"], 2, "{status}");
-    assert_eq!(sorted_lines(&dir.join("out")), count_words(&inputs));
 }
 
 /// SIGTERM lets a worker finish what it runs, and stay until nobody needs what it holds.

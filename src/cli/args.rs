@@ -127,9 +127,12 @@ pub(crate) struct CoordinatorArgs {
     /// Replace a coordinator that still runs on the same folder, or hangs: it will stop
     #[arg(long, requires = "state")]
     pub(crate) take_over: bool,
-    /// For tests: abort when a step is reached for the N-th time
-    #[arg(long, value_name = "STEP:N", env = "WINDROW_FAILPOINT", hide = true, value_parser = Failpoint::parse)]
+    /// For tests: abort, or stop, when a step is reached for the N-th time
+    #[arg(long, value_name = "[stop:]STEP:N", env = "WINDROW_FAILPOINT", hide = true, value_parser = Failpoint::parse)]
     pub(crate) failpoint: Option<Failpoint>,
+    /// For tests: begin the journal anew after so many records
+    #[arg(long, value_name = "N", env = "WINDROW_SNAPSHOT_AFTER", hide = true)]
+    pub(crate) snapshot_after: Option<u64>,
     /// Allow an address that other machines reach, without encryption or authentication
     #[arg(long)]
     pub(crate) insecure: bool,

@@ -1,5 +1,6 @@
 //! A disk that is soon full.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -21,6 +22,14 @@ impl SmallDisk {
             Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&folder).status();
         assert!(mount.unwrap().success());
         Self(folder)
+    }
+
+    /// Writes a file into it that leaves no byte free, and returns its path.
+    pub fn fill(&self) -> PathBuf {
+        let path = self.0.join("ballast");
+        let mut file = std::fs::File::create(&path).unwrap();
+        while file.write(&[0; 4096]).is_ok_and(|written| written > 0) {}
+        path
     }
 
     pub fn path(&self) -> &Path {

@@ -20,6 +20,7 @@ pub fn windrow<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Comma
         .arg(AS_WINDROW)
         .args(arguments)
         .env_remove("WINDROW_COORDINATOR")
+        .env_remove("WINDROW_FAILPOINT")
         .env_remove("RUST_LOG");
     command
 }
@@ -72,6 +73,17 @@ impl Process {
 
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
+    }
+
+    /// How it has ended, if it has.
+    pub fn status(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// Whether it is stopped by a signal.
+    pub fn is_stopped(&self) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap();
+        status.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T'))
     }
 
     pub fn stdout(&self) -> String {
