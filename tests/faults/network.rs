@@ -1,5 +1,7 @@
 //! The connection between a worker and the coordinator is cut one way, while the workers reach each other.
 
+use std::time::Duration;
+
 use libtest_mimic::Trial;
 use tokio::runtime::Runtime;
 use tonic::{Code, Status};
@@ -16,6 +18,8 @@ pub fn tests() -> Vec<Trial> {
         case("faults::holder_is_not_heard", || cut_in_reduce(Direction::ToServer)),
         case("faults::holder_does_not_hear", || cut_in_reduce(Direction::ToClient)),
         case("faults::short_cut", short_cut),
+        case("faults::worker_refused", refused),
+        case("faults::slow_network", slow_network),
     ]
 }
 
@@ -83,6 +87,40 @@ fn short_cut() {
     assert!(proxy.accepted() > 1);
     assert_eq!(status["map"]["attempts"], 4, "{status}");
     assert_eq!(status["map"]["lost"], 0, "{status}");
+}
+
+/// A connection that breaks, and cannot be made again in time: the worker is given up long before its lease runs out.
+fn refused() {
+    let gated = GatedJob::new(4, 1_000, &[]);
+    gated.open("reduce-go");
+    let (cluster, proxy) = cluster("10m");
+    let job = gated.submit(&cluster);
+    gated.wait_for_maps(4);
+    proxy.refuse();
+    proxy.reset();
+    cluster.wait_for_workers(1);
+    gated.open("map-go");
+    let status = gated.finish(&cluster, job);
+    assert_eq!(status["map"]["lost"], 2, "{status}");
+    assert_eq!(status["map"]["attempts"], 6, "{status}");
+    proxy.heal();
+    joins_again(&cluster);
+    gated.check_output();
+}
+
+/// All that a worker and the coordinator tell each other comes late: nothing is done twice.
+fn slow_network() {
+    let gated = GatedJob::new(4, 1_000, &["--reducers", "2"]);
+    gated.open("map-go");
+    gated.open("reduce-go");
+    let (cluster, proxy) = cluster("10s");
+    for direction in [Direction::ToServer, Direction::ToClient] {
+        proxy.delay(direction, Duration::from_millis(150));
+    }
+    let job = gated.submit(&cluster);
+    let status = gated.finish(&cluster, job);
+    assert_eq!(status["map"]["attempts"], 4, "{status}");
+    assert_eq!(status["reduce"]["attempts"], 2, "{status}");
 }
 
 /// The worker is back, and works.
