@@ -138,8 +138,9 @@ fn stalled() {
 /// A stream that breaks off is opened once more, and goes on where it was: no task is tried again.
 fn reset() {
     let wire = Wire::in_use("1m");
-    wire.proxy.heal();
+    // While much is still to come.
     wire.proxy.reset();
+    wire.proxy.heal();
     let status = wire.finish();
     assert_eq!(wire.proxy.accepted(), 2);
     wait_for("a word about it", || wire.cluster.workers[1].stderr().find("once more"));
