@@ -13,10 +13,10 @@ use crate::support::{
 
 pub fn tests() -> Vec<Trial> {
     let mut tests = vec![
-        root_case("faults::workers_disk_full", workers_disk_full),
-        root_case("faults::outputs_disk_full", outputs_disk_full),
+        root_case("faults::disks::worker_full", workers_disk_full),
+        root_case("faults::disks::output_full", outputs_disk_full),
     ];
-    tests.extend(both("faults::input_deleted", input_deleted));
+    tests.extend(both("faults::disks::input_deleted", input_deleted));
     tests
 }
 

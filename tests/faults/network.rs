@@ -13,13 +13,13 @@ use crate::support::{Cluster, ClusterOptions, Direction, Proxy, case, eventually
 
 pub fn tests() -> Vec<Trial> {
     vec![
-        case("faults::worker_is_not_heard", || cut_in_map(Direction::ToServer)),
-        case("faults::worker_does_not_hear", || cut_in_map(Direction::ToClient)),
-        case("faults::holder_is_not_heard", || cut_in_reduce(Direction::ToServer)),
-        case("faults::holder_does_not_hear", || cut_in_reduce(Direction::ToClient)),
-        case("faults::short_cut", short_cut),
-        case("faults::worker_refused", refused),
-        case("faults::slow_network", slow_network),
+        case("faults::network::not_heard_in_map", || cut_in_map(Direction::ToServer)),
+        case("faults::network::does_not_hear_in_map", || cut_in_map(Direction::ToClient)),
+        case("faults::network::not_heard_in_reduce", || cut_in_reduce(Direction::ToServer)),
+        case("faults::network::does_not_hear_in_reduce", || cut_in_reduce(Direction::ToClient)),
+        case("faults::network::short_cut", short_cut),
+        case("faults::network::refused", refused),
+        case("faults::network::slow", slow_network),
     ]
 }
 

@@ -14,12 +14,12 @@ use crate::support::{
 
 pub fn tests() -> Vec<Trial> {
     let mut tests = vec![
-        root_case("faults::shuffle_stalled", stalled),
-        root_case("faults::shuffle_reset", reset),
-        root_case("faults::shuffle_slow", slow),
+        root_case("faults::shuffle::stalled", stalled),
+        root_case("faults::shuffle::reset", reset),
+        root_case("faults::shuffle::slow", slow),
     ];
     for damage in Damage::ALL {
-        let name = format!("faults::segment_{damage:?}").to_lowercase();
+        let name = format!("faults::shuffle::segment_{damage:?}").to_lowercase();
         let (near, far) = (format!("{name}::same_host"), format!("{name}::other_host"));
         tests.push(case(&near, move || damaged(damage, false)));
         tests.push(root_case(&far, move || damaged(damage, true)));

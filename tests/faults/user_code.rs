@@ -8,10 +8,10 @@ use crate::support::{Cluster, Dir, Output, case, sorted_lines};
 
 pub fn tests() -> Vec<Trial> {
     vec![
-        case("faults::mapper_fails_once", || once("--in-map")),
-        case("faults::reducer_fails_once", || once("--in-reduce")),
-        case("faults::mapper_always_fails", || always("--in-map")),
-        case("faults::reducer_always_fails", || always("--in-reduce")),
+        case("faults::user_code::mapper_fails_once", || once("--in-map")),
+        case("faults::user_code::reducer_fails_once", || once("--in-reduce")),
+        case("faults::user_code::mapper_always_fails", || always("--in-map")),
+        case("faults::user_code::reducer_always_fails", || always("--in-reduce")),
     ]
 }
 

@@ -11,13 +11,13 @@ use crate::support::{Cluster, ClusterOptions, case, eventually};
 
 pub fn tests() -> Vec<Trial> {
     vec![
-        case("faults::worker_killed_in_map", killed_in_map),
-        case("faults::worker_killed_after_map", killed_after_map),
-        case("faults::worker_killed_in_reduce", killed_in_reduce),
-        case("faults::worker_stopped_past_its_lease", stopped_past_its_lease),
-        case("faults::all_workers_replaced", all_replaced),
-        case("faults::half_of_the_workers_killed_one_by_one", killed_one_by_one),
-        case("faults::straggler", straggler),
+        case("faults::workers::killed_in_map", killed_in_map),
+        case("faults::workers::killed_after_map", killed_after_map),
+        case("faults::workers::killed_in_reduce", killed_in_reduce),
+        case("faults::workers::stopped_past_its_lease", stopped_past_its_lease),
+        case("faults::workers::all_replaced", all_replaced),
+        case("faults::workers::killed_one_by_one", killed_one_by_one),
+        case("faults::workers::straggler", straggler),
     ]
 }
 
