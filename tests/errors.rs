@@ -40,6 +40,7 @@ pub fn tests() -> Vec<Trial> {
             case("errors::two_coordinators_with_one_state", two_coordinators_with_one_state),
             case("errors::another_build", another_build),
             case("errors::open_address_without_insecure", open_address_without_insecure),
+            case("errors::address_that_says_nothing", address_that_says_nothing),
         ],
     ]
     .into_iter()
@@ -377,4 +378,19 @@ fn another_build() {
 fn open_address_without_insecure() {
     let output = Process::start(windrow(["coordinator", "--listen", "0.0.0.0:0"])).finish();
     output.expect_code(2).expect_said("--insecure");
+}
+
+/// Who listens on all addresses must say by which one others reach it.
+fn address_that_says_nothing() {
+    let cluster = Cluster::start(0);
+    let worker = |flags: &[&str]| {
+        let mut command = cluster.worker_command(0);
+        command.args(["--listen", "0.0.0.0:0", "--insecure"]).args(flags);
+        Process::start(command)
+    };
+    worker(&[]).finish().expect_code(1).expect_said("0.0.0.0").expect_said("--advertise");
+    worker(&["--advertise", "here"]).finish().expect_code(2).expect_said("a host and a port");
+    let _worker = worker(&["--advertise", "worker-3.example.com:7172"]);
+    cluster.wait_for_workers(1);
+    assert_eq!(cluster.member(0)["shuffle_address"], "worker-3.example.com:7172");
 }
