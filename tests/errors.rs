@@ -28,7 +28,6 @@ pub fn tests() -> Vec<Trial> {
             input_changes(mode, "other words, of another number of bytes\n");
         }),
         vec![root_case("errors::disk_full_embedded", disk_full_embedded)],
-        vec![root_case("errors::disk_full_on_a_worker", disk_full_on_a_worker)],
         vec![
             case("errors::worker_survives_a_panic", worker_survives_a_panic),
             case("errors::unknown_job", unknown_job),
@@ -41,6 +40,7 @@ pub fn tests() -> Vec<Trial> {
             case("errors::two_coordinators_with_one_state", two_coordinators_with_one_state),
             case("errors::another_build", another_build),
             case("errors::open_address_without_insecure", open_address_without_insecure),
+            case("errors::address_that_says_nothing", address_that_says_nothing),
         ],
     ]
     .into_iter()
@@ -224,28 +224,6 @@ fn disk_full_embedded() {
     assert!(!small.path().join("out").exists(), "left behind: {:?}", dir.tree());
 }
 
-/// One of two workers has no room for what its maps leave: the other one does them.
-fn disk_full_on_a_worker() {
-    let dir = Dir::new();
-    let inputs = crate::support::generated_words(&dir, 8, 200_000);
-    let mut cluster = Cluster::start(0);
-    let small = SmallDisk::mount(cluster.dir(), "worker-0");
-    fs::write(small.path().join("ballast"), vec![0; SmallDisk::BYTES - 8 * 1024]).unwrap();
-    cluster.add_worker();
-    cluster.add_worker();
-    cluster.wait_for_workers(2);
-    // Without a combiner and with little memory, so that segments are as large as their input, and files.
-    let flags = crate::conformance::arguments(
-        "trouble",
-        &dir,
-        &["--split-size", "200KB", "--max-attempts", "20", "--memory", "512KiB"],
-    );
-    cluster.submit(flags).expect_code(0).expect_said("failed");
-    assert_eq!(sorted_lines(&dir.join("out")), crate::support::count_words(&inputs));
-    // Before the folder that it lies in goes with the cluster.
-    drop(small);
-}
-
 /// The same worker process that ran failing, panicking and hanging tasks runs the next job.
 fn worker_survives_a_panic() {
     let cluster = Cluster::start(1);
@@ -400,4 +378,19 @@ fn another_build() {
 fn open_address_without_insecure() {
     let output = Process::start(windrow(["coordinator", "--listen", "0.0.0.0:0"])).finish();
     output.expect_code(2).expect_said("--insecure");
+}
+
+/// Who listens on all addresses must say by which one others reach it.
+fn address_that_says_nothing() {
+    let cluster = Cluster::start(0);
+    let worker = |flags: &[&str]| {
+        let mut command = cluster.worker_command(0);
+        command.args(["--listen", "0.0.0.0:0", "--insecure"]).args(flags);
+        Process::start(command)
+    };
+    worker(&[]).finish().expect_code(1).expect_said("0.0.0.0").expect_said("--advertise");
+    worker(&["--advertise", "here"]).finish().expect_code(2).expect_said("a host and a port");
+    let _worker = worker(&["--advertise", "worker-3.example.com:7172"]);
+    cluster.wait_for_workers(1);
+    assert_eq!(cluster.member(0)["shuffle_address"], "worker-3.example.com:7172");
 }

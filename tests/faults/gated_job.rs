@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::conformance::{arguments, gates, path, processes, wait_until_succeeded};
-use crate::support::{Cluster, Dir, Mode, eventually, generated_words, read_parts};
+use crate::support::{Cluster, ClusterOptions, Dir, Mode, eventually, generated_words, read_parts};
 
 /// One gated word count with its input, its gates, and the parts that it must leave.
 pub struct GatedJob {
     pub dir: Dir,
-    pub inputs: Vec<PathBuf>,
+    inputs: Vec<PathBuf>,
     gates: PathBuf,
     flags: Vec<String>,
     expected: BTreeMap<String, Vec<u8>>,
@@ -40,6 +40,16 @@ impl GatedJob {
         fs::remove_dir_all(&job.gates).unwrap();
         fs::create_dir(&job.gates).unwrap();
         job
+    }
+
+    /// A cluster on whose workers two maps can be at their gates at once: one that waits there keeps its core.
+    pub fn cluster(workers: usize) -> Cluster {
+        Self::cluster_with(workers, ClusterOptions::default())
+    }
+
+    /// Likewise, with other options.
+    pub fn cluster_with(workers: usize, options: ClusterOptions) -> Cluster {
+        Cluster::with_options(workers, ClusterOptions { threads: 2, ..options })
     }
 
     /// Lets tasks go on: `map-go`, `map-go-<process>`, `map-go-<file>` or `reduce-go`.
@@ -78,6 +88,16 @@ impl GatedJob {
     pub fn files_in(&self, process: u32) -> Vec<String> {
         let prefix = format!("map-{process}-");
         self.marks(&prefix).iter().map(|name| name[prefix.len()..].to_string()).collect()
+    }
+
+    /// The files whose maps have not come to their gate.
+    pub fn waiting_inputs(&self) -> Vec<&PathBuf> {
+        let marks = self.marks("map-");
+        let has_come = |input: &PathBuf| {
+            let name = input.file_name().unwrap().to_string_lossy();
+            marks.iter().any(|mark| mark.ends_with(&*name))
+        };
+        self.inputs.iter().filter(|input| !has_come(input)).collect()
     }
 
     /// Waits until so many maps are at their gates.

@@ -41,8 +41,9 @@ pub fn job() -> Job {
 
 impl TroubleParams {
     fn happen(&self, how: How) -> Result<()> {
-        let again = self.once.as_ref().is_some_and(|file| File::create_new(file).is_err());
-        if again { Ok(()) } else { how.happen() }
+        let again = |file| File::create_new(file).is_err();
+        let is_spared = how == How::Nothing || self.once.as_ref().is_some_and(again);
+        if is_spared { Ok(()) } else { how.happen() }
     }
 }
 

@@ -197,6 +197,12 @@ impl Cluster {
         output.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
+    /// Worker number `n` as the coordinator knows it. It must be a member.
+    pub fn member(&self, n: usize) -> serde_json::Value {
+        let name = format!("w{n}");
+        self.worker_list().into_iter().find(|worker| worker["name"] == *name).unwrap()
+    }
+
     /// The job as `windrow status --json` prints it.
     pub fn status(&self, job: u64) -> serde_json::Value {
         self.command(["status", &job.to_string(), "--json"]).finish().expect_code(0).last_json()
