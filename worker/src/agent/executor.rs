@@ -11,7 +11,6 @@ use crate::executor::{
     ChildSettings, Children, Executor, ExecutorConfig, ExecutorError, InProcess, LostOutputs,
     WorkerDirectory,
 };
-use crate::shuffle::FetchTimeouts;
 
 /// An executor that has its folder.
 pub(super) struct Opened {
@@ -33,8 +32,7 @@ pub(super) async fn open(
     let take = {
         let (path, failed) = (config.directory.clone(), failed.clone());
         move || -> Result<_, ExecutorError> {
-            let directory =
-                WorkerDirectory::open(&std::path::absolute(&path).map_err(&failed)?)?;
+            let directory = WorkerDirectory::open(&std::path::absolute(&path).map_err(&failed)?)?;
             let path = std::fs::canonicalize(directory.path()).map_err(&failed)?;
             Ok((directory, path))
         }
@@ -48,14 +46,14 @@ pub(super) async fn open(
             memory_bytes,
             directory: folder.path().to_path_buf(),
             host,
-            fetch: FetchTimeouts::default(),
+            fetch: config.fetch,
             serial: 0,
             outputs_on_disk: false,
         };
         let executor = Executor::in_process(InProcess::with_directory(config, registry, folder));
         return Ok(Opened { executor: Arc::new(executor), losses: None, directory });
     };
-    let settings = ChildSettings { program, threads, memory_bytes, host };
+    let settings = ChildSettings { program, threads, memory_bytes, host, fetch: config.fetch };
     let (children, losses) = Children::new(settings, folder).map_err(failed)?;
     let executor = Arc::new(Executor::Children(Arc::new(children)));
     Ok(Opened { executor, losses: Some(losses), directory })

@@ -131,7 +131,7 @@ impl Serving {
             memory_bytes: start.memory_bytes,
             directory: start.directory.into(),
             host: start.host,
-            fetch: FetchTimeouts::default(),
+            fetch: FetchTimeouts::of_silence(Duration::from_millis(start.fetch_silence_ms)),
             serial: start.serial,
             outputs_on_disk: start.outputs_on_disk,
         };
@@ -159,7 +159,9 @@ impl Serving {
                 let attempt = convert::attempt_from(Some(attempt)).map_err(senseless)?;
                 tokio::task::spawn_blocking(move || executor.discard_output(attempt));
             }
-            Heard::Order(order) => self.obey_order(convert::order_from(order).map_err(senseless)?)?,
+            Heard::Order(order) => {
+                self.obey_order(convert::order_from(order).map_err(senseless)?)?
+            }
         }
         Ok(())
     }

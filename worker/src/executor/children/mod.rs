@@ -36,8 +36,8 @@ use crate::files::TemporaryFile;
 use crate::identity::Identity;
 use crate::memory::Account;
 use crate::rpc::answer_once;
-use crate::shuffle::ShuffleService;
 use crate::shuffle::store::SegmentStore;
+use crate::shuffle::{FetchTimeouts, ShuffleService};
 use crate::sync::lock;
 use child::Child;
 use job::ChildrenOfJob;
@@ -57,6 +57,8 @@ pub(crate) struct ChildSettings {
     pub memory_bytes: u64,
     /// This machine, as in [`ExecutorConfig`](super::ExecutorConfig).
     pub host: String,
+    /// How long they wait for other workers.
+    pub fetch: FetchTimeouts,
 }
 
 /// The processes of all jobs.
@@ -200,7 +202,11 @@ impl Children {
     }
 
     /// The job, unless the attempt has been cancelled: the release of its job may have come first.
-    fn job(&self, id: JobId, cancel: &CancellationToken) -> Result<Arc<ChildrenOfJob>, FailureCause> {
+    fn job(
+        &self,
+        id: JobId,
+        cancel: &CancellationToken,
+    ) -> Result<Arc<ChildrenOfJob>, FailureCause> {
         let mut jobs = lock(&self.jobs);
         if cancel.is_cancelled() {
             return Err(FailureCause::Cancelled);

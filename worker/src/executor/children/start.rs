@@ -71,12 +71,14 @@ impl Children {
             memory_bytes: *self.share_bytes.borrow(),
             host: self.settings.host.clone(),
             outputs_on_disk,
+            fetch_silence_ms: self.settings.fetch.stall.as_millis() as u64,
         };
         let (identity, share) = (self.identity.changes(), self.share_bytes.subscribe());
         tokio::spawn(speak(writer, start, identity, share, queue));
         let (is_ready, ready) = oneshot::channel();
         let (listening, of) = (Arc::clone(&child), Arc::clone(job));
-        let listening = tokio::spawn(async move { listen(&listening, &of, reader, is_ready).await });
+        let listening =
+            tokio::spawn(async move { listen(&listening, &of, reader, is_ready).await });
         let (children, of, watched) = (Arc::clone(self), Arc::clone(job), Arc::clone(&child));
         tokio::spawn(async move { children.follow(&of, process, &watched, listening).await });
         tokio::select! {
