@@ -32,7 +32,15 @@ impl WorkerConfig {
     pub fn tcp(directory: impl Into<PathBuf>, listen: SocketAddr) -> Self {
         let name = format!("{}-{}", machine::host_name(), std::process::id());
         let (directory, host) = (directory.into(), machine::host_id());
-        Self { name, directory, threads: None, memory_bytes: None, listen: Some(listen), host, child: None }
+        Self {
+            name,
+            directory,
+            threads: None,
+            memory_bytes: None,
+            listen: Some(listen),
+            host,
+            child: None,
+        }
     }
 
     /// The only worker of a cluster inside one process.

@@ -33,8 +33,7 @@ pub(super) async fn open(
     let take = {
         let (path, failed) = (config.directory.clone(), failed.clone());
         move || -> Result<_, ExecutorError> {
-            let directory =
-                WorkerDirectory::open(&std::path::absolute(&path).map_err(&failed)?)?;
+            let directory = WorkerDirectory::open(&std::path::absolute(&path).map_err(&failed)?)?;
             let path = std::fs::canonicalize(directory.path()).map_err(&failed)?;
             Ok((directory, path))
         }

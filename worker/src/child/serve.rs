@@ -159,7 +159,9 @@ impl Serving {
                 let attempt = convert::attempt_from(Some(attempt)).map_err(senseless)?;
                 tokio::task::spawn_blocking(move || executor.discard_output(attempt));
             }
-            Heard::Order(order) => self.obey_order(convert::order_from(order).map_err(senseless)?)?,
+            Heard::Order(order) => {
+                self.obey_order(convert::order_from(order).map_err(senseless)?)?
+            }
         }
         Ok(())
     }

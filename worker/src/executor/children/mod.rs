@@ -200,7 +200,11 @@ impl Children {
     }
 
     /// The job, unless the attempt has been cancelled: the release of its job may have come first.
-    fn job(&self, id: JobId, cancel: &CancellationToken) -> Result<Arc<ChildrenOfJob>, FailureCause> {
+    fn job(
+        &self,
+        id: JobId,
+        cancel: &CancellationToken,
+    ) -> Result<Arc<ChildrenOfJob>, FailureCause> {
         let mut jobs = lock(&self.jobs);
         if cancel.is_cancelled() {
             return Err(FailureCause::Cancelled);

@@ -76,7 +76,8 @@ impl Children {
         tokio::spawn(speak(writer, start, identity, share, queue));
         let (is_ready, ready) = oneshot::channel();
         let (listening, of) = (Arc::clone(&child), Arc::clone(job));
-        let listening = tokio::spawn(async move { listen(&listening, &of, reader, is_ready).await });
+        let listening =
+            tokio::spawn(async move { listen(&listening, &of, reader, is_ready).await });
         let (children, of, watched) = (Arc::clone(self), Arc::clone(job), Arc::clone(&child));
         tokio::spawn(async move { children.follow(&of, process, &watched, listening).await });
         tokio::select! {
