@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use hyper_util::rt::TokioIo;
 use libtest_mimic::Trial;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
+use tonic::transport::Endpoint;
 use tonic::{Code, Status};
 use windrow_proto::v1::FetchRequest;
 use windrow_proto::v1::shuffle_client::ShuffleClient;
@@ -135,7 +139,7 @@ fn joins_again(cluster: &Cluster) {
     assert_eq!(status["map"]["attempts"], 4, "{status}");
 }
 
-/// A peer that fetches nothing in particular from one worker, whose present name it knows.
+/// A peer that fetches nothing in particular of the first job from one worker, whose present name it knows.
 struct Fetcher {
     address: String,
     request: FetchRequest,
@@ -145,9 +149,9 @@ struct Fetcher {
 impl Fetcher {
     fn of(cluster: &Cluster, worker: usize) -> Self {
         let member = cluster.member(worker);
-        let address = format!("http://{}", member["shuffle_address"].as_str().unwrap());
+        let address = member["shuffle_address"].as_str().unwrap().to_string();
         let request =
-            FetchRequest { worker: member["id"].as_u64().unwrap(), ..FetchRequest::default() };
+            FetchRequest { worker: member["id"].as_u64().unwrap(), job: 1, ..Default::default() };
         let mut fetcher = Self { address, request, runtime: Runtime::new().unwrap() };
         // Whoever names another cluster is told which one this is.
         let refusal = fetcher.ask().unwrap_err();
@@ -163,7 +167,18 @@ impl Fetcher {
 
     fn ask(&self) -> Result<(), Status> {
         self.runtime.block_on(async {
-            let mut client = ShuffleClient::connect(self.address.clone()).await.unwrap();
+            let address = self.address.clone();
+            let connect = tower::service_fn(move |_| {
+                let address = address.clone();
+                async move {
+                    let mut connection = TcpStream::connect(address).await?;
+                    connection.write_all(b"windrow-shuffle/1 job 1\n").await?;
+                    Ok::<_, std::io::Error>(TokioIo::new(connection))
+                }
+            });
+            let worker = Endpoint::from_static("http://worker");
+            let channel = worker.connect_with_connector(connect).await;
+            let mut client = ShuffleClient::new(channel.unwrap());
             client.fetch(self.request.clone()).await.map(drop)
         })
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::gated_job::GatedJob;
 use crate::support::{
-    Cluster, ClusterOptions, Direction, Proxy, case, eventually, free_port, root_case, wait_for,
+    Cluster, ClusterOptions, Direction, Proxy, case, eventually, free_port, root_case,
 };
 
 pub fn tests() -> Vec<Trial> {
@@ -94,9 +94,13 @@ struct Wire {
 }
 
 impl Wire {
-    /// Returns when both maps are done and more than a little of the first one's output has passed the proxy, whose pace
-    /// is such that the rest would take ten seconds.
-    fn in_use(fetch_timeout: &str) -> Self {
+    /// One whose pace is such that the rest would take ten seconds.
+    fn slow() -> Self {
+        Self::in_use("1m", |proxy| proxy.throttle(Direction::ToClient, 32 * 1024))
+    }
+
+    /// Returns when both maps are done and more than a little of the first one's output has passed the proxy, but not all.
+    fn in_use(fetch_timeout: &str, hold_back: impl FnOnce(&Proxy)) -> Self {
         let gated = GatedJob::new(2, 2_000_000, &["--reducers", "2", "--compress", "none"]);
         gated.open("reduce-go");
         let options = ClusterOptions { own_hosts: true, ..Default::default() };
@@ -104,7 +108,7 @@ impl Wire {
         let port = free_port();
         let listen = format!("127.0.0.1:{port}");
         let proxy = Proxy::to(listen.parse().unwrap());
-        proxy.throttle(Direction::ToClient, 32 * 1024);
+        hold_back(&proxy);
         let advertise = proxy.address().to_string();
         let flags = ["--listen", &listen, "--advertise", &advertise];
         let url = cluster.url.clone();
@@ -126,8 +130,7 @@ impl Wire {
 /// The worker accepts connections and sends nothing any more: the reduce is tried again, on the holder itself or, once two
 /// tries have failed, with the output of another map attempt.
 fn stalled() {
-    let wire = Wire::in_use("1s");
-    wire.proxy.stall(Direction::ToClient);
+    let wire = Wire::in_use("1s", |proxy| proxy.stall_after(Direction::ToClient, 80_000));
     let status = wire.finish();
     let failed = status["reduce"]["failed"].as_u64().unwrap();
     assert!((1..=2).contains(&failed), "{status}");
@@ -137,20 +140,20 @@ fn stalled() {
 
 /// A stream that breaks off is opened once more, and goes on where it was: no task is tried again.
 fn reset() {
-    let wire = Wire::in_use("1m");
+    let wire = Wire::slow();
     // While much is still to come.
     wire.proxy.reset();
+    eventually("a word about it", || wire.cluster.printed(wire.job, 1).contains("once more"));
     wire.proxy.heal();
     let status = wire.finish();
-    assert_eq!(wire.proxy.accepted(), 2, "{status}{}", wire.cluster.workers[1].stderr());
-    wait_for("a word about it", || wire.cluster.workers[1].stderr().find("once more"));
+    assert_eq!(wire.proxy.accepted(), 2, "{status}");
     assert_eq!(status["map"]["attempts"], 2, "{status}");
     assert_eq!(status["reduce"]["attempts"], 2, "{status}");
 }
 
 /// Slow is not broken.
 fn slow() {
-    let wire = Wire::in_use("1m");
+    let wire = Wire::slow();
     eventually("more data", || wire.proxy.forwarded_to_client() > 100_000);
     wire.proxy.heal();
     let status = wire.finish();

@@ -169,6 +169,15 @@ impl Cluster {
         self.dir.join(format!("worker-{n}"))
     }
 
+    /// What the processes of a job that runs have printed on worker number `n`.
+    pub fn printed(&self, job: u64, n: usize) -> String {
+        let files = std::fs::read_dir(self.worker_dir(n).join(format!("job-{job}")));
+        let paths = files.into_iter().flatten().map(|file| file.unwrap().path());
+        let logs =
+            paths.filter(|path| path.extension().is_some_and(|extension| extension == "log"));
+        logs.map(|log| std::fs::read_to_string(log).unwrap()).collect()
+    }
+
     /// The command of the worker with folder number `n`.
     pub fn worker_command(&self, n: usize) -> Command {
         self.worker_command_at(n, &self.url)

@@ -45,6 +45,8 @@ struct Rules {
 #[derive(Clone, Copy, Default)]
 struct Flow {
     stalled: bool,
+    /// What may pass until it is stalled.
+    bytes_left: Option<u64>,
     /// How long each piece of up to [`PIECE`] bytes is held back.
     delay: Duration,
     bytes_per_second: Option<u32>,
@@ -96,6 +98,11 @@ impl Proxy {
     /// Holds back all bytes that go this way, those on their way included, until [`Proxy::heal`].
     pub fn stall(&self, direction: Direction) {
         self.change(|rules| rules.flow(direction).stalled = true);
+    }
+
+    /// Likewise, once about so many more bytes have passed.
+    pub fn stall_after(&self, direction: Direction, bytes: u64) {
+        self.change(|rules| rules.flow(direction).bytes_left = Some(bytes));
     }
 
     /// Holds each piece back for `delay`.
@@ -209,14 +216,17 @@ impl Shared {
         let start = Instant::now();
         let mut rules = self.rules();
         while !rules.closed {
-            let flow = *rules.flow(direction);
+            let flow = rules.flow(direction);
             let pace = flow.bytes_per_second.map_or(Duration::ZERO, |rate| {
                 Duration::from_secs_f64(length as f64 / f64::from(rate.max(1)))
             });
             let left = (flow.delay + pace).saturating_sub(start.elapsed());
-            rules = if flow.stalled {
+            let is_stalled =
+                flow.stalled || flow.bytes_left.is_some_and(|bytes| bytes < length as u64);
+            rules = if is_stalled {
                 self.changed.wait(rules).unwrap_or_else(PoisonError::into_inner)
             } else if left.is_zero() {
+                flow.bytes_left = flow.bytes_left.map(|bytes| bytes - length as u64);
                 return;
             } else {
                 self.changed.wait_timeout(rules, left).unwrap_or_else(PoisonError::into_inner).0
