@@ -160,7 +160,7 @@ impl Serving {
                 tokio::task::spawn_blocking(move || executor.discard_output(attempt));
             }
             Heard::Order(order) => {
-                self.obey_order(convert::order_from(order).map_err(senseless)?)?
+                self.obey_order(convert::order_from(order).map_err(senseless)?)?;
             }
         }
         Ok(())
