@@ -32,7 +32,7 @@ const PAUSE_MS_MAX: u64 = 2_000;
 const DOWN_MS_MAX: u64 = 3_000;
 
 fn chaos() {
-    let seconds = from_environment("WINDROW_CHAOS_SECONDS").unwrap_or(20);
+    let seconds = from_environment("WINDROW_CHAOS_SECONDS").unwrap_or(60);
     let seed =
         from_environment("WINDROW_CHAOS_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     eprintln!("chaos for {seconds} s; WINDROW_CHAOS_SEED={seed} gives the same faults");
