@@ -6,7 +6,8 @@ use libtest_mimic::Trial;
 use serde_json::Value;
 
 use crate::conformance::{arguments, path};
-use crate::support::{Dir, Mode, both, sorted_lines};
+use crate::jobs::deadly::WORD;
+use crate::support::{Cluster, Dir, Mode, Process, both, case, count_words, sorted_lines};
 
 pub fn tests() -> Vec<Trial> {
     [
@@ -17,7 +18,21 @@ pub fn tests() -> Vec<Trial> {
     ]
     .into_iter()
     .flatten()
+    .chain(deadly_ones())
     .collect()
+}
+
+/// In processes of their own alone: where a record kills, there is nobody else to tell of it.
+fn deadly_ones() -> Vec<Trial> {
+    vec![
+        case("bad_records::records_that_abort", || deadly_records("abort", "SIGABRT")),
+        case("bad_records::records_that_segfault", || deadly_records("segfault", "SIGSEGV")),
+        case("bad_records::records_that_exit", || deadly_records("exit", "exited with code 0")),
+        case("bad_records::records_that_allocate", || deadly_records("allocate", "of memory")),
+        case("bad_records::groups_that_kill", groups_that_kill),
+        case("bad_records::more_that_kill_than_allowed", more_that_kill_than_allowed),
+        case("bad_records::one_that_kills_is_named", one_that_kills_is_named),
+    ]
 }
 
 const LINES: usize = 1_000_000;
@@ -130,4 +145,103 @@ fn a_group(mode: &Mode) {
         (&lines[0]["key"], &lines[0]["message"]),
         (&"TROUBLE".into(), &"trouble was asked for".into())
     );
+}
+
+/// A cluster whose only worker has little memory.
+fn small_cluster() -> Cluster {
+    let mut cluster = Cluster::start(0);
+    let mut worker = cluster.worker_command(0);
+    worker.args(["--memory", "64MiB"]);
+    cluster.workers.push(Process::start(worker));
+    cluster.wait_for_workers(1);
+    cluster
+}
+
+/// The deadly job on what is in `in`.
+fn deadly(dir: &Dir, flags: &[&str]) -> Vec<String> {
+    let marks = path(&dir.join("marks"));
+    arguments("deadly", dir, &[&["--marks", &marks], flags].concat())
+}
+
+/// Lines of words, with deadly ones in three places. Returns where these are.
+fn write_deadly_lines(dir: &Dir) -> Vec<(String, u64)> {
+    let mut places = Vec::new();
+    for (name, deadly) in [("a.txt", &[7, 4_000][..]), ("b.txt", &[1])] {
+        let mut text = String::new();
+        for n in 0..5_000 {
+            if deadly.contains(&n) {
+                places.push((path(&dir.join("in").join(name)), text.len() as u64));
+                text += &format!("oats {WORD} rye\n");
+            }
+            text += &format!("w{} x{}\n", n % 1_013, n % 97);
+        }
+        dir.write(format!("in/{name}"), text);
+    }
+    places
+}
+
+/// Each one ends a process, and goes into quarantine with what it has done; the others are counted.
+fn deadly_records(how: &str, death: &str) {
+    let dir = Dir::new();
+    let places = write_deadly_lines(&dir);
+    let cluster = small_cluster();
+    let flags = ["--how", how, "--skip-bad-records", "3", "--max-attempts", "2"];
+    cluster.submit(deadly(&dir, &flags)).expect_code(0).expect_said("3 bad records, see ");
+    let good = ["a.txt", "b.txt"].map(|name| {
+        let text = fs::read_to_string(dir.join("in").join(name)).unwrap();
+        let good: Vec<_> = text.lines().filter(|line| !line.contains(WORD)).collect();
+        dir.write(format!("good/{name}"), good.join("\n"))
+    });
+    assert_eq!(sorted_lines(&dir.join("out")), count_words(&good));
+    assert_eq!(quarantined(&dir), places);
+    assert_eq!(manifest(&dir)["skipped_records"], 3);
+    for line in quarantine_lines(&dir) {
+        assert_eq!(line["record"], format!("oats {WORD} rye"));
+        assert!(line["message"].as_str().unwrap().contains(death), "{line}");
+    }
+}
+
+fn groups_that_kill() {
+    let dir = Dir::new();
+    // Two that differ only beyond what is shown of them.
+    let long = ["a", "b"].map(|end| format!("{WORD}{}{end}", "x".repeat(200)));
+    dir.write("in/a.txt", format!("oats {WORD} rye\n{} {}\n", long[0], long[1]));
+    let flags = ["--how", "abort", "--in-reduce", "--skip-bad-records", "3", "--reducers", "2"];
+    let cluster = small_cluster();
+    cluster.submit(deadly(&dir, &flags)).expect_code(0).expect_said("3 bad records, see ");
+    assert_eq!(sorted_lines(&dir.join("out")), ["oats\t1", "rye\t1"]);
+    let lines = quarantine_lines(&dir);
+    assert_eq!(lines.iter().filter(|line| line["key"] == WORD).count(), 1);
+    let expected = "the process that ran user code was killed by SIGABRT; the last that it printed: the last words";
+    assert!(lines.iter().all(|line| line["message"] == expected), "{lines:?}");
+}
+
+fn more_that_kill_than_allowed() {
+    let dir = Dir::new();
+    write_deadly_lines(&dir);
+    let cluster = small_cluster();
+    let flags = ["--how", "segfault", "--skip-bad-records", "2"];
+    cluster
+        .submit(deadly(&dir, &flags))
+        .expect_code(1)
+        .expect_said("3 records are bad, more than --skip-bad-records 2 allows, such as ")
+        .expect_said("was killed by SIGSEGV (");
+    assert!(!dir.join("out").exists(), "left behind: {:?}", dir.tree());
+    assert!(cluster.worker_list().len() == 1);
+}
+
+/// Even where nothing is to be skipped.
+fn one_that_kills_is_named() {
+    let dir = Dir::new();
+    dir.write("in/a.txt", format!("all is well\nbut {WORD} it is\n"));
+    let at = format!("was killed by SIGABRT ({} at byte 12)", path(&dir.join("in/a.txt")));
+    let cluster = small_cluster();
+    cluster
+        .submit(deadly(&dir, &["--how", "abort", "--max-attempts", "2"]))
+        .expect_code(1)
+        .expect_said(&at)
+        .expect_said("leave such records out with --skip-bad-records");
+    let flags = ["--how", "abort", "--in-reduce", "--max-attempts", "2"];
+    let said = format!("was killed by SIGABRT (key {WORD})");
+    cluster.submit(deadly(&dir, &flags)).expect_code(1).expect_said(&said);
 }

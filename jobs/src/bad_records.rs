@@ -1,6 +1,6 @@
 //! Records that user code cannot cope with, and how many of them a job may skip.
 //!
-//! Which ones are skipped is decided where user code runs (`collect::careful_mapper` and `program::careful_reduce`); where
+//! Which ones are skipped is decided where user code runs (`collect::careful_mapper` and `Program::reduce_carefully`); where
 //! they are written to, and when there are too many, the engine decides.
 
 use std::fmt;
@@ -37,7 +37,7 @@ pub struct Share(f64);
 impl Eq for Share {}
 
 /// A record, or a group, that was skipped.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BadRecord {
     /// File and offset of the record's first byte, or the group's key; of a panic, also the line of code.
     pub place: Place,
@@ -143,11 +143,28 @@ impl BadRecord {
             Some(at) if at != offset => bad.message += &format!(" (at byte {at})"),
             _ => {}
         }
+        Ok(bad.with_record(bytes))
+    }
+
+    /// The record, or group, that a process died of in which it was tried alone, as far as that is known.
+    pub fn of_death(cause: &FailureCause) -> Option<Self> {
+        let mut cause = cause.clone();
+        let place = match &mut cause {
+            FailureCause::ProcessDied { alone: true, place, .. } => std::mem::take(&mut **place),
+            FailureCause::OutOfMemory { alone: true, place, .. } => std::mem::take(place),
+            _ => return None,
+        };
+        let mut message = cause.to_string();
+        message.truncate(message.floor_char_boundary(KEPT_BYTES_MAX));
+        place.names_record().then_some(Self { place, message, record: None })
+    }
+
+    /// With the start of the record.
+    pub(crate) fn with_record(self, bytes: &[u8]) -> Self {
         let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let kept = &line[..line.len().min(KEPT_BYTES_MAX)];
-        bad.record = Some(String::from_utf8_lossy(kept).into_owned());
-        Ok(bad)
+        Self { record: Some(String::from_utf8_lossy(kept).into_owned()), ..self }
     }
 
     /// What user code failed with at a group. Any other failure is given back.
@@ -207,6 +224,7 @@ struct QuarantinedRecord<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::Death;
 
     #[test]
     fn budgets_are_counts_or_percents() {
@@ -255,6 +273,24 @@ mod tests {
         assert_eq!(String::from_utf8(lines).unwrap(), expected);
         let long = BadRecord::of_record(cause(None), 0, &[b'x'; 9_000]).unwrap();
         assert_eq!(long.record.unwrap().len(), KEPT_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_death_alone_at_a_record_is_a_bad_record() {
+        let place = Place { file: "/in".into(), offset: Some(7), ..Place::default() };
+        let died = |alone, place: &Place| FailureCause::ProcessDied {
+            death: Death::Signal(6),
+            alone,
+            place: Box::new(place.clone()),
+            output: "oh no\n".into(),
+        };
+        let bad = BadRecord::of_death(&died(true, &place)).unwrap();
+        let message =
+            "the process that ran user code was killed by SIGABRT; the last that it printed: oh no";
+        assert_eq!((&*bad.message, &bad.place), (message, &place));
+        assert_eq!(BadRecord::of_death(&died(false, &place)), None);
+        assert_eq!(BadRecord::of_death(&died(true, &Place::default())), None);
+        assert_eq!(BadRecord::of_death(&FailureCause::Cancelled), None);
     }
 
     #[test]

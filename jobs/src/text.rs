@@ -45,7 +45,7 @@ pub(crate) fn write_display(value: impl Display, out: &mut Vec<u8>) {
 }
 
 /// Most characters of foreign text that a message shows.
-const SHOWN_CHARS_MAX: usize = 100;
+pub(crate) const SHOWN_CHARS_MAX: usize = 100;
 
 /// `bytes` for a message: control characters and invalid bytes escaped, a long rest cut off.
 pub(crate) fn shown(bytes: &[u8]) -> String {

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use clap::ValueEnum;
 use rustix::process::{Signal, getpid, kill_process};
@@ -34,22 +35,28 @@ enum How {
 struct DeadlyParams {
     #[arg(long, value_enum)]
     how: How,
+    /// When the word is reduced, rather than when it is mapped.
+    #[arg(long)]
+    in_reduce: bool,
     /// Where it leaves marks.
     #[arg(long)]
     marks: PathBuf,
 }
 
-struct DeadlyWords(DeadlyParams);
+struct DeadlyWords(Arc<DeadlyParams>);
+
+struct DeadlySum(Arc<DeadlyParams>);
 
 pub fn job() -> Job {
     Job::with_params("deadly", |params: &DeadlyParams| {
-        Ok(Job::new("deadly", DeadlyWords(params.clone())).reduce(Sum))
+        let params = Arc::new(params.clone());
+        Ok(Job::new("deadly", DeadlyWords(Arc::clone(&params))).reduce(DeadlySum(params)))
     })
 }
 
-impl DeadlyWords {
+impl DeadlyParams {
     fn happen(&self) -> Result<()> {
-        let DeadlyParams { how, marks } = &self.0;
+        let Self { how, marks, .. } = self;
         match how {
             How::Abort => {
                 eprintln!("the last words");
@@ -99,11 +106,28 @@ impl Mapper for DeadlyWords {
 
     fn map(&self, line: &str, out: &mut impl Emit<str, u64>) -> Result<()> {
         for word in line.split_ascii_whitespace() {
-            if word == WORD {
-                self.happen()?;
+            if word == WORD && !self.0.in_reduce {
+                self.0.happen()?;
             }
             out.emit(word, 1)?;
         }
         Ok(())
+    }
+}
+
+impl Reducer<str, u64> for DeadlySum {
+    type OutputKey = str;
+    type OutputValue = u64;
+
+    fn reduce(
+        &self,
+        key: &str,
+        values: &mut Values<'_, u64>,
+        out: &mut impl Emit<str, u64>,
+    ) -> Result<()> {
+        if key.starts_with(WORD) && self.0.in_reduce {
+            self.0.happen()?;
+        }
+        Sum.reduce(key, values, out)
     }
 }

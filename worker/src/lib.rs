@@ -14,6 +14,7 @@ mod sync;
 mod task;
 #[cfg(test)]
 mod testing;
+mod trail;
 
 pub use agent::{WorkerConfig, WorkerError, default_memory_bytes, run};
 pub use child::{ChildError, run as run_child};

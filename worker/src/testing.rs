@@ -15,7 +15,7 @@ use tonic::transport::{Channel, Endpoint, Server};
 use windrow_jobs::collect::{Collected, Collector, RecordBuffer, Room};
 use windrow_jobs::input::{Chunk, Framing};
 use windrow_jobs::program::{
-    CollectorSetup, InputFormat, PartSink, Partitioning, Program, RecordBatches, RecordRef,
+    Care, CollectorSetup, InputFormat, PartSink, Partitioning, Program, RecordBatches, RecordRef,
     RecordSink, ReduceSummary,
 };
 use windrow_jobs::{
@@ -144,6 +144,7 @@ pub fn attempt(
             split_points: Arc::default(),
         }),
         program: Arc::new(words),
+        care: Care::default(),
         progress: Arc::default(),
         scratch: Scratch {
             folder: store.folder(JobId(1)).unwrap(),

@@ -15,7 +15,7 @@
 //!
 //! Poison is not counted as skipped here: the attempt that leaves it out counts it, like every bad record.
 
-use windrow_jobs::{AttemptId, BadRecordBudget, FailureCause, Place, TaskId};
+use windrow_jobs::{AttemptId, BadRecord, BadRecordBudget, FailureCause, TaskId};
 
 use crate::effect::JobFailure;
 use crate::job::{Job, JobResult};
@@ -40,12 +40,13 @@ impl Job {
         step: &Step<'_>,
     ) -> JobResult<Blame> {
         let Some(alone) = cause.died_alone() else { return Ok(Blame::Cause) };
-        let poison = self.poison(cause).filter(|_| alone).cloned();
+        let may_skip = alone && self.plan.skip_bad_records.is_some();
+        let poison = may_skip.then(|| BadRecord::of_death(cause)).flatten();
         let task = self.tasks_mut(attempt.task.stage).task_mut(attempt.task.index);
         task.suspect = true;
         match poison {
             // One that it was told to leave out is not to blame again.
-            Some(poison) if !task.poison.contains(&poison) => {
+            Some(poison) if !task.poison.iter().any(|known| known.place == poison.place) => {
                 task.poison.push(poison);
                 self.check_poison(attempt, cause, step)?;
                 Ok(Blame::Record)
@@ -63,17 +64,6 @@ impl Job {
             self.give_up(AttemptId { task, number }, step);
         }
         self.tasks_mut(task.stage).enqueue(task.index);
-    }
-
-    /// The record, or group, that a process has died of, where the job may skip any.
-    fn poison<'a>(&self, cause: &'a FailureCause) -> Option<&'a Place> {
-        self.plan.skip_bad_records?;
-        match cause {
-            FailureCause::ProcessDied { place, .. } => Some(&**place),
-            FailureCause::OutOfMemory { place, .. } => Some(place),
-            _ => None,
-        }
-        .filter(|place| place.names_record())
     }
 
     /// Fails the job if this task alone has more poison than the job may skip, or than is worth the processes that it takes

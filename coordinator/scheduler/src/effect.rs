@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use windrow_jobs::{
-    AttemptId, Audit, BadRecordBudget, FailureCause, JobId, Place, TaskId, WorkerId,
+    AttemptId, Audit, BadRecord, BadRecordBudget, FailureCause, JobId, TaskId, WorkerId,
 };
 
 use crate::event::RequestId;
@@ -64,7 +64,7 @@ pub enum Effect {
         /// Whether it must run in a process in which nothing else runs.
         alone: bool,
         /// Records, or groups, that it must leave out as bad ones, without trying them.
-        skip: Vec<Place>,
+        skip: Vec<BadRecord>,
     },
     /// Stop an attempt, whose result is not wanted any more.
     CancelAttempt {

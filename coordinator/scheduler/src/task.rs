@@ -1,7 +1,7 @@
 //! One task: its state, and what it has been charged with.
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{Audit, Place, WorkerId};
+use windrow_jobs::{Audit, BadRecord, WorkerId};
 
 use crate::event::AttemptStats;
 use crate::time::Time;
@@ -24,7 +24,7 @@ pub(crate) struct Task {
     /// Whether the process died in which it ran, so that it runs alone until it has succeeded.
     pub(crate) suspect: bool,
     /// Records, or groups, that have killed a process in which nothing else ran: they are bad ones, and are left out.
-    pub(crate) poison: Vec<Place>,
+    pub(crate) poison: Vec<BadRecord>,
     /// Where it failed last: another worker is better, if one is free.
     pub(crate) avoid: Option<WorkerId>,
     /// What its last winner wrote for the shuffle: another one that writes something else shows that the job's maps are

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use windrow_jobs::{AttemptId, JobId, Place, WorkerId};
+use windrow_jobs::{AttemptId, BadRecord, JobId, WorkerId};
 
 use super::{JobWork, WorkerProfile};
 
@@ -14,7 +14,7 @@ pub(crate) struct Assignment {
     /// In a process in which nothing else runs.
     pub(crate) alone: bool,
     /// Records, or groups, that are bad ones, and must not be tried.
-    pub(crate) skip: Vec<Place>,
+    pub(crate) skip: Vec<BadRecord>,
 }
 
 /// A message to a worker.

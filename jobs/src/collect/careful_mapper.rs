@@ -1,9 +1,10 @@
-//! The map loop of jobs that may skip bad records: nothing of a record is kept before all of it has succeeded.
+//! The map loop of jobs that may skip bad records, and of tasks that may kill their process: nothing of a record is kept
+//! before all of it has succeeded.
 //!
 //! Pairs are collected aside, for a block of records at a time. Most blocks are good, and their pairs go on to the store. A
 //! block in which anything fails is forgotten and mapped again, each of its records alone: so care costs little, and
 //! mappers of whole chunks need not know of it. What a combiner or a spill fails with is no record's fault, and fails the
-//! attempt.
+//! attempt. Where each record is to be noted before it is tried, or one is known to kill, records are mapped alone at once.
 
 use super::chunk_mapper::{ChunkMapper, StoreEmitter, located};
 use super::{Collected, Collector, Room, Store};
@@ -11,11 +12,11 @@ use crate::bad_records::BadRecord;
 use crate::counters::Counters;
 use crate::emit::Emit;
 use crate::error::{Error, Result};
-use crate::failure::FailureCause;
+use crate::failure::{FailureCause, Place};
 use crate::input::{Chunk, Format, Position, RecordError};
 use crate::key::Key;
 use crate::mapper::Mapper;
-use crate::program::{hidden, panic};
+use crate::program::{Care, hidden, panic};
 use crate::value::Value;
 
 /// Size of a block: what is mapped twice for a bad record.
@@ -28,6 +29,7 @@ const ASIDE_BYTES_MAX: usize = 8 << 20;
 /// A [`ChunkMapper`] that leaves bad records out.
 pub(super) struct CarefulMapper<M: Mapper, S> {
     inner: ChunkMapper<M, S>,
+    care: Care,
     aside: Aside<M::Key, M::Value>,
     skipped: Vec<BadRecord>,
 }
@@ -52,29 +54,32 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Aside<K, V> {
 }
 
 impl<M: Mapper, S> CarefulMapper<M, S> {
-    pub(super) fn new(inner: ChunkMapper<M, S>) -> Self {
-        Self { inner, aside: Aside::new(), skipped: Vec::new() }
+    pub(super) fn new(inner: ChunkMapper<M, S>, care: Care) -> Self {
+        Self { inner, care, aside: Aside::new(), skipped: Vec::new() }
     }
 }
 
 impl<M: Mapper, S: Store<M::Key, M::Value>> Collector for CarefulMapper<M, S> {
     fn map_chunk(&mut self, chunk: &Chunk<'_>, room: &mut dyn Room) -> Result<u64, FailureCause> {
-        let Self { inner, aside, skipped } = self;
+        let Self { inner, care, aside, skipped } = self;
         let ChunkMapper { mapper, format, store, granted_bytes } = inner;
         let framing = format.framing();
         let out = StoreEmitter { store, chunk, room, granted_bytes, failure: None };
-        let mut pieces = Pieces { mapper: &**mapper, format, aside, out };
+        let place = Place { file: chunk.file.to_string(), ..Place::default() };
+        let mut pieces = Pieces { mapper: &**mapper, format, care, place, aside, out };
         let mut records = 0;
         for block in chunk.pieces(framing, BLOCK_BYTES) {
-            if let Ok(good) = pieces.map(&block, Pieced::Block)? {
+            if !pieces.care.is_close()
+                && let Ok(good) = pieces.map(&block, Pieced::Block)?
+            {
                 records += good;
                 continue;
             }
             for record in block.pieces(framing, 1) {
-                match pieces.map(&record, Pieced::Record)? {
+                match pieces.map_record(&record)? {
                     Ok(good) => records += good,
-                    Err(cause) => {
-                        skipped.push(BadRecord::of_record(cause, record.offset, record.bytes)?);
+                    Err(bad) => {
+                        skipped.push(bad);
                         records += 1;
                     }
                 }
@@ -112,11 +117,30 @@ enum Pieced {
 struct Pieces<'a, M: Mapper, S> {
     mapper: &'a M,
     format: &'a M::Input,
+    care: &'a Care,
+    /// Of the record that is mapped alone.
+    place: Place,
     aside: &'a mut Aside<M::Key, M::Value>,
     out: StoreEmitter<'a, S>,
 }
 
 impl<M: Mapper, S: Store<M::Key, M::Value>> Pieces<'_, M, S> {
+    /// Maps a record alone, unless it is known to kill. The inner error is a record to be left out; the outer one ends the
+    /// attempt.
+    fn map_record(&mut self, record: &Chunk<'_>) -> Result<Result<u64, BadRecord>, FailureCause> {
+        self.place.offset = Some(record.offset);
+        if let Some(deadly) = self.care.deadly_at(&self.place) {
+            return Ok(Err(deadly.clone().with_record(record.bytes)));
+        }
+        match self.map(record, Pieced::Record)? {
+            Ok(good) => Ok(Ok(good)),
+            Err(cause) if self.care.skips_bad_records => {
+                BadRecord::of_record(cause, record.offset, record.bytes).map(Err)
+            }
+            Err(cause) => Err(cause),
+        }
+    }
+
     /// Maps a piece, and keeps its pairs if all of it succeeds. The inner error is that of a record in it, of which nothing
     /// is left; the outer one ends the attempt.
     fn map(
@@ -124,12 +148,15 @@ impl<M: Mapper, S: Store<M::Key, M::Value>> Pieces<'_, M, S> {
         piece: &Chunk<'_>,
         pieced: Pieced,
     ) -> Result<Result<u64, FailureCause>, FailureCause> {
-        let (mapper, format) = (self.mapper, self.format);
+        let (mapper, format, care) = (self.mapper, self.format, self.care);
+        let place = std::mem::take(&mut self.place);
         self.aside.clear();
         piece.visit(piece.offset);
         let mut out = CarefulEmitter { pieces: self, piece, pieced, state: State::Aside };
-        let outcome = panic::guard(|| mapper.map_chunk(format, piece, &mut out));
+        let map = || panic::guard(|| mapper.map_chunk(format, piece, &mut out));
+        let outcome = care.on_trail(&place, map)?;
         let state = out.state;
+        self.place = place;
         if let Some(cause) = self.out.failure.take() {
             return Err(cause);
         }

@@ -15,15 +15,15 @@ use crate::program::panic::Caught;
 use crate::program::{CollectorSetup, hidden, panic};
 use crate::value::Value;
 
-/// The collector of a mapper over a store. Whether it skips bad records is decided here, once for all records.
+/// The collector of a mapper over a store. Whether it takes care of bad records is decided here, once for all records.
 pub(crate) fn map_into<M: Mapper>(
     mapper: Arc<M>,
     store: impl Store<M::Key, M::Value> + 'static,
     setup: &CollectorSetup,
 ) -> Box<dyn Collector> {
     let chunk_mapper = ChunkMapper::new(mapper, store);
-    if setup.skips_bad_records {
-        Box::new(CarefulMapper::new(chunk_mapper))
+    if setup.care.is_needed() {
+        Box::new(CarefulMapper::new(chunk_mapper, setup.care.clone()))
     } else {
         Box::new(chunk_mapper)
     }

@@ -55,7 +55,7 @@ pub trait Collector: Send {
     fn take_counters(&mut self) -> Counters;
 
     /// Takes the bad records that were left out since the last call, in the order of the input. Only a collector that was
-    /// [set up](crate::program::CollectorSetup::skips_bad_records) for it leaves any out.
+    /// [set up](crate::program::CollectorSetup::care) for it leaves any out.
     fn take_skipped(&mut self) -> Vec<BadRecord> {
         Vec::new()
     }

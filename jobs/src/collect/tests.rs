@@ -1,6 +1,7 @@
 //! What collectors keep, and what they say when user code fails.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -10,7 +11,7 @@ use crate::audit::Audit;
 use crate::failure::Place;
 use crate::input::Framing;
 use crate::prelude::*;
-use crate::program::{CollectorSetup, RecordBatches, RecordRef};
+use crate::program::{Care, CollectorSetup, RecordBatches, RecordRef, Trail};
 
 /// Emits each word of a line, counts lines, and fails on demand.
 struct Words;
@@ -240,8 +241,17 @@ type Careful = (Vec<(Vec<u8>, Vec<u8>)>, Counters, Vec<(Option<u64>, String, Str
 
 /// Maps carefully, chunk by chunk.
 fn map_carefully(job: &Job, text: &[u8], chunk_bytes: usize) -> Result<Careful, FailureCause> {
-    let setup =
-        CollectorSetup { partitions: 2, skips_bad_records: true, ..CollectorSetup::default() };
+    let care = Care { skips_bad_records: true, ..Care::default() };
+    map_with_care(job, text, chunk_bytes, care)
+}
+
+fn map_with_care(
+    job: &Job,
+    text: &[u8],
+    chunk_bytes: usize,
+    care: Care,
+) -> Result<Careful, FailureCause> {
+    let setup = CollectorSetup { partitions: 2, care, ..CollectorSetup::default() };
     let mut collector = job.build("{}").unwrap().collector(&setup);
     let mut skipped = Vec::new();
     let mut whole = Chunk::new("hay.txt", text);
@@ -336,4 +346,48 @@ fn only_a_panic_has_a_line_of_code() {
         ),
     ];
     assert_eq!(skipped, expected);
+}
+
+/// Says which records user code has begun and not ended, and how many it has seen.
+#[derive(Debug, Default)]
+struct Steps(Mutex<(Option<u64>, Vec<u64>)>);
+
+impl Trail for Steps {
+    fn enter(&self, place: &Place) -> Result<(), FailureCause> {
+        let mut steps = self.0.lock().unwrap();
+        assert_eq!((steps.0, &*place.file), (None, "hay.txt"));
+        steps.0 = place.offset;
+        steps.1.extend(place.offset);
+        Ok(())
+    }
+
+    fn leave(&self) -> Result<(), FailureCause> {
+        self.0.lock().unwrap().0 = None;
+        Ok(())
+    }
+}
+
+#[test]
+fn each_record_is_on_the_trail_and_deadly_ones_are_not_tried() {
+    let steps = Arc::new(Steps::default());
+    let place = Place { file: "hay.txt".into(), offset: Some(102), ..Place::default() };
+    let deadly = BadRecord { place, message: "it kills".into(), record: None };
+    let care = Care {
+        skips_bad_records: true,
+        trail: Some(Arc::clone(&steps) as _),
+        deadly: [deadly].into(),
+    };
+    let text = b"a\npanic\nb\nerror\nc\n";
+    let (pairs, counters, skipped) = map_with_care(&combining(), text, 1000, care.clone()).unwrap();
+    assert_eq!((pairs.len(), &counters), (3, &Counters::from_iter([("lines", 3)])));
+    let expected = [
+        (Some(102), "it kills".to_string(), "panic".to_string()),
+        (Some(110), "bad line".to_string(), "error".to_string()),
+    ];
+    assert_eq!(skipped, expected);
+    assert_eq!(*steps.0.lock().unwrap(), (None, vec![100, 108, 110, 116]));
+    let care = Care { skips_bad_records: false, deadly: [].into(), ..care };
+    let failed = map_with_care(&combining(), b"a\nerror\n", 1000, care).unwrap_err();
+    let place = Place { file: "hay.txt".into(), offset: Some(102), ..Place::default() };
+    assert_eq!(failed, FailureCause::UserError { place, message: "bad line".into() });
 }

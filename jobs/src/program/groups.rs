@@ -3,6 +3,7 @@
 use super::batch::{RecordBatches, RecordRef};
 use super::record_batch::RecordBatch;
 use super::values::Values;
+use crate::audit::Audit;
 use crate::error::{Error, Result};
 use crate::failure::{FailureCause, Place};
 use crate::key::Key;
@@ -93,15 +94,35 @@ impl<'s> Groups<'s> {
         &self,
         decode: impl Fn(&[u8]) -> Result<K::Decoded<'_>>,
     ) -> Place {
-        let key = (self.count > 0).then(|| {
-            let mut text = Vec::new();
-            match decode(&self.group.key) {
-                Ok(key) => K::write_text(K::view(&key), &mut text),
-                Err(_) => text.extend_from_slice(&self.group.key),
-            }
-            text::shown(&text)
-        });
+        let key = (self.count > 0).then(|| text::shown(&self.key_text::<K>(decode)));
         Place { key, ..Place::default() }
+    }
+
+    /// The current group's place, which no other group has: a long key, cut off for display, has a digest.
+    pub(super) fn exact_place<K: Key + ?Sized>(
+        &self,
+        decode: impl Fn(&[u8]) -> Result<K::Decoded<'_>>,
+    ) -> Place {
+        let text = self.key_text::<K>(decode);
+        let mut key = text::shown(&text);
+        if text.len() > text::SHOWN_CHARS_MAX {
+            let mut audit = Audit::default();
+            audit.add(&self.group.key, &[]);
+            key += &format!(" ({} bytes, digest {:016x})", text.len(), audit.digest);
+        }
+        Place { key: Some(key), ..Place::default() }
+    }
+
+    fn key_text<K: Key + ?Sized>(
+        &self,
+        decode: impl Fn(&[u8]) -> Result<K::Decoded<'_>>,
+    ) -> Vec<u8> {
+        let mut text = Vec::new();
+        match decode(&self.group.key) {
+            Ok(key) => K::write_text(K::view(&key), &mut text),
+            Err(_) => text.extend_from_slice(&self.group.key),
+        }
+        text
     }
 }
 

@@ -8,11 +8,11 @@ use super::groups::Groups;
 use super::map_side::{InputFormat, MapSide};
 use super::part_emitter::PartEmitter;
 use super::route::RouteMaker;
-use super::{CollectorSetup, Partitioning, Program, ReduceSummary, panic};
+use super::{Care, CollectorSetup, Partitioning, Program, ReduceSummary, panic};
 use crate::bad_records::BadRecord;
 use crate::collect::Collector;
 use crate::error::Result;
-use crate::failure::FailureCause;
+use crate::failure::{FailureCause, Place};
 use crate::grouping::{Grouping, GroupingOf};
 use crate::output::Output;
 use crate::reducer::Reducer;
@@ -83,25 +83,29 @@ where
         summary(&groups, out)
     }
 
-    fn reduce_skipping(
+    fn reduce_carefully(
         &self,
         input: &mut dyn RecordBatches,
         output: &mut dyn PartSink,
+        care: &Care,
         skipped: &mut dyn FnMut(BadRecord) -> Result<(), FailureCause>,
     ) -> Result<ReduceSummary, FailureCause> {
         let mut groups = Groups::new(input, !G::WHOLE_KEY);
         let mut out = PartEmitter::new(output, &self.output);
-        while self
-            .guarded(&mut groups, &mut out, |groups, _| groups.next_group(G::prefix_bytes))??
-        {
+        while let Some(place) = self.next_place(&mut groups, &mut out, care)? {
+            if let Some(deadly) = care.deadly_at(&place) {
+                skipped(deadly.clone())?;
+                continue;
+            }
             out.begin_group();
-            let reduced = self.guarded(&mut groups, &mut out, |groups, out| {
-                self.reduce_group(groups, out)?;
-                out.keep_group()
-            })?;
+            let reduced = care.on_trail(&place, || {
+                self.guarded(&mut groups, &mut out, |groups, out| self.reduce_group(groups, out))
+            })??;
             match reduced {
-                Ok(()) => {}
-                Err(cause) if out.take_back() => skipped(BadRecord::of_group(cause)?)?,
+                Ok(()) => out.keep_group()?,
+                Err(cause) if care.skips_bad_records && out.take_back() => {
+                    skipped(BadRecord::of_group(cause)?)?;
+                }
                 Err(cause) => return Err(cause),
             }
         }
@@ -120,6 +124,22 @@ where
     fn reduce_group(&self, groups: &mut Groups<'_>, out: &mut PartEmitter<'_, O>) -> Result<()> {
         let (key, mut values) = groups.current();
         self.reducer.reduce(G::decode(key)?, &mut values, out)
+    }
+
+    /// Goes on to the next group, and says which it is, if that is to be known; `None` at the end.
+    fn next_place(
+        &self,
+        groups: &mut Groups<'_>,
+        out: &mut PartEmitter<'_, O>,
+        care: &Care,
+    ) -> Result<Option<Place>, FailureCause> {
+        self.guarded(groups, out, |groups, _| {
+            Ok(match groups.next_group(G::prefix_bytes)? {
+                true if care.is_close() => Some(groups.exact_place::<G::Group>(G::decode)),
+                true => Some(Place::default()),
+                false => None,
+            })
+        })?
     }
 
     /// Runs user code. The inner error is its own, at the current group; the outer one is the engine's.

@@ -15,6 +15,7 @@
 //! the error that it sees.
 
 mod batch;
+mod care;
 mod combine_step;
 mod groups;
 mod join_inputs;
@@ -30,6 +31,7 @@ mod sorted;
 mod values;
 
 pub use batch::{PartSink, RecordBatches, RecordRef, RecordSink};
+pub use care::{Care, Trail};
 pub use combine_step::{Combined, NotCombined};
 pub use map_side::InputFormat;
 pub use route::Ordered;
@@ -88,16 +90,18 @@ pub trait Program: Send + Sync {
         output: &mut dyn PartSink,
     ) -> Result<ReduceSummary, FailureCause>;
 
-    /// Like [`reduce`](Self::reduce), but passes over groups that cannot be reduced, and over what they wrote. Each is
-    /// told to `skipped`, in order; its error ends the attempt. A group that has written more than eight megabytes before
-    /// it fails ends the attempt too. By default the same, for jobs whose reduce runs no user code.
-    fn reduce_skipping(
+    /// Like [`reduce`](Self::reduce), but with care: where bad groups are to be left out, passes over those that cannot be
+    /// reduced, and over what they wrote. Each is told to `skipped`, in order; its error ends the attempt. A group that has
+    /// written more than eight megabytes before it fails ends the attempt too. By default the same, for jobs whose reduce
+    /// runs no user code.
+    fn reduce_carefully(
         &self,
         input: &mut dyn RecordBatches,
         output: &mut dyn PartSink,
+        care: &Care,
         skipped: &mut dyn FnMut(BadRecord) -> Result<(), FailureCause>,
     ) -> Result<ReduceSummary, FailureCause> {
-        let _ = skipped;
+        let _ = (care, skipped);
         self.reduce(input, output)
     }
 }

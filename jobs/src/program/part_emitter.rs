@@ -55,10 +55,14 @@ impl<'s, O> PartEmitter<'s, O> {
     }
 
     /// Keeps what came since the group began.
-    pub(super) fn keep_group(&mut self) -> Result<()> {
+    pub(super) fn keep_group(&mut self) -> Result<(), FailureCause> {
         self.group = None;
         self.kept_counters.merge(&self.counters.take());
-        if self.text.len() >= WRITE_BYTES { self.write() } else { Ok(()) }
+        if self.text.len() >= WRITE_BYTES {
+            // What it says is found in `failure`.
+            let _ = self.write();
+        }
+        self.take_failure().map_or(Ok(()), Err)
     }
 
     /// Forgets what came since the group began; `false` if some of it has been written.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::RecordRef;
+use super::{Care, RecordRef};
 use crate::collect::prefix;
 
 /// What a collector has to know of its task.
@@ -16,8 +16,9 @@ pub struct CollectorSetup {
     pub input: u32,
     /// Where the ranges of an ordered job begin; empty for all others.
     pub split_points: Arc<SplitPoints>,
-    /// Leave bad records out, and keep them for [`Collector::take_skipped`](crate::collect::Collector::take_skipped).
-    pub skips_bad_records: bool,
+    /// How to go about bad records: those that are left out are kept for
+    /// [`Collector::take_skipped`](crate::collect::Collector::take_skipped).
+    pub care: Care,
 }
 
 /// How the pairs of a job are spread over its partitions.

@@ -1,6 +1,7 @@
 //! The reduce and combine loops over batches cut anywhere, and failures from every side.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -337,6 +338,10 @@ impl Reducer<str, u64> for Picky {
     }
 }
 
+fn skips() -> Care {
+    Care { skips_bad_records: true, ..Care::default() }
+}
+
 proptest! {
     #[test]
     fn a_bad_group_leaves_nothing_and_the_others_all(
@@ -348,9 +353,10 @@ proptest! {
         let (mut found, mut expected) = (Disk::new(), Disk::new());
         let mut keys = Vec::new();
         let program = program(Picky);
-        let summary = program.reduce_skipping(
+        let summary = program.reduce_carefully(
             &mut Batches::new(&all, batch_records),
             &mut found,
+            &skips(),
             &mut |bad| {
                 keys.push(bad.place.key.unwrap());
                 Ok(())
@@ -374,17 +380,23 @@ fn what_is_no_fault_of_a_group_still_fails() {
     let mut never = |_| panic!("nothing is to be skipped");
     let broken = FailureCause::Corrupt { file: "s".into(), offset: 7, message: "crc".into() };
     let mut source = Batches { failure: Some(broken.clone()), ..Batches::new(&pairs, 1) };
-    let failed =
-        program(Careless::Panics).reduce_skipping(&mut source, &mut Disk::new(), &mut never);
+    let failed = program(Careless::Panics).reduce_carefully(
+        &mut source,
+        &mut Disk::new(),
+        &skips(),
+        &mut never,
+    );
     assert_eq!(failed, Err(broken));
     let mut full = Disk { bytes_max: 3, ..Disk::new() };
     let mut source = Batches::new(&pairs, 1);
-    let failed = program(Careless::Replaces).reduce_skipping(&mut source, &mut full, &mut never);
+    let failed =
+        program(Careless::Replaces).reduce_carefully(&mut source, &mut full, &skips(), &mut never);
     assert_eq!(failed, Err(disk_full()));
     // More has been written than can be taken back.
     let long = encode(&[("x".repeat(5 << 20), 2), ("x".repeat(5 << 20), 3)]);
     let mut source = Batches::new(&long, 1);
-    let failed = program(FailsAtEnd).reduce_skipping(&mut source, &mut Disk::new(), &mut never);
+    let failed =
+        program(FailsAtEnd).reduce_carefully(&mut source, &mut Disk::new(), &skips(), &mut never);
     assert!(matches!(failed, Err(FailureCause::UserError { .. })), "{failed:?}");
 }
 
@@ -406,4 +418,52 @@ impl Reducer<str, u64> for FailsAtEnd {
         }
         Err(Error::new("too late"))
     }
+}
+
+/// The keys that user code has seen, without the one that it is said to see now.
+#[derive(Debug, Default)]
+struct Keys(Mutex<(Option<String>, Vec<String>)>);
+
+impl Trail for Keys {
+    fn enter(&self, place: &Place) -> Result<(), FailureCause> {
+        let former = self.0.lock().unwrap().0.replace(place.key.clone().unwrap());
+        assert_eq!(former, None);
+        Ok(())
+    }
+
+    fn leave(&self) -> Result<(), FailureCause> {
+        let mut keys = self.0.lock().unwrap();
+        let key = keys.0.take();
+        keys.1.extend(key);
+        Ok(())
+    }
+}
+
+#[test]
+fn each_group_is_on_the_trail_and_deadly_ones_are_not_tried() {
+    // Told apart only after what is shown of them.
+    let long = ["a", "b"].map(|end| "x".repeat(200) + end);
+    let pairs = encode(&[("a".into(), 2), (long[0].clone(), 1), (long[1].clone(), 2)]);
+    let keys = Arc::new(Keys::default());
+    let trail = Some(Arc::clone(&keys) as Arc<dyn Trail>);
+    let reduce = |care: &Care, skipped: &mut Vec<BadRecord>| {
+        let (mut source, mut part) = (Batches::new(&pairs, 1), Disk::new());
+        let reduced = program(Picky).reduce_carefully(&mut source, &mut part, care, &mut |bad| {
+            skipped.push(bad);
+            Ok(())
+        });
+        reduced.map(|_| part.text().to_string())
+    };
+    let watching = Care { trail, ..Care::default() };
+    let Err(FailureCause::UserPanic { .. }) = reduce(&watching, &mut Vec::new()) else {
+        panic!("a bad group was left out unasked")
+    };
+    let seen = std::mem::take(&mut keys.0.lock().unwrap().1);
+    assert_eq!((seen.len(), &*seen[0]), (2, "a"));
+    let place = Place { key: Some(seen[1].clone()), ..Place::default() };
+    let deadly = BadRecord { place, message: "it kills".into(), record: None };
+    let care = Care { skips_bad_records: true, deadly: [deadly.clone()].into(), ..watching };
+    let mut skipped = Vec::new();
+    assert_eq!(reduce(&care, &mut skipped), Ok(format!("a\t2\n{}\t2\n", long[1])));
+    assert_eq!(skipped, [deadly]);
 }

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,13 +11,14 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use windrow_jobs::{AttemptId, FailureCause, JobId, Place, Registry};
+use windrow_jobs::program::Care;
+use windrow_jobs::{AttemptId, BadRecord, FailureCause, JobId, Place, Registry};
 
 use super::cores::{CoreLease, Cores};
 use super::directory::WorkerDirectory;
 use super::job::LocalJob;
 use super::pool::Pools;
-use super::{ExecutorConfig, ExecutorError, Finished, Progress, RunRequest, Work};
+use super::{ExecutorConfig, ExecutorError, Finished, JobContext, Progress, RunRequest, Work};
 use crate::identity::Identity;
 use crate::memory::Account;
 use crate::shuffle::ShuffleService;
@@ -28,6 +30,7 @@ use crate::shuffle::spill::Scratch;
 use crate::shuffle::store::SegmentStore;
 use crate::sync::lock;
 use crate::task::{self, Attempt, Outcome};
+use crate::trail::{TrailFile, trail_path};
 
 #[cfg(test)]
 mod tests;
@@ -222,9 +225,11 @@ impl InProcess {
         Ok(Arc::clone(jobs.entry(id).or_insert(Arc::new(job))))
     }
 
-    /// A map task uses all threads that the job may have, a reduce task one.
+    /// A map task uses all threads that the job may have, a reduce task one. So does a suspect: should it kill the process,
+    /// it is known at which record.
     fn threads(&self, request: &RunRequest) -> usize {
         match &request.work {
+            _ if request.alone => 1,
             Work::Map { .. } => {
                 let wanted = request.context.threads.map_or(usize::MAX, |threads| threads as usize);
                 wanted.min(self.config.threads).max(1)
@@ -242,7 +247,10 @@ impl InProcess {
         threads: usize,
         cores: Arc<CoreLease>,
     ) -> impl FnOnce() -> Result<Outcome, FailureCause> + Send + 'static {
-        let RunRequest { attempt: id, context, work, .. } = request;
+        let RunRequest { attempt: id, context, work, alone, skip } = request;
+        // A worker that runs jobs itself leaves nobody who could read it.
+        let trail = (alone && self.directory.is_none())
+            .then(|| trail_path(&self.config.directory, id.task.job, self.config.serial));
         let merge_bytes =
             job.memory.limit_bytes() / MERGE_PARTS / self.config.threads.max(1) as u64;
         let fan_in = (merge_bytes / SOURCE_BYTES).clamp(FAN_IN.0, FAN_IN.1) as usize;
@@ -255,11 +263,13 @@ impl InProcess {
         let runtime = Handle::current();
         move || {
             let program = job.program(&registry, &context)?;
+            let care = care(&context, trail, skip)?;
             let (memory, pairs) = (job.memory.clone(), job.pairs.clone());
             let attempt = Attempt {
                 id,
                 context,
                 program,
+                care,
                 progress,
                 scratch,
                 store,
@@ -296,6 +306,20 @@ impl Drop for InProcess {
             self.release_all();
         }
     }
+}
+
+/// How an attempt goes about what user code may not cope with; `trail` is for a suspect.
+fn care(
+    context: &JobContext,
+    trail: Option<PathBuf>,
+    skip: Vec<BadRecord>,
+) -> Result<Care, FailureCause> {
+    let trail = trail.map(TrailFile::create).transpose()?;
+    Ok(Care {
+        skips_bad_records: context.skip_bad_records.is_some(),
+        trail: trail.map(|trail| Arc::new(trail) as _),
+        deadly: skip.into(),
+    })
 }
 
 /// The report of an attempt that succeeded; only now its file may stay.

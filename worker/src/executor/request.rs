@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use windrow_jobs::program::SplitPoints;
 use windrow_jobs::{
-    AttemptId, Audit, BadRecordBudget, Compression, Counters, FailureCause, Place, WorkerId,
+    AttemptId, Audit, BadRecord, BadRecordBudget, Compression, Counters, FailureCause, WorkerId,
 };
 
 /// What every task of a job needs.
@@ -48,8 +48,8 @@ pub struct RunRequest {
     pub work: Work,
     /// Whether it must run in a process in which nothing else runs: it is suspected of killing its process.
     pub alone: bool,
-    /// Records, or keys of groups, that are known to kill the process: they count as bad without being tried.
-    pub skip: Vec<Place>,
+    /// Records, or groups, that are known to kill the process, and how: they count as bad without being tried.
+    pub skip: Vec<BadRecord>,
 }
 
 /// The work of an attempt.

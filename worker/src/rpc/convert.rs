@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use windrow_jobs::program::SplitPoints;
 use windrow_jobs::{
-    AttemptId, Audit, BadRecordBudget, Compression, Death, FailureCause, JobId, Place, Share,
-    Stage, TaskId, WorkerId,
+    AttemptId, Audit, BadRecord, BadRecordBudget, Compression, Death, FailureCause, JobId, Place,
+    Share, Stage, TaskId, WorkerId,
 };
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
@@ -40,7 +40,7 @@ pub(crate) enum Order {
         context: Arc<JobContext>,
         outputs_version: u64,
         alone: bool,
-        skip: Vec<Place>,
+        skip: Vec<BadRecord>,
     },
     /// Where a job's map outputs lie.
     Outputs { job: JobId, version: u64, outputs: Vec<WorkerOutputs> },
@@ -78,14 +78,14 @@ pub(crate) fn order_from(message: v1::CoordinatorMessage) -> Result<Order, Malfo
                 ranges: assign.ranges.into_iter().map(range_from).collect(),
             },
             alone: assign.alone,
-            skip: assign.skip.into_iter().map(place_from).collect(),
+            skip: assign.skip.into_iter().map(deadly_from).collect(),
         }),
         FromCoordinator::AssignReduce(assign) => Order::Reduce {
             attempt: attempt_from(assign.attempt)?,
             context: context_from(assign.context)?,
             outputs_version: assign.outputs_version,
             alone: assign.alone,
-            skip: assign.skip.into_iter().map(place_from).collect(),
+            skip: assign.skip.into_iter().map(deadly_from).collect(),
         },
         FromCoordinator::MapOutputs(v1::MapOutputs { job, version, workers }) => Order::Outputs {
             job: JobId(job),
@@ -377,11 +377,20 @@ fn death_to(death: Death) -> v1::failure::process_died::Death {
     }
 }
 
-fn place_from(v1::Place { file, offset, key, source }: v1::Place) -> Place {
+fn deadly_from(v1::failure::UserError { place, message }: v1::failure::UserError) -> BadRecord {
+    BadRecord { place: place_from(place.unwrap_or_default()), message, record: None }
+}
+
+fn deadly_to(bad: BadRecord) -> v1::failure::UserError {
+    let BadRecord { place, message, .. } = bad;
+    v1::failure::UserError { place: Some(place_to(place)), message }
+}
+
+pub(crate) fn place_from(v1::Place { file, offset, key, source }: v1::Place) -> Place {
     Place { file, offset, key, source }
 }
 
-fn place_to(Place { file, offset, key, source }: Place) -> v1::Place {
+pub(crate) fn place_to(Place { file, offset, key, source }: Place) -> v1::Place {
     v1::Place { file, offset, key, source }
 }
 

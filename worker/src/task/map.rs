@@ -45,7 +45,7 @@ pub fn run(attempt: &Attempt, input: u32, ranges: Vec<FileRange>) -> Result<Outc
         partitions: context.partitions,
         input,
         split_points: Arc::clone(&context.split_points),
-        skips_bad_records: quarantine.is_some(),
+        care: attempt.care.clone(),
     };
     let mut outcome = match (attempt.program.is_map_only(), context.partitions) {
         (true, _) => map_only::run(attempt, &plan, setup, quarantine.as_ref())?,

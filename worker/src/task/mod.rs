@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use windrow_jobs::program::Program;
+use windrow_jobs::program::{Care, Program};
 use windrow_jobs::{AttemptId, FailureCause};
 
 use crate::executor::{CoreLease, Finished, JobContext, Progress};
@@ -44,6 +44,8 @@ pub(crate) struct Attempt {
     pub context: Arc<JobContext>,
     /// Its job, as built.
     pub program: Arc<dyn Program>,
+    /// How to go about what user code may not cope with.
+    pub care: Care,
     /// Read by the session.
     pub progress: Arc<Progress>,
     /// Where runs are spilled, and whether to go on.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use windrow_jobs::program::{RecordBatches, RecordRef};
-use windrow_jobs::{Audit, FailureCause};
+use windrow_jobs::{Audit, BadRecord, FailureCause};
 
 use super::output::PartWriter;
 use super::quarantine::Quarantine;
@@ -35,16 +35,16 @@ pub fn run(
     };
     let mut output = PartWriter::create(attempt.part_path())?;
     let quarantine = Quarantine::of(attempt)?;
-    let summary = match &quarantine {
-        None => attempt.program.reduce(&mut input, &mut output)?,
-        Some(quarantine) => {
-            let mut groups = 0..;
-            let mut skipped = |bad| {
-                let group = groups.next().unwrap_or_default();
-                quarantine.put(group, vec![bad], || attempt.check())
-            };
-            attempt.program.reduce_skipping(&mut input, &mut output, &mut skipped)?
-        }
+    let summary = if attempt.care.is_needed() {
+        let mut groups = 0..;
+        let mut skipped = |bad: BadRecord| {
+            let Some(quarantine) = &quarantine else { return Err(bad.into_cause()) };
+            let group = groups.next().unwrap_or_default();
+            quarantine.put(group, vec![bad], || attempt.check())
+        };
+        attempt.program.reduce_carefully(&mut input, &mut output, &attempt.care, &mut skipped)?
+    } else {
+        attempt.program.reduce(&mut input, &mut output)?
     };
     attempt.check()?;
     if input.finish()? != input.read {

@@ -112,7 +112,7 @@ fn a_group_is_left_out_by_its_key() {
     let Effect::Assign { alone: true, skip, outputs: Some(_), .. } = &again[0] else {
         panic!("not tried alone: {again:?}")
     };
-    assert_eq!(skip[..], [key]);
+    assert_eq!(skip[..], [killed_by(&key)]);
 }
 
 #[test]

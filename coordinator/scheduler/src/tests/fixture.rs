@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use windrow_jobs::{AttemptId, Audit, FailureCause, JobId, Place, Stage, TaskId, WorkerId};
+use windrow_jobs::{
+    AttemptId, Audit, BadRecord, FailureCause, JobId, Place, Stage, TaskId, WorkerId,
+};
 
 use crate::*;
 
@@ -184,7 +186,14 @@ pub(super) fn assign_map(worker: WorkerId, attempt: AttemptId) -> Effect {
 
 /// A map attempt that must run alone, and leave these records out.
 pub(super) fn assign_alone(worker: WorkerId, attempt: AttemptId, skip: &[Place]) -> Effect {
-    Effect::Assign { worker, attempt, outputs: None, alone: true, skip: skip.to_vec() }
+    let skip = skip.iter().map(killed_by).collect();
+    Effect::Assign { worker, attempt, outputs: None, alone: true, skip }
+}
+
+/// What is said of a record that has killed its process by SIGSEGV.
+pub(super) fn killed_by(place: &Place) -> BadRecord {
+    let message = "the process that ran user code was killed by SIGSEGV".to_string();
+    BadRecord { place: place.clone(), message, record: None }
 }
 
 pub(super) fn assign_reduce(

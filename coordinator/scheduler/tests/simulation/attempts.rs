@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use windrow_jobs::{
-    AttemptId, Audit, Counters, Death, FailureCause, JobId, Place, Stage, TaskId, WorkerId,
+    AttemptId, Audit, BadRecord, Counters, Death, FailureCause, JobId, Place, Stage, TaskId,
+    WorkerId,
 };
 use windrow_scheduler::{AttemptStats, Event, MapOutputs, Time};
 
@@ -35,7 +36,7 @@ pub struct Orders {
     /// In a child process of its own.
     pub alone: bool,
     /// Records that it must not try.
-    pub skip: Vec<Place>,
+    pub skip: Vec<BadRecord>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,7 +193,7 @@ impl World {
     }
 
     /// The first record of a task that kills who tries it, and is not left out.
-    fn next_deadly(&self, task: TaskId, skip: &[Place]) -> Option<Place> {
+    fn next_deadly(&self, task: TaskId, skip: &[BadRecord]) -> Option<Place> {
         let is_deadly =
             self.faults.deadly > 0 && task.job.0.is_multiple_of(2) && task.index % 4 == 1;
         let deadly = is_deadly.then_some([10, 20]).into_iter().flatten();
@@ -201,7 +202,7 @@ impl World {
             offset: Some(offset),
             ..Place::default()
         });
-        places.find(|place| !skip.contains(place))
+        places.find(|place| !skip.iter().any(|bad| bad.place == *place))
     }
 
     /// A child process dies by one of its attempts, with all others that run in it, and with some outputs: those that were

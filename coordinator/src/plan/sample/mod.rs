@@ -21,7 +21,7 @@ use std::sync::Arc;
 use windrow_jobs::collect::{Collected, RecordBuffer, Unlimited};
 use windrow_jobs::hash_key;
 use windrow_jobs::input::Chunk;
-use windrow_jobs::program::{CollectorSetup, Program, RecordRef, SampledPair, SplitPoints};
+use windrow_jobs::program::{Care, CollectorSetup, Program, RecordRef, SampledPair, SplitPoints};
 
 use records::records;
 use strata::{Piece, strata};
@@ -130,7 +130,7 @@ impl<'a> Sampler<'a> {
         let setup = CollectorSetup {
             partitions: 1,
             input: file.input,
-            skips_bad_records: true,
+            care: Care { skips_bad_records: true, ..Care::default() },
             ..CollectorSetup::default()
         };
         let mut collector = Arc::clone(self.program).collector(&setup);

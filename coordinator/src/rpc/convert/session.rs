@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tonic::Status;
-use windrow_jobs::WorkerId;
+use windrow_jobs::{BadRecord, WorkerId};
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message;
 use windrow_scheduler::Inventory;
@@ -94,7 +94,7 @@ pub(in crate::rpc) fn message_to(outgoing: Outgoing) -> Result<v1::CoordinatorMe
                 context: Some(context_to(&work)),
                 outputs_version,
                 alone,
-                skip: skip.into_iter().map(place_to).collect(),
+                skip: skip.into_iter().map(deadly_to).collect(),
             })
         }
         Outgoing::Outputs(table) => Message::MapOutputs(outputs_to(&table)),
@@ -112,6 +112,12 @@ pub(in crate::rpc) fn message_to(outgoing: Outgoing) -> Result<v1::CoordinatorMe
     Ok(v1::CoordinatorMessage { message: Some(message) })
 }
 
+/// A record, or group, that must not be tried.
+fn deadly_to(bad: BadRecord) -> v1::failure::UserError {
+    let BadRecord { place, message, .. } = bad;
+    v1::failure::UserError { place: Some(place_to(place)), message }
+}
+
 fn assign_map(assignment: Assignment, work: &JobWork) -> v1::AssignMap {
     let Assignment { attempt, alone, skip } = assignment;
     let split = work.plan.splits.get(attempt.task.index as usize);
@@ -122,7 +128,7 @@ fn assign_map(assignment: Assignment, work: &JobWork) -> v1::AssignMap {
         ranges: ranges.iter().map(|range| range_to(&work.plan, range)).collect(),
         input: split.map_or(0, |split| split.input),
         alone,
-        skip: skip.into_iter().map(place_to).collect(),
+        skip: skip.into_iter().map(deadly_to).collect(),
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use windrow_jobs::{AttemptId, FailureCause, Stage};
+use windrow_jobs::{AttemptId, FailureCause, Place, Stage};
 use windrow_proto::v1;
 use windrow_proto::v1::to_child::Message;
 
@@ -227,13 +227,13 @@ impl Child {
         Ok(())
     }
 
-    /// Ends what ran in it, with what it died of.
-    pub(super) fn note_death(&self, death: &Death) {
+    /// Ends what ran in it, with what it died of; `place` is where user code was, if that is known.
+    pub(super) fn note_death(&self, death: &Death, place: &Place) {
         let mut state = lock(&self.state);
         state.death = Some(death.clone());
         let alone = state.running.len() == 1 && !state.has_strays;
         for (_, running) in state.running.drain() {
-            let _ = running.ended.send(Err(death.cause(alone)));
+            let _ = running.ended.send(Err(death.cause(alone, place)));
         }
         drop(state);
         self.gone.cancel();

@@ -67,13 +67,13 @@ pub(super) enum Death {
 }
 
 impl Death {
-    /// What an attempt failed of that ran in it, `alone` or beside others.
-    pub(super) fn cause(&self, alone: bool) -> FailureCause {
+    /// What an attempt failed of that ran in it, `alone` or beside others, at `place`.
+    pub(super) fn cause(&self, alone: bool, place: &Place) -> FailureCause {
         use windrow_jobs::Death;
         match self {
             Self::Expected => FailureCause::Cancelled,
             Self::OutOfMemory { limit_bytes } => {
-                let place = Place::default();
+                let place = place.clone();
                 FailureCause::OutOfMemory { limit_bytes: *limit_bytes, alone, place }
             }
             Self::Died { status, output } => {
@@ -81,7 +81,7 @@ impl Death {
                     Some(signal) => Death::Signal(signal),
                     None => Death::Exit(status.code().unwrap_or_default()),
                 };
-                let (place, output) = (Box::default(), output.clone());
+                let (place, output) = (Box::new(place.clone()), output.clone());
                 FailureCause::ProcessDied { death, alone, place, output }
             }
         }

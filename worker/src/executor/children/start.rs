@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
-use windrow_jobs::FailureCause;
+use windrow_jobs::{FailureCause, Place};
 use windrow_proto::v1;
 use windrow_proto::v1::to_child::Message;
 
@@ -22,6 +22,7 @@ use super::printed::Printed;
 use crate::channel::{MessageReader, MessageWriter, descriptor_pair, split, stream_pair};
 use crate::identity::Membership;
 use crate::rpc::convert;
+use crate::trail::{last_place, trail_path};
 
 /// How long it may take until it listens. The user's `main` comes first.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -88,7 +89,7 @@ impl Children {
             () = sleep(START_TIMEOUT) => {}
         }
         if let Some(death) = child.death() {
-            return Err(death.cause(true));
+            return Err(death.cause(true, &Place::default()));
         }
         child.stop.kill();
         let seconds = START_TIMEOUT.as_secs();
@@ -133,13 +134,19 @@ impl Children {
         // What it said before is true. Nothing can hold its end open but what has left its group.
         let _ = timeout(LAST_WORDS_TIMEOUT, listening).await;
         let (children, of, serial) = (Arc::clone(&self), Arc::clone(job), child.serial);
-        let noted = tokio::task::spawn_blocking(move || of.note_death(&children, serial)).await;
+        let noted = tokio::task::spawn_blocking(move || {
+            let path = trail_path(children.directory(), of.id, serial);
+            (of.note_death(&children, serial), last_place(&path))
+        });
+        let (lost, place) = noted.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a bug in the engine: noting a death panicked");
+            Default::default()
+        });
         // First what has ended: the report of an output must not come after its loss.
-        child.note_death(&death);
-        match noted {
-            Ok(lost) if lost.is_empty() => {}
-            Ok(lost) => drop(self.lost.send(lost)),
-            Err(error) => tracing::error!(%error, "a bug in the engine: noting a death panicked"),
+        child.note_death(&death, &place);
+        if !lost.is_empty() {
+            // When nobody hears it, the worker is about to end.
+            let _ = self.lost.send(lost);
         }
     }
 }

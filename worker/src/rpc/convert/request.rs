@@ -4,7 +4,7 @@ use windrow_jobs::{AttemptId, BadRecordBudget, JobId};
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message;
 
-use super::{attempt_to, compression_to, place_to};
+use super::{attempt_to, compression_to, deadly_to};
 use crate::executor::{FileRange, JobContext, RunRequest, Work, WorkerOutputs};
 
 /// The order to run an attempt. The outputs that a reduce attempt reads must have been sent before, as `outputs_version`.
@@ -12,7 +12,7 @@ pub(crate) fn run_to(request: &RunRequest, outputs_version: u64) -> v1::Coordina
     let attempt = Some(attempt_to(request.attempt));
     let context = Some(context_to(&request.context));
     let alone = request.alone;
-    let skip = request.skip.iter().cloned().map(place_to).collect();
+    let skip = request.skip.iter().cloned().map(deadly_to).collect();
     order(match &request.work {
         Work::Map { input, ranges } => {
             let ranges = ranges.iter().map(range_to).collect();
@@ -102,7 +102,7 @@ mod tests {
     use std::sync::Arc;
 
     use windrow_jobs::program::SplitPoints;
-    use windrow_jobs::{Compression, Place, Share, Stage, TaskId, WorkerId};
+    use windrow_jobs::{BadRecord, Compression, Place, Share, Stage, TaskId, WorkerId};
 
     use super::*;
     use crate::rpc::convert::{Order, order_from};
@@ -123,7 +123,8 @@ mod tests {
             split_points: Arc::new(SplitPoints::new(points)),
             staging: "/out/_temporary".into(),
         };
-        let skip = vec![Place { file: "/in/a".into(), offset: Some(4), ..Place::default() }];
+        let place = Place { file: "/in/a".into(), offset: Some(4), ..Place::default() };
+        let skip = vec![BadRecord { place, message: "it kills".into(), record: None }];
         let attempt = AttemptId { task, number: 2 };
         RunRequest { attempt, context: context.into(), work, alone: true, skip }
     }

@@ -14,6 +14,8 @@ impl Rule for Suspects {
         let suspect = ledger.suspects.contains(&attempt.task);
         check(*alone == suspect, || format!("{attempt}: suspect {suspect}, alone {alone}"))?;
         let poison = ledger.poison.get(&attempt.task).map_or(&[][..], |poison| poison);
-        check(skip == poison, || format!("{attempt} skips {skip:?}, and not {poison:?}"))
+        check(skip.iter().map(|bad| &bad.place).eq(poison), || {
+            format!("{attempt} skips {skip:?}, and not {poison:?}")
+        })
     }
 }

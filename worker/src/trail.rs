@@ -1,0 +1,162 @@
+//! Where user code was when its process died: a file that the process writes before each record, and its worker reads.
+//!
+//! It survives any death of the process, as the kernel has what was written; it is never forced to disk, since nobody
+//! asks after a death of the machine. Only attempts that are suspected of killing write one: it costs two calls a record.
+//!
+//! ```text
+//!  checksum of the rest (8) | length of the place (4) | place, as in the protocol | what was there before
+//! ```
+//!
+//! A length of 0 says that user code is at no record.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
+use prost::Message;
+use rustix::fs::OFlags;
+use windrow_jobs::program::Trail;
+use windrow_jobs::{FailureCause, JobId, Place};
+use windrow_proto::v1;
+
+use crate::files::TemporaryFile;
+use crate::rpc::convert::{place_from, place_to};
+use crate::sync::lock;
+
+const CHECKSUM_BYTES: usize = 8;
+const HEADER_BYTES: usize = CHECKSUM_BYTES + 4;
+
+/// Size of the file from the start, so that a full disk is met then: paths and shown keys have less.
+const FILE_BYTES: usize = 16 << 10;
+
+/// Where process number `serial` of a job leaves its trail, in a worker's folder.
+pub fn trail_path(directory: &Path, job: JobId, serial: u32) -> PathBuf {
+    directory.join(job.to_string()).join(format!("trail-{serial}"))
+}
+
+/// Notes where user code is. The file is removed when this is dropped.
+#[derive(Debug)]
+pub struct TrailFile {
+    file: File,
+    path: TemporaryFile,
+    buffer: Mutex<Vec<u8>>,
+}
+
+impl TrailFile {
+    /// Begins a trail, at no record.
+    pub fn create(path: PathBuf) -> Result<Self, FailureCause> {
+        let create = || {
+            let file = File::create(&path)?;
+            file.write_all_at(&[0; FILE_BYTES], 0)?;
+            Ok(file)
+        };
+        let file = create().map_err(|error: io::Error| FailureCause::io(&path, &error))?;
+        Ok(Self { file, path: TemporaryFile::new(path), buffer: Mutex::default() })
+    }
+
+    fn write(&self, place: &v1::Place) -> Result<(), FailureCause> {
+        let mut buffer = lock(&self.buffer);
+        buffer.clear();
+        buffer.extend_from_slice(&[0; CHECKSUM_BYTES]);
+        buffer.extend_from_slice(&(place.encoded_len() as u32).to_le_bytes());
+        place.encode_raw(&mut *buffer);
+        let sum = checksum(Crc64Nvme, &buffer[CHECKSUM_BYTES..]);
+        buffer[..CHECKSUM_BYTES].copy_from_slice(&sum.to_le_bytes());
+        let written = self.file.write_all_at(&buffer, 0);
+        written.map_err(|error| FailureCause::io(self.path.path(), &error))
+    }
+}
+
+impl Trail for TrailFile {
+    fn enter(&self, place: &Place) -> Result<(), FailureCause> {
+        self.write(&place_to(place.clone()))
+    }
+
+    fn leave(&self) -> Result<(), FailureCause> {
+        self.write(&v1::Place::default())
+    }
+}
+
+/// Where user code was last, as far as a process that is gone has said so.
+pub fn last_place(path: &Path) -> Place {
+    match read(path) {
+        Ok(place) => place.unwrap_or_default(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Place::default(),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "cannot read where user code was");
+            Place::default()
+        }
+    }
+}
+
+/// The place, if it was written whole.
+fn read(path: &Path) -> io::Result<Option<Place>> {
+    // User code may have put anything there: nothing is to be waited for, nor read from elsewhere.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES as u64).read_to_end(&mut bytes)?;
+    Ok(parse(&bytes))
+}
+
+fn parse(bytes: &[u8]) -> Option<Place> {
+    let (sum, rest) = bytes.split_first_chunk::<CHECKSUM_BYTES>()?;
+    let (len, _) = rest.split_first_chunk::<4>()?;
+    let end = (u32::from_le_bytes(*len) as usize).checked_add(HEADER_BYTES - CHECKSUM_BYTES)?;
+    let checked = rest.get(..end)?;
+    if checksum(Crc64Nvme, checked) != u64::from_le_bytes(*sum) {
+        return None;
+    }
+    v1::Place::decode(&checked[4..]).ok().map(place_from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(key: &str) -> Place {
+        Place { file: "/in".into(), offset: Some(0), key: Some(key.into()), source: None }
+    }
+
+    #[test]
+    fn the_last_place_is_found_until_it_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("trail");
+        assert_eq!(last_place(&path), Place::default());
+        let trail = TrailFile::create(path.clone()).unwrap();
+        assert_eq!(last_place(&path), Place::default());
+        for key in ["a long one", "short"] {
+            trail.enter(&place(key)).unwrap();
+            assert_eq!(last_place(&path), place(key));
+        }
+        trail.leave().unwrap();
+        assert_eq!(last_place(&path), Place::default());
+        drop(trail);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_was_not_written_whole_is_no_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("trail");
+        let trail = TrailFile::create(path.clone()).unwrap();
+        trail.enter(&place("k")).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let used = whole.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+        assert_eq!(parse(&whole[..used]), Some(place("k")));
+        assert!((0..used).all(|len| parse(&whole[..len]).is_none()));
+        for index in 0..used {
+            let mut other = whole.clone();
+            other[index] ^= 1;
+            assert_eq!(parse(&other), None, "byte {index}");
+        }
+        // A name that leads elsewhere is not followed.
+        drop(trail);
+        std::fs::write(folder.path().join("elsewhere"), &whole).unwrap();
+        std::os::unix::fs::symlink("elsewhere", &path).unwrap();
+        assert_eq!(last_place(&path), Place::default());
+    }
+}
