@@ -132,6 +132,9 @@ pub enum Death {
     Exit(i32),
 }
 
+/// SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV and SIGSYS, on Linux.
+const OWN_SIGNALS: [i32; 7] = [4, 5, 6, 7, 8, 11, 31];
+
 /// What a cause means for the retry policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureClass {
@@ -163,6 +166,25 @@ impl FailureCause {
             Self::FetchFailed { .. } | Self::Cancelled | Self::WorkerLost { .. } => {
                 FailureClass::Infrastructure
             }
+        }
+    }
+
+    /// Whether the process died in which it ran and nothing else, while user code was at no record or key that is known.
+    pub fn died_alone_nowhere(&self) -> bool {
+        match self {
+            Self::ProcessDied { alone, place, .. } => *alone && **place == Place::default(),
+            Self::OutOfMemory { alone, place, .. } => *alone && *place == Place::default(),
+            _ => false,
+        }
+    }
+
+    /// Whether it is a death of a kind that programs bring upon themselves, by what they do at that moment. Somebody else may
+    /// have sent any other signal, and memory may have been used up by all that came before.
+    pub fn is_own_doing(&self) -> bool {
+        match self {
+            Self::ProcessDied { death: Death::Exit(_), .. } => true,
+            Self::ProcessDied { death: Death::Signal(number), .. } => OWN_SIGNALS.contains(number),
+            _ => false,
         }
     }
 

@@ -3,8 +3,9 @@
 //! The journal in it keeps coordinators apart that share it. This only sees to it that nobody is replaced by mistake, and
 //! that a copy is not taken for the original: a copy's coordinator could not know what became of its jobs since.
 
-use std::fs::{self, File, TryLockError};
-use std::io;
+use std::fs::{self, File, Metadata, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::error::CliError;
@@ -57,17 +58,29 @@ impl StateFolder {
         if fs::read_to_string(&path).is_ok_and(|there| there == text) {
             return Ok(());
         }
-        fs::write(&temporary, text).map_err(CliError::io(&temporary))?;
+        let write = || {
+            let mut file = File::create(&temporary)?;
+            file.write_all(text.as_bytes())?;
+            // A power failure must not leave an empty file by the final name.
+            file.sync_all()
+        };
+        write().map_err(CliError::io(&temporary))?;
         fs::rename(&temporary, &path).map_err(CliError::io(&path))
     }
 }
 
-/// A folder that was moved has left its old place. One that was copied has not.
+/// A folder that was moved has left its old place. One that was copied has not; one that is seen in two places is the same
+/// file in both.
 fn refuse_copy(path: &Path) -> Result<(), CliError> {
     let home = path.join(HOME);
     let Ok(text) = fs::read_to_string(&home) else { return Ok(()) };
     let original = Path::new(text.trim_end_matches('\n'));
-    if original == path || !original.join(HOME).exists() {
+    let same_file = |there: Metadata| {
+        let here = fs::metadata(&home);
+        here.is_ok_and(|here| (here.dev(), here.ino()) == (there.dev(), there.ino()))
+    };
+    let is_elsewhere = original.is_absolute() && original != path;
+    if !is_elsewhere || fs::metadata(original.join(HOME)).map_or(true, same_file) {
         return Ok(());
     }
     Err(CliError::Other(format!(
@@ -118,7 +131,11 @@ mod tests {
         fs::copy(moved.join(HOME), copy.join(HOME)).unwrap();
         let refused = StateFolder::take(&copy, false).unwrap_err().to_string();
         assert!(refused.contains("is a copy of"), "{refused}");
-        drop(StateFolder::take(&moved, false).unwrap());
+        // Half-written, or the same folder by another way.
+        for home in ["\n".to_string(), format!("{}\n", moved.display())] {
+            fs::write(moved.join(HOME), home).unwrap();
+            drop(StateFolder::take(&moved, false).unwrap());
+        }
         fs::remove_dir_all(&moved).unwrap();
         StateFolder::take(&copy, false).unwrap();
     }

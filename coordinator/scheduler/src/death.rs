@@ -9,6 +9,9 @@
 //!                                                    +--+
 //! ```
 //!
+//! Where somebody else may have killed it, or it ran out of memory, the record that it had come to is under suspicion first,
+//! and poison when the next process dies at the same place.
+//!
 //! When a process dies, all that ran in it is suspect, and runs alone from then on, each in a process of its own. So the culprit is
 //! found, and the innocent do not pay: a death in company accuses nobody, and counts against a cap of its own. It says
 //! nothing against the machine either.
@@ -47,6 +50,10 @@ impl Job {
         match poison {
             // One that it was told to leave out is not to blame again.
             Some(poison) if !task.poison.iter().any(|known| known.place == poison.place) => {
+                if !cause.is_own_doing() && task.suspected_place.as_ref() != Some(&poison.place) {
+                    task.suspected_place = Some(poison.place);
+                    return Ok(Blame::Cause);
+                }
                 task.poison.push(poison);
                 self.check_poison(attempt, cause, step)?;
                 Ok(Blame::Record)

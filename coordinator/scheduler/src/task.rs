@@ -1,7 +1,7 @@
 //! One task: its state, and what it has been charged with.
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{Audit, BadRecord, WorkerId};
+use windrow_jobs::{Audit, BadRecord, Place, WorkerId};
 
 use crate::event::AttemptStats;
 use crate::time::Time;
@@ -25,6 +25,8 @@ pub(crate) struct Task {
     pub(crate) suspect: bool,
     /// Records, or groups, that have killed a process in which nothing else ran: they are bad ones, and are left out.
     pub(crate) poison: Vec<BadRecord>,
+    /// Where a process has died that somebody else may have killed.
+    pub(crate) suspected_place: Option<Place>,
     /// Where it failed last: another worker is better, if one is free.
     pub(crate) avoid: Option<WorkerId>,
     /// What its last winner wrote for the shuffle: another one that writes something else shows that the job's maps are
@@ -147,6 +149,7 @@ impl Task {
             deaths: 0,
             suspect: false,
             poison: Vec::new(),
+            suspected_place: None,
             avoid: None,
             audit: None,
         }

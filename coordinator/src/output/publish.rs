@@ -46,9 +46,8 @@ pub(crate) fn publish(place: &Place, publication: &Publication) -> Result<(), Fa
     let folder = commit_folder::take(place, publication.epoch)
         .map_err(|error| FailureCause::output_io(&staging, &error))?;
     let commit = Commit { output: place.output(), folder: &folder, publication };
-    if !commit.is_done() {
-        commit.run().inspect_err(|_| commit.undo())?;
-    }
+    let done = if commit.is_done() { commit.sync_all() } else { commit.run() };
+    done.inspect_err(|_| commit.undo())?;
     if let Err(error) = commit.replaced().remove() {
         let folder = folder.display();
         tracing::warn!(%folder, %error, "cannot remove the output that was replaced");
@@ -84,9 +83,7 @@ impl Commit<'_> {
             self.place_part(part)?;
             failpoint.reach(Step::PartRenamed);
         }
-        if self.publication.durable {
-            self.sync_parts()?;
-        }
+        self.sync_parts()?;
         failpoint.reach(Step::BeforeManifest);
         self.write_manifest()?;
         failpoint.reach(Step::AfterManifest);
@@ -118,9 +115,12 @@ impl Commit<'_> {
         rename_new(&from, &to).map_err(|error| FailureCause::io(&to, &error))
     }
 
-    /// Forces to disk what is visible by now, and that it is. What workers of other machines have written was with the file
-    /// system's server when they closed it.
+    /// Forces to disk what is visible by now, and that it is, if it must outlast a power failure. What workers of other
+    /// machines have written was with the file system's server when they closed it.
     fn sync_parts(&self) -> Result<(), FailureCause> {
+        if !self.publication.durable {
+            return Ok(());
+        }
         let parts = self.files().map(|part| self.visible(part));
         let bad_records = self.output.join(BAD_RECORDS);
         let quarantined = !self.publication.quarantines.is_empty();
@@ -130,6 +130,17 @@ impl Commit<'_> {
             sync(&path).map_err(|error| FailureCause::io(&path, &error))?;
         }
         Ok(())
+    }
+
+    /// Likewise, of a publication whose manifest is there: whoever wrote it may have died before it was on the disk.
+    fn sync_all(&self) -> Result<(), FailureCause> {
+        self.sync_parts()?;
+        let manifest = self.output.join(SUCCESS);
+        let sync_manifest = || match self.publication.durable {
+            true => sync(&manifest).and_then(|()| sync(self.output)),
+            false => Ok(()),
+        };
+        sync_manifest().map_err(|error| FailureCause::io(&manifest, &error))
     }
 
     /// Written aside and renamed, so that a manifest is never seen in part.
@@ -149,8 +160,21 @@ impl Commit<'_> {
         write().map_err(|error| FailureCause::io(&to, &error))
     }
 
-    /// Parts go back to where they came from, so that all can be done once more.
+    /// The manifest goes first: what it names is whole as long as it is there. Parts go back to where they came from, so that
+    /// all can be done once more.
     fn undo(&self) {
+        if !self.folder.exists() {
+            // Somebody else has taken over, and all of this is theirs.
+            return;
+        }
+        let (manifest, aside) = (self.output.join(SUCCESS), self.folder.join(SUCCESS));
+        if self.is_done()
+            && let Err(error) = fs::rename(&manifest, &aside)
+        {
+            let path = manifest.display();
+            tracing::error!(%path, %error, "the manifest of a failed job cannot be taken back, and its output stays");
+            return;
+        }
         for part in self.files() {
             let (from, to) = (self.visible(part), self.staged(part));
             if !to.exists()

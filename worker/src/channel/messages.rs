@@ -9,13 +9,17 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
-/// Longest message. The list of a job's map outputs takes a few bytes for each of up to a million, and what the user's code
-/// says is cut before it is sent.
-const MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// Longest message to a process. The list of a job's map outputs takes a few bytes for each of up to a million.
+pub(crate) const TO_CHILD_BYTES_MAX: usize = 64 << 20;
+
+/// Longest message from a process: what its worker passes on must fit what the coordinator takes. What the user's code says is
+/// cut before it is sent.
+pub(crate) const FROM_CHILD_BYTES_MAX: usize = 1 << 20;
 
 /// Takes messages of one type.
 pub(crate) struct MessageReader<M> {
     stream: BufReader<OwnedReadHalf>,
+    bytes_max: usize,
     kind: PhantomData<fn() -> M>,
 }
 
@@ -33,10 +37,13 @@ pub(crate) fn stream_pair() -> io::Result<(UnixStream, OwnedFd)> {
     Ok((UnixStream::from_std(ours)?, theirs.into()))
 }
 
-/// The two directions of a stream.
-pub(crate) fn split<R, W>(stream: UnixStream) -> (MessageReader<R>, MessageWriter<W>) {
+/// The two directions of a stream; a message to be read has at most `bytes_max`.
+pub(crate) fn split<R, W>(
+    stream: UnixStream,
+    bytes_max: usize,
+) -> (MessageReader<R>, MessageWriter<W>) {
     let (reader, writer) = stream.into_split();
-    let reader = MessageReader { stream: BufReader::new(reader), kind: PhantomData };
+    let reader = MessageReader { stream: BufReader::new(reader), bytes_max, kind: PhantomData };
     (reader, MessageWriter { stream: writer, buffer: Vec::new(), kind: PhantomData })
 }
 
@@ -47,7 +54,7 @@ impl<M: Message + Default> MessageReader<M> {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
             bytes => bytes? as usize,
         };
-        if bytes > MESSAGE_BYTES_MAX {
+        if bytes > self.bytes_max {
             let message = format!("a message of {bytes} bytes");
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
@@ -84,8 +91,8 @@ mod tests {
     #[tokio::test]
     async fn messages_arrive_whole_and_in_order() {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let (_, mut writer) = split::<v1::AttemptId, v1::AttemptId>(ours);
-        let (mut reader, _) = split::<v1::AttemptId, v1::AttemptId>(theirs);
+        let (_, mut writer) = split::<v1::AttemptId, v1::AttemptId>(ours, 100);
+        let (mut reader, _) = split::<v1::AttemptId, v1::AttemptId>(theirs, 100);
         for task in [0, 7, u32::MAX] {
             writer.send(&attempt(task)).await.unwrap();
         }
@@ -102,10 +109,10 @@ mod tests {
             (&[1, 0][..], false),
             (&[9, 0, 0, 0, 8], false),
             (&[2, 0, 0, 0, 0xff, 0xff], true),
-            (&[0xff, 0xff, 0xff, 0xff, 0], true),
+            (&[101, 0, 0, 0, 0], true),
         ] {
             let (mut ours, theirs) = UnixStream::pair().unwrap();
-            let (mut reader, _) = split::<v1::AttemptId, v1::AttemptId>(theirs);
+            let (mut reader, _) = split::<v1::AttemptId, v1::AttemptId>(theirs, 100);
             ours.write_all(bytes).await.unwrap();
             drop(ours);
             assert_eq!(reader.next().await.is_err(), is_error, "{bytes:?}");

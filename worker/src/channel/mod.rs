@@ -9,4 +9,6 @@ mod descriptors;
 mod messages;
 
 pub(crate) use descriptors::{Descriptors, descriptor_pair, receive_descriptor};
-pub(crate) use messages::{MessageReader, MessageWriter, split, stream_pair};
+pub(crate) use messages::{
+    FROM_CHILD_BYTES_MAX, MessageReader, MessageWriter, TO_CHILD_BYTES_MAX, split, stream_pair,
+};

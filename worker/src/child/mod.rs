@@ -14,7 +14,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use rustix::process::{Signal, getpgrp, kill_process_group};
+use rustix::process::{Signal, getpid, kill_process, kill_process_group};
 use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
 use windrow_jobs::Registry;
@@ -77,8 +77,10 @@ fn take_standard_input() -> Result<OwnedFd, ChildError> {
     Ok(socket)
 }
 
-/// Kills all processes of this group, this one among them.
+/// Kills the group that this process was started in, and this process, wherever user code has moved it.
 fn end() -> io::Result<()> {
-    kill_process_group(getpgrp(), Signal::KILL)?;
+    let group = getpid();
+    let _ = kill_process_group(group, Signal::KILL);
+    kill_process(group, Signal::KILL)?;
     Ok(())
 }

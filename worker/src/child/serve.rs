@@ -17,7 +17,8 @@ use windrow_proto::v1;
 use windrow_proto::v1::from_child::Message as Said;
 use windrow_proto::v1::to_child::Message as Heard;
 
-use crate::channel::{MessageReader, MessageWriter, receive_descriptor, split};
+use super::end;
+use crate::channel::{MessageReader, MessageWriter, TO_CHILD_BYTES_MAX, receive_descriptor, split};
 use crate::executor::{
     ExecutorConfig, Finished, InProcess, Progress, RunRequest, Work, WorkerOutputs,
 };
@@ -59,7 +60,7 @@ pub(super) async fn serve(
     stream: UnixStream,
     registry: Arc<Registry>,
 ) -> io::Result<()> {
-    let (mut reader, writer) = split::<v1::ToChild, v1::FromChild>(stream);
+    let (mut reader, writer) = split::<v1::ToChild, v1::FromChild>(stream, TO_CHILD_BYTES_MAX);
     let Some(v1::ToChild { message: Some(Heard::Start(start)) }) = reader.next().await? else {
         return Err(senseless("it says nothing of the job"));
     };
@@ -115,6 +116,8 @@ fn connections(socket: OwnedFd) -> io::Result<mpsc::Receiver<TcpStream>> {
                 break;
             }
         }
+        // The worker is gone. This thread knows, even if user code keeps all others from noticing.
+        let _ = end();
     };
     std::thread::Builder::new().name("windrow-connections".into()).spawn(take)?;
     Ok(connections)
@@ -153,7 +156,8 @@ impl Serving {
                 executor.identity().follow(convert::identity_from(identity));
             }
             Heard::Budget(v1::ChildBudget { memory_bytes }) => {
-                tokio::task::spawn_blocking(move || executor.set_memory_bytes(memory_bytes));
+                executor.set_memory_bytes(memory_bytes);
+                tokio::task::spawn_blocking(move || executor.evict_surplus());
             }
             Heard::DiscardOutput(attempt) => {
                 let attempt = convert::attempt_from(Some(attempt)).map_err(senseless)?;

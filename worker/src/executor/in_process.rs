@@ -177,10 +177,13 @@ impl InProcess {
         self.has_strays.load(Ordering::Relaxed)
     }
 
-    /// Changes what all attempts together may use. If it is less than what is held, outputs in memory are written to their
-    /// files: may block for long.
+    /// Changes what all attempts together may use.
     pub(crate) fn set_memory_bytes(&self, memory_bytes: u64) {
         self.memory.set_limit_bytes(memory_bytes);
+    }
+
+    /// Writes outputs in memory to their files until no more is held than may be. Blocks, perhaps for long.
+    pub(crate) fn evict_surplus(&self) {
         self.store.evict_until(|| self.memory.has_room(0));
     }
 

@@ -192,3 +192,17 @@ fn a_backup_that_would_die_of_the_same_record_is_given_up() {
         Event::AttemptFailed { worker: W2, attempt: map(0, 2), cause: died(true, record(3)) };
     assert_eq!(f.handle(late), [noted(W2, map(0, 2), false)]);
 }
+
+#[test]
+fn a_record_is_poison_only_when_a_second_process_was_killed_there_if_others_may_have_done_it() {
+    let mut f = Fixture::new(1);
+    f.submit(JobPlan { max_attempts: 4, ..skipping("9", 1) });
+    let too_large = |place| FailureCause::OutOfMemory { limit_bytes: 9, alone: true, place };
+    f.fail(W1, map(0, 1), too_large(record(3)));
+    assert_eq!(f.wait(), [assign_alone(W1, map(0, 2), &[])]);
+    f.fail(W1, map(0, 2), too_large(record(5)));
+    assert_eq!(f.wait(), [assign_alone(W1, map(0, 3), &[])], "not twice at the same record");
+    let again = f.fail(W1, map(0, 3), too_large(record(5)));
+    let [Effect::Assign { alone: true, skip, .. }] = &again[..] else { panic!("{again:?}") };
+    assert_eq!(skip.iter().map(|bad| &bad.place).collect::<Vec<_>>(), [&record(5)]);
+}

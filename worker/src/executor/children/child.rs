@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ use crate::sync::lock;
 
 /// How long it may take to stop what it was asked to stop. It gives threads up after less.
 const CANCEL_GRACE: Duration = Duration::from_secs(3);
+/// Messages that an attempt takes at most: the outputs to read, and what to do.
+const ORDERS_MAX: usize = 2;
 /// How long it may take to leave after it was asked to.
 const END_GRACE: Duration = Duration::from_secs(1);
 
@@ -51,12 +54,17 @@ struct State {
     outputs_version: u64,
     /// Whether threads go on in it whose attempts were given up.
     has_strays: bool,
+    /// Whether it gets nothing new, since it is about to be gone.
+    is_ending: bool,
     death: Option<Death>,
 }
 
 struct Running {
     progress: Arc<Progress>,
     ended: oneshot::Sender<Ended>,
+    /// The only folder that it may say to have written to, and must, if its output is final.
+    staging: PathBuf,
+    writes_part: bool,
 }
 
 /// An attempt that runs in a process; if nobody waits for it any more, it is cancelled.
@@ -84,7 +92,7 @@ impl Child {
         Self { serial, pid, messages, descriptors, state, stop, gone }
     }
 
-    /// Runs an attempt in it. Gives the request back if the process was gone before.
+    /// Runs an attempt in it. Gives the request back if the process was gone before, or about to be.
     pub(super) async fn run(
         &self,
         request: RunRequest,
@@ -92,28 +100,29 @@ impl Child {
         cancel: &CancellationToken,
     ) -> Result<Ended, RunRequest> {
         let attempt = request.attempt;
+        // Room first, so that orders go out in the order in which they are thought of, or not at all.
+        let room = tokio::select! {
+            room = self.messages.reserve_many(ORDERS_MAX) => room,
+            () = cancel.cancelled() => return Ok(Err(FailureCause::Cancelled)),
+            () = self.gone.cancelled() => return Err(request),
+        };
+        let Ok(room) = room else { return Err(request) };
         let (ended, mut end) = oneshot::channel();
-        let orders = {
+        {
             let mut state = lock(&self.state);
-            if state.death.is_some() {
+            if state.is_ending {
                 return Err(request);
             }
-            let running = Running { progress: Arc::clone(progress), ended };
-            state.running.insert(attempt, running);
-            state.orders(&request)
-        };
+            state.running.insert(attempt, Running::new(&request, progress, ended));
+            let orders = state.orders(&request).into_iter().map(Message::Order);
+            for (room, order) in room.zip(orders) {
+                room.send(v1::ToChild { message: Some(order) });
+            }
+        }
         let _ticket = Ticket { child: self, attempt };
-        let mut orders = orders.into_iter().map(Message::Order);
-        // If it does not listen any more, it is about to be gone, which ends the attempt.
-        let telling = async { while self.tell(orders.next()).await {} };
-        let telling = async {
-            telling.await;
-            std::future::pending::<()>().await;
-        };
         tokio::select! {
             ended = &mut end => return Ok(ended.unwrap_or(Err(FailureCause::Cancelled))),
             () = cancel.cancelled() => {}
-            () = telling => {}
         }
         self.cancel(attempt);
         let stopped = timeout(CANCEL_GRACE, &mut end).await;
@@ -125,10 +134,9 @@ impl Child {
         Ok(stopped.ok().and_then(Result::ok).unwrap_or(Err(FailureCause::Cancelled)))
     }
 
-    /// False when there is nothing to tell, or nobody who listens.
-    async fn tell(&self, message: Option<Message>) -> bool {
-        let Some(message) = message else { return false };
-        self.messages.send(v1::ToChild { message: Some(message) }).await.is_ok()
+    /// If it does not listen any more, it is about to be gone.
+    async fn tell(&self, message: Message) {
+        let _ = self.messages.send(v1::ToChild { message: Some(message) }).await;
     }
 
     /// Tells without waiting. Where the process reads so little that there is no room, it will be killed for not stopping.
@@ -139,19 +147,25 @@ impl Child {
 
     /// Has it delete an output that may be in its memory.
     pub(super) async fn discard_output(&self, attempt: AttemptId) {
-        self.tell(Some(Message::DiscardOutput(convert::attempt_to(attempt)))).await;
+        self.tell(Message::DiscardOutput(convert::attempt_to(attempt))).await;
     }
 
-    /// Hands it a connection, which it serves from then on.
-    pub(super) async fn hand_over(&self, connection: TcpStream) -> io::Result<()> {
+    /// Hands it a connection, which it serves from then on. After an error, nobody has it.
+    pub(super) async fn hand_over(&self, connection: &TcpStream) -> io::Result<()> {
         self.descriptors.send(connection.as_fd()).await
+    }
+
+    /// Whether it is gone, or will be in a moment; then returns when it is.
+    pub(super) async fn is_ending_soon(&self) -> bool {
+        timeout(END_GRACE, self.gone.cancelled()).await.is_ok()
     }
 
     /// Lets it leave, or sees to it. Returns when it is gone.
     pub(super) async fn end(&self) {
+        self.close();
         self.stop.expect_end();
         let leaves = async {
-            self.tell(Some(Message::End(v1::ChildEnd {}))).await;
+            self.tell(Message::End(v1::ChildEnd {})).await;
             self.gone.cancelled().await;
         };
         if timeout(END_GRACE, leaves).await.is_err() {
@@ -210,11 +224,14 @@ impl Child {
         state.has_strays |= has_strays;
         let is_output = attempt.task.stage == Stage::Map
             && ended.as_ref().is_ok_and(|finished| finished.part.is_none());
+        if let (Some(running), Ok(finished)) = (state.running.get(&attempt), &ended) {
+            running.check(finished)?;
+        }
         match state.running.remove(&attempt) {
             Some(running) => {
                 // Before anybody hears of it: the process may be gone in a moment.
                 if is_output {
-                    job.note_output(attempt);
+                    job.note_output(attempt, self.serial);
                 }
                 let _ = running.ended.send(ended);
             }
@@ -230,6 +247,7 @@ impl Child {
     /// Ends what ran in it, with what it died of; `place` is where user code was, if that is known.
     pub(super) fn note_death(&self, death: &Death, place: &Place) {
         let mut state = lock(&self.state);
+        state.is_ending = true;
         state.death = Some(death.clone());
         let alone = state.running.len() == 1 && !state.has_strays;
         for (_, running) in state.running.drain() {
@@ -244,19 +262,56 @@ impl Child {
         lock(&self.state).death.clone()
     }
 
-    /// Whether it is gone.
-    pub(super) fn is_gone(&self) -> bool {
-        lock(&self.state).death.is_some()
+    /// From now on, it gets nothing new.
+    pub(super) fn close(&self) {
+        lock(&self.state).is_ending = true;
+    }
+
+    /// Whether it gets nothing new: it is gone, or about to be.
+    pub(super) fn is_ending(&self) -> bool {
+        lock(&self.state).is_ending
     }
 
     /// Whether nothing runs in it but threads of attempts that were given up.
     pub(super) fn has_only_strays(&self) -> bool {
-        let state = lock(&self.state);
-        state.has_strays && state.running.is_empty()
+        lock(&self.state).has_only_strays()
+    }
+
+    /// Likewise; if so, it gets nothing new.
+    pub(super) fn close_if_only_strays(&self) -> bool {
+        let mut state = lock(&self.state);
+        let only_strays = state.has_only_strays();
+        state.is_ending |= only_strays;
+        only_strays
+    }
+}
+
+impl Running {
+    fn new(request: &RunRequest, progress: &Arc<Progress>, ended: oneshot::Sender<Ended>) -> Self {
+        let writes_part =
+            request.attempt.task.stage == Stage::Reduce || request.context.partitions == 0;
+        let staging = request.context.staging.clone();
+        Self { progress: Arc::clone(progress), ended, staging, writes_part }
+    }
+
+    /// What was written is deleted by name if it is not wanted, and read by the coordinator if it is.
+    fn check(&self, finished: &Finished) -> Result<(), String> {
+        let Finished { part, quarantine, .. } = finished;
+        if part.is_some() != self.writes_part {
+            return Err("an output that is not what was asked for".into());
+        }
+        match part.iter().chain(quarantine).find(|it| it.path.parent() != Some(&self.staging)) {
+            Some(elsewhere) => Err(format!("an output at {:?}", elsewhere.path)),
+            None => Ok(()),
+        }
     }
 }
 
 impl State {
+    fn has_only_strays(&self) -> bool {
+        self.has_strays && self.running.is_empty()
+    }
+
     /// What to tell the process: the outputs to read only where it has not been told before.
     fn orders(&mut self, request: &RunRequest) -> Vec<v1::CoordinatorMessage> {
         let mut orders = Vec::new();

@@ -1,6 +1,6 @@
 //! A job whose attempts run in processes of their own: one for all of them, and one for each that is suspected of killing.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -8,6 +8,7 @@ use windrow_jobs::{AttemptId, FailureCause, JobId};
 
 use super::Children;
 use super::child::Child;
+use super::life::Death;
 use crate::shuffle::store::{segment_path, sweep_scratch};
 use crate::sync::lock;
 
@@ -23,8 +24,8 @@ pub(super) struct ChildrenOfJob {
 struct State {
     /// All processes that are not known to be gone.
     children: Vec<Arc<Child>>,
-    /// Map attempts whose output is here, in memory or on disk.
-    outputs: BTreeSet<AttemptId>,
+    /// Map attempts whose output is here, in memory or on disk, and the process that made it.
+    outputs: BTreeMap<AttemptId, u32>,
     /// Whether a process of it has died: from then on no output stays in memory.
     has_died: bool,
     is_released: bool,
@@ -41,8 +42,12 @@ impl ChildrenOfJob {
         children: &Arc<Children>,
     ) -> Result<Arc<Child>, FailureCause> {
         let mut main = self.main.lock().await;
-        if let Some(child) = main.as_ref().filter(|child| !child.is_gone()) {
-            return Ok(Arc::clone(child));
+        if let Some(child) = main.as_ref() {
+            if !child.is_ending() {
+                return Ok(Arc::clone(child));
+            }
+            // What it leaves behind is known when it is gone.
+            child.gone.cancelled().await;
         }
         let on_disk = lock(&self.state).has_died;
         let child = self.start(children, on_disk).await?;
@@ -51,7 +56,7 @@ impl ChildrenOfJob {
 
     /// The process that serves outputs, if one runs.
     pub(super) async fn current_main(&self) -> Option<Arc<Child>> {
-        self.main.lock().await.clone().filter(|child| !child.is_gone())
+        self.main.lock().await.clone().filter(|child| !child.is_ending())
     }
 
     /// A process for one suspect. What it leaves is on disk, where the main process finds it.
@@ -73,13 +78,13 @@ impl ChildrenOfJob {
         }
         let child = children.start_child(self, outputs_on_disk).await?;
         let mut state = lock(&self.state);
-        state.children.retain(|child| !child.is_gone());
+        state.children.retain(|child| !child.gone.is_cancelled());
         state.children.push(Arc::clone(&child));
         Ok(child)
     }
 
-    pub(super) fn note_output(&self, attempt: AttemptId) {
-        lock(&self.state).outputs.insert(attempt);
+    pub(super) fn note_output(&self, attempt: AttemptId, serial: u32) {
+        lock(&self.state).outputs.insert(attempt, serial);
     }
 
     pub(super) fn forget_output(&self, attempt: AttemptId) {
@@ -89,21 +94,32 @@ impl ChildrenOfJob {
     /// Whether an output is in the memory of a process. May block for a moment.
     pub(super) fn has_outputs_in_memory(&self, children: &Children) -> bool {
         let outputs = lock(&self.state).outputs.clone();
-        !outputs.iter().all(|attempt| children.segment_path(*attempt).exists())
+        !outputs.keys().all(|attempt| children.segment_path(*attempt).exists())
     }
 
-    /// A process has died: returns the outputs that are lost with it. Those that have their file by their final name are
+    /// A process is gone: returns the outputs that are lost with it. Those that have their file by their final name are
     /// whole; what it has spilled and not finished goes. May block for a moment.
-    pub(super) fn note_death(&self, children: &Children, serial: u32) -> Vec<AttemptId> {
-        let mut state = lock(&self.state);
-        state.has_died = true;
+    pub(super) fn note_end(
+        &self,
+        children: &Children,
+        serial: u32,
+        death: &Death,
+    ) -> Vec<AttemptId> {
+        let made: Vec<_> = {
+            let mut state = lock(&self.state);
+            state.has_died |= !matches!(death, Death::Expected);
+            let made = state.outputs.iter().filter(|(_, made_by)| **made_by == serial);
+            made.map(|(attempt, _)| *attempt).collect()
+        };
         let is_lost = |attempt: &AttemptId| !children.segment_path(*attempt).exists();
-        let lost: Vec<_> = state.outputs.iter().copied().filter(is_lost).collect();
-        state.outputs.retain(|attempt| !lost.contains(attempt));
-        if state.is_released {
-            return Vec::new();
+        let lost: Vec<_> = made.into_iter().filter(is_lost).collect();
+        {
+            let mut state = lock(&self.state);
+            lost.iter().for_each(|attempt| drop(state.outputs.remove(attempt)));
+            if state.is_released {
+                return Vec::new();
+            }
         }
-        drop(state);
         if let Err(error) = sweep_scratch(children.directory(), self.id, serial) {
             tracing::warn!(job = %self.id, %error, "what a process has spilled could not be removed");
         }

@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
+};
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -111,14 +113,20 @@ impl Process {
         }
     }
 
-    /// Watches it until it is gone, with all of its group.
-    pub(super) async fn watch(mut self, stop: &Stop, memory_limit_bytes: u64) -> Death {
+    /// Watches it until it is gone, with all of its group; says `on_end` as soon as that is certain.
+    pub(super) async fn watch(
+        mut self,
+        stop: &Stop,
+        memory_limit_bytes: u64,
+        on_end: impl FnOnce(),
+    ) -> Death {
         let is_too_large = tokio::select! {
             biased;
             _ = &mut self.ended => false,
             () = stop.kill.cancelled() => false,
             () = outgrows(self.pid, memory_limit_bytes) => true,
         };
+        on_end();
         kill_group(self.pid);
         if !self.ended.is_terminated() {
             let _ = self.ended.await;
@@ -156,8 +164,9 @@ fn wait_for_end(pid: Pid) -> io::Result<oneshot::Receiver<()>> {
 }
 
 fn kill_group(pid: Pid) {
-    // It fails where there is nobody left.
+    // It fails where there is nobody left. The leader, which is not reaped yet, may have left its group.
     let _ = kill_process_group(pid, Signal::KILL);
+    let _ = kill_process(pid, Signal::KILL);
 }
 
 /// Returns when the process takes up more memory than `limit_bytes`.

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use windrow_jobs::{AttemptId, FailureCause, JobId};
 
@@ -45,6 +46,9 @@ use spawner::Spawner;
 
 /// Hears of outputs that were lost with the process that had them.
 pub(crate) type LostOutputs = mpsc::UnboundedReceiver<Vec<AttemptId>>;
+
+/// A process that is being started.
+type Starting = JoinHandle<Result<Arc<Child>, FailureCause>>;
 
 /// What the processes may use.
 #[derive(Clone, Debug)]
@@ -124,9 +128,15 @@ impl Children {
         let job = self.job(request.attempt.task.job, &cancel)?;
         let alone = request.alone;
         loop {
+            let mut starting = self.process(&job, alone);
             let child = tokio::select! {
-                child = self.process(&job, alone) => child?,
-                () = cancel.cancelled() => return Err(FailureCause::Cancelled),
+                started = &mut starting => started.unwrap_or(Err(FailureCause::Cancelled))?,
+                () = cancel.cancelled() => {
+                    if alone {
+                        tokio::spawn(end_unused(starting));
+                    }
+                    return Err(FailureCause::Cancelled);
+                }
             };
             // One that died before it could be asked is followed by another.
             let ended = match child.run(request, &progress, &cancel).await {
@@ -184,21 +194,23 @@ impl Children {
             answer_once(self.nothing.clone(), connection).await;
             return Ok(());
         };
-        let main = self.process(&job, false).await;
-        main.map_err(|cause| io::Error::other(cause.to_string()))?.hand_over(connection).await
+        loop {
+            let main = self.process(&job, false).await.map_err(io::Error::other)?;
+            let main = main.map_err(|cause| io::Error::other(cause.to_string()))?;
+            match main.hand_over(&connection).await {
+                // It has died a moment ago: its successor has what is left.
+                Err(_) if main.is_ending_soon().await => {}
+                handed_over => return handed_over,
+            }
+        }
     }
 
     /// A process for an attempt: started, if need be, to the end, whether or not anybody waits for it by then.
-    async fn process(
-        self: &Arc<Self>,
-        job: &Arc<ChildrenOfJob>,
-        alone: bool,
-    ) -> Result<Arc<Child>, FailureCause> {
+    fn process(self: &Arc<Self>, job: &Arc<ChildrenOfJob>, alone: bool) -> Starting {
         let (children, job) = (Arc::clone(self), Arc::clone(job));
-        let starting = tokio::spawn(async move {
+        tokio::spawn(async move {
             if alone { job.another(&children).await } else { job.main(&children).await }
-        });
-        starting.await.unwrap_or(Err(FailureCause::Cancelled))
+        })
     }
 
     /// The job, unless the attempt has been cancelled: the release of its job may have come first.
@@ -218,7 +230,7 @@ impl Children {
     async fn end_strays(self: &Arc<Self>, job: &Arc<ChildrenOfJob>, child: &Child) {
         let (this, of) = (Arc::clone(self), Arc::clone(job));
         let looked = tokio::task::spawn_blocking(move || of.has_outputs_in_memory(&this)).await;
-        if matches!(looked, Ok(false)) && child.has_only_strays() {
+        if matches!(looked, Ok(false)) && child.close_if_only_strays() {
             child.end().await;
         }
     }
@@ -247,5 +259,12 @@ impl Children {
         let mut living = lock(&self.living);
         *living = living.saturating_add_signed(change);
         self.share_bytes.send_replace(self.settings.memory_bytes / (*living).max(1));
+    }
+}
+
+/// Ends a process that was to be for one attempt, which does not want it any more.
+async fn end_unused(starting: Starting) {
+    if let Ok(Ok(child)) = starting.await {
+        child.end().await;
     }
 }

@@ -19,7 +19,9 @@ use super::child::Child;
 use super::job::ChildrenOfJob;
 use super::life::{Death, Process};
 use super::printed::Printed;
-use crate::channel::{MessageReader, MessageWriter, descriptor_pair, split, stream_pair};
+use crate::channel::{
+    FROM_CHILD_BYTES_MAX, MessageReader, MessageWriter, descriptor_pair, split, stream_pair,
+};
 use crate::identity::Membership;
 use crate::rpc::convert;
 use crate::trail::{last_place, trail_path};
@@ -91,10 +93,11 @@ impl Children {
         if let Some(death) = child.death() {
             return Err(death.cause(true, &Place::default()));
         }
+        child.close();
         child.stop.kill();
         let seconds = START_TIMEOUT.as_secs();
-        let silent = format!("it does not call windrow::main within {seconds} s");
-        Err(failed(io::Error::new(io::ErrorKind::TimedOut, silent)))
+        let message = format!("the program does not call windrow::main within {seconds} s");
+        Err(FailureCause::UserError { place: Place::default(), message })
     }
 
     async fn connect(&self, job: &ChildrenOfJob, serial: u32) -> io::Result<Connected> {
@@ -106,11 +109,11 @@ impl Children {
         let mut command = self.settings.program.command();
         command.stdin(Stdio::from(their_descriptors));
         command.stdout(their_pipe.try_clone()?).stderr(their_pipe);
-        let started = self.spawner.spawn(command).await?;
-        let printed = Printed::record(pipe, folder.join(format!("printed-{serial}.log")))?;
-        let process = Process::new(started, printed)?;
+        // All that can fail comes before the process: one that has ended at once says why by its exit code.
         descriptors.send(their_stream.as_fd()).await?;
-        let (reader, writer) = split(stream);
+        let printed = Printed::record(pipe, folder.join(format!("printed-{serial}.log")))?;
+        let process = Process::new(self.spawner.spawn(command).await?, printed)?;
+        let (reader, writer) = split(stream, FROM_CHILD_BYTES_MAX);
         let (messages, queue) = mpsc::channel(WAITING_MAX);
         let child = Child::new(serial, process.pid, messages, descriptors);
         Ok(Connected { process, child, reader, writer, queue })
@@ -126,7 +129,7 @@ impl Children {
     ) {
         let budget = self.settings.memory_bytes;
         let limit_bytes = budget.saturating_add(budget / 2).saturating_add(BESIDE_BUDGET_BYTES);
-        let death = process.watch(&child.stop, limit_bytes).await;
+        let death = process.watch(&child.stop, limit_bytes, || child.close()).await;
         if !matches!(death, Death::Expected) {
             tracing::warn!(job = %job.id, pid = child.pid.as_raw_nonzero(), ?death, "a process has died");
         }
@@ -134,9 +137,10 @@ impl Children {
         // What it said before is true. Nothing can hold its end open but what has left its group.
         let _ = timeout(LAST_WORDS_TIMEOUT, listening).await;
         let (children, of, serial) = (Arc::clone(&self), Arc::clone(job), child.serial);
+        let died_of = death.clone();
         let noted = tokio::task::spawn_blocking(move || {
             let path = trail_path(children.directory(), of.id, serial);
-            (of.note_death(&children, serial), last_place(&path))
+            (of.note_end(&children, serial, &died_of), last_place(&path))
         });
         let (lost, place) = noted.await.unwrap_or_else(|error| {
             tracing::error!(%error, "a bug in the engine: noting a death panicked");
@@ -173,7 +177,9 @@ async fn speak(
     mut share_bytes: watch::Receiver<u64>,
     mut queue: mpsc::Receiver<v1::ToChild>,
 ) {
+    // What came between the first message and this is not to be missed.
     identity.mark_changed();
+    share_bytes.mark_changed();
     let mut message = Message::Start(start);
     while writer.send(&v1::ToChild { message: Some(message) }).await.is_ok() {
         message = tokio::select! {
