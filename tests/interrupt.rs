@@ -6,7 +6,9 @@ use libtest_mimic::Trial;
 use rustix::process::Signal;
 
 use crate::conformance::{gated, gates, processes};
-use crate::support::{Cluster, Dir, Process, case, eventually, generated_words, windrow};
+use crate::support::{
+    Cluster, Dir, Process, case, count_words, eventually, generated_words, sorted_lines, windrow,
+};
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -14,6 +16,7 @@ pub fn tests() -> Vec<Trial> {
         case("interrupt::waiting_submit_cancels_its_job", waiting_submit_cancels_its_job),
         case("interrupt::submit_that_gets_no_answer", submit_that_gets_no_answer),
         case("interrupt::cancel_command", cancel_command),
+        case("interrupt::coordinator_leaves_its_jobs", coordinator_leaves_its_jobs),
     ]
 }
 
@@ -58,7 +61,26 @@ fn submit_that_gets_no_answer() {
     let submit = cluster.start_submit(crate::conformance::arguments("word-count", &dir, &[]));
     eventually("the command to listen for signals", || submit.catches(Signal::INT));
     submit.signal(Signal::INT);
-    submit.finish().expect_code(130);
+    // Whether the coordinator knows of it or not, nothing is said that may be wrong.
+    submit.finish().expect_code(130).expect_said("interrupted: ");
+}
+
+/// Its jobs are in the journal: they go on with the next one, and nothing is done twice.
+fn coordinator_leaves_its_jobs() {
+    let dir = Dir::new();
+    let inputs = generated_words(&dir, 2, 1_000);
+    let gates = gates(&dir);
+    let mut cluster = Cluster::start(1);
+    let submit = cluster.start_submit(gated(&dir, &[]));
+    eventually("a running map", || !processes(&gates, "map-").is_empty());
+    cluster.coordinator.signal(Signal::TERM);
+    eventually("the coordinator's end", || !cluster.coordinator.is_running());
+    cluster.restart_coordinator();
+    fs::write(gates.join("map-go"), "").unwrap();
+    fs::write(gates.join("reduce-go"), "").unwrap();
+    submit.finish().expect_code(0);
+    assert_eq!(cluster.status(1)["map"]["attempts"], cluster.status(1)["map"]["tasks"]);
+    assert_eq!(sorted_lines(&dir.join("out")), count_words(&inputs));
 }
 
 fn cancel_command() {

@@ -130,8 +130,8 @@ impl Coordinator {
         }
     }
 
-    /// Cancels all jobs, waits until nothing partial is left of them, and ends all sessions. From then on it takes
-    /// nothing new.
+    /// With a state folder, leaves all jobs there: they go on when a coordinator is started with it again. Without one,
+    /// cancels all jobs, and waits until nothing partial is left of them. Then ends all sessions. It takes nothing new.
     pub async fn stop(&self) {
         // The driver can only be stopping already.
         let _ = self.driver.stop().await;

@@ -61,7 +61,15 @@ pub(crate) async fn coordinator(
                 if signals > 1 {
                     return Ok(Exit::Interrupted);
                 }
-                tracing::info!("stopping: cancelling all jobs; another signal ends at once");
+                match &state {
+                    Some(state) => tracing::info!(
+                        "stopping: all jobs stay in {0}, and go on when a coordinator is started with --state {0}",
+                        state.path().display()
+                    ),
+                    None => tracing::info!(
+                        "stopping: cancelling all jobs; another signal ends at once"
+                    ),
+                }
                 stop.cancel();
             }
         }

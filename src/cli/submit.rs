@@ -1,5 +1,6 @@
 //! `windrow submit`: a job on a cluster.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use windrow_proto::v1;
@@ -28,14 +29,23 @@ pub(crate) async fn submit(job: JobCommand, args: SubmitArgs) -> Result<Exit, Cl
     let build = build_info::current().map_err(CliError::io("/proc/self/exe"))?;
     let submission = draw_submission()?;
     let wait = args.coordinator_wait.into();
+    let is_sent = Cell::new(false);
     let submitted = async {
         let client = connect(&args.coordinator).await?;
+        is_sent.set(true);
         let id = tell(&Patience { client: &client, limit: wait }, build, spec, submission).await?;
         Ok::<_, CliError>((client, id))
     };
     let (client, id) = tokio::select! {
         submitted = submitted => submitted?,
-        () = interrupts.next() => return Ok(Exit::Interrupted),
+        () = interrupts.next() => {
+            say(match is_sent.get() {
+                false => "interrupted: nothing was submitted",
+                true => "interrupted: whether the coordinator has accepted the job is not known; \"windrow jobs\" shows it \
+                         later, and \"windrow cancel\" stops it",
+            });
+            return Ok(Exit::Interrupted);
+        }
     };
     let mut reporter = progress::reporter(job.args.json);
     reporter.accepted(id, args.detach);

@@ -100,7 +100,8 @@ impl DriverHandle {
         self.tell(Command::SessionEnded { worker, session, end }).await
     }
 
-    /// Cancels all jobs, waits until nothing partial is left of them, and ends all sessions.
+    /// Leaves all jobs to a successor, if the journal outlives this process; else cancels them, and waits until nothing
+    /// partial is left of them. Ends all sessions.
     pub(crate) async fn stop(&self) -> Result<(), Stopped> {
         self.ask(|reply| Command::Stop { reply }).await
     }

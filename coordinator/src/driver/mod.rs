@@ -117,12 +117,15 @@ pub(crate) struct Driver {
     beat: Duration,
     /// Objects that the journal had at the last beat.
     objects_at_beat: u64,
-    /// Who waits for it to stop. From the first on, nothing new is taken.
+    /// Whether it was asked to stop: from then on, nothing new is taken.
+    is_stopping: bool,
+    /// Who waits for that.
     stopping: Vec<oneshot::Sender<()>>,
 }
 
 impl Driver {
-    /// Runs until all handles are gone, or the journal cannot be gone on with. Then nothing more is told to anybody.
+    /// Runs until all handles are gone, the jobs are left to a successor, or the journal cannot be gone on with. Then nothing
+    /// more is told to anybody.
     async fn run(mut self) -> Result<(), JournalError> {
         self.clean_up_ended();
         let mut beat = interval(self.beat);
@@ -130,7 +133,9 @@ impl Driver {
         loop {
             self.advance()?;
             self.jobs.tell_watchers();
-            self.stop_if_settled();
+            if self.is_stopping && self.stop_if_settled() {
+                return Ok(());
+            }
             let deadline = self.decider.next_deadline();
             tokio::select! {
                 command = self.commands.recv() => match command {
@@ -191,7 +196,7 @@ impl Driver {
     fn obey(&mut self, command: Command) {
         match command {
             // The reply is dropped, which tells the caller that nothing is taken any more.
-            Command::Submit { .. } | Command::Join { .. } if !self.stopping.is_empty() => {}
+            Command::Submit { .. } | Command::Join { .. } if self.is_stopping => {}
             Command::Submit { submission, reply } => self.submit(*submission, reply),
             Command::Resubmit { submission, reply } => {
                 let request = self.wait_for_answer(Pending::Resubmit(reply));
@@ -238,8 +243,14 @@ impl Driver {
         self.decider.handle(self.now(), event, note);
     }
 
+    /// With a journal that outlives it, jobs are left to whoever is started on it next; else they end here. There, none waits
+    /// for the journal, so that all are known.
     fn stop(&mut self, reply: oneshot::Sender<()>) {
+        self.is_stopping = true;
         self.stopping.push(reply);
+        if self.journal.is_shared() {
+            return;
+        }
         for job in self.jobs.ids() {
             self.requests += 1;
             let request = RequestId(self.requests);
@@ -247,13 +258,16 @@ impl Driver {
         }
     }
 
-    fn stop_if_settled(&mut self) {
-        if !self.stopping.is_empty() && self.jobs.is_empty() {
+    /// Whether all is left to a successor.
+    fn stop_if_settled(&mut self) -> bool {
+        let leaves = self.journal.is_shared();
+        if leaves || self.jobs.is_empty() {
             self.sessions.end_all("the coordinator has stopped");
             for reply in self.stopping.drain(..) {
                 let _ = reply.send(());
             }
         }
+        leaves
     }
 }
 

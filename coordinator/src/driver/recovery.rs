@@ -73,6 +73,7 @@ pub(crate) async fn start(
         own_commands: sender.downgrade(),
         beat,
         objects_at_beat: 0,
+        is_stopping: false,
         stopping: Vec::new(),
     };
     let (failing, failure) = watch::channel(None);

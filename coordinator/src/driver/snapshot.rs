@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use windrow_jobs::{JobId, JobSpec};
 use windrow_scheduler::{JobView, Time, WorkerView};
 
+use super::catalog::CatalogJob;
 use super::{Driver, WorkerProfile};
 use crate::plan::{ClusterSize, InputSize};
 
@@ -52,7 +53,7 @@ impl Driver {
     }
 
     fn snapshot_of(&self, view: JobView) -> Option<JobSnapshot> {
-        let job = self.catalog().job(view.job)?;
+        let job = self.visible(view.job)?;
         let slowest_worker = view.slowest.map_or_else(String::new, |slowest| {
             let profile = self.catalog().worker(slowest.worker);
             profile.map_or_else(|| slowest.worker.to_string(), |profile| profile.name.clone())
@@ -71,7 +72,14 @@ impl Driver {
 
     /// What changes with the job; `None` when it is not known.
     pub(super) fn watch(&self, id: JobId) -> Option<watch::Receiver<bool>> {
-        self.catalog().job(id).map(|_| self.jobs.watch(id))
+        self.visible(id).map(|_| self.jobs.watch(id))
+    }
+
+    /// A job that the journal has for good: what a crash could make undone is not to be seen.
+    fn visible(&self, id: JobId) -> Option<&CatalogJob> {
+        let job = self.catalog().job(id)?;
+        let is_accepted = job.work.is_none() || self.jobs.get(id).is_some();
+        is_accepted.then_some(job)
     }
 
     pub(super) fn cluster_size(&self) -> ClusterSize {

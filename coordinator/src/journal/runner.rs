@@ -121,9 +121,7 @@ async fn run<R, S>(
                 trouble.answered(&answer);
                 answer
             }
-            Err(error @ StoreError::OtherBuild { .. }) => {
-                Answer::Damaged { torn: false, message: error.to_string() }
-            }
+            Err(error) if error.is_final() => Answer::Refused(error.to_string()),
             Err(error) => {
                 trouble.wait(&error).await;
                 Answer::Failed
@@ -160,9 +158,11 @@ impl Trouble {
     fn answered<R, S>(&mut self, answer: &Answer<R, S>) {
         let was_written = match answer {
             Answer::Created | Answer::Exists | Answer::Deleted | Answer::Found(_) => true,
-            Answer::LastEpoch(_) | Answer::Absent | Answer::Damaged { .. } | Answer::Failed => {
-                false
-            }
+            Answer::LastEpoch(_)
+            | Answer::Absent
+            | Answer::Damaged { .. }
+            | Answer::Failed
+            | Answer::Refused(_) => false,
         };
         if was_written && self.times > 0 {
             tracing::info!("the journal can be written again");

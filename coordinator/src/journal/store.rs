@@ -51,8 +51,29 @@ pub enum StoreError {
 impl StoreError {
     /// Whether trying again is of no use.
     pub(super) fn is_final(&self) -> bool {
-        !matches!(self, Self::Failed(_))
+        match self {
+            Self::Failed(error) => is_refusal(error),
+            _ => true,
+        }
     }
+}
+
+/// Whether somebody must change something before it can work: a full disk is emptied by others, and a store that does not answer
+/// comes back, but rights and folders stay what they are.
+fn is_refusal(error: &Error) -> bool {
+    use std::io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
+    match error {
+        Error::PermissionDenied { .. }
+        | Error::Unauthenticated { .. }
+        | Error::NotSupported { .. }
+        | Error::NotImplemented { .. }
+        | Error::InvalidPath { .. } => return true,
+        _ => {}
+    }
+    let causes =
+        std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    let mut kinds = causes.filter_map(|cause| Some(cause.downcast_ref::<std::io::Error>()?.kind()));
+    kinds.any(|kind| matches!(kind, NotADirectory | PermissionDenied | ReadOnlyFilesystem))
 }
 
 /// A journal's objects.

@@ -140,6 +140,9 @@ impl<R: Clone, S: Clone> Appender<R, S> {
     /// When another coordinator has taken over, or the journal is damaged. Nothing more must be appended then.
     pub fn answer(&mut self, answer: Answer<R, S>) -> Result<(), JournalError> {
         let Some(step) = self.steps.front() else { return Ok(()) };
+        if let Answer::Refused(message) = answer {
+            return Err(JournalError::Refused(message));
+        }
         self.asked = match (step, self.asked, answer) {
             (Step::DeleteUpTo(_), ..) | (Step::Create { .. }, _, Answer::Created) => {
                 self.step_done();

@@ -40,6 +40,8 @@ pub enum Answer<R, S> {
     Deleted,
     /// To any: it did not work, as far as is known. It may have been done all the same, or be done later.
     Failed,
+    /// To any: it does not work, and will not, however often it is tried.
+    Refused(String),
 }
 
 /// Another coordinator has taken over: this one must stop, and believe nothing that was not durable.
@@ -64,6 +66,9 @@ pub enum JournalError {
         /// What is wrong with it.
         message: String,
     },
+    /// The store takes nothing more. What it has, it keeps.
+    #[error("the journal cannot be written any more: {0}")]
+    Refused(String),
     /// The objects are whole, but do not make sense together.
     #[error("{key} should not be there: {message}")]
     Confused {

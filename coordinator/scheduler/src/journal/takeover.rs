@@ -87,6 +87,7 @@ impl<R: Clone, S: Clone> Takeover<R, S> {
         answer: Answer<R, S>,
     ) -> Result<Option<Recovered<R, S>>, JournalError> {
         match (self.state, answer) {
+            (_, Answer::Refused(message)) => return Err(JournalError::Refused(message)),
             (State::FindLast, Answer::LastEpoch(last)) => {
                 self.epoch = last.unwrap_or_default().next();
                 self.state = State::Begin;

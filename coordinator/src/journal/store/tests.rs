@@ -159,7 +159,7 @@ async fn a_folder_that_cannot_be_written_is_an_error_of_the_store() {
     let begin = Object { epoch: Epoch(1), nonce: Nonce(1), body: Body::Begin };
     let error = store.carry_out(&TestCall::Create(Key::Epoch(Epoch(1)), begin)).await.unwrap_err();
     assert!(matches!(error, StoreError::Failed(_)), "{error}");
-    assert!(!error.is_final());
+    assert!(error.is_final());
 }
 
 #[tokio::test(start_paused = true)]
@@ -167,7 +167,8 @@ async fn what_failed_is_done_when_the_store_is_well_again() {
     let dir = tempfile::tempdir().unwrap();
     let Opened { recovered, mut journal, .. } = open(&dir, "a").await.unwrap();
     let in_the_way = dir.path().join(LOG);
-    fs::write(&in_the_way, "").unwrap();
+    // A link to itself: an error that is not known to last.
+    std::os::unix::fs::symlink(&in_the_way, &in_the_way).unwrap();
     let mut appender = Appender::new(recovered.epoch, recovered.nonce, Arc::new(1));
     appender.push("a".to_string());
     let mut failures = 0;
@@ -185,4 +186,29 @@ async fn what_failed_is_done_when_the_store_is_well_again() {
     }
     assert_eq!((failures, appender.durable()), (3, Some(1)));
     assert_eq!(said(&open(&dir, "a").await.unwrap().recovered), (Some(1), vec!["a".to_string()]));
+}
+
+#[tokio::test]
+async fn a_store_that_will_never_take_anything_is_not_tried_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let Opened { recovered, mut journal, .. } = open(&dir, "a").await.unwrap();
+    fs::write(dir.path().join(LOG), "in the way").unwrap();
+    let mut appender = Appender::new(recovered.epoch, recovered.nonce, Arc::new(1));
+    let call = appender.next_call().unwrap();
+    assert_eq!(journal.start(call), None);
+    let refused = appender.answer(journal.answered().await).unwrap_err();
+    assert!(matches!(refused, JournalError::Refused(_)), "{refused}");
+}
+
+#[test]
+fn what_may_pass_is_tried_again() {
+    let is_final = |kind: std::io::ErrorKind| {
+        let source = Box::new(std::io::Error::from(kind));
+        StoreError::from(Error::Generic { store: "test", source }).is_final()
+    };
+    use std::io::ErrorKind::*;
+    assert!(
+        ![StorageFull, QuotaExceeded, TimedOut, Interrupted, Other].map(is_final).contains(&true)
+    );
+    assert!(![PermissionDenied, NotADirectory, ReadOnlyFilesystem].map(is_final).contains(&false));
 }

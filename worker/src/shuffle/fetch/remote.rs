@@ -78,6 +78,8 @@ enum Event {
     End(Audit),
     /// The connection has failed, which may pass.
     Broken(FailureCause),
+    /// It has failed while this worker had no lease, and now it has one.
+    Interrupted(FailureCause),
 }
 
 /// The pairs of one stream.
@@ -134,6 +136,7 @@ impl RemoteSource {
                 Ok(false)
             }
             Some(Ok(Event::Broken(cause))) => Err(Fault::Passing(cause)),
+            Some(Ok(Event::Interrupted(cause))) => Err(Fault::Own(cause)),
             Some(Err(cause)) => Err(Fault::Lasting(cause)),
             None if self.stream.cancel.is_cancelled() => {
                 Err(Fault::Lasting(FailureCause::Cancelled))
@@ -144,7 +147,6 @@ impl RemoteSource {
 
     /// Leaves the stream, for another one from the first pair on.
     fn open_again(&mut self) {
-        self.is_second = true;
         self.skip = self.records;
         self.events = None;
     }
@@ -165,14 +167,18 @@ impl BlockSource for RemoteSource {
         if self.promised.is_some() {
             return Ok(false);
         }
-        match self.receive(block) {
-            Ok(found) => Ok(found),
-            Err(Fault::Passing(cause)) if !self.is_second => {
-                tracing::warn!(%cause, "a partition is fetched once more");
-                self.open_again();
-                self.receive(block).map_err(Fault::into_cause)
-            }
-            Err(fault) => Err(fault.into_cause()),
+        loop {
+            let cause = match self.receive(block) {
+                Ok(found) => return Ok(found),
+                Err(Fault::Own(cause)) => cause,
+                Err(Fault::Passing(cause)) if !self.is_second => {
+                    self.is_second = true;
+                    cause
+                }
+                Err(Fault::Passing(cause) | Fault::Lasting(cause)) => return Err(cause),
+            };
+            tracing::warn!(%cause, "a partition is fetched once more");
+            self.open_again();
         }
     }
 
@@ -191,16 +197,11 @@ impl BlockSource for RemoteSource {
 
 /// Why a stream is not whole.
 enum Fault {
+    /// This worker was cut off itself, as far as it knows: nobody is to blame.
+    Own(FailureCause),
     /// Another try may find nothing wrong.
     Passing(FailureCause),
     Lasting(FailureCause),
-}
-
-impl Fault {
-    fn into_cause(self) -> FailureCause {
-        let (Self::Passing(cause) | Self::Lasting(cause)) = self;
-        cause
-    }
 }
 
 impl Stream {
@@ -241,7 +242,7 @@ impl Stream {
             let message = match self.within(stall, messages.next()).await? {
                 Ok(message) => message,
                 Err(status) => {
-                    permit.send(Ok(Event::Broken(self.refused(&status))));
+                    permit.send(Ok(self.broken(self.refused(&status)).await));
                     return Ok(());
                 }
             };
@@ -262,7 +263,7 @@ impl Stream {
                 }
                 None => {
                     let cause = self.origin.failed("the stream was cut short");
-                    permit.send(Ok(Event::Broken(cause)));
+                    permit.send(Ok(self.broken(cause).await));
                     return Ok(());
                 }
             }
@@ -279,9 +280,20 @@ impl Stream {
             match self.within(self.timeouts.connect, answer).await? {
                 Ok(messages) => return Ok(messages),
                 Err(status) if is_no_lease(&status) => sleep(LEASE_PAUSE).await,
+                // Whoever is cut off from the coordinator may be cut off from all others, too.
+                Err(_) if !self.identity.has_lease() => self.identity.leased().await,
                 Err(status) => return Err(self.refused(&status)),
             }
         }
+    }
+
+    /// What to say of a connection that has failed, and when.
+    async fn broken(&self, cause: FailureCause) -> Event {
+        if self.identity.has_lease() {
+            return Event::Broken(cause);
+        }
+        self.identity.leased().await;
+        Event::Interrupted(cause)
     }
 
     /// Waits for an answer, but no longer than `limit` while this worker has a lease.

@@ -308,6 +308,21 @@ async fn time_without_a_lease_of_its_own_does_not_count_against_a_peer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn streams_that_break_while_it_has_no_lease_are_nobodys_fault() {
+    let client = Client::new();
+    client.fetcher.identity.renew(Instant::now());
+    // Both the first and the second break off: with a lease, that would be one too many.
+    let end = Message::End(FetchEnd { records: 1, digest: 0 });
+    let (whole, cut) = (vec![block(), end], vec![block()]);
+    let fetch = fetch_scripted(&client, Scripted::new(vec![cut.clone(), cut, whole]));
+    tokio::pin!(fetch);
+    let early = tokio::time::timeout(3 * client.fetcher.timeouts.stall, &mut fetch).await;
+    assert!(early.is_err(), "{early:?}");
+    client.fetcher.identity.renew(in_an_hour());
+    assert_eq!(fetch.await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_cannot_be_reached_fails_its_first_output() {
     let client = Client::new();
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
