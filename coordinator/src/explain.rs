@@ -85,6 +85,15 @@ fn advice(cause: &FailureCause, spec: Option<&JobSpec>) -> &'static str {
             "; correct the job's code, or leave such records out with --skip-bad-records, and run it again"
         }
         FailureCause::BadRecords { .. } => "; correct the input, and run the job again",
+        FailureCause::ProcessDied { place, .. } if !skips && place.names_record() => {
+            "; correct the job's code, or leave such records out with --skip-bad-records, and run it again"
+        }
+        FailureCause::ProcessDied { .. } => {
+            "; correct the job's code, or what it calls, and run it again"
+        }
+        FailureCause::OutOfMemory { .. } => {
+            "; give the worker or the job more memory (--memory), or have the job's code use less, and run it again"
+        }
         FailureCause::Timeout { .. } => "; raise the limit if the task is only slow",
         FailureCause::Io { disk_full: true, .. } => "; free some space, and run the job again",
         FailureCause::InputChanged { .. } => {

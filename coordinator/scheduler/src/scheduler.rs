@@ -164,6 +164,9 @@ fn dispatch(jobs: &mut Jobs, event: Event, step: &mut Step<'_>) {
                 job.attempt_failed(worker, attempt, cause, step)
             });
         }
+        Event::OutputsLost { worker, outputs } => {
+            jobs.try_each(step, |job, step| job.outputs_died(worker, &outputs, step));
+        }
         Event::Published { job, result } => jobs.published(job, result, step),
         Event::Elapsed { timers } => {
             for timer in timers {

@@ -208,7 +208,7 @@ impl InProcess {
         threads: usize,
         cores: Arc<CoreLease>,
     ) -> impl FnOnce() -> Result<Outcome, FailureCause> + Send + 'static {
-        let RunRequest { attempt: id, context, work } = request;
+        let RunRequest { attempt: id, context, work, .. } = request;
         let merge_bytes =
             job.memory.limit_bytes() / MERGE_PARTS / self.config.threads.max(1) as u64;
         let fan_in = (merge_bytes / SOURCE_BYTES).clamp(FAN_IN.0, FAN_IN.1) as usize;

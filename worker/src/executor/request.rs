@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use windrow_jobs::program::SplitPoints;
 use windrow_jobs::{
-    AttemptId, Audit, BadRecordBudget, Compression, Counters, FailureCause, WorkerId,
+    AttemptId, Audit, BadRecordBudget, Compression, Counters, FailureCause, Place, WorkerId,
 };
 
 /// What every task of a job needs.
@@ -46,6 +46,10 @@ pub struct RunRequest {
     pub context: Arc<JobContext>,
     /// What to do.
     pub work: Work,
+    /// Whether it must run in a process in which nothing else runs: it is suspected of killing its process.
+    pub alone: bool,
+    /// Records, or keys of groups, that are known to kill the process: they count as bad without being tried.
+    pub skip: Vec<Place>,
 }
 
 /// The work of an attempt.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use windrow_jobs::program::SplitPoints;
 use windrow_jobs::{
-    AttemptId, Audit, BadRecordBudget, Compression, FailureCause, JobId, Place, Share, Stage,
-    TaskId, WorkerId,
+    AttemptId, Audit, BadRecordBudget, Compression, Death, FailureCause, JobId, Place, Share,
+    Stage, TaskId, WorkerId,
 };
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
@@ -27,7 +27,13 @@ pub(crate) enum Order {
     /// Run an attempt.
     Run(RunRequest),
     /// Run a reduce attempt on outputs that were named before.
-    Reduce { attempt: AttemptId, context: Arc<JobContext>, outputs_version: u64 },
+    Reduce {
+        attempt: AttemptId,
+        context: Arc<JobContext>,
+        outputs_version: u64,
+        alone: bool,
+        skip: Vec<Place>,
+    },
     /// Where a job's map outputs lie.
     Outputs { job: JobId, version: u64, outputs: Vec<WorkerOutputs> },
     /// Stop an attempt.
@@ -63,11 +69,15 @@ pub(crate) fn order_from(message: v1::CoordinatorMessage) -> Result<Order, Malfo
                 input: assign.input,
                 ranges: assign.ranges.into_iter().map(range_from).collect(),
             },
+            alone: assign.alone,
+            skip: assign.skip.into_iter().map(place_from).collect(),
         }),
         FromCoordinator::AssignReduce(assign) => Order::Reduce {
             attempt: attempt_from(assign.attempt)?,
             context: context_from(assign.context)?,
             outputs_version: assign.outputs_version,
+            alone: assign.alone,
+            skip: assign.skip.into_iter().map(place_from).collect(),
         },
         FromCoordinator::MapOutputs(v1::MapOutputs { job, version, workers }) => Order::Outputs {
             job: JobId(job),
@@ -230,6 +240,16 @@ pub(crate) fn result_to(
     })
 }
 
+/// Map outputs that died with the process that held them.
+#[expect(
+    dead_code,
+    reason = "jobs run in the worker's own process, which dies with all that it holds"
+)]
+pub(crate) fn outputs_lost_to(outputs: impl IntoIterator<Item = AttemptId>) -> v1::WorkerMessage {
+    let outputs = outputs.into_iter().map(attempt_to).collect();
+    message(FromWorker::OutputsLost(v1::OutputsLost { outputs }))
+}
+
 fn message(message: FromWorker) -> v1::WorkerMessage {
     v1::WorkerMessage { message: Some(message) }
 }
@@ -285,8 +305,8 @@ fn failure_to(cause: FailureCause) -> v1::Failure {
 
 fn cause_to(cause: FailureCause) -> Cause {
     use v1::failure::{
-        BadRecords, Cancelled, Corrupt, FetchFailed, InputChanged, Io, Timeout, Unsupported,
-        UserError, WorkerLost,
+        BadRecords, Cancelled, Corrupt, FetchFailed, InputChanged, Io, OutOfMemory, ProcessDied,
+        Timeout, Unsupported, UserError, WorkerLost,
     };
     match cause {
         FailureCause::UserError { place, message } => {
@@ -311,6 +331,13 @@ fn cause_to(cause: FailureCause) -> Cause {
         FailureCause::Corrupt { file, offset, message } => {
             Cause::Corrupt(Corrupt { file, offset, message: capped(message) })
         }
+        FailureCause::ProcessDied { death, alone, place, output } => {
+            let (death, place) = (Some(death_to(death)), Some(place_to(*place)));
+            Cause::ProcessDied(ProcessDied { death, alone, place, output: capped(output) })
+        }
+        FailureCause::OutOfMemory { limit_bytes, alone, place } => {
+            Cause::OutOfMemory(OutOfMemory { limit_bytes, alone, place: Some(place_to(place)) })
+        }
         FailureCause::InputChanged { file, message } => {
             Cause::InputChanged(InputChanged { file, message: capped(message) })
         }
@@ -325,6 +352,18 @@ fn cause_to(cause: FailureCause) -> Cause {
             Cause::Unsupported(Unsupported { message: capped(message) })
         }
     }
+}
+
+fn death_to(death: Death) -> v1::failure::process_died::Death {
+    use v1::failure::process_died::Death as Sent;
+    match death {
+        Death::Signal(number) => Sent::Signal(number),
+        Death::Exit(code) => Sent::ExitCode(code),
+    }
+}
+
+fn place_from(v1::Place { file, offset, key, source }: v1::Place) -> Place {
+    Place { file, offset, key, source }
 }
 
 fn place_to(Place { file, offset, key, source }: Place) -> v1::Place {

@@ -91,6 +91,8 @@ pub(in crate::rpc) fn message_to(outgoing: Outgoing) -> Result<v1::CoordinatorMe
                 attempt: Some(attempt_to(attempt)),
                 context: Some(context_to(&work)),
                 outputs_version,
+                alone: false,
+                skip: Vec::new(),
             })
         }
         Outgoing::Outputs(table) => Message::MapOutputs(outputs_to(&table)),
@@ -116,6 +118,8 @@ fn assign_map(attempt: AttemptId, work: &JobWork) -> v1::AssignMap {
         context: Some(v1::JobContext { split_points: points_to(work), ..context_to(work) }),
         ranges: ranges.iter().map(|range| range_to(&work.plan, range)).collect(),
         input: split.map_or(0, |split| split.input),
+        alone: false,
+        skip: Vec::new(),
     }
 }
 

@@ -114,7 +114,13 @@ impl Bench {
             staging: self.folder.path().join("staging"),
             split_points: Arc::default(),
         };
-        RunRequest { attempt: attempt_id(stage, index, 1), context: Arc::new(context), work }
+        RunRequest {
+            attempt: attempt_id(stage, index, 1),
+            context: Arc::new(context),
+            work,
+            alone: false,
+            skip: Vec::new(),
+        }
     }
 
     fn map(&self, job: &str, index: u32) -> RunRequest {

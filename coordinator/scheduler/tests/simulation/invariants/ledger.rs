@@ -47,7 +47,7 @@ pub struct Attempt {
     pub status: Status,
     /// Reducers that could not fetch its output.
     pub reports: u32,
-    /// Its worker came back without its output.
+    /// Its worker came back without its output, or said that it is gone.
     pub missing: bool,
 }
 
@@ -199,6 +199,7 @@ impl Ledger {
             Event::AttemptFailed { worker, attempt, cause } => {
                 self.report(*worker, *attempt, Status::Failed(cause.clone()));
             }
+            Event::OutputsLost { worker, outputs } => self.lose_outputs(*worker, outputs),
             Event::Published { job, result } => {
                 if let Some(job) = self.jobs.get_mut(job).filter(|job| job.publishing) {
                     job.published.get_or_insert_with(|| result.clone());
@@ -284,6 +285,17 @@ impl Ledger {
             }
         }
         self.look_around();
+    }
+
+    fn lose_outputs(&mut self, worker: WorkerId, outputs: &[AttemptId]) {
+        if self.hear(worker).is_none() {
+            return;
+        }
+        for id in outputs.iter().filter(|id| id.task.stage == Stage::Map) {
+            let wanted = self.jobs.get(&id.task.job).is_some_and(Job::needs_map_outputs);
+            let Some(attempt) = self.attempts.get_mut(id) else { continue };
+            attempt.missing |= wanted && attempt.worker == worker && attempt.status == Status::Done;
+        }
     }
 
     fn look_around(&mut self) {
