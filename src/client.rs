@@ -25,9 +25,6 @@ const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// Largest answer: the list of a thousand jobs.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
-/// Names a submission, so that it can be told again: 16 bytes that no other submission has.
-pub type Submission = [u8; 16];
-
 /// Why a request came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -116,15 +113,14 @@ impl Client {
         found
     }
 
-    /// Submits a job and returns its id. The same submission told again is the same job.
-    pub async fn submit(
-        &self,
-        build: v1::Build,
-        spec: v1::JobSpec,
-        submission: Submission,
-    ) -> Result<u64, ClientError> {
-        let submission = submission.to_vec().into();
-        let request = v1::SubmitRequest { build: Some(build), spec: Some(spec), submission };
+    /// The numbers for a job on the cluster as it is now.
+    pub async fn plan(&self, request: v1::PlanRequest) -> Result<v1::PlanReply, ClientError> {
+        let reply = self.jobs().plan(request).await;
+        Ok(reply.map_err(|e| self.error(e))?.into_inner())
+    }
+
+    /// Submits a job and returns its id; see [`Submission`](crate::submission::Submission).
+    pub async fn submit(&self, request: v1::SubmitRequest) -> Result<u64, ClientError> {
         let reply = self.jobs().submit(request).await.map_err(|e| self.error(e))?;
         Ok(reply.into_inner().job)
     }

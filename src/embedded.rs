@@ -14,12 +14,13 @@ use windrow_proto::v1;
 use windrow_worker::{Connector, WorkerConfig};
 
 use crate::build_info;
-use crate::client::{Client, ClientError, Submission};
+use crate::client::{Client, ClientError};
+use crate::submission::{Submission, SubmissionName};
 
 mod transport;
 
 /// This cluster gets one only.
-const THE_SUBMISSION: Submission = [0; 16];
+const THE_SUBMISSION: SubmissionName = [0; 16];
 
 /// How long the worker may take to put its files away before the process ends without it.
 const STOP_GRACE: Duration = Duration::from_secs(2);
@@ -60,7 +61,7 @@ impl Embedded {
     /// Starts the coordinator.
     pub async fn start(registry: Arc<Registry>, config: EmbeddedConfig) -> Result<Self, String> {
         let build = build_info::current().map_err(|error| format!("/proc/self/exe: {error}"))?;
-        let mut coordinator = CoordinatorConfig::new(registry.clone(), build.clone());
+        let mut coordinator = CoordinatorConfig::new(build.clone());
         coordinator.assumed_threads = config.threads.unwrap_or(coordinator.assumed_threads);
         coordinator.assumed_memory_bytes =
             config.memory_bytes.unwrap_or_else(windrow_worker::default_memory_bytes);
@@ -88,7 +89,8 @@ impl Embedded {
     pub async fn submit(&mut self, spec: v1::JobSpec) -> Result<u64, ClientError> {
         let output = PathBuf::from(&spec.output);
         let folders = WorkFolders { output_is_new: !output.exists(), output };
-        let job = self.client.submit(self.build.clone(), spec, THE_SUBMISSION).await?;
+        let mut submission = Submission::new(&self.registry, spec, THE_SUBMISSION)?;
+        let job = submission.submit(&self.client, &self.build).await?;
         let mut config = WorkerConfig::embedded(folders.worker());
         config.threads = self.config.threads;
         config.memory_bytes = self.config.memory_bytes;

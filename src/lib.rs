@@ -13,6 +13,7 @@ mod build_info;
 mod cli;
 pub mod client;
 pub mod embedded;
+pub mod submission;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -2,10 +2,8 @@
 
 use std::num::NonZero;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use windrow_jobs::Registry;
 use windrow_proto::v1::Build;
 
 use crate::failpoint::Failpoint;
@@ -13,8 +11,6 @@ use crate::failpoint::Failpoint;
 /// Settings of a coordinator.
 #[derive(Clone)]
 pub struct CoordinatorConfig {
-    /// The jobs that may be submitted.
-    pub registry: Arc<Registry>,
     /// The program that it runs. Submitters and workers must run the same.
     pub build: Build,
     /// Folder of its journal, so that another coordinator can go on when this one dies; in memory if there is none.
@@ -33,10 +29,9 @@ pub struct CoordinatorConfig {
 
 impl CoordinatorConfig {
     /// The usual settings.
-    pub fn new(registry: Arc<Registry>, build: Build) -> Self {
+    pub fn new(build: Build) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
         Self {
-            registry,
             build,
             state: None,
             lease: Duration::from_secs(10),

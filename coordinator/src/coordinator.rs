@@ -23,8 +23,10 @@ use crate::journal::{Opened, RecoverError};
 use crate::plan::ClusterSize;
 use crate::rpc::{InPlanning, JobsService, SessionsService, build_name};
 
-/// Largest message that it takes: a submission with many inputs, a heartbeat.
-const MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// Largest message that it takes of a worker: a heartbeat.
+const REPORT_BYTES_MAX: usize = 4 << 20;
+/// Largest message that it takes of a submitter: many inputs, many ranges.
+const REQUEST_BYTES_MAX: usize = 24 << 20;
 /// Heartbeats that fit into a lease, so that one may be late.
 const HEARTBEATS_PER_LEASE: u32 = 4;
 
@@ -140,7 +142,6 @@ impl Coordinator {
         let config = &self.config;
         let jobs = JobsService {
             driver: self.driver.clone(),
-            registry: Arc::clone(&config.registry),
             build: config.build.clone(),
             assumed_cluster: ClusterSize {
                 workers: 1,
@@ -159,8 +160,8 @@ impl Coordinator {
             // Finds clients that have gone without a word. For workers, the lease does.
             .http2_keepalive_interval(Some(Duration::from_secs(20)))
             .http2_keepalive_timeout(Some(Duration::from_secs(20)))
-            .add_service(JobsServer::new(jobs).max_decoding_message_size(MESSAGE_BYTES_MAX))
-            .add_service(SessionsServer::new(sessions).max_decoding_message_size(MESSAGE_BYTES_MAX))
+            .add_service(JobsServer::new(jobs).max_decoding_message_size(REQUEST_BYTES_MAX))
+            .add_service(SessionsServer::new(sessions).max_decoding_message_size(REPORT_BYTES_MAX))
     }
 }
 

@@ -9,7 +9,8 @@
 //!  explain   why a job failed or waits, in one line
 //! ```
 //!
-//! It decides nothing about tasks, which is the scheduler's, and touches no record, which is the workers'.
+//! It decides nothing about tasks, which is the scheduler's, and touches no record, which is the workers'. It runs no code of any job: what it has to know of one is data, which the
+//! submitter brings.
 
 mod config;
 mod coordinator;
@@ -24,4 +25,5 @@ mod rpc;
 pub use config::CoordinatorConfig;
 pub use coordinator::{Coordinator, ServeError, StartError};
 pub use failpoint::Failpoint;
+pub use plan::{PlanError, sample_ranges};
 pub use windrow_scheduler::journal::JournalError;

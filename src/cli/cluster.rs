@@ -20,10 +20,7 @@ use crate::build_info;
 /// In the state's folder: where the coordinator can be reached.
 const ADDRESS: &str = "address";
 
-pub(crate) async fn coordinator(
-    registry: Arc<Registry>,
-    args: CoordinatorArgs,
-) -> Result<Exit, CliError> {
+pub(crate) async fn coordinator(args: CoordinatorArgs) -> Result<Exit, CliError> {
     refuse_open_address(args.listen, args.insecure)?;
     let mut interrupts = Interrupts::listen()?;
     let _lock = args.state.as_deref().map(|state| lock_state(state, args.take_over)).transpose()?;
@@ -37,7 +34,7 @@ pub(crate) async fn coordinator(
         // A predecessor's, which leads nowhere now. One that is to be replaced may still serve.
         let _ = std::fs::remove_file(state.join(ADDRESS));
     }
-    let mut config = CoordinatorConfig::new(registry, build);
+    let mut config = CoordinatorConfig::new(build);
     config.lease = args.lease.into();
     config.state = args.state.as_deref().map(absolute).transpose()?;
     config.failpoint = args.failpoint.unwrap_or_default();

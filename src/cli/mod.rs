@@ -64,8 +64,8 @@ fn dispatch(registry: Arc<Registry>, invocation: Invocation) -> Result<Exit, Cli
     let result = runtime.block_on(async {
         match invocation {
             Invocation::Run(job) => run::run(registry, job).await,
-            Invocation::Submit(job, submit) => submit::submit(job, submit).await,
-            Invocation::Coordinator(args) => cluster::coordinator(registry, args).await,
+            Invocation::Submit(job, submit) => submit::submit(registry, job, submit).await,
+            Invocation::Coordinator(args) => cluster::coordinator(args).await,
             Invocation::Worker(args) => cluster::worker(registry, args).await,
             Invocation::Jobs(args) => observe::jobs(args).await,
             Invocation::Status(args) => observe::status(args).await,

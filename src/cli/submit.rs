@@ -1,7 +1,9 @@
 //! `windrow submit`: a job on a cluster.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use windrow_jobs::Registry;
 use windrow_proto::v1;
 
 use super::args::SubmitArgs;
@@ -13,12 +15,17 @@ use super::job_command::JobCommand;
 use super::patience::Patience;
 use super::{preview, progress};
 use crate::build_info;
-use crate::client::{Client, ClientError, Submission};
+use crate::client::{Client, ClientError};
+use crate::submission::{Submission, SubmissionName};
 
 /// How long to try a coordinator that does not answer.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 
-pub(crate) async fn submit(job: JobCommand, args: SubmitArgs) -> Result<Exit, CliError> {
+pub(crate) async fn submit(
+    registry: Arc<Registry>,
+    job: JobCommand,
+    args: SubmitArgs,
+) -> Result<Exit, CliError> {
     let mut interrupts = Interrupts::listen()?;
     let mut spec = job.spec()?;
     if let Some(options) = &mut spec.options {
@@ -26,11 +33,11 @@ pub(crate) async fn submit(job: JobCommand, args: SubmitArgs) -> Result<Exit, Cl
         options.worker_wait_ms = args.worker_wait.as_millis() as u64;
     }
     let build = build_info::current().map_err(CliError::io("/proc/self/exe"))?;
-    let submission = draw_submission()?;
+    let mut submission = Submission::new(&registry, spec, draw_name()?)?;
     let wait = args.coordinator_wait.into();
     let submitted = async {
         let client = connect(&args.coordinator).await?;
-        let id = tell(&Patience { client: &client, limit: wait }, build, spec, submission).await?;
+        let id = tell(&Patience { client: &client, limit: wait }, &build, &mut submission).await?;
         Ok::<_, CliError>((client, id))
     };
     let (client, id) = tokio::select! {
@@ -53,12 +60,11 @@ pub(crate) async fn submit(job: JobCommand, args: SubmitArgs) -> Result<Exit, Cl
 /// Submits until there is an answer: told again, it is the same job.
 async fn tell(
     patience: &Patience<'_>,
-    build: v1::Build,
-    spec: v1::JobSpec,
-    submission: Submission,
+    build: &v1::Build,
+    submission: &mut Submission,
 ) -> Result<u64, CliError> {
     loop {
-        let error = match patience.client.submit(build.clone(), spec.clone(), submission).await {
+        let error = match submission.submit(patience.client, build).await {
             Ok(id) => return Ok(id),
             Err(error) => error,
         };
@@ -76,11 +82,11 @@ async fn tell(
 }
 
 /// From the system's own randomness: no two submissions ever have the same name.
-fn draw_submission() -> Result<Submission, CliError> {
-    let mut submission = Submission::default();
-    getrandom::fill(&mut submission)
+fn draw_name() -> Result<SubmissionName, CliError> {
+    let mut name = SubmissionName::default();
+    getrandom::fill(&mut name)
         .map_err(|error| CliError::Other(format!("the system gives no random bytes: {error}")))?;
-    Ok(submission)
+    Ok(name)
 }
 
 async fn connect(url: &str) -> Result<Client, ClientError> {

@@ -69,7 +69,9 @@ impl From<PlanError> for Status {
             | PlanError::NotUtf8 { .. }
             | PlanError::InsideOutput { .. }
             | PlanError::TooManyTasks { .. }
-            | PlanError::NoReduceStage => Self::invalid_argument(text),
+            | PlanError::NoReduceStage
+            | PlanError::NoRanges
+            | PlanError::OtherRanges { .. } => Self::invalid_argument(text),
         }
     }
 }

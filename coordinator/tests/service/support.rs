@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
@@ -16,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Status, Streaming};
 use windrow_coordinator::{Coordinator, CoordinatorConfig, ServeError};
-use windrow_jobs::Registry;
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
 use windrow_proto::v1::jobs_client::JobsClient;
@@ -66,8 +64,7 @@ impl Cluster {
     }
 
     async fn start_in(dir: TempDir, state: Option<PathBuf>) -> Self {
-        let registry = Arc::new(Registry::new(windrow_jobs::ready::all()));
-        let mut config = CoordinatorConfig::new(registry, build());
+        let mut config = CoordinatorConfig::new(build());
         config.state = state;
         let coordinator = Coordinator::start(config).await.unwrap();
         let (connections, incoming) = mpsc::channel::<DuplexStream>(4);
@@ -127,7 +124,7 @@ impl Cluster {
     /// Submits under this name, of 16 bytes.
     pub async fn submit_as(&self, name: &[u8], spec: v1::JobSpec) -> Result<u64, Status> {
         let submission = name.to_vec().into();
-        let request = v1::SubmitRequest { build: Some(build()), spec: Some(spec), submission };
+        let request = v1::SubmitRequest { submission, ..submission_of(spec) };
         Ok(self.jobs.clone().submit(request).await?.into_inner().job)
     }
 
@@ -179,6 +176,16 @@ impl Cluster {
     /// Opens the session of the worker with this folder.
     pub async fn worker(&self, directory: &str) -> Worker {
         self.open(hello(directory)).await.unwrap()
+    }
+}
+
+/// A submission of a word count, as its submitter would make it.
+pub fn submission_of(spec: v1::JobSpec) -> v1::SubmitRequest {
+    v1::SubmitRequest {
+        build: Some(build()),
+        spec: Some(spec),
+        shape: Some(v1::JobShape::default()),
+        ..Default::default()
     }
 }
 

@@ -10,10 +10,10 @@ use windrow_scheduler::SubmissionId;
 
 use super::{Malformed, millis};
 
-const NAME_BYTES_MAX: usize = 256;
+pub(super) const NAME_BYTES_MAX: usize = 256;
 const PARAMS_BYTES_MAX: usize = 256 << 10;
 const PATH_BYTES_MAX: usize = 4_096;
-const REDUCERS_MAX: u32 = 100_000;
+pub(super) const REDUCERS_MAX: u32 = 100_000;
 const ATTEMPTS_MAX: u32 = 1_000;
 
 /// The spec of a submission. Zeros of required numbers mean the default.
@@ -130,7 +130,7 @@ fn duration_from(millis: u64, default: Duration) -> Duration {
     if millis == 0 { default } else { Duration::from_millis(millis) }
 }
 
-fn check(holds: bool, otherwise: &str) -> Result<(), Malformed> {
+pub(super) fn check(holds: bool, otherwise: &str) -> Result<(), Malformed> {
     if holds { Ok(()) } else { Err(Malformed(otherwise.to_string())) }
 }
 
