@@ -159,6 +159,10 @@ pub(crate) struct WorkerArgs {
     /// Allow an address that other machines reach, without encryption or authentication
     #[arg(long)]
     pub(crate) insecure: bool,
+    /// Run jobs in the worker itself, and not each in a process of its own: for debugging. Code that aborts or hangs takes the
+    /// worker with it
+    #[arg(long)]
+    pub(crate) in_process: bool,
     /// Name to show in lists [default: host and process]
     #[arg(long)]
     pub(crate) name: Option<String>,

@@ -1,5 +1,6 @@
 //! `windrow coordinator` and `windrow worker`: the long-running roles.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use windrow_coordinator::{Coordinator, CoordinatorConfig, JournalError, ServeError};
 use windrow_jobs::Registry;
-use windrow_worker::{Connector, WorkerConfig};
+use windrow_worker::{ChildProgram, Connector, WorkerConfig};
 
 use super::args::{CoordinatorArgs, WorkerArgs};
 use super::error::CliError;
@@ -70,7 +71,12 @@ pub(crate) async fn coordinator(args: CoordinatorArgs) -> Result<Exit, CliError>
     }
 }
 
-pub(crate) async fn worker(registry: Arc<Registry>, args: WorkerArgs) -> Result<Exit, CliError> {
+/// Starts job processes with the arguments `prefix` first.
+pub(crate) async fn worker(
+    registry: Arc<Registry>,
+    args: WorkerArgs,
+    prefix: Vec<OsString>,
+) -> Result<Exit, CliError> {
     refuse_open_address(args.listen, args.insecure)?;
     let mut interrupts = Interrupts::listen()?;
     let build = build_info::current().map_err(CliError::io("/proc/self/exe"))?;
@@ -90,6 +96,10 @@ pub(crate) async fn worker(registry: Arc<Registry>, args: WorkerArgs) -> Result<
     config.threads = args.threads;
     config.memory_bytes = args.memory.map(|size| size.0);
     config.name = args.name.unwrap_or(config.name);
+    if !args.in_process {
+        let program = ChildProgram::own(prefix).map_err(CliError::io("/proc/self/exe"))?;
+        config.child = Some(program);
+    }
 
     let (drain, kill) = (CancellationToken::new(), CancellationToken::new());
     let worker =

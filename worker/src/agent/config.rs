@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use tonic::Status;
 
 use super::machine;
-use crate::executor::ExecutorError;
+use crate::executor::{ChildProgram, ExecutorError};
 
 /// Settings of a worker. `None` lets it choose.
 #[derive(Clone, Debug)]
@@ -23,14 +23,16 @@ pub struct WorkerConfig {
     pub listen: Option<SocketAddr>,
     /// This machine: workers that say the same read each other's files.
     pub host: String,
+    /// What to start for each job, so that user code cannot harm the worker; `None` runs it in the worker itself.
+    pub child: Option<ChildProgram>,
 }
 
 impl WorkerConfig {
-    /// A worker of a cluster, which serves its data on `listen`; port 0 takes any free one.
+    /// A worker of a cluster, which serves its data on `listen`; port 0 takes any free one. Jobs run in itself.
     pub fn tcp(directory: impl Into<PathBuf>, listen: SocketAddr) -> Self {
         let name = format!("{}-{}", machine::host_name(), std::process::id());
         let (directory, host) = (directory.into(), machine::host_id());
-        Self { name, directory, threads: None, memory_bytes: None, listen: Some(listen), host }
+        Self { name, directory, threads: None, memory_bytes: None, listen: Some(listen), host, child: None }
     }
 
     /// The only worker of a cluster inside one process.
@@ -42,6 +44,7 @@ impl WorkerConfig {
             memory_bytes: None,
             listen: None,
             host: machine::host_id(),
+            child: None,
         }
     }
 }

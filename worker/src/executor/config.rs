@@ -18,6 +18,10 @@ pub struct ExecutorConfig {
     pub host: String,
     /// How long to wait for other workers.
     pub fetch: FetchTimeouts,
+    /// Of this process: no other one that works in the folder has the same number.
+    pub serial: u32,
+    /// Write each map output to its file at once: what is in memory ends with the process.
+    pub outputs_on_disk: bool,
 }
 
 /// Why an executor could not start.

@@ -107,6 +107,19 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// As it was somewhere else.
+    pub(crate) fn of(records: u64, bytes: u64, steps: u64) -> Self {
+        Self { records: records.into(), bytes: bytes.into(), steps: steps.into() }
+    }
+
+    /// Takes over what another one says of the same attempt.
+    pub(crate) fn follow(&self, other: &Self) {
+        let (records, bytes) = other.get();
+        self.records.store(records, Ordering::Relaxed);
+        self.bytes.store(bytes, Ordering::Relaxed);
+        self.steps.store(other.steps(), Ordering::Relaxed);
+    }
+
     /// Adds what was read since the last call.
     pub fn add(&self, records: u64, bytes: u64) {
         self.records.fetch_add(records, Ordering::Relaxed);

@@ -16,9 +16,17 @@ use crate::executor::{
     FileRange, Finished, JobContext, Part, Progress, RunRequest, Stats, Work, WorkerOutputs,
 };
 
+mod identity;
+mod report;
+mod request;
+
+pub(crate) use identity::{identity_from, identity_to};
+pub(crate) use report::{progress_from, report_from};
+pub(crate) use request::{cancel_to, outputs_to, run_to};
+
 /// A message that makes no sense.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the coordinator sent a malformed message: {0}")]
+#[error("a malformed message came: {0}")]
 pub(crate) struct Malformed(&'static str);
 
 /// What the coordinator wants.
@@ -94,7 +102,7 @@ pub(crate) fn order_from(message: v1::CoordinatorMessage) -> Result<Order, Malfo
     })
 }
 
-fn attempt_from(attempt: Option<v1::AttemptId>) -> Result<AttemptId, Malformed> {
+pub(crate) fn attempt_from(attempt: Option<v1::AttemptId>) -> Result<AttemptId, Malformed> {
     let attempt = attempt.ok_or(Malformed("no attempt"))?;
     let stage = match attempt.stage() {
         v1::Stage::Map => Stage::Map,
@@ -172,17 +180,25 @@ fn outputs_from(outputs: v1::WorkerOutputs) -> WorkerOutputs {
     }
 }
 
-/// Running attempts, and how far they have come.
+/// The same, as a message of a session.
 pub(crate) fn heartbeat_to<'a>(
     running: impl Iterator<Item = (AttemptId, &'a Progress)>,
     sequence: u64,
 ) -> v1::WorkerMessage {
+    message(FromWorker::Heartbeat(progress_to(running, sequence)))
+}
+
+/// Running attempts, and how far they have come.
+pub(crate) fn progress_to<'a>(
+    running: impl Iterator<Item = (AttemptId, &'a Progress)>,
+    sequence: u64,
+) -> v1::Heartbeat {
     let progress = running.map(|(attempt, progress)| {
         let (records, bytes) = progress.get();
         let attempt = Some(attempt_to(attempt));
         v1::AttemptProgress { attempt, records, bytes, steps: progress.steps() }
     });
-    message(FromWorker::Heartbeat(v1::Heartbeat { running: progress.collect(), sequence }))
+    v1::Heartbeat { running: progress.collect(), sequence }
 }
 
 /// What a worker has whose call broke.
@@ -241,10 +257,6 @@ pub(crate) fn result_to(
 }
 
 /// Map outputs that died with the process that held them.
-#[expect(
-    dead_code,
-    reason = "jobs run in the worker's own process, which dies with all that it holds"
-)]
 pub(crate) fn outputs_lost_to(outputs: impl IntoIterator<Item = AttemptId>) -> v1::WorkerMessage {
     let outputs = outputs.into_iter().map(attempt_to).collect();
     message(FromWorker::OutputsLost(v1::OutputsLost { outputs }))
@@ -254,7 +266,7 @@ fn message(message: FromWorker) -> v1::WorkerMessage {
     v1::WorkerMessage { message: Some(message) }
 }
 
-fn attempt_to(attempt: AttemptId) -> v1::AttemptId {
+pub(crate) fn attempt_to(attempt: AttemptId) -> v1::AttemptId {
     let AttemptId { task: TaskId { job, stage, index }, number } = attempt;
     let stage = match stage {
         Stage::Map => v1::Stage::Map,

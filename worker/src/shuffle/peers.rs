@@ -1,14 +1,19 @@
-//! Connections to other workers: one for each address, made when first needed and kept.
+//! Connections to other workers: one for each address and job, made when first needed and kept.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 use tonic::transport::{Channel, Endpoint};
+use windrow_jobs::JobId;
 
+use crate::rpc::preamble;
 use crate::sync::lock;
 
-/// More than the workers of a cluster: beyond it, all are forgotten, and made again where needed.
+/// More than the workers of a cluster, for some jobs: beyond it, all are forgotten, and made again where needed.
 const CHANNELS_MAX: usize = 1 << 14;
 
 /// How often an idle connection is checked, and how long its answer may take.
@@ -26,7 +31,7 @@ const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 
 /// The channels to all peers.
 pub struct Peers {
-    channels: Mutex<HashMap<String, Channel>>,
+    channels: Mutex<HashMap<(String, JobId), Channel>>,
     connect_timeout: Duration,
     stream_window_bytes: u32,
 }
@@ -45,12 +50,14 @@ impl Peers {
         u64::from(self.stream_window_bytes)
     }
 
-    /// The channel to `host:port`. It connects, and connects again, by itself.
-    pub fn channel(&self, address: &str) -> Result<Channel, tonic::transport::Error> {
+    /// The channel to what the worker at `host:port` has of a job. It connects, and connects again, by itself.
+    pub fn channel(&self, address: &str, job: JobId) -> Result<Channel, tonic::transport::Error> {
         let mut channels = lock(&self.channels);
-        if let Some(channel) = channels.get(address) {
+        let peer = (address.to_string(), job);
+        if let Some(channel) = channels.get(&peer) {
             return Ok(channel.clone());
         }
+        let connector = tower::service_fn(move |_| connect(peer.0.clone(), job));
         let channel = Endpoint::from_shared(format!("http://{address}"))?
             .connect_timeout(self.connect_timeout)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -58,18 +65,29 @@ impl Peers {
             .max_frame_size(FRAME_BYTES)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE)
-            .tcp_nodelay(true)
-            .connect_lazy();
+            .connect_with_connector_lazy(connector);
         if channels.len() >= CHANNELS_MAX {
             channels.clear();
         }
-        channels.insert(address.to_string(), channel.clone());
+        channels.insert((address.to_string(), job), channel.clone());
         Ok(channel)
     }
 
-    /// Uses `channel` for `address`.
-    #[cfg(test)]
-    pub fn insert(&self, address: &str, channel: Channel) {
-        lock(&self.channels).insert(address.to_string(), channel);
+    /// Forgets a job: its connections are closed when nobody uses them any more.
+    pub fn forget(&self, job: JobId) {
+        lock(&self.channels).retain(|(_, of), _| *of != job);
     }
+
+    /// Uses `channel` for `address` and `job`.
+    #[cfg(test)]
+    pub fn insert(&self, address: &str, job: JobId, channel: Channel) {
+        lock(&self.channels).insert((address.to_string(), job), channel);
+    }
+}
+
+async fn connect(address: String, job: JobId) -> io::Result<TokioIo<TcpStream>> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    preamble::write(&mut stream, job).await?;
+    Ok(TokioIo::new(stream))
 }

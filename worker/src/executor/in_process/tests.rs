@@ -177,6 +177,8 @@ fn config(folder: &Path) -> ExecutorConfig {
         directory: folder.join("worker"),
         host: "here".into(),
         fetch: FetchTimeouts::default(),
+        serial: 0,
+        outputs_on_disk: false,
     }
 }
 
