@@ -20,6 +20,11 @@ pub(crate) fn failure(failure: &JobFailure, spec: Option<&JobSpec>) -> String {
         JobFailure::BadRecords { skipped, of, budget, example } => {
             too_many_bad_records(*skipped, *of, *budget, example.as_ref())
         }
+        JobFailure::Poison { task, records, cause } => format!(
+            "{} task {}: each of {records} records has ended the process that tried it, and no more are looked for; of the \
+             last one, {cause}; correct the input or the job's code, and run it again",
+            task.stage, task.index
+        ),
         JobFailure::Audit { written, read } => format!(
             "the reducers have not read what the maps wrote ({written:?} against {read:?}); this is a bug, or memory \
              that forgets: check it, and run the job again"

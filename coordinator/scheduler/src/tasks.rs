@@ -1,12 +1,11 @@
 //! The tasks of one stage: their transitions, the queue of those that could run, and running sums over all.
 //! Knows nothing of workers, time or the other stage.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 use windrow_jobs::{AttemptId, JobId, Stage, TaskId, WorkerId};
 
 use crate::event::{AttemptProgress, AttemptStats};
+use crate::queue::Queue;
 use crate::task::{Race, Running, Task, TaskState, Winner};
 use crate::time::Time;
 
@@ -16,7 +15,7 @@ pub(crate) struct Tasks {
     job: JobId,
     stage: Stage,
     tasks: Vec<Task>,
-    queue: BTreeSet<u32>,
+    queue: Queue,
     /// Attempts that run.
     pub(crate) running: u32,
     /// Tasks that are done.
@@ -59,7 +58,7 @@ impl Tasks {
             job,
             stage,
             tasks: (0..count).map(|_| Task::new()).collect(),
-            queue: (0..count).collect(),
+            queue: Queue::of(count),
             running: 0,
             done: 0,
             attempts: 0,
@@ -88,7 +87,7 @@ impl Tasks {
     }
 
     /// The tasks that could run, in order.
-    pub(crate) fn queue(&self) -> &BTreeSet<u32> {
+    pub(crate) fn queue(&self) -> &Queue {
         &self.queue
     }
 
@@ -141,13 +140,22 @@ impl Tasks {
     /// Waiting to queued.
     pub(crate) fn enqueue(&mut self, index: u32) {
         debug_assert!(matches!(self.task(index).state, TaskState::Waiting));
-        self.task_mut(index).state = TaskState::Queued;
-        self.queue.insert(index);
+        let task = self.task_mut(index);
+        task.state = TaskState::Queued;
+        let suspect = task.suspect;
+        self.queue.insert(index, suspect);
+    }
+
+    /// Waiting to queued, unless another attempt runs.
+    pub(crate) fn enqueue_if_waiting(&mut self, index: u32) {
+        if matches!(self.task(index).state, TaskState::Waiting) {
+            self.enqueue(index);
+        }
     }
 
     /// Queued to running: the next attempt begins on `worker`.
     pub(crate) fn start(&mut self, index: u32, worker: WorkerId, now: Time) -> AttemptId {
-        let queued = self.queue.remove(&index);
+        let queued = self.queue.remove(index);
         debug_assert!(queued);
         let first = self.next_attempt(index, worker, now);
         let number = first.number;
@@ -237,6 +245,7 @@ impl Tasks {
         let Running { worker, outputs_version, .. } = winner;
         self.task_mut(index).state =
             TaskState::Done(Winner { number, worker, outputs_version, stats, fetch_reports: 0 });
+        self.task_mut(index).suspect = false;
         other.map(|other| (AttemptId { task: self.id(index), number: other.number }, other.worker))
     }
 

@@ -42,7 +42,7 @@ use crate::output::Reservation;
 
 pub(crate) use catalog::JobWork;
 pub(crate) use handle::{DriverHandle, Stopped};
-pub(crate) use outgoing::{HeldOutputs, Outgoing, OutputsTable};
+pub(crate) use outgoing::{Assignment, HeldOutputs, Outgoing, OutputsTable};
 pub(crate) use profile::WorkerProfile;
 pub(crate) use recovery::{Settings, start};
 pub(crate) use sessions::{Joined, SessionId};

@@ -67,7 +67,9 @@ fn state_to(state: &JobState, settled: bool) -> v1::JobState {
 
 fn cause(failure: &JobFailure) -> Option<&windrow_jobs::FailureCause> {
     match failure {
-        JobFailure::Task { cause, .. } | JobFailure::Publish(cause) => Some(cause),
+        JobFailure::Task { cause, .. }
+        | JobFailure::Poison { cause, .. }
+        | JobFailure::Publish(cause) => Some(cause),
         JobFailure::BadRecords { example, .. } => example.as_ref(),
         JobFailure::NoWorkers | JobFailure::Audit { .. } => None,
     }
