@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
+use tokio_stream::Stream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
 use windrow_proto::v1;
+use windrow_proto::v1::blobs_client::BlobsClient;
 use windrow_proto::v1::jobs_client::JobsClient;
 
 /// Longest wait for one attempt to connect.
@@ -66,6 +68,7 @@ pub struct Client {
 struct Coordinator {
     url: String,
     jobs: JobsClient<Channel>,
+    blobs: BlobsClient<Channel>,
 }
 
 impl Client {
@@ -119,7 +122,7 @@ impl Client {
         Ok(reply.map_err(|e| self.error(e))?.into_inner())
     }
 
-    /// Submits a job and returns its id; see [`Submission`](crate::submission::Submission).
+    /// Submits a job and returns its id. Its program and side files have been sent before.
     pub async fn submit(&self, request: v1::SubmitRequest) -> Result<u64, ClientError> {
         let reply = self.jobs().submit(request).await.map_err(|e| self.error(e))?;
         Ok(reply.into_inner().job)
@@ -155,6 +158,21 @@ impl Client {
         Ok(reply.map_err(|e| self.error(e))?.into_inner().workers)
     }
 
+    /// What the coordinator has of a program or side file.
+    pub async fn offer(&self, request: v1::OfferRequest) -> Result<v1::OfferReply, ClientError> {
+        let reply = self.current().blobs.clone().offer(request).await;
+        Ok(reply.map_err(|e| self.error(e))?.into_inner())
+    }
+
+    /// Sends a program or side file, or the rest of it.
+    pub async fn upload(
+        &self,
+        pieces: impl Stream<Item = v1::UploadPiece> + Send + 'static,
+    ) -> Result<v1::UploadReply, ClientError> {
+        let reply = self.current().blobs.clone().upload(pieces).await;
+        Ok(reply.map_err(|e| self.error(e))?.into_inner())
+    }
+
     /// What a failed call means.
     pub fn error(&self, status: Status) -> ClientError {
         self.current().error(status)
@@ -183,8 +201,9 @@ impl Coordinator {
     }
 
     fn over(channel: Channel, url: &str) -> Self {
+        let blobs = BlobsClient::new(channel.clone());
         let jobs = JobsClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        Self { url: url.to_string(), jobs }
+        Self { url: url.to_string(), jobs, blobs }
     }
 
     /// Whether it answers a question that costs it nothing: no job has this number.

@@ -13,9 +13,9 @@ use windrow_jobs::Registry;
 use windrow_proto::v1;
 use windrow_worker::{Connector, WorkerConfig};
 
-use crate::build_info;
 use crate::client::{Client, ClientError};
-use crate::submission::{Submission, SubmissionName};
+use crate::executable::Executable;
+use crate::submission::{Shipped, Submission, SubmissionName};
 
 mod transport;
 
@@ -37,7 +37,7 @@ pub struct EmbeddedConfig {
 /// A coordinator in this process, and a worker from the first job on.
 pub struct Embedded {
     client: Client,
-    build: v1::Build,
+    executable: Executable,
     connector: Connector,
     registry: Arc<Registry>,
     config: EmbeddedConfig,
@@ -60,8 +60,9 @@ struct WorkFolders {
 impl Embedded {
     /// Starts the coordinator.
     pub async fn start(registry: Arc<Registry>, config: EmbeddedConfig) -> Result<Self, String> {
-        let build = build_info::current().map_err(|error| format!("/proc/self/exe: {error}"))?;
-        let mut coordinator = CoordinatorConfig::new(build.clone());
+        let executable = Executable::own().map_err(|error| format!("/proc/self/exe: {error}"))?;
+        let mut coordinator = CoordinatorConfig::new(executable.build.clone());
+        coordinator.executable = Some((executable.blob, Arc::clone(&executable.file)));
         coordinator.assumed_threads = config.threads.unwrap_or(coordinator.assumed_threads);
         coordinator.assumed_memory_bytes =
             config.memory_bytes.unwrap_or_else(windrow_worker::default_memory_bytes);
@@ -77,7 +78,7 @@ impl Embedded {
         });
         let channel = connector.connect().await.map_err(|error| error.to_string())?;
         let client = Client::over(channel, "embedded");
-        Ok(Self { client, build, connector, registry, config, kill, server, worker: None })
+        Ok(Self { client, executable, connector, registry, config, kill, server, worker: None })
     }
 
     /// Talks to the coordinator.
@@ -89,15 +90,17 @@ impl Embedded {
     pub async fn submit(&mut self, spec: v1::JobSpec) -> Result<u64, ClientError> {
         let output = PathBuf::from(&spec.output);
         let folders = WorkFolders { output_is_new: !output.exists(), output };
-        let mut submission = Submission::new(&self.registry, spec, THE_SUBMISSION)?;
-        let job = submission.submit(&self.client, &self.build).await?;
+        // Nothing is shipped: all is of this process, side files included.
+        let shipped = Shipped { executable: &self.executable, prefix: &[], side_files: &[] };
+        let mut submission = Submission::new(&self.registry, spec, THE_SUBMISSION, &shipped)?;
+        let job = submission.submit(&self.client).await?;
         let mut config = WorkerConfig::embedded(folders.worker());
         config.threads = self.config.threads;
         config.memory_bytes = self.config.memory_bytes;
         let worker = windrow_worker::run(
             config,
             self.registry.clone(),
-            self.build.clone(),
+            self.executable.build.clone(),
             self.connector.clone(),
             CancellationToken::new(),
             self.kill.clone(),

@@ -12,26 +12,31 @@ use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::transport::server::{Connected, Router, TcpIncoming};
+use windrow_proto::v1::blobs_server::BlobsServer;
 use windrow_proto::v1::jobs_server::JobsServer;
 use windrow_proto::v1::sessions_server::SessionsServer;
 use windrow_scheduler::Config;
 use windrow_scheduler::journal::JournalError;
 
+use crate::blobs::BlobStore;
 use crate::config::CoordinatorConfig;
 use crate::driver::{self, DriverHandle, Settings};
 use crate::journal::{Opened, RecoverError};
 use crate::plan::ClusterSize;
-use crate::rpc::{InPlanning, JobsService, SessionsService, build_name};
+use crate::rpc::{BlobsService, InProgress, JobsService, SessionsService, build_name};
 
 /// Largest message that it takes of a worker: a heartbeat.
 const REPORT_BYTES_MAX: usize = 4 << 20;
 /// Largest message that it takes of a submitter: many inputs, many ranges.
 const REQUEST_BYTES_MAX: usize = 24 << 20;
+/// Largest message that it takes of an upload: a piece, and its header.
+const PIECE_BYTES_MAX: usize = 1 << 20;
 /// Heartbeats that fit into a lease, so that one may be late.
 const HEARTBEATS_PER_LEASE: u32 = 4;
 
-/// Folder of the journal in that of the coordinator's state.
+/// Folders of the journal, and of programs and side files, in that of the coordinator's state.
 const JOURNAL: &str = "journal";
+const PROGRAMS: &str = "programs";
 
 /// Why a coordinator cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +73,7 @@ pub enum ServeError {
 pub struct Coordinator {
     config: Arc<CoordinatorConfig>,
     driver: DriverHandle,
+    blobs: Arc<BlobStore>,
 }
 
 impl Coordinator {
@@ -92,7 +98,9 @@ impl Coordinator {
             None => Opened::in_memory()?,
         };
         let driver = driver::start(opened, settings).await;
-        Ok(Self { config: Arc::new(config), driver })
+        let programs = config.state.as_ref().map(|state| state.join(PROGRAMS));
+        let blobs = BlobStore::new(programs, config.blob_bytes_max, config.executable.clone());
+        Ok(Self { config: Arc::new(config), driver, blobs: Arc::new(blobs) })
     }
 
     /// Serves callers who connect to `listener`, until `shutdown` fires; see [`serve`](Self::serve).
@@ -148,7 +156,8 @@ impl Coordinator {
                 threads: config.assumed_threads,
                 memory_bytes: config.assumed_memory_bytes,
             },
-            in_planning: InPlanning::default(),
+            blobs: Arc::clone(&self.blobs),
+            in_planning: InProgress::default(),
         };
         let sessions = SessionsService {
             driver: self.driver.clone(),
@@ -156,10 +165,12 @@ impl Coordinator {
             lease: config.lease,
             heartbeat: config.heartbeat.min(config.lease / HEARTBEATS_PER_LEASE),
         };
+        let blobs = BlobsService::new(self.driver.clone(), Arc::clone(&self.blobs));
         Server::builder()
             // Finds clients that have gone without a word. For workers, the lease does.
             .http2_keepalive_interval(Some(Duration::from_secs(20)))
             .http2_keepalive_timeout(Some(Duration::from_secs(20)))
+            .add_service(BlobsServer::new(blobs).max_decoding_message_size(PIECE_BYTES_MAX))
             .add_service(JobsServer::new(jobs).max_decoding_message_size(REQUEST_BYTES_MAX))
             .add_service(SessionsServer::new(sessions).max_decoding_message_size(REPORT_BYTES_MAX))
     }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  rpc/      the gRPC edge: Jobs for submitters, Sessions for workers, conversions
+//!  blobs/    programs and side files, by digest: taken from submitters, given to workers
 //!  plan/     inputs to files to splits, and the numbers that the user left open
 //!  driver/   the one task that owns the scheduler and carries out its effects
 //!  journal/  what was decided, written down before anybody hears of it
@@ -12,6 +13,7 @@
 //! It decides nothing about tasks, which is the scheduler's, and touches no record, which is the workers'. It runs no code of any job: what it has to know of one is data, which the
 //! submitter brings.
 
+mod blobs;
 mod config;
 mod coordinator;
 mod driver;

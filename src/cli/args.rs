@@ -8,6 +8,7 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use windrow_coordinator::Failpoint;
 use windrow_jobs::BadRecordBudget;
+use windrow_jobs::side_files::check_name;
 
 use super::generate::GenArgs;
 
@@ -62,6 +63,9 @@ pub(crate) struct JobArgs {
     /// OUTPUT/_bad-records; fail if they are more than this: a number, as 3, or a share, as 0.01%
     #[arg(long, value_name = "BUDGET", value_parser = budget)]
     pub(crate) skip_bad_records: Option<BadRecordBudget>,
+    /// File that the job's code reads by NAME, besides its input; may be repeated. A cluster's workers get it, too
+    #[arg(long = "file", value_name = "NAME=PATH", value_parser = side_file)]
+    pub(crate) files: Vec<(String, PathBuf)>,
     /// Print events and the summary as JSON, one object a line
     #[arg(long)]
     pub(crate) json: bool,
@@ -127,6 +131,9 @@ pub(crate) struct CoordinatorArgs {
     /// Replace a coordinator that still runs on the same folder, or hangs: it will stop
     #[arg(long, requires = "state")]
     pub(crate) take_over: bool,
+    /// Largest program or side file that submitters may send. All together may have four times as many bytes
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = positive_size)]
+    pub(crate) program_bytes_max: ByteSize,
     /// For tests: abort when a step is reached for the N-th time
     #[arg(long, value_name = "STEP:N", env = "WINDROW_FAILPOINT", hide = true, value_parser = Failpoint::parse)]
     pub(crate) failpoint: Option<Failpoint>,
@@ -163,6 +170,9 @@ pub(crate) struct WorkerArgs {
     /// worker with it
     #[arg(long)]
     pub(crate) in_process: bool,
+    /// Programs and side files to keep for later jobs
+    #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = positive_size)]
+    pub(crate) program_cache: ByteSize,
     /// Name to show in lists [default: host and process]
     #[arg(long)]
     pub(crate) name: Option<String>,
@@ -201,6 +211,12 @@ fn positive_size(text: &str) -> Result<ByteSize, String> {
         ByteSize(0) => Err("must be at least 1 byte".to_string()),
         size => Ok(size),
     }
+}
+
+fn side_file(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, path) = text.split_once('=').ok_or("must be NAME=PATH")?;
+    check_name(name).map_err(|error| error.message().to_string())?;
+    Ok((name.to_string(), PathBuf::from(path)))
 }
 
 fn budget(text: &str) -> Result<BadRecordBudget, String> {

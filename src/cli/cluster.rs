@@ -16,7 +16,7 @@ use super::args::{CoordinatorArgs, WorkerArgs};
 use super::error::CliError;
 use super::exit::Exit;
 use super::interrupt::Interrupts;
-use crate::build_info;
+use crate::executable::Executable;
 
 /// In the state's folder: where the coordinator can be reached.
 const ADDRESS: &str = "address";
@@ -25,7 +25,7 @@ pub(crate) async fn coordinator(args: CoordinatorArgs) -> Result<Exit, CliError>
     refuse_open_address(args.listen, args.insecure)?;
     let mut interrupts = Interrupts::listen()?;
     let _lock = args.state.as_deref().map(|state| lock_state(state, args.take_over)).transpose()?;
-    let build = build_info::current().map_err(CliError::io("/proc/self/exe"))?;
+    let executable = Executable::own().map_err(CliError::io("/proc/self/exe"))?;
     let listener = TcpListener::bind(args.listen)
         .await
         .map_err(|error| CliError::Other(format!("cannot listen on {}: {error}", args.listen)))?;
@@ -35,7 +35,9 @@ pub(crate) async fn coordinator(args: CoordinatorArgs) -> Result<Exit, CliError>
         // A predecessor's, which leads nowhere now. One that is to be replaced may still serve.
         let _ = std::fs::remove_file(state.join(ADDRESS));
     }
-    let mut config = CoordinatorConfig::new(build);
+    let mut config = CoordinatorConfig::new(executable.build);
+    config.executable = Some((executable.blob, executable.file));
+    config.blob_bytes_max = args.program_bytes_max.0;
     config.lease = args.lease.into();
     config.state = args.state.as_deref().map(absolute).transpose()?;
     config.failpoint = args.failpoint.unwrap_or_default();
@@ -79,7 +81,7 @@ pub(crate) async fn worker(
 ) -> Result<Exit, CliError> {
     refuse_open_address(args.listen, args.insecure)?;
     let mut interrupts = Interrupts::listen()?;
-    let build = build_info::current().map_err(CliError::io("/proc/self/exe"))?;
+    let build = Executable::own().map_err(CliError::io("/proc/self/exe"))?.build;
     let connector =
         Connector::url(&args.coordinator).map_err(|error| CliError::Usage(error.to_string()))?;
     // Kept until the end, so that the folder goes when the worker does.
@@ -96,6 +98,7 @@ pub(crate) async fn worker(
     config.threads = args.threads;
     config.memory_bytes = args.memory.map(|size| size.0);
     config.name = args.name.unwrap_or(config.name);
+    config.program_cache_bytes = args.program_cache.0;
     if !args.in_process {
         let program = ChildProgram::own(prefix).map_err(CliError::io("/proc/self/exe"))?;
         config.child = Some(program);

@@ -72,7 +72,7 @@ fn dispatch(
     let result = runtime.block_on(async {
         match invocation {
             Invocation::Run(job) => run::run(registry, job).await,
-            Invocation::Submit(job, submit) => submit::submit(registry, job, submit).await,
+            Invocation::Submit(job, submit) => submit::submit(registry, job, submit, prefix).await,
             Invocation::Coordinator(args) => cluster::coordinator(args).await,
             Invocation::Worker(args) => cluster::worker(registry, args, prefix).await,
             Invocation::Jobs(args) => observe::jobs(args).await,

@@ -1,10 +1,10 @@
 //! `windrow submit`: a job on a cluster.
 
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
 use windrow_jobs::Registry;
-use windrow_proto::v1;
 
 use super::args::SubmitArgs;
 use super::error::CliError;
@@ -14,9 +14,9 @@ use super::interrupt::Interrupts;
 use super::job_command::JobCommand;
 use super::patience::Patience;
 use super::{preview, progress};
-use crate::build_info;
 use crate::client::{Client, ClientError};
-use crate::submission::{Submission, SubmissionName};
+use crate::executable::Executable;
+use crate::submission::{Shipped, Submission, SubmissionName};
 
 /// How long to try a coordinator that does not answer.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
@@ -25,6 +25,7 @@ pub(crate) async fn submit(
     registry: Arc<Registry>,
     job: JobCommand,
     args: SubmitArgs,
+    prefix: Vec<OsString>,
 ) -> Result<Exit, CliError> {
     let mut interrupts = Interrupts::listen()?;
     let mut spec = job.spec()?;
@@ -32,19 +33,22 @@ pub(crate) async fn submit(
         options.priority = args.priority;
         options.worker_wait_ms = args.worker_wait.as_millis() as u64;
     }
-    let build = build_info::current().map_err(CliError::io("/proc/self/exe"))?;
-    let mut submission = Submission::new(&registry, spec, draw_name()?)?;
+    let executable = &Executable::own().map_err(CliError::io("/proc/self/exe"))?;
+    let shipped = Shipped { executable, prefix: &prefix, side_files: &job.side_files };
+    let mut submission = Submission::new(&registry, spec, draw_name()?, &shipped)?;
     let wait = args.coordinator_wait.into();
     let submitted = async {
         let client = connect(&args.coordinator).await?;
-        let id = tell(&Patience { client: &client, limit: wait }, &build, &mut submission).await?;
-        Ok::<_, CliError>((client, id))
+        let patience = Patience { client: &client, limit: wait };
+        let told = tell(&patience, &mut submission).await?;
+        Ok::<_, CliError>((client, told))
     };
-    let (client, id) = tokio::select! {
+    let (client, Told { job: id, sent_bytes }) = tokio::select! {
         submitted = submitted => submitted?,
         () = interrupts.next() => return Ok(Exit::Interrupted),
     };
     let mut reporter = progress::reporter(job.args.json);
+    reporter.shipped(sent_bytes);
     reporter.accepted(id, args.detach);
     if args.detach {
         return Ok(Exit::Success);
@@ -57,15 +61,26 @@ pub(crate) async fn submit(
     Ok(exit)
 }
 
+/// A submission that was accepted.
+struct Told {
+    job: u64,
+    /// Of its program and side files.
+    sent_bytes: u64,
+}
+
 /// Submits until there is an answer: told again, it is the same job.
-async fn tell(
-    patience: &Patience<'_>,
-    build: &v1::Build,
-    submission: &mut Submission,
-) -> Result<u64, CliError> {
+async fn tell(patience: &Patience<'_>, submission: &mut Submission) -> Result<Told, CliError> {
+    let mut sent_bytes = 0;
     loop {
-        let error = match submission.submit(patience.client, build).await {
-            Ok(id) => return Ok(id),
+        let shipped = submission.ship(patience.client).await;
+        let error = match shipped {
+            Ok(bytes) => {
+                sent_bytes += bytes;
+                match submission.submit(patience.client).await {
+                    Ok(job) => return Ok(Told { job, sent_bytes }),
+                    Err(error) => error,
+                }
+            }
             Err(error) => error,
         };
         let was_refused = !matches!(error, ClientError::Unreachable { .. });

@@ -3,8 +3,11 @@
 
 mod crash;
 mod gated;
+mod hanging_sort;
 pub mod hoard;
 mod orderly;
+#[path = "../../examples/stop_words.rs"]
+mod stop_words;
 mod tally;
 mod trouble;
 
@@ -17,9 +20,11 @@ pub fn all() -> Vec<Job> {
     vec![
         crash::job(),
         gated::job(),
+        hanging_sort::job(),
         hoard::job(),
         orderly::paired(),
         orderly::sorted_lines(),
+        stop_words::job(),
         tally::job(),
         trouble::job(),
     ]

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::process::Command;
 
-use super::{Dir, Output, Process, wait_for, windrow};
+use super::{Dir, Output, Process, generic_windrow, wait_for, windrow};
 
 /// A running cluster. All its processes are killed when it is dropped.
 pub struct Cluster {
@@ -25,12 +25,21 @@ pub struct ClusterOptions {
     /// Whether each worker has a host name of its own, so that they fetch from each other over gRPC instead of
     /// reading each other's files. Takes root.
     pub own_hosts: bool,
+    /// Whether its processes are of the plain `windrow` executable, and not of this one.
+    pub is_generic: bool,
 }
 
 impl Default for ClusterOptions {
     fn default() -> Self {
         // Two maps of a worker run side by side, so that none waits for the core of one that a test has stalled.
-        Self { threads: 2, lease: "10s", own_hosts: false }
+        Self { threads: 2, lease: "10s", own_hosts: false, is_generic: false }
+    }
+}
+
+impl ClusterOptions {
+    /// A command of one of its processes.
+    fn command(&self, arguments: &[&str]) -> Command {
+        if self.is_generic { generic_windrow(arguments) } else { windrow(arguments) }
     }
 }
 
@@ -44,8 +53,8 @@ impl Cluster {
         let dir = Dir::new();
         let state = dir.join("state");
         let coordinator = Process::start({
-            let mut command =
-                windrow(["coordinator", "--listen", "127.0.0.1:0", "--lease", options.lease]);
+            let flags = ["coordinator", "--listen", "127.0.0.1:0", "--lease", options.lease];
+            let mut command = options.command(&flags);
             command.arg("--state").arg(&state);
             command
         });
@@ -65,8 +74,8 @@ impl Cluster {
     pub fn restart_coordinator(&mut self) {
         self.coordinator.kill();
         let listen = self.url.trim_start_matches("http://");
-        let mut command =
-            windrow(["coordinator", "--listen", listen, "--lease", self.options.lease]);
+        let flags = ["coordinator", "--listen", listen, "--lease", self.options.lease];
+        let mut command = self.options.command(&flags);
         command.arg("--state").arg(self.dir.join("state"));
         self.coordinator = Process::start(command);
     }
@@ -85,7 +94,7 @@ impl Cluster {
 
     /// The command of the worker with folder number `n`.
     pub fn worker_command(&self, n: usize) -> Command {
-        let mut command = windrow(["worker", "--coordinator", &self.url]);
+        let mut command = self.options.command(&["worker", "--coordinator", &self.url]);
         if self.options.own_hosts {
             command = on_another_host(&command, &format!("host-{n}"));
         }

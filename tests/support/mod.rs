@@ -12,6 +12,6 @@ pub use cluster::{Cluster, ClusterOptions};
 pub use dir::Dir;
 pub use mode::{Mode, both, case};
 pub use oracle::{count_words, read_parts, sorted_lines};
-pub use process::{Output, Process, windrow};
+pub use process::{Output, Process, generic_windrow, windrow};
 pub use text::{books, generated_words};
 pub use wait::{eventually, wait_for};

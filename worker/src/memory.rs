@@ -67,9 +67,7 @@ impl Account {
         let parents = self.inner.parent.as_ref().map_or(u64::MAX, Self::limit_bytes);
         match &self.inner.limit {
             Limit::Bytes(bytes) => bytes.load(Ordering::Relaxed).min(parents),
-            Limit::Percent(percent) => {
-                (u128::from(parents) * u128::from(*percent) / 100) as u64
-            }
+            Limit::Percent(percent) => (u128::from(parents) * u128::from(*percent) / 100) as u64,
         }
     }
 

@@ -131,6 +131,7 @@ impl Plan {
             worker_wait: spec.options.worker_wait,
             priority: spec.options.priority,
             skip_bad_records: spec.options.skip_bad_records,
+            needs: spec.program.needs.clone(),
         }
     }
 }
@@ -200,7 +201,7 @@ mod tests {
     use std::path::Path;
 
     use windrow_jobs::prelude::*;
-    use windrow_jobs::{JobOptions, ready};
+    use windrow_jobs::{JobOptions, JobProgram, ready};
 
     use super::*;
 
@@ -213,6 +214,8 @@ mod tests {
             inputs: vec![named("", input)],
             output: output.to_path_buf(),
             options: JobOptions::default(),
+            program: JobProgram::default(),
+            files: Vec::new(),
         }
     }
 

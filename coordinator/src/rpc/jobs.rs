@@ -16,9 +16,10 @@ use windrow_scheduler::SubmissionId;
 use super::convert::{
     job_status, ranges_from, shape_from, spec_from, submission_from, worker_status,
 };
-use super::in_planning::{InPlanning, PlanningGuard};
-use super::refusal::check_build;
+use super::in_progress::{InProgress, InProgressGuard};
+use super::refusal::{check_build, check_files, check_platform};
 use super::watch::watch_job;
+use crate::blobs::BlobStore;
 use crate::driver::{DriverHandle, JobWork, Submission};
 use crate::journal::draw;
 use crate::output::{self, Owner, Reservation};
@@ -30,8 +31,10 @@ pub(crate) struct JobsService {
     pub(crate) build: v1::Build,
     /// What to plan for while no worker has joined.
     pub(crate) assumed_cluster: ClusterSize,
+    /// Where programs and side files are.
+    pub(crate) blobs: Arc<BlobStore>,
     /// Submissions that have come and are not accepted yet.
-    pub(crate) in_planning: InPlanning,
+    pub(crate) in_planning: InProgress<SubmissionId>,
 }
 
 #[tonic::async_trait]
@@ -68,6 +71,8 @@ impl Jobs for JobsService {
         if let Some(job) = self.driver.resubmit(id).await? {
             return Ok(Response::new(v1::SubmitReply { job: job.0 }));
         }
+        check_platform(&spec.program.needs, &self.driver.platforms().await?)?;
+        check_files(&spec, &self.blobs)?;
         let cluster = self.cluster_size().await?;
         let caller_gone = CancellationToken::new();
         let _here = caller_gone.clone().drop_guard();
@@ -150,7 +155,7 @@ struct ToPlan {
 async fn accept(
     driver: DriverHandle,
     request: ToPlan,
-    _planning: PlanningGuard,
+    _planning: InProgressGuard<SubmissionId>,
     caller_gone: CancellationToken,
 ) -> Result<JobId, Status> {
     let owner = driver.owner().cloned();

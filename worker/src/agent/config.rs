@@ -25,14 +25,28 @@ pub struct WorkerConfig {
     pub host: String,
     /// What to start for each job, so that user code cannot harm the worker; `None` runs it in the worker itself.
     pub child: Option<ChildProgram>,
+    /// Most bytes of programs and side files that are kept for later jobs.
+    pub program_cache_bytes: u64,
 }
+
+/// Programs and side files that are kept unless told otherwise.
+const PROGRAM_CACHE_BYTES: u64 = 4 << 30;
 
 impl WorkerConfig {
     /// A worker of a cluster, which serves its data on `listen`; port 0 takes any free one. Jobs run in itself.
     pub fn tcp(directory: impl Into<PathBuf>, listen: SocketAddr) -> Self {
         let name = format!("{}-{}", machine::host_name(), std::process::id());
         let (directory, host) = (directory.into(), machine::host_id());
-        Self { name, directory, threads: None, memory_bytes: None, listen: Some(listen), host, child: None }
+        Self {
+            name,
+            directory,
+            threads: None,
+            memory_bytes: None,
+            listen: Some(listen),
+            host,
+            child: None,
+            program_cache_bytes: PROGRAM_CACHE_BYTES,
+        }
     }
 
     /// The only worker of a cluster inside one process.
@@ -45,6 +59,7 @@ impl WorkerConfig {
             listen: None,
             host: machine::host_id(),
             child: None,
+            program_cache_bytes: PROGRAM_CACHE_BYTES,
         }
     }
 }

@@ -22,6 +22,7 @@ mod executor;
 mod lease;
 mod machine;
 mod membership;
+mod platform;
 mod session;
 
 use std::collections::BTreeMap;
@@ -84,7 +85,7 @@ pub async fn run(
     let threads = config.threads.unwrap_or_else(machine::cores).max(1);
     let memory_bytes = config.memory_bytes.unwrap_or_else(default_memory_bytes);
     let Opened { executor, losses, directory } =
-        executor::open(&config, threads, memory_bytes, registry).await?;
+        executor::open(&config, threads, memory_bytes, registry, &build, &connector).await?;
     let shuffle = match config.listen {
         Some(address) => Some(ShuffleListener::start(address, Arc::clone(&executor)).await?),
         None => None,
@@ -101,6 +102,7 @@ pub async fn run(
         memory_bytes,
         instance: machine::instance(),
         r#return: None,
+        platform: Some(platform::platform()),
     };
     let mut agent = Agent {
         attempts: Attempts::new(Arc::clone(&executor), losses),

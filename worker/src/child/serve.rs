@@ -126,6 +126,8 @@ impl Serving {
         registry: Arc<Registry>,
         writer: MessageWriter<v1::FromChild>,
     ) -> Self {
+        let files = start.files.into_iter().map(|file| (file.name, file.path.into()));
+        windrow_jobs::side_files::set_side_files(files);
         let config = ExecutorConfig {
             threads: start.threads as usize,
             memory_bytes: start.memory_bytes,
@@ -159,7 +161,9 @@ impl Serving {
                 let attempt = convert::attempt_from(Some(attempt)).map_err(senseless)?;
                 tokio::task::spawn_blocking(move || executor.discard_output(attempt));
             }
-            Heard::Order(order) => self.obey_order(convert::order_from(order).map_err(senseless)?)?,
+            Heard::Order(order) => {
+                self.obey_order(convert::order_from(order).map_err(senseless)?)?
+            }
         }
         Ok(())
     }

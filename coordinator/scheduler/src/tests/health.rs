@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use windrow_jobs::{FailureCause, WorkerId};
+use windrow_jobs::{FailureCause, Platform, WorkerId};
 
 use super::fixture::*;
 use crate::*;
@@ -16,7 +16,13 @@ fn with_workers(identities: &[u64]) -> Fixture {
 }
 
 fn join(f: &mut Fixture, identity: u64) -> WorkerId {
-    let offer = WorkerOffer { name: "w".into(), identity, map_slots: 2, reduce_slots: 2 };
+    let offer = WorkerOffer {
+        name: "w".into(),
+        identity,
+        map_slots: 2,
+        reduce_slots: 2,
+        platform: Platform::default(),
+    };
     f.join_as(offer).0
 }
 

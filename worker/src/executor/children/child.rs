@@ -183,7 +183,11 @@ impl Child {
             };
             if let Err(error) = heard {
                 // What runs in it ends with it.
-                tracing::warn!(pid = self.pid.as_raw_nonzero(), error, "a process of a job makes no sense; it is killed");
+                tracing::warn!(
+                    pid = self.pid.as_raw_nonzero(),
+                    error,
+                    "a process of a job makes no sense; it is killed"
+                );
                 return self.stop.condemn();
             }
         }

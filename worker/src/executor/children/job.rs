@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use tokio::sync::OnceCell;
 use windrow_jobs::{AttemptId, FailureCause, JobId};
 
 use super::Children;
 use super::child::Child;
+use crate::blobs::JobFiles;
 use crate::shuffle::store::{segment_path, sweep_scratch};
 use crate::sync::lock;
 
@@ -17,6 +19,8 @@ pub(super) struct ChildrenOfJob {
     /// The process that runs all but suspects, and serves all outputs. Locked while it is being started.
     main: tokio::sync::Mutex<Option<Arc<Child>>>,
     state: Mutex<State>,
+    /// What its processes are started from, once it is here.
+    files: OnceCell<JobFiles>,
 }
 
 #[derive(Default)]
@@ -32,7 +36,25 @@ struct State {
 
 impl ChildrenOfJob {
     pub(super) fn new(id: JobId) -> Self {
-        Self { id, main: tokio::sync::Mutex::default(), state: Mutex::default() }
+        Self {
+            id,
+            main: tokio::sync::Mutex::default(),
+            state: Mutex::default(),
+            files: OnceCell::new(),
+        }
+    }
+
+    /// Has `finding` look for what its processes are started from, unless it has been found already.
+    pub(super) async fn prepare(
+        &self,
+        finding: impl Future<Output = Result<JobFiles, FailureCause>>,
+    ) -> Result<(), FailureCause> {
+        self.files.get_or_try_init(|| finding).await.map(|_| ())
+    }
+
+    /// What its processes are started from. None is started before it is known.
+    pub(super) fn files(&self) -> Option<&JobFiles> {
+        self.files.get()
     }
 
     /// The process that runs the job's attempts; started where there is none.

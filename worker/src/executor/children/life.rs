@@ -127,7 +127,10 @@ impl Process {
         kill_group(self.pid);
         let status = self.child.wait();
         if timeout(PRINTED_GRACE, self.printed.end()).await.is_err() {
-            tracing::warn!(pid = self.pid.as_raw_nonzero(), "a process has left some behind that are not of its group");
+            tracing::warn!(
+                pid = self.pid.as_raw_nonzero(),
+                "a process has left some behind that are not of its group"
+            );
         }
         match status {
             _ if is_too_large => Death::OutOfMemory { limit_bytes: memory_limit_bytes },
@@ -138,7 +141,6 @@ impl Process {
             _ => Death::Expected,
         }
     }
-
 }
 
 /// Waits on a thread of its own, and leaves the process to be reaped.

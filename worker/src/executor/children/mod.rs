@@ -31,7 +31,8 @@ mod start;
 
 pub use program::{CHILD_ARGUMENT, ChildProgram};
 
-use super::{Finished, Progress, RunRequest, WorkerDirectory};
+use super::{Finished, JobContext, Progress, RunRequest, WorkerDirectory};
+use crate::blobs::Programs;
 use crate::files::TemporaryFile;
 use crate::identity::Identity;
 use crate::memory::Account;
@@ -47,10 +48,9 @@ use spawner::Spawner;
 pub(crate) type LostOutputs = mpsc::UnboundedReceiver<Vec<AttemptId>>;
 
 /// What the processes may use.
-#[derive(Clone, Debug)]
 pub(crate) struct ChildSettings {
     /// What to start.
-    pub program: ChildProgram,
+    pub programs: Programs,
     /// Threads of each.
     pub threads: u32,
     /// Memory of all of them together.
@@ -123,7 +123,7 @@ impl Children {
         let alone = request.alone;
         loop {
             let child = tokio::select! {
-                child = self.process(&job, alone) => child?,
+                child = self.process_for(&job, &request.context, alone) => child?,
                 () = cancel.cancelled() => return Err(FailureCause::Cancelled),
             };
             // One that died before it could be asked is followed by another.
@@ -186,6 +186,17 @@ impl Children {
         main.map_err(|cause| io::Error::other(cause.to_string()))?.hand_over(connection).await
     }
 
+    /// A process for an attempt, when what it is started from is here.
+    async fn process_for(
+        self: &Arc<Self>,
+        job: &Arc<ChildrenOfJob>,
+        context: &JobContext,
+        alone: bool,
+    ) -> Result<Arc<Child>, FailureCause> {
+        job.prepare(self.settings.programs.of(context)).await?;
+        self.process(job, alone).await
+    }
+
     /// A process for an attempt: started, if need be, to the end, whether or not anybody waits for it by then.
     async fn process(
         self: &Arc<Self>,
@@ -200,7 +211,11 @@ impl Children {
     }
 
     /// The job, unless the attempt has been cancelled: the release of its job may have come first.
-    fn job(&self, id: JobId, cancel: &CancellationToken) -> Result<Arc<ChildrenOfJob>, FailureCause> {
+    fn job(
+        &self,
+        id: JobId,
+        cancel: &CancellationToken,
+    ) -> Result<Arc<ChildrenOfJob>, FailureCause> {
         let mut jobs = lock(&self.jobs);
         if cancel.is_cancelled() {
             return Err(FailureCause::Cancelled);

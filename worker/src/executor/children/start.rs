@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -71,12 +72,14 @@ impl Children {
             memory_bytes: *self.share_bytes.borrow(),
             host: self.settings.host.clone(),
             outputs_on_disk,
+            files: side_files(job),
         };
         let (identity, share) = (self.identity.changes(), self.share_bytes.subscribe());
         tokio::spawn(speak(writer, start, identity, share, queue));
         let (is_ready, ready) = oneshot::channel();
         let (listening, of) = (Arc::clone(&child), Arc::clone(job));
-        let listening = tokio::spawn(async move { listen(&listening, &of, reader, is_ready).await });
+        let listening =
+            tokio::spawn(async move { listen(&listening, &of, reader, is_ready).await });
         let (children, of, watched) = (Arc::clone(self), Arc::clone(job), Arc::clone(&child));
         tokio::spawn(async move { children.follow(&of, process, &watched, listening).await });
         tokio::select! {
@@ -100,7 +103,10 @@ impl Children {
         let (descriptors, their_descriptors) = descriptor_pair()?;
         let (stream, their_stream) = stream_pair()?;
         let (pipe, their_pipe) = io::pipe()?;
-        let mut command = self.settings.program.command();
+        let Some(files) = job.files() else {
+            return Err(io::Error::other("it is not known what to start"));
+        };
+        let mut command = files.program.command();
         command.stdin(Stdio::from(their_descriptors));
         command.stdout(their_pipe.try_clone()?).stderr(their_pipe);
         let started = self.spawner.spawn(command).await?;
@@ -140,6 +146,15 @@ impl Children {
             Err(error) => tracing::error!(%error, "a bug in the engine: noting a death panicked"),
         }
     }
+}
+
+fn side_files(job: &ChildrenOfJob) -> Vec<v1::ChildFile> {
+    let files = job.files().map_or(&[][..], |files| &files.side_files);
+    let file = |(name, path): &(String, PathBuf)| v1::ChildFile {
+        name: name.clone(),
+        path: path.display().to_string(),
+    };
+    files.iter().map(file).collect()
 }
 
 async fn listen(

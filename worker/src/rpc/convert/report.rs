@@ -53,9 +53,7 @@ fn stats_from(stats: v1::AttemptStats) -> Result<Stats, Malformed> {
         output_records: stats.output_records,
         output_bytes: stats.output_bytes,
         skipped_records: stats.skipped_records,
-        skipped_example: skipped_example
-            .map(|failure| failure_from(Some(failure)))
-            .transpose()?,
+        skipped_example: skipped_example.map(|failure| failure_from(Some(failure))).transpose()?,
         elapsed: Duration::from_millis(stats.elapsed_ms),
         counters,
         audit: Audit { records, digest },
@@ -96,9 +94,7 @@ fn failure_from(failure: Option<v1::Failure>) -> Result<FailureCause, Malformed>
         Cause::InputChanged(InputChanged { file, message }) => {
             FailureCause::InputChanged { file, message }
         }
-        Cause::Io(Io { path, message, disk_full }) => {
-            FailureCause::Io { path, message, disk_full }
-        }
+        Cause::Io(Io { path, message, disk_full }) => FailureCause::Io { path, message, disk_full },
         Cause::ProcessDied(ProcessDied { death, alone, place, output }) => {
             let death = match death.ok_or(Malformed("no death"))? {
                 process_died::Death::Signal(number) => Death::Signal(number),

@@ -249,7 +249,11 @@ async fn a_missing_or_broken_output_is_named_near_and_far() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_refuses_fetches_that_mean_another_one() {
     let (client, peer) = (Client::new(), Peer::new(2, 10));
-    client.fetcher.peers.insert(ADDRESS, JobId(1), connect(peer.service_of(&identity(WorkerId(6)))));
+    client.fetcher.peers.insert(
+        ADDRESS,
+        JobId(1),
+        connect(peer.service_of(&identity(WorkerId(6)))),
+    );
     let failure = client.fetch(&[peer.outputs(2, "elsewhere")]).await.unwrap_err();
     let (task, message) = blamed(failure);
     assert_eq!(task, 0);

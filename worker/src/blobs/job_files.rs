@@ -1,0 +1,61 @@
+//! What the process of a job is started from: its program, and its side files.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use windrow_jobs::{Digest, FailureCause};
+
+use super::{BlobCache, Cached, Use};
+use crate::executor::{ChildProgram, JobContext};
+
+/// Finds the programs of jobs.
+pub(crate) struct Programs {
+    /// This worker's own, which need not be fetched.
+    own: ChildProgram,
+    own_digest: Option<Digest>,
+    cache: Arc<BlobCache>,
+}
+
+/// What a job's process needs of files, kept on the disk as long as this lives.
+#[derive(Debug)]
+pub(crate) struct JobFiles {
+    /// To be started.
+    pub(crate) program: ChildProgram,
+    /// The job's side files, by name.
+    pub(crate) side_files: Vec<(String, PathBuf)>,
+    _kept: Vec<Arc<Cached>>,
+}
+
+impl Programs {
+    /// `own_digest` is that of `own`, if it may be run for jobs that were submitted by the same.
+    pub(crate) fn new(
+        own: ChildProgram,
+        own_digest: Option<Digest>,
+        cache: Arc<BlobCache>,
+    ) -> Self {
+        Self { own, own_digest, cache }
+    }
+
+    /// Has all that a job needs on this machine.
+    pub(crate) async fn of(&self, context: &JobContext) -> Result<JobFiles, FailureCause> {
+        let mut kept = Vec::new();
+        let mut side_files = Vec::new();
+        for file in &context.files {
+            let cached = self.cache.get(file.blob, Use::Data).await?;
+            side_files.push((file.name.clone(), cached.path.clone()));
+            kept.push(cached);
+        }
+        let executable = context.program.executable;
+        if self.own_digest.is_none_or(|own| own == executable.digest) {
+            return Ok(JobFiles { program: self.own.clone(), side_files, _kept: kept });
+        }
+        let cached = self.cache.get(executable, Use::Program).await?;
+        let path = &cached.path;
+        let file = File::open(path).map_err(|error| FailureCause::io(path, &error))?;
+        let arguments = context.program.arguments.iter().map(OsString::from).collect();
+        kept.push(cached);
+        Ok(JobFiles { program: ChildProgram::shipped(file, arguments), side_files, _kept: kept })
+    }
+}
