@@ -27,20 +27,39 @@ pub(crate) async fn ship(
     file: &Arc<File>,
 ) -> Result<u64, ClientError> {
     let message = v1::Blob { digest: blob.digest.0.to_vec().into(), bytes: blob.bytes };
-    let offered = client.offer(v1::OfferRequest { blob: Some(message.clone()) }).await?;
-    if offered.present {
-        return Ok(0);
+    let mut is_first = true;
+    loop {
+        let offered = client.offer(v1::OfferRequest { blob: Some(message.clone()) }).await?;
+        if offered.present {
+            return Ok(0);
+        }
+        let start = offered.received_bytes;
+        match upload(client, message.clone(), file, start).await {
+            // What was there before may have been another's, and wrong. It is gone now.
+            Err(ClientError::Refused { usage: false, .. }) if start > 0 && is_first => {
+                is_first = false
+            }
+            uploaded => return uploaded.map(|()| blob.bytes.saturating_sub(start)),
+        }
     }
+}
+
+async fn upload(
+    client: &Client,
+    blob: v1::Blob,
+    file: &Arc<File>,
+    start: u64,
+) -> Result<(), ClientError> {
     let (sender, pieces) = mpsc::channel(PIECES_MAX);
-    let (file, start) = (Arc::clone(file), offered.received_bytes);
-    let reading = tokio::task::spawn_blocking(move || read(&file, message, start, &sender));
+    let file = Arc::clone(file);
+    let reading = tokio::task::spawn_blocking(move || read(&file, blob, start, &sender));
     let uploaded = client.upload(ReceiverStream::new(pieces)).await;
     match reading.await {
         Ok(Err(error)) => Err(ClientError::Refused {
-            usage: false,
+            usage: true,
             message: format!("a file of the job cannot be read: {error}"),
         }),
-        _ => uploaded.map(|_| blob.bytes.saturating_sub(start)),
+        _ => uploaded.map(|_| ()),
     }
 }
 

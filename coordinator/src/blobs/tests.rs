@@ -168,3 +168,16 @@ fn a_folder_that_cannot_be_written_is_named() {
     let error = store.begin(blob(b"abc"), &[]).err().unwrap().to_string();
     assert!(error.contains(&file.display().to_string()), "{error}");
 }
+
+#[test]
+fn a_full_disk_is_said_and_gets_its_room_back() {
+    let dir = TempDir::new().unwrap();
+    let store = store(&dir);
+    let of = blob(b"abc");
+    // Takes nothing, as a disk that is full.
+    std::os::unix::fs::symlink("/dev/full", store.part(of.digest).unwrap()).unwrap();
+    let error = store.begin(of, &[]).unwrap().write(0, b"abc").unwrap_err();
+    let BlobError::Io { error, .. } = error else { panic!("{error}") };
+    assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+    assert_eq!(names(dir.path()), [""; 0]);
+}

@@ -72,11 +72,10 @@ impl Jobs for JobsService {
             return Ok(Response::new(v1::SubmitReply { job: job.0 }));
         }
         check_platform(&spec.program.needs, &self.driver.platforms().await?)?;
-        check_files(&spec, &self.blobs)?;
         let cluster = self.cluster_size().await?;
         let caller_gone = CancellationToken::new();
         let _here = caller_gone.clone().drop_guard();
-        let request = ToPlan { id, spec, shape, ranges, cluster };
+        let request = ToPlan { id, spec, shape, ranges, cluster, blobs: Arc::clone(&self.blobs) };
         // In a task of its own, which goes on when the caller goes: what planning has taken must be given back.
         let accepted =
             tokio::spawn(accept(self.driver.clone(), request, planning, caller_gone)).await;
@@ -149,6 +148,7 @@ struct ToPlan {
     shape: JobShape,
     ranges: Option<Ranges>,
     cluster: ClusterSize,
+    blobs: Arc<BlobStore>,
 }
 
 /// Plans a job and hands it to the driver, unless its submitter has gone meanwhile.
@@ -178,7 +178,8 @@ async fn accept(
 /// All that touches the file system before a job is accepted. The output comes first, since that is cheap to see, and
 /// is taken last, so that a refusal leaves nothing behind.
 fn prepare(request: ToPlan, owner: Option<Owner>) -> Result<Submission, Status> {
-    let ToPlan { id, spec, shape, ranges, cluster } = request;
+    let ToPlan { id, spec, shape, ranges, cluster, blobs } = request;
+    check_files(&spec, &blobs)?;
     let overwrite = spec.options.overwrite;
     output::check(&spec.output, overwrite)?;
     let plan = Plan::make(&spec, &shape, ranges, cluster)?;

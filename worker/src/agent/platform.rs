@@ -19,11 +19,21 @@ const INTERPRETERS: [&str; 8] = [
 /// What there is here.
 pub(super) fn platform() -> v1::Platform {
     let there = INTERPRETERS.iter().filter(|path| Path::new(path).exists());
-    v1::Platform {
-        arch: std::env::consts::ARCH.to_string(),
-        interpreters: there.map(ToString::to_string).collect(),
-        glibc: glibc(),
-    }
+    let mut interpreters: Vec<String> = there.map(ToString::to_string).collect();
+    interpreters.extend(own_interpreters());
+    v1::Platform { arch: std::env::consts::ARCH.to_string(), interpreters, glibc: glibc() }
+}
+
+/// The dynamic linker of this process, where it lies: systems differ.
+fn own_interpreters() -> Vec<String> {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let paths = maps.lines().filter_map(|line| Some(&line[line.find('/')?..]));
+    let mut linkers: Vec<_> = paths
+        .filter(|path| path.rsplit('/').next().is_some_and(|name| name.starts_with("ld-")))
+        .map(str::to_string)
+        .collect();
+    linkers.dedup();
+    linkers
 }
 
 /// The version of the C library that this process runs on, which is what other programs get here. Empty if it is another one.

@@ -14,6 +14,7 @@ use crate::executor::{ChildProgram, JobContext};
 pub(crate) struct Programs {
     /// This worker's own, which need not be fetched.
     own: ChildProgram,
+    /// Of that; where it is not known, there is no other.
     own_digest: Option<Digest>,
     cache: Arc<BlobCache>,
 }
@@ -29,7 +30,7 @@ pub(crate) struct JobFiles {
 }
 
 impl Programs {
-    /// `own_digest` is that of `own`, if it may be run for jobs that were submitted by the same.
+    /// `own_digest` is that of `own`; without it, that is the program of all jobs.
     pub(crate) fn new(
         own: ChildProgram,
         own_digest: Option<Digest>,
@@ -48,14 +49,18 @@ impl Programs {
             kept.push(cached);
         }
         let executable = context.program.executable;
-        if self.own_digest.is_none_or(|own| own == executable.digest) {
-            return Ok(JobFiles { program: self.own.clone(), side_files, _kept: kept });
-        }
-        let cached = self.cache.get(executable, Use::Program).await?;
-        let path = &cached.path;
-        let file = File::open(path).map_err(|error| FailureCause::io(path, &error))?;
         let arguments = context.program.arguments.iter().map(OsString::from).collect();
-        kept.push(cached);
-        Ok(JobFiles { program: ChildProgram::shipped(file, arguments), side_files, _kept: kept })
+        let program = match self.own_digest {
+            None => self.own.clone(),
+            Some(own) if own == executable.digest => self.own.with_prefix(arguments),
+            Some(_) => {
+                let cached = self.cache.get(executable, Use::Program).await?;
+                let opened = File::open(&cached.path);
+                let file = opened.map_err(|error| FailureCause::io(&cached.path, &error))?;
+                kept.push(cached);
+                ChildProgram::shipped(file, arguments)
+            }
+        };
+        Ok(JobFiles { program, side_files, _kept: kept })
     }
 }

@@ -115,3 +115,16 @@ async fn what_does_not_fit_the_cache_is_refused_by_its_flag() {
     let error = fixture.cache.get(blob, Use::Data).await.unwrap_err().to_string();
     assert!(error.contains("--program-cache"), "{error}");
 }
+
+#[tokio::test]
+async fn a_full_disk_is_the_failure_of_this_worker() {
+    let fixture = Fixture::new(100);
+    let blob = fixture.offer(b"program");
+    let part = fixture.cache.path(blob.digest).with_extension("part");
+    fs::create_dir_all(part.parent().unwrap()).unwrap();
+    // Takes nothing, as a disk that is full.
+    std::os::unix::fs::symlink("/dev/full", &part).unwrap();
+    let cause = fixture.cache.get(blob, Use::Program).await.unwrap_err();
+    assert!(matches!(cause, FailureCause::Io { disk_full: true, .. }), "{cause}");
+    assert!(!part.is_symlink());
+}

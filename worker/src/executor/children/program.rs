@@ -44,6 +44,11 @@ impl ChildProgram {
         Ok(Self { executable: Arc::new(File::open("/proc/self/exe")?), prefix })
     }
 
+    /// The same executable with other arguments before those of Windrow's.
+    pub(crate) fn with_prefix(&self, prefix: Vec<OsString>) -> Self {
+        Self { executable: Arc::clone(&self.executable), prefix }
+    }
+
     /// A program that was shipped here, with the arguments that come before those of Windrow's.
     pub(crate) fn shipped(executable: File, prefix: Vec<OsString>) -> Self {
         Self { executable: Arc::new(executable), prefix }
