@@ -24,6 +24,7 @@ mod memory;
 mod ordered;
 mod output;
 mod privacy;
+mod processes;
 mod ready_jobs;
 mod recovery;
 mod shipping;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         ordered::tests(),
         output::tests(),
         privacy::tests(),
+        processes::tests(),
         ready_jobs::tests(),
         recovery::tests(),
         shipping::tests(),

@@ -74,8 +74,6 @@ fn worker_killed_in_reduce() {
     let mut cluster = Cluster::start(2);
     let job = cluster.submit_detached(gated(&dir, &["--split-size", "1KB", "--reducers", "2"]));
     eventually("four running maps", || marks(&gates, "map-") == 4);
-    let victim = cluster.workers[0].id();
-    assert!(processes(&gates, "map-").contains(&victim));
     fs::write(gates.join("map-go"), "").unwrap();
     eventually("reduces on both workers", || processes(&gates, "reduce-").len() == 2);
     cluster.workers[0].kill();

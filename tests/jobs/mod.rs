@@ -2,6 +2,7 @@
 //! test binary only.
 
 mod crash;
+pub mod deadly;
 mod gated;
 mod hanging_sort;
 pub mod hoard;
@@ -19,6 +20,7 @@ use windrow::prelude::Job;
 pub fn all() -> Vec<Job> {
     vec![
         crash::job(),
+        deadly::job(),
         gated::job(),
         hanging_sort::job(),
         hoard::job(),

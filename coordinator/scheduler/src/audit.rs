@@ -22,7 +22,7 @@ impl Job {
         if former.is_none_or(|former| former == audit) {
             return;
         }
-        self.nondeterministic = true;
+        self.nondeterministic.get_or_insert(map);
         for index in 0..self.reduce.len() {
             self.redo_if_older(index, step);
         }

@@ -30,6 +30,8 @@ pub(crate) struct Tasks {
     pub(crate) backups: u32,
     /// Backups that run.
     pub(crate) backups_running: u32,
+    /// Backups that were faster than what they backed up.
+    pub(crate) backups_won: u32,
     /// Attempts that were overtaken by their backup, or the other way round.
     pub(crate) overtaken: u32,
     /// Sums over winners and running attempts, backups excepted.
@@ -66,6 +68,7 @@ impl Tasks {
             lost: 0,
             backups: 0,
             backups_running: 0,
+            backups_won: 0,
             overtaken: 0,
             totals: Totals::default(),
         }
@@ -238,7 +241,10 @@ impl Tasks {
         number: u32,
         stats: AttemptStats,
     ) -> Option<(AttemptId, WorkerId)> {
-        let (winner, other) = self.end_race(index)?.split(number);
+        let race = self.end_race(index)?;
+        let backup_won = race.backup.as_ref().is_some_and(|backup| backup.number == number);
+        self.backups_won += u32::from(backup_won);
+        let (winner, other) = race.split(number);
         self.totals.add(&stats);
         self.done += 1;
         self.overtaken += u32::from(other.is_some());

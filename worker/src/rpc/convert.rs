@@ -304,9 +304,12 @@ fn part_to(part: Part) -> v1::Part {
 /// Longest text of a failure that is sent, in bytes. User code may put whole records into its messages.
 const TEXT_BYTES_MAX: usize = 16 << 10;
 
-/// `text`, cut where it is too long for a message.
+/// What may come after a text that was cut.
+const NOTE_BYTES_MAX: usize = 64;
+
+/// `text`, cut where it is too long for a message. One that was cut before, in the process of its job, stays as it is.
 fn capped(mut text: String) -> String {
-    if text.len() > TEXT_BYTES_MAX {
+    if text.len() > TEXT_BYTES_MAX + NOTE_BYTES_MAX {
         let bytes = text.len();
         text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
         text.push_str(&format!("... ({bytes} bytes)"));
@@ -400,6 +403,7 @@ mod tests {
         let cut = capped(format!("x{long}"));
         assert!(cut.ends_with("é... (32769 bytes)"), "{}", &cut[cut.len() - 40..]);
         assert!(cut.len() < TEXT_BYTES_MAX + 30);
+        assert_eq!(capped(cut.clone()), cut);
     }
 
     #[test]

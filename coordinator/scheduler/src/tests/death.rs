@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use windrow_jobs::{BadRecordBudget, Death, FailureCause, Place};
+use windrow_jobs::{AttemptId, BadRecordBudget, Death, FailureCause, Place};
 
 use super::fixture::*;
 use crate::*;
@@ -57,7 +57,7 @@ fn a_death_alone_counts_like_a_failure() {
     f.fail(W1, map(0, 1), died_alone());
     assert_eq!(f.wait(), [assign_alone(W1, map(0, 2), &[])]);
     let memory = FailureCause::OutOfMemory { limit_bytes: 9, alone: true, place: Place::default() };
-    f.fail(W1, map(0, 2), memory.clone());
+    f.fail(W1, map(0, 2), memory);
     f.wait();
     let end = [release(W1, J1), ended(J1, failed(map(0, 3), 3, died_alone()))];
     assert_eq!(f.fail(W1, map(0, 3), died_alone()), end);
@@ -76,27 +76,15 @@ fn deaths_in_company_have_a_cap_of_their_own() {
 }
 
 #[test]
-fn deaths_say_nothing_against_the_machine() {
-    let mut f = Fixture::with_config(1, Config { strikes_max: 1, ..Config::default() });
-    f.submit(JobPlan { max_attempts: 9, ..plan(1, 0) });
-    f.fail(W1, map(0, 1), died_in_company());
-    f.fail(W1, map(0, 2), died_alone());
-    assert!(!f.worker(W1).quarantined);
-}
-
-#[test]
 fn a_suspect_goes_before_tasks_that_fit_the_worker_better() {
     let mut f =
         Fixture::without_workers(Config { backup_after: Duration::MAX, ..Config::default() });
     let splits = (0..20).map(|n| SplitPlan { bytes: 1, affinity: n }).collect();
     f.submit(JobPlan { splits, ..plan(0, 0) });
     f.join(1, 1);
-    let first = f.scheduler.jobs.get(J1).and_then(|job| {
-        let first = job.map.running_attempts().next().map(|(attempt, _)| attempt);
-        first
-    });
-    let first = first.expect("one runs");
-    let again = windrow_jobs::AttemptId { number: 2, ..first };
+    let job = f.scheduler.jobs.get(J1).expect("it runs");
+    let (first, _) = job.map.running_attempts().next().expect("one attempt");
+    let again = AttemptId { number: 2, ..first };
     assert_eq!(f.fail(W1, first, died_in_company()), [assign_alone(W1, again, &[])]);
 }
 

@@ -38,6 +38,7 @@ pub(in crate::rpc) fn job_status(job: &JobSnapshot) -> v1::JobStatus {
         output_bytes: view.output_bytes,
         output_records: view.output_records,
         skipped_records: view.skipped_records,
+        nondeterministic_map: view.nondeterministic,
         split_bytes: job.split_bytes,
         slowest: view.slowest.map(|slowest| slowest_task(&slowest, &job.slowest_worker)),
         shuffle_bytes: view.shuffle_bytes,
@@ -86,6 +87,8 @@ fn stage_status(view: &StageView) -> v1::StageStatus {
         records: view.records,
         bytes: view.bytes,
         total_bytes: view.total_bytes,
+        backups: view.backups,
+        backups_won: view.backups_won,
     }
 }
 
@@ -113,5 +116,7 @@ pub(in crate::rpc) fn worker_status(worker: &WorkerSnapshot) -> v1::WorkerStatus
         failed: view.failed,
         draining: view.draining,
         silent_ms: millis(*silent),
+        quarantined: view.quarantined,
+        on_probation: view.on_probation,
     }
 }
