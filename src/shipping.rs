@@ -37,7 +37,7 @@ pub(crate) async fn ship(
         match upload(client, message.clone(), file, start).await {
             // What was there before may have been another's, and wrong. It is gone now.
             Err(ClientError::Refused { usage: false, .. }) if start > 0 && is_first => {
-                is_first = false
+                is_first = false;
             }
             uploaded => return uploaded.map(|()| blob.bytes.saturating_sub(start)),
         }

@@ -13,6 +13,7 @@ mod compression;
 mod conformance;
 mod docs;
 mod errors;
+mod faults;
 mod generate;
 mod grep;
 mod input;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         conformance::tests(),
         docs::tests(),
         errors::tests(),
+        faults::tests(),
         generate::tests(),
         grep::tests(),
         input::tests(),

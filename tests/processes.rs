@@ -49,9 +49,8 @@ fn deadly(dir: &Dir, how: &str, flags: &[&str]) -> Vec<String> {
 /// Processes that this one has started and that still run.
 fn children(of: &Process) -> Vec<Pid> {
     let tasks = fs::read_dir(format!("/proc/{}/task", of.id())).unwrap();
-    let children = tasks.filter_map(|task| {
-        fs::read_to_string(task.unwrap().path().join("children")).ok()
-    });
+    let children =
+        tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("children")).ok());
     let children: Vec<String> = children.collect();
     let ids = children.iter().flat_map(|ids| ids.split_whitespace());
     ids.filter_map(|id| Pid::from_raw(id.parse().unwrap())).collect()
@@ -135,7 +134,9 @@ fn one_that_hangs_is_killed() {
     let cluster = Cluster::start(1);
     let submit = cluster.start_submit(arguments("trouble", &dir, &flags));
     let first = only_child(&cluster.workers[0]);
-    eventually("the end of the process that hangs", || !children(&cluster.workers[0]).contains(&first));
+    eventually("the end of the process that hangs", || {
+        !children(&cluster.workers[0]).contains(&first)
+    });
     submit.finish().expect_code(1).expect_said("no progress for 1.0 s");
 }
 

@@ -32,6 +32,8 @@ pub struct CoordinatorConfig {
     pub blob_bytes_max: u64,
     /// For tests: where to die.
     pub failpoint: Failpoint,
+    /// For tests: records after which the journal is begun anew [default: many].
+    pub snapshot_after: Option<u64>,
 }
 
 impl CoordinatorConfig {
@@ -48,6 +50,7 @@ impl CoordinatorConfig {
             assumed_memory_bytes: 2 << 30,
             blob_bytes_max: 1 << 30,
             failpoint: Failpoint::default(),
+            snapshot_after: None,
         }
     }
 }

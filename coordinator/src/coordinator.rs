@@ -88,6 +88,7 @@ impl Coordinator {
             build: config.build.clone(),
             state: config.state.clone(),
             failpoint: config.failpoint.clone(),
+            snapshot_after: config.snapshot_after,
         };
         let opened = match &config.state {
             Some(state) => {

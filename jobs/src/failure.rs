@@ -184,6 +184,19 @@ impl FailureCause {
             disk_full: matches!(error.kind(), StorageFull | QuotaExceeded),
         }
     }
+
+    /// Likewise of something in the folder that the job was given to write to, which was there when it began.
+    pub fn output_io(path: impl AsRef<std::path::Path>, error: &std::io::Error) -> Self {
+        match Self::io(path, error) {
+            Self::Io { path, disk_full, .. } if error.kind() == std::io::ErrorKind::NotFound => {
+                let message = format!(
+                    "{error}: the output folder was removed while the job ran, or cannot be seen from this machine"
+                );
+                Self::Io { path, message, disk_full }
+            }
+            other => other,
+        }
+    }
 }
 
 impl fmt::Display for Place {

@@ -134,9 +134,12 @@ pub(crate) struct CoordinatorArgs {
     /// Largest program or side file that submitters may send. All together may have four times as many bytes
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = positive_size)]
     pub(crate) program_bytes_max: ByteSize,
-    /// For tests: abort when a step is reached for the N-th time
-    #[arg(long, value_name = "STEP:N", env = "WINDROW_FAILPOINT", hide = true, value_parser = Failpoint::parse)]
+    /// For tests: abort, or stop, when a step is reached for the N-th time
+    #[arg(long, value_name = "[stop:]STEP:N", env = "WINDROW_FAILPOINT", hide = true, value_parser = Failpoint::parse)]
     pub(crate) failpoint: Option<Failpoint>,
+    /// For tests: begin the journal anew after so many records
+    #[arg(long, value_name = "N", env = "WINDROW_SNAPSHOT_AFTER", hide = true)]
+    pub(crate) snapshot_after: Option<u64>,
     /// Allow an address that other machines reach, without encryption or authentication
     #[arg(long)]
     pub(crate) insecure: bool,
@@ -163,6 +166,12 @@ pub(crate) struct WorkerArgs {
     /// Address on which other workers fetch this one's data
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     pub(crate) listen: SocketAddr,
+    /// Address to tell other workers to connect to, where they do not reach this one by the one it listens on
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
+    pub(crate) advertise: Option<String>,
+    /// How long another worker may send nothing that it was asked for, before that counts as a failure
+    #[arg(long, value_name = "DURATION", default_value = "1m")]
+    pub(crate) fetch_timeout: humantime::Duration,
     /// Allow an address that other machines reach, without encryption or authentication
     #[arg(long)]
     pub(crate) insecure: bool,
@@ -217,6 +226,16 @@ fn side_file(text: &str) -> Result<(String, PathBuf), String> {
     let (name, path) = text.split_once('=').ok_or("must be NAME=PATH")?;
     check_name(name).map_err(|error| error.message().to_string())?;
     Ok((name.to_string(), PathBuf::from(path)))
+}
+
+fn host_and_port(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    match port.and_then(|(_, port)| port.parse::<u16>().ok()) {
+        None | Some(0) => {
+            Err("must be a host and a port, such as worker-3.example.com:7172".to_string())
+        }
+        Some(_) => Ok(text.to_string()),
+    }
 }
 
 fn budget(text: &str) -> Result<BadRecordBudget, String> {

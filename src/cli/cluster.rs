@@ -1,50 +1,44 @@
 //! `windrow coordinator` and `windrow worker`: the long-running roles.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use windrow_coordinator::{Coordinator, CoordinatorConfig, JournalError, ServeError};
 use windrow_jobs::Registry;
-use windrow_worker::{ChildProgram, Connector, WorkerConfig};
+use windrow_worker::{ChildProgram, Connector, FetchTimeouts, WorkerConfig};
 
 use super::args::{CoordinatorArgs, WorkerArgs};
 use super::error::CliError;
 use super::exit::Exit;
 use super::interrupt::Interrupts;
+use super::state_folder::StateFolder;
 use crate::executable::Executable;
-
-/// In the state's folder: where the coordinator can be reached.
-const ADDRESS: &str = "address";
 
 pub(crate) async fn coordinator(args: CoordinatorArgs) -> Result<Exit, CliError> {
     refuse_open_address(args.listen, args.insecure)?;
     let mut interrupts = Interrupts::listen()?;
-    let _lock = args.state.as_deref().map(|state| lock_state(state, args.take_over)).transpose()?;
+    let state =
+        args.state.as_deref().map(|path| StateFolder::take(path, args.take_over)).transpose()?;
     let executable = Executable::own().map_err(CliError::io("/proc/self/exe"))?;
     let listener = TcpListener::bind(args.listen)
         .await
         .map_err(|error| CliError::Other(format!("cannot listen on {}: {error}", args.listen)))?;
     let address = listener.local_addr().map_err(CliError::io("the listener"))?;
     let url = format!("http://{address}");
-    if let Some(state) = args.state.as_ref().filter(|_| !args.take_over) {
-        // A predecessor's, which leads nowhere now. One that is to be replaced may still serve.
-        let _ = std::fs::remove_file(state.join(ADDRESS));
-    }
     let mut config = CoordinatorConfig::new(executable.build);
     config.executable = Some((executable.blob, executable.file));
     config.blob_bytes_max = args.program_bytes_max.0;
     config.lease = args.lease.into();
-    config.state = args.state.as_deref().map(absolute).transpose()?;
+    config.state = state.as_ref().map(|state| state.path().to_path_buf());
     config.failpoint = args.failpoint.unwrap_or_default();
+    config.snapshot_after = args.snapshot_after;
     let coordinator =
         Coordinator::start(config).await.map_err(|error| CliError::Other(error.to_string()))?;
-    if let Some(state) = &args.state {
-        publish_address(state, &url)?;
+    if let Some(state) = &state {
+        state.publish_address(&url)?;
     }
     tracing::info!("coordinator ready at {url}");
     let stop = CancellationToken::new();
@@ -97,6 +91,8 @@ pub(crate) async fn worker(
     let mut config = WorkerConfig::tcp(directory, args.listen);
     config.threads = args.threads;
     config.memory_bytes = args.memory.map(|size| size.0);
+    config.advertise = args.advertise;
+    config.fetch = FetchTimeouts::of_silence(args.fetch_timeout.into());
     config.name = args.name.unwrap_or(config.name);
     config.program_cache_bytes = args.program_cache.0;
     if !args.in_process {
@@ -143,40 +139,4 @@ fn refuse_open_address(address: SocketAddr, insecure: bool) -> Result<(), CliErr
         "{address} is open to everybody who can reach it: no encryption, no authentication"
     );
     Ok(())
-}
-
-/// Makes the folder this coordinator's own for as long as the file is open. The journal would keep two of them apart; this
-/// only sees to it that nobody is replaced by mistake.
-fn lock_state(state: &Path, take_over: bool) -> Result<File, CliError> {
-    std::fs::create_dir_all(state).map_err(CliError::io(state))?;
-    let path = state.join("lock");
-    if take_over {
-        // Whoever has it locked keeps a file that has no name any more.
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(CliError::Io { path, error });
-            }
-            _ => {}
-        }
-    }
-    let file = File::create(&path).map_err(CliError::io(&path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(CliError::Other(format!(
-            "{} belongs to another coordinator that runs; --take-over replaces it",
-            state.display()
-        ))),
-        Err(std::fs::TryLockError::Error(error)) => Err(CliError::Io { path, error }),
-    }
-}
-
-fn absolute(path: &Path) -> Result<PathBuf, CliError> {
-    std::path::absolute(path).map_err(CliError::io(path))
-}
-
-/// Writes the address under a temporary name first, so that nobody reads half of it.
-fn publish_address(state: &Path, url: &str) -> Result<(), CliError> {
-    let (temporary, path) = (state.join("address.tmp"), state.join(ADDRESS));
-    std::fs::write(&temporary, format!("{url}\n")).map_err(CliError::io(&temporary))?;
-    std::fs::rename(&temporary, &path).map_err(CliError::io(&path))
 }

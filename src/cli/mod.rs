@@ -16,6 +16,7 @@ mod patience;
 mod preview;
 mod progress;
 mod run;
+mod state_folder;
 mod stdout;
 mod submit;
 mod summary;

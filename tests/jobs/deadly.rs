@@ -9,7 +9,7 @@ use rustix::process::{Signal, getpid, kill_process};
 use serde::{Deserialize, Serialize};
 use windrow::prelude::*;
 
-use super::{mark, wait_for_file};
+use super::{mark, wait_for_any};
 
 /// The word at which it happens.
 pub const WORD: &str = "DEADLY";
@@ -72,7 +72,7 @@ impl DeadlyWords {
                 let mut command = Command::new("sleep");
                 let child = command.arg("1000").stdout(Stdio::null()).spawn()?;
                 mark(marks, &format!("forked-{}", child.id()));
-                wait_for_file(&marks.join("go"));
+                wait_for_any(&[marks.join("go")]);
             }
             How::Print => {
                 let line = [&[b'x'; 1 << 16][..], b"\n"].concat();
@@ -81,7 +81,7 @@ impl DeadlyWords {
                     out.write_all(&line)?;
                 }
                 mark(marks, "printed");
-                wait_for_file(&marks.join("go"));
+                wait_for_any(&[marks.join("go")]);
             }
             How::Read => {
                 let read = std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;

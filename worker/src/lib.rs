@@ -21,3 +21,4 @@ pub use child::{ChildError, run as run_child};
 pub use executor::{CHILD_ARGUMENT, ChildProgram};
 pub use memory::heap::{CountingAllocator, give_back_freed_memory, heap_bytes};
 pub use rpc::{Connector, InvalidUrl};
+pub use shuffle::FetchTimeouts;

@@ -48,6 +48,7 @@ impl Driver {
             parts: winners.iter().map(part).collect::<Result<_, _>>()?,
             quarantines: job.quarantines.values().copied().collect(),
             overwrite: work.spec.options.overwrite,
+            durable: self.journal.is_shared(),
             failpoint: self.failpoint.clone(),
         })
     }

@@ -1,5 +1,8 @@
 //! Makes a finished job's output visible: renames the winners' parts, and writes the manifest last.
 //!
+//! What a journal remembers must be there after a power failure too: for such a job all of it is forced to disk, parts first
+//! and names after them.
+//!
 //! It can be done again, by this process or another one, wherever it stopped: what is in place already counts. On an
 //! error, what this job has put there is taken back, and what was there before is put back.
 
@@ -30,6 +33,8 @@ pub(crate) struct Publication {
     pub(crate) quarantines: Vec<StagedPart>,
     /// Whether what is visible there now is replaced.
     pub(crate) overwrite: bool,
+    /// Whether it must outlast a power failure.
+    pub(crate) durable: bool,
     /// Where to die, in tests.
     pub(crate) failpoint: Failpoint,
 }
@@ -39,7 +44,7 @@ pub(crate) struct Publication {
 pub(crate) fn publish(place: &Place, publication: &Publication) -> Result<(), FailureCause> {
     let staging = place.staging();
     let folder = commit_folder::take(place, publication.epoch)
-        .map_err(|error| FailureCause::io(&staging, &error))?;
+        .map_err(|error| FailureCause::output_io(&staging, &error))?;
     let commit = Commit { output: place.output(), folder: &folder, publication };
     if !commit.is_done() {
         commit.run().inspect_err(|_| commit.undo())?;
@@ -79,6 +84,9 @@ impl Commit<'_> {
             self.place_part(part)?;
             failpoint.reach(Step::PartRenamed);
         }
+        if self.publication.durable {
+            self.sync_parts()?;
+        }
         failpoint.reach(Step::BeforeManifest);
         self.write_manifest()?;
         failpoint.reach(Step::AfterManifest);
@@ -110,6 +118,20 @@ impl Commit<'_> {
         rename_new(&from, &to).map_err(|error| FailureCause::io(&to, &error))
     }
 
+    /// Forces to disk what is visible by now, and that it is. What workers of other machines have written was with the file
+    /// system's server when they closed it.
+    fn sync_parts(&self) -> Result<(), FailureCause> {
+        let parts = self.files().map(|part| self.visible(part));
+        let bad_records = self.output.join(BAD_RECORDS);
+        let quarantined = !self.publication.quarantines.is_empty();
+        let folders =
+            quarantined.then_some(bad_records).into_iter().chain([self.output.to_path_buf()]);
+        for path in parts.chain(folders) {
+            sync(&path).map_err(|error| FailureCause::io(&path, &error))?;
+        }
+        Ok(())
+    }
+
     /// Written aside and renamed, so that a manifest is never seen in part.
     fn write_manifest(&self) -> Result<(), FailureCause> {
         let publication = self.publication;
@@ -118,7 +140,11 @@ impl Commit<'_> {
         let (aside, to) = (self.folder.join(SUCCESS), self.output.join(SUCCESS));
         let write = || -> io::Result<()> {
             fs::write(&aside, manifest::render(&publication.job, &parts, &quarantines)?)?;
-            rename_new(&aside, &to)
+            if publication.durable {
+                sync(&aside)?;
+            }
+            rename_new(&aside, &to)?;
+            if publication.durable { sync(self.output) } else { Ok(()) }
         };
         write().map_err(|error| FailureCause::io(&to, &error))
     }
@@ -153,6 +179,14 @@ impl Commit<'_> {
 
     fn visible(&self, part: &StagedPart) -> PathBuf {
         self.output.join(part.visible_name())
+    }
+}
+
+/// Forces a file, or the names in a folder, to disk. Some file systems know no such thing for folders.
+fn sync(path: &Path) -> io::Result<()> {
+    match File::open(path)?.sync_all() {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        result => result,
     }
 }
 

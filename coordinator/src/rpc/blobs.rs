@@ -1,5 +1,7 @@
 //! The `Blobs` service: takes programs and side files from submitters, gives them to workers.
 
+use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,31 +104,42 @@ impl Blobs for BlobsService {
         &self,
         request: Request<v1::DownloadRequest>,
     ) -> Result<Response<Self::DownloadStream>, Status> {
-        let v1::DownloadRequest { digest, mut offset } = request.into_inner();
-        let digest = digest_from(&digest)?;
+        let digest = digest_from(&request.into_inner().digest)?;
         let store = Arc::clone(&self.store);
         let file = blocking(move || store.open(digest)).await??;
         let (sender, pieces) = mpsc::channel(PIECES_MAX);
-        drop(spawn_blocking(move || {
-            loop {
-                let mut data = vec![0; PIECE_BYTES];
-                let piece = match file.read_at(&mut data, offset) {
-                    Ok(0) => return,
-                    Ok(read) => {
-                        data.truncate(read);
-                        offset += read as u64;
-                        Ok(v1::DownloadPiece { data: data.into() })
-                    }
-                    Err(error) => Err(Status::internal(error.to_string())),
-                };
-                let is_last = piece.is_err();
-                if sender.blocking_send(piece).is_err() || is_last {
-                    return;
-                }
-            }
-        }));
+        tokio::spawn(send(file, sender));
         Ok(Response::new(ReceiverStream::new(pieces)))
     }
+}
+
+/// Sends a file to its end, or until nobody wants any more. Holds no thread while it waits for the network: downloads may be
+/// many.
+async fn send(file: Arc<File>, pieces: mpsc::Sender<Result<v1::DownloadPiece, Status>>) {
+    let mut offset = 0;
+    loop {
+        let file = Arc::clone(&file);
+        let read = blocking(move || read_piece(&file, offset)).await;
+        let piece = match read.map(|read| read.map_err(|e| Status::internal(e.to_string()))) {
+            Ok(Ok(data)) if data.is_empty() => return,
+            Ok(Ok(data)) => {
+                offset += data.len() as u64;
+                Ok(v1::DownloadPiece { data: data.into() })
+            }
+            Ok(Err(status)) | Err(status) => Err(status),
+        };
+        let is_last = piece.is_err();
+        if pieces.send(piece).await.is_err() || is_last {
+            return;
+        }
+    }
+}
+
+fn read_piece(file: &File, offset: u64) -> io::Result<Vec<u8>> {
+    let mut data = vec![0; PIECE_BYTES];
+    let read = file.read_at(&mut data, offset)?;
+    data.truncate(read);
+    Ok(data)
 }
 
 /// Writes all pieces, and checks what they make when there are no more.

@@ -14,7 +14,6 @@ use crate::executor::{
     LostOutputs, WorkerDirectory,
 };
 use crate::rpc::Connector;
-use crate::shuffle::FetchTimeouts;
 
 /// Folder of programs and side files, in the worker's.
 const PROGRAMS: &str = "programs";
@@ -58,7 +57,7 @@ pub(super) async fn open(
             memory_bytes,
             directory: folder.path().to_path_buf(),
             host,
-            fetch: FetchTimeouts::default(),
+            fetch: config.fetch,
             serial: 0,
             outputs_on_disk: false,
         };
@@ -70,7 +69,7 @@ pub(super) async fn open(
     let source = Source::Coordinator(connector.clone());
     let cache = BlobCache::new(directory.join(PROGRAMS), config.program_cache_bytes, source);
     let programs = Programs::new(program, own_digest, Arc::new(cache));
-    let settings = ChildSettings { programs, threads, memory_bytes, host };
+    let settings = ChildSettings { programs, threads, memory_bytes, host, fetch: config.fetch };
     let (children, losses) = Children::new(settings, folder).map_err(failed)?;
     let executor = Arc::new(Executor::Children(Arc::new(children)));
     Ok(Opened { executor, losses: Some(losses), directory })

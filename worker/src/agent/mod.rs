@@ -87,13 +87,17 @@ pub async fn run(
     let Opened { executor, losses, directory } =
         executor::open(&config, threads, memory_bytes, registry, &build, &connector).await?;
     let shuffle = match config.listen {
+        Some(address) if address.ip().is_unspecified() && config.advertise.is_none() => {
+            return Err(WorkerError::UnspecifiedAddress { address });
+        }
         Some(address) => Some(ShuffleListener::start(address, Arc::clone(&executor)).await?),
         None => None,
     };
+    let bound = shuffle.as_ref().map_or_else(String::new, ShuffleListener::address);
     let hello = v1::Hello {
         build: Some(build),
         name: config.name,
-        shuffle_address: shuffle.as_ref().map_or_else(String::new, ShuffleListener::address),
+        shuffle_address: config.advertise.unwrap_or(bound),
         host: config.host,
         directory: directory.display().to_string(),
         map_slots: MAP_SLOTS,

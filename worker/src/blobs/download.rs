@@ -17,9 +17,9 @@ use windrow_proto::v1::blobs_client::BlobsClient;
 use crate::rpc::Connector;
 
 /// Tries before it is the attempt's failure.
-const TRIES: u32 = 4;
-/// Between them: a coordinator may be restarting.
-const PAUSE: Duration = Duration::from_millis(500);
+const TRIES: u32 = 6;
+/// Between the first two. It doubles each time: a coordinator may be restarting.
+const PAUSE_MIN: Duration = Duration::from_millis(500);
 /// Longest wait for a piece.
 const PIECE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Pieces that wait for the disk.
@@ -37,6 +37,7 @@ pub(crate) enum Source {
 /// Writes the blob to `part`, after which it is what its digest says.
 pub(super) async fn download(source: &Source, blob: Blob, part: &Path) -> Result<(), FailureCause> {
     let mut tried = 1;
+    let mut pause = PAUSE_MIN;
     loop {
         let status = match attempt(source, blob, part).await {
             Ok(()) => return Ok(()),
@@ -53,7 +54,8 @@ pub(super) async fn download(source: &Source, blob: Blob, part: &Path) -> Result
         }
         tracing::warn!(digest = %blob.digest, "cannot fetch a program: {text}; trying again");
         tried += 1;
-        sleep(PAUSE).await;
+        sleep(pause).await;
+        pause *= 2;
     }
 }
 
@@ -101,27 +103,33 @@ async fn fetch(
     digest: Digest,
     pieces: &mpsc::Sender<Bytes>,
 ) -> Result<(), Status> {
-    let connector = match source {
-        Source::Coordinator(connector) => connector,
+    match source {
+        Source::Coordinator(connector) => fetch_from(connector, digest, pieces).await,
         #[cfg(test)]
         Source::Folder { path, fetches } => {
             fetches.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             let bytes = std::fs::read(path.join(digest.to_string()));
             let bytes = bytes.map_err(|error| Status::failed_precondition(error.to_string()))?;
             let _ = pieces.send(bytes.into()).await;
-            return Ok(());
-        }
-    };
-    let unreachable = |error: tonic::transport::Error| Status::unavailable(error.to_string());
-    let channel = connector.connect().await.map_err(unreachable)?;
-    let request = v1::DownloadRequest { digest: digest.0.to_vec().into(), offset: 0 };
-    let mut stream = BlobsClient::new(channel).download(request).await?.into_inner();
-    let late = || Status::deadline_exceeded("the next piece does not come");
-    loop {
-        match timeout(PIECE_TIMEOUT, stream.message()).await.map_err(|_| late())?? {
-            // Whoever does not write them any more says why.
-            Some(piece) if pieces.send(piece.data.clone()).await.is_ok() => {}
-            _ => return Ok(()),
+            Ok(())
         }
     }
+}
+
+async fn fetch_from(
+    coordinator: &Connector,
+    digest: Digest,
+    pieces: &mpsc::Sender<Bytes>,
+) -> Result<(), Status> {
+    let unreachable = |error: tonic::transport::Error| Status::unavailable(error.to_string());
+    let channel = coordinator.connect().await.map_err(unreachable)?;
+    let request = v1::DownloadRequest { digest: digest.0.to_vec().into() };
+    let mut stream = BlobsClient::new(channel).download(request).await?.into_inner();
+    let late = |_| Status::deadline_exceeded("the next piece does not come");
+    while let Some(piece) = timeout(PIECE_TIMEOUT, stream.message()).await.map_err(late)?? {
+        if pieces.send(piece.data).await.is_err() {
+            break; // Whoever does not write them any more says why.
+        }
+    }
+    Ok(())
 }

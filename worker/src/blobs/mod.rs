@@ -4,17 +4,17 @@
 //!  get(blob) -- in use? -- on the disk, and what its digest says? -- else fetch, check, rename
 //! ```
 //!
-//! What has been fetched is checked before it has its name, and once more when it is first used after a restart; a damaged
-//! file is fetched again. Files are for reading, programs for running besides, and only when they are whole. The cache is
-//! bounded: what is not in use goes when room is wanted, the least recently used first.
+//! What has been fetched is checked before it has its name, and once more when it is used after a restart, or after somebody
+//! has touched it; a damaged file is fetched again. Files are for reading, programs for running besides, and only when they
+//! are whole. The cache is bounded: what is not in use goes when room is wanted, the least recently used first.
 
 mod download;
 mod job_files;
 
 use std::collections::HashMap;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::SystemTime;
@@ -54,18 +54,36 @@ pub(crate) struct BlobCache {
     entries: Mutex<HashMap<Digest, Arc<Entry>>>,
 }
 
-/// What is known of one blob. Locked while it is looked for, so that it is fetched once.
+/// What is known of one blob.
 #[derive(Default)]
 struct Entry {
-    cached: tokio::sync::Mutex<Known>,
+    /// The file as it was when it was last found to be whole. Locked while the blob is looked for, so that it is fetched
+    /// once.
+    checked: tokio::sync::Mutex<Option<Stamp>>,
     /// Whoever uses it now.
     users: Mutex<Weak<Cached>>,
 }
 
-#[derive(Default)]
-struct Known {
-    /// Whether the file was checked since this process started.
-    is_checked: bool,
+/// Tells a file from one that was changed or replaced since: the kernel sets the time of a change, and nobody else can.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    bytes: u64,
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        let changed = (metadata.ctime(), metadata.ctime_nsec());
+        Self { inode: metadata.ino(), bytes: metadata.len(), changed }
+    }
+}
+
+impl Entry {
+    /// Whether somebody has the blob, or is about to. Asked by who holds the lock of all entries.
+    fn is_wanted(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) > 1 || lock(&self.users).strong_count() > 0
+    }
 }
 
 impl BlobCache {
@@ -74,53 +92,33 @@ impl BlobCache {
         Self { folder, bytes_max, source, entries: Mutex::default() }
     }
 
-    /// The file with this content, fetched if it is not here.
+    /// The file with this content, fetched if it is not here: to the end, whether or not anybody waits for it by then.
     pub(crate) async fn get(
         self: &Arc<Self>,
         blob: Blob,
         used_as: Use,
     ) -> Result<Arc<Cached>, FailureCause> {
+        let cache = Arc::clone(self);
+        let getting = tokio::spawn(async move { cache.find(blob, used_as).await });
+        getting.await.unwrap_or(Err(FailureCause::Cancelled))
+    }
+
+    async fn find(self: &Arc<Self>, blob: Blob, used_as: Use) -> Result<Arc<Cached>, FailureCause> {
         let entry = Arc::clone(lock(&self.entries).entry(blob.digest).or_default());
-        let mut known = entry.cached.lock().await;
+        let mut checked = entry.checked.lock().await;
         if let Some(cached) = lock(&entry.users).upgrade() {
             return Ok(cached);
         }
         let path = self.path(blob.digest);
-        if !self.is_here(&path, blob, known.is_checked).await? {
+        let (at, known) = (path.clone(), *checked);
+        if !blocking(&path, move || is_whole(&at, blob, known)).await? {
             self.fetch(&path, blob).await?;
         }
-        known.is_checked = true;
         let failed = |error| FailureCause::io(&path, &error);
-        let mode = if used_as == Use::Program { 0o555 } else { 0o444 };
-        fs::set_permissions(&path, Permissions::from_mode(mode)).map_err(failed)?;
+        *checked = Some(make_ready(&path, used_as).map_err(failed)?);
         let cached = Arc::new(Cached { path });
         *lock(&entry.users) = Arc::downgrade(&cached);
         Ok(cached)
-    }
-
-    /// Whether the file is whole; notes that it is of use.
-    async fn is_here(
-        &self,
-        path: &Path,
-        blob: Blob,
-        is_checked: bool,
-    ) -> Result<bool, FailureCause> {
-        let at = path.to_path_buf();
-        let looked = blocking(path, move || {
-            let file = match File::open(&at) {
-                Ok(file) => file,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-                Err(error) => return Err(error),
-            };
-            let is_whole = file.metadata()?.len() == blob.bytes;
-            let _ = file.set_modified(SystemTime::now());
-            Ok(is_whole && (is_checked || digest_of(&file)? == blob.digest))
-        });
-        let is_here = looked.await?;
-        if !is_here && path.exists() {
-            tracing::warn!(path = %path.display(), "a cached program is damaged; fetching it again");
-        }
-        Ok(is_here)
     }
 
     async fn fetch(self: &Arc<Self>, path: &Path, blob: Blob) -> Result<(), FailureCause> {
@@ -149,36 +147,74 @@ impl BlobCache {
         }
         fs::create_dir_all(&self.folder)?;
         let mut kept = Vec::new();
+        let mut bytes = blob.bytes;
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
             let name = entry.file_name();
-            let Some(digest) = name.to_str().and_then(Digest::from_hex) else { continue };
-            let metadata = entry.metadata()?;
-            if digest != blob.digest && !self.is_in_use(digest) {
-                kept.push((metadata.modified()?, metadata.len(), entry.path()));
+            let name = name.to_string_lossy();
+            // What is called otherwise is not ours.
+            let Some(digest) = Digest::from_hex(name.trim_end_matches(PART)) else { continue };
+            if digest == blob.digest || self.is_wanted(digest) {
+                continue;
             }
+            let metadata = entry.metadata()?;
+            bytes += metadata.len();
+            // What a predecessor was killed in is of no use at all.
+            let used = (!name.ends_with(PART)).then(|| metadata.modified()).transpose()?;
+            kept.push((used, digest, metadata.len(), entry.path()));
         }
         kept.sort();
-        let mut bytes: u64 = kept.iter().map(|(_, bytes, _)| bytes).sum();
-        for (_, file_bytes, path) in kept {
-            if bytes + blob.bytes <= self.bytes_max {
-                break;
+        for (used, digest, file_bytes, path) in kept {
+            if (used.is_none() || bytes > self.bytes_max) && self.evict(digest, &path)? {
+                bytes -= file_bytes;
             }
-            fs::remove_file(&path)?;
-            bytes -= file_bytes;
         }
         Ok(())
     }
 
-    /// Whether somebody has it, or is about to.
-    fn is_in_use(&self, digest: Digest) -> bool {
-        let Some(entry) = lock(&self.entries).get(&digest).cloned() else { return false };
-        entry.cached.try_lock().is_err() || lock(&entry.users).strong_count() > 0
+    /// Removes a file, unless somebody wants it. Whoever comes for it meanwhile looks for it afterwards.
+    fn evict(&self, digest: Digest, path: &Path) -> io::Result<bool> {
+        let mut entries = lock(&self.entries);
+        if entries.get(&digest).is_some_and(Entry::is_wanted) {
+            return Ok(false);
+        }
+        entries.remove(&digest);
+        fs::remove_file(path).map(|()| true)
+    }
+
+    fn is_wanted(&self, digest: Digest) -> bool {
+        lock(&self.entries).get(&digest).is_some_and(Entry::is_wanted)
     }
 
     fn path(&self, digest: Digest) -> PathBuf {
         self.folder.join(digest.to_string())
     }
+}
+
+/// Whether the file is there and has the blob in it. One that is `known` to, as it is, is not read.
+fn is_whole(path: &Path, blob: Blob, known: Option<Stamp>) -> io::Result<bool> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let now = Stamp::of(&file.metadata()?);
+    let is_whole =
+        known == Some(now) || (now.bytes == blob.bytes && digest_of(&file)? == blob.digest);
+    if !is_whole {
+        tracing::warn!(path = %path.display(), "a cached program is damaged; fetching it again");
+    }
+    Ok(is_whole)
+}
+
+/// Lets the file be used, and notes that it is.
+fn make_ready(path: &Path, used_as: Use) -> io::Result<Stamp> {
+    let mode = if used_as == Use::Program { 0o555 } else { 0o444 };
+    let file = File::open(path)?;
+    file.set_permissions(Permissions::from_mode(mode))?;
+    // On a file system that cannot say when, the order in which files go is another one.
+    let _ = file.set_modified(SystemTime::now());
+    Ok(Stamp::of(&file.metadata()?))
 }
 
 fn digest_of(file: &File) -> io::Result<Digest> {

@@ -74,10 +74,17 @@ async fn what_was_damaged_on_the_disk_is_fetched_again() {
     fixture.restart();
     fixture.get(blob).await;
     assert_eq!((fixture.fetches(), fs::read(&path).unwrap()), (1, b"program".to_vec()));
+    // Also while the worker runs, whatever the file says of its age.
+    let modified = fs::metadata(&path).unwrap().modified().unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+    fs::write(&path, "pr0gram").unwrap();
+    File::open(&path).unwrap().set_modified(modified).unwrap();
+    fixture.get(blob).await;
+    assert_eq!((fixture.fetches(), fs::read(&path).unwrap()), (2, b"program".to_vec()));
     // One that has gone, too.
     fs::remove_file(&path).unwrap();
     fixture.get(blob).await;
-    assert_eq!(fixture.fetches(), 2);
+    assert_eq!(fixture.fetches(), 3);
 }
 
 #[tokio::test]
@@ -96,6 +103,17 @@ async fn the_least_recently_used_goes_and_what_is_in_use_stays() {
     drop(fixture.get(e).await);
     assert!(!path.exists());
     assert!(in_use.path.exists() && other.path.exists());
+}
+
+#[tokio::test]
+async fn what_a_predecessor_was_killed_in_goes() {
+    let fixture = Fixture::new(100);
+    let blob = fixture.offer(b"program");
+    let folder = fixture.folder.path().join("programs");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join(format!("{}{PART}", Digest::default())), "half").unwrap();
+    fixture.get(blob).await;
+    assert_eq!(fs::read_dir(folder).unwrap().count(), 1);
 }
 
 #[tokio::test(start_paused = true)]

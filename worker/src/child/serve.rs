@@ -133,7 +133,7 @@ impl Serving {
             memory_bytes: start.memory_bytes,
             directory: start.directory.into(),
             host: start.host,
-            fetch: FetchTimeouts::default(),
+            fetch: FetchTimeouts::of_silence(Duration::from_millis(start.fetch_silence_ms)),
             serial: start.serial,
             outputs_on_disk: start.outputs_on_disk,
         };
@@ -162,7 +162,7 @@ impl Serving {
                 tokio::task::spawn_blocking(move || executor.discard_output(attempt));
             }
             Heard::Order(order) => {
-                self.obey_order(convert::order_from(order).map_err(senseless)?)?
+                self.obey_order(convert::order_from(order).map_err(senseless)?)?;
             }
         }
         Ok(())

@@ -58,7 +58,7 @@ pub struct InProcess {
     /// Whether threads of attempts that were given up may go on.
     has_strays: AtomicBool,
     /// Dropped last: the folder stays locked while anything is removed from it. `None` where another process has it.
-    _directory: Option<WorkerDirectory>,
+    directory: Option<WorkerDirectory>,
 }
 
 impl InProcess {
@@ -108,7 +108,7 @@ impl InProcess {
             identity,
             fetcher: Arc::new(fetcher),
             has_strays: AtomicBool::new(false),
-            _directory: directory,
+            directory,
         }
     }
 
@@ -291,7 +291,10 @@ impl InProcess {
 
 impl Drop for InProcess {
     fn drop(&mut self) {
-        self.release_all();
+        // A process of one job leaves its outputs to its successor, and to its worker.
+        if self.directory.is_some() {
+            self.release_all();
+        }
     }
 }
 

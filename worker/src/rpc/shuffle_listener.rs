@@ -35,9 +35,6 @@ impl ShuffleListener {
         address: SocketAddr,
         executor: Arc<Executor>,
     ) -> Result<Self, WorkerError> {
-        if address.ip().is_unspecified() {
-            return Err(WorkerError::UnspecifiedAddress { address });
-        }
         let failed = |error| WorkerError::Listen { address, error };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;

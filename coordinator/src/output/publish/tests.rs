@@ -39,7 +39,15 @@ fn staged(place: &Place, overwrite: bool) -> Publication {
     let parts = vec![part(0, 1, "first\n"), part(1, 2, "second\n")];
     let failpoint = Failpoint::default();
     let quarantines = Vec::new();
-    Publication { epoch: Epoch(1), job: job(), parts, quarantines, overwrite, failpoint }
+    Publication {
+        epoch: Epoch(1),
+        job: job(),
+        parts,
+        quarantines,
+        overwrite,
+        durable: true,
+        failpoint,
+    }
 }
 
 fn stage(place: &Place, content: Content, index: u32, number: u32, text: &str) -> StagedPart {

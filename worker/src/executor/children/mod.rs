@@ -37,8 +37,8 @@ use crate::files::TemporaryFile;
 use crate::identity::Identity;
 use crate::memory::Account;
 use crate::rpc::answer_once;
-use crate::shuffle::ShuffleService;
 use crate::shuffle::store::SegmentStore;
+use crate::shuffle::{FetchTimeouts, ShuffleService};
 use crate::sync::lock;
 use child::Child;
 use job::ChildrenOfJob;
@@ -57,6 +57,8 @@ pub(crate) struct ChildSettings {
     pub memory_bytes: u64,
     /// This machine, as in [`ExecutorConfig`](super::ExecutorConfig).
     pub host: String,
+    /// How long they wait for other workers.
+    pub fetch: FetchTimeouts,
 }
 
 /// The processes of all jobs.

@@ -72,6 +72,7 @@ impl Children {
             memory_bytes: *self.share_bytes.borrow(),
             host: self.settings.host.clone(),
             outputs_on_disk,
+            fetch_silence_ms: self.settings.fetch.stall.as_millis() as u64,
             files: side_files(job),
         };
         let (identity, share) = (self.identity.changes(), self.share_bytes.subscribe());

@@ -295,6 +295,17 @@ async fn jobs_and_parameters_that_do_not_exist_are_refused() {
     assert!(matches!(cause, FailureCause::UserError { .. }), "{cause}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_leaves_removes_nothing_that_its_worker_has() {
+    let bench = Bench::new();
+    let config = ExecutorConfig { outputs_on_disk: true, serial: 1, ..config(bench.folder.path()) };
+    let beside = InProcess::beside(config, Arc::clone(&bench.executor.registry));
+    let map = bench.map("word-count", 0);
+    beside.run(map, Arc::default(), CancellationToken::new()).await.unwrap();
+    drop(beside);
+    assert_eq!(bench.files(), [bench.folder.path().join("worker/job-1/map-00000.1.segment")]);
+}
+
 #[test]
 fn two_executors_cannot_have_one_folder() {
     let folder = tempfile::tempdir().unwrap();

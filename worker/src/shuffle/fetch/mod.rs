@@ -32,9 +32,19 @@ pub struct FetchTimeouts {
     pub stall: Duration,
 }
 
+impl FetchTimeouts {
+    /// Longest wait for a connection.
+    const CONNECT_MAX: Duration = Duration::from_secs(10);
+
+    /// For a worker that may be silent for `stall`, and no longer for a connection.
+    pub fn of_silence(stall: Duration) -> Self {
+        Self { connect: stall.min(Self::CONNECT_MAX), stall }
+    }
+}
+
 impl Default for FetchTimeouts {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(10), stall: Duration::from_secs(60) }
+        Self::of_silence(Duration::from_secs(60))
     }
 }
 

@@ -177,12 +177,6 @@ impl SegmentStore {
     }
 }
 
-impl Drop for SegmentStore {
-    fn drop(&mut self) {
-        self.release_all();
-    }
-}
-
 /// The pairs of `partition` in a segment file: a source for each of its runs that has some.
 pub fn file_sources(
     path: &Path,
