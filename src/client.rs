@@ -158,6 +158,15 @@ impl Client {
         Ok(reply.map_err(|e| self.error(e))?.into_inner().workers)
     }
 
+    /// What the processes of a job have printed, one after the other; with a task, those in which attempts of it ran.
+    pub async fn logs(
+        &self,
+        request: v1::LogsRequest,
+    ) -> Result<Streaming<v1::ProcessLog>, ClientError> {
+        let stream = self.jobs().logs(request).await;
+        Ok(stream.map_err(|e| self.error(e))?.into_inner())
+    }
+
     /// What the coordinator has of a program or side file.
     pub async fn offer(&self, request: v1::OfferRequest) -> Result<v1::OfferReply, ClientError> {
         let reply = self.current().blobs.clone().offer(request).await;

@@ -21,6 +21,7 @@ mod interrupt;
 mod inverted_index;
 mod jobs;
 mod join;
+mod logs;
 mod memory;
 mod ordered;
 mod output;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         interrupt::tests(),
         inverted_index::tests(),
         join::tests(),
+        logs::tests(),
         memory::tests(),
         ordered::tests(),
         output::tests(),

@@ -19,6 +19,8 @@ pub fn tests() -> Vec<Trial> {
     let mut tests = both("shipping::side_file", side_file);
     tests.extend([
         case("shipping::a_foreign_program_is_sent_once", a_foreign_program_is_sent_once),
+        case("shipping::two_submitters_at_once", two_submitters_at_once),
+        case("shipping::coordinator_killed_in_an_upload", coordinator_killed_in_an_upload),
         case("shipping::two_versions_run_at_once", two_versions_run_at_once),
         case("shipping::a_side_file_that_is_missing", a_side_file_that_is_missing),
         case("shipping::a_worker_without_processes", a_worker_without_processes),
@@ -61,6 +63,42 @@ fn a_foreign_program_is_sent_once() {
     assert_eq!(programs("state").unwrap().count(), 1);
     let kept = (0..3).filter_map(|n| Some(programs(&format!("worker-{n}")).ok()?.count()));
     assert!(kept.into_iter().all(|files| files == 1));
+}
+
+fn two_submitters_at_once() {
+    let cluster = generic_cluster(1);
+    let dirs = [Dir::new(), Dir::new()];
+    let submitters = dirs.each_ref().map(|dir| {
+        dir.write("in/a.txt", "rye oats rye\n");
+        cluster.start_submit(arguments("trouble", dir, &["--json"]))
+    });
+    for (submitter, dir) in submitters.into_iter().zip(&dirs) {
+        submitter.finish().expect_code(0);
+        assert_eq!(sorted_lines(&dir.join("out")), ["oats\t1", "rye\t2"]);
+    }
+    assert_eq!(fs::read_dir(cluster.state().join("programs")).unwrap().count(), 1);
+}
+
+/// The submitter goes on by itself where the upload has broken off.
+fn coordinator_killed_in_an_upload() {
+    let mut cluster = generic_cluster(1);
+    let dir = Dir::new();
+    dir.write("in/a.txt", "rye oats rye\n");
+    // Takes a while to be sent.
+    let large = dir.join("large");
+    File::create(&large).unwrap().set_len(900 << 20).unwrap();
+    let file = format!("stop-words={}", path(&large));
+    let submitter = cluster.start_submit(arguments("trouble", &dir, &["--file", &file]));
+    let programs = cluster.state().join("programs");
+    let half_sent = || {
+        let files = fs::read_dir(&programs).into_iter().flatten();
+        let mut parts = files.flatten().filter(|file| file.path().extension().is_some());
+        parts.any(|part| part.metadata().is_ok_and(|part| part.len() > 100 << 20))
+    };
+    eventually("a part of the file", half_sent);
+    cluster.restart_coordinator();
+    submitter.finish().expect_code(0);
+    assert_eq!(sorted_lines(&dir.join("out")), ["oats\t1", "rye\t2"]);
 }
 
 fn two_versions_run_at_once() {

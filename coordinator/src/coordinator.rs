@@ -21,7 +21,9 @@ use windrow_scheduler::journal::JournalError;
 use crate::blobs::BlobStore;
 use crate::config::CoordinatorConfig;
 use crate::driver::{self, DriverHandle, Settings};
+use crate::folder::Folder;
 use crate::journal::{Opened, RecoverError};
+use crate::logs::LogStore;
 use crate::plan::ClusterSize;
 use crate::rpc::{BlobsService, InProgress, JobsService, SessionsService, build_name};
 
@@ -34,9 +36,10 @@ const PIECE_BYTES_MAX: usize = 1 << 20;
 /// Heartbeats that fit into a lease, so that one may be late.
 const HEARTBEATS_PER_LEASE: u32 = 4;
 
-/// Folders of the journal, and of programs and side files, in that of the coordinator's state.
+/// Folders of the journal, of programs and side files, and of what jobs print, in that of the coordinator's state.
 const JOURNAL: &str = "journal";
 const PROGRAMS: &str = "programs";
+const LOGS: &str = "logs";
 
 /// Why a coordinator cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +77,7 @@ pub struct Coordinator {
     config: Arc<CoordinatorConfig>,
     driver: DriverHandle,
     blobs: Arc<BlobStore>,
+    logs: Arc<LogStore>,
 }
 
 impl Coordinator {
@@ -99,9 +103,11 @@ impl Coordinator {
             None => Opened::in_memory()?,
         };
         let driver = driver::start(opened, settings).await;
-        let programs = config.state.as_ref().map(|state| state.join(PROGRAMS));
-        let blobs = BlobStore::new(programs, config.blob_bytes_max, config.executable.clone());
-        Ok(Self { config: Arc::new(config), driver, blobs: Arc::new(blobs) })
+        let folder = |name| Folder::new(config.state.as_deref(), name);
+        let (bytes_max, own) = (config.blob_bytes_max, config.executable.clone());
+        let blobs = Arc::new(BlobStore::new(folder(PROGRAMS), bytes_max, own));
+        let logs = Arc::new(LogStore::new(folder(LOGS)));
+        Ok(Self { config: Arc::new(config), driver, blobs, logs })
     }
 
     /// Serves callers who connect to `listener`, until `shutdown` fires; see [`serve`](Self::serve).
@@ -158,10 +164,12 @@ impl Coordinator {
                 memory_bytes: config.assumed_memory_bytes,
             },
             blobs: Arc::clone(&self.blobs),
+            logs: Arc::clone(&self.logs),
             in_planning: InProgress::default(),
         };
         let sessions = SessionsService {
             driver: self.driver.clone(),
+            logs: Arc::clone(&self.logs),
             build: config.build.clone(),
             lease: config.lease,
             heartbeat: config.heartbeat.min(config.lease / HEARTBEATS_PER_LEASE),

@@ -7,11 +7,12 @@
 //!  driver/   the one task that owns the scheduler and carries out its effects
 //!  journal/  what was decided, written down before anybody hears of it
 //!  output/   the output folder: taken for one job, published or given back
+//!  logs      what the processes of jobs have printed, for people
 //!  explain   why a job failed or waits, in one line
 //! ```
 //!
-//! It decides nothing about tasks, which is the scheduler's, and touches no record, which is the workers'. It runs no code of any job: what it has to know of one is data, which the
-//! submitter brings.
+//! It decides nothing about tasks, which is the scheduler's, and touches no record, which is the workers'. It runs no code of
+//! any job: what it has to know of one is data, which the submitter brings.
 
 mod blobs;
 mod config;
@@ -19,7 +20,9 @@ mod coordinator;
 mod driver;
 mod explain;
 mod failpoint;
+mod folder;
 mod journal;
+mod logs;
 mod output;
 mod plan;
 mod rpc;

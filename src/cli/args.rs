@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use windrow_coordinator::Failpoint;
 use windrow_jobs::BadRecordBudget;
 use windrow_jobs::side_files::check_name;
+use windrow_proto::v1;
 
 use super::generate::GenArgs;
 
@@ -36,6 +37,8 @@ pub(crate) enum Commands {
     Status(OneJobArgs),
     /// Stop a job
     Cancel(OneJobArgs),
+    /// Show what a job has printed, while it runs or when it is over
+    Logs(LogsArgs),
     /// List the cluster's workers
     Workers(ClusterArgs),
     /// Generate data to try and to measure with: the same for the same flags, on any machine
@@ -207,6 +210,18 @@ pub(crate) struct OneJobArgs {
     pub(crate) cluster: ClusterArgs,
 }
 
+/// `windrow logs`
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// Number of the job, as `submit` and `jobs` print it
+    pub(crate) job: u64,
+    /// Only from the processes in which this task ran, such as map-3 or reduce-0
+    #[arg(value_parser = log_task)]
+    pub(crate) task: Option<v1::LogsOfTask>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
 /// A way to compress.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Method {
@@ -220,6 +235,17 @@ fn positive_size(text: &str) -> Result<ByteSize, String> {
         ByteSize(0) => Err("must be at least 1 byte".to_string()),
         size => Ok(size),
     }
+}
+
+fn log_task(text: &str) -> Result<v1::LogsOfTask, String> {
+    let (stage, task) = text.split_once('-').unwrap_or_default();
+    let stage = match stage {
+        "map" => v1::Stage::Map,
+        "reduce" => v1::Stage::Reduce,
+        _ => return Err("must be a task such as map-3 or reduce-0".to_string()),
+    };
+    let task = task.parse().map_err(|_| "must end with the number of a task".to_string())?;
+    Ok(v1::LogsOfTask { stage: stage.into(), task })
 }
 
 fn side_file(text: &str) -> Result<(String, PathBuf), String> {

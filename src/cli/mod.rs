@@ -11,6 +11,7 @@ mod follow;
 mod generate;
 mod interrupt;
 mod job_command;
+mod logs;
 mod observe;
 mod patience;
 mod preview;
@@ -79,6 +80,7 @@ fn dispatch(
             Invocation::Jobs(args) => observe::jobs(args).await,
             Invocation::Status(args) => observe::status(args).await,
             Invocation::Cancel(args) => observe::cancel(args).await,
+            Invocation::Logs(args) => logs::logs(args).await,
             Invocation::Workers(args) => observe::workers(args).await,
             Invocation::Generate(args) => generate::generate(args).await,
         }

@@ -18,9 +18,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use tempfile::TempDir;
 use windrow_jobs::{Blob, Digest};
 
+use crate::folder::Folder;
 pub(crate) use error::BlobError;
 use room::Room;
 pub(crate) use upload::Upload;
@@ -47,21 +47,11 @@ pub(crate) struct BlobStore {
     room: Mutex<Room>,
 }
 
-enum Folder {
-    At(PathBuf),
-    /// Made when it is needed, and removed with the store.
-    Temporary(Mutex<Option<TempDir>>),
-}
-
 impl BlobStore {
-    /// Keeps them in `folder`, or in a temporary one. `own` is this process's executable, if that may be shipped.
-    pub(crate) fn new(
-        folder: Option<PathBuf>,
-        blob_bytes_max: u64,
-        own: Option<(Blob, Arc<File>)>,
-    ) -> Self {
+    /// Keeps them in `folder`. `own` is this process's executable, if that may be shipped.
+    pub(crate) fn new(folder: Folder, blob_bytes_max: u64, own: Option<(Blob, Arc<File>)>) -> Self {
         Self {
-            folder: folder.map_or_else(|| Folder::Temporary(Mutex::default()), Folder::At),
+            folder,
             blob_bytes_max,
             own,
             room: Mutex::new(Room::new(blob_bytes_max.saturating_mul(BLOBS_MAX))),
@@ -137,17 +127,7 @@ impl BlobStore {
     }
 
     fn folder(&self) -> Result<PathBuf, BlobError> {
-        let made = match &self.folder {
-            Folder::At(path) => return Ok(path.clone()),
-            Folder::Temporary(made) => made,
-        };
-        let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(folder) = &*made {
-            return Ok(folder.path().to_path_buf());
-        }
-        let temporary = TempDir::with_prefix("windrow-programs-")
-            .map_err(BlobError::io(&std::env::temp_dir()))?;
-        Ok(made.insert(temporary).path().to_path_buf())
+        self.folder.path().map_err(BlobError::io(&std::env::temp_dir()))
     }
 }
 

@@ -9,7 +9,7 @@ use super::*;
 const MOST: u64 = 1_000;
 
 fn store(dir: &TempDir) -> Arc<BlobStore> {
-    Arc::new(BlobStore::new(Some(dir.path().to_path_buf()), MOST, None))
+    Arc::new(BlobStore::new(Folder::At(dir.path().to_path_buf()), MOST, None))
 }
 
 fn blob(bytes: &[u8]) -> Blob {
@@ -153,7 +153,7 @@ fn what_broke_off_goes_after_a_day() {
 fn the_coordinators_own_program_is_there_without_a_copy() {
     let own = Blob { digest: Digest([9; 32]), bytes: MOST + 5 };
     let file = Arc::new(File::open("/proc/self/exe").unwrap());
-    let store = Arc::new(BlobStore::new(None, MOST, Some((own, file))));
+    let store = Arc::new(BlobStore::new(Folder::new(None, "programs"), MOST, Some((own, file))));
     assert_eq!(store.offer(own).unwrap(), Offered::Present);
     assert!(store.open(own.digest).is_ok());
     assert!(!store.has(Digest([8; 32])));
@@ -164,7 +164,7 @@ fn a_folder_that_cannot_be_written_is_named() {
     let dir = TempDir::new().unwrap();
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
-    let store = Arc::new(BlobStore::new(Some(file.clone()), MOST, None));
+    let store = Arc::new(BlobStore::new(Folder::At(file.clone()), MOST, None));
     let error = store.begin(blob(b"abc"), &[]).err().unwrap().to_string();
     assert!(error.contains(&file.display().to_string()), "{error}");
 }

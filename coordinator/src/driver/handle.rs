@@ -110,6 +110,11 @@ impl DriverHandle {
         self.inspect(move |driver| driver.job_snapshot(job).map(Arc::new)).await
     }
 
+    /// Whether the job is known.
+    pub(crate) async fn knows(&self, job: JobId) -> Result<bool, Stopped> {
+        self.inspect(move |driver| driver.catalog().job(job).is_some()).await
+    }
+
     /// All known jobs, oldest first.
     pub(crate) async fn jobs(&self) -> Result<Vec<JobSnapshot>, Stopped> {
         self.inspect(Driver::job_snapshots).await

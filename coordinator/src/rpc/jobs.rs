@@ -17,11 +17,13 @@ use super::convert::{
     job_status, ranges_from, shape_from, spec_from, submission_from, worker_status,
 };
 use super::in_progress::{InProgress, InProgressGuard};
+use super::logs::send;
 use super::refusal::{check_build, check_files, check_platform};
 use super::watch::watch_job;
 use crate::blobs::BlobStore;
 use crate::driver::{DriverHandle, JobWork, Submission};
 use crate::journal::draw;
+use crate::logs::LogStore;
 use crate::output::{self, Owner, Reservation};
 use crate::plan::{self, ClusterSize, Plan, Ranges};
 
@@ -33,6 +35,8 @@ pub(crate) struct JobsService {
     pub(crate) assumed_cluster: ClusterSize,
     /// Where programs and side files are.
     pub(crate) blobs: Arc<BlobStore>,
+    /// What jobs have printed.
+    pub(crate) logs: Arc<LogStore>,
     /// Submissions that have come and are not accepted yet.
     pub(crate) in_planning: InProgress<SubmissionId>,
 }
@@ -40,6 +44,7 @@ pub(crate) struct JobsService {
 #[tonic::async_trait]
 impl Jobs for JobsService {
     type WatchStream = ReceiverStream<Result<v1::JobStatus, Status>>;
+    type LogsStream = ReceiverStream<Result<v1::ProcessLog, Status>>;
 
     async fn plan(
         &self,
@@ -126,6 +131,21 @@ impl Jobs for JobsService {
         let workers = self.driver.workers().await?;
         let workers = workers.iter().map(worker_status).collect();
         Ok(Response::new(v1::WorkersReply { workers }))
+    }
+
+    async fn logs(
+        &self,
+        request: Request<v1::LogsRequest>,
+    ) -> Result<Response<Self::LogsStream>, Status> {
+        let v1::LogsRequest { job, task } = request.into_inner();
+        let job = JobId(job);
+        if !self.driver.knows(job).await? {
+            return Err(unknown(job));
+        }
+        let logs = Arc::clone(&self.logs);
+        let (sender, found) = mpsc::channel(1);
+        tokio::spawn(send(logs, job, task, sender));
+        Ok(Response::new(ReceiverStream::new(found)))
     }
 }
 

@@ -5,6 +5,7 @@ mod blobs;
 mod convert;
 mod in_progress;
 mod jobs;
+mod logs;
 mod refusal;
 mod sessions;
 mod watch;

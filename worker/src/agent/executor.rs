@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
 use windrow_jobs::{Digest, Registry};
 use windrow_proto::v1;
 
@@ -11,7 +12,7 @@ use super::{WorkerConfig, WorkerError};
 use crate::blobs::{BlobCache, Programs, Source};
 use crate::executor::{
     ChildSettings, Children, Executor, ExecutorConfig, ExecutorError, InProcess, Linked,
-    LostOutputs, WorkerDirectory,
+    LostOutputs, PrintedLogs, WorkerDirectory,
 };
 use crate::rpc::Connector;
 
@@ -23,6 +24,8 @@ pub(super) struct Opened {
     pub(super) executor: Arc<Executor>,
     /// Hears of outputs that are lost while the worker lives.
     pub(super) losses: Option<LostOutputs>,
+    /// Hears what jobs print; nothing where they run in this process.
+    pub(super) logs: PrintedLogs,
     /// Of its segments, by the one name that the folder has.
     pub(super) directory: PathBuf,
 }
@@ -64,15 +67,16 @@ pub(super) async fn open(
         let executor = InProcess::with_directory(config, registry, folder);
         let linked = Linked { own_digest, has_side_files: is_embedded };
         let executor = Executor::in_process(executor, linked);
-        return Ok(Opened { executor: Arc::new(executor), losses: None, directory });
+        let (_, logs) = mpsc::channel(1);
+        return Ok(Opened { executor: Arc::new(executor), losses: None, logs, directory });
     };
     let source = Source::Coordinator(connector.clone());
     let cache = BlobCache::new(directory.join(PROGRAMS), config.program_cache_bytes, source);
     let programs = Programs::new(program, own_digest, Arc::new(cache));
     let settings = ChildSettings { programs, threads, memory_bytes, host, fetch: config.fetch };
-    let (children, losses) = Children::new(settings, folder).map_err(failed)?;
+    let (children, losses, logs) = Children::new(settings, folder).map_err(failed)?;
     let executor = Arc::new(Executor::Children(Arc::new(children)));
-    Ok(Opened { executor, losses: Some(losses), directory })
+    Ok(Opened { executor, losses: Some(losses), logs, directory })
 }
 
 fn failed(path: &Path) -> impl Fn(io::Error) -> ExecutorError + Clone + Send + 'static {

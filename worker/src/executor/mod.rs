@@ -20,7 +20,7 @@ mod pool;
 mod request;
 
 pub use children::{CHILD_ARGUMENT, ChildProgram};
-pub(crate) use children::{ChildSettings, Children, LostOutputs};
+pub(crate) use children::{ChildSettings, Children, LostOutputs, PrintedLogs};
 pub use config::{ExecutorConfig, ExecutorError};
 pub(crate) use cores::CoreLease;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! One process of a job, as its worker sees it: what runs in it, and what is said to it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use windrow_jobs::{AttemptId, FailureCause, Stage};
+use windrow_jobs::{AttemptId, FailureCause, Stage, TaskId};
 use windrow_proto::v1;
 use windrow_proto::v1::to_child::Message;
 
@@ -52,6 +52,8 @@ struct State {
     /// Whether threads go on in it whose attempts were given up.
     has_strays: bool,
     death: Option<Death>,
+    /// Of which attempts have run in it.
+    tasks: BTreeSet<TaskId>,
 }
 
 struct Running {
@@ -100,6 +102,7 @@ impl Child {
             }
             let running = Running { progress: Arc::clone(progress), ended };
             state.running.insert(attempt, running);
+            state.tasks.insert(attempt.task);
             state.orders(&request)
         };
         let _ticket = Ticket { child: self, attempt };
@@ -237,6 +240,11 @@ impl Child {
         }
         drop(state);
         self.gone.cancel();
+    }
+
+    /// The tasks of which attempts have run in it.
+    pub(super) fn tasks(&self) -> BTreeSet<TaskId> {
+        lock(&self.state).tasks.clone()
     }
 
     /// What it died of, once it is gone.

@@ -3,7 +3,7 @@
 //! ```text
 //!  Children --- by job ---> ChildrenOfJob --- main, and one for each suspect ---> Child ===== process
 //!      |                         which outputs are here                        what runs in it
-//!      +-- Spawner: starts them;  life: watches and reaps them;  Printed: what they print
+//!      +-- Spawner: starts them;  life: watches and reaps them;  Printed: what they print;  log: tells that
 //! ```
 //!
 //! A process is an executor like that of embedded mode, for one job: it reads input, sorts, writes segments, fetches from
@@ -20,15 +20,18 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use windrow_jobs::{AttemptId, FailureCause, JobId};
+use windrow_proto::v1;
 
 mod child;
 mod job;
 mod life;
+mod log;
 mod printed;
 mod program;
 mod spawner;
 mod start;
 
+pub(crate) use log::PrintedLogs;
 pub use program::{CHILD_ARGUMENT, ChildProgram};
 
 use super::{Finished, JobContext, Progress, RunRequest, WorkerDirectory};
@@ -72,6 +75,7 @@ pub(crate) struct Children {
     /// What each process may use of the memory.
     share_bytes: watch::Sender<u64>,
     lost: mpsc::UnboundedSender<Vec<AttemptId>>,
+    printed: mpsc::Sender<v1::Printed>,
     /// Answers for jobs of which there is nothing here.
     nothing: ShuffleService,
     /// Dropped last: the folder stays locked while anything is removed from it.
@@ -83,12 +87,13 @@ impl Children {
     pub(crate) fn new(
         settings: ChildSettings,
         directory: WorkerDirectory,
-    ) -> io::Result<(Self, LostOutputs)> {
+    ) -> io::Result<(Self, LostOutputs, PrintedLogs)> {
         let identity = Arc::<Identity>::default();
         let store = Arc::new(SegmentStore::new(directory.path().to_path_buf(), 0));
         let account = Account::of_process(settings.memory_bytes);
         let nothing = ShuffleService::new(store, Arc::clone(&identity), account);
-        let (lost, hears) = mpsc::unbounded_channel();
+        let (lost, losses) = mpsc::unbounded_channel();
+        let (printed, logs) = mpsc::channel(log::WAITING_MAX);
         let children = Self {
             share_bytes: watch::Sender::new(settings.memory_bytes),
             settings,
@@ -98,10 +103,11 @@ impl Children {
             last_serial: AtomicU32::new(0),
             living: Mutex::new(0),
             lost,
+            printed,
             nothing,
             directory,
         };
-        Ok((children, hears))
+        Ok((children, losses, logs))
     }
 
     /// Its folder, absolute.

@@ -19,7 +19,8 @@ use super::Children;
 use super::child::Child;
 use super::job::ChildrenOfJob;
 use super::life::{Death, Process};
-use super::printed::Printed;
+use super::log;
+use super::printed::{Printed, PrintedSoFar};
 use crate::channel::{MessageReader, MessageWriter, descriptor_pair, split, stream_pair};
 use crate::identity::Membership;
 use crate::rpc::convert;
@@ -40,6 +41,7 @@ const BESIDE_BUDGET_BYTES: u64 = 256 << 20;
 /// Its ends of what a process is connected by.
 struct Connected {
     process: Process,
+    printed: PrintedSoFar,
     child: Child,
     reader: MessageReader<v1::FromChild>,
     writer: MessageWriter<v1::ToChild>,
@@ -60,10 +62,11 @@ impl Children {
             disk_full: false,
         };
         let connected = self.connect(job, serial).await.map_err(failed)?;
-        let Connected { process, child, reader, writer, queue } = connected;
+        let Connected { process, printed, child, reader, writer, queue } = connected;
         tracing::info!(job = %job.id, pid = child.pid.as_raw_nonzero(), "started a process");
         self.count_living(1);
         let child = Arc::new(child);
+        tokio::spawn(log::follow(job.id, Arc::clone(&child), printed, self.printed.clone()));
         let start = v1::ChildStart {
             job: job.id.0,
             directory: self.directory().display().to_string(),
@@ -112,12 +115,13 @@ impl Children {
         command.stdout(their_pipe.try_clone()?).stderr(their_pipe);
         let started = self.spawner.spawn(command).await?;
         let printed = Printed::record(pipe, folder.join(format!("printed-{serial}.log")))?;
+        let so_far = printed.so_far();
         let process = Process::new(started, printed)?;
         descriptors.send(their_stream.as_fd()).await?;
         let (reader, writer) = split(stream);
         let (messages, queue) = mpsc::channel(WAITING_MAX);
         let child = Child::new(serial, process.pid, messages, descriptors);
-        Ok(Connected { process, child, reader, writer, queue })
+        Ok(Connected { process, printed: so_far, child, reader, writer, queue })
     }
 
     /// Watches a process until it is gone, and tells what is lost with it.
