@@ -4,7 +4,7 @@ use std::fs;
 
 use libtest_mimic::Trial;
 
-use crate::conformance::{arguments, wait_until_succeeded};
+use crate::conformance::wait_until_succeeded;
 use crate::processes::{deadly, mark};
 use crate::support::{Cluster, Dir, case, eventually};
 
@@ -49,16 +49,16 @@ fn while_it_runs_and_when_it_is_over() {
 
 fn of_a_task() {
     let dir = Dir::new();
-    dir.write("in/a.txt", "is TROUBLE\n");
     let cluster = Cluster::start(1);
-    cluster.submit(arguments("trouble", &dir, &["--in-map", "panic", "--json"])).expect_code(1);
-    eventually("the panic", || {
-        let logs = cluster.command(["logs", "1", "map-0"]).finish().expect_code(0);
-        logs.stdout.contains("trouble was asked for")
-    });
-    for task in ["map-1", "reduce-0"] {
-        let none = cluster.command(["logs", "1", task]).finish().expect_code(0);
-        assert_eq!(none.stdout, "");
+    let flags = deadly(&dir, "print", &["--reducers", "1"]);
+    fs::write(dir.join("marks/go"), "").unwrap();
+    let job = cluster.submit_detached(flags).to_string();
+    wait_until_succeeded(&cluster, job.parse().unwrap());
+    let said = |task| cluster.command(["logs", &job, task]).finish().expect_code(0).stdout;
+    eventually("its log", || said("reduce-0").contains("xxx"));
+    assert_eq!(said("map-0"), said("reduce-0"));
+    for task in ["map-1", "reduce-1"] {
+        assert_eq!(said(task), "");
     }
-    cluster.command(["logs", "1", "combine-0"]).finish().expect_code(2).expect_said("map-3");
+    cluster.command(["logs", &job, "combine-0"]).finish().expect_code(2).expect_said("map-3");
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
@@ -22,6 +22,8 @@ use crate::driver::DriverHandle;
 
 /// How long a submitter may leave an upload waiting: others may wait for it.
 const PIECE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Uploads at once; others wait. Each has a thread, and others need some, too.
+const UPLOADS_MAX: usize = 16;
 /// Of a download.
 const PIECE_BYTES: usize = 256 << 10;
 /// Pieces that wait for the disk, or for the network.
@@ -32,12 +34,14 @@ pub(crate) struct BlobsService {
     driver: DriverHandle,
     store: Arc<BlobStore>,
     uploads: InProgress<Digest>,
+    upload_slots: Arc<Semaphore>,
 }
 
 impl BlobsService {
     /// Keeps them in `store`; what the driver's jobs need is kept longest.
     pub(crate) fn new(driver: DriverHandle, store: Arc<BlobStore>) -> Self {
-        Self { driver, store, uploads: InProgress::default() }
+        let upload_slots = Arc::new(Semaphore::new(UPLOADS_MAX));
+        Self { driver, store, uploads: InProgress::default(), upload_slots }
     }
 
     async fn offered(&self, blob: Blob) -> Result<Offered, Status> {
@@ -77,6 +81,7 @@ impl Blobs for BlobsService {
         };
         let blob = blob_from(first.blob.clone())?;
         let only_upload = self.uploads.begin(blob.digest).await;
+        let slot = Arc::clone(&self.upload_slots).acquire_owned().await;
         if self.offered(blob).await? == Offered::Present {
             return Ok(Response::new(v1::UploadReply {}));
         }
@@ -84,7 +89,7 @@ impl Blobs for BlobsService {
         let (sender, received) = mpsc::channel(PIECES_MAX);
         let storing = spawn_blocking(move || {
             // Also when the caller goes: until then, nobody else writes.
-            let _only_upload = only_upload;
+            let _until_here = (only_upload, slot);
             store(upload, received)
         });
         let mut piece = Ok(Some(first));

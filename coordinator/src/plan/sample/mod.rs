@@ -8,8 +8,9 @@
 //!                         SplitPoints::from_sample
 //! ```
 //!
-//! It runs the job's mapper, so it is for submitters, who have it: what hangs or dies here harms nobody else. Small inputs are read whole. The same files give the same points, whatever the machine. What cannot be read or
-//! mapped is left out: the map task that comes upon it says what is wrong.
+//! It runs the job's mapper, so it is for submitters, who have it: what hangs or dies here harms nobody else. Small inputs
+//! are read whole. The same files give the same points, whatever the machine. What cannot be read or mapped is left out: the
+//! map task that comes upon it says what is wrong.
 
 mod records;
 mod strata;
