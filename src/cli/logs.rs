@@ -88,7 +88,7 @@ mod tests {
         let printed =
             v1::Printed { process: 3, bytes: 20, tail: tail.into(), ..Default::default() };
         let log = v1::ProcessLog { worker: "w\x07".into(), printed: Some(printed) };
-        let before = "==> w\\u{7}, process 3 <==\n[11 bytes are left out]\n";
+        let before = "==> w\\u{7}, process 3 <==\n[10 bytes are left out]\n";
         let text = String::from_utf8(to_text(&log, true)).unwrap();
         assert_eq!(text, format!("{before}a\\u{{1b}}[2Jb\\r\u{fffd}\tc\n"));
         assert_eq!(to_text(&log, false), [before.as_bytes(), tail, b"\n"].concat());
