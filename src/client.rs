@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
+use tokio_stream::Stream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
 use windrow_proto::v1;
+use windrow_proto::v1::blobs_client::BlobsClient;
 use windrow_proto::v1::jobs_client::JobsClient;
 
 /// Longest wait for one attempt to connect.
@@ -24,9 +26,6 @@ const BACKOFF_MIN: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// Largest answer: the list of a thousand jobs.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
-
-/// Names a submission, so that it can be told again: 16 bytes that no other submission has.
-pub type Submission = [u8; 16];
 
 /// Why a request came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +68,7 @@ pub struct Client {
 struct Coordinator {
     url: String,
     jobs: JobsClient<Channel>,
+    blobs: BlobsClient<Channel>,
 }
 
 impl Client {
@@ -116,15 +116,14 @@ impl Client {
         found
     }
 
-    /// Submits a job and returns its id. The same submission told again is the same job.
-    pub async fn submit(
-        &self,
-        build: v1::Build,
-        spec: v1::JobSpec,
-        submission: Submission,
-    ) -> Result<u64, ClientError> {
-        let submission = submission.to_vec().into();
-        let request = v1::SubmitRequest { build: Some(build), spec: Some(spec), submission };
+    /// The numbers for a job on the cluster as it is now.
+    pub async fn plan(&self, request: v1::PlanRequest) -> Result<v1::PlanReply, ClientError> {
+        let reply = self.jobs().plan(request).await;
+        Ok(reply.map_err(|e| self.error(e))?.into_inner())
+    }
+
+    /// Submits a job and returns its id. Its program and side files have been sent before.
+    pub async fn submit(&self, request: v1::SubmitRequest) -> Result<u64, ClientError> {
         let reply = self.jobs().submit(request).await.map_err(|e| self.error(e))?;
         Ok(reply.into_inner().job)
     }
@@ -159,6 +158,30 @@ impl Client {
         Ok(reply.map_err(|e| self.error(e))?.into_inner().workers)
     }
 
+    /// What the processes of a job have printed, one after the other; with a task, those in which attempts of it ran.
+    pub async fn logs(
+        &self,
+        request: v1::LogsRequest,
+    ) -> Result<Streaming<v1::ProcessLog>, ClientError> {
+        let stream = self.jobs().logs(request).await;
+        Ok(stream.map_err(|e| self.error(e))?.into_inner())
+    }
+
+    /// What the coordinator has of a program or side file.
+    pub async fn offer(&self, request: v1::OfferRequest) -> Result<v1::OfferReply, ClientError> {
+        let reply = self.current().blobs.clone().offer(request).await;
+        Ok(reply.map_err(|e| self.error(e))?.into_inner())
+    }
+
+    /// Sends a program or side file, or the rest of it.
+    pub async fn upload(
+        &self,
+        pieces: impl Stream<Item = v1::UploadPiece> + Send + 'static,
+    ) -> Result<v1::UploadReply, ClientError> {
+        let reply = self.current().blobs.clone().upload(pieces).await;
+        Ok(reply.map_err(|e| self.error(e))?.into_inner())
+    }
+
     /// What a failed call means.
     pub fn error(&self, status: Status) -> ClientError {
         self.current().error(status)
@@ -187,8 +210,9 @@ impl Coordinator {
     }
 
     fn over(channel: Channel, url: &str) -> Self {
+        let blobs = BlobsClient::new(channel.clone());
         let jobs = JobsClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        Self { url: url.to_string(), jobs }
+        Self { url: url.to_string(), jobs, blobs }
     }
 
     /// Whether it answers a question that costs it nothing: no job has this number.

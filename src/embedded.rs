@@ -13,13 +13,14 @@ use windrow_jobs::Registry;
 use windrow_proto::v1;
 use windrow_worker::{Connector, WorkerConfig};
 
-use crate::build_info;
-use crate::client::{Client, ClientError, Submission};
+use crate::client::{Client, ClientError};
+use crate::executable::Executable;
+use crate::submission::{Shipped, Submission, SubmissionName};
 
 mod transport;
 
 /// This cluster gets one only.
-const THE_SUBMISSION: Submission = [0; 16];
+const THE_SUBMISSION: SubmissionName = [0; 16];
 
 /// How long the worker may take to put its files away before the process ends without it.
 const STOP_GRACE: Duration = Duration::from_secs(2);
@@ -36,7 +37,7 @@ pub struct EmbeddedConfig {
 /// A coordinator in this process, and a worker from the first job on.
 pub struct Embedded {
     client: Client,
-    build: v1::Build,
+    executable: Executable,
     connector: Connector,
     registry: Arc<Registry>,
     config: EmbeddedConfig,
@@ -59,8 +60,9 @@ struct WorkFolders {
 impl Embedded {
     /// Starts the coordinator.
     pub async fn start(registry: Arc<Registry>, config: EmbeddedConfig) -> Result<Self, String> {
-        let build = build_info::current().map_err(|error| format!("/proc/self/exe: {error}"))?;
-        let mut coordinator = CoordinatorConfig::new(registry.clone(), build.clone());
+        let executable = Executable::own().map_err(|error| format!("/proc/self/exe: {error}"))?;
+        let mut coordinator = CoordinatorConfig::new(executable.build.clone());
+        coordinator.executable = Some((executable.blob, Arc::clone(&executable.file)));
         coordinator.assumed_threads = config.threads.unwrap_or(coordinator.assumed_threads);
         coordinator.assumed_memory_bytes =
             config.memory_bytes.unwrap_or_else(windrow_worker::default_memory_bytes);
@@ -76,7 +78,7 @@ impl Embedded {
         });
         let channel = connector.connect().await.map_err(|error| error.to_string())?;
         let client = Client::over(channel, "embedded");
-        Ok(Self { client, build, connector, registry, config, kill, server, worker: None })
+        Ok(Self { client, executable, connector, registry, config, kill, server, worker: None })
     }
 
     /// Talks to the coordinator.
@@ -88,14 +90,17 @@ impl Embedded {
     pub async fn submit(&mut self, spec: v1::JobSpec) -> Result<u64, ClientError> {
         let output = PathBuf::from(&spec.output);
         let folders = WorkFolders { output_is_new: !output.exists(), output };
-        let job = self.client.submit(self.build.clone(), spec, THE_SUBMISSION).await?;
+        // Nothing is shipped: all is of this process, side files included.
+        let shipped = Shipped { executable: &self.executable, prefix: &[], side_files: &[] };
+        let mut submission = Submission::new(&self.registry, spec, THE_SUBMISSION, &shipped)?;
+        let job = submission.submit(&self.client).await?;
         let mut config = WorkerConfig::embedded(folders.worker());
         config.threads = self.config.threads;
         config.memory_bytes = self.config.memory_bytes;
         let worker = windrow_worker::run(
             config,
             self.registry.clone(),
-            self.build.clone(),
+            self.executable.build.clone(),
             self.connector.clone(),
             CancellationToken::new(),
             self.kill.clone(),

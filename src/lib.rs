@@ -9,15 +9,18 @@
 //!
 //! This crate joins the others and adds the command line; it holds no scheduling, no shuffling and no user loops.
 
-mod build_info;
 mod cli;
 pub mod client;
 pub mod embedded;
+mod executable;
 mod job_process;
+mod shipping;
+mod submission;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+pub use windrow_jobs::side_files::side_file;
 pub use windrow_jobs::{input, key, prelude, program, ready, reducers, testing, value};
 pub use windrow_worker::CountingAllocator;
 

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
 
 use libtest_mimic::Trial;
 
@@ -38,7 +37,6 @@ pub fn tests() -> Vec<Trial> {
             case("errors::no_workers", no_workers),
             case("errors::two_workers_with_one_directory", two_workers_with_one_directory),
             case("errors::two_coordinators_with_one_state", two_coordinators_with_one_state),
-            case("errors::another_build", another_build),
             case("errors::open_address_without_insecure", open_address_without_insecure),
             case("errors::address_that_says_nothing", address_that_says_nothing),
         ],
@@ -362,19 +360,6 @@ fn two_coordinators_with_one_state() {
 }
 
 /// The `windrow` binary is another build than this test binary.
-fn another_build() {
-    let cluster = Cluster::start(0);
-    let dir = Dir::new();
-    dir.write("in/a.txt", "x");
-    let version = env!("CARGO_PKG_VERSION");
-    let mut submit = Command::new(env!("CARGO_BIN_EXE_windrow"));
-    submit.arg("submit").args(word_count(&dir)).args(["--coordinator", &cluster.url]);
-    Process::start(submit).finish().expect_code(1).expect_said("build").expect_said(version);
-    let mut worker = Command::new(env!("CARGO_BIN_EXE_windrow"));
-    worker.args(["worker", "--coordinator", &cluster.url, "--dir"]).arg(dir.join("w"));
-    Process::start(worker).finish().expect_code(1).expect_said("build").expect_said(version);
-}
-
 fn open_address_without_insecure() {
     let output = Process::start(windrow(["coordinator", "--listen", "0.0.0.0:0"])).finish();
     output.expect_code(2).expect_said("--insecure");

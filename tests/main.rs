@@ -21,6 +21,7 @@ mod interrupt;
 mod inverted_index;
 mod jobs;
 mod join;
+mod logs;
 mod memory;
 mod ordered;
 mod output;
@@ -28,6 +29,7 @@ mod privacy;
 mod processes;
 mod ready_jobs;
 mod recovery;
+mod shipping;
 mod support;
 mod word_count;
 
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         interrupt::tests(),
         inverted_index::tests(),
         join::tests(),
+        logs::tests(),
         memory::tests(),
         ordered::tests(),
         output::tests(),
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         processes::tests(),
         ready_jobs::tests(),
         recovery::tests(),
+        shipping::tests(),
         word_count::tests(),
     ]
     .into_iter()

@@ -39,7 +39,7 @@ pub fn tests() -> Vec<Trial> {
 }
 
 /// The deadly job on one line of input, with its marks in `dir`.
-fn deadly(dir: &Dir, how: &str, flags: &[&str]) -> Vec<String> {
+pub fn deadly(dir: &Dir, how: &str, flags: &[&str]) -> Vec<String> {
     dir.write("in/deadly.txt", format!("all is well\nbut {WORD} it is\n"));
     fs::create_dir_all(dir.join("marks")).unwrap();
     let marks = path(&dir.join("marks"));
@@ -68,7 +68,7 @@ fn is_alive(id: &str) -> bool {
     fs::read(format!("/proc/{id}/cmdline")).is_ok_and(|line| !line.is_empty())
 }
 
-fn mark(marks: &Path, prefix: &str) -> Option<String> {
+pub fn mark(marks: &Path, prefix: &str) -> Option<String> {
     let names = fs::read_dir(marks).unwrap().map(|entry| entry.unwrap().file_name());
     names.filter_map(|name| Some(name.to_str()?.strip_prefix(prefix)?.to_string())).next()
 }

@@ -1,11 +1,12 @@
 //! What a coordinator is started with.
 
+use std::fs::File;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use windrow_jobs::Registry;
+use windrow_jobs::Blob;
 use windrow_proto::v1::Build;
 
 use crate::failpoint::Failpoint;
@@ -13,10 +14,10 @@ use crate::failpoint::Failpoint;
 /// Settings of a coordinator.
 #[derive(Clone)]
 pub struct CoordinatorConfig {
-    /// The jobs that may be submitted.
-    pub registry: Arc<Registry>,
-    /// The program that it runs. Submitters and workers must run the same.
+    /// The program that it runs.
     pub build: Build,
+    /// Its executable, which need not be shipped to here: size and content.
+    pub executable: Option<(Blob, Arc<File>)>,
     /// Folder of its journal, so that another coordinator can go on when this one dies; in memory if there is none.
     pub state: Option<PathBuf>,
     /// Silence after which a worker counts as lost.
@@ -27,6 +28,8 @@ pub struct CoordinatorConfig {
     pub assumed_threads: u32,
     /// Memory for tasks, in bytes, of the one worker that is planned for then.
     pub assumed_memory_bytes: u64,
+    /// Largest program or side file that it takes, in bytes. All together may have four times as many.
+    pub blob_bytes_max: u64,
     /// For tests: where to die.
     pub failpoint: Failpoint,
     /// For tests: records after which the journal is begun anew [default: many].
@@ -35,16 +38,17 @@ pub struct CoordinatorConfig {
 
 impl CoordinatorConfig {
     /// The usual settings.
-    pub fn new(registry: Arc<Registry>, build: Build) -> Self {
+    pub fn new(build: Build) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
         Self {
-            registry,
             build,
+            executable: None,
             state: None,
             lease: Duration::from_secs(10),
             heartbeat: Duration::from_secs(1),
             assumed_threads: threads as u32,
             assumed_memory_bytes: 2 << 30,
+            blob_bytes_max: 1 << 30,
             failpoint: Failpoint::default(),
             snapshot_after: None,
         }

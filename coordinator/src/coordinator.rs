@@ -12,24 +12,34 @@ use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::transport::server::{Connected, Router, TcpIncoming};
+use windrow_proto::v1::blobs_server::BlobsServer;
 use windrow_proto::v1::jobs_server::JobsServer;
 use windrow_proto::v1::sessions_server::SessionsServer;
 use windrow_scheduler::Config;
 use windrow_scheduler::journal::JournalError;
 
+use crate::blobs::BlobStore;
 use crate::config::CoordinatorConfig;
 use crate::driver::{self, DriverHandle, Settings};
+use crate::folder::Folder;
 use crate::journal::{Opened, RecoverError};
+use crate::logs::LogStore;
 use crate::plan::ClusterSize;
-use crate::rpc::{InPlanning, JobsService, SessionsService, build_name};
+use crate::rpc::{BlobsService, InProgress, JobsService, SessionsService, build_name};
 
-/// Largest message that it takes: a submission with many inputs, a heartbeat.
-const MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// Largest message that it takes of a worker: a heartbeat.
+const REPORT_BYTES_MAX: usize = 4 << 20;
+/// Largest message that it takes of a submitter: many inputs, many ranges.
+const REQUEST_BYTES_MAX: usize = 24 << 20;
+/// Largest message that it takes of an upload: a piece, and its header.
+const PIECE_BYTES_MAX: usize = 1 << 20;
 /// Heartbeats that fit into a lease, so that one may be late.
 const HEARTBEATS_PER_LEASE: u32 = 4;
 
-/// Folder of the journal in that of the coordinator's state.
+/// Folders of the journal, of programs and side files, and of what jobs print, in that of the coordinator's state.
 const JOURNAL: &str = "journal";
+const PROGRAMS: &str = "programs";
+const LOGS: &str = "logs";
 
 /// Why a coordinator cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +76,8 @@ pub enum ServeError {
 pub struct Coordinator {
     config: Arc<CoordinatorConfig>,
     driver: DriverHandle,
+    blobs: Arc<BlobStore>,
+    logs: Arc<LogStore>,
 }
 
 impl Coordinator {
@@ -91,7 +103,11 @@ impl Coordinator {
             None => Opened::in_memory()?,
         };
         let driver = driver::start(opened, settings).await;
-        Ok(Self { config: Arc::new(config), driver })
+        let folder = |name| Folder::new(config.state.as_deref(), name);
+        let (bytes_max, own) = (config.blob_bytes_max, config.executable.clone());
+        let blobs = Arc::new(BlobStore::new(folder(PROGRAMS), bytes_max, own));
+        let logs = Arc::new(LogStore::new(folder(LOGS)));
+        Ok(Self { config: Arc::new(config), driver, blobs, logs })
     }
 
     /// Serves callers who connect to `listener`, until `shutdown` fires; see [`serve`](Self::serve).
@@ -141,27 +157,31 @@ impl Coordinator {
         let config = &self.config;
         let jobs = JobsService {
             driver: self.driver.clone(),
-            registry: Arc::clone(&config.registry),
             build: config.build.clone(),
             assumed_cluster: ClusterSize {
                 workers: 1,
                 threads: config.assumed_threads,
                 memory_bytes: config.assumed_memory_bytes,
             },
-            in_planning: InPlanning::default(),
+            blobs: Arc::clone(&self.blobs),
+            logs: Arc::clone(&self.logs),
+            in_planning: InProgress::default(),
         };
         let sessions = SessionsService {
             driver: self.driver.clone(),
+            logs: Arc::clone(&self.logs),
             build: config.build.clone(),
             lease: config.lease,
             heartbeat: config.heartbeat.min(config.lease / HEARTBEATS_PER_LEASE),
         };
+        let blobs = BlobsService::new(self.driver.clone(), Arc::clone(&self.blobs));
         Server::builder()
             // Finds clients that have gone without a word. For workers, the lease does.
             .http2_keepalive_interval(Some(Duration::from_secs(20)))
             .http2_keepalive_timeout(Some(Duration::from_secs(20)))
-            .add_service(JobsServer::new(jobs).max_decoding_message_size(MESSAGE_BYTES_MAX))
-            .add_service(SessionsServer::new(sessions).max_decoding_message_size(MESSAGE_BYTES_MAX))
+            .add_service(BlobsServer::new(blobs).max_decoding_message_size(PIECE_BYTES_MAX))
+            .add_service(JobsServer::new(jobs).max_decoding_message_size(REQUEST_BYTES_MAX))
+            .add_service(SessionsServer::new(sessions).max_decoding_message_size(REPORT_BYTES_MAX))
     }
 }
 

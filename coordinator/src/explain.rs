@@ -54,6 +54,7 @@ pub(crate) fn waiting(waiting: Waiting, now: Time) -> String {
             "there is no worker; the job gives up in {}",
             seconds(Duration::from_secs(gives_up_at.since(now).as_secs()))
         ),
+        Waiting::NoFit => "no worker that is there can run its program".to_string(),
         Waiting::Slots => "all workers are busy with other jobs".to_string(),
         Waiting::Backoff => "failed tasks wait for their next attempt".to_string(),
     }
@@ -175,6 +176,8 @@ mod tests {
                 worker_wait: Duration::from_millis(1_500),
                 ..JobOptions::default()
             },
+            program: windrow_jobs::JobProgram::default(),
+            files: Vec::new(),
         };
         let text = failure(&JobFailure::NoWorkers, Some(&spec));
         assert!(text.starts_with("there was no worker for 1.5 s; start one"), "{text}");

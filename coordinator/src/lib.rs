@@ -2,21 +2,27 @@
 //!
 //! ```text
 //!  rpc/      the gRPC edge: Jobs for submitters, Sessions for workers, conversions
+//!  blobs/    programs and side files, by digest: taken from submitters, given to workers
 //!  plan/     inputs to files to splits, and the numbers that the user left open
 //!  driver/   the one task that owns the scheduler and carries out its effects
 //!  journal/  what was decided, written down before anybody hears of it
 //!  output/   the output folder: taken for one job, published or given back
+//!  logs      what the processes of jobs have printed, for people
 //!  explain   why a job failed or waits, in one line
 //! ```
 //!
-//! It decides nothing about tasks, which is the scheduler's, and touches no record, which is the workers'.
+//! It decides nothing about tasks, which is the scheduler's, and touches no record, which is the workers'. It runs no code of
+//! any job: what it has to know of one is data, which the submitter brings.
 
+mod blobs;
 mod config;
 mod coordinator;
 mod driver;
 mod explain;
 mod failpoint;
+mod folder;
 mod journal;
+mod logs;
 mod output;
 mod plan;
 mod rpc;
@@ -24,4 +30,5 @@ mod rpc;
 pub use config::CoordinatorConfig;
 pub use coordinator::{Coordinator, ServeError, StartError};
 pub use failpoint::Failpoint;
+pub use plan::{PlanError, sample_ranges};
 pub use windrow_scheduler::journal::JournalError;

@@ -7,6 +7,7 @@
 
 mod audit;
 mod bad_records;
+mod blob;
 pub mod collect;
 mod combiner;
 mod counters;
@@ -29,6 +30,7 @@ pub mod ready;
 mod reducer;
 pub mod reducers;
 pub mod scan;
+pub mod side_files;
 mod spec;
 pub mod testing;
 mod text;
@@ -38,6 +40,7 @@ pub mod varint;
 
 pub use audit::Audit;
 pub use bad_records::{BadRecord, BadRecordBudget, Share};
+pub use blob::{Blob, Digest, GlibcVersion, JobProgram, Platform, PlatformNeeds, SideFile};
 pub use combiner::Combiner;
 pub use counters::Counters;
 pub use emit::Emit;

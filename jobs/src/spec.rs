@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::bad_records::BadRecordBudget;
+use crate::blob::{JobProgram, SideFile};
 use crate::error::{Error, Result};
 
 /// A job to run: which program, on what, to where.
@@ -21,6 +22,10 @@ pub struct JobSpec {
     pub output: PathBuf,
     /// How to run it.
     pub options: JobOptions,
+    /// The executable that has its code.
+    pub program: JobProgram,
+    /// What its code reads besides the input.
+    pub files: Vec<SideFile>,
 }
 
 /// Something to read.

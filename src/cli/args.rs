@@ -8,6 +8,8 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use windrow_coordinator::Failpoint;
 use windrow_jobs::BadRecordBudget;
+use windrow_jobs::side_files::check_name;
+use windrow_proto::v1;
 
 use super::generate::GenArgs;
 
@@ -35,6 +37,8 @@ pub(crate) enum Commands {
     Status(OneJobArgs),
     /// Stop a job
     Cancel(OneJobArgs),
+    /// Show what a job has printed, while it runs or when it is over
+    Logs(LogsArgs),
     /// List the cluster's workers
     Workers(ClusterArgs),
     /// Generate data to try and to measure with: the same for the same flags, on any machine
@@ -62,6 +66,9 @@ pub(crate) struct JobArgs {
     /// OUTPUT/_bad-records; fail if they are more than this: a number, as 3, or a share, as 0.01%
     #[arg(long, value_name = "BUDGET", value_parser = budget)]
     pub(crate) skip_bad_records: Option<BadRecordBudget>,
+    /// File that the job's code reads by NAME, besides its input; may be repeated. A cluster's workers get it, too
+    #[arg(long = "file", value_name = "NAME=PATH", value_parser = side_file)]
+    pub(crate) files: Vec<(String, PathBuf)>,
     /// Print events and the summary as JSON, one object a line
     #[arg(long)]
     pub(crate) json: bool,
@@ -127,6 +134,9 @@ pub(crate) struct CoordinatorArgs {
     /// Replace a coordinator that still runs on the same folder, or hangs: it will stop
     #[arg(long, requires = "state")]
     pub(crate) take_over: bool,
+    /// Largest program or side file that submitters may send. All together may have four times as many bytes
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = positive_size)]
+    pub(crate) program_bytes_max: ByteSize,
     /// For tests: abort, or stop, when a step is reached for the N-th time
     #[arg(long, value_name = "[stop:]STEP:N", env = "WINDROW_FAILPOINT", hide = true, value_parser = Failpoint::parse)]
     pub(crate) failpoint: Option<Failpoint>,
@@ -172,6 +182,9 @@ pub(crate) struct WorkerArgs {
     /// worker with it
     #[arg(long)]
     pub(crate) in_process: bool,
+    /// Programs and side files to keep for later jobs
+    #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = positive_size)]
+    pub(crate) program_cache: ByteSize,
     /// Name to show in lists [default: host and process]
     #[arg(long)]
     pub(crate) name: Option<String>,
@@ -197,6 +210,18 @@ pub(crate) struct OneJobArgs {
     pub(crate) cluster: ClusterArgs,
 }
 
+/// `windrow logs`
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// Number of the job, as `submit` and `jobs` print it
+    pub(crate) job: u64,
+    /// Only from the processes in which this task ran, such as map-3 or reduce-0
+    #[arg(value_parser = log_task)]
+    pub(crate) task: Option<v1::LogsOfTask>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
 /// A way to compress.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Method {
@@ -210,6 +235,23 @@ fn positive_size(text: &str) -> Result<ByteSize, String> {
         ByteSize(0) => Err("must be at least 1 byte".to_string()),
         size => Ok(size),
     }
+}
+
+fn log_task(text: &str) -> Result<v1::LogsOfTask, String> {
+    let (stage, task) = text.split_once('-').unwrap_or_default();
+    let stage = match stage {
+        "map" => v1::Stage::Map,
+        "reduce" => v1::Stage::Reduce,
+        _ => return Err("must be a task such as map-3 or reduce-0".to_string()),
+    };
+    let task = task.parse().map_err(|_| "must end with the number of a task".to_string())?;
+    Ok(v1::LogsOfTask { stage: stage.into(), task })
+}
+
+fn side_file(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, path) = text.split_once('=').ok_or("must be NAME=PATH")?;
+    check_name(name).map_err(|error| error.message().to_string())?;
+    Ok((name.to_string(), PathBuf::from(path)))
 }
 
 fn host_and_port(text: &str) -> Result<String, String> {

@@ -15,23 +15,22 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::interrupt::Interrupts;
 use super::state_folder::StateFolder;
-use crate::build_info;
+use crate::executable::Executable;
 
-pub(crate) async fn coordinator(
-    registry: Arc<Registry>,
-    args: CoordinatorArgs,
-) -> Result<Exit, CliError> {
+pub(crate) async fn coordinator(args: CoordinatorArgs) -> Result<Exit, CliError> {
     refuse_open_address(args.listen, args.insecure)?;
     let mut interrupts = Interrupts::listen()?;
     let state =
         args.state.as_deref().map(|path| StateFolder::take(path, args.take_over)).transpose()?;
-    let build = build_info::current().map_err(CliError::io("/proc/self/exe"))?;
+    let executable = Executable::own().map_err(CliError::io("/proc/self/exe"))?;
     let listener = TcpListener::bind(args.listen)
         .await
         .map_err(|error| CliError::Other(format!("cannot listen on {}: {error}", args.listen)))?;
     let address = listener.local_addr().map_err(CliError::io("the listener"))?;
     let url = format!("http://{address}");
-    let mut config = CoordinatorConfig::new(registry, build);
+    let mut config = CoordinatorConfig::new(executable.build);
+    config.executable = Some((executable.blob, executable.file));
+    config.blob_bytes_max = args.program_bytes_max.0;
     config.lease = args.lease.into();
     config.state = state.as_ref().map(|state| state.path().to_path_buf());
     config.failpoint = args.failpoint.unwrap_or_default();
@@ -84,7 +83,7 @@ pub(crate) async fn worker(
 ) -> Result<Exit, CliError> {
     refuse_open_address(args.listen, args.insecure)?;
     let mut interrupts = Interrupts::listen()?;
-    let build = build_info::current().map_err(CliError::io("/proc/self/exe"))?;
+    let build = Executable::own().map_err(CliError::io("/proc/self/exe"))?.build;
     let connector =
         Connector::url(&args.coordinator).map_err(|error| CliError::Usage(error.to_string()))?;
     // Kept until the end, so that the folder goes when the worker does.
@@ -103,6 +102,7 @@ pub(crate) async fn worker(
     config.advertise = args.advertise;
     config.fetch = FetchTimeouts::of_silence(args.fetch_timeout.into());
     config.name = args.name.unwrap_or(config.name);
+    config.program_cache_bytes = args.program_cache.0;
     if !args.in_process {
         let program = ChildProgram::own(prefix).map_err(CliError::io("/proc/self/exe"))?;
         config.child = Some(program);

@@ -7,7 +7,8 @@ use clap::{Args, Command, CommandFactory, FromArgMatches};
 use windrow_jobs::Registry;
 
 use super::args::{
-    Cli, ClusterArgs, Commands, CoordinatorArgs, JobArgs, OneJobArgs, SubmitArgs, WorkerArgs,
+    Cli, ClusterArgs, Commands, CoordinatorArgs, JobArgs, LogsArgs, OneJobArgs, SubmitArgs,
+    WorkerArgs,
 };
 use super::generate::GenArgs;
 use super::job_command::JobCommand;
@@ -21,6 +22,7 @@ pub(crate) enum Invocation {
     Jobs(ClusterArgs),
     Status(OneJobArgs),
     Cancel(OneJobArgs),
+    Logs(LogsArgs),
     Workers(ClusterArgs),
     Generate(GenArgs),
 }
@@ -47,6 +49,7 @@ pub(crate) fn parse(
             Commands::Jobs(args) => Invocation::Jobs(args),
             Commands::Status(args) => Invocation::Status(args),
             Commands::Cancel(args) => Invocation::Cancel(args),
+            Commands::Logs(args) => Invocation::Logs(args),
             Commands::Workers(args) => Invocation::Workers(args),
             Commands::Gen(args) => Invocation::Generate(args),
         },

@@ -1,8 +1,9 @@
 //! A job as the command line names it, checked as far as that goes without running anything.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, Command, FromArgMatches};
+use windrow_jobs::side_files::set_side_files;
 use windrow_jobs::{BadRecordBudget, JobInput, Registry};
 use windrow_proto::v1;
 
@@ -16,6 +17,8 @@ pub(crate) struct JobCommand {
     /// JSON.
     pub(crate) params: String,
     pub(crate) inputs: Vec<JobInput>,
+    /// By name, absolute.
+    pub(crate) side_files: Vec<(String, PathBuf)>,
     pub(crate) args: JobArgs,
 }
 
@@ -31,16 +34,21 @@ impl JobCommand {
         let Some((job, of_job)) = found else {
             return Err(bad_parameter(command, "no job was named"));
         };
+        let args = JobArgs::from_arg_matches(of_job)?;
+        let side_files =
+            side_files(&args).map_err(|error| bad_parameter(command, &error.to_string()))?;
+        // Before the job is built, which may read them.
+        set_side_files(side_files.iter().cloned());
         let params = job.params_from_args(of_job)?;
         // Built only to be checked, so that a bad parameter is an error of usage, before anything runs.
         let program =
             job.build(&params).map_err(|error| bad_parameter(command, error.message()))?;
-        let args = JobArgs::from_arg_matches(of_job)?;
         let names = program.input_names();
         let inputs: Vec<_> = args.inputs.iter().map(|input| named(input, &names)).collect();
         JobInput::numbers(&inputs, &names)
             .map_err(|error| bad_parameter(command, error.message()))?;
-        Ok((Self { name: job.name().to_string(), params, inputs, args }, of_job))
+        let name = job.name().to_string();
+        Ok((Self { name, params, inputs, side_files, args }, of_job))
     }
 
     /// The description to submit.
@@ -57,6 +65,8 @@ impl JobCommand {
             params: self.params.clone(),
             inputs: inputs.collect::<Result<_, CliError>>()?,
             output,
+            program: None,
+            files: Vec::new(),
             options: Some(v1::JobOptions {
                 reducers: args.reducers,
                 split_bytes: args.split_size.map(|size| size.0),
@@ -73,6 +83,24 @@ impl JobCommand {
                 overwrite: args.overwrite,
             }),
         })
+    }
+}
+
+/// The side files, all of which must be there.
+fn side_files(args: &JobArgs) -> Result<Vec<(String, PathBuf)>, CliError> {
+    let absolute = |(name, path): &(String, PathBuf)| {
+        let path = path.canonicalize().map_err(CliError::io(path))?;
+        if !path.is_file() {
+            return Err(CliError::Usage(format!("{} is not a file", path.display())));
+        }
+        Ok((name.clone(), path))
+    };
+    let files = args.files.iter().map(absolute).collect::<Result<Vec<_>, _>>()?;
+    let mut names: Vec<_> = files.iter().map(|(name, _)| name).collect();
+    names.sort();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(CliError::Usage(format!("two side files are called '{}'", pair[0]))),
+        None => Ok(files),
     }
 }
 

@@ -11,6 +11,7 @@ mod follow;
 mod generate;
 mod interrupt;
 mod job_command;
+mod logs;
 mod observe;
 mod patience;
 mod preview;
@@ -73,12 +74,13 @@ fn dispatch(
     let result = runtime.block_on(async {
         match invocation {
             Invocation::Run(job) => run::run(registry, job).await,
-            Invocation::Submit(job, submit) => submit::submit(job, submit).await,
-            Invocation::Coordinator(args) => cluster::coordinator(registry, args).await,
+            Invocation::Submit(job, submit) => submit::submit(registry, job, submit, prefix).await,
+            Invocation::Coordinator(args) => cluster::coordinator(args).await,
             Invocation::Worker(args) => cluster::worker(registry, args, prefix).await,
             Invocation::Jobs(args) => observe::jobs(args).await,
             Invocation::Status(args) => observe::status(args).await,
             Invocation::Cancel(args) => observe::cancel(args).await,
+            Invocation::Logs(args) => logs::logs(args).await,
             Invocation::Workers(args) => observe::workers(args).await,
             Invocation::Generate(args) => generate::generate(args).await,
         }

@@ -83,7 +83,7 @@ pub(crate) async fn workers(args: ClusterArgs) -> Result<Exit, CliError> {
 }
 
 /// Questions do not wait for a coordinator that is not there.
-async fn connect(args: &ClusterArgs) -> Result<Client, CliError> {
+pub(super) async fn connect(args: &ClusterArgs) -> Result<Client, CliError> {
     Ok(Client::connect(&args.coordinator, Duration::ZERO, |_, _| {}).await?)
 }
 

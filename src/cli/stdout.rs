@@ -12,5 +12,10 @@ pub(crate) fn line(text: Arguments<'_>) {
 
 /// Writes text that brings its own line ends.
 pub(crate) fn text(text: &str) {
-    let _ = stdout().lock().write_all(text.as_bytes());
+    bytes(text.as_bytes());
+}
+
+/// Writes what may not be text.
+pub(crate) fn bytes(bytes: &[u8]) {
+    let _ = stdout().lock().write_all(bytes);
 }

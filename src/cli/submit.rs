@@ -1,9 +1,11 @@
 //! `windrow submit`: a job on a cluster.
 
 use std::cell::Cell;
+use std::ffi::OsString;
+use std::sync::Arc;
 use std::time::Duration;
 
-use windrow_proto::v1;
+use windrow_jobs::Registry;
 
 use super::args::SubmitArgs;
 use super::error::CliError;
@@ -13,30 +15,38 @@ use super::interrupt::Interrupts;
 use super::job_command::JobCommand;
 use super::patience::Patience;
 use super::{preview, progress};
-use crate::build_info;
-use crate::client::{Client, ClientError, Submission};
+use crate::client::{Client, ClientError};
+use crate::executable::Executable;
+use crate::submission::{Shipped, Submission, SubmissionName};
 
 /// How long to try a coordinator that does not answer.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 
-pub(crate) async fn submit(job: JobCommand, args: SubmitArgs) -> Result<Exit, CliError> {
+pub(crate) async fn submit(
+    registry: Arc<Registry>,
+    job: JobCommand,
+    args: SubmitArgs,
+    prefix: Vec<OsString>,
+) -> Result<Exit, CliError> {
     let mut interrupts = Interrupts::listen()?;
     let mut spec = job.spec()?;
     if let Some(options) = &mut spec.options {
         options.priority = args.priority;
         options.worker_wait_ms = args.worker_wait.as_millis() as u64;
     }
-    let build = build_info::current().map_err(CliError::io("/proc/self/exe"))?;
-    let submission = draw_submission()?;
+    let executable = &Executable::own().map_err(CliError::io("/proc/self/exe"))?;
+    let shipped = Shipped { executable, prefix: &prefix, side_files: &job.side_files };
+    let mut submission = Submission::new(&registry, spec, draw_name()?, &shipped)?;
     let wait = args.coordinator_wait.into();
     let is_sent = Cell::new(false);
     let submitted = async {
         let client = connect(&args.coordinator).await?;
         is_sent.set(true);
-        let id = tell(&Patience { client: &client, limit: wait }, build, spec, submission).await?;
-        Ok::<_, CliError>((client, id))
+        let patience = Patience { client: &client, limit: wait };
+        let told = tell(&patience, &mut submission).await?;
+        Ok::<_, CliError>((client, told))
     };
-    let (client, id) = tokio::select! {
+    let (client, Told { job: id, sent_bytes }) = tokio::select! {
         submitted = submitted => submitted?,
         () = interrupts.next() => {
             say(match is_sent.get() {
@@ -48,6 +58,7 @@ pub(crate) async fn submit(job: JobCommand, args: SubmitArgs) -> Result<Exit, Cl
         }
     };
     let mut reporter = progress::reporter(job.args.json);
+    reporter.shipped(sent_bytes);
     reporter.accepted(id, args.detach);
     if args.detach {
         return Ok(Exit::Success);
@@ -60,16 +71,26 @@ pub(crate) async fn submit(job: JobCommand, args: SubmitArgs) -> Result<Exit, Cl
     Ok(exit)
 }
 
+/// A submission that was accepted.
+struct Told {
+    job: u64,
+    /// Of its program and side files.
+    sent_bytes: u64,
+}
+
 /// Submits until there is an answer: told again, it is the same job.
-async fn tell(
-    patience: &Patience<'_>,
-    build: v1::Build,
-    spec: v1::JobSpec,
-    submission: Submission,
-) -> Result<u64, CliError> {
+async fn tell(patience: &Patience<'_>, submission: &mut Submission) -> Result<Told, CliError> {
+    let mut sent_bytes = 0;
     loop {
-        let error = match patience.client.submit(build.clone(), spec.clone(), submission).await {
-            Ok(id) => return Ok(id),
+        let shipped = submission.ship(patience.client).await;
+        let error = match shipped {
+            Ok(bytes) => {
+                sent_bytes += bytes;
+                match submission.submit(patience.client).await {
+                    Ok(job) => return Ok(Told { job, sent_bytes }),
+                    Err(error) => error,
+                }
+            }
             Err(error) => error,
         };
         let was_refused = !matches!(error, ClientError::Unreachable { .. });
@@ -86,11 +107,11 @@ async fn tell(
 }
 
 /// From the system's own randomness: no two submissions ever have the same name.
-fn draw_submission() -> Result<Submission, CliError> {
-    let mut submission = Submission::default();
-    getrandom::fill(&mut submission)
+fn draw_name() -> Result<SubmissionName, CliError> {
+    let mut name = SubmissionName::default();
+    getrandom::fill(&mut name)
         .map_err(|error| CliError::Other(format!("the system gives no random bytes: {error}")))?;
-    Ok(submission)
+    Ok(name)
 }
 
 async fn connect(url: &str) -> Result<Client, ClientError> {

@@ -4,8 +4,11 @@
 mod crash;
 pub mod deadly;
 mod gated;
+mod hanging_sort;
 pub mod hoard;
 mod orderly;
+#[path = "../../examples/stop_words.rs"]
+mod stop_words;
 mod tally;
 mod trouble;
 
@@ -19,9 +22,11 @@ pub fn all() -> Vec<Job> {
         crash::job(),
         deadly::job(),
         gated::job(),
+        hanging_sort::job(),
         hoard::job(),
         orderly::paired(),
         orderly::sorted_lines(),
+        stop_words::job(),
         tally::job(),
         trouble::job(),
     ]

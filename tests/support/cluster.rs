@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::{Dir, Output, Process, free_port, wait_for, windrow};
+use super::{Dir, Output, Process, free_port, generic_windrow, wait_for, windrow};
 
 /// A running cluster. All its processes are killed when it is dropped.
 pub struct Cluster {
@@ -30,6 +30,8 @@ pub struct ClusterOptions {
     /// Whether each worker has a host name of its own, so that they fetch from each other over gRPC instead of
     /// reading each other's files. Takes root.
     pub own_hosts: bool,
+    /// Whether its processes are of the plain `windrow` executable, and not of this one.
+    pub is_generic: bool,
     /// Whether another coordinator may take over, at an address that everybody knows from the start.
     pub standby: bool,
     /// Where the coordinator keeps its journal, if not in the cluster's folder.
@@ -48,10 +50,18 @@ impl Default for ClusterOptions {
             threads: 2,
             lease: "10s",
             own_hosts: false,
+            is_generic: false,
             standby: false,
             state: None,
             coordinator_env: &[],
         }
+    }
+}
+
+impl ClusterOptions {
+    /// A command of one of its processes.
+    fn command(&self, arguments: &[&str]) -> Command {
+        if self.is_generic { generic_windrow(arguments) } else { windrow(arguments) }
     }
 }
 
@@ -184,7 +194,7 @@ impl Cluster {
     }
 
     fn worker_command_at(&self, n: usize, coordinator: &str) -> Command {
-        let mut command = windrow(["worker", "--coordinator", coordinator]);
+        let mut command = self.options.command(&["worker", "--coordinator", coordinator]);
         if self.options.own_hosts {
             command = on_another_host(&command, &format!("host-{n}"));
         }
@@ -247,7 +257,8 @@ impl Cluster {
 }
 
 fn coordinator(options: &ClusterOptions, listen: &str) -> Command {
-    let mut command = windrow(["coordinator", "--listen", listen, "--lease", options.lease]);
+    let flags = ["coordinator", "--listen", listen, "--lease", options.lease];
+    let mut command = options.command(&flags);
     command.arg("--state").arg(options.state.as_ref().unwrap());
     command
 }

@@ -16,7 +16,7 @@ pub use dir::Dir;
 pub use disk::SmallDisk;
 pub use mode::{Mode, both, case, root_case};
 pub use oracle::{count_words, read_parts, sorted_lines};
-pub use process::{Output, Process, ancestors, free_port, windrow};
+pub use process::{Output, Process, ancestors, free_port, generic_windrow, windrow};
 pub use proxy::{Direction, Proxy};
 pub use random::Random;
 pub use text::{books, generated_words};

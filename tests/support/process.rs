@@ -25,6 +25,13 @@ pub fn windrow<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Comma
     command
 }
 
+/// A command of the plain `windrow` executable, which has the ready jobs only.
+pub fn generic_windrow<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_windrow"));
+    command.args(arguments).env_remove("WINDROW_COORDINATOR").env_remove("RUST_LOG");
+    command
+}
+
 /// A running child. Killed when dropped.
 pub struct Process {
     child: Child,

@@ -1,6 +1,7 @@
 //! Windrow's worker: runs attempts of tasks, keeps what they leave, and serves it to the other workers.
 
 mod agent;
+mod blobs;
 mod channel;
 mod child;
 pub mod executor;

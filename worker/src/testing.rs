@@ -141,6 +141,8 @@ pub fn attempt(
             memory_bytes: None,
             partitions,
             staging: staging.to_path_buf(),
+            program: windrow_jobs::JobProgram::default(),
+            files: Vec::new(),
             split_points: Arc::default(),
         }),
         program: Arc::new(words),

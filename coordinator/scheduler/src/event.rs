@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{AttemptId, Audit, BadRecordBudget, Counters, FailureCause, JobId, WorkerId};
+use windrow_jobs::{
+    AttemptId, Audit, BadRecordBudget, Counters, FailureCause, JobId, Platform, PlatformNeeds,
+    WorkerId,
+};
 
 use crate::config::Config;
 use crate::deadlines::Timer;
@@ -191,6 +194,8 @@ pub struct JobPlan {
     pub priority: i32,
     /// How many bad records it may skip; `None`: its workers skip none.
     pub skip_bad_records: Option<BadRecordBudget>,
+    /// What a worker must have to run it.
+    pub needs: PlatformNeeds,
 }
 
 /// A map task before it runs.
@@ -213,6 +218,8 @@ pub struct WorkerOffer {
     pub map_slots: u32,
     /// Reduce attempts that it runs at once.
     pub reduce_slots: u32,
+    /// What programs it can run.
+    pub platform: Platform,
 }
 
 /// What a worker has that comes back.

@@ -73,7 +73,8 @@ impl Scheduler {
 
     fn check_nothing_waits_for_nothing(&self) {
         for job in self.jobs.running() {
-            let free = job.placeable().is_some_and(|stage| self.workers.any_free(stage));
+            let mut slots = job.placeable().into_iter().flat_map(|stage| self.workers.free(stage));
+            let free = slots.any(|(_, worker)| job.can_run_on(worker));
             assert!(!free, "{} has a task queued while a slot is free", job.id);
         }
         for worker in self.workers.idle_draining() {

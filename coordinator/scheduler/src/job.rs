@@ -14,6 +14,7 @@ use crate::task::TaskState;
 use crate::tasks::Tasks;
 use crate::time::Time;
 use crate::view::SlowestTask;
+use crate::worker::Worker;
 
 /// A job that runs or is being published.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -128,6 +129,11 @@ impl Job {
             Phase::Running if !self.map.queue().is_empty() => Some(Stage::Map),
             Phase::Running => reduces_may_run.then_some(Stage::Reduce),
         }
+    }
+
+    /// Whether a worker has what the job's program needs.
+    pub(crate) fn can_run_on(&self, worker: &Worker) -> bool {
+        self.plan.needs.missing(&worker.offer.platform).is_none()
     }
 
     /// Attempts that run.

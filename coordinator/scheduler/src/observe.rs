@@ -39,6 +39,7 @@ impl Job {
         }
         Some(match deadlines.get(Timer::NoWorkers(self.id)) {
             Some(gives_up_at) if !workers.any_staying() => Waiting::NoWorkers { gives_up_at },
+            _ if !workers.any(|worker| self.can_run_on(worker)) => Waiting::NoFit,
             _ if self.placeable().is_some() => Waiting::Slots,
             _ => Waiting::Backoff,
         })

@@ -10,7 +10,8 @@
 //!    and Ravishankar, 1998), but those first that are suspected of killing their process (see `death`). So a split comes back to the worker that had it before, whose caches may still hold
 //!    it, as far as balance allows: no slot stays empty to wait for a better match.
 //!
-//! A task that has just failed goes elsewhere, if a slot is free there.
+//! A task that has just failed goes elsewhere, if a slot is free there. Workers that cannot run a job's program are passed
+//! over.
 
 use std::cmp::Reverse;
 
@@ -39,7 +40,8 @@ pub(crate) fn fill_slots(jobs: &mut Jobs, turn: &mut u64, step: &mut Step<'_>) {
 fn next_job<'a>(jobs: &'a mut Jobs, workers: &Workers) -> Option<(&'a mut Job, Stage)> {
     let could_use_a_slot = |job: &'a mut Job| {
         let stage = job.placeable().filter(|&stage| workers.any_free(stage))?;
-        Some((job, stage))
+        let is_free = fit(job, stage, workers).next().is_some();
+        is_free.then_some((job, stage))
     };
     jobs.running_mut()
         .filter_map(could_use_a_slot)
@@ -48,14 +50,22 @@ fn next_job<'a>(jobs: &'a mut Jobs, workers: &Workers) -> Option<(&'a mut Job, S
 
 fn choose(job: &Job, stage: Stage, workers: &Workers) -> Option<(u32, WorkerId)> {
     // A task avoids at most one worker, so none avoids both of two.
-    let welcome = workers
-        .free(stage)
+    let welcome = fit(job, stage, workers)
         .take(2)
         .find_map(|(id, worker)| Some((best_task(job, stage, worker, Some(id))?, id)));
     welcome.or_else(|| {
-        let (id, worker) = workers.free(stage).next()?;
+        let (id, worker) = fit(job, stage, workers).next()?;
         Some((best_task(job, stage, worker, None)?, id))
     })
+}
+
+/// The workers with a free slot that can run the job's program, the best first.
+fn fit<'a>(
+    job: &'a Job,
+    stage: Stage,
+    workers: &'a Workers,
+) -> impl Iterator<Item = (WorkerId, &'a Worker)> {
+    workers.free(stage).filter(|(_, worker)| job.can_run_on(worker))
 }
 
 /// The task of the queue's head that fits the worker best; tasks that avoid `avoided` are left out.
@@ -79,11 +89,12 @@ fn best_task(job: &Job, stage: Stage, worker: &Worker, avoided: Option<WorkerId>
 
 /// The best worker that could run a backup of what runs on `slow`.
 pub(crate) fn worker_for_backup(
+    job: &Job,
     stage: Stage,
     slow: WorkerId,
     workers: &Workers,
 ) -> Option<WorkerId> {
-    workers.free(stage).map(|(id, _)| id).find(|&id| id != slow)
+    fit(job, stage, workers).map(|(id, _)| id).find(|&id| id != slow)
 }
 
 fn rendezvous(affinity: u64, identity: u64) -> u64 {

@@ -88,6 +88,8 @@ pub enum Waiting {
         /// When it gives up.
         gives_up_at: Time,
     },
+    /// The workers that are there cannot run its program.
+    NoFit,
     /// No worker has a free slot: other jobs have them all.
     Slots,
     /// Its failed tasks wait for their next attempt.

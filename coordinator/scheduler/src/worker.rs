@@ -240,6 +240,11 @@ impl Workers {
         self.staying > 0
     }
 
+    /// Whether any worker is of this kind. O(workers) if none is.
+    pub(crate) fn any(&self, kind: impl Fn(&Worker) -> bool) -> bool {
+        self.workers.values().any(kind)
+    }
+
     /// Their ids, in order.
     pub(crate) fn ids(&self) -> Vec<WorkerId> {
         self.workers.keys().copied().collect()

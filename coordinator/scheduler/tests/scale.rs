@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use windrow_jobs::{AttemptId, Counters, Stage, WorkerId};
+use windrow_jobs::{AttemptId, Counters, Platform, PlatformNeeds, Stage, WorkerId};
 use windrow_scheduler::{
     AttemptProgress, AttemptStats, Config, Effect, Event, Inventory, JobPlan, Outcome, RequestId,
     Scheduler, SplitPlan, SubmissionId, Time, WorkerOffer,
@@ -43,7 +43,13 @@ impl Cluster {
         let start = Time::default();
         for identity in 0..workers {
             let name = format!("worker-{identity}");
-            let offer = WorkerOffer { name, identity, map_slots: 2, reduce_slots: 2 };
+            let offer = WorkerOffer {
+                name,
+                identity,
+                map_slots: 2,
+                reduce_slots: 2,
+                platform: Platform::default(),
+            };
             cluster.handle(start, Event::WorkerJoined { request: RequestId(identity), offer });
         }
         let split = |affinity| SplitPlan { bytes: 1 << 28, affinity };
@@ -55,6 +61,7 @@ impl Cluster {
             worker_wait: Duration::from_secs(60),
             priority: 0,
             skip_bad_records: None,
+            needs: PlatformNeeds::default(),
         };
         let submission = SubmissionId(1);
         cluster.handle(start, Event::Submit { request: RequestId(0), submission, plan });

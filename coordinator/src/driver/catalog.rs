@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{AttemptId, JobId, JobSpec, TaskId, WorkerId};
+use windrow_jobs::{AttemptId, Digest, JobId, JobSpec, Platform, TaskId, WorkerId};
 use windrow_scheduler::{Effect, Event, Scheduler};
 
 use super::profile::WorkerProfile;
@@ -157,6 +157,21 @@ impl Catalog {
             threads: workers.clone().map(|profile| profile.threads).sum(),
             memory_bytes: workers.map(|profile| profile.memory_bytes).min().unwrap_or(0),
         }
+    }
+
+    /// The workers, by name, and what programs they can run.
+    pub(super) fn platforms(&self) -> Vec<(String, Platform)> {
+        let workers = self.workers.values();
+        workers.map(|worker| (worker.name.clone(), worker.platform.clone())).collect()
+    }
+
+    /// Programs and side files of jobs that are not over.
+    pub(super) fn blobs_in_use(&self) -> Vec<Digest> {
+        let of_job = |(_, work): (JobId, &Arc<JobWork>)| {
+            let files = work.spec.files.iter().map(|file| file.blob.digest);
+            files.chain([work.spec.program.executable.digest]).collect::<Vec<_>>()
+        };
+        self.unsettled().flat_map(of_job).collect()
     }
 
     fn add_job(&mut self, work: Arc<JobWork>, effects: &[Effect]) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use windrow_jobs::{JobId, WorkerId};
+use windrow_jobs::{Digest, JobId, Platform, WorkerId};
 use windrow_scheduler::SubmissionId;
 use windrow_scheduler::journal::JournalError;
 
@@ -111,6 +111,11 @@ impl DriverHandle {
         self.inspect(move |driver| driver.job_snapshot(job).map(Arc::new)).await
     }
 
+    /// Whether the job is known.
+    pub(crate) async fn knows(&self, job: JobId) -> Result<bool, Stopped> {
+        self.inspect(move |driver| driver.catalog().job(job).is_some()).await
+    }
+
     /// All known jobs, oldest first.
     pub(crate) async fn jobs(&self) -> Result<Vec<JobSnapshot>, Stopped> {
         self.inspect(Driver::job_snapshots).await
@@ -129,6 +134,16 @@ impl DriverHandle {
     /// What there is to run jobs on; no workers and no threads while none has joined.
     pub(crate) async fn cluster_size(&self) -> Result<ClusterSize, Stopped> {
         self.inspect(Driver::cluster_size).await
+    }
+
+    /// The workers that are there, by name, and what programs they can run.
+    pub(crate) async fn platforms(&self) -> Result<Vec<(String, Platform)>, Stopped> {
+        self.inspect(|driver| driver.catalog().platforms()).await
+    }
+
+    /// Programs and side files of jobs that are not over.
+    pub(crate) async fn blobs_in_use(&self) -> Result<Vec<Digest>, Stopped> {
+        self.inspect(|driver| driver.catalog().blobs_in_use()).await
     }
 
     async fn inspect<T: Send + 'static>(

@@ -1,7 +1,7 @@
 //! What a worker has said of itself.
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::hash_key;
+use windrow_jobs::{Platform, hash_key};
 use windrow_scheduler::WorkerOffer;
 
 /// What a worker has said of itself.
@@ -25,6 +25,8 @@ pub(crate) struct WorkerProfile {
     pub(crate) threads: u32,
     /// Its memory for tasks.
     pub(crate) memory_bytes: u64,
+    /// What programs it can run.
+    pub(crate) platform: Platform,
 }
 
 impl WorkerProfile {
@@ -34,6 +36,7 @@ impl WorkerProfile {
             identity: hash_key(format!("{}\0{}", self.host, self.directory).as_bytes()),
             map_slots: self.map_slots,
             reduce_slots: self.reduce_slots,
+            platform: self.platform.clone(),
         }
     }
 

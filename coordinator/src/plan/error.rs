@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// Something about a job's input or numbers that is wrong before anything runs.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PlanError {
+pub enum PlanError {
     /// Inputs that are not those of the job.
     #[error("{0}")]
     Inputs(String),
@@ -66,4 +66,15 @@ pub(crate) enum PlanError {
     /// A number of reducers for a job without reduce stage.
     #[error("the job has no reduce stage, so it takes no number of reducers")]
     NoReduceStage,
+    /// An ordered job comes without the ranges that its submitter should have sampled.
+    #[error(
+        "an ordered job needs the ranges of its partitions, and brings none; submit it with a current program"
+    )]
+    NoRanges,
+    /// An ordered job has ranges for another number of partitions than it asks for.
+    #[error("the job brings ranges for {partitions} reducers, and asks for another number")]
+    OtherRanges {
+        /// That they were made for.
+        partitions: u32,
+    },
 }

@@ -1,5 +1,7 @@
-//! From a job's description to tasks: lists the input files, cuts them into splits, chooses the numbers left open,
-//! and samples what is to be put in order.
+//! From a job's description to tasks: lists the input files, cuts them into splits, and chooses the numbers left open.
+//!
+//! A coordinator runs no user code. What is to be known of it, the submitter says: the job's shape, and where the ranges of
+//! an ordered job begin, for which [`sample`] is there.
 //!
 //! Everything here blocks on the file system, so it runs outside the event loop, and before anything is scheduled.
 
@@ -10,16 +12,18 @@ mod sample;
 mod splits;
 
 use std::fs;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::program::{Partitioning, Program, SplitPoints};
+use windrow_jobs::program::{JobShape, SplitPoints};
 use windrow_jobs::{JobInput, JobSpec};
 use windrow_scheduler::{JobPlan, SplitPlan};
 
-pub(crate) use error::PlanError;
+pub use error::PlanError;
+pub use sample::sample_ranges;
+
 pub(crate) use listing::InputFile;
 pub(crate) use numbers::ClusterSize;
+pub(crate) use sample::SIDE_BYTES_MAX;
 pub(crate) use splits::{Range, Split};
 
 /// Most map tasks of a job: the coordinator's state grows with them.
@@ -55,17 +59,37 @@ pub(crate) struct Plan {
     pub(crate) cluster: ClusterSize,
 }
 
+/// Where the ranges of an ordered job begin, as its submitter has found out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ranges {
+    /// What they were made for. There may be fewer.
+    pub(crate) partitions: u32,
+    /// Fewer than partitions.
+    pub(crate) points: SplitPoints,
+}
+
+/// The number of reduce tasks that the job would have now; 0 for a map-only one. Blocks on the file system.
+pub(crate) fn partitions(
+    spec: &JobSpec,
+    shape: &JobShape,
+    cluster: ClusterSize,
+) -> Result<u32, PlanError> {
+    let (files, inputs) = list_inputs(&spec.job, &spec.inputs, shape)?;
+    refuse_inside_output(spec, &files)?;
+    choose_partitions(spec, shape, total_bytes(&inputs), cluster.limited(&spec.options))
+}
+
 impl Plan {
-    /// Plans `spec`, which `program` was built from. Blocks on the file system.
+    /// Plans `spec`, a job of this shape; an ordered one has `ranges`. Blocks on the file system.
     pub(crate) fn make(
         spec: &JobSpec,
-        program: &Arc<dyn Program>,
+        shape: &JobShape,
+        ranges: Option<Ranges>,
         cluster: ClusterSize,
     ) -> Result<Self, PlanError> {
-        let (files, inputs) = list_inputs(spec, &**program)?;
+        let (files, inputs) = list_inputs(&spec.job, &spec.inputs, shape)?;
         refuse_inside_output(spec, &files)?;
-        let map_only = program.is_map_only();
-        let input_bytes: u64 = inputs.iter().map(|input| input.bytes).sum();
+        let input_bytes = total_bytes(&inputs);
         let options = &spec.options;
         let cluster = cluster.limited(options);
         let split_bytes = options
@@ -76,25 +100,23 @@ impl Plan {
         if tasks > MAP_TASKS_MAX {
             return Err(PlanError::TooManyTasks { split_bytes, tasks, most: MAP_TASKS_MAX });
         }
-        let partitions = match options.reducers {
-            Some(1..) if map_only => return Err(PlanError::NoReduceStage),
-            _ if map_only => 0,
-            Some(reducers) => reducers,
-            None => numbers::default_reducers(input_bytes, cluster),
+        let chosen = choose_partitions(spec, shape, input_bytes, cluster)?;
+        let Ranges { partitions, points: split_points } = match ranges {
+            None if shape.is_ordered() => return Err(PlanError::NoRanges),
+            // Chosen when they were asked for. The cluster may have changed, but they are what there is.
+            Some(ranges) if shape.is_ordered() => ranges,
+            _ => Ranges { partitions: chosen, points: SplitPoints::default() },
         };
+        if options.reducers.is_some_and(|reducers| reducers != partitions) {
+            return Err(PlanError::OtherRanges { partitions });
+        }
         let splits = splits::cut(&files, split_bytes);
-        let split_points = match program.partitioning() {
-            Partitioning::Ranges { within_keys } if partitions > 1 => {
-                sample::split_points(&files, program, partitions, within_keys)
-            }
-            _ => SplitPoints::default(),
-        };
         Ok(Self { files, inputs, splits, split_bytes, partitions, split_points, cluster })
     }
 
     /// Sum of the sizes of all files.
     pub(crate) fn input_bytes(&self) -> u64 {
-        self.inputs.iter().map(|input| input.bytes).sum()
+        total_bytes(&self.inputs)
     }
 
     /// What the scheduler needs to know of it.
@@ -109,25 +131,45 @@ impl Plan {
             worker_wait: spec.options.worker_wait,
             priority: spec.options.priority,
             skip_bad_records: spec.options.skip_bad_records,
+            needs: spec.program.needs.clone(),
         }
+    }
+}
+
+fn total_bytes(inputs: &[InputSize]) -> u64 {
+    inputs.iter().map(|input| input.bytes).sum()
+}
+
+fn choose_partitions(
+    spec: &JobSpec,
+    shape: &JobShape,
+    input_bytes: u64,
+    cluster: ClusterSize,
+) -> Result<u32, PlanError> {
+    match spec.options.reducers {
+        Some(1..) if shape.map_only => Err(PlanError::NoReduceStage),
+        _ if shape.map_only => Ok(0),
+        Some(reducers) => Ok(reducers),
+        None => Ok(numbers::default_reducers(input_bytes, cluster)),
     }
 }
 
 /// The files of all inputs, and how many there are of each.
 fn list_inputs(
-    spec: &JobSpec,
-    program: &dyn Program,
+    job: &str,
+    given: &[JobInput],
+    shape: &JobShape,
 ) -> Result<(Vec<InputFile>, Vec<InputSize>), PlanError> {
-    let names = match program.input_names() {
+    let names = match shape.inputs() {
         names if names.is_empty() => vec![""],
         names => names,
     };
-    let numbers = JobInput::numbers(&spec.inputs, &program.input_names())
-        .map_err(|error| PlanError::Inputs(format!("{}: {}", spec.job, error.message())))?;
+    let numbers = JobInput::numbers(given, &shape.inputs())
+        .map_err(|error| PlanError::Inputs(format!("{job}: {}", error.message())))?;
     let mut files = Vec::new();
     let mut inputs = Vec::new();
     for (number, name) in (0..).zip(names) {
-        let of_this = spec.inputs.iter().zip(&numbers).filter(|(_, of)| **of == number);
+        let of_this = given.iter().zip(&numbers).filter(|(_, of)| **of == number);
         let listed = listing::list(number, of_this.map(|(input, _)| &*input.pattern))?;
         inputs.push(InputSize {
             name: name.to_string(),
@@ -159,7 +201,7 @@ mod tests {
     use std::path::Path;
 
     use windrow_jobs::prelude::*;
-    use windrow_jobs::{JobOptions, ready};
+    use windrow_jobs::{JobOptions, JobProgram, ready};
 
     use super::*;
 
@@ -172,6 +214,8 @@ mod tests {
             inputs: vec![named("", input)],
             output: output.to_path_buf(),
             options: JobOptions::default(),
+            program: JobProgram::default(),
+            files: Vec::new(),
         }
     }
 
@@ -180,7 +224,11 @@ mod tests {
     }
 
     fn plan(spec: &JobSpec) -> Result<Plan, PlanError> {
-        Plan::make(spec, &ready::word_count().build("{}").unwrap(), CLUSTER)
+        Plan::make(spec, &shape(&ready::word_count()), None, CLUSTER)
+    }
+
+    fn shape(job: &Job) -> JobShape {
+        JobShape::of(&*job.build("{}").unwrap())
     }
 
     /// Writes each line.
@@ -202,20 +250,16 @@ mod tests {
         for name in ["a", "b", "c"] {
             fs::write(dir.path().join(name), name).unwrap();
         }
-        let program = Job::join("both")
-            .input("left", Copy)
-            .input("right", Copy)
-            .reduce(Identity)
-            .build("{}")
-            .unwrap();
+        let job = Job::join("both").input("left", Copy).input("right", Copy).reduce(Identity);
+        let plan = |spec: &JobSpec| Plan::make(spec, &shape(&job), None, CLUSTER);
         let mut spec = spec(dir.path(), Path::new("/nonexistent/out"));
-        let error = Plan::make(&spec, &program, CLUSTER).unwrap_err().to_string();
+        let error = plan(&spec).unwrap_err().to_string();
         assert!(error.contains("does not say which input it is"), "{error}");
         let at = |name: &str| dir.path().join(name);
         spec.inputs =
             vec![named("right", &at("b")), named("left", &at("c")), named("right", &at("a"))];
         spec.inputs.push(named("left", &at("b")));
-        let plan = Plan::make(&spec, &program, CLUSTER).unwrap();
+        let plan = plan(&spec).unwrap();
         let files: Vec<_> = plan.files.iter().map(|file| (file.input, &*file.path)).collect();
         let path = |name: &str| at(name).display().to_string();
         let expected = [(0, path("b")), (0, path("c")), (1, path("a")), (1, path("b"))];
@@ -241,11 +285,32 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("a"), "x").unwrap();
         let mut spec = spec(dir.path(), Path::new("/nonexistent/out"));
-        let program = Job::new("copy", Copy).map_only().build("{}").unwrap();
-        let plan = |spec: &JobSpec| Plan::make(spec, &program, CLUSTER);
+        let copy = Job::new("copy", Copy).map_only();
+        let plan = |spec: &JobSpec| Plan::make(spec, &shape(&copy), None, CLUSTER);
         assert_eq!(plan(&spec).unwrap().partitions, 0);
         spec.options.reducers = Some(2);
         assert!(matches!(plan(&spec), Err(PlanError::NoReduceStage)));
+    }
+
+    #[test]
+    fn an_ordered_job_has_the_ranges_that_it_brings() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a"), "x\n").unwrap();
+        let mut spec = spec(dir.path(), Path::new("/nonexistent/out"));
+        let sort = shape(&Job::new("sort", Copy).sort());
+        assert!(matches!(Plan::make(&spec, &sort, None, CLUSTER), Err(PlanError::NoRanges)));
+        let points = SplitPoints::new([(b"m".to_vec(), vec![])]);
+        let ranges = Some(Ranges { partitions: 2, points });
+        // The cluster as it is now would make it one.
+        assert_eq!(partitions(&spec, &sort, CLUSTER).unwrap(), 1);
+        let plan = Plan::make(&spec, &sort, ranges.clone(), CLUSTER).unwrap();
+        assert_eq!((plan.partitions, plan.split_points.iter().len()), (2, 1));
+        spec.options.reducers = Some(3);
+        let refused = Plan::make(&spec, &sort, ranges.clone(), CLUSTER);
+        assert!(matches!(refused, Err(PlanError::OtherRanges { partitions: 2 })));
+        // A job that is not ordered has no use for them.
+        let plan = Plan::make(&spec, &shape(&ready::word_count()), ranges, CLUSTER).unwrap();
+        assert_eq!((plan.partitions, plan.split_points.iter().len()), (3, 0));
     }
 
     #[test]

@@ -7,36 +7,60 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
-use windrow_jobs::program::Program;
-use windrow_jobs::{JobId, JobSpec, Registry};
+use windrow_jobs::program::JobShape;
+use windrow_jobs::{JobId, JobSpec};
 use windrow_proto::v1;
 use windrow_proto::v1::jobs_server::Jobs;
 use windrow_scheduler::SubmissionId;
 
-use super::convert::{job_status, spec_from, submission_from, worker_status};
-use super::in_planning::{InPlanning, PlanningGuard};
-use super::refusal::check_build;
+use super::convert::{
+    job_status, ranges_from, shape_from, spec_from, submission_from, worker_status,
+};
+use super::in_progress::{InProgress, InProgressGuard};
+use super::logs::send;
+use super::refusal::{check_build, check_files, check_platform};
 use super::watch::watch_job;
+use crate::blobs::BlobStore;
 use crate::driver::{DriverHandle, JobWork, Submission};
-use crate::explain::one_line;
 use crate::journal::draw;
+use crate::logs::LogStore;
 use crate::output::{self, Owner, Reservation};
-use crate::plan::{ClusterSize, Plan};
+use crate::plan::{self, ClusterSize, Plan, Ranges};
 
 /// Answers submitters.
 pub(crate) struct JobsService {
     pub(crate) driver: DriverHandle,
-    pub(crate) registry: Arc<Registry>,
     pub(crate) build: v1::Build,
     /// What to plan for while no worker has joined.
     pub(crate) assumed_cluster: ClusterSize,
+    /// Where programs and side files are.
+    pub(crate) blobs: Arc<BlobStore>,
+    /// What jobs have printed.
+    pub(crate) logs: Arc<LogStore>,
     /// Submissions that have come and are not accepted yet.
-    pub(crate) in_planning: InPlanning,
+    pub(crate) in_planning: InProgress<SubmissionId>,
 }
 
 #[tonic::async_trait]
 impl Jobs for JobsService {
     type WatchStream = ReceiverStream<Result<v1::JobStatus, Status>>;
+    type LogsStream = ReceiverStream<Result<v1::ProcessLog, Status>>;
+
+    async fn plan(
+        &self,
+        request: Request<v1::PlanRequest>,
+    ) -> Result<Response<v1::PlanReply>, Status> {
+        let request = request.into_inner();
+        check_build("submitter", request.build.as_ref(), &self.build)?;
+        let (spec, shape) = (spec_from(request.spec)?, shape_from(request.shape)?);
+        let cluster = self.cluster_size().await?;
+        let planning = tokio::task::spawn_blocking(move || {
+            output::check(&spec.output, spec.options.overwrite)?;
+            Ok::<_, Status>(plan::partitions(&spec, &shape, cluster)?)
+        });
+        let partitions = planning.await.map_err(|error| Status::internal(error.to_string()))??;
+        Ok(Response::new(v1::PlanReply { partitions }))
+    }
 
     async fn submit(
         &self,
@@ -44,20 +68,22 @@ impl Jobs for JobsService {
     ) -> Result<Response<v1::SubmitReply>, Status> {
         let request = request.into_inner();
         check_build("submitter", request.build.as_ref(), &self.build)?;
-        let spec = spec_from(request.spec)?;
+        let (spec, shape) = (spec_from(request.spec)?, shape_from(request.shape)?);
+        let ranges = request.ranges.map(ranges_from).transpose()?;
         let id = submission_from(&request.submission)?.map_or_else(draw_submission, Ok)?;
         // Told again, it waits for its first telling to come to an end, and is answered like that.
         let planning = self.in_planning.begin(id).await;
         if let Some(job) = self.driver.resubmit(id).await? {
             return Ok(Response::new(v1::SubmitReply { job: job.0 }));
         }
-        let program = self.build_program(&spec)?;
+        check_platform(&spec.program.needs, &self.driver.platforms().await?)?;
         let cluster = self.cluster_size().await?;
         let caller_gone = CancellationToken::new();
         let _here = caller_gone.clone().drop_guard();
-        let request = PlanRequest { id, spec, program, cluster, planning };
+        let request = ToPlan { id, spec, shape, ranges, cluster, blobs: Arc::clone(&self.blobs) };
         // In a task of its own, which goes on when the caller goes: what planning has taken must be given back.
-        let accepted = tokio::spawn(accept(self.driver.clone(), request, caller_gone)).await;
+        let accepted =
+            tokio::spawn(accept(self.driver.clone(), request, planning, caller_gone)).await;
         let job = accepted.map_err(|error| Status::internal(error.to_string()))??;
         Ok(Response::new(v1::SubmitReply { job: job.0 }))
     }
@@ -106,24 +132,24 @@ impl Jobs for JobsService {
         let workers = workers.iter().map(worker_status).collect();
         Ok(Response::new(v1::WorkersReply { workers }))
     }
+
+    async fn logs(
+        &self,
+        request: Request<v1::LogsRequest>,
+    ) -> Result<Response<Self::LogsStream>, Status> {
+        let v1::LogsRequest { job, task } = request.into_inner();
+        let job = JobId(job);
+        if !self.driver.knows(job).await? {
+            return Err(unknown(job));
+        }
+        let logs = Arc::clone(&self.logs);
+        let (sender, found) = mpsc::channel(1);
+        tokio::spawn(send(logs, job, task, sender));
+        Ok(Response::new(ReceiverStream::new(found)))
+    }
 }
 
 impl JobsService {
-    /// Refuses a job that cannot be built.
-    fn build_program(&self, spec: &JobSpec) -> Result<Arc<dyn Program>, Status> {
-        let Some(job) = self.registry.get(&spec.job) else {
-            let mut text = format!("there is no job '{}'", spec.job);
-            if let Some(similar) = self.registry.suggest(&spec.job) {
-                text.push_str(&format!("; did you mean '{similar}'?"));
-            }
-            return Err(Status::invalid_argument(one_line(&text)));
-        };
-        job.build(&spec.params).map_err(|error| {
-            let text = format!("{}: {}", spec.job, error.message());
-            Status::invalid_argument(one_line(&text))
-        })
-    }
-
     async fn cluster_size(&self) -> Result<ClusterSize, Status> {
         let joined = self.driver.cluster_size().await?;
         Ok(if joined.workers == 0 { self.assumed_cluster } else { joined })
@@ -136,24 +162,24 @@ impl JobsService {
 }
 
 /// A job that is to be planned.
-struct PlanRequest {
+struct ToPlan {
     id: SubmissionId,
     spec: JobSpec,
-    program: Arc<dyn Program>,
+    shape: JobShape,
+    ranges: Option<Ranges>,
     cluster: ClusterSize,
-    planning: PlanningGuard,
+    blobs: Arc<BlobStore>,
 }
 
 /// Plans a job and hands it to the driver, unless its submitter has gone meanwhile.
 async fn accept(
     driver: DriverHandle,
-    request: PlanRequest,
+    request: ToPlan,
+    _planning: InProgressGuard<SubmissionId>,
     caller_gone: CancellationToken,
 ) -> Result<JobId, Status> {
-    let PlanRequest { id, spec, program, cluster, planning: _planning } = request;
     let owner = driver.owner().cloned();
-    let preparing =
-        tokio::task::spawn_blocking(move || prepare(id, spec, &program, cluster, owner));
+    let preparing = tokio::task::spawn_blocking(move || prepare(request, owner));
     let submission = preparing.await.map_err(|error| Status::internal(error.to_string()))??;
     let reservation = Arc::clone(&submission.reservation);
     let accepted = if caller_gone.is_cancelled() {
@@ -171,16 +197,12 @@ async fn accept(
 
 /// All that touches the file system before a job is accepted. The output comes first, since that is cheap to see, and
 /// is taken last, so that a refusal leaves nothing behind.
-fn prepare(
-    id: SubmissionId,
-    spec: JobSpec,
-    program: &Arc<dyn Program>,
-    cluster: ClusterSize,
-    owner: Option<Owner>,
-) -> Result<Submission, Status> {
+fn prepare(request: ToPlan, owner: Option<Owner>) -> Result<Submission, Status> {
+    let ToPlan { id, spec, shape, ranges, cluster, blobs } = request;
+    check_files(&spec, &blobs)?;
     let overwrite = spec.options.overwrite;
     output::check(&spec.output, overwrite)?;
-    let plan = Plan::make(&spec, program, cluster)?;
+    let plan = Plan::make(&spec, &shape, ranges, cluster)?;
     let owner = owner.map(|owner| Owner { job: spec.job.clone(), ..owner });
     let reservation = Arc::new(Reservation::take(&spec.output, overwrite, owner)?);
     let place = reservation.place().clone();

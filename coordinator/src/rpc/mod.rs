@@ -1,14 +1,17 @@
-//! The gRPC edge: two services, and the conversions between messages and domain values. Nothing is decided here but
+//! The gRPC edge: three services, and the conversions between messages and domain values. Nothing is decided here but
 //! whether a message makes sense.
 
+mod blobs;
 mod convert;
-mod in_planning;
+mod in_progress;
 mod jobs;
+mod logs;
 mod refusal;
 mod sessions;
 mod watch;
 
-pub(crate) use in_planning::InPlanning;
+pub(crate) use blobs::BlobsService;
+pub(crate) use in_progress::InProgress;
 pub(crate) use jobs::JobsService;
 pub(crate) use refusal::build_name;
 pub(crate) use sessions::SessionsService;

@@ -3,35 +3,64 @@
 //! `InvalidArgument` says that the request is wrong as it stands; `NotFound` and `FailedPrecondition` that the world
 //! is not as it needs it; `AlreadyExists` that somebody else has the place.
 
+use std::io::ErrorKind;
+
 use tonic::Status;
+use windrow_jobs::{JobSpec, Platform, PlatformNeeds};
 use windrow_proto::PROTOCOL_VERSION;
 use windrow_proto::v1::Build;
 
+use crate::blobs::{BlobError, BlobStore};
 use crate::driver::{JoinError, Stopped};
 use crate::explain::one_line;
 use crate::output::OutputError;
 use crate::plan::PlanError;
 
-/// Refuses a peer of another protocol, version or build, by name of both.
+/// Refuses a peer of another protocol, by name of both.
 pub(super) fn check_build(who: &str, theirs: Option<&Build>, ours: &Build) -> Result<(), Status> {
     let Some(theirs) = theirs else {
         return Err(Status::invalid_argument(format!("the {who} does not say which build it is")));
     };
-    let differs = if theirs.protocol_version != PROTOCOL_VERSION {
-        "they must speak the same protocol"
-    } else if theirs.version != ours.version {
-        "they must be of the same version"
-    } else if theirs.digest != ours.digest {
-        "they must run the same executable"
-    } else {
+    if theirs.protocol_version == PROTOCOL_VERSION {
         return Ok(());
-    };
+    }
     let text = format!(
-        "the {who} is {}, the coordinator is {}; {differs}",
+        "the {who} is {}, the coordinator is {}; they must speak the same protocol",
         build_name(theirs),
         build_name(ours)
     );
     Err(Status::failed_precondition(one_line(&text)))
+}
+
+/// Refuses a job of which files are not here: they may have gone since they were offered.
+pub(super) fn check_files(spec: &JobSpec, blobs: &BlobStore) -> Result<(), Status> {
+    let files = spec.files.iter().map(|file| file.blob.digest);
+    let mut all = files.chain([spec.program.executable.digest]);
+    match all.find(|digest| !blobs.has(*digest)) {
+        Some(digest) => Err(BlobError::Missing { digest }.into()),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a job whose program none of the workers that are there can run. Others may come, but they are rarely better.
+pub(super) fn check_platform(
+    needs: &PlatformNeeds,
+    workers: &[(String, Platform)],
+) -> Result<(), Status> {
+    let unfit =
+        |(name, platform): &(String, Platform)| Some((name.clone(), needs.missing(platform)?));
+    let unfit: Vec<_> = workers.iter().filter_map(unfit).collect();
+    match unfit.first() {
+        Some((name, missing)) if unfit.len() == workers.len() => {
+            let text = format!(
+                "no worker can run this program: it {missing} (worker {name}{}); build it for the \
+                 workers' machines, such as with an older glibc or for a musl target",
+                if unfit.len() > 1 { " and all others" } else { "" }
+            );
+            Err(Status::failed_precondition(one_line(&text)))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A build as people tell it from others.
@@ -69,7 +98,29 @@ impl From<PlanError> for Status {
             | PlanError::NotUtf8 { .. }
             | PlanError::InsideOutput { .. }
             | PlanError::TooManyTasks { .. }
-            | PlanError::NoReduceStage => Self::invalid_argument(text),
+            | PlanError::NoReduceStage
+            | PlanError::NoRanges
+            | PlanError::OtherRanges { .. } => Self::invalid_argument(text),
+        }
+    }
+}
+
+impl From<BlobError> for Status {
+    fn from(error: BlobError) -> Self {
+        let text = one_line(&error.to_string());
+        match error {
+            BlobError::TooLarge { .. } | BlobError::TooLong => Self::invalid_argument(text),
+            BlobError::WrongDigest => Self::data_loss(text),
+            BlobError::NoRoom { .. } => Self::resource_exhausted(text),
+            BlobError::Io { error, .. }
+                if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
+            {
+                Self::resource_exhausted(text)
+            }
+            BlobError::Io { .. } => Self::internal(text),
+            BlobError::Gap { .. } | BlobError::Incomplete { .. } | BlobError::Missing { .. } => {
+                Self::failed_precondition(text)
+            }
         }
     }
 }
@@ -89,19 +140,31 @@ mod tests {
     }
 
     #[test]
-    fn another_build_is_refused_by_name_of_both() {
+    fn another_protocol_is_refused_by_name_of_both() {
         let ours = build(PROTOCOL_VERSION, "0.1.0", "0123456789abcdef");
         assert!(check_build("worker", Some(&ours.clone()), &ours).is_ok());
-        for (theirs, expected) in [
-            (build(PROTOCOL_VERSION + 1, "0.1.0", "0123456789abcdef"), "the same protocol"),
-            (build(PROTOCOL_VERSION, "0.2.0", "0123456789abcdef"), "the same version"),
-            (build(PROTOCOL_VERSION, "0.1.0", "fedcba9876543210"), "the same executable"),
-        ] {
-            let status = check_build("worker", Some(&theirs), &ours).unwrap_err();
-            assert_eq!(status.code(), tonic::Code::FailedPrecondition);
-            assert!(status.message().contains(&build_name(&theirs)), "{}", status.message());
-            assert!(status.message().contains(&build_name(&ours)), "{}", status.message());
-            assert!(status.message().contains(expected), "{}", status.message());
+        let other = build(PROTOCOL_VERSION, "0.2.0", "fedcba9876543210");
+        assert!(check_build("worker", Some(&other), &ours).is_ok());
+        let theirs = build(PROTOCOL_VERSION + 1, "0.1.0", "0123456789abcdef");
+        let status = check_build("worker", Some(&theirs), &ours).unwrap_err();
+        assert_eq!(status.code(), tonic::Code::FailedPrecondition);
+        for part in [&build_name(&theirs), &build_name(&ours), "the same protocol"] {
+            assert!(status.message().contains(part), "{}", status.message());
+        }
+    }
+
+    #[test]
+    fn a_program_that_nobody_can_run_is_refused_by_name_of_both_sides() {
+        let platform = |arch: &str| Platform { arch: arch.into(), ..Platform::default() };
+        let needs = PlatformNeeds { arch: "x86_64".into(), ..PlatformNeeds::default() };
+        let arm = ("arm".to_string(), platform("aarch64"));
+        let intel = ("intel".to_string(), platform("x86_64"));
+        assert!(check_platform(&needs, &[]).is_ok());
+        assert!(check_platform(&needs, &[arm.clone(), intel]).is_ok());
+        let status = check_platform(&needs, &[arm]).unwrap_err();
+        assert_eq!(status.code(), tonic::Code::FailedPrecondition);
+        for part in ["x86_64", "aarch64", "worker arm"] {
+            assert!(status.message().contains(part), "{}", status.message());
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  worker --WorkerMessage--> listen() --Report--> driver
+//!                                +------Printed-> logs
 //!  worker <--CoordinatorMessage-- Replies <--Outgoing-- outbox <-- driver
 //! ```
 //!
@@ -10,6 +11,7 @@
 //! left; one that breaks off leaves it time to come back.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -24,10 +26,12 @@ use windrow_proto::v1::sessions_server::Sessions;
 use windrow_proto::v1::worker_message::Message;
 
 use super::convert::{message_to, profile_from, report_from, returning_from, welcome_to};
+use super::logs::WorkerLogs;
 use super::refusal::check_build;
 use crate::driver::{
     DriverHandle, JoinError, Joined, Outgoing, Returning, SessionEnd, SessionId, WorkerProfile,
 };
+use crate::logs::LogStore;
 
 /// How long a caller may take to say hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,6 +42,8 @@ const PREDECESSOR_PAUSE: Duration = Duration::from_millis(50);
 /// Talks with workers.
 pub(crate) struct SessionsService {
     pub(crate) driver: DriverHandle,
+    /// Of what jobs print.
+    pub(crate) logs: Arc<LogStore>,
     pub(crate) build: v1::Build,
     pub(crate) lease: Duration,
     pub(crate) heartbeat: Duration,
@@ -52,13 +58,20 @@ impl Sessions for SessionsService {
         request: Request<Streaming<v1::WorkerMessage>>,
     ) -> Result<Response<Replies>, Status> {
         let mut messages = request.into_inner();
-        let joining = async { self.join(self.hello(&mut messages).await?).await };
-        let joined = joining.await.inspect_err(|status| {
+        let joining = async {
+            let (profile, returning) = self.hello(&mut messages).await?;
+            let name = profile.name.clone();
+            Ok((name, self.join(profile, returning).await?))
+        };
+        let joined: Result<_, Status> = joining.await;
+        let (name, joined) = joined.inspect_err(|status| {
             tracing::warn!(reason = status.message(), "a worker was refused");
         })?;
         let welcome = welcome_to(&joined, self.lease, self.heartbeat);
         let Joined { worker, session, outbox, over, .. } = joined;
-        tokio::spawn(listen(self.driver.clone(), worker, session, messages, over));
+        let logs =
+            WorkerLogs { driver: self.driver.clone(), logs: Arc::clone(&self.logs), worker, name };
+        tokio::spawn(listen(self.driver.clone(), logs, worker, session, messages, over));
         Ok(Response::new(Replies { welcome: Some(welcome), outbox }))
     }
 }
@@ -81,7 +94,8 @@ impl SessionsService {
 
     async fn join(
         &self,
-        (profile, mut returning): (WorkerProfile, Option<Returning>),
+        profile: WorkerProfile,
+        mut returning: Option<Returning>,
     ) -> Result<Joined, Status> {
         let deadline = Instant::now() + PREDECESSOR_GRACE;
         loop {
@@ -99,6 +113,7 @@ impl SessionsService {
 /// Passes on what the worker says until the session is over. A slow driver makes it wait, and so the worker.
 async fn listen(
     driver: DriverHandle,
+    logs: WorkerLogs,
     worker: WorkerId,
     session: SessionId,
     mut messages: Streaming<v1::WorkerMessage>,
@@ -106,7 +121,7 @@ async fn listen(
 ) {
     let end = tokio::select! {
         () = over.cancelled() => return,
-        end = pass_on(&driver, worker, session, &mut messages) => end,
+        end = pass_on(&driver, &logs, worker, session, &mut messages) => end,
     };
     // A driver that has stopped needs no telling.
     let _ = driver.session_ended(worker, session, end).await;
@@ -115,6 +130,7 @@ async fn listen(
 /// Returns how the session ended. A worker that wants to leave ends its half of the call in good order.
 async fn pass_on(
     driver: &DriverHandle,
+    logs: &WorkerLogs,
     worker: WorkerId,
     session: SessionId,
     messages: &mut Streaming<v1::WorkerMessage>,
@@ -125,6 +141,10 @@ async fn pass_on(
             Ok(None) => return SessionEnd::Left("it has left".to_string()),
             Err(status) => return SessionEnd::Broken(status.message().to_string()),
         };
+        if let Some(Message::Printed(printed)) = message.message {
+            logs.keep(printed).await;
+            continue;
+        }
         match report_from(message) {
             Ok(report) => {
                 if driver.report(worker, session, report).await.is_err() {

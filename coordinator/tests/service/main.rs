@@ -4,6 +4,7 @@
 // Allowed in tests; clippy does not see that the helpers belong to them.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod blobs;
 mod failures;
 mod jobs;
 mod refusals;

@@ -5,7 +5,7 @@ use std::fs;
 use tonic::{Code, Status};
 use windrow_proto::v1;
 
-use crate::support::{Cluster, build};
+use crate::support::{Cluster, build, submission_of};
 
 /// The refusal of a word count that is spoiled in some way.
 async fn refusal(cluster: &Cluster, spoil: impl FnOnce(&mut v1::JobSpec)) -> Status {
@@ -21,18 +21,6 @@ async fn refusal(cluster: &Cluster, spoil: impl FnOnce(&mut v1::JobSpec)) -> Sta
 #[tokio::test]
 async fn wrong_submissions_are_refused_and_leave_nothing() {
     let cluster = Cluster::start().await;
-    let status = refusal(&cluster, |spec| spec.job = "word-coutn".into()).await;
-    assert_eq!(status.code(), Code::InvalidArgument);
-    assert_eq!(status.message(), "there is no job 'word-coutn'; did you mean 'word-count'?");
-
-    let status = refusal(&cluster, |spec| {
-        spec.job = "grep".into();
-        spec.params = r#"{"pattern": "("}"#.into();
-    })
-    .await;
-    assert_eq!(status.code(), Code::InvalidArgument);
-    assert!(status.message().starts_with("grep: "), "{}", status.message());
-
     let status = refusal(&cluster, |spec| spec.inputs[0].pattern = "/nowhere/*.txt".into()).await;
     assert_eq!(status.code(), Code::NotFound);
     assert!(
@@ -49,6 +37,27 @@ async fn wrong_submissions_are_refused_and_leave_nothing() {
         status.message()
     );
     assert_eq!(cluster.output_names(), None);
+}
+
+#[tokio::test]
+async fn an_ordered_job_is_told_its_number_of_ranges_and_must_bring_them() {
+    let cluster = Cluster::start().await;
+    let ranges = v1::job_shape::Ranges { within_keys: true };
+    let shape = Some(v1::JobShape { ranges: Some(ranges), ..Default::default() });
+    let spec = cluster.word_count(3);
+    let request =
+        v1::PlanRequest { build: Some(build()), spec: Some(spec.clone()), shape: shape.clone() };
+    let reply = cluster.jobs.clone().plan(request).await.unwrap().into_inner();
+    assert_eq!(reply.partitions, 3);
+    // Nothing is kept of a question.
+    assert_eq!(cluster.output_names(), None);
+
+    let without = v1::SubmitRequest { shape, ..submission_of(spec) };
+    let status = cluster.jobs.clone().submit(without.clone()).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(status.message().contains("brings none"), "{}", status.message());
+    let ranges = Some(v1::JobRanges { partitions: 3, points: Vec::new() });
+    cluster.jobs.clone().submit(v1::SubmitRequest { ranges, ..without }).await.unwrap();
 }
 
 #[tokio::test]
@@ -74,14 +83,11 @@ async fn one_output_serves_one_running_job() {
 }
 
 #[tokio::test]
-async fn a_submitter_of_another_build_is_refused() {
+async fn a_submitter_of_another_protocol_is_refused() {
     let cluster = Cluster::start().await;
-    let other = v1::Build { digest: "feedfeedfeedfeed".into(), ..build() };
-    let request = v1::SubmitRequest {
-        build: Some(other),
-        spec: Some(cluster.word_count(1)),
-        ..Default::default()
-    };
+    let digest = "feedfeedfeedfeed".to_string();
+    let other = v1::Build { protocol_version: 99, digest, ..build() };
+    let request = v1::SubmitRequest { build: Some(other), ..submission_of(cluster.word_count(1)) };
     let status = cluster.jobs.clone().submit(request).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition);
     for name in ["feedfeed", "01234567", "the submitter", "the coordinator"] {

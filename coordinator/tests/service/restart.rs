@@ -7,7 +7,7 @@ use windrow_coordinator::{JournalError, ServeError};
 use windrow_proto::v1;
 use windrow_proto::v1::JobState;
 
-use crate::support::Cluster;
+use crate::support::{Cluster, submission_of};
 
 #[tokio::test(start_paused = true)]
 async fn a_job_goes_on_and_keeps_what_its_worker_kept() {
@@ -116,9 +116,7 @@ async fn a_coordinator_that_was_replaced_acknowledges_nothing_and_ends() {
     let former_jobs = cluster.jobs.clone();
     let spec = cluster.word_count(1);
     let (cluster, former) = cluster.take_over().await;
-    let build = Some(crate::support::build());
-    let request = v1::SubmitRequest { build, spec: Some(spec), ..Default::default() };
-    assert!(former_jobs.clone().submit(request).await.is_err());
+    assert!(former_jobs.clone().submit(submission_of(spec)).await.is_err());
     let error = former.await.unwrap().unwrap_err();
     assert!(matches!(error, ServeError::Journal(JournalError::Fenced(_))), "{error}");
     assert!(

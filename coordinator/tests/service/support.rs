@@ -1,6 +1,6 @@
 //! A coordinator in memory, a client, and workers that do as a test says.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +16,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Status, Streaming};
 use windrow_coordinator::{Coordinator, CoordinatorConfig, ServeError};
-use windrow_jobs::Registry;
+use windrow_jobs::Blob;
 use windrow_proto::v1;
+use windrow_proto::v1::blobs_client::BlobsClient;
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
 use windrow_proto::v1::jobs_client::JobsClient;
 use windrow_proto::v1::sessions_client::SessionsClient;
@@ -25,6 +26,9 @@ use windrow_proto::v1::worker_message::Message as FromWorker;
 
 /// Longest wait for anything, in virtual time.
 const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Largest program that coordinators take here.
+pub const BLOB_BYTES_MAX: u64 = 1 << 20;
 
 pub fn build() -> v1::Build {
     v1::Build {
@@ -40,6 +44,7 @@ pub type Serving = tokio::task::JoinHandle<Result<(), ServeError>>;
 /// A running coordinator, with a folder for inputs and outputs.
 pub struct Cluster {
     pub jobs: JobsClient<Channel>,
+    pub blobs: BlobsClient<Channel>,
     pub dir: TempDir,
     pub serving: Serving,
     pub shutdown: CancellationToken,
@@ -66,9 +71,11 @@ impl Cluster {
     }
 
     async fn start_in(dir: TempDir, state: Option<PathBuf>) -> Self {
-        let registry = Arc::new(Registry::new(windrow_jobs::ready::all()));
-        let mut config = CoordinatorConfig::new(registry, build());
+        let mut config = CoordinatorConfig::new(build());
         config.state = state;
+        config.blob_bytes_max = BLOB_BYTES_MAX;
+        let executable = File::open("/proc/self/exe").unwrap();
+        config.executable = Some((Blob::default(), Arc::new(executable)));
         let coordinator = Coordinator::start(config).await.unwrap();
         let (connections, incoming) = mpsc::channel::<DuplexStream>(4);
         let shutdown = CancellationToken::new();
@@ -88,7 +95,8 @@ impl Cluster {
         let endpoint = Endpoint::from_static("http://memory");
         let channel = endpoint.connect_with_connector(connector).await.unwrap();
         let jobs = JobsClient::new(channel.clone());
-        Self { jobs, dir, serving, shutdown, channel }
+        let blobs = BlobsClient::new(channel.clone());
+        Self { jobs, blobs, dir, serving, shutdown, channel }
     }
 
     pub fn output(&self) -> PathBuf {
@@ -117,6 +125,8 @@ impl Cluster {
             }],
             output: self.output().display().to_string(),
             options: Some(v1::JobOptions { reducers: Some(reducers), ..Default::default() }),
+            program: Some(own_program()),
+            files: Vec::new(),
         }
     }
 
@@ -127,7 +137,7 @@ impl Cluster {
     /// Submits under this name, of 16 bytes.
     pub async fn submit_as(&self, name: &[u8], spec: v1::JobSpec) -> Result<u64, Status> {
         let submission = name.to_vec().into();
-        let request = v1::SubmitRequest { build: Some(build()), spec: Some(spec), submission };
+        let request = v1::SubmitRequest { submission, ..submission_of(spec) };
         Ok(self.jobs.clone().submit(request).await?.into_inner().job)
     }
 
@@ -182,6 +192,22 @@ impl Cluster {
     }
 }
 
+/// The program of which the coordinator is one.
+fn own_program() -> v1::JobProgram {
+    let executable = v1::Blob { digest: Blob::default().digest.0.to_vec().into(), bytes: 0 };
+    v1::JobProgram { executable: Some(executable), ..Default::default() }
+}
+
+/// A submission of a word count, as its submitter would make it.
+pub fn submission_of(spec: v1::JobSpec) -> v1::SubmitRequest {
+    v1::SubmitRequest {
+        build: Some(build()),
+        spec: Some(spec),
+        shape: Some(v1::JobShape::default()),
+        ..Default::default()
+    }
+}
+
 pub fn hello(directory: &str) -> v1::Hello {
     v1::Hello {
         build: Some(build()),
@@ -195,6 +221,7 @@ pub fn hello(directory: &str) -> v1::Hello {
         memory_bytes: 1 << 30,
         instance: format!("the process in {directory}"),
         r#return: None,
+        platform: None,
     }
 }
 

@@ -27,6 +27,7 @@ mod part_emitter;
 mod record_batch;
 mod route;
 mod setup;
+mod shape;
 mod sorted;
 mod values;
 
@@ -36,6 +37,7 @@ pub use combine_step::{Combined, NotCombined};
 pub use map_side::InputFormat;
 pub use route::Ordered;
 pub use setup::{CollectorSetup, Partitioning, SampledPair, SplitPoints};
+pub use shape::JobShape;
 pub use values::Values;
 
 pub(crate) use combine_step::CombineStep;

@@ -22,7 +22,7 @@ pub struct CollectorSetup {
 }
 
 /// How the pairs of a job are spread over its partitions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Partitioning {
     /// By the key alone: by its hash, or as the job's own partitioner says.
     ByKey,

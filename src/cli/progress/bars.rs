@@ -32,6 +32,12 @@ impl Bars {
 }
 
 impl Reporter for Bars {
+    fn shipped(&mut self, bytes: u64) {
+        if bytes > 0 {
+            self.note(&format!("sent {} of program and side files", summary::size(bytes)));
+        }
+    }
+
     fn accepted(&mut self, job: u64, detached: bool) {
         if detached {
             let _ = self.bars.clear();

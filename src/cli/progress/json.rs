@@ -1,4 +1,4 @@
-//! One JSON object a line on standard output: `accepted`, `progress`, `note`, `finished`.
+//! One JSON object a line on standard output: `shipped`, `accepted`, `progress`, `note`, `finished`.
 
 use serde_json::{Value, json};
 use windrow_proto::v1;
@@ -9,6 +9,10 @@ use crate::cli::{stdout, summary};
 pub(crate) struct Json;
 
 impl Reporter for Json {
+    fn shipped(&mut self, bytes: u64) {
+        stdout::line(format_args!("{}", json!({ "event": "shipped", "bytes": bytes })));
+    }
+
     fn accepted(&mut self, job: u64, _detached: bool) {
         stdout::line(format_args!("{}", json!({ "event": "accepted", "id": job })));
     }

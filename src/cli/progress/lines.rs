@@ -19,6 +19,12 @@ pub(crate) struct Lines {
 }
 
 impl Reporter for Lines {
+    fn shipped(&mut self, bytes: u64) {
+        if bytes > 0 {
+            eprintln!("sent {} of program and side files", summary::size(bytes));
+        }
+    }
+
     fn accepted(&mut self, job: u64, detached: bool) {
         if detached {
             stdout::line(format_args!("{job}"));

@@ -10,6 +10,8 @@ use windrow_proto::v1;
 
 /// Hears what becomes of a job.
 pub(crate) trait Reporter: Send {
+    /// So many bytes of the job's program and side files had to be sent.
+    fn shipped(&mut self, bytes: u64);
     /// The cluster has taken the job; with `detached`, this is the last that is heard of it.
     fn accepted(&mut self, job: u64, detached: bool);
     /// The job goes on.

@@ -31,7 +31,12 @@ pub struct WorkerConfig {
     pub host: String,
     /// What to start for each job, so that user code cannot harm the worker; `None` runs it in the worker itself.
     pub child: Option<ChildProgram>,
+    /// Most bytes of programs and side files that are kept for later jobs.
+    pub program_cache_bytes: u64,
 }
+
+/// Programs and side files that are kept unless told otherwise.
+const PROGRAM_CACHE_BYTES: u64 = 4 << 30;
 
 impl WorkerConfig {
     /// A worker of a cluster, which serves its data on `listen`; port 0 takes any free one. Jobs run in itself.
@@ -56,6 +61,7 @@ impl WorkerConfig {
             fetch: FetchTimeouts::default(),
             host: machine::host_id(),
             child: None,
+            program_cache_bytes: PROGRAM_CACHE_BYTES,
         }
     }
 }

@@ -4,19 +4,28 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use windrow_jobs::Registry;
+use tokio::sync::mpsc;
+use windrow_jobs::{Digest, Registry};
+use windrow_proto::v1;
 
 use super::{WorkerConfig, WorkerError};
+use crate::blobs::{BlobCache, Programs, Source};
 use crate::executor::{
-    ChildSettings, Children, Executor, ExecutorConfig, ExecutorError, InProcess, LostOutputs,
-    WorkerDirectory,
+    ChildSettings, Children, Executor, ExecutorConfig, ExecutorError, InProcess, Linked,
+    LostOutputs, PrintedLogs, WorkerDirectory,
 };
+use crate::rpc::Connector;
+
+/// Folder of programs and side files, in the worker's.
+const PROGRAMS: &str = "programs";
 
 /// An executor that has its folder.
 pub(super) struct Opened {
     pub(super) executor: Arc<Executor>,
     /// Hears of outputs that are lost while the worker lives.
     pub(super) losses: Option<LostOutputs>,
+    /// Hears what jobs print; nothing where they run in this process.
+    pub(super) logs: PrintedLogs,
     /// Of its segments, by the one name that the folder has.
     pub(super) directory: PathBuf,
 }
@@ -27,6 +36,8 @@ pub(super) async fn open(
     threads: u32,
     memory_bytes: u64,
     registry: Arc<Registry>,
+    build: &v1::Build,
+    connector: &Connector,
 ) -> Result<Opened, WorkerError> {
     let failed = failed(&config.directory);
     let take = {
@@ -40,7 +51,10 @@ pub(super) async fn open(
     let taken = tokio::task::spawn_blocking(take).await;
     let (folder, directory) = taken.map_err(|error| failed(io::Error::other(error)))??;
     let host = config.host.clone();
+    // Where it is not known, as in tests, there is only one.
+    let own_digest = Digest::from_hex(&build.digest);
     let Some(program) = config.child.clone() else {
+        let is_embedded = config.listen.is_none();
         let config = ExecutorConfig {
             threads: threads as usize,
             memory_bytes,
@@ -50,13 +64,19 @@ pub(super) async fn open(
             serial: 0,
             outputs_on_disk: false,
         };
-        let executor = Executor::in_process(InProcess::with_directory(config, registry, folder));
-        return Ok(Opened { executor: Arc::new(executor), losses: None, directory });
+        let executor = InProcess::with_directory(config, registry, folder);
+        let linked = Linked { own_digest, has_side_files: is_embedded };
+        let executor = Executor::in_process(executor, linked);
+        let (_, logs) = mpsc::channel(1);
+        return Ok(Opened { executor: Arc::new(executor), losses: None, logs, directory });
     };
-    let settings = ChildSettings { program, threads, memory_bytes, host, fetch: config.fetch };
-    let (children, losses) = Children::new(settings, folder).map_err(failed)?;
+    let source = Source::Coordinator(connector.clone());
+    let cache = BlobCache::new(directory.join(PROGRAMS), config.program_cache_bytes, source);
+    let programs = Programs::new(program, own_digest, Arc::new(cache));
+    let settings = ChildSettings { programs, threads, memory_bytes, host, fetch: config.fetch };
+    let (children, losses, logs) = Children::new(settings, folder).map_err(failed)?;
     let executor = Arc::new(Executor::Children(Arc::new(children)));
-    Ok(Opened { executor, losses: Some(losses), directory })
+    Ok(Opened { executor, losses: Some(losses), logs, directory })
 }
 
 fn failed(path: &Path) -> impl Fn(io::Error) -> ExecutorError + Clone + Send + 'static {

@@ -22,6 +22,7 @@ mod executor;
 mod lease;
 mod machine;
 mod membership;
+mod platform;
 mod session;
 
 use std::collections::BTreeMap;
@@ -35,7 +36,7 @@ use windrow_proto::v1;
 pub use config::{WorkerConfig, WorkerError};
 pub use machine::default_memory_bytes;
 
-use crate::executor::{Executor, WorkerOutputs};
+use crate::executor::{Executor, PrintedLogs, WorkerOutputs};
 use crate::rpc::{Connector, ShuffleListener, convert};
 use attempts::Attempts;
 use backoff::Backoff;
@@ -57,6 +58,8 @@ struct Agent {
     kill: CancellationToken,
     membership: Membership,
     attempts: Attempts,
+    /// What jobs print, to be passed on.
+    logs: PrintedLogs,
     /// By job: the version, and where its map outputs lie.
     outputs: BTreeMap<JobId, (u64, Arc<Vec<WorkerOutputs>>)>,
     /// Not hung up before another call stands: its end would be taken for a goodbye.
@@ -83,8 +86,8 @@ pub async fn run(
 ) -> Result<(), WorkerError> {
     let threads = config.threads.unwrap_or_else(machine::cores).max(1);
     let memory_bytes = config.memory_bytes.unwrap_or_else(default_memory_bytes);
-    let Opened { executor, losses, directory } =
-        executor::open(&config, threads, memory_bytes, registry).await?;
+    let Opened { executor, losses, logs, directory } =
+        executor::open(&config, threads, memory_bytes, registry, &build, &connector).await?;
     let shuffle = match config.listen {
         Some(address) if address.ip().is_unspecified() && config.advertise.is_none() => {
             return Err(WorkerError::UnspecifiedAddress { address });
@@ -105,9 +108,11 @@ pub async fn run(
         memory_bytes,
         instance: machine::instance(),
         r#return: None,
+        platform: Some(platform::platform()),
     };
     let mut agent = Agent {
         attempts: Attempts::new(Arc::clone(&executor), losses),
+        logs,
         executor,
         connector,
         hello,

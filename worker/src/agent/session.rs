@@ -163,6 +163,12 @@ impl<'a> Session<'a> {
                     self.beat();
                     None
                 }
+                // Last: nothing waits for it.
+                Some(printed) = self.agent.logs.recv(), if self.call.reports.capacity() > 0 => {
+                    let message = Some(Message::Printed(printed));
+                    let _ = self.call.reports.try_send(v1::WorkerMessage { message });
+                    None
+                }
             };
             if let Some(end) = end {
                 return end;

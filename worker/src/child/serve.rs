@@ -129,6 +129,8 @@ impl Serving {
         registry: Arc<Registry>,
         writer: MessageWriter<v1::FromChild>,
     ) -> Self {
+        let files = start.files.into_iter().map(|file| (file.name, file.path.into()));
+        windrow_jobs::side_files::set_side_files(files);
         let config = ExecutorConfig {
             threads: start.threads as usize,
             memory_bytes: start.memory_bytes,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
-use windrow_jobs::{AttemptId, FailureCause, JobId};
+use windrow_jobs::{AttemptId, Digest, FailureCause, JobId};
 
 mod children;
 mod config;
@@ -20,7 +20,7 @@ mod pool;
 mod request;
 
 pub use children::{CHILD_ARGUMENT, ChildProgram};
-pub(crate) use children::{ChildSettings, Children, LostOutputs};
+pub(crate) use children::{ChildSettings, Children, LostOutputs, PrintedLogs};
 pub use config::{ExecutorConfig, ExecutorError};
 pub(crate) use cores::CoreLease;
 #[cfg(test)]
@@ -37,22 +37,46 @@ use crate::rpc::ShuffleServer;
 /// What a worker runs attempts with.
 pub(crate) enum Executor {
     /// On threads of this process.
-    InProcess(Arc<InProcess>, ShuffleServer),
+    InProcess(Arc<InProcess>, ShuffleServer, Linked),
     /// Each job in a process of its own.
     Children(Arc<Children>),
 }
 
+/// Which jobs run in this process: those that are linked into it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Linked {
+    /// Of this executable; all jobs are of it where that is not known.
+    pub(crate) own_digest: Option<Digest>,
+    /// Whether the side files of the job are known here: there is only one.
+    pub(crate) has_side_files: bool,
+}
+
+impl Linked {
+    fn check(&self, context: &JobContext) -> Result<(), FailureCause> {
+        let program = context.program.executable.digest;
+        let what = if self.own_digest.is_some_and(|own| own != program) {
+            "runs only the jobs that are linked into it, and this one is another program's"
+        } else if !self.has_side_files && !context.files.is_empty() {
+            "has no side files for jobs"
+        } else {
+            return Ok(());
+        };
+        let message = format!("a worker that was started with --in-process {what}");
+        Err(FailureCause::Unsupported { message })
+    }
+}
+
 impl Executor {
     /// Runs jobs in this process. Must be called on a runtime.
-    pub(crate) fn in_process(executor: InProcess) -> Self {
+    pub(crate) fn in_process(executor: InProcess, linked: Linked) -> Self {
         let server = ShuffleServer::start(executor.shuffle_service());
-        Self::InProcess(Arc::new(executor), server)
+        Self::InProcess(Arc::new(executor), server, linked)
     }
 
     /// Who this worker is: whoever wants its outputs must mean it, and it must have a lease.
     pub(crate) fn identity(&self) -> &Identity {
         match self {
-            Self::InProcess(executor, _) => executor.identity(),
+            Self::InProcess(executor, ..) => executor.identity(),
             Self::Children(children) => children.identity(),
         }
     }
@@ -66,7 +90,10 @@ impl Executor {
         cancel: CancellationToken,
     ) -> Result<Finished, FailureCause> {
         match self {
-            Self::InProcess(executor, _) => executor.run(request, progress, cancel).await,
+            Self::InProcess(executor, _, linked) => {
+                linked.check(&request.context)?;
+                executor.run(request, progress, cancel).await
+            }
             Self::Children(children) => children.run(request, progress, cancel).await,
         }
     }
@@ -74,7 +101,7 @@ impl Executor {
     /// Removes the output that a map attempt has left.
     pub(crate) async fn discard_output(&self, attempt: AttemptId) {
         match self {
-            Self::InProcess(executor, _) => {
+            Self::InProcess(executor, ..) => {
                 let executor = Arc::clone(executor);
                 blocking(move || executor.discard_output(attempt)).await;
             }
@@ -85,7 +112,7 @@ impl Executor {
     /// Removes all that a job has here and ends its attempts.
     pub(crate) async fn release(&self, job: JobId) {
         match self {
-            Self::InProcess(executor, _) => {
+            Self::InProcess(executor, ..) => {
                 let executor = Arc::clone(executor);
                 blocking(move || executor.release(job)).await;
             }
@@ -96,7 +123,7 @@ impl Executor {
     /// Releases all jobs: what a worker does that has lost its session.
     pub(crate) async fn release_all(&self) {
         match self {
-            Self::InProcess(executor, _) => {
+            Self::InProcess(executor, ..) => {
                 let executor = Arc::clone(executor);
                 blocking(move || executor.release_all()).await;
             }
@@ -107,7 +134,7 @@ impl Executor {
     /// Serves what there is of a job on a connection of another worker.
     pub(crate) async fn serve(&self, job: JobId, connection: TcpStream) -> io::Result<()> {
         match self {
-            Self::InProcess(_, server) => server.serve(connection).await,
+            Self::InProcess(_, server, _) => server.serve(connection).await,
             Self::Children(children) => children.serve(job, connection).await,
         }
     }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use windrow_jobs::program::SplitPoints;
 use windrow_jobs::{
-    AttemptId, Audit, BadRecord, BadRecordBudget, Compression, Counters, FailureCause, WorkerId,
+    AttemptId, Audit, BadRecord, BadRecordBudget, Compression, Counters, FailureCause, JobProgram,
+    SideFile, WorkerId,
 };
 
 /// What every task of a job needs.
@@ -35,6 +36,10 @@ pub struct JobContext {
     pub split_points: Arc<SplitPoints>,
     /// Folder in which attempts write their parts, each under a name of its own.
     pub staging: PathBuf,
+    /// The executable that has the job's code.
+    pub program: JobProgram,
+    /// What that reads besides the input.
+    pub files: Vec<SideFile>,
 }
 
 /// One attempt to be run.

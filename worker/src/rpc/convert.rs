@@ -17,6 +17,7 @@ use crate::executor::{
 };
 
 mod identity;
+mod program;
 mod report;
 mod request;
 
@@ -151,6 +152,8 @@ fn context_from(context: Option<v1::JobContext>) -> Result<Arc<JobContext>, Malf
         partitions: context.partitions,
         staging: context.staging.into(),
         split_points: Arc::new(SplitPoints::new(points)),
+        program: program::program_from(context.program.unwrap_or_default())?,
+        files: program::files_from(context.files)?,
     }))
 }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use windrow_jobs::{
-    AttemptId, Audit, BadRecord, FailureCause, JobId, Place, Stage, TaskId, WorkerId,
+    AttemptId, Audit, BadRecord, FailureCause, JobId, Place, Platform, PlatformNeeds, Stage,
+    TaskId, WorkerId,
 };
 
 use crate::*;
@@ -67,7 +68,13 @@ impl Fixture {
 
     /// A worker joins; what it is given is not shown.
     pub(super) fn join(&mut self, map_slots: u32, reduce_slots: u32) -> WorkerId {
-        let offer = WorkerOffer { name: "worker".into(), identity: 0, map_slots, reduce_slots };
+        let offer = WorkerOffer {
+            name: "worker".into(),
+            identity: 0,
+            map_slots,
+            reduce_slots,
+            platform: Platform::default(),
+        };
         self.join_as(offer).0
     }
 
@@ -150,6 +157,7 @@ pub(super) fn plan(splits: usize, partitions: u32) -> JobPlan {
         worker_wait: Duration::from_secs(300),
         priority: 0,
         skip_bad_records: None,
+        needs: PlatformNeeds::default(),
     }
 }
 

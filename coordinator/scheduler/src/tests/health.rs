@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use windrow_jobs::{FailureCause, Place, WorkerId};
+use windrow_jobs::{FailureCause, Place, Platform, WorkerId};
 
 use super::fixture::*;
 use crate::*;
@@ -16,7 +16,13 @@ fn with_workers(identities: &[u64]) -> Fixture {
 }
 
 fn join(f: &mut Fixture, identity: u64) -> WorkerId {
-    let offer = WorkerOffer { name: "w".into(), identity, map_slots: 2, reduce_slots: 2 };
+    let offer = WorkerOffer {
+        name: "w".into(),
+        identity,
+        map_slots: 2,
+        reduce_slots: 2,
+        platform: Platform::default(),
+    };
     f.join_as(offer).0
 }
 
@@ -153,7 +159,7 @@ fn a_machine_where_every_process_dies_at_once_is_set_aside() {
     let mut f = with_workers(&[1, 2]);
     f.submit(JobPlan { max_attempts: 100, ..plan(20, 0) });
     let died = |place| FailureCause::ProcessDied {
-        death: Death::Signal(4),
+        death: windrow_jobs::Death::Signal(4),
         alone: true,
         place: Box::new(place),
         output: String::new(),
@@ -161,16 +167,16 @@ fn a_machine_where_every_process_dies_at_once_is_set_aside() {
     let record = Place { file: "/in".into(), offset: Some(1), ..Place::default() };
     let fail = |f: &mut Fixture, place: &Place| {
         let job = f.scheduler.jobs.get(windrow_jobs::JobId(1)).expect("it runs");
-        let on_w1 = job.map.running_attempts().find(|(_, worker)| *worker == W1);
+        let on_w1 = job.map.running_attempts().find(|(_, running)| running.worker == W1);
         let (attempt, _) = on_w1.expect("it has work");
         f.fail(W1, attempt, died(place.clone()));
     };
     for _ in 0..10 {
         fail(&mut f, &record);
     }
-    assert_eq!(standing(&f, W1), Standing::Good, "user code did it");
+    assert!(!f.worker(W1).quarantined, "user code did it");
     for _ in 0..3 {
         fail(&mut f, &Place::default());
     }
-    assert_eq!(standing(&f, W1), Standing::Quarantined);
+    assert!(f.worker(W1).quarantined);
 }

@@ -1,6 +1,6 @@
 //! What is redone when a worker is lost, and what is not.
 
-use windrow_jobs::{AttemptId, FailureCause, Stage, WorkerId};
+use windrow_jobs::{AttemptId, FailureCause, Platform, Stage, WorkerId};
 
 use super::fixture::*;
 use crate::*;
@@ -104,8 +104,13 @@ fn one_loss_hits_every_job_that_the_worker_served() {
     f.done(W1, map(0, 1));
     assert_eq!(f.leave(W1), []);
     let second = attempt(J2, Stage::Map, 0, 2);
-    let (w2, effects) =
-        f.join_as(WorkerOffer { name: "late".into(), identity: 1, map_slots: 2, reduce_slots: 2 });
+    let (w2, effects) = f.join_as(WorkerOffer {
+        name: "late".into(),
+        identity: 1,
+        map_slots: 2,
+        reduce_slots: 2,
+        platform: Platform::default(),
+    });
     assert_eq!(effects, [assign_map(w2, second), assign_map(w2, map(0, 2))]);
 }
 

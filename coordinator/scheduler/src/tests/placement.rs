@@ -2,13 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use windrow_jobs::{AttemptId, WorkerId};
+use windrow_jobs::{AttemptId, Platform, PlatformNeeds, WorkerId};
 
 use super::fixture::*;
 use crate::*;
 
 fn offer(identity: u64) -> WorkerOffer {
-    WorkerOffer { name: format!("host-{identity}"), identity, map_slots: 2, reduce_slots: 2 }
+    WorkerOffer {
+        name: format!("host-{identity}"),
+        identity,
+        map_slots: 2,
+        reduce_slots: 2,
+        platform: Platform::default(),
+    }
 }
 
 /// Who runs which task, in the order of assignment.
@@ -105,4 +111,24 @@ fn a_failed_task_returns_to_its_worker_rather_than_wait_for_another() {
     f.submit(plan(1, 0));
     f.fail(W1, map(0, 1), user_error());
     assert_eq!(f.wait(), [assign_map(W1, map(0, 2))]);
+}
+
+/// A job for this processor.
+fn made_for(arch: &str) -> JobPlan {
+    JobPlan { needs: PlatformNeeds { arch: arch.into(), ..Default::default() }, ..plan(3, 0) }
+}
+
+#[test]
+fn workers_that_cannot_run_a_program_are_passed_over() {
+    let mut f = Fixture::new(0);
+    let of = |arch: &str| Platform { arch: arch.into(), ..Platform::default() };
+    let (arm, _) = f.join_as(WorkerOffer { platform: of("aarch64"), ..offer(1) });
+    assert_eq!(assigned(&f.submit(made_for("x86_64"))), []);
+    assert_eq!(f.view(J1).waiting, Some(Waiting::NoFit));
+    // A job that waits for another worker keeps nobody else from this one.
+    assert!(assigned(&f.submit(made_for("aarch64"))).iter().all(|(worker, _)| *worker == arm));
+    assert_eq!(f.worker(arm).running, 2);
+    let (intel, _) = f.join_as(WorkerOffer { platform: of("x86_64"), ..offer(2) });
+    assert_eq!(f.view(J1).waiting, None);
+    assert_eq!(f.worker(intel).running, 2);
 }

@@ -54,6 +54,7 @@ impl World {
             identity: machine,
             map_slots: self.rng.between(1, 3) as u32,
             reduce_slots: self.rng.between(1, 4) as u32,
+            platform: windrow_jobs::Platform::default(),
         };
         self.processes.push(Process {
             machine,

@@ -144,5 +144,6 @@ fn plan(rng: &mut Rng) -> JobPlan {
             1 => Some(BadRecordBudget::Records(rng.below(6))),
             _ => Share::new(0.05).ok().map(BadRecordBudget::Share),
         },
+        needs: windrow_jobs::PlatformNeeds::default(),
     }
 }

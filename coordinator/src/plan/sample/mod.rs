@@ -8,8 +8,9 @@
 //!                         SplitPoints::from_sample
 //! ```
 //!
-//! Small inputs are read whole. The same files give the same points, whatever the machine. What cannot be read or
-//! mapped is left out: the map task that comes upon it says what is wrong.
+//! It runs the job's mapper, so it is for submitters, who have it: what hangs or dies here harms nobody else. Small inputs
+//! are read whole. The same files give the same points, whatever the machine. What cannot be read or mapped is left out: the
+//! map task that comes upon it says what is wrong.
 
 mod records;
 mod strata;
@@ -19,26 +20,51 @@ use std::fs::File;
 use std::sync::Arc;
 
 use windrow_jobs::collect::{Collected, RecordBuffer, Unlimited};
-use windrow_jobs::hash_key;
 use windrow_jobs::input::Chunk;
-use windrow_jobs::program::{Care, CollectorSetup, Program, RecordRef, SampledPair, SplitPoints};
+use windrow_jobs::program::{
+    Care, CollectorSetup, JobShape, Partitioning, Program, RecordRef, SampledPair, SplitPoints,
+};
+use windrow_jobs::{JobInput, hash_key};
 
 use records::records;
 use strata::{Piece, strata};
 
 use super::listing::InputFile;
+use super::{PlanError, list_inputs};
 
 /// Strata are read in this many groups, on a thread each. A constant, so that the machine makes no difference.
 const GROUPS: usize = 4;
 /// Most pairs drawn for each partition.
 const PAIRS_PER_PARTITION: u64 = 4_000;
 /// Kept of a sampled key or value: a range may begin anywhere.
-const SIDE_BYTES_MAX: usize = 256;
+pub(crate) const SIDE_BYTES_MAX: usize = 256;
+/// Kept of all points of a job together, so that they fit into a message: where partitions are very many, less is kept of
+/// each side.
+const POINTS_BYTES_MAX: usize = 16 << 20;
 /// What a pair takes up besides key and value, about.
 const PAIR_OVERHEAD_BYTES: u64 = 8;
 
-/// Cuts the map output of `program` into `partitions` ranges of about the same size in bytes. Reads about 8 MiB.
-pub(super) fn split_points(
+/// Where the ranges of the ordered job `program` begin that its output is to be cut into: as many as `partitions`, of about
+/// the same size in bytes. Reads about 8 MiB of its inputs; blocks meanwhile.
+///
+/// # Errors
+/// When the inputs cannot be listed.
+pub fn sample_ranges(
+    job: &str,
+    inputs: &[JobInput],
+    program: &Arc<dyn Program>,
+    partitions: u32,
+) -> Result<SplitPoints, PlanError> {
+    match program.partitioning() {
+        Partitioning::Ranges { within_keys } if partitions > 1 => {
+            let (files, _) = list_inputs(job, inputs, &JobShape::of(&**program))?;
+            Ok(split_points(&files, program, partitions, within_keys))
+        }
+        _ => Ok(SplitPoints::default()),
+    }
+}
+
+fn split_points(
     files: &[InputFile],
     program: &Arc<dyn Program>,
     partitions: u32,
@@ -48,7 +74,7 @@ pub(super) fn split_points(
     let pairs_max =
         (PAIRS_PER_PARTITION * u64::from(partitions)).div_ceil(strata.len().max(1) as u64);
     let sample_group = |strata: &[Vec<Piece>]| {
-        let mut sampler = Sampler::new(files, program, pairs_max);
+        let mut sampler = Sampler::new(files, program, pairs_max, side_bytes_max(partitions));
         strata.iter().flatten().for_each(|piece| sampler.read(piece));
         sampler.drawn
     };
@@ -72,6 +98,7 @@ struct Sampler<'a> {
     program: &'a Arc<dyn Program>,
     /// Most pairs that are drawn from a piece.
     pairs_max: u64,
+    side_bytes_max: usize,
     open: Option<Opened>,
     buffer: Vec<u8>,
     /// Hashes of keys that were met. A task combines them, so each counts once.
@@ -86,11 +113,17 @@ struct Opened {
 }
 
 impl<'a> Sampler<'a> {
-    fn new(files: &'a [InputFile], program: &'a Arc<dyn Program>, pairs_max: u64) -> Self {
+    fn new(
+        files: &'a [InputFile],
+        program: &'a Arc<dyn Program>,
+        pairs_max: u64,
+        side_bytes_max: usize,
+    ) -> Self {
         Self {
             files,
             program,
             pairs_max,
+            side_bytes_max,
             open: None,
             buffer: Vec::new(),
             combined: HashSet::new(),
@@ -158,7 +191,8 @@ impl<'a> Sampler<'a> {
             passed += weight(pair);
             let times = passed / step - before;
             if times > 0 {
-                let (key, value) = (kept(pair.key).to_vec(), kept(pair.value).to_vec());
+                let kept = |side: &[u8]| side[..side.len().min(self.side_bytes_max)].to_vec();
+                let (key, value) = (kept(pair.key), kept(pair.value));
                 self.drawn.push(SampledPair { key, value, weight: times * step });
             }
         }
@@ -174,8 +208,8 @@ fn weight(pair: RecordRef<'_>) -> u64 {
     (pair.key.len() + pair.value.len()) as u64 + PAIR_OVERHEAD_BYTES
 }
 
-fn kept(side: &[u8]) -> &[u8] {
-    &side[..side.len().min(SIDE_BYTES_MAX)]
+fn side_bytes_max(partitions: u32) -> usize {
+    SIDE_BYTES_MAX.min(POINTS_BYTES_MAX / 2 / partitions.max(1) as usize)
 }
 
 #[cfg(test)]

@@ -2,13 +2,17 @@
 //! panics.
 
 mod failure;
+mod program;
 mod report;
 mod session;
+mod shape;
 mod spec;
 mod status;
 
+pub(super) use program::{blob_from, digest_from};
 pub(super) use report::report_from;
 pub(super) use session::{message_to, profile_from, returning_from, welcome_to};
+pub(super) use shape::{ranges_from, shape_from};
 pub(super) use spec::{spec_from, submission_from};
 pub(super) use status::{job_status, worker_status};
 

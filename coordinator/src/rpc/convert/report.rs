@@ -31,6 +31,7 @@ pub(in crate::rpc) fn report_from(message: v1::WorkerMessage) -> Result<Report, 
         Message::AttemptFailed(v1::AttemptFailed { attempt, failure }) => {
             Ok(Report::Failed { attempt: attempt_from(attempt)?, cause: failure_from(failure)? })
         }
+        Message::Printed(_) => Err(Malformed("what was printed is no report".to_string())),
         Message::Draining(v1::Draining {}) => Ok(Report::Draining),
         Message::OutputsLost(v1::OutputsLost { outputs }) => {
             let outputs = outputs.into_iter().map(|output| attempt_from(Some(output)));

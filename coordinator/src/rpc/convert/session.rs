@@ -10,6 +10,7 @@ use windrow_scheduler::Inventory;
 use windrow_scheduler::journal::Epoch;
 
 use super::failure::place_to;
+use super::program::{files_to, platform_from, program_to};
 use super::spec::{budget_to, compression_to};
 use super::{Malformed, attempt_from, attempt_to, millis};
 use crate::driver::{
@@ -43,6 +44,7 @@ pub(in crate::rpc) fn profile_from(hello: v1::Hello) -> Result<WorkerProfile, Ma
         reduce_slots: hello.reduce_slots,
         threads: hello.threads.clamp(1, SLOTS_MAX),
         memory_bytes: hello.memory_bytes,
+        platform: platform_from(hello.platform.unwrap_or_default())?,
     })
 }
 
@@ -167,6 +169,8 @@ fn context_to(work: &JobWork) -> v1::JobContext {
         record_bytes_max: options.record_bytes_max,
         compression: compression_to(options.compression).into(),
         skip_bad_records: options.skip_bad_records.map(budget_to),
+        program: Some(program_to(&work.spec.program)),
+        files: files_to(&work.spec.files),
     }
 }
 

@@ -8,12 +8,13 @@ use windrow_proto::v1;
 use windrow_proto::v1::bad_record_budget::Budget;
 use windrow_scheduler::SubmissionId;
 
+use super::program::{files_from, files_to, program_from, program_to};
 use super::{Malformed, millis};
 
-const NAME_BYTES_MAX: usize = 256;
+pub(super) const NAME_BYTES_MAX: usize = 256;
 const PARAMS_BYTES_MAX: usize = 256 << 10;
 const PATH_BYTES_MAX: usize = 4_096;
-const REDUCERS_MAX: u32 = 100_000;
+pub(super) const REDUCERS_MAX: u32 = 100_000;
 const ATTEMPTS_MAX: u32 = 1_000;
 
 /// The spec of a submission. Zeros of required numbers mean the default.
@@ -37,6 +38,8 @@ pub(in crate::rpc) fn spec_from(spec: Option<v1::JobSpec>) -> Result<JobSpec, Ma
         inputs: spec.inputs.into_iter().map(input_from).collect(),
         output: PathBuf::from(spec.output),
         options: options_from(spec.options.unwrap_or_default())?,
+        program: program_from(spec.program)?,
+        files: files_from(spec.files)?,
     })
 }
 
@@ -130,7 +133,7 @@ fn duration_from(millis: u64, default: Duration) -> Duration {
     if millis == 0 { default } else { Duration::from_millis(millis) }
 }
 
-fn check(holds: bool, otherwise: &str) -> Result<(), Malformed> {
+pub(super) fn check(holds: bool, otherwise: &str) -> Result<(), Malformed> {
     if holds { Ok(()) } else { Err(Malformed(otherwise.to_string())) }
 }
 
@@ -141,6 +144,8 @@ pub(super) fn spec_to(spec: &JobSpec) -> v1::JobSpec {
         job: spec.job.clone(),
         params: spec.params.clone(),
         inputs: spec.inputs.iter().map(input_to).collect(),
+        program: Some(program_to(&spec.program)),
+        files: files_to(&spec.files),
         output: spec.output.display().to_string(),
         options: Some(v1::JobOptions {
             reducers: options.reducers,
@@ -162,6 +167,8 @@ pub(super) fn spec_to(spec: &JobSpec) -> v1::JobSpec {
 
 #[cfg(test)]
 mod tests {
+    use windrow_jobs::{Blob, Digest, GlibcVersion, JobProgram, PlatformNeeds, SideFile};
+
     use super::*;
 
     fn spec() -> JobSpec {
@@ -185,6 +192,16 @@ mod tests {
                 skip_bad_records: "0.01%".parse().ok(),
                 overwrite: true,
             },
+            program: JobProgram {
+                executable: Blob { digest: Digest([7; 32]), bytes: 8 },
+                arguments: vec!["mr".into()],
+                needs: PlatformNeeds {
+                    arch: "x86_64".into(),
+                    interpreter: "/lib/ld".into(),
+                    glibc: GlibcVersion::parse("2.34"),
+                },
+            },
+            files: vec![SideFile { name: "words".into(), blob: Blob::default() }],
         }
     }
 
@@ -201,7 +218,11 @@ mod tests {
 
     #[test]
     fn senseless_specs_are_refused() {
-        let spoil: [fn(&mut v1::JobSpec); 6] = [
+        let spoil: [fn(&mut v1::JobSpec); 10] = [
+            |spec| spec.program = None,
+            |spec| spec.program.as_mut().unwrap().executable = None,
+            |spec| spec.files[0].name = "../words".into(),
+            |spec| spec.files.push(spec.files[0].clone()),
             |spec| spec.inputs.clear(),
             |spec| spec.output = "relative".into(),
             |spec| spec.inputs[0].pattern.push('\0'),

@@ -1,6 +1,6 @@
 //! One process of a job, as its worker sees it: what runs in it, and what is said to it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use windrow_jobs::{AttemptId, FailureCause, Place, Stage};
+use windrow_jobs::{AttemptId, FailureCause, Place, Stage, TaskId};
 use windrow_proto::v1;
 use windrow_proto::v1::to_child::Message;
 
@@ -57,6 +57,8 @@ struct State {
     /// Whether it gets nothing new, since it is about to be gone.
     is_ending: bool,
     death: Option<Death>,
+    /// Of which attempts have run in it.
+    tasks: BTreeSet<TaskId>,
 }
 
 struct Running {
@@ -114,6 +116,7 @@ impl Child {
                 return Err(request);
             }
             state.running.insert(attempt, Running::new(&request, progress, ended));
+            state.tasks.insert(attempt.task);
             let orders = state.orders(&request).into_iter().map(Message::Order);
             for (room, order) in room.zip(orders) {
                 room.send(v1::ToChild { message: Some(order) });
@@ -255,6 +258,11 @@ impl Child {
         }
         drop(state);
         self.gone.cancel();
+    }
+
+    /// The tasks of which attempts have run in it.
+    pub(super) fn tasks(&self) -> BTreeSet<TaskId> {
+        lock(&self.state).tasks.clone()
     }
 
     /// What it died of, once it is gone.

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use tokio::sync::OnceCell;
 use windrow_jobs::{AttemptId, FailureCause, JobId};
 
 use super::Children;
 use super::child::Child;
 use super::life::Death;
+use crate::blobs::JobFiles;
 use crate::shuffle::store::{segment_path, sweep_scratch};
 use crate::sync::lock;
 
@@ -18,6 +20,8 @@ pub(super) struct ChildrenOfJob {
     /// The process that runs all but suspects, and serves all outputs. Locked while it is being started.
     main: tokio::sync::Mutex<Option<Arc<Child>>>,
     state: Mutex<State>,
+    /// What its processes are started from, once it is here.
+    files: OnceCell<JobFiles>,
 }
 
 #[derive(Default)]
@@ -33,7 +37,25 @@ struct State {
 
 impl ChildrenOfJob {
     pub(super) fn new(id: JobId) -> Self {
-        Self { id, main: tokio::sync::Mutex::default(), state: Mutex::default() }
+        Self {
+            id,
+            main: tokio::sync::Mutex::default(),
+            state: Mutex::default(),
+            files: OnceCell::new(),
+        }
+    }
+
+    /// Has `finding` look for what its processes are started from, unless it has been found already.
+    pub(super) async fn prepare(
+        &self,
+        finding: impl Future<Output = Result<JobFiles, FailureCause>>,
+    ) -> Result<(), FailureCause> {
+        self.files.get_or_try_init(|| finding).await.map(|_| ())
+    }
+
+    /// What its processes are started from. None is started before it is known.
+    pub(super) fn files(&self) -> Option<&JobFiles> {
+        self.files.get()
     }
 
     /// The process that runs the job's attempts; started where there is none.
@@ -115,7 +137,7 @@ impl ChildrenOfJob {
         let lost: Vec<_> = made.into_iter().filter(is_lost).collect();
         {
             let mut state = lock(&self.state);
-            lost.iter().for_each(|attempt| drop(state.outputs.remove(attempt)));
+            state.outputs.retain(|attempt, _| lost.binary_search(attempt).is_err());
             if state.is_released {
                 return Vec::new();
             }

@@ -3,7 +3,7 @@
 //! ```text
 //!  Children --- by job ---> ChildrenOfJob --- main, and one for each suspect ---> Child ===== process
 //!      |                         which outputs are here                        what runs in it
-//!      +-- Spawner: starts them;  life: watches and reaps them;  Printed: what they print
+//!      +-- Spawner: starts them;  life: watches and reaps them;  Printed: what they print;  log: tells that
 //! ```
 //!
 //! A process is an executor like that of embedded mode, for one job: it reads input, sorts, writes segments, fetches from
@@ -21,18 +21,22 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use windrow_jobs::{AttemptId, FailureCause, JobId};
+use windrow_proto::v1;
 
 mod child;
 mod job;
 mod life;
+mod log;
 mod printed;
 mod program;
 mod spawner;
 mod start;
 
+pub(crate) use log::PrintedLogs;
 pub use program::{CHILD_ARGUMENT, ChildProgram};
 
-use super::{Finished, Progress, RunRequest, WorkerDirectory};
+use super::{Finished, JobContext, Progress, RunRequest, WorkerDirectory};
+use crate::blobs::Programs;
 use crate::files::TemporaryFile;
 use crate::identity::Identity;
 use crate::memory::Account;
@@ -51,10 +55,9 @@ pub(crate) type LostOutputs = mpsc::UnboundedReceiver<Vec<AttemptId>>;
 type Starting = JoinHandle<Result<Arc<Child>, FailureCause>>;
 
 /// What the processes may use.
-#[derive(Clone, Debug)]
 pub(crate) struct ChildSettings {
     /// What to start.
-    pub program: ChildProgram,
+    pub programs: Programs,
     /// Threads of each.
     pub threads: u32,
     /// Memory of all of them together.
@@ -76,6 +79,7 @@ pub(crate) struct Children {
     /// What each process may use of the memory.
     share_bytes: watch::Sender<u64>,
     lost: mpsc::UnboundedSender<Vec<AttemptId>>,
+    printed: mpsc::Sender<v1::Printed>,
     /// Answers for jobs of which there is nothing here.
     nothing: ShuffleService,
     /// Dropped last: the folder stays locked while anything is removed from it.
@@ -87,12 +91,13 @@ impl Children {
     pub(crate) fn new(
         settings: ChildSettings,
         directory: WorkerDirectory,
-    ) -> io::Result<(Self, LostOutputs)> {
+    ) -> io::Result<(Self, LostOutputs, PrintedLogs)> {
         let identity = Arc::<Identity>::default();
         let store = Arc::new(SegmentStore::new(directory.path().to_path_buf(), 0));
         let account = Account::of_process(settings.memory_bytes);
         let nothing = ShuffleService::new(store, Arc::clone(&identity), account);
-        let (lost, hears) = mpsc::unbounded_channel();
+        let (lost, losses) = mpsc::unbounded_channel();
+        let (printed, logs) = mpsc::channel(log::WAITING_MAX);
         let children = Self {
             share_bytes: watch::Sender::new(settings.memory_bytes),
             settings,
@@ -102,10 +107,11 @@ impl Children {
             last_serial: AtomicU32::new(0),
             living: Mutex::new(0),
             lost,
+            printed,
             nothing,
             directory,
         };
-        Ok((children, hears))
+        Ok((children, losses, logs))
     }
 
     /// Its folder, absolute.
@@ -128,7 +134,7 @@ impl Children {
         let job = self.job(request.attempt.task.job, &cancel)?;
         let alone = request.alone;
         loop {
-            let mut starting = self.process(&job, alone);
+            let mut starting = self.process_for(&job, &request.context, alone);
             let child = tokio::select! {
                 started = &mut starting => started.unwrap_or(Err(FailureCause::Cancelled))?,
                 () = cancel.cancelled() => {
@@ -195,7 +201,7 @@ impl Children {
             return Ok(());
         };
         loop {
-            let main = self.process(&job, false).await.map_err(io::Error::other)?;
+            let main = self.main_of(&job).await.map_err(io::Error::other)?;
             let main = main.map_err(|cause| io::Error::other(cause.to_string()))?;
             match main.hand_over(&connection).await {
                 // It has died a moment ago: its successor has what is left.
@@ -205,12 +211,25 @@ impl Children {
         }
     }
 
-    /// A process for an attempt: started, if need be, to the end, whether or not anybody waits for it by then.
-    fn process(self: &Arc<Self>, job: &Arc<ChildrenOfJob>, alone: bool) -> Starting {
-        let (children, job) = (Arc::clone(self), Arc::clone(job));
+    /// A process for an attempt, when what it is started from is here: started, if need be, to the end, whether or not
+    /// anybody waits for it by then.
+    fn process_for(
+        self: &Arc<Self>,
+        job: &Arc<ChildrenOfJob>,
+        context: &Arc<JobContext>,
+        alone: bool,
+    ) -> Starting {
+        let (children, job, context) = (Arc::clone(self), Arc::clone(job), Arc::clone(context));
         tokio::spawn(async move {
+            job.prepare(children.settings.programs.of(&context)).await?;
             if alone { job.another(&children).await } else { job.main(&children).await }
         })
+    }
+
+    /// The process that serves a job, likewise.
+    fn main_of(self: &Arc<Self>, job: &Arc<ChildrenOfJob>) -> Starting {
+        let (children, job) = (Arc::clone(self), Arc::clone(job));
+        tokio::spawn(async move { job.main(&children).await })
     }
 
     /// The job, unless the attempt has been cancelled: the release of its job may have come first.

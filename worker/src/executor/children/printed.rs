@@ -13,7 +13,7 @@ use crate::sync::lock;
 /// What is kept of the beginning.
 const HEAD_BYTES_MAX: u64 = 1 << 20;
 /// What is kept of the end.
-const TAIL_BYTES_MAX: usize = 64 << 10;
+pub(super) const TAIL_BYTES_MAX: usize = 64 << 10;
 
 /// What the message of a death shows at most.
 const SHOWN_BYTES_MAX: usize = 2 << 10;
@@ -60,6 +60,28 @@ impl Printed {
     pub(super) fn last_lines(&self) -> String {
         let tail: Vec<u8> = lock(&self.kept).tail.iter().copied().collect();
         last_lines(&tail)
+    }
+
+    /// A way to read it while it grows.
+    pub(super) fn so_far(&self) -> PrintedSoFar {
+        PrintedSoFar(Arc::clone(&self.kept))
+    }
+}
+
+/// What a process has printed, at any moment.
+pub(super) struct PrintedSoFar(Arc<Mutex<Kept>>);
+
+impl PrintedSoFar {
+    /// How many bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        lock(&self.0).bytes
+    }
+
+    /// How many bytes, and the last of them: at most `bytes_max`, of those that are kept in memory.
+    pub(super) fn tail(&self, bytes_max: usize) -> (u64, Vec<u8>) {
+        let kept = lock(&self.0);
+        let skipped = kept.tail.len().saturating_sub(bytes_max);
+        (kept.bytes, kept.tail.iter().skip(skipped).copied().collect())
     }
 }
 

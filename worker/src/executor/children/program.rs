@@ -44,6 +44,16 @@ impl ChildProgram {
         Ok(Self { executable: Arc::new(File::open("/proc/self/exe")?), prefix })
     }
 
+    /// The same executable with other arguments before those of Windrow's.
+    pub(crate) fn with_prefix(&self, prefix: Vec<OsString>) -> Self {
+        Self { executable: Arc::clone(&self.executable), prefix }
+    }
+
+    /// A program that was shipped here, with the arguments that come before those of Windrow's.
+    pub(crate) fn shipped(executable: File, prefix: Vec<OsString>) -> Self {
+        Self { executable: Arc::new(executable), prefix }
+    }
+
     /// The command that starts it, without any input or output.
     pub(super) fn command(&self) -> Command {
         let mut command = Command::new(format!("/proc/self/fd/{}", self.executable.as_raw_fd()));

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,7 +19,8 @@ use super::Children;
 use super::child::Child;
 use super::job::ChildrenOfJob;
 use super::life::{Death, Process};
-use super::printed::Printed;
+use super::log;
+use super::printed::{Printed, PrintedSoFar};
 use crate::channel::{
     FROM_CHILD_BYTES_MAX, MessageReader, MessageWriter, descriptor_pair, split, stream_pair,
 };
@@ -42,6 +44,7 @@ const BESIDE_BUDGET_BYTES: u64 = 256 << 20;
 /// Its ends of what a process is connected by.
 struct Connected {
     process: Process,
+    printed: PrintedSoFar,
     child: Child,
     reader: MessageReader<v1::FromChild>,
     writer: MessageWriter<v1::ToChild>,
@@ -62,10 +65,11 @@ impl Children {
             disk_full: false,
         };
         let connected = self.connect(job, serial).await.map_err(failed)?;
-        let Connected { process, child, reader, writer, queue } = connected;
+        let Connected { process, printed, child, reader, writer, queue } = connected;
         tracing::info!(job = %job.id, pid = child.pid.as_raw_nonzero(), "started a process");
         self.count_living(1);
         let child = Arc::new(child);
+        tokio::spawn(log::follow(job.id, Arc::clone(&child), printed, self.printed.clone()));
         let start = v1::ChildStart {
             job: job.id.0,
             directory: self.directory().display().to_string(),
@@ -75,6 +79,7 @@ impl Children {
             host: self.settings.host.clone(),
             outputs_on_disk,
             fetch_silence_ms: self.settings.fetch.stall.as_millis() as u64,
+            files: side_files(job),
         };
         let (identity, share) = (self.identity.changes(), self.share_bytes.subscribe());
         tokio::spawn(speak(writer, start, identity, share, queue));
@@ -106,17 +111,21 @@ impl Children {
         let (descriptors, their_descriptors) = descriptor_pair()?;
         let (stream, their_stream) = stream_pair()?;
         let (pipe, their_pipe) = io::pipe()?;
-        let mut command = self.settings.program.command();
+        let Some(files) = job.files() else {
+            return Err(io::Error::other("it is not known what to start"));
+        };
+        let mut command = files.program.command();
         command.stdin(Stdio::from(their_descriptors));
         command.stdout(their_pipe.try_clone()?).stderr(their_pipe);
         // All that can fail comes before the process: one that has ended at once says why by its exit code.
         descriptors.send(their_stream.as_fd()).await?;
         let printed = Printed::record(pipe, folder.join(format!("printed-{serial}.log")))?;
+        let so_far = printed.so_far();
         let process = Process::new(self.spawner.spawn(command).await?, printed)?;
         let (reader, writer) = split(stream, FROM_CHILD_BYTES_MAX);
         let (messages, queue) = mpsc::channel(WAITING_MAX);
         let child = Child::new(serial, process.pid, messages, descriptors);
-        Ok(Connected { process, child, reader, writer, queue })
+        Ok(Connected { process, printed: so_far, child, reader, writer, queue })
     }
 
     /// Watches a process until it is gone, and tells what is lost with it.
@@ -153,6 +162,15 @@ impl Children {
             let _ = self.lost.send(lost);
         }
     }
+}
+
+fn side_files(job: &ChildrenOfJob) -> Vec<v1::ChildFile> {
+    let files = job.files().map_or(&[][..], |files| &files.side_files);
+    let file = |(name, path): &(String, PathBuf)| v1::ChildFile {
+        name: name.clone(),
+        path: path.display().to_string(),
+    };
+    files.iter().map(file).collect()
 }
 
 async fn listen(

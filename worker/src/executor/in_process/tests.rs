@@ -112,6 +112,8 @@ impl Bench {
             memory_bytes: None,
             partitions: 1,
             staging: self.folder.path().join("staging"),
+            program: windrow_jobs::JobProgram::default(),
+            files: Vec::new(),
             split_points: Arc::default(),
         };
         RunRequest {

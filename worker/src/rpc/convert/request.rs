@@ -4,6 +4,7 @@ use windrow_jobs::{AttemptId, BadRecordBudget, JobId};
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message;
 
+use super::program::{files_to, program_to};
 use super::{attempt_to, compression_to, deadly_to};
 use crate::executor::{FileRange, JobContext, RunRequest, Work, WorkerOutputs};
 
@@ -63,6 +64,8 @@ fn context_to(context: &JobContext) -> v1::JobContext {
         record_bytes_max: context.record_bytes_max,
         compression: compression_to(context.compression).into(),
         skip_bad_records: context.skip_bad_records.map(budget_to),
+        program: Some(program_to(&context.program)),
+        files: files_to(&context.files),
     }
 }
 
@@ -102,7 +105,10 @@ mod tests {
     use std::sync::Arc;
 
     use windrow_jobs::program::SplitPoints;
-    use windrow_jobs::{BadRecord, Compression, Place, Share, Stage, TaskId, WorkerId};
+    use windrow_jobs::{
+        BadRecord, Blob, Compression, Digest, JobProgram, Place, PlatformNeeds, Share, SideFile,
+        Stage, TaskId, WorkerId,
+    };
 
     use super::*;
     use crate::rpc::convert::{Order, order_from};
@@ -122,6 +128,12 @@ mod tests {
             partitions: 4,
             split_points: Arc::new(SplitPoints::new(points)),
             staging: "/out/_temporary".into(),
+            program: JobProgram {
+                executable: Blob { digest: Digest([3; 32]), bytes: 4 },
+                arguments: vec!["mr".into()],
+                needs: PlatformNeeds::default(),
+            },
+            files: vec![SideFile { name: "words".into(), blob: Blob::default() }],
         };
         let place = Place { file: "/in/a".into(), offset: Some(4), ..Place::default() };
         let skip = vec![BadRecord { place, message: "it kills".into(), record: None }];

@@ -1,0 +1,135 @@
+//! Programs and side files that submitters have sent, each in a file with its digest for a name.
+//!
+//! ```text
+//!  FOLDER/<digest>        whole, checked, on the disk
+//!  FOLDER/<digest>.part   what an upload has sent that is not over, or has broken off
+//! ```
+//!
+//! Nothing here is opened as anything but bytes. The folder is bounded: what no job needs goes when room is wanted, least
+//! recently used first; what broke off goes after a day. A file's modification time is when it was last of use. The
+//! coordinator's own executable counts as one of them, and has no copy.
+
+mod error;
+mod room;
+mod upload;
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use windrow_jobs::{Blob, Digest};
+
+use crate::folder::Folder;
+pub(crate) use error::BlobError;
+use room::Room;
+pub(crate) use upload::Upload;
+
+/// All blobs together may be so many times as large as one may be.
+const BLOBS_MAX: u64 = 4;
+
+/// What there is of a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offered {
+    /// All of it.
+    Present,
+    /// This many bytes, from the start.
+    Received(u64),
+}
+
+/// The folder of all blobs.
+pub(crate) struct BlobStore {
+    folder: Folder,
+    /// Most bytes of one.
+    blob_bytes_max: u64,
+    /// This process's own executable.
+    own: Option<(Blob, Arc<File>)>,
+    room: Mutex<Room>,
+}
+
+impl BlobStore {
+    /// Keeps them in `folder`. `own` is this process's executable, if that may be shipped.
+    pub(crate) fn new(folder: Folder, blob_bytes_max: u64, own: Option<(Blob, Arc<File>)>) -> Self {
+        Self {
+            folder,
+            blob_bytes_max,
+            own,
+            room: Mutex::new(Room::new(blob_bytes_max.saturating_mul(BLOBS_MAX))),
+        }
+    }
+
+    /// What there is of it. One that is there is kept for a while, so that its job can be submitted.
+    pub(crate) fn offer(&self, blob: Blob) -> Result<Offered, BlobError> {
+        if self.is_own(blob.digest) {
+            return Ok(Offered::Present);
+        }
+        if blob.bytes > self.blob_bytes_max {
+            return Err(BlobError::TooLarge { bytes: blob.bytes, most: self.blob_bytes_max });
+        }
+        if self.open(blob.digest).is_ok() {
+            return Ok(Offered::Present);
+        }
+        let received = self.part(blob.digest)?.metadata().map_or(0, |part| part.len());
+        Ok(Offered::Received(received.min(blob.bytes)))
+    }
+
+    /// Whether it is there. If so, it is kept for a while.
+    pub(crate) fn has(&self, digest: Digest) -> bool {
+        self.is_own(digest) || self.open(digest).is_ok()
+    }
+
+    /// Opens it, and keeps it for a while.
+    pub(crate) fn open(&self, digest: Digest) -> Result<Arc<File>, BlobError> {
+        if let Some((_, file)) = self.own.as_ref().filter(|(own, _)| own.digest == digest) {
+            return Ok(Arc::clone(file));
+        }
+        let path = self.path(digest)?;
+        let file = File::open(&path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => BlobError::Missing { digest },
+            _ => BlobError::Io { path, error },
+        })?;
+        // On a file system that cannot say when, the order in which blobs go is another one.
+        let _ = file.set_modified(SystemTime::now());
+        Ok(Arc::new(file))
+    }
+
+    /// Goes on with what there is of a blob, which nobody else uploads. Blobs that are not `in_use` may go for it.
+    pub(crate) fn begin(
+        self: &Arc<Self>,
+        blob: Blob,
+        in_use: &[Digest],
+    ) -> Result<Upload, BlobError> {
+        if blob.bytes > self.blob_bytes_max {
+            return Err(BlobError::TooLarge { bytes: blob.bytes, most: self.blob_bytes_max });
+        }
+        let (part, path) = (self.part(blob.digest)?, self.path(blob.digest)?);
+        if let Some(folder) = part.parent() {
+            std::fs::create_dir_all(folder).map_err(BlobError::io(folder))?;
+            self.with_room(|room| room.make(folder, blob, in_use))?;
+        }
+        Upload::open(Arc::clone(self), blob, part, path)
+    }
+
+    fn is_own(&self, digest: Digest) -> bool {
+        self.own.as_ref().is_some_and(|(own, _)| own.digest == digest)
+    }
+
+    fn with_room<T>(&self, change: impl FnOnce(&mut Room) -> T) -> T {
+        change(&mut self.room.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn path(&self, digest: Digest) -> Result<PathBuf, BlobError> {
+        Ok(self.folder()?.join(digest.to_string()))
+    }
+
+    fn part(&self, digest: Digest) -> Result<PathBuf, BlobError> {
+        Ok(self.folder()?.join(format!("{digest}{}", room::PART)))
+    }
+
+    fn folder(&self) -> Result<PathBuf, BlobError> {
+        self.folder.path().map_err(BlobError::io(&std::env::temp_dir()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

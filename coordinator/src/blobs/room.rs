@@ -1,0 +1,100 @@
+//! Keeps the folder within its bound.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use windrow_jobs::{Blob, Digest};
+
+use super::BlobError;
+
+/// Ends the name of a file that is not whole.
+pub(super) const PART: &str = ".part";
+/// What was of use a moment ago may be about to be submitted.
+const RECENT: Duration = Duration::from_secs(600);
+/// How long what broke off is kept.
+const PART_KEPT: Duration = Duration::from_secs(24 * 3600);
+
+/// How much there may be, and what has been promised of it.
+pub(super) struct Room {
+    bytes_max: u64,
+    /// Sizes of blobs that are being uploaded.
+    promised: BTreeMap<Digest, u64>,
+}
+
+/// A file of the folder.
+struct Kept {
+    path: PathBuf,
+    digest: Digest,
+    bytes: u64,
+    used: SystemTime,
+    is_part: bool,
+}
+
+impl Room {
+    pub(super) fn new(bytes_max: u64) -> Self {
+        Self { bytes_max, promised: BTreeMap::new() }
+    }
+
+    /// Promises room for a blob; removes others for it that are neither in use nor recent, the least recently used first.
+    pub(super) fn make(
+        &mut self,
+        folder: &Path,
+        blob: Blob,
+        in_use: &[Digest],
+    ) -> Result<(), BlobError> {
+        self.promised.remove(&blob.digest);
+        let mut kept = self.kept(folder, blob.digest)?;
+        let mut bytes: u64 = kept.iter().map(|file| file.bytes).sum();
+        bytes += self.promised.values().sum::<u64>();
+        kept.sort_by_key(|file| file.used);
+        let now = SystemTime::now();
+        for file in kept {
+            let age = now.duration_since(file.used).unwrap_or_default();
+            let is_stale = file.is_part && age > PART_KEPT;
+            let is_wanted = age < RECENT || in_use.contains(&file.digest);
+            let is_needed = bytes.saturating_add(blob.bytes) > self.bytes_max;
+            if is_stale || (is_needed && !is_wanted) {
+                fs::remove_file(&file.path).map_err(BlobError::io(&file.path))?;
+                tracing::info!(digest = %file.digest, bytes = file.bytes, "removed a program that nobody needs");
+                bytes -= file.bytes;
+            }
+        }
+        if bytes.saturating_add(blob.bytes) > self.bytes_max {
+            return Err(BlobError::NoRoom { bytes: blob.bytes, most: self.bytes_max });
+        }
+        self.promised.insert(blob.digest, blob.bytes);
+        Ok(())
+    }
+
+    /// The upload is over, or has broken off: what is in the folder counts.
+    pub(super) fn settle(&mut self, digest: Digest) {
+        self.promised.remove(&digest);
+    }
+
+    /// All files but those that are being uploaded, which are promised, and what there is of `wanted`.
+    fn kept(&self, folder: &Path, wanted: Digest) -> Result<Vec<Kept>, BlobError> {
+        let mut kept = Vec::new();
+        for entry in fs::read_dir(folder).map_err(BlobError::io(folder))? {
+            let entry = entry.map_err(BlobError::io(folder))?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let is_part = name.ends_with(PART);
+            // What is called otherwise is not ours.
+            let Some(digest) = Digest::from_hex(name.trim_end_matches(PART)) else { continue };
+            let Ok(metadata) = entry.metadata() else { continue };
+            if digest == wanted || (is_part && self.promised.contains_key(&digest)) {
+                continue;
+            }
+            kept.push(Kept {
+                path: entry.path(),
+                digest,
+                bytes: metadata.len(),
+                used: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+                is_part,
+            });
+        }
+        Ok(kept)
+    }
+}

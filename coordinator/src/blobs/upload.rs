@@ -1,0 +1,91 @@
+//! A blob on its way into the store.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use windrow_jobs::Blob;
+
+use super::{BlobError, BlobStore};
+
+/// What has come of a blob so far. When it is dropped, that is kept for the next one.
+pub(crate) struct Upload {
+    store: Arc<BlobStore>,
+    blob: Blob,
+    file: File,
+    part: PathBuf,
+    path: PathBuf,
+    received: u64,
+}
+
+impl Upload {
+    pub(super) fn open(
+        store: Arc<BlobStore>,
+        blob: Blob,
+        part: PathBuf,
+        path: PathBuf,
+    ) -> Result<Self, BlobError> {
+        let opened = File::options().create(true).append(true).open(&part);
+        let file = opened.map_err(BlobError::io(&part))?;
+        let mut received = file.metadata().map_err(BlobError::io(&part))?.len();
+        if received > blob.bytes {
+            // Of an upload that said another size: one of the two is wrong, so nothing of it is known.
+            file.set_len(0).map_err(BlobError::io(&part))?;
+            received = 0;
+        }
+        Ok(Self { store, blob, file, part, path, received })
+    }
+
+    /// Takes the bytes from `offset` on; those that are there already are passed over.
+    pub(crate) fn write(&mut self, offset: u64, data: &[u8]) -> Result<(), BlobError> {
+        let received = self.received;
+        let Some(known) = received.checked_sub(offset) else {
+            return Err(BlobError::Gap { offset, received });
+        };
+        let new = data.get(usize::try_from(known).unwrap_or(usize::MAX)..).unwrap_or_default();
+        if new.len() as u64 > self.blob.bytes - received {
+            return Err(BlobError::TooLong);
+        }
+        if let Err(error) = self.file.write_all(new) {
+            if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+                // Others need the disk more than the next try needs a part.
+                let _ = fs::remove_file(&self.part);
+            }
+            return Err(BlobError::Io { path: self.part.clone(), error });
+        }
+        self.received += new.len() as u64;
+        Ok(())
+    }
+
+    /// Checks all bytes, and has them on the disk under their final name when it returns.
+    pub(crate) fn finish(self) -> Result<(), BlobError> {
+        let (received, bytes) = (self.received, self.blob.bytes);
+        if received < bytes {
+            return Err(BlobError::Incomplete { received, bytes });
+        }
+        let failed = || BlobError::io(&self.part);
+        // Read back, since an earlier upload may have begun it.
+        let mut hasher = blake3::Hasher::new();
+        let stored = File::open(&self.part).map_err(failed())?;
+        hasher.update_reader(stored).map_err(failed())?;
+        if hasher.finalize().as_bytes() != &self.blob.digest.0 {
+            fs::remove_file(&self.part).map_err(failed())?;
+            return Err(BlobError::WrongDigest);
+        }
+        self.file.sync_all().map_err(failed())?;
+        fs::rename(&self.part, &self.path).map_err(failed())?;
+        if let Some(folder) = self.path.parent() {
+            File::open(folder)
+                .and_then(|folder| folder.sync_all())
+                .map_err(BlobError::io(folder))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.store.with_room(|room| room.settle(self.blob.digest));
+    }
+}

@@ -1,0 +1,35 @@
+//! A folder of files beside the journal: in that of the coordinator's state, or a temporary one where it has none.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use tempfile::TempDir;
+
+/// Where some files of a coordinator are.
+pub(crate) enum Folder {
+    /// Here, whether or not it exists yet.
+    At(PathBuf),
+    /// Made when it is needed, and removed with this.
+    Temporary(Mutex<Option<TempDir>>),
+}
+
+impl Folder {
+    /// The folder `name` in `state`, or a temporary one.
+    pub(crate) fn new(state: Option<&Path>, name: &str) -> Self {
+        state.map_or_else(|| Self::Temporary(Mutex::default()), |state| Self::At(state.join(name)))
+    }
+
+    /// Where it is. Makes it, if it is a temporary one.
+    pub(crate) fn path(&self) -> io::Result<PathBuf> {
+        let made = match self {
+            Self::At(path) => return Ok(path.clone()),
+            Self::Temporary(made) => made,
+        };
+        let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(folder) = &*made {
+            return Ok(folder.path().to_path_buf());
+        }
+        Ok(made.insert(TempDir::with_prefix("windrow-coordinator-")?).path().to_path_buf())
+    }
+}

@@ -1,0 +1,193 @@
+//! What the processes of jobs have printed, as their workers tell: for people, and for nothing else.
+//!
+//! Each process has a file, `FOLDER/<job>-<worker>-<process>`, with the last thing that was said of it. All together are bounded;
+//! those that were written least recently go first. None is synced, and none is in the journal: what is lost in a crash was not
+//! part of any decision.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use prost::Message;
+use windrow_jobs::{JobId, WorkerId};
+use windrow_proto::v1;
+
+use crate::folder::Folder;
+
+/// Most that is kept, of all jobs.
+const BYTES_MAX: u64 = 256 << 20;
+/// A file costs something besides its bytes.
+const FILE_BYTES_MIN: u64 = 4 << 10;
+/// Ends the name of a file that is not whole.
+const PART: &str = ".part";
+
+/// The folder of all logs. Everything here may block for a moment.
+pub(crate) struct LogStore {
+    folder: Folder,
+    bytes_max: u64,
+    /// What the files take up; none where they have not been counted. Locked while any of them is changed.
+    bytes: Mutex<Option<u64>>,
+}
+
+/// A file of the folder.
+struct LogFile {
+    path: PathBuf,
+    job: u64,
+    bytes: u64,
+    written: SystemTime,
+}
+
+impl LogStore {
+    /// Keeps them in `folder`.
+    pub(crate) fn new(folder: Folder) -> Self {
+        Self { folder, bytes_max: BYTES_MAX, bytes: Mutex::default() }
+    }
+
+    /// Replaces what is known of a process.
+    pub(crate) fn put(&self, worker: WorkerId, log: &v1::ProcessLog) -> io::Result<()> {
+        let (job, process) = log.printed.as_ref().map_or((0, 0), |it| (it.job, it.process));
+        let folder = self.folder.path()?;
+        let path = folder.join(format!("{job}-{}-{process}", worker.0));
+        let part = path.with_extension(PART.trim_start_matches('.'));
+        let encoded = log.encode_to_vec();
+        let mut counted = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        if counted.is_none() {
+            fs::create_dir_all(&folder)?;
+            *counted = Some(files(&folder)?.iter().map(|file| file.bytes).sum());
+        }
+        let replaced = fs::metadata(&path).map_or(0, |metadata| taken(metadata.len()));
+        let written = fs::write(&part, &encoded).and_then(|()| fs::rename(&part, &path));
+        written.inspect_err(|_| drop(fs::remove_file(&part)))?;
+        let bytes = counted.unwrap_or(0).saturating_sub(replaced) + taken(encoded.len() as u64);
+        *counted = Some(if bytes > self.bytes_max { self.sweep(&folder)? } else { bytes });
+        Ok(())
+    }
+
+    /// The files of a job's processes, in the order in which these were started, worker by worker.
+    pub(crate) fn of(&self, job: JobId) -> io::Result<Vec<PathBuf>> {
+        let folder = self.folder.path()?;
+        let found = match files(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            found => found?,
+        };
+        let of_job = found.into_iter().filter(|file| file.job == job.0);
+        let mut named: Vec<_> =
+            of_job.filter_map(|file| Some((place(&file.path)?, file.path))).collect();
+        named.sort();
+        Ok(named.into_iter().map(|(_, path)| path).collect())
+    }
+
+    /// Removes the oldest files until a quarter is free, and returns what the others take up.
+    fn sweep(&self, folder: &Path) -> io::Result<u64> {
+        let mut found = files(folder)?;
+        found.sort_by_key(|file| file.written);
+        let mut bytes: u64 = found.iter().map(|file| file.bytes).sum();
+        for file in found {
+            if bytes <= self.bytes_max / 4 * 3 {
+                break;
+            }
+            fs::remove_file(&file.path)?;
+            bytes -= file.bytes;
+        }
+        Ok(bytes)
+    }
+}
+
+/// Reads a file of [`LogStore::of`]; none if it has gone meanwhile, or is damaged.
+pub(crate) fn read(path: &Path) -> Option<v1::ProcessLog> {
+    v1::ProcessLog::decode(&*fs::read(path).ok()?).ok()
+}
+
+fn files(folder: &Path) -> io::Result<Vec<LogFile>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let path = entry.path();
+        // What is called otherwise is not ours.
+        let Some(job) = job_of(&path) else { continue };
+        let Ok(metadata) = entry.metadata() else { continue };
+        let written = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+        found.push(LogFile { path, job, bytes: taken(metadata.len()), written });
+    }
+    Ok(found)
+}
+
+/// The job of which a file is, or what a coordinator has left that was killed.
+fn job_of(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.split_once('-')?.0.parse().ok()
+}
+
+/// The numbers of worker and process of a file that is whole.
+fn place(path: &Path) -> Option<(u64, u32)> {
+    let (worker, process) = path.file_name()?.to_str()?.split_once('-')?.1.split_once('-')?;
+    Some((worker.parse().ok()?, process.parse().ok()?))
+}
+
+fn taken(file_bytes: u64) -> u64 {
+    file_bytes.max(FILE_BYTES_MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A_FILE: u64 = FILE_BYTES_MIN;
+
+    fn store(dir: &Path, files: u64) -> LogStore {
+        let bytes_max = files * A_FILE;
+        LogStore { bytes_max, ..LogStore::new(Folder::new(Some(dir), "logs")) }
+    }
+
+    fn log(job: u64, process: u32, text: &str) -> v1::ProcessLog {
+        let tail = text.as_bytes().to_vec().into();
+        let printed = v1::Printed { job, process, tail, ..Default::default() };
+        v1::ProcessLog { worker: "w".into(), printed: Some(printed) }
+    }
+
+    fn texts(store: &LogStore, job: u64) -> Vec<String> {
+        let logs = store.of(JobId(job)).unwrap().into_iter().map(|path| read(&path).unwrap());
+        let text = |log: v1::ProcessLog| String::from_utf8(log.printed.unwrap().tail.to_vec());
+        logs.map(|log| text(log).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_last_word_of_each_process_counts_also_after_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = store(dir.path(), 100);
+        assert_eq!(texts(&first, 1), [""; 0]);
+        for (job, worker, process, text) in [
+            (1, 2, 10, "c"),
+            (1, 2, 9, "b"),
+            (1, 1, 70, "a"),
+            (1, 2, 10, "cc"),
+            (11, 1, 1, "other"),
+        ] {
+            first.put(WorkerId(worker), &log(job, process, text)).unwrap();
+        }
+        for store in [first, store(dir.path(), 100)] {
+            assert_eq!(texts(&store, 1), ["a", "b", "cc"]);
+            assert_eq!(texts(&store, 11), ["other"]);
+            assert_eq!(texts(&store, 111), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn the_oldest_go_when_there_are_too_many() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path(), 8);
+        for job in 1..=8 {
+            store.put(WorkerId(1), &log(job, 1, "text")).unwrap();
+            let age = std::time::Duration::from_secs(100 - job);
+            let file = fs::File::open(&store.of(JobId(job)).unwrap()[0]).unwrap();
+            file.set_modified(SystemTime::now() - age).unwrap();
+        }
+        // What is replaced takes no more.
+        store.put(WorkerId(1), &log(8, 1, "longer text")).unwrap();
+        let there = || (1..=9).filter(|job| !texts(&store, *job).is_empty()).collect::<Vec<_>>();
+        assert_eq!(there(), [1, 2, 3, 4, 5, 6, 7, 8]);
+        store.put(WorkerId(1), &log(9, 1, "text")).unwrap();
+        assert_eq!(there(), [4, 5, 6, 7, 8, 9]);
+    }
+}

@@ -1,0 +1,79 @@
+//! What a submitter says of its job's code. Its limits are checked here, so that all behind may rely on them.
+
+use windrow_jobs::program::{JobShape, Partitioning, SplitPoints};
+use windrow_proto::v1;
+
+use super::Malformed;
+use super::spec::{NAME_BYTES_MAX, REDUCERS_MAX, check};
+use crate::plan::{Ranges, SIDE_BYTES_MAX};
+
+/// Most inputs with names of their own.
+const INPUTS_MAX: usize = 1_000;
+
+/// The shape of a job.
+pub(in crate::rpc) fn shape_from(shape: Option<v1::JobShape>) -> Result<JobShape, Malformed> {
+    let shape = shape.ok_or_else(|| Malformed::missing("shape"))?;
+    let names = shape.input_names;
+    check(names.len() <= INPUTS_MAX, "the job has too many inputs (at most 1000)")?;
+    let sound = |name: &String| !name.is_empty() && name.len() <= NAME_BYTES_MAX;
+    check(names.iter().all(sound), "the name of an input is empty or too long")?;
+    Ok(JobShape {
+        input_names: names,
+        map_only: shape.map_only,
+        partitioning: match shape.ranges {
+            Some(v1::job_shape::Ranges { within_keys }) => Partitioning::Ranges { within_keys },
+            None => Partitioning::ByKey,
+        },
+    })
+}
+
+/// The ranges of an ordered job.
+pub(in crate::rpc) fn ranges_from(ranges: v1::JobRanges) -> Result<Ranges, Malformed> {
+    let v1::JobRanges { partitions, points } = ranges;
+    check((1..=REDUCERS_MAX).contains(&partitions), "ranges for no or too many partitions")?;
+    check(points.len() < partitions as usize, "more ranges than partitions")?;
+    let long = |side: &[u8]| side.len() > SIDE_BYTES_MAX;
+    let too_long = points.iter().any(|point| long(&point.key) || long(&point.value));
+    check(!too_long, "the first pair of a range is too long")?;
+    let points = points.into_iter().map(|point| (point.key.to_vec(), point.value.to_vec()));
+    Ok(Ranges { partitions, points: SplitPoints::new(points) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn point(key: &[u8]) -> v1::SplitPoint {
+        v1::SplitPoint { key: key.to_vec().into(), value: b"v".to_vec().into() }
+    }
+
+    #[test]
+    fn ranges_are_taken_as_they_are() {
+        let points = vec![point(b"hay"), point(b"rye")];
+        let ranges = ranges_from(v1::JobRanges { partitions: 3, points }).unwrap();
+        assert_eq!(ranges.partitions, 3);
+        let points: Vec<_> = ranges.points.iter().collect();
+        assert_eq!(points, [(&b"hay"[..], &b"v"[..]), (b"rye", b"v")]);
+    }
+
+    #[test]
+    fn senseless_ranges_are_refused() {
+        for (partitions, points) in [
+            (0, vec![]),
+            (REDUCERS_MAX + 1, vec![]),
+            (1, vec![point(b"hay")]),
+            (2, vec![point(&[b'x'; SIDE_BYTES_MAX + 1])]),
+        ] {
+            assert!(ranges_from(v1::JobRanges { partitions, points }).is_err(), "{partitions}");
+        }
+    }
+
+    #[test]
+    fn senseless_shapes_are_refused() {
+        assert!(shape_from(None).is_err());
+        for names in [vec![String::new()], vec!["x".repeat(NAME_BYTES_MAX + 1)]] {
+            let shape = v1::JobShape { input_names: names, ..Default::default() };
+            assert!(shape_from(Some(shape)).is_err());
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What jobs print, in from their workers and out to their users.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+use tonic::Status;
+use windrow_jobs::{JobId, WorkerId};
+use windrow_proto::v1;
+
+use crate::driver::DriverHandle;
+use crate::logs::{LogStore, read};
+
+/// What is taken of a process.
+const TAIL_BYTES_MAX: usize = 64 << 10;
+const TASKS_MAX: usize = 100_000;
+
+/// Keeps what the processes of one worker print.
+pub(super) struct WorkerLogs {
+    pub(super) driver: DriverHandle,
+    pub(super) logs: Arc<LogStore>,
+    pub(super) worker: WorkerId,
+    /// The worker's.
+    pub(super) name: String,
+}
+
+impl WorkerLogs {
+    /// Keeps it where it is of a job that is known, and not too much. It is for people only, so that a failure fails nothing.
+    pub(super) async fn keep(&self, printed: v1::Printed) {
+        let v1::Printed { job, tail, maps, reduces, .. } = &printed;
+        let is_small = tail.len() <= TAIL_BYTES_MAX && maps.len() + reduces.len() <= TASKS_MAX;
+        if !is_small || !self.driver.knows(JobId(*job)).await.unwrap_or(false) {
+            return;
+        }
+        let (logs, worker) = (Arc::clone(&self.logs), self.worker);
+        let log = v1::ProcessLog { worker: self.name.clone(), printed: Some(printed) };
+        match spawn_blocking(move || logs.put(worker, &log)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "what a job prints cannot be kept"),
+            Err(error) => tracing::error!(%error, "a bug in the engine: keeping a log panicked"),
+        }
+    }
+}
+
+/// Sends what the processes of a job have printed, or those in which attempts of `task` ran, until nobody wants any more.
+/// Holds no thread while it waits for the network.
+pub(super) async fn send(
+    logs: Arc<LogStore>,
+    job: JobId,
+    task: Option<v1::LogsOfTask>,
+    sender: mpsc::Sender<Result<v1::ProcessLog, Status>>,
+) {
+    let found =
+        spawn_blocking(move || logs.of(job)).await.unwrap_or_else(|e| Err(io::Error::other(e)));
+    let paths = match found {
+        Ok(paths) => paths,
+        Err(error) => {
+            // The receiver hears of it, unless it has gone.
+            let _ = sender.send(Err(Status::internal(error.to_string()))).await;
+            return;
+        }
+    };
+    for path in paths {
+        let Ok(Some(log)) = spawn_blocking(move || read(&path)).await else { continue };
+        let is_asked_for = task.as_ref().is_none_or(|task| ran_in(task, log.printed.as_ref()));
+        if is_asked_for && sender.send(Ok(log)).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn ran_in(task: &v1::LogsOfTask, printed: Option<&v1::Printed>) -> bool {
+    printed.is_some_and(|printed| match task.stage() {
+        v1::Stage::Map => printed.maps.contains(&task.task),
+        v1::Stage::Reduce => printed.reduces.contains(&task.task),
+        v1::Stage::Unspecified => false,
+    })
+}

@@ -1,0 +1,80 @@
+//! Side files: what a job's code reads besides its input, such as a list of stop words or a model.
+//!
+//! They are named where the job is started (`--file NAME=PATH`), go to every worker as the program does, and are found by
+//! their name wherever the job's code runs: where it is built, and in mappers, combiners and reducers. A process runs one
+//! job at most, so the table belongs to the process.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{PoisonError, RwLock};
+
+use crate::error::{Error, Result};
+
+/// Longest name.
+const NAME_BYTES_MAX: usize = 128;
+
+static FILES: RwLock<BTreeMap<String, PathBuf>> = RwLock::new(BTreeMap::new());
+
+/// Where the side file called `name` lies on this machine. It is there as long as the job runs, for reading only.
+///
+/// ```
+/// use windrow_jobs::prelude::*;
+/// use windrow_jobs::side_files::side_file;
+///
+/// let error = side_file("stop-words").unwrap_err();
+/// assert_eq!(error.message(), "the side file 'stop-words' is missing; give it with --file stop-words=PATH");
+/// ```
+///
+/// # Errors
+/// When the job was started without it.
+pub fn side_file(name: &str) -> Result<PathBuf> {
+    let files = FILES.read().unwrap_or_else(PoisonError::into_inner);
+    files.get(name).cloned().ok_or_else(|| {
+        let name = name.escape_debug();
+        Error::new(format!("the side file '{name}' is missing; give it with --file {name}=PATH"))
+    })
+}
+
+/// Says where the side files of this process's job are. For the engine, before it builds the job.
+#[doc(hidden)]
+pub fn set_side_files(files: impl IntoIterator<Item = (String, PathBuf)>) {
+    *FILES.write().unwrap_or_else(PoisonError::into_inner) = files.into_iter().collect();
+}
+
+/// Checks a name: part of a path, printable, short.
+///
+/// # Errors
+/// When it is something else.
+pub fn check_name(name: &str) -> Result<()> {
+    let what = if name.is_empty() || name == "." || name == ".." || name.contains('/') {
+        "it must be a name without '/'"
+    } else if name.len() > NAME_BYTES_MAX {
+        "it is too long (at most 128 bytes)"
+    } else if name.chars().any(char::is_control) || name.contains('=') {
+        "it must not contain '=' or control characters"
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(format!("'{}' cannot name a side file: {what}", name.escape_debug())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_found_by_name() {
+        set_side_files([("words".to_string(), PathBuf::from("/tmp/w"))]);
+        assert_eq!(side_file("words").unwrap(), PathBuf::from("/tmp/w"));
+        assert!(side_file("other").unwrap_err().message().contains("--file other=PATH"));
+    }
+
+    #[test]
+    fn names_are_one_plain_component() {
+        check_name("stop-words.txt").unwrap();
+        check_name("ハム").unwrap();
+        for bad in ["", ".", "..", "a/b", "/a", "a\0", "a\nb", "a=b", &"x".repeat(129)] {
+            assert!(check_name(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! The program that this process runs: which build it is, and the bytes that a cluster needs to run it.
+
+mod needs;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use windrow_jobs::{Blob, Digest, JobProgram};
+use windrow_proto::{PROTOCOL_VERSION, v1};
+
+/// The executable of this process.
+pub(crate) struct Executable {
+    /// What peers hear of it.
+    pub(crate) build: v1::Build,
+    /// What is in it.
+    pub(crate) blob: Blob,
+    /// Stays what it is when the file is replaced by a newer build.
+    pub(crate) file: Arc<File>,
+}
+
+impl Executable {
+    /// That of this process. Reads it whole: some milliseconds.
+    pub(crate) fn own() -> io::Result<Self> {
+        let file =
+            File::open("/proc/self/exe").or_else(|_| File::open(std::env::current_exe()?))?;
+        let blob = blob_of(&file)?;
+        let build = v1::Build {
+            protocol_version: PROTOCOL_VERSION,
+            version: env!("CARGO_PKG_VERSION").to_string(),
+            digest: blob.digest.to_string(),
+        };
+        Ok(Self { build, blob, file: Arc::new(file) })
+    }
+
+    /// As a job's program. `prefix` are the arguments that come before Windrow's own.
+    ///
+    /// # Errors
+    /// When it is nothing that a cluster could start.
+    pub(crate) fn to_program(&self, prefix: &[OsString]) -> Result<JobProgram, String> {
+        let text = |argument: &OsString| argument.to_str().map(str::to_string);
+        let arguments: Option<Vec<_>> = prefix.iter().map(text).collect();
+        Ok(JobProgram {
+            executable: self.blob,
+            arguments: arguments.ok_or("the program's arguments are not valid UTF-8")?,
+            needs: needs::of(&self.file).map_err(|error| format!("/proc/self/exe: {error}"))?,
+        })
+    }
+}
+
+/// Reads a file whole, to know what is in it.
+pub(crate) fn blob_of(file: &File) -> io::Result<Blob> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(file)?;
+    Ok(Blob { digest: Digest(*hasher.finalize().as_bytes()), bytes: hasher.count() })
+}

@@ -1,0 +1,236 @@
+//! Programs and side files of jobs, fetched from the coordinator once and kept in the worker's folder for the next job.
+//!
+//! ```text
+//!  get(blob) -- in use? -- on the disk, and what its digest says? -- else fetch, check, rename
+//! ```
+//!
+//! What has been fetched is checked before it has its name, and once more when it is used after a restart, or after somebody
+//! has touched it; a damaged file is fetched again. Files are for reading, programs for running besides, and only when they
+//! are whole. The cache is bounded: what is not in use goes when room is wanted, the least recently used first.
+
+mod download;
+mod job_files;
+
+use std::collections::HashMap;
+use std::fs::{self, File, Metadata, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::SystemTime;
+
+use tokio::task::spawn_blocking;
+use windrow_jobs::{Blob, Digest, FailureCause};
+
+pub(crate) use download::Source;
+pub(crate) use job_files::{JobFiles, Programs};
+
+use crate::sync::lock;
+
+/// Ends the name of a file that is not whole.
+const PART: &str = ".part";
+
+/// What a file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// To be run.
+    Program,
+    /// To be read.
+    Data,
+}
+
+/// A blob on the disk; it stays there as long as somebody has this.
+#[derive(Debug)]
+pub(crate) struct Cached {
+    /// Absolute.
+    pub(crate) path: PathBuf,
+}
+
+/// The blobs of a worker.
+pub(crate) struct BlobCache {
+    folder: PathBuf,
+    bytes_max: u64,
+    source: Source,
+    entries: Mutex<HashMap<Digest, Arc<Entry>>>,
+}
+
+/// What is known of one blob.
+#[derive(Default)]
+struct Entry {
+    /// The file as it was when it was last found to be whole. Locked while the blob is looked for, so that it is fetched
+    /// once.
+    checked: tokio::sync::Mutex<Option<Stamp>>,
+    /// Whoever uses it now.
+    users: Mutex<Weak<Cached>>,
+}
+
+/// Tells a file from one that was changed or replaced since: the kernel sets the time of a change, and nobody else can.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    bytes: u64,
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        let changed = (metadata.ctime(), metadata.ctime_nsec());
+        Self { inode: metadata.ino(), bytes: metadata.len(), changed }
+    }
+}
+
+impl Entry {
+    /// Whether somebody has the blob, or is about to. Asked by who holds the lock of all entries.
+    fn is_wanted(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) > 1 || lock(&self.users).strong_count() > 0
+    }
+}
+
+impl BlobCache {
+    /// Keeps them in `folder`, at most so many bytes besides what is in use.
+    pub(crate) fn new(folder: PathBuf, bytes_max: u64, source: Source) -> Self {
+        Self { folder, bytes_max, source, entries: Mutex::default() }
+    }
+
+    /// The file with this content, fetched if it is not here: to the end, whether or not anybody waits for it by then.
+    pub(crate) async fn get(
+        self: &Arc<Self>,
+        blob: Blob,
+        used_as: Use,
+    ) -> Result<Arc<Cached>, FailureCause> {
+        let cache = Arc::clone(self);
+        let getting = tokio::spawn(async move { cache.find(blob, used_as).await });
+        getting.await.unwrap_or(Err(FailureCause::Cancelled))
+    }
+
+    async fn find(self: &Arc<Self>, blob: Blob, used_as: Use) -> Result<Arc<Cached>, FailureCause> {
+        let entry = Arc::clone(lock(&self.entries).entry(blob.digest).or_default());
+        let mut checked = entry.checked.lock().await;
+        if let Some(cached) = lock(&entry.users).upgrade() {
+            return Ok(cached);
+        }
+        let path = self.path(blob.digest);
+        let (at, known) = (path.clone(), *checked);
+        if !blocking(&path, move || is_whole(&at, blob, known)).await? {
+            self.fetch(&path, blob).await?;
+        }
+        let failed = |error| FailureCause::io(&path, &error);
+        *checked = Some(make_ready(&path, used_as).map_err(failed)?);
+        let cached = Arc::new(Cached { path });
+        *lock(&entry.users) = Arc::downgrade(&cached);
+        Ok(cached)
+    }
+
+    async fn fetch(self: &Arc<Self>, path: &Path, blob: Blob) -> Result<(), FailureCause> {
+        let (cache, folder) = (Arc::clone(self), self.folder.clone());
+        blocking(&folder, move || cache.make_room(blob)).await?;
+        let part = path.with_extension(PART.trim_start_matches('.'));
+        let fetched = download::download(&self.source, blob, &part).await;
+        let renamed = fetched
+            .and_then(|()| fs::rename(&part, path).map_err(|error| FailureCause::io(path, &error)));
+        if renamed.is_err() {
+            let _ = fs::remove_file(&part);
+        } else {
+            tracing::info!(digest = %blob.digest, bytes = blob.bytes, "fetched a program or side file");
+        }
+        renamed
+    }
+
+    /// Removes files that are not in use, the least recently used first, until one more fits.
+    fn make_room(&self, blob: Blob) -> io::Result<()> {
+        if blob.bytes > self.bytes_max {
+            let text = format!(
+                "a program or side file of {} bytes does not fit the {} of --program-cache",
+                blob.bytes, self.bytes_max
+            );
+            return Err(io::Error::other(text));
+        }
+        fs::create_dir_all(&self.folder)?;
+        let mut kept = Vec::new();
+        let mut bytes = blob.bytes;
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            // What is called otherwise is not ours.
+            let Some(digest) = Digest::from_hex(name.trim_end_matches(PART)) else { continue };
+            if digest == blob.digest || self.is_wanted(digest) {
+                continue;
+            }
+            let metadata = entry.metadata()?;
+            bytes += metadata.len();
+            // What a predecessor was killed in is of no use at all.
+            let used = (!name.ends_with(PART)).then(|| metadata.modified()).transpose()?;
+            kept.push((used, digest, metadata.len(), entry.path()));
+        }
+        kept.sort();
+        for (used, digest, file_bytes, path) in kept {
+            if (used.is_none() || bytes > self.bytes_max) && self.evict(digest, &path)? {
+                bytes -= file_bytes;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a file, unless somebody wants it. Whoever comes for it meanwhile looks for it afterwards.
+    fn evict(&self, digest: Digest, path: &Path) -> io::Result<bool> {
+        let mut entries = lock(&self.entries);
+        if entries.get(&digest).is_some_and(Entry::is_wanted) {
+            return Ok(false);
+        }
+        entries.remove(&digest);
+        fs::remove_file(path).map(|()| true)
+    }
+
+    fn is_wanted(&self, digest: Digest) -> bool {
+        lock(&self.entries).get(&digest).is_some_and(Entry::is_wanted)
+    }
+
+    fn path(&self, digest: Digest) -> PathBuf {
+        self.folder.join(digest.to_string())
+    }
+}
+
+/// Whether the file is there and has the blob in it. One that is `known` to, as it is, is not read.
+fn is_whole(path: &Path, blob: Blob, known: Option<Stamp>) -> io::Result<bool> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let now = Stamp::of(&file.metadata()?);
+    let is_whole =
+        known == Some(now) || (now.bytes == blob.bytes && digest_of(&file)? == blob.digest);
+    if !is_whole {
+        tracing::warn!(path = %path.display(), "a cached program is damaged; fetching it again");
+    }
+    Ok(is_whole)
+}
+
+/// Lets the file be used, and notes that it is.
+fn make_ready(path: &Path, used_as: Use) -> io::Result<Stamp> {
+    let mode = if used_as == Use::Program { 0o555 } else { 0o444 };
+    let file = File::open(path)?;
+    file.set_permissions(Permissions::from_mode(mode))?;
+    // On a file system that cannot say when, the order in which files go is another one.
+    let _ = file.set_modified(SystemTime::now());
+    Ok(Stamp::of(&file.metadata()?))
+}
+
+fn digest_of(file: &File) -> io::Result<Digest> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(file)?;
+    Ok(Digest(*hasher.finalize().as_bytes()))
+}
+
+/// Does what may block for a while.
+async fn blocking<T: Send + 'static>(
+    path: &Path,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, FailureCause> {
+    let done = spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)));
+    done.map_err(|error| FailureCause::io(path, &error))
+}
+
+#[cfg(test)]
+mod tests;

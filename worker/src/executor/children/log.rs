@@ -1,0 +1,73 @@
+//! Tells the coordinator what the processes of jobs print, so that their users can read it: while they run, and when they and
+//! this worker are gone.
+//!
+//! It is for people: each telling replaces the one before, none is waited for, and none is told twice.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+use windrow_jobs::{JobId, Stage};
+use windrow_proto::v1;
+
+use super::child::Child;
+use super::printed::{PrintedSoFar, TAIL_BYTES_MAX};
+
+/// Hears what processes have printed.
+pub(crate) type PrintedLogs = mpsc::Receiver<v1::Printed>;
+
+/// How often to look for something new.
+const LOOK: Duration = Duration::from_secs(1);
+/// What is told of a process while it runs; when it is gone, all that is kept in memory.
+const RUNNING_BYTES_MAX: usize = 16 << 10;
+/// Tasks of one process that are told.
+const TASKS_MAX: usize = 100_000;
+/// Tellings that wait for a session.
+pub(super) const WAITING_MAX: usize = 16;
+
+/// Follows a process until it is gone.
+pub(super) async fn follow(
+    job: JobId,
+    child: Arc<Child>,
+    printed: PrintedSoFar,
+    tell: mpsc::Sender<v1::Printed>,
+) {
+    let mut told_bytes = 0;
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let (is_gone, bytes_max) = tokio::select! {
+            biased;
+            () = child.gone.cancelled() => (true, TAIL_BYTES_MAX),
+            _ = looks.tick() => (false, RUNNING_BYTES_MAX),
+        };
+        if printed.bytes() > told_bytes || (is_gone && told_bytes > 0) {
+            let message = message(job, &child, &printed, bytes_max);
+            told_bytes = message.bytes;
+            if tell.send(message).await.is_err() {
+                return; // The worker is leaving.
+            }
+        }
+        if is_gone {
+            return;
+        }
+    }
+}
+
+fn message(job: JobId, child: &Child, printed: &PrintedSoFar, bytes_max: usize) -> v1::Printed {
+    let (bytes, tail) = printed.tail(bytes_max);
+    let tasks = child.tasks();
+    let of = |stage| {
+        let of_stage = tasks.iter().filter(move |task| task.stage == stage);
+        of_stage.map(|task| task.index).take(TASKS_MAX / 2).collect()
+    };
+    v1::Printed {
+        job: job.0,
+        process: child.serial,
+        bytes,
+        tail: tail.into(),
+        maps: of(Stage::Map),
+        reduces: of(Stage::Reduce),
+    }
+}
