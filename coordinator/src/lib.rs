@@ -6,6 +6,7 @@
 //!  driver/   the one task that owns the scheduler and carries out its effects
 //!  journal/  what was decided, written down before anybody hears of it
 //!  output/   the output folder: taken for one job, published or given back
+//!  security/ certificates for join tokens, and who may call what
 //!  explain   why a job failed or waits, in one line
 //! ```
 //!
@@ -20,8 +21,10 @@ mod journal;
 mod output;
 mod plan;
 mod rpc;
+pub mod security;
 
 pub use config::CoordinatorConfig;
 pub use coordinator::{Coordinator, ServeError, StartError};
 pub use failpoint::Failpoint;
+pub use plan::{AllowedPaths, NotAllowed};
 pub use windrow_scheduler::journal::JournalError;

@@ -4,27 +4,39 @@ use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use windrow_coordinator::{Coordinator, CoordinatorConfig, JournalError, ServeError};
+use windrow_coordinator::security::Security;
+use windrow_coordinator::{
+    AllowedPaths, Coordinator, CoordinatorConfig, JournalError, ServeError,
+};
 use windrow_jobs::Registry;
+use windrow_security::{Dialer, keep_renewed};
 use windrow_worker::{Connector, WorkerConfig};
 
 use super::args::{CoordinatorArgs, WorkerArgs};
 use super::error::CliError;
 use super::exit::Exit;
 use super::interrupt::Interrupts;
+use super::security;
 use crate::build_info;
 
 /// In the state's folder: where the coordinator can be reached.
 const ADDRESS: &str = "address";
+/// In a worker's folder: what it shows to a secured cluster.
+const CREDENTIALS: &str = "credentials";
+/// How often those who listen without security say so.
+const WARN_EVERY: Duration = Duration::from_secs(600);
 
 pub(crate) async fn coordinator(
     registry: Arc<Registry>,
     args: CoordinatorArgs,
 ) -> Result<Exit, CliError> {
-    refuse_open_address(args.listen, args.insecure)?;
+    let access = Access::of(args.security.is_some(), args.insecure);
+    refuse_open_address(args.listen, access)?;
+    let allowed_paths = allowed_paths(&args)?;
     let mut interrupts = Interrupts::listen()?;
     let _lock = args.state.as_deref().map(|state| lock_state(state, args.take_over)).transpose()?;
     let build = build_info::current().map_err(CliError::io("/proc/self/exe"))?;
@@ -32,7 +44,8 @@ pub(crate) async fn coordinator(
         .await
         .map_err(|error| CliError::Other(format!("cannot listen on {}: {error}", args.listen)))?;
     let address = listener.local_addr().map_err(CliError::io("the listener"))?;
-    let url = format!("http://{address}");
+    let scheme = if args.security.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{address}");
     if let Some(state) = args.state.as_ref().filter(|_| !args.take_over) {
         // A predecessor's, which leads nowhere now. One that is to be replaced may still serve.
         let _ = std::fs::remove_file(state.join(ADDRESS));
@@ -40,6 +53,10 @@ pub(crate) async fn coordinator(
     let mut config = CoordinatorConfig::new(registry, build);
     config.lease = args.lease.into();
     config.state = args.state.as_deref().map(absolute).transpose()?;
+    let life = args.certificate_lifetime.into();
+    let security = args.security.as_deref().map(|folder| Security::open(folder, life));
+    config.security = security.transpose()?;
+    config.allowed_paths = allowed_paths;
     config.failpoint = args.failpoint.unwrap_or_default();
     let coordinator =
         Coordinator::start(config).await.map_err(|error| CliError::Other(error.to_string()))?;
@@ -74,11 +91,10 @@ pub(crate) async fn coordinator(
 }
 
 pub(crate) async fn worker(registry: Arc<Registry>, args: WorkerArgs) -> Result<Exit, CliError> {
-    refuse_open_address(args.listen, args.insecure)?;
+    let is_secured = security::is_secured(&args.coordinator);
+    refuse_open_address(args.listen, Access::of(is_secured, args.insecure))?;
     let mut interrupts = Interrupts::listen()?;
     let build = build_info::current().map_err(CliError::io("/proc/self/exe"))?;
-    let connector =
-        Connector::url(&args.coordinator).map_err(|error| CliError::Usage(error.to_string()))?;
     // Kept until the end, so that the folder goes when the worker does.
     let mut temporary = None;
     let directory = match args.dir {
@@ -89,7 +105,18 @@ pub(crate) async fn worker(registry: Arc<Registry>, args: WorkerArgs) -> Result<
             temporary.insert(made).path().to_path_buf()
         }
     };
+    let mut tls = None;
+    if is_secured {
+        let folder = directory.join(CREDENTIALS);
+        let joined = security::join(&args.coordinator, args.token.as_deref(), &folder).await?;
+        tls = Some(joined.clone());
+        tokio::spawn(keep_renewed(joined, args.coordinator.clone(), folder));
+    }
+    let dialer = tls.clone().map_or_else(Dialer::plain, Dialer::member);
+    let connector = Connector::url(&args.coordinator, &dialer)
+        .map_err(|error| CliError::Usage(error.to_string()))?;
     let mut config = WorkerConfig::tcp(directory, args.listen);
+    config.tls = tls;
     config.threads = args.threads;
     config.memory_bytes = args.memory.map(|size| size.0);
     config.name = args.name.unwrap_or(config.name);
@@ -118,21 +145,67 @@ pub(crate) async fn worker(registry: Arc<Registry>, args: WorkerArgs) -> Result<
     }
 }
 
-/// What listens beyond this machine must be asked for: there is no encryption and no authentication.
-fn refuse_open_address(address: SocketAddr, insecure: bool) -> Result<(), CliError> {
-    if address.ip().is_loopback() {
-        return Ok(());
+/// Who can connect to what listens.
+#[derive(Clone, Copy)]
+enum Access {
+    /// Members of the cluster.
+    Members,
+    /// Everybody, and the user has not said that this is meant.
+    Everybody,
+    /// Everybody, as the user wants it.
+    EverybodyAsAsked,
+}
+
+impl Access {
+    fn of(is_secured: bool, insecure: bool) -> Self {
+        match (is_secured, insecure) {
+            (true, _) => Self::Members,
+            (false, true) => Self::EverybodyAsAsked,
+            (false, false) => Self::Everybody,
+        }
     }
-    if !insecure {
-        return Err(CliError::Usage(format!(
+}
+
+/// What listens beyond this machine is secured, or was asked for.
+fn refuse_open_address(address: SocketAddr, access: Access) -> Result<(), CliError> {
+    match access {
+        _ if address.ip().is_loopback() => Ok(()),
+        Access::Members => Ok(()),
+        Access::Everybody => Err(CliError::Usage(format!(
             "{address} can be reached from other machines, and whoever reaches it can run jobs and read data; \
-             listen on 127.0.0.1, or say --insecure on a network that you trust"
-        )));
+             listen on 127.0.0.1, set up a secured cluster ('windrow init'), or say --insecure on a network that you trust"
+        ))),
+        Access::EverybodyAsAsked => {
+            tokio::spawn(warn_for_ever(address));
+            Ok(())
+        }
     }
-    tracing::warn!(
-        "{address} is open to everybody who can reach it: no encryption, no authentication"
-    );
-    Ok(())
+}
+
+/// At once, and again and again, so that it is in whatever part of the log is looked at.
+async fn warn_for_ever(address: SocketAddr) {
+    let mut warn = tokio::time::interval(WARN_EVERY);
+    loop {
+        warn.tick().await;
+        tracing::warn!(
+            "{address} is open to everybody who can reach it: no encryption, no authentication"
+        );
+    }
+}
+
+/// Who can be reached from other machines says what their users' jobs may read and write.
+fn allowed_paths(args: &CoordinatorArgs) -> Result<AllowedPaths, CliError> {
+    if !args.allow_paths.is_empty() {
+        let allowed = AllowedPaths::below(&args.allow_paths);
+        return allowed.map_err(|error| CliError::Usage(error.to_string()));
+    }
+    if args.listen.ip().is_loopback() {
+        return Ok(AllowedPaths::everywhere());
+    }
+    Err(CliError::Usage(format!(
+        "{} can be reached from other machines: name the folders in which jobs may read and write, as --allow-path /data",
+        args.listen
+    )))
 }
 
 /// Makes the folder this coordinator's own for as long as the file is open. The journal would keep two of them apart; this

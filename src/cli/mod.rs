@@ -16,6 +16,7 @@ mod patience;
 mod preview;
 mod progress;
 mod run;
+mod security;
 mod stdout;
 mod submit;
 mod summary;
@@ -65,6 +66,9 @@ fn dispatch(registry: Arc<Registry>, invocation: Invocation) -> Result<Exit, Cli
         match invocation {
             Invocation::Run(job) => run::run(registry, job).await,
             Invocation::Submit(job, submit) => submit::submit(job, submit).await,
+            Invocation::Init(args) => security::init(args),
+            Invocation::Token(args) => security::token(args),
+            Invocation::Login(args) => security::login(args).await,
             Invocation::Coordinator(args) => cluster::coordinator(registry, args).await,
             Invocation::Worker(args) => cluster::worker(registry, args).await,
             Invocation::Jobs(args) => observe::jobs(args).await,

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use windrow_proto::v1;
 
-use super::args::SubmitArgs;
+use super::args::{SubmitArgs, TargetArgs};
 use super::error::CliError;
 use super::exit::Exit;
 use super::follow::follow;
 use super::interrupt::Interrupts;
 use super::job_command::JobCommand;
 use super::patience::Patience;
-use super::{preview, progress};
+use super::{preview, progress, security};
 use crate::build_info;
 use crate::client::{Client, ClientError, Submission};
 
@@ -29,7 +29,7 @@ pub(crate) async fn submit(job: JobCommand, args: SubmitArgs) -> Result<Exit, Cl
     let submission = draw_submission()?;
     let wait = args.coordinator_wait.into();
     let submitted = async {
-        let client = connect(&args.coordinator).await?;
+        let client = connect(&args.target).await?;
         let id = tell(&Patience { client: &client, limit: wait }, build, spec, submission).await?;
         Ok::<_, CliError>((client, id))
     };
@@ -83,11 +83,12 @@ fn draw_submission() -> Result<Submission, CliError> {
     Ok(submission)
 }
 
-async fn connect(url: &str) -> Result<Client, ClientError> {
-    Client::connect(url, CONNECT_PATIENCE, |error, pause| {
+async fn connect(target: &TargetArgs) -> Result<Client, CliError> {
+    let dialer = security::dialer(target).await?;
+    let client = Client::connect(&target.coordinator, &dialer, CONNECT_PATIENCE, |error, pause| {
         say(&format!("{error}; trying again in {:.1} s", pause.as_secs_f64()));
-    })
-    .await
+    });
+    Ok(client.await?)
 }
 
 /// Before there is a job to report on.

@@ -15,4 +15,4 @@ mod testing;
 
 pub use agent::{WorkerConfig, WorkerError, default_memory_bytes, run};
 pub use memory::heap::{CountingAllocator, give_back_freed_memory, heap_bytes};
-pub use rpc::{Connector, InvalidUrl};
+pub use rpc::Connector;

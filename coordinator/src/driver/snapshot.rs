@@ -17,6 +17,8 @@ pub(crate) struct JobSnapshot {
     pub(crate) view: JobView,
     /// With the first inputs only.
     pub(crate) spec: Arc<JobSpec>,
+    /// The name in the certificate of who submitted it.
+    pub(crate) submitter: Option<String>,
     /// All of its inputs.
     pub(crate) inputs: Arc<Vec<InputSize>>,
     /// As chosen.
@@ -60,6 +62,7 @@ impl Driver {
         Some(JobSnapshot {
             view,
             spec: Arc::clone(&job.shown.spec),
+            submitter: job.shown.submitter.clone(),
             inputs: Arc::clone(&job.shown.inputs),
             split_bytes: job.shown.split_bytes,
             cluster: job.shown.cluster,

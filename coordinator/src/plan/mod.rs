@@ -3,6 +3,7 @@
 //!
 //! Everything here blocks on the file system, so it runs outside the event loop, and before anything is scheduled.
 
+mod allowed;
 mod error;
 mod listing;
 mod numbers;
@@ -17,6 +18,7 @@ use windrow_jobs::program::{Partitioning, Program, SplitPoints};
 use windrow_jobs::{JobInput, JobSpec};
 use windrow_scheduler::{JobPlan, SplitPlan};
 
+pub use allowed::{AllowedPaths, NotAllowed};
 pub(crate) use error::PlanError;
 pub(crate) use listing::InputFile;
 pub(crate) use numbers::ClusterSize;

@@ -12,6 +12,8 @@ use windrow_jobs::{JobId, JobSpec, Registry};
 use windrow_proto::v1;
 use windrow_proto::v1::jobs_server::Jobs;
 use windrow_scheduler::SubmissionId;
+use windrow_security::Role;
+use windrow_security::access::Caller;
 
 use super::convert::{job_status, spec_from, submission_from, worker_status};
 use super::in_planning::{InPlanning, PlanningGuard};
@@ -21,7 +23,7 @@ use crate::driver::{DriverHandle, JobWork, Submission};
 use crate::explain::one_line;
 use crate::journal::draw;
 use crate::output::{self, Owner, Reservation};
-use crate::plan::{ClusterSize, Plan};
+use crate::plan::{AllowedPaths, ClusterSize, Plan};
 
 /// Answers submitters.
 pub(crate) struct JobsService {
@@ -32,6 +34,8 @@ pub(crate) struct JobsService {
     pub(crate) assumed_cluster: ClusterSize,
     /// Submissions that have come and are not accepted yet.
     pub(crate) in_planning: InPlanning,
+    /// Where inputs and outputs may lie.
+    pub(crate) allowed_paths: AllowedPaths,
 }
 
 #[tonic::async_trait]
@@ -42,6 +46,7 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::SubmitRequest>,
     ) -> Result<Response<v1::SubmitReply>, Status> {
+        let submitter = name_of(&request);
         let request = request.into_inner();
         check_build("submitter", request.build.as_ref(), &self.build)?;
         let spec = spec_from(request.spec)?;
@@ -55,7 +60,9 @@ impl Jobs for JobsService {
         let cluster = self.cluster_size().await?;
         let caller_gone = CancellationToken::new();
         let _here = caller_gone.clone().drop_guard();
-        let request = PlanRequest { id, spec, program, cluster, planning };
+        let allowed_paths = self.allowed_paths.clone();
+        let request =
+            PlanRequest { id, spec, submitter, program, cluster, planning, allowed_paths };
         // In a task of its own, which goes on when the caller goes: what planning has taken must be given back.
         let accepted = tokio::spawn(accept(self.driver.clone(), request, caller_gone)).await;
         let job = accepted.map_err(|error| Status::internal(error.to_string()))??;
@@ -90,7 +97,11 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::CancelRequest>,
     ) -> Result<Response<v1::JobStatus>, Status> {
+        let asks = request.extensions().get::<Caller>().and_then(Caller::identity).cloned();
         let job = JobId(request.into_inner().job);
+        if let Some(asks) = asks.filter(|asks| asks.role() == Role::Submitter) {
+            self.refuse_stranger(asks.name(), job).await?;
+        }
         let mut changes = self.driver.watch(job).await?.ok_or_else(|| unknown(job))?;
         self.driver.cancel(job).await?;
         // The sender goes only with a job that is over and forgotten.
@@ -129,6 +140,18 @@ impl JobsService {
         Ok(if joined.workers == 0 { self.assumed_cluster } else { joined })
     }
 
+    /// Refuses a submitter who wants to stop the job of another one.
+    async fn refuse_stranger(&self, name: &str, job: JobId) -> Result<(), Status> {
+        let snapshot = self.driver.job(job).await?.ok_or_else(|| unknown(job))?;
+        match snapshot.submitter.as_deref() {
+            Some(submitter) if submitter == name => Ok(()),
+            submitter => Err(Status::permission_denied(format!(
+                "{job} was submitted by {}; only they or an admin can stop it",
+                submitter.unwrap_or("somebody else")
+            ))),
+        }
+    }
+
     async fn status(&self, job: JobId) -> Result<Response<v1::JobStatus>, Status> {
         let snapshot = self.driver.job(job).await?.ok_or_else(|| unknown(job))?;
         Ok(Response::new(job_status(&snapshot)))
@@ -139,9 +162,12 @@ impl JobsService {
 struct PlanRequest {
     id: SubmissionId,
     spec: JobSpec,
+    /// The name in their certificate, if they have one.
+    submitter: Option<String>,
     program: Arc<dyn Program>,
     cluster: ClusterSize,
     planning: PlanningGuard,
+    allowed_paths: AllowedPaths,
 }
 
 /// Plans a job and hands it to the driver, unless its submitter has gone meanwhile.
@@ -150,11 +176,13 @@ async fn accept(
     request: PlanRequest,
     caller_gone: CancellationToken,
 ) -> Result<JobId, Status> {
-    let PlanRequest { id, spec, program, cluster, planning: _planning } = request;
     let owner = driver.owner().cloned();
-    let preparing =
-        tokio::task::spawn_blocking(move || prepare(id, spec, &program, cluster, owner));
-    let submission = preparing.await.map_err(|error| Status::internal(error.to_string()))??;
+    let preparing = tokio::task::spawn_blocking(move || {
+        let submission = prepare(&request, owner)?;
+        Ok::<_, Status>((submission, request.planning))
+    });
+    let prepared = preparing.await.map_err(|error| Status::internal(error.to_string()))?;
+    let (submission, _planning) = prepared?;
     let reservation = Arc::clone(&submission.reservation);
     let accepted = if caller_gone.is_cancelled() {
         Err(Status::cancelled("the submitter has gone"))
@@ -171,21 +199,26 @@ async fn accept(
 
 /// All that touches the file system before a job is accepted. The output comes first, since that is cheap to see, and
 /// is taken last, so that a refusal leaves nothing behind.
-fn prepare(
-    id: SubmissionId,
-    spec: JobSpec,
-    program: &Arc<dyn Program>,
-    cluster: ClusterSize,
-    owner: Option<Owner>,
-) -> Result<Submission, Status> {
+fn prepare(request: &PlanRequest, owner: Option<Owner>) -> Result<Submission, Status> {
+    let PlanRequest { id, spec, submitter, program, cluster, allowed_paths, .. } = request;
+    let (id, spec) = (*id, spec.clone());
+    allowed_paths.check_spec(&spec)?;
     let overwrite = spec.options.overwrite;
     output::check(&spec.output, overwrite)?;
-    let plan = Plan::make(&spec, program, cluster)?;
+    let plan = Plan::make(&spec, program, *cluster)?;
+    allowed_paths.check_plan(&plan)?;
     let owner = owner.map(|owner| Owner { job: spec.job.clone(), ..owner });
     let reservation = Arc::new(Reservation::take(&spec.output, overwrite, owner)?);
     let place = reservation.place().clone();
-    let work = JobWork { spec, plan, place, submitted: SystemTime::now() };
+    let submitter = submitter.clone();
+    let work = JobWork { spec, submitter, plan, place, submitted: SystemTime::now() };
     Ok(Submission { id, work, reservation })
+}
+
+/// The name in the caller's certificate.
+fn name_of<T>(request: &Request<T>) -> Option<String> {
+    let identity = request.extensions().get::<Caller>().and_then(Caller::identity)?;
+    Some(identity.name().to_string())
 }
 
 fn draw_submission() -> Result<SubmissionId, Status> {

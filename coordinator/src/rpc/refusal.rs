@@ -10,7 +10,7 @@ use windrow_proto::v1::Build;
 use crate::driver::{JoinError, Stopped};
 use crate::explain::one_line;
 use crate::output::OutputError;
-use crate::plan::PlanError;
+use crate::plan::{NotAllowed, PlanError};
 
 /// Refuses a peer of another protocol, version or build, by name of both.
 pub(super) fn check_build(who: &str, theirs: Option<&Build>, ours: &Build) -> Result<(), Status> {
@@ -50,7 +50,7 @@ impl From<JoinError> for Status {
     fn from(error: JoinError) -> Self {
         let text = error.to_string();
         match error {
-            JoinError::AlreadyThere { .. } => Self::already_exists(text),
+            JoinError::AlreadyThere { .. } | JoinError::SameIdentity { .. } => Self::already_exists(text),
             // It will find the other one.
             JoinError::Replaced { .. } => Self::unavailable(text),
         }
@@ -71,6 +71,12 @@ impl From<PlanError> for Status {
             | PlanError::TooManyTasks { .. }
             | PlanError::NoReduceStage => Self::invalid_argument(text),
         }
+    }
+}
+
+impl From<NotAllowed> for Status {
+    fn from(error: NotAllowed) -> Self {
+        Self::permission_denied(one_line(&error.to_string()))
     }
 }
 

@@ -22,6 +22,7 @@ use windrow_jobs::WorkerId;
 use windrow_proto::v1;
 use windrow_proto::v1::sessions_server::Sessions;
 use windrow_proto::v1::worker_message::Message;
+use windrow_security::access::Caller;
 
 use super::convert::{message_to, profile_from, report_from, returning_from, welcome_to};
 use super::refusal::check_build;
@@ -51,8 +52,10 @@ impl Sessions for SessionsService {
         &self,
         request: Request<Streaming<v1::WorkerMessage>>,
     ) -> Result<Response<Replies>, Status> {
+        let identity = request.extensions().get::<Caller>().and_then(Caller::identity);
+        let identity = identity.map(|identity| identity.name().to_string());
         let mut messages = request.into_inner();
-        let joining = async { self.join(self.hello(&mut messages).await?).await };
+        let joining = async { self.join(self.hello(identity, &mut messages).await?).await };
         let joined = joining.await.inspect_err(|status| {
             tracing::warn!(reason = status.message(), "a worker was refused");
         })?;
@@ -66,6 +69,7 @@ impl Sessions for SessionsService {
 impl SessionsService {
     async fn hello(
         &self,
+        identity: Option<String>,
         messages: &mut Streaming<v1::WorkerMessage>,
     ) -> Result<(WorkerProfile, Option<Returning>), Status> {
         let first = timeout(HELLO_TIMEOUT, messages.message())
@@ -76,7 +80,7 @@ impl SessionsService {
         };
         check_build("worker", hello.build.as_ref(), &self.build)?;
         let returning = returning_from(hello.r#return.take())?;
-        Ok((profile_from(hello)?, returning))
+        Ok((WorkerProfile { identity, ..profile_from(hello)? }, returning))
     }
 
     async fn join(
@@ -87,7 +91,8 @@ impl SessionsService {
         loop {
             match self.driver.join(profile.clone(), returning.take()).await? {
                 Ok(joined) => return Ok(joined),
-                Err(JoinError::AlreadyThere { .. }) if Instant::now() < deadline => {
+                Err(JoinError::AlreadyThere { .. } | JoinError::SameIdentity { .. })
+                    if Instant::now() < deadline => {
                     sleep(PREDECESSOR_PAUSE).await;
                 }
                 Err(error) => return Err(error.into()),

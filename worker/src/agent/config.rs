@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use tonic::Status;
+use windrow_security::Tls;
 
 use super::machine;
 use crate::executor::ExecutorError;
@@ -21,6 +22,8 @@ pub struct WorkerConfig {
     pub memory_bytes: Option<u64>,
     /// Where other workers fetch from it; `None` opens no socket, for a worker that is alone.
     pub listen: Option<SocketAddr>,
+    /// Its credentials as a member of a secured cluster: what it shows to others, and asks of them.
+    pub tls: Option<Tls>,
     /// This machine: workers that say the same read each other's files.
     pub host: String,
 }
@@ -30,7 +33,8 @@ impl WorkerConfig {
     pub fn tcp(directory: impl Into<PathBuf>, listen: SocketAddr) -> Self {
         let name = format!("{}-{}", machine::host_name(), std::process::id());
         let (directory, host) = (directory.into(), machine::host_id());
-        Self { name, directory, threads: None, memory_bytes: None, listen: Some(listen), host }
+        let listen = Some(listen);
+        Self { name, directory, threads: None, memory_bytes: None, listen, tls: None, host }
     }
 
     /// The only worker of a cluster inside one process.
@@ -41,6 +45,7 @@ impl WorkerConfig {
             threads: None,
             memory_bytes: None,
             listen: None,
+            tls: None,
             host: machine::host_id(),
         }
     }

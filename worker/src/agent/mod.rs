@@ -32,6 +32,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use windrow_jobs::{JobId, Registry};
 use windrow_proto::v1;
+use windrow_security::Dialer;
 
 pub use config::{WorkerConfig, WorkerError};
 pub use machine::default_memory_bytes;
@@ -86,7 +87,10 @@ pub async fn run(
     let memory_bytes = config.memory_bytes.unwrap_or_else(default_memory_bytes);
     let (executor, directory) = open_executor(&config, threads, memory_bytes, registry).await?;
     let shuffle = match config.listen {
-        Some(address) => Some(ShuffleServer::start(address, executor.shuffle_service()).await?),
+        Some(address) => {
+            let service = executor.shuffle_service();
+            Some(ShuffleServer::start(address, service, config.tls.clone()).await?)
+        }
         None => None,
     };
     let hello = v1::Hello {
@@ -135,6 +139,7 @@ async fn open_executor(
         memory_bytes,
         directory: given.clone(),
         host: config.host.clone(),
+        dialer: config.tls.clone().map_or_else(Dialer::plain, Dialer::member),
         fetch: FetchTimeouts::default(),
     };
     let failed = move |error| ExecutorError::Io { path: given.clone(), error };

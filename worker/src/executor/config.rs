@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use windrow_security::Dialer;
+
 use crate::shuffle::FetchTimeouts;
 
 /// What an executor may use.
@@ -16,6 +18,8 @@ pub struct ExecutorConfig {
     pub directory: PathBuf,
     /// This machine, by a name that no other machine has; empty if it is not known.
     pub host: String,
+    /// Connects to other workers.
+    pub dialer: Dialer,
     /// How long to wait for other workers.
     pub fetch: FetchTimeouts,
 }

@@ -70,7 +70,7 @@ impl InProcess {
             identity: Arc::clone(&identity),
             host: config.host.clone(),
             store: Arc::clone(&store),
-            peers: Arc::new(Peers::new(config.fetch.connect, window_bytes)),
+            peers: Arc::new(Peers::new(config.dialer.clone(), config.fetch.connect, window_bytes)),
             timeouts: config.fetch,
         };
         Ok(Self {

@@ -5,5 +5,5 @@ pub(crate) mod convert;
 pub(crate) mod fetch;
 mod shuffle_server;
 
-pub use connector::{Connector, InvalidUrl};
+pub use connector::Connector;
 pub(crate) use shuffle_server::ShuffleServer;

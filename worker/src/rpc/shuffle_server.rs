@@ -1,13 +1,16 @@
-//! Serves this worker's segments to the others, on a socket of its own.
+//! Serves this worker's segments to the others, on a socket of its own. In a secured cluster, only to workers of it.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
+use windrow_security::access::{AccessLayer, Caller, Gate, Open};
+use windrow_security::{Role, Tls, limits};
 
 use super::fetch::FetchServer;
 use crate::agent::WorkerError;
@@ -15,6 +18,21 @@ use crate::shuffle::ShuffleService;
 
 /// How long peers that are still fetching may delay the worker's end.
 const STOP_GRACE: Duration = Duration::from_millis(500);
+
+/// What mappers have left is for reducers, not for users. The handshake has seen to the cluster.
+struct WorkersOnly;
+
+impl Gate for WorkersOnly {
+    fn admit(&self, _method: &str, caller: &Caller) -> Result<(), Status> {
+        match caller.certified() {
+            Some(certified) if certified.identity.role() == Role::Worker => {
+                let counts = certified.check(SystemTime::now());
+                counts.map_err(|error| Status::unauthenticated(error.to_string()))
+            }
+            _ => Err(Status::permission_denied("only workers of the cluster may fetch")),
+        }
+    }
+}
 
 /// A running server.
 pub(crate) struct ShuffleServer {
@@ -28,6 +46,7 @@ impl ShuffleServer {
     pub(crate) async fn start(
         address: SocketAddr,
         service: ShuffleService,
+        tls: Option<Tls>,
     ) -> Result<Self, WorkerError> {
         if address.ip().is_unspecified() {
             return Err(WorkerError::UnspecifiedAddress { address });
@@ -37,13 +56,14 @@ impl ShuffleServer {
         let bound = listener.local_addr().map_err(failed)?;
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
+        let gate: Arc<dyn Gate> = if tls.is_some() { Arc::new(WorkersOnly) } else { Arc::new(Open) };
         let server = Server::builder()
+            .layer(AccessLayer::new(gate))
+            .max_concurrent_streams(limits::SHUFFLE_STREAMS_MAX)
+            .http2_max_header_list_size(limits::HEADER_LIST_BYTES_MAX)
             .http2_keepalive_interval(Some(Duration::from_secs(20)))
             .add_service(FetchServer::new(service))
-            .serve_with_incoming_shutdown(
-                TcpIncoming::from(listener).with_nodelay(Some(true)),
-                stopped,
-            );
+            .serve_with_incoming_shutdown(windrow_security::listen(listener, tls), stopped);
         let serving = tokio::spawn(async move {
             if let Err(error) = server.await {
                 tracing::error!(%error, "the server for shuffle data has ended");

@@ -185,12 +185,12 @@ async fn measure_fetching_over_loopback() {
     let lease_ends = tokio::time::Instant::now() + Duration::from_secs(3_600);
     identity.set("", WorkerId(5), lease_ends);
     let service = ShuffleService::new(store, identity, account.clone());
-    let server = ShuffleServer::start("127.0.0.1:0".parse().unwrap(), service).await.unwrap();
+    let server = ShuffleServer::start("127.0.0.1:0".parse().unwrap(), service, None).await.unwrap();
     let fetcher = Fetcher {
         identity: Arc::default(),
         host: "here".into(),
         store: Arc::new(SegmentStore::new(folder.path().join("mine"))),
-        peers: Arc::new(Peers::new(Duration::from_secs(5), 4 << 20)),
+        peers: Arc::new(Peers::new(windrow_security::Dialer::plain(), Duration::from_secs(5), 4 << 20)),
         timeouts: FetchTimeouts::default(),
     };
     for host in ["here", "elsewhere"] {

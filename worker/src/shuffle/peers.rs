@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use tonic::transport::{Channel, Endpoint};
+use windrow_security::Dialer;
 
 use crate::sync::lock;
 
@@ -27,6 +28,7 @@ const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 /// The channels to all peers.
 pub struct Peers {
     channels: Mutex<HashMap<String, Channel>>,
+    dialer: Dialer,
     connect_timeout: Duration,
     stream_window_bytes: u32,
 }
@@ -34,10 +36,10 @@ pub struct Peers {
 impl Peers {
     /// No connections yet. Each of their streams may hold up to `window_bytes` that have been received and not been
     /// taken, within sensible limits.
-    pub fn new(connect_timeout: Duration, window_bytes: u64) -> Self {
+    pub fn new(dialer: Dialer, connect_timeout: Duration, window_bytes: u64) -> Self {
         let (min, max) = STREAM_WINDOW_BYTES.into_inner();
         let stream_window_bytes = window_bytes.clamp(min, max) as u32;
-        Self { channels: Mutex::default(), connect_timeout, stream_window_bytes }
+        Self { channels: Mutex::default(), dialer, connect_timeout, stream_window_bytes }
     }
 
     /// What each stream may hold.
@@ -51,6 +53,11 @@ impl Peers {
         if let Some(channel) = channels.get(address) {
             return Ok(channel.clone());
         }
+        let (dialer, peer) = (self.dialer.clone(), address.to_string());
+        let connector = tower::service_fn(move |_| {
+            let (dialer, peer) = (dialer.clone(), peer.clone());
+            async move { dialer.dial_worker(&peer).await }
+        });
         let channel = Endpoint::from_shared(format!("http://{address}"))?
             .connect_timeout(self.connect_timeout)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -58,8 +65,7 @@ impl Peers {
             .max_frame_size(FRAME_BYTES)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE)
-            .tcp_nodelay(true)
-            .connect_lazy();
+            .connect_with_connector_lazy(connector);
         if channels.len() >= CHANNELS_MAX {
             channels.clear();
         }

@@ -170,6 +170,7 @@ fn config(folder: &Path) -> ExecutorConfig {
         memory_bytes: 64 << 20,
         directory: folder.join("worker"),
         host: "here".into(),
+        dialer: windrow_security::Dialer::plain(),
         fetch: FetchTimeouts::default(),
     }
 }

@@ -1,0 +1,228 @@
+//! Both sides of TLS 1.3 among the members of one cluster. Its authority is the only root, on both sides.
+//!
+//! Sessions are not resumed: a resumed one would outlive the certificate that it began with, and connections here are few
+//! and long.
+
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::rustls::client::Resumption;
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use tokio_rustls::rustls::version::TLS13;
+use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+
+use crate::{Certified, Credentials, Role, SecurityError};
+
+/// The name in the certificates of all workers: peers know each other by role, wherever they listen.
+pub const WORKER_NAME: &str = "worker.windrow.internal";
+
+/// HTTP/2, the only protocol that is spoken.
+const PROTOCOL: &[u8] = b"h2";
+
+/// A member's TLS, which goes on with new credentials when they are replaced. Cheap to clone; clones change together.
+#[derive(Clone)]
+pub struct Tls {
+    current: Arc<RwLock<Arc<Configs>>>,
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Tls").field(&self.certified().identity).finish()
+    }
+}
+
+struct Configs {
+    credentials: Credentials,
+    client: Arc<ClientConfig>,
+    server: Arc<ServerConfig>,
+}
+
+impl Tls {
+    /// With these credentials from now on.
+    ///
+    /// # Errors
+    /// When key and certificates do not belong together.
+    pub fn new(credentials: Credentials) -> Result<Self, SecurityError> {
+        let configs = Arc::new(Configs::new(credentials)?);
+        Ok(Self { current: Arc::new(RwLock::new(configs)) })
+    }
+
+    /// Uses other credentials for all connections from now on.
+    ///
+    /// # Errors
+    /// When key and certificates do not belong together.
+    pub fn replace(&self, credentials: Credentials) -> Result<(), SecurityError> {
+        let configs = Arc::new(Configs::new(credentials)?);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = configs;
+        Ok(())
+    }
+
+    /// Whose it is, and how long.
+    pub fn certified(&self) -> Certified {
+        self.configs().credentials.certified().clone()
+    }
+
+    /// Whom it trusts.
+    pub fn authority(&self) -> CertificateDer<'static> {
+        self.configs().credentials.authority().clone()
+    }
+
+    /// The client's side of a connection, to somebody whose certificate has this name and this role.
+    ///
+    /// # Errors
+    /// When the own credentials do not count any more, the handshake fails, or somebody else is there.
+    pub async fn connect<S>(
+        &self,
+        stream: S,
+        name: ServerName<'static>,
+        role: Role,
+    ) -> Result<client::TlsStream<S>, SecurityError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let configs = self.configs();
+        let own = configs.credentials.certified();
+        own.check(SystemTime::now())?;
+        let stream = connect(Arc::clone(&configs.client), stream, name).await?;
+        let peer = peer(stream.get_ref().1.peer_certificates())?;
+        expect(peer.as_ref(), own.identity.cluster(), role)?;
+        Ok(stream)
+    }
+
+    /// The server's side of a connection, and who has called: nobody known, where the own role is the coordinator's.
+    ///
+    /// # Errors
+    /// When the handshake fails.
+    pub async fn accept<S>(
+        &self,
+        stream: S,
+    ) -> Result<(server::TlsStream<S>, Option<Certified>), SecurityError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let configs = self.configs();
+        let stream = TlsAcceptor::from(Arc::clone(&configs.server)).accept(stream).await;
+        let stream = stream.map_err(tls_error)?;
+        let caller = peer(stream.get_ref().1.peer_certificates())?;
+        Ok((stream, caller))
+    }
+
+    fn configs(&self) -> Arc<Configs> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Configs {
+    fn new(credentials: Credentials) -> Result<Self, SecurityError> {
+        let client = client_config(credentials.authority(), Some(&credentials))?;
+        let server = server_config(&credentials)?;
+        Ok(Self { credentials, client, server })
+    }
+}
+
+/// A newcomer's side of a connection to a coordinator: it knows the authority, and has no certificate yet.
+pub(crate) async fn connect_newcomer<S>(
+    authority: &CertificateDer<'static>,
+    stream: S,
+    name: ServerName<'static>,
+) -> Result<client::TlsStream<S>, SecurityError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let stream = connect(client_config(authority, None)?, stream, name).await?;
+    match peer(stream.get_ref().1.peer_certificates())? {
+        Some(peer) if peer.identity.role() == Role::Coordinator => Ok(stream),
+        peer => Err(wrong(peer.as_ref(), Role::Coordinator)),
+    }
+}
+
+async fn connect<S>(
+    config: Arc<ClientConfig>,
+    stream: S,
+    name: ServerName<'static>,
+) -> Result<client::TlsStream<S>, SecurityError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    TlsConnector::from(config).connect(name, stream).await.map_err(tls_error)
+}
+
+fn peer(chain: Option<&[CertificateDer<'_>]>) -> Result<Option<Certified>, SecurityError> {
+    chain.and_then(<[_]>::first).map(Certified::read).transpose()
+}
+
+fn expect(peer: Option<&Certified>, cluster: &str, role: Role) -> Result<(), SecurityError> {
+    match peer {
+        Some(Certified { identity, .. })
+            if identity.cluster() == cluster && identity.role() == role =>
+        {
+            Ok(())
+        }
+        _ => Err(wrong(peer, role)),
+    }
+}
+
+fn wrong(peer: Option<&Certified>, expected: Role) -> SecurityError {
+    let found = peer.map_or_else(|| "stranger".to_string(), |peer| peer.identity.role().to_string());
+    SecurityError::WrongPeer { expected: expected.to_string(), found }
+}
+
+/// A handshake fails by TLS's rules, or because the connection breaks.
+fn tls_error(error: std::io::Error) -> SecurityError {
+    match error.downcast::<rustls::Error>() {
+        Ok(error) => error.into(),
+        Err(error) => SecurityError::Malformed(format!("the connection broke off: {error}")),
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+fn roots(authority: &CertificateDer<'static>) -> Result<Arc<RootCertStore>, SecurityError> {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.clone())?;
+    Ok(Arc::new(roots))
+}
+
+fn client_config(
+    authority: &CertificateDer<'static>,
+    own: Option<&Credentials>,
+) -> Result<Arc<ClientConfig>, SecurityError> {
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])?
+        .with_root_certificates(roots(authority)?);
+    let mut config = match own {
+        Some(own) => {
+            builder.with_client_auth_cert(vec![own.certificate().clone()], own.key().clone_key())?
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![PROTOCOL.to_vec()];
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+fn server_config(own: &Credentials) -> Result<Arc<ServerConfig>, SecurityError> {
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(roots(own.authority())?, provider());
+    let verifier = match own.certified().identity.role() {
+        // Newcomers have no certificate. What else they may not do, the gate knows.
+        Role::Coordinator => verifier.allow_unauthenticated(),
+        _ => verifier,
+    };
+    let verifier = verifier.build().map_err(|error| SecurityError::Malformed(error.to_string()))?;
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(vec![own.certificate().clone()], own.key().clone_key())?;
+    config.alpn_protocols = vec![PROTOCOL.to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}
