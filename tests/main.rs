@@ -26,6 +26,7 @@ mod output;
 mod privacy;
 mod ready_jobs;
 mod recovery;
+mod security;
 mod support;
 mod word_count;
 
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         privacy::tests(),
         ready_jobs::tests(),
         recovery::tests(),
+        security::tests(),
         word_count::tests(),
     ]
     .into_iter()

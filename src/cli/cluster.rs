@@ -9,9 +9,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use windrow_coordinator::security::Security;
-use windrow_coordinator::{
-    AllowedPaths, Coordinator, CoordinatorConfig, JournalError, ServeError,
-};
+use windrow_coordinator::{AllowedPaths, Coordinator, CoordinatorConfig, JournalError, ServeError};
 use windrow_jobs::Registry;
 use windrow_security::{Dialer, keep_renewed};
 use windrow_worker::{Connector, WorkerConfig};

@@ -7,8 +7,8 @@ use clap::{Args, Command, CommandFactory, FromArgMatches};
 use windrow_jobs::Registry;
 
 use super::args::{
-    Cli, ClusterArgs, Commands, CoordinatorArgs, InitArgs, JobArgs, LoginArgs, OneJobArgs, SubmitArgs,
-    TokenArgs, WorkerArgs,
+    Cli, ClusterArgs, Commands, CoordinatorArgs, InitArgs, JobArgs, LoginArgs, OneJobArgs,
+    SubmitArgs, TokenArgs, WorkerArgs,
 };
 use super::generate::GenArgs;
 use super::job_command::JobCommand;

@@ -48,7 +48,7 @@ pub(crate) fn main(registry: Registry, arguments: impl IntoIterator<Item = OsStr
     match dispatch(Arc::new(registry), invocation) {
         Ok(exit) => exit,
         Err(error) => {
-            eprintln!("windrow: {error}");
+            eprintln!("windrow: {}", stdout::escaped(&error.to_string()));
             error.exit()
         }
     }

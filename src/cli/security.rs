@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use windrow_coordinator::security::{admin_folder, init as init_cluster, issue_token};
-use windrow_security::{
-    Credentials, Dialer, JoinToken, SecurityError, Tls, enroll, renew_if_due,
-};
+use windrow_security::{Credentials, Dialer, JoinToken, SecurityError, Tls, enroll, renew_if_due};
 
 use super::args::{InitArgs, LoginArgs, TargetArgs, TokenArgs};
 use super::error::CliError;
@@ -84,11 +82,7 @@ pub(crate) async fn dialer(target: &TargetArgs) -> Result<Dialer, CliError> {
 }
 
 /// The credentials of a worker: those that it has, or such as it gets for its token.
-pub(crate) async fn join(
-    urls: &str,
-    token: Option<&str>,
-    folder: &Path,
-) -> Result<Tls, CliError> {
+pub(crate) async fn join(urls: &str, token: Option<&str>, folder: &Path) -> Result<Tls, CliError> {
     let kept = Credentials::path(folder).exists().then(|| usable(folder));
     let credentials = match (kept, token) {
         (Some(Ok(kept)), _) => kept,

@@ -11,7 +11,7 @@ use super::follow::follow;
 use super::interrupt::Interrupts;
 use super::job_command::JobCommand;
 use super::patience::Patience;
-use super::{preview, progress, security};
+use super::{preview, progress, security, stdout};
 use crate::build_info;
 use crate::client::{Client, ClientError, Submission};
 
@@ -93,5 +93,5 @@ async fn connect(target: &TargetArgs) -> Result<Client, CliError> {
 
 /// Before there is a job to report on.
 fn say(text: &str) {
-    eprintln!("windrow: {text}");
+    eprintln!("windrow: {}", stdout::escaped(text));
 }

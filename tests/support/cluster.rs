@@ -1,6 +1,7 @@
 //! A coordinator and workers as real processes on free ports of this machine.
 
 use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::process::Command;
 
 use super::{Dir, Output, Process, wait_for, windrow};
@@ -25,12 +26,14 @@ pub struct ClusterOptions {
     /// Whether each worker has a host name of its own, so that they fetch from each other over gRPC instead of
     /// reading each other's files. Takes root.
     pub own_hosts: bool,
+    /// Whether only members are let in, over TLS.
+    pub secured: bool,
 }
 
 impl Default for ClusterOptions {
     fn default() -> Self {
         // Two maps of a worker run side by side, so that none waits for the core of one that a test has stalled.
-        Self { threads: 2, lease: "10s", own_hosts: false }
+        Self { threads: 2, lease: "10s", own_hosts: false, secured: false }
     }
 }
 
@@ -43,12 +46,11 @@ impl Cluster {
     pub fn with_options(workers: usize, options: ClusterOptions) -> Self {
         let dir = Dir::new();
         let state = dir.join("state");
-        let coordinator = Process::start({
-            let mut command =
-                windrow(["coordinator", "--listen", "127.0.0.1:0", "--lease", options.lease]);
-            command.arg("--state").arg(&state);
-            command
-        });
+        if options.secured {
+            let init = windrow([OsStr::new("init"), dir.join("security").as_os_str()]);
+            Process::start(init).finish().expect_code(0);
+        }
+        let coordinator = Process::start(coordinator_command(&dir, &options, "127.0.0.1:0"));
         let url = wait_for("the coordinator's address", || {
             std::fs::read_to_string(state.join("address")).ok().map(|url| url.trim().to_string())
         });
@@ -64,11 +66,8 @@ impl Cluster {
     /// Kills the coordinator and starts another one with the same address and the same state.
     pub fn restart_coordinator(&mut self) {
         self.coordinator.kill();
-        let listen = self.url.trim_start_matches("http://");
-        let mut command =
-            windrow(["coordinator", "--listen", listen, "--lease", self.options.lease]);
-        command.arg("--state").arg(self.dir.join("state"));
-        self.coordinator = Process::start(command);
+        let (_, listen) = self.url.split_once("://").unwrap();
+        self.coordinator = Process::start(coordinator_command(&self.dir, &self.options, listen));
     }
 
     /// The folder of all its processes; worker number N has `worker-N` in it.
@@ -94,7 +93,28 @@ impl Cluster {
             .args(["--name", &format!("w{n}")])
             .arg("--dir")
             .arg(self.dir.join(format!("worker-{n}")));
+        if self.options.secured {
+            command.args(["--token", &self.token("worker")]);
+        }
         command
+    }
+
+    /// A join token of a secured cluster.
+    pub fn token(&self, role: &str) -> String {
+        self.token_with(role, &[])
+    }
+
+    /// Likewise, with more flags.
+    pub fn token_with(&self, role: &str, flags: &[&str]) -> String {
+        let mut command = windrow(["token", "--role", role]);
+        command.args(flags).arg(self.dir.join("security"));
+        let output = Process::start(command).finish().expect_code(0);
+        output.stdout.trim().to_string()
+    }
+
+    /// Where the admin's credentials are.
+    pub fn admin(&self) -> PathBuf {
+        self.dir.join("security/admin")
     }
 
     /// Waits until exactly `n` workers are members.
@@ -116,14 +136,20 @@ impl Cluster {
     /// Starts a command that asks this cluster.
     pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Process {
         let mut command = windrow(arguments);
-        command.env("WINDROW_COORDINATOR", &self.url);
+        self.ask(&mut command);
         Process::start(command)
+    }
+
+    /// Has a command ask this cluster, as the admin.
+    fn ask(&self, command: &mut Command) {
+        command.env("WINDROW_COORDINATOR", &self.url).env("WINDROW_CREDENTIALS", self.admin());
     }
 
     /// Submits a job and returns its id at once.
     pub fn submit_detached<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> u64 {
         let mut command = windrow(["submit"]);
-        command.args(arguments).arg("--detach").env("WINDROW_COORDINATOR", &self.url);
+        command.args(arguments).arg("--detach");
+        self.ask(&mut command);
         let output = Process::start(command).finish().expect_code(0);
         output.stdout.trim().parse().unwrap()
     }
@@ -136,9 +162,19 @@ impl Cluster {
     /// Submits a job with a process that waits for its end.
     pub fn start_submit<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Process {
         let mut command = windrow(["submit"]);
-        command.args(arguments).env("WINDROW_COORDINATOR", &self.url);
+        command.args(arguments);
+        self.ask(&mut command);
         Process::start(command)
     }
+}
+
+fn coordinator_command(dir: &Dir, options: &ClusterOptions, listen: &str) -> Command {
+    let mut command = windrow(["coordinator", "--listen", listen, "--lease", options.lease]);
+    command.arg("--state").arg(dir.join("state"));
+    if options.secured {
+        command.arg("--security").arg(dir.join("security"));
+    }
+    command
 }
 
 /// The same command in a UTS namespace with another host name.

@@ -30,9 +30,10 @@ impl Certified {
             .map_err(|error| malformed(&format!("cannot be read: {error}")))?;
         let names = parsed.subject_alternative_name();
         let names = names.map_err(|error| malformed(&format!("cannot be read: {error}")))?;
-        let mut uris = names.iter().flat_map(|names| &names.value.general_names).filter_map(|n| {
-            if let GeneralName::URI(uri) = n { Some(*uri) } else { None }
-        });
+        let mut uris = names
+            .iter()
+            .flat_map(|names| &names.value.general_names)
+            .filter_map(|n| if let GeneralName::URI(uri) = n { Some(*uri) } else { None });
         let (Some(uri), None) = (uris.next(), uris.next()) else {
             return Err(malformed("does not name one member of a cluster"));
         };

@@ -62,16 +62,16 @@ impl Dialer {
     /// # Errors
     /// When the URL is none, or its scheme needs credentials that are not there, or does without those that are.
     pub fn endpoint(&self, url: &str) -> Result<Endpoint, NotAnAddress> {
-        let wrong = |message: &str| NotAnAddress { url: url.to_string(), message: message.to_string() };
+        let wrong =
+            |message: &str| NotAnAddress { url: url.to_string(), message: message.to_string() };
         let endpoint =
             Endpoint::from_shared(url.to_string()).map_err(|error| wrong(&error.to_string()))?;
         if endpoint.uri().host().is_none() {
             return Err(wrong("it names no host"));
         }
         match (endpoint.uri().scheme_str(), &self.trust) {
-            (Some("http"), Trust::Plain) | (Some("https"), Trust::Newcomer(_) | Trust::Member(_)) => {
-                Ok(endpoint)
-            }
+            (Some("http"), Trust::Plain)
+            | (Some("https"), Trust::Newcomer(_) | Trust::Member(_)) => Ok(endpoint),
             (Some("http"), _) => Err(wrong(
                 "there are credentials for a secured cluster, and http:// would not ask who answers; say https://",
             )),
@@ -149,7 +149,9 @@ mod tests {
     fn a_scheme_must_fit_the_credentials() {
         let plain = Dialer::plain();
         assert!(plain.endpoint("http://a:1").is_ok());
-        for url in ["https://a:1", "ftp://a:1", "a:1", "http://", "", "http://a b", "http://a\x1b:1"] {
+        for url in
+            ["https://a:1", "ftp://a:1", "a:1", "http://", "", "http://a b", "http://a\x1b:1"]
+        {
             let error = plain.endpoint(url).err().unwrap().to_string();
             assert!(error.contains("is not a coordinator's URL"), "{error}");
             assert!(!error.contains(char::is_control), "{error:?}");

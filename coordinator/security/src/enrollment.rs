@@ -54,7 +54,10 @@ pub(crate) async fn connect(dialer: &Dialer, url: &str) -> Result<Channel, Secur
     let connector = tower::service_fn(move |uri| dialer.clone().dial(uri));
     let channel = endpoint.connect_timeout(ANSWER_TIME_MAX).connect_with_connector(connector).await;
     channel.map_err(|error| {
-        SecurityError::Refused(format!("cannot reach the coordinator at {url}: {}", explain(&error)))
+        SecurityError::Refused(format!(
+            "cannot reach the coordinator at {url}: {}",
+            explain(&error)
+        ))
     })
 }
 

@@ -60,7 +60,8 @@ async fn accept_all(
         tokio::spawn(async move {
             match Connection::accept(stream, tls.as_ref()).await {
                 Ok(connection) => {
-                    let _ = ready.send(Ok(Connection { _permit: Some(permit), ..connection })).await;
+                    let _ =
+                        ready.send(Ok(Connection { _permit: Some(permit), ..connection })).await;
                 }
                 Err(error) => tracing::info!(reason = %explain(&error), "a connection was refused"),
             }

@@ -168,7 +168,8 @@ fn expect(peer: Option<&Certified>, cluster: &str, role: Role) -> Result<(), Sec
 }
 
 fn wrong(peer: Option<&Certified>, expected: Role) -> SecurityError {
-    let found = peer.map_or_else(|| "stranger".to_string(), |peer| peer.identity.role().to_string());
+    let found =
+        peer.map_or_else(|| "stranger".to_string(), |peer| peer.identity.role().to_string());
     SecurityError::WrongPeer { expected: expected.to_string(), found }
 }
 
@@ -209,8 +210,7 @@ fn client_config(
 }
 
 fn server_config(own: &Credentials) -> Result<Arc<ServerConfig>, SecurityError> {
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(roots(own.authority())?, provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots(own.authority())?, provider());
     let verifier = match own.certified().identity.role() {
         // Newcomers have no certificate. What else they may not do, the gate knows.
         Role::Coordinator => verifier.allow_unauthenticated(),

@@ -50,7 +50,9 @@ impl From<JoinError> for Status {
     fn from(error: JoinError) -> Self {
         let text = error.to_string();
         match error {
-            JoinError::AlreadyThere { .. } | JoinError::SameIdentity { .. } => Self::already_exists(text),
+            JoinError::AlreadyThere { .. } | JoinError::SameIdentity { .. } => {
+                Self::already_exists(text)
+            }
             // It will find the other one.
             JoinError::Replaced { .. } => Self::unavailable(text),
         }

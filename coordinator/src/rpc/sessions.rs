@@ -92,7 +92,8 @@ impl SessionsService {
             match self.driver.join(profile.clone(), returning.take()).await? {
                 Ok(joined) => return Ok(joined),
                 Err(JoinError::AlreadyThere { .. } | JoinError::SameIdentity { .. })
-                    if Instant::now() < deadline => {
+                    if Instant::now() < deadline =>
+                {
                     sleep(PREDECESSOR_PAUSE).await;
                 }
                 Err(error) => return Err(error.into()),

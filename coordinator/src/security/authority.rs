@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
-    PublicKey, SanType,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256, PublicKey, SanType,
 };
 use time::OffsetDateTime;
 use windrow_security::pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer};
@@ -111,8 +111,9 @@ pub(super) fn requested_key(request: &[u8]) -> Result<PublicKey, SecurityError> 
     }
     let request = CertificateSigningRequestDer::from(request);
     let read = CertificateSigningRequestParams::from_der(&request);
-    let read = read
-        .map_err(|error| malformed(format!("the request for a certificate makes no sense: {error}")))?;
+    let read = read.map_err(|error| {
+        malformed(format!("the request for a certificate makes no sense: {error}"))
+    })?;
     Ok(read.public_key)
 }
 

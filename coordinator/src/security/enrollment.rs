@@ -49,7 +49,9 @@ impl Enrollment for EnrollmentService {
 impl EnrollmentService {
     fn security(&self) -> Result<Security, Status> {
         self.security.clone().ok_or_else(|| {
-            Status::failed_precondition("this coordinator runs without --security: no token is needed")
+            Status::failed_precondition(
+                "this coordinator runs without --security: no token is needed",
+            )
         })
     }
 }

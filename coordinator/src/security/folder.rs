@@ -83,7 +83,8 @@ impl Folder {
 
     pub(super) fn authority(&self) -> Result<Authority, SecurityError> {
         let damaged = |name| move |_| malformed(format!("{name} is damaged"));
-        let key = PrivateKeyDer::from_pem_slice(&read(&self.path.join(KEY))?).map_err(damaged(KEY))?;
+        let key =
+            PrivateKeyDer::from_pem_slice(&read(&self.path.join(KEY))?).map_err(damaged(KEY))?;
         let certificate = CertificateDer::from_pem_slice(&read(&self.path.join(CERTIFICATE))?)
             .map_err(damaged(CERTIFICATE))?;
         let cluster = self.lines(CLUSTER)?;

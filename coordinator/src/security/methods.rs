@@ -61,7 +61,10 @@ impl Gate for MembersOnly {
         }
         if !roles.contains(&role) {
             let name = method.rsplit('/').next().unwrap_or_default();
-            return Err(denied(&format!("{} is a {role} and may not call {name}", identity.name())));
+            return Err(denied(&format!(
+                "{} is a {role} and may not call {name}",
+                identity.name()
+            )));
         }
         self.security.refuse_revoked(identity).map_err(|error| match error {
             SecurityError::Refused(text) => denied(&text),

@@ -40,12 +40,7 @@ fn methods() -> BTreeSet<String> {
     for file in &descriptors.file {
         for service in &file.service {
             for method in &service.method {
-                methods.insert(format!(
-                    "/{}.{}/{}",
-                    file.package(),
-                    service.name(),
-                    method.name()
-                ));
+                methods.insert(format!("/{}.{}/{}", file.package(), service.name(), method.name()));
             }
         }
     }
@@ -68,10 +63,14 @@ fn every_method_and_every_caller() {
     let stranger = Caller::new(Some(member(&other_path, Role::Admin)));
     let roles = [Role::Worker, Role::Submitter, Role::Admin];
     let members = roles.map(|role| (role, Caller::new(Some(member(&path, role)))));
-    println!("{:<34} {:<8} {:<8} {:<8} {:<10} admin", "method", "nobody", "other CA", "worker", "submitter");
+    println!(
+        "{:<34} {:<8} {:<8} {:<8} {:<10} admin",
+        "method", "nobody", "other CA", "worker", "submitter"
+    );
     for method in methods() {
         let (_, who) = *TABLE.iter().find(|(name, _)| *name == method).unwrap();
-        let answer = |caller: &Caller| gate.admit(&method, caller).err().map(|status| status.code());
+        let answer =
+            |caller: &Caller| gate.admit(&method, caller).err().map(|status| status.code());
         let anonymous = answer(&Caller::default());
         let strange = answer(&stranger);
         let of_members = members.each_ref().map(|(role, caller)| (*role, answer(caller)));
@@ -106,7 +105,13 @@ fn unknown_methods_are_for_nobody() {
     let (_dir, path) = cluster();
     let gate = MembersOnly { security: security(&path) };
     let admin = Caller::new(Some(member(&path, Role::Admin)));
-    for method in ["/windrow.v1.Jobs/submit", "/windrow.v1.Jobs/Submit/", "/", "", "/grpc.health.v1.Health/Check"] {
+    for method in [
+        "/windrow.v1.Jobs/submit",
+        "/windrow.v1.Jobs/Submit/",
+        "/",
+        "",
+        "/grpc.health.v1.Health/Check",
+    ] {
         let code = gate.admit(method, &admin).unwrap_err().code();
         assert_eq!(code, Code::PermissionDenied, "{method}");
     }

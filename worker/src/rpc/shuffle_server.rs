@@ -56,7 +56,8 @@ impl ShuffleServer {
         let bound = listener.local_addr().map_err(failed)?;
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
-        let gate: Arc<dyn Gate> = if tls.is_some() { Arc::new(WorkersOnly) } else { Arc::new(Open) };
+        let gate: Arc<dyn Gate> =
+            if tls.is_some() { Arc::new(WorkersOnly) } else { Arc::new(Open) };
         let server = Server::builder()
             .layer(AccessLayer::new(gate))
             .max_concurrent_streams(limits::SHUFFLE_STREAMS_MAX)

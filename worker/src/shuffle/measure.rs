@@ -190,7 +190,11 @@ async fn measure_fetching_over_loopback() {
         identity: Arc::default(),
         host: "here".into(),
         store: Arc::new(SegmentStore::new(folder.path().join("mine"))),
-        peers: Arc::new(Peers::new(windrow_security::Dialer::plain(), Duration::from_secs(5), 4 << 20)),
+        peers: Arc::new(Peers::new(
+            windrow_security::Dialer::plain(),
+            Duration::from_secs(5),
+            4 << 20,
+        )),
         timeouts: FetchTimeouts::default(),
     };
     for host in ["here", "elsewhere"] {
