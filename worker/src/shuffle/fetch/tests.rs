@@ -56,7 +56,7 @@ impl Client {
             identity: Arc::default(),
             host: "here".into(),
             store: Arc::new(SegmentStore::new(folder.path().into())),
-            peers: Arc::new(Peers::new(timeouts.connect, 1 << 20)),
+            peers: Arc::new(Peers::new(windrow_security::Dialer::plain(), timeouts.connect, 1 << 20)),
             timeouts,
         };
         fetcher.identity.set(CLUSTER, WorkerId(1), in_an_hour());
