@@ -4,7 +4,7 @@ use protox::prost::Message;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=windrow");
-    let files = ["client", "enrollment", "session", "shuffle"]
+    let files = ["child", "client", "enrollment", "session", "shuffle"]
         .map(|name| format!("windrow/v1/{name}.proto"));
     let descriptors = protox::compile(files, ["."])?;
     let folder = std::path::PathBuf::from(std::env::var("OUT_DIR")?);

@@ -13,6 +13,7 @@ mod build_info;
 mod cli;
 pub mod client;
 pub mod embedded;
+mod job_process;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -23,6 +24,9 @@ pub use windrow_worker::CountingAllocator;
 use prelude::Job;
 
 /// Runs the command line of a program that offers `jobs`.
+///
+/// Call it before anything else: a worker starts the same program for each job, and what comes before runs there, too, with
+/// a standard input that is the worker's.
 ///
 /// Returns the exit status that scripts rely on: 0 success, 1 the job failed or could not run, 2 wrong usage,
 /// 130 interrupted.
@@ -35,5 +39,10 @@ pub fn main_from(
     jobs: impl IntoIterator<Item = Job>,
     arguments: impl IntoIterator<Item = OsString>,
 ) -> ExitCode {
-    cli::main(windrow_jobs::Registry::new(jobs), arguments).into()
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let registry = windrow_jobs::Registry::new(jobs);
+    if job_process::is_meant(&arguments) {
+        return job_process::run(registry);
+    }
+    cli::main(registry, arguments).into()
 }

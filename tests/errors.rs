@@ -7,7 +7,9 @@ use std::process::Command;
 use libtest_mimic::Trial;
 
 use crate::conformance::path;
-use crate::support::{Cluster, Dir, Mode, Process, both, case, sorted_lines, windrow};
+use crate::support::{
+    Cluster, Dir, Mode, Process, SmallDisk, both, case, free_port, root_case, sorted_lines, windrow,
+};
 
 pub fn tests() -> Vec<Trial> {
     [
@@ -25,8 +27,7 @@ pub fn tests() -> Vec<Trial> {
         both("errors::input_changes", |mode| {
             input_changes(mode, "other words, of another number of bytes\n");
         }),
-        vec![disk_full_case("errors::disk_full_embedded", disk_full_embedded)],
-        vec![disk_full_case("errors::disk_full_on_a_worker", disk_full_on_a_worker)],
+        vec![root_case("errors::disk_full_embedded", disk_full_embedded)],
         vec![
             case("errors::worker_survives_a_panic", worker_survives_a_panic),
             case("errors::unknown_job", unknown_job),
@@ -39,6 +40,7 @@ pub fn tests() -> Vec<Trial> {
             case("errors::two_coordinators_with_one_state", two_coordinators_with_one_state),
             case("errors::another_build", another_build),
             case("errors::open_address_without_insecure", open_address_without_insecure),
+            case("errors::address_that_says_nothing", address_that_says_nothing),
         ],
     ]
     .into_iter()
@@ -201,11 +203,6 @@ fn input_changes(mode: &Mode, text: &str) {
     assert_nothing_written(&dir);
 }
 
-/// Needs a small disk, which takes the right to mount one.
-fn disk_full_case(name: &str, test: fn()) -> Trial {
-    case(name, test).with_ignored_flag(!rustix::process::geteuid().is_root())
-}
-
 /// The output does not fit.
 fn disk_full_embedded() {
     let dir = Dir::new();
@@ -215,7 +212,7 @@ fn disk_full_embedded() {
         "grep",
         "word",
         "--output",
-        &path(&small.0.join("out")),
+        &path(&small.path().join("out")),
         "--input",
         &path(&dir.join("in")),
     ];
@@ -224,53 +221,7 @@ fn disk_full_embedded() {
         .expect_code(1)
         .expect_said("No space left on device")
         .expect_said("free some space");
-    assert!(!small.0.join("out").exists(), "left behind: {:?}", dir.tree());
-}
-
-/// One of two workers has no room for what its maps leave: the other one does them.
-fn disk_full_on_a_worker() {
-    let dir = Dir::new();
-    let inputs = crate::support::generated_words(&dir, 8, 200_000);
-    let mut cluster = Cluster::start(0);
-    let small = SmallDisk::mount(cluster.dir(), "worker-0");
-    fs::write(small.0.join("ballast"), vec![0; SmallDisk::BYTES - 8 * 1024]).unwrap();
-    cluster.add_worker();
-    cluster.add_worker();
-    cluster.wait_for_workers(2);
-    // Without a combiner and with little memory, so that segments are as large as their input, and files.
-    let flags = crate::conformance::arguments(
-        "trouble",
-        &dir,
-        &["--split-size", "200KB", "--max-attempts", "20", "--memory", "512KiB"],
-    );
-    cluster.submit(flags).expect_code(0).expect_said("failed");
-    assert_eq!(sorted_lines(&dir.join("out")), crate::support::count_words(&inputs));
-    // Before the folder that it lies in goes with the cluster.
-    drop(small);
-}
-
-/// A file system of a few hundred KiB; unmounted when dropped.
-struct SmallDisk(std::path::PathBuf);
-
-impl SmallDisk {
-    const BYTES: usize = 512 * 1024;
-
-    fn mount(dir: &Dir, name: &str) -> Self {
-        let folder = dir.join(name);
-        fs::create_dir_all(&folder).unwrap();
-        let size = format!("size={}", Self::BYTES);
-        let mount =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&folder).status();
-        assert!(mount.unwrap().success());
-        Self(folder)
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: a process of the test may still have it open.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
+    assert!(!small.path().join("out").exists(), "left behind: {:?}", dir.tree());
 }
 
 /// The same worker process that ran failing, panicking and hanging tasks runs the next job.
@@ -429,6 +380,17 @@ fn open_address_without_insecure() {
     output.expect_code(2).expect_said("--insecure");
 }
 
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// Who listens on all addresses must say by which one others reach it.
+fn address_that_says_nothing() {
+    let cluster = Cluster::start(0);
+    let worker = |flags: &[&str]| {
+        let mut command = cluster.worker_command(0);
+        command.args(["--listen", "0.0.0.0:0", "--insecure"]).args(flags);
+        Process::start(command)
+    };
+    worker(&[]).finish().expect_code(1).expect_said("0.0.0.0").expect_said("--advertise");
+    worker(&["--advertise", "here"]).finish().expect_code(2).expect_said("a host and a port");
+    let _worker = worker(&["--advertise", "worker-3.example.com:7172"]);
+    cluster.wait_for_workers(1);
+    assert_eq!(cluster.member(0)["shuffle_address"], "worker-3.example.com:7172");
 }

@@ -13,6 +13,7 @@ mod compression;
 mod conformance;
 mod docs;
 mod errors;
+mod faults;
 mod generate;
 mod grep;
 mod input;
@@ -24,6 +25,7 @@ mod memory;
 mod ordered;
 mod output;
 mod privacy;
+mod processes;
 mod ready_jobs;
 mod recovery;
 mod security;
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         conformance::tests(),
         docs::tests(),
         errors::tests(),
+        faults::tests(),
         generate::tests(),
         grep::tests(),
         input::tests(),
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         ordered::tests(),
         output::tests(),
         privacy::tests(),
+        processes::tests(),
         ready_jobs::tests(),
         recovery::tests(),
         security::tests(),

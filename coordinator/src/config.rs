@@ -35,6 +35,8 @@ pub struct CoordinatorConfig {
     pub assumed_memory_bytes: u64,
     /// For tests: where to die.
     pub failpoint: Failpoint,
+    /// For tests: records after which the journal is begun anew [default: many].
+    pub snapshot_after: Option<u64>,
 }
 
 impl CoordinatorConfig {
@@ -52,6 +54,7 @@ impl CoordinatorConfig {
             assumed_threads: threads as u32,
             assumed_memory_bytes: 2 << 30,
             failpoint: Failpoint::default(),
+            snapshot_after: None,
         }
     }
 }

@@ -83,6 +83,7 @@ impl Coordinator {
             build: config.build.clone(),
             state: config.state.clone(),
             failpoint: config.failpoint.clone(),
+            snapshot_after: config.snapshot_after,
         };
         let opened = match &config.state {
             Some(state) => {
@@ -181,7 +182,8 @@ impl Coordinator {
             lease: config.lease,
             heartbeat: config.heartbeat.min(config.lease / HEARTBEATS_PER_LEASE),
         };
-        let enrollment = EnrollmentService { security: config.security.clone() };
+        let enrollment =
+            EnrollmentService { security: config.security.clone(), driver: self.driver.clone() };
         Server::builder()
             .layer(AccessLayer::new(gate))
             .max_concurrent_streams(limits::COORDINATOR_STREAMS_MAX)

@@ -20,6 +20,11 @@ pub(crate) fn failure(failure: &JobFailure, spec: Option<&JobSpec>) -> String {
         JobFailure::BadRecords { skipped, of, budget, example } => {
             too_many_bad_records(*skipped, *of, *budget, example.as_ref())
         }
+        JobFailure::Poison { task, records, cause } => format!(
+            "{} task {}: each of {records} records has ended the process that tried it, and no more are looked for; of the \
+             last one, {cause}; correct the input or the job's code, and run it again",
+            task.stage, task.index
+        ),
         JobFailure::Audit { written, read } => format!(
             "the reducers have not read what the maps wrote ({written:?} against {read:?}); this is a bug, or memory \
              that forgets: check it, and run the job again"
@@ -85,6 +90,15 @@ fn advice(cause: &FailureCause, spec: Option<&JobSpec>) -> &'static str {
             "; correct the job's code, or leave such records out with --skip-bad-records, and run it again"
         }
         FailureCause::BadRecords { .. } => "; correct the input, and run the job again",
+        FailureCause::ProcessDied { place, .. } if !skips && place.names_record() => {
+            "; correct the job's code, or leave such records out with --skip-bad-records, and run it again"
+        }
+        FailureCause::ProcessDied { .. } => {
+            "; correct the job's code, or what it calls, and run it again"
+        }
+        FailureCause::OutOfMemory { .. } => {
+            "; give the worker or the job more memory (--memory), or have the job's code use less, and run it again"
+        }
         FailureCause::Timeout { .. } => "; raise the limit if the task is only slow",
         FailureCause::Io { disk_full: true, .. } => "; free some space, and run the job again",
         FailureCause::InputChanged { .. } => {

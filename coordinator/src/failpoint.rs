@@ -1,12 +1,19 @@
-//! Places at which a test can have the coordinator die, to see what a successor makes of what is left.
+//! Places at which a test can have the coordinator die, to see what a successor makes of what is left, or fall asleep, to see
+//! what it still does when it wakes.
 //!
 //! For tests alone: `WINDROW_FAILPOINT=journal-before-create:3` aborts the process when it comes to that step for the third
-//! time. Without it, a step costs one look at an `Option`.
+//! time; with `stop:` before it, the process stops until it gets SIGCONT. Without it, a step costs one look at an `Option`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-/// A step at which to die.
+use rustix::process::{Signal, getpid, kill_process};
+
+/// Before a step at which to stop rather than die.
+const STOP: &str = "stop:";
+
+/// A step at which to die or stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Records are about to be appended to the journal.
@@ -61,7 +68,7 @@ impl Step {
     }
 }
 
-/// Where to die, if anywhere. Cheap to clone; clones count together.
+/// Where to die or stop, if anywhere. Cheap to clone; clones count together.
 #[derive(Clone, Debug, Default)]
 pub struct Failpoint(Option<Arc<Armed>>);
 
@@ -74,20 +81,26 @@ struct Armed {
 }
 
 impl Failpoint {
-    /// Reads `STEP:N`: the N-th time, counted from 1.
+    /// Reads `STEP:N` or `stop:STEP:N`: the N-th time, counted from 1.
     ///
     /// # Errors
     /// When there is no such step, or no number; the message lists the steps.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let parsed = text.split_once(':').and_then(|(name, times)| {
+        let (act, armed): (fn(), _) = match text.strip_prefix(STOP) {
+            Some(armed) => (stop, armed),
+            None => (|| std::process::abort(), text),
+        };
+        let parsed = armed.split_once(':').and_then(|(name, times)| {
             let step = Step::ALL.into_iter().find(|step| step.name() == name)?;
             Some((step, times.parse().ok().filter(|times| *times > 0)?))
         });
         let Some((step, times)) = parsed else {
             let names = Step::ALL.map(Step::name).join(", ");
-            return Err(format!("'{text}' is not STEP:N with N from 1 and a step of: {names}"));
+            return Err(format!(
+                "'{text}' is not [{STOP}]STEP:N with N from 1 and a step of: {names}"
+            ));
         };
-        Ok(Self::armed(step, times, || std::process::abort()))
+        Ok(Self::armed(step, times, act))
     }
 
     fn armed(step: Step, times: u64, act: fn()) -> Self {
@@ -111,6 +124,18 @@ impl Failpoint {
     }
 }
 
+/// Longest that the system takes to stop all threads when one asks for it.
+const STOPPING: Duration = Duration::from_millis(300);
+
+/// All of the process, until SIGCONT.
+fn stop() {
+    // It can only fail where the process does not exist.
+    let _ = kill_process(getpid(), Signal::STOP);
+    // The signal goes to any thread, and this one must not take another step meanwhile. While the process is stopped, the
+    // time goes by.
+    std::thread::park_timeout(STOPPING);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,8 +155,9 @@ mod tests {
         for step in Step::ALL {
             let failpoint = Failpoint::parse(&format!("{}:7", step.name())).unwrap();
             assert_eq!(failpoint.0.unwrap().step, step);
+            assert!(Failpoint::parse(&format!("{STOP}{}:7", step.name())).is_ok());
         }
-        for wrong in ["journal-before-create", "journal-before-create:0", "nowhere:1"] {
+        for wrong in ["journal-before-create", "journal-before-create:0", "nowhere:1", "stop:1"] {
             assert!(Failpoint::parse(wrong).unwrap_err().contains("journal-after-seal"));
         }
     }

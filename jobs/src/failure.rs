@@ -71,6 +71,26 @@ pub enum FailureCause {
         /// What did not match.
         message: String,
     },
+    /// The process that ran user code died.
+    ProcessDied {
+        /// How.
+        death: Death,
+        /// Whether nothing else ran in that process, so that nothing else can have killed it.
+        alone: bool,
+        /// The record or key that was being worked on, if that is known. Boxed, to keep causes small.
+        place: Box<Place>,
+        /// The last lines that it printed, as they are.
+        output: String,
+    },
+    /// The process that ran user code was killed because it used too much memory.
+    OutOfMemory {
+        /// What it may use.
+        limit_bytes: u64,
+        /// Whether nothing else ran in that process, so that nothing else can have used it.
+        alone: bool,
+        /// The record or key that was being worked on, if that is known.
+        place: Place,
+    },
     /// An input file is not what it was when the job was planned.
     InputChanged {
         /// The file.
@@ -103,6 +123,15 @@ pub enum FailureCause {
     },
 }
 
+/// How a process came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Death {
+    /// A signal, by its number on Linux.
+    Signal(i32),
+    /// It ended itself, with this code, before its work was done.
+    Exit(i32),
+}
+
 /// What a cause means for the retry policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureClass {
@@ -126,9 +155,23 @@ impl FailureCause {
             Self::BadRecords { .. } | Self::InputChanged { .. } | Self::Unsupported { .. } => {
                 FailureClass::Fatal
             }
+            // Of several that ran in one process, nobody knows which one is to blame.
+            Self::ProcessDied { alone, .. } | Self::OutOfMemory { alone, .. } => match alone {
+                true => FailureClass::Attempt,
+                false => FailureClass::Infrastructure,
+            },
             Self::FetchFailed { .. } | Self::Cancelled | Self::WorkerLost { .. } => {
                 FailureClass::Infrastructure
             }
+        }
+    }
+
+    /// Whether the process died in which it ran, of whatever cause: `Some(alone)`, where `alone` says that nothing else
+    /// ran there.
+    pub fn died_alone(&self) -> Option<bool> {
+        match *self {
+            Self::ProcessDied { alone, .. } | Self::OutOfMemory { alone, .. } => Some(alone),
+            _ => None,
         }
     }
 
@@ -139,6 +182,19 @@ impl FailureCause {
             path: path.as_ref().display().to_string(),
             message: error.to_string(),
             disk_full: matches!(error.kind(), StorageFull | QuotaExceeded),
+        }
+    }
+
+    /// Likewise of something in the folder that the job was given to write to, which was there when it began.
+    pub fn output_io(path: impl AsRef<std::path::Path>, error: &std::io::Error) -> Self {
+        match Self::io(path, error) {
+            Self::Io { path, disk_full, .. } if error.kind() == std::io::ErrorKind::NotFound => {
+                let message = format!(
+                    "{error}: the output folder was removed while the job ran, or cannot be seen from this machine"
+                );
+                Self::Io { path, message, disk_full }
+            }
+            other => other,
         }
     }
 }
@@ -164,6 +220,48 @@ impl fmt::Display for Place {
     }
 }
 
+impl Place {
+    /// Whether it names a record, or a key.
+    pub fn names_record(&self) -> bool {
+        !self.file.is_empty() && self.offset.is_some() || self.key.is_some()
+    }
+}
+
+impl fmt::Display for Death {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Signal(number) => match signal_name(number) {
+                Some(name) => write!(f, "was killed by {name}"),
+                None => write!(f, "was killed by signal {number}"),
+            },
+            Self::Exit(code) => write!(f, "exited with code {code} before its work was done"),
+        }
+    }
+}
+
+/// The name of a signal on Linux, for those that user code may die of.
+fn signal_name(number: i32) -> Option<&'static str> {
+    Some(match number {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        5 => "SIGTRAP",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        24 => "SIGXCPU",
+        25 => "SIGXFSZ",
+        31 => "SIGSYS",
+        _ => return None,
+    })
+}
+
 impl fmt::Display for FailureCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -186,6 +284,22 @@ impl fmt::Display for FailureCause {
             Self::Corrupt { file, offset, message } => {
                 write!(f, "{file} is corrupt at byte {offset}: {message}")
             }
+            Self::ProcessDied { death, alone, place, output } => {
+                write!(f, "the process that ran user code {death}")?;
+                write_circumstances(f, *alone, place)?;
+                let output = output.trim_end();
+                if output.is_empty() {
+                    return Ok(());
+                }
+                write!(f, "; the last that it printed: {output}")
+            }
+            Self::OutOfMemory { limit_bytes, alone, place } => {
+                write!(
+                    f,
+                    "the process that ran user code used more than {limit_bytes} bytes of memory"
+                )?;
+                write_circumstances(f, *alone, place)
+            }
             Self::InputChanged { file, message } => {
                 write!(f, "{file} changed while the job ran: {message}")
             }
@@ -194,5 +308,58 @@ impl fmt::Display for FailureCause {
             Self::WorkerLost { worker, reason } => write!(f, "{worker} was lost: {reason}"),
             Self::Unsupported { message } => f.write_str(message),
         }
+    }
+}
+
+/// Who else was there when a process died, and what it was working on.
+fn write_circumstances(f: &mut fmt::Formatter<'_>, alone: bool, place: &Place) -> fmt::Result {
+    if *place != Place::default() {
+        write!(f, " ({place})")?;
+    }
+    if !alone {
+        f.write_str(", while other attempts ran in it")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_death_is_told_with_its_signal_place_and_last_words() {
+        let place = Place { file: "/in".into(), offset: Some(7), ..Place::default() };
+        let died = |death, alone, output: &str| {
+            let (place, output) = (Box::new(place.clone()), output.to_string());
+            FailureCause::ProcessDied { death, alone, place, output }.to_string()
+        };
+        assert_eq!(
+            died(Death::Signal(11), true, "oh no\n"),
+            "the process that ran user code was killed by SIGSEGV (/in at byte 7); the last that it printed: oh no"
+        );
+        assert_eq!(
+            died(Death::Exit(0), false, ""),
+            "the process that ran user code exited with code 0 before its work was done (/in at byte 7), \
+             while other attempts ran in it"
+        );
+        assert_eq!(Death::Signal(64).to_string(), "was killed by signal 64");
+    }
+
+    #[test]
+    fn only_who_died_alone_is_to_blame() {
+        let memory =
+            |alone| FailureCause::OutOfMemory { limit_bytes: 1, alone, place: Place::default() };
+        assert_eq!(memory(true).class(), FailureClass::Attempt);
+        assert_eq!(memory(false).class(), FailureClass::Infrastructure);
+        assert_eq!(memory(false).died_alone(), Some(false));
+        assert_eq!(FailureCause::Cancelled.died_alone(), None);
+    }
+
+    #[test]
+    fn a_place_names_a_record_by_file_and_offset_or_by_key() {
+        let file = Place { file: "/in".into(), ..Place::default() };
+        assert!(!file.names_record() && !Place::default().names_record());
+        assert!(Place { offset: Some(0), ..file }.names_record());
+        assert!(Place { key: Some(String::new()), ..Place::default() }.names_record());
     }
 }

@@ -42,7 +42,7 @@ pub use combiner::Combiner;
 pub use counters::Counters;
 pub use emit::Emit;
 pub use error::{Error, Result};
-pub use failure::{FailureCause, FailureClass, Place};
+pub use failure::{Death, FailureCause, FailureClass, Place};
 pub use grouping::{FirstPart, Grouping, WholeKey};
 pub use ids::{AttemptId, JobId, Stage, TaskId, WorkerId};
 pub use job::{Job, JobBuilder, JoinBuilder, Registry};

@@ -181,8 +181,8 @@ pub(crate) struct CoordinatorArgs {
     /// Replace a coordinator that still runs on the same folder, or hangs: it will stop
     #[arg(long, requires = "state")]
     pub(crate) take_over: bool,
-    /// For tests: abort when a step is reached for the N-th time
-    #[arg(long, value_name = "STEP:N", env = "WINDROW_FAILPOINT", hide = true, value_parser = Failpoint::parse)]
+    /// For tests: abort, or stop, when a step is reached for the N-th time
+    #[arg(long, value_name = "[stop:]STEP:N", env = "WINDROW_FAILPOINT", hide = true, value_parser = Failpoint::parse)]
     pub(crate) failpoint: Option<Failpoint>,
     /// Let in only members of the cluster whose folder this is ('windrow init' makes it), over TLS
     #[arg(long, value_name = "DIR", conflicts_with = "insecure")]
@@ -190,6 +190,9 @@ pub(crate) struct CoordinatorArgs {
     /// How long certificates of members count; they renew them by themselves
     #[arg(long, value_name = "DURATION", default_value = "24h", requires = "security")]
     pub(crate) certificate_lifetime: humantime::Duration,
+    /// For tests: begin the journal anew after so many records
+    #[arg(long, value_name = "N", env = "WINDROW_SNAPSHOT_AFTER", hide = true)]
+    pub(crate) snapshot_after: Option<u64>,
     /// Allow an address that other machines reach, without encryption or authentication
     #[arg(long)]
     pub(crate) insecure: bool,
@@ -222,9 +225,19 @@ pub(crate) struct WorkerArgs {
     /// Join token for a secured cluster. Used once; after that, the credentials in DIR/credentials count
     #[arg(long, env = "WINDROW_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
+    /// Address to tell other workers to connect to, where they do not reach this one by the one it listens on
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
+    pub(crate) advertise: Option<String>,
+    /// How long another worker may send nothing that it was asked for, before that counts as a failure
+    #[arg(long, value_name = "DURATION", default_value = "1m")]
+    pub(crate) fetch_timeout: humantime::Duration,
     /// Allow an address that other machines reach, without encryption or authentication
     #[arg(long)]
     pub(crate) insecure: bool,
+    /// Run jobs in the worker itself, and not each in a process of its own: for debugging. Code that aborts or hangs takes the
+    /// worker with it
+    #[arg(long)]
+    pub(crate) in_process: bool,
     /// Name to show in lists [default: host and process]
     #[arg(long)]
     pub(crate) name: Option<String>,
@@ -261,6 +274,16 @@ fn positive_size(text: &str) -> Result<ByteSize, String> {
     match text.parse::<ByteSize>()? {
         ByteSize(0) => Err("must be at least 1 byte".to_string()),
         size => Ok(size),
+    }
+}
+
+fn host_and_port(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    match port.and_then(|(_, port)| port.parse::<u16>().ok()) {
+        None | Some(0) => {
+            Err("must be a host and a port, such as worker-3.example.com:7172".to_string())
+        }
+        Some(_) => Ok(text.to_string()),
     }
 }
 

@@ -1,8 +1,7 @@
 //! `windrow coordinator` and `windrow worker`: the long-running roles.
 
-use std::fs::File;
+use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,17 +11,16 @@ use windrow_coordinator::security::Security;
 use windrow_coordinator::{AllowedPaths, Coordinator, CoordinatorConfig, JournalError, ServeError};
 use windrow_jobs::Registry;
 use windrow_security::{Dialer, keep_renewed};
-use windrow_worker::{Connector, WorkerConfig};
+use windrow_worker::{ChildProgram, Connector, FetchTimeouts, WorkerConfig};
 
 use super::args::{CoordinatorArgs, WorkerArgs};
 use super::error::CliError;
 use super::exit::Exit;
 use super::interrupt::Interrupts;
 use super::security;
+use super::state_folder::StateFolder;
 use crate::build_info;
 
-/// In the state's folder: where the coordinator can be reached.
-const ADDRESS: &str = "address";
 /// In a worker's folder: what it shows to a secured cluster.
 const CREDENTIALS: &str = "credentials";
 /// How often those who listen without security say so.
@@ -36,7 +34,8 @@ pub(crate) async fn coordinator(
     refuse_open_address(args.listen, access)?;
     let allowed_paths = allowed_paths(&args)?;
     let mut interrupts = Interrupts::listen()?;
-    let _lock = args.state.as_deref().map(|state| lock_state(state, args.take_over)).transpose()?;
+    let state =
+        args.state.as_deref().map(|path| StateFolder::take(path, args.take_over)).transpose()?;
     let build = build_info::current().map_err(CliError::io("/proc/self/exe"))?;
     let listener = TcpListener::bind(args.listen)
         .await
@@ -44,22 +43,19 @@ pub(crate) async fn coordinator(
     let address = listener.local_addr().map_err(CliError::io("the listener"))?;
     let scheme = if args.security.is_some() { "https" } else { "http" };
     let url = format!("{scheme}://{address}");
-    if let Some(state) = args.state.as_ref().filter(|_| !args.take_over) {
-        // A predecessor's, which leads nowhere now. One that is to be replaced may still serve.
-        let _ = std::fs::remove_file(state.join(ADDRESS));
-    }
     let mut config = CoordinatorConfig::new(registry, build);
     config.lease = args.lease.into();
-    config.state = args.state.as_deref().map(absolute).transpose()?;
+    config.state = state.as_ref().map(|state| state.path().to_path_buf());
     let life = args.certificate_lifetime.into();
     let security = args.security.as_deref().map(|folder| Security::open(folder, life));
     config.security = security.transpose()?;
     config.allowed_paths = allowed_paths;
     config.failpoint = args.failpoint.unwrap_or_default();
+    config.snapshot_after = args.snapshot_after;
     let coordinator =
         Coordinator::start(config).await.map_err(|error| CliError::Other(error.to_string()))?;
-    if let Some(state) = &args.state {
-        publish_address(state, &url)?;
+    if let Some(state) = &state {
+        state.publish_address(&url)?;
     }
     tracing::info!("coordinator ready at {url}");
     let stop = CancellationToken::new();
@@ -88,7 +84,12 @@ pub(crate) async fn coordinator(
     }
 }
 
-pub(crate) async fn worker(registry: Arc<Registry>, args: WorkerArgs) -> Result<Exit, CliError> {
+/// Starts job processes with the arguments `prefix` first.
+pub(crate) async fn worker(
+    registry: Arc<Registry>,
+    args: WorkerArgs,
+    prefix: Vec<OsString>,
+) -> Result<Exit, CliError> {
     let is_secured = security::is_secured(&args.coordinator);
     refuse_open_address(args.listen, Access::of(is_secured, args.insecure))?;
     let mut interrupts = Interrupts::listen()?;
@@ -117,7 +118,13 @@ pub(crate) async fn worker(registry: Arc<Registry>, args: WorkerArgs) -> Result<
     config.tls = tls;
     config.threads = args.threads;
     config.memory_bytes = args.memory.map(|size| size.0);
+    config.advertise = args.advertise;
+    config.fetch = FetchTimeouts::of_silence(args.fetch_timeout.into());
     config.name = args.name.unwrap_or(config.name);
+    if !args.in_process {
+        let program = ChildProgram::own(prefix).map_err(CliError::io("/proc/self/exe"))?;
+        config.child = Some(program);
+    }
 
     let (drain, kill) = (CancellationToken::new(), CancellationToken::new());
     let worker =
@@ -204,40 +211,4 @@ fn allowed_paths(args: &CoordinatorArgs) -> Result<AllowedPaths, CliError> {
         "{} can be reached from other machines: name the folders in which jobs may read and write, as --allow-path /data",
         args.listen
     )))
-}
-
-/// Makes the folder this coordinator's own for as long as the file is open. The journal would keep two of them apart; this
-/// only sees to it that nobody is replaced by mistake.
-fn lock_state(state: &Path, take_over: bool) -> Result<File, CliError> {
-    std::fs::create_dir_all(state).map_err(CliError::io(state))?;
-    let path = state.join("lock");
-    if take_over {
-        // Whoever has it locked keeps a file that has no name any more.
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(CliError::Io { path, error });
-            }
-            _ => {}
-        }
-    }
-    let file = File::create(&path).map_err(CliError::io(&path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(CliError::Other(format!(
-            "{} belongs to another coordinator that runs; --take-over replaces it",
-            state.display()
-        ))),
-        Err(std::fs::TryLockError::Error(error)) => Err(CliError::Io { path, error }),
-    }
-}
-
-fn absolute(path: &Path) -> Result<PathBuf, CliError> {
-    std::path::absolute(path).map_err(CliError::io(path))
-}
-
-/// Writes the address under a temporary name first, so that nobody reads half of it.
-fn publish_address(state: &Path, url: &str) -> Result<(), CliError> {
-    let (temporary, path) = (state.join("address.tmp"), state.join(ADDRESS));
-    std::fs::write(&temporary, format!("{url}\n")).map_err(CliError::io(&temporary))?;
-    std::fs::rename(&temporary, &path).map_err(CliError::io(&path))
 }

@@ -17,6 +17,7 @@ mod preview;
 mod progress;
 mod run;
 mod security;
+mod state_folder;
 mod stdout;
 mod submit;
 mod summary;
@@ -30,11 +31,14 @@ use windrow_jobs::Registry;
 
 pub(crate) use exit::Exit;
 
+use crate::job_process;
+
 use commands::Invocation;
 use error::CliError;
 
 /// Parses `arguments` and does what they say.
-pub(crate) fn main(registry: Registry, arguments: impl IntoIterator<Item = OsString>) -> Exit {
+pub(crate) fn main(registry: Registry, arguments: Vec<OsString>) -> Exit {
+    let prefix = job_process::prefix(&arguments);
     let invocation = match commands::parse(&registry, arguments) {
         Ok(invocation) => invocation,
         Err(error) => {
@@ -45,7 +49,7 @@ pub(crate) fn main(registry: Registry, arguments: impl IntoIterator<Item = OsStr
     };
     start_logging(&invocation);
     windrow_worker::give_back_freed_memory();
-    match dispatch(Arc::new(registry), invocation) {
+    match dispatch(Arc::new(registry), invocation, prefix) {
         Ok(exit) => exit,
         Err(error) => {
             eprintln!("windrow: {}", stdout::escaped(&error.to_string()));
@@ -54,7 +58,12 @@ pub(crate) fn main(registry: Registry, arguments: impl IntoIterator<Item = OsStr
     }
 }
 
-fn dispatch(registry: Arc<Registry>, invocation: Invocation) -> Result<Exit, CliError> {
+/// `prefix` are the arguments that come before Windrow's own.
+fn dispatch(
+    registry: Arc<Registry>,
+    invocation: Invocation,
+    prefix: Vec<OsString>,
+) -> Result<Exit, CliError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // RPC, heartbeats and timers only: user code runs on the worker's own pool.
         .worker_threads(2)
@@ -70,7 +79,7 @@ fn dispatch(registry: Arc<Registry>, invocation: Invocation) -> Result<Exit, Cli
             Invocation::Token(args) => security::token(args),
             Invocation::Login(args) => security::login(args).await,
             Invocation::Coordinator(args) => cluster::coordinator(registry, args).await,
-            Invocation::Worker(args) => cluster::worker(registry, args).await,
+            Invocation::Worker(args) => cluster::worker(registry, args, prefix).await,
             Invocation::Jobs(args) => observe::jobs(args).await,
             Invocation::Status(args) => observe::status(args).await,
             Invocation::Cancel(args) => observe::cancel(args).await,

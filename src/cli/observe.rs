@@ -75,7 +75,7 @@ pub(crate) async fn workers(args: ClusterArgs) -> Result<Exit, CliError> {
                 worker.running,
                 worker.done,
                 worker.failed,
-                if worker.draining { "draining" } else { "ready" },
+                worker_state(worker),
             ));
         }
     }
@@ -100,6 +100,16 @@ fn tasks(stage: Option<&v1::StageStatus>) -> String {
     stage.map_or_else(String::new, |stage| format!("{}/{}", stage.done, stage.tasks))
 }
 
+/// In one word or two. Who leaves gets nothing anyway.
+fn worker_state(worker: &v1::WorkerStatus) -> &'static str {
+    match worker {
+        v1::WorkerStatus { draining: true, .. } => "draining",
+        v1::WorkerStatus { quarantined: true, .. } => "quarantined",
+        v1::WorkerStatus { on_probation: true, .. } => "on probation",
+        _ => "ready",
+    }
+}
+
 fn worker_json(worker: &v1::WorkerStatus) -> serde_json::Value {
     json!({
         "id": worker.id,
@@ -111,6 +121,8 @@ fn worker_json(worker: &v1::WorkerStatus) -> serde_json::Value {
         "done": worker.done,
         "failed": worker.failed,
         "draining": worker.draining,
+        "quarantined": worker.quarantined,
+        "on_probation": worker.on_probation,
         "silent_ms": worker.silent_ms,
     })
 }

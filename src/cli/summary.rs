@@ -76,10 +76,11 @@ fn write_text(job: &v1::JobStatus, out: &mut String) -> std::fmt::Result {
     writeln!(out, "  chosen    {}", chosen_text(job))?;
     writeln!(
         out,
-        "  tasks     {}{}{}",
+        "  tasks     {}{}{}{}",
         stage_text("map", &map),
         stage_text(", reduce", &reduce),
-        retries_text(&map, &reduce)
+        retries_text(&map, &reduce),
+        backups_text(&map, &reduce)
     )?;
     if reduce.tasks > 0 {
         writeln!(out, "  shuffle   {}", size(job.shuffle_bytes))?;
@@ -93,6 +94,13 @@ fn write_text(job: &v1::JobStatus, out: &mut String) -> std::fmt::Result {
     )?;
     if job.skipped_records > 0 {
         writeln!(out, "  skipped   {}", skipped_text(job))?;
+    }
+    if let Some(map) = job.nondeterministic_map {
+        writeln!(
+            out,
+            "  warning   map task {map} wrote something else when it was run again: this output is whole, but another \
+             run may give another one"
+        )?;
     }
     if let Some(slowest) = &job.slowest {
         writeln!(
@@ -169,6 +177,17 @@ fn retries_text(map: &v1::StageStatus, reduce: &v1::StageStatus) -> String {
     }
 }
 
+/// Backups that were started, and how many of them were worth it.
+fn backups_text(map: &v1::StageStatus, reduce: &v1::StageStatus) -> String {
+    match map.backups + reduce.backups {
+        0 => String::new(),
+        started => {
+            let won = map.backups_won + reduce.backups_won;
+            format!(", {}, of which {won} won", count(u64::from(started), "backup"))
+        }
+    }
+}
+
 /// All that a script may want to know, with stable names.
 pub(crate) fn to_json(job: &v1::JobStatus) -> Value {
     let spec = job.spec.clone().unwrap_or_default();
@@ -193,6 +212,7 @@ pub(crate) fn to_json(job: &v1::JobStatus) -> Value {
         "output_bytes": job.output_bytes,
         "output_records": job.output_records,
         "skipped_records": job.skipped_records,
+        "nondeterministic_map": job.nondeterministic_map,
         "counters": sorted(&job.counters).into_iter().collect::<serde_json::Map<_, _>>(),
         "slowest": job.slowest.as_ref().map(|task| json!({
             "stage": stage_name(task.stage()),
@@ -214,6 +234,8 @@ fn stage_json(stage: Option<&v1::StageStatus>) -> Option<Value> {
             "attempts": stage.attempts,
             "failed": stage.failed,
             "lost": stage.lost,
+            "backups": stage.backups,
+            "backups_won": stage.backups_won,
             "records": stage.records,
             "bytes": stage.bytes,
         })

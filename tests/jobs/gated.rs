@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use windrow::input::{Located, LocatedRecord};
 use windrow::prelude::*;
 
-use super::{mark, wait_for_file};
+use super::{mark, wait_for_any};
 
-/// A task that runs leaves `map-<pid>-<file>` or `reduce-<pid>-<key>` in the folder `gates`, and goes on when the
-/// file `map-go` or `reduce-go` is there.
+/// A task that runs leaves `map-<pid>-<file>` or `reduce-<pid>-<key>` in the folder `gates`. A reduce goes on when the file
+/// `reduce-go` is there; a map when one of `map-go`, `map-go-<pid>` and `map-go-<file>` is.
 #[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
 struct GateParams {
     #[arg(long)]
@@ -35,8 +35,10 @@ impl Mapper for GatedWords {
     fn map(&self, line: LocatedRecord<'_, &str>, out: &mut impl Emit<str, u64>) -> Result<()> {
         if line.offset == 0 {
             let name = Path::new(line.file).file_name().unwrap_or_default().to_string_lossy();
-            mark(&self.0, &format!("map-{}-{name}", std::process::id()));
-            wait_for_file(&self.0.join("map-go"));
+            let process = std::process::id().to_string();
+            mark(&self.0, &format!("map-{process}-{name}"));
+            let go = ["map-go".into(), format!("map-go-{process}"), format!("map-go-{name}")];
+            wait_for_any(&go.map(|go| self.0.join(go)));
         }
         for word in line.record.split_ascii_whitespace() {
             out.emit(word, 1)?;
@@ -58,7 +60,7 @@ impl Reducer<str, u64> for GatedSum {
         let go = self.0.join("reduce-go");
         if !go.exists() {
             mark(&self.0, &format!("reduce-{}-{}", std::process::id(), key.replace('/', "_")));
-            wait_for_file(&go);
+            wait_for_any(&[go]);
         }
         let mut sum = 0;
         while let Some(n) = values.next()? {

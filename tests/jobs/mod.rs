@@ -2,13 +2,14 @@
 //! test binary only.
 
 mod crash;
+pub mod deadly;
 mod gated;
 pub mod hoard;
 mod orderly;
 mod tally;
 mod trouble;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use windrow::prelude::Job;
@@ -16,6 +17,7 @@ use windrow::prelude::Job;
 pub fn all() -> Vec<Job> {
     vec![
         crash::job(),
+        deadly::job(),
         gated::job(),
         hoard::job(),
         orderly::paired(),
@@ -30,9 +32,9 @@ fn mark(folder: &Path, name: &str) {
     std::fs::write(folder.join(name), "").unwrap();
 }
 
-/// Waits until `path` exists. The test that runs the job bounds the time.
-fn wait_for_file(path: &Path) {
-    while !path.exists() {
+/// Waits until one of these files exists. The test that runs the job bounds the time.
+fn wait_for_any(paths: &[PathBuf]) {
+    while !paths.iter().any(|path| path.exists()) {
         std::thread::park_timeout(Duration::from_millis(2));
     }
 }

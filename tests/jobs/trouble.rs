@@ -1,5 +1,8 @@
 //! Word count that fails, panics or hangs where the input says so.
 
+use std::fs::File;
+use std::path::PathBuf;
+
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use windrow::prelude::*;
@@ -21,16 +24,27 @@ struct TroubleParams {
     in_map: How,
     #[arg(long, value_enum, default_value = "nothing")]
     in_reduce: How,
+    /// Only to whoever comes first: it makes this file.
+    #[arg(long)]
+    once: Option<PathBuf>,
 }
 
-struct TroubledWords(How);
+struct TroubledWords(TroubleParams);
 
-struct TroubledSum(How);
+struct TroubledSum(TroubleParams);
 
 pub fn job() -> Job {
     Job::with_params("trouble", |params: &TroubleParams| {
-        Ok(Job::new("trouble", TroubledWords(params.in_map)).reduce(TroubledSum(params.in_reduce)))
+        Ok(Job::new("trouble", TroubledWords(params.clone())).reduce(TroubledSum(params.clone())))
     })
+}
+
+impl TroubleParams {
+    fn happen(&self, how: How) -> Result<()> {
+        let again = |file| File::create_new(file).is_err();
+        let is_spared = how == How::Nothing || self.once.as_ref().is_some_and(again);
+        if is_spared { Ok(()) } else { how.happen() }
+    }
 }
 
 impl How {
@@ -55,7 +69,7 @@ impl Mapper for TroubledWords {
     fn map(&self, line: &str, out: &mut impl Emit<str, u64>) -> Result<()> {
         for word in line.split_ascii_whitespace() {
             if word == "TROUBLE" {
-                self.0.happen()?;
+                self.0.happen(self.0.in_map)?;
             }
             out.emit(word, 1)?;
             out.count("words", 1);
@@ -75,7 +89,7 @@ impl Reducer<str, u64> for TroubledSum {
         out: &mut impl Emit<str, u64>,
     ) -> Result<()> {
         if key == "TROUBLE" {
-            self.0.happen()?;
+            self.0.happen(self.0.in_reduce)?;
         }
         Sum.reduce(key, values, out)
     }

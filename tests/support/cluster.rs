@@ -4,13 +4,17 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::{Dir, Output, Process, wait_for, windrow};
+use super::{Dir, Output, Process, free_port, wait_for, windrow};
 
 /// A running cluster. All its processes are killed when it is dropped.
 pub struct Cluster {
+    /// As its clients are told: the addresses of all that are, or may become, its coordinator.
     pub url: String,
     pub coordinator: Process,
     pub workers: Vec<Process>,
+    /// Where the coordinator listens, and where the next one will.
+    listen: String,
+    standby: Option<String>,
     dir: Dir,
     options: ClusterOptions,
     started_workers: usize,
@@ -26,14 +30,31 @@ pub struct ClusterOptions {
     /// Whether each worker has a host name of its own, so that they fetch from each other over gRPC instead of
     /// reading each other's files. Takes root.
     pub own_hosts: bool,
+    /// Whether another coordinator may take over, at an address that everybody knows from the start.
+    pub standby: bool,
+    /// Where the coordinator keeps its journal, if not in the cluster's folder.
+    pub state: Option<PathBuf>,
+    /// Set for the first coordinator, not for those that are started after it.
+    pub coordinator_env: Environment,
     /// Whether only members are let in, over TLS.
     pub secured: bool,
 }
 
+/// Names and values.
+pub type Environment = &'static [(&'static str, &'static str)];
+
 impl Default for ClusterOptions {
     fn default() -> Self {
-        // Two maps of a worker run side by side, so that none waits for the core of one that a test has stalled.
-        Self { threads: 2, lease: "10s", own_hosts: false, secured: false }
+        Self {
+            // Two maps of a worker run side by side, so that none waits for the core of one that a test has stalled.
+            threads: 2,
+            lease: "10s",
+            own_hosts: false,
+            standby: false,
+            state: None,
+            coordinator_env: &[],
+            secured: false,
+        }
     }
 }
 
@@ -45,17 +66,35 @@ impl Cluster {
 
     pub fn with_options(workers: usize, options: ClusterOptions) -> Self {
         let dir = Dir::new();
-        let state = dir.join("state");
+        let state = options.state.clone().unwrap_or_else(|| dir.join("state"));
+        let options = ClusterOptions { state: Some(state.clone()), ..options };
         if options.secured {
             let init = windrow([OsStr::new("init"), dir.join("security").as_os_str()]);
             Process::start(init).finish().expect_code(0);
         }
-        let coordinator = Process::start(coordinator_command(&dir, &options, "127.0.0.1:0"));
-        let url = wait_for("the coordinator's address", || {
+        let mut command = coordinator(&dir, &options, "127.0.0.1:0");
+        command.envs(options.coordinator_env.iter().copied());
+        let coordinator = Process::start(command);
+        let first = wait_for("the coordinator's address", || {
             std::fs::read_to_string(state.join("address")).ok().map(|url| url.trim().to_string())
         });
-        let mut cluster =
-            Self { url, coordinator, workers: Vec::new(), dir, options, started_workers: 0 };
+        let standby = options.standby.then(|| format!("127.0.0.1:{}", free_port()));
+        let (scheme, listen) = first.split_once("://").unwrap();
+        let listen = listen.to_string();
+        let url = match &standby {
+            Some(second) => format!("{first},{scheme}://{second}"),
+            None => first,
+        };
+        let mut cluster = Self {
+            url,
+            coordinator,
+            workers: Vec::new(),
+            listen,
+            standby,
+            dir,
+            options,
+            started_workers: 0,
+        };
         for _ in 0..workers {
             cluster.add_worker();
         }
@@ -65,9 +104,53 @@ impl Cluster {
 
     /// Kills the coordinator and starts another one with the same address and the same state.
     pub fn restart_coordinator(&mut self) {
+        self.restart_coordinator_with(&[]);
+    }
+
+    /// Likewise, with something in its environment.
+    pub fn restart_coordinator_with(&mut self, environment: &[(&str, &str)]) {
+        self.restart_coordinator_as(|mut command| {
+            command.envs(environment.iter().copied());
+            command
+        });
+    }
+
+    /// Likewise, by a command that was changed at will.
+    pub fn restart_coordinator_as(&mut self, change: impl FnOnce(Command) -> Command) {
         self.coordinator.kill();
-        let (_, listen) = self.url.split_once("://").unwrap();
-        self.coordinator = Process::start(coordinator_command(&self.dir, &self.options, listen));
+        self.coordinator = Process::start(change(self.coordinator_command()));
+    }
+
+    /// Starts another coordinator at the standby's address, waits until it is in charge, and returns the one that it
+    /// replaces, whatever that does now. From then on, commands ask the new one alone.
+    pub fn take_over(&mut self) -> Process {
+        self.take_over_with(&[])
+    }
+
+    /// Likewise, with something in the new one's environment.
+    pub fn take_over_with(&mut self, environment: &[(&str, &str)]) -> Process {
+        self.listen = self.standby.take().unwrap();
+        let mut command = self.coordinator_command();
+        command.arg("--take-over").envs(environment.iter().copied());
+        self.url = format!("{}://{}", scheme(&self.options), self.listen);
+        let replaced = std::mem::replace(&mut self.coordinator, Process::start(command));
+        let address = self.state().join("address");
+        super::eventually("the other coordinator to be in charge", || {
+            // One that is stopped at a step of its journal or a publication is in charge already.
+            std::fs::read_to_string(&address).unwrap().trim() == self.url
+                || self.coordinator.is_stopped()
+        });
+        replaced
+    }
+
+    /// The command of a coordinator of this cluster.
+    fn coordinator_command(&self) -> Command {
+        coordinator(&self.dir, &self.options, &self.listen)
+    }
+
+    /// The folder of the coordinator's state.
+    pub fn state(&self) -> PathBuf {
+        self.options.state.clone().unwrap()
     }
 
     /// The folder of all its processes; worker number N has `worker-N` in it.
@@ -77,14 +160,44 @@ impl Cluster {
 
     /// Starts one more worker, without waiting for it to join.
     pub fn add_worker(&mut self) {
-        let process = Process::start(self.worker_command(self.started_workers));
+        self.add_worker_at(&self.url.clone(), &[]);
+    }
+
+    /// Likewise, one that knows the coordinator by another URL, and takes these flags besides.
+    pub fn add_worker_at(&mut self, coordinator: &str, flags: &[&str]) {
+        let mut command = self.worker_command_at(self.started_workers, coordinator);
+        command.args(flags);
         self.started_workers += 1;
-        self.workers.push(process);
+        self.workers.push(Process::start(command));
+    }
+
+    /// The number of the worker that runs `process`: itself, or a child of its own.
+    pub fn worker_of(&self, process: u32) -> Option<usize> {
+        let family = super::ancestors(process);
+        self.workers.iter().position(|worker| family.contains(&worker.id()))
+    }
+
+    /// The folder of worker number `n`.
+    pub fn worker_dir(&self, n: usize) -> PathBuf {
+        self.dir.join(format!("worker-{n}"))
+    }
+
+    /// What the processes of a job that runs have printed on worker number `n`.
+    pub fn printed(&self, job: u64, n: usize) -> String {
+        let files = std::fs::read_dir(self.worker_dir(n).join(format!("job-{job}")));
+        let paths = files.into_iter().flatten().map(|file| file.unwrap().path());
+        let logs =
+            paths.filter(|path| path.extension().is_some_and(|extension| extension == "log"));
+        logs.map(|log| std::fs::read_to_string(log).unwrap()).collect()
     }
 
     /// The command of the worker with folder number `n`.
     pub fn worker_command(&self, n: usize) -> Command {
-        let mut command = windrow(["worker", "--coordinator", &self.url]);
+        self.worker_command_at(n, &self.url)
+    }
+
+    fn worker_command_at(&self, n: usize, coordinator: &str) -> Command {
+        let mut command = windrow(["worker", "--coordinator", coordinator]);
         if self.options.own_hosts {
             command = on_another_host(&command, &format!("host-{n}"));
         }
@@ -92,7 +205,7 @@ impl Cluster {
             .args(["--threads", &self.options.threads.to_string()])
             .args(["--name", &format!("w{n}")])
             .arg("--dir")
-            .arg(self.dir.join(format!("worker-{n}")));
+            .arg(self.worker_dir(n));
         if self.options.secured {
             command.args(["--token", &self.token("worker")]);
         }
@@ -126,6 +239,12 @@ impl Cluster {
     pub fn worker_list(&self) -> Vec<serde_json::Value> {
         let output = self.command(["workers", "--json"]).finish().expect_code(0);
         output.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Worker number `n` as the coordinator knows it. It must be a member.
+    pub fn member(&self, n: usize) -> serde_json::Value {
+        let name = format!("w{n}");
+        self.worker_list().into_iter().find(|worker| worker["name"] == *name).unwrap()
     }
 
     /// The job as `windrow status --json` prints it.
@@ -168,13 +287,28 @@ impl Cluster {
     }
 }
 
-fn coordinator_command(dir: &Dir, options: &ClusterOptions, listen: &str) -> Command {
+fn coordinator(dir: &Dir, options: &ClusterOptions, listen: &str) -> Command {
     let mut command = windrow(["coordinator", "--listen", listen, "--lease", options.lease]);
-    command.arg("--state").arg(dir.join("state"));
+    command.arg("--state").arg(options.state.as_ref().unwrap());
     if options.secured {
         command.arg("--security").arg(dir.join("security"));
     }
     command
+}
+
+fn scheme(options: &ClusterOptions) -> &'static str {
+    if options.secured { "https" } else { "http" }
+}
+
+/// The same command in a time namespace, with monotonic clocks that are ahead of all others. Takes root.
+pub fn with_clock_ahead(command: &Command, seconds: u32) -> Command {
+    let seconds = seconds.to_string();
+    let mut other = Command::new("unshare");
+    other
+        .args(["--time", "--monotonic", &seconds, "--boottime", &seconds, "--kill-child"])
+        .arg(command.get_program())
+        .args(command.get_args());
+    other
 }
 
 /// The same command in a UTS namespace with another host name.

@@ -2,16 +2,22 @@
 
 mod cluster;
 mod dir;
+mod disk;
 mod mode;
 mod oracle;
 mod process;
+mod proxy;
+mod random;
 mod text;
 mod wait;
 
-pub use cluster::{Cluster, ClusterOptions};
+pub use cluster::{Cluster, ClusterOptions, Environment, with_clock_ahead};
 pub use dir::Dir;
-pub use mode::{Mode, both, case};
+pub use disk::SmallDisk;
+pub use mode::{Mode, both, case, root_case};
 pub use oracle::{count_words, read_parts, sorted_lines};
-pub use process::{Output, Process, windrow};
+pub use process::{Output, Process, ancestors, free_port, windrow};
+pub use proxy::{Direction, Proxy};
+pub use random::Random;
 pub use text::{books, generated_words};
 pub use wait::{eventually, wait_for};

@@ -48,3 +48,8 @@ pub fn case(name: &str, test: impl FnOnce() + Send + 'static) -> Trial {
         Ok(())
     })
 }
+
+/// A test that takes the rights of root; ignored without them.
+pub fn root_case(name: &str, test: impl FnOnce() + Send + 'static) -> Trial {
+    case(name, test).with_ignored_flag(!rustix::process::geteuid().is_root())
+}

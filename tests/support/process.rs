@@ -22,6 +22,7 @@ pub fn windrow<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Comma
         .env_remove("WINDROW_COORDINATOR")
         .env_remove("WINDROW_CREDENTIALS")
         .env_remove("WINDROW_TOKEN")
+        .env_remove("WINDROW_FAILPOINT")
         .env_remove("RUST_LOG");
     command
 }
@@ -74,6 +75,17 @@ impl Process {
 
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
+    }
+
+    /// How it has ended, if it has.
+    pub fn status(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// Whether it is stopped by a signal.
+    pub fn is_stopped(&self) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap();
+        status.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T'))
     }
 
     pub fn stdout(&self) -> String {
@@ -134,6 +146,24 @@ impl Output {
             self.stdout.lines().last().unwrap_or_else(|| panic!("nothing printed: {self:?}"));
         serde_json::from_str(line).unwrap()
     }
+}
+
+/// A port that was free a moment ago, and that nobody else is told.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A process, its parent, and so on: user code may run in a child of its worker. Empty when it has gone.
+pub fn ancestors(process: u32) -> Vec<u32> {
+    std::iter::successors(parent(process).map(|_| process), |process| parent(*process))
+        .take_while(|process| *process != 0)
+        .collect()
+}
+
+fn parent(process: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // PID (NAME) STATE PARENT, and a name may hold anything.
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 fn read(path: &Path) -> String {

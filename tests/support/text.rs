@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Dir;
+use super::{Dir, Random};
 
 /// Real text: the folder named by `WINDROW_TEST_TEXT` (its *.txt files), or else this repository's own documents.
 pub fn books() -> Vec<PathBuf> {
@@ -28,13 +28,10 @@ pub fn generated_words(dir: &Dir, files: usize, bytes: usize) -> Vec<PathBuf> {
 }
 
 fn words(seed: u64, bytes: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut random = Random::new(seed);
     let mut text = Vec::with_capacity(bytes + 16);
     while text.len() < bytes {
-        // xorshift64: any mixture of frequent and rare words serves.
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
+        let state = random.next();
         let rank = (state >> 40) % (1 + (state % 997));
         text.extend_from_slice(format!("word{rank}").as_bytes());
         text.push(if state.is_multiple_of(11) { b'\n' } else { b' ' });

@@ -11,11 +11,15 @@ pub struct Identity {
     membership: watch::Sender<Option<Membership>>,
 }
 
+/// A name in a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Membership {
-    cluster: String,
-    worker: WorkerId,
-    lease_ends: Instant,
+pub(crate) struct Membership {
+    /// The cluster.
+    pub cluster: String,
+    /// The worker's name in it.
+    pub worker: WorkerId,
+    /// Until when it may act as that.
+    pub lease_ends: Instant,
 }
 
 impl Default for Identity {
@@ -45,6 +49,16 @@ impl Identity {
     /// Forgets the name: from now on this worker is nobody.
     pub fn clear(&self) {
         self.membership.send_replace(None);
+    }
+
+    /// What it is, and what it becomes.
+    pub(crate) fn changes(&self) -> watch::Receiver<Option<Membership>> {
+        self.membership.subscribe()
+    }
+
+    /// Becomes what another one is.
+    pub(crate) fn follow(&self, membership: Option<Membership>) {
+        self.membership.send_replace(membership);
     }
 
     /// Whether this is `worker`.

@@ -1,6 +1,8 @@
 //! Windrow's worker: runs attempts of tasks, keeps what they leave, and serves it to the other workers.
 
 mod agent;
+mod channel;
+mod child;
 pub mod executor;
 mod files;
 mod gate;
@@ -14,5 +16,8 @@ mod task;
 mod testing;
 
 pub use agent::{WorkerConfig, WorkerError, default_memory_bytes, run};
+pub use child::{ChildError, run as run_child};
+pub use executor::{CHILD_ARGUMENT, ChildProgram};
 pub use memory::heap::{CountingAllocator, give_back_freed_memory, heap_bytes};
 pub use rpc::Connector;
+pub use shuffle::FetchTimeouts;

@@ -20,45 +20,69 @@ pub(crate) struct Account {
 }
 
 struct Inner {
-    limit_bytes: u64,
+    limit: Limit,
     used_bytes: AtomicU64,
     parent: Option<Account>,
-    /// Nothing may grow while the heap holds more than this.
-    heap_limit_bytes: u64,
+    /// Whether nothing may grow while the heap holds much more than the limit.
+    watches_heap: bool,
+}
+
+enum Limit {
+    /// As last set.
+    Bytes(AtomicU64),
+    /// Of what the parent may use.
+    Percent(u64),
 }
 
 impl Account {
     /// An account of its own.
     #[cfg(test)]
     pub fn new(limit_bytes: u64) -> Self {
-        Self::with_parent(limit_bytes, None, u64::MAX)
+        Self::with(Limit::Bytes(limit_bytes.into()), None, false)
     }
 
     /// An account that also refuses growth while the heap of this process is larger than the limit and a little, be it
     /// accounted for or not.
     pub fn of_process(limit_bytes: u64) -> Self {
-        Self::with_parent(limit_bytes, None, limit_bytes.saturating_add(PROCESS_BYTES))
+        Self::with(Limit::Bytes(limit_bytes.into()), None, true)
     }
 
     /// An account whose reservations count against this one too.
     pub fn child(&self, limit_bytes: u64) -> Self {
-        Self::with_parent(limit_bytes.min(self.limit_bytes()), Some(self.clone()), u64::MAX)
+        Self::with(Limit::Bytes(limit_bytes.into()), Some(self.clone()), false)
     }
 
-    fn with_parent(limit_bytes: u64, parent: Option<Self>, heap_limit_bytes: u64) -> Self {
+    /// Likewise, for so many percent of what this one may use.
+    pub fn share(&self, percent: u64) -> Self {
+        Self::with(Limit::Percent(percent), Some(self.clone()), false)
+    }
+
+    fn with(limit: Limit, parent: Option<Self>, watches_heap: bool) -> Self {
         let used_bytes = AtomicU64::new(0);
-        Self { inner: Arc::new(Inner { limit_bytes, used_bytes, parent, heap_limit_bytes }) }
+        Self { inner: Arc::new(Inner { limit, used_bytes, parent, watches_heap }) }
     }
 
-    /// Most that should be reserved at once.
+    /// Most that should be reserved at once, by this account and whatever its parents say.
     pub fn limit_bytes(&self) -> u64 {
-        self.inner.limit_bytes
+        let parents = self.inner.parent.as_ref().map_or(u64::MAX, Self::limit_bytes);
+        match &self.inner.limit {
+            Limit::Bytes(bytes) => bytes.load(Ordering::Relaxed).min(parents),
+            Limit::Percent(percent) => (u128::from(parents) * u128::from(*percent) / 100) as u64,
+        }
     }
 
-    /// Whether this account, whatever its parents say, has room for `bytes` more.
+    /// Changes the limit of an account that has one in bytes. What is reserved already stays; growth is judged by it from
+    /// now on.
+    pub fn set_limit_bytes(&self, limit_bytes: u64) {
+        if let Limit::Bytes(bytes) = &self.inner.limit {
+            bytes.store(limit_bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether this account, whatever its parents hold, has room for `bytes` more.
     pub fn has_room(&self, bytes: u64) -> bool {
         let used = self.inner.used_bytes.load(Ordering::Relaxed);
-        used.saturating_add(bytes) <= self.inner.limit_bytes
+        used.saturating_add(bytes) <= self.limit_bytes()
     }
 
     /// What is reserved now.
@@ -82,11 +106,13 @@ impl Account {
     }
 
     fn try_add(&self, bytes: u64) -> bool {
-        let Inner { limit_bytes, used_bytes, parent, heap_limit_bytes } = &*self.inner;
-        if heap::heap_bytes().saturating_add(bytes) > *heap_limit_bytes {
+        let Inner { used_bytes, parent, watches_heap, .. } = &*self.inner;
+        let limit_bytes = self.limit_bytes();
+        let heap_bytes = if *watches_heap { heap::heap_bytes() } else { 0 };
+        if heap_bytes.saturating_add(bytes) > limit_bytes.saturating_add(PROCESS_BYTES) {
             return false;
         }
-        let within = |used: u64| used.checked_add(bytes).filter(|sum| sum <= limit_bytes);
+        let within = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= limit_bytes);
         if used_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).is_err() {
             return false;
         }
@@ -168,6 +194,24 @@ mod tests {
         assert!(a.try_resize(90));
         drop((a, b));
         assert_eq!(account.used_bytes(), 0);
+    }
+
+    #[test]
+    fn a_limit_that_changes_bites_at_the_next_growth() {
+        let process = Account::new(100);
+        let job = process.child(80);
+        let pairs = job.share(50);
+        assert_eq!((job.limit_bytes(), pairs.limit_bytes()), (80, 40));
+        process.set_limit_bytes(1_000);
+        let pairs = process.child(800).share(50);
+        assert_eq!(pairs.limit_bytes(), 400);
+        let mut held = pairs.reserve(0);
+        assert!(held.try_resize(400));
+        process.set_limit_bytes(400);
+        assert_eq!((pairs.limit_bytes(), pairs.has_room(0)), (200, false));
+        assert!(!held.try_resize(401) && held.try_resize(150) && held.try_resize(200));
+        process.set_limit_bytes(1_000);
+        assert!(held.try_resize(400));
     }
 
     #[test]

@@ -155,6 +155,7 @@ pub fn attempt(
         memory: Account::new(1 << 30),
         pairs: Account::new(1 << 30),
         store: Arc::clone(store),
+        outputs_on_disk: false,
         large: Arc::default(),
         cores: Arc::new(Cores::new(4).lease(CancellationToken::new())),
         threads: 2,

@@ -4,6 +4,7 @@
 use windrow_jobs::{AttemptId, FailureCause, FailureClass, Stage, WorkerId};
 
 use crate::deadlines::Timer;
+use crate::death::Blame;
 use crate::effect::{Effect, JobFailure};
 use crate::event::{AttemptProgress, AttemptStats};
 use crate::health;
@@ -52,7 +53,9 @@ impl Job {
             running.outputs_version = outputs.version;
         }
         step.deadlines.set(Timer::Stalled(attempt), step.now + self.plan.task_timeout);
-        step.effects.push(Effect::Assign { worker, attempt, outputs });
+        let task = self.tasks(attempt.task.stage).task(attempt.task.index);
+        let (alone, skip) = (task.suspect, task.poison.clone());
+        step.effects.push(Effect::Assign { worker, attempt, outputs, alone, skip });
     }
 
     /// Notes what a heartbeat says of an attempt. False when that attempt is not wanted there: it was given up, or
@@ -127,6 +130,10 @@ impl Job {
         step.workers.count_failed(worker);
         health::failed(worker, &cause, step);
         self.check_attempt_alone(&cause)?;
+        if self.note_death(attempt, &cause, step)? == Blame::Record {
+            self.try_without(attempt.task, step);
+            return Ok(());
+        }
         let (again, avoid) = match (&cause, attempt.task.stage) {
             (FailureCause::FetchFailed { .. }, Stage::Reduce) => {
                 match self.fetch_failed(&cause, step)? {
@@ -135,6 +142,8 @@ impl Job {
                     Again::AfterPause => (Again::AfterPause, Some(worker)),
                 }
             }
+            // Neither the task nor the machine is known to be to blame.
+            _ if cause.died_alone() == Some(false) => (Again::Now, None),
             _ if cause.class() == FailureClass::Infrastructure => (Again::Now, Some(worker)),
             _ => (Again::AfterPause, Some(worker)),
         };
@@ -185,16 +194,14 @@ impl Job {
             let failure = JobFailure::Task { task: id, attempts: task.attempts, cause };
             return Err(Box::new(failure));
         };
-        if !matches!(task.state, TaskState::Waiting) {
-            // Another attempt of it runs.
-            return Ok(());
-        }
         match again {
-            Again::Now => tasks.enqueue(id.index),
-            Again::AfterPause => {
+            Again::Now => tasks.enqueue_if_waiting(id.index),
+            // Else another attempt of it runs.
+            Again::AfterPause if matches!(task.state, TaskState::Waiting) => {
                 let at = step.now + backoff(nth, last, step.config);
                 step.deadlines.set(Timer::Retry(id), at);
             }
+            Again::AfterPause => {}
         }
         Ok(())
     }

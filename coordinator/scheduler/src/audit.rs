@@ -22,7 +22,7 @@ impl Job {
         if former.is_none_or(|former| former == audit) {
             return;
         }
-        self.nondeterministic = true;
+        self.nondeterministic.get_or_insert(map);
         for index in 0..self.reduce.len() {
             self.redo_if_older(index, step);
         }
@@ -44,9 +44,7 @@ impl Job {
                     self.give_up(attempt, step);
                     self.reduce.overtaken += 1;
                 }
-                if matches!(self.reduce.task(index).state, TaskState::Waiting) {
-                    self.reduce.enqueue(index);
-                }
+                self.reduce.enqueue_if_waiting(index);
             }
             TaskState::Done(winner) if winner.outputs_version < version => {
                 if let Some(winner) = self.reduce.lose(index) {

@@ -19,6 +19,12 @@ pub struct Config {
     /// How often a task's attempts, running or done, may be lost through no fault of their own. It bounds the
     /// damage of a task that takes its workers down.
     pub losses_max: u32,
+    /// How often the process may die in which a task runs together with others. From the first time on it runs alone, so that
+    /// more follow only if it has succeeded in between, and has to run again.
+    pub deaths_max: u32,
+    /// How many records, or groups, of one task are left out because each has killed the process that tried it, if the
+    /// job may skip so many. Each costs a process.
+    pub poison_max: u32,
     /// How often a task may be tried again because a map output could not be fetched.
     pub fetch_failures_max: u32,
     /// After so many reports about one map output, it is given up although its worker lives. The first may be a
@@ -50,6 +56,8 @@ impl Default for Config {
             backoff_base: Duration::from_millis(200),
             backoff_max: Duration::from_secs(30),
             losses_max: 20,
+            deaths_max: 20,
+            poison_max: 100,
             fetch_failures_max: 100,
             output_reports_max: 2,
             holder_reports_max: 4,

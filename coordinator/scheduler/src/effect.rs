@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{AttemptId, Audit, BadRecordBudget, FailureCause, JobId, TaskId, WorkerId};
+use windrow_jobs::{
+    AttemptId, Audit, BadRecordBudget, FailureCause, JobId, Place, TaskId, WorkerId,
+};
 
 use crate::event::RequestId;
 
@@ -59,6 +61,10 @@ pub enum Effect {
         attempt: AttemptId,
         /// For a reduce attempt: where the map outputs lie. `None` for a map attempt.
         outputs: Option<Arc<MapOutputs>>,
+        /// Whether it must run in a process in which nothing else runs.
+        alone: bool,
+        /// Records, or groups, that it must leave out as bad ones, without trying them.
+        skip: Vec<Place>,
     },
     /// Stop an attempt, whose result is not wanted any more.
     CancelAttempt {
@@ -137,6 +143,15 @@ pub enum JobFailure {
         budget: BadRecordBudget,
         /// What one of them failed with.
         example: Option<FailureCause>,
+    },
+    /// More records of one task have killed the process that tried them than are looked for one by one.
+    Poison {
+        /// Which task.
+        task: TaskId,
+        /// So many.
+        records: u32,
+        /// How the last of them ended its process.
+        cause: FailureCause,
     },
     /// There was no worker for longer than the job waits.
     NoWorkers,

@@ -107,6 +107,13 @@ pub enum Event {
         /// Why.
         cause: FailureCause,
     },
+    /// The process is gone in whose memory a worker held these map outputs.
+    OutputsLost {
+        /// Who held them.
+        worker: WorkerId,
+        /// The attempts that made them.
+        outputs: Vec<AttemptId>,
+    },
     /// The publication that [`Effect::Publish`](crate::Effect::Publish) asked for has ended.
     Published {
         /// Which job.
@@ -149,7 +156,8 @@ impl Event {
             Self::WorkerDraining { worker }
             | Self::Heartbeat { worker, .. }
             | Self::AttemptDone { worker, .. }
-            | Self::AttemptFailed { worker, .. } => Some(worker),
+            | Self::AttemptFailed { worker, .. }
+            | Self::OutputsLost { worker, .. } => Some(worker),
             Self::Submit { .. }
             | Self::Cancel { .. }
             | Self::WorkerJoined { .. }

@@ -6,6 +6,7 @@ use windrow_jobs::{AttemptId, Counters, Stage, WorkerId};
 
 use crate::deadlines::Timer;
 use crate::job::{Job, Phase};
+use crate::queue::Queue;
 use crate::scheduler::Scheduler;
 use crate::task::TaskState;
 use crate::tasks::{Tasks, Totals};
@@ -91,13 +92,13 @@ fn running_attempts(job: &Job) -> impl Iterator<Item = (WorkerId, AttemptId)> {
 
 fn check_tasks(tasks: &Tasks, phase: Phase) {
     let (mut running, mut done, mut attempts) = (0, 0, 0);
-    let mut queue = BTreeSet::new();
+    let mut queue = Queue::default();
     let mut totals = Totals::default();
     for (index, task) in (0..).zip(tasks.iter()) {
         attempts += task.attempts;
         match &task.state {
             TaskState::Waiting => {}
-            TaskState::Queued => drop(queue.insert(index)),
+            TaskState::Queued => queue.insert(index, task.suspect),
             TaskState::Running(race) => {
                 running += race.iter().count() as u32;
                 totals.count(&race.first);

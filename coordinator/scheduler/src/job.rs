@@ -38,8 +38,8 @@ pub(crate) struct Job {
     pub(crate) submitted: Time,
     /// Sums over the winners.
     pub(crate) counters: Counters,
-    /// Whether a map that was run again wrote something else.
-    pub(crate) nondeterministic: bool,
+    /// The first map task that was found to have written something else when it was run again.
+    pub(crate) nondeterministic: Option<u32>,
     /// The longest winner so far.
     pub(crate) slowest: Option<SlowestTask>,
     /// What reducers are told, made when the first one needs it.
@@ -87,7 +87,7 @@ impl Job {
             turn: 0,
             submitted: now,
             counters: Counters::default(),
-            nondeterministic: false,
+            nondeterministic: None,
             slowest: None,
             outputs: None,
             outputs_version: 1,

@@ -24,6 +24,7 @@
 //!  attempt     start, progress, success, failure        retry      whether and when again
 //!  loss        workers and map outputs that are gone    drain      workers that want to go
 //!  session     workers that come, break off, and return takeover   what a new coordinator does first
+//!  death       processes that die, and the records that kill them
 //!  backup      attempts that are slow                   health     workers that are bad
 //!  audit       whether reducers read what maps wrote
 //!  placement   which task goes to which worker          deadlines  what happens when time has passed
@@ -38,6 +39,7 @@ mod backup;
 mod bad_records;
 mod config;
 mod deadlines;
+mod death;
 mod decider;
 mod drain;
 mod effect;
@@ -51,6 +53,7 @@ pub mod journal;
 mod loss;
 mod observe;
 mod placement;
+mod queue;
 mod retry;
 mod scheduler;
 mod session;

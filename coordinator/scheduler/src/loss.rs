@@ -1,10 +1,11 @@
-//! Losing: a worker with all that it ran and held, or a single map output that can't be fetched any more.
+//! Losing: a worker with all that it ran and held, some map outputs that it held, or one that can't be fetched any more.
 //!
 //! ```text
 //!  worker left -----+                     +--> its running attempts: tasks queued again
 //!                   +--> lose_worker -----+--> its map outputs, where a reducer may still need them:
 //!  lease ran out ---+                     |    map tasks queued again; reducers wait until all maps are done
 //!                                         +--> the last worker: the clocks of waiting jobs start
+//!  a process died with them -> outputs_died --> those still in force are lost
 //!  reducer could not fetch --> fetch_failed --> passing fault, stale report, or: that output is lost
 //! ```
 //!
@@ -12,7 +13,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use windrow_jobs::{AttemptId, Counters, FailureCause, WorkerId};
+use windrow_jobs::{AttemptId, Counters, FailureCause, Stage, TaskId, WorkerId};
 
 use crate::attempt::Again;
 use crate::deadlines::Timer;
@@ -61,6 +62,31 @@ impl Job {
             self.outputs_lost(&holder.outputs, cause, None, step)?;
         }
         Ok(())
+    }
+
+    /// A worker lives, but the process died in whose memory these outputs were. Those that are not in force any more, or
+    /// that another attempt made, don't matter.
+    pub(crate) fn outputs_died(
+        &mut self,
+        worker: WorkerId,
+        outputs: &[AttemptId],
+        step: &mut Step<'_>,
+    ) -> JobResult {
+        if !self.needs_map_outputs() {
+            return Ok(());
+        }
+        let mut lost = BTreeSet::new();
+        for &AttemptId { task: TaskId { job, stage, index }, number } in outputs {
+            let task = self.map.get_mut(index).filter(|_| job == self.id && stage == Stage::Map);
+            if task.is_some_and(|task| task.winner_mut(number, worker).is_some()) {
+                lost.insert(index);
+            }
+        }
+        if let Some(holder) = self.holders.get_mut(&worker) {
+            holder.outputs.retain(|index| !lost.contains(index));
+        }
+        let reason = "the process that held the output died".to_string();
+        self.outputs_lost(&lost, &FailureCause::WorkerLost { worker, reason }, None, step)
     }
 
     /// A reducer could not fetch a map output. If that is still the output in force, it is given up when reports

@@ -54,6 +54,7 @@ fn stage_view(tasks: &Tasks, total_bytes: u64) -> StageView {
         failed: tasks.failed,
         lost: tasks.lost,
         backups: tasks.backups,
+        backups_won: tasks.backups_won,
         records: tasks.totals.input_records,
         bytes: tasks.totals.input_bytes,
         total_bytes,

@@ -7,7 +7,7 @@
 //! 2. *The worker*: of those with the fewest strikes (see `health`), the one with the fewest running attempts, so that
 //!    work spreads before it doubles up.
 //! 3. *The task*: of the first few in the queue, the one whose rendezvous hash with this worker is highest (Thaler
-//!    and Ravishankar, 1998). So a split comes back to the worker that had it before, whose caches may still hold
+//!    and Ravishankar, 1998), but those first that are suspected of killing their process (see `death`). So a split comes back to the worker that had it before, whose caches may still hold
 //!    it, as far as balance allows: no slot stays empty to wait for a better match.
 //!
 //! A task that has just failed goes elsewhere, if a slot is free there.
@@ -64,13 +64,13 @@ fn best_task(job: &Job, stage: Stage, worker: &Worker, avoided: Option<WorkerId>
     let mut welcome = tasks
         .queue()
         .iter()
-        .copied()
         .take(QUEUE_WINDOW)
         .filter(|&index| avoided.is_none() || tasks.task(index).avoid != avoided);
     match stage {
         Stage::Map => welcome.max_by_key(|&index| {
             let affinity = job.plan.splits.get(index as usize).map_or(0, |split| split.affinity);
-            (rendezvous(affinity, worker.offer.identity), Reverse(index))
+            let fit = rendezvous(affinity, worker.offer.identity);
+            (tasks.task(index).suspect, fit, Reverse(index))
         }),
         // What a reducer reads is spread over all workers.
         Stage::Reduce => welcome.next(),

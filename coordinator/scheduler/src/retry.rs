@@ -17,6 +17,7 @@ pub(crate) fn charge(
     config: &Config,
 ) -> Option<u32> {
     let (count, max) = match (cause, cause.class()) {
+        _ if cause.died_alone() == Some(false) => (&mut task.deaths, config.deaths_max),
         (_, FailureClass::Fatal) => return None,
         (FailureCause::FetchFailed { .. }, _) => {
             (&mut task.fetch_failures, config.fetch_failures_max)

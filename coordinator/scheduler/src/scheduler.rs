@@ -110,6 +110,13 @@ impl Scheduler {
         self.workers.get(id).map(|worker| worker.view(id))
     }
 
+    /// Whether a worker runs attempts of a job, or holds outputs of it that reducers may need.
+    pub fn works_for(&self, worker: WorkerId, job: JobId) -> bool {
+        let runs = |worker: &Worker| worker.running.iter().any(|attempt| attempt.task.job == job);
+        self.workers.get(worker).is_some_and(runs)
+            || self.jobs.get(job).is_some_and(|job| job.needs_worker(worker))
+    }
+
     /// All workers that have a session.
     pub fn workers(&self) -> impl Iterator<Item = WorkerView> {
         self.workers.iter().map(|(id, worker)| worker.view(id))
@@ -163,6 +170,9 @@ fn dispatch(jobs: &mut Jobs, event: Event, step: &mut Step<'_>) {
             jobs.try_with(attempt.task.job, step, |job, step| {
                 job.attempt_failed(worker, attempt, cause, step)
             });
+        }
+        Event::OutputsLost { worker, outputs } => {
+            jobs.try_each(step, |job, step| job.outputs_died(worker, &outputs, step));
         }
         Event::Published { job, result } => jobs.published(job, result, step),
         Event::Elapsed { timers } => {

@@ -1,7 +1,7 @@
 //! One task: its state, and what it has been charged with.
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{Audit, WorkerId};
+use windrow_jobs::{Audit, Place, WorkerId};
 
 use crate::event::AttemptStats;
 use crate::time::Time;
@@ -19,6 +19,12 @@ pub(crate) struct Task {
     pub(crate) losses: u32,
     /// Attempts that failed because a map output could not be fetched.
     pub(crate) fetch_failures: u32,
+    /// Times that the process died in which it ran together with others.
+    pub(crate) deaths: u32,
+    /// Whether the process died in which it ran, so that it runs alone until it has succeeded.
+    pub(crate) suspect: bool,
+    /// Records, or groups, that have killed a process in which nothing else ran: they are bad ones, and are left out.
+    pub(crate) poison: Vec<Place>,
     /// Where it failed last: another worker is better, if one is free.
     pub(crate) avoid: Option<WorkerId>,
     /// What its last winner wrote for the shuffle: another one that writes something else shows that the job's maps are
@@ -138,6 +144,9 @@ impl Task {
             failures: 0,
             losses: 0,
             fetch_failures: 0,
+            deaths: 0,
+            suspect: false,
+            poison: Vec::new(),
             avoid: None,
             audit: None,
         }

@@ -1,12 +1,11 @@
 //! The tasks of one stage: their transitions, the queue of those that could run, and running sums over all.
 //! Knows nothing of workers, time or the other stage.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 use windrow_jobs::{AttemptId, JobId, Stage, TaskId, WorkerId};
 
 use crate::event::{AttemptProgress, AttemptStats};
+use crate::queue::Queue;
 use crate::task::{Race, Running, Task, TaskState, Winner};
 use crate::time::Time;
 
@@ -16,7 +15,7 @@ pub(crate) struct Tasks {
     job: JobId,
     stage: Stage,
     tasks: Vec<Task>,
-    queue: BTreeSet<u32>,
+    queue: Queue,
     /// Attempts that run.
     pub(crate) running: u32,
     /// Tasks that are done.
@@ -31,6 +30,8 @@ pub(crate) struct Tasks {
     pub(crate) backups: u32,
     /// Backups that run.
     pub(crate) backups_running: u32,
+    /// Backups that were faster than what they backed up.
+    pub(crate) backups_won: u32,
     /// Attempts that were overtaken by their backup, or the other way round.
     pub(crate) overtaken: u32,
     /// Sums over winners and running attempts, backups excepted.
@@ -59,7 +60,7 @@ impl Tasks {
             job,
             stage,
             tasks: (0..count).map(|_| Task::new()).collect(),
-            queue: (0..count).collect(),
+            queue: Queue::of(count),
             running: 0,
             done: 0,
             attempts: 0,
@@ -67,6 +68,7 @@ impl Tasks {
             lost: 0,
             backups: 0,
             backups_running: 0,
+            backups_won: 0,
             overtaken: 0,
             totals: Totals::default(),
         }
@@ -88,7 +90,7 @@ impl Tasks {
     }
 
     /// The tasks that could run, in order.
-    pub(crate) fn queue(&self) -> &BTreeSet<u32> {
+    pub(crate) fn queue(&self) -> &Queue {
         &self.queue
     }
 
@@ -141,13 +143,22 @@ impl Tasks {
     /// Waiting to queued.
     pub(crate) fn enqueue(&mut self, index: u32) {
         debug_assert!(matches!(self.task(index).state, TaskState::Waiting));
-        self.task_mut(index).state = TaskState::Queued;
-        self.queue.insert(index);
+        let task = self.task_mut(index);
+        task.state = TaskState::Queued;
+        let suspect = task.suspect;
+        self.queue.insert(index, suspect);
+    }
+
+    /// Waiting to queued, unless another attempt runs.
+    pub(crate) fn enqueue_if_waiting(&mut self, index: u32) {
+        if matches!(self.task(index).state, TaskState::Waiting) {
+            self.enqueue(index);
+        }
     }
 
     /// Queued to running: the next attempt begins on `worker`.
     pub(crate) fn start(&mut self, index: u32, worker: WorkerId, now: Time) -> AttemptId {
-        let queued = self.queue.remove(&index);
+        let queued = self.queue.remove(index);
         debug_assert!(queued);
         let first = self.next_attempt(index, worker, now);
         let number = first.number;
@@ -230,13 +241,17 @@ impl Tasks {
         number: u32,
         stats: AttemptStats,
     ) -> Option<(AttemptId, WorkerId)> {
-        let (winner, other) = self.end_race(index)?.split(number);
+        let race = self.end_race(index)?;
+        let backup_won = race.backup.as_ref().is_some_and(|backup| backup.number == number);
+        self.backups_won += u32::from(backup_won);
+        let (winner, other) = race.split(number);
         self.totals.add(&stats);
         self.done += 1;
         self.overtaken += u32::from(other.is_some());
         let Running { worker, outputs_version, .. } = winner;
         self.task_mut(index).state =
             TaskState::Done(Winner { number, worker, outputs_version, stats, fetch_reports: 0 });
+        self.task_mut(index).suspect = false;
         other.map(|other| (AttemptId { task: self.id(index), number: other.number }, other.worker))
     }
 

@@ -21,9 +21,9 @@ pub struct JobView {
     pub reduce: StageView,
     /// Sums over the winning attempts.
     pub counters: Counters,
-    /// Whether a map that was run again wrote something else than before. The output is made of one run's pairs all the
+    /// The first map task that was found to have written something else when it was run again, if any was. The output is made of one run's pairs all the
     /// same, but another run of the job may give another one.
-    pub nondeterministic: bool,
+    pub nondeterministic: Option<u32>,
     /// Why nothing of it runs, when nothing does.
     pub waiting: Option<Waiting>,
     /// When it was submitted.
@@ -70,6 +70,8 @@ pub struct StageView {
     pub lost: u32,
     /// Attempts that were started because another one of the same task seemed slow.
     pub backups: u32,
+    /// Those of them that were faster than what they backed up.
+    pub backups_won: u32,
     /// Records read by winners and running attempts.
     pub records: u64,
     /// Bytes read, likewise.
@@ -122,6 +124,8 @@ pub struct WorkerView {
     pub away: bool,
     /// Whether it gets nothing new because of failures that speak of its machine.
     pub quarantined: bool,
+    /// Whether it gets one attempt at a time after a quarantine, until one succeeds.
+    pub on_probation: bool,
     /// When it last spoke.
     pub heard: Time,
 }

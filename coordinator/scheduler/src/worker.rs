@@ -96,6 +96,7 @@ impl Worker {
             draining: self.leaving != Leaving::No,
             away: self.is_away(),
             quarantined: self.health.standing == Standing::Quarantined,
+            on_probation: self.health.standing == Standing::Probation,
             heard: self.heard,
         }
     }

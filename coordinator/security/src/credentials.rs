@@ -79,11 +79,13 @@ impl Credentials {
         &self.authority
     }
 
-    pub(crate) fn certificate(&self) -> &CertificateDer<'static> {
+    /// The certificate.
+    pub fn certificate(&self) -> &CertificateDer<'static> {
         &self.certificate
     }
 
-    pub(crate) fn key(&self) -> &PrivateKeyDer<'static> {
+    /// The key, which is for this machine only.
+    pub fn key(&self) -> &PrivateKeyDer<'static> {
         &self.key
     }
 }

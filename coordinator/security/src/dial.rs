@@ -1,4 +1,4 @@
-//! Connections to coordinators and workers: TLS where the address says https, and between workers of a secured cluster.
+//! Connections to coordinators: with TLS where the address says https.
 
 use std::io;
 
@@ -9,8 +9,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_util::either::Either;
 use tonic::transport::{Endpoint, Uri};
 
-use crate::tls::{WORKER_NAME, connect_newcomer};
-use crate::{Role, SecurityError, Tls};
+use crate::Tls;
+use crate::tls::connect_newcomer;
 
 /// A connection, as a channel takes it.
 pub type Dialed = TokioIo<Either<TcpStream, Box<TlsStream<TcpStream>>>>;
@@ -101,37 +101,10 @@ impl Dialer {
                 Either::Right(Box::new(connect_newcomer(&authority, stream, name()?).await?))
             }
             Trust::Member(tls) => {
-                Either::Right(Box::new(tls.connect(stream, name()?, Role::Coordinator).await?))
+                Either::Right(Box::new(tls.connect_coordinator(stream, name()?).await?))
             }
         };
         Ok(TokioIo::new(stream))
-    }
-
-    /// Connects to the worker at `host:port`.
-    ///
-    /// # Errors
-    /// When nobody answers, or somebody else.
-    pub async fn dial_worker(&self, address: &str) -> io::Result<Dialed> {
-        let stream = connect(address).await?;
-        Ok(TokioIo::new(self.secure(stream).await?))
-    }
-
-    /// Goes on as the client of a worker on a connection that stands.
-    ///
-    /// # Errors
-    /// When somebody else answers.
-    pub async fn secure(
-        &self,
-        stream: TcpStream,
-    ) -> Result<Either<TcpStream, Box<TlsStream<TcpStream>>>, SecurityError> {
-        match &self.trust {
-            Trust::Member(tls) => {
-                let name = ServerName::try_from(WORKER_NAME)
-                    .map_err(|error| SecurityError::Malformed(error.to_string()))?;
-                Ok(Either::Right(Box::new(tls.connect(stream, name, Role::Worker).await?)))
-            }
-            Trust::Plain | Trust::Newcomer(_) => Ok(Either::Left(stream)),
-        }
     }
 }
 

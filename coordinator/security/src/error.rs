@@ -46,7 +46,7 @@ pub enum SecurityError {
     #[error("{}", explain(.0))]
     Tls(#[from] rustls::Error),
     /// Somebody of the cluster, but not the one who should be there.
-    #[error("a {found} of the cluster answers there, and a {expected} should")]
+    #[error("{found} is there, and {expected} should be")]
     WrongPeer {
         /// Who should be there.
         expected: String,

@@ -13,17 +13,20 @@ const PART_BYTES_MAX: usize = 64;
 pub enum Role {
     /// Answers all others.
     Coordinator,
-    /// Runs tasks, and gives what they leave to other workers.
+    /// Runs tasks.
     Worker,
     /// Submits jobs.
     Submitter,
     /// May do all that a submitter or a worker may, to everybody's jobs.
     Admin,
+    /// The processes of one job, whose number is the name: they give each other what mappers have left, and nothing else.
+    Job,
 }
 
 impl Role {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Coordinator, Self::Worker, Self::Submitter, Self::Admin];
+    pub const ALL: [Self; 5] =
+        [Self::Coordinator, Self::Worker, Self::Submitter, Self::Admin, Self::Job];
 
     /// As it is written.
     pub fn name(self) -> &'static str {
@@ -32,6 +35,7 @@ impl Role {
             Self::Worker => "worker",
             Self::Submitter => "submitter",
             Self::Admin => "admin",
+            Self::Job => "job",
         }
     }
 }

@@ -37,5 +37,5 @@ pub use error::{SecurityError, explain};
 pub use identity::{Identity, NotAnIdentity, Role};
 pub use listener::{Connection, listen};
 pub use renewal::{keep_renewed, renew_if_due};
-pub use tls::{Tls, WORKER_NAME};
+pub use tls::{Tls, job_host};
 pub use token::JoinToken;

@@ -7,7 +7,14 @@ use std::time::Duration;
 /// Connections whose handshake is going on, for each listener. Others wait in the kernel's queue.
 pub const HANDSHAKES_MAX: usize = 256;
 
-/// Longest handshake: some round trips, on the slowest network that is of any use.
+/// The same for connections between the processes of a job, of which all come when its reducers start. Others are closed.
+pub const SHUFFLE_HANDSHAKES_MAX: usize = 1 << 12;
+
+/// Connections to a worker that have not said yet which job they are for. Others wait in the kernel's queue.
+pub const NAMELESS_MAX: usize = 1 << 10;
+
+/// Longest handshake, and longest wait for the line that names a job: some round trips, on the slowest network that is of
+/// any use.
 pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// How long a connection may be open without a call that was admitted.

@@ -113,11 +113,25 @@ impl Connection {
             let (stream, caller) = tls.accept(stream).await?;
             Ok((Either::Right(Box::new(stream)), caller))
         };
-        let (io, certified) = timeout(HANDSHAKE_TIME_MAX, secured).await.unwrap_or_else(|_| {
-            Err(SecurityError::Malformed("the handshake took too long".to_string()))
-        })?;
+        let secured = timeout(HANDSHAKE_TIME_MAX, secured).await;
+        let (io, certified) = secured.map_err(|_| too_slow())??;
         let first_call = Some(Box::pin(sleep(FIRST_CALL_TIME_MAX)));
         Ok(Self { io, caller: Caller::new(certified), first_call, _permit: None })
+    }
+
+    /// The server's side of a connection between processes of one job, whose credentials these are.
+    ///
+    /// # Errors
+    /// When the handshake fails or takes too long, or the caller is not of that job.
+    pub async fn accept_same(stream: TcpStream, tls: Option<&Tls>) -> Result<Self, SecurityError> {
+        let io = match tls {
+            None => Either::Left(stream),
+            Some(tls) => {
+                let secured = timeout(HANDSHAKE_TIME_MAX, tls.accept_same(stream)).await;
+                Either::Right(Box::new(secured.map_err(|_| too_slow())??))
+            }
+        };
+        Ok(Self { io, caller: Caller::default(), first_call: None, _permit: None })
     }
 
     /// Whether the time for the first call is over.
@@ -129,6 +143,10 @@ impl Connection {
         }
         deadline.as_mut().poll(context).is_ready()
     }
+}
+
+fn too_slow() -> SecurityError {
+    SecurityError::Malformed("the handshake took too long".to_string())
 }
 
 /// Tells the caller what is wrong. It must be read from until it hangs up, or it may never see the answer.

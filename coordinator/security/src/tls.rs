@@ -16,10 +16,12 @@ use tokio_rustls::rustls::version::TLS13;
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
-use crate::{Certified, Credentials, Role, SecurityError};
+use crate::{Certified, Credentials, Identity, Role, SecurityError};
 
-/// The name in the certificates of all workers: peers know each other by role, wherever they listen.
-pub const WORKER_NAME: &str = "worker.windrow.internal";
+/// The host in the certificates of a job's processes, wherever they listen: they are known by their job.
+pub fn job_host(job: &str) -> String {
+    format!("{job}.job.windrow.internal")
+}
 
 /// HTTP/2, the only protocol that is spoken.
 const PROTOCOL: &[u8] = b"h2";
@@ -37,7 +39,7 @@ impl fmt::Debug for Tls {
 }
 
 struct Configs {
-    credentials: Credentials,
+    credentials: Arc<Credentials>,
     client: Arc<ClientConfig>,
     server: Arc<ServerConfig>,
 }
@@ -72,15 +74,19 @@ impl Tls {
         self.configs().credentials.authority().clone()
     }
 
-    /// The client's side of a connection, to somebody whose certificate has this name and this role.
+    /// What it shows, and trusts.
+    pub fn credentials(&self) -> Arc<Credentials> {
+        Arc::clone(&self.configs().credentials)
+    }
+
+    /// The client's side of a connection to the coordinator that has this name.
     ///
     /// # Errors
     /// When the own credentials do not count any more, the handshake fails, or somebody else is there.
-    pub async fn connect<S>(
+    pub async fn connect_coordinator<S>(
         &self,
         stream: S,
         name: ServerName<'static>,
-        role: Role,
     ) -> Result<client::TlsStream<S>, SecurityError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -89,8 +95,32 @@ impl Tls {
         let own = configs.credentials.certified();
         own.check(SystemTime::now())?;
         let stream = connect(Arc::clone(&configs.client), stream, name).await?;
-        let peer = peer(stream.get_ref().1.peer_certificates())?;
-        expect(peer.as_ref(), own.identity.cluster(), role)?;
+        match peer(stream.get_ref().1.peer_certificates())? {
+            Some(Certified { identity, .. })
+                if identity.role() == Role::Coordinator
+                    && identity.cluster() == own.identity.cluster() =>
+            {
+                Ok(stream)
+            }
+            peer => Err(wrong(peer.as_ref(), "a coordinator")),
+        }
+    }
+
+    /// The client's side of a connection to another process of the own job: one that has exactly the same identity.
+    ///
+    /// # Errors
+    /// When the own credentials do not count any more, the handshake fails, or somebody else is there.
+    pub async fn connect_same<S>(&self, stream: S) -> Result<client::TlsStream<S>, SecurityError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let configs = self.configs();
+        let own = configs.credentials.certified();
+        own.check(SystemTime::now())?;
+        let host = ServerName::try_from(job_host(own.identity.name()));
+        let host = host.map_err(|error| SecurityError::Malformed(error.to_string()))?;
+        let stream = connect(Arc::clone(&configs.client), stream, host).await?;
+        expect_same(&own.identity, stream.get_ref().1.peer_certificates())?;
         Ok(stream)
     }
 
@@ -105,11 +135,24 @@ impl Tls {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let configs = self.configs();
-        let stream = TlsAcceptor::from(Arc::clone(&configs.server)).accept(stream).await;
-        let stream = stream.map_err(tls_error)?;
+        let stream = accept(&self.configs(), stream).await?;
         let caller = peer(stream.get_ref().1.peer_certificates())?;
         Ok((stream, caller))
+    }
+
+    /// The server's side of a connection from another process of the own job: one that has exactly the same identity.
+    ///
+    /// # Errors
+    /// When the handshake fails, or somebody else has called.
+    pub async fn accept_same<S>(&self, stream: S) -> Result<server::TlsStream<S>, SecurityError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let configs = self.configs();
+        let stream = accept(&configs, stream).await?;
+        let own = &configs.credentials.certified().identity;
+        expect_same(own, stream.get_ref().1.peer_certificates())?;
+        Ok(stream)
     }
 
     fn configs(&self) -> Arc<Configs> {
@@ -121,7 +164,7 @@ impl Configs {
     fn new(credentials: Credentials) -> Result<Self, SecurityError> {
         let client = client_config(credentials.authority(), Some(&credentials))?;
         let server = server_config(&credentials)?;
-        Ok(Self { credentials, client, server })
+        Ok(Self { credentials: Arc::new(credentials), client, server })
     }
 }
 
@@ -137,8 +180,16 @@ where
     let stream = connect(client_config(authority, None)?, stream, name).await?;
     match peer(stream.get_ref().1.peer_certificates())? {
         Some(peer) if peer.identity.role() == Role::Coordinator => Ok(stream),
-        peer => Err(wrong(peer.as_ref(), Role::Coordinator)),
+        peer => Err(wrong(peer.as_ref(), "a coordinator")),
     }
+}
+
+async fn accept<S>(configs: &Configs, stream: S) -> Result<server::TlsStream<S>, SecurityError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let acceptor = TlsAcceptor::from(Arc::clone(&configs.server));
+    acceptor.accept(stream).await.map_err(tls_error)
 }
 
 async fn connect<S>(
@@ -156,20 +207,15 @@ fn peer(chain: Option<&[CertificateDer<'_>]>) -> Result<Option<Certified>, Secur
     chain.and_then(<[_]>::first).map(Certified::read).transpose()
 }
 
-fn expect(peer: Option<&Certified>, cluster: &str, role: Role) -> Result<(), SecurityError> {
-    match peer {
-        Some(Certified { identity, .. })
-            if identity.cluster() == cluster && identity.role() == role =>
-        {
-            Ok(())
-        }
-        _ => Err(wrong(peer, role)),
+fn expect_same(own: &Identity, chain: Option<&[CertificateDer<'_>]>) -> Result<(), SecurityError> {
+    match peer(chain)? {
+        Some(peer) if peer.identity == *own => Ok(()),
+        peer => Err(wrong(peer.as_ref(), &own.to_string())),
     }
 }
 
-fn wrong(peer: Option<&Certified>, expected: Role) -> SecurityError {
-    let found =
-        peer.map_or_else(|| "stranger".to_string(), |peer| peer.identity.role().to_string());
+fn wrong(peer: Option<&Certified>, expected: &str) -> SecurityError {
+    let found = peer.map_or_else(|| "a stranger".to_string(), |peer| peer.identity.to_string());
     SecurityError::WrongPeer { expected: expected.to_string(), found }
 }
 

@@ -152,6 +152,12 @@ impl Catalog {
         rivals.collect()
     }
 
+    /// The worker that has shown a certificate of this name.
+    pub(super) fn worker_of_identity(&self, name: &str) -> Option<WorkerId> {
+        let mut workers = self.workers.iter();
+        workers.find(|(_, there)| there.identity.as_deref() == Some(name)).map(|(id, _)| *id)
+    }
+
     /// What there is to run jobs on.
     pub(super) fn cluster_size(&self) -> ClusterSize {
         let workers = self.workers.values();

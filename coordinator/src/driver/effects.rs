@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use windrow_jobs::{AttemptId, JobId, WorkerId};
+use windrow_jobs::{JobId, WorkerId};
 use windrow_scheduler::{Effect, MapOutputs, RequestId};
 
-use super::outgoing::Outgoing;
+use super::outgoing::{Assignment, Outgoing};
 use super::{Driver, Pending};
 
 impl Driver {
@@ -27,7 +27,9 @@ impl Driver {
             Effect::Noted { worker, attempt, won } => {
                 self.sessions.send(worker, Outgoing::Noted { attempt, won });
             }
-            Effect::Assign { worker, attempt, outputs } => self.assign(worker, attempt, outputs),
+            Effect::Assign { worker, attempt, outputs, alone, skip } => {
+                self.assign(worker, Assignment { attempt, alone, skip }, outputs);
+            }
             Effect::CancelAttempt { worker, attempt } => {
                 self.sessions.send(worker, Outgoing::Cancel(attempt));
             }
@@ -68,17 +70,23 @@ impl Driver {
         let _ = reply.send(job);
     }
 
-    fn assign(&mut self, worker: WorkerId, attempt: AttemptId, outputs: Option<Arc<MapOutputs>>) {
+    fn assign(
+        &mut self,
+        worker: WorkerId,
+        assignment: Assignment,
+        outputs: Option<Arc<MapOutputs>>,
+    ) {
+        let attempt = assignment.attempt;
         let job = attempt.task.job;
         let catalog = &self.decider.state().catalog;
         let (Some(live), Some(work)) = (self.jobs.get_mut(job), catalog.work(job)) else { return };
         let work = Arc::clone(work);
         let message = match outputs {
-            None => Outgoing::Map { attempt, work },
+            None => Outgoing::Map { assignment, work },
             Some(outputs) => {
                 let table = live.outputs_table(job, &outputs, catalog);
                 self.sessions.send_outputs(worker, &table);
-                Outgoing::Reduce { attempt, work, outputs_version: outputs.version }
+                Outgoing::Reduce { assignment, work, outputs_version: outputs.version }
             }
         };
         tracing::debug!(%attempt, %worker, "assigned");

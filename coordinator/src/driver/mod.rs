@@ -42,7 +42,7 @@ use crate::output::Reservation;
 
 pub(crate) use catalog::JobWork;
 pub(crate) use handle::{DriverHandle, Stopped};
-pub(crate) use outgoing::{HeldOutputs, Outgoing, OutputsTable};
+pub(crate) use outgoing::{Assignment, HeldOutputs, Outgoing, OutputsTable};
 pub(crate) use profile::WorkerProfile;
 pub(crate) use recovery::{Settings, start};
 pub(crate) use sessions::{Joined, SessionId};
@@ -60,8 +60,9 @@ const COMMANDS_MAX: usize = 1_024;
 /// The journal of this driver.
 type DriverJournal = Journal<Record<Note>, State<Catalog>>;
 
-/// A coordinator that has appended nothing for so long makes sure that it is still in charge.
-const BEAT: Duration = Duration::from_secs(5);
+/// A coordinator that has appended nothing between two beats makes sure that it is still in charge. If it is not, it knows
+/// after half a lease, and its workers have the other half to find the one that is, which waits for them that long.
+const BEATS_PER_LEASE: u32 = 4;
 
 /// What the driver can be told.
 enum Command {
@@ -112,6 +113,8 @@ pub(crate) struct Driver {
     commands: mpsc::Receiver<Command>,
     /// For the tasks that it starts. Weak, so that the driver ends when nobody else can command it.
     own_commands: mpsc::WeakSender<Command>,
+    /// Between two looks at whether it is still in charge.
+    beat: Duration,
     /// Objects that the journal had at the last beat.
     objects_at_beat: u64,
     /// Who waits for it to stop. From the first on, nothing new is taken.
@@ -122,7 +125,7 @@ impl Driver {
     /// Runs until all handles are gone, or the journal cannot be gone on with. Then nothing more is told to anybody.
     async fn run(mut self) -> Result<(), JournalError> {
         self.clean_up_ended();
-        let mut beat = interval(BEAT);
+        let mut beat = interval(self.beat);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.advance()?;

@@ -2,9 +2,20 @@
 
 use std::sync::Arc;
 
-use windrow_jobs::{AttemptId, JobId, WorkerId};
+use windrow_jobs::{AttemptId, JobId, Place, WorkerId};
 
 use super::{JobWork, WorkerProfile};
+
+/// An attempt, and what is to be heeded when it runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Assignment {
+    /// Which.
+    pub(crate) attempt: AttemptId,
+    /// In a process in which nothing else runs.
+    pub(crate) alone: bool,
+    /// Records, or groups, that are bad ones, and must not be tried.
+    pub(crate) skip: Vec<Place>,
+}
 
 /// A message to a worker.
 #[derive(Clone, Debug)]
@@ -12,14 +23,14 @@ pub(crate) enum Outgoing {
     /// Run a map attempt.
     Map {
         /// Which.
-        attempt: AttemptId,
+        assignment: Assignment,
         /// Of which job.
         work: Arc<JobWork>,
     },
     /// Run a reduce attempt.
     Reduce {
         /// Which.
-        attempt: AttemptId,
+        assignment: Assignment,
         /// Of which job.
         work: Arc<JobWork>,
         /// Of the outputs to read, which were sent before.

@@ -74,6 +74,7 @@ impl Driver {
             reduce: stage_counts(&view.reduce),
             split_bytes: plan.split_bytes,
             submitted_unix_ms: submitted.as_millis() as u64,
+            nondeterministic_map: view.nondeterministic,
             elapsed_ms: self.now().since(view.submitted).as_millis() as u64,
             counters: view.counters.iter().map(|(name, n)| (name.to_string(), n)).collect(),
             inputs: inputs.collect(),
@@ -139,6 +140,8 @@ fn stage_counts(view: &StageView) -> StageCounts {
     StageCounts {
         tasks: view.tasks,
         attempts: view.attempts,
+        backups: view.backups,
+        backups_won: view.backups_won,
         input_records: view.records,
         input_bytes: view.bytes,
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -13,7 +14,7 @@ use windrow_scheduler::{Config, Decider, JobState, Record, State};
 use super::catalog::{Catalog, Note};
 use super::jobs::LiveJobs;
 use super::sessions::Sessions;
-use super::{COMMANDS_MAX, Driver, DriverHandle, JobWork};
+use super::{BEATS_PER_LEASE, COMMANDS_MAX, Driver, DriverHandle, JobWork};
 use crate::failpoint::Failpoint;
 use crate::journal::Opened;
 use crate::output::{Owner, Reservation};
@@ -28,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) state: Option<PathBuf>,
     /// Where to die, in tests.
     pub(crate) failpoint: Failpoint,
+    /// Records after which the state is written again, if not the usual number.
+    pub(crate) snapshot_after: Option<u64>,
 }
 
 /// Starts a driver on the current runtime, with all jobs that the journal knows. It ends when all its handles are gone, or
@@ -37,10 +40,14 @@ pub(crate) async fn start(
     settings: Settings,
 ) -> DriverHandle {
     let Opened { cluster, recovered, journal } = opened;
-    let Settings { scheduler, build, state, failpoint } = settings;
-    let decider = Decider::recover(recovered, scheduler, Catalog::new(cluster));
+    let Settings { scheduler, build, state, failpoint, snapshot_after } = settings;
     // A state that nobody will read need not be written.
-    let decider = if state.is_none() { decider.with_snapshot_after(u64::MAX) } else { decider };
+    let snapshot_after = if state.is_none() { Some(u64::MAX) } else { snapshot_after };
+    let beat = (scheduler.lease / BEATS_PER_LEASE).max(Duration::from_millis(1));
+    let mut decider = Decider::recover(recovered, scheduler, Catalog::new(cluster));
+    if let Some(records) = snapshot_after {
+        decider = decider.with_snapshot_after(records);
+    }
     if let Some(state) = &state {
         say_what_was_recovered(&decider, state);
     }
@@ -64,6 +71,7 @@ pub(crate) async fn start(
         requests: 0,
         commands,
         own_commands: sender.downgrade(),
+        beat,
         objects_at_beat: 0,
         stopping: Vec::new(),
     };

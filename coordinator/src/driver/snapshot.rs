@@ -77,6 +77,11 @@ impl Driver {
         self.catalog().job(id).map(|_| self.jobs.watch(id))
     }
 
+    pub(super) fn works_for(&self, identity: &str, job: JobId) -> Option<bool> {
+        let worker = self.catalog().worker_of_identity(identity)?;
+        Some(self.scheduler().works_for(worker, job))
+    }
+
     pub(super) fn cluster_size(&self) -> ClusterSize {
         self.catalog().cluster_size()
     }

@@ -42,6 +42,8 @@ pub(crate) enum Report {
     },
     /// It wants to leave.
     Draining,
+    /// Map outputs that it held are gone.
+    OutputsLost { outputs: Vec<AttemptId> },
 }
 
 /// How a session has ended.
@@ -196,6 +198,10 @@ impl Driver {
             Report::Done { attempt, stats, written } => {
                 let event = Event::AttemptDone { worker, attempt, stats };
                 self.handle_noted(event, Note::Written(written));
+            }
+            Report::OutputsLost { outputs } => {
+                tracing::warn!(%worker, outputs = outputs.len(), "map outputs lost");
+                self.handle(Event::OutputsLost { worker, outputs });
             }
             Report::Failed { attempt, cause } => {
                 if cause != FailureCause::Cancelled {

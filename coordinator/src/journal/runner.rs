@@ -118,7 +118,7 @@ async fn run<R, S>(
     while let Some(call) = calls.recv().await {
         let answer = match store.carry_out(&call).await {
             Ok(answer) => {
-                trouble.is_over();
+                trouble.answered(&answer);
                 answer
             }
             Err(error @ StoreError::OtherBuild { .. }) => {
@@ -156,8 +156,15 @@ impl Trouble {
         tokio::time::sleep(pause).await;
     }
 
-    fn is_over(&mut self) {
-        if self.times > 0 {
+    /// What was written ends it. That something can be read does not: on a full disk, everything can.
+    fn answered<R, S>(&mut self, answer: &Answer<R, S>) {
+        let was_written = match answer {
+            Answer::Created | Answer::Exists | Answer::Deleted | Answer::Found(_) => true,
+            Answer::LastEpoch(_) | Answer::Absent | Answer::Damaged { .. } | Answer::Failed => {
+                false
+            }
+        };
+        if was_written && self.times > 0 {
             tracing::info!("the journal can be written again");
             self.times = 0;
         }

@@ -31,6 +31,8 @@ pub(crate) struct ManifestJob {
     pub(crate) split_bytes: u64,
     /// When it was submitted, in milliseconds since 1970.
     pub(crate) submitted_unix_ms: u64,
+    /// The first map task that wrote something else when it was run again; none where all that were did the same.
+    pub(crate) nondeterministic_map: Option<u32>,
     /// From submission to publication.
     pub(crate) elapsed_ms: u64,
     /// The user's counters.
@@ -46,6 +48,10 @@ pub(crate) struct StageCounts {
     pub(crate) tasks: u32,
     /// Attempts that they took.
     pub(crate) attempts: u32,
+    /// Attempts among these that were started because another one was slow.
+    pub(crate) backups: u32,
+    /// Those of them that were faster.
+    pub(crate) backups_won: u32,
     /// Records read.
     pub(crate) input_records: u64,
     /// Bytes read.

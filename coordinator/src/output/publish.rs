@@ -44,7 +44,7 @@ pub(crate) struct Publication {
 pub(crate) fn publish(place: &Place, publication: &Publication) -> Result<(), FailureCause> {
     let staging = place.staging();
     let folder = commit_folder::take(place, publication.epoch)
-        .map_err(|error| FailureCause::io(&staging, &error))?;
+        .map_err(|error| FailureCause::output_io(&staging, &error))?;
     let commit = Commit { output: place.output(), folder: &folder, publication };
     if !commit.is_done() {
         commit.run().inspect_err(|_| commit.undo())?;

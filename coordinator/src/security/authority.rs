@@ -12,7 +12,7 @@ use rcgen::{
 };
 use time::OffsetDateTime;
 use windrow_security::pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer};
-use windrow_security::{Identity, Role, SecurityError, WORKER_NAME};
+use windrow_security::{Identity, Role, SecurityError, job_host};
 
 use super::malformed;
 
@@ -80,8 +80,9 @@ impl Authority {
         life: Duration,
     ) -> Result<CertificateDer<'static>, SecurityError> {
         let mut params = valid_for(life);
-        if identity.role() == Role::Worker {
-            names.push(SanType::DnsName(WORKER_NAME.try_into().map_err(malformed)?));
+        if identity.role() == Role::Job {
+            let host = job_host(identity.name());
+            names.push(SanType::DnsName(host.try_into().map_err(malformed)?));
         }
         names.push(SanType::URI(identity.to_string().try_into().map_err(malformed)?));
         params.subject_alt_names = names;
@@ -94,13 +95,13 @@ impl Authority {
     }
 }
 
-/// Users never serve, and coordinators never call.
+/// Members never serve, and coordinators never call.
 fn usages(role: Role) -> Vec<ExtendedKeyUsagePurpose> {
     use ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
     match role {
         Role::Coordinator => vec![ServerAuth],
-        Role::Worker => vec![ServerAuth, ClientAuth],
-        Role::Submitter | Role::Admin => vec![ClientAuth],
+        Role::Job => vec![ServerAuth, ClientAuth],
+        Role::Worker | Role::Submitter | Role::Admin => vec![ClientAuth],
     }
 }
 

@@ -26,6 +26,7 @@ const WORKERS: Who = Who::Members(&[Role::Worker, Role::Admin]);
 pub(super) const TABLE: &[(&str, Who)] = &[
     ("/windrow.v1.Enrollment/Enroll", Who::Newcomers),
     ("/windrow.v1.Enrollment/Renew", Who::Members(&[Role::Worker, Role::Submitter, Role::Admin])),
+    ("/windrow.v1.Enrollment/CertifyJob", WORKERS),
     ("/windrow.v1.Jobs/Submit", USERS),
     ("/windrow.v1.Jobs/Watch", USERS),
     ("/windrow.v1.Jobs/List", USERS),

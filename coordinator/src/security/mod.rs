@@ -5,6 +5,7 @@
 //!  windrow init  --> folder: ca.pem, ca-key.pem, cluster, hosts, admin/
 //!  windrow token --> folder: tokens/ID               (role, name, expiry, hash of the secret)
 //!  Enroll        --> tokens/ID becomes tokens/ID.spent, and a certificate is issued
+//!  CertifyJob    --> a certificate for the processes of one job, for workers that have to do with it
 //!  all else      --> gate: certificate, role, table of methods
 //! ```
 //!
@@ -23,6 +24,7 @@ use std::time::{Duration, SystemTime};
 
 use rcgen::SanType;
 use tokio::time::sleep;
+use windrow_jobs::JobId;
 use windrow_security::{Credentials, FreshKey, Identity, JoinToken, Role, SecurityError, Tls};
 
 use authority::Authority;
@@ -141,6 +143,15 @@ impl Security {
         let key = authority::requested_key(request)?;
         let Shared { authority, life, .. } = &*self.shared;
         Ok(authority.issue(of, Vec::new(), &key, *life)?.to_vec())
+    }
+
+    /// Certifies a key of a job's processes. Whether the worker that asks has to do with the job, its caller has seen to.
+    pub(crate) fn certify_job(&self, job: JobId, request: &[u8]) -> Result<Vec<u8>, SecurityError> {
+        let key = authority::requested_key(request)?;
+        let Shared { authority, life, .. } = &*self.shared;
+        let identity = Identity::new(authority.cluster(), Role::Job, &job.0.to_string());
+        let identity = identity.map_err(malformed)?;
+        Ok(authority.issue(&identity, Vec::new(), &key, *life)?.to_vec())
     }
 
     /// Refuses members that are named in the file `revoked`, which is read each time: calls are few.

@@ -57,8 +57,12 @@ impl Tokens {
         name: Option<&str>,
         life: Duration,
     ) -> Result<JoinToken, SecurityError> {
-        if role == Role::Coordinator {
-            return Err(malformed("a coordinator needs no token: it has the cluster's folder"));
+        match role {
+            Role::Worker | Role::Submitter | Role::Admin => {}
+            Role::Coordinator => {
+                return Err(malformed("a coordinator needs no token: it has the cluster's folder"));
+            }
+            Role::Job => return Err(malformed("a job needs no token: its workers vouch for it")),
         }
         let id = draw_id()?;
         let name = name.map_or_else(|| format!("{role}-{id}"), str::to_string);

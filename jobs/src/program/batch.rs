@@ -1,14 +1,47 @@
 //! How encoded pairs cross from the engine to the typed loops: in batches, borrowed.
 
+use std::cmp::Ordering;
+
 use crate::failure::FailureCause;
 
 /// One encoded pair. Ordered by key, then by value, as all sorted runs are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug)]
 pub struct RecordRef<'a> {
     /// The key's bytes.
     pub key: &'a [u8],
     /// The value's bytes.
     pub value: &'a [u8],
+}
+
+impl Ord for RecordRef<'_> {
+    #[inline]
+    fn cmp(&self, other: &Self) -> Ordering {
+        compare(self.key, other.key).then_with(|| compare(self.value, other.value))
+    }
+}
+
+impl PartialOrd for RecordRef<'_> {
+    #[inline]
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for RecordRef<'_> {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        let lens = |record: &Self| (record.key.len(), record.value.len());
+        lens(self) == lens(other) && self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for RecordRef<'_> {}
+
+/// As slices compare. Many values are empty, and an empty slice need not point at memory: where `memcmp` loads a vector under an
+/// empty mask, as glibc's does with AVX-512, it takes the processor 200 ns to find that there is nothing to load.
+#[inline]
+fn compare(a: &[u8], b: &[u8]) -> Ordering {
+    if a.is_empty() || b.is_empty() { a.len().cmp(&b.len()) } else { a.cmp(b) }
 }
 
 /// A source of sorted pairs: a merge, a block of a segment, a buffer.
@@ -28,4 +61,25 @@ pub trait RecordSink {
 pub trait PartSink {
     /// Takes whole records, ready to be written.
     fn write(&mut self, bytes: &[u8]) -> Result<(), FailureCause>;
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn pairs_compare_by_key_and_then_by_value(
+            a in (vec(0..2_u8, 0..3), vec(0..2_u8, 0..3)),
+            b in (vec(0..2_u8, 0..3), vec(0..2_u8, 0..3)),
+        ) {
+            let first = RecordRef { key: &a.0, value: &a.1 };
+            let second = RecordRef { key: &b.0, value: &b.1 };
+            prop_assert_eq!(first.cmp(&second), a.cmp(&b));
+            prop_assert_eq!(first == second, a == b);
+        }
+    }
 }

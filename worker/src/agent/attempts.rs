@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use windrow_jobs::{AttemptId, FailureCause, JobId, Place, Stage};
 use windrow_proto::v1;
 
-use crate::executor::{Finished, InProcess, Progress, RunRequest};
+use crate::executor::{Executor, Finished, LostOutputs, Progress, RunRequest};
 use crate::files::TemporaryFile;
 use crate::rpc::convert;
 
@@ -47,7 +47,7 @@ struct Unanswered {
 
 /// All attempts of a worker.
 pub(super) struct Attempts {
-    executor: Arc<InProcess>,
+    executor: Arc<Executor>,
     running: BTreeMap<AttemptId, Running>,
     tasks: JoinSet<(AttemptId, Ended)>,
     unanswered: BTreeMap<AttemptId, Unanswered>,
@@ -55,10 +55,16 @@ pub(super) struct Attempts {
     untold: VecDeque<AttemptId>,
     /// Map attempts whose output is here.
     outputs: BTreeSet<AttemptId>,
+    /// Outputs that are lost with the process that had them, and whether the coordinator has been told.
+    lost: BTreeMap<AttemptId, bool>,
+    /// Hears of them; `None` where all outputs are in this process.
+    losses: Option<LostOutputs>,
+    /// Jobs whose files are being removed.
+    releases: JoinSet<()>,
 }
 
 impl Attempts {
-    pub(super) fn new(executor: Arc<InProcess>) -> Self {
+    pub(super) fn new(executor: Arc<Executor>, losses: Option<LostOutputs>) -> Self {
         Self {
             executor,
             running: BTreeMap::new(),
@@ -66,6 +72,9 @@ impl Attempts {
             unanswered: BTreeMap::new(),
             untold: VecDeque::new(),
             outputs: BTreeSet::new(),
+            lost: BTreeMap::new(),
+            losses,
+            releases: JoinSet::new(),
         }
     }
 
@@ -93,13 +102,27 @@ impl Attempts {
         });
     }
 
-    /// Waits until an attempt is over; its report is to be told then. Never ends while none runs. Cancel safe.
+    /// Waits until an attempt is over, or an output is lost; that is to be told then. Cancel safe.
     pub(super) async fn over(&mut self) {
-        match self.tasks.join_next().await {
-            Some(Ok((attempt, ended))) => self.note_end(attempt, ended),
-            // A task that only runs an attempt does not panic.
-            Some(Err(_)) => {}
-            None => std::future::pending().await,
+        tokio::select! {
+            Some(ended) = self.tasks.join_next() => {
+                // A task that only runs an attempt does not panic.
+                if let Ok((attempt, ended)) = ended {
+                    self.note_end(attempt, ended);
+                }
+            }
+            lost = next_loss(&mut self.losses) => self.note_loss(lost),
+            Some(_) = self.releases.join_next() => {}
+            else => std::future::pending().await,
+        }
+    }
+
+    fn note_loss(&mut self, lost: Vec<AttemptId>) {
+        for attempt in lost {
+            tracing::warn!(%attempt, "its output is lost");
+            // One whose end was not heard of yet is lost all the same.
+            self.outputs.remove(&attempt);
+            self.lost.insert(attempt, false);
         }
     }
 
@@ -111,7 +134,8 @@ impl Attempts {
         let mut files = Vec::new();
         if let Ok(Finished { part, quarantine, .. }) = &ended {
             files.extend(part.iter().chain(quarantine).map(|written| written.path.clone()));
-            if part.is_none() && attempt.task.stage == Stage::Map {
+            let is_output = part.is_none() && attempt.task.stage == Stage::Map;
+            if is_output && !self.lost.contains_key(&attempt) {
                 self.outputs.insert(attempt);
             }
         }
@@ -122,12 +146,22 @@ impl Attempts {
 
     /// Whether a report is to be told.
     pub(super) fn has_untold(&self) -> bool {
-        !self.untold.is_empty()
+        !self.untold.is_empty() || self.untold_losses().next().is_some()
+    }
+
+    /// Losses to tell: an output must be known before it can be lost.
+    fn untold_losses(&self) -> impl Iterator<Item = AttemptId> {
+        let untold = self.lost.iter().filter(|(_, was_told)| !**was_told);
+        untold.map(|(attempt, _)| *attempt).filter(|attempt| !self.running.contains_key(attempt))
     }
 
     /// The next report to tell; it counts as told.
     pub(super) fn next_report(&mut self) -> Option<v1::WorkerMessage> {
-        let attempt = self.untold.pop_front()?;
+        let Some(attempt) = self.untold.pop_front() else {
+            let lost: Vec<_> = self.untold_losses().collect();
+            self.lost.extend(lost.iter().map(|attempt| (*attempt, true)));
+            return (!lost.is_empty()).then(|| convert::outputs_lost_to(lost));
+        };
         let unanswered = self.unanswered.get_mut(&attempt)?;
         unanswered.was_told = true;
         Some(unanswered.report.clone())
@@ -136,6 +170,7 @@ impl Attempts {
     /// A new call goes on with the session: what was not answered is told again.
     pub(super) fn tell_again(&mut self) {
         self.untold = self.unanswered.keys().copied().collect();
+        self.lost.values_mut().for_each(|was_told| *was_told = false);
     }
 
     /// The coordinator has noted a report for good. Also when it does so for the second time.
@@ -162,8 +197,9 @@ impl Attempts {
             running.cancel.cancel();
         }
         self.outputs.retain(|attempt| attempt.task.job != job);
+        self.lost.retain(|attempt, _| attempt.task.job != job);
         let executor = Arc::clone(&self.executor);
-        tokio::task::spawn_blocking(move || executor.release(job));
+        self.releases.spawn(async move { executor.release(job).await });
     }
 
     /// Deletes what an attempt has left.
@@ -173,12 +209,10 @@ impl Attempts {
             return;
         }
         tracing::debug!(%attempt, "what it has left is not wanted");
-        tokio::task::spawn_blocking(move || {
-            files.into_iter().for_each(|file| drop(TemporaryFile::new(file)));
-            if let Some(executor) = output {
-                executor.discard_output(attempt);
-            }
-        });
+        tokio::task::spawn_blocking(move || remove_all(files));
+        if let Some(executor) = output {
+            tokio::spawn(async move { executor.discard_output(attempt).await });
+        }
     }
 
     /// How far those that run have come.
@@ -191,6 +225,9 @@ impl Attempts {
     pub(super) fn inventory(&mut self) -> convert::Inventory {
         while let Some(Ok((attempt, ended))) = self.tasks.try_join_next() {
             self.note_end(attempt, ended);
+        }
+        while let Some(lost) = self.losses.as_mut().and_then(|losses| losses.try_recv().ok()) {
+            self.note_loss(lost);
         }
         convert::Inventory {
             running: self.running.keys().copied().collect(),
@@ -219,17 +256,17 @@ impl Attempts {
         self.running.clear();
         self.untold.clear();
         self.outputs.clear();
+        self.lost.clear();
         let unanswered = std::mem::take(&mut self.unanswered).into_values();
         let secret = unanswered.filter(|attempt| !attempt.was_told);
         let files: Vec<_> = secret.flat_map(|attempt| attempt.files).collect();
-        let executor = Arc::clone(&self.executor);
-        let delete = move || {
-            files.into_iter().map(TemporaryFile::new).for_each(drop);
-            executor.release_all();
-        };
-        if tokio::task::spawn_blocking(delete).await.is_err() {
-            tracing::error!("a bug in the engine: deleting segments panicked");
+        if tokio::task::spawn_blocking(move || remove_all(files)).await.is_err() {
+            tracing::error!("a bug in the engine: removing files panicked");
         }
+        // A job of the next session may have the number of one that is still being removed.
+        while self.releases.join_next().await.is_some() {}
+        self.executor.release_all().await;
+        while self.losses.as_mut().is_some_and(|losses| losses.try_recv().is_ok()) {}
     }
 
     async fn stopped(&mut self) {
@@ -238,5 +275,19 @@ impl Attempts {
                 self.note_end(attempt, ended);
             }
         }
+    }
+}
+
+fn remove_all(files: Vec<PathBuf>) {
+    files.into_iter().map(TemporaryFile::new).for_each(drop);
+}
+
+async fn next_loss(losses: &mut Option<LostOutputs>) -> Vec<AttemptId> {
+    match losses {
+        Some(losses) => match losses.recv().await {
+            Some(lost) => lost,
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
     }
 }

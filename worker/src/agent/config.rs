@@ -7,7 +7,8 @@ use tonic::Status;
 use windrow_security::Tls;
 
 use super::machine;
-use crate::executor::ExecutorError;
+use crate::executor::{ChildProgram, ExecutorError};
+use crate::shuffle::FetchTimeouts;
 
 /// Settings of a worker. `None` lets it choose.
 #[derive(Clone, Debug)]
@@ -22,31 +23,43 @@ pub struct WorkerConfig {
     pub memory_bytes: Option<u64>,
     /// Where other workers fetch from it; `None` opens no socket, for a worker that is alone.
     pub listen: Option<SocketAddr>,
-    /// Its credentials as a member of a secured cluster: what it shows to others, and asks of them.
+    /// Its credentials as a member of a secured cluster.
     pub tls: Option<Tls>,
+    /// What others are told to connect to, `host:port`, where that is not the address itself, as behind a translation of
+    /// addresses.
+    pub advertise: Option<String>,
+    /// How long another worker may take to send.
+    pub fetch: FetchTimeouts,
     /// This machine: workers that say the same read each other's files.
     pub host: String,
+    /// What to start for each job, so that user code cannot harm the worker; `None` runs it in the worker itself.
+    pub child: Option<ChildProgram>,
 }
 
 impl WorkerConfig {
-    /// A worker of a cluster, which serves its data on `listen`; port 0 takes any free one.
+    /// A worker of a cluster, which serves its data on `listen`; port 0 takes any free one. Jobs run in itself.
     pub fn tcp(directory: impl Into<PathBuf>, listen: SocketAddr) -> Self {
         let name = format!("{}-{}", machine::host_name(), std::process::id());
-        let (directory, host) = (directory.into(), machine::host_id());
-        let listen = Some(listen);
-        Self { name, directory, threads: None, memory_bytes: None, listen, tls: None, host }
+        Self { listen: Some(listen), ..Self::new(name, directory.into()) }
     }
 
     /// The only worker of a cluster inside one process.
     pub fn embedded(directory: impl Into<PathBuf>) -> Self {
+        Self::new("embedded".to_string(), directory.into())
+    }
+
+    fn new(name: String, directory: PathBuf) -> Self {
         Self {
-            name: "embedded".to_string(),
-            directory: directory.into(),
+            name,
+            directory,
             threads: None,
             memory_bytes: None,
             listen: None,
             tls: None,
+            advertise: None,
+            fetch: FetchTimeouts::default(),
             host: machine::host_id(),
+            child: None,
         }
     }
 }
@@ -67,7 +80,8 @@ pub enum WorkerError {
     },
     /// Peers cannot be told where to fetch from.
     #[error(
-        "other workers cannot connect to {address}; listen on an address of one of this machine's interfaces"
+        "other workers cannot connect to {address}; listen on an address of one of this machine's interfaces, or name one \
+         with --advertise"
     )]
     UnspecifiedAddress {
         /// As configured.

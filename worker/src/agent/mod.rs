@@ -18,31 +18,29 @@ mod backoff;
 mod call;
 mod cgroup;
 mod config;
+mod executor;
 mod lease;
 mod machine;
 mod membership;
 mod session;
 
 use std::collections::BTreeMap;
-use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use windrow_jobs::{JobId, Registry};
 use windrow_proto::v1;
-use windrow_security::Dialer;
 
 pub use config::{WorkerConfig, WorkerError};
 pub use machine::default_memory_bytes;
 
-use crate::executor::{ExecutorConfig, ExecutorError, InProcess, WorkerOutputs};
-use crate::rpc::{Connector, ShuffleServer, convert};
-use crate::shuffle::FetchTimeouts;
+use crate::executor::{Executor, WorkerOutputs};
+use crate::rpc::{Connector, ShuffleListener, convert};
 use attempts::Attempts;
 use backoff::Backoff;
 use call::Call;
+use executor::Opened;
 use membership::Membership;
 use session::End;
 
@@ -51,7 +49,7 @@ const MAP_SLOTS: u32 = 2;
 
 /// A worker between and during its sessions.
 struct Agent {
-    executor: Arc<InProcess>,
+    executor: Arc<Executor>,
     connector: Connector,
     /// What it says of itself, whatever it has.
     hello: v1::Hello,
@@ -85,18 +83,20 @@ pub async fn run(
 ) -> Result<(), WorkerError> {
     let threads = config.threads.unwrap_or_else(machine::cores).max(1);
     let memory_bytes = config.memory_bytes.unwrap_or_else(default_memory_bytes);
-    let (executor, directory) = open_executor(&config, threads, memory_bytes, registry).await?;
+    let Opened { executor, losses, directory } =
+        executor::open(&config, &connector, threads, memory_bytes, registry).await?;
     let shuffle = match config.listen {
-        Some(address) => {
-            let service = executor.shuffle_service();
-            Some(ShuffleServer::start(address, service, config.tls.clone()).await?)
+        Some(address) if address.ip().is_unspecified() && config.advertise.is_none() => {
+            return Err(WorkerError::UnspecifiedAddress { address });
         }
+        Some(address) => Some(ShuffleListener::start(address, Arc::clone(&executor)).await?),
         None => None,
     };
+    let bound = shuffle.as_ref().map_or_else(String::new, ShuffleListener::address);
     let hello = v1::Hello {
         build: Some(build),
         name: config.name,
-        shuffle_address: shuffle.as_ref().map_or_else(String::new, ShuffleServer::address),
+        shuffle_address: config.advertise.unwrap_or(bound),
         host: config.host,
         directory: directory.display().to_string(),
         map_slots: MAP_SLOTS,
@@ -107,7 +107,7 @@ pub async fn run(
         r#return: None,
     };
     let mut agent = Agent {
-        attempts: Attempts::new(Arc::clone(&executor)),
+        attempts: Attempts::new(Arc::clone(&executor), losses),
         executor,
         connector,
         hello,
@@ -119,41 +119,9 @@ pub async fn run(
         unheard: Vec::new(),
     };
     let result = agent.keep_joining().await;
+    drop(shuffle);
     agent.attempts.drop_all().await;
-    if let Some(shuffle) = shuffle {
-        shuffle.stop().await;
-    }
     result
-}
-
-/// Returns the folder by the one name that it has. Opening sweeps what a predecessor left, which may take a while.
-async fn open_executor(
-    config: &WorkerConfig,
-    threads: u32,
-    memory_bytes: u64,
-    registry: Arc<Registry>,
-) -> Result<(Arc<InProcess>, PathBuf), WorkerError> {
-    let given = config.directory.clone();
-    let mut config = ExecutorConfig {
-        threads: threads as usize,
-        memory_bytes,
-        directory: given.clone(),
-        host: config.host.clone(),
-        dialer: config.tls.clone().map_or_else(Dialer::plain, Dialer::member),
-        fetch: FetchTimeouts::default(),
-    };
-    let failed = move |error| ExecutorError::Io { path: given.clone(), error };
-    let open = {
-        let failed = failed.clone();
-        move || {
-            config.directory = std::path::absolute(&config.directory).map_err(&failed)?;
-            let directory = config.directory.clone();
-            let executor = InProcess::new(config, registry)?;
-            Ok((Arc::new(executor), std::fs::canonicalize(directory).map_err(&failed)?))
-        }
-    };
-    let opened = tokio::task::spawn_blocking(open).await;
-    opened.unwrap_or_else(|error| Err(failed(io::Error::other(error)).into()))
 }
 
 impl Agent {

@@ -211,11 +211,11 @@ impl<'a> Session<'a> {
         let Agent { attempts, outputs, executor, .. } = &mut *self.agent;
         match order {
             Order::Run(request) => attempts.start(request),
-            Order::Reduce { attempt, context, outputs_version } => {
+            Order::Reduce { attempt, context, outputs_version, alone, skip } => {
                 match outputs.get(&attempt.task.job) {
                     Some((version, outputs)) if *version == outputs_version => {
                         let work = Work::Reduce(outputs.clone());
-                        attempts.start(RunRequest { attempt, context, work });
+                        attempts.start(RunRequest { attempt, context, work, alone, skip });
                     }
                     _ => return Some(broken(format!("{attempt} came without its map outputs"))),
                 }

@@ -3,8 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use windrow_security::Dialer;
-
+use crate::rpc::ShuffleTls;
 use crate::shuffle::FetchTimeouts;
 
 /// What an executor may use.
@@ -18,10 +17,14 @@ pub struct ExecutorConfig {
     pub directory: PathBuf,
     /// This machine, by a name that no other machine has; empty if it is not known.
     pub host: String,
-    /// Connects to other workers.
-    pub dialer: Dialer,
+    /// How connections to other workers are secured.
+    pub tls: ShuffleTls,
     /// How long to wait for other workers.
     pub fetch: FetchTimeouts,
+    /// Of this process: no other one that works in the folder has the same number.
+    pub serial: u32,
+    /// Write each map output to its file at once: what is in memory ends with the process.
+    pub outputs_on_disk: bool,
 }
 
 /// Why an executor could not start.

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,9 +16,10 @@ use super::cores::{CoreLease, Cores};
 use super::directory::WorkerDirectory;
 use super::job::LocalJob;
 use super::pool::Pools;
-use super::{ExecutorConfig, ExecutorError, Finished, Progress, RunRequest, Work};
+use super::{ExecutorConfig, ExecutorError, Finished, Progress, RunRequest, Work, no_credentials};
 use crate::identity::Identity;
 use crate::memory::Account;
+use crate::rpc::ShuffleTls;
 use crate::shuffle::ShuffleService;
 use crate::shuffle::block::Codec;
 use crate::shuffle::fetch::{FetchPlan, Fetcher};
@@ -55,25 +56,49 @@ pub struct InProcess {
     store: Arc<SegmentStore>,
     identity: Arc<Identity>,
     fetcher: Arc<Fetcher>,
-    /// Dropped last: the folder stays locked while anything is removed from it.
-    directory: WorkerDirectory,
+    /// Whether threads of attempts that were given up may go on.
+    has_strays: AtomicBool,
+    /// Dropped last: the folder stays locked while anything is removed from it. `None` where another process has it.
+    directory: Option<WorkerDirectory>,
 }
 
 impl InProcess {
     /// Takes possession of the folder.
     pub fn new(config: ExecutorConfig, registry: Arc<Registry>) -> Result<Self, ExecutorError> {
         let directory = WorkerDirectory::open(&config.directory)?;
-        let store = Arc::new(SegmentStore::new(directory.path().to_path_buf()));
+        Ok(Self::with_directory(config, registry, directory))
+    }
+
+    /// Works in a folder that has been taken possession of.
+    pub(crate) fn with_directory(
+        config: ExecutorConfig,
+        registry: Arc<Registry>,
+        directory: WorkerDirectory,
+    ) -> Self {
+        Self::build(config, registry, Some(directory))
+    }
+
+    /// Shares the folder with the worker that has it, and with other processes of that worker.
+    pub(crate) fn beside(config: ExecutorConfig, registry: Arc<Registry>) -> Self {
+        Self::build(config, registry, None)
+    }
+
+    fn build(
+        config: ExecutorConfig,
+        registry: Arc<Registry>,
+        directory: Option<WorkerDirectory>,
+    ) -> Self {
+        let store = Arc::new(SegmentStore::new(config.directory.clone(), config.serial));
         let identity = Arc::new(Identity::default());
         let window_bytes = config.memory_bytes / STREAM_WINDOW_PARTS;
         let fetcher = Fetcher {
             identity: Arc::clone(&identity),
             host: config.host.clone(),
             store: Arc::clone(&store),
-            peers: Arc::new(Peers::new(config.dialer.clone(), config.fetch.connect, window_bytes)),
+            peers: Arc::new(Peers::new(config.tls.clone(), config.fetch.connect, window_bytes)),
             timeouts: config.fetch,
         };
-        Ok(Self {
+        Self {
             memory: Account::of_process(config.memory_bytes),
             cores: Cores::new(config.threads.max(1)),
             config,
@@ -83,18 +108,19 @@ impl InProcess {
             store,
             identity,
             fetcher: Arc::new(fetcher),
+            has_strays: AtomicBool::new(false),
             directory,
-        })
-    }
-
-    /// Its folder, absolute.
-    pub fn directory(&self) -> &Path {
-        self.directory.path()
+        }
     }
 
     /// Who this worker is: fetches that mean another one are refused, and all of them while it has no lease.
-    pub(crate) fn identity(&self) -> &Identity {
+    pub(crate) fn identity(&self) -> &Arc<Identity> {
         &self.identity
+    }
+
+    /// How its connections are secured.
+    pub(crate) fn tls(&self) -> &ShuffleTls {
+        &self.config.tls
     }
 
     /// The service by which other workers fetch what attempts have left here.
@@ -112,6 +138,7 @@ impl InProcess {
         progress: Arc<Progress>,
         cancel: CancellationToken,
     ) -> Result<Finished, FailureCause> {
+        self.be_certified(request.attempt.task.job, &cancel).await?;
         let job = self.job(&request, &cancel)?;
         let stop = job.released.child_token();
         let _stop_when_dropped = stop.clone().drop_guard();
@@ -144,8 +171,36 @@ impl InProcess {
         } else {
             tracing::warn!(%attempt, "a cancelled attempt does not stop; its threads are given up");
             cores.give_up();
+            self.has_strays.store(true, Ordering::Relaxed);
         }
         Err(FailureCause::Cancelled)
+    }
+
+    /// Others may come for what an attempt has left as soon as it ends.
+    async fn be_certified(
+        &self,
+        job: JobId,
+        cancel: &CancellationToken,
+    ) -> Result<(), FailureCause> {
+        tokio::select! {
+            certified = self.config.tls.of(job) => match certified {
+                Ok(_) => Ok(()),
+                Err(error) => Err(no_credentials(job, &error)),
+            },
+            () = cancel.cancelled() => Err(FailureCause::Cancelled),
+        }
+    }
+
+    /// Whether attempts were given up whose threads may go on, for good or for a while.
+    pub(crate) fn has_strays(&self) -> bool {
+        self.has_strays.load(Ordering::Relaxed)
+    }
+
+    /// Changes what all attempts together may use. If it is less than what is held, outputs in memory are written to their
+    /// files: may block for long.
+    pub(crate) fn set_memory_bytes(&self, memory_bytes: u64) {
+        self.memory.set_limit_bytes(memory_bytes);
+        self.store.evict_until(|| self.memory.has_room(0));
     }
 
     /// Removes the output that a map attempt has left. May block for a moment.
@@ -154,11 +209,13 @@ impl InProcess {
     }
 
     /// Removes all that a job has here and ends its attempts. Removes files, so it may block for a moment.
-    pub fn release(&self, job: JobId) {
-        if let Some(job) = lock(&self.jobs).remove(&job) {
+    pub fn release(&self, id: JobId) {
+        if let Some(job) = lock(&self.jobs).remove(&id) {
             job.released.cancel();
         }
-        self.store.release(job);
+        self.fetcher.peers.forget(id);
+        self.config.tls.forget(id);
+        self.store.release(id);
     }
 
     /// Releases all jobs: what a worker does that has lost its session.
@@ -166,6 +223,7 @@ impl InProcess {
         for job in std::mem::take(&mut *lock(&self.jobs)).into_values() {
             job.released.cancel();
         }
+        self.config.tls.forget_all();
         self.store.release_all();
     }
 
@@ -208,7 +266,7 @@ impl InProcess {
         threads: usize,
         cores: Arc<CoreLease>,
     ) -> impl FnOnce() -> Result<Outcome, FailureCause> + Send + 'static {
-        let RunRequest { attempt: id, context, work } = request;
+        let RunRequest { attempt: id, context, work, .. } = request;
         let merge_bytes =
             job.memory.limit_bytes() / MERGE_PARTS / self.config.threads.max(1) as u64;
         let fan_in = (merge_bytes / SOURCE_BYTES).clamp(FAN_IN.0, FAN_IN.1) as usize;
@@ -217,6 +275,7 @@ impl InProcess {
         let scratch = Scratch { folder, cancel, progress: steps, fan_in, codec };
         let (registry, fetcher) = (Arc::clone(&self.registry), Arc::clone(&self.fetcher));
         let store = Arc::clone(&self.store);
+        let outputs_on_disk = self.config.outputs_on_disk;
         let runtime = Handle::current();
         move || {
             let program = job.program(&registry, &context)?;
@@ -228,6 +287,7 @@ impl InProcess {
                 progress,
                 scratch,
                 store,
+                outputs_on_disk,
                 memory,
                 pairs,
                 threads,
@@ -255,7 +315,10 @@ impl InProcess {
 
 impl Drop for InProcess {
     fn drop(&mut self) {
-        self.release_all();
+        // A process of one job leaves its outputs to its successor, and to its worker.
+        if self.directory.is_some() {
+            self.release_all();
+        }
     }
 }
 

@@ -34,7 +34,7 @@ impl LocalJob {
     /// A job whose program has not been built yet.
     pub fn new(folder: Arc<JobFolder>, memory: Account) -> Self {
         let released = CancellationToken::new();
-        let pairs = memory.child(memory.limit_bytes() / 100 * PAIRS_PERCENT);
+        let pairs = memory.share(PAIRS_PERCENT);
         let (large, program) = Default::default();
         Self { released, folder, memory, pairs, large, program }
     }

@@ -1,8 +1,17 @@
-//! Where user code runs.
+//! Where user code runs: in this process, or in a process for each job.
 //!
 //! The session hands over attempts as plain data ([`RunRequest`]) and gets plain data back ([`Finished`], or a
-//! [`FailureCause`](windrow_jobs::FailureCause)). It does not know in which process they run.
+//! [`FailureCause`]). It does not know in which process they run.
 
+use std::io;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use windrow_jobs::{AttemptId, FailureCause, JobId};
+use windrow_security::SecurityError;
+
+mod children;
 mod config;
 mod cores;
 mod directory;
@@ -11,11 +20,112 @@ mod job;
 mod pool;
 mod request;
 
+pub use children::{CHILD_ARGUMENT, ChildProgram};
+pub(crate) use children::{ChildSettings, Children, LostOutputs};
 pub use config::{ExecutorConfig, ExecutorError};
 pub(crate) use cores::CoreLease;
 #[cfg(test)]
 pub(crate) use cores::Cores;
+pub(crate) use directory::WorkerDirectory;
 pub use in_process::InProcess;
 pub use request::{
     FileRange, Finished, JobContext, Part, Progress, RunRequest, Stats, Work, WorkerOutputs,
 };
+
+use crate::identity::Identity;
+use crate::rpc::ShuffleServer;
+
+/// What a worker runs attempts with.
+pub(crate) enum Executor {
+    /// On threads of this process.
+    InProcess(Arc<InProcess>, ShuffleServer),
+    /// Each job in a process of its own.
+    Children(Arc<Children>),
+}
+
+impl Executor {
+    /// Runs jobs in this process. Must be called on a runtime.
+    pub(crate) fn in_process(executor: InProcess) -> Self {
+        let server = ShuffleServer::start(executor.shuffle_service(), executor.tls().clone());
+        Self::InProcess(Arc::new(executor), server)
+    }
+
+    /// Who this worker is: whoever wants its outputs must mean it, and it must have a lease.
+    pub(crate) fn identity(&self) -> &Identity {
+        match self {
+            Self::InProcess(executor, _) => executor.identity(),
+            Self::Children(children) => children.identity(),
+        }
+    }
+
+    /// Runs an attempt to its end. When `cancel` fires it ends with [`FailureCause::Cancelled`] within a few seconds,
+    /// whatever the user's code is doing. An attempt that does not succeed leaves no file.
+    pub(crate) async fn run(
+        &self,
+        request: RunRequest,
+        progress: Arc<Progress>,
+        cancel: CancellationToken,
+    ) -> Result<Finished, FailureCause> {
+        match self {
+            Self::InProcess(executor, _) => executor.run(request, progress, cancel).await,
+            Self::Children(children) => children.run(request, progress, cancel).await,
+        }
+    }
+
+    /// Removes the output that a map attempt has left.
+    pub(crate) async fn discard_output(&self, attempt: AttemptId) {
+        match self {
+            Self::InProcess(executor, _) => {
+                let executor = Arc::clone(executor);
+                blocking(move || executor.discard_output(attempt)).await;
+            }
+            Self::Children(children) => children.discard_output(attempt).await,
+        }
+    }
+
+    /// Removes all that a job has here and ends its attempts.
+    pub(crate) async fn release(&self, job: JobId) {
+        match self {
+            Self::InProcess(executor, _) => {
+                let executor = Arc::clone(executor);
+                blocking(move || executor.release(job)).await;
+            }
+            Self::Children(children) => children.release(job).await,
+        }
+    }
+
+    /// Releases all jobs: what a worker does that has lost its session.
+    pub(crate) async fn release_all(&self) {
+        match self {
+            Self::InProcess(executor, _) => {
+                let executor = Arc::clone(executor);
+                blocking(move || executor.release_all()).await;
+            }
+            Self::Children(children) => children.release_all().await,
+        }
+    }
+
+    /// Serves what there is of a job on a connection of another worker.
+    pub(crate) async fn serve(&self, job: JobId, connection: TcpStream) -> io::Result<()> {
+        match self {
+            Self::InProcess(_, server) => {
+                server.serve(job, connection);
+                Ok(())
+            }
+            Self::Children(children) => children.serve(job, connection).await,
+        }
+    }
+}
+
+/// Why an attempt cannot run whose job has no credentials here.
+fn no_credentials(job: JobId, error: &SecurityError) -> FailureCause {
+    let path = format!("the credentials of {job}");
+    FailureCause::Io { path, message: error.to_string(), disk_full: false }
+}
+
+/// Does what may block for a moment, such as removing files.
+async fn blocking(work: impl FnOnce() + Send + 'static) {
+    if tokio::task::spawn_blocking(work).await.is_err() {
+        tracing::error!("a bug in the engine: deleting what is not wanted panicked");
+    }
+}

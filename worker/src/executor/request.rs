@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use windrow_jobs::program::SplitPoints;
 use windrow_jobs::{
-    AttemptId, Audit, BadRecordBudget, Compression, Counters, FailureCause, WorkerId,
+    AttemptId, Audit, BadRecordBudget, Compression, Counters, FailureCause, Place, WorkerId,
 };
 
 /// What every task of a job needs.
@@ -46,6 +46,10 @@ pub struct RunRequest {
     pub context: Arc<JobContext>,
     /// What to do.
     pub work: Work,
+    /// Whether it must run in a process in which nothing else runs: it is suspected of killing its process.
+    pub alone: bool,
+    /// Records, or keys of groups, that are known to kill the process: they count as bad without being tried.
+    pub skip: Vec<Place>,
 }
 
 /// The work of an attempt.
@@ -103,6 +107,19 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// As it was somewhere else.
+    pub(crate) fn of(records: u64, bytes: u64, steps: u64) -> Self {
+        Self { records: records.into(), bytes: bytes.into(), steps: steps.into() }
+    }
+
+    /// Takes over what another one says of the same attempt.
+    pub(crate) fn follow(&self, other: &Self) {
+        let (records, bytes) = other.get();
+        self.records.store(records, Ordering::Relaxed);
+        self.bytes.store(bytes, Ordering::Relaxed);
+        self.steps.store(other.steps(), Ordering::Relaxed);
+    }
+
     /// Adds what was read since the last call.
     pub fn add(&self, records: u64, bytes: u64) {
         self.records.fetch_add(records, Ordering::Relaxed);

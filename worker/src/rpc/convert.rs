@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use windrow_jobs::program::SplitPoints;
 use windrow_jobs::{
-    AttemptId, Audit, BadRecordBudget, Compression, FailureCause, JobId, Place, Share, Stage,
-    TaskId, WorkerId,
+    AttemptId, Audit, BadRecordBudget, Compression, Death, FailureCause, JobId, Place, Share,
+    Stage, TaskId, WorkerId,
 };
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
@@ -16,9 +16,17 @@ use crate::executor::{
     FileRange, Finished, JobContext, Part, Progress, RunRequest, Stats, Work, WorkerOutputs,
 };
 
+mod identity;
+mod report;
+mod request;
+
+pub(crate) use identity::{credentials_from, credentials_to, identity_from, identity_to};
+pub(crate) use report::{progress_from, report_from};
+pub(crate) use request::{cancel_to, outputs_to, run_to};
+
 /// A message that makes no sense.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the coordinator sent a malformed message: {0}")]
+#[error("a malformed message came: {0}")]
 pub(crate) struct Malformed(&'static str);
 
 /// What the coordinator wants.
@@ -27,7 +35,13 @@ pub(crate) enum Order {
     /// Run an attempt.
     Run(RunRequest),
     /// Run a reduce attempt on outputs that were named before.
-    Reduce { attempt: AttemptId, context: Arc<JobContext>, outputs_version: u64 },
+    Reduce {
+        attempt: AttemptId,
+        context: Arc<JobContext>,
+        outputs_version: u64,
+        alone: bool,
+        skip: Vec<Place>,
+    },
     /// Where a job's map outputs lie.
     Outputs { job: JobId, version: u64, outputs: Vec<WorkerOutputs> },
     /// Stop an attempt.
@@ -63,11 +77,15 @@ pub(crate) fn order_from(message: v1::CoordinatorMessage) -> Result<Order, Malfo
                 input: assign.input,
                 ranges: assign.ranges.into_iter().map(range_from).collect(),
             },
+            alone: assign.alone,
+            skip: assign.skip.into_iter().map(place_from).collect(),
         }),
         FromCoordinator::AssignReduce(assign) => Order::Reduce {
             attempt: attempt_from(assign.attempt)?,
             context: context_from(assign.context)?,
             outputs_version: assign.outputs_version,
+            alone: assign.alone,
+            skip: assign.skip.into_iter().map(place_from).collect(),
         },
         FromCoordinator::MapOutputs(v1::MapOutputs { job, version, workers }) => Order::Outputs {
             job: JobId(job),
@@ -84,7 +102,7 @@ pub(crate) fn order_from(message: v1::CoordinatorMessage) -> Result<Order, Malfo
     })
 }
 
-fn attempt_from(attempt: Option<v1::AttemptId>) -> Result<AttemptId, Malformed> {
+pub(crate) fn attempt_from(attempt: Option<v1::AttemptId>) -> Result<AttemptId, Malformed> {
     let attempt = attempt.ok_or(Malformed("no attempt"))?;
     let stage = match attempt.stage() {
         v1::Stage::Map => Stage::Map,
@@ -162,17 +180,25 @@ fn outputs_from(outputs: v1::WorkerOutputs) -> WorkerOutputs {
     }
 }
 
-/// Running attempts, and how far they have come.
+/// The same, as a message of a session.
 pub(crate) fn heartbeat_to<'a>(
     running: impl Iterator<Item = (AttemptId, &'a Progress)>,
     sequence: u64,
 ) -> v1::WorkerMessage {
+    message(FromWorker::Heartbeat(progress_to(running, sequence)))
+}
+
+/// Running attempts, and how far they have come.
+pub(crate) fn progress_to<'a>(
+    running: impl Iterator<Item = (AttemptId, &'a Progress)>,
+    sequence: u64,
+) -> v1::Heartbeat {
     let progress = running.map(|(attempt, progress)| {
         let (records, bytes) = progress.get();
         let attempt = Some(attempt_to(attempt));
         v1::AttemptProgress { attempt, records, bytes, steps: progress.steps() }
     });
-    message(FromWorker::Heartbeat(v1::Heartbeat { running: progress.collect(), sequence }))
+    v1::Heartbeat { running: progress.collect(), sequence }
 }
 
 /// What a worker has whose call broke.
@@ -230,11 +256,17 @@ pub(crate) fn result_to(
     })
 }
 
+/// Map outputs that died with the process that held them.
+pub(crate) fn outputs_lost_to(outputs: impl IntoIterator<Item = AttemptId>) -> v1::WorkerMessage {
+    let outputs = outputs.into_iter().map(attempt_to).collect();
+    message(FromWorker::OutputsLost(v1::OutputsLost { outputs }))
+}
+
 fn message(message: FromWorker) -> v1::WorkerMessage {
     v1::WorkerMessage { message: Some(message) }
 }
 
-fn attempt_to(attempt: AttemptId) -> v1::AttemptId {
+pub(crate) fn attempt_to(attempt: AttemptId) -> v1::AttemptId {
     let AttemptId { task: TaskId { job, stage, index }, number } = attempt;
     let stage = match stage {
         Stage::Map => v1::Stage::Map,
@@ -269,9 +301,12 @@ fn part_to(part: Part) -> v1::Part {
 /// Longest text of a failure that is sent, in bytes. User code may put whole records into its messages.
 const TEXT_BYTES_MAX: usize = 16 << 10;
 
-/// `text`, cut where it is too long for a message.
+/// What may come after a text that was cut.
+const NOTE_BYTES_MAX: usize = 64;
+
+/// `text`, cut where it is too long for a message. One that was cut before, in the process of its job, stays as it is.
 fn capped(mut text: String) -> String {
-    if text.len() > TEXT_BYTES_MAX {
+    if text.len() > TEXT_BYTES_MAX + NOTE_BYTES_MAX {
         let bytes = text.len();
         text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
         text.push_str(&format!("... ({bytes} bytes)"));
@@ -285,8 +320,8 @@ fn failure_to(cause: FailureCause) -> v1::Failure {
 
 fn cause_to(cause: FailureCause) -> Cause {
     use v1::failure::{
-        BadRecords, Cancelled, Corrupt, FetchFailed, InputChanged, Io, Timeout, Unsupported,
-        UserError, WorkerLost,
+        BadRecords, Cancelled, Corrupt, FetchFailed, InputChanged, Io, OutOfMemory, ProcessDied,
+        Timeout, Unsupported, UserError, WorkerLost,
     };
     match cause {
         FailureCause::UserError { place, message } => {
@@ -311,6 +346,13 @@ fn cause_to(cause: FailureCause) -> Cause {
         FailureCause::Corrupt { file, offset, message } => {
             Cause::Corrupt(Corrupt { file, offset, message: capped(message) })
         }
+        FailureCause::ProcessDied { death, alone, place, output } => {
+            let (death, place) = (Some(death_to(death)), Some(place_to(*place)));
+            Cause::ProcessDied(ProcessDied { death, alone, place, output: capped(output) })
+        }
+        FailureCause::OutOfMemory { limit_bytes, alone, place } => {
+            Cause::OutOfMemory(OutOfMemory { limit_bytes, alone, place: Some(place_to(place)) })
+        }
         FailureCause::InputChanged { file, message } => {
             Cause::InputChanged(InputChanged { file, message: capped(message) })
         }
@@ -325,6 +367,18 @@ fn cause_to(cause: FailureCause) -> Cause {
             Cause::Unsupported(Unsupported { message: capped(message) })
         }
     }
+}
+
+fn death_to(death: Death) -> v1::failure::process_died::Death {
+    use v1::failure::process_died::Death as Sent;
+    match death {
+        Death::Signal(number) => Sent::Signal(number),
+        Death::Exit(code) => Sent::ExitCode(code),
+    }
+}
+
+fn place_from(v1::Place { file, offset, key, source }: v1::Place) -> Place {
+    Place { file, offset, key, source }
 }
 
 fn place_to(Place { file, offset, key, source }: Place) -> v1::Place {
@@ -346,6 +400,7 @@ mod tests {
         let cut = capped(format!("x{long}"));
         assert!(cut.ends_with("é... (32769 bytes)"), "{}", &cut[cut.len() - 40..]);
         assert!(cut.len() < TEXT_BYTES_MAX + 30);
+        assert_eq!(capped(cut.clone()), cut);
     }
 
     #[test]

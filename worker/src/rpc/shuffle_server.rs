@@ -1,89 +1,125 @@
-//! Serves this worker's segments to the others, on a socket of its own. In a secured cluster, only to workers of it.
+//! Serves the segments of this process on connections that others have accepted: in a secured cluster, to processes of the
+//! same job alone.
 
-use std::net::SocketAddr;
+use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::{Service, http};
+use tonic::server::NamedService;
 use tonic::transport::Server;
-use windrow_security::access::{AccessLayer, Caller, Gate, Open};
-use windrow_security::{Role, Tls, limits};
+use windrow_jobs::JobId;
+use windrow_security::Connection;
+use windrow_security::limits::{self, SHUFFLE_HANDSHAKES_MAX};
 
+use super::ShuffleTls;
 use super::fetch::FetchServer;
-use crate::agent::WorkerError;
 use crate::shuffle::ShuffleService;
 
-/// How long peers that are still fetching may delay the worker's end.
-const STOP_GRACE: Duration = Duration::from_millis(500);
+/// How often a connection is checked on which nothing comes.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
-/// What mappers have left is for reducers, not for users. The handshake has seen to the cluster.
-struct WorkersOnly;
+/// Connections that wait to be served.
+const WAITING_MAX: usize = 64;
 
-impl Gate for WorkersOnly {
-    fn admit(&self, _method: &str, caller: &Caller) -> Result<(), Status> {
-        match caller.certified() {
-            Some(certified) if certified.identity.role() == Role::Worker => {
-                let counts = certified.check(SystemTime::now());
-                counts.map_err(|error| Status::unauthenticated(error.to_string()))
-            }
-            _ => Err(Status::permission_denied("only workers of the cluster may fetch")),
-        }
-    }
-}
+/// How long a connection lasts on which there is only a refusal to be heard.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A running server.
+/// A running server. It ends with the runtime, or when this is dropped and the last connection is closed.
 pub(crate) struct ShuffleServer {
-    address: SocketAddr,
-    stop: CancellationToken,
-    serving: JoinHandle<()>,
+    connections: mpsc::Sender<Connection>,
+    tls: ShuffleTls,
+    handshakes: Arc<Semaphore>,
 }
 
 impl ShuffleServer {
-    /// Listens on `address`, whose port may be 0, and serves from then on.
-    pub(crate) async fn start(
-        address: SocketAddr,
-        service: ShuffleService,
-        tls: Option<Tls>,
-    ) -> Result<Self, WorkerError> {
-        if address.ip().is_unspecified() {
-            return Err(WorkerError::UnspecifiedAddress { address });
-        }
-        let failed = |error| WorkerError::Listen { address, error };
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
-        let bound = listener.local_addr().map_err(failed)?;
-        let stop = CancellationToken::new();
-        let stopped = stop.clone().cancelled_owned();
-        let gate: Arc<dyn Gate> =
-            if tls.is_some() { Arc::new(WorkersOnly) } else { Arc::new(Open) };
+    /// Serves from now on what it is given. Must be called on a runtime.
+    pub(crate) fn start(service: ShuffleService, tls: ShuffleTls) -> Self {
+        let (connections, incoming) = mpsc::channel(WAITING_MAX);
+        let incoming = ReceiverStream::new(incoming).map(Ok::<_, io::Error>);
         let server = Server::builder()
-            .layer(AccessLayer::new(gate))
+            .http2_keepalive_interval(Some(KEEP_ALIVE))
             .max_concurrent_streams(limits::SHUFFLE_STREAMS_MAX)
             .http2_max_header_list_size(limits::HEADER_LIST_BYTES_MAX)
-            .http2_keepalive_interval(Some(Duration::from_secs(20)))
             .add_service(FetchServer::new(service))
-            .serve_with_incoming_shutdown(windrow_security::listen(listener, tls), stopped);
-        let serving = tokio::spawn(async move {
+            .serve_with_incoming(incoming);
+        tokio::spawn(async move {
             if let Err(error) = server.await {
                 tracing::error!(%error, "the server for shuffle data has ended");
             }
         });
-        Ok(Self { address: bound, stop, serving })
+        Self { connections, tls, handshakes: Arc::new(Semaphore::new(SHUFFLE_HANDSHAKES_MAX)) }
     }
 
-    /// Where peers connect to, `host:port`.
-    pub(crate) fn address(&self) -> String {
-        self.address.to_string()
+    /// Serves a connection that is for this job, too, once its handshake is done. Does not wait for that.
+    pub(crate) fn serve(&self, job: JobId, stream: TcpStream) {
+        let Ok(handshake) = Arc::clone(&self.handshakes).try_acquire_owned() else {
+            tracing::warn!(%job, "too many handshakes are under way; a connection was closed");
+            return;
+        };
+        let (tls, connections) = (self.tls.clone(), self.connections.clone());
+        tokio::spawn(async move {
+            let accepted = tls.accept(job, stream).await;
+            drop(handshake);
+            match accepted {
+                // A server that has ended has said so.
+                Ok(connection) => drop(connections.send(connection).await),
+                Err(error) => {
+                    let reason = error.to_string();
+                    tracing::warn!(%job, reason, "a connection was refused");
+                }
+            }
+        });
+    }
+}
+
+/// Answers what comes first on a connection, and ends it: who asks again must connect again, for by then another process
+/// may have what is wanted.
+pub(crate) async fn answer_once(service: ShuffleService, connection: TcpStream) {
+    let answered = CancellationToken::new();
+    let once = Once { server: FetchServer::new(service), answered: answered.clone() };
+    let incoming = tokio_stream::once(Ok::<_, io::Error>(connection));
+    let serving = Server::builder().add_service(once).serve_with_incoming_shutdown(
+        // Without an end of its own: that of the server is when it has answered.
+        incoming.chain(tokio_stream::pending()),
+        answered.cancelled(),
+    );
+    // Whether the refusal could be told does not matter to anybody else.
+    let _ = timeout(REFUSAL_TIMEOUT, serving).await;
+}
+
+/// A server that says when it has been asked.
+#[derive(Clone)]
+struct Once {
+    server: FetchServer,
+    answered: CancellationToken,
+}
+
+impl NamedService for Once {
+    const NAME: &'static str = FetchServer::NAME;
+}
+
+impl Service<http::Request<Body>> for Once {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = <FetchServer as Service<http::Request<Body>>>::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.server.poll_ready(context)
     }
 
-    /// Ends it. Streams that are open get a moment to finish.
-    pub(crate) async fn stop(self) {
-        self.stop.cancel();
-        let serving = self.serving.abort_handle();
-        if tokio::time::timeout(STOP_GRACE, self.serving).await.is_err() {
-            serving.abort();
-        }
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        // What has been begun is finished before the connection is closed.
+        self.answered.cancel();
+        self.server.call(request)
     }
 }

@@ -72,7 +72,7 @@ struct Output {
 impl Output {
     fn new(codec: Codec) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = SegmentStore::new(folder.path().into());
+        let store = SegmentStore::new(folder.path().into(), 0);
         let job = store.folder(JobId(1)).unwrap();
         let segment = SegmentWriter::create(job.scratch_path(), codec).unwrap();
         let mut pairs = vec![Vec::new(); PARTITIONS as usize];

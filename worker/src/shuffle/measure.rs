@@ -25,7 +25,7 @@ use super::{FetchTimeouts, ShuffleService};
 use crate::executor::WorkerOutputs;
 use crate::identity::Identity;
 use crate::memory::Account;
-use crate::rpc::ShuffleServer;
+use crate::rpc::{ShuffleServer, ShuffleTls, preamble};
 
 /// Kinds of pairs: name, key bytes, value bytes, whether keys are few and common.
 const KINDS: [(&str, usize, usize, bool); 2] =
@@ -173,7 +173,7 @@ async fn measure_fetching_over_loopback() {
     const OUTPUTS: u32 = 4;
     const PAIRS: usize = 1_000_000;
     let folder = tempfile::tempdir().unwrap();
-    let store = Arc::new(SegmentStore::new(folder.path().join("peer")));
+    let store = Arc::new(SegmentStore::new(folder.path().join("peer"), 0));
     let account = Account::new(8 << 30);
     for task in 0..OUTPUTS {
         let pairs = sorted(PAIRS, KINDS[0], u64::from(task));
@@ -185,22 +185,25 @@ async fn measure_fetching_over_loopback() {
     let lease_ends = tokio::time::Instant::now() + Duration::from_secs(3_600);
     identity.set("", WorkerId(5), lease_ends);
     let service = ShuffleService::new(store, identity, account.clone());
-    let server = ShuffleServer::start("127.0.0.1:0".parse().unwrap(), service, None).await.unwrap();
+    let server = ShuffleServer::start(service, ShuffleTls::Off);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        preamble::read(&mut connection).await.unwrap();
+        server.serve(JobId(1), connection);
+    });
     let fetcher = Fetcher {
         identity: Arc::default(),
         host: "here".into(),
-        store: Arc::new(SegmentStore::new(folder.path().join("mine"))),
-        peers: Arc::new(Peers::new(
-            windrow_security::Dialer::plain(),
-            Duration::from_secs(5),
-            4 << 20,
-        )),
+        store: Arc::new(SegmentStore::new(folder.path().join("mine"), 0)),
+        peers: Arc::new(Peers::new(ShuffleTls::Off, Duration::from_secs(5), 4 << 20)),
         timeouts: FetchTimeouts::default(),
     };
     for host in ["here", "elsewhere"] {
         let outputs = [WorkerOutputs {
             worker: WorkerId(5),
-            shuffle_address: server.address(),
+            shuffle_address: address.clone(),
             host: host.into(),
             directory: folder.path().into(),
             outputs: (0..OUTPUTS).map(|task| (task, 1)).collect(),
@@ -223,5 +226,4 @@ async fn measure_fetching_over_loopback() {
         let megabytes = f64::from(OUTPUTS) * PAIRS as f64 / 1e4;
         println!("{host:18} {cpu:.2} s of CPU: {:.0} MB a core second", megabytes / cpu);
     }
-    server.stop().await;
 }

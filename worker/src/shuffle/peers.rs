@@ -1,15 +1,19 @@
-//! Connections to other workers: one for each address, made when first needed and kept.
+//! Connections to other workers: one for each address and job, made when first needed and kept.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use tokio::net::TcpStream;
 use tonic::transport::{Channel, Endpoint};
-use windrow_security::Dialer;
+use windrow_jobs::JobId;
+use windrow_security::Dialed;
 
+use crate::rpc::{ShuffleTls, preamble};
 use crate::sync::lock;
 
-/// More than the workers of a cluster: beyond it, all are forgotten, and made again where needed.
+/// More than the workers of a cluster, for some jobs: beyond it, all are forgotten, and made again where needed.
 const CHANNELS_MAX: usize = 1 << 14;
 
 /// How often an idle connection is checked, and how long its answer may take.
@@ -27,8 +31,8 @@ const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 
 /// The channels to all peers.
 pub struct Peers {
-    channels: Mutex<HashMap<String, Channel>>,
-    dialer: Dialer,
+    channels: Mutex<HashMap<(String, JobId), Channel>>,
+    tls: ShuffleTls,
     connect_timeout: Duration,
     stream_window_bytes: u32,
 }
@@ -36,10 +40,10 @@ pub struct Peers {
 impl Peers {
     /// No connections yet. Each of their streams may hold up to `window_bytes` that have been received and not been
     /// taken, within sensible limits.
-    pub fn new(dialer: Dialer, connect_timeout: Duration, window_bytes: u64) -> Self {
+    pub fn new(tls: ShuffleTls, connect_timeout: Duration, window_bytes: u64) -> Self {
         let (min, max) = STREAM_WINDOW_BYTES.into_inner();
         let stream_window_bytes = window_bytes.clamp(min, max) as u32;
-        Self { channels: Mutex::default(), dialer, connect_timeout, stream_window_bytes }
+        Self { channels: Mutex::default(), tls, connect_timeout, stream_window_bytes }
     }
 
     /// What each stream may hold.
@@ -47,17 +51,15 @@ impl Peers {
         u64::from(self.stream_window_bytes)
     }
 
-    /// The channel to `host:port`. It connects, and connects again, by itself.
-    pub fn channel(&self, address: &str) -> Result<Channel, tonic::transport::Error> {
+    /// The channel to what the worker at `host:port` has of a job. It connects, and connects again, by itself.
+    pub fn channel(&self, address: &str, job: JobId) -> Result<Channel, tonic::transport::Error> {
         let mut channels = lock(&self.channels);
-        if let Some(channel) = channels.get(address) {
+        let peer = (address.to_string(), job);
+        if let Some(channel) = channels.get(&peer) {
             return Ok(channel.clone());
         }
-        let (dialer, peer) = (self.dialer.clone(), address.to_string());
-        let connector = tower::service_fn(move |_| {
-            let (dialer, peer) = (dialer.clone(), peer.clone());
-            async move { dialer.dial_worker(&peer).await }
-        });
+        let tls = self.tls.clone();
+        let connector = tower::service_fn(move |_| connect(peer.0.clone(), job, tls.clone()));
         let channel = Endpoint::from_shared(format!("http://{address}"))?
             .connect_timeout(self.connect_timeout)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -69,13 +71,25 @@ impl Peers {
         if channels.len() >= CHANNELS_MAX {
             channels.clear();
         }
-        channels.insert(address.to_string(), channel.clone());
+        channels.insert((address.to_string(), job), channel.clone());
         Ok(channel)
     }
 
-    /// Uses `channel` for `address`.
-    #[cfg(test)]
-    pub fn insert(&self, address: &str, channel: Channel) {
-        lock(&self.channels).insert(address.to_string(), channel);
+    /// Forgets a job: its connections are closed when nobody uses them any more.
+    pub fn forget(&self, job: JobId) {
+        lock(&self.channels).retain(|(_, of), _| *of != job);
     }
+
+    /// Uses `channel` for `address` and `job`.
+    #[cfg(test)]
+    pub fn insert(&self, address: &str, job: JobId, channel: Channel) {
+        lock(&self.channels).insert((address.to_string(), job), channel);
+    }
+}
+
+async fn connect(address: String, job: JobId, tls: ShuffleTls) -> io::Result<Dialed> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    preamble::write(&mut stream, job).await?;
+    Ok(tls.connect(job, stream).await?)
 }

@@ -189,7 +189,7 @@ mod tests {
                 .map(|run| run.into_iter().map(|(p, mut pair)| (p, pair.remove(0))).collect())
                 .collect();
             let directory = tempfile::tempdir().unwrap();
-            let store = SegmentStore::new(directory.path().into());
+            let store = SegmentStore::new(directory.path().into(), 0);
             let folder = store.folder(JobId(1)).unwrap();
             let scratch = Scratch {
                 folder, cancel: CancellationToken::new(), progress: Arc::default(), fan_in, codec: Codec::None,

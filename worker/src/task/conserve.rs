@@ -80,7 +80,7 @@ mod tests {
 
     fn run(tasks: u32, leave: impl Fn(&SegmentStore, u32)) -> Result<Audit, FailureCause> {
         let folder = tempfile::tempdir().unwrap();
-        let store = Arc::new(SegmentStore::new(folder.path().join("worker")));
+        let store = Arc::new(SegmentStore::new(folder.path().join("worker"), 0));
         (0..tasks).for_each(|task| leave(&store, task));
         let id = attempt_id(Stage::Reduce, 0, 1);
         let attempt = Attempt { id, ..attempt(Words::default(), &store, folder.path(), 1) };

@@ -63,7 +63,7 @@ fn assert_full(cause: &FailureCause, on: &Path) {
 fn a_map_that_fills_the_disk_by_spilling_frees_it_and_others_go_on() {
     let folder = tempfile::tempdir().unwrap();
     let Some(disk) = SmallDisk::mount(folder.path().join("disk"), 512 << 10) else { return };
-    let store = Arc::new(SegmentStore::new(disk.0.clone()));
+    let store = Arc::new(SegmentStore::new(disk.0.clone(), 0));
     let mut attempt = attempt(Words::default(), &store, folder.path(), 3);
     attempt.memory = Account::new(1 << 16);
     attempt.pairs = attempt.memory.child(1 << 16);
@@ -79,7 +79,7 @@ fn a_map_that_fills_the_disk_by_spilling_frees_it_and_others_go_on() {
 fn a_reduce_that_fills_the_disk_with_its_part_frees_it() {
     let folder = tempfile::tempdir().unwrap();
     let Some(disk) = SmallDisk::mount(folder.path().join("disk"), 512 << 10) else { return };
-    let store = Arc::new(SegmentStore::new(folder.path().join("worker")));
+    let store = Arc::new(SegmentStore::new(folder.path().join("worker"), 0));
     let mapping = attempt(Words::default(), &store, folder.path(), 1);
     map(&mapping, 0, vec![whole_file(&input(folder.path(), 100_000))]).unwrap().left.keep();
     let reducing = attempt(Words::default(), &store, &disk.0, 1);
@@ -94,7 +94,7 @@ fn a_reduce_that_fills_the_disk_with_its_part_frees_it() {
 fn an_output_that_cannot_move_to_a_full_disk_stays_in_memory() {
     let folder = tempfile::tempdir().unwrap();
     let Some(disk) = SmallDisk::mount(folder.path().join("disk"), 512 << 10) else { return };
-    let store = Arc::new(SegmentStore::new(disk.0.clone()));
+    let store = Arc::new(SegmentStore::new(disk.0.clone(), 0));
     let mapping = attempt(Words::default(), &store, folder.path(), 1);
     map(&mapping, 0, vec![whole_file(&input(folder.path(), 100_000))]).unwrap().left.keep();
     assert_full(&store.evict_largest().unwrap_err(), &disk.0);

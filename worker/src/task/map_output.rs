@@ -107,7 +107,8 @@ pub fn finish(
     };
     attempt.check()?;
     let bytes = sorted.memory_bytes() as u64;
-    if spilled.is_empty() && attempt.try_resize(&mut reservation, bytes) {
+    let may_hold = spilled.is_empty() && !attempt.outputs_on_disk;
+    if may_hold && attempt.try_resize(&mut reservation, bytes) {
         hold(attempt, sorted, reservation)
     } else {
         reservation.resize(bytes);

@@ -50,6 +50,8 @@ pub(crate) struct Attempt {
     pub scratch: Scratch,
     /// Segments of all jobs; those in memory give way to others.
     pub store: Arc<SegmentStore>,
+    /// Whether its output is to be written to a file, even where there is memory for it.
+    pub outputs_on_disk: bool,
     /// The job's memory.
     pub memory: Account,
     /// What of it is for pairs.

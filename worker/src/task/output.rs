@@ -36,7 +36,7 @@ impl Attempt {
 impl PartWriter {
     /// Creates the file, whose folder exists.
     pub fn create(path: PathBuf) -> Result<Self, FailureCause> {
-        let file = File::create(&path).map_err(|error| FailureCause::io(&path, &error))?;
+        let file = File::create(&path).map_err(|error| FailureCause::output_io(&path, &error))?;
         Ok(Self {
             file: BufWriter::with_capacity(BUFFER_BYTES, file),
             temporary: TemporaryFile::new(path),

@@ -69,7 +69,7 @@ fn run(
     let folder = tempfile::tempdir().unwrap();
     let input = folder.path().join("input");
     std::fs::write(&input, text).unwrap();
-    let store = Arc::new(SegmentStore::new(folder.path().join("worker")));
+    let store = Arc::new(SegmentStore::new(folder.path().join("worker"), 0));
     let mut attempt = attempt(words, &store, folder.path(), 3);
     attempt.memory = Account::new(memory_bytes);
     attempt.pairs = attempt.memory.child(memory_bytes);
@@ -134,7 +134,7 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let input = folder.path().join("input");
         std::fs::write(&input, &text).unwrap();
-        let store = Arc::new(SegmentStore::new(folder.path().join("worker")));
+        let store = Arc::new(SegmentStore::new(folder.path().join("worker"), 0));
         let len = text.len() as u64;
         let mut borders: Vec<u64> = cuts.iter().map(|cut| (len as f64 * cut) as u64).collect();
         borders.extend([0, len]);
@@ -159,7 +159,7 @@ fn a_map_only_part_is_in_input_order() {
     let (a, b) = (folder.path().join("a"), folder.path().join("b"));
     std::fs::write(&a, &text).unwrap();
     std::fs::write(&b, "last").unwrap();
-    let store = Arc::new(SegmentStore::new(folder.path().join("worker")));
+    let store = Arc::new(SegmentStore::new(folder.path().join("worker"), 0));
     let words = Words { is_map_only: true, ..Words::default() };
     let attempt = Attempt { threads: 4, ..attempt(words, &store, folder.path(), 0) };
     let outcome = map(&attempt, 0, vec![whole_file(&a), whole_file(&b)]).unwrap();
@@ -177,7 +177,7 @@ fn a_cancelled_attempt_stops_and_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let input = folder.path().join("input");
     std::fs::write(&input, words(1000)).unwrap();
-    let store = Arc::new(SegmentStore::new(folder.path().join("worker")));
+    let store = Arc::new(SegmentStore::new(folder.path().join("worker"), 0));
     for is_map_only in [false, true] {
         let words = Words { is_map_only, ..Words::default() };
         let attempt = attempt(words, &store, folder.path(), 2);
@@ -192,7 +192,7 @@ fn a_cancelled_attempt_stops_and_leaves_nothing() {
 #[test]
 fn a_full_or_missing_staging_folder_fails_the_attempt_and_names_the_part() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Arc::new(SegmentStore::new(folder.path().join("worker")));
+    let store = Arc::new(SegmentStore::new(folder.path().join("worker"), 0));
     let attempt = attempt(Words::default(), &store, &folder.path().join("gone"), 1);
     let cause = reduce(&attempt, |_| Ok(vec![])).err().unwrap();
     assert!(matches!(&cause, FailureCause::Io { path, .. } if path.ends_with("gone/part-00000.1")));
@@ -226,7 +226,7 @@ fn quarantined(
     let folder = tempfile::tempdir().unwrap();
     let input = folder.path().join("input");
     std::fs::write(&input, text).unwrap();
-    let store = Arc::new(SegmentStore::new(folder.path().join("worker")));
+    let store = Arc::new(SegmentStore::new(folder.path().join("worker"), 0));
     let mut attempt = attempt(Words::default(), &store, folder.path(), 3);
     attempt.program = job.build("{}").unwrap();
     attempt.threads = threads;

@@ -1,5 +1,9 @@
 //! What a worker does whose lease has run out.
 
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tonic::transport::Endpoint;
 use tonic::{Code, Status};
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
@@ -11,7 +15,17 @@ use crate::support::{Fixture, attempt_id, welcome};
 
 /// The first message for who fetches from this worker.
 async fn fetch(address: &str, cluster: &str) -> Result<Fetched, Status> {
-    let mut client = ShuffleClient::connect(format!("http://{address}")).await.unwrap();
+    let address = address.to_string();
+    let connect = tower::service_fn(move |_| {
+        let address = address.clone();
+        async move {
+            let mut connection = TcpStream::connect(address).await?;
+            connection.write_all(b"windrow-shuffle/1 job 1\n").await?;
+            Ok::<_, std::io::Error>(TokioIo::new(connection))
+        }
+    });
+    let worker = Endpoint::from_static("http://worker").connect_with_connector(connect).await;
+    let mut client = ShuffleClient::new(worker.unwrap());
     let request = v1::FetchRequest {
         worker: 1,
         job: 1,

@@ -321,7 +321,7 @@ impl SmallJob {
                 modified_unix_ns: modified.as_nanos() as u64,
                 file_number: 0,
             }],
-            input: 0,
+            ..Default::default()
         })
     }
 
@@ -334,6 +334,7 @@ impl SmallJob {
             attempt: attempt_id(v1::Stage::Reduce, attempt),
             context: self.context(),
             outputs_version,
+            ..Default::default()
         })
     }
 

@@ -56,6 +56,7 @@ fn an_attempt_that_is_slow_is_backed_up_elsewhere_and_the_first_wins() {
     assert_eq!(f.view(J1).map.backups, 1);
     let winners = [map(0, 2), map(1, 1), map(2, 1), map(3, 1)];
     assert_eq!(f.done(W2, map(0, 2)), [cancel_attempt(W1, map(0, 1)), publish(&winners)]);
+    assert_eq!((f.view(J1).map.backups, f.view(J1).map.backups_won), (1, 1));
     let late =
         Event::AttemptDone { worker: W1, attempt: map(0, 1), stats: AttemptStats::default() };
     assert_eq!(f.handle(late), [noted(W1, map(0, 1), false)]);

@@ -179,7 +179,12 @@ pub(super) fn noted(worker: WorkerId, attempt: AttemptId, won: bool) -> Effect {
 }
 
 pub(super) fn assign_map(worker: WorkerId, attempt: AttemptId) -> Effect {
-    Effect::Assign { worker, attempt, outputs: None }
+    Effect::Assign { worker, attempt, outputs: None, alone: false, skip: Vec::new() }
+}
+
+/// A map attempt that must run alone, and leave these records out.
+pub(super) fn assign_alone(worker: WorkerId, attempt: AttemptId, skip: &[Place]) -> Effect {
+    Effect::Assign { worker, attempt, outputs: None, alone: true, skip: skip.to_vec() }
 }
 
 pub(super) fn assign_reduce(
@@ -189,7 +194,8 @@ pub(super) fn assign_reduce(
     outputs: &[(AttemptId, WorkerId)],
 ) -> Effect {
     let outputs = MapOutputs { version, outputs: outputs.to_vec() };
-    Effect::Assign { worker, attempt, outputs: Some(Arc::new(outputs)) }
+    let outputs = Some(Arc::new(outputs));
+    Effect::Assign { worker, attempt, outputs, alone: false, skip: Vec::new() }
 }
 
 pub(super) fn cancel_attempt(worker: WorkerId, attempt: AttemptId) -> Effect {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use windrow_jobs::{FailureCause, WorkerId};
+use windrow_jobs::{FailureCause, Place, WorkerId};
 
 use super::fixture::*;
 use crate::*;
@@ -70,7 +70,7 @@ fn a_full_disk_weighs_more_and_leads_to_quarantine_and_probation() {
     }
     f.pass(Duration::from_secs(50));
     f.wait();
-    assert!(!f.worker(W1).quarantined, "it is on probation");
+    assert!(!f.worker(W1).quarantined && f.worker(W1).on_probation);
     let next = f.submit(JobPlan { max_attempts: 100, ..plan(3, 0) });
     let placed: Vec<_> =
         next.iter().filter(|effect| matches!(effect, Effect::Assign { .. })).collect();
@@ -107,6 +107,22 @@ fn errors_of_user_code_say_nothing_about_the_worker() {
         f.wait();
     }
     assert!(!f.worker(W1).quarantined && !f.worker(W2).quarantined);
+}
+
+#[test]
+fn a_process_that_dies_says_nothing_about_the_worker() {
+    let mut f = with_workers(&[1, 2]);
+    f.submit(JobPlan { max_attempts: 100, ..plan(4, 0) });
+    for n in 1..10 {
+        // W2 is full, so that the task comes back although it would rather not.
+        let alone = n % 2 == 0;
+        let place = Place::default();
+        f.fail(W1, map(0, n), FailureCause::OutOfMemory { limit_bytes: 1, alone, place });
+        if alone {
+            f.wait();
+        }
+    }
+    assert!(!f.worker(W1).quarantined && !f.worker(W1).on_probation);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What is redone when a worker is lost, and what is not.
 
+use windrow_jobs::{AttemptId, FailureCause, Stage, WorkerId};
+
 use super::fixture::*;
 use crate::*;
 
@@ -84,13 +86,13 @@ fn losses_do_not_count_as_failures_but_have_a_cap() {
     let mut f = Fixture::with_config(1, config);
     f.submit(plan(2, 1));
     for n in 1..5 {
-        let worker = windrow_jobs::WorkerId(n);
+        let worker = WorkerId(n);
         assert_eq!(f.leave(worker), []);
         f.join(2, 2);
         assert_eq!(f.view(J1).map.running, 2);
     }
     // The worker is gone: nothing is cancelled on it, or released.
-    let w5 = windrow_jobs::WorkerId(5);
+    let w5 = WorkerId(5);
     assert_eq!(f.leave(w5), [ended(J1, failed(map(0, 5), 5, lost(w5)))]);
 }
 
@@ -101,8 +103,54 @@ fn one_loss_hits_every_job_that_the_worker_served() {
     f.submit(plan(1, 1));
     f.done(W1, map(0, 1));
     assert_eq!(f.leave(W1), []);
-    let second = attempt(J2, windrow_jobs::Stage::Map, 0, 2);
+    let second = attempt(J2, Stage::Map, 0, 2);
     let (w2, effects) =
         f.join_as(WorkerOffer { name: "late".into(), identity: 1, map_slots: 2, reduce_slots: 2 });
     assert_eq!(effects, [assign_map(w2, second), assign_map(w2, map(0, 2))]);
+}
+
+fn outputs_lost(f: &mut Fixture, worker: WorkerId, outputs: &[AttemptId]) -> Vec<Effect> {
+    f.handle(Event::OutputsLost { worker, outputs: outputs.to_vec() })
+}
+
+#[test]
+fn outputs_that_died_with_a_process_are_made_again() {
+    let mut f = in_reduce();
+    let again = outputs_lost(&mut f, W1, &[map(0, 1)]);
+    assert_eq!(again, [assign_map(W1, map(0, 2))]);
+    assert_eq!(f.view(J1).map.lost, 1);
+    // Told again, it is not the output in force any more.
+    assert_eq!(outputs_lost(&mut f, W1, &[map(0, 1)]), []);
+}
+
+#[test]
+fn only_outputs_in_force_on_that_worker_can_die_with_its_process() {
+    let mut f = in_reduce();
+    let others = [map(1, 1), map(0, 2), map(9, 1), reduce(0, 1)];
+    let other_job = attempt(J2, Stage::Map, 0, 1);
+    assert_eq!(outputs_lost(&mut f, W1, &[&others[..], &[other_job]].concat()), []);
+    assert_eq!(f.view(J1).map.lost, 0);
+    f.done(W1, reduce(0, 1));
+    f.done(W2, reduce(1, 1));
+    // All is read: nobody needs them any more.
+    assert_eq!(outputs_lost(&mut f, W1, &[map(0, 1)]), []);
+}
+
+#[test]
+fn outputs_that_die_again_and_again_fail_the_job() {
+    let config = Config { losses_max: 3, ..Config::default() };
+    let mut f = Fixture::with_config(1, config);
+    f.submit(plan(1, 1));
+    for n in 1..3 {
+        f.done(W1, map(0, n));
+        let again = outputs_lost(&mut f, W1, &[map(0, n)]);
+        assert_eq!(again, [assign_map(W1, map(0, n + 1))]);
+    }
+    f.done(W1, map(0, 3));
+    let reason = "the process that held the output died".to_string();
+    let cause = FailureCause::WorkerLost { worker: W1, reason };
+    assert_eq!(
+        outputs_lost(&mut f, W1, &[map(0, 3)]),
+        [cancel_attempt(W1, reduce(0, 1)), release(W1, J1), ended(J1, failed(map(0, 3), 3, cause))]
+    );
 }

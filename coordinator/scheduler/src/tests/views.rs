@@ -32,6 +32,7 @@ fn sums_count_winners_and_running_attempts() {
     done_with(&mut f, W2, map(1, 1), 5);
     let view = f.view(J1);
     let expected = StageView {
+        backups_won: 0,
         backups: 0,
         tasks: 2,
         running: 1,
@@ -121,6 +122,7 @@ fn workers_count_what_they_did() {
     let view = |worker, running, done, failed, draining| WorkerView {
         away: false,
         quarantined: false,
+        on_probation: false,
         worker,
         name: "worker".into(),
         running,

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use windrow_jobs::{AttemptId, Audit, Counters, FailureCause, Place, Stage, WorkerId};
+use windrow_jobs::{
+    AttemptId, Audit, Counters, Death, FailureCause, JobId, Place, Stage, TaskId, WorkerId,
+};
 use windrow_scheduler::{AttemptStats, Event, MapOutputs, Time};
 
 use crate::output::Content;
@@ -14,8 +16,7 @@ use crate::world::{Happening, World};
 pub const WORK: u64 = 100;
 
 pub struct Attempt {
-    /// What a reducer is to read.
-    inputs: Option<Arc<MapOutputs>>,
+    orders: Orders,
     /// What it has read.
     read: Content,
     fate: Fate,
@@ -26,13 +27,26 @@ pub struct Attempt {
     rest: Duration,
 }
 
+/// How an attempt is to be run.
+#[derive(Clone)]
+pub struct Orders {
+    /// What a reducer is to read.
+    pub inputs: Option<Arc<MapOutputs>>,
+    /// In a child process of its own.
+    pub alone: bool,
+    /// Records that it must not try.
+    pub skip: Vec<Place>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Succeeds,
     Fails,
     /// It makes no progress.
     Hangs,
-    /// It takes its process down.
+    /// It takes down the child process that runs all attempts of its job on its worker, unless it runs alone.
+    Dies,
+    /// It takes its worker down.
     Kills,
 }
 
@@ -48,12 +62,14 @@ impl Attempt {
 }
 
 impl World {
-    pub fn start(&mut self, index: usize, attempt: AttemptId, inputs: Option<Arc<MapOutputs>>) {
+    pub fn start(&mut self, index: usize, attempt: AttemptId, orders: Orders) {
         if !self.processes[index].seen.insert(attempt) {
             return;
         }
         let fate = match () {
             () if self.is_poisoned(attempt) => Fate::Kills,
+            () if self.next_deadly(attempt.task, &orders.skip).is_some() => Fate::Dies,
+            () if self.strikes(self.faults.dies) => Fate::Dies,
             () if self.strikes(self.faults.fail) => Fate::Fails,
             () if self.strikes(self.faults.hang) => Fate::Hangs,
             () => Fate::Succeeds,
@@ -64,11 +80,11 @@ impl World {
         let whole = Duration::from_millis(millis);
         let until_read = Duration::from_millis(self.rng.below(millis));
         let rest = whole - until_read;
-        match inputs {
+        match orders.inputs {
             Some(_) => self.later(until_read, Happening::Read(index, attempt)),
             None => self.later(whole, Happening::Finish(index, attempt)),
         }
-        let run = Attempt { inputs, read: Vec::new(), fate, began: self.now, whole, rest };
+        let run = Attempt { orders, read: Vec::new(), fate, began: self.now, whole, rest };
         self.processes[index].running.insert(attempt, run);
     }
 
@@ -85,7 +101,7 @@ impl World {
 
     pub fn read(&mut self, index: usize, attempt: AttemptId) {
         let Some(run) = self.processes[index].running.get(&attempt) else { return };
-        let Some(inputs) = run.inputs.clone() else { return };
+        let Some(inputs) = run.orders.inputs.clone() else { return };
         let rest = run.rest;
         let fault = self.strikes(self.faults.fetch).then(|| self.rng.next() as usize);
         let unlucky =
@@ -140,6 +156,7 @@ impl World {
         match process.running.get(&attempt).map(|run| run.fate) {
             None | Some(Fate::Hangs) => return,
             Some(Fate::Kills) => return self.die(index),
+            Some(Fate::Dies) => return self.child_dies(index, attempt),
             Some(Fate::Fails) => {
                 let message = "not a number".into();
                 let cause = FailureCause::UserError { place: Place::default(), message };
@@ -167,10 +184,64 @@ impl World {
             input_bytes: WORK,
             audit,
             elapsed: self.now.since(run.began),
+            skipped_records: run.orders.skip.len() as u64,
             counters: Counters::from_iter([("seen", 10)]),
             ..AttemptStats::default()
         };
         self.report(index, attempt, Event::AttemptDone { worker, attempt, stats });
+    }
+
+    /// The first record of a task that kills who tries it, and is not left out.
+    fn next_deadly(&self, task: TaskId, skip: &[Place]) -> Option<Place> {
+        let is_deadly =
+            self.faults.deadly > 0 && task.job.0.is_multiple_of(2) && task.index % 4 == 1;
+        let deadly = is_deadly.then_some([10, 20]).into_iter().flatten();
+        let mut places = deadly.map(|offset| Place {
+            file: task.to_string(),
+            offset: Some(offset),
+            ..Place::default()
+        });
+        places.find(|place| !skip.contains(place))
+    }
+
+    /// A child process dies by one of its attempts, with all others that run in it, and with some outputs: those that were
+    /// not written to disk.
+    fn child_dies(&mut self, index: usize, culprit: AttemptId) {
+        let job = culprit.task.job;
+        let process = &self.processes[index];
+        let (Some(worker), Some(run)) = (process.worker, process.running.get(&culprit)) else {
+            return;
+        };
+        let (own_child, skip) = (run.orders.alone, run.orders.skip.clone());
+        let shares_child = |(id, run): (&AttemptId, &Attempt)| {
+            let victim = *id == culprit || id.task.job == job && !own_child && !run.orders.alone;
+            victim.then_some(*id)
+        };
+        let victims: Vec<_> = process.running.iter().filter_map(shares_child).collect();
+        let alone = victims.len() == 1;
+        if !own_child {
+            self.lose_outputs(index, worker, job);
+        }
+        // The last thing that it did is known where there was only one that did anything.
+        let place = self.next_deadly(culprit.task, &skip).filter(|_| alone).unwrap_or_default();
+        for victim in victims {
+            let (place, output) = (Box::new(place.clone()), String::new());
+            let cause =
+                FailureCause::ProcessDied { death: Death::Signal(11), alone, place, output };
+            self.fail(index, victim, cause);
+        }
+    }
+
+    fn lose_outputs(&mut self, index: usize, worker: WorkerId, job: JobId) {
+        let held = self.processes[index].outputs.iter().copied();
+        let of_job: Vec<_> = held.filter(|output| output.task.job == job).collect();
+        let lost: Vec<_> = of_job.into_iter().filter(|_| self.rng.chance(500)).collect();
+        for output in &lost {
+            self.processes[index].outputs.remove(output);
+        }
+        if !lost.is_empty() && self.has_lease(index) {
+            self.send(index, Event::OutputsLost { worker, outputs: lost });
+        }
     }
 
     fn fail(&mut self, index: usize, attempt: AttemptId, cause: FailureCause) {

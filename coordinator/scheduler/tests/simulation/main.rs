@@ -59,7 +59,16 @@ fn every_seed_holds_all_invariants() {
     }
     println!("{outcomes:?}, {takeovers} takeovers");
     // A storm in which nothing succeeds, or nothing goes wrong, proves little.
-    for outcome in ["succeeded", "cancelled", "task failed", "workers lost", "no workers"] {
+    for outcome in [
+        "succeeded",
+        "cancelled",
+        "task failed",
+        "processes died",
+        "too many bad records",
+        "too much poison",
+        "workers lost",
+        "no workers",
+    ] {
         assert!(outcomes.contains_key(outcome), "no job {outcome}: {outcomes:?}");
     }
 }

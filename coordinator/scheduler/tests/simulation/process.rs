@@ -8,7 +8,7 @@ use windrow_jobs::{AttemptId, Stage, WorkerId};
 use windrow_scheduler::journal::Epoch;
 use windrow_scheduler::{AttemptProgress, Effect, Event, Inventory, Time, WorkerOffer};
 
-use crate::attempts::Attempt;
+use crate::attempts::{Attempt, Orders};
 use crate::network::{Body, Hello, Message};
 use crate::world::{Happening, World};
 
@@ -212,7 +212,9 @@ impl World {
     fn obey(&mut self, index: usize, effect: Effect) {
         let process = &mut self.processes[index];
         match effect {
-            Effect::Assign { attempt, outputs, .. } => self.start(index, attempt, outputs),
+            Effect::Assign { attempt, outputs, alone, skip, .. } => {
+                self.start(index, attempt, Orders { inputs: outputs, alone, skip });
+            }
             Effect::CancelAttempt { attempt, .. } => self.drop_attempt(index, attempt),
             Effect::Noted { attempt, won, .. } => {
                 process.unanswered.remove(&attempt);

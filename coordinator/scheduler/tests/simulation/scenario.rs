@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use windrow_jobs::{BadRecordBudget, Share};
 use windrow_scheduler::{Config, JobPlan, SplitPlan};
 
 use crate::rng::Rng;
@@ -55,6 +56,10 @@ pub struct Faults {
     pub conflict: u64,
     pub slow_store: u64,
     pub torn: u64,
+    /// Attempts that take down the child process in which they run.
+    pub dies: u64,
+    /// Every other job has records that kill the child processes that read them.
+    pub deadly: u64,
     /// Every other job has a record that kills the workers that read it.
     pub poison: u64,
     /// Every third job has maps that write something else each time.
@@ -71,6 +76,8 @@ impl Scenario {
         let config = Config {
             backoff_max: Duration::from_secs(5),
             losses_max: rng.between(3, 20) as u32,
+            deaths_max: rng.between(2, 10) as u32,
+            poison_max: rng.between(1, 3) as u32,
             fetch_failures_max: rng.between(5, 50) as u32,
             backup_after: rng.millis(1_000, 10_000),
             seed: rng.next(),
@@ -112,6 +119,8 @@ impl Faults {
             conflict: some(100),
             slow_store: some(100),
             torn: some(1_000),
+            dies: some(100),
+            deadly: some(1),
             poison: some(3) / 3,
             nondeterministic: some(1),
             snapshot_after: 1 + some(100),
@@ -130,6 +139,10 @@ fn plan(rng: &mut Rng) -> JobPlan {
         task_timeout: Duration::from_secs(20),
         worker_wait: Duration::from_secs(30),
         priority: rng.below(3) as i32,
-        skip_bad_records: None,
+        skip_bad_records: match rng.below(3) {
+            0 => None,
+            1 => Some(BadRecordBudget::Records(rng.below(6))),
+            _ => Share::new(0.05).ok().map(BadRecordBudget::Share),
+        },
     }
 }

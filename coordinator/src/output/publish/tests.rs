@@ -6,7 +6,14 @@ use super::super::{Content, Reservation, StageCounts};
 use super::*;
 
 fn job() -> ManifestJob {
-    let stage = StageCounts { tasks: 2, attempts: 3, input_records: 4, input_bytes: 5 };
+    let stage = StageCounts {
+        tasks: 2,
+        attempts: 3,
+        backups: 1,
+        backups_won: 0,
+        input_records: 4,
+        input_bytes: 5,
+    };
     ManifestJob {
         cluster: "c".into(),
         id: 1,
@@ -18,6 +25,7 @@ fn job() -> ManifestJob {
         reduce: stage,
         split_bytes: 6,
         submitted_unix_ms: 7,
+        nondeterministic_map: None,
         elapsed_ms: 8,
         counters: [("lines".to_string(), 9)].into(),
         inputs: Vec::new(),

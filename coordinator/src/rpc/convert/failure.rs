@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use windrow_jobs::{FailureCause, Place, WorkerId};
+use windrow_jobs::{Death, FailureCause, Place, WorkerId};
 use windrow_proto::v1;
 use windrow_proto::v1::failure::Cause;
 
@@ -30,6 +30,13 @@ pub(super) fn failure_from(failure: Option<v1::Failure>) -> Result<FailureCause,
         }
         Cause::Corrupt(v1::failure::Corrupt { file, offset, message }) => {
             FailureCause::Corrupt { file, offset, message }
+        }
+        Cause::ProcessDied(v1::failure::ProcessDied { death, alone, place, output }) => {
+            let death = death_from(death)?;
+            FailureCause::ProcessDied { death, alone, place: Box::new(place_from(place)), output }
+        }
+        Cause::OutOfMemory(v1::failure::OutOfMemory { limit_bytes, alone, place }) => {
+            FailureCause::OutOfMemory { limit_bytes, alone, place: place_from(place) }
         }
         Cause::InputChanged(v1::failure::InputChanged { file, message }) => {
             FailureCause::InputChanged { file, message }
@@ -73,6 +80,14 @@ pub(super) fn failure_to(cause: &FailureCause) -> v1::Failure {
         FailureCause::Corrupt { file, offset, message } => {
             Cause::Corrupt(v1::failure::Corrupt { file, offset, message })
         }
+        FailureCause::ProcessDied { death, alone, place, output } => {
+            let (death, place) = (Some(death_to(death)), Some(place_to(*place)));
+            Cause::ProcessDied(v1::failure::ProcessDied { death, alone, place, output })
+        }
+        FailureCause::OutOfMemory { limit_bytes, alone, place } => {
+            let place = Some(place_to(place));
+            Cause::OutOfMemory(v1::failure::OutOfMemory { limit_bytes, alone, place })
+        }
         FailureCause::InputChanged { file, message } => {
             Cause::InputChanged(v1::failure::InputChanged { file, message })
         }
@@ -90,12 +105,28 @@ pub(super) fn failure_to(cause: &FailureCause) -> v1::Failure {
     v1::Failure { cause: Some(cause) }
 }
 
+fn death_from(death: Option<v1::failure::process_died::Death>) -> Result<Death, Malformed> {
+    use v1::failure::process_died::Death as Sent;
+    match death.ok_or_else(|| Malformed::missing("death"))? {
+        Sent::Signal(number) => Ok(Death::Signal(number)),
+        Sent::ExitCode(code) => Ok(Death::Exit(code)),
+    }
+}
+
+fn death_to(death: Death) -> v1::failure::process_died::Death {
+    use v1::failure::process_died::Death as Sent;
+    match death {
+        Death::Signal(number) => Sent::Signal(number),
+        Death::Exit(code) => Sent::ExitCode(code),
+    }
+}
+
 fn place_from(place: Option<v1::Place>) -> Place {
     let v1::Place { file, offset, key, source } = place.unwrap_or_default();
     Place { file, offset, key, source }
 }
 
-fn place_to(Place { file, offset, key, source }: Place) -> v1::Place {
+pub(super) fn place_to(Place { file, offset, key, source }: Place) -> v1::Place {
     v1::Place { file, offset, key, source }
 }
 
@@ -114,7 +145,21 @@ mod tests {
         let text = || "text".to_string();
         for cause in [
             FailureCause::UserError { place: Place::default(), message: text() },
-            FailureCause::UserPanic { place, message: text() },
+            FailureCause::UserPanic { place: place.clone(), message: text() },
+            FailureCause::BadRecords { skipped: 6, place: place.clone(), message: text() },
+            FailureCause::ProcessDied {
+                death: Death::Signal(9),
+                alone: true,
+                place: Box::new(place.clone()),
+                output: text(),
+            },
+            FailureCause::ProcessDied {
+                death: Death::Exit(0),
+                alone: false,
+                place: Box::default(),
+                output: String::new(),
+            },
+            FailureCause::OutOfMemory { limit_bytes: 7, alone: true, place },
             FailureCause::Timeout { after: Duration::from_millis(1) },
             FailureCause::FetchFailed {
                 map_task: 1,

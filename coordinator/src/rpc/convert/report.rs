@@ -32,6 +32,10 @@ pub(in crate::rpc) fn report_from(message: v1::WorkerMessage) -> Result<Report, 
             Ok(Report::Failed { attempt: attempt_from(attempt)?, cause: failure_from(failure)? })
         }
         Message::Draining(v1::Draining {}) => Ok(Report::Draining),
+        Message::OutputsLost(v1::OutputsLost { outputs }) => {
+            let outputs = outputs.into_iter().map(|output| attempt_from(Some(output)));
+            Ok(Report::OutputsLost { outputs: outputs.collect::<Result<_, _>>()? })
+        }
     }
 }
 
@@ -133,6 +137,9 @@ mod tests {
             message(Message::AttemptFailed(v1::AttemptFailed {
                 attempt: attempt(map),
                 failure: None,
+            })),
+            message(Message::OutputsLost(v1::OutputsLost {
+                outputs: vec![v1::AttemptId::default()],
             })),
         ] {
             assert!(report_from(senseless.clone()).is_err(), "{senseless:?}");

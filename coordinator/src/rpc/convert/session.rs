@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use tonic::Status;
-use windrow_jobs::{AttemptId, WorkerId};
+use windrow_jobs::WorkerId;
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message;
 use windrow_scheduler::Inventory;
 use windrow_scheduler::journal::Epoch;
 
+use super::failure::place_to;
 use super::spec::{budget_to, compression_to};
 use super::{Malformed, attempt_from, attempt_to, millis};
 use crate::driver::{
-    HeldOutputs, JobWork, Joined, Outgoing, OutputsTable, Returning, WorkerProfile,
+    Assignment, HeldOutputs, JobWork, Joined, Outgoing, OutputsTable, Returning, WorkerProfile,
 };
 use crate::plan::{Plan, Range};
 
@@ -86,12 +87,15 @@ pub(in crate::rpc) fn welcome_to(
 /// What is in the outbox, as it goes over the wire.
 pub(in crate::rpc) fn message_to(outgoing: Outgoing) -> Result<v1::CoordinatorMessage, Status> {
     let message = match outgoing {
-        Outgoing::Map { attempt, work } => Message::AssignMap(assign_map(attempt, &work)),
-        Outgoing::Reduce { attempt, work, outputs_version } => {
+        Outgoing::Map { assignment, work } => Message::AssignMap(assign_map(assignment, &work)),
+        Outgoing::Reduce { assignment, work, outputs_version } => {
+            let Assignment { attempt, alone, skip } = assignment;
             Message::AssignReduce(v1::AssignReduce {
                 attempt: Some(attempt_to(attempt)),
                 context: Some(context_to(&work)),
                 outputs_version,
+                alone,
+                skip: skip.into_iter().map(place_to).collect(),
             })
         }
         Outgoing::Outputs(table) => Message::MapOutputs(outputs_to(&table)),
@@ -109,7 +113,8 @@ pub(in crate::rpc) fn message_to(outgoing: Outgoing) -> Result<v1::CoordinatorMe
     Ok(v1::CoordinatorMessage { message: Some(message) })
 }
 
-fn assign_map(attempt: AttemptId, work: &JobWork) -> v1::AssignMap {
+fn assign_map(assignment: Assignment, work: &JobWork) -> v1::AssignMap {
+    let Assignment { attempt, alone, skip } = assignment;
     let split = work.plan.splits.get(attempt.task.index as usize);
     let ranges = split.map_or(&[][..], |split| &split.ranges);
     v1::AssignMap {
@@ -117,6 +122,8 @@ fn assign_map(attempt: AttemptId, work: &JobWork) -> v1::AssignMap {
         context: Some(v1::JobContext { split_points: points_to(work), ..context_to(work) }),
         ranges: ranges.iter().map(|range| range_to(&work.plan, range)).collect(),
         input: split.map_or(0, |split| split.input),
+        alone,
+        skip: skip.into_iter().map(place_to).collect(),
     }
 }
 

@@ -38,6 +38,7 @@ pub(in crate::rpc) fn job_status(job: &JobSnapshot) -> v1::JobStatus {
         output_bytes: view.output_bytes,
         output_records: view.output_records,
         skipped_records: view.skipped_records,
+        nondeterministic_map: view.nondeterministic,
         split_bytes: job.split_bytes,
         slowest: view.slowest.map(|slowest| slowest_task(&slowest, &job.slowest_worker)),
         shuffle_bytes: view.shuffle_bytes,
@@ -67,7 +68,9 @@ fn state_to(state: &JobState, settled: bool) -> v1::JobState {
 
 fn cause(failure: &JobFailure) -> Option<&windrow_jobs::FailureCause> {
     match failure {
-        JobFailure::Task { cause, .. } | JobFailure::Publish(cause) => Some(cause),
+        JobFailure::Task { cause, .. }
+        | JobFailure::Poison { cause, .. }
+        | JobFailure::Publish(cause) => Some(cause),
         JobFailure::BadRecords { example, .. } => example.as_ref(),
         JobFailure::NoWorkers | JobFailure::Audit { .. } => None,
     }
@@ -84,6 +87,8 @@ fn stage_status(view: &StageView) -> v1::StageStatus {
         records: view.records,
         bytes: view.bytes,
         total_bytes: view.total_bytes,
+        backups: view.backups,
+        backups_won: view.backups_won,
     }
 }
 
@@ -111,5 +116,7 @@ pub(in crate::rpc) fn worker_status(worker: &WorkerSnapshot) -> v1::WorkerStatus
         failed: view.failed,
         draining: view.draining,
         silent_ms: millis(*silent),
+        quarantined: view.quarantined,
+        on_probation: view.on_probation,
     }
 }

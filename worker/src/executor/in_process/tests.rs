@@ -114,7 +114,13 @@ impl Bench {
             staging: self.folder.path().join("staging"),
             split_points: Arc::default(),
         };
-        RunRequest { attempt: attempt_id(stage, index, 1), context: Arc::new(context), work }
+        RunRequest {
+            attempt: attempt_id(stage, index, 1),
+            context: Arc::new(context),
+            work,
+            alone: false,
+            skip: Vec::new(),
+        }
     }
 
     fn map(&self, job: &str, index: u32) -> RunRequest {
@@ -170,8 +176,10 @@ fn config(folder: &Path) -> ExecutorConfig {
         memory_bytes: 64 << 20,
         directory: folder.join("worker"),
         host: "here".into(),
-        dialer: windrow_security::Dialer::plain(),
+        tls: ShuffleTls::Off,
         fetch: FetchTimeouts::default(),
+        serial: 0,
+        outputs_on_disk: false,
     }
 }
 
@@ -284,6 +292,17 @@ async fn jobs_and_parameters_that_do_not_exist_are_refused() {
     request.attempt.task.job = JobId(2);
     let cause = bench.run(request).await.unwrap_err();
     assert!(matches!(cause, FailureCause::UserError { .. }), "{cause}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_leaves_removes_nothing_that_its_worker_has() {
+    let bench = Bench::new();
+    let config = ExecutorConfig { outputs_on_disk: true, serial: 1, ..config(bench.folder.path()) };
+    let beside = InProcess::beside(config, Arc::clone(&bench.executor.registry));
+    let map = bench.map("word-count", 0);
+    beside.run(map, Arc::default(), CancellationToken::new()).await.unwrap();
+    drop(beside);
+    assert_eq!(bench.files(), [bench.folder.path().join("worker/job-1/map-00000.1.segment")]);
 }
 
 #[test]

@@ -23,7 +23,7 @@ const PAIRS: u32 = 20_000;
 
 /// A server that has one output, of several blocks in partition 3, and a request for it.
 fn server(folder: &std::path::Path) -> (FetchServer, FetchRequest) {
-    let store = Arc::new(SegmentStore::new(folder.into()));
+    let store = Arc::new(SegmentStore::new(folder.into(), 0));
     let pairs: Vec<_> = (0..PAIRS).map(|n| (n.to_be_bytes().to_vec(), vec![7; 50])).collect();
     leave_output(&store, 0, 3, &pairs);
     let identity = Arc::new(Identity::default());

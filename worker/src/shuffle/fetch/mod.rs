@@ -32,9 +32,19 @@ pub struct FetchTimeouts {
     pub stall: Duration,
 }
 
+impl FetchTimeouts {
+    /// Longest wait for a connection.
+    const CONNECT_MAX: Duration = Duration::from_secs(10);
+
+    /// For a worker that may be silent for `stall`, and no longer for a connection.
+    pub fn of_silence(stall: Duration) -> Self {
+        Self { connect: stall.min(Self::CONNECT_MAX), stall }
+    }
+}
+
 impl Default for FetchTimeouts {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(10), stall: Duration::from_secs(60) }
+        Self::of_silence(Duration::from_secs(60))
     }
 }
 
@@ -111,20 +121,23 @@ impl Fetcher {
         Ok(sources)
     }
 
-    /// An output that is read directly: it is this worker's, or its worker runs on the same host and the file can be
-    /// seen (it cannot in another container, nor while it is in that worker's memory), or has no address.
+    /// An output that is read directly: it is in this process, or its worker runs on the same host and the file can be
+    /// seen (it cannot in another container, nor while it is in that worker's memory), or has no address. One of this
+    /// worker's that is not found may be in the memory of another of its processes.
     fn near(
         &self,
         plan: &FetchPlan<'_>,
         worker: &WorkerOutputs,
         (task, attempt): (u32, u32),
     ) -> Option<Result<Vec<Box<dyn BlockSource>>, FailureCause>> {
+        let has_no_address = worker.shuffle_address.is_empty();
         if self.identity.is(worker.worker) {
-            return Some(self.store.sources(plan.job, (task, attempt), plan.partition));
+            let is_near = has_no_address || self.store.has(plan.job, (task, attempt));
+            return is_near.then(|| self.store.sources(plan.job, (task, attempt), plan.partition));
         }
         let path = segment_path(&worker.directory, plan.job, task, attempt);
         let is_near = self.is_same_host(worker) && path.exists();
-        (is_near || worker.shuffle_address.is_empty()).then(|| file_sources(&path, plan.partition))
+        (is_near || has_no_address).then(|| file_sources(&path, plan.partition))
     }
 
     fn is_same_host(&self, worker: &WorkerOutputs) -> bool {

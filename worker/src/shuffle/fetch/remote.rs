@@ -271,7 +271,8 @@ impl Stream {
 
     /// Asks until the worker has a lease.
     async fn open(&self) -> Result<FetchStream, FailureCause> {
-        let channel = self.peers.channel(&self.address).map_err(|error| self.refused(&error))?;
+        let channel = self.peers.channel(&self.address, self.job);
+        let channel = channel.map_err(|error| self.refused(&error))?;
         let request = self.request();
         loop {
             let answer = FetchStream::open(channel.clone(), &request);

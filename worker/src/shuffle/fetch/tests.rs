@@ -15,6 +15,7 @@ use windrow_proto::v1::{FetchEnd, FetchMessage, FetchRequest};
 
 use super::*;
 use crate::memory::Account;
+use crate::rpc::ShuffleTls;
 use crate::rpc::fetch::FetchServer;
 use crate::shuffle::ShuffleService;
 use crate::shuffle::block::{BlockBuilder, Codec};
@@ -55,8 +56,8 @@ impl Client {
         let fetcher = Fetcher {
             identity: Arc::default(),
             host: "here".into(),
-            store: Arc::new(SegmentStore::new(folder.path().into())),
-            peers: Arc::new(Peers::new(windrow_security::Dialer::plain(), timeouts.connect, 1 << 20)),
+            store: Arc::new(SegmentStore::new(folder.path().into(), 0)),
+            peers: Arc::new(Peers::new(ShuffleTls::Off, timeouts.connect, 1 << 20)),
             timeouts,
         };
         fetcher.identity.set(CLUSTER, WorkerId(1), in_an_hour());
@@ -95,7 +96,7 @@ struct Peer {
 impl Peer {
     fn new(tasks: u32, pairs_each: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = Arc::new(SegmentStore::new(folder.path().into()));
+        let store = Arc::new(SegmentStore::new(folder.path().into(), 0));
         let mut all = Vec::new();
         for task in 0..tasks {
             let pair = |n: u32| ((n * 7).to_be_bytes().to_vec(), task.to_be_bytes().repeat(8));
@@ -148,7 +149,7 @@ fn blamed(failure: FailureCause) -> (u32, String) {
 async fn outputs_of_another_host_are_streamed_merged() {
     // More outputs than one stream gives, and more pairs than one block holds.
     let (client, peer) = (Client::new(), Peer::new(70, 1000));
-    client.fetcher.peers.insert(ADDRESS, connect(peer.service()));
+    client.fetcher.peers.insert(ADDRESS, JobId(1), connect(peer.service()));
     let fetched = client.fetch(&[peer.outputs(70, "elsewhere")]).await.unwrap();
     assert!(fetched == peer.pairs, "{} of {} pairs", fetched.len(), peer.pairs.len());
     assert_eq!(client.memory.used_bytes(), 0, "all memory is given back");
@@ -164,7 +165,7 @@ async fn outputs_of_the_same_host_are_read_directly() {
 #[tokio::test(flavor = "multi_thread")]
 async fn outputs_that_cannot_be_seen_on_the_same_host_are_streamed() {
     let (client, peer) = (Client::new(), Peer::new(3, 100));
-    client.fetcher.peers.insert(ADDRESS, connect(peer.service()));
+    client.fetcher.peers.insert(ADDRESS, JobId(1), connect(peer.service()));
     let hidden = outputs(Path::new("/nonexistent"), 3, "here");
     assert_eq!(client.fetch(&[hidden]).await.unwrap(), peer.pairs);
 }
@@ -172,7 +173,7 @@ async fn outputs_that_cannot_be_seen_on_the_same_host_are_streamed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_the_same_host_files_are_read_directly_and_what_is_in_memory_is_streamed() {
     let (client, mut peer) = (Client::new(), Peer::new(2, 50));
-    client.fetcher.peers.insert(ADDRESS, connect(peer.service()));
+    client.fetcher.peers.insert(ADDRESS, JobId(1), connect(peer.service()));
     let pairs: Vec<Pair> = vec![(vec![0], vec![1]), (vec![0xff], vec![2])];
     let mut buffer = RecordBuffer::new(8);
     for (key, value) in &pairs {
@@ -191,7 +192,7 @@ async fn of_the_same_host_files_are_read_directly_and_what_is_in_memory_is_strea
 #[tokio::test(flavor = "multi_thread")]
 async fn an_output_of_more_runs_than_a_stream_merges_at_once_is_streamed() {
     let (client, peer) = (Client::new(), Peer::new(0, 0));
-    client.fetcher.peers.insert(ADDRESS, connect(peer.service()));
+    client.fetcher.peers.insert(ADDRESS, JobId(1), connect(peer.service()));
     let folder = peer.store.folder(JobId(1)).unwrap();
     let segment = SegmentWriter::create(folder.scratch_path(), Codec::None).unwrap();
     let index = (0..300u16).map(|run| {
@@ -212,7 +213,7 @@ async fn an_output_of_more_runs_than_a_stream_merges_at_once_is_streamed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_worker_reads_its_own_outputs_and_those_of_others_together() {
     let (client, peer) = (Client::new(), Peer::new(2, 50));
-    client.fetcher.peers.insert(ADDRESS, connect(peer.service()));
+    client.fetcher.peers.insert(ADDRESS, JobId(1), connect(peer.service()));
     let mine = vec![(vec![0xff], vec![1]), (vec![0xff], vec![2])];
     leave_output(&client.fetcher.store, 9, 3, &mine);
     let own = WorkerOutputs {
@@ -229,7 +230,7 @@ async fn the_worker_reads_its_own_outputs_and_those_of_others_together() {
 async fn a_missing_or_broken_output_is_named_near_and_far() {
     for host in ["here", "elsewhere"] {
         let (client, peer) = (Client::new(), Peer::new(3, 100));
-        client.fetcher.peers.insert(ADDRESS, connect(peer.service()));
+        client.fetcher.peers.insert(ADDRESS, JobId(1), connect(peer.service()));
         let path = peer.segment(1);
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[40] ^= 1;
@@ -249,7 +250,11 @@ async fn a_missing_or_broken_output_is_named_near_and_far() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_refuses_fetches_that_mean_another_one() {
     let (client, peer) = (Client::new(), Peer::new(2, 10));
-    client.fetcher.peers.insert(ADDRESS, connect(peer.service_of(&identity(WorkerId(6)))));
+    client.fetcher.peers.insert(
+        ADDRESS,
+        JobId(1),
+        connect(peer.service_of(&identity(WorkerId(6)))),
+    );
     let failure = client.fetch(&[peer.outputs(2, "elsewhere")]).await.unwrap_err();
     let (task, message) = blamed(failure);
     assert_eq!(task, 0);
@@ -265,7 +270,7 @@ async fn a_peer_whose_lease_has_run_out_is_asked_until_it_has_one() {
     client.fetcher.timeouts.stall = Duration::from_secs(600);
     let identity = Arc::new(Identity::default());
     identity.set(CLUSTER, PEER, Instant::now());
-    client.fetcher.peers.insert(ADDRESS, connect(peer.service_of(&identity)));
+    client.fetcher.peers.insert(ADDRESS, JobId(1), connect(peer.service_of(&identity)));
     let outputs = [peer.outputs(2, "elsewhere")];
     let fetch = client.fetch(&outputs);
     tokio::pin!(fetch);
@@ -281,7 +286,7 @@ async fn a_peer_that_gets_no_lease_is_given_up() {
     client.fetcher.timeouts.connect = Duration::from_millis(300);
     let identity = Arc::new(Identity::default());
     identity.set(CLUSTER, PEER, Instant::now());
-    client.fetcher.peers.insert(ADDRESS, connect(peer.service_of(&identity)));
+    client.fetcher.peers.insert(ADDRESS, JobId(1), connect(peer.service_of(&identity)));
     let failure = client.fetch(&[peer.outputs(2, "elsewhere")]).await.unwrap_err();
     let (task, message) = blamed(failure);
     assert_eq!(task, 0);
@@ -359,7 +364,7 @@ fn block() -> Message {
 }
 
 async fn fetch_scripted(client: &Client, scripted: Scripted) -> Result<Vec<Pair>, FailureCause> {
-    client.fetcher.peers.insert(ADDRESS, connect(ShuffleServer::new(scripted)));
+    client.fetcher.peers.insert(ADDRESS, JobId(1), connect(ShuffleServer::new(scripted)));
     client.fetch(&[outputs(Path::new("/nonexistent"), 2, "elsewhere")]).await
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use windrow_jobs::FailureCause;
 
-use super::{Output, segment_name};
+use super::{Output, SCRATCH_PREFIX, segment_name};
 use crate::files::TemporaryFile;
 use crate::shuffle::pairs::SortedPairs;
 use crate::shuffle::segment::{MemorySegment, Segment, SegmentWriter};
@@ -170,7 +170,7 @@ impl JobFolder {
 
     /// A file name that nobody else uses.
     pub fn scratch_path(&self) -> PathBuf {
-        self.path.join(format!("scratch-{}", self.next()))
+        self.path.join(format!("{SCRATCH_PREFIX}{}", self.next()))
     }
 
     /// Gives a finished segment its final name, unless the job has been released in the meantime. The file is

@@ -34,6 +34,24 @@ pub fn segment_path(directory: &Path, job: JobId, task: u32, attempt: u32) -> Pa
     directory.join(job.to_string()).join(segment_name(task, attempt))
 }
 
+/// The number of a process is above this bit in its serial numbers.
+const PROCESS_SHIFT: u32 = 32;
+
+const SCRATCH_PREFIX: &str = "scratch-";
+
+/// Removes the spilled runs that a process left in a job's folder when it died.
+pub fn sweep_scratch(directory: &Path, job: JobId, process: u32) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(directory.join(job.to_string()))? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let serial = name.to_str().and_then(|name| name.strip_prefix(SCRATCH_PREFIX)?.parse().ok());
+        if serial.is_some_and(|serial: u64| serial >> PROCESS_SHIFT == u64::from(process)) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 fn segment_name(task: u32, attempt: u32) -> String {
     format!("map-{task:05}.{attempt}.segment")
 }
@@ -47,9 +65,11 @@ pub struct SegmentStore {
 }
 
 impl SegmentStore {
-    /// A store in a folder that nobody else writes to.
-    pub fn new(directory: PathBuf) -> Self {
-        Self { directory, jobs: Mutex::default(), serial: Arc::default() }
+    /// A store in a folder that only this worker's processes write to, each under names of its own: `process` is the number
+    /// of this one.
+    pub fn new(directory: PathBuf, process: u32) -> Self {
+        let serial = Arc::new(AtomicU64::new(u64::from(process) << PROCESS_SHIFT));
+        Self { directory, jobs: Mutex::default(), serial }
     }
 
     /// The job's folder, created when first asked for.
@@ -83,6 +103,14 @@ impl SegmentStore {
         // What was in memory a moment ago has its file before it is forgotten.
         let segment = folder.open((task, attempt))?;
         Ok(segment.sources(partition).map(|source| Box::new(source) as _).collect())
+    }
+
+    /// Whether there is such an output, in memory or as a file.
+    pub fn has(&self, job: JobId, output: Output) -> bool {
+        let folder = lock(&self.jobs).get(&job).cloned();
+        let is_held = folder.is_some_and(|folder| folder.held(output).is_some());
+        // What was in memory a moment ago has its file before it is forgotten.
+        is_held || self.segment_path(job, output.0, output.1).exists()
     }
 
     /// Writes outputs that are in memory to their files, the largest first, until `is_enough`, or until none is left that
@@ -146,12 +174,6 @@ impl SegmentStore {
         for folder in jobs.into_values() {
             folder.remove();
         }
-    }
-}
-
-impl Drop for SegmentStore {
-    fn drop(&mut self) {
-        self.release_all();
     }
 }
 

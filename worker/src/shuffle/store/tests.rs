@@ -39,7 +39,7 @@ proptest! {
     #[test]
     fn outputs_read_alike_in_memory_and_evicted(outputs in vec(in_partitions(), 1..5)) {
         let directory = tempfile::tempdir().unwrap();
-        let store = SegmentStore::new(directory.path().into());
+        let store = SegmentStore::new(directory.path().into(), 0);
         let folder = store.folder(JobId(1)).unwrap();
         let account = Account::new(1 << 30);
         for (task, pairs) in (0..).zip(&outputs) {
@@ -66,7 +66,7 @@ proptest! {
 #[test]
 fn the_largest_output_that_nobody_reads_is_evicted() {
     let directory = tempfile::tempdir().unwrap();
-    let store = SegmentStore::new(directory.path().into());
+    let store = SegmentStore::new(directory.path().into(), 0);
     let account = Account::new(1 << 30);
     let pairs = |n: u32| -> Vec<(u32, Pair)> {
         (0..n).map(|n| (0, (n.to_be_bytes().to_vec(), vec![0; 50]))).collect()
@@ -96,7 +96,7 @@ fn the_largest_output_that_nobody_reads_is_evicted() {
 #[test]
 fn an_output_that_is_not_kept_is_gone_in_memory_and_on_disk() {
     let directory = tempfile::tempdir().unwrap();
-    let store = SegmentStore::new(directory.path().into());
+    let store = SegmentStore::new(directory.path().into(), 0);
     let folder = store.folder(JobId(1)).unwrap();
     let account = Account::new(1 << 30);
     let pair = [(0, (vec![1], vec![2]))];
@@ -114,7 +114,7 @@ fn an_output_that_is_not_kept_is_gone_in_memory_and_on_disk() {
 #[test]
 fn a_segment_that_cannot_be_written_stays_in_memory() {
     let directory = tempfile::tempdir().unwrap();
-    let store = SegmentStore::new(directory.path().join("worker"));
+    let store = SegmentStore::new(directory.path().join("worker"), 0);
     let folder = store.folder(JobId(1)).unwrap();
     let account = Account::new(1 << 30);
     folder.hold(segment(&account, &[(0, (vec![1], vec![2]))]), 0, 1).unwrap().keep();
@@ -128,7 +128,7 @@ fn a_segment_that_cannot_be_written_stays_in_memory() {
 #[test]
 fn a_released_job_leaves_nothing_and_takes_nothing_more() {
     let directory = tempfile::tempdir().unwrap();
-    let store = SegmentStore::new(directory.path().into());
+    let store = SegmentStore::new(directory.path().into(), 0);
     let folder = store.folder(JobId(7)).unwrap();
     let scratch = || {
         let path = folder.scratch_path();
@@ -151,7 +151,7 @@ fn a_released_job_leaves_nothing_and_takes_nothing_more() {
 #[test]
 fn an_attempt_of_a_released_job_cannot_leave_a_segment_in_a_later_job_of_that_number() {
     let directory = tempfile::tempdir().unwrap();
-    let store = SegmentStore::new(directory.path().into());
+    let store = SegmentStore::new(directory.path().into(), 0);
     let old = store.folder(JobId(1)).unwrap();
     store.release(JobId(1));
     store.folder(JobId(1)).unwrap();
@@ -164,7 +164,7 @@ fn an_attempt_of_a_released_job_cannot_leave_a_segment_in_a_later_job_of_that_nu
 #[test]
 fn an_output_can_be_discarded_in_memory_and_on_disk() {
     let directory = tempfile::tempdir().unwrap();
-    let store = SegmentStore::new(directory.path().into());
+    let store = SegmentStore::new(directory.path().into(), 0);
     let account = Account::new(1 << 30);
     let pairs = [(0, (vec![1], vec![2]))];
     let folder = store.folder(JobId(1)).unwrap();

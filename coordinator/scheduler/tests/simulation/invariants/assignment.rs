@@ -15,7 +15,7 @@ impl Rule for Assignment {
             let still = ledger.running().find(|(attempt, _)| attempt.task.job == *job);
             check(still.is_none(), || format!("{still:?} runs while {job} is being published"))?;
         }
-        let Effect::Assign { worker, attempt, outputs } = effect else { return Ok(()) };
+        let Effect::Assign { worker, attempt, outputs, .. } = effect else { return Ok(()) };
         let stage = attempt.task.stage;
         let Some(session) = ledger.sessions.get(worker) else {
             return Err(format!("{attempt} assigned to {worker}, which has no session"));

@@ -16,10 +16,12 @@ impl Rule for Caps {
             return Ok(());
         }
         let Some(job) = ledger.jobs.get(&id.task.job) else { return Ok(()) };
-        let (mut failures, mut losses, mut fetches) = (0, 0, 0);
+        let (mut failures, mut losses, mut fetches, mut deaths) = (0, 0, 0, 0);
         for (_, attempt) in ledger.attempts_of(id.task) {
             match &attempt.status {
                 Status::Failed(FailureCause::FetchFailed { .. }) => fetches += 1,
+                Status::Failed(cause) if cause.died_alone() == Some(false) => deaths += 1,
+                Status::Failed(cause) if job.poison(cause).is_some() => {}
                 Status::Failed(cause) if cause.class() == FailureClass::Attempt => failures += 1,
                 // It had stalled.
                 Status::Cancelled => failures += 1,
@@ -29,7 +31,10 @@ impl Rule for Caps {
         }
         let within = failures < job.plan.max_attempts
             && losses < ledger.config.losses_max
+            && deaths < ledger.config.deaths_max
             && fetches < ledger.config.fetch_failures_max;
-        check(within, || format!("{id} after {failures}, {losses} and {fetches} failures"))
+        check(within, || {
+            format!("{id} after {failures}, {losses}, {deaths} and {fetches} failures")
+        })
     }
 }

@@ -19,8 +19,17 @@ impl Rule for Honesty {
             Outcome::Failed(JobFailure::Publish(cause)) => {
                 job.published.as_ref() == Some(&Err(cause.clone()))
             }
-            // Nothing is lost unseen in this world, and nothing is skipped.
-            Outcome::Failed(JobFailure::Audit { .. } | JobFailure::BadRecords { .. }) => false,
+            // Nothing is lost unseen in this world.
+            Outcome::Failed(JobFailure::Audit { .. }) => false,
+            Outcome::Failed(JobFailure::BadRecords { skipped, budget, .. }) => {
+                let of_job = ledger.poison.iter().filter(|(task, _)| task.job == *id);
+                let deadly = of_job.map(|(_, places)| places.len() as u64).sum();
+                !budget.covers(*skipped, 0) && *skipped <= deadly
+            }
+            Outcome::Failed(JobFailure::Poison { task, records, .. }) => {
+                *records > ledger.config.poison_max
+                    && ledger.poison.get(task).is_some_and(|p| p.len() == *records as usize)
+            }
             Outcome::Failed(JobFailure::NoWorkers) => waited(job, ledger),
             Outcome::Failed(JobFailure::Task { task, attempts, cause }) => {
                 ledger.attempts_of(*task).count() == *attempts as usize
@@ -43,6 +52,13 @@ fn failed_often(task: TaskId, cause: &FailureCause, job: &Job, ledger: &Ledger) 
     // A map output that could not be fetched belongs to an attempt that was done.
     let written_off = count(&|status| *status == Status::Done);
     match (cause, cause.class()) {
+        _ if cause.died_alone() == Some(false) => {
+            let died = |status: &Status| match status {
+                Status::Failed(cause) => cause.died_alone() == Some(false),
+                _ => false,
+            };
+            count(&died) >= ledger.config.deaths_max
+        }
         (FailureCause::FetchFailed { .. }, _) => {
             let failed = |status: &Status| {
                 matches!(status, Status::Failed(FailureCause::FetchFailed { .. }))
@@ -52,7 +68,9 @@ fn failed_often(task: TaskId, cause: &FailureCause, job: &Job, ledger: &Ledger) 
         (_, FailureClass::Attempt) => {
             // What the scheduler itself has cancelled while the job ran had stalled.
             let failed = |status: &Status| match status {
-                Status::Failed(cause) => cause.class() == FailureClass::Attempt,
+                Status::Failed(cause) => {
+                    cause.class() == FailureClass::Attempt && job.poison(cause).is_none()
+                }
                 status => *status == Status::Cancelled,
             };
             // More only where an attempt and its backup both ran when the job gave up.

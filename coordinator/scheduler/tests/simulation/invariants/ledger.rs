@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use windrow_jobs::{AttemptId, Audit, FailureCause, JobId, Stage, TaskId, WorkerId};
+use windrow_jobs::{AttemptId, Audit, FailureCause, JobId, Place, Stage, TaskId, WorkerId};
 use windrow_scheduler::{
     Config, Effect, Event, Inventory, JobFailure, JobPlan, Outcome, RequestId, Time, WorkerOffer,
 };
@@ -23,8 +23,14 @@ pub struct Ledger {
     pub backed_up: BTreeSet<AttemptId>,
     /// The task that has just got a winner, while that is handled.
     won: Option<TaskId>,
+    /// The task that has just been found to have poison, while that is handled: all its attempts would die of it.
+    poisoned: Option<TaskId>,
     /// Whether a takeover is being handled.
     pub took_over: bool,
+    /// Tasks whose process has died since they last succeeded.
+    pub suspects: BTreeSet<TaskId>,
+    /// By task: records that have killed a process in which nothing else ran, in jobs that may skip such.
+    pub poison: BTreeMap<TaskId, Vec<Place>>,
     /// What the first winner of a map task wrote.
     written: BTreeMap<TaskId, Audit>,
     nondeterministic: BTreeSet<JobId>,
@@ -47,7 +53,7 @@ pub struct Attempt {
     pub status: Status,
     /// Reducers that could not fetch its output.
     pub reports: u32,
-    /// Its worker came back without its output.
+    /// Its worker came back without its output, or said that it is gone.
     pub missing: bool,
 }
 
@@ -85,6 +91,15 @@ impl Job {
         }
     }
 
+    /// The record that such a cause accuses, which is nobody's failure in a job that may skip it.
+    pub fn poison<'a>(&self, cause: &'a FailureCause) -> Option<&'a Place> {
+        match cause {
+            FailureCause::ProcessDied { alone: true, place, .. } => Some(&**place),
+            _ => None,
+        }
+        .filter(|place| self.plan.skip_bad_records.is_some() && place.names_record())
+    }
+
     pub fn needs_map_outputs(&self) -> bool {
         self.plan.partitions > 0 && !self.publishing && self.ended.is_none()
     }
@@ -102,7 +117,10 @@ impl Ledger {
             returning: None,
             backed_up: BTreeSet::new(),
             won: None,
+            poisoned: None,
             took_over: false,
+            suspects: BTreeSet::new(),
+            poison: BTreeMap::new(),
             written: BTreeMap::new(),
             nondeterministic: BTreeSet::new(),
             joining: None,
@@ -165,6 +183,7 @@ impl Ledger {
         self.took_over = false;
         self.backed_up.clear();
         self.won = None;
+        self.poisoned = None;
         match event {
             Event::Submit { plan, .. } => self.submitted = Some(plan.clone()),
             Event::WorkerJoined { request, offer } => {
@@ -199,6 +218,7 @@ impl Ledger {
             Event::AttemptFailed { worker, attempt, cause } => {
                 self.report(*worker, *attempt, Status::Failed(cause.clone()));
             }
+            Event::OutputsLost { worker, outputs } => self.lose_outputs(*worker, outputs),
             Event::Published { job, result } => {
                 if let Some(job) = self.jobs.get_mut(job).filter(|job| job.publishing) {
                     job.published.get_or_insert_with(|| result.clone());
@@ -264,6 +284,15 @@ impl Ledger {
         attempt.status = status.clone();
         if status == Status::Done {
             self.won = Some(id.task);
+            self.suspects.remove(&id.task);
+        }
+        if let Status::Failed(cause) = &status
+            && cause.died_alone().is_some()
+        {
+            self.suspects.insert(id.task);
+            let poison = self.jobs.get(&id.task.job).and_then(|job| job.poison(cause)).cloned();
+            self.poisoned = poison.is_some().then_some(id.task);
+            self.poison.entry(id.task).or_default().extend(poison);
         }
         if let Status::Failed(FailureCause::FetchFailed { map_task, map_attempt, .. }) = status {
             let task = TaskId { stage: Stage::Map, index: map_task, ..id.task };
@@ -284,6 +313,17 @@ impl Ledger {
             }
         }
         self.look_around();
+    }
+
+    fn lose_outputs(&mut self, worker: WorkerId, outputs: &[AttemptId]) {
+        if self.hear(worker).is_none() {
+            return;
+        }
+        for id in outputs.iter().filter(|id| id.task.stage == Stage::Map) {
+            let wanted = self.jobs.get(&id.task.job).is_some_and(Job::needs_map_outputs);
+            let Some(attempt) = self.attempts.get_mut(id) else { continue };
+            attempt.missing |= wanted && attempt.worker == worker && attempt.status == Status::Done;
+        }
     }
 
     fn look_around(&mut self) {
@@ -322,7 +362,7 @@ impl Ledger {
             Effect::CancelAttempt { attempt, worker } => {
                 let attempt = self.attempts.get_mut(attempt).filter(|a| a.worker == *worker);
                 if let Some(attempt) = attempt.filter(|a| a.status == Status::Running) {
-                    let overtaken = self.won.is_some();
+                    let overtaken = self.won.is_some() || self.poisoned.is_some();
                     attempt.status = if overtaken { Status::Overtaken } else { Status::Cancelled };
                 }
             }
@@ -370,11 +410,13 @@ impl Ledger {
             Outcome::Failed(JobFailure::NoWorkers) => "no workers",
             Outcome::Failed(JobFailure::Audit { .. }) => "not conserved",
             Outcome::Failed(JobFailure::BadRecords { .. }) => "too many bad records",
+            Outcome::Failed(JobFailure::Poison { .. }) => "too much poison",
             Outcome::Failed(JobFailure::Publish(_)) => "not published",
             Outcome::Failed(JobFailure::Task { cause, .. }) => match cause {
                 FailureCause::WorkerLost { .. } => "workers lost",
                 FailureCause::FetchFailed { .. } => "not fetched",
                 FailureCause::Timeout { .. } => "timed out",
+                FailureCause::ProcessDied { .. } => "processes died",
                 _ => "task failed",
             },
         };

@@ -25,6 +25,7 @@ mod releases;
 pub mod replay;
 mod sessions;
 pub mod size;
+mod suspects;
 pub mod visible;
 mod winners;
 
@@ -57,12 +58,13 @@ pub struct Rules {
     redo: redo::Redo,
     releases: releases::Releases,
     sessions: sessions::Sessions,
+    suspects: suspects::Suspects,
     winners: winners::Winners,
 }
 
 impl Rules {
     /// Each with its name.
-    pub fn all(&mut self) -> [(&'static str, &mut dyn Rule); 14] {
+    pub fn all(&mut self) -> [(&'static str, &mut dyn Rule); 15] {
         [
             ("after_end", &mut self.after_end),
             ("answers", &mut self.answers),
@@ -77,6 +79,7 @@ impl Rules {
             ("redo", &mut self.redo),
             ("releases", &mut self.releases),
             ("sessions", &mut self.sessions),
+            ("suspects", &mut self.suspects),
             ("winners", &mut self.winners),
         ]
     }

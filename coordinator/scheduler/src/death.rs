@@ -1,0 +1,102 @@
+//! Processes that die while they run user code: who is to blame, and what is left out for it.
+//!
+//! ```text
+//!                     died, others ran beside it              succeeded
+//!   unsuspected  ------------------------------>  suspect  ---------------> unsuspected
+//!                                                 |  ^  |
+//!                    died alone: counts as failure|  |  | died alone at a record that the job may skip:
+//!                    (max_attempts)               +--+  | that record is poison, left out from then on
+//!                                                    +--+
+//! ```
+//!
+//! When a process dies, all that ran in it is suspect, and runs alone from then on, each in a process of its own. So the culprit is
+//! found, and the innocent do not pay: a death in company accuses nobody, and counts against a cap of its own. It says
+//! nothing against the machine either.
+//!
+//! Poison is not counted as skipped here: the attempt that leaves it out counts it, like every bad record.
+
+use windrow_jobs::{AttemptId, BadRecordBudget, FailureCause, Place, TaskId};
+
+use crate::effect::JobFailure;
+use crate::job::{Job, JobResult};
+use crate::step::Step;
+use crate::task::TaskState;
+
+/// Whom a failure is charged to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blame {
+    /// One record, or group, which is left out by the next attempt.
+    Record,
+    /// Whatever the cause says.
+    Cause,
+}
+
+impl Job {
+    /// Draws the conclusions from a cause that says that the attempt's process has died, if it says so.
+    pub(crate) fn note_death(
+        &mut self,
+        attempt: AttemptId,
+        cause: &FailureCause,
+        step: &Step<'_>,
+    ) -> JobResult<Blame> {
+        let Some(alone) = cause.died_alone() else { return Ok(Blame::Cause) };
+        let poison = self.poison(cause).filter(|_| alone).cloned();
+        let task = self.tasks_mut(attempt.task.stage).task_mut(attempt.task.index);
+        task.suspect = true;
+        match poison {
+            // One that it was told to leave out is not to blame again.
+            Some(poison) if !task.poison.contains(&poison) => {
+                task.poison.push(poison);
+                self.check_poison(attempt, cause, step)?;
+                Ok(Blame::Record)
+            }
+            _ => Ok(Blame::Cause),
+        }
+    }
+
+    /// Has a task tried again without its poison. Another attempt of it would die of that, too.
+    pub(crate) fn try_without(&mut self, task: TaskId, step: &mut Step<'_>) {
+        let tasks = self.tasks_mut(task.stage);
+        if let TaskState::Running(race) = &tasks.task(task.index).state {
+            let number = race.first.number;
+            tasks.overtaken += 1;
+            self.give_up(AttemptId { task, number }, step);
+        }
+        self.tasks_mut(task.stage).enqueue(task.index);
+    }
+
+    /// The record, or group, that a process has died of, where the job may skip any.
+    fn poison<'a>(&self, cause: &'a FailureCause) -> Option<&'a Place> {
+        self.plan.skip_bad_records?;
+        match cause {
+            FailureCause::ProcessDied { place, .. } => Some(&**place),
+            FailureCause::OutOfMemory { place, .. } => Some(place),
+            _ => None,
+        }
+        .filter(|place| place.names_record())
+    }
+
+    /// Fails the job if this task alone has more poison than the job may skip, or than is worth the processes that it takes
+    /// to find it.
+    fn check_poison(&self, attempt: AttemptId, cause: &FailureCause, step: &Step<'_>) -> JobResult {
+        let records = self.tasks(attempt.task.stage).task(attempt.task.index).poison.len() as u32;
+        if let Some(budget @ BadRecordBudget::Records(_)) = self.plan.skip_bad_records {
+            // The task has not won, so that its poison is not among what winners have skipped.
+            let skipped = self.skipped_records().saturating_add(u64::from(records));
+            if !budget.covers(skipped, 0) {
+                let example = Some(cause.clone());
+                return Err(Box::new(JobFailure::BadRecords {
+                    skipped,
+                    of: None,
+                    budget,
+                    example,
+                }));
+            }
+        }
+        if records > step.config.poison_max {
+            let (task, cause) = (attempt.task, cause.clone());
+            return Err(Box::new(JobFailure::Poison { task, records, cause }));
+        }
+        Ok(())
+    }
+}

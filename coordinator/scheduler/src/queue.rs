@@ -1,0 +1,40 @@
+//! The tasks of a stage that could be placed now, in the order in which they are to be looked at.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+/// Tasks by their index. Suspects go first: the sooner the culprit is found, the less it takes down with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Queue {
+    suspects: BTreeSet<u32>,
+    others: BTreeSet<u32>,
+}
+
+impl Queue {
+    /// Tasks from the first on, none of which is suspect.
+    pub(crate) fn of(count: u32) -> Self {
+        Self { suspects: BTreeSet::new(), others: (0..count).collect() }
+    }
+
+    /// Whether nothing could be placed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.suspects.is_empty() && self.others.is_empty()
+    }
+
+    /// Adds a task.
+    pub(crate) fn insert(&mut self, index: u32, suspect: bool) {
+        let queue = if suspect { &mut self.suspects } else { &mut self.others };
+        queue.insert(index);
+    }
+
+    /// Takes a task out; false if it was not there.
+    pub(crate) fn remove(&mut self, index: u32) -> bool {
+        self.suspects.remove(&index) || self.others.remove(&index)
+    }
+
+    /// The suspects, then the others, each in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u32> {
+        self.suspects.iter().chain(&self.others).copied()
+    }
+}

@@ -1,0 +1,265 @@
+//! Jobs of all kinds run one after the other and beside each other, while workers and the coordinator are killed, stopped
+//! and started again at random. Every job ends with the output of a run without faults.
+//!
+//! `WINDROW_CHAOS_SECONDS` says for how long, `WINDROW_CHAOS_SEED` which faults. The same seed gives the same faults in the
+//! same order; what they meet is up to the machine.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use libtest_mimic::Trial;
+use rustix::process::Signal;
+
+use super::small_job::assert_manifest;
+use crate::conformance::path;
+use crate::support::{
+    Cluster, ClusterOptions, Dir, Environment, Mode, Process, Random, case, eventually,
+    generated_words, read_parts,
+};
+
+pub fn tests() -> Vec<Trial> {
+    vec![case("faults::chaos", chaos)]
+}
+
+const WORKERS: usize = 4;
+/// The journal begins anew every few jobs.
+const COORDINATOR_ENV: Environment = &[("WINDROW_SNAPSHOT_AFTER", "50")];
+/// Shorter than some of the stops.
+const LEASE: &str = "2s";
+const JOBS_AT_ONCE: usize = 3;
+/// Longest pause between two faults, and before one is undone, in milliseconds.
+const PAUSE_MS_MAX: u64 = 2_000;
+const DOWN_MS_MAX: u64 = 3_000;
+
+fn chaos() {
+    let seconds = from_environment("WINDROW_CHAOS_SECONDS").unwrap_or(20);
+    let seed =
+        from_environment("WINDROW_CHAOS_SEED").unwrap_or_else(|| u64::from(std::process::id()));
+    eprintln!("chaos for {seconds} s; WINDROW_CHAOS_SEED={seed} gives the same faults");
+    let kinds = Kinds::new();
+    // Workers read each other's files, or fetch over gRPC.
+    let own_hosts = seed.is_multiple_of(2) && rustix::process::geteuid().is_root();
+    let options = ClusterOptions {
+        lease: LEASE,
+        own_hosts,
+        coordinator_env: COORDINATOR_ENV,
+        ..Default::default()
+    };
+    let mut victims = Victims::new(Cluster::with_options(WORKERS, options), Random::new(seed));
+    let mut running = Vec::new();
+    let (mut begun, mut ended) = (0, 0);
+    let end = Instant::now() + Duration::from_secs(seconds);
+    while Instant::now() < end || !running.is_empty() {
+        while running.len() < JOBS_AT_ONCE && Instant::now() < end {
+            running.push(kinds.start(&victims.cluster, begun));
+            begun += 1;
+        }
+        if Instant::now() < end {
+            victims.hurt();
+        } else {
+            victims.heal();
+        }
+        eventually("a fault's time or a job's end", || {
+            running.iter_mut().any(Running::has_ended) || victims.is_time()
+        });
+        let (over, still): (Vec<_>, Vec<_>) =
+            running.into_iter().map(|mut job| (job.has_ended(), job)).partition(|(over, _)| *over);
+        running = still.into_iter().map(|(_, job)| job).collect();
+        for (_, job) in over {
+            kinds.judge(job, &victims.cluster);
+            ended += 1;
+        }
+    }
+    victims.heal();
+    victims.cluster.wait_for_workers(WORKERS);
+    kinds.judge(kinds.start(&victims.cluster, begun), &victims.cluster);
+    eprintln!("{ended} jobs over {} faults", victims.faults);
+    assert!(ended > 0 && victims.faults > 0);
+}
+
+fn from_environment(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap())
+}
+
+/// What may run, and what it gives without faults.
+struct Kinds {
+    _input: Dir,
+    kinds: Vec<Kind>,
+}
+
+struct Kind {
+    arguments: Vec<String>,
+    parts: BTreeMap<String, Vec<u8>>,
+}
+
+/// A submitter that waits, and where its output goes.
+struct Running {
+    kind: usize,
+    submit: Process,
+    dir: Dir,
+}
+
+impl Running {
+    fn has_ended(&mut self) -> bool {
+        !self.submit.is_running()
+    }
+}
+
+impl Kinds {
+    fn new() -> Self {
+        let input = Dir::new();
+        generated_words(&input, 6, 500_000);
+        let words = path(&input.join("in"));
+        let join = ["left", "right"].map(|side| {
+            let rows = (0..40_000_u64).map(|n| format!("key{}\t{side}{n}\n", n * 7 % 9_973));
+            format!("{side}={}", path(&input.write(side, rows.collect::<String>())))
+        });
+        let slow = ["crash", "--sleeps", "600", "--sleep-ms-max", "800", "--reducers", "3"];
+        let all: [(&[&str], &[&str]); 7] = [
+            (&["word-count", "--reducers", "3"], &[&words]),
+            (&["inverted-index", "--reducers", "2"], &[&words]),
+            (&["sort", "--reducers", "3"], &[&words]),
+            (&["grep", "word1"], &[&words]),
+            (&["paired", "--reducers", "2"], &[&join[0], &join[1]]),
+            (
+                &["word-count", "--memory", "1MiB", "--compress", "zstd", "--reducers", "5"],
+                &[&words],
+            ),
+            (&slow, &[&words]),
+        ];
+        let kinds = all.iter().map(|(job, inputs)| Kind::new(job, inputs)).collect();
+        Self { _input: input, kinds }
+    }
+
+    /// The kinds take turns.
+    fn start(&self, cluster: &Cluster, number: usize) -> Running {
+        let kind = number % self.kinds.len();
+        let dir = Dir::new();
+        let submit = cluster.start_submit(self.kinds[kind].to(&dir));
+        Running { kind, submit, dir }
+    }
+
+    #[track_caller]
+    fn judge(&self, job: Running, cluster: &Cluster) {
+        let Kind { arguments, parts } = &self.kinds[job.kind];
+        let output = job.submit.finish();
+        assert_eq!(
+            output.code(),
+            Some(0),
+            "{arguments:?} said: {}{}, the coordinator: {}",
+            output.stdout,
+            output.stderr,
+            cluster.coordinator.stderr()
+        );
+        let folder = job.dir.join("out");
+        assert!(read_parts(&folder) == *parts, "{arguments:?} gave another output");
+        assert_manifest(&folder);
+    }
+}
+
+impl Kind {
+    fn new(job: &[&str], inputs: &[&str]) -> Self {
+        let mut arguments: Vec<String> = job.iter().map(ToString::to_string).collect();
+        arguments.extend(["--split-size".into(), "250KB".into(), "--input".into()]);
+        arguments.extend(inputs.iter().map(ToString::to_string));
+        let mut kind = Self { arguments, parts: BTreeMap::new() };
+        let dir = Dir::new();
+        Mode::Embedded.run(kind.to(&dir)).expect_code(0);
+        kind.parts = read_parts(&dir.join("out"));
+        kind
+    }
+
+    fn to(&self, dir: &Dir) -> Vec<String> {
+        [&self.arguments[..], &["--output".into(), path(&dir.join("out"))]].concat()
+    }
+}
+
+/// The processes of a cluster, of which some are down.
+struct Victims {
+    cluster: Cluster,
+    random: Random,
+    next_fault: Instant,
+    /// What is to be undone, and when.
+    down: Vec<(Instant, Victim, Fault)>,
+    faults: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Victim {
+    Coordinator,
+    Worker(usize),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    Kill,
+    Stop,
+}
+
+impl Victims {
+    fn new(cluster: Cluster, random: Random) -> Self {
+        Self { cluster, random, next_fault: Instant::now(), down: Vec::new(), faults: 0 }
+    }
+
+    /// Whether [`Self::hurt`] or [`Self::heal`] has anything to do.
+    fn is_time(&self) -> bool {
+        let now = Instant::now();
+        now >= self.next_fault || self.down.iter().any(|(until, ..)| now >= *until)
+    }
+
+    /// Does what it is time for.
+    fn hurt(&mut self) {
+        self.heal();
+        if Instant::now() < self.next_fault {
+            return;
+        }
+        self.next_fault = self.after(PAUSE_MS_MAX);
+        let victim = match self.random.below(WORKERS as u64 + 1) {
+            0 => Victim::Coordinator,
+            n => Victim::Worker(n as usize - 1),
+        };
+        let fault = if self.random.below(4) == 0 { Fault::Stop } else { Fault::Kill };
+        // At once, often: whoever comes back must find no trace of its former self in the way.
+        let until =
+            if self.random.below(2) == 0 { Instant::now() } else { self.after(DOWN_MS_MAX) };
+        if self.down.iter().all(|(_, other, _)| *other != victim) {
+            match (fault, self.process(victim)) {
+                (Fault::Kill, process) => process.kill(),
+                (Fault::Stop, process) => process.signal(Signal::STOP),
+            }
+            self.down.push((until, victim, fault));
+            self.faults += 1;
+        }
+    }
+
+    /// Brings back whose time has come.
+    fn heal(&mut self) {
+        let now = Instant::now();
+        let (back, still): (Vec<_>, Vec<_>) =
+            self.down.drain(..).partition(|(until, ..)| now >= *until);
+        self.down = still;
+        for (_, victim, fault) in back {
+            match (fault, victim) {
+                (Fault::Stop, victim) => self.process(victim).signal(Signal::CONT),
+                (Fault::Kill, Victim::Coordinator) => {
+                    self.cluster.restart_coordinator_with(COORDINATOR_ENV);
+                }
+                (Fault::Kill, Victim::Worker(n)) => {
+                    let command = self.cluster.worker_command(n);
+                    self.cluster.workers[n] = Process::start(command);
+                }
+            }
+        }
+    }
+
+    fn process(&mut self, victim: Victim) -> &mut Process {
+        match victim {
+            Victim::Coordinator => &mut self.cluster.coordinator,
+            Victim::Worker(n) => &mut self.cluster.workers[n],
+        }
+    }
+
+    fn after(&mut self, ms_max: u64) -> Instant {
+        Instant::now() + Duration::from_millis(self.random.below(ms_max))
+    }
+}

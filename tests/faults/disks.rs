@@ -1,0 +1,80 @@
+//! Disks are full, and input goes away under the job.
+
+use std::fs;
+
+use libtest_mimic::Trial;
+
+use super::gated_job::GatedJob;
+use crate::conformance::{arguments, path};
+use crate::support::{
+    Cluster, Dir, Mode, SmallDisk, both, count_words, eventually, generated_words, root_case,
+    sorted_lines,
+};
+
+pub fn tests() -> Vec<Trial> {
+    let mut tests = vec![
+        root_case("faults::disks::worker_full", workers_disk_full),
+        root_case("faults::disks::output_full", outputs_disk_full),
+    ];
+    tests.extend(both("faults::disks::input_deleted", input_deleted));
+    tests
+}
+
+/// One of two workers has no room for what its maps leave: it frees what it had begun, and the other one does them.
+fn workers_disk_full() {
+    let dir = Dir::new();
+    let inputs = generated_words(&dir, 8, 200_000);
+    let mut cluster = Cluster::start(0);
+    let small = SmallDisk::mount(cluster.dir(), "worker-0");
+    fs::write(small.path().join("ballast"), vec![0; SmallDisk::BYTES - 8 * 1024]).unwrap();
+    cluster.add_worker();
+    cluster.add_worker();
+    cluster.wait_for_workers(2);
+    // Without a combiner and with little memory, so that segments are as large as their input, and files.
+    let flags = ["--split-size", "200KB", "--max-attempts", "20", "--memory", "512KiB", "--json"];
+    let status = cluster.submit(arguments("trouble", &dir, &flags)).expect_code(0).last_json();
+    let failed = status["map"]["failed"].as_u64().unwrap();
+    assert!(failed >= 1, "{status}");
+    assert_eq!(cluster.member(0)["failed"], failed);
+    assert_eq!(status["map"]["attempts"], 8 + failed, "{status}");
+    assert_eq!(status["map"]["lost"], 0, "{status}");
+    assert_eq!(sorted_lines(&dir.join("out")), count_words(&inputs));
+    eventually("an empty disk", || fs::read_dir(small.path()).unwrap().count() == 2);
+    // Before the folder that it lies in goes with the cluster.
+    drop(small);
+}
+
+/// The output does not fit: the job fails and says so, and the disk is as free as before.
+fn outputs_disk_full() {
+    let dir = Dir::new();
+    generated_words(&dir, 2, 1_000_000);
+    let small = SmallDisk::mount(&dir, "small");
+    let cluster = Cluster::start(2);
+    let output = path(&small.path().join("out"));
+    let flags = ["grep", "word", "--max-attempts", "2", "--output", &output, "--input"];
+    let input = path(&dir.join("in"));
+    cluster
+        .submit(flags.into_iter().chain([input.as_str()]))
+        .expect_code(1)
+        .expect_said("No space left on device")
+        .expect_said(&path(small.path()))
+        .expect_said("free some space");
+    assert_eq!(fs::read_dir(small.path()).unwrap().count(), 0, "left behind: {:?}", dir.tree());
+}
+
+/// Files are deleted before their maps begin. Since it may be one worker only that does not see one, others try as well.
+fn input_deleted(mode: &Mode) {
+    let gated = GatedJob::new(16, 1_000, &["--threads", "1"]);
+    let job = mode.start(gated.arguments());
+    eventually("running maps", || gated.maps() > 0);
+    for input in gated.waiting_inputs() {
+        fs::remove_file(input).unwrap();
+    }
+    gated.open("map-go");
+    gated.open("reduce-go");
+    job.finish()
+        .expect_code(1)
+        .expect_said(&path(&gated.dir.join("in")))
+        .expect_said("No such file");
+    assert!(!gated.dir.join("out").exists(), "left behind: {:?}", gated.dir.tree());
+}

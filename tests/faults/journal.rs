@@ -1,0 +1,133 @@
+//! The coordinator is killed at each step of its journal, or cannot write it: no job notices but by the clock.
+//!
+//! What was not durable is done again, what was is not: the coordinator of the simulator shows that for every order of
+//! events. Here, the journal is a folder, and death is a signal.
+
+use std::fs;
+
+use libtest_mimic::Trial;
+
+use super::coordinator_deaths::{Deaths, survive, trials};
+use super::small_job::{MAPS, REDUCES, SmallJob, all_at_once, assert_none_failed};
+use crate::support::{
+    Cluster, ClusterOptions, Dir, Process, Proxy, SmallDisk, case, eventually, root_case, windrow,
+};
+
+pub fn tests() -> Vec<Trial> {
+    let mut tests = trials("journal", DEATHS, |deaths| survive(deaths, &[]));
+    tests.extend(trials("journal::begun_anew", DEATHS_WHEN_BEGUN_ANEW, |deaths| {
+        survive(deaths, &[("WINDROW_SNAPSHOT_AFTER", "3")]);
+    }));
+    tests.push(case("faults::journal::killed_in_map", || killed_in("map")));
+    tests.push(case("faults::journal::killed_in_reduce", || killed_in("reduce")));
+    tests.push(case("faults::journal::submission_not_durable", || {
+        submission_is_told_again("journal-before-create:1");
+    }));
+    tests.push(case("faults::journal::submission_durable_but_not_answered", || {
+        submission_is_told_again("journal-after-create:1");
+    }));
+    tests.push(root_case("faults::journal::disk_full", disk_full));
+    tests
+}
+
+/// While tasks run and end. A journal begins with a snapshot, after which the log before is sealed.
+const DEATHS: &[Deaths] = &[
+    &["journal-before-create:1", "journal-before-create:2", "journal-before-create:3"],
+    &["journal-before-create:4", "journal-before-create:1", "journal-before-create:2"],
+    &["journal-before-create:5", "journal-before-create:1"],
+    &["journal-before-create:6"],
+    &["journal-after-create:1", "journal-after-create:2", "journal-after-create:3"],
+    &["journal-after-create:4", "journal-after-create:1", "journal-after-create:2"],
+    &["journal-after-create:5", "journal-after-create:1"],
+    &["journal-after-create:6"],
+    &["journal-after-seal:1", "journal-before-snapshot:1", "journal-after-snapshot:1"],
+    &["journal-after-snapshot:1", "journal-after-seal:1", "journal-before-snapshot:1"],
+];
+
+/// In the midst of an epoch that has served for a while.
+const DEATHS_WHEN_BEGUN_ANEW: &[Deaths] = &[
+    &["journal-before-snapshot:2", "journal-after-snapshot:2"],
+    // The first is that of the log before.
+    &["journal-after-seal:2", "journal-before-create:2"],
+];
+
+/// Between two steps, while tasks run: workers and the waiting submitter return to it, and nothing is done twice.
+fn killed_in(stage: &str) {
+    let job = SmallJob::new();
+    let mut cluster = Cluster::with_options(2, all_at_once());
+    let submit = cluster.start_submit(job.arguments(&[]));
+    job.wait_for("map", MAPS);
+    if stage == "reduce" {
+        job.open("map");
+        job.wait_for("reduce", REDUCES);
+    }
+    cluster.restart_coordinator();
+    job.open_all();
+    submit.finish().expect_code(0).expect_said("lost the coordinator").expect_said("is back");
+    job.assert_output();
+    assert_none_failed(&cluster, 1);
+    let status = cluster.status(1);
+    assert_eq!(status["map"]["attempts"], MAPS, "{status}");
+    assert_eq!(status["reduce"]["attempts"], REDUCES, "{status}");
+}
+
+/// The coordinator dies as it takes a job: told again, it is one job.
+fn submission_is_told_again(death: &'static str) {
+    let job = SmallJob::new();
+    job.open_all();
+    let environment: &[(&str, &str)] = match death {
+        "journal-before-create:1" => &[("WINDROW_FAILPOINT", "journal-before-create:1")],
+        _ => &[("WINDROW_FAILPOINT", "journal-after-create:1")],
+    };
+    let options = ClusterOptions { coordinator_env: environment, ..all_at_once() };
+    let mut cluster = Cluster::with_options(0, options);
+    let submit = cluster.start_submit(job.ungated(&[]));
+    eventually("the coordinator's death", || !cluster.coordinator.is_running());
+    cluster.restart_coordinator();
+    cluster.add_worker();
+    submit.finish().expect_code(0).expect_said("lost the coordinator").expect_said("is back");
+    let jobs = cluster.command(["jobs", "--json"]).finish().expect_code(0).stdout;
+    assert_eq!(jobs.lines().count(), 1, "{jobs}");
+    assert_none_failed(&cluster, 1);
+    job.assert_output();
+}
+
+/// Nothing is acknowledged while the journal's disk is full; when there is space again, all goes on, and what was
+/// submitted meanwhile is one job.
+fn disk_full() {
+    let disk = Dir::new();
+    let small = SmallDisk::mount(&disk, "state");
+    let options = ClusterOptions { state: Some(small.path().to_path_buf()), ..all_at_once() };
+    let cluster = Cluster::with_options(2, options);
+    let first = SmallJob::new();
+    let running = cluster.start_submit(first.arguments(&[]));
+    first.wait_for("map", MAPS);
+    let ballast = small.fill();
+    first.open_all();
+    let said = "nothing is acknowledged until the journal can be written again";
+    eventually("the coordinator to say so", || cluster.coordinator.stderr().contains(said));
+    let second = SmallJob::new();
+    let proxy = Proxy::to_url(&cluster.url);
+    let mut submit = windrow(["submit"]);
+    submit.args(second.ungated(&["--coordinator", &proxy.url()]));
+    let mut waiting = Process::start(submit);
+    eventually("a submission on its way", || proxy.accepted() > 0);
+    let is_done = |job: u64| cluster.status(job)["state"] == "succeeded";
+    assert!(!is_done(1) && waiting.is_running());
+    assert_eq!(fs::read_dir(first.output()).unwrap().count(), 1, "{:?}", first.dir.tree());
+    fs::remove_file(ballast).unwrap();
+    running.finish().expect_code(0);
+    waiting.finish().expect_code(0);
+    // Once each, however often it was tried.
+    let says = cluster.coordinator.stderr();
+    assert_eq!(says.matches(said).count(), 1, "{says}");
+    assert_eq!(says.matches("runner: the journal can be written again").count(), 1, "{says}");
+    for (job, id) in [(&first, 1), (&second, 2)] {
+        job.assert_output();
+        assert_none_failed(&cluster, id);
+    }
+    let jobs = cluster.command(["jobs", "--json"]).finish().expect_code(0).stdout;
+    assert_eq!(jobs.lines().count(), 2, "{jobs}");
+    drop(cluster);
+    drop(small);
+}

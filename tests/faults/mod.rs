@@ -1,0 +1,62 @@
+//! One fault at a time, injected into real processes. Whatever dies, stalls, lies or fills up: the job ends with exactly
+//! the output of a run without faults, or with one clear cause; and its status tells what was redone.
+//!
+//! | fault | what becomes of it | test |
+//! | --- | --- | --- |
+//! | coordinator killed at each step of its journal, thrice in a row | goes on where it was, as soon as it is started again | `journal` |
+//! | coordinator killed while it takes a job | told again, it is one job | `journal` |
+//! | coordinator killed at each step of a publication | the next one ends it; an output that is replaced is old or new, never both | `publication` |
+//! | journal's disk full | nothing is acknowledged until it has space again | `journal` |
+//! | coordinator stopped, and replaced | the other one goes on; the first one ends when it wakes, in the midst of a publication too | `takeover` |
+//! | coordinator replaced while it is well | it notices; nothing is redone | `takeover` |
+//! | state copied while in use | refused beside its original | `takeover` |
+//! | coordinator restarted several times at once | nothing is redone | `clients` |
+//! | answer to a report lost | told again, counted once | `reports` |
+//! | several jobs for one output, at once | one has it, the others are told | `clients` |
+//! | submitter killed | its job goes on | `clients` |
+//! | clocks hours apart, input from the future | nothing | `clocks` |
+//! | output folder removed | the job fails, and says so | `publication` |
+//! | workers killed, stopped, replaced, slow | what they had is redone elsewhere, and no more | `workers` |
+//! | map outputs damaged, or slow to come | fetched again, or redone | `shuffle` |
+//! | worker cut off from the coordinator | redone elsewhere, or told later | `network` |
+//! | user code panics, hangs, fails | retried, then the job fails with the place | `user_code` |
+//! | worker's disk full, input changed | elsewhere; or the job fails, and says why | `disks` |
+//! | everybody, at random | every job ends right | `chaos` |
+
+mod chaos;
+mod clients;
+mod clocks;
+mod coordinator_deaths;
+mod disks;
+mod gated_job;
+mod journal;
+mod network;
+mod publication;
+mod reports;
+mod shuffle;
+mod small_job;
+mod takeover;
+mod user_code;
+mod workers;
+
+use libtest_mimic::Trial;
+
+pub fn tests() -> Vec<Trial> {
+    [
+        chaos::tests(),
+        clients::tests(),
+        clocks::tests(),
+        disks::tests(),
+        journal::tests(),
+        network::tests(),
+        publication::tests(),
+        reports::tests(),
+        shuffle::tests(),
+        takeover::tests(),
+        user_code::tests(),
+        workers::tests(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}

@@ -1,0 +1,163 @@
+//! Map outputs are damaged on their disk, and the connections that carry them stall, break and slow down. Nothing wrong is
+//! ever read: it is fetched once more, or its map is done again.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use libtest_mimic::Trial;
+use serde_json::Value;
+
+use super::gated_job::GatedJob;
+use crate::support::{
+    Cluster, ClusterOptions, Direction, Proxy, case, eventually, free_port, root_case,
+};
+
+pub fn tests() -> Vec<Trial> {
+    let mut tests = vec![
+        root_case("faults::shuffle::stalled", stalled),
+        root_case("faults::shuffle::reset", reset),
+        root_case("faults::shuffle::slow", slow),
+    ];
+    for damage in Damage::ALL {
+        let name = format!("faults::shuffle::segment_{damage:?}").to_lowercase();
+        let (near, far) = (format!("{name}::same_host"), format!("{name}::other_host"));
+        tests.push(case(&near, move || damaged(damage, false)));
+        tests.push(root_case(&far, move || damaged(damage, true)));
+    }
+    tests
+}
+
+/// What becomes of the file of a completed map output.
+#[derive(Clone, Copy, Debug)]
+enum Damage {
+    Deleted,
+    Flipped,
+    Truncated,
+    Zeroed,
+}
+
+impl Damage {
+    const ALL: [Self; 4] = [Self::Deleted, Self::Flipped, Self::Truncated, Self::Zeroed];
+
+    fn strike(self, path: &Path) {
+        let mut bytes = fs::read(path).unwrap();
+        let middle = bytes.len() / 2;
+        match self {
+            Self::Deleted => return fs::remove_file(path).unwrap(),
+            Self::Flipped => bytes[middle] ^= 4,
+            Self::Truncated => bytes.truncate(middle),
+            Self::Zeroed => bytes.fill(0),
+        }
+        fs::write(path, bytes).unwrap();
+    }
+}
+
+/// Two of three maps are done and their outputs on disk, when one of these is damaged. Reducers on both workers find out,
+/// the holder and the other one, and that map alone is done again.
+fn damaged(damage: Damage, own_hosts: bool) {
+    let gated = GatedJob::new(3, 200_000, &["--reducers", "2", "--memory", "512KiB"]);
+    gated.open("reduce-go");
+    let options = ClusterOptions { own_hosts, ..Default::default() };
+    let cluster = GatedJob::cluster_with(2, options);
+    let job = gated.submit(&cluster);
+    gated.wait_for_maps(3);
+    gated.open("map-go-00.txt");
+    gated.open("map-go-01.txt");
+    eventually("two maps' end", || cluster.status(job)["map"]["done"] == 2);
+    let segments = segments(&cluster);
+    assert_eq!(segments.len(), 2, "{segments:?}");
+    damage.strike(&segments[0]);
+    gated.open("map-go");
+    let status = gated.finish(&cluster, job);
+    assert_eq!(status["map"]["lost"], 1, "{status}");
+    assert_eq!(status["map"]["attempts"], 4, "{status}");
+    assert!(status["reduce"]["attempts"].as_u64() > Some(2), "{status}");
+}
+
+/// The files of all completed map outputs.
+fn segments(cluster: &Cluster) -> Vec<PathBuf> {
+    let files = |folder: PathBuf| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let workers = (0..cluster.workers.len()).flat_map(|worker| files(cluster.worker_dir(worker)));
+    workers
+        .filter(|path| path.is_dir())
+        .flat_map(files)
+        .filter(|path| path.extension().is_some_and(|extension| extension == "segment"))
+        .collect()
+}
+
+/// Two workers on hosts of their own, with one map each; the second one reaches the first through the proxy.
+struct Wire {
+    gated: GatedJob,
+    cluster: Cluster,
+    proxy: Proxy,
+    job: u64,
+}
+
+impl Wire {
+    /// One whose pace is such that the rest would take ten seconds.
+    fn slow() -> Self {
+        Self::in_use("1m", |proxy| proxy.throttle(Direction::ToClient, 32 * 1024))
+    }
+
+    /// Returns when both maps are done and more than a little of the first one's output has passed the proxy, but not all.
+    fn in_use(fetch_timeout: &str, hold_back: impl FnOnce(&Proxy)) -> Self {
+        let gated = GatedJob::new(2, 2_000_000, &["--reducers", "2", "--compress", "none"]);
+        gated.open("reduce-go");
+        let options = ClusterOptions { own_hosts: true, ..Default::default() };
+        let mut cluster = GatedJob::cluster_with(0, options);
+        let port = free_port();
+        let listen = format!("127.0.0.1:{port}");
+        let proxy = Proxy::to(listen.parse().unwrap());
+        hold_back(&proxy);
+        let advertise = proxy.address().to_string();
+        let flags = ["--listen", &listen, "--advertise", &advertise];
+        let url = cluster.url.clone();
+        cluster.add_worker_at(&url, &flags);
+        cluster.add_worker_at(&url, &["--fetch-timeout", fetch_timeout]);
+        cluster.wait_for_workers(2);
+        let job = gated.submit(&cluster);
+        eventually("maps on two workers", || gated.map_processes().len() == 2);
+        gated.open("map-go");
+        eventually("data on its way", || proxy.forwarded_to_client() > 50_000);
+        Self { gated, cluster, proxy, job }
+    }
+
+    fn finish(&self) -> Value {
+        self.gated.finish(&self.cluster, self.job)
+    }
+}
+
+/// The worker accepts connections and sends nothing any more: the reduce is tried again, on the holder itself or, once two
+/// tries have failed, with the output of another map attempt.
+fn stalled() {
+    let wire = Wire::in_use("1s", |proxy| proxy.stall_after(Direction::ToClient, 80_000));
+    let status = wire.finish();
+    let failed = status["reduce"]["failed"].as_u64().unwrap();
+    assert!((1..=2).contains(&failed), "{status}");
+    assert_eq!(status["reduce"]["attempts"], 2 + failed, "{status}");
+    assert_eq!(status["map"]["lost"], failed - 1, "{status}");
+}
+
+/// A stream that breaks off is opened once more, and goes on where it was: no task is tried again.
+fn reset() {
+    let wire = Wire::slow();
+    // While much is still to come.
+    wire.proxy.reset();
+    eventually("a word about it", || wire.cluster.printed(wire.job, 1).contains("once more"));
+    wire.proxy.heal();
+    let status = wire.finish();
+    assert_eq!(wire.proxy.accepted(), 2, "{status}");
+    assert_eq!(status["map"]["attempts"], 2, "{status}");
+    assert_eq!(status["reduce"]["attempts"], 2, "{status}");
+}
+
+/// Slow is not broken.
+fn slow() {
+    let wire = Wire::slow();
+    eventually("more data", || wire.proxy.forwarded_to_client() > 100_000);
+    wire.proxy.heal();
+    let status = wire.finish();
+    assert_eq!(wire.proxy.accepted(), 1);
+    assert_eq!(status["map"]["attempts"], 2, "{status}");
+    assert_eq!(status["reduce"]["attempts"], 2, "{status}");
+}

@@ -1,0 +1,156 @@
+//! The coordinator falls asleep, and another one takes its place: the job ends with that one, and the sleeper, when it
+//! wakes, changes nothing and ends.
+
+use std::process::Command;
+
+use libtest_mimic::Trial;
+use rustix::process::Signal;
+
+use super::small_job::{MAPS, SmallJob, all_at_once, assert_none_failed};
+use crate::conformance::{path, wait_until_succeeded};
+use crate::support::{Cluster, ClusterOptions, Process, case, eventually, windrow};
+
+pub fn tests() -> Vec<Trial> {
+    let mut tests = vec![
+        case("faults::takeover::stopped_in_map", stopped_in_map),
+        case("faults::takeover::replaced_while_it_runs", replaced_while_it_runs),
+        case("faults::takeover::copied_state", copied_state),
+    ];
+    for step in STEPS {
+        tests.push(case(&format!("faults::takeover::stopped_at_{step}"), || stopped_at(step)));
+    }
+    for (step, other) in PAIRS {
+        let name = format!("faults::takeover::at_{step}_while_the_other_is_at_{other}");
+        tests.push(case(&name, || both_publish(step, other)));
+    }
+    tests
+}
+
+/// Where the sleeper falls asleep, with an output to replace.
+const STEPS: [&str; 6] = [
+    "journal-before-create:2",
+    "journal-after-create:2",
+    "publish-moved-aside:1",
+    "publish-all-aside:1",
+    "publish-part-renamed:1",
+    "publish-before-manifest:1",
+];
+
+/// Where the sleeper is in a publication, and where the other one is in the same when the sleeper wakes.
+const PAIRS: [(&str, &str); 5] = [
+    ("publish-moved-aside:1", "publish-all-aside:1"),
+    ("publish-moved-aside:1", "publish-before-manifest:1"),
+    ("publish-all-aside:1", "publish-part-renamed:1"),
+    ("publish-part-renamed:1", "publish-before-manifest:1"),
+    ("publish-before-manifest:1", "publish-part-renamed:1"),
+];
+
+/// Status of a coordinator that was replaced.
+const REPLACED: i32 = 3;
+
+/// Workers and the waiting submitter find the other one by themselves.
+fn stopped_in_map() {
+    let job = SmallJob::new();
+    let mut cluster = cluster("1s");
+    let submit = cluster.start_submit(job.arguments(&[]));
+    job.wait_for("map", MAPS);
+    cluster.coordinator.signal(Signal::STOP);
+    let sleeper = cluster.take_over();
+    job.open_all();
+    submit.finish().expect_code(0).expect_said("lost the coordinator").expect_said("is back");
+    judge(&cluster, &job, 1);
+    wake(sleeper);
+    judge(&cluster, &job, 1);
+}
+
+/// A coordinator that is well is replaced: it learns it by its next record, early enough for nothing to be redone.
+fn replaced_while_it_runs() {
+    let job = SmallJob::new();
+    let mut cluster = cluster("4s");
+    let submit = cluster.start_submit(job.arguments(&[]));
+    job.wait_for("map", MAPS);
+    let replaced = cluster.take_over();
+    replaced.finish().expect_code(REPLACED).expect_said("another coordinator has taken over");
+    job.open_all();
+    submit.finish().expect_code(0).expect_said("is back");
+    judge(&cluster, &job, 1);
+    let status = cluster.status(1);
+    assert_eq!(status["map"]["attempts"], MAPS, "{status}");
+}
+
+/// The sleeper wakes when all is over.
+fn stopped_at(step: &str) {
+    let (mut cluster, job) = asleep_at(step);
+    let sleeper = cluster.take_over();
+    wait_until_succeeded(&cluster, 2);
+    judge(&cluster, &job, 2);
+    wake(sleeper);
+    judge(&cluster, &job, 2);
+}
+
+/// The sleeper wakes while the other one is in the midst of the same publication: it can neither add, nor take back.
+fn both_publish(step: &str, other: &str) {
+    let (mut cluster, job) = asleep_at(step);
+    let failpoint = format!("stop:{other}");
+    let sleeper = cluster.take_over_with(&[("WINDROW_FAILPOINT", &failpoint)]);
+    eventually("another sleeping coordinator", || cluster.coordinator.is_stopped());
+    let before = job.dir.tree();
+    wake(sleeper);
+    assert_eq!(job.dir.tree(), before);
+    cluster.coordinator.signal(Signal::CONT);
+    wait_until_succeeded(&cluster, 2);
+    judge(&cluster, &job, 2);
+}
+
+/// A state that was copied while in use is not started beside its original, and does no harm to it.
+fn copied_state() {
+    let job = SmallJob::new();
+    let cluster = Cluster::with_options(2, all_at_once());
+    let submit = cluster.start_submit(job.arguments(&[]));
+    job.wait_for("map", MAPS);
+    let copy = cluster.dir().join("copy");
+    let copied = Command::new("cp").arg("-r").arg(cluster.state()).arg(&copy).status().unwrap();
+    assert!(copied.success());
+    let mut second = windrow(["coordinator", "--listen", "127.0.0.1:0", "--state"]);
+    second.arg(&copy);
+    Process::start(second)
+        .finish()
+        .expect_code(1)
+        .expect_said("is a copy of")
+        .expect_said(&path(&cluster.state()));
+    job.open_all();
+    submit.finish().expect_code(0);
+    job.assert_output();
+    assert_none_failed(&cluster, 1);
+}
+
+fn cluster(lease: &'static str) -> Cluster {
+    Cluster::with_options(2, ClusterOptions { lease, standby: true, ..all_at_once() })
+}
+
+/// A coordinator that sleeps at a step of a job that replaces an output.
+fn asleep_at(step: &str) -> (Cluster, SmallJob) {
+    let job = SmallJob::new();
+    let mut cluster = cluster("1s");
+    cluster.submit(job.ungated(&[])).expect_code(0);
+    let failpoint = format!("stop:{step}");
+    let id = cluster.submit_detached(job.arguments(&["--overwrite"]));
+    assert_eq!(id, 2);
+    job.wait_for("map", MAPS);
+    cluster.restart_coordinator_with(&[("WINDROW_FAILPOINT", &failpoint)]);
+    job.open_all();
+    eventually("a sleeping coordinator", || cluster.coordinator.is_stopped());
+    (cluster, job)
+}
+
+/// It is fenced, says so and ends.
+fn wake(sleeper: Process) {
+    sleeper.signal(Signal::CONT);
+    sleeper.finish().expect_code(REPLACED).expect_said("another coordinator has taken over");
+}
+
+#[track_caller]
+fn judge(cluster: &Cluster, job: &SmallJob, id: u64) {
+    job.assert_output();
+    assert_none_failed(cluster, id);
+}

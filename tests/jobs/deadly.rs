@@ -1,0 +1,109 @@
+//! Word count that harms its process where the input says so.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use clap::ValueEnum;
+use rustix::process::{Signal, getpid, kill_process};
+use serde::{Deserialize, Serialize};
+use windrow::prelude::*;
+
+use super::{mark, wait_for_any};
+
+/// The word at which it happens.
+pub const WORD: &str = "DEADLY";
+
+/// What happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+enum How {
+    Abort,
+    Segfault,
+    Exit,
+    /// Takes memory for ever.
+    Allocate,
+    /// Starts a process that goes on for a thousand seconds, marks its id, and waits until `go` is there.
+    Fork,
+    /// Prints half a gigabyte, marks that, and waits until `go` is there.
+    Print,
+    /// Reads standard input to its end.
+    Read,
+}
+
+#[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
+struct DeadlyParams {
+    #[arg(long, value_enum)]
+    how: How,
+    /// Where it leaves marks.
+    #[arg(long)]
+    marks: PathBuf,
+}
+
+struct DeadlyWords(DeadlyParams);
+
+pub fn job() -> Job {
+    Job::with_params("deadly", |params: &DeadlyParams| {
+        Ok(Job::new("deadly", DeadlyWords(params.clone())).reduce(Sum))
+    })
+}
+
+impl DeadlyWords {
+    fn happen(&self) -> Result<()> {
+        let DeadlyParams { how, marks } = &self.0;
+        match how {
+            How::Abort => {
+                eprintln!("the last words");
+                std::process::abort()
+            }
+            // The standard library takes the first to see whether the stack has overflowed.
+            How::Segfault => loop {
+                kill_process(getpid(), Signal::SEGV)?;
+            },
+            #[allow(clippy::disallowed_methods)]
+            // to end as if all were well is the point
+            How::Exit => std::process::exit(0),
+            How::Allocate => {
+                let mut all = Vec::new();
+                loop {
+                    all.push(vec![1u8; 16 << 20]);
+                }
+            }
+            How::Fork => {
+                let mut command = Command::new("sleep");
+                let child = command.arg("1000").stdout(Stdio::null()).spawn()?;
+                mark(marks, &format!("forked-{}", child.id()));
+                wait_for_any(&[marks.join("go")]);
+            }
+            How::Print => {
+                let line = [&[b'x'; 1 << 16][..], b"\n"].concat();
+                let mut out = std::io::stdout().lock();
+                for _ in 0..8 << 10 {
+                    out.write_all(&line)?;
+                }
+                mark(marks, "printed");
+                wait_for_any(&[marks.join("go")]);
+            }
+            How::Read => {
+                let read = std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
+                mark(marks, &format!("read-{read}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Mapper for DeadlyWords {
+    type Input = Line;
+    type Key = str;
+    type Value = u64;
+
+    fn map(&self, line: &str, out: &mut impl Emit<str, u64>) -> Result<()> {
+        for word in line.split_ascii_whitespace() {
+            if word == WORD {
+                self.happen()?;
+            }
+            out.emit(word, 1)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,236 @@
+//! Each job runs in a process of its own: whatever happens there, the worker lives on, the cause is named, and other jobs
+//! end right.
+
+use std::fs;
+use std::path::Path;
+
+use libtest_mimic::Trial;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::conformance::{arguments, gated, gates, path, processes, wait_until_succeeded};
+use crate::jobs::deadly::WORD;
+use crate::support::{
+    Cluster, ClusterOptions, Dir, Output, Process, case, count_words, eventually, generated_words,
+    sorted_lines, wait_for,
+};
+
+pub fn tests() -> Vec<Trial> {
+    let deaths = [
+        ("abort", &["SIGABRT", "the last words"][..]),
+        ("segfault", &["SIGSEGV"]),
+        ("exit", &["exited with code 0 before its work was done"]),
+        ("allocate", &["of memory"]),
+    ];
+    let deaths = deaths.into_iter().map(|(how, said)| {
+        case(&format!("processes::death_by_{how}"), move || death_is_named(how, said))
+    });
+    let others = [
+        case("processes::forked_ones_go_with_the_job", forked_ones_go_with_the_job),
+        case("processes::what_is_printed_is_bounded", what_is_printed_is_bounded),
+        case("processes::standard_input_is_empty", standard_input_is_empty),
+        case("processes::one_that_hangs_is_killed", one_that_hangs_is_killed),
+        case("processes::killed_in_map", killed_in_map),
+        case("processes::killed_in_reduce_twice", killed_in_reduce_twice),
+        case("processes::killed_where_others_fetch", killed_where_others_fetch),
+        case("processes::workers_death_leaves_none", workers_death_leaves_none),
+        case("processes::jobs_can_run_in_the_worker", jobs_can_run_in_the_worker),
+    ];
+    deaths.chain(others).collect()
+}
+
+/// The deadly job on one line of input, with its marks in `dir`.
+fn deadly(dir: &Dir, how: &str, flags: &[&str]) -> Vec<String> {
+    dir.write("in/deadly.txt", format!("all is well\nbut {WORD} it is\n"));
+    fs::create_dir_all(dir.join("marks")).unwrap();
+    let marks = path(&dir.join("marks"));
+    arguments("deadly", dir, &[&["--how", how, "--marks", &marks], flags].concat())
+}
+
+/// Processes that this one has started and that still run.
+fn children(of: &Process) -> Vec<Pid> {
+    let tasks = fs::read_dir(format!("/proc/{}/task", of.id())).unwrap();
+    let children =
+        tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("children")).ok());
+    let children: Vec<String> = children.collect();
+    let ids = children.iter().flat_map(|ids| ids.split_whitespace());
+    ids.filter_map(|id| Pid::from_raw(id.parse().unwrap())).collect()
+}
+
+fn only_child(of: &Process) -> Pid {
+    wait_for("a process of a job", || match children(of)[..] {
+        [child] => Some(child),
+        _ => None,
+    })
+}
+
+fn is_alive(id: &str) -> bool {
+    // One that nobody has reaped yet has no command line.
+    fs::read(format!("/proc/{id}/cmdline")).is_ok_and(|line| !line.is_empty())
+}
+
+fn mark(marks: &Path, prefix: &str) -> Option<String> {
+    let names = fs::read_dir(marks).unwrap().map(|entry| entry.unwrap().file_name());
+    names.filter_map(|name| Some(name.to_str()?.strip_prefix(prefix)?.to_string())).next()
+}
+
+/// The job fails with a cause that says all of `said`, while another job on the same worker goes on and ends right.
+fn death_is_named(how: &str, said: &[&str]) {
+    let (dir, other) = (Dir::new(), Dir::new());
+    let inputs = generated_words(&other, 2, 1_000);
+    let gates = gates(&other);
+    let mut cluster = Cluster::start(0);
+    let mut worker = cluster.worker_command(0);
+    worker.args(["--memory", "64MiB"]);
+    cluster.workers.push(Process::start(worker));
+    cluster.wait_for_workers(1);
+    let beside = cluster.submit_detached(gated(&other, &[]));
+    eventually("a running map", || !processes(&gates, "map-").is_empty());
+    let failed: Output = cluster.submit(deadly(&dir, how, &["--max-attempts", "2"]));
+    let failed = failed.expect_code(1);
+    said.iter().fold(failed, |failed, text| failed.expect_said(text));
+    fs::write(gates.join("map-go"), "").unwrap();
+    fs::write(gates.join("reduce-go"), "").unwrap();
+    wait_until_succeeded(&cluster, beside);
+    assert_eq!(cluster.status(beside)["map"]["attempts"], 1);
+    assert_eq!(sorted_lines(&other.join("out")), count_words(&inputs));
+    assert!(cluster.workers[0].is_running());
+    eventually("no process of a job", || children(&cluster.workers[0]).is_empty());
+}
+
+fn forked_ones_go_with_the_job() {
+    let dir = Dir::new();
+    let cluster = Cluster::start(1);
+    let job = cluster.submit_detached(deadly(&dir, "fork", &[]));
+    let forked = wait_for("a fork", || mark(&dir.join("marks"), "forked-"));
+    assert!(is_alive(&forked));
+    fs::write(dir.join("marks/go"), "").unwrap();
+    wait_until_succeeded(&cluster, job);
+    eventually("the end of what was forked", || !is_alive(&forked));
+    eventually("no process of the job", || children(&cluster.workers[0]).is_empty());
+}
+
+fn what_is_printed_is_bounded() {
+    let dir = Dir::new();
+    let cluster = Cluster::start(1);
+    let job = cluster.submit_detached(deadly(&dir, "print", &[]));
+    eventually("half a gigabyte", || mark(&dir.join("marks"), "printed").is_some());
+    let log = cluster.dir().join(format!("worker-0/job-{job}/printed-1.log"));
+    assert_eq!(fs::metadata(log).unwrap().len(), 1 << 20);
+    fs::write(dir.join("marks/go"), "").unwrap();
+    wait_until_succeeded(&cluster, job);
+}
+
+/// What leads to the worker is not for user code.
+fn standard_input_is_empty() {
+    let dir = Dir::new();
+    Cluster::start(1).submit(deadly(&dir, "read", &[])).expect_code(0);
+    assert_eq!(mark(&dir.join("marks"), "read-").as_deref(), Some("0"));
+}
+
+fn one_that_hangs_is_killed() {
+    let dir = Dir::new();
+    dir.write("in/b.txt", "here\nis TROUBLE\n");
+    let flags = ["--in-map", "hang", "--task-timeout", "1s", "--max-attempts", "2"];
+    let cluster = Cluster::start(1);
+    let submit = cluster.start_submit(arguments("trouble", &dir, &flags));
+    let first = only_child(&cluster.workers[0]);
+    eventually("the end of the process that hangs", || {
+        !children(&cluster.workers[0]).contains(&first)
+    });
+    submit.finish().expect_code(1).expect_said("no progress for 1.0 s");
+}
+
+/// Both of its maps are done again, in another process; nothing else.
+fn killed_in_map() {
+    let dir = Dir::new();
+    let inputs = generated_words(&dir, 4, 1_000);
+    let gates = gates(&dir);
+    fs::write(gates.join("reduce-go"), "").unwrap();
+    let mut cluster = Cluster::start(2);
+    let job = cluster.submit_detached(gated(&dir, &["--split-size", "1KB"]));
+    eventually("maps on both workers", || processes(&gates, "map-").len() == 2);
+    kill_process(only_child(&cluster.workers[0]), Signal::KILL).unwrap();
+    fs::write(gates.join("map-go"), "").unwrap();
+    wait_until_succeeded(&cluster, job);
+    assert!(cluster.workers.iter_mut().all(Process::is_running));
+    assert_eq!(sorted_lines(&dir.join("out")), count_words(&inputs));
+}
+
+/// What was in memory is lost with the process, and made again; what is made then is on disk, and is not lost again.
+fn killed_in_reduce_twice() {
+    let dir = Dir::new();
+    let inputs = generated_words(&dir, 3, 1_000);
+    let gates = gates(&dir);
+    fs::write(gates.join("map-go"), "").unwrap();
+    let cluster = Cluster::start(1);
+    let job = cluster.submit_detached(gated(&dir, &["--split-size", "1KB", "--reducers", "1"]));
+    for _ in 0..2 {
+        eventually("a running reduce", || !processes(&gates, "reduce-").is_empty());
+        clear(&gates, "reduce-");
+        for child in children(&cluster.workers[0]) {
+            kill_process(child, Signal::KILL).unwrap();
+        }
+        eventually("another reduce", || !processes(&gates, "reduce-").is_empty());
+        assert_eq!(cluster.status(job)["map"]["attempts"], 6);
+    }
+    fs::write(gates.join("reduce-go"), "").unwrap();
+    wait_until_succeeded(&cluster, job);
+    assert_eq!(sorted_lines(&dir.join("out")), count_words(&inputs));
+}
+
+fn clear(gates: &Path, prefix: &str) {
+    for entry in fs::read_dir(gates).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix)) {
+            fs::remove_file(path).unwrap();
+        }
+    }
+}
+
+/// The reduces of one worker fetch from a process that is killed and replaced.
+fn killed_where_others_fetch() {
+    let dir = Dir::new();
+    let inputs = generated_words(&dir, 4, 1_000);
+    let gates = gates(&dir);
+    let mut cluster = Cluster::with_options(
+        2,
+        ClusterOptions { own_hosts: rustix::process::geteuid().is_root(), ..Default::default() },
+    );
+    let job = cluster.submit_detached(gated(&dir, &["--split-size", "1KB", "--reducers", "4"]));
+    eventually("maps on both workers", || processes(&gates, "map-").len() == 2);
+    fs::write(gates.join("map-go"), "").unwrap();
+    eventually("reduces on both workers", || processes(&gates, "reduce-").len() == 2);
+    kill_process(only_child(&cluster.workers[0]), Signal::KILL).unwrap();
+    fs::write(gates.join("reduce-go"), "").unwrap();
+    wait_until_succeeded(&cluster, job);
+    assert!(cluster.workers.iter_mut().all(Process::is_running));
+    assert_eq!(sorted_lines(&dir.join("out")), count_words(&inputs));
+}
+
+fn workers_death_leaves_none() {
+    let dir = Dir::new();
+    let mut cluster = Cluster::start(1);
+    cluster.submit_detached(deadly(&dir, "fork", &[]));
+    let forked = wait_for("a fork", || mark(&dir.join("marks"), "forked-"));
+    let child = only_child(&cluster.workers[0]).to_string();
+    assert!(is_alive(&child) && is_alive(&forked));
+    cluster.workers[0].kill();
+    eventually("no orphans", || !is_alive(&child) && !is_alive(&forked));
+}
+
+fn jobs_can_run_in_the_worker() {
+    let dir = Dir::new();
+    let inputs = generated_words(&dir, 1, 1_000);
+    let gates = gates(&dir);
+    let mut cluster = Cluster::start(0);
+    let mut worker = cluster.worker_command(0);
+    worker.arg("--in-process");
+    cluster.workers.push(Process::start(worker));
+    let job = cluster.submit_detached(gated(&dir, &[]));
+    eventually("a running map", || !processes(&gates, "map-").is_empty());
+    assert!(processes(&gates, "map-").contains(&cluster.workers[0].id()));
+    fs::write(gates.join("map-go"), "").unwrap();
+    fs::write(gates.join("reduce-go"), "").unwrap();
+    wait_until_succeeded(&cluster, job);
+    assert_eq!(sorted_lines(&dir.join("out")), count_words(&inputs));
+}

@@ -1,0 +1,84 @@
+//! The process of a job: an executor for that job, told by its worker what to do.
+//!
+//! ```text
+//!  worker ===== orders, identity, budget =====>  serve()  --- runs attempts ---> InProcess
+//!         <==== progress, reports =============     |
+//!         ----- connections of other workers --> ShuffleServer
+//! ```
+//!
+//! It ends in one way only: it kills its process group, itself included, so that nothing of what user code has started is
+//! left. That happens when its worker asks for it, or is gone.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use rustix::process::{Signal, getpgrp, kill_process_group};
+use tokio::net::UnixStream;
+use tokio::signal::unix::{SignalKind, signal};
+use windrow_jobs::Registry;
+
+mod confine;
+mod serve;
+
+use crate::channel::receive_descriptor;
+
+/// Why a process could not begin to serve its worker.
+#[derive(Debug, thiserror::Error)]
+pub enum ChildError {
+    /// Nobody has started it as that.
+    #[error("this command is for workers, which start it for each job: {0}")]
+    NoWorker(io::Error),
+    /// The system refuses what it needs.
+    #[error("the process of a job cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Serves the worker that has started this process, whose standard input leads to it. Call it before any other thread is
+/// started. Does not return but when it cannot begin.
+///
+/// # Errors
+/// When the process was started by something else, or the system refuses what it needs.
+pub fn run(registry: Registry) -> Result<(), ChildError> {
+    let socket = take_standard_input()?;
+    confine::confine()?;
+    let stream = receive_descriptor(&socket)
+        .and_then(|stream| stream.ok_or(io::ErrorKind::UnexpectedEof.into()))
+        .map_err(ChildError::NoWorker)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        // RPC and orders only: user code runs on pools of its own.
+        .worker_threads(2)
+        .thread_name("windrow-io")
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        // Which the kernel sends when the worker has died.
+        let mut terminate = signal(SignalKind::terminate())?;
+        let stream = std::os::unix::net::UnixStream::from(stream);
+        stream.set_nonblocking(true)?;
+        let stream = UnixStream::from_std(stream)?;
+        tokio::select! {
+            served = serve::serve(socket, stream, Arc::new(registry)) => if let Err(error) = served {
+                tracing::warn!(%error, "lost the worker");
+            },
+            _ = terminate.recv() => {}
+        }
+        Ok(end()?)
+    })
+}
+
+/// Takes the socket that standard input is, and leaves an empty input in its place: it is not for user code.
+fn take_standard_input() -> Result<OwnedFd, ChildError> {
+    let socket = rustix::io::fcntl_dupfd_cloexec(io::stdin(), 3).map_err(io::Error::from)?;
+    rustix::net::sockopt::socket_type(&socket)
+        .map_err(|error| ChildError::NoWorker(error.into()))?;
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?).map_err(io::Error::from)?;
+    Ok(socket)
+}
+
+/// Kills all processes of this group, this one among them.
+fn end() -> io::Result<()> {
+    kill_process_group(getpgrp(), Signal::KILL)?;
+    Ok(())
+}

@@ -1,0 +1,245 @@
+//! Obeys the worker: runs attempts, and tells how far they are and how they ended.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::TcpStream as StdTcpStream;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+use windrow_jobs::{AttemptId, FailureCause, JobId, Registry};
+use windrow_proto::v1;
+use windrow_proto::v1::from_child::Message as Said;
+use windrow_proto::v1::to_child::Message as Heard;
+use windrow_security::Tls;
+
+use crate::channel::{MessageReader, MessageWriter, receive_descriptor, split};
+use crate::executor::{
+    ExecutorConfig, Finished, InProcess, Progress, RunRequest, Work, WorkerOutputs,
+};
+use crate::rpc::convert::{self, Order};
+use crate::rpc::{ShuffleServer, ShuffleTls};
+use crate::shuffle::FetchTimeouts;
+
+/// How often the worker hears how far attempts have come.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long attempts get to remove what they have begun when the job is over. The worker waits a little longer.
+const END_GRACE: Duration = Duration::from_millis(700);
+
+/// Messages and connections that wait to be taken.
+const WAITING_MAX: usize = 64;
+
+type Ended = (AttemptId, Result<Finished, FailureCause>);
+
+/// What runs in this process.
+struct Serving {
+    job: JobId,
+    /// `None` where the cluster is open.
+    tls: Option<Tls>,
+    executor: Arc<InProcess>,
+    server: ShuffleServer,
+    writer: MessageWriter<v1::FromChild>,
+    running: HashMap<AttemptId, Running>,
+    tasks: JoinSet<Ended>,
+    /// Those that were named last, and their version.
+    outputs: (u64, Arc<Vec<WorkerOutputs>>),
+}
+
+struct Running {
+    progress: Arc<Progress>,
+    cancel: CancellationToken,
+}
+
+/// Serves the worker at the other end of `stream`, and other workers on connections that come on `socket`, until the
+/// worker asks for the end, or is gone.
+pub(super) async fn serve(
+    socket: OwnedFd,
+    stream: UnixStream,
+    registry: Arc<Registry>,
+) -> io::Result<()> {
+    let (mut reader, writer) = split::<v1::ToChild, v1::FromChild>(stream);
+    let Some(v1::ToChild { message: Some(Heard::Start(start)) }) = reader.next().await? else {
+        return Err(senseless("it says nothing of the job"));
+    };
+    let mut serving = Serving::new(start, registry, writer)?;
+    serving.say(Said::Ready(v1::ChildReady {})).await?;
+    let mut messages = messages(reader);
+    let mut connections = connections(socket)?;
+    let mut progress = interval(PROGRESS_INTERVAL);
+    progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            message = messages.recv() => match message {
+                Some(Heard::End(_)) => {
+                    serving.end().await;
+                    return Ok(());
+                }
+                Some(message) => serving.obey(message)?,
+                None => return Ok(()),
+            },
+            Some(connection) = connections.recv() => serving.server.serve(serving.job, connection),
+            Some(ended) = serving.tasks.join_next() => serving.report(ended).await?,
+            _ = progress.tick() => serving.tell_progress().await?,
+        }
+    }
+}
+
+/// What the worker says, read whole by a task of its own: reading cannot be broken off.
+fn messages(mut reader: MessageReader<v1::ToChild>) -> mpsc::Receiver<Heard> {
+    let (sender, messages) = mpsc::channel(WAITING_MAX);
+    tokio::spawn(async move {
+        while let Ok(Some(v1::ToChild { message: Some(message) })) = reader.next().await {
+            if sender.send(message).await.is_err() {
+                break;
+            }
+        }
+    });
+    messages
+}
+
+/// The connections that come on `socket`, taken by a thread of its own.
+fn connections(socket: OwnedFd) -> io::Result<mpsc::Receiver<TcpStream>> {
+    let (sender, connections) = mpsc::channel(WAITING_MAX);
+    let runtime = tokio::runtime::Handle::current();
+    let take = move || {
+        let _on_runtime = runtime.enter();
+        while let Ok(Some(descriptor)) = receive_descriptor(&socket) {
+            let connection = StdTcpStream::from(descriptor);
+            let prepared = connection.set_nonblocking(true);
+            // One that cannot be used is closed, which its other end notices.
+            if let Ok(connection) = prepared.and_then(|()| TcpStream::from_std(connection))
+                && sender.blocking_send(connection).is_err()
+            {
+                break;
+            }
+        }
+    };
+    std::thread::Builder::new().name("windrow-connections".into()).spawn(take)?;
+    Ok(connections)
+}
+
+impl Serving {
+    fn new(
+        start: v1::ChildStart,
+        registry: Arc<Registry>,
+        writer: MessageWriter<v1::FromChild>,
+    ) -> io::Result<Self> {
+        let job = JobId(start.job);
+        let credentials = start.credentials.map(convert::credentials_from).transpose();
+        let tls = credentials.and_then(|found| found.map(Tls::new).transpose());
+        let tls = tls.map_err(senseless)?;
+        let config = ExecutorConfig {
+            threads: start.threads as usize,
+            memory_bytes: start.memory_bytes,
+            directory: start.directory.into(),
+            host: start.host,
+            fetch: FetchTimeouts::of_silence(Duration::from_millis(start.fetch_silence_ms)),
+            serial: start.serial,
+            outputs_on_disk: start.outputs_on_disk,
+            tls: tls.clone().map_or(ShuffleTls::Off, |tls| ShuffleTls::OfJob(job, tls)),
+        };
+        let executor = Arc::new(InProcess::beside(config, registry));
+        let server = ShuffleServer::start(executor.shuffle_service(), executor.tls().clone());
+        let (running, tasks, outputs) = Default::default();
+        Ok(Self { job, tls, executor, server, writer, running, tasks, outputs })
+    }
+
+    async fn say(&mut self, message: Said) -> io::Result<()> {
+        self.writer.send(&v1::FromChild { message: Some(message) }).await
+    }
+
+    fn obey(&mut self, message: Heard) -> io::Result<()> {
+        let executor = Arc::clone(&self.executor);
+        match message {
+            Heard::Start(_) | Heard::End(_) => return Err(senseless("a second start")),
+            Heard::Credentials(credentials) => {
+                let credentials = convert::credentials_from(credentials).map_err(senseless)?;
+                let tls = self.tls.as_ref().ok_or_else(|| senseless("the cluster is open"))?;
+                tls.replace(credentials).map_err(senseless)?;
+            }
+            Heard::Identity(identity) => {
+                executor.identity().follow(convert::identity_from(identity));
+            }
+            Heard::Budget(v1::ChildBudget { memory_bytes }) => {
+                tokio::task::spawn_blocking(move || executor.set_memory_bytes(memory_bytes));
+            }
+            Heard::DiscardOutput(attempt) => {
+                let attempt = convert::attempt_from(Some(attempt)).map_err(senseless)?;
+                tokio::task::spawn_blocking(move || executor.discard_output(attempt));
+            }
+            Heard::Order(order) => {
+                self.obey_order(convert::order_from(order).map_err(senseless)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn obey_order(&mut self, order: Order) -> io::Result<()> {
+        match order {
+            Order::Run(request) => self.run(request),
+            Order::Outputs { version, outputs, .. } => self.outputs = (version, outputs.into()),
+            Order::Reduce { attempt, context, outputs_version, alone, skip } => {
+                let (version, outputs) = &self.outputs;
+                if *version != outputs_version {
+                    return Err(senseless("a reduce attempt without its outputs"));
+                }
+                let work = Work::Reduce(Arc::clone(outputs));
+                self.run(RunRequest { attempt, context, work, alone, skip });
+            }
+            Order::Cancel(attempt) => {
+                if let Some(running) = self.running.get(&attempt) {
+                    running.cancel.cancel();
+                }
+            }
+            _ => return Err(senseless("an order that is for workers")),
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, request: RunRequest) {
+        let attempt = request.attempt;
+        let (progress, cancel) = (Arc::new(Progress::default()), CancellationToken::new());
+        let running = Running { progress: Arc::clone(&progress), cancel: cancel.clone() };
+        self.running.insert(attempt, running);
+        let executor = Arc::clone(&self.executor);
+        self.tasks.spawn(async move {
+            let ended = executor.run(request, progress, cancel).await;
+            (attempt, ended)
+        });
+    }
+
+    async fn report(&mut self, ended: Result<Ended, JoinError>) -> io::Result<()> {
+        // A panic of the engine: nothing here can be relied on any more.
+        let (attempt, ended) = ended.map_err(io::Error::other)?;
+        self.running.remove(&attempt);
+        let has_strays = self.executor.has_strays();
+        let report = Some(convert::result_to(attempt, ended));
+        self.say(Said::Report(v1::ChildReport { report, has_strays })).await
+    }
+
+    async fn tell_progress(&mut self) -> io::Result<()> {
+        if self.running.is_empty() {
+            return Ok(());
+        }
+        let running = self.running.iter().map(|(attempt, running)| (*attempt, &*running.progress));
+        let progress = convert::progress_to(running, 0);
+        self.say(Said::Progress(progress)).await
+    }
+
+    /// Stops all that runs, so that it removes what it has begun.
+    async fn end(mut self) {
+        self.running.values().for_each(|running| running.cancel.cancel());
+        let stopped = async { while self.tasks.join_next().await.is_some() {} };
+        let _ = timeout(END_GRACE, stopped).await;
+    }
+}
+
+fn senseless(what: impl std::fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.to_string())
+}

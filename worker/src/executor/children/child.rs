@@ -1,0 +1,279 @@
+//! One process of a job, as its worker sees it: what runs in it, and what is said to it.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rustix::process::Pid;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use windrow_jobs::{AttemptId, FailureCause, Stage};
+use windrow_proto::v1;
+use windrow_proto::v1::to_child::Message;
+
+use super::job::ChildrenOfJob;
+use super::life::{Death, Stop};
+use crate::channel::{Descriptors, MessageReader};
+use crate::executor::{Finished, Progress, RunRequest, Work, WorkerOutputs};
+use crate::rpc::convert;
+use crate::sync::lock;
+
+/// How long it may take to stop what it was asked to stop. It gives threads up after less.
+const CANCEL_GRACE: Duration = Duration::from_secs(3);
+/// How long it may take to leave after it was asked to.
+const END_GRACE: Duration = Duration::from_secs(1);
+
+type Ended = Result<Finished, FailureCause>;
+
+/// A process that has been started, until it is gone.
+pub(super) struct Child {
+    /// No other process of this worker has the same.
+    pub(super) serial: u32,
+    pub(super) pid: Pid,
+    messages: mpsc::Sender<v1::ToChild>,
+    descriptors: Descriptors,
+    state: Mutex<State>,
+    /// Has it killed.
+    pub(super) stop: Stop,
+    /// Fires when it is gone and all that ran in it has ended.
+    pub(super) gone: CancellationToken,
+}
+
+#[derive(Default)]
+struct State {
+    running: HashMap<AttemptId, Running>,
+    /// Those that the last reduce attempt was given.
+    outputs: Option<Arc<Vec<WorkerOutputs>>>,
+    outputs_version: u64,
+    /// Whether threads go on in it whose attempts were given up.
+    has_strays: bool,
+    death: Option<Death>,
+}
+
+struct Running {
+    progress: Arc<Progress>,
+    ended: oneshot::Sender<Ended>,
+}
+
+/// An attempt that runs in a process; if nobody waits for it any more, it is cancelled.
+struct Ticket<'a> {
+    child: &'a Child,
+    attempt: AttemptId,
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        if lock(&self.child.state).running.remove(&self.attempt).is_some() {
+            self.child.cancel(self.attempt);
+        }
+    }
+}
+
+impl Child {
+    pub(super) fn new(
+        serial: u32,
+        pid: Pid,
+        messages: mpsc::Sender<v1::ToChild>,
+        descriptors: Descriptors,
+    ) -> Self {
+        let (state, stop, gone) = Default::default();
+        Self { serial, pid, messages, descriptors, state, stop, gone }
+    }
+
+    /// Runs an attempt in it. Gives the request back if the process was gone before.
+    pub(super) async fn run(
+        &self,
+        request: RunRequest,
+        progress: &Arc<Progress>,
+        cancel: &CancellationToken,
+    ) -> Result<Ended, RunRequest> {
+        let attempt = request.attempt;
+        let (ended, mut end) = oneshot::channel();
+        let orders = {
+            let mut state = lock(&self.state);
+            if state.death.is_some() {
+                return Err(request);
+            }
+            let running = Running { progress: Arc::clone(progress), ended };
+            state.running.insert(attempt, running);
+            state.orders(&request)
+        };
+        let _ticket = Ticket { child: self, attempt };
+        let mut orders = orders.into_iter().map(Message::Order);
+        // If it does not listen any more, it is about to be gone, which ends the attempt.
+        let telling = async { while self.tell(orders.next()).await {} };
+        let telling = async {
+            telling.await;
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            ended = &mut end => return Ok(ended.unwrap_or(Err(FailureCause::Cancelled))),
+            () = cancel.cancelled() => {}
+            () = telling => {}
+        }
+        self.cancel(attempt);
+        let stopped = timeout(CANCEL_GRACE, &mut end).await;
+        if stopped.is_err() {
+            tracing::warn!(%attempt, pid = self.pid.as_raw_nonzero(), "a process does not answer; it is killed");
+            self.stop.kill();
+        }
+        // It may have succeeded before it heard of it.
+        Ok(stopped.ok().and_then(Result::ok).unwrap_or(Err(FailureCause::Cancelled)))
+    }
+
+    /// False when there is nothing to tell, or nobody who listens.
+    async fn tell(&self, message: Option<Message>) -> bool {
+        let Some(message) = message else { return false };
+        self.messages.send(v1::ToChild { message: Some(message) }).await.is_ok()
+    }
+
+    /// Tells without waiting. Where the process reads so little that there is no room, it will be killed for not stopping.
+    fn cancel(&self, attempt: AttemptId) {
+        let message = Some(Message::Order(convert::cancel_to(attempt)));
+        let _ = self.messages.try_send(v1::ToChild { message });
+    }
+
+    /// Has it delete an output that may be in its memory.
+    pub(super) async fn discard_output(&self, attempt: AttemptId) {
+        self.tell(Some(Message::DiscardOutput(convert::attempt_to(attempt)))).await;
+    }
+
+    /// What it is to show from now on.
+    pub(super) async fn give_credentials(&self, credentials: v1::ChildCredentials) {
+        self.tell(Some(Message::Credentials(credentials))).await;
+    }
+
+    /// Hands it a connection, which it serves from then on.
+    pub(super) async fn hand_over(&self, connection: TcpStream) -> io::Result<()> {
+        self.descriptors.send(connection.as_fd()).await
+    }
+
+    /// Lets it leave, or sees to it. Returns when it is gone.
+    pub(super) async fn end(&self) {
+        self.stop.expect_end();
+        let leaves = async {
+            self.tell(Some(Message::End(v1::ChildEnd {}))).await;
+            self.gone.cancelled().await;
+        };
+        if timeout(END_GRACE, leaves).await.is_err() {
+            self.stop.kill();
+        }
+        self.gone.cancelled().await;
+    }
+
+    /// Listens to it for as long as it speaks.
+    pub(super) async fn listen(
+        &self,
+        job: &ChildrenOfJob,
+        mut reader: MessageReader<v1::FromChild>,
+    ) {
+        use v1::from_child::Message;
+        loop {
+            let heard = match reader.next().await {
+                Ok(Some(v1::FromChild { message: Some(message) })) => match message {
+                    Message::Ready(_) => Ok(()),
+                    Message::Progress(progress) => {
+                        self.note_progress(progress);
+                        Ok(())
+                    }
+                    Message::Report(report) => self.note_end(job, report),
+                },
+                Ok(Some(v1::FromChild { message: None })) => Ok(()),
+                Ok(None) => return,
+                Err(error) => Err(error.to_string()),
+            };
+            if let Err(error) = heard {
+                // What runs in it ends with it.
+                tracing::warn!(
+                    pid = self.pid.as_raw_nonzero(),
+                    error,
+                    "a process of a job makes no sense; it is killed"
+                );
+                return self.stop.condemn();
+            }
+        }
+    }
+
+    fn note_progress(&self, heartbeat: v1::Heartbeat) {
+        let state = lock(&self.state);
+        for (attempt, progress) in convert::progress_from(heartbeat) {
+            if let Some(running) = state.running.get(&attempt) {
+                running.progress.follow(&progress);
+            }
+        }
+    }
+
+    fn note_end(&self, job: &ChildrenOfJob, report: v1::ChildReport) -> Result<(), String> {
+        let v1::ChildReport { report, has_strays } = report;
+        let (attempt, ended) =
+            convert::report_from(report.unwrap_or_default()).map_err(|error| error.to_string())?;
+        let mut state = lock(&self.state);
+        state.has_strays |= has_strays;
+        let is_output = attempt.task.stage == Stage::Map
+            && ended.as_ref().is_ok_and(|finished| finished.part.is_none());
+        match state.running.remove(&attempt) {
+            Some(running) => {
+                // Before anybody hears of it: the process may be gone in a moment.
+                if is_output {
+                    job.note_output(attempt);
+                }
+                let _ = running.ended.send(ended);
+            }
+            None if is_output => {
+                let message = Some(Message::DiscardOutput(convert::attempt_to(attempt)));
+                let _ = self.messages.try_send(v1::ToChild { message });
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Ends what ran in it, with what it died of.
+    pub(super) fn note_death(&self, death: &Death) {
+        let mut state = lock(&self.state);
+        state.death = Some(death.clone());
+        let alone = state.running.len() == 1 && !state.has_strays;
+        for (_, running) in state.running.drain() {
+            let _ = running.ended.send(Err(death.cause(alone)));
+        }
+        drop(state);
+        self.gone.cancel();
+    }
+
+    /// What it died of, once it is gone.
+    pub(super) fn death(&self) -> Option<Death> {
+        lock(&self.state).death.clone()
+    }
+
+    /// Whether it is gone.
+    pub(super) fn is_gone(&self) -> bool {
+        lock(&self.state).death.is_some()
+    }
+
+    /// Whether nothing runs in it but threads of attempts that were given up.
+    pub(super) fn has_only_strays(&self) -> bool {
+        let state = lock(&self.state);
+        state.has_strays && state.running.is_empty()
+    }
+}
+
+impl State {
+    /// What to tell the process: the outputs to read only where it has not been told before.
+    fn orders(&mut self, request: &RunRequest) -> Vec<v1::CoordinatorMessage> {
+        let mut orders = Vec::new();
+        if let Work::Reduce(outputs) = &request.work
+            && !self.outputs.as_ref().is_some_and(|told| Arc::ptr_eq(told, outputs))
+        {
+            self.outputs = Some(Arc::clone(outputs));
+            self.outputs_version += 1;
+            let job = request.attempt.task.job;
+            orders.push(convert::outputs_to(job, self.outputs_version, outputs));
+        }
+        orders.push(convert::run_to(request, self.outputs_version));
+        orders
+    }
+}

@@ -1,0 +1,131 @@
+//! A job whose attempts run in processes of their own: one for all of them, and one for each that is suspected of killing.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use windrow_jobs::{AttemptId, FailureCause, JobId};
+
+use super::Children;
+use super::child::Child;
+use crate::shuffle::store::{segment_path, sweep_scratch};
+use crate::sync::lock;
+
+/// What a worker keeps for a job as long as the job lasts.
+pub(super) struct ChildrenOfJob {
+    pub(super) id: JobId,
+    /// The process that runs all but suspects, and serves all outputs. Locked while it is being started.
+    main: tokio::sync::Mutex<Option<Arc<Child>>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// All processes that are not known to be gone.
+    children: Vec<Arc<Child>>,
+    /// Map attempts whose output is here, in memory or on disk.
+    outputs: BTreeSet<AttemptId>,
+    /// Whether a process of it has died: from then on no output stays in memory.
+    has_died: bool,
+    is_released: bool,
+}
+
+impl ChildrenOfJob {
+    pub(super) fn new(id: JobId) -> Self {
+        Self { id, main: tokio::sync::Mutex::default(), state: Mutex::default() }
+    }
+
+    /// The process that runs the job's attempts; started where there is none.
+    pub(super) async fn main(
+        self: &Arc<Self>,
+        children: &Arc<Children>,
+    ) -> Result<Arc<Child>, FailureCause> {
+        let mut main = self.main.lock().await;
+        if let Some(child) = main.as_ref().filter(|child| !child.is_gone()) {
+            return Ok(Arc::clone(child));
+        }
+        let on_disk = lock(&self.state).has_died;
+        let child = self.start(children, on_disk).await?;
+        Ok(Arc::clone(main.insert(child)))
+    }
+
+    /// The process that serves outputs, if one runs.
+    pub(super) async fn current_main(&self) -> Option<Arc<Child>> {
+        self.main.lock().await.clone().filter(|child| !child.is_gone())
+    }
+
+    /// A process for one suspect. What it leaves is on disk, where the main process finds it.
+    pub(super) async fn another(
+        self: &Arc<Self>,
+        children: &Arc<Children>,
+    ) -> Result<Arc<Child>, FailureCause> {
+        let _started_one_after_the_other = self.main.lock().await;
+        self.start(children, true).await
+    }
+
+    async fn start(
+        self: &Arc<Self>,
+        children: &Arc<Children>,
+        outputs_on_disk: bool,
+    ) -> Result<Arc<Child>, FailureCause> {
+        if lock(&self.state).is_released {
+            return Err(FailureCause::Cancelled);
+        }
+        let child = children.start_child(self, outputs_on_disk).await?;
+        let mut state = lock(&self.state);
+        state.children.retain(|child| !child.is_gone());
+        state.children.push(Arc::clone(&child));
+        Ok(child)
+    }
+
+    pub(super) fn note_output(&self, attempt: AttemptId) {
+        lock(&self.state).outputs.insert(attempt);
+    }
+
+    pub(super) fn forget_output(&self, attempt: AttemptId) {
+        lock(&self.state).outputs.remove(&attempt);
+    }
+
+    /// Whether an output is in the memory of a process. May block for a moment.
+    pub(super) fn has_outputs_in_memory(&self, children: &Children) -> bool {
+        let outputs = lock(&self.state).outputs.clone();
+        !outputs.iter().all(|attempt| children.segment_path(*attempt).exists())
+    }
+
+    /// A process has died: returns the outputs that are lost with it. Those that have their file by their final name are
+    /// whole; what it has spilled and not finished goes. May block for a moment.
+    pub(super) fn note_death(&self, children: &Children, serial: u32) -> Vec<AttemptId> {
+        let mut state = lock(&self.state);
+        state.has_died = true;
+        let is_lost = |attempt: &AttemptId| !children.segment_path(*attempt).exists();
+        let lost: Vec<_> = state.outputs.iter().copied().filter(is_lost).collect();
+        state.outputs.retain(|attempt| !lost.contains(attempt));
+        if state.is_released {
+            return Vec::new();
+        }
+        drop(state);
+        if let Err(error) = sweep_scratch(children.directory(), self.id, serial) {
+            tracing::warn!(job = %self.id, %error, "what a process has spilled could not be removed");
+        }
+        lost
+    }
+
+    /// Ends all of its processes. From now on none is started.
+    pub(super) async fn end(&self) {
+        lock(&self.state).is_released = true;
+        // Whoever starts one has it in the list by then.
+        let _main = self.main.lock().await;
+        let living = std::mem::take(&mut lock(&self.state).children);
+        let mut ends = tokio::task::JoinSet::new();
+        living.into_iter().for_each(|child| drop(ends.spawn(async move { child.end().await })));
+        while ends.join_next().await.is_some() {}
+    }
+}
+
+impl Children {
+    /// Where the output of a map attempt is when it is not in memory.
+    pub(super) fn segment_path(&self, attempt: AttemptId) -> PathBuf {
+        let AttemptId { task, number } = attempt;
+        segment_path(self.directory(), task.job, task.index, number)
+    }
+}

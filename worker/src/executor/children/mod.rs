@@ -1,0 +1,258 @@
+//! Runs the attempts of each job in a process of its own, so that whatever user code does harms no other job.
+//!
+//! ```text
+//!  Children --- by job ---> ChildrenOfJob --- main, and one for each suspect ---> Child ===== process
+//!      |                         which outputs are here                        what runs in it
+//!      +-- Spawner: starts them;  life: watches and reaps them;  Printed: what they print
+//! ```
+//!
+//! A process is an executor like that of embedded mode, for one job: it reads input, sorts, writes segments, fetches from
+//! other workers and serves its outputs by itself, and no data goes through here. It lives from the job's first attempt
+//! until the job is released. Nothing that it says is believed further than its own job.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use windrow_jobs::{AttemptId, FailureCause, JobId};
+
+mod child;
+mod job;
+mod life;
+mod printed;
+mod program;
+mod spawner;
+mod start;
+
+pub use program::{CHILD_ARGUMENT, ChildProgram};
+
+use super::{Finished, Progress, RunRequest, WorkerDirectory};
+use crate::files::TemporaryFile;
+use crate::identity::Identity;
+use crate::memory::Account;
+use crate::rpc::{JobCertificates, answer_once};
+use crate::shuffle::store::SegmentStore;
+use crate::shuffle::{FetchTimeouts, ShuffleService};
+use crate::sync::lock;
+use child::Child;
+use job::ChildrenOfJob;
+use spawner::Spawner;
+
+/// Hears of outputs that were lost with the process that had them.
+pub(crate) type LostOutputs = mpsc::UnboundedReceiver<Vec<AttemptId>>;
+
+/// What the processes may use.
+#[derive(Clone, Debug)]
+pub(crate) struct ChildSettings {
+    /// What to start.
+    pub program: ChildProgram,
+    /// Threads of each.
+    pub threads: u32,
+    /// Memory of all of them together.
+    pub memory_bytes: u64,
+    /// This machine, as in [`ExecutorConfig`](super::ExecutorConfig).
+    pub host: String,
+    /// How long they wait for other workers.
+    pub fetch: FetchTimeouts,
+    /// What they show each other; `None` where the cluster is open.
+    pub certificates: Option<Arc<JobCertificates>>,
+}
+
+/// The processes of all jobs.
+pub(crate) struct Children {
+    settings: ChildSettings,
+    identity: Arc<Identity>,
+    jobs: Mutex<HashMap<JobId, Arc<ChildrenOfJob>>>,
+    spawner: Spawner,
+    last_serial: AtomicU32,
+    living: Mutex<u64>,
+    /// What each process may use of the memory.
+    share_bytes: watch::Sender<u64>,
+    lost: mpsc::UnboundedSender<Vec<AttemptId>>,
+    /// Answers for jobs of which there is nothing here.
+    nothing: ShuffleService,
+    /// Dropped last: the folder stays locked while anything is removed from it.
+    directory: WorkerDirectory,
+}
+
+impl Children {
+    /// Has no process yet.
+    pub(crate) fn new(
+        settings: ChildSettings,
+        directory: WorkerDirectory,
+    ) -> io::Result<(Self, LostOutputs)> {
+        let identity = Arc::<Identity>::default();
+        let store = Arc::new(SegmentStore::new(directory.path().to_path_buf(), 0));
+        let account = Account::of_process(settings.memory_bytes);
+        let nothing = ShuffleService::new(store, Arc::clone(&identity), account);
+        let (lost, hears) = mpsc::unbounded_channel();
+        let children = Self {
+            share_bytes: watch::Sender::new(settings.memory_bytes),
+            settings,
+            identity,
+            jobs: Mutex::default(),
+            spawner: Spawner::start()?,
+            last_serial: AtomicU32::new(0),
+            living: Mutex::new(0),
+            lost,
+            nothing,
+            directory,
+        };
+        Ok((children, hears))
+    }
+
+    /// Its folder, absolute.
+    pub(super) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Who this worker is; its processes follow.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Runs an attempt to its end, as [`Executor::run`](super::Executor::run) says.
+    pub(crate) async fn run(
+        self: &Arc<Self>,
+        mut request: RunRequest,
+        progress: Arc<Progress>,
+        cancel: CancellationToken,
+    ) -> Result<Finished, FailureCause> {
+        let job = self.job(request.attempt.task.job, &cancel)?;
+        let alone = request.alone;
+        loop {
+            let child = tokio::select! {
+                child = self.process(&job, alone) => child?,
+                () = cancel.cancelled() => return Err(FailureCause::Cancelled),
+            };
+            // One that died before it could be asked is followed by another.
+            let ended = match child.run(request, &progress, &cancel).await {
+                Ok(ended) => ended,
+                Err(not_run) => {
+                    request = not_run;
+                    continue;
+                }
+            };
+            if alone {
+                child.end().await;
+            } else if child.has_only_strays() {
+                self.end_strays(&job, &child).await;
+            }
+            return ended;
+        }
+    }
+
+    /// Removes the output that a map attempt has left.
+    pub(crate) async fn discard_output(&self, attempt: AttemptId) {
+        let Some(job) = lock(&self.jobs).get(&attempt.task.job).cloned() else { return };
+        job.forget_output(attempt);
+        if let Some(child) = job.current_main().await {
+            child.discard_output(attempt).await;
+        }
+        let file = TemporaryFile::new(self.segment_path(attempt));
+        super::blocking(move || drop(file)).await;
+    }
+
+    /// Ends the processes of a job and removes what they have left.
+    pub(crate) async fn release(&self, id: JobId) {
+        let job = lock(&self.jobs).remove(&id);
+        if let Some(job) = job {
+            self.put_away(&job).await;
+        }
+        self.settings.certificates.iter().for_each(|certificates| certificates.forget(id));
+    }
+
+    /// Releases all jobs.
+    pub(crate) async fn release_all(&self) {
+        let jobs = std::mem::take(&mut *lock(&self.jobs));
+        for job in jobs.into_values() {
+            self.put_away(&job).await;
+        }
+        self.settings.certificates.iter().for_each(|certificates| certificates.forget_all());
+    }
+
+    /// Hands a connection to the process that serves a job. Where there is nothing of the job, that is answered, and the
+    /// connection is closed: when it is made anew, there may be. In a secured cluster there is nothing to answer with.
+    pub(crate) async fn serve(
+        self: &Arc<Self>,
+        job: JobId,
+        connection: TcpStream,
+    ) -> io::Result<()> {
+        let known = lock(&self.jobs).get(&job).cloned();
+        let Some(job) = known else {
+            if self.settings.certificates.is_some() {
+                return Err(io::Error::other(format!("there is nothing of {job} here")));
+            }
+            answer_once(self.nothing.clone(), connection).await;
+            return Ok(());
+        };
+        let main = self.process(&job, false).await;
+        main.map_err(|cause| io::Error::other(cause.to_string()))?.hand_over(connection).await
+    }
+
+    /// A process for an attempt: started, if need be, to the end, whether or not anybody waits for it by then.
+    async fn process(
+        self: &Arc<Self>,
+        job: &Arc<ChildrenOfJob>,
+        alone: bool,
+    ) -> Result<Arc<Child>, FailureCause> {
+        let (children, job) = (Arc::clone(self), Arc::clone(job));
+        let starting = tokio::spawn(async move {
+            if alone { job.another(&children).await } else { job.main(&children).await }
+        });
+        starting.await.unwrap_or(Err(FailureCause::Cancelled))
+    }
+
+    /// The job, unless the attempt has been cancelled: the release of its job may have come first.
+    fn job(
+        &self,
+        id: JobId,
+        cancel: &CancellationToken,
+    ) -> Result<Arc<ChildrenOfJob>, FailureCause> {
+        let mut jobs = lock(&self.jobs);
+        if cancel.is_cancelled() {
+            return Err(FailureCause::Cancelled);
+        }
+        Ok(Arc::clone(jobs.entry(id).or_insert_with(|| Arc::new(ChildrenOfJob::new(id)))))
+    }
+
+    /// Kills a process in which nothing runs but threads that were given up, unless outputs would be lost with it.
+    async fn end_strays(self: &Arc<Self>, job: &Arc<ChildrenOfJob>, child: &Child) {
+        let (this, of) = (Arc::clone(self), Arc::clone(job));
+        let looked = tokio::task::spawn_blocking(move || of.has_outputs_in_memory(&this)).await;
+        if matches!(looked, Ok(false)) && child.has_only_strays() {
+            child.end().await;
+        }
+    }
+
+    /// Ends a job's processes and removes its folder, by another name first, so that the job's may be used again.
+    async fn put_away(&self, job: &ChildrenOfJob) {
+        job.end().await;
+        let path = self.directory().join(job.id.to_string());
+        let serial = self.last_serial.fetch_add(1, Ordering::Relaxed);
+        let doomed = path.with_extension(format!("removed-{serial}"));
+        let remove = move || {
+            let removed =
+                std::fs::rename(&path, &doomed).and_then(|()| std::fs::remove_dir_all(&doomed));
+            match removed {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::warn!(path = %path.display(), %error, "a job's folder could not be removed");
+                }
+                _ => {}
+            }
+        };
+        super::blocking(remove).await;
+    }
+
+    /// Shares the memory out among so many more processes, or fewer.
+    fn count_living(&self, change: i64) {
+        let mut living = lock(&self.living);
+        *living = living.saturating_add_signed(change);
+        self.share_bytes.send_replace(self.settings.memory_bytes / (*living).max(1));
+    }
+}

@@ -1,0 +1,59 @@
+//! Which program the process of a job runs, and in which surroundings.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::Arc;
+
+/// The argument by which a program knows that it is to be the process of a job.
+pub const CHILD_ARGUMENT: &str = "--windrow-job-process";
+
+/// What such a process inherits of its worker's environment: how to find programs and files, and how to show text, time and
+/// panics. Credentials are not among it.
+const INHERITED: [&str; 9] = [
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "RUST_BACKTRACE",
+    "RUST_LOG",
+];
+
+/// An executable that serves as the process of a job when it is started with certain arguments: `prefix`, and then
+/// [`CHILD_ARGUMENT`](super::CHILD_ARGUMENT). Clones are the same.
+#[derive(Clone, Debug)]
+pub struct ChildProgram {
+    /// Kept open, so that it does no harm when the file is replaced.
+    executable: Arc<File>,
+    prefix: Vec<OsString>,
+}
+
+impl ChildProgram {
+    /// The executable of this process. `prefix` are the arguments that come before those of Windrow's, in programs that
+    /// have commands besides.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn own(prefix: Vec<OsString>) -> io::Result<Self> {
+        Ok(Self { executable: Arc::new(File::open("/proc/self/exe")?), prefix })
+    }
+
+    /// The command that starts it, without any input or output.
+    pub(super) fn command(&self) -> Command {
+        let mut command = Command::new(format!("/proc/self/fd/{}", self.executable.as_raw_fd()));
+        command.arg0("windrow-job").args(&self.prefix).arg(CHILD_ARGUMENT);
+        command.env_clear().process_group(0);
+        for name in INHERITED {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        command
+    }
+}

@@ -1,0 +1,223 @@
+//! Starts a process: what it is given, what is said first, and what goes on beside it as long as it lives.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use windrow_jobs::{FailureCause, JobId};
+use windrow_proto::v1;
+use windrow_proto::v1::to_child::Message;
+use windrow_security::Credentials;
+
+use super::Children;
+use super::child::Child;
+use super::job::ChildrenOfJob;
+use super::life::{Death, Process};
+use super::printed::Printed;
+use crate::channel::{MessageReader, MessageWriter, descriptor_pair, split, stream_pair};
+use crate::executor::no_credentials;
+use crate::identity::Membership;
+use crate::rpc::convert;
+
+/// How long it may take until it listens. The user's `main` comes first.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long what it said last may take to be read when it is gone.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Messages that wait for it to listen.
+const WAITING_MAX: usize = 256;
+
+/// A process may take up half as much memory again as is budgeted, and this: for code, stacks, the transport's buffers,
+/// and what user code holds for a moment.
+const BESIDE_BUDGET_BYTES: u64 = 256 << 20;
+
+/// Its ends of what a process is connected by.
+struct Connected {
+    process: Process,
+    child: Child,
+    reader: MessageReader<v1::FromChild>,
+    writer: MessageWriter<v1::ToChild>,
+    queue: mpsc::Receiver<v1::ToChild>,
+}
+
+impl Children {
+    /// Starts a process for a job, and returns it when it listens.
+    pub(super) async fn start_child(
+        self: &Arc<Self>,
+        job: &Arc<ChildrenOfJob>,
+        outputs_on_disk: bool,
+    ) -> Result<Arc<Child>, FailureCause> {
+        let serial = self.last_serial.fetch_add(1, Ordering::Relaxed) + 1;
+        let failed = |error: io::Error| FailureCause::Io {
+            path: format!("the process of {}", job.id),
+            message: format!("cannot be started: {error}"),
+            disk_full: false,
+        };
+        let credentials = self.credentials(job).await?;
+        let connected = self.connect(job, serial).await.map_err(failed)?;
+        let Connected { process, child, reader, writer, queue } = connected;
+        tracing::info!(job = %job.id, pid = child.pid.as_raw_nonzero(), "started a process");
+        self.count_living(1);
+        let child = Arc::new(child);
+        let start = v1::ChildStart {
+            job: job.id.0,
+            directory: self.directory().display().to_string(),
+            serial,
+            threads: self.settings.threads,
+            memory_bytes: *self.share_bytes.borrow(),
+            host: self.settings.host.clone(),
+            outputs_on_disk,
+            fetch_silence_ms: self.settings.fetch.stall.as_millis() as u64,
+            credentials: credentials.as_deref().map(convert::credentials_to),
+        };
+        if let Some(credentials) = credentials {
+            tokio::spawn(Arc::clone(self).keep_certified(job.id, Arc::clone(&child), credentials));
+        }
+        let (identity, share) = (self.identity.changes(), self.share_bytes.subscribe());
+        tokio::spawn(speak(writer, start, identity, share, queue));
+        let (is_ready, ready) = oneshot::channel();
+        let (listening, of) = (Arc::clone(&child), Arc::clone(job));
+        let listening =
+            tokio::spawn(async move { listen(&listening, &of, reader, is_ready).await });
+        let (children, of, watched) = (Arc::clone(self), Arc::clone(job), Arc::clone(&child));
+        tokio::spawn(async move { children.follow(&of, process, &watched, listening).await });
+        tokio::select! {
+            biased;
+            Ok(()) = ready => return Ok(child),
+            () = child.gone.cancelled() => {}
+            () = sleep(START_TIMEOUT) => {}
+        }
+        if let Some(death) = child.death() {
+            return Err(death.cause(true));
+        }
+        child.stop.kill();
+        let seconds = START_TIMEOUT.as_secs();
+        let silent = format!("it does not call windrow::main within {seconds} s");
+        Err(failed(io::Error::new(io::ErrorKind::TimedOut, silent)))
+    }
+
+    /// What it shows to the other processes of its job, and they to it.
+    async fn credentials(
+        &self,
+        job: &ChildrenOfJob,
+    ) -> Result<Option<Arc<Credentials>>, FailureCause> {
+        let Some(certificates) = &self.settings.certificates else { return Ok(None) };
+        match certificates.of(job.id).await {
+            Ok(tls) => Ok(Some(tls.credentials())),
+            Err(error) => Err(no_credentials(job.id, &error)),
+        }
+    }
+
+    /// Gives a process other credentials, for as long as it lives, before its own expire.
+    async fn keep_certified(
+        self: Arc<Self>,
+        job: JobId,
+        child: Arc<Child>,
+        mut credentials: Arc<Credentials>,
+    ) {
+        let Some(certificates) = &self.settings.certificates else { return };
+        loop {
+            tokio::select! {
+                renewed = certificates.renewed(job, &credentials) => credentials = renewed,
+                () = child.gone.cancelled() => return,
+            }
+            child.give_credentials(convert::credentials_to(&credentials)).await;
+        }
+    }
+
+    async fn connect(&self, job: &ChildrenOfJob, serial: u32) -> io::Result<Connected> {
+        let folder = self.directory().join(job.id.to_string());
+        std::fs::create_dir_all(&folder)?;
+        let (descriptors, their_descriptors) = descriptor_pair()?;
+        let (stream, their_stream) = stream_pair()?;
+        let (pipe, their_pipe) = io::pipe()?;
+        let mut command = self.settings.program.command();
+        command.stdin(Stdio::from(their_descriptors));
+        command.stdout(their_pipe.try_clone()?).stderr(their_pipe);
+        let started = self.spawner.spawn(command).await?;
+        let printed = Printed::record(pipe, folder.join(format!("printed-{serial}.log")))?;
+        let process = Process::new(started, printed)?;
+        descriptors.send(their_stream.as_fd()).await?;
+        let (reader, writer) = split(stream);
+        let (messages, queue) = mpsc::channel(WAITING_MAX);
+        let child = Child::new(serial, process.pid, messages, descriptors);
+        Ok(Connected { process, child, reader, writer, queue })
+    }
+
+    /// Watches a process until it is gone, and tells what is lost with it.
+    async fn follow(
+        self: Arc<Self>,
+        job: &Arc<ChildrenOfJob>,
+        process: Process,
+        child: &Child,
+        listening: JoinHandle<()>,
+    ) {
+        let budget = self.settings.memory_bytes;
+        let limit_bytes = budget.saturating_add(budget / 2).saturating_add(BESIDE_BUDGET_BYTES);
+        let death = process.watch(&child.stop, limit_bytes).await;
+        if !matches!(death, Death::Expected) {
+            tracing::warn!(job = %job.id, pid = child.pid.as_raw_nonzero(), ?death, "a process has died");
+        }
+        self.count_living(-1);
+        // What it said before is true. Nothing can hold its end open but what has left its group.
+        let _ = timeout(LAST_WORDS_TIMEOUT, listening).await;
+        let (children, of, serial) = (Arc::clone(&self), Arc::clone(job), child.serial);
+        let noted = tokio::task::spawn_blocking(move || of.note_death(&children, serial)).await;
+        // First what has ended: the report of an output must not come after its loss.
+        child.note_death(&death);
+        match noted {
+            Ok(lost) if lost.is_empty() => {}
+            Ok(lost) => drop(self.lost.send(lost)),
+            Err(error) => tracing::error!(%error, "a bug in the engine: noting a death panicked"),
+        }
+    }
+}
+
+async fn listen(
+    child: &Child,
+    job: &ChildrenOfJob,
+    mut reader: MessageReader<v1::FromChild>,
+    is_ready: oneshot::Sender<()>,
+) {
+    use v1::from_child::Message;
+    // Else it is about to be gone, or will be killed for its silence.
+    if let Ok(Some(v1::FromChild { message: Some(Message::Ready(_)) })) = reader.next().await {
+        let _ = is_ready.send(());
+        child.listen(job, reader).await;
+    }
+}
+
+/// Tells a process what it must know, and what it is asked, for as long as it listens. When this ends, so does the process.
+async fn speak(
+    mut writer: MessageWriter<v1::ToChild>,
+    start: v1::ChildStart,
+    mut identity: watch::Receiver<Option<Membership>>,
+    mut share_bytes: watch::Receiver<u64>,
+    mut queue: mpsc::Receiver<v1::ToChild>,
+) {
+    identity.mark_changed();
+    let mut message = Message::Start(start);
+    while writer.send(&v1::ToChild { message: Some(message) }).await.is_ok() {
+        message = tokio::select! {
+            biased;
+            Ok(()) = identity.changed() => {
+                let identity = convert::identity_to(identity.borrow_and_update().as_ref());
+                Message::Identity(identity)
+            }
+            Ok(()) = share_bytes.changed() => {
+                Message::Budget(v1::ChildBudget { memory_bytes: *share_bytes.borrow_and_update() })
+            }
+            queued = queue.recv() => match queued {
+                Some(v1::ToChild { message: Some(message) }) => message,
+                _ => return,
+            }
+        };
+    }
+}

@@ -1,0 +1,76 @@
+//! The line that opens a connection between workers: which job it is for, so that it can be handed to the process of that
+//! job before a byte of gRPC has been read.
+
+use std::io;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use windrow_jobs::JobId;
+
+/// Names the protocol and its version.
+const GREETING: &str = "windrow-shuffle/1 job ";
+
+/// More than the longest line has.
+const LINE_BYTES_MAX: usize = 64;
+
+/// Says which job's outputs are wanted.
+pub(crate) async fn write(stream: &mut (impl AsyncWrite + Unpin), job: JobId) -> io::Result<()> {
+    stream.write_all(format!("{GREETING}{}\n", job.0).as_bytes()).await
+}
+
+/// Reads the line, and not a byte that comes after it.
+pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<JobId> {
+    let mut line = Vec::with_capacity(LINE_BYTES_MAX);
+    while line.len() < LINE_BYTES_MAX {
+        match stream.read_u8().await? {
+            b'\n' => return job_from(&line).ok_or_else(|| invalid("it names no job")),
+            byte => line.push(byte),
+        }
+    }
+    Err(invalid("its first line is too long"))
+}
+
+fn job_from(line: &[u8]) -> Option<JobId> {
+    let number = std::str::from_utf8(line).ok()?.strip_prefix(GREETING)?;
+    // `parse` would also take a sign.
+    let is_number = number.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| number.parse().ok().map(JobId)).flatten()
+}
+
+fn invalid(message: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_job_is_read_and_nothing_after_it() {
+        for job in [0, 17, u64::MAX].map(JobId) {
+            let mut bytes = Vec::new();
+            write(&mut bytes, job).await.unwrap();
+            assert!(bytes.len() <= LINE_BYTES_MAX);
+            bytes.extend_from_slice(b"PRI * HTTP/2.0");
+            let mut stream = &bytes[..];
+            assert_eq!(read(&mut stream).await.unwrap(), job);
+            assert_eq!(stream, b"PRI * HTTP/2.0");
+        }
+    }
+
+    #[tokio::test]
+    async fn anything_else_is_refused() {
+        let endless = [b'1'; 1 << 10];
+        for line in [
+            &b"PRI * HTTP/2.0\r\n\r\n"[..],
+            b"windrow-shuffle/1 job \n",
+            b"windrow-shuffle/1 job +1\n",
+            b"windrow-shuffle/1 job 18446744073709551616\n",
+            b"windrow-shuffle/2 job 1\n",
+            b"windrow-shuffle/1 job 1",
+            &endless,
+            b"",
+        ] {
+            assert!(read(&mut &line[..]).await.is_err(), "{}", line.escape_ascii());
+        }
+    }
+}
