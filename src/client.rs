@@ -206,13 +206,23 @@ impl Coordinator {
         match status.code() {
             // As transport failures arrive; of our services, only those that stop say that they are unavailable.
             Code::Unavailable | Code::Unknown | Code::Cancelled | Code::DeadlineExceeded => {
-                self.unreachable(explain(&status))
+                self.unreachable(self.with_hint(explain(&status)))
             }
             code => ClientError::Refused {
                 usage: code == Code::InvalidArgument,
                 message: status.message().to_string(),
             },
         }
+    }
+
+    /// A secured coordinator hangs up on those who do not speak TLS, and cannot tell them why.
+    fn with_hint(&self, message: String) -> String {
+        let hung_up = ["connection closed", "reset", "broken pipe"];
+        let hung_up = hung_up.iter().any(|end| message.to_lowercase().contains(end));
+        if hung_up && self.url.starts_with("http://") {
+            return format!("{message}; if it is a secured one, say https://");
+        }
+        message
     }
 
     fn unreachable(&self, message: String) -> ClientError {

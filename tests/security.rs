@@ -7,12 +7,13 @@ use libtest_mimic::Trial;
 
 use crate::support::{
     Cluster, ClusterOptions, Dir, Process, case, count_words, eventually, generated_words,
-    sorted_lines, wait_for, windrow,
+    root_case, sorted_lines, wait_for, windrow,
 };
 
 pub fn tests() -> Vec<Trial> {
     vec![
-        case("security::jobs_run_over_tls", jobs_run_over_tls),
+        root_case("security::jobs_run_over_tls", jobs_run_over_tls),
+        root_case("security::jobs_run_over_tls_in_the_worker", jobs_run_over_tls_in_the_worker),
         case("security::tokens_are_for_one_member_once", tokens_are_for_one_member_once),
         case("security::members_of_other_clusters_are_refused", others_are_refused),
         case("security::roles_are_kept_apart", roles_are_kept_apart),
@@ -50,12 +51,32 @@ fn text(path: &Path) -> &str {
 
 /// Workers on hosts of their own fetch from each other, over TLS, too.
 fn jobs_run_over_tls() {
+    let cluster = secured_hosts(2);
+    count_words_on(&cluster);
+}
+
+/// Likewise, without processes of their own for jobs.
+fn jobs_run_over_tls_in_the_worker() {
+    let mut cluster = secured_hosts(0);
+    for n in 0..2 {
+        let mut command = cluster.worker_command(n);
+        command.arg("--in-process");
+        cluster.workers.push(Process::start(command));
+    }
+    cluster.wait_for_workers(2);
+    count_words_on(&cluster);
+}
+
+fn secured_hosts(workers: usize) -> Cluster {
     let options = ClusterOptions { secured: true, own_hosts: true, ..ClusterOptions::default() };
-    let cluster = Cluster::with_options(2, options);
+    Cluster::with_options(workers, options)
+}
+
+fn count_words_on(cluster: &Cluster) {
     let dir = Dir::new();
     let files = generated_words(&dir, 4, 20_000);
     let (input, output) = (dir.join("in"), dir.join("out"));
-    let flags = ["--reducers", "4", "--split-size", "64KiB"];
+    let flags = ["--reducers", "4", "--split-size", "8KiB"];
     let arguments = ["word-count", "--input", text(&input), "--output", text(&output)];
     cluster.submit(arguments.into_iter().chain(flags)).expect_code(0);
     assert_eq!(sorted_lines(&output), count_words(&files));
@@ -258,8 +279,8 @@ fn jobs_stay_in_allowed_folders() {
 fn no_control_bytes_get_through() {
     const EVIL: &str = "evil\x1b[2J\x07\u{9b}31m\r\x08";
     let mut cluster = Cluster::start(0);
-    let mut command = cluster.worker_command(7);
-    command.args(["--name", EVIL]);
+    let mut command = windrow(["worker", "--coordinator", &cluster.url, "--name", EVIL, "--dir"]);
+    command.arg(cluster.worker_dir(0));
     cluster.workers.push(Process::start(command));
     cluster.wait_for_workers(1);
     let dir = Dir::new();

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Sleep, sleep, timeout};
@@ -25,12 +25,6 @@ use crate::{SecurityError, Tls, explain};
 
 /// First byte of a TLS connection: a handshake record.
 const TLS_HANDSHAKE: u8 = 22;
-
-/// What is said to those who speak plain HTTP/2 to a TLS port: SETTINGS, then GOAWAY with INADEQUATE_SECURITY and a text,
-/// which they show.
-const PLAIN_REFUSAL: &[u8] = b"\0\0\0\x04\0\0\0\0\0\
-    \0\0\x32\x07\0\0\0\0\0\0\0\0\0\0\0\0\x0c\
-    this port speaks TLS: say https:// to it..";
 
 /// Accepts connections until the stream is dropped, with TLS if there is any.
 pub fn listen(listener: TcpListener, tls: Option<Tls>) -> ReceiverStream<io::Result<Connection>> {
@@ -107,7 +101,6 @@ impl Connection {
             let Some(tls) = tls else { return Ok((Either::Left(stream), None)) };
             let mut first = [0];
             if stream.peek(&mut first).await.map_err(failed)? == 1 && first != [TLS_HANDSHAKE] {
-                refuse_plain(stream).await;
                 return Err(SecurityError::Malformed("the caller does not speak TLS".to_string()));
             }
             let (stream, caller) = tls.accept(stream).await?;
@@ -147,14 +140,6 @@ impl Connection {
 
 fn too_slow() -> SecurityError {
     SecurityError::Malformed("the handshake took too long".to_string())
-}
-
-/// Tells the caller what is wrong. It must be read from until it hangs up, or it may never see the answer.
-async fn refuse_plain(mut stream: TcpStream) {
-    let mut said = [0; 1024];
-    if stream.write_all(PLAIN_REFUSAL).await.is_ok() && stream.shutdown().await.is_ok() {
-        while let Ok(1..) = stream.read(&mut said).await {}
-    }
 }
 
 impl Connected for Connection {
@@ -211,17 +196,10 @@ impl AsyncWrite for Connection {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio_stream::StreamExt;
 
     use super::*;
-
-    /// Its length is in the frame's header.
-    #[test]
-    fn the_refusal_is_whole_frames() {
-        let goaway = &PLAIN_REFUSAL[9..];
-        let length = u32::from_be_bytes([0, goaway[0], goaway[1], goaway[2]]) as usize;
-        assert_eq!(goaway.len(), 9 + length);
-    }
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_without_a_call_is_closed() {

@@ -272,3 +272,95 @@ fn server_config(own: &Credentials) -> Result<Arc<ServerConfig>, SecurityError> 
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    struct Authority {
+        certificate: CertificateDer<'static>,
+        issuer: Issuer<'static, KeyPair>,
+    }
+
+    impl Authority {
+        fn new() -> Self {
+            let key = KeyPair::generate().unwrap();
+            let mut params = CertificateParams::default();
+            params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+            let certificate = params.self_signed(&key).unwrap().der().clone();
+            Self { issuer: Issuer::from_ca_cert_der(&certificate, key).unwrap(), certificate }
+        }
+
+        /// A member that can also say it is at every job's host.
+        fn certify(&self, identity: &str, ends: SystemTime) -> Tls {
+            let key = KeyPair::generate().unwrap();
+            let mut params = CertificateParams::default();
+            params.not_before = (ends - Duration::from_secs(7200)).into();
+            params.not_after = ends.into();
+            let uri = SanType::URI(identity.try_into().unwrap());
+            let host = SanType::DnsName("*.job.windrow.internal".try_into().unwrap());
+            params.subject_alt_names = vec![uri, host];
+            let certificate = params.signed_by(&key, &self.issuer).unwrap().der().clone();
+            let key = key.serialize_der();
+            let key = rustls::pki_types::PrivatePkcs8KeyDer::from(key).into();
+            Tls::new(Credentials::new(key, certificate, self.certificate.clone()).unwrap()).unwrap()
+        }
+
+        fn member(&self, identity: &str) -> Tls {
+            self.certify(identity, SystemTime::now() + Duration::from_secs(3600))
+        }
+    }
+
+    /// Whether a byte gets from one to the other.
+    async fn talk(client: &Tls, server: &Tls) -> bool {
+        let (near, far) = duplex(1 << 16);
+        let serving = async {
+            let mut stream = server.accept_same(far).await.ok()?;
+            stream.read_u8().await.ok()
+        };
+        let asking = async {
+            let mut stream = client.connect_same(near).await.ok()?;
+            stream.write_u8(7).await.ok()?;
+            stream.shutdown().await.ok()
+        };
+        let (arrived, _) = tokio::join!(serving, asking);
+        arrived == Some(7)
+    }
+
+    #[tokio::test]
+    async fn processes_of_one_job_talk_with_each_other_alone() {
+        let (ours, theirs) = (Authority::new(), Authority::new());
+        let job = ours.member("windrow://c/job/17");
+        assert!(talk(&job, &ours.member("windrow://c/job/17")).await);
+        for stranger in [
+            ours.member("windrow://c/job/18"),
+            ours.member("windrow://d/job/17"),
+            ours.member("windrow://c/worker/17"),
+            ours.member("windrow://c/admin/17"),
+            theirs.member("windrow://c/job/17"),
+        ] {
+            assert!(!talk(&stranger, &job).await, "{stranger:?} as client");
+            assert!(!talk(&job, &stranger).await, "{stranger:?} as server");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_has_expired_does_not_count_until_it_is_replaced() {
+        let authority = Authority::new();
+        let now = SystemTime::now();
+        let old = authority.certify("windrow://c/job/17", now - Duration::from_secs(60));
+        let job = authority.member("windrow://c/job/17");
+        assert!(!talk(&old, &job).await);
+        assert!(!talk(&job, &old).await);
+        let credentials = job.credentials();
+        let key = credentials.key().clone_key();
+        let parts = (credentials.certificate().clone(), credentials.authority().clone());
+        old.replace(Credentials::new(key, parts.0, parts.1).unwrap()).unwrap();
+        assert!(talk(&old, &job).await);
+    }
+}

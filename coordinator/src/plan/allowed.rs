@@ -76,7 +76,7 @@ impl AllowedPaths {
             refuse_upwards(Path::new(&input.pattern))?;
             let components = input.pattern.split('/');
             let literal = components.take_while(|component| !component.contains(['*', '?', '[']));
-            self.check(Path::new(&literal.collect::<Vec<_>>().join("/")).join("").as_path())
+            self.check(Path::new(&literal.collect::<Vec<_>>().join("/")))
         })
     }
 

@@ -33,6 +33,13 @@ fn member(path: &Path, role: Role) -> Certified {
     Certified::read(&certificate.into()).unwrap()
 }
 
+/// What the processes of a job show.
+fn job(path: &Path, job: JobId) -> Certified {
+    let request = FreshKey::draw().unwrap().request().unwrap();
+    let certificate = security(path).certify_job(job, &request).unwrap();
+    Certified::read(&certificate.into()).unwrap()
+}
+
 /// `/package.Service/Method` of every method in the compiled contract.
 fn methods() -> BTreeSet<String> {
     let descriptors = FileDescriptorSet::decode(windrow_proto::DESCRIPTORS).unwrap();
@@ -62,10 +69,12 @@ fn every_method_and_every_caller() {
     let gate = MembersOnly { security: security(&path) };
     let stranger = Caller::new(Some(member(&other_path, Role::Admin)));
     let roles = [Role::Worker, Role::Submitter, Role::Admin];
-    let members = roles.map(|role| (role, Caller::new(Some(member(&path, role)))));
+    let [worker, submitter, admin] = roles.map(|role| (role, member(&path, role)));
+    let members = [worker, submitter, admin, (Role::Job, job(&path, JobId(17)))];
+    let members = members.map(|(role, certified)| (role, Caller::new(Some(certified))));
     println!(
-        "{:<34} {:<8} {:<8} {:<8} {:<10} admin",
-        "method", "nobody", "other CA", "worker", "submitter"
+        "{:<34} {:<8} {:<8} {:<8} {:<10} {:<8} job",
+        "method", "nobody", "other CA", "worker", "submitter", "admin"
     );
     for method in methods() {
         let (_, who) = *TABLE.iter().find(|(name, _)| *name == method).unwrap();
@@ -94,9 +103,10 @@ fn every_method_and_every_caller() {
             }
         }
         let mark = |answer: Option<Code>| if answer.is_none() { "yes" } else { "-" };
-        let [worker, submitter, admin] = of_members.map(|(_, answer)| mark(answer));
+        let [worker, submitter, admin, job] = of_members.map(|(_, answer)| mark(answer));
         let (anonymous, strange) = (mark(anonymous), mark(strange));
-        println!("{method:<34} {anonymous:<8} {strange:<8} {worker:<8} {submitter:<10} {admin}");
+        let line = format!("{method:<34} {anonymous:<8} {strange:<8} {worker:<8} {submitter:<10}");
+        println!("{line} {admin:<8} {job}");
     }
 }
 
@@ -132,6 +142,16 @@ fn a_certificate_counts_for_its_time_and_until_it_is_revoked() {
     std::fs::write(path.join("revoked"), "submitter/x\nworker/somebody\n").unwrap();
     let status = gate.admit(open, &caller).unwrap_err();
     assert!(status.message().contains("revoked"), "{}", status.message());
+}
+
+#[test]
+fn jobs_and_coordinators_do_not_join_by_token() {
+    let (_dir, path) = cluster();
+    for role in [Role::Job, Role::Coordinator] {
+        assert!(issue_token(&path, role, None, HOUR).is_err(), "{role}");
+    }
+    let identity = job(&path, JobId(17)).identity;
+    assert_eq!((identity.role(), identity.name()), (Role::Job, "17"));
 }
 
 #[test]
