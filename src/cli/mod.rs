@@ -42,9 +42,15 @@ pub(crate) fn main(registry: Registry, arguments: Vec<OsString>) -> Exit {
     let invocation = match commands::parse(&registry, arguments) {
         Ok(invocation) => invocation,
         Err(error) => {
+            let text = error.render().to_string();
+            if error.use_stderr() {
+                // It quotes arguments as they are.
+                eprint!("{}", stdout::escaped(&text));
+                return Exit::Usage;
+            }
             // Help and version are "errors" of clap's that end with success.
-            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Success };
-            return if error.print().is_ok() { exit } else { Exit::Failure };
+            stdout::text(&text);
+            return Exit::Success;
         }
     };
     start_logging(&invocation);
