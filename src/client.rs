@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::Stream;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 use windrow_proto::v1;
 use windrow_proto::v1::blobs_client::BlobsClient;
 use windrow_proto::v1::jobs_client::JobsClient;
+use windrow_security::{Dialer, NotAnAddress, explain, limits};
 
 /// Longest wait for one attempt to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -24,20 +25,13 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// First pause after a failed attempt to connect; it doubles up to [`BACKOFF_MAX`].
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
-/// Largest answer: the list of a thousand jobs.
-const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
 /// Why a request came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The URL is not one.
-    #[error("'{url}' is not a coordinator URL such as http://127.0.0.1:7171: {message}")]
-    Url {
-        /// As given.
-        url: String,
-        /// What is wrong with it.
-        message: String,
-    },
+    /// The URL is not one, or not one for these credentials.
+    #[error(transparent)]
+    Url(#[from] NotAnAddress),
     /// Nobody answers there.
     #[error("the coordinator at {url} is not reachable: {message}")]
     Unreachable {
@@ -76,10 +70,11 @@ impl Client {
     /// `patience`; `on_retry` hears of each failure.
     pub async fn connect(
         urls: &str,
+        dialer: &Dialer,
         patience: Duration,
         mut on_retry: impl FnMut(&ClientError, Duration),
     ) -> Result<Self, ClientError> {
-        let coordinators = urls.split(',').map(|url| Coordinator::at(url.trim()));
+        let coordinators = urls.split(',').map(|url| Coordinator::at(url.trim(), dialer));
         let coordinators = coordinators.collect::<Result<_, _>>()?;
         let client = Self { coordinators, current: Arc::default() };
         let deadline = Instant::now() + patience;
@@ -198,20 +193,23 @@ impl Client {
 
 impl Coordinator {
     /// The one at a URL; it is connected to when it is first asked something.
-    fn at(url: &str) -> Result<Self, ClientError> {
-        let endpoint = Endpoint::from_shared(url.to_string())
-            .map_err(|error| ClientError::Url { url: url.to_string(), message: error.to_string() })?
+    fn at(url: &str, dialer: &Dialer) -> Result<Self, ClientError> {
+        let endpoint = dialer
+            .endpoint(url)?
             .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE)
             .keep_alive_while_idle(true);
-        Ok(Self::over(endpoint.connect_lazy(), url))
+        let dialer = dialer.clone();
+        let connector = tower::service_fn(move |url| dialer.clone().dial(url));
+        Ok(Self::over(endpoint.connect_with_connector_lazy(connector), url))
     }
 
     fn over(channel: Channel, url: &str) -> Self {
         let blobs = BlobsClient::new(channel.clone());
-        let jobs = JobsClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let jobs = JobsClient::new(channel)
+            .max_decoding_message_size(limits::ANSWER_BYTES_MAX)
+            .max_encoding_message_size(limits::REQUEST_BYTES_MAX);
         Self { url: url.to_string(), jobs, blobs }
     }
 
@@ -222,7 +220,7 @@ impl Coordinator {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(status)) => match self.error(status) {
                 error @ ClientError::Unreachable { .. } => Err(error),
-                ClientError::Refused { .. } | ClientError::Url { .. } => Ok(()),
+                ClientError::Refused { .. } | ClientError::Url(_) => Ok(()),
             },
             Err(_) => Err(self.unreachable("it does not answer".to_string())),
         }
@@ -232,7 +230,7 @@ impl Coordinator {
         match status.code() {
             // As transport failures arrive; of our services, only those that stop say that they are unavailable.
             Code::Unavailable | Code::Unknown | Code::Cancelled | Code::DeadlineExceeded => {
-                self.unreachable(deepest(&status))
+                self.unreachable(self.with_hint(explain(&status)))
             }
             code => ClientError::Refused {
                 usage: code == Code::InvalidArgument,
@@ -241,16 +239,17 @@ impl Coordinator {
         }
     }
 
+    /// A secured coordinator hangs up on those who do not speak TLS, and cannot tell them why.
+    fn with_hint(&self, message: String) -> String {
+        let hung_up = ["connection closed", "reset", "broken pipe"];
+        let hung_up = hung_up.iter().any(|end| message.to_lowercase().contains(end));
+        if hung_up && self.url.starts_with("http://") {
+            return format!("{message}; if it is a secured one, say https://");
+        }
+        message
+    }
+
     fn unreachable(&self, message: String) -> ClientError {
         ClientError::Unreachable { url: self.url.clone(), message }
     }
-}
-
-/// The innermost cause: "connection refused" rather than "transport error".
-fn deepest(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }

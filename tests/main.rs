@@ -29,6 +29,7 @@ mod privacy;
 mod processes;
 mod ready_jobs;
 mod recovery;
+mod security;
 mod shipping;
 mod support;
 mod word_count;
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
         processes::tests(),
         ready_jobs::tests(),
         recovery::tests(),
+        security::tests(),
         shipping::tests(),
         word_count::tests(),
     ]

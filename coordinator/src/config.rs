@@ -10,6 +10,8 @@ use windrow_jobs::Blob;
 use windrow_proto::v1::Build;
 
 use crate::failpoint::Failpoint;
+use crate::plan::AllowedPaths;
+use crate::security::Security;
 
 /// Settings of a coordinator.
 #[derive(Clone)]
@@ -20,6 +22,10 @@ pub struct CoordinatorConfig {
     pub executable: Option<(Blob, Arc<File>)>,
     /// Folder of its journal, so that another coordinator can go on when this one dies; in memory if there is none.
     pub state: Option<PathBuf>,
+    /// Its cluster's authority, where callers need certificates; without one, everybody who connects may do everything.
+    pub security: Option<Security>,
+    /// Where inputs and outputs of jobs may lie.
+    pub allowed_paths: AllowedPaths,
     /// Silence after which a worker counts as lost.
     pub lease: Duration,
     /// How often workers are asked to speak; at most a quarter of the lease is used.
@@ -44,6 +50,8 @@ impl CoordinatorConfig {
             build,
             executable: None,
             state: None,
+            security: None,
+            allowed_paths: AllowedPaths::everywhere(),
             lease: Duration::from_secs(10),
             heartbeat: Duration::from_secs(1),
             assumed_threads: threads as u32,

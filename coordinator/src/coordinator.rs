@@ -11,12 +11,16 @@ use tokio::net::TcpListener;
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
-use tonic::transport::server::{Connected, Router, TcpIncoming};
+use tonic::transport::server::{Connected, Router};
+use tower::layer::util::{Identity, Stack};
 use windrow_proto::v1::blobs_server::BlobsServer;
+use windrow_proto::v1::enrollment_server::EnrollmentServer;
 use windrow_proto::v1::jobs_server::JobsServer;
 use windrow_proto::v1::sessions_server::SessionsServer;
 use windrow_scheduler::Config;
 use windrow_scheduler::journal::JournalError;
+use windrow_security::access::{AccessLayer, Gate, Open};
+use windrow_security::limits;
 
 use crate::blobs::BlobStore;
 use crate::config::CoordinatorConfig;
@@ -26,13 +30,8 @@ use crate::journal::{Opened, RecoverError};
 use crate::logs::LogStore;
 use crate::plan::ClusterSize;
 use crate::rpc::{BlobsService, InProgress, JobsService, SessionsService, build_name};
+use crate::security::{EnrollmentService, MembersOnly};
 
-/// Largest message that it takes of a worker: a heartbeat.
-const REPORT_BYTES_MAX: usize = 4 << 20;
-/// Largest message that it takes of a submitter: many inputs, many ranges.
-const REQUEST_BYTES_MAX: usize = 24 << 20;
-/// Largest message that it takes of an upload: a piece, and its header.
-const PIECE_BYTES_MAX: usize = 1 << 20;
 /// Heartbeats that fit into a lease, so that one may be late.
 const HEARTBEATS_PER_LEASE: u32 = 4;
 
@@ -110,7 +109,8 @@ impl Coordinator {
         Ok(Self { config: Arc::new(config), driver, blobs, logs })
     }
 
-    /// Serves callers who connect to `listener`, until `shutdown` fires; see [`serve`](Self::serve).
+    /// Serves callers who connect to `listener`, until `shutdown` fires; see [`serve`](Self::serve). With
+    /// [security](CoordinatorConfig::security), only members of the cluster are let in, each to what is theirs.
     ///
     /// # Errors
     /// When the listener fails.
@@ -119,10 +119,18 @@ impl Coordinator {
         listener: TcpListener,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
-        self.serve(TcpIncoming::from(listener).with_nodelay(Some(true)), shutdown).await
+        let Some(security) = self.config.security.clone() else {
+            return self.serve(windrow_security::listen(listener, None), shutdown).await;
+        };
+        let incoming = windrow_security::listen(listener, Some(security.tls()));
+        let gate = MembersOnly { security: security.clone() };
+        tokio::select! {
+            served = self.serve_behind(Arc::new(gate), incoming, shutdown) => served,
+            () = security.stay_certified() => Ok(()),
+        }
     }
 
-    /// Serves callers who come over `incoming`, sockets or pipes in memory, until `shutdown` fires. Then it
+    /// Serves callers who come over `incoming`, pipes in memory or the like, and may do everything, until `shutdown` fires. Then it
     /// [stops](Self::stop), and returns when all calls have ended.
     ///
     /// # Errors
@@ -136,12 +144,25 @@ impl Coordinator {
         IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
         IE: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        self.serve_behind(Arc::new(Open), incoming, shutdown).await
+    }
+
+    async fn serve_behind<IO, IE>(
+        &self,
+        gate: Arc<dyn Gate>,
+        incoming: impl Stream<Item = Result<IO, IE>>,
+        shutdown: CancellationToken,
+    ) -> Result<(), ServeError>
+    where
+        IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+        IE: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let stopped = async {
             shutdown.cancelled().await;
             self.stop().await;
         };
         tokio::select! {
-            served = self.router().serve_with_incoming_shutdown(incoming, stopped) => Ok(served?),
+            served = self.router(gate).serve_with_incoming_shutdown(incoming, stopped) => Ok(served?),
             error = self.driver.failure() => Err(error.into()),
         }
     }
@@ -153,7 +174,7 @@ impl Coordinator {
         let _ = self.driver.stop().await;
     }
 
-    fn router(&self) -> Router {
+    fn router(&self, gate: Arc<dyn Gate>) -> Router<Stack<AccessLayer, Identity>> {
         let config = &self.config;
         let jobs = JobsService {
             driver: self.driver.clone(),
@@ -166,6 +187,7 @@ impl Coordinator {
             blobs: Arc::clone(&self.blobs),
             logs: Arc::clone(&self.logs),
             in_planning: InProgress::default(),
+            allowed_paths: config.allowed_paths.clone(),
         };
         let sessions = SessionsService {
             driver: self.driver.clone(),
@@ -175,13 +197,30 @@ impl Coordinator {
             heartbeat: config.heartbeat.min(config.lease / HEARTBEATS_PER_LEASE),
         };
         let blobs = BlobsService::new(self.driver.clone(), Arc::clone(&self.blobs));
+        let enrollment =
+            EnrollmentService { security: config.security.clone(), driver: self.driver.clone() };
         Server::builder()
+            .layer(AccessLayer::new(gate))
+            .max_concurrent_streams(limits::COORDINATOR_STREAMS_MAX)
+            .http2_max_header_list_size(limits::HEADER_LIST_BYTES_MAX)
             // Finds clients that have gone without a word. For workers, the lease does.
             .http2_keepalive_interval(Some(Duration::from_secs(20)))
             .http2_keepalive_timeout(Some(Duration::from_secs(20)))
-            .add_service(BlobsServer::new(blobs).max_decoding_message_size(PIECE_BYTES_MAX))
-            .add_service(JobsServer::new(jobs).max_decoding_message_size(REQUEST_BYTES_MAX))
-            .add_service(SessionsServer::new(sessions).max_decoding_message_size(REPORT_BYTES_MAX))
+            .add_service(BlobsServer::new(blobs).max_decoding_message_size(limits::PIECE_BYTES_MAX))
+            .add_service(
+                EnrollmentServer::new(enrollment)
+                    .max_decoding_message_size(limits::ENROLLMENT_BYTES_MAX),
+            )
+            .add_service(
+                JobsServer::new(jobs)
+                    .max_decoding_message_size(limits::REQUEST_BYTES_MAX)
+                    .max_encoding_message_size(limits::ANSWER_BYTES_MAX),
+            )
+            .add_service(
+                SessionsServer::new(sessions)
+                    .max_decoding_message_size(limits::REPORT_BYTES_MAX)
+                    .max_encoding_message_size(limits::ANSWER_BYTES_MAX),
+            )
     }
 }
 

@@ -8,6 +8,7 @@
 //!  journal/  what was decided, written down before anybody hears of it
 //!  output/   the output folder: taken for one job, published or given back
 //!  logs      what the processes of jobs have printed, for people
+//!  security/ certificates for join tokens, and who may call what
 //!  explain   why a job failed or waits, in one line
 //! ```
 //!
@@ -26,9 +27,10 @@ mod logs;
 mod output;
 mod plan;
 mod rpc;
+pub mod security;
 
 pub use config::CoordinatorConfig;
 pub use coordinator::{Coordinator, ServeError, StartError};
 pub use failpoint::Failpoint;
-pub use plan::{PlanError, sample_ranges};
+pub use plan::{AllowedPaths, NotAllowed, PlanError, sample_ranges};
 pub use windrow_scheduler::journal::JournalError;

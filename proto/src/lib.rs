@@ -11,3 +11,7 @@ pub mod v1 {
 
 /// Number of this contract. Peers with different numbers refuse each other by name of both.
 pub const PROTOCOL_VERSION: u32 = 1;
+
+/// The compiled description of all services and messages, a `google.protobuf.FileDescriptorSet`: for tests that must know
+/// every method that there is.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

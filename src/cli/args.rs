@@ -10,6 +10,7 @@ use windrow_coordinator::Failpoint;
 use windrow_jobs::BadRecordBudget;
 use windrow_jobs::side_files::check_name;
 use windrow_proto::v1;
+use windrow_security::Role;
 
 use super::generate::GenArgs;
 
@@ -27,6 +28,12 @@ pub(crate) struct Cli {
 /// All commands but `run` and `submit`, which are made from the registered jobs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Commands {
+    /// Set up a secured cluster: its own certificate authority, and credentials of a first admin
+    Init(InitArgs),
+    /// Print a join token, with which one worker or user becomes a member of a secured cluster
+    Token(TokenArgs),
+    /// Become a member of a secured cluster with a join token
+    Login(LoginArgs),
     /// Start a cluster's coordinator
     Coordinator(CoordinatorArgs),
     /// Start a worker and join a cluster
@@ -104,9 +111,8 @@ pub(crate) struct JobArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Cluster")]
 pub(crate) struct SubmitArgs {
-    /// The cluster's coordinator; several with commas between them are tried in turn
-    #[arg(long, value_name = "URL[,URL..]", env = "WINDROW_COORDINATOR", default_value = DEFAULT_URL)]
-    pub(crate) coordinator: String,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
     /// Print the job's id and do not wait for its end
     #[arg(long)]
     pub(crate) detach: bool,
@@ -119,6 +125,54 @@ pub(crate) struct SubmitArgs {
     /// How long to wait for a coordinator that has gone before leaving the job to itself
     #[arg(long, value_name = "DURATION", default_value = "10m")]
     pub(crate) coordinator_wait: humantime::Duration,
+}
+
+/// Which cluster to ask, and as whom.
+#[derive(Debug, Args)]
+pub(crate) struct TargetArgs {
+    /// The cluster's coordinator; several with commas between them are tried in turn
+    #[arg(long, value_name = "URL[,URL..]", env = "WINDROW_COORDINATOR", default_value = DEFAULT_URL)]
+    pub(crate) coordinator: String,
+    /// Folder of the credentials to show to a secured cluster, as 'windrow login' has made it [default: windrow in the
+    /// user's configuration folder]
+    #[arg(long, value_name = "DIR", env = "WINDROW_CREDENTIALS")]
+    pub(crate) credentials: Option<PathBuf>,
+}
+
+/// `windrow init`
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// Folder to make. Whoever can read it owns the cluster
+    pub(crate) dir: PathBuf,
+    /// Name or address at which a coordinator is reached, besides those of this machine alone; may be repeated
+    #[arg(long = "host", value_name = "HOST")]
+    pub(crate) hosts: Vec<String>,
+}
+
+/// `windrow token`
+#[derive(Debug, Args)]
+pub(crate) struct TokenArgs {
+    /// The cluster's folder, which 'windrow init' has made
+    pub(crate) dir: PathBuf,
+    /// What the new member may do
+    #[arg(long, value_name = "worker|submitter|admin")]
+    pub(crate) role: Role,
+    /// Who that is; jobs belong to the name that has submitted them [default: made up]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// How long the token can be used
+    #[arg(long, value_name = "DURATION", default_value = "1h")]
+    pub(crate) expires: humantime::Duration,
+}
+
+/// `windrow login`
+#[derive(Debug, Args)]
+pub(crate) struct LoginArgs {
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    /// The join token, as 'windrow token' prints it
+    #[arg(long, env = "WINDROW_TOKEN", hide_env_values = true)]
+    pub(crate) token: String,
 }
 
 /// `windrow coordinator`
@@ -140,12 +194,21 @@ pub(crate) struct CoordinatorArgs {
     /// For tests: abort, or stop, when a step is reached for the N-th time
     #[arg(long, value_name = "[stop:]STEP:N", env = "WINDROW_FAILPOINT", hide = true, value_parser = Failpoint::parse)]
     pub(crate) failpoint: Option<Failpoint>,
+    /// Let in only members of the cluster whose folder this is ('windrow init' makes it), over TLS
+    #[arg(long, value_name = "DIR", conflicts_with = "insecure")]
+    pub(crate) security: Option<PathBuf>,
+    /// How long certificates of members count; they renew them by themselves
+    #[arg(long, value_name = "DURATION", default_value = "24h", requires = "security")]
+    pub(crate) certificate_lifetime: humantime::Duration,
     /// For tests: begin the journal anew after so many records
     #[arg(long, value_name = "N", env = "WINDROW_SNAPSHOT_AFTER", hide = true)]
     pub(crate) snapshot_after: Option<u64>,
     /// Allow an address that other machines reach, without encryption or authentication
     #[arg(long)]
     pub(crate) insecure: bool,
+    /// Folder in which inputs and outputs of jobs must lie, links followed; may be repeated [default on loopback: anywhere]
+    #[arg(long = "allow-path", value_name = "DIR")]
+    pub(crate) allow_paths: Vec<PathBuf>,
     /// Silence after which a worker counts as lost
     #[arg(long, value_name = "DURATION", default_value = "10s")]
     pub(crate) lease: humantime::Duration,
@@ -169,6 +232,9 @@ pub(crate) struct WorkerArgs {
     /// Address on which other workers fetch this one's data
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     pub(crate) listen: SocketAddr,
+    /// Join token for a secured cluster. Used once; after that, the credentials in DIR/credentials count
+    #[arg(long, env = "WINDROW_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
     /// Address to tell other workers to connect to, where they do not reach this one by the one it listens on
     #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
     pub(crate) advertise: Option<String>,
@@ -193,9 +259,8 @@ pub(crate) struct WorkerArgs {
 /// Commands that ask the coordinator something.
 #[derive(Debug, Args)]
 pub(crate) struct ClusterArgs {
-    /// The cluster's coordinator; several with commas between them are tried in turn
-    #[arg(long, value_name = "URL[,URL..]", env = "WINDROW_COORDINATOR", default_value = DEFAULT_URL)]
-    pub(crate) coordinator: String,
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -3,22 +3,34 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use windrow_coordinator::{Coordinator, CoordinatorConfig, JournalError, ServeError};
+use windrow_coordinator::security::Security;
+use windrow_coordinator::{AllowedPaths, Coordinator, CoordinatorConfig, JournalError, ServeError};
 use windrow_jobs::Registry;
+use windrow_security::{Dialer, keep_renewed};
 use windrow_worker::{ChildProgram, Connector, FetchTimeouts, WorkerConfig};
 
 use super::args::{CoordinatorArgs, WorkerArgs};
 use super::error::CliError;
 use super::exit::Exit;
 use super::interrupt::Interrupts;
+use super::security;
 use super::state_folder::StateFolder;
 use crate::executable::Executable;
 
+/// In a worker's folder: what it shows to a secured cluster.
+const CREDENTIALS: &str = "credentials";
+/// How often those who listen without security say so.
+const WARN_EVERY: Duration = Duration::from_secs(600);
+
 pub(crate) async fn coordinator(args: CoordinatorArgs) -> Result<Exit, CliError> {
-    refuse_open_address(args.listen, args.insecure)?;
+    let access = Access::of(args.security.is_some(), args.insecure);
+    refuse_open_address(args.listen, access)?;
+    let allowed_paths = allowed_paths(&args)?;
     let mut interrupts = Interrupts::listen()?;
     let state =
         args.state.as_deref().map(|path| StateFolder::take(path, args.take_over)).transpose()?;
@@ -27,12 +39,17 @@ pub(crate) async fn coordinator(args: CoordinatorArgs) -> Result<Exit, CliError>
         .await
         .map_err(|error| CliError::Other(format!("cannot listen on {}: {error}", args.listen)))?;
     let address = listener.local_addr().map_err(CliError::io("the listener"))?;
-    let url = format!("http://{address}");
+    let scheme = if args.security.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{address}");
     let mut config = CoordinatorConfig::new(executable.build);
     config.executable = Some((executable.blob, executable.file));
     config.blob_bytes_max = args.program_bytes_max.0;
     config.lease = args.lease.into();
     config.state = state.as_ref().map(|state| state.path().to_path_buf());
+    let life = args.certificate_lifetime.into();
+    let security = args.security.as_deref().map(|folder| Security::open(folder, life));
+    config.security = security.transpose()?;
+    config.allowed_paths = allowed_paths;
     config.failpoint = args.failpoint.unwrap_or_default();
     config.snapshot_after = args.snapshot_after;
     let coordinator =
@@ -81,11 +98,15 @@ pub(crate) async fn worker(
     args: WorkerArgs,
     prefix: Vec<OsString>,
 ) -> Result<Exit, CliError> {
-    refuse_open_address(args.listen, args.insecure)?;
+    let is_secured = security::is_secured(&args.coordinator);
+    refuse_open_address(args.listen, Access::of(is_secured, args.insecure))?;
     let mut interrupts = Interrupts::listen()?;
     let build = Executable::own().map_err(CliError::io("/proc/self/exe"))?.build;
-    let connector =
-        Connector::url(&args.coordinator).map_err(|error| CliError::Usage(error.to_string()))?;
+    if !args.in_process {
+        // Job processes are of the same user: they could read the memory and the environment of this one.
+        set_dumpable_behavior(DumpableBehavior::NotDumpable)
+            .map_err(|error| CliError::Other(format!("cannot guard this process: {error}")))?;
+    }
     // Kept until the end, so that the folder goes when the worker does.
     let mut temporary = None;
     let directory = match args.dir {
@@ -96,7 +117,18 @@ pub(crate) async fn worker(
             temporary.insert(made).path().to_path_buf()
         }
     };
+    let mut tls = None;
+    if is_secured {
+        let folder = directory.join(CREDENTIALS);
+        let joined = security::join(&args.coordinator, args.token.as_deref(), &folder).await?;
+        tls = Some(joined.clone());
+        tokio::spawn(keep_renewed(joined, args.coordinator.clone(), folder));
+    }
+    let dialer = tls.clone().map_or_else(Dialer::plain, Dialer::member);
+    let connector = Connector::url(&args.coordinator, &dialer)
+        .map_err(|error| CliError::Usage(error.to_string()))?;
     let mut config = WorkerConfig::tcp(directory, args.listen);
+    config.tls = tls;
     config.threads = args.threads;
     config.memory_bytes = args.memory.map(|size| size.0);
     config.advertise = args.advertise;
@@ -132,19 +164,65 @@ pub(crate) async fn worker(
     }
 }
 
-/// What listens beyond this machine must be asked for: there is no encryption and no authentication.
-fn refuse_open_address(address: SocketAddr, insecure: bool) -> Result<(), CliError> {
-    if address.ip().is_loopback() {
-        return Ok(());
+/// Who can connect to what listens.
+#[derive(Clone, Copy)]
+enum Access {
+    /// Members of the cluster.
+    Members,
+    /// Everybody, and the user has not said that this is meant.
+    Everybody,
+    /// Everybody, as the user wants it.
+    EverybodyAsAsked,
+}
+
+impl Access {
+    fn of(is_secured: bool, insecure: bool) -> Self {
+        match (is_secured, insecure) {
+            (true, _) => Self::Members,
+            (false, true) => Self::EverybodyAsAsked,
+            (false, false) => Self::Everybody,
+        }
     }
-    if !insecure {
-        return Err(CliError::Usage(format!(
+}
+
+/// What listens beyond this machine is secured, or was asked for.
+fn refuse_open_address(address: SocketAddr, access: Access) -> Result<(), CliError> {
+    match access {
+        _ if address.ip().is_loopback() => Ok(()),
+        Access::Members => Ok(()),
+        Access::Everybody => Err(CliError::Usage(format!(
             "{address} can be reached from other machines, and whoever reaches it can run jobs and read data; \
-             listen on 127.0.0.1, or say --insecure on a network that you trust"
-        )));
+             listen on 127.0.0.1, set up a secured cluster ('windrow init'), or say --insecure on a network that you trust"
+        ))),
+        Access::EverybodyAsAsked => {
+            tokio::spawn(warn_for_ever(address));
+            Ok(())
+        }
     }
-    tracing::warn!(
-        "{address} is open to everybody who can reach it: no encryption, no authentication"
-    );
-    Ok(())
+}
+
+/// At once, and again and again, so that it is in whatever part of the log is looked at.
+async fn warn_for_ever(address: SocketAddr) {
+    let mut warn = tokio::time::interval(WARN_EVERY);
+    loop {
+        warn.tick().await;
+        tracing::warn!(
+            "{address} is open to everybody who can reach it: no encryption, no authentication"
+        );
+    }
+}
+
+/// Who can be reached from other machines says what their users' jobs may read and write.
+fn allowed_paths(args: &CoordinatorArgs) -> Result<AllowedPaths, CliError> {
+    if !args.allow_paths.is_empty() {
+        let allowed = AllowedPaths::below(&args.allow_paths);
+        return allowed.map_err(|error| CliError::Usage(error.to_string()));
+    }
+    if args.listen.ip().is_loopback() {
+        return Ok(AllowedPaths::everywhere());
+    }
+    Err(CliError::Usage(format!(
+        "{} can be reached from other machines: name the folders in which jobs may read and write, as --allow-path /data",
+        args.listen
+    )))
 }

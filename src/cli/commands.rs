@@ -7,8 +7,8 @@ use clap::{Args, Command, CommandFactory, FromArgMatches};
 use windrow_jobs::Registry;
 
 use super::args::{
-    Cli, ClusterArgs, Commands, CoordinatorArgs, JobArgs, LogsArgs, OneJobArgs, SubmitArgs,
-    WorkerArgs,
+    Cli, ClusterArgs, Commands, CoordinatorArgs, InitArgs, JobArgs, LoginArgs, LogsArgs,
+    OneJobArgs, SubmitArgs, TokenArgs, WorkerArgs,
 };
 use super::generate::GenArgs;
 use super::job_command::JobCommand;
@@ -17,6 +17,9 @@ use super::job_command::JobCommand;
 pub(crate) enum Invocation {
     Run(JobCommand),
     Submit(JobCommand, SubmitArgs),
+    Init(InitArgs),
+    Token(TokenArgs),
+    Login(LoginArgs),
     Coordinator(CoordinatorArgs),
     Worker(WorkerArgs),
     Jobs(ClusterArgs),
@@ -44,6 +47,9 @@ pub(crate) fn parse(
             Invocation::Submit(job, SubmitArgs::from_arg_matches(of_job)?)
         }
         _ => match Cli::from_arg_matches(&matches)?.command {
+            Commands::Init(args) => Invocation::Init(args),
+            Commands::Token(args) => Invocation::Token(args),
+            Commands::Login(args) => Invocation::Login(args),
             Commands::Coordinator(args) => Invocation::Coordinator(args),
             Commands::Worker(args) => Invocation::Worker(args),
             Commands::Jobs(args) => Invocation::Jobs(args),

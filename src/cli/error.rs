@@ -2,12 +2,17 @@
 
 use std::path::PathBuf;
 
+use windrow_security::SecurityError;
+
 use crate::cli::exit::Exit;
 use crate::client::ClientError;
 
 /// An error for the user, with the exit status that it leads to.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
+    /// Credentials, tokens, TLS.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
     /// The command line was wrong in a way that its parser could not see.
     #[error("{0}")]
     Usage(String),
@@ -36,7 +41,7 @@ impl CliError {
     /// The status to end with.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Usage(_) | Self::Client(ClientError::Url { .. }) => Exit::Usage,
+            Self::Usage(_) | Self::Client(ClientError::Url(_)) => Exit::Usage,
             Self::Client(ClientError::Refused { usage: true, .. }) => Exit::Usage,
             _ => Exit::Failure,
         }

@@ -17,6 +17,7 @@ mod patience;
 mod preview;
 mod progress;
 mod run;
+mod security;
 mod state_folder;
 mod stdout;
 mod submit;
@@ -42,9 +43,15 @@ pub(crate) fn main(registry: Registry, arguments: Vec<OsString>) -> Exit {
     let invocation = match commands::parse(&registry, arguments) {
         Ok(invocation) => invocation,
         Err(error) => {
+            let text = error.render().to_string();
+            if error.use_stderr() {
+                // It quotes arguments as they are.
+                eprint!("{}", stdout::escaped(&text));
+                return Exit::Usage;
+            }
             // Help and version are "errors" of clap's that end with success.
-            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Success };
-            return if error.print().is_ok() { exit } else { Exit::Failure };
+            stdout::text(&text);
+            return Exit::Success;
         }
     };
     start_logging(&invocation);
@@ -52,7 +59,7 @@ pub(crate) fn main(registry: Registry, arguments: Vec<OsString>) -> Exit {
     match dispatch(Arc::new(registry), invocation, prefix) {
         Ok(exit) => exit,
         Err(error) => {
-            eprintln!("windrow: {error}");
+            eprintln!("windrow: {}", stdout::escaped(&error.to_string()));
             error.exit()
         }
     }
@@ -75,6 +82,9 @@ fn dispatch(
         match invocation {
             Invocation::Run(job) => run::run(registry, job).await,
             Invocation::Submit(job, submit) => submit::submit(registry, job, submit, prefix).await,
+            Invocation::Init(args) => security::init(args),
+            Invocation::Token(args) => security::token(args),
+            Invocation::Login(args) => security::login(args).await,
             Invocation::Coordinator(args) => cluster::coordinator(args).await,
             Invocation::Worker(args) => cluster::worker(registry, args, prefix).await,
             Invocation::Jobs(args) => observe::jobs(args).await,

@@ -8,7 +8,7 @@ use windrow_proto::v1;
 use super::args::{ClusterArgs, OneJobArgs};
 use super::error::CliError;
 use super::exit::Exit;
-use super::{stdout, summary};
+use super::{security, stdout, summary};
 use crate::client::Client;
 
 pub(crate) async fn jobs(args: ClusterArgs) -> Result<Exit, CliError> {
@@ -84,7 +84,8 @@ pub(crate) async fn workers(args: ClusterArgs) -> Result<Exit, CliError> {
 
 /// Questions do not wait for a coordinator that is not there.
 pub(super) async fn connect(args: &ClusterArgs) -> Result<Client, CliError> {
-    Ok(Client::connect(&args.coordinator, Duration::ZERO, |_, _| {}).await?)
+    let dialer = security::dialer(&args.target).await?;
+    Ok(Client::connect(&args.target.coordinator, &dialer, Duration::ZERO, |_, _| {}).await?)
 }
 
 fn show(job: &v1::JobStatus, args: &ClusterArgs) {

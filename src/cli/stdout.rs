@@ -1,21 +1,59 @@
 //! Writing results to standard output.
+//!
+//! Names, messages and paths come from users and from their data, and terminals obey control characters. So these are
+//! escaped here, whatever is printed: as `\u001b`, which is right inside JSON's strings as well.
 
+use std::borrow::Cow;
 use std::fmt::Arguments;
+use std::fmt::Write as _;
 use std::io::{Write, stdout};
 
 /// Writes one line. A reader that has gone (`windrow jobs | head -1`) is no reason to fail: what was asked for has been
 /// done.
 pub(crate) fn line(text: Arguments<'_>) {
-    let mut out = stdout().lock();
-    let _ = out.write_fmt(text).and_then(|()| out.write_all(b"\n"));
+    let text = text.to_string();
+    let mut line = escaped(&text).into_owned();
+    line.push('\n');
+    let _ = stdout().lock().write_all(line.as_bytes());
 }
 
 /// Writes text that brings its own line ends.
 pub(crate) fn text(text: &str) {
-    bytes(text.as_bytes());
+    bytes(escaped(text).as_bytes());
 }
 
-/// Writes what may not be text.
+/// Writes what may not be text, as it is.
 pub(crate) fn bytes(bytes: &[u8]) {
     let _ = stdout().lock().write_all(bytes);
+}
+
+/// Control characters escaped, but for ends of lines and tabs.
+pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
+    let is_harmful = |c: char| c.is_control() && c != '\n' && c != '\t';
+    if !text.contains(is_harmful) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_harmful(c) {
+            // Writing to a string cannot fail.
+            let _ = write!(escaped, "\\u{:04x}", u32::from(c));
+        } else {
+            escaped.push(c);
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminals_are_told_nothing() {
+        assert_eq!(escaped("a\x1b[2J\u{9b}\r\tb\n"), "a\\u001b[2J\\u009b\\u000d\tb\n");
+        let json = serde_json::json!({ "name": "a\u{9b}\x7f\x1b" });
+        let printed = escaped(&json.to_string()).into_owned();
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&printed).unwrap(), json);
+    }
 }

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use windrow_jobs::Registry;
 
-use super::args::SubmitArgs;
+use super::args::{SubmitArgs, TargetArgs};
 use super::error::CliError;
 use super::exit::Exit;
 use super::follow::follow;
 use super::interrupt::Interrupts;
 use super::job_command::JobCommand;
 use super::patience::Patience;
-use super::{preview, progress};
+use super::{preview, progress, security, stdout};
 use crate::client::{Client, ClientError};
 use crate::executable::Executable;
 use crate::submission::{Shipped, Submission, SubmissionName};
@@ -40,7 +40,7 @@ pub(crate) async fn submit(
     let wait = args.coordinator_wait.into();
     let is_sent = Cell::new(false);
     let submitted = async {
-        let client = connect(&args.coordinator).await?;
+        let client = connect(&args.target).await?;
         is_sent.set(true);
         let patience = Patience { client: &client, limit: wait };
         let told = tell(&patience, &mut submission).await?;
@@ -114,14 +114,15 @@ fn draw_name() -> Result<SubmissionName, CliError> {
     Ok(name)
 }
 
-async fn connect(url: &str) -> Result<Client, ClientError> {
-    Client::connect(url, CONNECT_PATIENCE, |error, pause| {
+async fn connect(target: &TargetArgs) -> Result<Client, CliError> {
+    let dialer = security::dialer(target).await?;
+    let client = Client::connect(&target.coordinator, &dialer, CONNECT_PATIENCE, |error, pause| {
         say(&format!("{error}; trying again in {:.1} s", pause.as_secs_f64()));
-    })
-    .await
+    });
+    Ok(client.await?)
 }
 
 /// Before there is a job to report on.
 fn say(text: &str) {
-    eprintln!("windrow: {text}");
+    eprintln!("windrow: {}", stdout::escaped(text));
 }

@@ -38,6 +38,8 @@ pub struct ClusterOptions {
     pub state: Option<PathBuf>,
     /// Set for the first coordinator, not for those that are started after it.
     pub coordinator_env: Environment,
+    /// Whether only members are let in, over TLS.
+    pub secured: bool,
 }
 
 /// Names and values.
@@ -54,6 +56,7 @@ impl Default for ClusterOptions {
             standby: false,
             state: None,
             coordinator_env: &[],
+            secured: false,
         }
     }
 }
@@ -75,16 +78,21 @@ impl Cluster {
         let dir = Dir::new();
         let state = options.state.clone().unwrap_or_else(|| dir.join("state"));
         let options = ClusterOptions { state: Some(state.clone()), ..options };
-        let mut command = coordinator(&options, "127.0.0.1:0");
+        if options.secured {
+            let init = windrow([OsStr::new("init"), dir.join("security").as_os_str()]);
+            Process::start(init).finish().expect_code(0);
+        }
+        let mut command = coordinator(&dir, &options, "127.0.0.1:0");
         command.envs(options.coordinator_env.iter().copied());
         let coordinator = Process::start(command);
         let first = wait_for("the coordinator's address", || {
             std::fs::read_to_string(state.join("address")).ok().map(|url| url.trim().to_string())
         });
         let standby = options.standby.then(|| format!("127.0.0.1:{}", free_port()));
-        let listen = first.trim_start_matches("http://").to_string();
+        let (scheme, listen) = first.split_once("://").unwrap();
+        let listen = listen.to_string();
         let url = match &standby {
-            Some(second) => format!("{first},http://{second}"),
+            Some(second) => format!("{first},{scheme}://{second}"),
             None => first,
         };
         let mut cluster = Self {
@@ -120,7 +128,7 @@ impl Cluster {
     /// Likewise, by a command that was changed at will.
     pub fn restart_coordinator_as(&mut self, change: impl FnOnce(Command) -> Command) {
         self.coordinator.kill();
-        self.coordinator = Process::start(change(coordinator(&self.options, &self.listen)));
+        self.coordinator = Process::start(change(self.coordinator_command()));
     }
 
     /// Starts another coordinator at the standby's address, waits until it is in charge, and returns the one that it
@@ -132,9 +140,9 @@ impl Cluster {
     /// Likewise, with something in the new one's environment.
     pub fn take_over_with(&mut self, environment: &[(&str, &str)]) -> Process {
         self.listen = self.standby.take().unwrap();
-        let mut command = coordinator(&self.options, &self.listen);
+        let mut command = self.coordinator_command();
         command.arg("--take-over").envs(environment.iter().copied());
-        self.url = format!("http://{}", self.listen);
+        self.url = format!("{}://{}", scheme(&self.options), self.listen);
         let replaced = std::mem::replace(&mut self.coordinator, Process::start(command));
         let address = self.state().join("address");
         super::eventually("the other coordinator to be in charge", || {
@@ -143,6 +151,11 @@ impl Cluster {
                 || self.coordinator.is_stopped()
         });
         replaced
+    }
+
+    /// The command of a coordinator of this cluster.
+    fn coordinator_command(&self) -> Command {
+        coordinator(&self.dir, &self.options, &self.listen)
     }
 
     /// The folder of the coordinator's state.
@@ -203,7 +216,28 @@ impl Cluster {
             .args(["--name", &format!("w{n}")])
             .arg("--dir")
             .arg(self.worker_dir(n));
+        if self.options.secured {
+            command.args(["--token", &self.token("worker")]);
+        }
         command
+    }
+
+    /// A join token of a secured cluster.
+    pub fn token(&self, role: &str) -> String {
+        self.token_with(role, &[])
+    }
+
+    /// Likewise, with more flags.
+    pub fn token_with(&self, role: &str, flags: &[&str]) -> String {
+        let mut command = windrow(["token", "--role", role]);
+        command.args(flags).arg(self.dir.join("security"));
+        let output = Process::start(command).finish().expect_code(0);
+        output.stdout.trim().to_string()
+    }
+
+    /// Where the admin's credentials are.
+    pub fn admin(&self) -> PathBuf {
+        self.dir.join("security/admin")
     }
 
     /// Waits until exactly `n` workers are members.
@@ -231,14 +265,20 @@ impl Cluster {
     /// Starts a command that asks this cluster.
     pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Process {
         let mut command = windrow(arguments);
-        command.env("WINDROW_COORDINATOR", &self.url);
+        self.ask(&mut command);
         Process::start(command)
+    }
+
+    /// Has a command ask this cluster, as the admin.
+    fn ask(&self, command: &mut Command) {
+        command.env("WINDROW_COORDINATOR", &self.url).env("WINDROW_CREDENTIALS", self.admin());
     }
 
     /// Submits a job and returns its id at once.
     pub fn submit_detached<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> u64 {
         let mut command = windrow(["submit"]);
-        command.args(arguments).arg("--detach").env("WINDROW_COORDINATOR", &self.url);
+        command.args(arguments).arg("--detach");
+        self.ask(&mut command);
         let output = Process::start(command).finish().expect_code(0);
         output.stdout.trim().parse().unwrap()
     }
@@ -251,16 +291,24 @@ impl Cluster {
     /// Submits a job with a process that waits for its end.
     pub fn start_submit<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Process {
         let mut command = windrow(["submit"]);
-        command.args(arguments).env("WINDROW_COORDINATOR", &self.url);
+        command.args(arguments);
+        self.ask(&mut command);
         Process::start(command)
     }
 }
 
-fn coordinator(options: &ClusterOptions, listen: &str) -> Command {
+fn coordinator(dir: &Dir, options: &ClusterOptions, listen: &str) -> Command {
     let flags = ["coordinator", "--listen", listen, "--lease", options.lease];
     let mut command = options.command(&flags);
     command.arg("--state").arg(options.state.as_ref().unwrap());
+    if options.secured {
+        command.arg("--security").arg(dir.join("security"));
+    }
     command
+}
+
+fn scheme(options: &ClusterOptions) -> &'static str {
+    if options.secured { "https" } else { "http" }
 }
 
 /// The same command in a time namespace, with monotonic clocks that are ahead of all others. Takes root.

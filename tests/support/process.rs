@@ -20,6 +20,8 @@ pub fn windrow<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Comma
         .arg(AS_WINDROW)
         .args(arguments)
         .env_remove("WINDROW_COORDINATOR")
+        .env_remove("WINDROW_CREDENTIALS")
+        .env_remove("WINDROW_TOKEN")
         .env_remove("WINDROW_FAILPOINT")
         .env_remove("RUST_LOG");
     command

@@ -21,5 +21,5 @@ pub use agent::{WorkerConfig, WorkerError, default_memory_bytes, run};
 pub use child::{ChildError, run as run_child};
 pub use executor::{CHILD_ARGUMENT, ChildProgram};
 pub use memory::heap::{CountingAllocator, give_back_freed_memory, heap_bytes};
-pub use rpc::{Connector, InvalidUrl};
+pub use rpc::Connector;
 pub use shuffle::FetchTimeouts;

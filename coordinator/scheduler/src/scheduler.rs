@@ -110,6 +110,13 @@ impl Scheduler {
         self.workers.get(id).map(|worker| worker.view(id))
     }
 
+    /// Whether a worker runs attempts of a job, or holds outputs of it that reducers may need.
+    pub fn works_for(&self, worker: WorkerId, job: JobId) -> bool {
+        let runs = |worker: &Worker| worker.running.iter().any(|attempt| attempt.task.job == job);
+        self.workers.get(worker).is_some_and(runs)
+            || self.jobs.get(job).is_some_and(|job| job.needs_worker(worker))
+    }
+
     /// All workers that have a session.
     pub fn workers(&self) -> impl Iterator<Item = WorkerView> {
         self.workers.iter().map(|(id, worker)| worker.view(id))

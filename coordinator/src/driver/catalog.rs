@@ -46,6 +46,7 @@ pub(super) struct CatalogJob {
 pub(super) struct ShownJob {
     /// With the first inputs only.
     pub(super) spec: Arc<JobSpec>,
+    pub(super) submitter: Option<String>,
     pub(super) inputs: Arc<Vec<InputSize>>,
     pub(super) split_bytes: u64,
     pub(super) cluster: ClusterSize,
@@ -56,6 +57,8 @@ pub(super) struct ShownJob {
 pub(crate) struct JobWork {
     /// As submitted.
     pub(crate) spec: JobSpec,
+    /// The name in the submitter's certificate, if they had one.
+    pub(crate) submitter: Option<String>,
     /// Its tasks.
     pub(crate) plan: Plan,
     /// Where it writes.
@@ -140,13 +143,19 @@ impl Catalog {
         self.workers.get(&id)
     }
 
-    /// The worker that works in the same folder.
-    pub(super) fn worker_at_same_place(
-        &self,
-        profile: &WorkerProfile,
-    ) -> Option<(WorkerId, &Arc<WorkerProfile>)> {
-        let mut workers = self.workers.iter().map(|(id, there)| (*id, there));
-        workers.find(|(_, there)| there.is_at_same_place(profile))
+    /// Workers that cannot be there beside this one: a folder has one worker, and so has a certificate.
+    pub(super) fn rivals(&self, profile: &WorkerProfile) -> Vec<(WorkerId, Arc<WorkerProfile>)> {
+        let workers = self.workers.iter().map(|(id, there)| (*id, Arc::clone(there)));
+        let rivals = workers.filter(|(_, there)| {
+            there.is_at_same_place(profile) || there.has_same_identity(profile)
+        });
+        rivals.collect()
+    }
+
+    /// The worker that has shown a certificate of this name.
+    pub(super) fn worker_of_identity(&self, name: &str) -> Option<WorkerId> {
+        let mut workers = self.workers.iter();
+        workers.find(|(_, there)| there.identity.as_deref() == Some(name)).map(|(id, _)| *id)
     }
 
     /// What there is to run jobs on.
@@ -210,6 +219,7 @@ impl CatalogJob {
         spec.inputs.truncate(INPUTS_SHOWN_MAX);
         let shown = ShownJob {
             spec: Arc::new(spec),
+            submitter: work.submitter.clone(),
             inputs: Arc::new(work.plan.inputs.clone()),
             split_bytes: work.plan.split_bytes,
             cluster: work.plan.cluster,

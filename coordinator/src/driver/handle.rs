@@ -126,6 +126,13 @@ impl DriverHandle {
         self.inspect(Driver::worker_snapshots).await
     }
 
+    /// Whether the worker that has shown a certificate of this name runs attempts of a job or holds outputs of it; `None` if it
+    /// has no session.
+    pub(crate) async fn works_for(&self, name: &str, job: JobId) -> Result<Option<bool>, Stopped> {
+        let name = name.to_string();
+        self.inspect(move |driver| driver.works_for(&name, job)).await
+    }
+
     /// Changes whenever the job may have changed; true from its end on.
     pub(crate) async fn watch(&self, job: JobId) -> Result<Option<watch::Receiver<bool>>, Stopped> {
         self.inspect(move |driver| driver.watch(job)).await

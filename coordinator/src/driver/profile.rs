@@ -7,6 +7,8 @@ use windrow_scheduler::WorkerOffer;
 /// What a worker has said of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WorkerProfile {
+    /// The name in its certificate, if it has one.
+    pub(crate) identity: Option<String>,
     /// For people.
     pub(crate) name: String,
     /// Where peers fetch from it.
@@ -45,9 +47,15 @@ impl WorkerProfile {
         !self.host.is_empty() && (&self.host, &self.directory) == (&other.host, &other.directory)
     }
 
-    /// Whether it is the same process.
+    /// Whether both have shown certificates of the same name.
+    pub(super) fn has_same_identity(&self, other: &Self) -> bool {
+        self.identity.is_some() && self.identity == other.identity
+    }
+
+    /// Whether it is the same process, and the same member of the cluster.
     pub(super) fn is_same_process(&self, other: &Self) -> bool {
         let place = |of: &Self| (of.instance.clone(), of.host.clone(), of.directory.clone());
-        !self.instance.is_empty() && place(self) == place(other)
+        let is_same = self.identity == other.identity && place(self) == place(other);
+        !self.instance.is_empty() && is_same
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct JobSnapshot {
     pub(crate) view: JobView,
     /// With the first inputs only.
     pub(crate) spec: Arc<JobSpec>,
+    /// The name in the certificate of who submitted it.
+    pub(crate) submitter: Option<String>,
     /// All of its inputs.
     pub(crate) inputs: Arc<Vec<InputSize>>,
     /// As chosen.
@@ -61,6 +63,7 @@ impl Driver {
         Some(JobSnapshot {
             view,
             spec: Arc::clone(&job.shown.spec),
+            submitter: job.shown.submitter.clone(),
             inputs: Arc::clone(&job.shown.inputs),
             split_bytes: job.shown.split_bytes,
             cluster: job.shown.cluster,
@@ -80,6 +83,11 @@ impl Driver {
         let job = self.catalog().job(id)?;
         let is_accepted = job.work.is_none() || self.jobs.get(id).is_some();
         is_accepted.then_some(job)
+    }
+
+    pub(super) fn works_for(&self, identity: &str, job: JobId) -> Option<bool> {
+        let worker = self.catalog().worker_of_identity(identity)?;
+        Some(self.scheduler().works_for(worker, job))
     }
 
     pub(super) fn cluster_size(&self) -> ClusterSize {

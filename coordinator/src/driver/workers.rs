@@ -78,6 +78,16 @@ pub(crate) enum JoinError {
         /// Its name.
         name: String,
     },
+    /// Another process has shown a certificate of the same name.
+    #[error("{worker} (\"{}\") already has the certificate of {identity}; give each worker its own join token, and do not copy its folder", name.escape_debug())]
+    SameIdentity {
+        /// Its id.
+        worker: WorkerId,
+        /// Its name.
+        name: String,
+        /// That in the certificate.
+        identity: String,
+    },
     /// It has spoken with this coordinator's successor.
     #[error("this coordinator ({ours}) has been replaced by another one ({theirs})")]
     Replaced {
@@ -123,13 +133,23 @@ impl Driver {
     }
 
     fn join(&mut self, profile: WorkerProfile, reply: JoinReply) {
-        if let Some((worker, there)) = self.catalog().worker_at_same_place(&profile) {
-            let name = there.name.clone();
-            if there.instance != profile.instance && self.sessions.is_open(worker) {
-                let _ = reply.send(Err(JoinError::AlreadyThere { worker, name }));
-                return;
-            }
-            // The same process, which has kept nothing, or the successor of one that is gone: a folder has one worker.
+        let rivals = self.catalog().rivals(&profile);
+        let is_there = |(worker, there): &&(WorkerId, Arc<WorkerProfile>)| {
+            there.instance != profile.instance && self.sessions.is_open(*worker)
+        };
+        if let Some((worker, there)) = rivals.iter().find(is_there) {
+            let (worker, name) = (*worker, there.name.clone());
+            let refusal = match &profile.identity {
+                Some(identity) if there.has_same_identity(&profile) => {
+                    JoinError::SameIdentity { worker, name, identity: identity.clone() }
+                }
+                _ => JoinError::AlreadyThere { worker, name },
+            };
+            let _ = reply.send(Err(refusal));
+            return;
+        }
+        for (worker, _) in rivals {
+            // The same process, which has kept nothing, or the successor of one that is gone.
             self.leave(worker, "another one has come in its place".to_string());
         }
         let offer = profile.offer();

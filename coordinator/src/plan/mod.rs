@@ -5,6 +5,7 @@
 //!
 //! Everything here blocks on the file system, so it runs outside the event loop, and before anything is scheduled.
 
+mod allowed;
 mod error;
 mod listing;
 mod numbers;
@@ -18,6 +19,7 @@ use windrow_jobs::program::{JobShape, SplitPoints};
 use windrow_jobs::{JobInput, JobSpec};
 use windrow_scheduler::{JobPlan, SplitPlan};
 
+pub use allowed::{AllowedPaths, NotAllowed};
 pub use error::PlanError;
 pub use sample::sample_ranges;
 

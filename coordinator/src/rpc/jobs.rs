@@ -12,6 +12,8 @@ use windrow_jobs::{JobId, JobSpec};
 use windrow_proto::v1;
 use windrow_proto::v1::jobs_server::Jobs;
 use windrow_scheduler::SubmissionId;
+use windrow_security::access::Caller;
+use windrow_security::{Identity, Role};
 
 use super::convert::{
     job_status, ranges_from, shape_from, spec_from, submission_from, worker_status,
@@ -25,7 +27,7 @@ use crate::driver::{DriverHandle, JobWork, Submission};
 use crate::journal::draw;
 use crate::logs::LogStore;
 use crate::output::{self, Owner, Reservation};
-use crate::plan::{self, ClusterSize, Plan, Ranges};
+use crate::plan::{self, AllowedPaths, ClusterSize, Plan, Ranges};
 
 /// Answers submitters.
 pub(crate) struct JobsService {
@@ -39,6 +41,8 @@ pub(crate) struct JobsService {
     pub(crate) logs: Arc<LogStore>,
     /// Submissions that have come and are not accepted yet.
     pub(crate) in_planning: InProgress<SubmissionId>,
+    /// Where inputs and outputs may lie.
+    pub(crate) allowed_paths: AllowedPaths,
 }
 
 #[tonic::async_trait]
@@ -54,7 +58,9 @@ impl Jobs for JobsService {
         check_build("submitter", request.build.as_ref(), &self.build)?;
         let (spec, shape) = (spec_from(request.spec)?, shape_from(request.shape)?);
         let cluster = self.cluster_size().await?;
+        let allowed_paths = self.allowed_paths.clone();
         let planning = tokio::task::spawn_blocking(move || {
+            allowed_paths.check_spec(&spec)?;
             output::check(&spec.output, spec.options.overwrite)?;
             Ok::<_, Status>(plan::partitions(&spec, &shape, cluster)?)
         });
@@ -66,6 +72,7 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::SubmitRequest>,
     ) -> Result<Response<v1::SubmitReply>, Status> {
+        let submitter = identity_of(&request).map(|identity| identity.name().to_string());
         let request = request.into_inner();
         check_build("submitter", request.build.as_ref(), &self.build)?;
         let (spec, shape) = (spec_from(request.spec)?, shape_from(request.shape)?);
@@ -80,7 +87,8 @@ impl Jobs for JobsService {
         let cluster = self.cluster_size().await?;
         let caller_gone = CancellationToken::new();
         let _here = caller_gone.clone().drop_guard();
-        let request = ToPlan { id, spec, shape, ranges, cluster, blobs: Arc::clone(&self.blobs) };
+        let (blobs, allowed_paths) = (Arc::clone(&self.blobs), self.allowed_paths.clone());
+        let request = ToPlan { id, spec, submitter, shape, ranges, cluster, blobs, allowed_paths };
         // In a task of its own, which goes on when the caller goes: what planning has taken must be given back.
         let accepted =
             tokio::spawn(accept(self.driver.clone(), request, planning, caller_gone)).await;
@@ -116,7 +124,9 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::CancelRequest>,
     ) -> Result<Response<v1::JobStatus>, Status> {
+        let asks = identity_of(&request);
         let job = JobId(request.into_inner().job);
+        self.refuse_stranger(asks, job).await?;
         let mut changes = self.driver.watch(job).await?.ok_or_else(|| unknown(job))?;
         self.driver.cancel(job).await?;
         // The sender goes only with a job that is over and forgotten.
@@ -137,11 +147,13 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::LogsRequest>,
     ) -> Result<Response<Self::LogsStream>, Status> {
+        let asks = identity_of(&request);
         let v1::LogsRequest { job, task } = request.into_inner();
         let job = JobId(job);
         if !self.driver.knows(job).await? {
             return Err(unknown(job));
         }
+        self.refuse_stranger(asks, job).await?;
         let logs = Arc::clone(&self.logs);
         let (sender, found) = mpsc::channel(1);
         tokio::spawn(send(logs, job, task, sender));
@@ -155,6 +167,19 @@ impl JobsService {
         Ok(if joined.workers == 0 { self.assumed_cluster } else { joined })
     }
 
+    /// Refuses a submitter who wants to stop the job of another one, or to read what it has printed.
+    async fn refuse_stranger(&self, asks: Option<Identity>, job: JobId) -> Result<(), Status> {
+        let Some(asks) = asks.filter(|asks| asks.role() == Role::Submitter) else { return Ok(()) };
+        let snapshot = self.driver.job(job).await?.ok_or_else(|| unknown(job))?;
+        match snapshot.submitter.as_deref() {
+            Some(submitter) if submitter == asks.name() => Ok(()),
+            submitter => Err(Status::permission_denied(format!(
+                "{job} was submitted by {}; only they or an admin can do this",
+                submitter.unwrap_or("somebody else")
+            ))),
+        }
+    }
+
     async fn status(&self, job: JobId) -> Result<Response<v1::JobStatus>, Status> {
         let snapshot = self.driver.job(job).await?.ok_or_else(|| unknown(job))?;
         Ok(Response::new(job_status(&snapshot)))
@@ -165,10 +190,13 @@ impl JobsService {
 struct ToPlan {
     id: SubmissionId,
     spec: JobSpec,
+    /// The name in their certificate, if they have one.
+    submitter: Option<String>,
     shape: JobShape,
     ranges: Option<Ranges>,
     cluster: ClusterSize,
     blobs: Arc<BlobStore>,
+    allowed_paths: AllowedPaths,
 }
 
 /// Plans a job and hands it to the driver, unless its submitter has gone meanwhile.
@@ -198,16 +226,24 @@ async fn accept(
 /// All that touches the file system before a job is accepted. The output comes first, since that is cheap to see, and
 /// is taken last, so that a refusal leaves nothing behind.
 fn prepare(request: ToPlan, owner: Option<Owner>) -> Result<Submission, Status> {
-    let ToPlan { id, spec, shape, ranges, cluster, blobs } = request;
+    let ToPlan { id, spec, submitter, shape, ranges, cluster, blobs, allowed_paths } = request;
+    allowed_paths.check_spec(&spec)?;
     check_files(&spec, &blobs)?;
     let overwrite = spec.options.overwrite;
     output::check(&spec.output, overwrite)?;
     let plan = Plan::make(&spec, &shape, ranges, cluster)?;
+    allowed_paths.check_plan(&plan)?;
     let owner = owner.map(|owner| Owner { job: spec.job.clone(), ..owner });
     let reservation = Arc::new(Reservation::take(&spec.output, overwrite, owner)?);
     let place = reservation.place().clone();
-    let work = JobWork { spec, plan, place, submitted: SystemTime::now() };
+    let submitter = submitter.clone();
+    let work = JobWork { spec, submitter, plan, place, submitted: SystemTime::now() };
     Ok(Submission { id, work, reservation })
+}
+
+/// Who is in the caller's certificate.
+fn identity_of<T>(request: &Request<T>) -> Option<Identity> {
+    request.extensions().get::<Caller>().and_then(Caller::identity).cloned()
 }
 
 fn draw_submission() -> Result<SubmissionId, Status> {

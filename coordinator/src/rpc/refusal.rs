@@ -14,7 +14,7 @@ use crate::blobs::{BlobError, BlobStore};
 use crate::driver::{JoinError, Stopped};
 use crate::explain::one_line;
 use crate::output::OutputError;
-use crate::plan::PlanError;
+use crate::plan::{NotAllowed, PlanError};
 
 /// Refuses a peer of another protocol, by name of both.
 pub(super) fn check_build(who: &str, theirs: Option<&Build>, ours: &Build) -> Result<(), Status> {
@@ -79,7 +79,9 @@ impl From<JoinError> for Status {
     fn from(error: JoinError) -> Self {
         let text = error.to_string();
         match error {
-            JoinError::AlreadyThere { .. } => Self::already_exists(text),
+            JoinError::AlreadyThere { .. } | JoinError::SameIdentity { .. } => {
+                Self::already_exists(text)
+            }
             // It will find the other one.
             JoinError::Replaced { .. } => Self::unavailable(text),
         }
@@ -122,6 +124,12 @@ impl From<BlobError> for Status {
                 Self::failed_precondition(text)
             }
         }
+    }
+}
+
+impl From<NotAllowed> for Status {
+    fn from(error: NotAllowed) -> Self {
+        Self::permission_denied(one_line(&error.to_string()))
     }
 }
 

@@ -24,6 +24,7 @@ use windrow_jobs::WorkerId;
 use windrow_proto::v1;
 use windrow_proto::v1::sessions_server::Sessions;
 use windrow_proto::v1::worker_message::Message;
+use windrow_security::access::Caller;
 
 use super::convert::{message_to, profile_from, report_from, returning_from, welcome_to};
 use super::logs::WorkerLogs;
@@ -57,9 +58,11 @@ impl Sessions for SessionsService {
         &self,
         request: Request<Streaming<v1::WorkerMessage>>,
     ) -> Result<Response<Replies>, Status> {
+        let identity = request.extensions().get::<Caller>().and_then(Caller::identity);
+        let identity = identity.map(|identity| identity.name().to_string());
         let mut messages = request.into_inner();
         let joining = async {
-            let (profile, returning) = self.hello(&mut messages).await?;
+            let (profile, returning) = self.hello(identity, &mut messages).await?;
             let name = profile.name.clone();
             Ok((name, self.join(profile, returning).await?))
         };
@@ -79,6 +82,7 @@ impl Sessions for SessionsService {
 impl SessionsService {
     async fn hello(
         &self,
+        identity: Option<String>,
         messages: &mut Streaming<v1::WorkerMessage>,
     ) -> Result<(WorkerProfile, Option<Returning>), Status> {
         let first = timeout(HELLO_TIMEOUT, messages.message())
@@ -89,7 +93,7 @@ impl SessionsService {
         };
         check_build("worker", hello.build.as_ref(), &self.build)?;
         let returning = returning_from(hello.r#return.take())?;
-        Ok((profile_from(hello)?, returning))
+        Ok((WorkerProfile { identity, ..profile_from(hello)? }, returning))
     }
 
     async fn join(
@@ -101,7 +105,9 @@ impl SessionsService {
         loop {
             match self.driver.join(profile.clone(), returning.take()).await? {
                 Ok(joined) => return Ok(joined),
-                Err(JoinError::AlreadyThere { .. }) if Instant::now() < deadline => {
+                Err(JoinError::AlreadyThere { .. } | JoinError::SameIdentity { .. })
+                    if Instant::now() < deadline =>
+                {
                     sleep(PREDECESSOR_PAUSE).await;
                 }
                 Err(error) => return Err(error.into()),

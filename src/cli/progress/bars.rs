@@ -50,7 +50,7 @@ impl Reporter for Bars {
     fn update(&mut self, status: &v1::JobStatus) {
         let waiting = match status.waiting.as_str() {
             "" => String::new(),
-            waiting => format!(", waiting: {waiting}"),
+            waiting => format!(", waiting: {}", stdout::escaped(waiting)),
         };
         if let Some(map) = &status.map {
             show(&self.map, map, status.elapsed_ms, &waiting);
@@ -61,7 +61,7 @@ impl Reporter for Bars {
     }
 
     fn note(&mut self, text: &str) {
-        let _ = self.bars.println(text);
+        let _ = self.bars.println(stdout::escaped(text));
     }
 
     fn finished(&mut self, status: &v1::JobStatus) {

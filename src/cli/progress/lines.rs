@@ -36,7 +36,7 @@ impl Reporter for Lines {
     fn update(&mut self, status: &v1::JobStatus) {
         let waits = !status.waiting.is_empty() && status.elapsed_ms >= WAITING_MS_MIN;
         if waits && !self.waits {
-            eprintln!("waiting: {}", status.waiting);
+            eprintln!("waiting: {}", stdout::escaped(&status.waiting));
         }
         self.waits = waits;
         if self.printed.is_some_and(|printed| printed.elapsed() < INTERVAL) {
@@ -61,7 +61,7 @@ impl Reporter for Lines {
     }
 
     fn note(&mut self, text: &str) {
-        eprintln!("windrow: {text}");
+        eprintln!("windrow: {}", stdout::escaped(text));
     }
 
     fn finished(&mut self, status: &v1::JobStatus) {

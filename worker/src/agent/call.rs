@@ -9,6 +9,7 @@ use tonic::{Code, Status, Streaming};
 use windrow_proto::v1;
 use windrow_proto::v1::sessions_client::SessionsClient;
 use windrow_proto::v1::worker_message::Message;
+use windrow_security::{explain, limits};
 
 use crate::rpc::{Connector, convert};
 
@@ -18,8 +19,6 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Reports that may wait for the coordinator.
 const REPORTS_MAX: usize = 64;
-/// Largest message that is taken: the list of a job's map outputs, with a few bytes for each of up to a million.
-const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
 /// A call that stands.
 pub(super) struct Call {
@@ -52,15 +51,16 @@ impl Call {
         unheard: &mut Vec<mpsc::Sender<v1::WorkerMessage>>,
     ) -> Result<Answered, Failed> {
         let opening = async {
-            let channel = connector.connect().await.map_err(|e| unreachable(deepest(&e)))?;
+            let channel = connector.connect().await.map_err(|e| unreachable(explain(&e)))?;
             let asked = Instant::now();
             let (reports, outgoing) = mpsc::channel(REPORTS_MAX);
             unheard.push(reports.clone());
             let hello = v1::WorkerMessage { message: Some(Message::Hello(hello)) };
             // There is room: nothing has been sent yet.
             reports.send(hello).await.map_err(|_| unreachable("the connection was closed"))?;
-            let mut client =
-                SessionsClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
+            let mut client = SessionsClient::new(channel)
+                .max_decoding_message_size(limits::ANSWER_BYTES_MAX)
+                .max_encoding_message_size(limits::REPORT_BYTES_MAX);
             let answer = client.open(ReceiverStream::new(outgoing)).await.map_err(failed)?;
             let mut orders = answer.into_inner();
             let first = orders.message().await.map_err(failed)?;
@@ -101,15 +101,6 @@ fn failed(status: Status) -> Failed {
         | Code::PermissionDenied
         | Code::Unauthenticated
         | Code::Unimplemented => Failed::Refused(status),
-        _ => unreachable(deepest(&status)),
+        _ => unreachable(explain(&status)),
     }
-}
-
-/// The innermost cause: "connection refused" rather than "transport error".
-fn deepest(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use tonic::Status;
+use windrow_security::Tls;
 
 use super::machine;
 use crate::executor::{ChildProgram, ExecutorError};
@@ -22,6 +23,8 @@ pub struct WorkerConfig {
     pub memory_bytes: Option<u64>,
     /// Where other workers fetch from it; `None` opens no socket, for a worker that is alone.
     pub listen: Option<SocketAddr>,
+    /// Its credentials as a member of a secured cluster.
+    pub tls: Option<Tls>,
     /// What others are told to connect to, `host:port`, where that is not the address itself, as behind a translation of
     /// addresses.
     pub advertise: Option<String>,
@@ -57,6 +60,7 @@ impl WorkerConfig {
             threads: None,
             memory_bytes: None,
             listen: None,
+            tls: None,
             advertise: None,
             fetch: FetchTimeouts::default(),
             host: machine::host_id(),

@@ -14,7 +14,7 @@ use crate::executor::{
     ChildSettings, Children, Executor, ExecutorConfig, ExecutorError, InProcess, Linked,
     LostOutputs, PrintedLogs, WorkerDirectory,
 };
-use crate::rpc::Connector;
+use crate::rpc::{Connector, JobCertificates, ShuffleTls};
 
 /// Folder of programs and side files, in the worker's.
 const PROGRAMS: &str = "programs";
@@ -53,6 +53,10 @@ pub(super) async fn open(
     let host = config.host.clone();
     // Where it is not known, as in tests, there is only one.
     let own_digest = Digest::from_hex(&build.digest);
+    let certificates = config
+        .tls
+        .as_ref()
+        .map(|tls| Arc::new(JobCertificates::new(connector.clone(), tls.authority())));
     let Some(program) = config.child.clone() else {
         let is_embedded = config.listen.is_none();
         let config = ExecutorConfig {
@@ -63,6 +67,7 @@ pub(super) async fn open(
             fetch: config.fetch,
             serial: 0,
             outputs_on_disk: false,
+            tls: certificates.map_or(ShuffleTls::Off, ShuffleTls::OfEachJob),
         };
         let executor = InProcess::with_directory(config, registry, folder);
         let linked = Linked { own_digest, has_side_files: is_embedded };
@@ -73,7 +78,8 @@ pub(super) async fn open(
     let source = Source::Coordinator(connector.clone());
     let cache = BlobCache::new(directory.join(PROGRAMS), config.program_cache_bytes, source);
     let programs = Programs::new(program, own_digest, Arc::new(cache));
-    let settings = ChildSettings { programs, threads, memory_bytes, host, fetch: config.fetch };
+    let fetch = config.fetch;
+    let settings = ChildSettings { programs, threads, memory_bytes, host, fetch, certificates };
     let (children, losses, logs) = Children::new(settings, folder).map_err(failed)?;
     let executor = Arc::new(Executor::Children(Arc::new(children)));
     Ok(Opened { executor, losses: Some(losses), logs, directory })

@@ -12,18 +12,19 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
-use windrow_jobs::{AttemptId, FailureCause, Registry};
+use windrow_jobs::{AttemptId, FailureCause, JobId, Registry};
 use windrow_proto::v1;
 use windrow_proto::v1::from_child::Message as Said;
 use windrow_proto::v1::to_child::Message as Heard;
+use windrow_security::Tls;
 
 use super::end;
 use crate::channel::{MessageReader, MessageWriter, TO_CHILD_BYTES_MAX, receive_descriptor, split};
 use crate::executor::{
     ExecutorConfig, Finished, InProcess, Progress, RunRequest, Work, WorkerOutputs,
 };
-use crate::rpc::ShuffleServer;
 use crate::rpc::convert::{self, Order};
+use crate::rpc::{ShuffleServer, ShuffleTls};
 use crate::shuffle::FetchTimeouts;
 
 /// How often the worker hears how far attempts have come.
@@ -39,6 +40,9 @@ type Ended = (AttemptId, Result<Finished, FailureCause>);
 
 /// What runs in this process.
 struct Serving {
+    job: JobId,
+    /// `None` where the cluster is open.
+    tls: Option<Tls>,
     executor: Arc<InProcess>,
     server: ShuffleServer,
     writer: MessageWriter<v1::FromChild>,
@@ -64,7 +68,7 @@ pub(super) async fn serve(
     let Some(v1::ToChild { message: Some(Heard::Start(start)) }) = reader.next().await? else {
         return Err(senseless("it says nothing of the job"));
     };
-    let mut serving = Serving::new(start, registry, writer);
+    let mut serving = Serving::new(start, registry, writer)?;
     serving.say(Said::Ready(v1::ChildReady {})).await?;
     let mut messages = messages(reader);
     let mut connections = connections(socket)?;
@@ -80,7 +84,7 @@ pub(super) async fn serve(
                 Some(message) => serving.obey(message)?,
                 None => return Ok(()),
             },
-            Some(connection) = connections.recv() => serving.server.serve(connection).await?,
+            Some(connection) = connections.recv() => serving.server.serve(serving.job, connection),
             Some(ended) = serving.tasks.join_next() => serving.report(ended).await?,
             _ = progress.tick() => serving.tell_progress().await?,
         }
@@ -128,9 +132,13 @@ impl Serving {
         start: v1::ChildStart,
         registry: Arc<Registry>,
         writer: MessageWriter<v1::FromChild>,
-    ) -> Self {
+    ) -> io::Result<Self> {
         let files = start.files.into_iter().map(|file| (file.name, file.path.into()));
         windrow_jobs::side_files::set_side_files(files);
+        let job = JobId(start.job);
+        let credentials = start.credentials.map(convert::credentials_from).transpose();
+        let tls = credentials.and_then(|found| found.map(Tls::new).transpose());
+        let tls = tls.map_err(senseless)?;
         let config = ExecutorConfig {
             threads: start.threads as usize,
             memory_bytes: start.memory_bytes,
@@ -139,11 +147,12 @@ impl Serving {
             fetch: FetchTimeouts::of_silence(Duration::from_millis(start.fetch_silence_ms)),
             serial: start.serial,
             outputs_on_disk: start.outputs_on_disk,
+            tls: tls.clone().map_or(ShuffleTls::Off, |tls| ShuffleTls::OfJob(job, tls)),
         };
         let executor = Arc::new(InProcess::beside(config, registry));
-        let server = ShuffleServer::start(executor.shuffle_service());
+        let server = ShuffleServer::start(executor.shuffle_service(), executor.tls().clone());
         let (running, tasks, outputs) = Default::default();
-        Self { executor, server, writer, running, tasks, outputs }
+        Ok(Self { job, tls, executor, server, writer, running, tasks, outputs })
     }
 
     async fn say(&mut self, message: Said) -> io::Result<()> {
@@ -154,6 +163,11 @@ impl Serving {
         let executor = Arc::clone(&self.executor);
         match message {
             Heard::Start(_) | Heard::End(_) => return Err(senseless("a second start")),
+            Heard::Credentials(credentials) => {
+                let credentials = convert::credentials_from(credentials).map_err(senseless)?;
+                let tls = self.tls.as_ref().ok_or_else(|| senseless("the cluster is open"))?;
+                tls.replace(credentials).map_err(senseless)?;
+            }
             Heard::Identity(identity) => {
                 executor.identity().follow(convert::identity_from(identity));
             }

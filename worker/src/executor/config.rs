@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::rpc::ShuffleTls;
 use crate::shuffle::FetchTimeouts;
 
 /// What an executor may use.
@@ -16,6 +17,8 @@ pub struct ExecutorConfig {
     pub directory: PathBuf,
     /// This machine, by a name that no other machine has; empty if it is not known.
     pub host: String,
+    /// How connections to other workers are secured.
+    pub tls: ShuffleTls,
     /// How long to wait for other workers.
     pub fetch: FetchTimeouts,
     /// Of this process: no other one that works in the folder has the same number.

@@ -18,9 +18,12 @@ use super::cores::{CoreLease, Cores};
 use super::directory::WorkerDirectory;
 use super::job::LocalJob;
 use super::pool::Pools;
-use super::{ExecutorConfig, ExecutorError, Finished, JobContext, Progress, RunRequest, Work};
+use super::{
+    ExecutorConfig, ExecutorError, Finished, JobContext, Progress, RunRequest, Work, no_credentials,
+};
 use crate::identity::Identity;
 use crate::memory::Account;
+use crate::rpc::ShuffleTls;
 use crate::shuffle::ShuffleService;
 use crate::shuffle::block::Codec;
 use crate::shuffle::fetch::{FetchPlan, Fetcher};
@@ -97,7 +100,7 @@ impl InProcess {
             identity: Arc::clone(&identity),
             host: config.host.clone(),
             store: Arc::clone(&store),
-            peers: Arc::new(Peers::new(config.fetch.connect, window_bytes)),
+            peers: Arc::new(Peers::new(config.tls.clone(), config.fetch.connect, window_bytes)),
             timeouts: config.fetch,
         };
         Self {
@@ -120,6 +123,11 @@ impl InProcess {
         &self.identity
     }
 
+    /// How its connections are secured.
+    pub(crate) fn tls(&self) -> &ShuffleTls {
+        &self.config.tls
+    }
+
     /// The service by which other workers fetch what attempts have left here.
     pub fn shuffle_service(&self) -> ShuffleService {
         let (store, identity) = (Arc::clone(&self.store), Arc::clone(&self.identity));
@@ -135,6 +143,7 @@ impl InProcess {
         progress: Arc<Progress>,
         cancel: CancellationToken,
     ) -> Result<Finished, FailureCause> {
+        self.be_certified(request.attempt.task.job, &cancel).await?;
         let job = self.job(&request, &cancel)?;
         let stop = job.released.child_token();
         let _stop_when_dropped = stop.clone().drop_guard();
@@ -172,6 +181,21 @@ impl InProcess {
         Err(FailureCause::Cancelled)
     }
 
+    /// Others may come for what an attempt has left as soon as it ends.
+    async fn be_certified(
+        &self,
+        job: JobId,
+        cancel: &CancellationToken,
+    ) -> Result<(), FailureCause> {
+        tokio::select! {
+            certified = self.config.tls.of(job) => match certified {
+                Ok(_) => Ok(()),
+                Err(error) => Err(no_credentials(job, &error)),
+            },
+            () = cancel.cancelled() => Err(FailureCause::Cancelled),
+        }
+    }
+
     /// Whether attempts were given up whose threads may go on, for good or for a while.
     pub(crate) fn has_strays(&self) -> bool {
         self.has_strays.load(Ordering::Relaxed)
@@ -198,6 +222,7 @@ impl InProcess {
             job.released.cancel();
         }
         self.fetcher.peers.forget(id);
+        self.config.tls.forget(id);
         self.store.release(id);
     }
 
@@ -206,6 +231,7 @@ impl InProcess {
         for job in std::mem::take(&mut *lock(&self.jobs)).into_values() {
             job.released.cancel();
         }
+        self.config.tls.forget_all();
         self.store.release_all();
     }
 

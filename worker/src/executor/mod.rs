@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use windrow_jobs::{AttemptId, Digest, FailureCause, JobId};
+use windrow_security::SecurityError;
 
 mod children;
 mod config;
@@ -69,7 +70,7 @@ impl Linked {
 impl Executor {
     /// Runs jobs in this process. Must be called on a runtime.
     pub(crate) fn in_process(executor: InProcess, linked: Linked) -> Self {
-        let server = ShuffleServer::start(executor.shuffle_service());
+        let server = ShuffleServer::start(executor.shuffle_service(), executor.tls().clone());
         Self::InProcess(Arc::new(executor), server, linked)
     }
 
@@ -134,10 +135,19 @@ impl Executor {
     /// Serves what there is of a job on a connection of another worker.
     pub(crate) async fn serve(&self, job: JobId, connection: TcpStream) -> io::Result<()> {
         match self {
-            Self::InProcess(_, server, _) => server.serve(connection).await,
+            Self::InProcess(_, server, _) => {
+                server.serve(job, connection);
+                Ok(())
+            }
             Self::Children(children) => children.serve(job, connection).await,
         }
     }
+}
+
+/// Why an attempt cannot run whose job has no credentials here.
+fn no_credentials(job: JobId, error: &SecurityError) -> FailureCause {
+    let path = format!("the credentials of {job}");
+    FailureCause::Io { path, message: error.to_string(), disk_full: false }
 }
 
 /// Does what may block for a moment, such as removing files.

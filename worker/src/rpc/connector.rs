@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tonic::transport::{Channel, Endpoint, Error};
+use tonic::transport::{Channel, Error};
+use windrow_security::{Dialer, NotAnAddress};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// A coordinator whose machine is gone is noticed after these two.
@@ -30,14 +31,6 @@ struct Address {
     connect: Arc<dyn Fn() -> Connecting + Send + Sync>,
 }
 
-/// Not the URL of a coordinator.
-#[derive(Debug, thiserror::Error)]
-#[error("'{}' is not a coordinator's URL such as http://127.0.0.1:7171: {message}", url.escape_debug())]
-pub struct InvalidUrl {
-    url: String,
-    message: String,
-}
-
 impl Connector {
     /// Connects with `connect` to what messages call `name`.
     pub fn new<F>(name: &str, connect: impl Fn() -> F + Send + Sync + 'static) -> Self
@@ -50,9 +43,9 @@ impl Connector {
     /// Connects to a URL such as `http://127.0.0.1:7171`, or to one of several with commas between them.
     ///
     /// # Errors
-    /// When one is no such URL.
-    pub fn url(urls: &str) -> Result<Self, InvalidUrl> {
-        let addresses = urls.split(',').map(|url| Address::url(url.trim()));
+    /// When one is no such URL, or not one for these credentials.
+    pub fn url(urls: &str, dialer: &Dialer) -> Result<Self, NotAnAddress> {
+        let addresses = urls.split(',').map(|url| Address::url(url.trim(), dialer));
         Ok(Self::any(addresses.collect::<Result<_, _>>()?))
     }
 
@@ -102,22 +95,18 @@ impl Address {
         Self { name: name.into(), connect: Arc::new(move || Box::pin(connect())) }
     }
 
-    fn url(url: &str) -> Result<Self, InvalidUrl> {
-        let invalid = |message: String| InvalidUrl { url: url.to_string(), message };
-        let endpoint =
-            Endpoint::from_shared(url.to_string()).map_err(|e| invalid(e.to_string()))?;
-        if endpoint.uri().scheme_str() != Some("http") || endpoint.uri().host().is_none() {
-            return Err(invalid("it must begin with http:// and name a host".to_string()));
-        }
-        let endpoint = endpoint
+    fn url(url: &str, dialer: &Dialer) -> Result<Self, NotAnAddress> {
+        let endpoint = dialer
+            .endpoint(url)?
             .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
             .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .keep_alive_while_idle(true);
+        let dialer = dialer.clone();
         Ok(Self::new(url, move || {
-            let endpoint = endpoint.clone();
-            async move { endpoint.connect().await }
+            let (endpoint, dialer) = (endpoint.clone(), dialer.clone());
+            let connector = tower::service_fn(move |url| dialer.clone().dial(url));
+            async move { endpoint.connect_with_connector(connector).await }
         }))
     }
 }
@@ -133,20 +122,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_http_urls_are_taken() {
-        assert_eq!(
-            Connector::url("http://127.0.0.1:7171").unwrap().name(),
-            "http://127.0.0.1:7171"
-        );
-        for url in ["", "127.0.0.1:7171", "ftp://host:1", "http://", "http://a b", "http://a:1,"] {
-            let error = Connector::url(url).unwrap_err().to_string();
+    fn each_must_be_a_url() {
+        let url = |url| Connector::url(url, &Dialer::plain());
+        assert_eq!(url("http://127.0.0.1:7171").unwrap().name(), "http://127.0.0.1:7171");
+        for wrong in ["", "127.0.0.1:7171", "http://a:1,", "http://a:1,https://b:2"] {
+            let error = url(wrong).unwrap_err().to_string();
             assert!(error.contains("is not a coordinator's URL"), "{error}");
         }
     }
 
     #[test]
     fn addresses_take_turns() {
-        let connector = Connector::url("http://a:1, http://b:2").unwrap();
+        let connector = Connector::url("http://a:1, http://b:2", &Dialer::plain()).unwrap();
         let names = (0..3).map(|_| {
             let name = connector.name().to_string();
             connector.turn();

@@ -21,7 +21,7 @@ mod program;
 mod report;
 mod request;
 
-pub(crate) use identity::{identity_from, identity_to};
+pub(crate) use identity::{credentials_from, credentials_to, identity_from, identity_to};
 pub(crate) use report::{progress_from, report_from};
 pub(crate) use request::{cancel_to, outputs_to, run_to};
 

@@ -3,10 +3,14 @@
 mod connector;
 pub(crate) mod convert;
 pub(crate) mod fetch;
+mod job_certificates;
 pub(crate) mod preamble;
 mod shuffle_listener;
 mod shuffle_server;
+mod shuffle_tls;
 
-pub use connector::{Connector, InvalidUrl};
+pub use connector::Connector;
+pub use job_certificates::JobCertificates;
 pub(crate) use shuffle_listener::ShuffleListener;
 pub(crate) use shuffle_server::{ShuffleServer, answer_once};
+pub use shuffle_tls::ShuffleTls;

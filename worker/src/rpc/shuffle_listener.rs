@@ -9,16 +9,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
+use windrow_security::limits::{HANDSHAKE_TIME_MAX, NAMELESS_MAX};
 
 use super::preamble;
 use crate::agent::WorkerError;
 use crate::executor::Executor;
-
-/// How long a connection may take to say what it is for.
-const PREAMBLE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Connections that have not said so yet. More have to wait.
-const NAMELESS_MAX: usize = 1_024;
 
 /// Before it is tried again, when a connection could not be taken: mostly for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -82,7 +77,7 @@ async fn hand_on(
     permit: tokio::sync::OwnedSemaphorePermit,
 ) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
-    let job = timeout(PREAMBLE_TIMEOUT, preamble::read(&mut stream)).await??;
+    let job = timeout(HANDSHAKE_TIME_MAX, preamble::read(&mut stream)).await??;
     drop(permit);
     executor.serve(job, stream).await
 }

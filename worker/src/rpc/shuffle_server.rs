@@ -1,12 +1,14 @@
-//! Serves the segments of this process on connections that others have accepted.
+//! Serves the segments of this process on connections that others have accepted: in a secured cluster, to processes of the
+//! same job alone.
 
 use std::convert::Infallible;
 use std::io;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
@@ -15,7 +17,11 @@ use tonic::body::Body;
 use tonic::codegen::{Service, http};
 use tonic::server::NamedService;
 use tonic::transport::Server;
+use windrow_jobs::JobId;
+use windrow_security::Connection;
+use windrow_security::limits::{self, SHUFFLE_HANDSHAKES_MAX};
 
+use super::ShuffleTls;
 use super::fetch::FetchServer;
 use crate::shuffle::ShuffleService;
 
@@ -30,16 +36,20 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A running server. It ends with the runtime, or when this is dropped and the last connection is closed.
 pub(crate) struct ShuffleServer {
-    connections: mpsc::Sender<TcpStream>,
+    connections: mpsc::Sender<Connection>,
+    tls: ShuffleTls,
+    handshakes: Arc<Semaphore>,
 }
 
 impl ShuffleServer {
     /// Serves from now on what it is given. Must be called on a runtime.
-    pub(crate) fn start(service: ShuffleService) -> Self {
+    pub(crate) fn start(service: ShuffleService, tls: ShuffleTls) -> Self {
         let (connections, incoming) = mpsc::channel(WAITING_MAX);
         let incoming = ReceiverStream::new(incoming).map(Ok::<_, io::Error>);
         let server = Server::builder()
             .http2_keepalive_interval(Some(KEEP_ALIVE))
+            .max_concurrent_streams(limits::SHUFFLE_STREAMS_MAX)
+            .http2_max_header_list_size(limits::HEADER_LIST_BYTES_MAX)
             .add_service(FetchServer::new(service))
             .serve_with_incoming(incoming);
         tokio::spawn(async move {
@@ -47,13 +57,28 @@ impl ShuffleServer {
                 tracing::error!(%error, "the server for shuffle data has ended");
             }
         });
-        Self { connections }
+        Self { connections, tls, handshakes: Arc::new(Semaphore::new(SHUFFLE_HANDSHAKES_MAX)) }
     }
 
-    /// Serves a connection, too.
-    pub(crate) async fn serve(&self, connection: TcpStream) -> io::Result<()> {
-        let ended = |_| io::Error::other("the server for shuffle data has ended");
-        self.connections.send(connection).await.map_err(ended)
+    /// Serves a connection that is for this job, too, once its handshake is done. Does not wait for that.
+    pub(crate) fn serve(&self, job: JobId, stream: TcpStream) {
+        let Ok(handshake) = Arc::clone(&self.handshakes).try_acquire_owned() else {
+            tracing::warn!(%job, "too many handshakes are under way; a connection was closed");
+            return;
+        };
+        let (tls, connections) = (self.tls.clone(), self.connections.clone());
+        tokio::spawn(async move {
+            let accepted = tls.accept(job, stream).await;
+            drop(handshake);
+            match accepted {
+                // A server that has ended has said so.
+                Ok(connection) => drop(connections.send(connection).await),
+                Err(error) => {
+                    let reason = error.to_string();
+                    tracing::warn!(%job, reason, "a connection was refused");
+                }
+            }
+        });
     }
 }
 

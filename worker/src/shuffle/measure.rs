@@ -25,7 +25,7 @@ use super::{FetchTimeouts, ShuffleService};
 use crate::executor::WorkerOutputs;
 use crate::identity::Identity;
 use crate::memory::Account;
-use crate::rpc::{ShuffleServer, preamble};
+use crate::rpc::{ShuffleServer, ShuffleTls, preamble};
 
 /// Kinds of pairs: name, key bytes, value bytes, whether keys are few and common.
 const KINDS: [(&str, usize, usize, bool); 2] =
@@ -185,19 +185,19 @@ async fn measure_fetching_over_loopback() {
     let lease_ends = tokio::time::Instant::now() + Duration::from_secs(3_600);
     identity.set("", WorkerId(5), lease_ends);
     let service = ShuffleService::new(store, identity, account.clone());
-    let server = ShuffleServer::start(service);
+    let server = ShuffleServer::start(service, ShuffleTls::Off);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     tokio::spawn(async move {
         let (mut connection, _) = listener.accept().await.unwrap();
         preamble::read(&mut connection).await.unwrap();
-        server.serve(connection).await.unwrap();
+        server.serve(JobId(1), connection);
     });
     let fetcher = Fetcher {
         identity: Arc::default(),
         host: "here".into(),
         store: Arc::new(SegmentStore::new(folder.path().join("mine"), 0)),
-        peers: Arc::new(Peers::new(Duration::from_secs(5), 4 << 20)),
+        peers: Arc::new(Peers::new(ShuffleTls::Off, Duration::from_secs(5), 4 << 20)),
         timeouts: FetchTimeouts::default(),
     };
     for host in ["here", "elsewhere"] {

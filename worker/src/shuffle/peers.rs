@@ -5,12 +5,12 @@ use std::io;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tonic::transport::{Channel, Endpoint};
 use windrow_jobs::JobId;
+use windrow_security::Dialed;
 
-use crate::rpc::preamble;
+use crate::rpc::{ShuffleTls, preamble};
 use crate::sync::lock;
 
 /// More than the workers of a cluster, for some jobs: beyond it, all are forgotten, and made again where needed.
@@ -32,6 +32,7 @@ const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 /// The channels to all peers.
 pub struct Peers {
     channels: Mutex<HashMap<(String, JobId), Channel>>,
+    tls: ShuffleTls,
     connect_timeout: Duration,
     stream_window_bytes: u32,
 }
@@ -39,10 +40,10 @@ pub struct Peers {
 impl Peers {
     /// No connections yet. Each of their streams may hold up to `window_bytes` that have been received and not been
     /// taken, within sensible limits.
-    pub fn new(connect_timeout: Duration, window_bytes: u64) -> Self {
+    pub fn new(tls: ShuffleTls, connect_timeout: Duration, window_bytes: u64) -> Self {
         let (min, max) = STREAM_WINDOW_BYTES.into_inner();
         let stream_window_bytes = window_bytes.clamp(min, max) as u32;
-        Self { channels: Mutex::default(), connect_timeout, stream_window_bytes }
+        Self { channels: Mutex::default(), tls, connect_timeout, stream_window_bytes }
     }
 
     /// What each stream may hold.
@@ -57,7 +58,8 @@ impl Peers {
         if let Some(channel) = channels.get(&peer) {
             return Ok(channel.clone());
         }
-        let connector = tower::service_fn(move |_| connect(peer.0.clone(), job));
+        let tls = self.tls.clone();
+        let connector = tower::service_fn(move |_| connect(peer.0.clone(), job, tls.clone()));
         let channel = Endpoint::from_shared(format!("http://{address}"))?
             .connect_timeout(self.connect_timeout)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -85,9 +87,9 @@ impl Peers {
     }
 }
 
-async fn connect(address: String, job: JobId) -> io::Result<TokioIo<TcpStream>> {
+async fn connect(address: String, job: JobId, tls: ShuffleTls) -> io::Result<Dialed> {
     let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     preamble::write(&mut stream, job).await?;
-    Ok(TokioIo::new(stream))
+    Ok(tls.connect(job, stream).await?)
 }

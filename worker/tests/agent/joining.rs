@@ -86,7 +86,8 @@ async fn a_folder_serves_one_worker() {
     let mut first = Fixture::start();
     first.session().await.welcome(1).await;
     let config = windrow_worker::WorkerConfig::embedded(first.dir.path().join("worker"));
-    let connector = Connector::url("http://127.0.0.1:1").unwrap();
+    let connector =
+        Connector::url("http://127.0.0.1:1", &windrow_security::Dialer::plain()).unwrap();
     let token = tokio_util::sync::CancellationToken::new;
     let error =
         windrow_worker::run(config, Default::default(), build(), connector, token(), token())

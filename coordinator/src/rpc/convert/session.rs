@@ -35,6 +35,7 @@ pub(in crate::rpc) fn profile_from(hello: v1::Hello) -> Result<WorkerProfile, Ma
         return Err(Malformed(format!("a worker offers from 1 to {SLOTS_MAX} slots a stage")));
     }
     Ok(WorkerProfile {
+        identity: None,
         name: hello.name,
         shuffle_address: hello.shuffle_address,
         host: hello.host,

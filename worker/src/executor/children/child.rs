@@ -153,6 +153,11 @@ impl Child {
         self.tell(Message::DiscardOutput(convert::attempt_to(attempt))).await;
     }
 
+    /// What it is to show from now on.
+    pub(super) async fn give_credentials(&self, credentials: v1::ChildCredentials) {
+        self.tell(Message::Credentials(credentials)).await;
+    }
+
     /// Hands it a connection, which it serves from then on. After an error, nobody has it.
     pub(super) async fn hand_over(&self, connection: &TcpStream) -> io::Result<()> {
         self.descriptors.send(connection.as_fd()).await

@@ -40,7 +40,7 @@ use crate::blobs::Programs;
 use crate::files::TemporaryFile;
 use crate::identity::Identity;
 use crate::memory::Account;
-use crate::rpc::answer_once;
+use crate::rpc::{JobCertificates, answer_once};
 use crate::shuffle::store::SegmentStore;
 use crate::shuffle::{FetchTimeouts, ShuffleService};
 use crate::sync::lock;
@@ -66,6 +66,8 @@ pub(crate) struct ChildSettings {
     pub host: String,
     /// How long they wait for other workers.
     pub fetch: FetchTimeouts,
+    /// What they show each other; `None` where the cluster is open.
+    pub certificates: Option<Arc<JobCertificates>>,
 }
 
 /// The processes of all jobs.
@@ -178,6 +180,7 @@ impl Children {
         if let Some(job) = job {
             self.put_away(&job).await;
         }
+        self.settings.certificates.iter().for_each(|certificates| certificates.forget(id));
     }
 
     /// Releases all jobs.
@@ -186,10 +189,11 @@ impl Children {
         for job in jobs.into_values() {
             self.put_away(&job).await;
         }
+        self.settings.certificates.iter().for_each(|certificates| certificates.forget_all());
     }
 
     /// Hands a connection to the process that serves a job. Where there is nothing of the job, that is answered, and the
-    /// connection is closed: when it is made anew, there may be.
+    /// connection is closed: when it is made anew, there may be. In a secured cluster there is nothing to answer with.
     pub(crate) async fn serve(
         self: &Arc<Self>,
         job: JobId,
@@ -197,6 +201,9 @@ impl Children {
     ) -> io::Result<()> {
         let known = lock(&self.jobs).get(&job).cloned();
         let Some(job) = known else {
+            if self.settings.certificates.is_some() {
+                return Err(io::Error::other(format!("there is nothing of {job} here")));
+            }
             answer_once(self.nothing.clone(), connection).await;
             return Ok(());
         };

@@ -11,9 +11,10 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
-use windrow_jobs::{FailureCause, Place};
+use windrow_jobs::{FailureCause, JobId, Place};
 use windrow_proto::v1;
 use windrow_proto::v1::to_child::Message;
+use windrow_security::Credentials;
 
 use super::Children;
 use super::child::Child;
@@ -24,6 +25,7 @@ use super::printed::{Printed, PrintedSoFar};
 use crate::channel::{
     FROM_CHILD_BYTES_MAX, MessageReader, MessageWriter, descriptor_pair, split, stream_pair,
 };
+use crate::executor::no_credentials;
 use crate::identity::Membership;
 use crate::rpc::convert;
 use crate::trail::{last_place, trail_path};
@@ -64,6 +66,7 @@ impl Children {
             message: format!("cannot be started: {error}"),
             disk_full: false,
         };
+        let credentials = self.credentials(job).await?;
         let connected = self.connect(job, serial).await.map_err(failed)?;
         let Connected { process, printed, child, reader, writer, queue } = connected;
         tracing::info!(job = %job.id, pid = child.pid.as_raw_nonzero(), "started a process");
@@ -80,7 +83,11 @@ impl Children {
             outputs_on_disk,
             fetch_silence_ms: self.settings.fetch.stall.as_millis() as u64,
             files: side_files(job),
+            credentials: credentials.as_deref().map(convert::credentials_to),
         };
+        if let Some(credentials) = credentials {
+            tokio::spawn(Arc::clone(self).keep_certified(job.id, Arc::clone(&child), credentials));
+        }
         let (identity, share) = (self.identity.changes(), self.share_bytes.subscribe());
         tokio::spawn(speak(writer, start, identity, share, queue));
         let (is_ready, ready) = oneshot::channel();
@@ -103,6 +110,35 @@ impl Children {
         let seconds = START_TIMEOUT.as_secs();
         let message = format!("the program does not call windrow::main within {seconds} s");
         Err(FailureCause::UserError { place: Place::default(), message })
+    }
+
+    /// What it shows to the other processes of its job, and they to it.
+    async fn credentials(
+        &self,
+        job: &ChildrenOfJob,
+    ) -> Result<Option<Arc<Credentials>>, FailureCause> {
+        let Some(certificates) = &self.settings.certificates else { return Ok(None) };
+        match certificates.of(job.id).await {
+            Ok(tls) => Ok(Some(tls.credentials())),
+            Err(error) => Err(no_credentials(job.id, &error)),
+        }
+    }
+
+    /// Gives a process other credentials, for as long as it lives, before its own expire.
+    async fn keep_certified(
+        self: Arc<Self>,
+        job: JobId,
+        child: Arc<Child>,
+        mut credentials: Arc<Credentials>,
+    ) {
+        let Some(certificates) = &self.settings.certificates else { return };
+        loop {
+            tokio::select! {
+                renewed = certificates.renewed(job, &credentials) => credentials = renewed,
+                () = child.gone.cancelled() => return,
+            }
+            child.give_credentials(convert::credentials_to(&credentials)).await;
+        }
     }
 
     async fn connect(&self, job: &ChildrenOfJob, serial: u32) -> io::Result<Connected> {

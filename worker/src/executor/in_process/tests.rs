@@ -178,6 +178,7 @@ fn config(folder: &Path) -> ExecutorConfig {
         memory_bytes: 64 << 20,
         directory: folder.join("worker"),
         host: "here".into(),
+        tls: ShuffleTls::Off,
         fetch: FetchTimeouts::default(),
         serial: 0,
         outputs_on_disk: false,

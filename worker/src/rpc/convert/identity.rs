@@ -1,4 +1,4 @@
-//! Who a worker is, as it tells the processes of its jobs.
+//! Who a worker is, as it tells the processes of its jobs, and what these show each other.
 //!
 //! The end of a lease goes from one process to another by the system's clock, and is nowhere later than it was: whichever
 //! of the two is stopped in between, the lease only gets shorter.
@@ -9,6 +9,8 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Instant;
 use windrow_jobs::WorkerId;
 use windrow_proto::v1;
+use windrow_security::pki_types::PrivatePkcs8KeyDer;
+use windrow_security::{Credentials, SecurityError};
 
 use crate::identity::Membership;
 
@@ -32,6 +34,22 @@ pub(crate) fn identity_from(identity: v1::ChildIdentity) -> Option<Membership> {
     let now = Instant::now();
     let remains = Duration::from_nanos(lease_ends_ns).saturating_sub(monotonic());
     Some(Membership { cluster, worker: WorkerId(worker), lease_ends: now + remains })
+}
+
+/// To be told, and to nobody else: there is a key among them.
+pub(crate) fn credentials_to(credentials: &Credentials) -> v1::ChildCredentials {
+    let bytes = |bytes: &[u8]| bytes.to_vec().into();
+    v1::ChildCredentials {
+        key: bytes(credentials.key().secret_der()),
+        certificate: bytes(credentials.certificate()),
+        authority: bytes(credentials.authority()),
+    }
+}
+
+/// As they were told.
+pub(crate) fn credentials_from(told: v1::ChildCredentials) -> Result<Credentials, SecurityError> {
+    let key = PrivatePkcs8KeyDer::from(told.key.to_vec());
+    Credentials::new(key.into(), told.certificate.to_vec().into(), told.authority.to_vec().into())
 }
 
 fn monotonic() -> Duration {

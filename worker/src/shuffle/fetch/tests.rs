@@ -15,6 +15,7 @@ use windrow_proto::v1::{FetchEnd, FetchMessage, FetchRequest};
 
 use super::*;
 use crate::memory::Account;
+use crate::rpc::ShuffleTls;
 use crate::rpc::fetch::FetchServer;
 use crate::shuffle::ShuffleService;
 use crate::shuffle::block::{BlockBuilder, Codec};
@@ -56,7 +57,7 @@ impl Client {
             identity: Arc::default(),
             host: "here".into(),
             store: Arc::new(SegmentStore::new(folder.path().into(), 0)),
-            peers: Arc::new(Peers::new(timeouts.connect, 1 << 20)),
+            peers: Arc::new(Peers::new(ShuffleTls::Off, timeouts.connect, 1 << 20)),
             timeouts,
         };
         fetcher.identity.set(CLUSTER, WorkerId(1), in_an_hour());

@@ -1,0 +1,119 @@
+//! One layer around all services of a server: each call is let in by a gate, or answered with a refusal before any service
+//! sees it. Which calls a gate lets in is its own business.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::http::{Request, Response};
+use tower::{Layer, Service};
+
+use crate::{Certified, Identity};
+
+/// Who is at the other end of a connection. In the extensions of each of its requests.
+#[derive(Clone, Debug, Default)]
+pub struct Caller {
+    certified: Option<Arc<Certified>>,
+    admitted: Arc<AtomicBool>,
+}
+
+impl Caller {
+    /// Somebody who has shown this, or nothing.
+    pub fn new(certified: Option<Certified>) -> Self {
+        Self { certified: certified.map(Arc::new), admitted: Arc::default() }
+    }
+
+    /// What was shown.
+    pub fn certified(&self) -> Option<&Certified> {
+        self.certified.as_deref()
+    }
+
+    /// Who that is.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.certified().map(|certified| &certified.identity)
+    }
+
+    /// Notes that a call was let in.
+    pub fn admit(&self) {
+        self.admitted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether one was.
+    pub fn was_admitted(&self) -> bool {
+        self.admitted.load(Ordering::Relaxed)
+    }
+}
+
+/// Decides by a method's path, such as `/windrow.v1.Jobs/Submit`, and the caller.
+pub trait Gate: Send + Sync + 'static {
+    /// # Errors
+    /// The refusal, if the call is not let in.
+    fn admit(&self, method: &str, caller: &Caller) -> Result<(), Status>;
+}
+
+/// Lets everybody in: connections inside a process, and listeners without TLS.
+pub struct Open;
+
+impl Gate for Open {
+    fn admit(&self, _method: &str, _caller: &Caller) -> Result<(), Status> {
+        Ok(())
+    }
+}
+
+/// Puts a gate before services.
+#[derive(Clone)]
+pub struct AccessLayer {
+    gate: Arc<dyn Gate>,
+}
+
+impl AccessLayer {
+    /// With this gate.
+    pub fn new(gate: Arc<dyn Gate>) -> Self {
+        Self { gate }
+    }
+}
+
+impl<S> Layer<S> for AccessLayer {
+    type Service = Access<S>;
+
+    fn layer(&self, services: S) -> Access<S> {
+        Access { gate: Arc::clone(&self.gate), services }
+    }
+}
+
+/// Services behind a gate.
+#[derive(Clone)]
+pub struct Access<S> {
+    gate: Arc<dyn Gate>,
+    services: S,
+}
+
+impl<S, B> Service<Request<B>> for Access<S>
+where
+    S: Service<Request<B>, Response = Response<Body>>,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.services.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let caller = request.extensions().get::<Caller>().cloned().unwrap_or_default();
+        match self.gate.admit(request.uri().path(), &caller) {
+            Ok(()) => {
+                caller.admit();
+                Box::pin(self.services.call(request))
+            }
+            Err(refusal) => Box::pin(async move { Ok(refusal.into_http()) }),
+        }
+    }
+}

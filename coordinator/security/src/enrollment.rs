@@ -1,0 +1,76 @@
+//! The newcomer's side of the Enrollment service: a join token becomes credentials.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::time::timeout;
+use tonic::Status;
+use tonic::transport::Channel;
+use windrow_proto::v1;
+use windrow_proto::v1::enrollment_client::EnrollmentClient;
+
+use crate::{Credentials, Dialer, FreshKey, JoinToken, SecurityError, explain};
+
+/// How long a coordinator may take to answer.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Joins the cluster at one of the URLs, which have commas between them, and spends the token. Nothing is written.
+///
+/// # Errors
+/// When nobody answers there, somebody else does, or the token is refused.
+pub async fn enroll(urls: &str, token: &JoinToken) -> Result<Credentials, SecurityError> {
+    let key = FreshKey::draw()?;
+    let request = v1::EnrollRequest {
+        token: token.id.clone(),
+        secret: token.secret.clone().into(),
+        request: key.request()?.into(),
+    };
+    let mut client = EnrollmentClient::new(newcomers_channel(urls, token).await?);
+    let answer = answered(client.enroll(request)).await?;
+    let authority = token.authority.clone();
+    let credentials =
+        Credentials::new(key.into_der(), answer.certificate.to_vec().into(), authority)?;
+    credentials.certified().check(SystemTime::now())?;
+    Ok(credentials)
+}
+
+/// The first of the URLs at which the cluster answers.
+async fn newcomers_channel(urls: &str, token: &JoinToken) -> Result<Channel, SecurityError> {
+    let dialer = Dialer::newcomer(token.authority.clone());
+    let mut last = SecurityError::Refused("no coordinator is named".to_string());
+    for url in urls.split(',').map(str::trim) {
+        match connect(&dialer, url).await {
+            Ok(channel) => return Ok(channel),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// A connection to the coordinator at one URL.
+pub(crate) async fn connect(dialer: &Dialer, url: &str) -> Result<Channel, SecurityError> {
+    let endpoint =
+        dialer.endpoint(url).map_err(|error| SecurityError::Refused(error.to_string()))?;
+    let dialer = dialer.clone();
+    let connector = tower::service_fn(move |uri| dialer.clone().dial(uri));
+    let channel = endpoint.connect_timeout(ANSWER_TIME_MAX).connect_with_connector(connector).await;
+    channel.map_err(|error| {
+        SecurityError::Refused(format!(
+            "cannot reach the coordinator at {url}: {}",
+            explain(&error)
+        ))
+    })
+}
+
+/// The answer to a call that must not take long.
+pub(crate) async fn answered<T>(
+    call: impl Future<Output = Result<tonic::Response<T>, Status>>,
+) -> Result<T, SecurityError> {
+    match timeout(ANSWER_TIME_MAX, call).await {
+        Ok(Ok(answer)) => Ok(answer.into_inner()),
+        Ok(Err(status)) if std::error::Error::source(&status).is_some() => {
+            Err(SecurityError::Refused(explain(&status)))
+        }
+        Ok(Err(status)) => Err(SecurityError::Refused(status.message().escape_debug().to_string())),
+        Err(_) => Err(SecurityError::Refused("the coordinator does not answer".to_string())),
+    }
+}

@@ -1,0 +1,41 @@
+//! Who may speak with whom in a Windrow cluster.
+//!
+//! ```text
+//!  identity, certificate   who somebody is: windrow://CLUSTER/ROLE/NAME
+//!  credentials, token      what one shows, and how one comes by it
+//!  tls                     both sides of a connection, with the cluster's authority as the only root
+//!  dial, listener          connections out and in, plain where there are no credentials
+//!  access                  one layer around all services, which asks a gate before each call
+//!  enrollment, renewal     the newcomer's and the member's side of the Enrollment service
+//!  limits                  what a stranger can make us hold
+//! ```
+//!
+//! It verifies nothing by itself: chains, signatures, names and validity are rustls's. It issues nothing, which is the
+//! coordinator's, and decides nothing about methods: gates do.
+
+pub mod access;
+mod certificate;
+mod credentials;
+mod dial;
+mod enrollment;
+mod error;
+pub mod files;
+mod identity;
+pub mod limits;
+mod listener;
+mod renewal;
+mod tls;
+mod token;
+
+pub use tokio_rustls::rustls::pki_types;
+
+pub use certificate::Certified;
+pub use credentials::{Credentials, FreshKey, pem};
+pub use dial::{Dialed, Dialer, NotAnAddress};
+pub use enrollment::enroll;
+pub use error::{SecurityError, explain};
+pub use identity::{Identity, NotAnIdentity, Role};
+pub use listener::{Connection, listen};
+pub use renewal::{keep_renewed, renew_if_due};
+pub use tls::{Tls, job_host};
+pub use token::JoinToken;

@@ -1,0 +1,366 @@
+//! Both sides of TLS 1.3 among the members of one cluster. Its authority is the only root, on both sides.
+//!
+//! Sessions are not resumed: a resumed one would outlive the certificate that it began with, and connections here are few
+//! and long.
+
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::rustls::client::Resumption;
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use tokio_rustls::rustls::version::TLS13;
+use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+
+use crate::{Certified, Credentials, Identity, Role, SecurityError};
+
+/// The host in the certificates of a job's processes, wherever they listen: they are known by their job.
+pub fn job_host(job: &str) -> String {
+    format!("{job}.job.windrow.internal")
+}
+
+/// HTTP/2, the only protocol that is spoken.
+const PROTOCOL: &[u8] = b"h2";
+
+/// A member's TLS, which goes on with new credentials when they are replaced. Cheap to clone; clones change together.
+#[derive(Clone)]
+pub struct Tls {
+    current: Arc<RwLock<Arc<Configs>>>,
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Tls").field(&self.certified().identity).finish()
+    }
+}
+
+struct Configs {
+    credentials: Arc<Credentials>,
+    client: Arc<ClientConfig>,
+    server: Arc<ServerConfig>,
+}
+
+impl Tls {
+    /// With these credentials from now on.
+    ///
+    /// # Errors
+    /// When key and certificates do not belong together.
+    pub fn new(credentials: Credentials) -> Result<Self, SecurityError> {
+        let configs = Arc::new(Configs::new(credentials)?);
+        Ok(Self { current: Arc::new(RwLock::new(configs)) })
+    }
+
+    /// Uses other credentials for all connections from now on.
+    ///
+    /// # Errors
+    /// When key and certificates do not belong together.
+    pub fn replace(&self, credentials: Credentials) -> Result<(), SecurityError> {
+        let configs = Arc::new(Configs::new(credentials)?);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = configs;
+        Ok(())
+    }
+
+    /// Whose it is, and how long.
+    pub fn certified(&self) -> Certified {
+        self.configs().credentials.certified().clone()
+    }
+
+    /// Whom it trusts.
+    pub fn authority(&self) -> CertificateDer<'static> {
+        self.configs().credentials.authority().clone()
+    }
+
+    /// What it shows, and trusts.
+    pub fn credentials(&self) -> Arc<Credentials> {
+        Arc::clone(&self.configs().credentials)
+    }
+
+    /// The client's side of a connection to the coordinator that has this name.
+    ///
+    /// # Errors
+    /// When the own credentials do not count any more, the handshake fails, or somebody else is there.
+    pub async fn connect_coordinator<S>(
+        &self,
+        stream: S,
+        name: ServerName<'static>,
+    ) -> Result<client::TlsStream<S>, SecurityError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let configs = self.configs();
+        let own = configs.credentials.certified();
+        own.check(SystemTime::now())?;
+        let stream = connect(Arc::clone(&configs.client), stream, name).await?;
+        match peer(stream.get_ref().1.peer_certificates())? {
+            Some(Certified { identity, .. })
+                if identity.role() == Role::Coordinator
+                    && identity.cluster() == own.identity.cluster() =>
+            {
+                Ok(stream)
+            }
+            peer => Err(wrong(peer.as_ref(), "a coordinator")),
+        }
+    }
+
+    /// The client's side of a connection to another process of the own job: one that has exactly the same identity.
+    ///
+    /// # Errors
+    /// When the own credentials do not count any more, the handshake fails, or somebody else is there.
+    pub async fn connect_same<S>(&self, stream: S) -> Result<client::TlsStream<S>, SecurityError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let configs = self.configs();
+        let own = configs.credentials.certified();
+        own.check(SystemTime::now())?;
+        let host = ServerName::try_from(job_host(own.identity.name()));
+        let host = host.map_err(|error| SecurityError::Malformed(error.to_string()))?;
+        let stream = connect(Arc::clone(&configs.client), stream, host).await?;
+        expect_same(&own.identity, stream.get_ref().1.peer_certificates())?;
+        Ok(stream)
+    }
+
+    /// The server's side of a connection, and who has called: nobody known, where the own role is the coordinator's.
+    ///
+    /// # Errors
+    /// When the handshake fails.
+    pub async fn accept<S>(
+        &self,
+        stream: S,
+    ) -> Result<(server::TlsStream<S>, Option<Certified>), SecurityError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let stream = accept(&self.configs(), stream).await?;
+        let caller = peer(stream.get_ref().1.peer_certificates())?;
+        Ok((stream, caller))
+    }
+
+    /// The server's side of a connection from another process of the own job: one that has exactly the same identity.
+    ///
+    /// # Errors
+    /// When the handshake fails, or somebody else has called.
+    pub async fn accept_same<S>(&self, stream: S) -> Result<server::TlsStream<S>, SecurityError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let configs = self.configs();
+        let stream = accept(&configs, stream).await?;
+        let own = &configs.credentials.certified().identity;
+        expect_same(own, stream.get_ref().1.peer_certificates())?;
+        Ok(stream)
+    }
+
+    fn configs(&self) -> Arc<Configs> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Configs {
+    fn new(credentials: Credentials) -> Result<Self, SecurityError> {
+        let client = client_config(credentials.authority(), Some(&credentials))?;
+        let server = server_config(&credentials)?;
+        Ok(Self { credentials: Arc::new(credentials), client, server })
+    }
+}
+
+/// A newcomer's side of a connection to a coordinator: it knows the authority, and has no certificate yet.
+pub(crate) async fn connect_newcomer<S>(
+    authority: &CertificateDer<'static>,
+    stream: S,
+    name: ServerName<'static>,
+) -> Result<client::TlsStream<S>, SecurityError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let stream = connect(client_config(authority, None)?, stream, name).await?;
+    match peer(stream.get_ref().1.peer_certificates())? {
+        Some(peer) if peer.identity.role() == Role::Coordinator => Ok(stream),
+        peer => Err(wrong(peer.as_ref(), "a coordinator")),
+    }
+}
+
+async fn accept<S>(configs: &Configs, stream: S) -> Result<server::TlsStream<S>, SecurityError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let acceptor = TlsAcceptor::from(Arc::clone(&configs.server));
+    acceptor.accept(stream).await.map_err(tls_error)
+}
+
+async fn connect<S>(
+    config: Arc<ClientConfig>,
+    stream: S,
+    name: ServerName<'static>,
+) -> Result<client::TlsStream<S>, SecurityError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    TlsConnector::from(config).connect(name, stream).await.map_err(tls_error)
+}
+
+fn peer(chain: Option<&[CertificateDer<'_>]>) -> Result<Option<Certified>, SecurityError> {
+    chain.and_then(<[_]>::first).map(Certified::read).transpose()
+}
+
+fn expect_same(own: &Identity, chain: Option<&[CertificateDer<'_>]>) -> Result<(), SecurityError> {
+    match peer(chain)? {
+        Some(peer) if peer.identity == *own => Ok(()),
+        peer => Err(wrong(peer.as_ref(), &own.to_string())),
+    }
+}
+
+fn wrong(peer: Option<&Certified>, expected: &str) -> SecurityError {
+    let found = peer.map_or_else(|| "a stranger".to_string(), |peer| peer.identity.to_string());
+    SecurityError::WrongPeer { expected: expected.to_string(), found }
+}
+
+/// A handshake fails by TLS's rules, or because the connection breaks.
+fn tls_error(error: std::io::Error) -> SecurityError {
+    match error.downcast::<rustls::Error>() {
+        Ok(error) => error.into(),
+        Err(error) => SecurityError::Malformed(format!("the connection broke off: {error}")),
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+fn roots(authority: &CertificateDer<'static>) -> Result<Arc<RootCertStore>, SecurityError> {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.clone())?;
+    Ok(Arc::new(roots))
+}
+
+fn client_config(
+    authority: &CertificateDer<'static>,
+    own: Option<&Credentials>,
+) -> Result<Arc<ClientConfig>, SecurityError> {
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])?
+        .with_root_certificates(roots(authority)?);
+    let mut config = match own {
+        Some(own) => {
+            builder.with_client_auth_cert(vec![own.certificate().clone()], own.key().clone_key())?
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![PROTOCOL.to_vec()];
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+fn server_config(own: &Credentials) -> Result<Arc<ServerConfig>, SecurityError> {
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots(own.authority())?, provider());
+    let verifier = match own.certified().identity.role() {
+        // Newcomers have no certificate. What else they may not do, the gate knows.
+        Role::Coordinator => verifier.allow_unauthenticated(),
+        _ => verifier,
+    };
+    let verifier = verifier.build().map_err(|error| SecurityError::Malformed(error.to_string()))?;
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(vec![own.certificate().clone()], own.key().clone_key())?;
+    config.alpn_protocols = vec![PROTOCOL.to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    struct Authority {
+        certificate: CertificateDer<'static>,
+        issuer: Issuer<'static, KeyPair>,
+    }
+
+    impl Authority {
+        fn new() -> Self {
+            let key = KeyPair::generate().unwrap();
+            let mut params = CertificateParams::default();
+            params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+            let certificate = params.self_signed(&key).unwrap().der().clone();
+            Self { issuer: Issuer::from_ca_cert_der(&certificate, key).unwrap(), certificate }
+        }
+
+        /// A member that can also say it is at every job's host.
+        fn certify(&self, identity: &str, ends: SystemTime) -> Tls {
+            let key = KeyPair::generate().unwrap();
+            let mut params = CertificateParams::default();
+            params.not_before = (ends - Duration::from_secs(7200)).into();
+            params.not_after = ends.into();
+            let uri = SanType::URI(identity.try_into().unwrap());
+            let host = SanType::DnsName("*.job.windrow.internal".try_into().unwrap());
+            params.subject_alt_names = vec![uri, host];
+            let certificate = params.signed_by(&key, &self.issuer).unwrap().der().clone();
+            let key = key.serialize_der();
+            let key = rustls::pki_types::PrivatePkcs8KeyDer::from(key).into();
+            Tls::new(Credentials::new(key, certificate, self.certificate.clone()).unwrap()).unwrap()
+        }
+
+        fn member(&self, identity: &str) -> Tls {
+            self.certify(identity, SystemTime::now() + Duration::from_secs(3600))
+        }
+    }
+
+    /// Whether a byte gets from one to the other.
+    async fn talk(client: &Tls, server: &Tls) -> bool {
+        let (near, far) = duplex(1 << 16);
+        let serving = async {
+            let mut stream = server.accept_same(far).await.ok()?;
+            stream.read_u8().await.ok()
+        };
+        let asking = async {
+            let mut stream = client.connect_same(near).await.ok()?;
+            stream.write_u8(7).await.ok()?;
+            stream.shutdown().await.ok()
+        };
+        let (arrived, _) = tokio::join!(serving, asking);
+        arrived == Some(7)
+    }
+
+    #[tokio::test]
+    async fn processes_of_one_job_talk_with_each_other_alone() {
+        let (ours, theirs) = (Authority::new(), Authority::new());
+        let job = ours.member("windrow://c/job/17");
+        assert!(talk(&job, &ours.member("windrow://c/job/17")).await);
+        for stranger in [
+            ours.member("windrow://c/job/18"),
+            ours.member("windrow://d/job/17"),
+            ours.member("windrow://c/worker/17"),
+            ours.member("windrow://c/admin/17"),
+            theirs.member("windrow://c/job/17"),
+        ] {
+            assert!(!talk(&stranger, &job).await, "{stranger:?} as client");
+            assert!(!talk(&job, &stranger).await, "{stranger:?} as server");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_has_expired_does_not_count_until_it_is_replaced() {
+        let authority = Authority::new();
+        let now = SystemTime::now();
+        let old = authority.certify("windrow://c/job/17", now - Duration::from_secs(60));
+        let job = authority.member("windrow://c/job/17");
+        assert!(!talk(&old, &job).await);
+        assert!(!talk(&job, &old).await);
+        let credentials = job.credentials();
+        let key = credentials.key().clone_key();
+        let parts = (credentials.certificate().clone(), credentials.authority().clone());
+        old.replace(Credentials::new(key, parts.0, parts.1).unwrap()).unwrap();
+        assert!(talk(&old, &job).await);
+    }
+}

@@ -1,0 +1,94 @@
+//! Join tokens, as text to copy: who holds one may become a member once, and knows whose authority to trust.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use prost::Message;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use windrow_proto::v1;
+
+use crate::SecurityError;
+
+const PREFIX: &str = "windrow-join-1.";
+/// More than any token has; what is longer is not decoded.
+const TEXT_BYTES_MAX: usize = 16 << 10;
+
+/// A join token.
+#[derive(Clone, PartialEq)]
+pub struct JoinToken {
+    /// Names it to the coordinator.
+    pub id: String,
+    /// Proves that the one who shows it has been given it.
+    pub secret: Vec<u8>,
+    /// The certificate of the cluster's authority.
+    pub authority: CertificateDer<'static>,
+}
+
+impl fmt::Display for JoinToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let message = v1::JoinToken {
+            id: self.id.clone(),
+            secret: self.secret.clone().into(),
+            authority: self.authority.to_vec().into(),
+        };
+        write!(f, "{PREFIX}{}", URL_SAFE_NO_PAD.encode(message.encode_to_vec()))
+    }
+}
+
+/// Without the secret.
+impl fmt::Debug for JoinToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinToken").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl FromStr for JoinToken {
+    type Err = SecurityError;
+
+    fn from_str(text: &str) -> Result<Self, SecurityError> {
+        let malformed = || {
+            SecurityError::Malformed(
+                "this is not a whole join token, as 'windrow token' prints it".to_string(),
+            )
+        };
+        let text = text.trim();
+        let encoded = text.strip_prefix(PREFIX).filter(|_| text.len() <= TEXT_BYTES_MAX);
+        let bytes = encoded.and_then(|encoded| URL_SAFE_NO_PAD.decode(encoded).ok());
+        let message = v1::JoinToken::decode(&*bytes.ok_or_else(malformed)?);
+        let v1::JoinToken { id, secret, authority } = message.map_err(|_| malformed())?;
+        if id.is_empty() || secret.is_empty() || authority.is_empty() {
+            return Err(malformed());
+        }
+        Ok(Self { id, secret: secret.to_vec(), authority: authority.to_vec().into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn tokens_survive_being_copied(
+            id in "[0-9a-f]{16}",
+            secret in vec(any::<u8>(), 1..40),
+            authority in vec(any::<u8>(), 1..500),
+        ) {
+            let token = JoinToken { id, secret, authority: authority.into() };
+            let text = format!(" {token}\n");
+            let shown = format!("{token:?}");
+            prop_assert!(!shown.contains("secret"), "{}", shown);
+            prop_assert_eq!(text.parse::<JoinToken>().unwrap(), token);
+        }
+
+        #[test]
+        fn any_text_is_a_token_or_an_error(text in "(windrow-join-1.)?[A-Za-z0-9_=-]{0,80}") {
+            let _ = text.parse::<JoinToken>();
+        }
+    }
+}

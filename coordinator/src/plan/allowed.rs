@@ -1,0 +1,184 @@
+//! Where inputs and outputs of submitted jobs may lie, by the names that files have when all links are followed.
+//!
+//! Workers open inputs by name later on, as the user that they run as: who can put links into an allowed folder while a job
+//! runs can make them read what that user can. What the workers' user must not read, its permissions must say.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use windrow_jobs::JobSpec;
+
+use super::Plan;
+
+/// Folders that jobs may read and write. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct AllowedPaths {
+    /// Without links; `None` for no limit.
+    roots: Option<Arc<[PathBuf]>>,
+}
+
+/// A path outside them.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAllowed {
+    /// A root that is not there.
+    #[error("{}: {error}", path.display())]
+    Root {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// It leads upwards, so that it is not seen where it ends.
+    #[error("{} has '..' in it; name the path as it is", path.display())]
+    Upwards {
+        /// As given.
+        path: PathBuf,
+    },
+    /// It lies elsewhere.
+    #[error(
+        "{} lies outside of what this coordinator allows jobs to read and write ({roots}); --allow-path adds to that",
+        path.display()
+    )]
+    Outside {
+        /// As given.
+        path: PathBuf,
+        /// All that is allowed.
+        roots: String,
+    },
+}
+
+impl AllowedPaths {
+    /// No limit.
+    pub fn everywhere() -> Self {
+        Self { roots: None }
+    }
+
+    /// These folders and all below them.
+    ///
+    /// # Errors
+    /// When one is not there.
+    pub fn below(roots: &[PathBuf]) -> Result<Self, NotAllowed> {
+        let real = |root: &PathBuf| {
+            fs::canonicalize(root).map_err(|error| NotAllowed::Root { path: root.clone(), error })
+        };
+        Ok(Self { roots: Some(roots.iter().map(real).collect::<Result<_, _>>()?) })
+    }
+
+    /// Checks what the submitter has named, before anything of it is looked at. A pattern counts up to its first sign.
+    pub(crate) fn check_spec(&self, spec: &JobSpec) -> Result<(), NotAllowed> {
+        if self.roots.is_none() {
+            return Ok(());
+        }
+        self.check(&spec.output)?;
+        spec.inputs.iter().try_for_each(|input| {
+            refuse_upwards(Path::new(&input.pattern))?;
+            let components = input.pattern.split('/');
+            let literal = components.take_while(|component| !component.contains(['*', '?', '[']));
+            self.check(Path::new(&literal.collect::<Vec<_>>().join("/")))
+        })
+    }
+
+    /// Checks the files that were found: links may have led elsewhere.
+    pub(crate) fn check_plan(&self, plan: &Plan) -> Result<(), NotAllowed> {
+        plan.files.iter().try_for_each(|file| self.check(Path::new(&file.path)))
+    }
+
+    fn check(&self, path: &Path) -> Result<(), NotAllowed> {
+        let Some(roots) = &self.roots else { return Ok(()) };
+        refuse_upwards(path)?;
+        let real = real_path(path);
+        if real.is_some_and(|real| roots.iter().any(|root| real.starts_with(root))) {
+            return Ok(());
+        }
+        let roots: Vec<_> = roots.iter().map(|root| root.display().to_string()).collect();
+        Err(NotAllowed::Outside { path: path.to_path_buf(), roots: roots.join(", ") })
+    }
+}
+
+fn refuse_upwards(path: &Path) -> Result<(), NotAllowed> {
+    if path.components().any(|component| component == Component::ParentDir) {
+        return Err(NotAllowed::Upwards { path: path.to_path_buf() });
+    }
+    Ok(())
+}
+
+/// The path without links; of what is not there yet, as far as it is there. `None` if that cannot be known.
+fn real_path(path: &Path) -> Option<PathBuf> {
+    for ancestor in path.ancestors() {
+        match fs::canonicalize(ancestor) {
+            Ok(real) => return Some(real.join(path.strip_prefix(ancestor).ok()?)),
+            // A link that leads nowhere would be followed once somebody makes what it leads to.
+            Err(error) if error.kind() == ErrorKind::NotFound && !is_link(ancestor) => {}
+            Err(_) => return None,
+        }
+    }
+    None
+}
+
+fn is_link(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use windrow_jobs::{JobInput, JobOptions, JobProgram};
+
+    use super::*;
+
+    fn spec(input: &Path, output: &Path) -> JobSpec {
+        let pattern = input.display().to_string();
+        JobSpec {
+            job: "word-count".into(),
+            params: "{}".into(),
+            inputs: vec![JobInput { name: String::new(), pattern }],
+            output: output.to_path_buf(),
+            options: JobOptions::default(),
+            program: JobProgram::default(),
+            files: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn links_and_dots_do_not_lead_outside() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir_all(at("in/deep")).unwrap();
+        fs::create_dir_all(at("inside-not")).unwrap();
+        fs::write(at("in/deep/file"), "").unwrap();
+        symlink(at("inside-not"), at("in/link")).unwrap();
+        symlink(at("in"), at("alias")).unwrap();
+        symlink(at("nowhere"), at("in/dangling")).unwrap();
+        let allowed = AllowedPaths::below(&[at("alias")]).unwrap();
+        let output = at("in/out");
+        for input in ["in", "in/deep/file", "in/deep/*", "in/**/x", "alias/deep", "in/missing"] {
+            allowed.check_spec(&spec(&at(input), &output)).unwrap();
+        }
+        for input in [
+            "",
+            "*",
+            "inside-not",
+            "inside-not/*",
+            "in/../inside-not",
+            "in/*/../../inside-not",
+            "in/link",
+            "in/link/*",
+            "in/dangling",
+        ] {
+            assert!(allowed.check_spec(&spec(&at(input), &output)).is_err(), "{input}");
+        }
+        for output in ["", "out", "in/link/out", "in/../out", "in/dangling/out"] {
+            assert!(allowed.check_spec(&spec(&at("in"), &at(output))).is_err(), "{output}");
+        }
+        let everywhere = AllowedPaths::everywhere();
+        everywhere.check_spec(&spec(&at("in/../x"), &at("y"))).unwrap();
+    }
+
+    #[test]
+    fn a_root_must_be_there() {
+        assert!(AllowedPaths::below(&["/no/such/folder".into()]).is_err());
+    }
+}

@@ -1,0 +1,109 @@
+//! The `Enrollment` service: certificates for tokens, and for those who have one.
+
+use tonic::{Request, Response, Status};
+use windrow_jobs::JobId;
+use windrow_proto::v1;
+use windrow_proto::v1::enrollment_server::Enrollment;
+use windrow_security::access::Caller;
+use windrow_security::{Identity, SecurityError};
+
+use super::Security;
+use crate::driver::DriverHandle;
+use crate::explain::one_line;
+
+/// Answers newcomers, and members whose certificates grow old.
+pub(crate) struct EnrollmentService {
+    /// `None` where there is nothing to enroll for.
+    pub(crate) security: Option<Security>,
+    pub(crate) driver: DriverHandle,
+}
+
+#[tonic::async_trait]
+impl Enrollment for EnrollmentService {
+    async fn enroll(
+        &self,
+        request: Request<v1::EnrollRequest>,
+    ) -> Result<Response<v1::EnrollReply>, Status> {
+        let v1::EnrollRequest { token, secret, request } = request.into_inner();
+        let security = self.security()?;
+        let id = token.clone();
+        let enrolling = blocking(move || security.enroll(&id, &secret, &request)).await;
+        let (identity, certificate) = enrolling.inspect_err(|status| {
+            let token = token.chars().take(16).collect::<String>();
+            tracing::warn!(?token, reason = status.message(), "a newcomer was refused");
+        })?;
+        tracing::info!(%identity, "joined the cluster");
+        Ok(Response::new(v1::EnrollReply { certificate: certificate.into() }))
+    }
+
+    async fn renew(
+        &self,
+        request: Request<v1::RenewRequest>,
+    ) -> Result<Response<v1::EnrollReply>, Status> {
+        let security = self.security()?;
+        let identity = identity_of(&request)?;
+        let request = request.into_inner().request;
+        let certificate = blocking(move || security.renew(&identity, &request)).await?;
+        Ok(Response::new(v1::EnrollReply { certificate: certificate.into() }))
+    }
+
+    async fn certify_job(
+        &self,
+        request: Request<v1::CertifyJobRequest>,
+    ) -> Result<Response<v1::EnrollReply>, Status> {
+        let security = self.security()?;
+        let worker = identity_of(&request)?;
+        let v1::CertifyJobRequest { job, request } = request.into_inner();
+        let job = JobId(job);
+        self.check_works_for(&worker, job).await?;
+        let certificate = blocking(move || security.certify_job(job, &request)).await?;
+        Ok(Response::new(v1::EnrollReply { certificate: certificate.into() }))
+    }
+}
+
+/// Who has called, by their certificate.
+fn identity_of<T>(request: &Request<T>) -> Result<Identity, Status> {
+    let caller = request.extensions().get::<Caller>().and_then(Caller::identity);
+    caller.cloned().ok_or_else(|| Status::unauthenticated("there is no certificate"))
+}
+
+impl EnrollmentService {
+    /// Refuses workers that have nothing to do with a job.
+    async fn check_works_for(&self, worker: &Identity, job: JobId) -> Result<(), Status> {
+        match self.driver.works_for(worker.name(), job).await? {
+            Some(true) => Ok(()),
+            Some(false) => {
+                tracing::warn!(%worker, %job, "a worker asked for the credentials of a job that is not its own");
+                Err(Status::permission_denied(format!(
+                    "{} has nothing to do with {job}",
+                    worker.name()
+                )))
+            }
+            None => Err(Status::unavailable(format!("{} has no session", worker.name()))),
+        }
+    }
+
+    fn security(&self) -> Result<Security, Status> {
+        self.security.clone().ok_or_else(|| {
+            Status::failed_precondition(
+                "this coordinator runs without --security: no token is needed",
+            )
+        })
+    }
+}
+
+/// Files and signatures keep a thread for a moment.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, SecurityError> + Send + 'static,
+) -> Result<T, Status> {
+    let done = tokio::task::spawn_blocking(work).await;
+    let done = done.map_err(|error| Status::internal(error.to_string()))?;
+    done.map_err(|error| {
+        let text = one_line(&error.to_string());
+        match error {
+            SecurityError::Refused(_) => Status::permission_denied(text),
+            SecurityError::Malformed(_) => Status::invalid_argument(text),
+            _ => Status::internal(text),
+        }
+    })
+}

@@ -1,0 +1,84 @@
+//! Who may call what. What is not in the table is for nobody.
+
+use std::time::SystemTime;
+
+use tonic::Status;
+use windrow_security::access::{Caller, Gate};
+use windrow_security::{Role, SecurityError};
+
+use super::Security;
+
+/// Who may call a method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Who {
+    /// Everybody, also without a certificate.
+    Newcomers,
+    /// Members that have one of these roles.
+    Members(&'static [Role]),
+    /// Nobody: it is not the coordinator's.
+    Nobody,
+}
+
+const USERS: Who = Who::Members(&[Role::Submitter, Role::Admin]);
+const WORKERS: Who = Who::Members(&[Role::Worker, Role::Admin]);
+
+/// Every method that there is, in the order of the services. Whose jobs a submitter may stop, and whose prints they may read, `Jobs` itself decides.
+pub(super) const TABLE: &[(&str, Who)] = &[
+    ("/windrow.v1.Blobs/Offer", USERS),
+    ("/windrow.v1.Blobs/Upload", USERS),
+    ("/windrow.v1.Blobs/Download", WORKERS),
+    ("/windrow.v1.Enrollment/Enroll", Who::Newcomers),
+    ("/windrow.v1.Enrollment/Renew", Who::Members(&[Role::Worker, Role::Submitter, Role::Admin])),
+    ("/windrow.v1.Enrollment/CertifyJob", WORKERS),
+    ("/windrow.v1.Jobs/Plan", USERS),
+    ("/windrow.v1.Jobs/Submit", USERS),
+    ("/windrow.v1.Jobs/Watch", USERS),
+    ("/windrow.v1.Jobs/List", USERS),
+    ("/windrow.v1.Jobs/Get", USERS),
+    ("/windrow.v1.Jobs/Cancel", USERS),
+    ("/windrow.v1.Jobs/Workers", USERS),
+    ("/windrow.v1.Jobs/Logs", USERS),
+    ("/windrow.v1.Sessions/Open", WORKERS),
+    ("/windrow.v1.Shuffle/Fetch", Who::Nobody),
+];
+
+/// Lets members in by the table, while their certificates count.
+pub(crate) struct MembersOnly {
+    pub(crate) security: Security,
+}
+
+impl Gate for MembersOnly {
+    fn admit(&self, method: &str, caller: &Caller) -> Result<(), Status> {
+        let row = TABLE.iter().find(|(name, _)| *name == method);
+        let roles = match row.map_or(Who::Nobody, |(_, who)| *who) {
+            Who::Newcomers => return Ok(()),
+            Who::Members(roles) => roles,
+            Who::Nobody => return Err(denied("there is no such method for anybody here")),
+        };
+        let Some(certified) = caller.certified() else {
+            let text = "this needs a certificate of the cluster; a worker gets one with --token, a user with 'windrow login'";
+            return Err(Status::unauthenticated(text));
+        };
+        let (identity, role) = (&certified.identity, certified.identity.role());
+        // A connection may last longer than the certificate that it began with.
+        certified.check(SystemTime::now()).map_err(|e| Status::unauthenticated(e.to_string()))?;
+        if identity.cluster() != self.security.cluster() {
+            return Err(denied("the certificate is of another cluster"));
+        }
+        if !roles.contains(&role) {
+            let name = method.rsplit('/').next().unwrap_or_default();
+            return Err(denied(&format!(
+                "{} is a {role} and may not call {name}",
+                identity.name()
+            )));
+        }
+        self.security.refuse_revoked(identity).map_err(|error| match error {
+            SecurityError::Refused(text) => denied(&text),
+            error => Status::internal(error.to_string()),
+        })
+    }
+}
+
+fn denied(text: &str) -> Status {
+    Status::permission_denied(text)
+}

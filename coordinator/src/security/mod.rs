@@ -1,0 +1,206 @@
+//! Everything that the coordinator knows of who may do what: it issues certificates for join tokens, and lets calls in by
+//! role.
+//!
+//! ```text
+//!  windrow init  --> folder: ca.pem, ca-key.pem, cluster, hosts, admin/
+//!  windrow token --> folder: tokens/ID               (role, name, expiry, hash of the secret)
+//!  Enroll        --> tokens/ID becomes tokens/ID.spent, and a certificate is issued
+//!  CertifyJob    --> a certificate for the processes of one job, for workers that have to do with it
+//!  all else      --> gate: certificate, role, table of methods
+//! ```
+//!
+//! The folder is all there is: coordinators that share it, at once or one after the other, spend each token once. It holds
+//! the authority's key, so whoever reads it owns the cluster.
+
+mod authority;
+mod enrollment;
+mod folder;
+mod methods;
+mod tokens;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rcgen::SanType;
+use tokio::time::sleep;
+use windrow_jobs::JobId;
+use windrow_security::{Credentials, FreshKey, Identity, JoinToken, Role, SecurityError, Tls};
+
+use authority::Authority;
+use folder::{ADMIN, Folder};
+use tokens::{Grant, Tokens};
+
+pub(crate) use enrollment::EnrollmentService;
+pub(crate) use methods::MembersOnly;
+
+/// How long the coordinator's own certificate counts. It renews it by itself.
+const OWN_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
+/// How long that of the first admin counts, who has no token to join with.
+const FIRST_ADMIN_LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
+/// How long to wait before a certificate is tried to be issued again, and between looks at the clock.
+const LOOK_EVERY: Duration = Duration::from_secs(600);
+
+/// The name of the first admin.
+const FIRST_ADMIN: &str = "admin";
+
+/// Makes the folder of a new cluster: its authority, and credentials of a first admin. `hosts` are the names and addresses
+/// at which its coordinators are reached, besides those of this machine alone.
+///
+/// # Errors
+/// When the folder exists, a host makes no sense, or the system says no.
+pub fn init(path: &Path, hosts: &[String]) -> Result<(), SecurityError> {
+    let cluster = tokens::draw_id()?;
+    let (authority, key) = Authority::create(&cluster)?;
+    let folder = Folder::create(path, &cluster, &authority, &key, hosts)?;
+    own_names(&folder.hosts()?)?;
+    let admin = Identity::new(&cluster, Role::Admin, FIRST_ADMIN).map_err(malformed)?;
+    let credentials = issue_own(&authority, &admin, Vec::new(), FIRST_ADMIN_LIFE)?;
+    credentials.save(&folder.admin())?;
+    folder.finish()
+}
+
+/// A new join token for one who is to have this role and this name; without one, the name is made up.
+///
+/// # Errors
+/// When the folder is not a cluster's, the name makes no sense, or the role cannot be joined as.
+pub fn issue_token(
+    path: &Path,
+    role: Role,
+    name: Option<&str>,
+    life: Duration,
+) -> Result<JoinToken, SecurityError> {
+    let folder = Folder::open(path)?;
+    let authority = folder.authority()?;
+    Tokens::in_folder(&folder).issue(authority.certificate(), authority.cluster(), role, name, life)
+}
+
+/// What a coordinator needs of its cluster's folder. Cheap to clone.
+#[derive(Clone)]
+pub struct Security {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    folder: Folder,
+    authority: Authority,
+    tls: Tls,
+    /// Of the certificates of others.
+    life: Duration,
+}
+
+impl Security {
+    /// Opens the folder of a cluster, and issues certificates that count for `life`.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn open(path: &Path, life: Duration) -> Result<Self, SecurityError> {
+        let folder = Folder::open(path)?;
+        let authority = folder.authority()?;
+        let tls = Tls::new(issue_coordinator(&folder, &authority)?)?;
+        Ok(Self { shared: Arc::new(Shared { folder, authority, tls, life }) })
+    }
+
+    /// What its listener speaks.
+    pub(crate) fn tls(&self) -> Tls {
+        self.shared.tls.clone()
+    }
+
+    /// Issues the coordinator another certificate whenever its own grows old. Ends never.
+    pub(crate) async fn stay_certified(&self) {
+        let Shared { folder, authority, tls, .. } = &*self.shared;
+        loop {
+            sleep(LOOK_EVERY).await;
+            if SystemTime::now() < tls.certified().renew_at() {
+                continue;
+            }
+            match issue_coordinator(folder, authority).and_then(|renewed| tls.replace(renewed)) {
+                Ok(()) => tracing::info!("the coordinator's certificate was renewed"),
+                Err(error) => tracing::warn!(%error, "cannot renew the coordinator's certificate"),
+            }
+        }
+    }
+
+    /// Spends a token, and certifies the key of whoever has shown it.
+    pub(crate) fn enroll(
+        &self,
+        id: &str,
+        secret: &[u8],
+        request: &[u8],
+    ) -> Result<(Identity, Vec<u8>), SecurityError> {
+        let Shared { folder, authority, life, .. } = &*self.shared;
+        // A request that cannot be answered must not cost a token.
+        let key = authority::requested_key(request)?;
+        let Grant { role, name } = Tokens::in_folder(folder).spend(id, secret)?;
+        let identity = Identity::new(authority.cluster(), role, &name).map_err(malformed)?;
+        self.refuse_revoked(&identity)?;
+        let certificate = authority.issue(&identity, Vec::new(), &key, *life)?;
+        Ok((identity, certificate.to_vec()))
+    }
+
+    /// Certifies another key of a member.
+    pub(crate) fn renew(&self, of: &Identity, request: &[u8]) -> Result<Vec<u8>, SecurityError> {
+        let key = authority::requested_key(request)?;
+        let Shared { authority, life, .. } = &*self.shared;
+        Ok(authority.issue(of, Vec::new(), &key, *life)?.to_vec())
+    }
+
+    /// Certifies a key of a job's processes. Whether the worker that asks has to do with the job, its caller has seen to.
+    pub(crate) fn certify_job(&self, job: JobId, request: &[u8]) -> Result<Vec<u8>, SecurityError> {
+        let key = authority::requested_key(request)?;
+        let Shared { authority, life, .. } = &*self.shared;
+        let identity = Identity::new(authority.cluster(), Role::Job, &job.0.to_string());
+        let identity = identity.map_err(malformed)?;
+        Ok(authority.issue(&identity, Vec::new(), &key, *life)?.to_vec())
+    }
+
+    /// Refuses members that are named in the file `revoked`, which is read each time: calls are few.
+    pub(crate) fn refuse_revoked(&self, identity: &Identity) -> Result<(), SecurityError> {
+        if self.shared.folder.revoked(identity)? {
+            let text = format!("{identity} has been revoked");
+            return Err(SecurityError::Refused(text));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn cluster(&self) -> &str {
+        self.shared.authority.cluster()
+    }
+}
+
+fn issue_coordinator(folder: &Folder, authority: &Authority) -> Result<Credentials, SecurityError> {
+    // Several may serve one cluster, each with a key of its own.
+    let name = tokens::draw_id()?;
+    let identity =
+        Identity::new(authority.cluster(), Role::Coordinator, &name).map_err(malformed)?;
+    issue_own(authority, &identity, own_names(&folder.hosts()?)?, OWN_LIFE)
+}
+
+/// A key that is made here, with its certificate.
+fn issue_own(
+    authority: &Authority,
+    identity: &Identity,
+    names: Vec<SanType>,
+    life: Duration,
+) -> Result<Credentials, SecurityError> {
+    let key = FreshKey::draw()?;
+    let certificate =
+        authority.issue(identity, names, &authority::requested_key(&key.request()?)?, life)?;
+    Credentials::new(key.into_der(), certificate, authority.certificate().clone())
+}
+
+fn own_names(hosts: &[String]) -> Result<Vec<SanType>, SecurityError> {
+    hosts.iter().map(|host| authority::host_name(host)).collect()
+}
+
+fn malformed(error: impl std::fmt::Display) -> SecurityError {
+    SecurityError::Malformed(error.to_string())
+}
+
+/// Where the first admin's credentials are in a cluster's folder.
+pub fn admin_folder(path: &Path) -> PathBuf {
+    path.join(ADMIN)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,234 @@
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
+
+use prost::Message;
+use prost_types::FileDescriptorSet;
+use tempfile::TempDir;
+use tonic::Code;
+use windrow_security::access::{Caller, Gate};
+use windrow_security::{Certified, FreshKey};
+
+use super::methods::{TABLE, Who};
+use super::*;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn cluster() -> (TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("cluster");
+    init(&path, &["coordinator.example".to_string(), "10.1.2.3".to_string()]).unwrap();
+    (dir, path)
+}
+
+fn security(path: &Path) -> Security {
+    Security::open(path, HOUR).unwrap()
+}
+
+/// Enrolls with a token for this role.
+fn member(path: &Path, role: Role) -> Certified {
+    let security = security(path);
+    let token = issue_token(path, role, Some("somebody"), HOUR).unwrap();
+    let request = FreshKey::draw().unwrap().request().unwrap();
+    let (_, certificate) = security.enroll(&token.id, &token.secret, &request).unwrap();
+    Certified::read(&certificate.into()).unwrap()
+}
+
+/// What the processes of a job show.
+fn job(path: &Path, job: JobId) -> Certified {
+    let request = FreshKey::draw().unwrap().request().unwrap();
+    let certificate = security(path).certify_job(job, &request).unwrap();
+    Certified::read(&certificate.into()).unwrap()
+}
+
+/// `/package.Service/Method` of every method in the compiled contract.
+fn methods() -> BTreeSet<String> {
+    let descriptors = FileDescriptorSet::decode(windrow_proto::DESCRIPTORS).unwrap();
+    let mut methods = BTreeSet::new();
+    for file in &descriptors.file {
+        for service in &file.service {
+            for method in &service.method {
+                methods.insert(format!("/{}.{}/{}", file.package(), service.name(), method.name()));
+            }
+        }
+    }
+    methods
+}
+
+#[test]
+fn every_method_has_a_row_and_no_other_has() {
+    let rows: BTreeSet<String> = TABLE.iter().map(|(name, _)| name.to_string()).collect();
+    assert_eq!(rows.len(), TABLE.len(), "a method has two rows");
+    assert_eq!(rows, methods());
+}
+
+/// Prints the table, with `cargo test -- --nocapture every_method_and_every_caller`.
+#[test]
+fn every_method_and_every_caller() {
+    let (_dir, path) = cluster();
+    let (_other_dir, other_path) = cluster();
+    let gate = MembersOnly { security: security(&path) };
+    let stranger = Caller::new(Some(member(&other_path, Role::Admin)));
+    let roles = [Role::Worker, Role::Submitter, Role::Admin];
+    let [worker, submitter, admin] = roles.map(|role| (role, member(&path, role)));
+    let members = [worker, submitter, admin, (Role::Job, job(&path, JobId(17)))];
+    let members = members.map(|(role, certified)| (role, Caller::new(Some(certified))));
+    println!(
+        "{:<34} {:<8} {:<8} {:<8} {:<10} {:<8} job",
+        "method", "nobody", "other CA", "worker", "submitter", "admin"
+    );
+    for method in methods() {
+        let (_, who) = *TABLE.iter().find(|(name, _)| *name == method).unwrap();
+        let answer =
+            |caller: &Caller| gate.admit(&method, caller).err().map(|status| status.code());
+        let anonymous = answer(&Caller::default());
+        let strange = answer(&stranger);
+        let of_members = members.each_ref().map(|(role, caller)| (*role, answer(caller)));
+        match who {
+            Who::Newcomers => {
+                assert_eq!((anonymous, strange), (None, None), "{method}");
+                assert!(of_members.iter().all(|(_, answer)| answer.is_none()), "{method}");
+            }
+            Who::Members(allowed) => {
+                assert_eq!(anonymous, Some(Code::Unauthenticated), "{method}");
+                assert_eq!(strange, Some(Code::PermissionDenied), "{method}");
+                for (role, answer) in of_members {
+                    let expected = (!allowed.contains(&role)).then_some(Code::PermissionDenied);
+                    assert_eq!(answer, expected, "{method} as {role}");
+                }
+            }
+            Who::Nobody => {
+                let all = of_members.map(|(_, answer)| answer);
+                let all = [anonymous, strange].into_iter().chain(all);
+                assert!(all.into_iter().all(|answer| answer.is_some()), "{method}");
+            }
+        }
+        let mark = |answer: Option<Code>| if answer.is_none() { "yes" } else { "-" };
+        let [worker, submitter, admin, job] = of_members.map(|(_, answer)| mark(answer));
+        let (anonymous, strange) = (mark(anonymous), mark(strange));
+        let line = format!("{method:<34} {anonymous:<8} {strange:<8} {worker:<8} {submitter:<10}");
+        println!("{line} {admin:<8} {job}");
+    }
+}
+
+#[test]
+fn unknown_methods_are_for_nobody() {
+    let (_dir, path) = cluster();
+    let gate = MembersOnly { security: security(&path) };
+    let admin = Caller::new(Some(member(&path, Role::Admin)));
+    for method in [
+        "/windrow.v1.Jobs/submit",
+        "/windrow.v1.Jobs/Submit/",
+        "/",
+        "",
+        "/grpc.health.v1.Health/Check",
+    ] {
+        let code = gate.admit(method, &admin).unwrap_err().code();
+        assert_eq!(code, Code::PermissionDenied, "{method}");
+    }
+}
+
+#[test]
+fn a_certificate_counts_for_its_time_and_until_it_is_revoked() {
+    let (_dir, path) = cluster();
+    let gate = MembersOnly { security: security(&path) };
+    let worker = member(&path, Role::Worker);
+    let expired = Certified { not_after: SystemTime::now() - HOUR, ..worker.clone() };
+    let open = "/windrow.v1.Sessions/Open";
+    let status = gate.admit(open, &Caller::new(Some(expired))).unwrap_err();
+    assert_eq!(status.code(), Code::Unauthenticated);
+    assert!(status.message().contains("expired"), "{}", status.message());
+    let caller = Caller::new(Some(worker));
+    gate.admit(open, &caller).unwrap();
+    std::fs::write(path.join("revoked"), "submitter/x\nworker/somebody\n").unwrap();
+    let status = gate.admit(open, &caller).unwrap_err();
+    assert!(status.message().contains("revoked"), "{}", status.message());
+}
+
+#[test]
+fn jobs_and_coordinators_do_not_join_by_token() {
+    let (_dir, path) = cluster();
+    for role in [Role::Job, Role::Coordinator] {
+        assert!(issue_token(&path, role, None, HOUR).is_err(), "{role}");
+    }
+    let identity = job(&path, JobId(17)).identity;
+    assert_eq!((identity.role(), identity.name()), (Role::Job, "17"));
+}
+
+#[test]
+fn a_token_is_spent_once_whoever_tries() {
+    let (_dir, path) = cluster();
+    let token = issue_token(&path, Role::Worker, None, HOUR).unwrap();
+    let request = FreshKey::draw().unwrap().request().unwrap();
+    let both = [security(&path), security(&path)];
+    let spent: Vec<_> = std::thread::scope(|scope| {
+        let (token, request) = (&token, &request);
+        let tries = (0..8).map(|n| {
+            let security = &both[n % 2];
+            scope.spawn(move || security.enroll(&token.id, &token.secret, request))
+        });
+        tries.collect::<Vec<_>>().into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    assert_eq!(spent.iter().filter(|one| one.is_ok()).count(), 1);
+    for refused in spent.iter().filter_map(|one| one.as_ref().err()) {
+        assert!(refused.to_string().contains("spent"), "{refused}");
+    }
+}
+
+#[test]
+fn what_is_not_a_token_of_ours_spends_nothing() {
+    let (_dir, path) = cluster();
+    let security = security(&path);
+    let token = issue_token(&path, Role::Worker, None, HOUR).unwrap();
+    let request = FreshKey::draw().unwrap().request().unwrap();
+    for id in ["", "..", "../cluster", "0123456789abcdef", &token.id.to_uppercase(), "a/b"] {
+        let secret = [&token.secret[..], b"x"].concat();
+        assert!(security.enroll(id, &secret, &request).is_err(), "{id}");
+    }
+    assert!(security.enroll(&token.id, b"guess", &request).is_err());
+    assert!(security.enroll(&token.id, &token.secret, b"no request").is_err());
+    assert!(security.enroll(&token.id, &token.secret, &request).is_ok(), "still good");
+}
+
+#[test]
+fn an_expired_token_is_refused() {
+    let (_dir, path) = cluster();
+    let token = issue_token(&path, Role::Worker, None, Duration::ZERO).unwrap();
+    // Its time is in seconds.
+    let file = path.join("tokens").join(&token.id);
+    let text = std::fs::read_to_string(&file).unwrap();
+    let mut record: serde_json::Value = serde_json::from_str(&text).unwrap();
+    record["expires_unix_s"] = 1.into();
+    std::fs::write(&file, record.to_string()).unwrap();
+    let request = FreshKey::draw().unwrap().request().unwrap();
+    let error = security(&path).enroll(&token.id, &token.secret, &request).unwrap_err();
+    assert!(error.to_string().contains("expired"), "{error}");
+}
+
+#[test]
+fn the_folder_is_its_owners_alone_and_never_replaced() {
+    let (_dir, path) = cluster();
+    issue_token(&path, Role::Worker, None, HOUR).unwrap();
+    let mut folders = vec![path.clone()];
+    while let Some(folder) = folders.pop() {
+        let mode = |of: &Path| std::fs::metadata(of).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&folder), 0o700, "{}", folder.display());
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                assert_eq!(mode(&path), 0o600, "{}", path.display());
+            }
+        }
+    }
+    let before = std::fs::read(path.join("ca-key.pem")).unwrap();
+    assert!(init(&path, &[]).unwrap_err().to_string().contains("exists"));
+    assert_eq!(std::fs::read(path.join("ca-key.pem")).unwrap(), before);
+}
+
+#[test]
+fn a_failed_init_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(init(&dir.path().join("c"), &["no host".to_string()]).is_err());
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}

@@ -1,0 +1,128 @@
+//! `windrow init`, `token` and `login`, and the credentials that all other commands show.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use windrow_coordinator::security::{admin_folder, init as init_cluster, issue_token};
+use windrow_security::{Credentials, Dialer, JoinToken, SecurityError, Tls, enroll, renew_if_due};
+
+use super::args::{InitArgs, LoginArgs, TargetArgs, TokenArgs};
+use super::error::CliError;
+use super::exit::Exit;
+use super::stdout;
+
+pub(crate) fn init(args: InitArgs) -> Result<Exit, CliError> {
+    init_cluster(&args.dir, &args.hosts)?;
+    let dir = args.dir.display();
+    let host = args.hosts.first().map_or("localhost", String::as_str);
+    let admin = admin_folder(&args.dir);
+    stdout::text(&format!(
+        "{dir} is a new cluster's: keep it where only its coordinator can read it\n\
+         \n\
+         start the coordinator   windrow coordinator --security {dir} --listen 0.0.0.0:7171 --allow-path /data\n\
+         for each worker         windrow token {dir} --role worker\n\
+         on its machine          windrow worker --coordinator https://{host}:7171 --listen ADDRESS:0 --dir DIR --token TOKEN\n\
+         for each user           windrow token {dir} --role submitter --name NAME\n\
+         on their machine        windrow login --coordinator https://{host}:7171 --token TOKEN\n\
+         as the first admin      windrow jobs --coordinator https://{host}:7171 --credentials {}\n",
+        admin.display()
+    ));
+    Ok(Exit::Success)
+}
+
+pub(crate) fn token(args: TokenArgs) -> Result<Exit, CliError> {
+    let TokenArgs { dir, role, name, expires } = args;
+    let token = issue_token(&dir, role, name.as_deref(), expires.into())?;
+    stdout::line(format_args!("{token}"));
+    Ok(Exit::Success)
+}
+
+pub(crate) async fn login(args: LoginArgs) -> Result<Exit, CliError> {
+    let folder = credentials_folder(args.target.credentials)?;
+    let token = parse(&args.token)?;
+    let credentials = enroll(&args.target.coordinator, &token).await?;
+    credentials.save(&folder)?;
+    let certified = credentials.certified();
+    stdout::line(format_args!(
+        "logged in as {} {} until {}; the credentials are in {}",
+        certified.identity.role(),
+        certified.identity.name(),
+        humantime::format_rfc3339_seconds(certified.not_after),
+        folder.display()
+    ));
+    Ok(Exit::Success)
+}
+
+/// Whether members alone can connect there.
+pub(crate) fn is_secured(urls: &str) -> bool {
+    urls.split(',').any(|url| url.trim().starts_with("https://"))
+}
+
+/// How a command connects to its cluster. Credentials that grow old are renewed by the way.
+pub(crate) async fn dialer(target: &TargetArgs) -> Result<Dialer, CliError> {
+    let urls = &target.coordinator;
+    if !is_secured(urls) {
+        return Ok(Dialer::plain());
+    }
+    let folder = credentials_folder(target.credentials.clone())?;
+    if !Credentials::path(&folder).exists() {
+        return Err(CliError::Usage(format!(
+            "{} needs credentials, and there are none in {}; get a join token from who runs the cluster \
+             ('windrow token'), and say 'windrow login --coordinator {} --token TOKEN'",
+            urls.escape_debug(),
+            folder.display(),
+            urls.escape_debug()
+        )));
+    }
+    let tls = Tls::new(usable(&folder)?)?;
+    if let Err(error) = renew_if_due(&tls, urls, &folder).await {
+        tracing::warn!(%error, "cannot renew the credentials");
+    }
+    Ok(Dialer::member(tls))
+}
+
+/// The credentials of a worker: those that it has, or such as it gets for its token.
+pub(crate) async fn join(urls: &str, token: Option<&str>, folder: &Path) -> Result<Tls, CliError> {
+    let kept = Credentials::path(folder).exists().then(|| usable(folder));
+    let credentials = match (kept, token) {
+        (Some(Ok(kept)), _) => kept,
+        (_, Some(token)) => {
+            let credentials = enroll(urls, &parse(token)?).await?;
+            credentials.save(folder)?;
+            credentials
+        }
+        (Some(Err(error)), None) => return Err(error.into()),
+        (None, None) => {
+            return Err(CliError::Usage(format!(
+                "{} takes members only: give this worker a join token (--token), which 'windrow token DIR --role worker' \
+                 prints where the cluster was set up",
+                urls.escape_debug()
+            )));
+        }
+    };
+    let identity = &credentials.certified().identity;
+    tracing::info!(%identity, "member of the cluster");
+    Ok(Tls::new(credentials)?)
+}
+
+fn usable(folder: &Path) -> Result<Credentials, SecurityError> {
+    let credentials = Credentials::load(folder)?;
+    credentials.certified().check(SystemTime::now())?;
+    Ok(credentials)
+}
+
+fn parse(token: &str) -> Result<JoinToken, CliError> {
+    token.parse().map_err(|error: SecurityError| CliError::Usage(error.to_string()))
+}
+
+/// As the user says, or where configurations are by custom.
+fn credentials_folder(given: Option<PathBuf>) -> Result<PathBuf, CliError> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let configurations = || {
+        let home = || variable("HOME").map(|home| PathBuf::from(home).join(".config"));
+        variable("XDG_CONFIG_HOME").map(PathBuf::from).or_else(home)
+    };
+    given.or_else(|| Some(configurations()?.join("windrow"))).ok_or_else(|| {
+        CliError::Usage("there is no home folder: name one for credentials (--credentials)".into())
+    })
+}

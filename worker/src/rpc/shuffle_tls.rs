@@ -1,0 +1,86 @@
+//! Both ends of a connection between processes of one job, after the line that names the job.
+
+use std::sync::Arc;
+
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio_util::either::Either;
+use windrow_jobs::JobId;
+use windrow_security::{Connection, Dialed, SecurityError, Tls};
+
+use super::job_certificates::JobCertificates;
+
+/// How connections about a job's data are secured.
+#[derive(Clone, Debug, Default)]
+pub enum ShuffleTls {
+    /// They are not: the cluster is open.
+    #[default]
+    Off,
+    /// With the credentials of the one job that runs in this process.
+    OfJob(JobId, Tls),
+    /// With those of each job, which the coordinator gives to this worker.
+    OfEachJob(Arc<JobCertificates>),
+}
+
+impl ShuffleTls {
+    /// Must come before a job's data is asked for, and before its attempts run.
+    ///
+    /// # Errors
+    /// When there are no credentials for the job.
+    pub(crate) async fn of(&self, job: JobId) -> Result<Option<Tls>, SecurityError> {
+        match self {
+            Self::Off => Ok(None),
+            Self::OfJob(own, tls) if *own == job => Ok(Some(tls.clone())),
+            Self::OfJob(own, _) => Err(none(format!("this process is of {own}, not of {job}"))),
+            Self::OfEachJob(certificates) => certificates.of(job).await.map(Some),
+        }
+    }
+
+    /// Goes on as the client, on a connection that stands.
+    pub(crate) async fn connect(
+        &self,
+        job: JobId,
+        stream: TcpStream,
+    ) -> Result<Dialed, SecurityError> {
+        Ok(TokioIo::new(match self.of(job).await? {
+            None => Either::Left(stream),
+            Some(tls) => Either::Right(Box::new(tls.connect_same(stream).await?)),
+        }))
+    }
+
+    /// Goes on as the server. For a job that is not known here, nothing is asked of anybody.
+    pub(crate) async fn accept(
+        &self,
+        job: JobId,
+        stream: TcpStream,
+    ) -> Result<Connection, SecurityError> {
+        let tls = match self {
+            Self::Off => None,
+            Self::OfJob(own, tls) if *own == job => Some(tls.clone()),
+            Self::OfJob(..) => return Err(none(format!("{job} does not run in this process"))),
+            Self::OfEachJob(certificates) => {
+                let tls = certificates.known(job);
+                Some(tls.ok_or_else(|| none(format!("{job} is not known here")))?)
+            }
+        };
+        Connection::accept_same(stream, tls.as_ref()).await
+    }
+
+    /// Forgets a job that is over.
+    pub(crate) fn forget(&self, job: JobId) {
+        if let Self::OfEachJob(certificates) = self {
+            certificates.forget(job);
+        }
+    }
+
+    /// Forgets all jobs.
+    pub(crate) fn forget_all(&self) {
+        if let Self::OfEachJob(certificates) = self {
+            certificates.forget_all();
+        }
+    }
+}
+
+fn none(text: String) -> SecurityError {
+    SecurityError::Refused(text)
+}
