@@ -169,15 +169,6 @@ impl FailureCause {
         }
     }
 
-    /// Whether the process died in which it ran and nothing else, while user code was at no record or key that is known.
-    pub fn died_alone_nowhere(&self) -> bool {
-        match self {
-            Self::ProcessDied { alone, place, .. } => *alone && **place == Place::default(),
-            Self::OutOfMemory { alone, place, .. } => *alone && *place == Place::default(),
-            _ => false,
-        }
-    }
-
     /// Whether it is a death of a kind that programs bring upon themselves, by what they do at that moment. Somebody else may
     /// have sent any other signal, and memory may have been used up by all that came before.
     pub fn is_own_doing(&self) -> bool {

@@ -18,12 +18,12 @@
 //!
 //! Poison is not counted as skipped here: the attempt that leaves it out counts it, like every bad record.
 
-use windrow_jobs::{AttemptId, BadRecord, BadRecordBudget, FailureCause, TaskId};
+use windrow_jobs::{AttemptId, BadRecord, BadRecordBudget, FailureCause, Place, TaskId};
 
 use crate::effect::JobFailure;
 use crate::job::{Job, JobResult};
 use crate::step::Step;
-use crate::task::TaskState;
+use crate::task::{Task, TaskState};
 
 /// Whom a failure is charged to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,20 @@ pub(crate) enum Blame {
     Record,
     /// Whatever the cause says.
     Cause,
+}
+
+impl Task {
+    /// Whether a process has died at this place before. The first time, it comes under suspicion, and the task is charged; it
+    /// is given that back when the suspicion turns out to be right.
+    fn confirms(&mut self, place: &Place) -> bool {
+        let confirms = self.suspected_place.as_ref() == Some(place);
+        if confirms {
+            self.failures = self.failures.saturating_sub(1);
+        } else {
+            self.suspected_place = Some(place.clone());
+        }
+        confirms
+    }
 }
 
 impl Job {
@@ -50,8 +64,7 @@ impl Job {
         match poison {
             // One that it was told to leave out is not to blame again.
             Some(poison) if !task.poison.iter().any(|known| known.place == poison.place) => {
-                if !cause.is_own_doing() && task.suspected_place.as_ref() != Some(&poison.place) {
-                    task.suspected_place = Some(poison.place);
+                if !cause.is_own_doing() && !task.confirms(&poison.place) {
                     return Ok(Blame::Cause);
                 }
                 task.poison.push(poison);

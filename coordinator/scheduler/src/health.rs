@@ -70,8 +70,6 @@ fn weight(cause: &FailureCause) -> u32 {
     match cause {
         FailureCause::Io { disk_full: true, .. } => 2,
         FailureCause::Io { .. } | FailureCause::Corrupt { .. } => 1,
-        // Perhaps nothing can run on this machine.
-        _ if cause.died_alone_nowhere() => 1,
         _ => 0,
     }
 }

@@ -153,30 +153,3 @@ fn when_the_others_go_quarantines_end() {
     assert!(!f.worker(W1).quarantined);
     assert_eq!(assigned(&effects), Some(W1));
 }
-
-#[test]
-fn a_machine_where_every_process_dies_at_once_is_set_aside() {
-    let mut f = with_workers(&[1, 2]);
-    f.submit(JobPlan { max_attempts: 100, ..plan(20, 0) });
-    let died = |place| FailureCause::ProcessDied {
-        death: windrow_jobs::Death::Signal(4),
-        alone: true,
-        place: Box::new(place),
-        output: String::new(),
-    };
-    let record = Place { file: "/in".into(), offset: Some(1), ..Place::default() };
-    let fail = |f: &mut Fixture, place: &Place| {
-        let job = f.scheduler.jobs.get(windrow_jobs::JobId(1)).expect("it runs");
-        let on_w1 = job.map.running_attempts().find(|(_, running)| running.worker == W1);
-        let (attempt, _) = on_w1.expect("it has work");
-        f.fail(W1, attempt, died(place.clone()));
-    };
-    for _ in 0..10 {
-        fail(&mut f, &record);
-    }
-    assert!(!f.worker(W1).quarantined, "user code did it");
-    for _ in 0..3 {
-        fail(&mut f, &Place::default());
-    }
-    assert!(f.worker(W1).quarantined);
-}
