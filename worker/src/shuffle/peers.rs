@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -15,6 +16,9 @@ use crate::sync::lock;
 
 /// More than the workers of a cluster, for some jobs: beyond it, all are forgotten, and made again where needed.
 const CHANNELS_MAX: usize = 1 << 14;
+
+/// The number of channels that tests have made.
+const FIXED: u64 = 0;
 
 /// How often an idle connection is checked, and how long its answer may take.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -29,9 +33,17 @@ const FRAME_BYTES: u32 = 1 << 20;
 /// the order of their keys, so one stream must never wait for room that others take up.
 const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 
+/// A channel, and which one it is of all.
+#[derive(Clone)]
+pub struct Peer {
+    pub channel: Channel,
+    number: u64,
+}
+
 /// The channels to all peers.
 pub struct Peers {
-    channels: Mutex<HashMap<(String, JobId), Channel>>,
+    channels: Mutex<HashMap<(String, JobId), Peer>>,
+    last_number: AtomicU64,
     tls: ShuffleTls,
     connect_timeout: Duration,
     stream_window_bytes: u32,
@@ -43,7 +55,8 @@ impl Peers {
     pub fn new(tls: ShuffleTls, connect_timeout: Duration, window_bytes: u64) -> Self {
         let (min, max) = STREAM_WINDOW_BYTES.into_inner();
         let stream_window_bytes = window_bytes.clamp(min, max) as u32;
-        Self { channels: Mutex::default(), tls, connect_timeout, stream_window_bytes }
+        let (channels, last_number) = Default::default();
+        Self { channels, last_number, tls, connect_timeout, stream_window_bytes }
     }
 
     /// What each stream may hold.
@@ -52,11 +65,11 @@ impl Peers {
     }
 
     /// The channel to what the worker at `host:port` has of a job. It connects, and connects again, by itself.
-    pub fn channel(&self, address: &str, job: JobId) -> Result<Channel, tonic::transport::Error> {
+    pub fn peer(&self, address: &str, job: JobId) -> Result<Peer, tonic::transport::Error> {
         let mut channels = lock(&self.channels);
         let peer = (address.to_string(), job);
-        if let Some(channel) = channels.get(&peer) {
-            return Ok(channel.clone());
+        if let Some(known) = channels.get(&peer) {
+            return Ok(known.clone());
         }
         let tls = self.tls.clone();
         let connector = tower::service_fn(move |_| connect(peer.0.clone(), job, tls.clone()));
@@ -71,8 +84,21 @@ impl Peers {
         if channels.len() >= CHANNELS_MAX {
             channels.clear();
         }
-        channels.insert((address.to_string(), job), channel.clone());
-        Ok(channel)
+        let number = self.last_number.fetch_add(1, Ordering::Relaxed) + 1;
+        let peer = Peer { channel, number };
+        channels.insert((address.to_string(), job), peer.clone());
+        Ok(peer)
+    }
+
+    /// A stream over this channel has broken off. The next one gets another connection: this one may be about to end, and
+    /// not know it yet.
+    pub fn avoid(&self, address: &str, job: JobId, broken: &Peer) {
+        let is_broken = |known: &Peer| known.number == broken.number && known.number != FIXED;
+        let mut channels = lock(&self.channels);
+        let peer = (address.to_string(), job);
+        if channels.get(&peer).is_some_and(is_broken) {
+            channels.remove(&peer);
+        }
     }
 
     /// Forgets a job: its connections are closed when nobody uses them any more.
@@ -80,10 +106,11 @@ impl Peers {
         lock(&self.channels).retain(|(_, of), _| *of != job);
     }
 
-    /// Uses `channel` for `address` and `job`.
+    /// Uses `channel` for `address` and `job`, and no other.
     #[cfg(test)]
     pub fn insert(&self, address: &str, job: JobId, channel: Channel) {
-        lock(&self.channels).insert((address.to_string(), job), channel);
+        let peer = Peer { channel, number: FIXED };
+        lock(&self.channels).insert((address.to_string(), job), peer);
     }
 }
 

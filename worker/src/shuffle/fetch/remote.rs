@@ -28,7 +28,7 @@ use crate::rpc::convert::compression_to;
 use crate::rpc::fetch::FetchStream;
 use crate::shuffle::block::Block;
 use crate::shuffle::origin::Origin;
-use crate::shuffle::peers::Peers;
+use crate::shuffle::peers::{Peer, Peers};
 use crate::shuffle::serve::{BLOCK_BYTES, is_no_lease};
 use crate::shuffle::source::BlockSource;
 
@@ -235,14 +235,16 @@ impl Stream {
         sender: &mpsc::Sender<Result<Event, FailureCause>>,
     ) -> Result<(), FailureCause> {
         let FetchTimeouts { connect, stall } = self.timeouts;
-        let mut messages = self.within(connect + stall, self.open()).await??;
+        let peer = self.peers.peer(&self.address, self.job);
+        let peer = peer.map_err(|error| self.refused(&error))?;
+        let mut messages = self.within(connect + stall, self.open(&peer)).await??;
         loop {
             // Waiting for room takes as long as the reducer needs; only waiting for the sender is limited.
             let Ok(permit) = sender.reserve().await else { return Ok(()) };
             let message = match self.within(stall, messages.next()).await? {
                 Ok(message) => message,
                 Err(status) => {
-                    permit.send(Ok(self.broken(self.refused(&status)).await));
+                    permit.send(Ok(self.broken(&peer, self.refused(&status)).await));
                     return Ok(());
                 }
             };
@@ -263,7 +265,7 @@ impl Stream {
                 }
                 None => {
                     let cause = self.origin.failed("the stream was cut short");
-                    permit.send(Ok(self.broken(cause).await));
+                    permit.send(Ok(self.broken(&peer, cause).await));
                     return Ok(());
                 }
             }
@@ -271,12 +273,10 @@ impl Stream {
     }
 
     /// Asks until the worker has a lease.
-    async fn open(&self) -> Result<FetchStream, FailureCause> {
-        let channel = self.peers.channel(&self.address, self.job);
-        let channel = channel.map_err(|error| self.refused(&error))?;
+    async fn open(&self, peer: &Peer) -> Result<FetchStream, FailureCause> {
         let request = self.request();
         loop {
-            let answer = FetchStream::open(channel.clone(), &request);
+            let answer = FetchStream::open(peer.channel.clone(), &request);
             match self.within(self.timeouts.connect, answer).await? {
                 Ok(messages) => return Ok(messages),
                 Err(status) if is_no_lease(&status) => sleep(LEASE_PAUSE).await,
@@ -288,7 +288,8 @@ impl Stream {
     }
 
     /// What to say of a connection that has failed, and when.
-    async fn broken(&self, cause: FailureCause) -> Event {
+    async fn broken(&self, peer: &Peer, cause: FailureCause) -> Event {
+        self.peers.avoid(&self.address, self.job, peer);
         if self.identity.has_lease() {
             return Event::Broken(cause);
         }
