@@ -94,7 +94,7 @@ enum Pending {
     Resubmit(oneshot::Sender<Option<JobId>>),
     Cancel(oneshot::Sender<bool>),
     Join(JoinReply),
-    Return(WorkerProfile, JoinReply),
+    Return(Box<WorkerProfile>, JoinReply),
 }
 
 /// The scheduler and all that is needed to do as it says.

@@ -125,7 +125,7 @@ impl Driver {
             Some(Returning { worker, inventory, .. }) => {
                 // What is on its way through the old connection is lost.
                 self.sessions.drop_session(worker);
-                let request = self.wait_for_answer(Pending::Return(profile, reply));
+                let request = self.wait_for_answer(Pending::Return(Box::new(profile), reply));
                 self.handle(Event::WorkerReturned { request, worker, inventory });
             }
             None => self.join(profile, reply),
@@ -178,7 +178,7 @@ impl Driver {
 
     pub(super) fn too_late(&mut self, request: RequestId) {
         if let Some(Pending::Return(profile, reply)) = self.pending.remove(&request) {
-            self.join(profile, reply);
+            self.join(*profile, reply);
         }
     }
 

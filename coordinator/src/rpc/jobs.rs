@@ -236,7 +236,6 @@ fn prepare(request: ToPlan, owner: Option<Owner>) -> Result<Submission, Status> 
     let owner = owner.map(|owner| Owner { job: spec.job.clone(), ..owner });
     let reservation = Arc::new(Reservation::take(&spec.output, overwrite, owner)?);
     let place = reservation.place().clone();
-    let submitter = submitter.clone();
     let work = JobWork { spec, submitter, plan, place, submitted: SystemTime::now() };
     Ok(Submission { id, work, reservation })
 }
