@@ -55,7 +55,7 @@ pub(crate) async fn coordinator(args: CoordinatorArgs) -> Result<Exit, CliError>
     let coordinator =
         Coordinator::start(config).await.map_err(|error| CliError::Other(error.to_string()))?;
     if let Some(state) = &state {
-        state.publish_address(&url)?;
+        state.take_charge(&url)?;
     }
     tracing::info!("coordinator ready at {url}");
     let stop = CancellationToken::new();

@@ -12,6 +12,8 @@ use super::error::CliError;
 
 /// Locked by whoever runs on the folder.
 const LOCK: &str = "lock";
+/// Locked by whoever is about to replace that one.
+const NEXT_LOCK: &str = "lock.next";
 /// Where the coordinator can be reached.
 const ADDRESS: &str = "address";
 /// Where the folder itself was when it was last used.
@@ -21,6 +23,7 @@ const HOME: &str = "home";
 #[derive(Debug)]
 pub(crate) struct StateFolder {
     path: PathBuf,
+    take_over: bool,
     _lock: File,
 }
 
@@ -35,7 +38,7 @@ impl StateFolder {
             // A predecessor's, which leads nowhere now. One that is to be replaced may still serve.
             let _ = fs::remove_file(path.join(ADDRESS));
         }
-        let taken = Self { path, _lock: lock };
+        let taken = Self { path, take_over, _lock: lock };
         taken.replace(HOME, &taken.path.display().to_string())?;
         Ok(taken)
     }
@@ -45,8 +48,13 @@ impl StateFolder {
         &self.path
     }
 
-    /// Tells everybody who can read the folder where its coordinator is.
-    pub(crate) fn publish_address(&self, url: &str) -> Result<(), CliError> {
+    /// Says that this process is in charge, and tells everybody who can read the folder where it is. Whoever was in charge
+    /// before keeps a lock that has no name any more.
+    pub(crate) fn take_charge(&self, url: &str) -> Result<(), CliError> {
+        if self.take_over {
+            let lock = self.path.join(LOCK);
+            fs::rename(self.path.join(NEXT_LOCK), &lock).map_err(CliError::io(&lock))?;
+        }
         self.replace(ADDRESS, url)
     }
 
@@ -93,16 +101,8 @@ fn refuse_copy(path: &Path) -> Result<(), CliError> {
 }
 
 fn lock(state: &Path, take_over: bool) -> Result<File, CliError> {
-    let path = state.join(LOCK);
-    if take_over {
-        // Whoever has it locked keeps a file that has no name any more.
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(CliError::Io { path, error });
-            }
-            _ => {}
-        }
-    }
+    // Until it is in charge, who is to be replaced stays guarded: a take-over may fail.
+    let path = state.join(if take_over { NEXT_LOCK } else { LOCK });
     let file = File::create(&path).map_err(CliError::io(&path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -117,6 +117,24 @@ fn lock(state: &Path, take_over: bool) -> Result<File, CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_take_over_that_fails_leaves_the_other_in_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let take = |take_over| StateFolder::take(dir.path(), take_over);
+        let is_refused = || take(false).unwrap_err().to_string().contains("another coordinator");
+        let first = take(false).unwrap();
+        first.take_charge("http://first").unwrap();
+        drop(take(true).unwrap());
+        assert!(is_refused());
+        let second = take(true).unwrap();
+        second.take_charge("http://second").unwrap();
+        drop(first);
+        assert!(is_refused());
+        assert_eq!(fs::read_to_string(dir.path().join(ADDRESS)).unwrap(), "http://second\n");
+        drop(second);
+        take(false).unwrap();
+    }
 
     #[test]
     fn a_copy_is_refused_and_a_moved_folder_is_not() {
