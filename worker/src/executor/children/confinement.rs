@@ -48,9 +48,12 @@ pub(super) struct Needs<'a> {
 /// Why a process would be bound by rules that are not what they should be.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConfineError {
-    /// A path that may not be written to, or cannot.
-    #[error("{} cannot be opened to the job for writing: {reason}", .path.display())]
-    Writable { path: PathBuf, reason: String },
+    /// A path that was named for writing, and is not there or must not be written to.
+    #[error("{} cannot be opened to the job for writing: {error}", .path.display())]
+    Writable { path: PathBuf, error: io::Error },
+    /// Where parts go, which was there when the job began.
+    #[error("{}: {error}", .path.display())]
+    Output { path: PathBuf, error: io::Error },
     /// The system refuses something.
     #[error("its access to files cannot be limited: {0}")]
     System(#[from] io::Error),
@@ -115,10 +118,16 @@ pub(super) fn rules(hidden: &Path, needs: &Needs<'_>) -> Result<RulesetCreated, 
             rules = allow(rules, &device, all)?;
         }
     }
-    for path in needs.writable.iter().map(PathBuf::as_path).chain([needs.staging]) {
-        rules = allow(rules, &open_writable(path, hidden)?, all)?;
+    for path in needs.writable {
+        let refused = |error| refused(path, error);
+        let file = open_path(path).map_err(refused)?;
+        refuse_hidden(&file, hidden).map_err(refused)?;
+        rules = allow(rules, &file, all)?;
     }
-    Ok(rules)
+    let failed = |error| ConfineError::Output { path: needs.staging.to_path_buf(), error };
+    let staging = open_path(needs.staging).map_err(failed)?;
+    refuse_hidden(&staging, hidden).map_err(|error| refused(needs.staging, error))?;
+    allow(rules, &staging, all)
 }
 
 /// Has the process of `command` bound by these rules before its program begins.
@@ -155,17 +164,19 @@ fn open_path(path: &Path) -> io::Result<OwnedFd> {
     Ok(open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
 }
 
-/// Opens what is to be writable, unless that would open the worker's folder, or part of it.
-fn open_writable(path: &Path, hidden: &Path) -> Result<OwnedFd, ConfineError> {
-    let refused = |reason: String| ConfineError::Writable { path: path.to_path_buf(), reason };
-    let file = open_path(path).map_err(|error| refused(error.to_string()))?;
+fn refused(path: &Path, error: io::Error) -> ConfineError {
+    ConfineError::Writable { path: path.to_path_buf(), error }
+}
+
+/// Refuses what is the worker's folder, or in it, or has it in it.
+fn refuse_hidden(file: &OwnedFd, hidden: &Path) -> io::Result<()> {
     // Where links have led: asked of what has been opened, so that nobody can exchange it meanwhile.
     let real = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
     if real.starts_with(hidden) || hidden.starts_with(&real) {
         let reason = "this worker's folder, or part of it, lies there; jobs must not write to that";
-        return Err(refused(reason.to_string()));
+        return Err(io::Error::other(reason));
     }
-    Ok(file)
+    Ok(())
 }
 
 #[cfg(test)]

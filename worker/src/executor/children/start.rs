@@ -260,6 +260,7 @@ fn cause(job: JobId, error: &ConfineError) -> FailureCause {
         ConfineError::Writable { .. } => {
             FailureCause::UserError { place: Place::default(), message }
         }
+        ConfineError::Output { path, error } => FailureCause::output_io(path, error),
         _ => FailureCause::Io { path: format!("the process of {job}"), message, disk_full: false },
     }
 }
