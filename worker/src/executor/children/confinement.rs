@@ -21,6 +21,7 @@ use landlock::{
     RulesetCreated, RulesetCreatedAttr, Scope,
 };
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
+use windrow_jobs::{FailureCause, JobId, Place};
 
 /// The newest that is made use of. A kernel that knows less enforces what it knows.
 const NEWEST: ABI = ABI::V7;
@@ -60,6 +61,21 @@ pub(super) enum ConfineError {
     /// Likewise.
     #[error("its access to files cannot be limited: {0}")]
     Landlock(#[from] landlock::RulesetError),
+}
+
+impl ConfineError {
+    /// What the attempt fails with. A path that was named says nothing against the machine.
+    pub(super) fn cause(&self, job: JobId) -> FailureCause {
+        let message = format!("the process of {job} cannot be started: {self}");
+        match self {
+            Self::Writable { .. } => FailureCause::UserError { place: Place::default(), message },
+            Self::Output { path, error } => FailureCause::output_io(path, error),
+            Self::System(_) | Self::Landlock(_) => {
+                let path = format!("the process of {job}");
+                FailureCause::Io { path, message, disk_full: false }
+            }
+        }
+    }
 }
 
 /// Whether the kernel can enforce what is asked for here.

@@ -19,7 +19,7 @@ use windrow_security::Credentials;
 
 use super::Children;
 use super::child::Child;
-use super::confinement::{self, ConfineError, Needs};
+use super::confinement::{self, Needs};
 use super::job::ChildrenOfJob;
 use super::life::{Death, Process};
 use super::log;
@@ -170,7 +170,7 @@ impl Children {
             confinement::rules(&hidden, &needs)
         });
         let made = made.await.unwrap_or_else(|error| Err(io::Error::other(error).into()));
-        made.map(Some).map_err(|error| cause(job.id, &error))
+        made.map(Some).map_err(|error| error.cause(job.id))
     }
 
     /// Where a job's processes put what they need for a while; created where missing. It goes with the job's folder.
@@ -251,18 +251,6 @@ impl Children {
 
 fn nothing_to_start() -> io::Error {
     io::Error::other("it is not known what to start")
-}
-
-/// What cannot be opened to a job says nothing against the machine: somebody has named it.
-fn cause(job: JobId, error: &ConfineError) -> FailureCause {
-    let message = format!("the process of {job} cannot be started: {error}");
-    match error {
-        ConfineError::Writable { .. } => {
-            FailureCause::UserError { place: Place::default(), message }
-        }
-        ConfineError::Output { path, error } => FailureCause::output_io(path, error),
-        _ => FailureCause::Io { path: format!("the process of {job}"), message, disk_full: false },
-    }
 }
 
 fn side_files(job: &ChildrenOfJob) -> Vec<v1::ChildFile> {
