@@ -74,7 +74,7 @@ fn jobs_harm_nobody() {
         format!("remove {}", shown(&dir.join("out"))),
         format!("write {}", shown(&kept)),
         format!("write {}", shown(&elsewhere.join("new"))),
-        format!("read /proc/{}/environ", cluster.workers[0].id()),
+        format!("read /proc/{}/mem", cluster.workers[0].id()),
     ] {
         refused(&cluster, &act, "Permission denied");
     }
