@@ -54,6 +54,11 @@ fn jobs_harm_nobody() {
     let gates = gates(&dir);
     let job = cluster.submit_detached(gated(&dir, &[]));
     eventually("a running map", || !processes(&gates, "map-").is_empty());
+    for process in processes(&gates, "map-") {
+        // Of a worker and its job, the job is to go first when the machine has no memory left.
+        let score = fs::read_to_string(format!("/proc/{process}/oom_score_adj")).unwrap();
+        assert_eq!(score.trim(), "500");
+    }
     let kept = elsewhere.write("kept", "as it was");
     let worker = cluster.worker_dir(0);
     let key = worker.join("credentials/identity.pem");
@@ -96,7 +101,7 @@ fn a_declared_path_is_writable() {
     let dir = Dir::new();
     let (note, file) = (dir.write("notes/old", ""), dir.write("one", ""));
     let notes = path(note.parent().unwrap());
-    let act = format!("write {}/new", notes);
+    let act = format!("write {notes}/new");
     refused(&cluster, &act, "Permission denied");
     done(&cluster, &act, &["--allow-write", &notes]);
     assert_eq!(fs::read_to_string(dir.join("notes/new")).unwrap(), "harm");
