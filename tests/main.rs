@@ -10,6 +10,7 @@
 mod bad_records;
 mod cli;
 mod compression;
+mod confinement;
 mod conformance;
 mod docs;
 mod errors;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         bad_records::tests(),
         cli::tests(),
         compression::tests(),
+        confinement::tests(),
         conformance::tests(),
         docs::tests(),
         errors::tests(),

@@ -178,6 +178,7 @@ mod tests {
             },
             program: windrow_jobs::JobProgram::default(),
             files: Vec::new(),
+            writable: Vec::new(),
         };
         let text = failure(&JobFailure::NoWorkers, Some(&spec));
         assert!(text.starts_with("there was no worker for 1.5 s; start one"), "{text}");

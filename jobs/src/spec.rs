@@ -26,6 +26,8 @@ pub struct JobSpec {
     pub program: JobProgram,
     /// What its code reads besides the input.
     pub files: Vec<SideFile>,
+    /// Absolute files and folders that its code may write to, besides its output. They bind only where a cluster runs it.
+    pub writable: Vec<PathBuf>,
 }
 
 /// Something to read.

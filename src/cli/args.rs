@@ -1,7 +1,7 @@
 //! The flags of every command but those that a job adds.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
 use clap::builder::RangedU64ValueParser;
@@ -119,6 +119,10 @@ pub(crate) struct SubmitArgs {
     /// Jobs with a larger priority go first; equal ones take turns
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     pub(crate) priority: i32,
+    /// File or folder that the job's code may write to, besides its output and its temporary folder; must be there on every
+    /// worker; may be repeated
+    #[arg(long = "allow-write", value_name = "PATH", value_parser = absolute_path)]
+    pub(crate) writable: Vec<String>,
     /// How long the job waits while there is no worker
     #[arg(long, value_name = "DURATION", default_value = "5m")]
     pub(crate) worker_wait: humantime::Duration,
@@ -248,6 +252,10 @@ pub(crate) struct WorkerArgs {
     /// worker with it
     #[arg(long)]
     pub(crate) in_process: bool,
+    /// Let the code of jobs read and write all that this worker's user can, its credentials and other jobs' data among it: for
+    /// debugging
+    #[arg(long)]
+    pub(crate) no_landlock: bool,
     /// Programs and side files to keep for later jobs
     #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = positive_size)]
     pub(crate) program_cache: ByteSize,
@@ -317,6 +325,15 @@ fn side_file(text: &str) -> Result<(String, PathBuf), String> {
     let (name, path) = text.split_once('=').ok_or("must be NAME=PATH")?;
     check_name(name).map_err(|error| error.message().to_string())?;
     Ok((name.to_string(), PathBuf::from(path)))
+}
+
+fn absolute_path(text: &str) -> Result<String, String> {
+    if !Path::new(text).is_absolute() {
+        return Err(
+            "must be an absolute path: workers have folders of their own to start from".to_string()
+        );
+    }
+    Ok(text.to_string())
 }
 
 fn host_and_port(text: &str) -> Result<String, String> {

@@ -135,6 +135,7 @@ pub(crate) async fn worker(
     config.fetch = FetchTimeouts::of_silence(args.fetch_timeout.into());
     config.name = args.name.unwrap_or(config.name);
     config.program_cache_bytes = args.program_cache.0;
+    config.confines_jobs = !args.no_landlock;
     if !args.in_process {
         let program = ChildProgram::own(prefix).map_err(CliError::io("/proc/self/exe"))?;
         config.child = Some(program);

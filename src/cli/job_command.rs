@@ -67,6 +67,7 @@ impl JobCommand {
             output,
             program: None,
             files: Vec::new(),
+            writable: Vec::new(),
             options: Some(v1::JobOptions {
                 reducers: args.reducers,
                 split_bytes: args.split_size.map(|size| size.0),

@@ -30,6 +30,7 @@ pub(crate) async fn submit(
 ) -> Result<Exit, CliError> {
     let mut interrupts = Interrupts::listen()?;
     let mut spec = job.spec()?;
+    spec.writable = args.writable;
     if let Some(options) = &mut spec.options {
         options.priority = args.priority;
         options.worker_wait_ms = args.worker_wait.as_millis() as u64;

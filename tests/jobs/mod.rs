@@ -7,6 +7,7 @@ mod gated;
 mod hanging_sort;
 pub mod hoard;
 mod orderly;
+mod reach;
 #[path = "../../examples/stop_words.rs"]
 mod stop_words;
 mod tally;
@@ -17,6 +18,9 @@ use std::time::Duration;
 
 use windrow::prelude::Job;
 
+/// The flags of jobs that name a folder, or a file, to which they write besides their output.
+pub const WRITES: [&str; 4] = ["--gates", "--marks", "--runs", "--once"];
+
 pub fn all() -> Vec<Job> {
     vec![
         crash::job(),
@@ -26,6 +30,7 @@ pub fn all() -> Vec<Job> {
         hoard::job(),
         orderly::paired(),
         orderly::sorted_lines(),
+        reach::job(),
         stop_words::job(),
         tally::job(),
         trouble::job(),

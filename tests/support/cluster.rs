@@ -1,8 +1,10 @@
 //! A coordinator and workers as real processes on free ports of this machine.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use crate::jobs::WRITES;
 
 use super::{Dir, Output, Process, free_port, generic_windrow, wait_for, windrow};
 
@@ -276,8 +278,8 @@ impl Cluster {
 
     /// Submits a job and returns its id at once.
     pub fn submit_detached<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> u64 {
-        let mut command = windrow(["submit"]);
-        command.args(arguments).arg("--detach");
+        let mut command = submit(arguments);
+        command.arg("--detach");
         self.ask(&mut command);
         let output = Process::start(command).finish().expect_code(0);
         output.stdout.trim().parse().unwrap()
@@ -290,11 +292,23 @@ impl Cluster {
 
     /// Submits a job with a process that waits for its end.
     pub fn start_submit<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Process {
-        let mut command = windrow(["submit"]);
-        command.args(arguments);
+        let mut command = submit(arguments);
         self.ask(&mut command);
         Process::start(command)
     }
+}
+
+/// A submission that declares the folders to which the jobs of tests write besides their output.
+fn submit<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
+    let mut command = windrow(["submit"]);
+    command.args(arguments);
+    let arguments: Vec<_> = command.get_args().map(OsStr::to_os_string).collect();
+    for pair in arguments.windows(2).filter(|pair| WRITES.iter().any(|flag| pair[0] == *flag)) {
+        let path = Path::new(&pair[1]);
+        let folder = if path.is_dir() { path } else { path.parent().unwrap() };
+        command.arg("--allow-write").arg(folder);
+    }
+    command
 }
 
 fn coordinator(dir: &Dir, options: &ClusterOptions, listen: &str) -> Command {

@@ -143,6 +143,7 @@ pub fn attempt(
             staging: staging.to_path_buf(),
             program: windrow_jobs::JobProgram::default(),
             files: Vec::new(),
+            writable: Vec::new(),
             split_points: Arc::default(),
         }),
         program: Arc::new(words),

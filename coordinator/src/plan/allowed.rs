@@ -72,6 +72,7 @@ impl AllowedPaths {
             return Ok(());
         }
         self.check(&spec.output)?;
+        spec.writable.iter().try_for_each(|path| self.check(path))?;
         spec.inputs.iter().try_for_each(|input| {
             refuse_upwards(Path::new(&input.pattern))?;
             let components = input.pattern.split('/');
@@ -139,6 +140,7 @@ mod tests {
             options: JobOptions::default(),
             program: JobProgram::default(),
             files: Vec::new(),
+            writable: Vec::new(),
         }
     }
 

@@ -218,6 +218,7 @@ mod tests {
             options: JobOptions::default(),
             program: JobProgram::default(),
             files: Vec::new(),
+            writable: Vec::new(),
         }
     }
 

@@ -127,6 +127,7 @@ impl Cluster {
             options: Some(v1::JobOptions { reducers: Some(reducers), ..Default::default() }),
             program: Some(own_program()),
             files: Vec::new(),
+            writable: Vec::new(),
         }
     }
 

@@ -36,6 +36,8 @@ pub struct WorkerConfig {
     pub child: Option<ChildProgram>,
     /// Most bytes of programs and side files that are kept for later jobs.
     pub program_cache_bytes: u64,
+    /// Whether the processes of jobs are kept from this worker's folder and from writing elsewhere, as far as the kernel can.
+    pub confines_jobs: bool,
 }
 
 /// Programs and side files that are kept unless told otherwise.
@@ -66,6 +68,7 @@ impl WorkerConfig {
             host: machine::host_id(),
             child: None,
             program_cache_bytes: PROGRAM_CACHE_BYTES,
+            confines_jobs: true,
         }
     }
 }

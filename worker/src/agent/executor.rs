@@ -12,7 +12,7 @@ use super::{WorkerConfig, WorkerError};
 use crate::blobs::{BlobCache, Programs, Source};
 use crate::executor::{
     ChildSettings, Children, Executor, ExecutorConfig, ExecutorError, InProcess, Linked,
-    LostOutputs, PrintedLogs, WorkerDirectory,
+    LostOutputs, PrintedLogs, WorkerDirectory, is_enforced, surroundings,
 };
 use crate::rpc::{Connector, JobCertificates, ShuffleTls};
 
@@ -79,10 +79,31 @@ pub(super) async fn open(
     let cache = BlobCache::new(directory.join(PROGRAMS), config.program_cache_bytes, source);
     let programs = Programs::new(program, own_digest, Arc::new(cache));
     let fetch = config.fetch;
-    let settings = ChildSettings { programs, threads, memory_bytes, host, fetch, certificates };
+    let hidden = config.confines_jobs.then(|| directory.clone());
+    if let Some(hidden) = &hidden {
+        check_confinement(hidden).map_err(failed.clone())?;
+    }
+    let settings =
+        ChildSettings { programs, threads, memory_bytes, host, fetch, certificates, hidden };
     let (children, losses, logs) = Children::new(settings, folder).map_err(failed)?;
     let executor = Arc::new(Executor::Children(Arc::new(children)));
     Ok(Opened { executor, losses: Some(losses), logs, directory })
+}
+
+/// Says at once what else each job would run into.
+fn check_confinement(hidden: &Path) -> io::Result<()> {
+    if !is_enforced() {
+        tracing::warn!(
+            "this kernel has no Landlock, or one from before Linux 6.2: the code of jobs can read and write what this worker's \
+             user can, its credentials and other jobs' data among it"
+        );
+    }
+    surroundings(hidden).map(drop).map_err(|error| {
+        let text = format!(
+            "jobs cannot be kept out of this folder, since {error}; choose another one (--dir), or say --no-landlock"
+        );
+        io::Error::new(error.kind(), text)
+    })
 }
 
 fn failed(path: &Path) -> impl Fn(io::Error) -> ExecutorError + Clone + Send + 'static {

@@ -26,6 +26,10 @@ pub(crate) struct JobFiles {
     pub(crate) program: ChildProgram,
     /// The job's side files, by name.
     pub(crate) side_files: Vec<(String, PathBuf)>,
+    /// Where its parts go.
+    pub(crate) staging: PathBuf,
+    /// What its code may write to besides.
+    pub(crate) writable: Vec<PathBuf>,
     _kept: Vec<Arc<Cached>>,
 }
 
@@ -61,6 +65,7 @@ impl Programs {
                 ChildProgram::shipped(file, arguments)
             }
         };
-        Ok(JobFiles { program, side_files, _kept: kept })
+        let (staging, writable) = (context.staging.clone(), context.writable.clone());
+        Ok(JobFiles { program, side_files, staging, writable, _kept: kept })
     }
 }

@@ -11,9 +11,6 @@ use rustix::thread::set_no_new_privs;
 /// Files that it may have open. Reducers read from many at once; a leak is noticed before it hurts.
 const OPEN_FILES_MAX: u64 = 65_536;
 
-/// How much rather than its worker it is to be killed when the machine has no memory left, of 1,000.
-const KILL_RATHER: &str = "500";
-
 /// Gives up what user code must not have.
 ///
 /// There is no limit of processes: the system counts all of one user together, workers included. There is none of address
@@ -25,7 +22,5 @@ pub(super) fn confine() -> io::Result<()> {
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     let most = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX).min(OPEN_FILES_MAX);
     setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: Some(most) })?;
-    // Where the kernel does not let it, nothing is worse than before.
-    let _ = std::fs::write("/proc/self/oom_score_adj", KILL_RATHER);
     Ok(())
 }

@@ -21,7 +21,9 @@ mod pool;
 mod request;
 
 pub use children::{CHILD_ARGUMENT, ChildProgram};
-pub(crate) use children::{ChildSettings, Children, LostOutputs, PrintedLogs};
+pub(crate) use children::{
+    ChildSettings, Children, LostOutputs, PrintedLogs, is_enforced, surroundings,
+};
 pub use config::{ExecutorConfig, ExecutorError};
 pub(crate) use cores::CoreLease;
 #[cfg(test)]

@@ -40,6 +40,8 @@ pub struct JobContext {
     pub program: JobProgram,
     /// What that reads besides the input.
     pub files: Vec<SideFile>,
+    /// What its code may write to besides. Says nothing where the job runs in the worker itself.
+    pub writable: Vec<PathBuf>,
 }
 
 /// One attempt to be run.

@@ -154,6 +154,7 @@ fn context_from(context: Option<v1::JobContext>) -> Result<Arc<JobContext>, Malf
         split_points: Arc::new(SplitPoints::new(points)),
         program: program::program_from(context.program.unwrap_or_default())?,
         files: program::files_from(context.files)?,
+        writable: context.writable.into_iter().map(Into::into).collect(),
     }))
 }
 

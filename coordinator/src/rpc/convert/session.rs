@@ -172,6 +172,7 @@ fn context_to(work: &JobWork) -> v1::JobContext {
         skip_bad_records: options.skip_bad_records.map(budget_to),
         program: Some(program_to(&work.spec.program)),
         files: files_to(&work.spec.files),
+        writable: work.spec.writable.iter().map(|path| path.display().to_string()).collect(),
     }
 }
 

@@ -14,6 +14,7 @@ use super::{Malformed, millis};
 pub(super) const NAME_BYTES_MAX: usize = 256;
 const PARAMS_BYTES_MAX: usize = 256 << 10;
 const PATH_BYTES_MAX: usize = 4_096;
+const WRITABLE_MAX: usize = 1_000;
 pub(super) const REDUCERS_MAX: u32 = 100_000;
 const ATTEMPTS_MAX: u32 = 1_000;
 
@@ -26,7 +27,9 @@ pub(in crate::rpc) fn spec_from(spec: Option<v1::JobSpec>) -> Result<JobSpec, Ma
     for input in &spec.inputs {
         check(input.name.len() <= NAME_BYTES_MAX, "an input's name is too long")?;
     }
-    for path in spec.inputs.iter().map(|input| &input.pattern).chain([&spec.output]) {
+    check(spec.writable.len() <= WRITABLE_MAX, "too many paths to write to (at most 1000)")?;
+    let inputs = spec.inputs.iter().map(|input| &input.pattern);
+    for path in inputs.chain([&spec.output]).chain(&spec.writable) {
         let absolute = Path::new(path).is_absolute();
         check(absolute, &format!("'{path}' is not an absolute path"))?;
         let sound = path.len() <= PATH_BYTES_MAX && !path.contains('\0');
@@ -40,6 +43,7 @@ pub(in crate::rpc) fn spec_from(spec: Option<v1::JobSpec>) -> Result<JobSpec, Ma
         options: options_from(spec.options.unwrap_or_default())?,
         program: program_from(spec.program)?,
         files: files_from(spec.files)?,
+        writable: spec.writable.into_iter().map(PathBuf::from).collect(),
     })
 }
 
@@ -146,6 +150,7 @@ pub(super) fn spec_to(spec: &JobSpec) -> v1::JobSpec {
         inputs: spec.inputs.iter().map(input_to).collect(),
         program: Some(program_to(&spec.program)),
         files: files_to(&spec.files),
+        writable: spec.writable.iter().map(|path| path.display().to_string()).collect(),
         output: spec.output.display().to_string(),
         options: Some(v1::JobOptions {
             reducers: options.reducers,
@@ -202,6 +207,7 @@ mod tests {
                 },
             },
             files: vec![SideFile { name: "words".into(), blob: Blob::default() }],
+            writable: vec!["/notes".into()],
         }
     }
 
@@ -218,13 +224,14 @@ mod tests {
 
     #[test]
     fn senseless_specs_are_refused() {
-        let spoil: [fn(&mut v1::JobSpec); 10] = [
+        let spoil: [fn(&mut v1::JobSpec); 11] = [
             |spec| spec.program = None,
             |spec| spec.program.as_mut().unwrap().executable = None,
             |spec| spec.files[0].name = "../words".into(),
             |spec| spec.files.push(spec.files[0].clone()),
             |spec| spec.inputs.clear(),
             |spec| spec.output = "relative".into(),
+            |spec| spec.writable[0] = "relative".into(),
             |spec| spec.inputs[0].pattern.push('\0'),
             |spec| spec.params = "x".repeat(PARAMS_BYTES_MAX + 1),
             |spec| spec.options.as_mut().unwrap().reducers = Some(0),

@@ -12,7 +12,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -24,6 +24,7 @@ use windrow_jobs::{AttemptId, FailureCause, JobId};
 use windrow_proto::v1;
 
 mod child;
+mod confinement;
 mod job;
 mod life;
 mod log;
@@ -32,6 +33,7 @@ mod program;
 mod spawner;
 mod start;
 
+pub(crate) use confinement::{is_enforced, surroundings};
 pub(crate) use log::PrintedLogs;
 pub use program::{CHILD_ARGUMENT, ChildProgram};
 
@@ -68,6 +70,8 @@ pub(crate) struct ChildSettings {
     pub fetch: FetchTimeouts,
     /// What they show each other; `None` where the cluster is open.
     pub certificates: Option<Arc<JobCertificates>>,
+    /// What they must not see but for what is their job's: the worker's folder, without links. `None` limits nothing.
+    pub hidden: Option<PathBuf>,
 }
 
 /// The processes of all jobs.

@@ -95,7 +95,8 @@ fn last_lines(tail: &[u8]) -> String {
 
 /// Reads on when nothing can be written: the job must not wait for it.
 fn record(mut pipe: PipeReader, path: &Path, kept: &Mutex<Kept>) -> io::Result<()> {
-    let mut file = File::create(path);
+    // The job may write to this folder, and could have put a link there that leads to what it must not write to.
+    let mut file = File::create_new(path);
     let mut buffer = vec![0; 64 << 10];
     loop {
         let bytes = match pipe.read(&mut buffer) {
@@ -172,6 +173,21 @@ mod tests {
         assert!(text.ends_with(tail) && tail.len() == TAIL_BYTES_MAX);
         let expected: Vec<String> = (999_990..1_000_000).map(|line| line.to_string()).collect();
         assert_eq!(last, expected.join("\n"));
+    }
+
+    #[tokio::test]
+    async fn links_are_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (secret, path) = (folder.path().join("secret"), folder.path().join("log"));
+        std::fs::write(&secret, "as it was").unwrap();
+        std::os::unix::fs::symlink(&secret, &path).unwrap();
+        let (reader, mut writer) = io::pipe().unwrap();
+        let mut printed = Printed::record(reader, path).unwrap();
+        writer.write_all(b"harm").unwrap();
+        drop(writer);
+        printed.end().await;
+        assert_eq!(printed.last_lines(), "harm");
+        assert_eq!(std::fs::read(secret).unwrap(), b"as it was");
     }
 
     #[test]

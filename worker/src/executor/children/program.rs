@@ -12,18 +12,9 @@ use std::sync::Arc;
 pub const CHILD_ARGUMENT: &str = "--windrow-job-process";
 
 /// What such a process inherits of its worker's environment: how to find programs and files, and how to show text, time and
-/// panics. Credentials are not among it.
-const INHERITED: [&str; 9] = [
-    "PATH",
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "TZ",
-    "TMPDIR",
-    "LD_LIBRARY_PATH",
-    "RUST_BACKTRACE",
-    "RUST_LOG",
-];
+/// panics. Credentials are not among it. Its temporary folder is one of its own.
+const INHERITED: [&str; 8] =
+    ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "RUST_BACKTRACE", "RUST_LOG"];
 
 /// An executable that serves as the process of a job when it is started with certain arguments: `prefix`, and then
 /// [`CHILD_ARGUMENT`](super::CHILD_ARGUMENT). Clones are the same.
@@ -52,6 +43,11 @@ impl ChildProgram {
     /// A program that was shipped here, with the arguments that come before those of Windrow's.
     pub(crate) fn shipped(executable: File, prefix: Vec<OsString>) -> Self {
         Self { executable: Arc::new(executable), prefix }
+    }
+
+    /// What is started.
+    pub(super) fn executable(&self) -> &File {
+        &self.executable
     }
 
     /// The command that starts it, without any input or output.

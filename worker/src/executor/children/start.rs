@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use landlock::RulesetCreated;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -18,6 +19,7 @@ use windrow_security::Credentials;
 
 use super::Children;
 use super::child::Child;
+use super::confinement::{self, Needs};
 use super::job::ChildrenOfJob;
 use super::life::{Death, Process};
 use super::log;
@@ -43,6 +45,12 @@ const WAITING_MAX: usize = 256;
 /// and what user code holds for a moment.
 const BESIDE_BUDGET_BYTES: u64 = 256 << 20;
 
+/// How much rather than its worker it is to be killed when the machine has no memory left, of 1,000.
+const KILL_RATHER: &str = "500";
+
+/// Folder for temporary files, in the job's.
+const TEMPORARY: &str = "tmp";
+
 /// Its ends of what a process is connected by.
 struct Connected {
     process: Process,
@@ -67,7 +75,8 @@ impl Children {
             disk_full: false,
         };
         let credentials = self.credentials(job).await?;
-        let connected = self.connect(job, serial).await.map_err(failed)?;
+        let rules = self.rules(job).await?;
+        let connected = self.connect(job, serial, rules).await.map_err(failed)?;
         let Connected { process, printed, child, reader, writer, queue } = connected;
         tracing::info!(job = %job.id, pid = child.pid.as_raw_nonzero(), "started a process");
         self.count_living(1);
@@ -141,16 +150,53 @@ impl Children {
         }
     }
 
-    async fn connect(&self, job: &ChildrenOfJob, serial: u32) -> io::Result<Connected> {
-        let folder = self.directory().join(job.id.to_string());
+    /// What a process of the job may touch; `None` where nothing is to be limited.
+    async fn rules(
+        self: &Arc<Self>,
+        job: &Arc<ChildrenOfJob>,
+    ) -> Result<Option<RulesetCreated>, FailureCause> {
+        let Some(hidden) = self.settings.hidden.clone() else { return Ok(None) };
+        let (children, of) = (Arc::clone(self), Arc::clone(job));
+        let made = tokio::task::spawn_blocking(move || {
+            let folder = children.temporary_folder(&of)?;
+            let files = of.files().ok_or_else(nothing_to_start)?;
+            let needs = Needs {
+                folder: folder.parent().unwrap_or(&folder),
+                staging: &files.staging,
+                writable: &files.writable,
+                program: files.program.executable(),
+                side_files: files.side_files.iter().map(|(_, path)| path.as_path()).collect(),
+            };
+            confinement::rules(&hidden, &needs)
+        });
+        let made = made.await.unwrap_or_else(|error| Err(io::Error::other(error).into()));
+        made.map(Some).map_err(|error| error.cause(job.id))
+    }
+
+    /// Where a job's processes put what they need for a while; created where missing. It goes with the job's folder.
+    fn temporary_folder(&self, job: &ChildrenOfJob) -> io::Result<PathBuf> {
+        let folder = self.directory().join(job.id.to_string()).join(TEMPORARY);
         std::fs::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+
+    async fn connect(
+        &self,
+        job: &ChildrenOfJob,
+        serial: u32,
+        rules: Option<RulesetCreated>,
+    ) -> io::Result<Connected> {
+        let temporary = self.temporary_folder(job)?;
+        let folder = self.directory().join(job.id.to_string());
         let (descriptors, their_descriptors) = descriptor_pair()?;
         let (stream, their_stream) = stream_pair()?;
         let (pipe, their_pipe) = io::pipe()?;
-        let Some(files) = job.files() else {
-            return Err(io::Error::other("it is not known what to start"));
-        };
+        let files = job.files().ok_or_else(nothing_to_start)?;
         let mut command = files.program.command();
+        command.env("TMPDIR", temporary);
+        if let Some(rules) = rules {
+            confinement::bind(&mut command, rules);
+        }
         command.stdin(Stdio::from(their_descriptors));
         command.stdout(their_pipe.try_clone()?).stderr(their_pipe);
         // All that can fail comes before the process: one that has ended at once says why by its exit code.
@@ -158,6 +204,9 @@ impl Children {
         let printed = Printed::record(pipe, folder.join(format!("printed-{serial}.log")))?;
         let so_far = printed.so_far();
         let process = Process::new(self.spawner.spawn(command).await?, printed)?;
+        // Where the kernel does not let it, nothing is worse than before.
+        let score = format!("/proc/{}/oom_score_adj", process.pid.as_raw_nonzero());
+        let _ = std::fs::write(score, KILL_RATHER);
         let (reader, writer) = split(stream, FROM_CHILD_BYTES_MAX);
         let (messages, queue) = mpsc::channel(WAITING_MAX);
         let child = Child::new(serial, process.pid, messages, descriptors);
@@ -198,6 +247,10 @@ impl Children {
             let _ = self.lost.send(lost);
         }
     }
+}
+
+fn nothing_to_start() -> io::Error {
+    io::Error::other("it is not known what to start")
 }
 
 fn side_files(job: &ChildrenOfJob) -> Vec<v1::ChildFile> {

@@ -114,6 +114,7 @@ impl Bench {
             staging: self.folder.path().join("staging"),
             program: windrow_jobs::JobProgram::default(),
             files: Vec::new(),
+            writable: Vec::new(),
             split_points: Arc::default(),
         };
         RunRequest {

@@ -66,6 +66,7 @@ fn context_to(context: &JobContext) -> v1::JobContext {
         skip_bad_records: context.skip_bad_records.map(budget_to),
         program: Some(program_to(&context.program)),
         files: files_to(&context.files),
+        writable: context.writable.iter().map(|path| path.display().to_string()).collect(),
     }
 }
 
@@ -134,6 +135,7 @@ mod tests {
                 needs: PlatformNeeds::default(),
             },
             files: vec![SideFile { name: "words".into(), blob: Blob::default() }],
+            writable: vec!["/notes".into()],
         };
         let place = Place { file: "/in/a".into(), offset: Some(4), ..Place::default() };
         let skip = vec![BadRecord { place, message: "it kills".into(), record: None }];

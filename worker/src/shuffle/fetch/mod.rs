@@ -5,6 +5,7 @@ mod remote;
 #[cfg(test)]
 mod tests;
 
+use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -122,7 +123,8 @@ impl Fetcher {
     }
 
     /// An output that is read directly: it is in this process, or its worker runs on the same host and the file can be
-    /// seen (it cannot in another container, nor while it is in that worker's memory), or has no address. One of this
+    /// read (it cannot in another container, nor while it is in that worker's memory, nor where this process may not), or has
+    /// no address. One of this
     /// worker's that is not found may be in the memory of another of its processes.
     fn near(
         &self,
@@ -136,7 +138,7 @@ impl Fetcher {
             return is_near.then(|| self.store.sources(plan.job, (task, attempt), plan.partition));
         }
         let path = segment_path(&worker.directory, plan.job, task, attempt);
-        let is_near = self.is_same_host(worker) && path.exists();
+        let is_near = self.is_same_host(worker) && File::open(&path).is_ok();
         (is_near || has_no_address).then(|| file_sources(&path, plan.partition))
     }
 

@@ -171,6 +171,19 @@ async fn outputs_that_cannot_be_seen_on_the_same_host_are_streamed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn outputs_that_may_not_be_opened_on_the_same_host_are_streamed() {
+    let (client, peer) = (Client::new(), Peer::new(3, 100));
+    client.fetcher.peers.insert(ADDRESS, JobId(1), connect(peer.service()));
+    let folder = tempfile::tempdir().unwrap();
+    // A socket is there, and cannot be opened by anybody.
+    let path = segment_path(folder.path(), JobId(1), 0, 1);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(path).unwrap();
+    let closed = outputs(folder.path(), 3, "here");
+    assert_eq!(client.fetch(&[closed]).await.unwrap(), peer.pairs);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_the_same_host_files_are_read_directly_and_what_is_in_memory_is_streamed() {
     let (client, mut peer) = (Client::new(), Peer::new(2, 50));
     client.fetcher.peers.insert(ADDRESS, JobId(1), connect(peer.service()));
