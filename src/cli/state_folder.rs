@@ -4,7 +4,7 @@
 //! that a copy is not taken for the original: a copy's coordinator could not know what became of its jobs since.
 
 use std::fs::{self, File, Metadata, TryLockError};
-use std::io::{self, Write};
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
