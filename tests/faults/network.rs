@@ -50,13 +50,7 @@ fn cut_in_map(direction: Direction) {
     proxy.stall(direction);
     cluster.wait_for_workers(1);
     assert_eq!(cut.fetch().err(), Some((Code::Unavailable, b"lease".to_vec())));
-    gated.open("map-go");
-    let status = gated.finish(&cluster, job);
-    assert_eq!(status["map"]["lost"], 2, "{status}");
-    assert_eq!(status["map"]["attempts"], 6, "{status}");
-    proxy.heal();
-    joins_again(&cluster);
-    gated.check_output();
+    maps_are_done_elsewhere(&gated, &cluster, &proxy, job);
 }
 
 /// The same, when the worker has done its maps and reduces: both are done elsewhere.
@@ -103,13 +97,7 @@ fn refused() {
     proxy.refuse();
     proxy.reset();
     cluster.wait_for_workers(1);
-    gated.open("map-go");
-    let status = gated.finish(&cluster, job);
-    assert_eq!(status["map"]["lost"], 2, "{status}");
-    assert_eq!(status["map"]["attempts"], 6, "{status}");
-    proxy.heal();
-    joins_again(&cluster);
-    gated.check_output();
+    maps_are_done_elsewhere(&gated, &cluster, &proxy, job);
 }
 
 /// All that a worker and the coordinator tell each other comes late: nothing is done twice.
@@ -125,6 +113,17 @@ fn slow_network() {
     let status = gated.finish(&cluster, job);
     assert_eq!(status["map"]["attempts"], 4, "{status}");
     assert_eq!(status["reduce"]["attempts"], 2, "{status}");
+}
+
+/// The maps of the worker that is cut off are done by the other one; when it is back, nothing of what it did counts.
+fn maps_are_done_elsewhere(gated: &GatedJob, cluster: &Cluster, proxy: &Proxy, job: u64) {
+    gated.open("map-go");
+    let status = gated.finish(cluster, job);
+    assert_eq!(status["map"]["lost"], 2, "{status}");
+    assert_eq!(status["map"]["attempts"], 6, "{status}");
+    proxy.heal();
+    joins_again(cluster);
+    gated.check_output();
 }
 
 /// The worker is back, and works.

@@ -35,16 +35,16 @@ pub(crate) enum Blame {
 }
 
 impl Task {
-    /// Whether a process has died at this place before. The first time, it comes under suspicion, and the task is charged; it
-    /// is given that back when the suspicion turns out to be right.
-    fn confirms(&mut self, place: &Place) -> bool {
-        let confirms = self.suspected_place.as_ref() == Some(place);
-        if confirms {
+    /// Puts this place under suspicion, for which the task is charged; or finds that it was already, and gives that back.
+    /// Returns whether the suspicion is confirmed.
+    fn suspect_place(&mut self, place: &Place) -> bool {
+        let is_confirmed = self.suspected_place.as_ref() == Some(place);
+        if is_confirmed {
             self.failures = self.failures.saturating_sub(1);
         } else {
             self.suspected_place = Some(place.clone());
         }
-        confirms
+        is_confirmed
     }
 }
 
@@ -64,7 +64,7 @@ impl Job {
         match poison {
             // One that it was told to leave out is not to blame again.
             Some(poison) if !task.poison.iter().any(|known| known.place == poison.place) => {
-                if !cause.is_own_doing() && !task.confirms(&poison.place) {
+                if !cause.is_own_doing() && !task.suspect_place(&poison.place) {
                     return Ok(Blame::Cause);
                 }
                 task.poison.push(poison);

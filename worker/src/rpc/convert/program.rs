@@ -34,30 +34,3 @@ fn blob_from(blob: v1::Blob) -> Result<Blob, Malformed> {
     let digest = blob.digest.as_ref().try_into().map_err(|_| Malformed("no digest"))?;
     Ok(Blob { digest: Digest(digest), bytes: blob.bytes })
 }
-
-/// As it goes over the wire.
-pub(super) fn program_to(program: &JobProgram) -> v1::JobProgram {
-    let JobProgram { executable, arguments, needs } = program;
-    v1::JobProgram {
-        executable: Some(blob_to(executable)),
-        arguments: arguments.clone(),
-        needs: Some(v1::PlatformNeeds {
-            arch: needs.arch.clone(),
-            interpreter: needs.interpreter.clone(),
-            glibc: needs.glibc.map_or_else(String::new, |version| version.to_string()),
-        }),
-    }
-}
-
-/// As they go over the wire.
-pub(super) fn files_to(files: &[SideFile]) -> Vec<v1::SideFile> {
-    let file = |SideFile { name, blob }: &SideFile| v1::SideFile {
-        name: name.clone(),
-        blob: Some(blob_to(blob)),
-    };
-    files.iter().map(file).collect()
-}
-
-fn blob_to(blob: &Blob) -> v1::Blob {
-    v1::Blob { digest: blob.digest.0.to_vec().into(), bytes: blob.bytes }
-}

@@ -4,7 +4,6 @@ use windrow_jobs::{AttemptId, BadRecordBudget, JobId};
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message;
 
-use super::program::{files_to, program_to};
 use super::{attempt_to, compression_to, deadly_to};
 use crate::executor::{FileRange, JobContext, RunRequest, Work, WorkerOutputs};
 
@@ -46,6 +45,7 @@ fn order(message: Message) -> v1::CoordinatorMessage {
     v1::CoordinatorMessage { message: Some(message) }
 }
 
+/// What a process of the job needs of it: what it is started from, and bound by, it has been started with.
 fn context_to(context: &JobContext) -> v1::JobContext {
     let points = context.split_points.iter();
     let point = |(key, value): (&[u8], &[u8])| v1::SplitPoint {
@@ -64,9 +64,9 @@ fn context_to(context: &JobContext) -> v1::JobContext {
         record_bytes_max: context.record_bytes_max,
         compression: compression_to(context.compression).into(),
         skip_bad_records: context.skip_bad_records.map(budget_to),
-        program: Some(program_to(&context.program)),
-        files: files_to(&context.files),
-        writable: context.writable.iter().map(|path| path.display().to_string()).collect(),
+        program: None,
+        files: Vec::new(),
+        writable: Vec::new(),
     }
 }
 
@@ -106,10 +106,7 @@ mod tests {
     use std::sync::Arc;
 
     use windrow_jobs::program::SplitPoints;
-    use windrow_jobs::{
-        BadRecord, Blob, Compression, Digest, JobProgram, Place, PlatformNeeds, Share, SideFile,
-        Stage, TaskId, WorkerId,
-    };
+    use windrow_jobs::{BadRecord, Compression, JobProgram, Place, Share, Stage, TaskId, WorkerId};
 
     use super::*;
     use crate::rpc::convert::{Order, order_from};
@@ -129,13 +126,9 @@ mod tests {
             partitions: 4,
             split_points: Arc::new(SplitPoints::new(points)),
             staging: "/out/_temporary".into(),
-            program: JobProgram {
-                executable: Blob { digest: Digest([3; 32]), bytes: 4 },
-                arguments: vec!["mr".into()],
-                needs: PlatformNeeds::default(),
-            },
-            files: vec![SideFile { name: "words".into(), blob: Blob::default() }],
-            writable: vec!["/notes".into()],
+            program: JobProgram::default(),
+            files: Vec::new(),
+            writable: Vec::new(),
         };
         let place = Place { file: "/in/a".into(), offset: Some(4), ..Place::default() };
         let skip = vec![BadRecord { place, message: "it kills".into(), record: None }];
