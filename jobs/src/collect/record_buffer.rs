@@ -193,13 +193,6 @@ impl RecordBuffer {
         self.arena.record(self.entries(partition)[index].at())
     }
 
-    /// Asks for the memory of pairs that will be read soon, as far as there are such.
-    #[inline]
-    pub fn prefetch(&self, partition: u32, range: Range<usize>) {
-        let entries = self.entries(partition).iter().skip(range.start).take(range.len());
-        entries.for_each(|entry| self.arena.prefetch(entry.at()));
-    }
-
     /// Appends the pairs of a range of `partition` to `records`, while their memory is on its way to the cache.
     pub fn read<'a>(
         &'a self,

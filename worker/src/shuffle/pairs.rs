@@ -25,11 +25,7 @@ pub trait SortedPairs: Send + Sync {
     /// The pair at `index`, which is below [`len`](Self::len). O(1).
     fn get(&self, partition: u32, index: usize) -> RecordRef<'_>;
 
-    /// Fetches the pairs at `indices` into the cache, as far as there are such, so that [`get`](Self::get) need not
-    /// wait for them. Several at once, whose memory arrives side by side.
-    fn prefetch(&self, _partition: u32, _indices: Range<usize>) {}
-
-    /// Appends the pairs at `indices` to `records`.
+    /// Appends the pairs at `indices` to `records`, and has asked for their memory side by side where they lie anywhere.
     fn read<'a>(&'a self, partition: u32, indices: Range<usize>, records: &mut Vec<RecordRef<'a>>) {
         records.extend(indices.map(|index| self.get(partition, index)));
     }
@@ -98,11 +94,6 @@ impl SortedPairs for SortedBuffer {
     #[inline]
     fn get(&self, partition: u32, index: usize) -> RecordRef<'_> {
         self.0.get(partition, index)
-    }
-
-    #[inline]
-    fn prefetch(&self, partition: u32, indices: Range<usize>) {
-        self.0.prefetch(partition, indices);
     }
 
     fn read<'a>(&'a self, partition: u32, indices: Range<usize>, records: &mut Vec<RecordRef<'a>>) {

@@ -46,12 +46,6 @@ impl Entry {
         Self { key, value, end: data.len() as u32 }
     }
 
-    /// Where the pair starts in memory.
-    #[inline]
-    pub fn start(&self, data: &[u8]) -> *const u8 {
-        data.as_ptr().wrapping_add(self.key as usize)
-    }
-
     #[inline]
     pub fn record<'a>(&self, data: &'a [u8]) -> RecordRef<'a> {
         RecordRef {

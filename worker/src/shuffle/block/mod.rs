@@ -23,7 +23,6 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use windrow_jobs::prefetch::prefetch;
 use windrow_jobs::program::RecordRef;
 
 pub use builder::{BlockBuilder, block_head};
@@ -153,22 +152,6 @@ impl Block {
         match &self.lent {
             None => self.entries[index].record(self.data()),
             Some(lent) => lent.pairs.get(lent.partition, lent.range.start + index),
-        }
-    }
-
-    /// Fetches the pairs at `indices` into the cache, as far as there are such.
-    #[inline]
-    pub fn prefetch(&self, indices: Range<usize>) {
-        let indices = indices.start.min(self.len())..indices.end.min(self.len());
-        match &self.lent {
-            Some(lent) => {
-                let start = lent.range.start;
-                lent.pairs.prefetch(lent.partition, start + indices.start..start + indices.end);
-            }
-            None => {
-                let (entries, data) = (self.entries[indices].iter(), self.data());
-                entries.for_each(|entry| prefetch(entry.start(data)));
-            }
         }
     }
 

@@ -10,10 +10,11 @@ use windrow_jobs::program::RecordRef;
 use super::super::block::Block;
 use super::super::source::BlockSource;
 use super::super::tree::LoserTree;
+use super::recycle;
 
-/// So many pairs of a source are fetched into the cache at once, while the merge takes the same number before them: their
-/// memory arrives side by side, and the merge is held up once for all.
-const PREFETCH_PAIRS: usize = 16;
+/// So many pairs of a source are read at once, ahead of the merge: their memory arrives side by side, and the merge finds
+/// them in the cache. Fewer where many sources share a batch, since what a batch leaves of them is read again.
+const WINDOW_RECORDS: std::ops::RangeInclusive<usize> = 8..=64;
 
 /// A batch ends with the pair that makes it this large: whoever reads it may copy it.
 const BATCH_BYTES: usize = 1 << 20;
@@ -33,13 +34,15 @@ fn truncate(records: &mut Vec<RecordRef<'_>>) {
 /// The state of a merge between batches.
 pub struct Selector {
     cursors: Vec<Cursor>,
+    /// The memory of windows, which are empty between batches.
+    windows: Vec<Window<'static>>,
     /// Of two sources or more, once their first blocks are there.
     tree: Option<LoserTree>,
     /// The winner's block has been used up, so its next pair is not in the tree yet.
     is_stale: bool,
 }
 
-/// How far a source's current block has been read.
+/// How far a source's current block has been merged.
 #[derive(Clone, Copy, Default)]
 struct Cursor {
     next: usize,
@@ -47,40 +50,62 @@ struct Cursor {
     last: bool,
 }
 
-/// The first pair of a source that has not been taken.
-struct Head<'b> {
-    record: RecordRef<'b>,
-    /// There is none.
-    is_done: bool,
+/// The next pairs of a source's current block.
+#[derive(Default)]
+struct Window<'b> {
+    records: Vec<RecordRef<'b>>,
+    /// Those of the records' keys, and the largest number behind them. They decide most comparisons.
+    prefixes: Vec<u64>,
+    at: usize,
 }
 
-impl<'b> Head<'b> {
-    fn of(block: &'b Block, cursor: &Cursor) -> Self {
-        if cursor.next < block.len() {
-            Self { record: block.record(cursor.next), is_done: false }
-        } else {
-            Self { record: RecordRef { key: &[], value: &[] }, is_done: true }
-        }
+impl<'b> Window<'b> {
+    /// Reads up to `records_max` pairs of `block` from number `next` on.
+    fn fill(&mut self, block: &'b Block, next: usize, records_max: usize) {
+        self.records.clear();
+        self.prefixes.clear();
+        self.at = 0;
+        block.read(next..block.len().min(next + records_max), &mut self.records);
+        self.prefixes.extend(self.records.iter().map(|record| prefix(record.key)));
+        self.prefixes.push(u64::MAX);
     }
 
-    /// Decides most comparisons: the first eight bytes of the key, big endian.
+    /// The source's first pair that has not been taken. `None` at the end of the block.
+    #[inline]
+    fn head(&self) -> Option<&RecordRef<'b>> {
+        self.records.get(self.at)
+    }
+
+    /// Its prefix: the first eight bytes of the key, big endian.
     #[inline]
     fn prefix(&self) -> u64 {
-        if self.is_done { u64::MAX } else { prefix(self.record.key) }
+        self.prefixes[self.at]
+    }
+
+    /// Keeps the memory for pairs that may live longer.
+    fn recycle(self) -> Window<'static> {
+        Window { records: recycle(self.records), prefixes: self.prefixes, at: 0 }
     }
 }
 
-/// Whether the pair of `a` is taken before that of `b`, whose prefix is the same.
+/// Whether the head of `a` is taken before that of `b`, whose prefix is the same.
 #[inline]
-fn wins_tie(heads: &[Head<'_>], a: usize, b: usize) -> bool {
-    let (a, b) = (&heads[a], &heads[b]);
-    !a.is_done && (b.is_done || a.record < b.record)
+fn wins_tie(windows: &[Window<'_>], a: usize, b: usize) -> bool {
+    match (windows[a].head(), windows[b].head()) {
+        (Some(a), Some(b)) => a < b,
+        (a, _) => a.is_some(),
+    }
 }
 
 impl Selector {
     /// For so many sources, none of which has a block yet.
     pub fn new(sources: usize) -> Self {
-        Self { cursors: vec![Cursor::default(); sources], tree: None, is_stale: false }
+        Self {
+            cursors: vec![Cursor::default(); sources],
+            windows: (0..sources).map(|_| Window::default()).collect(),
+            tree: None,
+            is_stale: false,
+        }
     }
 
     /// Replaces the blocks that have been read to their end.
@@ -130,49 +155,56 @@ impl Selector {
         records: &mut Vec<RecordRef<'b>>,
         records_max: usize,
     ) {
-        let heads = blocks.iter().zip(&self.cursors).map(|(block, cursor)| Head::of(block, cursor));
-        let mut heads: Vec<Head<'b>> = heads.collect();
-        let cursors = &mut self.cursors[..heads.len()];
-        let tree = match &mut self.tree {
-            Some(tree) => {
-                if std::mem::take(&mut self.is_stale) {
-                    tree.replay(heads[tree.winner()].prefix(), |a, b| wins_tie(&heads, a, b));
-                }
-                tree
-            }
-            none => {
-                let prefixes = heads.iter().map(Head::prefix);
-                none.insert(LoserTree::new(prefixes, |a, b| wins_tie(&heads, a, b)))
-            }
-        };
+        let (shortest, longest) = WINDOW_RECORDS.into_inner();
+        let window_records = (records_max / blocks.len()).clamp(shortest, longest);
+        let mut windows = self.open_windows(blocks, window_records);
+        let mut tree = self.enter_heads(&windows);
         records.reserve(records_max);
         let mut bytes = 0;
         while records.len() < records_max && bytes < BATCH_BYTES {
             let winner = tree.winner();
-            let (head, cursor, block) = (&mut heads[winner], &mut cursors[winner], &blocks[winner]);
-            if head.is_done {
-                break;
-            }
-            records.push(head.record);
-            bytes += head.record.key.len() + head.record.value.len();
+            let (window, cursor) = (&mut windows[winner], &mut self.cursors[winner]);
+            let Some(&taken) = window.head() else { break };
+            records.push(taken);
+            bytes += taken.key.len() + taken.value.len();
+            window.at += 1;
             cursor.next += 1;
-            if cursor.next < block.len() {
-                let taken = std::mem::replace(&mut head.record, block.record(cursor.next));
-                if cursor.next.is_multiple_of(PREFETCH_PAIRS) {
-                    let ahead = cursor.next + PREFETCH_PAIRS;
-                    block.prefetch(ahead..ahead + PREFETCH_PAIRS);
+            if window.at == window.records.len() {
+                window.fill(&blocks[winner], cursor.next, window_records);
+                if window.records.is_empty() && !cursor.last {
+                    self.is_stale = true;
+                    break;
                 }
-                // What won against all others wins again: many equal pairs cost one comparison each.
-                if head.prefix() == tree.winner_prefix() && head.record == taken {
-                    continue;
-                }
-            } else if cursor.last {
-                head.is_done = true;
-            } else {
-                self.is_stale = true;
-                break;
             }
-            tree.replay(heads[winner].prefix(), |a, b| wins_tie(&heads, a, b));
+            let prefix = window.prefix();
+            // What won against all others wins again: many equal pairs cost one comparison each.
+            if prefix != tree.winner_prefix() || window.head() != Some(&taken) {
+                tree.replay(prefix, |a, b| wins_tie(&windows, a, b));
+            }
+        }
+        self.tree = Some(tree);
+        self.windows = windows.into_iter().map(Window::recycle).collect();
+    }
+
+    /// A window on each of these blocks, from where the merge has come to.
+    fn open_windows<'b>(&mut self, blocks: &'b [Block], records_max: usize) -> Vec<Window<'b>> {
+        let mut windows: Vec<Window<'b>> = std::mem::take(&mut self.windows);
+        for ((window, block), cursor) in windows.iter_mut().zip(blocks).zip(&self.cursors) {
+            window.fill(block, cursor.next, records_max);
+        }
+        windows
+    }
+
+    /// Takes the tree, with the head of each window in it.
+    fn enter_heads(&mut self, windows: &[Window<'_>]) -> LoserTree {
+        let wins_tie = |a, b| wins_tie(windows, a, b);
+        match self.tree.take() {
+            Some(mut tree) if std::mem::take(&mut self.is_stale) => {
+                tree.replay(windows[tree.winner()].prefix(), wins_tie);
+                tree
+            }
+            Some(tree) => tree,
+            None => LoserTree::new(windows.iter().map(Window::prefix), wins_tie),
         }
     }
 }

@@ -52,11 +52,6 @@ impl SortedPairs for MemorySegment {
         self.pairs.get(partition, index)
     }
 
-    #[inline]
-    fn prefetch(&self, partition: u32, indices: Range<usize>) {
-        self.pairs.prefetch(partition, indices);
-    }
-
     fn read<'a>(&'a self, partition: u32, indices: Range<usize>, records: &mut Vec<RecordRef<'a>>) {
         self.pairs.read(partition, indices, records);
     }
