@@ -62,20 +62,23 @@ fn a_record_that_is_too_long(mode: &Mode) {
 fn chosen_numbers_are_shown(mode: &Mode) {
     let dir = Dir::new();
     generated_words(&dir, 2, 30_000);
-    let flags = ["--split-size", "10KB", "--reducers", "3", "--memory", "64MiB", "--threads", "1"];
+    let sizes = ["--split-size", "10KB", "--reducers", "3", "--fan-in", "2"];
+    let flags = [&sizes[..], &["--memory", "64MiB", "--threads", "1"]].concat();
     let text = mode.run(to(&dir, "text", &flags)).expect_code(0).stdout;
     let line = text.lines().find(|line| line.starts_with("  chosen")).unwrap().to_string();
-    assert!(line.contains("map tasks of 9.8 KiB, 3 reducers, "), "{line}");
+    assert!(line.contains("map tasks of 9.8 KiB, 3 reducers, fan-in 2, "), "{line}");
     assert!(line.contains("64.0 MiB memory"), "{line}");
     let summary = mode.run(to(&dir, "json", &[&flags[..], &["--json"]].concat())).last_json();
     let chosen = &summary["chosen"];
     assert_eq!(chosen["map_tasks"], 6, "{chosen}");
     assert_eq!(chosen["split_bytes"], 10_000);
     assert_eq!(chosen["reducers"], 3);
+    assert_eq!(chosen["fan_in"], 2);
     assert_eq!(chosen["memory_bytes"], 64 << 20);
     assert_eq!(chosen["threads"], chosen["workers"]);
     // Left open, they are chosen.
     let chosen = &mode.run(to(&dir, "free", &["--json"])).last_json()["chosen"];
     assert_eq!((&chosen["map_tasks"], &chosen["reducers"]), (&1.into(), &1.into()));
     assert!(chosen["memory_bytes"].as_u64().unwrap() > 64 << 20);
+    assert!(chosen["fan_in"].as_u64().unwrap() > 2);
 }

@@ -14,6 +14,7 @@ mod counters;
 mod emit;
 mod error;
 mod failure;
+pub mod fan_in;
 mod grouping;
 mod ids;
 pub mod input;

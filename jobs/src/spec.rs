@@ -103,6 +103,8 @@ pub struct JobOptions {
     pub lossy: bool,
     /// Size of the largest record that is read; a longer one is an error.
     pub record_bytes_max: u64,
+    /// How many sorted runs one merge reads at once.
+    pub fan_in: Option<u32>,
     /// Of what is shuffled; by default only what goes to other machines is compressed.
     pub compression: Option<Compression>,
     /// How many bad records are skipped; `None` fails at the first.
@@ -136,6 +138,7 @@ impl Default for JobOptions {
             priority: 0,
             lossy: false,
             record_bytes_max: 64 << 20,
+            fan_in: None,
             compression: None,
             skip_bad_records: None,
             overwrite: false,

@@ -71,6 +71,7 @@ impl JobCommand {
             options: Some(v1::JobOptions {
                 reducers: args.reducers,
                 split_bytes: args.split_size.map(|size| size.0),
+                fan_in: args.fan_in,
                 threads: args.threads,
                 memory_bytes: args.memory.map(|size| size.0),
                 max_attempts: args.max_attempts,

@@ -142,6 +142,7 @@ fn chosen_text(job: &v1::JobStatus) -> String {
     let reducers = job.reduce.unwrap_or_default().tasks;
     if reducers > 0 {
         text += &format!(", {}", count(u64::from(reducers), "reducer"));
+        text += &format!(", fan-in {}", job.fan_in);
     }
     let v1::ClusterSize { workers, threads, memory_bytes } = job.planned_for.unwrap_or_default();
     let each = if workers > 1 { " each" } else { "" };
@@ -156,6 +157,7 @@ fn chosen_json(job: &v1::JobStatus) -> Value {
         "map_tasks": job.map.unwrap_or_default().tasks,
         "split_bytes": job.split_bytes,
         "reducers": job.reduce.unwrap_or_default().tasks,
+        "fan_in": job.fan_in,
         "workers": planned_for.workers,
         "threads": planned_for.threads,
         "memory_bytes": planned_for.memory_bytes,

@@ -139,6 +139,7 @@ pub fn attempt(
             skip_bad_records: None,
             threads: None,
             memory_bytes: None,
+            fan_in: None,
             partitions,
             staging: staging.to_path_buf(),
             program: windrow_jobs::JobProgram::default(),

@@ -49,6 +49,7 @@ pub(super) struct ShownJob {
     pub(super) submitter: Option<String>,
     pub(super) inputs: Arc<Vec<InputSize>>,
     pub(super) split_bytes: u64,
+    pub(super) fan_in: u32,
     pub(super) cluster: ClusterSize,
 }
 
@@ -222,6 +223,7 @@ impl CatalogJob {
             submitter: work.submitter.clone(),
             inputs: Arc::new(work.plan.inputs.clone()),
             split_bytes: work.plan.split_bytes,
+            fan_in: work.plan.fan_in,
             cluster: work.plan.cluster,
         };
         let (parts, quarantines) = (BTreeMap::new(), BTreeMap::new());

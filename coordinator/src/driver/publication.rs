@@ -73,6 +73,7 @@ impl Driver {
             map: stage_counts(&view.map),
             reduce: stage_counts(&view.reduce),
             split_bytes: plan.split_bytes,
+            fan_in: plan.fan_in,
             submitted_unix_ms: submitted.as_millis() as u64,
             nondeterministic_map: view.nondeterministic,
             elapsed_ms: self.now().since(view.submitted).as_millis() as u64,

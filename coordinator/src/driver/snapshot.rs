@@ -24,6 +24,8 @@ pub(crate) struct JobSnapshot {
     pub(crate) inputs: Arc<Vec<InputSize>>,
     /// As chosen.
     pub(crate) split_bytes: u64,
+    /// Likewise.
+    pub(crate) fan_in: u32,
     /// What it was planned for.
     pub(crate) cluster: ClusterSize,
     /// Whether it is over and nothing partial is left of it.
@@ -66,6 +68,7 @@ impl Driver {
             submitter: job.shown.submitter.clone(),
             inputs: Arc::clone(&job.shown.inputs),
             split_bytes: job.shown.split_bytes,
+            fan_in: job.shown.fan_in,
             cluster: job.shown.cluster,
             settled: job.work.is_none(),
             now: self.now(),

@@ -29,6 +29,8 @@ pub(crate) struct ManifestJob {
     pub(crate) reduce: StageCounts,
     /// Largest input of a map task.
     pub(crate) split_bytes: u64,
+    /// How many sorted runs one merge read at once.
+    pub(crate) fan_in: u32,
     /// When it was submitted, in milliseconds since 1970.
     pub(crate) submitted_unix_ms: u64,
     /// The first map task that wrote something else when it was run again; none where all that were did the same.

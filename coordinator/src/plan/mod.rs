@@ -53,6 +53,8 @@ pub(crate) struct Plan {
     pub(crate) splits: Vec<Split>,
     /// Most bytes of a split, as chosen.
     pub(crate) split_bytes: u64,
+    /// How many sorted runs one merge reads at once, as chosen for the smallest worker.
+    pub(crate) fan_in: u32,
     /// Number of reduce tasks, as chosen; 0 for a map-only job.
     pub(crate) partitions: u32,
     /// Where the ranges of an ordered job begin; empty for all others.
@@ -93,6 +95,7 @@ impl Plan {
         refuse_inside_output(spec, &files)?;
         let input_bytes = total_bytes(&inputs);
         let options = &spec.options;
+        let fan_in = options.fan_in.unwrap_or_else(|| cluster.default_fan_in(options));
         let cluster = cluster.limited(options);
         let split_bytes = options
             .split_bytes
@@ -113,7 +116,7 @@ impl Plan {
             return Err(PlanError::OtherRanges { partitions });
         }
         let splits = splits::cut(&files, split_bytes);
-        Ok(Self { files, inputs, splits, split_bytes, partitions, split_points, cluster })
+        Ok(Self { files, inputs, splits, split_bytes, partitions, fan_in, split_points, cluster })
     }
 
     /// Sum of the sizes of all files.

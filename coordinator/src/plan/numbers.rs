@@ -1,4 +1,4 @@
-//! Chooses the numbers that the user left open: size of splits, number of reducers. Pure.
+//! Chooses the numbers that the user left open: size of splits, number of reducers, fan-in of merges. Pure.
 //!
 //! A map task runs on all threads of its worker, combines the better the more it sees, and leaves one sorted run, which
 //! reducers merge with the others. So each worker gets as few tasks as its memory allows, and as many as the others.
@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 use windrow_jobs::JobOptions;
+use windrow_jobs::fan_in::default_fan_in;
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -51,6 +52,13 @@ impl ClusterSize {
             threads: self.threads.clamp(1, threads_max.max(1)),
             memory_bytes: self.memory_bytes.min(memory_max),
         }
+    }
+
+    /// How many sorted runs one merge reads at once, on the worker that has least memory. All of a worker's threads may merge,
+    /// however few of them one task may use.
+    pub(super) fn default_fan_in(self, options: &JobOptions) -> u32 {
+        let memory_bytes = self.memory_bytes.min(options.memory_bytes.unwrap_or(u64::MAX));
+        default_fan_in(memory_bytes, self.threads.div_ceil(self.workers.max(1)))
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+use windrow_jobs::fan_in::default_fan_in;
 use windrow_jobs::program::Care;
 use windrow_jobs::{AttemptId, BadRecord, FailureCause, JobId, Place, Registry};
 
@@ -28,7 +29,6 @@ use crate::shuffle::ShuffleService;
 use crate::shuffle::block::Codec;
 use crate::shuffle::fetch::{FetchPlan, Fetcher};
 use crate::shuffle::peers::Peers;
-use crate::shuffle::source::SOURCE_BYTES;
 use crate::shuffle::spill::Scratch;
 use crate::shuffle::store::SegmentStore;
 use crate::sync::lock;
@@ -40,12 +40,6 @@ mod tests;
 
 /// How long a cancelled attempt may take to notice before its threads are given up.
 const GRACE: Duration = Duration::from_secs(1);
-
-/// One part in this many of the memory is for the merges of each thread.
-const MERGE_PARTS: u64 = 8;
-
-/// Bounds of the sources that are merged at once.
-const FAN_IN: (u64, u64) = (4, 256);
 
 /// One part in this many of the memory is for what a peer has sent on one stream and no reducer has taken.
 const STREAM_WINDOW_PARTS: u64 = 256;
@@ -280,9 +274,8 @@ impl InProcess {
         // A worker that runs jobs itself leaves nobody who could read it.
         let trail = (alone && self.directory.is_none())
             .then(|| trail_path(&self.config.directory, id.task.job, self.config.serial));
-        let merge_bytes =
-            job.memory.limit_bytes() / MERGE_PARTS / self.config.threads.max(1) as u64;
-        let fan_in = (merge_bytes / SOURCE_BYTES).clamp(FAN_IN.0, FAN_IN.1) as usize;
+        let by_memory = || default_fan_in(job.memory.limit_bytes(), self.config.threads as u32);
+        let fan_in = context.fan_in.unwrap_or_else(by_memory) as usize;
         let codec = Codec::on_this_machine(context.compression);
         let (folder, steps) = (Arc::clone(&job.folder), Arc::clone(&progress));
         let scratch = Scratch { folder, cancel, progress: steps, fan_in, codec };

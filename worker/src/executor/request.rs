@@ -30,6 +30,8 @@ pub struct JobContext {
     pub threads: Option<u32>,
     /// Most memory that the job may use here.
     pub memory_bytes: Option<u64>,
+    /// How many sorted runs one merge reads at once; `None` leaves it to the memory.
+    pub fan_in: Option<u32>,
     /// Number of partitions; 0 for a map-only job.
     pub partitions: u32,
     /// Where the ranges of an ordered job begin; empty for all others.

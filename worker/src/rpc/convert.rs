@@ -149,6 +149,7 @@ fn context_from(context: Option<v1::JobContext>) -> Result<Arc<JobContext>, Malf
         skip_bad_records,
         threads: context.threads,
         memory_bytes: context.memory_bytes,
+        fan_in: context.fan_in,
         partitions: context.partitions,
         staging: context.staging.into(),
         split_points: Arc::new(SplitPoints::new(points)),

@@ -1,15 +1,12 @@
 //! Where a merge gets its pairs: sorted sources, read block by block.
 
+use windrow_jobs::fan_in::SOURCE_BYTES;
 use windrow_jobs::{Audit, FailureCause};
 
 use super::block::Block;
 
 /// Raw size at which a block in a file is closed.
 pub const BLOCK_BYTES: usize = 48 << 10;
-
-/// Memory that a source takes up in a merge, at most, unless single pairs are large: a block as it was read, unpacked,
-/// and with its pairs written out, and what finds these.
-pub const SOURCE_BYTES: u64 = 160 << 10;
 
 /// Pairs sorted by key and value, in blocks.
 pub trait BlockSource: Send {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use windrow_jobs::FailureCause;
+use windrow_jobs::fan_in::SOURCE_BYTES;
 use windrow_jobs::program::{RecordBatches, RecordSink};
 
 use super::block::Codec;
 use super::merge::Merge;
 use super::pairs::SortedPairs;
 use super::segment::{PartitionIndex, RunWriter, Segment, SegmentWriter};
-use super::source::{BlockSource, SOURCE_BYTES};
+use super::source::BlockSource;
 use super::store::JobFolder;
 use crate::executor::Progress;
 

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use windrow_jobs::fan_in::SOURCE_BYTES;
 use windrow_jobs::program::{Care, Program};
 use windrow_jobs::{AttemptId, FailureCause};
 
@@ -12,7 +13,6 @@ use crate::executor::{CoreLease, Finished, JobContext, Progress};
 use crate::files::TemporaryFile;
 use crate::gate::{Gate, Pass};
 use crate::memory::{Account, Reservation};
-use crate::shuffle::source::SOURCE_BYTES;
 use crate::shuffle::spill::Scratch;
 use crate::shuffle::store::{HeldSegment, SegmentStore};
 

@@ -24,6 +24,7 @@ fn job() -> ManifestJob {
         map: stage.clone(),
         reduce: stage,
         split_bytes: 6,
+        fan_in: 9,
         submitted_unix_ms: 7,
         nondeterministic_map: None,
         elapsed_ms: 8,

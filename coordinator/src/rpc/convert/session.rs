@@ -169,6 +169,7 @@ fn context_to(work: &JobWork) -> v1::JobContext {
         split_points: Vec::new(),
         record_bytes_max: options.record_bytes_max,
         compression: compression_to(options.compression).into(),
+        fan_in: options.fan_in,
         skip_bad_records: options.skip_bad_records.map(budget_to),
         program: Some(program_to(&work.spec.program)),
         files: files_to(&work.spec.files),

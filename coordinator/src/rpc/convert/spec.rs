@@ -74,6 +74,7 @@ fn options_from(options: v1::JobOptions) -> Result<JobOptions, Malformed> {
     check(options.reducers != Some(0), "a job with a reduce stage needs at least 1 reducer")?;
     check(options.split_bytes != Some(0), "a split needs at least 1 byte")?;
     check(options.threads != Some(0), "a task needs at least 1 thread")?;
+    check(options.fan_in.is_none_or(|n| n >= 2), "a merge needs a fan-in of at least 2")?;
     check(options.max_attempts <= ATTEMPTS_MAX, "too many attempts (at most 1000)")?;
     Ok(JobOptions {
         reducers: options.reducers,
@@ -93,6 +94,7 @@ fn options_from(options: v1::JobOptions) -> Result<JobOptions, Malformed> {
             0 => default.record_bytes_max,
             n => n,
         },
+        fan_in: options.fan_in,
         skip_bad_records: options.skip_bad_records.map(budget_from).transpose()?,
         compression: match options.compression() {
             v1::Compression::Unspecified => None,
@@ -164,6 +166,7 @@ pub(super) fn spec_to(spec: &JobSpec) -> v1::JobSpec {
             lossy: options.lossy,
             record_bytes_max: options.record_bytes_max,
             compression: compression_to(options.compression).into(),
+            fan_in: options.fan_in,
             skip_bad_records: options.skip_bad_records.map(budget_to),
             overwrite: options.overwrite,
         }),
@@ -187,6 +190,7 @@ mod tests {
                 split_bytes: Some(4),
                 threads: Some(5),
                 memory_bytes: Some(6),
+                fan_in: Some(9),
                 max_attempts: 7,
                 task_timeout: Duration::from_millis(8),
                 worker_wait: Duration::from_millis(9),
@@ -224,7 +228,7 @@ mod tests {
 
     #[test]
     fn senseless_specs_are_refused() {
-        let spoil: [fn(&mut v1::JobSpec); 11] = [
+        let spoil: [fn(&mut v1::JobSpec); 12] = [
             |spec| spec.program = None,
             |spec| spec.program.as_mut().unwrap().executable = None,
             |spec| spec.files[0].name = "../words".into(),
@@ -236,6 +240,7 @@ mod tests {
             |spec| spec.params = "x".repeat(PARAMS_BYTES_MAX + 1),
             |spec| spec.options.as_mut().unwrap().reducers = Some(0),
             |spec| spec.options.as_mut().unwrap().split_bytes = Some(0),
+            |spec| spec.options.as_mut().unwrap().fan_in = Some(1),
         ];
         for spoil in spoil {
             let mut message = spec_to(&spec());

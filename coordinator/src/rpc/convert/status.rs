@@ -40,6 +40,7 @@ pub(in crate::rpc) fn job_status(job: &JobSnapshot) -> v1::JobStatus {
         skipped_records: view.skipped_records,
         nondeterministic_map: view.nondeterministic,
         split_bytes: job.split_bytes,
+        fan_in: job.fan_in,
         slowest: view.slowest.map(|slowest| slowest_task(&slowest, &job.slowest_worker)),
         shuffle_bytes: view.shuffle_bytes,
         planned_for: Some(cluster_to(job.cluster)),

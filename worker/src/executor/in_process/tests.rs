@@ -110,6 +110,7 @@ impl Bench {
             skip_bad_records: None,
             threads: None,
             memory_bytes: None,
+            fan_in: None,
             partitions: 1,
             staging: self.folder.path().join("staging"),
             program: windrow_jobs::JobProgram::default(),

@@ -7,13 +7,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
+use windrow_jobs::fan_in::SOURCE_BYTES;
 use windrow_jobs::{Audit, FailureCause};
 
 use super::writer::LARGE_EXTENT_BYTES;
 use super::{Extent, MAGIC, PartitionIndex, TRAILER_BYTES, index};
 use crate::files::TemporaryFile;
 use crate::shuffle::block::{Block, BlockError, HEADER_BYTES, Header};
-use crate::shuffle::source::{BlockSource, SOURCE_BYTES};
+use crate::shuffle::source::BlockSource;
 
 /// A segment whose index has been read. No file is open.
 pub struct Segment {
