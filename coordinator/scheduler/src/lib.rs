@@ -37,6 +37,7 @@ mod attempt;
 mod audit;
 mod backup;
 mod bad_records;
+mod clock;
 mod config;
 mod deadlines;
 mod death;
@@ -68,6 +69,7 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
+pub use clock::Clock;
 pub use config::Config;
 pub use deadlines::Timer;
 pub use decider::{Catalog, Decider, Record, State};
