@@ -9,7 +9,6 @@
 
 use std::time::Duration;
 
-use crate::journal::Answer;
 use crate::time::Time;
 
 /// What part of a lease the store may take.
@@ -45,20 +44,13 @@ impl Clock {
         (!self.stands_still()).then(|| time.since(self.base).saturating_add(self.stood))
     }
 
-    /// The store is asked for something.
+    /// The store is asked for something, or once more for what it has not done.
     pub fn store_asked(&mut self, real: Duration) {
         self.asked.get_or_insert(real);
     }
 
-    /// The store has answered. If it stood still, and now goes on, that took as long as is returned.
-    pub fn store_answered<R, S>(
-        &mut self,
-        real: Duration,
-        answer: &Answer<R, S>,
-    ) -> Option<Duration> {
-        if !answer.shows_progress() {
-            return None;
-        }
+    /// The store has done what it was asked for. If time stood still, and now goes on, that took as long as is returned.
+    pub fn store_done(&mut self, real: Duration) -> Option<Duration> {
         self.asked = None;
         let stood = real.saturating_sub(self.stands_since.take()?);
         self.stood += stood;

@@ -9,7 +9,7 @@
 //!                                        +--> tasks that publish or discard outputs
 //! ```
 //!
-//! While the journal does not answer, time stands still: commands wait, and only questions are answered
+//! While the journal takes nothing, time stands still: commands wait, and only questions are answered
 //! ([`Clock`](windrow_scheduler::Clock)).
 //!
 //! It decides nothing itself, never blocks, and knows no protobuf: what it puts into a worker's outbox are shared domain
@@ -166,16 +166,18 @@ impl Driver {
         &mut self,
         answer: Answer<Record<Note>, State<Catalog>>,
     ) -> Result<(), JournalError> {
-        if let Some(stood) = self.clock.store_answered(self.started.elapsed(), &answer) {
-            tracing::info!("the journal answers again, and all goes on after {stood:.1?}");
+        let is_done = self.decider.answer(answer)?;
+        let stood = is_done.then(|| self.clock.store_done(self.started.elapsed())).flatten();
+        if let Some(stood) = stood {
+            tracing::info!("the journal takes records again, and all goes on after {stood:.1?}");
         }
-        self.decider.answer(answer)
+        Ok(())
     }
 
     fn stand_still(&mut self) {
         if self.clock.stop_if_due(self.started.elapsed()) {
             tracing::error!(
-                "the journal has not answered for half a lease: nothing is decided and no worker is acknowledged until it does"
+                "the journal has taken nothing for half a lease: nothing is decided and no worker is acknowledged until it does"
             );
         }
     }
@@ -202,7 +204,7 @@ impl Driver {
             }
             if let Some(call) = self.decider.next_call() {
                 match self.journal.start(call) {
-                    Some(answer) => self.decider.answer(answer)?,
+                    Some(answer) => drop(self.decider.answer(answer)?),
                     None => self.clock.store_asked(self.started.elapsed()),
                 }
                 idle = false;

@@ -154,9 +154,17 @@ impl Trouble {
         tokio::time::sleep(pause).await;
     }
 
-    /// It is over when something was done.
+    /// What was written ends it. That something can be read does not: on a full disk, everything can.
     fn answered<R, S>(&mut self, answer: &Answer<R, S>) {
-        if answer.shows_progress() && self.times > 0 {
+        let was_written = match answer {
+            Answer::Created | Answer::Exists | Answer::Deleted | Answer::Found(_) => true,
+            Answer::LastEpoch(_)
+            | Answer::Absent
+            | Answer::Damaged { .. }
+            | Answer::Failed
+            | Answer::Refused(_) => false,
+        };
+        if was_written && self.times > 0 {
             tracing::info!("the journal can be written again");
             self.times = 0;
         }

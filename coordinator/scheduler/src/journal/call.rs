@@ -44,20 +44,6 @@ pub enum Answer<R, S> {
     Refused(String),
 }
 
-impl<R, S> Answer<R, S> {
-    /// Whether the store has done something. That it can be read says nothing: on a full disk, everything can.
-    pub fn shows_progress(&self) -> bool {
-        match self {
-            Self::Created | Self::Exists | Self::Deleted | Self::Found(_) => true,
-            Self::LastEpoch(_)
-            | Self::Absent
-            | Self::Damaged { .. }
-            | Self::Failed
-            | Self::Refused(_) => false,
-        }
-    }
-}
-
 /// Another coordinator has taken over: this one must stop, and believe nothing that was not durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("another coordinator has taken over in {by}")]

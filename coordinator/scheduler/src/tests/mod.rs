@@ -5,6 +5,7 @@ mod audit;
 mod backup;
 mod bad_records;
 mod cancel;
+mod clock;
 mod death;
 mod drain;
 mod fairness;

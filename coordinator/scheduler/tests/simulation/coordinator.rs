@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use windrow_jobs::{AttemptId, TaskId, WorkerId};
 use windrow_scheduler::journal::{Answer, Epoch, JournalError, Nonce, Recovered, Takeover};
-use windrow_scheduler::{Decider, Effect, Event, Time};
+use windrow_scheduler::{Clock, Decider, Effect, Event, Time};
 
 use crate::books::{Books, Note};
 use crate::invariants::{leases, replay, size};
@@ -23,13 +23,15 @@ pub struct Coordinator {
     pub paused_until: Time,
     /// Its sessions, with the connection that each has now.
     pub links: BTreeMap<WorkerId, Link>,
-    /// Its clock showed `base` at `started`.
-    base: Time,
+    /// Of the time since `started`.
+    clock: Clock,
     started: Time,
+    /// What waits while its clock stands still.
+    waits: Vec<Happening>,
     /// What it has decided and not told: with the length of history that must be durable before.
     held: VecDeque<(usize, Effect)>,
-    /// The store is doing something for it.
-    waiting: bool,
+    /// Since when the store is doing something for it.
+    waiting: Option<Time>,
     recorded_at_beat: usize,
 }
 
@@ -58,14 +60,31 @@ impl Coordinator {
         matches!(self.role, Role::Gone)
     }
 
-    fn clock(&self, now: Time) -> Time {
-        self.base + now.since(self.started)
+    fn time(&self, now: Time) -> Time {
+        self.clock.time(now.since(self.started))
     }
 
     /// When it has something to do by itself.
     pub fn next_deadline(&self) -> Option<Time> {
-        let at = self.decider()?.next_deadline()?;
-        Some((self.started + at.since(self.base)).max(self.paused_until))
+        let deadline = self.decider()?.next_deadline().and_then(|at| self.clock.when(at));
+        let at = deadline.into_iter().chain(self.clock.stops_at()).min()?;
+        Some((self.started + at).max(self.paused_until))
+    }
+
+    /// Whether it decides nothing, and hears nothing but the store.
+    pub fn stands_still(&mut self, now: Time) -> bool {
+        self.clock.stop_if_due(now.since(self.started));
+        self.clock.stands_still()
+    }
+
+    /// Keeps what happens until the store answers.
+    pub fn put_off(&mut self, happening: Happening) {
+        self.waits.push(happening);
+    }
+
+    /// For how long the store has been silent.
+    pub fn unanswered_for(&self, now: Time) -> Duration {
+        self.waiting.map_or(Duration::ZERO, |since| now.since(since))
     }
 }
 
@@ -78,10 +97,11 @@ impl World {
             nonce,
             paused_until: Time::default(),
             links: BTreeMap::new(),
-            base: Time::default(),
+            clock: Clock::new(Time::default(), self.config.lease),
             started: self.now,
+            waits: Vec::new(),
             held: VecDeque::new(),
-            waiting: false,
+            waiting: None,
             recorded_at_beat: 0,
         });
         let index = self.coordinators.len() - 1;
@@ -92,7 +112,7 @@ impl World {
     fn ask_for_takeover(&mut self, index: usize) {
         if let Role::TakingOver(takeover) = &self.coordinators[index].role {
             let call = takeover.call();
-            self.coordinators[index].waiting = true;
+            self.coordinators[index].waiting = Some(self.now);
             self.call(index, call);
         }
     }
@@ -100,7 +120,7 @@ impl World {
     /// The store has answered.
     pub fn answered(&mut self, index: usize, answer: Answer<Records, Whole>) -> Result<(), String> {
         let coordinator = &mut self.coordinators[index];
-        coordinator.waiting = false;
+        coordinator.waiting = None;
         let result = match &mut coordinator.role {
             Role::TakingOver(takeover) => match takeover.answer(answer) {
                 Ok(Some(recovered)) => return self.recover(index, recovered),
@@ -111,11 +131,25 @@ impl World {
                 Err(error) => Err(error),
             },
             Role::Deciding(decider) => decider.answer(answer),
-            Role::Gone => Ok(()),
+            Role::Gone => Ok(false),
         };
         match result {
-            Ok(()) => self.pump(index),
+            Ok(is_done) => {
+                if is_done {
+                    self.go_on(index);
+                }
+                self.pump(index)
+            }
             Err(error) => self.stopped(index, &error),
+        }
+    }
+
+    /// The store has done what it was asked for, which the coordinator may have waited for.
+    fn go_on(&mut self, index: usize) {
+        let coordinator = &mut self.coordinators[index];
+        coordinator.clock.store_done(self.now.since(coordinator.started));
+        for happening in std::mem::take(&mut coordinator.waits) {
+            self.later(Duration::ZERO, happening);
         }
     }
 
@@ -156,7 +190,7 @@ impl World {
         let unsettled: BTreeSet<_> = state.catalog.unsettled.clone();
         let coordinator = &mut self.coordinators[index];
         coordinator.started = self.now;
-        coordinator.base = state.now;
+        coordinator.clock = Clock::new(state.now, self.config.lease);
         coordinator.role = Role::Deciding(Box::new(decider));
         self.later(BEAT, Happening::Beat(index));
         for job in unsettled {
@@ -173,7 +207,7 @@ impl World {
     }
 
     fn decide(&mut self, index: usize, event: Event) -> Result<(), String> {
-        let at = self.coordinators[index].clock(self.now);
+        let at = self.coordinators[index].time(self.now);
         let Some(decider) = self.coordinators[index].decider_mut() else { return Ok(()) };
         self.serial += 1;
         let note = Note { serial: self.serial, at };
@@ -184,7 +218,12 @@ impl World {
     }
 
     pub fn deadline(&mut self, index: usize) -> Result<(), String> {
-        let at = self.coordinators[index].clock(self.now);
+        let now = self.now;
+        if self.coordinators[index].stands_still(now) {
+            self.note(|_| format!("coordinator {index} waits for the store"));
+            return Ok(());
+        }
+        let at = self.coordinators[index].time(self.now);
         if let Some(decider) = self.coordinators[index].decider_mut()
             && let Some(event) = decider.due(at)
         {
@@ -221,7 +260,8 @@ impl World {
             }
             let Role::Deciding(decider) = &mut coordinator.role else { return Ok(()) };
             if let Some(call) = decider.next_call() {
-                coordinator.waiting = true;
+                coordinator.waiting = Some(now);
+                coordinator.clock.store_asked(now.since(coordinator.started));
                 self.call(index, call);
                 continue;
             }
@@ -274,7 +314,7 @@ impl World {
         let coordinator = &mut self.coordinators[index];
         let Role::Deciding(decider) = &coordinator.role else { return Ok(()) };
         let recorded = decider.state().catalog.history.len();
-        let silent = coordinator.recorded_at_beat == recorded && !coordinator.waiting;
+        let silent = coordinator.recorded_at_beat == recorded && coordinator.waiting.is_none();
         coordinator.recorded_at_beat = recorded + usize::from(silent);
         self.later(BEAT, Happening::Beat(index));
         if silent {
@@ -293,7 +333,7 @@ impl World {
         let others = (0..self.coordinators.len())
             .any(|other| other != index && !self.coordinators[other].is_gone());
         if let Some(decider) = coordinator.decider() {
-            let asked = !coordinator.waiting && coordinator.paused_until <= self.now;
+            let asked = coordinator.waiting.is_none() && coordinator.paused_until <= self.now;
             let newest = self.store.epoch_of(coordinator.nonce) == self.store.last_epoch();
             let all_durable = asked && newest && !others;
             self.left = all_durable.then(|| decider.state().clone());

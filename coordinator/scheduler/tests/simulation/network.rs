@@ -7,6 +7,7 @@ use windrow_jobs::WorkerId;
 use windrow_scheduler::journal::Epoch;
 use windrow_scheduler::{Effect, Event, Inventory, RequestId, Time, WorkerOffer};
 
+use crate::invariants::leases;
 use crate::world::{Happening, World};
 
 pub struct Connection {
@@ -194,6 +195,8 @@ impl World {
         let known = decider.state().scheduler.worker(worker).is_some();
         if current && known {
             let epoch = decider.epoch();
+            let silent = self.coordinators[coordinator].unanswered_for(self.now);
+            leases::check_acknowledgement(silent, self.config.lease)?;
             self.send_to_worker(coordinator, epoch, worker, Body::Ack(sent));
         }
         Ok(())

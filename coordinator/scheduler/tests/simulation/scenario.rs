@@ -49,12 +49,13 @@ pub struct Faults {
     pub crash_between: u64,
     pub pause_between: u64,
     /// What the store does with a call: it refuses, does it and says that it failed, does it later, says that the object
-    /// exists although it does not, is slow. At a crash, the last object may break off.
+    /// exists although it does not, is slow, or silent for longer than a lease. At a crash, the last object may break off.
     pub refuse: u64,
     pub fail_applied: u64,
     pub defer: u64,
     pub conflict: u64,
     pub slow_store: u64,
+    pub hang_store: u64,
     pub torn: u64,
     /// Attempts that take down the child process in which they run.
     pub dies: u64,
@@ -118,6 +119,7 @@ impl Faults {
             defer: some(100),
             conflict: some(100),
             slow_store: some(100),
+            hang_store: some(40),
             torn: some(1_000),
             dies: some(100),
             deadly: some(1),

@@ -249,6 +249,12 @@ impl World {
                 self.later(paused_until.since(self.now), happening);
                 return Ok(());
             }
+            let is_answer = matches!(happening, Happening::Answered(..));
+            let coordinator = &mut self.coordinators[coordinator];
+            if !is_answer && !coordinator.is_gone() && coordinator.stands_still(self.now) {
+                coordinator.put_off(happening);
+                return Ok(());
+            }
         }
         match happening {
             Happening::Ask(client) => self.ask(client),
