@@ -131,7 +131,8 @@ fn copied_state() {
 fn by_another_build() {
     let job = SmallJob::new();
     let often = &[("WINDROW_SNAPSHOT_AFTER", "2")];
-    let cluster = Cluster::with_options(2, ClusterOptions { coordinator_env: often, ..all_at_once() });
+    let cluster =
+        Cluster::with_options(2, ClusterOptions { coordinator_env: often, ..all_at_once() });
     let epochs = || std::fs::read_dir(cluster.state().join("journal/epochs")).unwrap().count();
     let submit = cluster.start_submit(job.arguments(&[]));
     job.wait_for("map", MAPS);

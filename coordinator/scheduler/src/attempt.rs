@@ -3,6 +3,7 @@
 
 use windrow_jobs::{AttemptId, FailureCause, FailureClass, Stage, WorkerId};
 
+use crate::audit::Written;
 use crate::deadlines::Timer;
 use crate::death::Blame;
 use crate::effect::{Effect, JobFailure};
@@ -93,7 +94,7 @@ impl Job {
         step.workers.count_done(worker);
         health::succeeded(worker, step);
         self.counters.merge(&stats.counters);
-        let (audit, example) = (stats.audit, stats.skipped_example.clone());
+        let (written, example) = (Written::of(&stats), stats.skipped_example.clone());
         let candidate = SlowestTask { task: attempt.task, elapsed: stats.elapsed, worker };
         if self.slowest.is_none_or(|slowest| slowest.elapsed < candidate.elapsed) {
             self.slowest = Some(candidate);
@@ -108,7 +109,7 @@ impl Job {
             step.effects.push(Effect::CancelAttempt { worker: its_worker, attempt: other });
         }
         if attempt.task.stage == Stage::Map && !self.is_map_only() {
-            self.compare_with_former(attempt.task.index, audit, step);
+            self.compare_with_former(attempt.task.index, written, step);
         }
         self.check_bad_records(attempt.task.stage, example)?;
         self.publish_if_done(step)

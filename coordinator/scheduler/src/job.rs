@@ -41,6 +41,8 @@ pub(crate) struct Job {
     pub(crate) counters: Counters,
     /// The first map task that was found to have written something else when it was run again.
     pub(crate) nondeterministic: Option<u32>,
+    /// Whether some reducers may have read one output of a map and others another one, both combined from the same pairs.
+    pub(crate) mixed_outputs: bool,
     /// The longest winner so far.
     pub(crate) slowest: Option<SlowestTask>,
     /// What reducers are told, made when the first one needs it.
@@ -89,6 +91,7 @@ impl Job {
             submitted: now,
             counters: Counters::default(),
             nondeterministic: None,
+            mixed_outputs: false,
             slowest: None,
             outputs: None,
             outputs_version: 1,

@@ -1,8 +1,9 @@
 //! One task: its state, and what it has been charged with.
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{Audit, BadRecord, Place, WorkerId};
+use windrow_jobs::{BadRecord, Place, WorkerId};
 
+use crate::audit::Written;
 use crate::event::AttemptStats;
 use crate::time::Time;
 
@@ -29,9 +30,8 @@ pub(crate) struct Task {
     pub(crate) suspected_place: Option<Place>,
     /// Where it failed last: another worker is better, if one is free.
     pub(crate) avoid: Option<WorkerId>,
-    /// What its last winner wrote for the shuffle: another one that writes something else shows that the job's maps are
-    /// not deterministic.
-    pub(crate) audit: Option<Audit>,
+    /// What its last winner wrote for the shuffle.
+    pub(crate) written: Option<Written>,
 }
 
 /// The states of a task.
@@ -151,7 +151,7 @@ impl Task {
             poison: Vec::new(),
             suspected_place: None,
             avoid: None,
-            audit: None,
+            written: None,
         }
     }
 

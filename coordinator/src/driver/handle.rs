@@ -9,8 +9,8 @@ use windrow_scheduler::journal::JournalError;
 
 use super::snapshot::{JobSnapshot, WorkerSnapshot};
 use super::{
-    Command, Driver, JoinError, Joined, Question, Report, Returning, SessionEnd, SessionId, Submission,
-    WorkerProfile,
+    Command, Driver, JoinError, Joined, Question, Report, Returning, SessionEnd, SessionId,
+    Submission, WorkerProfile,
 };
 use crate::output::Owner;
 use crate::plan::ClusterSize;

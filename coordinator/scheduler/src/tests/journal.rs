@@ -78,7 +78,10 @@ fn what_was_looked_at_is_not_read_again() {
     }
     let recovered = takeover.answer(Answer::Created).unwrap().unwrap();
     assert_eq!(recovered.snapshot, Some(Arc::new(7)));
-    assert_eq!(recovered.batches.iter().flat_map(|batch| batch.iter().copied()).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(
+        recovered.batches.iter().flat_map(|batch| batch.iter().copied()).collect::<Vec<_>>(),
+        [1, 2]
+    );
 }
 
 #[test]

@@ -65,6 +65,8 @@ pub struct Faults {
     pub poison: u64,
     /// Every third job has maps that write something else each time.
     pub nondeterministic: u64,
+    /// Every other job has maps that combine the same pairs in another way each time.
+    pub spills: u64,
     /// Records after which the state is written anew.
     pub snapshot_after: u64,
     /// Machines whose process has ended do not start another one until the storm is over, or ever.
@@ -125,6 +127,7 @@ impl Faults {
             deadly: some(1),
             poison: some(3) / 3,
             nondeterministic: some(1),
+            spills: some(1),
             snapshot_after: 1 + some(100),
             no_restarts: some(9) > 6,
             abandoned: some(9) > 7,

@@ -209,8 +209,10 @@ impl Ledger {
             Event::AttemptDone { worker, attempt, stats } => {
                 self.report(*worker, *attempt, Status::Done);
                 if self.won.is_some() && attempt.task.stage == Stage::Map {
-                    let former = self.written.insert(attempt.task, stats.audit);
-                    if former.is_some_and(|former| former != stats.audit) {
+                    // By what was emitted, where that is known.
+                    let says = stats.emitted.map_or(stats.audit, |emitted| emitted.keys);
+                    let former = self.written.insert(attempt.task, says);
+                    if former.is_some_and(|former| former != says) {
                         self.nondeterministic.insert(attempt.task.job);
                     }
                 }
