@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use windrow_jobs::{BadRecord, Place, WorkerId};
 
 use crate::audit::Written;
+use crate::avoidance::FailedOn;
 use crate::event::AttemptStats;
 use crate::time::Time;
 
@@ -28,8 +29,8 @@ pub(crate) struct Task {
     pub(crate) poison: Vec<BadRecord>,
     /// Where a process has died that somebody else may have killed.
     pub(crate) suspected_place: Option<Place>,
-    /// Where it failed last: another worker is better, if one is free.
-    pub(crate) avoid: Option<WorkerId>,
+    /// Where it has failed.
+    pub(crate) failed_on: FailedOn,
     /// What its last winner wrote for the shuffle.
     pub(crate) written: Option<Written>,
 }
@@ -150,7 +151,7 @@ impl Task {
             suspect: false,
             poison: Vec::new(),
             suspected_place: None,
-            avoid: None,
+            failed_on: FailedOn::default(),
             written: None,
         }
     }

@@ -2,6 +2,7 @@
 //! invariants.
 
 mod audit;
+mod avoidance;
 mod backup;
 mod bad_records;
 mod cancel;

@@ -74,6 +74,7 @@ impl World {
             () if self.next_deadly(attempt.task, &orders.skip).is_some() => Fate::Dies,
             () if self.strikes(self.faults.dies) => Fate::Dies,
             () if self.strikes(self.faults.fail) => Fate::Fails,
+            () if self.is_bad_machine(index) => Fate::Fails,
             () if self.strikes(self.faults.hang) => Fate::Hangs,
             () => Fate::Succeeds,
         };
@@ -90,6 +91,11 @@ impl World {
         let (read, pairs) = Default::default();
         let run = Attempt { orders, read, pairs, fate, began: self.now, whole, rest };
         self.processes[index].running.insert(attempt, run);
+    }
+
+    /// Whether nothing succeeds there. It is one of several, if there are any.
+    fn is_bad_machine(&self, index: usize) -> bool {
+        self.faults.bad_machine > 0 && self.processes[index].machine == 0
     }
 
     /// What tells the output of this attempt from those of other attempts of the same map.

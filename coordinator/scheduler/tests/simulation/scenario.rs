@@ -67,6 +67,8 @@ pub struct Faults {
     pub nondeterministic: u64,
     /// Every other job has maps that combine the same pairs in another way each time.
     pub spills: u64,
+    /// On the first machine, every attempt fails.
+    pub bad_machine: u64,
     /// Records after which the state is written anew.
     pub snapshot_after: u64,
     /// Machines whose process has ended do not start another one until the storm is over, or ever.
@@ -128,6 +130,7 @@ impl Faults {
             poison: some(3) / 3,
             nondeterministic: some(1),
             spills: some(1),
+            bad_machine: some(3) / 3,
             snapshot_after: 1 + some(100),
             no_restarts: some(9) > 6,
             abandoned: some(9) > 7,
