@@ -20,6 +20,15 @@ use crate::plan::ClusterSize;
 #[error("the coordinator is stopping")]
 pub(crate) struct Stopped;
 
+/// Why a submission has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unsubmitted {
+    /// The driver has not seen it.
+    Refused(Stopped),
+    /// The driver has stopped since. The journal may have the job, or will: then a successor goes on with it.
+    Unanswered(Stopped),
+}
+
 /// Sends commands to a driver. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct DriverHandle {
@@ -55,9 +64,11 @@ impl DriverHandle {
     }
 
     /// Has a planned job scheduled.
-    pub(crate) async fn submit(&self, submission: Submission) -> Result<JobId, Stopped> {
+    pub(crate) async fn submit(&self, submission: Submission) -> Result<JobId, Unsubmitted> {
+        let (reply, answer) = oneshot::channel();
         let submission = Box::new(submission);
-        self.ask(|reply| Command::Submit { submission, reply }).await
+        self.tell(Command::Submit { submission, reply }).await.map_err(Unsubmitted::Refused)?;
+        answer.await.map_err(|_| Unsubmitted::Unanswered(Stopped))
     }
 
     /// The job that this submission has led to, if any.

@@ -46,7 +46,7 @@ use crate::journal::Journal;
 use crate::output::Reservation;
 
 pub(crate) use catalog::JobWork;
-pub(crate) use handle::{DriverHandle, Stopped};
+pub(crate) use handle::{DriverHandle, Stopped, Unsubmitted};
 pub(crate) use outgoing::{Assignment, HeldOutputs, Outgoing, OutputsTable};
 pub(crate) use profile::WorkerProfile;
 pub(crate) use recovery::{Settings, start};

@@ -1,4 +1,4 @@
-//! What a driver does whose journal hangs, in virtual time.
+//! What a driver does whose journal hangs, and one that is stopped, in virtual time.
 
 use object_store::memory::InMemory;
 use object_store::throttle::{ThrottleConfig, ThrottledStore};
@@ -18,18 +18,21 @@ struct Fixture {
     heartbeats: u64,
 }
 
+fn settings(state: Option<&str>) -> Settings {
+    Settings {
+        scheduler: Config { lease: LEASE, ..Config::default() },
+        build: Build::default(),
+        state: state.map(Into::into),
+        failpoint: Failpoint::default(),
+        snapshot_after: None,
+    }
+}
+
 impl Fixture {
     async fn start() -> Self {
         let store = Arc::new(ThrottledStore::new(InMemory::new(), ThrottleConfig::default()));
         let opened = Opened::take_over(store.clone(), "a".into(), Failpoint::default());
-        let settings = Settings {
-            scheduler: Config { lease: LEASE, ..Config::default() },
-            build: Build::default(),
-            state: Some("/nowhere".into()),
-            failpoint: Failpoint::default(),
-            snapshot_after: None,
-        };
-        let driver = start(opened.await.unwrap(), settings).await;
+        let driver = start(opened.await.unwrap(), settings(Some("/nowhere"))).await;
         let joined = driver.join(WorkerProfile::for_test(), None).await.unwrap().unwrap();
         Self { store, driver, joined, heartbeats: 0 }
     }
@@ -92,4 +95,12 @@ async fn it_can_be_stopped_while_the_journal_hangs() {
     fixture.beat_for(20).await;
     timeout(Duration::from_secs(1), fixture.driver.stop()).await.unwrap().unwrap();
     assert!(fixture.driver.workers().await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_was_stopped_takes_nothing_new() {
+    let driver = start(Opened::in_memory().unwrap(), settings(None)).await;
+    driver.stop().await.unwrap();
+    assert!(driver.join(WorkerProfile::for_test(), None).await.is_err());
+    assert_eq!(driver.workers().await.unwrap().len(), 0, "it still answers");
 }

@@ -143,7 +143,7 @@ fn combined(input: &Path, memory_bytes: u64, threads: usize) -> (String, Stats) 
     Arc::get_mut(&mut reducing.context).unwrap().staging = folder.path().to_path_buf();
     let reduced = reduce(&reducing, |_| store.sources(reducing.id.task.job, (0, 1), 0)).unwrap();
     let part = std::fs::read_to_string(&reduced.finished.part.as_ref().unwrap().path).unwrap();
-    (part, mapped.finished.stats.clone())
+    (part, mapped.finished.stats)
 }
 
 #[test]

@@ -11,8 +11,9 @@ use windrow_jobs::{
 };
 use windrow_scheduler::{AttemptStats, Event, MapOutputs, Time};
 
+use crate::happening::Happening;
 use crate::output::Content;
-use crate::world::{Happening, World};
+use crate::world::World;
 
 /// Of every attempt: bytes for a map, records for a reducer.
 pub const WORK: u64 = 100;

@@ -7,8 +7,9 @@ use windrow_jobs::WorkerId;
 use windrow_scheduler::journal::Epoch;
 use windrow_scheduler::{Effect, Event, Inventory, RequestId, Time, WorkerOffer};
 
+use crate::happening::Happening;
 use crate::invariants::leases;
-use crate::world::{Happening, World};
+use crate::world::World;
 
 pub struct Connection {
     pub process: usize,

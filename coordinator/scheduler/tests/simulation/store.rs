@@ -8,7 +8,8 @@ use windrow_scheduler::journal::{Answer, Body, Call, Epoch, Key, Nonce, Object};
 use windrow_scheduler::{Record, State};
 
 use crate::books::{Books, Note};
-use crate::world::{Happening, World};
+use crate::happening::Happening;
+use crate::world::World;
 
 pub type Records = Record<Note>;
 pub type Whole = State<Books>;
