@@ -18,6 +18,7 @@
 //! | clocks hours apart, input from the future | nothing | `clocks` |
 //! | output folder removed | the job fails, and says so | `publication` |
 //! | workers killed, stopped, replaced, slow | what they had is redone elsewhere, and no more | `workers` |
+//! | worker on which every process dies | the job avoids it, and ends elsewhere | `workers` |
 //! | map outputs damaged, or slow to come | fetched again, or redone | `shuffle` |
 //! | worker cut off from the coordinator | redone elsewhere, or told later | `network` |
 //! | user code panics, hangs, fails | retried, then the job fails with the place | `user_code` |

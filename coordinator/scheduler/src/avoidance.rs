@@ -93,11 +93,12 @@ impl Job {
         workers: &Workers,
     ) -> bool {
         let failed_on = &self.tasks(stage).task(index).failed_on;
+        if !failed_on.contains(worker) {
+            return false;
+        }
         let avoids = self.avoids(stage, workers);
-        failed_on.contains(worker)
-            && self
-                .could_run(stage, workers)
-                .any(|other| !failed_on.contains(other) && !avoids(other))
+        let mut others = self.could_run(stage, workers);
+        others.any(|other| !failed_on.contains(other) && !avoids(other))
     }
 
     /// The workers that run the job's tasks, or will as soon as they have a free slot.
