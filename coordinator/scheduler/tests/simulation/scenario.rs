@@ -63,7 +63,7 @@ pub struct Faults {
     pub deadly: u64,
     /// Every other job has a record that kills the workers that read it.
     pub poison: u64,
-    /// Every third job has maps that write something else each time.
+    /// Two of three jobs have maps that write something else each time.
     pub nondeterministic: u64,
     /// Every other job has maps that combine the same pairs in another way each time.
     pub spills: u64,
