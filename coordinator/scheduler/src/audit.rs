@@ -50,6 +50,7 @@ impl Job {
         let Some(former) = self.map.task_mut(map).written.replace(written) else { return };
         if !former.means_the_same(written) {
             self.nondeterministic.get_or_insert(map);
+            self.mixed_outputs = false;
             for index in 0..self.reduce.len() {
                 self.redo_if_older(index, step);
             }

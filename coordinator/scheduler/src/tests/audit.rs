@@ -149,3 +149,16 @@ fn what_nobody_had_read_is_still_accounted_for() {
         assert_eq!(last.contains(&publish(&[reduce(0, 1), reduce(1, 1)])), is_right, "{last:?}");
     }
 }
+
+#[test]
+fn when_all_reducers_read_anew_they_are_accounted_for_again() {
+    let (mut f, _) = made_again(combined(10, 7, true), combined(11, 7, true));
+    let lost = f.handle(Event::OutputsLost { worker: W2, outputs: vec![map(0, 2)] });
+    assert_eq!(lost, [assign_map(W2, map(0, 3))]);
+    done_with(&mut f, W2, map(0, 3), combined(12, 8, true));
+    done(&mut f, W2, reduce(0, 3), 15);
+    let last = done(&mut f, W2, reduce(1, 2), 99);
+    let audit = |digest| Audit { records: 2, digest };
+    let failure = JobFailure::Audit { written: audit(32), read: audit(114) };
+    assert_eq!(last.last(), Some(&ended(J1, Outcome::Failed(failure))));
+}
