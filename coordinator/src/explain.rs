@@ -55,7 +55,7 @@ pub(crate) fn waiting(waiting: Waiting, now: Time) -> String {
             seconds(Duration::from_secs(gives_up_at.since(now).as_secs()))
         ),
         Waiting::NoFit => "no worker that is there can run its program".to_string(),
-        Waiting::Slots => "all workers are busy with other jobs".to_string(),
+        Waiting::Slots => "all workers that it would use are busy with other jobs".to_string(),
         Waiting::Backoff => "failed tasks wait for their next attempt".to_string(),
     }
 }

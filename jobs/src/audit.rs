@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use self::pair_hash::pair_hash;
 
-/// Number and digest of a set of pairs.
+/// Number and digest of a set of pairs, or of keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Audit {
-    /// How many pairs.
+    /// How many.
     pub records: u64,
     /// Sum of their hashes, wrapping.
     pub digest: u64,
@@ -47,6 +47,18 @@ impl Audit {
         let factor = u64::from(partition).wrapping_mul(0x9e37_79b9_7f4a_7c16) | 1;
         Self { records: self.records, digest: self.digest.wrapping_mul(factor) }
     }
+}
+
+/// What a map attempt of a job with a combiner was given to combine.
+///
+/// Two attempts at one task combine the same pairs in different ways, if one of them had to write some before it had all. So
+/// what they wrote cannot be compared then; what their mapper emitted can.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Emitted {
+    /// The keys, each as often as it was emitted, by a hash that is the same for all of the job and for nothing else.
+    pub keys: Audit,
+    /// Whether any pairs were written before all had been combined.
+    pub is_partial: bool,
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ pub mod value;
 #[doc(hidden)] // for the engine
 pub mod varint;
 
-pub use audit::Audit;
+pub use audit::{Audit, Emitted};
 pub use bad_records::{BadRecord, BadRecordBudget, Share};
 pub use blob::{Blob, Digest, GlibcVersion, JobProgram, Platform, PlatformNeeds, SideFile};
 pub use combiner::Combiner;

@@ -102,6 +102,10 @@ fn write_text(job: &v1::JobStatus, out: &mut String) -> std::fmt::Result {
              run may give another one"
         )?;
     }
+    if !job.avoided_workers.is_empty() {
+        let workers = job.avoided_workers.join(", ");
+        writeln!(out, "  avoids    {workers}: several of its tasks have failed there")?;
+    }
     if let Some(slowest) = &job.slowest {
         writeln!(
             out,
@@ -215,6 +219,7 @@ pub(crate) fn to_json(job: &v1::JobStatus) -> Value {
         "output_records": job.output_records,
         "skipped_records": job.skipped_records,
         "nondeterministic_map": job.nondeterministic_map,
+        "avoided_workers": job.avoided_workers,
         "counters": sorted(&job.counters).into_iter().collect::<serde_json::Map<_, _>>(),
         "slowest": job.slowest.as_ref().map(|task| json!({
             "stage": stage_name(task.stage()),

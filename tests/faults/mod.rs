@@ -9,6 +9,7 @@
 //! | journal's disk full | nothing is acknowledged until it has space again | `journal` |
 //! | coordinator stopped, and replaced | the other one goes on; the first one ends when it wakes, in the midst of a publication too | `takeover` |
 //! | coordinator replaced while it is well | it notices; nothing is redone | `takeover` |
+//! | another build tries to replace it | that one says so and ends; nothing else happens | `takeover` |
 //! | state copied while in use | refused beside its original | `takeover` |
 //! | coordinator restarted several times at once | nothing is redone | `clients` |
 //! | answer to a report lost | told again, counted once | `reports` |
@@ -17,6 +18,7 @@
 //! | clocks hours apart, input from the future | nothing | `clocks` |
 //! | output folder removed | the job fails, and says so | `publication` |
 //! | workers killed, stopped, replaced, slow | what they had is redone elsewhere, and no more | `workers` |
+//! | worker on which every process dies | the job avoids it, and ends elsewhere | `workers` |
 //! | map outputs damaged, or slow to come | fetched again, or redone | `shuffle` |
 //! | worker cut off from the coordinator | redone elsewhere, or told later | `network` |
 //! | user code panics, hangs, fails | retried, then the job fails with the place | `user_code` |

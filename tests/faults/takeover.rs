@@ -8,13 +8,16 @@ use rustix::process::Signal;
 
 use super::small_job::{MAPS, SmallJob, all_at_once, assert_none_failed};
 use crate::conformance::{path, wait_until_succeeded};
-use crate::support::{Cluster, ClusterOptions, Process, case, eventually, windrow};
+use crate::support::{
+    Cluster, ClusterOptions, Process, case, eventually, generic_windrow, windrow,
+};
 
 pub fn tests() -> Vec<Trial> {
     let mut tests = vec![
         case("faults::takeover::stopped_in_map", stopped_in_map),
         case("faults::takeover::replaced_while_it_runs", replaced_while_it_runs),
         case("faults::takeover::copied_state", copied_state),
+        case("faults::takeover::by_another_build", by_another_build),
     ];
     for step in STEPS {
         tests.push(case(&format!("faults::takeover::stopped_at_{step}"), || stopped_at(step)));
@@ -122,6 +125,25 @@ fn copied_state() {
     submit.finish().expect_code(0);
     job.assert_output();
     assert_none_failed(&cluster, 1);
+}
+
+/// Another build cannot read the journal: it says so and ends, and who is in charge begins one epoch after the other.
+fn by_another_build() {
+    let job = SmallJob::new();
+    let often = &[("WINDROW_SNAPSHOT_AFTER", "2")];
+    let cluster =
+        Cluster::with_options(2, ClusterOptions { coordinator_env: often, ..all_at_once() });
+    let epochs = || std::fs::read_dir(cluster.state().join("journal/epochs")).unwrap().count();
+    let submit = cluster.start_submit(job.arguments(&[]));
+    job.wait_for("map", MAPS);
+    let mut other = generic_windrow(["coordinator", "--listen", "127.0.0.1:0", "--take-over"]);
+    other.arg("--state").arg(cluster.state());
+    Process::start(other).finish().expect_code(1).expect_said("was written by");
+    let before = epochs();
+    job.open_all();
+    submit.finish().expect_code(0);
+    judge(&cluster, &job, 1);
+    assert!(epochs() > before + 2, "{before} epochs, then {}", epochs());
 }
 
 fn cluster(lease: &'static str) -> Cluster {

@@ -5,9 +5,11 @@ use std::fs;
 
 use libtest_mimic::Trial;
 use rustix::process::Signal;
+use serde_json::json;
 
 use super::gated_job::GatedJob;
-use crate::support::{Cluster, ClusterOptions, case, eventually};
+use crate::conformance::{arguments, path, wait_until_succeeded};
+use crate::support::{Cluster, ClusterOptions, Dir, case, eventually, sorted_lines};
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -18,7 +20,27 @@ pub fn tests() -> Vec<Trial> {
         case("faults::workers::all_replaced", all_replaced),
         case("faults::workers::killed_one_by_one", killed_one_by_one),
         case("faults::workers::straggler", straggler),
+        case("faults::workers::kills_every_process", kills_every_process),
     ]
+}
+
+/// Processes die on one worker, and are busy on the other: the job does not fail by it, and avoids the first.
+fn kills_every_process() {
+    let cluster = Cluster::start(2);
+    let dir = Dir::new();
+    dir.write("in/a.txt", &"a line\n".repeat(40));
+    let (bad, go) = (path(&cluster.worker_dir(0)), path(&dir.join("go")));
+    let flags = ["--dies-below", &bad, "--waits-for", &go, "--split-size", "35B"];
+    let job = cluster.submit_detached(arguments("picky", &dir, &flags));
+    let avoided = || cluster.status(job)["avoided_workers"].clone();
+    eventually("the job to avoid the worker", || avoided() == json!(["w0"]));
+    dir.write("go", "");
+    wait_until_succeeded(&cluster, job);
+    assert_eq!(sorted_lines(&dir.join("out")), ["a line\t40"]);
+    let status = cluster.status(job);
+    assert_eq!(status["map"]["tasks"], 8, "{status}");
+    assert_eq!(status["avoided_workers"], json!(["w0"]), "{status}");
+    assert!(!cluster.member(0)["quarantined"].as_bool().unwrap(), "{:?}", cluster.member(0));
 }
 
 /// Four maps run on two workers; one worker dies: exactly its two maps are redone.

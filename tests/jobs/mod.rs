@@ -7,6 +7,7 @@ mod gated;
 mod hanging_sort;
 pub mod hoard;
 mod orderly;
+mod picky;
 mod reach;
 #[path = "../../examples/stop_words.rs"]
 mod stop_words;
@@ -30,6 +31,7 @@ pub fn all() -> Vec<Job> {
         hoard::job(),
         orderly::paired(),
         orderly::sorted_lines(),
+        picky::job(),
         reach::job(),
         stop_words::job(),
         tally::job(),

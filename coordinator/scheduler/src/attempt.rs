@@ -3,6 +3,8 @@
 
 use windrow_jobs::{AttemptId, FailureCause, FailureClass, Stage, WorkerId};
 
+use crate::audit::Written;
+use crate::avoidance::FailedOn;
 use crate::deadlines::Timer;
 use crate::death::Blame;
 use crate::effect::{Effect, JobFailure};
@@ -92,8 +94,9 @@ impl Job {
         step.workers.finish(worker, attempt);
         step.workers.count_done(worker);
         health::succeeded(worker, step);
+        self.avoidance.forget(worker);
         self.counters.merge(&stats.counters);
-        let (audit, example) = (stats.audit, stats.skipped_example.clone());
+        let (written, example) = (Written::of(&stats), stats.skipped_example.clone());
         let candidate = SlowestTask { task: attempt.task, elapsed: stats.elapsed, worker };
         if self.slowest.is_none_or(|slowest| slowest.elapsed < candidate.elapsed) {
             self.slowest = Some(candidate);
@@ -108,7 +111,7 @@ impl Job {
             step.effects.push(Effect::CancelAttempt { worker: its_worker, attempt: other });
         }
         if attempt.task.stage == Stage::Map && !self.is_map_only() {
-            self.compare_with_former(attempt.task.index, audit, step);
+            self.compare_with_former(attempt.task.index, written, step);
         }
         self.check_bad_records(attempt.task.stage, example)?;
         self.publish_if_done(step)
@@ -128,7 +131,10 @@ impl Job {
         self.stop(attempt, step);
         self.tasks_mut(attempt.task.stage).failed += 1;
         step.workers.count_failed(worker);
-        health::failed(worker, &cause, step);
+        health::failed(worker, self.id, &cause, step);
+        if cause.class() == FailureClass::Attempt {
+            self.avoidance.failed(worker, attempt.task, step.config.worker_failures_max);
+        }
         self.check_attempt_alone(&cause)?;
         if self.note_death(attempt, &cause, step)? == Blame::Record {
             self.try_without(attempt.task, step);
@@ -137,8 +143,11 @@ impl Job {
         let (again, avoid) = match (&cause, attempt.task.stage) {
             (FailureCause::FetchFailed { .. }, Stage::Reduce) => {
                 match self.fetch_failed(&cause, step)? {
-                    // The output was to blame, not the way to it from here.
-                    Again::Now => (Again::Now, None),
+                    // The output was to blame, not the way to it from wherever it was tried.
+                    Again::Now => {
+                        self.reduce.task_mut(attempt.task.index).failed_on = FailedOn::default();
+                        (Again::Now, None)
+                    }
                     Again::AfterPause => (Again::AfterPause, Some(worker)),
                 }
             }
@@ -155,6 +164,7 @@ impl Job {
         let Some(worker) = self.give_up(attempt, step) else { return Ok(()) };
         self.tasks_mut(attempt.task.stage).failed += 1;
         step.workers.count_failed(worker);
+        self.avoidance.failed(worker, attempt.task, step.config.worker_failures_max);
         let cause = FailureCause::Timeout { after: self.plan.task_timeout };
         self.retry(attempt, cause, Some(worker), Again::AfterPause, step)
     }
@@ -189,7 +199,7 @@ impl Job {
         let max_attempts = self.plan.max_attempts;
         let tasks = self.tasks_mut(id.stage);
         let task = tasks.task_mut(id.index);
-        task.avoid = avoid;
+        avoid.into_iter().for_each(|worker| task.failed_on.add(worker));
         let Some(nth) = charge(task, &cause, max_attempts, step.config) else {
             let failure = JobFailure::Task { task: id, attempts: task.attempts, cause };
             return Err(Box::new(failure));

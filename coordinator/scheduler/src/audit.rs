@@ -5,26 +5,68 @@
 //! output and others its second, and a pair could be missed or counted twice. The digest of what a map wrote, which is kept
 //! for as long as the job runs, tells; then all reducers that have read anything older are run again.
 //!
+//! A map with a combiner that had to write before it had combined all writes other pairs each time, out of the same ones. So
+//! where that has happened, what its mapper has emitted is compared instead, by its keys.
+//!
 //! At the end, what all winning reducers have read must be what all winning maps wrote, pair for pair.
 
-use windrow_jobs::{AttemptId, Audit};
+use serde::{Deserialize, Serialize};
+use windrow_jobs::{AttemptId, Audit, Emitted};
 
 use crate::effect::JobFailure;
+use crate::event::AttemptStats;
 use crate::job::{Job, JobResult};
 use crate::step::Step;
-use crate::task::TaskState;
+use crate::task::{Task, TaskState};
+
+/// What an attempt at a map task has written for the shuffle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Written {
+    audit: Audit,
+    emitted: Option<Emitted>,
+}
+
+impl Written {
+    /// As the attempt says.
+    pub(crate) fn of(stats: &AttemptStats) -> Self {
+        Self { audit: stats.audit, emitted: stats.emitted }
+    }
+
+    /// Whether it says the same as what another attempt at the task has written.
+    fn means_the_same(self, other: Self) -> bool {
+        match (self.emitted, other.emitted) {
+            (Some(ours), Some(theirs)) if ours.is_partial || theirs.is_partial => {
+                ours.keys == theirs.keys
+            }
+            _ => self.audit == other.audit,
+        }
+    }
+}
 
 impl Job {
     /// A map has won. If it had won before, and has written something else now, reducers that may have read that are run
     /// again.
-    pub(crate) fn compare_with_former(&mut self, map: u32, audit: Audit, step: &mut Step<'_>) {
-        let former = self.map.task_mut(map).audit.replace(audit);
-        if former.is_none_or(|former| former == audit) {
-            return;
+    pub(crate) fn compare_with_former(&mut self, map: u32, written: Written, step: &mut Step<'_>) {
+        let Some(former) = self.map.task_mut(map).written.replace(written) else { return };
+        if !former.means_the_same(written) {
+            self.nondeterministic.get_or_insert(map);
+            self.mixed_outputs = false;
+            for index in 0..self.reduce.len() {
+                self.redo_if_older(index, step);
+            }
+        } else if former.audit != written.audit {
+            self.mixed_outputs |= self.reduce.iter().any(|task| self.has_read_older(task));
         }
-        self.nondeterministic.get_or_insert(map);
-        for index in 0..self.reduce.len() {
-            self.redo_if_older(index, step);
+    }
+
+    /// Whether it has read, or may have read, another version of the map outputs than that in force.
+    fn has_read_older(&self, reduce: &Task) -> bool {
+        match &reduce.state {
+            TaskState::Running(race) => {
+                race.iter().any(|running| running.outputs_version < self.outputs_version)
+            }
+            TaskState::Done(winner) => winner.outputs_version < self.outputs_version,
+            TaskState::Queued | TaskState::Waiting => false,
         }
     }
 
@@ -56,9 +98,10 @@ impl Job {
         }
     }
 
-    /// Fails the job if the winning reducers have not read what the winning maps wrote.
+    /// Fails the job if the winning reducers have not read what the winning maps wrote. Where they have read different outputs of
+    /// one map, each has been compared with what its own reducers have read of it, and the sums say nothing.
     pub(crate) fn check_conservation(&self) -> JobResult {
-        if self.is_map_only() {
+        if self.is_map_only() || self.mixed_outputs {
             return Ok(());
         }
         let sum = |audits: &mut dyn Iterator<Item = Audit>| {
@@ -67,7 +110,7 @@ impl Job {
             sum
         };
         // Of the maps' tasks, not of their winners: one that is being run again may have been read before it was lost.
-        let written = sum(&mut self.map.iter().filter_map(|task| task.audit));
+        let written = sum(&mut self.map.iter().filter_map(|task| Some(task.written?.audit)));
         let read = sum(&mut self.reduce.winners().map(|(_, winner)| winner.stats.audit));
         if read == written { Ok(()) } else { Err(Box::new(JobFailure::Audit { written, read })) }
     }

@@ -52,7 +52,7 @@ pub(crate) fn slow_attempts(
 pub(crate) fn begin(jobs: &mut Jobs, attempt: AttemptId, step: &mut Step<'_>) {
     let Some(job) = jobs.get_mut(attempt.task.job) else { return };
     let Some(worker) = job.runs_alone_on(attempt) else { return };
-    let Some(other) = worker_for_backup(job, attempt.task.stage, worker, step.workers) else {
+    let Some(other) = worker_for_backup(job, attempt.task, worker, step.workers) else {
         return;
     };
     let tasks = job.tasks_mut(attempt.task.stage);

@@ -32,7 +32,10 @@ pub struct Config {
     pub output_reports_max: u32,
     /// After so many reports about the outputs that one worker holds of a job, all of them are given up.
     pub holder_reports_max: u32,
-    /// After so many failures that speak of the machine, with no success in between, a worker is quarantined.
+    /// After so many tasks of a job have failed on a worker, with no success in between, that job avoids it.
+    pub worker_failures_max: u32,
+    /// After so many failures that speak of the machine, of more than one job, with no success in between, a worker is
+    /// quarantined.
     pub strikes_max: u32,
     /// How long the first time; it doubles with each that follows without a success in between.
     pub quarantine_base: Duration,
@@ -61,6 +64,7 @@ impl Default for Config {
             fetch_failures_max: 100,
             output_reports_max: 2,
             holder_reports_max: 4,
+            worker_failures_max: 3,
             strikes_max: 3,
             quarantine_base: Duration::from_secs(60),
             quarantine_max: Duration::from_secs(600),

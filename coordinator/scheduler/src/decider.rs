@@ -149,15 +149,17 @@ impl<C: Catalog> Decider<C> {
         self.appender.next_call()
     }
 
-    /// What the store has answered.
+    /// What the store has answered. True if nothing more is to be done about what it was asked for.
     ///
     /// # Errors
     /// When this coordinator must not go on. Effects that are held then never come out.
     pub fn answer(
         &mut self,
         answer: Answer<Record<C::Note>, State<C>>,
-    ) -> Result<(), JournalError> {
-        self.appender.answer(answer)
+    ) -> Result<bool, JournalError> {
+        let before = self.appender.steps_done();
+        self.appender.answer(answer)?;
+        Ok(self.appender.steps_done() > before)
     }
 
     /// The next effect to be carried out, if it may be by now.

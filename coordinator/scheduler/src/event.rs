@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use windrow_jobs::{
-    AttemptId, Audit, BadRecordBudget, Counters, FailureCause, JobId, Platform, PlatformNeeds,
-    WorkerId,
+    AttemptId, Audit, BadRecordBudget, Counters, Emitted, FailureCause, JobId, Platform,
+    PlatformNeeds, WorkerId,
 };
 
 use crate::config::Config;
@@ -263,6 +263,8 @@ pub struct AttemptStats {
     pub skipped_example: Option<Box<FailureCause>>,
     /// Of a map: what it wrote for the shuffle, all partitions. Of a reduce: what it read of it.
     pub audit: Audit,
+    /// Of a map of a job with a combiner.
+    pub emitted: Option<Emitted>,
     /// How long it ran.
     pub elapsed: Duration,
     /// The user's counters.

@@ -1,7 +1,7 @@
 //! Bad workers: whose disk is full or lies, or from whom nobody can fetch.
 //!
 //! ```text
-//!            strikes add up                   time passes
+//!       strikes of two jobs add up            time passes
 //!  good ----------------------> quarantined --------------> on probation
 //!   ^  ^                             ^                         |     |
 //!   |  +------ an attempt succeeds --|-------------------------+     |
@@ -9,7 +9,8 @@
 //!   +-- an attempt succeeds: strikes are forgotten
 //! ```
 //!
-//! Only failures that speak of the machine count, never those of user code. A quarantine is of a machine and folder, so that
+//! Only failures that speak of the machine count, never those of user code. What a job's process says is user code's word, too,
+//! so that strikes of one job are not enough: that one avoids the worker (see `avoidance`), and others go on. A quarantine is of a machine and folder, so that
 //! a worker that restarts does not escape it. One with strikes gets work only when no better one is free; one in quarantine gets
 //! nothing new, but goes on with what it has, and its outputs count; one on probation gets one attempt at a time. Where all
 //! that are there are in quarantine, none is: bad workers are better than none.
@@ -17,7 +18,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{FailureCause, WorkerId};
+use windrow_jobs::{FailureCause, JobId, WorkerId};
 
 use crate::config::Config;
 use crate::deadlines::Timer;
@@ -28,6 +29,8 @@ use crate::step::Step;
 pub(crate) struct Health {
     /// Failures since the last success.
     pub(crate) strikes: u32,
+    /// Whose they were.
+    accusers: Accusers,
     /// How it stands.
     pub(crate) standing: Standing,
     /// Quarantines since the last success.
@@ -46,12 +49,34 @@ pub(crate) enum Standing {
     Probation,
 }
 
+/// The jobs whose attempts have failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+enum Accusers {
+    #[default]
+    None,
+    One(JobId),
+    Several,
+}
+
+impl Accusers {
+    fn and(self, job: JobId) -> Self {
+        match self {
+            Self::None => Self::One(job),
+            Self::One(other) if other == job => self,
+            Self::One(_) | Self::Several => Self::Several,
+        }
+    }
+}
+
 impl Health {
     /// Counts strikes; returns how long the quarantine is that begins by them, if one does.
-    fn strike(&mut self, strikes: u32, config: &Config) -> Option<Duration> {
+    fn strike(&mut self, strikes: u32, job: JobId, config: &Config) -> Option<Duration> {
         self.strikes = self.strikes.saturating_add(strikes);
+        self.accusers = self.accusers.and(job);
         let bad = match self.standing {
-            Standing::Good => self.strikes >= config.strikes_max,
+            Standing::Good => {
+                self.accusers == Accusers::Several && self.strikes >= config.strikes_max
+            }
             Standing::Quarantined => false,
             Standing::Probation => true,
         };
@@ -74,20 +99,21 @@ fn weight(cause: &FailureCause) -> u32 {
     }
 }
 
-/// An attempt failed on this worker.
-pub(crate) fn failed(worker: WorkerId, cause: &FailureCause, step: &mut Step<'_>) {
-    blame(worker, weight(cause), step);
+/// An attempt of this job failed on this worker.
+pub(crate) fn failed(worker: WorkerId, job: JobId, cause: &FailureCause, step: &mut Step<'_>) {
+    blame(worker, job, weight(cause), step);
 }
 
-/// What this worker holds cannot be read by others.
-pub(crate) fn unreadable(worker: WorkerId, step: &mut Step<'_>) {
-    blame(worker, 1, step);
+/// What this worker holds of this job cannot be read by others.
+pub(crate) fn unreadable(worker: WorkerId, job: JobId, step: &mut Step<'_>) {
+    blame(worker, job, 1, step);
 }
 
-fn blame(worker: WorkerId, strikes: u32, step: &mut Step<'_>) {
+fn blame(worker: WorkerId, job: JobId, strikes: u32, step: &mut Step<'_>) {
     let config = step.config;
     let Some(identity) = step.workers.identity(worker).filter(|_| strikes > 0) else { return };
-    let quarantine = step.workers.change_health(identity, |health| health.strike(strikes, config));
+    let quarantine =
+        step.workers.change_health(identity, |health| health.strike(strikes, job, config));
     if let Some(quarantine) = quarantine {
         step.deadlines.set(Timer::Quarantine(identity), step.now + quarantine);
     }

@@ -6,6 +6,7 @@ use windrow_jobs::{AttemptId, Counters, Stage, WorkerId};
 
 use crate::deadlines::Timer;
 use crate::job::{Job, Phase};
+use crate::placement::could_place;
 use crate::queue::Queue;
 use crate::scheduler::Scheduler;
 use crate::task::TaskState;
@@ -73,8 +74,7 @@ impl Scheduler {
 
     fn check_nothing_waits_for_nothing(&self) {
         for job in self.jobs.running() {
-            let mut slots = job.placeable().into_iter().flat_map(|stage| self.workers.free(stage));
-            let free = slots.any(|(_, worker)| job.can_run_on(worker));
+            let free = job.placeable().is_some_and(|stage| could_place(job, stage, &self.workers));
             assert!(!free, "{} has a task queued while a slot is free", job.id);
         }
         for worker in self.workers.idle_draining() {

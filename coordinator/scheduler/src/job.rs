@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use windrow_jobs::{AttemptId, Counters, JobId, Stage, WorkerId};
 
+use crate::avoidance::Avoidance;
 use crate::deadlines::Timer;
 use crate::effect::{Effect, JobFailure, MapOutputs};
 use crate::event::JobPlan;
@@ -33,6 +34,8 @@ pub(crate) struct Job {
     pub(crate) reduce: Tasks,
     /// Every worker with a session that was ever given an attempt, and so may hold something of the job.
     pub(crate) holders: BTreeMap<WorkerId, Holder>,
+    /// Workers on which its tasks fail.
+    pub(crate) avoidance: Avoidance,
     /// When the job was last given a slot, counted in slots given to any job.
     pub(crate) turn: u64,
     /// When it was submitted.
@@ -41,6 +44,8 @@ pub(crate) struct Job {
     pub(crate) counters: Counters,
     /// The first map task that was found to have written something else when it was run again.
     pub(crate) nondeterministic: Option<u32>,
+    /// Whether some reducers may have read one output of a map and others another one, both combined from the same pairs.
+    pub(crate) mixed_outputs: bool,
     /// The longest winner so far.
     pub(crate) slowest: Option<SlowestTask>,
     /// What reducers are told, made when the first one needs it.
@@ -85,10 +90,12 @@ impl Job {
             reduce: Tasks::new(id, Stage::Reduce, plan.partitions),
             plan,
             holders: BTreeMap::new(),
+            avoidance: Avoidance::default(),
             turn: 0,
             submitted: now,
             counters: Counters::default(),
             nondeterministic: None,
+            mixed_outputs: false,
             slowest: None,
             outputs: None,
             outputs_version: 1,

@@ -26,6 +26,7 @@
 //!  session     workers that come, break off, and return takeover   what a new coordinator does first
 //!  death       processes that die, and the records that kill them
 //!  backup      attempts that are slow                   health     workers that are bad
+//!  avoidance   workers that are bad for one job
 //!  audit       whether reducers read what maps wrote
 //!  placement   which task goes to which worker          deadlines  what happens when time has passed
 //! ```
@@ -35,8 +36,10 @@
 
 mod attempt;
 mod audit;
+mod avoidance;
 mod backup;
 mod bad_records;
+mod clock;
 mod config;
 mod deadlines;
 mod death;
@@ -68,6 +71,7 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
+pub use clock::Clock;
 pub use config::Config;
 pub use deadlines::Timer;
 pub use decider::{Catalog, Decider, Record, State};

@@ -22,6 +22,7 @@ impl Job {
             reduce: stage_view(&self.reduce, shuffle_bytes),
             counters: self.counters.clone(),
             nondeterministic: self.nondeterministic,
+            avoided: self.avoidance.avoided().iter().copied().collect(),
             waiting: self.waiting(workers, deadlines),
             submitted: self.submitted,
             ended: None,

@@ -7,15 +7,15 @@
 //! 2. *The worker*: of those with the fewest strikes (see `health`), the one with the fewest running attempts, so that
 //!    work spreads before it doubles up.
 //! 3. *The task*: of the first few in the queue, the one whose rendezvous hash with this worker is highest (Thaler
-//!    and Ravishankar, 1998), but those first that are suspected of killing their process (see `death`). So a split comes back to the worker that had it before, whose caches may still hold
-//!    it, as far as balance allows: no slot stays empty to wait for a better match.
+//!    and Ravishankar, 1998), but those first that are suspected of killing their process (see `death`). So a
+//!    split comes back to the worker that had it before, whose caches may still hold it, as far as balance allows: no slot
+//!    stays empty to wait for a better match.
 //!
-//! A task that has just failed goes elsewhere, if a slot is free there. Workers that cannot run a job's program are passed
-//! over.
+//! Workers that cannot run a job's program are passed over, and those on which it fails (see `avoidance`).
 
 use std::cmp::Reverse;
 
-use windrow_jobs::{Stage, WorkerId};
+use windrow_jobs::{Stage, TaskId, WorkerId};
 
 use crate::hash::mix;
 use crate::job::Job;
@@ -40,42 +40,54 @@ pub(crate) fn fill_slots(jobs: &mut Jobs, turn: &mut u64, step: &mut Step<'_>) {
 fn next_job<'a>(jobs: &'a mut Jobs, workers: &Workers) -> Option<(&'a mut Job, Stage)> {
     let could_use_a_slot = |job: &'a mut Job| {
         let stage = job.placeable().filter(|&stage| workers.any_free(stage))?;
-        let is_free = fit(job, stage, workers).next().is_some();
-        is_free.then_some((job, stage))
+        could_place(job, stage, workers).then_some((job, stage))
     };
     jobs.running_mut()
         .filter_map(could_use_a_slot)
         .min_by_key(|(job, _)| (Reverse(job.plan.priority), job.running(), job.turn))
 }
 
+/// Whether a task of this stage is queued that a free slot would suit.
+pub(crate) fn could_place(job: &Job, stage: Stage, workers: &Workers) -> bool {
+    fit(job, stage, workers).any(|(id, _)| welcome(job, stage, id, workers).next().is_some())
+}
+
 fn choose(job: &Job, stage: Stage, workers: &Workers) -> Option<(u32, WorkerId)> {
-    // A task avoids at most one worker, so none avoids both of two.
-    let welcome = fit(job, stage, workers)
-        .take(2)
-        .find_map(|(id, worker)| Some((best_task(job, stage, worker, Some(id))?, id)));
-    welcome.or_else(|| {
-        let (id, worker) = fit(job, stage, workers).next()?;
-        Some((best_task(job, stage, worker, None)?, id))
+    fit(job, stage, workers).find_map(|(id, worker)| {
+        let welcome = welcome(job, stage, id, workers);
+        Some((best_task(job, stage, worker, welcome)?, id))
     })
 }
 
-/// The workers with a free slot that can run the job's program, the best first.
+/// The workers with a free slot that the job would use, the best first.
 fn fit<'a>(
     job: &'a Job,
     stage: Stage,
     workers: &'a Workers,
 ) -> impl Iterator<Item = (WorkerId, &'a Worker)> {
-    workers.free(stage).filter(|(_, worker)| job.can_run_on(worker))
+    let avoids = job.avoids(stage, workers);
+    workers.free(stage).filter(move |&(id, worker)| job.can_run_on(worker) && !avoids(id))
 }
 
-/// The task of the queue's head that fits the worker best; tasks that avoid `avoided` are left out.
-fn best_task(job: &Job, stage: Stage, worker: &Worker, avoided: Option<WorkerId>) -> Option<u32> {
+/// The first queued tasks that may go to this worker.
+fn welcome<'a>(
+    job: &'a Job,
+    stage: Stage,
+    id: WorkerId,
+    workers: &'a Workers,
+) -> impl Iterator<Item = u32> + 'a {
+    let queue = job.tasks(stage).queue().iter();
+    queue.filter(move |&index| !job.shuns(stage, index, id, workers)).take(QUEUE_WINDOW)
+}
+
+/// The one of these tasks that fits the worker best.
+fn best_task(
+    job: &Job,
+    stage: Stage,
+    worker: &Worker,
+    mut welcome: impl Iterator<Item = u32>,
+) -> Option<u32> {
     let tasks = job.tasks(stage);
-    let mut welcome = tasks
-        .queue()
-        .iter()
-        .take(QUEUE_WINDOW)
-        .filter(|&index| avoided.is_none() || tasks.task(index).avoid != avoided);
     match stage {
         Stage::Map => welcome.max_by_key(|&index| {
             let affinity = job.plan.splits.get(index as usize).map_or(0, |split| split.affinity);
@@ -87,14 +99,16 @@ fn best_task(job: &Job, stage: Stage, worker: &Worker, avoided: Option<WorkerId>
     }
 }
 
-/// The best worker that could run a backup of what runs on `slow`.
+/// The best worker that could run a backup of a task that runs on `slow`.
 pub(crate) fn worker_for_backup(
     job: &Job,
-    stage: Stage,
+    task: TaskId,
     slow: WorkerId,
     workers: &Workers,
 ) -> Option<WorkerId> {
-    fit(job, stage, workers).map(|(id, _)| id).find(|&id| id != slow)
+    let failed_on = &job.tasks(task.stage).task(task.index).failed_on;
+    let free = fit(job, task.stage, workers).map(|(id, _)| id);
+    free.filter(|id| !failed_on.contains(*id)).find(|&id| id != slow)
 }
 
 fn rendezvous(affinity: u64, identity: u64) -> u64 {

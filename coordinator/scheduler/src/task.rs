@@ -1,8 +1,10 @@
 //! One task: its state, and what it has been charged with.
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{Audit, BadRecord, Place, WorkerId};
+use windrow_jobs::{BadRecord, Place, WorkerId};
 
+use crate::audit::Written;
+use crate::avoidance::FailedOn;
 use crate::event::AttemptStats;
 use crate::time::Time;
 
@@ -27,11 +29,10 @@ pub(crate) struct Task {
     pub(crate) poison: Vec<BadRecord>,
     /// Where a process has died that somebody else may have killed.
     pub(crate) suspected_place: Option<Place>,
-    /// Where it failed last: another worker is better, if one is free.
-    pub(crate) avoid: Option<WorkerId>,
-    /// What its last winner wrote for the shuffle: another one that writes something else shows that the job's maps are
-    /// not deterministic.
-    pub(crate) audit: Option<Audit>,
+    /// Where it has failed.
+    pub(crate) failed_on: FailedOn,
+    /// What its last winner wrote for the shuffle.
+    pub(crate) written: Option<Written>,
 }
 
 /// The states of a task.
@@ -150,8 +151,8 @@ impl Task {
             suspect: false,
             poison: Vec::new(),
             suspected_place: None,
-            avoid: None,
-            audit: None,
+            failed_on: FailedOn::default(),
+            written: None,
         }
     }
 

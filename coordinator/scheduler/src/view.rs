@@ -24,6 +24,8 @@ pub struct JobView {
     /// The first map task that was found to have written something else when it was run again, if any was. The output is made of one run's pairs all the
     /// same, but another run of the job may give another one.
     pub nondeterministic: Option<u32>,
+    /// Workers that get nothing more of it as long as others can run it, since several of its tasks have failed there.
+    pub avoided: Vec<WorkerId>,
     /// Why nothing of it runs, when nothing does.
     pub waiting: Option<Waiting>,
     /// When it was submitted.
@@ -90,7 +92,7 @@ pub enum Waiting {
     },
     /// The workers that are there cannot run its program.
     NoFit,
-    /// No worker has a free slot: other jobs have them all.
+    /// No worker has a free slot that it would use: other jobs have them all, or its tasks have failed there.
     Slots,
     /// Its failed tasks wait for their next attempt.
     Backoff,

@@ -75,6 +75,16 @@ impl Worker {
         may && self.leaving == Leaving::No && !self.is_away() && self.free_slots(stage) > 0
     }
 
+    /// Whether it takes an attempt of this stage now, or will as soon as it has a free slot.
+    pub(crate) fn will_take(&self, stage: Stage) -> bool {
+        let slots = match stage {
+            Stage::Map => self.offer.map_slots,
+            Stage::Reduce => self.offer.reduce_slots,
+        };
+        let may = self.health.standing != Standing::Quarantined && self.leaving == Leaving::No;
+        may && !self.is_away() && slots > 0
+    }
+
     /// Whether its connection is broken.
     pub(crate) fn is_away(&self) -> bool {
         self.connection.is_none()

@@ -9,8 +9,8 @@ use windrow_scheduler::journal::JournalError;
 
 use super::snapshot::{JobSnapshot, WorkerSnapshot};
 use super::{
-    Command, Driver, JoinError, Joined, Report, Returning, SessionEnd, SessionId, Submission,
-    WorkerProfile,
+    Command, Driver, JoinError, Joined, Question, Report, Returning, SessionEnd, SessionId,
+    Submission, WorkerProfile,
 };
 use crate::output::Owner;
 use crate::plan::ClusterSize;
@@ -20,10 +20,20 @@ use crate::plan::ClusterSize;
 #[error("the coordinator is stopping")]
 pub(crate) struct Stopped;
 
+/// Why a submission has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unsubmitted {
+    /// The driver has not seen it.
+    Refused(Stopped),
+    /// The driver has stopped since. The journal may have the job, or will: then a successor goes on with it.
+    Unanswered(Stopped),
+}
+
 /// Sends commands to a driver. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct DriverHandle {
     commands: mpsc::Sender<Command>,
+    questions: mpsc::Sender<Question>,
     owner: Option<Owner>,
     failure: watch::Receiver<Option<JournalError>>,
 }
@@ -31,10 +41,11 @@ pub(crate) struct DriverHandle {
 impl DriverHandle {
     pub(super) fn new(
         commands: mpsc::Sender<Command>,
+        questions: mpsc::Sender<Question>,
         owner: Option<Owner>,
         failure: watch::Receiver<Option<JournalError>>,
     ) -> Self {
-        Self { commands, owner, failure }
+        Self { commands, questions, owner, failure }
     }
 
     /// Who owns the output folders of its jobs; nobody if they end with this process.
@@ -53,9 +64,11 @@ impl DriverHandle {
     }
 
     /// Has a planned job scheduled.
-    pub(crate) async fn submit(&self, submission: Submission) -> Result<JobId, Stopped> {
+    pub(crate) async fn submit(&self, submission: Submission) -> Result<JobId, Unsubmitted> {
+        let (reply, answer) = oneshot::channel();
         let submission = Box::new(submission);
-        self.ask(|reply| Command::Submit { submission, reply }).await
+        self.tell(Command::Submit { submission, reply }).await.map_err(Unsubmitted::Refused)?;
+        answer.await.map_err(|_| Unsubmitted::Unanswered(Stopped))
     }
 
     /// The job that this submission has led to, if any.
@@ -103,7 +116,9 @@ impl DriverHandle {
     /// Leaves all jobs to a successor, if the journal outlives this process; else cancels them, and waits until nothing
     /// partial is left of them. Ends all sessions.
     pub(crate) async fn stop(&self) -> Result<(), Stopped> {
-        self.ask(|reply| Command::Stop { reply }).await
+        let (reply, stopped) = oneshot::channel();
+        self.question(Question::Stop { reply }).await?;
+        stopped.await.map_err(|_| Stopped)
     }
 
     /// One job, if it is known.
@@ -157,13 +172,17 @@ impl DriverHandle {
         &self,
         look: impl FnOnce(&Driver) -> T + Send + 'static,
     ) -> Result<T, Stopped> {
-        self.ask(|reply| {
-            Command::Inspect(Box::new(move |driver| {
-                // Who asked may be gone; then nobody is interested.
-                let _ = reply.send(look(driver));
-            }))
-        })
-        .await
+        let (reply, answer) = oneshot::channel();
+        let inspect = move |driver: &Driver| {
+            // Who asked may be gone; then nobody is interested.
+            let _ = reply.send(look(driver));
+        };
+        self.question(Question::Inspect(Box::new(inspect))).await?;
+        answer.await.map_err(|_| Stopped)
+    }
+
+    async fn question(&self, question: Question) -> Result<(), Stopped> {
+        self.questions.send(question).await.map_err(|_| Stopped)
     }
 
     async fn ask<T>(

@@ -9,6 +9,9 @@
 //!                                        +--> tasks that publish or discard outputs
 //! ```
 //!
+//! While the journal takes nothing, time stands still: commands wait, and only questions are answered
+//! ([`Clock`](windrow_scheduler::Clock)).
+//!
 //! It decides nothing itself, never blocks, and knows no protobuf: what it puts into a worker's outbox are shared domain
 //! values, converted where they are sent. Every queue is bounded. A worker that does not empty its outbox is
 //! disconnected.
@@ -33,15 +36,17 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use windrow_jobs::{FailureCause, JobId, WorkerId};
 use windrow_proto::v1::Build;
-use windrow_scheduler::journal::JournalError;
-use windrow_scheduler::{Decider, Event, Record, RequestId, Scheduler, State, SubmissionId, Time};
+use windrow_scheduler::journal::{Answer, JournalError};
+use windrow_scheduler::{
+    Clock, Decider, Event, Record, RequestId, Scheduler, State, SubmissionId, Time,
+};
 
 use crate::failpoint::Failpoint;
 use crate::journal::Journal;
 use crate::output::Reservation;
 
 pub(crate) use catalog::JobWork;
-pub(crate) use handle::{DriverHandle, Stopped};
+pub(crate) use handle::{DriverHandle, Stopped, Unsubmitted};
 pub(crate) use outgoing::{Assignment, HeldOutputs, Outgoing, OutputsTable};
 pub(crate) use profile::WorkerProfile;
 pub(crate) use recovery::{Settings, start};
@@ -74,6 +79,10 @@ enum Command {
     SessionEnded { worker: WorkerId, session: SessionId, end: SessionEnd },
     Published { job: JobId, result: Result<(), FailureCause> },
     CleanedUp { job: JobId },
+}
+
+/// What it answers even while nothing can be decided.
+enum Question {
     Inspect(Box<dyn FnOnce(&Driver) + Send>),
     Stop { reply: oneshot::Sender<()> },
 }
@@ -102,8 +111,7 @@ pub(crate) struct Driver {
     decider: Decider<Catalog>,
     journal: DriverJournal,
     started: Instant,
-    /// The scheduler's time when this driver started.
-    started_at: Duration,
+    clock: Clock,
     build: Build,
     failpoint: Failpoint,
     jobs: LiveJobs,
@@ -111,6 +119,7 @@ pub(crate) struct Driver {
     pending: BTreeMap<RequestId, Pending>,
     requests: u64,
     commands: mpsc::Receiver<Command>,
+    questions: mpsc::Receiver<Question>,
     /// For the tasks that it starts. Weak, so that the driver ends when nobody else can command it.
     own_commands: mpsc::WeakSender<Command>,
     /// Between two looks at whether it is still in charge.
@@ -136,18 +145,40 @@ impl Driver {
             if self.is_stopping && self.stop_if_settled() {
                 return Ok(());
             }
-            let deadline = self.decider.next_deadline();
+            let decides = !self.clock.stands_still();
+            let deadline = self.decider.next_deadline().and_then(|at| self.clock.when(at));
             tokio::select! {
-                command = self.commands.recv() => match command {
+                // Without anybody to ask questions, what waits is looked through for the end.
+                command = self.commands.recv(), if decides || self.questions.is_closed() => match command {
                     Some(command) => self.obey(command),
                     None => return Ok(()),
                 },
-                answer = self.journal.answered() => self.decider.answer(answer)?,
-                () = sleep_until(self.started, self.started_at, deadline) => {
-                    self.decider.handle_deadline(self.now());
-                }
-                _ = beat.tick(), if self.journal.is_shared() => self.append_if_idle(),
+                Some(question) = self.questions.recv() => self.reply(question),
+                answer = self.journal.answered() => self.store_answered(answer)?,
+                () = sleep_until(self.started, deadline) => self.decider.handle_deadline(self.now()),
+                () = sleep_until(self.started, self.clock.stops_at()) => self.stand_still(),
+                _ = beat.tick(), if decides && self.journal.is_shared() => self.append_if_idle(),
             }
+        }
+    }
+
+    fn store_answered(
+        &mut self,
+        answer: Answer<Record<Note>, State<Catalog>>,
+    ) -> Result<(), JournalError> {
+        let is_done = self.decider.answer(answer)?;
+        let stood = is_done.then(|| self.clock.store_done(self.started.elapsed())).flatten();
+        if let Some(stood) = stood {
+            tracing::info!("the journal takes records again, and all goes on after {stood:.1?}");
+        }
+        Ok(())
+    }
+
+    fn stand_still(&mut self) {
+        if self.clock.stop_if_due(self.started.elapsed()) {
+            tracing::error!(
+                "the journal has taken nothing for half a lease: nothing is decided and no worker is acknowledged until it does"
+            );
         }
     }
 
@@ -172,8 +203,9 @@ impl Driver {
                 idle = false;
             }
             if let Some(call) = self.decider.next_call() {
-                if let Some(answer) = self.journal.start(call) {
-                    self.decider.answer(answer)?;
+                match self.journal.start(call) {
+                    Some(answer) => drop(self.decider.answer(answer)?),
+                    None => self.clock.store_asked(self.started.elapsed()),
                 }
                 idle = false;
             }
@@ -182,7 +214,7 @@ impl Driver {
     }
 
     fn now(&self) -> Time {
-        Time(self.started_at + self.started.elapsed())
+        self.clock.time(self.started.elapsed())
     }
 
     fn scheduler(&self) -> &Scheduler {
@@ -197,6 +229,8 @@ impl Driver {
         match command {
             // The reply is dropped, which tells the caller that nothing is taken any more.
             Command::Submit { .. } | Command::Join { .. } if self.is_stopping => {}
+            // Nobody would speak in that session: the worker has tried again meanwhile, or gone elsewhere.
+            Command::Join { reply, .. } if reply.is_closed() => {}
             Command::Submit { submission, reply } => self.submit(*submission, reply),
             Command::Resubmit { submission, reply } => {
                 let request = self.wait_for_answer(Pending::Resubmit(reply));
@@ -215,8 +249,13 @@ impl Driver {
             }
             Command::Published { job, result } => self.handle(Event::Published { job, result }),
             Command::CleanedUp { job } => self.settle(job),
-            Command::Inspect(look) => look(self),
-            Command::Stop { reply } => self.stop(reply),
+        }
+    }
+
+    fn reply(&mut self, question: Question) {
+        match question {
+            Question::Inspect(look) => look(self),
+            Question::Stop { reply } => self.stop(reply),
         }
     }
 
@@ -271,9 +310,13 @@ impl Driver {
     }
 }
 
-async fn sleep_until(started: Instant, started_at: Duration, deadline: Option<Time>) {
-    match deadline {
-        Some(Time(at)) => tokio::time::sleep_until(started + at.saturating_sub(started_at)).await,
+/// For ever without a time, which counts from `started`.
+async fn sleep_until(started: Instant, time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(started + time).await,
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

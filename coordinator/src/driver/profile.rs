@@ -32,6 +32,24 @@ pub(crate) struct WorkerProfile {
 }
 
 impl WorkerProfile {
+    /// One worker.
+    #[cfg(test)]
+    pub(super) fn for_test() -> Self {
+        Self {
+            identity: None,
+            name: "w".into(),
+            shuffle_address: "127.0.0.1:1".into(),
+            host: "host".into(),
+            directory: "/w".into(),
+            instance: "1".into(),
+            map_slots: 2,
+            reduce_slots: 2,
+            threads: 2,
+            memory_bytes: 1 << 30,
+            platform: Platform::default(),
+        }
+    }
+
     pub(super) fn offer(&self) -> WorkerOffer {
         WorkerOffer {
             name: self.name.clone(),

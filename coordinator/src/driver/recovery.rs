@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use windrow_jobs::JobId;
 use windrow_proto::v1::Build;
-use windrow_scheduler::{Config, Decider, JobState, Record, State};
+use windrow_scheduler::{Clock, Config, Decider, JobState, Record, State};
 
 use super::catalog::{Catalog, Note};
 use super::jobs::LiveJobs;
@@ -43,7 +43,8 @@ pub(crate) async fn start(
     let Settings { scheduler, build, state, failpoint, snapshot_after } = settings;
     // A state that nobody will read need not be written.
     let snapshot_after = if state.is_none() { Some(u64::MAX) } else { snapshot_after };
-    let beat = (scheduler.lease / BEATS_PER_LEASE).max(Duration::from_millis(1));
+    let lease = scheduler.lease;
+    let beat = (lease / BEATS_PER_LEASE).max(Duration::from_millis(1));
     let mut decider = Decider::recover(recovered, scheduler, Catalog::new(cluster));
     if let Some(records) = snapshot_after {
         decider = decider.with_snapshot_after(records);
@@ -58,10 +59,11 @@ pub(crate) async fn start(
         unique: String::new(),
     });
     let (sender, commands) = mpsc::channel(COMMANDS_MAX);
+    let (asking, questions) = mpsc::channel(COMMANDS_MAX);
     let driver = Driver {
         jobs: take_again(&decider, owner.clone()).await,
         started: Instant::now(),
-        started_at: decider.state().now.0,
+        clock: Clock::new(decider.state().now, lease),
         decider,
         journal,
         build,
@@ -70,6 +72,7 @@ pub(crate) async fn start(
         pending: BTreeMap::new(),
         requests: 0,
         commands,
+        questions,
         own_commands: sender.downgrade(),
         beat,
         objects_at_beat: 0,
@@ -83,7 +86,7 @@ pub(crate) async fn start(
             failing.send_replace(Some(error));
         }
     });
-    DriverHandle::new(sender, owner, failure)
+    DriverHandle::new(sender, asking, owner, failure)
 }
 
 fn say_what_was_recovered(decider: &Decider<Catalog>, state: &std::path::Path) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use windrow_jobs::{JobId, JobSpec};
+use windrow_jobs::{JobId, JobSpec, WorkerId};
 use windrow_scheduler::{JobView, Time, WorkerView};
 
 use super::catalog::CatalogJob;
@@ -34,6 +34,8 @@ pub(crate) struct JobSnapshot {
     pub(crate) now: Time,
     /// Name of the worker that ran the slowest task.
     pub(crate) slowest_worker: String,
+    /// Names of the workers that it avoids.
+    pub(crate) avoided_workers: Vec<String>,
 }
 
 /// A worker at one moment.
@@ -58,10 +60,12 @@ impl Driver {
 
     fn snapshot_of(&self, view: JobView) -> Option<JobSnapshot> {
         let job = self.visible(view.job)?;
-        let slowest_worker = view.slowest.map_or_else(String::new, |slowest| {
-            let profile = self.catalog().worker(slowest.worker);
-            profile.map_or_else(|| slowest.worker.to_string(), |profile| profile.name.clone())
-        });
+        let name = |worker: WorkerId| {
+            let profile = self.catalog().worker(worker);
+            profile.map_or_else(|| worker.to_string(), |profile| profile.name.clone())
+        };
+        let slowest_worker = view.slowest.map_or_else(String::new, |slowest| name(slowest.worker));
+        let avoided_workers = view.avoided.iter().map(|worker| name(*worker)).collect();
         Some(JobSnapshot {
             view,
             spec: Arc::clone(&job.shown.spec),
@@ -73,6 +77,7 @@ impl Driver {
             settled: job.work.is_none(),
             now: self.now(),
             slowest_worker,
+            avoided_workers,
         })
     }
 

@@ -23,7 +23,7 @@ use super::logs::send;
 use super::refusal::{check_build, check_files, check_platform};
 use super::watch::watch_job;
 use crate::blobs::BlobStore;
-use crate::driver::{DriverHandle, JobWork, Submission};
+use crate::driver::{DriverHandle, JobWork, Submission, Unsubmitted};
 use crate::journal::draw;
 use crate::logs::LogStore;
 use crate::output::{self, Owner, Reservation};
@@ -207,20 +207,25 @@ async fn accept(
     caller_gone: CancellationToken,
 ) -> Result<JobId, Status> {
     let owner = driver.owner().cloned();
+    let has_successors = owner.is_some();
     let preparing = tokio::task::spawn_blocking(move || prepare(request, owner));
     let submission = preparing.await.map_err(|error| Status::internal(error.to_string()))??;
     let reservation = Arc::clone(&submission.reservation);
-    let accepted = if caller_gone.is_cancelled() {
-        Err(Status::cancelled("the submitter has gone"))
+    let refused = if caller_gone.is_cancelled() {
+        Status::cancelled("the submitter has gone")
     } else {
-        driver.submit(submission).await.map_err(Status::from)
+        match driver.submit(submission).await {
+            Ok(job) => return Ok(job),
+            // A successor may have taken the job over, and its attempts write to the folder. If not, whoever takes the output
+            // next removes it.
+            Err(Unsubmitted::Unanswered(stopped)) if has_successors => return Err(stopped.into()),
+            Err(Unsubmitted::Unanswered(stopped) | Unsubmitted::Refused(stopped)) => stopped.into(),
+        }
     };
-    if accepted.is_err()
-        && let Err(error) = reservation.discard().await
-    {
+    if let Err(error) = reservation.discard().await {
         tracing::warn!(%error, "cannot remove the staging folder of a refused job");
     }
-    accepted
+    Err(refused)
 }
 
 /// All that touches the file system before a job is accepted. The output comes first, since that is cheap to see, and

@@ -119,6 +119,8 @@ async fn a_coordinator_that_was_replaced_acknowledges_nothing_and_ends() {
     assert!(former_jobs.clone().submit(submission_of(spec)).await.is_err());
     let error = former.await.unwrap().unwrap_err();
     assert!(matches!(error, ServeError::Journal(JournalError::Fenced(_))), "{error}");
+    // It does not know whether its successor has the job, and must not remove what that one writes to.
+    assert_eq!(cluster.output_names().unwrap(), ["_temporary"]);
     assert!(
         cluster.jobs.clone().list(v1::ListRequest {}).await.unwrap().into_inner().jobs.is_empty()
     );

@@ -8,6 +8,7 @@
 
 use super::chunk_mapper::{ChunkMapper, StoreEmitter, located};
 use super::{Collected, Collector, Room, Store};
+use crate::audit::Audit;
 use crate::bad_records::BadRecord;
 use crate::counters::Counters;
 use crate::emit::Emit;
@@ -99,6 +100,10 @@ impl<M: Mapper, S: Store<M::Key, M::Value>> Collector for CarefulMapper<M, S> {
 
     fn take_counters(&mut self) -> Counters {
         self.inner.take_counters()
+    }
+
+    fn emitted(&self) -> Option<Audit> {
+        self.inner.emitted()
     }
 
     fn take_skipped(&mut self) -> Vec<BadRecord> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::careful_mapper::CarefulMapper;
 use super::{Collected, Collector, Room, Store};
+use crate::audit::Audit;
 use crate::counters::Counters;
 use crate::emit::Emit;
 use crate::error::{Error, Result};
@@ -74,6 +75,10 @@ impl<M: Mapper, S: Store<M::Key, M::Value>> Collector for ChunkMapper<M, S> {
 
     fn take_counters(&mut self) -> Counters {
         self.store.counters().take()
+    }
+
+    fn emitted(&self) -> Option<Audit> {
+        self.store.emitted()
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::key_table::{Fold, KeyTable, Probe, WordTable, Words};
 use super::{Collected, RecordBuffer, Store};
+use crate::audit::Audit;
 use crate::combiner::Combiner;
 use crate::counters::LocalCounters;
 use crate::error::{Error, Result};
@@ -26,6 +27,8 @@ const COPY_BYTES: usize = 40;
 /// Combines values in place. Keys are partitioned only when they are taken, once per distinct key.
 pub(crate) struct CombineStore<K: ?Sized, V: Value + ?Sized, C: Combiner<V>, T> {
     table: KeyTable<C::Accumulator>,
+    /// The keys that were put, by their hashes in the table.
+    emitted: Audit,
     /// What the accumulators own beside the table.
     heap_bytes: usize,
     short: Vec<(Probe<2>, V::Owned)>,
@@ -39,10 +42,12 @@ pub(crate) struct CombineStore<K: ?Sized, V: Value + ?Sized, C: Combiner<V>, T> 
 }
 
 impl<K: ?Sized, V: Value + ?Sized, C: Combiner<V>, T> CombineStore<K, V, C, T> {
-    pub(crate) fn new(combiner: Arc<C>, partitions: u32, route: T) -> Self {
+    /// An empty store, whose tables are [seeded](crate::program::CollectorSetup::seed) with `seed`.
+    pub(crate) fn new(combiner: Arc<C>, partitions: u32, route: T, seed: u64) -> Self {
         let queue_len = if V::IS_COPY { QUEUE_LEN } else { 0 };
         Self {
-            table: KeyTable::default(),
+            table: KeyTable::new(seed),
+            emitted: Audit::default(),
             heap_bytes: 0,
             short: Vec::with_capacity(queue_len),
             medium: Vec::with_capacity(queue_len),
@@ -81,19 +86,21 @@ impl<V: Value + ?Sized, C: Combiner<V>> Fold<C::Accumulator> for Combine<'_, '_,
     }
 }
 
-/// Takes everything out of a queue and into the table.
+/// Takes everything out of a queue and into the table. Returns the audit of its keys.
 fn drain<const N: usize, K, V, C>(
     queue: &mut Vec<(Probe<N>, V::Owned)>,
     table: &mut impl WordTable<N, Accumulator = C::Accumulator>,
     combiner: &C,
     heap_bytes: &mut usize,
-) -> Result<()>
+) -> Result<Audit>
 where
     K: Key + ?Sized,
     V: Value + ?Sized,
     C: Combiner<V>,
 {
+    let mut keys = Audit { records: queue.len() as u64, digest: 0 };
     for (probe, value) in queue.drain(..) {
+        keys.digest = keys.digest.wrapping_add(probe.hash());
         let value = Combine::<V, C> {
             combiner,
             value: V::view_owned(&value),
@@ -102,7 +109,7 @@ where
         let outcome = table.fold(probe, value);
         outcome.map_err(|error| probe.with_key(|key| naming_key::<K>(key, &error)))?;
     }
-    Ok(())
+    Ok(keys)
 }
 
 #[cold]
@@ -125,7 +132,7 @@ where
 {
     #[inline]
     fn put(&mut self, key: K::Ref<'_>, value: V::Ref<'_>, _salt: u64) -> Result<bool> {
-        let Self { table, short, medium, combiner, heap_bytes, .. } = self;
+        let Self { table, emitted, short, medium, combiner, heap_bytes, .. } = self;
         let key = K::encoded(key, &mut self.scratch);
         if V::IS_COPY
             && let Some(words) = Words::<2>::new(key)
@@ -140,7 +147,8 @@ where
             return Ok(medium.len() == QUEUE_LEN);
         }
         let value = Combine::<V, C> { combiner: &**combiner, value, heap_bytes };
-        table.fold_now(key, value)?;
+        let digest = table.fold_now(key, value)?;
+        emitted.merge(Audit { records: 1, digest });
         Ok(true)
     }
 
@@ -150,9 +158,10 @@ where
     }
 
     fn settle(&mut self) -> Result<()> {
-        let Self { table, short, medium, combiner, heap_bytes, .. } = self;
-        drain::<2, K, V, C>(short, table, combiner, heap_bytes)?;
-        drain::<4, K, V, C>(medium, table, combiner, heap_bytes)
+        let Self { table, emitted, short, medium, combiner, heap_bytes, .. } = self;
+        emitted.merge(drain::<2, K, V, C>(short, table, combiner, heap_bytes)?);
+        emitted.merge(drain::<4, K, V, C>(medium, table, combiner, heap_bytes)?);
+        Ok(())
     }
 
     fn memory_bytes(&self) -> usize {
@@ -172,7 +181,7 @@ where
 
     fn take(&mut self) -> Result<Collected> {
         self.settle()?;
-        let table = mem::take(&mut self.table);
+        let table = self.table.take();
         self.heap_bytes = 0;
         let mut scratch = mem::take(&mut self.scratch);
         let mut buffer = RecordBuffer::with_capacity(
@@ -185,6 +194,10 @@ where
             buffer.push(self.route.route(record, 0)?, record)
         })?;
         Ok(Collected::Pairs(buffer))
+    }
+
+    fn emitted(&self) -> Option<Audit> {
+        Some(self.emitted)
     }
 
     fn counters(&mut self) -> &mut LocalCounters {

@@ -29,6 +29,7 @@ pub(crate) use chunk_mapper::map_into;
 pub(crate) use combine_store::CombineStore;
 pub(crate) use text_store::TextStore;
 
+use crate::audit::Audit;
 use crate::bad_records::BadRecord;
 use crate::counters::{Counters, LocalCounters};
 use crate::error::Result;
@@ -53,6 +54,12 @@ pub trait Collector: Send {
 
     /// Takes the user counters since the last call.
     fn take_counters(&mut self) -> Counters;
+
+    /// The keys of all pairs that were emitted and not merely put off, as [`Emitted::keys`](crate::Emitted::keys); `None` where pairs
+    /// are not combined.
+    fn emitted(&self) -> Option<Audit> {
+        None
+    }
 
     /// Takes the bad records that were left out since the last call, in the order of the input. Only a collector that was
     /// [set up](crate::program::CollectorSetup::care) for it leaves any out.
@@ -126,6 +133,11 @@ pub(crate) trait Store<K: Key + ?Sized, V: Value + ?Sized>: Send {
     /// Takes back a buffer that has been emptied, or frees its memory.
     fn reuse(&mut self, buffer: RecordBuffer) {
         drop(buffer);
+    }
+
+    /// See [`Collector::emitted`].
+    fn emitted(&self) -> Option<Audit> {
+        None
     }
 
     /// The user's counters.

@@ -391,3 +391,46 @@ fn each_record_is_on_the_trail_and_deadly_ones_are_not_tried() {
     let place = Place { file: "hay.txt".into(), offset: Some(102), ..Place::default() };
     assert_eq!(failed, FailureCause::UserError { place, message: "bad line".into() });
 }
+
+/// Takes at most so many bytes.
+struct Tight {
+    bytes: usize,
+    spills: u32,
+}
+
+impl Room for Tight {
+    fn grow(&mut self, bytes: usize) -> bool {
+        bytes <= self.bytes
+    }
+
+    fn spill(&mut self, pairs: RecordBuffer) -> Result<RecordBuffer, FailureCause> {
+        self.spills += 1;
+        Ok(RecordBuffer::new(pairs.partitions()))
+    }
+}
+
+#[test]
+fn what_was_emitted_does_not_depend_on_spills() {
+    let text = |n: usize| format!("w{} a-key-of-two-dozen-bytes-{n} {}\n", n % 100, "x".repeat(40));
+    let lines: Vec<_> = (0..3000).map(text).collect();
+    // By chunks of so many lines, in so much memory, with this seed.
+    let emitted = |lines: &[String], seed, count, bytes| {
+        let setup = CollectorSetup { partitions: 2, seed, ..CollectorSetup::default() };
+        let mut collector = combining().build("{}").unwrap().collector(&setup);
+        let mut room = Tight { bytes, spills: 0 };
+        for lines in lines.chunks(count) {
+            collector.map_chunk(&chunk(&lines.concat()), &mut room).unwrap();
+        }
+        (collector.emitted().unwrap(), room.spills)
+    };
+    let (expected, none) = emitted(&lines, 1, 3000, usize::MAX);
+    assert_eq!((expected.records, none), (9000, 0));
+    let (tight, spills) = emitted(&lines, 1, 7, 64 << 10);
+    assert_eq!(tight, expected);
+    assert!(spills > 3, "{spills}");
+    let mut other = lines.clone();
+    other[5] = text(6);
+    assert_ne!(emitted(&other, 1, 3000, usize::MAX).0, expected);
+    assert_ne!(emitted(&lines, 2, 3000, usize::MAX).0, expected, "it is the job's own");
+    assert_eq!(collector(&appending(), 2).emitted(), None);
+}

@@ -79,7 +79,8 @@ impl<V: Value + ?Sized, C: Combiner<V>> CombineStep<V> for Combined<C> {
         route: impl Route,
     ) -> Box<dyn Collector> {
         let combiner = Arc::clone(&self.0);
-        let store = CombineStore::<M::Key, V, C, _>::new(combiner, setup.partitions, route);
+        let CollectorSetup { partitions, seed, .. } = *setup;
+        let store = CombineStore::<M::Key, V, C, _>::new(combiner, partitions, route, seed);
         map_into(mapper, store, setup)
     }
 

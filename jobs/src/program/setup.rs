@@ -19,6 +19,9 @@ pub struct CollectorSetup {
     /// How to go about bad records: those that are left out are kept for
     /// [`Collector::take_skipped`](crate::collect::Collector::take_skipped).
     pub care: Care,
+    /// Seeds hash tables: the same for all attempts of the job, whose digests of keys are compared, and not known to
+    /// whoever writes the input, who could make keys collide.
+    pub seed: u64,
 }
 
 /// How the pairs of a job are spread over its partitions.

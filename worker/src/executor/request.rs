@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use windrow_jobs::program::SplitPoints;
 use windrow_jobs::{
-    AttemptId, Audit, BadRecord, BadRecordBudget, Compression, Counters, FailureCause, JobProgram,
-    SideFile, WorkerId,
+    AttemptId, Audit, BadRecord, BadRecordBudget, Compression, Counters, Emitted, FailureCause,
+    JobProgram, SideFile, WorkerId,
 };
 
 /// What every task of a job needs.
@@ -183,6 +183,8 @@ pub struct Stats {
     pub counters: Counters,
     /// Of a map, what it has left for the shuffle; of a reduce, what it has read of it.
     pub audit: Audit,
+    /// Of a map of a job with a combiner.
+    pub emitted: Option<Emitted>,
 }
 
 /// A file that an attempt wrote under a name of its own.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use windrow_jobs::program::SplitPoints;
 use windrow_jobs::{
-    AttemptId, Audit, BadRecord, BadRecordBudget, Compression, Death, FailureCause, JobId, Place,
-    Share, Stage, TaskId, WorkerId,
+    AttemptId, Audit, BadRecord, BadRecordBudget, Compression, Death, Emitted, FailureCause, JobId,
+    Place, Share, Stage, TaskId, WorkerId,
 };
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
@@ -289,6 +289,10 @@ fn stats_to(stats: Stats) -> v1::AttemptStats {
         elapsed_ms: stats.elapsed.as_millis() as u64,
         counters: stats.counters.iter().map(|(name, n)| (name.to_string(), n)).collect(),
         audit: Some(audit_to(stats.audit)),
+        emitted: stats.emitted.map(|Emitted { keys, is_partial }| v1::Emitted {
+            keys: Some(audit_to(keys)),
+            is_partial,
+        }),
         skipped_records: stats.skipped_records,
         skipped_example: stats.skipped_example.map(failure_to),
     }

@@ -1,13 +1,14 @@
 //! A map attempt whose pairs go to reducers: threads collect, full collectors spill, and one output is left, in memory
 //! or as a segment file.
 
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use windrow_jobs::FailureCause;
 use windrow_jobs::collect::{Collected, Collector, RecordBuffer, Room};
 use windrow_jobs::program::CollectorSetup;
+use windrow_jobs::{Emitted, FailureCause, hash_key};
 
 use super::map_loop::{ChunkSink, MapLoops};
 use super::map_output::{Pairs, SpillFile};
@@ -46,6 +47,8 @@ pub fn run(attempt: &Attempt, input: u32, ranges: Vec<FileRange>) -> Result<Outc
         input,
         split_points: Arc::clone(&context.split_points),
         care: attempt.care.clone(),
+        // Nobody knew the folder's name when the input was written.
+        seed: hash_key(context.staging.as_os_str().as_bytes()),
     };
     let mut outcome = match (attempt.program.is_map_only(), context.partitions) {
         (true, _) => map_only::run(attempt, &plan, setup, quarantine.as_ref())?,
@@ -90,6 +93,7 @@ fn run_to_segment(
         output_bytes: output.bytes,
         counters: totals.counters,
         audit: output.audit,
+        emitted: totals.emitted.map(|keys| Emitted { keys, is_partial: output.is_partial }),
         ..Stats::default()
     };
     let finished = Finished { stats, ..Finished::default() };

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::prelude::*;
 use windrow_jobs::collect::{Collector, Room};
 use windrow_jobs::program::CollectorSetup;
-use windrow_jobs::{Counters, FailureCause};
+use windrow_jobs::{Audit, Counters, FailureCause};
 
 use super::Attempt;
 use super::chunk::ChunkReader;
@@ -41,6 +41,8 @@ pub struct Totals {
     pub bytes: u64,
     /// The user's counters.
     pub counters: Counters,
+    /// See [`Collector::emitted`].
+    pub emitted: Option<Audit>,
 }
 
 /// A loop that has failed: at which chunk, and why.
@@ -126,6 +128,7 @@ impl MapLoops<'_> {
         reader.finish().map_err(last)?;
         totals.counters = collector.take_counters();
         let left = sink.finish(&mut *collector).map_err(last)?;
+        totals.emitted = collector.emitted();
         Ok((totals, left))
     }
 
@@ -184,5 +187,8 @@ impl Totals {
         self.records += other.records;
         self.bytes += other.bytes;
         self.counters.merge(&other.counters);
+        if let Some(emitted) = other.emitted {
+            self.emitted.get_or_insert_default().merge(emitted);
+        }
     }
 }

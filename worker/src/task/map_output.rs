@@ -37,6 +37,8 @@ pub struct MapOutput {
     pub records: u64,
     /// The sum of the audits of its partitions.
     pub audit: Audit,
+    /// Whether some of its pairs were written before all were there.
+    pub is_partial: bool,
 }
 
 /// What a thread has collected and not spilled.
@@ -107,12 +109,13 @@ pub fn finish(
     };
     attempt.check()?;
     let bytes = sorted.memory_bytes() as u64;
-    let may_hold = spilled.is_empty() && !attempt.outputs_on_disk;
+    let is_partial = !spilled.is_empty();
+    let may_hold = !is_partial && !attempt.outputs_on_disk;
     if may_hold && attempt.try_resize(&mut reservation, bytes) {
         hold(attempt, sorted, reservation)
     } else {
         reservation.resize(bytes);
-        write(attempt, &sorted, spilled)
+        Ok(MapOutput { is_partial, ..write(attempt, &sorted, spilled)? })
     }
 }
 
@@ -199,7 +202,7 @@ fn hold(
     let segment = MemorySegment::new(pairs, attempt.scratch.codec, reservation);
     let (task, number) = (attempt.id.task.index, attempt.id.number);
     let left = Left::Held(attempt.scratch.folder.hold(segment, task, number)?);
-    Ok(MapOutput { left, bytes, records, audit })
+    Ok(MapOutput { left, bytes, records, audit, is_partial: false })
 }
 
 fn sum(partitions: impl Iterator<Item = (u32, Audit)>) -> Audit {
@@ -233,7 +236,8 @@ fn write(
     let (file, bytes) = segment.finish(index)?;
     attempt.check()?;
     let file = attempt.scratch.folder.publish(file, attempt.id.task.index, attempt.id.number)?;
-    Ok(MapOutput { left: Left::File(file), bytes, records: audit.records, audit })
+    let (left, records) = (Left::File(file), audit.records);
+    Ok(MapOutput { left, bytes, records, audit, is_partial: false })
 }
 
 /// A buffer that takes the pairs of one partition after the other.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use windrow_jobs::prelude::*;
-use windrow_jobs::{Audit, BadRecordBudget, FailureCause, Stage};
+use windrow_jobs::{Audit, BadRecordBudget, Emitted, FailureCause, Stage};
 
 use super::{Attempt, Left, map, reduce};
 use crate::executor::Stats;
@@ -122,6 +122,49 @@ fn tiny_memory_spills_and_gives_the_same_parts() {
         assert_eq!(parts, expected);
         assert_eq!(stats.input_records, ample.input_records);
     }
+}
+
+/// Maps and reduces as a job with a combiner, in so much memory: the first partition, and the stats of the map.
+fn combined(input: &Path, memory_bytes: u64, threads: usize) -> (String, Stats) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(SegmentStore::new(folder.path().join("worker"), 0));
+    let job = Job::new("count", Fragile).combine(Sum).reduce(Sum);
+    let of_job = |id| {
+        let mut attempt = attempt(Words::default(), &store, Path::new("/out/attempts-1"), 1);
+        (attempt.id, attempt.program) = (id, job.build("{}").unwrap());
+        attempt
+    };
+    let mut mapping = of_job(attempt_id(Stage::Map, 0, 1));
+    mapping.memory = Account::new(memory_bytes);
+    mapping.pairs = mapping.memory.child(memory_bytes);
+    mapping.threads = threads;
+    let mapped = map(&mapping, 0, vec![whole_file(input)]).unwrap();
+    let mut reducing = of_job(attempt_id(Stage::Reduce, 0, 1));
+    Arc::get_mut(&mut reducing.context).unwrap().staging = folder.path().to_path_buf();
+    let reduced = reduce(&reducing, |_| store.sources(reducing.id.task.job, (0, 1), 0)).unwrap();
+    let part = std::fs::read_to_string(&reduced.finished.part.as_ref().unwrap().path).unwrap();
+    (part, mapped.finished.stats)
+}
+
+#[test]
+fn a_map_that_spills_elsewhere_has_emitted_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("input");
+    let line = |n: usize| format!("w{} x{}\n", n * 7919 % 50_000, n % 1013);
+    let text: String = (0..100_000).map(line).collect();
+    std::fs::write(&input, &text).unwrap();
+    let (expected, whole) = combined(&input, 1 << 30, 2);
+    let emitted = whole.emitted.unwrap();
+    assert!(!emitted.is_partial);
+    assert_eq!(emitted.keys.records, 200_000);
+    for (memory_bytes, threads) in [(1 << 20, 1), (1 << 20, 2), (3 << 20, 2)] {
+        let (part, partial) = combined(&input, memory_bytes, threads);
+        assert_eq!(part, expected);
+        assert_ne!(partial.audit, whole.audit);
+        assert_eq!(partial.emitted, Some(Emitted { is_partial: true, ..emitted }));
+    }
+    std::fs::write(&input, text.replacen("x5\n", "x6\n", 1)).unwrap();
+    assert_ne!(combined(&input, 1 << 20, 2).1.emitted.unwrap().keys, emitted.keys);
 }
 
 proptest! {

@@ -29,6 +29,7 @@ pub struct Appender<R, S> {
     pushed: u64,
     durable: Option<u64>,
     since_snapshot: u64,
+    steps_done: u64,
 }
 
 /// Something to be done before all that follows.
@@ -70,6 +71,7 @@ impl<R: Clone, S: Clone> Appender<R, S> {
             pushed: 0,
             durable: None,
             since_snapshot: 0,
+            steps_done: 0,
         };
         appender.begin_log(state);
         appender
@@ -101,6 +103,11 @@ impl<R: Clone, S: Clone> Appender<R, S> {
     /// Records since the last state was written.
     pub fn since_snapshot(&self) -> u64 {
         self.since_snapshot
+    }
+
+    /// What the store has done so far: grows whenever nothing more is to be done about what it was asked for.
+    pub fn steps_done(&self) -> u64 {
+        self.steps_done
     }
 
     /// Begins another epoch with `state`, in which all records so far are contained.
@@ -191,6 +198,7 @@ impl<R: Clone, S: Clone> Appender<R, S> {
     }
 
     fn step_done(&mut self) {
+        self.steps_done += 1;
         if let Some(Step::Create { object, durable, .. }) = self.steps.pop_front() {
             self.durable = self.durable.max(durable);
             if matches!(object.body, Body::Snapshot(_)) {

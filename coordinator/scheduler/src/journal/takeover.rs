@@ -1,11 +1,15 @@
 //! Beginning an epoch: a number of one's own, an end to all epochs before, and what they have left.
 //!
 //! ```text
-//!  last epoch? -> create epochs/e+1 -> read log/e, seal it at its first free slot
-//!                  |  taken: e+2             |  it began without a state: read and seal log/e-1, too
-//!                  v                         v
-//!                 ...                 the last state, and the records since
+//!  last epoch? -> look at log/e -> create epochs/e+1 -> read what came since, seal log/e at its first free slot
+//!       ^                            |  taken              |  it began without a state: read and seal log/e-1, too
+//!       +----------------------------+                     v
+//!                                                   the last state, and the records since
 //! ```
+//!
+//! Looking writes nothing. Who cannot read the journal, because it is damaged or another build's, learns it there, and whoever
+//! is in charge stays so. From the epoch's creation on, there is no way back: its former owner is fenced, at the latest where
+//! it would begin an epoch itself.
 //!
 //! An epoch that was begun, but died before it had written its state, is sealed at slot 0, and the one before counts. Its
 //! owner may still be alive: it will find its slot taken.
@@ -23,10 +27,22 @@ pub struct Takeover<R, S> {
     state: State,
     /// Ours, as soon as it has begun.
     epoch: Epoch,
+    phase: Phase,
     snapshot: Option<Arc<S>>,
     batches: Vec<Arc<Vec<R>>>,
     /// The first object that breaks off, after which nothing whole was found yet.
     torn: Option<(Key, String)>,
+}
+
+/// What reading is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Whether all of it can be read.
+    Look,
+    /// It could. The log that counts ended here; there is none in a new journal.
+    Looked(Option<(Epoch, Slot)>),
+    /// The epoch has begun: what is read counts.
+    Take,
 }
 
 /// What comes next.
@@ -60,6 +76,7 @@ impl<R: Clone, S: Clone> Takeover<R, S> {
             nonce,
             state: State::FindLast,
             epoch: Epoch::default(),
+            phase: Phase::Look,
             snapshot: None,
             batches: Vec::new(),
             torn: None,
@@ -81,7 +98,8 @@ impl<R: Clone, S: Clone> Takeover<R, S> {
     /// What the store has answered. `Some` at the end.
     ///
     /// # Errors
-    /// When what is there cannot be gone on with. Nothing is lost by trying again.
+    /// When what is there cannot be gone on with. Unless it was damaged just now, nothing was written then. Nothing is lost by
+    /// trying again.
     pub fn answer(
         &mut self,
         answer: Answer<R, S>,
@@ -90,25 +108,29 @@ impl<R: Clone, S: Clone> Takeover<R, S> {
             (_, Answer::Refused(message)) => return Err(JournalError::Refused(message)),
             (State::FindLast, Answer::LastEpoch(last)) => {
                 self.epoch = last.unwrap_or_default().next();
-                self.state = State::Begin;
-            }
-            (State::Begin, Answer::Created) => return Ok(self.read_epoch_before(self.epoch)),
-            (State::Begin, Answer::Exists | Answer::Failed) => self.state = State::WhoseEpoch,
-            (State::WhoseEpoch, Answer::Found(object)) if object.nonce == self.nonce => {
+                self.forget();
+                self.phase = Phase::Look;
                 return Ok(self.read_epoch_before(self.epoch));
             }
-            // Taken by somebody else, or by nobody who could say so: the next one may be free.
+            (State::Begin, Answer::Created) => return Ok(self.begun()),
+            (State::Begin, Answer::Exists | Answer::Failed) => self.state = State::WhoseEpoch,
+            (State::WhoseEpoch, Answer::Found(object)) if object.nonce == self.nonce => {
+                return Ok(self.begun());
+            }
+            // Taken by somebody else, or by nobody who could say so: what was looked at is not the last any more.
             (State::WhoseEpoch, Answer::Found(_) | Answer::Damaged { .. }) => {
-                self.epoch = self.epoch.next();
-                self.state = State::Begin;
+                self.state = State::FindLast;
             }
             (State::WhoseEpoch, Answer::Absent) => self.state = State::Begin,
             (State::Read(of, slot), Answer::Found(object)) => return self.found(of, slot, object),
             (State::Read(of, slot), Answer::Damaged { torn, message }) => {
                 self.damaged(of, slot, torn, message)?;
             }
-            (State::Read(of, slot), Answer::Absent) => self.state = State::Seal(of, slot),
-            (State::Seal(of, _), Answer::Created) => return Ok(self.log_ends(of)),
+            (State::Read(of, slot), Answer::Absent) if self.phase == Phase::Take => {
+                self.state = State::Seal(of, slot);
+            }
+            (State::Read(of, slot), Answer::Absent) => return Ok(self.log_ends(of, slot)),
+            (State::Seal(of, slot), Answer::Created) => return Ok(self.log_ends(of, slot)),
             // Its owner was faster, or it is ours after all.
             (State::Seal(of, slot), Answer::Exists | Answer::Failed) => {
                 self.state = State::Read(of, slot);
@@ -130,7 +152,7 @@ impl<R: Clone, S: Clone> Takeover<R, S> {
         };
         match (object.body, self.torn.take()) {
             // What broke off was never acknowledged: its writer would have gone on after it.
-            (Body::Seal, _) => return Ok(self.log_ends(of)),
+            (Body::Seal, _) => return Ok(self.log_ends(of, slot)),
             (_, Some((key, message))) => return Err(JournalError::Damaged { key, message }),
             _ if object.epoch != of => return confused("it belongs to another epoch"),
             (Body::Snapshot(state), None) if slot == Slot(0) => self.snapshot = Some(state),
@@ -158,18 +180,52 @@ impl<R: Clone, S: Clone> Takeover<R, S> {
         Ok(())
     }
 
-    /// The log of `of` is sealed. If it began with a state, that is it; else the epoch before counts.
-    fn log_ends(&mut self, of: Epoch) -> Option<Recovered<R, S>> {
-        self.torn = None;
-        if self.snapshot.is_some() { Some(self.recovered()) } else { self.read_epoch_before(of) }
+    /// The log of `of` ends at `slot`: it is sealed there, or is being looked at. If it began with a state, that is it; else
+    /// the epoch before counts.
+    fn log_ends(&mut self, of: Epoch, slot: Slot) -> Option<Recovered<R, S>> {
+        if self.snapshot.is_none() {
+            self.torn = None;
+            return self.read_epoch_before(of);
+        }
+        self.reading_ends(Some((of, slot)))
     }
 
     fn read_epoch_before(&mut self, epoch: Epoch) -> Option<Recovered<R, S>> {
         if epoch <= Epoch(1) {
-            return Some(self.recovered());
+            return self.reading_ends(None);
         }
         self.state = State::Read(Epoch(epoch.0 - 1), Slot(0));
         None
+    }
+
+    fn reading_ends(&mut self, at: Option<(Epoch, Slot)>) -> Option<Recovered<R, S>> {
+        if self.phase == Phase::Take {
+            return Some(self.recovered());
+        }
+        self.phase = Phase::Looked(at);
+        self.state = State::Begin;
+        None
+    }
+
+    /// Objects do not change, so that what was looked at need not be read again, if the epoch before is that which counts. Else,
+    /// that one's owner may have written its state meanwhile.
+    fn begun(&mut self) -> Option<Recovered<R, S>> {
+        match std::mem::replace(&mut self.phase, Phase::Take) {
+            Phase::Looked(Some((of, slot))) if of.next() == self.epoch => {
+                self.state = State::Read(of, slot);
+                None
+            }
+            _ => {
+                self.forget();
+                self.read_epoch_before(self.epoch)
+            }
+        }
+    }
+
+    fn forget(&mut self) {
+        self.snapshot = None;
+        self.batches.clear();
+        self.torn = None;
     }
 
     fn recovered(&mut self) -> Recovered<R, S> {

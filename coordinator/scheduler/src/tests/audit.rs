@@ -1,14 +1,29 @@
 //! What the maps wrote is what the reducers read, or the job fails.
 
-use windrow_jobs::{AttemptId, Audit, WorkerId};
+use windrow_jobs::{AttemptId, Audit, Emitted, WorkerId};
 
 use super::fixture::*;
 use crate::*;
 
 fn done(f: &mut Fixture, worker: WorkerId, attempt: AttemptId, audit: u64) -> Vec<Effect> {
-    let mut effects = f.handle(Event::AttemptDone { worker, attempt, stats: audited(audit) });
+    done_with(f, worker, attempt, audited(audit))
+}
+
+fn done_with(
+    f: &mut Fixture,
+    worker: WorkerId,
+    attempt: AttemptId,
+    stats: AttemptStats,
+) -> Vec<Effect> {
+    let mut effects = f.handle(Event::AttemptDone { worker, attempt, stats });
     assert_eq!(effects.remove(0), noted(worker, attempt, true));
     effects
+}
+
+/// What a map wrote that has combined pairs of these keys.
+fn combined(digest: u64, keys: u64, is_partial: bool) -> AttemptStats {
+    let keys = Audit { records: 9, digest: keys };
+    AttemptStats { emitted: Some(Emitted { keys, is_partial }), ..audited(digest) }
 }
 
 /// W1 has done map 0, with digest 10; W2 map 1, with digest 20; two reduces run, one on each.
@@ -78,4 +93,72 @@ fn a_map_that_is_redone_when_all_reducers_are_done_does_not_matter() {
     done(&mut f, W2, reduce(1, 1), 15);
     done(&mut f, W1, reduce(0, 1), 15);
     assert_eq!(f.view(J1).state, JobState::Publishing);
+}
+
+/// Two reduces run; one is done, and has read what `first` says that map 0 wrote; then that is lost, and made again.
+fn made_again(first: AttemptStats, again: AttemptStats) -> (Fixture, Vec<Effect>) {
+    let mut f = Fixture::new(2);
+    f.submit(plan(2, 2));
+    done_with(&mut f, W1, map(0, 1), first);
+    done(&mut f, W2, map(1, 1), 20);
+    done(&mut f, W2, reduce(1, 1), 15);
+    f.leave(W1);
+    let effects = done_with(&mut f, W2, map(0, 2), again);
+    (f, effects)
+}
+
+#[test]
+fn the_same_pairs_combined_otherwise_are_as_good_as_the_first() {
+    for partial in [(true, false), (false, true), (true, true)] {
+        let again = combined(11, 7, partial.1);
+        let (mut f, effects) = made_again(combined(10, 7, partial.0), again);
+        let outputs = [(map(0, 2), W2), (map(1, 1), W2)];
+        assert_eq!(effects, [assign_reduce(W2, reduce(0, 2), 2, &outputs)]);
+        assert_eq!(f.view(J1).nondeterministic, None);
+        // What they have read in all is neither what was written first nor what was written then.
+        let published = done(&mut f, W2, reduce(0, 2), 99);
+        assert_eq!(published, [publish(&[reduce(0, 2), reduce(1, 1)])]);
+    }
+}
+
+#[test]
+fn other_pairs_are_noticed_however_they_were_combined() {
+    for (first, again) in [
+        (combined(10, 7, true), combined(11, 8, true)),
+        (combined(10, 7, false), combined(11, 8, true)),
+        // Whoever has combined all has written the same if it was given the same.
+        (combined(10, 7, false), combined(11, 7, false)),
+    ] {
+        let (f, effects) = made_again(first, again);
+        assert_eq!(effects.len(), 2, "{effects:?}");
+        assert_eq!(f.view(J1).nondeterministic, Some(0));
+    }
+}
+
+#[test]
+fn what_nobody_had_read_is_still_accounted_for() {
+    for (read, is_right) in [(16, true), (15, false)] {
+        let mut f = Fixture::new(2);
+        f.submit(plan(2, 2));
+        done_with(&mut f, W1, map(0, 1), combined(10, 7, true));
+        f.leave(W1);
+        done(&mut f, W2, map(1, 1), 20);
+        done_with(&mut f, W2, map(0, 2), combined(11, 7, true));
+        done(&mut f, W2, reduce(0, 1), 15);
+        let last = done(&mut f, W2, reduce(1, 1), read);
+        assert_eq!(last.contains(&publish(&[reduce(0, 1), reduce(1, 1)])), is_right, "{last:?}");
+    }
+}
+
+#[test]
+fn when_all_reducers_read_anew_they_are_accounted_for_again() {
+    let (mut f, _) = made_again(combined(10, 7, true), combined(11, 7, true));
+    let lost = f.handle(Event::OutputsLost { worker: W2, outputs: vec![map(0, 2)] });
+    assert_eq!(lost, [assign_map(W2, map(0, 3))]);
+    done_with(&mut f, W2, map(0, 3), combined(12, 8, true));
+    done(&mut f, W2, reduce(0, 3), 15);
+    let last = done(&mut f, W2, reduce(1, 2), 99);
+    let audit = |digest| Audit { records: 2, digest };
+    let failure = JobFailure::Audit { written: audit(32), read: audit(114) };
+    assert_eq!(last.last(), Some(&ended(J1, Outcome::Failed(failure))));
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use windrow_jobs::{FailureCause, Place, Platform, WorkerId};
+use windrow_jobs::{AttemptId, FailureCause, JobId, Place, Platform, Stage, WorkerId};
 
 use super::fixture::*;
 use crate::*;
@@ -39,6 +39,20 @@ fn submit(f: &mut Fixture) -> Vec<Effect> {
     f.submit(JobPlan { max_attempts: 100, ..plan(1, 0) })
 }
 
+fn assign_to(worker: WorkerId, attempt: AttemptId) -> Effect {
+    Effect::Assign { worker, attempt, outputs: None, alone: false, skip: Vec::new() }
+}
+
+/// Fails an attempt that runs on one of two workers.
+fn fail_wherever_it_runs(f: &mut Fixture, attempt: AttemptId, cause: FailureCause) {
+    let failed = |f: &Fixture| f.worker(W1).failed + f.worker(W2).failed;
+    let before = failed(f);
+    for worker in [W1, W2] {
+        f.handle(Event::AttemptFailed { worker, attempt, cause: cause.clone() });
+    }
+    assert_eq!(failed(f), before + 1, "{attempt} runs");
+}
+
 fn assigned(effects: &[Effect]) -> Option<WorkerId> {
     effects.iter().find_map(|effect| match effect {
         Effect::Assign { worker, .. } => Some(*worker),
@@ -56,21 +70,38 @@ fn a_worker_with_a_strike_comes_last_and_a_success_clears_it() {
     assert_eq!(assigned(&second), Some(W2), "busy, but without a strike");
     let third = submit(&mut f);
     assert_eq!(assigned(&third), Some(W1), "W2 is full");
-    f.done(W1, attempt(windrow_jobs::JobId(3), windrow_jobs::Stage::Map, 0, 1));
+    f.done(W1, attempt(JobId(3), Stage::Map, 0, 1));
     assert_eq!(assigned(&submit(&mut f)), Some(W1));
+}
+
+/// Two jobs with two maps each, of which both workers run one.
+fn two_jobs() -> Fixture {
+    let mut f = with_workers(&[1, 2]);
+    for _ in 0..2 {
+        f.submit(JobPlan { max_attempts: 100, ..plan(2, 0) });
+    }
+    f
+}
+
+/// Strikes of both jobs put W1 into quarantine.
+fn quarantine(f: &mut Fixture) {
+    f.fail(W1, map(0, 1), io(true));
+    assert!(!f.worker(W1).quarantined);
+    f.fail(W1, second_job(0, 1), io(false));
+    assert!(f.worker(W1).quarantined);
+}
+
+fn second_job(index: u32, number: u32) -> AttemptId {
+    attempt(J2, Stage::Map, index, number)
 }
 
 #[test]
 fn a_full_disk_weighs_more_and_leads_to_quarantine_and_probation() {
-    let mut f = with_workers(&[1, 2]);
-    f.submit(JobPlan { max_attempts: 100, ..plan(4, 0) });
-    f.fail(W1, map(0, 1), io(true));
-    assert!(!f.worker(W1).quarantined);
-    f.fail(W1, map(2, 1), io(false));
-    assert!(f.worker(W1).quarantined);
+    let mut f = two_jobs();
+    quarantine(&mut f);
     f.done(W2, map(1, 1));
-    f.done(W2, map(3, 1));
-    while f.view(J1).map.running < 2 {
+    f.done(W2, second_job(1, 1));
+    while f.worker(W2).running < 2 {
         let effects = f.wait();
         assert_eq!(assigned(&effects), Some(W2), "{effects:?}");
     }
@@ -83,7 +114,7 @@ fn a_full_disk_weighs_more_and_leads_to_quarantine_and_probation() {
     assert_eq!(placed.len(), 1, "W2 is full, and W1 gets one at a time: {next:?}");
     // One strike sends it back, for twice as long.
     let before = f.now;
-    f.fail(W1, attempt(J2, windrow_jobs::Stage::Map, 0, 1), io(false));
+    f.fail(W1, attempt(JobId(3), Stage::Map, 0, 1), io(false));
     assert!(f.worker(W1).quarantined);
     while f.worker(W1).quarantined {
         f.wait();
@@ -92,11 +123,20 @@ fn a_full_disk_weighs_more_and_leads_to_quarantine_and_probation() {
 }
 
 #[test]
-fn a_restart_does_not_wash_a_worker_clean() {
+fn what_one_job_says_alone_keeps_no_other_from_a_worker() {
     let mut f = with_workers(&[1, 2]);
     f.submit(JobPlan { max_attempts: 100, ..plan(4, 0) });
     f.fail(W1, map(0, 1), io(true));
     f.fail(W1, map(2, 1), io(true));
+    assert!(!f.worker(W1).quarantined && !f.worker(W1).on_probation);
+    let effects = f.submit(plan(2, 0));
+    assert_eq!(effects[1..], [assign_to(W1, second_job(0, 1)), assign_to(W1, second_job(1, 1))]);
+}
+
+#[test]
+fn a_restart_does_not_wash_a_worker_clean() {
+    let mut f = two_jobs();
+    quarantine(&mut f);
     f.leave(W1);
     let again = join(&mut f, 1);
     assert!(f.worker(again).quarantined);
@@ -105,50 +145,59 @@ fn a_restart_does_not_wash_a_worker_clean() {
 
 #[test]
 fn errors_of_user_code_say_nothing_about_the_worker() {
-    let mut f = with_workers(&[1, 2]);
-    f.submit(JobPlan { max_attempts: 100, ..plan(1, 0) });
+    let mut f = two_jobs();
     for n in 1..20 {
-        let worker = if n % 2 == 1 { W1 } else { W2 };
-        f.fail(worker, map(0, n), user_error());
-        f.wait();
+        for job in [J1, J2] {
+            fail_wherever_it_runs(&mut f, attempt(job, Stage::Map, 0, n), user_error());
+        }
+        while f.view(J1).map.running < 2 || f.view(J2).map.running < 2 {
+            f.wait();
+        }
     }
     assert!(!f.worker(W1).quarantined && !f.worker(W2).quarantined);
 }
 
 #[test]
 fn a_process_that_dies_says_nothing_about_the_worker() {
-    let mut f = with_workers(&[1, 2]);
-    f.submit(JobPlan { max_attempts: 100, ..plan(4, 0) });
+    let mut f = two_jobs();
     for n in 1..10 {
-        // W2 is full, so that the task comes back although it would rather not.
         let alone = n % 2 == 0;
-        let place = Place::default();
-        f.fail(W1, map(0, n), FailureCause::OutOfMemory { limit_bytes: 1, alone, place });
-        if alone {
+        for job in [J1, J2] {
+            let place = Place::default();
+            let cause = FailureCause::OutOfMemory { limit_bytes: 1, alone, place };
+            fail_wherever_it_runs(&mut f, attempt(job, Stage::Map, 0, n), cause);
+        }
+        while f.view(J1).map.running < 2 || f.view(J2).map.running < 2 {
             f.wait();
         }
     }
-    assert!(!f.worker(W1).quarantined && !f.worker(W1).on_probation);
+    for worker in [W1, W2] {
+        assert!(!f.worker(worker).quarantined && !f.worker(worker).on_probation);
+    }
 }
 
 #[test]
 fn the_last_worker_is_not_quarantined() {
     let mut f = with_workers(&[1]);
-    f.submit(JobPlan { max_attempts: 100, ..plan(1, 0) });
-    for n in 1..10 {
-        f.fail(W1, map(0, n), io(true));
+    submit(&mut f);
+    submit(&mut f);
+    let mut running = vec![map(0, 1), second_job(0, 1)];
+    for _ in 0..20 {
+        while running.is_empty() {
+            running.extend(f.wait().iter().filter_map(|effect| match effect {
+                Effect::Assign { attempt, .. } => Some(*attempt),
+                _ => None,
+            }));
+        }
+        f.fail(W1, running.remove(0), io(true));
         assert!(!f.worker(W1).quarantined);
-        assert_eq!(f.wait(), [assign_map(W1, map(0, n + 1))]);
     }
 }
 
 #[test]
 fn when_the_others_go_quarantines_end() {
-    let mut f = with_workers(&[1, 2]);
-    f.submit(JobPlan { max_attempts: 100, ..plan(4, 0) });
-    f.fail(W1, map(0, 1), io(true));
-    f.fail(W1, map(2, 1), io(true));
-    assert!(f.worker(W1).quarantined);
+    let mut f = two_jobs();
+    quarantine(&mut f);
     let effects = f.leave(W2);
     assert!(!f.worker(W1).quarantined);
     assert_eq!(assigned(&effects), Some(W1));

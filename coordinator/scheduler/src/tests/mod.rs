@@ -2,9 +2,11 @@
 //! invariants.
 
 mod audit;
+mod avoidance;
 mod backup;
 mod bad_records;
 mod cancel;
+mod clock;
 mod death;
 mod drain;
 mod fairness;

@@ -1,25 +1,28 @@
 //! What model workers run. A map leaves an output on its worker, a reducer reads all of them and writes a part into the
 //! common store; each records what it has really seen.
 
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
 use windrow_jobs::{
-    AttemptId, Audit, BadRecord, Counters, Death, FailureCause, JobId, Place, Stage, TaskId,
-    WorkerId,
+    AttemptId, Audit, BadRecord, Counters, Death, Emitted, FailureCause, JobId, Place, Stage,
+    TaskId, WorkerId,
 };
 use windrow_scheduler::{AttemptStats, Event, MapOutputs, Time};
 
+use crate::happening::Happening;
 use crate::output::Content;
-use crate::world::{Happening, World};
+use crate::world::World;
 
 /// Of every attempt: bytes for a map, records for a reducer.
 pub const WORK: u64 = 100;
 
 pub struct Attempt {
     orders: Orders,
-    /// What it has read.
+    /// What it has read, and by which pairs.
     read: Content,
+    pairs: Content,
     fate: Fate,
     /// When it began, and how long it takes if it does not hang.
     began: Time,
@@ -72,6 +75,7 @@ impl World {
             () if self.next_deadly(attempt.task, &orders.skip).is_some() => Fate::Dies,
             () if self.strikes(self.faults.dies) => Fate::Dies,
             () if self.strikes(self.faults.fail) => Fate::Fails,
+            () if self.is_bad_machine(index) => Fate::Fails,
             () if self.strikes(self.faults.hang) => Fate::Hangs,
             () => Fate::Succeeds,
         };
@@ -85,14 +89,31 @@ impl World {
             Some(_) => self.later(until_read, Happening::Read(index, attempt)),
             None => self.later(whole, Happening::Finish(index, attempt)),
         }
-        let run = Attempt { orders, read: Vec::new(), fate, began: self.now, whole, rest };
+        let (read, pairs) = Default::default();
+        let run = Attempt { orders, read, pairs, fate, began: self.now, whole, rest };
         self.processes[index].running.insert(attempt, run);
+    }
+
+    /// Whether nothing succeeds there. It is one of several, if there are any.
+    fn is_bad_machine(&self, index: usize) -> bool {
+        self.faults.bad_machine > 0 && self.processes[index].machine == 0
     }
 
     /// What tells the output of this attempt from those of other attempts of the same map.
     fn variant(&self, map: AttemptId) -> u32 {
-        let varies = self.faults.nondeterministic > 0 && map.task.job.0.is_multiple_of(3);
+        let varies = self.faults.nondeterministic > 0 && !map.task.job.0.is_multiple_of(3);
         if varies && map.task.index.is_multiple_of(2) { map.number } else { 0 }
+    }
+
+    /// The pairs that this attempt of a map wrote: others each time where they were combined in another way.
+    fn pairs(&self, map: AttemptId) -> (u32, u32) {
+        let pairs = if self.spills(map.task.job) { map.number } else { self.variant(map) };
+        (map.task.index, pairs)
+    }
+
+    /// Whether its maps write before they have combined all.
+    fn spills(&self, job: JobId) -> bool {
+        self.faults.spills > 0 && job.0.is_multiple_of(2)
     }
 
     fn is_poisoned(&mut self, attempt: AttemptId) -> bool {
@@ -128,11 +149,11 @@ impl World {
             };
             return self.fail(index, attempt, cause);
         }
-        let read =
-            inputs.outputs.iter().map(|(output, _)| (output.task.index, self.variant(*output)));
-        let read = read.collect();
+        let outputs = inputs.outputs.iter().map(|(output, _)| *output);
+        let pairs = outputs.clone().map(|output| self.pairs(output)).collect();
+        let read = outputs.map(|output| (output.task.index, self.variant(output))).collect();
         if let Some(run) = self.processes[index].running.get_mut(&attempt) {
-            run.read = read;
+            (run.read, run.pairs) = (read, pairs);
         }
         self.later(rest, Happening::Finish(index, attempt));
     }
@@ -166,14 +187,18 @@ impl World {
             Some(Fate::Succeeds) => {}
         }
         let Some(run) = process.running.remove(&attempt) else { return };
-        let own = vec![(attempt.task.index, self.variant(attempt))];
-        let audit = match attempt.task.stage {
+        let (own, pairs) = (vec![(attempt.task.index, self.variant(attempt))], self.pairs(attempt));
+        let audited = match attempt.task.stage {
             Stage::Map => {
                 let partitions = self.promises.plan(attempt.task.job).map_or(0, |p| p.partitions);
-                audit((0..partitions).map(|partition| (own[0], partition)))
+                audit((0..partitions).map(|partition| (pairs, partition)))
             }
-            Stage::Reduce => audit(run.read.iter().map(|map| (*map, attempt.task.index))),
+            Stage::Reduce => audit(run.pairs.iter().map(|map| (*map, attempt.task.index))),
         };
+        let emitted = self.spills(attempt.task.job).then(|| Emitted {
+            keys: audit(iter::once((own[0], 0))),
+            is_partial: attempt.number > 1,
+        });
         if self.writes_part(attempt) {
             let content = if attempt.task.stage == Stage::Map { own } else { run.read };
             self.output.stage(attempt, content);
@@ -183,7 +208,8 @@ impl World {
         let stats = AttemptStats {
             input_records: WORK,
             input_bytes: WORK,
-            audit,
+            audit: audited,
+            emitted,
             elapsed: self.now.since(run.began),
             skipped_records: run.orders.skip.len() as u64,
             counters: Counters::from_iter([("seen", 10)]),

@@ -5,7 +5,8 @@ use std::time::Duration;
 use windrow_jobs::JobId;
 use windrow_scheduler::{Event, JobPlan, RequestId, SubmissionId};
 
-use crate::world::{Happening, World};
+use crate::happening::Happening;
+use crate::world::World;
 
 pub struct Client {
     plan: JobPlan,

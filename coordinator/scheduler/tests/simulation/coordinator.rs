@@ -1,36 +1,40 @@
-//! Model coordinators: processes that take over the journal, decide, and carry effects out one by one. They crash between
-//! any two, pause, and are replaced while they go on.
+//! Model coordinators: processes that decide, with the journal, and carry effects out one by one. They crash between any two,
+//! pause, and are replaced while they go on.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use windrow_jobs::{AttemptId, TaskId, WorkerId};
-use windrow_scheduler::journal::{Answer, Epoch, JournalError, Nonce, Recovered, Takeover};
-use windrow_scheduler::{Decider, Effect, Event, Time};
+use windrow_scheduler::journal::{Answer, Epoch, Nonce, Takeover};
+use windrow_scheduler::{Clock, Decider, Effect, Event, Time};
 
 use crate::books::{Books, Note};
-use crate::invariants::{leases, replay, size};
+use crate::happening::Happening;
+use crate::invariants::{leases, visible};
 use crate::network::Link;
+use crate::output::Publication;
 use crate::store::{Records, Whole};
-use crate::world::{Happening, World};
+use crate::world::World;
 
 /// One that has been silent for so long makes sure that it is still in charge.
-const BEAT: Duration = Duration::from_secs(2);
+pub const BEAT: Duration = Duration::from_secs(2);
 
 pub struct Coordinator {
     pub role: Role,
-    nonce: Nonce,
+    pub nonce: Nonce,
     pub paused_until: Time,
     /// Its sessions, with the connection that each has now.
     pub links: BTreeMap<WorkerId, Link>,
-    /// Its clock showed `base` at `started`.
-    base: Time,
-    started: Time,
+    /// Of the time since `started`.
+    pub clock: Clock,
+    pub started: Time,
+    /// What waits while its clock stands still.
+    pub waits: Vec<Happening>,
     /// What it has decided and not told: with the length of history that must be durable before.
-    held: VecDeque<(usize, Effect)>,
-    /// The store is doing something for it.
-    waiting: bool,
-    recorded_at_beat: usize,
+    pub held: VecDeque<(usize, Effect)>,
+    /// Since when the store is doing something for it.
+    pub waiting: Option<Time>,
+    pub recorded_at_beat: usize,
 }
 
 pub enum Role {
@@ -58,49 +62,39 @@ impl Coordinator {
         matches!(self.role, Role::Gone)
     }
 
-    fn clock(&self, now: Time) -> Time {
-        self.base + now.since(self.started)
+    fn time(&self, now: Time) -> Time {
+        self.clock.time(now.since(self.started))
     }
 
     /// When it has something to do by itself.
     pub fn next_deadline(&self) -> Option<Time> {
-        let at = self.decider()?.next_deadline()?;
-        Some((self.started + at.since(self.base)).max(self.paused_until))
+        let deadline = self.decider()?.next_deadline().and_then(|at| self.clock.when(at));
+        let at = deadline.into_iter().chain(self.clock.stops_at()).min()?;
+        Some((self.started + at).max(self.paused_until))
+    }
+
+    /// Whether it decides nothing, and hears nothing but the store.
+    pub fn stands_still(&mut self, now: Time) -> bool {
+        self.clock.stop_if_due(now.since(self.started));
+        self.clock.stands_still()
+    }
+
+    /// Keeps what happens until the store answers.
+    pub fn put_off(&mut self, happening: Happening) {
+        self.waits.push(happening);
+    }
+
+    /// For how long the store has been silent.
+    pub fn unanswered_for(&self, now: Time) -> Duration {
+        self.waiting.map_or(Duration::ZERO, |since| now.since(since))
     }
 }
 
 impl World {
-    /// Another coordinator starts, whatever others do.
-    pub fn start_coordinator(&mut self) {
-        let nonce = Nonce(u128::from(self.rng.next()) << 64 | u128::from(self.rng.next()));
-        self.coordinators.push(Coordinator {
-            role: Role::TakingOver(Takeover::new(nonce)),
-            nonce,
-            paused_until: Time::default(),
-            links: BTreeMap::new(),
-            base: Time::default(),
-            started: self.now,
-            held: VecDeque::new(),
-            waiting: false,
-            recorded_at_beat: 0,
-        });
-        let index = self.coordinators.len() - 1;
-        self.note(|_| format!("coordinator {index} starts"));
-        self.ask_for_takeover(index);
-    }
-
-    fn ask_for_takeover(&mut self, index: usize) {
-        if let Role::TakingOver(takeover) = &self.coordinators[index].role {
-            let call = takeover.call();
-            self.coordinators[index].waiting = true;
-            self.call(index, call);
-        }
-    }
-
     /// The store has answered.
     pub fn answered(&mut self, index: usize, answer: Answer<Records, Whole>) -> Result<(), String> {
         let coordinator = &mut self.coordinators[index];
-        coordinator.waiting = false;
+        coordinator.waiting = None;
         let result = match &mut coordinator.role {
             Role::TakingOver(takeover) => match takeover.answer(answer) {
                 Ok(Some(recovered)) => return self.recover(index, recovered),
@@ -111,59 +105,26 @@ impl World {
                 Err(error) => Err(error),
             },
             Role::Deciding(decider) => decider.answer(answer),
-            Role::Gone => Ok(()),
+            Role::Gone => Ok(false),
         };
         match result {
-            Ok(()) => self.pump(index),
+            Ok(is_done) => {
+                if is_done {
+                    self.go_on(index);
+                }
+                self.pump(index)
+            }
             Err(error) => self.stopped(index, &error),
         }
     }
 
-    /// It must not go on. Only one that was replaced may come to this.
-    fn stopped(&mut self, index: usize, error: &JournalError) -> Result<(), String> {
-        self.note(|_| format!("coordinator {index} stops: {error}"));
-        let newest = self.store.last_epoch().unwrap_or_default();
-        let replaced = self.store.epoch_of(self.coordinators[index].nonce) < Some(newest);
-        self.exit(index);
-        if replaced { Ok(()) } else { Err(format!("epochs: nobody has replaced {index}: {error}")) }
-    }
-
-    fn recover(
-        &mut self,
-        index: usize,
-        recovered: Recovered<Records, Whole>,
-    ) -> Result<(), String> {
-        let epoch = recovered.epoch;
-        let recovered =
-            if self.rng.chance(200) { size::through_bytes(recovered)? } else { recovered };
-        let config = self.config.clone();
-        let books = Books::new(config.clone());
-        let decider = Decider::recover(recovered, config, books)
-            .with_snapshot_after(self.faults.snapshot_after);
-        let state = decider.state();
-        self.note(|_| {
-            format!("coordinator {index} recovers {:?} in {epoch}", state.catalog.history.len())
-        });
-        let left = self.left.take();
-        if self.store.last_epoch() == Some(epoch) {
-            self.history.on_recovery(&state.catalog.history)?;
-            if let Some(left) = left {
-                replay::check_replay(left, state, &self.config)?;
-            }
-        }
-        size::check_size(state)?;
-        self.epochs.on_recovery(epoch)?;
-        let unsettled: BTreeSet<_> = state.catalog.unsettled.clone();
+    /// The store has done what it was asked for, which the coordinator may have waited for.
+    fn go_on(&mut self, index: usize) {
         let coordinator = &mut self.coordinators[index];
-        coordinator.started = self.now;
-        coordinator.base = state.now;
-        coordinator.role = Role::Deciding(Box::new(decider));
-        self.later(BEAT, Happening::Beat(index));
-        for job in unsettled {
-            self.sweep(index, job);
+        coordinator.clock.store_done(self.now.since(coordinator.started));
+        for happening in std::mem::take(&mut coordinator.waits) {
+            self.later(Duration::ZERO, happening);
         }
-        self.collect(index)?;
-        self.pump(index)
     }
 
     /// Something happens to a coordinator.
@@ -173,7 +134,7 @@ impl World {
     }
 
     fn decide(&mut self, index: usize, event: Event) -> Result<(), String> {
-        let at = self.coordinators[index].clock(self.now);
+        let at = self.coordinators[index].time(self.now);
         let Some(decider) = self.coordinators[index].decider_mut() else { return Ok(()) };
         self.serial += 1;
         let note = Note { serial: self.serial, at };
@@ -184,7 +145,12 @@ impl World {
     }
 
     pub fn deadline(&mut self, index: usize) -> Result<(), String> {
-        let at = self.coordinators[index].clock(self.now);
+        let now = self.now;
+        if self.coordinators[index].stands_still(now) {
+            self.note(|_| format!("coordinator {index} waits for the store"));
+            return Ok(());
+        }
+        let at = self.coordinators[index].time(self.now);
         if let Some(decider) = self.coordinators[index].decider_mut()
             && let Some(event) = decider.due(at)
         {
@@ -197,7 +163,7 @@ impl World {
     }
 
     /// Takes note of what was just decided, whether or not it will ever be told.
-    fn collect(&mut self, index: usize) -> Result<(), String> {
+    pub fn collect(&mut self, index: usize) -> Result<(), String> {
         let coordinator = &mut self.coordinators[index];
         let Role::Deciding(decider) = &coordinator.role else { return Ok(()) };
         let state = decider.state();
@@ -221,7 +187,8 @@ impl World {
             }
             let Role::Deciding(decider) = &mut coordinator.role else { return Ok(()) };
             if let Some(call) = decider.next_call() {
-                coordinator.waiting = true;
+                coordinator.waiting = Some(now);
+                coordinator.clock.store_asked(now.since(coordinator.started));
                 self.call(index, call);
                 continue;
             }
@@ -270,46 +237,45 @@ impl World {
         self.carry_out(index, epoch, effect)
     }
 
+    pub fn carry_out(&mut self, index: usize, epoch: Epoch, effect: Effect) -> Result<(), String> {
+        match effect {
+            Effect::Accepted { request, job } => self.accepted(request.0 as usize / 2, job),
+            Effect::NotSubmitted { .. } | Effect::CancelAnswered { .. } => {}
+            Effect::Admitted { request, worker } => {
+                self.welcome(index, epoch, request.0 as usize / 2, worker);
+            }
+            Effect::TooLate { request } => self.too_late(index, request.0 as usize / 2),
+            Effect::Publish { job, winners } => {
+                let publication = Publication { job, winners, done: 0 };
+                self.later(Duration::ZERO, Happening::Publish(index, publication));
+            }
+            Effect::Ended { job, outcome } => {
+                if outcome == windrow_scheduler::Outcome::Succeeded {
+                    visible::check_success(job, &self.output, &self.promises)?;
+                }
+                self.sweep(index, job);
+            }
+            Effect::Noted { worker, .. }
+            | Effect::Assign { worker, .. }
+            | Effect::CancelAttempt { worker, .. }
+            | Effect::Drained { worker }
+            | Effect::EndSession { worker, .. }
+            | Effect::Release { worker, .. } => self.order(index, epoch, worker, effect),
+        }
+        Ok(())
+    }
+
     pub fn beat(&mut self, index: usize) -> Result<(), String> {
         let coordinator = &mut self.coordinators[index];
         let Role::Deciding(decider) = &coordinator.role else { return Ok(()) };
         let recorded = decider.state().catalog.history.len();
-        let silent = coordinator.recorded_at_beat == recorded && !coordinator.waiting;
+        let silent = coordinator.recorded_at_beat == recorded && coordinator.waiting.is_none();
         coordinator.recorded_at_beat = recorded + usize::from(silent);
         self.later(BEAT, Happening::Beat(index));
         if silent {
             return self.handle(index, Event::Elapsed { timers: Vec::new() });
         }
         Ok(())
-    }
-
-    /// It dies, and so does what it has not told.
-    pub fn crash(&mut self, index: usize) {
-        if self.coordinators[index].is_gone() {
-            return;
-        }
-        self.note(|_| format!("coordinator {index} crashes"));
-        let coordinator = &self.coordinators[index];
-        let others = (0..self.coordinators.len())
-            .any(|other| other != index && !self.coordinators[other].is_gone());
-        if let Some(decider) = coordinator.decider() {
-            let asked = !coordinator.waiting && coordinator.paused_until <= self.now;
-            let newest = self.store.epoch_of(coordinator.nonce) == self.store.last_epoch();
-            let all_durable = asked && newest && !others;
-            self.left = all_durable.then(|| decider.state().clone());
-        }
-        self.crash_calls(index);
-        self.exit(index);
-    }
-
-    /// It is gone. Somebody starts another if there is none.
-    fn exit(&mut self, index: usize) {
-        self.coordinators[index].role = Role::Gone;
-        self.coordinator_gone(index);
-        if self.coordinators.iter().all(Coordinator::is_gone) {
-            let after = self.rng.millis(50, 6_000);
-            self.later(after, Happening::StartCoordinator { unless_there: true });
-        }
     }
 
     /// The newest coordinator that decides.

@@ -2,7 +2,8 @@
 
 use windrow_scheduler::Event;
 
-use crate::world::{Fault, Happening, World};
+use crate::happening::{Fault, Happening};
+use crate::world::World;
 
 impl World {
     pub fn strike(&mut self, fault: Fault) {

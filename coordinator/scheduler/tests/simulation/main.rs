@@ -12,6 +12,7 @@ mod books;
 mod client;
 mod coordinator;
 mod faults;
+mod happening;
 mod invariants;
 mod network;
 mod output;
@@ -19,6 +20,7 @@ mod process;
 mod rng;
 mod scenario;
 mod store;
+mod succession;
 mod world;
 
 use std::collections::BTreeMap;

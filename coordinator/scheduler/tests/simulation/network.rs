@@ -7,7 +7,9 @@ use windrow_jobs::WorkerId;
 use windrow_scheduler::journal::Epoch;
 use windrow_scheduler::{Effect, Event, Inventory, RequestId, Time, WorkerOffer};
 
-use crate::world::{Happening, World};
+use crate::happening::Happening;
+use crate::invariants::leases;
+use crate::world::World;
 
 pub struct Connection {
     pub process: usize,
@@ -194,6 +196,8 @@ impl World {
         let known = decider.state().scheduler.worker(worker).is_some();
         if current && known {
             let epoch = decider.epoch();
+            let silent = self.coordinators[coordinator].unanswered_for(self.now);
+            leases::check_acknowledgement(silent, self.config.lease)?;
             self.send_to_worker(coordinator, epoch, worker, Body::Ack(sent));
         }
         Ok(())

@@ -7,8 +7,9 @@ use std::time::Duration;
 use windrow_jobs::{AttemptId, FailureCause, JobId};
 use windrow_scheduler::{Event, Outcome};
 
+use crate::happening::Happening;
 use crate::invariants::visible;
-use crate::world::{Happening, World};
+use crate::world::World;
 
 /// The map tasks whose records a part contains, each with which output of it.
 pub type Content = Vec<(u32, u32)>;

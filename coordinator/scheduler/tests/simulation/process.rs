@@ -9,8 +9,9 @@ use windrow_scheduler::journal::Epoch;
 use windrow_scheduler::{AttemptProgress, Effect, Event, Inventory, Time, WorkerOffer};
 
 use crate::attempts::{Attempt, Orders};
+use crate::happening::Happening;
 use crate::network::{Body, Hello, Message};
-use crate::world::{Happening, World};
+use crate::world::World;
 
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// How long a worker waits for the answer to its first message.

@@ -49,12 +49,13 @@ pub struct Faults {
     pub crash_between: u64,
     pub pause_between: u64,
     /// What the store does with a call: it refuses, does it and says that it failed, does it later, says that the object
-    /// exists although it does not, is slow. At a crash, the last object may break off.
+    /// exists although it does not, is slow, or silent for longer than a lease. At a crash, the last object may break off.
     pub refuse: u64,
     pub fail_applied: u64,
     pub defer: u64,
     pub conflict: u64,
     pub slow_store: u64,
+    pub hang_store: u64,
     pub torn: u64,
     /// Attempts that take down the child process in which they run.
     pub dies: u64,
@@ -62,8 +63,12 @@ pub struct Faults {
     pub deadly: u64,
     /// Every other job has a record that kills the workers that read it.
     pub poison: u64,
-    /// Every third job has maps that write something else each time.
+    /// Two of three jobs have maps that write something else each time.
     pub nondeterministic: u64,
+    /// Every other job has maps that combine the same pairs in another way each time.
+    pub spills: u64,
+    /// On the first machine, every attempt fails.
+    pub bad_machine: u64,
     /// Records after which the state is written anew.
     pub snapshot_after: u64,
     /// Machines whose process has ended do not start another one until the storm is over, or ever.
@@ -118,11 +123,14 @@ impl Faults {
             defer: some(100),
             conflict: some(100),
             slow_store: some(100),
+            hang_store: some(40),
             torn: some(1_000),
             dies: some(100),
             deadly: some(1),
             poison: some(3) / 3,
             nondeterministic: some(1),
+            spills: some(1),
+            bad_machine: some(3) / 3,
             snapshot_after: 1 + some(100),
             no_restarts: some(9) > 6,
             abandoned: some(9) > 7,

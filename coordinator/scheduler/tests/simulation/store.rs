@@ -1,5 +1,5 @@
 //! The model store of the journal: objects that are created once. What is asked of it is done at a moment of its own and
-//! answered at another, or is refused, or done and answered with an error, or done long after the error.
+//! answered at another, perhaps long after, or is refused, or done and answered with an error, or done long after the error.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +8,8 @@ use windrow_scheduler::journal::{Answer, Body, Call, Epoch, Key, Nonce, Object};
 use windrow_scheduler::{Record, State};
 
 use crate::books::{Books, Note};
-use crate::world::{Happening, World};
+use crate::happening::Happening;
+use crate::world::World;
 
 pub type Records = Record<Note>;
 pub type Whole = State<Books>;
@@ -95,13 +96,24 @@ impl World {
         self.store.calls += 1;
         let id = self.store.calls;
         let faults = &self.faults;
-        let (refuse, fail, defer, conflict, slow) =
-            (faults.refuse, faults.fail_applied, faults.defer, faults.conflict, faults.slow_store);
+        let (refuse, fail, defer, conflict, slow, hang) = (
+            faults.refuse,
+            faults.fail_applied,
+            faults.defer,
+            faults.conflict,
+            faults.slow_store,
+            faults.hang_store,
+        );
         let mut applied_after = self.rng.millis(0, 20);
         let mut answered_after = self.rng.millis(0, 20);
         if self.strikes(slow) {
             applied_after += self.rng.millis(0, 8_000);
             answered_after += self.rng.millis(0, 8_000);
+        }
+        if self.strikes(hang) {
+            let before = self.rng.chance(500);
+            let hangs = self.rng.millis(5_000, 40_000);
+            *if before { &mut applied_after } else { &mut answered_after } += hangs;
         }
         let mut lie = None;
         if self.strikes(refuse) {

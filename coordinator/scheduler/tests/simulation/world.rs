@@ -5,83 +5,25 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use windrow_jobs::{AttemptId, JobId};
-use windrow_scheduler::journal::{Answer, Epoch};
-use windrow_scheduler::{Config, Effect, Event, JobPlan, State, Time};
+use windrow_scheduler::{Config, JobPlan, State, Time};
 
 use crate::books::Books;
 use crate::client::Client;
 use crate::coordinator::Coordinator;
+use crate::happening::{Fault, Happening};
 use crate::invariants::epochs::Epochs;
 use crate::invariants::history::History;
 use crate::invariants::promises::Promises;
 use crate::invariants::{ends, visible};
-use crate::network::{Connection, Message};
-use crate::output::{Output, Publication};
+use crate::network::Connection;
+use crate::output::Output;
 use crate::process::Process;
 use crate::rng::Rng;
 use crate::scenario::{CALM, Faults, STORM, Scenario};
-use crate::store::{Records, Store, Whole};
+use crate::store::Store;
 
 /// More than ever happens in a world in which time goes on.
 const TURNS_MAX: u64 = 200_000;
-
-/// Something that is going to happen. Everything is named by its index.
-#[derive(Clone)]
-pub enum Happening {
-    /// A client asks for its job.
-    Ask(usize),
-    /// Somebody wants a job to stop.
-    Cancel(JobId),
-    /// The first message of a connection reaches the coordinator.
-    Hello(usize),
-    /// A heartbeat arrives by a connection; when it was sent.
-    Heard(usize, Time, Event),
-    /// A message reaches a coordinator.
-    Arrive(usize, Event),
-    /// A coordinator notices that a connection is broken.
-    Broken(usize, usize),
-    /// The store does what it was asked for.
-    Apply(u64),
-    Answered(usize, Box<Answer<Records, Whole>>),
-    /// A coordinator goes on.
-    Pump(usize),
-    Beat(usize),
-    Publish(usize, Publication),
-    StartCoordinator {
-        unless_there: bool,
-    },
-    /// A machine starts a process.
-    Start {
-        machine: u64,
-    },
-    /// A message reaches a process.
-    Deliver(usize, Message),
-    Heartbeat(usize),
-    /// A process was not welcomed in time by this connection.
-    Unwelcome(usize, Option<usize>),
-    /// A process notices that its connection is broken.
-    Reset(usize, usize),
-    /// A reducer reads its inputs.
-    Read(usize, AttemptId),
-    /// An attempt has come to its end.
-    Finish(usize, AttemptId),
-    /// A fault strikes somebody.
-    Strike(Fault),
-    StormEnds,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub enum Fault {
-    Death,
-    Stall,
-    Cut,
-    Drain,
-    Rot,
-    Crash,
-    Pause,
-    Usurp,
-}
 
 pub struct World {
     pub now: Time,
@@ -243,10 +185,16 @@ impl World {
     }
 
     fn happen(&mut self, happening: Happening) -> Result<(), String> {
-        if let Some(coordinator) = self.addressee(&happening) {
+        if let Some(coordinator) = happening.addressee(&self.connections) {
             let paused_until = self.coordinators[coordinator].paused_until;
             if self.now < paused_until {
                 self.later(paused_until.since(self.now), happening);
+                return Ok(());
+            }
+            let is_answer = matches!(happening, Happening::Answered(..));
+            let coordinator = &mut self.coordinators[coordinator];
+            if !is_answer && !coordinator.is_gone() && coordinator.stands_still(self.now) {
+                coordinator.put_off(happening);
                 return Ok(());
             }
         }
@@ -278,50 +226,6 @@ impl World {
             | Happening::Reset(index, _)
             | Happening::Read(index, _)
             | Happening::Finish(index, _) => self.happen_to(index, happening),
-        }
-        Ok(())
-    }
-
-    /// The coordinator to which it happens, if any.
-    fn addressee(&self, happening: &Happening) -> Option<usize> {
-        match happening {
-            Happening::Hello(connection) | Happening::Heard(connection, ..) => {
-                Some(self.connections[*connection].coordinator)
-            }
-            Happening::Arrive(index, _)
-            | Happening::Broken(index, _)
-            | Happening::Answered(index, _)
-            | Happening::Pump(index)
-            | Happening::Beat(index)
-            | Happening::Publish(index, _) => Some(*index),
-            _ => None,
-        }
-    }
-
-    pub fn carry_out(&mut self, index: usize, epoch: Epoch, effect: Effect) -> Result<(), String> {
-        match effect {
-            Effect::Accepted { request, job } => self.accepted(request.0 as usize / 2, job),
-            Effect::NotSubmitted { .. } | Effect::CancelAnswered { .. } => {}
-            Effect::Admitted { request, worker } => {
-                self.welcome(index, epoch, request.0 as usize / 2, worker);
-            }
-            Effect::TooLate { request } => self.too_late(index, request.0 as usize / 2),
-            Effect::Publish { job, winners } => {
-                let publication = Publication { job, winners, done: 0 };
-                self.later(Duration::ZERO, Happening::Publish(index, publication));
-            }
-            Effect::Ended { job, outcome } => {
-                if outcome == windrow_scheduler::Outcome::Succeeded {
-                    visible::check_success(job, &self.output, &self.promises)?;
-                }
-                self.sweep(index, job);
-            }
-            Effect::Noted { worker, .. }
-            | Effect::Assign { worker, .. }
-            | Effect::CancelAttempt { worker, .. }
-            | Effect::Drained { worker }
-            | Effect::EndSession { worker, .. }
-            | Effect::Release { worker, .. } => self.order(index, epoch, worker, effect),
         }
         Ok(())
     }

@@ -127,6 +127,26 @@ async fn another_build_is_refused_by_name_and_harms_nothing() {
 }
 
 #[tokio::test]
+async fn whoever_fails_to_take_over_leaves_the_other_in_charge() {
+    let dir = tempfile::tempdir().unwrap();
+    let Opened { recovered, mut journal, .. } = open(&dir, "a").await.unwrap();
+    let mut appender = Appender::new(recovered.epoch, recovered.nonce, Arc::new(1));
+    for n in 0..4 {
+        appender.push(n.to_string());
+        appender.roll(Arc::new(n));
+        // In each state in which the journal is between two objects.
+        while let Some(call) = appender.next_call() {
+            assert_eq!(journal.start(call), None);
+            appender.answer(journal.answered().await).unwrap();
+            let before = fs::read_dir(dir.path().join(EPOCHS)).unwrap().count();
+            assert!(matches!(open(&dir, "b").await.err(), Some(RecoverError::Store(_))));
+            assert_eq!(fs::read_dir(dir.path().join(EPOCHS)).unwrap().count(), before);
+        }
+    }
+    assert_eq!((appender.epoch(), appender.durable()), (Epoch(5), Some(4)));
+}
+
+#[tokio::test]
 async fn a_journal_of_another_cluster_is_not_mixed_in() {
     let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     write(&ours, 1, &[&["a"]]).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use windrow_jobs::{Audit, Stage};
+use windrow_jobs::{Audit, Emitted, Stage};
 use windrow_proto::v1;
 use windrow_proto::v1::worker_message::Message;
 use windrow_scheduler::{AttemptProgress, AttemptStats};
@@ -68,7 +68,9 @@ fn done(
 }
 
 fn stats_from(stats: v1::AttemptStats) -> Result<AttemptStats, Malformed> {
-    let v1::Audit { records, digest } = stats.audit.ok_or_else(|| Malformed::missing("audit"))?;
+    let emitted = stats.emitted.map(|v1::Emitted { keys, is_partial }| {
+        Ok::<_, Malformed>(Emitted { keys: audit_from(keys)?, is_partial })
+    });
     let example = stats.skipped_example.map(|failure| failure_from(Some(failure)));
     Ok(AttemptStats {
         input_records: stats.input_records,
@@ -79,8 +81,14 @@ fn stats_from(stats: v1::AttemptStats) -> Result<AttemptStats, Malformed> {
         counters: stats.counters.into_iter().collect(),
         skipped_records: stats.skipped_records,
         skipped_example: example.transpose()?.map(Box::new),
-        audit: Audit { records, digest },
+        audit: audit_from(stats.audit)?,
+        emitted: emitted.transpose()?,
     })
+}
+
+fn audit_from(audit: Option<v1::Audit>) -> Result<Audit, Malformed> {
+    let v1::Audit { records, digest } = audit.ok_or_else(|| Malformed::missing("audit"))?;
+    Ok(Audit { records, digest })
 }
 
 fn progress_from(progress: v1::AttemptProgress) -> Result<AttemptProgress, Malformed> {
@@ -157,6 +165,10 @@ mod tests {
             elapsed_ms: 5,
             counters: [("six".to_string(), 6)].into(),
             audit: Some(v1::Audit { records: 10, digest: 11 }),
+            emitted: Some(v1::Emitted {
+                keys: Some(v1::Audit { records: 12, digest: 13 }),
+                is_partial: true,
+            }),
             skipped_records: 7,
             skipped_example: None,
         };
@@ -187,6 +199,10 @@ mod tests {
                 counters: [("six", 6)].into_iter().collect(),
                 skipped_records: 7,
                 audit: Audit { records: 10, digest: 11 },
+                emitted: Some(Emitted {
+                    keys: Audit { records: 12, digest: 13 },
+                    is_partial: true,
+                }),
                 ..AttemptStats::default()
             }
         );

@@ -39,6 +39,7 @@ pub(in crate::rpc) fn job_status(job: &JobSnapshot) -> v1::JobStatus {
         output_records: view.output_records,
         skipped_records: view.skipped_records,
         nondeterministic_map: view.nondeterministic,
+        avoided_workers: job.avoided_workers.clone(),
         split_bytes: job.split_bytes,
         fan_in: job.fan_in,
         slowest: view.slowest.map(|slowest| slowest_task(&slowest, &job.slowest_worker)),

@@ -1,7 +1,6 @@
 //! Keys that do not fit into a slot: their bytes are in an arena.
 
 use super::Fold;
-use super::seed::Seed;
 use super::slots::{SlotKey, SlotTable};
 use crate::collect::arena::Arena;
 use crate::collect::record_buffer::too_large;
@@ -45,9 +44,8 @@ impl<A> Default for LongTable<A> {
 
 impl<A> LongTable<A> {
     /// Takes a value into the accumulator of `key`, which must not be empty.
-    pub(super) fn fold(&mut self, key: &[u8], seed: Seed, value: impl Fold<A>) -> Result<()> {
+    pub(super) fn fold(&mut self, key: &[u8], hash: u64, value: impl Fold<A>) -> Result<()> {
         let Self { slots, keys, longest_bytes } = self;
-        let hash = seed.hash_bytes(key);
         let len = u32::try_from(key.len()).map_err(|_| too_large(key.len()))?;
         let same = |found: &LongKey| {
             (found.hash, found.len) == (hash, len) && keys.bytes_from(found.at).starts_with(key)

@@ -1,13 +1,16 @@
 //! A hash table from encoded keys to accumulators.
 //!
 //! Open addressing with linear probing. Short keys lie in the table itself, so that finding one touches one or two cache
-//! lines; there are three tables, for three classes of length. Hashes are seeded anew for every table, so that no input
-//! collides by design; they are not the hash that partitions, which is the same for ever.
+//! lines; there are three tables, for three classes of length. Hashes are seeded for each job, so that no input collides by
+//! design, and that sums of them can be compared within the job; they are not the hash that partitions, which is the same for
+//! ever.
 
 mod long;
 mod seed;
 mod slots;
 mod words;
+
+use std::mem;
 
 use long::LongTable;
 use seed::Seed;
@@ -82,32 +85,47 @@ impl<A> WordTable<4> for KeyTable<A> {
 }
 
 impl<const N: usize> Probe<N> {
+    /// The key's hash.
+    #[inline]
+    pub(super) fn hash(&self) -> u64 {
+        self.hash
+    }
+
     /// Calls `read` with the key's bytes.
     pub(super) fn with_key<R>(&self, read: impl FnOnce(&[u8]) -> R) -> R {
         self.words.with_bytes(read)
     }
 }
 
-impl<A> Default for KeyTable<A> {
-    fn default() -> Self {
-        let (short, medium, long) = Default::default();
-        Self { short, medium, long, seed: Seed::random() }
-    }
-}
-
 impl<A> KeyTable<A> {
-    /// Takes a value into the accumulator of a key of any length, at once.
+    /// An empty table. Equal keys have equal hashes in all tables of equal `seed`.
+    pub(super) fn new(seed: u64) -> Self {
+        let (short, medium, long) = Default::default();
+        Self { short, medium, long, seed: Seed::new(seed) }
+    }
+
+    /// Takes out all keys, and leaves the table empty.
+    pub(super) fn take(&mut self) -> Self {
+        let (short, medium, long) = Default::default();
+        mem::replace(self, Self { short, medium, long, seed: self.seed })
+    }
+
+    /// Takes a value into the accumulator of a key of any length, at once, and returns the key's hash.
     #[inline]
-    pub(super) fn fold_now(&mut self, key: &[u8], value: impl Fold<A>) -> Result<()> {
+    pub(super) fn fold_now(&mut self, key: &[u8], value: impl Fold<A>) -> Result<u64> {
         if let Some(words) = Words::<2>::new(key) {
             let probe = WordTable::<2>::probe(self, words);
-            return WordTable::<2>::fold(self, probe, value);
+            WordTable::<2>::fold(self, probe, value)?;
+            return Ok(probe.hash);
         }
         if let Some(words) = Words::<4>::new(key) {
             let probe = WordTable::<4>::probe(self, words);
-            return WordTable::<4>::fold(self, probe, value);
+            WordTable::<4>::fold(self, probe, value)?;
+            return Ok(probe.hash);
         }
-        self.long.fold(key, self.seed, value)
+        let hash = self.seed.hash_bytes(key);
+        self.long.fold(key, hash, value)?;
+        Ok(hash)
     }
 
     /// Hands out every key with its accumulator, and gives memory back on the way.

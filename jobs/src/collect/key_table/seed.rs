@@ -1,18 +1,17 @@
-//! The hash of the tables: fast, and different in each table.
+//! The hash of the tables: fast, and different for each job.
 
-use std::hash::BuildHasher;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::words::Words;
 
-/// What makes a table's hashes unpredictable.
+/// What makes a job's hashes unpredictable.
 #[derive(Clone, Copy)]
 pub(in crate::collect) struct Seed(u64, u64);
 
 impl Seed {
-    /// A new seed. The standard library's hash keys are random, so what it makes of any number is.
-    pub(super) fn random() -> Self {
-        let random = std::hash::RandomState::new();
-        Self(random.hash_one(0), random.hash_one(1))
+    /// The seed that belongs to a number; near ones have nothing in common.
+    pub(super) fn new(number: u64) -> Self {
+        Self(xxh3_64_with_seed(&[0], number), xxh3_64_with_seed(&[1], number))
     }
 
     /// The hash of a short key: its words, multiplied pair by pair and folded.
@@ -24,7 +23,7 @@ impl Seed {
 
     /// The hash of a long key.
     pub(super) fn hash_bytes(self, key: &[u8]) -> u64 {
-        xxhash_rust::xxh3::xxh3_64_with_seed(key, self.0) ^ self.1
+        xxh3_64_with_seed(key, self.0) ^ self.1
     }
 }
 

@@ -38,7 +38,7 @@ proptest! {
     /// Keys of few distinct bytes and of all classes of length, so that they meet in all ways.
     #[test]
     fn counts_like_a_map(keys in vec(vec(0..2_u8, 0..40), 0..300)) {
-        let mut table = KeyTable::default();
+        let mut table = KeyTable::new(1);
         let mut map = HashMap::<Vec<u8>, u32>::new();
         for key in &keys {
             *map.entry(key.clone()).or_default() += 1;
@@ -51,7 +51,7 @@ proptest! {
 
 #[test]
 fn tables_grow_as_announced() {
-    let mut table = KeyTable::default();
+    let mut table = KeyTable::new(1);
     let (mut announced, mut grown) = (0, 0);
     for n in 0..20_000_u32 {
         let bytes = table.memory_bytes();
@@ -69,7 +69,7 @@ fn tables_grow_as_announced() {
 #[test]
 fn accumulators_are_dropped_once() {
     let kept = Rc::new(());
-    let mut table = KeyTable::default();
+    let mut table = KeyTable::new(1);
     for n in 0..1000_u32 {
         let key = vec![b'x'; n as usize % 50];
         table.fold_now(&[&n.to_be_bytes()[..], &key].concat(), One(Rc::clone(&kept))).unwrap();
@@ -88,7 +88,7 @@ fn accumulators_are_dropped_once() {
 
 #[test]
 fn keys_of_all_sizes_are_handed_out_while_their_memory_goes() {
-    let mut table = KeyTable::default();
+    let mut table = KeyTable::new(1);
     let mut map = HashMap::new();
     for n in 0..300_usize {
         let bytes = [40, 3 << 10, 20 << 10, 200 << 10][n % 4];
@@ -110,10 +110,30 @@ fn what_fails_to_start_is_not_kept() {
             Ok(())
         }
     }
-    let mut table = KeyTable::<u32>::default();
+    let mut table = KeyTable::<u32>::new(1);
     for len in [1, 20, 50] {
         assert!(table.fold_now(&vec![b'k'; len], Bad).is_err());
     }
     assert_eq!(table.len(), 0);
     table.drain(|key, _| panic!("{key:?}")).unwrap();
+}
+
+#[test]
+fn hashes_are_those_of_the_seed() {
+    let keys: Vec<_> = [3, 15, 16, 31, 32, 99].map(|len| vec![b'k'; len]).into();
+    let hashes = |seed| {
+        let mut table = KeyTable::new(seed);
+        let mut hashes = || -> Vec<u64> {
+            keys.iter().map(|key| table.fold_now(key, One(())).unwrap()).collect()
+        };
+        let before = hashes();
+        assert_eq!(before, hashes());
+        assert_eq!(table.take().len(), keys.len());
+        assert_eq!(table.len(), 0);
+        let after: Vec<_> = keys.iter().map(|key| table.fold_now(key, One(())).unwrap()).collect();
+        assert_eq!(before, after);
+        before
+    };
+    assert_eq!(hashes(1), hashes(1));
+    assert!(hashes(1).iter().zip(hashes(2)).all(|(one, other)| *one != other));
 }

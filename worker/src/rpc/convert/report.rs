@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use windrow_jobs::{AttemptId, Audit, Counters, Death, FailureCause, Place, WorkerId};
+use windrow_jobs::{AttemptId, Audit, Counters, Death, Emitted, FailureCause, Place, WorkerId};
 use windrow_proto::v1;
 use windrow_proto::v1::failure::Cause;
 use windrow_proto::v1::worker_message::Message;
@@ -45,7 +45,6 @@ fn stats_from(stats: v1::AttemptStats) -> Result<Stats, Malformed> {
     for (name, n) in &stats.counters {
         counters.add(name, *n);
     }
-    let v1::Audit { records, digest } = stats.audit.unwrap_or_default();
     let skipped_example = stats.skipped_example;
     Ok(Stats {
         input_records: stats.input_records,
@@ -56,8 +55,16 @@ fn stats_from(stats: v1::AttemptStats) -> Result<Stats, Malformed> {
         skipped_example: skipped_example.map(|failure| failure_from(Some(failure))).transpose()?,
         elapsed: Duration::from_millis(stats.elapsed_ms),
         counters,
-        audit: Audit { records, digest },
+        audit: audit_from(stats.audit),
+        emitted: stats
+            .emitted
+            .map(|v1::Emitted { keys, is_partial }| Emitted { keys: audit_from(keys), is_partial }),
     })
+}
+
+fn audit_from(audit: Option<v1::Audit>) -> Audit {
+    let v1::Audit { records, digest } = audit.unwrap_or_default();
+    Audit { records, digest }
 }
 
 fn part_from(part: v1::Part) -> Part {
@@ -147,6 +154,7 @@ mod tests {
             elapsed: Duration::from_millis(6),
             counters,
             audit: Audit { records: 8, digest: 9 },
+            emitted: Some(Emitted { keys: Audit { records: 10, digest: 11 }, is_partial: true }),
         };
         for stage in [Stage::Map, Stage::Reduce] {
             let told =

@@ -1,6 +1,8 @@
 //! A session is ended for silence alone. (That silence always ends it, the world looks at: what heartbeats said is not told
 //! again in a replay.)
 
+use std::time::Duration;
+
 use windrow_scheduler::Effect;
 
 use super::{Ledger, Rule, check};
@@ -24,4 +26,10 @@ pub fn check_silence(ledger: &Ledger) -> Result<(), String> {
         check(stands, || format!("leases: {worker} counts although its lease is over"))?;
     }
     Ok(())
+}
+
+/// Whoever has not heard of its store for so long may have been replaced.
+pub fn check_acknowledgement(silent: Duration, lease: Duration) -> Result<(), String> {
+    let may_be_in_charge = silent <= lease / 2;
+    check(may_be_in_charge, || format!("leases: renewed by one without a store for {silent:?}"))
 }

@@ -1,0 +1,109 @@
+//! Workers on which tasks of a job fail: a missing library, bad memory, or a disk that only this job uses.
+//!
+//! The evidence is the job's own, and its code may be to blame as well as the machine. So it counts for this job alone, and
+//! only in the choice of workers: a task does not go back to a worker on which it failed, and the whole job avoids one on which
+//! several of its tasks have failed, as long as there are others that could run them, busy or not (as Hadoop does, with
+//! `mapreduce.job.maxtaskfailures.per.tracker`). So one bad machine costs a task one attempt, and some tasks at most. Where all
+//! are to be avoided, none is: the fault is likely the job's.
+//!
+//! What counts against a machine for all jobs is in `health`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use windrow_jobs::{Stage, TaskId, WorkerId};
+
+use crate::job::Job;
+use crate::worker::{Worker, Workers};
+
+/// Workers that a task remembers to have failed on: more than it has attempts, in most jobs.
+const FAILED_ON_MAX: usize = 8;
+
+/// What a job holds against workers with a session. O(workers) in size.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Avoidance {
+    /// The tasks that have failed on a worker since one has succeeded there, up to as many as matter.
+    failed: BTreeMap<WorkerId, BTreeSet<TaskId>>,
+    avoided: BTreeSet<WorkerId>,
+}
+
+/// The workers on which a task has failed, the last one last.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct FailedOn(Vec<WorkerId>);
+
+impl Avoidance {
+    /// This task has failed there; `tasks_max` of them are too many.
+    pub(crate) fn failed(&mut self, worker: WorkerId, task: TaskId, tasks_max: u32) {
+        let tasks = self.failed.entry(worker).or_default();
+        if (tasks.len() as u32) < tasks_max {
+            tasks.insert(task);
+        }
+        if tasks.len() as u32 >= tasks_max {
+            self.avoided.insert(worker);
+        }
+    }
+
+    /// A task has succeeded there, or the worker is gone: nothing is held against it any more.
+    pub(crate) fn forget(&mut self, worker: WorkerId) {
+        self.failed.remove(&worker);
+        self.avoided.remove(&worker);
+    }
+
+    /// Those on which too many have failed.
+    pub(crate) fn avoided(&self) -> &BTreeSet<WorkerId> {
+        &self.avoided
+    }
+}
+
+impl FailedOn {
+    /// Adds a worker.
+    pub(crate) fn add(&mut self, worker: WorkerId) {
+        self.0.retain(|there| *there != worker);
+        if self.0.len() == FAILED_ON_MAX {
+            self.0.remove(0);
+        }
+        self.0.push(worker);
+    }
+
+    /// Whether it has failed there, as far as it is remembered.
+    pub(crate) fn contains(&self, worker: WorkerId) -> bool {
+        self.0.contains(&worker)
+    }
+}
+
+impl Job {
+    /// The workers that get no task of a stage, because others could run it. O(1) unless there is something against any.
+    pub(crate) fn avoids<'a>(
+        &'a self,
+        stage: Stage,
+        workers: &'a Workers,
+    ) -> impl Fn(WorkerId) -> bool + Copy + 'a {
+        let avoided = self.avoidance.avoided();
+        let others = !avoided.is_empty()
+            && self.could_run(stage, workers).any(|worker| !avoided.contains(&worker));
+        move |worker| others && avoided.contains(&worker)
+    }
+
+    /// Whether a task rather waits for another worker than to go to this one.
+    pub(crate) fn shuns(
+        &self,
+        stage: Stage,
+        index: u32,
+        worker: WorkerId,
+        workers: &Workers,
+    ) -> bool {
+        let failed_on = &self.tasks(stage).task(index).failed_on;
+        if !failed_on.contains(worker) {
+            return false;
+        }
+        let avoids = self.avoids(stage, workers);
+        let mut others = self.could_run(stage, workers);
+        others.any(|other| !failed_on.contains(other) && !avoids(other))
+    }
+
+    /// The workers that run the job's tasks, or will as soon as they have a free slot.
+    fn could_run(&self, stage: Stage, workers: &Workers) -> impl Iterator<Item = WorkerId> {
+        let could = move |worker: &Worker| worker.will_take(stage) && self.can_run_on(worker);
+        workers.iter().filter(move |(_, worker)| could(worker)).map(|(id, _)| id)
+    }
+}

@@ -1,0 +1,78 @@
+//! The scheduler's time, which stands still while the journal does not answer.
+//!
+//! A coordinator whose store hangs cannot know whether it is still in charge. If nothing was done for half a lease, it
+//! decides nothing more and acknowledges no worker, as if it were asleep, until the store has done what it was asked for: so
+//! workers find their leases at an end, and look for whoever is in charge. Since no time passes for the scheduler meanwhile,
+//! it gives nobody up whom it could not hear. Workers' own clocks go on: their leases end before it believes so.
+//!
+//! It reads no clock: real time is told to it, as what has passed since the coordinator started.
+
+use std::time::Duration;
+
+use crate::time::Time;
+
+/// What part of a lease the store may take.
+const STORE_PER_LEASE: u32 = 2;
+
+/// Tells the scheduler's time from real time.
+#[derive(Clone, Debug)]
+pub struct Clock {
+    /// What it showed at the start.
+    base: Time,
+    patience: Duration,
+    /// When the store was asked for what it has not done.
+    asked: Option<Duration>,
+    stands_since: Option<Duration>,
+    /// How long it stood still before.
+    stood: Duration,
+}
+
+impl Clock {
+    /// A clock that shows `base` at the start of a coordinator that grants leases of this length.
+    pub fn new(base: Time, lease: Duration) -> Self {
+        let patience = lease / STORE_PER_LEASE;
+        Self { base, patience, asked: None, stands_since: None, stood: Duration::ZERO }
+    }
+
+    /// What it shows.
+    pub fn time(&self, real: Duration) -> Time {
+        self.base + self.stands_since.unwrap_or(real).saturating_sub(self.stood)
+    }
+
+    /// When it shows `time`; never while it stands still.
+    pub fn when(&self, time: Time) -> Option<Duration> {
+        (!self.stands_still()).then(|| time.since(self.base).saturating_add(self.stood))
+    }
+
+    /// The store is asked for something, or once more for what it has not done.
+    pub fn store_asked(&mut self, real: Duration) {
+        self.asked.get_or_insert(real);
+    }
+
+    /// The store has done what it was asked for. If time stood still, and now goes on, that took as long as is returned.
+    pub fn store_done(&mut self, real: Duration) -> Option<Duration> {
+        self.asked = None;
+        let stood = real.saturating_sub(self.stands_since.take()?);
+        self.stood += stood;
+        Some(stood)
+    }
+
+    /// When it will stand still, if the store has not done what it was asked for by then.
+    pub fn stops_at(&self) -> Option<Duration> {
+        if self.stands_still() { None } else { Some(self.asked? + self.patience) }
+    }
+
+    /// Lets it stand still if it is time. True if it has just stopped.
+    pub fn stop_if_due(&mut self, real: Duration) -> bool {
+        let is_due = self.stops_at().is_some_and(|at| at <= real);
+        if is_due {
+            self.stands_since = Some(real);
+        }
+        is_due
+    }
+
+    /// Whether nothing must be decided or acknowledged.
+    pub fn stands_still(&self) -> bool {
+        self.stands_since.is_some()
+    }
+}

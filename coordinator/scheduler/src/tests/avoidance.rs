@@ -1,0 +1,152 @@
+//! Workers that are bad for one job.
+
+use windrow_jobs::{AttemptId, Death, FailureCause, Place, WorkerId};
+
+use super::fixture::*;
+use crate::*;
+
+/// As on a machine that lacks a library: each process dies when it starts.
+fn died() -> FailureCause {
+    let (place, output) = (Box::new(Place::default()), String::new());
+    FailureCause::ProcessDied { death: Death::Exit(127), alone: true, place, output }
+}
+
+/// Whatever is given to W1 dies at once, until everything stands still; all else waits for the test. Returns what died.
+fn die_on_w1(f: &mut Fixture, mut effects: Vec<Effect>) -> Vec<AttemptId> {
+    let mut dead = Vec::new();
+    loop {
+        let mut to_w1 = effects.iter().filter_map(|effect| match effect {
+            Effect::Assign { worker: W1, attempt, .. } => Some(*attempt),
+            _ => None,
+        });
+        match to_w1.next() {
+            Some(attempt) => {
+                dead.push(attempt);
+                let more: Vec<_> = to_w1.collect();
+                effects = f.fail(W1, attempt, died());
+                for attempt in more {
+                    dead.push(attempt);
+                    effects.extend(f.fail(W1, attempt, died()));
+                }
+            }
+            None if f.scheduler.next_deadline().is_some_and(|at| at < HOUR) => effects = f.wait(),
+            None => return dead,
+        }
+    }
+}
+
+/// Before leases end, and after all pauses.
+const HOUR: Time = Time(std::time::Duration::from_secs(590));
+
+fn places(effects: &[Effect]) -> Vec<(WorkerId, AttemptId)> {
+    let place = |effect: &Effect| match effect {
+        Effect::Assign { worker, attempt, .. } => Some((*worker, *attempt)),
+        _ => None,
+    };
+    effects.iter().filter_map(place).collect()
+}
+
+#[test]
+fn a_machine_where_every_process_dies_does_not_fail_a_job() {
+    let mut f = Fixture::new(2);
+    let effects = f.submit(plan(20, 0));
+    let dead = die_on_w1(&mut f, effects);
+    // The last two at the same time.
+    assert_eq!(dead.len(), 4, "{dead:?}");
+    assert_eq!(f.view(J1).avoided, [W1]);
+    assert_eq!((f.worker(W1).running, f.worker(W2).running), (0, 2));
+    // All of it is done by the other one, and no task has lost more than one attempt.
+    while f.view(J1).state == JobState::Running {
+        let running: Vec<_> = (0..20).map(|index| [map(index, 1), map(index, 2)]).collect();
+        for attempt in running.into_iter().flatten() {
+            let stats = AttemptStats::default();
+            let effects = f.handle(Event::AttemptDone { worker: W2, attempt, stats });
+            assert!(places(&effects).iter().all(|(worker, _)| *worker == W2), "{effects:?}");
+        }
+    }
+    assert_eq!((f.view(J1).map.attempts, f.view(J1).map.failed), (24, 4));
+}
+
+#[test]
+fn a_task_waits_for_a_worker_on_which_it_has_not_failed() {
+    let mut f = Fixture::new(0);
+    f.join(1, 1);
+    f.join(1, 1);
+    f.submit(plan(2, 0));
+    f.fail(W1, map(0, 1), user_error());
+    assert_eq!(f.wait(), [], "W1 is free, but W2 will be");
+    assert_eq!(f.view(J1).map.running, 1);
+    assert_eq!(f.done(W2, map(1, 1)), [assign_map(W2, map(0, 2))]);
+    // When it has failed on all, it may go anywhere.
+    f.fail(W2, map(0, 2), user_error());
+    assert_eq!(f.wait().len(), 1);
+}
+
+#[test]
+fn a_task_that_waits_for_another_worker_goes_back_when_that_one_is_gone() {
+    let mut f = Fixture::new(0);
+    f.join(1, 1);
+    f.join(1, 1);
+    f.submit(plan(2, 0));
+    f.fail(W1, map(0, 1), user_error());
+    assert_eq!(f.wait(), []);
+    assert_eq!(places(&f.drain(W2)), [(W1, map(0, 2))]);
+}
+
+#[test]
+fn a_job_whose_tasks_fail_everywhere_avoids_nobody() {
+    let mut f = Fixture::new(1);
+    let mut effects = f.submit(JobPlan { max_attempts: 9, ..plan(3, 0) });
+    let mut running = Vec::new();
+    for _ in 0..20 {
+        running.extend(places(&effects));
+        while running.is_empty() {
+            running.extend(places(&f.wait()));
+        }
+        let (worker, attempt) = running.remove(0);
+        effects = f.fail(worker, attempt, died());
+    }
+    assert_eq!((f.view(J1).avoided, f.view(J1).state), (vec![W1], JobState::Running));
+}
+
+#[test]
+fn a_success_is_evidence_for_the_worker() {
+    let mut f = Fixture::new(2);
+    f.submit(JobPlan { max_attempts: 9, ..plan(12, 0) });
+    f.fail(W1, map(0, 1), user_error());
+    f.fail(W1, map(2, 1), user_error());
+    f.done(W1, map(4, 1));
+    f.fail(W1, map(5, 1), user_error());
+    assert_eq!(f.view(J1).avoided, []);
+}
+
+#[test]
+fn what_one_job_avoids_others_use() {
+    let mut f = Fixture::new(2);
+    let effects = f.submit(plan(20, 0));
+    die_on_w1(&mut f, effects);
+    let second = places(&f.submit(plan(2, 0)));
+    assert_eq!(second.iter().map(|(worker, _)| *worker).collect::<Vec<_>>(), [W1, W1]);
+    // Its session ends, and with it what was held against it.
+    f.leave(W1);
+    assert_eq!(f.view(J1).avoided, []);
+}
+
+#[test]
+fn a_worker_from_which_nobody_can_fetch_is_avoided() {
+    let config = Config { output_reports_max: 9, holder_reports_max: 3, ..Config::default() };
+    let mut f = Fixture::with_config(0, config);
+    f.join(3, 3);
+    f.join(1, 3);
+    f.submit(plan(4, 3));
+    for index in [0, 2, 3] {
+        f.done(W1, map(index, 1));
+    }
+    f.done(W2, map(1, 1));
+    for index in 0..3 {
+        let worker = if index == 1 { W2 } else { W1 };
+        f.fail(worker, reduce(index, 1), not_fetched(map(0, 1), W1));
+    }
+    assert_eq!(f.view(J1).avoided, [W1]);
+    assert_eq!((f.worker(W1).running, f.worker(W2).running), (0, 1));
+}

@@ -1,0 +1,106 @@
+//! What a driver does whose journal hangs, and one that is stopped, in virtual time.
+
+use object_store::memory::InMemory;
+use object_store::throttle::{ThrottleConfig, ThrottledStore};
+use tokio::time::{sleep, timeout};
+use windrow_scheduler::Config;
+
+use super::*;
+use crate::journal::Opened;
+
+const LEASE: Duration = Duration::from_secs(10);
+
+/// A driver with one worker, on a store that answers at once until it is told otherwise.
+struct Fixture {
+    store: Arc<ThrottledStore<InMemory>>,
+    driver: DriverHandle,
+    joined: Joined,
+    heartbeats: u64,
+}
+
+fn settings(state: Option<&str>) -> Settings {
+    Settings {
+        scheduler: Config { lease: LEASE, ..Config::default() },
+        build: Build::default(),
+        state: state.map(Into::into),
+        failpoint: Failpoint::default(),
+        snapshot_after: None,
+    }
+}
+
+impl Fixture {
+    async fn start() -> Self {
+        let store = Arc::new(ThrottledStore::new(InMemory::new(), ThrottleConfig::default()));
+        let opened = Opened::take_over(store.clone(), "a".into(), Failpoint::default());
+        let driver = start(opened.await.unwrap(), settings(Some("/nowhere"))).await;
+        let joined = driver.join(WorkerProfile::for_test(), None).await.unwrap().unwrap();
+        Self { store, driver, joined, heartbeats: 0 }
+    }
+
+    fn answer_after(&self, wait: Duration) {
+        self.store.config_mut(|config| config.wait_put_per_call = wait);
+    }
+
+    /// Sends a heartbeat each second, and returns the numbers of those that were acknowledged meanwhile.
+    async fn beat_for(&mut self, seconds: u64) -> Vec<u64> {
+        let mut acknowledged = Vec::new();
+        for _ in 0..seconds {
+            self.heartbeats += 1;
+            let Joined { worker, session, .. } = self.joined;
+            let report = Report::Heartbeat { running: Vec::new(), sequence: self.heartbeats };
+            self.driver.report(worker, session, report).await.unwrap();
+            sleep(Duration::from_secs(1)).await;
+            while let Ok(message) = self.joined.outbox.try_recv() {
+                match message {
+                    Outgoing::HeartbeatAck(sequence) => acknowledged.push(sequence),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        acknowledged
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_hears_nothing_while_the_journal_hangs_and_is_not_given_up() {
+    let mut fixture = Fixture::start().await;
+    assert_eq!(fixture.beat_for(3).await, [1, 2, 3]);
+    fixture.answer_after(LEASE * 4);
+    // The driver appends four times a lease, and waits half a lease for the answer.
+    let acknowledged = fixture.beat_for(30).await;
+    let last = acknowledged.last().copied().unwrap();
+    assert!((3 + 5..=3 + 8).contains(&last), "{acknowledged:?}");
+    // It can still be asked.
+    let workers = timeout(Duration::from_secs(1), fixture.driver.workers()).await;
+    assert_eq!(workers.unwrap().unwrap().len(), 1);
+    fixture.answer_after(Duration::ZERO);
+    let late = fixture.beat_for(30).await;
+    // All that waited, in order, and then each at once.
+    assert!(late.iter().copied().eq(last + 1..=63), "{late:?}");
+    assert_eq!(fixture.driver.workers().await.unwrap().len(), 1, "it was given up");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_journal_that_is_slow_is_waited_for() {
+    let mut fixture = Fixture::start().await;
+    fixture.answer_after(LEASE / 2 - Duration::from_millis(100));
+    let acknowledged = fixture.beat_for(60).await;
+    assert!(acknowledged.iter().copied().eq(1..=60), "{acknowledged:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_can_be_stopped_while_the_journal_hangs() {
+    let mut fixture = Fixture::start().await;
+    fixture.answer_after(LEASE * 100);
+    fixture.beat_for(20).await;
+    timeout(Duration::from_secs(1), fixture.driver.stop()).await.unwrap().unwrap();
+    assert!(fixture.driver.workers().await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_was_stopped_takes_nothing_new() {
+    let driver = start(Opened::in_memory().unwrap(), settings(None)).await;
+    driver.stop().await.unwrap();
+    assert!(driver.join(WorkerProfile::for_test(), None).await.is_err());
+    assert_eq!(driver.workers().await.unwrap().len(), 0, "it still answers");
+}
