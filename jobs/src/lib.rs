@@ -14,6 +14,8 @@ mod counters;
 mod emit;
 mod error;
 mod failure;
+#[doc(hidden)]
+pub mod fuzzing;
 mod grouping;
 mod ids;
 pub mod input;

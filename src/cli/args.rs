@@ -1,18 +1,18 @@
 //! The flags of every command but those that a job adds.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bytesize::ByteSize;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use windrow_coordinator::Failpoint;
 use windrow_jobs::BadRecordBudget;
-use windrow_jobs::side_files::check_name;
 use windrow_proto::v1;
 use windrow_security::Role;
 
 use super::generate::GenArgs;
+use super::values::{absolute_path, budget, host_and_port, log_task, positive_size, side_file};
 
 /// Where a cluster's coordinator listens unless told otherwise.
 pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:7171";
@@ -301,51 +301,4 @@ pub(crate) enum Method {
     None,
     Lz4,
     Zstd,
-}
-
-fn positive_size(text: &str) -> Result<ByteSize, String> {
-    match text.parse::<ByteSize>()? {
-        ByteSize(0) => Err("must be at least 1 byte".to_string()),
-        size => Ok(size),
-    }
-}
-
-fn log_task(text: &str) -> Result<v1::LogsOfTask, String> {
-    let (stage, task) = text.split_once('-').unwrap_or_default();
-    let stage = match stage {
-        "map" => v1::Stage::Map,
-        "reduce" => v1::Stage::Reduce,
-        _ => return Err("must be a task such as map-3 or reduce-0".to_string()),
-    };
-    let task = task.parse().map_err(|_| "must end with the number of a task".to_string())?;
-    Ok(v1::LogsOfTask { stage: stage.into(), task })
-}
-
-fn side_file(text: &str) -> Result<(String, PathBuf), String> {
-    let (name, path) = text.split_once('=').ok_or("must be NAME=PATH")?;
-    check_name(name).map_err(|error| error.message().to_string())?;
-    Ok((name.to_string(), PathBuf::from(path)))
-}
-
-fn absolute_path(text: &str) -> Result<String, String> {
-    if !Path::new(text).is_absolute() {
-        return Err(
-            "must be an absolute path: workers have folders of their own to start from".to_string()
-        );
-    }
-    Ok(text.to_string())
-}
-
-fn host_and_port(text: &str) -> Result<String, String> {
-    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
-    match port.and_then(|(_, port)| port.parse::<u16>().ok()) {
-        None | Some(0) => {
-            Err("must be a host and a port, such as worker-3.example.com:7172".to_string())
-        }
-        Some(_) => Ok(text.to_string()),
-    }
-}
-
-fn budget(text: &str) -> Result<BadRecordBudget, String> {
-    text.parse().map_err(|error: windrow_jobs::Error| error.message().to_string())
 }

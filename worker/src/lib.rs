@@ -6,6 +6,8 @@ mod channel;
 mod child;
 pub mod executor;
 mod files;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod identity;
 mod memory;

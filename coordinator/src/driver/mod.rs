@@ -15,6 +15,7 @@
 
 mod catalog;
 mod effects;
+pub(crate) mod fuzzing;
 mod handle;
 mod jobs;
 mod outgoing;

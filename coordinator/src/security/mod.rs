@@ -15,6 +15,7 @@
 mod authority;
 mod enrollment;
 mod folder;
+pub(crate) mod fuzzing;
 mod methods;
 mod tokens;
 
