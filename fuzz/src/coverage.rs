@@ -44,8 +44,13 @@ impl Coverage {
     /// Whether the try has done what none has done before.
     pub(crate) fn is_new(&mut self) -> bool {
         let regions = REGIONS.lock().unwrap_or_else(PoisonError::into_inner);
-        let counters = regions.iter().flat_map(|counters| counters.iter());
-        self.take_in(counters.copied())
+        let mut is_new = false;
+        let mut start = 0;
+        for counters in regions.iter() {
+            is_new |= self.take_in(start, counters);
+            start += counters.len();
+        }
+        is_new
     }
 
     /// Branches that have been taken at least once.
@@ -53,18 +58,21 @@ impl Coverage {
         self.branches
     }
 
-    fn take_in(&mut self, counters: impl Iterator<Item = u8>) -> bool {
+    /// Takes in counters of which the first has number `start`. Nearly all of them are zero.
+    fn take_in(&mut self, start: usize, counters: &[u8]) -> bool {
         let mut is_new = false;
-        for (index, count) in counters.enumerate().filter(|(_, count)| *count > 0) {
-            if index >= self.seen.len() {
-                self.seen.resize(index + 1, 0);
+        self.seen.resize(self.seen.len().max(start + counters.len()), 0);
+        let seen = self.seen[start..].chunks_mut(64);
+        for (counts, seen) in
+            counters.chunks(64).zip(seen).filter(|(counts, _)| counts.iter().any(|n| *n != 0))
+        {
+            for (count, seen) in counts.iter().zip(seen).filter(|(count, _)| **count > 0) {
+                // The number of its bits: 1, 2 to 3, 4 to 7 and so on.
+                let magnitude = 1 << (7 - count.leading_zeros());
+                self.branches += usize::from(*seen == 0);
+                is_new |= *seen & magnitude == 0;
+                *seen |= magnitude;
             }
-            let seen = &mut self.seen[index];
-            // The number of its bits: 1, 2 to 3, 4 to 7 and so on.
-            let magnitude = 1 << (7 - count.leading_zeros());
-            self.branches += usize::from(*seen == 0);
-            is_new |= *seen & magnitude == 0;
-            *seen |= magnitude;
         }
         is_new
     }
@@ -77,7 +85,7 @@ mod tests {
     #[test]
     fn branches_and_orders_of_magnitude_are_new_once() {
         let mut coverage = Coverage::default();
-        let mut try_counts = |counts: &[u8]| coverage.take_in(counts.iter().copied());
+        let mut try_counts = |counts: &[u8]| coverage.take_in(100, counts);
         assert!(!try_counts(&[0, 0]));
         assert!(try_counts(&[0, 1]));
         assert!(!try_counts(&[0, 1]));

@@ -42,6 +42,8 @@ pub struct ClusterOptions {
     pub coordinator_env: Environment,
     /// Whether only members are let in, over TLS.
     pub secured: bool,
+    /// How long certificates count then.
+    pub certificate_lifetime: &'static str,
 }
 
 /// Names and values.
@@ -59,6 +61,7 @@ impl Default for ClusterOptions {
             state: None,
             coordinator_env: &[],
             secured: false,
+            certificate_lifetime: "24h",
         }
     }
 }
@@ -317,6 +320,7 @@ fn coordinator(dir: &Dir, options: &ClusterOptions, listen: &str) -> Command {
     command.arg("--state").arg(options.state.as_ref().unwrap());
     if options.secured {
         command.arg("--security").arg(dir.join("security"));
+        command.args(["--certificate-lifetime", options.certificate_lifetime]);
     }
     command
 }
