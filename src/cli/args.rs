@@ -262,6 +262,26 @@ pub(crate) struct WorkerArgs {
     /// Name to show in lists [default: host and process]
     #[arg(long)]
     pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) job_limits: JobLimitArgs,
+}
+
+/// What each process of a job may use on a worker.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits of each job's process")]
+pub(crate) struct JobLimitArgs {
+    /// Memory of a process of a job, at which it is killed [default: half as much again as --memory, and 256 MiB]
+    #[arg(long, value_name = "SIZE", value_parser = positive_size)]
+    pub(crate) job_memory: Option<ByteSize>,
+    /// Files and connections that it may have open at once
+    #[arg(long, value_name = "N", default_value_t = 65_536, value_parser = RangedU64ValueParser::<u64>::new().range(64..))]
+    pub(crate) job_open_files: u64,
+    /// Size of a file that it may write, map outputs and parts included [default: any]
+    #[arg(long, value_name = "SIZE", value_parser = positive_size)]
+    pub(crate) job_file_size: Option<ByteSize>,
+    /// Processes at once, itself and those that descend from it
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
+    pub(crate) job_processes: u64,
 }
 
 /// Commands that ask the coordinator something.

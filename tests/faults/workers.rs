@@ -166,7 +166,7 @@ fn straggler() {
 
 /// What a worker's folder has of any job.
 fn job_folders(cluster: &Cluster, worker: usize) -> BTreeSet<String> {
-    fs::read_dir(cluster.worker_dir(worker))
+    fs::read_dir(cluster.jobs_dir(worker))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .filter(|name| name.starts_with("job-"))

@@ -197,9 +197,14 @@ impl Cluster {
         self.dir.join(format!("worker-{n}"))
     }
 
+    /// What worker number `n` has of its jobs.
+    pub fn jobs_dir(&self, n: usize) -> PathBuf {
+        self.worker_dir(n).join("jobs")
+    }
+
     /// What the processes of a job that runs have printed on worker number `n`.
     pub fn printed(&self, job: u64, n: usize) -> String {
-        let files = std::fs::read_dir(self.worker_dir(n).join(format!("job-{job}")));
+        let files = std::fs::read_dir(self.jobs_dir(n).join(format!("job-{job}")));
         let paths = files.into_iter().flatten().map(|file| file.unwrap().path());
         let logs =
             paths.filter(|path| path.extension().is_some_and(|extension| extension == "log"));

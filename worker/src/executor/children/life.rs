@@ -18,9 +18,10 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use windrow_jobs::{FailureCause, Place};
 
+use super::limits::{Excess, JobLimits};
 use super::printed::Printed;
 
-/// How often its memory is looked at.
+/// How often it is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long output of a process that is gone may still come.
 const PRINTED_GRACE: Duration = Duration::from_millis(500);
@@ -55,11 +56,8 @@ impl Stop {
 pub(super) enum Death {
     /// It was asked to, or killed on purpose.
     Expected,
-    /// It was killed for its memory.
-    OutOfMemory {
-        /// What it might have used.
-        limit_bytes: u64,
-    },
+    /// It was killed for having too much of something.
+    Exceeded(Excess),
     /// By itself, or by somebody else's hand.
     Died {
         status: ExitStatus,
@@ -74,16 +72,28 @@ impl Death {
         use windrow_jobs::Death;
         match self {
             Self::Expected => FailureCause::Cancelled,
-            Self::OutOfMemory { limit_bytes } => {
+            Self::Exceeded(Excess::Memory(limit_bytes)) => {
                 let place = place.clone();
                 FailureCause::OutOfMemory { limit_bytes: *limit_bytes, alone, place }
+            }
+            Self::Exceeded(Excess::Processes(most)) => {
+                let (death, place) =
+                    (Death::Signal(Signal::KILL.as_raw()), Box::new(place.clone()));
+                let output = format!(
+                    "(killed by its worker: with those that it has started, it was more than {most} processes; see the \
+                     worker's --job-processes)"
+                );
+                FailureCause::ProcessDied { death, alone, place, output }
             }
             Self::Died { status, output } => {
                 let death = match status.signal() {
                     Some(signal) => Death::Signal(signal),
                     None => Death::Exit(status.code().unwrap_or_default()),
                 };
-                let (place, output) = (Box::new(place.clone()), output.clone());
+                let (place, mut output) = (Box::new(place.clone()), output.clone());
+                if death == Death::Signal(Signal::XFSZ.as_raw()) {
+                    output += "(a file grew beyond what the worker's --job-file-size allows)";
+                }
                 FailureCause::ProcessDied { death, alone, place, output }
             }
         }
@@ -117,14 +127,14 @@ impl Process {
     pub(super) async fn watch(
         mut self,
         stop: &Stop,
-        memory_limit_bytes: u64,
+        limits: JobLimits,
         on_end: impl FnOnce(),
     ) -> Death {
-        let is_too_large = tokio::select! {
+        let excess = tokio::select! {
             biased;
-            _ = &mut self.ended => false,
-            () = stop.kill.cancelled() => false,
-            () = outgrows(self.pid, memory_limit_bytes) => true,
+            _ = &mut self.ended => None,
+            () = stop.kill.cancelled() => None,
+            excess = outgrows(self.pid, limits) => Some(excess),
         };
         on_end();
         kill_group(self.pid);
@@ -140,8 +150,10 @@ impl Process {
                 "a process has left some behind that are not of its group"
             );
         }
+        if let Some(excess) = excess {
+            return Death::Exceeded(excess);
+        }
         match status {
-            _ if is_too_large => Death::OutOfMemory { limit_bytes: memory_limit_bytes },
             Ok(status) if !stop.is_expected.load(Ordering::Relaxed) => {
                 Death::Died { status, output: self.printed.last_lines() }
             }
@@ -169,22 +181,14 @@ fn kill_group(pid: Pid) {
     let _ = kill_process(pid, Signal::KILL);
 }
 
-/// Returns when the process takes up more memory than `limit_bytes`.
-async fn outgrows(pid: Pid, limit_bytes: u64) {
+/// Returns when the process has more of something than it may have.
+async fn outgrows(pid: Pid, limits: JobLimits) -> Excess {
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
-        if own_memory_bytes(pid).is_some_and(|bytes| bytes > limit_bytes) {
-            return;
+        if let Some(excess) = limits.excess(pid) {
+            return excess;
         }
     }
-}
-
-/// What it takes up in memory, without what it shares with files. Reads a file of the kernel's, which does not block.
-fn own_memory_bytes(pid: Pid) -> Option<u64> {
-    let statm = std::fs::read_to_string(format!("/proc/{}/statm", pid.as_raw_nonzero())).ok()?;
-    let mut pages = statm.split_ascii_whitespace().skip(1).map(str::parse::<u64>);
-    let (resident, shared) = (pages.next()?.ok()?, pages.next()?.ok()?);
-    Some(resident.saturating_sub(shared) * rustix::param::page_size() as u64)
 }
