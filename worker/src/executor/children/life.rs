@@ -23,6 +23,8 @@ use super::printed::Printed;
 
 /// How often it is looked at.
 const LOOK: Duration = Duration::from_millis(100);
+/// How long a process that was killed may take to be gone.
+const KILL_GRACE: Duration = Duration::from_secs(10);
 /// How long output of a process that is gone may still come.
 const PRINTED_GRACE: Duration = Duration::from_millis(500);
 
@@ -102,11 +104,30 @@ impl Death {
 
 /// A process that was started and not reaped.
 pub(super) struct Process {
-    child: StdChild,
     pub(super) pid: Pid,
+    leader: Leader,
+    printed: Printed,
+}
+
+/// The process itself, which leads its group.
+struct Leader {
+    child: StdChild,
+    pid: Pid,
     /// When it has ended.
     ended: oneshot::Receiver<()>,
-    printed: Printed,
+}
+
+impl Leader {
+    /// Kills the whole group, and returns how the leader ended once it has.
+    async fn kill(mut self) -> io::Result<ExitStatus> {
+        kill_group(self.pid);
+        if !self.ended.is_terminated() {
+            let _ = self.ended.await;
+        }
+        // Of what was begun meanwhile.
+        kill_group(self.pid);
+        self.child.wait()
+    }
 }
 
 impl Process {
@@ -114,7 +135,7 @@ impl Process {
     pub(super) fn new(mut child: StdChild, printed: Printed) -> io::Result<Self> {
         let pid = Pid::from_child(&child);
         match wait_for_end(pid) {
-            Ok(ended) => Ok(Self { child, pid, ended, printed }),
+            Ok(ended) => Ok(Self { pid, leader: Leader { child, pid, ended }, printed }),
             Err(error) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -123,7 +144,8 @@ impl Process {
         }
     }
 
-    /// Watches it until it is gone, with all of its group; says `on_end` as soon as that is certain.
+    /// Watches it until it is gone, with all of its group; says `on_end` as soon as that is certain. One that the kernel does not
+    /// let go, as it waits for a disk or a network file system, counts as gone after a while: nothing else has to wait for that.
     pub(super) async fn watch(
         mut self,
         stop: &Stop,
@@ -132,18 +154,23 @@ impl Process {
     ) -> Death {
         let excess = tokio::select! {
             biased;
-            _ = &mut self.ended => None,
+            _ = &mut self.leader.ended => None,
             () = stop.kill.cancelled() => None,
             excess = outgrows(self.pid, limits) => Some(excess),
         };
         on_end();
-        kill_group(self.pid);
-        if !self.ended.is_terminated() {
-            let _ = self.ended.await;
+        // Goes on by itself where it takes longer than is waited for it here.
+        let gone = timeout(KILL_GRACE, tokio::spawn(self.leader.kill())).await;
+        if gone.is_err() {
+            tracing::warn!(
+                pid = self.pid.as_raw_nonzero(),
+                "a process was killed and has not ended for {} s: the kernel waits for something; it is not waited for any more",
+                KILL_GRACE.as_secs()
+            );
         }
-        // Of what was begun meanwhile.
-        kill_group(self.pid);
-        let status = self.child.wait();
+        let killed = ExitStatus::from_raw(Signal::KILL.as_raw());
+        // Nobody else waits for it, so that asking for its status does not fail.
+        let status = gone.ok().and_then(Result::ok).and_then(Result::ok).unwrap_or(killed);
         if timeout(PRINTED_GRACE, self.printed.end()).await.is_err() {
             tracing::warn!(
                 pid = self.pid.as_raw_nonzero(),
@@ -153,13 +180,10 @@ impl Process {
         if let Some(excess) = excess {
             return Death::Exceeded(excess);
         }
-        match status {
-            Ok(status) if !stop.is_expected.load(Ordering::Relaxed) => {
-                Death::Died { status, output: self.printed.last_lines() }
-            }
-            // Nobody else waits for it, so that this does not fail.
-            _ => Death::Expected,
+        if stop.is_expected.load(Ordering::Relaxed) {
+            return Death::Expected;
         }
+        Death::Died { status, output: self.printed.last_lines() }
     }
 }
 
@@ -190,5 +214,61 @@ async fn outgrows(pid: Pid, limits: JobLimits) -> Excess {
         if let Some(excess) = limits.excess(pid) {
             return excess;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    /// A process that sleeps, and its folder.
+    fn sleeping() -> (StdChild, Printed, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let (pipe, theirs) = io::pipe().unwrap();
+        let printed = Printed::record(pipe, folder.path().join("printed")).unwrap();
+        let mut command = Command::new("sleep");
+        command.arg("1000").process_group(0).stdout(theirs).stderr(Stdio::null());
+        (command.spawn().unwrap(), printed, folder)
+    }
+
+    #[tokio::test]
+    async fn one_that_is_condemned_dies_of_it_and_one_that_is_stopped_does_not() {
+        for is_expected in [false, true] {
+            let (child, printed, _folder) = sleeping();
+            let process = Process::new(child, printed).unwrap();
+            let stop = Stop::default();
+            if is_expected {
+                stop.kill()
+            } else {
+                stop.condemn()
+            }
+            match process.watch(&stop, JobLimits::default(), || {}).await {
+                Death::Died { status, .. } => {
+                    assert_eq!((status.signal(), is_expected), (Some(9), false))
+                }
+                death => assert!(is_expected && matches!(death, Death::Expected), "{death:?}"),
+            }
+        }
+    }
+
+    /// As in uninterruptible sleep: it is killed, and nobody ever hears of its end.
+    #[tokio::test(start_paused = true)]
+    async fn one_that_does_not_end_is_not_waited_for() {
+        let (child, printed, _folder) = sleeping();
+        let (never, ended) = oneshot::channel();
+        let pid = Pid::from_child(&child);
+        let process = Process { pid, leader: Leader { child, pid, ended }, printed };
+        let stop = Stop::default();
+        stop.condemn();
+        let mut has_ended = false;
+        let death = process.watch(&stop, JobLimits::default(), || has_ended = true).await;
+        assert!(
+            has_ended && matches!(death, Death::Died { status, .. } if status.signal() == Some(9))
+        );
+        // It is reaped once it does.
+        never.send(()).unwrap();
     }
 }
