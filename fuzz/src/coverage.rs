@@ -1,13 +1,32 @@
 //! Which code a try has run.
 //!
-//! A build by `fuzz/run` has a counter of eight bits in each branch of Windrow's own crates, which LLVM puts there and
-//! tells us of before `main`. Any other build has none; then nothing is ever new, and inputs are changed blindly.
+//! A build by `fuzz/run` has a counter of eight bits in each branch of Windrow's own crates but this one, which LLVM puts there
+//! and tells us of before `main`. Any other build has none; then nothing is ever new, and inputs are changed blindly.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError};
 
 /// Counters of all modules. One fuzzer at a time uses them.
-static REGIONS: Mutex<Vec<&'static mut [u8]>> = Mutex::new(Vec::new());
+static REGIONS: Mutex<Vec<Region>> = Mutex::new(Vec::new());
+
+/// Counters that were linked together.
+struct Region {
+    start: *mut u8,
+    bytes: usize,
+}
+
+// SAFETY: it points to what belongs to no thread.
+#[allow(unsafe_code)]
+unsafe impl Send for Region {}
+
+impl Region {
+    /// The counters, at rest.
+    #[allow(unsafe_code)]
+    fn counters(&mut self) -> &mut [u8] {
+        // SAFETY: they are there as long as the process, as whoever told of them has promised. Code that counts in them is what
+        // is fuzzed: it runs on the fuzzer's thread, which is here now, and no code of this crate counts.
+        unsafe { std::slice::from_raw_parts_mut(self.start, self.bytes) }
+    }
+}
 
 /// Called by each instrumented module before `main`, with where its counters begin and end.
 ///
@@ -18,12 +37,8 @@ static REGIONS: Mutex<Vec<&'static mut [u8]>> = Mutex::new(Vec::new());
 unsafe extern "C" fn __sanitizer_cov_8bit_counters_init(start: *mut u8, end: *mut u8) {
     let mut regions = REGIONS.lock().unwrap_or_else(PoisonError::into_inner);
     // Modules that were linked together share one region, and each tells of it.
-    if start < end && regions.iter().all(|known| known.as_ptr() != start) {
-        // SAFETY: by the caller's promise. Instrumented code counts in them from one thread at a time, that of the fuzzer;
-        // what other threads do there at the same time makes a count wrong, and is not read as anything else.
-        regions.push(unsafe {
-            std::slice::from_raw_parts_mut(start, end.offset_from_unsigned(start))
-        });
+    if start < end && regions.iter().all(|known| known.start != start) {
+        regions.push(Region { start, bytes: end.addr() - start.addr() });
     }
 }
 
@@ -38,15 +53,15 @@ impl Coverage {
     /// Begins a try.
     pub(crate) fn reset() {
         let mut regions = REGIONS.lock().unwrap_or_else(PoisonError::into_inner);
-        regions.iter_mut().for_each(|counters| counters.fill(0));
+        regions.iter_mut().for_each(|region| region.counters().fill(0));
     }
 
     /// Whether the try has done what none has done before.
     pub(crate) fn is_new(&mut self) -> bool {
-        let regions = REGIONS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut regions = REGIONS.lock().unwrap_or_else(PoisonError::into_inner);
         let mut is_new = false;
         let mut start = 0;
-        for counters in regions.iter() {
+        for counters in regions.iter_mut().map(Region::counters) {
             is_new |= self.take_in(start, counters);
             start += counters.len();
         }
@@ -81,6 +96,15 @@ impl Coverage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_region_is_read_and_reset_where_it_lies() {
+        let mut counters = [0, 3, 0];
+        let mut region = Region { start: counters.as_mut_ptr(), bytes: 2 };
+        assert_eq!(region.counters(), [0, 3]);
+        region.counters().fill(1);
+        assert_eq!(counters, [1, 1, 0]);
+    }
 
     #[test]
     fn branches_and_orders_of_magnitude_are_new_once() {
