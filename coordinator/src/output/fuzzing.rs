@@ -19,7 +19,8 @@ pub(crate) fn place() -> Place {
 
 fn seeds() -> Vec<Vec<u8>> {
     let part = ManifestPart { name: "part-00000".into(), bytes: 1, records: 2, crc64: "0".into() };
-    let manifest = manifest::render(&job(), &[part.clone()], &[part]);
+    let parts = [part];
+    let manifest = manifest::render(&job(), &parts, &parts);
     let owner = serde_json::to_vec_pretty(&Owner {
         cluster: "cluster".into(),
         state: "/state".into(),

@@ -70,14 +70,15 @@ impl MembersOnly {
 
     /// Shuts out whom the list names by now. One that cannot be read changes nothing: calls are refused then.
     pub(super) fn look(&self) {
+        let Ok(revoked) = self.security.revoked() else { return };
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
         inside.retain(|caller| caller.upgrade().is_some());
         for caller in inside.iter().filter_map(WeakCaller::upgrade) {
-            let Some(identity) = caller.identity() else { continue };
-            if !caller.is_shut_out()
-                && let Err(SecurityError::Refused(reason)) = self.security.refuse_revoked(identity)
+            if let Some(identity) = caller.identity()
+                && revoked.names(identity)
+                && !caller.is_shut_out()
             {
-                tracing::warn!(%reason, "a connection was closed");
+                tracing::warn!(%identity, "a member was revoked; its connection is closed");
                 caller.shut_out();
             }
         }

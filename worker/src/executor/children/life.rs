@@ -241,13 +241,13 @@ mod tests {
             let process = Process::new(child, printed).unwrap();
             let stop = Stop::default();
             if is_expected {
-                stop.kill()
+                stop.kill();
             } else {
-                stop.condemn()
+                stop.condemn();
             }
             match process.watch(&stop, JobLimits::default(), || {}).await {
                 Death::Died { status, .. } => {
-                    assert_eq!((status.signal(), is_expected), (Some(9), false))
+                    assert_eq!((status.signal(), is_expected), (Some(9), false));
                 }
                 death => assert!(is_expected && matches!(death, Death::Expected), "{death:?}"),
             }
