@@ -113,6 +113,9 @@ impl Blobs for BlobsService {
         let digest = digest_from(&digest)?;
         let store = Arc::clone(&self.store);
         let file = blocking(move || store.open(digest)).await??;
+        // Beyond the end there is nothing, however far.
+        let end = file.metadata().map_err(|error| Status::internal(error.to_string()))?.len();
+        let offset = offset.min(end);
         let (sender, pieces) = mpsc::channel(PIECES_MAX);
         tokio::spawn(send(file, offset, sender));
         Ok(Response::new(ReceiverStream::new(pieces)))
