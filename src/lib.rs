@@ -13,6 +13,8 @@ mod cli;
 pub mod client;
 pub mod embedded;
 mod executable;
+#[doc(hidden)]
+pub mod fuzzing;
 mod job_process;
 mod shipping;
 mod submission;

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use libtest_mimic::Trial;
 
 use crate::conformance::{arguments, gated, gates, path, processes, wait_until_succeeded};
+use crate::faults::gated_job::GatedJob;
 use crate::support::{
-    Cluster, ClusterOptions, Dir, Output, Process, case, count_words, eventually, generated_words,
-    sorted_lines, windrow,
+    Cluster, ClusterOptions, Dir, Output, Process, case, count_words, eventually, free_port,
+    generated_words, sorted_lines, windrow,
 };
 
 pub fn tests() -> Vec<Trial> {
@@ -16,6 +17,8 @@ pub fn tests() -> Vec<Trial> {
         case("confinement::jobs_harm_neither_worker_nor_others", jobs_harm_nobody),
         case("confinement::a_declared_path_is_writable", a_declared_path_is_writable),
         case("confinement::what_lies_beside_the_worker_is_read", beside_the_worker),
+        case("confinement::neighbours_credentials_are_hidden", neighbours_are_hidden),
+        case("confinement::neighbours_outputs_are_read", neighbours_outputs_are_read),
         case("confinement::workers_can_do_without", workers_can_do_without),
         case("confinement::declared_paths_stay_in_allowed_folders", declared_paths_are_checked),
     ]
@@ -62,7 +65,7 @@ fn jobs_harm_nobody() {
     let kept = elsewhere.write("kept", "as it was");
     let worker = cluster.worker_dir(0);
     let key = worker.join("credentials/identity.pem");
-    let others = worker.join(format!("job-{job}"));
+    let others = cluster.jobs_dir(0).join(format!("job-{job}"));
     assert!(key.is_file() && others.is_dir());
 
     let staging = fs::read_dir(dir.join("out/_temporary")).unwrap().find_map(|entry| {
@@ -127,6 +130,47 @@ fn beside_the_worker() {
     let flags = ["--split-size", "1KB", "--reducers", "3"];
     cluster.submit(arguments("word-count", cluster.dir(), &flags)).expect_code(0);
     assert_eq!(sorted_lines(&cluster.dir().join("out")), count_words(&inputs));
+}
+
+/// Whichever of the two workers runs it: a job does not get at the key of either, nor at programs.
+fn neighbours_are_hidden() {
+    let options = ClusterOptions { secured: true, ..ClusterOptions::default() };
+    let cluster = Cluster::with_options(2, options);
+    for n in 0..2 {
+        let worker = cluster.worker_dir(n);
+        let key = worker.join("credentials/identity.pem");
+        assert!(key.is_file());
+        for act in [
+            format!("read {}", shown(&key)),
+            format!("list {}", shown(&worker.join("credentials"))),
+            format!("list {}", shown(&worker)),
+            format!("write {}", shown(&worker.join("jobs/new"))),
+        ] {
+            refused(&cluster, &act, "Permission denied");
+        }
+        let (_dir, output) = reach(&cluster, "temporary", &["--allow-write", &path(&worker)]);
+        output.expect_code(1).expect_said("worker's folder");
+    }
+}
+
+/// Nobody answers at the address that the workers tell each other: map outputs that are not read from the neighbour's files
+/// are not read at all.
+fn neighbours_outputs_are_read() {
+    let gated = GatedJob::new(4, 200_000, &["--reducers", "2", "--memory", "512KiB"]);
+    let mut cluster = GatedJob::cluster(0);
+    let nowhere = format!("127.0.0.1:{}", free_port());
+    for _ in 0..2 {
+        cluster.add_worker_at(&cluster.url.clone(), &["--advertise", &nowhere]);
+    }
+    cluster.wait_for_workers(2);
+    let job = gated.submit(&cluster);
+    gated.wait_for_maps(4);
+    assert_eq!(gated.map_processes().len(), 2, "both workers have map outputs");
+    gated.open("map-go");
+    gated.open("reduce-go");
+    let status = gated.finish(&cluster, job);
+    assert_eq!(status["map"]["attempts"], 4, "{status}");
+    assert_eq!(status["reduce"]["failed"], 0, "{status}");
 }
 
 fn workers_can_do_without() {

@@ -27,6 +27,7 @@ mod memory;
 mod ordered;
 mod output;
 mod privacy;
+mod probes;
 mod processes;
 mod ready_jobs;
 mod recovery;
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
         ordered::tests(),
         output::tests(),
         privacy::tests(),
+        probes::tests(),
         processes::tests(),
         ready_jobs::tests(),
         recovery::tests(),

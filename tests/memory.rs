@@ -19,7 +19,7 @@ fn what_user_code_holds_counts() {
     let input = dir.write("input", text).display().to_string();
     let spilled = |mib: &str, output: &str| {
         let output = dir.join(output);
-        let folder = output.join("_temporary/worker").display().to_string();
+        let folder = output.join("_temporary/worker/jobs").display().to_string();
         let output = output.display().to_string();
         let flags = ["hoard", "--json", "--threads", "1", "--memory", "128MiB", "--mib", mib];
         let paths = ["--folder", &folder, "--input", &input, "--output", &output];

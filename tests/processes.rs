@@ -16,13 +16,16 @@ use crate::support::{
 
 pub fn tests() -> Vec<Trial> {
     let deaths = [
-        ("abort", &["SIGABRT", "the last words"][..]),
-        ("segfault", &["SIGSEGV"]),
-        ("exit", &["exited with code 0 before its work was done"]),
-        ("allocate", &["of memory"]),
+        ("abort", &[][..], &["SIGABRT", "the last words"][..]),
+        ("segfault", &[], &["SIGSEGV"]),
+        ("exit", &[], &["exited with code 0 before its work was done"]),
+        ("allocate", &["--job-memory", "200MiB"], &["more than 209715200 bytes of memory"]),
+        ("write", &["--job-file-size", "8MiB"], &["SIGXFSZ", "--job-file-size"]),
+        ("open", &["--job-open-files", "300"], &["Too many open files"]),
+        ("multiply", &["--job-processes", "30"], &["more than 30 processes", "--job-processes"]),
     ];
-    let deaths = deaths.into_iter().map(|(how, said)| {
-        case(&format!("processes::death_by_{how}"), move || death_is_named(how, said))
+    let deaths = deaths.into_iter().map(|(how, flags, said)| {
+        case(&format!("processes::death_by_{how}"), move || death_is_named(how, flags, said))
     });
     let others = [
         case("processes::forked_ones_go_with_the_job", forked_ones_go_with_the_job),
@@ -74,13 +77,13 @@ pub fn mark(marks: &Path, prefix: &str) -> Option<String> {
 }
 
 /// The job fails with a cause that says all of `said`, while another job on the same worker goes on and ends right.
-fn death_is_named(how: &str, said: &[&str]) {
+fn death_is_named(how: &str, worker_flags: &[&str], said: &[&str]) {
     let (dir, other) = (Dir::new(), Dir::new());
     let inputs = generated_words(&other, 2, 1_000);
     let gates = gates(&other);
     let mut cluster = Cluster::start(0);
     let mut worker = cluster.worker_command(0);
-    worker.args(["--memory", "64MiB"]);
+    worker.args(["--memory", "64MiB"]).args(worker_flags);
     cluster.workers.push(Process::start(worker));
     cluster.wait_for_workers(1);
     let beside = cluster.submit_detached(gated(&other, &[]));
@@ -114,7 +117,7 @@ fn what_is_printed_is_bounded() {
     let cluster = Cluster::start(1);
     let job = cluster.submit_detached(deadly(&dir, "print", &[]));
     eventually("half a gigabyte", || mark(&dir.join("marks"), "printed").is_some());
-    let log = cluster.dir().join(format!("worker-0/job-{job}/printed-1.log"));
+    let log = cluster.jobs_dir(0).join(format!("job-{job}/printed-1.log"));
     assert_eq!(fs::metadata(log).unwrap().len(), 1 << 20);
     fs::write(dir.join("marks/go"), "").unwrap();
     wait_until_succeeded(&cluster, job);

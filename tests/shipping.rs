@@ -11,8 +11,8 @@ use libtest_mimic::Trial;
 use crate::AS_WINDROW;
 use crate::conformance::{arguments, gated, gates, path, wait_until_succeeded};
 use crate::support::{
-    Cluster, ClusterOptions, Dir, Mode, Output, Process, both, case, count_words, eventually,
-    generated_words, sorted_lines,
+    Cluster, ClusterOptions, Dir, Direction, Mode, Output, Process, Proxy, both, case, count_words,
+    eventually, generated_words, sorted_lines,
 };
 
 pub fn tests() -> Vec<Trial> {
@@ -21,6 +21,7 @@ pub fn tests() -> Vec<Trial> {
         case("shipping::a_foreign_program_is_sent_once", a_foreign_program_is_sent_once),
         case("shipping::two_submitters_at_once", two_submitters_at_once),
         case("shipping::coordinator_killed_in_an_upload", coordinator_killed_in_an_upload),
+        case("shipping::worker_cut_off_in_a_download", worker_cut_off_in_a_download),
         case("shipping::two_versions_run_at_once", two_versions_run_at_once),
         case("shipping::a_side_file_that_is_missing", a_side_file_that_is_missing),
         case("shipping::a_worker_without_processes", a_worker_without_processes),
@@ -63,6 +64,34 @@ fn a_foreign_program_is_sent_once() {
     assert_eq!(programs("state").unwrap().count(), 1);
     let kept = (0..3).filter_map(|n| Some(programs(&format!("worker-{n}")).ok()?.count()));
     assert!(kept.into_iter().all(|files| files == 1));
+}
+
+/// The worker goes on where its download has broken off: what it had by then is not sent again.
+fn worker_cut_off_in_a_download() {
+    const CUT_AFTER_BYTES: u64 = 60 << 20;
+    let mut cluster = generic_cluster(0);
+    let proxy = Proxy::to_url(&cluster.url);
+    cluster.add_worker_at(&proxy.url(), &[]);
+    cluster.wait_for_workers(1);
+    proxy.stall_after(Direction::ToClient, CUT_AFTER_BYTES);
+    let dir = Dir::new();
+    dir.write("in/a.txt", "rye oats rye\n");
+    let large = dir.join("large");
+    File::create(&large).unwrap().set_len(100 << 20).unwrap();
+    let file = format!("stop-words={}", path(&large));
+    let submitter = cluster.start_submit(arguments("trouble", &dir, &["--file", &file]));
+    // Pieces pass whole or not at all.
+    let cut = || proxy.forwarded_to_client() > CUT_AFTER_BYTES - (1 << 20);
+    eventually("a part of the program and the file", cut);
+    proxy.reset();
+    proxy.heal();
+    submitter.finish().expect_code(0);
+    assert_eq!(sorted_lines(&dir.join("out")), ["oats\t1", "rye\t2"]);
+    let sizes = [Path::new("/proc/self/exe"), &large].map(|path| fs::metadata(path).unwrap().len());
+    let sent = proxy.forwarded_to_client();
+    // What was on its way is lost, which is much less than what had arrived.
+    let most = sizes.iter().sum::<u64>() + CUT_AFTER_BYTES / 2;
+    assert!(sent < most, "{sent} bytes were sent of {sizes:?}");
 }
 
 fn two_submitters_at_once() {

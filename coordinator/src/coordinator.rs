@@ -123,10 +123,11 @@ impl Coordinator {
             return self.serve(windrow_security::listen(listener, None), shutdown).await;
         };
         let incoming = windrow_security::listen(listener, Some(security.tls()));
-        let gate = MembersOnly { security: security.clone() };
+        let gate = Arc::new(MembersOnly::new(security.clone()));
         tokio::select! {
-            served = self.serve_behind(Arc::new(gate), incoming, shutdown) => served,
+            served = self.serve_behind(gate.clone(), incoming, shutdown) => served,
             () = security.stay_certified() => Ok(()),
+            () = gate.shut_out_revoked() => Ok(()),
         }
     }
 

@@ -22,6 +22,8 @@ mod driver;
 mod explain;
 mod failpoint;
 mod folder;
+#[doc(hidden)]
+pub mod fuzzing;
 mod journal;
 mod logs;
 mod output;

@@ -15,6 +15,8 @@ mod emit;
 mod error;
 mod failure;
 pub mod fan_in;
+#[doc(hidden)]
+pub mod fuzzing;
 mod grouping;
 mod ids;
 pub mod input;

@@ -1,18 +1,18 @@
 //! The flags of every command but those that a job adds.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bytesize::ByteSize;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use windrow_coordinator::Failpoint;
 use windrow_jobs::BadRecordBudget;
-use windrow_jobs::side_files::check_name;
 use windrow_proto::v1;
 use windrow_security::Role;
 
 use super::generate::GenArgs;
+use super::values::{absolute_path, budget, host_and_port, log_task, positive_size, side_file};
 
 /// Where a cluster's coordinator listens unless told otherwise.
 pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:7171";
@@ -266,6 +266,26 @@ pub(crate) struct WorkerArgs {
     /// Name to show in lists [default: host and process]
     #[arg(long)]
     pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) job_limits: JobLimitArgs,
+}
+
+/// What each process of a job may use on a worker.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits of each job's process")]
+pub(crate) struct JobLimitArgs {
+    /// Memory of a process of a job, at which it is killed [default: half as much again as --memory, and 256 MiB]
+    #[arg(long, value_name = "SIZE", value_parser = positive_size)]
+    pub(crate) job_memory: Option<ByteSize>,
+    /// Files and connections that it may have open at once
+    #[arg(long, value_name = "N", default_value_t = 65_536, value_parser = RangedU64ValueParser::<u64>::new().range(64..))]
+    pub(crate) job_open_files: u64,
+    /// Size of a file that it may write, map outputs and parts included [default: any]
+    #[arg(long, value_name = "SIZE", value_parser = positive_size)]
+    pub(crate) job_file_size: Option<ByteSize>,
+    /// Processes at once, itself and those that descend from it
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
+    pub(crate) job_processes: u64,
 }
 
 /// Commands that ask the coordinator something.
@@ -305,51 +325,4 @@ pub(crate) enum Method {
     None,
     Lz4,
     Zstd,
-}
-
-fn positive_size(text: &str) -> Result<ByteSize, String> {
-    match text.parse::<ByteSize>()? {
-        ByteSize(0) => Err("must be at least 1 byte".to_string()),
-        size => Ok(size),
-    }
-}
-
-fn log_task(text: &str) -> Result<v1::LogsOfTask, String> {
-    let (stage, task) = text.split_once('-').unwrap_or_default();
-    let stage = match stage {
-        "map" => v1::Stage::Map,
-        "reduce" => v1::Stage::Reduce,
-        _ => return Err("must be a task such as map-3 or reduce-0".to_string()),
-    };
-    let task = task.parse().map_err(|_| "must end with the number of a task".to_string())?;
-    Ok(v1::LogsOfTask { stage: stage.into(), task })
-}
-
-fn side_file(text: &str) -> Result<(String, PathBuf), String> {
-    let (name, path) = text.split_once('=').ok_or("must be NAME=PATH")?;
-    check_name(name).map_err(|error| error.message().to_string())?;
-    Ok((name.to_string(), PathBuf::from(path)))
-}
-
-fn absolute_path(text: &str) -> Result<String, String> {
-    if !Path::new(text).is_absolute() {
-        return Err(
-            "must be an absolute path: workers have folders of their own to start from".to_string()
-        );
-    }
-    Ok(text.to_string())
-}
-
-fn host_and_port(text: &str) -> Result<String, String> {
-    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
-    match port.and_then(|(_, port)| port.parse::<u16>().ok()) {
-        None | Some(0) => {
-            Err("must be a host and a port, such as worker-3.example.com:7172".to_string())
-        }
-        Some(_) => Ok(text.to_string()),
-    }
-}
-
-fn budget(text: &str) -> Result<BadRecordBudget, String> {
-    text.parse().map_err(|error: windrow_jobs::Error| error.message().to_string())
 }

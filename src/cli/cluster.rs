@@ -12,7 +12,7 @@ use windrow_coordinator::security::Security;
 use windrow_coordinator::{AllowedPaths, Coordinator, CoordinatorConfig, JournalError, ServeError};
 use windrow_jobs::Registry;
 use windrow_security::{Dialer, keep_renewed};
-use windrow_worker::{ChildProgram, Connector, FetchTimeouts, WorkerConfig};
+use windrow_worker::{ChildProgram, Connector, FetchTimeouts, JobLimits, WorkerConfig};
 
 use super::args::{CoordinatorArgs, WorkerArgs};
 use super::error::CliError;
@@ -136,6 +136,12 @@ pub(crate) async fn worker(
     config.name = args.name.unwrap_or(config.name);
     config.program_cache_bytes = args.program_cache.0;
     config.confines_jobs = !args.no_landlock;
+    config.job_limits = JobLimits {
+        memory_bytes: args.job_limits.job_memory.map(|size| size.0),
+        open_files: args.job_limits.job_open_files,
+        file_bytes: args.job_limits.job_file_size.map(|size| size.0),
+        processes: args.job_limits.job_processes,
+    };
     if !args.in_process {
         let program = ChildProgram::own(prefix).map_err(CliError::io("/proc/self/exe"))?;
         config.child = Some(program);

@@ -22,6 +22,7 @@ mod state_folder;
 mod stdout;
 mod submit;
 mod summary;
+mod values;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, stderr};
@@ -31,6 +32,7 @@ use tracing_subscriber::EnvFilter;
 use windrow_jobs::Registry;
 
 pub(crate) use exit::Exit;
+pub(crate) use values::check_texts;
 
 use crate::job_process;
 

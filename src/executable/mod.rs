@@ -2,6 +2,8 @@
 
 mod needs;
 
+pub(crate) use needs::of as needs_of;
+
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;

@@ -11,7 +11,7 @@ use windrow_jobs::{GlibcVersion, PlatformNeeds};
 const GLIBC: &str = "GLIBC_";
 
 /// What the executable asks for. Reads its headers only.
-pub(super) fn of(file: &File) -> Result<PlatformNeeds, object::Error> {
+pub(crate) fn of(file: &File) -> Result<PlatformNeeds, object::Error> {
     let cache = ReadCache::new(file);
     let data = &cache;
     let elf = FileHeader64::<Endianness>::parse(data)?;

@@ -30,7 +30,7 @@ mod clients;
 mod clocks;
 mod coordinator_deaths;
 mod disks;
-mod gated_job;
+pub mod gated_job;
 mod journal;
 mod network;
 mod publication;

@@ -77,7 +77,7 @@ fn damaged(damage: Damage, own_hosts: bool) {
 /// The files of all completed map outputs.
 fn segments(cluster: &Cluster) -> Vec<PathBuf> {
     let files = |folder: PathBuf| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let workers = (0..cluster.workers.len()).flat_map(|worker| files(cluster.worker_dir(worker)));
+    let workers = (0..cluster.workers.len()).flat_map(|worker| files(cluster.jobs_dir(worker)));
     workers
         .filter(|path| path.is_dir())
         .flat_map(files)

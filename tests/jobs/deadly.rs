@@ -23,6 +23,12 @@ enum How {
     Exit,
     /// Takes memory for ever.
     Allocate,
+    /// Writes a file for ever.
+    Write,
+    /// Opens files for ever.
+    Open,
+    /// Starts processes for ever.
+    Multiply,
     /// Starts a process that goes on for a thousand seconds, marks its id, and waits until `go` is there.
     Fork,
     /// Prints half a gigabyte, marks that, and waits until `go` is there.
@@ -75,6 +81,21 @@ impl DeadlyParams {
                     all.push(vec![1u8; 16 << 20]);
                 }
             }
+            How::Write => {
+                let mut file = std::fs::File::create(std::env::temp_dir().join("large"))?;
+                loop {
+                    file.write_all(&[b'x'; 1 << 16])?;
+                }
+            }
+            How::Open => {
+                let mut files = Vec::new();
+                loop {
+                    files.push(std::fs::File::open("/dev/null")?);
+                }
+            }
+            How::Multiply => loop {
+                Command::new("sleep").arg("1000").stdout(Stdio::null()).spawn()?;
+            },
             How::Fork => {
                 let mut command = Command::new("sleep");
                 let child = command.arg("1000").stdout(Stdio::null()).spawn()?;

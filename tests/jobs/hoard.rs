@@ -48,7 +48,7 @@ impl Mapper for Hoard {
     }
 }
 
-/// Files two levels below the worker's folder: those of its jobs.
+/// Files in the folders of the worker's jobs.
 fn files_of_pairs(folder: &Path) -> Result<u64> {
     let mut files = 0;
     for job in fs::read_dir(folder)? {

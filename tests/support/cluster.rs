@@ -42,6 +42,8 @@ pub struct ClusterOptions {
     pub coordinator_env: Environment,
     /// Whether only members are let in, over TLS.
     pub secured: bool,
+    /// How long certificates count then.
+    pub certificate_lifetime: &'static str,
 }
 
 /// Names and values.
@@ -59,6 +61,7 @@ impl Default for ClusterOptions {
             state: None,
             coordinator_env: &[],
             secured: false,
+            certificate_lifetime: "24h",
         }
     }
 }
@@ -194,9 +197,14 @@ impl Cluster {
         self.dir.join(format!("worker-{n}"))
     }
 
+    /// What worker number `n` has of its jobs.
+    pub fn jobs_dir(&self, n: usize) -> PathBuf {
+        self.worker_dir(n).join("jobs")
+    }
+
     /// What the processes of a job that runs have printed on worker number `n`.
     pub fn printed(&self, job: u64, n: usize) -> String {
-        let files = std::fs::read_dir(self.worker_dir(n).join(format!("job-{job}")));
+        let files = std::fs::read_dir(self.jobs_dir(n).join(format!("job-{job}")));
         let paths = files.into_iter().flatten().map(|file| file.unwrap().path());
         let logs =
             paths.filter(|path| path.extension().is_some_and(|extension| extension == "log"));
@@ -317,6 +325,7 @@ fn coordinator(dir: &Dir, options: &ClusterOptions, listen: &str) -> Command {
     command.arg("--state").arg(options.state.as_ref().unwrap());
     if options.secured {
         command.arg("--security").arg(dir.join("security"));
+        command.args(["--certificate-lifetime", options.certificate_lifetime]);
     }
     command
 }

@@ -9,6 +9,7 @@ mod process;
 mod proxy;
 mod random;
 mod text;
+mod tls;
 mod wait;
 
 pub use cluster::{Cluster, ClusterOptions, Environment, with_clock_ahead};
@@ -20,4 +21,5 @@ pub use process::{Output, Process, ancestors, free_port, generic_windrow, windro
 pub use proxy::{Direction, Proxy};
 pub use random::Random;
 pub use text::{books, generated_words};
+pub use tls::{answer_in_plain, answer_over_tls};
 pub use wait::{eventually, wait_for};

@@ -6,6 +6,8 @@ mod channel;
 mod child;
 pub mod executor;
 mod files;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod identity;
 mod memory;
@@ -19,7 +21,7 @@ mod trail;
 
 pub use agent::{WorkerConfig, WorkerError, default_memory_bytes, run};
 pub use child::{ChildError, run as run_child};
-pub use executor::{CHILD_ARGUMENT, ChildProgram};
+pub use executor::{CHILD_ARGUMENT, ChildProgram, JobLimits};
 pub use memory::heap::{CountingAllocator, give_back_freed_memory, heap_bytes};
 pub use rpc::Connector;
 pub use shuffle::FetchTimeouts;

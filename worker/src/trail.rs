@@ -59,12 +59,7 @@ impl TrailFile {
 
     fn write(&self, place: &v1::Place) -> Result<(), FailureCause> {
         let mut buffer = lock(&self.buffer);
-        buffer.clear();
-        buffer.extend_from_slice(&[0; CHECKSUM_BYTES]);
-        buffer.extend_from_slice(&(place.encoded_len() as u32).to_le_bytes());
-        place.encode_raw(&mut *buffer);
-        let sum = checksum(Crc64Nvme, &buffer[CHECKSUM_BYTES..]);
-        buffer[..CHECKSUM_BYTES].copy_from_slice(&sum.to_le_bytes());
+        encode(place, &mut buffer);
         let written = self.file.write_all_at(&buffer, 0);
         written.map_err(|error| FailureCause::io(self.path.path(), &error))
     }
@@ -102,7 +97,23 @@ fn read(path: &Path) -> io::Result<Option<Place>> {
     Ok(parse(&bytes))
 }
 
-fn parse(bytes: &[u8]) -> Option<Place> {
+/// What a trail begins with at `place`.
+pub(crate) fn encode(place: &v1::Place, buffer: &mut Vec<u8>) {
+    buffer.clear();
+    buffer.extend_from_slice(&[0; CHECKSUM_BYTES]);
+    buffer.extend_from_slice(&(place.encoded_len() as u32).to_le_bytes());
+    place.encode_raw(buffer);
+    seal(buffer);
+}
+
+/// Makes the checksum hold of a trail that is nothing but its place.
+pub(crate) fn seal(trail: &mut [u8]) {
+    if let Some((sum, rest)) = trail.split_first_chunk_mut::<CHECKSUM_BYTES>() {
+        *sum = checksum(Crc64Nvme, rest).to_le_bytes();
+    }
+}
+
+pub(crate) fn parse(bytes: &[u8]) -> Option<Place> {
     let (sum, rest) = bytes.split_first_chunk::<CHECKSUM_BYTES>()?;
     let (len, _) = rest.split_first_chunk::<4>()?;
     let end = (u32::from_le_bytes(*len) as usize).checked_add(HEADER_BYTES - CHECKSUM_BYTES)?;

@@ -3,10 +3,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};
@@ -17,19 +18,36 @@ use crate::{Certified, Identity};
 /// Who is at the other end of a connection. In the extensions of each of its requests.
 #[derive(Clone, Debug, Default)]
 pub struct Caller {
-    certified: Option<Arc<Certified>>,
-    admitted: Arc<AtomicBool>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    certified: Option<Certified>,
+    admitted: AtomicBool,
+    shut_out: CancellationToken,
+}
+
+/// A caller for as long as its connection stands.
+#[derive(Clone, Debug)]
+pub struct WeakCaller(Weak<Shared>);
+
+impl WeakCaller {
+    /// The caller, unless it has gone.
+    pub fn upgrade(&self) -> Option<Caller> {
+        self.0.upgrade().map(|shared| Caller { shared })
+    }
 }
 
 impl Caller {
     /// Somebody who has shown this, or nothing.
     pub fn new(certified: Option<Certified>) -> Self {
-        Self { certified: certified.map(Arc::new), admitted: Arc::default() }
+        Self { shared: Arc::new(Shared { certified, ..Shared::default() }) }
     }
 
     /// What was shown.
     pub fn certified(&self) -> Option<&Certified> {
-        self.certified.as_deref()
+        self.shared.certified.as_ref()
     }
 
     /// Who that is.
@@ -39,12 +57,32 @@ impl Caller {
 
     /// Notes that a call was let in.
     pub fn admit(&self) {
-        self.admitted.store(true, Ordering::Relaxed);
+        self.shared.admitted.store(true, Ordering::Relaxed);
     }
 
     /// Whether one was.
     pub fn was_admitted(&self) -> bool {
-        self.admitted.load(Ordering::Relaxed)
+        self.shared.admitted.load(Ordering::Relaxed)
+    }
+
+    /// Closes the connection, and with it all calls that stand.
+    pub fn shut_out(&self) {
+        self.shared.shut_out.cancel();
+    }
+
+    /// Whether the connection was closed because of who is at its other end.
+    pub fn is_shut_out(&self) -> bool {
+        self.shared.shut_out.is_cancelled()
+    }
+
+    /// Fires when it is.
+    pub(crate) fn shutting_out(&self) -> CancellationToken {
+        self.shared.shut_out.clone()
+    }
+
+    /// The same, without keeping it.
+    pub fn downgrade(&self) -> WeakCaller {
+        WeakCaller(Arc::downgrade(&self.shared))
     }
 }
 

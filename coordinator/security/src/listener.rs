@@ -17,6 +17,7 @@ use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::either::Either;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::Connected;
 
 use crate::access::Caller;
@@ -84,6 +85,8 @@ async fn accept_one(
 pub struct Connection {
     io: Either<TcpStream, Box<TlsStream<TcpStream>>>,
     caller: Caller,
+    /// When the caller is not wanted any more. None among the processes of a job, which only come and go.
+    shut_out: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     /// Until the first call is admitted: when it is too late for one.
     first_call: Option<Pin<Box<Sleep>>>,
     _permit: Option<OwnedSemaphorePermit>,
@@ -109,7 +112,9 @@ impl Connection {
         let secured = timeout(HANDSHAKE_TIME_MAX, secured).await;
         let (io, certified) = secured.map_err(|_| too_slow())??;
         let first_call = Some(Box::pin(sleep(FIRST_CALL_TIME_MAX)));
-        Ok(Self { io, caller: Caller::new(certified), first_call, _permit: None })
+        let caller = Caller::new(certified);
+        let shut_out = Some(Box::pin(caller.shutting_out().cancelled_owned()));
+        Ok(Self { io, caller, shut_out, first_call, _permit: None })
     }
 
     /// The server's side of a connection between processes of one job, whose credentials these are.
@@ -124,7 +129,12 @@ impl Connection {
                 Either::Right(Box::new(secured.map_err(|_| too_slow())??))
             }
         };
-        Ok(Self { io, caller: Caller::default(), first_call: None, _permit: None })
+        let caller = Caller::default();
+        Ok(Self { io, caller, shut_out: None, first_call: None, _permit: None })
+    }
+
+    fn is_shut_out(&mut self, context: &mut Context<'_>) -> bool {
+        self.shut_out.as_mut().is_some_and(|shut_out| shut_out.as_mut().poll(context).is_ready())
     }
 
     /// Whether the time for the first call is over.
@@ -157,6 +167,9 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.is_shut_out(context) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         if this.is_late(context) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
@@ -210,6 +223,24 @@ mod tests {
         let mut connection = connections.next().await.unwrap().unwrap();
         let error = connection.read_u8().await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_is_shut_out_has_no_connection_any_more() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut connections = listen(listener, None);
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let mut connection = connections.next().await.unwrap().unwrap();
+        connection.caller.admit();
+        let caller = connection.caller.downgrade();
+        let shut_out = async { caller.upgrade().unwrap().shut_out() };
+        // It waits already when that happens.
+        let (read, ()) = tokio::join!(connection.read_u8(), shut_out);
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+        drop(connection);
+        assert!(caller.upgrade().is_none());
+        assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
     }
 
     #[tokio::test]

@@ -18,6 +18,7 @@
 
 mod catalog;
 mod effects;
+pub(crate) mod fuzzing;
 mod handle;
 mod jobs;
 mod outgoing;

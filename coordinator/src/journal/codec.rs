@@ -23,12 +23,12 @@ use windrow_scheduler::journal::{Body, Epoch, Key, Nonce, Object, Slot};
 use super::identity::{ClusterId, Identity};
 
 const MAGIC: [u8; 8] = *b"WINDROWJ";
-const TRAILER: [u8; 8] = *b"JWORDNIW";
+pub(super) const TRAILER: [u8; 8] = *b"JWORDNIW";
 /// Of the header.
 const FORMAT: u16 = 1;
 /// Of what records mean when they are replayed. Grows with each change of a transition of the scheduler or the catalog.
 const REPLAY_VERSION: u32 = 1;
-const HEADER_BYTES: usize = 96;
+pub(super) const HEADER_BYTES: usize = 96;
 /// The slot in the name of an object that lies in no log.
 const NO_SLOT: u64 = u64::MAX;
 

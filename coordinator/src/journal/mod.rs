@@ -10,6 +10,7 @@
 //! nothing is written, and every answer comes at once.
 
 mod codec;
+pub(crate) mod fuzzing;
 mod identity;
 mod runner;
 mod store;

@@ -21,6 +21,7 @@
 
 mod commit_folder;
 mod error;
+pub(crate) mod fuzzing;
 mod lock;
 mod manifest;
 mod place;

@@ -34,7 +34,12 @@ impl Place {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let unique = format!("{:x}-{:x}-{count:x}", now.as_nanos(), std::process::id());
-        Self { output: output.to_path_buf(), unique, created }
+        Self { created, ..Self::named(output, &unique) }
+    }
+
+    /// A place that others may have had.
+    pub(super) fn named(output: &Path, unique: &str) -> Self {
+        Self { output: output.to_path_buf(), unique: unique.to_string(), created: false }
     }
 
     /// The output folder.

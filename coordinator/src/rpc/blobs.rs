@@ -109,19 +109,26 @@ impl Blobs for BlobsService {
         &self,
         request: Request<v1::DownloadRequest>,
     ) -> Result<Response<Self::DownloadStream>, Status> {
-        let digest = digest_from(&request.into_inner().digest)?;
+        let v1::DownloadRequest { digest, offset } = request.into_inner();
+        let digest = digest_from(&digest)?;
         let store = Arc::clone(&self.store);
         let file = blocking(move || store.open(digest)).await??;
+        // Beyond the end there is nothing, however far.
+        let end = file.metadata().map_err(|error| Status::internal(error.to_string()))?.len();
+        let offset = offset.min(end);
         let (sender, pieces) = mpsc::channel(PIECES_MAX);
-        tokio::spawn(send(file, sender));
+        tokio::spawn(send(file, offset, sender));
         Ok(Response::new(ReceiverStream::new(pieces)))
     }
 }
 
-/// Sends a file to its end, or until nobody wants any more. Holds no thread while it waits for the network: downloads may be
+/// Sends a file from `offset` to its end, or until nobody wants any more. Holds no thread while it waits for the network: downloads may be
 /// many.
-async fn send(file: Arc<File>, pieces: mpsc::Sender<Result<v1::DownloadPiece, Status>>) {
-    let mut offset = 0;
+async fn send(
+    file: Arc<File>,
+    mut offset: u64,
+    pieces: mpsc::Sender<Result<v1::DownloadPiece, Status>>,
+) {
     loop {
         let file = Arc::clone(&file);
         let read = blocking(move || read_piece(&file, offset)).await;

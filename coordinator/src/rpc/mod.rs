@@ -3,6 +3,7 @@
 
 mod blobs;
 mod convert;
+pub(crate) mod fuzzing;
 mod in_progress;
 mod jobs;
 mod logs;

@@ -1,7 +1,7 @@
 //! The `Sessions` service: one conversation a worker.
 //!
 //! ```text
-//!  worker --WorkerMessage--> listen() --Report--> driver
+//!  worker --WorkerMessage-->  Talk  --Report--> driver
 //!                                +------Printed-> logs
 //!  worker <--CoordinatorMessage-- Replies <--Outgoing-- outbox <-- driver
 //! ```
@@ -58,8 +58,8 @@ impl Sessions for SessionsService {
         &self,
         request: Request<Streaming<v1::WorkerMessage>>,
     ) -> Result<Response<Replies>, Status> {
-        let identity = request.extensions().get::<Caller>().and_then(Caller::identity);
-        let identity = identity.map(|identity| identity.name().to_string());
+        let caller = request.extensions().get::<Caller>().cloned().unwrap_or_default();
+        let identity = caller.identity().map(|identity| identity.name().to_string());
         let mut messages = request.into_inner();
         let joining = async {
             let (profile, returning) = self.hello(identity, &mut messages).await?;
@@ -74,7 +74,8 @@ impl Sessions for SessionsService {
         let Joined { worker, session, outbox, over, .. } = joined;
         let logs =
             WorkerLogs { driver: self.driver.clone(), logs: Arc::clone(&self.logs), worker, name };
-        tokio::spawn(listen(self.driver.clone(), logs, worker, session, messages, over));
+        let talk = Talk { driver: self.driver.clone(), logs, caller, worker, session };
+        tokio::spawn(talk.listen(messages, over));
         Ok(Response::new(Replies { welcome: Some(welcome), outbox }))
     }
 }
@@ -116,48 +117,50 @@ impl SessionsService {
     }
 }
 
-/// Passes on what the worker says until the session is over. A slow driver makes it wait, and so the worker.
-async fn listen(
+/// The worker's half of a session.
+struct Talk {
     driver: DriverHandle,
     logs: WorkerLogs,
+    caller: Caller,
     worker: WorkerId,
     session: SessionId,
-    mut messages: Streaming<v1::WorkerMessage>,
-    over: CancellationToken,
-) {
-    let end = tokio::select! {
-        () = over.cancelled() => return,
-        end = pass_on(&driver, &logs, worker, session, &mut messages) => end,
-    };
-    // A driver that has stopped needs no telling.
-    let _ = driver.session_ended(worker, session, end).await;
 }
 
-/// Returns how the session ended. A worker that wants to leave ends its half of the call in good order.
-async fn pass_on(
-    driver: &DriverHandle,
-    logs: &WorkerLogs,
-    worker: WorkerId,
-    session: SessionId,
-    messages: &mut Streaming<v1::WorkerMessage>,
-) -> SessionEnd {
-    loop {
-        let message = match messages.message().await {
-            Ok(Some(message)) => message,
-            Ok(None) => return SessionEnd::Left("it has left".to_string()),
-            Err(status) => return SessionEnd::Broken(status.message().to_string()),
+impl Talk {
+    /// Passes on what the worker says until the session is over. A slow driver makes it wait, and so the worker.
+    async fn listen(self, mut messages: Streaming<v1::WorkerMessage>, over: CancellationToken) {
+        let end = tokio::select! {
+            () = over.cancelled() => return,
+            end = self.pass_on(&mut messages) => end,
         };
-        if let Some(Message::Printed(printed)) = message.message {
-            logs.keep(printed).await;
-            continue;
-        }
-        match report_from(message) {
-            Ok(report) => {
-                if driver.report(worker, session, report).await.is_err() {
-                    return SessionEnd::Broken("the coordinator is stopping".to_string());
+        // A driver that has stopped needs no telling.
+        let _ = self.driver.session_ended(self.worker, self.session, end).await;
+    }
+
+    /// Returns how the session ended. A worker that wants to leave ends its half of the call in good order.
+    async fn pass_on(&self, messages: &mut Streaming<v1::WorkerMessage>) -> SessionEnd {
+        loop {
+            let message = match messages.message().await {
+                Ok(Some(message)) => message,
+                Ok(None) => return SessionEnd::Left("it has left".to_string()),
+                // It need not be waited for: it will not be let in again.
+                Err(_) if self.caller.is_shut_out() => {
+                    return SessionEnd::Left("it has been revoked".to_string());
                 }
+                Err(status) => return SessionEnd::Broken(status.message().to_string()),
+            };
+            if let Some(Message::Printed(printed)) = message.message {
+                self.logs.keep(printed).await;
+                continue;
             }
-            Err(malformed) => return SessionEnd::Left(malformed.to_string()),
+            match report_from(message) {
+                Ok(report) => {
+                    if self.driver.report(self.worker, self.session, report).await.is_err() {
+                        return SessionEnd::Broken("the coordinator is stopping".to_string());
+                    }
+                }
+                Err(malformed) => return SessionEnd::Left(malformed.to_string()),
+            }
         }
     }
 }

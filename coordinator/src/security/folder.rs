@@ -95,15 +95,13 @@ impl Folder {
         self.lines(HOSTS)
     }
 
-    /// Whether a member is named in the list of those that count no more.
-    pub(super) fn revoked(&self, identity: &Identity) -> Result<bool, SecurityError> {
-        let member = format!("{}/{}", identity.role(), identity.name());
+    /// The list of members that count no more, as it is now.
+    pub(super) fn revoked(&self) -> Result<Revoked, SecurityError> {
         match self.lines(REVOKED) {
-            Ok(revoked) => Ok(revoked.contains(&member)),
             Err(SecurityError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
-                Ok(false)
+                Ok(Revoked(Vec::new()))
             }
-            Err(error) => Err(error),
+            lines => lines.map(Revoked),
         }
     }
 
@@ -120,6 +118,16 @@ impl Folder {
         let text = text.map_err(|_| malformed(format!("{name} is damaged")))?;
         let lines = text.lines().map(str::trim);
         Ok(lines.filter(|line| !line.is_empty()).map(str::to_string).collect())
+    }
+}
+
+/// Members that count no more, each as `ROLE/NAME`.
+pub(super) struct Revoked(Vec<String>);
+
+impl Revoked {
+    pub(super) fn names(&self, identity: &Identity) -> bool {
+        let member = format!("{}/{}", identity.role(), identity.name());
+        self.0.contains(&member)
     }
 }
 

@@ -1,9 +1,11 @@
-//! Who may call what. What is not in the table is for nobody.
+//! Who may call what. What is not in the table is for nobody. Who was let in, and is revoked later, is shut out.
 
-use std::time::SystemTime;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
+use tokio::time::sleep;
 use tonic::Status;
-use windrow_security::access::{Caller, Gate};
+use windrow_security::access::{Caller, Gate, WeakCaller};
 use windrow_security::{Role, SecurityError};
 
 use super::Security;
@@ -42,13 +44,54 @@ pub(super) const TABLE: &[(&str, Who)] = &[
     ("/windrow.v1.Shuffle/Fetch", Who::Nobody),
 ];
 
+/// Between two looks at who is revoked.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// Lets members in by the table, while their certificates count.
 pub(crate) struct MembersOnly {
-    pub(crate) security: Security,
+    security: Security,
+    /// Those that were let in, by connection.
+    inside: Mutex<Vec<WeakCaller>>,
 }
 
-impl Gate for MembersOnly {
-    fn admit(&self, method: &str, caller: &Caller) -> Result<(), Status> {
+impl MembersOnly {
+    /// Of the cluster.
+    pub(crate) fn new(security: Security) -> Self {
+        Self { security, inside: Mutex::default() }
+    }
+
+    /// Ends the connections of members that are revoked: their sessions, and whatever else they do. Ends never.
+    pub(crate) async fn shut_out_revoked(&self) {
+        loop {
+            sleep(LOOK_EVERY).await;
+            self.look();
+        }
+    }
+
+    /// Shuts out whom the list names by now. One that cannot be read changes nothing: calls are refused then.
+    pub(super) fn look(&self) {
+        let Ok(revoked) = self.security.revoked() else { return };
+        let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        inside.retain(|caller| caller.upgrade().is_some());
+        for caller in inside.iter().filter_map(WeakCaller::upgrade) {
+            if let Some(identity) = caller.identity()
+                && revoked.names(identity)
+                && !caller.is_shut_out()
+            {
+                tracing::warn!(%identity, "a member was revoked; its connection is closed");
+                caller.shut_out();
+            }
+        }
+    }
+
+    /// Remembers a connection by its first call.
+    fn remember(&self, caller: &Caller) {
+        if !caller.was_admitted() {
+            self.inside.lock().unwrap_or_else(PoisonError::into_inner).push(caller.downgrade());
+        }
+    }
+
+    fn check(&self, method: &str, caller: &Caller) -> Result<(), Status> {
         let row = TABLE.iter().find(|(name, _)| *name == method);
         let roles = match row.map_or(Who::Nobody, |(_, who)| *who) {
             Who::Newcomers => return Ok(()),
@@ -76,6 +119,14 @@ impl Gate for MembersOnly {
             SecurityError::Refused(text) => denied(&text),
             error => Status::internal(error.to_string()),
         })
+    }
+}
+
+impl Gate for MembersOnly {
+    fn admit(&self, method: &str, caller: &Caller) -> Result<(), Status> {
+        self.check(method, caller)?;
+        self.remember(caller);
+        Ok(())
     }
 }
 

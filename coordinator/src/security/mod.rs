@@ -15,6 +15,7 @@
 mod authority;
 mod enrollment;
 mod folder;
+pub(crate) mod fuzzing;
 mod methods;
 mod tokens;
 
@@ -28,7 +29,7 @@ use windrow_jobs::JobId;
 use windrow_security::{Credentials, FreshKey, Identity, JoinToken, Role, SecurityError, Tls};
 
 use authority::Authority;
-use folder::{ADMIN, Folder};
+use folder::{ADMIN, Folder, Revoked};
 use tokens::{Grant, Tokens};
 
 pub(crate) use enrollment::EnrollmentService;
@@ -156,11 +157,16 @@ impl Security {
 
     /// Refuses members that are named in the file `revoked`, which is read each time: calls are few.
     pub(crate) fn refuse_revoked(&self, identity: &Identity) -> Result<(), SecurityError> {
-        if self.shared.folder.revoked(identity)? {
+        if self.revoked()?.names(identity) {
             let text = format!("{identity} has been revoked");
             return Err(SecurityError::Refused(text));
         }
         Ok(())
+    }
+
+    /// The members that are revoked by now.
+    fn revoked(&self) -> Result<Revoked, SecurityError> {
+        self.shared.folder.revoked()
     }
 
     pub(crate) fn cluster(&self) -> &str {

@@ -66,7 +66,7 @@ fn every_method_has_a_row_and_no_other_has() {
 fn every_method_and_every_caller() {
     let (_dir, path) = cluster();
     let (_other_dir, other_path) = cluster();
-    let gate = MembersOnly { security: security(&path) };
+    let gate = MembersOnly::new(security(&path));
     let stranger = Caller::new(Some(member(&other_path, Role::Admin)));
     let roles = [Role::Worker, Role::Submitter, Role::Admin];
     let [worker, submitter, admin] = roles.map(|role| (role, member(&path, role)));
@@ -113,7 +113,7 @@ fn every_method_and_every_caller() {
 #[test]
 fn unknown_methods_are_for_nobody() {
     let (_dir, path) = cluster();
-    let gate = MembersOnly { security: security(&path) };
+    let gate = MembersOnly::new(security(&path));
     let admin = Caller::new(Some(member(&path, Role::Admin)));
     for method in [
         "/windrow.v1.Jobs/submit",
@@ -130,7 +130,7 @@ fn unknown_methods_are_for_nobody() {
 #[test]
 fn a_certificate_counts_for_its_time_and_until_it_is_revoked() {
     let (_dir, path) = cluster();
-    let gate = MembersOnly { security: security(&path) };
+    let gate = MembersOnly::new(security(&path));
     let worker = member(&path, Role::Worker);
     let expired = Certified { not_after: SystemTime::now() - HOUR, ..worker.clone() };
     let open = "/windrow.v1.Sessions/Open";
@@ -142,6 +142,25 @@ fn a_certificate_counts_for_its_time_and_until_it_is_revoked() {
     std::fs::write(path.join("revoked"), "submitter/x\nworker/somebody\n").unwrap();
     let status = gate.admit(open, &caller).unwrap_err();
     assert!(status.message().contains("revoked"), "{}", status.message());
+}
+
+#[test]
+fn who_is_inside_is_shut_out_when_revoked() {
+    let (_dir, path) = cluster();
+    let gate = MembersOnly::new(security(&path));
+    let enter = |certified| {
+        let caller = Caller::new(Some(certified));
+        gate.admit("/windrow.v1.Enrollment/Renew", &caller).unwrap();
+        caller
+    };
+    let [worker, submitter] =
+        [Role::Worker, Role::Submitter].map(|role| enter(member(&path, role)));
+    let is_out = || [&worker, &submitter].map(Caller::is_shut_out);
+    gate.look();
+    assert_eq!(is_out(), [false, false]);
+    std::fs::write(path.join("revoked"), "worker/somebody\n").unwrap();
+    gate.look();
+    assert_eq!(is_out(), [true, false]);
 }
 
 #[test]

@@ -24,7 +24,7 @@ const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// What a token's file says.
 #[derive(Serialize, Deserialize)]
-struct Record {
+pub(super) struct Record {
     role: String,
     name: String,
     expires_unix_s: u64,
@@ -96,8 +96,7 @@ impl Tokens {
             }
             bytes => bytes?,
         };
-        let record: Record =
-            serde_json::from_slice(&bytes).map_err(|_| malformed("the token's file is damaged"))?;
+        let record = read_record(&bytes)?;
         // Hashes of secrets that are not known: the time that comparing takes says nothing of use.
         if hex(digest(&SHA256, secret).as_ref()) != record.secret_sha256 {
             return Err(unknown());
@@ -117,15 +116,18 @@ impl Tokens {
     fn sweep(&self) {
         let long_ago = unix_seconds(SystemTime::now()).saturating_sub(REMEMBERED.as_secs());
         for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
-            let expires = |path: &Path| {
-                let record: Record = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
-                Some(record.expires_unix_s)
-            };
+            let expires =
+                |path: &Path| Some(read_record(&fs::read(path).ok()?).ok()?.expires_unix_s);
             if expires(&entry.path()).is_some_and(|expires| expires < long_ago) {
                 let _ = fs::remove_file(entry.path());
             }
         }
     }
+}
+
+/// What the file of a token says.
+pub(super) fn read_record(bytes: &[u8]) -> Result<Record, SecurityError> {
+    serde_json::from_slice(bytes).map_err(|_| malformed("the token's file is damaged"))
 }
 
 fn already_spent() -> SecurityError {

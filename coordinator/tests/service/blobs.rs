@@ -39,7 +39,11 @@ async fn upload(
 }
 
 async fn download(cluster: &Cluster, digest: &[u8]) -> Result<Vec<u8>, Status> {
-    let request = v1::DownloadRequest { digest: digest.to_vec().into() };
+    download_from(cluster, digest, 0).await
+}
+
+async fn download_from(cluster: &Cluster, digest: &[u8], offset: u64) -> Result<Vec<u8>, Status> {
+    let request = v1::DownloadRequest { digest: digest.to_vec().into(), offset };
     let mut pieces = cluster.blobs.clone().download(request).await?.into_inner();
     let mut bytes = Vec::new();
     while let Some(piece) = pieces.message().await? {
@@ -61,6 +65,10 @@ async fn an_upload_goes_on_where_a_killed_coordinator_has_left_it() {
     upload(&cluster, &blob, &bytes, 300_000..bytes.len()).await.unwrap();
     assert!(offer(&cluster, &blob).await.unwrap().present);
     assert_eq!(download(&cluster, &blob.digest).await.unwrap(), bytes);
+    for offset in [1, 300_000, 600_000, u64::MAX] {
+        let rest = &bytes[bytes.len().min(offset as usize)..];
+        assert_eq!(download_from(&cluster, &blob.digest, offset).await.unwrap(), rest);
+    }
 }
 
 #[tokio::test]

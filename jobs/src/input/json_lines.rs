@@ -53,19 +53,46 @@ impl<T: DeserializeOwned + 'static> Format for JsonLines<T> {
                 return Ok(());
             }
             let record = match serde_json::from_slice(bytes) {
-                Err(_) if chunk.lossy => serde_json::from_str(&String::from_utf8_lossy(bytes)),
-                parsed => parsed,
+                Err(_) if chunk.lossy => {
+                    let text = String::from_utf8_lossy(bytes);
+                    let parsed = serde_json::from_str(&text);
+                    parsed.map_err(|error| (index_before_replacement(bytes, stop(&error)), error))
+                }
+                parsed => parsed.map_err(|error| (stop(&error), error)),
             };
-            let record = record.map_err(|error| malformed(chunk, line.start, &error))?;
+            let record =
+                record.map_err(|(index, error)| malformed(chunk, line.start + index, &error))?;
             each(chunk.position(line.start), record)
         })
     }
 }
 
+/// The byte of the record at which reading stopped.
+fn stop(error: &serde_json::Error) -> usize {
+    error.column().saturating_sub(1)
+}
+
+/// Where the byte at `index` of a text lies in `bytes`, of which the text is what is left when invalid ones are replaced.
+fn index_before_replacement(bytes: &[u8], mut index: usize) -> usize {
+    let mut start = 0;
+    for chunk in bytes.utf8_chunks() {
+        let valid = chunk.valid().len();
+        if index < valid {
+            return start + index;
+        }
+        (index, start) = (index - valid, start + valid);
+        let replacement = char::REPLACEMENT_CHARACTER.len_utf8();
+        if index < replacement {
+            return start;
+        }
+        (index, start) = (index - replacement, start + chunk.invalid().len());
+    }
+    start
+}
+
 /// Names the byte at which reading stopped.
 #[cold]
-fn malformed(chunk: &Chunk<'_>, start: usize, error: &serde_json::Error) -> RecordError {
-    let index = start + error.column().saturating_sub(1);
+fn malformed(chunk: &Chunk<'_>, index: usize, error: &serde_json::Error) -> RecordError {
     // The line and column of the message are those within the record: the offset says it better.
     let text = error.to_string();
     let message = text.split(" at line ").next().unwrap_or(&text);

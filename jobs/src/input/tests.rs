@@ -176,6 +176,20 @@ fn bad_json_is_named_with_its_byte() {
 }
 
 #[test]
+fn bad_json_is_named_with_its_byte_where_others_were_replaced() {
+    for (line, offset) in [
+        (&b"[\"\xff\xff\", x]"[..], 7),
+        (b"[\"\xff\xff\"] \xff", 7),
+        (b"\xff", 0),
+        (b"[\"\xc3\xa9\xff\", x]", 8),
+    ] {
+        let lossy = Chunk { lossy: true, ..chunk(line) };
+        let error = records::<JsonLines<Vec<String>>>(&lossy).unwrap_err();
+        assert_eq!(error.offset, offset, "{}", line.escape_ascii());
+    }
+}
+
+#[test]
 fn located_records_know_their_place() {
     let mut places = Vec::new();
     let chunk = Chunk { offset: 10, ..chunk(b"a\nbc\n") };

@@ -7,7 +7,7 @@ use tonic::Status;
 use windrow_security::Tls;
 
 use super::machine;
-use crate::executor::{ChildProgram, ExecutorError};
+use crate::executor::{ChildProgram, ExecutorError, JobLimits};
 use crate::shuffle::FetchTimeouts;
 
 /// Settings of a worker. `None` lets it choose.
@@ -38,6 +38,8 @@ pub struct WorkerConfig {
     pub program_cache_bytes: u64,
     /// Whether the processes of jobs are kept from this worker's folder and from writing elsewhere, as far as the kernel can.
     pub confines_jobs: bool,
+    /// What each process of a job may use.
+    pub job_limits: JobLimits,
 }
 
 /// Programs and side files that are kept unless told otherwise.
@@ -69,6 +71,7 @@ impl WorkerConfig {
             child: None,
             program_cache_bytes: PROGRAM_CACHE_BYTES,
             confines_jobs: true,
+            job_limits: JobLimits::default(),
         }
     }
 }

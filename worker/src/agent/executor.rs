@@ -12,7 +12,7 @@ use super::{WorkerConfig, WorkerError};
 use crate::blobs::{BlobCache, Programs, Source};
 use crate::executor::{
     ChildSettings, Children, Executor, ExecutorConfig, ExecutorError, InProcess, Linked,
-    LostOutputs, PrintedLogs, WorkerDirectory, is_enforced, surroundings,
+    LostOutputs, PrintedLogs, WorkerDirectory, is_enforced, jobs_folder, surroundings,
 };
 use crate::rpc::{Connector, JobCertificates, ShuffleTls};
 
@@ -26,7 +26,7 @@ pub(super) struct Opened {
     pub(super) losses: Option<LostOutputs>,
     /// Hears what jobs print; nothing where they run in this process.
     pub(super) logs: PrintedLogs,
-    /// Of its segments, by the one name that the folder has.
+    /// Of the folders of its jobs, by the one name that it has.
     pub(super) directory: PathBuf,
 }
 
@@ -62,7 +62,7 @@ pub(super) async fn open(
         let config = ExecutorConfig {
             threads: threads as usize,
             memory_bytes,
-            directory: folder.path().to_path_buf(),
+            directory: folder.jobs().to_path_buf(),
             host,
             fetch: config.fetch,
             serial: 0,
@@ -73,6 +73,7 @@ pub(super) async fn open(
         let linked = Linked { own_digest, has_side_files: is_embedded };
         let executor = Executor::in_process(executor, linked);
         let (_, logs) = mpsc::channel(1);
+        let directory = jobs_folder(&directory);
         return Ok(Opened { executor: Arc::new(executor), losses: None, logs, directory });
     };
     let source = Source::Coordinator(connector.clone());
@@ -83,11 +84,19 @@ pub(super) async fn open(
     if let Some(hidden) = &hidden {
         check_confinement(hidden).map_err(failed.clone())?;
     }
-    let settings =
-        ChildSettings { programs, threads, memory_bytes, host, fetch, certificates, hidden };
+    let settings = ChildSettings {
+        programs,
+        threads,
+        memory_bytes,
+        host,
+        fetch,
+        certificates,
+        hidden,
+        limits: config.job_limits,
+    };
     let (children, losses, logs) = Children::new(settings, folder).map_err(failed)?;
     let executor = Arc::new(Executor::Children(Arc::new(children)));
-    Ok(Opened { executor, losses: Some(losses), logs, directory })
+    Ok(Opened { executor, losses: Some(losses), logs, directory: jobs_folder(&directory) })
 }
 
 /// Says at once what else each job would run into.

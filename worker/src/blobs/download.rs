@@ -1,7 +1,8 @@
-//! Fetches a blob from the coordinator, and checks that it is the right one.
+//! Fetches a blob from the coordinator, and checks that it is the right one. What has come before a connection breaks stays in
+//! its file, and the next try goes on from there, also that of a later worker in the same folder.
 
-use std::fs::File;
-use std::io::Write;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -31,10 +32,16 @@ pub(crate) enum Source {
     Coordinator(Connector),
     /// A folder of files by the name of their digest.
     #[cfg(test)]
-    Folder { path: std::path::PathBuf, fetches: std::sync::atomic::AtomicU32 },
+    Folder {
+        path: std::path::PathBuf,
+        fetches: std::sync::atomic::AtomicU32,
+        /// Where each fetch has begun.
+        offsets: std::sync::Mutex<Vec<u64>>,
+    },
 }
 
-/// Writes the blob to `part`, after which it is what its digest says.
+/// Completes `part`, after which it is what its digest says. After an error, what is left there is the blob's beginning, as far as
+/// is known.
 pub(super) async fn download(source: &Source, blob: Blob, part: &Path) -> Result<(), FailureCause> {
     let mut tried = 1;
     let mut pause = PAUSE_MIN;
@@ -66,52 +73,90 @@ enum Failed {
 }
 
 async fn attempt(source: &Source, blob: Blob, part: &Path) -> Result<(), Failed> {
-    let (sender, pieces) = mpsc::channel(PIECES_MAX);
+    let failed = |error: io::Error| {
+        // On a disk that is full, it would be in the way.
+        let _ = fs::remove_file(part);
+        Failed::Here(FailureCause::io(part, &error))
+    };
     let path = part.to_path_buf();
-    let writing = spawn_blocking(move || write(&path, blob, pieces));
-    let fetched = fetch(source, blob.digest, &sender).await;
+    let begun = blocking(move || Partial::open(&path, blob)).await.map_err(failed)?;
+    let (sender, pieces) = mpsc::channel(PIECES_MAX);
+    let offset = begun.bytes;
+    let writing = tokio::spawn(blocking(move || begun.write(pieces)));
+    let fetched = fetch(source, blob.digest, offset, &sender).await;
     drop(sender);
-    let written = writing.await.map_err(|e| Failed::There(Status::internal(e.to_string())))?;
-    let digest = written.map_err(|error| Failed::Here(FailureCause::io(part, &error)))?;
+    let written = writing.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+    let digest = written.map_err(failed)?;
     fetched.map_err(Failed::There)?;
     if digest == blob.digest {
-        Ok(())
-    } else {
-        Err(Failed::There(Status::data_loss("what came is not what its digest says")))
+        return Ok(());
     }
+    // Whatever of it was wrong: it begins anew.
+    fs::remove_file(part).map_err(failed)?;
+    Err(Failed::There(Status::data_loss("what came is not what its digest says")))
 }
 
-/// Writes what comes, up to what should come, and returns its digest.
-fn write(path: &Path, blob: Blob, mut pieces: mpsc::Receiver<Bytes>) -> std::io::Result<Digest> {
-    let mut file = File::create(path)?;
-    let mut hasher = blake3::Hasher::new();
-    let mut written = 0;
-    while let Some(piece) = pieces.blocking_recv() {
-        written += piece.len() as u64;
-        if written > blob.bytes {
-            break; // Its digest will not do.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
+/// What there is of a blob.
+struct Partial {
+    file: File,
+    hasher: blake3::Hasher,
+    bytes: u64,
+    bytes_max: u64,
+}
+
+impl Partial {
+    /// Goes on with what is in the file; begins anew where that is more than there should be.
+    fn open(path: &Path, blob: Blob) -> io::Result<Self> {
+        let mut file =
+            File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+        if file.metadata()?.len() > blob.bytes {
+            file.set_len(0)?;
         }
-        hasher.update(&piece);
-        // Not synced: after a crash of the machine, it is checked before it is used.
-        file.write_all(&piece)?;
+        let mut hasher = blake3::Hasher::new();
+        let bytes = file.metadata()?.len();
+        hasher.update_reader((&mut file).take(bytes))?;
+        Ok(Self { file, bytes: hasher.count(), hasher, bytes_max: blob.bytes })
     }
-    Ok(Digest(*hasher.finalize().as_bytes()))
+
+    /// Appends what comes, up to what should come, and returns the digest of all.
+    fn write(mut self, mut pieces: mpsc::Receiver<Bytes>) -> io::Result<Digest> {
+        while let Some(piece) = pieces.blocking_recv() {
+            self.bytes += piece.len() as u64;
+            if self.bytes > self.bytes_max {
+                break; // Its digest will not do.
+            }
+            self.hasher.update(&piece);
+            // Not synced: after a crash of the machine, it is checked before it is used.
+            self.file.write_all(&piece)?;
+        }
+        Ok(Digest(*self.hasher.finalize().as_bytes()))
+    }
 }
 
 async fn fetch(
     source: &Source,
     digest: Digest,
+    offset: u64,
     pieces: &mpsc::Sender<Bytes>,
 ) -> Result<(), Status> {
     match source {
-        Source::Coordinator(connector) => fetch_from(connector, digest, pieces).await,
+        Source::Coordinator(connector) => fetch_from(connector, digest, offset, pieces).await,
         #[cfg(test)]
-        Source::Folder { path, fetches } => {
+        Source::Folder { path, fetches, offsets } => {
             fetches.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            let bytes = std::fs::read(path.join(digest.to_string()));
-            let bytes = bytes.map_err(|error| Status::failed_precondition(error.to_string()))?;
-            let _ = pieces.send(bytes.into()).await;
-            Ok(())
+            crate::sync::lock(offsets).push(offset);
+            let bytes = fs::read(path.join(digest.to_string()));
+            let mut bytes =
+                Bytes::from(bytes.map_err(|e| Status::failed_precondition(e.to_string()))?);
+            let _ = pieces.send(bytes.split_off(offset.min(bytes.len() as u64) as usize)).await;
+            // A connection that breaks.
+            if path.join("breaks").exists() { Err(Status::unavailable("it broke")) } else { Ok(()) }
         }
     }
 }
@@ -119,11 +164,12 @@ async fn fetch(
 async fn fetch_from(
     coordinator: &Connector,
     digest: Digest,
+    offset: u64,
     pieces: &mpsc::Sender<Bytes>,
 ) -> Result<(), Status> {
     let unreachable = |error: tonic::transport::Error| Status::unavailable(error.to_string());
     let channel = coordinator.connect().await.map_err(unreachable)?;
-    let request = v1::DownloadRequest { digest: digest.0.to_vec().into() };
+    let request = v1::DownloadRequest { digest: digest.0.to_vec().into(), offset };
     let mut stream = BlobsClient::new(channel).download(request).await?.into_inner();
     let late = |_| Status::deadline_exceeded("the next piece does not come");
     while let Some(piece) = timeout(PIECE_TIMEOUT, stream.message()).await.map_err(late)?? {

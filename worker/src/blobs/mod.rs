@@ -4,7 +4,7 @@
 //!  get(blob) -- in use? -- on the disk, and what its digest says? -- else fetch, check, rename
 //! ```
 //!
-//! What has been fetched is checked before it has its name, and once more when it is used after a restart, or after somebody
+//! A download that breaks off goes on where it has stopped (`download`). What has been fetched is checked before it has its name, and once more when it is used after a restart, or after somebody
 //! has touched it; a damaged file is fetched again. Files are for reading, programs for running besides, and only when they
 //! are whole. The cache is bounded: what is not in use goes when room is wanted, the least recently used first.
 
@@ -128,9 +128,7 @@ impl BlobCache {
         let fetched = download::download(&self.source, blob, &part).await;
         let renamed = fetched
             .and_then(|()| fs::rename(&part, path).map_err(|error| FailureCause::io(path, &error)));
-        if renamed.is_err() {
-            let _ = fs::remove_file(&part);
-        } else {
+        if renamed.is_ok() {
             tracing::info!(digest = %blob.digest, bytes = blob.bytes, "fetched a program or side file");
         }
         renamed
@@ -159,7 +157,7 @@ impl BlobCache {
             }
             let metadata = entry.metadata()?;
             bytes += metadata.len();
-            // What a predecessor was killed in is of no use at all.
+            // What broke off is of use only to who comes for it.
             let used = (!name.ends_with(PART)).then(|| metadata.modified()).transpose()?;
             kept.push((used, digest, metadata.len(), entry.path()));
         }

@@ -36,6 +36,19 @@ impl Fixture {
         }
     }
 
+    /// Where each fetch has begun since this was asked last.
+    fn offsets(&self) -> Vec<u64> {
+        match &self.cache.source {
+            Source::Folder { offsets, .. } => std::mem::take(&mut lock(offsets)),
+            Source::Coordinator(_) => unreachable!(),
+        }
+    }
+
+    /// What there is of a blob that is not whole.
+    fn part(&self, blob: Blob) -> PathBuf {
+        self.cache.path(blob.digest).with_extension(PART.trim_start_matches('.'))
+    }
+
     async fn get(&self, blob: Blob) -> Arc<Cached> {
         self.cache.get(blob, Use::Data).await.unwrap()
     }
@@ -43,7 +56,8 @@ impl Fixture {
 
 fn cache(source: &TempDir, folder: &TempDir, bytes_max: u64) -> Arc<BlobCache> {
     let path = source.path().to_path_buf();
-    let source = Source::Folder { path, fetches: AtomicU32::new(0) };
+    let (fetches, offsets) = (AtomicU32::new(0), Mutex::default());
+    let source = Source::Folder { path, fetches, offsets };
     Arc::new(BlobCache::new(folder.path().join("programs"), bytes_max, source))
 }
 
@@ -124,6 +138,41 @@ async fn other_bytes_than_the_digests_are_not_taken() {
     let error = fixture.cache.get(blob, Use::Program).await.unwrap_err().to_string();
     assert!(error.contains("not what its digest says"), "{error}");
     assert_eq!(fs::read_dir(fixture.folder.path().join("programs")).unwrap().count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_download_that_breaks_off_goes_on_where_it_has_stopped() {
+    let mut fixture = Fixture::new(100);
+    let blob = fixture.offer(b"program");
+    let source = fixture.source.path().join(blob.digest.to_string());
+    let breaks = fixture.source.path().join("breaks");
+    // It gives so much, and no more, until it is given up.
+    fs::write(&source, "prog").unwrap();
+    fs::write(&breaks, "").unwrap();
+    let error = fixture.cache.get(blob, Use::Program).await.unwrap_err().to_string();
+    assert!(error.contains("it broke"), "{error}");
+    assert_eq!(fixture.offsets()[..2], [0, 4]);
+    fs::write(&source, "program").unwrap();
+    fs::remove_file(&breaks).unwrap();
+    // Whoever has the folder next goes on with it.
+    fixture.restart();
+    assert_eq!(fs::read(&fixture.get(blob).await.path).unwrap(), b"program");
+    assert_eq!(fixture.offsets(), [4]);
+    assert!(!fixture.part(blob).exists());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_beginning_that_is_wrong_is_not_gone_on_with_for_ever() {
+    for (begun, offsets) in
+        [("PROG", vec![4, 0]), ("PROGRAM", vec![7, 0]), ("much too long", vec![0])]
+    {
+        let fixture = Fixture::new(100);
+        let blob = fixture.offer(b"program");
+        fs::create_dir_all(fixture.part(blob).parent().unwrap()).unwrap();
+        fs::write(fixture.part(blob), begun).unwrap();
+        assert_eq!(fs::read(&fixture.get(blob).await.path).unwrap(), b"program");
+        assert_eq!(fixture.offsets(), offsets, "{begun}");
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,10 @@
 //! The worker's folder: one worker at a time, and nothing in it is touched that no worker has made.
+//!
+//! ```text
+//!  windrow-worker.lock   says that it is a worker's, and locked by the one that uses it
+//!  jobs/job-7/           what job 7 has there: its map outputs, mostly. Other workers of the machine may read it
+//!  credentials/, programs/
+//! ```
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -10,23 +16,39 @@ use super::ExecutorError;
 /// worker's, so that what a dead predecessor left can be swept.
 const LOCK_FILE: &str = "windrow-worker.lock";
 
+/// What other workers of the machine may read lies in a folder that is there before any job is: so a process can be allowed to
+/// read all that comes into it later.
+const JOBS: &str = "jobs";
+
 /// Folders of jobs, also of those that were being removed.
 const JOB_PREFIX: &str = "job-";
 
 /// A locked folder; the lock ends with the process at the latest.
 pub struct WorkerDirectory {
     path: PathBuf,
+    jobs: PathBuf,
     _lock: File,
+}
+
+/// Whether a folder is a worker's.
+pub(crate) fn is_workers(path: &Path) -> bool {
+    path.join(LOCK_FILE).exists()
+}
+
+/// Where the folders of jobs are in a worker's folder.
+pub(crate) fn jobs_folder(path: &Path) -> PathBuf {
+    path.join(JOBS)
 }
 
 impl WorkerDirectory {
     /// Creates the folder where missing, locks it, and sweeps what a predecessor left.
     pub fn open(path: &Path) -> Result<Self, ExecutorError> {
         let io = |error| ExecutorError::Io { path: path.to_path_buf(), error };
-        std::fs::create_dir_all(path).map_err(io)?;
+        let jobs_path = jobs_folder(path);
+        std::fs::create_dir_all(&jobs_path).map_err(io)?;
         let lock_path = path.join(LOCK_FILE);
         if !lock_path.exists()
-            && let Some(entry) = jobs(path).map_err(io)?.into_iter().next()
+            && let Some(entry) = jobs(&jobs_path).map_err(io)?.into_iter().next()
         {
             let entry = entry.file_name().unwrap_or_default().display().to_string();
             return Err(ExecutorError::ForeignDirectory { directory: path.to_path_buf(), entry });
@@ -37,17 +59,22 @@ impl WorkerDirectory {
             }
             TryLockError::Error(error) => ExecutorError::Io { path: lock_path, error },
         })?;
-        for stale in jobs(path).map_err(io)? {
+        for stale in jobs(&jobs_path).map_err(io)? {
             tracing::info!(path = %stale.display(), "sweeping what a former worker left");
             std::fs::remove_dir_all(&stale)
                 .map_err(|error| ExecutorError::Io { path: stale, error })?;
         }
-        Ok(Self { path: path.to_path_buf(), _lock: lock })
+        Ok(Self { path: path.to_path_buf(), jobs: jobs_path, _lock: lock })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Where the folders of jobs are in it.
+    pub fn jobs(&self) -> &Path {
+        &self.jobs
     }
 }
 
@@ -89,30 +116,35 @@ mod tests {
         WorkerDirectory::open(folder.path()).unwrap();
     }
 
+    fn names(path: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(path).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
     #[test]
     fn what_a_predecessor_left_is_swept_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
-        drop(WorkerDirectory::open(folder.path()).unwrap());
-        std::fs::create_dir_all(folder.path().join("job-1")).unwrap();
-        std::fs::create_dir_all(folder.path().join("job-2.removed-0")).unwrap();
+        let jobs = WorkerDirectory::open(folder.path()).unwrap().jobs().to_path_buf();
+        std::fs::create_dir_all(jobs.join("job-1")).unwrap();
+        std::fs::create_dir_all(jobs.join("job-2.removed-0")).unwrap();
         std::fs::create_dir_all(folder.path().join("mine")).unwrap();
-        std::fs::write(folder.path().join("job-notes"), "x").unwrap();
+        std::fs::write(jobs.join("job-notes"), "x").unwrap();
         let _directory = WorkerDirectory::open(folder.path()).unwrap();
-        let mut left: Vec<_> = std::fs::read_dir(folder.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        left.sort();
-        assert_eq!(left, ["job-notes", "mine", LOCK_FILE]);
+        assert_eq!(names(folder.path()), [JOBS, "mine", LOCK_FILE]);
+        assert_eq!(names(&jobs), ["job-notes"]);
     }
 
     #[test]
     fn a_folder_that_was_never_a_workers_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(folder.path().join("job-1/precious")).unwrap();
+        let precious = folder.path().join("jobs/job-1/precious");
+        std::fs::create_dir_all(&precious).unwrap();
         let error = WorkerDirectory::open(folder.path()).err().unwrap();
         assert!(error.to_string().contains("contains job-1"), "{error}");
-        assert!(folder.path().join("job-1/precious").exists());
+        assert!(precious.exists());
         assert!(!folder.path().join(LOCK_FILE).exists());
     }
 }

@@ -65,6 +65,7 @@ impl InProcess {
     /// Takes possession of the folder.
     pub fn new(config: ExecutorConfig, registry: Arc<Registry>) -> Result<Self, ExecutorError> {
         let directory = WorkerDirectory::open(&config.directory)?;
+        let config = ExecutorConfig { directory: directory.jobs().to_path_buf(), ..config };
         Ok(Self::with_directory(config, registry, directory))
     }
 

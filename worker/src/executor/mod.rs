@@ -20,7 +20,7 @@ mod job;
 mod pool;
 mod request;
 
-pub use children::{CHILD_ARGUMENT, ChildProgram};
+pub use children::{CHILD_ARGUMENT, ChildProgram, JobLimits};
 pub(crate) use children::{
     ChildSettings, Children, LostOutputs, PrintedLogs, is_enforced, surroundings,
 };
@@ -28,7 +28,7 @@ pub use config::{ExecutorConfig, ExecutorError};
 pub(crate) use cores::CoreLease;
 #[cfg(test)]
 pub(crate) use cores::Cores;
-pub(crate) use directory::WorkerDirectory;
+pub(crate) use directory::{WorkerDirectory, is_workers, jobs_folder};
 pub use in_process::InProcess;
 pub use request::{
     FileRange, Finished, JobContext, Part, Progress, RunRequest, Stats, Work, WorkerOutputs,

@@ -109,7 +109,11 @@ impl JobCertificates {
     /// Old ones that still count are better than none.
     async fn renew(&self, job: JobId, tls: &Tls) -> Result<(), SecurityError> {
         match self.ask_once(job).await {
-            Ok(credentials) => tls.replace(credentials),
+            Ok(credentials) => {
+                tls.replace(credentials)?;
+                tracing::info!(%job, "a job's credentials were renewed");
+                Ok(())
+            }
             Err(status) => {
                 let reason = explain(&status);
                 tracing::warn!(%job, reason, "a job's credentials could not be renewed");

@@ -16,7 +16,8 @@ async fn a_worker_says_who_it_is_and_keeps_speaking() {
     assert_eq!((session.hello.threads, session.hello.memory_bytes), (2, 64 << 20));
     assert_eq!((session.hello.map_slots, session.hello.reduce_slots), (2, 2));
     assert!(
-        session.hello.directory.ends_with("/worker") && session.hello.directory.starts_with('/')
+        session.hello.directory.ends_with("/worker/jobs")
+            && session.hello.directory.starts_with('/')
     );
     session.welcome(1).await;
     for _ in 0..3 {

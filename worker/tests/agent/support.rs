@@ -217,7 +217,7 @@ impl Fixture {
 
     /// The job folders in the worker's folder.
     pub fn job_folders(&self) -> usize {
-        let entries = std::fs::read_dir(self.dir.path().join("worker")).unwrap();
+        let entries = std::fs::read_dir(self.dir.path().join("worker/jobs")).unwrap();
         entries.filter(|entry| entry.as_ref().unwrap().file_type().unwrap().is_dir()).count()
     }
 

@@ -144,7 +144,7 @@ pub(super) fn check(holds: bool, otherwise: &str) -> Result<(), Malformed> {
 }
 
 /// The spec as a status shows it.
-pub(super) fn spec_to(spec: &JobSpec) -> v1::JobSpec {
+pub(in crate::rpc) fn spec_to(spec: &JobSpec) -> v1::JobSpec {
     let options = &spec.options;
     v1::JobSpec {
         job: spec.job.clone(),

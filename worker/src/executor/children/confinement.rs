@@ -7,7 +7,8 @@
 //!
 //! Landlock knows rules that allow, for a folder and all below it, and no exceptions. So the worker's folder is kept out by
 //! allowing each neighbour of it, and each neighbour of the folders above it, by itself. What is made at one of these levels
-//! later than the process cannot be read by it.
+//! later than the process cannot be read by it. Of a neighbour that is the folder of another worker, only the folders of its jobs
+//! are allowed: reducers read each other's map outputs there.
 
 use std::fs::{self, File};
 use std::io;
@@ -22,6 +23,8 @@ use landlock::{
 };
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use windrow_jobs::{FailureCause, JobId, Place};
+
+use crate::executor::{is_workers, jobs_folder};
 
 /// The newest that is made use of. A kernel that knows less enforces what it knows.
 const NEWEST: ABI = ABI::V7;
@@ -85,8 +88,8 @@ pub(crate) fn is_enforced() -> bool {
     handled.and_then(Ruleset::create).is_ok()
 }
 
-/// All that lies beside `hidden` and beside the folders above it, which is absolute and has no links in it. Read from top to
-/// bottom, these are all files there are but those in `hidden`.
+/// All that may be read: what lies beside `hidden` and beside the folders above it, which is absolute and has no links in it. Read from top to
+/// bottom, these are all files there are but those in `hidden`, and those of other workers beside it that are not their jobs'.
 ///
 /// # Errors
 /// When one of the folders above it cannot be listed.
@@ -101,7 +104,7 @@ pub(crate) fn surroundings(hidden: &Path) -> io::Result<Vec<PathBuf>> {
         for entry in fs::read_dir(above).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
             if path != way {
-                beside.push(path);
+                beside.push(if is_workers(&path) { jobs_folder(&path) } else { path });
             }
         }
     }
@@ -184,12 +187,16 @@ fn refused(path: &Path, error: io::Error) -> ConfineError {
     ConfineError::Writable { path: path.to_path_buf(), error }
 }
 
-/// Refuses what is the worker's folder, or in it, or has it in it.
+/// Refuses what is the worker's folder, or in it, or has it in it; and any other worker's, or what is in that.
 fn refuse_hidden(file: &OwnedFd, hidden: &Path) -> io::Result<()> {
     // Where links have led: asked of what has been opened, so that nobody can exchange it meanwhile.
     let real = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
     if real.starts_with(hidden) || hidden.starts_with(&real) {
         let reason = "this worker's folder, or part of it, lies there; jobs must not write to that";
+        return Err(io::Error::other(reason));
+    }
+    if real.ancestors().any(is_workers) {
+        let reason = "it is another worker's folder, or lies in it; jobs must not write to that";
         return Err(io::Error::other(reason));
     }
     Ok(())

@@ -18,10 +18,13 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use windrow_jobs::{FailureCause, Place};
 
+use super::limits::{Excess, JobLimits};
 use super::printed::Printed;
 
-/// How often its memory is looked at.
+/// How often it is looked at.
 const LOOK: Duration = Duration::from_millis(100);
+/// How long a process that was killed may take to be gone.
+const KILL_GRACE: Duration = Duration::from_secs(10);
 /// How long output of a process that is gone may still come.
 const PRINTED_GRACE: Duration = Duration::from_millis(500);
 
@@ -55,11 +58,8 @@ impl Stop {
 pub(super) enum Death {
     /// It was asked to, or killed on purpose.
     Expected,
-    /// It was killed for its memory.
-    OutOfMemory {
-        /// What it might have used.
-        limit_bytes: u64,
-    },
+    /// It was killed for having too much of something.
+    Exceeded(Excess),
     /// By itself, or by somebody else's hand.
     Died {
         status: ExitStatus,
@@ -74,16 +74,28 @@ impl Death {
         use windrow_jobs::Death;
         match self {
             Self::Expected => FailureCause::Cancelled,
-            Self::OutOfMemory { limit_bytes } => {
+            Self::Exceeded(Excess::Memory(limit_bytes)) => {
                 let place = place.clone();
                 FailureCause::OutOfMemory { limit_bytes: *limit_bytes, alone, place }
+            }
+            Self::Exceeded(Excess::Processes(most)) => {
+                let (death, place) =
+                    (Death::Signal(Signal::KILL.as_raw()), Box::new(place.clone()));
+                let output = format!(
+                    "(killed by its worker: with those that it has started, it was more than {most} processes; see the \
+                     worker's --job-processes)"
+                );
+                FailureCause::ProcessDied { death, alone, place, output }
             }
             Self::Died { status, output } => {
                 let death = match status.signal() {
                     Some(signal) => Death::Signal(signal),
                     None => Death::Exit(status.code().unwrap_or_default()),
                 };
-                let (place, output) = (Box::new(place.clone()), output.clone());
+                let (place, mut output) = (Box::new(place.clone()), output.clone());
+                if death == Death::Signal(Signal::XFSZ.as_raw()) {
+                    output += "(a file grew beyond what the worker's --job-file-size allows)";
+                }
                 FailureCause::ProcessDied { death, alone, place, output }
             }
         }
@@ -92,11 +104,30 @@ impl Death {
 
 /// A process that was started and not reaped.
 pub(super) struct Process {
-    child: StdChild,
     pub(super) pid: Pid,
+    leader: Leader,
+    printed: Printed,
+}
+
+/// The process itself, which leads its group.
+struct Leader {
+    child: StdChild,
+    pid: Pid,
     /// When it has ended.
     ended: oneshot::Receiver<()>,
-    printed: Printed,
+}
+
+impl Leader {
+    /// Kills the whole group, and returns how the leader ended once it has.
+    async fn kill(mut self) -> io::Result<ExitStatus> {
+        kill_group(self.pid);
+        if !self.ended.is_terminated() {
+            let _ = self.ended.await;
+        }
+        // Of what was begun meanwhile.
+        kill_group(self.pid);
+        self.child.wait()
+    }
 }
 
 impl Process {
@@ -104,7 +135,7 @@ impl Process {
     pub(super) fn new(mut child: StdChild, printed: Printed) -> io::Result<Self> {
         let pid = Pid::from_child(&child);
         match wait_for_end(pid) {
-            Ok(ended) => Ok(Self { child, pid, ended, printed }),
+            Ok(ended) => Ok(Self { pid, leader: Leader { child, pid, ended }, printed }),
             Err(error) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -113,41 +144,46 @@ impl Process {
         }
     }
 
-    /// Watches it until it is gone, with all of its group; says `on_end` as soon as that is certain.
+    /// Watches it until it is gone, with all of its group; says `on_end` as soon as that is certain. One that the kernel does not
+    /// let go, as it waits for a disk or a network file system, counts as gone after a while: nothing else has to wait for that.
     pub(super) async fn watch(
         mut self,
         stop: &Stop,
-        memory_limit_bytes: u64,
+        limits: JobLimits,
         on_end: impl FnOnce(),
     ) -> Death {
-        let is_too_large = tokio::select! {
+        let excess = tokio::select! {
             biased;
-            _ = &mut self.ended => false,
-            () = stop.kill.cancelled() => false,
-            () = outgrows(self.pid, memory_limit_bytes) => true,
+            _ = &mut self.leader.ended => None,
+            () = stop.kill.cancelled() => None,
+            excess = outgrows(self.pid, limits) => Some(excess),
         };
         on_end();
-        kill_group(self.pid);
-        if !self.ended.is_terminated() {
-            let _ = self.ended.await;
+        // Goes on by itself where it takes longer than is waited for it here.
+        let gone = timeout(KILL_GRACE, tokio::spawn(self.leader.kill())).await;
+        if gone.is_err() {
+            tracing::warn!(
+                pid = self.pid.as_raw_nonzero(),
+                "a process was killed and has not ended for {} s: the kernel waits for something; it is not waited for any more",
+                KILL_GRACE.as_secs()
+            );
         }
-        // Of what was begun meanwhile.
-        kill_group(self.pid);
-        let status = self.child.wait();
+        let killed = ExitStatus::from_raw(Signal::KILL.as_raw());
+        // Nobody else waits for it, so that asking for its status does not fail.
+        let status = gone.ok().and_then(Result::ok).and_then(Result::ok).unwrap_or(killed);
         if timeout(PRINTED_GRACE, self.printed.end()).await.is_err() {
             tracing::warn!(
                 pid = self.pid.as_raw_nonzero(),
                 "a process has left some behind that are not of its group"
             );
         }
-        match status {
-            _ if is_too_large => Death::OutOfMemory { limit_bytes: memory_limit_bytes },
-            Ok(status) if !stop.is_expected.load(Ordering::Relaxed) => {
-                Death::Died { status, output: self.printed.last_lines() }
-            }
-            // Nobody else waits for it, so that this does not fail.
-            _ => Death::Expected,
+        if let Some(excess) = excess {
+            return Death::Exceeded(excess);
         }
+        if stop.is_expected.load(Ordering::Relaxed) {
+            return Death::Expected;
+        }
+        Death::Died { status, output: self.printed.last_lines() }
     }
 }
 
@@ -169,22 +205,70 @@ fn kill_group(pid: Pid) {
     let _ = kill_process(pid, Signal::KILL);
 }
 
-/// Returns when the process takes up more memory than `limit_bytes`.
-async fn outgrows(pid: Pid, limit_bytes: u64) {
+/// Returns when the process has more of something than it may have.
+async fn outgrows(pid: Pid, limits: JobLimits) -> Excess {
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
-        if own_memory_bytes(pid).is_some_and(|bytes| bytes > limit_bytes) {
-            return;
+        if let Some(excess) = limits.excess(pid) {
+            return excess;
         }
     }
 }
 
-/// What it takes up in memory, without what it shares with files. Reads a file of the kernel's, which does not block.
-fn own_memory_bytes(pid: Pid) -> Option<u64> {
-    let statm = std::fs::read_to_string(format!("/proc/{}/statm", pid.as_raw_nonzero())).ok()?;
-    let mut pages = statm.split_ascii_whitespace().skip(1).map(str::parse::<u64>);
-    let (resident, shared) = (pages.next()?.ok()?, pages.next()?.ok()?);
-    Some(resident.saturating_sub(shared) * rustix::param::page_size() as u64)
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    /// A process that sleeps, and its folder.
+    fn sleeping() -> (StdChild, Printed, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let (pipe, theirs) = io::pipe().unwrap();
+        let printed = Printed::record(pipe, folder.path().join("printed")).unwrap();
+        let mut command = Command::new("sleep");
+        command.arg("1000").process_group(0).stdout(theirs).stderr(Stdio::null());
+        (command.spawn().unwrap(), printed, folder)
+    }
+
+    #[tokio::test]
+    async fn one_that_is_condemned_dies_of_it_and_one_that_is_stopped_does_not() {
+        for is_expected in [false, true] {
+            let (child, printed, _folder) = sleeping();
+            let process = Process::new(child, printed).unwrap();
+            let stop = Stop::default();
+            if is_expected {
+                stop.kill();
+            } else {
+                stop.condemn();
+            }
+            match process.watch(&stop, JobLimits::default(), || {}).await {
+                Death::Died { status, .. } => {
+                    assert_eq!((status.signal(), is_expected), (Some(9), false));
+                }
+                death => assert!(is_expected && matches!(death, Death::Expected), "{death:?}"),
+            }
+        }
+    }
+
+    /// As in uninterruptible sleep: it is killed, and nobody ever hears of its end.
+    #[tokio::test(start_paused = true)]
+    async fn one_that_does_not_end_is_not_waited_for() {
+        let (child, printed, _folder) = sleeping();
+        let (never, ended) = oneshot::channel();
+        let pid = Pid::from_child(&child);
+        let process = Process { pid, leader: Leader { child, pid, ended }, printed };
+        let stop = Stop::default();
+        stop.condemn();
+        let mut has_ended = false;
+        let death = process.watch(&stop, JobLimits::default(), || has_ended = true).await;
+        assert!(
+            has_ended && matches!(death, Death::Died { status, .. } if status.signal() == Some(9))
+        );
+        // It is reaped once it does.
+        never.send(()).unwrap();
+    }
 }

@@ -27,6 +27,7 @@ mod child;
 mod confinement;
 mod job;
 mod life;
+mod limits;
 mod log;
 mod printed;
 mod program;
@@ -34,6 +35,7 @@ mod spawner;
 mod start;
 
 pub(crate) use confinement::{is_enforced, surroundings};
+pub use limits::JobLimits;
 pub(crate) use log::PrintedLogs;
 pub use program::{CHILD_ARGUMENT, ChildProgram};
 
@@ -72,6 +74,8 @@ pub(crate) struct ChildSettings {
     pub certificates: Option<Arc<JobCertificates>>,
     /// What they must not see but for what is their job's: the worker's folder, without links. `None` limits nothing.
     pub hidden: Option<PathBuf>,
+    /// What each may use.
+    pub limits: JobLimits,
 }
 
 /// The processes of all jobs.
@@ -99,7 +103,7 @@ impl Children {
         directory: WorkerDirectory,
     ) -> io::Result<(Self, LostOutputs, PrintedLogs)> {
         let identity = Arc::<Identity>::default();
-        let store = Arc::new(SegmentStore::new(directory.path().to_path_buf(), 0));
+        let store = Arc::new(SegmentStore::new(directory.jobs().to_path_buf(), 0));
         let account = Account::of_process(settings.memory_bytes);
         let nothing = ShuffleService::new(store, Arc::clone(&identity), account);
         let (lost, losses) = mpsc::unbounded_channel();
@@ -120,9 +124,9 @@ impl Children {
         Ok((children, losses, logs))
     }
 
-    /// Its folder, absolute.
+    /// Where the folders of jobs are, absolute.
     pub(super) fn directory(&self) -> &Path {
-        self.directory.path()
+        self.directory.jobs()
     }
 
     /// Who this worker is; its processes follow.

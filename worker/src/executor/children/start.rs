@@ -41,10 +41,6 @@ const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
 /// Messages that wait for it to listen.
 const WAITING_MAX: usize = 256;
 
-/// A process may take up half as much memory again as is budgeted, and this: for code, stacks, the transport's buffers,
-/// and what user code holds for a moment.
-const BESIDE_BUDGET_BYTES: u64 = 256 << 20;
-
 /// How much rather than its worker it is to be killed when the machine has no memory left, of 1,000.
 const KILL_RATHER: &str = "500";
 
@@ -197,6 +193,7 @@ impl Children {
         if let Some(rules) = rules {
             confinement::bind(&mut command, rules);
         }
+        self.settings.limits.bind(&mut command);
         command.stdin(Stdio::from(their_descriptors));
         command.stdout(their_pipe.try_clone()?).stderr(their_pipe);
         // All that can fail comes before the process: one that has ended at once says why by its exit code.
@@ -221,9 +218,8 @@ impl Children {
         child: &Child,
         listening: JoinHandle<()>,
     ) {
-        let budget = self.settings.memory_bytes;
-        let limit_bytes = budget.saturating_add(budget / 2).saturating_add(BESIDE_BUDGET_BYTES);
-        let death = process.watch(&child.stop, limit_bytes, || child.close()).await;
+        let limits = self.settings.limits.with_budget(self.settings.memory_bytes);
+        let death = process.watch(&child.stop, limits, || child.close()).await;
         if !matches!(death, Death::Expected) {
             tracing::warn!(job = %job.id, pid = child.pid.as_raw_nonzero(), ?death, "a process has died");
         }

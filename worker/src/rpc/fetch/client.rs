@@ -34,7 +34,12 @@ impl FetchStream {
         if head.status != http::StatusCode::OK {
             return Err(Status::unknown(format!("the answer is HTTP status {}", head.status)));
         }
-        Ok(Self { body, received: Pieces::default(), message_bytes: None })
+        Ok(Self::of(body))
+    }
+
+    /// What `body` brings.
+    pub(crate) fn of(body: Body) -> Self {
+        Self { body, received: Pieces::default(), message_bytes: None }
     }
 
     /// The next message; `None` at the end of the stream.

@@ -12,11 +12,11 @@ mod server;
 mod tests;
 
 pub(crate) use client::FetchStream;
-pub(crate) use server::FetchServer;
+pub(crate) use server::{FetchServer, request_from};
 
 /// The service, and the path of its call.
 const SERVICE: &str = "windrow.v1.Shuffle";
-const PATH: &str = "/windrow.v1.Shuffle/Fetch";
+pub(crate) const PATH: &str = "/windrow.v1.Shuffle/Fetch";
 
 /// What precedes each message: whether it is compressed, which it never is, and its length, big endian.
-const PREFIX_BYTES: usize = 5;
+pub(crate) const PREFIX_BYTES: usize = 5;

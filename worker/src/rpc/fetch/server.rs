@@ -65,7 +65,8 @@ impl Service<http::Request<Body>> for FetchServer {
     }
 }
 
-async fn request_from(request: http::Request<Body>) -> Result<FetchRequest, Status> {
+/// The request that a call brings.
+pub(crate) async fn request_from(request: http::Request<Body>) -> Result<FetchRequest, Status> {
     if request.uri().path() != PATH {
         return Err(Status::unimplemented("there is no such call"));
     }

@@ -7,7 +7,7 @@ use super::adaptive::Adaptive;
 use super::codec::{Codec, Compressor, Method};
 use super::header::{Contents, HEADER_BYTES, seal, seal_head};
 use super::layout::{Layout, common_prefix, push_shared, push_whole};
-use super::{DATA_BYTES_MAX, KEPT_BYTES_MAX, RAW_BYTES_MAX};
+use super::{DATA_BYTES_MAX, KEPT_BYTES_MAX, PACKED_RAW_BYTES_MAX, RAW_BYTES_MAX};
 
 /// Room for the lengths of a pair.
 const LENGTHS_BYTES: usize = 20;
@@ -156,12 +156,12 @@ impl BlockBuilder {
 
     /// Finishes the block in compressed form; false, and it is as it was, if that does not pay.
     fn compress(&mut self) -> bool {
-        if !self.compressor.is_due() {
+        let raw = &self.blocks[self.start + HEADER_BYTES..];
+        if raw.len() > PACKED_RAW_BYTES_MAX || !self.compressor.is_due() {
             return false;
         }
         self.packed.clear();
         self.packed.resize(HEADER_BYTES, 0);
-        let raw = &self.blocks[self.start + HEADER_BYTES..];
         let Some(method) = self.compressor.append(raw, &mut self.packed) else { return false };
         let contents = self.contents(method);
         seal(&mut self.packed, &contents);

@@ -6,7 +6,7 @@ use crc_fast::{CrcAlgorithm::Crc64Nvme, Digest, checksum};
 
 use super::codec::Method;
 use super::layout::Layout;
-use super::{BlockError, DATA_BYTES_MAX, RAW_BYTES_MAX};
+use super::{BlockError, DATA_BYTES_MAX, PACKED_RAW_BYTES_MAX, RAW_BYTES_MAX};
 
 /// Size of the header that precedes the stored bytes.
 pub const HEADER_BYTES: usize = 28;
@@ -71,7 +71,8 @@ impl Header {
         // Only a pair that is alone may be large. Each pair takes two bytes at least, and its lengths at most twenty.
         let records = self.records as usize;
         let is_small = records <= DATA_BYTES_MAX / 2 && raw <= DATA_BYTES_MAX + 20 * records;
-        raw <= RAW_BYTES_MAX
+        let raw_max = if self.is_compressed() { PACKED_RAW_BYTES_MAX } else { RAW_BYTES_MAX };
+        raw <= raw_max
             && (records <= 1 || is_small)
             && records <= raw / 2
             && data <= raw.max(DATA_BYTES_MAX)
@@ -143,7 +144,7 @@ pub(super) fn seal_head(head: &mut [u8], rest: &[&[u8]], contents: &Contents) {
 }
 
 /// Makes the checksum of `block` hold.
-pub(super) fn reseal(block: &mut [u8]) {
+pub(crate) fn reseal(block: &mut [u8]) {
     let crc64 = checksum(Crc64Nvme, &block[CHECKSUM_BYTES..]);
     block[..CHECKSUM_BYTES].copy_from_slice(&crc64.to_le_bytes());
 }

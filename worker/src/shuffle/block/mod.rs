@@ -27,6 +27,7 @@ use windrow_jobs::program::RecordRef;
 
 pub use builder::{BlockBuilder, block_head};
 pub use codec::Codec;
+pub(crate) use header::reseal;
 pub use header::{HEADER_BYTES, Header};
 
 use self::layout::{Entry, Layout};
@@ -38,6 +39,10 @@ pub const RAW_BYTES_MAX: usize = 1 << 30;
 /// Most bytes of keys and values in a block of several pairs. So a foreign block whose keys share long prefixes
 /// cannot grow without limit.
 pub const DATA_BYTES_MAX: usize = 1 << 20;
+
+/// Most raw bytes of a block that is compressed; a larger pair goes as it is. So few foreign bytes cannot be unpacked to
+/// very many.
+pub const PACKED_RAW_BYTES_MAX: usize = 5 << 20;
 
 /// A block keeps no more memory than this for the next one.
 const KEPT_BYTES_MAX: usize = 2 << 20;

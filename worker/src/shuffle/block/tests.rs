@@ -184,6 +184,51 @@ fn a_header_that_promises_too_much_is_refused_before_anything_is_allocated() {
     }
 }
 
+/// A block of one pair with this value, compressed by hand: `claimed` of the raw bytes are announced.
+fn bomb(method: Method, value_bytes: usize, claimed: Option<usize>) -> Vec<u8> {
+    let mut raw = vec![0];
+    windrow_jobs::varint::write(value_bytes as u64, &mut raw);
+    raw.resize(raw.len() + value_bytes, 0);
+    let stored = match method {
+        Method::Zstd => zstd::bulk::compress(&raw, 1).unwrap(),
+        _ => lz4_flex::block::compress(&raw),
+    };
+    let raw_bytes = claimed.unwrap_or(raw.len()) as u32;
+    let numbers = [stored.len() as u32, raw_bytes, 1, raw_bytes - 5].map(u32::to_le_bytes);
+    let mut block = [&[0; 8], numbers.as_flattened(), &[method as u8, 0, 0, 0], &stored].concat();
+    reseal(&mut block);
+    block
+}
+
+#[test]
+fn a_decompression_bomb_is_refused() {
+    for method in [Method::Lz4, Method::Zstd] {
+        // The same by its bound, if it were honest.
+        let honest = bomb(method, PACKED_RAW_BYTES_MAX - 5, None);
+        assert!(honest.len() < PACKED_RAW_BYTES_MAX / 200);
+        assert_eq!(decode(&honest).unwrap()[0].1.len(), PACKED_RAW_BYTES_MAX - 5);
+        // Claims much: it is not even tried.
+        let mut claims = Block::default();
+        let error = claims.decode_bytes(bomb(method, 64 << 20, None).into());
+        assert_eq!((error, claims.data.capacity()), (Err(BlockError::Header), 0));
+        // Claims little and gives much: no more than it claims is taken.
+        let mut gives = Block::default();
+        let error = gives.decode_bytes(bomb(method, 64 << 20, Some(4 << 20)).into());
+        assert_eq!(error, Err(BlockError::Compression));
+        assert!(gives.data.capacity() <= 4 << 20);
+    }
+}
+
+#[test]
+fn a_pair_that_is_too_large_to_be_compressed_goes_as_it_is() {
+    for codec in CODECS {
+        let pairs = vec![(vec![], vec![7; PACKED_RAW_BYTES_MAX])];
+        let bytes = encode(codec, &pairs);
+        assert_eq!(bytes[24], Method::Plain as u8);
+        assert_eq!(decode(&bytes), Ok(pairs));
+    }
+}
+
 #[test]
 fn keys_that_share_more_than_there_is_are_refused() {
     let mut bytes = encode(Codec::None, &similar());

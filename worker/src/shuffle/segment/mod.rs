@@ -10,6 +10,7 @@
 //! number, their digest and their extents. A file without a whole index is no segment: it appears under its final name only when
 //! it is complete.
 
+pub(crate) mod fuzzing;
 mod index;
 mod memory;
 mod reader;

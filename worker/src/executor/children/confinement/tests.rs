@@ -5,7 +5,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// A worker's folder with two jobs, a side file and a secret, and things beside it.
+/// A worker's folder with two jobs, a side file and a secret, another one's, and things beside them.
 struct Bench {
     dir: TempDir,
     worker: PathBuf,
@@ -19,12 +19,17 @@ impl Bench {
         for folder in ["job-1", "job-2", "credentials", "programs"] {
             fs::create_dir_all(worker.join(folder)).unwrap();
         }
-        for folder in ["in", "out", "notes"] {
+        for folder in ["in", "out", "notes", "other/jobs", "other/credentials"] {
             fs::create_dir_all(at.join(folder)).unwrap();
         }
-        for file in
-            ["worker/job-2/segment", "worker/credentials/key", "worker/programs/file", "in/a"]
-        {
+        for file in [
+            "worker/job-2/segment",
+            "worker/credentials/key",
+            "worker/programs/file",
+            "in/a",
+            "other/windrow-worker.lock",
+            "other/credentials/key",
+        ] {
             fs::write(at.join(file), "x").unwrap();
         }
         symlink(&worker, at.join("link")).unwrap();
@@ -50,7 +55,14 @@ impl Bench {
     /// Tries something on a thread that is bound by the rules.
     fn bound<T: Send>(&self, writable: &[&str], try_it: impl Fn(&Self) -> T + Send + Sync) -> T {
         let writable: Vec<_> = writable.iter().map(|name| self.at(name)).collect();
-        let rules = self.rules(&writable).unwrap();
+        self.bound_by(self.rules(&writable).unwrap(), try_it)
+    }
+
+    fn bound_by<T: Send>(
+        &self,
+        rules: RulesetCreated,
+        try_it: impl Fn(&Self) -> T + Send + Sync,
+    ) -> T {
         std::thread::scope(|scope| {
             let tried = scope.spawn(|| {
                 rules.restrict_self().unwrap();
@@ -106,9 +118,39 @@ fn nothing_is_written_but_where_that_was_said() {
 }
 
 #[test]
+fn of_another_workers_folder_only_what_its_jobs_have_is_read() {
+    if !is_enforced() {
+        return;
+    }
+    let bench = Bench::new();
+    let rules = bench.rules(&[]).unwrap();
+    // A job that begins there later than the process.
+    fs::create_dir(bench.at("other/jobs/job-1")).unwrap();
+    fs::write(bench.at("other/jobs/job-1/segment"), "x").unwrap();
+    bench.bound_by(rules, |bench| {
+        assert_eq!(fs::read(bench.at("other/jobs/job-1/segment")).unwrap(), b"x");
+        for refused in ["other/credentials/key", "other/windrow-worker.lock"] {
+            assert_eq!(fs::read(bench.at(refused)).unwrap_err().kind(), PermissionDenied);
+        }
+        assert_eq!(fs::read_dir(bench.at("other")).unwrap_err().kind(), PermissionDenied);
+        let new = fs::write(bench.at("other/jobs/job-1/new"), "");
+        assert_eq!(new.unwrap_err().kind(), PermissionDenied);
+    });
+}
+
+#[test]
 fn no_declaration_opens_the_workers_folder() {
     let bench = Bench::new();
-    for refused in ["worker", "worker/credentials", "worker/job-2", "link", "", "missing"] {
+    for refused in [
+        "worker",
+        "worker/credentials",
+        "worker/job-2",
+        "link",
+        "",
+        "missing",
+        "other",
+        "other/jobs",
+    ] {
         let error = bench.rules(&[bench.at(refused)]).err().unwrap();
         assert!(matches!(error, ConfineError::Writable { .. }), "{refused}: {error}");
     }

@@ -1,0 +1,122 @@
+//! For `crate::fuzzing`: what this driver writes into its journal.
+
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use windrow_jobs::fuzzing::{HeapBound, Target};
+use windrow_jobs::{
+    AttemptId, FailureCause, JobId, JobInput, JobOptions, JobProgram, JobSpec, Place, Platform,
+    PlatformNeeds, Stage, TaskId, WorkerId,
+};
+use windrow_scheduler::journal::{Body, Epoch, Nonce, Recovered};
+use windrow_scheduler::{
+    Config, Decider, Event, JobPlan, Record, RequestId, SplitPlan, State, SubmissionId, Time,
+};
+
+use super::catalog::{Catalog, JobWork, Note};
+use super::profile::WorkerProfile;
+use crate::journal::{ClusterId, fuzzing};
+use crate::output;
+use crate::plan::{ClusterSize, Plan};
+
+/// Objects of the journal.
+pub(crate) const JOURNAL: Target = Target {
+    name: "journal",
+    seeds,
+    check: fuzzing::check::<Record<Note>, State<Catalog>>,
+    // A list may be given room for as many elements as it claims to have, up to a megabyte.
+    heap: HeapBound { fixed: 16 << 20, times: 1 << 10 },
+};
+
+fn seeds() -> Vec<Vec<u8>> {
+    let records = Arc::new(records());
+    let recovered = Recovered {
+        epoch: Epoch(2),
+        nonce: Nonce(1),
+        snapshot: None,
+        batches: vec![Arc::clone(&records)],
+    };
+    let new = Catalog::new(ClusterId(7));
+    let state = Decider::recover(recovered, Config::default(), new).state().clone();
+    let one = |record: &Record<Note>| fuzzing::encode(records_of(vec![record.clone()]));
+    let mut seeds: Vec<_> = records.iter().map(one).collect();
+    seeds.push(fuzzing::encode(Body::<Record<Note>, _>::Snapshot(Arc::new(state))));
+    for body in [Body::Begin, Body::Seal, Body::Records(records)] {
+        seeds.push(fuzzing::encode::<Record<Note>, State<Catalog>>(body));
+    }
+    seeds
+}
+
+fn records_of(records: Vec<Record<Note>>) -> Body<Record<Note>, State<Catalog>> {
+    Body::Records(Arc::new(records))
+}
+
+/// A job that is submitted, and a worker that runs it, and fails.
+fn records() -> Vec<Record<Note>> {
+    let profile = WorkerProfile {
+        identity: Some("barn".into()),
+        name: "barn:1".into(),
+        shuffle_address: "127.0.0.1:1".into(),
+        host: "barn".into(),
+        directory: "/work".into(),
+        instance: "i".into(),
+        map_slots: 2,
+        reduce_slots: 2,
+        threads: 2,
+        memory_bytes: 1 << 30,
+        platform: Platform::default(),
+    };
+    let plan = JobPlan {
+        splits: vec![SplitPlan { bytes: 9, affinity: 1 }],
+        partitions: 2,
+        max_attempts: 4,
+        task_timeout: Duration::from_secs(60),
+        worker_wait: Duration::from_secs(60),
+        priority: 0,
+        skip_bad_records: "0.5%".parse().ok(),
+        needs: PlatformNeeds::default(),
+    };
+    let submit = Event::Submit { request: RequestId(1), submission: SubmissionId(2), plan };
+    let joined = Event::WorkerJoined { request: RequestId(2), offer: profile.offer() };
+    let attempt =
+        AttemptId { task: TaskId { job: JobId(1), stage: Stage::Map, index: 0 }, number: 1 };
+    let cause = FailureCause::UserError { place: Place::default(), message: "no".into() };
+    let failed = Event::AttemptFailed { worker: WorkerId(1), attempt, cause };
+    let left = Event::WorkerLeft { worker: WorkerId(1), reason: "it was silent".into() };
+    let events = [
+        (submit, Note::Job(Arc::new(work()))),
+        (joined, Note::Worker(Arc::new(profile))),
+        (failed, Note::Nothing),
+        (left, Note::Nothing),
+    ];
+    let record = |(event, note)| Record { at: Time::default(), event, note };
+    events.map(record).to_vec()
+}
+
+fn work() -> JobWork {
+    JobWork {
+        spec: JobSpec {
+            job: "sort".into(),
+            params: "{}".into(),
+            inputs: vec![JobInput { name: String::new(), pattern: "/in/*".into() }],
+            output: "/out".into(),
+            options: JobOptions::default(),
+            program: JobProgram::default(),
+            files: Vec::new(),
+            writable: vec!["/notes".into()],
+        },
+        submitter: Some("ada".into()),
+        plan: Plan {
+            files: Vec::new(),
+            inputs: Vec::new(),
+            splits: Vec::new(),
+            split_bytes: 9,
+            fan_in: 9,
+            partitions: 2,
+            split_points: Default::default(),
+            cluster: ClusterSize { workers: 1, threads: 2, memory_bytes: 3 },
+        },
+        place: output::fuzzing::place(),
+        submitted: UNIX_EPOCH,
+    }
+}

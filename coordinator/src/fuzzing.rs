@@ -1,0 +1,45 @@
+//! What `fuzz/` tries of this crate: see `windrow_jobs::fuzzing`. Not for users.
+
+use windrow_jobs::fuzzing::{HeapBound, Target};
+
+use crate::{driver, explain, output, rpc, security};
+
+/// Those of this crate.
+pub const TARGETS: &[Target] = &[
+    driver::fuzzing::JOURNAL,
+    rpc::fuzzing::REPORTS,
+    rpc::fuzzing::SUBMISSIONS,
+    output::fuzzing::FILES,
+    security::fuzzing::REQUESTS,
+    security::fuzzing::TOKENS,
+    SHOWN,
+];
+
+const SHOWN: Target = Target {
+    name: "shown-text",
+    seeds: || vec![b"a\x1b[31mb\n\xc2\x9b\xff".to_vec()],
+    check: shown,
+    heap: HeapBound::SMALL,
+};
+
+/// Nothing that is shown moves a cursor, and what is plain stays as it is.
+fn shown(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let line = explain::one_line(&text);
+    assert!(!line.contains(char::is_control), "{line:?}");
+    assert_eq!(line == text, !text.contains(char::is_control));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_are_taken_for_what_they_are() {
+        for target in TARGETS {
+            let seeds = (target.seeds)();
+            assert!(!seeds.is_empty(), "{}", target.name);
+            seeds.iter().for_each(|seed| (target.check)(seed));
+        }
+    }
+}

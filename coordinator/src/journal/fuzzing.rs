@@ -1,0 +1,67 @@
+//! For `crate::fuzzing`: objects of the journal, whatever is in them.
+
+use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use windrow_scheduler::journal::{Body, Epoch, Key, Nonce, Object, Slot};
+
+use super::codec::{self, HEADER_BYTES, TRAILER};
+use super::identity::{ClusterId, Identity};
+
+const KEY: Key = Key::Log(Epoch(2), Slot(3));
+
+fn identity() -> Identity {
+    Identity { cluster: ClusterId(7), build: "build".into() }
+}
+
+/// An object with this body.
+pub(crate) fn encode<R: Serialize, S: Serialize>(body: Body<R, S>) -> Vec<u8> {
+    encode_object(&Object { epoch: Epoch(2), nonce: Nonce(5), body })
+}
+
+fn encode_object<R: Serialize, S: Serialize>(object: &Object<R, S>) -> Vec<u8> {
+    match codec::encode(&identity(), KEY, object) {
+        Ok(bytes) => bytes,
+        Err(error) => panic!("an object cannot be written: {error}"),
+    }
+}
+
+/// What is read at all is read alike when it is written again.
+pub(crate) fn check<R, S>(bytes: &[u8])
+where
+    R: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
+    S: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
+{
+    let sealed = sealed(bytes);
+    for bytes in [bytes, &sealed] {
+        let _ = codec::cluster_of(bytes);
+        if let Ok(object) = codec::decode::<R, S>(&identity(), KEY, bytes) {
+            // Numbers that are no numbers differ from themselves.
+            let again = encode_object(&object);
+            let third = codec::decode::<R, S>(&identity(), KEY, &again);
+            assert!(third.is_ok_and(|third| encode_object(&third) == again));
+        }
+    }
+}
+
+/// The same with all that shows it to be whole, and in its place.
+fn sealed(object: &[u8]) -> Vec<u8> {
+    let mut bytes = object.to_vec();
+    if bytes.len() < HEADER_BYTES + TRAILER.len() {
+        return bytes;
+    }
+    let whole = encode::<(), ()>(Body::Seal);
+    // All but its kind and its nonce.
+    for field in [0..10, 12..40, 56..72] {
+        bytes[field.clone()].copy_from_slice(&whole[field]);
+    }
+    let end = bytes.len() - TRAILER.len();
+    bytes[end..].copy_from_slice(&TRAILER);
+    let body = &bytes[HEADER_BYTES..end];
+    let (len, crc) = (body.len() as u64, checksum(Crc64Nvme, body));
+    bytes[72..80].copy_from_slice(&len.to_le_bytes());
+    bytes[80..88].copy_from_slice(&crc.to_le_bytes());
+    let crc = checksum(Crc64Nvme, &bytes[..88]);
+    bytes[88..HEADER_BYTES].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}

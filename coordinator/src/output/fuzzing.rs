@@ -1,0 +1,72 @@
+//! For `crate::fuzzing`: the files of an output folder that are read again.
+
+use std::path::Path;
+
+use windrow_jobs::fuzzing::{HeapBound, Target};
+
+use super::lock::Owner;
+use super::manifest::{self, ManifestPart};
+use super::{ManifestJob, Place, StageCounts};
+
+/// The manifest, and the lock.
+pub(crate) const FILES: Target =
+    Target { name: "output-files", seeds, check: files, heap: HeapBound::SMALL };
+
+/// A place, always the same.
+pub(crate) fn place() -> Place {
+    Place::named(Path::new("/out"), "1-2-3")
+}
+
+fn seeds() -> Vec<Vec<u8>> {
+    let part = ManifestPart { name: "part-00000".into(), bytes: 1, records: 2, crc64: "0".into() };
+    let parts = [part];
+    let manifest = manifest::render(&job(), &parts, &parts);
+    let owner = serde_json::to_vec_pretty(&Owner {
+        cluster: "cluster".into(),
+        state: "/state".into(),
+        job: "sort".into(),
+        unique: "1-2-3".into(),
+    });
+    [manifest, owner].into_iter().flatten().collect()
+}
+
+fn job() -> ManifestJob {
+    let counts = StageCounts {
+        tasks: 1,
+        attempts: 1,
+        backups: 0,
+        backups_won: 0,
+        input_records: 2,
+        input_bytes: 3,
+    };
+    ManifestJob {
+        cluster: "cluster".into(),
+        id: 7,
+        name: "sort".into(),
+        params: None,
+        program_version: "1".into(),
+        program_digest: "2".into(),
+        map: counts.clone(),
+        reduce: counts,
+        split_bytes: 4,
+        fan_in: 9,
+        submitted_unix_ms: 5,
+        nondeterministic_map: None,
+        elapsed_ms: 6,
+        counters: Default::default(),
+        inputs: Vec::new(),
+    }
+}
+
+fn files(bytes: &[u8]) {
+    // No text is of two jobs.
+    assert!(
+        !(manifest::is_of(bytes, &job())
+            && manifest::is_of(bytes, &ManifestJob { id: 8, ..job() }))
+    );
+    if let Ok(owner) = serde_json::from_slice::<Owner>(bytes) {
+        let again = serde_json::to_vec(&owner).ok();
+        let again = again.and_then(|text| serde_json::from_slice::<Owner>(&text).ok());
+        assert_eq!(again, Some(owner));
+    }
+}

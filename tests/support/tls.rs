@@ -1,0 +1,100 @@
+//! A caller that is no member: whatever it shows, it believes any server, so that what happens is the server's decision.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
+use tokio_rustls::rustls;
+use windrow_security::Credentials;
+
+use super::wait::DEADLINE;
+
+/// What begins HTTP/2.
+const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
+
+#[derive(Debug)]
+struct Gullible(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Gullible {
+    fn verify_server_cert(
+        &self,
+        _certificate: &CertificateDer<'_>,
+        _chain: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// What a port answers to `greeting` and the beginning of HTTP/2 in plain text; nothing, if it hangs up.
+pub fn answer_in_plain(address: &str, greeting: &str) -> Vec<u8> {
+    talk(connect(address, greeting))
+}
+
+/// What a port answers to `greeting`, and to the beginning of HTTP/2 after a handshake in which this is shown.
+pub fn answer_over_tls(address: &str, greeting: &str, shown: Option<&Credentials>) -> Vec<u8> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Gullible(provider)));
+    let mut config = match shown {
+        None => builder.with_no_client_auth(),
+        Some(own) => builder
+            .with_client_auth_cert(vec![own.certificate().clone()], own.key().clone_key())
+            .unwrap(),
+    };
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let name = ServerName::try_from("anything.example").unwrap();
+    let tls = ClientConnection::new(Arc::new(config), name).unwrap();
+    talk(StreamOwned::new(tls, connect(address, greeting)))
+}
+
+fn connect(address: &str, greeting: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.write_all(greeting.as_bytes()).unwrap();
+    stream
+}
+
+/// The first bytes that come back. A server that refuses ends the connection, in whatever way.
+fn talk(mut stream: impl Read + Write) -> Vec<u8> {
+    let asked = stream.write_all(HTTP2).and_then(|()| stream.flush());
+    let mut bytes = [0; 64];
+    match asked.and_then(|()| stream.read(&mut bytes)) {
+        Ok(count) => bytes[..count].to_vec(),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => panic!("no answer, and no end"),
+        Err(_) => Vec::new(),
+    }
+}

@@ -1,0 +1,160 @@
+//! What one process of a job may use. Open files and sizes of files the kernel limits, from before its program begins; memory and
+//! processes the worker counts ten times a second, since the kernel counts them otherwise: address space says little of
+//! memory, and processes are those of the whole user.
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
+
+/// A process may take up half as much memory again as is budgeted, and this: for code, stacks, the transport's buffers,
+/// and what user code holds for a moment.
+const BESIDE_BUDGET_BYTES: u64 = 256 << 20;
+
+/// Limits of each process of a job. `None` sets none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobLimits {
+    /// Memory of its own; where it is left out, half as much again as all jobs together may use for intermediate data, and 256 MiB.
+    pub memory_bytes: Option<u64>,
+    /// Files and connections that it has open at once.
+    pub open_files: u64,
+    /// Size of any file that it writes, map outputs and parts included.
+    pub file_bytes: Option<u64>,
+    /// Itself and those that descend from it, at once.
+    pub processes: u64,
+}
+
+impl Default for JobLimits {
+    fn default() -> Self {
+        // Reducers read from many files at once; a leak is noticed before it hurts.
+        Self { memory_bytes: None, open_files: 65_536, file_bytes: None, processes: 1_000 }
+    }
+}
+
+/// What a process has too much of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Excess {
+    /// So many bytes would have been allowed.
+    Memory(u64),
+    /// So many.
+    Processes(u64),
+}
+
+impl JobLimits {
+    /// With a limit of memory, on a worker with this budget.
+    pub(super) fn with_budget(self, budget_bytes: u64) -> Self {
+        let usual =
+            budget_bytes.saturating_add(budget_bytes / 2).saturating_add(BESIDE_BUDGET_BYTES);
+        Self { memory_bytes: Some(self.memory_bytes.unwrap_or(usual)), ..self }
+    }
+
+    /// Has the kernel limit the process of `command`, and all that it starts.
+    pub(super) fn bind(self, command: &mut Command) {
+        let limit = move || {
+            // A dump of a process with gigabytes of data is of no use to anybody.
+            set(Resource::Core, 0)?;
+            set(Resource::Nofile, self.open_files)?;
+            self.file_bytes.map_or(Ok(()), |bytes| set(Resource::Fsize, bytes))
+        };
+        // SAFETY: between fork and exec, only what is safe in a signal handler may be done: this makes a few system calls,
+        // and takes no lock and no memory, and neither do its errors.
+        #[allow(unsafe_code)]
+        unsafe {
+            command.pre_exec(limit);
+        }
+    }
+
+    /// What the process has too much of now. Reads files of the kernel's, which does not block.
+    pub(super) fn excess(self, pid: Pid) -> Option<Excess> {
+        let too_large = self.memory_bytes.filter(|most| own_memory_bytes(pid) > Some(*most));
+        too_large.map(Excess::Memory).or_else(|| {
+            let counted = count_family(pid, self.processes.saturating_add(1));
+            (counted > self.processes).then_some(Excess::Processes(self.processes))
+        })
+    }
+}
+
+/// For good, or to what is allowed already if that is less.
+fn set(resource: Resource, most: u64) -> io::Result<()> {
+    let most = getrlimit(resource).maximum.unwrap_or(u64::MAX).min(most);
+    setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
+    Ok(())
+}
+
+/// What a process takes up in memory, without what it shares with files.
+fn own_memory_bytes(pid: Pid) -> Option<u64> {
+    let statm = std::fs::read_to_string(format!("/proc/{}/statm", pid.as_raw_nonzero())).ok()?;
+    let mut pages = statm.split_ascii_whitespace().skip(1).map(str::parse::<u64>);
+    let (resident, shared) = (pages.next()?.ok()?, pages.next()?.ok()?);
+    Some(resident.saturating_sub(shared) * rustix::param::page_size() as u64)
+}
+
+/// A process and its descendants, counted up to `most`. Those whose parents have ended belong to somebody else.
+fn count_family(pid: Pid, most: u64) -> u64 {
+    let mut found = vec![pid.as_raw_nonzero().get()];
+    let mut counted = 0;
+    while let Some(process) = found.pop()
+        && counted < most
+    {
+        counted += 1;
+        // Children are listed by the thread that has started them.
+        let threads = std::fs::read_dir(format!("/proc/{process}/task"));
+        for thread in threads.into_iter().flatten().flatten() {
+            let children = std::fs::read_to_string(thread.path().join("children"));
+            let children = children.unwrap_or_default();
+            found.extend(children.split_ascii_whitespace().filter_map(|id| id.parse::<i32>().ok()));
+        }
+    }
+    counted
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::process::Stdio;
+
+    use super::*;
+
+    #[test]
+    fn the_kernel_keeps_what_it_was_told() {
+        let limits = JobLimits { file_bytes: Some(4_096), open_files: 17, ..Default::default() };
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -n; ulimit -Hn; ulimit -c; ulimit -f"]);
+        limits.bind(&mut command);
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        let said: Vec<&str> = said.split_whitespace().collect();
+        assert_eq!(said[..3], ["17", "17", "0"]);
+        // In blocks of 512 bytes, or of 1,024.
+        assert!(["8", "4"].contains(&said[3]), "{said:?}");
+    }
+
+    #[test]
+    fn descendants_are_counted_up_to_a_limit() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "sh -c 'cat & cat & echo ready; wait' & cat & wait"]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert_eq!(lines.next().unwrap().unwrap(), "ready");
+        let pid = Pid::from_child(&child);
+        let limits = |processes| JobLimits { processes, ..Default::default() };
+        assert!(count_family(pid, 100) >= 3);
+        assert_eq!(count_family(pid, 2), 2);
+        assert_eq!(limits(2).excess(pid), Some(Excess::Processes(2)));
+        assert_eq!(limits(100).excess(pid), None);
+        let small = JobLimits { memory_bytes: Some(1), ..limits(2) };
+        assert_eq!(small.excess(pid), Some(Excess::Memory(1)));
+        let _ = child.kill();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn memory_follows_the_budget_unless_it_is_said() {
+        let limits = JobLimits::default();
+        assert_eq!(limits.with_budget(1 << 30).memory_bytes, Some((3 << 29) + (256 << 20)));
+        assert_eq!(limits.with_budget(u64::MAX).memory_bytes, Some(u64::MAX));
+        let said = JobLimits { memory_bytes: Some(5), ..limits };
+        assert_eq!(said.with_budget(1 << 30).memory_bytes, Some(5));
+    }
+}

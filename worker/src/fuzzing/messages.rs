@@ -1,0 +1,244 @@
+//! Of conversations: with the coordinator, with the process of a job, with who opens a connection, and what a process leaves.
+
+use std::io::Write;
+use std::time::Duration;
+
+use prost::Message;
+use tokio::net::UnixStream;
+use windrow_jobs::{AttemptId, FailureCause, JobId, Place, Stage, TaskId};
+use windrow_proto::v1;
+use windrow_proto::v1::coordinator_message::Message as Order;
+
+use super::{block_on, certain};
+use crate::channel::{FROM_CHILD_BYTES_MAX, TO_CHILD_BYTES_MAX, split};
+use crate::executor::{Finished, Progress, Stats};
+use crate::rpc::{convert, preamble};
+use crate::trail;
+
+pub(super) fn preamble_seeds() -> Vec<Vec<u8>> {
+    [0, u64::MAX]
+        .map(|job| {
+            let mut line = Vec::new();
+            certain(block_on(preamble::write(&mut line, JobId(job))));
+            line.extend_from_slice(b"PRI * HTTP/2.0");
+            line
+        })
+        .to_vec()
+}
+
+/// What is taken at all is what would have been written, and nothing after it is read.
+pub(super) fn preambles(bytes: &[u8]) {
+    let mut rest = bytes;
+    let read = block_on(async {
+        let job = preamble::read(&mut rest).await.ok()?;
+        let mut line = Vec::new();
+        certain(preamble::write(&mut line, job).await);
+        Some(line.len())
+    });
+    if let Some(line_bytes) = read {
+        // Digits may be preceded by zeros.
+        assert!(line_bytes + rest.len() <= bytes.len());
+        assert_eq!(bytes[bytes.len() - rest.len() - 1], b'\n');
+    }
+}
+
+fn attempt(stage: Stage) -> AttemptId {
+    AttemptId { task: TaskId { job: JobId(1), stage, index: 2 }, number: 3 }
+}
+
+fn order_messages() -> Vec<Order> {
+    let attempt = |stage| Some(convert::attempt_to(attempt(stage)));
+    let place = v1::Place { file: "/in".into(), offset: Some(7), ..Default::default() };
+    let skip = vec![v1::failure::UserError { place: Some(place), message: "bad".into() }];
+    let blob = v1::Blob { digest: vec![1; 32].into(), bytes: 9 };
+    let context = v1::JobContext {
+        job: "sort".into(),
+        params: "{}".into(),
+        partitions: 2,
+        staging: "/out/_temporary".into(),
+        split_points: vec![v1::SplitPoint { key: "k".into(), value: "v".into() }],
+        record_bytes_max: 64 << 20,
+        program: Some(v1::JobProgram { executable: Some(blob.clone()), ..Default::default() }),
+        files: vec![v1::SideFile { name: "words".into(), blob: Some(blob) }],
+        ..Default::default()
+    };
+    let range = v1::FileRange { path: "/in".into(), end: 100, ..Default::default() };
+    let holder = v1::WorkerOutputs {
+        worker: 1,
+        shuffle_address: "127.0.0.1:1".into(),
+        outputs: vec![v1::MapOutput { task: 0, attempt: 1 }],
+        ..Default::default()
+    };
+    vec![
+        Order::Welcome(v1::Welcome { worker: 1, lease_ms: 1_000, ..Default::default() }),
+        Order::AssignMap(v1::AssignMap {
+            attempt: attempt(Stage::Map),
+            context: Some(context.clone()),
+            ranges: vec![range],
+            skip: skip.clone(),
+            ..Default::default()
+        }),
+        Order::AssignReduce(v1::AssignReduce {
+            attempt: attempt(Stage::Reduce),
+            context: Some(context),
+            skip,
+            ..Default::default()
+        }),
+        Order::MapOutputs(v1::MapOutputs { job: 1, version: 2, workers: vec![holder] }),
+        Order::CancelAttempt(v1::CancelAttempt { attempt: attempt(Stage::Map) }),
+        Order::Noted(v1::Noted { attempt: attempt(Stage::Reduce), won: true }),
+        Order::ReleaseJob(v1::ReleaseJob { job: 1 }),
+    ]
+}
+
+pub(super) fn order_seeds() -> Vec<Vec<u8>> {
+    let encoded = |order| v1::CoordinatorMessage { message: Some(order) }.encode_to_vec();
+    order_messages().into_iter().map(encoded).collect()
+}
+
+/// What a coordinator says is an order, or refused; what is passed on of it is taken.
+pub(super) fn orders(bytes: &[u8]) {
+    let Ok(message) = v1::CoordinatorMessage::decode(bytes) else { return };
+    let _ = convert::welcome_from(Some(message.clone()));
+    if let Ok(convert::Order::Run(run)) = convert::order_from(message) {
+        let passed_on = convert::order_from(convert::run_to(&run, 0));
+        let Ok(convert::Order::Run(heard)) = passed_on else { panic!("{passed_on:?}") };
+        assert_eq!((heard.attempt, heard.alone, heard.skip), (run.attempt, run.alone, run.skip));
+    }
+}
+
+/// As a message goes over the channel: its length before it.
+fn framed(message: &impl Message) -> Vec<u8> {
+    let bytes = message.encode_to_vec();
+    [&(bytes.len() as u32).to_le_bytes()[..], &bytes].concat()
+}
+
+/// All messages that are read before the end, or before what is none.
+fn read_all<M: Message + Default>(bytes: &[u8], bytes_max: usize) -> Vec<M> {
+    block_on(async {
+        let (ours, mut theirs) = certain(std::os::unix::net::UnixStream::pair());
+        certain(ours.set_nonblocking(true));
+        // Inputs are small enough for the socket to hold.
+        certain(theirs.write_all(bytes));
+        drop(theirs);
+        let (mut reader, _) = split::<M, M>(certain(UnixStream::from_std(ours)), bytes_max);
+        let mut messages = Vec::new();
+        while let Ok(Some(message)) = reader.next().await {
+            messages.push(message);
+        }
+        messages
+    })
+}
+
+pub(super) fn to_child_seeds() -> Vec<Vec<u8>> {
+    use v1::to_child::Message::{Budget, Credentials, DiscardOutput, End, Identity, Order, Start};
+    let credentials =
+        v1::ChildCredentials { key: "key".into(), certificate: "c".into(), authority: "a".into() };
+    let start = v1::ChildStart {
+        job: 1,
+        directory: "/work".into(),
+        files: vec![v1::ChildFile { name: "words".into(), path: "/words".into() }],
+        credentials: Some(credentials.clone()),
+        ..Default::default()
+    };
+    let member = v1::ChildMember { cluster: "c".into(), worker: 1, lease_ends_ns: u64::MAX };
+    let mut messages = vec![
+        Start(start),
+        Identity(v1::ChildIdentity { member: Some(member) }),
+        Budget(v1::ChildBudget::default()),
+        DiscardOutput(convert::attempt_to(attempt(Stage::Map))),
+        Credentials(credentials),
+        End(v1::ChildEnd {}),
+    ];
+    messages.extend(
+        order_messages()
+            .into_iter()
+            .map(|order| Order(v1::CoordinatorMessage { message: Some(order) })),
+    );
+    let framed =
+        messages.into_iter().map(|message| framed(&v1::ToChild { message: Some(message) }));
+    let framed: Vec<_> = framed.collect();
+    [framed.clone(), vec![framed.concat()]].concat()
+}
+
+/// What a process hears.
+pub(super) fn to_child(bytes: &[u8]) {
+    use v1::to_child::Message::{Credentials, DiscardOutput, Identity, Order, Start};
+    for message in read_all::<v1::ToChild>(bytes, TO_CHILD_BYTES_MAX) {
+        match message.message {
+            Some(Order(order)) => drop(convert::order_from(order)),
+            Some(Identity(identity)) => drop(convert::identity_from(identity)),
+            Some(DiscardOutput(attempt)) => drop(convert::attempt_from(Some(attempt))),
+            Some(Credentials(credentials)) => drop(convert::credentials_from(credentials)),
+            Some(Start(start)) => drop(start.credentials.map(convert::credentials_from)),
+            _ => {}
+        }
+    }
+}
+
+pub(super) fn from_child_seeds() -> Vec<Vec<u8>> {
+    use v1::from_child::Message::{Progress as Running, Ready, Report};
+    let report = |stage, result| {
+        let report = Some(convert::result_to(attempt(stage), result));
+        Report(v1::ChildReport { report, ..Default::default() })
+    };
+    let done = Finished { stats: Stats::default(), part: None, quarantine: None };
+    let place = Place { file: "/in".into(), ..Place::default() };
+    let failed = FailureCause::UserError { place, message: "no".into() };
+    let late = FailureCause::Timeout { after: Duration::from_secs(1) };
+    let progress = Progress::of(1, 2, 3);
+    let running = [(attempt(Stage::Map), &progress)].into_iter();
+    let messages = [
+        Ready(v1::ChildReady {}),
+        Running(convert::progress_to(running, 1)),
+        report(Stage::Map, Ok(done)),
+        report(Stage::Reduce, Err(failed)),
+        report(Stage::Map, Err(late)),
+    ];
+    let framed = messages.map(|message| framed(&v1::FromChild { message: Some(message) }));
+    [framed.to_vec(), vec![framed.concat()]].concat()
+}
+
+/// What a process says, in which user code runs. What is told on is taken for the same.
+pub(super) fn from_child(bytes: &[u8]) {
+    use v1::from_child::Message::{Progress, Report};
+    for message in read_all::<v1::FromChild>(bytes, FROM_CHILD_BYTES_MAX) {
+        match message.message {
+            Some(Progress(heartbeat)) => drop(convert::progress_from(heartbeat).count()),
+            Some(Report(v1::ChildReport { report: Some(report), .. })) => {
+                let Ok((attempt, result)) = convert::report_from(report) else { continue };
+                let told = convert::result_to(attempt, result.clone());
+                let heard = convert::report_from(told);
+                assert_eq!(heard.map(|(attempt, _)| attempt), Ok(attempt));
+            }
+            _ => {}
+        }
+    }
+}
+
+pub(super) fn trail_seeds() -> Vec<Vec<u8>> {
+    let place = v1::Place { file: "/in".into(), offset: Some(300), ..Default::default() };
+    vec![encoded_trail(&place), encoded_trail(&v1::Place::default())]
+}
+
+fn encoded_trail(place: &v1::Place) -> Vec<u8> {
+    let mut trail = Vec::new();
+    trail::encode(place, &mut trail);
+    trail
+}
+
+/// What is taken at all is read alike when it is written again.
+pub(super) fn trails(bytes: &[u8]) {
+    let mut sealed = bytes.to_vec();
+    // All of it is the place.
+    if let Some(len) = sealed.get_mut(8..12) {
+        len.copy_from_slice(&((bytes.len() - 12) as u32).to_le_bytes());
+    }
+    trail::seal(&mut sealed);
+    for bytes in [bytes, &sealed] {
+        if let Some(place) = trail::parse(bytes) {
+            let again = encoded_trail(&convert::place_to(place.clone()));
+            assert_eq!(trail::parse(&again), Some(place));
+        }
+    }
+}
