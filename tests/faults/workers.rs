@@ -28,7 +28,7 @@ pub fn tests() -> Vec<Trial> {
 fn kills_every_process() {
     let cluster = Cluster::start(2);
     let dir = Dir::new();
-    dir.write("in/a.txt", &"a line\n".repeat(40));
+    dir.write("in/a.txt", "a line\n".repeat(40));
     let (bad, go) = (path(&cluster.worker_dir(0)), path(&dir.join("go")));
     let flags = ["--dies-below", &bad, "--waits-for", &go, "--split-size", "35B"];
     let job = cluster.submit_detached(arguments("picky", &dir, &flags));
