@@ -133,9 +133,13 @@ pub fn expand(
         let [shared, suffix_bytes, value_bytes] = lengths(raw, &mut at)?;
         let end = at.checked_add(suffix_bytes)?.checked_add(value_bytes)?;
         let rest = raw.get(at..end)?;
+        if shared > last_key.len() {
+            return None;
+        }
+        // All three are of what is there, and so is their sum.
         let key = data.len();
-        let value = key + shared.checked_add(suffix_bytes)?;
-        if shared > last_key.len() || value + value_bytes > header.data_bytes() {
+        let value = key + shared + suffix_bytes;
+        if value + value_bytes > header.data_bytes() {
             return None;
         }
         data.extend_from_within(last_key.start..last_key.start + shared);

@@ -238,3 +238,17 @@ fn keys_that_share_more_than_there_is_are_refused() {
     reseal(&mut bytes);
     assert_eq!(decode(&bytes), Err(BlockError::Pairs));
 }
+
+/// Found by fuzzing: the sum was made before it was known to fit.
+#[test]
+fn keys_that_share_more_than_any_has_are_refused() {
+    let mut raw = vec![0, 1, 0, b'k'];
+    windrow_jobs::varint::write(u64::MAX, &mut raw);
+    raw.extend_from_slice(&[0, 0]);
+    let bytes = raw.len() as u32;
+    let numbers = [bytes, bytes, 2, 1].map(u32::to_le_bytes);
+    let head = [&[0; 8], numbers.as_flattened(), &[0, Layout::SharedPrefixes as u8, 0, 0]].concat();
+    let mut block = [head, raw].concat();
+    reseal(&mut block);
+    assert_eq!(decode(&block), Err(BlockError::Pairs));
+}
