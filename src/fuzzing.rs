@@ -12,7 +12,7 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "command-line",
         seeds: || {
-            ["64MiB", "map:3", "words=/words", "/notes", "barn:7171", "[::1]:1", "0.5%"]
+            ["64MiB", "map-3", "words=/words", "/notes", "barn:7171", "[::1]:1", "0.5%"]
                 .map(|text| text.as_bytes().to_vec())
                 .to_vec()
         },

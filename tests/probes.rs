@@ -211,7 +211,7 @@ fn renewed_in_processes() {
         ClusterOptions {
             secured: true,
             own_hosts: true,
-            certificate_lifetime: "4s",
+            certificate_lifetime: "10s",
             ..Default::default()
         },
     );

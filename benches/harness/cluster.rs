@@ -1,18 +1,23 @@
 //! A coordinator and two workers on this machine, and what they use while a job runs.
 
 use std::fs;
+use std::io::{self, BufRead, BufReader};
 use std::num::NonZero;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Result, WINDROW};
 
 const WORKERS: usize = 2;
-const START_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Each worker has half of the cores. All are killed when this is dropped.
+/// Between two looks at how large the processes are.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Each worker has half of the cores. Nothing outlasts it: as in `run`, output is not forced to disk. All are killed when this
+/// is dropped.
 pub struct Cluster {
     pub url: String,
     processes: Vec<Child>,
@@ -21,38 +26,48 @@ pub struct Cluster {
 impl Cluster {
     /// Starts it, with its files below `dir`.
     pub fn start(dir: &Path) -> Result<Self> {
-        let state = dir.join("coordinator");
         let mut coordinator = Command::new(WINDROW);
-        coordinator.args(["coordinator", "--listen", "127.0.0.1:0", "--state"]).arg(&state);
+        coordinator.args(["coordinator", "--listen", "127.0.0.1:0"]).stderr(Stdio::piped());
         let mut cluster = Self { url: String::new(), processes: vec![start(&mut coordinator)?] };
-        cluster.url = wait_for_address(&state.join("address"))?;
+        cluster.url = wait_for_address(&mut cluster.processes[0])?;
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let threads = cores.div_ceil(WORKERS).to_string();
         for n in 0..WORKERS {
             let mut worker = Command::new(WINDROW);
             worker.args(["worker", "--coordinator", &cluster.url, "--threads", &threads, "--dir"]);
-            cluster.processes.push(start(worker.arg(dir.join(format!("worker-{n}"))))?);
+            worker.arg(dir.join(format!("worker-{n}"))).stderr(Stdio::null());
+            cluster.processes.push(start(&mut worker)?);
         }
         Ok(cluster)
     }
 
-    /// CPU time of all processes since they started, to a hundredth of a second.
+    /// CPU time of all processes since they started, those of jobs included, to a hundredth of a second.
     pub fn cpu(&self) -> Result<Duration> {
-        let ticks = self.processes.iter().map(ticks_of).sum::<Result<u64>>()?;
+        let ticks: u64 = family(&self.ids()).into_iter().map(ticks_of).sum();
         Ok(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
     }
 
-    /// Forgets how large the processes have been.
-    pub fn reset_peak_rss(&self) -> Result<()> {
-        for process in &self.processes {
-            fs::write(format!("/proc/{}/clear_refs", process.id()), "5")?;
-        }
-        Ok(())
+    /// Runs `work`, and says how large all processes were together at their largest.
+    pub fn peak_rss_bytes<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(T, u64)> {
+        let ids = self.ids();
+        let (done, is_done) = mpsc::channel::<()>();
+        thread::scope(|scope| {
+            let looking = scope.spawn(move || {
+                let mut peak = 0;
+                while is_done.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
+                    peak = peak.max(family(&ids).into_iter().map(rss_bytes_of).sum());
+                }
+                peak
+            });
+            let worked = work();
+            drop(done);
+            let peak = looking.join().map_err(|_| "looking at processes failed")?;
+            Ok((worked?, peak))
+        })
     }
 
-    /// The sum of what each process had at its largest since the reset.
-    pub fn peak_rss_bytes(&self) -> Result<u64> {
-        self.processes.iter().map(peak_rss_of).sum()
+    fn ids(&self) -> Vec<u32> {
+        self.processes.iter().map(Child::id).collect()
     }
 }
 
@@ -65,34 +80,45 @@ impl Drop for Cluster {
     }
 }
 
-fn start(command: &mut Command) -> std::io::Result<Child> {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+fn start(command: &mut Command) -> io::Result<Child> {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()
 }
 
-fn wait_for_address(file: &Path) -> Result<String> {
-    let deadline = Instant::now() + START_PATIENCE;
-    loop {
-        match fs::read_to_string(file) {
-            Ok(url) => return Ok(url.trim().to_string()),
-            Err(error) if Instant::now() > deadline => return Err(error.into()),
-            Err(_) => thread::park_timeout(Duration::from_millis(5)),
+/// What a coordinator says first. What it says later is thrown away.
+fn wait_for_address(coordinator: &mut Child) -> Result<String> {
+    let said = coordinator.stderr.take().ok_or("its output was not asked for")?;
+    let mut lines = BufReader::new(said).lines();
+    let ready = lines.find_map(|line| Some(line.ok()?.split_once("ready at ")?.1.to_string()));
+    thread::spawn(move || lines.for_each(drop));
+    ready.ok_or_else(|| "the coordinator did not start".into())
+}
+
+/// These processes and all that descend from them.
+fn family(ids: &[u32]) -> Vec<u32> {
+    let mut all = ids.to_vec();
+    let mut next = 0;
+    while let Some(id) = all.get(next) {
+        let threads = fs::read_dir(format!("/proc/{id}/task"));
+        for thread in threads.into_iter().flatten().flatten() {
+            let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+            all.extend(children.split_ascii_whitespace().filter_map(|id| id.parse::<u32>().ok()));
         }
+        next += 1;
     }
+    all
 }
 
-/// User and system time: fields 14 and 15 of `stat`, counted from the bracket that ends the name.
-fn ticks_of(process: &Child) -> Result<u64> {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", process.id()))?;
-    let fields = stat.rsplit(") ").next().unwrap_or("").split(' ').skip(11).take(2);
-    fields.map(|field| Ok(field.parse::<u64>()?)).sum()
+/// User and system time of a process and of its children that have ended: fields 14 to 17 of `stat`, counted from the bracket that
+/// ends the name. Nothing of one that is gone.
+fn ticks_of(id: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    let fields = stat.rsplit(") ").next().unwrap_or("").split(' ').skip(11).take(4);
+    fields.filter_map(|field| field.parse::<u64>().ok()).sum()
 }
 
-fn peak_rss_of(process: &Child) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{}/status", process.id()))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line
-        .ok_or("the system does not say how large processes are")?
-        .trim()
-        .trim_end_matches(" kB");
-    Ok(kib.parse::<u64>()? * 1024)
+/// Nothing of one that is gone.
+fn rss_bytes_of(id: u32) -> u64 {
+    let statm = fs::read_to_string(format!("/proc/{id}/statm")).unwrap_or_default();
+    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    pages.unwrap_or(0) * rustix::param::page_size() as u64
 }

@@ -67,13 +67,13 @@ impl Race<'_> {
         let cluster = self.cluster.ok_or("there is no cluster")?;
         let mut command = self.windrow("submit", output);
         command.args(["--coordinator", &cluster.url]);
-        cluster.reset_peak_rss()?;
         let before = cluster.cpu()?;
-        let client = measure::run(command, self.stderr)?;
+        let (client, peak_rss_bytes) =
+            cluster.peak_rss_bytes(|| measure::run(command, self.stderr))?;
         Ok(Cost {
             wall: client.wall,
             cpu: client.cpu + cluster.cpu()?.saturating_sub(before),
-            peak_rss_bytes: client.peak_rss_bytes + cluster.peak_rss_bytes()?,
+            peak_rss_bytes: client.peak_rss_bytes + peak_rss_bytes,
         })
     }
 

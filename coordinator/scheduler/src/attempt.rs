@@ -142,7 +142,7 @@ impl Job {
         }
         let (again, avoid) = match (&cause, attempt.task.stage) {
             (FailureCause::FetchFailed { .. }, Stage::Reduce) => {
-                match self.fetch_failed(&cause, step)? {
+                match self.fetch_failed(worker, &cause, step)? {
                     // The output was to blame, not the way to it from wherever it was tried.
                     Again::Now => {
                         self.reduce.task_mut(attempt.task.index).failed_on = FailedOn::default();

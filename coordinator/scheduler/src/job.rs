@@ -75,6 +75,8 @@ pub(crate) struct Holder {
     pub(crate) outputs: BTreeSet<u32>,
     /// Fetches from it that failed since a reducer last succeeded.
     pub(crate) reports: u32,
+    /// The workers on which they did.
+    pub(crate) reporters: BTreeSet<WorkerId>,
     /// Reducers that were done when the last of these reports came.
     pub(crate) reduces_done: u32,
 }

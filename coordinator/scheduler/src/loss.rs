@@ -94,6 +94,7 @@ impl Job {
     /// add up; the first may be a passing fault.
     pub(crate) fn fetch_failed(
         &mut self,
+        reader: WorkerId,
         cause: &FailureCause,
         step: &mut Step<'_>,
     ) -> JobResult<Again> {
@@ -112,9 +113,13 @@ impl Job {
         if holder.reduces_done != self.reduce.done {
             // A reducer has succeeded since, so the worker can be reached.
             holder.reports = 0;
+            holder.reporters.clear();
             holder.reduces_done = self.reduce.done;
         }
         holder.reports += 1;
+        holder.reporters.insert(reader);
+        // One that nobody else complains of may be at fault itself.
+        let is_sure = holder.reporters.len() > 1;
         let lost = if holder.reports >= step.config.holder_reports_max {
             holder.reports = 0;
             std::mem::take(&mut holder.outputs)
@@ -125,7 +130,7 @@ impl Job {
             return Ok(Again::AfterPause);
         };
         health::unreadable(worker, self.id, step);
-        for &index in &lost {
+        for &index in lost.iter().filter(|_| is_sure) {
             let task = self.map.id(index);
             self.avoidance.failed(worker, task, step.config.worker_failures_max);
         }

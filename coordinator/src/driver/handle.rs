@@ -121,6 +121,12 @@ impl DriverHandle {
         stopped.await.map_err(|_| Stopped)
     }
 
+    /// Whether it decides nothing, since its journal does not answer. Whoever waits for a job finds out more elsewhere then, if
+    /// there is a successor.
+    pub(crate) async fn stands_still(&self) -> Result<bool, Stopped> {
+        self.inspect(|driver| driver.clock.stands_still()).await
+    }
+
     /// One job, if it is known.
     pub(crate) async fn job(&self, job: JobId) -> Result<Option<Arc<JobSnapshot>>, Stopped> {
         self.inspect(move |driver| driver.job_snapshot(job).map(Arc::new)).await

@@ -71,6 +71,7 @@ async fn a_worker_hears_nothing_while_the_journal_hangs_and_is_not_given_up() {
     let last = acknowledged.last().copied().unwrap();
     assert!((3 + 5..=3 + 8).contains(&last), "{acknowledged:?}");
     // It can still be asked.
+    assert!(fixture.driver.stands_still().await.unwrap());
     let workers = timeout(Duration::from_secs(1), fixture.driver.workers()).await;
     assert_eq!(workers.unwrap().unwrap().len(), 1);
     fixture.answer_after(Duration::ZERO);
@@ -78,6 +79,7 @@ async fn a_worker_hears_nothing_while_the_journal_hangs_and_is_not_given_up() {
     // All that waited, in order, and then each at once.
     assert!(late.iter().copied().eq(last + 1..=63), "{late:?}");
     assert_eq!(fixture.driver.workers().await.unwrap().len(), 1, "it was given up");
+    assert!(!fixture.driver.stands_still().await.unwrap());
 }
 
 #[tokio::test(start_paused = true)]

@@ -214,11 +214,14 @@ impl Driver {
     }
 
     pub(super) fn session_ended(&mut self, worker: WorkerId, session: SessionId, end: SessionEnd) {
-        if self.sessions.is_current(worker, session) {
-            match end {
-                SessionEnd::Left(reason) => self.leave(worker, reason),
-                SessionEnd::Broken(reason) => self.disconnect(worker, &reason),
+        let is_current = self.sessions.is_current(worker, session);
+        match end {
+            // Its connection may have been found broken before; but it may not have come back.
+            SessionEnd::Left(reason) if is_current || !self.sessions.is_open(worker) => {
+                self.leave(worker, reason);
             }
+            SessionEnd::Broken(reason) if is_current => self.disconnect(worker, &reason),
+            _ => {}
         }
     }
 

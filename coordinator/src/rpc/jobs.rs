@@ -20,7 +20,7 @@ use super::convert::{
 };
 use super::in_progress::{InProgress, InProgressGuard};
 use super::logs::send;
-use super::refusal::{check_build, check_files, check_platform};
+use super::refusal::{check_build, check_files, check_platform, stands_still};
 use super::watch::watch_job;
 use crate::blobs::BlobStore;
 use crate::driver::{DriverHandle, JobWork, Submission, Unsubmitted};
@@ -116,7 +116,12 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::GetRequest>,
     ) -> Result<Response<v1::JobStatus>, Status> {
-        self.status(JobId(request.into_inner().job)).await
+        let job = JobId(request.into_inner().job);
+        // No job has this number: it is asked by those who look for a coordinator that is in charge.
+        if job == JobId(0) && self.driver.stands_still().await? {
+            return Err(stands_still());
+        }
+        self.status(job).await
     }
 
     /// Answers when the job is over. One that was over before stays as it is.

@@ -69,6 +69,11 @@ pub(crate) fn build_name(build: &Build) -> String {
     format!("windrow {version} (build {digest:.12}, protocol {protocol_version})")
 }
 
+/// The refusal of a coordinator that cannot know whether it is in charge.
+pub(super) fn stands_still() -> Status {
+    Status::unavailable("its journal does not answer, and nothing is decided until it does")
+}
+
 impl From<Stopped> for Status {
     fn from(stopped: Stopped) -> Self {
         Self::unavailable(stopped.to_string())

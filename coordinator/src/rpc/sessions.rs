@@ -130,11 +130,21 @@ impl Talk {
     /// Passes on what the worker says until the session is over. A slow driver makes it wait, and so the worker.
     async fn listen(self, mut messages: Streaming<v1::WorkerMessage>, over: CancellationToken) {
         let end = tokio::select! {
-            () = over.cancelled() => return,
+            // The driver may have found the connection closed before this did.
+            () = over.cancelled() => match self.revoked() {
+                Some(end) => end,
+                None => return,
+            },
             end = self.pass_on(&mut messages) => end,
         };
         // A driver that has stopped needs no telling.
         let _ = self.driver.session_ended(self.worker, self.session, end).await;
+    }
+
+    /// A worker that was revoked need not be waited for: it will not be let in again.
+    fn revoked(&self) -> Option<SessionEnd> {
+        let is_shut_out = self.caller.is_shut_out();
+        is_shut_out.then(|| SessionEnd::Left("it has been revoked".to_string()))
     }
 
     /// Returns how the session ended. A worker that wants to leave ends its half of the call in good order.
@@ -143,11 +153,10 @@ impl Talk {
             let message = match messages.message().await {
                 Ok(Some(message)) => message,
                 Ok(None) => return SessionEnd::Left("it has left".to_string()),
-                // It need not be waited for: it will not be let in again.
-                Err(_) if self.caller.is_shut_out() => {
-                    return SessionEnd::Left("it has been revoked".to_string());
+                Err(status) => {
+                    let broken = || SessionEnd::Broken(status.message().to_string());
+                    return self.revoked().unwrap_or_else(broken);
                 }
-                Err(status) => return SessionEnd::Broken(status.message().to_string()),
             };
             if let Some(Message::Printed(printed)) = message.message {
                 self.logs.keep(printed).await;

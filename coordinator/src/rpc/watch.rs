@@ -9,6 +9,7 @@ use windrow_jobs::JobId;
 use windrow_proto::v1;
 
 use super::convert::job_status;
+use super::refusal::stands_still;
 use crate::driver::DriverHandle;
 
 /// Shortest time between two statuses, but for the final one, which comes at once.
@@ -25,11 +26,7 @@ pub(super) async fn watch_job(
 ) {
     loop {
         let over = *changes.borrow_and_update();
-        let status = match driver.job(job).await {
-            Ok(Some(snapshot)) => Ok(job_status(&snapshot)),
-            Ok(None) => Err(Status::not_found(format!("{job} has been forgotten"))),
-            Err(stopped) => Err(stopped.into()),
-        };
+        let status = status(&driver, job).await;
         let last = over || status.is_err();
         if statuses.send(status).await.is_err() || last {
             return;
@@ -41,6 +38,16 @@ pub(super) async fn watch_job(
             () = statuses.closed() => return,
         }
     }
+}
+
+async fn status(driver: &DriverHandle, job: JobId) -> Result<v1::JobStatus, Status> {
+    if driver.stands_still().await? {
+        return Err(stands_still());
+    }
+    let snapshot = driver.job(job).await?;
+    let snapshot =
+        snapshot.ok_or_else(|| Status::not_found(format!("{job} has been forgotten")))?;
+    Ok(job_status(&snapshot))
 }
 
 /// Waits for the end, or for another change and until `earliest`.

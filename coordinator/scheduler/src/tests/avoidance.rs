@@ -132,21 +132,36 @@ fn what_one_job_avoids_others_use() {
     assert_eq!(f.view(J1).avoided, []);
 }
 
-#[test]
-fn a_worker_from_which_nobody_can_fetch_is_avoided() {
+/// Three fetches from W1 fail, on these workers. W1 has made three map outputs of four.
+fn cannot_fetch_from_w1(readers: [WorkerId; 3]) -> Fixture {
     let config = Config { output_reports_max: 9, holder_reports_max: 3, ..Config::default() };
     let mut f = Fixture::with_config(0, config);
     f.join(3, 3);
     f.join(1, 3);
-    f.submit(plan(4, 3));
+    f.submit(plan(4, 6));
     for index in [0, 2, 3] {
         f.done(W1, map(index, 1));
     }
-    f.done(W2, map(1, 1));
-    for index in 0..3 {
-        let worker = if index == 1 { W2 } else { W1 };
-        f.fail(worker, reduce(index, 1), not_fetched(map(0, 1), W1));
+    let effects = f.done(W2, map(1, 1));
+    let mut running = places(&effects);
+    for reader in readers {
+        let at = running.iter().position(|(worker, _)| *worker == reader).unwrap();
+        let (_, attempt) = running.remove(at);
+        f.fail(reader, attempt, not_fetched(map(0, 1), W1));
     }
+    f
+}
+
+#[test]
+fn a_worker_from_which_nobody_can_fetch_is_avoided() {
+    let f = cannot_fetch_from_w1([W1, W2, W1]);
     assert_eq!(f.view(J1).avoided, [W1]);
-    assert_eq!((f.worker(W1).running, f.worker(W2).running), (0, 1));
+    assert_eq!((f.worker(W1).running, f.worker(W2).running), (1, 3));
+}
+
+#[test]
+fn a_worker_of_which_only_one_other_complains_is_not_avoided() {
+    let f = cannot_fetch_from_w1([W2, W2, W2]);
+    assert_eq!(f.view(J1).avoided, []);
+    assert_eq!(f.view(J1).map.lost, 3);
 }

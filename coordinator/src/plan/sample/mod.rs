@@ -17,6 +17,7 @@ mod strata;
 
 use std::collections::HashSet;
 use std::fs::File;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use windrow_jobs::collect::{Collected, RecordBuffer, Unlimited};
@@ -164,6 +165,7 @@ impl<'a> Sampler<'a> {
             partitions: 1,
             input: file.input,
             care: Care { skips_bad_records: true, ..Care::default() },
+            seed: std::hash::RandomState::new().hash_one(self.buffer.len()),
             ..CollectorSetup::default()
         };
         let mut collector = Arc::clone(self.program).collector(&setup);

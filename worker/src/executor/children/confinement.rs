@@ -102,10 +102,14 @@ pub(crate) fn surroundings(hidden: &Path) -> io::Result<Vec<PathBuf>> {
             io::Error::new(error.kind(), text)
         };
         for entry in fs::read_dir(above).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
-            if path != way {
-                beside.push(if is_workers(&path) { jobs_folder(&path) } else { path });
+            let entry = entry.map_err(failed)?;
+            let path = entry.path();
+            if path == way {
+                continue;
             }
+            // Not by a link, which may lead to where nobody should get.
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            beside.push(if is_folder && is_workers(&path) { jobs_folder(&path) } else { path });
         }
     }
     Ok(beside)

@@ -14,6 +14,7 @@ use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
 };
 use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use windrow_jobs::{FailureCause, Place};
@@ -211,7 +212,8 @@ async fn outgrows(pid: Pid, limits: JobLimits) -> Excess {
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
-        if let Some(excess) = limits.excess(pid) {
+        // Of a process with very many threads, that takes a while.
+        if let Ok(Some(excess)) = spawn_blocking(move || limits.excess(pid)).await {
             return excess;
         }
     }

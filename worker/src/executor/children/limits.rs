@@ -12,6 +12,9 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
 /// and what user code holds for a moment.
 const BESIDE_BUDGET_BYTES: u64 = 256 << 20;
 
+/// Where it may have hardly more than what is beside the budget, one part in this many is its budget.
+const SMALL_PARTS: u64 = 4;
+
 /// Limits of each process of a job. `None` sets none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JobLimits {
@@ -49,6 +52,14 @@ impl JobLimits {
         Self { memory_bytes: Some(self.memory_bytes.unwrap_or(usual)), ..self }
     }
 
+    /// What a process may be told to use of `budget_bytes`, so that it is not killed for doing so.
+    pub(super) fn budget_within(self, budget_bytes: u64) -> u64 {
+        self.memory_bytes.map_or(budget_bytes, |most| {
+            let usual = most.saturating_sub(BESIDE_BUDGET_BYTES) / 3 * 2;
+            budget_bytes.min(usual.max(most / SMALL_PARTS))
+        })
+    }
+
     /// Has the kernel limit the process of `command`, and all that it starts.
     pub(super) fn bind(self, command: &mut Command) {
         let limit = move || {
@@ -65,7 +76,7 @@ impl JobLimits {
         }
     }
 
-    /// What the process has too much of now. Reads files of the kernel's, which does not block.
+    /// What the process has too much of now. Reads a file of the kernel's for each of its threads.
     pub(super) fn excess(self, pid: Pid) -> Option<Excess> {
         let too_large = self.memory_bytes.filter(|most| own_memory_bytes(pid) > Some(*most));
         too_large.map(Excess::Memory).or_else(|| {
@@ -133,7 +144,9 @@ mod tests {
     #[test]
     fn descendants_are_counted_up_to_a_limit() {
         let mut command = Command::new("sh");
-        command.args(["-c", "sh -c 'cat & cat & echo ready; wait' & cat & wait"]);
+        // What a shell starts in the background reads nothing unless it is told to.
+        let script = "exec 3<&0; sh -c 'cat <&3 & cat <&3 & echo ready; wait' & cat <&3 & wait";
+        command.args(["-c", script]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         assert_eq!(lines.next().unwrap().unwrap(), "ready");
@@ -156,5 +169,16 @@ mod tests {
         assert_eq!(limits.with_budget(u64::MAX).memory_bytes, Some(u64::MAX));
         let said = JobLimits { memory_bytes: Some(5), ..limits };
         assert_eq!(said.with_budget(1 << 30).memory_bytes, Some(5));
+    }
+
+    #[test]
+    fn the_budget_stays_below_the_limit() {
+        let budget = |memory_bytes, budget_bytes| {
+            JobLimits { memory_bytes, ..Default::default() }.budget_within(budget_bytes)
+        };
+        assert_eq!(budget(None, 1 << 40), 1 << 40);
+        assert_eq!(budget(Some((3 << 29) + (256 << 20)), 8 << 30), 1 << 30);
+        assert_eq!(budget(Some(1 << 40), 1 << 30), 1 << 30);
+        assert_eq!(budget(Some(256 << 20), 8 << 30), 64 << 20);
     }
 }

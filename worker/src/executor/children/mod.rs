@@ -109,7 +109,7 @@ impl Children {
         let (lost, losses) = mpsc::unbounded_channel();
         let (printed, logs) = mpsc::channel(log::WAITING_MAX);
         let children = Self {
-            share_bytes: watch::Sender::new(settings.memory_bytes),
+            share_bytes: watch::Sender::new(settings.limits.budget_within(settings.memory_bytes)),
             settings,
             identity,
             jobs: Mutex::default(),
@@ -292,7 +292,8 @@ impl Children {
     fn count_living(&self, change: i64) {
         let mut living = lock(&self.living);
         *living = living.saturating_add_signed(change);
-        self.share_bytes.send_replace(self.settings.memory_bytes / (*living).max(1));
+        let share_bytes = self.settings.memory_bytes / (*living).max(1);
+        self.share_bytes.send_replace(self.settings.limits.budget_within(share_bytes));
     }
 }
 

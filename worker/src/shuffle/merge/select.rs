@@ -155,9 +155,10 @@ impl Selector {
         records: &mut Vec<RecordRef<'b>>,
         records_max: usize,
     ) {
-        let (shortest, longest) = WINDOW_RECORDS.into_inner();
-        let window_records = (records_max / blocks.len()).clamp(shortest, longest);
-        let mut windows = self.open_windows(blocks, window_records);
+        let share = records_max / blocks.len();
+        let window_records = share.clamp(*WINDOW_RECORDS.start(), *WINDOW_RECORDS.end());
+        // Short ones at first: a batch of large pairs may end before it comes to most of them.
+        let mut windows = self.open_windows(blocks, share.clamp(1, *WINDOW_RECORDS.end()));
         let mut tree = self.enter_heads(&windows);
         records.reserve(records_max);
         let mut bytes = 0;

@@ -1,8 +1,8 @@
 //! The segments that this worker holds, and where they lie:
 //!
 //! ```text
-//!  <worker directory>/job-7/map-00003.1.segment     map task 3, attempt 1
-//!                           scratch-12              a spilled run, removed by the attempt that made it
+//!  <worker directory>/jobs/job-7/map-00003.1.segment     map task 3, attempt 1
+//!                                scratch-12              a spilled run, removed by the attempt that made it
 //! ```
 //!
 //! The output of a map attempt is such a file, or stays in memory until memory is short: [`SegmentStore::evict_largest`]

@@ -16,14 +16,15 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let at = fs::canonicalize(dir.path()).unwrap();
         let worker = at.join("worker");
-        for folder in ["job-1", "job-2", "credentials", "programs"] {
+        for folder in ["jobs/job-1", "jobs/job-2", "credentials", "programs"] {
             fs::create_dir_all(worker.join(folder)).unwrap();
         }
         for folder in ["in", "out", "notes", "other/jobs", "other/credentials"] {
             fs::create_dir_all(at.join(folder)).unwrap();
         }
         for file in [
-            "worker/job-2/segment",
+            "worker/windrow-worker.lock",
+            "worker/jobs/job-2/segment",
             "worker/credentials/key",
             "worker/programs/file",
             "in/a",
@@ -43,7 +44,7 @@ impl Bench {
     fn rules(&self, writable: &[PathBuf]) -> Result<RulesetCreated, ConfineError> {
         let side_file = self.worker.join("programs/file");
         let needs = Needs {
-            folder: &self.worker.join("job-1"),
+            folder: &self.worker.join("jobs/job-1"),
             staging: &self.at("out"),
             writable,
             program: &File::open("/proc/self/exe").unwrap(),
@@ -79,11 +80,15 @@ fn the_workers_folder_is_hidden_but_for_what_is_the_jobs() {
         return;
     }
     Bench::new().bound(&[], |bench| {
-        for refused in ["worker/job-2/segment", "worker/credentials/key", "link/credentials/key"] {
+        for refused in
+            ["worker/jobs/job-2/segment", "worker/credentials/key", "link/credentials/key"]
+        {
             let error = fs::read(bench.at(refused)).unwrap_err();
             assert_eq!(error.kind(), PermissionDenied, "{refused}");
         }
-        for refused in ["worker", "worker/job-2", "worker/credentials", "worker/programs", "link"] {
+        for refused in
+            ["worker", "worker/jobs/job-2", "worker/credentials", "worker/programs", "link"]
+        {
             assert_eq!(fs::read_dir(bench.at(refused)).unwrap_err().kind(), PermissionDenied);
         }
         for read in ["worker/programs/file", "in/a"] {
@@ -91,8 +96,9 @@ fn the_workers_folder_is_hidden_but_for_what_is_the_jobs() {
         }
         fs::read_dir(bench.at("in")).unwrap();
         fs::read_to_string("/proc/self/statm").unwrap();
-        fs::write(bench.at("worker/job-1/segment"), "mine").unwrap();
-        fs::rename(bench.at("worker/job-1/segment"), bench.at("worker/job-1/done")).unwrap();
+        fs::write(bench.at("worker/jobs/job-1/segment"), "mine").unwrap();
+        fs::rename(bench.at("worker/jobs/job-1/segment"), bench.at("worker/jobs/job-1/done"))
+            .unwrap();
     });
 }
 
@@ -102,15 +108,17 @@ fn nothing_is_written_but_where_that_was_said() {
         return;
     }
     Bench::new().bound(&["notes"], |bench| {
-        for written in ["out/part", "notes/mine", "worker/job-1/scratch"] {
+        for written in ["out/part", "notes/mine", "worker/jobs/job-1/scratch"] {
             fs::write(bench.at(written), "").unwrap();
         }
         fs::write("/dev/null", "x").unwrap();
-        for refused in ["in/b", "in/a", "new", "worker/job-2/segment", "worker/new", "link/new"] {
+        for refused in
+            ["in/b", "in/a", "new", "worker/jobs/job-2/segment", "worker/new", "link/new"]
+        {
             assert_eq!(fs::write(bench.at(refused), "").unwrap_err().kind(), PermissionDenied);
         }
         assert!(fs::remove_file(bench.at("in/a")).is_err());
-        assert!(fs::remove_dir_all(bench.at("worker/job-2")).is_err());
+        assert!(fs::remove_dir_all(bench.at("worker/jobs/job-2")).is_err());
         assert!(fs::rename(bench.at("in/a"), bench.at("notes/a")).is_err());
         assert!(fs::hard_link(bench.at("worker/credentials/key"), bench.at("notes/key")).is_err());
         assert_eq!(fs::read(bench.at("in/a")).unwrap(), b"x", "it was not cut off either");
@@ -144,7 +152,7 @@ fn no_declaration_opens_the_workers_folder() {
     for refused in [
         "worker",
         "worker/credentials",
-        "worker/job-2",
+        "worker/jobs/job-2",
         "link",
         "",
         "missing",
