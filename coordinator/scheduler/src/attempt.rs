@@ -94,7 +94,7 @@ impl Job {
         step.workers.finish(worker, attempt);
         step.workers.count_done(worker);
         health::succeeded(worker, step);
-        self.avoidance.forget(worker);
+        self.forgive(worker, step);
         self.counters.merge(&stats.counters);
         let (written, example) = (Written::of(&stats), stats.skipped_example.clone());
         let candidate = SlowestTask { task: attempt.task, elapsed: stats.elapsed, worker };
@@ -133,7 +133,7 @@ impl Job {
         step.workers.count_failed(worker);
         health::failed(worker, self.id, &cause, step);
         if cause.class() == FailureClass::Attempt {
-            self.avoidance.failed(worker, attempt.task, step.config.worker_failures_max);
+            self.hold_against(worker, attempt.task, step);
         }
         self.check_attempt_alone(&cause)?;
         if self.note_death(attempt, &cause, step)? == Blame::Record {
@@ -164,7 +164,7 @@ impl Job {
         let Some(worker) = self.give_up(attempt, step) else { return Ok(()) };
         self.tasks_mut(attempt.task.stage).failed += 1;
         step.workers.count_failed(worker);
-        self.avoidance.failed(worker, attempt.task, step.config.worker_failures_max);
+        self.hold_against(worker, attempt.task, step);
         let cause = FailureCause::Timeout { after: self.plan.task_timeout };
         self.retry(attempt, cause, Some(worker), Again::AfterPause, step)
     }

@@ -4,7 +4,8 @@
 //! only in the choice of workers: a task does not go back to a worker on which it failed, and the whole job avoids one on which
 //! several of its tasks have failed, as long as there are others that could run them, busy or not (as Hadoop does, with
 //! `mapreduce.job.maxtaskfailures.per.tracker`). So one bad machine costs a task one attempt, and some tasks at most. Where all
-//! are to be avoided, none is: the fault is likely the job's.
+//! are to be avoided, none is: the fault is likely the job's. After as long as a quarantine would take, one more task shows
+//! whether the worker is better now.
 //!
 //! What counts against a machine for all jobs is in `health`.
 
@@ -13,7 +14,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use windrow_jobs::{Stage, TaskId, WorkerId};
 
+use crate::deadlines::Timer;
+use crate::health;
 use crate::job::Job;
+use crate::step::Step;
 use crate::worker::{Worker, Workers};
 
 /// Workers that a task remembers to have failed on: more than it has attempts, in most jobs.
@@ -22,9 +26,17 @@ const FAILED_ON_MAX: usize = 8;
 /// What a job holds against workers with a session. O(workers) in size.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Avoidance {
-    /// The tasks that have failed on a worker since one has succeeded there, up to as many as matter.
-    failed: BTreeMap<WorkerId, BTreeSet<TaskId>>,
+    against: BTreeMap<WorkerId, Against>,
     avoided: BTreeSet<WorkerId>,
+}
+
+/// What speaks against one of them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Against {
+    /// The tasks that have failed there since one has succeeded, up to as many as matter.
+    failed: BTreeSet<TaskId>,
+    /// How often it was avoided since.
+    times: u32,
 }
 
 /// The workers on which a task has failed, the last one last.
@@ -32,20 +44,30 @@ pub(crate) struct Avoidance {
 pub(crate) struct FailedOn(Vec<WorkerId>);
 
 impl Avoidance {
-    /// This task has failed there; `tasks_max` of them are too many.
-    pub(crate) fn failed(&mut self, worker: WorkerId, task: TaskId, tasks_max: u32) {
-        let tasks = self.failed.entry(worker).or_default();
-        if (tasks.len() as u32) < tasks_max {
-            tasks.insert(task);
+    /// This task has failed there; `tasks_max` of them are too many. If it is avoided from now on, returns how often it was before.
+    fn failed(&mut self, worker: WorkerId, task: TaskId, tasks_max: u32) -> Option<u32> {
+        let against = self.against.entry(worker).or_default();
+        if (against.failed.len() as u32) < tasks_max {
+            against.failed.insert(task);
         }
-        if tasks.len() as u32 >= tasks_max {
-            self.avoided.insert(worker);
+        if (against.failed.len() as u32) < tasks_max || !self.avoided.insert(worker) {
+            return None;
+        }
+        against.times = against.times.saturating_add(1);
+        Some(against.times - 1)
+    }
+
+    /// It has been avoided for long enough to see whether it is better now. If the next task fails there, it is not.
+    pub(crate) fn give_a_chance(&mut self, worker: WorkerId) {
+        if self.avoided.remove(&worker)
+            && let Some(against) = self.against.get_mut(&worker)
+        {
+            against.failed.pop_first();
         }
     }
 
-    /// A task has succeeded there, or the worker is gone: nothing is held against it any more.
-    pub(crate) fn forget(&mut self, worker: WorkerId) {
-        self.failed.remove(&worker);
+    fn forget(&mut self, worker: WorkerId) {
+        self.against.remove(&worker);
         self.avoided.remove(&worker);
     }
 
@@ -72,6 +94,21 @@ impl FailedOn {
 }
 
 impl Job {
+    /// A task has failed there.
+    pub(crate) fn hold_against(&mut self, worker: WorkerId, task: TaskId, step: &mut Step<'_>) {
+        let tasks_max = step.config.worker_failures_max;
+        if let Some(before) = self.avoidance.failed(worker, task, tasks_max) {
+            let ends = step.now + health::quarantine(before, step.config);
+            step.deadlines.set(Timer::Avoided(self.id, worker), ends);
+        }
+    }
+
+    /// A task has succeeded there, or the worker is gone: nothing is held against it any more.
+    pub(crate) fn forgive(&mut self, worker: WorkerId, step: &mut Step<'_>) {
+        self.avoidance.forget(worker);
+        step.deadlines.clear(Timer::Avoided(self.id, worker));
+    }
+
     /// The workers that get no task of a stage, because others could run it. O(1) unless there is something against any.
     pub(crate) fn avoids<'a>(
         &'a self,

@@ -84,10 +84,14 @@ impl Health {
             return None;
         }
         self.standing = Standing::Quarantined;
-        let doublings = self.quarantines.min(31);
-        self.quarantines += 1;
-        Some(config.quarantine_base.saturating_mul(1 << doublings).min(config.quarantine_max))
+        self.quarantines = self.quarantines.saturating_add(1);
+        Some(quarantine(self.quarantines - 1, config))
     }
+}
+
+/// How long a quarantine is after so many.
+pub(crate) fn quarantine(before: u32, config: &Config) -> Duration {
+    config.quarantine_base.saturating_mul(1 << before.min(31)).min(config.quarantine_max)
 }
 
 /// How much a failure says against the worker on which it happened.

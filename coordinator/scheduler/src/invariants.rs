@@ -66,6 +66,13 @@ impl Scheduler {
                 timers += 1;
             }
         }
+        for &worker in job.avoidance.avoided() {
+            if job.phase == Phase::Running {
+                let clock = self.deadlines.get(Timer::Avoided(job.id, worker));
+                assert!(clock.is_some(), "{} avoids {worker} for ever", job.id);
+                timers += 1;
+            }
+        }
         let waits = job.phase == Phase::Running && !self.workers.any_staying();
         let clock = self.deadlines.get(Timer::NoWorkers(job.id)).is_some();
         assert_eq!(clock, waits, "{} waits for workers", job.id);

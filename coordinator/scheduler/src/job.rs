@@ -193,6 +193,9 @@ impl Job {
     /// Cancels what runs, and stops all timers of the job.
     pub(crate) fn stop_all(&mut self, step: &mut Step<'_>) {
         step.deadlines.clear(Timer::NoWorkers(self.id));
+        for &worker in self.avoidance.avoided() {
+            step.deadlines.clear(Timer::Avoided(self.id, worker));
+        }
         for stage in [Stage::Map, Stage::Reduce] {
             for index in 0..self.tasks(stage).len() {
                 let task = self.tasks(stage).task(index);

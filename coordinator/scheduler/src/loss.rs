@@ -51,7 +51,7 @@ impl Job {
         // All that is gone is written off before any of it is judged: should the job end by it, nothing must be
         // sent to the lost worker any more.
         let holder = self.holders.remove(&worker).unwrap_or_default();
-        self.avoidance.forget(worker);
+        self.forgive(worker, step);
         for &attempt in attempts {
             self.stop(attempt, step);
             self.tasks_mut(attempt.task.stage).lost += 1;
@@ -131,8 +131,7 @@ impl Job {
         };
         health::unreadable(worker, self.id, step);
         for &index in lost.iter().filter(|_| is_sure) {
-            let task = self.map.id(index);
-            self.avoidance.failed(worker, task, step.config.worker_failures_max);
+            self.hold_against(worker, self.map.id(index), step);
         }
         self.outputs_lost(&lost, cause, Some(worker), step)?;
         Ok(Again::Now)

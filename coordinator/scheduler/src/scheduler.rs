@@ -214,6 +214,11 @@ fn time_out(jobs: &mut Jobs, timer: Timer, step: &mut Step<'_>) {
         }
         Timer::Quarantine(identity) => health::quarantine_over(identity, step),
         Timer::NoWorkers(job) => jobs.waited_for_workers(job, step),
+        Timer::Avoided(job, worker) => {
+            if let Some(job) = jobs.get_mut(job) {
+                job.avoidance.give_a_chance(worker);
+            }
+        }
     }
 }
 

@@ -29,14 +29,14 @@ fn die_on_w1(f: &mut Fixture, mut effects: Vec<Effect>) -> Vec<AttemptId> {
                     effects.extend(f.fail(W1, attempt, died()));
                 }
             }
-            None if f.scheduler.next_deadline().is_some_and(|at| at < HOUR) => effects = f.wait(),
+            None if f.scheduler.next_deadline().is_some_and(|at| at < SOON) => effects = f.wait(),
             None => return dead,
         }
     }
 }
 
-/// Before leases end, and after all pauses.
-const HOUR: Time = Time(std::time::Duration::from_secs(590));
+/// Before a worker that is avoided gets another chance, and after all pauses.
+const SOON: Time = Time(std::time::Duration::from_secs(50));
 
 fn places(effects: &[Effect]) -> Vec<(WorkerId, AttemptId)> {
     let place = |effect: &Effect| match effect {
@@ -107,6 +107,39 @@ fn a_job_whose_tasks_fail_everywhere_avoids_nobody() {
         effects = f.fail(worker, attempt, died());
     }
     assert_eq!((f.view(J1).avoided, f.view(J1).state), (vec![W1], JobState::Running));
+}
+
+#[test]
+fn a_worker_gets_another_chance_after_a_while_and_longer_ones_later() {
+    let mut f = Fixture::new(2);
+    let effects = f.submit(JobPlan { max_attempts: 9, ..plan(20, 0) });
+    die_on_w1(&mut f, effects);
+    let mut waited = Vec::new();
+    for _ in 0..2 {
+        let before = f.now;
+        let mut effects = Vec::new();
+        while places(&effects).is_empty() {
+            effects = f.wait();
+        }
+        waited.push(f.now.since(before));
+        // One for each slot; the first that fails is enough.
+        let tried = places(&effects);
+        assert!(tried.iter().all(|(worker, _)| *worker == W1), "{tried:?}");
+        for (_, attempt) in tried {
+            f.fail(W1, attempt, died());
+        }
+        assert_eq!(f.view(J1).avoided, [W1]);
+    }
+    let base = Config::default().quarantine_base;
+    assert!(waited[0] <= base && waited[1] > base, "{waited:?}");
+    // And if it is better by then, nothing is held against it.
+    let mut effects = Vec::new();
+    while places(&effects).is_empty() {
+        effects = f.wait();
+    }
+    f.done(W1, places(&effects)[0].1);
+    f.wait();
+    assert_eq!(f.view(J1).avoided, []);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A winner is never cancelled, however late a heartbeat still calls it running: a worker that believed it might
 //! delete what the winner left.
 
+use windrow_jobs::Stage;
 use windrow_scheduler::Effect;
 
 use super::ledger::Status;
@@ -15,7 +16,10 @@ impl Rule for Winners {
         let Some(attempt) = ledger.attempts.get(id) else { return Ok(()) };
         let over = ledger.jobs.get(&id.task.job).is_none_or(|job| job.ended.is_some());
         let won = attempt.status == Status::Done && attempt.worker == *worker;
-        let stands = won && !over && !ledger.may_be_given_up(*id, attempt) && !attempt.missing;
+        // What it has read is not what stands any more.
+        let redone = id.task.stage == Stage::Reduce && ledger.nondeterministic(id.task.job);
+        let given_up = redone || ledger.may_be_given_up(*id, attempt) || attempt.missing;
+        let stands = won && !over && !given_up;
         check(!stands, || format!("{id} has won on {worker} and is cancelled there"))
     }
 }
