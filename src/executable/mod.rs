@@ -7,6 +7,7 @@ pub(crate) use needs::of as needs_of;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use windrow_jobs::{Blob, Digest, JobProgram};
@@ -23,11 +24,14 @@ pub(crate) struct Executable {
 }
 
 impl Executable {
-    /// That of this process. Reads it whole: some milliseconds.
+    /// That of this process. Reads it whole, on all cores, since even the smallest job waits for it: some milliseconds.
     pub(crate) fn own() -> io::Result<Self> {
         let file =
             File::open("/proc/self/exe").or_else(|_| File::open(std::env::current_exe()?))?;
-        let blob = blob_of(&file)?;
+        let mut hasher = blake3::Hasher::new();
+        // Mapped, it could be cut short under the hasher, but not while it runs.
+        hasher.update_mmap_rayon(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+        let blob = blob(&hasher);
         let build = v1::Build {
             protocol_version: PROTOCOL_VERSION,
             version: env!("CARGO_PKG_VERSION").to_string(),
@@ -55,5 +59,9 @@ impl Executable {
 pub(crate) fn blob_of(file: &File) -> io::Result<Blob> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(file)?;
-    Ok(Blob { digest: Digest(*hasher.finalize().as_bytes()), bytes: hasher.count() })
+    Ok(blob(&hasher))
+}
+
+fn blob(hasher: &blake3::Hasher) -> Blob {
+    Blob { digest: Digest(*hasher.finalize().as_bytes()), bytes: hasher.count() }
 }
