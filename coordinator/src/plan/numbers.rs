@@ -18,9 +18,9 @@ const SPLIT_BYTES_MAX_ALONE: u64 = 4 * GIB;
 /// Where a worker's input fits its memory, a split is at most one part in this many of it: the collectors of a task may
 /// fill about 40 percent, and pairs that are not combined take up more than the input that they come from.
 const MEMORY_PARTS: u64 = 4;
-/// Where it does not, a split is at most so many times the memory: the task then spills twenty runs or so, each from the
-/// buffers of the one before. Several tasks would all begin with new ones, and two at a time have half of the memory each.
-const MEMORY_TIMES: u64 = 8;
+/// Where it does not, a split is at most so many times the memory: the task then spills ten runs or so, each from the
+/// buffers of the one before. Several tasks would all begin with new ones.
+const MEMORY_TIMES: u64 = 4;
 /// Input that makes a reducer worth having.
 const BYTES_PER_REDUCER_MIN: u64 = 32 * MIB;
 /// Input that is enough for a reducer, so that none runs for ever or fills a disk alone.
@@ -108,7 +108,7 @@ mod tests {
             // What fits is cut, so that it can stay in memory.
             (GIB, GIB, 4),
             (2 * GIB, 512 * MIB, 1),
-            (9 * GIB, 512 * MIB, 3),
+            (9 * GIB, 512 * MIB, 5),
             // Smaller splits would not help any more.
             (GIB, MIB, 64),
         ] {
