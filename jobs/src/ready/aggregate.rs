@@ -153,7 +153,7 @@ impl Measure for InColumn {
 
     #[inline]
     fn value(row: &Row<'_>, index: usize) -> Result<Decimal> {
-        Decimal::parse(&row.fields.get(index)?).map_err(|error| perhaps_header(row, error))
+        row.fields.number(index).map_err(|error| perhaps_header(row, error))
     }
 }
 
@@ -214,10 +214,7 @@ impl<M: Measure> RowMapper for Numbers<M> {
         out: &mut impl Emit<[u8], M::Value>,
     ) -> Result<()> {
         let value = M::value(row, *index)?;
-        out.emit(
-            key.key(&row.fields, Separator::new(b'\t', &self.format), &mut scratch.key)?,
-            value,
-        )
+        out.emit(key.key(row.fields, Separator::new(b'\t', &self.format), &mut scratch.key)?, value)
     }
 }
 

@@ -92,7 +92,7 @@ impl RowMapper for KeyedLines {
         scratch.value.extend_from_slice(&position_bytes(row.position));
         scratch.value.extend_from_slice(row.fields.line());
         out.emit(
-            plan.key(&row.fields, Separator::new(b'\t', &self.format), &mut scratch.key)?,
+            plan.key(row.fields, Separator::new(b'\t', &self.format), &mut scratch.key)?,
             &scratch.value,
         )
     }

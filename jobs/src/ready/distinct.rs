@@ -85,7 +85,7 @@ impl RowMapper for Keys {
         scratch: &mut Scratch,
         out: &mut impl Emit<[u8], ()>,
     ) -> Result<()> {
-        out.emit(plan.key(&row.fields, Separator::new(b'\t', &self.format), &mut scratch.key)?, ())
+        out.emit(plan.key(row.fields, Separator::new(b'\t', &self.format), &mut scratch.key)?, ())
     }
 }
 
@@ -123,7 +123,7 @@ impl RowMapper for KeysAndValues {
     ) -> Result<()> {
         let value = row.fields.get(*index)?;
         out.emit(
-            (key.key(&row.fields, Separator::new(b'\t', &self.format), &mut scratch.key)?, &value),
+            (key.key(row.fields, Separator::new(b'\t', &self.format), &mut scratch.key)?, &value),
             &value,
         )
     }

@@ -157,7 +157,7 @@ impl RowMapper for Binned {
         _scratch: &mut Scratch,
         out: &mut impl Emit<i128, u64>,
     ) -> Result<()> {
-        let number = Decimal::parse(&row.fields.get(*index)?)?;
+        let number = row.fields.number(*index)?;
         out.emit(self.bins.bin_of(number)?, 1)
     }
 }

@@ -7,7 +7,6 @@ use super::sort::number;
 use super::table::{Grouped, KeyPlan, Row, RowMapper, Rows, Scratch, Separator, TableArgs};
 use crate::input::{Column, Delimited, Header};
 use crate::prelude::*;
-use crate::value::Decimal;
 
 /// Finds the records with the largest (or smallest) numbers in a column, of all or of each key, the best first. Of equal
 /// numbers, the line whose bytes come first goes first. Output: the lines; headers are left out.
@@ -86,7 +85,7 @@ impl RowMapper for Ranked {
         scratch: &mut Scratch,
         out: &mut impl Emit<[u8], [u8]>,
     ) -> Result<()> {
-        let number = Decimal::parse(&row.fields.get(*index)?)?;
+        let number = row.fields.number(*index)?;
         let mut record = Vec::with_capacity(row.fields.line().len() + 16);
         number::write(number.to_string().as_bytes(), &mut record);
         if !self.smallest {
@@ -96,7 +95,7 @@ impl RowMapper for Ranked {
         scratch.value.clear();
         write_record(&record, &mut scratch.value);
         out.emit(
-            key.key(&row.fields, Separator::new(b'\t', &self.format), &mut scratch.key)?,
+            key.key(row.fields, Separator::new(b'\t', &self.format), &mut scratch.key)?,
             &scratch.value,
         )
     }

@@ -62,7 +62,7 @@ impl Decimal {
         if digits.is_empty() || digits.len() > FAST_DIGITS {
             return parse_any(text);
         }
-        let (mut units, mut scale, mut after_point) = (0_u64, 0_i128, 0_i128);
+        let (mut units, mut scale, mut after_point) = (0_u64, 0_u8, 0_u8);
         for byte in digits {
             let digit = byte.wrapping_sub(b'0');
             if digit < 10 {
@@ -74,12 +74,12 @@ impl Decimal {
                 return parse_any(text);
             }
         }
-        if digits.len() as i128 == after_point {
+        if digits.len() == usize::from(after_point) {
             return Err(not_a_number(text));
         }
         let units = i128::from(units);
         let units = if digits.len() < text.len() { -units } else { units };
-        Ok(Self(units << SCALE_BITS | scale))
+        Ok(Self(units << SCALE_BITS | i128::from(scale)))
     }
 
     /// The sum, with as many digits after the point as the more exact of both; `None` where it has more than 36 digits.
@@ -203,6 +203,8 @@ impl Value for Decimal {
     type Ref<'a> = Self;
     type Decoded<'a> = Self;
     type Owned = Self;
+
+    const IS_COPY: bool = true;
 
     fn encode(value: Self, out: &mut Vec<u8>) -> Result<()> {
         i128::encode(value.0, out)

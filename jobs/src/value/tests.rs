@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{OrderedValue, Serde, Value};
+use super::{Decimal, OrderedValue, Serde, Value};
 
 fn encoded<V: Value>(owned: &V::Owned) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -80,8 +80,9 @@ fn small_integers_are_short() {
 
 #[test]
 fn plain_values_are_copies() {
-    let plain = [u64::IS_COPY, f32::IS_COPY, <()>::IS_COPY, <(char, Option<bool>)>::IS_COPY];
+    let plain = [u64::IS_COPY, f32::IS_COPY, Decimal::IS_COPY, <()>::IS_COPY];
     assert_eq!(plain, [true; 4]);
+    assert!(<(char, Option<bool>)>::IS_COPY);
     let owning = [str::IS_COPY, <Serde<u8>>::IS_COPY, <(u8, String)>::IS_COPY];
     assert_eq!(owning, [false; 3]);
 }

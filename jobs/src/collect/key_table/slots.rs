@@ -14,6 +14,9 @@ const SLOTS_MIN: usize = 128;
 /// Below this many slots a table grows by four, above by two.
 const SLOTS_SMALL: usize = 1 << 16;
 
+/// Size of a cache line.
+const LINE_BYTES: usize = 64;
+
 /// A key as it lies in a slot.
 ///
 /// # Safety
@@ -139,7 +142,12 @@ impl<K: SlotKey, A> SlotTable<K, A> {
     #[inline]
     pub(super) fn prefetch(&self, hash: u64) {
         let index = hash as usize & self.slots.len().wrapping_sub(1);
-        prefetch(self.slots.as_ptr().wrapping_add(index));
+        let slot = self.slots.as_ptr().wrapping_add(index);
+        prefetch(slot);
+        // Every other one of such a size lies on two lines.
+        if size_of::<Slot<K, A>>() > LINE_BYTES / 2 {
+            prefetch(slot.wrapping_add(1).wrapping_byte_sub(1));
+        }
     }
 
     /// Hands out all keys with their accumulators, in the order of the slots. After an error the others are dropped.

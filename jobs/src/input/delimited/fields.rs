@@ -7,6 +7,7 @@ use super::header::Header;
 use super::quotes;
 use crate::error::{Error, Result};
 use crate::text::shown;
+use crate::value::Decimal;
 
 /// The fields of one record, counted from 0. Unquoting is left to the moment at which a field is asked for.
 #[derive(Clone, Copy)]
@@ -51,6 +52,13 @@ impl<'a> Fields<'a> {
         Some(&self.bytes[start..end])
     }
 
+    /// A field that is the same with and without its quotes, as it stands in the file. `None` where the record has quotes
+    /// or too few fields: then [`get`](Self::get) tells more, and costs more.
+    #[inline]
+    pub fn plain(&self, index: usize) -> Option<&'a [u8]> {
+        if self.quoted { None } else { self.raw(index) }
+    }
+
     /// A field without its quotes. An error where the record has too few.
     #[inline]
     pub fn get(&self, index: usize) -> Result<Cow<'a, [u8]>> {
@@ -64,6 +72,15 @@ impl<'a> Fields<'a> {
             Cow::Borrowed(bytes) => Cow::Borrowed(str::from_utf8(bytes)?),
             Cow::Owned(bytes) => Cow::Owned(String::from_utf8(bytes)?),
         })
+    }
+
+    /// A field as a number. An error where it is missing or none.
+    #[inline]
+    pub fn number(&self, index: usize) -> Result<Decimal> {
+        match self.plain(index) {
+            Some(field) => Decimal::parse(field),
+            None => Decimal::parse(&self.get(index)?),
+        }
     }
 
     /// The field of the column that the header calls `name`. O(columns) for finding it.

@@ -49,7 +49,7 @@ impl RowMapper for Side {
             scratch.value.extend_from_slice(row.fields.raw(index).unwrap_or_default());
         }
         let separator = Separator::new(self.format.delimiter, &self.format);
-        let key = plan.key(&row.fields, separator, &mut scratch.key)?;
+        let key = plan.key(row.fields, separator, &mut scratch.key)?;
         out.emit(key, &scratch.value)
     }
 }

@@ -64,7 +64,7 @@ impl RowMapper for KeyedLines {
     ) -> Result<()> {
         let value = self.payload.wrap(row.position, row.fields.line(), &mut scratch.value);
         if !self.format.header
-            && let Some(key) = plan.borrowed(&row.fields)
+            && let Some(key) = plan.borrowed(row.fields)
         {
             return out.emit(key, value);
         }
@@ -72,7 +72,7 @@ impl RowMapper for KeyedLines {
         if self.format.header {
             scratch.key.push(ROW);
         }
-        plan.write(&self.keys, &row.fields, &mut scratch.key);
+        plan.write(&self.keys, row.fields, &mut scratch.key);
         out.emit(&scratch.key, value)
     }
 

@@ -99,28 +99,43 @@ impl KeyPlan {
         match self {
             Self::Together => Ok(&[]),
             Self::Line => Ok(fields.line()),
-            Self::One(index) => match fields.get(*index)? {
-                Cow::Borrowed(field) => Ok(field),
-                Cow::Owned(field) => {
-                    *scratch = field;
-                    Ok(scratch)
-                }
+            Self::One(index) => match fields.plain(*index) {
+                Some(field) => Ok(field),
+                None => match fields.get(*index)? {
+                    Cow::Borrowed(field) => Ok(field),
+                    Cow::Owned(field) => {
+                        *scratch = field;
+                        Ok(scratch)
+                    }
+                },
             },
             Self::Many(indices) => {
-                scratch.clear();
-                for (place, index) in indices.iter().enumerate() {
-                    if place > 0 {
-                        scratch.push(separator.byte);
-                    }
-                    let field = fields.get(*index)?;
-                    if separator.quotes {
-                        write_quoted(&field, separator.byte, scratch);
-                    } else {
-                        scratch.extend_from_slice(&field);
-                    }
-                }
+                write_columns(indices, fields, separator, scratch)?;
                 Ok(scratch)
             }
         }
     }
+}
+
+/// Not inlined, so that a key of one column is.
+#[inline(never)]
+fn write_columns(
+    columns: &[usize],
+    fields: &Fields<'_>,
+    separator: Separator,
+    key: &mut Vec<u8>,
+) -> Result<()> {
+    key.clear();
+    for (place, column) in columns.iter().enumerate() {
+        if place > 0 {
+            key.push(separator.byte);
+        }
+        let field = fields.get(*column)?;
+        if separator.quotes {
+            write_quoted(&field, separator.byte, key);
+        } else {
+            key.extend_from_slice(&field);
+        }
+    }
+    Ok(())
 }

@@ -48,7 +48,7 @@ pub(in crate::ready) trait RowMapper: Send + Sync + 'static {
 /// A row and its place.
 pub(in crate::ready) struct Row<'a> {
     pub(in crate::ready) position: Position<'a>,
-    pub(in crate::ready) fields: Fields<'a>,
+    pub(in crate::ready) fields: &'a Fields<'a>,
 }
 
 /// Buffers to put a key and a value together in, kept from row to row.
@@ -74,7 +74,7 @@ impl<R: RowMapper> Mapper for Rows<R> {
         let LocatedRecord { file, file_number, offset, record: fields } = record;
         let position = Position { file, file_number, offset };
         let plan = self.0.plan(fields.header())?;
-        self.0.map_row(&plan, &Row { position, fields }, &mut Scratch::default(), out)
+        self.0.map_row(&plan, &Row { position, fields: &fields }, &mut Scratch::default(), out)
     }
 
     fn format(&self) -> Located<Delimited> {
@@ -98,7 +98,7 @@ impl<R: RowMapper> Mapper for Rows<R> {
         format.0.rows(chunk, &header, columns, |position, fields| {
             chunk.visit(position.offset);
             self.0
-                .map_row(&plan, &Row { position, fields }, &mut scratch, out)
+                .map_row(&plan, &Row { position, fields: &fields }, &mut scratch, out)
                 .map_err(|error| position.error(&error))
         })
     }
