@@ -26,6 +26,9 @@ const BYTES_PER_REDUCER_MIN: u64 = 32 * MIB;
 /// Input that is enough for a reducer, so that none runs for ever or fills a disk alone.
 const BYTES_PER_REDUCER_MAX: u64 = 4 * GIB;
 const REDUCERS_PER_THREAD: u64 = 2;
+/// Where input does not fit memory, reducing takes longer than mapping, and the disk gives to some more than to others:
+/// smaller tasks end closer to each other.
+const REDUCERS_PER_THREAD_BEYOND_MEMORY: u64 = 4;
 /// As many as a submission may ask for.
 const REDUCERS_MAX: u64 = 100_000;
 
@@ -54,6 +57,16 @@ impl ClusterSize {
         }
     }
 
+    /// One at least.
+    fn workers_min(self) -> u64 {
+        u64::from(self.workers.max(1))
+    }
+
+    /// Whether each worker's share of the input fits its memory.
+    fn fits(self, input_bytes: u64) -> bool {
+        input_bytes.div_ceil(self.workers_min()) <= self.memory_bytes
+    }
+
     /// How many sorted runs one merge reads at once, on the worker that has least memory. All of a worker's threads may merge,
     /// however few of them one task may use.
     pub(super) fn default_fan_in(self, options: &JobOptions) -> u32 {
@@ -67,9 +80,9 @@ pub(super) fn default_split_bytes(input_bytes: u64, cluster: ClusterSize) -> u64
     let is_alone = cluster.workers <= 1;
     let least = SPLIT_BYTES_MIN;
     let most = if is_alone { SPLIT_BYTES_MAX_ALONE } else { SPLIT_BYTES_MAX };
-    let workers = u64::from(cluster.workers.max(1));
+    let workers = cluster.workers_min();
     let each = input_bytes.div_ceil(workers);
-    let by_memory = if each <= cluster.memory_bytes {
+    let by_memory = if cluster.fits(input_bytes) {
         cluster.memory_bytes / MEMORY_PARTS
     } else {
         cluster.memory_bytes.saturating_mul(MEMORY_TIMES)
@@ -79,11 +92,16 @@ pub(super) fn default_split_bytes(input_bytes: u64, cluster: ClusterSize) -> u64
     input_bytes.div_ceil(tasks.max(1)).clamp(least, most)
 }
 
-/// One for every 32 MiB of input, up to two turns of all threads, which then have the same number each; more only where
-/// these would get more than 4 GiB of input each.
+/// One for every 32 MiB of input, up to two turns of all threads, or four beyond memory, which then have the same number each;
+/// more only where these would get more than 4 GiB of input each.
 pub(super) fn default_reducers(input_bytes: u64, cluster: ClusterSize) -> u32 {
     let threads = u64::from(cluster.threads.max(1));
-    let wanted = input_bytes.div_ceil(BYTES_PER_REDUCER_MIN).min(threads * REDUCERS_PER_THREAD);
+    let turns = if cluster.fits(input_bytes) {
+        REDUCERS_PER_THREAD
+    } else {
+        REDUCERS_PER_THREAD_BEYOND_MEMORY
+    };
+    let wanted = input_bytes.div_ceil(BYTES_PER_REDUCER_MIN).min(threads * turns);
     let wanted = wanted.max(input_bytes.div_ceil(BYTES_PER_REDUCER_MAX)).max(1);
     let even = if wanted > threads { wanted.next_multiple_of(threads) } else { wanted };
     even.min(REDUCERS_MAX) as u32
@@ -135,6 +153,8 @@ mod tests {
             (GIB / 2, 24),
             (96 * GIB, 24),
             (97 * GIB, 36),
+            // Beyond memory.
+            (192 * GIB + 3, 60),
             (u64::MAX, 100_000),
         ] {
             assert_eq!(default_reducers(input, cluster), reducers, "{input}");

@@ -1,6 +1,8 @@
 //! A tournament tree of losers: finds the smallest of k heads with log2(k) comparisons for each step.
 //! See Knuth, The Art of Computer Programming, volume 3, section 5.4.1.
 
+use std::hint::select_unpredictable;
+
 /// The tree over players `0..players`. It holds a prefix of each player's head, which decides most matches; the heads
 /// are the caller's, who decides the others.
 pub struct LoserTree {
@@ -54,9 +56,16 @@ impl LoserTree {
         let mut node = (self.nodes.len() + winner.number as usize) / 2;
         while node > 0 {
             let other = self.nodes[node];
-            // Nobody can foresee who wins, so both are moved, without a branch. Only ties take one.
-            let wins = other.beats(winner, &wins_tie);
-            (winner, self.nodes[node]) = if wins { (other, winner) } else { (winner, other) };
+            if other.prefix == winner.prefix {
+                if other.beats(winner, &wins_tie) {
+                    self.nodes[node] = std::mem::replace(&mut winner, other);
+                }
+            } else {
+                // Nobody can foresee who wins, so both are moved, without a branch.
+                let wins = other.prefix < winner.prefix;
+                self.nodes[node] = Player::either(wins, winner, other);
+                winner = Player::either(wins, other, winner);
+            }
             node /= 2;
         }
         self.nodes[0] = winner;
@@ -64,10 +73,21 @@ impl LoserTree {
 }
 
 impl Player {
+    /// One of two, without a branch.
+    #[inline]
+    fn either(first: bool, a: Self, b: Self) -> Self {
+        Self {
+            prefix: select_unpredictable(first, a.prefix, b.prefix),
+            number: select_unpredictable(first, a.number, b.number),
+        }
+    }
+
     #[inline]
     fn beats(self, other: Self, wins_tie: &impl Fn(usize, usize) -> bool) -> bool {
+        if self.prefix == other.prefix {
+            return wins_tie(self.number as usize, other.number as usize);
+        }
         self.prefix < other.prefix
-            || self.prefix == other.prefix && wins_tie(self.number as usize, other.number as usize)
     }
 }
 
