@@ -81,8 +81,8 @@ fn small_integers_are_short() {
 #[test]
 fn plain_values_are_copies() {
     let plain = [u64::IS_COPY, f32::IS_COPY, Decimal::IS_COPY, <()>::IS_COPY];
-    assert_eq!(plain, [true; 4]);
-    assert!(<(char, Option<bool>)>::IS_COPY);
+    let nested = <(char, Option<bool>)>::IS_COPY;
+    assert_eq!((plain, nested), ([true; 4], true));
     let owning = [str::IS_COPY, <Serde<u8>>::IS_COPY, <(u8, String)>::IS_COPY];
     assert_eq!(owning, [false; 3]);
 }
