@@ -42,6 +42,12 @@ const RECORDS: Data = Data {
     count: |bytes| bytes.len() / 100,
 };
 
+const ROWS: Data = Data {
+    name: "rows",
+    generate: &["csv", "--bytes", "4MB", "--files", "1"],
+    count: |text| text.iter().filter(|byte| **byte == b'\n').count(),
+};
+
 /// A function that is counted, with all that it calls.
 struct Kernel {
     name: &'static str,
@@ -55,8 +61,9 @@ const MAP_LOOP: &str = "*Collector>::map_chunk";
 const MAP_TASK: &str = "windrow_worker::task::map::run*";
 const REDUCE: &str = "*Program>::reduce";
 const SORT: &[&str] = &["sort", "--record-bytes", "100", "--key-bytes", "0..10"];
+const SUM: &[&str] = &["sum", "--by", "4", "--column", "6", "--header", "false"];
 
-const KERNELS: [Kernel; 5] = [
+const KERNELS: [Kernel; 6] = [
     Kernel { name: "word-count: map loop", data: WORDS, job: &["word-count"], function: MAP_LOOP },
     Kernel { name: "word-count: map task", data: WORDS, job: &["word-count"], function: MAP_TASK },
     Kernel {
@@ -67,6 +74,7 @@ const KERNELS: [Kernel; 5] = [
     },
     Kernel { name: "sort: append, sort, write", data: RECORDS, job: SORT, function: MAP_TASK },
     Kernel { name: "sort: merge, reduce", data: RECORDS, job: SORT, function: REDUCE },
+    Kernel { name: "sum: map loop", data: ROWS, job: SUM, function: MAP_LOOP },
 ];
 
 fn main() -> Result<()> {
