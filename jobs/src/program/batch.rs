@@ -49,6 +49,10 @@ pub trait RecordBatches {
     /// The next pairs, at least one, in order across batches; `None` at the end. They are borrowed until the next
     /// call, so that a merge can hand out pairs without copying them.
     fn next_batch(&mut self) -> Result<Option<&[RecordRef<'_>]>, FailureCause>;
+
+    /// Tells that the last batch has been copied, so that memory which nothing else needs may go before the next call. Worth
+    /// it for large pairs; by default nothing happens.
+    fn release(&mut self) {}
 }
 
 /// Takes sorted pairs: a segment writer, a buffer.

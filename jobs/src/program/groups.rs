@@ -154,6 +154,9 @@ impl Window {
         match source.next_batch() {
             Ok(Some(records)) => {
                 records.iter().for_each(|record| self.batch.push(*record));
+                if self.batch.is_large() {
+                    source.release();
+                }
                 Ok(true)
             }
             Ok(None) => {

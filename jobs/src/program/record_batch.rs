@@ -48,6 +48,11 @@ impl RecordBatch {
         RecordRef { key: &self.data[start..key_end], value: &self.data[key_end..end] }
     }
 
+    /// Whether it takes up more than it keeps.
+    pub(super) fn is_large(&self) -> bool {
+        self.data.len() > KEPT_BYTES_MAX
+    }
+
     /// Number of pairs.
     pub(super) fn len(&self) -> usize {
         self.spans.len()

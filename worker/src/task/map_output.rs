@@ -267,4 +267,8 @@ impl RecordBatches for Checked<'_> {
         self.scratch.check()?;
         self.merge.next_batch()
     }
+
+    fn release(&mut self) {
+        self.merge.release();
+    }
 }

@@ -102,4 +102,8 @@ impl RecordBatches for Counted<'_> {
         }
         Ok(batch)
     }
+
+    fn release(&mut self) {
+        self.merge.release();
+    }
 }

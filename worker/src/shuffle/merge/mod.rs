@@ -63,9 +63,8 @@ impl<'a> Merge<'a> {
         promised
     }
 
-    fn advance(&mut self, mut batch: Batch) -> Result<Batch, FailureCause> {
-        let records = batch.with_dependent_mut(|_, records| recycle(std::mem::take(records)));
-        let mut blocks = batch.into_owner();
+    fn advance(&mut self, batch: Batch) -> Result<Batch, FailureCause> {
+        let (mut blocks, records) = taken_apart(batch);
         self.selector.refill(&mut self.sources, &mut blocks)?;
         Ok(Batch::new(blocks, |blocks| {
             let mut records: Records<'_> = records;
@@ -73,6 +72,12 @@ impl<'a> Merge<'a> {
             records
         }))
     }
+}
+
+/// The blocks of a batch, and the memory of its pairs, which are gone.
+fn taken_apart(mut batch: Batch) -> (Vec<Block>, Records<'static>) {
+    let records = batch.with_dependent_mut(|_, records| recycle(std::mem::take(records)));
+    (batch.into_owner(), records)
 }
 
 /// Empties a batch and keeps its memory for another one, which may live longer.
@@ -91,5 +96,14 @@ impl RecordBatches for Merge<'_> {
         let batch = self.batch.as_ref().map_err(FailureCause::clone)?;
         let records = batch.borrow_dependent().as_slice();
         Ok(if records.is_empty() { None } else { Some(records) })
+    }
+
+    fn release(&mut self) {
+        let batch = std::mem::replace(&mut self.batch, Err(FailureCause::Cancelled));
+        self.batch = batch.map(|batch| {
+            let (mut blocks, records) = taken_apart(batch);
+            self.selector.release(&mut blocks);
+            Batch::new(blocks, |_| records)
+        });
     }
 }

@@ -129,6 +129,16 @@ impl Selector {
         Ok(())
     }
 
+    /// Frees the blocks that have been read to their end.
+    pub fn release(&mut self, blocks: &mut [Block]) {
+        for (block, cursor) in blocks.iter_mut().zip(&mut self.cursors) {
+            if cursor.next == block.len() {
+                block.clear();
+                cursor.next = 0;
+            }
+        }
+    }
+
     /// Appends up to `records_max` pairs, and at least one unless there is none.
     pub fn select<'b>(
         &mut self,

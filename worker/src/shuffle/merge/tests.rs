@@ -14,10 +14,19 @@ pub(crate) fn pairs(records: std::ops::Range<usize>) -> impl Strategy<Value = Ve
 
 /// All pairs that a merge gives.
 pub(crate) fn drain(batches: &mut dyn RecordBatches) -> Result<Vec<Pair>, FailureCause> {
+    drain_and(batches, |_| ())
+}
+
+/// The same, with something done after each batch.
+fn drain_and(
+    batches: &mut dyn RecordBatches,
+    after_batch: impl Fn(&mut dyn RecordBatches),
+) -> Result<Vec<Pair>, FailureCause> {
     let mut pairs = Vec::new();
     while let Some(batch) = batches.next_batch()? {
         assert!(!batch.is_empty());
         pairs.extend(batch.iter().map(|r| (r.key.to_vec(), r.value.to_vec())));
+        after_batch(batches);
     }
     Ok(pairs)
 }
@@ -73,7 +82,8 @@ proptest! {
 
     #[test]
     fn a_merge_equals_a_sort_in_memory(
-        runs in vec((pairs(0..60), 1usize..20, any::<bool>()), 0..9)
+        runs in vec((pairs(0..60), 1usize..20, any::<bool>()), 0..9),
+        releases: bool,
     ) {
         let mut expected: Vec<_> = runs.iter().flat_map(|run| run.0.clone()).collect();
         expected.sort();
@@ -81,8 +91,27 @@ proptest! {
             .into_iter()
             .map(|(pairs, records, last)| Box::new(source(pairs, records, last)) as _)
             .collect();
-        prop_assert_eq!(drain(&mut Merge::new(sources)).unwrap(), expected);
+        let after_batch = |merge: &mut dyn RecordBatches| if releases { merge.release() };
+        prop_assert_eq!(drain_and(&mut Merge::new(sources), after_batch).unwrap(), expected);
     }
+}
+
+#[test]
+fn blocks_that_have_been_read_go_once_their_pairs_have_been_copied() {
+    let large = |first: u8| vec![(vec![first; 2 << 20], vec![])];
+    let sources = [0, 1].map(|first| Box::new(source(large(first), 1, false)) as _);
+    let mut merge = Merge::new(Vec::from(sources));
+    let held = |merge: &Merge<'_>| -> Vec<usize> {
+        merge.batch.as_ref().unwrap().borrow_owner().iter().map(Block::len).collect()
+    };
+    assert_eq!(merge.next_batch().unwrap().unwrap().len(), 1);
+    assert_eq!(held(&merge), [1, 1]);
+    merge.release();
+    assert_eq!(held(&merge), [0, 1]);
+    assert_eq!(merge.next_batch().unwrap().unwrap()[0].key[0], 1);
+    merge.release();
+    assert_eq!(held(&merge), [0, 0]);
+    assert!(merge.next_batch().unwrap().is_none());
 }
 
 #[test]
