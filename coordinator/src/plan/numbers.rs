@@ -26,8 +26,8 @@ const BYTES_PER_REDUCER_MIN: u64 = 32 * MIB;
 /// Input that is enough for a reducer, so that none runs for ever or fills a disk alone.
 const BYTES_PER_REDUCER_MAX: u64 = 4 * GIB;
 const REDUCERS_PER_THREAD: u64 = 2;
-/// Where input does not fit memory, reducing takes longer than mapping, and the disk gives to some more than to others:
-/// smaller tasks end closer to each other.
+/// Where input does not fit memory, reducers read and write files, which gives to some more than to others: smaller tasks end
+/// closer to each other.
 const REDUCERS_PER_THREAD_BEYOND_MEMORY: u64 = 4;
 /// As many as a submission may ask for.
 const REDUCERS_MAX: u64 = 100_000;

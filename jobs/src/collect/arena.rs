@@ -1,8 +1,8 @@
 //! Bytes in blocks that never move: growing copies nothing, and a position stays good for the arena's life.
 //!
 //! Blocks are small at first, so that a small job stays small, and grow with the arena. Nothing is ever removed alone.
-//! A large arena that is filled a second time gets a few blocks on large pages instead: clearing them is paid for once, and
-//! records are read in any order each time.
+//! An arena that is filled a second time gets large pages: clearing them is paid for once, and records are read in any
+//! order each time.
 
 use super::huge_pages;
 use crate::prefetch::prefetch;
@@ -34,8 +34,7 @@ pub(super) struct Arena {
     /// The block that is being filled; records above the usual size of a block have blocks of their own beside it.
     current: usize,
     capacity_bytes: usize,
-    /// Size of a block on large pages, which all are from the second time on; 0 before.
-    large_block_bytes: usize,
+    has_large_pages: bool,
 }
 
 impl Arena {
@@ -70,7 +69,7 @@ impl Arena {
             bytes
         };
         let mut block = Vec::with_capacity(capacity);
-        if self.large_block_bytes > 0 {
+        if self.has_large_pages {
             huge_pages::advise(block.spare_capacity_mut());
         }
         self.blocks.push(block);
@@ -79,17 +78,9 @@ impl Arena {
     }
 
     fn next_block_bytes(&self) -> usize {
-        if self.large_block_bytes > 0 {
-            return self.large_block_bytes;
-        }
         let doublings = self.blocks.len().min(BLOCK_BYTES_USUAL.ilog2() as usize);
-        (BLOCK_BYTES_MIN << doublings).min(self.part_bytes().max(BLOCK_BYTES_USUAL))
-    }
-
-    /// Size of a block of a large arena.
-    fn part_bytes(&self) -> usize {
         let part = (self.capacity_bytes / GROWTH_PARTS).next_multiple_of(BLOCK_BYTES_USUAL);
-        part.min(BLOCK_BYTES_MAX)
+        (BLOCK_BYTES_MIN << doublings).min(part.clamp(BLOCK_BYTES_USUAL, BLOCK_BYTES_MAX))
     }
 
     /// Appends a record with its lengths and returns its position. Both lengths must be below 2^32.
@@ -162,9 +153,8 @@ impl Arena {
         self.capacity_bytes + self.blocks.capacity() * size_of::<Vec<u8>>()
     }
 
-    /// Removes everything. The memory stays, but for that of large records, for a block that has just been begun (perhaps it
-    /// was one too many, and otherwise the arena would be larger each time), and for blocks that others on large pages
-    /// will replace.
+    /// Removes everything. The memory stays, but for that of large records, and for a block that has just been begun:
+    /// perhaps it was one too many, and otherwise the arena would be larger each time.
     pub(super) fn clear(&mut self) {
         if let Some(block) = self.blocks.get_mut(self.current)
             && block.len() < block.capacity() / BEGUN_PARTS
@@ -176,12 +166,11 @@ impl Arena {
             block.clear();
             block.capacity() > 0 && !is_of_large
         });
-        self.capacity_bytes = self.blocks.iter().map(Vec::capacity).sum();
-        if self.large_block_bytes == 0 && self.part_bytes() >= huge_pages::BYTES_MIN {
-            self.large_block_bytes = self.part_bytes();
-            self.blocks.clear();
-            self.capacity_bytes = 0;
+        if !self.has_large_pages {
+            self.has_large_pages = true;
+            self.blocks.iter_mut().for_each(|block| huge_pages::renew(block.spare_capacity_mut()));
         }
+        self.capacity_bytes = self.blocks.iter().map(Vec::capacity).sum();
         self.current = 0;
     }
 
@@ -205,43 +194,29 @@ fn long_length(bytes: &mut &[u8]) -> usize {
 mod tests {
     use super::*;
 
-    /// Fills an arena with 40 records of each of these sizes, and clears it. Returns its memory before and after that.
-    fn fill(arena: &mut Arena, sizes: &[usize]) -> (usize, usize) {
-        let large = vec![7; 3 << 20];
-        for _ in 0..40 {
-            for size in sizes {
-                let record = RecordRef { key: &large[..*size], value: b"v" };
-                let at = arena.push_record(record);
-                assert_eq!(arena.record(at), record);
-            }
-        }
-        let taken = arena.memory_bytes();
-        arena.clear();
-        (taken, arena.memory_bytes())
-    }
-
     #[test]
     fn memory_is_used_again() {
         let mut arena = Arena::default();
-        let (first, kept) = fill(&mut arena, &[40_000, 100_000]);
+        let large = vec![7; 3 << 20];
+        let mut fill = |sizes: &[usize]| {
+            for _ in 0..40 {
+                for size in sizes {
+                    let record = RecordRef { key: &large[..*size], value: b"v" };
+                    let at = arena.push_record(record);
+                    assert_eq!(arena.record(at), record);
+                }
+            }
+            let taken = arena.memory_bytes();
+            arena.clear();
+            (taken, arena.memory_bytes())
+        };
+        let (first, kept) = fill(&[40_000, 100_000]);
         assert_eq!(first, kept);
         for sizes in [&[40_000, 100_000], &[100_000, 40_000]] {
-            assert_eq!(fill(&mut arena, sizes), (first, kept));
+            assert_eq!(fill(sizes), (first, kept));
         }
         // Large records have blocks of their own, which are not kept.
-        let (taken, kept) = fill(&mut arena, &[3 << 20]);
+        let (taken, kept) = fill(&[3 << 20]);
         assert!(taken > 40 * (3 << 20) && kept < first + (1 << 20), "{taken} {kept}");
-    }
-
-    #[test]
-    fn a_large_arena_gets_few_blocks_instead() {
-        let mut arena = Arena::default();
-        let sizes = [1_000_000; 2];
-        let (first, kept) = fill(&mut arena, &sizes);
-        assert!(first > 80_000_000 && kept < 1 << 20, "{first} {kept}");
-        let (second, kept) = fill(&mut arena, &sizes);
-        assert!(second < first + first / GROWTH_PARTS, "{first} {second}");
-        assert_eq!((arena.blocks.len(), kept), (second / arena.large_block_bytes, second));
-        assert_eq!(fill(&mut arena, &sizes), (second, kept));
     }
 }

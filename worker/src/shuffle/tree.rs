@@ -56,12 +56,14 @@ impl LoserTree {
         let mut node = (self.nodes.len() + winner.number as usize) / 2;
         while node > 0 {
             let other = self.nodes[node];
+            // Ties have a branch of their own: if their outcome met that of the others in one variable, the compiler would
+            // branch on it.
             if other.prefix == winner.prefix {
-                if other.beats(winner, &wins_tie) {
+                if wins_tie(other.number as usize, winner.number as usize) {
                     self.nodes[node] = std::mem::replace(&mut winner, other);
                 }
             } else {
-                // Nobody can foresee who wins, so both are moved, without a branch.
+                // Nobody can foresee who wins, so both are moved.
                 let wins = other.prefix < winner.prefix;
                 self.nodes[node] = Player::either(wins, winner, other);
                 winner = Player::either(wins, other, winner);
@@ -84,10 +86,8 @@ impl Player {
 
     #[inline]
     fn beats(self, other: Self, wins_tie: &impl Fn(usize, usize) -> bool) -> bool {
-        if self.prefix == other.prefix {
-            return wins_tie(self.number as usize, other.number as usize);
-        }
         self.prefix < other.prefix
+            || self.prefix == other.prefix && wins_tie(self.number as usize, other.number as usize)
     }
 }
 

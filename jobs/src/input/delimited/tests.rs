@@ -132,3 +132,21 @@ fn columns_have_names() {
     let later = Chunk { offset: 30, header: b"x,y\r\n", ..Chunk::new("hay.csv", b"1,2\n") };
     assert_eq!(format.header_of(&later).unwrap().names().collect::<Vec<_>>(), [b"x", b"y"]);
 }
+
+#[test]
+fn fields_are_numbers_with_and_without_quotes() {
+    let chunk = Chunk::new("hay.csv", b"12,x\n\"-0.5\",x\nrye,x\n");
+    let mut numbers = Vec::new();
+    let mut plain = Vec::new();
+    Delimited::csv()
+        .for_each(&chunk, |_, fields| {
+            numbers.push(fields.number(0).map_or_else(|e| e.to_string(), |n| n.to_string()));
+            plain.push(fields.plain(0).is_some());
+            let message = fields.number(2).unwrap_err().to_string();
+            assert_eq!(message, "there is no column 3: the record has 2 columns");
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(numbers, ["12", "-0.5", "'rye' is not a number"]);
+    assert_eq!(plain, [true, false, true]);
+}
