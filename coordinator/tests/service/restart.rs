@@ -113,6 +113,8 @@ async fn workers_that_do_not_come_back_are_lost_after_their_lease() {
 #[tokio::test(start_paused = true)]
 async fn a_coordinator_that_was_replaced_acknowledges_nothing_and_ends() {
     let cluster = Cluster::start_with_journal().await;
+    // Workers are welcomed once its log has begun. Before, the takeover could end it before it has taken a job's output.
+    let _worker = cluster.worker("/w").await;
     let former_jobs = cluster.jobs.clone();
     let spec = cluster.word_count(1);
     let (cluster, former) = cluster.take_over().await;
