@@ -1,20 +1,22 @@
 //! Disks are full, and input goes away under the job.
 
 use std::fs;
+use std::path::Path;
 
 use libtest_mimic::Trial;
 
 use super::gated_job::GatedJob;
 use crate::conformance::{arguments, path};
 use crate::support::{
-    Cluster, Dir, Mode, SmallDisk, both, count_words, eventually, generated_words, root_case,
-    sorted_lines,
+    Cluster, Dir, Mode, Process, SmallDisk, both, count_words, eventually, generated_words,
+    read_parts, root_case, sorted_lines, windrow,
 };
 
 pub fn tests() -> Vec<Trial> {
     let mut tests = vec![
         root_case("faults::disks::worker_full", workers_disk_full),
         root_case("faults::disks::output_full", outputs_disk_full),
+        root_case("faults::disks::output_replaces_runs", output_replaces_runs),
     ];
     tests.extend(both("faults::disks::input_deleted", input_deleted));
     tests
@@ -61,6 +63,24 @@ fn outputs_disk_full() {
         .expect_said(&path(small.path()))
         .expect_said("free some space");
     assert_eq!(fs::read_dir(small.path()).unwrap().count(), 0, "left behind: {:?}", dir.tree());
+}
+
+/// A sort beyond memory, on a disk that has no room for all of its runs and all of its output.
+fn output_replaces_runs() {
+    const INPUT_BYTES: usize = 24_000_000;
+    let dir = Dir::new();
+    let small = SmallDisk::mount_of(INPUT_BYTES * 3 / 2, &dir, "small");
+    let (input, output) = (path(&dir.join("in")), path(&small.path().join("out")));
+    let bytes = INPUT_BYTES.to_string();
+    let generate = windrow(["gen", "records", "--bytes", &bytes, "--output", &input]);
+    Process::start(generate).finish().expect_code(0);
+    let flags = ["sort", "--record-bytes", "100", "--key-bytes", "0..10", "--input", &input];
+    let bounds = ["--memory", "4MiB", "--reducers", "12", "--output", &output];
+    Mode::Embedded.run(flags.into_iter().chain(bounds)).expect_code(0);
+    let sorted: Vec<u8> = read_parts(Path::new(&output)).into_values().flatten().collect();
+    let keys: Vec<_> = sorted.chunks(100).map(|record| &record[..10]).collect();
+    assert_eq!(keys.len(), INPUT_BYTES / 100);
+    assert!(keys.is_sorted());
 }
 
 /// Files are deleted before their maps begin. Since it may be one worker only that does not see one, others try as well.

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::Dir;
 
-/// A file system of [`SmallDisk::BYTES`]; unmounted when dropped, which must be before the folder that it lies in goes.
+/// A file system of [`SmallDisk::BYTES`], or of as many as are asked for; unmounted when dropped, which must be before the folder that it lies in goes.
 /// Mounting it takes root: see [`super::root_case`].
 pub struct SmallDisk(PathBuf);
 
@@ -15,9 +15,14 @@ impl SmallDisk {
 
     /// Mounts one at `name` in `dir`.
     pub fn mount(dir: &Dir, name: &str) -> Self {
+        Self::mount_of(Self::BYTES, dir, name)
+    }
+
+    /// Likewise, of `bytes`.
+    pub fn mount_of(bytes: usize, dir: &Dir, name: &str) -> Self {
         let folder = dir.join(name);
         std::fs::create_dir_all(&folder).unwrap();
-        let size = format!("size={}", Self::BYTES);
+        let size = format!("size={bytes}");
         let mount =
             Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&folder).status();
         assert!(mount.unwrap().success());

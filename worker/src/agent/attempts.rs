@@ -59,7 +59,7 @@ pub(super) struct Attempts {
     lost: BTreeMap<AttemptId, bool>,
     /// Hears of them; `None` where all outputs are in this process.
     losses: Option<LostOutputs>,
-    /// Jobs whose files are being removed.
+    /// What is being removed: jobs that have ended, and what winning reducers have read.
     releases: JoinSet<()>,
 }
 
@@ -179,6 +179,9 @@ impl Attempts {
         self.untold.retain(|untold| *untold != attempt);
         if !won {
             self.discard(attempt, files);
+        } else if attempt.task.stage == Stage::Reduce {
+            let executor = Arc::clone(&self.executor);
+            self.releases.spawn(async move { executor.release_partition(attempt.task).await });
         }
     }
 

@@ -67,6 +67,7 @@ pub(super) async fn open(
             fetch: config.fetch,
             serial: 0,
             outputs_on_disk: false,
+            is_alone: is_embedded,
             tls: certificates.map_or(ShuffleTls::Off, ShuffleTls::OfEachJob),
         };
         let executor = InProcess::with_directory(config, registry, folder);

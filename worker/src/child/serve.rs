@@ -147,6 +147,7 @@ impl Serving {
             fetch: FetchTimeouts::of_silence(Duration::from_millis(start.fetch_silence_ms)),
             serial: start.serial,
             outputs_on_disk: start.outputs_on_disk,
+            is_alone: false,
             tls: tls.clone().map_or(ShuffleTls::Off, |tls| ShuffleTls::OfJob(job, tls)),
         };
         let executor = Arc::new(InProcess::beside(config, registry));

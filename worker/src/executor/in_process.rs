@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use windrow_jobs::fan_in::default_fan_in;
 use windrow_jobs::program::Care;
-use windrow_jobs::{AttemptId, BadRecord, FailureCause, JobId, Place, Registry};
+use windrow_jobs::{AttemptId, BadRecord, FailureCause, JobId, Place, Registry, TaskId};
 
 use super::cores::{CoreLease, Cores};
 use super::directory::WorkerDirectory;
@@ -209,6 +209,14 @@ impl InProcess {
     /// Removes the output that a map attempt has left. May block for a moment.
     pub fn discard_output(&self, attempt: AttemptId) {
         self.store.discard(attempt.task.job, (attempt.task.index, attempt.number));
+    }
+
+    /// A reducer of this worker has won: nobody needs what it has read. In a cluster somebody may: when a worker is lost, and its
+    /// maps turn out to be nondeterministic, reducers are run again. May block for a moment.
+    pub fn release_partition(&self, reduce: TaskId) {
+        if self.config.is_alone {
+            self.store.release_partition(reduce.job, reduce.index);
+        }
     }
 
     /// Removes all that a job has here and ends its attempts. Removes files, so it may block for a moment.

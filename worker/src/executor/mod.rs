@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
-use windrow_jobs::{AttemptId, Digest, FailureCause, JobId};
+use windrow_jobs::{AttemptId, Digest, FailureCause, JobId, TaskId};
 use windrow_security::SecurityError;
 
 mod children;
@@ -109,6 +109,14 @@ impl Executor {
                 blocking(move || executor.discard_output(attempt)).await;
             }
             Self::Children(children) => children.discard_output(attempt).await,
+        }
+    }
+
+    /// A reducer has won: what it has read may go.
+    pub(crate) async fn release_partition(&self, reduce: TaskId) {
+        if let Self::InProcess(executor, ..) = self {
+            let executor = Arc::clone(executor);
+            blocking(move || executor.release_partition(reduce)).await;
         }
     }
 

@@ -8,12 +8,13 @@
 //! before reducers ask for it. The blocks of one partition of a run lie in extents of about a megabyte, so that
 //! several threads can write side by side. The index lists, for each partition of each run that has pairs, their
 //! number, their digest and their extents. A file without a whole index is no segment: it appears under its final name only when
-//! it is complete.
+//! it is complete. What nobody will read again can be cut out of it ([`Segment::release`]).
 
 pub(crate) mod fuzzing;
 mod index;
 mod memory;
 mod reader;
+mod release;
 mod writer;
 
 pub use index::{Extent, PartitionIndex};

@@ -10,6 +10,7 @@ use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
 use windrow_jobs::fan_in::SOURCE_BYTES;
 use windrow_jobs::{Audit, FailureCause};
 
+use super::release::Released;
 use super::writer::LARGE_EXTENT_BYTES;
 use super::{Extent, MAGIC, PartitionIndex, TRAILER_BYTES, index};
 use crate::files::TemporaryFile;
@@ -20,6 +21,7 @@ use crate::shuffle::source::BlockSource;
 pub struct Segment {
     path: Arc<Path>,
     index: Vec<PartitionIndex>,
+    released: Released,
     /// Keeps a temporary segment for as long as it or its sources are needed.
     temporary: Option<Arc<TemporaryFile>>,
 }
@@ -40,14 +42,15 @@ impl Segment {
             io::ErrorKind::UnexpectedEof => corrupt(path, bytes, "the file is cut short"),
             _ => io(error),
         })?;
-        Ok(Self { path: path.into(), index, temporary: None })
+        Ok(Self { path: path.into(), index, released: Released::default(), temporary: None })
     }
 
     /// A segment that has just been written with this index, and that goes when nobody reads it any more.
     pub fn temporary(file: TemporaryFile, mut index: Vec<PartitionIndex>) -> Self {
         index.retain(|entry| entry.audit.records > 0);
         index.sort_unstable_by_key(PartitionIndex::order);
-        Self { path: file.path().into(), index, temporary: Some(Arc::new(file)) }
+        let path = file.path().into();
+        Self { path, index, released: Released::default(), temporary: Some(Arc::new(file)) }
     }
 
     /// Where the pairs lie, sorted by partition and run.
@@ -64,6 +67,24 @@ impl Segment {
     /// A source for each run that has pairs of `partition`.
     pub fn sources(&self, partition: u32) -> impl Iterator<Item = SegmentSource> {
         index::of_partition(&self.index, partition).iter().map(|entry| self.source(entry))
+    }
+
+    /// An error if the pairs of `partition` have been [released](Self::release).
+    pub fn check_unreleased(&self, partition: u32) -> Result<(), FailureCause> {
+        if !self.released.has(partition) {
+            return Ok(());
+        }
+        let message =
+            format!("the pairs of partition {partition} were deleted when its reducer was done");
+        Err(corrupt(&self.path, MAGIC.len() as u64, message))
+    }
+
+    /// Gives the disk and the page cache back what the pairs of `partition` take up: nobody will read them again. Where the file
+    /// system cannot do that, they stay until the file goes.
+    pub fn release(&self, partition: u32) -> io::Result<()> {
+        let entries = index::of_partition(&self.index, partition);
+        let extents = entries.iter().flat_map(|entry| entry.extents.iter().copied());
+        self.released.release(&self.path, partition, extents.collect())
     }
 
     fn source(&self, entry: &PartitionIndex) -> SegmentSource {

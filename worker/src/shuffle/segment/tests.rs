@@ -1,6 +1,7 @@
 //! Segments, whole and broken.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use proptest::collection::vec;
@@ -74,6 +75,32 @@ fn read_all(path: &Path) -> Result<BTreeMap<u32, Pairs>, FailureCause> {
 fn small() -> BTreeMap<u32, Pairs> {
     let pairs = |n: u8| (0..n).map(|k| (vec![b'k', k], vec![k; 2])).collect();
     BTreeMap::from([(0, pairs(9)), (2, pairs(4))])
+}
+
+#[test]
+fn a_released_partition_leaves_the_disk_and_the_others_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let pairs = |n: u32| -> Pairs {
+        (0..n).map(|n| (n.to_be_bytes().to_vec(), vec![n as u8; 100])).collect()
+    };
+    let partitions = BTreeMap::from([(0, pairs(30_000)), (1, pairs(9)), (2, pairs(20_000))]);
+    let path = write(folder.path().join("segment"), &partitions);
+    let on_disk = || std::fs::metadata(&path).unwrap().blocks() * 512;
+    let (bytes, before) = (std::fs::metadata(&path).unwrap().len(), on_disk());
+    let segment = Segment::open(&path).unwrap();
+    segment.release(0).unwrap();
+    segment.release(0).unwrap();
+    segment.release(7).unwrap();
+    let freed = before - on_disk();
+    assert!((2_500_000..3_500_000).contains(&freed), "{freed} of {before} bytes");
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), bytes);
+    assert!(segment.check_unreleased(0).unwrap_err().to_string().contains("partition 0"));
+    for partition in [1, 2] {
+        segment.check_unreleased(partition).unwrap();
+        assert_eq!(read(&path, partition).unwrap(), partitions[&partition]);
+    }
+    // Nor does whoever has not heard of it take holes for pairs.
+    assert!(matches!(read(&path, 0), Err(FailureCause::Corrupt { .. })));
 }
 
 proptest! {

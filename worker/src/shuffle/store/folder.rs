@@ -117,6 +117,16 @@ impl JobFolder {
         Ok(segment)
     }
 
+    /// Deletes the pairs of `partition` from all outputs in files, as far as their indexes are known: that is where it has been read.
+    pub(super) fn release_partition(&self, partition: u32) {
+        let segments: Vec<_> = lock(&self.state).opened.values().cloned().collect();
+        for segment in segments {
+            if let Err(error) = segment.release(partition) {
+                tracing::debug!(path = %self.path.display(), partition, %error, "pairs stay on disk");
+            }
+        }
+    }
+
     /// Size and name of the largest output in memory that nobody is writing yet, nor reading: that would free nothing.
     pub(super) fn largest(&self) -> Option<(u64, Output)> {
         let state = lock(&self.state);

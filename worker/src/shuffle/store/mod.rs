@@ -102,6 +102,7 @@ impl SegmentStore {
         }
         // What was in memory a moment ago has its file before it is forgotten.
         let segment = folder.open((task, attempt))?;
+        segment.check_unreleased(partition)?;
         Ok(segment.sources(partition).map(|source| Box::new(source) as _).collect())
     }
 
@@ -157,6 +158,14 @@ impl SegmentStore {
         let folder = lock(&self.jobs).get(&job).cloned();
         if let Some(folder) = folder {
             folder.discard(output);
+        }
+    }
+
+    /// Deletes a partition of the outputs that are in files, to make room: nobody will read it again. Whoever tries gets an error.
+    pub fn release_partition(&self, job: JobId, partition: u32) {
+        let folder = lock(&self.jobs).get(&job).cloned();
+        if let Some(folder) = folder {
+            folder.release_partition(partition);
         }
     }
 

@@ -162,6 +162,30 @@ fn an_attempt_of_a_released_job_cannot_leave_a_segment_in_a_later_job_of_that_nu
 }
 
 #[test]
+fn a_released_partition_cannot_be_read_where_it_was_read_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SegmentStore::new(directory.path().into(), 0);
+    let folder = store.folder(JobId(1)).unwrap();
+    let account = Account::new(1 << 30);
+    let pairs = [(0, (vec![1], vec![2])), (3, (vec![3], vec![4]))];
+    for task in 0..3 {
+        folder.hold(segment(&account, &pairs), task, 1).unwrap().keep();
+    }
+    store.evict_largest().unwrap();
+    store.evict_largest().unwrap();
+    let in_file = |task| store.segment_path(JobId(1), task, 1).exists();
+    let was_read = (0..3).find(|task| in_file(*task)).unwrap();
+    assert_eq!(read(&store, (was_read, 1), 3).unwrap().len(), 1);
+    store.release_partition(JobId(1), 0);
+    store.release_partition(JobId(2), 0);
+    for task in 0..3 {
+        let zero = read(&store, (task, 1), 0);
+        assert_eq!(zero.is_err(), task == was_read, "in a file, and its index is known: {zero:?}");
+        assert_eq!(read(&store, (task, 1), 3).unwrap().len(), 1);
+    }
+}
+
+#[test]
 fn an_output_can_be_discarded_in_memory_and_on_disk() {
     let directory = tempfile::tempdir().unwrap();
     let store = SegmentStore::new(directory.path().into(), 0);
