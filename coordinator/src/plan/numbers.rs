@@ -18,9 +18,9 @@ const SPLIT_BYTES_MAX_ALONE: u64 = 4 * GIB;
 /// Where a worker's input fits its memory, a split is at most one part in this many of it: the collectors of a task may
 /// fill about 40 percent, and pairs that are not combined take up more than the input that they come from.
 const MEMORY_PARTS: u64 = 4;
-/// Where it does not, a split is at most so many times the memory: the task then spills ten runs or so, each from the
+/// Where it does not, a split is at most so many times the memory: the task then spills twenty runs or so, each from the
 /// buffers of the one before. Several tasks would all begin with new ones.
-const MEMORY_TIMES: u64 = 4;
+const MEMORY_TIMES: u64 = 8;
 /// Input that makes a reducer worth having.
 const BYTES_PER_REDUCER_MIN: u64 = 32 * MIB;
 /// Input that is enough for a reducer, so that none runs for ever or fills a disk alone.
@@ -29,6 +29,9 @@ const REDUCERS_PER_THREAD: u64 = 2;
 /// Where input does not fit memory, reducers read and write files, which gives to some more than to others: smaller tasks end
 /// closer to each other.
 const REDUCERS_PER_THREAD_BEYOND_MEMORY: u64 = 4;
+/// A worker that is alone is mostly an embedded one, which deletes what a reducer has read when that is done: the less at a time, the
+/// sooner there is room.
+const REDUCERS_PER_THREAD_BEYOND_MEMORY_ALONE: u64 = 8;
 /// As many as a submission may ask for.
 const REDUCERS_MAX: u64 = 100_000;
 
@@ -62,6 +65,10 @@ impl ClusterSize {
         u64::from(self.workers.max(1))
     }
 
+    fn is_alone(self) -> bool {
+        self.workers <= 1
+    }
+
     /// Whether each worker's share of the input fits its memory.
     fn fits(self, input_bytes: u64) -> bool {
         input_bytes.div_ceil(self.workers_min()) <= self.memory_bytes
@@ -77,9 +84,8 @@ impl ClusterSize {
 
 /// Most bytes of a split.
 pub(super) fn default_split_bytes(input_bytes: u64, cluster: ClusterSize) -> u64 {
-    let is_alone = cluster.workers <= 1;
     let least = SPLIT_BYTES_MIN;
-    let most = if is_alone { SPLIT_BYTES_MAX_ALONE } else { SPLIT_BYTES_MAX };
+    let most = if cluster.is_alone() { SPLIT_BYTES_MAX_ALONE } else { SPLIT_BYTES_MAX };
     let workers = cluster.workers_min();
     let each = input_bytes.div_ceil(workers);
     let by_memory = if cluster.fits(input_bytes) {
@@ -92,14 +98,14 @@ pub(super) fn default_split_bytes(input_bytes: u64, cluster: ClusterSize) -> u64
     input_bytes.div_ceil(tasks.max(1)).clamp(least, most)
 }
 
-/// One for every 32 MiB of input, up to two turns of all threads, or four beyond memory, which then have the same number each;
-/// more only where these would get more than 4 GiB of input each.
+/// One for every 32 MiB of input, up to two turns of all threads, or four beyond memory, or eight on a worker that is alone, which then have
+/// the same number each; more only where these would get more than 4 GiB of input each.
 pub(super) fn default_reducers(input_bytes: u64, cluster: ClusterSize) -> u32 {
     let threads = u64::from(cluster.threads.max(1));
-    let turns = if cluster.fits(input_bytes) {
-        REDUCERS_PER_THREAD
-    } else {
-        REDUCERS_PER_THREAD_BEYOND_MEMORY
+    let turns = match (cluster.fits(input_bytes), cluster.is_alone()) {
+        (true, _) => REDUCERS_PER_THREAD,
+        (false, false) => REDUCERS_PER_THREAD_BEYOND_MEMORY,
+        (false, true) => REDUCERS_PER_THREAD_BEYOND_MEMORY_ALONE,
     };
     let wanted = input_bytes.div_ceil(BYTES_PER_REDUCER_MIN).min(threads * turns);
     let wanted = wanted.max(input_bytes.div_ceil(BYTES_PER_REDUCER_MAX)).max(1);
@@ -126,7 +132,8 @@ mod tests {
             // What fits is cut, so that it can stay in memory.
             (GIB, GIB, 4),
             (2 * GIB, 512 * MIB, 1),
-            (9 * GIB, 512 * MIB, 5),
+            (3 * GIB, 256 * MIB, 2),
+            (9 * GIB, 512 * MIB, 3),
             // Smaller splits would not help any more.
             (GIB, MIB, 64),
         ] {
@@ -159,6 +166,11 @@ mod tests {
         ] {
             assert_eq!(default_reducers(input, cluster), reducers, "{input}");
         }
+        let alone = self::cluster(1, GIB);
+        assert_eq!(
+            [GIB, GIB + 1, 3 * GIB].map(|input| default_reducers(input, alone)),
+            [8, 32, 32]
+        );
     }
 
     #[test]
