@@ -200,10 +200,11 @@ impl RecordBuffer {
         range: Range<usize>,
         records: &mut Vec<RecordRef<'a>>,
     ) {
-        let entries = &self.entries(partition)[range];
+        let entries = &self.entries(partition)[range.start..];
         entries.iter().take(AHEAD).for_each(|entry| self.arena.prefetch(entry.at()));
-        records.reserve(entries.len());
-        for (index, entry) in entries.iter().enumerate() {
+        records.reserve(range.len());
+        for (index, entry) in entries[..range.len()].iter().enumerate() {
+            // Also of the pairs behind the range: they are read next.
             if let Some(ahead) = entries.get(index + AHEAD) {
                 self.arena.prefetch(ahead.at());
             }

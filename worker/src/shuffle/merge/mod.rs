@@ -22,7 +22,7 @@ use super::source::BlockSource;
 
 /// Most pairs in a batch: few enough that they are in the cache still when they are used. Also how often cancellation
 /// is looked for.
-const BATCH_RECORDS_MAX: usize = 1024;
+const BATCH_RECORDS_MAX: usize = 256;
 
 type Records<'a> = Vec<RecordRef<'a>>;
 
