@@ -103,7 +103,7 @@ pub struct JobOptions {
     pub lossy: bool,
     /// Size of the largest record that is read; a longer one is an error.
     pub record_bytes_max: u64,
-    /// How many sorted runs one merge reads at once.
+    /// How many sorted runs one merge reads at once; more, if they are small.
     pub fan_in: Option<u32>,
     /// Of what is shuffled; by default only what goes to other machines is compressed.
     pub compression: Option<Compression>,

@@ -93,8 +93,8 @@ pub(crate) struct JobArgs {
     /// Largest input of one map task, such as 64MiB [default: chosen from input and cores]
     #[arg(long, value_name = "SIZE", value_parser = positive_size, help_heading = "Engine")]
     pub(crate) split_size: Option<ByteSize>,
-    /// Sorted runs that one merge reads at once; where there are more, some are merged on disk first [default: chosen from
-    /// memory]
+    /// Sorted runs that one merge reads at once, or more that are small; where there are more, some are merged on disk first
+    /// [default: chosen from memory]
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u32>::new().range(2..=10_000), help_heading = "Engine")]
     pub(crate) fan_in: Option<u32>,
     /// Largest record, such as 1GiB; a longer one is an error, before it fills the memory

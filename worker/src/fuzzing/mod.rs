@@ -23,9 +23,15 @@ pub const TARGETS: &[Target] = &[
         heap: HeapBound { fixed: 24 << 20, times: 64 },
     },
     Target {
-        name: "indexes",
-        seeds: shuffle::index_seeds,
-        check: shuffle::indexes,
+        name: "index-pages",
+        seeds: shuffle::index_page_seeds,
+        check: shuffle::index_pages,
+        heap: HeapBound::SMALL,
+    },
+    Target {
+        name: "index-directories",
+        seeds: shuffle::index_directory_seeds,
+        check: shuffle::index_directories,
         heap: HeapBound::SMALL,
     },
     Target {

@@ -104,10 +104,10 @@ pub(super) fn segments(bytes: &[u8]) {
 /// As many pairs come as the index promises, or an error.
 fn read_segment(bytes: &[u8]) {
     let file = Memory::new(bytes);
-    let Ok(segment) = Segment::open(&file.path()) else { return };
+    let Ok(segment) = Segment::open(&file.path(), 0) else { return };
     let mut block = Block::default();
     for partition in 0..6 {
-        for mut source in segment.sources(partition) {
+        for mut source in segment.sources(partition).unwrap_or_default() {
             let (promised, mut records) = (source.promised().records, 0);
             let is_whole = loop {
                 match source.next_block(&mut block) {
@@ -135,31 +135,47 @@ impl Memory {
     }
 }
 
-pub(super) fn index_seeds() -> Vec<Vec<u8>> {
+fn index_entries() -> Vec<PartitionIndex> {
     let extent = |offset, bytes| Extent { offset, bytes };
     let entry = |partition, run, extents| PartitionIndex {
         partition,
         run,
         audit: Audit { records: 300, digest: u64::MAX / 3 },
+        data_bytes: 4_000,
         extents,
     };
-    let one = vec![entry(0, 0, vec![extent(8, 100)])];
-    let several = vec![
+    vec![
         entry(0, 0, vec![extent(8, 100), extent(200, 1 << 20)]),
         entry(0, 3, vec![extent(300, 1)]),
         entry(900, 1, vec![extent(1 << 30, 1 << 22)]),
-    ];
-    [vec![], one, several].map(|index| fuzzing::encode_index(&index)).to_vec()
+    ]
+}
+
+pub(super) fn index_page_seeds() -> Vec<Vec<u8>> {
+    let entries = index_entries();
+    [&entries[..0], &entries[1..2], &entries].map(fuzzing::encode_page).to_vec()
 }
 
 /// What is taken at all is what would have been written.
-pub(super) fn indexes(bytes: &[u8]) {
-    if let Some(index) = fuzzing::decode_index(bytes, 8..1 << 40) {
-        assert_eq!(fuzzing::encode_index(&index), bytes);
-        let mut extents = index.iter().flat_map(|entry| &entry.extents);
+pub(super) fn index_pages(bytes: &[u8]) {
+    if let Some(entries) = fuzzing::decode_page(bytes, &(8..1 << 40)) {
+        assert_eq!(fuzzing::encode_page(&entries), bytes);
+        let mut extents = entries.iter().flat_map(|entry| &entry.extents);
         assert!(
             extents.all(|extent| extent.offset >= 8 && extent.offset + extent.bytes <= 1 << 40)
         );
+    }
+}
+
+pub(super) fn index_directory_seeds() -> Vec<Vec<u8>> {
+    let entries = index_entries();
+    [&entries[..0], &entries[..1], &entries[1..]].map(fuzzing::encode_directory).to_vec()
+}
+
+/// Likewise.
+pub(super) fn index_directories(bytes: &[u8]) {
+    if let Some(written) = fuzzing::recode_directory(bytes, 1 << 40) {
+        assert_eq!(written, bytes);
     }
 }
 

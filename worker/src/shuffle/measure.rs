@@ -138,14 +138,16 @@ fn measure_merges() {
             let index = index.collect();
             let (file, bytes) = writer.finish(index).unwrap();
             print("write runs", kind.0, started, 2_000_000, bytes as usize);
-            let segment = Segment::open(file.path()).unwrap();
+            let segment = Segment::open(file.path(), usize::MAX).unwrap();
             for what in ["first", "merge"] {
-                let files = segment.sources(0).map(|source| Box::new(source) as _).collect();
+                let files = segment.sources(0).unwrap().into_iter();
+                let files = files.map(|source| Box::new(source) as _).collect();
                 drain(&format!("{what} {ways} files"), kind.0, files);
             }
             let writer = SegmentWriter::create(folder.path().join("one"), Codec::None).unwrap();
             let mut out = writer.begin_run().partition(0);
-            let files = segment.sources(0).map(|source| Box::new(source) as _).collect();
+            let files = segment.sources(0).unwrap().into_iter();
+            let files = files.map(|source| Box::new(source) as _).collect();
             let mut merge = Merge::new(files);
             let started = cpu_ns();
             while let Some(batch) = merge.next_batch().unwrap() {

@@ -3,10 +3,21 @@
 use windrow_jobs::fan_in::SOURCE_BYTES;
 use windrow_jobs::{Audit, FailureCause};
 
-use super::block::Block;
+use super::block::{Block, PAIR_BYTES_MIN};
 
 /// Raw size at which a block in a file is closed.
 pub const BLOCK_BYTES: usize = 48 << 10;
+
+/// Memory that a sorted run takes up in a merge, at most: one of few pairs, all of which are one block, takes up less than
+/// others, and more of them are merged at once. None of its pairs is large.
+pub fn source_bytes(records: u64, data_bytes: u64) -> u64 {
+    /// What is there whatever its size.
+    const FIXED_BYTES: u64 = 4 << 10;
+    /// As read, unpacked, and what finds its pairs.
+    const TIMES: u64 = SOURCE_BYTES.div_ceil(BLOCK_BYTES as u64);
+    let block_bytes = data_bytes.max(records.saturating_mul(PAIR_BYTES_MIN as u64));
+    block_bytes.saturating_mul(TIMES).saturating_add(FIXED_BYTES).min(SOURCE_BYTES)
+}
 
 /// Pairs sorted by key and value, in blocks.
 pub trait BlockSource: Send {

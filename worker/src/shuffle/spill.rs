@@ -11,7 +11,7 @@ use windrow_jobs::program::{RecordBatches, RecordSink};
 use super::block::Codec;
 use super::merge::Merge;
 use super::pairs::SortedPairs;
-use super::segment::{PartitionIndex, RunWriter, Segment, SegmentWriter};
+use super::segment::{PartitionIndex, RunWriter, SegmentWriter};
 use super::source::BlockSource;
 use super::store::JobFolder;
 use crate::executor::Progress;
@@ -76,8 +76,8 @@ impl Scratch {
             let mut writer = segment.begin_run().partition(0);
             self.copy(&mut merge, &mut writer)?;
             let index = vec![writer.finish(merge.promised())?];
-            let (file, _) = segment.finish(index.clone())?;
-            sources.extend(Segment::temporary(file, index).sources(0).map(|s| Box::new(s) as _));
+            let merged = segment.into_temporary(index).sources(0)?;
+            sources.extend(merged.into_iter().map(|source| Box::new(source) as _));
         }
         Ok(Merge::new(sources))
     }
@@ -147,6 +147,8 @@ mod tests {
     use super::*;
     use crate::shuffle::merge::tests::{Pair, drain, pairs};
     use crate::shuffle::pairs::{MemorySource, SortedBuffer};
+    use crate::shuffle::segment::Segment;
+    use crate::shuffle::source::BLOCK_BYTES;
     use crate::shuffle::store::SegmentStore;
 
     fn buffer(pairs: &[(u32, Pair)]) -> RecordBuffer {
@@ -161,8 +163,7 @@ mod tests {
     fn spilled(scratch: &Scratch, buffer: RecordBuffer) -> Segment {
         let segment = scratch.create().unwrap();
         let index = scratch.append(&segment, &SortedBuffer::new(buffer)).unwrap();
-        let (file, _) = segment.finish(index.clone()).unwrap();
-        Segment::temporary(file, index)
+        segment.into_temporary(index)
     }
 
     fn of(pairs: &[Vec<(u32, Pair)>], partition: u32) -> Vec<Pair> {
@@ -184,11 +185,17 @@ mod tests {
             runs in vec(vec((0u32..4, pairs(1..2)), 0..40), 0..12),
             fan_in in 2usize..6,
             in_memory in 0usize..3,
+            are_small: bool,
         ) {
-            let runs: Vec<Vec<(u32, Pair)>> = runs
+            let mut runs: Vec<Vec<(u32, Pair)>> = runs
                 .into_iter()
                 .map(|run| run.into_iter().map(|(p, mut pair)| (p, pair.remove(0))).collect())
                 .collect();
+            // All small ones would be merged at once.
+            let fill_blocks = |run: &mut Vec<(u32, Pair)>| {
+                run.extend((0..4).map(|partition| (partition, (vec![1], vec![1; BLOCK_BYTES]))));
+            };
+            runs.iter_mut().filter(|_| !are_small).for_each(fill_blocks);
             let directory = tempfile::tempdir().unwrap();
             let store = SegmentStore::new(directory.path().into(), 0);
             let folder = store.folder(JobId(1)).unwrap();
@@ -201,18 +208,23 @@ mod tests {
                 spilled.into_iter().map(|buffer| self::spilled(&scratch, buffer)).collect();
             let in_memory: Vec<Arc<dyn SortedPairs>> =
                 buffers.into_iter().map(|buffer| Arc::new(SortedBuffer::new(buffer)) as _).collect();
+            let files = || std::fs::read_dir(directory.path().join("job-1")).unwrap().count();
             for partition in 0..4 {
                 let mut sources: Vec<Box<dyn BlockSource + '_>> = Vec::new();
                 let lent = in_memory.iter().filter_map(|p| MemorySource::new(Arc::clone(p), partition));
                 sources.extend(lent.map(|source| Box::new(source) as _));
-                let read = spilled.iter().flat_map(|run| run.sources(partition));
+                let read = spilled.iter().flat_map(|run| run.sources(partition).unwrap());
                 sources.extend(read.map(|source| Box::new(source) as _));
-                let merged = drain(&mut scratch.merge(sources).unwrap()).unwrap();
-                prop_assert_eq!(merged, of(&runs, partition));
+                let count = sources.len();
+                let mut merge = scratch.merge(sources).unwrap();
+                let more = files() > spilled.len();
+                if in_memory.is_empty() {
+                    prop_assert_eq!(more, !are_small && count > fan_in, "files for {} runs", count);
+                }
+                prop_assert_eq!(drain(&mut merge).unwrap(), of(&runs, partition));
             }
             drop(spilled);
-            let left = std::fs::read_dir(directory.path().join("job-1")).unwrap().count();
-            prop_assert_eq!(left, 0, "runs are removed");
+            prop_assert_eq!(files(), 0, "runs are removed");
         }
     }
 }

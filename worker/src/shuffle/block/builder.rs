@@ -13,7 +13,7 @@ use super::{DATA_BYTES_MAX, KEPT_BYTES_MAX, PACKED_RAW_BYTES_MAX, RAW_BYTES_MAX}
 const LENGTHS_BYTES: usize = 20;
 
 /// Pairs of a full block have this many bytes on average, or more: what finds them in memory is small beside them.
-const PAIR_BYTES_MIN: usize = 24;
+pub const PAIR_BYTES_MIN: usize = 24;
 
 /// Shared prefixes that save less than one part in this many do not pay: decoding them takes a copy.
 const SAVING_PARTS: usize = 4;

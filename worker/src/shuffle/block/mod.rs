@@ -25,7 +25,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use windrow_jobs::program::RecordRef;
 
-pub use builder::{BlockBuilder, block_head};
+pub use builder::{BlockBuilder, PAIR_BYTES_MIN, block_head};
 pub use codec::Codec;
 pub(crate) use header::reseal;
 pub use header::{HEADER_BYTES, Header};

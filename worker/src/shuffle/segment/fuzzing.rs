@@ -4,17 +4,38 @@ use std::ops::Range;
 
 use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
 
-use super::index::{self, PartitionIndex};
+use super::index::{Directory, PartitionIndex, page};
 use super::{MAGIC, TRAILER_BYTES};
 
-/// Encodes an index.
-pub(crate) fn encode_index(index: &[PartitionIndex]) -> Vec<u8> {
-    index::encode(index)
+/// Encodes a page of an index.
+pub(crate) fn encode_page(entries: &[PartitionIndex]) -> Vec<u8> {
+    let mut page = Vec::new();
+    entries.iter().for_each(|entry| page::write(entry, &mut page));
+    page
 }
 
-/// Decodes an index whose blocks lie in this range.
-pub(crate) fn decode_index(bytes: &[u8], blocks: Range<u64>) -> Option<Vec<PartitionIndex>> {
-    index::decode(bytes, blocks)
+/// Decodes a page of an index whose blocks lie in this range.
+pub(crate) fn decode_page(bytes: &[u8], blocks: &Range<u64>) -> Option<Vec<PartitionIndex>> {
+    page::read(bytes, blocks)
+}
+
+/// Decodes the directory of an index that lies at this offset, and encodes it again.
+pub(crate) fn recode_directory(bytes: &[u8], offset: u64) -> Option<Vec<u8>> {
+    let directory = Directory::read(bytes, MAGIC.len() as u64, offset)?;
+    let mut encoded = Vec::new();
+    directory.write(&mut encoded);
+    Some(encoded)
+}
+
+/// The directory of these pages, each with a single entry.
+pub(crate) fn encode_directory(entries: &[PartitionIndex]) -> Vec<u8> {
+    let mut directory = Directory::new(MAGIC.len() as u64);
+    entries.iter().for_each(|entry| {
+        directory.push(entry.partition, &encode_page(std::slice::from_ref(entry)))
+    });
+    let mut encoded = Vec::new();
+    directory.write(&mut encoded);
+    encoded
 }
 
 /// Makes the first and last bytes, and the checksum of the index, those of a segment; `false` where there is no room for them.

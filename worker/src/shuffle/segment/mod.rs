@@ -1,13 +1,13 @@
 //! Segments: files of sorted pairs, by run and partition. A map attempt leaves one; so does a buffer that spills.
 //!
 //! ```text
-//!  | magic | blocks of any runs and partitions ... | index | index offset | crc64 of both | magic |
+//!  | magic | blocks of any runs and partitions ... | pages of the index | its directory | offset of that | crc64 of both | magic |
 //! ```
 //!
 //! A segment holds one sorted run or several: what a map attempt spills is appended run by run, and is never merged
 //! before reducers ask for it. The blocks of one partition of a run lie in extents of about a megabyte, so that
 //! several threads can write side by side. The index lists, for each partition of each run that has pairs, their
-//! number, their digest and their extents. A file without a whole index is no segment: it appears under its final name only when
+//! number, their digest and their extents; readers read its directory, and then the page of the partition they want. A file without a whole index is no segment: it appears under its final name only when
 //! it is complete. What nobody will read again can be cut out of it ([`Segment::release`]).
 
 pub(crate) mod fuzzing;
@@ -15,19 +15,20 @@ mod index;
 mod memory;
 mod reader;
 mod release;
+mod source;
 mod writer;
 
 pub use index::{Extent, PartitionIndex};
 pub use memory::MemorySegment;
 pub use reader::Segment;
 #[cfg(test)]
-use reader::SegmentSource;
+use source::SegmentSource;
 pub use writer::{RunWriter, SegmentWriter};
 
 /// First and last bytes of every segment; the last of them is the version of the format.
-const MAGIC: &[u8; 8] = b"WINDROW\x03";
+const MAGIC: &[u8; 8] = b"WINDROW\x04";
 
-/// Size of index offset, checksum and magic at the end.
+/// Size of the directory's offset, checksum and magic at the end.
 const TRAILER_BYTES: usize = 24;
 
 #[cfg(test)]

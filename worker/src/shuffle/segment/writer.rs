@@ -9,7 +9,8 @@ use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
 use windrow_jobs::program::{RecordRef, RecordSink};
 use windrow_jobs::{Audit, FailureCause};
 
-use super::{Extent, MAGIC, PartitionIndex, index};
+use super::index::{self, Encoded};
+use super::{Extent, MAGIC, PartitionIndex, Segment};
 use crate::files::TemporaryFile;
 use crate::shuffle::block::{BlockBuilder, Codec, block_head};
 use crate::shuffle::source::BLOCK_BYTES;
@@ -50,20 +51,23 @@ impl SegmentWriter {
     }
 
     /// Writes the index, of what all runs' partitions have left, and closes the file. Returns it with its size.
-    pub fn finish(
-        self,
-        mut index: Vec<PartitionIndex>,
-    ) -> Result<(TemporaryFile, u64), FailureCause> {
-        index.retain(|entry| entry.audit.records > 0);
-        index.sort_unstable_by_key(PartitionIndex::order);
-        let index_offset = self.written_bytes();
-        let mut tail = index::encode(&index);
-        tail.extend_from_slice(&index_offset.to_le_bytes());
+    pub fn finish(self, index: Vec<PartitionIndex>) -> Result<(TemporaryFile, u64), FailureCause> {
+        let Encoded { pages, directory } = index::encode(index, self.written_bytes());
+        self.append(&pages)?;
+        let mut tail = Vec::new();
+        directory.write(&mut tail);
+        tail.extend_from_slice(&directory.end().to_le_bytes());
         let crc64 = checksum(Crc64Nvme, &tail);
         tail.extend_from_slice(&crc64.to_le_bytes());
         tail.extend_from_slice(MAGIC);
-        self.append(&tail)?;
-        Ok((self.temporary, index_offset + tail.len() as u64))
+        let end = self.append(&tail)?;
+        Ok((self.temporary, end.offset + end.bytes))
+    }
+
+    /// Closes a file that nobody else will open: its index stays in memory. It goes when nobody reads it any more.
+    pub fn into_temporary(self, index: Vec<PartitionIndex>) -> Segment {
+        let index = index::encode(index, self.written_bytes());
+        Segment::temporary(self.temporary, index)
     }
 
     fn append(&self, bytes: &[u8]) -> Result<Extent, FailureCause> {
@@ -104,6 +108,7 @@ impl<'a> RunWriter<'a> {
             partition,
             run: self.run,
             records: 0,
+            data_bytes: 0,
             extents: Vec::new(),
         }
     }
@@ -116,6 +121,7 @@ pub struct PartitionWriter<'a> {
     partition: u32,
     run: u32,
     records: u64,
+    data_bytes: u64,
     extents: Vec<Extent>,
 }
 
@@ -124,7 +130,7 @@ impl PartitionWriter<'_> {
     /// it is passed on, not made anew, so that whoever reads them last can tell whether they are the same.
     pub fn finish(mut self, promised: Audit) -> Result<PartitionIndex, FailureCause> {
         self.write_all()?;
-        let Self { partition, run, records, extents, .. } = self;
+        let Self { partition, run, records, data_bytes, extents, .. } = self;
         if records != promised.records {
             return Err(FailureCause::Corrupt {
                 file: self.segment.path().display().to_string(),
@@ -132,7 +138,7 @@ impl PartitionWriter<'_> {
                 message: format!("{records} of {} pairs were to be written", promised.records),
             });
         }
-        Ok(PartitionIndex { partition, run, audit: promised, extents })
+        Ok(PartitionIndex { partition, run, audit: promised, data_bytes, extents })
     }
 
     /// Writes a block of this pair alone, without a copy of it.
@@ -169,7 +175,9 @@ impl PartitionWriter<'_> {
 impl RecordSink for PartitionWriter<'_> {
     #[inline]
     fn push(&mut self, record: RecordRef<'_>) -> Result<(), FailureCause> {
-        if (record.key.len() + record.value.len()) as u64 > LARGE_EXTENT_BYTES {
+        let bytes = (record.key.len() + record.value.len()) as u64;
+        self.data_bytes += bytes;
+        if bytes > LARGE_EXTENT_BYTES {
             return self.push_large(record);
         }
         while !self.builder.push(record)? {

@@ -15,8 +15,8 @@ use crate::shuffle::segment::{MemorySegment, Segment, SegmentWriter};
 use crate::shuffle::spill::write_partition;
 use crate::sync::lock;
 
-/// Most entries of indexes that are kept, of about a hundred bytes each.
-const ENTRIES_MAX: usize = 100_000;
+/// Most memory for what is known of the indexes of a job's files. What does not fit is read again when it is needed.
+const INDEX_BYTES_MAX: usize = 8 << 20;
 
 /// The folder of one job and its outputs in memory, until the job is released.
 pub struct JobFolder {
@@ -29,9 +29,10 @@ pub struct JobFolder {
 struct State {
     is_removed: bool,
     held: HashMap<Output, Held>,
-    /// Indexes of outputs in files: each is needed once for every partition.
+    /// Outputs in files: each is needed once for every partition.
     opened: HashMap<Output, Arc<Segment>>,
-    opened_entries: usize,
+    /// Memory that these take up.
+    opened_bytes: usize,
 }
 
 struct Held {
@@ -96,23 +97,27 @@ impl JobFolder {
         if !state.is_removed {
             state.held.remove(&output);
             if let Some(segment) = state.opened.remove(&output) {
-                state.opened_entries -= segment.entries();
+                state.opened_bytes -= segment.memory_bytes();
             }
             drop(TemporaryFile::new(self.segment_path(output)));
         }
     }
 
-    /// The segment file of an output; its index is read once, as long as all of them take up little memory.
+    /// The segment file of an output. As long as there is room, its index stays in memory; beyond that, where its pages are.
     pub(super) fn open(&self, output: Output) -> Result<Arc<Segment>, FailureCause> {
-        if let Some(segment) = lock(&self.state).opened.get(&output) {
-            return Ok(Arc::clone(segment));
-        }
-        let segment = Arc::new(Segment::open(&self.segment_path(output))?);
+        let room = {
+            let state = lock(&self.state);
+            if let Some(segment) = state.opened.get(&output) {
+                return Ok(Arc::clone(segment));
+            }
+            (INDEX_BYTES_MAX / 2).saturating_sub(state.opened_bytes)
+        };
+        let segment = Arc::new(Segment::open(&self.segment_path(output), room)?);
         let mut state = lock(&self.state);
-        if state.opened_entries + segment.entries() <= ENTRIES_MAX
+        if state.opened_bytes + segment.memory_bytes() <= INDEX_BYTES_MAX
             && state.opened.insert(output, Arc::clone(&segment)).is_none()
         {
-            state.opened_entries += segment.entries();
+            state.opened_bytes += segment.memory_bytes();
         }
         Ok(segment)
     }

@@ -98,12 +98,12 @@ impl SegmentStore {
         };
         if let Some(segment) = folder.held((task, attempt)) {
             let source = MemorySource::new(segment, partition);
-            return Ok(source.map(|source| Box::new(source) as _).into_iter().collect());
+            return Ok(boxed(source.into_iter().collect()));
         }
         // What was in memory a moment ago has its file before it is forgotten.
         let segment = folder.open((task, attempt))?;
         segment.check_unreleased(partition)?;
-        Ok(segment.sources(partition).map(|source| Box::new(source) as _).collect())
+        Ok(boxed(segment.sources(partition)?))
     }
 
     /// Whether there is such an output, in memory or as a file.
@@ -191,6 +191,9 @@ pub fn file_sources(
     path: &Path,
     partition: u32,
 ) -> Result<Vec<Box<dyn BlockSource>>, FailureCause> {
-    let segment = Segment::open(path)?;
-    Ok(segment.sources(partition).map(|source| Box::new(source) as _).collect())
+    Ok(boxed(Segment::open(path, 0)?.sources(partition)?))
+}
+
+fn boxed(sources: Vec<impl BlockSource + 'static>) -> Vec<Box<dyn BlockSource>> {
+    sources.into_iter().map(|source| Box::new(source) as _).collect()
 }

@@ -1,0 +1,173 @@
+//! The directory of an index: which of its pages has which partitions.
+
+use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
+use windrow_jobs::varint;
+
+/// All pages of an index, which lie one after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Directory {
+    /// Of the first page, from the start of the file.
+    start: u64,
+    pages: Vec<Page>,
+}
+
+/// Where a page lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Page {
+    /// The first partition that it has.
+    first: u32,
+    /// From the start of the file.
+    pub(crate) offset: u64,
+    /// Its size, at least 1.
+    pub(crate) bytes: usize,
+    crc64: u64,
+}
+
+impl Page {
+    /// Whether these are the bytes of the page.
+    pub(crate) fn is(&self, bytes: &[u8]) -> bool {
+        checksum(Crc64Nvme, bytes) == self.crc64
+    }
+}
+
+impl Directory {
+    /// Of no pages yet; the first one is to begin at `start`.
+    pub(crate) fn new(start: u64) -> Self {
+        Self { start, pages: Vec::new() }
+    }
+
+    /// Adds a page behind all others, whose first partition is `first`.
+    pub(crate) fn push(&mut self, first: u32, bytes: &[u8]) {
+        let (offset, crc64) = (self.end(), checksum(Crc64Nvme, bytes));
+        self.pages.push(Page { first, offset, bytes: bytes.len(), crc64 });
+    }
+
+    /// Where the first page begins.
+    pub(crate) fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// Where the last page ends.
+    pub(crate) fn end(&self) -> u64 {
+        self.pages.last().map_or(self.start, |page| page.offset + page.bytes as u64)
+    }
+
+    /// Number of pages.
+    #[cfg(test)]
+    pub(crate) fn pages(&self) -> usize {
+        self.pages.len()
+    }
+
+    /// Memory that it takes up.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.pages.len() * size_of::<Page>()
+    }
+
+    /// The only page that can have entries of `partition`. O(log n).
+    pub(crate) fn page_of(&self, partition: u32) -> Option<&Page> {
+        let behind = self.pages.partition_point(|page| page.first <= partition);
+        self.pages.get(behind.checked_sub(1)?)
+    }
+
+    /// Whether these bytes, which begin where the first page does, are those of all pages.
+    pub(crate) fn are_pages(&self, bytes: &[u8]) -> bool {
+        let mut left = bytes;
+        let mut is_page = |page: &Page| {
+            let bytes = left.split_off(..page.bytes);
+            bytes.is_some_and(|bytes| page.is(bytes))
+        };
+        self.pages.iter().all(&mut is_page) && left.is_empty()
+    }
+
+    /// Appends it to `out`, which is behind its pages.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        varint::write(self.pages.len() as u64, out);
+        for Page { first, bytes, crc64, .. } in &self.pages {
+            varint::write(u64::from(*first), out);
+            varint::write(*bytes as u64, out);
+            out.extend_from_slice(&crc64.to_le_bytes());
+        }
+    }
+
+    /// The directory in `bytes`, which begin at `offset`; pages can lie behind `least`. `None` unless all of it makes sense.
+    pub(crate) fn read(mut bytes: &[u8], least: u64, offset: u64) -> Option<Self> {
+        let mut pages: Vec<Page> = Vec::new();
+        let mut pages_bytes = 0u64;
+        for _ in 0..varint::read(&mut bytes)? {
+            let first = u32::try_from(varint::read(&mut bytes)?).ok()?;
+            let len = varint::read(&mut bytes)?;
+            let (crc64, rest) = bytes.split_first_chunk()?;
+            bytes = rest;
+            let is_next = pages.last().is_none_or(|last| last.first < first);
+            if len == 0 || !is_next {
+                return None;
+            }
+            pages_bytes = pages_bytes.checked_add(len)?;
+            let (bytes, crc64) = (usize::try_from(len).ok()?, u64::from_le_bytes(*crc64));
+            pages.push(Page { first, offset: 0, bytes, crc64 });
+        }
+        let start = offset.checked_sub(pages_bytes).filter(|start| *start >= least)?;
+        let mut next = start;
+        for page in &mut pages {
+            page.offset = next;
+            next += page.bytes as u64;
+        }
+        bytes.is_empty().then_some(Self { start, pages })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn directory(start: u64, pages: &[(u32, &[u8])]) -> Directory {
+        let mut directory = Directory::new(start);
+        pages.iter().for_each(|(first, bytes)| directory.push(*first, bytes));
+        directory
+    }
+
+    fn written(directory: &Directory) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        directory.write(&mut bytes);
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn foreign_bytes_are_refused_or_make_sense(bytes in vec(0u8..6, 0..60)) {
+            if let Some(directory) = Directory::read(&bytes, 8, 40) {
+                prop_assert!(directory.start() >= 8 && directory.end() == 40);
+            }
+        }
+    }
+
+    #[test]
+    fn a_partition_is_looked_for_in_one_page() {
+        let directory = directory(8, &[(2, b"one"), (3, b"other"), (9, b"last")]);
+        assert_eq!(Directory::read(&written(&directory), 8, 20), Some(directory.clone()));
+        let offset = |partition| directory.page_of(partition).map(|page| page.offset);
+        assert_eq!(
+            [0, 2, 3, 8, 9, 99].map(offset),
+            [None, Some(8), Some(11), Some(11), Some(16), Some(16)]
+        );
+        assert!(directory.are_pages(b"oneotherlast"));
+        for other in [&b"oneotherlost"[..], b"oneotherlas", b"oneotherlastx", b""] {
+            assert!(!directory.are_pages(other));
+        }
+    }
+
+    #[test]
+    fn pages_out_of_order_or_outside_the_file_are_refused() {
+        let read =
+            |pages: &[(u32, &[u8])]| Directory::read(&written(&directory(8, pages)), 8, 8 + 6);
+        assert!(read(&[(1, b"abc"), (2, b"def")]).is_some());
+        assert!(read(&[(1, b"abc"), (1, b"def")]).is_none());
+        assert!(read(&[(1, b""), (2, b"abcdef")]).is_none());
+        assert!(read(&[(1, b"abcdefg")]).is_none());
+        // Fewer begin later, and what is between belongs to the blocks.
+        assert_eq!(read(&[(1, b"abcde")]).unwrap().start(), 9);
+    }
+}

@@ -1,0 +1,214 @@
+//! Reads the pairs of one partition of one run. Everything in the file is checked before it is believed.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use windrow_jobs::{Audit, FailureCause};
+
+use super::reader::{corrupt, drop_cache};
+use super::writer::LARGE_EXTENT_BYTES;
+use super::{Extent, MAGIC, PartitionIndex};
+use crate::files::TemporaryFile;
+use crate::shuffle::block::{Block, BlockError, HEADER_BYTES, Header};
+use crate::shuffle::source::{BlockSource, source_bytes};
+
+/// One partition of one run of a segment, block by block. The file is opened at the first read and closed after the
+/// last, so that many sources can wait for a merge with few files open.
+///
+/// Each read takes one block, and the header of the next one: so every size is known beforehand, and a buffer that
+/// holds a block and nothing else can be handed over as it is.
+pub struct SegmentSource {
+    path: Arc<Path>,
+    file: Option<File>,
+    promised: Audit,
+    /// Size of all keys and values.
+    data_bytes: u64,
+    /// Pairs to come.
+    records_left: u64,
+    /// Those to come, the next one last.
+    extents: Vec<Extent>,
+    /// Of the first byte of the file that has not been read.
+    offset: u64,
+    /// Of the extent that is being read.
+    end: u64,
+    /// Its first `ahead_bytes` bytes have been read and not been taken; the others mean nothing.
+    buffer: Vec<u8>,
+    ahead_bytes: usize,
+    _temporary: Option<Arc<TemporaryFile>>,
+}
+
+impl BlockSource for SegmentSource {
+    fn next_block(&mut self, block: &mut Block) -> Result<bool, FailureCause> {
+        block.clear();
+        if self.is_last() {
+            return if self.records_left == 0 { Ok(false) } else { Err(self.miscounted(self.end)) };
+        }
+        self.begin_extent();
+        let start = self.offset - self.ahead_bytes as u64;
+        if let Err(cause) = self.read_block(start, block) {
+            tracing::warn!(%cause, "a block is read once more");
+            self.go_back(start);
+            self.read_block(start, block)?;
+        }
+        if self.is_last() {
+            (self.file, self.buffer) = (None, Vec::new());
+        }
+        Ok(true)
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        let extents = self.extents.iter().map(|extent| extent.bytes);
+        // All others have many blocks, or one that is small.
+        let large = extents.filter(|bytes| *bytes > LARGE_EXTENT_BYTES).max();
+        large.unwrap_or_else(|| source_bytes(self.promised.records, self.data_bytes))
+    }
+
+    fn is_last(&self) -> bool {
+        self.extents.is_empty() && self.is_extent_done()
+    }
+
+    fn promised(&self) -> Audit {
+        self.promised
+    }
+
+    fn blame(&self, message: String) -> FailureCause {
+        corrupt(&self.path, MAGIC.len() as u64, message)
+    }
+}
+
+impl SegmentSource {
+    /// The pairs of an entry of the index of the file at `path`, which stays as long as this does if it is a temporary one.
+    pub(super) fn new(
+        path: Arc<Path>,
+        entry: PartitionIndex,
+        temporary: Option<Arc<TemporaryFile>>,
+    ) -> Self {
+        let PartitionIndex { audit, data_bytes, mut extents, .. } = entry;
+        extents.reverse();
+        Self {
+            path,
+            file: None,
+            promised: audit,
+            data_bytes,
+            records_left: audit.records,
+            extents,
+            offset: 0,
+            end: 0,
+            buffer: Vec::new(),
+            ahead_bytes: 0,
+            _temporary: temporary,
+        }
+    }
+
+    fn is_extent_done(&self) -> bool {
+        self.offset == self.end && self.ahead_bytes == 0
+    }
+
+    fn begin_extent(&mut self) {
+        if self.is_extent_done()
+            && let Some(extent) = self.extents.pop()
+        {
+            self.offset = extent.offset;
+            self.end = extent.offset + extent.bytes;
+        }
+    }
+
+    fn read_block(&mut self, start: u64, block: &mut Block) -> Result<(), FailureCause> {
+        self.fill(HEADER_BYTES, start)?;
+        let header = Header::read(&self.buffer).map_err(|error| self.corrupt(start, &error))?;
+        self.fill(header.block_bytes(), start)?;
+        let next = self.take_header_ahead(header.block_bytes());
+        block.decode_buffer(&mut self.buffer).map_err(|error| self.corrupt(start, &error))?;
+        self.put_header_ahead(next);
+        self.count(block.len() as u64, start)
+    }
+
+    /// Forgets what has been read from `start` on: it was not what was written. The next read is of the disk, as far as
+    /// the system can be told so; what is wrong in its cache only has passed then.
+    fn go_back(&mut self, start: u64) {
+        if let Some(file) = self.file.take() {
+            drop_cache(&file);
+        }
+        (self.offset, self.ahead_bytes) = (start, 0);
+    }
+
+    /// Sees to it that the first `bytes` bytes of a block that starts at `start` are in the buffer, and a header's more
+    /// if the extent has them.
+    fn fill(&mut self, bytes: usize, start: u64) -> Result<(), FailureCause> {
+        if self.ahead_bytes >= bytes {
+            return Ok(());
+        }
+        let rest = usize::try_from(self.end - self.offset).unwrap_or(usize::MAX);
+        if bytes - self.ahead_bytes > rest {
+            return Err(self.corrupt(start, &BlockError::Short));
+        }
+        let wanted = self.ahead_bytes + rest.min(bytes + HEADER_BYTES - self.ahead_bytes);
+        if self.buffer.len() < wanted {
+            self.buffer.resize(wanted, 0);
+        }
+        self.read(wanted)
+    }
+
+    fn read(&mut self, wanted: usize) -> Result<(), FailureCause> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            closed => {
+                let opened = File::open(&self.path);
+                closed.insert(opened.map_err(|error| FailureCause::io(&self.path, &error))?)
+            }
+        };
+        file.read_exact_at(&mut self.buffer[self.ahead_bytes..wanted], self.offset).map_err(
+            |error| {
+                if error.kind() == io::ErrorKind::UnexpectedEof {
+                    let start = self.offset - self.ahead_bytes as u64;
+                    corrupt(&self.path, start, "the file is cut short")
+                } else {
+                    FailureCause::io(&self.path, &error)
+                }
+            },
+        )?;
+        self.offset += (wanted - self.ahead_bytes) as u64;
+        self.ahead_bytes = wanted;
+        Ok(())
+    }
+
+    /// Leaves a block of `block_bytes` bytes alone in the buffer, and returns what was read beyond it.
+    fn take_header_ahead(&mut self, block_bytes: usize) -> ([u8; HEADER_BYTES], usize) {
+        let mut next = [0; HEADER_BYTES];
+        let beyond = &self.buffer[block_bytes..self.ahead_bytes];
+        let bytes = beyond.len();
+        next[..bytes].copy_from_slice(beyond);
+        self.buffer.truncate(block_bytes);
+        (next, bytes)
+    }
+
+    fn put_header_ahead(&mut self, (next, bytes): ([u8; HEADER_BYTES], usize)) {
+        if self.buffer.len() < bytes {
+            self.buffer.resize(bytes, 0);
+        }
+        self.buffer[..bytes].copy_from_slice(&next[..bytes]);
+        self.ahead_bytes = bytes;
+    }
+
+    /// Conserves pairs: as many must come as the index says.
+    fn count(&mut self, records: u64, block: u64) -> Result<(), FailureCause> {
+        match self.records_left.checked_sub(records) {
+            Some(rest) if rest == 0 || !self.is_last() => {
+                self.records_left = rest;
+                Ok(())
+            }
+            _ => Err(self.miscounted(block)),
+        }
+    }
+
+    fn miscounted(&self, offset: u64) -> FailureCause {
+        corrupt(&self.path, offset, "the number of pairs is not that of the index")
+    }
+
+    fn corrupt(&self, block: u64, error: &BlockError) -> FailureCause {
+        corrupt(&self.path, block, error.to_string())
+    }
+}
