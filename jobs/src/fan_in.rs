@@ -16,6 +16,11 @@ pub fn default_fan_in(memory_bytes: u64, threads: u32) -> u32 {
     (merge_bytes / SOURCE_BYTES).clamp(BOUNDS.0, BOUNDS.1) as u32
 }
 
+/// Memory of a merge of so many sorted runs, at most, unless single pairs are large.
+pub fn merge_bytes(fan_in: u32) -> u64 {
+    u64::from(fan_in) * SOURCE_BYTES
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

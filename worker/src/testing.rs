@@ -13,6 +13,7 @@ use tonic::codegen::{Service, http};
 use tonic::server::NamedService;
 use tonic::transport::{Channel, Endpoint, Server};
 use windrow_jobs::collect::{Collected, Collector, RecordBuffer, Room};
+use windrow_jobs::fan_in::merge_bytes;
 use windrow_jobs::input::{Chunk, Framing};
 use windrow_jobs::program::{
     Care, CollectorSetup, InputFormat, PartSink, Partitioning, Program, RecordBatches, RecordRef,
@@ -154,7 +155,7 @@ pub fn attempt(
             folder: store.folder(JobId(1)).unwrap(),
             cancel: CancellationToken::new(),
             progress: Arc::default(),
-            fan_in: 8,
+            merge_bytes: merge_bytes(8),
             codec: Codec::None,
         },
         memory: Account::new(1 << 30),

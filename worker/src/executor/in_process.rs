@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use windrow_jobs::fan_in::default_fan_in;
+use windrow_jobs::fan_in::{default_fan_in, merge_bytes};
 use windrow_jobs::program::Care;
 use windrow_jobs::{AttemptId, BadRecord, FailureCause, JobId, Place, Registry, TaskId};
 
@@ -284,10 +284,10 @@ impl InProcess {
         let trail = (alone && self.directory.is_none())
             .then(|| trail_path(&self.config.directory, id.task.job, self.config.serial));
         let by_memory = || default_fan_in(job.memory.limit_bytes(), self.config.threads as u32);
-        let fan_in = context.fan_in.unwrap_or_else(by_memory) as usize;
+        let merge_bytes = merge_bytes(context.fan_in.unwrap_or_else(by_memory));
         let codec = Codec::on_this_machine(context.compression);
         let (folder, steps) = (Arc::clone(&job.folder), Arc::clone(&progress));
-        let scratch = Scratch { folder, cancel, progress: steps, fan_in, codec };
+        let scratch = Scratch { folder, cancel, progress: steps, merge_bytes, codec };
         let (registry, fetcher) = (Arc::clone(&self.registry), Arc::clone(&self.fetcher));
         let store = Arc::clone(&self.store);
         let outputs_on_disk = self.config.outputs_on_disk;

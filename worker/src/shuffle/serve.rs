@@ -14,7 +14,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
-use windrow_jobs::fan_in::SOURCE_BYTES;
+use windrow_jobs::fan_in::merge_bytes;
 use windrow_jobs::program::RecordBatches;
 use windrow_jobs::{Audit, FailureCause, JobId, WorkerId};
 use windrow_proto::v1::fetch_message::Message;
@@ -35,7 +35,7 @@ use crate::rpc::convert::compression_from;
 pub const OUTPUTS_MAX: usize = 64;
 
 /// Most sorted runs that one stream merges at once. Outputs that have more together are merged on disk first.
-const FAN_IN: usize = 256;
+const FAN_IN: u32 = 256;
 
 /// Largest message: a block, and room for what goes around it.
 pub const MESSAGE_BYTES_MAX: usize = RAW_BYTES_MAX + HEADER_BYTES + 64;
@@ -239,8 +239,8 @@ impl Blocks {
     fn open(&mut self) -> Result<(), FailureCause> {
         if let Some((service, request)) = self.opening.take() {
             let sources = service.sources(&request)?;
-            let open = sources.len().min(FAN_IN) as u64;
-            self.reservation.resize(open * SOURCE_BYTES + BLOCKS_HELD * self.block_bytes);
+            let open = merge_bytes(FAN_IN.min(sources.len() as u32));
+            self.reservation.resize(open + BLOCKS_HELD * self.block_bytes);
             if sources.is_empty() {
                 return Ok(());
             }
@@ -248,7 +248,7 @@ impl Blocks {
                 folder: service.store.folder(JobId(request.job))?,
                 cancel: self.cancel.clone(),
                 progress: Arc::default(),
-                fan_in: FAN_IN,
+                merge_bytes: merge_bytes(FAN_IN),
                 codec: Codec::on_this_machine(compression_from(request.compression())),
             };
             self.merge = scratch.merge(sources)?;

@@ -19,6 +19,11 @@ pub fn source_bytes(records: u64, data_bytes: u64) -> u64 {
     block_bytes.saturating_mul(TIMES).saturating_add(FIXED_BYTES).min(SOURCE_BYTES)
 }
 
+/// Memory that these take up if all are merged at once.
+pub fn memory_bytes(sources: &[Box<dyn BlockSource + '_>]) -> u64 {
+    sources.iter().map(|source| source.memory_bytes()).sum()
+}
+
 /// Pairs sorted by key and value, in blocks.
 pub trait BlockSource: Send {
     /// Tells that blocks will be wanted soon, before the first is.

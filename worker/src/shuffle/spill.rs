@@ -12,7 +12,7 @@ use super::block::Codec;
 use super::merge::Merge;
 use super::pairs::SortedPairs;
 use super::segment::{PartitionIndex, RunWriter, SegmentWriter};
-use super::source::BlockSource;
+use super::source::{BlockSource, memory_bytes};
 use super::store::JobFolder;
 use crate::executor::Progress;
 
@@ -28,8 +28,8 @@ pub struct Scratch {
     pub cancel: CancellationToken,
     /// Hears of every step of these loops, so that long sorts and merges do not look like a standstill.
     pub progress: Arc<Progress>,
-    /// Most sources that are merged at once, at least 2.
-    pub fan_in: usize,
+    /// Most memory of the sources that are merged at once; two of them are in any case.
+    pub merge_bytes: u64,
     /// How what is written here is compressed. It is read on this machine, so mostly not at all.
     pub codec: Codec,
 }
@@ -62,7 +62,7 @@ impl Scratch {
         SegmentWriter::create(self.folder.scratch_path(), self.codec)
     }
 
-    /// Merges any number of sources. Where these are more than the fan-in allows, some are merged to runs first.
+    /// Merges any number of sources. Where these need more memory than a merge may have, some are merged to runs first.
     pub fn merge<'a>(
         &self,
         mut sources: Vec<Box<dyn BlockSource + 'a>>,
@@ -84,12 +84,8 @@ impl Scratch {
 
     /// Whether sources have single pairs so large that memory for the usual ones would not do.
     pub fn has_large(&self, sources: &[Box<dyn BlockSource + '_>]) -> bool {
-        let bytes: u64 = sources.iter().map(|source| source.memory_bytes()).sum();
-        bytes > sources.len() as u64 * SOURCE_BYTES && bytes > self.merge_bytes()
-    }
-
-    fn merge_bytes(&self) -> u64 {
-        self.fan_in as u64 * SOURCE_BYTES
+        let bytes = memory_bytes(sources);
+        bytes > sources.len() as u64 * SOURCE_BYTES && bytes > self.merge_bytes
     }
 
     /// How many of these sources, from the first on, may be open at once.
@@ -97,7 +93,7 @@ impl Scratch {
         let mut bytes = 0;
         let fit = sources.iter().take_while(|source| {
             bytes += source.memory_bytes();
-            bytes <= self.merge_bytes()
+            bytes <= self.merge_bytes
         });
         fit.count().max(2)
     }
@@ -143,6 +139,7 @@ mod tests {
     use proptest::prelude::*;
     use windrow_jobs::JobId;
     use windrow_jobs::collect::RecordBuffer;
+    use windrow_jobs::fan_in::merge_bytes;
 
     use super::*;
     use crate::shuffle::merge::tests::{Pair, drain, pairs};
@@ -183,7 +180,7 @@ mod tests {
         #[test]
         fn runs_and_buffers_merge_to_what_a_sort_gives_whatever_the_fan_in(
             runs in vec(vec((0u32..4, pairs(1..2)), 0..40), 0..12),
-            fan_in in 2usize..6,
+            fan_in in 2u32..6,
             in_memory in 0usize..3,
             are_small: bool,
         ) {
@@ -200,7 +197,7 @@ mod tests {
             let store = SegmentStore::new(directory.path().into(), 0);
             let folder = store.folder(JobId(1)).unwrap();
             let scratch = Scratch {
-                folder, cancel: CancellationToken::new(), progress: Arc::default(), fan_in, codec: Codec::None,
+                folder, cancel: CancellationToken::new(), progress: Arc::default(), merge_bytes: merge_bytes(fan_in), codec: Codec::None,
             };
             let mut buffers: Vec<_> = runs.iter().map(|run| buffer(run)).collect();
             let spilled = buffers.split_off(in_memory.min(buffers.len()));
@@ -219,7 +216,7 @@ mod tests {
                 let mut merge = scratch.merge(sources).unwrap();
                 let more = files() > spilled.len();
                 if in_memory.is_empty() {
-                    prop_assert_eq!(more, !are_small && count > fan_in, "files for {} runs", count);
+                    prop_assert_eq!(more, !are_small && count > fan_in as usize, "files for {} runs", count);
                 }
                 prop_assert_eq!(drain(&mut merge).unwrap(), of(&runs, partition));
             }

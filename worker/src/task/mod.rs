@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use windrow_jobs::fan_in::SOURCE_BYTES;
 use windrow_jobs::program::{Care, Program};
 use windrow_jobs::{AttemptId, FailureCause};
 
@@ -13,6 +12,7 @@ use crate::executor::{CoreLease, Finished, JobContext, Progress};
 use crate::files::TemporaryFile;
 use crate::gate::{Gate, Pass};
 use crate::memory::{Account, Reservation};
+use crate::shuffle::source::{BlockSource, memory_bytes};
 use crate::shuffle::spill::Scratch;
 use crate::shuffle::store::{HeldSegment, SegmentStore};
 
@@ -129,8 +129,20 @@ impl Attempt {
             && self.store.evict_until(|| reservation.try_resize(bytes))
     }
 
-    /// Counts the memory of a merge of this many sources: no more are open at once than the fan-in allows.
-    fn reserve_merge(&self, sources: usize) -> Reservation {
-        self.memory.reserve(sources.min(self.scratch.fan_in) as u64 * SOURCE_BYTES)
+    /// Counts the memory of a merge of these sources.
+    fn reserve_merge(&self, sources: &[Box<dyn BlockSource>]) -> Reservation {
+        self.memory.reserve(memory_bytes(sources).min(self.scratch.merge_bytes))
+    }
+
+    /// Likewise, of large ones: as much as they need, or else can be had, since each time that some of them are merged first,
+    /// they are written once more.
+    fn reserve_large_merge(&self, sources: &[Box<dyn BlockSource>]) -> Reservation {
+        let mut reservation = self.reserve_merge(sources);
+        let most = self.memory.limit_bytes() / 4 * 3;
+        let mut wanted = memory_bytes(sources).min(most);
+        while wanted > reservation.bytes() && !self.try_resize(&mut reservation, wanted) {
+            wanted -= wanted.div_ceil(8);
+        }
+        reservation
     }
 }

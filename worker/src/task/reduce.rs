@@ -24,10 +24,16 @@ pub fn run(
     let partition = attempt.id.task.index;
     let sources = open(Streams::Shared)?;
     let has_large = attempt.scratch.has_large(&sources);
-    let _pass = if has_large { Some(attempt.enter_large()?) } else { None };
-    let _reservation = attempt.reserve_merge(sources.len());
+    let _pass = has_large.then(|| attempt.enter_large()).transpose()?;
+    let room = if has_large {
+        attempt.reserve_large_merge(&sources)
+    } else {
+        attempt.reserve_merge(&sources)
+    };
+    let merge_bytes = attempt.scratch.merge_bytes.max(room.bytes());
+    let scratch = Scratch { merge_bytes, ..attempt.scratch.clone() };
     let mut input = Counted {
-        merge: attempt.scratch.merge(sources)?,
+        merge: scratch.merge(sources)?,
         scratch: &attempt.scratch,
         progress: &attempt.progress,
         read: Audit::default(),

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use windrow_jobs::fan_in::merge_bytes;
 use windrow_jobs::prelude::*;
 use windrow_jobs::{Audit, BadRecordBudget, Emitted, FailureCause, Stage};
 
@@ -64,7 +65,7 @@ fn run(
     words: Words,
     memory_bytes: u64,
     threads: usize,
-    fan_in: usize,
+    fan_in: u32,
 ) -> (Vec<String>, Stats) {
     let folder = tempfile::tempdir().unwrap();
     let input = folder.path().join("input");
@@ -74,7 +75,7 @@ fn run(
     attempt.memory = Account::new(memory_bytes);
     attempt.pairs = attempt.memory.child(memory_bytes);
     attempt.threads = threads;
-    attempt.scratch.fan_in = fan_in;
+    attempt.scratch.merge_bytes = merge_bytes(fan_in);
     let mapped = map(&attempt, 0, vec![whole_file(&input)]).unwrap();
     let stats = mapped.finished.stats.clone();
     assert_eq!(attempt.progress.get(), (stats.input_records, stats.input_bytes));

@@ -31,7 +31,7 @@ pub(crate) fn recode_directory(bytes: &[u8], offset: u64) -> Option<Vec<u8>> {
 pub(crate) fn encode_directory(entries: &[PartitionIndex]) -> Vec<u8> {
     let mut directory = Directory::new(MAGIC.len() as u64);
     entries.iter().for_each(|entry| {
-        directory.push(entry.partition, &encode_page(std::slice::from_ref(entry)))
+        directory.push(entry.partition, &encode_page(std::slice::from_ref(entry)));
     });
     let mut encoded = Vec::new();
     directory.write(&mut encoded);

@@ -41,7 +41,7 @@ impl Segment {
         Ok(Self { path: path.into(), directory, pages, released, temporary: None })
     }
 
-    /// A segment whose index is not in its file, and that goes when nobody reads it any more.
+    /// A segment whose index is not in its file, and that goes when nobody reads it any more. Each partition can be read once.
     pub(super) fn temporary(file: TemporaryFile, index: Encoded) -> Self {
         let Encoded { pages, directory } = index;
         let (path, released) = (file.path().into(), Released::default());

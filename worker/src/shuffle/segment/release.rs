@@ -39,16 +39,19 @@ impl Released {
             return Ok(());
         }
         let file = File::options().write(true).open(path)?;
-        for Extent { offset, bytes } in joined(extents) {
-            let start = offset.next_multiple_of(PAGE_BYTES);
-            let end = (offset + bytes) / PAGE_BYTES * PAGE_BYTES;
-            if start < end {
-                let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-                rustix::fs::fallocate(&file, hole, start, end - start)?;
-            }
-        }
-        Ok(())
+        joined(extents).into_iter().try_for_each(|extent| cut_out(&file, extent))
     }
+}
+
+/// Makes a hole of the pages of a file that are in this extent.
+pub(super) fn cut_out(file: &File, Extent { offset, bytes }: Extent) -> io::Result<()> {
+    let start = offset.next_multiple_of(PAGE_BYTES);
+    let end = (offset + bytes) / PAGE_BYTES * PAGE_BYTES;
+    if start < end {
+        let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        rustix::fs::fallocate(file, hole, start, end - start)?;
+    }
+    Ok(())
 }
 
 /// The same bytes in as few extents as there can be, in order.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use windrow_jobs::{Audit, FailureCause};
 
 use super::reader::{corrupt, drop_cache};
+use super::release::cut_out;
 use super::writer::LARGE_EXTENT_BYTES;
 use super::{Extent, MAGIC, PartitionIndex};
 use crate::files::TemporaryFile;
@@ -32,19 +33,24 @@ pub struct SegmentSource {
     extents: Vec<Extent>,
     /// Of the first byte of the file that has not been read.
     offset: u64,
-    /// Of the extent that is being read.
-    end: u64,
+    /// The one that is being read.
+    extent: Extent,
     /// Its first `ahead_bytes` bytes have been read and not been taken; the others mean nothing.
     buffer: Vec<u8>,
     ahead_bytes: usize,
-    _temporary: Option<Arc<TemporaryFile>>,
+    /// Nobody else reads what this does of a temporary file.
+    temporary: Option<Arc<TemporaryFile>>,
 }
 
 impl BlockSource for SegmentSource {
     fn next_block(&mut self, block: &mut Block) -> Result<bool, FailureCause> {
         block.clear();
         if self.is_last() {
-            return if self.records_left == 0 { Ok(false) } else { Err(self.miscounted(self.end)) };
+            return if self.records_left == 0 {
+                Ok(false)
+            } else {
+                Err(self.miscounted(self.end()))
+            };
         }
         self.begin_extent();
         let start = self.offset - self.ahead_bytes as u64;
@@ -52,6 +58,9 @@ impl BlockSource for SegmentSource {
             tracing::warn!(%cause, "a block is read once more");
             self.go_back(start);
             self.read_block(start, block)?;
+        }
+        if self.is_extent_done() {
+            self.leave_extent();
         }
         if self.is_last() {
             (self.file, self.buffer) = (None, Vec::new());
@@ -96,15 +105,19 @@ impl SegmentSource {
             records_left: audit.records,
             extents,
             offset: 0,
-            end: 0,
+            extent: Extent { offset: 0, bytes: 0 },
             buffer: Vec::new(),
             ahead_bytes: 0,
-            _temporary: temporary,
+            temporary,
         }
     }
 
     fn is_extent_done(&self) -> bool {
-        self.offset == self.end && self.ahead_bytes == 0
+        self.offset == self.end() && self.ahead_bytes == 0
+    }
+
+    fn end(&self) -> u64 {
+        self.extent.offset + self.extent.bytes
     }
 
     fn begin_extent(&mut self) {
@@ -112,7 +125,16 @@ impl SegmentSource {
             && let Some(extent) = self.extents.pop()
         {
             self.offset = extent.offset;
-            self.end = extent.offset + extent.bytes;
+            self.extent = extent;
+        }
+    }
+
+    /// What has been read of a temporary file makes room at once: for the file, mostly, to which it is being written.
+    fn leave_extent(&self) {
+        if let (Some(file), Some(_)) = (&self.file, &self.temporary)
+            && let Err(error) = cut_out(file, self.extent)
+        {
+            tracing::debug!(path = %self.path.display(), %error, "pairs stay on disk");
         }
     }
 
@@ -141,7 +163,7 @@ impl SegmentSource {
         if self.ahead_bytes >= bytes {
             return Ok(());
         }
-        let rest = usize::try_from(self.end - self.offset).unwrap_or(usize::MAX);
+        let rest = usize::try_from(self.end() - self.offset).unwrap_or(usize::MAX);
         if bytes - self.ahead_bytes > rest {
             return Err(self.corrupt(start, &BlockError::Short));
         }
@@ -156,7 +178,8 @@ impl SegmentSource {
         let file = match &mut self.file {
             Some(file) => file,
             closed => {
-                let opened = File::open(&self.path);
+                let is_temporary = self.temporary.is_some();
+                let opened = File::options().read(true).write(is_temporary).open(&self.path);
                 closed.insert(opened.map_err(|error| FailureCause::io(&self.path, &error))?)
             }
         };

@@ -105,6 +105,38 @@ fn a_released_partition_leaves_the_disk_and_the_others_stay() {
     assert!(matches!(read(&path, 0), Err(FailureCause::Corrupt { .. })));
 }
 
+#[test]
+fn what_has_been_read_of_a_temporary_segment_leaves_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("segment");
+    let pairs: Pairs = (0..30_000u32).map(|n| (n.to_be_bytes().into(), vec![1; 100])).collect();
+    let writer = SegmentWriter::create(path.clone(), Codec::None).unwrap();
+    let mut partition = writer.begin_run().partition(0);
+    for (key, value) in &pairs {
+        partition.push(RecordRef { key, value }).unwrap();
+    }
+    let entry = partition.finish(audit(&pairs)).unwrap();
+    let extent = entry.extents[0];
+    let segment = writer.into_temporary(vec![entry]);
+    let on_disk = || std::fs::metadata(&path).unwrap().blocks() * 512;
+    let before = on_disk();
+    let mut source = segment.sources(0).unwrap().remove(0);
+    drop(segment);
+    let (mut block, mut read) = (Block::default(), 0);
+    while on_disk() == before {
+        assert!(source.next_block(&mut block).unwrap());
+        read += block.len();
+    }
+    let freed = before - on_disk();
+    assert!((extent.bytes - 8192..=extent.bytes).contains(&freed), "{freed} of {extent:?}");
+    while source.next_block(&mut block).unwrap() {
+        read += block.len();
+    }
+    assert_eq!(read, pairs.len());
+    drop(source);
+    assert!(!path.exists());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 

@@ -64,7 +64,8 @@ impl SegmentWriter {
         Ok((self.temporary, end.offset + end.bytes))
     }
 
-    /// Closes a file that nobody else will open: its index stays in memory. It goes when nobody reads it any more.
+    /// Closes a file that nobody else will open: its index stays in memory. Each partition can be read once, and the file goes when
+    /// nobody reads it any more.
     pub fn into_temporary(self, index: Vec<PartitionIndex>) -> Segment {
         let index = index::encode(index, self.written_bytes());
         Segment::temporary(self.temporary, index)
