@@ -135,10 +135,11 @@ impl Attempt {
     }
 
     /// Likewise, of large ones: as much as they need, or else can be had, since each time that some of them are merged first,
-    /// they are written once more.
+    /// they are written once more. The reducer may keep a copy of one.
     fn reserve_large_merge(&self, sources: &[Box<dyn BlockSource>]) -> Reservation {
         let mut reservation = self.reserve_merge(sources);
-        let most = self.memory.limit_bytes() / 4 * 3;
+        let largest = sources.iter().map(|source| source.memory_bytes()).max().unwrap_or(0);
+        let most = (self.memory.limit_bytes() / 4 * 3).saturating_sub(largest);
         let mut wanted = memory_bytes(sources).min(most);
         while wanted > reservation.bytes() && !self.try_resize(&mut reservation, wanted) {
             wanted -= wanted.div_ceil(8);
