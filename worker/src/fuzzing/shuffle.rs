@@ -141,7 +141,7 @@ fn index_entries() -> Vec<PartitionIndex> {
         partition,
         run,
         audit: Audit { records: 300, digest: u64::MAX / 3 },
-        data_bytes: 4_000,
+        block_bytes: 4_000,
         extents,
     };
     vec![

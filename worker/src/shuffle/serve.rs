@@ -23,7 +23,7 @@ use windrow_proto::v1::{FetchEnd, FetchError, FetchRequest};
 use super::block::{BlockBuilder, Codec, HEADER_BYTES, RAW_BYTES_MAX};
 use super::merge::Merge;
 use super::origin::{MapOutputSource, Origin};
-use super::source::BlockSource;
+use super::source::{BlockSource, memory_bytes};
 use super::spill::Scratch;
 use super::store::SegmentStore;
 use crate::identity::Identity;
@@ -239,7 +239,8 @@ impl Blocks {
     fn open(&mut self) -> Result<(), FailureCause> {
         if let Some((service, request)) = self.opening.take() {
             let sources = service.sources(&request)?;
-            let open = merge_bytes(FAN_IN.min(sources.len() as u32));
+            let merge_bytes = merge_bytes(FAN_IN);
+            let open = memory_bytes(&sources).min(merge_bytes);
             self.reservation.resize(open + BLOCKS_HELD * self.block_bytes);
             if sources.is_empty() {
                 return Ok(());
@@ -248,7 +249,7 @@ impl Blocks {
                 folder: service.store.folder(JobId(request.job))?,
                 cancel: self.cancel.clone(),
                 progress: Arc::default(),
-                merge_bytes: merge_bytes(FAN_IN),
+                merge_bytes,
                 codec: Codec::on_this_machine(compression_from(request.compression())),
             };
             self.merge = scratch.merge(sources)?;

@@ -8,20 +8,25 @@ use super::block::{Block, PAIR_BYTES_MIN};
 /// Raw size at which a block in a file is closed.
 pub const BLOCK_BYTES: usize = 48 << 10;
 
-/// Memory that a sorted run takes up in a merge, at most: one of few pairs, all of which are one block, takes up less than
-/// others, and more of them are merged at once. None of its pairs is large.
-pub fn source_bytes(records: u64, data_bytes: u64) -> u64 {
+/// Memory that a sorted run of so many pairs takes up in a merge, at most, whose blocks have up to `block_bytes` of keys and values.
+/// One of few pairs, all of which are one block, takes up less than others, and more of them are merged at once.
+pub fn source_bytes(records: u64, block_bytes: u64) -> u64 {
     /// What is there whatever its size.
     const FIXED_BYTES: u64 = 4 << 10;
     /// As read, unpacked, and what finds its pairs.
     const TIMES: u64 = SOURCE_BYTES.div_ceil(BLOCK_BYTES as u64);
-    let block_bytes = data_bytes.max(records.saturating_mul(PAIR_BYTES_MIN as u64));
+    /// Of a single pair, as read and unpacked.
+    const TIMES_ALONE: u64 = 2;
+    if block_bytes > BLOCK_BYTES as u64 {
+        return block_bytes.saturating_mul(TIMES_ALONE).max(SOURCE_BYTES);
+    }
+    let block_bytes = block_bytes.max(records.saturating_mul(PAIR_BYTES_MIN as u64));
     block_bytes.saturating_mul(TIMES).saturating_add(FIXED_BYTES).min(SOURCE_BYTES)
 }
 
 /// Memory that these take up if all are merged at once.
 pub fn memory_bytes(sources: &[Box<dyn BlockSource + '_>]) -> u64 {
-    sources.iter().map(|source| source.memory_bytes()).sum()
+    sources.iter().fold(0, |bytes, source| bytes.saturating_add(source.memory_bytes()))
 }
 
 /// Pairs sorted by key and value, in blocks.

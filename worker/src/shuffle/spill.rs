@@ -67,10 +67,10 @@ impl Scratch {
         &self,
         mut sources: Vec<Box<dyn BlockSource + 'a>>,
     ) -> Result<Merge<'a>, FailureCause> {
-        while sources.len() > self.most_of(&sources) {
-            // No more than needed for the rest to fit; what is merged goes to the back of the queue.
-            let most = self.most_of(&sources);
-            let group = most.min(sources.len() - most + 1).max(2);
+        while sources.len() > 2 && memory_bytes(&sources) > self.merge_bytes {
+            // The smallest first. Of equal ones, what is merged becomes the last.
+            sources.sort_by_key(|source| source.memory_bytes());
+            let group = self.group_of(&sources);
             let mut merge = Merge::new(sources.drain(..group).collect());
             let segment = self.create()?;
             let mut writer = segment.begin_run().partition(0);
@@ -84,18 +84,26 @@ impl Scratch {
 
     /// Whether sources have single pairs so large that memory for the usual ones would not do.
     pub fn has_large(&self, sources: &[Box<dyn BlockSource + '_>]) -> bool {
-        let bytes = memory_bytes(sources);
-        bytes > sources.len() as u64 * SOURCE_BYTES && bytes > self.merge_bytes
+        let has_large = sources.iter().any(|source| source.memory_bytes() > SOURCE_BYTES);
+        has_large && memory_bytes(sources) > self.merge_bytes
     }
 
-    /// How many of these sources, from the first on, may be open at once.
-    fn most_of(&self, sources: &[Box<dyn BlockSource + '_>]) -> usize {
-        let mut bytes = 0;
-        let fit = sources.iter().take_while(|source| {
-            bytes += source.memory_bytes();
-            bytes <= self.merge_bytes
-        });
-        fit.count().max(2)
+    /// How many of these sources, of which the smallest come first, to merge to one: as many as may be open at once, but no more
+    /// than it takes for the rest to fit then.
+    fn group_of(&self, sources: &[Box<dyn BlockSource + '_>]) -> usize {
+        let all = memory_bytes(sources);
+        let mut group_bytes = 0;
+        for (count, source) in sources.iter().enumerate() {
+            let bytes = source.memory_bytes();
+            if count >= 2 && group_bytes + bytes > self.merge_bytes {
+                return count;
+            }
+            group_bytes += bytes;
+            if count >= 1 && all - group_bytes + bytes.max(SOURCE_BYTES) <= self.merge_bytes {
+                return count + 1;
+            }
+        }
+        sources.len()
     }
 
     /// Copies all pairs.
@@ -135,13 +143,16 @@ pub fn write_partition(
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use proptest::collection::vec;
     use proptest::prelude::*;
-    use windrow_jobs::JobId;
     use windrow_jobs::collect::RecordBuffer;
     use windrow_jobs::fan_in::merge_bytes;
+    use windrow_jobs::{Audit, JobId};
 
     use super::*;
+    use crate::shuffle::block::Block;
     use crate::shuffle::merge::tests::{Pair, drain, pairs};
     use crate::shuffle::pairs::{MemorySource, SortedBuffer};
     use crate::shuffle::segment::Segment;
@@ -174,6 +185,71 @@ mod tests {
         expected
     }
 
+    /// A source that takes up so much.
+    struct OfSize(u64);
+
+    impl BlockSource for OfSize {
+        fn next_block(&mut self, _: &mut Block) -> Result<bool, FailureCause> {
+            Ok(false)
+        }
+
+        fn memory_bytes(&self) -> u64 {
+            self.0
+        }
+
+        fn promised(&self) -> Audit {
+            Audit::default()
+        }
+
+        fn blame(&self, message: String) -> FailureCause {
+            FailureCause::Corrupt { file: String::new(), offset: 0, message }
+        }
+    }
+
+    fn scratch(directory: &Path, merge_bytes: u64) -> Scratch {
+        Scratch {
+            folder: SegmentStore::new(directory.into(), 0).folder(JobId(1)).unwrap(),
+            cancel: CancellationToken::new(),
+            progress: Arc::default(),
+            merge_bytes,
+            codec: Codec::None,
+        }
+    }
+
+    #[test]
+    fn no_more_are_merged_first_than_it_takes() {
+        const MIB: u64 = 1 << 20;
+        let directory = tempfile::tempdir().unwrap();
+        let scratch = scratch(directory.path(), 100 * SOURCE_BYTES);
+        for (sizes, group) in [
+            (&[(SOURCE_BYTES, 101)][..], 2),
+            (&[(SOURCE_BYTES, 150)], 51),
+            (&[(SOURCE_BYTES, 500)], 100),
+            // The small ones are in the way.
+            (&[(4 << 10, 1000), (SOURCE_BYTES, 90)], 640),
+            // One that fits with nothing else: all others at once.
+            (&[(4 << 10, 1000), (60 * MIB, 1)], 1000),
+            (&[(10 * MIB, 9)], 2),
+        ] {
+            let sources = sizes.iter().flat_map(|&(bytes, count)| (0..count).map(move |_| bytes));
+            let sources: Vec<_> = sources.map(|bytes| Box::new(OfSize(bytes)) as _).collect();
+            assert_eq!(scratch.group_of(&sources), group, "{sizes:?}");
+        }
+    }
+
+    #[test]
+    fn a_few_large_sources_are_seen_among_many_small_ones() {
+        let directory = tempfile::tempdir().unwrap();
+        let scratch = scratch(directory.path(), 100 * SOURCE_BYTES);
+        let has_large = |small: usize, large: usize| {
+            let small = (0..small).map(|_| OfSize(4 << 10));
+            let all = small.chain((0..large).map(|_| OfSize(60 << 20)));
+            scratch.has_large(&all.map(|source| Box::new(source) as _).collect::<Vec<_>>())
+        };
+        assert!(has_large(0, 1) && has_large(2_000, 4));
+        assert!(!has_large(2_000, 0) && !has_large(10_000, 0));
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -194,11 +270,7 @@ mod tests {
             };
             runs.iter_mut().filter(|_| !are_small).for_each(fill_blocks);
             let directory = tempfile::tempdir().unwrap();
-            let store = SegmentStore::new(directory.path().into(), 0);
-            let folder = store.folder(JobId(1)).unwrap();
-            let scratch = Scratch {
-                folder, cancel: CancellationToken::new(), progress: Arc::default(), merge_bytes: merge_bytes(fan_in), codec: Codec::None,
-            };
+            let scratch = scratch(directory.path(), merge_bytes(fan_in));
             let mut buffers: Vec<_> = runs.iter().map(|run| buffer(run)).collect();
             let spilled = buffers.split_off(in_memory.min(buffers.len()));
             let spilled: Vec<_> =

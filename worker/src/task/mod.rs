@@ -134,7 +134,7 @@ impl Attempt {
         self.memory.reserve(memory_bytes(sources).min(self.scratch.merge_bytes))
     }
 
-    /// Likewise, of large ones: as much as they need, or else can be had, since each time that some of them are merged first,
+    /// Likewise, of large ones: as much as they need, or else is free, since each time that some of them are merged first,
     /// they are written once more. The reducer may keep a copy of one.
     fn reserve_large_merge(&self, sources: &[Box<dyn BlockSource>]) -> Reservation {
         let mut reservation = self.reserve_merge(sources);

@@ -20,7 +20,7 @@ use self::select::Selector;
 use super::block::Block;
 use super::source::BlockSource;
 
-/// Most pairs in a batch: few enough that they are in the cache still when they are used. Also how often cancellation
+/// Most pairs in a batch, unless sources are many: few enough that they are in the cache still when they are used. Also how often cancellation
 /// is looked for.
 const BATCH_RECORDS_MAX: usize = 256;
 
@@ -68,7 +68,9 @@ impl<'a> Merge<'a> {
         self.selector.refill(&mut self.sources, &mut blocks)?;
         Ok(Batch::new(blocks, |blocks| {
             let mut records: Records<'_> = records;
-            self.selector.select(blocks, &mut records, BATCH_RECORDS_MAX);
+            // Each batch begins with a look at every source.
+            let records_max = BATCH_RECORDS_MAX.max(2 * blocks.len());
+            self.selector.select(blocks, &mut records, records_max);
             records
         }))
     }

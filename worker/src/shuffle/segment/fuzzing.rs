@@ -50,8 +50,10 @@ pub(crate) fn reseal(segment: &mut [u8]) -> bool {
     else {
         return false;
     };
-    // An offset beyond is cut to something that might be one.
-    let offset = offset % (trailer as u64 + 1);
+    // An offset that cannot be is made one that might.
+    let bytes = (trailer as u64).checked_sub(offset);
+    let can_be = bytes.is_some_and(|bytes| bytes <= Directory::bytes_max(offset) as u64);
+    let offset = if can_be { offset } else { trailer as u64 - (offset % 64).min(trailer as u64) };
     segment[trailer..trailer + 8].copy_from_slice(&offset.to_le_bytes());
     let crc64 = checksum(Crc64Nvme, &segment[offset as usize..trailer + 8]);
     segment[trailer + 8..trailer + 16].copy_from_slice(&crc64.to_le_bytes());

@@ -51,7 +51,9 @@ impl Segment {
 
     /// Memory that it takes up.
     pub fn memory_bytes(&self) -> usize {
-        self.directory.memory_bytes() + self.pages.as_ref().map_or(0, Vec::len)
+        /// Of itself, its path, and who keeps it.
+        const FIXED_BYTES: usize = 300;
+        FIXED_BYTES + self.directory.memory_bytes() + self.pages.as_ref().map_or(0, Vec::len)
     }
 
     /// A source for each run that has pairs of `partition`. Reads a page of the index, if these are not in memory.
@@ -155,6 +157,7 @@ fn read_directory(file: &File) -> io::Result<Directory> {
     let bytes = trailer_offset
         .checked_sub(offset)
         .and_then(|bytes| usize::try_from(bytes).ok())
+        .filter(|bytes| *bytes <= Directory::bytes_max(offset))
         .ok_or_else(|| invalid("the index lies outside the file"))?;
     let mut tail = vec![0; bytes + 8];
     file.read_exact_at(&mut tail, offset)?;

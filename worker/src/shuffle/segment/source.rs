@@ -25,8 +25,8 @@ pub struct SegmentSource {
     path: Arc<Path>,
     file: Option<File>,
     promised: Audit,
-    /// Size of all keys and values.
-    data_bytes: u64,
+    /// Most bytes of keys and values in a block, but for those of single large pairs.
+    block_bytes: u64,
     /// Pairs to come.
     records_left: u64,
     /// Those to come, the next one last.
@@ -70,9 +70,9 @@ impl BlockSource for SegmentSource {
 
     fn memory_bytes(&self) -> u64 {
         let extents = self.extents.iter().map(|extent| extent.bytes);
-        // All others have many blocks, or one that is small.
-        let large = extents.filter(|bytes| *bytes > LARGE_EXTENT_BYTES).max();
-        large.unwrap_or_else(|| source_bytes(self.promised.records, self.data_bytes))
+        // A block of a single pair, which is not unpacked.
+        let large = extents.filter(|bytes| *bytes > LARGE_EXTENT_BYTES).max().unwrap_or(0);
+        large.max(source_bytes(self.promised.records, self.block_bytes))
     }
 
     fn is_last(&self) -> bool {
@@ -95,13 +95,13 @@ impl SegmentSource {
         entry: PartitionIndex,
         temporary: Option<Arc<TemporaryFile>>,
     ) -> Self {
-        let PartitionIndex { audit, data_bytes, mut extents, .. } = entry;
+        let PartitionIndex { audit, block_bytes, mut extents, .. } = entry;
         extents.reverse();
         Self {
             path,
             file: None,
             promised: audit,
-            data_bytes,
+            block_bytes,
             records_left: audit.records,
             extents,
             offset: 0,

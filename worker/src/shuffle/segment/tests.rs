@@ -276,7 +276,7 @@ fn an_index_in_memory_and_one_in_the_file_say_the_same() {
     let in_file = Segment::open(file.path(), index_bytes / 2).unwrap();
     let in_memory = Segment::open(file.path(), index_bytes).unwrap();
     assert_eq!(in_memory.memory_bytes(), index_bytes);
-    assert!(in_file.memory_bytes() * 50 < index_bytes, "{} {index_bytes}", in_file.memory_bytes());
+    assert!(in_file.memory_bytes() * 20 < index_bytes, "{} {index_bytes}", in_file.memory_bytes());
     let flip = |at: u64| {
         let mut bytes = std::fs::read(file.path()).unwrap();
         bytes[at as usize] ^= 1;

@@ -110,6 +110,7 @@ impl<'a> RunWriter<'a> {
             run: self.run,
             records: 0,
             data_bytes: 0,
+            largest_bytes: 0,
             extents: Vec::new(),
         }
     }
@@ -122,7 +123,9 @@ pub struct PartitionWriter<'a> {
     partition: u32,
     run: u32,
     records: u64,
+    /// Of all pairs but the large ones, which have blocks of their own, and of the largest of these.
     data_bytes: u64,
+    largest_bytes: u64,
     extents: Vec<Extent>,
 }
 
@@ -131,7 +134,7 @@ impl PartitionWriter<'_> {
     /// it is passed on, not made anew, so that whoever reads them last can tell whether they are the same.
     pub fn finish(mut self, promised: Audit) -> Result<PartitionIndex, FailureCause> {
         self.write_all()?;
-        let Self { partition, run, records, data_bytes, extents, .. } = self;
+        let Self { partition, run, records, data_bytes, largest_bytes, extents, .. } = self;
         if records != promised.records {
             return Err(FailureCause::Corrupt {
                 file: self.segment.path().display().to_string(),
@@ -139,7 +142,8 @@ impl PartitionWriter<'_> {
                 message: format!("{records} of {} pairs were to be written", promised.records),
             });
         }
-        Ok(PartitionIndex { partition, run, audit: promised, data_bytes, extents })
+        let block_bytes = data_bytes.min(largest_bytes.max(BLOCK_BYTES as u64));
+        Ok(PartitionIndex { partition, run, audit: promised, block_bytes, extents })
     }
 
     /// Writes a block of this pair alone, without a copy of it.
@@ -177,10 +181,11 @@ impl RecordSink for PartitionWriter<'_> {
     #[inline]
     fn push(&mut self, record: RecordRef<'_>) -> Result<(), FailureCause> {
         let bytes = (record.key.len() + record.value.len()) as u64;
-        self.data_bytes += bytes;
         if bytes > LARGE_EXTENT_BYTES {
             return self.push_large(record);
         }
+        self.data_bytes += bytes;
+        self.largest_bytes = self.largest_bytes.max(bytes);
         while !self.builder.push(record)? {
             self.finish_block()?;
         }

@@ -110,14 +110,18 @@ impl JobFolder {
             if let Some(segment) = state.opened.get(&output) {
                 return Ok(Arc::clone(segment));
             }
+            // The rest is for directories, which are needed all the time.
             (INDEX_BYTES_MAX / 2).saturating_sub(state.opened_bytes)
         };
         let segment = Arc::new(Segment::open(&self.segment_path(output), room)?);
         let mut state = lock(&self.state);
-        if state.opened_bytes + segment.memory_bytes() <= INDEX_BYTES_MAX
-            && state.opened.insert(output, Arc::clone(&segment)).is_none()
-        {
+        // Somebody else may have been faster, and then knows what has been released since.
+        if let Some(opened) = state.opened.get(&output) {
+            return Ok(Arc::clone(opened));
+        }
+        if state.opened_bytes + segment.memory_bytes() <= INDEX_BYTES_MAX {
             state.opened_bytes += segment.memory_bytes();
+            state.opened.insert(output, Arc::clone(&segment));
         }
         Ok(segment)
     }

@@ -3,6 +3,8 @@
 use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
 use windrow_jobs::varint;
 
+use super::page::PAGE_BYTES;
+
 /// All pages of an index, which lie one after the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Directory {
@@ -77,6 +79,15 @@ impl Directory {
             bytes.is_some_and(|bytes| page.is(bytes))
         };
         self.pages.iter().all(&mut is_page) && left.is_empty()
+    }
+
+    /// Most bytes that one takes up whose pages end at `offset`: so few wrong bytes do not make for a large allocation.
+    pub(crate) fn bytes_max(offset: u64) -> usize {
+        /// First partition, size, and checksum.
+        const ENTRY_BYTES_MAX: usize = 5 + 10 + 8;
+        // Each but the last has its size.
+        let pages = offset as usize / PAGE_BYTES + 1;
+        10 + pages * ENTRY_BYTES_MAX
     }
 
     /// Appends it to `out`, which is behind its pages.

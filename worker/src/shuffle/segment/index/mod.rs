@@ -29,8 +29,8 @@ pub struct PartitionIndex {
     pub run: u32,
     /// Their number, at least one, and their digest when they were collected.
     pub audit: Audit,
-    /// Size of their keys and values.
-    pub data_bytes: u64,
+    /// Most bytes of keys and values in one of their blocks, but for those of single large pairs.
+    pub block_bytes: u64,
     /// Their blocks.
     pub extents: Vec<Extent>,
 }
@@ -75,7 +75,7 @@ mod tests {
     fn entry(partition: u32, run: u32, records: u64) -> PartitionIndex {
         let extents = vec![Extent { offset: 8, bytes: 4 }];
         let audit = Audit { records, digest: u64::MAX / 3 };
-        PartitionIndex { partition, run, audit, data_bytes: 300, extents }
+        PartitionIndex { partition, run, audit, block_bytes: 300, extents }
     }
 
     #[test]

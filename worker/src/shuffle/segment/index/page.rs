@@ -11,12 +11,12 @@ pub(super) const PAGE_BYTES: usize = 4 << 10;
 
 /// Appends an entry to a page.
 pub(crate) fn write(entry: &PartitionIndex, page: &mut Vec<u8>) {
-    let PartitionIndex { partition, run, audit, data_bytes, extents } = entry;
+    let PartitionIndex { partition, run, audit, block_bytes, extents } = entry;
     varint::write(u64::from(*partition), page);
     varint::write(u64::from(*run), page);
     varint::write(audit.records, page);
     page.extend_from_slice(&audit.digest.to_le_bytes());
-    varint::write(*data_bytes, page);
+    varint::write(*block_bytes, page);
     varint::write(extents.len() as u64, page);
     for Extent { offset, bytes } in extents {
         varint::write(*offset, page);
@@ -67,9 +67,9 @@ impl Entries<'_> {
         let (digest, rest) = self.page.split_first_chunk()?;
         self.page = rest;
         let audit = Audit { records, digest: u64::from_le_bytes(*digest) };
-        let data_bytes = self.number()?;
+        let block_bytes = self.number()?;
         let extents = (0..self.number()?).map(|_| self.extent()).collect::<Option<Vec<_>>>()?;
-        Some(PartitionIndex { partition, run, audit, data_bytes, extents })
+        Some(PartitionIndex { partition, run, audit, block_bytes, extents })
     }
 
     fn extent(&mut self) -> Option<Extent> {
@@ -106,7 +106,7 @@ mod tests {
     fn entry(partition: u32, run: u32, offset: u64, bytes: u64) -> PartitionIndex {
         let audit = Audit { records: 1, digest: u64::MAX / 3 };
         let extents = vec![Extent { offset, bytes }];
-        PartitionIndex { partition, run, audit, data_bytes: 5, extents }
+        PartitionIndex { partition, run, audit, block_bytes: 5, extents }
     }
 
     fn page(entries: &[PartitionIndex]) -> Vec<u8> {
