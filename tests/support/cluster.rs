@@ -250,9 +250,12 @@ impl Cluster {
         self.dir.join("security/admin")
     }
 
-    /// Waits until exactly `n` workers are members.
+    /// Waits until exactly `n` workers are members, and the coordinator says so: while its disk is slow, it refuses to answer.
     pub fn wait_for_workers(&self, n: usize) {
-        super::eventually(&format!("{n} workers"), || self.worker_list().len() == n);
+        super::eventually(&format!("{n} workers"), || {
+            let output = self.command(["workers", "--json"]).finish();
+            output.code() == Some(0) && output.stdout.lines().count() == n
+        });
     }
 
     /// The members, as `windrow workers --json` prints them.
