@@ -18,7 +18,7 @@ pub fn source_bytes(records: u64, block_bytes: u64) -> u64 {
     /// Of a single pair, as read and unpacked.
     const TIMES_ALONE: u64 = 2;
     if block_bytes > BLOCK_BYTES as u64 {
-        return block_bytes.saturating_mul(TIMES_ALONE).max(SOURCE_BYTES);
+        return (block_bytes * TIMES_ALONE).max(SOURCE_BYTES);
     }
     let block_bytes = block_bytes.max(records.saturating_mul(PAIR_BYTES_MIN as u64));
     block_bytes.saturating_mul(TIMES).saturating_add(FIXED_BYTES).min(SOURCE_BYTES)
@@ -26,7 +26,7 @@ pub fn source_bytes(records: u64, block_bytes: u64) -> u64 {
 
 /// Memory that these take up if all are merged at once.
 pub fn memory_bytes(sources: &[Box<dyn BlockSource + '_>]) -> u64 {
-    sources.iter().fold(0, |bytes, source| bytes.saturating_add(source.memory_bytes()))
+    sources.iter().map(|source| source.memory_bytes()).sum()
 }
 
 /// Pairs sorted by key and value, in blocks.

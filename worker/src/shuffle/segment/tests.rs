@@ -8,6 +8,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use windrow_jobs::FailureCause;
 use windrow_jobs::collect::RecordBuffer;
+use windrow_jobs::fan_in::SOURCE_BYTES;
 use windrow_jobs::program::{RecordRef, RecordSink};
 
 use super::{Segment, SegmentSource, SegmentWriter};
@@ -103,6 +104,35 @@ fn a_released_partition_leaves_the_disk_and_the_others_stay() {
     }
     // Nor does whoever has not heard of it take holes for pairs.
     assert!(matches!(read(&path, 0), Err(FailureCause::Corrupt { .. })));
+}
+
+#[test]
+fn a_source_takes_up_what_its_blocks_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let memory_bytes = |pairs: &[usize]| {
+        let pairs: Pairs = pairs.iter().map(|bytes| (vec![1], vec![7; *bytes])).collect();
+        let path = write(folder.path().join("segment"), &BTreeMap::from([(0, pairs)]));
+        Segment::open(&path, 0).unwrap().sources(0).unwrap()[0].memory_bytes()
+    };
+    assert!((4_096..8_192).contains(&memory_bytes(&[9, 300])));
+    assert_eq!(memory_bytes(&[1_000; 200]), SOURCE_BYTES);
+    // Read and unpacked.
+    assert!((6 << 20..7 << 20).contains(&memory_bytes(&[9, 3 << 20, 9])));
+    // Never packed.
+    assert!((60 << 20..61 << 20).contains(&memory_bytes(&[9, 60 << 20, 9])));
+}
+
+#[test]
+fn a_wrong_offset_does_not_make_a_large_allocation() {
+    let folder = tempfile::tempdir().unwrap();
+    let partitions = BTreeMap::from([(0, vec![(vec![1], vec![7; 3 << 20])])]);
+    let path = write(folder.path().join("segment"), &partitions);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let trailer = bytes.len() - super::TRAILER_BYTES;
+    bytes[trailer..trailer + 8].copy_from_slice(&8u64.to_le_bytes());
+    std::fs::write(&path, bytes).unwrap();
+    let error = Segment::open(&path, 0).err().unwrap().to_string();
+    assert!(error.contains("the index lies outside the file"), "{error}");
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub struct PartitionIndex {
     pub run: u32,
     /// Their number, at least one, and their digest when they were collected.
     pub audit: Audit,
-    /// Most bytes of keys and values in one of their blocks, but for those of single large pairs.
+    /// Most bytes of keys and values in one of their blocks, but for those of single large pairs: at most 4 MiB.
     pub block_bytes: u64,
     /// Their blocks.
     pub extents: Vec<Extent>,

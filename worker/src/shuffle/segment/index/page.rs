@@ -5,6 +5,7 @@ use std::ops::Range;
 use windrow_jobs::{Audit, varint};
 
 use super::{Extent, PartitionIndex};
+use crate::shuffle::segment::writer::LARGE_EXTENT_BYTES;
 
 /// Size from which on a page takes no further partition: some microseconds of work for who looks for one of them.
 pub(super) const PAGE_BYTES: usize = 4 << 10;
@@ -67,7 +68,7 @@ impl Entries<'_> {
         let (digest, rest) = self.page.split_first_chunk()?;
         self.page = rest;
         let audit = Audit { records, digest: u64::from_le_bytes(*digest) };
-        let block_bytes = self.number()?;
+        let block_bytes = self.number().filter(|bytes| *bytes <= LARGE_EXTENT_BYTES)?;
         let extents = (0..self.number()?).map(|_| self.extent()).collect::<Option<Vec<_>>>()?;
         Some(PartitionIndex { partition, run, audit, block_bytes, extents })
     }
@@ -126,6 +127,7 @@ mod tests {
             &[entry(1, 0, u64::MAX, 4)],
             &[entry(3, 0, 8, 4), entry(3, 0, 12, 4)],
             &[entry(3, 1, 8, 4), entry(3, 0, 12, 4)],
+            &[PartitionIndex { block_bytes: LARGE_EXTENT_BYTES + 1, ..entry(1, 0, 8, 4) }],
         ] {
             assert_eq!(read(bad), None, "{bad:?}");
         }
