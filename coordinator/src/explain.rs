@@ -48,16 +48,20 @@ pub(crate) fn failure(failure: &JobFailure, spec: Option<&JobSpec>) -> String {
 }
 
 /// Why nothing of a job runs.
-pub(crate) fn waiting(waiting: Waiting, now: Time) -> String {
-    match waiting {
-        Waiting::NoWorkers { gives_up_at } => format!(
-            "there is no worker; the job gives up in {}",
-            seconds(Duration::from_secs(gives_up_at.since(now).as_secs()))
-        ),
+pub(crate) fn waiting(waiting: &Waiting, now: Time) -> String {
+    let text = match waiting {
+        Waiting::NoWorkers { gives_up_at } => {
+            format!("there is no worker; the job gives up in {}", whole_seconds(*gives_up_at, now))
+        }
         Waiting::NoFit => "no worker that is there can run its program".to_string(),
         Waiting::Slots => "all workers that it would use are busy with other jobs".to_string(),
         Waiting::Backoff => "failed tasks wait for their next attempt".to_string(),
-    }
+        Waiting::Publication { again_at, cause } => format!(
+            "all tasks are done, but the output could not be published: {cause}; this is tried again in {}",
+            whole_seconds(*again_at, now)
+        ),
+    };
+    one_line(&text)
 }
 
 fn too_many_bad_records(
@@ -112,6 +116,11 @@ fn advice(cause: &FailureCause, spec: Option<&JobSpec>) -> &'static str {
         }
         FailureCause::Unsupported { .. } | FailureCause::Cancelled | FailureCause::Io { .. } => "",
     }
+}
+
+/// How long it is from now to `at`, for people.
+fn whole_seconds(at: Time, now: Time) -> String {
+    seconds(Duration::from_secs(at.since(now).as_secs()))
 }
 
 fn seconds(duration: Duration) -> String {

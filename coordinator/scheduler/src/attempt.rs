@@ -102,7 +102,7 @@ impl Job {
             self.slowest = Some(candidate);
         }
         if attempt.task.stage == Stage::Map && !self.is_map_only() {
-            self.holders.entry(worker).or_default().outputs.insert(attempt.task.index);
+            self.holders.entry(worker).or_default().keep(attempt.task.index);
         }
         let tasks = self.tasks_mut(attempt.task.stage);
         if let Some((other, its_worker)) = tasks.win(attempt.task.index, attempt.number, stats) {

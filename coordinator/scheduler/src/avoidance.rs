@@ -37,6 +37,8 @@ struct Against {
     failed: BTreeSet<TaskId>,
     /// How often it was avoided since.
     times: u32,
+    /// Whether it was avoided for long enough, and the next task shows whether it is better.
+    on_trial: bool,
 }
 
 /// The workers on which a task has failed, the last one last.
@@ -50,9 +52,12 @@ impl Avoidance {
         if (against.failed.len() as u32) < tasks_max {
             against.failed.insert(task);
         }
-        if (against.failed.len() as u32) < tasks_max || !self.avoided.insert(worker) {
+        debug_assert!(against.failed.len() as u32 <= tasks_max, "more would not matter");
+        let too_many = against.on_trial || against.failed.len() as u32 >= tasks_max;
+        if !too_many || !self.avoided.insert(worker) {
             return None;
         }
+        against.on_trial = false;
         against.times = against.times.saturating_add(1);
         Some(against.times - 1)
     }
@@ -62,7 +67,7 @@ impl Avoidance {
         if self.avoided.remove(&worker)
             && let Some(against) = self.against.get_mut(&worker)
         {
-            against.failed.pop_first();
+            against.on_trial = true;
         }
     }
 

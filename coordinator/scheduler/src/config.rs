@@ -45,7 +45,9 @@ pub struct Config {
     pub backup_after: Duration,
     /// How often it is looked for attempts that need a backup.
     pub backup_period: Duration,
-    /// How many ended jobs can still be seen.
+    /// How often the publication of a job may fail for a reason that may pass, before the job does.
+    pub publish_failures_max: u32,
+    /// How many ended jobs can still be seen, beside those of which something partial is left.
     pub ended_jobs_max: usize,
     /// Varies the pauses before retries, so that tasks that failed together do not return together.
     pub seed: u64,
@@ -70,6 +72,8 @@ impl Default for Config {
             quarantine_max: Duration::from_secs(600),
             backup_after: Duration::from_secs(5),
             backup_period: Duration::from_secs(1),
+            // With the pauses between: for a minute and a half.
+            publish_failures_max: 10,
             ended_jobs_max: 1_000,
             seed: 0,
         }

@@ -21,6 +21,8 @@ pub enum Timer {
     Quarantine(u64),
     /// The job has waited for workers for too long.
     NoWorkers(JobId),
+    /// The job may be published again.
+    Publish(JobId),
     /// The job has avoided the worker for long enough.
     Avoided(JobId, WorkerId),
 }

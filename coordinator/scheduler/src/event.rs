@@ -121,11 +121,11 @@ pub enum Event {
     Published {
         /// Which job.
         job: JobId,
-        /// Why it could not be published, if so.
-        result: Result<(), FailureCause>,
+        /// Why it could not be published, if so. Nothing of it is visible then.
+        result: Result<(), Unpublished>,
     },
-    /// A job has ended, and nothing partial is left of it. The scheduler has no use for this, but the
-    /// [catalog](crate::Catalog) may.
+    /// A job has ended, and nothing partial is left of it, so that whoever waits for its end may know. Until then, it is not
+    /// forgotten.
     Settled {
         /// Which job.
         job: JobId,
@@ -175,6 +175,15 @@ impl Event {
             | Self::TookOver { .. } => None,
         }
     }
+}
+
+/// Why an output could not be made visible.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unpublished {
+    /// What went wrong.
+    pub cause: FailureCause,
+    /// Whether it may go well later: true of a file server that does not answer, false of a foreign file in the way.
+    pub may_pass: bool,
 }
 
 /// A job as the scheduler needs to know it: counts and limits, no paths.

@@ -73,6 +73,10 @@ impl Scheduler {
                 timers += 1;
             }
         }
+        let publishes_again = self.deadlines.get(Timer::Publish(job.id)).is_some();
+        let failed = job.phase == Phase::Publishing && job.publication.is_some();
+        assert!(failed || !publishes_again, "{} waits to be published for no reason", job.id);
+        timers += usize::from(publishes_again);
         let waits = job.phase == Phase::Running && !self.workers.any_staying();
         let clock = self.deadlines.get(Timer::NoWorkers(job.id)).is_some();
         assert_eq!(clock, waits, "{} waits for workers", job.id);
@@ -142,7 +146,7 @@ fn check_outputs(job: &Job, workers: &Workers) {
         assert!(workers.get(worker).is_some(), "{worker} holds outputs without a session");
         if job.needs_map_outputs() {
             let outputs = held.remove(&worker).unwrap_or_default();
-            assert_eq!(outputs, holder.outputs, "outputs on {worker}");
+            assert_eq!(&outputs, holder.outputs(), "outputs on {worker}");
         }
     }
     assert!(held.is_empty(), "outputs on workers without a session: {held:?}");

@@ -1,6 +1,6 @@
 //! One job that has not ended: its tasks, its phase, and who holds what of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,9 @@ use windrow_jobs::{AttemptId, Counters, JobId, Stage, WorkerId};
 use crate::avoidance::Avoidance;
 use crate::deadlines::Timer;
 use crate::effect::{Effect, JobFailure, MapOutputs};
-use crate::event::JobPlan;
+use crate::event::{JobPlan, SubmissionId};
+use crate::holder::Holder;
+use crate::publication::FailedPublication;
 use crate::step::Step;
 use crate::task::TaskState;
 use crate::tasks::Tasks;
@@ -22,6 +24,8 @@ use crate::worker::Worker;
 pub(crate) struct Job {
     /// Its name.
     pub(crate) id: JobId,
+    /// As its submitter has named it.
+    pub(crate) submission: SubmissionId,
     /// What was asked for.
     pub(crate) plan: JobPlan,
     /// Size of all splits.
@@ -48,6 +52,8 @@ pub(crate) struct Job {
     pub(crate) mixed_outputs: bool,
     /// The longest winner so far.
     pub(crate) slowest: Option<SlowestTask>,
+    /// Why it could not be published so far, if that was tried in vain.
+    pub(crate) publication: Option<Box<FailedPublication>>,
     /// What reducers are told, made when the first one needs it.
     #[serde(skip)]
     outputs: Option<Arc<MapOutputs>>,
@@ -60,32 +66,20 @@ pub(crate) struct Job {
 pub(crate) enum Phase {
     /// Tasks wait or run.
     Running,
-    /// All that was asked for is done, and is being made visible. There is no way back from here: the job can't be
-    /// cancelled, and needs no worker any more.
+    /// All that was asked for is done, and is being made visible, or waits to be. There is no way back to its tasks: it needs no
+    /// worker any more. It can be cancelled only while it waits.
     Publishing,
 }
 
 /// `Err`: the job fails, and is to be ended. Boxed, because failures are rare and large.
 pub(crate) type JobResult<T = ()> = Result<T, Box<JobFailure>>;
 
-/// What a worker holds of a job.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Holder {
-    /// The map tasks whose winner's output it holds for reducers.
-    pub(crate) outputs: BTreeSet<u32>,
-    /// Fetches from it that failed since a reducer last succeeded.
-    pub(crate) reports: u32,
-    /// The workers on which they did.
-    pub(crate) reporters: BTreeSet<WorkerId>,
-    /// Reducers that were done when the last of these reports came.
-    pub(crate) reduces_done: u32,
-}
-
 impl Job {
     /// A job none of whose tasks was tried.
-    pub(crate) fn new(id: JobId, plan: JobPlan, now: Time) -> Self {
+    pub(crate) fn new(id: JobId, submission: SubmissionId, plan: JobPlan, now: Time) -> Self {
         Self {
             id,
+            submission,
             input_bytes: plan.splits.iter().fold(0, |sum, split| split.bytes.saturating_add(sum)),
             phase: Phase::Running,
             map: Tasks::new(id, Stage::Map, plan.splits.len() as u32),
@@ -99,6 +93,7 @@ impl Job {
             nondeterministic: None,
             mixed_outputs: false,
             slowest: None,
+            publication: None,
             outputs: None,
             outputs_version: 1,
         }
@@ -158,7 +153,7 @@ impl Job {
     /// Whether it needs something that this worker holds.
     pub(crate) fn needs_worker(&self, worker: WorkerId) -> bool {
         self.needs_map_outputs()
-            && self.holders.get(&worker).is_some_and(|holder| !holder.outputs.is_empty())
+            && self.holders.get(&worker).is_some_and(|holder| !holder.outputs().is_empty())
     }
 
     /// Where the outputs of the map tasks lie, which are all done. O(M) for the first reducer after a change.
@@ -193,6 +188,7 @@ impl Job {
     /// Cancels what runs, and stops all timers of the job.
     pub(crate) fn stop_all(&mut self, step: &mut Step<'_>) {
         step.deadlines.clear(Timer::NoWorkers(self.id));
+        step.deadlines.clear(Timer::Publish(self.id));
         for &worker in self.avoidance.avoided() {
             step.deadlines.clear(Timer::Avoided(self.id, worker));
         }

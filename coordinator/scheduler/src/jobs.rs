@@ -1,9 +1,9 @@
 //! All jobs: those that run, and what is still known of those that have ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{FailureCause, JobId};
+use windrow_jobs::JobId;
 
 use crate::deadlines::Timer;
 use crate::effect::{Effect, JobFailure, Outcome};
@@ -16,10 +16,22 @@ use crate::view::{JobState, JobView};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Jobs {
     running: BTreeMap<JobId, Job>,
-    ended: BTreeMap<JobId, JobView>,
-    /// Of all that are known.
+    ended: BTreeMap<JobId, EndedJob>,
+    /// Ended jobs of which nothing partial is left, in the order in which that was so. The first is forgotten first: a job that
+    /// has outlived many younger ones is still the last to have ended.
+    settled: VecDeque<JobId>,
+    /// Of all that are known, ended ones included.
     submissions: BTreeMap<SubmissionId, JobId>,
     accepted: u64,
+}
+
+/// What is still known of a job that has ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct EndedJob {
+    view: JobView,
+    submission: SubmissionId,
+    /// Whether nothing partial is left of it. Before, whoever waits for its end has not been told.
+    settled: bool,
 }
 
 impl Jobs {
@@ -38,7 +50,8 @@ impl Jobs {
         let id = JobId(self.accepted);
         self.submissions.insert(submission, id);
         step.effects.push(Effect::Accepted { request, job: id });
-        let job = self.running.entry(id).or_insert_with(|| Job::new(id, plan, step.now));
+        let job =
+            self.running.entry(id).or_insert_with(|| Job::new(id, submission, plan, step.now));
         if !step.workers.any_staying() {
             job.start_worker_clock(step);
         }
@@ -79,9 +92,14 @@ impl Jobs {
         self.running.values_mut()
     }
 
+    /// What is known of one that has ended.
+    pub(crate) fn ended(&self, id: JobId) -> Option<&JobView> {
+        self.ended.get(&id).map(|ended| &ended.view)
+    }
+
     /// What is known of those that have ended.
-    pub(crate) fn ended(&self) -> &BTreeMap<JobId, JobView> {
-        &self.ended
+    pub(crate) fn all_ended(&self) -> impl Iterator<Item = &JobView> {
+        self.ended.values().map(|ended| &ended.view)
     }
 
     /// Does something with one job, which ends if that fails. Nothing happens when there is no such job.
@@ -122,33 +140,39 @@ impl Jobs {
         view.state = JobState::Ended(outcome.clone());
         view.ended = Some(step.now);
         view.waiting = None;
-        self.ended.insert(id, view);
-        while self.ended.len() > step.config.ended_jobs_max {
-            let Some((forgotten, _)) = self.ended.pop_first() else { break };
-            self.submissions.retain(|_, job| *job != forgotten);
-        }
+        let ended = EndedJob { view, submission: job.submission, settled: false };
+        let former = self.ended.insert(id, ended);
+        debug_assert!(former.is_none(), "a job ends once");
         step.effects.push(Effect::Ended { job: id, outcome });
+    }
+
+    /// Nothing partial is left of a job that has ended, and all may know its outcome. From now on, it counts among those of which
+    /// only so many are remembered.
+    pub(crate) fn settle(&mut self, id: JobId, step: &Step<'_>) {
+        let Some(ended) = self.ended.get_mut(&id).filter(|ended| !ended.settled) else { return };
+        ended.settled = true;
+        self.settled.push_back(id);
+        while self.settled.len() > step.config.ended_jobs_max {
+            self.forget_first();
+        }
+        debug_assert!(self.settled.len() <= self.ended.len(), "only jobs that have ended settle");
+    }
+
+    fn forget_first(&mut self) {
+        let forgotten = self.settled.pop_front().and_then(|id| self.ended.remove(&id));
+        debug_assert!(forgotten.is_some(), "what has settled is known until it is forgotten");
+        if let Some(forgotten) = forgotten {
+            let job = self.submissions.remove(&forgotten.submission);
+            debug_assert_eq!(job, Some(forgotten.view.job), "a submission is kept with its job");
+        }
     }
 
     /// Ends a job that somebody wants to stop, and answers whether it could be stopped.
     pub(crate) fn cancel(&mut self, request: RequestId, id: JobId, step: &mut Step<'_>) {
-        let cancelled = self.get(id).is_some_and(|job| job.phase == Phase::Running);
+        let cancelled = self.get(id).is_some_and(|job| !job.is_publishing(step.deadlines));
         step.effects.push(Effect::CancelAnswered { request, cancelled });
         if cancelled {
             self.end(id, Outcome::Cancelled, step);
-        }
-    }
-
-    /// The publication of a job's output has ended.
-    pub(crate) fn published(
-        &mut self,
-        id: JobId,
-        result: Result<(), FailureCause>,
-        step: &mut Step<'_>,
-    ) {
-        if self.get(id).is_some_and(|job| job.phase == Phase::Publishing) {
-            let failed = |cause| Outcome::Failed(JobFailure::Publish(cause));
-            self.end(id, result.map_or_else(failed, |()| Outcome::Succeeded), step);
         }
     }
 

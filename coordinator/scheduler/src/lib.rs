@@ -24,10 +24,11 @@
 //!  attempt     start, progress, success, failure        retry      whether and when again
 //!  loss        workers and map outputs that are gone    drain      workers that want to go
 //!  session     workers that come, break off, and return takeover   what a new coordinator does first
+//!  holder      what a worker holds of a job
 //!  death       processes that die, and the records that kill them
 //!  backup      attempts that are slow                   health     workers that are bad
 //!  avoidance   workers that are bad for one job
-//!  audit       whether reducers read what maps wrote
+//!  audit       whether reducers read what maps wrote               publication  when all tasks are done
 //!  placement   which task goes to which worker          deadlines  what happens when time has passed
 //! ```
 //!
@@ -49,6 +50,7 @@ mod effect;
 mod event;
 mod hash;
 mod health;
+mod holder;
 mod invariants;
 mod job;
 mod jobs;
@@ -56,6 +58,7 @@ pub mod journal;
 mod loss;
 mod observe;
 mod placement;
+mod publication;
 mod queue;
 mod retry;
 mod scheduler;
@@ -78,7 +81,7 @@ pub use decider::{Catalog, Decider, Record, State};
 pub use effect::{Effect, JobFailure, MapOutputs, Outcome};
 pub use event::{
     AttemptProgress, AttemptStats, Event, Inventory, JobPlan, RequestId, SplitPlan, SubmissionId,
-    WorkerOffer,
+    Unpublished, WorkerOffer,
 };
 pub use scheduler::Scheduler;
 pub use time::Time;

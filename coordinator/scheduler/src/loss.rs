@@ -60,7 +60,7 @@ impl Job {
             self.retry(attempt, cause.clone(), None, Again::Now, step)?;
         }
         if self.needs_map_outputs() {
-            self.outputs_lost(&holder.outputs, cause, None, step)?;
+            self.outputs_lost(holder.outputs(), cause, None, step)?;
         }
         Ok(())
     }
@@ -84,7 +84,7 @@ impl Job {
             }
         }
         if let Some(holder) = self.holders.get_mut(&worker) {
-            holder.outputs.retain(|index| !lost.contains(index));
+            holder.lose(&lost);
         }
         let reason = "the process that held the output died".to_string();
         self.outputs_lost(&lost, &FailureCause::WorkerLost { worker, reason }, None, step)
@@ -110,25 +110,18 @@ impl Job {
         let output_reports = output.fetch_reports;
 
         let holder = self.holders.entry(worker).or_default();
-        if holder.reduces_done != self.reduce.done {
-            // A reducer has succeeded since, so the worker can be reached.
-            holder.reports = 0;
-            holder.reporters.clear();
-            holder.reduces_done = self.reduce.done;
-        }
-        holder.reports += 1;
-        holder.reporters.insert(reader);
-        // One that nobody else complains of may be at fault itself.
-        let is_sure = holder.reporters.len() > 1;
-        let lost = if holder.reports >= step.config.holder_reports_max {
-            holder.reports = 0;
-            std::mem::take(&mut holder.outputs)
+        holder.complain(reader, u64::from(self.reduce.done));
+        let is_sure = holder.is_surely_at_fault();
+        let lost = if holder.complaints() >= step.config.holder_reports_max {
+            holder.lose_all()
         } else if output_reports >= step.config.output_reports_max {
-            holder.outputs.remove(&map_task);
-            BTreeSet::from([map_task])
+            let lost = BTreeSet::from([map_task]);
+            holder.lose(&lost);
+            lost
         } else {
             return Ok(Again::AfterPause);
         };
+        debug_assert!(lost.contains(&map_task), "a winner's output is among its holder's");
         health::unreadable(worker, self.id, step);
         for &index in lost.iter().filter(|_| is_sure) {
             self.hold_against(worker, self.map.id(index), step);

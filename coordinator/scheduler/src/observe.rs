@@ -35,7 +35,10 @@ impl Job {
     }
 
     fn waiting(&self, workers: &Workers, deadlines: &Deadlines) -> Option<Waiting> {
-        if self.phase == Phase::Publishing || self.running() > 0 {
+        if self.phase == Phase::Publishing {
+            return self.waits_to_publish(deadlines);
+        }
+        if self.running() > 0 {
             return None;
         }
         Some(match deadlines.get(Timer::NoWorkers(self.id)) {

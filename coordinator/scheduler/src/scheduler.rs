@@ -15,6 +15,7 @@ use crate::health;
 use crate::jobs::Jobs;
 use crate::loss::lose_worker;
 use crate::placement::fill_slots;
+use crate::publication;
 use crate::session;
 use crate::step::Step;
 use crate::takeover;
@@ -95,14 +96,14 @@ impl Scheduler {
     pub fn job(&self, id: JobId) -> Option<JobView> {
         match self.jobs.get(id) {
             Some(job) => Some(job.view(&self.workers, &self.deadlines)),
-            None => self.jobs.ended().get(&id).cloned(),
+            None => self.jobs.ended(id).cloned(),
         }
     }
 
     /// All jobs that are known, the ended ones first.
     pub fn jobs(&self) -> impl Iterator<Item = JobView> {
         let running = self.jobs.running().map(|job| job.view(&self.workers, &self.deadlines));
-        self.jobs.ended().values().cloned().chain(running)
+        self.jobs.all_ended().cloned().chain(running)
     }
 
     /// A worker at this moment, as long as it has a session.
@@ -174,7 +175,7 @@ fn dispatch(jobs: &mut Jobs, event: Event, step: &mut Step<'_>) {
         Event::OutputsLost { worker, outputs } => {
             jobs.try_each(step, |job, step| job.outputs_died(worker, &outputs, step));
         }
-        Event::Published { job, result } => jobs.published(job, result, step),
+        Event::Published { job, result } => publication::ended(jobs, job, result, step),
         Event::Elapsed { timers } => {
             for timer in timers {
                 if step.deadlines.take(timer, step.now) {
@@ -187,7 +188,7 @@ fn dispatch(jobs: &mut Jobs, event: Event, step: &mut Step<'_>) {
                 backup::begin(jobs, attempt, step);
             }
         }
-        Event::Settled { .. } => {}
+        Event::Settled { job } => jobs.settle(job, step),
         Event::TookOver { .. } => takeover::begin(jobs, step),
     }
 }
@@ -214,6 +215,7 @@ fn time_out(jobs: &mut Jobs, timer: Timer, step: &mut Step<'_>) {
         }
         Timer::Quarantine(identity) => health::quarantine_over(identity, step),
         Timer::NoWorkers(job) => jobs.waited_for_workers(job, step),
+        Timer::Publish(job) => publication::again(jobs, job, step),
         Timer::Avoided(job, worker) => {
             if let Some(job) = jobs.get_mut(job) {
                 job.avoidance.give_a_chance(worker);

@@ -104,7 +104,7 @@ impl Job {
         };
         let missing = self.missing_outputs(worker, inventory);
         if let Some(holder) = self.holders.get_mut(&worker) {
-            holder.outputs.retain(|index| !missing.contains(index));
+            holder.lose(&missing);
         }
         if self.needs_map_outputs() {
             self.outputs_lost(&missing, &cause, None, step)?;
@@ -132,7 +132,7 @@ impl Job {
             }
             _ => false,
         };
-        holder.outputs.iter().copied().filter(|index| !has(index)).collect()
+        holder.outputs().iter().copied().filter(|index| !has(index)).collect()
     }
 
     /// Attempts that should run on the worker, and of which it knows nothing.

@@ -2,14 +2,13 @@
 //!
 //! Replayed events have brought it where the other one was, but for what that one knew from heartbeats alone, and but for
 //! effects that may not have been carried out. So every worker counts as away, and is given a lease in which to come back;
-//! clocks start anew; and what is being published is published again. The answers to those who waited are lost: they ask
+//! clocks start anew; and what is being published is published again, unless it waits for that. The answers to those who waited are lost: they ask
 //! again.
 
 use windrow_jobs::Stage;
 
 use crate::deadlines::Timer;
-use crate::effect::Effect;
-use crate::job::{Job, Phase};
+use crate::job::Job;
 use crate::jobs::Jobs;
 use crate::step::Step;
 
@@ -22,7 +21,7 @@ pub(crate) fn begin(jobs: &mut Jobs, step: &mut Step<'_>) {
     }
     for job in jobs.running_mut() {
         job.start_clocks_anew(step);
-        if job.phase == Phase::Publishing {
+        if job.is_publishing(step.deadlines) {
             step.effects.push(job.publish());
         }
     }
@@ -41,11 +40,5 @@ impl Job {
         if !step.workers.any_staying() {
             self.start_worker_clock(step);
         }
-    }
-
-    /// Asks for the publication of what the winners wrote.
-    pub(crate) fn publish(&self) -> Effect {
-        let winners = self.output_tasks().winners().map(|(attempt, _)| attempt).collect();
-        Effect::Publish { job: self.id, winners }
     }
 }

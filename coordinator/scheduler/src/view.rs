@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{Counters, JobId, TaskId, WorkerId};
+use windrow_jobs::{Counters, FailureCause, JobId, TaskId, WorkerId};
 
 use crate::effect::Outcome;
 use crate::time::Time;
@@ -83,7 +83,7 @@ pub struct StageView {
 }
 
 /// Why nothing of a job runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Waiting {
     /// There is no worker; the job gives up unless one comes.
     NoWorkers {
@@ -96,6 +96,13 @@ pub enum Waiting {
     Slots,
     /// Its failed tasks wait for their next attempt.
     Backoff,
+    /// Its output could not be made visible, which is tried again.
+    Publication {
+        /// When.
+        again_at: Time,
+        /// What went wrong the last time.
+        cause: Box<FailureCause>,
+    },
 }
 
 /// The task that took longest.

@@ -35,11 +35,11 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval};
-use windrow_jobs::{FailureCause, JobId, WorkerId};
+use windrow_jobs::{JobId, WorkerId};
 use windrow_proto::v1::Build;
 use windrow_scheduler::journal::{Answer, JournalError};
 use windrow_scheduler::{
-    Clock, Decider, Event, Record, RequestId, Scheduler, State, SubmissionId, Time,
+    Clock, Decider, Event, Record, RequestId, Scheduler, State, SubmissionId, Time, Unpublished,
 };
 
 use crate::failpoint::Failpoint;
@@ -78,7 +78,7 @@ enum Command {
     Join { profile: WorkerProfile, returning: Option<Returning>, reply: JoinReply },
     Report { worker: WorkerId, session: SessionId, report: Report },
     SessionEnded { worker: WorkerId, session: SessionId, end: SessionEnd },
-    Published { job: JobId, result: Result<(), FailureCause> },
+    Published { job: JobId, result: Result<(), Unpublished> },
     CleanedUp { job: JobId },
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use windrow_jobs::{AttemptId, FailureCause, JobId};
-use windrow_scheduler::{Event, JobState, Outcome, StageView};
+use windrow_scheduler::{Event, JobState, Outcome, StageView, Unpublished};
 
 use super::{Command, Driver};
 use crate::explain;
@@ -28,6 +28,8 @@ impl Driver {
             // The task fails to join only when it panicked or the runtime is going down.
             let result = tokio::task::spawn_blocking(publish).await;
             let result = result.unwrap_or(Err(FailureCause::Cancelled));
+            // Which ones may pass is not told apart yet.
+            let result = result.map_err(|cause| Unpublished { cause, may_pass: false });
             let _ = commands.send(Command::Published { job, result }).await;
         });
     }

@@ -1,8 +1,11 @@
 //! Map outputs that can't be fetched.
 
+use std::collections::BTreeSet;
+
 use windrow_jobs::WorkerId;
 
 use super::fixture::*;
+use crate::holder::Holder;
 use crate::*;
 
 /// Two workers; maps 0 and 2 are done on W1, map 1 on W2; `reduces` reduce tasks run.
@@ -60,6 +63,24 @@ fn a_worker_that_nobody_can_fetch_from_loses_all_its_outputs() {
     let lost = f.fail(W1, reduce(2, 1), not_fetched(map(0, 1), W1));
     assert_eq!(lost, [assign_map(W2, map(0, 2))]);
     assert_eq!(f.done(W2, map(0, 2)), [assign_map(W2, map(2, 2))]);
+}
+
+#[test]
+fn complaints_end_with_the_outputs_that_they_were_about() {
+    let mut holder = Holder::default();
+    holder.keep(0);
+    holder.keep(1);
+    for (reader, sure) in [(W2, false), (W2, false), (W3, true)] {
+        holder.complain(reader, 0);
+        assert_eq!(holder.is_surely_at_fault(), sure);
+    }
+    assert_eq!(holder.lose_all().len(), 2);
+    // Made again, of all places, there: one complaint is one complaint.
+    holder.keep(0);
+    holder.complain(W2, 0);
+    assert_eq!((holder.complaints(), holder.is_surely_at_fault()), (1, false));
+    holder.lose(&BTreeSet::from([0]));
+    assert_eq!(holder.complaints(), 0);
 }
 
 #[test]

@@ -15,6 +15,7 @@ pub(super) const W2: WorkerId = WorkerId(2);
 pub(super) const W3: WorkerId = WorkerId(3);
 pub(super) const J1: JobId = JobId(1);
 pub(super) const J2: JobId = JobId(2);
+const LEASE: Duration = Duration::from_secs(86_400);
 pub(super) const REQUEST: RequestId = RequestId(7);
 
 pub(super) struct Fixture {
@@ -31,8 +32,7 @@ impl Fixture {
 
     /// The lease is so long that tests of other things need no heartbeats, and nothing is backed up.
     pub(super) fn with_config(workers: usize, config: Config) -> Self {
-        let config =
-            Config { lease: Duration::from_secs(86_400), backup_after: Duration::MAX, ..config };
+        let config = Config { lease: LEASE, backup_after: Duration::MAX, ..config };
         let mut fixture = Self::without_workers(config);
         for _ in 0..workers {
             fixture.join(2, 2);
@@ -140,6 +140,12 @@ impl Fixture {
 
     pub(super) fn worker(&self, worker: WorkerId) -> WorkerView {
         self.scheduler.worker(worker).expect("a worker with a session")
+    }
+
+    /// When the lease of the worker that spoke last ends, in a fixture with a configuration.
+    pub(super) fn lease_ends(&self) -> Time {
+        let heard = self.scheduler.workers().map(|worker| worker.heard).max();
+        heard.unwrap_or_default() + LEASE
     }
 
     pub(super) fn view(&self, job: JobId) -> JobView {

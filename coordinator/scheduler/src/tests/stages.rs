@@ -1,7 +1,5 @@
 //! From splits to maps, to reduces, to a published output.
 
-use windrow_jobs::FailureCause;
-
 use super::fixture::*;
 use crate::*;
 
@@ -56,23 +54,6 @@ fn a_map_only_job_without_splits_publishes_at_once_and_needs_no_worker() {
     assert_eq!(f.submit(plan(0, 0)), [accepted(J1), publish(&[])]);
     assert_eq!(f.scheduler.next_deadline(), None);
     assert_eq!(f.handle(published()), [ended(J1, Outcome::Succeeded)]);
-}
-
-#[test]
-fn an_output_that_cannot_be_published_fails_the_job() {
-    let mut f = Fixture::new(1);
-    f.submit(plan(1, 0));
-    f.done(W1, map(0, 1));
-    let cause = FailureCause::Io {
-        path: "/out".into(),
-        message: "no space left on device".into(),
-        disk_full: true,
-    };
-    let failed = Outcome::Failed(JobFailure::Publish(cause.clone()));
-    assert_eq!(
-        f.handle(Event::Published { job: J1, result: Err(cause) }),
-        [release(W1, J1), ended(J1, failed)]
-    );
 }
 
 #[test]

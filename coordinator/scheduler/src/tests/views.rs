@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use windrow_jobs::{AttemptId, Counters, WorkerId};
+use windrow_jobs::{AttemptId, Counters, JobId, WorkerId};
 
 use super::fixture::*;
 use crate::*;
@@ -97,18 +97,48 @@ fn a_job_says_why_nothing_runs() {
     assert_eq!(f.view(J2).waiting, Some(Waiting::NoWorkers { gives_up_at }));
 }
 
+/// Submits a job; the nth submission of a fixture is named by its number.
+fn resubmit(f: &mut Fixture, submission: u128) -> Vec<Effect> {
+    let submission = SubmissionId(submission);
+    f.handle(Event::Resubmit { request: REQUEST, submission })
+}
+
+fn known(f: &Fixture) -> Vec<u64> {
+    f.scheduler.jobs().map(|view| view.job.0).collect()
+}
+
 #[test]
-fn ended_jobs_are_remembered_up_to_a_bound() {
+fn ended_jobs_are_remembered_up_to_a_bound_in_the_order_of_their_ends() {
     let mut f = Fixture::with_config(1, Config { ended_jobs_max: 2, ..Config::default() });
-    for job in 1..=3 {
+    for _ in 1..=4 {
         f.submit(plan(1, 0));
-        f.cancel(windrow_jobs::JobId(job));
     }
-    f.submit(plan(1, 0));
-    let known: Vec<_> = f.scheduler.jobs().map(|view| view.job.0).collect();
-    assert_eq!(known, [2, 3, 4]);
-    assert_eq!(f.scheduler.job(J1), None);
-    assert_eq!(f.view(J2).ended, Some(f.now));
+    // The first one outlives two younger ones.
+    for job in [2, 3, 1] {
+        f.cancel(JobId(job));
+        f.handle(Event::Settled { job: JobId(job) });
+    }
+    assert_eq!(known(&f), [1, 3, 4], "the one that ended first is forgotten first");
+    assert_eq!(f.view(J1).ended, Some(f.now));
+    assert_eq!(resubmit(&mut f, 1), [accepted(J1)], "a submission is known as long as its job");
+    assert_eq!(resubmit(&mut f, 2), [Effect::NotSubmitted { request: REQUEST }]);
+}
+
+#[test]
+fn no_job_is_forgotten_before_its_end_was_told() {
+    let mut f = Fixture::with_config(1, Config { ended_jobs_max: 1, ..Config::default() });
+    for _ in 1..=3 {
+        f.submit(plan(1, 0));
+    }
+    f.cancel(J1);
+    for job in [J2, JobId(3)] {
+        f.cancel(job);
+        f.handle(Event::Settled { job });
+    }
+    assert_eq!(known(&f), [1, 3], "something partial is left of the first, which takes its time");
+    f.handle(Event::Settled { job: J1 });
+    f.handle(Event::Settled { job: J1 });
+    assert_eq!(known(&f), [1]);
 }
 
 #[test]

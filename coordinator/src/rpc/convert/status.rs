@@ -31,6 +31,7 @@ pub(in crate::rpc) fn job_status(job: &JobSnapshot) -> v1::JobStatus {
         counters: view.counters.iter().map(|(name, n)| (name.to_string(), n)).collect(),
         waiting: view
             .waiting
+            .as_ref()
             .map_or_else(String::new, |waiting| explain::waiting(waiting, job.now)),
         input_files: job.inputs.iter().map(|input| input.files).sum(),
         input_bytes: job.inputs.iter().map(|input| input.bytes).sum(),

@@ -19,7 +19,9 @@ impl Rule for Commit {
         match effect {
             Effect::Publish { job, winners } => {
                 if let Some(former) = self.published.insert(*job, winners.clone()) {
-                    let again = ledger.took_over && former == *winners;
+                    let failed =
+                        ledger.jobs.get(job).is_some_and(|job| job.may_be_published_again());
+                    let again = (ledger.took_over || failed) && former == *winners;
                     check(again, || format!("{job} is published twice"))?;
                 }
                 check_winners(*job, winners, ledger)

@@ -15,9 +15,10 @@ impl Rule for Honesty {
         let Some(job) = ledger.jobs.get(id) else { return Err(format!("there is no {id}")) };
         let honest = match outcome {
             Outcome::Succeeded => job.publishing,
-            Outcome::Cancelled => job.cancelled && !job.publishing,
+            Outcome::Cancelled => job.cancelled && !job.is_being_published(),
             Outcome::Failed(JobFailure::Publish(cause)) => {
-                job.published.as_ref() == Some(&Err(cause.clone()))
+                let failure = job.published.as_ref().and_then(|result| result.as_ref().err());
+                failure.is_some_and(|failure| failure.cause == *cause)
             }
             // Nothing is lost unseen in this world.
             Outcome::Failed(JobFailure::Audit { .. }) => false,

@@ -24,14 +24,16 @@ fn check_job(view: &JobView, scheduler: &Scheduler, ledger: &Ledger) -> Result<(
         format!("owners: {id} runs {owned} attempts, not {running}")
     })?;
     let deserted = ledger.deserted_since.is_some();
-    let reason = match view.waiting {
+    let reason = match &view.waiting {
         None => view.state == JobState::Publishing || owned > 0,
         Some(Waiting::NoWorkers { .. }) => deserted && scheduler.next_deadline().is_some(),
         Some(Waiting::Slots) => !deserted && owned == 0,
         // All of the model's workers run everything.
         Some(Waiting::NoFit) => false,
         // Some deadline will come to end it.
-        Some(Waiting::Backoff) => owned == 0 && scheduler.next_deadline().is_some(),
+        Some(Waiting::Backoff | Waiting::Publication { .. }) => {
+            owned == 0 && scheduler.next_deadline().is_some()
+        }
     };
     check(reason, || format!("owners: {id} waits for {:?}", view.waiting))
 }

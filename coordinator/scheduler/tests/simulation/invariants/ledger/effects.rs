@@ -42,6 +42,7 @@ impl Ledger {
             Effect::Publish { job, .. } => {
                 if let Some(job) = self.jobs.get_mut(job) {
                     job.publishing = true;
+                    job.published = None;
                 }
             }
             Effect::Ended { job, outcome } => {

@@ -1,7 +1,7 @@
 //! What the ledger has an entry of.
 
 use windrow_jobs::{FailureCause, Place, Stage, WorkerId};
-use windrow_scheduler::{JobPlan, Outcome, RequestId, Time, WorkerOffer};
+use windrow_scheduler::{JobPlan, Outcome, RequestId, Time, Unpublished, WorkerOffer};
 
 #[derive(Clone)]
 pub struct Session {
@@ -42,7 +42,8 @@ pub struct Job {
     pub plan: JobPlan,
     pub submitted: Time,
     pub cancelled: bool,
-    pub published: Option<Result<(), FailureCause>>,
+    /// How its last publication ended. What may pass is tried again.
+    pub published: Option<Result<(), Unpublished>>,
     pub publishing: bool,
     pub ended: Option<Outcome>,
 }
@@ -54,6 +55,17 @@ impl Job {
             0 => (Stage::Map, self.plan.splits.len() as u32),
             partitions => (Stage::Reduce, partitions),
         }
+    }
+
+    /// Whether its publication is under way, and does not wait for its next try.
+    pub fn is_being_published(&self) -> bool {
+        self.publishing && !self.may_be_published_again()
+    }
+
+    /// Whether its last publication has failed for a reason that may pass.
+    pub fn may_be_published_again(&self) -> bool {
+        let failure = self.published.as_ref().and_then(|result| result.as_ref().err());
+        failure.is_some_and(|failure| failure.may_pass)
     }
 
     /// The record that such a cause accuses, which is nobody's failure in a job that may skip it.
