@@ -18,13 +18,12 @@ use windrow_proto::v1::enrollment_server::EnrollmentServer;
 use windrow_proto::v1::jobs_server::JobsServer;
 use windrow_proto::v1::sessions_server::SessionsServer;
 use windrow_scheduler::Config;
-use windrow_scheduler::journal::JournalError;
 use windrow_security::access::{AccessLayer, Gate, Open};
 use windrow_security::limits;
 
 use crate::blobs::BlobStore;
 use crate::config::CoordinatorConfig;
-use crate::driver::{self, DriverHandle, Settings};
+use crate::driver::{self, DriverError, DriverHandle, Settings};
 use crate::folder::Folder;
 use crate::journal::{Opened, RecoverError};
 use crate::logs::LogStore;
@@ -65,9 +64,9 @@ pub enum ServeError {
     /// Its transport failed.
     #[error(transparent)]
     Transport(#[from] tonic::transport::Error),
-    /// Its journal cannot be gone on with: another coordinator has taken over, in most cases.
+    /// Its driver cannot go on: another coordinator has taken over, in most cases.
     #[error(transparent)]
-    Journal(#[from] JournalError),
+    Driver(#[from] DriverError),
 }
 
 /// A running coordinator. Cheap to clone.
@@ -88,7 +87,6 @@ impl Coordinator {
     pub async fn start(config: CoordinatorConfig) -> Result<Self, StartError> {
         let settings = Settings {
             scheduler: Config { lease: config.lease, ..Config::default() },
-            build: config.build.clone(),
             state: config.state.clone(),
             failpoint: config.failpoint.clone(),
             snapshot_after: config.snapshot_after,
@@ -101,7 +99,7 @@ impl Coordinator {
             }
             None => Opened::in_memory()?,
         };
-        let driver = driver::start(opened, settings).await;
+        let driver = driver::start(opened, settings);
         let folder = |name| Folder::new(config.state.as_deref(), name);
         let (bytes_max, own) = (config.blob_bytes_max, config.executable.clone());
         let blobs = Arc::new(BlobStore::new(folder(PROGRAMS), bytes_max, own));

@@ -33,6 +33,8 @@ pub mod security;
 
 pub use config::CoordinatorConfig;
 pub use coordinator::{Coordinator, ServeError, StartError};
+pub use driver::DriverError;
 pub use failpoint::Failpoint;
+pub use journal::JournalGone;
 pub use plan::{AllowedPaths, NotAllowed, PlanError, sample_ranges};
 pub use windrow_scheduler::journal::JournalError;

@@ -9,7 +9,9 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use windrow_coordinator::security::Security;
-use windrow_coordinator::{AllowedPaths, Coordinator, CoordinatorConfig, JournalError, ServeError};
+use windrow_coordinator::{
+    AllowedPaths, Coordinator, CoordinatorConfig, DriverError, JournalError, ServeError,
+};
 use windrow_jobs::Registry;
 use windrow_security::{Dialer, keep_renewed};
 use windrow_worker::{ChildProgram, Connector, FetchTimeouts, JobLimits, WorkerConfig};
@@ -68,7 +70,9 @@ pub(crate) async fn coordinator(args: CoordinatorArgs) -> Result<Exit, CliError>
                 return match result {
                     Ok(()) => Ok(Exit::Success),
                     // The log has said so. The other one goes on with all jobs.
-                    Err(ServeError::Journal(JournalError::Fenced(_))) => Ok(Exit::Replaced),
+                    Err(ServeError::Driver(DriverError::Journal(JournalError::Fenced(_)))) => {
+                        Ok(Exit::Replaced)
+                    }
                     Err(error) => Err(CliError::Other(format!("the server ended: {error}"))),
                 };
             }

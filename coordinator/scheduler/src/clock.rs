@@ -5,6 +5,10 @@
 //! workers find their leases at an end, and look for whoever is in charge. Since no time passes for the scheduler meanwhile,
 //! it gives nobody up whom it could not hear. Workers' own clocks go on: their leases end before it believes so.
 //!
+//! The same goes for a coordinator that was stopped itself, with its machine or by a signal: the heartbeats that have come
+//! meanwhile wait in its sockets, and no lease is judged by the time in which nobody read them. It finds that out by
+//! [looking](Clock::look) later than it meant to.
+//!
 //! It reads no clock: real time is told to it, as what has passed since the coordinator started.
 
 use std::time::Duration;
@@ -14,12 +18,19 @@ use crate::time::Time;
 /// What part of a lease the store may take.
 const STORE_PER_LEASE: u32 = 2;
 
+/// What part of a lease may pass between two looks at the clock.
+const LOOK_PER_LEASE: u32 = 8;
+/// By what part of a lease a look must be late to be a stall, and not a busy machine.
+const STALL_PER_LEASE: u32 = 16;
+
 /// Tells the scheduler's time from real time.
 #[derive(Clone, Debug)]
 pub struct Clock {
     /// What it showed at the start.
     base: Time,
-    patience: Duration,
+    lease: Duration,
+    /// When it is to be looked at again, whatever happens.
+    looks_at: Duration,
     /// When the store was asked for what it has not done.
     asked: Option<Duration>,
     stands_since: Option<Duration>,
@@ -30,8 +41,26 @@ pub struct Clock {
 impl Clock {
     /// A clock that shows `base` at the start of a coordinator that grants leases of this length.
     pub fn new(base: Time, lease: Duration) -> Self {
-        let patience = lease / STORE_PER_LEASE;
-        Self { base, patience, asked: None, stands_since: None, stood: Duration::ZERO }
+        let looks_at = lease / LOOK_PER_LEASE;
+        Self { base, lease, looks_at, asked: None, stands_since: None, stood: Duration::ZERO }
+    }
+
+    /// The coordinator looks at the clock, as it must from time to time. If it comes so late that it must have been stopped,
+    /// time stands still since it should have come, until [`store_done`](Self::store_done), and it is returned for how long
+    /// it was stopped.
+    pub fn look(&mut self, real: Duration) -> Option<Duration> {
+        let due = std::mem::replace(&mut self.looks_at, real + self.lease / LOOK_PER_LEASE);
+        let late = real.saturating_sub(due);
+        if self.stands_still() || late <= self.lease / STALL_PER_LEASE {
+            return None;
+        }
+        self.stands_since = Some(due);
+        Some(late)
+    }
+
+    /// When it must be looked at again; at any time while it stands still.
+    pub fn looks_at(&self) -> Option<Duration> {
+        (!self.stands_still()).then_some(self.looks_at)
     }
 
     /// What it shows.
@@ -54,12 +83,13 @@ impl Clock {
         self.asked = None;
         let stood = real.saturating_sub(self.stands_since.take()?);
         self.stood += stood;
+        self.looks_at = real + self.lease / LOOK_PER_LEASE;
         Some(stood)
     }
 
     /// When it will stand still, if the store has not done what it was asked for by then.
     pub fn stops_at(&self) -> Option<Duration> {
-        if self.stands_still() { None } else { Some(self.asked? + self.patience) }
+        if self.stands_still() { None } else { Some(self.asked? + self.lease / STORE_PER_LEASE) }
     }
 
     /// Lets it stand still if it is time. True if it has just stopped.

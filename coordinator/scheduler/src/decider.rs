@@ -112,6 +112,11 @@ impl<C: Catalog> Decider<C> {
         self.appender.epoch()
     }
 
+    /// Whether the epoch is durable: before, another coordinator may win the race for it, and no effect comes out.
+    pub fn is_durable(&self) -> bool {
+        self.appender.durable().is_some()
+    }
+
     /// Takes in what has happened. `now` must not lie before the [state](Self::state)'s.
     pub fn handle(&mut self, now: Time, event: Event, note: C::Note) {
         let record = Record { at: now, event, note };

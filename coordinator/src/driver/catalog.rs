@@ -58,6 +58,8 @@ pub(super) struct ShownJob {
 pub(crate) struct JobWork {
     /// As submitted.
     pub(crate) spec: JobSpec,
+    /// Version of the program that it runs.
+    pub(crate) program_version: String,
     /// The name in the submitter's certificate, if they had one.
     pub(crate) submitter: Option<String>,
     /// Its tasks.

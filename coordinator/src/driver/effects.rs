@@ -5,6 +5,8 @@ use std::sync::Arc;
 use windrow_jobs::{JobId, WorkerId};
 use windrow_scheduler::{Effect, MapOutputs, RequestId};
 
+use super::action::Action;
+use super::jobs::Folder;
 use super::outgoing::{Assignment, Outgoing};
 use super::{Driver, Pending};
 
@@ -35,15 +37,15 @@ impl Driver {
             }
             Effect::Drained { worker } => self.sessions.send(worker, Outgoing::Drained),
             Effect::EndSession { worker, reason } => self.end_session(worker, &reason),
-            Effect::Publish { job, winners } => self.publish(job, &winners),
+            Effect::Publish { job, winners } => self.publish(job, winners),
             Effect::Ended { job, outcome } => self.ended(job, &outcome),
             Effect::Release { worker, job } => self.sessions.release(worker, job),
         }
     }
 
     fn accepted(&mut self, request: RequestId, job: JobId) {
-        let (reservation, reply) = match self.pending.remove(&request) {
-            Some(Pending::Submit(reservation, reply)) => (reservation, reply),
+        let (place, reply) = match self.pending.remove(&request) {
+            Some(Pending::Submit(place, reply)) => (place, reply),
             Some(Pending::Resubmit(reply)) => {
                 let _ = reply.send(Some(job));
                 return;
@@ -51,7 +53,7 @@ impl Driver {
             _ => return,
         };
         match self.catalog().work(job) {
-            Some(work) if work.place == *reservation.place() => {
+            Some(work) if work.place == place => {
                 tracing::info!(
                     %job,
                     name = ?work.spec.job,
@@ -61,10 +63,10 @@ impl Driver {
                     output = ?work.spec.output,
                     "job accepted"
                 );
-                self.jobs.add(job, Ok(reservation), self.journal.written().totals());
+                self.jobs.add(job, Folder::Held, self.written.totals());
             }
             // The same submission was accepted before, with another place.
-            _ => drop(tokio::spawn(async move { reservation.discard().await })),
+            _ => self.actions.push_back(Action::GiveBack { place }),
         }
         // It runs even if its submitter is gone already.
         let _ = reply.send(job);

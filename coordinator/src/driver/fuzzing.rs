@@ -105,6 +105,7 @@ fn work() -> JobWork {
             files: Vec::new(),
             writable: vec!["/notes".into()],
         },
+        program_version: "1".into(),
         submitter: Some("ada".into()),
         plan: Plan {
             files: Vec::new(),

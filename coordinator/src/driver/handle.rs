@@ -7,12 +7,13 @@ use windrow_jobs::{Digest, JobId, Platform, WorkerId};
 use windrow_scheduler::SubmissionId;
 use windrow_scheduler::journal::JournalError;
 
+use super::command::{Command, Question};
 use super::snapshot::{JobSnapshot, WorkerSnapshot};
 use super::{
-    Command, Driver, JoinError, Joined, Question, Report, Returning, SessionEnd, SessionId,
-    Submission, WorkerProfile,
+    Driver, JoinError, Joined, Report, Returning, SessionEnd, SessionId, Submission, WorkerProfile,
 };
-use crate::output::Owner;
+use crate::journal::JournalGone;
+use crate::output::{Owner, Reservation};
 use crate::plan::ClusterSize;
 
 /// The driver takes nothing any more.
@@ -29,21 +30,44 @@ pub(crate) enum Unsubmitted {
     Unanswered(Stopped),
 }
 
+/// Why a driver cannot go on. Whoever runs it should end the process, so that a supervisor starts it again.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum DriverError {
+    /// Its journal cannot be gone on with.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The task that writes the journal has ended.
+    #[error(transparent)]
+    JournalGone(#[from] JournalGone),
+    /// It has panicked.
+    #[error(
+        "the coordinator's driver has ended by a bug ({0}); what its journal holds goes on when it is started again"
+    )]
+    Panicked(String),
+}
+
+/// What comes to a driver's shell.
+pub(super) struct ToDriver {
+    pub(super) command: Command,
+    /// The output folder that comes with it.
+    pub(super) reservation: Option<Arc<Reservation>>,
+}
+
 /// Sends commands to a driver. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct DriverHandle {
-    commands: mpsc::Sender<Command>,
+    commands: mpsc::Sender<ToDriver>,
     questions: mpsc::Sender<Question>,
     owner: Option<Owner>,
-    failure: watch::Receiver<Option<JournalError>>,
+    failure: watch::Receiver<Option<DriverError>>,
 }
 
 impl DriverHandle {
     pub(super) fn new(
-        commands: mpsc::Sender<Command>,
+        commands: mpsc::Sender<ToDriver>,
         questions: mpsc::Sender<Question>,
         owner: Option<Owner>,
-        failure: watch::Receiver<Option<JournalError>>,
+        failure: watch::Receiver<Option<DriverError>>,
     ) -> Self {
         Self { commands, questions, owner, failure }
     }
@@ -54,7 +78,7 @@ impl DriverHandle {
     }
 
     /// Waits until the driver cannot go on, for ever if that does not happen.
-    pub(crate) async fn failure(&self) -> JournalError {
+    pub(crate) async fn failure(&self) -> DriverError {
         let mut failure = self.failure.clone();
         let failed = failure.wait_for(Option::is_some).await.ok().and_then(|error| error.clone());
         match failed {
@@ -66,8 +90,10 @@ impl DriverHandle {
     /// Has a planned job scheduled.
     pub(crate) async fn submit(&self, submission: Submission) -> Result<JobId, Unsubmitted> {
         let (reply, answer) = oneshot::channel();
-        let submission = Box::new(submission);
-        self.tell(Command::Submit { submission, reply }).await.map_err(Unsubmitted::Refused)?;
+        let Submission { id, work, reservation } = submission;
+        let command = Command::Submit { id, work: Box::new(work), reply };
+        let told = self.commands.send(ToDriver { command, reservation: Some(reservation) }).await;
+        told.map_err(|_| Unsubmitted::Refused(Stopped))?;
         answer.await.map_err(|_| Unsubmitted::Unanswered(Stopped))
     }
 
@@ -90,6 +116,7 @@ impl DriverHandle {
         profile: WorkerProfile,
         returning: Option<Returning>,
     ) -> Result<Result<Joined, JoinError>, Stopped> {
+        let profile = Box::new(profile);
         self.ask(|reply| Command::Join { profile, returning, reply }).await
     }
 
@@ -201,6 +228,7 @@ impl DriverHandle {
     }
 
     async fn tell(&self, command: Command) -> Result<(), Stopped> {
-        self.commands.send(command).await.map_err(|_| Stopped)
+        let told = self.commands.send(ToDriver { command, reservation: None }).await;
+        told.map_err(|_| Stopped)
     }
 }

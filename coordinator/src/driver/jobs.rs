@@ -4,17 +4,37 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use windrow_jobs::{JobId, WorkerId};
+use windrow_jobs::{AttemptId, FailureCause, JobId, WorkerId};
 use windrow_scheduler::MapOutputs;
 
 use super::catalog::Catalog;
 use super::outgoing::{HeldOutputs, OutputsTable};
-use crate::output::Reservation;
+
+/// A job's output folder.
+#[derive(Debug)]
+pub(super) enum Folder {
+    /// This coordinator has it.
+    Held,
+    /// A former coordinator had it, and it is being taken again.
+    Taking,
+    /// It could not be had again.
+    Lost(FailureCause),
+}
+
+/// What is to be done in a job's output folder as soon as it is held.
+#[derive(Debug)]
+pub(super) enum Due {
+    /// To make these visible.
+    Publish(Vec<AttemptId>),
+    /// To remove what is not result.
+    CleanUp { succeeded: bool },
+}
 
 /// A job that is not over.
 pub(super) struct LiveJob {
-    /// Its output folder; `Err` says why it could not be had again after a restart.
-    pub(super) reservation: Result<Arc<Reservation>, String>,
+    pub(super) folder: Folder,
+    /// What waits for the folder.
+    pub(super) due: Option<Due>,
     /// Objects and bytes in the journal when it came.
     pub(super) written_before: (u64, u64),
     /// As last sent.
@@ -61,14 +81,10 @@ pub(super) struct LiveJobs {
 }
 
 impl LiveJobs {
-    pub(super) fn add(
-        &mut self,
-        id: JobId,
-        reservation: Result<Arc<Reservation>, String>,
-        written_before: (u64, u64),
-    ) {
+    pub(super) fn add(&mut self, id: JobId, folder: Folder, written_before: (u64, u64)) {
         let watchers = watch::Sender::new(false);
-        self.jobs.insert(id, LiveJob { reservation, written_before, outputs: None, watchers });
+        let job = LiveJob { folder, due: None, written_before, outputs: None, watchers };
+        self.jobs.insert(id, job);
     }
 
     pub(super) fn get(&self, id: JobId) -> Option<&LiveJob> {

@@ -1,37 +1,88 @@
 //! The end of a job: its output becomes visible, or what is left of it goes.
 
-use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use windrow_jobs::{AttemptId, FailureCause, JobId};
-use windrow_scheduler::{Event, JobState, Outcome, StageView, Unpublished};
+use windrow_scheduler::{Event, JobState, Outcome, StageView};
 
-use super::{Command, Driver};
+use super::Driver;
+use super::action::Action;
+use super::jobs::{Due, Folder};
 use crate::explain;
-use crate::output::{self, ManifestInput, ManifestJob, Publication, StageCounts};
+use crate::output::{ManifestInput, ManifestJob, Publication, StageCounts};
 
 impl Driver {
-    /// Publishes in a task of its own, which reports back.
-    pub(super) fn publish(&mut self, job: JobId, winners: &[AttemptId]) {
-        let (Some(live), Some(commands)) = (self.jobs.get(job), self.own_commands.upgrade()) else {
+    /// From here on nobody else can be in charge of this epoch, so that the folders of all jobs may be taken again.
+    pub(super) fn take_charge(&mut self) {
+        if self.in_charge || !self.decider.is_durable() {
             return;
-        };
-        let reservation = live.reservation.clone();
-        let publication = self.publication(job, winners);
-        tokio::spawn(async move {
-            let publish = move || match reservation {
-                Ok(reservation) => output::publish(reservation.place(), &publication?),
-                Err(message) => {
-                    Err(FailureCause::Io { path: "its output".into(), message, disk_full: false })
+        }
+        self.in_charge = true;
+        for id in self.jobs.ids() {
+            self.take_folder(id);
+            match self.scheduler().job(id).map(|job| job.state) {
+                Some(JobState::Ended(outcome)) => {
+                    self.want(id, Due::CleanUp { succeeded: outcome == Outcome::Succeeded });
                 }
-            };
-            // The task fails to join only when it panicked or the runtime is going down.
-            let result = tokio::task::spawn_blocking(publish).await;
-            let result = result.unwrap_or(Err(FailureCause::Cancelled));
-            // Which ones may pass is not told apart yet.
-            let result = result.map_err(|cause| Unpublished { cause, may_pass: false });
-            let _ = commands.send(Command::Published { job, result }).await;
-        });
+                None => self.want(id, Due::CleanUp { succeeded: false }),
+                Some(JobState::Running | JobState::Publishing) => {}
+            }
+        }
+    }
+
+    fn take_folder(&mut self, id: JobId) {
+        let Some(work) = self.catalog().work(id) else { return };
+        let (name, place) = (work.spec.job.clone(), work.place.clone());
+        let state = self.scheduler().job(id).map(|job| job.state);
+        let ended = !matches!(state, Some(JobState::Running | JobState::Publishing));
+        self.actions.push_back(Action::TakeFolder { job: id, name, place, ended });
+    }
+
+    /// A folder has been taken again, or cannot be.
+    pub(super) fn folder_taken(&mut self, id: JobId, result: Result<(), FailureCause>) {
+        let Some(live) = self.jobs.get_mut(id) else { return };
+        live.folder = match result {
+            Ok(()) => Folder::Held,
+            Err(cause) => {
+                tracing::error!(job = %id, %cause, "a job cannot have its output folder again, and will fail");
+                Folder::Lost(cause)
+            }
+        };
+        self.do_what_is_due(id);
+    }
+
+    pub(super) fn publish(&mut self, job: JobId, winners: Vec<AttemptId>) {
+        self.want(job, Due::Publish(winners));
+    }
+
+    /// Has something done in a job's folder, as soon as that is held.
+    fn want(&mut self, id: JobId, due: Due) {
+        if let Some(live) = self.jobs.get_mut(id) {
+            live.due = Some(due);
+            self.do_what_is_due(id);
+        }
+    }
+
+    fn do_what_is_due(&mut self, id: JobId) {
+        let Some(live) = self.jobs.get_mut(id) else { return };
+        let lost = match &live.folder {
+            Folder::Taking => return,
+            Folder::Held => None,
+            Folder::Lost(cause) => Some(cause.clone()),
+        };
+        let Some(due) = live.due.take() else { return };
+        let Some(place) = self.catalog().work(id).map(|work| work.place.clone()) else { return };
+        let action = match (due, lost) {
+            (Due::Publish(winners), None) => {
+                let publication = self.publication(id, &winners).map(Box::new);
+                Action::Publish { job: id, place, publication }
+            }
+            (Due::Publish(_), Some(cause)) => {
+                Action::Publish { job: id, place, publication: Err(cause) }
+            }
+            (Due::CleanUp { succeeded }, _) => Action::CleanUp { job: id, place, succeeded },
+        };
+        self.actions.push_back(action);
     }
 
     /// What is to become visible. Fails if a winner has not said what it wrote.
@@ -50,8 +101,7 @@ impl Driver {
             parts: winners.iter().map(part).collect::<Result<_, _>>()?,
             quarantines: job.quarantines.values().copied().collect(),
             overwrite: work.spec.options.overwrite,
-            durable: self.journal.is_shared(),
-            failpoint: self.failpoint.clone(),
+            durable: self.is_shared,
         })
     }
 
@@ -70,8 +120,8 @@ impl Driver {
             id: id.0,
             name: work.spec.job.clone(),
             params: serde_json::from_str(&work.spec.params).ok(),
-            program_version: self.build.version.clone(),
-            program_digest: self.build.digest.clone(),
+            program_version: work.program_version.clone(),
+            program_digest: work.spec.program.executable.digest.to_string(),
             map: stage_counts(&view.map),
             reduce: stage_counts(&view.reduce),
             split_bytes: plan.split_bytes,
@@ -84,7 +134,7 @@ impl Driver {
         })
     }
 
-    /// A job has ended, for good.
+    /// A job has ended, for good: all that is not result is removed.
     pub(super) fn ended(&mut self, id: JobId, outcome: &Outcome) {
         if let Outcome::Failed(failure) = outcome {
             let reason =
@@ -93,44 +143,14 @@ impl Driver {
         } else {
             tracing::info!(job = %id, ?outcome, "job ended");
         }
-        self.clean_up(id, *outcome == Outcome::Succeeded);
-    }
-
-    /// What a former coordinator has left of jobs that ended before they were settled.
-    pub(super) fn clean_up_ended(&mut self) {
-        for id in self.jobs.ids() {
-            match self.scheduler().job(id).map(|job| job.state) {
-                Some(JobState::Ended(Outcome::Succeeded)) => self.clean_up(id, true),
-                Some(JobState::Ended(_)) | None => self.clean_up(id, false),
-                Some(JobState::Running | JobState::Publishing) => {}
-            }
-        }
-    }
-
-    /// Removes all that is not result, in a task of its own, which reports back.
-    fn clean_up(&mut self, job: JobId, succeeded: bool) {
-        let (Some(live), Some(commands)) = (self.jobs.get(job), self.own_commands.upgrade()) else {
-            return;
-        };
-        let reservation = live.reservation.as_ref().ok().map(Arc::clone);
-        tokio::spawn(async move {
-            let cleaned_up = match reservation {
-                Some(reservation) if succeeded => reservation.remove_temporary().await,
-                Some(reservation) => reservation.discard().await,
-                None => Ok(()),
-            };
-            if let Err(error) = cleaned_up {
-                tracing::warn!(%job, %error, "cannot remove what a job has left in its output folder");
-            }
-            let _ = commands.send(Command::CleanedUp { job }).await;
-        });
+        self.want(id, Due::CleanUp { succeeded: *outcome == Outcome::Succeeded });
     }
 
     /// A job has ended, and nothing partial is left of it: observers may know.
     pub(super) fn settle(&mut self, job: JobId) {
         self.handle(Event::Settled { job });
         if let Some(live) = self.jobs.settle(job) {
-            let ((objects, bytes), before) = (self.journal.written().totals(), live.written_before);
+            let ((objects, bytes), before) = (self.written.totals(), live.written_before);
             let (objects, bytes) = (objects - before.0, bytes - before.1);
             if objects > 0 {
                 tracing::info!(%job, objects, bytes, "journal written while the job ran");

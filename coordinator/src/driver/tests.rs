@@ -6,6 +6,7 @@ use tokio::time::{sleep, timeout};
 use windrow_scheduler::Config;
 
 use super::*;
+use crate::failpoint::Failpoint;
 use crate::journal::Opened;
 
 const LEASE: Duration = Duration::from_secs(10);
@@ -21,7 +22,6 @@ struct Fixture {
 fn settings(state: Option<&str>) -> Settings {
     Settings {
         scheduler: Config { lease: LEASE, ..Config::default() },
-        build: Build::default(),
         state: state.map(Into::into),
         failpoint: Failpoint::default(),
         snapshot_after: None,
@@ -32,7 +32,7 @@ impl Fixture {
     async fn start() -> Self {
         let store = Arc::new(ThrottledStore::new(InMemory::new(), ThrottleConfig::default()));
         let opened = Opened::take_over(store.clone(), "a".into(), Failpoint::default());
-        let driver = start(opened.await.unwrap(), settings(Some("/nowhere"))).await;
+        let driver = start(opened.await.unwrap(), settings(Some("/nowhere")));
         let joined = driver.join(WorkerProfile::for_test(), None).await.unwrap().unwrap();
         Self { store, driver, joined, heartbeats: 0 }
     }
@@ -101,7 +101,7 @@ async fn it_can_be_stopped_while_the_journal_hangs() {
 
 #[tokio::test(start_paused = true)]
 async fn one_that_was_stopped_takes_nothing_new() {
-    let driver = start(Opened::in_memory().unwrap(), settings(None)).await;
+    let driver = start(Opened::in_memory().unwrap(), settings(None));
     driver.stop().await.unwrap();
     assert!(driver.join(WorkerProfile::for_test(), None).await.is_err());
     assert_eq!(driver.workers().await.unwrap().len(), 0, "it still answers");

@@ -23,7 +23,8 @@ use serde::de::DeserializeOwned;
 use windrow_scheduler::journal::{Answer, Epoch, JournalError, Nonce, Recovered, Takeover};
 
 pub(crate) use identity::{ClusterId, draw};
-pub(crate) use runner::Journal;
+pub use runner::JournalGone;
+pub(crate) use runner::{Journal, Written, answer_in_memory};
 pub use store::StoreError;
 
 use crate::failpoint::Failpoint;

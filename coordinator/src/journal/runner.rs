@@ -51,7 +51,7 @@ where
     R: Serialize + DeserializeOwned + Send + Sync + 'static,
     S: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
-    /// Answers at once, and keeps nothing.
+    /// Keeps nothing: whoever has it [answers](answer_in_memory) at once.
     pub(super) fn in_memory() -> Self {
         Self { runner: None, written: Arc::default() }
     }
@@ -65,39 +65,40 @@ where
         Self { runner: Some(Runner { calls, answers }), written }
     }
 
-    /// Has a call carried out, none other of which is under way. Returns the answer if it is known at once.
-    pub(crate) fn start(&self, call: Call<R, S>) -> Option<Answer<R, S>> {
-        let Some(runner) = &self.runner else { return Some(in_memory(&call)) };
-        // It has gone only when the runtime is going down.
-        let _ = runner.calls.try_send(call);
-        None
+    /// Has a call carried out, none other of which is under way.
+    pub(crate) fn start(&self, call: Call<R, S>) {
+        if let Some(runner) = &self.runner {
+            // If the task has ended, `answered` says so.
+            let _ = runner.calls.try_send(call);
+        }
     }
 
     /// Waits for the answer. For ever when nothing was asked. Cancel safe.
-    pub(crate) async fn answered(&mut self) -> Answer<R, S> {
-        let answer = match &mut self.runner {
-            Some(runner) => runner.answers.recv().await,
-            None => None,
-        };
-        match answer {
-            Some(answer) => answer,
+    ///
+    /// # Errors
+    /// When there will not be any, since the journal's task has ended.
+    pub(crate) async fn answered(&mut self) -> Result<Answer<R, S>, JournalGone> {
+        match &mut self.runner {
+            Some(runner) => runner.answers.recv().await.ok_or(JournalGone),
             None => std::future::pending().await,
         }
     }
 
-    /// Whether anybody else could have taken it over.
-    pub(crate) fn is_shared(&self) -> bool {
-        self.runner.is_some()
-    }
-
     /// What was written so far.
-    pub(crate) fn written(&self) -> &Written {
-        &self.written
+    pub(crate) fn written(&self) -> Arc<Written> {
+        Arc::clone(&self.written)
     }
 }
 
+/// The task that writes the journal has ended although nobody has ended it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the task that writes the journal has ended by a bug; what the journal holds goes on when the coordinator is started again"
+)]
+pub struct JournalGone;
+
 /// What an empty store would say that is never read again.
-fn in_memory<R, S>(call: &Call<R, S>) -> Answer<R, S> {
+pub(crate) fn answer_in_memory<R, S>(call: &Call<R, S>) -> Answer<R, S> {
     match call {
         Call::LastEpoch => Answer::LastEpoch(None),
         Call::Create(..) => Answer::Created,

@@ -35,17 +35,19 @@ pub(crate) struct Publication {
     pub(crate) overwrite: bool,
     /// Whether it must outlast a power failure.
     pub(crate) durable: bool,
-    /// Where to die, in tests.
-    pub(crate) failpoint: Failpoint,
 }
 
 /// Publishes into the reserved folder. On an error, nothing stays visible that was not visible before. Blocks on the file
-/// system.
-pub(crate) fn publish(place: &Place, publication: &Publication) -> Result<(), FailureCause> {
+/// system. It dies at `failpoint`, in tests.
+pub(crate) fn publish(
+    place: &Place,
+    publication: &Publication,
+    failpoint: &Failpoint,
+) -> Result<(), FailureCause> {
     let staging = place.staging();
     let folder = commit_folder::take(place, publication.epoch)
         .map_err(|error| FailureCause::output_io(&staging, &error))?;
-    let commit = Commit { output: place.output(), folder: &folder, publication };
+    let commit = Commit { output: place.output(), folder: &folder, publication, failpoint };
     let done = if commit.is_done() { commit.sync_all() } else { commit.run() };
     done.inspect_err(|_| commit.undo())?;
     if let Err(error) = commit.replaced().remove() {
@@ -60,6 +62,7 @@ struct Commit<'a> {
     output: &'a Path,
     folder: &'a Path,
     publication: &'a Publication,
+    failpoint: &'a Failpoint,
 }
 
 impl Commit<'_> {
@@ -70,7 +73,7 @@ impl Commit<'_> {
     }
 
     fn run(&self) -> Result<(), FailureCause> {
-        let failpoint = &self.publication.failpoint;
+        let failpoint = self.failpoint;
         if self.publication.overwrite {
             self.replaced()
                 .move_aside(failpoint)

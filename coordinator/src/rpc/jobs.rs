@@ -75,6 +75,7 @@ impl Jobs for JobsService {
         let submitter = identity_of(&request).map(|identity| identity.name().to_string());
         let request = request.into_inner();
         check_build("submitter", request.build.as_ref(), &self.build)?;
+        let program_version = request.build.map(|build| build.version).unwrap_or_default();
         let (spec, shape) = (spec_from(request.spec)?, shape_from(request.shape)?);
         let ranges = request.ranges.map(ranges_from).transpose()?;
         let id = submission_from(&request.submission)?.map_or_else(draw_submission, Ok)?;
@@ -88,7 +89,17 @@ impl Jobs for JobsService {
         let caller_gone = CancellationToken::new();
         let _here = caller_gone.clone().drop_guard();
         let (blobs, allowed_paths) = (Arc::clone(&self.blobs), self.allowed_paths.clone());
-        let request = ToPlan { id, spec, submitter, shape, ranges, cluster, blobs, allowed_paths };
+        let request = ToPlan {
+            id,
+            spec,
+            program_version,
+            submitter,
+            shape,
+            ranges,
+            cluster,
+            blobs,
+            allowed_paths,
+        };
         // In a task of its own, which goes on when the caller goes: what planning has taken must be given back.
         let accepted =
             tokio::spawn(accept(self.driver.clone(), request, planning, caller_gone)).await;
@@ -195,6 +206,8 @@ impl JobsService {
 struct ToPlan {
     id: SubmissionId,
     spec: JobSpec,
+    /// The submitter's.
+    program_version: String,
     /// The name in their certificate, if they have one.
     submitter: Option<String>,
     shape: JobShape,
@@ -236,7 +249,17 @@ async fn accept(
 /// All that touches the file system before a job is accepted. The output comes first, since that is cheap to see, and
 /// is taken last, so that a refusal leaves nothing behind.
 fn prepare(request: ToPlan, owner: Option<Owner>) -> Result<Submission, Status> {
-    let ToPlan { id, spec, submitter, shape, ranges, cluster, blobs, allowed_paths } = request;
+    let ToPlan {
+        id,
+        spec,
+        program_version,
+        submitter,
+        shape,
+        ranges,
+        cluster,
+        blobs,
+        allowed_paths,
+    } = request;
     allowed_paths.check_spec(&spec)?;
     check_files(&spec, &blobs)?;
     let overwrite = spec.options.overwrite;
@@ -246,7 +269,8 @@ fn prepare(request: ToPlan, owner: Option<Owner>) -> Result<Submission, Status> 
     let owner = owner.map(|owner| Owner { job: spec.job.clone(), ..owner });
     let reservation = Arc::new(Reservation::take(&spec.output, overwrite, owner)?);
     let place = reservation.place().clone();
-    let work = JobWork { spec, submitter, plan, place, submitted: SystemTime::now() };
+    let submitted = SystemTime::now();
+    let work = JobWork { spec, program_version, submitter, plan, place, submitted };
     Ok(Submission { id, work, reservation })
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 
 use tonic::Code;
-use windrow_coordinator::{JournalError, ServeError};
+use windrow_coordinator::{DriverError, JournalError, ServeError};
 use windrow_proto::v1;
 use windrow_proto::v1::JobState;
 
@@ -120,7 +120,10 @@ async fn a_coordinator_that_was_replaced_acknowledges_nothing_and_ends() {
     let (cluster, former) = cluster.take_over().await;
     assert!(former_jobs.clone().submit(submission_of(spec)).await.is_err());
     let error = former.await.unwrap().unwrap_err();
-    assert!(matches!(error, ServeError::Journal(JournalError::Fenced(_))), "{error}");
+    assert!(
+        matches!(error, ServeError::Driver(DriverError::Journal(JournalError::Fenced(_)))),
+        "{error}"
+    );
     // It does not know whether its successor has the job, and must not remove what that one writes to.
     assert_eq!(cluster.output_names().unwrap(), ["_temporary"]);
     assert!(

@@ -33,3 +33,34 @@ fn to_ask_again_does_not_begin_it_anew() {
     assert_eq!(clock.store_done(seconds(5)), None);
     assert_eq!(clock.stops_at(), None);
 }
+
+#[test]
+fn a_coordinator_that_was_stopped_has_no_time_gone_by() {
+    let mut clock = Clock::new(Time(seconds(100)), seconds(8));
+    assert_eq!(clock.look(seconds(1)), None);
+    // It was to look again after a second, and comes 30 later.
+    assert_eq!(clock.looks_at(), Some(seconds(2)));
+    assert_eq!(clock.look(seconds(32)), Some(seconds(30)));
+    assert!(clock.stands_still());
+    assert_eq!(clock.time(seconds(33)), Time(seconds(102)));
+    assert_eq!(clock.store_done(seconds(34)), Some(seconds(32)));
+    assert_eq!(clock.time(seconds(35)), Time(seconds(103)));
+    assert_eq!(clock.look(seconds(35)), None, "the time in which it stood was counted");
+}
+
+#[test]
+fn a_busy_machine_does_not_stop_the_clock() {
+    let mut clock = Clock::new(Time::default(), seconds(8));
+    assert_eq!(clock.look(Duration::from_millis(1_500)), None);
+    assert_eq!(clock.time(seconds(2)), Time(seconds(2)));
+}
+
+#[test]
+fn the_store_is_not_blamed_for_the_time_in_which_the_coordinator_was_stopped() {
+    let mut clock = Clock::new(Time::default(), seconds(8));
+    clock.store_asked(Duration::ZERO);
+    assert_eq!(clock.look(seconds(60)), Some(seconds(59)));
+    assert_eq!(clock.time(seconds(60)), Time(seconds(1)));
+    assert_eq!(clock.store_done(seconds(61)), Some(seconds(60)));
+    assert_eq!(clock.time(seconds(62)), Time(seconds(2)));
+}

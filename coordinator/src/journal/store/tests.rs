@@ -26,8 +26,8 @@ async fn write(dir: &TempDir, state: u64, batches: &[&[&str]]) -> Recovered<Stri
             appender.push(record.to_string());
         }
         while let Some(call) = appender.next_call() {
-            assert_eq!(journal.start(call), None);
-            appender.answer(journal.answered().await).unwrap();
+            journal.start(call);
+            appender.answer(journal.answered().await.unwrap()).unwrap();
         }
     }
     recovered
@@ -136,8 +136,8 @@ async fn whoever_fails_to_take_over_leaves_the_other_in_charge() {
         appender.roll(Arc::new(n));
         // In each state in which the journal is between two objects.
         while let Some(call) = appender.next_call() {
-            assert_eq!(journal.start(call), None);
-            appender.answer(journal.answered().await).unwrap();
+            journal.start(call);
+            appender.answer(journal.answered().await.unwrap()).unwrap();
             let before = fs::read_dir(dir.path().join(EPOCHS)).unwrap().count();
             assert!(matches!(open(&dir, "b").await.err(), Some(RecoverError::Store(_))));
             assert_eq!(fs::read_dir(dir.path().join(EPOCHS)).unwrap().count(), before);
@@ -193,8 +193,8 @@ async fn what_failed_is_done_when_the_store_is_well_again() {
     appender.push("a".to_string());
     let mut failures = 0;
     while let Some(call) = appender.next_call() {
-        assert_eq!(journal.start(call), None);
-        let answer = journal.answered().await;
+        journal.start(call);
+        let answer = journal.answered().await.unwrap();
         if answer == Answer::Failed {
             assert_eq!(appender.durable(), None, "it was acknowledged");
             failures += 1;
@@ -215,8 +215,8 @@ async fn a_store_that_will_never_take_anything_is_not_tried_for_ever() {
     fs::write(dir.path().join(LOG), "in the way").unwrap();
     let mut appender = Appender::new(recovered.epoch, recovered.nonce, Arc::new(1));
     let call = appender.next_call().unwrap();
-    assert_eq!(journal.start(call), None);
-    let refused = appender.answer(journal.answered().await).unwrap_err();
+    journal.start(call);
+    let refused = appender.answer(journal.answered().await.unwrap()).unwrap_err();
     assert!(matches!(refused, JournalError::Refused(_)), "{refused}");
 }
 

@@ -38,17 +38,12 @@ fn staged(place: &Place, overwrite: bool) -> Publication {
     let part = |index, number, text| stage(place, Content::Output, index, number, text);
     part(1, 1, "a loser");
     let parts = vec![part(0, 1, "first\n"), part(1, 2, "second\n")];
-    let failpoint = Failpoint::default();
     let quarantines = Vec::new();
-    Publication {
-        epoch: Epoch(1),
-        job: job(),
-        parts,
-        quarantines,
-        overwrite,
-        durable: true,
-        failpoint,
-    }
+    Publication { epoch: Epoch(1), job: job(), parts, quarantines, overwrite, durable: true }
+}
+
+fn publish(place: &Place, publication: &Publication) -> Result<(), FailureCause> {
+    super::publish(place, publication, &Failpoint::default())
 }
 
 fn stage(place: &Place, content: Content, index: u32, number: u32, text: &str) -> StagedPart {
@@ -135,11 +130,9 @@ async fn an_output_is_replaced_as_a_whole() {
 }
 
 /// Dies at the n-th of a step; false when it does not come to that.
-fn dies_at(place: &Place, publication: &mut Publication, step: Step, times: u64) -> bool {
-    publication.failpoint = Failpoint::panicking(step, times);
-    let died = catch_unwind(AssertUnwindSafe(|| publish(place, publication))).is_err();
-    publication.failpoint = Failpoint::default();
-    died
+fn dies_at(place: &Place, publication: &Publication, step: Step, times: u64) -> bool {
+    let failpoint = Failpoint::panicking(step, times);
+    catch_unwind(AssertUnwindSafe(|| super::publish(place, publication, &failpoint))).is_err()
 }
 
 /// Every step of a publication, and how often it comes.
@@ -161,7 +154,7 @@ fn each_death(mut check: impl FnMut(&Path, Reservation, &mut Publication)) {
                 }
                 let reservation = Reservation::take(dir.path(), overwrite, None).unwrap();
                 let mut publication = staged(reservation.place(), overwrite);
-                if dies_at(reservation.place(), &mut publication, step, times) {
+                if dies_at(reservation.place(), &publication, step, times) {
                     check(dir.path(), reservation, &mut publication);
                 } else {
                     assert!(!overwrite, "{step:?} {times}");
@@ -191,7 +184,8 @@ fn one_that_was_replaced_in_its_sleep_changes_nothing() {
         let asleep = place.commit_folder(Epoch(1));
         publication.epoch = Epoch(2);
         publish(place, publication).unwrap();
-        let commit = Commit { output, folder: &asleep, publication };
+        let failpoint = &Failpoint::default();
+        let commit = Commit { output, folder: &asleep, publication, failpoint };
         let _ = commit.run().inspect_err(|_| commit.undo());
         assert_eq!(files(output), published());
         publication.epoch = Epoch(1);

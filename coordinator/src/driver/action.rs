@@ -1,0 +1,41 @@
+//! What a driver wants done. Whoever runs it does so, in order, and reports back where that is said.
+
+use windrow_jobs::{FailureCause, JobId};
+use windrow_scheduler::journal::Call;
+
+use super::{DriverRecord, DriverState};
+use crate::output::{Place, Publication};
+
+/// Something to be done outside.
+pub(crate) enum Action {
+    /// The store is to do this. None other is under way. Answered by [`answered`](super::Driver::answered).
+    Store(Call<DriverRecord, DriverState>),
+    /// Take the output folder again of a job that a former coordinator has accepted. Answered by `FolderTaken`.
+    TakeFolder {
+        job: JobId,
+        /// Its registered name.
+        name: String,
+        place: Place,
+        /// Whether the job has ended: then the folder is wanted only to remove what is left in it.
+        ended: bool,
+    },
+    /// Make a job's output visible. Answered by `Published`.
+    Publish { job: JobId, place: Place, publication: Result<Box<Publication>, FailureCause> },
+    /// Remove all of a job that is not result; of one that has not succeeded, all. Answered by `CleanedUp`.
+    CleanUp { job: JobId, place: Place, succeeded: bool },
+    /// Give back a folder that was taken for nothing.
+    GiveBack { place: Place },
+}
+
+impl Action {
+    /// The output folder that it is about.
+    pub(crate) fn place(&self) -> Option<&Place> {
+        match self {
+            Self::Store(_) => None,
+            Self::TakeFolder { place, .. }
+            | Self::Publish { place, .. }
+            | Self::CleanUp { place, .. }
+            | Self::GiveBack { place } => Some(place),
+        }
+    }
+}

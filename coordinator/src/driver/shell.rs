@@ -1,0 +1,243 @@
+//! The hands of a driver: channels, a clock, and tasks. It decides nothing, not even what comes first.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use windrow_jobs::{FailureCause, JobId};
+use windrow_scheduler::Unpublished;
+
+use super::action::Action;
+use super::command::{Command, Question};
+use super::handle::{DriverError, ToDriver};
+use super::turn::COMMANDS_MAX;
+use super::{Driver, DriverHandle, DriverRecord, DriverState, Settings};
+use crate::failpoint::Failpoint;
+use crate::journal::{Journal, Opened};
+use crate::output::{self, Owner, Place, Publication, Reservation};
+
+/// Starts a driver on the current runtime, with all jobs that the journal knows. It ends when all its handles are gone, or
+/// when the journal cannot be gone on with.
+pub(crate) fn start(opened: Opened<DriverRecord, DriverState>, settings: Settings) -> DriverHandle {
+    let Opened { cluster, recovered, journal } = opened;
+    let driver = Driver::recover(cluster, recovered, &settings, journal.written());
+    let owner = settings.state.map(|state| Owner {
+        cluster: cluster.to_string(),
+        state,
+        job: String::new(),
+        unique: String::new(),
+    });
+    let (sender, commands) = mpsc::channel(COMMANDS_MAX);
+    let (asking, questions) = mpsc::channel(COMMANDS_MAX);
+    let shell = Shell {
+        driver,
+        journal,
+        started: Instant::now(),
+        commands,
+        questions,
+        own_commands: sender.downgrade(),
+        folders: Folders { owner: owner.clone(), taken: BTreeMap::new() },
+        failpoint: settings.failpoint,
+    };
+    let (failing, failure) = watch::channel(None);
+    let running = tokio::spawn(shell.run());
+    tokio::spawn(async move {
+        let error = match running.await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error,
+            Err(error) => DriverError::Panicked(error.to_string()),
+        };
+        tracing::error!("{error}");
+        failing.send_replace(Some(error));
+    });
+    DriverHandle::new(sender, asking, owner, failure)
+}
+
+struct Shell {
+    driver: Driver,
+    journal: Journal<DriverRecord, DriverState>,
+    started: Instant,
+    commands: mpsc::Receiver<ToDriver>,
+    questions: mpsc::Receiver<Question>,
+    /// For the tasks that it starts. Weak, so that it ends when nobody else can command it.
+    own_commands: mpsc::WeakSender<ToDriver>,
+    folders: Folders,
+    failpoint: Failpoint,
+}
+
+impl Shell {
+    /// Runs until all handles are gone, the jobs are left to a successor, or the journal cannot be gone on with. Then nothing
+    /// more is told to anybody.
+    async fn run(mut self) -> Result<(), DriverError> {
+        loop {
+            self.driver.turn(self.started.elapsed())?;
+            while let Some(action) = self.driver.next_action() {
+                self.carry_out(action);
+            }
+            if self.driver.has_stopped() {
+                return Ok(());
+            }
+            let wakes_at = self.driver.wakes_at();
+            tokio::select! {
+                // Without anybody to ask questions, what waits is looked through for the end.
+                arrived = self.commands.recv(), if self.driver.has_room() || self.questions.is_closed() => {
+                    match arrived {
+                        Some(arrived) => self.take(arrived),
+                        None => return Ok(()),
+                    }
+                }
+                Some(question) = self.questions.recv() => {
+                    self.driver.asked(self.started.elapsed(), question);
+                }
+                answer = self.journal.answered() => {
+                    self.driver.answered(self.started.elapsed(), answer?)?;
+                }
+                () = sleep_until(self.started, wakes_at) => {}
+            }
+            while self.driver.has_room()
+                && let Ok(arrived) = self.commands.try_recv()
+            {
+                self.take(arrived);
+            }
+        }
+    }
+
+    fn take(&mut self, arrived: ToDriver) {
+        let ToDriver { command, reservation } = arrived;
+        if let Some(reservation) = reservation {
+            self.folders.hold(reservation);
+        }
+        self.driver.arrived(command);
+    }
+
+    /// Whatever takes time happens in a task of its own, which reports back.
+    fn carry_out(&mut self, action: Action) {
+        let Some(commands) = self.own_commands.upgrade() else { return };
+        let folder = action.place().and_then(|place| self.folders.get(place));
+        match action {
+            Action::Store(call) => self.journal.start(call),
+            Action::TakeFolder { job, name, place, ended } => {
+                let owner = self.folders.owner.clone().map(|owner| Owner { job: name, ..owner });
+                tokio::spawn(take_folder(commands, job, place, owner, ended));
+            }
+            Action::Publish { job, publication, .. } => {
+                let failpoint = self.failpoint.clone();
+                tokio::spawn(async move {
+                    let result = publish(folder, publication, failpoint).await;
+                    // Which ones may pass is not told apart yet.
+                    let result = result.map_err(|cause| Unpublished { cause, may_pass: false });
+                    report(&commands, Command::Published { job, result }).await;
+                });
+            }
+            Action::CleanUp { job, place, succeeded } => {
+                self.folders.taken.remove(&place);
+                tokio::spawn(async move {
+                    clean_up(job, folder, succeeded).await;
+                    report(&commands, Command::CleanedUp { job }).await;
+                });
+            }
+            Action::GiveBack { place } => {
+                self.folders.taken.remove(&place);
+                tokio::spawn(give_back(folder));
+            }
+        }
+    }
+}
+
+/// The output folders that this process has taken.
+struct Folders {
+    /// Whose they are; nobody's if they end with this process.
+    owner: Option<Owner>,
+    taken: BTreeMap<Place, Arc<Reservation>>,
+}
+
+impl Folders {
+    fn hold(&mut self, reservation: Arc<Reservation>) {
+        self.taken.insert(reservation.place().clone(), reservation);
+    }
+
+    fn get(&self, place: &Place) -> Option<Arc<Reservation>> {
+        self.taken.get(place).map(Arc::clone)
+    }
+}
+
+/// A driver that has stopped needs no telling.
+async fn report(commands: &mpsc::Sender<ToDriver>, command: Command) {
+    let _ = commands.send(ToDriver { command, reservation: None }).await;
+}
+
+async fn take_folder(
+    commands: mpsc::Sender<ToDriver>,
+    job: JobId,
+    place: Place,
+    owner: Option<Owner>,
+    ended: bool,
+) {
+    let path = place.output().to_path_buf();
+    let failed = |message: String| FailureCause::Io {
+        path: path.display().to_string(),
+        message,
+        disk_full: false,
+    };
+    let take = move || match owner {
+        Some(owner) if ended => Ok(Some(Reservation::of_ended(&place, owner))),
+        Some(owner) => Reservation::resume(&place, owner).map(Some),
+        // Without a journal there is no job of a former coordinator.
+        None => Ok(None),
+    };
+    let taken = match tokio::task::spawn_blocking(take).await {
+        Ok(taken) => taken.map_err(|error| failed(error.to_string())),
+        Err(error) => Err(failed(error.to_string())),
+    };
+    let (result, reservation) = match taken {
+        Ok(reservation) => (Ok(()), reservation.map(Arc::new)),
+        Err(cause) => (Err(cause), None),
+    };
+    let command = Command::FolderTaken { job, result };
+    let _ = commands.send(ToDriver { command, reservation }).await;
+}
+
+async fn publish(
+    folder: Option<Arc<Reservation>>,
+    publication: Result<Box<Publication>, FailureCause>,
+    failpoint: Failpoint,
+) -> Result<(), FailureCause> {
+    let publication = publication?;
+    let failed =
+        |message: String| FailureCause::Io { path: "its output".into(), message, disk_full: false };
+    let Some(folder) = folder else { return Err(failed("it is not held".into())) };
+    let publish = move || output::publish(folder.place(), &publication, &failpoint);
+    // It fails to join only when it panicked or the runtime is going down.
+    let published = tokio::task::spawn_blocking(publish).await;
+    published.unwrap_or_else(|error| Err(failed(error.to_string())))
+}
+
+async fn clean_up(job: JobId, folder: Option<Arc<Reservation>>, succeeded: bool) {
+    let cleaned_up = match folder {
+        Some(folder) if succeeded => folder.remove_temporary().await,
+        Some(folder) => folder.discard().await,
+        None => Ok(()),
+    };
+    if let Err(error) = cleaned_up {
+        tracing::warn!(%job, %error, "cannot remove what a job has left in its output folder");
+    }
+}
+
+async fn give_back(folder: Option<Arc<Reservation>>) {
+    if let Some(folder) = folder
+        && let Err(error) = folder.discard().await
+    {
+        let output = folder.place().output().display();
+        tracing::warn!(%output, %error, "cannot give back an output folder that was taken twice");
+    }
+}
+
+/// For ever without a time, which counts from `started`.
+async fn sleep_until(started: Instant, time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(started + time).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,191 @@
+//! In which order a driver takes what has happened.
+//!
+//! ```text
+//!  the time: has the coordinator slept?  -->  answers of the store  -->  commands that wait  -->  deadlines  -->  effects
+//! ```
+//!
+//! What has arrived before a deadline goes before it: the heartbeat that renews a lease may be among it.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use windrow_scheduler::Event;
+use windrow_scheduler::journal::{Answer, JournalError};
+
+use super::action::Action;
+use super::command::Command;
+use super::{Driver, DriverRecord, DriverState};
+use crate::journal;
+
+/// Commands that may wait for the driver before their senders do.
+pub(super) const COMMANDS_MAX: usize = 1_024;
+/// Commands in one turn. What they lead to lies in outboxes, which are emptied between turns.
+const COMMANDS_PER_TURN: usize = 128;
+/// A coordinator that has appended nothing between two beats makes sure that it is still in charge. If it is not, it
+/// knows after half a lease, and its workers have the other half to find the one that is, which waits for them that long.
+const BEATS_PER_LEASE: u32 = 4;
+
+/// What waits for its turn.
+pub(super) struct Turns {
+    commands: VecDeque<Command>,
+    /// Commands that were taken since a deadline was found to have passed.
+    before_deadline: Option<usize>,
+    /// Between two looks at whether it is still in charge.
+    beat: Duration,
+    next_beat: Duration,
+    /// Whether the store was asked for anything since the last beat.
+    asked: bool,
+}
+
+impl Turns {
+    pub(super) fn new(lease: Duration) -> Self {
+        let beat = (lease / BEATS_PER_LEASE).max(Duration::from_millis(1));
+        let commands = VecDeque::new();
+        Self { commands, before_deadline: None, beat, next_beat: Duration::ZERO, asked: false }
+    }
+}
+
+impl Driver {
+    /// Whether it takes commands: not while it stands still, nor more than it can keep.
+    pub(crate) fn has_room(&self) -> bool {
+        !self.clock.stands_still() && self.turns.commands.len() < COMMANDS_MAX
+    }
+
+    /// A command has arrived. It is taken in one of the next turns.
+    pub(crate) fn arrived(&mut self, command: Command) {
+        self.turns.commands.push_back(command);
+    }
+
+    /// The store has answered, at the time `real` since the start.
+    ///
+    /// # Errors
+    /// When this coordinator must not go on. Then nothing more is told to anybody.
+    pub(crate) fn answered(
+        &mut self,
+        real: Duration,
+        answer: Answer<DriverRecord, DriverState>,
+    ) -> Result<(), JournalError> {
+        self.real = self.real.max(real);
+        if !self.decider.answer(answer)? {
+            return Ok(());
+        }
+        if let Some(stood) = self.clock.store_done(self.real) {
+            tracing::info!("the journal takes records again, and all goes on after {stood:.1?}");
+        }
+        Ok(())
+    }
+
+    /// Takes what has arrived and what is due, at the time `real` since the start.
+    ///
+    /// # Errors
+    /// When this coordinator must not go on. Then nothing more is told to anybody.
+    pub(crate) fn turn(&mut self, real: Duration) -> Result<(), JournalError> {
+        self.real = self.real.max(real);
+        self.look_at_clock();
+        if !self.clock.stands_still() {
+            self.take_commands();
+            self.take_deadline();
+            self.append_if_idle();
+        }
+        self.advance()?;
+        self.jobs.tell_watchers();
+        self.stop_if_settled();
+        Ok(())
+    }
+
+    /// When the next turn is due, since the start, even if nothing arrives.
+    pub(crate) fn wakes_at(&self) -> Option<Duration> {
+        if self.clock.stands_still() {
+            return None;
+        }
+        let waits = (!self.turns.commands.is_empty()).then_some(self.real);
+        let deadline = self.decider.next_deadline().and_then(|at| self.clock.when(at));
+        let beat = self.is_shared.then_some(self.turns.next_beat);
+        let clock = [self.clock.stops_at(), self.clock.looks_at()];
+        clock.into_iter().chain([waits, deadline, beat]).flatten().min()
+    }
+
+    /// The next thing to be done outside.
+    pub(crate) fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Whoever was stopped for a while cannot know whether it is still in charge before its journal has taken a record.
+    fn look_at_clock(&mut self) {
+        if let Some(stopped) = self.clock.look(self.real) {
+            tracing::warn!("the coordinator was stopped for {stopped:.1?}: no lease ran meanwhile");
+            if self.is_shared {
+                self.handle(Event::Elapsed { timers: Vec::new() });
+            } else {
+                self.clock.store_done(self.real);
+            }
+        }
+        if self.clock.stop_if_due(self.real) {
+            tracing::error!(
+                "the journal has taken nothing for half a lease: nothing is decided and no worker is acknowledged until it does"
+            );
+        }
+    }
+
+    fn take_commands(&mut self) {
+        let count = self.turns.commands.len().min(COMMANDS_PER_TURN);
+        for command in self.turns.commands.drain(..count).collect::<Vec<_>>() {
+            self.obey(command);
+        }
+        if let Some(before) = &mut self.turns.before_deadline {
+            *before += count;
+        }
+    }
+
+    /// Deadlines wait for the commands that wait, but not for all that come meanwhile.
+    fn take_deadline(&mut self) {
+        let now = self.now();
+        if self.decider.next_deadline().is_none_or(|at| now < at) {
+            self.turns.before_deadline = None;
+            return;
+        }
+        let before = *self.turns.before_deadline.get_or_insert(0);
+        if self.turns.commands.is_empty() || before >= 2 * COMMANDS_MAX {
+            self.turns.before_deadline = None;
+            self.decider.handle_deadline(now);
+        }
+    }
+
+    /// One that was replaced learns it by appending. So one that has nothing to append says that nothing has happened.
+    fn append_if_idle(&mut self) {
+        if !self.is_shared || self.real < self.turns.next_beat {
+            return;
+        }
+        self.turns.next_beat = self.real + self.turns.beat;
+        if !std::mem::take(&mut self.turns.asked) {
+            self.handle(Event::Elapsed { timers: Vec::new() });
+        }
+    }
+
+    /// Carries out what may be by now, and keeps the journal busy.
+    fn advance(&mut self) -> Result<(), JournalError> {
+        let mut idle = false;
+        while !idle {
+            idle = true;
+            self.take_charge();
+            while let Some(effect) = self.decider.next_effect() {
+                self.carry_out(effect);
+            }
+            while let Some((worker, reason)) = self.sessions.next_unreachable() {
+                self.disconnect(worker, reason);
+                idle = false;
+            }
+            if let Some(call) = self.decider.next_call() {
+                idle = false;
+                if self.is_shared {
+                    self.turns.asked = true;
+                    self.clock.store_asked(self.real);
+                    self.actions.push_back(Action::Store(call));
+                } else {
+                    self.decider.answer(journal::answer_in_memory(&call))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
