@@ -1,7 +1,7 @@
 //! The program as the process of a job: a worker has started it, and its command line is none of the user's.
 
 use std::ffi::OsString;
-use std::io::stderr;
+use std::io::{Write, stderr};
 use std::process::ExitCode;
 
 use tracing_subscriber::EnvFilter;
@@ -17,12 +17,19 @@ pub(crate) fn is_meant(arguments: &[OsString]) -> bool {
 pub(crate) fn run(registry: Registry) -> ExitCode {
     // All that is printed is kept by the worker, as the job's.
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        // They would be said by a macro that panics where nothing can be said.
+        .log_internal_errors(false)
+        .with_writer(stderr)
+        .init();
     windrow_worker::give_back_freed_memory();
     match windrow_worker::run_child(registry) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("windrow: {error}");
+            // Where nobody reads it, the exit code has to do.
+            let _ = writeln!(stderr(), "windrow: {error}");
             ExitCode::FAILURE
         }
     }

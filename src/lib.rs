@@ -9,6 +9,9 @@
 //!
 //! This crate joins the others and adds the command line; it holds no scheduling, no shuffling and no user loops.
 
+// It panics where standard error cannot be written; `tracing`, and `cli::stderr`, do not.
+#![warn(clippy::print_stderr)]
+
 mod cli;
 pub mod client;
 pub mod embedded;
@@ -34,7 +37,7 @@ use prelude::Job;
 /// a standard input that is the worker's.
 ///
 /// Returns the exit status that scripts rely on: 0 success, 1 the job failed or could not run, 2 wrong usage,
-/// 130 interrupted.
+/// 3 this coordinator was replaced, 70 a bug in Windrow ended a role, 130 interrupted.
 pub fn main(jobs: impl IntoIterator<Item = Job>) -> ExitCode {
     main_from(jobs, std::env::args_os())
 }

@@ -2,7 +2,7 @@
 //! what it still does when it wakes.
 //!
 //! For tests alone: `WINDROW_FAILPOINT=journal-before-create:3` aborts the process when it comes to that step for the third
-//! time; with `stop:` before it, the process stops until it gets SIGCONT. Without it, a step costs one look at an `Option`.
+//! time; with `stop:` before it, the process stops until it gets SIGCONT, and with `panic:` the part that comes there panics. Without it, a step costs one look at an `Option`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +12,8 @@ use rustix::process::{Signal, getpid, kill_process};
 
 /// Before a step at which to stop rather than die.
 const STOP: &str = "stop:";
+/// Before a step at which a part of it panics.
+const PANIC: &str = "panic:";
 
 /// A step at which to die or stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,14 +83,15 @@ struct Armed {
 }
 
 impl Failpoint {
-    /// Reads `STEP:N` or `stop:STEP:N`: the N-th time, counted from 1.
+    /// Reads `STEP:N`, `stop:STEP:N` or `panic:STEP:N`: the N-th time, counted from 1.
     ///
     /// # Errors
     /// When there is no such step, or no number; the message lists the steps.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let (act, armed): (fn(), _) = match text.strip_prefix(STOP) {
-            Some(armed) => (stop, armed),
-            None => (|| std::process::abort(), text),
+        let (act, armed): (fn(), _) = match (text.strip_prefix(STOP), text.strip_prefix(PANIC)) {
+            (Some(armed), _) => (stop, armed),
+            (None, Some(armed)) => (|| panic!("failpoint"), armed),
+            (None, None) => (|| std::process::abort(), text),
         };
         let parsed = armed.split_once(':').and_then(|(name, times)| {
             let step = Step::ALL.into_iter().find(|step| step.name() == name)?;
@@ -97,7 +100,7 @@ impl Failpoint {
         let Some((step, times)) = parsed else {
             let names = Step::ALL.map(Step::name).join(", ");
             return Err(format!(
-                "'{text}' is not [{STOP}]STEP:N with N from 1 and a step of: {names}"
+                "'{text}' is not [{STOP}|{PANIC}]STEP:N with N from 1 and a step of: {names}"
             ));
         };
         Ok(Self::armed(step, times, act))

@@ -15,6 +15,9 @@
 //! It decides nothing about tasks, which is the scheduler's, and touches no record, which is the workers'. It runs no code of
 //! any job: what it has to know of one is data, which the submitter brings.
 
+// It panics where standard error cannot be written; `tracing`, and `cli::stderr`, do not.
+#![warn(clippy::print_stderr)]
+
 mod blobs;
 mod config;
 mod coordinator;

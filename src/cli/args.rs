@@ -199,8 +199,8 @@ pub(crate) struct CoordinatorArgs {
     /// Largest program or side file that submitters may send. All together may have four times as many bytes
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = positive_size)]
     pub(crate) program_bytes_max: ByteSize,
-    /// For tests: abort, or stop, when a step is reached for the N-th time
-    #[arg(long, value_name = "[stop:]STEP:N", env = "WINDROW_FAILPOINT", hide = true, value_parser = Failpoint::parse)]
+    /// For tests: abort, stop or panic when a step is reached for the N-th time
+    #[arg(long, value_name = "[stop:|panic:]STEP:N", env = "WINDROW_FAILPOINT", hide = true, value_parser = Failpoint::parse)]
     pub(crate) failpoint: Option<Failpoint>,
     /// Let in only members of the cluster whose folder this is ('windrow init' makes it), over TLS
     #[arg(long, value_name = "DIR", conflicts_with = "insecure")]
@@ -228,7 +228,8 @@ pub(crate) struct WorkerArgs {
     /// The coordinator to join; several with commas between them are tried in turn
     #[arg(long, value_name = "URL[,URL..]", env = "WINDROW_COORDINATOR", default_value = DEFAULT_URL)]
     pub(crate) coordinator: String,
-    /// Folder for intermediate data, of this worker alone [default: a new one under the system's temporary folder]
+    /// Folder for intermediate data, of this worker alone [default: a new one under the system's temporary folder, which goes with the
+    /// worker, or when the next one starts if it was killed]
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
     /// Threads to run tasks on [default: all cores]

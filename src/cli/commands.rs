@@ -10,6 +10,7 @@ use super::args::{
     Cli, ClusterArgs, Commands, CoordinatorArgs, InitArgs, JobArgs, LoginArgs, LogsArgs,
     OneJobArgs, SubmitArgs, TokenArgs, WorkerArgs,
 };
+use super::bug::UserCode;
 use super::generate::GenArgs;
 use super::job_command::JobCommand;
 
@@ -28,6 +29,25 @@ pub(crate) enum Invocation {
     Logs(LogsArgs),
     Workers(ClusterArgs),
     Generate(GenArgs),
+}
+
+impl Invocation {
+    /// What a process is that serves others until it is told to stop.
+    pub(crate) fn role(&self) -> Option<&'static str> {
+        match self {
+            Self::Coordinator(_) => Some("coordinator"),
+            Self::Worker(_) => Some("worker"),
+            _ => None,
+        }
+    }
+
+    /// Where code of jobs runs that this process has run.
+    pub(crate) fn user_code(&self) -> UserCode {
+        match self {
+            Self::Worker(args) if args.in_process => UserCode::OnTaskThreads,
+            _ => UserCode::Elsewhere,
+        }
+    }
 }
 
 /// Parses `arguments`, the program's name first.

@@ -13,18 +13,29 @@ pub(crate) enum Exit {
     Usage,
     /// The coordinator was replaced by another one, which goes on with its jobs.
     Replaced,
+    /// A part of a role has panicked.
+    Bug,
     /// A signal stopped it.
     Interrupted,
 }
 
+impl Exit {
+    /// The number that the system is told.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::Failure => 1,
+            Self::Usage => 2,
+            Self::Replaced => 3,
+            // An internal software error, as sysexits.h has it.
+            Self::Bug => 70,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Success => 0,
-            Exit::Failure => 1,
-            Exit::Usage => 2,
-            Exit::Replaced => 3,
-            Exit::Interrupted => 130,
-        })
+        Self::from(exit.code())
     }
 }

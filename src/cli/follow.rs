@@ -7,7 +7,7 @@ use windrow_proto::v1;
 
 use super::error::CliError;
 use super::exit::Exit;
-use super::interrupt::Interrupts;
+use super::interrupt::{Interrupt, Interrupts};
 use super::patience::Patience;
 use super::progress::Reporter;
 use crate::client::{Client, ClientError};
@@ -17,7 +17,8 @@ const CANCEL_GRACE: Duration = Duration::from_secs(5);
 /// How long a last question may take.
 const ANSWER_GRACE: Duration = Duration::from_secs(1);
 
-/// Reports `job` until it ends. An interrupt cancels it; a second one leaves at once.
+/// Reports `job` until it ends. An interrupt cancels it; a second one leaves at once. Where the terminal is gone, the job is left
+/// to itself.
 pub(crate) async fn follow(
     patience: &Patience<'_>,
     job: u64,
@@ -26,7 +27,11 @@ pub(crate) async fn follow(
 ) -> Result<Exit, CliError> {
     let status = tokio::select! {
         status = watch(patience, job, reporter) => status?,
-        () = interrupts.next() => {
+        interrupt = interrupts.next() => {
+            if interrupt == Interrupt::HungUp {
+                reporter.note(&format!("the terminal is gone; job {job} goes on: \"windrow status {job}\" shows it later"));
+                return Ok(Exit::Interrupted);
+            }
             interrupted(patience.client, job, reporter, interrupts).await;
             return Ok(Exit::Interrupted);
         }
@@ -55,7 +60,7 @@ async fn interrupted(
     let ended = tokio::select! {
         ended = cancel => Some(ended),
         () = sleep(CANCEL_GRACE) => None,
-        () = interrupts.next() => None,
+        _ = interrupts.next() => None,
     };
     let ended = match ended {
         Some(ended) => Some(ended),

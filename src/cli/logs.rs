@@ -12,7 +12,7 @@ use super::args::LogsArgs;
 use super::error::CliError;
 use super::exit::Exit;
 use super::observe::connect;
-use super::stdout;
+use super::{stderr, stdout};
 
 pub(crate) async fn logs(args: LogsArgs) -> Result<Exit, CliError> {
     let LogsArgs { job, task, cluster } = args;
@@ -29,7 +29,9 @@ pub(crate) async fn logs(args: LogsArgs) -> Result<Exit, CliError> {
         }
     }
     if is_empty && !cluster.json {
-        eprintln!("windrow: nothing was printed there, or it is not kept any more");
+        stderr::line(format_args!(
+            "windrow: nothing was printed there, or it is not kept any more"
+        ));
     }
     let _ = stdout().flush();
     Ok(Exit::Success)

@@ -3,6 +3,7 @@
 //! Results go to standard output; progress, logs and errors go to standard error.
 
 mod args;
+mod bug;
 mod cluster;
 mod commands;
 mod error;
@@ -13,19 +14,22 @@ mod interrupt;
 mod job_command;
 mod logs;
 mod observe;
+mod open_files;
 mod patience;
 mod preview;
 mod progress;
 mod run;
 mod security;
 mod state_folder;
+mod stderr;
 mod stdout;
 mod submit;
 mod summary;
+mod temporary_folder;
 mod values;
 
 use std::ffi::OsString;
-use std::io::{IsTerminal, stderr};
+use std::io::IsTerminal;
 use std::sync::Arc;
 
 use tracing_subscriber::EnvFilter;
@@ -48,7 +52,7 @@ pub(crate) fn main(registry: Registry, arguments: Vec<OsString>) -> Exit {
             let text = error.render().to_string();
             if error.use_stderr() {
                 // It quotes arguments as they are.
-                eprint!("{}", stdout::escaped(&text));
+                stderr::text(&text);
                 return Exit::Usage;
             }
             // Help and version are "errors" of clap's that end with success.
@@ -56,15 +60,19 @@ pub(crate) fn main(registry: Registry, arguments: Vec<OsString>) -> Exit {
             return Exit::Success;
         }
     };
-    start_logging(&invocation);
-    windrow_worker::give_back_freed_memory();
-    match dispatch(Arc::new(registry), invocation, prefix) {
-        Ok(exit) => exit,
-        Err(error) => {
-            eprintln!("windrow: {}", stdout::escaped(&error.to_string()));
-            error.exit()
-        }
+    if let Some(role) = invocation.role() {
+        stderr::never_wait();
+        bug::end_on_panic(role, invocation.user_code());
     }
+    start_logging(&invocation);
+    open_files::allow_all();
+    windrow_worker::give_back_freed_memory();
+    let exit = dispatch(Arc::new(registry), invocation, prefix).unwrap_or_else(|error| {
+        stderr::line(format_args!("windrow: {error}"));
+        error.exit()
+    });
+    stderr::flush();
+    exit
 }
 
 /// `prefix` are the arguments that come before Windrow's own.
@@ -104,14 +112,13 @@ fn dispatch(
 
 /// Servers say what they do; commands that wait for a job show its progress instead.
 fn start_logging(invocation: &Invocation) {
-    let level = match invocation {
-        Invocation::Coordinator(_) | Invocation::Worker(_) => "info",
-        _ => "error",
-    };
+    let level = if invocation.role().is_some() { "info" } else { "error" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(stderr().is_terminal())
-        .with_writer(stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        // They would be said by a macro that panics where nothing can be said.
+        .log_internal_errors(false)
+        .with_writer(|| stderr::Log)
         .init();
 }

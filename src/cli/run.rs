@@ -8,7 +8,7 @@ use windrow_jobs::Registry;
 use super::error::CliError;
 use super::exit::Exit;
 use super::follow::follow;
-use super::interrupt::Interrupts;
+use super::interrupt::{HangUp, Interrupts};
 use super::job_command::JobCommand;
 use super::patience::Patience;
 use super::{preview, progress};
@@ -18,7 +18,7 @@ use crate::embedded::{Embedded, EmbeddedConfig};
 const WORKER_WAIT: Duration = Duration::from_secs(30);
 
 pub(crate) async fn run(registry: Arc<Registry>, job: JobCommand) -> Result<Exit, CliError> {
-    let mut interrupts = Interrupts::listen()?;
+    let mut interrupts = Interrupts::listen(HangUp::IsNothing)?;
     let config = EmbeddedConfig {
         threads: job.args.threads,
         memory_bytes: job.args.memory.map(|size| size.0),
@@ -31,7 +31,7 @@ pub(crate) async fn run(registry: Arc<Registry>, job: JobCommand) -> Result<Exit
     // Listing a large input takes a while.
     let submitted = tokio::select! {
         submitted = embedded.submit(spec) => Some(submitted?),
-        () = interrupts.next() => None,
+        _ = interrupts.next() => None,
     };
     let Some(submitted) = submitted else {
         embedded.stop().await;

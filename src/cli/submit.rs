@@ -11,10 +11,10 @@ use super::args::{SubmitArgs, TargetArgs};
 use super::error::CliError;
 use super::exit::Exit;
 use super::follow::follow;
-use super::interrupt::Interrupts;
+use super::interrupt::{HangUp, Interrupts};
 use super::job_command::JobCommand;
 use super::patience::Patience;
-use super::{preview, progress, security, stdout};
+use super::{preview, progress, security, stderr};
 use crate::client::{Client, ClientError};
 use crate::executable::Executable;
 use crate::submission::{Shipped, Submission, SubmissionName};
@@ -28,7 +28,7 @@ pub(crate) async fn submit(
     args: SubmitArgs,
     prefix: Vec<OsString>,
 ) -> Result<Exit, CliError> {
-    let mut interrupts = Interrupts::listen()?;
+    let mut interrupts = Interrupts::listen(HangUp::IsTold)?;
     let mut spec = job.spec()?;
     spec.writable = args.writable;
     if let Some(options) = &mut spec.options {
@@ -49,7 +49,7 @@ pub(crate) async fn submit(
     };
     let (client, Told { job: id, sent_bytes }) = tokio::select! {
         submitted = submitted => submitted?,
-        () = interrupts.next() => {
+        _ = interrupts.next() => {
             say(match is_sent.get() {
                 false => "interrupted: nothing was submitted",
                 true => "interrupted: whether the coordinator has accepted the job is not known; \"windrow jobs\" shows it \
@@ -125,5 +125,5 @@ async fn connect(target: &TargetArgs) -> Result<Client, CliError> {
 
 /// Before there is a job to report on.
 fn say(text: &str) {
-    eprintln!("windrow: {}", stdout::escaped(text));
+    stderr::line(format_args!("windrow: {text}"));
 }

@@ -13,6 +13,9 @@
 //! It verifies nothing by itself: chains, signatures, names and validity are rustls's. It issues nothing, which is the
 //! coordinator's, and decides nothing about methods: gates do.
 
+// It panics where standard error cannot be written; `tracing`, and `cli::stderr`, do not.
+#![warn(clippy::print_stderr)]
+
 pub mod access;
 mod certificate;
 mod credentials;

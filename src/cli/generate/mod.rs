@@ -29,7 +29,7 @@ pub(crate) use args::GenArgs;
 
 use super::error::CliError;
 use super::exit::Exit;
-use super::interrupt::Interrupts;
+use super::interrupt::{HangUp, Interrupts};
 use super::stdout;
 use args::{CommonArgs, Kind};
 use csv::Csv;
@@ -60,7 +60,7 @@ trait Content: Sync {
 
 /// Runs the command.
 pub(crate) async fn generate(args: GenArgs) -> Result<Exit, CliError> {
-    let mut interrupts = Interrupts::listen()?;
+    let mut interrupts = Interrupts::listen(HangUp::Stops)?;
     let stop = Arc::new(AtomicBool::new(false));
     let mut work = tokio::task::spawn_blocking({
         let stop = Arc::clone(&stop);
@@ -68,7 +68,7 @@ pub(crate) async fn generate(args: GenArgs) -> Result<Exit, CliError> {
     });
     let joined = tokio::select! {
         joined = &mut work => joined,
-        () = interrupts.next() => {
+        _ = interrupts.next() => {
             stop.store(true, Ordering::Relaxed);
             // What was written has to go first.
             let _ = work.await;

@@ -1,7 +1,5 @@
 //! A bar a stage on a terminal.
 
-use std::time::Duration;
-
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use windrow_proto::v1;
 
@@ -23,7 +21,6 @@ impl Bars {
             let bar = bars.add(ProgressBar::new(0));
             bar.set_style(style.progress_chars("=> "));
             bar.set_prefix(name);
-            bar.enable_steady_tick(Duration::from_millis(200));
             bar
         };
         let (map, reduce) = (bar("map"), bar("reduce"));

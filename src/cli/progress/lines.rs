@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use windrow_proto::v1;
 
 use super::{Reporter, tasks_text};
-use crate::cli::{stdout, summary};
+use crate::cli::{stderr, stdout, summary};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// A job that waits for less is only starting.
@@ -21,7 +21,7 @@ pub(crate) struct Lines {
 impl Reporter for Lines {
     fn shipped(&mut self, bytes: u64) {
         if bytes > 0 {
-            eprintln!("sent {} of program and side files", summary::size(bytes));
+            stderr::line(format_args!("sent {} of program and side files", summary::size(bytes)));
         }
     }
 
@@ -29,14 +29,14 @@ impl Reporter for Lines {
         if detached {
             stdout::line(format_args!("{job}"));
         } else {
-            eprintln!("job {job} accepted");
+            stderr::line(format_args!("job {job} accepted"));
         }
     }
 
     fn update(&mut self, status: &v1::JobStatus) {
         let waits = !status.waiting.is_empty() && status.elapsed_ms >= WAITING_MS_MIN;
         if waits && !self.waits {
-            eprintln!("waiting: {}", stdout::escaped(&status.waiting));
+            stderr::line(format_args!("waiting: {}", status.waiting));
         }
         self.waits = waits;
         if self.printed.is_some_and(|printed| printed.elapsed() < INTERVAL) {
@@ -54,14 +54,14 @@ impl Reporter for Lines {
             line += &format!("; reduce {}, {} records", tasks_text(&reduce), reduce.records);
         }
         if line != self.last {
-            eprintln!("{line}");
+            stderr::line(format_args!("{line}"));
             self.last = line;
             self.printed = Some(Instant::now());
         }
     }
 
     fn note(&mut self, text: &str) {
-        eprintln!("windrow: {}", stdout::escaped(text));
+        stderr::line(format_args!("windrow: {text}"));
     }
 
     fn finished(&mut self, status: &v1::JobStatus) {
