@@ -6,7 +6,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use windrow_jobs::{BadRecordBudget, FailureCause, JobSpec};
+use windrow_jobs::{BadRecordBudget, FailureCause, JobSpec, MemoryLimit};
 use windrow_scheduler::{JobFailure, Time, Waiting};
 
 /// Why a job gave up. `spec` is the job's, if it is known.
@@ -101,7 +101,13 @@ fn advice(cause: &FailureCause, spec: Option<&JobSpec>) -> &'static str {
         FailureCause::ProcessDied { .. } => {
             "; correct the job's code, or what it calls, and run it again"
         }
-        FailureCause::OutOfMemory { .. } => {
+        FailureCause::OutOfMemory { limit: MemoryLimit::Group, .. } => {
+            "; give the worker less --memory than its control group may use, or the group more, and run it again"
+        }
+        FailureCause::OutOfMemory { limit: MemoryLimit::Machine, .. } => {
+            "; give the workers of that machine less --memory, and run it again"
+        }
+        FailureCause::OutOfMemory { limit: MemoryLimit::Process, .. } => {
             "; give the worker or the job more memory (--memory), or have the job's code use less, and run it again"
         }
         FailureCause::Timeout { .. } => "; raise the limit if the task is only slow",

@@ -6,6 +6,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::WorkerId;
+use crate::system_error::explained;
+
+/// Said where a job's output cannot be written to.
+const SHARED_BY_GROUP: &str = "; where coordinator and workers are different users, both must be in the group of the folder that \
+                               the output lies in, and that folder must have its setgid bit (chmod g+ws): see docs/security.md";
 
 /// Where something happened, as precisely as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +91,8 @@ pub enum FailureCause {
     OutOfMemory {
         /// What it may use.
         limit_bytes: u64,
+        /// Whose limit that is.
+        limit: MemoryLimit,
         /// Whether nothing else ran in that process, so that nothing else can have used it.
         alone: bool,
         /// The record or key that was being worked on, if that is known.
@@ -121,6 +128,17 @@ pub enum FailureCause {
         /// What is missing.
         message: String,
     },
+}
+
+/// Which limit of memory ended a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MemoryLimit {
+    /// That of each process of a job (`--job-memory`).
+    Process,
+    /// That of the control group in which the worker and its processes are: the kernel has killed it.
+    Group,
+    /// The machine's memory: the kernel has killed it.
+    Machine,
 }
 
 /// How a process came to its end.
@@ -193,7 +211,7 @@ impl FailureCause {
         use std::io::ErrorKind::{QuotaExceeded, StorageFull};
         Self::Io {
             path: path.as_ref().display().to_string(),
-            message: error.to_string(),
+            message: explained(path.as_ref(), error),
             disk_full: matches!(error.kind(), StorageFull | QuotaExceeded),
         }
     }
@@ -201,6 +219,11 @@ impl FailureCause {
     /// Likewise of something in the folder that the job was given to write to, which was there when it began.
     pub fn output_io(path: impl AsRef<std::path::Path>, error: &std::io::Error) -> Self {
         match Self::io(path, error) {
+            Self::Io { path, message, disk_full }
+                if error.kind() == std::io::ErrorKind::PermissionDenied =>
+            {
+                Self::Io { path, message: message + SHARED_BY_GROUP, disk_full }
+            }
             Self::Io { path, disk_full, .. } if error.kind() == std::io::ErrorKind::NotFound => {
                 let message = format!(
                     "{error}: the output folder was removed while the job ran, or cannot be seen from this machine"
@@ -306,11 +329,23 @@ impl fmt::Display for FailureCause {
                 }
                 write!(f, "; the last that it printed: {output}")
             }
-            Self::OutOfMemory { limit_bytes, alone, place } => {
-                write!(
-                    f,
-                    "the process that ran user code used more than {limit_bytes} bytes of memory"
-                )?;
+            Self::OutOfMemory { limit_bytes, limit, alone, place } => {
+                match limit {
+                    MemoryLimit::Process => write!(
+                        f,
+                        "the process that ran user code used more than {limit_bytes} bytes of memory"
+                    )?,
+                    MemoryLimit::Group => write!(
+                        f,
+                        "the kernel killed the process that ran user code, as the control group of its worker may not use \
+                         more than {limit_bytes} bytes of memory"
+                    )?,
+                    MemoryLimit::Machine => write!(
+                        f,
+                        "the kernel killed the process that ran user code, as its machine has no more than {limit_bytes} \
+                         bytes of memory"
+                    )?,
+                }
                 write_circumstances(f, *alone, place)
             }
             Self::InputChanged { file, message } => {
@@ -360,8 +395,13 @@ mod tests {
 
     #[test]
     fn only_who_died_alone_is_to_blame() {
-        let memory =
-            |alone| FailureCause::OutOfMemory { limit_bytes: 1, alone, place: Place::default() };
+        let (limit, place) = (MemoryLimit::Group, Place::default());
+        let memory = |alone| FailureCause::OutOfMemory {
+            limit_bytes: 1,
+            limit,
+            alone,
+            place: place.clone(),
+        };
         assert_eq!(memory(true).class(), FailureClass::Attempt);
         assert_eq!(memory(false).class(), FailureClass::Infrastructure);
         assert_eq!(memory(false).died_alone(), Some(false));

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use windrow_jobs::explained;
 use windrow_security::SecurityError;
 
 use crate::cli::exit::Exit;
@@ -20,7 +21,7 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Client(#[from] ClientError),
     /// A file, folder or socket.
-    #[error("{}: {error}", path.display())]
+    #[error("{}: {}", path.display(), explained(path, error))]
     Io {
         /// Which.
         path: PathBuf,

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use windrow_jobs::explained;
+
 use super::{Owner, TEMPORARY};
 
 /// Something about the output that is wrong before anything runs.
@@ -45,7 +47,7 @@ pub(crate) enum OutputError {
         owner: Owner,
     },
     /// The folder cannot be made or written.
-    #[error("cannot write to output {}: {error}", path.display())]
+    #[error("cannot write to output {}: {}", path.display(), explained(path, error))]
     NotWritable {
         /// The folder or file that failed.
         path: PathBuf,

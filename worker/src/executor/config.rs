@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use windrow_jobs::explained;
+
 use crate::rpc::ShuffleTls;
 use crate::shuffle::FetchTimeouts;
 
@@ -51,7 +53,7 @@ pub enum ExecutorError {
         entry: String,
     },
     /// The operating system refused something.
-    #[error("{}: {error}", .path.display())]
+    #[error("{}: {}", .path.display(), explained(path, error))]
     Io {
         /// The file or folder.
         path: PathBuf,

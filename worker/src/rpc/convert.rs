@@ -5,7 +5,7 @@ use std::sync::Arc;
 use windrow_jobs::program::SplitPoints;
 use windrow_jobs::{
     AttemptId, Audit, BadRecord, BadRecordBudget, Compression, Death, Emitted, FailureCause, JobId,
-    Place, Share, Stage, TaskId, WorkerId,
+    MemoryLimit, Place, Share, Stage, TaskId, WorkerId,
 };
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
@@ -359,8 +359,9 @@ fn cause_to(cause: FailureCause) -> Cause {
             let (death, place) = (Some(death_to(death)), Some(place_to(*place)));
             Cause::ProcessDied(ProcessDied { death, alone, place, output: capped(output) })
         }
-        FailureCause::OutOfMemory { limit_bytes, alone, place } => {
-            Cause::OutOfMemory(OutOfMemory { limit_bytes, alone, place: Some(place_to(place)) })
+        FailureCause::OutOfMemory { limit_bytes, limit, alone, place } => {
+            let (place, limit) = (Some(place_to(place)), memory_limit_to(limit).into());
+            Cause::OutOfMemory(OutOfMemory { limit_bytes, alone, place, limit })
         }
         FailureCause::InputChanged { file, message } => {
             Cause::InputChanged(InputChanged { file, message: capped(message) })
@@ -401,6 +402,14 @@ pub(crate) fn place_from(v1::Place { file, offset, key, source }: v1::Place) -> 
 
 pub(crate) fn place_to(Place { file, offset, key, source }: Place) -> v1::Place {
     v1::Place { file, offset, key, source }
+}
+
+fn memory_limit_to(limit: MemoryLimit) -> v1::MemoryLimit {
+    match limit {
+        MemoryLimit::Process => v1::MemoryLimit::Process,
+        MemoryLimit::Group => v1::MemoryLimit::Group,
+        MemoryLimit::Machine => v1::MemoryLimit::Machine,
+    }
 }
 
 #[cfg(test)]

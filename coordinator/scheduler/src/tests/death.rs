@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use windrow_jobs::{AttemptId, BadRecordBudget, Death, FailureCause, Place};
+use windrow_jobs::{AttemptId, BadRecordBudget, Death, FailureCause, MemoryLimit, Place};
 
 use super::fixture::*;
 use crate::*;
@@ -56,7 +56,12 @@ fn a_death_alone_counts_like_a_failure() {
     f.submit(plan(1, 0));
     f.fail(W1, map(0, 1), died_alone());
     assert_eq!(f.wait(), [assign_alone(W1, map(0, 2), &[])]);
-    let memory = FailureCause::OutOfMemory { limit_bytes: 9, alone: true, place: Place::default() };
+    let memory = FailureCause::OutOfMemory {
+        limit_bytes: 9,
+        limit: MemoryLimit::Process,
+        alone: true,
+        place: Place::default(),
+    };
     f.fail(W1, map(0, 2), memory);
     f.wait();
     let end = [release(W1, J1), ended(J1, failed(map(0, 3), 3, died_alone()))];
@@ -197,7 +202,12 @@ fn a_backup_that_would_die_of_the_same_record_is_given_up() {
 fn a_record_is_poison_only_when_a_second_process_was_killed_there_if_others_may_have_done_it() {
     let mut f = Fixture::new(1);
     f.submit(JobPlan { max_attempts: 4, ..skipping("9", 1) });
-    let too_large = |place| FailureCause::OutOfMemory { limit_bytes: 9, alone: true, place };
+    let too_large = |place| FailureCause::OutOfMemory {
+        limit_bytes: 9,
+        limit: MemoryLimit::Process,
+        alone: true,
+        place,
+    };
     f.fail(W1, map(0, 1), too_large(record(3)));
     assert_eq!(f.wait(), [assign_alone(W1, map(0, 2), &[])]);
     f.fail(W1, map(0, 2), too_large(record(5)));

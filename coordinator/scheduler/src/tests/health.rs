@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use windrow_jobs::{AttemptId, FailureCause, JobId, Place, Platform, Stage, WorkerId};
+use windrow_jobs::{AttemptId, FailureCause, JobId, MemoryLimit, Place, Platform, Stage, WorkerId};
 
 use super::fixture::*;
 use crate::*;
@@ -164,7 +164,12 @@ fn a_process_that_dies_says_nothing_about_the_worker() {
         let alone = n % 2 == 0;
         for job in [J1, J2] {
             let place = Place::default();
-            let cause = FailureCause::OutOfMemory { limit_bytes: 1, alone, place };
+            let cause = FailureCause::OutOfMemory {
+                limit_bytes: 1,
+                limit: MemoryLimit::Process,
+                alone,
+                place,
+            };
             fail_wherever_it_runs(&mut f, attempt(job, Stage::Map, 0, n), cause);
         }
         while f.view(J1).map.running < 2 || f.view(J2).map.running < 2 {

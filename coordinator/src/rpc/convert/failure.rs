@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use windrow_jobs::{Death, FailureCause, Place, WorkerId};
+use windrow_jobs::{Death, FailureCause, MemoryLimit, Place, WorkerId};
 use windrow_proto::v1;
 use windrow_proto::v1::failure::Cause;
 
@@ -35,8 +35,9 @@ pub(super) fn failure_from(failure: Option<v1::Failure>) -> Result<FailureCause,
             let death = death_from(death)?;
             FailureCause::ProcessDied { death, alone, place: Box::new(place_from(place)), output }
         }
-        Cause::OutOfMemory(v1::failure::OutOfMemory { limit_bytes, alone, place }) => {
-            FailureCause::OutOfMemory { limit_bytes, alone, place: place_from(place) }
+        Cause::OutOfMemory(died @ v1::failure::OutOfMemory { limit_bytes, alone, .. }) => {
+            let limit = memory_limit_from(died.limit());
+            FailureCause::OutOfMemory { limit_bytes, limit, alone, place: place_from(died.place) }
         }
         Cause::InputChanged(v1::failure::InputChanged { file, message }) => {
             FailureCause::InputChanged { file, message }
@@ -84,9 +85,9 @@ pub(super) fn failure_to(cause: &FailureCause) -> v1::Failure {
             let (death, place) = (Some(death_to(death)), Some(place_to(*place)));
             Cause::ProcessDied(v1::failure::ProcessDied { death, alone, place, output })
         }
-        FailureCause::OutOfMemory { limit_bytes, alone, place } => {
-            let place = Some(place_to(place));
-            Cause::OutOfMemory(v1::failure::OutOfMemory { limit_bytes, alone, place })
+        FailureCause::OutOfMemory { limit_bytes, limit, alone, place } => {
+            let (place, limit) = (Some(place_to(place)), memory_limit_to(limit).into());
+            Cause::OutOfMemory(v1::failure::OutOfMemory { limit_bytes, alone, place, limit })
         }
         FailureCause::InputChanged { file, message } => {
             Cause::InputChanged(v1::failure::InputChanged { file, message })
@@ -130,6 +131,22 @@ pub(super) fn place_to(Place { file, offset, key, source }: Place) -> v1::Place 
     v1::Place { file, offset, key, source }
 }
 
+fn memory_limit_from(limit: v1::MemoryLimit) -> MemoryLimit {
+    match limit {
+        v1::MemoryLimit::Unspecified | v1::MemoryLimit::Process => MemoryLimit::Process,
+        v1::MemoryLimit::Group => MemoryLimit::Group,
+        v1::MemoryLimit::Machine => MemoryLimit::Machine,
+    }
+}
+
+fn memory_limit_to(limit: MemoryLimit) -> v1::MemoryLimit {
+    match limit {
+        MemoryLimit::Process => v1::MemoryLimit::Process,
+        MemoryLimit::Group => v1::MemoryLimit::Group,
+        MemoryLimit::Machine => v1::MemoryLimit::Machine,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,7 +176,12 @@ mod tests {
                 place: Box::default(),
                 output: String::new(),
             },
-            FailureCause::OutOfMemory { limit_bytes: 7, alone: true, place },
+            FailureCause::OutOfMemory {
+                limit_bytes: 7,
+                limit: MemoryLimit::Machine,
+                alone: true,
+                place,
+            },
             FailureCause::Timeout { after: Duration::from_millis(1) },
             FailureCause::FetchFailed {
                 map_task: 1,

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use windrow_jobs::{AttemptId, Audit, Counters, Death, Emitted, FailureCause, Place, WorkerId};
+use windrow_jobs::{
+    AttemptId, Audit, Counters, Death, Emitted, FailureCause, MemoryLimit, Place, WorkerId,
+};
 use windrow_proto::v1;
 use windrow_proto::v1::failure::Cause;
 use windrow_proto::v1::worker_message::Message;
@@ -110,8 +112,9 @@ fn failure_from(failure: Option<v1::Failure>) -> Result<FailureCause, Malformed>
             let place = Box::new(place_from(place));
             FailureCause::ProcessDied { death, alone, place, output }
         }
-        Cause::OutOfMemory(OutOfMemory { limit_bytes, alone, place }) => {
-            FailureCause::OutOfMemory { limit_bytes, alone, place: place_from(place) }
+        Cause::OutOfMemory(died @ OutOfMemory { limit_bytes, alone, .. }) => {
+            let limit = memory_limit_from(died.limit());
+            FailureCause::OutOfMemory { limit_bytes, limit, alone, place: place_from(died.place) }
         }
         Cause::Cancelled(_) => FailureCause::Cancelled,
         Cause::WorkerLost(WorkerLost { worker, reason }) => {
@@ -126,6 +129,14 @@ fn failure_from(failure: Option<v1::Failure>) -> Result<FailureCause, Malformed>
 fn place_from(place: Option<v1::Place>) -> Place {
     let v1::Place { file, offset, key, source } = place.unwrap_or_default();
     Place { file, offset, key, source }
+}
+
+fn memory_limit_from(limit: v1::MemoryLimit) -> MemoryLimit {
+    match limit {
+        v1::MemoryLimit::Unspecified | v1::MemoryLimit::Process => MemoryLimit::Process,
+        v1::MemoryLimit::Group => MemoryLimit::Group,
+        v1::MemoryLimit::Machine => MemoryLimit::Machine,
+    }
 }
 
 #[cfg(test)]
@@ -199,7 +210,12 @@ mod tests {
                 place: Box::default(),
                 output: text(),
             },
-            FailureCause::OutOfMemory { limit_bytes: 5, alone: true, place: Place::default() },
+            FailureCause::OutOfMemory {
+                limit_bytes: 5,
+                limit: MemoryLimit::Group,
+                alone: true,
+                place: Place::default(),
+            },
             FailureCause::Cancelled,
             FailureCause::WorkerLost { worker: WorkerId(5), reason: text() },
             FailureCause::Unsupported { message: text() },

@@ -1,0 +1,111 @@
+//! What the system leaves out when it refuses something: a disk that has space but no inodes, a limit of this process, users.
+//!
+//! The only place in this crate that asks the system anything. It is asked when an error is told, by who has met it.
+
+use std::fs::{Metadata, metadata};
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+/// What the error of an access to `path` says, and what is to be known besides.
+pub fn explained(path: &Path, error: &io::Error) -> String {
+    match missing(path, error.kind()) {
+        Some(missing) => format!("{error}: {missing}"),
+        None => error.to_string(),
+    }
+}
+
+fn missing(path: &Path, kind: ErrorKind) -> Option<String> {
+    match kind {
+        ErrorKind::StorageFull => has_no_inodes(path).then(|| {
+            "its file system has space, but no inodes are left ('df -i' shows them); remove files".to_string()
+        }),
+        ErrorKind::FileTooLarge => {
+            Some("no file of this process may be larger ('ulimit -f', LimitFSIZE=)".to_string())
+        }
+        ErrorKind::PermissionDenied => users(path),
+        _ => None,
+    }
+}
+
+/// A path that is there: this one, or the nearest folder above it.
+fn nearest(path: &Path) -> Option<(&Path, Metadata)> {
+    path.ancestors().find_map(|path| Some((path, metadata(path).ok()?)))
+}
+
+#[cfg(target_os = "linux")]
+fn has_no_inodes(path: &Path) -> bool {
+    let Some((there, _)) = nearest(path) else { return false };
+    // A file system that makes them as it goes, as Btrfs does, says that it has none at all.
+    rustix::fs::statvfs(there)
+        .is_ok_and(|disk| disk.f_files > 0 && disk.f_favail == 0 && disk.f_bavail > 0)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn has_no_inodes(_: &Path) -> bool {
+    false
+}
+
+/// Who asks, and whose it is. Root is refused for other reasons.
+#[cfg(target_os = "linux")]
+fn users(path: &Path) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+
+    use rustix::process::{getegid, geteuid, getgroups};
+
+    let user = geteuid();
+    if user.is_root() {
+        return None;
+    }
+    let (there, metadata) = nearest(path)?;
+    let mut groups: Vec<u32> =
+        getgroups().unwrap_or_default().iter().map(|id| id.as_raw()).collect();
+    groups.push(getegid().as_raw());
+    groups.sort_unstable();
+    groups.dedup();
+    let groups: Vec<String> = groups.iter().map(ToString::to_string).collect();
+    Some(format!(
+        "this process runs as user {} in the groups {}, and {} belongs to user {} and group {}, with mode {:o}",
+        user.as_raw(),
+        groups.join(", "),
+        there.display(),
+        metadata.uid(),
+        metadata.gid(),
+        metadata.mode() & 0o7777
+    ))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn users(_: &Path) -> Option<String> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_needs_no_explanation_gets_none() {
+        let error = io::Error::from(ErrorKind::NotFound);
+        assert_eq!(explained(Path::new("/nowhere/at/all"), &error), error.to_string());
+        // The root has inodes, or this test could not have been built.
+        let full = io::Error::from(ErrorKind::StorageFull);
+        assert_eq!(explained(Path::new("/nowhere/at/all"), &full), full.to_string());
+    }
+
+    #[test]
+    fn limits_of_this_process_are_named() {
+        let error = io::Error::from(ErrorKind::FileTooLarge);
+        assert!(explained(Path::new("/x"), &error).contains("ulimit -f"));
+    }
+
+    #[test]
+    fn users_are_named_by_the_nearest_that_is_there() {
+        let error = io::Error::from(ErrorKind::PermissionDenied);
+        let text = explained(Path::new("/proc/self/nothing/here"), &error);
+        if rustix::process::geteuid().is_root() {
+            assert_eq!(text, error.to_string());
+        } else {
+            assert!(text.contains("and /proc/self belongs to user"), "{text}");
+        }
+    }
+}
