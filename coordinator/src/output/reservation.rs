@@ -1,12 +1,18 @@
 //! Takes an output folder for one job, and gives it back.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use super::lock::{Lock, Owner};
 use super::place::{Place, sweep};
 use super::{OutputError, SUCCESS, TEMPORARY, replace};
+
+/// What is made in a folder with this bit is of the folder's group.
+const SETGID: u32 = 0o2000;
+const GROUP_ENTERS: u32 = 0o050;
+const GROUP_WRITES: u32 = 0o070;
 
 /// An output folder that one job has for itself, across all processes that see the same file system.
 #[derive(Debug)]
@@ -70,7 +76,8 @@ impl Reservation {
             replace::settle_all(output).map_err(failed())?;
             check(output, overwrite)?;
             sweep(&temporary).map_err(failed())?;
-            fs::create_dir(place.staging()).map_err(failed())
+            fs::create_dir(place.staging()).map_err(failed())?;
+            share_staging(place).map_err(failed())
         };
         prepare().inspect_err(|_| lock.remove())?;
         Ok(Self { place: place.clone(), lock: Some(lock) })
@@ -84,6 +91,7 @@ impl Reservation {
         let failed = || OutputError::not_writable(place.output());
         if place.commit_folders().map_err(failed())?.is_empty() {
             fs::create_dir_all(place.staging()).map_err(failed())?;
+            share_staging(place).map_err(failed())?;
         }
         Ok(Self { place: place.clone(), lock: Some(lock) })
     }
@@ -119,6 +127,28 @@ impl Reservation {
         self.place.remove_output();
         Ok(())
     }
+}
+
+/// Workers that are other users than this process write to the staging folder by its group, if the output folder says so by its
+/// setgid bit: then the group may write whatever the umask is.
+fn share_staging(place: &Place) -> io::Result<()> {
+    let (output, temporary, staging) = (place.output(), place.temporary(), place.staging());
+    if fs::metadata(output)?.mode() & SETGID == 0 {
+        return Ok(());
+    }
+    // Those above are the user's, who may have shared them in another way.
+    for above in [output, &temporary] {
+        let _ = allow_group(above, GROUP_ENTERS);
+    }
+    allow_group(&staging, SETGID | GROUP_WRITES)
+}
+
+fn allow_group(folder: &Path, bits: u32) -> io::Result<()> {
+    let mode = fs::metadata(folder)?.mode();
+    if mode & bits == bits {
+        return Ok(());
+    }
+    fs::set_permissions(folder, Permissions::from_mode(mode | bits))
 }
 
 #[cfg(test)]

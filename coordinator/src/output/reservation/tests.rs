@@ -96,3 +96,23 @@ fn only_a_whole_output_can_be_replaced() {
     Reservation::take(dir.path(), true, None).unwrap();
     assert!(matches!(take(dir.path()), Err(OutputError::NotEmpty { .. })));
 }
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().mode() & 0o7777
+}
+
+#[test]
+fn a_folder_with_the_setgid_bit_is_shared_with_its_group_whatever_the_umask() {
+    let dir = tempfile::tempdir().unwrap();
+    for shared in [false, true] {
+        let output = dir.path().join(shared.to_string());
+        fs::create_dir(&output).unwrap();
+        // As a umask of 077 leaves it.
+        let bits = if shared { 0o2700 } else { 0o700 };
+        fs::set_permissions(&output, Permissions::from_mode(bits)).unwrap();
+        let reservation = take(&output).unwrap();
+        let staging = mode(&reservation.place().staging());
+        assert_eq!(staging & 0o2070 == 0o2070, shared, "{staging:o}");
+        assert_eq!(mode(&output), if shared { 0o2750 } else { 0o700 });
+    }
+}
