@@ -22,6 +22,8 @@ pub struct CoordinatorConfig {
     pub executable: Option<(Blob, Arc<File>)>,
     /// Folder of its journal, so that another coordinator can go on when this one dies; in memory if there is none.
     pub state: Option<PathBuf>,
+    /// Folder for what goes with the process, where there is no state; one is made when it is needed if there is none.
+    pub temporary: Option<PathBuf>,
     /// Its cluster's authority, where callers need certificates; without one, everybody who connects may do everything.
     pub security: Option<Security>,
     /// Where inputs and outputs of jobs may lie.
@@ -50,6 +52,7 @@ impl CoordinatorConfig {
             build,
             executable: None,
             state: None,
+            temporary: None,
             security: None,
             allowed_paths: AllowedPaths::everywhere(),
             lease: Duration::from_secs(10),

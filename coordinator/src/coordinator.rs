@@ -100,7 +100,8 @@ impl Coordinator {
             None => Opened::in_memory()?,
         };
         let driver = driver::start(opened, settings);
-        let folder = |name| Folder::new(config.state.as_deref(), name);
+        let kept = config.state.as_deref().or(config.temporary.as_deref());
+        let folder = |name| Folder::new(kept, name);
         let (bytes_max, own) = (config.blob_bytes_max, config.executable.clone());
         let blobs = Arc::new(BlobStore::new(folder(PROGRAMS), bytes_max, own));
         let logs = Arc::new(LogStore::new(folder(LOGS)));

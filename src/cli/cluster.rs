@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::net::TcpListener;
+use tokio::task::spawn_blocking;
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use windrow_coordinator::security::Security;
 use windrow_coordinator::{
@@ -14,26 +16,30 @@ use windrow_coordinator::{
 };
 use windrow_jobs::Registry;
 use windrow_security::{Dialer, keep_renewed};
-use windrow_worker::{ChildProgram, Connector, FetchTimeouts, JobLimits, WorkerConfig};
+use windrow_worker::{ChildProgram, Connector, FetchTimeouts, JobLimits, Orphans, WorkerConfig};
 
 use super::args::{CoordinatorArgs, WorkerArgs};
 use super::error::CliError;
 use super::exit::Exit;
-use super::interrupt::Interrupts;
+use super::interrupt::{HangUp, Interrupt, Interrupts};
 use super::security;
 use super::state_folder::StateFolder;
+use super::temporary_folder::TemporaryFolder;
 use crate::executable::Executable;
 
 /// In a worker's folder: what it shows to a secured cluster.
 const CREDENTIALS: &str = "credentials";
+/// How often to look for orphans that have ended.
+const REAP_EVERY: Duration = Duration::from_secs(1);
 /// How often those who listen without security say so.
 const WARN_EVERY: Duration = Duration::from_secs(600);
 
 pub(crate) async fn coordinator(args: CoordinatorArgs) -> Result<Exit, CliError> {
+    care_for_orphans();
     let access = Access::of(args.security.is_some(), args.insecure);
     refuse_open_address(args.listen, access)?;
     let allowed_paths = allowed_paths(&args)?;
-    let mut interrupts = Interrupts::listen()?;
+    let mut interrupts = Interrupts::listen(HangUp::Stops)?;
     let state =
         args.state.as_deref().map(|path| StateFolder::take(path, args.take_over)).transpose()?;
     let executable = Executable::own().map_err(CliError::io("/proc/self/exe"))?;
@@ -48,6 +54,9 @@ pub(crate) async fn coordinator(args: CoordinatorArgs) -> Result<Exit, CliError>
     config.blob_bytes_max = args.program_bytes_max.0;
     config.lease = args.lease.into();
     config.state = state.as_ref().map(|state| state.path().to_path_buf());
+    // Kept until the end, so that the folder goes when the coordinator does.
+    let temporary = temporary_folder(state.is_none(), "windrow-coordinator-").await?;
+    config.temporary = temporary.as_ref().map(|folder| folder.path().to_path_buf());
     let life = args.certificate_lifetime.into();
     let security = args.security.as_deref().map(|folder| Security::open(folder, life));
     config.security = security.transpose()?;
@@ -76,8 +85,8 @@ pub(crate) async fn coordinator(args: CoordinatorArgs) -> Result<Exit, CliError>
                     Err(error) => Err(CliError::Other(format!("the server ended: {error}"))),
                 };
             }
-            () = interrupts.next() => {
-                signals += 1;
+            interrupt = interrupts.next() => {
+                signals += weight(interrupt);
                 if signals > 1 {
                     return Ok(Exit::Interrupted);
                 }
@@ -102,9 +111,13 @@ pub(crate) async fn worker(
     args: WorkerArgs,
     prefix: Vec<OsString>,
 ) -> Result<Exit, CliError> {
+    let orphans = care_for_orphans();
+    orphans.take_all().unwrap_or_else(|error| {
+        tracing::warn!(%error, "what jobs leave behind cannot be ended with them");
+    });
     let is_secured = security::is_secured(&args.coordinator);
     refuse_open_address(args.listen, Access::of(is_secured, args.insecure))?;
-    let mut interrupts = Interrupts::listen()?;
+    let mut interrupts = Interrupts::listen(HangUp::Stops)?;
     let build = Executable::own().map_err(CliError::io("/proc/self/exe"))?.build;
     if !args.in_process {
         // Job processes are of the same user: they could read the memory and the environment of this one.
@@ -112,15 +125,9 @@ pub(crate) async fn worker(
             .map_err(|error| CliError::Other(format!("cannot guard this process: {error}")))?;
     }
     // Kept until the end, so that the folder goes when the worker does.
-    let mut temporary = None;
-    let directory = match args.dir {
-        Some(directory) => directory,
-        None => {
-            let made = tempfile::TempDir::with_prefix("windrow-worker-")
-                .map_err(CliError::io(std::env::temp_dir()))?;
-            temporary.insert(made).path().to_path_buf()
-        }
-    };
+    let temporary = temporary_folder(args.dir.is_none(), "windrow-worker-").await?;
+    let given = args.dir.or_else(|| Some(temporary.as_ref()?.path().to_path_buf()));
+    let directory = given.unwrap_or_default();
     let mut tls = None;
     if is_secured {
         let folder = directory.join(CREDENTIALS);
@@ -138,6 +145,7 @@ pub(crate) async fn worker(
     config.advertise = args.advertise;
     config.fetch = FetchTimeouts::of_silence(args.fetch_timeout.into());
     config.name = args.name.unwrap_or(config.name);
+    config.orphans = Some(orphans);
     config.program_cache_bytes = args.program_cache.0;
     config.confines_jobs = !args.no_landlock;
     config.job_limits = JobLimits {
@@ -162,8 +170,8 @@ pub(crate) async fn worker(
                 result.map_err(|error| CliError::Other(error.to_string()))?;
                 return Ok(if signals > 1 { Exit::Interrupted } else { Exit::Success });
             }
-            () = interrupts.next() => {
-                signals += 1;
+            interrupt = interrupts.next() => {
+                signals += weight(interrupt);
                 if signals == 1 {
                     tracing::info!("draining: finishing what runs; another signal ends at once");
                     drain.cancel();
@@ -172,6 +180,41 @@ pub(crate) async fn worker(
                 }
             }
         }
+    }
+}
+
+/// The folder of a role that `needs` one because it was given none.
+async fn temporary_folder(
+    needs: bool,
+    prefix: &'static str,
+) -> Result<Option<TemporaryFolder>, CliError> {
+    if !needs {
+        return Ok(None);
+    }
+    let made = spawn_blocking(|| TemporaryFolder::make(prefix)).await;
+    made.map_err(|error| CliError::Other(error.to_string()))?.map(Some)
+}
+
+/// Has those reaped that become children of this process: process 1 of a container gets all that nobody else has.
+fn care_for_orphans() -> Arc<Orphans> {
+    let orphans = Arc::new(Orphans::new());
+    let reaped = Arc::clone(&orphans);
+    tokio::spawn(async move {
+        let mut looks = interval(REAP_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            reaped.reap();
+        }
+    });
+    orphans
+}
+
+/// How many requests to stop one is: the second ends a role at once.
+fn weight(interrupt: Interrupt) -> u32 {
+    match interrupt {
+        Interrupt::Stop | Interrupt::HungUp => 1,
+        Interrupt::StopAtOnce => 2,
     }
 }
 
@@ -214,7 +257,7 @@ fn refuse_open_address(address: SocketAddr, access: Access) -> Result<(), CliErr
 
 /// At once, and again and again, so that it is in whatever part of the log is looked at.
 async fn warn_for_ever(address: SocketAddr) {
-    let mut warn = tokio::time::interval(WARN_EVERY);
+    let mut warn = interval(WARN_EVERY);
     loop {
         warn.tick().await;
         tracing::warn!(

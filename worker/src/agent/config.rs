@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tonic::Status;
 use windrow_security::Tls;
 
 use super::machine;
 use crate::executor::{ChildProgram, ExecutorError, JobLimits};
+use crate::orphans::Orphans;
 use crate::shuffle::FetchTimeouts;
 
 /// Settings of a worker. `None` lets it choose.
@@ -40,6 +42,8 @@ pub struct WorkerConfig {
     pub confines_jobs: bool,
     /// What each process of a job may use.
     pub job_limits: JobLimits,
+    /// Where what jobs leave behind comes to; `None` where this process takes no orphans.
+    pub orphans: Option<Arc<Orphans>>,
 }
 
 /// Programs and side files that are kept unless told otherwise.
@@ -72,6 +76,7 @@ impl WorkerConfig {
             program_cache_bytes: PROGRAM_CACHE_BYTES,
             confines_jobs: true,
             job_limits: JobLimits::default(),
+            orphans: None,
         }
     }
 }

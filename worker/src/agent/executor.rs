@@ -1,5 +1,6 @@
 //! Opens the worker's executor in its folder: in this process, or with a process for each job.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use super::{WorkerConfig, WorkerError};
 use crate::blobs::{BlobCache, Programs, Source};
 use crate::executor::{
     ChildSettings, Children, Executor, ExecutorConfig, ExecutorError, InProcess, Linked,
-    LostOutputs, PrintedLogs, WorkerDirectory, is_enforced, jobs_folder, surroundings,
+    LostOutputs, PrintedLogs, WorkerDirectory, is_enforced, is_noexec, jobs_folder, surroundings,
 };
 use crate::rpc::{Connector, JobCertificates, ShuffleTls};
 
@@ -94,7 +95,9 @@ pub(super) async fn open(
         certificates,
         hidden,
         limits: config.job_limits,
+        orphans: config.orphans.clone(),
     };
+    warn_of_noexec(&directory);
     let (children, losses, logs) = Children::new(settings, folder).map_err(failed)?;
     let executor = Arc::new(Executor::Children(Arc::new(children)));
     Ok(Opened { executor, losses: Some(losses), logs, directory: jobs_folder(&directory) })
@@ -114,6 +117,17 @@ fn check_confinement(hidden: &Path) -> io::Result<()> {
         );
         io::Error::new(error.kind(), text)
     })
+}
+
+/// Says at once what else each program that is sent here would run into.
+fn warn_of_noexec(folder: &Path) {
+    if File::open(folder).is_ok_and(is_noexec) {
+        tracing::warn!(
+            "{} lies on a file system that is mounted noexec: no program of a submitter can be started from there; give the worker \
+             a folder elsewhere (--dir)",
+            folder.display()
+        );
+    }
 }
 
 fn failed(path: &Path) -> impl Fn(io::Error) -> ExecutorError + Clone + Send + 'static {

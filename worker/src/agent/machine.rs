@@ -5,10 +5,7 @@ use std::num::NonZero;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::cgroup;
-
-/// Assumed where the system does not say.
-const MEMORY_BYTES_UNKNOWN: u64 = 2 << 30;
+use crate::cgroup::{self, machine_memory_bytes};
 
 /// The host's name, for people.
 pub(super) fn host_name() -> String {
@@ -36,15 +33,27 @@ pub(super) fn cores() -> u32 {
 /// Memory for tasks unless told otherwise, in bytes: half of what this process may use, be that limited by the machine
 /// or by a control group. The rest is for the page cache, which the shuffle lives on.
 pub fn default_memory_bytes() -> u64 {
-    let total = read("/proc/meminfo").and_then(|text| total_memory_bytes(&text));
-    let limits = total.into_iter().chain(cgroup::memory_limit_bytes());
-    limits.min().unwrap_or(MEMORY_BYTES_UNKNOWN) / 2
+    cgroup::memory_limit_bytes()
+        .map_or(machine_memory_bytes(), |limit| limit.min(machine_memory_bytes()))
+        / 2
 }
 
-fn total_memory_bytes(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
+/// Says at the start what else the kernel would say by killing processes of jobs.
+pub(super) fn warn_of_memory(memory_bytes: u64) {
+    let machine = machine_memory_bytes();
+    let group = cgroup::kill_limit_bytes().filter(|limit| *limit < machine);
+    let limit = group.unwrap_or(machine);
+    if memory_bytes <= limit {
+        return;
+    }
+    let whose = if group.is_some() { "the control group of this worker" } else { "this machine" };
+    tracing::warn!(
+        "--memory is {} MiB, and {whose} has no more than {} MiB: the kernel will kill processes of jobs that use more; start the \
+         worker with --memory {}MiB, or give it more",
+        memory_bytes >> 20,
+        limit >> 20,
+        limit >> 21
+    );
 }
 
 /// A system file without the line's end.
@@ -55,13 +64,6 @@ fn read(path: impl AsRef<Path>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn total_memory_is_read_in_bytes() {
-        let meminfo = "MemTotal:       24651784 kB\nMemFree:          123 kB\n";
-        assert_eq!(total_memory_bytes(meminfo), Some(24_651_784 << 10));
-        assert_eq!(total_memory_bytes("MemFree: 123 kB\n"), None);
-    }
 
     #[test]
     fn the_machine_keeps_its_name() {

@@ -16,7 +16,6 @@
 mod attempts;
 mod backoff;
 mod call;
-mod cgroup;
 mod config;
 mod executor;
 mod lease;
@@ -86,6 +85,7 @@ pub async fn run(
 ) -> Result<(), WorkerError> {
     let threads = config.threads.unwrap_or_else(machine::cores).max(1);
     let memory_bytes = config.memory_bytes.unwrap_or_else(default_memory_bytes);
+    machine::warn_of_memory(memory_bytes);
     let Opened { executor, losses, logs, directory } =
         executor::open(&config, threads, memory_bytes, registry, &build, &connector).await?;
     let shuffle = match config.listen {

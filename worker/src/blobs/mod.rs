@@ -155,7 +155,8 @@ impl BlobCache {
             if digest == blob.digest || self.is_wanted(digest) {
                 continue;
             }
-            let metadata = entry.metadata()?;
+            // Another job that makes room may have removed it since.
+            let Some(metadata) = unless_gone(entry.metadata())? else { continue };
             bytes += metadata.len();
             // What broke off is of use only to who comes for it.
             let used = (!name.ends_with(PART)).then(|| metadata.modified()).transpose()?;
@@ -170,14 +171,16 @@ impl BlobCache {
         Ok(())
     }
 
-    /// Removes a file, unless somebody wants it. Whoever comes for it meanwhile looks for it afterwards.
+    /// Removes a file, unless somebody wants it; false if it still takes up room. Whoever comes for it meanwhile looks for it
+    /// afterwards.
     fn evict(&self, digest: Digest, path: &Path) -> io::Result<bool> {
         let mut entries = lock(&self.entries);
         if entries.get(&digest).is_some_and(Entry::is_wanted) {
             return Ok(false);
         }
         entries.remove(&digest);
-        fs::remove_file(path).map(|()| true)
+        // One that somebody else has removed takes up no room either.
+        unless_gone(fs::remove_file(path)).map(|_| true)
     }
 
     fn is_wanted(&self, digest: Digest) -> bool {
@@ -189,13 +192,18 @@ impl BlobCache {
     }
 }
 
+/// `None` of a file that is not there.
+fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Whether the file is there and has the blob in it. One that is `known` to, as it is, is not read.
 fn is_whole(path: &Path, blob: Blob, known: Option<Stamp>) -> io::Result<bool> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(error),
-    };
+    let Some(file) = unless_gone(File::open(path))? else { return Ok(false) };
     let now = Stamp::of(&file.metadata()?);
     let is_whole =
         known == Some(now) || (now.bytes == blob.bytes && digest_of(&file)? == blob.digest);

@@ -195,3 +195,25 @@ async fn a_full_disk_is_the_failure_of_this_worker() {
     assert!(matches!(cause, FailureCause::Io { disk_full: true, .. }), "{cause}");
     assert!(!part.is_symlink());
 }
+
+/// Each finds the same files that are of no use any more, and removes them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn evictions_that_meet_fail_nobody() {
+    let fixture = Fixture::new(100);
+    let stale: Vec<PathBuf> =
+        (0..200).map(|n| fixture.part(fixture.offer(format!("stale {n}").as_bytes()))).collect();
+    fs::create_dir_all(stale[0].parent().unwrap()).unwrap();
+    stale.iter().for_each(|part| fs::write(part, "x").unwrap());
+    let blobs = [0, 1, 2, 3].map(|n| fixture.offer(format!("program {n}").as_bytes()));
+    let all = blobs.map(|blob| {
+        let cache = Arc::clone(&fixture.cache);
+        tokio::spawn(async move { cache.get(blob, Use::Program).await })
+    });
+    for one in all {
+        one.await.unwrap().unwrap();
+    }
+    assert!(stale.iter().all(|part| !part.exists()));
+    // One that is gone already makes as much room.
+    let gone = fixture.cache.path(Digest([7; 32]));
+    assert!(fixture.cache.evict(Digest([7; 32]), &gone).unwrap());
+}

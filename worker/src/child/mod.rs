@@ -23,6 +23,7 @@ mod confine;
 mod serve;
 
 use crate::channel::receive_descriptor;
+use crate::orphans::Orphans;
 
 /// Why a process could not begin to serve its worker.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,7 @@ pub enum ChildError {
 /// # Errors
 /// When the process was started by something else, or the system refuses what it needs.
 pub fn run(registry: Registry) -> Result<(), ChildError> {
+    let orphans = Orphans::new();
     let socket = take_standard_input()?;
     confine::confine()?;
     let stream = receive_descriptor(&socket)
@@ -59,7 +61,7 @@ pub fn run(registry: Registry) -> Result<(), ChildError> {
         stream.set_nonblocking(true)?;
         let stream = UnixStream::from_std(stream)?;
         tokio::select! {
-            served = serve::serve(socket, stream, Arc::new(registry)) => if let Err(error) = served {
+            served = serve::serve(socket, stream, Arc::new(registry), &orphans) => if let Err(error) = served {
                 tracing::warn!(%error, "lost the worker");
             },
             _ = terminate.recv() => {}

@@ -23,12 +23,16 @@ use crate::channel::{MessageReader, MessageWriter, TO_CHILD_BYTES_MAX, receive_d
 use crate::executor::{
     ExecutorConfig, Finished, InProcess, Progress, RunRequest, Work, WorkerOutputs,
 };
+use crate::orphans::Orphans;
 use crate::rpc::convert::{self, Order};
 use crate::rpc::{ShuffleServer, ShuffleTls};
 use crate::shuffle::FetchTimeouts;
 
 /// How often the worker hears how far attempts have come.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How often to take leave of what user code has started, and left to itself.
+const REAP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long attempts get to remove what they have begun when the job is over. The worker waits a little longer.
 const END_GRACE: Duration = Duration::from_millis(700);
@@ -63,6 +67,7 @@ pub(super) async fn serve(
     socket: OwnedFd,
     stream: UnixStream,
     registry: Arc<Registry>,
+    orphans: &Orphans,
 ) -> io::Result<()> {
     let (mut reader, writer) = split::<v1::ToChild, v1::FromChild>(stream, TO_CHILD_BYTES_MAX);
     let Some(v1::ToChild { message: Some(Heard::Start(start)) }) = reader.next().await? else {
@@ -74,6 +79,8 @@ pub(super) async fn serve(
     let mut connections = connections(socket)?;
     let mut progress = interval(PROGRESS_INTERVAL);
     progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut reaping = interval(REAP_INTERVAL);
+    reaping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             message = messages.recv() => match message {
@@ -87,6 +94,7 @@ pub(super) async fn serve(
             Some(connection) = connections.recv() => serving.server.serve(serving.job, connection),
             Some(ended) = serving.tasks.join_next() => serving.report(ended).await?,
             _ = progress.tick() => serving.tell_progress().await?,
+            _ = reaping.tick() => orphans.reap(),
         }
     }
 }

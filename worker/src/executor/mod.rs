@@ -22,7 +22,7 @@ mod request;
 
 pub use children::{CHILD_ARGUMENT, ChildProgram, JobLimits};
 pub(crate) use children::{
-    ChildSettings, Children, LostOutputs, PrintedLogs, is_enforced, surroundings,
+    ChildSettings, Children, LostOutputs, PrintedLogs, is_enforced, is_noexec, surroundings,
 };
 pub use config::{ExecutorConfig, ExecutorError};
 pub(crate) use cores::CoreLease;
@@ -139,6 +139,15 @@ impl Executor {
                 blocking(move || executor.release_all()).await;
             }
             Self::Children(children) => children.release_all().await,
+        }
+    }
+
+    /// Whether there may be something of a job here.
+    pub(crate) fn knows(&self, job: JobId) -> bool {
+        match self {
+            // It answers for all jobs alike, and at once.
+            Self::InProcess(..) => true,
+            Self::Children(children) => children.knows(job),
         }
     }
 

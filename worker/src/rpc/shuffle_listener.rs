@@ -78,6 +78,9 @@ async fn hand_on(
 ) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let job = timeout(HANDSHAKE_TIME_MAX, preamble::read(&mut stream)).await??;
+    // Whoever names a job that is not here is still a stranger: it is answered within the same limit.
+    let permit = (!executor.knows(job)).then_some(permit);
+    let served = executor.serve(job, stream).await;
     drop(permit);
-    executor.serve(job, stream).await
+    served
 }

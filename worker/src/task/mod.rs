@@ -34,6 +34,8 @@ mod disk_tests;
 mod tests;
 
 pub(crate) use map::run as map;
+pub(crate) use output::part_path;
+pub(crate) use quarantine::quarantine_path;
 pub(crate) use reduce::run as reduce;
 
 /// All that an attempt works with.

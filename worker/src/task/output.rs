@@ -4,11 +4,11 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crc_fast::{CrcAlgorithm::Crc64Nvme, Digest};
-use windrow_jobs::FailureCause;
 use windrow_jobs::program::PartSink;
+use windrow_jobs::{AttemptId, FailureCause};
 
 use super::Attempt;
 use crate::executor::Part;
@@ -28,9 +28,14 @@ pub struct PartWriter {
 impl Attempt {
     /// Where this attempt writes its part.
     pub fn part_path(&self) -> PathBuf {
-        let (task, attempt) = (self.id.task.index, self.id.number);
-        self.context.staging.join(format!("part-{task:05}.{attempt}"))
+        part_path(&self.context.staging, self.id)
     }
+}
+
+/// Where an attempt writes its part.
+pub(crate) fn part_path(staging: &Path, attempt: AttemptId) -> PathBuf {
+    let AttemptId { task, number } = attempt;
+    staging.join(format!("part-{:05}.{number}", task.index))
 }
 
 impl PartWriter {

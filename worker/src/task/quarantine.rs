@@ -4,9 +4,10 @@
 //! What is bad is decided where user code runs, in `jobs`. How many a whole job may skip is for the scheduler to say; an
 //! attempt stops only when it is too many all by itself.
 
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use windrow_jobs::{BadRecord, BadRecordBudget, FailureCause};
+use windrow_jobs::{AttemptId, BadRecord, BadRecordBudget, FailureCause};
 
 use super::ordered::{OrderedPart, Text};
 use super::output::PartWriter;
@@ -25,6 +26,12 @@ pub struct Quarantine {
     met: Mutex<Met>,
 }
 
+/// Where an attempt writes what it has skipped.
+pub(crate) fn quarantine_path(staging: &Path, attempt: AttemptId) -> PathBuf {
+    let AttemptId { task, number } = attempt;
+    staging.join(format!("bad-{}-{:05}.{number}", task.stage, task.index))
+}
+
 #[derive(Default)]
 struct Met {
     records: u64,
@@ -36,9 +43,7 @@ impl Quarantine {
     /// That of an attempt whose job skips bad records.
     pub fn of(attempt: &Attempt) -> Result<Option<Self>, FailureCause> {
         let Some(budget) = attempt.context.skip_bad_records else { return Ok(None) };
-        let task = attempt.id.task;
-        let name = format!("bad-{}-{:05}.{}", task.stage, task.index, attempt.id.number);
-        let writer = PartWriter::create(attempt.context.staging.join(name))?;
+        let writer = PartWriter::create(quarantine_path(&attempt.context.staging, attempt.id))?;
         let file = OrderedPart::new(writer, WINDOW_PER_THREAD * attempt.threads);
         Ok(Some(Self { file, budget, memory: attempt.memory.clone(), met: Mutex::default() }))
     }

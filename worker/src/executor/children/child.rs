@@ -22,11 +22,14 @@ use crate::channel::{Descriptors, MessageReader};
 use crate::executor::{Finished, Progress, RunRequest, Work, WorkerOutputs};
 use crate::rpc::convert;
 use crate::sync::lock;
+use crate::task::{part_path, quarantine_path};
 
 /// How long it may take to stop what it was asked to stop. It gives threads up after less.
 const CANCEL_GRACE: Duration = Duration::from_secs(3);
 /// Messages that an attempt takes at most: the outputs to read, and what to do.
 const ORDERS_MAX: usize = 2;
+/// How long it may take to have room for a message.
+const TELL_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long it may take to leave after it was asked to.
 const END_GRACE: Duration = Duration::from_secs(1);
 
@@ -64,9 +67,10 @@ struct State {
 struct Running {
     progress: Arc<Progress>,
     ended: oneshot::Sender<Ended>,
-    /// The only folder that it may say to have written to, and must, if its output is final.
-    staging: PathBuf,
-    writes_part: bool,
+    /// Where it must have written, if its output is final.
+    part: Option<PathBuf>,
+    /// Where it may have written what it has skipped.
+    quarantine: PathBuf,
 }
 
 /// An attempt that runs in a process; if nobody waits for it any more, it is cancelled.
@@ -137,9 +141,16 @@ impl Child {
         Ok(stopped.ok().and_then(Result::ok).unwrap_or(Err(FailureCause::Cancelled)))
     }
 
-    /// If it does not listen any more, it is about to be gone.
+    /// If it does not listen any more, it is about to be gone. One that reads nothing for long is not waited for: what runs in it is
+    /// killed for its silence sooner or later.
     async fn tell(&self, message: Message) {
-        let _ = self.messages.send(v1::ToChild { message: Some(message) }).await;
+        let message = v1::ToChild { message: Some(message) };
+        if timeout(TELL_TIME_MAX, self.messages.send(message)).await.is_err() {
+            tracing::warn!(
+                pid = self.pid.as_raw_nonzero(),
+                "a process does not take what it is told"
+            );
+        }
     }
 
     /// Tells without waiting. Where the process reads so little that there is no room, it will be killed for not stopping.
@@ -201,6 +212,8 @@ impl Child {
                 },
                 Ok(Some(v1::FromChild { message: None })) => Ok(()),
                 Ok(None) => return,
+                // As one ends that is killed before it has read all.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return,
                 Err(error) => Err(error.to_string()),
             };
             if let Err(error) = heard {
@@ -303,18 +316,23 @@ impl Running {
     fn new(request: &RunRequest, progress: &Arc<Progress>, ended: oneshot::Sender<Ended>) -> Self {
         let writes_part =
             request.attempt.task.stage == Stage::Reduce || request.context.partitions == 0;
-        let staging = request.context.staging.clone();
-        Self { progress: Arc::clone(progress), ended, staging, writes_part }
+        let staging = &request.context.staging;
+        Self {
+            progress: Arc::clone(progress),
+            ended,
+            part: writes_part.then(|| part_path(staging, request.attempt)),
+            quarantine: quarantine_path(staging, request.attempt),
+        }
     }
 
     /// What was written is deleted by name if it is not wanted, and read by the coordinator if it is.
     fn check(&self, finished: &Finished) -> Result<(), String> {
         let Finished { part, quarantine, .. } = finished;
-        if part.is_some() != self.writes_part {
+        if part.as_ref().map(|part| &part.path) != self.part.as_ref() {
             return Err("an output that is not what was asked for".into());
         }
-        match part.iter().chain(quarantine).find(|it| it.path.parent() != Some(&self.staging)) {
-            Some(elsewhere) => Err(format!("an output at {:?}", elsewhere.path)),
+        match quarantine.as_ref().filter(|file| file.path != self.quarantine) {
+            Some(elsewhere) => Err(format!("bad records at {:?}", elsewhere.path)),
             None => Ok(()),
         }
     }

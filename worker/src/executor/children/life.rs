@@ -17,13 +17,16 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
-use windrow_jobs::{FailureCause, Place};
+use windrow_jobs::{FailureCause, MemoryLimit, Place};
 
 use super::limits::{Excess, JobLimits};
 use super::printed::Printed;
+use crate::cgroup::{self, machine_memory_bytes};
 
 /// How often it is looked at.
 const LOOK: Duration = Duration::from_millis(100);
+/// How many looks lie between two counts of what the kernel has killed.
+const LOOKS_PER_COUNT: u32 = 50;
 /// How long a process that was killed may take to be gone.
 const KILL_GRACE: Duration = Duration::from_secs(10);
 /// How long output of a process that is gone may still come.
@@ -61,6 +64,8 @@ pub(super) enum Death {
     Expected,
     /// It was killed for having too much of something.
     Exceeded(Excess),
+    /// The kernel killed it for want of memory, of which there is so much by this limit.
+    OutOfMemory(u64, MemoryLimit),
     /// By itself, or by somebody else's hand.
     Died {
         status: ExitStatus,
@@ -76,8 +81,12 @@ impl Death {
         match self {
             Self::Expected => FailureCause::Cancelled,
             Self::Exceeded(Excess::Memory(limit_bytes)) => {
-                let place = place.clone();
-                FailureCause::OutOfMemory { limit_bytes: *limit_bytes, alone, place }
+                let (limit, place) = (MemoryLimit::Process, place.clone());
+                FailureCause::OutOfMemory { limit_bytes: *limit_bytes, limit, alone, place }
+            }
+            Self::OutOfMemory(limit_bytes, limit) => {
+                let (limit_bytes, limit, place) = (*limit_bytes, *limit, place.clone());
+                FailureCause::OutOfMemory { limit_bytes, limit, alone, place }
             }
             Self::Exceeded(Excess::Processes(most)) => {
                 let (death, place) =
@@ -145,19 +154,22 @@ impl Process {
         }
     }
 
-    /// Watches it until it is gone, with all of its group; says `on_end` as soon as that is certain. One that the kernel does not
-    /// let go, as it waits for a disk or a network file system, counts as gone after a while: nothing else has to wait for that.
+    /// Watches it until it is gone, with all of its group; says `on_end` as soon as that is certain, and has `end_orphans` end what has
+    /// left its group. One that the kernel does not let go, as it waits for a disk or a network file system, counts as gone after a
+    /// while: nothing else has to wait for that.
     pub(super) async fn watch(
         mut self,
         stop: &Stop,
         limits: JobLimits,
         on_end: impl FnOnce(),
+        end_orphans: impl FnOnce() + Send + 'static,
     ) -> Death {
+        let mut kills = KernelKills::count();
         let excess = tokio::select! {
             biased;
             _ = &mut self.leader.ended => None,
             () = stop.kill.cancelled() => None,
-            excess = outgrows(self.pid, limits) => Some(excess),
+            excess = outgrows(self.pid, limits, &mut kills) => Some(excess),
         };
         on_end();
         // Goes on by itself where it takes longer than is waited for it here.
@@ -172,6 +184,7 @@ impl Process {
         let killed = ExitStatus::from_raw(Signal::KILL.as_raw());
         // Nobody else waits for it, so that asking for its status does not fail.
         let status = gone.ok().and_then(Result::ok).and_then(Result::ok).unwrap_or(killed);
+        let _ = spawn_blocking(end_orphans).await;
         if timeout(PRINTED_GRACE, self.printed.end()).await.is_err() {
             tracing::warn!(
                 pid = self.pid.as_raw_nonzero(),
@@ -184,7 +197,46 @@ impl Process {
         if stop.is_expected.load(Ordering::Relaxed) {
             return Death::Expected;
         }
+        if status.signal() == Some(Signal::KILL.as_raw())
+            && let Some((limit_bytes, limit)) = kills.limit()
+        {
+            return Death::OutOfMemory(limit_bytes, limit);
+        }
         Death::Died { status, output: self.printed.last_lines() }
+    }
+}
+
+/// How many processes the kernel had killed for want of memory some time before one ended. It counts one when it decides to kill
+/// it, which may be long before that is gone.
+struct KernelKills {
+    before: Option<u64>,
+    next: Option<u64>,
+    looks: u32,
+}
+
+impl KernelKills {
+    /// As of now.
+    fn count() -> Self {
+        let now = cgroup::oom_kills();
+        Self { before: now, next: now, looks: 0 }
+    }
+
+    /// Call it at each look at the process.
+    fn look(&mut self) {
+        self.looks += 1;
+        if self.looks.is_multiple_of(LOOKS_PER_COUNT) {
+            self.before = self.next;
+            self.next = cgroup::oom_kills();
+        }
+    }
+
+    /// The limit for which the kernel has killed something of late, if it has.
+    fn limit(&self) -> Option<(u64, MemoryLimit)> {
+        let has_killed = cgroup::oom_kills()? > self.before?;
+        has_killed.then(|| match cgroup::kill_limit_bytes() {
+            Some(bytes) if bytes < machine_memory_bytes() => (bytes, MemoryLimit::Group),
+            _ => (machine_memory_bytes(), MemoryLimit::Machine),
+        })
     }
 }
 
@@ -207,11 +259,12 @@ fn kill_group(pid: Pid) {
 }
 
 /// Returns when the process has more of something than it may have.
-async fn outgrows(pid: Pid, limits: JobLimits) -> Excess {
+async fn outgrows(pid: Pid, limits: JobLimits, kills: &mut KernelKills) -> Excess {
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
+        kills.look();
         // Of a process with very many threads, that takes a while.
         if let Ok(Some(excess)) = spawn_blocking(move || limits.excess(pid)).await {
             return excess;
@@ -247,7 +300,7 @@ mod tests {
             } else {
                 stop.condemn();
             }
-            match process.watch(&stop, JobLimits::default(), || {}).await {
+            match process.watch(&stop, JobLimits::default(), || {}, || {}).await {
                 Death::Died { status, .. } => {
                     assert_eq!((status.signal(), is_expected), (Some(9), false));
                 }
@@ -266,7 +319,7 @@ mod tests {
         let stop = Stop::default();
         stop.condemn();
         let mut has_ended = false;
-        let death = process.watch(&stop, JobLimits::default(), || has_ended = true).await;
+        let death = process.watch(&stop, JobLimits::default(), || has_ended = true, || {}).await;
         assert!(
             has_ended && matches!(death, Death::Died { status, .. } if status.signal() == Some(9))
         );

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, getpid, getrlimit, set_child_subreaper, setrlimit};
 
 /// A process may take up half as much memory again as is budgeted, and this: for code, stacks, the transport's buffers,
 /// and what user code holds for a moment.
@@ -63,10 +63,14 @@ impl JobLimits {
     /// Has the kernel limit the process of `command`, and all that it starts.
     pub(super) fn bind(self, command: &mut Command) {
         let limit = move || {
-            // A dump of a process with gigabytes of data is of no use to anybody.
-            set(Resource::Core, 0)?;
+            // A dump of a process with gigabytes of data is of no use to anybody. Where a program takes dumps, the kernel asks
+            // it to take one of no bytes as well, but none of a single byte.
+            set(Resource::Core, 1)?;
             set(Resource::Nofile, self.open_files)?;
-            self.file_bytes.map_or(Ok(()), |bytes| set(Resource::Fsize, bytes))
+            self.file_bytes.map_or(Ok(()), |bytes| set(Resource::Fsize, bytes))?;
+            // What it starts, and what leaves it, stays countable. Where the system has nothing of the kind, it is as it was.
+            let _ = set_child_subreaper(Some(getpid()));
+            Ok(())
         };
         // SAFETY: between fork and exec, only what is safe in a signal handler may be done: this makes a few system calls,
         // and takes no lock and no memory, and neither do its errors.
@@ -101,7 +105,7 @@ fn own_memory_bytes(pid: Pid) -> Option<u64> {
     Some(resident.saturating_sub(shared) * rustix::param::page_size() as u64)
 }
 
-/// A process and its descendants, counted up to `most`. Those whose parents have ended belong to somebody else.
+/// A process and its descendants, counted up to `most`. Those whose parents have ended are its children.
 fn count_family(pid: Pid, most: u64) -> u64 {
     let mut found = vec![pid.as_raw_nonzero().get()];
     let mut counted = 0;

@@ -37,6 +37,7 @@ mod start;
 pub(crate) use confinement::{is_enforced, surroundings};
 pub use limits::JobLimits;
 pub(crate) use log::PrintedLogs;
+pub(crate) use program::is_noexec;
 pub use program::{CHILD_ARGUMENT, ChildProgram};
 
 use super::{Finished, JobContext, Progress, RunRequest, WorkerDirectory};
@@ -44,6 +45,7 @@ use crate::blobs::Programs;
 use crate::files::TemporaryFile;
 use crate::identity::Identity;
 use crate::memory::Account;
+use crate::orphans::Orphans;
 use crate::rpc::{JobCertificates, answer_once};
 use crate::shuffle::store::SegmentStore;
 use crate::shuffle::{FetchTimeouts, ShuffleService};
@@ -76,6 +78,8 @@ pub(crate) struct ChildSettings {
     pub hidden: Option<PathBuf>,
     /// What each may use.
     pub limits: JobLimits,
+    /// Where what they leave behind comes to; `None` where it goes elsewhere.
+    pub orphans: Option<Arc<Orphans>>,
 }
 
 /// The processes of all jobs.
@@ -200,6 +204,11 @@ impl Children {
         self.settings.certificates.iter().for_each(|certificates| certificates.forget_all());
     }
 
+    /// Whether anything of a job has been here since it began.
+    pub(crate) fn knows(&self, job: JobId) -> bool {
+        lock(&self.jobs).contains_key(&job)
+    }
+
     /// Hands a connection to the process that serves a job. Where there is nothing of the job, that is answered, and the
     /// connection is closed: when it is made anew, there may be. In a secured cluster there is nothing to answer with.
     pub(crate) async fn serve(
@@ -286,6 +295,17 @@ impl Children {
             }
         };
         super::blocking(remove).await;
+    }
+
+    /// Ends what has left the group of a process of a job that is gone. May block for a moment.
+    fn end_orphans(&self) {
+        let Some(orphans) = &self.settings.orphans else { return };
+        // Their environment was chosen here, and they have it unless they took pains not to.
+        let temporary = [b"TMPDIR=", self.directory().as_os_str().as_encoded_bytes()].concat();
+        let is_in = |environment: &[u8]| {
+            environment.split(|byte| *byte == 0).any(|entry| entry.starts_with(&temporary))
+        };
+        orphans.end_those_of_jobs(is_in);
     }
 
     /// Shares the memory out among so many more processes, or fewer.

@@ -3,10 +3,12 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::Arc;
+
+use rustix::fs::{StatVfsMountFlags, fstatvfs};
 
 /// The argument by which a program knows that it is to be the process of a job.
 pub const CHILD_ARGUMENT: &str = "--windrow-job-process";
@@ -45,6 +47,24 @@ impl ChildProgram {
         Self { executable: Arc::new(executable), prefix }
     }
 
+    /// What the system's refusal to start it comes from.
+    pub(super) fn why_not_started(&self, error: &io::Error) -> String {
+        let path = std::fs::read_link(format!("/proc/self/fd/{}", self.executable.as_raw_fd()));
+        let path = path.unwrap_or_default();
+        match error.kind() {
+            io::ErrorKind::PermissionDenied if is_noexec(&self.executable) => format!(
+                "{} lies on a file system that is mounted noexec; give the worker a folder elsewhere (--dir)",
+                path.display()
+            ),
+            io::ErrorKind::PermissionDenied => format!("{}: {error}", path.display()),
+            io::ErrorKind::WouldBlock => format!(
+                "{error}: there are no more processes or threads to be had ('ulimit -u', TasksMax=, or pids.max of the control \
+                 group)"
+            ),
+            _ => error.to_string(),
+        }
+    }
+
     /// What is started.
     pub(super) fn executable(&self) -> &File {
         &self.executable
@@ -62,4 +82,9 @@ impl ChildProgram {
         }
         command
     }
+}
+
+/// Whether programs on the same file system cannot be started.
+pub(crate) fn is_noexec(file: impl AsFd) -> bool {
+    fstatvfs(file).is_ok_and(|disk| disk.f_flag.contains(StatVfsMountFlags::NOEXEC))
 }

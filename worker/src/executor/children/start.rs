@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use landlock::RulesetCreated;
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -65,12 +66,17 @@ impl Children {
         outputs_on_disk: bool,
     ) -> Result<Arc<Child>, FailureCause> {
         let serial = self.last_serial.fetch_add(1, Ordering::Relaxed) + 1;
-        let failed = |error: io::Error| FailureCause::Io {
-            path: format!("the process of {}", job.id),
-            message: format!("cannot be started: {error}"),
-            disk_full: false,
+        let failed = |error: io::Error| {
+            let program = job.files().map(|files| &files.program);
+            let why = program.map_or_else(|| error.to_string(), |it| it.why_not_started(&error));
+            FailureCause::Io {
+                path: format!("the process of {}", job.id),
+                message: format!("cannot be started: {why}"),
+                disk_full: false,
+            }
         };
         let credentials = self.credentials(job).await?;
+        self.prepare_folders(job).await?;
         let rules = self.rules(job).await?;
         let connected = self.connect(job, serial, rules).await.map_err(failed)?;
         let Connected { process, printed, child, reader, writer, queue } = connected;
@@ -154,10 +160,9 @@ impl Children {
         let Some(hidden) = self.settings.hidden.clone() else { return Ok(None) };
         let (children, of) = (Arc::clone(self), Arc::clone(job));
         let made = tokio::task::spawn_blocking(move || {
-            let folder = children.temporary_folder(&of)?;
             let files = of.files().ok_or_else(nothing_to_start)?;
             let needs = Needs {
-                folder: folder.parent().unwrap_or(&folder),
+                folder: &children.folder_of(of.id),
                 staging: &files.staging,
                 writable: &files.writable,
                 program: files.program.executable(),
@@ -169,11 +174,26 @@ impl Children {
         made.map(Some).map_err(|error| error.cause(job.id))
     }
 
-    /// Where a job's processes put what they need for a while; created where missing. It goes with the job's folder.
-    fn temporary_folder(&self, job: &ChildrenOfJob) -> io::Result<PathBuf> {
-        let folder = self.directory().join(job.id.to_string()).join(TEMPORARY);
-        std::fs::create_dir_all(&folder)?;
-        Ok(folder)
+    /// Makes the job's folder where it is missing, and looks whether parts can be written: else all that the maps do would be in vain.
+    async fn prepare_folders(&self, job: &ChildrenOfJob) -> Result<(), FailureCause> {
+        let temporary = self.folder_of(job.id).join(TEMPORARY);
+        let staging = job.files().map(|files| files.staging.clone());
+        let prepare = move || {
+            std::fs::create_dir_all(&temporary)
+                .map_err(|error| FailureCause::io(&temporary, &error))?;
+            let Some(staging) = staging else { return Ok(()) };
+            accessat(CWD, &staging, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)
+                .map_err(|error| FailureCause::output_io(&staging, &error.into()))
+        };
+        let prepared = tokio::task::spawn_blocking(prepare).await;
+        prepared.unwrap_or_else(|error| {
+            Err(FailureCause::io(self.directory(), &io::Error::other(error)))
+        })
+    }
+
+    /// Goes with the job.
+    fn folder_of(&self, job: JobId) -> PathBuf {
+        self.directory().join(job.to_string())
     }
 
     async fn connect(
@@ -182,14 +202,14 @@ impl Children {
         serial: u32,
         rules: Option<RulesetCreated>,
     ) -> io::Result<Connected> {
-        let temporary = self.temporary_folder(job)?;
-        let folder = self.directory().join(job.id.to_string());
+        let folder = self.folder_of(job.id);
         let (descriptors, their_descriptors) = descriptor_pair()?;
         let (stream, their_stream) = stream_pair()?;
         let (pipe, their_pipe) = io::pipe()?;
         let files = job.files().ok_or_else(nothing_to_start)?;
         let mut command = files.program.command();
-        command.env("TMPDIR", temporary);
+        // It goes with the job's folder.
+        command.env("TMPDIR", folder.join(TEMPORARY));
         if let Some(rules) = rules {
             confinement::bind(&mut command, rules);
         }
@@ -219,7 +239,9 @@ impl Children {
         listening: JoinHandle<()>,
     ) {
         let limits = self.settings.limits.with_budget(self.settings.memory_bytes);
-        let death = process.watch(&child.stop, limits, || child.close()).await;
+        let children = Arc::clone(&self);
+        let end_orphans = move || children.end_orphans();
+        let death = process.watch(&child.stop, limits, || child.close(), end_orphans).await;
         if !matches!(death, Death::Expected) {
             tracing::warn!(job = %job.id, pid = child.pid.as_raw_nonzero(), ?death, "a process has died");
         }

@@ -1,0 +1,152 @@
+//! The folder of a role that was given none: under the system's temporary folder, and gone with the process.
+//!
+//! A process that is killed cannot remove it. So each has a lock, which goes with its process in any case; the next one that
+//! starts removes those whose lock is free.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::error::CliError;
+
+/// In each folder, locked as long as its process lives.
+const LOCK: &str = "in-use.lock";
+/// Of a lock that is not held yet. It gets its name when it is, so that nobody ever finds one free whose process lives.
+const NEW_LOCK: &str = "in-use.new";
+
+/// A folder that is removed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct TemporaryFolder {
+    folder: TempDir,
+    _lock: File,
+}
+
+impl TemporaryFolder {
+    /// Makes one whose name begins with `prefix`, after those are removed that killed processes have left. Blocks on the file system.
+    pub(crate) fn make(prefix: &str) -> Result<Self, CliError> {
+        Self::make_in(&std::env::temp_dir(), prefix)
+    }
+
+    fn make_in(above: &Path, prefix: &str) -> Result<Self, CliError> {
+        sweep(above, prefix);
+        let folder = TempDir::with_prefix_in(prefix, above).map_err(CliError::io(above))?;
+        let lock = lock(folder.path()).map_err(CliError::io(folder.path()))?;
+        Ok(Self { folder, _lock: lock })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+fn lock(folder: &Path) -> io::Result<File> {
+    let new = folder.join(NEW_LOCK);
+    let lock = File::create_new(&new)?;
+    lock.try_lock()?;
+    fs::rename(new, folder.join(LOCK))?;
+    Ok(lock)
+}
+
+/// What cannot be removed stays, and is tried again next time.
+fn sweep(above: &Path, prefix: &str) {
+    for folder in fs::read_dir(above).into_iter().flatten().flatten() {
+        let path = folder.path();
+        if folder.file_name().as_encoded_bytes().starts_with(prefix.as_bytes()) && is_own(&path) {
+            match remove_if_left(&path) {
+                Ok(false) => {}
+                Ok(true) => {
+                    tracing::info!(path = %path.display(), "removed what a killed process has left");
+                }
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "what a killed process has left cannot be removed");
+                }
+            }
+        }
+    }
+}
+
+/// Others may make what they like in that folder, links among it.
+fn is_own(path: &Path) -> bool {
+    let user = rustix::process::geteuid().as_raw();
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_dir() && found.uid() == user)
+}
+
+/// Removes a folder whose process is gone; the lock last, since without it nobody would know whose it is.
+fn remove_if_left(path: &Path) -> io::Result<bool> {
+    let name = path.join(LOCK);
+    let Ok(lock) = File::open(&name) else { return Ok(false) };
+    if lock.try_lock().is_err() {
+        return Ok(false);
+    }
+    let entries: io::Result<Vec<PathBuf>> =
+        fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect();
+    for entry in entries?.into_iter().filter(|entry| *entry != name) {
+        if entry.symlink_metadata()?.is_dir() {
+            fs::remove_dir_all(entry)?;
+        } else {
+            fs::remove_file(entry)?;
+        }
+    }
+    fs::remove_dir_all(path)?;
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PREFIX: &str = "windrow-test-";
+
+    fn names(above: &Path) -> Vec<String> {
+        let entries = fs::read_dir(above).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// As a killed process leaves it: the folder stays, the lock goes.
+    fn left_behind(above: &Path) -> PathBuf {
+        let TemporaryFolder { folder, _lock } = TemporaryFolder::make_in(above, PREFIX).unwrap();
+        let path = folder.keep();
+        fs::create_dir_all(path.join("jobs/job-1")).unwrap();
+        fs::write(path.join("jobs/job-1/segment"), "x").unwrap();
+        path
+    }
+
+    #[test]
+    fn what_killed_ones_have_left_is_removed_and_nothing_else() {
+        let above = tempfile::tempdir().unwrap();
+        let living = TemporaryFolder::make_in(above.path(), PREFIX).unwrap();
+        fs::write(living.path().join("data"), "x").unwrap();
+        let dead = left_behind(above.path());
+        // Not locked: it may be somebody's who has only begun, or is no process's at all.
+        for name in ["windrow-test-begun", "windrow-testing", "other"] {
+            fs::create_dir(above.path().join(name)).unwrap();
+        }
+        std::os::unix::fs::symlink(&dead, above.path().join("windrow-test-link")).unwrap();
+        let next = TemporaryFolder::make_in(above.path(), PREFIX).unwrap();
+        assert!(!dead.exists() && living.path().join("data").exists());
+        let name = |folder: &TemporaryFolder| {
+            folder.path().file_name().unwrap().to_str().unwrap().to_string()
+        };
+        let mut expected = vec![name(&living), name(&next)];
+        expected.extend(
+            ["other", "windrow-test-begun", "windrow-test-link", "windrow-testing"]
+                .map(String::from),
+        );
+        expected.sort();
+        assert_eq!(names(above.path()), expected);
+        drop((living, next));
+        assert_eq!(names(above.path()).len(), 4);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let error = TemporaryFolder::make_in(Path::new("/nonexistent"), PREFIX).unwrap_err();
+        assert!(error.to_string().contains("/nonexistent: No such file"), "{error}");
+    }
+}
