@@ -10,8 +10,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::conformance::{arguments, gated, gates, path, processes, wait_until_succeeded};
 use crate::jobs::deadly::WORD;
 use crate::support::{
-    Cluster, ClusterOptions, Dir, Output, Process, case, count_words, eventually, generated_words,
-    sorted_lines, wait_for,
+    Cluster, ClusterOptions, Dir, Output, Process, ancestors, case, count_words, eventually,
+    generated_words, sorted_lines, wait_for,
 };
 
 pub fn tests() -> Vec<Trial> {
@@ -29,6 +29,8 @@ pub fn tests() -> Vec<Trial> {
     });
     let others = [
         case("processes::forked_ones_go_with_the_job", forked_ones_go_with_the_job),
+        case("processes::escaped_ones_go_with_the_job", escaped_ones_go_with_the_job),
+        case("processes::escaped_ones_go_with_a_process_that_dies", escaped_ones_go_with_a_death),
         case("processes::what_is_printed_is_bounded", what_is_printed_is_bounded),
         case("processes::standard_input_is_empty", standard_input_is_empty),
         case("processes::one_that_hangs_is_killed", one_that_hangs_is_killed),
@@ -109,6 +111,34 @@ fn forked_ones_go_with_the_job() {
     fs::write(dir.join("marks/go"), "").unwrap();
     wait_until_succeeded(&cluster, job);
     eventually("the end of what was forked", || !is_alive(&forked));
+    eventually("no process of the job", || children(&cluster.workers[0]).is_empty());
+}
+
+/// What has left its group and lost its parent is found all the same.
+fn escaped_ones_go_with_the_job() {
+    let dir = Dir::new();
+    let cluster = Cluster::start(1);
+    let job = cluster.submit_detached(deadly(&dir, "escape", &[]));
+    let escaped = wait_for("an escape", || mark(&dir.join("marks"), "escaped-"));
+    eventually("a parent that cares for it", || {
+        ancestors(escaped.parse().unwrap()).contains(&cluster.workers[0].id())
+    });
+    fs::write(dir.join("marks/go"), "").unwrap();
+    wait_until_succeeded(&cluster, job);
+    eventually("the end of what has escaped", || !is_alive(&escaped));
+    eventually("no process of the job", || children(&cluster.workers[0]).is_empty());
+}
+
+/// The process that would have cared for it is gone: its worker does. The one that comes after it is not harmed.
+fn escaped_ones_go_with_a_death() {
+    let dir = Dir::new();
+    let cluster = Cluster::start(1);
+    let job = cluster.submit_detached(deadly(&dir, "escape", &[]));
+    let escaped = wait_for("an escape", || mark(&dir.join("marks"), "escaped-"));
+    kill_process(only_child(&cluster.workers[0]), Signal::KILL).unwrap();
+    eventually("the end of what has escaped", || !is_alive(&escaped));
+    fs::write(dir.join("marks/go"), "").unwrap();
+    wait_until_succeeded(&cluster, job);
     eventually("no process of the job", || children(&cluster.workers[0]).is_empty());
 }
 

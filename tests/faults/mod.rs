@@ -23,6 +23,11 @@
 //! | worker cut off from the coordinator | redone elsewhere, or told later | `network` |
 //! | user code panics, hangs, fails | retried, then the job fails with the place | `user_code` |
 //! | worker's disk full, input changed | elsewhere; or the job fails, and says why | `disks` |
+//! | log's reader gone or asleep, terminal gone, log's disk full | nothing | `machine` |
+//! | SIGHUP, SIGQUIT, SIGUSR1 | stop, end at once, nothing; what `nohup` has switched off stays off | `machine` |
+//! | a part of a role panics | the role ends with a message and status 70 | `machine` |
+//! | worker killed | the next one removes its temporary folder | `machine` |
+//! | kernel kills for memory, `noexec`, no inodes, users of their own, small `ulimit` | named, with what to do | `machine` |
 //! | everybody, at random | every job ends right | `chaos` |
 
 mod chaos;
@@ -32,6 +37,7 @@ mod coordinator_deaths;
 mod disks;
 pub mod gated_job;
 mod journal;
+mod machine;
 mod network;
 mod publication;
 mod reports;
@@ -50,6 +56,7 @@ pub fn tests() -> Vec<Trial> {
         clocks::tests(),
         disks::tests(),
         journal::tests(),
+        machine::tests(),
         network::tests(),
         publication::tests(),
         reports::tests(),

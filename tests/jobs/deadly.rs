@@ -31,6 +31,8 @@ enum How {
     Multiply,
     /// Starts a process that goes on for a thousand seconds, marks its id, and waits until `go` is there.
     Fork,
+    /// Starts a process that leaves its group and its parent, marks its id, and waits until `go` is there.
+    Escape,
     /// Prints half a gigabyte, marks that, and waits until `go` is there.
     Print,
     /// Reads standard input to its end.
@@ -100,6 +102,12 @@ impl DeadlyParams {
                 let mut command = Command::new("sleep");
                 let child = command.arg("1000").stdout(Stdio::null()).spawn()?;
                 mark(marks, &format!("forked-{}", child.id()));
+                wait_for_any(&[marks.join("go")]);
+            }
+            How::Escape => {
+                let script = "setsid sleep 1000 </dev/null >/dev/null 2>&1 & echo $!";
+                let output = Command::new("sh").args(["-c", script]).output()?;
+                mark(marks, &format!("escaped-{}", String::from_utf8_lossy(&output.stdout).trim()));
                 wait_for_any(&[marks.join("go")]);
             }
             How::Print => {

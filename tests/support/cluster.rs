@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::jobs::WRITES;
 
@@ -134,6 +134,13 @@ impl Cluster {
     pub fn restart_coordinator_as(&mut self, change: impl FnOnce(Command) -> Command) {
         self.coordinator.kill();
         self.coordinator = Process::start(change(self.coordinator_command()));
+    }
+
+    /// Likewise, and has it say what it says elsewhere.
+    pub fn restart_coordinator_saying_to(&mut self, stderr: Stdio) {
+        self.coordinator.kill();
+        let command = self.coordinator_command();
+        self.coordinator = Process::start_saying_to(command, None, Some(stderr));
     }
 
     /// Starts another coordinator at the standby's address, waits until it is in charge, and returns the one that it
@@ -303,9 +310,17 @@ impl Cluster {
 
     /// Submits a job with a process that waits for its end.
     pub fn start_submit<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Process {
+        Process::start(self.submit_command(arguments))
+    }
+
+    /// The command of such a process.
+    pub fn submit_command<S: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Command {
         let mut command = submit(arguments);
         self.ask(&mut command);
-        Process::start(command)
+        command
     }
 }
 

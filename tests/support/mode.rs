@@ -1,6 +1,7 @@
 //! The two ways to run a job, behind one face, so that every semantic test runs on both.
 
 use std::ffi::OsStr;
+use std::process::Command;
 
 use libtest_mimic::Trial;
 
@@ -20,13 +21,18 @@ impl Mode {
 
     /// Starts a process that runs a job and waits for its end.
     pub fn start<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Process {
+        Process::start(self.command(arguments))
+    }
+
+    /// The command of such a process.
+    pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
         match self {
             Self::Embedded => {
                 let mut command = windrow(["run"]);
                 command.args(arguments);
-                Process::start(command)
+                command
             }
-            Self::Cluster(cluster) => cluster.start_submit(arguments),
+            Self::Cluster(cluster) => cluster.submit_command(arguments),
         }
     }
 }

@@ -50,10 +50,20 @@ pub struct Output {
 
 impl Process {
     /// Starts `command`. Its output goes to files, so that it never blocks on a pipe.
-    pub fn start(mut command: Command) -> Self {
+    pub fn start(command: Command) -> Self {
+        Self::start_saying_to(command, None, None)
+    }
+
+    /// Likewise, but what it says goes elsewhere.
+    pub fn start_saying_to(
+        mut command: Command,
+        stdout: Option<Stdio>,
+        stderr: Option<Stdio>,
+    ) -> Self {
         let output = Dir::new();
         let file = |name: &str| Stdio::from(File::create(output.join(name)).unwrap());
-        command.stdin(Stdio::null()).stdout(file("stdout")).stderr(file("stderr"));
+        let (out, err) = (file("stdout"), file("stderr"));
+        command.stdin(Stdio::null()).stdout(stdout.unwrap_or(out)).stderr(stderr.unwrap_or(err));
         Self { child: command.spawn().unwrap(), output }
     }
 
