@@ -30,6 +30,8 @@ pub struct CoordinatorConfig {
     pub allowed_paths: AllowedPaths,
     /// Silence after which a worker counts as lost.
     pub lease: Duration,
+    /// How long a worker whose connection broke may take to come back.
+    pub reconnect: Duration,
     /// How often workers are asked to speak; at most a quarter of the lease is used.
     pub heartbeat: Duration,
     /// Threads to plan for when a job comes while no worker has joined.
@@ -56,6 +58,7 @@ impl CoordinatorConfig {
             security: None,
             allowed_paths: AllowedPaths::everywhere(),
             lease: Duration::from_secs(10),
+            reconnect: windrow_scheduler::Config::default().reconnect,
             heartbeat: Duration::from_secs(1),
             assumed_threads: threads as u32,
             assumed_memory_bytes: 2 << 30,

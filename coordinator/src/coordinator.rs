@@ -25,7 +25,7 @@ use crate::blobs::BlobStore;
 use crate::config::CoordinatorConfig;
 use crate::driver::{self, DriverError, DriverHandle, Settings};
 use crate::folder::Folder;
-use crate::journal::{Home, Opened, RecoverError};
+use crate::journal::{Opened, RecoverError};
 use crate::logs::LogStore;
 use crate::plan::ClusterSize;
 use crate::rpc::{BlobsService, InProgress, JobsService, SessionsService, build_name};
@@ -86,16 +86,20 @@ impl Coordinator {
     /// When its journal cannot be gone on with.
     pub async fn start(config: CoordinatorConfig) -> Result<Self, StartError> {
         let settings = Settings {
-            scheduler: Config { lease: config.lease, ..Config::default() },
+            scheduler: Config {
+                lease: config.lease,
+                reconnect: config.reconnect,
+                ..Config::default()
+            },
             state: config.state.clone(),
             failpoint: config.failpoint.clone(),
             snapshot_after: config.snapshot_after,
         };
         let opened = match &config.state {
             Some(state) => {
-                let (objects, home) = local_store(&state.join(JOURNAL))?;
+                let objects = local_store(&state.join(JOURNAL))?;
                 let build = build_name(&config.build);
-                Opened::take_over(objects, Some(home), build, config.failpoint.clone()).await?
+                Opened::take_over(objects, build, config.failpoint.clone()).await?
             }
             None => Opened::in_memory()?,
         };
@@ -225,10 +229,8 @@ impl Coordinator {
 }
 
 /// Objects in a folder, each on the disk before it counts.
-fn local_store(folder: &Path) -> Result<(Arc<dyn ObjectStore>, Home), StartError> {
-    let failed = |error| StartError::Folder { path: folder.to_path_buf(), error };
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    let home = Home::at(folder).map_err(failed)?;
-    let objects = LocalFileSystem::new_with_prefix(folder)?;
-    Ok((Arc::new(objects.with_fsync(true).with_automatic_cleanup(true)), home))
+fn local_store(folder: &Path) -> Result<Arc<dyn ObjectStore>, StartError> {
+    std::fs::create_dir_all(folder)
+        .map_err(|error| StartError::Folder { path: folder.to_path_buf(), error })?;
+    Ok(Arc::new(LocalFileSystem::new_with_prefix(folder)?.with_fsync(true)))
 }

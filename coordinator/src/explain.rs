@@ -6,7 +6,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use windrow_jobs::{BadRecordBudget, FailureCause, JobSpec, MemoryLimit};
+use windrow_jobs::{BadRecordBudget, FailureCause, JobSpec, MemoryLimit, PlatformNeeds, TaskId};
 use windrow_scheduler::{JobFailure, Time, Waiting};
 
 /// Why a job gave up. `spec` is the job's, if it is known.
@@ -37,6 +37,15 @@ pub(crate) fn failure(failure: &JobFailure, spec: Option<&JobSpec>) -> String {
                 seconds(wait)
             )
         }
+        JobFailure::NoFit => {
+            let wait = spec.map_or(Duration::ZERO, |spec| spec.options.worker_wait);
+            let needs = spec.map_or_else(String::new, |spec| needs(&spec.program.needs));
+            format!(
+                "there was no worker that can run its program{needs} for {}; start one on a machine that can, or build the program \
+                 for the machines that are there, and submit the job again (or let it wait longer with --worker-wait)",
+                seconds(wait)
+            )
+        }
         JobFailure::Publish(cause) => {
             format!(
                 "all tasks were done, but the output could not be published: {cause}{}",
@@ -53,7 +62,21 @@ pub(crate) fn waiting(waiting: &Waiting, now: Time) -> String {
         Waiting::NoWorkers { gives_up_at } => {
             format!("there is no worker; the job gives up in {}", whole_seconds(*gives_up_at, now))
         }
-        Waiting::NoFit => "no worker that is there can run its program".to_string(),
+        Waiting::NoFit { gives_up_at } => format!(
+            "no worker that is there can run its program; the job gives up in {}",
+            whole_seconds(*gives_up_at, now)
+        ),
+        Waiting::Silent { attempt, worker, attempts, since } => {
+            let (TaskId { stage, index, .. }, number) = (attempt.task, attempt.number);
+            let others = match attempts - 1 {
+                0 => String::new(),
+                others => format!(" and {others} more"),
+            };
+            format!(
+                "no progress for {}: {stage} task {index} (attempt {number}, on {worker}){others} may hang",
+                whole_seconds(now, *since)
+            )
+        }
         Waiting::Slots => "all workers that it would use are busy with other jobs".to_string(),
         Waiting::Backoff => "failed tasks wait for their next attempt".to_string(),
         Waiting::Publication { again_at, cause } => format!(
@@ -122,6 +145,16 @@ fn advice(cause: &FailureCause, spec: Option<&JobSpec>) -> &'static str {
         }
         FailureCause::Unsupported { .. } | FailureCause::Cancelled | FailureCause::Io { .. } => "",
     }
+}
+
+/// What a program needs of a machine, in parentheses.
+fn needs(needs: &PlatformNeeds) -> String {
+    let arch = (!needs.arch.is_empty()).then(|| format!("made for {}", needs.arch));
+    let interpreter = (!needs.interpreter.is_empty())
+        .then(|| format!("with the dynamic linker {}", needs.interpreter));
+    let glibc = needs.glibc.map(|version| format!("glibc {version} or newer"));
+    let all: Vec<_> = arch.into_iter().chain(interpreter).chain(glibc).collect();
+    if all.is_empty() { String::new() } else { format!(" ({})", all.join(", ")) }
 }
 
 /// How long it is from now to `at`, for people.

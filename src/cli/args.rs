@@ -120,7 +120,8 @@ pub(crate) struct SubmitArgs {
     /// Print the job's id and do not wait for its end
     #[arg(long)]
     pub(crate) detach: bool,
-    /// Jobs with a larger priority go first; equal ones take turns
+    /// Jobs with a larger priority go first, equal ones take turns, and none starves; on a secured cluster, only an admin may
+    /// give more than 0
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     pub(crate) priority: i32,
     /// File or folder that the job's code may write to, besides its output and its temporary folder; must be there on every
@@ -220,6 +221,9 @@ pub(crate) struct CoordinatorArgs {
     /// Silence after which a worker counts as lost
     #[arg(long, value_name = "DURATION", default_value = "10s")]
     pub(crate) lease: humantime::Duration,
+    /// How long a worker whose connection breaks may take to come back; where most break, each has its whole lease
+    #[arg(long, value_name = "DURATION", default_value = "3s")]
+    pub(crate) reconnect_grace: humantime::Duration,
 }
 
 /// `windrow worker`

@@ -53,6 +53,7 @@ pub(crate) async fn coordinator(args: CoordinatorArgs) -> Result<Exit, CliError>
     config.executable = Some((executable.blob, executable.file));
     config.blob_bytes_max = args.program_bytes_max.0;
     config.lease = args.lease.into();
+    config.reconnect = args.reconnect_grace.into();
     config.state = state.as_ref().map(|state| state.path().to_path_buf());
     // Kept until the end, so that the folder goes when the coordinator does.
     let temporary = temporary_folder(state.is_none(), "windrow-coordinator-").await?;

@@ -1,7 +1,7 @@
 //! The life of an attempt: it starts, makes progress, and succeeds, fails, stalls or is given up.
 //! How it is lost with its worker is told in `loss`.
 
-use windrow_jobs::{AttemptId, FailureCause, FailureClass, Stage, WorkerId};
+use windrow_jobs::{AttemptId, FailureCause, FailureClass, Stage, TaskId, WorkerId};
 
 use crate::audit::Written;
 use crate::avoidance::FailedOn;
@@ -13,7 +13,7 @@ use crate::health;
 use crate::job::{Job, JobResult};
 use crate::retry::{backoff, charge};
 use crate::step::Step;
-use crate::task::TaskState;
+use crate::task::{Counted, TaskState};
 use crate::view::SlowestTask;
 
 /// When a task that is to be tried again may be placed.
@@ -56,7 +56,7 @@ impl Job {
         }
         step.deadlines.set(Timer::Stalled(attempt), step.now + self.plan.task_timeout);
         let task = self.tasks(attempt.task.stage).task(attempt.task.index);
-        let (alone, skip) = (task.suspect, task.poison.clone());
+        let (alone, skip) = (task.trouble().suspect, task.trouble().poison.clone());
         step.effects.push(Effect::Assign { worker, attempt, outputs, alone, skip });
     }
 
@@ -71,7 +71,7 @@ impl Job {
         let attempt = progress.attempt;
         let stalls_at = step.now + self.plan.task_timeout;
         let tasks = self.tasks_mut(attempt.task.stage);
-        if tasks.progress(worker, progress) {
+        if tasks.progress(worker, progress, step.now) {
             step.deadlines.set(Timer::Stalled(attempt), stalls_at);
             return true;
         }
@@ -95,26 +95,45 @@ impl Job {
         step.workers.count_done(worker);
         health::succeeded(worker, step);
         self.forgive(worker, step);
-        self.counters.merge(&stats.counters);
-        let (written, example) = (Written::of(&stats), stats.skipped_example.clone());
+        let stage = attempt.task.stage;
+        let example = self.count_winner(worker, attempt, stats, step);
+        self.check_bad_records(stage, example)?;
+        self.publish_if_done(step)
+    }
+
+    /// An attempt wins. Returns what it has met, if it has skipped anything.
+    fn count_winner(
+        &mut self,
+        worker: WorkerId,
+        attempt: AttemptId,
+        stats: AttemptStats,
+        step: &mut Step<'_>,
+    ) -> Option<Box<FailureCause>> {
+        let TaskId { stage, index, .. } = attempt.task;
         let candidate = SlowestTask { task: attempt.task, elapsed: stats.elapsed, worker };
         if self.slowest.is_none_or(|slowest| slowest.elapsed < candidate.elapsed) {
             self.slowest = Some(candidate);
         }
-        if attempt.task.stage == Stage::Map && !self.is_map_only() {
-            self.holders.entry(worker).or_default().keep(attempt.task.index);
+        let counted = Counted::of(&stats, self.counters.add(&stats.counters));
+        let is_for_reducers = stage == Stage::Map && !self.is_map_only();
+        if is_for_reducers {
+            self.holders.entry(worker).or_default().keep(index);
         }
-        let tasks = self.tasks_mut(attempt.task.stage);
-        if let Some((other, its_worker)) = tasks.win(attempt.task.index, attempt.number, stats) {
+        let tasks = self.tasks_mut(stage);
+        if let Some((other, its_worker)) = tasks.win(index, attempt.number, counted) {
+            debug_assert_ne!(other, attempt, "the winner is not overtaken");
             step.deadlines.clear(Timer::Stalled(other));
             step.workers.finish(its_worker, other);
             step.effects.push(Effect::CancelAttempt { worker: its_worker, attempt: other });
         }
-        if attempt.task.stage == Stage::Map && !self.is_map_only() {
-            self.compare_with_former(attempt.task.index, written, step);
+        let former = tasks.task_mut(index).written.replace(Written::of(&stats));
+        if is_for_reducers {
+            self.compare_with_former(index, former, Written::of(&stats), step);
         }
-        self.check_bad_records(attempt.task.stage, example)?;
-        self.publish_if_done(step)
+        if let Some(example) = &stats.skipped_example {
+            self.tasks_mut(stage).skipped_example.get_or_insert_with(|| example.clone());
+        }
+        stats.skipped_example
     }
 
     /// An attempt says that it has failed.
@@ -145,10 +164,17 @@ impl Job {
                 match self.fetch_failed(worker, &cause, step)? {
                     // The output was to blame, not the way to it from wherever it was tried.
                     Again::Now => {
-                        self.reduce.task_mut(attempt.task.index).failed_on = FailedOn::default();
+                        let trouble = self.reduce.task_mut(attempt.task.index).trouble_mut();
+                        trouble.failed_on = FailedOn::nowhere();
+                        trouble.could_not_fetch_on = FailedOn::nowhere();
                         (Again::Now, None)
                     }
-                    Again::AfterPause => (Again::AfterPause, Some(worker)),
+                    // Holder or reader, nobody knows: another reader is better, but not worth waiting for.
+                    Again::AfterPause => {
+                        let trouble = self.reduce.task_mut(attempt.task.index).trouble_mut();
+                        trouble.could_not_fetch_on.add(worker);
+                        (Again::AfterPause, None)
+                    }
                 }
             }
             // Neither the task nor the machine is known to be to blame.
@@ -196,11 +222,12 @@ impl Job {
         step: &mut Step<'_>,
     ) -> JobResult {
         let id = last.task;
-        let max_attempts = self.plan.max_attempts;
+        let (max_attempts, progress) = (self.plan.max_attempts, self.progress_made());
         let tasks = self.tasks_mut(id.stage);
         let task = tasks.task_mut(id.index);
-        avoid.into_iter().for_each(|worker| task.failed_on.add(worker));
-        let Some(nth) = charge(task, &cause, max_attempts, step.config) else {
+        debug_assert!(!matches!(task.state, TaskState::Done(_)), "a winner needs no retry");
+        avoid.into_iter().for_each(|worker| task.trouble_mut().failed_on.add(worker));
+        let Some(nth) = charge(task, &cause, max_attempts, progress, step.config) else {
             let failure = JobFailure::Task { task: id, attempts: task.attempts, cause };
             return Err(Box::new(failure));
         };

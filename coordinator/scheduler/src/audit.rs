@@ -19,7 +19,7 @@ use crate::job::{Job, JobResult};
 use crate::step::Step;
 use crate::task::{Task, TaskState};
 
-/// What an attempt at a map task has written for the shuffle.
+/// What an attempt at a map task has written for the shuffle, or one at a reduce task has read of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Written {
     audit: Audit,
@@ -46,8 +46,14 @@ impl Written {
 impl Job {
     /// A map has won. If it had won before, and has written something else now, reducers that may have read that are run
     /// again.
-    pub(crate) fn compare_with_former(&mut self, map: u32, written: Written, step: &mut Step<'_>) {
-        let Some(former) = self.map.task_mut(map).written.replace(written) else { return };
+    pub(crate) fn compare_with_former(
+        &mut self,
+        map: u32,
+        former: Option<Written>,
+        written: Written,
+        step: &mut Step<'_>,
+    ) {
+        let Some(former) = former else { return };
         if !former.means_the_same(written) {
             self.nondeterministic.get_or_insert(map);
             self.mixed_outputs = false;
@@ -90,7 +96,7 @@ impl Job {
             }
             TaskState::Done(winner) if winner.outputs_version < version => {
                 if let Some(winner) = self.reduce.lose(index) {
-                    self.uncount(&winner.stats.counters);
+                    self.counters.subtract(&winner.counted.counters);
                 }
                 self.reduce.enqueue(index);
             }
@@ -111,7 +117,8 @@ impl Job {
         };
         // Of the maps' tasks, not of their winners: one that is being run again may have been read before it was lost.
         let written = sum(&mut self.map.iter().filter_map(|task| Some(task.written?.audit)));
-        let read = sum(&mut self.reduce.winners().map(|(_, winner)| winner.stats.audit));
+        debug_assert!(self.reduce.all_done(), "what is read is known when all have read it");
+        let read = sum(&mut self.reduce.iter().filter_map(|task| Some(task.written?.audit)));
         if read == written { Ok(()) } else { Err(Box::new(JobFailure::Audit { written, read })) }
     }
 }

@@ -18,7 +18,7 @@ use crate::deadlines::Timer;
 use crate::health;
 use crate::job::Job;
 use crate::step::Step;
-use crate::worker::{Worker, Workers};
+use crate::worker::Workers;
 
 /// Workers that a task remembers to have failed on: more than it has attempts, in most jobs.
 const FAILED_ON_MAX: usize = 8;
@@ -83,6 +83,11 @@ impl Avoidance {
 }
 
 impl FailedOn {
+    /// Of a task that has never failed.
+    pub(crate) const fn nowhere() -> Self {
+        Self(Vec::new())
+    }
+
     /// Adds a worker.
     pub(crate) fn add(&mut self, worker: WorkerId) {
         self.0.retain(|there| *there != worker);
@@ -126,7 +131,8 @@ impl Job {
         move |worker| others && avoided.contains(&worker)
     }
 
-    /// Whether a task rather waits for another worker than to go to this one.
+    /// Whether a task rather waits for another worker than to go to this one. Where it could not fetch, it does not wait: the fault
+    /// may lie with what it fetched from, and those that are busy may be so for long.
     pub(crate) fn shuns(
         &self,
         stage: Stage,
@@ -134,18 +140,23 @@ impl Job {
         worker: WorkerId,
         workers: &Workers,
     ) -> bool {
-        let failed_on = &self.tasks(stage).task(index).failed_on;
-        if !failed_on.contains(worker) {
+        let trouble = self.tasks(stage).task(index).trouble();
+        let (failed_on, not_fetched_on) = (&trouble.failed_on, &trouble.could_not_fetch_on);
+        if !failed_on.contains(worker) && !not_fetched_on.contains(worker) {
             return false;
         }
         let avoids = self.avoids(stage, workers);
-        let mut others = self.could_run(stage, workers);
-        others.any(|other| !failed_on.contains(other) && !avoids(other))
+        let suits = |other: WorkerId| !failed_on.contains(other) && !avoids(other);
+        if failed_on.contains(worker) {
+            return self.could_run(stage, workers).any(suits);
+        }
+        let mut free = workers.free(stage, &self.plan.needs);
+        free.any(|(other, _)| suits(other) && !not_fetched_on.contains(other))
     }
 
     /// The workers that run the job's tasks, or will as soon as they have a free slot.
     fn could_run(&self, stage: Stage, workers: &Workers) -> impl Iterator<Item = WorkerId> {
-        let could = move |worker: &Worker| worker.will_take(stage) && self.can_run_on(worker);
-        workers.iter().filter(move |(_, worker)| could(worker)).map(|(id, _)| id)
+        let all = workers.all_for(&self.plan.needs);
+        all.filter(move |(_, worker)| worker.will_take(stage)).map(|(id, _)| id)
     }
 }

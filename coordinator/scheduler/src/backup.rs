@@ -4,8 +4,9 @@
 //! Which one is slow is judged as in LATE (Zaharia et al., OSDI 2008): by rate and by the time that remains, not by how
 //! far it has come. A backup is started only if
 //!
-//! - the attempt runs for some seconds, at less than a third of the usual rate of its stage,
-//! - what remains takes longer at its rate than the whole task at the usual one,
+//! - the attempt runs for some seconds, at less than a third of the usual rate of its stage, and what remains takes longer at its
+//!   rate than the whole task at the usual one; or it has shown no sign of life for longer than a whole task usually takes,
+//!   as where its process hangs,
 //! - nothing is queued that could use the slot, and few backups run already.
 //!
 //! Rates come from heartbeats, which are not journaled. So looking is no transition: what is found becomes an event,
@@ -20,8 +21,8 @@ use crate::job::{Job, Phase};
 use crate::jobs::Jobs;
 use crate::placement::worker_for_backup;
 use crate::step::Step;
-use crate::task::{Race, Running, TaskState};
-use crate::tasks::Tasks;
+use crate::task::{Running, TaskState};
+use crate::tasks::{Tasks, Totals};
 use crate::time::Time;
 use crate::worker::Workers;
 
@@ -30,7 +31,7 @@ const SLOW_PART: f64 = 3.0;
 /// One backup for so many running attempts, and at least one.
 const ATTEMPTS_PER_BACKUP: u32 = 10;
 
-/// Attempts that should be backed up now. O(tasks), where a slot is free and nothing is queued for it.
+/// Attempts that should be backed up now. O(attempts that run), where a slot is free and nothing is queued for it.
 pub(crate) fn slow_attempts(
     jobs: &Jobs,
     workers: &Workers,
@@ -69,8 +70,10 @@ impl Job {
             return None;
         }
         match &self.tasks(stage).get(attempt.task.index)?.state {
-            TaskState::Running(Race { first, backup: None }) if first.number == attempt.number => {
-                Some(first.worker)
+            TaskState::Running(race)
+                if race.backup.is_none() && race.first.number == attempt.number =>
+            {
+                Some(race.first.worker)
             }
             _ => None,
         }
@@ -88,6 +91,10 @@ fn slowest(job: &Job, stage: Stage, config: &Config, now: Time) -> Option<Attemp
         let age = now.since(running.since);
         if age < config.backup_after || job.runs_alone_on(attempt).is_none() {
             return None;
+        }
+        if now.since(running.moved) > config.backup_after.max(usual.time()) {
+            // It may hang, and then it never ends, however near to its end it is.
+            return Some((f64::INFINITY, attempt));
         }
         let rate = work(running, stage) / age.as_secs_f64();
         let size = match stage {
@@ -111,13 +118,19 @@ struct Usual {
 }
 
 impl Usual {
+    /// Of one task.
+    fn time(&self) -> Duration {
+        Duration::try_from_secs_f64(self.work / self.rate).unwrap_or(Duration::MAX)
+    }
+
     /// By the tasks that are done; while there is none, by the fastest that runs. `None` when nothing is known.
     fn of(tasks: &Tasks, stage: Stage, now: Time) -> Option<Self> {
-        let (done_work, elapsed) = done(tasks, stage);
-        if done_work > 0.0 && elapsed > Duration::ZERO {
+        let Totals { work_done, elapsed_us, .. } = tasks.totals;
+        if work_done > 0 && elapsed_us > 0 {
+            debug_assert!(tasks.done > 0, "winners have done it");
             return Some(Self {
-                rate: done_work / elapsed.as_secs_f64(),
-                work: done_work / f64::from(tasks.done),
+                rate: work_done as f64 / Duration::from_micros(elapsed_us).as_secs_f64(),
+                work: work_done as f64 / f64::from(tasks.done),
             });
         }
         let rate = |(_, running): (AttemptId, &Running)| {
@@ -128,18 +141,6 @@ impl Usual {
         let work = most.max_by(f64::total_cmp)?;
         (fastest > 0.0).then_some(Self { rate: fastest, work })
     }
-}
-
-/// Work and time of the tasks of a stage that are done.
-fn done(tasks: &Tasks, stage: Stage) -> (f64, Duration) {
-    tasks.winners().fold((0.0, Duration::ZERO), |(work, elapsed), (_, winner)| {
-        let stats = &winner.stats;
-        let more = match stage {
-            Stage::Map => stats.input_bytes,
-            Stage::Reduce => stats.input_records,
-        };
-        (work + more as f64, elapsed.saturating_add(stats.elapsed))
-    })
 }
 
 /// What a running attempt has done so far.

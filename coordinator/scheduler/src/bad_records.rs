@@ -35,7 +35,8 @@ impl Job {
         if budget.covers(skipped, of.unwrap_or_default()) {
             return Ok(());
         }
-        let example = example.or_else(|| self.skipped_example(stage)).map(|cause| *cause);
+        let example = example.or_else(|| self.tasks(stage).skipped_example.clone());
+        let example = example.map(|cause| *cause);
         Err(Box::new(JobFailure::BadRecords { skipped, of, budget, example }))
     }
 
@@ -49,10 +50,5 @@ impl Job {
         let (place, message) = (place.clone(), message.clone());
         let example = Some(FailureCause::UserError { place, message });
         Err(Box::new(JobFailure::BadRecords { skipped: *skipped, of: None, budget, example }))
-    }
-
-    /// What the first winner that has skipped anything has met.
-    fn skipped_example(&self, stage: Stage) -> Option<Box<FailureCause>> {
-        self.tasks(stage).winners().find_map(|(_, winner)| winner.stats.skipped_example.clone())
     }
 }

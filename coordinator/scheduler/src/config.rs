@@ -9,23 +9,23 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// Silence after which a worker counts as lost. Any message renews it.
     pub lease: Duration,
-    /// How long a worker whose connection broke may take to come back, if its lease does not end before. A process that
-    /// has died does not come back, so that this is how long its work waits.
+    /// How long a worker whose connection broke may take to come back, if its lease does not end before. A process that has
+    /// died does not come back, so that this is how long its work waits. Where most connections are broken, the workers are
+    /// not at fault, and each has its whole lease.
     pub reconnect: Duration,
     /// Pause before a failed task's first retry; each further failure doubles it.
     pub backoff_base: Duration,
     /// Longest pause before a retry.
     pub backoff_max: Duration,
-    /// How often a task's attempts, running or done, may be lost through no fault of their own. It bounds the
-    /// damage of a task that takes its workers down.
+    /// How often a task may be lost with its worker, through no fault of its own, before it is held to be what ends them. Attempts
+    /// that run count until one succeeds; outputs until the job gets further.
     pub losses_max: u32,
-    /// How often the process may die in which a task runs together with others. From the first time on it runs alone, so that
-    /// more follow only if it has succeeded in between, and has to run again.
+    /// How often the process may die in which a task runs together with others, until it succeeds.
     pub deaths_max: u32,
     /// How many records, or groups, of one task are left out because each has killed the process that tried it, if the
     /// job may skip so many. Each costs a process.
     pub poison_max: u32,
-    /// How often a task may be tried again because a map output could not be fetched.
+    /// How often a task may be tried again because a map output could not be fetched, until the job gets further.
     pub fetch_failures_max: u32,
     /// After so many reports about one map output, it is given up although its worker lives. The first may be a
     /// passing fault.
@@ -47,6 +47,8 @@ pub struct Config {
     pub backup_period: Duration,
     /// How often the publication of a job may fail for a reason that may pass, before the job does.
     pub publish_failures_max: u32,
+    /// A job that could use a slot and was given none for so long gets one in eight, whatever its priority.
+    pub starving_after: Duration,
     /// How many ended jobs can still be seen, beside those of which something partial is left.
     pub ended_jobs_max: usize,
     /// Varies the pauses before retries, so that tasks that failed together do not return together.
@@ -57,7 +59,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             lease: Duration::from_secs(10),
-            reconnect: Duration::from_millis(500),
+            reconnect: Duration::from_secs(3),
             backoff_base: Duration::from_millis(200),
             backoff_max: Duration::from_secs(30),
             losses_max: 20,
@@ -74,6 +76,7 @@ impl Default for Config {
             backup_period: Duration::from_secs(1),
             // With the pauses between: for a minute and a half.
             publish_failures_max: 10,
+            starving_after: Duration::from_secs(600),
             ended_jobs_max: 1_000,
             seed: 0,
         }

@@ -23,7 +23,8 @@ use windrow_jobs::{AttemptId, BadRecord, BadRecordBudget, FailureCause, Place, T
 use crate::effect::JobFailure;
 use crate::job::{Job, JobResult};
 use crate::step::Step;
-use crate::task::{Task, TaskState};
+use crate::task::TaskState;
+use crate::trouble::Trouble;
 
 /// Whom a failure is charged to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +35,7 @@ pub(crate) enum Blame {
     Cause,
 }
 
-impl Task {
+impl Trouble {
     /// Puts this place under suspicion, for which the task is charged; or finds that it was already, and gives that back.
     /// Returns whether the suspicion is confirmed.
     fn suspect_place(&mut self, place: &Place) -> bool {
@@ -60,14 +61,15 @@ impl Job {
         let may_skip = alone && self.plan.skip_bad_records.is_some();
         let poison = may_skip.then(|| BadRecord::of_death(cause)).flatten();
         let task = self.tasks_mut(attempt.task.stage).task_mut(attempt.task.index);
-        task.suspect = true;
+        let trouble = task.trouble_mut();
+        trouble.suspect = true;
         match poison {
             // One that it was told to leave out is not to blame again.
-            Some(poison) if !task.poison.iter().any(|known| known.place == poison.place) => {
-                if !cause.is_own_doing() && !task.suspect_place(&poison.place) {
+            Some(poison) if !trouble.poison.iter().any(|known| known.place == poison.place) => {
+                if !cause.is_own_doing() && !trouble.suspect_place(&poison.place) {
                     return Ok(Blame::Cause);
                 }
-                task.poison.push(poison);
+                trouble.poison.push(poison);
                 self.check_poison(attempt, cause, step)?;
                 Ok(Blame::Record)
             }
@@ -89,7 +91,8 @@ impl Job {
     /// Fails the job if this task alone has more poison than the job may skip, or than is worth the processes that it takes
     /// to find it.
     fn check_poison(&self, attempt: AttemptId, cause: &FailureCause, step: &Step<'_>) -> JobResult {
-        let records = self.tasks(attempt.task.stage).task(attempt.task.index).poison.len() as u32;
+        let records =
+            self.tasks(attempt.task.stage).task(attempt.task.index).trouble().poison.len() as u32;
         if let Some(budget @ BadRecordBudget::Records(_)) = self.plan.skip_bad_records {
             // The task has not won, so that its poison is not among what winners have skipped.
             let skipped = self.skipped_records().saturating_add(u64::from(records));

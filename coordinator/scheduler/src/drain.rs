@@ -7,15 +7,6 @@ use crate::effect::Effect;
 use crate::jobs::Jobs;
 use crate::step::Step;
 
-/// A worker wants to leave.
-pub(crate) fn begin(jobs: &mut Jobs, worker: WorkerId, step: &mut Step<'_>) {
-    let stayed = step.workers.any_staying();
-    step.workers.drain(worker);
-    if stayed && !step.workers.any_staying() {
-        jobs.start_worker_clocks(step);
-    }
-}
-
 /// Tells workers that are draining, run nothing, and hold nothing that an unfinished reducer may need, that they
 /// may go.
 pub(crate) fn let_go(jobs: &Jobs, step: &mut Step<'_>) {

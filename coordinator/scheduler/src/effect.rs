@@ -155,6 +155,8 @@ pub enum JobFailure {
     },
     /// There was no worker for longer than the job waits.
     NoWorkers,
+    /// There were workers, but none that can run its program, for longer than the job waits.
+    NoFit,
     /// Reducers have not read what the maps wrote: something was lost, doubled or changed on the way.
     Audit {
         /// What the maps wrote.

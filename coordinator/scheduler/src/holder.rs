@@ -52,6 +52,7 @@ impl Holder {
     /// A reducer on `reader` could not fetch from it, after so many reducers have succeeded.
     pub(crate) fn complain(&mut self, reader: WorkerId, reduces_won: u64) {
         let complaints = &mut self.complaints;
+        debug_assert!(complaints.reduces_won <= reduces_won, "successes are only ever added");
         if complaints.reduces_won != reduces_won {
             // A reducer has succeeded since, so the holder can be reached.
             *complaints = Complaints { reduces_won, ..Complaints::default() };

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use windrow_jobs::{AttemptId, Counters, Stage, WorkerId};
+use windrow_jobs::{AttemptId, PlatformNeeds, Stage, WorkerId};
 
 use crate::deadlines::Timer;
 use crate::job::{Job, Phase};
@@ -42,7 +42,8 @@ impl Scheduler {
             let attempts = running.remove(&id).unwrap_or_default();
             assert_eq!(worker.running, attempts, "{id} runs what the tasks say");
             for stage in [Stage::Map, Stage::Reduce] {
-                let listed = self.workers.free(stage).any(|(free, _)| free == id);
+                let needs = PlatformNeeds::default();
+                let listed = self.workers.free(stage, &needs).any(|(free, _)| free == id);
                 assert_eq!(listed, worker.takes(stage), "free slots of {id} for {stage}");
             }
         }
@@ -77,7 +78,7 @@ impl Scheduler {
         let failed = job.phase == Phase::Publishing && job.publication.is_some();
         assert!(failed || !publishes_again, "{} waits to be published for no reason", job.id);
         timers += usize::from(publishes_again);
-        let waits = job.phase == Phase::Running && !self.workers.any_staying();
+        let waits = job.phase == Phase::Running && !job.has_workers(&self.workers);
         let clock = self.deadlines.get(Timer::NoWorkers(job.id)).is_some();
         assert_eq!(clock, waits, "{} waits for workers", job.id);
         timers + usize::from(waits)
@@ -110,14 +111,14 @@ fn check_tasks(tasks: &Tasks, phase: Phase) {
         attempts += task.attempts;
         match &task.state {
             TaskState::Waiting => {}
-            TaskState::Queued => queue.insert(index, task.suspect),
+            TaskState::Queued => queue.insert(index, task.trouble().suspect),
             TaskState::Running(race) => {
                 running += race.iter().count() as u32;
                 totals.count(&race.first);
             }
             TaskState::Done(winner) => {
                 done += 1;
-                totals.add(&winner.stats);
+                totals.add(&winner.counted, tasks.id(index).stage);
             }
         }
     }
@@ -156,12 +157,9 @@ fn check_outputs(job: &Job, workers: &Workers) {
 }
 
 fn check_counters(job: &Job) {
-    let mut counters = Counters::default();
+    let mut rest = job.counters.clone();
     for (_, winner) in job.map.winners().chain(job.reduce.winners()) {
-        counters.merge(&winner.stats.counters);
+        rest.subtract(&winner.counted.counters);
     }
-    let counted = |counters: &Counters| -> Vec<(String, u64)> {
-        counters.iter().filter(|&(_, n)| n > 0).map(|(name, n)| (name.to_string(), n)).collect()
-    };
-    assert_eq!(counted(&counters), counted(&job.counters));
+    assert!(rest.counters().iter().all(|(_, n)| n == 0), "{}: {rest:?} is nobody's", job.id);
 }

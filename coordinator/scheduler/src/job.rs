@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{AttemptId, Counters, JobId, Stage, WorkerId};
+use windrow_jobs::{AttemptId, JobId, Stage, WorkerId};
 
 use crate::avoidance::Avoidance;
 use crate::deadlines::Timer;
@@ -13,11 +13,12 @@ use crate::event::{JobPlan, SubmissionId};
 use crate::holder::Holder;
 use crate::publication::FailedPublication;
 use crate::step::Step;
+use crate::tally::Tally;
 use crate::task::TaskState;
 use crate::tasks::Tasks;
 use crate::time::Time;
+use crate::trouble::Progress;
 use crate::view::SlowestTask;
-use crate::worker::Worker;
 
 /// A job that runs or is being published.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,10 +43,12 @@ pub(crate) struct Job {
     pub(crate) avoidance: Avoidance,
     /// When the job was last given a slot, counted in slots given to any job.
     pub(crate) turn: u64,
+    /// When it was last given a slot, or was submitted.
+    pub(crate) served: Time,
     /// When it was submitted.
     pub(crate) submitted: Time,
-    /// Sums over the winners.
-    pub(crate) counters: Counters,
+    /// Sums of the winners' counters.
+    pub(crate) counters: Tally,
     /// The first map task that was found to have written something else when it was run again.
     pub(crate) nondeterministic: Option<u32>,
     /// Whether some reducers may have read one output of a map and others another one, both combined from the same pairs.
@@ -88,8 +91,9 @@ impl Job {
             holders: BTreeMap::new(),
             avoidance: Avoidance::default(),
             turn: 0,
+            served: now,
             submitted: now,
-            counters: Counters::default(),
+            counters: Tally::default(),
             nondeterministic: None,
             mixed_outputs: false,
             slowest: None,
@@ -135,9 +139,9 @@ impl Job {
         }
     }
 
-    /// Whether a worker has what the job's program needs.
-    pub(crate) fn can_run_on(&self, worker: &Worker) -> bool {
-        self.plan.needs.missing(&worker.offer.platform).is_none()
+    /// How far it has come.
+    pub(crate) fn progress_made(&self) -> Progress {
+        Progress(u64::from(self.map.most_done).saturating_add(self.reduce.won))
     }
 
     /// Attempts that run.

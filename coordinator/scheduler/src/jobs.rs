@@ -11,6 +11,7 @@ use crate::event::{JobPlan, RequestId, SubmissionId};
 use crate::job::{Job, JobResult, Phase};
 use crate::step::Step;
 use crate::view::{JobState, JobView};
+use crate::worker::Workers;
 
 /// All jobs of one coordinator.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -52,9 +53,7 @@ impl Jobs {
         step.effects.push(Effect::Accepted { request, job: id });
         let job =
             self.running.entry(id).or_insert_with(|| Job::new(id, submission, plan, step.now));
-        if !step.workers.any_staying() {
-            job.start_worker_clock(step);
-        }
+        job.look_for_workers(step);
         // A map-only job without input is done before it begins.
         self.try_with(id, step, Job::publish_if_done);
     }
@@ -136,7 +135,7 @@ impl Jobs {
         let Some(mut job) = self.running.remove(&id) else { return };
         job.stop_all(step);
         job.release(step);
-        let mut view = job.view(step.workers, step.deadlines);
+        let mut view = job.view(step.workers, step.deadlines, step.now);
         view.state = JobState::Ended(outcome.clone());
         view.ended = Some(step.now);
         view.waiting = None;
@@ -176,17 +175,11 @@ impl Jobs {
         }
     }
 
-    /// The last worker is gone, or going: from now on, each job waits for another one only so long.
-    pub(crate) fn start_worker_clocks(&mut self, step: &mut Step<'_>) {
+    /// Workers of some kind have come, or the last of them are gone, or going: each job waits for one that can run it only so
+    /// long.
+    pub(crate) fn look_for_workers(&self, step: &mut Step<'_>) {
         for job in self.running.values() {
-            job.start_worker_clock(step);
-        }
-    }
-
-    /// A worker is there: no job waits for one any more.
-    pub(crate) fn stop_worker_clocks(&mut self, step: &mut Step<'_>) {
-        for &id in self.running.keys() {
-            step.deadlines.clear(Timer::NoWorkers(id));
+            job.look_for_workers(step);
         }
     }
 
@@ -195,16 +188,35 @@ impl Jobs {
         let Some(job) = self.running.get_mut(&id) else { return };
         if job.running() > 0 {
             // A worker that is leaving still works for it, and may finish it.
-            job.start_worker_clock(step);
-        } else {
-            self.end(id, Outcome::Failed(JobFailure::NoWorkers), step);
+            return job.start_worker_clock_anew(step);
         }
+        debug_assert!(!job.has_workers(step.workers), "the clock stops when one comes");
+        let failure = match step.workers.any_staying() {
+            true => JobFailure::NoFit,
+            false => JobFailure::NoWorkers,
+        };
+        self.end(id, Outcome::Failed(failure), step);
     }
 }
 
 impl Job {
-    pub(crate) fn start_worker_clock(&self, step: &mut Step<'_>) {
-        if self.phase == Phase::Running {
+    /// Whether a worker is there, and stays, that can run it.
+    pub(crate) fn has_workers(&self, workers: &Workers) -> bool {
+        workers.any_staying_for(&self.plan.needs)
+    }
+
+    /// Starts the clock of a job that nobody can run, unless it goes already, or stops it.
+    fn look_for_workers(&self, step: &mut Step<'_>) {
+        if self.has_workers(step.workers) {
+            step.deadlines.clear(Timer::NoWorkers(self.id));
+        } else if step.deadlines.get(Timer::NoWorkers(self.id)).is_none() {
+            self.start_worker_clock_anew(step);
+        }
+    }
+
+    /// Has the job wait as long as it wants to from now on, if nobody can run it.
+    pub(crate) fn start_worker_clock_anew(&self, step: &mut Step<'_>) {
+        if self.phase == Phase::Running && !self.has_workers(step.workers) {
             step.deadlines.set(Timer::NoWorkers(self.id), step.now + self.plan.worker_wait);
         }
     }

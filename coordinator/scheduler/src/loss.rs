@@ -4,27 +4,28 @@
 //!  worker left -----+                     +--> its running attempts: tasks queued again
 //!                   +--> lose_worker -----+--> its map outputs, where a reducer may still need them:
 //!  lease ran out ---+                     |    map tasks queued again; reducers wait until all maps are done
-//!                                         +--> the last worker: the clocks of waiting jobs start
+//!                                         +--> the last of its kind: the clocks of jobs start that nobody else can run
 //!  a process died with them -> outputs_died --> those still in force are lost
 //!  reducer could not fetch --> fetch_failed --> passing fault, stale report, or: that output is lost
 //! ```
 //!
 //! Reducers that run go on: they may have read what was lost already. If not, their fetch fails.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use windrow_jobs::{AttemptId, Counters, FailureCause, Stage, TaskId, WorkerId};
+use windrow_jobs::{AttemptId, FailureCause, Stage, TaskId, WorkerId};
 
 use crate::attempt::Again;
 use crate::deadlines::Timer;
+use crate::effect::JobFailure;
 use crate::health;
 use crate::job::{Job, JobResult};
 use crate::jobs::Jobs;
+use crate::retry::charge_output;
 use crate::step::Step;
 
 /// The one transition by which a worker is lost, however it was noticed.
 pub(crate) fn lose_worker(jobs: &mut Jobs, id: WorkerId, reason: &str, step: &mut Step<'_>) {
-    let stayed = step.workers.any_staying();
     let Some(worker) = step.workers.remove(id) else { return };
     step.deadlines.clear(Timer::Lease(id));
     jobs.try_each(step, |job, step| {
@@ -34,9 +35,6 @@ pub(crate) fn lose_worker(jobs: &mut Jobs, id: WorkerId, reason: &str, step: &mu
         let cause = FailureCause::WorkerLost { worker: id, reason: reason.to_string() };
         job.worker_lost(id, &attempts, &cause, step)
     });
-    if stayed && !step.workers.any_staying() {
-        jobs.start_worker_clocks(step);
-    }
 }
 
 impl Job {
@@ -110,7 +108,7 @@ impl Job {
         let output_reports = output.fetch_reports;
 
         let holder = self.holders.entry(worker).or_default();
-        holder.complain(reader, u64::from(self.reduce.done));
+        holder.complain(reader, self.reduce.won);
         let is_sure = holder.is_surely_at_fault();
         let lost = if holder.complaints() >= step.config.holder_reports_max {
             holder.lose_all()
@@ -143,27 +141,33 @@ impl Job {
         }
         for &index in lost {
             if let Some(winner) = self.map.lose(index) {
-                self.uncount(&winner.stats.counters);
+                self.counters.subtract(&winner.counted.counters);
             }
         }
         self.forget_map_outputs();
         for &index in lost {
-            let number = self.map.task(index).attempts;
-            let last = AttemptId { task: self.map.id(index), number };
-            self.retry(last, cause.clone(), avoid, Again::Now, step)?;
+            self.redo(index, cause, avoid, step)?;
         }
+        debug_assert!(!self.map.all_done(), "reducers wait for what was lost");
         Ok(())
     }
 
-    /// Takes the counters of a lost winner back: its successor counts again.
-    pub(crate) fn uncount(&mut self, lost: &Counters) {
-        if lost.is_empty() {
-            return;
+    /// Has a map done once more whose output is lost, unless that has happened too often: then the job fails.
+    fn redo(
+        &mut self,
+        index: u32,
+        cause: &FailureCause,
+        avoid: Option<WorkerId>,
+        step: &mut Step<'_>,
+    ) -> JobResult {
+        let (id, progress) = (self.map.id(index), self.progress_made());
+        let task = self.map.task_mut(index);
+        avoid.into_iter().for_each(|worker| task.trouble_mut().failed_on.add(worker));
+        if !charge_output(task, cause, progress, step.config) {
+            let (attempts, cause) = (task.attempts, cause.clone());
+            return Err(Box::new(JobFailure::Task { task: id, attempts, cause }));
         }
-        let lost: BTreeMap<&str, u64> = lost.iter().collect();
-        let rest = |(name, sum): (&str, u64)| {
-            (name.to_string(), sum.saturating_sub(lost.get(name).copied().unwrap_or_default()))
-        };
-        self.counters = self.counters.iter().map(rest).collect();
+        self.map.enqueue(index);
+        Ok(())
     }
 }

@@ -1,15 +1,21 @@
 //! How a job looks from outside. The sums are kept up to date by the transitions, so that a view costs no pass over
 //! the tasks.
 
+use std::time::Duration;
+
 use crate::deadlines::{Deadlines, Timer};
 use crate::job::{Job, Phase};
 use crate::tasks::Tasks;
+use crate::time::Time;
 use crate::view::{JobState, JobView, StageView, Waiting};
 use crate::worker::Workers;
 
+/// After so long without progress, attempts may hang. Between two heartbeats is much less.
+const SILENCE: Duration = Duration::from_secs(10);
+
 impl Job {
     /// The job at this moment.
-    pub(crate) fn view(&self, workers: &Workers, deadlines: &Deadlines) -> JobView {
+    pub(crate) fn view(&self, workers: &Workers, deadlines: &Deadlines, now: Time) -> JobView {
         let output = self.output_tasks().totals;
         let shuffle_bytes = if self.is_map_only() { 0 } else { self.map.totals.output_bytes };
         JobView {
@@ -20,10 +26,10 @@ impl Job {
             },
             map: stage_view(&self.map, self.input_bytes),
             reduce: stage_view(&self.reduce, shuffle_bytes),
-            counters: self.counters.clone(),
+            counters: self.counters.counters(),
             nondeterministic: self.nondeterministic,
             avoided: self.avoidance.avoided().iter().copied().collect(),
-            waiting: self.waiting(workers, deadlines),
+            waiting: self.waiting(workers, deadlines, now),
             submitted: self.submitted,
             ended: None,
             slowest: self.slowest,
@@ -34,19 +40,35 @@ impl Job {
         }
     }
 
-    fn waiting(&self, workers: &Workers, deadlines: &Deadlines) -> Option<Waiting> {
+    fn waiting(&self, workers: &Workers, deadlines: &Deadlines, now: Time) -> Option<Waiting> {
         if self.phase == Phase::Publishing {
             return self.waits_to_publish(deadlines);
         }
         if self.running() > 0 {
-            return None;
+            return self.hangs(now);
         }
         Some(match deadlines.get(Timer::NoWorkers(self.id)) {
-            Some(gives_up_at) if !workers.any_staying() => Waiting::NoWorkers { gives_up_at },
-            _ if !workers.any(|worker| self.can_run_on(worker)) => Waiting::NoFit,
-            _ if self.placeable().is_some() => Waiting::Slots,
-            _ => Waiting::Backoff,
+            Some(gives_up_at) if workers.any_staying() => Waiting::NoFit { gives_up_at },
+            Some(gives_up_at) => Waiting::NoWorkers { gives_up_at },
+            None if self.placeable().is_some() => Waiting::Slots,
+            None => Waiting::Backoff,
         })
+    }
+
+    /// What is to be said if all that runs is silent. O(1) mostly: the first attempt that is not ends the search.
+    fn hangs(&self, now: Time) -> Option<Waiting> {
+        let mut running = self.map.running_attempts().chain(self.reduce.running_attempts());
+        let silent = |moved: Time| now.since(moved) >= SILENCE;
+        let (attempt, first) = running.next().filter(|(_, running)| silent(running.moved))?;
+        let (mut attempts, mut since) = (1, first.moved);
+        for (_, other) in running {
+            if !silent(other.moved) {
+                return None;
+            }
+            attempts += 1;
+            since = since.max(other.moved);
+        }
+        Some(Waiting::Silent { attempt, worker: first.worker, attempts, since })
     }
 }
 

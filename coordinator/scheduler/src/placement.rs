@@ -2,10 +2,12 @@
 //!
 //! As long as a slot is free and a task is queued, three choices are made:
 //!
-//! 1. *The job*: of the largest priority; among equals the one with the fewest running attempts; among these the
-//!    one that was served least recently.
-//! 2. *The worker*: of those with the fewest strikes (see `health`), the one with the fewest running attempts, so that
-//!    work spreads before it doubles up.
+//! 1. *The job*: of the largest priority; among equals one whose reducers hold slots while they wait for a map that is done again;
+//!    then the one with the fewest running attempts; among these the one that was served least recently. Two things go before
+//!    priority: what frees at least as many slots as it takes, and, once in eight slots, a job that was given none for long, so
+//!    that nothing starves.
+//! 2. *The worker*: of those with the fewest strikes (see `health`), the one with the smallest share of its slots taken, so
+//!    that work spreads before it doubles up.
 //! 3. *The task*: of the first few in the queue, the one whose rendezvous hash with this worker is highest (Thaler
 //!    and Ravishankar, 1998), but those first that are suspected of killing their process (see `death`). So a
 //!    split comes back to the worker that had it before, whose caches may still hold it, as far as balance allows: no slot
@@ -26,25 +28,66 @@ use crate::worker::{Worker, Workers};
 /// How many queued tasks are compared for one slot. A choice costs this much, however long the queue is.
 const QUEUE_WINDOW: usize = 64;
 
+/// Of so many slots given, one may go to a job that starves.
+const SLOTS_PER_STARVING: u64 = 8;
+
+/// Which job goes first, the smallest of these: by urgency and priority, whether its own reducers wait for what it would do,
+/// attempts that run, and the slot that it was given last.
+type Order = (Urgency, Reverse<i32>, Reverse<bool>, u32, u64);
+
+/// Why a job goes before those of a larger priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Urgency {
+    /// At least as many of its reducers hold slots as it has maps to do again, for which they wait: each slot given to it
+    /// frees one or more.
+    FreesSlots,
+    /// It was given nothing for long.
+    Starves,
+    /// It has its priority, and nothing else.
+    Usual,
+}
+
 /// Fills free slots until there are none, or nothing fits them. `turn` counts the slots given so far.
 pub(crate) fn fill_slots(jobs: &mut Jobs, turn: &mut u64, step: &mut Step<'_>) {
-    while let Some((job, stage)) = next_job(jobs, step.workers) {
-        let Some((index, worker)) = choose(job, stage, step.workers) else { return };
+    while let Some((job, stage)) = next_job(jobs, *turn, step) {
+        let Some((index, worker)) = choose(job, stage, step.workers) else {
+            debug_assert!(false, "{} could use a slot, and has no task for it", job.id);
+            return;
+        };
         *turn += 1;
         job.turn = *turn;
+        job.served = step.now;
         job.start(stage, index, worker, step);
     }
 }
 
-/// The job whose turn it is, of those that could use a free slot. O(jobs).
-fn next_job<'a>(jobs: &'a mut Jobs, workers: &Workers) -> Option<(&'a mut Job, Stage)> {
+/// The job whose turn it is, of those that could use a free slot. O(1) if none is free, else O(jobs).
+fn next_job<'a>(jobs: &'a mut Jobs, turn: u64, step: &Step<'_>) -> Option<(&'a mut Job, Stage)> {
+    let workers = &*step.workers;
+    let free = [Stage::Map, Stage::Reduce].map(|stage| workers.any_free(stage));
+    if free == [false; 2] {
+        return None;
+    }
     let could_use_a_slot = |job: &'a mut Job| {
-        let stage = job.placeable().filter(|&stage| workers.any_free(stage))?;
+        let stage = job.placeable().filter(|&stage| free[stage as usize])?;
         could_place(job, stage, workers).then_some((job, stage))
     };
     jobs.running_mut()
         .filter_map(could_use_a_slot)
-        .min_by_key(|(job, _)| (Reverse(job.plan.priority), job.running(), job.turn))
+        .min_by_key(|(job, stage)| order(job, *stage, turn, step))
+}
+
+fn order(job: &Job, stage: Stage, turn: u64, step: &Step<'_>) -> Order {
+    let waiting = if stage == Stage::Map { job.reduce.running } else { 0 };
+    let starving_turn = turn % SLOTS_PER_STARVING == SLOTS_PER_STARVING - 1;
+    let urgency = if waiting > 0 && waiting as usize >= job.map.queue().len() {
+        Urgency::FreesSlots
+    } else if starving_turn && step.now.since(job.served) >= step.config.starving_after {
+        Urgency::Starves
+    } else {
+        Urgency::Usual
+    };
+    (urgency, Reverse(job.plan.priority), Reverse(waiting > 0), job.running(), job.turn)
 }
 
 /// Whether a task of this stage is queued that a free slot would suit.
@@ -66,7 +109,7 @@ fn fit<'a>(
     workers: &'a Workers,
 ) -> impl Iterator<Item = (WorkerId, &'a Worker)> {
     let avoids = job.avoids(stage, workers);
-    workers.free(stage).filter(move |&(id, worker)| job.can_run_on(worker) && !avoids(id))
+    workers.free(stage, &job.plan.needs).filter(move |&(id, _)| !avoids(id))
 }
 
 /// The first queued tasks that may go to this worker.
@@ -92,23 +135,25 @@ fn best_task(
         Stage::Map => welcome.max_by_key(|&index| {
             let affinity = job.plan.splits.get(index as usize).map_or(0, |split| split.affinity);
             let fit = rendezvous(affinity, worker.offer.identity);
-            (tasks.task(index).suspect, fit, Reverse(index))
+            (tasks.task(index).trouble().suspect, fit, Reverse(index))
         }),
         // What a reducer reads is spread over all workers.
         Stage::Reduce => welcome.next(),
     }
 }
 
-/// The best worker that could run a backup of a task that runs on `slow`.
+/// The best worker that could run a backup of a task that runs on `slow`: one on which it could not fetch only if there is no
+/// other, for the fault may lie with where it fetched from.
 pub(crate) fn worker_for_backup(
     job: &Job,
     task: TaskId,
     slow: WorkerId,
     workers: &Workers,
 ) -> Option<WorkerId> {
-    let failed_on = &job.tasks(task.stage).task(task.index).failed_on;
-    let free = fit(job, task.stage, workers).map(|(id, _)| id);
-    free.filter(|id| !failed_on.contains(*id)).find(|&id| id != slow)
+    let trouble = job.tasks(task.stage).task(task.index).trouble();
+    let suits = |id: &WorkerId| *id != slow && !trouble.failed_on.contains(*id);
+    let free = || fit(job, task.stage, workers).map(|(id, _)| id).filter(suits);
+    free().find(|id| !trouble.could_not_fetch_on.contains(*id)).or_else(|| free().next())
 }
 
 fn rendezvous(affinity: u64, identity: u64) -> u64 {

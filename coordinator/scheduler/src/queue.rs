@@ -22,6 +22,11 @@ impl Queue {
         self.suspects.is_empty() && self.others.is_empty()
     }
 
+    /// How many could be placed.
+    pub(crate) fn len(&self) -> usize {
+        self.suspects.len() + self.others.len()
+    }
+
     /// Adds a task.
     pub(crate) fn insert(&mut self, index: u32, suspect: bool) {
         let queue = if suspect { &mut self.suspects } else { &mut self.others };

@@ -7,26 +7,53 @@ use windrow_jobs::{AttemptId, FailureCause, FailureClass};
 use crate::config::Config;
 use crate::hash::mix;
 use crate::task::Task;
+use crate::trouble::Progress;
 
-/// Charges the cause to the task. Returns how often the task has now met this kind of failure, or `None` when it
-/// is not to be tried again.
+/// Charges the failure of a running attempt to its task. Returns how often the task has now met this kind of failure, or
+/// `None` when it is not to be tried again.
 pub(crate) fn charge(
     task: &mut Task,
     cause: &FailureCause,
     max_attempts: u32,
+    progress: Progress,
     config: &Config,
 ) -> Option<u32> {
-    let (count, max) = match (cause, cause.class()) {
-        _ if cause.died_alone() == Some(false) => (&mut task.deaths, config.deaths_max),
-        (_, FailureClass::Fatal) => return None,
+    let class = cause.class();
+    if class == FailureClass::Fatal {
+        return None;
+    }
+    let trouble = task.trouble_mut();
+    let (count, max) = match (cause, class) {
+        _ if cause.died_alone() == Some(false) => (count(&mut trouble.deaths), config.deaths_max),
         (FailureCause::FetchFailed { .. }, _) => {
-            (&mut task.fetch_failures, config.fetch_failures_max)
+            (trouble.fetch_failures.add(progress), config.fetch_failures_max)
         }
-        (_, FailureClass::Infrastructure) => (&mut task.losses, config.losses_max),
-        (_, FailureClass::Attempt) => (&mut task.failures, max_attempts),
+        (_, FailureClass::Attempt) => (count(&mut trouble.failures), max_attempts),
+        _ => (count(&mut trouble.losses), config.losses_max),
     };
-    *count += 1;
-    (*count < max).then_some(*count)
+    debug_assert!(count > 0, "this failure is counted");
+    (count < max).then_some(count)
+}
+
+/// Charges the loss of an output to the task that made it. False when it is not to be made again.
+pub(crate) fn charge_output(
+    task: &mut Task,
+    cause: &FailureCause,
+    progress: Progress,
+    config: &Config,
+) -> bool {
+    let trouble = task.trouble_mut();
+    match cause {
+        FailureCause::FetchFailed { .. } => {
+            trouble.fetch_failures.add(progress) < config.fetch_failures_max
+        }
+        _ => trouble.output_losses.add(progress) < config.losses_max,
+    }
+}
+
+fn count(failures: &mut u32) -> u32 {
+    *failures = failures.saturating_add(1);
+    *failures
 }
 
 /// The pause before the next attempt, after the `nth` failure of a kind: it doubles each time up to a maximum, and

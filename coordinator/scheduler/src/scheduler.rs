@@ -12,6 +12,7 @@ use crate::drain;
 use crate::effect::Effect;
 use crate::event::{AttemptProgress, Event};
 use crate::health;
+use crate::job::Job;
 use crate::jobs::Jobs;
 use crate::loss::lose_worker;
 use crate::placement::fill_slots;
@@ -35,6 +36,9 @@ pub struct Scheduler {
     /// When to look again for slow attempts. Not worth remembering.
     #[serde(skip)]
     look_for_slow: Time,
+    /// When something happened last, heartbeats included. For views alone.
+    #[serde(skip)]
+    now: Time,
 }
 
 impl Scheduler {
@@ -47,6 +51,7 @@ impl Scheduler {
             deadlines: Deadlines::default(),
             turn: 0,
             look_for_slow: Time::default(),
+            now: Time::default(),
         }
     }
 
@@ -57,7 +62,18 @@ impl Scheduler {
             self.config = config.clone();
             self.look_for_slow = now;
         }
-        self.step(now, effects, |jobs, step| dispatch(jobs, event, step));
+        // Heartbeats are not told again to one that takes over: its time may lie before the last of them.
+        let goes_back = now < self.now && !matches!(event, Event::TookOver { .. });
+        debug_assert!(!goes_back, "time does not go back");
+        self.now = now;
+        // A heartbeat frees no slot, queues nothing and lets nobody go. There are thousands a second.
+        let settles = !matches!(event, Event::Heartbeat { .. });
+        let Self { config, jobs, workers, deadlines, turn, look_for_slow: _, now: _ } = self;
+        let mut step = Step { now, config, workers, deadlines, effects };
+        dispatch(jobs, event, &mut step);
+        if settles {
+            follow_up(jobs, turn, &mut step);
+        }
     }
 
     /// When [`due`](Self::due) is to be asked next, unless an event changes that.
@@ -95,15 +111,19 @@ impl Scheduler {
     /// A job at this moment, as long as it is known. O(1) in the number of its tasks.
     pub fn job(&self, id: JobId) -> Option<JobView> {
         match self.jobs.get(id) {
-            Some(job) => Some(job.view(&self.workers, &self.deadlines)),
+            Some(job) => Some(self.view(job)),
             None => self.jobs.ended(id).cloned(),
         }
     }
 
     /// All jobs that are known, the ended ones first.
     pub fn jobs(&self) -> impl Iterator<Item = JobView> {
-        let running = self.jobs.running().map(|job| job.view(&self.workers, &self.deadlines));
+        let running = self.jobs.running().map(|job| self.view(job));
         self.jobs.all_ended().cloned().chain(running)
+    }
+
+    fn view(&self, job: &Job) -> JobView {
+        job.view(&self.workers, &self.deadlines, self.now)
     }
 
     /// A worker at this moment, as long as it has a session.
@@ -122,21 +142,17 @@ impl Scheduler {
     pub fn workers(&self) -> impl Iterator<Item = WorkerView> {
         self.workers.iter().map(|(id, worker)| worker.view(id))
     }
+}
 
-    /// One transition, and what follows from it for everybody: slots are filled, and drained workers may go.
-    fn step(
-        &mut self,
-        now: Time,
-        effects: &mut Vec<Effect>,
-        transition: impl FnOnce(&mut Jobs, &mut Step<'_>),
-    ) {
-        let Self { config, jobs, workers, deadlines, turn, look_for_slow: _ } = self;
-        let mut step = Step { now, config, workers, deadlines, effects };
-        transition(jobs, &mut step);
-        health::end_quarantines_if_nobody_is_left(&mut step);
-        fill_slots(jobs, turn, &mut step);
-        drain::let_go(jobs, &mut step);
+/// What follows from a transition for everybody: jobs wait for workers or not any more, slots are filled, and drained workers
+/// may go.
+fn follow_up(jobs: &mut Jobs, turn: &mut u64, step: &mut Step<'_>) {
+    health::end_quarantines_if_nobody_is_left(step);
+    if step.workers.take_kinds_changed() {
+        jobs.look_for_workers(step);
     }
+    fill_slots(jobs, turn, step);
+    drain::let_go(jobs, step);
 }
 
 fn dispatch(jobs: &mut Jobs, event: Event, step: &mut Step<'_>) {
@@ -148,7 +164,7 @@ fn dispatch(jobs: &mut Jobs, event: Event, step: &mut Step<'_>) {
         Event::Submit { request, submission, plan } => jobs.submit(request, submission, plan, step),
         Event::Resubmit { request, submission } => jobs.resubmit(request, submission, step),
         Event::Cancel { request, job } => jobs.cancel(request, job, step),
-        Event::WorkerJoined { request, offer } => session::join(jobs, request, offer, step),
+        Event::WorkerJoined { request, offer } => session::join(request, offer, step),
         Event::WorkerReturned { request, worker, inventory } => {
             session::resume(jobs, request, worker, &inventory, step);
         }
@@ -156,7 +172,7 @@ fn dispatch(jobs: &mut Jobs, event: Event, step: &mut Step<'_>) {
             session::disconnect(worker, connection, step);
         }
         Event::WorkerLeft { worker, reason } => lose_worker(jobs, worker, &reason, step),
-        Event::WorkerDraining { worker } => drain::begin(jobs, worker, step),
+        Event::WorkerDraining { worker } => step.workers.drain(worker),
         Event::Heartbeat { worker, running } => heartbeat(jobs, worker, running, step),
         Event::AttemptDone { worker, attempt, stats } => {
             let job = jobs.get_mut(attempt.task.job);

@@ -26,10 +26,9 @@ use crate::step::Step;
 use crate::task::TaskState;
 
 /// Takes a worker in that has nothing.
-pub(crate) fn join(jobs: &mut Jobs, request: RequestId, offer: WorkerOffer, step: &mut Step<'_>) {
-    jobs.stop_worker_clocks(step);
+pub(crate) fn join(request: RequestId, offer: WorkerOffer, step: &mut Step<'_>) {
     let worker = step.workers.admit(offer, request, step.now);
-    step.deadlines.set(Timer::Lease(worker), step.now + step.config.lease);
+    grant_lease(worker, step);
     step.effects.push(Effect::Admitted { request, worker });
 }
 
@@ -38,21 +37,42 @@ pub(crate) fn join(jobs: &mut Jobs, request: RequestId, offer: WorkerOffer, step
 pub(crate) fn renew_lease(worker: WorkerId, step: &mut Step<'_>) -> bool {
     let has_session = step.workers.hear(worker, step.now);
     if step.workers.get(worker).is_some_and(|worker| !worker.is_away()) {
-        step.deadlines.set(Timer::Lease(worker), step.now + step.config.lease);
+        grant_lease(worker, step);
     }
     has_session
 }
 
-/// A worker's connection broke. It gets nothing new until it is back, and little time for that.
+/// The worker need not be heard of for a whole lease.
+pub(crate) fn grant_lease(worker: WorkerId, step: &mut Step<'_>) {
+    let ends = step.now + step.config.lease;
+    step.workers.set_lease(worker, ends);
+    step.deadlines.set(Timer::Lease(worker), ends);
+}
+
+/// A worker's connection broke. It gets nothing new until it is back, and little time for that: most that break off have died, and
+/// their work waits. But where most are away, it is not they who are at fault: a switch is, or a proxy that is reloaded, and
+/// all come back. So these have their whole leases, as when a coordinator takes over.
 pub(crate) fn disconnect(worker: WorkerId, connection: RequestId, step: &mut Step<'_>) {
-    let Some(lease_ends) = step.deadlines.get(Timer::Lease(worker)) else { return };
-    if step.workers.get(worker).is_none_or(|worker| worker.connection != Some(connection)) {
+    let Some(there) = step.workers.get(worker) else { return };
+    if there.connection != Some(connection) {
         // It is back already, or the connection was another coordinator's.
         return;
     }
+    let lease_ends = there.lease_ends;
+    let most_were_away = step.workers.most_are_away();
     step.workers.set_connection(worker, None);
-    let patience_ends = step.now + step.config.reconnect;
-    step.deadlines.set(Timer::Lease(worker), lease_ends.min(patience_ends));
+    if !step.workers.most_are_away() {
+        let patience_ends = step.now + step.config.reconnect;
+        step.deadlines.set(Timer::Lease(worker), lease_ends.min(patience_ends));
+    } else if !most_were_away {
+        for (away, ends) in step.workers.away() {
+            step.deadlines.set(Timer::Lease(away), ends);
+        }
+    }
+    debug_assert!(
+        step.deadlines.get(Timer::Lease(worker)).is_some(),
+        "it is not waited for for ever"
+    );
 }
 
 /// A worker is back, if its session still stands.

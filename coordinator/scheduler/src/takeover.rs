@@ -10,6 +10,7 @@ use windrow_jobs::Stage;
 use crate::deadlines::Timer;
 use crate::job::Job;
 use crate::jobs::Jobs;
+use crate::session::grant_lease;
 use crate::step::Step;
 
 /// Begins to decide in another coordinator's place.
@@ -17,7 +18,7 @@ pub(crate) fn begin(jobs: &mut Jobs, step: &mut Step<'_>) {
     for worker in step.workers.ids() {
         step.workers.hear(worker, step.now);
         step.workers.set_connection(worker, None);
-        step.deadlines.set(Timer::Lease(worker), step.now + step.config.lease);
+        grant_lease(worker, step);
     }
     for job in jobs.running_mut() {
         job.start_clocks_anew(step);
@@ -37,8 +38,6 @@ impl Job {
                 step.deadlines.set(Timer::Stalled(attempt), stalls_at);
             }
         }
-        if !step.workers.any_staying() {
-            self.start_worker_clock(step);
-        }
+        self.start_worker_clock_anew(step);
     }
 }

@@ -1,39 +1,28 @@
 //! One task: its state, and what it has been charged with.
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{BadRecord, Place, WorkerId};
+use windrow_jobs::WorkerId;
 
 use crate::audit::Written;
-use crate::avoidance::FailedOn;
 use crate::event::AttemptStats;
+use crate::tally::Share;
 use crate::time::Time;
+use crate::trouble::Trouble;
 
-/// A task and its history.
+/// A task and its history. There may be a million of them: what few of them have is boxed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Task {
     /// Where it stands.
     pub(crate) state: TaskState,
     /// Attempts started so far, and so the number of the last one.
     pub(crate) attempts: u32,
-    /// Attempts that failed by the task's own fault.
-    pub(crate) failures: u32,
-    /// Attempts, running or done, that were lost through no fault of the task.
-    pub(crate) losses: u32,
-    /// Attempts that failed because a map output could not be fetched.
-    pub(crate) fetch_failures: u32,
-    /// Times that the process died in which it ran together with others.
-    pub(crate) deaths: u32,
-    /// Whether the process died in which it ran, so that it runs alone until it has succeeded.
-    pub(crate) suspect: bool,
-    /// Records, or groups, that have killed a process in which nothing else ran: they are bad ones, and are left out.
-    pub(crate) poison: Vec<BadRecord>,
-    /// Where a process has died that somebody else may have killed.
-    pub(crate) suspected_place: Option<Place>,
-    /// Where it has failed.
-    pub(crate) failed_on: FailedOn,
-    /// What its last winner wrote for the shuffle.
+    /// Of a map: what its last winner wrote for the shuffle. Of a reduce: what it read of it.
     pub(crate) written: Option<Written>,
+    /// What it is charged with, if it ever was.
+    trouble: Option<Box<Trouble>>,
 }
+
+static NO_TROUBLE: Trouble = Trouble::none();
 
 /// The states of a task.
 ///
@@ -60,8 +49,8 @@ pub(crate) enum TaskState {
     Waiting,
     /// To be placed as soon as a slot is free.
     Queued,
-    /// An attempt runs, as far as is known, or two.
-    Running(Race),
+    /// An attempt runs, as far as is known, or two. Boxed: few of many tasks run.
+    Running(Box<Race>),
     /// An attempt has won. What it left stands.
     Done(Winner),
 }
@@ -92,6 +81,8 @@ pub(crate) struct Running {
     pub(crate) bytes: u64,
     /// Signs of life so far.
     pub(crate) steps: u64,
+    /// When it last gave one.
+    pub(crate) moved: Time,
 }
 
 /// The attempt that has won.
@@ -104,15 +95,51 @@ pub(crate) struct Winner {
     /// Of a reduce: the version of the map outputs that it has read.
     pub(crate) outputs_version: u64,
     /// What it counted.
-    pub(crate) stats: AttemptStats,
+    pub(crate) counted: Counted,
     /// Reducers that could not fetch its output.
     pub(crate) fetch_reports: u32,
+}
+
+/// What is kept of a winner's [`AttemptStats`]: what has to be taken back if it is lost.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Counted {
+    pub(crate) input_records: u64,
+    pub(crate) input_bytes: u64,
+    pub(crate) output_records: u64,
+    pub(crate) output_bytes: u64,
+    pub(crate) skipped_records: u64,
+    pub(crate) elapsed_us: u64,
+    pub(crate) counters: Share,
+}
+
+impl Counted {
+    /// As the attempt says; `counters` are its own.
+    pub(crate) fn of(stats: &AttemptStats, counters: Share) -> Self {
+        Self {
+            input_records: stats.input_records,
+            input_bytes: stats.input_bytes,
+            output_records: stats.output_records,
+            output_bytes: stats.output_bytes,
+            skipped_records: stats.skipped_records,
+            elapsed_us: u64::try_from(stats.elapsed.as_micros()).unwrap_or(u64::MAX),
+            counters,
+        }
+    }
 }
 
 impl Running {
     /// An attempt that begins.
     pub(crate) fn new(number: u32, worker: WorkerId, since: Time) -> Self {
-        Self { number, since, worker, outputs_version: 0, records: 0, bytes: 0, steps: 0 }
+        Self {
+            number,
+            since,
+            worker,
+            outputs_version: 0,
+            records: 0,
+            bytes: 0,
+            steps: 0,
+            moved: since,
+        }
     }
 }
 
@@ -141,18 +168,26 @@ impl Race {
 impl Task {
     /// A task that was never tried.
     pub(crate) fn new() -> Self {
-        Self {
-            state: TaskState::Queued,
-            attempts: 0,
-            failures: 0,
-            losses: 0,
-            fetch_failures: 0,
-            deaths: 0,
-            suspect: false,
-            poison: Vec::new(),
-            suspected_place: None,
-            failed_on: FailedOn::default(),
-            written: None,
+        Self { state: TaskState::Queued, attempts: 0, written: None, trouble: None }
+    }
+
+    /// What it is charged with.
+    pub(crate) fn trouble(&self) -> &Trouble {
+        self.trouble.as_deref().unwrap_or(&NO_TROUBLE)
+    }
+
+    /// Likewise, to be changed.
+    pub(crate) fn trouble_mut(&mut self) -> &mut Trouble {
+        self.trouble.get_or_insert_default()
+    }
+
+    /// It has succeeded, which refutes what it was charged with.
+    pub(crate) fn forgive(&mut self) {
+        if let Some(trouble) = &mut self.trouble {
+            trouble.forgive();
+            if **trouble == NO_TROUBLE {
+                self.trouble = None;
+            }
         }
     }
 
@@ -171,5 +206,17 @@ impl Task {
             }
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A million tasks, with their place in a queue or at a holder and their split, are to fit into 200 MB.
+    #[test]
+    fn a_quiet_task_is_small() {
+        assert!(size_of::<Task>() <= 160, "{} bytes", size_of::<Task>());
+        assert_eq!(*Task::new().trouble(), Trouble::default());
     }
 }

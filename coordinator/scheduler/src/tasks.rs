@@ -1,12 +1,14 @@
 //! The tasks of one stage: their transitions, the queue of those that could run, and running sums over all.
 //! Knows nothing of workers, time or the other stage.
 
-use serde::{Deserialize, Serialize};
-use windrow_jobs::{AttemptId, JobId, Stage, TaskId, WorkerId};
+use std::collections::BTreeSet;
 
-use crate::event::{AttemptProgress, AttemptStats};
+use serde::{Deserialize, Serialize};
+use windrow_jobs::{AttemptId, FailureCause, JobId, Stage, TaskId, WorkerId};
+
+use crate::event::AttemptProgress;
 use crate::queue::Queue;
-use crate::task::{Race, Running, Task, TaskState, Winner};
+use crate::task::{Counted, Race, Running, Task, TaskState, Winner};
 use crate::time::Time;
 
 /// All tasks of one stage of one job.
@@ -16,10 +18,16 @@ pub(crate) struct Tasks {
     stage: Stage,
     tasks: Vec<Task>,
     queue: Queue,
+    /// Tasks of which an attempt runs.
+    active: BTreeSet<u32>,
     /// Attempts that run.
     pub(crate) running: u32,
     /// Tasks that are done.
     pub(crate) done: u32,
+    /// The most that were ever done at once.
+    pub(crate) most_done: u32,
+    /// Attempts that ever won, also those that were lost later.
+    pub(crate) won: u64,
     /// Attempts that were started.
     pub(crate) attempts: u32,
     /// Attempts that failed.
@@ -36,6 +44,8 @@ pub(crate) struct Tasks {
     pub(crate) overtaken: u32,
     /// Sums over winners and running attempts, backups excepted.
     pub(crate) totals: Totals,
+    /// What the first winner that has skipped anything has met.
+    pub(crate) skipped_example: Option<Box<FailureCause>>,
 }
 
 /// Sums that are kept up to date, so that a view needs no pass over the tasks.
@@ -51,6 +61,10 @@ pub(crate) struct Totals {
     pub(crate) output_records: u64,
     /// Likewise.
     pub(crate) output_bytes: u64,
+    /// Work of winners, by the measure of their stage.
+    pub(crate) work_done: u64,
+    /// Time of winners.
+    pub(crate) elapsed_us: u64,
 }
 
 impl Tasks {
@@ -61,8 +75,11 @@ impl Tasks {
             stage,
             tasks: (0..count).map(|_| Task::new()).collect(),
             queue: Queue::of(count),
+            active: BTreeSet::new(),
             running: 0,
             done: 0,
+            most_done: 0,
+            won: 0,
             attempts: 0,
             failed: 0,
             lost: 0,
@@ -71,6 +88,7 @@ impl Tasks {
             backups_won: 0,
             overtaken: 0,
             totals: Totals::default(),
+            skipped_example: None,
         }
     }
 
@@ -129,9 +147,9 @@ impl Tasks {
         })
     }
 
-    /// The running attempts, in order of tasks.
+    /// The running attempts, in order of tasks. O(attempts that run).
     pub(crate) fn running_attempts(&self) -> impl Iterator<Item = (AttemptId, &Running)> {
-        let races = (0..).zip(&self.tasks).filter_map(|(index, task)| match &task.state {
+        let races = self.active.iter().filter_map(|&index| match &self.task(index).state {
             TaskState::Running(race) => Some((self.id(index), race)),
             _ => None,
         });
@@ -142,10 +160,13 @@ impl Tasks {
 
     /// Waiting to queued.
     pub(crate) fn enqueue(&mut self, index: u32) {
-        debug_assert!(matches!(self.task(index).state, TaskState::Waiting));
         let task = self.task_mut(index);
+        debug_assert!(
+            matches!(task.state, TaskState::Waiting),
+            "what runs or is done is not tried"
+        );
         task.state = TaskState::Queued;
-        let suspect = task.suspect;
+        let suspect = task.trouble().suspect;
         self.queue.insert(index, suspect);
     }
 
@@ -159,10 +180,12 @@ impl Tasks {
     /// Queued to running: the next attempt begins on `worker`.
     pub(crate) fn start(&mut self, index: u32, worker: WorkerId, now: Time) -> AttemptId {
         let queued = self.queue.remove(index);
-        debug_assert!(queued);
+        debug_assert!(queued, "only what is queued is placed");
         let first = self.next_attempt(index, worker, now);
         let number = first.number;
-        self.task_mut(index).state = TaskState::Running(Race { first, backup: None });
+        let added = self.active.insert(index);
+        debug_assert!(added, "what was queued did not run");
+        self.task_mut(index).state = TaskState::Running(Box::new(Race { first, backup: None }));
         AttemptId { task: self.id(index), number }
     }
 
@@ -173,7 +196,8 @@ impl Tasks {
         self.backups += 1;
         self.backups_running += 1;
         if let TaskState::Running(race) = &mut self.task_mut(index).state {
-            debug_assert!(race.backup.is_none());
+            debug_assert!(race.backup.is_none(), "one backup at a time");
+            debug_assert_ne!(race.first.worker, worker, "a backup on the same machine is none");
             race.backup = Some(backup);
         }
         AttemptId { task: self.id(index), number }
@@ -189,7 +213,12 @@ impl Tasks {
 
     /// Notes how far a running attempt has come. False when that is no further than before, or when no such
     /// attempt runs.
-    pub(crate) fn progress(&mut self, worker: WorkerId, progress: AttemptProgress) -> bool {
+    pub(crate) fn progress(
+        &mut self,
+        worker: WorkerId,
+        progress: AttemptProgress,
+        now: Time,
+    ) -> bool {
         let AttemptProgress { attempt, records, bytes, steps } = progress;
         let Some(task) = self.get_mut(attempt.task.index) else { return false };
         let Some(running) = task.running_mut(attempt.number, worker) else { return false };
@@ -200,19 +229,23 @@ impl Tasks {
         running.bytes += more_bytes;
         let lives = steps > running.steps;
         running.steps = steps.max(running.steps);
+        let moves = lives || more_records > 0 || more_bytes > 0;
+        if moves {
+            running.moved = now;
+        }
         let is_first =
             matches!(&task.state, TaskState::Running(race) if race.first.number == attempt.number);
         if is_first {
             self.totals.input_records = self.totals.input_records.saturating_add(more_records);
             self.totals.input_bytes = self.totals.input_bytes.saturating_add(more_bytes);
         }
-        lives || more_records > 0 || more_bytes > 0
+        moves
     }
 
     /// Running attempts count as if they had read nothing yet: what heartbeats said is not known for good.
     pub(crate) fn forget_progress(&mut self, now: Time) {
-        for task in &mut self.tasks {
-            if let TaskState::Running(race) = &mut task.state {
+        for &index in &self.active {
+            if let TaskState::Running(race) = &mut self.tasks[index as usize].state {
                 self.totals.uncount(&race.first);
                 for running in race.iter_mut() {
                     let outputs_version = running.outputs_version;
@@ -229,7 +262,9 @@ impl Tasks {
         if let Some(other) = other {
             self.running += 1;
             self.totals.count(&other);
-            self.task_mut(index).state = TaskState::Running(Race { first: other, backup: None });
+            self.active.insert(index);
+            let race = Box::new(Race { first: other, backup: None });
+            self.task_mut(index).state = TaskState::Running(race);
         }
         Some(stopped.worker)
     }
@@ -239,19 +274,25 @@ impl Tasks {
         &mut self,
         index: u32,
         number: u32,
-        stats: AttemptStats,
+        counted: Counted,
     ) -> Option<(AttemptId, WorkerId)> {
         let race = self.end_race(index)?;
         let backup_won = race.backup.as_ref().is_some_and(|backup| backup.number == number);
         self.backups_won += u32::from(backup_won);
         let (winner, other) = race.split(number);
-        self.totals.add(&stats);
+        self.totals.add(&counted, self.stage);
         self.done += 1;
+        self.most_done = self.most_done.max(self.done);
+        self.won += 1;
+        debug_assert!(self.done <= self.len(), "a task is done once");
+        debug_assert!(u64::from(self.most_done) <= self.won, "each that is done has won");
         self.overtaken += u32::from(other.is_some());
         let Running { worker, outputs_version, .. } = winner;
-        self.task_mut(index).state =
-            TaskState::Done(Winner { number, worker, outputs_version, stats, fetch_reports: 0 });
-        self.task_mut(index).suspect = false;
+        let winner = Winner { number, worker, outputs_version, counted, fetch_reports: 0 };
+        let task = self.task_mut(index);
+        task.state = TaskState::Done(winner);
+        task.forgive();
+        debug_assert!(number <= task.attempts, "it was started");
         other.map(|other| (AttemptId { task: self.id(index), number: other.number }, other.worker))
     }
 
@@ -264,7 +305,8 @@ impl Tasks {
             task.state = state;
             return None;
         };
-        self.totals.subtract(&winner.stats);
+        self.totals.subtract(&winner.counted, self.stage);
+        debug_assert!(self.done > 0, "it was counted when it won");
         self.done -= 1;
         self.lost += 1;
         Some(winner)
@@ -279,21 +321,26 @@ impl Tasks {
             task.state = state;
             return None;
         };
+        let removed = self.active.remove(&index);
+        debug_assert!(removed, "what runs is listed");
+        debug_assert!(self.running > u32::from(race.backup.is_some()), "each attempt was counted");
         self.running -= 1 + u32::from(race.backup.is_some());
         self.backups_running -= u32::from(race.backup.is_some());
         self.totals.uncount(&race.first);
-        Some(race)
+        Some(*race)
     }
 }
 
 impl Totals {
     // Counts come from workers: they saturate, so that nonsense can't end the process.
-    pub(crate) fn add(&mut self, stats: &AttemptStats) {
-        self.input_records = self.input_records.saturating_add(stats.input_records);
-        self.input_bytes = self.input_bytes.saturating_add(stats.input_bytes);
-        self.skipped_records = self.skipped_records.saturating_add(stats.skipped_records);
-        self.output_records = self.output_records.saturating_add(stats.output_records);
-        self.output_bytes = self.output_bytes.saturating_add(stats.output_bytes);
+    pub(crate) fn add(&mut self, counted: &Counted, stage: Stage) {
+        self.input_records = self.input_records.saturating_add(counted.input_records);
+        self.input_bytes = self.input_bytes.saturating_add(counted.input_bytes);
+        self.skipped_records = self.skipped_records.saturating_add(counted.skipped_records);
+        self.output_records = self.output_records.saturating_add(counted.output_records);
+        self.output_bytes = self.output_bytes.saturating_add(counted.output_bytes);
+        self.work_done = self.work_done.saturating_add(work(counted, stage));
+        self.elapsed_us = self.elapsed_us.saturating_add(counted.elapsed_us);
     }
 
     /// What a running attempt has read.
@@ -307,11 +354,21 @@ impl Totals {
         self.input_bytes = self.input_bytes.saturating_sub(running.bytes);
     }
 
-    fn subtract(&mut self, stats: &AttemptStats) {
-        self.input_records = self.input_records.saturating_sub(stats.input_records);
-        self.input_bytes = self.input_bytes.saturating_sub(stats.input_bytes);
-        self.skipped_records = self.skipped_records.saturating_sub(stats.skipped_records);
-        self.output_records = self.output_records.saturating_sub(stats.output_records);
-        self.output_bytes = self.output_bytes.saturating_sub(stats.output_bytes);
+    fn subtract(&mut self, counted: &Counted, stage: Stage) {
+        self.input_records = self.input_records.saturating_sub(counted.input_records);
+        self.input_bytes = self.input_bytes.saturating_sub(counted.input_bytes);
+        self.skipped_records = self.skipped_records.saturating_sub(counted.skipped_records);
+        self.output_records = self.output_records.saturating_sub(counted.output_records);
+        self.output_bytes = self.output_bytes.saturating_sub(counted.output_bytes);
+        self.work_done = self.work_done.saturating_sub(work(counted, stage));
+        self.elapsed_us = self.elapsed_us.saturating_sub(counted.elapsed_us);
+    }
+}
+
+/// By what the speed of a stage is measured: bytes of maps, whose splits have a size, and records of reduces.
+fn work(counted: &Counted, stage: Stage) -> u64 {
+    match stage {
+        Stage::Map => counted.input_bytes,
+        Stage::Reduce => counted.input_records,
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{Counters, FailureCause, JobId, TaskId, WorkerId};
+use windrow_jobs::{AttemptId, Counters, FailureCause, JobId, TaskId, WorkerId};
 
 use crate::effect::Outcome;
 use crate::time::Time;
@@ -26,7 +26,7 @@ pub struct JobView {
     pub nondeterministic: Option<u32>,
     /// Workers that get nothing more of it as long as others can run it, since several of its tasks have failed there.
     pub avoided: Vec<WorkerId>,
-    /// Why nothing of it runs, when nothing does.
+    /// Why nothing of it runs, when nothing does, or why what runs gets no further.
     pub waiting: Option<Waiting>,
     /// When it was submitted.
     pub submitted: Time,
@@ -82,7 +82,7 @@ pub struct StageView {
     pub total_bytes: u64,
 }
 
-/// Why nothing of a job runs.
+/// Why nothing of a job runs, or what runs gets no further.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Waiting {
     /// There is no worker; the job gives up unless one comes.
@@ -90,8 +90,22 @@ pub enum Waiting {
         /// When it gives up.
         gives_up_at: Time,
     },
-    /// The workers that are there cannot run its program.
-    NoFit,
+    /// The workers that are there cannot run its program; the job gives up unless another one comes.
+    NoFit {
+        /// When it gives up.
+        gives_up_at: Time,
+    },
+    /// Attempts run, but all of them have made no progress for a while: their processes may hang.
+    Silent {
+        /// One of them.
+        attempt: AttemptId,
+        /// Where it runs.
+        worker: WorkerId,
+        /// How many there are.
+        attempts: u32,
+        /// When any of them last made progress.
+        since: Time,
+    },
     /// No worker has a free slot that it would use: other jobs have them all, or its tasks have failed there.
     Slots,
     /// Its failed tasks wait for their next attempt.

@@ -1,12 +1,13 @@
-//! The workers with a session, and an index of their free slots. What they hold is noted at the jobs.
+//! The workers with a session, by kinds and identities. What they hold is noted at the jobs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{AttemptId, Stage, WorkerId};
+use windrow_jobs::{AttemptId, PlatformNeeds, Stage, WorkerId};
 
 use crate::event::{RequestId, WorkerOffer};
 use crate::health::{Health, Standing};
+use crate::kinds::{KindId, Kinds, Rank};
 use crate::time::Time;
 use crate::view::WorkerView;
 
@@ -15,6 +16,8 @@ use crate::view::WorkerView;
 pub(crate) struct Worker {
     /// What it offers.
     pub(crate) offer: WorkerOffer,
+    /// What programs it can run.
+    kind: KindId,
     /// Whether it stays.
     pub(crate) leaving: Leaving,
     /// The request that opened its connection. `None` when that is broken: then it is away, may come back until its lease
@@ -24,6 +27,8 @@ pub(crate) struct Worker {
     pub(crate) health: Health,
     /// When it last spoke.
     pub(crate) heard: Time,
+    /// When its lease ends, unless its connection breaks before.
+    pub(crate) lease_ends: Time,
     /// Its attempts, as far as is known.
     pub(crate) running: BTreeSet<AttemptId>,
     reduces_running: u32,
@@ -46,14 +51,27 @@ pub(crate) enum Leaving {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Workers {
     workers: BTreeMap<WorkerId, Worker>,
-    /// For each stage, the workers that would take an attempt of it, the best first.
-    free: [BTreeSet<((u32, u32), WorkerId)>; 2],
-    /// By identity: those that have had failures since their last success.
-    health: BTreeMap<u64, Health>,
+    /// By platform, with those that have free slots.
+    kinds: Kinds,
+    /// By identity: who bears it, and how it fares.
+    identities: BTreeMap<u64, Identity>,
+    /// Those whose connection is broken.
+    away: BTreeSet<WorkerId>,
     /// Those that are draining and have not been told to go.
     draining: BTreeSet<WorkerId>,
     staying: usize,
     admitted: u64,
+    /// Whether programs may be runnable now that were not, or the other way round, since that was last asked.
+    #[serde(skip)]
+    kinds_changed: bool,
+}
+
+/// A machine and folder, across sessions.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Identity {
+    /// Its failures since its last success.
+    health: Health,
+    bearers: BTreeSet<WorkerId>,
 }
 
 impl Worker {
@@ -90,9 +108,11 @@ impl Worker {
         self.connection.is_none()
     }
 
-    /// Whom to prefer: those with fewer strikes, then the less busy.
-    fn rank(&self) -> (u32, u32) {
-        (self.health.strikes, self.running.len() as u32)
+    /// How it is ranked among those that are free. By the share of its slots that are taken, and not by their number: half of
+    /// a large machine is as busy as half of a small one.
+    fn rank(&self) -> Rank {
+        let slots = u64::from(self.offer.map_slots) + u64::from(self.offer.reduce_slots);
+        (self.health.strikes, ((self.running.len() as u64) << 16) / slots.max(1))
     }
 
     /// How it looks from outside.
@@ -117,19 +137,25 @@ impl Workers {
     pub(crate) fn admit(&mut self, offer: WorkerOffer, request: RequestId, now: Time) -> WorkerId {
         self.admitted += 1;
         let id = WorkerId(self.admitted);
+        let kind = self.kinds.add(id, &offer.platform);
+        let identity = self.identities.entry(offer.identity).or_default();
+        identity.bearers.insert(id);
         let worker = Worker {
+            kind,
             leaving: Leaving::No,
             connection: Some(request),
-            health: self.health.get(&offer.identity).cloned().unwrap_or_default(),
+            health: identity.health.clone(),
             heard: now,
+            lease_ends: now,
             running: BTreeSet::new(),
             reduces_running: 0,
             offer,
             done: 0,
             failed: 0,
         };
-        self.workers.insert(id, worker);
-        self.staying += 1;
+        let former = self.workers.insert(id, worker);
+        debug_assert!(former.is_none(), "names are never given again");
+        self.count_staying(kind, true);
         self.update(id, |_| ());
         id
     }
@@ -139,12 +165,35 @@ impl Workers {
         self.unindex(id);
         let worker = self.workers.remove(&id)?;
         self.draining.remove(&id);
-        self.staying -= usize::from(worker.leaving == Leaving::No);
-        if worker.health.standing != Standing::Quarantined {
-            // It may never come back. Only a quarantine outlasts the session, until its end.
-            self.health.remove(&worker.offer.identity);
+        self.away.remove(&id);
+        if worker.leaving == Leaving::No {
+            self.count_staying(worker.kind, false);
         }
+        self.kinds.remove(id, worker.kind);
+        if let Some(identity) = self.identities.get_mut(&worker.offer.identity) {
+            identity.bearers.remove(&id);
+            if worker.health.standing != Standing::Quarantined {
+                // It may never come back. Only a quarantine outlasts the session, until its end.
+                identity.health = Health::default();
+            }
+        }
+        self.forget_if_unknown(worker.offer.identity);
         Some(worker)
+    }
+
+    fn count_staying(&mut self, kind: KindId, stays: bool) {
+        self.staying = if stays { self.staying + 1 } else { self.staying.saturating_sub(1) };
+        self.kinds_changed |= self.kinds.count_staying(kind, stays);
+    }
+
+    /// Nothing is kept of an identity that nobody bears, unless it is in quarantine.
+    fn forget_if_unknown(&mut self, identity: u64) {
+        let unknown = |known: &Identity| {
+            known.bearers.is_empty() && known.health.standing != Standing::Quarantined
+        };
+        if self.identities.get(&identity).is_some_and(unknown) {
+            self.identities.remove(&identity);
+        }
     }
 
     /// The worker, if it has a session.
@@ -163,11 +212,35 @@ impl Workers {
         }
     }
 
+    /// Notes when the worker's lease ends.
+    pub(crate) fn set_lease(&mut self, id: WorkerId, ends: Time) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.lease_ends = ends;
+        }
+    }
+
+    /// Those whose connection is broken, and when their leases end.
+    pub(crate) fn away(&self) -> impl Iterator<Item = (WorkerId, Time)> {
+        let lease = |id: &WorkerId| Some((*id, self.get(*id)?.lease_ends));
+        self.away.iter().filter_map(lease)
+    }
+
+    /// Whether more than half of all, and more than one, are away: then it is the network that is broken, or the coordinator.
+    pub(crate) fn most_are_away(&self) -> bool {
+        self.away.len() > 1 && self.away.len() * 2 > self.workers.len()
+    }
+
+    /// Whether jobs may have to wait for other workers than before, since that was last asked.
+    pub(crate) fn take_kinds_changed(&mut self) -> bool {
+        std::mem::take(&mut self.kinds_changed)
+    }
+
     /// Takes a slot for an attempt.
     pub(crate) fn start(&mut self, id: WorkerId, attempt: AttemptId) {
         self.update(id, |worker| {
-            debug_assert!(worker.takes(attempt.task.stage));
-            worker.running.insert(attempt);
+            debug_assert!(worker.takes(attempt.task.stage), "it was free when it was chosen");
+            let started = worker.running.insert(attempt);
+            debug_assert!(started, "an attempt starts once");
             worker.reduces_running += u32::from(attempt.task.stage == Stage::Reduce);
         });
     }
@@ -197,13 +270,19 @@ impl Workers {
 
     /// Notes that the worker's connection is broken, or that it has another one.
     pub(crate) fn set_connection(&mut self, id: WorkerId, connection: Option<RequestId>) {
+        match (connection, self.workers.contains_key(&id)) {
+            (None, true) => drop(self.away.insert(id)),
+            _ => drop(self.away.remove(&id)),
+        }
         self.update(id, |worker| worker.connection = connection);
+        debug_assert!(self.away.len() <= self.workers.len(), "only those with a session are away");
     }
 
     /// From now on, the worker takes nothing new.
     pub(crate) fn drain(&mut self, id: WorkerId) {
-        if self.get(id).is_some_and(|worker| worker.leaving == Leaving::No) {
-            self.staying -= 1;
+        let kind = self.get(id).filter(|worker| worker.leaving == Leaving::No).map(|it| it.kind);
+        if let Some(kind) = kind {
+            self.count_staying(kind, false);
             self.draining.insert(id);
             self.update(id, |worker| worker.leaving = Leaving::Draining);
         }
@@ -233,16 +312,20 @@ impl Workers {
         self.draining.iter().copied().filter(idle)
     }
 
-    /// The workers that would take an attempt of this stage: those with fewest strikes first, then the least busy.
-    pub(crate) fn free(&self, stage: Stage) -> impl Iterator<Item = (WorkerId, &Worker)> {
-        self.free[stage as usize]
-            .iter()
-            .filter_map(|&(_, id)| self.workers.get(&id).map(|worker| (id, worker)))
+    /// The workers that would take an attempt of this stage and can run such a program: those with fewest strikes first, then
+    /// the least busy.
+    pub(crate) fn free(
+        &self,
+        stage: Stage,
+        needs: &PlatformNeeds,
+    ) -> impl Iterator<Item = (WorkerId, &Worker)> {
+        let free = self.kinds.free(stage, needs);
+        free.filter_map(|id| Some((id, self.workers.get(&id)?)))
     }
 
     /// Whether any worker would take an attempt of this stage.
     pub(crate) fn any_free(&self, stage: Stage) -> bool {
-        !self.free[stage as usize].is_empty()
+        self.kinds.any_free(stage)
     }
 
     /// Whether any worker is there that does not want to leave.
@@ -250,9 +333,17 @@ impl Workers {
         self.staying > 0
     }
 
-    /// Whether any worker is of this kind. O(workers) if none is.
-    pub(crate) fn any(&self, kind: impl Fn(&Worker) -> bool) -> bool {
-        self.workers.values().any(kind)
+    /// Likewise, of those that can run such a program.
+    pub(crate) fn any_staying_for(&self, needs: &PlatformNeeds) -> bool {
+        self.kinds.any_staying(needs)
+    }
+
+    /// The workers that can run such a program.
+    pub(crate) fn all_for(
+        &self,
+        needs: &PlatformNeeds,
+    ) -> impl Iterator<Item = (WorkerId, &Worker)> {
+        self.kinds.members(needs).filter_map(|id| Some((id, self.workers.get(&id)?)))
     }
 
     /// Their ids, in order.
@@ -267,39 +358,33 @@ impl Workers {
 
     /// Whether failures are remembered of this identity.
     pub(crate) fn has_history(&self, identity: u64) -> bool {
-        self.health.contains_key(&identity)
+        let health = self.identities.get(&identity).map(|known| &known.health);
+        health.is_some_and(|health| *health != Health::default())
     }
 
-    /// Changes the health of an identity, and of the workers that bear it. Perfect health is not remembered, nor that of
-    /// somebody who is not there, unless in quarantine. O(workers).
+    /// Changes the health of an identity, and of the workers that bear it. Nothing is remembered of somebody who is not there,
+    /// but for a quarantine.
     pub(crate) fn change_health<T>(
         &mut self,
         identity: u64,
         change: impl FnOnce(&mut Health) -> T,
     ) -> T {
-        let mut health = self.health.remove(&identity).unwrap_or_default();
-        let result = change(&mut health);
-        let bearers: Vec<_> = self
-            .workers
-            .iter()
-            .filter(|(_, worker)| worker.offer.identity == identity)
-            .map(|(id, _)| *id)
-            .collect();
+        let known = self.identities.entry(identity).or_default();
+        let result = change(&mut known.health);
+        let (health, bearers) = (known.health.clone(), known.bearers.clone());
         for &id in &bearers {
             self.update(id, |worker| worker.health = health.clone());
         }
-        let there = !bearers.is_empty() || health.standing == Standing::Quarantined;
-        if there && health != Health::default() {
-            self.health.insert(identity, health);
-        }
+        self.forget_if_unknown(identity);
         result
     }
 
     /// The identities in quarantine, if nobody else stays.
     pub(crate) fn all_quarantined(&self) -> Option<BTreeSet<u64>> {
-        if self.health.is_empty() || self.staying == 0 {
+        if self.staying == 0 {
             return None;
         }
+        // The first that is well ends the search.
         let mut staying = self.workers.values().filter(|worker| worker.leaving == Leaving::No);
         let all = staying.all(|worker| worker.health.standing == Standing::Quarantined);
         all.then(|| {
@@ -313,8 +398,8 @@ impl Workers {
 
     /// Identities in quarantine.
     pub(crate) fn quarantined(&self) -> impl Iterator<Item = u64> {
-        let quarantined = |(_, health): &(&u64, &Health)| health.standing == Standing::Quarantined;
-        self.health.iter().filter(quarantined).map(|(identity, _)| *identity)
+        let quarantined = |known: &Identity| known.health.standing == Standing::Quarantined;
+        self.identities.iter().filter(move |(_, known)| quarantined(known)).map(|(id, _)| *id)
     }
 
     /// All workers in order.
@@ -329,16 +414,15 @@ impl Workers {
         change(worker);
         for stage in [Stage::Map, Stage::Reduce] {
             if worker.takes(stage) {
-                self.free[stage as usize].insert((worker.rank(), id));
+                self.kinds.set_free(worker.kind, stage, (worker.rank(), id), true);
             }
         }
     }
 
     fn unindex(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.get(&id) else { return };
-        let entry = (worker.rank(), id);
-        for free in &mut self.free {
-            free.remove(&entry);
+        for stage in [Stage::Map, Stage::Reduce] {
+            self.kinds.set_free(worker.kind, stage, (worker.rank(), id), false);
         }
     }
 }

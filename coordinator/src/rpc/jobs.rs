@@ -8,7 +8,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use windrow_jobs::program::JobShape;
-use windrow_jobs::{JobId, JobSpec};
+use windrow_jobs::{JobId, JobOptions, JobSpec};
 use windrow_proto::v1;
 use windrow_proto::v1::jobs_server::Jobs;
 use windrow_scheduler::SubmissionId;
@@ -72,12 +72,14 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::SubmitRequest>,
     ) -> Result<Response<v1::SubmitReply>, Status> {
-        let submitter = identity_of(&request).map(|identity| identity.name().to_string());
+        let submitter = identity_of(&request);
         let request = request.into_inner();
         check_build("submitter", request.build.as_ref(), &self.build)?;
         let program_version = request.build.map(|build| build.version).unwrap_or_default();
         let (spec, shape) = (spec_from(request.spec)?, shape_from(request.shape)?);
         let ranges = request.ranges.map(ranges_from).transpose()?;
+        check_priority(submitter.as_ref().map(Identity::role), spec.options.priority)?;
+        let submitter = submitter.map(|identity| identity.name().to_string());
         let id = submission_from(&request.submission)?.map_or_else(draw_submission, Ok)?;
         // Told again, it waits for its first telling to come to an end, and is answered like that.
         let planning = self.in_planning.begin(id).await;
@@ -279,10 +281,38 @@ fn identity_of<T>(request: &Request<T>) -> Option<Identity> {
     request.extensions().get::<Caller>().and_then(Caller::identity).cloned()
 }
 
+/// Who submits may step back behind others. To step before them is for an admin to grant; where nobody is told apart, for all.
+fn check_priority(role: Option<Role>, priority: i32) -> Result<(), Status> {
+    let default = JobOptions::default().priority;
+    match role {
+        Some(Role::Submitter) if priority > default => Err(Status::permission_denied(format!(
+            "only an admin may give a job a priority above {default}, and {priority} was asked for; leave --priority out, or \
+             have an admin submit the job"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 fn draw_submission() -> Result<SubmissionId, Status> {
     draw().map(SubmissionId).map_err(|error| Status::internal(error.to_string()))
 }
 
 fn unknown(job: JobId) -> Status {
     Status::not_found(format!("there is no {job}; see 'windrow jobs'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_admin_may_outrank_others_where_callers_are_known() {
+        assert!(check_priority(Some(Role::Submitter), 0).is_ok());
+        assert!(check_priority(Some(Role::Submitter), i32::MIN).is_ok());
+        assert!(check_priority(Some(Role::Admin), i32::MAX).is_ok());
+        assert!(check_priority(None, 1).is_ok(), "an open cluster tells nobody apart");
+        let refused = check_priority(Some(Role::Submitter), 1).unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::PermissionDenied);
+        assert!(refused.message().contains("--priority"), "{}", refused.message());
+    }
 }

@@ -75,7 +75,41 @@ fn an_attempt_at_the_usual_rate_is_left_alone() {
     let mut f = almost_done();
     // A hundred bytes in two seconds are usual. This one is slower, but not by much, or nearly done.
     assert_eq!(after(&mut f, W1, map(0, 1), 6, 110), []);
+    let mut f = almost_done();
     assert_eq!(after(&mut f, W1, map(0, 1), 30, 97), []);
+}
+
+#[test]
+fn an_attempt_whose_process_hangs_at_its_end_is_backed_up() {
+    let mut f = almost_done();
+    assert_eq!(after(&mut f, W1, map(0, 1), 3, 100), [], "it has read all");
+    assert_eq!(f.view(J1).waiting, None);
+    f.now = Time(Duration::from_secs(7));
+    f.scheduler.handle_deadline(f.now, &mut Vec::new());
+    assert_eq!(f.view(J1).map.backups, 0, "it may take as long as others do");
+    f.now = Time(Duration::from_secs(14));
+    let mut effects = Vec::new();
+    f.scheduler.handle_deadline(f.now, &mut effects);
+    assert_eq!(effects, [assign_map(W2, map(0, 2))]);
+}
+
+#[test]
+fn a_job_says_that_what_runs_of_it_is_silent() {
+    let mut f = Fixture::new(1);
+    f.submit(plan(1, 0));
+    let progress = AttemptProgress { attempt: map(0, 1), records: 1, bytes: 1, steps: 1 };
+    f.now = Time(Duration::from_secs(5));
+    f.handle(Event::Heartbeat { worker: W1, running: vec![progress] });
+    f.now = Time(Duration::from_secs(25));
+    f.handle(Event::Heartbeat { worker: W1, running: vec![progress] });
+    let since = Time(Duration::from_secs(5));
+    let silent = Waiting::Silent { attempt: map(0, 1), worker: W1, attempts: 1, since };
+    assert_eq!(f.view(J1).waiting, Some(silent));
+    f.handle(Event::Heartbeat {
+        worker: W1,
+        running: vec![AttemptProgress { steps: 2, ..progress }],
+    });
+    assert_eq!(f.view(J1).waiting, None);
 }
 
 #[test]

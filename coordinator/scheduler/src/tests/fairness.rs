@@ -1,5 +1,7 @@
 //! Several jobs at once.
 
+use std::time::Duration;
+
 use windrow_jobs::{JobId, Stage};
 
 use super::fixture::*;
@@ -52,4 +54,70 @@ fn a_job_that_waits_for_reduce_slots_leaves_map_slots_to_others() {
     f.submit(JobPlan { priority: 9, ..plan(1, 2) });
     f.done(W1, map(0, 1));
     assert_eq!(jobs_assigned(&f.submit(plan(1, 0))), [J2]);
+}
+
+#[test]
+fn a_map_for_which_running_reducers_wait_goes_before_whatever_else_is_new() {
+    for priority in [0, 9] {
+        let mut f = Fixture::new(0);
+        f.join(2, 1);
+        f.join(2, 3);
+        f.submit(plan(1, 4));
+        f.done(W1, map(0, 1));
+        f.submit(JobPlan { priority, ..plan(99, 0) });
+        // W1 is lost with the map's output and one reducer. The others hold their slots until it is made again.
+        assert_eq!(f.leave(W1), []);
+        assert_eq!((f.view(J1).reduce.running, f.view(J2).map.running), (3, 2));
+        // By running attempts alone, the second job would go first; by its priority, too.
+        let running = f.running(W2);
+        let of_second = running.iter().find(|attempt| attempt.task.job == J2).copied();
+        assert_eq!(f.done(W2, of_second.expect("two of them")), [assign_map(W2, map(0, 2))]);
+    }
+}
+
+#[test]
+fn nothing_starves_but_priority_still_counts() {
+    let mut f = Fixture::new(0);
+    f.join(1, 1);
+    f.submit(JobPlan { task_timeout: Duration::MAX, priority: i32::MAX, ..plan(99, 0) });
+    f.submit(JobPlan { priority: i32::MIN, ..plan(99, 0) });
+    let mut given = Vec::new();
+    let mut running = map(0, 1);
+    for index in 1..40 {
+        f.now = f.now + Duration::from_secs(60);
+        let effects = f.done(W1, running);
+        let [Effect::Assign { attempt, .. }] = effects[..] else { panic!("{index}: {effects:?}") };
+        given.push(attempt.task.job);
+        running = attempt;
+    }
+    let starving = given.iter().filter(|job| **job == J2).count();
+    assert!((2..=5).contains(&starving), "{starving} of 39 minutes: {given:?}");
+    assert!(!given[..9].contains(&J2), "it has not waited for ten minutes yet");
+}
+
+#[test]
+fn half_of_a_large_machine_is_as_busy_as_half_of_a_small_one() {
+    let mut f = Fixture::new(0);
+    f.join(16, 16);
+    f.join(1, 1);
+    let effects = f.submit(plan(9, 0));
+    let on = |wanted| {
+        let assigned = effects
+            .iter()
+            .filter(|effect| matches!(effect, Effect::Assign { worker, .. } if *worker == wanted));
+        assigned.count()
+    };
+    assert_eq!((on(W1), on(W2)), (8, 1));
+    // With as many attempts, the small one is far busier.
+    let mut f = Fixture::new(0);
+    f.join(16, 16);
+    f.join(2, 2);
+    let places = |effects: Vec<Effect>| -> Vec<_> {
+        let place = |effect: &Effect| match effect {
+            Effect::Assign { worker, .. } => Some(*worker),
+            _ => None,
+        };
+        effects.iter().filter_map(place).collect()
+    };
+    assert_eq!(places(f.submit(plan(4, 0))), [W1, W2, W1, W1]);
 }

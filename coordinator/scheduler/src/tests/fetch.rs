@@ -12,7 +12,7 @@ use crate::*;
 fn in_reduce(reduces: u32, config: Config) -> Fixture {
     let mut f = Fixture::with_config(0, config);
     f.join(2, 2);
-    f.join(1, 4);
+    f.join(1, 3);
     f.submit(plan(3, reduces));
     f.done(W1, map(0, 1));
     f.done(W2, map(1, 1));
@@ -63,6 +63,23 @@ fn a_worker_that_nobody_can_fetch_from_loses_all_its_outputs() {
     let lost = f.fail(W1, reduce(2, 1), not_fetched(map(0, 1), W1));
     assert_eq!(lost, [assign_map(W2, map(0, 2))]);
     assert_eq!(f.done(W2, map(0, 2)), [assign_map(W2, map(2, 2))]);
+}
+
+#[test]
+fn who_could_not_fetch_is_not_kept_from_the_task_for_the_sake_of_one_that_is_busy() {
+    let mut f = Fixture::new(0);
+    f.join(1, 1);
+    f.join(1, 1);
+    f.submit(plan(2, 3));
+    f.done(W1, map(0, 1));
+    f.done(W2, map(1, 1));
+    // W1 hangs in its reducer, and nobody can fetch from it. W2 is well, but cannot know that.
+    f.fail(W2, reduce(1, 1), not_fetched(map(0, 1), W1));
+    f.fail(W2, reduce(2, 1), not_fetched(map(0, 1), W1));
+    let running = f.scheduler.worker(W2).map(|worker| worker.running);
+    assert_eq!(running, Some(1), "the lost map is made again, and not by W1: {:?}", f.view(J1));
+    f.done(W2, map(0, 2));
+    assert_eq!(f.worker(W2).running, 1, "and its own reducers go on");
 }
 
 #[test]

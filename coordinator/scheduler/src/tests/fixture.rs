@@ -148,6 +148,12 @@ impl Fixture {
         heard.unwrap_or_default() + LEASE
     }
 
+    /// What runs on a worker.
+    pub(super) fn running(&self, worker: WorkerId) -> Vec<AttemptId> {
+        let worker = self.scheduler.workers.get(worker).expect("a worker with a session");
+        worker.running.iter().copied().collect()
+    }
+
     pub(super) fn view(&self, job: JobId) -> JobView {
         self.scheduler.job(job).expect("a known job")
     }

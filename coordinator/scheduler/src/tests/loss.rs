@@ -159,3 +159,32 @@ fn outputs_that_die_again_and_again_fail_the_job() {
         [cancel_attempt(W1, reduce(0, 1)), release(W1, J1), ended(J1, failed(map(0, 3), 3, cause))]
     );
 }
+
+/// As on machines that are taken away every few hours, for days.
+#[test]
+fn losses_are_forgiven_by_success_and_by_progress() {
+    let config = Config { losses_max: 3, ..Config::default() };
+    let mut f = Fixture::with_config(0, config);
+    f.join(1, 1);
+    f.submit(plan(40, 1));
+    for round in 1..20 {
+        // One more map is done than in the round before, and the worker is lost with all of them.
+        let worker = WorkerId(round);
+        for _ in 0..round {
+            let running = f.running(worker);
+            f.done(worker, running[0]);
+        }
+        f.leave(worker);
+        assert_eq!(f.view(J1).state, JobState::Running, "round {round}");
+        f.join(1, 1);
+    }
+    // Without any progress, it is the job that ends its workers.
+    let ended = (20..30).find(|&worker| {
+        let running = f.running(WorkerId(worker));
+        f.done(WorkerId(worker), running[0]);
+        f.leave(WorkerId(worker));
+        f.join(1, 1);
+        f.view(J1).state != JobState::Running
+    });
+    assert_eq!(ended, Some(21));
+}

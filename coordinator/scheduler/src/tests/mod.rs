@@ -18,7 +18,6 @@ mod journal;
 mod leases;
 mod loss;
 mod no_workers;
-mod objects;
 mod placement;
 mod publication;
 mod retry;

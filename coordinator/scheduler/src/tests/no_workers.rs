@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use windrow_jobs::{Platform, PlatformNeeds};
+
 use super::fixture::*;
 use crate::*;
 
@@ -73,4 +75,42 @@ fn a_job_that_is_being_published_needs_no_worker() {
     f.done(W1, map(0, 1));
     f.leave(W1);
     assert_eq!(f.scheduler.next_deadline(), None);
+}
+
+fn worker_of(arch: &str) -> WorkerOffer {
+    WorkerOffer {
+        name: arch.into(),
+        identity: arch.len() as u64,
+        map_slots: 1,
+        reduce_slots: 1,
+        platform: Platform { arch: arch.into(), ..Platform::default() },
+    }
+}
+
+fn made_for(arch: &str) -> JobPlan {
+    JobPlan { needs: PlatformNeeds { arch: arch.into(), ..Default::default() }, ..plan(1, 0) }
+}
+
+#[test]
+fn a_job_that_no_worker_fits_says_so_and_gives_up() {
+    let mut f = Fixture::new(0);
+    f.join_as(worker_of("aarch64"));
+    f.submit(made_for("x86_64"));
+    let gives_up_at = f.now + WAIT;
+    assert_eq!(f.view(J1).waiting, Some(Waiting::NoFit { gives_up_at }));
+    assert_eq!(f.wait(), [ended(J1, Outcome::Failed(JobFailure::NoFit))]);
+}
+
+#[test]
+fn only_a_worker_that_fits_stops_the_clock_and_its_going_starts_it() {
+    let mut f = Fixture::new(0);
+    f.submit(made_for("x86_64"));
+    f.pass(WAIT / 2);
+    f.join_as(worker_of("aarch64"));
+    assert_eq!(f.scheduler.next_deadline(), Some(Time(WAIT)), "it waits as long as before");
+    let (intel, _) = f.join_as(worker_of("x86_64"));
+    assert_eq!(f.view(J1).map.running, 1);
+    f.leave(intel);
+    let gives_up_at = f.now + WAIT;
+    assert_eq!(f.view(J1).waiting, Some(Waiting::NoFit { gives_up_at }));
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use std::time::Duration;
+
 use windrow_jobs::{AttemptId, Platform, PlatformNeeds, WorkerId};
 
 use super::fixture::*;
@@ -124,7 +126,8 @@ fn workers_that_cannot_run_a_program_are_passed_over() {
     let of = |arch: &str| Platform { arch: arch.into(), ..Platform::default() };
     let (arm, _) = f.join_as(WorkerOffer { platform: of("aarch64"), ..offer(1) });
     assert_eq!(assigned(&f.submit(made_for("x86_64"))), []);
-    assert_eq!(f.view(J1).waiting, Some(Waiting::NoFit));
+    let gives_up_at = f.now + Duration::from_secs(300);
+    assert_eq!(f.view(J1).waiting, Some(Waiting::NoFit { gives_up_at }));
     // A job that waits for another worker keeps nobody else from this one.
     assert!(assigned(&f.submit(made_for("aarch64"))).iter().all(|(worker, _)| *worker == arm));
     assert_eq!(f.worker(arm).running, 2);

@@ -65,6 +65,29 @@ fn a_worker_that_stays_away_is_lost_soon() {
 }
 
 #[test]
+fn where_most_break_off_it_is_not_they_who_are_at_fault() {
+    let lease = Duration::from_secs(60);
+    let mut f = Fixture::without_workers(Config { lease, ..Config::default() });
+    for _ in 0..4 {
+        f.join(2, 2);
+    }
+    for (index, worker) in [W1, W2, W3].into_iter().enumerate() {
+        f.now = Time(Duration::from_millis(100 * index as u64));
+        disconnect(&mut f, worker);
+        let patience_ends = Time(Config::default().reconnect);
+        let expected = if index < 2 { patience_ends } else { Time(lease) };
+        assert_eq!(f.scheduler.next_deadline(), Some(expected), "{index}");
+    }
+    // When they are back, one that breaks off is on its own again.
+    f.now = Time(lease / 2);
+    for worker in [W1, W2, W3] {
+        back(&mut f, worker, &[], &[], &[]);
+    }
+    disconnect(&mut f, W2);
+    assert_eq!(f.scheduler.next_deadline(), Some(f.now + Config::default().reconnect));
+}
+
+#[test]
 fn an_assignment_that_did_not_arrive_is_told_again() {
     let mut f = Fixture::new(1);
     f.submit(plan(2, 0));

@@ -1,7 +1,7 @@
 //! What can happen in the world, at a moment of its own.
 
 use windrow_jobs::{AttemptId, JobId};
-use windrow_scheduler::journal::{Answer, CallId, Key};
+use windrow_scheduler::journal::Answer;
 use windrow_scheduler::{Event, Time};
 
 use crate::network::{Connection, Message};
@@ -25,9 +25,7 @@ pub enum Happening {
     Broken(usize, usize),
     /// The store does what it was asked for.
     Apply(u64),
-    Answered(usize, CallId, Box<Answer<Records, Whole, ()>>),
-    /// An object of the store is deleted.
-    Vanish(Key),
+    Answered(usize, Box<Answer<Records, Whole>>),
     /// A coordinator goes on.
     Pump(usize),
     Beat(usize),
@@ -76,7 +74,7 @@ impl Happening {
             }
             Self::Arrive(index, _)
             | Self::Broken(index, _)
-            | Self::Answered(index, ..)
+            | Self::Answered(index, _)
             | Self::Pump(index)
             | Self::Beat(index)
             | Self::Publish(index, _) => Some(*index),

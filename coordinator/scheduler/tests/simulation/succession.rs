@@ -17,7 +17,7 @@ impl World {
     pub fn start_coordinator(&mut self) {
         let nonce = Nonce(u128::from(self.rng.next()) << 64 | u128::from(self.rng.next()));
         self.coordinators.push(Coordinator {
-            role: Role::TakingOver(Box::new(Takeover::new(nonce))),
+            role: Role::TakingOver(Takeover::new(nonce)),
             nonce,
             paused_until: Time::default(),
             links: BTreeMap::new(),
@@ -34,11 +34,10 @@ impl World {
     }
 
     pub fn ask_for_takeover(&mut self, index: usize) {
-        while let Role::TakingOver(takeover) = &mut self.coordinators[index].role
-            && let Some((id, call)) = takeover.next_call()
-        {
-            self.coordinators[index].waiting.get_or_insert(self.now);
-            self.call(index, id, call);
+        if let Role::TakingOver(takeover) = &self.coordinators[index].role {
+            let call = takeover.call();
+            self.coordinators[index].waiting = Some(self.now);
+            self.call(index, call);
         }
     }
 
@@ -54,7 +53,7 @@ impl World {
     pub fn recover(
         &mut self,
         index: usize,
-        recovered: Recovered<Records, Whole, ()>,
+        recovered: Recovered<Records, Whole>,
     ) -> Result<(), String> {
         let epoch = recovered.epoch;
         let recovered =
@@ -79,7 +78,6 @@ impl World {
         let unsettled: BTreeSet<_> = state.catalog.unsettled.clone();
         let coordinator = &mut self.coordinators[index];
         coordinator.started = self.now;
-        coordinator.waiting = None;
         coordinator.clock = Clock::new(state.now, self.config.lease);
         coordinator.role = Role::Deciding(Box::new(decider));
         self.later(BEAT, Happening::Beat(index));

@@ -75,7 +75,7 @@ fn cause(failure: &JobFailure) -> Option<&windrow_jobs::FailureCause> {
         | JobFailure::Poison { cause, .. }
         | JobFailure::Publish(cause) => Some(cause),
         JobFailure::BadRecords { example, .. } => example.as_ref(),
-        JobFailure::NoWorkers | JobFailure::Audit { .. } => None,
+        JobFailure::NoWorkers | JobFailure::NoFit | JobFailure::Audit { .. } => None,
     }
 }
 

@@ -1,4 +1,5 @@
-//! Retries are bounded: no task gets another attempt once any kind of failure has reached its cap.
+//! Retries are bounded: no task gets another attempt once any kind of failure has reached its cap since that was forgiven:
+//! failures to fetch by a reducer that succeeds, all else by the task's own success.
 
 use windrow_jobs::{FailureCause, FailureClass};
 use windrow_scheduler::Effect;
@@ -19,14 +20,17 @@ impl Rule for Caps {
         let (mut failures, mut losses, mut fetches, mut deaths) = (0, 0, 0, 0);
         for (_, attempt) in ledger.attempts_of(id.task) {
             match &attempt.status {
-                Status::Failed(FailureCause::FetchFailed { .. }) => fetches += 1,
+                Status::Failed(FailureCause::FetchFailed { .. }) => {
+                    fetches += u32::from(attempt.reduces_won == job.reduces_won);
+                }
                 Status::Failed(cause) if cause.died_alone() == Some(false) => deaths += 1,
                 Status::Failed(cause) if job.poison(cause).is_some() => {}
                 Status::Failed(cause) if cause.class() == FailureClass::Attempt => failures += 1,
                 // It had stalled.
                 Status::Cancelled => failures += 1,
                 Status::Lost | Status::Unknown => losses += 1,
-                Status::Failed(_) | Status::Overtaken | Status::Running | Status::Done => {}
+                Status::Done => (failures, losses, deaths) = (0, 0, 0),
+                Status::Failed(_) | Status::Overtaken | Status::Running => {}
             }
         }
         let within = failures < job.plan.max_attempts

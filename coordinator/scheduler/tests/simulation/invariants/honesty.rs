@@ -32,6 +32,8 @@ impl Rule for Honesty {
                     && ledger.poison.get(task).is_some_and(|p| p.len() == *records as usize)
             }
             Outcome::Failed(JobFailure::NoWorkers) => waited(job, ledger),
+            // All of the model's workers run everything.
+            Outcome::Failed(JobFailure::NoFit) => false,
             Outcome::Failed(JobFailure::Task { task, attempts, cause }) => {
                 ledger.attempts_of(*task).count() == *attempts as usize
                     && failed_often(*task, cause, job, ledger)

@@ -28,8 +28,9 @@ fn check_job(view: &JobView, scheduler: &Scheduler, ledger: &Ledger) -> Result<(
         None => view.state == JobState::Publishing || owned > 0,
         Some(Waiting::NoWorkers { .. }) => deserted && scheduler.next_deadline().is_some(),
         Some(Waiting::Slots) => !deserted && owned == 0,
+        Some(Waiting::Silent { attempts, .. }) => owned == *attempts,
         // All of the model's workers run everything.
-        Some(Waiting::NoFit) => false,
+        Some(Waiting::NoFit { .. }) => false,
         // Some deadline will come to end it.
         Some(Waiting::Backoff | Waiting::Publication { .. }) => {
             owned == 0 && scheduler.next_deadline().is_some()

@@ -16,6 +16,7 @@ impl Ledger {
                         offer,
                         draining: false,
                         connection: Some(connection),
+                        granted: lease_ends,
                         lease_ends,
                     };
                     self.sessions.insert(*worker, session);
@@ -28,6 +29,7 @@ impl Ledger {
                     status: Status::Running,
                     reports: 0,
                     missing: false,
+                    reduces_won: 0,
                 };
                 self.attempts.insert(*attempt, assigned);
             }
@@ -68,6 +70,7 @@ impl Ledger {
             plan,
             submitted: self.now,
             cancelled: false,
+            reduces_won: 0,
             published: None,
             publishing: false,
             ended: None,

@@ -10,6 +10,8 @@ pub struct Session {
     /// `None`: it is away.
     pub connection: Option<RequestId>,
     pub lease_ends: Time,
+    /// When it would end if the connection had not broken.
+    pub granted: Time,
 }
 
 #[derive(Clone)]
@@ -20,6 +22,8 @@ pub struct Attempt {
     pub reports: u32,
     /// Its worker came back without its output, or said that it is gone.
     pub missing: bool,
+    /// Reducers of its job that had succeeded when it ended.
+    pub reduces_won: u32,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +46,8 @@ pub struct Job {
     pub plan: JobPlan,
     pub submitted: Time,
     pub cancelled: bool,
+    /// Reducers that have ever succeeded.
+    pub reduces_won: u32,
     /// How its last publication ended. What may pass is tried again.
     pub published: Option<Result<(), Unpublished>>,
     pub publishing: bool,

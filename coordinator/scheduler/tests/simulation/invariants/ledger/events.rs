@@ -64,17 +64,27 @@ impl Ledger {
     fn hear(&mut self, worker: WorkerId) -> Option<&mut Session> {
         let session = self.sessions.get_mut(&worker)?;
         if session.connection.is_some() {
-            session.lease_ends = self.now + self.config.lease;
+            session.granted = self.now + self.config.lease;
+            session.lease_ends = session.granted;
         }
         Some(session)
     }
 
+    /// One that breaks off has little time, unless it is one of most: then all of these have their whole leases.
     fn go_away(&mut self, worker: WorkerId, connection: RequestId) {
         let patience_ends = self.now + self.config.reconnect;
         let session = self.sessions.get_mut(&worker);
-        if let Some(session) = session.filter(|session| session.connection == Some(connection)) {
-            session.connection = None;
-            session.lease_ends = session.lease_ends.min(patience_ends);
+        let Some(session) = session.filter(|session| session.connection == Some(connection)) else {
+            return;
+        };
+        session.connection = None;
+        session.lease_ends = session.granted.min(patience_ends);
+        let away = self.sessions.values().filter(|session| session.connection.is_none()).count();
+        if away > 1 && away * 2 > self.sessions.len() {
+            let all = self.sessions.values_mut();
+            for session in all.filter(|session| session.connection.is_none()) {
+                session.lease_ends = session.granted;
+            }
         }
     }
 
@@ -101,7 +111,8 @@ impl Ledger {
         self.config = config.clone();
         for session in self.sessions.values_mut() {
             session.connection = None;
-            session.lease_ends = self.now + config.lease;
+            session.granted = self.now + config.lease;
+            session.lease_ends = session.granted;
         }
         self.deserted_since = self.deserted_since.map(|_| self.now);
     }
@@ -113,6 +124,10 @@ impl Ledger {
             return;
         }
         attempt.status = status.clone();
+        if let Some(job) = self.jobs.get_mut(&id.task.job) {
+            job.reduces_won += u32::from(status == Status::Done && id.task.stage == Stage::Reduce);
+            attempt.reduces_won = job.reduces_won;
+        }
         if status == Status::Done {
             self.won = Some(id.task);
             self.suspects.remove(&id.task);

@@ -122,6 +122,7 @@ impl Ledger {
             Outcome::Succeeded => "succeeded",
             Outcome::Cancelled => "cancelled",
             Outcome::Failed(JobFailure::NoWorkers) => "no workers",
+            Outcome::Failed(JobFailure::NoFit) => "no fitting workers",
             Outcome::Failed(JobFailure::Audit { .. }) => "not conserved",
             Outcome::Failed(JobFailure::BadRecords { .. }) => "too many bad records",
             Outcome::Failed(JobFailure::Poison { .. }) => "too much poison",
