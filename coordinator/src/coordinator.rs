@@ -25,7 +25,7 @@ use crate::blobs::BlobStore;
 use crate::config::CoordinatorConfig;
 use crate::driver::{self, DriverError, DriverHandle, Settings};
 use crate::folder::Folder;
-use crate::journal::{Opened, RecoverError};
+use crate::journal::{Home, Opened, RecoverError};
 use crate::logs::LogStore;
 use crate::plan::ClusterSize;
 use crate::rpc::{BlobsService, InProgress, JobsService, SessionsService, build_name};
@@ -97,9 +97,9 @@ impl Coordinator {
         };
         let opened = match &config.state {
             Some(state) => {
-                let objects = local_store(&state.join(JOURNAL))?;
+                let (objects, home) = local_store(&state.join(JOURNAL))?;
                 let build = build_name(&config.build);
-                Opened::take_over(objects, build, config.failpoint.clone()).await?
+                Opened::take_over(objects, Some(home), build, config.failpoint.clone()).await?
             }
             None => Opened::in_memory()?,
         };
@@ -229,8 +229,10 @@ impl Coordinator {
 }
 
 /// Objects in a folder, each on the disk before it counts.
-fn local_store(folder: &Path) -> Result<Arc<dyn ObjectStore>, StartError> {
-    std::fs::create_dir_all(folder)
-        .map_err(|error| StartError::Folder { path: folder.to_path_buf(), error })?;
-    Ok(Arc::new(LocalFileSystem::new_with_prefix(folder)?.with_fsync(true)))
+fn local_store(folder: &Path) -> Result<(Arc<dyn ObjectStore>, Home), StartError> {
+    let failed = |error| StartError::Folder { path: folder.to_path_buf(), error };
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let home = Home::at(folder).map_err(failed)?;
+    let objects = LocalFileSystem::new_with_prefix(folder)?;
+    Ok((Arc::new(objects.with_fsync(true).with_automatic_cleanup(true)), home))
 }

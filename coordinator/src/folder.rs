@@ -20,6 +20,19 @@ impl Folder {
         state.map_or_else(|| Self::Temporary(Mutex::default()), |state| Self::At(state.join(name)))
     }
 
+    /// The same, for whoever wants to write there. In a state folder, it is made if need be, but never the state folder itself:
+    /// one that is gone was removed under its coordinator.
+    pub(crate) fn made(&self) -> io::Result<PathBuf> {
+        let path = self.path()?;
+        match std::fs::create_dir(&path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(io::Error::new(
+                error.kind(),
+                format!("{} cannot be made: {error}", path.display()),
+            )),
+            _ => Ok(path),
+        }
+    }
+
     /// Where it is. Makes it, if it is a temporary one.
     pub(crate) fn path(&self) -> io::Result<PathBuf> {
         let made = match self {

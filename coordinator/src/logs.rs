@@ -54,7 +54,7 @@ impl LogStore {
         let encoded = log.encode_to_vec();
         let mut counted = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
         if counted.is_none() {
-            fs::create_dir_all(&folder)?;
+            self.folder.made()?;
             *counted = Some(files(&folder)?.iter().map(|file| file.bytes).sum());
         }
         let replaced = fs::metadata(&path).map_or(0, |metadata| taken(metadata.len()));

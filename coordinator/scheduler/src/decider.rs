@@ -13,15 +13,18 @@
 //! order of their events. A coordinator that takes over reads the last state, and tells it all records since:
 //! the same events in the same state lead to the same state, which is all that recovery is.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::effect::Effect;
 use crate::event::Event;
-use crate::journal::{Answer, Appender, Call, Epoch, JournalError, Recovered};
+use crate::journal::{
+    Answer, Appender, Call, CallId, Content, Epoch, JournalError, Nonce, PartId, Recovered,
+};
 use crate::scheduler::Scheduler;
 use crate::time::Time;
 
@@ -29,10 +32,36 @@ use crate::time::Time;
 /// alone.
 pub trait Catalog: Clone {
     /// What the driver knows of an event, and the scheduler need not know.
-    type Note: Clone + Default;
+    type Note: Clone + Default + Content;
+    /// Something large that notes name, and that is written once.
+    type Part: Clone;
 
     /// Takes in an event, what the scheduler has decided, and where that stands now. Must not look at anything else.
     fn apply(&mut self, event: &Event, note: Self::Note, effects: &[Effect], scheduler: &Scheduler);
+
+    /// Calls `name` with each part that this needs.
+    fn name_parts(&self, name: &mut dyn FnMut(PartId)) {
+        let _ = name;
+    }
+
+    /// Puts the parts in their places that this needs, when it was read from the journal.
+    fn take_parts(&mut self, parts: &BTreeMap<PartId, Arc<Self::Part>>) {
+        let _ = parts;
+    }
+
+    /// Takes out of an event that is written down what lies in a part that the note names.
+    fn strip(event: &mut Event, note: &Self::Note) {
+        let _ = (event, note);
+    }
+
+    /// Puts that in again, and the parts into the note, when both were read.
+    fn complete(
+        event: &mut Event,
+        note: &mut Self::Note,
+        parts: &BTreeMap<PartId, Arc<Self::Part>>,
+    ) {
+        let _ = (event, note, parts);
+    }
 }
 
 /// All that survives a coordinator.
@@ -61,45 +90,80 @@ pub struct Record<N> {
 #[derive(Debug)]
 pub struct Decider<C: Catalog> {
     state: State<C>,
-    appender: Appender<Record<C::Note>, State<C>>,
+    appender: Appender<Record<C::Note>, State<C>, C::Part>,
     /// Effects that wait, with the number of the record that must be durable before.
     held: VecDeque<(u64, Effect)>,
-    /// Records after which the state is written anew.
-    snapshot_after: u64,
+    cut: Cut,
+    /// When the log was cut last, and how many records there were.
+    cut_at: Time,
+    cut_records: u64,
 }
 
-/// Records after which the state is written anew.
-const SNAPSHOT_AFTER: u64 = 10_000;
+/// When a log has become so long that the state is written anew.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    /// Objects, so that whoever takes over has few to read.
+    objects: u64,
+    /// Bytes.
+    bytes: u64,
+    /// Records.
+    records: u64,
+    /// Not more often than this. With a few objects in flight, a store adds so few objects in this time that reading them, many
+    /// at once, takes less than a second, however fast the store is.
+    interval: Duration,
+}
+
+impl Default for Cut {
+    fn default() -> Self {
+        Self { objects: 512, bytes: 16 << 20, records: 50_000, interval: Duration::from_secs(5) }
+    }
+}
 
 impl<C: Catalog> Decider<C> {
     /// Goes on where the journal ends, or from the start with `new` when it is new.
     pub fn recover(
-        recovered: Recovered<Record<C::Note>, State<C>>,
+        recovered: Recovered<Record<C::Note>, State<C>, C::Part>,
         config: Config,
         new: C,
     ) -> Self {
+        let appender = Appender::new(recovered.epoch, recovered.nonce);
+        let is_new = recovered.snapshot.is_none() && recovered.batches.is_empty();
         let mut state = match recovered.snapshot {
             Some(state) => Arc::unwrap_or_clone(state),
-            None => State {
-                now: Time::default(),
-                scheduler: Scheduler::new(config.clone()),
-                catalog: new,
-            },
+            None => State::new(config.clone(), new),
         };
-        for record in recovered.batches.iter().flat_map(|batch| batch.iter()) {
-            state.handle(record.clone());
+        state.catalog.take_parts(&recovered.parts);
+        for mut record in recovered.batches.iter().flat_map(|batch| batch.iter().cloned()) {
+            C::complete(&mut record.event, &mut record.note, &recovered.parts);
+            state.handle(record.at, record.event, record.note);
         }
-        let event = Event::TookOver { config };
-        let effects = state.handle(Record { at: state.now, event, note: C::Note::default() });
-        let appender = Appender::new(recovered.epoch, recovered.nonce, Arc::new(state.clone()));
-        let held = effects.into_iter().map(|effect| (0, effect)).collect();
-        Self { state, appender, held, snapshot_after: SNAPSHOT_AFTER }
+        let mut decider = Self::of(state, appender);
+        if !is_new {
+            decider.write_state(|appender, state, named| appender.begin_with(state, named, vec![]));
+        }
+        decider.handle(decider.state.now, Event::TookOver { config }, C::Note::default());
+        decider
     }
 
-    /// Writes the state anew after so many records instead of the usual number.
+    /// Begins anew, with a journal that nobody could ever read: it is not written, and all is told at once.
+    pub fn unshared(epoch: Epoch, nonce: Nonce, config: Config, new: C) -> Self {
+        let state = State::new(config.clone(), new);
+        let mut decider = Self::of(state, Appender::unshared(epoch, nonce));
+        decider.handle(Time::default(), Event::TookOver { config }, C::Note::default());
+        decider
+    }
+
+    fn of(state: State<C>, appender: Appender<Record<C::Note>, State<C>, C::Part>) -> Self {
+        let (cut_at, cut) = (state.now, Cut::default());
+        Self { state, appender, held: VecDeque::new(), cut, cut_at, cut_records: 0 }
+    }
+
+    /// Writes the state anew after so many records instead of the usual number, however soon that is.
     #[must_use]
-    pub fn with_snapshot_after(self, records: u64) -> Self {
-        Self { snapshot_after: records.max(1), ..self }
+    pub fn with_snapshot_after(mut self, records: u64) -> Self {
+        self.cut.records = records.max(1);
+        self.cut.interval = Duration::ZERO;
+        self
     }
 
     /// What is decided so far, durable or not.
@@ -114,22 +178,80 @@ impl<C: Catalog> Decider<C> {
 
     /// Whether the epoch is durable: before, another coordinator may win the race for it, and no effect comes out.
     pub fn is_durable(&self) -> bool {
-        self.appender.durable().is_some()
+        !self.is_shared() || self.appender.durable() > 0
     }
 
     /// Takes in what has happened. `now` must not lie before the [state](Self::state)'s.
     pub fn handle(&mut self, now: Time, event: Event, note: C::Note) {
-        let record = Record { at: now, event, note };
-        let number = if record.event.is_volatile() {
-            self.appender.pushed()
-        } else {
-            self.appender.push(record.clone())
-        };
-        let effects = self.state.handle(record);
-        self.held.extend(effects.into_iter().map(|effect| (number, effect)));
-        if self.appender.since_snapshot() >= self.snapshot_after {
-            self.appender.roll(Arc::new(self.state.clone()));
+        debug_assert!(now >= self.state.now, "time only goes on");
+        if self.appender.is_shared() && !event.is_volatile() {
+            let mut record = Record { at: now, event: event.clone(), note: note.clone() };
+            C::strip(&mut record.event, &record.note);
+            self.appender.push(record);
         }
+        let effects = self.state.handle(now, event, note);
+        let number = self.appender.pushed();
+        self.held.extend(effects.into_iter().map(|effect| (number, effect)));
+        if self.is_to_be_cut() {
+            self.write_state(|appender, state, named| appender.roll(state, named, vec![]));
+        }
+    }
+
+    fn is_to_be_cut(&self) -> bool {
+        let (objects, bytes) = self.appender.since_cut();
+        let is_long = objects >= self.cut.objects
+            || bytes >= self.cut.bytes
+            || self.appender.pushed() - self.cut_records >= self.cut.records;
+        is_long
+            && self.appender.may_write_state()
+            && self.state.now >= self.cut_at + self.cut.interval
+    }
+
+    fn write_state(
+        &mut self,
+        write: impl FnOnce(
+            &mut Appender<Record<C::Note>, State<C>, C::Part>,
+            Arc<State<C>>,
+            BTreeSet<PartId>,
+        ),
+    ) {
+        let mut named = BTreeSet::new();
+        self.state.name_parts(&mut |part| {
+            named.insert(part);
+        });
+        write(&mut self.appender, Arc::new(self.state.clone()), named);
+        (self.cut_at, self.cut_records) = (self.state.now, self.appender.pushed());
+    }
+
+    /// Has something large written that the note of an event is going to name. It may be [handled](Self::handle) when the part
+    /// [is there](Self::next_written).
+    pub fn write_part(&mut self, part: Arc<C::Part>) -> PartId {
+        self.appender.write_part(part)
+    }
+
+    /// Such a part that is there now.
+    pub fn next_written(&mut self) -> Option<PartId> {
+        self.appender.next_written()
+    }
+
+    /// The event that names the part was handled, or never will be.
+    pub fn part_named(&mut self, part: PartId) {
+        self.appender.part_named(part);
+    }
+
+    /// Whether anybody else can see the journal.
+    pub fn is_shared(&self) -> bool {
+        self.appender.is_shared()
+    }
+
+    /// Whether so much waits for the store that nothing more should be handled.
+    pub fn is_full(&self) -> bool {
+        self.appender.is_full()
+    }
+
+    /// Whether something that was handled waits for the store.
+    pub fn is_waiting(&self) -> bool {
+        self.appender.is_waiting()
     }
 
     /// When [`handle_deadline`](Self::handle_deadline) is to be called next, unless an event changes that.
@@ -149,39 +271,58 @@ impl<C: Catalog> Decider<C> {
         }
     }
 
-    /// What the store is to do next, unless it is busy or there is nothing to do.
-    pub fn next_call(&mut self) -> Option<Call<Record<C::Note>, State<C>>> {
+    /// What the store is to do next, beside all that it is doing.
+    pub fn next_call(&mut self) -> Option<(CallId, Call<Record<C::Note>, State<C>, C::Part>)> {
         self.appender.next_call()
     }
 
-    /// What the store has answered. True if nothing more is to be done about what it was asked for.
+    /// What the store has answered to a call. True if more is durable now.
     ///
     /// # Errors
     /// When this coordinator must not go on. Effects that are held then never come out.
     pub fn answer(
         &mut self,
-        answer: Answer<Record<C::Note>, State<C>>,
+        id: CallId,
+        answer: Answer<Record<C::Note>, State<C>, C::Part>,
     ) -> Result<bool, JournalError> {
-        let before = self.appender.steps_done();
-        self.appender.answer(answer)?;
-        Ok(self.appender.steps_done() > before)
+        self.appender.answer(id, answer)
     }
 
     /// The next effect to be carried out, if it may be by now.
     pub fn next_effect(&mut self) -> Option<Effect> {
-        let durable = self.appender.durable()?;
         let (number, _) = self.held.front()?;
-        (*number <= durable).then(|| self.held.pop_front())?.map(|(_, effect)| effect)
+        (*number <= self.appender.durable())
+            .then(|| self.held.pop_front())?
+            .map(|(_, effect)| effect)
     }
 }
 
 impl<C: Catalog> State<C> {
-    fn handle(&mut self, record: Record<C::Note>) -> Vec<Effect> {
-        let Record { at, event, note } = record;
+    fn new(config: Config, catalog: C) -> Self {
+        Self { now: Time::default(), scheduler: Scheduler::new(config), catalog }
+    }
+
+    fn handle(&mut self, at: Time, event: Event, note: C::Note) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.scheduler.handle(at, event.clone(), &mut effects);
         self.catalog.apply(&event, note, &effects, &self.scheduler);
         self.now = at;
         effects
+    }
+}
+
+impl<C: Catalog> Content for State<C> {
+    fn name_parts(&self, name: &mut dyn FnMut(PartId)) {
+        self.catalog.name_parts(name);
+    }
+}
+
+impl<N: Content> Content for Record<N> {
+    fn name_parts(&self, name: &mut dyn FnMut(PartId)) {
+        self.note.name_parts(name);
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<Time>() + self.event.bytes() + self.note.bytes()
     }
 }

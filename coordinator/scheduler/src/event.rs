@@ -153,6 +153,22 @@ impl Event {
         matches!(self, Self::Heartbeat { .. } | Self::Resubmit { .. })
     }
 
+    /// About how many bytes it takes up in the journal.
+    pub fn bytes(&self) -> usize {
+        let attempts = |count: usize| count * size_of::<AttemptId>();
+        let more = match self {
+            Self::Submit { plan, .. } => size_of_val(&*plan.splits),
+            Self::WorkerReturned { inventory, .. } => attempts(
+                inventory.running.len() + inventory.unanswered.len() + inventory.outputs.len(),
+            ),
+            Self::OutputsLost { outputs, .. } => attempts(outputs.len()),
+            Self::BackUp { attempts: slow } => attempts(slow.len()),
+            Self::Elapsed { timers } => timers.len() * size_of::<Timer>(),
+            _ => 0,
+        };
+        size_of::<Self>() + more
+    }
+
     /// The worker whose message this is. A session that ends says nothing.
     pub(crate) fn sender(&self) -> Option<WorkerId> {
         match *self {

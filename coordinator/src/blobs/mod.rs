@@ -103,10 +103,8 @@ impl BlobStore {
             return Err(BlobError::TooLarge { bytes: blob.bytes, most: self.blob_bytes_max });
         }
         let (part, path) = (self.part(blob.digest)?, self.path(blob.digest)?);
-        if let Some(folder) = part.parent() {
-            std::fs::create_dir_all(folder).map_err(BlobError::io(folder))?;
-            self.with_room(|room| room.make(folder, blob, in_use))?;
-        }
+        let folder = self.folder.made().map_err(BlobError::io(&self.folder()?))?;
+        self.with_room(|room| room.make(&folder, blob, in_use))?;
         Upload::open(Arc::clone(self), blob, part, path)
     }
 

@@ -1,15 +1,15 @@
 //! What a driver wants done. Whoever runs it does so, in order, and reports back where that is said.
 
 use windrow_jobs::{FailureCause, JobId};
-use windrow_scheduler::journal::Call;
+use windrow_scheduler::journal::{Call, CallId};
 
-use super::{DriverRecord, DriverState};
+use super::{DriverPart, DriverRecord, DriverState};
 use crate::output::{Place, Publication};
 
 /// Something to be done outside.
 pub(crate) enum Action {
-    /// The store is to do this. None other is under way. Answered by [`answered`](super::Driver::answered).
-    Store(Call<DriverRecord, DriverState>),
+    /// The store is to do this, beside all that is under way. Answered by [`answered`](super::Driver::answered).
+    Store(CallId, Call<DriverRecord, DriverState, DriverPart>),
     /// Take the output folder again of a job that a former coordinator has accepted. Answered by `FolderTaken`.
     TakeFolder {
         job: JobId,
@@ -31,7 +31,7 @@ impl Action {
     /// The output folder that it is about.
     pub(crate) fn place(&self) -> Option<&Place> {
         match self {
-            Self::Store(_) => None,
+            Self::Store(..) => None,
             Self::TakeFolder { place, .. }
             | Self::Publish { place, .. }
             | Self::CleanUp { place, .. }

@@ -11,6 +11,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use windrow_jobs::{AttemptId, Digest, JobId, JobSpec, Platform, TaskId, WorkerId};
+use windrow_scheduler::journal::{Content, PartId};
 use windrow_scheduler::{Effect, Event, Scheduler};
 
 use super::profile::WorkerProfile;
@@ -34,7 +35,7 @@ pub(crate) struct Catalog {
 pub(super) struct CatalogJob {
     pub(super) shown: Arc<ShownJob>,
     /// `None` once it has ended and nothing partial is left of it.
-    pub(super) work: Option<Arc<JobWork>>,
+    work: Option<JobRef>,
     /// What the winners have written.
     pub(super) parts: BTreeMap<AttemptId, StagedPart>,
     /// The bad records that the winner of each task has skipped.
@@ -54,7 +55,7 @@ pub(super) struct ShownJob {
 }
 
 /// What assignments and the publication are made of.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct JobWork {
     /// As submitted.
     pub(crate) spec: JobSpec,
@@ -68,6 +69,26 @@ pub(crate) struct JobWork {
     pub(crate) place: Place,
     /// When it was submitted.
     pub(crate) submitted: SystemTime,
+}
+
+/// A job, by the part of the journal in which it lies.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct JobRef {
+    /// Where it lies; nowhere if the journal is in memory.
+    part: Option<PartId>,
+    /// What is there. `None` in what was read from the journal until it is [taken](JobRef::take).
+    #[serde(skip)]
+    work: Option<Arc<JobWork>>,
+}
+
+impl JobRef {
+    pub(super) fn new(part: Option<PartId>, work: Arc<JobWork>) -> Self {
+        Self { part, work: Some(work) }
+    }
+
+    fn take(&mut self, parts: &BTreeMap<PartId, Arc<JobWork>>) {
+        self.work = self.part.and_then(|part| parts.get(&part).cloned());
+    }
 }
 
 impl JobWork {
@@ -84,15 +105,24 @@ pub(crate) enum Note {
     #[default]
     Nothing,
     /// `Submit` is about this job.
-    Job(Arc<JobWork>),
+    Job(JobRef),
     /// `WorkerJoined` is about this worker.
     Worker(Arc<WorkerProfile>),
     /// `AttemptDone` is about what was written here.
     Written(Written),
 }
 
+impl Content for Note {
+    fn name_parts(&self, name: &mut dyn FnMut(PartId)) {
+        if let Self::Job(JobRef { part: Some(part), .. }) = self {
+            name(*part);
+        }
+    }
+}
+
 impl windrow_scheduler::Catalog for Catalog {
     type Note = Note;
+    type Part = JobWork;
 
     fn apply(&mut self, event: &Event, note: Note, effects: &[Effect], scheduler: &Scheduler) {
         match (event, note) {
@@ -105,7 +135,7 @@ impl windrow_scheduler::Catalog for Catalog {
                     job.keep(*attempt, written);
                 }
             }
-            (_, Note::Job(work)) => self.add_job(work, effects),
+            (_, Note::Job(job)) => self.add_job(job, effects),
             (_, Note::Worker(profile)) => self.add_worker(&profile, effects),
             _ => {}
         }
@@ -113,6 +143,31 @@ impl windrow_scheduler::Catalog for Catalog {
             if let Effect::EndSession { worker, .. } = effect {
                 self.workers.remove(worker);
             }
+        }
+    }
+
+    fn name_parts(&self, name: &mut dyn FnMut(PartId)) {
+        self.jobs.values().filter_map(|job| job.work.as_ref()?.part).for_each(name);
+    }
+
+    fn take_parts(&mut self, parts: &BTreeMap<PartId, Arc<JobWork>>) {
+        let works = self.jobs.values_mut().filter_map(|job| job.work.as_mut());
+        works.for_each(|job| job.take(parts));
+    }
+
+    /// The splits are in the job's plan already.
+    fn strip(event: &mut Event, note: &Note) {
+        if let (Event::Submit { plan, .. }, Note::Job(JobRef { part: Some(_), .. })) = (event, note)
+        {
+            plan.splits = Vec::new();
+        }
+    }
+
+    fn complete(event: &mut Event, note: &mut Note, parts: &BTreeMap<PartId, Arc<JobWork>>) {
+        let Note::Job(job) = note else { return };
+        job.take(parts);
+        if let (Event::Submit { plan, .. }, Some(work)) = (event, &job.work) {
+            plan.splits = work.plan.to_schedule(&work.spec).splits;
         }
     }
 }
@@ -134,12 +189,12 @@ impl Catalog {
 
     /// What is needed to go on with a job that is not over.
     pub(super) fn work(&self, id: JobId) -> Option<&Arc<JobWork>> {
-        self.job(id)?.work.as_ref()
+        self.job(id)?.work()
     }
 
     /// Jobs that are not over, or of which something partial may be left.
     pub(super) fn unsettled(&self) -> impl Iterator<Item = (JobId, &Arc<JobWork>)> {
-        self.jobs.iter().filter_map(|(id, job)| Some((*id, job.work.as_ref()?)))
+        self.jobs.iter().filter_map(|(id, job)| Some((*id, job.work()?)))
     }
 
     pub(super) fn worker(&self, id: WorkerId) -> Option<&Arc<WorkerProfile>> {
@@ -186,14 +241,14 @@ impl Catalog {
         self.unsettled().flat_map(of_job).collect()
     }
 
-    fn add_job(&mut self, work: Arc<JobWork>, effects: &[Effect]) {
+    fn add_job(&mut self, job: JobRef, effects: &[Effect]) {
         let accepted = effects.iter().find_map(|effect| match effect {
             Effect::Accepted { job, .. } => Some(*job),
             _ => None,
         });
         // One that was accepted before, and is submitted once more, stays as it is.
-        if let Some(job) = accepted {
-            self.jobs.entry(job).or_insert_with(|| CatalogJob::new(work));
+        if let (Some(id), Some(work)) = (accepted, job.work.clone()) {
+            self.jobs.entry(id).or_insert_with(|| CatalogJob::new(job, &work));
         }
     }
 
@@ -217,7 +272,7 @@ impl Catalog {
 }
 
 impl CatalogJob {
-    fn new(work: Arc<JobWork>) -> Self {
+    fn new(job: JobRef, work: &JobWork) -> Self {
         let mut spec = work.spec.clone();
         spec.inputs.truncate(INPUTS_SHOWN_MAX);
         let shown = ShownJob {
@@ -229,7 +284,12 @@ impl CatalogJob {
             cluster: work.plan.cluster,
         };
         let (parts, quarantines) = (BTreeMap::new(), BTreeMap::new());
-        Self { shown: Arc::new(shown), work: Some(work), parts, quarantines }
+        Self { shown: Arc::new(shown), work: Some(job), parts, quarantines }
+    }
+
+    /// What it is made of; `None` once it has ended and nothing partial is left of it.
+    pub(super) fn work(&self) -> Option<&Arc<JobWork>> {
+        self.work.as_ref()?.work.as_ref()
     }
 
     /// Notes what a winner has written. A former winner of the same task, which was lost, does not count any more.

@@ -8,12 +8,12 @@ use windrow_jobs::{
     AttemptId, FailureCause, JobId, JobInput, JobOptions, JobProgram, JobSpec, Place, Platform,
     PlatformNeeds, Stage, TaskId, WorkerId,
 };
-use windrow_scheduler::journal::{Body, Epoch, Nonce, Recovered};
+use windrow_scheduler::journal::{Body, Epoch, Nonce, PartId, Recovered, Slot};
 use windrow_scheduler::{
     Config, Decider, Event, JobPlan, Record, RequestId, SplitPlan, State, SubmissionId, Time,
 };
 
-use super::catalog::{Catalog, JobWork, Note};
+use super::catalog::{Catalog, JobRef, JobWork, Note};
 use super::profile::WorkerProfile;
 use crate::journal::{ClusterId, fuzzing};
 use crate::output;
@@ -23,32 +23,38 @@ use crate::plan::{ClusterSize, Plan};
 pub(crate) const JOURNAL: Target = Target {
     name: "journal",
     seeds,
-    check: fuzzing::check::<Record<Note>, State<Catalog>>,
+    check: fuzzing::check::<Record<Note>, State<Catalog>, JobWork>,
     // A list may be given room for as many elements as it claims to have, up to a megabyte.
     heap: HeapBound { fixed: 16 << 20, times: 1 << 10 },
 };
 
 fn seeds() -> Vec<Vec<u8>> {
     let records = Arc::new(records());
+    let part = PartId { epoch: Epoch(1), number: 3 };
+    let work = Arc::new(work());
     let recovered = Recovered {
-        epoch: Epoch(2),
-        nonce: Nonce(1),
-        snapshot: None,
         batches: vec![Arc::clone(&records)],
+        parts: [(part, Arc::clone(&work))].into(),
+        ..Recovered::empty(Epoch(2), Nonce(1))
     };
     let new = Catalog::new(ClusterId(7));
     let state = Decider::recover(recovered, Config::default(), new).state().clone();
-    let one = |record: &Record<Note>| fuzzing::encode(records_of(vec![record.clone()]));
+    let one = |record: &Record<Note>| encode(records_of(vec![record.clone()]));
     let mut seeds: Vec<_> = records.iter().map(one).collect();
-    seeds.push(fuzzing::encode(Body::<Record<Note>, _>::Snapshot(Arc::new(state))));
-    for body in [Body::Begin, Body::Seal, Body::Records(records)] {
-        seeds.push(fuzzing::encode::<Record<Note>, State<Catalog>>(body));
-    }
+    let holds = Slot(2);
+    let all = Body::Records { holds, records };
+    let bodies = [Body::Begin, Body::Seal { holds }, all, Body::State(Arc::new(state))];
+    seeds.extend(bodies.map(encode));
+    seeds.push(encode(Body::Part(work)));
     seeds
 }
 
-fn records_of(records: Vec<Record<Note>>) -> Body<Record<Note>, State<Catalog>> {
-    Body::Records(Arc::new(records))
+fn encode(body: Body<Record<Note>, State<Catalog>, JobWork>) -> Vec<u8> {
+    fuzzing::encode(body)
+}
+
+fn records_of(records: Vec<Record<Note>>) -> Body<Record<Note>, State<Catalog>, JobWork> {
+    Body::Records { holds: Slot(0), records: Arc::new(records) }
 }
 
 /// A job that is submitted, and a worker that runs it, and fails.
@@ -76,6 +82,7 @@ fn records() -> Vec<Record<Note>> {
         skip_bad_records: "0.5%".parse().ok(),
         needs: PlatformNeeds::default(),
     };
+    let part = PartId { epoch: Epoch(1), number: 3 };
     let submit = Event::Submit { request: RequestId(1), submission: SubmissionId(2), plan };
     let joined = Event::WorkerJoined { request: RequestId(2), offer: profile.offer() };
     let attempt =
@@ -84,7 +91,7 @@ fn records() -> Vec<Record<Note>> {
     let failed = Event::AttemptFailed { worker: WorkerId(1), attempt, cause };
     let left = Event::WorkerLeft { worker: WorkerId(1), reason: "it was silent".into() };
     let events = [
-        (submit, Note::Job(Arc::new(work()))),
+        (submit, Note::Job(JobRef::new(Some(part), Arc::new(work())))),
         (joined, Note::Worker(Arc::new(profile))),
         (failed, Note::Nothing),
         (left, Note::Nothing),

@@ -44,6 +44,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use windrow_jobs::JobId;
+use windrow_scheduler::journal::PartId;
 use windrow_scheduler::{
     Clock, Decider, Event, Record, RequestId, Scheduler, State, SubmissionId, Time,
 };
@@ -64,16 +65,17 @@ pub(crate) use snapshot::{JobSnapshot, WorkerSnapshot};
 pub(crate) use workers::{JoinError, Report, Returning, SessionEnd};
 
 use action::Action;
-use catalog::{Catalog, Note};
+use catalog::{Catalog, JobRef, Note};
 use command::{Command, Question};
 use jobs::LiveJobs;
 use sessions::Sessions;
 use turn::Turns;
 use workers::JoinReply;
 
-/// What is written into the journal: one event, and all of the state.
+/// What is written into the journal: one event, all of the state, and what is too large for both.
 pub(crate) type DriverRecord = Record<Note>;
 pub(crate) type DriverState = State<Catalog>;
+pub(crate) type DriverPart = JobWork;
 
 /// Who waits for the scheduler's answer.
 enum Pending {
@@ -94,6 +96,8 @@ pub(crate) struct Driver {
     jobs: LiveJobs,
     sessions: Sessions,
     pending: BTreeMap<RequestId, Pending>,
+    /// Jobs whose plans are on their way into the journal: only then are they submitted.
+    unwritten: BTreeMap<PartId, (SubmissionId, Arc<JobWork>, oneshot::Sender<JobId>)>,
     requests: u64,
     actions: VecDeque<Action>,
     /// Whether its journal outlives it: then another coordinator may take over at any time.
@@ -128,7 +132,7 @@ impl Driver {
             Command::Submit { .. } | Command::Join { .. } if self.is_stopping => {}
             // Nobody would speak in that session: the worker has tried again meanwhile, or gone elsewhere.
             Command::Join { reply, .. } if reply.is_closed() => {}
-            Command::Submit { id, work, reply } => self.submit(id, work, reply),
+            Command::Submit { id, work, reply } => self.submit(id, Arc::from(work), reply),
             Command::Resubmit { submission, reply } => {
                 let request = self.wait_for_answer(Pending::Resubmit(reply));
                 self.handle(Event::Resubmit { request, submission });
@@ -150,10 +154,36 @@ impl Driver {
         }
     }
 
-    fn submit(&mut self, id: SubmissionId, work: Box<JobWork>, reply: oneshot::Sender<JobId>) {
+    /// A plan may be large: it goes into the journal first, beside everything else.
+    fn submit(&mut self, id: SubmissionId, work: Arc<JobWork>, reply: oneshot::Sender<JobId>) {
+        if self.is_shared {
+            let plan = self.decider.write_part(Arc::clone(&work));
+            let before = self.unwritten.insert(plan, (id, work, reply));
+            debug_assert!(before.is_none(), "the name of a part is used once");
+        } else {
+            self.submit_written(id, None, work, reply);
+        }
+    }
+
+    fn plan_written(&mut self, plan: PartId) {
+        let submission = self.unwritten.remove(&plan);
+        debug_assert!(submission.is_some(), "only plans of submissions are written like this");
+        if let Some((id, work, reply)) = submission {
+            self.submit_written(id, Some(plan), work, reply);
+        }
+        self.decider.part_named(plan);
+    }
+
+    fn submit_written(
+        &mut self,
+        id: SubmissionId,
+        written: Option<PartId>,
+        work: Arc<JobWork>,
+        reply: oneshot::Sender<JobId>,
+    ) {
         let plan = work.plan.to_schedule(&work.spec);
         let request = self.wait_for_answer(Pending::Submit(work.place.clone(), reply));
-        let note = Note::Job(Arc::from(work));
+        let note = Note::Job(JobRef::new(written, work));
         self.handle_noted(Event::Submit { request, submission: id, plan }, note);
     }
 

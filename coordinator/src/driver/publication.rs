@@ -89,7 +89,7 @@ impl Driver {
     fn publication(&self, id: JobId, winners: &[AttemptId]) -> Result<Publication, FailureCause> {
         let unknown = || FailureCause::Unsupported { message: format!("{id} is not known") };
         let job = self.catalog().job(id).ok_or_else(unknown)?;
-        let work = job.work.as_ref().ok_or_else(unknown)?;
+        let work = job.work().ok_or_else(unknown)?;
         let part = |attempt: &AttemptId| {
             job.parts.get(attempt).copied().ok_or_else(|| FailureCause::Unsupported {
                 message: format!("{attempt} has not said what it wrote"),

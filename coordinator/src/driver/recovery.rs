@@ -12,7 +12,7 @@ use super::catalog::Catalog;
 use super::jobs::{Folder, LiveJobs};
 use super::sessions::Sessions;
 use super::turn::Turns;
-use super::{Driver, DriverRecord, DriverState};
+use super::{Driver, DriverPart, DriverRecord, DriverState};
 use crate::failpoint::Failpoint;
 use crate::journal::{ClusterId, Written};
 
@@ -32,17 +32,18 @@ impl Driver {
     /// A driver with all jobs that the journal knows. Its time begins now, at zero.
     pub(crate) fn recover(
         cluster: ClusterId,
-        recovered: Recovered<DriverRecord, DriverState>,
+        recovered: Recovered<DriverRecord, DriverState, DriverPart>,
         settings: &Settings,
         written: Arc<Written>,
     ) -> Self {
         let lease = settings.scheduler.lease;
         let is_shared = settings.state.is_some();
-        // A state that nobody will read need not be written.
-        let snapshot_after = if is_shared { settings.snapshot_after } else { Some(u64::MAX) };
-        let mut decider =
-            Decider::recover(recovered, settings.scheduler.clone(), Catalog::new(cluster));
-        if let Some(records) = snapshot_after {
+        let (config, new) = (settings.scheduler.clone(), Catalog::new(cluster));
+        let mut decider = match is_shared {
+            true => Decider::recover(recovered, config, new),
+            false => Decider::unshared(recovered.epoch, recovered.nonce, config, new),
+        };
+        if let Some(records) = settings.snapshot_after {
             decider = decider.with_snapshot_after(records);
         }
         if let Some(state) = &settings.state {
@@ -60,6 +61,7 @@ impl Driver {
             turns: Turns::new(lease),
             sessions: Sessions::default(),
             pending: BTreeMap::new(),
+            unwritten: BTreeMap::new(),
             requests: 0,
             actions: VecDeque::new(),
             is_shared,

@@ -13,14 +13,17 @@ use super::action::Action;
 use super::command::{Command, Question};
 use super::handle::{DriverError, ToDriver};
 use super::turn::COMMANDS_MAX;
-use super::{Driver, DriverHandle, DriverRecord, DriverState, Settings};
+use super::{Driver, DriverHandle, DriverPart, DriverRecord, DriverState, Settings};
 use crate::failpoint::Failpoint;
 use crate::journal::{Journal, Opened};
 use crate::output::{self, Owner, Place, Publication, Reservation};
 
 /// Starts a driver on the current runtime, with all jobs that the journal knows. It ends when all its handles are gone, or
 /// when the journal cannot be gone on with.
-pub(crate) fn start(opened: Opened<DriverRecord, DriverState>, settings: Settings) -> DriverHandle {
+pub(crate) fn start(
+    opened: Opened<DriverRecord, DriverState, DriverPart>,
+    settings: Settings,
+) -> DriverHandle {
     let Opened { cluster, recovered, journal } = opened;
     let driver = Driver::recover(cluster, recovered, &settings, journal.written());
     let owner = settings.state.map(|state| Owner {
@@ -57,7 +60,7 @@ pub(crate) fn start(opened: Opened<DriverRecord, DriverState>, settings: Setting
 
 struct Shell {
     driver: Driver,
-    journal: Journal<DriverRecord, DriverState>,
+    journal: Journal<DriverRecord, DriverState, DriverPart>,
     started: Instant,
     commands: mpsc::Receiver<ToDriver>,
     questions: mpsc::Receiver<Question>,
@@ -72,7 +75,7 @@ impl Shell {
     /// more is told to anybody.
     async fn run(mut self) -> Result<(), DriverError> {
         loop {
-            self.driver.turn(self.started.elapsed())?;
+            self.driver.turn(self.started.elapsed());
             while let Some(action) = self.driver.next_action() {
                 self.carry_out(action);
             }
@@ -91,8 +94,9 @@ impl Shell {
                 Some(question) = self.questions.recv() => {
                     self.driver.asked(self.started.elapsed(), question);
                 }
-                answer = self.journal.answered() => {
-                    self.driver.answered(self.started.elapsed(), answer?)?;
+                answered = self.journal.answered() => {
+                    let (call, answer) = answered?;
+                    self.driver.answered(self.started.elapsed(), call, answer)?;
                 }
                 () = sleep_until(self.started, wakes_at) => {}
             }
@@ -117,7 +121,7 @@ impl Shell {
         let Some(commands) = self.own_commands.upgrade() else { return };
         let folder = action.place().and_then(|place| self.folders.get(place));
         match action {
-            Action::Store(call) => self.journal.start(call),
+            Action::Store(id, call) => self.journal.start(id, call),
             Action::TakeFolder { job, name, place, ended } => {
                 let owner = self.folders.owner.clone().map(|owner| Owner { job: name, ..owner });
                 tokio::spawn(take_folder(commands, job, place, owner, ended));

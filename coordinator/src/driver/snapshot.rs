@@ -74,7 +74,7 @@ impl Driver {
             split_bytes: job.shown.split_bytes,
             fan_in: job.shown.fan_in,
             cluster: job.shown.cluster,
-            settled: job.work.is_none(),
+            settled: job.work().is_none(),
             now: self.now(),
             slowest_worker,
             avoided_workers,
@@ -89,7 +89,7 @@ impl Driver {
     /// A job that the journal has for good: what a crash could make undone is not to be seen.
     fn visible(&self, id: JobId) -> Option<&CatalogJob> {
         let job = self.catalog().job(id)?;
-        let is_accepted = job.work.is_none() || self.jobs.get(id).is_some();
+        let is_accepted = job.work().is_none() || self.jobs.get(id).is_some();
         is_accepted.then_some(job)
     }
 

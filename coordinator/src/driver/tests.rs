@@ -31,7 +31,7 @@ fn settings(state: Option<&str>) -> Settings {
 impl Fixture {
     async fn start() -> Self {
         let store = Arc::new(ThrottledStore::new(InMemory::new(), ThrottleConfig::default()));
-        let opened = Opened::take_over(store.clone(), "a".into(), Failpoint::default());
+        let opened = Opened::take_over(store.clone(), None, "a".into(), Failpoint::default());
         let driver = start(opened.await.unwrap(), settings(Some("/nowhere")));
         let joined = driver.join(WorkerProfile::for_test(), None).await.unwrap().unwrap();
         Self { store, driver, joined, heartbeats: 0 }

@@ -10,12 +10,11 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use windrow_scheduler::Event;
-use windrow_scheduler::journal::{Answer, JournalError};
+use windrow_scheduler::journal::{Answer, CallId, JournalError};
 
 use super::action::Action;
 use super::command::Command;
-use super::{Driver, DriverRecord, DriverState};
-use crate::journal;
+use super::{Driver, DriverPart, DriverRecord, DriverState};
 
 /// Commands that may wait for the driver before their senders do.
 pub(super) const COMMANDS_MAX: usize = 1_024;
@@ -46,9 +45,13 @@ impl Turns {
 }
 
 impl Driver {
-    /// Whether it takes commands: not while it stands still, nor more than it can keep.
+    /// Whether it takes commands: not while it stands still, nor more than it can keep, nor what the journal cannot keep up with.
     pub(crate) fn has_room(&self) -> bool {
-        !self.clock.stands_still() && self.turns.commands.len() < COMMANDS_MAX
+        self.may_obey() && self.turns.commands.len() < COMMANDS_MAX
+    }
+
+    fn may_obey(&self) -> bool {
+        !self.clock.stands_still() && !self.decider.is_full()
     }
 
     /// A command has arrived. It is taken in one of the next turns.
@@ -63,10 +66,11 @@ impl Driver {
     pub(crate) fn answered(
         &mut self,
         real: Duration,
-        answer: Answer<DriverRecord, DriverState>,
+        call: CallId,
+        answer: Answer<DriverRecord, DriverState, DriverPart>,
     ) -> Result<(), JournalError> {
         self.real = self.real.max(real);
-        if !self.decider.answer(answer)? {
+        if !self.decider.answer(call, answer)? {
             return Ok(());
         }
         if let Some(stood) = self.clock.store_done(self.real) {
@@ -76,10 +80,7 @@ impl Driver {
     }
 
     /// Takes what has arrived and what is due, at the time `real` since the start.
-    ///
-    /// # Errors
-    /// When this coordinator must not go on. Then nothing more is told to anybody.
-    pub(crate) fn turn(&mut self, real: Duration) -> Result<(), JournalError> {
+    pub(crate) fn turn(&mut self, real: Duration) {
         self.real = self.real.max(real);
         self.look_at_clock();
         if !self.clock.stands_still() {
@@ -87,10 +88,9 @@ impl Driver {
             self.take_deadline();
             self.append_if_idle();
         }
-        self.advance()?;
+        self.advance();
         self.jobs.tell_watchers();
         self.stop_if_settled();
-        Ok(())
     }
 
     /// When the next turn is due, since the start, even if nothing arrives.
@@ -98,7 +98,7 @@ impl Driver {
         if self.clock.stands_still() {
             return None;
         }
-        let waits = (!self.turns.commands.is_empty()).then_some(self.real);
+        let waits = (!self.turns.commands.is_empty() && self.may_obey()).then_some(self.real);
         let deadline = self.decider.next_deadline().and_then(|at| self.clock.when(at));
         let beat = self.is_shared.then_some(self.turns.next_beat);
         let clock = [self.clock.stops_at(), self.clock.looks_at()];
@@ -128,6 +128,9 @@ impl Driver {
     }
 
     fn take_commands(&mut self) {
+        if self.decider.is_full() {
+            return;
+        }
         let count = self.turns.commands.len().min(COMMANDS_PER_TURN);
         for command in self.turns.commands.drain(..count).collect::<Vec<_>>() {
             self.obey(command);
@@ -163,7 +166,7 @@ impl Driver {
     }
 
     /// Carries out what may be by now, and keeps the journal busy.
-    fn advance(&mut self) -> Result<(), JournalError> {
+    fn advance(&mut self) {
         let mut idle = false;
         while !idle {
             idle = true;
@@ -175,17 +178,30 @@ impl Driver {
                 self.disconnect(worker, reason);
                 idle = false;
             }
-            if let Some(call) = self.decider.next_call() {
+            // While time stands still, nothing is submitted either.
+            while !self.clock.stands_still()
+                && let Some(plan) = self.decider.next_written()
+            {
+                self.plan_written(plan);
                 idle = false;
-                if self.is_shared {
-                    self.turns.asked = true;
-                    self.clock.store_asked(self.real);
-                    self.actions.push_back(Action::Store(call));
-                } else {
-                    self.decider.answer(journal::answer_in_memory(&call))?;
-                }
             }
+            self.ask_store();
         }
-        Ok(())
+    }
+
+    /// Several calls are under way at once. Only those for which something waits make time stand still: a state that is written
+    /// beside the log, or a sweep, may take as long as it likes.
+    fn ask_store(&mut self) {
+        debug_assert!(
+            self.is_shared || !self.decider.is_waiting(),
+            "a journal in memory is never waited for"
+        );
+        while let Some((id, call)) = self.decider.next_call() {
+            self.actions.push_back(Action::Store(id, call));
+        }
+        if self.decider.is_waiting() {
+            self.turns.asked = true;
+            self.clock.store_asked(self.real);
+        }
     }
 }

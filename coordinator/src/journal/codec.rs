@@ -1,11 +1,10 @@
 //! What an object of the journal looks like in bytes.
 //!
 //! ```text
-//!   0 magic       8      16 cluster  16      56 key's epoch   8      96 body: build, then postcard
-//!   8 format      2      32 epoch     8      64 key's slot    8       . trailer  8
-//!  10 kind        1      40 nonce    16      72 body's length 8
-//!  12 replay      4                          80 body's CRC    8
-//!                                            88 header's CRC  8
+//!   0 magic       8      16 cluster  16      56 name: epoch   8      88 body's CRC    8
+//!   8 format      2      32 epoch     8      64 name: number  8      96 header's CRC  8
+//!  10 kind        1      40 nonce    16      72 holds         8     104 body: build, then postcard
+//!  11 kind of name 1                         80 body's length 8       . trailer  8
 //! ```
 //!
 //! All numbers are little-endian, both checksums CRC-64/NVME. An object says itself where it belongs, so that one that was
@@ -18,19 +17,15 @@
 use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use windrow_scheduler::journal::{Body, Epoch, Key, Nonce, Object, Slot};
+use windrow_scheduler::journal::{Body, Epoch, Key, Nonce, Object, PartId, Slot};
 
 use super::identity::{ClusterId, Identity};
 
 const MAGIC: [u8; 8] = *b"WINDROWJ";
 pub(super) const TRAILER: [u8; 8] = *b"JWORDNIW";
 /// Of the header.
-const FORMAT: u16 = 1;
-/// Of what records mean when they are replayed. Grows with each change of a transition of the scheduler or the catalog.
-const REPLAY_VERSION: u32 = 1;
-pub(super) const HEADER_BYTES: usize = 96;
-/// The slot in the name of an object that lies in no log.
-const NO_SLOT: u64 = u64::MAX;
+const FORMAT: u16 = 2;
+pub(super) const HEADER_BYTES: usize = 104;
 
 /// Why an object cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,32 +39,41 @@ pub(crate) enum DecodeError {
 }
 
 /// The object as it is stored under `key`.
-pub(super) fn encode<R: Serialize, S: Serialize>(
+pub(super) fn encode<R: Serialize, S: Serialize, P: Serialize>(
     writer: &Identity,
     key: Key,
-    object: &Object<R, S>,
+    object: &Object<R, S, P>,
 ) -> postcard::Result<Vec<u8>> {
     let mut bytes = vec![0; HEADER_BYTES];
+    let mut slots = Slot(0);
     let kind = match &object.body {
         Body::Begin => Kind::Begin,
-        Body::Seal => Kind::Seal,
-        Body::Snapshot(state) => {
-            bytes = postcard::to_extend(&(&writer.build, state), bytes)?;
-            Kind::Snapshot
+        Body::Seal { holds } => {
+            slots = *holds;
+            Kind::Seal
         }
-        Body::Records(records) => {
+        Body::State(state) => {
+            bytes = postcard::to_extend(&(&writer.build, state), bytes)?;
+            Kind::State
+        }
+        Body::Records { holds, records } => {
+            slots = *holds;
             bytes = postcard::to_extend(&(&writer.build, records), bytes)?;
             Kind::Records
+        }
+        Body::Part(part) => {
+            bytes = postcard::to_extend(&(&writer.build, part), bytes)?;
+            Kind::Part
         }
     };
     let body = &bytes[HEADER_BYTES..];
     let header = Header {
         kind,
-        replay_version: REPLAY_VERSION,
         cluster: writer.cluster,
         epoch: object.epoch,
         nonce: object.nonce,
         key,
+        holds: slots,
         body_bytes: body.len() as u64,
         body_crc: checksum(Crc64Nvme, body),
     };
@@ -80,11 +84,11 @@ pub(super) fn encode<R: Serialize, S: Serialize>(
 
 /// Reads what is stored under `key`. Never panics, whatever `bytes` are, and takes no more memory than they do, times
 /// a constant.
-pub(super) fn decode<R: DeserializeOwned, S: DeserializeOwned>(
+pub(super) fn decode<R: DeserializeOwned, S: DeserializeOwned, P: DeserializeOwned>(
     reader: &Identity,
     key: Key,
     bytes: &[u8],
-) -> Result<Object<R, S>, DecodeError> {
+) -> Result<Object<R, S, P>, DecodeError> {
     let header = Header::read(bytes)?;
     if header.key != key {
         return Err(DecodeError::Damaged(format!("it is a copy of {}", header.key)));
@@ -95,9 +99,13 @@ pub(super) fn decode<R: DeserializeOwned, S: DeserializeOwned>(
     }
     let body = match header.kind {
         Kind::Begin => Body::Begin,
-        Kind::Seal => Body::Seal,
-        Kind::Snapshot => Body::Snapshot(read_body(reader, &header, bytes)?),
-        Kind::Records => Body::Records(read_body(reader, &header, bytes)?),
+        Kind::Seal => Body::Seal { holds: header.holds },
+        Kind::State => Body::State(read_body(reader, bytes)?),
+        Kind::Records => {
+            let records = read_body(reader, bytes)?;
+            Body::Records { holds: header.holds, records }
+        }
+        Kind::Part => Body::Part(read_body(reader, bytes)?),
     };
     Ok(Object { epoch: header.epoch, nonce: header.nonce, body })
 }
@@ -107,16 +115,12 @@ pub(super) fn cluster_of(bytes: &[u8]) -> Result<ClusterId, DecodeError> {
     Header::read(bytes).map(|header| header.cluster)
 }
 
-fn read_body<T: DeserializeOwned>(
-    reader: &Identity,
-    header: &Header,
-    bytes: &[u8],
-) -> Result<T, DecodeError> {
+fn read_body<T: DeserializeOwned>(reader: &Identity, bytes: &[u8]) -> Result<T, DecodeError> {
     let senseless = |error| DecodeError::Damaged(format!("its body makes no sense: {error}"));
     // `Header::read` has seen that it is all there.
     let body = &bytes[HEADER_BYTES..bytes.len() - TRAILER.len()];
     let (build, rest) = postcard::take_from_bytes::<&str>(body).map_err(senseless)?;
-    if header.replay_version != REPLAY_VERSION || build != reader.build {
+    if build != reader.build {
         return Err(DecodeError::OtherBuild(build.to_string()));
     }
     postcard::from_bytes(rest).map_err(senseless)
@@ -125,27 +129,49 @@ fn read_body<T: DeserializeOwned>(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Begin = 1,
-    Snapshot = 2,
+    State = 2,
     Records = 3,
     Seal = 4,
+    Part = 5,
 }
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Begin, Self::Snapshot, Self::Records, Self::Seal]
+        [Self::Begin, Self::State, Self::Records, Self::Seal, Self::Part]
             .into_iter()
             .find(|kind| *kind as u8 == byte)
+    }
+}
+
+/// A name in numbers: its kind, its epoch, and what else it has.
+fn name_of(key: Key) -> (u8, Epoch, u64) {
+    match key {
+        Key::Epoch(epoch) => (1, epoch, 0),
+        Key::Log(epoch, slot) => (2, epoch, slot.0),
+        Key::State(epoch) => (3, epoch, 0),
+        Key::Part(PartId { epoch, number }) => (4, epoch, number),
+    }
+}
+
+/// The name of these numbers.
+fn key_of(kind: u8, epoch: Epoch, number: u64) -> Option<Key> {
+    match (kind, number) {
+        (1, 0) => Some(Key::Epoch(epoch)),
+        (2, _) => Some(Key::Log(epoch, Slot(number))),
+        (3, 0) => Some(Key::State(epoch)),
+        (4, _) => Some(Key::Part(PartId { epoch, number })),
+        _ => None,
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Header {
     kind: Kind,
-    replay_version: u32,
     cluster: ClusterId,
     epoch: Epoch,
     nonce: Nonce,
     key: Key,
+    holds: Slot,
     body_bytes: u64,
     body_crc: u64,
 }
@@ -156,33 +182,33 @@ impl Header {
         let mut put = |at: usize, field: &[u8]| {
             bytes[at..at + field.len()].copy_from_slice(field);
         };
-        let (epoch, slot) = match self.key {
-            Key::Epoch(epoch) => (epoch.0, NO_SLOT),
-            Key::Log(epoch, slot) => (epoch.0, slot.0),
-        };
+        let (kind_of_name, epoch, number) = name_of(self.key);
         put(0, &MAGIC);
         put(8, &FORMAT.to_le_bytes());
-        put(10, &[self.kind as u8]);
-        put(12, &self.replay_version.to_le_bytes());
+        put(10, &[self.kind as u8, kind_of_name]);
         put(16, &self.cluster.0.to_le_bytes());
         put(32, &self.epoch.0.to_le_bytes());
         put(40, &self.nonce.0.to_le_bytes());
-        put(56, &epoch.to_le_bytes());
-        put(64, &slot.to_le_bytes());
-        put(72, &self.body_bytes.to_le_bytes());
-        put(80, &self.body_crc.to_le_bytes());
-        let crc = checksum(Crc64Nvme, &bytes[..88]);
-        bytes[88..].copy_from_slice(&crc.to_le_bytes());
+        put(56, &epoch.0.to_le_bytes());
+        put(64, &number.to_le_bytes());
+        put(72, &self.holds.0.to_le_bytes());
+        put(80, &self.body_bytes.to_le_bytes());
+        put(88, &self.body_crc.to_le_bytes());
+        let crc = checksum(Crc64Nvme, &bytes[..96]);
+        bytes[96..].copy_from_slice(&crc.to_le_bytes());
         bytes
     }
 
     /// Reads the header, and checks that all that it promises is there.
     fn read(object: &[u8]) -> Result<Self, DecodeError> {
         let damaged = |message: &str| Err(DecodeError::Damaged(message.to_string()));
+        if let Some(format) = other_format(object) {
+            return Err(DecodeError::OtherBuild(format!("a build with format {format}")));
+        }
         let Some(bytes) = object.first_chunk::<HEADER_BYTES>() else {
             return Err(DecodeError::Torn(format!("it has only {} bytes", object.len())));
         };
-        if u64_at(bytes, 88) != checksum(Crc64Nvme, &bytes[..88]) {
+        if u64_at(bytes, 96) != checksum(Crc64Nvme, &bytes[..96]) {
             return Self::broken(object, "its header does not match its checksum");
         }
         if bytes[..8] != MAGIC {
@@ -193,16 +219,18 @@ impl Header {
             return Err(DecodeError::OtherBuild(format!("a build with format {format}")));
         }
         let Some(kind) = Kind::from_byte(bytes[10]) else { return damaged("it is of no kind") };
-        let (epoch, slot) = (Epoch(u64_at(bytes, 56)), u64_at(bytes, 64));
+        let Some(key) = key_of(bytes[11], Epoch(u64_at(bytes, 56)), u64_at(bytes, 64)) else {
+            return damaged("its name is of no kind");
+        };
         let header = Self {
             kind,
-            replay_version: u32::from_le_bytes([bytes[12], bytes[13], bytes[14], bytes[15]]),
             cluster: ClusterId(u128_at(bytes, 16)),
             epoch: Epoch(u64_at(bytes, 32)),
             nonce: Nonce(u128_at(bytes, 40)),
-            key: if slot == NO_SLOT { Key::Epoch(epoch) } else { Key::Log(epoch, Slot(slot)) },
-            body_bytes: u64_at(bytes, 72),
-            body_crc: u64_at(bytes, 80),
+            key,
+            holds: Slot(u64_at(bytes, 72)),
+            body_bytes: u64_at(bytes, 80),
+            body_crc: u64_at(bytes, 88),
         };
         header.check_body(object)?;
         Ok(header)
@@ -232,6 +260,18 @@ impl Header {
         }
         Err(DecodeError::Damaged(message.to_string()))
     }
+}
+
+/// Format 1 had a shorter header with a checksum of its own: an object of it is whole, and another build's.
+fn other_format(object: &[u8]) -> Option<u16> {
+    const FORMER_HEADER_BYTES: usize = 96;
+    let header = object.first_chunk::<FORMER_HEADER_BYTES>()?;
+    let format = u16::from_le_bytes([header[8], header[9]]);
+    let crc = u64::from_le_bytes(*header.last_chunk::<8>()?);
+    let is_former = header[..8] == MAGIC
+        && format == 1
+        && crc == checksum(Crc64Nvme, &header[..FORMER_HEADER_BYTES - 8]);
+    is_former.then_some(format)
 }
 
 fn u64_at(bytes: &[u8; HEADER_BYTES], at: usize) -> u64 {

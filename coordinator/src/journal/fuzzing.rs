@@ -15,11 +15,11 @@ fn identity() -> Identity {
 }
 
 /// An object with this body.
-pub(crate) fn encode<R: Serialize, S: Serialize>(body: Body<R, S>) -> Vec<u8> {
+pub(crate) fn encode<R: Serialize, S: Serialize, P: Serialize>(body: Body<R, S, P>) -> Vec<u8> {
     encode_object(&Object { epoch: Epoch(2), nonce: Nonce(5), body })
 }
 
-fn encode_object<R: Serialize, S: Serialize>(object: &Object<R, S>) -> Vec<u8> {
+fn encode_object<R: Serialize, S: Serialize, P: Serialize>(object: &Object<R, S, P>) -> Vec<u8> {
     match codec::encode(&identity(), KEY, object) {
         Ok(bytes) => bytes,
         Err(error) => panic!("an object cannot be written: {error}"),
@@ -27,18 +27,19 @@ fn encode_object<R: Serialize, S: Serialize>(object: &Object<R, S>) -> Vec<u8> {
 }
 
 /// What is read at all is read alike when it is written again.
-pub(crate) fn check<R, S>(bytes: &[u8])
+pub(crate) fn check<R, S, P>(bytes: &[u8])
 where
     R: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
     S: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
+    P: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
 {
     let sealed = sealed(bytes);
     for bytes in [bytes, &sealed] {
         let _ = codec::cluster_of(bytes);
-        if let Ok(object) = codec::decode::<R, S>(&identity(), KEY, bytes) {
+        if let Ok(object) = codec::decode::<R, S, P>(&identity(), KEY, bytes) {
             // Numbers that are no numbers differ from themselves.
             let again = encode_object(&object);
-            let third = codec::decode::<R, S>(&identity(), KEY, &again);
+            let third = codec::decode::<R, S, P>(&identity(), KEY, &again);
             assert!(third.is_ok_and(|third| encode_object(&third) == again));
         }
     }
@@ -50,18 +51,18 @@ fn sealed(object: &[u8]) -> Vec<u8> {
     if bytes.len() < HEADER_BYTES + TRAILER.len() {
         return bytes;
     }
-    let whole = encode::<(), ()>(Body::Seal);
-    // All but its kind and its nonce.
-    for field in [0..10, 12..40, 56..72] {
+    let whole = encode::<(), (), ()>(Body::Seal { holds: Slot(1) });
+    // All but its kind, its nonce and what it holds.
+    for field in [0..10, 11..40, 56..72] {
         bytes[field.clone()].copy_from_slice(&whole[field]);
     }
     let end = bytes.len() - TRAILER.len();
     bytes[end..].copy_from_slice(&TRAILER);
     let body = &bytes[HEADER_BYTES..end];
     let (len, crc) = (body.len() as u64, checksum(Crc64Nvme, body));
-    bytes[72..80].copy_from_slice(&len.to_le_bytes());
-    bytes[80..88].copy_from_slice(&crc.to_le_bytes());
-    let crc = checksum(Crc64Nvme, &bytes[..88]);
-    bytes[88..HEADER_BYTES].copy_from_slice(&crc.to_le_bytes());
+    bytes[80..88].copy_from_slice(&len.to_le_bytes());
+    bytes[88..96].copy_from_slice(&crc.to_le_bytes());
+    let crc = checksum(Crc64Nvme, &bytes[..96]);
+    bytes[96..HEADER_BYTES].copy_from_slice(&crc.to_le_bytes());
     bytes
 }

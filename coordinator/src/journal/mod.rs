@@ -5,12 +5,13 @@
 //!         <-Answer--           codec: objects as bytes
 //! ```
 //!
-//! It knows no protocol: which object comes next, whose it is and what an error means is decided there. It does not look into
+//! Calls are carried out side by side. It knows no protocol: which object comes next, whose it is and what an error means is decided there. It does not look into
 //! records either. A coordinator without a folder for its state has a journal that nobody could ever read again: there,
-//! nothing is written, and every answer comes at once.
+//! nothing is written, and nothing is asked for.
 
 mod codec;
 pub(crate) mod fuzzing;
+mod home;
 mod identity;
 mod runner;
 mod store;
@@ -20,18 +21,21 @@ use std::sync::Arc;
 use object_store::ObjectStore;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use windrow_scheduler::journal::{Answer, Epoch, JournalError, Nonce, Recovered, Takeover};
+use windrow_scheduler::journal::{
+    Answer, Content, Epoch, JournalError, Nonce, Recovered, Takeover,
+};
 
+pub(crate) use home::Home;
 pub(crate) use identity::{ClusterId, draw};
 pub use runner::JournalGone;
-pub(crate) use runner::{Journal, Written, answer_in_memory};
+pub(crate) use runner::{Journal, Written};
 pub use store::StoreError;
 
 use crate::failpoint::Failpoint;
-use runner::Trouble;
+use runner::Runner;
 use store::Store;
 
-/// Errors of the store that a coordinator puts up with before it gives up starting.
+/// Errors of the store in a row that a coordinator puts up with before it gives up starting.
 const START_TRIES: u32 = 5;
 
 /// Why a coordinator cannot start from its journal.
@@ -43,58 +47,90 @@ pub enum RecoverError {
     /// It cannot be read or written, or only by another build.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Something of this program ended in the middle of it.
+    #[error(transparent)]
+    Gone(#[from] JournalGone),
     /// The system gives no random numbers.
     #[error("cannot draw a number: {0}")]
     Random(#[from] std::io::Error),
 }
 
 /// A journal that has been taken over.
-pub(crate) struct Opened<R, S> {
+pub(crate) struct Opened<R, S, P> {
     /// Whose it is.
     pub(crate) cluster: ClusterId,
     /// What it held.
-    pub(crate) recovered: Recovered<R, S>,
+    pub(crate) recovered: Recovered<R, S, P>,
     /// To go on with.
-    pub(crate) journal: Journal<R, S>,
+    pub(crate) journal: Journal<R, S, P>,
 }
 
-impl<R, S> Opened<R, S>
+impl<R, S, P> Opened<R, S, P>
 where
-    R: Clone + Serialize + DeserializeOwned + Send + Sync + 'static,
-    S: Clone + Serialize + DeserializeOwned + Send + Sync + 'static,
+    R: Clone + Content + Serialize + DeserializeOwned + Send + Sync + 'static,
+    S: Clone + Content + Serialize + DeserializeOwned + Send + Sync + 'static,
+    P: Clone + Serialize + DeserializeOwned + Send + Sync + 'static,
 {
     /// A new journal that ends with this process.
     pub(crate) fn in_memory() -> Result<Self, RecoverError> {
         let cluster = ClusterId(draw()?);
-        let nonce = Nonce(draw()?);
-        let recovered = Recovered { epoch: Epoch(1), nonce, snapshot: None, batches: Vec::new() };
+        let recovered = Recovered::empty(Epoch(1), Nonce(draw()?));
         Ok(Self { cluster, recovered, journal: Journal::in_memory() })
     }
 
-    /// Takes over the journal in `objects`, or begins it.
+    /// Takes over the journal in `objects`, or begins it. `home`: the folder in which they lie, if they do.
     pub(crate) async fn take_over(
         objects: Arc<dyn ObjectStore>,
+        home: Option<Home>,
         build: String,
         failpoint: Failpoint,
     ) -> Result<Self, RecoverError> {
-        let store = Store::open(objects, build, failpoint).await?;
+        let store = Arc::new(open(objects, home, build, failpoint).await?);
         let mut takeover = Takeover::new(Nonce(draw()?));
-        let mut trouble = Trouble::default();
+        let mut runner = Runner::new(Arc::clone(&store));
         loop {
-            let answer = match store.carry_out(&takeover.call()).await {
-                Ok(answer) => answer,
-                Err(error) if error.is_final() || trouble.times() == START_TRIES => {
+            while let Some((id, call)) = takeover.next_call() {
+                runner.start(id, call);
+            }
+            let (id, result) = runner.answered().await?;
+            let answer = match result {
+                Ok(answer) => {
+                    runner.trouble().over();
+                    answer
+                }
+                // Whoever was in charge is fenced once the epoch has begun: then only patience is left.
+                Err(error)
+                    if error.is_final()
+                        || runner.trouble().times() >= START_TRIES && !takeover.has_begun() =>
+                {
                     return Err(error.into());
                 }
-                Err(error) => {
-                    trouble.wait(&error).await;
-                    Answer::Failed
-                }
+                Err(_) => Answer::Failed,
             };
-            if let Some(recovered) = takeover.answer(answer)? {
+            if let Some(recovered) = takeover.answer(id, answer)? {
                 let cluster = store.cluster();
                 return Ok(Self { cluster, recovered, journal: Journal::on(store) });
             }
+        }
+    }
+}
+
+async fn open(
+    objects: Arc<dyn ObjectStore>,
+    home: Option<Home>,
+    build: String,
+    failpoint: Failpoint,
+) -> Result<Store, StoreError> {
+    let mut tries = 1;
+    loop {
+        let open = Store::open(objects.clone(), home.clone(), build.clone(), failpoint.clone());
+        match open.await {
+            Err(error) if !error.is_final() && tries < START_TRIES => {
+                tracing::warn!(%error, "trying again");
+                tokio::time::sleep(runner::PAUSE_MIN.saturating_mul(1 << tries)).await;
+                tries += 1;
+            }
+            opened => return opened,
         }
     }
 }

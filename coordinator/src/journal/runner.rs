@@ -1,30 +1,34 @@
-//! Carries out one call at a time in a task of its own, so that the store's latency is never the driver's.
+//! Carries out calls side by side, each in a task of its own, so that the store's latency is never the driver's.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc;
-use windrow_scheduler::journal::{Answer, Call};
+use tokio::task::JoinSet;
+use windrow_scheduler::journal::{Answer, Call, CallId};
 
 use super::store::{Store, StoreError};
 
 /// First pause after an error of the store; it doubles up to [`PAUSE_MAX`].
-const PAUSE_MIN: Duration = Duration::from_millis(50);
+pub(super) const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Pause after a sweep that has failed: nobody waits for it.
+const SWEEP_PAUSE: Duration = Duration::from_secs(30);
 
 /// Where the driver's journal is kept.
-pub(crate) struct Journal<R, S> {
+pub(crate) struct Journal<R, S, P> {
     /// `None` in memory.
-    runner: Option<Runner<R, S>>,
+    runner: Option<Runner<R, S, P>>,
     written: Arc<Written>,
 }
 
-struct Runner<R, S> {
-    calls: mpsc::Sender<Call<R, S>>,
-    answers: mpsc::Receiver<Answer<R, S>>,
+/// Calls end with this.
+pub(super) struct Runner<R, S, P> {
+    store: Arc<Store>,
+    trouble: Arc<Trouble>,
+    calls: JoinSet<(CallId, Result<Answer<R, S, P>, StoreError>)>,
 }
 
 /// What was written so far.
@@ -46,42 +50,91 @@ impl Written {
     }
 }
 
-impl<R, S> Journal<R, S>
+impl<R, S, P> Runner<R, S, P>
 where
     R: Serialize + DeserializeOwned + Send + Sync + 'static,
     S: Serialize + DeserializeOwned + Send + Sync + 'static,
+    P: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
-    /// Keeps nothing: whoever has it [answers](answer_in_memory) at once.
+    pub(super) fn new(store: Arc<Store>) -> Self {
+        Self { store, trouble: Arc::default(), calls: JoinSet::new() }
+    }
+
+    pub(super) fn trouble(&self) -> &Trouble {
+        &self.trouble
+    }
+
+    pub(super) fn start(&mut self, id: CallId, call: Call<R, S, P>) {
+        let (store, trouble) = (Arc::clone(&self.store), Arc::clone(&self.trouble));
+        self.calls.spawn(async move {
+            let is_sweep = matches!(call, Call::Sweep(_));
+            let result = store.carry_out(call).await;
+            match &result {
+                Ok(answer) if !is_sweep => trouble.answered(answer),
+                Err(error) if is_sweep => {
+                    let pause = SWEEP_PAUSE.as_secs();
+                    tracing::warn!(%error, "old objects of the journal cannot be deleted; trying again in {pause} s");
+                    tokio::time::sleep(SWEEP_PAUSE).await;
+                }
+                Err(error) if !error.is_final() => trouble.wait(error).await,
+                Ok(_) | Err(_) => {}
+            }
+            // That old objects stay harms nobody.
+            (id, if is_sweep { result.or(Ok(Answer::Failed)) } else { result })
+        });
+    }
+
+    /// The next answer. For ever when nothing is under way. Cancel safe.
+    ///
+    /// # Errors
+    /// When there will not be any, since a call's task has ended.
+    pub(super) async fn answered(
+        &mut self,
+    ) -> Result<(CallId, Result<Answer<R, S, P>, StoreError>), JournalGone> {
+        match self.calls.join_next().await {
+            Some(answer) => answer.map_err(|_| JournalGone),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl<R, S, P> Journal<R, S, P>
+where
+    R: Serialize + DeserializeOwned + Send + Sync + 'static,
+    S: Serialize + DeserializeOwned + Send + Sync + 'static,
+    P: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    /// Keeps nothing, and is never asked for anything.
     pub(super) fn in_memory() -> Self {
         Self { runner: None, written: Arc::default() }
     }
 
-    /// Starts the task that works on `store`. It ends with this.
-    pub(super) fn on(store: Store) -> Self {
-        let written = Arc::clone(&store.written);
-        let (calls, received) = mpsc::channel(1);
-        let (answering, answers) = mpsc::channel(1);
-        tokio::spawn(run(store, received, answering));
-        Self { runner: Some(Runner { calls, answers }), written }
+    /// Goes on with `store`.
+    pub(super) fn on(store: Arc<Store>) -> Self {
+        Self { written: Arc::clone(&store.written), runner: Some(Runner::new(store)) }
     }
 
-    /// Has a call carried out, none other of which is under way.
-    pub(crate) fn start(&self, call: Call<R, S>) {
-        if let Some(runner) = &self.runner {
-            // If the task has ended, `answered` says so.
-            let _ = runner.calls.try_send(call);
+    /// Has a call carried out, beside those that are under way.
+    pub(crate) fn start(&mut self, id: CallId, call: Call<R, S, P>) {
+        debug_assert!(self.runner.is_some(), "a journal in memory is never asked for anything");
+        if let Some(runner) = &mut self.runner {
+            runner.start(id, call);
         }
     }
 
-    /// Waits for the answer. For ever when nothing was asked. Cancel safe.
+    /// Waits for the next answer. For ever when nothing was asked. Cancel safe.
     ///
     /// # Errors
-    /// When there will not be any, since the journal's task has ended.
-    pub(crate) async fn answered(&mut self) -> Result<Answer<R, S>, JournalGone> {
-        match &mut self.runner {
-            Some(runner) => runner.answers.recv().await.ok_or(JournalGone),
-            None => std::future::pending().await,
-        }
+    /// When there will not be any.
+    pub(crate) async fn answered(&mut self) -> Result<(CallId, Answer<R, S, P>), JournalGone> {
+        let Some(runner) = &mut self.runner else { return std::future::pending().await };
+        let (id, result) = runner.answered().await?;
+        let answer = match result {
+            Ok(answer) => answer,
+            Err(error) if error.is_final() => Answer::Refused(error.to_string()),
+            Err(_) => Answer::Failed,
+        };
+        Ok((id, answer))
     }
 
     /// What was written so far.
@@ -90,84 +143,44 @@ where
     }
 }
 
-/// The task that writes the journal has ended although nobody has ended it.
+/// A task that works on the journal has ended although nobody has ended it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the task that writes the journal has ended by a bug; what the journal holds goes on when the coordinator is started again"
+    "a task that works on the journal has ended by a bug; what the journal holds goes on when the coordinator is started again"
 )]
 pub struct JournalGone;
-
-/// What an empty store would say that is never read again.
-pub(crate) fn answer_in_memory<R, S>(call: &Call<R, S>) -> Answer<R, S> {
-    match call {
-        Call::LastEpoch => Answer::LastEpoch(None),
-        Call::Create(..) => Answer::Created,
-        Call::Read(_) => Answer::Absent,
-        Call::DeleteUpTo(_) => Answer::Deleted,
-    }
-}
-
-async fn run<R, S>(
-    store: Store,
-    mut calls: mpsc::Receiver<Call<R, S>>,
-    answers: mpsc::Sender<Answer<R, S>>,
-) where
-    R: Serialize + DeserializeOwned,
-    S: Serialize + DeserializeOwned,
-{
-    let mut trouble = Trouble::default();
-    while let Some(call) = calls.recv().await {
-        let answer = match store.carry_out(&call).await {
-            Ok(answer) => {
-                trouble.answered(&answer);
-                answer
-            }
-            Err(error) if error.is_final() => Answer::Refused(error.to_string()),
-            Err(error) => {
-                trouble.wait(&error).await;
-                Answer::Failed
-            }
-        };
-        if answers.send(answer).await.is_err() {
-            return;
-        }
-    }
-}
 
 /// Errors of the store in a row. Said once, and once when they are over.
 #[derive(Debug, Default)]
 pub(super) struct Trouble {
-    times: u32,
+    times: AtomicU32,
 }
 
 impl Trouble {
     pub(super) fn times(&self) -> u32 {
-        self.times
+        self.times.load(Ordering::Relaxed)
     }
 
     /// Pauses, each time for longer.
-    pub(super) async fn wait(&mut self, error: &StoreError) {
-        if self.times == 0 {
+    async fn wait(&self, error: &StoreError) {
+        let times = self.times.fetch_add(1, Ordering::Relaxed);
+        if times == 0 {
             tracing::error!(%error, "nothing is acknowledged until the journal can be written again");
         }
-        let pause = PAUSE_MIN.saturating_mul(1 << self.times.min(16)).min(PAUSE_MAX);
-        self.times = self.times.saturating_add(1);
+        let pause = PAUSE_MIN.saturating_mul(1 << times.min(16)).min(PAUSE_MAX);
         tokio::time::sleep(pause).await;
     }
 
     /// What was written ends it. That something can be read does not: on a full disk, everything can.
-    fn answered<R, S>(&mut self, answer: &Answer<R, S>) {
-        let was_written = match answer {
-            Answer::Created | Answer::Exists | Answer::Deleted | Answer::Found(_) => true,
-            Answer::LastEpoch(_)
-            | Answer::Absent
-            | Answer::Damaged { .. }
-            | Answer::Failed
-            | Answer::Refused(_) => false,
-        };
-        if was_written && self.times > 0 {
+    fn answered<R, S, P>(&self, answer: &Answer<R, S, P>) {
+        let was_written = matches!(answer, Answer::Created | Answer::Exists);
+        if was_written && self.times.swap(0, Ordering::Relaxed) > 0 {
             tracing::info!("the journal can be written again");
-            self.times = 0;
         }
+    }
+
+    /// Somebody who only reads is content with what can be read.
+    pub(super) fn over(&self) {
+        self.times.store(0, Ordering::Relaxed);
     }
 }

@@ -1,6 +1,6 @@
 //! Objects in a store that can put if absent: a folder, or a bucket.
 
-use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use object_store::path::Path;
@@ -10,9 +10,12 @@ use object_store::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_stream::StreamExt;
-use windrow_scheduler::journal::{Answer, Body, Call, Epoch, Key, Object};
+use windrow_scheduler::journal::{
+    Answer, Body, Call, Epoch, Key, Listing, Nonce, Object, PartId, Slot, Sweep, SweepStage,
+};
 
 use super::codec::{self, DecodeError};
+use super::home::Home;
 use super::identity::{ClusterId, Identity, draw};
 use super::runner::Written;
 use crate::failpoint::{Failpoint, Step};
@@ -20,6 +23,13 @@ use crate::failpoint::{Failpoint, Step};
 // As keys are shown.
 const EPOCHS: &str = "epochs";
 const LOG: &str = "log";
+const STATES: &str = "states";
+const PARTS: &str = "parts";
+/// Says whose journal it is. The first object that is written, and never deleted.
+const IDENTITY: &str = "identity";
+
+/// Bodies are laid out and read where that may take long, unless they are as small as this.
+const SMALL_BYTES: usize = 64 << 10;
 
 /// Why something could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -40,12 +50,30 @@ pub enum StoreError {
         /// Who wants to read it.
         ours: String,
     },
-    /// None of the epochs says whose journal it is.
-    #[error("none of the {0} epochs can be read, so that it is not known whose journal it is")]
-    Nameless(usize),
+    /// Something is there, but nothing says whose journal it is.
+    #[error(
+        "{object} is there, but {IDENTITY}, which says whose journal it is, is missing or damaged ({problem}): bring the whole \
+         folder back, or begin with an empty one"
+    )]
+    Nameless {
+        /// What is there.
+        object: String,
+        /// What is wrong with the object that should say so.
+        problem: String,
+    },
+    /// The folder is not there any more, or another one is in its place.
+    #[error(
+        "{} was removed or replaced while a coordinator ran on it, so that what this one has accepted is not there: bring back the \
+         folder that was there and start a coordinator on it, or submit the jobs anew",
+        .0.display()
+    )]
+    FolderGone(PathBuf),
     /// What is to be written cannot be laid out in bytes.
     #[error("a record cannot be written down: {0}")]
     NotWritable(#[from] postcard::Error),
+    /// Laying it out, or reading it, panicked.
+    #[error("an object of the journal could not be laid out: {0}")]
+    Broken(#[from] tokio::task::JoinError),
 }
 
 impl StoreError {
@@ -79,7 +107,9 @@ fn is_refusal(error: &Error) -> bool {
 /// A journal's objects.
 pub(super) struct Store {
     objects: Arc<dyn ObjectStore>,
-    identity: Identity,
+    /// Where they lie, if that is a folder.
+    home: Option<Home>,
+    identity: Arc<Identity>,
     failpoint: Failpoint,
     /// So far.
     pub(super) written: Arc<Written>,
@@ -89,18 +119,13 @@ impl Store {
     /// Finds out whose journal it is, or begins one.
     pub(super) async fn open(
         objects: Arc<dyn ObjectStore>,
+        home: Option<Home>,
         build: String,
         failpoint: Failpoint,
     ) -> Result<Self, StoreError> {
-        let cluster = match cluster_of(&*objects).await? {
-            Some(cluster) => cluster,
-            None => ClusterId(draw().map_err(|error| Error::Generic {
-                store: "random numbers",
-                source: Box::new(error),
-            })?),
-        };
-        let identity = Identity { cluster, build };
-        Ok(Self { objects, identity, failpoint, written: Arc::default() })
+        let cluster = cluster_of(&*objects, &build).await?;
+        let identity = Arc::new(Identity { cluster, build });
+        Ok(Self { objects, home, identity, failpoint, written: Arc::default() })
     }
 
     pub(super) fn cluster(&self) -> ClusterId {
@@ -108,62 +133,90 @@ impl Store {
     }
 
     /// Does what is asked for. An error means that it is not known whether it has been done.
-    pub(super) async fn carry_out<R, S>(
+    pub(super) async fn carry_out<R, S, P>(
         &self,
-        call: &Call<R, S>,
-    ) -> Result<Answer<R, S>, StoreError>
+        call: Call<R, S, P>,
+    ) -> Result<Answer<R, S, P>, StoreError>
     where
-        R: Serialize + DeserializeOwned,
-        S: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned + Send + Sync + 'static,
+        S: Serialize + DeserializeOwned + Send + Sync + 'static,
+        P: Serialize + DeserializeOwned + Send + Sync + 'static,
     {
         Ok(match call {
-            Call::LastEpoch => Answer::LastEpoch(epochs(&*self.objects).await?.pop()),
-            Call::Create(key, object) => self.create(*key, object).await?,
-            Call::Read(key) => self.read(*key).await?,
-            Call::DeleteUpTo(epoch) => {
-                self.delete_up_to(*epoch).await?;
-                Answer::Deleted
+            Call::List => Answer::Listed(listing(&*self.objects).await?),
+            Call::Create(key, object) => self.create(key, object).await?,
+            Call::Read(key) => self.read(key).await?,
+            Call::Sweep(sweep) => {
+                self.sweep(sweep).await?;
+                Answer::Swept
             }
         })
     }
 
-    async fn create<R: Serialize, S: Serialize>(
+    async fn create<R, S, P>(
         &self,
         key: Key,
-        object: &Object<R, S>,
-    ) -> Result<Answer<R, S>, StoreError> {
-        let bytes = codec::encode(&self.identity, key, object)?;
+        object: Object<R, S, P>,
+    ) -> Result<Answer<R, S, P>, StoreError>
+    where
+        R: Serialize + Send + Sync + 'static,
+        S: Serialize + Send + Sync + 'static,
+        P: Serialize + Send + Sync + 'static,
+    {
         let (before, after) = match object.body {
-            Body::Snapshot(_) => (Some(Step::BeforeSnapshot), Some(Step::AfterSnapshot)),
-            Body::Records(_) => (Some(Step::BeforeCreate), Some(Step::AfterCreate)),
-            Body::Seal => (None, Some(Step::AfterSeal)),
-            Body::Begin => (None, None),
+            Body::State(_) => (Some(Step::BeforeSnapshot), Some(Step::AfterSnapshot)),
+            Body::Records { .. } => (Some(Step::BeforeCreate), Some(Step::AfterCreate)),
+            Body::Seal { .. } => (None, Some(Step::AfterSeal)),
+            Body::Begin | Body::Part(_) => (None, None),
+        };
+        let is_record = matches!(object.body, Body::Records { .. });
+        let identity = Arc::clone(&self.identity);
+        let encode = move || codec::encode(&identity, key, &object);
+        // A state or a part may be large: the runtime's threads have others to serve.
+        let bytes = match is_record || before.is_none() && after.is_some() {
+            true => encode()?,
+            false => tokio::task::spawn_blocking(encode).await??,
         };
         before.into_iter().for_each(|step| self.failpoint.reach(step));
+        self.check_home().await?;
         let length = bytes.len() as u64;
-        let options = PutOptions { mode: PutMode::Create, ..Default::default() };
-        let put = self.objects.put_opts(&path(key), PutPayload::from(bytes), options).await;
-        match put {
-            Ok(_) => {}
-            Err(Error::AlreadyExists { .. }) => return Ok(Answer::Exists),
-            Err(error) => return Err(error.into()),
+        if !put_if_absent(&*self.objects, &path(key), bytes).await? {
+            return Ok(Answer::Exists);
         }
         after.into_iter().for_each(|step| self.failpoint.reach(step));
         self.written.count(length);
         Ok(Answer::Created)
     }
 
-    async fn read<R, S>(&self, key: Key) -> Result<Answer<R, S>, StoreError>
+    /// Nothing is written into a folder that is not the journal's.
+    async fn check_home(&self) -> Result<(), StoreError> {
+        let Some(home) = self.home.clone() else { return Ok(()) };
+        let path = home.path().to_path_buf();
+        match tokio::task::spawn_blocking(move || home.is_there()).await? {
+            true => Ok(()),
+            false => Err(StoreError::FolderGone(path)),
+        }
+    }
+
+    async fn read<R, S, P>(&self, key: Key) -> Result<Answer<R, S, P>, StoreError>
     where
-        R: DeserializeOwned,
-        S: DeserializeOwned,
+        R: DeserializeOwned + Send + Sync + 'static,
+        S: DeserializeOwned + Send + Sync + 'static,
+        P: DeserializeOwned + Send + Sync + 'static,
     {
         let bytes = match self.objects.get(&path(key)).await {
             Ok(found) => found.bytes().await?,
             Err(Error::NotFound { .. }) => return Ok(Answer::Absent),
             Err(error) => return Err(error.into()),
         };
-        match codec::decode(&self.identity, key, &bytes) {
+        let identity = Arc::clone(&self.identity);
+        let is_small = bytes.len() <= SMALL_BYTES;
+        let decode = move || codec::decode(&identity, key, &bytes);
+        let decoded = match is_small {
+            true => decode(),
+            false => tokio::task::spawn_blocking(decode).await?,
+        };
+        match decoded {
             Ok(object) => Ok(Answer::Found(object)),
             Err(DecodeError::Torn(message)) => Ok(Answer::Damaged { torn: true, message }),
             Err(DecodeError::Damaged(message)) => Ok(Answer::Damaged { torn: false, message }),
@@ -175,79 +228,151 @@ impl Store {
         }
     }
 
-    /// The last object of each log is its seal, which stays, and so does what breaks off before it: a coordinator that slept
-    /// must find its next slot taken.
-    async fn delete_up_to(&self, last: Epoch) -> Result<(), StoreError> {
-        let mut logs = BTreeMap::<u64, BTreeMap<u64, Path>>::new();
-        for path in list(&*self.objects, LOG).await? {
-            let number = |n| path.parts().nth(n)?.as_ref().parse::<u64>().ok();
-            if let (Some(epoch), Some(slot)) = (number(1), number(2))
-                && epoch <= last.0
-            {
-                logs.entry(epoch).or_default().insert(slot, path);
-            }
-        }
-        for mut log in logs.into_values() {
-            log.pop_last();
-            while let Some(last) = log.last_entry() {
-                if !self.breaks_off(last.get()).await? {
-                    break;
-                }
-                last.remove();
-            }
-            for path in log.into_values() {
-                match self.objects.delete(&path).await {
-                    Ok(()) | Err(Error::NotFound { .. }) => {}
+    /// Deletes many objects with each request, where the store can.
+    async fn sweep(&self, sweep: Sweep) -> Result<(), StoreError> {
+        self.check_home().await?;
+        let prefixes: &[&'static str] = match sweep.stage {
+            SweepStage::Licences { .. } => &[EPOCHS, STATES, PARTS],
+            SweepStage::Logs => &[LOG],
+        };
+        for prefix in prefixes {
+            let mut old = names(&*self.objects, prefix).await?;
+            old.retain(|path| key_of(path).is_some_and(|key| goes(&sweep, key)));
+            let old = tokio_stream::iter(old.into_iter().map(Ok));
+            let mut deleted = self.objects.delete_stream(Box::pin(old));
+            while let Some(result) = deleted.next().await {
+                match result {
+                    Ok(_) | Err(Error::NotFound { .. }) => {}
                     Err(error) => return Err(error.into()),
                 }
             }
         }
         Ok(())
     }
+}
 
-    async fn breaks_off(&self, path: &Path) -> Result<bool, StoreError> {
-        match self.objects.get(path).await {
-            Ok(object) => {
-                let bytes = object.bytes().await?;
-                Ok(matches!(codec::cluster_of(&bytes), Err(DecodeError::Torn(_))))
+/// Whether a sweep deletes an object.
+fn goes(sweep: &Sweep, key: Key) -> bool {
+    match (&sweep.stage, key) {
+        (SweepStage::Licences { .. }, Key::Epoch(epoch) | Key::State(epoch)) => epoch < sweep.below,
+        (SweepStage::Licences { keep, parts_below }, Key::Part(part)) => {
+            part < *parts_below && !keep.contains(&part)
+        }
+        (SweepStage::Logs, Key::Log(log, _)) => log < sweep.below,
+        _ => false,
+    }
+}
+
+/// False if there is something of that name already.
+async fn put_if_absent(
+    objects: &dyn ObjectStore,
+    path: &Path,
+    bytes: Vec<u8>,
+) -> Result<bool, StoreError> {
+    let options = PutOptions { mode: PutMode::Create, ..Default::default() };
+    match objects.put_opts(path, PutPayload::from(bytes), options).await {
+        Ok(_) => Ok(true),
+        Err(Error::AlreadyExists { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whose journal it is. Of several that begin one, the first to say so is believed by all.
+async fn cluster_of(objects: &dyn ObjectStore, build: &str) -> Result<ClusterId, StoreError> {
+    let identity = Path::from(IDENTITY);
+    loop {
+        match objects.get(&identity).await {
+            Ok(found) => {
+                let bytes = found.bytes().await?;
+                return codec::cluster_of(&bytes).map_err(|error| unknown(IDENTITY, error, build));
             }
-            Err(Error::NotFound { .. }) => Ok(false),
-            Err(error) => Err(error.into()),
+            Err(Error::NotFound { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        refuse_headless(objects, build).await?;
+        let drawn = || draw().map_err(|error| failed("random numbers", error));
+        let writer = Identity { cluster: ClusterId(drawn()?), build: build.to_string() };
+        let (epoch, nonce, body) = (Epoch(0), Nonce(drawn()?), Body::<(), (), ()>::Begin);
+        let key = Key::Epoch(epoch);
+        let bytes = codec::encode(&writer, key, &Object { epoch, nonce, body })?;
+        if put_if_absent(objects, &identity, bytes).await? {
+            return Ok(writer.cluster);
         }
     }
 }
 
-/// Whose journal it is, from the last epoch that says so.
-async fn cluster_of(objects: &dyn ObjectStore) -> Result<Option<ClusterId>, StoreError> {
-    let epochs = epochs(objects).await?;
-    for epoch in epochs.iter().rev() {
-        let bytes = objects.get(&path(Key::Epoch(*epoch))).await?.bytes().await?;
-        if let Ok(cluster) = codec::cluster_of(&bytes) {
-            return Ok(Some(cluster));
+fn failed(
+    store: &'static str,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> StoreError {
+    Error::Generic { store, source: Box::new(error) }.into()
+}
+
+fn unknown(key: &str, error: DecodeError, build: &str) -> StoreError {
+    match error {
+        DecodeError::OtherBuild(theirs) => {
+            StoreError::OtherBuild { key: key.to_string(), theirs, ours: build.to_string() }
+        }
+        DecodeError::Torn(problem) | DecodeError::Damaged(problem) => {
+            StoreError::Nameless { object: key.to_string(), problem }
         }
     }
-    if epochs.is_empty() { Ok(None) } else { Err(StoreError::Nameless(epochs.len())) }
 }
 
-/// In order.
-async fn epochs(objects: &dyn ObjectStore) -> ObjectResult<Vec<Epoch>> {
-    let names = list(objects, EPOCHS).await?;
-    let number = |path: &Path| path.filename()?.parse().ok().map(Epoch);
-    let mut epochs: Vec<_> = names.iter().filter_map(number).collect();
-    epochs.sort();
-    Ok(epochs)
+/// A journal whose first object is missing is not a new one. Those of builds before had none.
+async fn refuse_headless(objects: &dyn ObjectStore, build: &str) -> Result<(), StoreError> {
+    for prefix in [EPOCHS, STATES, LOG, PARTS] {
+        let mut found = objects.list(Some(&Path::from(prefix)));
+        let Some(first) = found.next().await.transpose()? else { continue };
+        let name = first.location.to_string();
+        let bytes = objects.get(&first.location).await?.bytes().await?;
+        return Err(match codec::cluster_of(&bytes) {
+            Ok(_) => StoreError::Nameless { object: name, problem: "it is not there".into() },
+            Err(error) => unknown(&name, error, build),
+        });
+    }
+    Ok(())
 }
 
-async fn list(objects: &dyn ObjectStore, prefix: &'static str) -> ObjectResult<Vec<Path>> {
-    objects
-        .list(Some(&Path::from(prefix)))
-        .map(|found| found.map(|meta| meta.location))
-        .collect()
-        .await
+/// All names but those of parts, of which there may be many. Logs come first: if one of them is being swept meanwhile, the state
+/// that is there instead shows.
+async fn listing(objects: &dyn ObjectStore) -> ObjectResult<Listing> {
+    let mut listing = Listing::default();
+    for prefix in [LOG, STATES, EPOCHS] {
+        for path in names(objects, prefix).await? {
+            match key_of(&path) {
+                Some(Key::Epoch(epoch)) => _ = listing.epochs.insert(epoch),
+                Some(Key::State(epoch)) => _ = listing.states.insert(epoch),
+                Some(Key::Log(log, slot)) => _ = listing.slots.insert((log, slot)),
+                Some(Key::Part(_)) | None => {}
+            }
+        }
+    }
+    Ok(listing)
+}
+
+async fn names(objects: &dyn ObjectStore, prefix: &'static str) -> ObjectResult<Vec<Path>> {
+    let found = objects.list(Some(&Path::from(prefix)));
+    found.map(|found| found.map(|meta| meta.location)).collect().await
 }
 
 fn path(key: Key) -> Path {
     Path::from(key.to_string())
+}
+
+/// The key that is shown like this, if any.
+fn key_of(path: &Path) -> Option<Key> {
+    let mut parts = path.parts();
+    let folder = parts.next()?;
+    let mut number = || parts.next()?.as_ref().parse::<u64>().ok();
+    let key = match folder.as_ref() {
+        EPOCHS => Key::Epoch(Epoch(number()?)),
+        STATES => Key::State(Epoch(number()?)),
+        LOG => Key::Log(Epoch(number()?), Slot(number()?)),
+        PARTS => Key::Part(PartId { epoch: Epoch(number()?), number: number()? }),
+        _ => return None,
+    };
+    (path.as_ref() == key.to_string()).then_some(key)
 }
 
 #[cfg(test)]

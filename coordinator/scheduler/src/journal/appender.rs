@@ -1,80 +1,113 @@
-//! Writing the log of one's own epoch: one object at a time, each with all records that have come meanwhile.
+//! Writing the log of one's own epoch: a few objects at once, each with all records that have come meanwhile.
 //!
-//! A long log is cut by beginning another epoch: the next number is taken, the log sealed, and the state written at the
-//! start of the next log. Then all logs before can go.
+//! A long log is cut by beginning another epoch: the next licence is taken, the log sealed, and appending goes on in the next
+//! log at once. The state at the cut is written beside it ([`Keeper`]).
+//!
+//! What was created counts when the licence was seen after it; [why](super).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::call::{Answer, Call, Fenced, JournalError};
-use super::object::{Body, Epoch, Key, Nonce, Object, Slot};
+use super::call::{Answer, Call, CallId, Fenced, JournalError};
+use super::keeper::{self, Keeper};
+use super::line::Line;
+use super::object::{Body, Content, Epoch, Key, Nonce, Object, PartId, Slot};
 
-/// Most records in one object, so that none is too large for a store.
+/// Most records in one object, and about most bytes, unless one record alone has more.
 const RECORDS_MAX: usize = 4_096;
+const OBJECT_BYTES_MAX: usize = 4 << 20;
 
-/// Appends records. Ask for the [`next call`](Self::next_call), carry it out, and tell the [`answer`](Self::answer).
+/// Most objects of logs on their way at once, and most of their bytes.
+const IN_FLIGHT_MAX: usize = 4;
+const IN_FLIGHT_BYTES_MAX: usize = 16 << 20;
+
+/// While so many objects are on their way, another one begins only with so many records: objects cost their readers time.
+const IN_FLIGHT_USUAL: usize = 2;
+const BATCH_MIN: usize = 64;
+
+/// Records and bytes that may wait before whoever makes them has to wait.
+const BACKLOG_RECORDS_MAX: usize = 65_536;
+const BACKLOG_BYTES_MAX: usize = 64 << 20;
+
+/// Appends records. Ask for the [`next call`](Self::next_call) until there is none, carry the calls out side by side, and tell
+/// the [`answer`](Self::answer)s.
 #[derive(Clone, Debug)]
-pub struct Appender<R, S> {
+pub struct Appender<R, S, P> {
     /// The last that is ours for certain: another coordinator may win the race for the one after.
     epoch: Epoch,
-    /// That of the log to which `slot` belongs, and which may still be to begin.
-    log: Epoch,
     nonce: Nonce,
-    /// The next free one.
+    /// The log in which the next record will lie.
+    log: Epoch,
+    /// The next free slot of it.
     slot: Slot,
-    steps: VecDeque<Step<R, S>>,
-    asked: Asked,
-    /// Not in a step yet.
+    /// How many slots of it are durable.
+    holds: Slot,
+    /// Whether anybody else can see the journal.
+    is_shared: bool,
+    line: Line<R, S, P>,
+    /// How many steps at the front of the line count if the licence is found for which the store was asked.
+    confirming: Option<usize>,
+    /// The licence that was gone when the store was asked for it: nothing counts any more.
+    lost: Option<Key>,
+    keeper: Keeper<R, S, P>,
+    /// Not in the line yet.
     queue: VecDeque<R>,
+    queue_bytes: usize,
     pushed: u64,
-    durable: Option<u64>,
-    since_snapshot: u64,
-    steps_done: u64,
+    durable: u64,
+    /// Since the log was cut last.
+    objects: u64,
+    bytes: u64,
+    calls: BTreeMap<CallId, Asked>,
+    last_call: CallId,
 }
 
-/// Something to be done before all that follows.
-#[derive(Clone, Debug)]
-enum Step<R, S> {
-    Create {
-        key: Key,
-        object: Object<R, S>,
-        /// How many records are durable when it is there, if that changes.
-        durable: Option<u64>,
-    },
-    DeleteUpTo(Epoch),
-}
-
-/// What the store is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the store was asked for.
+#[derive(Clone, Copy, Debug)]
 enum Asked {
-    /// Nothing.
-    Nothing,
-    /// The first step is to be looked at, since its outcome is not known.
-    Unclear,
-    /// The first step.
-    Step,
-    /// To read what the first step should have created.
-    Read,
+    Step(u64),
+    /// To read the licence.
+    Licence(Key),
+    /// To say whether this licence, which is new, is the newest one.
+    Newest(Key),
+    /// To say who has begun an epoch since this licence.
+    Successor(Key),
+    Keeper(keeper::Asked),
 }
 
-impl<R: Clone, S: Clone> Appender<R, S> {
-    /// Goes on in an epoch that has begun, from `state`.
-    pub fn new(epoch: Epoch, nonce: Nonce, state: Arc<S>) -> Self {
-        let mut appender = Self {
+impl<R: Clone + Content, S: Clone, P: Clone> Appender<R, S, P> {
+    /// Appends in an epoch that has begun, after logs that are sealed.
+    pub fn new(epoch: Epoch, nonce: Nonce) -> Self {
+        Self {
             epoch,
-            log: epoch,
             nonce,
+            log: epoch,
             slot: Slot(0),
-            steps: VecDeque::new(),
-            asked: Asked::Nothing,
+            holds: Slot(0),
+            is_shared: true,
+            line: Line::new(),
+            confirming: None,
+            lost: None,
+            keeper: Keeper::new(epoch, nonce),
             queue: VecDeque::new(),
+            queue_bytes: 0,
             pushed: 0,
-            durable: None,
-            since_snapshot: 0,
-            steps_done: 0,
-        };
-        appender.begin_log(state);
-        appender
+            durable: 0,
+            objects: 0,
+            bytes: 0,
+            calls: BTreeMap::new(),
+            last_call: CallId(0),
+        }
+    }
+
+    /// Keeps nothing: nobody could ever read it. What is pushed counts at once, and there are no calls.
+    pub fn unshared(epoch: Epoch, nonce: Nonce) -> Self {
+        Self { is_shared: false, ..Self::new(epoch, nonce) }
+    }
+
+    /// Whether anybody else can see the journal.
+    pub fn is_shared(&self) -> bool {
+        self.is_shared
     }
 
     /// The epoch in which it decides: the last one that nobody else can have.
@@ -84,9 +117,10 @@ impl<R: Clone, S: Clone> Appender<R, S> {
 
     /// Takes a record, and returns its number: 1 for the first, and so on.
     pub fn push(&mut self, record: R) -> u64 {
+        debug_assert!(self.is_shared, "where nothing is kept, records need not be made");
+        self.queue_bytes += record.bytes();
         self.queue.push_back(record);
         self.pushed += 1;
-        self.since_snapshot += 1;
         self.pushed
     }
 
@@ -95,115 +129,249 @@ impl<R: Clone, S: Clone> Appender<R, S> {
         self.pushed
     }
 
-    /// Records that are durable: all up to the one with this number. `None` until the epoch's first state is.
-    pub fn durable(&self) -> Option<u64> {
+    /// Records that are durable: all up to the one with this number.
+    pub fn durable(&self) -> u64 {
+        debug_assert!(self.durable <= self.pushed, "only what was pushed can be durable");
         self.durable
     }
 
-    /// Records since the last state was written.
-    pub fn since_snapshot(&self) -> u64 {
-        self.since_snapshot
+    /// Objects and bytes since the log was cut last, in the line or durable.
+    pub fn since_cut(&self) -> (u64, u64) {
+        (self.objects, self.bytes)
     }
 
-    /// What the store has done so far: grows whenever nothing more is to be done about what it was asked for.
-    pub fn steps_done(&self) -> u64 {
-        self.steps_done
+    /// Whether so much waits for the store that no more should come.
+    pub fn is_full(&self) -> bool {
+        self.queue.len() >= BACKLOG_RECORDS_MAX
+            || self.queue_bytes + self.line.bytes() >= BACKLOG_BYTES_MAX
     }
 
-    /// Begins another epoch with `state`, in which all records so far are contained.
-    pub fn roll(&mut self, state: Arc<S>) {
-        self.queue.clear();
-        let next = self.log.next();
-        // What is in flight comes first, so that the seal takes the slot after it.
-        self.create(Key::Epoch(next), next, Body::Begin);
-        self.create(Key::Log(self.log, self.slot), next, Body::Seal);
-        self.log = next;
-        self.begin_log(state);
+    /// Whether records wait for the store.
+    pub fn is_waiting(&self) -> bool {
+        !self.queue.is_empty() || !self.line.is_empty()
     }
 
-    /// What the store is to do next, unless it is busy or there is nothing to do.
-    pub fn next_call(&mut self) -> Option<Call<R, S>> {
-        if matches!(self.asked, Asked::Step | Asked::Read) {
-            return None;
-        }
-        if self.steps.is_empty() && !self.queue.is_empty() {
+    /// Has something large written that a record is going to name: not before it is [there](Self::next_written). Nobody waits
+    /// for it meanwhile.
+    pub fn write_part(&mut self, part: Arc<P>) -> PartId {
+        self.keeper.write(part)
+    }
+
+    /// One of them that is there now.
+    pub fn next_written(&mut self) -> Option<PartId> {
+        self.keeper.next_written()
+    }
+
+    /// Such a part was named by a record, or never will be.
+    pub fn part_named(&mut self, part: PartId) {
+        self.keeper.forget(part);
+    }
+
+    /// A name for a part of a state that is about to be taken.
+    pub fn name_part(&mut self) -> PartId {
+        self.keeper.name_part()
+    }
+
+    /// Whether the state may be written anew: not while it is being written.
+    pub fn may_write_state(&self) -> bool {
+        self.is_shared && !self.keeper.is_writing_state()
+    }
+
+    /// Has `state` written, in which all is contained that happened before this epoch, and nothing else. To be called at once after
+    /// [`new`](Self::new), or not at all. See [`roll`](Self::roll).
+    pub fn begin_with(
+        &mut self,
+        state: Arc<S>,
+        named: BTreeSet<PartId>,
+        parts: Vec<(PartId, Arc<P>)>,
+    ) {
+        debug_assert_eq!((self.log, self.slot), (self.epoch, Slot(0)), "the log has begun");
+        // The first step is that of the first record: then the epoch is ours.
+        self.keeper.write_state(self.log, self.line.first(), state, named, parts);
+    }
+
+    /// Begins another epoch with `state`, in which all records so far are contained. It names the parts `named`, of which those
+    /// in `parts` are new.
+    pub fn roll(&mut self, state: Arc<S>, named: BTreeSet<PartId>, parts: Vec<(PartId, Arc<P>)>) {
+        debug_assert!(self.may_write_state(), "one state at a time");
+        while !self.queue.is_empty() {
             self.append_queue();
         }
-        let call = match (self.asked, self.steps.front()?) {
-            (Asked::Unclear, Step::Create { key, .. }) => {
-                self.asked = Asked::Read;
-                return Some(Call::Read(*key));
-            }
-            (_, Step::Create { key, object, .. }) => Call::Create(*key, object.clone()),
-            (_, Step::DeleteUpTo(epoch)) => Call::DeleteUpTo(*epoch),
-        };
-        self.asked = Asked::Step;
-        Some(call)
+        let next = self.log.next();
+        let object = |body| Object { epoch: next, nonce: self.nonce, body };
+        self.line.push(Key::Epoch(next), object(Body::Begin), None, 0);
+        let seal = object(Body::Seal { holds: self.slot });
+        let sealed = self.line.push(Key::Log(self.log, self.slot), seal, None, 0);
+        (self.log, self.slot, self.holds) = (next, Slot(0), Slot(0));
+        (self.objects, self.bytes) = (0, 0);
+        self.keeper.write_state(next, sealed, state, named, parts);
     }
 
-    /// What the store has answered.
+    /// What the store is to do next, beside all that it is doing.
+    pub fn next_call(&mut self) -> Option<(CallId, Call<R, S, P>)> {
+        if !self.is_shared {
+            return None;
+        }
+        while self.may_append() {
+            self.append_queue();
+        }
+        let (asked, call) = self.next_asked()?;
+        self.last_call.0 += 1;
+        self.calls.insert(self.last_call, asked);
+        Some((self.last_call, call))
+    }
+
+    fn next_asked(&mut self) -> Option<(Asked, Call<R, S, P>)> {
+        if let Some(licence) = self.lost {
+            let is_asked = self.calls.values().any(|asked| matches!(asked, Asked::Successor(_)));
+            return (!is_asked).then_some((Asked::Successor(licence), Call::List));
+        }
+        if let Some((number, call)) = self.line.next_call(IN_FLIGHT_MAX) {
+            return Some((Asked::Step(number), call));
+        }
+        if let Some(question) = self.next_question() {
+            return Some(question);
+        }
+        let (asked, call) = self.keeper.next_call(self.line.first())?;
+        Some((Asked::Keeper(asked), call))
+    }
+
+    /// Whether what is there at the front of the line counts.
+    fn next_question(&mut self) -> Option<(Asked, Call<R, S, P>)> {
+        let there = self.line.there();
+        if self.confirming.is_some() {
+            return None;
+        }
+        let last = self.line.get(there.checked_sub(1)?)?;
+        let licence = Key::Epoch(last.epoch());
+        self.confirming = Some(there);
+        // A licence that is new may have been another one's, and swept: a later one shows that.
+        if self.line.has_licence(there) {
+            return Some((Asked::Newest(licence), Call::List));
+        }
+        Some((Asked::Licence(licence), Call::Read(licence)))
+    }
+
+    /// What the store has answered to a call. True if more is durable now.
     ///
     /// # Errors
     /// When another coordinator has taken over, or the journal is damaged. Nothing more must be appended then.
-    pub fn answer(&mut self, answer: Answer<R, S>) -> Result<(), JournalError> {
-        let Some(step) = self.steps.front() else { return Ok(()) };
-        if let Answer::Refused(message) = answer {
-            return Err(JournalError::Refused(message));
+    pub fn answer(&mut self, id: CallId, answer: Answer<R, S, P>) -> Result<bool, JournalError> {
+        let asked = self.calls.remove(&id);
+        debug_assert!(asked.is_some(), "an answer comes once, and to a call");
+        match asked {
+            Some(Asked::Step(number)) => self.line.answer(number, answer, self.nonce)?,
+            Some(Asked::Keeper(asked)) => self.keeper.answer(asked, answer)?,
+            Some(Asked::Licence(licence)) => return self.licence_answered(licence, answer),
+            Some(Asked::Newest(licence)) => return self.newest_answered(licence, answer),
+            Some(Asked::Successor(licence)) => self.successor_answered(licence, answer)?,
+            None => {}
         }
-        self.asked = match (step, self.asked, answer) {
-            (Step::DeleteUpTo(_), ..) | (Step::Create { .. }, _, Answer::Created) => {
-                self.step_done();
-                Asked::Nothing
-            }
-            (Step::Create { .. }, Asked::Read, Answer::Found(object)) => {
-                if object.nonce != self.nonce {
-                    return Err(Fenced { by: object.epoch }.into());
-                }
-                self.step_done();
-                Asked::Nothing
-            }
-            // It has not been done; if it is done later, it is by this very call.
-            (Step::Create { .. }, Asked::Read, Answer::Absent) => Asked::Nothing,
-            (Step::Create { key, .. }, Asked::Read, Answer::Damaged { message, .. }) => {
-                return Err(JournalError::Damaged { key: *key, message });
-            }
-            (Step::Create { .. }, ..) => Asked::Unclear,
-        };
-        Ok(())
+        Ok(false)
     }
 
-    fn begin_log(&mut self, state: Arc<S>) {
-        self.since_snapshot = 0;
-        self.slot = Slot(0);
-        self.create(Key::Log(self.log, self.slot), self.log, Body::Snapshot(state));
-        self.slot = self.slot.next();
-        self.steps.push_back(Step::DeleteUpTo(Epoch(self.log.0 - 1)));
+    fn licence_answered(
+        &mut self,
+        licence: Key,
+        answer: Answer<R, S, P>,
+    ) -> Result<bool, JournalError> {
+        let confirmed = self.confirming.take().unwrap_or(0);
+        match answer {
+            Answer::Found(object) if object.nonce == self.nonce => Ok(self.count(confirmed)),
+            Answer::Found(object) => Err(Fenced { by: object.epoch }.into()),
+            Answer::Absent => {
+                self.lost = Some(licence);
+                Ok(false)
+            }
+            Answer::Damaged { message, .. } => Err(JournalError::Damaged { key: licence, message }),
+            Answer::Refused(message) => Err(JournalError::Refused(message)),
+            _ => Ok(false),
+        }
+    }
+
+    fn newest_answered(
+        &mut self,
+        licence: Key,
+        answer: Answer<R, S, P>,
+    ) -> Result<bool, JournalError> {
+        let confirmed = self.confirming.take().unwrap_or(0);
+        if let Answer::Listed(listing) = &answer
+            && listing.epochs.last().is_some_and(|newest| Key::Epoch(*newest) == licence)
+        {
+            return Ok(self.count(confirmed));
+        }
+        self.successor_answered(licence, answer)?;
+        Ok(false)
+    }
+
+    /// So many steps at the front of the line are durable, and the epoch was ours when they were created.
+    fn count(&mut self, steps: usize) -> bool {
+        debug_assert!(steps <= self.line.there(), "what counts is there");
+        (0..steps).for_each(|_| self.count_first());
+        steps > 0
+    }
+
+    /// Why is the licence gone?
+    fn successor_answered(
+        &self,
+        licence: Key,
+        answer: Answer<R, S, P>,
+    ) -> Result<(), JournalError> {
+        match answer {
+            Answer::Refused(message) => Err(JournalError::Refused(message)),
+            Answer::Listed(listing) => match listing.epochs.last() {
+                Some(&by) if Key::Epoch(by) > licence => Err(Fenced { by }.into()),
+                _ => Err(JournalError::Unlicensed { licence }),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    fn count_first(&mut self) {
+        let Some(step) = self.line.pop() else { return };
+        debug_assert!(step.epoch() >= self.epoch, "epochs only grow");
+        if let Some(durable) = step.durable {
+            debug_assert!(durable > self.durable, "records become durable in their order");
+            self.durable = durable;
+        }
+        match step.key() {
+            // The log before is sealed, by us: nobody else can begin in this epoch.
+            Key::Log(..) if step.is_seal() => self.epoch = step.epoch(),
+            Key::Log(log, slot) if log == self.log => self.holds = slot.next(),
+            _ => {}
+        }
+    }
+
+    /// Whether records should go into another object by now.
+    fn may_append(&self) -> bool {
+        let missing = self.line.missing();
+        let is_worth_it = missing < IN_FLIGHT_USUAL
+            || self.queue.len() >= BATCH_MIN
+            || self.queue_bytes >= OBJECT_BYTES_MAX;
+        !self.queue.is_empty()
+            && is_worth_it
+            && missing < IN_FLIGHT_MAX
+            && !self.line.waits_for_seal()
+            && self.line.bytes() < IN_FLIGHT_BYTES_MAX
     }
 
     fn append_queue(&mut self) {
-        let count = self.queue.len().min(RECORDS_MAX);
-        let records: Vec<_> = self.queue.drain(..count).collect();
-        let durable = Some(self.pushed - self.queue.len() as u64);
-        let key = Key::Log(self.log, self.slot);
-        let body = Body::Records(Arc::new(records));
-        let object = Object { epoch: self.log, nonce: self.nonce, body };
-        self.steps.push_back(Step::Create { key, object, durable });
-        self.slot = self.slot.next();
-    }
-
-    fn create(&mut self, key: Key, epoch: Epoch, body: Body<R, S>) {
-        let durable = matches!(body, Body::Snapshot(_)).then_some(self.pushed);
-        let object = Object { epoch, nonce: self.nonce, body };
-        self.steps.push_back(Step::Create { key, object, durable });
-    }
-
-    fn step_done(&mut self) {
-        self.steps_done += 1;
-        if let Some(Step::Create { object, durable, .. }) = self.steps.pop_front() {
-            self.durable = self.durable.max(durable);
-            if matches!(object.body, Body::Snapshot(_)) {
-                self.epoch = object.epoch;
-            }
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        while let Some(next) = self.queue.front().map(Content::bytes)
+            && records.len() < RECORDS_MAX
+            && (records.is_empty() || bytes + next <= OBJECT_BYTES_MAX)
+        {
+            bytes += next;
+            records.extend(self.queue.pop_front());
         }
+        debug_assert!(!records.is_empty(), "an object without records says nothing");
+        self.queue_bytes -= bytes;
+        let durable = self.pushed - self.queue.len() as u64;
+        let body = Body::Records { holds: self.holds, records: Arc::new(records) };
+        let object = Object { epoch: self.log, nonce: self.nonce, body };
+        self.line.push(Key::Log(self.log, self.slot), object, Some(durable), bytes);
+        self.slot = self.slot.next();
+        self.objects += 1;
+        self.bytes += bytes as u64;
     }
 }

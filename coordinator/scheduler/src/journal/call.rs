@@ -1,32 +1,72 @@
-//! What is asked of the store, one call at a time, and what it may answer.
+//! What is asked of the store, and what it may answer. Several calls may be under way at once, and are answered in any order.
 
-use super::object::{Epoch, Key, Object};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
-/// One thing that the store is to do. The next one comes when it has been answered.
+use super::object::{Epoch, Key, Object, PartId, Slot};
+
+/// Tells the answers to calls apart. Never used twice by one coordinator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CallId(pub u64);
+
+/// One thing that the store is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Call<R, S> {
-    /// Find the last epoch that has begun.
-    LastEpoch,
+pub enum Call<R, S, P> {
+    /// Name all licences, states and slots. Whatever was created or deleted before it was asked shows.
+    List,
     /// Create this object, unless there is one of that name.
-    Create(Key, Object<R, S>),
+    Create(Key, Object<R, S, P>),
     /// Read this object.
     Read(Key),
-    /// Delete all of this epoch's log but its seal and what breaks off, and likewise all of those before; what is gone already
-    /// is no error. An object that breaks off may be all that keeps its slot from one who slept: its seal lies after it.
-    DeleteUpTo(Epoch),
+    /// Delete what nobody needs any more.
+    Sweep(Sweep),
+}
+
+/// What can go. It may take long, stop half-way and be done again; objects may go in any order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sweep {
+    /// A durable state says what happened in all epochs below this one.
+    pub below: Epoch,
+    /// What kind of objects.
+    pub stage: SweepStage,
+}
+
+/// Sweeping goes in two steps. The second one must not begin before the first one has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SweepStage {
+    /// Licences and states below the epoch, and parts that nobody names.
+    Licences {
+        /// Parts that are named, or will be.
+        keep: Arc<BTreeSet<PartId>>,
+        /// Parts that are younger than this one stay, whether or not they are in `keep`.
+        parts_below: PartId,
+    },
+    /// All logs below the epoch, with their seals.
+    Logs,
+}
+
+/// What there is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// Epochs that have begun, and were not swept.
+    pub epochs: BTreeSet<Epoch>,
+    /// Epochs that have a state to begin with.
+    pub states: BTreeSet<Epoch>,
+    /// Objects in logs.
+    pub slots: BTreeSet<(Epoch, Slot)>,
 }
 
 /// What the store says to a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer<R, S> {
-    /// To `LastEpoch`: this one, if any.
-    LastEpoch(Option<Epoch>),
+pub enum Answer<R, S, P> {
+    /// To `List`.
+    Listed(Listing),
     /// To `Create`: it is there now, and durable.
     Created,
     /// To `Create`: something of that name is there already.
     Exists,
     /// To `Read`.
-    Found(Object<R, S>),
+    Found(Object<R, S, P>),
     /// To `Read`: there is nothing of that name.
     Absent,
     /// To `Read`: there is something, but it is not whole.
@@ -36,8 +76,8 @@ pub enum Answer<R, S> {
         /// What is wrong with it.
         message: String,
     },
-    /// To `DeleteUpTo`.
-    Deleted,
+    /// To `Sweep`: all of it is gone.
+    Swept,
     /// To any: it did not work, as far as is known. It may have been done all the same, or be done later.
     Failed,
     /// To any: it does not work, and will not, however often it is tried.
@@ -58,6 +98,15 @@ pub enum JournalError {
     /// See there.
     #[error(transparent)]
     Fenced(#[from] Fenced),
+    /// The coordinator's own licence is gone. Nothing that was written since can be relied on.
+    #[error(
+        "{licence}, by which this coordinator decides, is gone from the journal, and nobody has taken over: the journal's folder was \
+         removed, or replaced by another one. Bring back the folder that was there, and start a coordinator on it"
+    )]
+    Unlicensed {
+        /// Which one.
+        licence: Key,
+    },
     /// Something in the middle of the journal cannot be read, so that what was acknowledged is not known any more.
     #[error("{key} is damaged: {message}; what came after it would be lost")]
     Damaged {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// Numbers the coordinators of a cluster, one after the other. It only grows.
+/// Numbers the logs of a cluster, one after the other. It only grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Epoch(pub u64);
 
@@ -18,38 +18,79 @@ pub struct Slot(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Nonce(pub u128);
 
+/// Names a part for good: the epoch with which its writer took over, and a number that this writer uses once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PartId {
+    /// The first epoch of its writer.
+    pub epoch: Epoch,
+    /// Counts the writer's parts.
+    pub number: u64,
+}
+
 /// The name of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
-    /// Who decides in this epoch.
+    /// The licence of an epoch: who decides in it.
     Epoch(Epoch),
     /// A slot of an epoch's log.
     Log(Epoch, Slot),
+    /// The state in which an epoch's log begins.
+    State(Epoch),
+    /// Something large that records or states name.
+    Part(PartId),
 }
 
 /// An object as it is created, and then never changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Object<R, S> {
-    /// The epoch of the coordinator that created it; for a seal, not that of the log in which it lies.
+pub struct Object<R, S, P> {
+    /// The epoch of the coordinator that created it; for a seal, not the epoch of the log in which the seal lies.
     pub epoch: Epoch,
     /// Whose it is.
     pub nonce: Nonce,
     /// What it says.
-    pub body: Body<R, S>,
+    pub body: Body<R, S, P>,
 }
 
 /// What an object says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Body<R, S> {
+pub enum Body<R, S, P> {
     /// I decide in this epoch.
     Begin,
-    /// The state with which the epoch begins. Always in slot 0, and nowhere else.
-    Snapshot(Arc<S>),
+    /// All that happened in the epochs before this one. What is large in it lies in parts.
+    State(Arc<S>),
     /// What happened then, in order.
-    Records(Arc<Vec<R>>),
+    Records {
+        /// All slots of this log below this one were durable when this object was first asked for.
+        holds: Slot,
+        /// The records.
+        records: Arc<Vec<R>>,
+    },
     /// Nothing will be appended any more: a later epoch has begun.
-    Seal,
+    Seal {
+        /// The slots of this log that count: those below this one.
+        holds: Slot,
+    },
+    /// What records or states name.
+    Part(Arc<P>),
 }
+
+/// What the protocol must know of a record, a state or a part.
+pub trait Content {
+    /// Calls `name` with each part that this cannot be understood without.
+    fn name_parts(&self, name: &mut dyn FnMut(PartId)) {
+        let _ = name;
+    }
+
+    /// About how many bytes it takes up in the journal.
+    fn bytes(&self) -> usize {
+        size_of_val(self)
+    }
+}
+
+impl Content for () {}
+impl Content for u8 {}
+impl Content for u64 {}
+impl Content for String {}
 
 impl Epoch {
     /// The one after.
@@ -78,6 +119,10 @@ impl fmt::Display for Key {
         match self {
             Self::Epoch(epoch) => write!(f, "epochs/{:08}", epoch.0),
             Self::Log(epoch, slot) => write!(f, "log/{:08}/{:08}", epoch.0, slot.0),
+            Self::State(epoch) => write!(f, "states/{:08}", epoch.0),
+            Self::Part(PartId { epoch, number }) => {
+                write!(f, "parts/{:08}/{number:08}", epoch.0)
+            }
         }
     }
 }

@@ -1,239 +1,363 @@
-//! Beginning an epoch: a number of one's own, an end to all epochs before, and what they have left.
+//! Beginning an epoch: a licence of one's own, an end to all logs before, and what they have left.
 //!
 //! ```text
-//!  last epoch? -> look at log/e -> create epochs/e+1 -> read what came since, seal log/e at its first free slot
-//!       ^                            |  taken              |  it began without a state: read and seal log/e-1, too
-//!       +----------------------------+                     v
-//!                                                   the last state, and the records since
+//!  list --> read, many at once --> create epochs/e+1 --> list --> read what came since --> seal log/e
+//!   ^                                |  taken             |  there is a later epoch         |  it was void: log/e-1, too
+//!   +--------------------------------+--------------------+                                 v
+//!                                                                          the last state, and the records since
 //! ```
 //!
 //! Looking writes nothing. Who cannot read the journal, because it is damaged or another build's, learns it there, and whoever
-//! is in charge stays so. From the epoch's creation on, there is no way back: its former owner is fenced, at the latest where
+//! is in charge stays so. From the licence's creation on, there is no way back: its former owner is fenced, at the latest where
 //! it would begin an epoch itself.
 //!
-//! An epoch that was begun, but died before it had written its state, is sealed at slot 0, and the one before counts. Its
-//! owner may still be alive: it will find its slot taken.
+//! A log is *void* when it is sealed before it has anything durable. Its owner may still be alive: it will find its first slot
+//! taken. A log below is only sealed when all above are void, since only then nobody can sweep it; else it is sealed
+//! already, and a look at a new list shows that.
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::call::{Answer, Call, JournalError};
-use super::object::{Body, Epoch, Key, Nonce, Object, Slot};
+use super::call::{Answer, Call, CallId, JournalError, Listing};
+use super::history::{End, History, Seen, Walked};
+use super::object::{Body, Content, Epoch, Key, Nonce, Object, PartId, Slot};
 
-/// Takes over. Ask for the [`call`](Self::call), carry it out, tell the [`answer`](Self::answer), until that returns what was
-/// recovered.
+/// Reads under way at once.
+const READS_MAX: usize = 32;
+
+/// How often an object may be missing that was named a moment ago, because its sweep came in between.
+const MISSING_MAX: u32 = 3;
+
+/// Takes over. Ask for the [`next call`](Self::next_call) until there is none, carry the calls out side by side, and tell the
+/// [`answer`](Self::answer)s, until one of them returns what was recovered.
 #[derive(Clone, Debug)]
-pub struct Takeover<R, S> {
+pub struct Takeover<R, S, P> {
     nonce: Nonce,
-    state: State,
-    /// Ours, as soon as it has begun.
-    epoch: Epoch,
     phase: Phase,
-    snapshot: Option<Arc<S>>,
-    batches: Vec<Arc<Vec<R>>>,
-    /// The first object that breaks off, after which nothing whole was found yet.
-    torn: Option<(Key, String)>,
+    /// The one to begin, or ours.
+    epoch: Epoch,
+    listing: Option<Listing>,
+    history: History<R, S, P>,
+    /// Of objects that were named, and were not there.
+    missing: BTreeMap<Key, u32>,
+    todo: VecDeque<Todo>,
+    calls: BTreeMap<CallId, Todo>,
+    last_call: CallId,
 }
 
-/// What reading is for.
+/// What the journal is being read for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Whether all of it can be read.
+    /// To see whether it can be read.
     Look,
-    /// It could. The log that counts ended here; there is none in a new journal.
-    Looked(Option<(Epoch, Slot)>),
+    /// It could.
+    Begin,
     /// The epoch has begun: what is read counts.
     Take,
 }
 
-/// What comes next.
-#[derive(Clone, Copy, Debug)]
-enum State {
-    FindLast,
+/// Something to be asked of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Todo {
+    List,
+    Read(Key),
+    /// Create the licence.
     Begin,
-    /// Whose is the epoch that we tried to begin?
-    WhoseEpoch,
-    Read(Epoch, Slot),
-    Seal(Epoch, Slot),
+    /// Whose is the licence that we tried to create?
+    WhoseLicence,
+    /// Create the seal at this name, which says that these slots count.
+    Seal(Key, Slot),
+    /// What is there instead?
+    WhatSealed(Key),
 }
 
 /// What the epochs before have left.
 #[derive(Clone, Debug)]
-pub struct Recovered<R, S> {
+pub struct Recovered<R, S, P> {
     /// The epoch that has begun.
     pub epoch: Epoch,
     /// Of its owner.
     pub nonce: Nonce,
-    /// The last state; `None` when the journal is new.
+    /// The last state; `None` when there was none yet.
     pub snapshot: Option<Arc<S>>,
     /// What happened since, in order.
     pub batches: Vec<Arc<Vec<R>>>,
+    /// What they name.
+    pub parts: BTreeMap<PartId, Arc<P>>,
 }
 
-impl<R: Clone, S: Clone> Takeover<R, S> {
+impl<R, S, P> Recovered<R, S, P> {
+    /// A journal in which nothing has happened.
+    pub fn empty(epoch: Epoch, nonce: Nonce) -> Self {
+        Self { epoch, nonce, snapshot: None, batches: Vec::new(), parts: BTreeMap::new() }
+    }
+}
+
+impl<R: Clone + Content, S: Clone + Content, P: Clone> Takeover<R, S, P> {
     /// Begins. `nonce` must be fresh.
     pub fn new(nonce: Nonce) -> Self {
         Self {
             nonce,
-            state: State::FindLast,
-            epoch: Epoch::default(),
             phase: Phase::Look,
-            snapshot: None,
-            batches: Vec::new(),
-            torn: None,
+            epoch: Epoch::default(),
+            listing: None,
+            history: History::new(),
+            missing: BTreeMap::new(),
+            todo: [Todo::List].into(),
+            calls: BTreeMap::new(),
+            last_call: CallId(0),
         }
     }
 
-    /// What the store is to do next.
-    pub fn call(&self) -> Call<R, S> {
+    /// Whether the licence was asked for: from then on, whoever was in charge may be fenced.
+    pub fn has_begun(&self) -> bool {
+        self.phase != Phase::Look
+    }
+
+    /// What the store is to do next, beside all that it is doing.
+    pub fn next_call(&mut self) -> Option<(CallId, Call<R, S, P>)> {
+        if self.calls.len() >= READS_MAX {
+            return None;
+        }
+        let todo = self.todo.pop_front()?;
         let object = |body| Object { epoch: self.epoch, nonce: self.nonce, body };
-        match self.state {
-            State::FindLast => Call::LastEpoch,
-            State::Begin => Call::Create(Key::Epoch(self.epoch), object(Body::Begin)),
-            State::WhoseEpoch => Call::Read(Key::Epoch(self.epoch)),
-            State::Read(of, slot) => Call::Read(Key::Log(of, slot)),
-            State::Seal(of, slot) => Call::Create(Key::Log(of, slot), object(Body::Seal)),
-        }
+        let call = match todo {
+            Todo::List => Call::List,
+            Todo::Read(key) | Todo::WhatSealed(key) => Call::Read(key),
+            Todo::Begin => Call::Create(Key::Epoch(self.epoch), object(Body::Begin)),
+            Todo::WhoseLicence => Call::Read(Key::Epoch(self.epoch)),
+            Todo::Seal(key, holds) => Call::Create(key, object(Body::Seal { holds })),
+        };
+        self.last_call.0 += 1;
+        self.calls.insert(self.last_call, todo);
+        Some((self.last_call, call))
     }
 
-    /// What the store has answered. `Some` at the end.
+    /// What the store has answered to a call. `Some` at the end.
     ///
     /// # Errors
     /// When what is there cannot be gone on with. Unless it was damaged just now, nothing was written then. Nothing is lost by
     /// trying again.
     pub fn answer(
         &mut self,
-        answer: Answer<R, S>,
-    ) -> Result<Option<Recovered<R, S>>, JournalError> {
-        match (self.state, answer) {
+        id: CallId,
+        answer: Answer<R, S, P>,
+    ) -> Result<Option<Recovered<R, S, P>>, JournalError> {
+        let asked = self.calls.remove(&id);
+        debug_assert!(asked.is_some(), "an answer comes once, and to a call");
+        let Some(asked) = asked else { return Ok(None) };
+        match (asked, answer) {
             (_, Answer::Refused(message)) => return Err(JournalError::Refused(message)),
-            (State::FindLast, Answer::LastEpoch(last)) => {
-                self.epoch = last.unwrap_or_default().next();
-                self.forget();
-                self.phase = Phase::Look;
-                return Ok(self.read_epoch_before(self.epoch));
+            (Todo::List, Answer::Listed(listing)) => self.listing = Some(listing),
+            (Todo::Read(key) | Todo::WhatSealed(key), Answer::Found(object)) => {
+                self.history.add(key, Seen::Whole(object));
             }
-            (State::Begin, Answer::Created) => return Ok(self.begun()),
-            (State::Begin, Answer::Exists | Answer::Failed) => self.state = State::WhoseEpoch,
-            (State::WhoseEpoch, Answer::Found(object)) if object.nonce == self.nonce => {
-                return Ok(self.begun());
+            (Todo::Read(key) | Todo::WhatSealed(key), Answer::Damaged { torn, message }) => {
+                // Several may break off: those that were in flight as their writer died, and seals whose writers died.
+                if !torn || matches!(key, Key::Part(_)) {
+                    return Err(JournalError::Damaged { key, message });
+                }
+                self.history.add(key, Seen::Torn(message));
+            }
+            (Todo::Read(key), Answer::Absent) => self.is_missing(key)?,
+            (Todo::Begin, Answer::Created) => self.begun(),
+            (Todo::Begin, Answer::Exists | Answer::Failed) => {
+                self.todo.push_back(Todo::WhoseLicence);
+            }
+            (Todo::WhoseLicence, Answer::Found(object)) if object.nonce == self.nonce => {
+                self.begun();
             }
             // Taken by somebody else, or by nobody who could say so: what was looked at is not the last any more.
-            (State::WhoseEpoch, Answer::Found(_) | Answer::Damaged { .. }) => {
-                self.state = State::FindLast;
+            (Todo::WhoseLicence, Answer::Found(_) | Answer::Damaged { .. }) => self.look_again(),
+            (Todo::WhoseLicence, Answer::Absent) => self.todo.push_back(Todo::Begin),
+            (Todo::Seal(key, holds), Answer::Created) => {
+                let body = Body::Seal { holds };
+                let seal = Object { epoch: self.epoch, nonce: self.nonce, body };
+                self.history.add(key, Seen::Whole(seal));
             }
-            (State::WhoseEpoch, Answer::Absent) => self.state = State::Begin,
-            (State::Read(of, slot), Answer::Found(object)) => return self.found(of, slot, object),
-            (State::Read(of, slot), Answer::Damaged { torn, message }) => {
-                self.damaged(of, slot, torn, message)?;
-            }
-            (State::Read(of, slot), Answer::Absent) if self.phase == Phase::Take => {
-                self.state = State::Seal(of, slot);
-            }
-            (State::Read(of, slot), Answer::Absent) => return Ok(self.log_ends(of, slot)),
-            (State::Seal(of, slot), Answer::Created) => return Ok(self.log_ends(of, slot)),
             // Its owner was faster, or it is ours after all.
-            (State::Seal(of, slot), Answer::Exists | Answer::Failed) => {
-                self.state = State::Read(of, slot);
+            (Todo::Seal(key, _), Answer::Exists | Answer::Failed) => {
+                self.todo.push_back(Todo::WhatSealed(key));
             }
+            // The seal is asked for again.
+            (Todo::WhatSealed(_), Answer::Absent) => {}
             // Failed, or an answer to something else: ask again.
-            _ => {}
+            (asked, _) => self.todo.push_back(asked),
+        }
+        if self.calls.is_empty() && self.todo.is_empty() {
+            return self.go_on();
         }
         Ok(None)
     }
 
-    fn found(
-        &mut self,
-        of: Epoch,
-        slot: Slot,
-        object: Object<R, S>,
-    ) -> Result<Option<Recovered<R, S>>, JournalError> {
-        let confused = |message: &str| {
-            Err(JournalError::Confused { key: Key::Log(of, slot), message: message.to_string() })
-        };
-        match (object.body, self.torn.take()) {
-            // What broke off was never acknowledged: its writer would have gone on after it.
-            (Body::Seal, _) => return Ok(self.log_ends(of, slot)),
-            (_, Some((key, message))) => return Err(JournalError::Damaged { key, message }),
-            _ if object.epoch != of => return confused("it belongs to another epoch"),
-            (Body::Snapshot(state), None) if slot == Slot(0) => self.snapshot = Some(state),
-            (Body::Records(records), None) if self.snapshot.is_some() => self.batches.push(records),
-            _ => return confused("a log begins with a state, and goes on with records"),
-        }
-        self.state = State::Read(of, slot.next());
-        Ok(None)
+    fn look_again(&mut self) {
+        (self.phase, self.listing) = (Phase::Look, None);
     }
 
-    fn damaged(
-        &mut self,
-        of: Epoch,
-        slot: Slot,
-        torn: bool,
-        message: String,
-    ) -> Result<(), JournalError> {
-        let key = Key::Log(of, slot);
-        if !torn {
-            return Err(JournalError::Damaged { key, message });
+    fn begun(&mut self) {
+        debug_assert_eq!(self.phase, Phase::Begin, "an epoch begins after a look");
+        (self.phase, self.listing) = (Phase::Take, None);
+    }
+
+    /// It was swept since it was listed. One that is named again and again, and is never there, was taken away.
+    fn is_missing(&mut self, key: Key) -> Result<(), JournalError> {
+        self.listing = None;
+        let times = self.missing.entry(key).or_default();
+        *times += 1;
+        if *times > MISSING_MAX {
+            return Err(JournalError::Damaged { key, message: "it is missing".to_string() });
         }
-        // Several may break off: the first as its writer died, the others as those died who wanted to seal the log after it.
-        self.torn.get_or_insert((key, message));
-        self.state = State::Read(of, slot.next());
         Ok(())
     }
 
-    /// The log of `of` ends at `slot`: it is sealed there, or is being looked at. If it began with a state, that is it; else
-    /// the epoch before counts.
-    fn log_ends(&mut self, of: Epoch, slot: Slot) -> Option<Recovered<R, S>> {
-        if self.snapshot.is_none() {
-            self.torn = None;
-            return self.read_epoch_before(of);
+    /// All that was asked for is answered: what is next?
+    fn go_on(&mut self) -> Result<Option<Recovered<R, S, P>>, JournalError> {
+        let Some(listing) = &self.listing else {
+            self.todo.push_back(Todo::List);
+            return Ok(None);
+        };
+        let newest = listing.epochs.last().copied().unwrap_or_default();
+        if self.phase == Phase::Take && newest != self.epoch {
+            // Our licence was one that had been swept before we created it, or was swept since: others are in charge.
+            self.phase = Phase::Look;
         }
-        self.reading_ends(Some((of, slot)))
-    }
-
-    fn read_epoch_before(&mut self, epoch: Epoch) -> Option<Recovered<R, S>> {
-        if epoch <= Epoch(1) {
-            return self.reading_ends(None);
+        if self.phase == Phase::Look {
+            self.epoch = newest.next();
         }
-        self.state = State::Read(Epoch(epoch.0 - 1), Slot(0));
-        None
-    }
-
-    fn reading_ends(&mut self, at: Option<(Epoch, Slot)>) -> Option<Recovered<R, S>> {
-        if self.phase == Phase::Take {
-            return Some(self.recovered());
-        }
-        self.phase = Phase::Looked(at);
-        self.state = State::Begin;
-        None
-    }
-
-    /// Objects do not change, so that what was looked at need not be read again, if the epoch before is that which counts. Else,
-    /// that one's owner may have written its state meanwhile.
-    fn begun(&mut self) -> Option<Recovered<R, S>> {
-        match std::mem::replace(&mut self.phase, Phase::Take) {
-            Phase::Looked(Some((of, slot))) if of.next() == self.epoch => {
-                self.state = State::Read(of, slot);
-                None
+        let (first, snapshot) = match self.last_state()? {
+            State::Read(key) => {
+                self.todo.push_back(Todo::Read(key));
+                return Ok(None);
             }
-            _ => {
-                self.forget();
-                self.read_epoch_before(self.epoch)
+            State::Known(first, snapshot) => (first, snapshot),
+        };
+        if self.read_logs(first) {
+            return Ok(None);
+        }
+        let logs = self.walk_logs(first)?;
+        if self.read_parts(snapshot.as_deref(), &logs) {
+            return Ok(None);
+        }
+        if self.phase != Phase::Take {
+            self.phase = Phase::Begin;
+            self.todo.push_back(Todo::Begin);
+            return Ok(None);
+        }
+        if self.seal_logs(&logs)? {
+            return Ok(None);
+        }
+        Ok(Some(self.recovered(snapshot, logs)))
+    }
+
+    /// The newest state that is whole. One that breaks off was never relied on: what it sums up is still there.
+    fn last_state(&self) -> Result<State<S>, JournalError> {
+        let Some(listing) = &self.listing else { return Ok(State::Known(Epoch(1), None)) };
+        for &epoch in listing.states.iter().rev().filter(|epoch| **epoch < self.epoch) {
+            let key = Key::State(epoch);
+            match self.history.get(key) {
+                None => return Ok(State::Read(key)),
+                Some(Seen::Torn(_)) => {}
+                Some(Seen::Whole(Object { body: Body::State(state), epoch: of, .. }))
+                    if *of == epoch =>
+                {
+                    return Ok(State::Known(epoch, Some(Arc::clone(state))));
+                }
+                Some(Seen::Whole(_)) => {
+                    let message = "it is not the state of this epoch".to_string();
+                    return Err(JournalError::Confused { key, message });
+                }
             }
         }
-    }
-
-    fn forget(&mut self) {
-        self.snapshot = None;
-        self.batches.clear();
-        self.torn = None;
-    }
-
-    fn recovered(&mut self) -> Recovered<R, S> {
-        Recovered {
-            epoch: self.epoch,
-            nonce: self.nonce,
-            snapshot: self.snapshot.take(),
-            batches: std::mem::take(&mut self.batches),
+        let first = listing.epochs.first().copied().unwrap_or(self.epoch);
+        if first > Epoch(1) {
+            let message = "it is missing, and so is what it was made from".to_string();
+            return Err(JournalError::Damaged { key: Key::State(first), message });
         }
+        Ok(State::Known(Epoch(1), None))
     }
+
+    /// Has all listed slots read that were not read yet. False if there are none.
+    fn read_logs(&mut self, first: Epoch) -> bool {
+        let slots = self.listing.iter().flat_map(|listing| &listing.slots);
+        let counts = slots.filter(|(log, _)| (first..self.epoch).contains(log));
+        let keys = counts.map(|&(log, slot)| Key::Log(log, slot));
+        let unread = keys.filter(|key| !self.history.knows(*key)).map(Todo::Read);
+        self.todo.extend(unread);
+        !self.todo.is_empty()
+    }
+
+    fn walk_logs(&self, first: Epoch) -> Result<Vec<(Epoch, Walked<R>)>, JournalError> {
+        let logs = (first.0..self.epoch.0).map(Epoch);
+        logs.map(|log| Ok((log, self.history.walk(log)?))).collect()
+    }
+
+    /// Has all parts read that are named and were not read yet. False if there are none.
+    fn read_parts(&mut self, snapshot: Option<&S>, logs: &[(Epoch, Walked<R>)]) -> bool {
+        let named = named_parts(snapshot, logs).into_iter().map(Key::Part);
+        let unread = named.filter(|key| !self.history.knows(*key)).map(Todo::Read);
+        self.todo.extend(unread);
+        !self.todo.is_empty()
+    }
+
+    /// Has the newest log sealed that is not, if it must be. False if there is none.
+    fn seal_logs(&mut self, logs: &[(Epoch, Walked<R>)]) -> Result<bool, JournalError> {
+        let mut all_void = true;
+        for (log, walked) in logs.iter().rev() {
+            if let End::Open(slot) = walked.end {
+                if all_void {
+                    self.todo.push_back(Todo::Seal(Key::Log(*log, slot), walked.holds));
+                } else {
+                    // Its owner has sealed it before it went on in the next log.
+                    self.is_missing(Key::Log(*log, slot))?;
+                    self.todo.push_back(Todo::List);
+                }
+                return Ok(true);
+            }
+            all_void &= walked.is_void();
+        }
+        Ok(false)
+    }
+
+    fn recovered(
+        &self,
+        snapshot: Option<Arc<S>>,
+        logs: Vec<(Epoch, Walked<R>)>,
+    ) -> Recovered<R, S, P> {
+        debug_assert!(
+            logs.iter().all(|(_, walked)| walked.end == End::Sealed),
+            "nothing may be added to what was recovered"
+        );
+        let part = |id| match self.history.get(Key::Part(id)) {
+            Some(Seen::Whole(Object { body: Body::Part(part), .. })) => Some((id, part.clone())),
+            _ => None,
+        };
+        let parts = named_parts(snapshot.as_deref(), &logs).into_iter().filter_map(part).collect();
+        let batches = logs.into_iter().flat_map(|(_, walked)| walked.batches).collect();
+        Recovered { epoch: self.epoch, nonce: self.nonce, snapshot, batches, parts }
+    }
+}
+
+/// What is known of the newest state.
+enum State<S> {
+    /// This is to be read first.
+    Read(Key),
+    /// The history goes on with this log, in this state.
+    Known(Epoch, Option<Arc<S>>),
+}
+
+fn named_parts<R: Content, S: Content>(
+    snapshot: Option<&S>,
+    logs: &[(Epoch, Walked<R>)],
+) -> BTreeSet<PartId> {
+    let mut named = BTreeSet::new();
+    let mut name = |part| {
+        named.insert(part);
+    };
+    if let Some(state) = snapshot {
+        state.name_parts(&mut name);
+    }
+    for record in logs.iter().flat_map(|(_, walked)| &walked.batches).flat_map(|batch| &**batch) {
+        record.name_parts(&mut name);
+    }
+    named
 }

@@ -1,149 +1,472 @@
 //! What the journal's protocol does in cases that are rare even in the simulation.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::journal::{
-    Answer, Appender, Body, Call, Epoch, JournalError, Key, Nonce, Object, Slot, Takeover,
+    Answer, Appender, Body, Call, CallId, Epoch, JournalError, Key, Nonce, Object, PartId,
+    Recovered, Slot, Takeover,
 };
+use crate::tests::objects::Objects;
 
-type Reply = Answer<u8, u8>;
+type Store = Objects<u8, u64, String>;
+type Reply = Answer<u8, u64, String>;
+type TestCall = Call<u8, u64, String>;
+type TestAppender = Appender<u8, u64, String>;
 
-const OLD: Nonce = Nonce(1);
-const NEW: Nonce = Nonce(2);
-
-fn found(epoch: u64, body: Body<u8, u8>) -> Reply {
-    Answer::Found(Object { epoch: Epoch(epoch), nonce: OLD, body })
+fn torn() -> Reply {
+    Answer::Damaged { torn: true, message: "it breaks off".into() }
 }
 
-fn damaged(torn: bool) -> Reply {
-    Answer::Damaged { torn, message: "damaged".into() }
+/// A coordinator that has taken over.
+fn start(store: &mut Store, nonce: u128) -> (TestAppender, Recovered<u8, u64, String>) {
+    let recovered = store.take_over(nonce, |_, answer| answer).unwrap();
+    (Appender::new(recovered.epoch, recovered.nonce), recovered)
 }
 
-fn state(epoch: u64, state: u8) -> Reply {
-    found(epoch, Body::Snapshot(Arc::new(state)))
-}
-
-fn records(epoch: u64, records: &[u8]) -> Reply {
-    found(epoch, Body::Records(Arc::new(records.to_vec())))
-}
-
-/// A takeover of a journal with so many epochs, after these answers, none of which ends it; and what it has asked for.
-fn takeover(
-    epochs: u64,
-    answers: impl IntoIterator<Item = Reply>,
-) -> (Takeover<u8, u8>, Vec<Call<u8, u8>>) {
-    let (mut takeover, mut calls) = (Takeover::new(NEW), Vec::new());
-    for answer in [Answer::LastEpoch(Some(Epoch(epochs)))].into_iter().chain(answers) {
-        calls.push(takeover.call());
-        assert!(takeover.answer(answer).unwrap().is_none());
+fn settle(store: &mut Store, appender: &mut TestAppender) -> Result<(), JournalError> {
+    while let Some((id, call)) = appender.next_call() {
+        appender.answer(id, store.perform(call))?;
     }
-    (takeover, calls)
+    Ok(())
 }
 
-/// A takeover that has looked at the log of epoch 1, which had a state and nothing else, has begun epoch 2, and reads on.
-fn reading() -> Takeover<u8, u8> {
-    takeover(1, [state(1, 0), Answer::Absent, Answer::Created]).0
+fn append(store: &mut Store, appender: &mut TestAppender, records: &[u8]) {
+    for record in records {
+        appender.push(*record);
+        settle(store, appender).unwrap();
+    }
+}
+
+fn cut(store: &mut Store, appender: &mut TestAppender, state: u64) {
+    appender.roll(Arc::new(state), BTreeSet::new(), Vec::new());
+    settle(store, appender).unwrap();
+}
+
+fn said(recovered: &Recovered<u8, u64, String>) -> (Option<u64>, Vec<u8>) {
+    let records = recovered.batches.iter().flat_map(|batch| batch.iter().copied());
+    (recovered.snapshot.as_deref().copied(), records.collect())
+}
+
+/// All that the appender asks for now.
+fn calls(appender: &mut TestAppender) -> Vec<(CallId, TestCall)> {
+    std::iter::from_fn(|| appender.next_call()).collect()
+}
+
+fn is_seal(object: &Object<u8, u64, String>) -> bool {
+    matches!(object.body, Body::Seal { .. })
 }
 
 #[test]
 fn what_cannot_be_read_is_found_before_anything_is_written() {
-    let before = |answers: &[Reply], last: Reply| {
-        let (mut takeover, mut calls) = takeover(3, answers.iter().cloned());
-        calls.push(takeover.call());
-        let error = takeover.answer(last).unwrap_err();
-        let reads = |call: &Call<u8, u8>| matches!(call, Call::LastEpoch | Call::Read(_));
-        assert!(calls.iter().all(reads), "{calls:?}");
-        error
+    let mut store = Store::new();
+    let (mut appender, _) = start(&mut store, 1);
+    append(&mut store, &mut appender, &[1, 2, 3]);
+    cut(&mut store, &mut appender, 3);
+    append(&mut store, &mut appender, &[4, 5]);
+    let before = store.0.clone();
+    for key in [Key::State(Epoch(2)), Key::Log(Epoch(2), Slot(0)), Key::Log(Epoch(2), Slot(1))] {
+        let error = store.take_over(2, |call, answer| match call {
+            Call::Read(read) if *read == key => {
+                Answer::Damaged { torn: false, message: "it was changed".into() }
+            }
+            _ => answer,
+        });
+        assert!(
+            matches!(error, Err(JournalError::Damaged { key: named, .. }) if named == key),
+            "{error:?}"
+        );
+        assert_eq!(store.0, before, "something was written");
+    }
+}
+
+#[test]
+fn reads_are_under_way_side_by_side() {
+    let mut store = Store::new();
+    let (mut appender, _) = start(&mut store, 1);
+    append(&mut store, &mut appender, &[0; 100]);
+    let mut takeover = Takeover::<u8, u64, String>::new(Nonce(2));
+    let (id, list) = takeover.next_call().unwrap();
+    takeover.answer(id, store.perform(list)).unwrap();
+    let reads: Vec<_> = std::iter::from_fn(|| takeover.next_call()).collect();
+    assert_eq!(reads.len(), 32);
+    assert!(reads.iter().all(|(_, call)| matches!(call, Call::Read(Key::Log(..)))), "{reads:?}");
+}
+
+#[test]
+fn gaps_and_torn_writes_of_a_writer_that_died_are_where_its_history_ends() {
+    for fate in 0..3_u32.pow(3) {
+        let mut store = Store::new();
+        let (mut appender, _) = start(&mut store, 1);
+        append(&mut store, &mut appender, &[1]);
+        let mut broken = BTreeSet::new();
+        let mut expected = vec![1];
+        for slot in 1..=3 {
+            let fate = fate / 3_u32.pow(u32::from(slot) - 1) % 3;
+            let object = Object {
+                epoch: Epoch(1),
+                nonce: Nonce(1),
+                body: Body::Records { holds: Slot(1), records: Arc::new(vec![slot]) },
+            };
+            let key = Key::Log(Epoch(1), Slot(slot.into()));
+            match fate {
+                0 => drop(store.perform(Call::Create(key, object))),
+                1 => {
+                    store.perform(Call::Create(key, object));
+                    broken.insert(key);
+                }
+                _ => {}
+            }
+            if fate == 0 && expected.len() == usize::from(slot) {
+                expected.push(slot);
+            }
+        }
+        let tear = |call: &TestCall, answer| match call {
+            Call::Read(key) if broken.contains(key) => torn(),
+            _ => answer,
+        };
+        // Each of two in a row says the same, and the seal of the first one is found by the second one.
+        for nonce in 2..4 {
+            let recovered = store.take_over(nonce, tear).unwrap();
+            assert_eq!(said(&recovered), (None, expected.clone()), "{fate}");
+        }
+    }
+}
+
+#[test]
+fn what_was_acknowledged_and_is_gone_or_torn_is_damage() {
+    let mut store = Store::new();
+    let (mut appender, _) = start(&mut store, 1);
+    append(&mut store, &mut appender, &[1, 2, 3]);
+    let lost = Key::Log(Epoch(1), Slot(1));
+    let is_damage = |result: Result<_, JournalError>| {
+        let result: Result<Recovered<u8, u64, String>, _> = result;
+        assert!(
+            matches!(result, Err(JournalError::Damaged { key, .. }) if key == lost),
+            "{result:?}"
+        );
     };
-    let refused = before(&[], Answer::Refused("another build".into()));
-    assert!(matches!(refused, JournalError::Refused(_)));
-    // The last epoch has not written its state yet.
-    let second = before(&[Answer::Absent, state(2, 0)], damaged(false));
-    assert!(matches!(second, JournalError::Damaged { key: Key::Log(Epoch(2), Slot(1)), .. }));
-    let last = before(&[state(3, 0), records(3, &[1]), damaged(true)], records(3, &[2]));
-    assert!(matches!(last, JournalError::Damaged { key: Key::Log(Epoch(3), Slot(2)), .. }));
-    let confused = before(&[state(3, 0)], records(2, &[1]));
-    assert!(matches!(confused, JournalError::Confused { .. }));
+    is_damage(store.clone().take_over(2, |call, answer| match call {
+        Call::Read(key) if *key == lost => torn(),
+        _ => answer,
+    }));
+    let mut missing = store.clone();
+    missing.0.remove(&lost);
+    is_damage(missing.take_over(2, |_, answer| answer));
+    // The same with a seal after it: the owner's, and a successor's.
+    let mut sealed = store.clone();
+    cut(&mut sealed, &mut appender, 3);
+    let mut by_taker = store;
+    by_taker.take_over(3, |_, answer| answer).unwrap();
+    sealed.0.retain(|key, _| !matches!(key, Key::State(_)));
+    for mut store in [by_taker] {
+        store.0.remove(&lost);
+        is_damage(store.take_over(4, |_, answer| answer));
+    }
 }
 
 #[test]
 fn what_was_looked_at_is_not_read_again() {
-    let looked = [state(1, 7), records(1, &[1]), Answer::Absent];
-    let (mut takeover, calls) = takeover(1, looked.into_iter().chain([Answer::Created]));
-    assert!(matches!(calls[4], Call::Create(Key::Epoch(Epoch(2)), _)), "{calls:?}");
-    // Appended meanwhile, before it could be sealed.
-    assert_eq!(takeover.call(), Call::Read(Key::Log(Epoch(1), Slot(2))));
-    for answer in [records(1, &[2]), Answer::Absent] {
-        assert!(takeover.answer(answer).unwrap().is_none());
-    }
-    let recovered = takeover.answer(Answer::Created).unwrap().unwrap();
-    assert_eq!(recovered.snapshot, Some(Arc::new(7)));
-    assert_eq!(
-        recovered.batches.iter().flat_map(|batch| batch.iter().copied()).collect::<Vec<_>>(),
-        [1, 2]
-    );
+    let mut store = Store::new();
+    let (mut appender, _) = start(&mut store, 1);
+    append(&mut store, &mut appender, &[1, 2]);
+    let mut reads = Vec::new();
+    let recovered = store.take_over(2, |call, answer| {
+        reads.extend(if let Call::Read(key) = call { Some(*key) } else { None });
+        answer
+    });
+    assert_eq!(said(&recovered.unwrap()), (None, vec![1, 2]));
+    assert_eq!(reads, [Key::Log(Epoch(1), Slot(0)), Key::Log(Epoch(1), Slot(1))]);
 }
 
 #[test]
-fn a_state_that_was_written_after_the_look_counts() {
-    // Epoch 2 had none, so that epoch 1 was looked at.
-    let looked = [Answer::Absent, state(1, 1), Answer::Absent, Answer::Created];
-    let (mut takeover, _) = takeover(2, looked);
-    assert_eq!(takeover.call(), Call::Read(Key::Log(Epoch(2), Slot(0))));
-    for answer in [state(2, 2), Answer::Absent] {
-        assert!(takeover.answer(answer).unwrap().is_none());
-    }
-    let recovered = takeover.answer(Answer::Created).unwrap().unwrap();
-    assert_eq!((recovered.epoch, recovered.snapshot), (Epoch(3), Some(Arc::new(2))));
-}
-
-#[test]
-fn who_loses_the_race_for_an_epoch_looks_again() {
-    let (mut takeover, _) = takeover(1, [state(1, 1), Answer::Absent, Answer::Exists]);
-    assert_eq!(takeover.call(), Call::Read(Key::Epoch(Epoch(2))));
-    assert!(takeover.answer(found(2, Body::Begin)).unwrap().is_none());
-    assert_eq!(takeover.call(), Call::LastEpoch);
-    let rolled = [Answer::LastEpoch(Some(Epoch(2))), state(2, 2), Answer::Absent, Answer::Created];
-    for answer in rolled.into_iter().chain([Answer::Absent]) {
-        assert!(takeover.answer(answer).unwrap().is_none());
-    }
-    let recovered = takeover.answer(Answer::Created).unwrap().unwrap();
-    assert_eq!((recovered.epoch, recovered.snapshot), (Epoch(3), Some(Arc::new(2))));
-}
-
-#[test]
-fn objects_that_break_off_at_the_end_of_a_log_are_passed_over() {
-    let mut takeover = reading();
-    for answer in [damaged(true), damaged(true), Answer::Absent] {
-        assert!(takeover.answer(answer).unwrap().is_none());
-    }
-    assert!(matches!(takeover.call(), Call::Create(Key::Log(Epoch(1), Slot(3)), _)));
-    let recovered = takeover.answer(Answer::Created).unwrap().unwrap();
-    assert_eq!((recovered.snapshot, recovered.batches.len()), (Some(Arc::new(0)), 0));
-}
-
-#[test]
-fn what_is_damaged_before_the_end_stops_the_start() {
-    let first = Key::Log(Epoch(1), Slot(1));
-    let damaged_at = |takeover: &mut Takeover<u8, u8>, answer| match takeover.answer(answer) {
-        Err(JournalError::Damaged { key, .. }) => key,
-        other => panic!("{other:?}"),
+fn records_that_come_while_it_is_taken_over_count_until_the_seal() {
+    let mut store = Store::new();
+    let (mut appender, _) = start(&mut store, 1);
+    append(&mut store, &mut appender, &[1]);
+    let mut takeover = Takeover::<u8, u64, String>::new(Nonce(2));
+    let recovered = loop {
+        let (id, call) = takeover.next_call().unwrap();
+        if matches!(&call, Call::Create(Key::Log(..), object) if is_seal(object)) {
+            // Its owner is faster, once.
+            let next = store.slots(1).len() as u8 + 1;
+            if next < 4 {
+                append(&mut store, &mut appender, &[next]);
+            }
+        }
+        if let Some(recovered) = takeover.answer(id, store.perform(call)).unwrap() {
+            break recovered;
+        }
     };
-    assert_eq!(damaged_at(&mut reading(), damaged(false)), first);
-    let mut takeover = reading();
-    assert!(takeover.answer(damaged(true)).unwrap().is_none());
-    assert_eq!(damaged_at(&mut takeover, records(1, &[7])), first);
+    assert_eq!(said(&recovered), (None, vec![1, 2, 3]));
+    appender.push(4);
+    let fenced = settle(&mut store, &mut appender).unwrap_err();
+    assert!(matches!(fenced, JournalError::Fenced(_)), "{fenced}");
+}
+
+/// The first coordinator sleeps with appends on their way, others take over and sweep until nothing is left of its log.
+#[test]
+fn a_sleeper_whose_seal_was_swept_finds_its_licence_gone() {
+    for answered in 0..3 {
+        let mut store = Store::new();
+        let (mut sleeper, _) = start(&mut store, 1);
+        append(&mut store, &mut sleeper, &[1]);
+        sleeper.push(2);
+        // Before, between and after the calls that make an append count.
+        for _ in 0..answered {
+            let (id, call) = sleeper.next_call().unwrap();
+            sleeper.answer(id, store.perform(call)).unwrap();
+        }
+        let counted = sleeper.durable();
+        for nonce in 2..5 {
+            let (mut other, recovered) = start(&mut store, nonce);
+            let (state, records) = said(&recovered);
+            let sum = state.unwrap_or(0) + records.iter().map(|r| u64::from(*r)).sum::<u64>();
+            other.begin_with(Arc::new(sum), BTreeSet::new(), Vec::new());
+            append(&mut store, &mut other, &[10]);
+        }
+        assert_eq!(store.slots(1), [0; 0], "nothing was swept");
+        sleeper.push(3);
+        let error = settle(&mut store, &mut sleeper).unwrap_err();
+        assert_eq!(error.to_string(), "another coordinator has taken over in epoch 4");
+        assert_eq!(sleeper.durable(), counted, "it counts what nobody else knows");
+    }
+}
+
+/// Runs a takeover until it is about to ask for something.
+fn sleep_before(
+    store: &mut Store,
+    takeover: &mut Takeover<u8, u64, String>,
+    is_next: impl Fn(&TestCall) -> bool,
+) -> (CallId, TestCall) {
+    loop {
+        let (id, call) = takeover.next_call().unwrap();
+        if is_next(&call) {
+            return (id, call);
+        }
+        assert!(takeover.answer(id, store.perform(call)).unwrap().is_none());
+    }
+}
+
+/// Others begin epochs, and sweep all that was before.
+fn live_on(store: &mut Store, nonce: u128) {
+    let (mut other, recovered) = start(store, nonce);
+    let (state, records) = said(&recovered);
+    let sum = state.unwrap_or(0) + records.iter().map(|r| u64::from(*r)).sum::<u64>();
+    other.begin_with(Arc::new(sum), BTreeSet::new(), Vec::new());
+    append(store, &mut other, &[10]);
+}
+
+#[test]
+fn a_taker_that_slept_before_its_licence_begins_anew() {
+    let mut store = Store::new();
+    live_on(&mut store, 1);
+    let mut slow = Takeover::new(Nonce(7));
+    let is_licence = |call: &TestCall| matches!(call, Call::Create(Key::Epoch(_), _));
+    let (id, licence) = sleep_before(&mut store, &mut slow, is_licence);
+    (2..6).for_each(|nonce| live_on(&mut store, nonce));
+    // It was taken by others, and swept.
+    assert_eq!(store.perform(licence), Answer::Created);
+    assert!(slow.answer(id, Answer::Created).unwrap().is_none());
+    let recovered = loop {
+        let (id, call) = slow.next_call().unwrap();
+        if let Some(recovered) = slow.answer(id, store.perform(call)).unwrap() {
+            break recovered;
+        }
+    };
+    let (state, records) = said(&recovered);
+    assert_eq!((recovered.epoch, state, records), (Epoch(6), Some(40), vec![10]));
+}
+
+/// It takes a slot that was swept for the end of a log, and seals it again. It recovers too little, and tells nobody.
+#[test]
+fn a_taker_that_slept_before_its_seal_gets_nothing_out() {
+    let mut store = Store::new();
+    live_on(&mut store, 1);
+    let mut slow = Takeover::new(Nonce(7));
+    let is_seal = |call: &TestCall| matches!(call, Call::Create(Key::Log(..), _));
+    let (id, seal) = sleep_before(&mut store, &mut slow, is_seal);
+    (2..6).for_each(|nonce| live_on(&mut store, nonce));
+    assert_eq!(store.perform(seal), Answer::Created, "the seal of others was not swept");
+    let recovered = slow.answer(id, Answer::Created).unwrap().unwrap();
+    let mut appender = TestAppender::new(recovered.epoch, recovered.nonce);
+    appender.begin_with(Arc::new(0), BTreeSet::new(), Vec::new());
+    appender.push(1);
+    let error = settle(&mut store, &mut appender).unwrap_err();
+    assert!(matches!(error, JournalError::Fenced(_)), "{error}");
+    assert_eq!(appender.durable(), 0);
+    // Nor has it harmed anybody.
+    let recovered = store.take_over(9, |_, answer| answer).unwrap();
+    assert_eq!(said(&recovered), (Some(40), vec![10]));
 }
 
 #[test]
 fn an_epoch_that_another_coordinator_may_win_is_not_spoken_in() {
-    let mut appender = Appender::<u8, u8>::new(Epoch(3), NEW, Arc::new(0));
-    appender.roll(Arc::new(1));
+    let mut store = Store::new();
+    let (mut appender, _) = start(&mut store, 1);
+    append(&mut store, &mut appender, &[1]);
+    appender.roll(Arc::new(1), BTreeSet::new(), Vec::new());
     let mut spoken_in = Vec::new();
-    while appender.next_call().is_some() {
-        appender.answer(Answer::Created).unwrap();
+    while let Some((id, call)) = appender.next_call() {
+        appender.answer(id, store.perform(call)).unwrap();
         spoken_in.push(appender.epoch().0);
     }
-    // State and deletion of epoch 3; beginning of 4, seal of 3, state of 4, deletion.
-    assert_eq!(spoken_in, [3, 3, 3, 3, 4, 4]);
+    // Licence of 2; seal of 1; the licence is seen; state of 2, two sweeps.
+    assert_eq!(spoken_in[..2], [1, 1]);
+    assert_eq!(appender.epoch(), Epoch(2));
+}
+
+#[test]
+fn appends_go_on_while_the_state_is_written_and_old_objects_are_deleted() {
+    let mut store = Store::new();
+    let (mut appender, _) = start(&mut store, 1);
+    append(&mut store, &mut appender, &[1]);
+    appender.roll(Arc::new(1), BTreeSet::new(), Vec::new());
+    let is_beside =
+        |call: &TestCall| matches!(call, Call::Create(Key::State(_), _) | Call::Sweep(_));
+    let mut beside = Vec::new();
+    for n in 2..50 {
+        appender.push(n);
+        while let Some((id, call)) = appender.next_call() {
+            if is_beside(&call) {
+                beside.push((id, call));
+            } else {
+                appender.answer(id, store.perform(call)).unwrap();
+            }
+        }
+        assert_eq!(appender.durable(), u64::from(n));
+    }
+    assert_eq!(beside.len(), 1, "one after the other");
+    // One that died now has lost nothing.
+    let recovered = store.clone().take_over(2, |_, answer| answer).unwrap();
+    assert_eq!(said(&recovered), (None, (1..50).collect()));
+    let (id, state) = beside.remove(0);
+    appender.answer(id, store.perform(state)).unwrap();
+    settle(&mut store, &mut appender).unwrap();
+    let recovered = store.clone().take_over(2, |_, answer| answer).unwrap();
+    assert_eq!(said(&recovered), (Some(1), (2..50).collect()));
+    assert_eq!(store.slots(1), [0; 0]);
+}
+
+#[test]
+fn logs_are_swept_after_licences_however_often_that_fails() {
+    let mut store = Store::new();
+    let (mut appender, _) = start(&mut store, 1);
+    append(&mut store, &mut appender, &[1]);
+    appender.roll(Arc::new(1), BTreeSet::new(), Vec::new());
+    let mut failures = 0;
+    while let Some((id, call)) = appender.next_call() {
+        let is_sweep = matches!(call, Call::Sweep(_));
+        if is_sweep && failures < 3 {
+            failures += 1;
+            appender.answer(id, Answer::Failed).unwrap();
+            assert_eq!(store.slots(1), [0, 1], "a log goes before its licence");
+            continue;
+        }
+        appender.answer(id, store.perform(call)).unwrap();
+    }
+    assert_eq!((failures, store.slots(1).len()), (3, 0));
+}
+
+#[test]
+fn a_part_is_kept_as_long_as_something_names_it_or_may() {
+    let mut store = Store::new();
+    let (mut appender, _) = start(&mut store, 1);
+    append(&mut store, &mut appender, &[1]);
+    let named = appender.write_part(Arc::new("named".into()));
+    let waits = appender.write_part(Arc::new("waits for its record".into()));
+    let given_up = appender.write_part(Arc::new("given up".into()));
+    assert_eq!(appender.next_written(), None);
+    settle(&mut store, &mut appender).unwrap();
+    let written: BTreeSet<_> = std::iter::from_fn(|| appender.next_written()).collect();
+    assert_eq!(written, [named, waits, given_up].into());
+    appender.part_named(named);
+    appender.part_named(given_up);
+    let new = appender.name_part();
+    let parts = vec![(new, Arc::new("new".to_string()))];
+    appender.roll(Arc::new(1), [named, new].into(), parts);
+    let late = appender.write_part(Arc::new("late".into()));
+    settle(&mut store, &mut appender).unwrap();
+    let left: BTreeSet<_> = store.0.keys().filter_map(part).collect();
+    assert_eq!(left, [named, waits, new, late].into());
+}
+
+fn part(key: &Key) -> Option<PartId> {
+    if let Key::Part(part) = key { Some(*part) } else { None }
+}
+
+#[test]
+fn a_state_is_written_after_its_parts_and_after_what_it_sums_up() {
+    let mut store = Store::new();
+    let (mut appender, _) = start(&mut store, 1);
+    append(&mut store, &mut appender, &[1]);
+    appender.push(2);
+    let part = appender.name_part();
+    appender.roll(Arc::new(3), [part].into(), vec![(part, Arc::new("part".into()))]);
+    let mut order = Vec::new();
+    while let Some((id, call)) = appender.next_call() {
+        if let Call::Create(key, _) = &call {
+            order.push(*key);
+        }
+        appender.answer(id, store.perform(call)).unwrap();
+    }
+    let expected = [
+        Key::Log(Epoch(1), Slot(1)),
+        Key::Epoch(Epoch(2)),
+        Key::Log(Epoch(1), Slot(2)),
+        Key::Part(part),
+        Key::State(Epoch(2)),
+    ];
+    assert_eq!(order, expected);
+}
+
+#[test]
+fn what_is_in_flight_is_bounded_and_so_is_what_waits() {
+    let mut store = Store::new();
+    let (mut appender, _) = start(&mut store, 1);
+    append(&mut store, &mut appender, &[1]);
+    let mut asked = Vec::new();
+    let mut pushed = 0_u64;
+    while !appender.is_full() {
+        appender.push(1);
+        pushed += 1;
+        asked.extend(calls(&mut appender));
+        assert!(pushed < 1_000_000, "it is never full");
+    }
+    assert!((2..=4).contains(&asked.len()), "{}", asked.len());
+    for (id, call) in asked.into_iter().rev() {
+        appender.answer(id, store.perform(call)).unwrap();
+    }
+    settle(&mut store, &mut appender).unwrap();
+    assert!(!appender.is_full() && !appender.is_waiting());
+    assert_eq!(appender.durable(), pushed + 1);
+    let (_, recovered) = start(&mut store, 2);
+    assert_eq!(said(&recovered).1.len() as u64, pushed + 1);
+}
+
+#[test]
+fn a_journal_that_was_taken_away_is_noticed_by_the_next_append() {
+    let mut store = Store::new();
+    let (mut appender, _) = start(&mut store, 1);
+    append(&mut store, &mut appender, &[1]);
+    store.0.clear();
+    appender.push(2);
+    let error = settle(&mut store, &mut appender).unwrap_err();
+    assert!(matches!(error, JournalError::Unlicensed { .. }), "{error}");
+    assert_eq!(appender.durable(), 1);
+}
+
+/// The numbers of epochs that others have used and swept are free again: cutting one's log must not hide that one has slept.
+#[test]
+fn a_sleeper_that_cuts_its_log_finds_a_later_licence() {
+    let mut store = Store::new();
+    let (mut sleeper, _) = start(&mut store, 1);
+    append(&mut store, &mut sleeper, &[1]);
+    (2..6).for_each(|nonce| live_on(&mut store, nonce));
+    sleeper.push(2);
+    sleeper.roll(Arc::new(3), BTreeSet::new(), Vec::new());
+    sleeper.push(4);
+    let error = settle(&mut store, &mut sleeper).unwrap_err();
+    assert_eq!(error.to_string(), "another coordinator has taken over in epoch 5");
+    assert_eq!(sleeper.durable(), 1);
 }

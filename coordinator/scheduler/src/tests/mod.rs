@@ -18,6 +18,7 @@ mod journal;
 mod leases;
 mod loss;
 mod no_workers;
+mod objects;
 mod placement;
 mod publication;
 mod retry;

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use windrow_jobs::JobId;
+use windrow_scheduler::journal::Content;
 use windrow_scheduler::{Catalog, Config, Effect, Event, Scheduler, Time};
 
 use crate::invariants::{Ledger, Rules, owners};
@@ -16,6 +17,8 @@ pub struct Note {
     /// When it was handled.
     pub at: Time,
 }
+
+impl Content for Note {}
 
 #[derive(Clone)]
 pub struct Books {
@@ -69,6 +72,7 @@ impl Books {
 
 impl Catalog for Books {
     type Note = Note;
+    type Part = ();
 
     fn apply(&mut self, event: &Event, note: Note, effects: &[Effect], _scheduler: &Scheduler) {
         // A takeover goes on at the time of what it has found.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use windrow_jobs::{AttemptId, TaskId, WorkerId};
-use windrow_scheduler::journal::{Answer, Epoch, Nonce, Takeover};
+use windrow_scheduler::journal::{Answer, CallId, Epoch, Nonce, Takeover};
 use windrow_scheduler::{Clock, Decider, Effect, Event, Time};
 
 use crate::books::{Books, Note};
@@ -38,7 +38,7 @@ pub struct Coordinator {
 }
 
 pub enum Role {
-    TakingOver(Takeover<Records, Whole>),
+    TakingOver(Box<Takeover<Records, Whole, ()>>),
     Deciding(Box<Decider<Books>>),
     Gone,
 }
@@ -92,11 +92,15 @@ impl Coordinator {
 
 impl World {
     /// The store has answered.
-    pub fn answered(&mut self, index: usize, answer: Answer<Records, Whole>) -> Result<(), String> {
+    pub fn answered(
+        &mut self,
+        index: usize,
+        id: CallId,
+        answer: Answer<Records, Whole, ()>,
+    ) -> Result<(), String> {
         let coordinator = &mut self.coordinators[index];
-        coordinator.waiting = None;
         let result = match &mut coordinator.role {
-            Role::TakingOver(takeover) => match takeover.answer(answer) {
+            Role::TakingOver(takeover) => match takeover.answer(id, answer) {
                 Ok(Some(recovered)) => return self.recover(index, recovered),
                 Ok(None) => {
                     self.ask_for_takeover(index);
@@ -104,7 +108,7 @@ impl World {
                 }
                 Err(error) => Err(error),
             },
-            Role::Deciding(decider) => decider.answer(answer),
+            Role::Deciding(decider) => decider.answer(id, answer),
             Role::Gone => Ok(false),
         };
         match result {
@@ -118,9 +122,10 @@ impl World {
         }
     }
 
-    /// The store has done what it was asked for, which the coordinator may have waited for.
+    /// The store has done some of what it was asked for, which the coordinator may have waited for.
     fn go_on(&mut self, index: usize) {
         let coordinator = &mut self.coordinators[index];
+        coordinator.waiting = None;
         coordinator.clock.store_done(self.now.since(coordinator.started));
         for happening in std::mem::take(&mut coordinator.waits) {
             self.later(Duration::ZERO, happening);
@@ -186,11 +191,13 @@ impl World {
                 return Ok(());
             }
             let Role::Deciding(decider) = &mut coordinator.role else { return Ok(()) };
-            if let Some(call) = decider.next_call() {
-                coordinator.waiting = Some(now);
-                coordinator.clock.store_asked(now.since(coordinator.started));
-                self.call(index, call);
+            if let Some((id, call)) = decider.next_call() {
+                self.call(index, id, call);
                 continue;
+            }
+            if decider.is_waiting() {
+                coordinator.waiting.get_or_insert(now);
+                coordinator.clock.store_asked(now.since(coordinator.started));
             }
             let Some(effect) = decider.next_effect() else { return Ok(()) };
             let epoch = decider.epoch();

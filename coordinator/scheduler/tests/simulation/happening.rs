@@ -1,7 +1,7 @@
 //! What can happen in the world, at a moment of its own.
 
 use windrow_jobs::{AttemptId, JobId};
-use windrow_scheduler::journal::Answer;
+use windrow_scheduler::journal::{Answer, CallId, Key};
 use windrow_scheduler::{Event, Time};
 
 use crate::network::{Connection, Message};
@@ -25,7 +25,9 @@ pub enum Happening {
     Broken(usize, usize),
     /// The store does what it was asked for.
     Apply(u64),
-    Answered(usize, Box<Answer<Records, Whole>>),
+    Answered(usize, CallId, Box<Answer<Records, Whole, ()>>),
+    /// An object of the store is deleted.
+    Vanish(Key),
     /// A coordinator goes on.
     Pump(usize),
     Beat(usize),
@@ -74,7 +76,7 @@ impl Happening {
             }
             Self::Arrive(index, _)
             | Self::Broken(index, _)
-            | Self::Answered(index, _)
+            | Self::Answered(index, ..)
             | Self::Pump(index)
             | Self::Beat(index)
             | Self::Publish(index, _) => Some(*index),

@@ -17,7 +17,7 @@ impl World {
     pub fn start_coordinator(&mut self) {
         let nonce = Nonce(u128::from(self.rng.next()) << 64 | u128::from(self.rng.next()));
         self.coordinators.push(Coordinator {
-            role: Role::TakingOver(Takeover::new(nonce)),
+            role: Role::TakingOver(Box::new(Takeover::new(nonce))),
             nonce,
             paused_until: Time::default(),
             links: BTreeMap::new(),
@@ -34,10 +34,11 @@ impl World {
     }
 
     pub fn ask_for_takeover(&mut self, index: usize) {
-        if let Role::TakingOver(takeover) = &self.coordinators[index].role {
-            let call = takeover.call();
-            self.coordinators[index].waiting = Some(self.now);
-            self.call(index, call);
+        while let Role::TakingOver(takeover) = &mut self.coordinators[index].role
+            && let Some((id, call)) = takeover.next_call()
+        {
+            self.coordinators[index].waiting.get_or_insert(self.now);
+            self.call(index, id, call);
         }
     }
 
@@ -53,7 +54,7 @@ impl World {
     pub fn recover(
         &mut self,
         index: usize,
-        recovered: Recovered<Records, Whole>,
+        recovered: Recovered<Records, Whole, ()>,
     ) -> Result<(), String> {
         let epoch = recovered.epoch;
         let recovered =
@@ -78,6 +79,7 @@ impl World {
         let unsettled: BTreeSet<_> = state.catalog.unsettled.clone();
         let coordinator = &mut self.coordinators[index];
         coordinator.started = self.now;
+        coordinator.waiting = None;
         coordinator.clock = Clock::new(state.now, self.config.lease);
         coordinator.role = Role::Deciding(Box::new(decider));
         self.later(BEAT, Happening::Beat(index));

@@ -14,7 +14,7 @@ use crate::happening::{Fault, Happening};
 use crate::invariants::epochs::Epochs;
 use crate::invariants::history::History;
 use crate::invariants::promises::Promises;
-use crate::invariants::{ends, visible};
+use crate::invariants::{ends, size, visible};
 use crate::network::Connection;
 use crate::output::Output;
 use crate::process::Process;
@@ -156,6 +156,7 @@ impl World {
         let Some(leader) = self.leader() else { return Err("ends: nobody decides".into()) };
         let books = &leader.state().catalog;
         ends::check_end(books, clients, &self.processes)?;
+        size::check_objects(self.store.len(), self.faults.snapshot_after)?;
         visible::check_end(&books.ledger, &self.output, &self.promises)
     }
 
@@ -208,7 +209,8 @@ impl World {
             Happening::Arrive(index, event) => return self.handle(index, event),
             Happening::Broken(index, connection) => return self.broken(index, connection),
             Happening::Apply(call) => self.apply(call),
-            Happening::Answered(index, answer) => return self.answered(index, *answer),
+            Happening::Answered(index, id, answer) => return self.answered(index, id, *answer),
+            Happening::Vanish(key) => self.vanish(key),
             Happening::Pump(index) => return self.pump(index),
             Happening::Beat(index) => return self.beat(index),
             Happening::Publish(index, publication) => return self.publish(index, publication),

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-type TestObject = Object<String, u64>;
+type TestObject = Object<String, u64, u8>;
 
 fn identity() -> Identity {
     Identity { cluster: ClusterId(7), build: "windrow 0.1.0 (build abc)".into() }
@@ -13,9 +13,12 @@ fn identity() -> Identity {
 fn objects() -> impl Strategy<Value = TestObject> {
     let body = prop_oneof![
         Just(Body::Begin),
-        Just(Body::Seal),
-        any::<u64>().prop_map(|state| Body::Snapshot(Arc::new(state))),
-        prop::collection::vec(".{0,9}", 0..9).prop_map(|records| Body::Records(Arc::new(records))),
+        any::<u64>().prop_map(|holds| Body::Seal { holds: Slot(holds) }),
+        any::<u64>().prop_map(|state| Body::State(Arc::new(state))),
+        any::<u8>().prop_map(|part| Body::Part(Arc::new(part))),
+        (any::<u64>(), prop::collection::vec(".{0,9}", 0..9)).prop_map(|(holds, records)| {
+            Body::Records { holds: Slot(holds), records: Arc::new(records) }
+        }),
     ];
     (any::<u64>(), any::<u128>(), body).prop_map(|(epoch, nonce, body)| Object {
         epoch: Epoch(epoch),
@@ -27,7 +30,10 @@ fn objects() -> impl Strategy<Value = TestObject> {
 fn keys() -> impl Strategy<Value = Key> {
     prop_oneof![
         any::<u64>().prop_map(|epoch| Key::Epoch(Epoch(epoch))),
-        (any::<u64>(), 0..u64::MAX).prop_map(|(epoch, slot)| Key::Log(Epoch(epoch), Slot(slot))),
+        any::<u64>().prop_map(|epoch| Key::State(Epoch(epoch))),
+        (any::<u64>(), any::<u64>()).prop_map(|(epoch, slot)| Key::Log(Epoch(epoch), Slot(slot))),
+        (any::<u64>(), any::<u64>())
+            .prop_map(|(epoch, number)| Key::Part(PartId { epoch: Epoch(epoch), number })),
     ]
 }
 
@@ -69,14 +75,15 @@ proptest! {
 
 #[test]
 fn an_object_belongs_to_one_name_of_one_cluster() {
-    let object = Object { epoch: Epoch(1), nonce: Nonce(2), body: Body::Seal };
+    let object = Object { epoch: Epoch(1), nonce: Nonce(2), body: Body::Seal { holds: Slot(3) } };
     let key = Key::Log(Epoch(1), Slot(3));
-    let bytes = encode::<String, u64>(&identity(), key, &object).unwrap();
-    for elsewhere in [Key::Log(Epoch(1), Slot(4)), Key::Epoch(Epoch(1))] {
+    let bytes = encode::<String, u64, u8>(&identity(), key, &object).unwrap();
+    let part = Key::Part(PartId { epoch: Epoch(1), number: 3 });
+    for elsewhere in [Key::Log(Epoch(1), Slot(4)), Key::Epoch(Epoch(1)), part] {
         assert!(matches!(read(elsewhere, &bytes), Err(DecodeError::Damaged(_))));
     }
     let other = Identity { cluster: ClusterId(8), ..identity() };
-    let error = decode::<String, u64>(&other, key, &bytes).unwrap_err();
+    let error = decode::<String, u64, u8>(&other, key, &bytes).unwrap_err();
     assert!(matches!(error, DecodeError::Damaged(_)), "{error:?}");
 }
 
@@ -85,11 +92,23 @@ fn another_build_can_be_fenced_but_not_replayed() {
     let key = Key::Log(Epoch(1), Slot(0));
     let reader = Identity { build: "windrow 0.2.0 (build def)".into(), ..identity() };
     let object = |body| Object { epoch: Epoch(1), nonce: Nonce(2), body };
-    let seal = object(Body::Seal);
-    let bytes = encode::<String, u64>(&identity(), key, &seal).unwrap();
+    let seal = object(Body::Seal { holds: Slot(0) });
+    let bytes = encode::<String, u64, u8>(&identity(), key, &seal).unwrap();
     assert_eq!(decode(&reader, key, &bytes), Ok::<TestObject, _>(seal));
     let bytes =
-        encode::<String, u64>(&identity(), key, &object(Body::Snapshot(Arc::new(1)))).unwrap();
-    let error = decode::<String, u64>(&reader, key, &bytes).unwrap_err();
+        encode::<String, u64, u8>(&identity(), key, &object(Body::State(Arc::new(1)))).unwrap();
+    let error = decode::<String, u64, u8>(&reader, key, &bytes).unwrap_err();
     assert_eq!(error, DecodeError::OtherBuild("windrow 0.1.0 (build abc)".into()));
+}
+
+#[test]
+fn an_object_of_the_format_before_is_another_builds_and_not_damaged() {
+    let mut bytes = vec![0; 96];
+    bytes[..8].copy_from_slice(&MAGIC);
+    bytes[8] = 1;
+    let crc = checksum(Crc64Nvme, &bytes[..88]);
+    bytes[88..].copy_from_slice(&crc.to_le_bytes());
+    bytes.extend(TRAILER);
+    let error = cluster_of(&bytes).unwrap_err();
+    assert_eq!(error, DecodeError::OtherBuild("a build with format 1".into()));
 }

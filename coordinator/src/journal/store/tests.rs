@@ -2,101 +2,114 @@ use std::fs;
 
 use object_store::local::LocalFileSystem;
 use tempfile::TempDir;
-use windrow_scheduler::journal::{Appender, JournalError, Nonce, Recovered};
+use windrow_scheduler::journal::{Appender, CallId, JournalError, Nonce, Recovered};
 
 use super::*;
-use crate::journal::{Opened, RecoverError};
+use crate::journal::{Journal, Opened, RecoverError};
 
-type TestCall = Call<String, u64>;
+type TestCall = Call<String, u64, u8>;
+type TestAppender = Appender<String, u64, u8>;
 
 fn objects(dir: &TempDir) -> Arc<dyn ObjectStore> {
-    Arc::new(LocalFileSystem::new_with_prefix(dir.path()).unwrap())
+    let store = LocalFileSystem::new_with_prefix(dir.path()).unwrap();
+    Arc::new(store.with_automatic_cleanup(true))
 }
 
-async fn open(dir: &TempDir, build: &str) -> Result<Opened<String, u64>, RecoverError> {
-    Opened::take_over(objects(dir), build.to_string(), Failpoint::default()).await
+async fn open(dir: &TempDir, build: &str) -> Result<Opened<String, u64, u8>, RecoverError> {
+    let home = Home::at(dir.path()).unwrap();
+    Opened::take_over(objects(dir), Some(home), build.to_string(), Failpoint::default()).await
 }
 
-/// Writes a state and each batch, as the next coordinator would.
-async fn write(dir: &TempDir, state: u64, batches: &[&[&str]]) -> Recovered<String, u64> {
+/// Lets the journal do all that the appender asks for.
+async fn settle(
+    appender: &mut TestAppender,
+    journal: &mut Journal<String, u64, u8>,
+) -> Result<(), JournalError> {
+    let mut under_way = 0;
+    loop {
+        while let Some((id, call)) = appender.next_call() {
+            journal.start(id, call);
+            under_way += 1;
+        }
+        if under_way == 0 {
+            return Ok(());
+        }
+        let (id, answer) = journal.answered().await.unwrap();
+        under_way -= 1;
+        appender.answer(id, answer)?;
+    }
+}
+
+/// Writes each batch, as the next coordinator would, which sums up what was before as `state`.
+async fn write(dir: &TempDir, state: u64, batches: &[&[&str]]) -> Recovered<String, u64, u8> {
     let Opened { recovered, mut journal, .. } = open(dir, "a").await.unwrap();
-    let mut appender = Appender::new(recovered.epoch, recovered.nonce, Arc::new(state));
-    for batch in [&[][..]].iter().chain(batches) {
+    let mut appender = TestAppender::new(recovered.epoch, recovered.nonce);
+    if recovered.epoch > Epoch(1) {
+        appender.begin_with(Arc::new(state), Default::default(), Vec::new());
+    }
+    for batch in batches {
         for record in *batch {
             appender.push(record.to_string());
         }
-        while let Some(call) = appender.next_call() {
-            journal.start(call);
-            appender.answer(journal.answered().await.unwrap()).unwrap();
-        }
+        settle(&mut appender, &mut journal).await.unwrap();
     }
     recovered
 }
 
-fn said(recovered: &Recovered<String, u64>) -> (Option<u64>, Vec<String>) {
+fn said(recovered: &Recovered<String, u64, u8>) -> (Option<u64>, Vec<String>) {
     let records = recovered.batches.iter().flat_map(|batch| batch.iter().cloned());
     (recovered.snapshot.as_deref().copied(), records.collect())
 }
 
-fn slot(dir: &TempDir, epoch: u64, slot: u64) -> std::path::PathBuf {
+fn slot(dir: &TempDir, epoch: u64, slot: u64) -> PathBuf {
     dir.path().join(format!("{LOG}/{epoch:08}/{slot:08}"))
 }
 
 #[tokio::test]
 async fn what_was_written_is_recovered_and_the_cluster_stays_the_same() {
     let dir = tempfile::tempdir().unwrap();
-    assert_eq!(said(&write(&dir, 1, &[&["a", "b"], &["c"]]).await), (None, vec![]));
+    assert_eq!(said(&write(&dir, 0, &[&["a", "b"], &["c"]]).await), (None, vec![]));
     let first = open(&dir, "a").await.unwrap();
-    assert_eq!(said(&first.recovered).0, Some(1));
     assert_eq!(said(&first.recovered).1, ["a", "b", "c"]);
     assert_eq!(first.recovered.epoch, Epoch(2));
     // Its successor died before it had written anything.
     let second = open(&dir, "a").await.unwrap();
     assert_eq!(said(&second.recovered).1, ["a", "b", "c"]);
     assert_eq!((second.recovered.epoch, second.cluster), (Epoch(3), first.cluster));
+    write(&dir, 7, &[&["d"]]).await;
+    let last = open(&dir, "a").await.unwrap();
+    assert_eq!(said(&last.recovered), (Some(7), vec!["d".to_string()]));
 }
 
 #[tokio::test]
-async fn old_epochs_go_but_for_their_seals() {
+async fn nothing_is_left_of_old_epochs_nor_of_their_folders() {
     let dir = tempfile::tempdir().unwrap();
-    write(&dir, 1, &[&["a"]]).await;
-    write(&dir, 2, &[&["b"], &["c"]]).await;
-    write(&dir, 3, &[&["d"]]).await;
-    let there = |epoch, n| slot(&dir, epoch, n).exists();
-    assert!(!there(1, 0) && !there(1, 1) && there(1, 2));
-    assert!(!there(2, 0) && !there(2, 2) && there(2, 3));
-    assert!(there(3, 0) && there(3, 1) && !there(3, 2));
-}
-
-/// Its writer may only have slept, and would append there again.
-#[tokio::test]
-async fn what_broke_off_before_a_seal_stays_in_its_slot() {
-    let dir = tempfile::tempdir().unwrap();
-    write(&dir, 1, &[&["a"], &["b"]]).await;
-    fs::write(slot(&dir, 1, 2), "").unwrap();
-    write(&dir, 2, &[]).await;
-    let there = |n| slot(&dir, 1, n).exists();
-    assert!(!there(0) && !there(1) && there(2) && there(3));
+    for state in 0..5 {
+        write(&dir, state, &[&["a"], &["b"]]).await;
+    }
+    let count = |folder: &str| fs::read_dir(dir.path().join(folder)).unwrap().count();
+    assert_eq!((count(EPOCHS), count(LOG), count(STATES)), (1, 1, 1));
+    assert_eq!(count("log/00000005"), 2);
 }
 
 #[tokio::test]
 async fn what_broke_off_at_the_end_was_never_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
-    write(&dir, 1, &[&["a"], &["b"]]).await;
-    let last = slot(&dir, 1, 2);
+    write(&dir, 0, &[&["a"], &["b"]]).await;
+    let last = slot(&dir, 1, 1);
     let bytes = fs::read(&last).unwrap();
     for torn in [&[][..], &bytes[..9], &bytes[..bytes.len() - 1]] {
         fs::write(&last, torn).unwrap();
         let opened = open(&dir, "a").await.unwrap();
-        assert_eq!(said(&opened.recovered), (Some(1), vec!["a".to_string()]));
+        assert_eq!(said(&opened.recovered), (None, vec!["a".to_string()]));
     }
 }
 
 #[tokio::test]
 async fn damage_stops_the_start_and_is_named() {
-    for spoilt in [1, 2] {
+    for spoilt in [0, 1] {
         let dir = tempfile::tempdir().unwrap();
-        write(&dir, 1, &[&["a"], &["b"]]).await;
+        write(&dir, 0, &[&["a"], &["b"]]).await;
         let path = slot(&dir, 1, spoilt);
         let mut bytes = fs::read(&path).unwrap();
         let middle = bytes.len() - 20;
@@ -109,12 +122,42 @@ async fn damage_stops_the_start_and_is_named() {
 }
 
 #[tokio::test]
-async fn what_broke_off_in_the_middle_is_damage() {
+async fn what_broke_off_or_is_missing_in_the_middle_is_damage() {
     let dir = tempfile::tempdir().unwrap();
-    write(&dir, 1, &[&["a"], &["b"]]).await;
-    fs::write(slot(&dir, 1, 1), "").unwrap();
-    let error = open(&dir, "a").await.err().expect("it was opened");
-    assert!(matches!(error, RecoverError::Journal(JournalError::Damaged { .. })), "{error}");
+    write(&dir, 0, &[&["a"], &["b"]]).await;
+    fs::write(slot(&dir, 1, 0), "").unwrap();
+    for _ in 0..2 {
+        let error = open(&dir, "a").await.err().expect("it was opened");
+        assert!(matches!(error, RecoverError::Journal(JournalError::Damaged { .. })), "{error}");
+        assert!(error.to_string().contains("log/00000001/00000000"), "{error}");
+        let _ = fs::remove_file(slot(&dir, 1, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_journal_without_its_beginning_is_not_taken_for_a_new_one() {
+    let dir = tempfile::tempdir().unwrap();
+    write(&dir, 0, &[&["a"]]).await;
+    fs::remove_file(dir.path().join(IDENTITY)).unwrap();
+    let error = open(&dir, "a").await.err().expect("it was opened").to_string();
+    assert!(error.contains("epochs/00000001 is there, but identity"), "{error}");
+    assert!(!dir.path().join(IDENTITY).exists());
+}
+
+#[tokio::test]
+async fn all_that_begin_a_journal_at_once_are_one_cluster() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || Store::open(objects(&dir), None, "a".into(), Failpoint::default());
+    let (a, b, c) = tokio::join!(open(), open(), open());
+    let clusters = [a, b, c].map(|store| store.unwrap().cluster());
+    assert!(clusters.iter().all(|cluster| *cluster == clusters[0]), "{clusters:?}");
+    // They take over from each other, and find nothing strange.
+    let take = || {
+        Opened::<String, u64, u8>::take_over(objects(&dir), None, "a".into(), Failpoint::default())
+    };
+    let (a, b) = tokio::join!(take(), take());
+    let epochs: std::collections::BTreeSet<_> = [a, b].map(|o| o.unwrap().recovered.epoch).into();
+    assert_eq!(epochs, [Epoch(1), Epoch(2)].into());
 }
 
 #[tokio::test]
@@ -130,20 +173,30 @@ async fn another_build_is_refused_by_name_and_harms_nothing() {
 async fn whoever_fails_to_take_over_leaves_the_other_in_charge() {
     let dir = tempfile::tempdir().unwrap();
     let Opened { recovered, mut journal, .. } = open(&dir, "a").await.unwrap();
-    let mut appender = Appender::new(recovered.epoch, recovered.nonce, Arc::new(1));
+    let mut appender = TestAppender::new(recovered.epoch, recovered.nonce);
+    appender.push("first".to_string());
+    settle(&mut appender, &mut journal).await.unwrap();
     for n in 0..4 {
         appender.push(n.to_string());
-        appender.roll(Arc::new(n));
+        appender.roll(Arc::new(n), Default::default(), Vec::new());
         // In each state in which the journal is between two objects.
-        while let Some(call) = appender.next_call() {
-            journal.start(call);
-            appender.answer(journal.answered().await.unwrap()).unwrap();
-            let before = fs::read_dir(dir.path().join(EPOCHS)).unwrap().count();
-            assert!(matches!(open(&dir, "b").await.err(), Some(RecoverError::Store(_))));
-            assert_eq!(fs::read_dir(dir.path().join(EPOCHS)).unwrap().count(), before);
+        while let Some((id, call)) = appender.next_call() {
+            journal.start(id, call);
+            let (id, answer) = journal.answered().await.unwrap();
+            appender.answer(id, answer).unwrap();
+            let licences = || {
+                let found = fs::read_dir(dir.path().join(EPOCHS)).unwrap();
+                let mut names: Vec<_> = found.map(|entry| entry.unwrap().file_name()).collect();
+                names.sort();
+                names
+            };
+            let before = licences();
+            let refused = open(&dir, "b").await.err();
+            assert!(matches!(refused, Some(RecoverError::Store(_))), "{refused:?}");
+            assert_eq!(licences(), before);
         }
     }
-    assert_eq!((appender.epoch(), appender.durable()), (Epoch(5), Some(4)));
+    assert_eq!((appender.epoch(), appender.durable()), (Epoch(5), 5));
 }
 
 #[tokio::test]
@@ -151,21 +204,21 @@ async fn a_journal_of_another_cluster_is_not_mixed_in() {
     let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     write(&ours, 1, &[&["a"]]).await;
     write(&theirs, 1, &[&["z"]]).await;
-    fs::copy(slot(&theirs, 1, 1), slot(&ours, 1, 1)).unwrap();
+    fs::copy(slot(&theirs, 1, 0), slot(&ours, 1, 0)).unwrap();
     assert!(open(&ours, "a").await.is_err());
 }
 
 #[tokio::test]
 async fn whoever_comes_second_does_not_get_the_slot() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(objects(&dir), "a".into(), Failpoint::default()).await.unwrap();
+    let store = Store::open(objects(&dir), None, "a".into(), Failpoint::default()).await.unwrap();
     let key = Key::Epoch(Epoch(1));
     let create = |nonce| -> TestCall {
         Call::Create(key, Object { epoch: Epoch(1), nonce: Nonce(nonce), body: Body::Begin })
     };
-    assert_eq!(store.carry_out(&create(1)).await.unwrap(), Answer::Created);
-    assert_eq!(store.carry_out(&create(2)).await.unwrap(), Answer::Exists);
-    let Answer::Found(found) = store.carry_out(&TestCall::Read(key)).await.unwrap() else {
+    assert_eq!(store.carry_out(create(1)).await.unwrap(), Answer::Created);
+    assert_eq!(store.carry_out(create(2)).await.unwrap(), Answer::Exists);
+    let Answer::Found(found) = store.carry_out(TestCall::Read(key)).await.unwrap() else {
         panic!("not found")
     };
     assert_eq!(found.nonce, Nonce(1));
@@ -174,10 +227,10 @@ async fn whoever_comes_second_does_not_get_the_slot() {
 #[tokio::test]
 async fn a_folder_that_cannot_be_written_is_an_error_of_the_store() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(objects(&dir), "a".into(), Failpoint::default()).await.unwrap();
+    let store = Store::open(objects(&dir), None, "a".into(), Failpoint::default()).await.unwrap();
     fs::write(dir.path().join(EPOCHS), "a file is in the way").unwrap();
     let begin = Object { epoch: Epoch(1), nonce: Nonce(1), body: Body::Begin };
-    let error = store.carry_out(&TestCall::Create(Key::Epoch(Epoch(1)), begin)).await.unwrap_err();
+    let error = store.carry_out(TestCall::Create(Key::Epoch(Epoch(1)), begin)).await.unwrap_err();
     assert!(matches!(error, StoreError::Failed(_)), "{error}");
     assert!(error.is_final());
 }
@@ -189,23 +242,33 @@ async fn what_failed_is_done_when_the_store_is_well_again() {
     let in_the_way = dir.path().join(LOG);
     // A link to itself: an error that is not known to last.
     std::os::unix::fs::symlink(&in_the_way, &in_the_way).unwrap();
-    let mut appender = Appender::new(recovered.epoch, recovered.nonce, Arc::new(1));
+    let mut appender = TestAppender::new(recovered.epoch, recovered.nonce);
     appender.push("a".to_string());
     let mut failures = 0;
-    while let Some(call) = appender.next_call() {
-        journal.start(call);
-        let answer = journal.answered().await.unwrap();
+    while let Some((id, call)) = appender.next_call() {
+        journal.start(id, call);
+        let (id, answer) = journal.answered().await.unwrap();
         if answer == Answer::Failed {
-            assert_eq!(appender.durable(), None, "it was acknowledged");
+            assert_eq!(appender.durable(), 0, "it was acknowledged");
             failures += 1;
             if failures == 3 {
                 fs::remove_file(&in_the_way).unwrap();
             }
         }
-        appender.answer(answer).unwrap();
+        appender.answer(id, answer).unwrap();
     }
-    assert_eq!((failures, appender.durable()), (3, Some(1)));
-    assert_eq!(said(&open(&dir, "a").await.unwrap().recovered), (Some(1), vec!["a".to_string()]));
+    assert_eq!((failures, appender.durable()), (3, 1));
+    assert_eq!(said(&open(&dir, "a").await.unwrap().recovered), (None, vec!["a".to_string()]));
+}
+
+async fn ask(
+    appender: &mut TestAppender,
+    journal: &mut Journal<String, u64, u8>,
+) -> Result<bool, JournalError> {
+    let (id, call) = appender.next_call().unwrap();
+    journal.start(id, call);
+    let (id, answer): (CallId, _) = journal.answered().await.unwrap();
+    appender.answer(id, answer)
 }
 
 #[tokio::test]
@@ -213,11 +276,43 @@ async fn a_store_that_will_never_take_anything_is_not_tried_for_ever() {
     let dir = tempfile::tempdir().unwrap();
     let Opened { recovered, mut journal, .. } = open(&dir, "a").await.unwrap();
     fs::write(dir.path().join(LOG), "in the way").unwrap();
-    let mut appender = Appender::new(recovered.epoch, recovered.nonce, Arc::new(1));
-    let call = appender.next_call().unwrap();
-    journal.start(call);
-    let refused = appender.answer(journal.answered().await.unwrap()).unwrap_err();
+    let mut appender = TestAppender::new(recovered.epoch, recovered.nonce);
+    appender.push("a".to_string());
+    let refused = ask(&mut appender, &mut journal).await.unwrap_err();
     assert!(matches!(refused, JournalError::Refused(_)), "{refused}");
+}
+
+#[tokio::test]
+async fn a_folder_that_is_removed_or_replaced_is_not_made_again() {
+    for replaced in [false, true] {
+        let outer = tempfile::tempdir().unwrap();
+        let path = outer.path().join("journal");
+        fs::create_dir(&path).unwrap();
+        let objects = Arc::new(LocalFileSystem::new_with_prefix(&path).unwrap());
+        let home = Home::at(&path).unwrap();
+        let opened = Opened::<String, u64, u8>::take_over(
+            objects,
+            Some(home),
+            "a".to_string(),
+            Failpoint::default(),
+        );
+        let Opened { recovered, mut journal, .. } = opened.await.unwrap();
+        let mut appender = TestAppender::new(recovered.epoch, recovered.nonce);
+        appender.push("a".to_string());
+        settle(&mut appender, &mut journal).await.unwrap();
+        fs::remove_dir_all(&path).unwrap();
+        if replaced {
+            // The inode must be another one.
+            let _other = fs::create_dir(outer.path().join("other"));
+            fs::create_dir(&path).unwrap();
+        }
+        appender.push("b".to_string());
+        let error = settle(&mut appender, &mut journal).await.unwrap_err().to_string();
+        assert!(error.contains("was removed or replaced"), "{error}");
+        assert_eq!(appender.durable(), 1);
+        assert_eq!(path.exists(), replaced);
+        assert!(!replaced || fs::read_dir(&path).unwrap().count() == 0, "something was written");
+    }
 }
 
 #[test]

@@ -24,8 +24,7 @@ pub fn check_replay(
     // What the last one would be if it took over from itself. Only heartbeats move the clock without a record.
     left.now = found.now;
     let left = Arc::new(left);
-    let recovered =
-        Recovered { epoch: Epoch(1), nonce: Nonce(0), snapshot: Some(left), batches: Vec::new() };
+    let recovered = Recovered { snapshot: Some(left), ..Recovered::empty(Epoch(1), Nonce(0)) };
     let again = Decider::recover(recovered, config.clone(), Books::new(config.clone()));
     let (live, replayed) = (&again.state().scheduler, &found.scheduler);
     check(size::encode(live)? == size::encode(replayed)?, || {

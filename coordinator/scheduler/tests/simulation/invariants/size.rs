@@ -1,4 +1,5 @@
-//! The state is O(maps + reduces), and survives being written down.
+//! The state is O(maps + reduces), and survives being written down. The journal is as long as its log may be, whatever came
+//! before.
 
 use std::sync::Arc;
 
@@ -23,10 +24,16 @@ pub fn check_size(state: &State<Books>) -> Result<(), String> {
     check(bytes <= max, || format!("size: {bytes} bytes for {entries} entries"))
 }
 
+/// What the store has when the dust has settled: a log that is not cut yet, one that is being cut, and little else.
+pub fn check_objects(objects: usize, snapshot_after: u64) -> Result<(), String> {
+    let max = 3 * snapshot_after as usize + 60;
+    check(objects <= max, || format!("size: {objects} objects where logs have {snapshot_after}"))
+}
+
 /// The last state as it is when it was written down and read.
 pub fn through_bytes(
-    mut recovered: Recovered<Records, Whole>,
-) -> Result<Recovered<Records, Whole>, String> {
+    mut recovered: Recovered<Records, Whole, ()>,
+) -> Result<Recovered<Records, Whole, ()>, String> {
     if let Some(state) = recovered.snapshot.take() {
         let mut state = Arc::unwrap_or_clone(state);
         let bytes = encode(&state.scheduler)?;

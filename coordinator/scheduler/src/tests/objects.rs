@@ -1,0 +1,86 @@
+//! A store in memory, for the journal's tests: it does what it is asked for at once.
+
+use std::collections::BTreeMap;
+
+use crate::journal::{
+    Answer, Call, Content, Epoch, JournalError, Key, Listing, Nonce, Object, Recovered, Slot,
+    Sweep, SweepStage, Takeover,
+};
+
+#[derive(Clone, Debug)]
+pub(super) struct Objects<R, S, P>(pub(super) BTreeMap<Key, Object<R, S, P>>);
+
+impl<R: Clone + Content, S: Clone + Content, P: Clone> Objects<R, S, P> {
+    pub(super) fn new() -> Self {
+        Self(BTreeMap::new())
+    }
+
+    pub(super) fn perform(&mut self, call: Call<R, S, P>) -> Answer<R, S, P> {
+        match call {
+            Call::List => Answer::Listed(self.listing()),
+            Call::Create(key, _) if self.0.contains_key(&key) => Answer::Exists,
+            Call::Create(key, object) => {
+                self.0.insert(key, object);
+                Answer::Created
+            }
+            Call::Read(key) => self.0.get(&key).cloned().map_or(Answer::Absent, Answer::Found),
+            Call::Sweep(sweep) => {
+                self.0.retain(|key, _| !goes(&sweep, *key));
+                Answer::Swept
+            }
+        }
+    }
+
+    pub(super) fn listing(&self) -> Listing {
+        let mut listing = Listing::default();
+        for key in self.0.keys() {
+            let is_new = match *key {
+                Key::Epoch(epoch) => listing.epochs.insert(epoch),
+                Key::State(epoch) => listing.states.insert(epoch),
+                Key::Log(epoch, slot) => listing.slots.insert((epoch, slot)),
+                Key::Part(_) => true,
+            };
+            assert!(is_new);
+        }
+        listing
+    }
+
+    /// Slots of a log.
+    pub(super) fn slots(&self, log: u64) -> Vec<u64> {
+        let range = Key::Log(Epoch(log), Slot(0))..=Key::Log(Epoch(log), Slot(u64::MAX));
+        let slots = self.0.range(range).filter_map(|(key, _)| match key {
+            Key::Log(_, slot) => Some(slot.0),
+            _ => None,
+        });
+        slots.collect()
+    }
+
+    /// Takes over, with answers as `change` makes them.
+    pub(super) fn take_over(
+        &mut self,
+        nonce: u128,
+        mut change: impl FnMut(&Call<R, S, P>, Answer<R, S, P>) -> Answer<R, S, P>,
+    ) -> Result<Recovered<R, S, P>, JournalError> {
+        let mut takeover = Takeover::new(Nonce(nonce));
+        for _ in 0..10_000 {
+            let (id, call) = takeover.next_call().expect("it stands still");
+            let answer = change(&call, self.perform(call.clone()));
+            if let Some(recovered) = takeover.answer(id, answer)? {
+                return Ok(recovered);
+            }
+        }
+        panic!("it does not end");
+    }
+}
+
+/// Whether a sweep deletes an object.
+fn goes(sweep: &Sweep, key: Key) -> bool {
+    match (&sweep.stage, key) {
+        (SweepStage::Licences { .. }, Key::Epoch(epoch) | Key::State(epoch)) => epoch < sweep.below,
+        (SweepStage::Licences { keep, parts_below }, Key::Part(part)) => {
+            part < *parts_below && !keep.contains(&part)
+        }
+        (SweepStage::Logs, Key::Log(log, _)) => log < sweep.below,
+        _ => false,
+    }
+}
