@@ -10,6 +10,7 @@
 //!  logs      what the processes of jobs have printed, for people
 //!  security/ certificates for join tokens, and who may call what
 //!  explain   why a job failed or waits, in one line
+//!  side_by_side  calls of the file system for many files, on several threads
 //! ```
 //!
 //! It decides nothing about tasks, which is the scheduler's, and touches no record, which is the workers'. It runs no code of
@@ -33,6 +34,7 @@ mod output;
 mod plan;
 mod rpc;
 pub mod security;
+mod side_by_side;
 
 pub use config::CoordinatorConfig;
 pub use coordinator::{Coordinator, ServeError, StartError};

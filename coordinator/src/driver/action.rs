@@ -3,8 +3,9 @@
 use windrow_jobs::{FailureCause, JobId};
 use windrow_scheduler::journal::{Call, CallId};
 
+use super::publication::ToPublish;
 use super::{DriverPart, DriverRecord, DriverState};
-use crate::output::{Place, Publication};
+use crate::output::Place;
 
 /// Something to be done outside.
 pub(crate) enum Action {
@@ -20,7 +21,7 @@ pub(crate) enum Action {
         ended: bool,
     },
     /// Make a job's output visible. Answered by `Published`.
-    Publish { job: JobId, place: Place, publication: Result<Box<Publication>, FailureCause> },
+    Publish { job: JobId, place: Place, publication: Result<Box<ToPublish>, FailureCause> },
     /// Remove all of a job that is not result; of one that has not succeeded, all. Answered by `CleanedUp`.
     CleanUp { job: JobId, place: Place, succeeded: bool },
     /// Give back a folder that was taken for nothing.

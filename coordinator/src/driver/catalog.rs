@@ -36,10 +36,10 @@ pub(super) struct CatalogJob {
     pub(super) shown: Arc<ShownJob>,
     /// `None` once it has ended and nothing partial is left of it.
     work: Option<JobRef>,
-    /// What the winners have written.
-    pub(super) parts: BTreeMap<AttemptId, StagedPart>,
+    /// What the winners have written. Shared with the publication, after which nothing is added.
+    pub(super) parts: Arc<BTreeMap<AttemptId, StagedPart>>,
     /// The bad records that the winner of each task has skipped.
-    pub(super) quarantines: BTreeMap<TaskId, StagedPart>,
+    pub(super) quarantines: Arc<BTreeMap<TaskId, StagedPart>>,
 }
 
 /// What a status says of a job that the scheduler does not know.
@@ -63,8 +63,8 @@ pub(crate) struct JobWork {
     pub(crate) program_version: String,
     /// The name in the submitter's certificate, if they had one.
     pub(crate) submitter: Option<String>,
-    /// Its tasks.
-    pub(crate) plan: Plan,
+    /// Its tasks. Shared with the manifest, which names all input files.
+    pub(crate) plan: Arc<Plan>,
     /// Where it writes.
     pub(crate) place: Place,
     /// When it was submitted.
@@ -264,8 +264,8 @@ impl Catalog {
     fn settle(&mut self, id: JobId, scheduler: &Scheduler) {
         if let Some(job) = self.jobs.get_mut(&id) {
             job.work = None;
-            job.parts.clear();
-            job.quarantines.clear();
+            job.parts = Arc::default();
+            job.quarantines = Arc::default();
         }
         self.jobs.retain(|id, job| job.work.is_some() || scheduler.job(*id).is_some());
     }
@@ -283,7 +283,7 @@ impl CatalogJob {
             fan_in: work.plan.fan_in,
             cluster: work.plan.cluster,
         };
-        let (parts, quarantines) = (BTreeMap::new(), BTreeMap::new());
+        let (parts, quarantines) = (Arc::default(), Arc::default());
         Self { shown: Arc::new(shown), work: Some(job), parts, quarantines }
     }
 
@@ -295,11 +295,16 @@ impl CatalogJob {
     /// Notes what a winner has written. A former winner of the same task, which was lost, does not count any more.
     fn keep(&mut self, attempt: AttemptId, Written { part, quarantine }: Written) {
         if let Some(part) = part {
-            self.parts.entry(attempt).or_insert(part);
+            Arc::make_mut(&mut self.parts).entry(attempt).or_insert(part);
         }
         match quarantine {
-            Some(quarantine) => self.quarantines.insert(attempt.task, quarantine),
-            None => self.quarantines.remove(&attempt.task),
-        };
+            Some(quarantine) => {
+                Arc::make_mut(&mut self.quarantines).insert(attempt.task, quarantine);
+            }
+            None if self.quarantines.contains_key(&attempt.task) => {
+                Arc::make_mut(&mut self.quarantines).remove(&attempt.task);
+            }
+            None => {}
+        }
     }
 }

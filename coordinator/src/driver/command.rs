@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use windrow_jobs::{FailureCause, JobId, WorkerId};
-use windrow_scheduler::{SubmissionId, Unpublished};
+use windrow_scheduler::{JobPlan, SubmissionId, Unpublished};
 
 use super::workers::JoinReply;
 use super::{Driver, JobWork, Report, Returning, SessionEnd, SessionId, WorkerProfile};
@@ -14,7 +14,7 @@ use crate::output::Reservation;
 pub(crate) enum Command {
     Submit {
         id: SubmissionId,
-        work: Box<JobWork>,
+        work: Planned,
         reply: oneshot::Sender<JobId>,
     },
     Resubmit {
@@ -62,12 +62,18 @@ pub(crate) enum Question {
     Stop { reply: oneshot::Sender<()> },
 }
 
+/// A job that has been planned, and what the scheduler needs to know of it: made by whoever plans, since it takes a look at
+/// each split.
+pub(crate) type Planned = (Arc<JobWork>, JobPlan);
+
 /// A job that has been planned and has its output folder.
 pub(crate) struct Submission {
     /// As its submitter has named it.
     pub(crate) id: SubmissionId,
     /// What it is made of.
-    pub(crate) work: JobWork,
+    pub(crate) work: Arc<JobWork>,
+    /// What the scheduler needs to know of it.
+    pub(crate) plan: JobPlan,
     /// Its output folder.
     pub(crate) reservation: Arc<Reservation>,
 }

@@ -114,16 +114,13 @@ fn work() -> JobWork {
         },
         program_version: "1".into(),
         submitter: Some("ada".into()),
-        plan: Plan {
-            files: Vec::new(),
-            inputs: Vec::new(),
-            splits: Vec::new(),
+        plan: Arc::new(Plan {
             split_bytes: 9,
             fan_in: 9,
             partitions: 2,
-            split_points: Default::default(),
             cluster: ClusterSize { workers: 1, threads: 2, memory_bytes: 3 },
-        },
+            ..Plan::default()
+        }),
         place: output::fuzzing::place(),
         submitted: UNIX_EPOCH,
     }

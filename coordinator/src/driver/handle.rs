@@ -90,8 +90,8 @@ impl DriverHandle {
     /// Has a planned job scheduled.
     pub(crate) async fn submit(&self, submission: Submission) -> Result<JobId, Unsubmitted> {
         let (reply, answer) = oneshot::channel();
-        let Submission { id, work, reservation } = submission;
-        let command = Command::Submit { id, work: Box::new(work), reply };
+        let Submission { id, work, plan, reservation } = submission;
+        let command = Command::Submit { id, work: (work, plan), reply };
         let told = self.commands.send(ToDriver { command, reservation: Some(reservation) }).await;
         told.map_err(|_| Unsubmitted::Refused(Stopped))?;
         answer.await.map_err(|_| Unsubmitted::Unanswered(Stopped))

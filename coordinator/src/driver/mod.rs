@@ -66,7 +66,7 @@ pub(crate) use workers::{JoinError, Report, Returning, SessionEnd};
 
 use action::Action;
 use catalog::{Catalog, JobRef, Note};
-use command::{Command, Question};
+use command::{Command, Planned, Question};
 use jobs::LiveJobs;
 use sessions::Sessions;
 use turn::Turns;
@@ -97,7 +97,7 @@ pub(crate) struct Driver {
     sessions: Sessions,
     pending: BTreeMap<RequestId, Pending>,
     /// Jobs whose plans are on their way into the journal: only then are they submitted.
-    unwritten: BTreeMap<PartId, (SubmissionId, Arc<JobWork>, oneshot::Sender<JobId>)>,
+    unwritten: BTreeMap<PartId, (SubmissionId, Planned, oneshot::Sender<JobId>)>,
     requests: u64,
     actions: VecDeque<Action>,
     /// Whether its journal outlives it: then another coordinator may take over at any time.
@@ -132,7 +132,7 @@ impl Driver {
             Command::Submit { .. } | Command::Join { .. } if self.is_stopping => {}
             // Nobody would speak in that session: the worker has tried again meanwhile, or gone elsewhere.
             Command::Join { reply, .. } if reply.is_closed() => {}
-            Command::Submit { id, work, reply } => self.submit(id, Arc::from(work), reply),
+            Command::Submit { id, work, reply } => self.submit(id, work, reply),
             Command::Resubmit { submission, reply } => {
                 let request = self.wait_for_answer(Pending::Resubmit(reply));
                 self.handle(Event::Resubmit { request, submission });
@@ -155,21 +155,21 @@ impl Driver {
     }
 
     /// A plan may be large: it goes into the journal first, beside everything else.
-    fn submit(&mut self, id: SubmissionId, work: Arc<JobWork>, reply: oneshot::Sender<JobId>) {
+    fn submit(&mut self, id: SubmissionId, (work, plan): Planned, reply: oneshot::Sender<JobId>) {
         if self.is_shared {
-            let plan = self.decider.write_part(Arc::clone(&work));
-            let before = self.unwritten.insert(plan, (id, work, reply));
+            let written = self.decider.write_part(Arc::clone(&work));
+            let before = self.unwritten.insert(written, (id, (work, plan), reply));
             debug_assert!(before.is_none(), "the name of a part is used once");
         } else {
-            self.submit_written(id, None, work, reply);
+            self.submit_written(id, None, (work, plan), reply);
         }
     }
 
     fn plan_written(&mut self, plan: PartId) {
         let submission = self.unwritten.remove(&plan);
         debug_assert!(submission.is_some(), "only plans of submissions are written like this");
-        if let Some((id, work, reply)) = submission {
-            self.submit_written(id, Some(plan), work, reply);
+        if let Some((id, job, reply)) = submission {
+            self.submit_written(id, Some(plan), job, reply);
         }
         self.decider.part_named(plan);
     }
@@ -178,10 +178,9 @@ impl Driver {
         &mut self,
         id: SubmissionId,
         written: Option<PartId>,
-        work: Arc<JobWork>,
+        (work, plan): Planned,
         reply: oneshot::Sender<JobId>,
     ) {
-        let plan = work.plan.to_schedule(&work.spec);
         let request = self.wait_for_answer(Pending::Submit(work.place.clone(), reply));
         let note = Note::Job(JobRef::new(written, work));
         self.handle_noted(Event::Submit { request, submission: id, plan }, note);

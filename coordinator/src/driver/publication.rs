@@ -1,15 +1,18 @@
 //! The end of a job: its output becomes visible, or what is left of it goes.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use windrow_jobs::{AttemptId, FailureCause, JobId};
+use windrow_jobs::{AttemptId, FailureCause, JobId, TaskId};
+use windrow_scheduler::journal::Epoch;
 use windrow_scheduler::{Event, JobState, Outcome, StageView};
 
 use super::Driver;
 use super::action::Action;
 use super::jobs::{Due, Folder};
 use crate::explain;
-use crate::output::{ManifestInput, ManifestJob, Publication, StageCounts};
+use crate::output::{ManifestJob, Publication, StageCounts, StagedPart};
 
 impl Driver {
     /// From here on nobody else can be in charge of this epoch, so that the folders of all jobs may be taken again.
@@ -74,7 +77,7 @@ impl Driver {
         let Some(place) = self.catalog().work(id).map(|work| work.place.clone()) else { return };
         let action = match (due, lost) {
             (Due::Publish(winners), None) => {
-                let publication = self.publication(id, &winners).map(Box::new);
+                let publication = self.publication(id, winners).map(Box::new);
                 Action::Publish { job: id, place, publication }
             }
             (Due::Publish(_), Some(cause)) => {
@@ -85,21 +88,17 @@ impl Driver {
         self.actions.push_back(action);
     }
 
-    /// What is to become visible. Fails if a winner has not said what it wrote.
-    fn publication(&self, id: JobId, winners: &[AttemptId]) -> Result<Publication, FailureCause> {
+    /// What is to become visible. O(1) in files and parts: this is the thread that all decisions wait for.
+    fn publication(&self, id: JobId, winners: Vec<AttemptId>) -> Result<ToPublish, FailureCause> {
         let unknown = || FailureCause::Unsupported { message: format!("{id} is not known") };
         let job = self.catalog().job(id).ok_or_else(unknown)?;
         let work = job.work().ok_or_else(unknown)?;
-        let part = |attempt: &AttemptId| {
-            job.parts.get(attempt).copied().ok_or_else(|| FailureCause::Unsupported {
-                message: format!("{attempt} has not said what it wrote"),
-            })
-        };
-        Ok(Publication {
+        Ok(ToPublish {
             epoch: self.decider.epoch(),
             job: self.manifest(id).ok_or_else(unknown)?,
-            parts: winners.iter().map(part).collect::<Result<_, _>>()?,
-            quarantines: job.quarantines.values().copied().collect(),
+            winners,
+            parts: Arc::clone(&job.parts),
+            quarantines: Arc::clone(&job.quarantines),
             overwrite: work.spec.options.overwrite,
             durable: self.is_shared,
         })
@@ -108,12 +107,6 @@ impl Driver {
     fn manifest(&self, id: JobId) -> Option<ManifestJob> {
         let (work, view) = (self.catalog().work(id)?, self.scheduler().job(id)?);
         let plan = &work.plan;
-        let inputs = plan.files.iter().map(|file| ManifestInput {
-            name: plan.inputs[file.input as usize].name.clone(),
-            path: file.path.clone(),
-            bytes: file.bytes,
-            modified_unix_ns: file.modified_unix_ns,
-        });
         let submitted = work.submitted.duration_since(UNIX_EPOCH).unwrap_or_default();
         Some(ManifestJob {
             cluster: self.catalog().cluster.to_string(),
@@ -130,7 +123,7 @@ impl Driver {
             nondeterministic_map: view.nondeterministic,
             elapsed_ms: self.now().since(view.submitted).as_millis() as u64,
             counters: view.counters.iter().map(|(name, n)| (name.to_string(), n)).collect(),
-            inputs: inputs.collect(),
+            inputs: Arc::clone(plan),
         })
     }
 
@@ -156,6 +149,33 @@ impl Driver {
                 tracing::info!(%job, objects, bytes, "journal written while the job ran");
             }
         }
+    }
+}
+
+/// A publication whose parts are still to be looked up, by whoever publishes.
+pub(crate) struct ToPublish {
+    epoch: Epoch,
+    job: ManifestJob,
+    winners: Vec<AttemptId>,
+    /// Of all attempts that have won at any time.
+    parts: Arc<BTreeMap<AttemptId, StagedPart>>,
+    quarantines: Arc<BTreeMap<TaskId, StagedPart>>,
+    overwrite: bool,
+    durable: bool,
+}
+
+impl ToPublish {
+    /// What is to become visible. Fails if a winner has not said what it wrote.
+    pub(super) fn look_up(self) -> Result<Publication, FailureCause> {
+        let Self { epoch, job, winners, parts, quarantines, overwrite, durable } = self;
+        let part = |attempt: &AttemptId| {
+            parts.get(attempt).copied().ok_or_else(|| FailureCause::Unsupported {
+                message: format!("{attempt} has not said what it wrote"),
+            })
+        };
+        let parts = winners.iter().map(part).collect::<Result<_, _>>()?;
+        let quarantines = quarantines.values().copied().collect();
+        Ok(Publication { epoch, job, parts, quarantines, overwrite, durable })
     }
 }
 

@@ -12,11 +12,12 @@ use windrow_scheduler::Unpublished;
 use super::action::Action;
 use super::command::{Command, Question};
 use super::handle::{DriverError, ToDriver};
+use super::publication::ToPublish;
 use super::turn::COMMANDS_MAX;
 use super::{Driver, DriverHandle, DriverPart, DriverRecord, DriverState, Settings};
 use crate::failpoint::Failpoint;
 use crate::journal::{Journal, Opened};
-use crate::output::{self, Owner, Place, Publication, Reservation};
+use crate::output::{self, Owner, Place, Reservation};
 
 /// Starts a driver on the current runtime, with all jobs that the journal knows. It ends when all its handles are gone, or
 /// when the journal cannot be gone on with.
@@ -205,14 +206,14 @@ async fn take_folder(
 
 async fn publish(
     folder: Option<Arc<Reservation>>,
-    publication: Result<Box<Publication>, FailureCause>,
+    publication: Result<Box<ToPublish>, FailureCause>,
     failpoint: Failpoint,
 ) -> Result<(), FailureCause> {
     let publication = publication?;
     let failed =
         |message: String| FailureCause::Io { path: "its output".into(), message, disk_full: false };
     let Some(folder) = folder else { return Err(failed("it is not held".into())) };
-    let publish = move || output::publish(folder.place(), &publication, &failpoint);
+    let publish = move || output::publish(folder.place(), &publication.look_up()?, &failpoint);
     // It fails to join only when it panicked or the runtime is going down.
     let published = tokio::task::spawn_blocking(publish).await;
     published.unwrap_or_else(|error| Err(failed(error.to_string())))

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use windrow_jobs::fuzzing::{HeapBound, Target};
+use windrow_jobs::{AttemptId, JobId, Stage, TaskId};
 
 use super::lock::Owner;
-use super::manifest::{self, ManifestPart};
-use super::{ManifestJob, Place, StageCounts};
+use super::{Content, ManifestJob, Place, StageCounts, StagedPart, manifest};
 
 /// The manifest, and the lock.
 pub(crate) const FILES: Target =
@@ -18,16 +18,18 @@ pub(crate) fn place() -> Place {
 }
 
 fn seeds() -> Vec<Vec<u8>> {
-    let part = ManifestPart { name: "part-00000".into(), bytes: 1, records: 2, crc64: "0".into() };
-    let parts = [part];
-    let manifest = manifest::render(&job(), &parts, &parts);
+    let task = TaskId { job: JobId(7), stage: Stage::Reduce, index: 0 };
+    let attempt = AttemptId { task, number: 1 };
+    let part = StagedPart { attempt, content: Content::Output, bytes: 1, records: 2, crc64: 0 };
+    let mut text = Vec::new();
+    let manifest = manifest::write(&job(), &[part], &[part], &mut text).map(|()| text);
     let owner = serde_json::to_vec_pretty(&Owner {
         cluster: "cluster".into(),
         state: "/state".into(),
         job: "sort".into(),
         unique: "1-2-3".into(),
     });
-    [manifest, owner].into_iter().flatten().collect()
+    [manifest.ok(), owner.ok()].into_iter().flatten().collect()
 }
 
 fn job() -> ManifestJob {
@@ -54,7 +56,7 @@ fn job() -> ManifestJob {
         nondeterministic_map: None,
         elapsed_ms: 6,
         counters: Default::default(),
-        inputs: Vec::new(),
+        inputs: Default::default(),
     }
 }
 

@@ -1,9 +1,14 @@
 //! `_SUCCESS`: says that the output is whole, and what it is made of. JSON, for people and programs.
 
 use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
+
+use super::StagedPart;
+use crate::plan::Plan;
 
 /// The manifest's format, for those who read it later.
 const FORMAT: u32 = 1;
@@ -39,8 +44,9 @@ pub(crate) struct ManifestJob {
     pub(crate) elapsed_ms: u64,
     /// The user's counters.
     pub(crate) counters: BTreeMap<String, u64>,
-    /// Every input file as it was read.
-    pub(crate) inputs: Vec<ManifestInput>,
+    /// Names every input file as it was read. There may be millions, so they are shared with the plan.
+    #[serde(serialize_with = "write_inputs")]
+    pub(crate) inputs: Arc<Plan>,
 }
 
 /// Counts of one stage.
@@ -61,27 +67,27 @@ pub(crate) struct StageCounts {
 }
 
 /// One input file.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct ManifestInput {
+#[derive(Serialize)]
+struct ManifestInput<'a> {
     /// Which of the job's inputs it is of; left out where there is only one.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub(crate) name: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: &'a str,
     /// Absolute.
-    pub(crate) path: String,
+    path: &'a str,
     /// Its size.
-    pub(crate) bytes: u64,
+    bytes: u64,
     /// Its modification time, in nanoseconds since 1970.
-    pub(crate) modified_unix_ns: u64,
+    modified_unix_ns: u64,
 }
 
-/// One part of the output.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct ManifestPart {
-    pub(super) name: String,
-    pub(super) bytes: u64,
-    pub(super) records: u64,
+/// A part of the output, or a file of bad records.
+#[derive(Serialize)]
+struct ManifestPart {
+    name: String,
+    bytes: u64,
+    records: u64,
     /// CRC-64/NVME of its bytes, 16 hexadecimal digits.
-    pub(super) crc64: String,
+    crc64: String,
 }
 
 #[derive(Serialize)]
@@ -90,19 +96,22 @@ struct Manifest<'a> {
     job: &'a ManifestJob,
     output_bytes: u64,
     output_records: u64,
-    parts: &'a [ManifestPart],
+    #[serde(serialize_with = "write_parts")]
+    parts: &'a [StagedPart],
     skipped_records: u64,
     /// Where they are.
-    bad_records: &'a [ManifestPart],
+    #[serde(serialize_with = "write_parts")]
+    bad_records: &'a [StagedPart],
 }
 
-/// The manifest's text.
-pub(super) fn render(
+/// Writes the manifest's text as it goes: with many parts and inputs it is larger than what should be held in memory.
+pub(super) fn write(
     job: &ManifestJob,
-    parts: &[ManifestPart],
-    bad_records: &[ManifestPart],
-) -> serde_json::Result<Vec<u8>> {
-    let mut text = serde_json::to_vec_pretty(&Manifest {
+    parts: &[StagedPart],
+    bad_records: &[StagedPart],
+    mut out: impl Write,
+) -> io::Result<()> {
+    let manifest = Manifest {
         format: FORMAT,
         job,
         output_bytes: parts.iter().map(|part| part.bytes).sum(),
@@ -110,14 +119,33 @@ pub(super) fn render(
         parts,
         skipped_records: bad_records.iter().map(|file| file.records).sum(),
         bad_records,
-    })?;
-    text.push(b'\n');
-    Ok(text)
+    };
+    serde_json::to_writer_pretty(&mut out, &manifest)?;
+    out.write_all(b"\n")?;
+    out.flush()
 }
 
-/// Whether this is the manifest of that job: no other has the same cluster and id.
-pub(super) fn is_of(text: &[u8], job: &ManifestJob) -> bool {
-    serde_json::from_slice::<Named>(text)
+fn write_inputs<S: Serializer>(plan: &Arc<Plan>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(plan.files.iter().map(|file| ManifestInput {
+        name: plan.inputs.get(file.input as usize).map_or("", |input| &*input.name),
+        path: &file.path,
+        bytes: file.bytes,
+        modified_unix_ns: file.modified_unix_ns,
+    }))
+}
+
+fn write_parts<S: Serializer>(parts: &[StagedPart], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(parts.iter().map(|part| ManifestPart {
+        name: part.visible_name(),
+        bytes: part.bytes,
+        records: part.records,
+        crc64: format!("{:016x}", part.crc64),
+    }))
+}
+
+/// Whether this is the manifest of that job: no other has the same cluster and id. Keeps nothing of it but these.
+pub(super) fn is_of(text: impl Read, job: &ManifestJob) -> bool {
+    serde_json::from_reader::<_, Named>(text)
         .is_ok_and(|there| there.job.cluster == job.cluster && there.job.id == job.id)
 }
 

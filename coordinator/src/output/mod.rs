@@ -33,7 +33,7 @@ mod staged;
 
 pub(crate) use error::OutputError;
 pub(crate) use lock::Owner;
-pub(crate) use manifest::{ManifestInput, ManifestJob, StageCounts};
+pub(crate) use manifest::{ManifestJob, StageCounts};
 pub(crate) use place::Place;
 pub(crate) use publish::{Publication, publish};
 pub(crate) use reservation::{Reservation, check};

@@ -7,18 +7,19 @@
 //! error, what this job has put there is taken back, and what was there before is put back.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, BufReader, BufWriter, Read};
 use std::path::{Path, PathBuf};
 
 use crc_fast::{CrcAlgorithm::Crc64Nvme, Digest};
 use windrow_jobs::FailureCause;
 use windrow_scheduler::journal::Epoch;
 
-use super::manifest::{self, ManifestJob, ManifestPart};
+use super::manifest::{self, ManifestJob};
 use super::rename::rename_new;
 use super::replace::Replaced;
 use super::{BAD_RECORDS, Place, SUCCESS, StagedPart, commit_folder};
 use crate::failpoint::{Failpoint, Step};
+use crate::side_by_side::try_for_each;
 
 /// What there is to publish.
 #[derive(Debug)]
@@ -68,8 +69,8 @@ struct Commit<'a> {
 impl Commit<'_> {
     /// Whether another process, or this one before, has come to the end of it.
     fn is_done(&self) -> bool {
-        fs::read(self.output.join(SUCCESS))
-            .is_ok_and(|text| manifest::is_of(&text, &self.publication.job))
+        File::open(self.output.join(SUCCESS))
+            .is_ok_and(|manifest| manifest::is_of(BufReader::new(manifest), &self.publication.job))
     }
 
     fn run(&self) -> Result<(), FailureCause> {
@@ -82,10 +83,11 @@ impl Commit<'_> {
         if !self.publication.quarantines.is_empty() {
             self.make_quarantine()?;
         }
-        for part in self.files() {
+        self.each_file(|part| {
             self.place_part(part)?;
             failpoint.reach(Step::PartRenamed);
-        }
+            Ok(())
+        })?;
         self.sync_parts()?;
         failpoint.reach(Step::BeforeManifest);
         self.write_manifest()?;
@@ -103,9 +105,15 @@ impl Commit<'_> {
         }
     }
 
-    /// All that becomes visible but the manifest.
-    fn files(&self) -> impl Iterator<Item = &StagedPart> {
-        self.publication.parts.iter().chain(&self.publication.quarantines)
+    /// Does something with all that becomes visible but the manifest: side by side, since there may be a million files, and
+    /// each call waits for a disk or a server.
+    fn each_file(
+        &self,
+        each: impl Fn(&StagedPart) -> Result<(), FailureCause> + Sync,
+    ) -> Result<(), FailureCause> {
+        let Publication { parts, quarantines, .. } = self.publication;
+        try_for_each(parts, &each)?;
+        try_for_each(quarantines, &each)
     }
 
     fn place_part(&self, part: &StagedPart) -> Result<(), FailureCause> {
@@ -124,15 +132,12 @@ impl Commit<'_> {
         if !self.publication.durable {
             return Ok(());
         }
-        let parts = self.files().map(|part| self.visible(part));
-        let bad_records = self.output.join(BAD_RECORDS);
-        let quarantined = !self.publication.quarantines.is_empty();
-        let folders =
-            quarantined.then_some(bad_records).into_iter().chain([self.output.to_path_buf()]);
-        for path in parts.chain(folders) {
-            sync(&path).map_err(|error| FailureCause::io(&path, &error))?;
+        let sync = |path: &Path| sync(path).map_err(|error| FailureCause::io(path, &error));
+        self.each_file(|part| sync(&self.visible(part)))?;
+        if !self.publication.quarantines.is_empty() {
+            sync(&self.output.join(BAD_RECORDS))?;
         }
-        Ok(())
+        sync(self.output)
     }
 
     /// Likewise, of a publication whose manifest is there: whoever wrote it may have died before it was on the disk.
@@ -148,17 +153,15 @@ impl Commit<'_> {
 
     /// Written aside and renamed, so that a manifest is never seen in part.
     fn write_manifest(&self) -> Result<(), FailureCause> {
-        let publication = self.publication;
-        let parts: Vec<_> = publication.parts.iter().map(manifest_part).collect();
-        let quarantines: Vec<_> = publication.quarantines.iter().map(manifest_part).collect();
+        let Publication { job, parts, quarantines, durable, .. } = self.publication;
         let (aside, to) = (self.folder.join(SUCCESS), self.output.join(SUCCESS));
         let write = || -> io::Result<()> {
-            fs::write(&aside, manifest::render(&publication.job, &parts, &quarantines)?)?;
-            if publication.durable {
+            manifest::write(job, parts, quarantines, BufWriter::new(File::create(&aside)?))?;
+            if *durable {
                 sync(&aside)?;
             }
             rename_new(&aside, &to)?;
-            if publication.durable { sync(self.output) } else { Ok(()) }
+            if *durable { sync(self.output) } else { Ok(()) }
         };
         write().map_err(|error| FailureCause::io(&to, &error))
     }
@@ -178,7 +181,8 @@ impl Commit<'_> {
             tracing::error!(%path, %error, "the manifest of a failed job cannot be taken back, and its output stays");
             return;
         }
-        for part in self.files() {
+        // One that cannot be taken back does not keep the others.
+        let _ = self.each_file(|part| {
             let (from, to) = (self.visible(part), self.staged(part));
             if !to.exists()
                 && is_in_place(&from, part)
@@ -187,7 +191,8 @@ impl Commit<'_> {
                 let path = from.display();
                 tracing::warn!(%path, %error, "cannot take back a part of a failed job");
             }
-        }
+            Ok(())
+        });
         // It stays if anything is in it that is not this job's.
         let _ = fs::remove_dir(self.output.join(BAD_RECORDS));
         if let Err(error) = self.replaced().restore() {
@@ -214,15 +219,6 @@ fn sync(path: &Path) -> io::Result<()> {
     match File::open(path)?.sync_all() {
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
         result => result,
-    }
-}
-
-fn manifest_part(part: &StagedPart) -> ManifestPart {
-    ManifestPart {
-        name: part.visible_name(),
-        bytes: part.bytes,
-        records: part.records,
-        crc64: format!("{:016x}", part.crc64),
     }
 }
 

@@ -43,7 +43,7 @@ pub(crate) struct InputSize {
 }
 
 /// A job cut into tasks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Plan {
     /// All input files that are not empty: input by input, in the order of their paths.
     pub(crate) files: Vec<InputFile>,

@@ -36,7 +36,7 @@ const REDUCERS_PER_THREAD_BEYOND_MEMORY_ALONE: u64 = 8;
 const REDUCERS_MAX: u64 = 100_000;
 
 /// What there is to run a job on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ClusterSize {
     /// Zero while none has joined, which counts as one here.
     pub(crate) workers: u32,

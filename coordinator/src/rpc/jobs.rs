@@ -271,9 +271,11 @@ fn prepare(request: ToPlan, owner: Option<Owner>) -> Result<Submission, Status> 
     let owner = owner.map(|owner| Owner { job: spec.job.clone(), ..owner });
     let reservation = Arc::new(Reservation::take(&spec.output, overwrite, owner)?);
     let place = reservation.place().clone();
-    let submitted = SystemTime::now();
+    let (plan, submitted) = (Arc::new(plan), SystemTime::now());
     let work = JobWork { spec, program_version, submitter, plan, place, submitted };
-    Ok(Submission { id, work, reservation })
+    // Made here and not by the driver, which has no time to look at each split.
+    let to_schedule = work.plan.to_schedule(&work.spec);
+    Ok(Submission { id, work: Arc::new(work), plan: to_schedule, reservation })
 }
 
 /// Who is in the caller's certificate.

@@ -29,7 +29,7 @@ fn job() -> ManifestJob {
         nondeterministic_map: None,
         elapsed_ms: 8,
         counters: [("lines".to_string(), 9)].into(),
-        inputs: Vec::new(),
+        inputs: Default::default(),
     }
 }
 
@@ -286,4 +286,33 @@ async fn what_was_skipped_comes_and_goes_with_the_parts() {
     let manifest: serde_json::Value = serde_json::from_slice(&text).unwrap();
     assert_eq!(manifest["skipped_records"], 1);
     assert_eq!(manifest["bad_records"][0]["name"], name);
+}
+
+#[test]
+fn many_parts_are_placed_side_by_side_and_taken_back_all_the_same() {
+    const PARTS: u32 = 1_000;
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("out");
+    let reservation = Reservation::take(&output, false, None).unwrap();
+    let place = reservation.place();
+    let mut publication = staged(place, false);
+    let part = |index| stage(place, Content::Output, index, 1, &format!("{index}\n"));
+    publication.parts = (0..PARTS).map(part).collect();
+    let wrong = place.staging().join(publication.parts[700].staged_name());
+    fs::write(&wrong, "longer than was said").unwrap();
+    let cause = publish(place, &publication).unwrap_err().to_string();
+    assert!(cause.contains("part-00700"), "{cause}");
+    assert_eq!(files(&output), []);
+    let folder = place.commit_folder(Epoch(1));
+    fs::write(folder.join(publication.parts[700].staged_name()), "700\n").unwrap();
+    publish(place, &publication).unwrap();
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&fs::read(output.join(SUCCESS)).unwrap()).unwrap();
+    assert_eq!(manifest["output_records"], PARTS);
+    let names = manifest["parts"].as_array().unwrap().iter().map(|part| part["name"].as_str());
+    for (index, name) in names.enumerate() {
+        let name = name.unwrap();
+        assert_eq!(name, format!("part-{index:05}"));
+        assert_eq!(fs::read_to_string(output.join(name)).unwrap(), format!("{index}\n"));
+    }
 }
