@@ -58,7 +58,17 @@ impl LocalCounters {
 
     /// The sums since the last call.
     pub(crate) fn take(&mut self) -> Counters {
-        self.sums.drain(..).collect()
+        self.drain().collect()
+    }
+
+    /// The sums since the last call, one after the other. A name may come more than once.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.sums.drain(..)
+    }
+
+    /// Forgets all sums.
+    pub(crate) fn clear(&mut self) {
+        self.sums.clear();
     }
 }
 

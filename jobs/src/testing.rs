@@ -86,7 +86,9 @@ pub fn run_inputs(
         let setup = CollectorSetup { partitions, input, ..CollectorSetup::default() };
         let mut collector = program.clone().collector(&setup);
         let has_header = program.input_format(input).has_header;
-        for (number, (file, content)) in (0..).zip(*files) {
+        // As when a job is planned: empty files have no number.
+        let files = files.iter().filter(|(_, content)| !content.is_empty());
+        for (number, (file, content)) in (0..).zip(files) {
             let mut chunk = Chunk::new(file, content.as_bytes());
             chunk.file_number = number;
             if has_header {

@@ -10,7 +10,7 @@ use super::chunk_mapper::{ChunkMapper, StoreEmitter, located};
 use super::{Collected, Collector, Room, Store};
 use crate::audit::Audit;
 use crate::bad_records::BadRecord;
-use crate::counters::Counters;
+use crate::counters::{Counters, LocalCounters};
 use crate::emit::Emit;
 use crate::error::{Error, Result};
 use crate::failure::{FailureCause, Place};
@@ -38,13 +38,14 @@ pub(super) struct CarefulMapper<M: Mapper, S> {
 /// What was emitted and counted for records that may still turn out to be bad.
 struct Aside<K: Key + ?Sized, V: Value + ?Sized> {
     pairs: Vec<(K::Owned, V::Owned, u64)>,
-    counts: Vec<(&'static str, u64)>,
+    /// A sum for each name, however often a record counts.
+    counts: LocalCounters,
     bytes: usize,
 }
 
 impl<K: Key + ?Sized, V: Value + ?Sized> Aside<K, V> {
     fn new() -> Self {
-        Self { pairs: Vec::new(), counts: Vec::new(), bytes: 0 }
+        Self { pairs: Vec::new(), counts: LocalCounters::default(), bytes: 0 }
     }
 
     fn clear(&mut self) {
@@ -179,7 +180,7 @@ impl<M: Mapper, S: Store<M::Key, M::Value>> Pieces<'_, M, S> {
         let mut aside = std::mem::replace(self.aside, Aside::new());
         let kept = self.keep(|out| {
             let counters = Store::<M::Key, M::Value>::counters(out.store);
-            aside.counts.iter().for_each(|(name, n)| counters.add(name, *n));
+            aside.counts.drain().for_each(|(name, n)| counters.add(name, n));
             aside.pairs.iter().try_for_each(|(key, value, salt)| {
                 out.chunk.visit(*salt);
                 let (key, value) = (M::Key::view_owned(key), M::Value::view_owned(value));
@@ -279,6 +280,6 @@ impl<M: Mapper, S: Store<M::Key, M::Value>> Emit<M::Key, M::Value>
     }
 
     fn count(&mut self, counter: &'static str, n: u64) {
-        self.pieces.aside.counts.push((counter, n));
+        self.pieces.aside.counts.add(counter, n);
     }
 }

@@ -72,7 +72,8 @@ impl<V: Value + ?Sized, C: Combiner<V>> Fold<C::Accumulator> for Combine<'_, '_,
     #[inline]
     fn start(self) -> Result<C::Accumulator> {
         let accumulator = self.combiner.start(self.value)?;
-        *self.heap_bytes += self.combiner.heap_bytes(&accumulator);
+        let heap_bytes = self.combiner.heap_bytes(&accumulator);
+        *self.heap_bytes = self.heap_bytes.saturating_add(heap_bytes);
         Ok(accumulator)
     }
 
@@ -80,8 +81,9 @@ impl<V: Value + ?Sized, C: Combiner<V>> Fold<C::Accumulator> for Combine<'_, '_,
     fn add(self, accumulator: &mut C::Accumulator) -> Result<()> {
         let before = self.combiner.heap_bytes(accumulator);
         self.combiner.add(accumulator, self.value)?;
-        *self.heap_bytes += self.combiner.heap_bytes(accumulator);
-        *self.heap_bytes -= before;
+        // User code says these numbers: wrong ones must not make others wrong.
+        let after = self.combiner.heap_bytes(accumulator);
+        *self.heap_bytes = self.heap_bytes.saturating_add(after).saturating_sub(before);
         Ok(())
     }
 }

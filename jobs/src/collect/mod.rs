@@ -27,6 +27,7 @@ pub use record_buffer::{RecordBuffer, SortTask};
 pub(crate) use append_store::AppendStore;
 pub(crate) use chunk_mapper::map_into;
 pub(crate) use combine_store::CombineStore;
+pub(crate) use record_buffer::PAIR_BYTES_MAX;
 pub(crate) use text_store::TextStore;
 
 use crate::audit::Audit;

@@ -21,7 +21,7 @@ fn up_to_seven(bytes: &[u8]) -> u64 {
     let four = select_unpredictable(enough, bytes, &[0; 4]);
     let first = four.first_chunk().map_or(0, |half| u64::from(u32::from_le_bytes(*half)));
     let last = four.last_chunk().map_or(0, |half| u64::from(u32::from_le_bytes(*half)));
-    let halves = first | last.wrapping_shl(8 * (four.len() - 4) as u32);
+    let halves = first | last.wrapping_shl(((four.len() - 4) as u32).wrapping_mul(8));
     let some = select_unpredictable(bytes.is_empty(), &[0][..], bytes);
     let (middle, last) = (some.len() / 2, some.len() - 1);
     let three = shifted(some, 0) | shifted(some, middle) | shifted(some, last);
@@ -31,7 +31,7 @@ fn up_to_seven(bytes: &[u8]) -> u64 {
 /// The byte at `index`, at its place in a word.
 #[inline(always)]
 fn shifted(bytes: &[u8], index: usize) -> u64 {
-    u64::from(bytes[index]).wrapping_shl(8 * index as u32)
+    u64::from(bytes[index]).wrapping_shl((index as u32).wrapping_mul(8))
 }
 
 #[cfg(test)]
@@ -46,5 +46,12 @@ mod tests {
             padded[..len.min(8)].copy_from_slice(&bytes[..len.min(8)]);
             assert_eq!(first_eight(&bytes[..len]), u64::from_le_bytes(padded), "{len}");
         }
+    }
+
+    #[test]
+    fn bytes_may_be_more_than_a_shift_can_count() {
+        // Zeros that are never touched take up no memory.
+        let bytes = vec![0_u8; (1 << 29) + 16];
+        assert_eq!(first_eight(&bytes), 0);
     }
 }

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::program::RecordRef;
 
 /// Most bytes of a key and its value. A block of a segment holds a little more.
-const PAIR_BYTES_MAX: usize = (1 << 30) - 64;
+pub(crate) const PAIR_BYTES_MAX: usize = (1 << 30) - 64;
 
 /// How many pairs ahead of reading memory is asked for: sorted pairs lie anywhere.
 const AHEAD: usize = 16;

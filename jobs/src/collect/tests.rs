@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::audit::Audit;
 use crate::failure::Place;
-use crate::input::Framing;
+use crate::input::{Delimited, Fields};
 use crate::prelude::*;
 use crate::program::{Care, CollectorSetup, RecordBatches, RecordRef, Trail};
 
@@ -252,11 +252,13 @@ fn map_with_care(
     care: Care,
 ) -> Result<Careful, FailureCause> {
     let setup = CollectorSetup { partitions: 2, care, ..CollectorSetup::default() };
-    let mut collector = job.build("{}").unwrap().collector(&setup);
+    let program = job.build("{}").unwrap();
+    let framing = program.input_format(0).framing;
+    let mut collector = program.collector(&setup);
     let mut skipped = Vec::new();
     let mut whole = Chunk::new("hay.txt", text);
     whole.offset = 100;
-    for piece in whole.pieces(Framing::Lines, chunk_bytes) {
+    for piece in whole.pieces(framing, chunk_bytes) {
         collector.map_chunk(&piece, &mut Unlimited)?;
         skipped.extend(collector.take_skipped());
     }
@@ -303,6 +305,55 @@ proptest! {
             offset += line.len() as u64 + 1;
         }
         prop_assert_eq!(skipped.iter().map(|bad| bad.0).collect::<Vec<_>>(), offsets);
+    }
+}
+
+/// Counts the rows with each first field.
+struct FirstFields;
+
+impl Mapper for FirstFields {
+    type Input = Delimited;
+    type Key = [u8];
+    type Value = u64;
+
+    fn map(&self, row: Fields<'_>, out: &mut impl Emit<[u8], u64>) -> Result<()> {
+        if row.len() != 2 {
+            return Err(Error::new("not two fields"));
+        }
+        out.emit(&row.get(0)?, 1)
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_field_with_line_breaks_is_one_bad_record_and_never_a_good_one(
+        records in vec(prop_oneof![
+            4 => Just("hay,1\n"),
+            2 => Just("\"oats, rolled\",\"2\"\n"),
+            1 => Just("\"Green\nfield\",3\n"),
+            1 => Just("4,\"a\r\n\r\nrye,5\nb\"\r\n"),
+            1 => Just("\"x\n\",\"y\nz,6\"\n"),
+            1 => Just("7,8,9\n"),
+        ], 0..80),
+        chunk_bytes in 1..300_usize,
+    ) {
+        let is_bad = |record: &&str| record.trim_end().contains('\n') || record.contains(",8,");
+        let job = Job::new("first", FirstFields).partition_by(FirstByte).reduce(Sum);
+        let (found, _, skipped) = map_carefully(&job, records.concat().as_bytes(), chunk_bytes).unwrap();
+        let good: String = records.iter().filter(|record| !is_bad(record)).copied().collect();
+        let (expected, _, none) = map_carefully(&job, good.as_bytes(), usize::MAX).unwrap();
+        prop_assert_eq!(found, expected);
+        prop_assert!(none.is_empty());
+        let mut offset = 100;
+        let mut bad = Vec::new();
+        for record in &records {
+            if is_bad(&record) {
+                bad.push((Some(offset), record.trim_end().to_string()));
+            }
+            offset += record.len() as u64;
+        }
+        let skipped: Vec<_> = skipped.into_iter().map(|(offset, _, record)| (offset, record)).collect();
+        prop_assert_eq!(skipped, bad);
     }
 }
 

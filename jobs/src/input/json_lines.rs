@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use super::line::lines;
 use super::{Chunk, Format, Framing, Position, RecordError};
 
-/// Lines that are JSON (also called NDJSON), each read as a `T`. Blank lines are skipped.
+/// Lines that are JSON (also called NDJSON), each read as a `T`. Blank lines are skipped, and so is a byte order mark.
 ///
 /// ```
 /// use serde::Deserialize;
@@ -47,6 +47,7 @@ impl<T: DeserializeOwned + 'static> Format for JsonLines<T> {
         chunk: &Chunk<'_>,
         mut each: impl for<'a> FnMut(Position<'a>, T) -> Result<(), RecordError>,
     ) -> Result<(), RecordError> {
+        let chunk = &chunk.without_mark();
         lines(chunk.bytes).try_for_each(|line| {
             let bytes = &chunk.bytes[line.clone()];
             if bytes.trim_ascii().is_empty() {

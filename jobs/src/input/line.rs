@@ -7,7 +7,7 @@ use memchr::Memchr;
 use super::{Chunk, Format, Framing, Position, RecordError};
 
 /// Lines as `&str`, without their ends. Invalid UTF-8 is an error that names the offending byte's offset, or is
-/// replaced by U+FFFD where the job is run with `--lossy`.
+/// replaced by U+FFFD where the job is run with `--lossy`. A byte order mark at the start of a file is left out.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Line;
 
@@ -28,6 +28,7 @@ impl Format for Line {
         chunk: &Chunk<'_>,
         mut each: impl for<'a> FnMut(Position<'a>, &'a str) -> Result<(), RecordError>,
     ) -> Result<(), RecordError> {
+        let chunk = &chunk.without_mark();
         // Validating a whole chunk is several times faster than line by line.
         match simdutf8::basic::from_utf8(chunk.bytes) {
             Ok(text) => lines(chunk.bytes)

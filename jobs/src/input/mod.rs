@@ -9,6 +9,7 @@ mod framing;
 mod json_lines;
 mod line;
 mod located;
+mod quoted_lines;
 
 pub use delimited::{Column, Delimited, Fields, Header};
 pub use fixed::{FixedBytes, FixedRecords};
@@ -26,12 +27,16 @@ use std::cell::Cell;
 use crate::error::Error;
 use crate::failure::{FailureCause, Place};
 
+/// What some programs write before UTF-8. It is no part of any text.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// A run of whole records of one file.
 #[derive(Clone, Debug)]
 pub struct Chunk<'a> {
     /// The file, as the user would name it.
     pub file: &'a str,
-    /// The file's place among all of the job's input, counted from 0.
+    /// The file's place among all of the job's input, counted from 0. Empty files are not counted, since nothing is read of
+    /// them: the first file is the first that has something in it.
     pub file_number: u32,
     /// Of the first byte, from the start of the file.
     pub offset: u64,
@@ -76,15 +81,22 @@ impl<'a> Chunk<'a> {
         let mut start = 0;
         std::iter::from_fn(move || {
             let rest = chunk.bytes.get(start..).filter(|rest| !rest.is_empty())?;
-            let at = chunk.offset + (start + bytes.clamp(1, rest.len())) as u64;
-            let next = framing.record_start(chunk.bytes, chunk.offset, at);
-            let end = next.map_or(chunk.bytes.len(), |next| (next - chunk.offset) as usize);
-            let end = end.min(chunk.bytes.len());
+            let len = framing.records_bytes(rest, bytes);
             let offset = chunk.offset + start as u64;
-            let piece = Chunk { offset, bytes: &chunk.bytes[start..end], ..chunk.clone() };
-            start = end;
-            Some(piece)
+            start += len;
+            Some(Chunk { offset, bytes: &rest[..len], ..chunk.clone() })
         })
+    }
+
+    /// The chunk without the byte order mark that some programs write before UTF-8, if it is the first of its file.
+    pub(crate) fn without_mark(&self) -> Self {
+        let mut chunk = self.clone();
+        if let Some(text) = self.bytes.strip_prefix(BYTE_ORDER_MARK)
+            && self.offset == 0
+        {
+            (chunk.bytes, chunk.offset) = (text, BYTE_ORDER_MARK.len() as u64);
+        }
+        chunk
     }
 
     /// Notes that the record at `offset` of the file is being mapped: where a panic is reported.

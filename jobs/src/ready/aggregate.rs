@@ -3,12 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::table::{Grouped, KeyPlan, Row, RowMapper, Rows, Scratch, Separator, TableArgs};
-use crate::input::{Column, Delimited, Header};
-use crate::output::{Output, TextLines};
+use crate::input::{Column, Delimited, Header, write_quoted};
+use crate::output::Output;
 use crate::prelude::*;
 use crate::value::Decimal;
 
-/// Counts records by key. Output: `key<TAB>count`, or one number without `--by`.
+/// Counts records by key. Output: `key<TAB>count`, or one number without `--by`. `--by 0` counts lines, as `uniq -c` does:
+/// whatever quotes are in them, blank ones too.
 ///
 /// ```
 /// # use windrow_jobs::{ready, testing};
@@ -21,8 +22,8 @@ use crate::value::Decimal;
 pub fn count() -> Job {
     Job::with_params("count", |params: &CountParams| {
         let by = Grouped::parse(params.by.as_deref())?;
-        let format = params.table.format(by.columns())?;
-        let output = KeyedNumbers::new(&by);
+        let format = params.table.format_by(&by, [])?;
+        let output = KeyedNumbers::new(&by, &format);
         let mapper = Rows(Numbers { format, by, measure: One });
         Ok(Job::new("count", mapper).combine(Sum).output(output).reduce(Sum))
     })
@@ -104,8 +105,8 @@ fn column_job(
     Job::with_params(name, move |params: &ColumnParams| {
         let by = Grouped::parse(params.by.as_deref())?;
         let column = params.column.parse()?;
-        let format = params.table.format(by.columns().iter().chain([&column]))?;
-        let output = KeyedNumbers::new(&by);
+        let format = params.table.format_by(&by, [&column])?;
+        let output = KeyedNumbers::new(&by, &format);
         Ok(end(name, Numbers { format, by, measure: InColumn(column) }, output))
     })
     .with_about(about)
@@ -173,7 +174,8 @@ impl Measure for Counted {
 /// What is no number in the first line may be the name of a column.
 #[cold]
 fn perhaps_header(row: &Row<'_>, error: Error) -> Error {
-    if row.position.offset == 0 && row.fields.header().line().is_empty() {
+    // A byte order mark may stand before it.
+    if row.position.offset <= 3 && row.fields.header().line().is_empty() {
         Error::new(format!("{error} (is it a header? then say --header)"))
     } else {
         error
@@ -260,21 +262,30 @@ impl Reducer<[u8], (Decimal, u64)> for Means {
 /// `key<TAB>number`, or the number alone where all rows belong together.
 pub(super) struct KeyedNumbers {
     with_key: bool,
+    /// Whether the key is the bare text of a column that may hold a TAB, so that it is quoted as several columns are.
+    quotes: bool,
 }
 
 impl KeyedNumbers {
-    pub(super) fn new(by: &Grouped) -> Self {
-        Self { with_key: *by != Grouped::Together }
+    pub(super) fn new(by: &Grouped, format: &Delimited) -> Self {
+        let is_bare = matches!(by, Grouped::By(columns) if columns.len() == 1);
+        Self { with_key: *by != Grouped::Together, quotes: is_bare && format.quotes }
     }
 }
 
 impl<V: Value> Output<[u8], V> for KeyedNumbers {
     fn write(&self, key: &[u8], value: V::Ref<'_>, out: &mut Vec<u8>) -> Result<()> {
-        if self.with_key {
-            Output::<[u8], V>::write(&TextLines, key, value, out)
-        } else {
-            Output::<[u8], V>::write(&ValueLines, key, value, out)
+        if !self.with_key {
+            return Output::<[u8], V>::write(&ValueLines, key, value, out);
         }
+        let start = out.len();
+        if self.quotes {
+            write_quoted(key, b'\t', out);
+        } else {
+            out.extend_from_slice(key);
+        }
+        out.push(b'\t');
+        Output::<[u8], V>::write(&ValueLines, key, value, out).inspect_err(|_| out.truncate(start))
     }
 }
 

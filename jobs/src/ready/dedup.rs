@@ -21,7 +21,7 @@ use crate::prelude::*;
 pub fn dedup() -> Job {
     Job::with_params("dedup", |params: &Params| {
         let by = Grouped::parse(Some(params.by.as_deref().unwrap_or("0")))?;
-        let format = params.table.format(by.columns())?;
+        let format = params.table.format_by(&by, [])?;
         Ok(if by == Grouped::ByLine {
             let mapper = WholeLines { header: format.header };
             Job::new("dedup", mapper).combine(Distinct).reduce(Distinct)

@@ -29,12 +29,12 @@ pub fn distinct() -> Job {
             if by == Grouped::Together {
                 return Err(Error::new("distinct needs --by, --column or both"));
             }
-            let mapper = Rows(Keys { format: params.table.format(by.columns())?, by });
+            let mapper = Rows(Keys { format: params.table.format_by(&by, [])?, by });
             return Ok(Job::new("distinct", mapper).combine(Distinct).reduce(Distinct));
         };
         let column = column.parse()?;
-        let format = params.table.format(by.columns().iter().chain([&column]))?;
-        let output = KeyedNumbers::new(&by);
+        let format = params.table.format_by(&by, [&column])?;
+        let output = KeyedNumbers::new(&by, &format);
         let job = Job::new("distinct", Rows(KeysAndValues { format, by, column }));
         Ok(job.group_by(FirstPart).combine(First).output(output).reduce(CountDifferent))
     })
@@ -172,6 +172,8 @@ mod tests {
             "hay\t3\nrye\t1\n"
         );
         assert_eq!(run(&distinct(), &["--column", "farm"], &FILES), "3\n");
+        let log = ("a.log", "\"GET /\" 200\n\n\"x\n\n");
+        assert_eq!(run(&distinct(), &["--by", "0"], &[log]), "\n\"GET /\" 200\n\"x\n");
         assert_eq!(
             error(&distinct(), &[], &FILES),
             "job distinct: distinct needs --by, --column or both"

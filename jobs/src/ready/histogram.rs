@@ -58,7 +58,7 @@ impl Params {
                 }
                 Ok(Bins::Width(width))
             }
-            (None, Some(base @ (2 | 10))) => Ok(Bins::Log(f64::from(base))),
+            (None, Some(base @ (2 | 10))) => Ok(Bins::Log(base)),
             (None, Some(base)) => Err(Error::new(format!("bad --log {base}: it is 2 or 10"))),
             _ => Err(Error::new("histogram needs either --width or --log")),
         }
@@ -69,7 +69,8 @@ impl Params {
 #[derive(Clone, Copy)]
 enum Bins {
     Width(Decimal),
-    Log(f64),
+    /// Between powers of 2 or 10.
+    Log(u32),
 }
 
 /// Added to the exponent of a bin between powers, so that zero lies between positive and negative bins.
@@ -83,12 +84,10 @@ impl Bins {
                 bin.ok_or_else(|| Error::new(format!("{number} is too large for bins of {width}")))
             }
             Self::Log(base) => {
-                let number = number.to_f64();
-                if number == 0.0 {
-                    return Ok(0);
-                }
-                let bin = exponent(number.abs(), base) + EXPONENT_BIAS;
-                Ok(if number > 0.0 { bin } else { -bin })
+                let exponent = if base == 2 { number.log2_floor() } else { number.log10_floor() };
+                let Some(exponent) = exponent else { return Ok(0) };
+                let bin = i128::from(exponent) + EXPONENT_BIAS;
+                Ok(if number.is_negative() { -bin } else { bin })
             }
         }
     }
@@ -104,26 +103,23 @@ impl Bins {
             Self::Log(_) if bin == 0 => ("0".to_string(), "0".to_string()),
             Self::Log(base) => {
                 let exponent = (bin.abs() - EXPONENT_BIAS) as i32;
-                let (near, far) = (base.powi(exponent), base.powi(exponent + 1));
-                let (from, to) = if bin > 0 { (near, far) } else { (-far, -near) };
-                (from.to_string(), to.to_string())
+                let (near, far) = (power(base, exponent), power(base, exponent + 1));
+                if bin > 0 { (near, far) } else { (format!("-{far}"), format!("-{near}")) }
             }
         };
         Ok(format!("{from}\t{to}"))
     }
 }
 
-/// The largest power of `base` that is at most `number`, which is positive.
-fn exponent(number: f64, base: f64) -> i128 {
-    let mut exponent = number.log(base).floor() as i32;
-    // A logarithm is not exact.
-    while base.powi(exponent) > number {
-        exponent -= 1;
+/// A power of 2 or 10, exact but for small powers of 2, whose many digits are left to the shortest float.
+fn power(base: u32, exponent: i32) -> String {
+    match u32::try_from(exponent) {
+        Ok(exponent) => u128::from(base).pow(exponent).to_string(),
+        Err(_) if base == 10 => {
+            format!("0.{}1", "0".repeat(exponent.unsigned_abs() as usize - 1))
+        }
+        Err(_) => f64::from(base).powi(exponent).to_string(),
     }
-    while base.powi(exponent + 1) <= number {
-        exponent += 1;
-    }
-    i128::from(exponent)
 }
 
 struct Binned {
@@ -203,6 +199,25 @@ mod tests {
         let expected = "1\t2\t1\n2\t4\t2\n4\t8\t1\n";
         assert_eq!(
             run(&histogram(), &["--column", "1", "--log", "2"], &[("a", "1\n2\n3\n4\n")]),
+            expected
+        );
+    }
+
+    #[test]
+    fn bins_that_grow_are_exact() {
+        let numbers = "9.9999999999999999999\n-9.9999999999999999999\n1e-28\n99999999999999999999999999999999999\n";
+        let expected = "-10\t-1\t1\n0.0000000000000000000000000001\t0.000000000000000000000000001\t1\n\
+                        1\t10\t1\n10000000000000000000000000000000000\t100000000000000000000000000000000000\t1\n";
+        assert_eq!(
+            run(&histogram(), &["--column", "1", "--log", "10"], &[("a", numbers)]),
+            expected
+        );
+        let numbers = "1.9999999999999999999\n1180591620717411303424\n1180591620717411303423.9\n0.25\n0.2499999999999999999999\n";
+        let expected = "0.125\t0.25\t1\n0.25\t0.5\t1\n1\t2\t1\n\
+                        590295810358705651712\t1180591620717411303424\t1\n\
+                        1180591620717411303424\t2361183241434822606848\t1\n";
+        assert_eq!(
+            run(&histogram(), &["--column", "1", "--log", "2"], &[("a", numbers)]),
             expected
         );
     }

@@ -40,6 +40,7 @@ impl Mapper for Occurrences {
         chunk: &Chunk<'_>,
         out: &mut impl Emit<str, str>,
     ) -> Result<u64, RecordError> {
+        let chunk = &chunk.without_mark();
         let mut records = 0;
         let Ok(text) = simdutf8::basic::from_utf8(chunk.bytes) else {
             format.for_each(chunk, |position, line| {

@@ -33,6 +33,7 @@ pub fn sample() -> Job {
             (Some(rate), None) => Err(Error::new(format!("bad --rate {rate}: it is from 0 to 1"))),
             (None, Some(records)) => {
                 let drawn = || Smallest { records, rank_bytes: |_| HASH_BYTES };
+                drawn().check(HASH_BYTES)?;
                 let job = Job::new("sample", Number(lines)).combine(drawn());
                 Ok(job.output(ValueLines).reduce(drawn()))
             }

@@ -5,8 +5,14 @@
 use std::cell::OnceCell;
 use std::collections::BinaryHeap;
 
+use crate::collect::PAIR_BYTES_MAX;
 use crate::prelude::*;
 use crate::varint;
+
+/// Most bytes of a set: it is the value of a pair.
+const SET_BYTES_MAX: usize = PAIR_BYTES_MAX;
+/// A record's length takes up to so many bytes of a set.
+const LEN_BYTES_MAX: usize = 5;
 
 /// Keeps k records of each key, and writes them in the order of their ranks. Holds k records of a key in memory.
 pub(super) struct Smallest {
@@ -53,7 +59,24 @@ impl Smallest {
                 kept.bytes += largest.capacity() - before;
             }
         }
-        Ok(())
+        // Known now, so not said after hours, when the set is to be sent.
+        let set_bytes = kept.bytes + LEN_BYTES_MAX * kept.records.len();
+        if set_bytes > SET_BYTES_MAX { Err(self.too_many()) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn too_many(&self) -> Error {
+        Error::new(format!(
+            "the {} records to be kept of a key take up more than {} MiB; keep fewer (--count)",
+            self.records,
+            SET_BYTES_MAX >> 20
+        ))
+    }
+
+    /// An error if so many records of at least `record_bytes_min` cannot be kept, whatever is read.
+    pub(super) fn check(self, record_bytes_min: usize) -> Result<Self> {
+        let set_bytes = self.records.saturating_mul(record_bytes_min + 1);
+        if set_bytes > SET_BYTES_MAX { Err(self.too_many()) } else { Ok(self) }
     }
 }
 

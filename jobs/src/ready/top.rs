@@ -24,13 +24,17 @@ pub fn top() -> Job {
     Job::with_params("top", |params: &Params| {
         let by = Grouped::parse(params.by.as_deref())?;
         let column = params.column.parse()?;
-        let format = params.table.format(by.columns().iter().chain([&column]))?;
+        let format = params.table.format_by(&by, [&column])?;
         let best = || Smallest { records: params.count, rank_bytes: number::len };
+        best().check(RECORD_BYTES_MIN)?;
         let mapper = Rows(Ranked { format, by, column, smallest: params.smallest });
         Ok(Job::new("top", mapper).combine(best()).output(ValueLines).reduce(best()))
     })
     .with_about("Find the records with the largest numbers in a column")
 }
+
+/// A number, and the line that it is in.
+const RECORD_BYTES_MIN: usize = 2;
 
 #[derive(clap::Args, Serialize, Deserialize)]
 struct Params {
@@ -117,6 +121,8 @@ mod tests {
         );
         assert_eq!(run(&top(), &["--column", "n", "--smallest", "-n1"], &files), "b,-20\n");
         assert_eq!(error(&top(), &["--column", "1"], &files), "a at byte 0: 'k' is not a number");
+        let refused = error(&top(), &["--column", "1", "-n", "400000000"], &[]);
+        assert!(refused.starts_with("job top: the 400000000 records to be kept"), "{refused}");
     }
 
     proptest! {

@@ -31,6 +31,7 @@ impl Mapper for Words {
         chunk: &Chunk<'_>,
         out: &mut impl Emit<str, u64>,
     ) -> Result<u64, RecordError> {
+        let chunk = &chunk.without_mark();
         let Ok(text) = simdutf8::basic::from_utf8(chunk.bytes) else {
             return map_each(self, format, chunk, out);
         };

@@ -32,6 +32,10 @@ macro_rules! extreme {
                 Ok(())
             }
 
+            fn heap_bytes(&self, best: &V::Owned) -> usize {
+                V::heap_bytes(best)
+            }
+
             fn finish<'a>(&self, best: &'a V::Owned) -> V::Ref<'a> {
                 V::view_owned(best)
             }

@@ -83,3 +83,13 @@ fn counting_keeping_and_forgetting() {
     let kept = reduce::<str, u8, _>(&Identity, "k", [3, 1, 2]).unwrap();
     assert_eq!(kept, [1, 2, 3].map(|n| ("k".to_string(), n)));
 }
+
+#[test]
+fn extremes_say_what_they_hold() {
+    let held = Combiner::<str>::start(&Max, "twelve bytes").unwrap();
+    assert_eq!(Combiner::<str>::heap_bytes(&Max, &held), 12);
+    type Pair = (String, Option<Vec<u8>>);
+    let held = Combiner::<Pair>::start(&Min, ("four", Some(b"seven77"))).unwrap();
+    assert_eq!(Combiner::<Pair>::heap_bytes(&Min, &held), 11);
+    assert_eq!(Combiner::<u64>::heap_bytes(&Min, &7), 0);
+}

@@ -105,6 +105,29 @@ impl Decimal {
         Self::new(self.units().checked_mul(times)?, self.scale())
     }
 
+    /// Whether it is less than zero.
+    pub(crate) fn is_negative(self) -> bool {
+        self.units() < 0
+    }
+
+    /// The largest exponent with which a power of ten is at most this number, signs left out; `None` for zero.
+    pub(crate) fn log10_floor(self) -> Option<i32> {
+        let digits = self.units().unsigned_abs().checked_ilog10()?;
+        Some(digits as i32 - i32::from(self.scale()))
+    }
+
+    /// The same with a power of two.
+    pub(crate) fn log2_floor(self) -> Option<i32> {
+        let (units, unit) = (self.units().unsigned_abs(), 10_u128.pow(u32::from(self.scale())));
+        // Both have the same number of bits once the smaller one has been shifted: 128 are enough.
+        let exponent = units.checked_ilog2()? as i32 - unit.ilog2() as i32;
+        let is_less = match u32::try_from(exponent) {
+            Ok(up) => units < unit << up,
+            Err(_) => units << exponent.unsigned_abs() < unit,
+        };
+        Some(exponent - i32::from(is_less))
+    }
+
     /// The nearest float, or the one beside it.
     pub fn to_f64(self) -> f64 {
         self.units() as f64 / 10_f64.powi(i32::from(self.scale()))

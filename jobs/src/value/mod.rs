@@ -68,6 +68,13 @@ pub trait Value: Send + Sync + 'static {
     /// An owned copy.
     fn own(value: Self::Ref<'_>) -> Self::Owned;
 
+    /// Memory that an owned copy takes up besides its own size, in bytes, so that what is kept of it can be accounted for. By
+    /// default none, which is right for numbers, and not for what owns other memory.
+    fn heap_bytes(owned: &Self::Owned) -> usize {
+        let _ = owned;
+        0
+    }
+
     /// Appends the value as text, for output.
     fn write_text(value: Self::Ref<'_>, out: &mut Vec<u8>) -> Result<()>;
 }

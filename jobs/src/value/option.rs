@@ -38,6 +38,10 @@ impl<V: Value> Value for Option<V> {
         value.map(V::own)
     }
 
+    fn heap_bytes(owned: &Self::Owned) -> usize {
+        owned.as_ref().map_or(0, V::heap_bytes)
+    }
+
     /// Nothing for `None`.
     fn write_text(value: Self::Ref<'_>, out: &mut Vec<u8>) -> Result<()> {
         value.map_or(Ok(()), |value| V::write_text(value, out))

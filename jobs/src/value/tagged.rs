@@ -37,6 +37,10 @@ impl<V: Value + ?Sized> Value for Tagged<V> {
         (tag, V::own(value))
     }
 
+    fn heap_bytes((_, value): &Self::Owned) -> usize {
+        V::heap_bytes(value)
+    }
+
     /// The value alone.
     fn write_text((_, value): Self::Ref<'_>, out: &mut Vec<u8>) -> Result<()> {
         V::write_text(value, out)

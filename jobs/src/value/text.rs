@@ -42,6 +42,10 @@ macro_rules! string_values {
                 value.into()
             }
 
+            fn heap_bytes(owned: &$owned) -> usize {
+                owned.capacity()
+            }
+
             fn write_text(value: &$view, out: &mut Vec<u8>) -> Result<()> {
                 out.extend_from_slice(value.as_ref());
                 Ok(())

@@ -84,6 +84,10 @@ macro_rules! tuple_value {
                 ($($part::own(value.$index),)+ $last::own(value.$last_index))
             }
 
+            fn heap_bytes(owned: &Self::Owned) -> usize {
+                $($part::heap_bytes(&owned.$index) +)+ $last::heap_bytes(&owned.$last_index)
+            }
+
             /// Separated by tabs.
             fn write_text(value: Self::Ref<'_>, out: &mut Vec<u8>) -> Result<()> {
                 $(

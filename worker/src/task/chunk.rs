@@ -3,8 +3,8 @@
 //! ```text
 //!           start                     end
 //!  ...--LF--|------LF-----------------|-------LF--...
-//!        '--+----- window ------------+-------'          one byte before the chunk, to see whether a record starts
-//!                 '-- the chunk's records ----'          at its start; more after it when the last record is long
+//!        '--+----- window ------------+-------'          a byte or more before the chunk, to see whether a record
+//!                 '-- the chunk's records ----'          starts at its start; more after it when the last one is long
 //! ```
 //!
 //! A file that is not what the job was planned for, or changes while it is read, is an error. There is no memory
@@ -16,7 +16,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::time::UNIX_EPOCH;
 
-use windrow_jobs::input::{Chunk, Framing};
+use windrow_jobs::input::Chunk;
 use windrow_jobs::{FailureCause, Place};
 
 use super::plan::InputPlan;
@@ -191,10 +191,15 @@ impl Window {
     ) -> Result<Range<u64>, FailureCause> {
         let framing = plan.format.framing;
         let most = plan.record_bytes_max;
-        self.offset = chunk.start.saturating_sub(1);
+        self.offset = chunk.start.saturating_sub(framing.look_behind_bytes());
         self.filled = 0;
         self.extend(file, chunk.end.saturating_add(LOOKAHEAD_BYTES))?;
-        let first = framing.record_start(self.filled(), self.offset, chunk.start);
+        let mut first = framing.record_start(self.filled(), self.offset, chunk.start);
+        if first.is_none() && framing.look_ahead_bytes() > 0 {
+            // A small chunk may not tell.
+            self.extend(file, chunk.start.saturating_add(framing.look_ahead_bytes()))?;
+            first = framing.record_start(self.filled(), self.offset, chunk.start);
+        }
         let Some(start) = first.filter(|start| *start < chunk.end) else {
             return Ok(chunk.end..chunk.end);
         };
@@ -207,7 +212,7 @@ impl Window {
             // Only then is it worth knowing where it starts.
             let mut last = start;
             if end.is_none() || known - start > most {
-                last = self.last_start(framing, start, chunk.end);
+                last = framing.last_record_start(self.filled(), self.offset, start, chunk.end);
             }
             if known - last > most {
                 return Err(file.too_long(last, most));
@@ -229,14 +234,6 @@ impl Window {
                 }
             }
         }
-    }
-
-    /// Where the last record starts that starts before `end`; one starts at `first`.
-    fn last_start(&self, framing: Framing, first: u64, end: u64) -> u64 {
-        let next = |at: &u64| framing.record_start(self.filled(), self.offset, at + 1);
-        std::iter::successors(Some(first), |at| next(at).filter(|next| *next < end))
-            .last()
-            .unwrap_or(first)
     }
 
     /// Reads on until the window ends at `to`, or at the end of the file.
@@ -283,6 +280,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
+    use windrow_jobs::input::Framing;
     use windrow_jobs::program::InputFormat;
 
     use super::*;
@@ -306,6 +304,8 @@ mod tests {
                         rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |at| at + 1)
                     }
                     Framing::Fixed { bytes } => bytes.min(rest.len()),
+                    // Where each ends is not looked at here.
+                    Framing::QuotedLines { .. } => rest.len(),
                 };
                 records.push((offset, rest[..len].to_vec()));
                 offset += len as u64;
@@ -354,6 +354,25 @@ mod tests {
                 offset += line.len() as u64;
             }
             prop_assert_eq!(read_all(split(&path, split_bytes), chunk_bytes, Framing::Lines), expected);
+        }
+
+        #[test]
+        fn no_chunk_begins_inside_a_quoted_field(
+            pieces in vec(prop::sample::select(vec!["a,b\n", "\"x\n", "y\",b\n", "7,\"c\nd\ne\"\n", "1,\"\"\n"]), 1..60),
+            split_bytes in 5u64..400, chunk_bytes in 5u64..100
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("input");
+            let text = pieces.concat();
+            std::fs::write(&path, &text).unwrap();
+            let csv = Framing::QuotedLines { delimiter: b',' };
+            let chunks = read_all(split(&path, split_bytes), chunk_bytes, csv);
+            let read: Vec<u8> = chunks.iter().flat_map(|(_, bytes)| bytes).copied().collect();
+            prop_assert_eq!(read, text.as_bytes());
+            // Who reads from the start finds the same borders.
+            for (offset, _) in chunks {
+                prop_assert_eq!(csv.record_start(text.as_bytes(), 0, offset), Some(offset));
+            }
         }
 
         #[test]

@@ -39,6 +39,11 @@ pub fn run(attempt: &Attempt, input: u32, ranges: Vec<FileRange>) -> Result<Outc
     if quarantine.is_some() {
         chunk_bytes = chunk_bytes.min(CAREFUL_CHUNK_BYTES_MAX);
     }
+    let inputs = attempt.program.input_names().len().max(1);
+    if input as usize >= inputs {
+        let message = format!("{} has {inputs} inputs, and no number {input}", context.job);
+        return Err(FailureCause::Unsupported { message });
+    }
     let format = attempt.program.input_format(input);
     let mut plan = InputPlan::new(ranges, chunk_bytes, format, context.lossy);
     plan.record_bytes_max = record_bytes_max;

@@ -75,6 +75,7 @@ impl<K: SlotKey, A> Default for SlotTable<K, A> {
 impl<K: SlotKey, A> SlotTable<K, A> {
     /// Empty slots, of which none takes up memory yet.
     fn with_slots(count: usize) -> Self {
+        debug_assert!(count.is_power_of_two() && count >= SLOTS_MIN, "a mask finds all slots");
         let slots = Box::<[Slot<K, A>]>::new_zeroed_slice(count);
         // SAFETY: zeros are a valid key, and an accumulator need not be initialised.
         let slots = unsafe { slots.assume_init() };
@@ -95,18 +96,23 @@ impl<K: SlotKey, A> SlotTable<K, A> {
             self.grow(rehash);
         }
         let index = self.find(hash, same);
-        // SAFETY: `find` gives the index of a slot.
+        debug_assert!(index < self.slots.len(), "a key has a slot");
+        // SAFETY: `find` gives the index of a slot, of which there are some: an empty table has just grown, since it had room
+        // for 0 keys and held as many.
         let slot = unsafe { self.slots.get_unchecked_mut(index) };
         SlotMut { slot, len: &mut self.len }
     }
 
-    /// Where the key is that is the `same`, or the empty slot where it would be.
+    /// Where the key is that is the `same`, or the empty slot where it would be. There must be an empty slot, or it would never
+    /// end: a table holds five keys in eight slots at most.
     #[inline]
     fn find(&self, hash: u64, same: impl Fn(&K) -> bool) -> usize {
+        debug_assert!(self.slots.len().is_power_of_two(), "an empty table has grown before");
+        debug_assert!(self.len < self.slots.len(), "the search ends at an empty slot");
         let mask = self.slots.len() - 1;
         let mut index = hash as usize & mask;
         loop {
-            // SAFETY: the mask keeps the index below the number of slots.
+            // SAFETY: the number of slots is a power of two and not 0, so the mask keeps the index below it.
             let key = unsafe { &self.slots.get_unchecked(index).key };
             if same(key) || key.is_empty() {
                 return index;

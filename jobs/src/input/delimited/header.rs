@@ -4,13 +4,12 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use memchr::memchr;
+
 use super::{Delimited, quotes};
 use crate::error::{Error, Result};
-use crate::input::RecordError;
+use crate::input::{BYTE_ORDER_MARK, RecordError};
 use crate::text::shown;
-
-/// What some programs write before UTF-8.
-const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// The column names of one file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,9 +19,9 @@ pub struct Header<'a> {
 }
 
 impl<'a> Header<'a> {
-    /// Splits a header line, which may still have its end.
+    /// Splits a header line, which may still have its end. An error where one of its fields goes on behind that.
     pub(super) fn read(line: &'a [u8], format: &Delimited) -> Result<Self, RecordError> {
-        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let line = memchr(b'\n', line).map_or(line, |lf| &line[..lf]);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
         let mut names = Vec::new();

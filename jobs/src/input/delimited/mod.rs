@@ -1,7 +1,7 @@
 //! Tables as text: a record a line, its columns between delimiters, quoted as RFC 4180 says.
 //!
-//! Files are cut at line ends before anything knows of quotes, so a quoted field must not hold a line break: one that
-//! does is an error that names its place, never two wrong records.
+//! A quoted field must not hold a line break: one that does is an error that names its place, never two wrong records. Where
+//! bad records are left out, it is one bad record, with all of its lines ([`Framing::QuotedLines`]).
 
 mod fields;
 mod header;
@@ -11,11 +11,12 @@ pub use fields::Fields;
 pub use header::{Column, Header};
 pub(crate) use quotes::write_quoted;
 
-use super::{Chunk, Format, Framing, Position, RecordError};
+use super::{BYTE_ORDER_MARK, Chunk, Format, Framing, Position, RecordError};
 use crate::error::Error;
 use crate::scan;
 
-/// CSV, TSV and their like. Blank lines are not records. A line may end with CRLF.
+/// CSV, TSV and their like. Blank lines are not records. A line may end with CRLF, and a file may begin with a byte order
+/// mark.
 ///
 /// ```
 /// use windrow_jobs::input::{Chunk, Delimited, Format};
@@ -58,6 +59,11 @@ impl Delimited {
         Self { header: true, ..self }
     }
 
+    /// The same for a job that looks at no column: every line is a record, whatever quotes are in it.
+    pub(crate) const fn whole_lines(self) -> Self {
+        Self { quotes: false, blank_lines: true, ..self }
+    }
+
     /// The names of the columns of the chunk's file; none where files have no header. The error is that of a
     /// malformed header.
     pub fn header_of<'a>(&self, chunk: &Chunk<'a>) -> Result<Header<'a>, RecordError> {
@@ -82,7 +88,11 @@ impl Delimited {
         columns: usize,
         mut each: impl for<'a> FnMut(Position<'a>, Fields<'a>) -> Result<(), RecordError>,
     ) -> Result<u64, RecordError> {
-        let first = if self.header && chunk.offset == 0 { line_bytes(chunk.bytes) } else { 0 };
+        let first = match chunk.offset {
+            0 if self.header => line_bytes(chunk.bytes),
+            0 if chunk.bytes.starts_with(BYTE_ORDER_MARK) => BYTE_ORDER_MARK.len(),
+            _ => 0,
+        };
         let mut rows =
             Rows { format: self, chunk, header, columns, ends: Vec::new(), start: first };
         let quote = if self.quotes { quotes::QUOTE } else { b'\n' };
@@ -120,7 +130,11 @@ impl Format for Delimited {
     type Record<'a> = Fields<'a>;
 
     fn framing(&self) -> Framing {
-        Framing::Lines
+        if self.quotes {
+            Framing::QuotedLines { delimiter: self.delimiter }
+        } else {
+            Framing::Lines
+        }
     }
 
     fn has_header(&self) -> bool {

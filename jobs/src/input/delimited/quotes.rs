@@ -53,8 +53,7 @@ fn quoted_end(bytes: &[u8], start: usize, delimiter: u8) -> Result<usize, Malfor
     let mut from = start + 1;
     loop {
         let Some(at) = memchr(QUOTE, &bytes[from..]) else {
-            let message = "a quoted field does not end on its line: files are cut at line ends, so \
-                           that a field cannot hold a line break";
+            let message = "a quoted field does not end on its line; fields cannot hold line breaks";
             return Err(Malformed { index: start, message });
         };
         let next = from + at + 1;
@@ -83,7 +82,9 @@ pub(super) fn unquoted(field: &[u8]) -> Cow<'_, [u8]> {
 
 /// Appends a field, with quotes where it could not be read back without.
 pub(crate) fn write_quoted(field: &[u8], delimiter: u8, out: &mut Vec<u8>) {
-    if field.first() != Some(&QUOTE) && memchr2(delimiter, b'\n', field).is_none() {
+    // A CR at the end of a line belongs to the line's end.
+    let plain = field.first() != Some(&QUOTE) && field.last() != Some(&b'\r');
+    if plain && memchr2(delimiter, b'\n', field).is_none() {
         return out.extend_from_slice(field);
     }
     out.push(QUOTE);

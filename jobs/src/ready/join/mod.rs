@@ -11,7 +11,8 @@ use rows::{JoinRows, Side};
 
 /// Joins two tables, the inputs `left` and `right`, by columns. Output, ordered by key within each part: the columns of
 /// the key, then the left row's others, then the right row's others, written as the inputs are. Each left row meets each
-/// right row of its key; the left rows of one key are held in memory, at most 64 MiB of them. Headers are left out.
+/// right row of its key; the left rows of one key are held in memory, at most 64 MiB of them. An empty key is a key like
+/// others, as it is for the `join` of a shell: rows without one meet each other. Headers are left out.
 ///
 /// ```
 /// # use windrow_jobs::{ready, testing};
@@ -51,7 +52,7 @@ pub fn join() -> Job {
 
 #[derive(clap::Args, Serialize, Deserialize)]
 struct Params {
-    /// Columns of the key, by number or name, such as '2' or 'city,street'
+    /// Columns of the key, by number or name, such as '2' or 'city,street'; an empty key is a key like others
     #[arg(long, value_name = "COLUMNS")]
     by: String,
 

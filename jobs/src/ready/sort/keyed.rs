@@ -31,9 +31,13 @@ pub(super) struct PayloadLines {
 
 impl KeyedLines {
     pub(super) fn new(format: Delimited, keys: Vec<SortKey>, payload: PayloadLines) -> Self {
-        // No line is left out; and where no column is looked at, quotes mean nothing.
-        let quotes = format.quotes && keys.iter().any(|key| key.column().is_some());
-        Self { format: Delimited { blank_lines: true, quotes, ..format }, keys, payload }
+        let format = if keys.iter().any(|key| key.column().is_some()) {
+            // No line is left out.
+            Delimited { blank_lines: true, ..format }
+        } else {
+            format.whole_lines()
+        };
+        Self { format, keys, payload }
     }
 }
 

@@ -111,6 +111,10 @@ fn the_first_files_header_leads() {
     let files = [("a", "name,n\nb,1\n"), ("b", "name,n\na,2\n")];
     assert_eq!(run(&sort(), &["-k", "n:nr"], &files), "name,n\na,2\nb,1\n");
     assert_eq!(run(&sort(), &["--header", "-r"], &files), "name,n\nb,1\na,2\n");
+    // One with nothing in it has no header.
+    let files = [("0", ""), files[0], ("a2", ""), files[1]];
+    assert_eq!(run(&sort(), &["-k", "n:nr"], &files), "name,n\na,2\nb,1\n");
+    assert_eq!(run(&sort(), &["--header"], &files), "name,n\na,2\nb,1\n");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use super::Grouped;
 use crate::error::{Error, Result};
 use crate::input::{Column, Delimited};
 
@@ -49,6 +50,19 @@ impl TableArgs {
         };
         let quotes = !self.no_quotes && delimiter != b'\t';
         Ok(Delimited { delimiter, quotes, header, blank_lines: false })
+    }
+
+    /// The format of a table whose rows are grouped `by` columns, and of which the job uses `others` besides. Where no column
+    /// is looked at, a key being the whole line, quotes mean nothing, and a blank line is a line like others.
+    pub(in crate::ready) fn format_by<'a>(
+        &self,
+        by: &'a Grouped,
+        others: impl IntoIterator<Item = &'a Column>,
+    ) -> Result<Delimited> {
+        let mut others = others.into_iter().peekable();
+        let whole_lines = *by == Grouped::ByLine && others.peek().is_none();
+        let format = self.format(by.columns().iter().chain(others))?;
+        Ok(if whole_lines { format.whole_lines() } else { format })
     }
 
     fn delimiter_byte(&self) -> Result<u8> {
