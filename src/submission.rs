@@ -8,8 +8,9 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use windrow_coordinator::SamplePiece;
 use windrow_jobs::program::{JobShape, Partitioning, Program, SplitPoints};
-use windrow_jobs::{Blob, JobInput, JobProgram, Registry};
+use windrow_jobs::{Blob, JobProgram, Registry};
 use windrow_proto::v1;
 
 use crate::client::{Client, ClientError};
@@ -104,21 +105,16 @@ impl Submission {
             build: Some(self.build.clone()),
             spec: Some(self.spec.clone()),
             shape: Some(shape_to(&self.shape)),
+            submission: self.name.to_vec().into(),
         };
-        let partitions = client.plan(request).await?.partitions;
-        let (job, program) = (self.spec.job.clone(), Arc::clone(&self.program));
-        let inputs = self
-            .spec
-            .inputs
-            .iter()
-            .map(|input| JobInput { name: input.name.clone(), pattern: input.pattern.clone() });
-        let inputs: Vec<_> = inputs.collect();
+        let v1::PlanReply { partitions, sample } = client.plan(request).await?;
+        let program = Arc::clone(&self.program);
         let sampling = tokio::task::spawn_blocking(move || {
-            windrow_coordinator::sample_ranges(&job, &inputs, &program, partitions)
+            let pieces: Vec<_> = sample.into_iter().map(piece_from).collect();
+            windrow_coordinator::sample_ranges(&pieces, &program, partitions)
         });
         let points = match sampling.await {
-            Ok(Ok(points)) => points,
-            Ok(Err(error)) => return Err(refused(error.to_string())),
+            Ok(points) => points,
             Err(panic) => return Err(refused(format!("the sample cannot be taken: {panic}"))),
         };
         Ok(v1::JobRanges { partitions, points: points_to(&points) })
@@ -172,6 +168,11 @@ fn shape_to(shape: &JobShape) -> v1::JobShape {
             Partitioning::ByKey => None,
         },
     }
+}
+
+fn piece_from(piece: v1::SamplePiece) -> SamplePiece {
+    let v1::SamplePiece { stratum, input, file_number, path, file_bytes, start, end } = piece;
+    SamplePiece { stratum, input, file_number, path, file_bytes, bytes: start..end }
 }
 
 fn points_to(points: &SplitPoints) -> Vec<v1::SplitPoint> {

@@ -15,6 +15,7 @@ pub fn tests() -> Vec<Trial> {
         both("bad_records::one_more_than_allowed", one_more_than_allowed),
         both("bad_records::a_share", a_share),
         both("bad_records::a_group", a_group),
+        both("bad_records::fields_with_line_breaks", fields_with_line_breaks),
     ]
     .into_iter()
     .flatten()
@@ -145,6 +146,44 @@ fn a_group(mode: &Mode) {
         (&lines[0]["key"], &lines[0]["message"]),
         (&"TROUBLE".into(), &"trouble was asked for".into())
     );
+}
+
+/// Rows of a table, of which some have line breaks in quotes: each is one bad record, and nothing of it is summed, wherever
+/// files are cut.
+fn fields_with_line_breaks(mode: &Mode) {
+    let (mut text, mut places) = (String::new(), Vec::new());
+    let dir = Dir::new();
+    let file = path(&dir.join("in/a.csv"));
+    let (mut sum, mut rows) = (0, 0);
+    for n in 0..60_000 {
+        if n % 97 == 5 {
+            places.push((file.clone(), text.len() as u64));
+            // Two of these lines alone would be good rows.
+            let lines = "hay,1000000\n".repeat(n % 5);
+            text += &format!("\"first\nhay,1000000\n{lines}last, \"\"quoted\"\"\",7\n");
+        } else {
+            let quoted = if n % 3 == 0 { "\"" } else { "" };
+            text += &format!("{quoted}hay{quoted},{}\n", n % 10);
+            (sum, rows) = (sum + n % 10, rows + 1);
+        }
+    }
+    dir.write("in/a.csv", text);
+    for flags in [&["--split-size", "10KB"][..], &["--threads", "3", "--split-size", "100KB"], &[]]
+    {
+        let mut flags = [flags, &["--skip-bad-records", "2%"]].concat();
+        flags.extend(["--by", "1", "--column", "2", "--overwrite"]);
+        mode.run(arguments("sum", &dir, &flags)).expect_code(0);
+        assert_eq!(sorted_lines(&dir.join("out")), [format!("hay\t{sum}")], "{flags:?}");
+        assert_eq!(quarantined(&dir), places, "{flags:?}");
+        let records = &manifest(&dir)["job"]["map"]["input_records"];
+        assert_eq!(records.as_u64().unwrap() as usize, rows + places.len(), "{flags:?}");
+    }
+    // Without that flag it is an error with its place.
+    let place = format!("a.csv at byte {}", places[0].1);
+    mode.run(arguments("sum", &dir, &["--by", "1", "--column", "2", "--overwrite"]))
+        .expect_code(1)
+        .expect_said(&place)
+        .expect_said("a quoted field does not end on its line");
 }
 
 /// A cluster whose only worker has little memory.

@@ -9,12 +9,17 @@ use crate::support::{Dir, Mode, both, read_parts, sorted_lines};
 
 pub fn tests() -> Vec<Trial> {
     type Test = fn(&Mode);
-    let tests: [(&str, Test); 5] = [
+    let tests: [(&str, Test); 7] = [
         ("ready_jobs::sum_by_key", sum_by_key),
         ("ready_jobs::sort_by_columns", sort_by_columns),
         ("ready_jobs::sort_records", sort_records),
         ("ready_jobs::dedup_and_distinct", dedup_and_distinct),
         ("ready_jobs::top_and_sample", top_and_sample),
+        ("ready_jobs::count_lines_as_uniq_does", count_lines_as_uniq_does),
+        (
+            "ready_jobs::the_header_of_the_first_file_that_has_one",
+            the_header_of_the_first_file_that_has_one,
+        ),
     ];
     tests.into_iter().flat_map(|(name, test)| both(name, test)).collect()
 }
@@ -168,4 +173,45 @@ fn top_and_sample(mode: &Mode) {
     let picked = sorted_lines(&output);
     assert_eq!(picked.len(), 50);
     assert!(picked.iter().all(|line| all.contains(line)), "{picked:?}");
+}
+
+/// What coreutils say of lines that a table could not have.
+fn count_lines_as_uniq_does(mode: &Mode) {
+    let dir = Dir::new();
+    let lines = ["\"GET /\" 200", "", "\"", "it's 5\"", "a,\"b", "x\ty", "\"a\"b", " "];
+    let mut random = Random(3);
+    let text: String = (0..3_000)
+        .map(|_| format!("{}\n", lines[random.below(lines.len() as u64) as usize]))
+        .collect();
+    let file = dir.write("a.log", text);
+    // "COUNT LINE", blanks before, to "LINE TAB COUNT".
+    let script = r#"LC_ALL=C sort "$0" | LC_ALL=C uniq -c | sed 's/^ *\([0-9]*\) \(.*\)$/\2\t\1/'"#;
+    let judge = std::process::Command::new("sh").args(["-c", script]).arg(&file).output().unwrap();
+    assert!(judge.status.success(), "{judge:?}");
+    let counted = String::from_utf8(judge.stdout).unwrap();
+    let mut expected: Vec<_> = counted.lines().collect();
+    expected.sort_unstable();
+    let files = [file];
+    assert_eq!(sorted_lines(&run(mode, &dir, &["count", "--by", "0"], &files)), expected);
+    let mut keys: Vec<_> =
+        expected.iter().map(|line| line.rsplit_once('\t').unwrap().0.to_string()).collect();
+    keys.sort_unstable();
+    assert_eq!(sorted_lines(&run(mode, &dir, &["distinct", "--by", "0"], &files)), keys);
+}
+
+/// Files with nothing in them have no header, and come first by their names.
+fn the_header_of_the_first_file_that_has_one(mode: &Mode) {
+    let dir = Dir::new();
+    dir.write("in/a.csv", "");
+    dir.write("in/b.csv", "name,n\nrye,2\n");
+    dir.write("in/c.csv", "");
+    dir.write("in/d.csv", "name,n\nhay,3\noats,1\n");
+    for (flags, expected) in [
+        (&["sort", "--header"][..], "name,n\nhay,3\noats,1\nrye,2\n"),
+        (&["sort", "--key", "n:nr"], "name,n\nhay,3\nrye,2\noats,1\n"),
+        (&["sort", "--key", "n:n", "--stable"], "name,n\noats,1\nrye,2\nhay,3\n"),
+    ] {
+        let output = run(mode, &dir, flags, &[dir.join("in")]);
+        assert_eq!(String::from_utf8(joined(&output)).unwrap(), expected, "{flags:?}");
+    }
 }

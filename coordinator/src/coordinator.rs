@@ -28,7 +28,7 @@ use crate::folder::Folder;
 use crate::journal::{Home, Opened, RecoverError};
 use crate::logs::LogStore;
 use crate::plan::ClusterSize;
-use crate::rpc::{BlobsService, InProgress, JobsService, SessionsService, build_name};
+use crate::rpc::{BlobsService, InProgress, JobsService, Plannings, SessionsService, build_name};
 use crate::security::{EnrollmentService, MembersOnly};
 
 /// Heartbeats that fit into a lease, so that one may be late.
@@ -191,6 +191,8 @@ impl Coordinator {
             blobs: Arc::clone(&self.blobs),
             logs: Arc::clone(&self.logs),
             in_planning: InProgress::default(),
+            listings: Arc::default(),
+            plannings: Plannings::default(),
             allowed_paths: config.allowed_paths.clone(),
         };
         let sessions = SessionsService {

@@ -41,5 +41,5 @@ pub use coordinator::{Coordinator, ServeError, StartError};
 pub use driver::DriverError;
 pub use failpoint::Failpoint;
 pub use journal::JournalGone;
-pub use plan::{AllowedPaths, NotAllowed, PlanError, sample_ranges};
+pub use plan::{AllowedPaths, NotAllowed, PlanError, SamplePiece, sample_ranges};
 pub use windrow_scheduler::journal::JournalError;

@@ -7,71 +7,101 @@ use std::thread;
 /// Most threads of one loop. A file server answers so many at once, and a disk gains nothing from more.
 const THREADS_MAX: usize = 16;
 
-/// Fewer items than this are not worth a thread.
-const ITEMS_PER_THREAD_MIN: usize = 64;
+/// How much an item is worth.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Grain {
+    /// A call or two: a thread takes a run of them at a time, and fewer than 64 are not worth one.
+    Fine,
+    /// Many calls: two are worth a thread.
+    Coarse,
+}
 
-/// How many items a thread takes at a time.
-const BATCH: usize = 16;
+impl Grain {
+    /// (Fewest items that are worth a thread, how many a thread takes at a time.)
+    fn sizes(self) -> (usize, usize) {
+        match self {
+            Self::Fine => (64, 16),
+            Self::Coarse => (2, 1),
+        }
+    }
+}
 
-/// Calls `each` with every item, in any order. The error is that of the first item, by its place in the list, that has
-/// one: the same whatever the threads do. Items behind it may not have been tried. A panic goes on in the caller.
+/// Calls `each` with every item. See [`try_map`].
 pub(crate) fn try_for_each<T: Sync, E: Send>(
     items: &[T],
     each: impl Fn(&T) -> Result<(), E> + Sync,
 ) -> Result<(), E> {
-    let threads = (items.len() / ITEMS_PER_THREAD_MIN).clamp(1, THREADS_MAX);
+    try_map(items, each).map(|_: Vec<()>| ())
+}
+
+/// What `each` makes of every item, in the order of the items, whatever the order of the calls. The error is that of the
+/// first item, by its place in the list, that has one: the same whatever the threads do. Items behind it may not have been
+/// tried. A panic goes on in the caller.
+pub(crate) fn try_map<T: Sync, R: Send, E: Send>(
+    items: &[T],
+    each: impl Fn(&T) -> Result<R, E> + Sync,
+) -> Result<Vec<R>, E> {
+    try_map_with(Grain::Fine, items, each)
+}
+
+/// [`try_map`] for items of another grain.
+pub(crate) fn try_map_with<T: Sync, R: Send, E: Send>(
+    grain: Grain,
+    items: &[T],
+    each: impl Fn(&T) -> Result<R, E> + Sync,
+) -> Result<Vec<R>, E> {
+    let (least, batch) = grain.sizes();
+    let threads = (items.len() / least).clamp(1, THREADS_MAX);
     if threads == 1 {
-        return items.iter().try_for_each(each);
+        return items.iter().map(each).collect();
     }
     let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(usize::MAX));
+    // Takes runs of items until there are none, and returns what became of each run, behind its place.
     let work = || {
+        let mut done = Vec::new();
         loop {
-            let start = next.fetch_add(BATCH, Ordering::Relaxed);
+            let start = next.fetch_add(batch, Ordering::Relaxed);
             // Items before a failed one are tried all the same: one of them may be the first that fails.
             if start >= items.len() || start > failed.load(Ordering::Relaxed) {
-                return None;
+                return done;
             }
-            let end = items.len().min(start + BATCH);
-            for (index, item) in (start..end).zip(&items[start..end]) {
-                if let Err(error) = each(item) {
-                    failed.fetch_min(index, Ordering::Relaxed);
-                    return Some((index, error));
-                }
+            let run = &items[start..items.len().min(start + batch)];
+            let outcome = run.iter().map(&each).collect::<Result<Vec<R>, E>>();
+            if outcome.is_err() {
+                failed.fetch_min(start, Ordering::Relaxed);
             }
+            done.push((start, outcome));
         }
     };
-    let errors = thread::scope(|scope| {
+    let mut done = thread::scope(|scope| {
         let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let ended = running
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
-        ended.flatten().collect::<Vec<_>>()
+        let join = |thread: thread::ScopedJoinHandle<'_, _>| {
+            thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+        };
+        running.into_iter().flat_map(join).collect::<Vec<(usize, Result<Vec<R>, E>)>>()
     });
-    match errors.into_iter().min_by_key(|(index, _)| *index) {
-        Some((_, error)) => Err(error),
-        None => Ok(()),
+    done.sort_unstable_by_key(|(start, _)| *start);
+    let mut all = Vec::with_capacity(items.len());
+    for (start, outcome) in done {
+        debug_assert_eq!(start, all.len(), "every run before the first error was done");
+        all.extend(outcome?);
     }
+    Ok(all)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use super::*;
 
     #[test]
-    fn every_item_once_whatever_their_number() {
-        for count in [0, 1, 63, 64, 128, 1_000, 5_003] {
-            let items: Vec<usize> = (0..count).collect();
-            let seen = Mutex::new(Vec::new());
-            let all: Result<(), ()> = try_for_each(&items, |item| {
-                seen.lock().unwrap().push(*item);
-                Ok(())
-            });
-            all.unwrap();
-            let mut seen = seen.into_inner().unwrap();
-            seen.sort_unstable();
-            assert_eq!(seen, items);
+    fn every_item_once_and_in_order_whatever_their_number() {
+        for grain in [Grain::Fine, Grain::Coarse] {
+            for count in [0, 1, 2, 63, 64, 128, 1_000, 5_003] {
+                let items: Vec<usize> = (0..count).collect();
+                let doubled: Result<Vec<usize>, ()> =
+                    try_map_with(grain, &items, |item| Ok(2 * item));
+                assert_eq!(doubled.unwrap(), (0..count).map(|item| 2 * item).collect::<Vec<_>>());
+            }
         }
     }
 

@@ -37,6 +37,18 @@ pub(crate) enum Offered {
     Received(u64),
 }
 
+/// Keeps blobs until it is dropped.
+pub(crate) struct Pin {
+    store: Arc<BlobStore>,
+    digests: Vec<Digest>,
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        self.store.with_room(|room| room.unpin(&self.digests));
+    }
+}
+
 /// The folder of all blobs.
 pub(crate) struct BlobStore {
     folder: Folder,
@@ -106,6 +118,13 @@ impl BlobStore {
         let folder = self.folder.made().map_err(BlobError::io(&self.folder()?))?;
         self.with_room(|room| room.make(&folder, blob, in_use))?;
         Upload::open(Arc::clone(self), blob, part, path)
+    }
+
+    /// Keeps blobs as long as the pin lives: those of a job that is being planned, which may take longer than what was of use
+    /// is kept for. To be called before it is looked whether they are there.
+    pub(crate) fn pin(self: &Arc<Self>, digests: Vec<Digest>) -> Pin {
+        self.with_room(|room| room.pin(&digests));
+        Pin { store: Arc::clone(self), digests }
     }
 
     fn is_own(&self, digest: Digest) -> bool {

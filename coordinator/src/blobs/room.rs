@@ -21,6 +21,8 @@ pub(super) struct Room {
     bytes_max: u64,
     /// Sizes of blobs that are being uploaded.
     promised: BTreeMap<Digest, u64>,
+    /// How many need each of these at the moment.
+    pinned: BTreeMap<Digest, usize>,
 }
 
 /// A file of the folder.
@@ -34,7 +36,27 @@ struct Kept {
 
 impl Room {
     pub(super) fn new(bytes_max: u64) -> Self {
-        Self { bytes_max, promised: BTreeMap::new() }
+        Self { bytes_max, promised: BTreeMap::new(), pinned: BTreeMap::new() }
+    }
+
+    /// Keeps these, whether they are there or not, until they are unpinned as often.
+    pub(super) fn pin(&mut self, digests: &[Digest]) {
+        for digest in digests {
+            *self.pinned.entry(*digest).or_default() += 1;
+        }
+    }
+
+    /// What was pinned is not needed for that any more.
+    pub(super) fn unpin(&mut self, digests: &[Digest]) {
+        for digest in digests {
+            debug_assert!(self.pinned.contains_key(digest), "it was pinned before");
+            if let Some(pins) = self.pinned.get_mut(digest) {
+                *pins -= 1;
+                if *pins == 0 {
+                    self.pinned.remove(digest);
+                }
+            }
+        }
     }
 
     /// Promises room for a blob; removes others for it that are neither in use nor recent, the least recently used first.
@@ -53,7 +75,8 @@ impl Room {
         for file in kept {
             let age = now.duration_since(file.used).unwrap_or_default();
             let is_stale = file.is_part && age > PART_KEPT;
-            let is_wanted = age < RECENT || in_use.contains(&file.digest);
+            let is_pinned = self.pinned.contains_key(&file.digest);
+            let is_wanted = age < RECENT || is_pinned || in_use.contains(&file.digest);
             let is_needed = bytes.saturating_add(blob.bytes) > self.bytes_max;
             if is_stale || (is_needed && !is_wanted) {
                 fs::remove_file(&file.path).map_err(BlobError::io(&file.path))?;

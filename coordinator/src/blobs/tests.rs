@@ -123,6 +123,26 @@ fn the_least_recently_used_that_nobody_needs_goes_first() {
 }
 
 #[test]
+fn what_a_job_needs_that_is_being_planned_stays() {
+    let dir = TempDir::new().unwrap();
+    let store = store(&dir);
+    let [pinned, old] = [1, 2].map(|n| put(&store, &[n; MOST as usize]).unwrap());
+    put(&store, &[3; MOST as usize]).unwrap();
+    let hour = Duration::from_secs(3_600);
+    age(&store, pinned, 3 * hour, false);
+    age(&store, old, 2 * hour, false);
+    let (pin, again) = (store.pin(vec![pinned.digest]), store.pin(vec![pinned.digest]));
+    drop(again);
+    put(&store, &[4; MOST as usize]).unwrap();
+    put(&store, &[5; MOST as usize]).unwrap();
+    let is_there = |blob: Blob| store.path(blob.digest).unwrap().exists();
+    assert_eq!((is_there(pinned), is_there(old)), (true, false));
+    drop(pin);
+    put(&store, &[6; MOST as usize]).unwrap();
+    assert!(!is_there(pinned));
+}
+
+#[test]
 fn uploads_that_run_have_their_room() {
     let dir = TempDir::new().unwrap();
     let store = store(&dir);

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use windrow_jobs::JobSpec;
 
-use super::Plan;
+use super::listing::Places;
+use crate::side_by_side::try_for_each;
 
 /// Folders that jobs may read and write. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -73,7 +74,7 @@ impl AllowedPaths {
         }
         self.check(&spec.output)?;
         spec.writable.iter().try_for_each(|path| self.check(path))?;
-        spec.inputs.iter().try_for_each(|input| {
+        try_for_each(&spec.inputs, |input| {
             refuse_upwards(Path::new(&input.pattern))?;
             let components = input.pattern.split('/');
             let literal = components.take_while(|component| !component.contains(['*', '?', '[']));
@@ -81,21 +82,30 @@ impl AllowedPaths {
         })
     }
 
-    /// Checks the files that were found: links may have led elsewhere.
-    pub(crate) fn check_plan(&self, plan: &Plan) -> Result<(), NotAllowed> {
-        plan.files.iter().try_for_each(|file| self.check(Path::new(&file.path)))
+    /// Checks where files were found: links may have led elsewhere.
+    pub(super) fn check_places(&self, places: &Places) -> Result<(), NotAllowed> {
+        let Some(roots) = &self.roots else { return Ok(()) };
+        let mut outside = places.iter().filter(|(real, _)| !is_below(roots, real));
+        outside.next().map_or(Ok(()), |(_, found)| Err(Self::outside(found, roots)))
     }
 
     fn check(&self, path: &Path) -> Result<(), NotAllowed> {
         let Some(roots) = &self.roots else { return Ok(()) };
         refuse_upwards(path)?;
-        let real = real_path(path);
-        if real.is_some_and(|real| roots.iter().any(|root| real.starts_with(root))) {
-            return Ok(());
+        match real_path(path) {
+            Some(real) if is_below(roots, &real) => Ok(()),
+            _ => Err(Self::outside(path, roots)),
         }
-        let roots: Vec<_> = roots.iter().map(|root| root.display().to_string()).collect();
-        Err(NotAllowed::Outside { path: path.to_path_buf(), roots: roots.join(", ") })
     }
+
+    fn outside(path: &Path, roots: &[PathBuf]) -> NotAllowed {
+        let roots: Vec<_> = roots.iter().map(|root| root.display().to_string()).collect();
+        NotAllowed::Outside { path: path.to_path_buf(), roots: roots.join(", ") }
+    }
+}
+
+fn is_below(roots: &[PathBuf], real: &Path) -> bool {
+    roots.iter().any(|root| real.starts_with(root))
 }
 
 fn refuse_upwards(path: &Path) -> Result<(), NotAllowed> {

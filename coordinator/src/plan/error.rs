@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::NotAllowed;
+
 /// Something about a job's input or numbers that is wrong before anything runs.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
@@ -45,6 +47,19 @@ pub enum PlanError {
         /// Which.
         path: PathBuf,
     },
+    /// More files than the coordinator handles.
+    #[error(
+        "an input names more than {most} files, or files whose paths have more than {bytes_most} bytes together; join small files, or give fewer"
+    )]
+    TooManyFiles {
+        /// As many as may be.
+        most: usize,
+        /// As many bytes as their paths may have.
+        bytes_most: usize,
+    },
+    /// A file lies where jobs may not read.
+    #[error(transparent)]
+    NotAllowed(#[from] NotAllowed),
     /// The job would read what it writes.
     #[error("the input {input} lies inside the output folder; write the output elsewhere")]
     InsideOutput {

@@ -7,6 +7,7 @@
 
 mod allowed;
 mod error;
+mod kept;
 mod listing;
 mod numbers;
 mod sample;
@@ -21,12 +22,15 @@ use windrow_scheduler::{JobPlan, SplitPlan};
 
 pub use allowed::{AllowedPaths, NotAllowed};
 pub use error::PlanError;
-pub use sample::sample_ranges;
+pub use sample::{SamplePiece, sample_ranges};
 
+pub(crate) use kept::{KEPT_FOR, KeptListings};
 pub(crate) use listing::InputFile;
 pub(crate) use numbers::ClusterSize;
-pub(crate) use sample::SIDE_BYTES_MAX;
+pub(crate) use sample::{SIDE_BYTES_MAX, pieces};
 pub(crate) use splits::{Range, Split};
+
+use listing::Places;
 
 /// Most map tasks of a job: the coordinator's state grows with them.
 const MAP_TASKS_MAX: u64 = 1_000_000;
@@ -72,27 +76,56 @@ pub(crate) struct Ranges {
     pub(crate) points: SplitPoints,
 }
 
-/// The number of reduce tasks that the job would have now; 0 for a map-only one. Blocks on the file system.
+/// The files of a job's inputs, which may be millions, as they are before they are cut.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    /// All that are not empty: input by input, in the order of their paths.
+    files: Vec<InputFile>,
+    /// The job's inputs.
+    inputs: Vec<InputSize>,
+}
+
+impl Listing {
+    /// Lists the inputs of `spec`, a job of this shape, none of which may lie outside of what is `allowed`, or inside of its
+    /// output. Blocks on the file system.
+    pub(crate) fn make(
+        spec: &JobSpec,
+        shape: &JobShape,
+        allowed: &AllowedPaths,
+    ) -> Result<Self, PlanError> {
+        let mut places = Places::default();
+        let listing = list_inputs(&spec.job, &spec.inputs, shape, &mut places)?;
+        allowed.check_places(&places)?;
+        refuse_inside_output(spec, &places)?;
+        Ok(listing)
+    }
+
+    /// The files.
+    pub(crate) fn files(&self) -> &[InputFile] {
+        &self.files
+    }
+}
+
+/// The number of reduce tasks that the job would have now; 0 for a map-only one.
 pub(crate) fn partitions(
     spec: &JobSpec,
     shape: &JobShape,
     cluster: ClusterSize,
+    listing: &Listing,
 ) -> Result<u32, PlanError> {
-    let (files, inputs) = list_inputs(&spec.job, &spec.inputs, shape)?;
-    refuse_inside_output(spec, &files)?;
-    choose_partitions(spec, shape, total_bytes(&inputs), cluster.limited(&spec.options))
+    choose_partitions(spec, shape, total_bytes(&listing.inputs), cluster.limited(&spec.options))
 }
 
 impl Plan {
-    /// Plans `spec`, a job of this shape; an ordered one has `ranges`. Blocks on the file system.
+    /// Plans `spec`, a job of this shape, whose inputs have been listed; an ordered one has `ranges`.
     pub(crate) fn make(
         spec: &JobSpec,
         shape: &JobShape,
         ranges: Option<Ranges>,
         cluster: ClusterSize,
+        listing: Listing,
     ) -> Result<Self, PlanError> {
-        let (files, inputs) = list_inputs(&spec.job, &spec.inputs, shape)?;
-        refuse_inside_output(spec, &files)?;
+        let Listing { files, inputs } = listing;
         let input_bytes = total_bytes(&inputs);
         let options = &spec.options;
         let fan_in = options.fan_in.unwrap_or_else(|| cluster.default_fan_in(options));
@@ -164,7 +197,8 @@ fn list_inputs(
     job: &str,
     given: &[JobInput],
     shape: &JobShape,
-) -> Result<(Vec<InputFile>, Vec<InputSize>), PlanError> {
+    places: &mut Places,
+) -> Result<Listing, PlanError> {
     let names = match shape.inputs() {
         names if names.is_empty() => vec![""],
         names => names,
@@ -175,7 +209,7 @@ fn list_inputs(
     let mut inputs = Vec::new();
     for (number, name) in (0..).zip(names) {
         let of_this = given.iter().zip(&numbers).filter(|(_, of)| **of == number);
-        let listed = listing::list(number, of_this.map(|(input, _)| &*input.pattern))?;
+        let listed = listing::list(number, of_this.map(|(input, _)| &*input.pattern), places)?;
         inputs.push(InputSize {
             name: name.to_string(),
             files: listed.len() as u32,
@@ -184,19 +218,16 @@ fn list_inputs(
         // Nothing is read of empty files, and the first file of an input is the first that has something in it.
         files.extend(listed.into_iter().filter(|file| file.bytes > 0));
     }
-    Ok((files, inputs))
+    Ok(Listing { files, inputs })
 }
 
 /// Compared as the system sees them, so that no link hides one inside the other.
-fn refuse_inside_output(spec: &JobSpec, files: &[InputFile]) -> Result<(), PlanError> {
+fn refuse_inside_output(spec: &JobSpec, places: &Places) -> Result<(), PlanError> {
     let Ok(output) = fs::canonicalize(&spec.output) else {
         return Ok(()); // It does not exist yet, so nothing lies inside it.
     };
-    let inside = |file: &&InputFile| {
-        fs::canonicalize(&file.path).is_ok_and(|path| path.starts_with(&output))
-    };
-    match files.iter().find(inside) {
-        Some(file) => Err(PlanError::InsideOutput { input: file.path.clone() }),
+    match places.iter().find(|(real, _)| real.starts_with(&output)) {
+        Some((_, file)) => Err(PlanError::InsideOutput { input: file.display().to_string() }),
         None => Ok(()),
     }
 }
@@ -230,7 +261,12 @@ mod tests {
     }
 
     fn plan(spec: &JobSpec) -> Result<Plan, PlanError> {
-        Plan::make(spec, &shape(&ready::word_count()), None, CLUSTER)
+        make(spec, &shape(&ready::word_count()), None)
+    }
+
+    fn make(spec: &JobSpec, shape: &JobShape, ranges: Option<Ranges>) -> Result<Plan, PlanError> {
+        let listing = Listing::make(spec, shape, &AllowedPaths::everywhere())?;
+        Plan::make(spec, shape, ranges, CLUSTER, listing)
     }
 
     fn shape(job: &Job) -> JobShape {
@@ -257,7 +293,7 @@ mod tests {
             fs::write(dir.path().join(name), name).unwrap();
         }
         let job = Job::join("both").input("left", Copy).input("right", Copy).reduce(Identity);
-        let plan = |spec: &JobSpec| Plan::make(spec, &shape(&job), None, CLUSTER);
+        let plan = |spec: &JobSpec| make(spec, &shape(&job), None);
         let mut spec = spec(dir.path(), Path::new("/nonexistent/out"));
         let error = plan(&spec).unwrap_err().to_string();
         assert!(error.contains("does not say which input it is"), "{error}");
@@ -292,7 +328,7 @@ mod tests {
         fs::write(dir.path().join("a"), "x").unwrap();
         let mut spec = spec(dir.path(), Path::new("/nonexistent/out"));
         let copy = Job::new("copy", Copy).map_only();
-        let plan = |spec: &JobSpec| Plan::make(spec, &shape(&copy), None, CLUSTER);
+        let plan = |spec: &JobSpec| make(spec, &shape(&copy), None);
         assert_eq!(plan(&spec).unwrap().partitions, 0);
         spec.options.reducers = Some(2);
         assert!(matches!(plan(&spec), Err(PlanError::NoReduceStage)));
@@ -304,18 +340,19 @@ mod tests {
         fs::write(dir.path().join("a"), "x\n").unwrap();
         let mut spec = spec(dir.path(), Path::new("/nonexistent/out"));
         let sort = shape(&Job::new("sort", Copy).sort());
-        assert!(matches!(Plan::make(&spec, &sort, None, CLUSTER), Err(PlanError::NoRanges)));
+        assert!(matches!(make(&spec, &sort, None), Err(PlanError::NoRanges)));
         let points = SplitPoints::new([(b"m".to_vec(), vec![])]);
         let ranges = Some(Ranges { partitions: 2, points });
         // The cluster as it is now would make it one.
-        assert_eq!(partitions(&spec, &sort, CLUSTER).unwrap(), 1);
-        let plan = Plan::make(&spec, &sort, ranges.clone(), CLUSTER).unwrap();
+        let listing = Listing::make(&spec, &sort, &AllowedPaths::everywhere()).unwrap();
+        assert_eq!(partitions(&spec, &sort, CLUSTER, &listing).unwrap(), 1);
+        let plan = make(&spec, &sort, ranges.clone()).unwrap();
         assert_eq!((plan.partitions, plan.split_points.iter().len()), (2, 1));
         spec.options.reducers = Some(3);
-        let refused = Plan::make(&spec, &sort, ranges.clone(), CLUSTER);
+        let refused = make(&spec, &sort, ranges.clone());
         assert!(matches!(refused, Err(PlanError::OtherRanges { partitions: 2 })));
         // A job that is not ordered has no use for them.
-        let plan = Plan::make(&spec, &shape(&ready::word_count()), ranges, CLUSTER).unwrap();
+        let plan = make(&spec, &shape(&ready::word_count()), ranges).unwrap();
         assert_eq!((plan.partitions, plan.split_points.iter().len()), (3, 0));
     }
 
@@ -326,5 +363,15 @@ mod tests {
         fs::write(dir.path().join("out/a"), "x").unwrap();
         let spec = spec(&dir.path().join("out"), &dir.path().join("out"));
         assert!(matches!(plan(&spec), Err(PlanError::InsideOutput { .. })));
+        // Nor may a link lead there, or a folder be called otherwise.
+        fs::create_dir(dir.path().join("in")).unwrap();
+        std::os::unix::fs::symlink("../out/a", dir.path().join("in/link")).unwrap();
+        std::os::unix::fs::symlink("out", dir.path().join("alias")).unwrap();
+        for input in ["in", "alias", "alias/*"] {
+            let spec = self::spec(&dir.path().join(input), &dir.path().join("out"));
+            assert!(matches!(plan(&spec), Err(PlanError::InsideOutput { .. })), "{input}");
+        }
+        // An output folder inside the input is no harm as long as nothing of it is read.
+        assert!(plan(&self::spec(&dir.path().join("out"), &dir.path().join("out/new"))).is_ok());
     }
 }

@@ -16,18 +16,19 @@ use windrow_security::access::Caller;
 use windrow_security::{Identity, Role};
 
 use super::convert::{
-    job_status, ranges_from, shape_from, spec_from, submission_from, worker_status,
+    job_status, piece_to, ranges_from, shape_from, spec_from, submission_from, worker_status,
 };
 use super::in_progress::{InProgress, InProgressGuard};
 use super::logs::send;
-use super::refusal::{check_build, check_files, check_platform, stands_still};
+use super::plannings::Plannings;
+use super::refusal::{check_build, check_files, check_platform, files_of, stands_still};
 use super::watch::watch_job;
-use crate::blobs::BlobStore;
+use crate::blobs::{BlobStore, Pin};
 use crate::driver::{DriverHandle, JobWork, Submission, Unsubmitted};
 use crate::journal::draw;
 use crate::logs::LogStore;
 use crate::output::{self, Owner, Reservation};
-use crate::plan::{self, AllowedPaths, ClusterSize, Plan, Ranges};
+use crate::plan::{self, AllowedPaths, ClusterSize, KEPT_FOR, KeptListings, Listing, Plan, Ranges};
 
 /// Answers submitters.
 pub(crate) struct JobsService {
@@ -41,6 +42,10 @@ pub(crate) struct JobsService {
     pub(crate) logs: Arc<LogStore>,
     /// Submissions that have come and are not accepted yet.
     pub(crate) in_planning: InProgress<SubmissionId>,
+    /// What was listed for submissions that have not come yet, and the files that they will need.
+    pub(crate) listings: Arc<KeptListings<Pin>>,
+    /// Bounds what is planned at once.
+    pub(crate) plannings: Plannings,
     /// Where inputs and outputs may lie.
     pub(crate) allowed_paths: AllowedPaths,
 }
@@ -57,15 +62,32 @@ impl Jobs for JobsService {
         let request = request.into_inner();
         check_build("submitter", request.build.as_ref(), &self.build)?;
         let (spec, shape) = (spec_from(request.spec)?, shape_from(request.shape)?);
+        let id = submission_from(&request.submission)?;
         let cluster = self.cluster_size().await?;
-        let allowed_paths = self.allowed_paths.clone();
-        let planning = tokio::task::spawn_blocking(move || {
+        let (listings, allowed_paths) = (Arc::clone(&self.listings), self.allowed_paths.clone());
+        let pin = self.blobs.pin(files_of(&spec));
+        let planning = self.plannings.run(move || {
             allowed_paths.check_spec(&spec)?;
             output::check(&spec.output, spec.options.overwrite)?;
-            Ok::<_, Status>(plan::partitions(&spec, &shape, cluster)?)
+            let listing = Listing::make(&spec, &shape, &allowed_paths)?;
+            let partitions = plan::partitions(&spec, &shape, cluster, &listing)?;
+            let sample = if shape.is_ordered() && partitions > 1 {
+                plan::pieces(listing.files(), partitions).into_iter().map(piece_to).collect()
+            } else {
+                Vec::new()
+            };
+            if let Some(id) = id {
+                listings.keep(id, spec, listing, pin);
+            }
+            Ok(v1::PlanReply { partitions, sample })
         });
-        let partitions = planning.await.map_err(|error| Status::internal(error.to_string()))??;
-        Ok(Response::new(v1::PlanReply { partitions }))
+        let reply = planning.await?;
+        let listings = Arc::clone(&self.listings);
+        tokio::spawn(async move {
+            tokio::time::sleep(KEPT_FOR).await;
+            listings.forget_old();
+        });
+        Ok(Response::new(reply))
     }
 
     async fn submit(
@@ -91,6 +113,7 @@ impl Jobs for JobsService {
         let caller_gone = CancellationToken::new();
         let _here = caller_gone.clone().drop_guard();
         let (blobs, allowed_paths) = (Arc::clone(&self.blobs), self.allowed_paths.clone());
+        let (listings, plannings) = (Arc::clone(&self.listings), self.plannings.clone());
         let request = ToPlan {
             id,
             spec,
@@ -100,6 +123,8 @@ impl Jobs for JobsService {
             ranges,
             cluster,
             blobs,
+            listings,
+            plannings,
             allowed_paths,
         };
         // In a task of its own, which goes on when the caller goes: what planning has taken must be given back.
@@ -216,6 +241,8 @@ struct ToPlan {
     ranges: Option<Ranges>,
     cluster: ClusterSize,
     blobs: Arc<BlobStore>,
+    listings: Arc<KeptListings<Pin>>,
+    plannings: Plannings,
     allowed_paths: AllowedPaths,
 }
 
@@ -228,8 +255,9 @@ async fn accept(
 ) -> Result<JobId, Status> {
     let owner = driver.owner().cloned();
     let has_successors = owner.is_some();
-    let preparing = tokio::task::spawn_blocking(move || prepare(request, owner));
-    let submission = preparing.await.map_err(|error| Status::internal(error.to_string()))??;
+    let plannings = request.plannings.clone();
+    // Pinned until the driver knows of the job, and so of what it needs.
+    let (submission, _pin) = plannings.run(move || prepare(request, owner)).await?;
     let reservation = Arc::clone(&submission.reservation);
     let refused = if caller_gone.is_cancelled() {
         Status::cancelled("the submitter has gone")
@@ -250,7 +278,7 @@ async fn accept(
 
 /// All that touches the file system before a job is accepted. The output comes first, since that is cheap to see, and
 /// is taken last, so that a refusal leaves nothing behind.
-fn prepare(request: ToPlan, owner: Option<Owner>) -> Result<Submission, Status> {
+fn prepare(request: ToPlan, owner: Option<Owner>) -> Result<(Submission, Pin), Status> {
     let ToPlan {
         id,
         spec,
@@ -260,14 +288,21 @@ fn prepare(request: ToPlan, owner: Option<Owner>) -> Result<Submission, Status> 
         ranges,
         cluster,
         blobs,
+        listings,
+        plannings: _,
         allowed_paths,
     } = request;
     allowed_paths.check_spec(&spec)?;
+    // Before the inputs are listed, which may take longer than what is not needed is kept.
+    let pin = blobs.pin(files_of(&spec));
     check_files(&spec, &blobs)?;
     let overwrite = spec.options.overwrite;
     output::check(&spec.output, overwrite)?;
-    let plan = Plan::make(&spec, &shape, ranges, cluster)?;
-    allowed_paths.check_plan(&plan)?;
+    let listing = match listings.take(id, &spec) {
+        Some((listing, _pin)) => listing,
+        None => Listing::make(&spec, &shape, &allowed_paths)?,
+    };
+    let plan = Plan::make(&spec, &shape, ranges, cluster, listing)?;
     let owner = owner.map(|owner| Owner { job: spec.job.clone(), ..owner });
     let reservation = Arc::new(Reservation::take(&spec.output, overwrite, owner)?);
     let place = reservation.place().clone();
@@ -275,7 +310,7 @@ fn prepare(request: ToPlan, owner: Option<Owner>) -> Result<Submission, Status> 
     let work = JobWork { spec, program_version, submitter, plan, place, submitted };
     // Made here and not by the driver, which has no time to look at each split.
     let to_schedule = work.plan.to_schedule(&work.spec);
-    Ok(Submission { id, work: Arc::new(work), plan: to_schedule, reservation })
+    Ok((Submission { id, work: Arc::new(work), plan: to_schedule, reservation }, pin))
 }
 
 /// Who is in the caller's certificate.

@@ -6,7 +6,7 @@
 use std::io::ErrorKind;
 
 use tonic::Status;
-use windrow_jobs::{JobSpec, Platform, PlatformNeeds};
+use windrow_jobs::{Digest, JobSpec, Platform, PlatformNeeds};
 use windrow_proto::PROTOCOL_VERSION;
 use windrow_proto::v1::Build;
 
@@ -32,11 +32,15 @@ pub(super) fn check_build(who: &str, theirs: Option<&Build>, ours: &Build) -> Re
     Err(Status::failed_precondition(one_line(&text)))
 }
 
+/// The side files and the program of a job.
+pub(super) fn files_of(spec: &JobSpec) -> Vec<Digest> {
+    let files = spec.files.iter().map(|file| file.blob.digest);
+    files.chain([spec.program.executable.digest]).collect()
+}
+
 /// Refuses a job of which files are not here: they may have gone since they were offered.
 pub(super) fn check_files(spec: &JobSpec, blobs: &BlobStore) -> Result<(), Status> {
-    let files = spec.files.iter().map(|file| file.blob.digest);
-    let mut all = files.chain([spec.program.executable.digest]);
-    match all.find(|digest| !blobs.has(*digest)) {
+    match files_of(spec).into_iter().find(|digest| !blobs.has(*digest)) {
         Some(digest) => Err(BlobError::Missing { digest }.into()),
         None => Ok(()),
     }
@@ -99,11 +103,13 @@ impl From<PlanError> for Status {
         match error {
             PlanError::NoMatch { .. } => Self::not_found(text),
             PlanError::Unreadable { .. } => Self::failed_precondition(text),
+            PlanError::NotAllowed(_) => Self::permission_denied(text),
             PlanError::Inputs(_)
             | PlanError::BadPattern { .. }
             | PlanError::NotAFile { .. }
             | PlanError::NotUtf8 { .. }
             | PlanError::InsideOutput { .. }
+            | PlanError::TooManyFiles { .. }
             | PlanError::TooManyTasks { .. }
             | PlanError::NoReduceStage
             | PlanError::NoRanges

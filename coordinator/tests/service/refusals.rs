@@ -45,8 +45,12 @@ async fn an_ordered_job_is_told_its_number_of_ranges_and_must_bring_them() {
     let ranges = v1::job_shape::Ranges { within_keys: true };
     let shape = Some(v1::JobShape { ranges: Some(ranges), ..Default::default() });
     let spec = cluster.word_count(3);
-    let request =
-        v1::PlanRequest { build: Some(build()), spec: Some(spec.clone()), shape: shape.clone() };
+    let request = v1::PlanRequest {
+        build: Some(build()),
+        spec: Some(spec.clone()),
+        shape: shape.clone(),
+        submission: Default::default(),
+    };
     let reply = cluster.jobs.clone().plan(request).await.unwrap().into_inner();
     assert_eq!(reply.partitions, 3);
     // Nothing is kept of a question.

@@ -8,7 +8,8 @@
 //!                         SplitPoints::from_sample
 //! ```
 //!
-//! It runs the job's mapper, so it is for submitters, who have it: what hangs or dies here harms nobody else. Small inputs
+//! The coordinator chooses the pieces, since it has listed the files. What is read of them goes through the job's mapper, so
+//! that is for submitters, who have it: what hangs or dies here harms nobody else. Small inputs
 //! are read whole. The same files give the same points, whatever the machine. What cannot be read or mapped is left out: the
 //! map task that comes upon it says what is wrong.
 
@@ -18,20 +19,20 @@ mod strata;
 use std::collections::HashSet;
 use std::fs::File;
 use std::hash::BuildHasher;
+use std::ops::Range;
 use std::sync::Arc;
 
 use windrow_jobs::collect::{Collected, RecordBuffer, Unlimited};
+use windrow_jobs::hash_key;
 use windrow_jobs::input::Chunk;
 use windrow_jobs::program::{
-    Care, CollectorSetup, JobShape, Partitioning, Program, RecordRef, SampledPair, SplitPoints,
+    Care, CollectorSetup, Partitioning, Program, RecordRef, SampledPair, SplitPoints,
 };
-use windrow_jobs::{JobInput, hash_key};
 
 use records::records;
 use strata::{Piece, strata};
 
 use super::listing::InputFile;
-use super::{PlanError, list_inputs};
 
 /// Strata are read in this many groups, on a thread each. A constant, so that the machine makes no difference.
 const GROUPS: usize = 4;
@@ -45,38 +46,66 @@ const POINTS_BYTES_MAX: usize = 16 << 20;
 /// What a pair takes up besides key and value, about.
 const PAIR_OVERHEAD_BYTES: u64 = 8;
 
+/// What is read of one file for a sample. The coordinator, which has listed the files, chooses it; the submitter reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SamplePiece {
+    /// Pieces of one stratum are neighbours.
+    pub stratum: u32,
+    /// Which of the job's inputs the file is of, counted from 0.
+    pub input: u32,
+    /// The file's place among all of the job's input.
+    pub file_number: u32,
+    /// Absolute.
+    pub path: String,
+    /// The file's size.
+    pub file_bytes: u64,
+    /// Where records begin that are wanted.
+    pub bytes: Range<u64>,
+}
+
+/// What is to be read of `files` to cut the job's output into as many ranges as `partitions`.
+pub(crate) fn pieces(files: &[InputFile], partitions: u32) -> Vec<SamplePiece> {
+    let mut pieces = Vec::new();
+    for (stratum, of_stratum) in (0..).zip(strata(files, partitions)) {
+        pieces.extend(of_stratum.into_iter().map(|Piece { file, bytes }| SamplePiece {
+            stratum,
+            input: files[file].input,
+            file_number: file as u32,
+            path: files[file].path.clone(),
+            file_bytes: files[file].bytes,
+            bytes,
+        }));
+    }
+    pieces
+}
+
 /// Where the ranges of the ordered job `program` begin that its output is to be cut into: as many as `partitions`, of about
-/// the same size in bytes. Reads about 8 MiB of its inputs; blocks meanwhile.
-///
-/// # Errors
-/// When the inputs cannot be listed.
+/// the same size in bytes. Reads the pieces, about 8 MiB; blocks meanwhile.
 pub fn sample_ranges(
-    job: &str,
-    inputs: &[JobInput],
+    pieces: &[SamplePiece],
     program: &Arc<dyn Program>,
     partitions: u32,
-) -> Result<SplitPoints, PlanError> {
+) -> SplitPoints {
     match program.partitioning() {
         Partitioning::Ranges { within_keys } if partitions > 1 => {
-            let (files, _) = list_inputs(job, inputs, &JobShape::of(&**program))?;
-            Ok(split_points(&files, program, partitions, within_keys))
+            split_points(pieces, program, partitions, within_keys)
         }
-        _ => Ok(SplitPoints::default()),
+        _ => SplitPoints::default(),
     }
 }
 
 fn split_points(
-    files: &[InputFile],
+    pieces: &[SamplePiece],
     program: &Arc<dyn Program>,
     partitions: u32,
     within_keys: bool,
 ) -> SplitPoints {
-    let strata = strata(files, partitions);
+    let strata: Vec<_> = pieces.chunk_by(|a, b| a.stratum == b.stratum).collect();
     let pairs_max =
         (PAIRS_PER_PARTITION * u64::from(partitions)).div_ceil(strata.len().max(1) as u64);
-    let sample_group = |strata: &[Vec<Piece>]| {
-        let mut sampler = Sampler::new(files, program, pairs_max, side_bytes_max(partitions));
-        strata.iter().flatten().for_each(|piece| sampler.read(piece));
+    let sample_group = |strata: &[&[SamplePiece]]| {
+        let mut sampler = Sampler::new(program, pairs_max, side_bytes_max(partitions));
+        strata.iter().copied().flatten().for_each(|piece| sampler.read(piece));
         sampler.drawn
     };
     let drawn: Vec<SampledPair> = std::thread::scope(|scope| {
@@ -95,7 +124,6 @@ fn split_points(
 
 /// Reads pieces, and keeps some of the pairs that they give.
 struct Sampler<'a> {
-    files: &'a [InputFile],
     program: &'a Arc<dyn Program>,
     /// Most pairs that are drawn from a piece.
     pairs_max: u64,
@@ -108,20 +136,14 @@ struct Sampler<'a> {
 }
 
 struct Opened {
-    number: usize,
+    number: u32,
     file: File,
     header: Vec<u8>,
 }
 
 impl<'a> Sampler<'a> {
-    fn new(
-        files: &'a [InputFile],
-        program: &'a Arc<dyn Program>,
-        pairs_max: u64,
-        side_bytes_max: usize,
-    ) -> Self {
+    fn new(program: &'a Arc<dyn Program>, pairs_max: u64, side_bytes_max: usize) -> Self {
         Self {
-            files,
             program,
             pairs_max,
             side_bytes_max,
@@ -133,37 +155,37 @@ impl<'a> Sampler<'a> {
     }
 
     /// Draws from the records that begin in `piece`; from none if these cannot be had.
-    fn read(&mut self, piece: &Piece) {
+    fn read(&mut self, piece: &SamplePiece) {
         if let Some(pairs) = self.map(piece) {
             self.draw(&pairs);
         }
     }
 
-    fn map(&mut self, piece: &Piece) -> Option<RecordBuffer> {
-        let file = &self.files[piece.file];
-        let format = self.program.input_format(file.input);
-        if self.open.as_ref().is_none_or(|open| open.number != piece.file) {
+    fn map(&mut self, piece: &SamplePiece) -> Option<RecordBuffer> {
+        let format = self.program.input_format(piece.input);
+        if self.open.as_ref().is_none_or(|open| open.number != piece.file_number) {
             self.open = None;
-            let opened = File::open(&file.path).ok()?;
+            let opened = File::open(&piece.path).ok()?;
             let mut header = Vec::new();
             if format.has_header {
-                let first = records(&opened, file, format.framing, 0..1, &mut self.buffer)?;
+                let first =
+                    records(&opened, piece.file_bytes, format.framing, 0..1, &mut self.buffer)?;
                 header.extend_from_slice(&self.buffer[first.in_buffer]);
             }
-            self.open = Some(Opened { number: piece.file, file: opened, header });
+            self.open = Some(Opened { number: piece.file_number, file: opened, header });
         }
         let open = self.open.as_ref()?;
         let bytes = piece.bytes.clone();
-        let found = records(&open.file, file, format.framing, bytes, &mut self.buffer)?;
-        let mut chunk = Chunk::new(&file.path, &self.buffer[found.in_buffer]);
-        chunk.file_number = piece.file as u32;
+        let found = records(&open.file, piece.file_bytes, format.framing, bytes, &mut self.buffer)?;
+        let mut chunk = Chunk::new(&piece.path, &self.buffer[found.in_buffer]);
+        chunk.file_number = piece.file_number;
         chunk.offset = found.offset;
         chunk.header = &open.header;
         // Whether bad UTF-8, or any other bad record, is an error is for the map task to say.
         chunk.lossy = true;
         let setup = CollectorSetup {
             partitions: 1,
-            input: file.input,
+            input: piece.input,
             care: Care { skips_bad_records: true, ..Care::default() },
             seed: std::hash::RandomState::new().hash_one(self.buffer.len()),
             ..CollectorSetup::default()

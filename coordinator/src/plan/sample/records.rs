@@ -6,8 +6,6 @@ use std::os::unix::fs::FileExt;
 
 use windrow_jobs::input::Framing;
 
-use crate::plan::listing::InputFile;
-
 /// Read first beyond the last byte, to see where its record ends.
 const LOOKAHEAD_BYTES: u64 = 4 << 10;
 /// Read at most: longer records are left out.
@@ -25,22 +23,22 @@ pub(super) struct Found {
 /// there is none, or if the file cannot be read.
 pub(super) fn records(
     file: &File,
-    planned: &InputFile,
+    file_bytes: u64,
     framing: Framing,
     bytes: Range<u64>,
     buffer: &mut Vec<u8>,
 ) -> Option<Found> {
-    let offset = bytes.start.saturating_sub(1);
+    let offset = bytes.start.saturating_sub(framing.look_behind_bytes());
     let mut wanted = (bytes.end - offset) + LOOKAHEAD_BYTES;
     buffer.clear();
     loop {
-        let end = planned.bytes.min(offset + wanted);
+        let end = file_bytes.min(offset + wanted);
         let filled = buffer.len();
         buffer.resize((end - offset) as usize, 0);
         file.read_exact_at(&mut buffer[filled..], offset + filled as u64).ok()?;
         let border = |at: u64| match framing.record_start(buffer, offset, at) {
             Some(border) if border <= end => Some(border),
-            _ => (end == planned.bytes).then_some(end),
+            _ => (end == file_bytes).then_some(end),
         };
         let records =
             border(bytes.start).and_then(|start| Some(start..border(bytes.end.max(start + 1))?));

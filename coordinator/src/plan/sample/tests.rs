@@ -50,8 +50,8 @@ fn parts(program: &Arc<dyn Program>, texts: &[String]) -> Vec<Vec<Vec<u8>>> {
     let dir = tempfile::tempdir().unwrap();
     let files = write(&dir, texts);
     let within_keys = !program.has_combiner();
-    let points = split_points(&files, program, PARTITIONS, within_keys);
-    assert_eq!(points, split_points(&files, program, PARTITIONS, within_keys));
+    let points = split_points(&pieces(&files, PARTITIONS), program, PARTITIONS, within_keys);
+    assert_eq!(points, split_points(&pieces(&files, PARTITIONS), program, PARTITIONS, within_keys));
     let setup = CollectorSetup {
         partitions: PARTITIONS,
         split_points: Arc::new(points),
@@ -132,7 +132,7 @@ fn what_cannot_be_mapped_or_read_is_left_out() {
     let dir = tempfile::tempdir().unwrap();
     let mut files = write(&dir, &["bad\n".to_string(), lines(0..1_000), "b\n".to_string()]);
     files[2].path.push_str("-is-missing");
-    let points = split_points(&files, &sort(), PARTITIONS, true);
+    let points = split_points(&pieces(&files, PARTITIONS), &sort(), PARTITIONS, true);
     assert_eq!(points.iter().len(), 3);
     assert!(points.iter().all(|(key, _)| key.starts_with(b"line ")));
 }

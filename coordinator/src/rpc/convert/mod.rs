@@ -12,7 +12,7 @@ mod status;
 pub(super) use program::{blob_from, digest_from};
 pub(super) use report::report_from;
 pub(super) use session::{message_to, profile_from, returning_from, welcome_to};
-pub(super) use shape::{ranges_from, shape_from};
+pub(super) use shape::{piece_to, ranges_from, shape_from};
 pub(super) use spec::{spec_from, spec_to, submission_from};
 pub(super) use status::{job_status, worker_status};
 

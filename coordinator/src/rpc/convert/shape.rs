@@ -1,11 +1,13 @@
 //! What a submitter says of its job's code. Its limits are checked here, so that all behind may rely on them.
 
+use std::ops::Range;
+
 use windrow_jobs::program::{JobShape, Partitioning, SplitPoints};
 use windrow_proto::v1;
 
 use super::Malformed;
 use super::spec::{NAME_BYTES_MAX, REDUCERS_MAX, check};
-use crate::plan::{Ranges, SIDE_BYTES_MAX};
+use crate::plan::{Ranges, SIDE_BYTES_MAX, SamplePiece};
 
 /// Most inputs with names of their own.
 const INPUTS_MAX: usize = 1_000;
@@ -37,6 +39,13 @@ pub(in crate::rpc) fn ranges_from(ranges: v1::JobRanges) -> Result<Ranges, Malfo
     check(!too_long, "the first pair of a range is too long")?;
     let points = points.into_iter().map(|point| (point.key.to_vec(), point.value.to_vec()));
     Ok(Ranges { partitions, points: SplitPoints::new(points) })
+}
+
+/// What of the inputs to look for ranges in.
+pub(in crate::rpc) fn piece_to(piece: SamplePiece) -> v1::SamplePiece {
+    let SamplePiece { stratum, input, file_number, path, file_bytes, bytes } = piece;
+    let Range { start, end } = bytes;
+    v1::SamplePiece { stratum, input, file_number, path, file_bytes, start, end }
 }
 
 #[cfg(test)]

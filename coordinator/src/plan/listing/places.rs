@@ -1,0 +1,83 @@
+//! Where files really lie, whatever their folders and links are called: found out once a folder, and once a link.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::candidates::{Candidate, Origin};
+use super::unreadable;
+use crate::plan::PlanError;
+use crate::side_by_side::try_map;
+
+/// The folders that files were found in, and the files that links lead to.
+#[derive(Debug, Default)]
+pub(in crate::plan) struct Places {
+    /// A real folder, and the path of a file in it as it was found.
+    folders: Vec<(PathBuf, PathBuf)>,
+    /// A real file, and the link that leads there.
+    links: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Places {
+    /// All places that files were found in, each with the path of one of these files.
+    pub(in crate::plan) fn iter(&self) -> impl Iterator<Item = (&Path, &Path)> {
+        self.folders.iter().chain(&self.links).map(|(real, found)| (&**real, &**found))
+    }
+
+    /// The candidates in the order of their paths, without those that were met before under this or another spelling of their
+    /// folder.
+    pub(super) fn each_once(
+        &mut self,
+        candidates: Vec<Candidate>,
+    ) -> Result<Vec<Candidate>, PlanError> {
+        let before = self.folders.len();
+        let (mut placed, spellings) = self.place(candidates)?;
+        if spellings > self.folders.len() - before {
+            // Stable: of several spellings, the first that was found stays.
+            placed.sort_by(|(a, x), (b, y)| (a, x.path.file_name()).cmp(&(b, y.path.file_name())));
+            placed.dedup_by(|(a, x), (b, y)| a == b && x.path.file_name() == y.path.file_name());
+        }
+        let mut candidates: Vec<_> = placed.into_iter().map(|(_, candidate)| candidate).collect();
+        candidates.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        candidates.dedup_by(|a, b| a.path == b.path);
+        let links = candidates.iter().filter(|candidate| candidate.origin == Origin::Link);
+        let links: Vec<_> = links.map(|candidate| &candidate.path).collect();
+        self.links.extend(try_map(&links, |link| {
+            let real = fs::canonicalize(link).map_err(|error| unreadable(link, error))?;
+            Ok::<_, PlanError>((real, link.to_path_buf()))
+        })?);
+        Ok(candidates)
+    }
+
+    /// The candidates, each with a number that those of the same real folder have; and in how many ways their folders are spelled.
+    fn place(
+        &mut self,
+        candidates: Vec<Candidate>,
+    ) -> Result<(Vec<(usize, Candidate)>, usize), PlanError> {
+        let (mut spelled, mut real) = (HashMap::new(), HashMap::new());
+        let mut placed: Vec<(usize, Candidate)> = Vec::with_capacity(candidates.len());
+        for candidate in candidates {
+            let folder = candidate.path.parent().unwrap_or(Path::new("/"));
+            // Files of one folder mostly come one after the other.
+            let neighbour = placed.last().filter(|(_, last)| last.path.parent() == Some(folder));
+            let known =
+                neighbour.map(|(number, _)| *number).or_else(|| spelled.get(folder).copied());
+            let number = match known {
+                Some(number) => number,
+                None => {
+                    let path =
+                        fs::canonicalize(folder).map_err(|error| unreadable(folder, error))?;
+                    let next = self.folders.len();
+                    let number = *real.entry(path.clone()).or_insert(next);
+                    if number == next {
+                        self.folders.push((path, candidate.path.clone()));
+                    }
+                    spelled.insert(folder.to_path_buf(), number);
+                    number
+                }
+            };
+            placed.push((number, candidate));
+        }
+        Ok((placed, spelled.len()))
+    }
+}
