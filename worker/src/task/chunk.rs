@@ -16,7 +16,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::time::UNIX_EPOCH;
 
-use windrow_jobs::input::Chunk;
+use windrow_jobs::input::{Chunk, Framing};
 use windrow_jobs::{FailureCause, Place};
 
 use super::plan::InputPlan;
@@ -194,17 +194,12 @@ impl Window {
         self.offset = chunk.start.saturating_sub(framing.look_behind_bytes());
         self.filled = 0;
         self.extend(file, chunk.end.saturating_add(LOOKAHEAD_BYTES))?;
-        let mut first = framing.record_start(self.filled(), self.offset, chunk.start);
-        if first.is_none() && framing.look_ahead_bytes() > 0 {
-            // A small chunk may not tell.
-            self.extend(file, chunk.start.saturating_add(framing.look_ahead_bytes()))?;
-            first = framing.record_start(self.filled(), self.offset, chunk.start);
-        }
+        let first = self.record_start(file, framing, chunk.start)?;
         let Some(start) = first.filter(|start| *start < chunk.end) else {
             return Ok(chunk.end..chunk.end);
         };
         loop {
-            let next = framing.record_start(self.filled(), self.offset, chunk.end);
+            let next = self.record_start(file, framing, chunk.end)?;
             let at_end_of_file = self.end() == file.bytes;
             let end = next.or(at_end_of_file.then_some(file.bytes)).map(|end| end.min(file.bytes));
             // All that is known of the last record, which may be less than all of it.
@@ -234,6 +229,23 @@ impl Window {
                 }
             }
         }
+    }
+
+    /// The first record that starts at `at` or after it; `None` if it starts beyond the window. Reads on as far as it may take to be
+    /// sure of that.
+    fn record_start(
+        &mut self,
+        file: &InputFile,
+        framing: Framing,
+        at: u64,
+    ) -> Result<Option<u64>, FailureCause> {
+        let found = framing.record_start(self.filled(), self.offset, at);
+        let sure = at.saturating_add(framing.look_ahead_bytes()).min(file.bytes);
+        if found.is_some() || self.end() >= sure {
+            return Ok(found);
+        }
+        self.extend(file, sure)?;
+        Ok(framing.record_start(self.filled(), self.offset, at))
     }
 
     /// Reads on until the window ends at `to`, or at the end of the file.
@@ -280,7 +292,6 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    use windrow_jobs::input::Framing;
     use windrow_jobs::program::InputFormat;
 
     use super::*;
@@ -391,6 +402,26 @@ mod tests {
             let framing = Framing::Fixed { bytes };
             prop_assert_eq!(read_all(split(&path, split_bytes), chunk_bytes, framing), expected);
         }
+    }
+
+    #[test]
+    fn a_stray_quote_makes_no_record_longer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("input");
+        let text = "1,\"Gree\n".to_string() + &"2,3\n".repeat(30_000);
+        std::fs::write(&path, &text).unwrap();
+        let framing = Framing::QuotedLines { delimiter: b',' };
+        let format = InputFormat { framing, has_header: false };
+        let mut plan = InputPlan::new(vec![whole_file(&path)], 1_000, format, false);
+        plan.record_bytes_max = 100;
+        let mut reader = ChunkReader::new(&plan);
+        let mut read = 0;
+        while let Some(index) = plan.take() {
+            let chunk = reader.read(index, &mut || Ok(())).unwrap();
+            assert!(chunk.bytes.len() <= 1_010, "{}", chunk.bytes.len());
+            read += chunk.bytes.len();
+        }
+        assert_eq!(read, text.len());
     }
 
     #[test]
