@@ -94,8 +94,8 @@ pub trait Program: Send + Sync {
 
     /// Like [`reduce`](Self::reduce), but with care: where bad groups are to be left out, passes over those that cannot be
     /// reduced, and over what they wrote. Each is told to `skipped`, in order; its error ends the attempt. A group that has
-    /// written more than eight megabytes before it fails ends the attempt too. By default the same, for jobs whose reduce
-    /// runs no user code.
+    /// written more than eight megabytes before it fails ends the attempt too. By default the same without care, for
+    /// jobs whose only user code is an [`Output`](crate::output::Output): what it fails with ends the attempt.
     fn reduce_carefully(
         &self,
         input: &mut dyn RecordBatches,
