@@ -86,6 +86,9 @@ pub struct Record<N> {
     pub note: N,
 }
 
+/// What the journal of a decider with this catalog is asked for.
+type CallOf<C> = Call<Record<<C as Catalog>::Note>, State<C>, <C as Catalog>::Part>;
+
 /// A journaled scheduler. It does nothing itself: its owner asks for calls and effects, carries them out, and answers.
 #[derive(Debug)]
 pub struct Decider<C: Catalog> {
@@ -272,7 +275,7 @@ impl<C: Catalog> Decider<C> {
     }
 
     /// What the store is to do next, beside all that it is doing.
-    pub fn next_call(&mut self) -> Option<(CallId, Call<Record<C::Note>, State<C>, C::Part>)> {
+    pub fn next_call(&mut self) -> Option<(CallId, CallOf<C>)> {
         self.appender.next_call()
     }
 
