@@ -347,7 +347,7 @@ proptest! {
         let mut offset = 100;
         let mut bad = Vec::new();
         for record in &records {
-            if is_bad(&record) {
+            if is_bad(record) {
                 bad.push((Some(offset), record.trim_end().to_string()));
             }
             offset += record.len() as u64;

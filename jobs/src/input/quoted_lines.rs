@@ -39,7 +39,7 @@ pub(super) fn record_start(
     if memchr(QUOTE, before).is_none() {
         return Some(at + memchr(LF, &bytes[at - 1..])?);
     }
-    let mut start = if file_start { 0 } else { memchr(LF, &bytes[..])? + 1 };
+    let mut start = if file_start { 0 } else { memchr(LF, bytes)? + 1 };
     while start < at {
         start += end(&bytes[start..], delimiter, false)?;
     }
