@@ -19,6 +19,7 @@ mod leases;
 mod loss;
 mod no_workers;
 mod objects;
+mod operation;
 mod placement;
 mod publication;
 mod retry;
