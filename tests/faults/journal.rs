@@ -21,16 +21,17 @@ pub fn tests() -> Vec<Trial> {
     tests.push(case("faults::journal::killed_in_map", || killed_in("map")));
     tests.push(case("faults::journal::killed_in_reduce", || killed_in("reduce")));
     tests.push(case("faults::journal::submission_not_durable", || {
-        submission_is_told_again("journal-before-create:1");
+        submission_is_told_again("journal-before-create:2");
     }));
     tests.push(case("faults::journal::submission_durable_but_not_answered", || {
-        submission_is_told_again("journal-after-create:1");
+        submission_is_told_again("journal-after-create:2");
     }));
     tests.push(root_case("faults::journal::disk_full", disk_full));
     tests
 }
 
-/// While tasks run and end. A journal begins with a snapshot, after which the log before is sealed.
+/// While tasks run and end. Whoever takes over seals the log before, appends that it has taken over, and then writes the state
+/// with which it began.
 const DEATHS: &[Deaths] = &[
     &["journal-before-create:1", "journal-before-create:2", "journal-before-create:3"],
     &["journal-before-create:4", "journal-before-create:1", "journal-before-create:2"],
@@ -71,13 +72,13 @@ fn killed_in(stage: &str) {
     assert_eq!(status["reduce"]["attempts"], REDUCES, "{status}");
 }
 
-/// The coordinator dies as it takes a job: told again, it is one job.
+/// The coordinator dies as it takes a job, which is its second append: told again, it is one job.
 fn submission_is_told_again(death: &'static str) {
     let job = SmallJob::new();
     job.open_all();
     let environment: &[(&str, &str)] = match death {
-        "journal-before-create:1" => &[("WINDROW_FAILPOINT", "journal-before-create:1")],
-        _ => &[("WINDROW_FAILPOINT", "journal-after-create:1")],
+        "journal-before-create:2" => &[("WINDROW_FAILPOINT", "journal-before-create:2")],
+        _ => &[("WINDROW_FAILPOINT", "journal-after-create:2")],
     };
     let options = ClusterOptions { coordinator_env: environment, ..all_at_once() };
     let mut cluster = Cluster::with_options(0, options);

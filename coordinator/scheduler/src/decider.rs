@@ -114,11 +114,20 @@ struct Cut {
     /// Not more often than this. With a few objects in flight, a store adds so few objects in this time that reading them, many
     /// at once, takes less than a second, however fast the store is.
     interval: Duration,
+    /// Nor more often than this for each task: all of the state is copied and written.
+    interval_per_task: Duration,
 }
 
 impl Default for Cut {
     fn default() -> Self {
-        Self { objects: 512, bytes: 16 << 20, records: 50_000, interval: Duration::from_secs(5) }
+        Self {
+            objects: 512,
+            bytes: 16 << 20,
+            records: 50_000,
+            interval: Duration::from_secs(5),
+            // A million tasks: not more often than every thirty seconds.
+            interval_per_task: Duration::from_micros(30),
+        }
     }
 }
 
@@ -166,6 +175,7 @@ impl<C: Catalog> Decider<C> {
     pub fn with_snapshot_after(mut self, records: u64) -> Self {
         self.cut.records = records.max(1);
         self.cut.interval = Duration::ZERO;
+        self.cut.interval_per_task = Duration::ZERO;
         self
     }
 
@@ -205,9 +215,12 @@ impl<C: Catalog> Decider<C> {
         let is_long = objects >= self.cut.objects
             || bytes >= self.cut.bytes
             || self.appender.pushed() - self.cut_records >= self.cut.records;
-        is_long
-            && self.appender.may_write_state()
-            && self.state.now >= self.cut_at + self.cut.interval
+        if !is_long || !self.appender.may_write_state() {
+            return false;
+        }
+        let tasks = self.state.scheduler.tasks();
+        let interval = self.cut.interval.max(self.cut.interval_per_task.saturating_mul(tasks));
+        self.state.now >= self.cut_at + interval
     }
 
     fn write_state(

@@ -1,6 +1,7 @@
 //! All that can happen to the scheduler.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -205,8 +206,8 @@ pub struct Unpublished {
 /// A job as the scheduler needs to know it: counts and limits, no paths.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobPlan {
-    /// One entry a map task.
-    pub splits: Vec<SplitPlan>,
+    /// One entry a map task. Shared, since there may be a million, and events and states are copied.
+    pub splits: Arc<[SplitPlan]>,
     /// Number of reduce tasks; 0 for a map-only job.
     pub partitions: u32,
     /// How often a task may fail before the job does.

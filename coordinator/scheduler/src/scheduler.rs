@@ -126,6 +126,12 @@ impl Scheduler {
         job.view(&self.workers, &self.deadlines, self.now)
     }
 
+    /// Tasks of all jobs that have not ended.
+    pub(crate) fn tasks(&self) -> u32 {
+        let of_job = |job: &Job| job.map.len().saturating_add(job.reduce.len());
+        self.jobs.running().map(of_job).fold(0, u32::saturating_add)
+    }
+
     /// A worker at this moment, as long as it has a session.
     pub fn worker(&self, id: WorkerId) -> Option<WorkerView> {
         self.workers.get(id).map(|worker| worker.view(id))

@@ -159,7 +159,7 @@ impl windrow_scheduler::Catalog for Catalog {
     fn strip(event: &mut Event, note: &Note) {
         if let (Event::Submit { plan, .. }, Note::Job(JobRef { part: Some(_), .. })) = (event, note)
         {
-            plan.splits = Vec::new();
+            plan.splits = Arc::default();
         }
     }
 

@@ -73,7 +73,7 @@ fn records() -> Vec<Record<Note>> {
         platform: Platform::default(),
     };
     let plan = JobPlan {
-        splits: vec![SplitPlan { bytes: 9, affinity: 1 }],
+        splits: [SplitPlan { bytes: 9, affinity: 1 }].into(),
         partitions: 2,
         max_attempts: 4,
         task_timeout: Duration::from_secs(60),

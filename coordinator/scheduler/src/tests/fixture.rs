@@ -162,7 +162,7 @@ impl Fixture {
 /// Splits without a preference for any worker, so that tasks are placed in order.
 pub(super) fn plan(splits: usize, partitions: u32) -> JobPlan {
     JobPlan {
-        splits: vec![SplitPlan { bytes: 100, affinity: 0 }; splits],
+        splits: vec![SplitPlan { bytes: 100, affinity: 0 }; splits].into(),
         partitions,
         max_attempts: 3,
         task_timeout: Duration::from_secs(600),

@@ -131,7 +131,7 @@ impl Running {
 
     /// How long another coordinator would take to take over now, and how many records it would find.
     fn take_over(&self) -> (Duration, usize) {
-        let (mut store, mut under_way) = (Store(self.store.0.clone()), UnderWay::default());
+        let (mut store, mut under_way) = (self.store.clone(), UnderWay::default());
         let (mut now, mut takeover) = (Duration::ZERO, Takeover::new(Nonce(2)));
         loop {
             while let Some((id, call)) = takeover.next_call() {
