@@ -10,7 +10,7 @@ use crate::death::Blame;
 use crate::effect::{Effect, JobFailure};
 use crate::event::{AttemptProgress, AttemptStats};
 use crate::health;
-use crate::job::{Job, JobResult};
+use crate::job::{Job, JobResult, Phase};
 use crate::retry::{backoff, charge};
 use crate::step::Step;
 use crate::task::{Counted, TaskState};
@@ -34,20 +34,32 @@ impl Job {
         worker: WorkerId,
         step: &mut Step<'_>,
     ) {
+        debug_assert_eq!(self.placeable(), Some(stage), "reduces start when all maps are done");
         let attempt = self.tasks_mut(stage).start(index, worker, step.now);
         self.begin(attempt, worker, step);
     }
 
     /// An attempt begins, whose number is drawn.
     pub(crate) fn begin(&mut self, attempt: AttemptId, worker: WorkerId, step: &mut Step<'_>) {
+        debug_assert_eq!(self.phase, Phase::Running, "nothing starts once parts are final");
+        debug_assert!(self.is_running(attempt, worker), "its number was drawn for this worker");
         self.holders.entry(worker).or_default();
         step.workers.start(worker, attempt);
         self.assign(attempt, worker, step);
+        debug_assert!(
+            step.deadlines.get(Timer::Stalled(attempt)).is_some(),
+            "an attempt that is never heard of must end"
+        );
     }
 
     /// Tells a worker to run an attempt, which it may have been told before.
     pub(crate) fn assign(&mut self, attempt: AttemptId, worker: WorkerId, step: &mut Step<'_>) {
+        debug_assert_eq!(attempt.task.job, self.id, "an attempt is its job's");
         let outputs = (attempt.task.stage == Stage::Reduce).then(|| self.map_outputs());
+        debug_assert!(
+            outputs.as_ref().is_none_or(|outputs| outputs.version == self.outputs_version),
+            "a reducer is told what is in force"
+        );
         if let Some(outputs) = &outputs
             && let Some(task) = self.reduce.get_mut(attempt.task.index)
             && let Some(running) = task.running_mut(attempt.number, worker)
@@ -90,6 +102,7 @@ impl Job {
         if !self.is_running(attempt, worker) {
             return Ok(());
         }
+        debug_assert_eq!(self.phase, Phase::Running, "when parts are final, nothing runs");
         step.deadlines.clear(Timer::Stalled(attempt));
         step.workers.finish(worker, attempt);
         step.workers.count_done(worker);
@@ -147,7 +160,8 @@ impl Job {
         if !self.is_running(attempt, worker) {
             return Ok(());
         }
-        self.stop(attempt, step);
+        let stopped_on = self.stop(attempt, step);
+        debug_assert_eq!(stopped_on, Some(worker), "who reports a failure ran it");
         self.tasks_mut(attempt.task.stage).failed += 1;
         step.workers.count_failed(worker);
         health::failed(worker, self.id, &cause, step);
@@ -198,6 +212,7 @@ impl Job {
     /// Stops a running attempt whose worker is still there, and tells it so.
     pub(crate) fn give_up(&mut self, attempt: AttemptId, step: &mut Step<'_>) -> Option<WorkerId> {
         let worker = self.stop(attempt, step)?;
+        debug_assert!(step.workers.get(worker).is_some(), "with a lost worker nobody is told");
         step.effects.push(Effect::CancelAttempt { worker, attempt });
         Some(worker)
     }
@@ -208,6 +223,7 @@ impl Job {
         let worker = self.tasks_mut(attempt.task.stage).stop(attempt.task.index, attempt.number)?;
         step.deadlines.clear(Timer::Stalled(attempt));
         step.workers.finish(worker, attempt);
+        debug_assert!(!self.is_running(attempt, worker), "late reports of it find nothing");
         Some(worker)
     }
 
@@ -240,6 +256,11 @@ impl Job {
             }
             Again::AfterPause => {}
         }
+        debug_assert!(
+            !matches!(self.tasks(id.stage).task(id.index).state, TaskState::Waiting)
+                || step.deadlines.get(Timer::Retry(id)).is_some(),
+            "what waits is woken"
+        );
         Ok(())
     }
 

@@ -79,6 +79,7 @@ impl Job {
     /// Runs a reduce again that has read, or may have read, another version of the map outputs than that in force. Nobody is
     /// to blame.
     fn redo_if_older(&mut self, index: u32, step: &mut Step<'_>) {
+        debug_assert!(self.nondeterministic.is_some(), "else what was read is as good as what is");
         let task = self.reduce.id(index);
         let version = self.outputs_version;
         match &self.reduce.task(index).state {

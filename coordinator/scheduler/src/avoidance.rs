@@ -95,6 +95,7 @@ impl FailedOn {
             self.0.remove(0);
         }
         self.0.push(worker);
+        debug_assert!(self.0.len() <= FAILED_ON_MAX, "there is a bound on what is remembered");
     }
 
     /// Whether it has failed there, as far as it is remembered.

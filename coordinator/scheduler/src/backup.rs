@@ -56,6 +56,7 @@ pub(crate) fn begin(jobs: &mut Jobs, attempt: AttemptId, step: &mut Step<'_>) {
     let Some(other) = worker_for_backup(job, attempt.task, worker, step.workers) else {
         return;
     };
+    debug_assert_ne!(other, worker, "a backup on the same machine is none");
     let tasks = job.tasks_mut(attempt.task.stage);
     let backup = tasks.back_up(attempt.task.index, other, step.now);
     job.begin(backup, other, step);

@@ -35,6 +35,7 @@ impl Job {
         if budget.covers(skipped, of.unwrap_or_default()) {
             return Ok(());
         }
+        debug_assert!(skipped > 0, "every budget covers nothing");
         let example = example.or_else(|| self.tasks(stage).skipped_example.clone());
         let example = example.map(|cause| *cause);
         Err(Box::new(JobFailure::BadRecords { skipped, of, budget, example }))

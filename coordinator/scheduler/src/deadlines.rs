@@ -40,14 +40,18 @@ impl Deadlines {
         if let Some(former) = self.times.insert(timer, at) {
             self.order.remove(&(former, timer));
         }
-        self.order.insert((at, timer));
+        let added = self.order.insert((at, timer));
+        debug_assert!(added, "a timer runs once");
+        debug_assert_eq!(self.times.len(), self.order.len(), "both say the same");
     }
 
     /// Stops the timer, if it runs.
     pub(crate) fn clear(&mut self, timer: Timer) {
         if let Some(at) = self.times.remove(&timer) {
-            self.order.remove(&(at, timer));
+            let removed = self.order.remove(&(at, timer));
+            debug_assert!(removed, "both say the same");
         }
+        debug_assert_eq!(self.get(timer), None, "it does not go off any more");
     }
 
     /// When the timer goes off.

@@ -63,6 +63,7 @@ impl Job {
         let task = self.tasks_mut(attempt.task.stage).task_mut(attempt.task.index);
         let trouble = task.trouble_mut();
         trouble.suspect = true;
+        debug_assert!(poison.is_none() || alone, "in company, nobody knows whose record it was");
         match poison {
             // One that it was told to leave out is not to blame again.
             Some(poison) if !trouble.poison.iter().any(|known| known.place == poison.place) => {

@@ -13,6 +13,10 @@ pub(crate) fn let_go(jobs: &Jobs, step: &mut Step<'_>) {
     let unneeded = |&worker: &WorkerId| !jobs.running().any(|job| job.needs_worker(worker));
     let leaving: Vec<_> = step.workers.idle_draining().filter(unneeded).collect();
     for worker in leaving {
+        debug_assert!(
+            step.workers.get(worker).is_some_and(|worker| worker.running.is_empty()),
+            "what runs is finished first"
+        );
         step.workers.drained(worker);
         step.effects.push(Effect::Drained { worker });
     }

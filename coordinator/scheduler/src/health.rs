@@ -83,6 +83,8 @@ impl Health {
         if !bad {
             return None;
         }
+        debug_assert!(self.strikes > 0, "nobody is put away without a reason");
+        debug_assert_ne!(self.standing, Standing::Quarantined, "it gets no work meanwhile");
         self.standing = Standing::Quarantined;
         self.quarantines = self.quarantines.saturating_add(1);
         Some(quarantine(self.quarantines - 1, config))
@@ -135,7 +137,10 @@ pub(crate) fn succeeded(worker: WorkerId, step: &mut Step<'_>) {
 /// A quarantine is over.
 pub(crate) fn quarantine_over(identity: u64, step: &mut Step<'_>) {
     step.deadlines.clear(Timer::Quarantine(identity));
-    step.workers.change_health(identity, |health| health.standing = Standing::Probation);
+    step.workers.change_health(identity, |health| {
+        debug_assert_eq!(health.standing, Standing::Quarantined, "only a quarantine ends");
+        health.standing = Standing::Probation;
+    });
 }
 
 /// Where nobody else is left, those in quarantine are better than nobody.

@@ -162,11 +162,13 @@ impl Job {
 
     /// Where the outputs of the map tasks lie, which are all done. O(M) for the first reducer after a change.
     pub(crate) fn map_outputs(&mut self) -> Arc<MapOutputs> {
-        debug_assert!(self.map.all_done());
+        debug_assert!(self.map.all_done(), "a table with gaps would lose pairs");
         let outputs = self.outputs.get_or_insert_with(|| {
             let outputs = self.map.winners().map(|(attempt, winner)| (attempt, winner.worker));
             Arc::new(MapOutputs { version: self.outputs_version, outputs: outputs.collect() })
         });
+        debug_assert_eq!(outputs.outputs.len() as u32, self.map.len(), "each map has its winner");
+        debug_assert_eq!(outputs.version, self.outputs_version, "a change forgets the table");
         Arc::clone(outputs)
     }
 
@@ -178,13 +180,14 @@ impl Job {
 
     /// Begins to publish if all that was asked for is done. Maps that are being redone are not needed any more.
     pub(crate) fn publish_if_done(&mut self, step: &mut Step<'_>) -> JobResult {
-        debug_assert_eq!(self.phase, Phase::Running);
+        debug_assert_eq!(self.phase, Phase::Running, "a job is published once");
         if !self.output_tasks().all_done() {
             return Ok(());
         }
         self.check_conservation()?;
         self.phase = Phase::Publishing;
         self.stop_all(step);
+        debug_assert_eq!(self.running(), 0, "nothing writes any more when parts become visible");
         step.effects.push(self.publish());
         Ok(())
     }

@@ -49,6 +49,7 @@ impl Jobs {
         }
         self.accepted += 1;
         let id = JobId(self.accepted);
+        debug_assert!(!self.ended.contains_key(&id), "a number is given once");
         self.submissions.insert(submission, id);
         step.effects.push(Effect::Accepted { request, job: id });
         let job =
@@ -134,6 +135,7 @@ impl Jobs {
     pub(crate) fn end(&mut self, id: JobId, outcome: Outcome, step: &mut Step<'_>) {
         let Some(mut job) = self.running.remove(&id) else { return };
         job.stop_all(step);
+        debug_assert_eq!(job.running(), 0, "slots of a job that has ended are free");
         job.release(step);
         let mut view = job.view(step.workers, step.deadlines, step.now);
         view.state = JobState::Ended(outcome.clone());

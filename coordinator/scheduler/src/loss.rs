@@ -27,6 +27,7 @@ use crate::step::Step;
 /// The one transition by which a worker is lost, however it was noticed.
 pub(crate) fn lose_worker(jobs: &mut Jobs, id: WorkerId, reason: &str, step: &mut Step<'_>) {
     let Some(worker) = step.workers.remove(id) else { return };
+    debug_assert!(step.workers.get(id).is_none(), "what follows must not reach it");
     step.deadlines.clear(Timer::Lease(id));
     jobs.try_each(step, |job, step| {
         let job_id = job.id;
@@ -51,7 +52,8 @@ impl Job {
         let holder = self.holders.remove(&worker).unwrap_or_default();
         self.forgive(worker, step);
         for &attempt in attempts {
-            self.stop(attempt, step);
+            let stopped_on = self.stop(attempt, step);
+            debug_assert_eq!(stopped_on, Some(worker), "a worker runs what its job says");
             self.tasks_mut(attempt.task.stage).lost += 1;
         }
         for &attempt in attempts {
@@ -139,12 +141,15 @@ impl Job {
         if lost.is_empty() {
             return Ok(());
         }
+        debug_assert!(self.needs_map_outputs(), "what nobody will read is not made again");
+        let version = self.outputs_version;
         for &index in lost {
             if let Some(winner) = self.map.lose(index) {
                 self.counters.subtract(&winner.counted.counters);
             }
         }
         self.forget_map_outputs();
+        debug_assert!(version < self.outputs_version, "reducers that run are told by the version");
         for &index in lost {
             self.redo(index, cause, avoid, step)?;
         }

@@ -54,7 +54,12 @@ pub(crate) fn fill_slots(jobs: &mut Jobs, turn: &mut u64, step: &mut Step<'_>) {
             debug_assert!(false, "{} could use a slot, and has no task for it", job.id);
             return;
         };
+        debug_assert!(
+            step.workers.get(worker).is_some_and(|worker| worker.takes(stage)),
+            "the index of free slots is true"
+        );
         *turn += 1;
+        debug_assert!(job.turn < *turn, "each slot given has a number of its own");
         job.turn = *turn;
         job.served = step.now;
         job.start(stage, index, worker, step);

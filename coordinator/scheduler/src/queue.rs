@@ -29,8 +29,13 @@ impl Queue {
 
     /// Adds a task.
     pub(crate) fn insert(&mut self, index: u32, suspect: bool) {
-        let queue = if suspect { &mut self.suspects } else { &mut self.others };
-        queue.insert(index);
+        let (queue, other) = match suspect {
+            true => (&mut self.suspects, &self.others),
+            false => (&mut self.others, &self.suspects),
+        };
+        debug_assert!(!other.contains(&index), "a task is queued once");
+        let added = queue.insert(index);
+        debug_assert!(added, "a task is queued once");
     }
 
     /// Takes a task out; false if it was not there.

@@ -44,6 +44,7 @@ pub(crate) fn renew_lease(worker: WorkerId, step: &mut Step<'_>) -> bool {
 
 /// The worker need not be heard of for a whole lease.
 pub(crate) fn grant_lease(worker: WorkerId, step: &mut Step<'_>) {
+    debug_assert!(step.workers.get(worker).is_some(), "only a session has a lease");
     let ends = step.now + step.config.lease;
     step.workers.set_lease(worker, ends);
     step.deadlines.set(Timer::Lease(worker), ends);
@@ -59,13 +60,13 @@ pub(crate) fn disconnect(worker: WorkerId, connection: RequestId, step: &mut Ste
         return;
     }
     let lease_ends = there.lease_ends;
-    let most_were_away = step.workers.most_are_away();
     step.workers.set_connection(worker, None);
     if !step.workers.most_are_away() {
         let patience_ends = step.now + step.config.reconnect;
+        step.workers.hurry(worker);
         step.deadlines.set(Timer::Lease(worker), lease_ends.min(patience_ends));
-    } else if !most_were_away {
-        for (away, ends) in step.workers.away() {
+    } else {
+        for (away, ends) in step.workers.hurry_nobody() {
             step.deadlines.set(Timer::Lease(away), ends);
         }
     }
@@ -87,6 +88,10 @@ pub(crate) fn resume(
     if !renew_lease(worker, step) {
         return step.effects.push(Effect::TooLate { request });
     }
+    debug_assert!(
+        step.deadlines.get(Timer::Lease(worker)).is_some_and(|ends| ends > step.now),
+        "one that is back has a lease"
+    );
     step.workers.has_not_gone(worker);
     step.effects.push(Effect::Admitted { request, worker });
     cancel_unwanted(jobs, worker, inventory, step);

@@ -19,6 +19,10 @@ pub(crate) fn begin(jobs: &mut Jobs, step: &mut Step<'_>) {
         step.workers.hear(worker, step.now);
         step.workers.set_connection(worker, None);
         grant_lease(worker, step);
+        debug_assert!(
+            step.workers.get(worker).is_some_and(|worker| worker.is_away()),
+            "it gets nothing before it has said what it has"
+        );
     }
     for job in jobs.running_mut() {
         job.start_clocks_anew(step);

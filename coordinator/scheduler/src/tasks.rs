@@ -208,7 +208,9 @@ impl Tasks {
         self.attempts += 1;
         let task = self.task_mut(index);
         task.attempts += 1;
-        Running::new(task.attempts, worker, now)
+        let number = task.attempts;
+        debug_assert!(number <= self.attempts, "the stage counts all tasks' attempts");
+        Running::new(number, worker, now)
     }
 
     /// Notes how far a running attempt has come. False when that is no further than before, or when no such
@@ -308,6 +310,7 @@ impl Tasks {
         self.totals.subtract(&winner.counted, self.stage);
         debug_assert!(self.done > 0, "it was counted when it won");
         self.done -= 1;
+        debug_assert!(self.done < self.most_done, "it was done, and is not any more");
         self.lost += 1;
         Some(winner)
     }

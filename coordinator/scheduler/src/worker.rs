@@ -57,6 +57,8 @@ pub(crate) struct Workers {
     identities: BTreeMap<u64, Identity>,
     /// Those whose connection is broken.
     away: BTreeSet<WorkerId>,
+    /// Those of them that are waited for for less than their lease.
+    hurried: BTreeSet<WorkerId>,
     /// Those that are draining and have not been told to go.
     draining: BTreeSet<WorkerId>,
     staying: usize,
@@ -166,6 +168,7 @@ impl Workers {
         let worker = self.workers.remove(&id)?;
         self.draining.remove(&id);
         self.away.remove(&id);
+        self.hurried.remove(&id);
         if worker.leaving == Leaving::No {
             self.count_staying(worker.kind, false);
         }
@@ -216,13 +219,22 @@ impl Workers {
     pub(crate) fn set_lease(&mut self, id: WorkerId, ends: Time) {
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.lease_ends = ends;
+            self.hurried.remove(&id);
         }
     }
 
-    /// Those whose connection is broken, and when their leases end.
-    pub(crate) fn away(&self) -> impl Iterator<Item = (WorkerId, Time)> {
-        let lease = |id: &WorkerId| Some((*id, self.get(*id)?.lease_ends));
-        self.away.iter().filter_map(lease)
+    /// One that is away is waited for for less than its lease.
+    pub(crate) fn hurry(&mut self, id: WorkerId) {
+        debug_assert!(self.away.contains(&id), "whoever is there has a lease");
+        self.hurried.insert(id);
+    }
+
+    /// Those of which this is so have their leases again, which end then.
+    pub(crate) fn hurry_nobody(&mut self) -> Vec<(WorkerId, Time)> {
+        let lease = |id: WorkerId| Some((id, self.get(id)?.lease_ends));
+        let leases = self.hurried.iter().copied().filter_map(lease).collect();
+        self.hurried.clear();
+        leases
     }
 
     /// Whether more than half of all, and more than one, are away: then it is the network that is broken, or the coordinator.
@@ -248,7 +260,9 @@ impl Workers {
     /// Frees an attempt's slot.
     pub(crate) fn finish(&mut self, id: WorkerId, attempt: AttemptId) {
         self.update(id, |worker| {
-            if worker.running.remove(&attempt) {
+            let ran = worker.running.remove(&attempt);
+            debug_assert!(ran, "only what was started is over");
+            if ran {
                 worker.reduces_running -= u32::from(attempt.task.stage == Stage::Reduce);
             }
         });
@@ -273,6 +287,9 @@ impl Workers {
         match (connection, self.workers.contains_key(&id)) {
             (None, true) => drop(self.away.insert(id)),
             _ => drop(self.away.remove(&id)),
+        }
+        if connection.is_some() {
+            self.hurried.remove(&id);
         }
         self.update(id, |worker| worker.connection = connection);
         debug_assert!(self.away.len() <= self.workers.len(), "only those with a session are away");
@@ -299,6 +316,10 @@ impl Workers {
 
     /// Notes that the worker has been told to go.
     pub(crate) fn drained(&mut self, id: WorkerId) {
+        debug_assert!(
+            self.get(id).is_some_and(|worker| worker.leaving == Leaving::Draining),
+            "it asked to go, and was not let go yet"
+        );
         if self.draining.remove(&id) {
             self.update(id, |worker| worker.leaving = Leaving::Drained);
         }

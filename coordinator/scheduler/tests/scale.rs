@@ -3,12 +3,13 @@
 //! `cargo test -p windrow-scheduler --test scale --release -- --ignored --nocapture` prints what it costs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use windrow_jobs::{AttemptId, Counters, Platform, PlatformNeeds, Stage, WorkerId};
 use windrow_scheduler::{
-    AttemptProgress, AttemptStats, Config, Effect, Event, Inventory, JobPlan, Outcome, RequestId,
-    Scheduler, SplitPlan, SubmissionId, Time, WorkerOffer,
+    AttemptProgress, AttemptStats, Config, Effect, Event, Inventory, JobPlan, MapOutputs, Outcome,
+    RequestId, Scheduler, SplitPlan, SubmissionId, Time, WorkerOffer,
 };
 
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -23,6 +24,8 @@ struct Cluster {
     running: BTreeMap<WorkerId, BTreeSet<AttemptId>>,
     outputs: BTreeMap<WorkerId, BTreeSet<AttemptId>>,
     events: u64,
+    /// The tables of map outputs that reducers were given, each as often as it is not the one given before.
+    tables: Vec<Arc<MapOutputs>>,
     /// Virtual ones that have passed.
     seconds: u32,
     outcome: Option<Outcome>,
@@ -37,6 +40,7 @@ impl Cluster {
             running: BTreeMap::new(),
             outputs: BTreeMap::new(),
             events: 0,
+            tables: Vec::new(),
             seconds: 1,
             outcome: None,
         };
@@ -74,7 +78,12 @@ impl Cluster {
         self.events += 1;
         for effect in effects {
             match effect {
-                Effect::Assign { worker, attempt, .. } => {
+                Effect::Assign { worker, attempt, outputs, .. } => {
+                    if let Some(table) = outputs {
+                        let given =
+                            self.tables.last().is_some_and(|last| Arc::ptr_eq(last, &table));
+                        self.tables.extend((!given).then_some(table));
+                    }
                     let spread = Duration::from_micros(self.events % 1_000_000);
                     self.ends.insert((now + TASK + spread, attempt, worker));
                     self.running.entry(worker).or_default().insert(attempt);
@@ -194,4 +203,27 @@ fn the_state_grows_with_the_sum_of_maps_and_reduces() {
     };
     let (one, four) = (bytes(1), bytes(4));
     assert!(four < one * 5, "{one} bytes, then {four}");
+}
+
+/// All reducers are told where the outputs are by one table, which is made once: O(maps) in all, not O(maps x reduces).
+#[test]
+fn reducers_share_one_table() {
+    let mut cluster = Cluster::new(10, 200, 100);
+    cluster.run(false);
+    assert_eq!(cluster.outcome, Some(Outcome::Succeeded));
+    assert_eq!(cluster.tables.len(), 1);
+    assert_eq!(cluster.tables[0].outputs.len(), 200);
+}
+
+/// A task that is done, with the counters that its winner has counted, is written down in a few dozen bytes; in memory see
+/// `task.rs`.
+#[test]
+fn a_task_takes_few_bytes() {
+    let bytes = |maps| {
+        let mut cluster = Cluster::new(10, maps, 1);
+        cluster.run(true);
+        postcard::to_allocvec(&cluster.scheduler).unwrap().len()
+    };
+    let a_task = (bytes(2_000) - bytes(1_000)) / 1_000;
+    assert!(a_task <= 100, "{a_task} bytes");
 }

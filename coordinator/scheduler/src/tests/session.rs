@@ -87,6 +87,23 @@ fn where_most_break_off_it_is_not_they_who_are_at_fault() {
     assert_eq!(f.scheduler.next_deadline(), Some(f.now + Config::default().reconnect));
 }
 
+/// Two of five break off; then two others leave, and the last one breaks off: the first two are part of that.
+#[test]
+fn those_that_became_most_because_others_left_have_their_leases_too() {
+    let lease = Duration::from_secs(60);
+    let mut f = Fixture::without_workers(Config { lease, ..Config::default() });
+    for _ in 0..5 {
+        f.join(2, 2);
+    }
+    disconnect(&mut f, W1);
+    disconnect(&mut f, W2);
+    f.leave(WorkerId(4));
+    f.leave(WorkerId(5));
+    assert_eq!(f.scheduler.next_deadline(), Some(f.now + Config::default().reconnect));
+    disconnect(&mut f, W3);
+    assert_eq!(f.scheduler.next_deadline(), Some(Time(lease)));
+}
+
 #[test]
 fn an_assignment_that_did_not_arrive_is_told_again() {
     let mut f = Fixture::new(1);
