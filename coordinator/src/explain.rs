@@ -46,6 +46,11 @@ pub(crate) fn failure(failure: &JobFailure, spec: Option<&JobSpec>) -> String {
                 seconds(wait)
             )
         }
+        JobFailure::OutputLost(cause) => {
+            format!(
+                "after a restart of the coordinator, it could not have its output folder again: {cause}"
+            )
+        }
         JobFailure::Publish(cause) => {
             format!(
                 "all tasks were done, but the output could not be published: {cause}{}",

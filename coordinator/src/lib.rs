@@ -35,6 +35,8 @@ mod plan;
 mod rpc;
 pub mod security;
 mod side_by_side;
+#[cfg(test)]
+mod simulation;
 
 pub use config::CoordinatorConfig;
 pub use coordinator::{Coordinator, ServeError, StartError};

@@ -230,6 +230,14 @@ impl FailureCause {
                 );
                 Self::Io { path, message, disk_full }
             }
+            Self::Io { path, disk_full, .. }
+                if error.kind() == std::io::ErrorKind::NotADirectory =>
+            {
+                let message = format!(
+                    "{error}: a file has been put in the place of the output folder while the job ran"
+                );
+                Self::Io { path, message, disk_full }
+            }
             other => other,
         }
     }

@@ -36,8 +36,16 @@ pub trait Catalog: Clone {
     /// Something large that notes name, and that is written once.
     type Part: Clone;
 
-    /// Takes in an event, what the scheduler has decided, and where that stands now. Must not look at anything else.
-    fn apply(&mut self, event: &Event, note: Self::Note, effects: &[Effect], scheduler: &Scheduler);
+    /// Takes in what happened at a moment, what the scheduler has decided, and where that stands now. Must not look at
+    /// anything else.
+    fn apply(
+        &mut self,
+        at: Time,
+        event: &Event,
+        note: Self::Note,
+        effects: &[Effect],
+        scheduler: &Scheduler,
+    );
 
     /// Calls `name` with each part that this needs.
     fn name_parts(&self, name: &mut dyn FnMut(PartId)) {
@@ -321,7 +329,7 @@ impl<C: Catalog> State<C> {
     fn handle(&mut self, at: Time, event: Event, note: C::Note) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.scheduler.handle(at, event.clone(), &mut effects);
-        self.catalog.apply(&event, note, &effects, &self.scheduler);
+        self.catalog.apply(at, &event, note, &effects, &self.scheduler);
         self.now = at;
         effects
     }

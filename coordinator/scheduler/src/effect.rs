@@ -166,6 +166,8 @@ pub enum JobFailure {
     },
     /// All tasks were done, but the output could not be made visible.
     Publish(FailureCause),
+    /// After a takeover, the output folder could not be had again.
+    OutputLost(FailureCause),
 }
 
 /// Where the outputs of a job's map tasks lie. A new version is made when one moves.

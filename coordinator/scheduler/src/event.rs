@@ -125,6 +125,13 @@ pub enum Event {
         /// Why it could not be published, if so. Nothing of it is visible then.
         result: Result<(), Unpublished>,
     },
+    /// A coordinator that has taken over cannot have a job's output folder again: whatever the job did would be in vain.
+    OutputLost {
+        /// Which job.
+        job: JobId,
+        /// Why.
+        cause: FailureCause,
+    },
     /// A job has ended, and nothing partial is left of it, so that whoever waits for its end may know. Until then, it is not
     /// forgotten.
     Settled {
@@ -186,6 +193,7 @@ impl Event {
             | Self::WorkerDisconnected { .. }
             | Self::WorkerLeft { .. }
             | Self::Published { .. }
+            | Self::OutputLost { .. }
             | Self::Settled { .. }
             | Self::BackUp { .. }
             | Self::Elapsed { .. }

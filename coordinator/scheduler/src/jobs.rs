@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::JobId;
+use windrow_jobs::{FailureCause, JobId};
 
 use crate::deadlines::Timer;
 use crate::effect::{Effect, JobFailure, Outcome};
@@ -175,6 +175,11 @@ impl Jobs {
         if cancelled {
             self.end(id, Outcome::Cancelled, step);
         }
+    }
+
+    /// A job's output folder cannot be had again.
+    pub(crate) fn output_lost(&mut self, id: JobId, cause: FailureCause, step: &mut Step<'_>) {
+        self.end(id, Outcome::Failed(JobFailure::OutputLost(cause)), step);
     }
 
     /// Workers of some kind have come, or the last of them are gone, or going: each job waits for one that can run it only so

@@ -198,6 +198,7 @@ fn dispatch(jobs: &mut Jobs, event: Event, step: &mut Step<'_>) {
             jobs.try_each(step, |job, step| job.outputs_died(worker, &outputs, step));
         }
         Event::Published { job, result } => publication::ended(jobs, job, result, step),
+        Event::OutputLost { job, cause } => jobs.output_lost(job, cause, step),
         Event::Elapsed { timers } => {
             for timer in timers {
                 if step.deadlines.take(timer, step.now) {

@@ -1,5 +1,7 @@
 //! What a driver wants done. Whoever runs it does so, in order, and reports back where that is said.
 
+use std::time::Duration;
+
 use windrow_jobs::{FailureCause, JobId};
 use windrow_scheduler::journal::{Call, CallId};
 
@@ -19,6 +21,8 @@ pub(crate) enum Action {
         place: Place,
         /// Whether the job has ended: then the folder is wanted only to remove what is left in it.
         ended: bool,
+        /// It is to be tried after so long.
+        after: Duration,
     },
     /// Make a job's output visible. Answered by `Published`.
     Publish { job: JobId, place: Place, publication: Result<Box<ToPublish>, FailureCause> },

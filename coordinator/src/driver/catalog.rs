@@ -12,8 +12,9 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use windrow_jobs::{AttemptId, Digest, JobId, JobSpec, Platform, TaskId, WorkerId};
 use windrow_scheduler::journal::{Content, PartId};
-use windrow_scheduler::{Effect, Event, Scheduler};
+use windrow_scheduler::{Effect, Event, Scheduler, Time};
 
+use super::members::Members;
 use super::profile::WorkerProfile;
 use crate::journal::ClusterId;
 use crate::output::{Place, StagedPart, Written};
@@ -25,9 +26,13 @@ const INPUTS_SHOWN_MAX: usize = 16;
 /// All that must survive.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Catalog {
-    pub(super) cluster: ClusterId,
+    pub(crate) cluster: ClusterId,
     jobs: BTreeMap<JobId, CatalogJob>,
-    workers: BTreeMap<WorkerId, Arc<WorkerProfile>>,
+    workers: Members,
+    /// What the simulator watches it by.
+    #[cfg(test)]
+    #[serde(skip)]
+    pub(crate) books: crate::simulation::books::Books,
 }
 
 /// A job that somebody may ask about.
@@ -36,8 +41,8 @@ pub(super) struct CatalogJob {
     pub(super) shown: Arc<ShownJob>,
     /// `None` once it has ended and nothing partial is left of it.
     work: Option<JobRef>,
-    /// What the winners have written. Shared with the publication, after which nothing is added.
-    pub(super) parts: Arc<BTreeMap<AttemptId, StagedPart>>,
+    /// What the winner of each task has written. Shared with the publication, after which nothing is added.
+    pub(super) parts: Arc<BTreeMap<TaskId, StagedPart>>,
     /// The bad records that the winner of each task has skipped.
     pub(super) quarantines: Arc<BTreeMap<TaskId, StagedPart>>,
 }
@@ -92,6 +97,35 @@ impl JobRef {
 }
 
 impl JobWork {
+    /// One of a job that is scheduled like this.
+    #[cfg(test)]
+    pub(crate) fn for_test(scheduled: &windrow_scheduler::JobPlan, place: Place) -> Self {
+        use windrow_jobs::{JobOptions, JobProgram};
+
+        let options = JobOptions {
+            max_attempts: scheduled.max_attempts,
+            task_timeout: scheduled.task_timeout,
+            worker_wait: scheduled.worker_wait,
+            priority: scheduled.priority,
+            skip_bad_records: scheduled.skip_bad_records,
+            ..JobOptions::default()
+        };
+        let program = JobProgram { needs: scheduled.needs.clone(), ..JobProgram::default() };
+        let spec = JobSpec {
+            job: "test".into(),
+            params: "{}".into(),
+            inputs: Vec::new(),
+            output: place.output().to_path_buf(),
+            options,
+            program,
+            files: Vec::new(),
+            writable: Vec::new(),
+        };
+        let plan = Arc::new(Plan::for_test(scheduled));
+        let submitted = SystemTime::UNIX_EPOCH;
+        Self { spec, program_version: "1".into(), submitter: None, plan, place, submitted }
+    }
+
     /// Where its attempts write.
     pub(crate) fn staging(&self) -> PathBuf {
         self.place.staging()
@@ -124,9 +158,18 @@ impl windrow_scheduler::Catalog for Catalog {
     type Note = Note;
     type Part = JobWork;
 
-    fn apply(&mut self, event: &Event, note: Note, effects: &[Effect], scheduler: &Scheduler) {
+    fn apply(
+        &mut self,
+        _at: Time,
+        event: &Event,
+        note: Note,
+        effects: &[Effect],
+        scheduler: &Scheduler,
+    ) {
+        #[cfg(test)]
+        self.books.apply(_at, event, effects);
         match (event, note) {
-            (Event::WorkerLeft { worker, .. }, _) => drop(self.workers.remove(worker)),
+            (Event::WorkerLeft { worker, .. }, _) => self.workers.remove(*worker),
             (Event::Settled { job }, _) => self.settle(*job, scheduler),
             (Event::AttemptDone { attempt, .. }, Note::Written(written))
                 if has_won(*attempt, effects) =>
@@ -141,7 +184,7 @@ impl windrow_scheduler::Catalog for Catalog {
         }
         for effect in effects {
             if let Effect::EndSession { worker, .. } = effect {
-                self.workers.remove(worker);
+                self.workers.remove(*worker);
             }
         }
     }
@@ -179,8 +222,14 @@ fn has_won(part: AttemptId, effects: &[Effect]) -> bool {
 
 impl Catalog {
     /// That of a cluster in which nothing has happened yet.
-    pub(super) fn new(cluster: ClusterId) -> Self {
-        Self { cluster, jobs: BTreeMap::new(), workers: BTreeMap::new() }
+    pub(crate) fn new(cluster: ClusterId) -> Self {
+        Self {
+            cluster,
+            jobs: BTreeMap::new(),
+            workers: Members::default(),
+            #[cfg(test)]
+            books: Default::default(),
+        }
     }
 
     pub(super) fn job(&self, id: JobId) -> Option<&CatalogJob> {
@@ -188,37 +237,32 @@ impl Catalog {
     }
 
     /// What is needed to go on with a job that is not over.
-    pub(super) fn work(&self, id: JobId) -> Option<&Arc<JobWork>> {
+    pub(crate) fn work(&self, id: JobId) -> Option<&Arc<JobWork>> {
         self.job(id)?.work()
     }
 
     /// Jobs that are not over, or of which something partial may be left.
-    pub(super) fn unsettled(&self) -> impl Iterator<Item = (JobId, &Arc<JobWork>)> {
+    pub(crate) fn unsettled(&self) -> impl Iterator<Item = (JobId, &Arc<JobWork>)> {
         self.jobs.iter().filter_map(|(id, job)| Some((*id, job.work()?)))
     }
 
     pub(super) fn worker(&self, id: WorkerId) -> Option<&Arc<WorkerProfile>> {
-        self.workers.get(&id)
+        self.workers.get(id)
     }
 
     /// Workers that cannot be there beside this one: a folder has one worker, and so has a certificate.
     pub(super) fn rivals(&self, profile: &WorkerProfile) -> Vec<(WorkerId, Arc<WorkerProfile>)> {
-        let workers = self.workers.iter().map(|(id, there)| (*id, Arc::clone(there)));
-        let rivals = workers.filter(|(_, there)| {
-            there.is_at_same_place(profile) || there.has_same_identity(profile)
-        });
-        rivals.collect()
+        self.workers.rivals(profile)
     }
 
     /// The worker that has shown a certificate of this name.
     pub(super) fn worker_of_identity(&self, name: &str) -> Option<WorkerId> {
-        let mut workers = self.workers.iter();
-        workers.find(|(_, there)| there.identity.as_deref() == Some(name)).map(|(id, _)| *id)
+        self.workers.of_identity(name)
     }
 
     /// What there is to run jobs on.
     pub(super) fn cluster_size(&self) -> ClusterSize {
-        let workers = self.workers.values();
+        let workers = self.workers.profiles();
         ClusterSize {
             workers: workers.len() as u32,
             threads: workers.clone().map(|profile| profile.threads).sum(),
@@ -228,7 +272,7 @@ impl Catalog {
 
     /// The workers, by name, and what programs they can run.
     pub(super) fn platforms(&self) -> Vec<(String, Platform)> {
-        let workers = self.workers.values();
+        let workers = self.workers.profiles();
         workers.map(|worker| (worker.name.clone(), worker.platform.clone())).collect()
     }
 
@@ -294,8 +338,12 @@ impl CatalogJob {
 
     /// Notes what a winner has written. A former winner of the same task, which was lost, does not count any more.
     fn keep(&mut self, attempt: AttemptId, Written { part, quarantine }: Written) {
-        if let Some(part) = part {
-            Arc::make_mut(&mut self.parts).entry(attempt).or_insert(part);
+        match part {
+            Some(part) => drop(Arc::make_mut(&mut self.parts).insert(attempt.task, part)),
+            None if self.parts.contains_key(&attempt.task) => {
+                Arc::make_mut(&mut self.parts).remove(&attempt.task);
+            }
+            None => {}
         }
         match quarantine {
             Some(quarantine) => {

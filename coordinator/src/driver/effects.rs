@@ -12,6 +12,11 @@ use super::{Driver, Pending};
 
 impl Driver {
     pub(super) fn carry_out(&mut self, effect: Effect) {
+        #[cfg(test)]
+        crate::simulation::books::told(&effect);
+        if let Some(job) = job_of(&effect) {
+            self.jobs.changed(job);
+        }
         match effect {
             Effect::Accepted { request, job } => self.accepted(request, job),
             Effect::NotSubmitted { request } => {
@@ -93,5 +98,24 @@ impl Driver {
         };
         tracing::debug!(%attempt, %worker, "assigned");
         self.sessions.send(worker, message);
+    }
+}
+
+/// The job that an effect is about, if it is about one.
+fn job_of(effect: &Effect) -> Option<JobId> {
+    match effect {
+        Effect::Accepted { job, .. }
+        | Effect::Publish { job, .. }
+        | Effect::Ended { job, .. }
+        | Effect::Release { job, .. } => Some(*job),
+        Effect::Noted { attempt, .. }
+        | Effect::Assign { attempt, .. }
+        | Effect::CancelAttempt { attempt, .. } => Some(attempt.task.job),
+        Effect::NotSubmitted { .. }
+        | Effect::CancelAnswered { .. }
+        | Effect::Admitted { .. }
+        | Effect::TooLate { .. }
+        | Effect::Drained { .. }
+        | Effect::EndSession { .. } => None,
     }
 }

@@ -151,7 +151,7 @@ impl DriverHandle {
     /// Whether it decides nothing, since its journal does not answer. Whoever waits for a job finds out more elsewhere then, if
     /// there is a successor.
     pub(crate) async fn stands_still(&self) -> Result<bool, Stopped> {
-        self.inspect(|driver| driver.clock.stands_still()).await
+        self.inspect(|driver| driver.stands_still()).await
     }
 
     /// One job, if it is known.

@@ -1,10 +1,10 @@
 //! What lives of each job only as long as this process does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use windrow_jobs::{AttemptId, FailureCause, JobId, WorkerId};
+use windrow_jobs::{AttemptId, JobId, WorkerId};
 use windrow_scheduler::MapOutputs;
 
 use super::catalog::Catalog;
@@ -15,10 +15,10 @@ use super::outgoing::{HeldOutputs, OutputsTable};
 pub(super) enum Folder {
     /// This coordinator has it.
     Held,
-    /// A former coordinator had it, and it is being taken again.
-    Taking,
-    /// It could not be had again.
-    Lost(FailureCause),
+    /// A former coordinator had it, and it is being taken again. That has failed so often.
+    Taking { failures: u32 },
+    /// It could not be had again, and the job ends.
+    Lost,
 }
 
 /// What is to be done in a job's output folder as soon as it is held.
@@ -78,6 +78,8 @@ fn by_worker(job: JobId, outputs: &MapOutputs, catalog: &Catalog) -> OutputsTabl
 #[derive(Default)]
 pub(super) struct LiveJobs {
     jobs: BTreeMap<JobId, LiveJob>,
+    /// Jobs that have changed since their watchers were told.
+    changed: BTreeSet<JobId>,
 }
 
 impl LiveJobs {
@@ -99,6 +101,12 @@ impl LiveJobs {
         self.jobs.is_empty()
     }
 
+    /// Whether any folder of a former coordinator has not been tried yet.
+    pub(super) fn any_untried(&self) -> bool {
+        let untried = |job: &LiveJob| matches!(job.folder, Folder::Taking { failures: 0 });
+        self.jobs.values().any(untried)
+    }
+
     pub(super) fn ids(&self) -> Vec<JobId> {
         self.jobs.keys().copied().collect()
     }
@@ -115,10 +123,18 @@ impl LiveJobs {
         self.get(id).map_or_else(|| watch::channel(true).1, |job| job.watchers.subscribe())
     }
 
-    /// Something has happened that may have changed any job.
-    pub(super) fn tell_watchers(&self) {
-        for job in self.jobs.values() {
-            job.watchers.send_replace(false);
+    /// Something has happened to a job.
+    pub(super) fn changed(&mut self, id: JobId) {
+        self.changed.insert(id);
+    }
+
+    /// Tells those who watch jobs that have changed. What changes only with time, or with the cluster, is seen by those
+    /// who look now and then.
+    pub(super) fn tell_watchers(&mut self) {
+        for id in std::mem::take(&mut self.changed) {
+            if let Some(job) = self.jobs.get(&id) {
+                job.watchers.send_replace(false);
+            }
         }
     }
 }

@@ -28,6 +28,7 @@ mod effects;
 pub(crate) mod fuzzing;
 mod handle;
 mod jobs;
+mod members;
 mod outgoing;
 mod profile;
 mod publication;
@@ -64,9 +65,12 @@ pub(crate) use shell::start;
 pub(crate) use snapshot::{JobSnapshot, WorkerSnapshot};
 pub(crate) use workers::{JoinError, Report, Returning, SessionEnd};
 
-use action::Action;
-use catalog::{Catalog, JobRef, Note};
-use command::{Command, Planned, Question};
+pub(crate) use action::Action;
+pub(crate) use catalog::Catalog;
+pub(crate) use command::Command;
+
+use catalog::{JobRef, Note};
+use command::{Planned, Question};
 use jobs::LiveJobs;
 use sessions::Sessions;
 use turn::Turns;
@@ -118,6 +122,11 @@ impl Driver {
         self.clock.time(self.real)
     }
 
+    /// Whether nothing is decided.
+    pub(crate) fn stands_still(&self) -> bool {
+        self.clock.stands_still()
+    }
+
     fn scheduler(&self) -> &Scheduler {
         &self.decider.state().scheduler
     }
@@ -133,6 +142,8 @@ impl Driver {
             // Nobody would speak in that session: the worker has tried again meanwhile, or gone elsewhere.
             Command::Join { reply, .. } if reply.is_closed() => {}
             Command::Submit { id, work, reply } => self.submit(id, work, reply),
+            // Whoever is told that its job is not known takes an output folder. Those of the jobs that are known come first.
+            Command::Resubmit { .. } if self.jobs.any_untried() => self.turns.delay(command),
             Command::Resubmit { submission, reply } => {
                 let request = self.wait_for_answer(Pending::Resubmit(reply));
                 self.handle(Event::Resubmit { request, submission });
@@ -240,6 +251,34 @@ impl Driver {
     /// Whether nothing more is done: all is left to a successor.
     pub(crate) fn has_stopped(&self) -> bool {
         self.has_stopped
+    }
+}
+
+#[cfg(test)]
+impl Driver {
+    /// All that survives it.
+    pub(crate) fn state(&self) -> &DriverState {
+        self.decider.state()
+    }
+
+    /// The epoch in which it decides.
+    pub(crate) fn epoch(&self) -> windrow_scheduler::journal::Epoch {
+        self.decider.epoch()
+    }
+
+    /// Whether nobody else can have its epoch.
+    pub(crate) fn is_in_charge(&self) -> bool {
+        self.in_charge
+    }
+
+    /// Whether anything waits for the store.
+    pub(crate) fn waits_for_store(&self) -> bool {
+        self.decider.is_waiting()
+    }
+
+    /// What its clock shows.
+    pub(crate) fn shows(&self) -> Time {
+        self.now()
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) struct WorkerProfile {
 impl WorkerProfile {
     /// One worker.
     #[cfg(test)]
-    pub(super) fn for_test() -> Self {
+    pub(crate) fn for_test() -> Self {
         Self {
             identity: None,
             name: "w".into(),
@@ -60,9 +60,9 @@ impl WorkerProfile {
         }
     }
 
-    /// Whether it works in the same folder. False where the machine is not known.
-    pub(super) fn is_at_same_place(&self, other: &Self) -> bool {
-        !self.host.is_empty() && (&self.host, &self.directory) == (&other.host, &other.directory)
+    /// Its machine and folder.
+    pub(super) fn place(&self) -> (String, String) {
+        (self.host.clone(), self.directory.clone())
     }
 
     /// Whether both have shown certificates of the same name.

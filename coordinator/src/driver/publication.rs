@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use windrow_jobs::{AttemptId, FailureCause, JobId, TaskId};
 use windrow_scheduler::journal::Epoch;
@@ -14,6 +14,10 @@ use super::jobs::{Due, Folder};
 use crate::explain;
 use crate::output::{ManifestJob, Publication, StageCounts, StagedPart};
 
+/// How often it is tried again to have the output folder of a former coordinator's job, and the first pause, which doubles.
+const FOLDER_RETRIES: u32 = 4;
+const FOLDER_PAUSE: Duration = Duration::from_secs(1);
+
 impl Driver {
     /// From here on nobody else can be in charge of this epoch, so that the folders of all jobs may be taken again.
     pub(super) fn take_charge(&mut self) {
@@ -22,7 +26,7 @@ impl Driver {
         }
         self.in_charge = true;
         for id in self.jobs.ids() {
-            self.take_folder(id);
+            self.take_folder(id, Duration::ZERO);
             match self.scheduler().job(id).map(|job| job.state) {
                 Some(JobState::Ended(outcome)) => {
                     self.want(id, Due::CleanUp { succeeded: outcome == Outcome::Succeeded });
@@ -33,25 +37,35 @@ impl Driver {
         }
     }
 
-    fn take_folder(&mut self, id: JobId) {
+    fn take_folder(&mut self, id: JobId, after: Duration) {
         let Some(work) = self.catalog().work(id) else { return };
         let (name, place) = (work.spec.job.clone(), work.place.clone());
         let state = self.scheduler().job(id).map(|job| job.state);
         let ended = !matches!(state, Some(JobState::Running | JobState::Publishing));
-        self.actions.push_back(Action::TakeFolder { job: id, name, place, ended });
+        self.actions.push_back(Action::TakeFolder { job: id, name, place, ended, after });
     }
 
     /// A folder has been taken again, or cannot be.
     pub(super) fn folder_taken(&mut self, id: JobId, result: Result<(), FailureCause>) {
         let Some(live) = self.jobs.get_mut(id) else { return };
-        live.folder = match result {
-            Ok(()) => Folder::Held,
-            Err(cause) => {
-                tracing::error!(job = %id, %cause, "a job cannot have its output folder again, and will fail");
-                Folder::Lost(cause)
+        match (result, &mut live.folder) {
+            (Ok(()), folder) => *folder = Folder::Held,
+            (Err(cause), Folder::Taking { failures }) if *failures < FOLDER_RETRIES => {
+                tracing::warn!(job = %id, %cause, "cannot have a job's output folder again, and will try once more");
+                let after = FOLDER_PAUSE * 2_u32.pow(*failures);
+                *failures += 1;
+                self.take_folder(id, after);
             }
-        };
+            (Err(cause), folder) => {
+                tracing::error!(job = %id, %cause, "a job cannot have its output folder again, and fails");
+                *folder = Folder::Lost;
+                self.handle(Event::OutputLost { job: id, cause });
+            }
+        }
         self.do_what_is_due(id);
+        if !self.jobs.any_untried() {
+            self.turns.take_delayed();
+        }
     }
 
     pub(super) fn publish(&mut self, job: JobId, winners: Vec<AttemptId>) {
@@ -68,22 +82,17 @@ impl Driver {
 
     fn do_what_is_due(&mut self, id: JobId) {
         let Some(live) = self.jobs.get_mut(id) else { return };
-        let lost = match &live.folder {
-            Folder::Taking => return,
-            Folder::Held => None,
-            Folder::Lost(cause) => Some(cause.clone()),
-        };
+        if let Folder::Taking { .. } = live.folder {
+            return;
+        }
         let Some(due) = live.due.take() else { return };
         let Some(place) = self.catalog().work(id).map(|work| work.place.clone()) else { return };
-        let action = match (due, lost) {
-            (Due::Publish(winners), None) => {
+        let action = match due {
+            Due::Publish(winners) => {
                 let publication = self.publication(id, winners).map(Box::new);
                 Action::Publish { job: id, place, publication }
             }
-            (Due::Publish(_), Some(cause)) => {
-                Action::Publish { job: id, place, publication: Err(cause) }
-            }
-            (Due::CleanUp { succeeded }, _) => Action::CleanUp { job: id, place, succeeded },
+            Due::CleanUp { succeeded } => Action::CleanUp { job: id, place, succeeded },
         };
         self.actions.push_back(action);
     }
@@ -157,8 +166,8 @@ pub(crate) struct ToPublish {
     epoch: Epoch,
     job: ManifestJob,
     winners: Vec<AttemptId>,
-    /// Of all attempts that have won at any time.
-    parts: Arc<BTreeMap<AttemptId, StagedPart>>,
+    /// By task.
+    parts: Arc<BTreeMap<TaskId, StagedPart>>,
     quarantines: Arc<BTreeMap<TaskId, StagedPart>>,
     overwrite: bool,
     durable: bool,
@@ -166,10 +175,11 @@ pub(crate) struct ToPublish {
 
 impl ToPublish {
     /// What is to become visible. Fails if a winner has not said what it wrote.
-    pub(super) fn look_up(self) -> Result<Publication, FailureCause> {
+    pub(crate) fn look_up(self) -> Result<Publication, FailureCause> {
         let Self { epoch, job, winners, parts, quarantines, overwrite, durable } = self;
         let part = |attempt: &AttemptId| {
-            parts.get(attempt).copied().ok_or_else(|| FailureCause::Unsupported {
+            let part = parts.get(&attempt.task).filter(|part| part.attempt == *attempt);
+            part.copied().ok_or_else(|| FailureCause::Unsupported {
                 message: format!("{attempt} has not said what it wrote"),
             })
         };

@@ -51,7 +51,7 @@ impl Driver {
         }
         let mut jobs = LiveJobs::default();
         for (id, _) in decider.state().catalog.unsettled() {
-            jobs.add(id, Folder::Taking, (0, 0));
+            jobs.add(id, Folder::Taking { failures: 0 }, (0, 0));
         }
         Self {
             jobs,

@@ -26,12 +26,14 @@ pub(crate) fn start(
     settings: Settings,
 ) -> DriverHandle {
     let Opened { cluster, recovered, journal } = opened;
+    let epoch = recovered.epoch;
     let driver = Driver::recover(cluster, recovered, &settings, journal.written());
     let owner = settings.state.map(|state| Owner {
         cluster: cluster.to_string(),
         state,
         job: String::new(),
         unique: String::new(),
+        epoch: epoch.0,
     });
     let (sender, commands) = mpsc::channel(COMMANDS_MAX);
     let (asking, questions) = mpsc::channel(COMMANDS_MAX);
@@ -123,9 +125,12 @@ impl Shell {
         let folder = action.place().and_then(|place| self.folders.get(place));
         match action {
             Action::Store(id, call) => self.journal.start(id, call),
-            Action::TakeFolder { job, name, place, ended } => {
+            Action::TakeFolder { job, name, place, ended, after } => {
                 let owner = self.folders.owner.clone().map(|owner| Owner { job: name, ..owner });
-                tokio::spawn(take_folder(commands, job, place, owner, ended));
+                tokio::spawn(async move {
+                    tokio::time::sleep(after).await;
+                    take_folder(commands, job, place, owner, ended).await;
+                });
             }
             Action::Publish { job, publication, .. } => {
                 let failpoint = self.failpoint.clone();

@@ -50,7 +50,7 @@ pub(crate) struct WorkerSnapshot {
 }
 
 impl Driver {
-    pub(super) fn job_snapshot(&self, id: JobId) -> Option<JobSnapshot> {
+    pub(crate) fn job_snapshot(&self, id: JobId) -> Option<JobSnapshot> {
         self.snapshot_of(self.scheduler().job(id)?)
     }
 

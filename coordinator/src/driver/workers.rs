@@ -189,6 +189,9 @@ impl Driver {
         }
         match report {
             Report::Heartbeat { running, sequence } => {
+                for progress in &running {
+                    self.jobs.changed(progress.attempt.task.job);
+                }
                 self.handle(Event::Heartbeat { worker, running });
                 if self.scheduler().worker(worker).is_some() {
                     self.sessions.send(worker, Outgoing::HeartbeatAck(sequence));

@@ -46,6 +46,12 @@ pub(crate) enum OutputError {
         /// Whose it is.
         owner: Owner,
     },
+    /// What a job has written is not there any more.
+    #[error("{} is gone: the output folder was removed or replaced while the coordinator was away", path.display())]
+    Gone {
+        /// The folder in which its attempts have written.
+        path: PathBuf,
+    },
     /// The folder cannot be made or written.
     #[error("cannot write to output {}: {}", path.display(), explained(path, error))]
     NotWritable {

@@ -28,6 +28,7 @@ fn seeds() -> Vec<Vec<u8>> {
         state: "/state".into(),
         job: "sort".into(),
         unique: "1-2-3".into(),
+        epoch: 1,
     });
     [manifest.ok(), owner.ok()].into_iter().flatten().collect()
 }

@@ -30,6 +30,9 @@ pub(crate) struct Owner {
     /// The job's place; filled in when the folder is taken.
     #[serde(default)]
     pub(crate) unique: String,
+    /// The coordinator's epoch when it started, a fencing token: what a later one has taken, an earlier one does not take.
+    #[serde(default)]
+    pub(crate) epoch: u64,
 }
 
 /// A folder's lock, held.
@@ -81,7 +84,7 @@ impl Lock {
                 Some(there) if there.cluster != owner.cluster => {
                     return Err(OutputError::Owned { path: output.to_path_buf(), owner: there });
                 }
-                Some(there) if there.unique == owner.unique => {}
+                Some(there) if there.unique == owner.unique && there.epoch <= owner.epoch => {}
                 None if file.try_lock_shared().is_ok() => {}
                 _ => return Err(OutputError::InUse { path: output.to_path_buf() }),
             }
@@ -109,7 +112,8 @@ impl Lock {
         }
     }
 
-    fn is_there(&self) -> bool {
+    /// Whether the file in the folder is still this one.
+    pub(super) fn is_there(&self) -> bool {
         match (self.file.metadata(), fs::metadata(&self.path)) {
             (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
             _ => false,

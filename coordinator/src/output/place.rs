@@ -38,7 +38,7 @@ impl Place {
     }
 
     /// A place that others may have had.
-    pub(super) fn named(output: &Path, unique: &str) -> Self {
+    pub(crate) fn named(output: &Path, unique: &str) -> Self {
         Self { output: output.to_path_buf(), unique: unique.to_string(), created: false }
     }
 

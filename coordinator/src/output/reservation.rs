@@ -87,12 +87,12 @@ impl Reservation {
     /// system.
     pub(crate) fn resume(place: &Place, owner: Owner) -> Result<Self, OutputError> {
         let owner = Owner { unique: place.unique().to_string(), ..owner };
-        let lock = Lock::take_over(place.output(), &owner)?;
         let failed = || OutputError::not_writable(place.output());
-        if place.commit_folders().map_err(failed())?.is_empty() {
-            fs::create_dir_all(place.staging()).map_err(failed())?;
-            share_staging(place).map_err(failed())?;
+        // All that its tasks have written lies in one of these.
+        if place.commit_folders().map_err(failed())?.is_empty() && !place.staging().is_dir() {
+            return Err(OutputError::Gone { path: place.staging() });
         }
+        let lock = Lock::take_over(place.output(), &owner)?;
         Ok(Self { place: place.clone(), lock: Some(lock) })
     }
 
@@ -121,10 +121,14 @@ impl Reservation {
         Ok(())
     }
 
-    /// Gives the folder back as it was: the job has no result.
+    /// Gives the folder back as it was: the job has no result. A folder without our lock was put in its place by somebody
+    /// else, and stays.
     pub(crate) async fn discard(&self) -> io::Result<()> {
+        let is_ours = self.lock.as_ref().is_some_and(Lock::is_there);
         self.remove_temporary().await?;
-        self.place.remove_output();
+        if is_ours {
+            self.place.remove_output();
+        }
         Ok(())
     }
 }

@@ -158,6 +158,30 @@ impl Plan {
     }
 
     /// What the scheduler needs to know of it.
+    /// One that is scheduled like this.
+    #[cfg(test)]
+    pub(crate) fn for_test(scheduled: &JobPlan) -> Self {
+        let split = |(index, plan): (usize, &SplitPlan)| {
+            let start = index as u64 * plan.bytes;
+            let range = Range { file: 0, start, end: start + plan.bytes };
+            Split { input: 0, ranges: vec![range], bytes: plan.bytes }
+        };
+        let splits: Vec<_> = scheduled.splits.iter().enumerate().map(split).collect();
+        let bytes = splits.iter().map(|split| split.bytes).sum();
+        let file = InputFile { input: 0, path: "/in".into(), bytes, modified_unix_ns: 0 };
+        Self {
+            files: vec![file],
+            inputs: vec![InputSize { name: String::new(), files: 1, bytes }],
+            splits,
+            split_bytes: bytes.max(1),
+            fan_in: 9,
+            partitions: scheduled.partitions,
+            split_points: SplitPoints::default(),
+            cluster: ClusterSize { workers: 1, threads: 1, memory_bytes: 1 },
+        }
+    }
+
+    /// What the scheduler needs to know of it.
     pub(crate) fn to_schedule(&self, spec: &JobSpec) -> JobPlan {
         let split_plan =
             |split: &Split| SplitPlan { bytes: split.bytes, affinity: split.affinity(&self.files) };

@@ -42,7 +42,7 @@ impl Catalog for Notes {
     type Note = u32;
     type Part = ();
 
-    fn apply(&mut self, _: &Event, note: u32, _: &[Effect], _: &Scheduler) {
+    fn apply(&mut self, _: Time, _: &Event, note: u32, _: &[Effect], _: &Scheduler) {
         self.0.push(note);
     }
 }

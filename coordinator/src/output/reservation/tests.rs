@@ -5,7 +5,8 @@ fn take(output: &Path) -> Result<Reservation, OutputError> {
 }
 
 fn owner(cluster: &str) -> Owner {
-    Owner { cluster: cluster.into(), state: "/state".into(), job: "grep".into(), unique: "".into() }
+    let (state, job) = ("/state".into(), "grep".into());
+    Owner { cluster: cluster.into(), state, job, unique: "".into(), epoch: 1 }
 }
 
 #[test]
@@ -84,6 +85,45 @@ async fn a_job_that_was_replaced_in_its_sleep_leaves_its_successor_the_lock() {
     assert!(matches!(take(dir.path()), Err(OutputError::InUse { .. })));
     resumed.discard().await.unwrap();
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_folder_that_somebody_else_has_put_there_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("out");
+    let reservation = take(&output).unwrap();
+    fs::remove_dir_all(&output).unwrap();
+    fs::create_dir(&output).unwrap();
+    reservation.discard().await.unwrap();
+    assert!(output.is_dir());
+    // A file is no folder, and is not touched either.
+    let reservation = take(&output).unwrap();
+    fs::remove_dir_all(&output).unwrap();
+    fs::write(&output, "mine").unwrap();
+    let _ = reservation.discard().await;
+    assert_eq!(fs::read(&output).unwrap(), b"mine");
+}
+
+#[test]
+fn a_job_whose_parts_are_gone_does_not_get_its_folder_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("out");
+    let place = Reservation::take(&output, false, Some(owner("a"))).unwrap().place().clone();
+    fs::remove_dir_all(&output).unwrap();
+    fs::create_dir(&output).unwrap();
+    let error = Reservation::resume(&place, owner("a")).unwrap_err();
+    assert!(matches!(error, OutputError::Gone { .. }), "{error}");
+    assert_eq!(fs::read_dir(&output).unwrap().count(), 0, "nothing is made there");
+}
+
+#[test]
+fn what_a_later_coordinator_has_taken_an_earlier_one_does_not_take() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = Reservation::take(dir.path(), false, Some(owner("a"))).unwrap().place().clone();
+    let later = Reservation::resume(&place, Owner { epoch: 3, ..owner("a") }).unwrap();
+    let late = Reservation::resume(&place, Owner { epoch: 2, ..owner("a") });
+    assert!(matches!(late, Err(OutputError::InUse { .. })));
+    assert!(later.lock.as_ref().unwrap().is_there());
 }
 
 #[test]

@@ -73,7 +73,8 @@ fn cause(failure: &JobFailure) -> Option<&windrow_jobs::FailureCause> {
     match failure {
         JobFailure::Task { cause, .. }
         | JobFailure::Poison { cause, .. }
-        | JobFailure::Publish(cause) => Some(cause),
+        | JobFailure::Publish(cause)
+        | JobFailure::OutputLost(cause) => Some(cause),
         JobFailure::BadRecords { example, .. } => example.as_ref(),
         JobFailure::NoWorkers | JobFailure::NoFit | JobFailure::Audit { .. } => None,
     }

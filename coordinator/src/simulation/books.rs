@@ -1,0 +1,137 @@
+//! The books of a simulated coordinator, and the rules that watch its decisions. They lie in the real catalog, and so in
+//! the journal, so that what a takeover brings back is watched as well.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fmt;
+
+use windrow_jobs::hash_key;
+use windrow_scheduler::{Config, Effect, Event, Scheduler, Time};
+
+use crate::simulation::invariants::{Ledger, Rules, owners, remembers};
+
+#[derive(Clone)]
+pub(crate) struct Books {
+    pub(crate) ledger: Ledger,
+    rules: Rules,
+    /// What each event that is to survive has led to, in order: the same wherever the same has happened before.
+    pub(crate) history: Vec<u64>,
+    /// The first rule that was broken.
+    violation: Option<String>,
+}
+
+/// What the coordinator that has its turn has decided and told.
+#[derive(Default)]
+pub(crate) struct Witness {
+    /// With the length of the history that must be durable before it is told.
+    pub(crate) decided: VecDeque<(usize, Effect)>,
+    pub(crate) told: VecDeque<Effect>,
+    /// Events, if they are to be seen.
+    pub(crate) events: Option<Vec<String>>,
+}
+
+thread_local! {
+    /// `None` where nothing is simulated.
+    static WITNESS: RefCell<Option<Witness>> = const { RefCell::new(None) };
+}
+
+/// From now on, what happens in this thread is watched.
+pub(crate) fn watch(traced: bool) {
+    let events = traced.then(Vec::new);
+    WITNESS.set(Some(Witness { events, ..Witness::default() }));
+}
+
+pub(crate) fn stop_watching() {
+    WITNESS.set(None);
+}
+
+/// What was seen since the last time.
+pub(crate) fn seen() -> Witness {
+    WITNESS.with_borrow_mut(|witness| {
+        let Some(witness) = witness else { return Witness::default() };
+        let events = witness.events.is_some().then(Vec::new);
+        std::mem::replace(witness, Witness { events, ..Witness::default() })
+    })
+}
+
+/// The driver carries an effect out.
+pub(crate) fn told(effect: &Effect) {
+    WITNESS.with_borrow_mut(|witness| {
+        if let Some(witness) = witness {
+            witness.told.push_back(effect.clone());
+        }
+    });
+}
+
+impl Default for Books {
+    fn default() -> Self {
+        Self {
+            ledger: Ledger::new(Config::default()),
+            rules: Rules::default(),
+            history: Vec::new(),
+            violation: None,
+        }
+    }
+}
+
+impl PartialEq for Books {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for Books {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Books")
+    }
+}
+
+impl Books {
+    /// What must hold between two events of a coordinator that lives.
+    pub(crate) fn check(&self, scheduler: &Scheduler) -> Result<(), String> {
+        if let Some(violation) = &self.violation {
+            return Err(violation.clone());
+        }
+        owners::check_owners(scheduler, &self.ledger)?;
+        remembers::check_remembers(scheduler, &self.ledger)
+    }
+
+    /// Takes in what has happened to a coordinator, and what it has decided.
+    pub(crate) fn apply(&mut self, at: Time, event: &Event, effects: &[Effect]) {
+        WITNESS.with_borrow_mut(|witness| {
+            let Some(witness) = witness else { return };
+            if !event.is_volatile() {
+                self.history.push(self.next_in_history(at, event));
+            }
+            if self.violation.is_none() {
+                self.violation = self.watch(at, event, effects).err();
+            }
+            let length = self.history.len();
+            witness.decided.extend(effects.iter().map(|effect| (length, effect.clone())));
+            if let Some(events) = &mut witness.events {
+                events.push(format!("#{length} {event:?}"));
+            }
+        });
+    }
+
+    fn next_in_history(&self, at: Time, event: &Event) -> u64 {
+        let last = self.history.last().copied().unwrap_or_default();
+        let bytes = postcard::to_allocvec(&(last, at, event)).expect("events can be written");
+        hash_key(&bytes)
+    }
+
+    fn watch(&mut self, at: Time, event: &Event, effects: &[Effect]) -> Result<(), String> {
+        let named = |name| move |message| format!("{name}: {message}");
+        for (name, rule) in self.rules.all() {
+            rule.on_event(event, &self.ledger).map_err(named(name))?;
+        }
+        self.ledger.on_event(at, event);
+        for effect in effects {
+            for (name, rule) in self.rules.all() {
+                rule.on_effect(effect, &self.ledger).map_err(named(name))?;
+            }
+            self.ledger.on_effect(effect);
+        }
+        Ok(())
+    }
+}

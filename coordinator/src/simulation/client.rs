@@ -1,0 +1,195 @@
+//! Model submitters: each has one job, asks until it hears that it was accepted, and then until it hears how it ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use windrow_jobs::JobId;
+use windrow_scheduler::{JobPlan, JobState, SubmissionId};
+
+use crate::driver::{Command, JobWork};
+use crate::simulation::happening::Happening;
+use crate::simulation::invariants::remembers;
+use crate::simulation::world::World;
+
+/// How often it asks.
+const ASKS_EVERY: Duration = Duration::from_secs(4);
+
+pub struct Client {
+    plan: JobPlan,
+    /// The output folder, by number. Two clients may have the same.
+    pub output: usize,
+    pub job: Option<JobId>,
+    /// Whether it has heard how its job ended, or that nobody knows any more.
+    pub heard_end: bool,
+}
+
+/// What a client has asked a coordinator.
+pub enum Request {
+    /// Whether its job is known.
+    Resubmit(usize, oneshot::Receiver<Option<JobId>>),
+    /// To run its job.
+    Submit(usize, oneshot::Receiver<JobId>),
+    /// To stop a job. Nobody waits for the answer.
+    Cancel(oneshot::Receiver<bool>),
+}
+
+enum Answer {
+    Pending,
+    Gone,
+    Unknown,
+    Job(JobId),
+}
+
+impl Client {
+    pub fn new(plan: JobPlan, output: usize) -> Self {
+        Self { plan, output, job: None, heard_end: false }
+    }
+}
+
+impl World {
+    /// A client asks, the first time or again.
+    pub fn ask(&mut self, index: usize) {
+        if self.clients[index].heard_end {
+            return;
+        }
+        self.later(ASKS_EVERY, Happening::Ask(index));
+        let Some(coordinator) = self.pick_coordinator() else { return };
+        if !self.strikes(self.faults.lose) {
+            let asked = Happening::Asked(coordinator, index);
+            self.later_doubled(self.faults.delay_max_ms, asked);
+        }
+    }
+
+    /// The question of a client arrives.
+    pub fn asked(&mut self, coordinator: usize, index: usize) -> Result<(), String> {
+        if let Some(job) = self.clients[index].job {
+            return self.look(coordinator, index, job);
+        }
+        // What `rpc/jobs` does: a submission that is told twice at the same time is done once.
+        let requests = &mut self.coordinators[coordinator].requests;
+        let same = |request: &Request| match request {
+            Request::Resubmit(client, _) | Request::Submit(client, _) => *client == index,
+            Request::Cancel(_) => false,
+        };
+        if requests.iter().any(same) {
+            return Ok(());
+        }
+        let (reply, answer) = oneshot::channel();
+        requests.push(Request::Resubmit(index, answer));
+        let submission = SubmissionId(index as u128);
+        self.command(coordinator, Command::Resubmit { submission, reply })
+    }
+
+    /// A client whose job was accepted looks how it goes.
+    fn look(&mut self, coordinator: usize, index: usize, job: JobId) -> Result<(), String> {
+        let newest = self.leader().map(|leader| leader.epoch());
+        let Some(driver) = self.coordinators[coordinator].driver() else { return Ok(()) };
+        if driver.stands_still() {
+            return Ok(());
+        }
+        match driver.job_snapshot(job) {
+            Some(snapshot) => {
+                if let JobState::Ended(outcome) = snapshot.view.state
+                    && snapshot.settled
+                {
+                    self.promises.seen(job, &outcome)?;
+                    self.clients[index].heard_end = true;
+                }
+            }
+            None if newest == Some(driver.epoch()) => {
+                let ledger = &driver.state().catalog.books.ledger;
+                // Many others may have ended since.
+                let forgotten = remembers::is_forgotten(job, ledger);
+                if !forgotten && driver.is_in_charge() {
+                    return Err(format!("remembers: {job} was accepted, and nobody knows it"));
+                }
+                self.clients[index].heard_end = forgotten;
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// What clients have asked, and what is known by now, is answered.
+    pub fn answer_clients(&mut self, coordinator: usize) -> Result<(), String> {
+        for request in std::mem::take(&mut self.coordinators[coordinator].requests) {
+            let (answer, request) = request.answer();
+            match (answer, request) {
+                (Answer::Pending, request) => {
+                    self.coordinators[coordinator].requests.push(request);
+                }
+                (Answer::Job(job), Request::Resubmit(index, _) | Request::Submit(index, _)) => {
+                    self.accepted(index, job)?;
+                }
+                (Answer::Unknown, Request::Resubmit(index, _)) => self.submit(coordinator, index),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Nobody knows the job: it is planned, gets its output folder, and is submitted.
+    fn submit(&mut self, coordinator: usize, index: usize) {
+        let client = &self.clients[index];
+        let Some(place) = self.take_output(coordinator, client.output) else { return };
+        let work = JobWork::for_test(&self.clients[index].plan, place);
+        let plan = work.plan.to_schedule(&work.spec);
+        let work = (Arc::new(work), plan);
+        let (reply, answer) = oneshot::channel();
+        self.coordinators[coordinator].requests.push(Request::Submit(index, answer));
+        let id = SubmissionId(index as u128);
+        if let Some(driver) = self.coordinators[coordinator].driver_mut() {
+            driver.arrived(Command::Submit { id, work, reply });
+        }
+        self.later(Duration::ZERO, Happening::Wake(coordinator));
+    }
+
+    fn accepted(&mut self, index: usize, job: JobId) -> Result<(), String> {
+        if self.strikes(self.faults.lose) {
+            return Ok(());
+        }
+        self.promises.accepted(index, job)?;
+        let first = self.clients[index].job.replace(job).is_none();
+        if first && self.strikes(self.faults.cancel) {
+            let after = self.rng.millis(0, 40_000);
+            self.later(after, Happening::Cancel(job));
+        }
+        Ok(())
+    }
+
+    pub fn cancel(&mut self, job: JobId) {
+        if let Some(index) = self.pick_coordinator() {
+            self.later_doubled(self.faults.delay_max_ms, Happening::CancelAsked(index, job));
+        }
+    }
+
+    pub fn cancel_asked(&mut self, coordinator: usize, job: JobId) -> Result<(), String> {
+        let (reply, answer) = oneshot::channel();
+        self.coordinators[coordinator].requests.push(Request::Cancel(answer));
+        self.command(coordinator, Command::Cancel { job, reply })
+    }
+}
+
+impl Request {
+    fn answer(mut self) -> (Answer, Self) {
+        let answer = match &mut self {
+            Self::Resubmit(_, answer) => match answer.try_recv() {
+                Ok(Some(job)) => Answer::Job(job),
+                Ok(None) => Answer::Unknown,
+                Err(oneshot::error::TryRecvError::Empty) => Answer::Pending,
+                Err(oneshot::error::TryRecvError::Closed) => Answer::Gone,
+            },
+            Self::Submit(_, answer) => match answer.try_recv() {
+                Ok(job) => Answer::Job(job),
+                Err(oneshot::error::TryRecvError::Empty) => Answer::Pending,
+                Err(oneshot::error::TryRecvError::Closed) => Answer::Gone,
+            },
+            Self::Cancel(answer) => match answer.try_recv() {
+                Err(oneshot::error::TryRecvError::Empty) => Answer::Pending,
+                _ => Answer::Gone,
+            },
+        };
+        (answer, self)
+    }
+}

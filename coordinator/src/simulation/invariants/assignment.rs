@@ -1,0 +1,44 @@
+//! Attempts go only to workers with a session and a free slot that do not want to leave; reduces only when every
+//! map is done; nothing runs while a job is being published.
+
+use windrow_jobs::Stage;
+use windrow_scheduler::Effect;
+
+use super::{Ledger, Rule, check};
+
+#[derive(Clone, Default)]
+pub struct Assignment;
+
+impl Rule for Assignment {
+    fn on_effect(&mut self, effect: &Effect, ledger: &Ledger) -> Result<(), String> {
+        if let Effect::Publish { job, .. } = effect {
+            let still = ledger.running().find(|(attempt, _)| attempt.task.job == *job);
+            check(still.is_none(), || format!("{still:?} runs while {job} is being published"))?;
+        }
+        let Effect::Assign { worker, attempt, outputs, .. } = effect else { return Ok(()) };
+        let stage = attempt.task.stage;
+        let Some(session) = ledger.sessions.get(worker) else {
+            return Err(format!("{attempt} assigned to {worker}, which has no session"));
+        };
+        check(session.connection.is_some(), || {
+            format!("{attempt} assigned to {worker}, which is away")
+        })?;
+        let leaves = session.draining && !ledger.is_retold(effect);
+        check(!leaves, || format!("{attempt} assigned to {worker}, which is draining"))?;
+        let on_worker = |stage| {
+            let same = ledger.running().filter(|(id, w)| w == worker && id.task.stage == stage);
+            same.count() as u32
+        };
+        let slots = match stage {
+            Stage::Map => session.offer.map_slots,
+            Stage::Reduce => session.offer.reduce_slots,
+        };
+        check(on_worker(stage) < slots, || format!("{attempt}: {worker} has no free slot"))?;
+        check(outputs.is_some() == (stage == Stage::Reduce), || format!("inputs of {attempt}"))?;
+        let needs = ledger.jobs.get(&attempt.task.job).map(|job| &job.plan.needs);
+        let missing = needs.and_then(|needs| needs.missing(&session.offer.platform));
+        check(missing.is_none(), || format!("{attempt} on {worker}: {missing:?}"))?;
+        let publishing = ledger.jobs.get(&attempt.task.job).is_none_or(|job| job.publishing);
+        check(!publishing, || format!("{attempt} assigned while its job is being published"))
+    }
+}

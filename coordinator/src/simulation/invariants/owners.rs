@@ -1,0 +1,41 @@
+//! No task without an owner or a reason: of a job that is not over, something runs or is being published, or it says
+//! what it waits for, truly.
+
+use windrow_scheduler::{JobState, JobView, Scheduler, Waiting};
+
+use super::{Ledger, check};
+
+/// Looks at all jobs between two events.
+pub fn check_owners(scheduler: &Scheduler, ledger: &Ledger) -> Result<(), String> {
+    let mut open = 0;
+    for view in scheduler.jobs().filter(|view| !matches!(view.state, JobState::Ended(_))) {
+        open += 1;
+        check_job(&view, scheduler, ledger)?;
+    }
+    let known = ledger.jobs.values().filter(|job| job.ended.is_none()).count();
+    check(open == known, || format!("owners: {open} jobs are open, not {known}"))
+}
+
+fn check_job(view: &JobView, scheduler: &Scheduler, ledger: &Ledger) -> Result<(), String> {
+    let id = view.job;
+    let running = ledger.running().filter(|(attempt, _)| attempt.task.job == id).count();
+    let owned = view.map.running + view.reduce.running;
+    check(running == owned as usize, || {
+        format!("owners: {id} runs {owned} attempts, not {running}")
+    })?;
+    let deserted = ledger.deserted_since.is_some();
+    let reason = match &view.waiting {
+        None => view.state == JobState::Publishing || owned > 0,
+        Some(Waiting::NoWorkers { .. }) => {
+            deserted && !ledger.any_fits(id) && scheduler.next_deadline().is_some()
+        }
+        Some(Waiting::Slots) => !deserted && owned == 0,
+        Some(Waiting::Silent { attempts, .. }) => owned == *attempts,
+        Some(Waiting::NoFit { .. }) => !deserted && owned == 0 && !ledger.any_fits(id),
+        // Some deadline will come to end it.
+        Some(Waiting::Backoff | Waiting::Publication { .. }) => {
+            owned == 0 && scheduler.next_deadline().is_some()
+        }
+    };
+    check(reason, || format!("owners: {id} waits for {:?}", view.waiting))
+}

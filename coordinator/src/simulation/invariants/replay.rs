@@ -1,0 +1,35 @@
+//! Replay equals live: where a crash loses nothing, the next coordinator finds exactly what the last one knew, but for what
+//! every takeover forgets.
+
+use std::sync::Arc;
+
+use windrow_scheduler::journal::{Epoch, Nonce, Recovered};
+use windrow_scheduler::{Config, Decider};
+
+use super::{check, size};
+use crate::driver::{Catalog, DriverState};
+
+/// Compares what a crashed coordinator knew with what its successor has found.
+pub fn check_replay(
+    mut left: DriverState,
+    found: &DriverState,
+    config: &Config,
+) -> Result<(), String> {
+    // What the last one would be if it took over from itself. Only heartbeats move the clock without a record.
+    left.now = found.now;
+    let new = Catalog::new(left.catalog.cluster);
+    let left = Arc::new(left);
+    let recovered = Recovered { snapshot: Some(left), ..Recovered::empty(Epoch(1), Nonce(0)) };
+    let again = Decider::recover(recovered, config.clone(), new);
+    let (live, replayed) = (again.state(), found);
+    let (ours, theirs) = (&live.catalog.books.history, &replayed.catalog.books.history);
+    check(ours == theirs, || {
+        format!("replay: {} events, not the same {}", theirs.len(), ours.len())
+    })?;
+    check(live.catalog == replayed.catalog, || {
+        format!("replay: {:?}\nis not {:?}", replayed.catalog, live.catalog)
+    })?;
+    check(size::encode(&live.scheduler)? == size::encode(&replayed.scheduler)?, || {
+        format!("replay: {:?}\nis not {:?}", replayed.scheduler, live.scheduler)
+    })
+}

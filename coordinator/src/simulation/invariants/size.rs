@@ -1,0 +1,50 @@
+//! The state is O(maps + reduces), and survives being written down. The journal is as long as its log may be, whatever came
+//! before.
+
+use std::sync::Arc;
+
+use windrow_scheduler::Scheduler;
+use windrow_scheduler::journal::Recovered;
+
+use super::check;
+use crate::driver::{DriverPart, DriverRecord, DriverState};
+
+/// Most bytes that the state takes for itself, and for each task, worker and job.
+const BASE_BYTES_MAX: usize = 500;
+const BYTES_PER_ENTRY_MAX: usize = 250;
+
+pub fn check_size(state: &DriverState) -> Result<(), String> {
+    let ledger = &state.catalog.books.ledger;
+    let tasks: usize =
+        ledger.jobs.values().map(|job| job.plan.splits.len() + job.plan.partitions as usize).sum();
+    let entries = tasks + ledger.sessions.len() + ledger.jobs.len() * (1 + ledger.sessions.len());
+    let bytes = encode(&state.scheduler)?.len();
+    let max = BASE_BYTES_MAX + BYTES_PER_ENTRY_MAX * entries;
+    check(bytes <= max, || format!("size: {bytes} bytes for {entries} entries"))
+}
+
+/// What the store has when the dust has settled: a log that is not cut yet, one that is being cut, and little else.
+pub fn check_objects(objects: usize, snapshot_after: u64) -> Result<(), String> {
+    let max = 3 * snapshot_after as usize + 60;
+    check(objects <= max, || format!("size: {objects} objects where logs have {snapshot_after}"))
+}
+
+/// The last state as it is when it was written down and read.
+pub fn through_bytes(
+    mut recovered: Recovered<DriverRecord, DriverState, DriverPart>,
+) -> Result<Recovered<DriverRecord, DriverState, DriverPart>, String> {
+    if let Some(state) = recovered.snapshot.take() {
+        let mut state = Arc::unwrap_or_clone(state);
+        let bytes = encode(&state.scheduler)?;
+        state.scheduler =
+            postcard::from_bytes(&bytes).map_err(|error| format!("size: not readable: {error}"))?;
+        check(encode(&state.scheduler)? == bytes, || "size: not the same when read".into())?;
+        recovered.snapshot = Some(Arc::new(state));
+    }
+    Ok(recovered)
+}
+
+/// What would be written down of the scheduler.
+pub fn encode(scheduler: &Scheduler) -> Result<Vec<u8>, String> {
+    postcard::to_allocvec(scheduler).map_err(|error| format!("size: not writable: {error}"))
+}

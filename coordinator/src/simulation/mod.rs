@@ -1,0 +1,110 @@
+//! A seeded simulation: coordinators as they are shipped, that is the [driver](crate::driver) with its catalog, sessions and
+//! outboxes, the scheduler and the journal's protocol; around them a model of its shell, of workers, submitters, output
+//! folders, a store, and a faulty network, in virtual time.
+//!
+//! `SIM_SEED=n cargo test -p windrow-coordinator --lib simulation::every_seed -- --nocapture` replays one seed and prints all
+//! that happened. `SIM_SEEDS=n` runs that many.
+//!
+//! `cargo test -p windrow-coordinator --lib --release simulation::soak -- --ignored --nocapture` runs one seed after another
+//! until it is stopped (or has run `SIM_SEEDS`), and says how fast, and which invariants did not hold.
+
+mod attempts;
+pub(crate) mod books;
+mod client;
+mod coordinator;
+mod faults;
+mod happening;
+mod invariants;
+mod network;
+mod output;
+mod process;
+mod rng;
+mod scenario;
+mod store;
+mod succession;
+mod world;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use world::{Run, World};
+
+const SEEDS: u64 = 1_000;
+
+#[allow(clippy::disallowed_methods, reason = "how much to test is the caller's choice")]
+fn number_from_environment(name: &str) -> Option<u64> {
+    let value = std::env::var(name).ok()?;
+    Some(value.parse().unwrap_or_else(|_| panic!("{name} is not a number: {value}")))
+}
+
+fn run(seed: u64, traced: bool) -> Run {
+    World::new(seed, traced).run()
+}
+
+#[test]
+fn every_seed_holds_all_invariants() {
+    if let Some(seed) = number_from_environment("SIM_SEED") {
+        let Run { trace, violation, .. } = run(seed, true);
+        println!("{}", trace.join("\n"));
+        assert_eq!(violation, None, "seed {seed}");
+        return;
+    }
+    let (mut outcomes, mut takeovers) = (BTreeMap::<&str, u64>::new(), 0);
+    for seed in 0..number_from_environment("SIM_SEEDS").unwrap_or(SEEDS) {
+        let run = run(seed, false);
+        if let Some(violation) = run.violation {
+            panic!("seed {seed}: {violation}\nreplay it with SIM_SEED={seed}");
+        }
+        takeovers += run.takeovers;
+        for outcome in run.outcomes {
+            *outcomes.entry(outcome).or_default() += 1;
+        }
+    }
+    println!("{outcomes:?}, {takeovers} takeovers");
+    // A storm in which nothing succeeds, or nothing goes wrong, proves little.
+    for outcome in [
+        "succeeded",
+        "cancelled",
+        "task failed",
+        "processes died",
+        "too many bad records",
+        "too much poison",
+        "workers lost",
+        "no workers",
+    ] {
+        assert!(outcomes.contains_key(outcome), "no job {outcome}: {outcomes:?}");
+    }
+}
+
+#[test]
+fn the_same_seed_tells_the_same_story() {
+    for seed in 0..20 {
+        assert!(run(seed, true).trace == run(seed, true).trace, "seed {seed}");
+    }
+    assert!(run(1, true).trace != run(2, true).trace);
+}
+
+#[test]
+#[ignore = "runs until it is stopped"]
+#[allow(clippy::disallowed_methods, reason = "how fast it is, is a question of real time")]
+fn soak() {
+    let started = Instant::now();
+    let mut told = Duration::ZERO;
+    // By invariant: how often it did not hold, and the first seed and message.
+    let mut violations = BTreeMap::<String, (u64, u64, String)>::new();
+    let seeds = number_from_environment("SIM_SEEDS").unwrap_or(u64::MAX);
+    for seed in 0..seeds {
+        if let Some(message) = run(seed, false).violation {
+            let name = message.split(':').next().unwrap_or_default().to_string();
+            let brief: String = message.chars().take(300).collect();
+            violations.entry(name).or_insert((0, seed, brief)).0 += 1;
+        }
+        let elapsed = started.elapsed();
+        if elapsed > told + Duration::from_secs(10) || seed + 1 == seeds {
+            told = elapsed;
+            let rate = (seed + 1) as f64 / elapsed.as_secs_f64();
+            println!("{} seeds, {rate:.0} a second, violations: {violations:#?}", seed + 1);
+        }
+    }
+    assert!(violations.is_empty(), "{violations:#?}");
+}

@@ -1,0 +1,383 @@
+//! Connections between workers and coordinators. Messages on them are delayed, lost, doubled and reordered. Only the
+//! welcome comes first, and is never lost: else there is no session.
+//!
+//! The coordinator's half is what `rpc/sessions` does: it passes on what a worker says in its session, empties the outbox,
+//! and lets a worker wait that finds its predecessor there.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::oneshot;
+use windrow_jobs::{AttemptId, JobId, Stage, TaskId, WorkerId};
+use windrow_scheduler::journal::Epoch;
+use windrow_scheduler::{Effect, Event, Inventory, MapOutputs, Time};
+
+use crate::driver::{
+    Assignment, Command, JoinError, Joined, Outgoing, OutputsTable, Report, Returning, SessionEnd,
+    SessionId, WorkerProfile,
+};
+use crate::output::Written;
+use crate::simulation::happening::Happening;
+use crate::simulation::invariants::leases;
+use crate::simulation::world::World;
+
+/// How long a worker that finds its folder taken waits, and how often it tries.
+const PREDECESSOR_GRACE: Duration = Duration::from_secs(2);
+const PREDECESSOR_PAUSE: Duration = Duration::from_millis(50);
+
+pub struct Connection {
+    pub process: usize,
+    pub coordinator: usize,
+    pub hello: Hello,
+    pub open: bool,
+    welcome_arrives: Time,
+}
+
+/// What a worker says first.
+#[derive(Clone, Debug)]
+pub struct Hello {
+    pub profile: WorkerProfile,
+    pub returns: Option<(WorkerId, Epoch, Inventory)>,
+    pub sent: Time,
+}
+
+/// A worker's call, as the coordinator has it.
+pub enum Call {
+    /// It has said hello, and tries until then.
+    Joining { answer: oneshot::Receiver<Result<Joined, JoinError>>, until: Time },
+    /// It has a session.
+    Open(Session),
+}
+
+pub struct Session {
+    joined: Joined,
+    /// The map outputs that were sent in it.
+    tables: BTreeMap<JobId, Arc<OutputsTable>>,
+}
+
+/// What a coordinator sends to a worker.
+#[derive(Clone, Debug)]
+pub struct Message {
+    pub connection: usize,
+    pub epoch: Epoch,
+    pub worker: WorkerId,
+    pub body: Body,
+}
+
+#[derive(Clone, Debug)]
+pub enum Body {
+    Welcome,
+    /// A heartbeat that was sent then has been heard.
+    Ack(Time),
+    Order(Effect),
+}
+
+impl World {
+    /// A worker reaches for a coordinator. `None` when there is none that answers.
+    pub fn open_connection(&mut self, process: usize, hello: Hello) -> Option<usize> {
+        let coordinator = self.pick_coordinator()?;
+        let connection = self.connections.len();
+        let welcome_arrives = Time(Duration::MAX);
+        self.connections.push(Connection {
+            process,
+            coordinator,
+            hello,
+            open: true,
+            welcome_arrives,
+        });
+        if self.now >= self.processes[process].cut_out_until {
+            let delay = self.rng.millis(1, 100);
+            let until = self.now + delay + PREDECESSOR_GRACE;
+            self.later(delay, Happening::Hello(connection, until));
+        }
+        Some(connection)
+    }
+
+    /// A coordinator that decides: mostly the one that came last.
+    pub fn pick_coordinator(&mut self) -> Option<usize> {
+        let deciding: Vec<_> = (0..self.coordinators.len())
+            .filter(|&index| self.coordinators[index].driver().is_some())
+            .collect();
+        let newest = *deciding.last()?;
+        Some(if self.rng.chance(750) { newest } else { *self.rng.pick(&deciding) })
+    }
+
+    /// A worker's first message arrives, or is told to the driver once more.
+    pub fn hello(&mut self, id: usize, until: Time) -> Result<(), String> {
+        let Connection { coordinator, hello, open, .. } = &self.connections[id];
+        let coordinator = *coordinator;
+        let Some(driver) = self.coordinators[coordinator].driver() else { return Ok(()) };
+        if !open {
+            return Ok(());
+        }
+        let cluster = driver.state().catalog.cluster.to_string();
+        let returning = hello.returns.clone().map(|(worker, epoch, inventory)| Returning {
+            worker,
+            cluster,
+            epoch,
+            inventory,
+        });
+        let (reply, answer) = oneshot::channel();
+        let profile = Box::new(hello.profile.clone());
+        self.coordinators[coordinator].calls.insert(id, Call::Joining { answer, until });
+        self.command(coordinator, Command::Join { profile, returning, reply })
+    }
+
+    /// A coordinator says to its workers what there is to say. It may crash between any two messages.
+    pub fn speak(&mut self, coordinator: usize) -> Result<(), String> {
+        let calls: Vec<_> = self.coordinators[coordinator].calls.keys().copied().collect();
+        for id in calls {
+            if self.coordinators[coordinator].paused_until > self.now {
+                break;
+            }
+            let calls = &mut self.coordinators[coordinator].calls;
+            match calls.get_mut(&id) {
+                Some(Call::Joining { answer, until }) => match answer.try_recv() {
+                    Err(oneshot::error::TryRecvError::Empty) => {}
+                    answer => {
+                        let until = *until;
+                        calls.remove(&id);
+                        self.hello_answered(coordinator, id, until, answer.ok());
+                    }
+                },
+                Some(Call::Open(_)) => self.empty_outbox(coordinator, id)?,
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn hello_answered(
+        &mut self,
+        coordinator: usize,
+        id: usize,
+        until: Time,
+        answer: Option<Result<Joined, JoinError>>,
+    ) {
+        match answer {
+            Some(Ok(joined)) => {
+                self.welcome(id, joined.epoch, joined.worker);
+                let call = Call::Open(Session { joined, tables: BTreeMap::new() });
+                self.coordinators[coordinator].calls.insert(id, call);
+                self.later(Duration::ZERO, Happening::Wake(coordinator));
+            }
+            Some(Err(JoinError::AlreadyThere { .. } | JoinError::SameIdentity { .. }))
+                if self.now < until =>
+            {
+                // Whatever it had, it is refused because of another one.
+                self.connections[id].hello.returns = None;
+                self.later(PREDECESSOR_PAUSE, Happening::Hello(id, until));
+            }
+            Some(Err(_)) | None => self.break_connection(id),
+        }
+    }
+
+    /// A worker has been taken in, or back.
+    fn welcome(&mut self, id: usize, epoch: Epoch, worker: WorkerId) {
+        let process = self.connections[id].process;
+        let cut = self.processes[process].cut_in_until.since(self.now);
+        let delay = cut + self.rng.millis(1, 100);
+        self.connections[id].welcome_arrives = self.now + delay;
+        let message = Message { connection: id, epoch, worker, body: Body::Welcome };
+        self.later(delay, Happening::Deliver(process, message));
+        if !self.connections[id].open {
+            self.coordinator_notices(id);
+        }
+    }
+
+    fn empty_outbox(&mut self, coordinator: usize, id: usize) -> Result<(), String> {
+        loop {
+            let call = self.coordinators[coordinator].calls.get_mut(&id);
+            let Some(Call::Open(session)) = call else { return Ok(()) };
+            let (epoch, worker) = (session.joined.epoch, session.joined.worker);
+            let outgoing = match session.joined.outbox.try_recv() {
+                Ok(outgoing) => outgoing,
+                Err(TryRecvError::Empty) => return Ok(()),
+                Err(TryRecvError::Disconnected) => {
+                    self.coordinators[coordinator].calls.remove(&id);
+                    self.break_connection(id);
+                    return Ok(());
+                }
+            };
+            let Some(body) = session.body_of(worker, outgoing)? else { continue };
+            if let Body::Ack(_) = body {
+                let silent = self.coordinators[coordinator].unanswered_for(self.now);
+                leases::check_acknowledgement(silent, self.config.lease)?;
+            }
+            self.send_to_worker(id, epoch, worker, body);
+            if self.falters(coordinator) || self.coordinators[coordinator].paused_until > self.now {
+                return Ok(());
+            }
+        }
+    }
+
+    fn send_to_worker(&mut self, id: usize, epoch: Epoch, worker: WorkerId, body: Body) {
+        let process = self.connections[id].process;
+        let cut = self.now < self.processes[process].cut_in_until;
+        if cut || self.strikes(self.faults.lose) {
+            return self.note(|_| format!("   (lost) {body:?}"));
+        }
+        let message = Message { connection: id, epoch, worker, body };
+        let ahead = self.connections[id].welcome_arrives.since(self.now);
+        self.deliver_once(ahead, process, message.clone());
+        if self.strikes(self.faults.double) {
+            self.deliver_once(ahead, process, message);
+        }
+    }
+
+    fn deliver_once(&mut self, ahead: Duration, process: usize, message: Message) {
+        let delay = self.rng.millis(1, self.faults.delay_max_ms);
+        self.later(delay.max(ahead), Happening::Deliver(process, message));
+    }
+
+    /// A worker says something by the connection that it has.
+    pub fn send(&mut self, process: usize, event: Event) {
+        let Some(id) = self.processes[process].connection else { return };
+        let Connection { open, .. } = self.connections[id];
+        let cut = self.now < self.processes[process].cut_out_until;
+        if !open || cut || self.strikes(self.faults.lose) {
+            return self.note(|_| format!("(lost) {event:?}"));
+        }
+        let said = Happening::Said(id, self.now, event);
+        self.later_doubled(self.faults.delay_max_ms, said);
+    }
+
+    /// What a worker has said arrives, in its session.
+    pub fn said(&mut self, id: usize, sent: Time, event: Event) -> Result<(), String> {
+        let coordinator = self.connections[id].coordinator;
+        let Some(Call::Open(session)) = self.coordinators[coordinator].calls.get(&id) else {
+            return Ok(());
+        };
+        let (worker, session) = (session.joined.worker, session.joined.session);
+        let written = match &event {
+            Event::AttemptDone { attempt, .. } if self.writes_part(*attempt) => {
+                Written { part: Some(self.output.reported(*attempt)), quarantine: None }
+            }
+            _ => Written::default(),
+        };
+        let Some(report) = report_of(sent, event, written) else { return Ok(()) };
+        self.command(coordinator, Command::Report { worker, session, report })
+    }
+
+    /// A connection breaks. Each side may notice.
+    pub fn break_connection(&mut self, id: usize) {
+        if !std::mem::take(&mut self.connections[id].open) {
+            return;
+        }
+        // Else only the lease will tell.
+        if self.rng.chance(700) {
+            self.coordinator_notices(id);
+        }
+        if self.rng.chance(700) {
+            let delay = self.rng.millis(1, 2_000);
+            let process = self.connections[id].process;
+            self.later(delay, Happening::Reset(process, id));
+        }
+    }
+
+    fn coordinator_notices(&mut self, id: usize) {
+        let delay = self.rng.millis(1, self.faults.delay_max_ms);
+        self.later(delay, Happening::Broken(self.connections[id].coordinator, id));
+    }
+
+    /// A coordinator notices that a connection is broken.
+    pub fn broken(&mut self, coordinator: usize, id: usize) -> Result<(), String> {
+        // Where the answer to hello is awaited, nobody takes it any more.
+        let call = self.coordinators[coordinator].calls.remove(&id);
+        let Some(Call::Open(session)) = call else { return Ok(()) };
+        let (worker, session): (_, SessionId) = (session.joined.worker, session.joined.session);
+        let reason = "connection reset".to_string();
+        let end = match self.rng.chance(100) {
+            true => SessionEnd::Left(reason),
+            false => SessionEnd::Broken(reason),
+        };
+        self.command(coordinator, Command::SessionEnded { worker, session, end })
+    }
+
+    /// A coordinator is gone, with all its connections.
+    pub fn coordinator_gone(&mut self, coordinator: usize) {
+        self.coordinators[coordinator].calls.clear();
+        for id in 0..self.connections.len() {
+            if self.connections[id].coordinator == coordinator {
+                self.break_connection(id);
+            }
+        }
+    }
+}
+
+impl Call {
+    /// Whose session it is, if it has one.
+    pub fn worker(&self) -> Option<WorkerId> {
+        match self {
+            Self::Joining { .. } => None,
+            Self::Open(session) => Some(session.joined.worker),
+        }
+    }
+}
+
+impl Session {
+    /// What a message from the outbox says to the model worker.
+    fn body_of(&mut self, worker: WorkerId, outgoing: Outgoing) -> Result<Option<Body>, String> {
+        let order = |effect| Ok(Some(Body::Order(effect)));
+        let assign = |assignment: Assignment, outputs| {
+            let Assignment { attempt, alone, skip } = assignment;
+            order(Effect::Assign { worker, attempt, outputs, alone, skip })
+        };
+        match outgoing {
+            Outgoing::Map { assignment, .. } => assign(assignment, None),
+            Outgoing::Reduce { assignment, outputs_version, .. } => {
+                let job = assignment.attempt.task.job;
+                let table = self.tables.get(&job).filter(|table| table.version == outputs_version);
+                let table = table.ok_or_else(|| {
+                    format!(
+                        "inputs: {} has no outputs of version {outputs_version}",
+                        assignment.attempt
+                    )
+                })?;
+                let outputs = Some(Arc::new(outputs_of(table)));
+                assign(assignment, outputs)
+            }
+            Outgoing::Outputs(table) => {
+                self.tables.insert(table.job, table);
+                Ok(None)
+            }
+            Outgoing::Noted { attempt, won } => order(Effect::Noted { worker, attempt, won }),
+            Outgoing::HeartbeatAck(sent) => Ok(Some(Body::Ack(Time(Duration::from_nanos(sent))))),
+            Outgoing::Cancel(attempt) => order(Effect::CancelAttempt { worker, attempt }),
+            Outgoing::Release(job) => {
+                self.tables.remove(&job);
+                order(Effect::Release { worker, job })
+            }
+            Outgoing::Drained => order(Effect::Drained { worker }),
+            Outgoing::End(reason) => order(Effect::EndSession { worker, reason }),
+        }
+    }
+}
+
+fn outputs_of(table: &OutputsTable) -> MapOutputs {
+    let attempts = table.holders.iter().flat_map(|holder| {
+        holder.outputs.iter().map(|(index, number)| {
+            let task = TaskId { job: table.job, stage: Stage::Map, index: *index };
+            (AttemptId { task, number: *number }, holder.worker)
+        })
+    });
+    let mut outputs: Vec<_> = attempts.collect();
+    outputs.sort_unstable();
+    MapOutputs { version: table.version, outputs }
+}
+
+/// A report, as the worker's session passes it on. Heartbeats are numbered by the time at which they were sent.
+fn report_of(sent: Time, event: Event, written: Written) -> Option<Report> {
+    Some(match event {
+        Event::Heartbeat { running, .. } => {
+            Report::Heartbeat { running, sequence: sent.0.as_nanos() as u64 }
+        }
+        Event::AttemptDone { attempt, stats, .. } => Report::Done { attempt, stats, written },
+        Event::AttemptFailed { attempt, cause, .. } => Report::Failed { attempt, cause },
+        Event::OutputsLost { outputs, .. } => Report::OutputsLost { outputs },
+        Event::WorkerDraining { .. } => Report::Draining,
+        _ => return None,
+    })
+}

@@ -1,0 +1,271 @@
+//! The model store of results: output folders with their locks, parts that attempts have staged under their own names,
+//! parts that are visible, and the manifests that come last. Publishing goes part by part, so that any crash finds it half
+//! done, and fails now and then.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use windrow_jobs::{AttemptId, FailureCause, JobId};
+use windrow_scheduler::Unpublished;
+use windrow_scheduler::journal::Epoch;
+
+use crate::driver::Command;
+use crate::output::{self, Place, StagedPart};
+use crate::simulation::happening::{Done, Happening};
+use crate::simulation::invariants::visible;
+use crate::simulation::world::World;
+
+/// The map tasks whose records a part contains, each with which output of it.
+pub type Content = Vec<(u32, u32)>;
+
+#[derive(Default)]
+pub struct Output {
+    staged: BTreeMap<AttemptId, Content>,
+    pub visible: BTreeMap<JobId, BTreeMap<u32, (AttemptId, Content)>>,
+    pub manifests: BTreeMap<JobId, Vec<AttemptId>>,
+    /// Jobs that cannot be published, whoever tries.
+    doomed: BTreeMap<JobId, bool>,
+    /// Who has begun to publish a job last: nobody with an earlier epoch finds its staging folder.
+    commits: BTreeMap<JobId, Epoch>,
+    /// By output folder.
+    locks: BTreeMap<PathBuf, Lock>,
+    /// Folders that once could not be taken again: their locks may stay.
+    faulty: BTreeSet<PathBuf>,
+    /// How often a job could not be published for a reason that passes.
+    failures: BTreeMap<JobId, u32>,
+    /// To tell one lock file, or one place, from another one.
+    count: u64,
+}
+
+/// The lock file in an output folder.
+struct Lock {
+    coordinator: usize,
+    /// The job's place. Another job of the same cluster does not take the folder from one that lives.
+    place: Place,
+    /// Of who has taken it: what a later one has, an earlier one does not take.
+    epoch: Epoch,
+    number: u64,
+}
+
+/// A publication under way.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    pub job: JobId,
+    pub epoch: Epoch,
+    pub place: Place,
+    pub winners: Vec<AttemptId>,
+    /// Parts that are visible already.
+    pub done: usize,
+}
+
+impl Output {
+    pub fn stage(&mut self, attempt: AttemptId, content: Content) {
+        self.staged.insert(attempt, content);
+    }
+
+    pub fn delete_staged(&mut self, attempt: AttemptId) {
+        self.staged.remove(&attempt);
+    }
+
+    /// What an attempt says that it has written.
+    pub fn reported(&self, attempt: AttemptId) -> StagedPart {
+        StagedPart { attempt, content: output::Content::Output, bytes: 1, records: 1, crc64: 0 }
+    }
+
+    /// Makes a staged part visible, unless it is so already. False when there is none.
+    fn show(&mut self, winner: AttemptId) -> bool {
+        let (job, part) = (winner.task.job, winner.task.index);
+        if let Some((shown, _)) = self.visible.get(&job).and_then(|parts| parts.get(&part)) {
+            return *shown == winner;
+        }
+        let Some(content) = self.staged.remove(&winner) else { return false };
+        let parts = self.visible.entry(job).or_default();
+        parts.insert(part, (winner, content));
+        true
+    }
+
+    /// Takes back what is visible, so that it can be published once more.
+    fn undo(&mut self, job: JobId) {
+        self.manifests.remove(&job);
+        for (attempt, content) in self.visible.remove(&job).unwrap_or_default().into_values() {
+            self.staged.insert(attempt, content);
+        }
+    }
+
+    fn lock(&mut self, coordinator: usize, epoch: Epoch, place: &Place) -> u64 {
+        self.count += 1;
+        let number = self.count;
+        let lock = Lock { coordinator, place: place.clone(), epoch, number };
+        self.locks.insert(place.output().to_path_buf(), lock);
+        number
+    }
+
+    /// Folders that nobody can have any more.
+    pub fn locked(&self) -> impl Iterator<Item = &PathBuf> {
+        self.locks.keys().filter(|path| !self.faulty.contains(*path))
+    }
+
+    /// Whether there is a reason to give up the publication of a job.
+    pub fn is_hopeless(&self, job: JobId, failures_max: u32) -> bool {
+        self.doomed.get(&job) == Some(&true)
+            || self.failures.get(&job).is_some_and(|failures| *failures >= failures_max)
+    }
+}
+
+impl World {
+    /// A coordinator takes an output folder for a new job, unless another one has it.
+    pub fn take_output(&mut self, coordinator: usize, output: usize) -> Option<Place> {
+        let path = PathBuf::from(format!("/out/{output}"));
+        if let Some(lock) = self.output.locks.get(&path)
+            && !self.coordinators[lock.coordinator].is_gone()
+        {
+            return None;
+        }
+        let epoch = self.coordinators[coordinator].driver()?.epoch();
+        self.output.count += 1;
+        let place = Place::named(&path, &self.output.count.to_string());
+        // What is left of a job that nobody has accepted goes; so would that of one that is known.
+        let places = &self.places;
+        let is_there = |job: JobId| places.get(&job).is_some_and(|there| there.output() == path);
+        self.output.staged.retain(|attempt, _| !is_there(attempt.task.job));
+        let number = self.output.lock(coordinator, epoch, &place);
+        self.coordinators[coordinator].folders.insert(place.clone(), number);
+        Some(place)
+    }
+
+    /// Only one whose epoch is durable may touch what others have: before, it may be one that loses the race.
+    pub fn check_in_charge(&self, index: usize, job: JobId) -> Result<(), String> {
+        let Some(driver) = self.coordinators[index].driver() else { return Ok(()) };
+        let epoch = driver.epoch();
+        if self.store.has_begun(self.coordinators[index].nonce) {
+            return Ok(());
+        }
+        Err(format!(
+            "folders: coordinator {index} takes that of {job}, and {epoch} may be another's"
+        ))
+    }
+
+    /// A coordinator takes the folder again of a job that a former one has accepted.
+    pub fn take_folder(&mut self, index: usize, job: JobId, place: &Place) {
+        let Some(driver) = self.coordinators[index].driver() else { return };
+        let epoch = driver.epoch();
+        let lock = self.output.locks.get(place.output());
+        let is_others = lock.is_some_and(|lock| lock.place != *place || lock.epoch > epoch);
+        let result = if is_others {
+            Err(io("is being written by another job"))
+        } else if self.strikes(self.faults.folder) {
+            self.output.faulty.insert(place.output().to_path_buf());
+            Err(io("stale file handle"))
+        } else {
+            let number = self.output.lock(index, epoch, place);
+            self.coordinators[index].folders.insert(place.clone(), number);
+            Ok(())
+        };
+        self.done(index, Duration::ZERO, Done::FolderTaken(job, result));
+    }
+
+    /// The next step of a publication.
+    pub fn publish(&mut self, index: usize, mut publication: Publication) -> Result<(), String> {
+        let job = publication.job;
+        let owner = *self.output.commits.entry(job).or_insert(publication.epoch);
+        if owner > publication.epoch || !self.output.locks.contains_key(publication.place.output())
+        {
+            // Somebody else publishes it, or has: there is nothing to be found.
+            return self.published(index, job, Err(gone()));
+        }
+        self.output.commits.insert(job, publication.epoch);
+        let doomed = match self.output.doomed.get(&job) {
+            Some(doomed) => *doomed,
+            None => self.strikes(self.faults.publish),
+        };
+        self.output.doomed.insert(job, doomed);
+        if self.strikes(self.faults.publish_step) {
+            self.output.undo(job);
+            *self.output.failures.entry(job).or_default() += 1;
+            let cause = io("connection timed out");
+            return self.published(index, job, Err(Unpublished { cause, may_pass: true }));
+        }
+        let Some(&winner) = publication.winners.get(publication.done) else {
+            if doomed {
+                self.output.undo(job);
+                return self.published(index, job, Err(disk_full()));
+            }
+            let winners = publication.winners;
+            let manifest = self.output.manifests.entry(job).or_insert_with(|| winners.clone());
+            visible::check_manifest(manifest, &winners)?;
+            visible::check_parts(job, &self.output, &self.promises)?;
+            return self.published(index, job, Ok(()));
+        };
+        if !self.output.show(winner) {
+            visible::check_missing(winner, &self.promises)?;
+            return self.published(index, job, Err(gone()));
+        }
+        publication.done += 1;
+        let delay = self.rng.millis(0, 50);
+        self.later(delay, Happening::Publish(index, publication));
+        Ok(())
+    }
+
+    fn published(
+        &mut self,
+        index: usize,
+        job: JobId,
+        result: Result<(), Unpublished>,
+    ) -> Result<(), String> {
+        let after = self.rng.millis(0, 1_000);
+        self.done(index, after, Done::Published(job, result));
+        Ok(())
+    }
+
+    /// A job has ended: what is left of it goes, and so does what was made visible in vain.
+    pub fn clean_up(&mut self, index: usize, job: JobId, place: &Place, succeeded: bool) {
+        if let Some(number) = self.coordinators[index].folders.remove(place) {
+            if !succeeded {
+                self.output.visible.remove(&job);
+            }
+            self.output.staged.retain(|attempt, _| attempt.task.job != job);
+            self.unlock(place, number);
+        }
+        self.done(index, Duration::from_millis(1), Done::CleanedUp(job));
+    }
+
+    pub fn give_back(&mut self, index: usize, place: &Place) {
+        if let Some(number) = self.coordinators[index].folders.remove(place) {
+            self.unlock(place, number);
+        }
+    }
+
+    /// Removes the lock if it is still the one that was put there.
+    fn unlock(&mut self, place: &Place, number: u64) {
+        if self.output.locks.get(place.output()).is_some_and(|lock| lock.number == number) {
+            self.output.locks.remove(place.output());
+        }
+    }
+}
+
+impl Done {
+    /// What is told to the driver.
+    pub fn command(self) -> Command {
+        match self {
+            Self::FolderTaken(job, result) => Command::FolderTaken { job, result },
+            Self::Published(job, result) => Command::Published { job, result },
+            Self::CleanedUp(job) => Command::CleanedUp { job },
+        }
+    }
+}
+
+/// For good.
+fn disk_full() -> Unpublished {
+    let message = "no space left on device".into();
+    let cause = FailureCause::Io { path: "/out".into(), message, disk_full: true };
+    Unpublished { cause, may_pass: false }
+}
+
+fn gone() -> Unpublished {
+    Unpublished { cause: io("no such file or directory"), may_pass: false }
+}
+
+fn io(message: &str) -> FailureCause {
+    FailureCause::Io { path: "/out".into(), message: message.into(), disk_full: false }
+}
