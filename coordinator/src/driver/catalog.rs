@@ -220,6 +220,15 @@ fn has_won(part: AttemptId, effects: &[Effect]) -> bool {
     effects.iter().any(won)
 }
 
+#[cfg(test)]
+impl Catalog {
+    /// The parts of the journal that it names.
+    pub(crate) fn parts(&self) -> BTreeMap<PartId, Arc<JobWork>> {
+        let jobs = self.jobs.values().filter_map(|job| job.work.as_ref());
+        jobs.filter_map(|job| Some((job.part?, job.work.clone()?))).collect()
+    }
+}
+
 impl Catalog {
     /// That of a cluster in which nothing has happened yet.
     pub(crate) fn new(cluster: ClusterId) -> Self {

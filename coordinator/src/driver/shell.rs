@@ -136,8 +136,6 @@ impl Shell {
                 let failpoint = self.failpoint.clone();
                 tokio::spawn(async move {
                     let result = publish(folder, publication, failpoint).await;
-                    // Which ones may pass is not told apart yet.
-                    let result = result.map_err(|cause| Unpublished { cause, may_pass: false });
                     report(&commands, Command::Published { job, result }).await;
                 });
             }
@@ -213,12 +211,18 @@ async fn publish(
     folder: Option<Arc<Reservation>>,
     publication: Result<Box<ToPublish>, FailureCause>,
     failpoint: Failpoint,
-) -> Result<(), FailureCause> {
-    let publication = publication?;
-    let failed =
-        |message: String| FailureCause::Io { path: "its output".into(), message, disk_full: false };
+) -> Result<(), Unpublished> {
+    let for_good = |cause| Unpublished { cause, may_pass: false };
+    let publication = publication.map_err(for_good)?;
+    let failed = |message: String| Unpublished {
+        cause: FailureCause::Io { path: "its output".into(), message, disk_full: false },
+        may_pass: false,
+    };
     let Some(folder) = folder else { return Err(failed("it is not held".into())) };
-    let publish = move || output::publish(folder.place(), &publication.look_up()?, &failpoint);
+    let publish = move || {
+        let publication = publication.look_up().map_err(for_good)?;
+        output::publish(folder.place(), &publication, &failpoint)
+    };
     // It fails to join only when it panicked or the runtime is going down.
     let published = tokio::task::spawn_blocking(publish).await;
     published.unwrap_or_else(|error| Err(failed(error.to_string())))

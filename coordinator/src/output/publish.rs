@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use crc_fast::{CrcAlgorithm::Crc64Nvme, Digest};
 use windrow_jobs::FailureCause;
+use windrow_scheduler::Unpublished;
 use windrow_scheduler::journal::Epoch;
 
 use super::manifest::{self, ManifestJob};
@@ -44,10 +45,10 @@ pub(crate) fn publish(
     place: &Place,
     publication: &Publication,
     failpoint: &Failpoint,
-) -> Result<(), FailureCause> {
+) -> Result<(), Unpublished> {
     let staging = place.staging();
     let folder = commit_folder::take(place, publication.epoch)
-        .map_err(|error| FailureCause::output_io(&staging, &error))?;
+        .map_err(|error| failed(FailureCause::output_io(&staging, &error), &error))?;
     let commit = Commit { output: place.output(), folder: &folder, publication, failpoint };
     let done = if commit.is_done() { commit.sync_all() } else { commit.run() };
     done.inspect_err(|_| commit.undo())?;
@@ -73,12 +74,12 @@ impl Commit<'_> {
             .is_ok_and(|manifest| manifest::is_of(BufReader::new(manifest), &self.publication.job))
     }
 
-    fn run(&self) -> Result<(), FailureCause> {
+    fn run(&self) -> Result<(), Unpublished> {
         let failpoint = self.failpoint;
         if self.publication.overwrite {
             self.replaced()
                 .move_aside(failpoint)
-                .map_err(|error| FailureCause::io(self.output, &error))?;
+                .map_err(|error| failed_at(self.output, &error))?;
         }
         if !self.publication.quarantines.is_empty() {
             self.make_quarantine()?;
@@ -95,11 +96,11 @@ impl Commit<'_> {
         Ok(())
     }
 
-    fn make_quarantine(&self) -> Result<(), FailureCause> {
+    fn make_quarantine(&self) -> Result<(), Unpublished> {
         let folder = self.output.join(BAD_RECORDS);
         match fs::create_dir(&folder) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                Err(FailureCause::io(&folder, &error))
+                Err(failed_at(&folder, &error))
             }
             _ => Ok(()),
         }
@@ -109,30 +110,30 @@ impl Commit<'_> {
     /// each call waits for a disk or a server.
     fn each_file(
         &self,
-        each: impl Fn(&StagedPart) -> Result<(), FailureCause> + Sync,
-    ) -> Result<(), FailureCause> {
+        each: impl Fn(&StagedPart) -> Result<(), Unpublished> + Sync,
+    ) -> Result<(), Unpublished> {
         let Publication { parts, quarantines, .. } = self.publication;
         try_for_each(parts, &each)?;
         try_for_each(quarantines, &each)
     }
 
-    fn place_part(&self, part: &StagedPart) -> Result<(), FailureCause> {
+    fn place_part(&self, part: &StagedPart) -> Result<(), Unpublished> {
         let (from, to) = (self.staged(part), self.visible(part));
         match fs::metadata(&from) {
             Ok(metadata) => check_size(&from, metadata.len(), part.bytes)?,
             Err(_) if is_in_place(&to, part) => return Ok(()),
-            Err(error) => return Err(FailureCause::io(&from, &error)),
+            Err(error) => return Err(failed_at(&from, &error)),
         }
-        rename_new(&from, &to).map_err(|error| FailureCause::io(&to, &error))
+        rename_new(&from, &to).map_err(|error| failed_at(&to, &error))
     }
 
     /// Forces to disk what is visible by now, and that it is, if it must outlast a power failure. What workers of other
     /// machines have written was with the file system's server when they closed it.
-    fn sync_parts(&self) -> Result<(), FailureCause> {
+    fn sync_parts(&self) -> Result<(), Unpublished> {
         if !self.publication.durable {
             return Ok(());
         }
-        let sync = |path: &Path| sync(path).map_err(|error| FailureCause::io(path, &error));
+        let sync = |path: &Path| sync(path).map_err(|error| failed_at(path, &error));
         self.each_file(|part| sync(&self.visible(part)))?;
         if !self.publication.quarantines.is_empty() {
             sync(&self.output.join(BAD_RECORDS))?;
@@ -141,18 +142,18 @@ impl Commit<'_> {
     }
 
     /// Likewise, of a publication whose manifest is there: whoever wrote it may have died before it was on the disk.
-    fn sync_all(&self) -> Result<(), FailureCause> {
+    fn sync_all(&self) -> Result<(), Unpublished> {
         self.sync_parts()?;
         let manifest = self.output.join(SUCCESS);
         let sync_manifest = || match self.publication.durable {
             true => sync(&manifest).and_then(|()| sync(self.output)),
             false => Ok(()),
         };
-        sync_manifest().map_err(|error| FailureCause::io(&manifest, &error))
+        sync_manifest().map_err(|error| failed_at(&manifest, &error))
     }
 
     /// Written aside and renamed, so that a manifest is never seen in part.
-    fn write_manifest(&self) -> Result<(), FailureCause> {
+    fn write_manifest(&self) -> Result<(), Unpublished> {
         let Publication { job, parts, quarantines, durable, .. } = self.publication;
         let (aside, to) = (self.folder.join(SUCCESS), self.output.join(SUCCESS));
         let write = || -> io::Result<()> {
@@ -163,7 +164,7 @@ impl Commit<'_> {
             rename_new(&aside, &to)?;
             if *durable { sync(self.output) } else { Ok(()) }
         };
-        write().map_err(|error| FailureCause::io(&to, &error))
+        write().map_err(|error| failed_at(&to, &error))
     }
 
     /// The manifest goes first: what it names is whole as long as it is there. Parts go back to where they came from, so that
@@ -222,15 +223,28 @@ fn sync(path: &Path) -> io::Result<()> {
     }
 }
 
-fn check_size(path: &Path, bytes: u64, expected_bytes: u64) -> Result<(), FailureCause> {
+fn failed_at(path: &Path, error: &io::Error) -> Unpublished {
+    failed(FailureCause::io(path, error), error)
+}
+
+/// What is in the way, or is not there, stays so by itself. Anything else may pass: a server that is restarted, a full disk,
+/// rights that are given back.
+fn failed(cause: FailureCause, error: &io::Error) -> Unpublished {
+    use io::ErrorKind::{AlreadyExists, IsADirectory, NotADirectory, NotFound};
+    let stays = matches!(error.kind(), AlreadyExists | IsADirectory | NotADirectory | NotFound);
+    Unpublished { cause, may_pass: !stays }
+}
+
+fn check_size(path: &Path, bytes: u64, expected_bytes: u64) -> Result<(), Unpublished> {
     if bytes == expected_bytes {
         return Ok(());
     }
-    Err(FailureCause::Corrupt {
+    let cause = FailureCause::Corrupt {
         file: path.display().to_string(),
         offset: bytes.min(expected_bytes),
         message: format!("it has {bytes} bytes, but its task wrote {expected_bytes}"),
-    })
+    };
+    Err(Unpublished { cause, may_pass: false })
 }
 
 /// Whether this very part is visible already. Reads it, which only a publication that is done again has to.

@@ -43,7 +43,7 @@ fn staged(place: &Place, overwrite: bool) -> Publication {
 }
 
 fn publish(place: &Place, publication: &Publication) -> Result<(), FailureCause> {
-    super::publish(place, publication, &Failpoint::default())
+    super::publish(place, publication, &Failpoint::default()).map_err(|failure| failure.cause)
 }
 
 fn stage(place: &Place, content: Content, index: u32, number: u32, text: &str) -> StagedPart {
@@ -314,5 +314,31 @@ fn many_parts_are_placed_side_by_side_and_taken_back_all_the_same() {
         let name = name.unwrap();
         assert_eq!(name, format!("part-{index:05}"));
         assert_eq!(fs::read_to_string(output.join(name)).unwrap(), format!("{index}\n"));
+    }
+}
+
+#[tokio::test]
+async fn what_may_pass_is_told_from_what_stays_and_all_can_be_done_once_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let reservation = Reservation::take(dir.path(), false, None).unwrap();
+    let publication = staged(reservation.place(), false);
+    let again = || super::publish(reservation.place(), &publication, &Failpoint::default());
+    // A foreign file in the way stays.
+    fs::write(dir.path().join("part-00001"), "foreign").unwrap();
+    assert!(!again().unwrap_err().may_pass);
+    assert_eq!(fs::read(dir.path().join("part-00001")).unwrap(), b"foreign");
+    assert!(!dir.path().join("part-00000").exists(), "nothing of a failed publication is visible");
+    fs::remove_file(dir.path().join("part-00001")).unwrap();
+    // The parts of the winners are still there.
+    again().unwrap();
+    reservation.remove_temporary().await.unwrap();
+    assert_eq!(files(dir.path()), published());
+    let passes = [
+        io::ErrorKind::TimedOut,
+        io::ErrorKind::StorageFull,
+        io::ErrorKind::StaleNetworkFileHandle,
+    ];
+    for kind in passes {
+        assert!(failed_at(dir.path(), &io::Error::from(kind)).may_pass, "{kind}");
     }
 }

@@ -17,9 +17,10 @@ pub fn check_replay(
 ) -> Result<(), String> {
     // What the last one would be if it took over from itself. Only heartbeats move the clock without a record.
     left.now = found.now;
-    let new = Catalog::new(left.catalog.cluster);
+    let (new, parts) = (Catalog::new(left.catalog.cluster), left.catalog.parts());
     let left = Arc::new(left);
-    let recovered = Recovered { snapshot: Some(left), ..Recovered::empty(Epoch(1), Nonce(0)) };
+    let recovered =
+        Recovered { snapshot: Some(left), parts, ..Recovered::empty(Epoch(1), Nonce(0)) };
     let again = Decider::recover(recovered, config.clone(), new);
     let (live, replayed) = (again.state(), found);
     let (ours, theirs) = (&live.catalog.books.history, &replayed.catalog.books.history);
