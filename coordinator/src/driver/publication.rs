@@ -59,6 +59,8 @@ impl Driver {
             (Err(cause), folder) => {
                 tracing::error!(job = %id, %cause, "a job cannot have its output folder again, and fails");
                 *folder = Folder::Lost;
+                // Nothing can become visible there.
+                live.due = None;
                 self.handle(Event::OutputLost { job: id, cause });
             }
         }

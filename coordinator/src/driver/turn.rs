@@ -72,7 +72,7 @@ impl Driver {
         self.turns.commands.push_back(command);
     }
 
-    /// The store has answered, at the time `real` since the start.
+    /// The store has answered, at the time `real` since the start. True if more is durable now.
     ///
     /// # Errors
     /// When this coordinator must not go on. Then nothing more is told to anybody.
@@ -81,15 +81,15 @@ impl Driver {
         real: Duration,
         call: CallId,
         answer: Answer<DriverRecord, DriverState, DriverPart>,
-    ) -> Result<(), JournalError> {
+    ) -> Result<bool, JournalError> {
         self.real = self.real.max(real);
         if !self.decider.answer(call, answer)? {
-            return Ok(());
+            return Ok(false);
         }
         if let Some(stood) = self.clock.store_done(self.real) {
             tracing::info!("the journal takes records again, and all goes on after {stood:.1?}");
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Takes what has arrived and what is due, at the time `real` since the start.

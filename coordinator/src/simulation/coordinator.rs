@@ -10,7 +10,7 @@ use windrow_scheduler::{Effect, Outcome, Time, Unpublished};
 
 use crate::driver::{Action, Command, Driver, DriverPart, DriverRecord, DriverState};
 use crate::output::Place;
-use crate::simulation::books::{self, Books};
+use crate::simulation::books;
 use crate::simulation::client::Request;
 use crate::simulation::happening::{Done, Happening};
 use crate::simulation::invariants::{leases, visible};
@@ -63,10 +63,6 @@ impl Coordinator {
         }
     }
 
-    pub fn books(&self) -> Option<&Books> {
-        Some(&self.driver()?.state().catalog.books)
-    }
-
     pub fn is_gone(&self) -> bool {
         matches!(self.role, Role::Gone)
     }
@@ -107,7 +103,12 @@ impl World {
                 }
                 Err(error) => Err(error),
             },
-            Role::Deciding(driver) => driver.answered(now.since(coordinator.started), id, answer),
+            Role::Deciding(driver) => {
+                let answered = driver.answered(now.since(coordinator.started), id, answer);
+                // Something more is durable: the store is not silent.
+                answered
+                    .map(|is_more| coordinator.waiting = coordinator.waiting.filter(|_| !is_more))
+            }
             Role::Gone => return Ok(()),
         };
         match result {

@@ -169,8 +169,8 @@ impl World {
     pub fn publish(&mut self, index: usize, mut publication: Publication) -> Result<(), String> {
         let job = publication.job;
         let owner = *self.output.commits.entry(job).or_insert(publication.epoch);
-        if owner > publication.epoch || !self.output.locks.contains_key(publication.place.output())
-        {
+        let is_held = self.coordinators[index].folders.contains_key(&publication.place);
+        if owner > publication.epoch || !is_held {
             // Somebody else publishes it, or has: there is nothing to be found.
             return self.published(index, job, Err(gone()));
         }

@@ -73,10 +73,10 @@ impl Promises {
         check(others.count() == 0, || format!("promises: {job} is two submissions"))
     }
 
-    /// A client sees how a job has ended.
-    pub fn seen(&self, job: JobId, outcome: &Outcome) -> Result<(), String> {
-        let told = self.ended.get(&job);
-        check(told == Some(outcome), || format!("promises: {job} shows {outcome:?}, not {told:?}"))
+    /// A client sees how a job has ended: nobody else need have been told, if a coordinator has died in between.
+    pub fn seen(&mut self, job: JobId, outcome: &Outcome) -> Result<(), String> {
+        let told = self.ended.entry(job).or_insert_with(|| outcome.clone());
+        check(told == outcome, || format!("promises: {job} shows {outcome:?}, not {told:?}"))
     }
 
     fn noted(&mut self, attempt: AttemptId, won: bool, ledger: &Ledger) -> Result<(), String> {

@@ -68,7 +68,6 @@ impl Ledger {
         }
         let job = Job {
             plan,
-            submitted: self.now,
             cancelled: false,
             unfit_since: None,
             reduces_won: 0,

@@ -44,7 +44,6 @@ pub enum Status {
 #[derive(Clone)]
 pub struct Job {
     pub plan: JobPlan,
-    pub submitted: Time,
     pub cancelled: bool,
     /// Since when no worker that stays can run it.
     pub unfit_since: Option<Time>,
