@@ -28,7 +28,7 @@ impl Catalog for Nothing {
     type Note = ();
     type Part = ();
 
-    fn apply(&mut self, _: &Event, (): (), _: &[Effect], _: &Scheduler) {}
+    fn apply(&mut self, _: Time, _: &Event, (): (), _: &[Effect], _: &Scheduler) {}
 }
 
 /// Calls that are under way, by when they are answered.
