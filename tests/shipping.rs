@@ -44,6 +44,17 @@ fn shipped_bytes(output: &Output) -> u64 {
     events.filter_map(shipped).next().unwrap()
 }
 
+/// The digest of the program that a result is of, as its manifest says.
+fn program_of(output: &Path) -> String {
+    let manifest = fs::read(output.join("_SUCCESS")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    manifest["job"]["program_digest"].as_str().unwrap().to_string()
+}
+
+fn digest_of(program: &Path) -> String {
+    blake3::hash(&fs::read(program).unwrap()).to_string()
+}
+
 fn a_foreign_program_is_sent_once() {
     let cluster = generic_cluster(3);
     let dir = Dir::new();
@@ -59,6 +70,7 @@ fn a_foreign_program_is_sent_once() {
     let size = fs::metadata("/proc/self/exe").unwrap().len();
     assert_eq!(submit("first"), size);
     assert_eq!(submit("second"), 0);
+    assert_eq!(program_of(&dir.join("first")), digest_of(Path::new("/proc/self/exe")));
     // Kept by the coordinator and by workers that had work, each once.
     let programs = |folder: &str| fs::read_dir(cluster.dir().join(folder).join("programs"));
     assert_eq!(programs("state").unwrap().count(), 1);
