@@ -4,15 +4,16 @@ use libtest_mimic::Trial;
 
 use crate::conformance::arguments;
 use crate::support::{
-    Cluster, ClusterOptions, Dir, Mode, case, count_words, generated_words, sorted_lines,
+    Cluster, ClusterOptions, Dir, Mode, case, count_words, generated_words, root_case, sorted_lines,
 };
 
 const METHODS: [&str; 3] = ["none", "lz4", "zstd"];
 
 pub fn tests() -> Vec<Trial> {
-    let of_streams = case("compression::of_streams", of_streams)
-        .with_ignored_flag(!rustix::process::geteuid().is_root());
-    vec![case("compression::of_spilled_runs", of_spilled_runs), of_streams]
+    vec![
+        case("compression::of_spilled_runs", of_spilled_runs),
+        root_case("compression::of_streams", of_streams),
+    ]
 }
 
 /// Word counts without a combiner and with little memory, so that map outputs are files of several runs.

@@ -85,5 +85,15 @@ fn main() -> ExitCode {
     .into_iter()
     .flatten()
     .collect();
-    libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
+    let arguments = Arguments::from_args();
+    let conclusion = libtest_mimic::run(&arguments, tests);
+    let left_out = support::left_out(&arguments);
+    if !left_out.is_empty() {
+        eprintln!(
+            "{} tests take root and were LEFT OUT; run them with sudo -E:\n  {}\n",
+            left_out.len(),
+            left_out.join("\n  ")
+        );
+    }
+    conclusion.exit_code()
 }

@@ -3,14 +3,14 @@
 use libtest_mimic::Trial;
 
 use crate::support::{
-    Cluster, ClusterOptions, Dir, Mode, books, both, case, count_words, read_parts, sorted_lines,
+    Cluster, ClusterOptions, Dir, Mode, books, both, case, count_words, read_parts, root_case,
+    sorted_lines,
 };
 
 pub fn tests() -> Vec<Trial> {
     let mut tests = both("word_count::equals_a_plain_count", equals_a_plain_count);
     tests.push(case("word_count::same_bytes_in_every_mode", same_bytes_in_every_mode));
-    let own_hosts = case("word_count::workers_of_other_hosts", workers_of_other_hosts);
-    tests.push(own_hosts.with_ignored_flag(!rustix::process::geteuid().is_root()));
+    tests.push(root_case("word_count::workers_of_other_hosts", workers_of_other_hosts));
     tests.extend(both("word_count::small_splits_and_memory", small_splits_and_memory));
     tests
 }

@@ -1,8 +1,9 @@
 //! Jobs of all kinds run one after the other and beside each other, while workers and the coordinator are killed, stopped
 //! and started again at random. Every job ends with the output of a run without faults.
 //!
-//! `WINDROW_CHAOS_SECONDS` says for how long, `WINDROW_CHAOS_SEED` which faults. The same seed gives the same faults in the
-//! same order; what they meet is up to the machine.
+//! It ends when it has seen enough: each kind of job, enough faults of each kind, and work that was redone. With
+//! `WINDROW_CHAOS_SECONDS` it goes on for so long. `WINDROW_CHAOS_SEED` says which faults: the same seed gives the same faults in
+//! the same order; what they meet is up to the machine. A failure names its seed.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -31,11 +32,16 @@ const JOBS_AT_ONCE: usize = 3;
 const PAUSE_MS_MAX: u64 = 2_000;
 const DOWN_MS_MAX: u64 = 3_000;
 
+/// What must have happened before it may end.
+const FAULTS_MIN: usize = 15;
+/// If that does not happen by itself, something is wrong.
+const SECONDS_MAX: u64 = 180;
+
 fn chaos() {
-    let seconds = from_environment("WINDROW_CHAOS_SECONDS").unwrap_or(60);
+    let seconds = from_environment("WINDROW_CHAOS_SECONDS");
     let seed =
         from_environment("WINDROW_CHAOS_SEED").unwrap_or_else(|| u64::from(std::process::id()));
-    eprintln!("chaos for {seconds} s; WINDROW_CHAOS_SEED={seed} gives the same faults");
+    let _repeat = HowToRepeat(seed);
     let kinds = Kinds::new();
     // Workers read each other's files, or fetch over gRPC.
     let own_hosts = seed.is_multiple_of(2) && rustix::process::geteuid().is_root();
@@ -48,13 +54,22 @@ fn chaos() {
     let mut victims = Victims::new(Cluster::with_options(WORKERS, options), Random::new(seed));
     let mut running = Vec::new();
     let (mut begun, mut ended) = (0, 0);
-    let end = Instant::now() + Duration::from_secs(seconds);
-    while Instant::now() < end || !running.is_empty() {
-        while running.len() < JOBS_AT_ONCE && Instant::now() < end {
+    let start = Instant::now();
+    let mut redone = 0;
+    loop {
+        let has_seen_enough = ended >= kinds.kinds.len() && redone > 0 && victims.were_all_hurt();
+        let goes_on = match seconds {
+            Some(seconds) => start.elapsed() < Duration::from_secs(seconds),
+            None => !has_seen_enough && start.elapsed() < Duration::from_secs(SECONDS_MAX),
+        };
+        if !goes_on && running.is_empty() {
+            break;
+        }
+        while running.len() < JOBS_AT_ONCE && goes_on {
             running.push(kinds.start(&victims.cluster, begun));
             begun += 1;
         }
-        if Instant::now() < end {
+        if goes_on {
             victims.hurt();
         } else {
             victims.heal();
@@ -66,15 +81,36 @@ fn chaos() {
             running.into_iter().map(|mut job| (job.has_ended(), job)).partition(|(over, _)| *over);
         running = still.into_iter().map(|(_, job)| job).collect();
         for (_, job) in over {
-            kinds.judge(job, &victims.cluster);
+            redone += kinds.judge(job, &victims.cluster);
             ended += 1;
         }
     }
     victims.heal();
     victims.cluster.wait_for_workers(WORKERS);
     kinds.judge(kinds.start(&victims.cluster, begun), &victims.cluster);
-    eprintln!("{ended} jobs over {} faults", victims.faults);
-    assert!(ended > 0 && victims.faults > 0);
+    let Victims { kills, stops, coordinators, .. } = victims;
+    eprintln!(
+        "chaos: {ended} jobs over {kills} kills and {stops} stops, {coordinators} of them of the coordinator; {redone} \
+         attempts were lost and redone"
+    );
+    // However long it ran: less than this proves nothing.
+    assert!(ended >= kinds.kinds.len(), "{ended} jobs");
+    assert!(kills > 0 && stops > 0 && coordinators > 0, "{kills}, {stops}, {coordinators}");
+    assert!(redone > 0, "no fault met any work");
+}
+
+/// Says how, if the test fails.
+struct HowToRepeat(u64);
+
+impl Drop for HowToRepeat {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!(
+                "chaos has failed; the same faults again: WINDROW_CHAOS_SEED={} cargo test --test integration chaos",
+                self.0
+            );
+        }
+    }
 }
 
 fn from_environment(name: &str) -> Option<u64> {
@@ -139,8 +175,9 @@ impl Kinds {
         Running { kind, submit, dir }
     }
 
+    /// Returns the number of attempts that were lost with a worker.
     #[track_caller]
-    fn judge(&self, job: Running, cluster: &Cluster) {
+    fn judge(&self, job: Running, cluster: &Cluster) -> u64 {
         let Kind { arguments, parts } = &self.kinds[job.kind];
         let output = job.submit.finish();
         assert_eq!(
@@ -154,6 +191,10 @@ impl Kinds {
         let folder = job.dir.join("out");
         assert!(read_parts(&folder) == *parts, "{arguments:?} gave another output");
         assert_manifest(&folder);
+        // "tasks     map 6/6, reduce 3/3, 0 failed and 2 lost attempts"
+        let words: Vec<&str> = output.stdout.split_ascii_whitespace().collect();
+        let lost = words.windows(2).find(|pair| pair[1] == "lost");
+        lost.map_or(0, |pair| pair[0].parse().unwrap())
     }
 }
 
@@ -181,7 +222,10 @@ struct Victims {
     next_fault: Instant,
     /// What is to be undone, and when.
     down: Vec<(Instant, Victim, Fault)>,
-    faults: usize,
+    kills: usize,
+    stops: usize,
+    /// Those of the faults that were the coordinator's.
+    coordinators: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,7 +242,15 @@ enum Fault {
 
 impl Victims {
     fn new(cluster: Cluster, random: Random) -> Self {
-        Self { cluster, random, next_fault: Instant::now(), down: Vec::new(), faults: 0 }
+        let (kills, stops, coordinators) = (0, 0, 0);
+        let next_fault = Instant::now();
+        Self { cluster, random, next_fault, down: Vec::new(), kills, stops, coordinators }
+    }
+
+    /// Whether there were enough faults, and some of each kind.
+    fn were_all_hurt(&self) -> bool {
+        let Self { kills, stops, coordinators, .. } = self;
+        kills + stops >= FAULTS_MIN && [kills, stops, coordinators].iter().all(|count| **count > 0)
     }
 
     /// Whether [`Self::hurt`] or [`Self::heal`] has anything to do.
@@ -228,7 +280,11 @@ impl Victims {
                 (Fault::Stop, process) => process.signal(Signal::STOP),
             }
             self.down.push((until, victim, fault));
-            self.faults += 1;
+            match fault {
+                Fault::Kill => self.kills += 1,
+                Fault::Stop => self.stops += 1,
+            }
+            self.coordinators += usize::from(victim == Victim::Coordinator);
         }
     }
 

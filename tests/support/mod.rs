@@ -15,7 +15,7 @@ mod wait;
 pub use cluster::{Cluster, ClusterOptions, Environment, with_clock_ahead};
 pub use dir::Dir;
 pub use disk::SmallDisk;
-pub use mode::{Mode, both, case, root_case};
+pub use mode::{Mode, both, case, left_out, root_case};
 pub use oracle::{count_words, read_parts, sorted_lines};
 pub use process::{Output, Process, ancestors, free_port, generic_windrow, windrow};
 pub use proxy::{Direction, Proxy};

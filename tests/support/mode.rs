@@ -2,8 +2,9 @@
 
 use std::ffi::OsStr;
 use std::process::Command;
+use std::sync::Mutex;
 
-use libtest_mimic::Trial;
+use libtest_mimic::{Arguments, Trial};
 
 use super::{Cluster, Output, Process, windrow};
 
@@ -55,7 +56,25 @@ pub fn case(name: &str, test: impl FnOnce() + Send + 'static) -> Trial {
     })
 }
 
-/// A test that takes the rights of root; ignored without them.
+/// A test that takes the rights of root; left out without them, which [`left_out`] remembers.
 pub fn root_case(name: &str, test: impl FnOnce() + Send + 'static) -> Trial {
-    case(name, test).with_ignored_flag(!rustix::process::geteuid().is_root())
+    let is_left_out = !rustix::process::geteuid().is_root();
+    if is_left_out {
+        LEFT_OUT.lock().unwrap().push(name.to_string());
+    }
+    case(name, test).with_ignored_flag(is_left_out)
+}
+
+static LEFT_OUT: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// The names of the tests that were not run for want of root, of those that these arguments choose.
+pub fn left_out(arguments: &Arguments) -> Vec<String> {
+    let mut names = LEFT_OUT.lock().unwrap().clone();
+    names.retain(|name| match &arguments.filter {
+        _ if arguments.list || arguments.ignored || arguments.include_ignored => false,
+        Some(filter) if arguments.exact => name == filter,
+        Some(filter) => name.contains(filter.as_str()),
+        None => true,
+    });
+    names
 }
