@@ -3,12 +3,12 @@
 use std::ffi::OsString;
 
 use clap::error::ErrorKind;
-use clap::{Args, Command, CommandFactory, FromArgMatches};
+use clap::{Arg, Args, Command, CommandFactory, FromArgMatches};
 use windrow_jobs::Registry;
 
 use super::args::{
-    Cli, ClusterArgs, Commands, CoordinatorArgs, InitArgs, JobArgs, LoginArgs, LogsArgs,
-    OneJobArgs, SubmitArgs, TokenArgs, WorkerArgs,
+    Cli, ClusterArgs, Commands, CoordinatorArgs, InitArgs, JobArgs, JobsArgs, LoginArgs, LogsArgs,
+    OneJobArgs, SubmitArgs, TokenArgs, WaitArgs, WorkerArgs,
 };
 use super::bug::UserCode;
 use super::generate::GenArgs;
@@ -23,8 +23,9 @@ pub(crate) enum Invocation {
     Login(LoginArgs),
     Coordinator(CoordinatorArgs),
     Worker(WorkerArgs),
-    Jobs(ClusterArgs),
+    Jobs(JobsArgs),
     Status(OneJobArgs),
+    Wait(WaitArgs),
     Cancel(OneJobArgs),
     Logs(LogsArgs),
     Workers(ClusterArgs),
@@ -55,7 +56,7 @@ pub(crate) fn parse(
     registry: &Registry,
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<Invocation, clap::Error> {
-    let mut command = command(registry);
+    let mut command = ignore_empty_environment(command(registry));
     let matches = command.try_get_matches_from_mut(arguments)?;
     let invocation = match matches.subcommand() {
         Some(("run", of_run)) => {
@@ -74,6 +75,7 @@ pub(crate) fn parse(
             Commands::Worker(args) => Invocation::Worker(args),
             Commands::Jobs(args) => Invocation::Jobs(args),
             Commands::Status(args) => Invocation::Status(args),
+            Commands::Wait(args) => Invocation::Wait(args),
             Commands::Cancel(args) => Invocation::Cancel(args),
             Commands::Logs(args) => Invocation::Logs(args),
             Commands::Workers(args) => Invocation::Workers(args),
@@ -81,6 +83,17 @@ pub(crate) fn parse(
         },
     };
     Ok(invocation)
+}
+
+/// A variable that is set to nothing is not set: service managers and containers cannot always leave one out.
+fn ignore_empty_environment(command: Command) -> Command {
+    let is_empty = |arg: &Arg| {
+        let value = arg.get_env().and_then(std::env::var_os);
+        value.is_some_and(|value| value.is_empty())
+    };
+    command
+        .mut_args(|arg| if is_empty(&arg) { arg.env(None::<&'static str>) } else { arg })
+        .mut_subcommands(ignore_empty_environment)
 }
 
 fn command(registry: &Registry) -> Command {

@@ -134,7 +134,13 @@ fn named(input: &str, names: &[&str]) -> JobInput {
 }
 
 fn absolute(path: &Path) -> Result<String, CliError> {
-    let path = std::path::absolute(path).map_err(CliError::io(path))?;
+    let path = std::path::absolute(path).map_err(|error| match std::env::current_dir() {
+        Ok(_) => CliError::io(path)(error),
+        Err(gone) => CliError::Other(format!(
+            "the folder in which this command was started is gone ({gone}): change to one that exists, or name absolute \
+             paths"
+        )),
+    })?;
     let text = path.to_str().ok_or_else(|| {
         CliError::Usage(format!(
             "{}: only paths in UTF-8 can be sent to a coordinator",

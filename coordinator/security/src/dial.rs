@@ -1,9 +1,13 @@
 //! Connections to coordinators: with TLS where the address says https.
 
 use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
 
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_util::either::Either;
@@ -11,6 +15,9 @@ use tonic::transport::{Endpoint, Uri};
 
 use crate::Tls;
 use crate::tls::connect_newcomer;
+
+/// Before the next address of a name is tried beside those that have not answered yet.
+const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 
 /// A connection, as a channel takes it.
 pub type Dialed = TokioIo<Either<TcpStream, Box<TlsStream<TcpStream>>>>;
@@ -29,6 +36,8 @@ enum Trust {
     Newcomer(CertificateDer<'static>),
     /// The members of one's own cluster.
     Member(Tls),
+    /// Likewise, of one whose certificate may have run out.
+    Renewing(Tls),
 }
 
 /// Not an address that this dialer can connect to.
@@ -57,6 +66,11 @@ impl Dialer {
         Self { trust: Trust::Member(tls) }
     }
 
+    /// For a member that asks for another certificate, and does nothing else.
+    pub(crate) fn renewing(tls: Tls) -> Self {
+        Self { trust: Trust::Renewing(tls) }
+    }
+
     /// The endpoint of a coordinator, to be connected with [`dial`](Self::dial).
     ///
     /// # Errors
@@ -69,9 +83,15 @@ impl Dialer {
         if endpoint.uri().host().is_none() {
             return Err(wrong("it names no host"));
         }
+        let path = endpoint.uri().path_and_query().map_or("/", |path| path.as_str());
+        if path != "/" {
+            return Err(wrong(&format!("nothing follows host and port, and '{path}' does")));
+        }
         match (endpoint.uri().scheme_str(), &self.trust) {
             (Some("http"), Trust::Plain)
-            | (Some("https"), Trust::Newcomer(_) | Trust::Member(_)) => Ok(endpoint),
+            | (Some("https"), Trust::Newcomer(_) | Trust::Member(_) | Trust::Renewing(_)) => {
+                Ok(endpoint)
+            }
             (Some("http"), _) => Err(wrong(
                 "there are credentials for a secured cluster, and http:// would not ask who answers; say https://",
             )),
@@ -90,7 +110,7 @@ impl Dialer {
         let is_tls = url.scheme_str() == Some("https");
         let host = url.host().unwrap_or_default().trim_matches(['[', ']']).to_string();
         let port = url.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-        let stream = connect((host.as_str(), port)).await?;
+        let stream = connect(&host, port).await?;
         let name = || {
             let name = ServerName::try_from(host.clone());
             name.map_err(|_| io::Error::other(format!("'{host}' is not the name of a machine")))
@@ -101,6 +121,10 @@ impl Dialer {
                 Either::Right(Box::new(connect_newcomer(&authority, stream, name()?).await?))
             }
             Trust::Member(tls) => {
+                tls.certified().check(SystemTime::now()).map_err(io::Error::from)?;
+                Either::Right(Box::new(tls.connect_coordinator(stream, name()?).await?))
+            }
+            Trust::Renewing(tls) => {
                 Either::Right(Box::new(tls.connect_coordinator(stream, name()?).await?))
             }
         };
@@ -108,23 +132,59 @@ impl Dialer {
     }
 }
 
-async fn connect(address: impl tokio::net::ToSocketAddrs) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address).await?;
+async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
+    let addresses: Vec<_> = lookup_host((host, port)).await?.collect();
+    let stream = connect_any(&addresses).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
 
+/// Connects to whichever address of a name answers first. One that swallows everything, such as that of a machine that is gone, does
+/// not keep the next one from being tried (RFC 8305).
+async fn connect_any(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    let mut tries = JoinSet::new();
+    let mut next = addresses.iter();
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    loop {
+        match next.next() {
+            Some(address) => drop(tries.spawn(TcpStream::connect(*address))),
+            None if tries.is_empty() => return Err(last),
+            None => {}
+        }
+        tokio::select! {
+            Some(tried) = tries.join_next() => match tried {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => last = error,
+                Err(error) => last = io::Error::other(error),
+            },
+            () = sleep(NEXT_ADDRESS_AFTER), if next.len() > 0 => {}
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use tokio::net::{TcpListener, TcpSocket};
+    use tokio::time::timeout;
+
     use super::*;
 
     #[test]
     fn a_scheme_must_fit_the_credentials() {
         let plain = Dialer::plain();
         assert!(plain.endpoint("http://a:1").is_ok());
-        for url in
-            ["https://a:1", "ftp://a:1", "a:1", "http://", "", "http://a b", "http://a\x1b:1"]
-        {
+        assert!(plain.endpoint("http://a:1/").is_ok());
+        for url in [
+            "https://a:1",
+            "ftp://a:1",
+            "a:1",
+            "http://",
+            "",
+            "http://a b",
+            "http://a\x1b:1",
+            "http://a:1/x",
+            "http://a:1/?x",
+        ] {
             let error = plain.endpoint(url).err().unwrap().to_string();
             assert!(error.contains("is not a coordinator's URL"), "{error}");
             assert!(!error.contains(char::is_control), "{error:?}");
@@ -133,5 +193,25 @@ mod tests {
         assert!(newcomer.endpoint("https://a:1").is_ok());
         let error = newcomer.endpoint("http://a:1").err().unwrap().to_string();
         assert!(error.contains("say https://"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_address_that_swallows_everything_does_not_keep_the_next_from_being_tried() {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let full = socket.listen(1).unwrap();
+        let swallowing = full.local_addr().unwrap();
+        // Nobody accepts: as soon as its queue is full, the kernel drops what comes.
+        let mut held = Vec::new();
+        let patience = Duration::from_millis(300);
+        while let Ok(connected) = timeout(patience, TcpStream::connect(swallowing)).await {
+            held.push(connected.unwrap());
+        }
+        let answering = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let answering = (answering.local_addr().unwrap(), answering);
+        let both = [swallowing, answering.0];
+        let stream = timeout(Duration::from_secs(60), connect_any(&both)).await.unwrap().unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), answering.0);
+        assert!(connect_any(&[]).await.is_err());
     }
 }

@@ -53,7 +53,9 @@ impl FromStr for JoinToken {
                 "this is not a whole join token, as 'windrow token' prints it".to_string(),
             )
         };
-        let text = text.trim();
+        // As it survives mails, editors and shells: wrapped, with line ends of any kind, behind a byte-order mark.
+        let is_of_token = |c: &char| !c.is_whitespace() && *c != '\u{feff}';
+        let text: String = text.chars().filter(is_of_token).collect();
         let encoded = text.strip_prefix(PREFIX).filter(|_| text.len() <= TEXT_BYTES_MAX);
         let bytes = encoded.and_then(|encoded| URL_SAFE_NO_PAD.decode(encoded).ok());
         let message = v1::JoinToken::decode(&*bytes.ok_or_else(malformed)?);
@@ -80,7 +82,9 @@ mod tests {
             authority in vec(any::<u8>(), 1..500),
         ) {
             let token = JoinToken { id, secret, authority: authority.into() };
-            let text = format!(" {token}\n");
+            let token_text = token.to_string();
+            let (first, rest) = token_text.split_at(20);
+            let text = format!("\u{feff} {first}\r\n{rest}\n");
             let shown = format!("{token:?}");
             prop_assert!(!shown.contains("secret"), "{}", shown);
             prop_assert_eq!(text.parse::<JoinToken>().unwrap(), token);
