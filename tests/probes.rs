@@ -10,7 +10,7 @@ use tonic::{Code, Status};
 use tower::service_fn;
 use windrow_proto::v1::CertifyJobRequest;
 use windrow_proto::v1::enrollment_client::EnrollmentClient;
-use windrow_security::{Credentials, Dialer, FreshKey, Tls};
+use windrow_security::{Credentials, Dialer, FreshKey, JoinToken, Tls};
 
 use crate::faults::gated_job::GatedJob;
 use crate::support::{
@@ -137,18 +137,14 @@ fn credentials_of_a_job() {
     let nothing_to_do = "has nothing to do with";
     is_refused(worker_credentials(&cluster, idle), job, Code::PermissionDenied, nothing_to_do);
     is_refused(worker_credentials(&cluster, worker), 99, Code::PermissionDenied, nothing_to_do);
-    let dir = cluster.dir();
-    let enroll = |role: &str, command: &[&str], folder: &str| {
-        let token = cluster.token(role);
-        let mut command = windrow(command);
-        command.args(["--coordinator", &cluster.url, "--token", &token]);
-        command.arg("--credentials").arg(dir.join(folder));
-        Process::start(command).finish().expect_code(0);
-        load(&dir.join(folder))
+    let enroll = |role: &str| {
+        let token: JoinToken = cluster.token(role).parse().unwrap();
+        let roles = [role.parse().unwrap()];
+        runtime().block_on(windrow_security::enroll(&cluster.url, &token, &roles)).unwrap()
     };
-    let submitter = enroll("submitter", &["login"], "user");
+    let submitter = enroll("submitter");
     is_refused(submitter, job, Code::PermissionDenied, "may not call");
-    let sessionless = enroll("worker", &["login"], "sessionless");
+    let sessionless = enroll("worker");
     is_refused(sessionless, job, Code::Unavailable, "has no session");
     // A stranger does not get as far as a call.
     is_refused(worker_credentials(&other, 0), job, Code::Unavailable, "");

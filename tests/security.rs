@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use libtest_mimic::Trial;
+use windrow_security::Credentials;
 
 use crate::support::{
     Cluster, ClusterOptions, Dir, Process, case, count_words, eventually, generated_words,
@@ -17,6 +19,10 @@ pub fn tests() -> Vec<Trial> {
         case("security::tokens_are_for_one_member_once", tokens_are_for_one_member_once),
         case("security::members_of_other_clusters_are_refused", others_are_refused),
         case("security::roles_are_kept_apart", roles_are_kept_apart),
+        case("security::a_token_of_a_wrong_role_does_not_stick", a_token_of_a_wrong_role),
+        case("security::credentials_of_another_cluster_do_not_stick", a_token_of_another_cluster),
+        case("security::members_come_back_after_an_outage", an_outage),
+        case("security::members_that_were_away_too_long_end", an_outage_for_too_long),
         case("security::one_worker_has_one_certificate", one_worker_one_certificate),
         case("security::short_lived_certificates_are_renewed", certificates_are_renewed),
         case("security::expired_credentials_say_so", expired_credentials_say_so),
@@ -110,10 +116,10 @@ fn tokens_are_for_one_member_once() {
 /// Another authority, on either side: neither is the other's man in the middle.
 fn others_are_refused() {
     let (ours, theirs) = (secured(0), secured(0));
-    let token = theirs.token("worker");
+    let token = theirs.token("submitter");
     let refused = login(&ours, &token, "x").1.finish().expect_code(1);
     refused.expect_said("another authority than that of this cluster has signed its certificate");
-    let asked = as_user(&ours, &theirs.admin(), &["jobs"]).finish().expect_code(1);
+    let asked = as_user(&ours, &theirs.admin(), &["jobs"]).finish().expect_code(6);
     asked.expect_said("another authority than that of this cluster has signed its certificate");
     assert!(login(&theirs, &token, "y").1.finish().code() == Some(0), "the token was not spent");
 }
@@ -148,7 +154,101 @@ fn roles_are_kept_apart() {
     Process::start(command)
         .finish()
         .expect_code(1)
-        .expect_said("ann is a submitter and may not call Open");
+        .expect_said("w/credentials are those of a submitter")
+        .expect_said("--role worker");
+}
+
+/// A token that was given by mistake is not spent, and nothing of it stays with the worker, or with the user.
+fn a_token_of_a_wrong_role() {
+    let cluster = secured(0);
+    let dir = Dir::new();
+    let worker = |token: &str| {
+        let mut command = windrow(["worker", "--coordinator", &cluster.url, "--token", token]);
+        command.args(["--name", "w0", "--dir"]).arg(dir.join("w"));
+        Process::start(command)
+    };
+    let (wrong, right) = (cluster.token("submitter"), cluster.token("worker"));
+    worker(&wrong).finish().expect_code(1).expect_said("is for a new submitter");
+    let refused = login(&cluster, &right, "user").1.finish().expect_code(1);
+    refused.expect_said("is for a new worker");
+    let joined = worker(&right);
+    cluster.wait_for_workers(1);
+    drop(joined);
+    // Credentials of a wrong role that are there already, such as from an older release, do not keep a token out.
+    let (user, login) = login(&cluster, &wrong, "user");
+    login.finish().expect_code(0);
+    fs::copy(user.join("identity.pem"), dir.join("w/credentials/identity.pem")).unwrap();
+    let _again = worker(&cluster.token("worker"));
+    eventually("a worker of its own name", || {
+        let text = fs::read(dir.join("w/credentials/identity.pem")).unwrap();
+        text != fs::read(user.join("identity.pem")).unwrap()
+    });
+    cluster.wait_for_workers(1);
+}
+
+/// Nor do credentials of another cluster, such as one that was set up anew at the same address.
+fn a_token_of_another_cluster() {
+    let (former, cluster) = (secured(1), secured(0));
+    let folder = cluster.dir().join("w/credentials");
+    fs::create_dir_all(&folder).unwrap();
+    fs::copy(former.worker_dir(0).join("credentials/identity.pem"), folder.join("identity.pem"))
+        .unwrap();
+    let token = cluster.token("worker");
+    let mut command = windrow(["worker", "--coordinator", &cluster.url, "--token", &token]);
+    command.arg("--dir").arg(cluster.dir().join("w"));
+    let _worker = Process::start(command);
+    cluster.wait_for_workers(1);
+}
+
+/// The coordinator is away for longer than certificates count. Its members come back by themselves, as long as it allows.
+fn an_outage() {
+    let options = ClusterOptions {
+        secured: true,
+        certificate_lifetime: "3s",
+        certificate_grace: "1h",
+        ..Default::default()
+    };
+    let mut cluster = Cluster::with_options(1, options);
+    let (user, login) = login(&cluster, &cluster.token("submitter"), "user");
+    login.finish().expect_code(0);
+    let mut command = windrow(["worker", "--coordinator", &cluster.url, "--dir"]);
+    command.arg(cluster.worker_dir(1)).args(["--token", &cluster.token("worker")]);
+    let second = Process::start(command);
+    cluster.wait_for_workers(2);
+    cluster.coordinator.kill();
+    drop(second);
+    wait_for_the_end(&cluster.worker_dir(0).join("credentials"));
+    let alone = as_user(&cluster, &user, &["jobs"]).finish();
+    assert!(matches!(alone.code(), Some(1 | 6)), "{alone:?}");
+    // One that is started meanwhile waits, too: it has spent its token.
+    let mut command = windrow(["worker", "--coordinator", &cluster.url, "--dir"]);
+    command.arg(cluster.worker_dir(1));
+    let _second = Process::start(command);
+    cluster.restart_coordinator();
+    cluster.wait_for_workers(2);
+    as_user(&cluster, &user, &["jobs"]).finish().expect_code(0);
+}
+
+/// Until the certificate in a folder, which nobody renews, has run out.
+fn wait_for_the_end(folder: &Path) {
+    let ends = Credentials::load(folder).unwrap().certified().not_after;
+    eventually("the end of a certificate", || SystemTime::now() > ends);
+}
+
+/// After that, a worker ends, so that its supervisor sees it.
+fn an_outage_for_too_long() {
+    let options = ClusterOptions {
+        secured: true,
+        certificate_lifetime: "2s",
+        certificate_grace: "0s",
+        ..Default::default()
+    };
+    let mut cluster = Cluster::with_options(1, options);
+    cluster.coordinator.kill();
+    wait_for_the_end(&cluster.worker_dir(0).join("credentials"));
+    cluster.restart_coordinator();
+    let worker = cluster.workers.remove(0);
+    worker.finish().expect_code(1).expect_said("ask for a new join token");
 }
 
 /// A copied folder is not a second worker.
@@ -204,6 +304,7 @@ fn short_lived(dir: &Dir, life: &str) -> (Process, String) {
     Process::start(windrow(["init", text(&security)])).finish().expect_code(0);
     let flags = ["coordinator", "--listen", "127.0.0.1:0", "--certificate-lifetime", life];
     let mut command = windrow(flags);
+    command.args(["--certificate-grace", "0s"]);
     command.arg("--security").arg(&security);
     let coordinator = Process::start(command);
     let url = url_of(&coordinator);
@@ -228,11 +329,14 @@ fn the_wrong_scheme_is_named() {
     let (plain, tls) = (Cluster::start(0), secured(0));
     let http = tls.url.replace("https://", "http://");
     let asked = Process::start(windrow(["jobs", "--coordinator", &http])).finish();
-    asked.expect_code(1).expect_said("say https://");
+    asked.expect_code(6).expect_said("say https://");
+    let mut command = windrow(["worker", "--coordinator", &http, "--token", &tls.token("worker")]);
+    command.arg("--dir").arg(tls.dir().join("w"));
+    Process::start(command).finish().expect_code(2).expect_said("say https://");
     let https = plain.url.replace("http://", "https://");
     let mut command = windrow(["jobs", "--coordinator", &https]);
     command.arg("--credentials").arg(tls.admin());
-    Process::start(command).finish().expect_code(1).expect_said("does not speak TLS; say http://");
+    Process::start(command).finish().expect_code(6).expect_said("does not speak TLS; say http://");
     let mut command = windrow(["jobs", "--coordinator", &tls.url]);
     command.arg("--credentials").arg(tls.dir().join("none"));
     Process::start(command).finish().expect_code(2).expect_said("windrow login");

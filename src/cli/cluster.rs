@@ -1,7 +1,9 @@
 //! `windrow coordinator` and `windrow worker`: the long-running roles.
 
 use std::ffi::OsString;
+use std::future::{Future, pending};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +17,7 @@ use windrow_coordinator::{
     AllowedPaths, Coordinator, CoordinatorConfig, DriverError, JournalError, ServeError,
 };
 use windrow_jobs::Registry;
-use windrow_security::{Dialer, keep_renewed};
+use windrow_security::{Dialer, SecurityError, keep_renewed};
 use windrow_worker::{ChildProgram, Connector, FetchTimeouts, JobLimits, Orphans, WorkerConfig};
 
 use super::args::{CoordinatorArgs, WorkerArgs};
@@ -58,8 +60,8 @@ pub(crate) async fn coordinator(args: CoordinatorArgs) -> Result<Exit, CliError>
     // Kept until the end, so that the folder goes when the coordinator does.
     let temporary = temporary_folder(state.is_none(), "windrow-coordinator-").await?;
     config.temporary = temporary.as_ref().map(|folder| folder.path().to_path_buf());
-    let life = args.certificate_lifetime.into();
-    let security = args.security.as_deref().map(|folder| Security::open(folder, life));
+    let (life, grace) = (args.certificate_lifetime.into(), args.certificate_grace.into());
+    let security = args.security.as_deref().map(|folder| Security::open(folder, life, grace));
     config.security = security.transpose()?;
     config.allowed_paths = allowed_paths;
     config.failpoint = args.failpoint.unwrap_or_default();
@@ -117,6 +119,12 @@ pub(crate) async fn worker(
         tracing::warn!(%error, "what jobs leave behind cannot be ended with them");
     });
     let is_secured = security::is_secured(&args.coordinator);
+    if args.token.is_some() && !is_secured {
+        return Err(CliError::Usage(format!(
+            "a join token is for a secured cluster, and {} would not show who answers; say https://",
+            args.coordinator.escape_debug()
+        )));
+    }
     refuse_open_address(args.listen, Access::of(is_secured, args.insecure))?;
     let mut interrupts = Interrupts::listen(HangUp::Stops)?;
     let build = Executable::own().map_err(CliError::io("/proc/self/exe"))?.build;
@@ -130,11 +138,13 @@ pub(crate) async fn worker(
     let given = args.dir.or_else(|| Some(temporary.as_ref()?.path().to_path_buf()));
     let directory = given.unwrap_or_default();
     let mut tls = None;
+    // Ends only when this worker is not a member any more.
+    let mut outside: Pin<Box<dyn Future<Output = SecurityError>>> = Box::pin(pending());
     if is_secured {
         let folder = directory.join(CREDENTIALS);
         let joined = security::join(&args.coordinator, args.token.as_deref(), &folder).await?;
         tls = Some(joined.clone());
-        tokio::spawn(keep_renewed(joined, args.coordinator.clone(), folder));
+        outside = Box::pin(keep_renewed(joined, args.coordinator.clone(), folder));
     }
     let dialer = tls.clone().map_or_else(Dialer::plain, Dialer::member);
     let connector = Connector::url(&args.coordinator, &dialer)
@@ -171,6 +181,7 @@ pub(crate) async fn worker(
                 result.map_err(|error| CliError::Other(error.to_string()))?;
                 return Ok(if signals > 1 { Exit::Interrupted } else { Exit::Success });
             }
+            error = &mut outside => return Err(error.into()),
             interrupt = interrupts.next() => {
                 signals += weight(interrupt);
                 if signals == 1 {

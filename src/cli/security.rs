@@ -4,12 +4,19 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use windrow_coordinator::security::{admin_folder, init as init_cluster, issue_token};
-use windrow_security::{Credentials, Dialer, JoinToken, SecurityError, Tls, enroll, renew_if_due};
+use windrow_security::{
+    Credentials, Dialer, JoinToken, Role, SecurityError, Tls, enroll, renew_if_due,
+};
 
 use super::args::{InitArgs, LoginArgs, TargetArgs, TokenArgs};
 use super::error::CliError;
 use super::exit::Exit;
 use super::stdout;
+
+/// Those that ask with the commands that need `windrow login`.
+const USERS: [Role; 2] = [Role::Submitter, Role::Admin];
+/// Those that open sessions.
+const WORKERS: [Role; 2] = [Role::Worker, Role::Admin];
 
 pub(crate) fn init(args: InitArgs) -> Result<Exit, CliError> {
     init_cluster(&args.dir, &args.hosts)?;
@@ -40,7 +47,7 @@ pub(crate) fn token(args: TokenArgs) -> Result<Exit, CliError> {
 pub(crate) async fn login(args: LoginArgs) -> Result<Exit, CliError> {
     let folder = credentials_folder(args.target.credentials)?;
     let token = parse(&args.token)?;
-    let credentials = enroll(&args.target.coordinator, &token).await?;
+    let credentials = enroll(&args.target.coordinator, &token, &USERS).await?;
     credentials.save(&folder)?;
     let certified = credentials.certified();
     stdout::line(format_args!(
@@ -74,22 +81,36 @@ pub(crate) async fn dialer(target: &TargetArgs) -> Result<Dialer, CliError> {
             urls.escape_debug()
         )));
     }
-    let tls = Tls::new(usable(&folder)?)?;
-    if let Err(error) = renew_if_due(&tls, urls, &folder).await {
-        tracing::warn!(%error, "cannot renew the credentials");
+    let tls = Tls::new(Credentials::load(&folder)?)?;
+    let renewed = renew_if_due(&tls, urls, &folder).await;
+    match (renewed, tls.certified().check(SystemTime::now())) {
+        (Ok(()), Ok(())) => {}
+        (Err(error), Ok(())) => tracing::warn!(%error, "cannot renew the credentials"),
+        // The cluster says why it does not renew them.
+        (Err(error @ SecurityError::Denied(_)), Err(_)) => return Err(error.into()),
+        (_, Err(error)) => return Err(error.into()),
     }
     Ok(Dialer::member(tls))
 }
 
-/// The credentials of a worker: those that it has, or such as it gets for its token.
+/// The credentials of a worker: those that it has kept, or such as it gets for its token. What it has kept counts, so that a
+/// supervisor can start it with the same token again and again; unless it is of no use to a worker of this cluster.
 pub(crate) async fn join(urls: &str, token: Option<&str>, folder: &Path) -> Result<Tls, CliError> {
-    let kept = Credentials::path(folder).exists().then(|| usable(folder));
-    let credentials = match (kept, token) {
-        (Some(Ok(kept)), _) => kept,
-        (_, Some(token)) => {
-            let credentials = enroll(urls, &parse(token)?).await?;
+    let token = token.map(parse).transpose()?;
+    let kept = if Credentials::path(folder).exists() {
+        Some(kept(urls, token.as_ref(), folder).await)
+    } else {
+        None
+    };
+    let tls = match (kept, token) {
+        (Some(Ok(tls)), _) => tls,
+        (unusable, Some(token)) => {
+            if let Some(Err(reason)) = unusable {
+                tracing::warn!(%reason, "the credentials that were kept are replaced");
+            }
+            let credentials = enroll(urls, &token, &WORKERS).await?;
             credentials.save(folder)?;
-            credentials
+            Tls::new(credentials)?
         }
         (Some(Err(error)), None) => return Err(error.into()),
         (None, None) => {
@@ -100,15 +121,46 @@ pub(crate) async fn join(urls: &str, token: Option<&str>, folder: &Path) -> Resu
             )));
         }
     };
-    let identity = &credentials.certified().identity;
-    tracing::info!(%identity, "member of the cluster");
-    Ok(Tls::new(credentials)?)
+    tracing::info!(identity = %tls.certified().identity, "member of the cluster");
+    Ok(tls)
 }
 
-fn usable(folder: &Path) -> Result<Credentials, SecurityError> {
-    let credentials = Credentials::load(folder)?;
-    credentials.certified().check(SystemTime::now())?;
-    Ok(credentials)
+/// The credentials in a worker's folder.
+///
+/// # Errors
+/// When they are of no use to it, and will be of none later.
+async fn kept(urls: &str, token: Option<&JoinToken>, folder: &Path) -> Result<Tls, SecurityError> {
+    let tls = Tls::new(Credentials::load(folder)?)?;
+    let certified = tls.certified();
+    let useless = |why: String| {
+        SecurityError::Denied(format!(
+            "the credentials in {} are {why}; give this worker a join token (--token), which 'windrow token DIR --role \
+             worker' prints where the cluster was set up",
+            folder.display()
+        ))
+    };
+    let role = certified.identity.role();
+    if !WORKERS.contains(&role) {
+        return Err(useless(format!("those of a {role}")));
+    }
+    if token.is_some_and(|token| token.authority != tls.authority()) {
+        return Err(useless("of another cluster than the join token".to_string()));
+    }
+    match certified.check(SystemTime::now()) {
+        Ok(()) => return Ok(tls),
+        Err(SecurityError::Expired { .. }) => {}
+        Err(too_early) => return Err(too_early),
+    }
+    let Err(error) = renew_if_due(&tls, urls, folder).await else { return Ok(tls) };
+    match (error, token) {
+        (denied @ SecurityError::Denied(_), _) => Err(denied),
+        // The coordinator may be away, and is asked again and again from now on.
+        (error, None) => {
+            tracing::warn!(%error, "cannot renew the certificate, which has expired");
+            Ok(tls)
+        }
+        (_, Some(_)) => certified.check(SystemTime::now()).map(|()| tls),
+    }
 }
 
 fn parse(token: &str) -> Result<JoinToken, CliError> {

@@ -44,6 +44,8 @@ pub struct ClusterOptions {
     pub secured: bool,
     /// How long certificates count then.
     pub certificate_lifetime: &'static str,
+    /// For how long they are renewed after that.
+    pub certificate_grace: &'static str,
 }
 
 /// Names and values.
@@ -62,6 +64,7 @@ impl Default for ClusterOptions {
             coordinator_env: &[],
             secured: false,
             certificate_lifetime: "24h",
+            certificate_grace: "7d",
         }
     }
 }
@@ -277,6 +280,13 @@ impl Cluster {
         self.worker_list().into_iter().find(|worker| worker["name"] == *name).unwrap()
     }
 
+    /// Waits until the cluster knows a job.
+    pub fn wait_for_job(&self, job: u64) {
+        super::eventually(&format!("job {job}"), || {
+            self.command(["status", &job.to_string()]).finish().code() == Some(0)
+        });
+    }
+
     /// The job as `windrow status --json` prints it.
     pub fn status(&self, job: u64) -> serde_json::Value {
         self.command(["status", &job.to_string(), "--json"]).finish().expect_code(0).last_json()
@@ -344,6 +354,7 @@ fn coordinator(dir: &Dir, options: &ClusterOptions, listen: &str) -> Command {
     if options.secured {
         command.arg("--security").arg(dir.join("security"));
         command.args(["--certificate-lifetime", options.certificate_lifetime]);
+        command.args(["--certificate-grace", options.certificate_grace]);
     }
     command
 }

@@ -3,26 +3,32 @@
 use std::time::{Duration, SystemTime};
 
 use tokio::time::timeout;
-use tonic::Status;
 use tonic::transport::Channel;
+use tonic::{Code, Status};
 use windrow_proto::v1;
 use windrow_proto::v1::enrollment_client::EnrollmentClient;
 
-use crate::{Credentials, Dialer, FreshKey, JoinToken, SecurityError, explain};
+use crate::{Credentials, Dialer, FreshKey, JoinToken, Role, SecurityError, explain};
 
 /// How long a coordinator may take to answer.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// Joins the cluster at one of the URLs, which have commas between them, and spends the token. Nothing is written.
+/// Joins the cluster at one of the URLs, which have commas between them, as one of `roles`, and spends the token. Nothing is
+/// written. A token for another role is not spent.
 ///
 /// # Errors
 /// When nobody answers there, somebody else does, or the token is refused.
-pub async fn enroll(urls: &str, token: &JoinToken) -> Result<Credentials, SecurityError> {
+pub async fn enroll(
+    urls: &str,
+    token: &JoinToken,
+    roles: &[Role],
+) -> Result<Credentials, SecurityError> {
     let key = FreshKey::draw()?;
     let request = v1::EnrollRequest {
         token: token.id.clone(),
         secret: token.secret.clone().into(),
         request: key.request()?.into(),
+        roles: roles.iter().map(Role::to_string).collect(),
     };
     let mut client = EnrollmentClient::new(newcomers_channel(urls, token).await?);
     let answer = answered(client.enroll(request)).await?;
@@ -30,6 +36,11 @@ pub async fn enroll(urls: &str, token: &JoinToken) -> Result<Credentials, Securi
     let credentials =
         Credentials::new(key.into_der(), answer.certificate.to_vec().into(), authority)?;
     credentials.certified().check(SystemTime::now())?;
+    // A coordinator that does not know what was asked of it.
+    let role = credentials.certified().identity.role();
+    if !roles.contains(&role) {
+        return Err(SecurityError::Denied(format!("the token is for {role}s")));
+    }
     Ok(credentials)
 }
 
@@ -55,7 +66,7 @@ pub(crate) async fn connect(dialer: &Dialer, url: &str) -> Result<Channel, Secur
     let channel = endpoint.connect_timeout(ANSWER_TIME_MAX).connect_with_connector(connector).await;
     channel.map_err(|error| {
         SecurityError::Refused(format!(
-            "cannot reach the coordinator at {url}: {}",
+            "no windrow coordinator answers at {url}: {}",
             explain(&error)
         ))
     })
@@ -70,7 +81,13 @@ pub(crate) async fn answered<T>(
         Ok(Err(status)) if std::error::Error::source(&status).is_some() => {
             Err(SecurityError::Refused(explain(&status)))
         }
-        Ok(Err(status)) => Err(SecurityError::Refused(status.message().escape_debug().to_string())),
+        Ok(Err(status)) => {
+            let text = status.message().escape_debug().to_string();
+            Err(match status.code() {
+                Code::Unauthenticated | Code::PermissionDenied => SecurityError::Denied(text),
+                _ => SecurityError::Refused(text),
+            })
+        }
         Err(_) => Err(SecurityError::Refused("the coordinator does not answer".to_string())),
     }
 }

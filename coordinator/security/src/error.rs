@@ -53,9 +53,12 @@ pub enum SecurityError {
         /// Who is.
         found: String,
     },
-    /// The coordinator has said no.
+    /// It could not be done, now or at all.
     #[error("{0}")]
     Refused(String),
+    /// The coordinator has said no, and will say so again.
+    #[error("{0}")]
+    Denied(String),
     /// The operating system gives no random bytes, or the key cannot be made.
     #[error("cannot make a key: {0}")]
     Key(String),
@@ -67,6 +70,9 @@ pub fn explain(error: &(dyn Error + 'static)) -> String {
     loop {
         if let Some(error) = cause.downcast_ref::<rustls::Error>() {
             return explain_tls(error);
+        }
+        if cause.downcast_ref::<h2::Error>().is_some_and(is_no_http2) {
+            return "what answers there does not speak HTTP/2".to_string();
         }
         match wrapped(cause).or_else(|| cause.source()) {
             Some(source) => cause = source,
@@ -81,6 +87,14 @@ fn wrapped<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'sta
         return error.get_ref().map(|inner| inner as _);
     }
     error.downcast_ref::<h2::Error>()?.get_io().map(|inner| inner as _)
+}
+
+/// Whether this side finds that what it reads are no frames. An SSH server's greeting and an answer of HTTP/1.1 look like frames
+/// of megabytes.
+fn is_no_http2(error: &h2::Error) -> bool {
+    let is_senseless =
+        matches!(error.reason(), Some(h2::Reason::PROTOCOL_ERROR | h2::Reason::FRAME_SIZE_ERROR));
+    is_senseless && !error.is_remote()
 }
 
 fn explain_tls(error: &rustls::Error) -> String {

@@ -19,7 +19,7 @@ pub enum Role {
     Submitter,
     /// May do all that a submitter or a worker may, to everybody's jobs.
     Admin,
-    /// The processes of one job, whose number is the name: they give each other what mappers have left, and nothing else.
+    /// The processes of one job, whose identity is the name: they give each other what mappers have left, and nothing else.
     Job,
 }
 

@@ -1,4 +1,5 @@
-//! Certificates are short-lived, and renewed by who has one that is still valid.
+//! Certificates are short-lived, and renewed by members that have one that is still valid. After an outage, in which it has run
+//! out, the authority still renews it for a while (`--certificate-grace`).
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -8,7 +9,7 @@ use windrow_proto::v1::RenewRequest;
 use windrow_proto::v1::enrollment_client::EnrollmentClient;
 
 use crate::enrollment::{answered, connect};
-use crate::{Credentials, Dialer, FreshKey, SecurityError, Tls};
+use crate::{Certified, Credentials, Dialer, FreshKey, SecurityError, Tls};
 
 /// Longest sleep between two looks at the clock, which may be set meanwhile.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -17,8 +18,9 @@ const RETRY_MIN: Duration = Duration::from_secs(1);
 /// Tries that fit into what is left of a certificate.
 const TRIES: u32 = 20;
 
-/// Renews a member's credentials, in use and on disk, each time two thirds of their life are over. Ends never.
-pub async fn keep_renewed(tls: Tls, urls: String, folder: impl AsRef<Path>) {
+/// Renews a member's credentials, in use and on disk, each time two thirds of their life are over. Ends with the reason when they
+/// have run out and the cluster does not renew them any more.
+pub async fn keep_renewed(tls: Tls, urls: String, folder: impl AsRef<Path>) -> SecurityError {
     loop {
         let certified = tls.certified();
         let now = SystemTime::now();
@@ -26,6 +28,9 @@ pub async fn keep_renewed(tls: Tls, urls: String, folder: impl AsRef<Path>) {
             Ok(early) => sleep(early.min(LOOK_EVERY)).await,
             Err(_) => {
                 let Err(error) = renew(&tls, &urls, folder.as_ref()).await else { continue };
+                if is_final(&error, &certified, now) {
+                    return error;
+                }
                 let left = certified.not_after.duration_since(now).unwrap_or_default();
                 let until = humantime::format_rfc3339_seconds(certified.not_after);
                 tracing::warn!(%error, %until, "cannot renew the certificate");
@@ -35,7 +40,12 @@ pub async fn keep_renewed(tls: Tls, urls: String, folder: impl AsRef<Path>) {
     }
 }
 
-/// Renews them if two thirds of their life are over.
+/// Whether a member that has nothing but this certificate stays outside for good.
+fn is_final(error: &SecurityError, certified: &Certified, now: SystemTime) -> bool {
+    matches!(error, SecurityError::Denied(_)) && certified.check(now).is_err()
+}
+
+/// Renews them if two thirds of their life are over, or all of it.
 ///
 /// # Errors
 /// When that does not succeed; the old ones stay.
@@ -60,7 +70,7 @@ async fn renew(tls: &Tls, urls: &str, folder: &Path) -> Result<(), SecurityError
 
 async fn renew_at(tls: &Tls, url: &str, folder: &Path) -> Result<(), SecurityError> {
     let key = FreshKey::draw()?;
-    let channel = connect(&Dialer::member(tls.clone()), url).await?;
+    let channel = connect(&Dialer::renewing(tls.clone()), url).await?;
     let request = RenewRequest { request: key.request()?.into() };
     let answer = answered(EnrollmentClient::new(channel).renew(request)).await?;
     let certificate = answer.certificate.to_vec().into();

@@ -5,15 +5,20 @@
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::rustls::client::Resumption;
+use tokio_rustls::rustls::client::danger::HandshakeSignatureValid;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use tokio_rustls::rustls::version::TLS13;
-use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::rustls::{
+    self, CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore,
+    ServerConfig, SignatureScheme,
+};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 use crate::{Certified, Credentials, Identity, Role, SecurityError};
@@ -79,10 +84,11 @@ impl Tls {
         Arc::clone(&self.configs().credentials)
     }
 
-    /// The client's side of a connection to the coordinator that has this name.
+    /// The client's side of a connection to the coordinator that has this name. Whether the own credentials still count, the
+    /// coordinator says.
     ///
     /// # Errors
-    /// When the own credentials do not count any more, the handshake fails, or somebody else is there.
+    /// When the handshake fails, or somebody else is there.
     pub async fn connect_coordinator<S>(
         &self,
         stream: S,
@@ -93,7 +99,6 @@ impl Tls {
     {
         let configs = self.configs();
         let own = configs.credentials.certified();
-        own.check(SystemTime::now())?;
         let stream = connect(Arc::clone(&configs.client), stream, name).await?;
         match peer(stream.get_ref().1.peer_certificates())? {
             Some(Certified { identity, .. })
@@ -257,12 +262,15 @@ fn client_config(
 
 fn server_config(own: &Credentials) -> Result<Arc<ServerConfig>, SecurityError> {
     let verifier = WebPkiClientVerifier::builder_with_provider(roots(own.authority())?, provider());
-    let verifier = match own.certified().identity.role() {
+    let built = match own.certified().identity.role() {
         // Newcomers have no certificate. What else they may not do, the gate knows.
-        Role::Coordinator => verifier.allow_unauthenticated(),
-        _ => verifier,
+        Role::Coordinator => verifier.allow_unauthenticated().build(),
+        _ => verifier.build(),
     };
-    let verifier = verifier.build().map_err(|error| SecurityError::Malformed(error.to_string()))?;
+    let mut verifier = built.map_err(|error| SecurityError::Malformed(error.to_string()))?;
+    if own.certified().identity.role() == Role::Coordinator {
+        verifier = Arc::new(ExpiredAreHeard(verifier));
+    }
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(verifier)
@@ -271,6 +279,71 @@ fn server_config(own: &Credentials) -> Result<Arc<ServerConfig>, SecurityError> 
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
+}
+
+/// Lets in callers whose certificates have run out, and are sound otherwise: they may be renewed for a while, and all else is
+/// refused by the gate, which looks at the time before each call, and says why.
+#[derive(Debug)]
+struct ExpiredAreHeard(Arc<dyn ClientCertVerifier>);
+
+impl ClientCertVerifier for ExpiredAreHeard {
+    fn offer_client_auth(&self) -> bool {
+        self.0.offer_client_auth()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.0.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.0.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        let verified = self.0.verify_client_cert(certificate, intermediates, now);
+        let has_expired = matches!(
+            verified,
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::Expired | CertificateError::ExpiredContext { .. }
+            ))
+        );
+        match Certified::read(certificate) {
+            // In its last second, it must have been sound.
+            Ok(Certified { not_after, .. }) if has_expired => {
+                let ended = not_after.duration_since(UNIX_EPOCH).unwrap_or_default();
+                let ended = UnixTime::since_unix_epoch(ended);
+                self.0.verify_client_cert(certificate, intermediates, ended)
+            }
+            _ => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use windrow_jobs::JobId;
 use windrow_proto::v1;
 use windrow_proto::v1::enrollment_server::Enrollment;
 use windrow_security::access::Caller;
-use windrow_security::{Identity, SecurityError};
+use windrow_security::{Identity, Role, SecurityError};
 
 use super::Security;
 use crate::driver::DriverHandle;
@@ -24,10 +24,13 @@ impl Enrollment for EnrollmentService {
         &self,
         request: Request<v1::EnrollRequest>,
     ) -> Result<Response<v1::EnrollReply>, Status> {
-        let v1::EnrollRequest { token, secret, request } = request.into_inner();
+        let v1::EnrollRequest { token, secret, request, roles } = request.into_inner();
+        let roles = roles.iter().map(|role| role.parse()).collect::<Result<Vec<Role>, _>>();
+        let roles =
+            roles.map_err(|error| Status::invalid_argument(one_line(&error.to_string())))?;
         let security = self.security()?;
         let id = token.clone();
-        let enrolling = blocking(move || security.enroll(&id, &secret, &request)).await;
+        let enrolling = blocking(move || security.enroll(&id, &secret, &request, &roles)).await;
         let (identity, certificate) = enrolling.inspect_err(|status| {
             let token = token.chars().take(16).collect::<String>();
             tracing::warn!(?token, reason = status.message(), "a newcomer was refused");
@@ -56,7 +59,11 @@ impl Enrollment for EnrollmentService {
         let v1::CertifyJobRequest { job, request } = request.into_inner();
         let job = JobId(job);
         self.check_works_for(&worker, job).await?;
-        let certificate = blocking(move || security.certify_job(job, &request)).await?;
+        // The number may be another job's in another journal of this cluster's authority.
+        let identity = self.driver.identity_of(job).await?;
+        let identity =
+            identity.ok_or_else(|| Status::unavailable(format!("{job} is not known")))?;
+        let certificate = blocking(move || security.certify_job(identity, &request)).await?;
         Ok(Response::new(v1::EnrollReply { certificate: certificate.into() }))
     }
 }

@@ -25,8 +25,10 @@ use std::time::{Duration, SystemTime};
 
 use rcgen::SanType;
 use tokio::time::sleep;
-use windrow_jobs::JobId;
-use windrow_security::{Credentials, FreshKey, Identity, JoinToken, Role, SecurityError, Tls};
+use windrow_jobs::JobIdentity;
+use windrow_security::{
+    Certified, Credentials, FreshKey, Identity, JoinToken, Role, SecurityError, Tls,
+};
 
 use authority::Authority;
 use folder::{ADMIN, Folder, Revoked};
@@ -88,18 +90,20 @@ struct Shared {
     tls: Tls,
     /// Of the certificates of others.
     life: Duration,
+    /// For how long after it has run out a certificate is renewed.
+    grace: Duration,
 }
 
 impl Security {
-    /// Opens the folder of a cluster, and issues certificates that count for `life`.
+    /// Opens the folder of a cluster, and issues certificates that count for `life`, and are renewed for `grace` after that.
     ///
     /// # Errors
     /// When it is none.
-    pub fn open(path: &Path, life: Duration) -> Result<Self, SecurityError> {
+    pub fn open(path: &Path, life: Duration, grace: Duration) -> Result<Self, SecurityError> {
         let folder = Folder::open(path)?;
         let authority = folder.authority()?;
         let tls = Tls::new(issue_coordinator(&folder, &authority)?)?;
-        Ok(Self { shared: Arc::new(Shared { folder, authority, tls, life }) })
+        Ok(Self { shared: Arc::new(Shared { folder, authority, tls, life, grace }) })
     }
 
     /// What its listener speaks.
@@ -128,11 +132,12 @@ impl Security {
         id: &str,
         secret: &[u8],
         request: &[u8],
+        roles: &[Role],
     ) -> Result<(Identity, Vec<u8>), SecurityError> {
         let Shared { folder, authority, life, .. } = &*self.shared;
         // A request that cannot be answered must not cost a token.
         let key = authority::requested_key(request)?;
-        let Grant { role, name } = Tokens::in_folder(folder).spend(id, secret)?;
+        let Grant { role, name } = Tokens::in_folder(folder).spend(id, secret, roles)?;
         let identity = Identity::new(authority.cluster(), role, &name).map_err(malformed)?;
         self.refuse_revoked(&identity)?;
         let certificate = authority.issue(&identity, Vec::new(), &key, *life)?;
@@ -147,12 +152,22 @@ impl Security {
     }
 
     /// Certifies a key of a job's processes. Whether the worker that asks has to do with the job, its caller has seen to.
-    pub(crate) fn certify_job(&self, job: JobId, request: &[u8]) -> Result<Vec<u8>, SecurityError> {
+    pub(crate) fn certify_job(
+        &self,
+        job: JobIdentity,
+        request: &[u8],
+    ) -> Result<Vec<u8>, SecurityError> {
         let key = authority::requested_key(request)?;
         let Shared { authority, life, .. } = &*self.shared;
-        let identity = Identity::new(authority.cluster(), Role::Job, &job.0.to_string());
+        let identity = Identity::new(authority.cluster(), Role::Job, &job.to_string());
         let identity = identity.map_err(malformed)?;
         Ok(authority.issue(&identity, Vec::new(), &key, *life)?.to_vec())
+    }
+
+    /// Whether a certificate that does not count any more may still be renewed.
+    pub(crate) fn renews(&self, certified: &Certified, now: SystemTime) -> bool {
+        let age = now.duration_since(certified.not_after).unwrap_or_default();
+        now >= certified.not_before && age <= self.shared.grace
     }
 
     /// Refuses members that are named in the file `revoked`, which is read each time: calls are few.

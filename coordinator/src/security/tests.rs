@@ -21,7 +21,7 @@ fn cluster() -> (TempDir, PathBuf) {
 }
 
 fn security(path: &Path) -> Security {
-    Security::open(path, HOUR).unwrap()
+    Security::open(path, HOUR, HOUR).unwrap()
 }
 
 /// Enrolls with a token for this role.
@@ -29,12 +29,12 @@ fn member(path: &Path, role: Role) -> Certified {
     let security = security(path);
     let token = issue_token(path, role, Some("somebody"), HOUR).unwrap();
     let request = FreshKey::draw().unwrap().request().unwrap();
-    let (_, certificate) = security.enroll(&token.id, &token.secret, &request).unwrap();
+    let (_, certificate) = security.enroll(&token.id, &token.secret, &request, &[]).unwrap();
     Certified::read(&certificate.into()).unwrap()
 }
 
 /// What the processes of a job show.
-fn job(path: &Path, job: JobId) -> Certified {
+fn job(path: &Path, job: JobIdentity) -> Certified {
     let request = FreshKey::draw().unwrap().request().unwrap();
     let certificate = security(path).certify_job(job, &request).unwrap();
     Certified::read(&certificate.into()).unwrap()
@@ -70,7 +70,7 @@ fn every_method_and_every_caller() {
     let stranger = Caller::new(Some(member(&other_path, Role::Admin)));
     let roles = [Role::Worker, Role::Submitter, Role::Admin];
     let [worker, submitter, admin] = roles.map(|role| (role, member(&path, role)));
-    let members = [worker, submitter, admin, (Role::Job, job(&path, JobId(17)))];
+    let members = [worker, submitter, admin, (Role::Job, job(&path, JobIdentity(17)))];
     let members = members.map(|(role, certified)| (role, Caller::new(Some(certified))));
     println!(
         "{:<34} {:<8} {:<8} {:<8} {:<10} {:<8} job",
@@ -132,15 +132,27 @@ fn a_certificate_counts_for_its_time_and_until_it_is_revoked() {
     let (_dir, path) = cluster();
     let gate = MembersOnly::new(security(&path));
     let worker = member(&path, Role::Worker);
-    let expired = Certified { not_after: SystemTime::now() - HOUR, ..worker.clone() };
-    let open = "/windrow.v1.Sessions/Open";
-    let status = gate.admit(open, &Caller::new(Some(expired))).unwrap_err();
-    assert_eq!(status.code(), Code::Unauthenticated);
-    assert!(status.message().contains("expired"), "{}", status.message());
-    let caller = Caller::new(Some(worker));
+    let expired_for = |age| {
+        let not_after = SystemTime::now() - age;
+        Caller::new(Some(Certified { not_before: not_after - HOUR, not_after, ..worker.clone() }))
+    };
+    let (open, renew) = ("/windrow.v1.Sessions/Open", "/windrow.v1.Enrollment/Renew");
+    let is_refused = |method: &str, age| {
+        let status = gate.admit(method, &expired_for(age)).unwrap_err();
+        assert_eq!(status.code(), Code::Unauthenticated);
+        assert!(status.message().contains("expired"), "{}", status.message());
+    };
+    // Within the grace of an hour, it gets another certificate, and nothing else.
+    is_refused(open, HOUR / 2);
+    gate.admit(renew, &expired_for(HOUR / 2)).unwrap();
+    is_refused(renew, HOUR * 2);
+    is_refused("/windrow.v1.Enrollment/CertifyJob", HOUR / 2);
+    let caller = Caller::new(Some(worker.clone()));
     gate.admit(open, &caller).unwrap();
     std::fs::write(path.join("revoked"), "submitter/x\nworker/somebody\n").unwrap();
     let status = gate.admit(open, &caller).unwrap_err();
+    assert!(status.message().contains("revoked"), "{}", status.message());
+    let status = gate.admit(renew, &expired_for(HOUR / 2)).unwrap_err();
     assert!(status.message().contains("revoked"), "{}", status.message());
 }
 
@@ -169,8 +181,8 @@ fn jobs_and_coordinators_do_not_join_by_token() {
     for role in [Role::Job, Role::Coordinator] {
         assert!(issue_token(&path, role, None, HOUR).is_err(), "{role}");
     }
-    let identity = job(&path, JobId(17)).identity;
-    assert_eq!((identity.role(), identity.name()), (Role::Job, "17"));
+    let identity = job(&path, JobIdentity(17)).identity;
+    assert_eq!((identity.role(), identity.name()), (Role::Job, "00000000000000000000000000000011"));
 }
 
 #[test]
@@ -183,7 +195,7 @@ fn a_token_is_spent_once_whoever_tries() {
         let (token, request) = (&token, &request);
         let tries = (0..8).map(|n| {
             let security = &both[n % 2];
-            scope.spawn(move || security.enroll(&token.id, &token.secret, request))
+            scope.spawn(move || security.enroll(&token.id, &token.secret, request, &[]))
         });
         tries.collect::<Vec<_>>().into_iter().map(|one| one.join().unwrap()).collect()
     });
@@ -201,11 +213,26 @@ fn what_is_not_a_token_of_ours_spends_nothing() {
     let request = FreshKey::draw().unwrap().request().unwrap();
     for id in ["", "..", "../cluster", "0123456789abcdef", &token.id.to_uppercase(), "a/b"] {
         let secret = [&token.secret[..], b"x"].concat();
-        assert!(security.enroll(id, &secret, &request).is_err(), "{id}");
+        assert!(security.enroll(id, &secret, &request, &[]).is_err(), "{id}");
     }
-    assert!(security.enroll(&token.id, b"guess", &request).is_err());
-    assert!(security.enroll(&token.id, &token.secret, b"no request").is_err());
-    assert!(security.enroll(&token.id, &token.secret, &request).is_ok(), "still good");
+    assert!(security.enroll(&token.id, b"guess", &request, &[]).is_err());
+    assert!(security.enroll(&token.id, &token.secret, b"no request", &[]).is_err());
+    assert!(security.enroll(&token.id, &token.secret, &request, &[]).is_ok(), "still good");
+}
+
+#[test]
+fn a_token_for_another_role_is_not_spent() {
+    let (_dir, path) = cluster();
+    let security = security(&path);
+    let token = issue_token(&path, Role::Submitter, None, HOUR).unwrap();
+    let request = FreshKey::draw().unwrap().request().unwrap();
+    let enroll = |roles: &[Role]| security.enroll(&token.id, &token.secret, &request, roles);
+    let error = enroll(&[Role::Worker, Role::Admin]).unwrap_err().to_string();
+    for part in ["for a new submitter", "to be a worker or admin", "--role worker", "not spent"] {
+        assert!(error.contains(part), "{error}");
+    }
+    let (identity, _) = enroll(&[Role::Submitter, Role::Admin]).unwrap();
+    assert_eq!(identity.role(), Role::Submitter);
 }
 
 #[test]
@@ -219,7 +246,7 @@ fn an_expired_token_is_refused() {
     record["expires_unix_s"] = 1.into();
     std::fs::write(&file, record.to_string()).unwrap();
     let request = FreshKey::draw().unwrap().request().unwrap();
-    let error = security(&path).enroll(&token.id, &token.secret, &request).unwrap_err();
+    let error = security(&path).enroll(&token.id, &token.secret, &request, &[]).unwrap_err();
     assert!(error.to_string().contains("expired"), "{error}");
 }
 

@@ -83,7 +83,14 @@ impl Tokens {
 
     /// What the token was given for, once. Whoever does not know the secret cannot spend it, nor learn more than that there
     /// is such an id.
-    pub(super) fn spend(&self, id: &str, secret: &[u8]) -> Result<Grant, SecurityError> {
+    ///
+    /// One who can be `roles` only, unless they are empty, does not spend a token for another role.
+    pub(super) fn spend(
+        &self,
+        id: &str,
+        secret: &[u8],
+        roles: &[Role],
+    ) -> Result<Grant, SecurityError> {
         let unknown = || refused("this cluster has given no such token; ask for another one");
         if id.len() != 2 * ID_BYTES || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(unknown());
@@ -104,7 +111,15 @@ impl Tokens {
         if unix_seconds(SystemTime::now()) > record.expires_unix_s {
             return Err(refused("the join token has expired; ask for another one"));
         }
-        let role = record.role.parse().map_err(malformed)?;
+        let role: Role = record.role.parse().map_err(malformed)?;
+        if !roles.is_empty() && !roles.contains(&role) {
+            let wanted = roles.iter().map(Role::to_string).collect::<Vec<_>>().join(" or ");
+            return Err(refused(&format!(
+                "the join token is for a new {role}, and this is to be a {wanted}; ask for one that 'windrow token --role {}' \
+                 prints (this one was not spent)",
+                roles[0]
+            )));
+        }
         match fs::rename(&path, &spent).and_then(|()| sync_folder(&path)) {
             Ok(()) => Ok(Grant { role, name: record.name }),
             Err(error) if is_absent(&error) => Err(already_spent()),
