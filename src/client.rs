@@ -2,15 +2,20 @@
 //!
 //! Embedded mode talks to its own coordinator through the same client, over memory. Nothing is tried again here by itself:
 //! who waits, and for how long, is for the caller to say.
+//!
+//! From its first submission on, a client keeps to the cluster that it was told to: another cluster, at the same address or at
+//! another one of the list, knows nothing of the job, and gives its number to another one.
 
-use std::sync::Arc;
+use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::Stream;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Uri};
 use tonic::{Code, Status, Streaming};
+use windrow_jobs::{JobIdentity, JobName};
 use windrow_proto::v1;
 use windrow_proto::v1::blobs_client::BlobsClient;
 use windrow_proto::v1::jobs_client::JobsClient;
@@ -28,16 +33,35 @@ const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
 /// Why a request came to nothing.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ClientError {
     /// The URL is not one, or not one for these credentials.
     #[error(transparent)]
     Url(#[from] NotAnAddress),
-    /// Nobody answers there.
-    #[error("the coordinator at {url} is not reachable: {message}")]
+    /// Nobody answers there, or another service does.
+    #[error("no windrow coordinator answers at {url}: {message}")]
     Unreachable {
         /// Where.
         url: String,
         /// What the last attempt said.
+        message: String,
+    },
+    /// Another cluster answers than the one that knows the job.
+    #[error(
+        "the coordinator at {url} is of another cluster ({theirs}) than the one that was asked before ({ours})"
+    )]
+    OtherCluster {
+        /// Where.
+        url: String,
+        /// The cluster that was asked before.
+        ours: String,
+        /// The cluster that answers.
+        theirs: String,
+    },
+    /// The coordinator knows nothing by the name that it was asked for; the message is for the user.
+    #[error("{message}")]
+    NotFound {
+        /// What it said.
         message: String,
     },
     /// The coordinator refused; the message is for the user.
@@ -56,6 +80,28 @@ pub struct Client {
     coordinators: Arc<[Coordinator]>,
     /// The index of the one that answered last.
     current: Arc<AtomicUsize>,
+    /// The cluster of the one that answered last; empty before the first has.
+    answered: Arc<Mutex<String>>,
+    /// The cluster to keep to, from the first submission on.
+    kept: Arc<OnceLock<String>>,
+}
+
+/// A job that a cluster has accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Its number in its cluster, for people.
+    pub number: u64,
+    /// Its name for ever.
+    pub identity: JobIdentity,
+    /// Whether it was accepted when the same submission was told before.
+    pub before: bool,
+}
+
+impl Accepted {
+    /// This job and no other.
+    pub fn name(&self) -> JobName {
+        JobName::Identity(self.identity)
+    }
 }
 
 /// One that may be the cluster's coordinator.
@@ -76,7 +122,7 @@ impl Client {
     ) -> Result<Self, ClientError> {
         let coordinators = urls.split(',').map(|url| Coordinator::at(url.trim(), dialer));
         let coordinators = coordinators.collect::<Result<_, _>>()?;
-        let client = Self { coordinators, current: Arc::default() };
+        let client = Self::of(coordinators);
         let deadline = Instant::now() + patience;
         let mut pause = BACKOFF_MIN;
         loop {
@@ -92,23 +138,64 @@ impl Client {
 
     /// A client over a channel that stands already. `url` is for messages.
     pub fn over(channel: Channel, url: &str) -> Self {
-        let coordinators = Arc::new([Coordinator::over(channel, url)]);
-        Self { coordinators, current: Arc::default() }
+        Self::of(Arc::new([Coordinator::over(channel, url)]))
     }
 
-    /// Looks for a coordinator that answers, at each address once, and stays with it. The error is that of the last one.
+    fn of(coordinators: Arc<[Coordinator]>) -> Self {
+        let (current, answered, kept) = Default::default();
+        Self { coordinators, current, answered, kept }
+    }
+
+    /// Looks for a coordinator that answers, at each address once, and stays with it.
+    ///
+    /// # Errors
+    /// That of the last one that is not reachable, for it may come back; else that of the last one.
     pub async fn find(&self) -> Result<(), ClientError> {
         let last = self.current.load(Ordering::Relaxed);
-        let mut found = Ok(());
+        let mut failed = None;
         for turn in 0..self.coordinators.len() {
             let index = (last + turn) % self.coordinators.len();
-            found = self.coordinators[index].answers().await;
-            if found.is_ok() {
-                self.current.store(index, Ordering::Relaxed);
-                break;
-            }
+            let error = match self.try_one(index).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            failed = Some(match (failed, error) {
+                (
+                    Some(ClientError::Unreachable { url, message }),
+                    other @ ClientError::OtherCluster { .. },
+                )
+                | (
+                    Some(other @ ClientError::OtherCluster { .. }),
+                    ClientError::Unreachable { url, message },
+                ) => ClientError::Unreachable { url, message: format!("{message}; {other}") },
+                (_, error) => error,
+            });
         }
-        found
+        failed.map_or(Ok(()), Err)
+    }
+
+    async fn try_one(&self, index: usize) -> Result<(), ClientError> {
+        let coordinator = &self.coordinators[index];
+        let theirs = coordinator.in_charge().await?;
+        if let (Some(theirs), Some(ours)) = (&theirs, self.kept.get())
+            && theirs != ours
+        {
+            let (url, ours, theirs) = (coordinator.url.clone(), ours.clone(), theirs.clone());
+            return Err(ClientError::OtherCluster { url, ours, theirs });
+        }
+        self.current.store(index, Ordering::Relaxed);
+        *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = theirs.unwrap_or_default();
+        Ok(())
+    }
+
+    /// From now on, only coordinators of the cluster that answered last will do. Returns that cluster; it is empty where none
+    /// was looked for, which is so in embedded mode.
+    pub fn keep_to_cluster(&self) -> String {
+        let answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if answered.is_empty() {
+            return answered;
+        }
+        self.kept.get_or_init(|| answered).clone()
     }
 
     /// The numbers for a job on the cluster as it is now.
@@ -117,33 +204,56 @@ impl Client {
         Ok(reply.map_err(|e| self.error(e))?.into_inner())
     }
 
-    /// Submits a job and returns its id. Its program and side files have been sent before.
-    pub async fn submit(&self, request: v1::SubmitRequest) -> Result<u64, ClientError> {
+    /// Submits a job. Its program and side files have been sent before. From now on, no other cluster will do: this one may
+    /// have accepted the job, whatever is heard of it.
+    pub async fn submit(&self, request: v1::SubmitRequest) -> Result<Accepted, ClientError> {
+        let request = v1::SubmitRequest { cluster: self.keep_to_cluster(), ..request };
         let reply = self.jobs().submit(request).await.map_err(|e| self.error(e))?;
-        Ok(reply.into_inner().job)
+        self.accepted(&reply.into_inner())
+    }
+
+    /// What the coordinator says of a job that it has accepted.
+    pub(crate) fn accepted(&self, reply: &v1::SubmitReply) -> Result<Accepted, ClientError> {
+        let identity = JobIdentity::from_bytes(&reply.identity);
+        let identity =
+            identity.ok_or_else(|| self.current().senseless("a job without identity"))?;
+        Ok(Accepted { number: reply.job, identity, before: reply.before })
     }
 
     /// The job's status now and at each change, until its last.
-    pub async fn watch(&self, job: u64) -> Result<Streaming<v1::JobStatus>, ClientError> {
-        let stream = self.jobs().watch(v1::WatchRequest { job }).await;
+    pub async fn watch(&self, job: JobName) -> Result<Streaming<v1::JobStatus>, ClientError> {
+        let stream = self.jobs().watch(v1::WatchRequest { job: Some(name_to(job)) }).await;
         Ok(stream.map_err(|e| self.error(e))?.into_inner())
     }
 
     /// One job.
-    pub async fn get(&self, job: u64) -> Result<v1::JobStatus, ClientError> {
-        let reply = self.jobs().get(v1::GetRequest { job }).await;
+    pub async fn get(&self, job: JobName) -> Result<v1::JobStatus, ClientError> {
+        let reply = self.jobs().get(v1::GetRequest { job: Some(name_to(job)) }).await;
         Ok(reply.map_err(|e| self.error(e))?.into_inner())
     }
 
-    /// All jobs that the coordinator remembers, oldest first.
-    pub async fn list(&self) -> Result<Vec<v1::JobStatus>, ClientError> {
-        let reply = self.jobs().list(v1::ListRequest {}).await;
-        Ok(reply.map_err(|e| self.error(e))?.into_inner().jobs)
+    /// The latest jobs that the coordinator remembers and that fit, oldest first, and whether there are more.
+    pub async fn list(
+        &self,
+        request: v1::ListRequest,
+    ) -> Result<(Vec<v1::JobStatus>, bool), ClientError> {
+        let (mut jobs, mut before) = (Vec::new(), request.before);
+        loop {
+            let limit = request.limit.saturating_sub(jobs.len() as u32);
+            let page = v1::ListRequest { before, limit, ..request.clone() };
+            let reply = self.jobs().list(page).await.map_err(|e| self.error(e))?.into_inner();
+            before = reply.jobs.first().map(|job| job.id);
+            let is_last = !reply.more || before.is_none();
+            jobs.splice(0..0, reply.jobs);
+            if is_last || (request.limit > 0 && jobs.len() >= request.limit as usize) {
+                return Ok((jobs, reply.more));
+            }
+        }
     }
 
-    /// Cancels a job and returns its status afterwards.
-    pub async fn cancel(&self, job: u64) -> Result<v1::JobStatus, ClientError> {
-        let reply = self.jobs().cancel(v1::CancelRequest { job }).await;
+    /// Cancels a job, unless it is too late for that, and returns its status afterwards.
+    pub async fn cancel(&self, job: JobName) -> Result<v1::CancelReply, ClientError> {
+        let reply = self.jobs().cancel(v1::CancelRequest { job: Some(name_to(job)) }).await;
         Ok(reply.map_err(|e| self.error(e))?.into_inner())
     }
 
@@ -156,8 +266,10 @@ impl Client {
     /// What the processes of a job have printed, one after the other; with a task, those in which attempts of it ran.
     pub async fn logs(
         &self,
-        request: v1::LogsRequest,
+        job: JobName,
+        task: Option<v1::LogsOfTask>,
     ) -> Result<Streaming<v1::ProcessLog>, ClientError> {
+        let request = v1::LogsRequest { job: Some(name_to(job)), task };
         let stream = self.jobs().logs(request).await;
         Ok(stream.map_err(|e| self.error(e))?.into_inner())
     }
@@ -213,25 +325,38 @@ impl Coordinator {
         Self { url: url.to_string(), jobs, blobs }
     }
 
-    /// Whether it answers a question that costs it nothing: no job has this number.
-    async fn answers(&self) -> Result<(), ClientError> {
+    /// Whether it is in charge, and of which cluster, if it says so to this caller. Why it refuses somebody, it says in
+    /// answer to what they really want.
+    async fn in_charge(&self) -> Result<Option<String>, ClientError> {
         let mut jobs = self.jobs.clone();
-        match timeout(ANSWER_TIMEOUT, jobs.get(v1::GetRequest { job: 0 })).await {
-            Ok(Ok(_)) => Ok(()),
+        match timeout(ANSWER_TIMEOUT, jobs.in_charge(v1::InChargeRequest {})).await {
+            Ok(Ok(reply)) => Ok(Some(reply.into_inner().cluster)),
+            Ok(Err(status)) if status.code() == Code::Unimplemented => {
+                let what = "what answers there is another service, or speaks another version of the protocol";
+                Err(self.unreachable(format!("{what} ({})", status.message())))
+            }
             Ok(Err(status)) => match self.error(status) {
                 error @ ClientError::Unreachable { .. } => Err(error),
-                ClientError::Refused { .. } | ClientError::Url(_) => Ok(()),
+                _ => Ok(None),
             },
-            Err(_) => Err(self.unreachable("it does not answer".to_string())),
+            Err(_) => {
+                let seconds = ANSWER_TIMEOUT.as_secs();
+                Err(self.unreachable(format!("nothing was heard from there in {seconds} s")))
+            }
         }
     }
 
     fn error(&self, status: Status) -> ClientError {
+        // What has a source is no answer: the transport failed, with whatever code.
+        if status.source().is_some() {
+            return self.unreachable(self.with_hint(explain(&status)));
+        }
         match status.code() {
-            // As transport failures arrive; of our services, only those that stop say that they are unavailable.
+            // Of our services, only those that stop say that they are unavailable. The others come from what is in between.
             Code::Unavailable | Code::Unknown | Code::Cancelled | Code::DeadlineExceeded => {
                 self.unreachable(self.with_hint(explain(&status)))
             }
+            Code::NotFound => ClientError::NotFound { message: status.message().to_string() },
             code => ClientError::Refused {
                 usage: code == Code::InvalidArgument,
                 message: status.message().to_string(),
@@ -239,17 +364,42 @@ impl Coordinator {
         }
     }
 
-    /// A secured coordinator hangs up on those who do not speak TLS, and cannot tell them why.
+    /// A secured coordinator hangs up on those who do not speak TLS, and cannot tell them why. Nor can another service.
     fn with_hint(&self, message: String) -> String {
-        let hung_up = ["connection closed", "reset", "broken pipe"];
-        let hung_up = hung_up.iter().any(|end| message.to_lowercase().contains(end));
-        if hung_up && self.url.starts_with("http://") {
-            return format!("{message}; if it is a secured one, say https://");
+        let strange = ["connection closed", "reset", "broken pipe", "does not speak http/2"];
+        let is_strange = strange.iter().any(|end| message.to_lowercase().contains(end));
+        if is_strange && self.url.starts_with("http://") {
+            return format!(
+                "{message}; it may be another service, or a secured cluster: then say https://"
+            );
         }
         message
     }
 
+    fn senseless(&self, what: &str) -> ClientError {
+        let message = format!("the coordinator at {} answers with {what}", self.url);
+        ClientError::Refused { usage: false, message }
+    }
+
     fn unreachable(&self, message: String) -> ClientError {
+        let port = self.url.parse::<Uri>().ok().and_then(|url| url.port_u16());
+        let message = match (port, self.url.starts_with("https://")) {
+            (Some(_), _) => message,
+            (None, is_secured) => format!(
+                "{message} (port {}, since the URL names none; coordinators listen on 7171 unless told otherwise)",
+                if is_secured { 443 } else { 80 }
+            ),
+        };
         ClientError::Unreachable { url: self.url.clone(), message }
+    }
+}
+
+fn name_to(job: JobName) -> v1::JobName {
+    use v1::job_name::Name;
+    v1::JobName {
+        name: Some(match job {
+            JobName::Number(number) => Name::Number(number.0),
+            JobName::Identity(identity) => Name::Identity(identity.to_bytes().to_vec().into()),
+        }),
     }
 }

@@ -13,7 +13,7 @@ use windrow_jobs::Registry;
 use windrow_proto::v1;
 use windrow_worker::{Connector, WorkerConfig};
 
-use crate::client::{Client, ClientError};
+use crate::client::{Accepted, Client, ClientError};
 use crate::executable::Executable;
 use crate::submission::{Shipped, Submission, SubmissionName};
 
@@ -86,8 +86,8 @@ impl Embedded {
         &self.client
     }
 
-    /// Submits the one job of this cluster, starts the worker in its output folder, and returns the job's id.
-    pub async fn submit(&mut self, spec: v1::JobSpec) -> Result<u64, ClientError> {
+    /// Submits the one job of this cluster, and starts the worker in its output folder.
+    pub async fn submit(&mut self, spec: v1::JobSpec) -> Result<Accepted, ClientError> {
         let output = PathBuf::from(&spec.output);
         let folders = WorkFolders { output_is_new: !output.exists(), output };
         // Nothing is shipped: all is of this process, side files included.

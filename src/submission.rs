@@ -13,7 +13,7 @@ use windrow_jobs::program::{JobShape, Partitioning, Program, SplitPoints};
 use windrow_jobs::{Blob, JobProgram, Registry};
 use windrow_proto::v1;
 
-use crate::client::{Client, ClientError};
+use crate::client::{Accepted, Client, ClientError};
 use crate::executable::{Executable, blob_of};
 use crate::shipping::ship;
 
@@ -26,6 +26,8 @@ pub(crate) struct Submission {
     spec: v1::JobSpec,
     program: Arc<dyn Program>,
     shape: JobShape,
+    /// What the user calls the submission, instead of its name.
+    key: String,
     /// Of an ordered job, once they are known. A submission that is told again says the same.
     ranges: Option<v1::JobRanges>,
     build: v1::Build,
@@ -66,7 +68,14 @@ impl Submission {
             files.push((blob, file));
         }
         let build = executable.build.clone();
-        Ok(Self { name, spec, program, shape, ranges: None, build, files })
+        let key = String::new();
+        Ok(Self { name, key, spec, program, shape, ranges: None, build, files })
+    }
+
+    /// The same under a name that the user has chosen: told again by another process, it is still the same job.
+    #[must_use]
+    pub(crate) fn with_key(self, key: Option<String>) -> Self {
+        Self { key: key.unwrap_or_default(), ..self }
     }
 
     /// Sees to it that the coordinator has all files of the job, and returns the number of bytes that had to be sent.
@@ -81,33 +90,49 @@ impl Submission {
         Ok(sent)
     }
 
-    /// Submits it and returns the job's id; its files have been shipped. Told again, by this value, it is the same job.
+    /// Submits it; its files have been shipped. Told again, by this value, it is the same job.
     ///
     /// # Errors
     /// When the coordinator refuses the job, or is not reachable.
-    pub(crate) async fn submit(&mut self, client: &Client) -> Result<u64, ClientError> {
+    pub(crate) async fn submit(&mut self, client: &Client) -> Result<Accepted, ClientError> {
         if self.shape.is_ordered() && self.ranges.is_none() {
-            self.ranges = Some(self.sample(client).await?);
+            match self.sample(client).await? {
+                Sampled::Ranges(ranges) => self.ranges = Some(ranges),
+                Sampled::AcceptedBefore(accepted) => return Ok(accepted),
+            }
         }
         let request = v1::SubmitRequest {
             build: Some(self.build.clone()),
             spec: Some(self.spec.clone()),
-            submission: self.name.to_vec().into(),
+            submission: self.drawn().into(),
+            key: self.key.clone(),
             shape: Some(shape_to(&self.shape)),
             ranges: self.ranges.clone(),
+            // The client knows.
+            cluster: String::new(),
         };
         client.submit(request).await
     }
 
+    /// Its name, unless the user has given it one.
+    fn drawn(&self) -> Vec<u8> {
+        if self.key.is_empty() { self.name.to_vec() } else { Vec::new() }
+    }
+
     /// Asks for the number of ranges, and looks for where they begin.
-    async fn sample(&self, client: &Client) -> Result<v1::JobRanges, ClientError> {
+    async fn sample(&self, client: &Client) -> Result<Sampled, ClientError> {
         let request = v1::PlanRequest {
             build: Some(self.build.clone()),
             spec: Some(self.spec.clone()),
             shape: Some(shape_to(&self.shape)),
-            submission: self.name.to_vec().into(),
+            submission: self.drawn().into(),
+            key: self.key.clone(),
         };
-        let v1::PlanReply { partitions, sample } = client.plan(request).await?;
+        let v1::PlanReply { partitions, sample, accepted } = client.plan(request).await?;
+        if let Some(accepted) = accepted {
+            client.keep_to_cluster();
+            return Ok(Sampled::AcceptedBefore(client.accepted(&accepted)?));
+        }
         let program = Arc::clone(&self.program);
         let sampling = tokio::task::spawn_blocking(move || {
             let pieces: Vec<_> = sample.into_iter().map(piece_from).collect();
@@ -117,8 +142,15 @@ impl Submission {
             Ok(points) => points,
             Err(panic) => return Err(refused(format!("the sample cannot be taken: {panic}"))),
         };
-        Ok(v1::JobRanges { partitions, points: points_to(&points) })
+        Ok(Sampled::Ranges(v1::JobRanges { partitions, points: points_to(&points) }))
     }
+}
+
+/// What comes of asking where the ranges of a job begin.
+enum Sampled {
+    Ranges(v1::JobRanges),
+    /// The job is there: nothing is to be planned.
+    AcceptedBefore(Accepted),
 }
 
 fn build(registry: &Registry, spec: &v1::JobSpec) -> Result<Arc<dyn Program>, ClientError> {

@@ -1,5 +1,7 @@
 //! The contract that scripts may rely on: commands, flags, streams and exit statuses.
 
+use std::process::Command;
+
 use libtest_mimic::Trial;
 
 use crate::conformance::{arguments, path};
@@ -23,6 +25,9 @@ pub fn tests() -> Vec<Trial> {
     });
     tests.push(case("cli::help_names_jobs_and_flags", help_names_jobs_and_flags));
     tests.push(case("cli::usage_errors_end_with_2", usage_errors_end_with_2));
+    tests.push(case("cli::empty_variables_are_not_set", empty_variables_are_not_set));
+    tests.push(case("cli::started_in_a_folder_that_is_gone", started_in_a_folder_that_is_gone));
+    tests.push(case("cli::submitted_again_under_its_name", submitted_again_under_its_name));
     tests.push(case("cli::summary_and_preview", summary_and_preview));
     tests.push(case("cli::observing_a_cluster", observing_a_cluster));
     tests
@@ -70,6 +75,63 @@ fn usage_errors_end_with_2() {
     }
 }
 
+/// As service managers and containers set them.
+fn empty_variables_are_not_set() {
+    let cluster = Cluster::start(0);
+    let empty =
+        ["WINDROW_COORDINATOR", "WINDROW_CREDENTIALS", "WINDROW_TOKEN", "WINDROW_FAILPOINT"];
+    let mut command = windrow(["worker", "--coordinator", &cluster.url, "--dir"]);
+    command.arg(cluster.dir().join("w")).envs(empty.map(|name| (name, "")));
+    let _worker = Process::start(command);
+    cluster.wait_for_workers(1);
+    let mut command = windrow(["jobs"]);
+    command.envs(empty.map(|name| (name, "")));
+    // The usual address, whoever is there.
+    assert_ne!(Process::start(command).finish().code(), Some(2));
+}
+
+fn started_in_a_folder_that_is_gone() {
+    let dir = Dir::new();
+    dir.write("in", "a b\n");
+    let gone = dir.join("gone");
+    std::fs::create_dir(&gone).unwrap();
+    let job = |output: &str| {
+        let windrow =
+            windrow(["run", "word-count", "--input", &path(&dir.join("in")), "--output", output]);
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", "mkdir -p \"$0\" && cd \"$0\" && rmdir \"$0\" && exec \"$@\""])
+            .arg(&gone);
+        shell.arg(windrow.get_program()).args(windrow.get_args());
+        Process::start(shell).finish()
+    };
+    job("out").expect_code(1).expect_said("is gone").expect_said("absolute paths");
+    job(&path(&dir.join("out"))).expect_code(0);
+}
+
+/// A script that does not know whether its submission was heard says it again, in a process of its own.
+fn submitted_again_under_its_name() {
+    let dir = Dir::new();
+    dir.write("in/a", "b a\n");
+    let cluster = Cluster::start(1);
+    // An ordered job asks for a plan first.
+    let job = |key: &str| {
+        cluster.submit(arguments("sort", &dir, &["--key", "1", "--reducers", "2", key]))
+    };
+    job("--submission=nightly").expect_code(0);
+    let again = job("--submission=nightly").expect_code(0);
+    again.expect_said("job 1 was submitted as 'nightly' before").expect_said("sort succeeded");
+    job("--submission=weekly").expect_code(1).expect_said("exists and is not empty");
+    let jobs = |flags: &[&str]| {
+        let jobs = cluster.command([&["jobs", "--json"], flags].concat()).finish().expect_code(0);
+        jobs.stdout.lines().count()
+    };
+    assert_eq!(jobs(&[]), 1);
+    assert_eq!(jobs(&["--state", "succeeded"]), 1);
+    assert_eq!(jobs(&["--state", "failed"]), 0);
+    assert_eq!(jobs(&["--user", "ann"]), 0);
+}
+
 fn summary_and_preview() {
     let dir = Dir::new();
     dir.write("in/a", "to be or not to be\n");
@@ -95,6 +157,12 @@ fn observing_a_cluster() {
     assert!(workers.contains("w0") && workers.contains("w1"), "{workers}");
     let id = id.to_string();
     cluster.command(["status", &id]).finish().expect_code(0).expect_said("word-count succeeded");
-    cluster.command(["cancel", &id]).finish().expect_code(1);
-    cluster.command(["status", "4711"]).finish().expect_code(1).expect_said("4711");
+    cluster.command(["wait", &id]).finish().expect_code(0).expect_said("word-count succeeded");
+    let late = cluster.command(["cancel", &id]).finish().expect_code(4);
+    late.expect_said("nothing was cancelled: job 1 has succeeded");
+    for command in ["status", "wait", "cancel", "logs"] {
+        cluster.command([command, "4711"]).finish().expect_code(5).expect_said("4711");
+    }
+    let nowhere = ["jobs", "--coordinator", "http://127.0.0.1:1"];
+    Process::start(windrow(nowhere)).finish().expect_code(6).expect_said("http://127.0.0.1:1");
 }

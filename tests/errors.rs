@@ -1,6 +1,8 @@
 //! Everything that can go wrong says so clearly, names the place, loses nothing and leaves nothing half-written.
 
 use std::fs;
+use std::io::{self, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 
 use libtest_mimic::Trial;
@@ -32,6 +34,7 @@ pub fn tests() -> Vec<Trial> {
             case("errors::unknown_job", unknown_job),
             case("errors::bad_regex", bad_regex),
             case("errors::coordinator_not_reachable", coordinator_not_reachable),
+            case("errors::another_service", another_service),
             case("errors::worker_keeps_trying", worker_keeps_trying),
             case("errors::coordinator_gone", coordinator_gone),
             case("errors::no_workers", no_workers),
@@ -273,8 +276,8 @@ fn coordinator_not_reachable() {
         process.args(["--coordinator", &url]);
         Process::start(process)
             .finish()
-            .expect_code(1)
-            .expect_said("not reachable")
+            .expect_code(6)
+            .expect_said("no windrow coordinator answers at")
             .expect_said(&url);
     }
     let dir = Dir::new();
@@ -283,9 +286,49 @@ fn coordinator_not_reachable() {
     submit.args(word_count(&dir)).args(["--coordinator", &url]);
     Process::start(submit)
         .finish()
-        .expect_code(1)
+        .expect_code(6)
         .expect_said("trying again")
-        .expect_said("not reachable");
+        .expect_said("no windrow coordinator answers at");
+}
+
+/// A wrong port: whatever answers there, or does not, the address is named, and nobody is left waiting.
+fn another_service() {
+    let http = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    for (greeting, why) in [
+        (&http[..], "another service"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "another service"),
+        (b"220 mail.example ESMTP\r\n", "another service"),
+        (b"\x15\x03\x03\x00\x02\x02\x28", "a secured cluster: then say https://"),
+        (b"", "nothing was heard from there"),
+    ] {
+        let url = service(greeting);
+        let jobs = windrow(["jobs", "--coordinator", &url]);
+        let said = Process::start(jobs).finish().expect_code(6);
+        said.expect_said(&format!("no windrow coordinator answers at {url}")).expect_said(why);
+        let mut worker = windrow(["worker", "--coordinator", &url, "--dir"]);
+        let dir = Dir::new();
+        worker.arg(dir.join("w"));
+        let worker = Process::start(worker);
+        crate::support::eventually("a message", || worker.stderr().contains(&url));
+    }
+}
+
+/// A service that greets whoever connects, and takes whatever they say.
+fn service(greeting: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            std::thread::spawn(move || {
+                let mut stream = stream.unwrap();
+                // They may have hung up.
+                let _ = stream
+                    .write_all(greeting)
+                    .and_then(|()| io::copy(&mut stream, &mut io::sink()));
+            });
+        }
+    });
+    url
 }
 
 fn worker_keeps_trying() {
@@ -320,8 +363,8 @@ fn coordinator_gone() {
     submit
         .finish()
         .expect_said("lost the coordinator; trying again")
-        .expect_code(1)
-        .expect_said("not reachable")
+        .expect_code(6)
+        .expect_said("no windrow coordinator answers at")
         .expect_said("may still be running");
     assert!(cluster.workers[0].is_running());
 }

@@ -16,6 +16,7 @@ pub fn tests() -> Vec<Trial> {
         case("interrupt::waiting_submit_cancels_its_job", waiting_submit_cancels_its_job),
         case("interrupt::submit_that_gets_no_answer", submit_that_gets_no_answer),
         case("interrupt::cancel_command", cancel_command),
+        case("interrupt::waiting_for_a_job_does_not_cancel_it", waiting_does_not_cancel),
         case("interrupt::coordinator_leaves_its_jobs", coordinator_leaves_its_jobs),
     ]
 }
@@ -83,6 +84,23 @@ fn coordinator_leaves_its_jobs() {
     assert_eq!(sorted_lines(&dir.join("out")), count_words(&inputs));
 }
 
+fn waiting_does_not_cancel() {
+    let dir = Dir::new();
+    generated_words(&dir, 2, 1_000);
+    let gates = gates(&dir);
+    let cluster = Cluster::start(1);
+    let job = cluster.submit_detached(gated(&dir, &[]));
+    eventually("a running map", || !processes(&gates, "map-").is_empty());
+    let waiting = cluster.command(["wait", &job.to_string()]);
+    eventually("the command to listen for signals", || waiting.catches(Signal::INT));
+    waiting.signal(Signal::INT);
+    waiting.finish().expect_code(130);
+    let waiting = cluster.command(["wait", &job.to_string()]);
+    fs::write(gates.join("map-go"), "").unwrap();
+    fs::write(gates.join("reduce-go"), "").unwrap();
+    waiting.finish().expect_code(0).expect_said("gated-word-count succeeded");
+}
+
 fn cancel_command() {
     let dir = Dir::new();
     generated_words(&dir, 2, 1_000);
@@ -90,7 +108,11 @@ fn cancel_command() {
     let cluster = Cluster::start(1);
     let job = cluster.submit_detached(gated(&dir, &[]));
     eventually("a running map", || !processes(&gates, "map-").is_empty());
-    cluster.command(["cancel", &job.to_string()]).finish().expect_code(0).expect_said("cancelled");
+    let waiting = cluster.command(["wait", &job.to_string()]);
+    let cancel = || cluster.command(["cancel", &job.to_string()]).finish().expect_code(0);
+    cancel().expect_said("job 1 was cancelled");
+    cancel().expect_said("job 1 had been cancelled before");
+    waiting.finish().expect_code(1).expect_said("gated-word-count cancelled");
     eventually("the output to be gone", || !dir.join("out").exists());
     fs::write(gates.join("map-go"), "").unwrap();
     // The worker's slots are free again, although its user code ignored the cancellation.

@@ -51,7 +51,7 @@ pub use emit::Emit;
 pub use error::{Error, Result};
 pub use failure::{Death, FailureCause, FailureClass, MemoryLimit, Place};
 pub use grouping::{FirstPart, Grouping, WholeKey};
-pub use ids::{AttemptId, JobId, Stage, TaskId, WorkerId};
+pub use ids::{AttemptId, JobId, JobIdentity, JobName, NotAJobName, Stage, TaskId, WorkerId};
 pub use job::{Job, JobBuilder, JoinBuilder, Registry};
 pub use key::{Key, KeyPart};
 pub use mapper::Mapper;

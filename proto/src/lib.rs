@@ -3,14 +3,14 @@
 //!
 //! Domain types never depend on these messages; each side converts at its edge, in `rpc/convert.rs`.
 
-/// Version 1 of the contract.
+/// The messages and services; additions keep this name.
 #[allow(missing_docs, clippy::all, unused_qualifications, rust_2018_idioms)]
 pub mod v1 {
     tonic::include_proto!("windrow.v1");
 }
 
 /// Number of this contract. Peers with different numbers refuse each other by name of both.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// The compiled description of all services and messages, a `google.protobuf.FileDescriptorSet`: for tests that must know
 /// every method that there is.

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use bytesize::ByteSize;
-use clap::builder::RangedU64ValueParser;
+use clap::builder::{NonEmptyStringValueParser, RangedU64ValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use windrow_coordinator::Failpoint;
-use windrow_jobs::BadRecordBudget;
+use windrow_jobs::{BadRecordBudget, JobName};
 use windrow_proto::v1;
 use windrow_security::Role;
 
@@ -39,9 +39,11 @@ pub(crate) enum Commands {
     /// Start a worker and join a cluster
     Worker(WorkerArgs),
     /// List the cluster's jobs
-    Jobs(ClusterArgs),
+    Jobs(JobsArgs),
     /// Show one job
     Status(OneJobArgs),
+    /// Wait for the end of a job that was submitted before, and end with its exit status
+    Wait(WaitArgs),
     /// Stop a job
     Cancel(OneJobArgs),
     /// Show what a job has printed, while it runs or when it is over
@@ -120,6 +122,10 @@ pub(crate) struct SubmitArgs {
     /// Print the job's id and do not wait for its end
     #[arg(long)]
     pub(crate) detach: bool,
+    /// Name of this submission: submitted again under the same name, it is the same job, which is waited for and not run again.
+    /// Names are each user's own, and are known as long as 'windrow jobs' shows the job
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) submission: Option<String>,
     /// Jobs with a larger priority go first, equal ones take turns, and none starves; on a secured cluster, only an admin may
     /// give more than 0
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
@@ -209,6 +215,10 @@ pub(crate) struct CoordinatorArgs {
     /// How long certificates of members count; they renew them by themselves
     #[arg(long, value_name = "DURATION", default_value = "24h", requires = "security")]
     pub(crate) certificate_lifetime: humantime::Duration,
+    /// For how long a certificate that has run out is still renewed: members that could not renew it, because the coordinator
+    /// was away, come back by themselves; those that are named in DIR/revoked do not
+    #[arg(long, value_name = "DURATION", default_value = "7d", requires = "security")]
+    pub(crate) certificate_grace: humantime::Duration,
     /// For tests: begin the journal anew after so many records
     #[arg(long, value_name = "N", env = "WINDROW_SNAPSHOT_AFTER", hide = true)]
     pub(crate) snapshot_after: Option<u64>,
@@ -303,20 +313,57 @@ pub(crate) struct ClusterArgs {
     pub(crate) json: bool,
 }
 
+/// `windrow jobs`
+#[derive(Debug, Args)]
+pub(crate) struct JobsArgs {
+    /// Only jobs in this state; may be repeated
+    #[arg(long = "state", value_name = "STATE")]
+    pub(crate) states: Vec<ShownState>,
+    /// Only jobs that this user has submitted
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// Only so many, the latest; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) limit: u32,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+/// A state of jobs to look for.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ShownState {
+    Running,
+    Publishing,
+    Succeeded,
+    Failed,
+    Cancelled,
+}
+
 /// Commands about one job.
 #[derive(Debug, Args)]
 pub(crate) struct OneJobArgs {
-    /// Number of the job, as `submit` and `jobs` print it
-    pub(crate) id: u64,
+    /// Number of the job, as `submit` and `jobs` print it, or its identity, as `--json` prints it
+    #[arg(value_name = "JOB")]
+    pub(crate) name: JobName,
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
+}
+
+/// `windrow wait`
+#[derive(Debug, Args)]
+pub(crate) struct WaitArgs {
+    #[command(flatten)]
+    pub(crate) job: OneJobArgs,
+    /// How long to wait for a coordinator that has gone before leaving the job to itself
+    #[arg(long, value_name = "DURATION", default_value = "10m")]
+    pub(crate) coordinator_wait: humantime::Duration,
 }
 
 /// `windrow logs`
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
-    /// Number of the job, as `submit` and `jobs` print it
-    pub(crate) job: u64,
+    /// Number of the job, as `submit` and `jobs` print it, or its identity, as `--json` prints it
+    pub(crate) job: JobName,
     /// Only from the processes in which this task ran, such as map-3 or reduce-0
     #[arg(value_parser = log_task)]
     pub(crate) task: Option<v1::LogsOfTask>,

@@ -20,6 +20,12 @@ pub(crate) enum CliError {
     /// A coordinator refused or was not there.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// The cluster does not know the job.
+    #[error("{0}")]
+    NoSuchJob(String),
+    /// No coordinator answers, and this is what became of the question.
+    #[error("{0}")]
+    Unreachable(String),
     /// A file, folder or socket.
     #[error("{}: {}", path.display(), explained(path, error))]
     Io {
@@ -44,6 +50,10 @@ impl CliError {
         match self {
             Self::Usage(_) | Self::Client(ClientError::Url(_)) => Exit::Usage,
             Self::Client(ClientError::Refused { usage: true, .. }) => Exit::Usage,
+            Self::Client(ClientError::Unreachable { .. }) | Self::Unreachable(_) => {
+                Exit::Unreachable
+            }
+            Self::NoSuchJob(_) => Exit::NoSuchJob,
             _ => Exit::Failure,
         }
     }

@@ -10,29 +10,42 @@ use super::exit::Exit;
 use super::interrupt::{Interrupt, Interrupts};
 use super::patience::Patience;
 use super::progress::Reporter;
-use crate::client::{Client, ClientError};
+use crate::client::{Accepted, Client, ClientError};
 
 /// How long a cancelled job may take to end before the command goes without it.
 const CANCEL_GRACE: Duration = Duration::from_secs(5);
 /// How long a last question may take.
 const ANSWER_GRACE: Duration = Duration::from_secs(1);
 
-/// Reports `job` until it ends. An interrupt cancels it; a second one leaves at once. Where the terminal is gone, the job is left
-/// to itself.
+/// What an interrupt does to the job that is waited for. Where the terminal is gone, the job is left to itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnInterrupt {
+    /// It is cancelled, by whoever has submitted it; a second interrupt leaves at once.
+    Cancel,
+    /// It goes on without this command.
+    Leave,
+}
+
+/// Reports `job` until it ends, or until an interrupt.
 pub(crate) async fn follow(
-    patience: &Patience<'_>,
-    job: u64,
+    mut patience: Patience<'_>,
+    job: &Accepted,
     reporter: &mut dyn Reporter,
     interrupts: &mut Interrupts,
+    on_interrupt: OnInterrupt,
 ) -> Result<Exit, CliError> {
+    let client = patience.client;
     let status = tokio::select! {
-        status = watch(patience, job, reporter) => status?,
+        status = watch(&mut patience, job, reporter) => status?,
         interrupt = interrupts.next() => {
-            if interrupt == Interrupt::HungUp {
-                reporter.note(&format!("the terminal is gone; job {job} goes on: \"windrow status {job}\" shows it later"));
-                return Ok(Exit::Interrupted);
+            let leave = |why: &str| {
+                format!("{why}; job {0} goes on: \"windrow wait {0}\" waits for it again", job.number)
+            };
+            match (interrupt, on_interrupt) {
+                (Interrupt::HungUp, _) => reporter.note(&leave("the terminal is gone")),
+                (_, OnInterrupt::Leave) => reporter.note(&leave("interrupted")),
+                (_, OnInterrupt::Cancel) => interrupted(client, job, reporter, interrupts).await,
             }
-            interrupted(patience.client, job, reporter, interrupts).await;
             return Ok(Exit::Interrupted);
         }
     };
@@ -47,15 +60,15 @@ pub(crate) async fn follow(
 /// Cancels the job if there is anybody to tell, and says what became of it.
 async fn interrupted(
     client: &Client,
-    job: u64,
+    job: &Accepted,
     reporter: &mut dyn Reporter,
     interrupts: &mut Interrupts,
 ) {
     reporter.note("interrupted: cancelling the job");
     let cancel = async {
         client.find().await?;
-        client.cancel(job).await?;
-        watch_once(client, job, reporter).await
+        let cancelled = client.cancel(job.name()).await?;
+        Ok(cancelled.status.unwrap_or_default())
     };
     let ended = tokio::select! {
         ended = cancel => Some(ended),
@@ -64,14 +77,17 @@ async fn interrupted(
     };
     let ended = match ended {
         Some(ended) => Some(ended),
-        None => timeout(ANSWER_GRACE, client.get(job)).await.ok(),
+        None => timeout(ANSWER_GRACE, client.get(job.name())).await.ok(),
     };
     let why = match ended {
         Some(Ok(status)) if is_final(&status) => return reporter.finished(&status),
         Some(Ok(_)) => "the job has not ended yet".to_string(),
+        // Nobody else's job is meant.
+        Some(Err(error)) if is_gone(&error) => return reporter.note(&gone(job, &error)),
         Some(Err(error)) => error.to_string(),
         None => "the coordinator does not answer".to_string(),
     };
+    let job = job.number;
     reporter.note(&format!(
         "{why}; job {job} may still be running: \"windrow cancel {job}\" stops it later"
     ));
@@ -79,35 +95,56 @@ async fn interrupted(
 
 /// Reports every status until the final one, which it returns.
 async fn watch(
-    patience: &Patience<'_>,
-    job: u64,
+    patience: &mut Patience<'_>,
+    job: &Accepted,
     reporter: &mut dyn Reporter,
 ) -> Result<v1::JobStatus, CliError> {
     loop {
-        let error = match watch_once(patience.client, job, reporter).await {
+        let error = match watch_once(patience, job, reporter).await {
             Ok(status) => return Ok(status),
-            Err(error @ ClientError::Unreachable { .. }) => error,
-            Err(error) => return Err(error.into()),
+            Err(error) => error,
         };
-        if let Err(error) = patience.outlast(error, |text| reporter.note(text)).await {
-            return Err(CliError::Other(format!(
-                "{error}; job {job} may still be running: \"windrow status {job}\" shows it later"
-            )));
-        }
+        let Err(error) = patience.outlast(error, |text| reporter.note(text)).await else {
+            continue;
+        };
+        return Err(match error {
+            ClientError::Unreachable { .. } => CliError::Unreachable(format!(
+                "{error}; job {0} may still be running: \"windrow status {0}\" shows it later",
+                job.number
+            )),
+            error if is_gone(&error) => CliError::NoSuchJob(gone(job, &error)),
+            error => error.into(),
+        });
     }
 }
 
-/// Likewise, as long as the connection lasts.
+/// Whether the job has gone with its coordinator, or was forgotten.
+fn is_gone(error: &ClientError) -> bool {
+    matches!(error, ClientError::OtherCluster { .. } | ClientError::NotFound { .. })
+}
+
+fn gone(job: &Accepted, error: &ClientError) -> String {
+    format!(
+        "job {} is gone: {error}; a coordinator that is started with --state DIR knows its jobs again when it is restarted",
+        job.number
+    )
+}
+
+/// Reports every status until the final one, as long as the connection lasts.
 async fn watch_once(
-    client: &Client,
-    job: u64,
+    patience: &mut Patience<'_>,
+    job: &Accepted,
     reporter: &mut dyn Reporter,
 ) -> Result<v1::JobStatus, ClientError> {
-    let mut stream = client.watch(job).await?;
+    let client = patience.client;
+    let mut stream = client.watch(job.name()).await?;
     loop {
         match stream.message().await {
             Ok(Some(status)) if is_final(&status) => return Ok(status),
-            Ok(Some(status)) => reporter.update(&status),
+            Ok(Some(status)) => {
+                patience.heard();
+                reporter.update(&status);
+            }
             Ok(None) => {
                 return Err(client.error(tonic::Status::unavailable("the connection was closed")));
             }

@@ -11,13 +11,13 @@ use windrow_proto::v1;
 use super::args::LogsArgs;
 use super::error::CliError;
 use super::exit::Exit;
-use super::observe::connect;
+use super::observe::{connect, no_such_job};
 use super::{stderr, stdout};
 
 pub(crate) async fn logs(args: LogsArgs) -> Result<Exit, CliError> {
     let LogsArgs { job, task, cluster } = args;
     let client = connect(&cluster).await?;
-    let mut logs = client.logs(v1::LogsRequest { job, task }).await?;
+    let mut logs = client.logs(job, task).await.map_err(no_such_job)?;
     let is_terminal = stdout().is_terminal();
     let mut is_empty = true;
     while let Some(log) = logs.message().await.map_err(|status| client.error(status))? {

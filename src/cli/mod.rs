@@ -27,6 +27,7 @@ mod submit;
 mod summary;
 mod temporary_folder;
 mod values;
+mod wait;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -99,6 +100,7 @@ fn dispatch(
             Invocation::Worker(args) => cluster::worker(registry, args, prefix).await,
             Invocation::Jobs(args) => observe::jobs(args).await,
             Invocation::Status(args) => observe::status(args).await,
+            Invocation::Wait(args) => wait::wait(args).await,
             Invocation::Cancel(args) => observe::cancel(args).await,
             Invocation::Logs(args) => logs::logs(args).await,
             Invocation::Workers(args) => observe::workers(args).await,

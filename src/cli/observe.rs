@@ -5,25 +5,51 @@ use std::time::Duration;
 use serde_json::json;
 use windrow_proto::v1;
 
-use super::args::{ClusterArgs, OneJobArgs};
+use super::args::{ClusterArgs, JobsArgs, OneJobArgs, ShownState};
 use super::error::CliError;
 use super::exit::Exit;
-use super::{security, stdout, summary};
-use crate::client::Client;
+use super::{security, stderr, stdout, summary};
+use crate::client::{Client, ClientError};
 
-pub(crate) async fn jobs(args: ClusterArgs) -> Result<Exit, CliError> {
-    let jobs = connect(&args).await?.list().await?;
-    if args.json {
+pub(crate) async fn jobs(args: JobsArgs) -> Result<Exit, CliError> {
+    let JobsArgs { states, user, limit, cluster } = args;
+    let request = v1::ListRequest {
+        states: states.into_iter().map(state_to).collect(),
+        submitter: user.unwrap_or_default(),
+        limit,
+        before: None,
+    };
+    let (jobs, more) = connect(&cluster).await?.list(request).await?;
+    if cluster.json {
         for job in &jobs {
             stdout::line(format_args!("{}", summary::to_json(job)));
         }
-        return Ok(Exit::Success);
+    } else {
+        print_table(&jobs);
     }
+    if more {
+        stderr::line(format_args!("windrow: there are older ones; --limit 0 shows all"));
+    }
+    Ok(Exit::Success)
+}
+
+fn state_to(state: ShownState) -> i32 {
+    let state = match state {
+        ShownState::Running => v1::JobState::Running,
+        ShownState::Publishing => v1::JobState::Publishing,
+        ShownState::Succeeded => v1::JobState::Succeeded,
+        ShownState::Failed => v1::JobState::Failed,
+        ShownState::Cancelled => v1::JobState::Cancelled,
+    };
+    state.into()
+}
+
+fn print_table(jobs: &[v1::JobStatus]) {
     stdout::line(format_args!(
         "{:>6}  {:<20} {:<10} {:>9} {:>9} {:>9}  OUTPUT",
         "ID", "JOB", "STATE", "MAPS", "REDUCES", "TIME"
     ));
-    for job in &jobs {
+    for job in jobs {
         let spec = job.spec.clone().unwrap_or_default();
         stdout::line(format_args!(
             "{:>6}  {:<20} {:<10} {:>9} {:>9} {:>9}  {}",
@@ -36,22 +62,40 @@ pub(crate) async fn jobs(args: ClusterArgs) -> Result<Exit, CliError> {
             spec.output,
         ));
     }
-    Ok(Exit::Success)
 }
 
 pub(crate) async fn status(args: OneJobArgs) -> Result<Exit, CliError> {
-    let job = connect(&args.cluster).await?.get(args.id).await?;
+    let job = connect(&args.cluster).await?.get(args.name).await.map_err(no_such_job)?;
     show(&job, &args.cluster);
     Ok(Exit::Success)
 }
 
+/// Says what became of the wish, and shows the job as it is then.
 pub(crate) async fn cancel(args: OneJobArgs) -> Result<Exit, CliError> {
-    let job = connect(&args.cluster).await?.cancel(args.id).await?;
+    let client = connect(&args.cluster).await?;
+    let v1::CancelReply { status, too_late } =
+        client.cancel(args.name).await.map_err(no_such_job)?;
+    let job = status.unwrap_or_default();
+    let is_cancelled = job.state() == v1::JobState::Cancelled;
+    let (said, exit) = match (too_late, is_cancelled) {
+        (false, _) => (format!("job {} was cancelled", job.id), Exit::Success),
+        (true, true) => (format!("job {} had been cancelled before", job.id), Exit::Success),
+        (true, false) => {
+            let state = summary::state_name(job.state());
+            (format!("nothing was cancelled: job {} has {state}", job.id), Exit::TooLate)
+        }
+    };
+    stderr::line(format_args!("windrow: {said}"));
     show(&job, &args.cluster);
-    Ok(match job.state() {
-        v1::JobState::Succeeded | v1::JobState::Failed => Exit::Failure,
-        _ => Exit::Success,
-    })
+    Ok(exit)
+}
+
+/// What it means that the coordinator knows nothing by the name of a job.
+pub(super) fn no_such_job(error: ClientError) -> CliError {
+    match error {
+        ClientError::NotFound { message } => CliError::NoSuchJob(message),
+        error => error.into(),
+    }
 }
 
 pub(crate) async fn workers(args: ClusterArgs) -> Result<Exit, CliError> {

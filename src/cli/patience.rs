@@ -6,42 +6,85 @@ use tokio::time::{Instant, sleep};
 
 use crate::client::{Client, ClientError};
 
-/// Between two looks for it.
-const PAUSE: Duration = Duration::from_millis(500);
+/// Before the first look for it. The pause doubles, up to [`PAUSE_MAX`].
+const PAUSE_MIN: Duration = Duration::from_millis(500);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// How long to wait each time, and for whom.
+/// How long to wait, and for whom. The wait is for a *useful* answer: a coordinator that comes back, and then breaks off each
+/// time that it is asked, is not waited for any longer than one that does not come back.
 pub(crate) struct Patience<'a> {
     pub(crate) client: &'a Client,
-    pub(crate) limit: Duration,
+    limit: Duration,
+    lost: Option<Lost>,
 }
 
-impl Patience<'_> {
+/// The time since the last useful answer.
+struct Lost {
+    since: Instant,
+    pause: Duration,
+    /// What was said last.
+    said: String,
+}
+
+impl<'a> Patience<'a> {
+    /// For `limit` each time that the coordinator is lost.
+    pub(crate) fn new(client: &'a Client, limit: Duration) -> Self {
+        Self { client, limit, lost: None }
+    }
+
+    /// A useful answer has come.
+    pub(crate) fn heard(&mut self) {
+        self.lost = None;
+    }
+
     /// Returns when a coordinator answers again after `error`. Says once that it is gone, and once that it is back.
     ///
     /// # Errors
     /// The last one when the limit is over, and `error` itself if the coordinator is not gone at all.
     pub(crate) async fn outlast(
-        &self,
+        &mut self,
         mut error: ClientError,
         mut say: impl FnMut(&str),
     ) -> Result<(), ClientError> {
-        if !matches!(error, ClientError::Unreachable { .. }) {
+        if !matches!(error, ClientError::Unreachable { .. }) || self.limit.is_zero() {
             return Err(error);
         }
-        let since = Instant::now();
-        if !self.limit.is_zero() {
-            say(&format!("lost the coordinator; trying again ({error})"));
+        let lost = self.lost.get_or_insert_with(|| Lost {
+            since: Instant::now(),
+            pause: PAUSE_MIN,
+            said: String::new(),
+        });
+        // An answer that breaks off each time is the same trouble each time.
+        let trouble = error.to_string();
+        let is_news = lost.said != trouble;
+        if is_news {
+            say(&format!("lost the coordinator; trying again ({trouble})"));
+            lost.said = trouble;
         }
-        while since.elapsed() < self.limit {
-            sleep(PAUSE).await;
+        loop {
+            let left = self.limit.saturating_sub(lost.since.elapsed());
+            if left.is_zero() {
+                return Err(error);
+            }
+            sleep(lost.pause.min(left)).await;
+            lost.pause = (lost.pause * 2).min(PAUSE_MAX);
             match self.client.find().await {
                 Ok(()) => {
-                    say("the coordinator is back");
+                    if is_news {
+                        say("the coordinator is back");
+                    }
                     return Ok(());
                 }
-                Err(still) => error = still,
+                Err(still @ ClientError::Unreachable { .. }) => {
+                    let trouble = still.to_string();
+                    if lost.said != trouble {
+                        say(&format!("still trying ({trouble})"));
+                        lost.said = trouble;
+                    }
+                    error = still;
+                }
+                Err(other) => return Err(other),
             }
         }
-        Err(error)
     }
 }

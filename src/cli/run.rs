@@ -7,7 +7,7 @@ use windrow_jobs::Registry;
 
 use super::error::CliError;
 use super::exit::Exit;
-use super::follow::follow;
+use super::follow::{OnInterrupt, follow};
 use super::interrupt::{HangUp, Interrupts};
 use super::job_command::JobCommand;
 use super::patience::Patience;
@@ -39,8 +39,9 @@ pub(crate) async fn run(registry: Arc<Registry>, job: JobCommand) -> Result<Exit
     };
     let mut reporter = progress::reporter(job.args.json);
     // A coordinator in this process that does not answer will not come back.
-    let patience = Patience { client: embedded.client(), limit: Duration::ZERO };
-    let exit = follow(&patience, submitted, &mut *reporter, &mut interrupts).await;
+    let patience = Patience::new(embedded.client(), Duration::ZERO);
+    let exit =
+        follow(patience, &submitted, &mut *reporter, &mut interrupts, OnInterrupt::Cancel).await;
     embedded.stop().await;
     let exit = exit?;
     if exit == Exit::Success && !job.args.json {

@@ -10,12 +10,12 @@ use windrow_jobs::Registry;
 use super::args::{SubmitArgs, TargetArgs};
 use super::error::CliError;
 use super::exit::Exit;
-use super::follow::follow;
+use super::follow::{OnInterrupt, follow};
 use super::interrupt::{HangUp, Interrupts};
 use super::job_command::JobCommand;
 use super::patience::Patience;
 use super::{preview, progress, security, stderr};
-use crate::client::{Client, ClientError};
+use crate::client::{Accepted, Client, ClientError};
 use crate::executable::Executable;
 use crate::submission::{Shipped, Submission, SubmissionName};
 
@@ -24,30 +24,30 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) async fn submit(
     registry: Arc<Registry>,
-    job: JobCommand,
+    command: JobCommand,
     args: SubmitArgs,
     prefix: Vec<OsString>,
 ) -> Result<Exit, CliError> {
     let mut interrupts = Interrupts::listen(HangUp::IsTold)?;
-    let mut spec = job.spec()?;
+    let mut spec = command.spec()?;
     spec.writable = args.writable;
     if let Some(options) = &mut spec.options {
         options.priority = args.priority;
         options.worker_wait_ms = args.worker_wait.as_millis() as u64;
     }
     let executable = &Executable::own().map_err(CliError::io("/proc/self/exe"))?;
-    let shipped = Shipped { executable, prefix: &prefix, side_files: &job.side_files };
-    let mut submission = Submission::new(&registry, spec, draw_name()?, &shipped)?;
+    let shipped = Shipped { executable, prefix: &prefix, side_files: &command.side_files };
+    let mut submission =
+        Submission::new(&registry, spec, draw_name()?, &shipped)?.with_key(args.submission.clone());
     let wait = args.coordinator_wait.into();
     let is_sent = Cell::new(false);
     let submitted = async {
         let client = connect(&args.target).await?;
         is_sent.set(true);
-        let patience = Patience { client: &client, limit: wait };
-        let told = tell(&patience, &mut submission).await?;
+        let told = tell(Patience::new(&client, wait), &mut submission).await?;
         Ok::<_, CliError>((client, told))
     };
-    let (client, Told { job: id, sent_bytes }) = tokio::select! {
+    let (client, Told { job, sent_bytes }) = tokio::select! {
         submitted = submitted => submitted?,
         _ = interrupts.next() => {
             say(match is_sent.get() {
@@ -58,35 +58,41 @@ pub(crate) async fn submit(
             return Ok(Exit::Interrupted);
         }
     };
-    let mut reporter = progress::reporter(job.args.json);
+    let mut reporter = progress::reporter(command.args.json);
     reporter.shipped(sent_bytes);
-    reporter.accepted(id, args.detach);
+    if let (true, Some(name)) = (job.before, &args.submission) {
+        reporter.note(&format!("job {} was submitted as '{name}' before", job.number));
+    }
+    reporter.accepted(&job, args.detach);
     if args.detach {
         return Ok(Exit::Success);
     }
-    let patience = Patience { client: &client, limit: wait };
-    let exit = follow(&patience, id, &mut *reporter, &mut interrupts).await?;
-    if exit == Exit::Success && !job.args.json {
-        preview::print(&job.args.output);
+    let patience = Patience::new(&client, wait);
+    let exit = follow(patience, &job, &mut *reporter, &mut interrupts, OnInterrupt::Cancel).await?;
+    if exit == Exit::Success && !command.args.json {
+        preview::print(&command.args.output);
     }
     Ok(exit)
 }
 
 /// A submission that was accepted.
 struct Told {
-    job: u64,
+    job: Accepted,
     /// Of its program and side files.
     sent_bytes: u64,
 }
 
 /// Submits until there is an answer: told again, it is the same job.
-async fn tell(patience: &Patience<'_>, submission: &mut Submission) -> Result<Told, CliError> {
+async fn tell(mut patience: Patience<'_>, submission: &mut Submission) -> Result<Told, CliError> {
     let mut sent_bytes = 0;
     loop {
         let shipped = submission.ship(patience.client).await;
         let error = match shipped {
             Ok(bytes) => {
                 sent_bytes += bytes;
+                if bytes > 0 {
+                    patience.heard();
+                }
                 match submission.submit(patience.client).await {
                     Ok(job) => return Ok(Told { job, sent_bytes }),
                     Err(error) => error,
@@ -99,8 +105,8 @@ async fn tell(patience: &Patience<'_>, submission: &mut Submission) -> Result<To
             Ok(()) => {}
             Err(error) if was_refused => return Err(error.into()),
             Err(error) => {
-                return Err(CliError::Other(format!(
-                    "{error}; whether it has accepted the job is not known: \"windrow jobs\" shows it later"
+                return Err(CliError::Unreachable(format!(
+                    "{error}; whether the job was accepted is not known: \"windrow jobs\" shows it later"
                 )));
             }
         }
@@ -115,7 +121,8 @@ fn draw_name() -> Result<SubmissionName, CliError> {
     Ok(name)
 }
 
-async fn connect(target: &TargetArgs) -> Result<Client, CliError> {
+/// For a command that waits anyway: a coordinator that is about to be started is waited for.
+pub(super) async fn connect(target: &TargetArgs) -> Result<Client, CliError> {
     let dialer = security::dialer(target).await?;
     let client = Client::connect(&target.coordinator, &dialer, CONNECT_PATIENCE, |error, pause| {
         say(&format!("{error}; trying again in {:.1} s", pause.as_secs_f64()));

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use bytesize::ByteSize;
 use serde_json::{Value, json};
+use windrow_jobs::JobIdentity;
 use windrow_proto::v1;
 
 /// The state's name, in every output.
@@ -67,11 +68,10 @@ fn write_text(job: &v1::JobStatus, out: &mut String) -> std::fmt::Result {
         count(map.records, "record"),
         size(rate)
     )?;
-    if job.inputs.len() > 1 {
-        for input in &job.inputs {
-            let files = count(u64::from(input.files), "file");
-            writeln!(out, "    {:<8}{} in {files}", input.name, size(input.bytes))?;
-        }
+    let several = if job.inputs.len() > 1 { &job.inputs[..] } else { &[] };
+    for input in several {
+        let files = count(u64::from(input.files), "file");
+        writeln!(out, "    {:<8}{} in {files}", input.name, size(input.bytes))?;
     }
     writeln!(out, "  chosen    {}", chosen_text(job))?;
     writeln!(
@@ -92,6 +92,11 @@ fn write_text(job: &v1::JobStatus, out: &mut String) -> std::fmt::Result {
         size(job.output_bytes),
         spec.output
     )?;
+    write_remarks(job, out)
+}
+
+/// What is said only where there is something to say.
+fn write_remarks(job: &v1::JobStatus, out: &mut String) -> std::fmt::Result {
     if job.skipped_records > 0 {
         writeln!(out, "  skipped   {}", skipped_text(job))?;
     }
@@ -199,6 +204,8 @@ pub(crate) fn to_json(job: &v1::JobStatus) -> Value {
     let spec = job.spec.clone().unwrap_or_default();
     json!({
         "id": job.id,
+        "identity": JobIdentity::from_bytes(&job.identity).map(|identity| identity.to_string()),
+        "user": (!job.submitter.is_empty()).then_some(&job.submitter),
         "job": spec.job,
         "state": state_name(job.state()),
         "output": spec.output,

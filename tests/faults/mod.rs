@@ -15,6 +15,7 @@
 //! | answer to a report lost | told again, counted once | `reports` |
 //! | several jobs for one output, at once | one has it, the others are told | `clients` |
 //! | submitter killed | its job goes on | `clients` |
+//! | coordinator restarted without its journal, or another cluster at its address | who waits for a job, or stops one, is told that it is gone; a job of the same number is left alone | `identities` |
 //! | clocks hours apart, input from the future | nothing | `clocks` |
 //! | output folder removed | the job fails, and says so | `publication` |
 //! | workers killed, stopped, replaced, slow | what they had is redone elsewhere, and no more | `workers` |
@@ -36,6 +37,7 @@ mod clocks;
 mod coordinator_deaths;
 mod disks;
 pub mod gated_job;
+mod identities;
 mod journal;
 mod machine;
 mod network;
@@ -55,6 +57,7 @@ pub fn tests() -> Vec<Trial> {
         clients::tests(),
         clocks::tests(),
         disks::tests(),
+        identities::tests(),
         journal::tests(),
         machine::tests(),
         network::tests(),

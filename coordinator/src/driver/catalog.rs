@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{AttemptId, Digest, JobId, JobSpec, Platform, TaskId, WorkerId};
+use windrow_jobs::{
+    AttemptId, Digest, JobId, JobIdentity, JobName, JobSpec, Platform, TaskId, WorkerId,
+};
 use windrow_scheduler::journal::{Content, PartId};
 use windrow_scheduler::{Effect, Event, Scheduler, Time};
 
@@ -50,6 +52,7 @@ pub(super) struct CatalogJob {
 /// What a status says of a job that the scheduler does not know.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct ShownJob {
+    pub(super) identity: JobIdentity,
     /// With the first inputs only.
     pub(super) spec: Arc<JobSpec>,
     pub(super) submitter: Option<String>,
@@ -62,6 +65,8 @@ pub(super) struct ShownJob {
 /// What assignments and the publication are made of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct JobWork {
+    /// Drawn for it alone.
+    pub(crate) identity: JobIdentity,
     /// As submitted.
     pub(crate) spec: JobSpec,
     /// Version of the program that it runs.
@@ -123,7 +128,13 @@ impl JobWork {
         };
         let plan = Arc::new(Plan::for_test(scheduled));
         let submitted = SystemTime::UNIX_EPOCH;
-        Self { spec, program_version: "1".into(), submitter: None, plan, place, submitted }
+        // No two jobs have the same place.
+        let hash = blake3::hash(format!("{place:?}").as_bytes());
+        let identity =
+            hash.as_bytes().iter().take(16).fold(0, |id, byte| id << 8 | u128::from(*byte));
+        let identity = JobIdentity(identity);
+        let program_version = "1".into();
+        Self { identity, spec, program_version, submitter: None, plan, place, submitted }
     }
 
     /// Where its attempts write.
@@ -245,6 +256,17 @@ impl Catalog {
         self.jobs.get(&id)
     }
 
+    /// The job that somebody means, if it is known. Takes time in proportion to the known jobs, which are few.
+    pub(super) fn named(&self, name: JobName) -> Option<JobId> {
+        match name {
+            JobName::Number(id) => self.jobs.contains_key(&id).then_some(id),
+            JobName::Identity(identity) => {
+                let mut jobs = self.jobs.iter();
+                jobs.find(|(_, job)| job.shown.identity == identity).map(|(id, _)| *id)
+            }
+        }
+    }
+
     /// What is needed to go on with a job that is not over.
     pub(crate) fn work(&self, id: JobId) -> Option<&Arc<JobWork>> {
         self.job(id)?.work()
@@ -329,6 +351,7 @@ impl CatalogJob {
         let mut spec = work.spec.clone();
         spec.inputs.truncate(INPUTS_SHOWN_MAX);
         let shown = ShownJob {
+            identity: work.identity,
             spec: Arc::new(spec),
             submitter: work.submitter.clone(),
             inputs: Arc::new(work.plan.inputs.clone()),

@@ -5,8 +5,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use windrow_jobs::fuzzing::{HeapBound, Target};
 use windrow_jobs::{
-    AttemptId, FailureCause, JobId, JobInput, JobOptions, JobProgram, JobSpec, Place, Platform,
-    PlatformNeeds, Stage, TaskId, WorkerId,
+    AttemptId, FailureCause, JobId, JobIdentity, JobInput, JobOptions, JobProgram, JobSpec, Place,
+    Platform, PlatformNeeds, Stage, TaskId, WorkerId,
 };
 use windrow_scheduler::journal::{Body, Epoch, Nonce, PartId, Recovered, Slot};
 use windrow_scheduler::{
@@ -102,6 +102,7 @@ fn records() -> Vec<Record<Note>> {
 
 fn work() -> JobWork {
     JobWork {
+        identity: JobIdentity(3),
         spec: JobSpec {
             job: "sort".into(),
             params: "{}".into(),

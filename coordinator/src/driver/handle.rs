@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use windrow_jobs::{Digest, JobId, Platform, WorkerId};
+use windrow_jobs::{Digest, JobId, JobIdentity, JobName, Platform, WorkerId};
 use windrow_scheduler::SubmissionId;
 use windrow_scheduler::journal::JournalError;
 
@@ -12,7 +12,7 @@ use super::snapshot::{JobSnapshot, WorkerSnapshot};
 use super::{
     Driver, JoinError, Joined, Report, Returning, SessionEnd, SessionId, Submission, WorkerProfile,
 };
-use crate::journal::JournalGone;
+use crate::journal::{ClusterId, JournalGone};
 use crate::output::{Owner, Reservation};
 use crate::plan::ClusterSize;
 
@@ -157,6 +157,21 @@ impl DriverHandle {
     /// One job, if it is known.
     pub(crate) async fn job(&self, job: JobId) -> Result<Option<Arc<JobSnapshot>>, Stopped> {
         self.inspect(move |driver| driver.job_snapshot(job).map(Arc::new)).await
+    }
+
+    /// Whose jobs it knows: numbers of jobs mean something only in this cluster.
+    pub(crate) async fn cluster(&self) -> Result<ClusterId, Stopped> {
+        self.inspect(|driver| driver.catalog().cluster).await
+    }
+
+    /// The number of the job that somebody means, if it is known.
+    pub(crate) async fn number_of(&self, name: JobName) -> Result<Option<JobId>, Stopped> {
+        self.inspect(move |driver| driver.number_of(name)).await
+    }
+
+    /// The name for ever of a job that is known.
+    pub(crate) async fn identity_of(&self, job: JobId) -> Result<Option<JobIdentity>, Stopped> {
+        self.inspect(move |driver| driver.identity_of(job)).await
     }
 
     /// Whether the job is known.

@@ -122,6 +122,7 @@ impl Driver {
         Some(ManifestJob {
             cluster: self.catalog().cluster.to_string(),
             id: id.0,
+            identity: work.identity.to_string(),
             name: work.spec.job.clone(),
             params: serde_json::from_str(&work.spec.params).ok(),
             program_version: work.program_version.clone(),

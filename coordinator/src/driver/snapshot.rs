@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use windrow_jobs::{JobId, JobSpec, WorkerId};
+use windrow_jobs::{JobId, JobIdentity, JobName, JobSpec, WorkerId};
 use windrow_scheduler::{JobView, Time, WorkerView};
 
 use super::catalog::CatalogJob;
@@ -16,6 +16,8 @@ use crate::plan::{ClusterSize, InputSize};
 pub(crate) struct JobSnapshot {
     /// As the scheduler sees it.
     pub(crate) view: JobView,
+    /// Its name for ever.
+    pub(crate) identity: JobIdentity,
     /// With the first inputs only.
     pub(crate) spec: Arc<JobSpec>,
     /// The name in the certificate of who submitted it.
@@ -68,6 +70,7 @@ impl Driver {
         let avoided_workers = view.avoided.iter().map(|worker| name(*worker)).collect();
         Some(JobSnapshot {
             view,
+            identity: job.shown.identity,
             spec: Arc::clone(&job.shown.spec),
             submitter: job.shown.submitter.clone(),
             inputs: Arc::clone(&job.shown.inputs),
@@ -79,6 +82,16 @@ impl Driver {
             slowest_worker,
             avoided_workers,
         })
+    }
+
+    /// The number of the job that somebody means.
+    pub(super) fn number_of(&self, name: JobName) -> Option<JobId> {
+        self.catalog().named(name).filter(|id| self.visible(*id).is_some())
+    }
+
+    /// The name for ever of a job that is known.
+    pub(super) fn identity_of(&self, id: JobId) -> Option<JobIdentity> {
+        self.visible(id).map(|job| job.shown.identity)
     }
 
     /// What changes with the job; `None` when it is not known.

@@ -45,6 +45,7 @@ fn job() -> ManifestJob {
     ManifestJob {
         cluster: "cluster".into(),
         id: 7,
+        identity: "i".into(),
         name: "sort".into(),
         params: None,
         program_version: "1".into(),
@@ -65,7 +66,7 @@ fn files(bytes: &[u8]) {
     // No text is of two jobs.
     assert!(
         !(manifest::is_of(bytes, &job())
-            && manifest::is_of(bytes, &ManifestJob { id: 8, ..job() }))
+            && manifest::is_of(bytes, &ManifestJob { identity: "j".into(), ..job() }))
     );
     if let Ok(owner) = serde_json::from_slice::<Owner>(bytes) {
         let again = serde_json::to_vec(&owner).ok();

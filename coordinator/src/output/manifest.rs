@@ -18,8 +18,10 @@ const FORMAT: u32 = 1;
 pub(crate) struct ManifestJob {
     /// The cluster that ran it.
     pub(crate) cluster: String,
-    /// Its id there.
+    /// Its number there.
     pub(crate) id: u64,
+    /// Its name for ever: no other job of any cluster has it.
+    pub(crate) identity: String,
     /// Its registered name.
     pub(crate) name: String,
     /// Its parameters, as they were given.
@@ -143,10 +145,9 @@ fn write_parts<S: Serializer>(parts: &[StagedPart], serializer: S) -> Result<S::
     }))
 }
 
-/// Whether this is the manifest of that job: no other has the same cluster and id. Keeps nothing of it but these.
+/// Whether this is the manifest of that job: no other has its identity. Keeps nothing of it but that.
 pub(super) fn is_of(text: impl Read, job: &ManifestJob) -> bool {
-    serde_json::from_reader::<_, Named>(text)
-        .is_ok_and(|there| there.job.cluster == job.cluster && there.job.id == job.id)
+    serde_json::from_reader::<_, Named>(text).is_ok_and(|there| there.job.identity == job.identity)
 }
 
 #[derive(Deserialize)]
@@ -156,6 +157,5 @@ struct Named {
 
 #[derive(Deserialize)]
 struct NamedJob {
-    cluster: String,
-    id: u64,
+    identity: String,
 }

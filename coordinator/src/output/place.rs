@@ -3,10 +3,10 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use windrow_jobs::JobIdentity;
 use windrow_scheduler::journal::Epoch;
 
 use super::replace::Replaced;
@@ -28,13 +28,10 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// A place in `output` that was never used before, here or by another process.
-    pub(super) fn new(output: &Path, created: bool) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let unique = format!("{:x}-{:x}-{count:x}", now.as_nanos(), std::process::id());
-        Self { created, ..Self::named(output, &unique) }
+    /// The place of this job in `output`. No other job of any cluster has the same, and a late attempt of one that is gone writes
+    /// nowhere else.
+    pub(super) fn new(job: JobIdentity, output: &Path, created: bool) -> Self {
+        Self { created, ..Self::named(output, &job.to_string()) }
     }
 
     /// A place that others may have had.

@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use windrow_jobs::JobIdentity;
+
 use super::lock::{Lock, Owner};
 use super::place::{Place, sweep};
 use super::{OutputError, SUCCESS, TEMPORARY, replace};
@@ -48,9 +50,10 @@ pub(crate) fn check(output: &Path, overwrite: bool) -> Result<(), OutputError> {
 }
 
 impl Reservation {
-    /// Takes `output`, which [`check`] must allow, and creates its staging folder. What a killed job left there is
+    /// Takes `output`, which [`check`] must allow, for a job, and creates its staging folder. What a killed job left there is
     /// put right or removed. With an `owner`, the folder stays taken when this process dies. Blocks on the file system.
-    pub(crate) fn take(
+    pub(crate) fn take_for(
+        job: JobIdentity,
         output: &Path,
         overwrite: bool,
         owner: Option<Owner>,
@@ -58,8 +61,19 @@ impl Reservation {
         check(output, overwrite)?;
         let created = !output.exists();
         fs::create_dir_all(output).map_err(OutputError::not_writable(output))?;
-        let place = Place::new(output, created);
+        let place = Place::new(job, output, created);
         Self::take_existing(&place, overwrite, owner).inspect_err(|_| place.remove_output())
+    }
+
+    /// For a job that nobody has heard of.
+    #[cfg(test)]
+    pub(crate) fn take(
+        output: &Path,
+        overwrite: bool,
+        owner: Option<Owner>,
+    ) -> Result<Self, OutputError> {
+        let job = JobIdentity(crate::journal::draw().map_err(OutputError::not_writable(output))?);
+        Self::take_for(job, output, overwrite, owner)
     }
 
     fn take_existing(

@@ -122,6 +122,8 @@ fn submission_seeds() -> Vec<Vec<u8>> {
         submission: vec![1; 16].into(),
         shape: Some(shape),
         ranges: Some(v1::JobRanges { partitions: 3, points: vec![point] }),
+        cluster: "c".into(),
+        key: String::new(),
     };
     vec![request.encode_to_vec()]
 }
@@ -129,7 +131,7 @@ fn submission_seeds() -> Vec<Vec<u8>> {
 /// What is accepted of a description is what it says.
 fn submissions(bytes: &[u8]) {
     let Ok(request) = v1::SubmitRequest::decode(bytes) else { return };
-    let _ = convert::submission_from(&request.submission);
+    let _ = convert::submission_from(None, &request.submission, &request.key);
     let _ = convert::shape_from(request.shape);
     if let Some(ranges) = request.ranges
         && let Ok(ranges) = convert::ranges_from(ranges)

@@ -8,7 +8,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use windrow_jobs::program::JobShape;
-use windrow_jobs::{JobId, JobOptions, JobSpec};
+use windrow_jobs::{JobId, JobIdentity, JobName, JobOptions, JobSpec};
 use windrow_proto::v1;
 use windrow_proto::v1::jobs_server::Jobs;
 use windrow_scheduler::SubmissionId;
@@ -16,12 +16,17 @@ use windrow_security::access::Caller;
 use windrow_security::{Identity, Role};
 
 use super::convert::{
-    job_status, piece_to, ranges_from, shape_from, spec_from, submission_from, worker_status,
+    job_status, name_from, piece_to, ranges_from, shape_from, spec_from, submission_from,
+    worker_status,
 };
 use super::in_progress::{InProgress, InProgressGuard};
+use super::list::page_of;
 use super::logs::send;
 use super::plannings::Plannings;
-use super::refusal::{check_build, check_files, check_platform, files_of, stands_still};
+use super::refusal::{
+    check_build, check_cluster, check_files, check_platform, check_same_job, files_of,
+    stands_still, unknown,
+};
 use super::watch::watch_job;
 use crate::blobs::{BlobStore, Pin};
 use crate::driver::{DriverHandle, JobWork, Submission, Unsubmitted};
@@ -55,14 +60,33 @@ impl Jobs for JobsService {
     type WatchStream = ReceiverStream<Result<v1::JobStatus, Status>>;
     type LogsStream = ReceiverStream<Result<v1::ProcessLog, Status>>;
 
+    async fn in_charge(
+        &self,
+        _: Request<v1::InChargeRequest>,
+    ) -> Result<Response<v1::InChargeReply>, Status> {
+        if self.driver.stands_still().await? {
+            return Err(stands_still());
+        }
+        let cluster = self.driver.cluster().await?.to_string();
+        Ok(Response::new(v1::InChargeReply { cluster }))
+    }
+
     async fn plan(
         &self,
         request: Request<v1::PlanRequest>,
     ) -> Result<Response<v1::PlanReply>, Status> {
+        let submitter = identity_of(&request).map(|identity| identity.name().to_string());
         let request = request.into_inner();
         check_build("submitter", request.build.as_ref(), &self.build)?;
         let (spec, shape) = (spec_from(request.spec)?, shape_from(request.shape)?);
-        let id = submission_from(&request.submission)?;
+        let id = submission_from(submitter.as_deref(), &request.submission, &request.key)?;
+        // Its output is there, or about to be: it could not be planned once more.
+        if let Some(id) = id
+            && let Some(accepted) = self.accepted_before(id, &request.key, &spec).await?
+        {
+            let accepted = Some(accepted);
+            return Ok(Response::new(v1::PlanReply { accepted, ..Default::default() }));
+        }
         let cluster = self.cluster_size().await?;
         let (listings, allowed_paths) = (Arc::clone(&self.listings), self.allowed_paths.clone());
         let pin = self.blobs.pin(files_of(&spec));
@@ -79,7 +103,7 @@ impl Jobs for JobsService {
             if let Some(id) = id {
                 listings.keep(id, spec, listing, pin);
             }
-            Ok(v1::PlanReply { partitions, sample })
+            Ok(v1::PlanReply { partitions, sample, accepted: None })
         });
         let reply = planning.await?;
         let listings = Arc::clone(&self.listings);
@@ -98,15 +122,17 @@ impl Jobs for JobsService {
         let request = request.into_inner();
         check_build("submitter", request.build.as_ref(), &self.build)?;
         let program_version = request.build.map(|build| build.version).unwrap_or_default();
+        check_cluster(&request.cluster, self.driver.cluster().await?)?;
         let (spec, shape) = (spec_from(request.spec)?, shape_from(request.shape)?);
         let ranges = request.ranges.map(ranges_from).transpose()?;
         check_priority(submitter.as_ref().map(Identity::role), spec.options.priority)?;
         let submitter = submitter.map(|identity| identity.name().to_string());
-        let id = submission_from(&request.submission)?.map_or_else(draw_submission, Ok)?;
+        let id = submission_from(submitter.as_deref(), &request.submission, &request.key)?;
+        let id = id.map_or_else(|| drawn().map(SubmissionId), Ok)?;
         // Told again, it waits for its first telling to come to an end, and is answered like that.
         let planning = self.in_planning.begin(id).await;
-        if let Some(job) = self.driver.resubmit(id).await? {
-            return Ok(Response::new(v1::SubmitReply { job: job.0 }));
+        if let Some(accepted) = self.accepted_before(id, &request.key, &spec).await? {
+            return Ok(Response::new(accepted));
         }
         check_platform(&spec.program.needs, &self.driver.platforms().await?)?;
         let cluster = self.cluster_size().await?;
@@ -131,50 +157,50 @@ impl Jobs for JobsService {
         let accepted =
             tokio::spawn(accept(self.driver.clone(), request, planning, caller_gone)).await;
         let job = accepted.map_err(|error| Status::internal(error.to_string()))??;
-        Ok(Response::new(v1::SubmitReply { job: job.0 }))
+        Ok(Response::new(self.accepted(job).await?))
     }
 
     async fn watch(
         &self,
         request: Request<v1::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let job = JobId(request.into_inner().job);
-        let changes = self.driver.watch(job).await?.ok_or_else(|| unknown(job))?;
+        let (name, job) = self.find(request.into_inner().job).await?;
+        let changes = self.driver.watch(job).await?.ok_or_else(|| unknown(name))?;
         let (sender, statuses) = mpsc::channel(1);
         tokio::spawn(watch_job(self.driver.clone(), job, changes, sender));
         Ok(Response::new(ReceiverStream::new(statuses)))
     }
 
-    async fn list(&self, _: Request<v1::ListRequest>) -> Result<Response<v1::ListReply>, Status> {
+    async fn list(
+        &self,
+        request: Request<v1::ListRequest>,
+    ) -> Result<Response<v1::ListReply>, Status> {
+        let request = request.into_inner();
         let jobs = self.driver.jobs().await?;
-        Ok(Response::new(v1::ListReply { jobs: jobs.iter().map(job_status).collect() }))
+        Ok(Response::new(page_of(&request, jobs.iter().map(job_status))))
     }
 
     async fn get(
         &self,
         request: Request<v1::GetRequest>,
     ) -> Result<Response<v1::JobStatus>, Status> {
-        let job = JobId(request.into_inner().job);
-        // No job has this number: it is asked by those who look for a coordinator that is in charge.
-        if job == JobId(0) && self.driver.stands_still().await? {
-            return Err(stands_still());
-        }
-        self.status(job).await
+        let (_, job) = self.find(request.into_inner().job).await?;
+        Ok(Response::new(self.status(job).await?))
     }
 
-    /// Answers when the job is over. One that was over before stays as it is.
     async fn cancel(
         &self,
         request: Request<v1::CancelRequest>,
-    ) -> Result<Response<v1::JobStatus>, Status> {
+    ) -> Result<Response<v1::CancelReply>, Status> {
         let asks = identity_of(&request);
-        let job = JobId(request.into_inner().job);
+        let (name, job) = self.find(request.into_inner().job).await?;
         self.refuse_stranger(asks, job).await?;
-        let mut changes = self.driver.watch(job).await?.ok_or_else(|| unknown(job))?;
-        self.driver.cancel(job).await?;
+        let mut changes = self.driver.watch(job).await?.ok_or_else(|| unknown(name))?;
+        let too_late = !self.driver.cancel(job).await?;
         // The sender goes only with a job that is over and forgotten.
         let _ = changes.wait_for(|over| *over).await;
-        self.status(job).await
+        let status = Some(self.status(job).await?);
+        Ok(Response::new(v1::CancelReply { status, too_late }))
     }
 
     async fn workers(
@@ -192,10 +218,7 @@ impl Jobs for JobsService {
     ) -> Result<Response<Self::LogsStream>, Status> {
         let asks = identity_of(&request);
         let v1::LogsRequest { job, task } = request.into_inner();
-        let job = JobId(job);
-        if !self.driver.knows(job).await? {
-            return Err(unknown(job));
-        }
+        let (_, job) = self.find(job).await?;
         self.refuse_stranger(asks, job).await?;
         let logs = Arc::clone(&self.logs);
         let (sender, found) = mpsc::channel(1);
@@ -213,7 +236,8 @@ impl JobsService {
     /// Refuses a submitter who wants to stop the job of another one, or to read what it has printed.
     async fn refuse_stranger(&self, asks: Option<Identity>, job: JobId) -> Result<(), Status> {
         let Some(asks) = asks.filter(|asks| asks.role() == Role::Submitter) else { return Ok(()) };
-        let snapshot = self.driver.job(job).await?.ok_or_else(|| unknown(job))?;
+        let snapshot = self.driver.job(job).await?;
+        let snapshot = snapshot.ok_or_else(|| unknown(JobName::Number(job)))?;
         match snapshot.submitter.as_deref() {
             Some(submitter) if submitter == asks.name() => Ok(()),
             submitter => Err(Status::permission_denied(format!(
@@ -223,9 +247,44 @@ impl JobsService {
         }
     }
 
-    async fn status(&self, job: JobId) -> Result<Response<v1::JobStatus>, Status> {
-        let snapshot = self.driver.job(job).await?.ok_or_else(|| unknown(job))?;
-        Ok(Response::new(job_status(&snapshot)))
+    /// The job that a caller means, as they have named it and by its number.
+    async fn find(&self, name: Option<v1::JobName>) -> Result<(JobName, JobId), Status> {
+        let name = name_from(name)?;
+        let job = self.driver.number_of(name).await?;
+        Ok((name, job.ok_or_else(|| unknown(name))?))
+    }
+
+    async fn accepted(&self, job: JobId) -> Result<v1::SubmitReply, Status> {
+        let identity = self.driver.identity_of(job).await?;
+        let identity = identity.ok_or_else(|| unknown(JobName::Number(job)))?;
+        Ok(v1::SubmitReply {
+            job: job.0,
+            identity: identity.to_bytes().to_vec().into(),
+            cluster: self.driver.cluster().await?.to_string(),
+            before: false,
+        })
+    }
+
+    /// The job to which this submission has led, if it was told before. A key must not mean two things.
+    async fn accepted_before(
+        &self,
+        id: SubmissionId,
+        key: &str,
+        spec: &JobSpec,
+    ) -> Result<Option<v1::SubmitReply>, Status> {
+        let Some(job) = self.driver.resubmit(id).await? else { return Ok(None) };
+        if !key.is_empty()
+            && let Some(accepted) = self.driver.job(job).await?
+        {
+            check_same_job(key, job, &accepted.spec, spec)?;
+        }
+        Ok(Some(v1::SubmitReply { before: true, ..self.accepted(job).await? }))
+    }
+
+    async fn status(&self, job: JobId) -> Result<v1::JobStatus, Status> {
+        let snapshot = self.driver.job(job).await?;
+        let snapshot = snapshot.ok_or_else(|| unknown(JobName::Number(job)))?;
+        Ok(job_status(&snapshot))
     }
 }
 
@@ -292,6 +351,8 @@ fn prepare(request: ToPlan, owner: Option<Owner>) -> Result<(Submission, Pin), S
         plannings: _,
         allowed_paths,
     } = request;
+    // Of this telling: if the submission was accepted before, this one is dropped, and its identity with it.
+    let identity = JobIdentity(drawn()?);
     allowed_paths.check_spec(&spec)?;
     // Before the inputs are listed, which may take longer than what is not needed is kept.
     let pin = blobs.pin(files_of(&spec));
@@ -304,10 +365,10 @@ fn prepare(request: ToPlan, owner: Option<Owner>) -> Result<(Submission, Pin), S
     };
     let plan = Plan::make(&spec, &shape, ranges, cluster, listing)?;
     let owner = owner.map(|owner| Owner { job: spec.job.clone(), ..owner });
-    let reservation = Arc::new(Reservation::take(&spec.output, overwrite, owner)?);
+    let reservation = Arc::new(Reservation::take_for(identity, &spec.output, overwrite, owner)?);
     let place = reservation.place().clone();
     let (plan, submitted) = (Arc::new(plan), SystemTime::now());
-    let work = JobWork { spec, program_version, submitter, plan, place, submitted };
+    let work = JobWork { identity, spec, program_version, submitter, plan, place, submitted };
     // Made here and not by the driver, which has no time to look at each split.
     let to_schedule = work.plan.to_schedule(&work.spec);
     Ok((Submission { id, work: Arc::new(work), plan: to_schedule, reservation }, pin))
@@ -330,12 +391,8 @@ fn check_priority(role: Option<Role>, priority: i32) -> Result<(), Status> {
     }
 }
 
-fn draw_submission() -> Result<SubmissionId, Status> {
-    draw().map(SubmissionId).map_err(|error| Status::internal(error.to_string()))
-}
-
-fn unknown(job: JobId) -> Status {
-    Status::not_found(format!("there is no {job}; see 'windrow jobs'"))
+fn drawn() -> Result<u128, Status> {
+    draw().map_err(|error| Status::internal(error.to_string()))
 }
 
 #[cfg(test)]

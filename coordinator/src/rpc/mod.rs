@@ -6,6 +6,7 @@ mod convert;
 pub(crate) mod fuzzing;
 mod in_progress;
 mod jobs;
+mod list;
 mod logs;
 mod plannings;
 mod refusal;

@@ -6,13 +6,14 @@
 use std::io::ErrorKind;
 
 use tonic::Status;
-use windrow_jobs::{Digest, JobSpec, Platform, PlatformNeeds};
+use windrow_jobs::{Digest, JobId, JobName, JobSpec, Platform, PlatformNeeds};
 use windrow_proto::PROTOCOL_VERSION;
 use windrow_proto::v1::Build;
 
 use crate::blobs::{BlobError, BlobStore};
 use crate::driver::{JoinError, Stopped};
 use crate::explain::one_line;
+use crate::journal::ClusterId;
 use crate::output::OutputError;
 use crate::plan::{NotAllowed, PlanError};
 
@@ -36,6 +37,46 @@ pub(super) fn check_build(who: &str, theirs: Option<&Build>, ours: &Build) -> Re
 pub(super) fn files_of(spec: &JobSpec) -> Vec<Digest> {
     let files = spec.files.iter().map(|file| file.blob.digest);
     files.chain([spec.program.executable.digest]).collect()
+}
+
+/// Refuses a submission that may have been accepted by another cluster: it would run twice.
+pub(super) fn check_cluster(theirs: &str, ours: ClusterId) -> Result<(), Status> {
+    if theirs.is_empty() || theirs == ours.to_string() {
+        return Ok(());
+    }
+    let text = format!(
+        "this coordinator is of another cluster ({ours}) than the one that the job was submitted to ({theirs}), which may \
+         have accepted it"
+    );
+    Err(Status::failed_precondition(one_line(&text)))
+}
+
+/// Refuses a key that was used for something else. Of very many inputs, only the first were kept.
+pub(super) fn check_same_job(
+    key: &str,
+    job: JobId,
+    accepted: &JobSpec,
+    told: &JobSpec,
+) -> Result<(), Status> {
+    let is_same = accepted.job == told.job
+        && accepted.params == told.params
+        && accepted.output == told.output
+        && told.inputs.starts_with(&accepted.inputs);
+    if is_same {
+        return Ok(());
+    }
+    let text = format!(
+        "'{key}' is the name (--submission) under which job {} ({}, output {}) was submitted, which is another one; use another name",
+        job.0,
+        accepted.job,
+        accepted.output.display()
+    );
+    Err(Status::already_exists(one_line(&text)))
+}
+
+/// Nobody knows this job here: it never was of this cluster, or it was forgotten.
+pub(super) fn unknown(name: JobName) -> Status {
+    Status::not_found(format!("there is no {name} in this cluster; see 'windrow jobs'"))
 }
 
 /// Refuses a job of which files are not here: they may have gone since they were offered.

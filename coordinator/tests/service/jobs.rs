@@ -6,7 +6,7 @@ use windrow_proto::v1;
 use windrow_proto::v1::JobState;
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
 
-use crate::support::Cluster;
+use crate::support::{Cluster, numbered};
 
 #[tokio::test(start_paused = true)]
 async fn a_job_becomes_visible_when_it_has_succeeded() {
@@ -66,8 +66,8 @@ async fn watching_ends_with_the_final_status_and_a_pause_between_the_others() {
     let watching = {
         let jobs = cluster.jobs.clone();
         tokio::spawn(async move {
-            let mut stream =
-                jobs.clone().watch(v1::WatchRequest { job }).await.unwrap().into_inner();
+            let request = v1::WatchRequest { job: numbered(job) };
+            let mut stream = jobs.clone().watch(request).await.unwrap().into_inner();
             let mut seen = Vec::new();
             while let Some(status) = stream.message().await.unwrap() {
                 seen.push((tokio::time::Instant::now(), status.state()));
@@ -103,16 +103,18 @@ async fn a_cancelled_job_leaves_nothing_and_its_workers_are_told() {
     let job = cluster.submit(cluster.word_count(1)).await.unwrap();
     let map = worker.next_map().await;
 
-    let status = cluster.jobs.clone().cancel(v1::CancelRequest { job }).await.unwrap().into_inner();
-    assert_eq!(status.state(), JobState::Cancelled);
+    let cancelled = cluster.cancel(numbered(job)).await.unwrap();
+    assert_eq!(cancelled.status.unwrap().state(), JobState::Cancelled);
+    assert!(!cancelled.too_late);
     assert_eq!(cluster.output_names(), None);
     let FromCoordinator::CancelAttempt(cancel) = worker.next().await else { panic!("no cancel") };
     assert_eq!(cancel.attempt, map.attempt);
     assert!(matches!(worker.next().await, FromCoordinator::ReleaseJob(_)));
 
     // Cancelling again changes nothing.
-    let status = cluster.jobs.clone().cancel(v1::CancelRequest { job }).await.unwrap().into_inner();
-    assert_eq!(status.state(), JobState::Cancelled);
+    let cancelled = cluster.cancel(numbered(job)).await.unwrap();
+    assert_eq!(cancelled.status.unwrap().state(), JobState::Cancelled);
+    assert!(cancelled.too_late);
 }
 
 #[tokio::test(start_paused = true)]

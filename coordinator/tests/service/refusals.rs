@@ -5,7 +5,7 @@ use std::fs;
 use tonic::{Code, Status};
 use windrow_proto::v1;
 
-use crate::support::{Cluster, build, submission_of};
+use crate::support::{Cluster, build, numbered, submission_of};
 
 /// The refusal of a word count that is spoiled in some way.
 async fn refusal(cluster: &Cluster, spoil: impl FnOnce(&mut v1::JobSpec)) -> Status {
@@ -13,7 +13,15 @@ async fn refusal(cluster: &Cluster, spoil: impl FnOnce(&mut v1::JobSpec)) -> Sta
     spoil(&mut spec);
     let refused = cluster.submit(spec).await.unwrap_err();
     assert!(
-        cluster.jobs.clone().list(v1::ListRequest {}).await.unwrap().into_inner().jobs.is_empty()
+        cluster
+            .jobs
+            .clone()
+            .list(v1::ListRequest::default())
+            .await
+            .unwrap()
+            .into_inner()
+            .jobs
+            .is_empty()
     );
     refused
 }
@@ -49,7 +57,7 @@ async fn an_ordered_job_is_told_its_number_of_ranges_and_must_bring_them() {
         build: Some(build()),
         spec: Some(spec.clone()),
         shape: shape.clone(),
-        submission: Default::default(),
+        ..Default::default()
     };
     let reply = cluster.jobs.clone().plan(request).await.unwrap().into_inner();
     assert_eq!(reply.partitions, 3);
@@ -82,7 +90,7 @@ async fn one_output_serves_one_running_job() {
     let status = cluster.submit(cluster.word_count(1)).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition);
     assert!(status.message().contains("is being written by another job"), "{}", status.message());
-    cluster.jobs.clone().cancel(v1::CancelRequest { job }).await.unwrap();
+    cluster.cancel(numbered(job)).await.unwrap();
     cluster.submit(cluster.word_count(1)).await.unwrap();
 }
 
@@ -104,12 +112,16 @@ async fn unknown_jobs_are_named() {
     let cluster = Cluster::start().await;
     let mut jobs = cluster.jobs.clone();
     let refusals = [
-        jobs.get(v1::GetRequest { job: 7 }).await.unwrap_err(),
-        jobs.cancel(v1::CancelRequest { job: 7 }).await.unwrap_err(),
-        jobs.watch(v1::WatchRequest { job: 7 }).await.unwrap_err(),
+        jobs.get(v1::GetRequest { job: numbered(7) }).await.unwrap_err(),
+        jobs.cancel(v1::CancelRequest { job: numbered(7) }).await.unwrap_err(),
+        jobs.watch(v1::WatchRequest { job: numbered(7) }).await.unwrap_err(),
     ];
     for status in refusals {
         assert_eq!(status.code(), Code::NotFound);
-        assert!(status.message().starts_with("there is no job-7"), "{}", status.message());
+        assert!(
+            status.message().starts_with("there is no job 7 in this cluster"),
+            "{}",
+            status.message()
+        );
     }
 }

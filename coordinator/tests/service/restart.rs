@@ -7,7 +7,7 @@ use windrow_coordinator::{DriverError, JournalError, ServeError};
 use windrow_proto::v1;
 use windrow_proto::v1::JobState;
 
-use crate::support::{Cluster, submission_of};
+use crate::support::{Cluster, identified, numbered, submission_of};
 
 #[tokio::test(start_paused = true)]
 async fn a_job_goes_on_and_keeps_what_its_worker_kept() {
@@ -38,15 +38,15 @@ async fn a_job_goes_on_and_keeps_what_its_worker_kept() {
 async fn ended_jobs_are_still_known_and_ids_go_on() {
     let cluster = Cluster::start_with_journal().await;
     let first = cluster.submit(cluster.word_count(1)).await.unwrap();
-    let cancel = v1::CancelRequest { job: first };
-    cluster.jobs.clone().cancel(cancel).await.unwrap();
+    cluster.cancel(numbered(first)).await.unwrap();
     let (cluster, _former) = cluster.take_over().await;
     assert_eq!(cluster.watch(first).await.len(), 1);
     assert_eq!(cluster.final_status(first).await.state(), JobState::Cancelled);
     let second = cluster.submit(cluster.word_count(1)).await.unwrap();
     assert!(second > first);
     let (cluster, _former) = cluster.take_over().await;
-    let jobs = cluster.jobs.clone().list(v1::ListRequest {}).await.unwrap().into_inner().jobs;
+    let jobs =
+        cluster.jobs.clone().list(v1::ListRequest::default()).await.unwrap().into_inner().jobs;
     assert_eq!(jobs.iter().map(|job| job.id).collect::<Vec<_>>(), [first, second]);
     assert_eq!(jobs[1].spec.as_ref().unwrap().job, "word-count");
 }
@@ -58,13 +58,19 @@ async fn a_submission_that_is_told_again_is_the_same_job() {
     let spec = cluster.word_count(1);
     // Both at the same time, as when a submitter has lost patience.
     let (first, again) = tokio::join!(
-        cluster.submit_as(&name, spec.clone()),
-        cluster.submit_as(&name, spec.clone())
+        cluster.accepted_as(&name, spec.clone()),
+        cluster.accepted_as(&name, spec.clone())
     );
-    let job = first.unwrap();
-    assert_eq!(again.unwrap(), job);
+    let (first, again) = (first.unwrap(), again.unwrap());
+    assert_eq!((first.job, &first.identity), (again.job, &again.identity));
+    assert_ne!(first.before, again.before, "one of them was first");
+    let accepted = v1::SubmitReply { before: true, ..first };
+    assert_eq!(accepted.identity.len(), 16);
     let (cluster, _former) = cluster.take_over().await;
-    assert_eq!(cluster.submit_as(&name, spec.clone()).await.unwrap(), job);
+    assert_eq!(cluster.accepted_as(&name, spec.clone()).await.unwrap(), accepted);
+    let get = v1::GetRequest { job: identified(&accepted) };
+    let status = cluster.jobs.clone().get(get).await.unwrap().into_inner();
+    assert_eq!((status.id, &status.identity), (accepted.job, &accepted.identity));
     // Another one is another job, and the output is not its own.
     let refused = cluster.submit_as(&[8; 16], spec).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
@@ -127,7 +133,15 @@ async fn a_coordinator_that_was_replaced_acknowledges_nothing_and_ends() {
     // It does not know whether its successor has the job, and must not remove what that one writes to.
     assert_eq!(cluster.output_names().unwrap(), ["_temporary"]);
     assert!(
-        cluster.jobs.clone().list(v1::ListRequest {}).await.unwrap().into_inner().jobs.is_empty()
+        cluster
+            .jobs
+            .clone()
+            .list(v1::ListRequest::default())
+            .await
+            .unwrap()
+            .into_inner()
+            .jobs
+            .is_empty()
     );
     // Nor does what it has left in the output folder keep its successor out.
     cluster.submit(cluster.word_count(1)).await.unwrap();
@@ -143,4 +157,84 @@ async fn a_folder_is_kept_for_a_job_whose_coordinator_is_gone() {
     let refused = other.submit(spec).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
     assert!(cluster.output().join("_temporary").exists());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_of_another_coordinator_is_never_meant() {
+    let former = Cluster::start().await;
+    let name = [7; 16];
+    let ours = former.accepted_as(&name, former.word_count(1)).await.unwrap();
+    former.shutdown.cancel();
+    // Started again without a journal, it gives the same number, to whoever comes; a submission that is told again, too.
+    let cluster = Cluster::start().await;
+    let theirs = cluster.accepted_as(&name, cluster.word_count(1)).await.unwrap();
+    assert_eq!(theirs.job, ours.job);
+    assert_ne!(theirs.identity, ours.identity);
+    assert_ne!(theirs.cluster, ours.cluster);
+    let job = || identified(&ours);
+    let mut jobs = cluster.jobs.clone();
+    for refused in [
+        jobs.get(v1::GetRequest { job: job() }).await.unwrap_err(),
+        jobs.watch(v1::WatchRequest { job: job() }).await.unwrap_err(),
+        jobs.logs(v1::LogsRequest { job: job(), task: None }).await.unwrap_err(),
+        cluster.cancel(job()).await.unwrap_err(),
+    ] {
+        assert_eq!(refused.code(), Code::NotFound, "{refused}");
+    }
+    let get = v1::GetRequest { job: identified(&theirs) };
+    let status = jobs.get(get).await.unwrap().into_inner();
+    assert_eq!(status.state(), JobState::Running, "it was cancelled");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_submission_is_not_told_to_two_clusters() {
+    let former = Cluster::start().await;
+    let in_charge = former.jobs.clone().in_charge(v1::InChargeRequest {}).await.unwrap();
+    let told = in_charge.into_inner().cluster;
+    let cluster = Cluster::start().await;
+    let request =
+        v1::SubmitRequest { cluster: told.clone(), ..submission_of(cluster.word_count(1)) };
+    let refused = cluster.jobs.clone().submit(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(refused.message().contains(&told), "{}", refused.message());
+    assert_eq!(cluster.output_names(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_one_job_whoever_tells_it_again() {
+    let cluster = Cluster::start_with_journal().await;
+    let spec = cluster.word_count(1);
+    let keyed =
+        |key: &str, spec: v1::JobSpec| v1::SubmitRequest { key: key.into(), ..submission_of(spec) };
+    let submit = |cluster: &Cluster, request| {
+        let mut jobs = cluster.jobs.clone();
+        async move { jobs.submit(request).await.map(|reply| reply.into_inner()) }
+    };
+    let first = submit(&cluster, keyed("nightly", spec.clone())).await.unwrap();
+    assert!(!first.before);
+    cluster.cancel(identified(&first)).await.unwrap();
+    let (cluster, _former) = cluster.take_over().await;
+    // It has ended, and is not run again, whatever became of it.
+    let again = submit(&cluster, keyed("nightly", spec.clone())).await.unwrap();
+    assert_eq!(again, v1::SubmitReply { before: true, ..first.clone() });
+    let plan = v1::PlanRequest {
+        build: Some(crate::support::build()),
+        spec: Some(spec.clone()),
+        shape: Some(v1::JobShape::default()),
+        key: "nightly".into(),
+        ..Default::default()
+    };
+    let planned = cluster.jobs.clone().plan(plan).await.unwrap().into_inner();
+    assert_eq!(planned.accepted, Some(again));
+    // A key means one thing.
+    let other = v1::JobSpec { params: "{\"other\": 1}".into(), ..spec.clone() };
+    let refused = submit(&cluster, keyed("nightly", other)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::AlreadyExists);
+    for part in ["'nightly'", "job 1", "word-count", "use another name"] {
+        assert!(refused.message().contains(part), "{}", refused.message());
+    }
+    let both = v1::SubmitRequest { submission: vec![7; 16].into(), ..keyed("a", spec.clone()) };
+    assert_eq!(submit(&cluster, both).await.unwrap_err().code(), Code::InvalidArgument);
+    let second = submit(&cluster, keyed("weekly", spec)).await.unwrap();
+    assert_ne!(second.identity, first.identity);
 }

@@ -137,14 +137,29 @@ impl Cluster {
 
     /// Submits under this name, of 16 bytes.
     pub async fn submit_as(&self, name: &[u8], spec: v1::JobSpec) -> Result<u64, Status> {
+        Ok(self.accepted_as(name, spec).await?.job)
+    }
+
+    /// Likewise, with all that the coordinator says of the job.
+    pub async fn accepted_as(
+        &self,
+        name: &[u8],
+        spec: v1::JobSpec,
+    ) -> Result<v1::SubmitReply, Status> {
         let submission = name.to_vec().into();
         let request = v1::SubmitRequest { submission, ..submission_of(spec) };
-        Ok(self.jobs.clone().submit(request).await?.into_inner().job)
+        Ok(self.jobs.clone().submit(request).await?.into_inner())
+    }
+
+    /// Cancels a job.
+    pub async fn cancel(&self, job: Option<v1::JobName>) -> Result<v1::CancelReply, Status> {
+        Ok(self.jobs.clone().cancel(v1::CancelRequest { job }).await?.into_inner())
     }
 
     /// All statuses of a job until its last.
     pub async fn watch(&self, job: u64) -> Vec<v1::JobStatus> {
-        let stream = self.jobs.clone().watch(v1::WatchRequest { job }).await.unwrap().into_inner();
+        let request = v1::WatchRequest { job: numbered(job) };
+        let stream = self.jobs.clone().watch(request).await.unwrap().into_inner();
         let statuses = stream.map(Result::unwrap).collect();
         timeout(DEADLINE * 100, statuses).await.expect("the job does not end")
     }
@@ -191,6 +206,16 @@ impl Cluster {
     pub async fn worker(&self, directory: &str) -> Worker {
         self.open(hello(directory)).await.unwrap()
     }
+}
+
+/// A job as people name it.
+pub fn numbered(job: u64) -> Option<v1::JobName> {
+    Some(v1::JobName { name: Some(v1::job_name::Name::Number(job)) })
+}
+
+/// A job as programs name it.
+pub fn identified(accepted: &v1::SubmitReply) -> Option<v1::JobName> {
+    Some(v1::JobName { name: Some(v1::job_name::Name::Identity(accepted.identity.clone())) })
 }
 
 /// The program of which the coordinator is one.

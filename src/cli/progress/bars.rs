@@ -5,6 +5,7 @@ use windrow_proto::v1;
 
 use super::{Reporter, tasks_text};
 use crate::cli::{stdout, summary};
+use crate::client::Accepted;
 
 pub(crate) struct Bars {
     bars: MultiProgress,
@@ -35,12 +36,12 @@ impl Reporter for Bars {
         }
     }
 
-    fn accepted(&mut self, job: u64, detached: bool) {
+    fn accepted(&mut self, job: &Accepted, detached: bool) {
         if detached {
             let _ = self.bars.clear();
-            stdout::line(format_args!("{job}"));
+            stdout::line(format_args!("{}", job.number));
         } else {
-            self.note(&format!("job {job} accepted"));
+            self.note(&format!("job {} accepted", job.number));
         }
     }
 

@@ -5,6 +5,7 @@ use windrow_proto::v1;
 
 use super::Reporter;
 use crate::cli::{stdout, summary};
+use crate::client::Accepted;
 
 pub(crate) struct Json;
 
@@ -13,8 +14,10 @@ impl Reporter for Json {
         stdout::line(format_args!("{}", json!({ "event": "shipped", "bytes": bytes })));
     }
 
-    fn accepted(&mut self, job: u64, _detached: bool) {
-        stdout::line(format_args!("{}", json!({ "event": "accepted", "id": job })));
+    fn accepted(&mut self, job: &Accepted, _detached: bool) {
+        let identity = job.identity.to_string();
+        let event = json!({ "event": "accepted", "id": job.number, "identity": identity });
+        stdout::line(format_args!("{event}"));
     }
 
     fn update(&mut self, status: &v1::JobStatus) {

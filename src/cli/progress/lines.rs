@@ -6,6 +6,7 @@ use windrow_proto::v1;
 
 use super::{Reporter, tasks_text};
 use crate::cli::{stderr, stdout, summary};
+use crate::client::Accepted;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// A job that waits for less is only starting.
@@ -25,11 +26,11 @@ impl Reporter for Lines {
         }
     }
 
-    fn accepted(&mut self, job: u64, detached: bool) {
+    fn accepted(&mut self, job: &Accepted, detached: bool) {
         if detached {
-            stdout::line(format_args!("{job}"));
+            stdout::line(format_args!("{}", job.number));
         } else {
-            stderr::line(format_args!("job {job} accepted"));
+            stderr::line(format_args!("job {} accepted", job.number));
         }
     }
 

@@ -8,12 +8,14 @@ use std::io::{IsTerminal, stderr};
 
 use windrow_proto::v1;
 
+use crate::client::Accepted;
+
 /// Hears what becomes of a job.
 pub(crate) trait Reporter: Send {
     /// So many bytes of the job's program and side files had to be sent.
     fn shipped(&mut self, bytes: u64);
     /// The cluster has taken the job; with `detached`, this is the last that is heard of it.
-    fn accepted(&mut self, job: u64, detached: bool);
+    fn accepted(&mut self, job: &Accepted, detached: bool);
     /// The job goes on.
     fn update(&mut self, status: &v1::JobStatus);
     /// Something for the user to know.

@@ -17,6 +17,7 @@ fn job() -> ManifestJob {
     ManifestJob {
         cluster: "c".into(),
         id: 1,
+        identity: "i".into(),
         name: "word-count".into(),
         params: serde_json::from_str("{}").ok(),
         program_version: "0.1.0".into(),

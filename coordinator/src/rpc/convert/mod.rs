@@ -17,7 +17,7 @@ pub(super) use spec::{spec_from, spec_to, submission_from};
 pub(super) use status::{job_status, worker_status};
 
 use tonic::Status;
-use windrow_jobs::{AttemptId, JobId, Stage, TaskId};
+use windrow_jobs::{AttemptId, JobId, JobIdentity, JobName, Stage, TaskId};
 use windrow_proto::v1;
 
 /// A message that makes no sense.
@@ -34,6 +34,17 @@ impl Malformed {
 impl From<Malformed> for Status {
     fn from(malformed: Malformed) -> Self {
         Self::invalid_argument(crate::explain::one_line(&malformed.to_string()))
+    }
+}
+
+/// The job that a caller means.
+pub(super) fn name_from(name: Option<v1::JobName>) -> Result<JobName, Malformed> {
+    use v1::job_name::Name;
+    match name.and_then(|name| name.name).ok_or_else(|| Malformed::missing("job"))? {
+        Name::Number(number) => Ok(JobName::Number(JobId(number))),
+        Name::Identity(bytes) => JobIdentity::from_bytes(&bytes)
+            .map(JobName::Identity)
+            .ok_or_else(|| Malformed("a job's identity has 16 bytes".to_string())),
     }
 }
 

@@ -47,14 +47,28 @@ pub(in crate::rpc) fn spec_from(spec: Option<v1::JobSpec>) -> Result<JobSpec, Ma
     })
 }
 
-/// The name of a submission; `None` for a submitter who does not care to be recognised.
-pub(in crate::rpc) fn submission_from(name: &[u8]) -> Result<Option<SubmissionId>, Malformed> {
-    if name.is_empty() {
-        return Ok(None);
-    }
-    let bytes =
-        name.try_into().map_err(|_| Malformed("a submission's name has 16 bytes".into()))?;
-    Ok(Some(SubmissionId(u128::from_le_bytes(bytes))))
+/// What a submission that is told again is recognised by: 16 bytes that its submitter has drawn, or a key that the user has chosen.
+/// `None` for a submitter who never tells one again. The submitter's name goes in, so that nobody can take another one's.
+pub(in crate::rpc) fn submission_from(
+    submitter: Option<&str>,
+    drawn: &[u8],
+    key: &str,
+) -> Result<Option<SubmissionId>, Malformed> {
+    let (kind, name) = match (drawn, key) {
+        ([], "") => return Ok(None),
+        (drawn, "") => ("windrow submission drawn", drawn),
+        ([], key) => ("windrow submission key", key.as_bytes()),
+        _ => return Err(Malformed("a submission has a name or a key, and not both".into())),
+    };
+    check(!key.is_empty() || drawn.len() == 16, "a submission's name has 16 bytes")?;
+    check(key.len() <= NAME_BYTES_MAX, "the key of a submission is too long (at most 256 bytes)")?;
+    let mut hash = blake3::Hasher::new_derive_key(kind);
+    let submitter = submitter.unwrap_or_default();
+    hash.update(&(submitter.len() as u64).to_le_bytes());
+    hash.update(submitter.as_bytes()).update(name);
+    let mut id = [0; 16];
+    id.copy_from_slice(&hash.finalize().as_bytes()[..16]);
+    Ok(Some(SubmissionId(u128::from_le_bytes(id))))
 }
 
 fn input_from(v1::JobInput { name, pattern }: v1::JobInput) -> JobInput {

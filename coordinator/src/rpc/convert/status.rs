@@ -20,6 +20,8 @@ pub(in crate::rpc) fn job_status(job: &JobSnapshot) -> v1::JobStatus {
     let until = if job.settled { view.ended.unwrap_or(job.now) } else { job.now };
     v1::JobStatus {
         id: view.job.0,
+        identity: job.identity.to_bytes().to_vec().into(),
+        submitter: job.submitter.clone().unwrap_or_default(),
         spec: Some(spec_to(&job.spec)),
         state: state_to(&view.state, job.settled).into(),
         map: Some(stage_status(&view.map)),
