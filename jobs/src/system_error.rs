@@ -6,16 +6,22 @@ use std::fs::{Metadata, metadata};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
+/// EMFILE, which the standard library has no name for.
+const OPEN_FILES: i32 = 24;
+
 /// What the error of an access to `path` says, and what is to be known besides.
 pub fn explained(path: &Path, error: &io::Error) -> String {
-    match missing(path, error.kind()) {
+    match missing(path, error) {
         Some(missing) => format!("{error}: {missing}"),
         None => error.to_string(),
     }
 }
 
-fn missing(path: &Path, kind: ErrorKind) -> Option<String> {
-    match kind {
+fn missing(path: &Path, error: &io::Error) -> Option<String> {
+    match error.kind() {
+        _ if error.raw_os_error() == Some(OPEN_FILES) => {
+            Some("this process may not have more open ('ulimit -n', LimitNOFILE=)".to_string())
+        }
         ErrorKind::StorageFull => has_no_inodes(path).then(|| {
             "its file system has space, but no inodes are left ('df -i' shows them); remove files".to_string()
         }),
@@ -96,6 +102,8 @@ mod tests {
     fn limits_of_this_process_are_named() {
         let error = io::Error::from(ErrorKind::FileTooLarge);
         assert!(explained(Path::new("/x"), &error).contains("ulimit -f"));
+        let error = io::Error::from_raw_os_error(OPEN_FILES);
+        assert!(explained(Path::new("/x"), &error).contains("ulimit -n"));
     }
 
     #[test]

@@ -8,6 +8,8 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use windrow_security::files::make_folder_of_owner;
+
 use super::error::CliError;
 
 /// Locked by whoever runs on the folder.
@@ -30,7 +32,7 @@ pub(crate) struct StateFolder {
 impl StateFolder {
     /// Takes the folder, making it if need be.
     pub(crate) fn take(path: &Path, take_over: bool) -> Result<Self, CliError> {
-        fs::create_dir_all(path).map_err(CliError::io(path))?;
+        make_folder_of_owner(path).map_err(CliError::io(path))?;
         let path = fs::canonicalize(path).map_err(CliError::io(path))?;
         refuse_copy(&path)?;
         let lock = lock(&path, take_over)?;

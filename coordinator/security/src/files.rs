@@ -22,6 +22,20 @@ pub fn make_private_folder(path: &Path) -> Result<(), SecurityError> {
         .map_err(|error| failed(path, error))
 }
 
+/// Makes a folder that only its owner gets into, whatever the umask. One that is there keeps its rights; those above it are made as usual.
+///
+/// # Errors
+/// When the system says so.
+pub fn make_folder_of_owner(path: &Path) -> io::Result<()> {
+    if let Some(above) = path.parent() {
+        fs::create_dir_all(above)?;
+    }
+    match fs::DirBuilder::new().mode(FOLDER_OF_OWNER).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        made => made,
+    }
+}
+
 /// Puts a file in the place of what was there, on the disk when it returns.
 ///
 /// # Errors

@@ -10,6 +10,8 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use windrow_security::files::make_folder_of_owner;
+
 use super::ExecutorError;
 
 /// Held with an exclusive lock by the worker that uses the folder. That it exists tells that the folder is a
@@ -45,6 +47,8 @@ impl WorkerDirectory {
     pub fn open(path: &Path) -> Result<Self, ExecutorError> {
         let io = |error| ExecutorError::Io { path: path.to_path_buf(), error };
         let jobs_path = jobs_folder(path);
+        // What jobs leave there is not for everybody.
+        make_folder_of_owner(path).map_err(io)?;
         std::fs::create_dir_all(&jobs_path).map_err(io)?;
         let lock_path = path.join(LOCK_FILE);
         if !lock_path.exists()
@@ -135,6 +139,21 @@ mod tests {
         let _directory = WorkerDirectory::open(folder.path()).unwrap();
         assert_eq!(names(folder.path()), [JOBS, "mine", LOCK_FILE]);
         assert_eq!(names(&jobs), ["job-notes"]);
+    }
+
+    #[test]
+    fn a_folder_that_is_made_is_its_owners_alone() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let above = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let (made, there) = (above.path().join("a/made"), above.path().join("there"));
+        std::fs::create_dir(&there).unwrap();
+        let before = mode(&there);
+        for (path, expected) in [(&made, 0o700), (&there, before)] {
+            drop(WorkerDirectory::open(path).unwrap());
+            assert_eq!(mode(path), expected, "{}", path.display());
+        }
     }
 
     #[test]

@@ -69,12 +69,15 @@ pub(super) enum ConfineError {
 impl ConfineError {
     /// What the attempt fails with. A path that was named says nothing against the machine.
     pub(super) fn cause(&self, job: JobId) -> FailureCause {
-        let message = format!("the process of {job} cannot be started: {self}");
         match self {
-            Self::Writable { .. } => FailureCause::UserError { place: Place::default(), message },
+            Self::Writable { .. } => {
+                let message = format!("the process of {job} cannot be started: {self}");
+                FailureCause::UserError { place: Place::default(), message }
+            }
             Self::Output { path, error } => FailureCause::output_io(path, error),
             Self::System(_) | Self::Landlock(_) => {
-                let path = format!("the process of {job}");
+                let (path, message) =
+                    (format!("the process of {job}"), format!("cannot be started: {self}"));
                 FailureCause::Io { path, message, disk_full: false }
             }
         }

@@ -90,6 +90,8 @@ pub(crate) struct Children {
     spawner: Spawner,
     last_serial: AtomicU32,
     living: Mutex<u64>,
+    /// Folders that are still to be removed.
+    doomed: Mutex<Vec<PathBuf>>,
     /// What each process may use of the memory.
     share_bytes: watch::Sender<u64>,
     lost: mpsc::UnboundedSender<Vec<AttemptId>>,
@@ -120,6 +122,7 @@ impl Children {
             spawner: Spawner::start()?,
             last_serial: AtomicU32::new(0),
             living: Mutex::new(0),
+            doomed: Mutex::default(),
             lost,
             printed,
             nothing,
@@ -278,23 +281,37 @@ impl Children {
         }
     }
 
-    /// Ends a job's processes and removes its folder, by another name first, so that the job's may be used again.
+    /// Ends a job's processes and removes its folder, by another name first, so that the job's may be used again. What cannot be
+    /// removed, for want of descriptors or because a file system hangs, is tried again with the next one.
     async fn put_away(&self, job: &ChildrenOfJob) {
         job.end().await;
         let path = self.directory().join(job.id.to_string());
         let serial = self.last_serial.fetch_add(1, Ordering::Relaxed);
         let doomed = path.with_extension(format!("removed-{serial}"));
+        let mut all = std::mem::take(&mut *lock(&self.doomed));
         let remove = move || {
-            let removed =
-                std::fs::rename(&path, &doomed).and_then(|()| std::fs::remove_dir_all(&doomed));
-            match removed {
+            match std::fs::rename(&path, &doomed) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    tracing::warn!(path = %path.display(), %error, "a job's folder could not be removed");
+                    tracing::warn!(path = %path.display(), %error, "a job's folder could not be put aside");
                 }
-                _ => {}
+                Err(_) => {}
+                Ok(()) => all.push(doomed),
             }
+            all.retain(|doomed| match std::fs::remove_dir_all(doomed) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::warn!(path = %doomed.display(), %error, "a job's folder could not be removed yet");
+                    true
+                }
+                _ => false,
+            });
+            all
         };
-        super::blocking(remove).await;
+        match tokio::task::spawn_blocking(remove).await {
+            Ok(left) => lock(&self.doomed).extend(left),
+            Err(error) => {
+                tracing::error!(%error, "a bug in the engine: removing a folder panicked")
+            }
+        }
     }
 
     /// Ends what has left the group of a process of a job that is gone. May block for a moment.
