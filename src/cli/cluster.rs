@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::net::TcpListener;
 use tokio::task::spawn_blocking;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use windrow_coordinator::security::Security;
 use windrow_coordinator::{
@@ -31,9 +31,7 @@ use crate::executable::Executable;
 
 /// In a worker's folder: what it shows to a secured cluster.
 const CREDENTIALS: &str = "credentials";
-/// How long work that may block waits for a thread before that is said.
-const THREAD_WAIT_MAX: Duration = Duration::from_secs(60);
-/// How often to look for orphans that have ended. Idle threads of the runtime end after ten seconds.
+/// How often to look for orphans that have ended.
 const REAP_EVERY: Duration = Duration::from_secs(1);
 /// How often those who listen without security say so.
 const WARN_EVERY: Duration = Duration::from_secs(600);
@@ -209,8 +207,7 @@ async fn temporary_folder(
     made.map_err(|error| CliError::Other(error.to_string()))?.map(Some)
 }
 
-/// Has those reaped that become children of this process: process 1 of a container gets all that nobody else has. It is
-/// done on a thread for what may block, which so never ends for want of work: where the system has no more threads, there is still this one.
+/// Has those reaped that become children of this process: process 1 of a container gets all that nobody else has.
 fn care_for_orphans() -> Arc<Orphans> {
     let orphans = Arc::new(Orphans::new());
     let reaped = Arc::clone(&orphans);
@@ -219,13 +216,7 @@ fn care_for_orphans() -> Arc<Orphans> {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             looks.tick().await;
-            let reaped = Arc::clone(&reaped);
-            if timeout(THREAD_WAIT_MAX, spawn_blocking(move || reaped.reap())).await.is_err() {
-                tracing::error!(
-                    "no thread has been free for {} s; if the system has no more ('ulimit -u', TasksMax=), nothing goes on here",
-                    THREAD_WAIT_MAX.as_secs()
-                );
-            }
+            reaped.reap();
         }
     });
     orphans

@@ -32,7 +32,10 @@ mod wait;
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::task::spawn_blocking;
+use tokio::time::{interval, timeout};
 use tracing_subscriber::EnvFilter;
 use windrow_jobs::Registry;
 
@@ -43,6 +46,11 @@ use crate::job_process;
 
 use commands::Invocation;
 use error::CliError;
+
+/// How often a thread is given something to do, in order to be kept: no more than one is, as two would get it in turn.
+const THREAD_LOOK: Duration = Duration::from_secs(6);
+/// How long work that may block waits for a thread before that is said.
+const THREAD_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Parses `arguments` and does what they say.
 pub(crate) fn main(registry: Registry, arguments: Vec<OsString>) -> Exit {
@@ -90,6 +98,7 @@ fn dispatch(
         .build()
         .map_err(CliError::io("threads"))?;
     let result = runtime.block_on(async {
+        tokio::spawn(keep_a_thread());
         match invocation {
             Invocation::Run(job) => run::run(registry, job).await,
             Invocation::Submit(job, submit) => submit::submit(registry, job, submit, prefix).await,
@@ -110,6 +119,21 @@ fn dispatch(
     // A user function that hangs must not keep the process from ending.
     runtime.shutdown_background();
     result
+}
+
+/// Idle threads of the runtime, on which it does what may block, end after ten seconds; where the system has no more threads then, nothing
+/// that may block would ever be done again. So one always has something to do.
+async fn keep_a_thread() {
+    let mut looks = interval(THREAD_LOOK);
+    loop {
+        looks.tick().await;
+        if timeout(THREAD_WAIT_MAX, spawn_blocking(|| {})).await.is_err() {
+            tracing::error!(
+                "no thread has been free for {} s; if the system has no more ('ulimit -u', TasksMax=), nothing goes on here",
+                THREAD_WAIT_MAX.as_secs()
+            );
+        }
+    }
 }
 
 /// Servers say what they do; commands that wait for a job show its progress instead.

@@ -38,6 +38,11 @@ pub fn tests() -> Vec<Trial> {
         root_case("faults::machine::no_inodes", no_inodes),
         root_case("faults::machine::users_of_their_own", users_of_their_own),
         root_case("faults::machine::no_more_threads", no_more_threads),
+        root_case("faults::machine::no_more_threads_in_a_run", no_more_threads_in_a_run),
+        root_case(
+            "faults::machine::no_more_threads_of_a_coordinator",
+            no_more_threads_of_a_coordinator,
+        ),
     ];
     tests.extend(both("faults::machine::nobody_reads", nobody_reads));
     tests.extend(both("faults::machine::small_file_size", small_file_size));
@@ -581,17 +586,74 @@ fn no_more_threads() {
         windrow(["worker", "--coordinator", &cluster.url, "--dir", &folder, "--threads", "1"]);
     cluster.workers.push(Process::start(as_user(USER, "", &worker)));
     cluster.wait_for_workers(1);
-    let id = cluster.workers[0].id().to_string();
-    let limit = |most: &str| {
-        let mut prlimit = Command::new("prlimit");
-        prlimit.args(["--pid", &id, &format!("--nproc={most}:")]);
-        assert!(as_user(USER, "", &prlimit).status().unwrap().success());
-    };
-    limit("1");
+    let limit = |most| limit_threads(&cluster.workers[0], USER, most);
+    limit(1);
     let failed = cluster.submit(arguments("word-count", &dir, &["--max-attempts", "1"]));
     failed.expect_code(1).expect_said("ulimit -u");
     assert!(cluster.workers[0].is_running());
-    limit("4000");
+    limit(4000);
     cluster.submit(arguments("word-count", &dir, &[])).expect_code(0);
+    assert_eq!(sorted_lines(&dir.join("out")), count_words(&inputs));
+}
+
+/// How many threads and processes the user of this one may have, who is not root, before it can start no other.
+fn limit_threads(of: &Process, user: u32, most: u32) {
+    let mut prlimit = Command::new("prlimit");
+    prlimit.args(["--pid", &of.id().to_string(), &format!("--nproc={most}:")]);
+    assert!(as_user(user, "", &prlimit).status().unwrap().success());
+}
+
+/// Waits until a process has only those threads of its runtime that it always has.
+fn wait_until_idle(process: &Process) {
+    eventually("an idle runtime", || {
+        let threads = fs::read_dir(format!("/proc/{}/task", process.id())).unwrap();
+        let names = threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("comm")));
+        names.filter(|name| name.as_ref().is_ok_and(|name| name.trim() == "windrow-io")).count()
+            <= 3
+    });
+}
+
+fn no_more_threads_in_a_run() {
+    const USER: u32 = WORKER + 101;
+    let dir = Dir::new();
+    let inputs = generated_words(&dir, 2, 1_000);
+    let gates = gates(&dir);
+    for folder in [dir.path(), &gates] {
+        fs::set_permissions(folder, Permissions::from_mode(0o777)).unwrap();
+    }
+    let mut command = windrow(["run"]);
+    command.args(gated(&dir, &["--reducers", "1"]));
+    let run = Process::start(as_user(USER, "", &command));
+    eventually("a running map", || !processes(&gates, "map-").is_empty());
+    wait_until_idle(&run);
+    limit_threads(&run, USER, 1);
+    for gate in ["map-go", "reduce-go"] {
+        fs::write(gates.join(gate), "").unwrap();
+    }
+    run.finish().expect_code(0);
+    assert_eq!(sorted_lines(&dir.join("out")), count_words(&inputs));
+}
+
+/// Without a journal, which would always have something to do.
+fn no_more_threads_of_a_coordinator() {
+    const USER: u32 = WORKER + 102;
+    let (dir, home) = (Dir::new(), Dir::new());
+    let inputs = generated_words(&dir, 2, 1_000);
+    for folder in [&dir, &home] {
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
+    }
+    let listen = format!("127.0.0.1:{}", crate::support::free_port());
+    let mut command = windrow(["coordinator", "--listen", &listen]);
+    command.env("TMPDIR", home.path());
+    let coordinator = Process::start(as_user(USER, "", &command));
+    let url = format!("http://{listen}");
+    let worker = windrow(["worker", "--coordinator", &url, "--dir", &path(&home.join("w"))]);
+    let _worker = Process::start(worker);
+    eventually("a worker", || coordinator.stderr().contains("worker joined"));
+    wait_until_idle(&coordinator);
+    limit_threads(&coordinator, USER, 1);
+    let mut submit = windrow(["submit"]);
+    submit.args(arguments("word-count", &dir, &[])).args(["--coordinator", &url]);
+    Process::start(submit).finish().expect_code(0);
     assert_eq!(sorted_lines(&dir.join("out")), count_words(&inputs));
 }

@@ -42,7 +42,7 @@ pub enum ChildError {
 /// # Errors
 /// When the process was started by something else, or the system refuses what it needs.
 pub fn run(registry: Registry) -> Result<(), ChildError> {
-    let orphans = Orphans::new();
+    let orphans = Arc::new(Orphans::new());
     let socket = take_standard_input()?;
     confine::confine()?;
     let stream = receive_descriptor(&socket)
@@ -61,7 +61,7 @@ pub fn run(registry: Registry) -> Result<(), ChildError> {
         stream.set_nonblocking(true)?;
         let stream = UnixStream::from_std(stream)?;
         tokio::select! {
-            served = serve::serve(socket, stream, Arc::new(registry), &orphans) => if let Err(error) = served {
+            served = serve::serve(socket, stream, Arc::new(registry), orphans) => if let Err(error) = served {
                 tracing::warn!(%error, "lost the worker");
             },
             _ = terminate.recv() => {}

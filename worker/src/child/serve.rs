@@ -67,7 +67,7 @@ pub(super) async fn serve(
     socket: OwnedFd,
     stream: UnixStream,
     registry: Arc<Registry>,
-    orphans: &Orphans,
+    orphans: Arc<Orphans>,
 ) -> io::Result<()> {
     let (mut reader, writer) = split::<v1::ToChild, v1::FromChild>(stream, TO_CHILD_BYTES_MAX);
     let Some(v1::ToChild { message: Some(Heard::Start(start)) }) = reader.next().await? else {
@@ -94,7 +94,11 @@ pub(super) async fn serve(
             Some(connection) = connections.recv() => serving.server.serve(serving.job, connection),
             Some(ended) = serving.tasks.join_next() => serving.report(ended).await?,
             _ = progress.tick() => serving.tell_progress().await?,
-            _ = reaping.tick() => orphans.reap(),
+            _ = reaping.tick() => {
+                // The thread on which this is done never ends for want of work: so there always is one.
+                let orphans = Arc::clone(&orphans);
+                tokio::task::spawn_blocking(move || orphans.reap());
+            }
         }
     }
 }

@@ -143,7 +143,10 @@ impl InProcess {
         let stop = job.released.child_token();
         let _stop_when_dropped = stop.clone().drop_guard();
         let threads = self.threads(&request);
-        let pool = self.pools.lease(threads)?;
+        let pool = tokio::select! {
+            pool = self.pools.lease(threads) => pool?,
+            () = cancel.cancelled() => return Err(FailureCause::Cancelled),
+        };
         let attempt = request.attempt;
         let cores = Arc::new(self.cores.lease(stop.clone()));
         let work = self.work(request, job, progress, stop.clone(), threads, Arc::clone(&cores));
