@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::transport::server::{Connected, Router};
 use tower::layer::util::{Identity, Stack};
+use windrow_jobs::explained;
 use windrow_proto::v1::blobs_server::BlobsServer;
 use windrow_proto::v1::enrollment_server::EnrollmentServer;
 use windrow_proto::v1::jobs_server::JobsServer;
@@ -46,7 +47,7 @@ pub enum StartError {
     #[error(transparent)]
     Recover(#[from] RecoverError),
     /// The journal's folder cannot be had.
-    #[error("{}: {error}", path.display())]
+    #[error("{}: {}", path.display(), explained(path, error))]
     Folder {
         /// The folder.
         path: PathBuf,

@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | SIGINT, SIGTERM, SIGXCPU | stop in good order; the second one ends at once | likewise |
 //! | SIGHUP | the same | `run` goes on, `submit` leaves its job to the cluster, `gen` stops |
-//! | SIGQUIT | ends at once, as a second SIGTERM does | the same |
+//! | SIGQUIT | ends at once, as a second SIGTERM does | stop, as by SIGTERM |
 //! | SIGUSR1, SIGUSR2 | nothing but a line in the log | nothing |
 //! | SIGXFSZ | nothing: the write that was too large fails, and says so | the same |
 //!

@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
+use windrow_security::files::keep_from_tidying;
 
 use super::error::CliError;
 
@@ -22,6 +23,8 @@ const NEW_LOCK: &str = "in-use.new";
 pub(crate) struct TemporaryFolder {
     folder: TempDir,
     _lock: File,
+    /// It may be used for longer than files stay in the temporary folder by themselves.
+    _untidied: Option<File>,
 }
 
 impl TemporaryFolder {
@@ -34,7 +37,8 @@ impl TemporaryFolder {
         sweep(above, prefix);
         let folder = TempDir::with_prefix_in(prefix, above).map_err(CliError::io(above))?;
         let lock = lock(folder.path()).map_err(CliError::io(folder.path()))?;
-        Ok(Self { folder, _lock: lock })
+        let untidied = keep_from_tidying(folder.path());
+        Ok(Self { folder, _lock: lock, _untidied: untidied })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -110,7 +114,7 @@ mod tests {
 
     /// As a killed process leaves it: the folder stays, the lock goes.
     fn left_behind(above: &Path) -> PathBuf {
-        let TemporaryFolder { folder, _lock } = TemporaryFolder::make_in(above, PREFIX).unwrap();
+        let TemporaryFolder { folder, .. } = TemporaryFolder::make_in(above, PREFIX).unwrap();
         let path = folder.keep();
         fs::create_dir_all(path.join("jobs/job-1")).unwrap();
         fs::write(path.join("jobs/job-1/segment"), "x").unwrap();
@@ -129,6 +133,8 @@ mod tests {
         }
         std::os::unix::fs::symlink(&dead, above.path().join("windrow-test-link")).unwrap();
         let next = TemporaryFolder::make_in(above.path(), PREFIX).unwrap();
+        // As those do who tidy up by age.
+        assert!(File::open(next.path()).unwrap().try_lock().is_err());
         assert!(!dead.exists() && living.path().join("data").exists());
         let name = |folder: &TemporaryFolder| {
             folder.path().file_name().unwrap().to_str().unwrap().to_string()

@@ -586,12 +586,11 @@ fn no_more_threads() {
         windrow(["worker", "--coordinator", &cluster.url, "--dir", &folder, "--threads", "1"]);
     cluster.workers.push(Process::start(as_user(USER, "", &worker)));
     cluster.wait_for_workers(1);
-    let limit = |most| limit_threads(&cluster.workers[0], USER, most);
-    limit(1);
+    limit_threads(&cluster.workers[0], USER, 1);
     let failed = cluster.submit(arguments("word-count", &dir, &["--max-attempts", "1"]));
     failed.expect_code(1).expect_said("ulimit -u");
     assert!(cluster.workers[0].is_running());
-    limit(4000);
+    limit_threads(&cluster.workers[0], USER, 4_000);
     cluster.submit(arguments("word-count", &dir, &[])).expect_code(0);
     assert_eq!(sorted_lines(&dir.join("out")), count_words(&inputs));
 }

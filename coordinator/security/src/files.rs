@@ -36,6 +36,14 @@ pub fn make_folder_of_owner(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Keeps those who tidy up temporary folders by age, as systemd-tmpfiles does, out of a folder as long as the result lives: they pass over
+/// folders that are locked. Where it cannot be locked, they do not.
+pub fn keep_from_tidying(folder: &Path) -> Option<File> {
+    let folder = File::open(folder).ok()?;
+    folder.try_lock_shared().ok()?;
+    Some(folder)
+}
+
 /// Puts a file in the place of what was there, on the disk when it returns.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use windrow_jobs::Digest;
+use windrow_jobs::{Digest, explained};
 
 /// Something about a blob that does not work.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +57,7 @@ pub(crate) enum BlobError {
         digest: Digest,
     },
     /// The system refused something.
-    #[error("{}: {error}", path.display())]
+    #[error("{}: {}", path.display(), explained(path, error))]
     Io {
         /// The file or folder.
         path: PathBuf,

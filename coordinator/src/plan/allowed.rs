@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use windrow_jobs::JobSpec;
+use windrow_jobs::{JobSpec, explained};
 
 use super::listing::Places;
 use crate::side_by_side::try_for_each;
@@ -24,7 +24,7 @@ pub struct AllowedPaths {
 #[derive(Debug, thiserror::Error)]
 pub enum NotAllowed {
     /// A root that is not there.
-    #[error("{}: {error}", path.display())]
+    #[error("{}: {}", path.display(), explained(path, error))]
     Root {
         /// Which.
         path: PathBuf,

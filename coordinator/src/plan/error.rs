@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use windrow_jobs::explained;
+
 use super::NotAllowed;
 
 /// Something about a job's input or numbers that is wrong before anything runs.
@@ -28,7 +30,7 @@ pub enum PlanError {
         message: &'static str,
     },
     /// A file or folder that cannot be opened.
-    #[error("cannot read {}: {error}", path.display())]
+    #[error("cannot read {}: {}", path.display(), explained(path, error))]
     Unreadable {
         /// Which.
         path: PathBuf,

@@ -10,7 +10,7 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use windrow_security::files::make_folder_of_owner;
+use windrow_security::files::{keep_from_tidying, make_folder_of_owner};
 
 use super::ExecutorError;
 
@@ -30,6 +30,8 @@ pub struct WorkerDirectory {
     path: PathBuf,
     jobs: PathBuf,
     _lock: File,
+    /// It may lie in a temporary folder, and be used for longer than files stay there by themselves.
+    _untidied: Option<File>,
 }
 
 /// Whether a folder is a worker's.
@@ -68,7 +70,8 @@ impl WorkerDirectory {
             std::fs::remove_dir_all(&stale)
                 .map_err(|error| ExecutorError::Io { path: stale, error })?;
         }
-        Ok(Self { path: path.to_path_buf(), jobs: jobs_path, _lock: lock })
+        let untidied = keep_from_tidying(path);
+        Ok(Self { path: path.to_path_buf(), jobs: jobs_path, _lock: lock, _untidied: untidied })
     }
 
     /// Where it is.

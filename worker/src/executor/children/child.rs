@@ -358,3 +358,39 @@ impl State {
         orders
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::executor::{Part, Stats};
+    use crate::shuffle::store::SegmentStore;
+    use crate::testing::{self, attempt_id};
+
+    /// What is named is deleted, or published: so it must be the attempt's own, and not only lie where that does.
+    #[test]
+    fn a_process_names_no_file_but_that_of_its_attempt() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(SegmentStore::new(folder.path().to_path_buf(), 0));
+        let context = testing::attempt(Default::default(), &store, folder.path(), 1).context;
+        let request = RunRequest {
+            attempt: attempt_id(Stage::Reduce, 3, 2),
+            context,
+            work: Work::Reduce(Arc::default()),
+            alone: false,
+            skip: Vec::new(),
+        };
+        let running = Running::new(&request, &Arc::default(), oneshot::channel().0);
+        let at = |name: &str| {
+            Some(Part { path: folder.path().join(name), bytes: 0, records: 0, crc64: 0 })
+        };
+        let check = |part, quarantine| {
+            running.check(&Finished { stats: Stats::default(), part, quarantine }).is_ok()
+        };
+        let own = "part-00003.2";
+        assert!(check(at(own), None) && check(at(own), at("bad-reduce-00003.2")));
+        for other in ["part-00003.1", "part-00004.2", "..", "", "bad-reduce-00003.2"] {
+            assert!(!check(at(other), None), "{other}");
+        }
+        assert!(!check(None, None) && !check(at(own), at(own)));
+    }
+}
