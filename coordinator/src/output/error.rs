@@ -53,17 +53,20 @@ pub(crate) enum OutputError {
         path: PathBuf,
     },
     /// The folder cannot be made or written.
-    #[error("cannot write to output {}: {}", path.display(), explained(path, error))]
+    #[error("cannot write to output {}: {message}", path.display())]
     NotWritable {
         /// The folder or file that failed.
         path: PathBuf,
-        /// What the system said.
-        error: io::Error,
+        /// What the system said, and what it left out, as things were then.
+        message: String,
     },
 }
 
 impl OutputError {
     pub(super) fn not_writable(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |error| Self::NotWritable { path: path.to_path_buf(), error }
+        move |error| Self::NotWritable {
+            path: path.to_path_buf(),
+            message: explained(path, &error),
+        }
     }
 }
