@@ -37,13 +37,12 @@ fn drained_worker_finishes_first() {
     assert_eq!(sorted_lines(&dir.join("out")), count_words(&inputs));
 }
 
-/// A second job gets its turn while the first one still has tasks waiting.
+/// A second job gets its turn while the first one has tasks that wait for slots, and some that hold theirs.
 fn jobs_take_turns() {
     let dir = Dir::new();
     generated_words(&dir, 8, 1_000);
     let gates = gates(&dir);
-    fs::write(gates.join("reduce-go"), "").unwrap();
-    let cluster = Cluster::start(1);
+    let mut cluster = Cluster::start(1);
     let first = cluster.submit_detached(gated(&dir, &["--split-size", "1KB"]));
     eventually("two running maps", || marks(&gates, "map-") == 2);
     let other = Dir::new();
@@ -55,8 +54,18 @@ fn jobs_take_turns() {
         &path(&dir.join("in/00.txt")),
     ];
     let second = cluster.submit_detached(flags);
-    fs::write(gates.join("map-go"), "").unwrap();
+    // Its slots are all that there are: nothing of the first job ends before the gates are opened.
+    cluster.add_worker();
     wait_until_succeeded(&cluster, second);
+    let status = cluster.status(first);
+    assert_eq!(
+        (&status["map"]["done"], &status["state"]),
+        (&0.into(), &"running".into()),
+        "{status}"
+    );
+    for gate in ["map-go", "reduce-go"] {
+        fs::write(gates.join(gate), "").unwrap();
+    }
     wait_until_succeeded(&cluster, first);
     assert_eq!(sorted_lines(&other.join("out")), count_words(&[dir.join("in/00.txt")]));
     let again = cluster.submit(arguments("word-count", &dir, &[]));
