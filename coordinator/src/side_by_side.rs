@@ -58,7 +58,7 @@ pub(crate) fn try_map_with<T: Sync, R: Send, E: Send>(
     let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(usize::MAX));
     // Takes runs of items until there are none, and returns what became of each run, behind its place.
     let work = || {
-        let mut done = Vec::new();
+        let mut done: Vec<(usize, Result<Vec<R>, E>)> = Vec::new();
         loop {
             let start = next.fetch_add(batch, Ordering::Relaxed);
             // Items before a failed one are tried all the same: one of them may be the first that fails.
@@ -74,11 +74,14 @@ pub(crate) fn try_map_with<T: Sync, R: Send, E: Send>(
         }
     };
     let mut done = thread::scope(|scope| {
-        let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let join = |thread: thread::ScopedJoinHandle<'_, _>| {
-            thread.join().unwrap_or_else(|panic| resume_unwind(panic))
-        };
-        running.into_iter().flat_map(join).collect::<Vec<(usize, Result<Vec<R>, E>)>>()
+        // This thread works as well, and alone where the system has no other to give.
+        let spawn = |_| thread::Builder::new().spawn_scoped(scope, &work).ok();
+        let running: Vec<_> = (1..threads).map_while(spawn).collect();
+        let mut done = work();
+        for thread in running {
+            done.extend(thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+        done
     });
     done.sort_unstable_by_key(|(start, _)| *start);
     let mut all = Vec::with_capacity(items.len());
