@@ -19,7 +19,7 @@ use windrow_jobs::{AttemptId, Stage, WorkerId};
 use crate::config::Config;
 use crate::job::{Job, Phase};
 use crate::jobs::Jobs;
-use crate::placement::worker_for_backup;
+use crate::placement::{could_place, worker_for_backup};
 use crate::step::Step;
 use crate::task::{Running, TaskState};
 use crate::tasks::{Tasks, Totals};
@@ -42,7 +42,8 @@ pub(crate) fn slow_attempts(
     for job in jobs.running().filter(|job| job.phase == Phase::Running) {
         for stage in [Stage::Map, Stage::Reduce] {
             // One at a time: the next look is soon, and sees what this one has changed.
-            let may = job.placeable() != Some(stage) && workers.any_free(stage);
+            // What is queued may shun those that are free, for the sake of one that hangs.
+            let may = workers.any_free(stage) && !could_place(job, stage, workers);
             slow.extend(may.then(|| slowest(job, stage, config, now)).flatten());
         }
     }

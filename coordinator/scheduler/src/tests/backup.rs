@@ -94,6 +94,27 @@ fn an_attempt_whose_process_hangs_at_its_end_is_backed_up() {
 }
 
 #[test]
+fn a_task_that_waits_for_a_worker_that_hangs_does_not_keep_its_backup_from_a_free_slot() {
+    let config = Config { lease: Duration::from_secs(86_400), ..Config::default() };
+    let mut f = Fixture::without_workers(Config { backup_after: AFTER, ..config });
+    f.join(1, 1);
+    f.join(1, 1);
+    f.submit(plan(3, 0));
+    let elapsed = Duration::from_secs(2);
+    let stats = AttemptStats { input_bytes: 100, elapsed, ..AttemptStats::default() };
+    f.handle(Event::AttemptDone { worker: W1, attempt: map(0, 1), stats });
+    // Map 2 has failed on W1 and waits for W2, where map 1 hangs.
+    f.fail(W1, map(2, 1), user_error());
+    f.now = Time(Duration::from_secs(20));
+    let mut effects = Vec::new();
+    // First its pause is over, then it is looked for what is slow.
+    for _ in 0..2 {
+        f.scheduler.handle_deadline(f.now, &mut effects);
+    }
+    assert_eq!(effects, [assign_map(W1, map(1, 2))]);
+}
+
+#[test]
 fn a_job_says_that_what_runs_of_it_is_silent() {
     let mut f = Fixture::new(1);
     f.submit(plan(1, 0));
