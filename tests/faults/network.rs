@@ -9,7 +9,8 @@ use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tonic::transport::Endpoint;
 use tonic::{Code, Status};
-use windrow_proto::v1::FetchRequest;
+use windrow_proto::v1::fetch_call::Message as Call;
+use windrow_proto::v1::{FetchCall, FetchRequest};
 use windrow_proto::v1::shuffle_client::ShuffleClient;
 
 use super::gated_job::GatedJob;
@@ -178,7 +179,8 @@ impl Fetcher {
             let worker = Endpoint::from_static("http://worker");
             let channel = worker.connect_with_connector(connect).await;
             let mut client = ShuffleClient::new(channel.unwrap());
-            client.fetch(self.request.clone()).await.map(drop)
+            let call = FetchCall { message: Some(Call::Request(self.request.clone())) };
+            client.fetch(tokio_stream::once(call)).await.map(drop)
         })
     }
 }

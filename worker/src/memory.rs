@@ -52,7 +52,7 @@ impl Account {
         Self::with(Limit::Bytes(limit_bytes.into()), Some(self.clone()), false)
     }
 
-    /// Likewise, for so many percent of what this one may use.
+    /// An account that may use so many percent of what this one may, and counts against it too.
     pub fn share(&self, percent: u64) -> Self {
         Self::with(Limit::Percent(percent), Some(self.clone()), false)
     }
@@ -91,8 +91,8 @@ impl Account {
         self.inner.used_bytes.load(Ordering::Relaxed)
     }
 
-    /// Reserves `bytes` though the limit may be exceeded: for buffers without which no work can go on. They are
-    /// few and of bounded size.
+    /// Reserves `bytes` though the limit may be exceeded: for buffers without which no work can go on, and of which there are only as
+    /// many as attempts and threads. Whoever works for others asks with [`Reservation::try_resize`].
     pub fn reserve(&self, bytes: u64) -> Reservation {
         self.add(bytes);
         Reservation { account: self.clone(), bytes }
@@ -124,7 +124,8 @@ impl Account {
     }
 
     fn subtract(&self, bytes: u64) {
-        self.inner.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        let used_bytes = self.inner.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        debug_assert!(used_bytes >= bytes, "only what is reserved can be given back, and only once");
         if let Some(parent) = &self.inner.parent {
             parent.subtract(bytes);
         }
@@ -150,7 +151,18 @@ impl Reservation {
 
     /// Takes over what another reservation of the same account has: at no time is any of it free.
     pub fn absorb(&mut self, mut other: Self) {
+        debug_assert!(
+            Arc::ptr_eq(&self.account.inner, &other.account.inner),
+            "what is taken over is given back to the account that it came from"
+        );
         self.bytes += std::mem::take(&mut other.bytes);
+    }
+
+    /// Leaves up to `bytes` of it to a reservation of its own.
+    pub fn split(&mut self, bytes: u64) -> Self {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        Self { account: self.account.clone(), bytes }
     }
 
     /// Changes the size. Growth beyond the limit is refused, and then nothing changes.

@@ -156,6 +156,7 @@ pub fn attempt(
             cancel: CancellationToken::new(),
             progress: Arc::default(),
             merge_bytes: merge_bytes(8),
+            files_max: usize::MAX,
             codec: Codec::None,
         },
         memory: Account::new(1 << 30),

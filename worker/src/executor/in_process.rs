@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rustix::process::{Resource, getrlimit};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -40,9 +41,6 @@ mod tests;
 
 /// How long a cancelled attempt may take to notice before its threads are given up.
 const GRACE: Duration = Duration::from_secs(1);
-
-/// One part in this many of the memory is for what a peer has sent on one stream and no reducer has taken.
-const STREAM_WINDOW_PARTS: u64 = 256;
 
 /// The executor: user code runs in this process.
 pub struct InProcess {
@@ -90,13 +88,13 @@ impl InProcess {
     ) -> Self {
         let store = Arc::new(SegmentStore::new(config.directory.clone(), config.serial));
         let identity = Arc::new(Identity::default());
-        let window_bytes = config.memory_bytes / STREAM_WINDOW_PARTS;
         let fetcher = Fetcher {
             identity: Arc::clone(&identity),
             host: config.host.clone(),
             store: Arc::clone(&store),
-            peers: Arc::new(Peers::new(config.tls.clone(), config.fetch.connect, window_bytes)),
+            peers: Arc::new(Peers::new(config.tls.clone(), config.fetch.connect)),
             timeouts: config.fetch,
+            threads: config.threads.max(1),
         };
         Self {
             memory: Account::of_process(config.memory_bytes),
@@ -274,6 +272,13 @@ impl InProcess {
         }
     }
 
+    /// What one merge may keep open: all of them together half of what this process may, since as much again is for connections,
+    /// parts, and serving others.
+    fn files_max(&self) -> usize {
+        let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) / 2;
+        usize::try_from(most).unwrap_or(usize::MAX) / self.config.threads.max(1)
+    }
+
     fn work(
         &self,
         request: RunRequest,
@@ -291,7 +296,8 @@ impl InProcess {
         let merge_bytes = merge_bytes(context.fan_in.unwrap_or_else(by_memory));
         let codec = Codec::on_this_machine(context.compression);
         let (folder, steps) = (Arc::clone(&job.folder), Arc::clone(&progress));
-        let scratch = Scratch { folder, cancel, progress: steps, merge_bytes, codec };
+        let files_max = self.files_max();
+        let scratch = Scratch { folder, cancel, progress: steps, merge_bytes, files_max, codec };
         let (registry, fetcher) = (Arc::clone(&self.registry), Arc::clone(&self.fetcher));
         let store = Arc::clone(&self.store);
         let outputs_on_disk = self.config.outputs_on_disk;

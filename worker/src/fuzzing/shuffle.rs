@@ -189,7 +189,12 @@ fn framed(message: &impl Message) -> Vec<u8> {
 
 pub(super) fn fetch_answer_seeds() -> Vec<Vec<u8>> {
     use v1::fetch_message::Message::{Block, End, Error};
-    let error = v1::FetchError { map_task: 1, map_attempt: 2, message: "no".into() };
+    let error = v1::FetchError {
+        map_task: 1,
+        map_attempt: 2,
+        message: "no".into(),
+        is_shortage: true,
+    };
     let messages = [
         Block(Bytes::from_static(b"block")),
         Block(Bytes::from(vec![7; 300])),
@@ -234,15 +239,22 @@ pub(super) fn fetch_request_seeds() -> Vec<Vec<u8>> {
         block_bytes: 1 << 16,
         ..Default::default()
     };
-    vec![framed(&request)]
+    vec![framed(&v1::FetchCall { message: Some(v1::fetch_call::Message::Request(request)) })]
 }
 
 /// What is taken at all means what was sent.
 pub(super) fn fetch_requests(bytes: &[u8]) {
     let body = Body::new(http_body_util::Full::new(Bytes::copy_from_slice(bytes)));
     let request = certain(http::Request::post(PATH).body(body));
-    if let Ok(request) = block_on(request_from(request)) {
-        let sent = &bytes[PREFIX_BYTES..];
-        assert_eq!(v1::FetchRequest::decode(sent).ok(), Some(request));
+    if let Ok((request, mut credits)) = block_on(request_from(request)) {
+        let sent = framed(&v1::FetchCall {
+            message: Some(v1::fetch_call::Message::Request(request.clone())),
+        });
+        let again = block_on(request_from(certain(
+            http::Request::post(PATH).body(Body::new(http_body_util::Full::new(sent.into()))),
+        )));
+        assert_eq!(certain(again).0, request);
+        // What follows is credit or the end.
+        while block_on(credits.next()).is_some() {}
     }
 }

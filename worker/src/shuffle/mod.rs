@@ -12,8 +12,6 @@ pub(crate) mod block;
 #[cfg(test)]
 mod damage;
 pub(crate) mod fetch;
-#[cfg(test)]
-mod measure;
 pub(crate) mod merge;
 pub(crate) mod origin;
 pub(crate) mod pairs;

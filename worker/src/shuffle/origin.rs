@@ -3,7 +3,7 @@
 use windrow_jobs::{Audit, FailureCause, WorkerId};
 
 use super::block::Block;
-use super::source::BlockSource;
+use super::source::{BlockSource, Position};
 
 /// One output of a map task, and who has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +57,18 @@ impl BlockSource for MapOutputSource {
 
     fn memory_bytes(&self) -> u64 {
         self.source.memory_bytes()
+    }
+
+    fn keeps_file_open(&self) -> bool {
+        self.source.keeps_file_open()
+    }
+
+    fn position(&self, used: usize) -> Option<Position> {
+        self.source.position(used)
+    }
+
+    fn seek(&mut self, position: &Position) {
+        self.source.seek(position);
     }
 
     fn is_last(&self) -> bool {

@@ -9,7 +9,7 @@ use windrow_jobs::program::RecordRef;
 use windrow_jobs::{Audit, FailureCause};
 
 use super::block::Block;
-use super::source::BlockSource;
+use super::source::{BlockSource, Position, behind};
 
 /// Pairs by partition, each partition sorted by key and value.
 pub trait SortedPairs: Send + Sync {
@@ -106,6 +106,8 @@ pub struct MemorySource {
     /// Until they have been lent, all at once.
     pairs: Option<Arc<dyn SortedPairs>>,
     partition: u32,
+    /// The first one that is lent.
+    first: usize,
     promised: Audit,
 }
 
@@ -113,7 +115,8 @@ impl MemorySource {
     /// The pairs of `partition`, or `None` if there are none.
     pub fn new(pairs: Arc<dyn SortedPairs>, partition: u32) -> Option<Self> {
         let promised = pairs.audit(partition);
-        (pairs.len(partition) > 0).then_some(Self { pairs: Some(pairs), partition, promised })
+        let is_empty = pairs.len(partition) == 0;
+        (!is_empty).then_some(Self { pairs: Some(pairs), partition, first: 0, promised })
     }
 }
 
@@ -121,9 +124,18 @@ impl BlockSource for MemorySource {
     fn next_block(&mut self, block: &mut Block) -> Result<bool, FailureCause> {
         block.clear();
         let Some(pairs) = self.pairs.take() else { return Ok(false) };
-        let all = 0..pairs.len(self.partition);
-        block.lend(pairs, self.partition, all);
+        let len = pairs.len(self.partition);
+        block.lend(pairs, self.partition, self.first.min(len)..len);
         Ok(true)
+    }
+
+    fn position(&self, used: usize) -> Option<Position> {
+        // Until it has been lent nothing of it can have been used.
+        Some(Position { records: (self.first + used) as u64, block: None })
+    }
+
+    fn seek(&mut self, position: &Position) {
+        self.first = usize::try_from(position.records).unwrap_or(usize::MAX);
     }
 
     fn is_last(&self) -> bool {
@@ -131,7 +143,7 @@ impl BlockSource for MemorySource {
     }
 
     fn promised(&self) -> Audit {
-        self.promised
+        behind(self.promised, self.first as u64)
     }
 
     fn blame(&self, message: String) -> FailureCause {

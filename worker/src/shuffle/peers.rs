@@ -23,8 +23,8 @@ const FIXED: u64 = 0;
 /// How often an idle connection is checked, and how long its answer may take.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// Bounds of what a stream may hold that has been received and not been taken.
-const STREAM_WINDOW_BYTES: std::ops::RangeInclusive<u64> = 64 << 10..=4 << 20;
+/// What a stream may hold that has arrived and not been read, which it is at once: the bound that matters is its credit.
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 
 /// Largest piece in which data arrives: most blocks come in one.
 const FRAME_BYTES: u32 = 1 << 20;
@@ -46,22 +46,13 @@ pub struct Peers {
     last_number: AtomicU64,
     tls: ShuffleTls,
     connect_timeout: Duration,
-    stream_window_bytes: u32,
 }
 
 impl Peers {
-    /// No connections yet. Each of their streams may hold up to `window_bytes` that have been received and not been
-    /// taken, within sensible limits.
-    pub fn new(tls: ShuffleTls, connect_timeout: Duration, window_bytes: u64) -> Self {
-        let (min, max) = STREAM_WINDOW_BYTES.into_inner();
-        let stream_window_bytes = window_bytes.clamp(min, max) as u32;
+    /// No connections yet.
+    pub fn new(tls: ShuffleTls, connect_timeout: Duration) -> Self {
         let (channels, last_number) = Default::default();
-        Self { channels, last_number, tls, connect_timeout, stream_window_bytes }
-    }
-
-    /// What each stream may hold.
-    pub fn stream_window_bytes(&self) -> u64 {
-        u64::from(self.stream_window_bytes)
+        Self { channels, last_number, tls, connect_timeout }
     }
 
     /// The channel to what the worker at `host:port` has of a job. It connects, and connects again, by itself.
@@ -76,7 +67,7 @@ impl Peers {
         let channel = Endpoint::from_shared(format!("http://{address}"))?
             .connect_timeout(self.connect_timeout)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .initial_stream_window_size(self.stream_window_bytes)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .max_frame_size(FRAME_BYTES)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE)

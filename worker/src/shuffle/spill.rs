@@ -4,15 +4,15 @@
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
-use windrow_jobs::FailureCause;
+use windrow_jobs::{Audit, FailureCause};
 use windrow_jobs::fan_in::SOURCE_BYTES;
 use windrow_jobs::program::{RecordBatches, RecordSink};
 
 use super::block::Codec;
 use super::merge::Merge;
 use super::pairs::SortedPairs;
-use super::segment::{PartitionIndex, RunWriter, SegmentWriter};
-use super::source::{BlockSource, memory_bytes};
+use super::segment::{PartitionIndex, RunWriter, Segment, SegmentWriter};
+use super::source::{BlockSource, memory_bytes, open_files};
 use super::store::JobFolder;
 use crate::executor::Progress;
 
@@ -30,6 +30,8 @@ pub struct Scratch {
     pub progress: Arc<Progress>,
     /// Most memory of the sources that are merged at once; two of them are in any case.
     pub merge_bytes: u64,
+    /// Most files that these keep open; two of them are merged in any case.
+    pub files_max: usize,
     /// How what is written here is compressed. It is read on this machine, so mostly not at all.
     pub codec: Codec,
 }
@@ -67,19 +69,42 @@ impl Scratch {
         &self,
         mut sources: Vec<Box<dyn BlockSource + 'a>>,
     ) -> Result<Merge<'a>, FailureCause> {
-        while sources.len() > 2 && memory_bytes(&sources) > self.merge_bytes {
+        let files_max = self.files_max.max(2);
+        while sources.len() > 2
+            && (memory_bytes(&sources) > self.merge_bytes || open_files(&sources) > files_max)
+        {
             // The smallest first. Of equal ones, what is merged becomes the last.
             sources.sort_by_key(|source| source.memory_bytes());
-            let group = self.group_of(&sources);
-            let mut merge = Merge::new(sources.drain(..group).collect());
-            let segment = self.create()?;
-            let mut writer = segment.begin_run().partition(0);
-            self.copy(&mut merge, &mut writer)?;
-            let index = vec![writer.finish(merge.promised())?];
-            let merged = segment.into_temporary(index).sources(0)?;
+            let too_many = (open_files(&sources) + 1).saturating_sub(files_max);
+            let group = self.group_of(&sources, too_many.min(files_max));
+            let merged = self.merge_to_run(sources.drain(..group).collect())?.sources(0)?;
             sources.extend(merged.into_iter().map(|source| Box::new(source) as _));
         }
         Ok(Merge::new(sources))
+    }
+
+    /// Merges sources to a run on disk, at once: they must be few enough.
+    pub fn merge_to_run(
+        &self,
+        sources: Vec<Box<dyn BlockSource + '_>>,
+    ) -> Result<Segment, FailureCause> {
+        let mut merge = Merge::new(sources);
+        let segment = self.create()?;
+        let mut writer = segment.begin_run().partition(0);
+        self.copy(&mut merge, &mut writer)?;
+        let index = vec![writer.finish(merge.promised())?];
+        Ok(segment.into_temporary(index))
+    }
+
+    /// Writes all that is left of a merge as a run.
+    pub fn write_run(&self, merge: &mut Merge<'_>) -> Result<Segment, FailureCause> {
+        let segment = self.create()?;
+        let mut writer = segment.begin_run().partition(0);
+        self.copy(merge, &mut writer)?;
+        // Their digest is not known, and nobody asks: what was promised of the whole is kept elsewhere.
+        let left = Audit { records: writer.records(), digest: 0 };
+        let index = vec![writer.finish(left)?];
+        Ok(segment.into_temporary(index))
     }
 
     /// Whether sources have single pairs so large that memory for the usual ones would not do.
@@ -88,9 +113,9 @@ impl Scratch {
         has_large && memory_bytes(sources) > self.merge_bytes
     }
 
-    /// How many of these sources, of which the smallest come first, to merge to one: as many as may be open at once, but no more
-    /// than it takes for the rest to fit then.
-    fn group_of(&self, sources: &[Box<dyn BlockSource + '_>]) -> usize {
+    /// How many of these sources, which are sorted by size, to merge to one: the fewest of the smallest after which the rest fits
+    /// into the memory of a merge, at least so many, and at most what fits at once.
+    fn group_of(&self, sources: &[Box<dyn BlockSource + '_>], least: usize) -> usize {
         let all = memory_bytes(sources);
         let mut group_bytes = 0;
         for (count, source) in sources.iter().enumerate() {
@@ -99,7 +124,8 @@ impl Scratch {
                 return count;
             }
             group_bytes += bytes;
-            if count >= 1 && all - group_bytes + bytes.max(SOURCE_BYTES) <= self.merge_bytes {
+            let is_enough = count >= 1 && count + 1 >= least;
+            if is_enough && all - group_bytes + bytes.max(SOURCE_BYTES) <= self.merge_bytes {
                 return count + 1;
             }
         }
@@ -149,7 +175,7 @@ mod tests {
     use proptest::prelude::*;
     use windrow_jobs::collect::RecordBuffer;
     use windrow_jobs::fan_in::merge_bytes;
-    use windrow_jobs::{Audit, JobId};
+    use windrow_jobs::JobId;
 
     use super::*;
     use crate::shuffle::block::Block;
@@ -212,6 +238,7 @@ mod tests {
             cancel: CancellationToken::new(),
             progress: Arc::default(),
             merge_bytes,
+            files_max: usize::MAX,
             codec: Codec::None,
         }
     }
@@ -233,7 +260,7 @@ mod tests {
         ] {
             let sources = sizes.iter().flat_map(|&(bytes, count)| (0..count).map(move |_| bytes));
             let sources: Vec<_> = sources.map(|bytes| Box::new(OfSize(bytes)) as _).collect();
-            assert_eq!(scratch.group_of(&sources), group, "{sizes:?}");
+            assert_eq!(scratch.group_of(&sources, 2), group, "{sizes:?}");
         }
     }
 
@@ -294,6 +321,72 @@ mod tests {
             }
             drop(spilled);
             prop_assert_eq!(files(), 0, "runs are removed");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        /// A merge that is left at any place, and gone on with by other sources of the same pairs, gives the rest.
+        #[test]
+        fn a_merge_goes_on_where_another_one_was_left(
+            runs in vec(vec((0u32..4, pairs(1..2)), 0..40), 1..6),
+            large in 0usize..4,
+            in_memory in 0usize..3,
+            cuts in vec(0usize..4, 0..12),
+            are_evicted: bool,
+        ) {
+            let mut runs: Vec<Vec<(u32, Pair)>> = runs
+                .into_iter()
+                .map(|run| run.into_iter().map(|(p, mut pair)| (p, pair.remove(0))).collect())
+                .collect();
+            // Of several blocks and extents.
+            for (at, run) in runs.iter_mut().enumerate().take(large) {
+                run.extend((0..60u8).map(|n| (0, (vec![n, at as u8], vec![n; BLOCK_BYTES / 2]))));
+            }
+            let directory = tempfile::tempdir().unwrap();
+            let scratch = scratch(directory.path(), u64::MAX);
+            let files: Vec<_> = runs.iter().map(|run| spilled(&scratch, buffer(run))).collect();
+            let lent: Vec<Arc<dyn SortedPairs>> = runs
+                .iter()
+                .take(in_memory)
+                .map(|run| Arc::new(SortedBuffer::new(buffer(run))) as _)
+                .collect();
+            // What is in memory at first may be in a file later.
+            let sources = |is_first: bool| -> Vec<Box<dyn BlockSource>> {
+                let mut sources: Vec<Box<dyn BlockSource>> = Vec::new();
+                for (at, file) in files.iter().enumerate() {
+                    match lent.get(at) {
+                        Some(pairs) if is_first || !are_evicted => sources.extend(
+                            MemorySource::new(Arc::clone(pairs), 0).map(|one| Box::new(one) as _),
+                        ),
+                        _ => sources.extend(
+                            file.sources(0).unwrap().into_iter().map(|one| Box::new(one) as _),
+                        ),
+                    }
+                }
+                sources
+            };
+            let mut merge = Merge::new(sources(true));
+            let mut merged: Vec<Pair> = Vec::new();
+            for batches in cuts {
+                for _ in 0..batches {
+                    if let Some(batch) = merge.next_batch().unwrap() {
+                        merged.extend(batch.iter().map(|r| (r.key.to_vec(), r.value.to_vec())));
+                    }
+                }
+                let positions = merge.positions().unwrap();
+                let mut again = sources(false);
+                prop_assert_eq!(again.len(), positions.len());
+                for (source, position) in again.iter_mut().zip(&positions) {
+                    source.seek(position);
+                }
+                let left: u64 = again.iter().map(|source| source.promised().records).sum();
+                prop_assert_eq!(merged.len() + left as usize, of(&runs, 0).len());
+                merge = Merge::new(again);
+            }
+            merged.extend(drain(&mut merge).unwrap());
+            prop_assert_eq!(merged, of(&runs, 0));
         }
     }
 }

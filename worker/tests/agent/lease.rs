@@ -32,9 +32,11 @@ async fn fetch(address: &str, cluster: &str) -> Result<Fetched, Status> {
         partition: 0,
         outputs: vec![v1::MapOutput { task: 0, attempt: 1 }],
         cluster: cluster.to_string(),
+        credit_bytes: 1 << 20,
         ..Default::default()
     };
-    let message = client.fetch(request).await?.into_inner().message().await?;
+    let call = v1::FetchCall { message: Some(v1::fetch_call::Message::Request(request)) };
+    let message = client.fetch(tokio_stream::once(call)).await?.into_inner().message().await?;
     Ok(message.unwrap().message.unwrap())
 }
 

@@ -6,13 +6,14 @@
 //! and whether it makes sense, is the business of `shuffle`.
 
 mod client;
+mod messages;
 mod pieces;
 mod server;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use client::FetchStream;
-pub(crate) use server::{FetchServer, request_from};
+pub(crate) use server::{Credits, FetchServer, request_from};
 
 /// The service, and the path of its call.
 const SERVICE: &str = "windrow.v1.Shuffle";

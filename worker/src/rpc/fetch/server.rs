@@ -1,22 +1,22 @@
-//! The answering side: reads the request, and frames messages for the transport.
+//! The answering side: reads the request and the credit that follows, and frames messages for the transport.
 
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use http_body::Frame;
-use http_body_util::{BodyExt, Limited};
-use prost::Message as _;
-use prost::{encode_length_delimiter, length_delimiter_len};
+use prost::{Message as _, encode_length_delimiter, length_delimiter_len};
 use tokio::sync::mpsc;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{BoxFuture, Service, http};
 use tonic::server::NamedService;
+use windrow_proto::v1::fetch_call::Message as Call;
 use windrow_proto::v1::fetch_message::Message;
-use windrow_proto::v1::{FetchMessage, FetchRequest};
+use windrow_proto::v1::{FetchCall, FetchMessage, FetchRequest};
 
+use super::messages::Messages;
 use super::{PATH, PREFIX_BYTES, SERVICE};
 use crate::shuffle::ShuffleService;
 
@@ -57,7 +57,7 @@ impl Service<http::Request<Body>> for FetchServer {
         let service = self.0.clone();
         Box::pin(async move {
             let messages = match request_from(request).await {
-                Ok(request) => service.fetch(request),
+                Ok((request, credits)) => service.fetch(request, credits),
                 Err(status) => Err(status),
             };
             Ok(messages.map_or_else(Status::into_http, response))
@@ -65,19 +65,38 @@ impl Service<http::Request<Body>> for FetchServer {
     }
 }
 
-/// The request that a call brings.
-pub(crate) async fn request_from(request: http::Request<Body>) -> Result<FetchRequest, Status> {
+/// The credit that comes behind a request.
+pub(crate) struct Credits(Messages<FetchCall>);
+
+impl Credits {
+    /// None at all.
+    pub(crate) fn none() -> Self {
+        Self(Messages::of(Body::empty(), 0))
+    }
+
+    /// So many bytes more; `None` when the caller says nothing any more, or nothing that makes sense. Cancel safe.
+    pub(crate) async fn next(&mut self) -> Option<u64> {
+        match self.0.next().await {
+            Ok(Some(FetchCall { message: Some(Call::Credit(credit)) })) => Some(credit.bytes),
+            _ => None,
+        }
+    }
+}
+
+/// The request that a call begins with, and the rest of it.
+pub(crate) async fn request_from(
+    request: http::Request<Body>,
+) -> Result<(FetchRequest, Credits), Status> {
     if request.uri().path() != PATH {
         return Err(Status::unimplemented("there is no such call"));
     }
-    let body = Limited::new(request.into_body(), REQUEST_BYTES_MAX).collect().await;
-    let mut bytes = body.map_err(Status::from_error)?.to_bytes();
-    let is_plain = bytes.try_get_u8().is_ok_and(|flag| flag == 0);
-    let length = bytes.try_get_u32().ok();
-    if !is_plain || length != Some(bytes.len() as u32) {
-        return Err(Status::invalid_argument("one message was expected, and not compressed"));
+    let mut calls = Messages::<FetchCall>::of(request.into_body(), REQUEST_BYTES_MAX);
+    match calls.next().await? {
+        Some(FetchCall { message: Some(Call::Request(request)) }) => {
+            Ok((request, Credits(calls)))
+        }
+        _ => Err(Status::invalid_argument("a call begins with what is wanted")),
     }
-    FetchRequest::decode(bytes).map_err(|error| Status::invalid_argument(error.to_string()))
 }
 
 fn response(messages: mpsc::Receiver<Message>) -> http::Response<Body> {
@@ -155,7 +174,7 @@ fn framed(message: Message) -> (Bytes, Option<Bytes>) {
 mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
-    use windrow_proto::v1::{FetchEnd, FetchError};
+    use windrow_proto::v1::{FetchEnd, FetchError, FetchWaiting};
 
     use super::*;
 
@@ -166,8 +185,10 @@ mod tests {
             (any::<u64>(), any::<u64>())
                 .prop_map(|(records, digest)| Message::End(FetchEnd { records, digest })),
             (any::<u32>(), any::<u32>(), text).prop_map(|(map_task, map_attempt, message)| {
-                Message::Error(FetchError { map_task, map_attempt, message })
+                let is_shortage = map_task % 2 == 0;
+                Message::Error(FetchError { map_task, map_attempt, message, is_shortage })
             }),
+            Just(Message::Waiting(FetchWaiting {})),
         ]
     }
 

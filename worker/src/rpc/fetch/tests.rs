@@ -9,7 +9,8 @@ use prost::Message as _;
 use windrow_jobs::{JobId, WorkerId};
 use windrow_proto::v1::fetch_message::Message;
 use windrow_proto::v1::shuffle_client::ShuffleClient;
-use windrow_proto::v1::{FetchMessage, FetchRequest, MapOutput};
+use windrow_proto::v1::fetch_call::Message as Call;
+use windrow_proto::v1::{FetchCall, FetchMessage, FetchRequest, MapOutput};
 
 use super::pieces::Pieces;
 use super::{FetchServer, FetchStream};
@@ -31,8 +32,14 @@ fn server(folder: &std::path::Path) -> (FetchServer, FetchRequest) {
     identity.set("", WorkerId(5), lease_ends);
     let server = FetchServer::new(ShuffleService::new(store, identity, Account::new(1 << 30)));
     let outputs = vec![MapOutput { task: 0, attempt: 1 }];
-    let request =
-        FetchRequest { worker: 5, job: JobId(1).0, partition: 3, outputs, ..Default::default() };
+    let request = FetchRequest {
+        worker: 5,
+        job: JobId(1).0,
+        partition: 3,
+        outputs,
+        credit_bytes: 1 << 30,
+        ..Default::default()
+    };
     (server, request)
 }
 
@@ -40,9 +47,10 @@ fn server(folder: &std::path::Path) -> (FetchServer, FetchRequest) {
 async fn a_generated_client_gets_the_same_messages() {
     let folder = tempfile::tempdir().unwrap();
     let (server, request) = server(folder.path());
-    let mut ours = FetchStream::open(connect(server.clone()), &request).await.unwrap();
+    let mut ours = FetchStream::open(connect(server.clone()), request.clone()).await.unwrap();
+    let call = FetchCall { message: Some(Call::Request(request)) };
     let mut theirs = ShuffleClient::new(connect(server)).max_decoding_message_size(1 << 30);
-    let mut theirs = theirs.fetch(request).await.unwrap().into_inner();
+    let mut theirs = theirs.fetch(tokio_stream::once(call)).await.unwrap().into_inner();
     let mut blocks = 0;
     loop {
         let (our, their) = (ours.next().await.unwrap(), theirs.message().await.unwrap());
@@ -51,6 +59,7 @@ async fn a_generated_client_gets_the_same_messages() {
             Some(Message::Block(_)) => blocks += 1,
             Some(Message::End(end)) => assert_eq!(end.records, u64::from(PAIRS)),
             Some(Message::Error(error)) => panic!("{}", error.message),
+            Some(Message::Waiting(_)) => panic!("nobody else is there"),
             None => break,
         }
     }
@@ -62,12 +71,12 @@ async fn refusals_have_their_code_and_message() {
     let folder = tempfile::tempdir().unwrap();
     let (server, request) = server(folder.path());
     let other = FetchRequest { worker: 6, ..request.clone() };
-    let status = FetchStream::open(connect(server.clone()), &other).await.err().unwrap();
+    let status = FetchStream::open(connect(server.clone()), other).await.err().unwrap();
     assert_eq!(status.code(), tonic::Code::FailedPrecondition);
     assert!(status.message().contains("worker-6 of cluster  was meant"), "{status}");
     let outputs = vec![MapOutput { task: 1 << 30, attempt: 1 << 30 }; 10_000];
     let long = FetchRequest { outputs, ..request };
-    assert!(FetchStream::open(connect(server), &long).await.is_err(), "above the limit");
+    assert!(FetchStream::open(connect(server), long).await.is_err(), "above the limit");
 }
 
 proptest! {

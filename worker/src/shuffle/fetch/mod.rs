@@ -1,11 +1,14 @@
 //! The reducer's side of the shuffle: a source for each file that can be read here, and one stream or a few for
 //! each other worker.
 
+#[cfg(test)]
+mod crowd_tests;
 mod remote;
 #[cfg(test)]
 mod tests;
 
 use std::fs::File;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,7 +64,18 @@ pub struct Fetcher {
     pub peers: Arc<Peers>,
     /// How long they may take.
     pub timeouts: FetchTimeouts,
+    /// How many reducers may fetch at once.
+    pub threads: usize,
 }
+
+/// Bounds of the credit of a stream, for what has been sent and not been used.
+const CREDIT_BYTES: RangeInclusive<u64> = 64 << 10..=4 << 20;
+
+/// One part in this many of the memory is most for the credit of one stream, ...
+const CREDIT_PARTS: u64 = 256;
+
+/// ... and one for that of all streams of all reducers.
+const CREDITS_PARTS: u64 = 8;
 
 /// How outputs that are fetched from one worker share streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +119,7 @@ impl Fetcher {
     /// One source or several for each worker. An error if an output that should be here is not, or makes no sense.
     pub fn sources(&self, plan: &FetchPlan<'_>) -> Result<Vec<Box<dyn BlockSource>>, FailureCause> {
         let mut sources: Vec<Box<dyn BlockSource>> = Vec::new();
+        let mut all_far = Vec::new();
         for worker in plan.outputs {
             let mut far = Vec::new();
             for output in &worker.outputs {
@@ -116,16 +131,29 @@ impl Fetcher {
                 }
             }
             let streams = far.chunks(plan.streams.outputs_max());
-            let streams = streams.filter_map(|outputs| self.remote(plan, worker, outputs));
-            sources.extend(streams.map(|source| Box::new(source) as _));
+            all_far.extend(streams.map(|outputs| (worker, outputs.to_vec())));
         }
+        let credit_bytes = self.credit_bytes(plan.memory.limit_bytes(), all_far.len());
+        let streams = all_far
+            .into_iter()
+            .filter_map(|(worker, outputs)| self.remote(plan, worker, outputs, credit_bytes));
+        sources.extend(streams.map(|source| Box::new(source) as _));
         Ok(sources)
     }
 
-    /// An output that is read directly: it is in this process, or its worker runs on the same host and the file can be
-    /// read (it cannot in another container, nor while it is in that worker's memory, nor where this process may not), or has
-    /// no address. One of this
-    /// worker's that is not found may be in the memory of another of its processes.
+    /// Of each of so many streams.
+    fn credit_bytes(&self, memory_bytes: u64, streams: usize) -> u64 {
+        let (least, most) = CREDIT_BYTES.into_inner();
+        let all_bytes = memory_bytes / CREDITS_PARTS / self.threads.max(1) as u64;
+        let share_bytes = all_bytes / streams.max(1) as u64;
+        share_bytes.min(memory_bytes / CREDIT_PARTS).clamp(least, most)
+    }
+
+    /// The sources of an output that is read directly; `None` if it is fetched over the network. Read directly is
+    /// - an output that this process has itself. Another one of this worker's may be in the memory of another of its processes.
+    /// - an output of a worker on the same host, if its file can be opened: it cannot from another container, while it is in that
+    ///   worker's memory, or where this process may not.
+    /// - whatever has no address.
     fn near(
         &self,
         plan: &FetchPlan<'_>,
@@ -150,7 +178,8 @@ impl Fetcher {
         &self,
         plan: &FetchPlan<'_>,
         worker: &WorkerOutputs,
-        outputs: &[(u32, u32)],
+        outputs: Vec<(u32, u32)>,
+        credit_bytes: u64,
     ) -> Option<RemoteSource> {
         let first = *outputs.first()?;
         Some(RemoteSource::new(remote::Stream {
@@ -160,7 +189,8 @@ impl Fetcher {
             origin: origin(worker, first),
             job: plan.job,
             partition: plan.partition,
-            outputs: outputs.to_vec(),
+            outputs,
+            credit_bytes,
             compression: plan.compression,
             same_machine: self.is_same_host(worker),
             timeouts: self.timeouts,

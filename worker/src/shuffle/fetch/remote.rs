@@ -1,8 +1,10 @@
 //! A source that another worker streams.
 //!
-//! A task on the runtime receives and enforces the timeouts; the reducer's thread takes blocks from a short queue.
-//! While the queue is full nothing is taken from the transport; once the stream's window is full as well, flow control
-//! reaches the sender.
+//! A task on the runtime receives and enforces the timeouts; the reducer's thread takes blocks from a queue, and what it has taken
+//! is credit for the sender, who sends nothing without (see `shuffle::serve`). So whatever arrives has room, and the connection is
+//! never held up by a reducer that reads from another one.
+//!
+//! A sender that is busy with others says so, and is waited for. One that wants for something is asked again for a while.
 //!
 //! A worker whose lease has run out says so, and is asked again after a pause: mostly its coordinator has gone, and comes back.
 //!
@@ -15,8 +17,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 use windrow_jobs::{Audit, Compression, FailureCause, JobId};
 use windrow_proto::v1::fetch_message::Message;
 use windrow_proto::v1::{FetchEnd, FetchError, FetchMessage, FetchRequest, MapOutput};
@@ -32,14 +35,14 @@ use crate::shuffle::peers::{Peer, Peers};
 use crate::shuffle::serve::{BLOCK_BYTES, is_no_lease};
 use crate::shuffle::source::BlockSource;
 
-/// Blocks that wait for the reducer.
-const BLOCKS_WAITING: usize = 2;
+/// Before a worker is asked again whose lease has run out, or who wants for something.
+const PAUSE: Duration = Duration::from_millis(200);
 
-/// Before a worker whose lease has run out is asked again.
-const LEASE_PAUSE: Duration = Duration::from_millis(200);
+/// How many blocks the credit is for, so that some are on their way while one is being used.
+const BLOCKS_PER_CREDIT: u64 = 4;
 
-/// How many blocks a window holds at least, so that some are on their way while one is being used.
-const BLOCKS_PER_WINDOW: u64 = 4;
+/// Blocks that may come without credit: a sender that gives up its turn sends what it has begun.
+const BLOCKS_BEYOND_CREDIT_MAX: u32 = 64;
 
 /// What to fetch, from where.
 #[derive(Clone)]
@@ -58,6 +61,8 @@ pub(crate) struct Stream {
     pub partition: u32,
     /// Task and attempt of each output.
     pub outputs: Vec<(u32, u32)>,
+    /// What may be on its way and wait for the reducer, together.
+    pub credit_bytes: u64,
     /// The job's choice.
     pub compression: Option<Compression>,
     /// Whether the worker runs on this machine.
@@ -80,17 +85,25 @@ enum Event {
     Broken(FailureCause),
     /// It has failed while this worker had no lease, and now it has one.
     Interrupted(FailureCause),
+    /// The sender wants for something, and may be asked again now.
+    Short(FailureCause),
 }
 
 /// The pairs of one stream.
 pub struct RemoteSource {
     stream: Stream,
-    events: Option<mpsc::Receiver<Result<Event, FailureCause>>>,
+    events: Option<mpsc::UnboundedReceiver<Result<Event, FailureCause>>>,
+    /// Hears how many bytes have been used, now and then.
+    used: Option<mpsc::UnboundedSender<u64>>,
+    /// Those that it has not heard of.
+    used_bytes: u64,
     /// Pairs that have been handed out.
     records: u64,
     /// Of these, pairs that the second stream has still to bring again.
     skip: u64,
     is_second: bool,
+    /// Since when the sender has wanted for something and sent nothing.
+    short_since: Option<Instant>,
     /// Once it is known.
     promised: Option<Audit>,
     /// From the start to the end.
@@ -103,9 +116,12 @@ impl RemoteSource {
         Self {
             stream,
             events: None,
+            used: None,
+            used_bytes: 0,
             records: 0,
             skip: 0,
             is_second: false,
+            short_since: None,
             promised: None,
             reservation: None,
         }
@@ -115,14 +131,17 @@ impl RemoteSource {
     fn receive(&mut self, block: &mut Block) -> Result<bool, Fault> {
         self.start();
         let origin = &self.stream.origin;
-        match self.events.as_mut().and_then(mpsc::Receiver::blocking_recv) {
+        match self.events.as_mut().and_then(mpsc::UnboundedReceiver::blocking_recv) {
             Some(Ok(Event::Block(bytes))) => {
+                self.used_bytes += bytes.len() as u64;
+                self.short_since = None;
                 let decoded = block.decode_bytes(bytes);
                 decoded.map_err(|error| Fault::Passing(origin.failed(error.to_string())))?;
                 let skipped = self.skip.min(block.len() as u64);
                 block.skip(skipped as usize);
                 self.skip -= skipped;
                 self.records += block.len() as u64;
+                self.give_credit();
                 Ok(true)
             }
             Some(Ok(Event::End(promised))) => {
@@ -137,6 +156,11 @@ impl RemoteSource {
             }
             Some(Ok(Event::Broken(cause))) => Err(Fault::Passing(cause)),
             Some(Ok(Event::Interrupted(cause))) => Err(Fault::Own(cause)),
+            Some(Ok(Event::Short(cause))) => {
+                let since = *self.short_since.get_or_insert_with(Instant::now);
+                let is_over = since.elapsed() >= self.stream.timeouts.stall;
+                Err(if is_over { Fault::Lasting(cause) } else { Fault::Own(cause) })
+            }
             Some(Err(cause)) => Err(Fault::Lasting(cause)),
             None if self.stream.cancel.is_cancelled() => {
                 Err(Fault::Lasting(FailureCause::Cancelled))
@@ -148,16 +172,27 @@ impl RemoteSource {
     /// Leaves the stream, for another one from the first pair on.
     fn open_again(&mut self) {
         self.skip = self.records;
-        self.events = None;
+        (self.events, self.used, self.used_bytes) = (None, None, 0);
+    }
+
+    /// Few messages, each for much: the sender goes on with the rest meanwhile.
+    fn give_credit(&mut self) {
+        if self.used_bytes >= self.stream.block_bytes()
+            && let Some(used) = &self.used
+        {
+            // A stream that has come to its end wants none.
+            let _ = used.send(std::mem::take(&mut self.used_bytes));
+        }
     }
 }
 
 impl BlockSource for RemoteSource {
     fn start(&mut self) {
         if self.events.is_none() {
-            let (sender, receiver) = mpsc::channel(BLOCKS_WAITING);
-            self.stream.runtime.spawn(self.stream.clone().run(sender));
-            self.events = Some(receiver);
+            let (sender, receiver) = mpsc::unbounded_channel();
+            let (used, credit) = mpsc::unbounded_channel();
+            self.stream.runtime.spawn(self.stream.clone().run(sender, credit));
+            (self.events, self.used) = (Some(receiver), Some(used));
             self.reservation = Some(self.stream.memory.reserve(self.stream.held_bytes()));
         }
     }
@@ -195,9 +230,38 @@ impl BlockSource for RemoteSource {
     }
 }
 
+/// What the sender may send still, as far as it knows.
+struct Credit {
+    bytes: i64,
+    blocks_beyond: u32,
+}
+
+impl Credit {
+    fn new(bytes: u64) -> Self {
+        let mut this = Self { bytes: 0, blocks_beyond: 0 };
+        this.add(bytes);
+        this
+    }
+
+    fn add(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    fn is_given(&self) -> bool {
+        self.bytes > 0
+    }
+
+    /// Takes it for a block; `false` if that is one too many.
+    fn take(&mut self, block_bytes: usize) -> bool {
+        self.blocks_beyond = if self.is_given() { 0 } else { self.blocks_beyond + 1 };
+        self.bytes = self.bytes.saturating_sub(block_bytes as i64);
+        self.blocks_beyond <= BLOCKS_BEYOND_CREDIT_MAX
+    }
+}
+
 /// Why a stream is not whole.
 enum Fault {
-    /// This worker was cut off itself, as far as it knows: nobody is to blame.
+    /// Nobody is to blame: this worker was cut off itself, as far as it knows, or the other one wants for something.
     Own(FailureCause),
     /// Another try may find nothing wrong.
     Passing(FailureCause),
@@ -205,70 +269,99 @@ enum Fault {
 }
 
 impl Stream {
-    /// What it holds at most, unless single pairs are large: what the transport has received, the blocks that wait, and
-    /// the one that is being decoded.
+    /// What it holds at most, unless single pairs are large: what there was credit for, a block more, and the one that is being
+    /// decoded.
     fn held_bytes(&self) -> u64 {
-        self.peers.stream_window_bytes() + (BLOCKS_WAITING as u64 + 1) * self.block_bytes()
+        self.credit_bytes + 2 * self.block_bytes()
     }
 
     /// Size of the blocks to ask for.
     fn block_bytes(&self) -> u64 {
-        (self.peers.stream_window_bytes() / BLOCKS_PER_WINDOW)
+        (self.credit_bytes / BLOCKS_PER_CREDIT)
             .clamp(*BLOCK_BYTES.start(), *BLOCK_BYTES.end())
     }
 
     /// Receives until the end, an error, cancellation, or the reducer's leaving.
-    async fn run(self, sender: mpsc::Sender<Result<Event, FailureCause>>) {
+    async fn run(
+        self,
+        sender: mpsc::UnboundedSender<Result<Event, FailureCause>>,
+        used: mpsc::UnboundedReceiver<u64>,
+    ) {
         let received = tokio::select! {
-            received = self.receive(&sender) => received,
+            received = self.receive(&sender, used) => received,
             () = self.cancel.cancelled() => return,
             () = sender.closed() => return,
         };
         if let Err(cause) = received {
             // If the reducer has left, nobody wants to know.
-            let _ = sender.send(Err(cause)).await;
+            let _ = sender.send(Err(cause));
         }
     }
 
     async fn receive(
         &self,
-        sender: &mpsc::Sender<Result<Event, FailureCause>>,
+        sender: &mpsc::UnboundedSender<Result<Event, FailureCause>>,
+        mut used: mpsc::UnboundedReceiver<u64>,
     ) -> Result<(), FailureCause> {
         let FetchTimeouts { connect, stall } = self.timeouts;
         let peer = self.peers.peer(&self.address, self.job);
         let peer = peer.map_err(|error| self.refused(&error))?;
         let mut messages = self.within(connect + stall, self.open(&peer)).await??;
+        let mut credit = Credit::new(self.credit_bytes);
         loop {
-            // Waiting for room takes as long as the reducer needs; only waiting for the sender is limited.
-            let Ok(permit) = sender.reserve().await else { return Ok(()) };
-            let message = match self.within(stall, messages.next()).await? {
-                Ok(message) => message,
-                Err(status) => {
-                    permit.send(Ok(self.broken(&peer, self.refused(&status)).await));
-                    return Ok(());
+            let received = tokio::select! {
+                used = used.recv() => {
+                    let Some(bytes) = used else { return Ok(()) };
+                    messages.give_credit(bytes);
+                    credit.add(bytes);
+                    continue;
                 }
+                received = self.next(&mut messages, &credit) => received?,
             };
-            match message {
-                Some(FetchMessage { message: Some(Message::Block(block)) }) => {
-                    permit.send(Ok(Event::Block(block)));
+            let event = match received {
+                Ok(Some(FetchMessage { message: Some(Message::Waiting(_)) })) => continue,
+                Ok(Some(FetchMessage { message: Some(Message::Block(block)) })) => {
+                    if !credit.take(block.len()) {
+                        return Err(self.origin.failed("it sends more than it was asked for"));
+                    }
+                    Event::Block(block)
                 }
-                Some(FetchMessage { message: Some(Message::End(end)) }) => {
+                Ok(Some(FetchMessage { message: Some(Message::End(end)) })) => {
                     let FetchEnd { records, digest } = end;
-                    permit.send(Ok(Event::End(Audit { records, digest })));
-                    return Ok(());
+                    Event::End(Audit { records, digest })
                 }
-                Some(FetchMessage { message: Some(Message::Error(error)) }) => {
-                    return Err(self.reported(error));
+                Ok(Some(FetchMessage { message: Some(Message::Error(error)) })) => {
+                    if !error.is_shortage {
+                        return Err(self.reported(error));
+                    }
+                    sleep(PAUSE).await;
+                    Event::Short(self.reported(error))
                 }
-                Some(FetchMessage { message: None }) => {
+                Ok(Some(FetchMessage { message: None })) => {
                     return Err(self.origin.failed("an unknown message arrived"));
                 }
-                None => {
-                    let cause = self.origin.failed("the stream was cut short");
-                    permit.send(Ok(self.broken(&peer, cause).await));
-                    return Ok(());
+                Ok(None) => {
+                    self.broken(&peer, self.origin.failed("the stream was cut short")).await
                 }
+                Err(status) => self.broken(&peer, self.refused(&status)).await,
+            };
+            let is_last = !matches!(event, Event::Block(_));
+            // If the reducer has left, nobody wants to know.
+            if sender.send(Ok(event)).is_err() || is_last {
+                return Ok(());
             }
+        }
+    }
+
+    /// The next message. Waiting for room takes as long as the reducer needs; only waiting for the sender is limited. Cancel safe.
+    async fn next(
+        &self,
+        messages: &mut FetchStream,
+        credit: &Credit,
+    ) -> Result<Result<Option<FetchMessage>, Status>, FailureCause> {
+        match credit.is_given() {
+            true => self.within(self.timeouts.stall, messages.next()).await,
+            false => Ok(messages.next().await),
         }
     }
 
@@ -276,10 +369,10 @@ impl Stream {
     async fn open(&self, peer: &Peer) -> Result<FetchStream, FailureCause> {
         let request = self.request();
         loop {
-            let answer = FetchStream::open(peer.channel.clone(), &request);
+            let answer = FetchStream::open(peer.channel.clone(), request.clone());
             match self.within(self.timeouts.connect, answer).await? {
                 Ok(messages) => return Ok(messages),
-                Err(status) if is_no_lease(&status) => sleep(LEASE_PAUSE).await,
+                Err(status) if is_no_lease(&status) => sleep(PAUSE).await,
                 // Whoever is cut off from the coordinator may be cut off from all others, too.
                 Err(_) if !self.identity.has_lease() => self.identity.leased().await,
                 Err(status) => return Err(self.refused(&status)),
@@ -330,6 +423,8 @@ impl Stream {
             compression: compression_to(self.compression).into(),
             same_machine: self.same_machine,
             block_bytes: self.block_bytes() as u32,
+            credit_bytes: self.credit_bytes,
+            silence_ms: u32::try_from(self.timeouts.stall.as_millis()).unwrap_or(u32::MAX),
             outputs: self
                 .outputs
                 .iter()
@@ -340,7 +435,7 @@ impl Stream {
 
     /// The sender names one output; one that was not asked for cannot be to blame.
     fn reported(&self, error: FetchError) -> FailureCause {
-        let FetchError { map_task, map_attempt, message } = error;
+        let FetchError { map_task, map_attempt, message, .. } = error;
         let was_asked_for = self.outputs.contains(&(map_task, map_attempt));
         let worker = self.origin.worker;
         let origin = if was_asked_for {

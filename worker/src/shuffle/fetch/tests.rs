@@ -11,7 +11,7 @@ use windrow_jobs::collect::RecordBuffer;
 use windrow_jobs::{Audit, FailureCause, JobId, WorkerId};
 use windrow_proto::v1::fetch_message::Message;
 use windrow_proto::v1::shuffle_server::{Shuffle, ShuffleServer};
-use windrow_proto::v1::{FetchEnd, FetchMessage, FetchRequest};
+use windrow_proto::v1::{FetchCall, FetchEnd, FetchMessage};
 
 use super::*;
 use crate::memory::Account;
@@ -26,39 +26,48 @@ use crate::shuffle::segment::{MemorySegment, SegmentWriter};
 use crate::testing::{audit, connect, leave_output};
 use windrow_jobs::program::{RecordRef, RecordSink};
 
-const PEER: WorkerId = WorkerId(5);
-const ADDRESS: &str = "peer:1";
+pub(super) const PEER: WorkerId = WorkerId(5);
+pub(super) const ADDRESS: &str = "peer:1";
 const CLUSTER: &str = "c";
 
-fn in_an_hour() -> Instant {
+pub(super) fn in_an_hour() -> Instant {
     Instant::now() + Duration::from_secs(3_600)
 }
 
-fn identity(worker: WorkerId) -> Arc<Identity> {
+pub(super) fn identity(worker: WorkerId) -> Arc<Identity> {
     let identity = Arc::new(Identity::default());
     identity.set(CLUSTER, worker, in_an_hour());
     identity
 }
 
 /// A worker that fetches, alone in its folder.
-struct Client {
-    fetcher: Fetcher,
+pub(super) struct Client {
+    pub(super) fetcher: Fetcher,
     cancel: CancellationToken,
-    memory: Account,
+    pub(super) memory: Account,
     _folder: tempfile::TempDir,
 }
 
 impl Client {
-    fn new() -> Self {
+    /// One that gives nobody up because this machine is slow.
+    pub(super) fn new() -> Self {
+        Self::with_patience(Duration::from_secs(20))
+    }
+
+    fn impatient() -> Self {
+        Self::with_patience(Duration::from_millis(100))
+    }
+
+    fn with_patience(stall: Duration) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let timeouts =
-            FetchTimeouts { connect: Duration::from_secs(5), stall: Duration::from_millis(100) };
+        let timeouts = FetchTimeouts { connect: Duration::from_secs(5), stall };
         let fetcher = Fetcher {
             identity: Arc::default(),
             host: "here".into(),
             store: Arc::new(SegmentStore::new(folder.path().into(), 0)),
-            peers: Arc::new(Peers::new(ShuffleTls::Off, timeouts.connect, 1 << 20)),
+            peers: Arc::new(Peers::new(ShuffleTls::Off, timeouts.connect)),
             timeouts,
+            threads: 2,
         };
         fetcher.identity.set(CLUSTER, WorkerId(1), in_an_hour());
         Self {
@@ -70,7 +79,7 @@ impl Client {
     }
 
     /// All pairs of partition 3 of these outputs.
-    async fn fetch(&self, outputs: &[WorkerOutputs]) -> Result<Vec<Pair>, FailureCause> {
+    pub(super) async fn fetch(&self, outputs: &[WorkerOutputs]) -> Result<Vec<Pair>, FailureCause> {
         let sources = self.fetcher.sources(&FetchPlan {
             job: JobId(1),
             partition: 3,
@@ -126,7 +135,7 @@ impl Peer {
     }
 }
 
-fn outputs(directory: &Path, tasks: u32, host: &str) -> WorkerOutputs {
+pub(super) fn outputs(directory: &Path, tasks: u32, host: &str) -> WorkerOutputs {
     WorkerOutputs {
         worker: PEER,
         shuffle_address: ADDRESS.into(),
@@ -136,7 +145,7 @@ fn outputs(directory: &Path, tasks: u32, host: &str) -> WorkerOutputs {
     }
 }
 
-fn blamed(failure: FailureCause) -> (u32, String) {
+pub(super) fn blamed(failure: FailureCause) -> (u32, String) {
     match failure {
         FailureCause::FetchFailed { map_task, map_attempt: 1, worker: PEER, message } => {
             (map_task, message)
@@ -295,7 +304,7 @@ async fn a_peer_whose_lease_has_run_out_is_asked_until_it_has_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_gets_no_lease_is_given_up() {
-    let (mut client, peer) = (Client::new(), Peer::new(2, 10));
+    let (mut client, peer) = (Client::impatient(), Peer::new(2, 10));
     client.fetcher.timeouts.connect = Duration::from_millis(300);
     let identity = Arc::new(Identity::default());
     identity.set(CLUSTER, PEER, Instant::now());
@@ -308,7 +317,7 @@ async fn a_peer_that_gets_no_lease_is_given_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn time_without_a_lease_of_its_own_does_not_count_against_a_peer() {
-    let client = Client::new();
+    let client = Client::impatient();
     client.fetcher.identity.renew(Instant::now());
     let stalled = Scripted { ends: false, ..Scripted::new(vec![vec![block()]]) };
     let fetch = fetch_scripted(&client, stalled);
@@ -323,7 +332,7 @@ async fn time_without_a_lease_of_its_own_does_not_count_against_a_peer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_that_break_while_it_has_no_lease_are_nobodys_fault() {
-    let client = Client::new();
+    let client = Client::impatient();
     client.fetcher.identity.renew(Instant::now());
     // Both the first and the second break off: with a lease, that would be one too many.
     let end = Message::End(FetchEnd { records: 1, digest: 0 });
@@ -371,7 +380,7 @@ impl Shuffle for Scripted {
 
     async fn fetch(
         &self,
-        _request: Request<FetchRequest>,
+        _calls: Request<tonic::Streaming<FetchCall>>,
     ) -> Result<Response<Self::FetchStream>, Status> {
         let call = self.calls.fetch_add(1, Ordering::Relaxed).min(self.messages.len() - 1);
         let messages = self.messages[call].clone().into_iter();
@@ -460,7 +469,7 @@ async fn a_stream_that_breaks_once_is_taken_up_where_it_was() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_stalls_is_given_up() {
     let stalled = Scripted { ends: false, ..Scripted::new(vec![vec![block()]]) };
-    let (task, message) = blamed(fetch_scripted(&Client::new(), stalled).await.unwrap_err());
+    let (task, message) = blamed(fetch_scripted(&Client::impatient(), stalled).await.unwrap_err());
     assert_eq!(task, 0);
     assert!(message.contains("no answer from peer:1 within 0.1 s"), "{message}");
 }

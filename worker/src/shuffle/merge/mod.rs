@@ -18,10 +18,10 @@ use windrow_jobs::{Audit, FailureCause};
 
 use self::select::Selector;
 use super::block::Block;
-use super::source::BlockSource;
+use super::source::{BlockSource, Position};
 
-/// Most pairs in a batch, unless sources are many: few enough that they are in the cache still when they are used. Also how often cancellation
-/// is looked for.
+/// Most pairs in a batch, unless sources are many: few enough that they are in the cache still when they are used. Cancellation
+/// is looked for once a batch.
 const BATCH_RECORDS_MAX: usize = 256;
 
 type Records<'a> = Vec<RecordRef<'a>>;
@@ -56,11 +56,23 @@ impl<'a> Merge<'a> {
         }
     }
 
+    /// Number of its sources.
+    pub fn len(&self) -> usize {
+        self.sources.len()
+    }
+
     /// What all pairs are together, as the sources promise. Known at the end.
     pub fn promised(&self) -> Audit {
         let mut promised = Audit::default();
         self.sources.iter().for_each(|source| promised.merge(source.promised()));
         promised
+    }
+
+    /// Where each source goes on behind the pairs of the last batch, all of which must have been used. `None` if a source cannot
+    /// be made a second time.
+    pub fn positions(&self) -> Option<Vec<Position>> {
+        let used = self.selector.used();
+        self.sources.iter().zip(used).map(|(source, used)| source.position(used)).collect()
     }
 
     fn advance(&mut self, batch: Batch) -> Result<Batch, FailureCause> {

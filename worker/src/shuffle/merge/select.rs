@@ -40,6 +40,8 @@ pub struct Selector {
     tree: Option<LoserTree>,
     /// The winner's block has been used up, so its next pair is not in the tree yet.
     is_stale: bool,
+    /// Blocks have been freed, and with them the knowledge how far their sources had come.
+    has_released: bool,
 }
 
 /// How far a source's current block has been merged.
@@ -54,7 +56,8 @@ struct Cursor {
 #[derive(Default)]
 struct Window<'b> {
     records: Vec<RecordRef<'b>>,
-    /// Those of the records' keys, and the largest number behind them. They decide most comparisons.
+    /// `prefix(key)` of each of the records, and `u64::MAX` as a sentinel behind them. Only where prefixes are equal are whole keys
+    /// compared.
     prefixes: Vec<u64>,
     at: usize,
 }
@@ -105,6 +108,7 @@ impl Selector {
             windows: (0..sources).map(|_| Window::default()).collect(),
             tree: None,
             is_stale: false,
+            has_released: false,
         }
     }
 
@@ -129,10 +133,17 @@ impl Selector {
         Ok(())
     }
 
+    /// How many pairs of its current block have been taken of each source.
+    pub fn used(&self) -> impl Iterator<Item = usize> {
+        debug_assert!(!self.has_released, "a block that was freed counts as one that was not begun");
+        self.cursors.iter().map(|cursor| cursor.next)
+    }
+
     /// Frees the blocks that have been read to their end.
     pub fn release(&mut self, blocks: &mut [Block]) {
         for (block, cursor) in blocks.iter_mut().zip(&mut self.cursors) {
             if cursor.next == block.len() {
+                self.has_released = true;
                 block.clear();
                 cursor.next = 0;
             }

@@ -14,7 +14,9 @@ use super::writer::LARGE_EXTENT_BYTES;
 use super::{Extent, MAGIC, PartitionIndex};
 use crate::files::TemporaryFile;
 use crate::shuffle::block::{Block, BlockError, HEADER_BYTES, Header};
-use crate::shuffle::source::{BlockSource, source_bytes};
+use crate::shuffle::source::{
+    BLOCK_BYTES, BlockPlace, BlockSource, Position, behind, source_bytes,
+};
 
 /// One partition of one run of a segment, block by block. The file is opened at the first read and closed after the
 /// last, so that many sources can wait for a merge with few files open.
@@ -29,8 +31,9 @@ pub struct SegmentSource {
     block_bytes: u64,
     /// Pairs to come.
     records_left: u64,
-    /// Those to come, the next one last.
+    /// Those to come, the next one last, and how many came before.
     extents: Vec<Extent>,
+    extents_begun: usize,
     /// Of the first byte of the file that has not been read.
     offset: u64,
     /// The one that is being read.
@@ -38,6 +41,13 @@ pub struct SegmentSource {
     /// Its first `ahead_bytes` bytes have been read and not been taken; the others mean nothing.
     buffer: Vec<u8>,
     ahead_bytes: usize,
+    /// The last block that was read, and how many pairs at its start had been used before.
+    block: Option<BlockPlace>,
+    block_skipped: u64,
+    /// Where this was told to begin.
+    sought: Position,
+    /// Pairs before that which are still to come.
+    skip: u64,
     /// Nobody else reads what this does of a temporary file.
     temporary: Option<Arc<TemporaryFile>>,
 }
@@ -54,18 +64,43 @@ impl BlockSource for SegmentSource {
         }
         self.begin_extent();
         let start = self.offset - self.ahead_bytes as u64;
+        let place = BlockPlace {
+            extent: self.extents_begun,
+            offset: start,
+            records: self.promised.records - self.records_left,
+        };
         if let Err(cause) = self.read_block(start, block) {
             tracing::warn!(%cause, "a block is read once more");
             self.go_back(start);
             self.read_block(start, block)?;
         }
-        if self.is_extent_done() {
-            self.leave_extent();
-        }
+        self.block = Some(place);
+        self.block_skipped = self.skip.min(block.len() as u64);
+        self.skip -= self.block_skipped;
+        block.skip(self.block_skipped as usize);
         if self.is_last() {
             (self.file, self.buffer) = (None, Vec::new());
         }
         Ok(true)
+    }
+
+    fn keeps_file_open(&self) -> bool {
+        // The file of a single block is closed again when that has been read.
+        self.block_bytes >= BLOCK_BYTES as u64 || self.extents.len() > 1
+    }
+
+    fn position(&self, used: usize) -> Option<Position> {
+        let Some(block) = self.block else { return Some(self.sought) };
+        let records = block.records + self.block_skipped + used as u64;
+        Some(Position { records, block: Some(block) })
+    }
+
+    fn seek(&mut self, position: &Position) {
+        debug_assert!(self.block.is_none(), "pairs that have been given cannot be left out");
+        (self.sought, self.skip) = (*position, position.records);
+        if let Some(place) = position.block {
+            self.begin_at(place);
+        }
     }
 
     fn memory_bytes(&self) -> u64 {
@@ -80,7 +115,7 @@ impl BlockSource for SegmentSource {
     }
 
     fn promised(&self) -> Audit {
-        self.promised
+        behind(self.promised, self.sought.records)
     }
 
     fn blame(&self, message: String) -> FailureCause {
@@ -104,10 +139,15 @@ impl SegmentSource {
             block_bytes,
             records_left: audit.records,
             extents,
+            extents_begun: 0,
             offset: 0,
             extent: Extent { offset: 0, bytes: 0 },
             buffer: Vec::new(),
             ahead_bytes: 0,
+            block: None,
+            block_skipped: 0,
+            sought: Position::default(),
+            skip: 0,
             temporary,
         }
     }
@@ -121,11 +161,32 @@ impl SegmentSource {
     }
 
     fn begin_extent(&mut self) {
-        if self.is_extent_done()
-            && let Some(extent) = self.extents.pop()
-        {
+        if self.is_extent_done() && !self.extents.is_empty() {
+            // Not before: until now, somebody could have gone on in its last block.
+            self.leave_extent();
+            self.pop_extent();
+        }
+    }
+
+    fn pop_extent(&mut self) {
+        if let Some(extent) = self.extents.pop() {
+            self.extents_begun += 1;
             self.offset = extent.offset;
             self.extent = extent;
+        }
+    }
+
+    /// Reads from this block on, whose pairs before it are left out without a look at them. Where there is no such block, all is
+    /// read from the start.
+    fn begin_at(&mut self, BlockPlace { extent, offset, records }: BlockPlace) {
+        let before = self.extents.len().checked_sub(extent);
+        let is_there = before.and_then(|at| self.extents.get(at)).is_some_and(|found| {
+            found.offset <= offset && offset < found.offset + found.bytes
+        });
+        let left = self.promised.records.checked_sub(records);
+        if let (true, Some(left), Some(skip)) = (is_there, left, self.skip.checked_sub(records)) {
+            (0..extent).for_each(|_| self.pop_extent());
+            (self.offset, self.records_left, self.skip) = (offset, left, skip);
         }
     }
 

@@ -130,6 +130,11 @@ pub struct PartitionWriter<'a> {
 }
 
 impl PartitionWriter<'_> {
+    /// Pairs so far.
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
     /// Writes what is left and returns the entry in the index. `promised` is what the pairs were when they were collected:
     /// it is passed on, not made anew, so that whoever reads them last can tell whether they are the same.
     pub fn finish(mut self, promised: Audit) -> Result<PartitionIndex, FailureCause> {

@@ -1,0 +1,182 @@
+//! The server's side of the shuffle: one partition of some of this worker's map outputs, merged, as a stream of
+//! blocks.
+//!
+//! A reducer merges the streams of many workers, each of which serves many reducers, and it takes from its streams in the order of
+//! their keys: so any stream may stand still for as long as any other one likes. The protocol, by which all of them get on within
+//! bounded memory and bounded descriptors:
+//!
+//! ```text
+//!   caller                                      sender
+//!   request, credit  ------------------------>  queued          holds nothing; says "waiting" while others are served
+//!                                               has a turn      sources are open, within the bounds (admission.rs)
+//!            <------------------------ blocks   while there is credit; 4 MiB in a turn if others wait
+//!   credit, as blocks are used  ------------->
+//!                                               idle            no credit, no lease, or a slow network: keeps its turn until it is
+//!                                                               wanted, and then closes its sources and notes where they go on
+//! ```
+//!
+//! - *No deadlock.* Whoever has a turn either computes, which ends, or is idle, and then gives it up as soon as it is asked to. It
+//!   never keeps a turn while it waits for a caller, so no merge waits for another one's end.
+//! - *Guaranteed progress.* Turns are granted in the order of asking, and one is always granted where nobody has any. Each brings at
+//!   least one block.
+//! - *What has been sent has room.* A caller gives credit for what it has memory for, and reads whatever arrives. So blocks that
+//!   have been made leave this process at the pace of the network, not of a merge; until then they count for their sender.
+//! - *Nobody is given up for waiting.* "Waiting" is said as long as this process gets on with anything. If it does not, because a disk
+//!   hangs, it falls silent, and the caller is right to look for the output elsewhere.
+//!
+//! A worker whose lease has run out may have been replaced: it refuses new streams, and those that are open wait.
+
+pub(crate) mod admission;
+mod blocks;
+mod stream;
+mod threads;
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rustix::process::{Resource, getrlimit};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status};
+use windrow_jobs::WorkerId;
+use windrow_proto::v1::FetchRequest;
+use windrow_proto::v1::fetch_message::Message;
+
+use self::admission::Admission;
+use self::stream::Stream;
+use self::threads::Threads;
+use super::block::{HEADER_BYTES, RAW_BYTES_MAX};
+use super::store::SegmentStore;
+use crate::executor::Progress;
+use crate::identity::Identity;
+use crate::memory::Account;
+use crate::rpc::fetch::Credits;
+
+/// Most map outputs that one stream merges; a caller that wants more opens more streams. So a stream needs
+/// little memory and mostly no disk, and its first block comes soon.
+pub const OUTPUTS_MAX: usize = 64;
+
+/// Largest message: a block, and room for what goes around it.
+pub const MESSAGE_BYTES_MAX: usize = RAW_BYTES_MAX + HEADER_BYTES + 64;
+
+/// Bounds of the raw size of the blocks that are sent. Large ones wake fewer threads; the largest stay in a core's cache
+/// on their way from the pairs to the socket.
+pub const BLOCK_BYTES: RangeInclusive<u64> = 64 << 10..=512 << 10;
+
+/// A block is at most one part in this many of the memory.
+const BLOCK_MEMORY_PARTS: u64 = 1024;
+
+/// Blocks that wait for the transport.
+const BLOCKS_WAITING: usize = 2;
+
+/// Blocks that a stream has in memory: those, the one that is being made, and the one that is being sent.
+const BLOCKS_HELD: u64 = BLOCKS_WAITING as u64 + 2;
+
+/// What all streams may hold together, of the memory of their process. Pairs have at most three quarters of it.
+const MEMORY_PERCENT: u64 = 25;
+
+/// One file in this many that the process may have open is for serving.
+const FILES_PARTS: u64 = 4;
+
+/// Marks the refusals of a worker whose lease has run out, in their details.
+const NO_LEASE: &[u8] = b"lease";
+
+/// The refusal of a worker that may not serve before its session is renewed: it is worth trying again.
+pub fn no_lease() -> Status {
+    let message = "its lease has run out; it serves again when its session is renewed";
+    Status::with_details(Code::Unavailable, message, Bytes::from_static(NO_LEASE))
+}
+
+/// Whether this is [`no_lease`].
+pub fn is_no_lease(status: &Status) -> bool {
+    status.code() == Code::Unavailable && status.details() == NO_LEASE
+}
+
+/// Serves the segments of a store. Clones serve the same.
+#[derive(Clone)]
+pub struct ShuffleService {
+    store: Arc<SegmentStore>,
+    identity: Arc<Identity>,
+    memory: Account,
+    admission: Admission,
+    threads: Arc<Threads>,
+    /// Hears of every block, and of every step of a merge.
+    work: Arc<Progress>,
+}
+
+impl ShuffleService {
+    /// Serves within a share of `memory`, and of the files that this process may have open.
+    pub(crate) fn new(store: Arc<SegmentStore>, identity: Arc<Identity>, memory: Account) -> Self {
+        let files_max = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) / FILES_PARTS;
+        Self::within(store, identity, memory, usize::try_from(files_max).unwrap_or(usize::MAX))
+    }
+
+    /// Serves within a share of `memory`, and so many files.
+    pub(crate) fn within(
+        store: Arc<SegmentStore>,
+        identity: Arc<Identity>,
+        memory: Account,
+        files_max: usize,
+    ) -> Self {
+        let admission = Admission::new(memory.share(MEMORY_PERCENT), files_max);
+        let (threads, work) = Default::default();
+        Self { store, identity, memory, admission, threads, work }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    /// Hears of all that is done here.
+    #[cfg(test)]
+    pub(crate) fn work(&self) -> &Progress {
+        &self.work
+    }
+
+    /// What answers a request: blocks, and the end or an error last. Made as fast as they are taken, and credit is given.
+    pub(crate) fn fetch(
+        &self,
+        request: FetchRequest,
+        credits: Credits,
+    ) -> Result<mpsc::Receiver<Message>, Status> {
+        self.check(&request)?;
+        if !self.identity.has_lease() {
+            return Err(no_lease());
+        }
+        let (sender, receiver) = mpsc::channel(BLOCKS_WAITING);
+        let cancel = CancellationToken::new();
+        let stream = Stream::new(self.clone(), request, credits, sender, cancel.clone());
+        tokio::spawn(async move {
+            let _cancel_when_dropped = cancel.drop_guard();
+            stream.run().await;
+        });
+        Ok(receiver)
+    }
+
+    /// Size of the blocks of a stream whose caller asks for so many bytes.
+    fn block_bytes(&self, wanted_bytes: u32) -> u64 {
+        let most_bytes = self.memory.limit_bytes() / BLOCK_MEMORY_PARTS;
+        let (least, most) = BLOCK_BYTES.into_inner();
+        u64::from(wanted_bytes).min(most_bytes).clamp(least, most)
+    }
+
+    fn check(&self, request: &FetchRequest) -> Result<(), Status> {
+        let meant = WorkerId(request.worker);
+        if !self.identity.is_of(&request.cluster, meant) {
+            return Err(Status::failed_precondition(format!(
+                "{meant} of cluster {} was meant, but this is {}",
+                request.cluster.escape_debug(),
+                self.identity.describe()
+            )));
+        }
+        if request.outputs.len() > OUTPUTS_MAX {
+            return Err(Status::invalid_argument(format!(
+                "{} outputs were asked for, but a stream gives {OUTPUTS_MAX} at most",
+                request.outputs.len()
+            )));
+        }
+        Ok(())
+    }
+}
