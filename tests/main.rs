@@ -34,6 +34,7 @@ mod recovery;
 mod security;
 mod shipping;
 mod support;
+mod verify;
 mod word_count;
 
 use std::process::ExitCode;
@@ -80,6 +81,7 @@ fn main() -> ExitCode {
         recovery::tests(),
         security::tests(),
         shipping::tests(),
+        verify::tests(),
         word_count::tests(),
     ]
     .into_iter()

@@ -43,5 +43,6 @@ pub use coordinator::{Coordinator, ServeError, StartError};
 pub use driver::DriverError;
 pub use failpoint::Failpoint;
 pub use journal::JournalGone;
+pub use output::{Verified, VerifyError, verify};
 pub use plan::{AllowedPaths, NotAllowed, PlanError, SamplePiece, sample_ranges};
 pub use windrow_scheduler::journal::JournalError;

@@ -172,10 +172,10 @@ impl FailureCause {
             | Self::UserPanic { .. }
             | Self::Timeout { .. }
             | Self::Corrupt { .. }
+            // It may be this worker's view of the file that is old.
+            | Self::InputChanged { .. }
             | Self::Io { .. } => FailureClass::Attempt,
-            Self::BadRecords { .. } | Self::InputChanged { .. } | Self::Unsupported { .. } => {
-                FailureClass::Fatal
-            }
+            Self::BadRecords { .. } | Self::Unsupported { .. } => FailureClass::Fatal,
             // Of several that ran in one process, nobody knows which one is to blame.
             Self::ProcessDied { alone, .. } | Self::OutOfMemory { alone, .. } => match alone {
                 true => FailureClass::Attempt,

@@ -50,8 +50,21 @@ pub(crate) enum Commands {
     Logs(LogsArgs),
     /// List the cluster's workers
     Workers(ClusterArgs),
+    /// Read the output of a job, and compare it with its manifest: sizes and checksums of all parts
+    Verify(VerifyArgs),
     /// Generate data to try and to measure with: the same for the same flags, on any machine
     Gen(GenArgs),
+}
+
+/// What `verify` takes.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Folder that was given as --output
+    #[arg(value_name = "OUTPUT")]
+    pub(crate) output: PathBuf,
+    /// Print what was found as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// What every run of a job takes, embedded or on a cluster.

@@ -8,7 +8,7 @@ use windrow_jobs::Registry;
 
 use super::args::{
     Cli, ClusterArgs, Commands, CoordinatorArgs, InitArgs, JobArgs, JobsArgs, LoginArgs, LogsArgs,
-    OneJobArgs, SubmitArgs, TokenArgs, WaitArgs, WorkerArgs,
+    OneJobArgs, SubmitArgs, TokenArgs, VerifyArgs, WaitArgs, WorkerArgs,
 };
 use super::bug::UserCode;
 use super::generate::GenArgs;
@@ -30,6 +30,7 @@ pub(crate) enum Invocation {
     Logs(LogsArgs),
     Workers(ClusterArgs),
     Generate(GenArgs),
+    Verify(VerifyArgs),
 }
 
 impl Invocation {
@@ -80,6 +81,7 @@ pub(crate) fn parse(
             Commands::Logs(args) => Invocation::Logs(args),
             Commands::Workers(args) => Invocation::Workers(args),
             Commands::Gen(args) => Invocation::Generate(args),
+            Commands::Verify(args) => Invocation::Verify(args),
         },
     };
     Ok(invocation)

@@ -27,6 +27,7 @@ mod submit;
 mod summary;
 mod temporary_folder;
 mod values;
+mod verify;
 mod wait;
 
 use std::ffi::OsString;
@@ -114,6 +115,7 @@ fn dispatch(
             Invocation::Logs(args) => logs::logs(args).await,
             Invocation::Workers(args) => observe::workers(args).await,
             Invocation::Generate(args) => generate::generate(args).await,
+            Invocation::Verify(args) => verify::verify(&args),
         }
     });
     // A user function that hangs must not keep the process from ending.

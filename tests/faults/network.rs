@@ -10,8 +10,8 @@ use tokio::runtime::Runtime;
 use tonic::transport::Endpoint;
 use tonic::{Code, Status};
 use windrow_proto::v1::fetch_call::Message as Call;
-use windrow_proto::v1::{FetchCall, FetchRequest};
 use windrow_proto::v1::shuffle_client::ShuffleClient;
+use windrow_proto::v1::{FetchCall, FetchRequest};
 
 use super::gated_job::GatedJob;
 use crate::support::{Cluster, ClusterOptions, Direction, Proxy, case, eventually};

@@ -8,8 +8,10 @@ use libtest_mimic::Trial;
 use serde_json::Value;
 
 use super::gated_job::GatedJob;
+use crate::conformance::path;
 use crate::support::{
-    Cluster, ClusterOptions, Direction, Proxy, case, eventually, free_port, root_case,
+    Cluster, ClusterOptions, Dir, Direction, Process, Proxy, case, eventually, free_port,
+    read_parts, root_case, windrow,
 };
 
 pub fn tests() -> Vec<Trial> {
@@ -17,6 +19,8 @@ pub fn tests() -> Vec<Trial> {
         root_case("faults::shuffle::stalled", stalled),
         root_case("faults::shuffle::reset", reset),
         root_case("faults::shuffle::slow", slow),
+        root_case("faults::shuffle::few_descriptors", few_descriptors),
+        case("faults::shuffle::no_descriptors", no_descriptors),
     ];
     for damage in Damage::ALL {
         let name = format!("faults::shuffle::segment_{damage:?}").to_lowercase();
@@ -149,6 +153,45 @@ fn reset() {
     assert_eq!(wire.proxy.accepted(), 2, "{status}");
     assert_eq!(status["map"]["attempts"], 2, "{status}");
     assert_eq!(status["reduce"]["attempts"], 2, "{status}");
+}
+
+/// A sort on workers of these flags, in so many maps and reduces.
+fn sort(dir: &Dir, options: ClusterOptions, flags: &[&str]) -> (Cluster, Vec<String>) {
+    let input = path(&dir.join("in"));
+    let generate = ["gen", "records", "--bytes", "12000000", "--output", &input];
+    Process::start(windrow(generate)).finish().expect_code(0);
+    let mut cluster = Cluster::with_options(0, options);
+    let url = cluster.url.clone();
+    (0..2).for_each(|_| cluster.add_worker_at(&url, flags));
+    cluster.wait_for_workers(2);
+    let output = path(&dir.join("out"));
+    let flags = ["sort", "--record-bytes", "100", "--key-bytes", "0..10", "--input", &input];
+    // With as little memory, outputs are files, and of several blocks for each reducer.
+    let sizes = ["--split-size", "250KB", "--memory", "8MiB", "--reducers", "4", "--json"];
+    let arguments = flags.into_iter().chain(sizes).chain(["--output", &output]);
+    (cluster, arguments.map(String::from).collect())
+}
+
+/// Each process merges and serves more files than it may have open: it does with less at once, and no attempt fails.
+fn few_descriptors() {
+    let dir = Dir::new();
+    let options = ClusterOptions { own_hosts: true, ..Default::default() };
+    let (cluster, arguments) = sort(&dir, options, &["--job-open-files", "96"]);
+    let status = cluster.submit(&arguments).expect_code(0).last_json();
+    assert_eq!(status["reduce"]["attempts"], 4, "{status}");
+    assert_eq!(status["map"]["lost"], 0, "{status}");
+    let sorted: Vec<u8> = read_parts(&dir.join("out")).into_values().flatten().collect();
+    let keys: Vec<_> = sorted.chunks(100).map(|record| &record[..10]).collect();
+    assert_eq!(keys.len(), 120_000);
+    assert!(keys.is_sorted());
+}
+
+/// Processes may open next to nothing: the job fails and says why, and no map output is blamed for it.
+fn no_descriptors() {
+    let dir = Dir::new();
+    let (cluster, arguments) = sort(&dir, ClusterOptions::default(), &["--job-open-files", "24"]);
+    let ended = cluster.submit(&arguments).expect_code(1).expect_said("Too many open files");
+    assert!(!ended.stderr.contains("could not be fetched"), "{}", ended.stderr);
 }
 
 /// Slow is not broken.

@@ -3,16 +3,12 @@
 //! Whoever has a pass may be told to stop and not hear it, because user code hangs. Then the pass is worth nothing any
 //! more, and the next one gets in.
 
-use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Condvar, Mutex};
 
 use tokio_util::sync::CancellationToken;
 use windrow_jobs::FailureCause;
 
-use crate::sync::lock;
-
-/// How often somebody who waits looks whether to go on waiting.
-const LOOK: Duration = Duration::from_millis(50);
+use crate::sync::{lock, wait_while};
 
 /// Lets one in at a time.
 #[derive(Default)]
@@ -41,12 +37,9 @@ impl Gate {
         cancel: &CancellationToken,
         check: impl Fn() -> Result<(), FailureCause>,
     ) -> Result<Pass<'_>, FailureCause> {
-        let mut state = lock(&self.state);
-        while state.inside.as_ref().is_some_and(|(_, owner)| !owner.is_cancelled()) {
-            check()?;
-            let waited = self.left.wait_timeout(state, LOOK);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
+        let is_taken =
+            |state: &State| state.inside.as_ref().is_some_and(|(_, owner)| !owner.is_cancelled());
+        let mut state = wait_while(&self.left, lock(&self.state), is_taken, check)?;
         state.passes += 1;
         let number = state.passes;
         state.inside = Some((number, cancel.clone()));

@@ -125,7 +125,10 @@ impl Account {
 
     fn subtract(&self, bytes: u64) {
         let used_bytes = self.inner.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
-        debug_assert!(used_bytes >= bytes, "only what is reserved can be given back, and only once");
+        debug_assert!(
+            used_bytes >= bytes,
+            "only what is reserved can be given back, and only once"
+        );
         if let Some(parent) = &self.inner.parent {
             parent.subtract(bytes);
         }

@@ -1,10 +1,29 @@
 //! Locks without poisoning: the data behind them is whole between any two statements.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How often somebody who waits looks whether to go on waiting.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Locks, whether or not somebody panicked while holding the lock.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits as long as what is locked says so, and is told of changes by `changed`; until `check` fails, which is looked at now and then.
+pub fn wait_while<'a, T, E>(
+    changed: &Condvar,
+    mut locked: MutexGuard<'a, T>,
+    is_to_wait: impl Fn(&T) -> bool,
+    check: impl Fn() -> Result<(), E>,
+) -> Result<MutexGuard<'a, T>, E> {
+    while is_to_wait(&locked) {
+        check()?;
+        let waited = changed.wait_timeout(locked, LOOK);
+        locked = waited.unwrap_or_else(PoisonError::into_inner).0;
+    }
+    Ok(locked)
 }
 
 /// What a lock protected, whether or not somebody panicked while holding it.

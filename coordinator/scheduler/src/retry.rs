@@ -9,6 +9,9 @@ use crate::hash::mix;
 use crate::task::Task;
 use crate::trouble::Progress;
 
+/// How often an input file may be found to be another one than was planned: one worker may have an old view of it.
+const CHANGED_INPUTS_MAX: u32 = 2;
+
 /// Charges the failure of a running attempt to its task. Returns how often the task has now met this kind of failure, or
 /// `None` when it is not to be tried again.
 pub(crate) fn charge(
@@ -27,6 +30,10 @@ pub(crate) fn charge(
         _ if cause.died_alone() == Some(false) => (count(&mut trouble.deaths), config.deaths_max),
         (FailureCause::FetchFailed { .. }, _) => {
             (trouble.fetch_failures.add(progress), config.fetch_failures_max)
+        }
+        // A second worker says so too.
+        (FailureCause::InputChanged { .. }, _) => {
+            (count(&mut trouble.failures), max_attempts.min(CHANGED_INPUTS_MAX))
         }
         (_, FailureClass::Attempt) => (count(&mut trouble.failures), max_attempts),
         _ => (count(&mut trouble.losses), config.losses_max),

@@ -30,6 +30,7 @@ mod rename;
 mod replace;
 mod reservation;
 mod staged;
+mod verify;
 
 pub(crate) use error::OutputError;
 pub(crate) use lock::Owner;
@@ -38,6 +39,7 @@ pub(crate) use place::Place;
 pub(crate) use publish::{Publication, publish};
 pub(crate) use reservation::{Reservation, check};
 pub(crate) use staged::{Content, StagedPart, Written};
+pub use verify::{Verified, VerifyError, verify};
 
 /// Folder inside the output folder that holds all that is not result yet.
 const TEMPORARY: &str = "_temporary";

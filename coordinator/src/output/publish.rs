@@ -253,7 +253,7 @@ fn is_in_place(path: &Path, part: &StagedPart) -> bool {
         && crc64(path).is_ok_and(|crc| crc == part.crc64)
 }
 
-fn crc64(path: &Path) -> io::Result<u64> {
+pub(super) fn crc64(path: &Path) -> io::Result<u64> {
     let mut file = File::open(path)?;
     let mut digest = Digest::new(Crc64Nvme);
     let mut buffer = vec![0; 1 << 20];

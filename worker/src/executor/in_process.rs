@@ -212,9 +212,9 @@ impl InProcess {
         self.store.discard(attempt.task.job, (attempt.task.index, attempt.number));
     }
 
-    /// A reducer of this worker has won: nobody needs what it has read, unless an output is found to be damaged later, and its
-    /// map to be nondeterministic. Then reducers that have won are run again, and so are the maps of all that has gone. In a cluster somebody may: when a worker is lost, and its
-    /// maps turn out to be nondeterministic, reducers are run again. May block for a moment.
+    /// A reducer of this worker has won, so what it has read may go. A worker that is alone lets it: should it be needed again, because
+    /// a map turns out to be nondeterministic, its maps are run again. In a cluster it stays, since the loss of a worker makes that
+    /// likelier. May block for a moment.
     pub fn release_partition(&self, reduce: TaskId) {
         if self.config.is_alone {
             self.store.release_partition(reduce.job, reduce.index);

@@ -189,12 +189,8 @@ fn framed(message: &impl Message) -> Vec<u8> {
 
 pub(super) fn fetch_answer_seeds() -> Vec<Vec<u8>> {
     use v1::fetch_message::Message::{Block, End, Error};
-    let error = v1::FetchError {
-        map_task: 1,
-        map_attempt: 2,
-        message: "no".into(),
-        is_shortage: true,
-    };
+    let error =
+        v1::FetchError { map_task: 1, map_attempt: 2, message: "no".into(), is_shortage: true };
     let messages = [
         Block(Bytes::from_static(b"block")),
         Block(Bytes::from(vec![7; 300])),

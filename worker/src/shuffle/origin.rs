@@ -1,4 +1,7 @@
-//! Whose output a source reads: what goes wrong with it is blamed on the map attempt that made it.
+//! Whose output a source reads: what is wrong with it is blamed on the map attempt that made it, and the map is done again.
+//!
+//! What the reader wants for itself (descriptors, memory, room, rights) is nobody's fault but its machine's: it fails the reader's own
+//! attempt, and no good output is made anew for it. Sources tell the two apart: the first is `Corrupt`, the second `Io`.
 
 use windrow_jobs::{Audit, FailureCause, WorkerId};
 
@@ -26,6 +29,14 @@ impl Origin {
             message: message.into(),
         }
     }
+
+    /// The failure of a reducer whose source has failed so.
+    fn blamed(&self, cause: FailureCause) -> FailureCause {
+        match cause {
+            FailureCause::Io { .. } | FailureCause::Cancelled => cause,
+            cause => self.failed(cause.to_string()),
+        }
+    }
 }
 
 /// A source whose failures are blamed on its origin.
@@ -40,7 +51,7 @@ impl MapOutputSource {
         sources: Result<Vec<Box<dyn BlockSource>>, FailureCause>,
         origin: &Origin,
     ) -> Result<Vec<Box<dyn BlockSource>>, FailureCause> {
-        let sources = sources.map_err(|cause| origin.failed(cause.to_string()))?.into_iter();
+        let sources = sources.map_err(|cause| origin.blamed(cause))?.into_iter();
         let blamed = sources.map(|source| Box::new(Self { source, origin: origin.clone() }) as _);
         Ok(blamed.collect())
     }
@@ -52,7 +63,7 @@ impl BlockSource for MapOutputSource {
     }
 
     fn next_block(&mut self, block: &mut Block) -> Result<bool, FailureCause> {
-        self.source.next_block(block).map_err(|cause| self.origin.failed(cause.to_string()))
+        self.source.next_block(block).map_err(|cause| self.origin.blamed(cause))
     }
 
     fn memory_bytes(&self) -> u64 {

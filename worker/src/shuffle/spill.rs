@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
-use windrow_jobs::{Audit, FailureCause};
 use windrow_jobs::fan_in::SOURCE_BYTES;
 use windrow_jobs::program::{RecordBatches, RecordSink};
+use windrow_jobs::{Audit, FailureCause};
 
 use super::block::Codec;
 use super::merge::Merge;
@@ -173,9 +173,9 @@ mod tests {
 
     use proptest::collection::vec;
     use proptest::prelude::*;
+    use windrow_jobs::JobId;
     use windrow_jobs::collect::RecordBuffer;
     use windrow_jobs::fan_in::merge_bytes;
-    use windrow_jobs::JobId;
 
     use super::*;
     use crate::shuffle::block::Block;

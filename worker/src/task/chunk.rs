@@ -10,10 +10,11 @@
 //! A file that is not what the job was planned for, or changes while it is read, is an error. There is no memory
 //! mapping: a file that is truncated must not be a signal.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::PathBuf;
 use std::time::UNIX_EPOCH;
 
 use windrow_jobs::input::{Chunk, Framing};
@@ -24,6 +25,9 @@ use crate::executor::FileRange;
 
 /// Read beyond the chunk at first: most records end within.
 const LOOKAHEAD_BYTES: u64 = 4 << 10;
+
+/// So much of a record that is too long is looked at for the reason.
+const HINT_BYTES: usize = 4 << 10;
 
 /// A window grows by one part in this many.
 const GROWTH_PARTS: u64 = 4;
@@ -106,6 +110,7 @@ fn open<'f>(
 /// A file that is as it was when the job was planned.
 struct InputFile {
     file: File,
+    path: PathBuf,
     name: String,
     bytes: u64,
     modified_unix_ns: u64,
@@ -114,17 +119,26 @@ struct InputFile {
 }
 
 impl InputFile {
+    /// Opened again if it seems to have changed: by that, clients of network file systems learn what their cache did not know.
     fn open(range: &FileRange, plan: &InputPlan) -> Result<Self, FailureCause> {
+        match Self::open_once(range, plan) {
+            Err(FailureCause::InputChanged { .. }) => Self::open_once(range, plan),
+            opened => opened,
+        }
+    }
+
+    fn open_once(range: &FileRange, plan: &InputPlan) -> Result<Self, FailureCause> {
         let file =
             File::open(&range.path).map_err(|error| FailureCause::io(&range.path, &error))?;
         let mut this = Self {
             file,
+            path: range.path.clone(),
             name: range.path.display().to_string(),
             bytes: range.file_bytes,
             modified_unix_ns: range.modified_unix_ns,
             header: Vec::new(),
         };
-        this.check()?;
+        this.compare(&this.file)?;
         if plan.format.has_header {
             let mut window = Window::default();
             let first = window.find(&this, plan, 0..1, &mut |_| Ok(()))?;
@@ -133,9 +147,23 @@ impl InputFile {
         Ok(this)
     }
 
-    /// Compares the file with the plan.
+    /// Makes sure that what was read is what was planned. Where the open file seems to have changed, the same one is asked once more,
+    /// opened anew.
     fn check(&self) -> Result<(), FailureCause> {
-        let found = self.file.metadata().map_err(|error| FailureCause::io(&self.name, &error))?;
+        let failed = |error: io::Error| FailureCause::io(&self.name, &error);
+        let Err(changed) = self.compare(&self.file) else { return Ok(()) };
+        let again = File::open(&self.path).map_err(failed)?;
+        let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
+        let read = identity(self.file.metadata().map_err(failed)?);
+        if identity(again.metadata().map_err(failed)?) != read {
+            return Err(changed);
+        }
+        self.compare(&again)
+    }
+
+    /// Compares the file with the plan.
+    fn compare(&self, file: &File) -> Result<(), FailureCause> {
+        let found = file.metadata().map_err(|error| FailureCause::io(&self.name, &error))?;
         let modified = found.modified().map_err(|error| FailureCause::io(&self.name, &error))?;
         let unix_ns = modified.duration_since(UNIX_EPOCH).map_or(0, |age| age.as_nanos() as u64);
         if found.len() != self.bytes {
@@ -157,10 +185,10 @@ impl InputFile {
     }
 
     #[cold]
-    fn too_long(&self, offset: u64, most: u64) -> FailureCause {
+    fn too_long(&self, offset: u64, most: u64, hint: &str) -> FailureCause {
         let place = Place { file: self.name.clone(), offset: Some(offset), ..Place::default() };
         let message = format!(
-            "the record is longer than {most} bytes, the largest that --max-record-size allows"
+            "the record is longer than {most} bytes, the largest that --max-record-size allows{hint}"
         );
         FailureCause::UserError { place, message }
     }
@@ -208,9 +236,12 @@ impl Window {
             let mut last = start;
             if end.is_none() || known - start > most {
                 last = framing.last_record_start(self.filled(), self.offset, start, chunk.end);
+                if let Some(at) = self.too_long(framing, start..last, most) {
+                    return Err(file.too_long(at, most, self.hint(at)));
+                }
             }
             if known - last > most {
-                return Err(file.too_long(last, most));
+                return Err(file.too_long(last, most, self.hint(last)));
             }
             match end {
                 Some(end) if end <= self.end() => return Ok(start..end),
@@ -246,6 +277,36 @@ impl Window {
         }
         self.extend(file, sure)?;
         Ok(framing.record_start(self.filled(), self.offset, at))
+    }
+
+    /// Where a record of more than `most` bytes starts, of those that start in this range and end within it. Records are looked at one
+    /// by one only where chunks are larger than they may be.
+    fn too_long(&self, framing: Framing, range: Range<u64>, most: u64) -> Option<u64> {
+        let mut at = range.start;
+        while range.end - at > most {
+            let next = framing.record_start(self.filled(), self.offset, at + 1);
+            let next = next.filter(|next| *next <= range.end)?;
+            if next - at > most {
+                return Some(at);
+            }
+            at = next;
+        }
+        None
+    }
+
+    /// Why there may be no ends of lines where they are looked for, in what begins at `start`.
+    fn hint(&self, start: u64) -> &'static str {
+        let window = self.filled();
+        let at = usize::try_from(start - self.offset).unwrap_or(usize::MAX).min(window.len());
+        let sample = &window[at..window.len().min(at + HINT_BYTES)];
+        let count = |wanted: u8| sample.iter().filter(|byte| **byte == wanted).count();
+        if count(0) > sample.len() / 4 {
+            "; it looks like UTF-16 rather than UTF-8: convert it first (iconv -f UTF-16 -t UTF-8)"
+        } else if count(b'\r') > 0 && count(b'\n') == 0 {
+            "; its lines seem to end in CR alone: convert it first (tr '\\r' '\\n')"
+        } else {
+            ""
+        }
     }
 
     /// Reads on until the window ends at `to`, or at the end of the file.
@@ -456,6 +517,37 @@ mod tests {
             let (_, memory_bytes) = read(chunk_bytes, 10_000).unwrap_err();
             assert!(memory_bytes < 30_000, "{memory_bytes}");
         }
+    }
+
+    /// The failure of reading a file whose records may have at most 10 bytes.
+    fn refusal(text: &[u8]) -> (u64, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("input");
+        std::fs::write(&path, text).unwrap();
+        let mut plan = InputPlan::new(vec![whole_file(&path)], 5_000, LINES, false);
+        plan.record_bytes_max = 10;
+        let mut reader = ChunkReader::new(&plan);
+        match reader.read(0, &mut || Ok(())).map(|chunk| chunk.bytes.len()) {
+            Err(FailureCause::UserError { place, message }) => (place.offset.unwrap(), message),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_limit_below_a_chunk_is_kept_by_every_record_of_it() {
+        assert_eq!(refusal(b"a\nb\nmuch longer than that\nc\n").0, 4);
+        assert_eq!(refusal(b"a\nb\nc\nmuch longer than that").0, 6);
+    }
+
+    #[test]
+    fn line_ends_of_other_systems_are_named() {
+        let (_, message) = refusal(b"one\rtwo\rthree\rfour\r");
+        assert!(message.ends_with("convert it first (tr '\\r' '\\n')"), "{message}");
+        let text: Vec<u8> = "one two three".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let (_, message) = refusal(&text);
+        assert!(message.contains("looks like UTF-16"), "{message}");
+        let (_, message) = refusal(b"one two three\r\n");
+        assert!(message.ends_with("--max-record-size allows"), "{message}");
     }
 
     #[test]

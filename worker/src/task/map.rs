@@ -12,7 +12,7 @@ use windrow_jobs::{Emitted, FailureCause, hash_key};
 
 use super::map_loop::{ChunkSink, MapLoops};
 use super::map_output::{Pairs, SpillFile};
-use super::plan::{InputPlan, chunk_bytes};
+use super::plan::{CHUNK_BYTES_MIN, InputPlan, chunk_bytes};
 use super::quarantine::Quarantine;
 use super::{Attempt, Outcome, map_only, map_output};
 use crate::executor::{FileRange, Finished, Stats};
@@ -34,8 +34,8 @@ pub fn run(attempt: &Attempt, input: u32, ranges: Vec<FileRange>) -> Result<Outc
     let context = &attempt.context;
     let record_bytes_max = context.record_bytes_max.max(1);
     let quarantine = Quarantine::of(attempt)?;
-    let mut chunk_bytes =
-        chunk_bytes(&ranges, attempt.memory.limit_bytes(), attempt.threads).min(record_bytes_max);
+    let mut chunk_bytes = chunk_bytes(&ranges, attempt.memory.limit_bytes(), attempt.threads)
+        .min(record_bytes_max.max(CHUNK_BYTES_MIN));
     if quarantine.is_some() {
         chunk_bytes = chunk_bytes.min(CAREFUL_CHUNK_BYTES_MAX);
     }

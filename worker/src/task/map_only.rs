@@ -14,9 +14,6 @@ use super::quarantine::Quarantine;
 use super::{Attempt, Left, Outcome};
 use crate::executor::{Finished, Stats};
 
-/// Texts held back for each thread.
-const WINDOW_PER_THREAD: usize = 4;
-
 /// Runs the attempt; the caller adds how long it took.
 pub fn run(
     attempt: &Attempt,
@@ -26,10 +23,10 @@ pub fn run(
 ) -> Result<Outcome, FailureCause> {
     let stop = AtomicBool::new(false);
     let writer = PartWriter::create(attempt.part_path())?;
-    let part = OrderedPart::new(writer, WINDOW_PER_THREAD * attempt.threads);
+    let part = OrderedPart::new(writer, attempt.threads, &attempt.memory);
     let loops = MapLoops { attempt, plan, setup, quarantine, stop: &stop };
     let (totals, _) = loops.run(|| TextSink { attempt, part: &part, stop: &stop })?;
-    let (writer, records) = part.finish();
+    let (writer, records) = part.finish()?;
     let (part, file) = writer.finish(records)?;
     let stats = Stats {
         input_records: totals.records,
@@ -50,7 +47,7 @@ struct TextSink<'a> {
     stop: &'a AtomicBool,
 }
 
-/// Text is taken after each chunk, so nothing is asked for.
+/// Text is taken after each chunk, so nothing is asked for: what has no room waits then (see `ordered`).
 impl Room for TextSink<'_> {
     fn grow(&mut self, _bytes: usize) -> bool {
         true

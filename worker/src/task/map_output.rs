@@ -9,7 +9,7 @@
 //! Runs are not merged here: reducers merge everything that they read anyway.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use rayon::prelude::*;
 use windrow_jobs::collect::RecordBuffer;
@@ -22,7 +22,7 @@ use crate::shuffle::merge::Merge;
 use crate::shuffle::pairs::{MemorySource, SortedBuffer, SortedPairs};
 use crate::shuffle::segment::{MemorySegment, PartitionIndex, SegmentWriter};
 use crate::shuffle::spill::{Scratch, write_partition};
-use crate::sync::lock;
+use crate::sync::{into_inner, lock};
 
 /// Partitions are combined in so many groups for each thread: enough that all threads end at about the same time.
 const GROUPS_PER_THREAD: u32 = 4;
@@ -229,7 +229,7 @@ fn write(
         })
         .collect::<Result<Vec<_>, _>>()?;
     let SpillFile { segment, index } = spilled;
-    let mut index = index.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut index = into_inner(index);
     index.extend(last);
     let audit = sum(index.iter().map(|entry| (entry.partition, entry.audit)));
     let segment = segment.into_inner().map_or_else(|| attempt.scratch.create(), Ok)?;

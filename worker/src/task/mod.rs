@@ -136,8 +136,8 @@ impl Attempt {
         self.memory.reserve(memory_bytes(sources).min(self.scratch.merge_bytes))
     }
 
-    /// Likewise, of large ones: as much as they need, or else is free, since each time that some of them are merged first,
-    /// they are written once more. The reducer may keep a copy of one.
+    /// Counts the memory of a merge of large pairs: all that it needs if there is room, else as much as is free of three quarters of the
+    /// memory less one pair, of which the reducer may keep a copy. Merging in two passes would write them twice.
     fn reserve_large_merge(&self, sources: &[Box<dyn BlockSource>]) -> Reservation {
         let mut reservation = self.reserve_merge(sources);
         let largest = sources.iter().map(|source| source.memory_bytes()).max().unwrap_or(0);

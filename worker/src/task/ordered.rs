@@ -1,27 +1,30 @@
 //! Puts the text of chunks, which are mapped side by side, back into input order.
 //!
-//! A thread that is too far ahead of the slowest one waits, so that little text is held back.
+//! A thread that is too far ahead of the slowest one waits, and so does one whose text has no room, so that little text is held back.
 
 use std::collections::BTreeMap;
-use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Condvar, Mutex};
 
 use windrow_jobs::FailureCause;
 use windrow_jobs::program::PartSink;
 
 use super::output::PartWriter;
-use crate::memory::Reservation;
-use crate::sync::lock;
+use crate::memory::{Account, Reservation};
+use crate::sync::{into_inner, lock, wait_while};
 
-/// How often a waiting thread looks whether it should give up.
-const PATIENCE: Duration = Duration::from_millis(50);
+/// Texts of so many chunks are held back for each thread.
+const WINDOW_PER_THREAD: usize = 4;
+
+/// They take up at most one part in this many of the memory, beside those that threads have in hand.
+const MEMORY_PARTS: u64 = 8;
 
 /// The part of a map-only task, in the making.
 pub struct OrderedPart {
     state: Mutex<State>,
     moved: Condvar,
-    /// Texts of at most this many chunks are held back.
+    /// Texts of at most this many chunks are held back, and of so many bytes.
     window: usize,
+    bytes_max: u64,
 }
 
 struct State {
@@ -29,7 +32,10 @@ struct State {
     /// Number of the chunk whose text is written next.
     next: usize,
     pending: BTreeMap<usize, Text>,
+    pending_bytes: u64,
     records: u64,
+    /// Threads that wait for others.
+    waiting: usize,
 }
 
 /// What was mapped from one chunk.
@@ -43,42 +49,72 @@ pub struct Text {
 }
 
 impl OrderedPart {
-    /// Starts with chunk 0.
-    pub fn new(writer: PartWriter, window: usize) -> Self {
-        let state = State { writer, next: 0, pending: BTreeMap::new(), records: 0 };
-        Self { state: Mutex::new(state), moved: Condvar::new(), window: window.max(1) }
+    /// Starts with chunk 0, which one of so many threads brings.
+    pub fn new(writer: PartWriter, threads: usize, memory: &Account) -> Self {
+        Self::within(writer, WINDOW_PER_THREAD * threads, memory.limit_bytes() / MEMORY_PARTS)
     }
 
-    /// Takes the text of a chunk. Waits while the chunk is too far ahead, until `stop` says otherwise.
+    fn within(writer: PartWriter, window: usize, bytes_max: u64) -> Self {
+        let (pending, pending_bytes) = Default::default();
+        let state = State { writer, next: 0, pending, pending_bytes, records: 0, waiting: 0 };
+        Self { state: Mutex::new(state), moved: Condvar::new(), window: window.max(1), bytes_max }
+    }
+
+    /// Takes the text of a chunk. Waits while the chunk is too far ahead, or there is no room, until `stop` says otherwise.
     pub fn submit(
         &self,
         chunk: usize,
         text: Text,
         stop: impl Fn() -> Result<(), FailureCause>,
     ) -> Result<(), FailureCause> {
-        let mut state = lock(&self.state);
+        let bytes = text.bytes.capacity() as u64;
         // The thread that has the next chunk never waits, so somebody always moves on.
-        while chunk - state.next >= self.window {
-            stop()?;
-            let waited = self.moved.wait_timeout(state, PATIENCE);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let is_to_wait = |state: &State| {
+            let is_next = chunk == state.next;
+            !is_next
+                && (chunk - state.next >= self.window
+                    || state.pending_bytes + bytes > self.bytes_max)
+        };
+        let mut state = lock(&self.state);
+        if is_to_wait(&state) {
+            state.waiting += 1;
+            state = wait_while(&self.moved, state, is_to_wait, stop)?;
+            state.waiting -= 1;
         }
+        state.pending_bytes += bytes;
         state.pending.insert(chunk, text);
         state.write_ready()?;
         self.moved.notify_all();
         Ok(())
     }
 
-    /// The part and its number of lines.
-    pub fn finish(self) -> (PartWriter, u64) {
-        let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-        (state.writer, state.records)
+    /// The part and its number of lines. An error if the text of a chunk never came: nothing else would notice.
+    pub fn finish(self) -> Result<(PartWriter, u64), FailureCause> {
+        let state = into_inner(self.state);
+        if state.pending.is_empty() {
+            return Ok((state.writer, state.records));
+        }
+        Err(FailureCause::Corrupt {
+            file: state.writer.path().display().to_string(),
+            offset: 0,
+            message: format!(
+                "the text of chunk {} never came, though that of {} behind it did",
+                state.next,
+                state.pending.len()
+            ),
+        })
+    }
+
+    #[cfg(test)]
+    fn waiting(&self) -> usize {
+        lock(&self.state).waiting
     }
 }
 
 impl State {
     fn write_ready(&mut self) -> Result<(), FailureCause> {
         while let Some(text) = self.pending.remove(&self.next) {
+            self.pending_bytes -= text.bytes.capacity() as u64;
             self.writer.write(&text.bytes)?;
             self.records += text.records;
             self.next += 1;
@@ -89,10 +125,9 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::memory::Account;
 
     fn text(chunk: usize) -> Text {
         let bytes = format!("{chunk}\n").into_bytes();
@@ -100,7 +135,7 @@ mod tests {
     }
 
     fn part(folder: &std::path::Path, window: usize) -> OrderedPart {
-        OrderedPart::new(PartWriter::create(folder.join("part")).unwrap(), window)
+        OrderedPart::within(PartWriter::create(folder.join("part")).unwrap(), window, 1 << 20)
     }
 
     #[test]
@@ -110,7 +145,7 @@ mod tests {
         for chunk in [2, 0, 3, 1, 5, 4] {
             part.submit(chunk, text(chunk), || Ok(())).unwrap();
         }
-        let (writer, records) = part.finish();
+        let (writer, records) = part.finish().unwrap();
         let (written, _file) = writer.finish(records).unwrap();
         assert_eq!(std::fs::read_to_string(&written.path).unwrap(), "0\n1\n2\n3\n4\n5\n");
         assert_eq!(written.records, 6);
@@ -120,17 +155,54 @@ mod tests {
     fn a_thread_that_is_too_far_ahead_waits_for_the_slowest_one() {
         let folder = tempfile::tempdir().unwrap();
         let part = part(folder.path(), 2);
-        let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            scope.spawn(|| {
-                part.submit(2, text(2), || Ok(())).unwrap();
-                done.store(true, Ordering::SeqCst);
-            });
+            let ahead = scope.spawn(|| part.submit(2, text(2), || Ok(())));
             part.submit(1, text(1), || Ok(())).unwrap();
-            assert!(!done.load(Ordering::SeqCst), "chunk 2 is beyond the window");
+            wait_for(&part, 1);
+            assert!(!ahead.is_finished(), "chunk 2 is beyond the window");
             part.submit(0, text(0), || Ok(())).unwrap();
+            ahead.join().unwrap().unwrap();
         });
-        assert!(done.load(Ordering::SeqCst));
+        assert_eq!(part.finish().unwrap().1, 3);
+    }
+
+    /// Waits until so many threads wait.
+    fn wait_for(part: &OrderedPart, threads: usize) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while part.waiting() < threads {
+            assert!(Instant::now() < deadline, "nobody waits");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_text_that_has_no_room_waits_until_it_is_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = PartWriter::create(folder.path().join("part")).unwrap();
+        let part = OrderedPart::within(writer, 100, 3_000);
+        let text = |bytes: usize| Text { bytes: vec![b'x'; bytes], ..text(0) };
+        part.submit(1, text(2_000), || Ok(())).unwrap();
+        std::thread::scope(|scope| {
+            let too_much = scope.spawn(|| part.submit(2, text(2_000), || Ok(())));
+            wait_for(&part, 1);
+            part.submit(3, text(900), || Ok(())).unwrap();
+            assert!(!too_much.is_finished());
+            part.submit(0, text(50_000), || Ok(())).unwrap();
+            too_much.join().unwrap().unwrap();
+        });
+        let (writer, records) = part.finish().unwrap();
+        assert_eq!(writer.finish(records).unwrap().0.bytes, 54_900);
+    }
+
+    #[test]
+    fn a_text_that_never_came_is_missed() {
+        let folder = tempfile::tempdir().unwrap();
+        let part = part(folder.path(), 8);
+        for chunk in [0, 2, 3] {
+            part.submit(chunk, text(chunk), || Ok(())).unwrap();
+        }
+        let failure = part.finish().err().unwrap().to_string();
+        assert!(failure.contains("the text of chunk 1 never came"), "{failure}");
     }
 
     #[test]

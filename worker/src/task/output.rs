@@ -1,9 +1,11 @@
 //! Writes parts: text with a checksum, under the attempt's own name in the staging folder.
 //!
-//! Nothing is forced to disk here: whoever publishes the job's output decides what has to be durable then.
+//! A part counts as written when it has been closed without an error. Where the file system is another machine's, it has been forced
+//! there before, since nobody else hears of it if that fails: the coordinator has another cache. On this machine's own disks nothing is
+//! forced: whoever publishes the job's output decides what has to be durable then.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use crc_fast::{CrcAlgorithm::Crc64Nvme, Digest};
@@ -12,7 +14,7 @@ use windrow_jobs::{AttemptId, FailureCause};
 
 use super::Attempt;
 use crate::executor::Part;
-use crate::files::TemporaryFile;
+use crate::files::{TemporaryFile, close_written};
 
 /// Small writes are gathered to this size.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -50,10 +52,24 @@ impl PartWriter {
         })
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.temporary.path()
+    }
+
     /// Closes the file, which has `records` records.
-    pub fn finish(mut self, records: u64) -> Result<(Part, TemporaryFile), FailureCause> {
+    pub fn finish(self, records: u64) -> Result<(Part, TemporaryFile), FailureCause> {
+        self.finish_by(records, close_written)
+    }
+
+    fn finish_by(
+        self,
+        records: u64,
+        close: impl FnOnce(File) -> io::Result<()>,
+    ) -> Result<(Part, TemporaryFile), FailureCause> {
         let path = self.temporary.path().to_path_buf();
-        self.file.flush().map_err(|error| FailureCause::io(&path, &error))?;
+        let written = self.file.into_inner().map_err(io::IntoInnerError::into_error);
+        written.and_then(close).map_err(|error| FailureCause::output_io(&path, &error))?;
         let part = Part { path, bytes: self.bytes, records, crc64: self.digest.finalize() };
         Ok((part, self.temporary))
     }
@@ -63,7 +79,7 @@ impl PartSink for PartWriter {
     fn write(&mut self, bytes: &[u8]) -> Result<(), FailureCause> {
         self.file
             .write_all(bytes)
-            .map_err(|error| FailureCause::io(self.temporary.path(), &error))?;
+            .map_err(|error| FailureCause::output_io(self.temporary.path(), &error))?;
         self.digest.update(bytes);
         self.bytes += bytes.len() as u64;
         Ok(())
@@ -86,6 +102,23 @@ mod tests {
         // The check value of CRC-64/NVME.
         assert_eq!((part.bytes, part.records, part.crc64), (9, 2, 0xae8b_1486_0a79_9888));
         drop(file);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_part_whose_file_cannot_be_closed_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("part-00000.1");
+        let mut writer = PartWriter::create(path.clone()).unwrap();
+        writer.write(b"123").unwrap();
+        // As a server says that has no room for what a client has in its cache.
+        let full = |_| Err(io::Error::from(io::ErrorKind::StorageFull));
+        match writer.finish_by(1, full).err().unwrap() {
+            FailureCause::Io { path: named, disk_full: true, .. } => {
+                assert_eq!(named, path.display().to_string());
+            }
+            other => panic!("{other}"),
+        }
         assert!(!path.exists());
     }
 

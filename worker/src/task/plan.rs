@@ -9,8 +9,8 @@ use windrow_jobs::program::InputFormat;
 
 use crate::executor::FileRange;
 
-/// Chunks are at least this large, unless their range is smaller.
-const CHUNK_BYTES_MIN: u64 = 64 << 10;
+/// Chunks are at least this large, unless their range is smaller: each costs a read, and some bytes of the plan.
+pub const CHUNK_BYTES_MIN: u64 = 64 << 10;
 
 /// Chunks are at most this large: enough for the disk, little enough for the cache and for cancellation.
 const CHUNK_BYTES_MAX: u64 = 4 << 20;
@@ -30,8 +30,7 @@ pub struct InputPlan {
     pub lossy: bool,
     /// Size of chunks.
     pub chunk_bytes: u64,
-    /// Size of the largest record that is read. Not smaller than chunks, so that only the last record of a chunk can
-    /// be larger.
+    /// Size of the largest record that is read.
     pub record_bytes_max: u64,
     ranges: Vec<FileRange>,
     chunks: Vec<ChunkRange>,

@@ -15,9 +15,6 @@ use super::{Attempt, Outcome};
 use crate::memory::Account;
 use crate::sync::{into_inner, lock};
 
-/// Lines of so many chunks are held back for each thread.
-const WINDOW_PER_THREAD: usize = 4;
-
 /// Where an attempt puts its bad records. Dropped before [`finish`](Self::finish), it leaves no file.
 pub struct Quarantine {
     file: OrderedPart,
@@ -44,7 +41,7 @@ impl Quarantine {
     pub fn of(attempt: &Attempt) -> Result<Option<Self>, FailureCause> {
         let Some(budget) = attempt.context.skip_bad_records else { return Ok(None) };
         let writer = PartWriter::create(quarantine_path(&attempt.context.staging, attempt.id))?;
-        let file = OrderedPart::new(writer, WINDOW_PER_THREAD * attempt.threads);
+        let file = OrderedPart::new(writer, attempt.threads, &attempt.memory);
         Ok(Some(Self { file, budget, memory: attempt.memory.clone(), met: Mutex::default() }))
     }
 
@@ -81,7 +78,7 @@ impl Quarantine {
 
     /// Adds the file, if there is anything in it, and the counts to what the attempt has made.
     pub fn finish(self, outcome: &mut Outcome) -> Result<(), FailureCause> {
-        let (writer, records) = self.file.finish();
+        let (writer, records) = self.file.finish()?;
         if records > 0 {
             let (part, file) = writer.finish(records)?;
             outcome.finished.quarantine = Some(part);

@@ -29,9 +29,21 @@ fn a_task_that_fails_too_often_fails_the_job() {
 fn a_fatal_cause_fails_the_job_at_once() {
     let mut f = Fixture::new(1);
     f.submit(plan(1, 0));
-    let cause = FailureCause::InputChanged { file: "a.txt".into(), message: "shorter".into() };
+    let cause = FailureCause::Unsupported { message: "no such job".into() };
     let end = [release(W1, J1), ended(J1, failed(map(0, 1), 1, cause.clone()))];
     assert_eq!(f.fail(W1, map(0, 1), cause), end);
+}
+
+#[test]
+fn an_input_that_has_changed_is_looked_at_by_a_second_worker() {
+    let mut f = Fixture::new(2);
+    f.submit(plan(1, 0));
+    let cause = || FailureCause::InputChanged { file: "a.txt".into(), message: "shorter".into() };
+    f.fail(W1, map(0, 1), cause());
+    f.wait();
+    assert_eq!(f.view(J1).map.attempts, 2);
+    let end = f.fail(W2, map(0, 2), cause());
+    assert!(end.contains(&ended(J1, failed(map(0, 2), 2, cause()))), "{end:?}");
 }
 
 #[test]

@@ -60,9 +60,7 @@ impl FetchStream {
     }
 }
 
-fn http_request(
-    calls: mpsc::UnboundedReceiver<FetchCall>,
-) -> Result<http::Request<Body>, Status> {
+fn http_request(calls: mpsc::UnboundedReceiver<FetchCall>) -> Result<http::Request<Body>, Status> {
     let frames = UnboundedReceiverStream::new(calls)
         .map(|call| Ok::<_, Infallible>(Frame::data(framed(&call))));
     http::Request::post(PATH)

@@ -92,9 +92,7 @@ pub(crate) async fn request_from(
     }
     let mut calls = Messages::<FetchCall>::of(request.into_body(), REQUEST_BYTES_MAX);
     match calls.next().await? {
-        Some(FetchCall { message: Some(Call::Request(request)) }) => {
-            Ok((request, Credits(calls)))
-        }
+        Some(FetchCall { message: Some(Call::Request(request)) }) => Ok((request, Credits(calls))),
         _ => Err(Status::invalid_argument("a call begins with what is wanted")),
     }
 }

@@ -7,9 +7,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use prost::Message as _;
 use windrow_jobs::{JobId, WorkerId};
+use windrow_proto::v1::fetch_call::Message as Call;
 use windrow_proto::v1::fetch_message::Message;
 use windrow_proto::v1::shuffle_client::ShuffleClient;
-use windrow_proto::v1::fetch_call::Message as Call;
 use windrow_proto::v1::{FetchCall, FetchMessage, FetchRequest, MapOutput};
 
 use super::pieces::Pieces;

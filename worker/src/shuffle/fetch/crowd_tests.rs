@@ -36,12 +36,8 @@ impl Sender {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(SegmentStore::new(folder.path().into(), 0));
         let memory = Account::new(memory_bytes);
-        let service = ShuffleService::within(
-            Arc::clone(&store),
-            identity(PEER),
-            memory.clone(),
-            files_max,
-        );
+        let service =
+            ShuffleService::within(Arc::clone(&store), identity(PEER), memory.clone(), files_max);
         Self { service, store, memory, folder }
     }
 

@@ -23,6 +23,7 @@ use super::serve::OUTPUTS_MAX;
 use super::source::BlockSource;
 use super::store::{SegmentStore, file_sources, segment_path};
 use crate::executor::WorkerOutputs;
+use crate::files::is_exhausted;
 use crate::identity::Identity;
 use crate::memory::Account;
 
@@ -166,8 +167,20 @@ impl Fetcher {
             return is_near.then(|| self.store.sources(plan.job, (task, attempt), plan.partition));
         }
         let path = segment_path(&worker.directory, plan.job, task, attempt);
-        let is_near = self.is_same_host(worker) && File::open(&path).is_ok();
-        (is_near || has_no_address).then(|| file_sources(&path, plan.partition))
+        if !has_no_address {
+            if !self.is_same_host(worker) {
+                return None;
+            }
+            match File::open(&path) {
+                Ok(_) => {}
+                // Nor could a connection be opened.
+                Err(error) if is_exhausted(&error) => {
+                    return Some(Err(FailureCause::io(&path, &error)));
+                }
+                Err(_) => return None,
+            }
+        }
+        Some(file_sources(&path, plan.partition))
     }
 
     fn is_same_host(&self, worker: &WorkerOutputs) -> bool {

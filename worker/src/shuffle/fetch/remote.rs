@@ -11,6 +11,7 @@
 //! A stream that breaks off, or brings what was not sent, is opened once more. Its pairs come in the same order again, so
 //! as many are skipped as have been used.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use windrow_proto::v1::fetch_message::Message;
 use windrow_proto::v1::{FetchEnd, FetchError, FetchMessage, FetchRequest, MapOutput};
 
 use super::FetchTimeouts;
+use crate::files::is_exhausted;
 use crate::identity::Identity;
 use crate::memory::{Account, Reservation};
 use crate::rpc::convert::compression_to;
@@ -277,8 +279,7 @@ impl Stream {
 
     /// Size of the blocks to ask for.
     fn block_bytes(&self) -> u64 {
-        (self.credit_bytes / BLOCKS_PER_CREDIT)
-            .clamp(*BLOCK_BYTES.start(), *BLOCK_BYTES.end())
+        (self.credit_bytes / BLOCKS_PER_CREDIT).clamp(*BLOCK_BYTES.start(), *BLOCK_BYTES.end())
     }
 
     /// Receives until the end, an error, cancellation, or the reducer's leaving.
@@ -446,10 +447,14 @@ impl Stream {
         origin.failed(message)
     }
 
+    /// The failure of a call or a connection: the other worker's, unless this process has run out of something itself.
     fn refused(&self, error: &dyn std::error::Error) -> FailureCause {
         let mut message = format!("{}: {error}", self.address);
         let mut source = error.source();
         while let Some(cause) = source {
+            if let Some(own) = cause.downcast_ref::<io::Error>().filter(|own| is_exhausted(own)) {
+                return FailureCause::io(format!("a connection to {}", self.address), own);
+            }
             message = format!("{message}: {cause}");
             source = cause.source();
         }

@@ -135,7 +135,10 @@ impl Selector {
 
     /// How many pairs of its current block have been taken of each source.
     pub fn used(&self) -> impl Iterator<Item = usize> {
-        debug_assert!(!self.has_released, "a block that was freed counts as one that was not begun");
+        debug_assert!(
+            !self.has_released,
+            "a block that was freed counts as one that was not begun"
+        );
         self.cursors.iter().map(|cursor| cursor.next)
     }
 

@@ -14,7 +14,7 @@ use super::index::{Directory, Encoded, Page, page};
 use super::release::Released;
 use super::source::SegmentSource;
 use super::{MAGIC, PartitionIndex, TRAILER_BYTES};
-use crate::files::TemporaryFile;
+use crate::files::{TemporaryFile, is_readers_own};
 
 /// A segment, and which partitions are where in its index. No file is open.
 pub struct Segment {
@@ -30,7 +30,7 @@ pub struct Segment {
 impl Segment {
     /// Opens the segment at `path`, and checks its directory. Keeps its index in memory if that takes up at most `keep_bytes_max`.
     pub fn open(path: &Path, keep_bytes_max: usize) -> Result<Self, FailureCause> {
-        let file = File::open(path).map_err(|error| FailureCause::io(path, &error))?;
+        let file = File::open(path).map_err(|error| unreadable(path, &error))?;
         let (directory, pages) = twice(path, &file, || {
             let directory = read_directory(&file)?;
             let bytes = (directory.end() - directory.start()) as usize;
@@ -99,7 +99,7 @@ impl Segment {
     }
 
     fn read_page(&self, page: &Page) -> Result<Vec<u8>, FailureCause> {
-        let file = File::open(&self.path).map_err(|error| FailureCause::io(&self.path, &error))?;
+        let file = File::open(&self.path).map_err(|error| unreadable(&self.path, &error))?;
         twice(&self.path, &file, || {
             let mut bytes = vec![0; page.bytes];
             file.read_exact_at(&mut bytes, page.offset)?;
@@ -126,7 +126,7 @@ fn twice<T>(
         match error.kind() {
             io::ErrorKind::InvalidData => corrupt(path, end, error.to_string()),
             io::ErrorKind::UnexpectedEof => corrupt(path, end, "the file is cut short"),
-            _ => FailureCause::io(path, &error),
+            _ => unreadable(path, &error),
         }
     })
 }
@@ -176,6 +176,16 @@ fn read_pages(file: &File, directory: &Directory) -> io::Result<Vec<u8>> {
 
 fn invalid(message: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, message)
+}
+
+/// Of a file that the system does not let us read: it is to blame, unless the error is the reader's own, which would meet it with any
+/// other file too.
+pub(super) fn unreadable(path: &Path, error: &io::Error) -> FailureCause {
+    if is_readers_own(error) {
+        FailureCause::io(path, error)
+    } else {
+        corrupt(path, 0, format!("it cannot be read: {error}"))
+    }
 }
 
 pub(super) fn corrupt(path: &Path, offset: u64, message: impl Into<String>) -> FailureCause {

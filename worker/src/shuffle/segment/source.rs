@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use windrow_jobs::{Audit, FailureCause};
 
-use super::reader::{corrupt, drop_cache};
+use super::reader::{corrupt, drop_cache, unreadable};
 use super::release::cut_out;
 use super::writer::LARGE_EXTENT_BYTES;
 use super::{Extent, MAGIC, PartitionIndex};
@@ -180,9 +180,9 @@ impl SegmentSource {
     /// read from the start.
     fn begin_at(&mut self, BlockPlace { extent, offset, records }: BlockPlace) {
         let before = self.extents.len().checked_sub(extent);
-        let is_there = before.and_then(|at| self.extents.get(at)).is_some_and(|found| {
-            found.offset <= offset && offset < found.offset + found.bytes
-        });
+        let is_there = before
+            .and_then(|at| self.extents.get(at))
+            .is_some_and(|found| found.offset <= offset && offset < found.offset + found.bytes);
         let left = self.promised.records.checked_sub(records);
         if let (true, Some(left), Some(skip)) = (is_there, left, self.skip.checked_sub(records)) {
             (0..extent).for_each(|_| self.pop_extent());
@@ -241,7 +241,7 @@ impl SegmentSource {
             closed => {
                 let is_temporary = self.temporary.is_some();
                 let opened = File::options().read(true).write(is_temporary).open(&self.path);
-                closed.insert(opened.map_err(|error| FailureCause::io(&self.path, &error))?)
+                closed.insert(opened.map_err(|error| unreadable(&self.path, &error))?)
             }
         };
         file.read_exact_at(&mut self.buffer[self.ahead_bytes..wanted], self.offset).map_err(
@@ -250,7 +250,7 @@ impl SegmentSource {
                     let start = self.offset - self.ahead_bytes as u64;
                     corrupt(&self.path, start, "the file is cut short")
                 } else {
-                    FailureCause::io(&self.path, &error)
+                    unreadable(&self.path, &error)
                 }
             },
         )?;

@@ -284,8 +284,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_has_nothing_to_do_for_longest_is_asked_when_somebody_waits() {
         let admission = Admission::new(Account::new(100), 4);
-        let mut turns: Vec<_> =
-            (0..4).map(|_| admission.try_turn(need(1, 1)).unwrap()).collect();
+        let mut turns: Vec<_> = (0..4).map(|_| admission.try_turn(need(1, 1)).unwrap()).collect();
         let asked: Vec<_> = [2, 0, 3].map(|index: usize| (index, turns[index].rest())).into();
         turns[2].resume();
         let waits = admission.turn(need(1, 1));

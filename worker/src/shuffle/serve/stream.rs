@@ -142,7 +142,9 @@ impl Stream {
             self.credits = credits;
             let Some(bytes) = more else {
                 let message = "the caller gave no more credit, and did not hear the end".into();
-                return self.end(Message::Error(FetchError { message, ..Default::default() })).await;
+                return self
+                    .end(Message::Error(FetchError { message, ..Default::default() }))
+                    .await;
             };
             let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
             self.credit_bytes = self.credit_bytes.saturating_add(bytes);

@@ -1,7 +1,6 @@
 //! The folder of one job, and those of its map outputs that are still in memory.
 
 use std::collections::HashMap;
-use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use windrow_jobs::FailureCause;
 
 use super::{Output, SCRATCH_PREFIX, segment_name};
-use crate::files::TemporaryFile;
+use crate::files::{TemporaryFile, remove_folder};
 use crate::shuffle::pairs::SortedPairs;
 use crate::shuffle::segment::{MemorySegment, Segment, SegmentWriter};
 use crate::shuffle::spill::write_partition;
@@ -33,6 +32,8 @@ struct State {
     opened: HashMap<Output, Arc<Segment>>,
     /// Memory that these take up.
     opened_bytes: usize,
+    /// How many outputs have been discarded.
+    discarded: u64,
 }
 
 struct Held {
@@ -95,6 +96,7 @@ impl JobFolder {
         let mut state = lock(&self.state);
         // After its removal the folder's name may belong to a later job.
         if !state.is_removed {
+            state.discarded += 1;
             state.held.remove(&output);
             if let Some(segment) = state.opened.remove(&output) {
                 state.opened_bytes -= segment.memory_bytes();
@@ -105,13 +107,13 @@ impl JobFolder {
 
     /// The segment file of an output. As long as there is room, its index stays in memory; beyond that, where its pages are.
     pub(super) fn open(&self, output: Output) -> Result<Arc<Segment>, FailureCause> {
-        let room = {
+        let (room, discarded) = {
             let state = lock(&self.state);
             if let Some(segment) = state.opened.get(&output) {
                 return Ok(Arc::clone(segment));
             }
             // The rest is for directories, which are needed all the time.
-            (INDEX_BYTES_MAX / 2).saturating_sub(state.opened_bytes)
+            ((INDEX_BYTES_MAX / 2).saturating_sub(state.opened_bytes), state.discarded)
         };
         let segment = Arc::new(Segment::open(&self.segment_path(output), room)?);
         let mut state = lock(&self.state);
@@ -119,7 +121,9 @@ impl JobFolder {
         if let Some(opened) = state.opened.get(&output) {
             return Ok(Arc::clone(opened));
         }
-        if state.opened_bytes + segment.memory_bytes() <= INDEX_BYTES_MAX {
+        // One that was discarded in the meantime would never go again.
+        let may_be_kept = !state.is_removed && state.discarded == discarded;
+        if may_be_kept && state.opened_bytes + segment.memory_bytes() <= INDEX_BYTES_MAX {
             state.opened_bytes += segment.memory_bytes();
             state.opened.insert(output, Arc::clone(&segment));
         }
@@ -209,19 +213,11 @@ impl JobFolder {
         Ok(file)
     }
 
-    /// Moves the folder away first, so that nothing can be created in it while it is emptied.
+    /// Removes the folder. Whoever asks for something of it meanwhile is told at once that it is gone.
     pub(super) fn remove(&self) {
-        let mut state = lock(&self.state);
-        *state = State { is_removed: true, ..State::default() };
+        *lock(&self.state) = State { is_removed: true, ..State::default() };
         let doomed = self.path.with_extension(format!("removed-{}", self.next()));
-        let removed =
-            std::fs::rename(&self.path, &doomed).and_then(|()| std::fs::remove_dir_all(&doomed));
-        match removed {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(path = %self.path.display(), %error, "segments could not be removed");
-            }
-            _ => {}
-        }
+        remove_folder(&self.path, &doomed);
     }
 
     fn next(&self) -> u64 {

@@ -147,10 +147,33 @@ mod tests {
     }
 
     proptest! {
+        /// Each begins as a whole one, so that much of what is read makes sense.
         #[test]
-        fn foreign_bytes_are_refused_or_make_sense(bytes in vec(0u8..6, 0..60)) {
-            if let Some(directory) = Directory::read(&bytes, 8, 40) {
-                prop_assert!(directory.start() >= 8 && directory.end() == 40);
+        fn a_directory_that_was_changed_is_refused_or_makes_sense(
+            pages in vec((1u32..5, vec(any::<u8>(), 1..9)), 0..6),
+            changes in vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+            cut in any::<prop::sample::Index>(),
+            is_cut in prop::bool::weighted(0.2),
+        ) {
+            let mut whole = Directory::new(8);
+            let mut first = 0;
+            for (step, bytes) in &pages {
+                first += step;
+                whole.push(first, bytes);
+            }
+            let (mut bytes, end) = (written(&whole), whole.end());
+            prop_assert_eq!(Directory::read(&bytes, 8, end), Some(whole));
+            for (at, change) in &changes {
+                *at.get_mut(&mut bytes[..]) ^= change;
+            }
+            if is_cut {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+            if let Some(directory) = Directory::read(&bytes, 8, end) {
+                prop_assert!(directory.start() >= 8 && directory.end() == end);
+                let firsts: Vec<_> = directory.pages.iter().map(|page| page.first).collect();
+                prop_assert!(firsts.is_sorted_by(|a, b| a < b));
+                prop_assert_eq!(written(&directory), bytes, "there is one way to write it");
             }
         }
     }

@@ -94,12 +94,33 @@ mod tests {
     use super::*;
 
     proptest! {
+        /// Each begins as a whole one, so that much of what is read makes sense.
         #[test]
-        fn foreign_bytes_are_refused_or_make_sense(bytes in vec(0u8..6, 0..60)) {
-            for entry in read(&bytes, &(2..20)).unwrap_or_default() {
-                for extent in entry.extents {
+        fn a_page_that_was_changed_is_refused_or_makes_sense(
+            entries in vec((1u32..3, 0u32..4, 2u64..10, 1u64..9), 0..6),
+            changes in vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        ) {
+            let mut partition = 0;
+            let entries: Vec<_> = entries
+                .into_iter()
+                .map(|(step, run, offset, bytes)| {
+                    partition += step;
+                    entry(partition, run, offset, bytes)
+                })
+                .collect();
+            let mut bytes = page(&entries);
+            prop_assert_eq!(read(&bytes, &(2..20)), Some(entries));
+            if !bytes.is_empty() {
+                for (at, change) in &changes {
+                    *at.get_mut(&mut bytes[..]) ^= change;
+                }
+            }
+            if let Some(read) = read(&bytes, &(2..20)) {
+                prop_assert!(read.is_sorted_by(|a, b| a.order() < b.order()));
+                for extent in read.iter().flat_map(|entry| &entry.extents) {
                     prop_assert!(extent.offset >= 2 && extent.offset + extent.bytes <= 20);
                 }
+                prop_assert_eq!(page(&read), bytes, "there is one way to write it");
             }
         }
     }

@@ -1,0 +1,34 @@
+//! `windrow verify`: whether an output still is what its job has written.
+
+use bytesize::ByteSize;
+use serde_json::json;
+use windrow_coordinator::Verified;
+
+use super::args::VerifyArgs;
+use super::error::CliError;
+use super::exit::Exit;
+use super::stdout;
+
+pub(crate) fn verify(args: &VerifyArgs) -> Result<Exit, CliError> {
+    let found = windrow_coordinator::verify(&args.output);
+    let Verified { files, bytes, differences } =
+        found.map_err(|error| CliError::Other(error.to_string()))?;
+    let is_whole = differences.is_empty();
+    if args.json {
+        stdout::line(format_args!(
+            "{}",
+            json!({ "whole": is_whole, "files": files, "bytes": bytes, "differences": differences })
+        ));
+    } else {
+        for difference in &differences {
+            stdout::line(format_args!("{difference}"));
+        }
+        let (folder, size) = (args.output.display(), ByteSize(bytes));
+        let says = match is_whole {
+            true => "all as it was written".to_string(),
+            false => format!("{} differences; run the job again", differences.len()),
+        };
+        stdout::line(format_args!("{folder}: {files} files, {size}: {says}"));
+    }
+    Ok(if is_whole { Exit::Success } else { Exit::Failure })
+}
