@@ -26,6 +26,8 @@ pub fn tests() -> Vec<Trial> {
     tests.push(case("faults::journal::submission_durable_but_not_answered", || {
         submission_is_told_again("journal-after-create:2");
     }));
+    tests.push(case("faults::journal::state_folder_removed", || state_folder_goes(false)));
+    tests.push(case("faults::journal::state_folder_replaced", || state_folder_goes(true)));
     tests.push(root_case("faults::journal::disk_full", disk_full));
     tests
 }
@@ -91,6 +93,27 @@ fn submission_is_told_again(death: &'static str) {
     assert_eq!(jobs.lines().count(), 1, "{jobs}");
     assert_none_failed(&cluster, 1);
     job.assert_output();
+}
+
+/// An idle coordinator notices by itself that its folder is gone, or another one is there, and ends. It makes nothing anew.
+fn state_folder_goes(replaced: bool) {
+    let mut cluster = Cluster::with_options(0, ClusterOptions { lease: "2s", ..all_at_once() });
+    let state = cluster.state();
+    let aside = cluster.dir().join("aside");
+    std::fs::rename(&state, &aside).unwrap();
+    if replaced {
+        std::fs::create_dir_all(state.join("journal")).unwrap();
+    }
+    eventually("the coordinator to end", || !cluster.coordinator.is_running());
+    let said = cluster.coordinator.stderr();
+    assert!(said.contains("was removed or replaced while a coordinator ran on it"), "{said}");
+    let made = || std::fs::read_dir(state.join("journal")).map(Iterator::count);
+    assert_eq!(made().ok(), replaced.then_some(0), "it has written there");
+    if replaced {
+        std::fs::remove_dir_all(&state).unwrap();
+    }
+    std::fs::rename(&aside, &state).unwrap();
+    cluster.restart_coordinator();
 }
 
 /// Nothing is acknowledged while the journal's disk is full; when there is space again, all goes on, and what was

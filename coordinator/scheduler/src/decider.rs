@@ -212,6 +212,10 @@ impl<C: Catalog> Decider<C> {
         }
         let effects = self.state.handle(now, event, note);
         let number = self.appender.pushed();
+        debug_assert!(
+            self.held.back().is_none_or(|(before, _)| *before <= number),
+            "effects come out in the order of their events"
+        );
         self.held.extend(effects.into_iter().map(|effect| (number, effect)));
         if self.is_to_be_cut() {
             self.write_state(|appender, state, named| appender.roll(state, named, vec![]));

@@ -197,6 +197,7 @@ impl<R: Clone + Content, S: Clone, P: Clone> Appender<R, S, P> {
         while !self.queue.is_empty() {
             self.append_queue();
         }
+        debug_assert_eq!(self.queue_bytes, 0, "all records so far lie in the log that ends here");
         let next = self.log.next();
         let object = |body| Object { epoch: next, nonce: self.nonce, body };
         self.line.push(Key::Epoch(next), object(Body::Begin), None, 0);
@@ -337,7 +338,10 @@ impl<R: Clone + Content, S: Clone, P: Clone> Appender<R, S, P> {
         match step.key() {
             // The log before is sealed, by us: nobody else can begin in this epoch.
             Key::Log(..) if step.is_seal() => self.epoch = step.epoch(),
-            Key::Log(log, slot) if log == self.log => self.holds = slot.next(),
+            Key::Log(log, slot) if log == self.log => {
+                debug_assert_eq!(slot, self.holds, "slots become durable in their order");
+                self.holds = slot.next();
+            }
             _ => {}
         }
     }
@@ -369,6 +373,8 @@ impl<R: Clone + Content, S: Clone, P: Clone> Appender<R, S, P> {
         let durable = self.pushed - self.queue.len() as u64;
         let body = Body::Records { holds: self.holds, records: Arc::new(records) };
         let object = Object { epoch: self.log, nonce: self.nonce, body };
+        debug_assert!(self.holds <= self.slot, "durable slots lie before the free one");
+        debug_assert!(durable > self.durable, "records are not durable before they are written");
         self.line.push(Key::Log(self.log, self.slot), object, Some(durable), bytes);
         self.slot = self.slot.next();
         self.objects += 1;

@@ -13,7 +13,7 @@
 //! that is absent is asked for again; if the first call is applied after all, it is by this very content.
 
 use super::call::{Answer, Call, Fenced, JournalError};
-use super::object::{Key, Nonce, Object};
+use super::object::{Body, Key, Nonce, Object};
 
 /// An object on its way into the store.
 #[derive(Clone, Debug)]
@@ -34,6 +34,16 @@ enum State {
 
 impl<R: Clone, S: Clone, P: Clone> Creation<R, S, P> {
     pub(super) fn new(key: Key, object: Object<R, S, P>) -> Self {
+        debug_assert!(
+            matches!(
+                (key, &object.body),
+                (Key::Epoch(_), Body::Begin)
+                    | (Key::State(_), Body::State(_))
+                    | (Key::Part(_), Body::Part(_))
+                    | (Key::Log(..), Body::Records { .. } | Body::Seal { .. })
+            ),
+            "an object lies under a name of its kind"
+        );
         Self { key, object, state: State::Todo }
     }
 

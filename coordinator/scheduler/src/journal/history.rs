@@ -80,6 +80,10 @@ impl<R: Clone, S: Clone, P: Clone> History<R, S, P> {
                 Some(Seen::Whole(object)) => match &object.body {
                     Body::Seal { holds } => {
                         check_holds(log, *holds, &walked, torn.as_deref())?;
+                        debug_assert!(
+                            walked.batches.len() as u64 >= holds.0,
+                            "what a seal says to count was read"
+                        );
                         walked.batches.truncate(holds.0 as usize);
                         (walked.holds, walked.end) = (*holds, End::Sealed);
                         return Ok(walked);
@@ -88,6 +92,7 @@ impl<R: Clone, S: Clone, P: Clone> History<R, S, P> {
                         check_holds(log, *holds, &walked, torn.as_deref())?;
                         check_place(key, object.epoch == log, "it belongs to another epoch")?;
                         if torn.is_none() {
+                            debug_assert_eq!(walked.holds, slot, "slots count without gaps");
                             walked.batches.push(Arc::clone(records));
                             walked.holds = slot.next();
                         }

@@ -120,6 +120,11 @@ impl<R: Clone, S: Clone, P: Clone> Keeper<R, S, P> {
             parts.iter().all(|(id, _)| named.contains(id)),
             "a part is written for the state that names it"
         );
+        debug_assert!(epoch >= self.next.epoch, "a coordinator writes states of its own epochs");
+        debug_assert!(
+            named.iter().all(|id| *id < self.next),
+            "a state names parts that have their names already"
+        );
         let object = Object { epoch, nonce: self.nonce, body: Body::State(state) };
         let waits_for = parts.iter().map(|(id, _)| *id).collect();
         for (id, part) in parts {
@@ -227,6 +232,10 @@ impl<R: Clone, S: Clone, P: Clone> Keeper<R, S, P> {
 
     fn swept(&mut self) {
         let Some(done) = self.sweep.take() else { return };
+        debug_assert!(
+            self.next_sweep.as_ref().is_none_or(|next| next.below > done.below),
+            "states are written in order, and swept below"
+        );
         self.sweep = match done.stage {
             SweepStage::Licences { .. } => Some(Sweep { stage: SweepStage::Logs, ..done }),
             SweepStage::Logs => self.next_sweep.take(),

@@ -130,6 +130,7 @@ impl<R: Clone + Content, S: Clone + Content, P: Clone> Takeover<R, S, P> {
         };
         self.last_call.0 += 1;
         self.calls.insert(self.last_call, todo);
+        debug_assert!(self.calls.len() <= READS_MAX, "what is under way is bounded");
         Some((self.last_call, call))
     }
 
@@ -304,6 +305,8 @@ impl<R: Clone + Content, S: Clone + Content, P: Clone> Takeover<R, S, P> {
         let mut all_void = true;
         for (log, walked) in logs.iter().rev() {
             if let End::Open(slot) = walked.end {
+                debug_assert!(walked.holds <= slot, "what counts lies before the end");
+                debug_assert!(*log < self.epoch, "one's own log is never sealed by taking over");
                 if all_void {
                     self.todo.push_back(Todo::Seal(Key::Log(*log, slot), walked.holds));
                 } else {
@@ -326,6 +329,10 @@ impl<R: Clone + Content, S: Clone + Content, P: Clone> Takeover<R, S, P> {
         debug_assert!(
             logs.iter().all(|(_, walked)| walked.end == End::Sealed),
             "nothing may be added to what was recovered"
+        );
+        debug_assert!(
+            logs.iter().zip(logs.iter().skip(1)).all(|((a, _), (b, _))| a.next() == *b),
+            "history has no gaps"
         );
         let part = |id| match self.history.get(Key::Part(id)) {
             Some(Seen::Whole(Object { body: Body::Part(part), .. })) => Some((id, part.clone())),
