@@ -100,19 +100,19 @@ fn state_folder_goes(replaced: bool) {
     let mut cluster = Cluster::with_options(0, ClusterOptions { lease: "2s", ..all_at_once() });
     let state = cluster.state();
     let aside = cluster.dir().join("aside");
-    std::fs::rename(&state, &aside).unwrap();
+    fs::rename(&state, &aside).unwrap();
     if replaced {
-        std::fs::create_dir_all(state.join("journal")).unwrap();
+        fs::create_dir_all(state.join("journal")).unwrap();
     }
     eventually("the coordinator to end", || !cluster.coordinator.is_running());
     let said = cluster.coordinator.stderr();
     assert!(said.contains("was removed or replaced while a coordinator ran on it"), "{said}");
-    let made = || std::fs::read_dir(state.join("journal")).map(Iterator::count);
+    let made = || fs::read_dir(state.join("journal")).map(Iterator::count);
     assert_eq!(made().ok(), replaced.then_some(0), "it has written there");
     if replaced {
-        std::fs::remove_dir_all(&state).unwrap();
+        fs::remove_dir_all(&state).unwrap();
     }
-    std::fs::rename(&aside, &state).unwrap();
+    fs::rename(&aside, &state).unwrap();
     cluster.restart_coordinator();
 }
 

@@ -31,8 +31,8 @@ pub fn tests() -> Vec<Trial> {
 
 /// Where the sleeper falls asleep, with an output to replace.
 const STEPS: [&str; 6] = [
-    "journal-before-create:2",
-    "journal-after-create:2",
+    "journal-before-create:3",
+    "journal-after-create:3",
     "publish-moved-aside:1",
     "publish-all-aside:1",
     "publish-part-renamed:1",
