@@ -144,6 +144,11 @@ impl Store {
     {
         Ok(match call {
             Call::List => Answer::Listed(listing(&*self.objects).await?),
+            Call::Licences => {
+                let mut listing = Listing::default();
+                list(&*self.objects, EPOCHS, &mut listing).await?;
+                Answer::Listed(listing)
+            }
             Call::Create(key, object) => self.create(key, object).await?,
             Call::Read(key) => self.read(key).await?,
             Call::Sweep(sweep) => {
@@ -339,16 +344,25 @@ async fn refuse_headless(objects: &dyn ObjectStore, build: &str) -> Result<(), S
 async fn listing(objects: &dyn ObjectStore) -> ObjectResult<Listing> {
     let mut listing = Listing::default();
     for prefix in [LOG, STATES, EPOCHS] {
-        for path in names(objects, prefix).await? {
-            match key_of(&path) {
-                Some(Key::Epoch(epoch)) => _ = listing.epochs.insert(epoch),
-                Some(Key::State(epoch)) => _ = listing.states.insert(epoch),
-                Some(Key::Log(log, slot)) => _ = listing.slots.insert((log, slot)),
-                Some(Key::Part(_)) | None => {}
-            }
-        }
+        list(objects, prefix, &mut listing).await?;
     }
     Ok(listing)
+}
+
+async fn list(
+    objects: &dyn ObjectStore,
+    prefix: &'static str,
+    listing: &mut Listing,
+) -> ObjectResult<()> {
+    for path in names(objects, prefix).await? {
+        match key_of(&path) {
+            Some(Key::Epoch(epoch)) => _ = listing.epochs.insert(epoch),
+            Some(Key::State(epoch)) => _ = listing.states.insert(epoch),
+            Some(Key::Log(log, slot)) => _ = listing.slots.insert((log, slot)),
+            Some(Key::Part(_)) | None => {}
+        }
+    }
+    Ok(())
 }
 
 async fn names(objects: &dyn ObjectStore, prefix: &'static str) -> ObjectResult<Vec<Path>> {

@@ -3,7 +3,7 @@
 //! A long log is cut by beginning another epoch: the next licence is taken, the log sealed, and appending goes on in the next
 //! log at once. The state at the cut is written beside it ([`Keeper`]).
 //!
-//! What was created counts when the licence was seen after it; [why](super).
+//! What was created counts when the licence was seen to be the newest after it; [why](super).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -47,8 +47,6 @@ pub struct Appender<R, S, P> {
     line: Line<R, S, P>,
     /// How many steps at the front of the line count if the licence is found for which the store was asked.
     confirming: Option<usize>,
-    /// The licence that was gone when the store was asked for it: nothing counts any more.
-    lost: Option<Key>,
     keeper: Keeper<R, S, P>,
     /// Not in the line yet.
     queue: VecDeque<R>,
@@ -66,12 +64,8 @@ pub struct Appender<R, S, P> {
 #[derive(Clone, Copy, Debug)]
 enum Asked {
     Step(u64),
-    /// To read the licence.
-    Licence(Key),
-    /// To say whether this licence, which is new, is the newest one.
+    /// To say whether this licence is the newest one.
     Newest(Key),
-    /// To say who has begun an epoch since this licence.
-    Successor(Key),
     Keeper(keeper::Asked),
 }
 
@@ -87,7 +81,6 @@ impl<R: Clone + Content, S: Clone, P: Clone> Appender<R, S, P> {
             is_shared: true,
             line: Line::new(),
             confirming: None,
-            lost: None,
             keeper: Keeper::new(epoch, nonce),
             queue: VecDeque::new(),
             queue_bytes: 0,
@@ -223,10 +216,6 @@ impl<R: Clone + Content, S: Clone, P: Clone> Appender<R, S, P> {
     }
 
     fn next_asked(&mut self) -> Option<(Asked, Call<R, S, P>)> {
-        if let Some(licence) = self.lost {
-            let is_asked = self.calls.values().any(|asked| matches!(asked, Asked::Successor(_)));
-            return (!is_asked).then_some((Asked::Successor(licence), Call::List));
-        }
         if let Some((number, call)) = self.line.next_call(IN_FLIGHT_MAX) {
             return Some((Asked::Step(number), call));
         }
@@ -246,11 +235,7 @@ impl<R: Clone + Content, S: Clone, P: Clone> Appender<R, S, P> {
         let last = self.line.get(there.checked_sub(1)?)?;
         let licence = Key::Epoch(last.epoch());
         self.confirming = Some(there);
-        // A licence that is new may have been another one's, and swept: a later one shows that.
-        if self.line.has_licence(there) {
-            return Some((Asked::Newest(licence), Call::List));
-        }
-        Some((Asked::Licence(licence), Call::Read(licence)))
+        Some((Asked::Newest(licence), Call::Licences))
     }
 
     /// What the store has answered to a call. True if more is durable now.
@@ -263,31 +248,10 @@ impl<R: Clone + Content, S: Clone, P: Clone> Appender<R, S, P> {
         match asked {
             Some(Asked::Step(number)) => self.line.answer(number, answer, self.nonce)?,
             Some(Asked::Keeper(asked)) => self.keeper.answer(asked, answer)?,
-            Some(Asked::Licence(licence)) => return self.licence_answered(licence, answer),
             Some(Asked::Newest(licence)) => return self.newest_answered(licence, answer),
-            Some(Asked::Successor(licence)) => self.successor_answered(licence, answer)?,
             None => {}
         }
         Ok(false)
-    }
-
-    fn licence_answered(
-        &mut self,
-        licence: Key,
-        answer: Answer<R, S, P>,
-    ) -> Result<bool, JournalError> {
-        let confirmed = self.confirming.take().unwrap_or(0);
-        match answer {
-            Answer::Found(object) if object.nonce == self.nonce => Ok(self.count(confirmed)),
-            Answer::Found(object) => Err(Fenced { by: object.epoch }.into()),
-            Answer::Absent => {
-                self.lost = Some(licence);
-                Ok(false)
-            }
-            Answer::Damaged { message, .. } => Err(JournalError::Damaged { key: licence, message }),
-            Answer::Refused(message) => Err(JournalError::Refused(message)),
-            _ => Ok(false),
-        }
     }
 
     fn newest_answered(
@@ -296,13 +260,17 @@ impl<R: Clone + Content, S: Clone, P: Clone> Appender<R, S, P> {
         answer: Answer<R, S, P>,
     ) -> Result<bool, JournalError> {
         let confirmed = self.confirming.take().unwrap_or(0);
-        if let Answer::Listed(listing) = &answer
-            && listing.epochs.last().is_some_and(|newest| Key::Epoch(*newest) == licence)
-        {
-            return Ok(self.count(confirmed));
+        match answer {
+            Answer::Refused(message) => Err(JournalError::Refused(message)),
+            Answer::Listed(listing) => match listing.epochs.last() {
+                Some(&newest) if Key::Epoch(newest) == licence => Ok(self.count(confirmed)),
+                // We are about to begin this one ourselves; whether it is ours, its creation will tell.
+                Some(&by) if Key::Epoch(by) > licence && by <= self.log => Ok(false),
+                Some(&by) if Key::Epoch(by) > licence => Err(Fenced { by }.into()),
+                _ => Err(JournalError::Unlicensed { licence }),
+            },
+            _ => Ok(false),
         }
-        self.successor_answered(licence, answer)?;
-        Ok(false)
     }
 
     /// So many steps at the front of the line are durable, and the epoch was ours when they were created.
@@ -310,22 +278,6 @@ impl<R: Clone + Content, S: Clone, P: Clone> Appender<R, S, P> {
         debug_assert!(steps <= self.line.there(), "what counts is there");
         (0..steps).for_each(|_| self.count_first());
         steps > 0
-    }
-
-    /// Why is the licence gone?
-    fn successor_answered(
-        &self,
-        licence: Key,
-        answer: Answer<R, S, P>,
-    ) -> Result<(), JournalError> {
-        match answer {
-            Answer::Refused(message) => Err(JournalError::Refused(message)),
-            Answer::Listed(listing) => match listing.epochs.last() {
-                Some(&by) if Key::Epoch(by) > licence => Err(Fenced { by }.into()),
-                _ => Err(JournalError::Unlicensed { licence }),
-            },
-            _ => Ok(()),
-        }
     }
 
     fn count_first(&mut self) {

@@ -14,6 +14,8 @@ pub struct CallId(pub u64);
 pub enum Call<R, S, P> {
     /// Name all licences, states and slots. Whatever was created or deleted before it was asked shows.
     List,
+    /// Name all licences, likewise. There are few.
+    Licences,
     /// Create this object, unless there is one of that name.
     Create(Key, Object<R, S, P>),
     /// Read this object.
@@ -59,7 +61,7 @@ pub struct Listing {
 /// What the store says to a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer<R, S, P> {
-    /// To `List`.
+    /// To `List`, and to `Licences`, with nothing else then.
     Listed(Listing),
     /// To `Create`: it is there now, and durable.
     Created,

@@ -93,11 +93,6 @@ impl<R: Clone, S: Clone, P: Clone> Line<R, S, P> {
         self.steps.iter().take_while(|step| step.creation.is_there()).count()
     }
 
-    /// Whether a licence is among the first `steps`.
-    pub(super) fn has_licence(&self, steps: usize) -> bool {
-        self.steps.iter().take(steps).any(|step| matches!(step.key(), Key::Epoch(_)))
-    }
-
     pub(super) fn get(&self, index: usize) -> Option<&Step<R, S, P>> {
         self.steps.get(index)
     }

@@ -19,25 +19,24 @@
 //! it bears my nonce. After an error, whatever it was, nothing goes on before that is known.
 //!
 //! # When an append counts
-//! When its object and all before it in the log are there, **and the coordinator's licence was seen after that**. The
-//! licence is what lets old seals be deleted. A sweep deletes, in this order:
+//! When its object and all before it in the log are there, **and a list after that shows the coordinator's licence as the newest
+//! one**. That is what lets old seals be deleted. A sweep deletes, in this order:
 //!
 //! 1. writes a state, and waits until it is durable;
 //! 2. deletes all licences and states below it, and parts that nobody names, and waits until they are gone;
 //! 3. deletes all logs below it, with their seals.
 //!
-//! So whoever slept finds the seal in its next slot, or, if that is gone, its licence gone before: seeing the licence after the creation
-//! proves that no seal was missing at the creation. A licence itself may be a number that others have used and swept: so a
-//! new one counts when a list after its creation shows no later one, for the newest is never swept. Thus the journal has O(1) objects after any number of epochs, without an
-//! assumption about clocks. The price is one small read for each group of appends.
+//! So whoever slept finds the seal in its next slot, or, if that is gone, a later licence: the newest one is never swept. Thus the
+//! journal has O(1) objects after any number of epochs, without an assumption about clocks. The price is one small list for
+//! each group of appends.
 //!
 //! # Interleavings that look dangerous
 //! - *A coordinator sleeps for days in the middle of an append.* Its successors have swept its log. It creates the slot again, and finds
-//!   no licence, but a later one.
+//!   a later licence. Its own may be there again, by a request that had failed and was applied late: that says nothing.
 //! - *A taker, or a coordinator that cuts its log, sleeps before it creates its licence*, and that number was used and swept
 //!   meanwhile. It creates it anew. It lists after every creation of a licence, finds a later one, and looks again, or stops.
 //! - *A taker sleeps after that*, wakes up when all was swept, takes a deleted slot for the end of a log, creates a seal in it, and
-//!   recovers too little. It tells nobody: its first append does not count, for its licence is gone, or another one's.
+//!   recovers too little. It tells nobody: its first append does not count, for there is a later licence.
 //! - *A log is swept while a taker reads it.* Only a later epoch's owner sweeps it, after a state that the next list shows.
 //!   A listed object that is missing leads to another list, never to a seal; and a log is only sealed when all logs above it
 //!   are void, so that none of their owners can have swept it.

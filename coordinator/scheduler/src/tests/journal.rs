@@ -191,7 +191,9 @@ fn records_that_come_while_it_is_taken_over_count_until_the_seal() {
             // Its owner is faster, once.
             let next = store.slots(1).len() as u8 + 1;
             if next < 4 {
-                append(&mut store, &mut appender, &[next]);
+                appender.push(next);
+                let (id, call) = appender.next_call().unwrap();
+                appender.answer(id, store.perform(call)).unwrap();
             }
         }
         if let Some(recovered) = takeover.answer(id, store.perform(call)).unwrap() {
@@ -311,7 +313,7 @@ fn an_epoch_that_another_coordinator_may_win_is_not_spoken_in() {
         appender.answer(id, store.perform(call)).unwrap();
         spoken_in.push(appender.epoch().0);
     }
-    // Licence of 2; seal of 1; the licence is seen; state of 2, two sweeps.
+    // Licence of 2, and seal of 1.
     assert_eq!(spoken_in[..2], [1, 1]);
     assert_eq!(appender.epoch(), Epoch(2));
 }
@@ -469,4 +471,39 @@ fn a_sleeper_that_cuts_its_log_finds_a_later_licence() {
     let error = settle(&mut store, &mut sleeper).unwrap_err();
     assert_eq!(error.to_string(), "another coordinator has taken over in epoch 5");
     assert_eq!(sleeper.durable(), 1);
+}
+
+/// A request that creates a licence had failed, and is applied after all, when the licence was swept long ago.
+#[test]
+fn a_licence_that_comes_back_by_a_late_request_is_not_believed() {
+    let mut store = Store::new();
+    let (mut sleeper, recovered) = start(&mut store, 1);
+    append(&mut store, &mut sleeper, &[1]);
+    let key = Key::Epoch(recovered.epoch);
+    let licence = store.0[&key].clone();
+    (2..6).for_each(|nonce| live_on(&mut store, nonce));
+    assert_eq!(store.perform(Call::Create(key, licence)), Answer::Created);
+    sleeper.push(2);
+    let error = settle(&mut store, &mut sleeper).unwrap_err();
+    assert_eq!(error.to_string(), "another coordinator has taken over in epoch 5");
+    assert_eq!(sleeper.durable(), 1);
+}
+
+#[test]
+fn a_licence_of_ones_own_that_is_there_before_its_answer_fences_nobody() {
+    let mut store = Store::new();
+    let (mut appender, _) = start(&mut store, 1);
+    append(&mut store, &mut appender, &[1]);
+    appender.push(2);
+    appender.roll(Arc::new(3), BTreeSet::new(), Vec::new());
+    let (record, record_call) = appender.next_call().unwrap();
+    let (licence, licence_call) = appender.next_call().unwrap();
+    assert!(matches!(licence_call, Call::Create(Key::Epoch(Epoch(2)), _)), "{licence_call:?}");
+    store.perform(licence_call);
+    appender.answer(record, store.perform(record_call)).unwrap();
+    let (id, licences) = appender.next_call().unwrap();
+    assert!(!appender.answer(id, store.perform(licences)).unwrap());
+    appender.answer(licence, Answer::Created).unwrap();
+    settle(&mut store, &mut appender).unwrap();
+    assert_eq!((appender.durable(), appender.epoch()), (2, Epoch(2)));
 }

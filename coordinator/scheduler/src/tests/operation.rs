@@ -43,7 +43,7 @@ impl UnderWay {
         let takes = match &call {
             Call::List => LIST,
             Call::Create(Key::State(_), _) => STATE,
-            Call::Create(..) | Call::Read(_) => REQUEST,
+            Call::Create(..) | Call::Read(_) | Call::Licences => REQUEST,
             Call::Sweep(sweep) => {
                 let listing = store.listing();
                 let goes = match sweep.stage {
