@@ -83,7 +83,7 @@ impl World {
 
     /// A client whose job was accepted looks how it goes.
     fn look(&mut self, coordinator: usize, index: usize, job: JobId) -> Result<(), String> {
-        let newest = self.leader().map(|leader| leader.epoch());
+        let newest = self.epochs.newest_told();
         let Some(driver) = self.coordinators[coordinator].driver() else { return Ok(()) };
         if driver.stands_still() {
             return Ok(());
@@ -97,7 +97,7 @@ impl World {
                     self.clients[index].heard_end = true;
                 }
             }
-            None if newest == Some(driver.epoch()) => {
+            None if newest <= driver.epoch() => {
                 let ledger = &driver.state().catalog.books.ledger;
                 // Many others may have ended since.
                 let forgotten = remembers::is_forgotten(job, ledger);

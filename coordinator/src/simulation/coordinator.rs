@@ -258,7 +258,8 @@ impl World {
     /// Its whole process stops for a while: what comes meanwhile waits in its sockets.
     pub fn pause(&mut self, index: usize, pause: Duration) {
         self.note(|_| format!("coordinator {index} pauses for {pause:?}"));
-        let until = self.now + pause;
+        // One that is paused already is not woken by it.
+        let until = self.coordinators[index].paused_until.max(self.now + pause);
         let margin = self.config.lease / 4;
         let coordinator = &mut self.coordinators[index];
         coordinator.paused_until = until;

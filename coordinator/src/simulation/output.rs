@@ -154,6 +154,9 @@ impl World {
         let is_others = lock.is_some_and(|lock| lock.place != *place || lock.epoch > epoch);
         let result = if is_others {
             Err(io("is being written by another job"))
+        } else if lock.is_none() {
+            // The job is over, and another coordinator has removed what it had left.
+            Ok(())
         } else if self.strikes(self.faults.folder) {
             self.output.faulty.insert(place.output().to_path_buf());
             Err(io("stale file handle"))

@@ -99,12 +99,12 @@ impl Scenario {
             ..Config::default()
         };
         // Now and then, it is larger.
-        let (machines_max, jobs_max, maps_max) =
-            if rng.chance(30) { (12, 10, 80) } else { (6, 4, 24) };
+        let (machines_min, machines_max, jobs_max, maps_max) =
+            if rng.chance(30) { (6, 12, 8, 60) } else { (1, 6, 4, 24) };
         let faults = Faults::draw(rng);
         let job = |rng: &mut Rng| (rng.millis(0, 20_000), plan(rng, maps_max, &faults));
         let jobs = (0..rng.between(1, jobs_max)).map(|_| job(rng)).collect();
-        Self { config, machines: rng.between(1, machines_max), jobs, faults }
+        Self { config, machines: rng.between(machines_min, machines_max), jobs, faults }
     }
 }
 
