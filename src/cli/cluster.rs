@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::future::{Future, pending};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +18,10 @@ use windrow_coordinator::{
     AllowedPaths, Coordinator, CoordinatorConfig, DriverError, JournalError, ServeError,
 };
 use windrow_jobs::Registry;
-use windrow_security::{Dialer, SecurityError, keep_renewed};
-use windrow_worker::{ChildProgram, Connector, FetchTimeouts, JobLimits, Orphans, WorkerConfig};
+use windrow_security::{Dialer, SecurityError, Tls, keep_renewed};
+use windrow_worker::{
+    ChildProgram, Connector, FetchTimeouts, JobLimits, Orphans, WorkerConfig, WorkerError,
+};
 
 use super::args::{CoordinatorArgs, WorkerArgs};
 use super::error::CliError;
@@ -41,7 +44,7 @@ pub(crate) async fn coordinator(args: CoordinatorArgs) -> Result<Exit, CliError>
     let access = Access::of(args.security.is_some(), args.insecure);
     refuse_open_address(args.listen, access)?;
     let allowed_paths = allowed_paths(&args)?;
-    let mut interrupts = Interrupts::listen(HangUp::Stops)?;
+    let interrupts = Interrupts::listen(HangUp::Stops)?;
     let state =
         args.state.as_deref().map(|path| StateFolder::take(path, args.take_over)).transpose()?;
     let executable = Executable::own().map_err(CliError::io("/proc/self/exe"))?;
@@ -51,21 +54,12 @@ pub(crate) async fn coordinator(args: CoordinatorArgs) -> Result<Exit, CliError>
     let address = listener.local_addr().map_err(CliError::io("the listener"))?;
     let scheme = if args.security.is_some() { "https" } else { "http" };
     let url = format!("{scheme}://{address}");
-    let mut config = CoordinatorConfig::new(executable.build);
-    config.executable = Some((executable.blob, executable.file));
-    config.blob_bytes_max = args.program_bytes_max.0;
-    config.lease = args.lease.into();
-    config.reconnect = args.reconnect_grace.into();
-    config.state = state.as_ref().map(|state| state.path().to_path_buf());
     // Kept until the end, so that the folder goes when the coordinator does.
     let temporary = temporary_folder(state.is_none(), "windrow-coordinator-").await?;
+    let mut config = coordinator_config(args, executable)?;
+    config.state = state.as_ref().map(|state| state.path().to_path_buf());
     config.temporary = temporary.as_ref().map(|folder| folder.path().to_path_buf());
-    let (life, grace) = (args.certificate_lifetime.into(), args.certificate_grace.into());
-    let security = args.security.as_deref().map(|folder| Security::open(folder, life, grace));
-    config.security = security.transpose()?;
     config.allowed_paths = allowed_paths;
-    config.failpoint = args.failpoint.unwrap_or_default();
-    config.snapshot_after = args.snapshot_after;
     let coordinator =
         Coordinator::start(config).await.map_err(|error| CliError::Other(error.to_string()))?;
     if let Some(state) = &state {
@@ -74,26 +68,45 @@ pub(crate) async fn coordinator(args: CoordinatorArgs) -> Result<Exit, CliError>
     tracing::info!("coordinator ready at {url}");
     let stop = CancellationToken::new();
     let served = coordinator.serve_tcp(listener, stop.clone());
+    serve_until_stopped(served, stop, interrupts, state.as_ref()).await
+}
+
+/// What the options say of a coordinator, without the folders that it has taken.
+fn coordinator_config(
+    args: CoordinatorArgs,
+    executable: Executable,
+) -> Result<CoordinatorConfig, CliError> {
+    let mut config = CoordinatorConfig::new(executable.build);
+    config.executable = Some((executable.blob, executable.file));
+    config.blob_bytes_max = args.program_bytes_max.0;
+    config.lease = args.lease.into();
+    config.reconnect = args.reconnect_grace.into();
+    let (life, grace) = (args.certificate_lifetime.into(), args.certificate_grace.into());
+    let security = args.security.as_deref().map(|folder| Security::open(folder, life, grace));
+    config.security = security.transpose()?;
+    config.failpoint = args.failpoint.unwrap_or_default();
+    config.snapshot_after = args.snapshot_after;
+    Ok(config)
+}
+
+/// Serves until a signal has it stop, or a second one ends it at once.
+async fn serve_until_stopped(
+    served: impl Future<Output = Result<(), ServeError>>,
+    stop: CancellationToken,
+    mut interrupts: Interrupts,
+    state: Option<&StateFolder>,
+) -> Result<Exit, CliError> {
     tokio::pin!(served);
     let mut signals = 0;
     loop {
         tokio::select! {
-            result = &mut served => {
-                return match result {
-                    Ok(()) => Ok(Exit::Success),
-                    // The log has said so. The other one goes on with all jobs.
-                    Err(ServeError::Driver(DriverError::Journal(JournalError::Fenced(_)))) => {
-                        Ok(Exit::Replaced)
-                    }
-                    Err(error) => Err(CliError::Other(format!("the server ended: {error}"))),
-                };
-            }
+            result = &mut served => return exit_of_server(result),
             interrupt = interrupts.next() => {
                 signals += weight(interrupt);
                 if signals > 1 {
                     return Ok(Exit::Interrupted);
                 }
-                match &state {
+                match state {
                     Some(state) => tracing::info!(
                         "stopping: all jobs stay in {0}, and go on when a coordinator is started with --state {0}",
                         state.path().display()
@@ -108,6 +121,17 @@ pub(crate) async fn coordinator(args: CoordinatorArgs) -> Result<Exit, CliError>
     }
 }
 
+fn exit_of_server(result: Result<(), ServeError>) -> Result<Exit, CliError> {
+    match result {
+        Ok(()) => Ok(Exit::Success),
+        // The log has said so. The other coordinator goes on with all jobs.
+        Err(ServeError::Driver(DriverError::Journal(JournalError::Fenced(_)))) => {
+            Ok(Exit::Replaced)
+        }
+        Err(error) => Err(CliError::Other(format!("the server ended: {error}"))),
+    }
+}
+
 /// Starts job processes with the arguments `prefix` first.
 pub(crate) async fn worker(
     registry: Arc<Registry>,
@@ -119,14 +143,9 @@ pub(crate) async fn worker(
         tracing::warn!(%error, "what jobs leave behind cannot be ended with them");
     });
     let is_secured = security::is_secured(&args.coordinator);
-    if args.token.is_some() && !is_secured {
-        return Err(CliError::Usage(format!(
-            "a join token is for a secured cluster, and {} would not show who answers; say https://",
-            args.coordinator.escape_debug()
-        )));
-    }
+    refuse_token_in_clear(&args, is_secured)?;
     refuse_open_address(args.listen, Access::of(is_secured, args.insecure))?;
-    let mut interrupts = Interrupts::listen(HangUp::Stops)?;
+    let interrupts = Interrupts::listen(HangUp::Stops)?;
     let build = Executable::own().map_err(CliError::io("/proc/self/exe"))?.build;
     if !args.in_process {
         // Job processes are of the same user: they could read the memory and the environment of this one.
@@ -135,28 +154,60 @@ pub(crate) async fn worker(
     }
     // Kept until the end, so that the folder goes when the worker does.
     let temporary = temporary_folder(args.dir.is_none(), "windrow-worker-").await?;
-    let given = args.dir.or_else(|| Some(temporary.as_ref()?.path().to_path_buf()));
+    let given = args.dir.clone().or_else(|| Some(temporary.as_ref()?.path().to_path_buf()));
     let directory = given.unwrap_or_default();
-    let mut tls = None;
-    // Ends only when this worker is not a member any more.
-    let mut outside: Pin<Box<dyn Future<Output = SecurityError>>> = Box::pin(pending());
-    if is_secured {
-        let folder = directory.join(CREDENTIALS);
-        let joined = security::join(&args.coordinator, args.token.as_deref(), &folder).await?;
-        tls = Some(joined.clone());
-        outside = Box::pin(keep_renewed(joined, args.coordinator.clone(), folder));
-    }
+    let (tls, outside) =
+        if is_secured { join(&args, &directory).await? } else { (None, never_outside()) };
     let dialer = tls.clone().map_or_else(Dialer::plain, Dialer::member);
     let connector = Connector::url(&args.coordinator, &dialer)
         .map_err(|error| CliError::Usage(error.to_string()))?;
-    let mut config = WorkerConfig::tcp(directory, args.listen);
+    let own_program = || ChildProgram::own(prefix).map_err(CliError::io("/proc/self/exe"));
+    let child = (!args.in_process).then(own_program).transpose()?;
+    let mut config = worker_config(args, directory);
     config.tls = tls;
+    config.orphans = Some(orphans);
+    config.child = child;
+    let (drain, kill) = (CancellationToken::new(), CancellationToken::new());
+    let worker =
+        windrow_worker::run(config, registry, build, connector, drain.clone(), kill.clone());
+    work_until_stopped(worker, outside, interrupts, &drain, &kill).await
+}
+
+/// A token is a secret, and goes only to those who show who they are.
+fn refuse_token_in_clear(args: &WorkerArgs, is_secured: bool) -> Result<(), CliError> {
+    if is_secured || args.token.is_none() {
+        return Ok(());
+    }
+    Err(CliError::Usage(format!(
+        "a join token is for a secured cluster, and {} would not show who answers; say https://",
+        args.coordinator.escape_debug()
+    )))
+}
+
+/// Ends only when this worker is not a member of its cluster any more.
+type Outside = Pin<Box<dyn Future<Output = SecurityError>>>;
+
+/// A cluster without members puts nobody out.
+fn never_outside() -> Outside {
+    Box::pin(pending())
+}
+
+/// Becomes a member of a secured cluster, or shows that it is one, and stays one.
+async fn join(args: &WorkerArgs, directory: &Path) -> Result<(Option<Tls>, Outside), CliError> {
+    let folder = directory.join(CREDENTIALS);
+    let joined = security::join(&args.coordinator, args.token.as_deref(), &folder).await?;
+    let outside = keep_renewed(joined.clone(), args.coordinator.clone(), folder);
+    Ok((Some(joined), Box::pin(outside)))
+}
+
+/// What the options say of a worker.
+fn worker_config(args: WorkerArgs, directory: PathBuf) -> WorkerConfig {
+    let mut config = WorkerConfig::tcp(directory, args.listen);
     config.threads = args.threads;
     config.memory_bytes = args.memory.map(|size| size.0);
     config.advertise = args.advertise;
     config.fetch = FetchTimeouts::of_silence(args.fetch_timeout.into());
     config.name = args.name.unwrap_or(config.name);
-    config.orphans = Some(orphans);
     config.program_cache_bytes = args.program_cache.0;
     config.confines_jobs = !args.no_landlock;
     config.job_limits = JobLimits {
@@ -165,14 +216,17 @@ pub(crate) async fn worker(
         file_bytes: args.job_limits.job_file_size.map(|size| size.0),
         processes: args.job_limits.job_processes,
     };
-    if !args.in_process {
-        let program = ChildProgram::own(prefix).map_err(CliError::io("/proc/self/exe"))?;
-        config.child = Some(program);
-    }
+    config
+}
 
-    let (drain, kill) = (CancellationToken::new(), CancellationToken::new());
-    let worker =
-        windrow_worker::run(config, registry, build, connector, drain.clone(), kill.clone());
+/// Works until a signal has it drain, a second one ends it at once, or it is not a member any more.
+async fn work_until_stopped(
+    worker: impl Future<Output = Result<(), WorkerError>>,
+    mut outside: Outside,
+    mut interrupts: Interrupts,
+    drain: &CancellationToken,
+    kill: &CancellationToken,
+) -> Result<Exit, CliError> {
     tokio::pin!(worker);
     let mut signals = 0;
     loop {
