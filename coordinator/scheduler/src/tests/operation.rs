@@ -19,6 +19,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 type Store = Objects<Record<()>, State<Nothing>, ()>;
 type StoreCall = Call<Record<()>, State<Nothing>, ()>;
+type StoreAnswer = Answer<Record<()>, State<Nothing>, ()>;
 
 /// A catalog that knows nothing.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,7 +67,7 @@ impl UnderWay {
         &mut self,
         until: Duration,
         store: &mut Store,
-    ) -> Option<(Duration, CallId, Answer<Record<()>, State<Nothing>, ()>)> {
+    ) -> Option<(Duration, CallId, StoreAnswer)> {
         let first = self.calls.first_entry().filter(|entry| entry.key().0 <= until)?;
         let ((at, _), (id, call)) = first.remove_entry();
         Some((at, id, store.perform(call)))
