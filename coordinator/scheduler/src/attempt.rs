@@ -96,7 +96,7 @@ impl Job {
         &mut self,
         worker: WorkerId,
         attempt: AttemptId,
-        stats: AttemptStats,
+        stats: &AttemptStats,
         step: &mut Step<'_>,
     ) -> JobResult {
         if !self.is_running(attempt, worker) {
@@ -109,25 +109,25 @@ impl Job {
         health::succeeded(worker, step);
         self.forgive(worker, step);
         let stage = attempt.task.stage;
-        let example = self.count_winner(worker, attempt, stats, step);
-        self.check_bad_records(stage, example)?;
+        self.count_winner(worker, attempt, stats, step);
+        self.check_bad_records(stage, stats.skipped_example.as_deref())?;
         self.publish_if_done(step)
     }
 
-    /// An attempt wins. Returns what it has met, if it has skipped anything.
+    /// An attempt wins.
     fn count_winner(
         &mut self,
         worker: WorkerId,
         attempt: AttemptId,
-        stats: AttemptStats,
+        stats: &AttemptStats,
         step: &mut Step<'_>,
-    ) -> Option<Box<FailureCause>> {
+    ) {
         let TaskId { stage, index, .. } = attempt.task;
         let candidate = SlowestTask { task: attempt.task, elapsed: stats.elapsed, worker };
         if self.slowest.is_none_or(|slowest| slowest.elapsed < candidate.elapsed) {
             self.slowest = Some(candidate);
         }
-        let counted = Counted::of(&stats, self.counters.add(&stats.counters));
+        let counted = Counted::of(stats, self.counters.add(&stats.counters));
         let is_for_reducers = stage == Stage::Map && !self.is_map_only();
         if is_for_reducers {
             self.holders.entry(worker).or_default().keep(index);
@@ -139,14 +139,13 @@ impl Job {
             step.workers.finish(its_worker, other);
             step.effects.push(Effect::CancelAttempt { worker: its_worker, attempt: other });
         }
-        let former = tasks.task_mut(index).written.replace(Written::of(&stats));
+        let former = tasks.task_mut(index).written.replace(Written::of(stats));
         if is_for_reducers {
-            self.compare_with_former(index, former, Written::of(&stats), step);
+            self.compare_with_former(index, former, Written::of(stats), step);
         }
         if let Some(example) = &stats.skipped_example {
             self.tasks_mut(stage).skipped_example.get_or_insert_with(|| example.clone());
         }
-        stats.skipped_example
     }
 
     /// An attempt says that it has failed.

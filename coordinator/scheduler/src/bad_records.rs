@@ -20,7 +20,7 @@ impl Job {
     pub(crate) fn check_bad_records(
         &self,
         stage: Stage,
-        example: Option<Box<FailureCause>>,
+        example: Option<&FailureCause>,
     ) -> JobResult {
         // Workers skip nothing unless they are told to.
         let Some(budget) = self.plan.skip_bad_records else { return Ok(()) };
@@ -36,8 +36,7 @@ impl Job {
             return Ok(());
         }
         debug_assert!(skipped > 0, "every budget covers nothing");
-        let example = example.or_else(|| self.tasks(stage).skipped_example.clone());
-        let example = example.map(|cause| *cause);
+        let example = example.or(self.tasks(stage).skipped_example.as_deref()).cloned();
         Err(Box::new(JobFailure::BadRecords { skipped, of, budget, example }))
     }
 

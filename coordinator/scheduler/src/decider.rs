@@ -155,7 +155,7 @@ impl<C: Catalog> Decider<C> {
         state.catalog.take_parts(&recovered.parts);
         for mut record in recovered.batches.iter().flat_map(|batch| batch.iter().cloned()) {
             C::complete(&mut record.event, &mut record.note, &recovered.parts);
-            state.handle(record.at, record.event, record.note);
+            state.handle(record.at, &record.event, record.note);
         }
         let mut decider = Self::of(state, appender);
         if !is_new {
@@ -205,12 +205,15 @@ impl<C: Catalog> Decider<C> {
     /// Takes in what has happened. `now` must not lie before the [state](Self::state)'s.
     pub fn handle(&mut self, now: Time, event: Event, note: C::Note) {
         debug_assert!(now >= self.state.now, "time only goes on");
-        if self.appender.is_shared() && !event.is_volatile() {
-            let mut record = Record { at: now, event: event.clone(), note: note.clone() };
+        let is_recorded = self.appender.is_shared() && !event.is_volatile();
+        let recorded_note = is_recorded.then(|| note.clone());
+        let effects = self.state.handle(now, &event, note);
+        if let Some(note) = recorded_note {
+            // The event itself is written down, not a copy: there are many of them, and some are large.
+            let mut record = Record { at: now, event, note };
             C::strip(&mut record.event, &record.note);
             self.appender.push(record);
         }
-        let effects = self.state.handle(now, event, note);
         let number = self.appender.pushed();
         debug_assert!(
             self.held.back().is_none_or(|(before, _)| *before <= number),
@@ -330,10 +333,10 @@ impl<C: Catalog> State<C> {
         Self { now: Time::default(), scheduler: Scheduler::new(config), catalog }
     }
 
-    fn handle(&mut self, at: Time, event: Event, note: C::Note) -> Vec<Effect> {
+    fn handle(&mut self, at: Time, event: &Event, note: C::Note) -> Vec<Effect> {
         let mut effects = Vec::new();
-        self.scheduler.handle(at, event.clone(), &mut effects);
-        self.catalog.apply(at, &event, note, &effects, &self.scheduler);
+        self.scheduler.handle(at, event, &mut effects);
+        self.catalog.apply(at, event, note, &effects, &self.scheduler);
         self.now = at;
         effects
     }

@@ -41,7 +41,7 @@ impl Jobs {
         &mut self,
         request: RequestId,
         submission: SubmissionId,
-        plan: JobPlan,
+        plan: &JobPlan,
         step: &mut Step<'_>,
     ) {
         if let Some(&job) = self.submissions.get(&submission) {
@@ -52,8 +52,8 @@ impl Jobs {
         debug_assert!(!self.ended.contains_key(&id), "a number is given once");
         self.submissions.insert(submission, id);
         step.effects.push(Effect::Accepted { request, job: id });
-        let job =
-            self.running.entry(id).or_insert_with(|| Job::new(id, submission, plan, step.now));
+        let new = || Job::new(id, submission, plan.clone(), step.now);
+        let job = self.running.entry(id).or_insert_with(new);
         job.look_for_workers(step);
         // A map-only job without input is done before it begins.
         self.try_with(id, step, Job::publish_if_done);

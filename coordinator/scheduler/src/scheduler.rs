@@ -56,9 +56,10 @@ impl Scheduler {
     }
 
     /// Takes in what has happened, and appends what is to be done about it. Messages that are late, doubled or out
-    /// of order do no harm. `now` must not go back from call to call.
-    pub fn handle(&mut self, now: Time, event: Event, effects: &mut Vec<Effect>) {
-        if let Event::TookOver { config } = &event {
+    /// of order do no harm. `now` must not go back from call to call. The event stays its owner's: it is also written
+    /// to the journal and shown to the catalog, and only what the scheduler keeps is copied.
+    pub fn handle(&mut self, now: Time, event: &Event, effects: &mut Vec<Effect>) {
+        if let Event::TookOver { config } = event {
             self.config = config.clone();
             self.look_for_slow = now;
         }
@@ -104,7 +105,7 @@ impl Scheduler {
     /// Handles what is due at `now`; harmless when nothing is.
     pub fn handle_deadline(&mut self, now: Time, effects: &mut Vec<Effect>) {
         if let Some(event) = self.due(now) {
-            self.handle(now, event, effects);
+            self.handle(now, &event, effects);
         }
     }
 
@@ -161,26 +162,28 @@ fn follow_up(jobs: &mut Jobs, turn: &mut u64, step: &mut Step<'_>) {
     drain::let_go(jobs, step);
 }
 
-fn dispatch(jobs: &mut Jobs, event: Event, step: &mut Step<'_>) {
+fn dispatch(jobs: &mut Jobs, event: &Event, step: &mut Step<'_>) {
     if event.sender().is_some_and(|worker| !session::renew_lease(worker, step)) {
         // From a session that was given up: all that it did is lost already.
         return;
     }
-    match event {
-        Event::Submit { request, submission, plan } => jobs.submit(request, submission, plan, step),
+    match *event {
+        Event::Submit { request, submission, ref plan } => {
+            jobs.submit(request, submission, plan, step);
+        }
         Event::Resubmit { request, submission } => jobs.resubmit(request, submission, step),
         Event::Cancel { request, job } => jobs.cancel(request, job, step),
-        Event::WorkerJoined { request, offer } => session::join(request, offer, step),
-        Event::WorkerReturned { request, worker, inventory } => {
-            session::resume(jobs, request, worker, &inventory, step);
+        Event::WorkerJoined { request, ref offer } => session::join(request, offer.clone(), step),
+        Event::WorkerReturned { request, worker, ref inventory } => {
+            session::resume(jobs, request, worker, inventory, step);
         }
         Event::WorkerDisconnected { worker, connection } => {
             session::disconnect(worker, connection, step);
         }
-        Event::WorkerLeft { worker, reason } => lose_worker(jobs, worker, &reason, step),
+        Event::WorkerLeft { worker, ref reason } => lose_worker(jobs, worker, reason, step),
         Event::WorkerDraining { worker } => step.workers.drain(worker),
-        Event::Heartbeat { worker, running } => heartbeat(jobs, worker, running, step),
-        Event::AttemptDone { worker, attempt, stats } => {
+        Event::Heartbeat { worker, ref running } => heartbeat(jobs, worker, running, step),
+        Event::AttemptDone { worker, attempt, ref stats } => {
             let job = jobs.get_mut(attempt.task.job);
             let won = job.is_some_and(|job| job.wins(attempt, worker));
             step.effects.push(Effect::Noted { worker, attempt, won });
@@ -188,26 +191,28 @@ fn dispatch(jobs: &mut Jobs, event: Event, step: &mut Step<'_>) {
                 job.attempt_done(worker, attempt, stats, step)
             });
         }
-        Event::AttemptFailed { worker, attempt, cause } => {
+        Event::AttemptFailed { worker, attempt, ref cause } => {
             step.effects.push(Effect::Noted { worker, attempt, won: false });
             jobs.try_with(attempt.task.job, step, |job, step| {
-                job.attempt_failed(worker, attempt, cause, step)
+                job.attempt_failed(worker, attempt, cause.clone(), step)
             });
         }
-        Event::OutputsLost { worker, outputs } => {
-            jobs.try_each(step, |job, step| job.outputs_died(worker, &outputs, step));
+        Event::OutputsLost { worker, ref outputs } => {
+            jobs.try_each(step, |job, step| job.outputs_died(worker, outputs, step));
         }
-        Event::Published { job, result } => publication::ended(jobs, job, result, step),
-        Event::OutputLost { job, cause } => jobs.output_lost(job, cause, step),
-        Event::Elapsed { timers } => {
-            for timer in timers {
+        Event::Published { job, ref result } => {
+            publication::ended(jobs, job, result.clone(), step);
+        }
+        Event::OutputLost { job, ref cause } => jobs.output_lost(job, cause.clone(), step),
+        Event::Elapsed { ref timers } => {
+            for &timer in timers {
                 if step.deadlines.take(timer, step.now) {
                     time_out(jobs, timer, step);
                 }
             }
         }
-        Event::BackUp { attempts } => {
-            for attempt in attempts {
+        Event::BackUp { ref attempts } => {
+            for &attempt in attempts {
                 backup::begin(jobs, attempt, step);
             }
         }
@@ -248,13 +253,8 @@ fn time_out(jobs: &mut Jobs, timer: Timer, step: &mut Step<'_>) {
 }
 
 /// Attempts that the worker should not run (any more) are cancelled, again if need be.
-fn heartbeat(
-    jobs: &mut Jobs,
-    worker: WorkerId,
-    running: Vec<AttemptProgress>,
-    step: &mut Step<'_>,
-) {
-    for progress in running {
+fn heartbeat(jobs: &mut Jobs, worker: WorkerId, running: &[AttemptProgress], step: &mut Step<'_>) {
+    for &progress in running {
         let attempt = progress.attempt;
         let job = jobs.get_mut(attempt.task.job);
         if !job.is_some_and(|job| job.progress(worker, progress, step)) {

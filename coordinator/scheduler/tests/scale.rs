@@ -74,7 +74,7 @@ impl Cluster {
 
     fn handle(&mut self, now: Time, event: Event) {
         let mut effects = Vec::new();
-        self.scheduler.handle(now, event, &mut effects);
+        self.scheduler.handle(now, &event, &mut effects);
         self.events += 1;
         for effect in effects {
             match effect {

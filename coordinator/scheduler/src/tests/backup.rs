@@ -168,6 +168,6 @@ fn a_replay_backs_up_what_was_backed_up_without_having_seen_why() {
     let mut replayed = live.scheduler.clone();
     after(&mut live, W1, map(0, 1), 6, 1);
     let mut effects = Vec::new();
-    replayed.handle(live.now, Event::BackUp { attempts: vec![map(0, 1)] }, &mut effects);
+    replayed.handle(live.now, &Event::BackUp { attempts: vec![map(0, 1)] }, &mut effects);
     assert_eq!(effects, [assign_map(W2, map(0, 2))]);
 }

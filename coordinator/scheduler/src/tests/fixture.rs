@@ -46,7 +46,7 @@ impl Fixture {
 
     pub(super) fn handle(&mut self, event: Event) -> Vec<Effect> {
         let mut effects = Vec::new();
-        self.scheduler.handle(self.now, event, &mut effects);
+        self.scheduler.handle(self.now, &event, &mut effects);
         self.scheduler.check_invariants();
         effects
     }

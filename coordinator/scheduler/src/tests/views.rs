@@ -172,7 +172,7 @@ fn absurd_counts_do_not_end_the_process() {
     let mut effects = Vec::new();
     for attempt in [map(0, 1), map(1, 1)] {
         let event = Event::AttemptDone { worker: W1, attempt, stats: stats.clone() };
-        f.scheduler.handle(f.now, event, &mut effects);
+        f.scheduler.handle(f.now, &event, &mut effects);
     }
     assert_eq!(f.view(J1).map.records, u64::MAX);
 }
