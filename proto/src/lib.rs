@@ -1,7 +1,12 @@
 //! The wire contract between Windrow's clients, coordinator and workers: the generated code of
-//! `windrow/v1/*.proto`, and nothing else.
+//! `windrow/v1/*.proto`, and how its packed fields are written and read.
 //!
-//! Domain types never depend on these messages; each side converts at its edge, in `rpc/convert.rs`.
+//! Domain types never depend on these messages; each side converts at its edge, in `rpc/convert`.
+
+pub mod pieces;
+pub mod planes;
+pub mod protocols;
+pub mod runs;
 
 /// The messages and services; additions keep this name.
 #[allow(missing_docs, clippy::all, clippy::too_many_lines, unused_qualifications, rust_2018_idioms)]
@@ -9,8 +14,12 @@ pub mod v1 {
     tonic::include_proto!("windrow.v1");
 }
 
-/// Number of this contract. Peers with different numbers refuse each other by name of both.
+/// The highest protocol that this build speaks.
 pub const PROTOCOL_VERSION: u32 = 2;
+
+/// The lowest protocol that this build speaks. Messages and fields may be added without a new number, since unknown ones are
+/// ignored; a number is for changes that the other side must know of.
+pub const PROTOCOL_MIN: u32 = 2;
 
 /// The compiled description of all services and messages, a `google.protobuf.FileDescriptorSet`: for tests that must know
 /// every method that there is.

@@ -11,7 +11,7 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use windrow_jobs::{Blob, Digest, JobProgram};
-use windrow_proto::{PROTOCOL_VERSION, v1};
+use windrow_proto::{PROTOCOL_MIN, PROTOCOL_VERSION, v1};
 
 /// The executable of this process.
 pub(crate) struct Executable {
@@ -34,6 +34,7 @@ impl Executable {
         let blob = blob(&hasher);
         let build = v1::Build {
             protocol_version: PROTOCOL_VERSION,
+            protocol_min: PROTOCOL_MIN,
             version: env!("CARGO_PKG_VERSION").to_string(),
             digest: blob.digest.to_string(),
         };

@@ -1,5 +1,6 @@
 //! Carries out what the scheduler asks for.
 
+use std::mem::replace;
 use std::sync::Arc;
 
 use windrow_jobs::{JobId, WorkerId};
@@ -7,7 +8,7 @@ use windrow_scheduler::{Effect, MapOutputs, RequestId};
 
 use super::action::Action;
 use super::jobs::Folder;
-use super::outgoing::{Assignment, Outgoing};
+use super::outgoing::{Assignment, Outgoing, Receipt};
 use super::{Driver, Pending};
 
 impl Driver {
@@ -32,7 +33,7 @@ impl Driver {
             Effect::Admitted { request, worker } => self.admitted(request, worker),
             Effect::TooLate { request } => self.too_late(request),
             Effect::Noted { worker, attempt, won } => {
-                self.sessions.send(worker, Outgoing::Noted { attempt, won });
+                self.sessions.answer(worker, Receipt::Noted { attempt, won });
             }
             Effect::Assign { worker, attempt, outputs, alone, skip } => {
                 self.assign(worker, Assignment { attempt, alone, skip }, outputs);
@@ -87,17 +88,26 @@ impl Driver {
         let job = attempt.task.job;
         let catalog = &self.decider.state().catalog;
         let (Some(live), Some(work)) = (self.jobs.get_mut(job), catalog.work(job)) else { return };
-        let work = Arc::clone(work);
-        let message = match outputs {
-            None => Outgoing::Map { assignment, work },
+        let Some(told) = self.sessions.told(worker, job) else { return };
+        let mut first = Vec::new();
+        if outputs.is_none() && !replace(&mut told.split_points, true) {
+            first.extend(live.split_points(job, work));
+        }
+        if !replace(&mut told.context, true) {
+            first.push(live.context(job, work));
+        }
+        let order = match outputs {
+            None => Outgoing::Map { assignment, work: Arc::clone(work) },
             Some(outputs) => {
-                let table = live.outputs_table(job, &outputs, catalog);
-                self.sessions.send_outputs(worker, &table);
-                Outgoing::Reduce { assignment, work, outputs_version: outputs.version }
+                let since = told.outputs.replace(outputs.version);
+                let hosts = self.sessions.hosts();
+                first.extend(live.outputs.since(since, job, &outputs, catalog, hosts));
+                Outgoing::Reduce { assignment, outputs_version: outputs.version }
             }
         };
         tracing::debug!(%attempt, %worker, "assigned");
-        self.sessions.send(worker, message);
+        first.iter().for_each(|shared| self.sessions.send_shared(worker, shared));
+        self.sessions.send(worker, order);
     }
 }
 

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use windrow_jobs::{AttemptId, JobId, WorkerId};
-use windrow_scheduler::MapOutputs;
+use windrow_jobs::{AttemptId, JobId};
 
-use super::catalog::Catalog;
-use super::outgoing::{HeldOutputs, OutputsTable};
+use super::catalog::JobWork;
+use super::outgoing::{Shared, SharedContent};
+use super::outputs::ToldOutputs;
 
 /// A job's output folder.
 #[derive(Debug)]
@@ -37,41 +37,29 @@ pub(super) struct LiveJob {
     pub(super) due: Option<Due>,
     /// Objects and bytes in the journal when it came.
     pub(super) written_before: (u64, u64),
-    /// As last sent.
-    outputs: Option<Arc<OutputsTable>>,
+    /// Where its map outputs lie, as told to workers.
+    pub(super) outputs: ToldOutputs,
+    context: Option<Arc<Shared>>,
+    split_points: Option<Arc<Shared>>,
     /// True from the end on.
     watchers: watch::Sender<bool>,
 }
 
 impl LiveJob {
-    /// The map outputs by worker. Built once a version.
-    pub(super) fn outputs_table(
-        &mut self,
-        job: JobId,
-        outputs: &MapOutputs,
-        catalog: &Catalog,
-    ) -> Arc<OutputsTable> {
-        match &self.outputs {
-            Some(table) if table.version == outputs.version => Arc::clone(table),
-            _ => {
-                let table = Arc::new(by_worker(job, outputs, catalog));
-                Arc::clone(self.outputs.insert(table))
-            }
-        }
+    /// What every task needs. Built once.
+    pub(super) fn context(&mut self, job: JobId, work: &Arc<JobWork>) -> Arc<Shared> {
+        let context = || Shared::new(SharedContent::Context(job, Arc::clone(work)));
+        Arc::clone(self.context.get_or_insert_with(context))
     }
-}
 
-fn by_worker(job: JobId, outputs: &MapOutputs, catalog: &Catalog) -> OutputsTable {
-    let mut holders: BTreeMap<WorkerId, Vec<(u32, u32)>> = BTreeMap::new();
-    for (attempt, worker) in &outputs.outputs {
-        holders.entry(*worker).or_default().push((attempt.task.index, attempt.number));
+    /// What map tasks need besides, if it is an ordered job with several ranges. Built once.
+    pub(super) fn split_points(&mut self, job: JobId, work: &Arc<JobWork>) -> Option<Arc<Shared>> {
+        if work.plan.split_points.iter().len() == 0 {
+            return None;
+        }
+        let points = || Shared::new(SharedContent::SplitPoints(job, Arc::clone(work)));
+        Some(Arc::clone(self.split_points.get_or_insert_with(points)))
     }
-    let held = |(worker, outputs)| HeldOutputs {
-        worker,
-        profile: catalog.worker(worker).cloned(),
-        outputs,
-    };
-    OutputsTable { job, version: outputs.version, holders: holders.into_iter().map(held).collect() }
 }
 
 /// All jobs that are not over.
@@ -85,7 +73,9 @@ pub(super) struct LiveJobs {
 impl LiveJobs {
     pub(super) fn add(&mut self, id: JobId, folder: Folder, written_before: (u64, u64)) {
         let watchers = watch::Sender::new(false);
-        let job = LiveJob { folder, due: None, written_before, outputs: None, watchers };
+        let (due, outputs, context, split_points) = Default::default();
+        let job =
+            LiveJob { folder, due, written_before, outputs, context, split_points, watchers };
         self.jobs.insert(id, job);
     }
 

@@ -27,9 +27,11 @@ mod command;
 mod effects;
 pub(crate) mod fuzzing;
 mod handle;
+mod hosts;
 mod jobs;
 mod members;
 mod outgoing;
+mod outputs;
 mod profile;
 mod publication;
 mod recovery;
@@ -57,10 +59,12 @@ pub(crate) use catalog::JobWork;
 pub(crate) use command::Submission;
 pub use handle::DriverError;
 pub(crate) use handle::{DriverHandle, Stopped, Unsubmitted};
-pub(crate) use outgoing::{Assignment, HeldOutputs, Outgoing, OutputsTable};
+pub(crate) use outgoing::{
+    Assignment, Outgoing, OutputsHolder, OutputsTable, Receipt, Shared, SharedContent,
+};
 pub(crate) use profile::WorkerProfile;
 pub(crate) use recovery::Settings;
-pub(crate) use sessions::{Joined, SessionId};
+pub(crate) use sessions::{Joined, Outbox, SessionId};
 pub(crate) use shell::start;
 pub(crate) use snapshot::{JobSnapshot, WorkerSnapshot};
 pub(crate) use workers::{JoinError, Report, Returning, SessionEnd};

@@ -1,6 +1,7 @@
 //! The open sessions: outboxes, and what was sent through them.
 //!
-//! A session ends with its connection; the worker may have another one later. What lies in an outbox then is dropped: what
+//! A session has two lanes. Orders go out one after the other, large ones in pieces; receipts go before all orders that wait,
+//! so that no lease runs out behind the map outputs of a large job. A session ends with its connection; the worker may have another one later. What lies in an outbox then is dropped: what
 //! the worker should do is told again when it is back.
 
 use std::collections::BTreeMap;
@@ -12,11 +13,15 @@ use windrow_jobs::{JobId, WorkerId};
 use windrow_scheduler::RequestId;
 use windrow_scheduler::journal::Epoch;
 
-use super::outgoing::{Outgoing, OutputsTable};
+use super::hosts::Hosts;
+use super::outgoing::{Outgoing, Receipt, Shared};
+use super::profile::WorkerProfile;
 use crate::journal::ClusterId;
 
-/// Messages that may wait for a worker. It has few slots, so one that lets so many wait does not read at all.
-const OUTBOX_MAX: usize = 1_024;
+/// Messages that may wait for a worker besides those that its slots make. One that lets so many wait does not read at all.
+const OUTBOX_MIN: usize = 1_024;
+/// Messages that one slot may make at once: what its attempt needs to know, the attempt, its end, and the next one.
+const MESSAGES_PER_SLOT: usize = 4;
 
 /// Tells the sessions of a worker apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,26 +39,50 @@ pub(crate) struct Joined {
     pub(crate) epoch: Epoch,
     /// Whether the worker's former session goes on; else all that it had is lost.
     pub(crate) returned: bool,
-    /// What to send to it; the session is over when it ends.
-    pub(crate) outbox: mpsc::Receiver<Outgoing>,
+    /// A number for its machine, as map outputs name it; 0 where it is not known.
+    pub(crate) host: u32,
+    /// What to send to it.
+    pub(crate) outbox: Outbox,
     /// Fires when the session is over.
     pub(crate) over: CancellationToken,
+}
+
+/// What is to be sent to a worker.
+pub(crate) struct Outbox {
+    /// Sent first.
+    pub(crate) receipts: mpsc::Receiver<Receipt>,
+    /// Sent in order; the session is over when they end.
+    pub(crate) orders: mpsc::Receiver<Outgoing>,
 }
 
 struct Session {
     id: SessionId,
     /// The request that it answered.
     connection: RequestId,
-    outbox: mpsc::Sender<Outgoing>,
+    orders: mpsc::Sender<Outgoing>,
+    receipts: mpsc::Sender<Receipt>,
     _over: DropGuard,
-    /// By job: the version of the map outputs that was sent.
-    outputs_sent: BTreeMap<JobId, u64>,
+    /// The worker's machine.
+    host: String,
+    told: BTreeMap<JobId, Told>,
+}
+
+/// What a worker was told of a job in a session.
+#[derive(Default)]
+pub(super) struct Told {
+    /// What every task needs.
+    pub(super) context: bool,
+    /// What map tasks of an ordered job need besides.
+    pub(super) split_points: bool,
+    /// The version of the map outputs.
+    pub(super) outputs: Option<u64>,
 }
 
 /// All open sessions.
 #[derive(Default)]
 pub(super) struct Sessions {
     sessions: BTreeMap<WorkerId, Session>,
+    hosts: Hosts,
     opened: u64,
     unreachable: Vec<(WorkerId, &'static str)>,
 }
@@ -61,28 +90,42 @@ pub(super) struct Sessions {
 /// The worker's end of a new session.
 pub(super) struct OpenedSession {
     pub(super) id: SessionId,
-    pub(super) outbox: mpsc::Receiver<Outgoing>,
+    pub(super) host: u32,
+    pub(super) outbox: Outbox,
     pub(super) over: CancellationToken,
 }
 
 impl Sessions {
     /// Opens a session, which replaces the worker's former one.
-    pub(super) fn open(&mut self, worker: WorkerId, connection: RequestId) -> OpenedSession {
-        let (sender, outbox) = mpsc::channel(OUTBOX_MAX);
+    pub(super) fn open(
+        &mut self,
+        worker: WorkerId,
+        profile: &WorkerProfile,
+        connection: RequestId,
+    ) -> OpenedSession {
+        self.drop_session(worker);
+        let slots = profile.map_slots as usize + profile.reduce_slots as usize;
+        let room = OUTBOX_MIN + slots * MESSAGES_PER_SLOT;
+        let (orders, orders_out) = mpsc::channel(room);
+        let (receipts, receipts_out) = mpsc::channel(room);
         let over = CancellationToken::new();
         self.opened += 1;
         let id = SessionId(self.opened);
+        let host = self.hosts.add(&profile.host);
         let session = Session {
             id,
             connection,
-            outbox: sender,
+            orders,
+            receipts,
             _over: over.clone().drop_guard(),
-            outputs_sent: BTreeMap::new(),
+            host: profile.host.clone(),
+            told: BTreeMap::new(),
         };
         // What could not be sent was for the former session.
         self.unreachable.retain(|(there, _)| *there != worker);
         self.sessions.insert(worker, session);
-        OpenedSession { id, outbox, over }
+        let outbox = Outbox { receipts: receipts_out, orders: orders_out };
+        OpenedSession { id, host, outbox, over }
     }
 
     /// Whether this is the worker's session now.
@@ -95,16 +138,28 @@ impl Sessions {
         self.sessions.contains_key(&worker)
     }
 
+    /// The machines of all workers that have sessions.
+    pub(super) fn hosts(&self) -> &Hosts {
+        &self.hosts
+    }
+
     /// Ends a session without a word, if there is one, and returns the request that it answered.
     pub(super) fn drop_session(&mut self, worker: WorkerId) -> Option<RequestId> {
-        self.sessions.remove(&worker).map(|session| session.connection)
+        let session = self.remove(worker)?;
+        Some(session.connection)
     }
 
     /// Ends a session and says why, if the worker listens.
     pub(super) fn end(&mut self, worker: WorkerId, reason: &str) {
-        if let Some(session) = self.sessions.remove(&worker) {
-            let _ = session.outbox.try_send(Outgoing::End(reason.to_string()));
+        if let Some(session) = self.remove(worker) {
+            let _ = session.orders.try_send(Outgoing::End(reason.to_string()));
         }
+    }
+
+    fn remove(&mut self, worker: WorkerId) -> Option<Session> {
+        let session = self.sessions.remove(&worker)?;
+        self.hosts.remove(&session.host);
+        Some(session)
     }
 
     pub(super) fn end_all(&mut self, reason: &str) {
@@ -114,37 +169,49 @@ impl Sessions {
         }
     }
 
-    /// Puts a job's map outputs into a worker's outbox, unless it has them.
-    pub(super) fn send_outputs(&mut self, worker: WorkerId, table: &Arc<OutputsTable>) {
-        let Some(session) = self.sessions.get_mut(&worker) else { return };
-        if session.outputs_sent.insert(table.job, table.version) != Some(table.version) {
-            self.send(worker, Outgoing::Outputs(Arc::clone(table)));
-        }
+    /// What a worker has been told of a job, if it has a session.
+    pub(super) fn told(&mut self, worker: WorkerId, job: JobId) -> Option<&mut Told> {
+        let session = self.sessions.get_mut(&worker)?;
+        Some(session.told.entry(job).or_default())
+    }
+
+    /// Tells what many are told.
+    pub(super) fn send_shared(&mut self, worker: WorkerId, shared: &Arc<Shared>) {
+        self.send(worker, Outgoing::Shared(Arc::clone(shared)));
     }
 
     pub(super) fn release(&mut self, worker: WorkerId, job: JobId) {
         if let Some(session) = self.sessions.get_mut(&worker) {
-            session.outputs_sent.remove(&job);
+            session.told.remove(&job);
         }
         self.send(worker, Outgoing::Release(job));
     }
 
     /// Never waits: a worker whose outbox is full is unreachable.
-    pub(super) fn send(&mut self, worker: WorkerId, message: Outgoing) {
-        let Some(session) = self.sessions.get(&worker) else { return };
-        match session.outbox.try_send(message) {
-            Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                self.unreachable.push((worker, "it does not read its messages"));
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => {
-                self.unreachable.push((worker, "its connection was closed"));
-            }
+    pub(super) fn send(&mut self, worker: WorkerId, order: Outgoing) {
+        if let Some(session) = self.sessions.get(&worker) {
+            let sent = session.orders.try_send(order).map_err(|error| unsent(&error));
+            self.unreachable.extend(sent.err().map(|why| (worker, why)));
+        }
+    }
+
+    /// Likewise.
+    pub(super) fn answer(&mut self, worker: WorkerId, receipt: Receipt) {
+        if let Some(session) = self.sessions.get(&worker) {
+            let sent = session.receipts.try_send(receipt).map_err(|error| unsent(&error));
+            self.unreachable.extend(sent.err().map(|why| (worker, why)));
         }
     }
 
     /// A worker to which something could not be sent.
     pub(super) fn next_unreachable(&mut self) -> Option<(WorkerId, &'static str)> {
         self.unreachable.pop()
+    }
+}
+
+fn unsent<T>(error: &mpsc::error::TrySendError<T>) -> &'static str {
+    match error {
+        mpsc::error::TrySendError::Full(_) => "it does not read its messages",
+        mpsc::error::TrySendError::Closed(_) => "its connection was closed",
     }
 }

@@ -50,9 +50,9 @@ impl Fixture {
             let report = Report::Heartbeat { running: Vec::new(), sequence: self.heartbeats };
             self.driver.report(worker, session, report).await.unwrap();
             sleep(Duration::from_secs(1)).await;
-            while let Ok(message) = self.joined.outbox.try_recv() {
-                match message {
-                    Outgoing::HeartbeatAck(sequence) => acknowledged.push(sequence),
+            while let Ok(receipt) = self.joined.outbox.receipts.try_recv() {
+                match receipt {
+                    Receipt::HeartbeatAck(sequence) => acknowledged.push(sequence),
                     other => panic!("{other:?}"),
                 }
             }

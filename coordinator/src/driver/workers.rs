@@ -8,7 +8,7 @@ use windrow_scheduler::journal::Epoch;
 use windrow_scheduler::{AttemptProgress, AttemptStats, Event, Inventory, RequestId};
 
 use super::catalog::Note;
-use super::outgoing::Outgoing;
+use super::outgoing::Receipt;
 use super::profile::WorkerProfile;
 use super::sessions::{Joined, OpenedSession, SessionId};
 use super::{Driver, Pending};
@@ -164,14 +164,15 @@ impl Driver {
             Some(Pending::Return(_, reply)) => (reply, true),
             _ => return,
         };
-        if let Some(profile) = self.catalog().worker(worker) {
-            let WorkerProfile { name, threads, memory_bytes, .. } = &**profile;
-            let how = if returned { "is back" } else { "joined" };
-            tracing::info!(%worker, ?name, threads, memory_bytes, "worker {how}");
-        }
-        let OpenedSession { id: session, outbox, over } = self.sessions.open(worker, request);
+        // One that has left since it was admitted gets no session. Its reply is dropped, so that it tries again.
+        let Some(profile) = self.catalog().worker(worker).cloned() else { return };
+        let WorkerProfile { name, threads, memory_bytes, .. } = &*profile;
+        let how = if returned { "is back" } else { "joined" };
+        tracing::info!(%worker, ?name, threads, memory_bytes, "worker {how}");
+        let OpenedSession { id: session, host, outbox, over } =
+            self.sessions.open(worker, &profile, request);
         let (cluster, epoch) = (self.catalog().cluster, self.decider.epoch());
-        let joined = Joined { worker, session, cluster, epoch, returned, outbox, over };
+        let joined = Joined { worker, session, cluster, epoch, returned, host, outbox, over };
         // If nobody takes it, the outbox is closed, and the next message finds the worker unreachable.
         let _ = reply.send(Ok(joined));
     }
@@ -194,7 +195,7 @@ impl Driver {
                 }
                 self.handle(Event::Heartbeat { worker, running });
                 if self.scheduler().worker(worker).is_some() {
-                    self.sessions.send(worker, Outgoing::HeartbeatAck(sequence));
+                    self.sessions.answer(worker, Receipt::HeartbeatAck(sequence));
                 }
             }
             Report::Draining => self.handle(Event::WorkerDraining { worker }),

@@ -2,8 +2,8 @@
 
 use prost::Message;
 use windrow_jobs::fuzzing::{HeapBound, Target};
-use windrow_proto::v1;
 use windrow_proto::v1::worker_message::Message as Said;
+use windrow_proto::{runs, v1};
 
 use super::convert;
 
@@ -46,9 +46,9 @@ fn report_seeds() -> Vec<Vec<u8>> {
         worker: 1,
         cluster: "c".into(),
         epoch: 2,
-        running: vec![map.unwrap_or_default()],
-        unanswered: vec![reduce.unwrap_or_default()],
-        outputs: vec![map.unwrap_or_default()],
+        running: runs::packed(map),
+        unanswered: runs::packed(reduce),
+        outputs: runs::packed(map),
     };
     let hello = v1::Hello {
         name: "barn".into(),
@@ -70,7 +70,7 @@ fn report_seeds() -> Vec<Vec<u8>> {
         Said::ReduceDone(reduced),
         Said::AttemptFailed(v1::AttemptFailed { attempt: map, failure: Some(failure) }),
         Said::AttemptFailed(v1::AttemptFailed { attempt: reduce, failure: Some(died) }),
-        Said::OutputsLost(v1::OutputsLost { outputs: vec![map.unwrap_or_default()] }),
+        Said::OutputsLost(v1::OutputsLost { outputs: runs::packed(map) }),
         Said::Draining(v1::Draining {}),
     ]
     .map(|said| v1::WorkerMessage { message: Some(said) }.encode_to_vec())

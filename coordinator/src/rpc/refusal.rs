@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 
 use tonic::Status;
 use windrow_jobs::{Digest, JobId, JobName, JobSpec, Platform, PlatformNeeds};
-use windrow_proto::PROTOCOL_VERSION;
+use windrow_proto::protocols;
 use windrow_proto::v1::Build;
 
 use crate::blobs::{BlobError, BlobStore};
@@ -17,20 +17,19 @@ use crate::journal::ClusterId;
 use crate::output::OutputError;
 use crate::plan::{NotAllowed, PlanError};
 
-/// Refuses a peer of another protocol, by name of both.
-pub(super) fn check_build(who: &str, theirs: Option<&Build>, ours: &Build) -> Result<(), Status> {
+/// The protocol to speak with a peer; refuses one that has none in common with this build, by name of both.
+pub(super) fn check_build(who: &str, theirs: Option<&Build>, ours: &Build) -> Result<u32, Status> {
     let Some(theirs) = theirs else {
         return Err(Status::invalid_argument(format!("the {who} does not say which build it is")));
     };
-    if theirs.protocol_version == PROTOCOL_VERSION {
-        return Ok(());
-    }
-    let text = format!(
-        "the {who} is {}, the coordinator is {}; they must speak the same protocol",
-        build_name(theirs),
-        build_name(ours)
-    );
-    Err(Status::failed_precondition(one_line(&text)))
+    protocols::common(theirs, ours).ok_or_else(|| {
+        let text = format!(
+            "the {who} is {}, the coordinator is {}; they have no protocol in common: install versions that do",
+            build_name(theirs),
+            build_name(ours)
+        );
+        Status::failed_precondition(one_line(&text))
+    })
 }
 
 /// The side files and the program of a job.
@@ -110,8 +109,8 @@ pub(super) fn check_platform(
 
 /// A build as people tell it from others.
 pub(crate) fn build_name(build: &Build) -> String {
-    let Build { version, digest, protocol_version } = build;
-    format!("windrow {version} (build {digest:.12}, protocol {protocol_version})")
+    let Build { version, digest, .. } = build;
+    format!("windrow {version} (build {digest:.12}, {})", protocols::named(build))
 }
 
 /// The refusal of a coordinator that cannot know whether it is in charge.
@@ -193,22 +192,27 @@ impl From<OutputError> for Status {
 
 #[cfg(test)]
 mod tests {
+    use windrow_proto::PROTOCOL_VERSION;
+
     use super::*;
 
     fn build(protocol_version: u32, version: &str, digest: &str) -> Build {
-        Build { protocol_version, version: version.into(), digest: digest.into() }
+        let (version, digest) = (version.into(), digest.into());
+        Build { protocol_version, version, digest, protocol_min: protocol_version }
     }
 
     #[test]
     fn another_protocol_is_refused_by_name_of_both() {
         let ours = build(PROTOCOL_VERSION, "0.1.0", "0123456789abcdef");
-        assert!(check_build("worker", Some(&ours.clone()), &ours).is_ok());
+        assert_eq!(check_build("worker", Some(&ours.clone()), &ours).ok(), Some(PROTOCOL_VERSION));
+        let newer = Build { protocol_min: 1, ..build(PROTOCOL_VERSION + 7, "0.9.0", "abc") };
+        assert_eq!(check_build("worker", Some(&newer), &ours).ok(), Some(PROTOCOL_VERSION));
         let other = build(PROTOCOL_VERSION, "0.2.0", "fedcba9876543210");
         assert!(check_build("worker", Some(&other), &ours).is_ok());
         let theirs = build(PROTOCOL_VERSION + 1, "0.1.0", "0123456789abcdef");
         let status = check_build("worker", Some(&theirs), &ours).unwrap_err();
         assert_eq!(status.code(), tonic::Code::FailedPrecondition);
-        for part in [&build_name(&theirs), &build_name(&ours), "the same protocol"] {
+        for part in [&build_name(&theirs), &build_name(&ours), "no protocol in common"] {
             assert!(status.message().contains(part), "{}", status.message());
         }
     }

@@ -3,8 +3,11 @@
 //! ```text
 //!  worker --WorkerMessage-->  Talk  --Report--> driver
 //!                                +------Printed-> logs
-//!  worker <--CoordinatorMessage-- Replies <--Outgoing-- outbox <-- driver
+//!  worker <--CoordinatorMessage-- Replies <--Receipt, Outgoing-- outbox <-- driver
 //! ```
+//!
+//! Receipts go first, also between the pieces of a large order, so that what a worker waits for never lies behind what it can
+//! wait for.
 //!
 //! Both halves end together: when the worker's half ends, the driver is told how, and drops the outbox; when the driver
 //! drops the outbox, the reply stream ends and `listen` stops. A half that ends in good order says that the worker has
@@ -15,22 +18,25 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use windrow_jobs::WorkerId;
 use windrow_proto::v1;
+use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
 use windrow_proto::v1::sessions_server::Sessions;
 use windrow_proto::v1::worker_message::Message;
 use windrow_security::access::Caller;
 
-use super::convert::{message_to, profile_from, report_from, returning_from, welcome_to};
+use super::convert::{
+    Sent, order_to, packed, profile_from, receipt_to, report_from, returning_from, welcome_to,
+};
 use super::logs::WorkerLogs;
 use super::refusal::check_build;
 use crate::driver::{
-    DriverHandle, JoinError, Joined, Outgoing, Returning, SessionEnd, SessionId, WorkerProfile,
+    DriverHandle, JoinError, Joined, Outbox, Returning, SessionEnd, SessionId, Shared,
+    WorkerProfile,
 };
 use crate::logs::LogStore;
 
@@ -62,21 +68,21 @@ impl Sessions for SessionsService {
         let identity = caller.identity().map(|identity| identity.name().to_string());
         let mut messages = request.into_inner();
         let joining = async {
-            let (profile, returning) = self.hello(identity, &mut messages).await?;
+            let (profile, returning, protocol) = self.hello(identity, &mut messages).await?;
             let name = profile.name.clone();
-            Ok((name, self.join(profile, returning).await?))
+            Ok((name, self.join(profile, returning).await?, protocol))
         };
         let joined: Result<_, Status> = joining.await;
-        let (name, joined) = joined.inspect_err(|status| {
+        let (name, joined, protocol) = joined.inspect_err(|status| {
             tracing::warn!(reason = status.message(), "a worker was refused");
         })?;
-        let welcome = welcome_to(&joined, self.lease, self.heartbeat);
+        let welcome = welcome_to(&joined, protocol, self.lease, self.heartbeat);
         let Joined { worker, session, outbox, over, .. } = joined;
         let logs =
             WorkerLogs { driver: self.driver.clone(), logs: Arc::clone(&self.logs), worker, name };
         let talk = Talk { driver: self.driver.clone(), logs, caller, worker, session };
         tokio::spawn(talk.listen(messages, over));
-        Ok(Response::new(Replies { welcome: Some(welcome), outbox }))
+        Ok(Response::new(Replies { welcome: Some(welcome), outbox, in_pieces: None }))
     }
 }
 
@@ -85,16 +91,16 @@ impl SessionsService {
         &self,
         identity: Option<String>,
         messages: &mut Streaming<v1::WorkerMessage>,
-    ) -> Result<(WorkerProfile, Option<Returning>), Status> {
+    ) -> Result<(WorkerProfile, Option<Returning>, u32), Status> {
         let first = timeout(HELLO_TIMEOUT, messages.message())
             .await
             .map_err(|_| Status::deadline_exceeded("no hello came"))??;
         let Some(v1::WorkerMessage { message: Some(Message::Hello(mut hello)) }) = first else {
             return Err(Status::invalid_argument("a session begins with hello"));
         };
-        check_build("worker", hello.build.as_ref(), &self.build)?;
+        let protocol = check_build("worker", hello.build.as_ref(), &self.build)?;
         let returning = returning_from(hello.r#return.take())?;
-        Ok((WorkerProfile { identity, ..profile_from(hello)? }, returning))
+        Ok((WorkerProfile { identity, ..profile_from(hello)? }, returning, protocol))
     }
 
     async fn join(
@@ -149,6 +155,7 @@ impl Talk {
 
     /// Returns how the session ended. A worker that wants to leave ends its half of the call in good order.
     async fn pass_on(&self, messages: &mut Streaming<v1::WorkerMessage>) -> SessionEnd {
+        let mut unknown = 0_u64;
         loop {
             let message = match messages.message().await {
                 Ok(Some(message)) => message,
@@ -163,7 +170,17 @@ impl Talk {
                 continue;
             }
             match report_from(message) {
-                Ok(report) => {
+                Ok(None) => {
+                    unknown += 1;
+                    if unknown.is_power_of_two() {
+                        tracing::warn!(
+                            worker = %self.worker,
+                            unknown,
+                            "ignoring messages of kinds that this coordinator does not know; the worker is newer"
+                        );
+                    }
+                }
+                Ok(Some(report)) => {
                     if self.driver.report(self.worker, self.session, report).await.is_err() {
                         return SessionEnd::Broken("the coordinator is stopping".to_string());
                     }
@@ -177,7 +194,18 @@ impl Talk {
 /// What the worker gets to hear: welcome first, then its outbox.
 pub(crate) struct Replies {
     welcome: Option<v1::CoordinatorMessage>,
-    outbox: mpsc::Receiver<Outgoing>,
+    outbox: Outbox,
+    /// What is being sent in pieces, and the byte at which the next one begins.
+    in_pieces: Option<(Arc<Shared>, usize)>,
+}
+
+impl Replies {
+    fn next_piece(&mut self) -> Option<v1::CoordinatorMessage> {
+        let (shared, from) = self.in_pieces.take()?;
+        let (piece, next) = shared.packed(packed).piece(from)?;
+        self.in_pieces = Some((shared, next));
+        Some(v1::CoordinatorMessage { message: Some(FromCoordinator::Piece(piece)) })
+    }
 }
 
 impl Stream for Replies {
@@ -187,6 +215,20 @@ impl Stream for Replies {
         if let Some(welcome) = self.welcome.take() {
             return Poll::Ready(Some(Ok(welcome)));
         }
-        Poll::Ready(ready!(self.outbox.poll_recv(cx)).map(message_to))
+        // Once there can be no more of them, only the orders say what happens.
+        if let Poll::Ready(Some(receipt)) = self.outbox.receipts.poll_recv(cx) {
+            return Poll::Ready(Some(Ok(receipt_to(receipt))));
+        }
+        loop {
+            if let Some(piece) = self.next_piece() {
+                return Poll::Ready(Some(Ok(piece)));
+            }
+            match ready!(self.outbox.orders.poll_recv(cx)).map(order_to) {
+                Some(Ok(Sent::Shared(shared))) => self.in_pieces = Some((shared, 0)),
+                Some(Ok(Sent::Message(message))) => return Poll::Ready(Some(Ok(message))),
+                Some(Err(status)) => return Poll::Ready(Some(Err(status))),
+                None => return Poll::Ready(None),
+            }
+        }
     }
 }

@@ -126,7 +126,8 @@ async fn a_job_is_accepted_when_its_files_are_there() {
     upload(&cluster, &blob(&words), &words, 0..words.len()).await.unwrap();
     cluster.submit(spec).await.unwrap();
     let mut worker = cluster.worker("/w").await;
-    let context = worker.next_map().await.context.unwrap();
+    let map = worker.next_map().await;
+    let context = &worker.contexts[&map.attempt.unwrap().job];
     assert_eq!(context.files[0].name, "words");
     assert!(context.program.is_some());
 }

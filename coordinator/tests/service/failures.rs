@@ -44,9 +44,9 @@ async fn a_part_that_is_not_there_fails_its_job() {
     let map = worker.next_map().await;
     worker.finish_map(&map).await;
     worker.next_outputs().await;
-    let mut reduce = worker.next_reduce().await;
+    let reduce = worker.next_reduce().await;
     let elsewhere = tempfile::tempdir().unwrap();
-    reduce.context.as_mut().unwrap().staging = elsewhere.path().display().to_string();
+    worker.contexts.get_mut(&job).unwrap().staging = elsewhere.path().display().to_string();
     worker.finish_reduce(&reduce, "a\t2\n").await;
     let status = cluster.final_status(job).await;
     assert_eq!(status.state(), JobState::Failed);

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use windrow_proto::planes::numbers;
 use windrow_proto::v1;
 use windrow_proto::v1::JobState;
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
@@ -17,13 +18,13 @@ async fn a_job_becomes_visible_when_it_has_succeeded() {
     let map = worker.next_map().await;
     assert_eq!(map.ranges.len(), 1);
     assert_eq!((map.ranges[0].start, map.ranges[0].end, map.ranges[0].file_bytes), (0, 6, 6));
-    assert_eq!(map.context.as_ref().unwrap().partitions, 2);
+    assert_eq!(worker.contexts[&job].partitions, 2);
     worker.finish_map(&map).await;
 
     let outputs = worker.next_outputs().await;
-    assert_eq!(outputs.workers.len(), 1);
-    assert_eq!(outputs.workers[0].worker, worker.welcome.worker);
-    assert_eq!(outputs.workers[0].shuffle_address, "/w:1");
+    assert_eq!(outputs.holders, [worker.welcome.worker]);
+    assert_eq!(outputs.addresses, ["/w:1"]);
+    assert_eq!(numbers(&outputs.attempt_planes), Some(vec![1]));
     let first = worker.next_reduce().await;
     let second = worker.next_reduce().await; // At once: the same version of the outputs is not sent again.
     assert_eq!(first.outputs_version, outputs.version);
@@ -54,7 +55,7 @@ async fn a_late_worker_gets_the_outputs_of_the_others() {
     first.next_outputs().await;
     let mut second = cluster.worker("/second").await;
     let outputs = second.next_outputs().await;
-    assert_eq!(outputs.workers[0].worker, first.welcome.worker);
+    assert_eq!(outputs.holders, [first.welcome.worker]);
     second.next_reduce().await;
 }
 

@@ -1,5 +1,6 @@
 //! A coordinator in memory, a client, and workers that do as a test says.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,12 +18,13 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Status, Streaming};
 use windrow_coordinator::{Coordinator, CoordinatorConfig, ServeError};
 use windrow_jobs::Blob;
-use windrow_proto::v1;
+use windrow_proto::pieces::Pieces;
 use windrow_proto::v1::blobs_client::BlobsClient;
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
 use windrow_proto::v1::jobs_client::JobsClient;
 use windrow_proto::v1::sessions_client::SessionsClient;
 use windrow_proto::v1::worker_message::Message as FromWorker;
+use windrow_proto::{runs, v1};
 
 /// Longest wait for anything, in virtual time.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -33,6 +35,7 @@ pub const BLOB_BYTES_MAX: u64 = 1 << 20;
 pub fn build() -> v1::Build {
     v1::Build {
         protocol_version: windrow_proto::PROTOCOL_VERSION,
+        protocol_min: windrow_proto::PROTOCOL_MIN,
         version: "0.1.0".into(),
         digest: "0123456789abcdef".into(),
     }
@@ -189,7 +192,13 @@ impl Cluster {
         sender.send(hello).await.unwrap();
         let mut sessions = SessionsClient::new(self.channel.clone());
         let replies = sessions.open(ReceiverStream::new(messages)).await?.into_inner();
-        let mut worker = Worker { sender, replies, welcome: v1::Welcome::default() };
+        let mut worker = Worker {
+            sender,
+            replies,
+            welcome: v1::Welcome::default(),
+            pieces: Pieces::default(),
+            contexts: BTreeMap::new(),
+        };
         match worker.next().await {
             FromCoordinator::Welcome(welcome) => worker.welcome = welcome,
             other => panic!("{other:?} instead of welcome"),
@@ -256,6 +265,9 @@ pub struct Worker {
     sender: mpsc::Sender<v1::WorkerMessage>,
     replies: Streaming<v1::CoordinatorMessage>,
     pub welcome: v1::Welcome,
+    pieces: Pieces,
+    /// What it was told of each job.
+    pub contexts: BTreeMap<u64, v1::JobContext>,
 }
 
 impl Worker {
@@ -263,11 +275,13 @@ impl Worker {
         self.sender.send(v1::WorkerMessage { message: Some(message) }).await.unwrap();
     }
 
-    /// The next message that is no mere receipt.
+    /// The next message that is no mere receipt, nor the context of a job.
     pub async fn next(&mut self) -> FromCoordinator {
         loop {
             match self.next_of_all().await {
-                FromCoordinator::Noted(_) | FromCoordinator::HeartbeatAck(_) => {}
+                FromCoordinator::Noted(_)
+                | FromCoordinator::HeartbeatAck(_)
+                | FromCoordinator::JobContext(_) => {}
                 message => return message,
             }
         }
@@ -282,15 +296,25 @@ impl Worker {
         }
     }
 
-    /// The next message.
+    /// The next message, whole.
     pub async fn next_of_all(&mut self) -> FromCoordinator {
-        let reply = timeout(DEADLINE, self.replies.message()).await.expect("no message");
-        reply.unwrap().expect("the session has ended").message.unwrap()
+        loop {
+            let reply = timeout(DEADLINE, self.replies.message()).await.expect("no message");
+            let message = reply.unwrap().expect("the session has ended").message.unwrap();
+            let FromCoordinator::Piece(piece) = message else { return message };
+            let Some(whole) = self.pieces.add(&piece).unwrap() else { continue };
+            let message = whole.message.unwrap();
+            if let FromCoordinator::JobContext(context) = &message {
+                self.contexts.insert(context.id, context.clone());
+            }
+            return message;
+        }
     }
 
     /// What it says when it comes back with these map outputs, the reports on which were answered or not.
     pub fn returning(&self, outputs: &[v1::AssignMap], unanswered: &[v1::AssignMap]) -> v1::Return {
-        let attempts = |maps: &[v1::AssignMap]| maps.iter().filter_map(|map| map.attempt).collect();
+        let attempts =
+            |maps: &[v1::AssignMap]| runs::packed(maps.iter().filter_map(|map| map.attempt));
         v1::Return {
             worker: self.welcome.worker,
             cluster: self.welcome.cluster.clone(),
@@ -352,7 +376,7 @@ impl Worker {
     /// Writes the part of a reduce attempt, and reports it as done.
     pub async fn finish_reduce(&self, assign: &v1::AssignReduce, text: &str) {
         let attempt = assign.attempt.unwrap();
-        let staging = PathBuf::from(&assign.context.as_ref().unwrap().staging);
+        let staging = PathBuf::from(&self.contexts[&attempt.job].staging);
         let path = staging.join(format!("part-{:05}.{}", attempt.task, attempt.attempt));
         fs::write(&path, text).unwrap();
         let part = v1::Part {

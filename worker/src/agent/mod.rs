@@ -35,8 +35,8 @@ use windrow_proto::v1;
 pub use config::{WorkerConfig, WorkerError};
 pub use machine::default_memory_bytes;
 
-use crate::executor::{Executor, PrintedLogs, WorkerOutputs};
-use crate::rpc::{Connector, ShuffleListener, convert};
+use crate::executor::{Executor, PrintedLogs};
+use crate::rpc::{Connector, KnownJob, Reader, ShuffleListener, convert};
 use attempts::Attempts;
 use backoff::Backoff;
 use call::Call;
@@ -59,8 +59,10 @@ struct Agent {
     attempts: Attempts,
     /// What jobs print, to be passed on.
     logs: PrintedLogs,
-    /// By job: the version, and where its map outputs lie.
-    outputs: BTreeMap<JobId, (u64, Arc<Vec<WorkerOutputs>>)>,
+    /// What has been said of each job.
+    jobs: BTreeMap<JobId, KnownJob>,
+    /// Who reads map outputs here.
+    reader: Reader,
     /// Not hung up before another call stands: its end would be taken for a goodbye.
     broken_call: Option<Call>,
     /// Of calls whose hello was not answered: should it be heard late, their end must not be taken for a goodbye.
@@ -96,6 +98,8 @@ pub async fn run(
         None => None,
     };
     let bound = shuffle.as_ref().map_or_else(String::new, ShuffleListener::address);
+    let (host, folder) = (config.host.clone(), directory.clone());
+    let reader = Reader { host, directory: folder, ..Reader::default() };
     let hello = v1::Hello {
         build: Some(build),
         name: config.name,
@@ -119,7 +123,8 @@ pub async fn run(
         drain,
         kill,
         membership: Membership::default(),
-        outputs: BTreeMap::new(),
+        jobs: BTreeMap::new(),
+        reader,
         broken_call: None,
         unheard: Vec::new(),
     };

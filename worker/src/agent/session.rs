@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use tonic::Status;
 use windrow_jobs::WorkerId;
+use windrow_proto::pieces::Pieces;
 use windrow_proto::v1;
 use windrow_proto::v1::worker_message::Message;
 
@@ -16,8 +17,7 @@ use super::Agent;
 use super::call::{Answered, Call, Failed};
 use super::lease::Lease;
 use super::membership::Welcomed;
-use crate::executor::{RunRequest, Work};
-use crate::rpc::convert::{self, Order};
+use crate::rpc::convert::{self, Malformed, Order};
 
 /// Shortest time between heartbeats, whatever the coordinator asks for.
 const HEARTBEAT_MIN: Duration = Duration::from_millis(10);
@@ -47,6 +47,10 @@ struct Session<'a> {
     lease: Lease,
     heartbeat: Interval,
     draining: Draining,
+    /// Of an order that comes in pieces.
+    pieces: Pieces,
+    /// Orders of kinds that are not known here.
+    unknown: u64,
 }
 
 /// Whether the worker wants to leave.
@@ -96,7 +100,8 @@ impl<'a> Session<'a> {
         let mut heartbeat =
             interval(Duration::from_millis(welcome.heartbeat_ms).max(HEARTBEAT_MIN));
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { agent, call, lease, heartbeat, draining: Draining::No }
+        let pieces = Pieces::default();
+        Self { agent, call, lease, heartbeat, draining: Draining::No, pieces, unknown: 0 }
     }
 
     /// Goes on where the last call broke, or starts from nothing.
@@ -113,6 +118,8 @@ impl<'a> Session<'a> {
                 self.drop_all().await;
             }
         }
+        self.agent.reader.worker = Some(worker);
+        self.agent.reader.host_number = welcome.host;
         let ends = self.lease.ends();
         self.agent.executor.identity().set(&welcome.cluster, worker, ends);
     }
@@ -122,7 +129,7 @@ impl<'a> Session<'a> {
     async fn drop_all(&mut self) {
         let Self { agent, call, lease, heartbeat, .. } = self;
         agent.executor.identity().clear();
-        agent.outputs.clear();
+        agent.jobs.clear();
         let dropped = agent.attempts.drop_all();
         tokio::pin!(dropped);
         loop {
@@ -210,24 +217,38 @@ impl<'a> Session<'a> {
 
     /// Does as the coordinator says; the call may be over then.
     fn obey(&mut self, order: v1::CoordinatorMessage) -> Option<End> {
-        let order = match convert::order_from(order) {
-            Ok(order) => order,
-            Err(malformed) => return Some(broken(malformed.to_string())),
-        };
-        let Agent { attempts, outputs, executor, .. } = &mut *self.agent;
+        let obeyed = convert::order_from(order).map_err(|error| error.to_string());
+        match obeyed.and_then(|order| self.follow(order)) {
+            Ok(end) => end,
+            Err(malformed) => Some(broken(malformed)),
+        }
+    }
+
+    fn follow(&mut self, order: Order) -> Result<Option<End>, String> {
+        let malformed = |error: Malformed| error.to_string();
+        let Agent { attempts, jobs, reader, executor, .. } = &mut *self.agent;
         match order {
-            Order::Run(request) => attempts.start(request),
-            Order::Reduce { attempt, context, outputs_version, alone, skip } => {
-                match outputs.get(&attempt.task.job) {
-                    Some((version, outputs)) if *version == outputs_version => {
-                        let work = Work::Reduce(outputs.clone());
-                        attempts.start(RunRequest { attempt, context, work, alone, skip });
-                    }
-                    _ => return Some(broken(format!("{attempt} came without its map outputs"))),
-                }
+            Order::Piece(piece) => {
+                return match self.pieces.add(&piece).map_err(|error| error.to_string())? {
+                    Some(whole) => self.follow_whole(whole),
+                    None => Ok(None),
+                };
             }
-            Order::Outputs { job, version, outputs: lie } => {
-                outputs.insert(job, (version, lie.into()));
+            Order::Context(job, context) => jobs.entry(job).or_default().take_context(*context),
+            Order::SplitPoints(job, points) => {
+                jobs.entry(job).or_default().take_split_points(points);
+            }
+            Order::Outputs(told) => {
+                let job = jobs.entry(told.job).or_default();
+                job.take_outputs(told, reader).map_err(malformed)?;
+            }
+            Order::Map(order) => {
+                let job = jobs.entry(order.attempt.task.job).or_default();
+                attempts.start(job.map(order).map_err(malformed)?);
+            }
+            Order::Reduce(order) => {
+                let job = jobs.entry(order.attempt.task.job).or_default();
+                attempts.start(job.reduce(order).map_err(malformed)?);
             }
             Order::Noted { attempt, won } => attempts.noted(attempt, won),
             Order::Renewed { sequence } => {
@@ -236,12 +257,32 @@ impl<'a> Session<'a> {
             }
             Order::Cancel(attempt) => attempts.cancel(attempt),
             Order::Release(job) => {
-                outputs.remove(&job);
+                jobs.remove(&job);
                 attempts.release(job);
             }
-            Order::Drained => return Some(End::Drained),
+            Order::Drained => return Ok(Some(End::Drained)),
+            Order::Unknown => self.note_unknown(),
         }
-        None
+        Ok(None)
+    }
+
+    /// Of an order that came in pieces. Pieces of pieces make no sense.
+    fn follow_whole(&mut self, whole: v1::CoordinatorMessage) -> Result<Option<End>, String> {
+        match convert::order_from(whole).map_err(|error| error.to_string())? {
+            Order::Piece(_) => Err("a piece of a piece came".to_string()),
+            order => self.follow(order),
+        }
+    }
+
+    fn note_unknown(&mut self) {
+        self.unknown += 1;
+        if self.unknown.is_power_of_two() {
+            tracing::warn!(
+                coordinator = self.agent.connector.name(),
+                unknown = self.unknown,
+                "ignoring messages of kinds that this worker does not know; the coordinator is newer"
+            );
+        }
     }
 }
 

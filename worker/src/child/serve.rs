@@ -20,12 +20,10 @@ use windrow_security::Tls;
 
 use super::end;
 use crate::channel::{MessageReader, MessageWriter, TO_CHILD_BYTES_MAX, receive_descriptor, split};
-use crate::executor::{
-    ExecutorConfig, Finished, InProcess, Progress, RunRequest, Work, WorkerOutputs,
-};
+use crate::executor::{ExecutorConfig, Finished, InProcess, Progress, RunRequest};
 use crate::orphans::Orphans;
 use crate::rpc::convert::{self, Order};
-use crate::rpc::{ShuffleServer, ShuffleTls};
+use crate::rpc::{KnownJob, Reader, ShuffleServer, ShuffleTls};
 use crate::shuffle::FetchTimeouts;
 
 /// How often the worker hears how far attempts have come.
@@ -52,8 +50,10 @@ struct Serving {
     writer: MessageWriter<v1::FromChild>,
     running: HashMap<AttemptId, Running>,
     tasks: JoinSet<Ended>,
-    /// Those that were named last, and their version.
-    outputs: (u64, Arc<Vec<WorkerOutputs>>),
+    /// What has been said of the job.
+    known: KnownJob,
+    /// Who reads map outputs here.
+    reader: Reader,
 }
 
 struct Running {
@@ -151,6 +151,8 @@ impl Serving {
         let credentials = start.credentials.map(convert::credentials_from).transpose();
         let tls = credentials.and_then(|found| found.map(Tls::new).transpose());
         let tls = tls.map_err(senseless)?;
+        // As the worker names its own machine: `outputs_to`.
+        let reader = Reader { host_number: 1, host: start.host.clone(), ..Reader::default() };
         let config = ExecutorConfig {
             threads: start.threads as usize,
             memory_bytes: start.memory_bytes,
@@ -164,8 +166,8 @@ impl Serving {
         };
         let executor = Arc::new(InProcess::beside(config, registry));
         let server = ShuffleServer::start(executor.shuffle_service(), executor.tls().clone());
-        let (running, tasks, outputs) = Default::default();
-        Ok(Self { job, tls, executor, server, writer, running, tasks, outputs })
+        let (running, tasks, known) = Default::default();
+        Ok(Self { job, tls, executor, server, writer, running, tasks, known, reader })
     }
 
     async fn say(&mut self, message: Said) -> io::Result<()> {
@@ -201,21 +203,20 @@ impl Serving {
 
     fn obey_order(&mut self, order: Order) -> io::Result<()> {
         match order {
-            Order::Run(request) => self.run(request),
-            Order::Outputs { version, outputs, .. } => self.outputs = (version, outputs.into()),
-            Order::Reduce { attempt, context, outputs_version, alone, skip } => {
-                let (version, outputs) = &self.outputs;
-                if *version != outputs_version {
-                    return Err(senseless("a reduce attempt without its outputs"));
-                }
-                let work = Work::Reduce(Arc::clone(outputs));
-                self.run(RunRequest { attempt, context, work, alone, skip });
+            Order::Context(_, context) => self.known.take_context(*context),
+            Order::SplitPoints(_, points) => self.known.take_split_points(points),
+            Order::Outputs(told) => {
+                self.known.take_outputs(told, &self.reader).map_err(senseless)?;
             }
+            Order::Map(order) => self.run(self.known.map(order).map_err(senseless)?),
+            Order::Reduce(order) => self.run(self.known.reduce(order).map_err(senseless)?),
             Order::Cancel(attempt) => {
                 if let Some(running) = self.running.get(&attempt) {
                     running.cancel.cancel();
                 }
             }
+            // The worker may be newer than the executable in which the job runs.
+            Order::Unknown => {}
             _ => return Err(senseless("an order that is for workers")),
         }
         Ok(())

@@ -6,13 +6,15 @@ use std::time::Duration;
 use prost::Message;
 use tokio::net::UnixStream;
 use windrow_jobs::{AttemptId, FailureCause, JobId, Place, Stage, TaskId};
+use windrow_proto::pieces::{Packed, Pieces};
+use windrow_proto::planes::planes;
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message as Order;
 
 use super::{block_on, certain};
 use crate::channel::{FROM_CHILD_BYTES_MAX, TO_CHILD_BYTES_MAX, split};
-use crate::executor::{Finished, Progress, Stats};
-use crate::rpc::{convert, preamble};
+use crate::executor::{Finished, JobContext, Progress, Stats, Work, WorkerOutputs};
+use crate::rpc::{KnownJob, Reader, convert, preamble};
 use crate::trail;
 
 pub(super) fn preamble_seeds() -> Vec<Vec<u8>> {
@@ -56,35 +58,43 @@ fn order_messages() -> Vec<Order> {
         params: "{}".into(),
         partitions: 2,
         staging: "/out/_temporary".into(),
-        split_points: vec![v1::SplitPoint { key: "k".into(), value: "v".into() }],
         record_bytes_max: 64 << 20,
         program: Some(v1::JobProgram { executable: Some(blob.clone()), ..Default::default() }),
         files: vec![v1::SideFile { name: "words".into(), blob: Some(blob) }],
         ..Default::default()
     };
     let range = v1::FileRange { path: "/in".into(), end: 100, ..Default::default() };
-    let holder = v1::WorkerOutputs {
-        worker: 1,
-        shuffle_address: "127.0.0.1:1".into(),
-        outputs: vec![v1::MapOutput { task: 0, attempt: 1 }],
+    let points = vec![v1::SplitPoint { key: "k".into(), value: "v".into() }];
+    let outputs = v1::MapOutputs {
+        job: 1,
+        version: 2,
+        holders: vec![1, 1],
+        addresses: vec!["127.0.0.1:1".into(), String::new()],
+        hosts: vec![1, 0],
+        directories: vec!["/work".into(), "/work2".into()],
+        holder_planes: planes(&[0, 1, 0]),
+        attempt_planes: planes(&[1, 1, 300]),
         ..Default::default()
     };
+    let change = v1::MapOutputs { since: Some(1), tasks: vec![1, 2, 4], ..outputs.clone() };
     vec![
+        Order::JobContext(context),
+        Order::SplitPoints(v1::JobSplitPoints { job: 1, points }),
+        Order::MapOutputs(change),
+        Order::Piece(v1::Piece { bytes: 2, data: "ab".into(), ..Default::default() }),
         Order::Welcome(v1::Welcome { worker: 1, lease_ms: 1_000, ..Default::default() }),
         Order::AssignMap(v1::AssignMap {
             attempt: attempt(Stage::Map),
-            context: Some(context.clone()),
             ranges: vec![range],
             skip: skip.clone(),
             ..Default::default()
         }),
         Order::AssignReduce(v1::AssignReduce {
             attempt: attempt(Stage::Reduce),
-            context: Some(context),
             skip,
             ..Default::default()
         }),
-        Order::MapOutputs(v1::MapOutputs { job: 1, version: 2, workers: vec![holder] }),
+        Order::MapOutputs(outputs),
         Order::CancelAttempt(v1::CancelAttempt { attempt: attempt(Stage::Map) }),
         Order::Noted(v1::Noted { attempt: attempt(Stage::Reduce), won: true }),
         Order::ReleaseJob(v1::ReleaseJob { job: 1 }),
@@ -96,14 +106,87 @@ pub(super) fn order_seeds() -> Vec<Vec<u8>> {
     order_messages().into_iter().map(encoded).collect()
 }
 
-/// What a coordinator says is an order, or refused; what is passed on of it is taken.
+/// What a coordinator says is an order, or refused; what is passed on of it is taken for the same.
 pub(super) fn orders(bytes: &[u8]) {
     let Ok(message) = v1::CoordinatorMessage::decode(bytes) else { return };
     let _ = convert::welcome_from(Some(message.clone()));
-    if let Ok(convert::Order::Run(run)) = convert::order_from(message) {
-        let passed_on = convert::order_from(convert::run_to(&run, 0));
-        let Ok(convert::Order::Run(heard)) = passed_on else { panic!("{passed_on:?}") };
-        assert_eq!((heard.attempt, heard.alone, heard.skip), (run.attempt, run.alone, run.skip));
+    let Ok(order) = convert::order_from(message) else { return };
+    let mut job = KnownJob::default();
+    job.take_context(context());
+    match order {
+        convert::Order::Map(order) => {
+            let run = certain(job.map(order));
+            let passed_on = convert::order_from(convert::run_to(&run, 0));
+            let Ok(convert::Order::Map(heard)) = passed_on else { panic!("{passed_on:?}") };
+            assert_eq!(
+                (heard.attempt, heard.alone, heard.skip),
+                (run.attempt, run.alone, run.skip)
+            );
+        }
+        convert::Order::Outputs(told) => {
+            let (job, is_whole) = (told.job, told.since.is_none());
+            let outputs = known_outputs(told);
+            assert_eq!(outputs.is_some(), is_whole);
+            // Passed on, it is known as it was.
+            if let Some(outputs) = outputs {
+                let passed_on = convert::order_from(convert::outputs_to(job, 0, &outputs));
+                let Ok(convert::Order::Outputs(heard)) = passed_on else { panic!("{passed_on:?}") };
+                assert_eq!(known_outputs(heard), Some(outputs));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What a reducer is told that knows this, and nothing before.
+fn known_outputs(told: convert::ToldOutputs) -> Option<Vec<WorkerOutputs>> {
+    let reader = Reader { host_number: 1, host: "here".into(), ..Reader::default() };
+    let (mut job, outputs_version) = (KnownJob::default(), told.version);
+    job.take_context(context());
+    job.take_outputs(told, &reader).ok()?;
+    let attempt = attempt(Stage::Reduce);
+    let order = convert::ReduceOrder { attempt, outputs_version, alone: false, skip: Vec::new() };
+    match job.reduce(order).ok()?.work {
+        Work::Reduce(outputs) => Some(outputs.to_vec()),
+        Work::Map { .. } => None,
+    }
+}
+
+fn context() -> JobContext {
+    let context = v1::JobContext::default();
+    let message = v1::CoordinatorMessage { message: Some(Order::JobContext(context)) };
+    match convert::order_from(message) {
+        Ok(convert::Order::Context(_, context)) => *context,
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(super) fn piece_seeds() -> Vec<Vec<u8>> {
+    let points = (0..200_u32)
+        .map(|n| v1::SplitPoint { key: n.to_be_bytes().to_vec().into(), value: "v".into() });
+    let points = v1::JobSplitPoints { job: 1, points: points.collect() };
+    [Order::SplitPoints(points), Order::ReleaseJob(v1::ReleaseJob { job: 1 })]
+        .map(|order| {
+            let message = v1::CoordinatorMessage { message: Some(order) };
+            let packed = Packed::of(&message);
+            packed.pieces().map(|piece| framed(&piece)).collect::<Vec<_>>().concat()
+        })
+        .to_vec()
+}
+
+/// What pieces make is a message, or refused; and it is made of the same pieces again.
+pub(super) fn pieces(bytes: &[u8]) {
+    let mut pieces = Pieces::default();
+    for piece in read_all::<v1::Piece>(bytes, TO_CHILD_BYTES_MAX) {
+        match pieces.add(&piece) {
+            Ok(None) => {}
+            Ok(Some(message)) => {
+                let (packed, mut again) = (Packed::of(&message), Pieces::default());
+                let added = packed.pieces().map(|piece| certain(again.add(&piece)));
+                assert_eq!(added.last().flatten(), Some(message));
+            }
+            Err(_) => return,
+        }
     }
 }
 

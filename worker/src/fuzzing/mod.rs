@@ -59,6 +59,13 @@ pub const TARGETS: &[Target] = &[
         heap: HeapBound::MESSAGES,
     },
     Target {
+        name: "pieces",
+        seeds: messages::piece_seeds,
+        check: messages::pieces,
+        // Few bytes may stand for the longest message, packed and unpacked, and be packed again.
+        heap: HeapBound { fixed: 512 << 20, times: 1 << 10 },
+    },
+    Target {
         name: "worker-to-child",
         seeds: messages::to_child_seeds,
         check: messages::to_child,

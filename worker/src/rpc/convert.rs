@@ -7,44 +7,44 @@ use windrow_jobs::{
     AttemptId, Audit, BadRecord, BadRecordBudget, Compression, Death, Emitted, FailureCause, JobId,
     MemoryLimit, Place, Share, Stage, TaskId, WorkerId,
 };
-use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
 use windrow_proto::v1::failure::Cause;
 use windrow_proto::v1::worker_message::Message as FromWorker;
+use windrow_proto::{runs, v1};
 
-use crate::executor::{
-    FileRange, Finished, JobContext, Part, Progress, RunRequest, Stats, Work, WorkerOutputs,
-};
+use crate::executor::{FileRange, Finished, JobContext, Part, Progress, Stats};
 
 mod identity;
+mod outputs;
 mod program;
 mod report;
 mod request;
 
 pub(crate) use identity::{credentials_from, credentials_to, identity_from, identity_to};
+pub(crate) use outputs::{Holder, ToldOutputs, outputs_to};
 pub(crate) use report::{progress_from, report_from};
-pub(crate) use request::{cancel_to, outputs_to, run_to};
+pub(crate) use request::{cancel_to, context_to, run_to, split_points_to};
 
 /// A message that makes no sense.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a malformed message came: {0}")]
-pub(crate) struct Malformed(&'static str);
+pub(crate) struct Malformed(pub(super) &'static str);
 
-/// What the coordinator wants.
+/// What the coordinator wants, or says.
 #[derive(Debug)]
 pub(crate) enum Order {
-    /// Run an attempt.
-    Run(RunRequest),
-    /// Run a reduce attempt on outputs that were named before.
-    Reduce {
-        attempt: AttemptId,
-        context: Arc<JobContext>,
-        outputs_version: u64,
-        alone: bool,
-        skip: Vec<BadRecord>,
-    },
+    /// What every task of a job needs; its split points come apart.
+    Context(JobId, Box<JobContext>),
+    /// Where the ranges of a job begin.
+    SplitPoints(JobId, SplitPoints),
     /// Where a job's map outputs lie.
-    Outputs { job: JobId, version: u64, outputs: Vec<WorkerOutputs> },
+    Outputs(ToldOutputs),
+    /// Part of another order.
+    Piece(v1::Piece),
+    /// Run a map attempt.
+    Map(MapOrder),
+    /// Run a reduce attempt on outputs that were named before.
+    Reduce(ReduceOrder),
     /// Stop an attempt.
     Cancel(AttemptId),
     /// A report was noted for good; what a loser has left is not wanted.
@@ -55,6 +55,27 @@ pub(crate) enum Order {
     Release(JobId),
     /// Leave.
     Drained,
+    /// Of a kind that is not known here: whoever sends it is newer.
+    Unknown,
+}
+
+/// What differs from one map attempt to the next.
+#[derive(Debug)]
+pub(crate) struct MapOrder {
+    pub attempt: AttemptId,
+    pub input: u32,
+    pub ranges: Vec<FileRange>,
+    pub alone: bool,
+    pub skip: Vec<BadRecord>,
+}
+
+/// What differs from one reduce attempt to the next.
+#[derive(Debug)]
+pub(crate) struct ReduceOrder {
+    pub attempt: AttemptId,
+    pub outputs_version: u64,
+    pub alone: bool,
+    pub skip: Vec<BadRecord>,
 }
 
 /// The first message of a session.
@@ -69,30 +90,31 @@ pub(crate) fn welcome_from(
 
 /// Any later message.
 pub(crate) fn order_from(message: v1::CoordinatorMessage) -> Result<Order, Malformed> {
-    Ok(match message.message.ok_or(Malformed("no message"))? {
+    let Some(message) = message.message else { return Ok(Order::Unknown) };
+    Ok(match message {
         FromCoordinator::Welcome(_) => return Err(Malformed("a second welcome")),
-        FromCoordinator::AssignMap(assign) => Order::Run(RunRequest {
+        FromCoordinator::JobContext(context) => {
+            Order::Context(JobId(context.id), Box::new(context_from(context)?))
+        }
+        FromCoordinator::SplitPoints(v1::JobSplitPoints { job, points }) => {
+            let points = points.into_iter().map(|point| (point.key.into(), point.value.into()));
+            Order::SplitPoints(JobId(job), SplitPoints::new(points))
+        }
+        FromCoordinator::MapOutputs(told) => Order::Outputs(outputs::outputs_from(told)?),
+        FromCoordinator::Piece(piece) => Order::Piece(piece),
+        FromCoordinator::AssignMap(assign) => Order::Map(MapOrder {
             attempt: attempt_from(assign.attempt)?,
-            context: context_from(assign.context)?,
-            work: Work::Map {
-                input: assign.input,
-                ranges: assign.ranges.into_iter().map(range_from).collect(),
-            },
+            input: assign.input,
+            ranges: assign.ranges.into_iter().map(range_from).collect(),
             alone: assign.alone,
             skip: assign.skip.into_iter().map(deadly_from).collect(),
         }),
-        FromCoordinator::AssignReduce(assign) => Order::Reduce {
+        FromCoordinator::AssignReduce(assign) => Order::Reduce(ReduceOrder {
             attempt: attempt_from(assign.attempt)?,
-            context: context_from(assign.context)?,
             outputs_version: assign.outputs_version,
             alone: assign.alone,
             skip: assign.skip.into_iter().map(deadly_from).collect(),
-        },
-        FromCoordinator::MapOutputs(v1::MapOutputs { job, version, workers }) => Order::Outputs {
-            job: JobId(job),
-            version,
-            outputs: workers.into_iter().map(outputs_from).collect(),
-        },
+        }),
         FromCoordinator::CancelAttempt(cancel) => Order::Cancel(attempt_from(cancel.attempt)?),
         FromCoordinator::ReleaseJob(release) => Order::Release(JobId(release.job)),
         FromCoordinator::Drained(v1::Drained {}) => Order::Drained,
@@ -134,13 +156,10 @@ pub(crate) fn compression_to(compression: Option<Compression>) -> v1::Compressio
     }
 }
 
-fn context_from(context: Option<v1::JobContext>) -> Result<Arc<JobContext>, Malformed> {
-    let context = context.ok_or(Malformed("no context"))?;
+fn context_from(context: v1::JobContext) -> Result<JobContext, Malformed> {
     let compression = compression_from(context.compression());
     let skip_bad_records = context.skip_bad_records.map(budget_from).transpose()?;
-    let points = context.split_points.into_iter();
-    let points = points.map(|point| (point.key.into(), point.value.into()));
-    Ok(Arc::new(JobContext {
+    Ok(JobContext {
         job: context.job,
         params: context.params,
         lossy: context.lossy,
@@ -152,11 +171,11 @@ fn context_from(context: Option<v1::JobContext>) -> Result<Arc<JobContext>, Malf
         fan_in: context.fan_in,
         partitions: context.partitions,
         staging: context.staging.into(),
-        split_points: Arc::new(SplitPoints::new(points)),
+        split_points: Arc::default(),
         program: program::program_from(context.program.unwrap_or_default())?,
         files: program::files_from(context.files)?,
         writable: context.writable.into_iter().map(Into::into).collect(),
-    }))
+    })
 }
 
 fn budget_from(budget: v1::BadRecordBudget) -> Result<BadRecordBudget, Malformed> {
@@ -173,16 +192,6 @@ fn budget_from(budget: v1::BadRecordBudget) -> Result<BadRecordBudget, Malformed
 fn range_from(range: v1::FileRange) -> FileRange {
     let v1::FileRange { path, start, end, file_bytes, modified_unix_ns, file_number } = range;
     FileRange { path: path.into(), start, end, file_bytes, modified_unix_ns, file_number }
-}
-
-fn outputs_from(outputs: v1::WorkerOutputs) -> WorkerOutputs {
-    WorkerOutputs {
-        worker: WorkerId(outputs.worker),
-        shuffle_address: outputs.shuffle_address,
-        host: outputs.host,
-        directory: outputs.directory.into(),
-        outputs: outputs.outputs.iter().map(|output| (output.task, output.attempt)).collect(),
-    }
 }
 
 /// The same, as a message of a session.
@@ -224,7 +233,7 @@ pub(crate) fn return_to(
     epoch: u64,
     inventory: Inventory,
 ) -> v1::Return {
-    let all = |attempts: Vec<AttemptId>| attempts.into_iter().map(attempt_to).collect();
+    let all = |attempts: Vec<AttemptId>| runs::packed(attempts.into_iter().map(attempt_to));
     v1::Return {
         worker: worker.0,
         cluster: cluster.to_string(),
@@ -263,7 +272,7 @@ pub(crate) fn result_to(
 
 /// Map outputs that died with the process that held them.
 pub(crate) fn outputs_lost_to(outputs: impl IntoIterator<Item = AttemptId>) -> v1::WorkerMessage {
-    let outputs = outputs.into_iter().map(attempt_to).collect();
+    let outputs = runs::packed(outputs.into_iter().map(attempt_to));
     message(FromWorker::OutputsLost(v1::OutputsLost { outputs }))
 }
 
@@ -432,7 +441,6 @@ mod tests {
 
     #[test]
     fn senseless_messages_are_refused() {
-        assert!(order_from(v1::CoordinatorMessage { message: None }).is_err());
         assert!(order(FromCoordinator::Welcome(v1::Welcome::default())).is_err());
         assert!(order(FromCoordinator::AssignMap(v1::AssignMap::default())).is_err());
         assert!(order(FromCoordinator::AssignReduce(v1::AssignReduce::default())).is_err());
@@ -440,6 +448,14 @@ mod tests {
         assert!(welcome_from(None).is_err());
         let drained = Some(FromCoordinator::Drained(v1::Drained {}));
         assert!(welcome_from(Some(v1::CoordinatorMessage { message: drained })).is_err());
+    }
+
+    #[test]
+    fn an_order_of_an_unknown_kind_is_no_error() {
+        // Field 77 of a later protocol.
+        let bytes = &[0xea, 4, 1, 7][..];
+        let newer = <v1::CoordinatorMessage as prost::Message>::decode(bytes).unwrap();
+        assert!(matches!(order_from(newer), Ok(Order::Unknown)));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use windrow_proto::pieces::Packed;
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
 use windrow_proto::v1::failure::Cause;
@@ -55,9 +56,9 @@ async fn failures_are_reported_with_their_cause() {
     let job = fixture.word_count("a\n");
     let mut session = fixture.session().await;
     session.welcome(1).await;
-    let FromCoordinator::AssignMap(mut assign) = job.map(1) else { unreachable!() };
+    let [context, FromCoordinator::AssignMap(mut assign)] = job.map(1) else { unreachable!() };
     assign.ranges[0].file_bytes += 1;
-    session.say(FromCoordinator::AssignMap(assign)).await;
+    session.say([context, FromCoordinator::AssignMap(assign)]).await;
     let Some(FromWorker::AttemptFailed(failed)) = session.next_report().await else {
         panic!("it did not fail")
     };
@@ -78,4 +79,36 @@ async fn a_reduce_without_its_outputs_ends_the_session() {
     next.welcome_back().await;
     assert!(session.next_report().await.is_none());
     assert!(matches!(next.next().await, Some(FromWorker::Heartbeat(_))));
+}
+
+#[tokio::test]
+async fn orders_come_in_pieces_with_others_between_them_and_unknown_ones_are_passed_over() {
+    let mut fixture = Fixture::start();
+    let job = fixture.word_count("a\n");
+    let mut session = fixture.session().await;
+    session.welcome(1).await;
+    let [context, assign] = job.map(1);
+    let packed = Packed::of(&v1::CoordinatorMessage { message: Some(context) });
+    let whole = packed.pieces().next().unwrap();
+    let (start, end) = (whole.data.slice(..9), whole.data.slice(9..));
+    session.say(FromCoordinator::Piece(v1::Piece { data: start, ..whole })).await;
+    session.say_unknown().await;
+    session.note(attempt_id(v1::Stage::Map, 9), true).await;
+    let rest = v1::Piece { data: end, ..v1::Piece::default() };
+    session.say([FromCoordinator::Piece(rest), assign]).await;
+    let Some(FromWorker::MapDone(done)) = session.next_report().await else { panic!("it failed") };
+    assert_eq!(done.attempt, attempt_id(v1::Stage::Map, 1));
+}
+
+#[tokio::test]
+async fn an_attempt_before_what_its_job_needs_ends_the_session() {
+    let mut fixture = Fixture::start();
+    let job = fixture.word_count("a\n");
+    let mut session = fixture.session().await;
+    session.welcome(1).await;
+    let [_, assign] = job.map(1);
+    session.say(assign).await;
+    let next = fixture.session().await;
+    next.welcome_back().await;
+    assert!(session.next_report().await.is_none());
 }

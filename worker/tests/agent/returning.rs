@@ -5,7 +5,7 @@ use windrow_proto::v1::Stage::{Map, Reduce};
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
 use windrow_proto::v1::worker_message::Message as FromWorker;
 
-use crate::support::{Fixture, Session, attempt_id};
+use crate::support::{Fixture, Session, attempt_id, packed};
 
 /// The attempt that the next report says has succeeded.
 async fn next_done(session: &mut Session) -> Option<v1::AttemptId> {
@@ -31,7 +31,7 @@ async fn an_attempt_goes_on_while_the_connection_is_broken_and_is_reported_once(
     assert_eq!(session.hello.instance, instance);
     let back = session.hello.r#return.clone().unwrap();
     assert_eq!((back.worker, back.cluster.as_str(), back.epoch), (1, "c", 5));
-    assert_eq!(back.running, [attempt_id(Map, 1).unwrap()]);
+    assert_eq!(back.running, packed([attempt_id(Map, 1)]));
     assert!(back.unanswered.is_empty() && back.outputs.is_empty());
     session.welcome_back().await;
     // The order may be told again, too.
@@ -58,7 +58,7 @@ async fn a_report_is_told_until_it_is_noted() {
         drop(session);
         session = fixture.session().await;
         let back = session.hello.r#return.clone().unwrap();
-        let attempt = [attempt_id(Map, 1).unwrap()];
+        let attempt = packed([attempt_id(Map, 1)]);
         assert_eq!((&back.unanswered[..], &back.outputs[..]), (&attempt[..], &attempt[..]));
         session.welcome_back().await;
         // An order for what is over and not noted changes nothing.
@@ -73,8 +73,8 @@ async fn a_report_is_told_until_it_is_noted() {
     drop(session);
     let session = fixture.session().await;
     let back = session.hello.r#return.unwrap();
-    assert_eq!(back.unanswered, [attempt_id(Map, 2).unwrap()]);
-    assert_eq!(back.outputs, [attempt_id(Map, 1).unwrap(), attempt_id(Map, 2).unwrap()]);
+    assert_eq!(back.unanswered, packed([attempt_id(Map, 2)]));
+    assert_eq!(back.outputs, packed([attempt_id(Map, 1), attempt_id(Map, 2)]));
 }
 
 #[tokio::test]
@@ -162,9 +162,9 @@ async fn a_worker_that_returns_too_late_drops_everything_and_starts_anew() {
 
     let mut session = fixture.session().await;
     let back = session.hello.r#return.clone().unwrap();
-    assert_eq!(back.running, [attempt_id(Map, 2).unwrap()]);
-    assert_eq!(back.unanswered, [attempt_id(Reduce, 1).unwrap()]);
-    assert_eq!(back.outputs, [attempt_id(Map, 1).unwrap()]);
+    assert_eq!(back.running, packed([attempt_id(Map, 2)]));
+    assert_eq!(back.unanswered, packed([attempt_id(Reduce, 1)]));
+    assert_eq!(back.outputs, packed([attempt_id(Map, 1)]));
     assert_eq!(fixture.job_folders(), 1);
     session.welcome(2).await;
     // Its reports were the former one's: the next one is of what the new one does.
@@ -177,7 +177,7 @@ async fn a_worker_that_returns_too_late_drops_everything_and_starts_anew() {
     let session = fixture.session().await;
     let back = session.hello.r#return.unwrap();
     assert_eq!(back.worker, 2);
-    assert_eq!(back.outputs, [attempt_id(Map, 3).unwrap()]);
+    assert_eq!(back.outputs, packed([attempt_id(Map, 3)]));
     assert!(back.running.is_empty() && back.unanswered == back.outputs);
 }
 

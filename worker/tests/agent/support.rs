@@ -19,10 +19,11 @@ use tonic::transport::{Endpoint, Server};
 use tonic::{Request, Response, Status, Streaming};
 use windrow_jobs::Registry;
 use windrow_jobs::prelude::*;
-use windrow_proto::v1;
+use windrow_proto::planes::planes;
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
 use windrow_proto::v1::sessions_server::{Sessions, SessionsServer};
 use windrow_proto::v1::worker_message::Message as FromWorker;
+use windrow_proto::{PROTOCOL_VERSION, runs, v1};
 use windrow_worker::{Connector, WorkerConfig, WorkerError};
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -34,10 +35,34 @@ pub struct Session {
     replies: mpsc::Sender<Result<v1::CoordinatorMessage, Status>>,
 }
 
+/// What is said at once.
+pub trait Messages {
+    fn all(self) -> Vec<FromCoordinator>;
+}
+
+impl Messages for FromCoordinator {
+    fn all(self) -> Vec<FromCoordinator> {
+        vec![self]
+    }
+}
+
+impl<const N: usize> Messages for [FromCoordinator; N] {
+    fn all(self) -> Vec<FromCoordinator> {
+        self.into()
+    }
+}
+
 impl Session {
-    pub async fn say(&self, message: FromCoordinator) {
-        let message = v1::CoordinatorMessage { message: Some(message) };
-        self.replies.send(Ok(message)).await.unwrap();
+    pub async fn say(&self, messages: impl Messages) {
+        for message in messages.all() {
+            let message = v1::CoordinatorMessage { message: Some(message) };
+            self.replies.send(Ok(message)).await.unwrap();
+        }
+    }
+
+    /// Says something of a kind that no worker knows yet.
+    pub async fn say_unknown(&self) {
+        self.replies.send(Ok(v1::CoordinatorMessage { message: None })).await.unwrap();
     }
 
     /// Welcomes the worker as a new one, and waits for its first heartbeat.
@@ -95,6 +120,7 @@ pub fn welcome(worker: u64) -> v1::Welcome {
         cluster: "c".to_string(),
         epoch: 5,
         returned: false,
+        ..Default::default()
     }
 }
 
@@ -255,7 +281,12 @@ impl Fixture {
 }
 
 pub fn build() -> v1::Build {
-    v1::Build { protocol_version: 1, version: "0.1.0".into(), digest: "abc".into() }
+    v1::Build {
+        protocol_version: PROTOCOL_VERSION,
+        version: "0.1.0".into(),
+        digest: "abc".into(),
+        ..Default::default()
+    }
 }
 
 fn scripted_coordinator(sessions: mpsc::Sender<Session>, failures: u32) -> Connector {
@@ -291,8 +322,9 @@ pub struct SmallJob {
 }
 
 impl SmallJob {
-    fn context(&self) -> Option<v1::JobContext> {
-        Some(v1::JobContext {
+    fn context(&self) -> FromCoordinator {
+        FromCoordinator::JobContext(v1::JobContext {
+            id: 1,
             job: self.name.into(),
             params: "{}".into(),
             partitions: 1,
@@ -307,12 +339,12 @@ impl SmallJob {
         self.staging.join(format!("part-00000.{attempt}"))
     }
 
-    pub fn map(&self, attempt: u32) -> FromCoordinator {
+    /// A map attempt, after what its job needs.
+    pub fn map(&self, attempt: u32) -> [FromCoordinator; 2] {
         let modified = self.input.metadata().unwrap().modified().unwrap();
         let modified = modified.duration_since(std::time::UNIX_EPOCH).unwrap();
-        FromCoordinator::AssignMap(v1::AssignMap {
+        let assign = FromCoordinator::AssignMap(v1::AssignMap {
             attempt: attempt_id(v1::Stage::Map, attempt),
-            context: self.context(),
             ranges: vec![v1::FileRange {
                 path: self.input.display().to_string(),
                 start: 0,
@@ -322,20 +354,21 @@ impl SmallJob {
                 file_number: 0,
             }],
             ..Default::default()
-        })
+        });
+        [self.context(), assign]
     }
 
-    pub fn reduce(&self, outputs_version: u64) -> FromCoordinator {
+    pub fn reduce(&self, outputs_version: u64) -> [FromCoordinator; 2] {
         self.reduce_attempt(1, outputs_version)
     }
 
-    pub fn reduce_attempt(&self, attempt: u32, outputs_version: u64) -> FromCoordinator {
-        FromCoordinator::AssignReduce(v1::AssignReduce {
+    pub fn reduce_attempt(&self, attempt: u32, outputs_version: u64) -> [FromCoordinator; 2] {
+        let assign = FromCoordinator::AssignReduce(v1::AssignReduce {
             attempt: attempt_id(v1::Stage::Reduce, attempt),
-            context: self.context(),
             outputs_version,
             ..Default::default()
-        })
+        });
+        [self.context(), assign]
     }
 
     /// The output of map attempt 1, held by the worker with this id.
@@ -343,15 +376,22 @@ impl SmallJob {
         FromCoordinator::MapOutputs(v1::MapOutputs {
             job: 1,
             version,
-            workers: vec![v1::WorkerOutputs {
-                worker,
-                outputs: vec![v1::MapOutput { task: 0, attempt: 1 }],
-                ..Default::default()
-            }],
+            holders: vec![worker],
+            addresses: vec![String::new()],
+            hosts: vec![0],
+            directories: vec![String::new()],
+            holder_planes: planes(&[0]),
+            attempt_planes: planes(&[1]),
+            ..Default::default()
         })
     }
 }
 
 pub fn attempt_id(stage: v1::Stage, attempt: u32) -> Option<v1::AttemptId> {
     Some(v1::AttemptId { job: 1, stage: stage.into(), task: 0, attempt })
+}
+
+/// Attempts as a worker says that it has them.
+pub fn packed(attempts: impl IntoIterator<Item = Option<v1::AttemptId>>) -> Vec<v1::Attempts> {
+    runs::packed(attempts.into_iter().flatten())
 }

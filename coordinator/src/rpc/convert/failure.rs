@@ -9,8 +9,9 @@ use windrow_proto::v1::failure::Cause;
 use super::{Malformed, millis};
 
 pub(super) fn failure_from(failure: Option<v1::Failure>) -> Result<FailureCause, Malformed> {
-    let cause =
-        failure.and_then(|failure| failure.cause).ok_or_else(|| Malformed::missing("cause"))?;
+    let failure = failure.ok_or_else(|| Malformed::missing("failure"))?;
+    // A message of a kind that is not known decodes as none.
+    let Some(cause) = failure.cause else { return Ok(unknown()) };
     Ok(match cause {
         Cause::UserError(error) => {
             FailureCause::UserError { place: place_from(error.place), message: error.message }
@@ -53,6 +54,14 @@ pub(super) fn failure_from(failure: Option<v1::Failure>) -> Result<FailureCause,
             FailureCause::Unsupported { message }
         }
     })
+}
+
+/// Another attempt may help, or fail in a way that is known.
+fn unknown() -> FailureCause {
+    FailureCause::UserError {
+        place: Place::default(),
+        message: "its worker names a cause of failure that this coordinator does not know: the worker is newer".into(),
+    }
 }
 
 pub(super) fn failure_to(cause: &FailureCause) -> v1::Failure {
@@ -201,8 +210,9 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_without_cause_is_refused() {
+    fn an_unknown_cause_is_a_failure_and_none_is_refused() {
         assert!(failure_from(None).is_err());
-        assert!(failure_from(Some(v1::Failure { cause: None })).is_err());
+        let newer = failure_from(Some(v1::Failure { cause: None })).unwrap();
+        assert_eq!(newer.class(), windrow_jobs::FailureClass::Attempt);
     }
 }

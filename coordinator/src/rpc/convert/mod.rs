@@ -11,14 +11,16 @@ mod status;
 
 pub(super) use program::{blob_from, digest_from};
 pub(super) use report::report_from;
-pub(super) use session::{message_to, profile_from, returning_from, welcome_to};
+pub(super) use session::{
+    Sent, order_to, packed, profile_from, receipt_to, returning_from, welcome_to,
+};
 pub(super) use shape::{piece_to, ranges_from, shape_from};
 pub(super) use spec::{spec_from, spec_to, submission_from};
 pub(super) use status::{job_status, worker_status};
 
 use tonic::Status;
 use windrow_jobs::{AttemptId, JobId, JobIdentity, JobName, Stage, TaskId};
-use windrow_proto::v1;
+use windrow_proto::{runs, v1};
 
 /// A message that makes no sense.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +59,12 @@ fn attempt_from(attempt: Option<v1::AttemptId>) -> Result<AttemptId, Malformed> 
     };
     let task = TaskId { job: JobId(attempt.job), stage, index: attempt.task };
     Ok(AttemptId { task, number: attempt.attempt })
+}
+
+fn attempts_from(packed: &[v1::Attempts]) -> Result<Vec<AttemptId>, Malformed> {
+    let attempts = runs::unpacked(packed)
+        .ok_or_else(|| Malformed("runs of attempts that make no sense".to_string()))?;
+    attempts.into_iter().map(|attempt| attempt_from(Some(attempt))).collect()
 }
 
 fn attempt_to(attempt: AttemptId) -> v1::AttemptId {

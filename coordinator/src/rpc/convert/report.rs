@@ -8,13 +8,18 @@ use windrow_proto::v1::worker_message::Message;
 use windrow_scheduler::{AttemptProgress, AttemptStats};
 
 use super::failure::failure_from;
-use super::{Malformed, attempt_from};
+use super::{Malformed, attempt_from, attempts_from};
 use crate::driver::Report;
 use crate::output::{Content, StagedPart, Written};
 
-/// The report in a message that is not the first of its session.
-pub(in crate::rpc) fn report_from(message: v1::WorkerMessage) -> Result<Report, Malformed> {
-    match message.message.ok_or_else(|| Malformed::missing("message"))? {
+/// The report in a message that is not the first of its session; `None` in one of a kind that is not known here, from a newer
+/// worker.
+pub(in crate::rpc) fn report_from(message: v1::WorkerMessage) -> Result<Option<Report>, Malformed> {
+    message.message.map(report).transpose()
+}
+
+fn report(message: Message) -> Result<Report, Malformed> {
+    match message {
         Message::Hello(_) => Err(Malformed("a second hello".to_string())),
         Message::Heartbeat(heartbeat) => {
             let running = heartbeat.running.into_iter().map(progress_from);
@@ -34,8 +39,7 @@ pub(in crate::rpc) fn report_from(message: v1::WorkerMessage) -> Result<Report, 
         Message::Printed(_) => Err(Malformed("what was printed is no report".to_string())),
         Message::Draining(v1::Draining {}) => Ok(Report::Draining),
         Message::OutputsLost(v1::OutputsLost { outputs }) => {
-            let outputs = outputs.into_iter().map(|output| attempt_from(Some(output)));
-            Ok(Report::OutputsLost { outputs: outputs.collect::<Result<_, _>>()? })
+            Ok(Report::OutputsLost { outputs: attempts_from(&outputs)? })
         }
     }
 }
@@ -115,7 +119,6 @@ mod tests {
         let part = || Some(v1::Part::default());
         let map = v1::Stage::Map;
         for senseless in [
-            v1::WorkerMessage { message: None },
             message(Message::Hello(v1::Hello::default())),
             message(Message::Heartbeat(v1::Heartbeat {
                 running: vec![v1::AttemptProgress::default()],
@@ -148,11 +151,18 @@ mod tests {
                 failure: None,
             })),
             message(Message::OutputsLost(v1::OutputsLost {
-                outputs: vec![v1::AttemptId::default()],
+                outputs: vec![v1::Attempts { runs: vec![1], ..Default::default() }],
             })),
         ] {
             assert!(report_from(senseless.clone()).is_err(), "{senseless:?}");
         }
+    }
+
+    #[test]
+    fn a_message_of_an_unknown_kind_is_no_report_and_no_error() {
+        // Field 77 of a later protocol.
+        let newer = <v1::WorkerMessage as prost::Message>::decode(&[0xea, 4, 1, 7][..]).unwrap();
+        assert!(matches!(report_from(newer), Ok(None)));
     }
 
     #[test]
@@ -179,7 +189,7 @@ mod tests {
             part: Some(part.clone()),
             quarantine: Some(part),
         };
-        let Ok(Report::Done { attempt, stats, written }) =
+        let Ok(Some(Report::Done { attempt, stats, written })) =
             report_from(message(Message::ReduceDone(done)))
         else {
             panic!("refused")

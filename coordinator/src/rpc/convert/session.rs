@@ -1,9 +1,12 @@
 //! What opens a session, and what the coordinator sends in it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tonic::Status;
-use windrow_jobs::{BadRecord, WorkerId};
+use windrow_jobs::{BadRecord, JobId, WorkerId};
+use windrow_proto::pieces::Packed;
+use windrow_proto::planes::planes;
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message;
 use windrow_scheduler::Inventory;
@@ -12,9 +15,10 @@ use windrow_scheduler::journal::Epoch;
 use super::failure::place_to;
 use super::program::{files_to, platform_from, program_to};
 use super::spec::{budget_to, compression_to};
-use super::{Malformed, attempt_from, attempt_to, millis};
+use super::{Malformed, attempt_to, attempts_from, millis};
 use crate::driver::{
-    Assignment, HeldOutputs, JobWork, Joined, Outgoing, OutputsTable, Returning, WorkerProfile,
+    Assignment, JobWork, Joined, Outgoing, OutputsHolder, OutputsTable, Receipt, Returning, Shared,
+    SharedContent, WorkerProfile,
 };
 use crate::plan::{Plan, Range};
 
@@ -54,17 +58,14 @@ pub(in crate::rpc) fn returning_from(
     returning: Option<v1::Return>,
 ) -> Result<Option<Returning>, Malformed> {
     let Some(returning) = returning else { return Ok(None) };
-    let attempts = |attempts: Vec<v1::AttemptId>| {
-        attempts.into_iter().map(|attempt| attempt_from(Some(attempt))).collect::<Result<_, _>>()
-    };
     Ok(Some(Returning {
         worker: WorkerId(returning.worker),
         cluster: returning.cluster,
         epoch: Epoch(returning.epoch),
         inventory: Inventory {
-            running: attempts(returning.running)?,
-            unanswered: attempts(returning.unanswered)?,
-            outputs: attempts(returning.outputs)?,
+            running: attempts_from(&returning.running)?.into_iter().collect(),
+            unanswered: attempts_from(&returning.unanswered)?.into_iter().collect(),
+            outputs: attempts_from(&returning.outputs)?.into_iter().collect(),
         },
     }))
 }
@@ -72,6 +73,7 @@ pub(in crate::rpc) fn returning_from(
 /// The first message of a session.
 pub(in crate::rpc) fn welcome_to(
     joined: &Joined,
+    protocol: u32,
     lease: Duration,
     heartbeat: Duration,
 ) -> v1::CoordinatorMessage {
@@ -82,29 +84,45 @@ pub(in crate::rpc) fn welcome_to(
         cluster: joined.cluster.to_string(),
         epoch: joined.epoch.0,
         returned: joined.returned,
+        host: joined.host,
+        protocol,
     };
     v1::CoordinatorMessage { message: Some(Message::Welcome(welcome)) }
 }
 
+/// An answer, as it goes over the wire.
+pub(in crate::rpc) fn receipt_to(receipt: Receipt) -> v1::CoordinatorMessage {
+    let message = match receipt {
+        Receipt::Noted { attempt, won } => {
+            Message::Noted(v1::Noted { attempt: Some(attempt_to(attempt)), won })
+        }
+        Receipt::HeartbeatAck(sequence) => Message::HeartbeatAck(v1::HeartbeatAck { sequence }),
+    };
+    v1::CoordinatorMessage { message: Some(message) }
+}
+
+/// An order to one worker, as it goes over the wire.
+pub(in crate::rpc) enum Sent {
+    /// A message.
+    Message(v1::CoordinatorMessage),
+    /// A message that many get, in pieces.
+    Shared(Arc<Shared>),
+}
+
 /// What is in the outbox, as it goes over the wire.
-pub(in crate::rpc) fn message_to(outgoing: Outgoing) -> Result<v1::CoordinatorMessage, Status> {
-    let message = match outgoing {
+pub(in crate::rpc) fn order_to(order: Outgoing) -> Result<Sent, Status> {
+    let message = match order {
+        Outgoing::Shared(shared) => return Ok(Sent::Shared(shared)),
         Outgoing::Map { assignment, work } => Message::AssignMap(assign_map(assignment, &work)),
-        Outgoing::Reduce { assignment, work, outputs_version } => {
+        Outgoing::Reduce { assignment, outputs_version } => {
             let Assignment { attempt, alone, skip } = assignment;
             Message::AssignReduce(v1::AssignReduce {
                 attempt: Some(attempt_to(attempt)),
-                context: Some(context_to(&work)),
                 outputs_version,
                 alone,
                 skip: skip.into_iter().map(deadly_to).collect(),
             })
         }
-        Outgoing::Outputs(table) => Message::MapOutputs(outputs_to(&table)),
-        Outgoing::Noted { attempt, won } => {
-            Message::Noted(v1::Noted { attempt: Some(attempt_to(attempt)), won })
-        }
-        Outgoing::HeartbeatAck(sequence) => Message::HeartbeatAck(v1::HeartbeatAck { sequence }),
         Outgoing::Cancel(attempt) => {
             Message::CancelAttempt(v1::CancelAttempt { attempt: Some(attempt_to(attempt)) })
         }
@@ -112,7 +130,17 @@ pub(in crate::rpc) fn message_to(outgoing: Outgoing) -> Result<v1::CoordinatorMe
         Outgoing::Drained => Message::Drained(v1::Drained {}),
         Outgoing::End(reason) => return Err(Status::aborted(reason)),
     };
-    Ok(v1::CoordinatorMessage { message: Some(message) })
+    Ok(Sent::Message(v1::CoordinatorMessage { message: Some(message) }))
+}
+
+/// What many are told, encoded.
+pub(in crate::rpc) fn packed(content: &SharedContent) -> Packed {
+    let message = match content {
+        SharedContent::Context(job, work) => Message::JobContext(context_to(*job, work)),
+        SharedContent::SplitPoints(job, work) => Message::SplitPoints(points_to(*job, work)),
+        SharedContent::Outputs(table) => Message::MapOutputs(outputs_to(table)),
+    };
+    Packed::of(&v1::CoordinatorMessage { message: Some(message) })
 }
 
 /// A record, or group, that must not be tried.
@@ -127,7 +155,6 @@ fn assign_map(assignment: Assignment, work: &JobWork) -> v1::AssignMap {
     let ranges = split.map_or(&[][..], |split| &split.ranges);
     v1::AssignMap {
         attempt: Some(attempt_to(attempt)),
-        context: Some(v1::JobContext { split_points: points_to(work), ..context_to(work) }),
         ranges: ranges.iter().map(|range| range_to(&work.plan, range)).collect(),
         input: split.map_or(0, |split| split.input),
         alone,
@@ -147,17 +174,19 @@ fn range_to(plan: &Plan, range: &Range) -> v1::FileRange {
     }
 }
 
-fn points_to(work: &JobWork) -> Vec<v1::SplitPoint> {
+fn points_to(job: JobId, work: &JobWork) -> v1::JobSplitPoints {
     let point = |(key, value): (&[u8], &[u8])| v1::SplitPoint {
         key: key.to_vec().into(),
         value: value.to_vec().into(),
     };
-    work.plan.split_points.iter().map(point).collect()
+    let points = work.plan.split_points.iter().map(point).collect();
+    v1::JobSplitPoints { job: job.0, points }
 }
 
-fn context_to(work: &JobWork) -> v1::JobContext {
+fn context_to(job: JobId, work: &JobWork) -> v1::JobContext {
     let options = &work.spec.options;
     v1::JobContext {
+        id: job.0,
         job: work.spec.job.clone(),
         params: work.spec.params.clone(),
         lossy: options.lossy,
@@ -165,8 +194,6 @@ fn context_to(work: &JobWork) -> v1::JobContext {
         memory_bytes: options.memory_bytes,
         partitions: work.plan.partitions,
         staging: work.staging().display().to_string(),
-        // Only map tasks need them.
-        split_points: Vec::new(),
         record_bytes_max: options.record_bytes_max,
         compression: compression_to(options.compression).into(),
         fan_in: options.fan_in,
@@ -178,23 +205,47 @@ fn context_to(work: &JobWork) -> v1::JobContext {
 }
 
 fn outputs_to(table: &OutputsTable) -> v1::MapOutputs {
-    v1::MapOutputs {
-        job: table.job.0,
-        version: table.version,
-        workers: table.holders.iter().map(holder_to).collect(),
+    let OutputsTable { job, version, since, outputs, holders } = table;
+    let column =
+        |of: fn(&(u32, u32, u32)) -> u32| planes(&outputs.iter().map(of).collect::<Vec<_>>());
+    let text = |of: fn(&OutputsHolder) -> &str| {
+        holders.iter().map(|holder| of(holder).to_string()).collect::<Vec<_>>()
+    };
+    let mut message = v1::MapOutputs {
+        job: job.0,
+        version: *version,
+        since: *since,
+        addresses: text(OutputsHolder::address),
+        directories: text(OutputsHolder::shared_directory),
+        holder_planes: column(|(_, _, holder)| *holder),
+        attempt_planes: column(|(_, attempt, _)| *attempt),
+        ..Default::default()
+    };
+    if since.is_some() {
+        message.tasks = outputs.iter().map(|(task, _, _)| *task).collect();
     }
+    let (mut worker, mut host) = (0, 0);
+    for holder in holders {
+        debug_assert!(holder.worker.0 >= worker, "holders ascend");
+        message.holders.push(holder.worker.0 - worker);
+        message.hosts.push(holder.host.wrapping_sub(host) as i32);
+        (worker, host) = (holder.worker.0, holder.host);
+    }
+    message
 }
 
-fn holder_to(held: &HeldOutputs) -> v1::WorkerOutputs {
-    let text = |field: fn(&WorkerProfile) -> &String| {
-        held.profile.as_deref().map(field).cloned().unwrap_or_default()
-    };
-    let outputs = held.outputs.iter().map(|&(task, attempt)| v1::MapOutput { task, attempt });
-    v1::WorkerOutputs {
-        worker: held.worker.0,
-        shuffle_address: text(|profile| &profile.shuffle_address),
-        host: text(|profile| &profile.host),
-        directory: text(|profile| &profile.directory),
-        outputs: outputs.collect(),
+impl OutputsHolder {
+    fn address(&self) -> &str {
+        self.profile.as_ref().map_or("", |profile| &profile.shuffle_address)
+    }
+
+    /// The folder of its segments, where somebody else may read it. In embedded mode, there is no other way.
+    fn shared_directory(&self) -> &str {
+        match &self.profile {
+            Some(profile) if self.has_neighbours || profile.shuffle_address.is_empty() => {
+                &profile.directory
+            }
+            _ => "",
+        }
     }
 }

@@ -19,15 +19,15 @@ use windrow_proto::v1::to_child::Message;
 use super::job::ChildrenOfJob;
 use super::life::{Death, Stop};
 use crate::channel::{Descriptors, MessageReader};
-use crate::executor::{Finished, Progress, RunRequest, Work, WorkerOutputs};
+use crate::executor::{Finished, JobContext, Progress, RunRequest, Work, WorkerOutputs};
 use crate::rpc::convert;
 use crate::sync::lock;
 use crate::task::{part_path, quarantine_path};
 
 /// How long it may take to stop what it was asked to stop. It gives threads up after less.
 const CANCEL_GRACE: Duration = Duration::from_secs(3);
-/// Messages that an attempt takes at most: the outputs to read, and what to do.
-const ORDERS_MAX: usize = 2;
+/// Messages that an attempt takes at most: split points, context, the outputs to read, and what to do.
+const ORDERS_MAX: usize = 4;
 /// How long it may take to have room for a message.
 const TELL_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long it may take to leave after it was asked to.
@@ -52,6 +52,8 @@ pub(super) struct Child {
 #[derive(Default)]
 struct State {
     running: HashMap<AttemptId, Running>,
+    /// What it has been told that all tasks need.
+    context: Option<Arc<JobContext>>,
     /// Those that the last reduce attempt was given.
     outputs: Option<Arc<Vec<WorkerOutputs>>>,
     outputs_version: u64,
@@ -343,15 +345,20 @@ impl State {
         self.has_strays && self.running.is_empty()
     }
 
-    /// What to tell the process: the outputs to read only where it has not been told before.
+    /// What to tell the process: what it has been told before is left out.
     fn orders(&mut self, request: &RunRequest) -> Vec<v1::CoordinatorMessage> {
         let mut orders = Vec::new();
+        let (job, context) = (request.attempt.task.job, &request.context);
+        if !self.context.as_ref().is_some_and(|told| Arc::ptr_eq(told, context)) {
+            self.context = Some(Arc::clone(context));
+            orders.extend(convert::split_points_to(job, context));
+            orders.push(convert::context_to(job, context));
+        }
         if let Work::Reduce(outputs) = &request.work
             && !self.outputs.as_ref().is_some_and(|told| Arc::ptr_eq(told, outputs))
         {
             self.outputs = Some(Arc::clone(outputs));
             self.outputs_version += 1;
-            let job = request.attempt.task.job;
             orders.push(convert::outputs_to(job, self.outputs_version, outputs));
         }
         orders.push(convert::run_to(request, self.outputs_version));

@@ -5,35 +5,23 @@ use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message;
 
 use super::{attempt_to, compression_to, deadly_to};
-use crate::executor::{FileRange, JobContext, RunRequest, Work, WorkerOutputs};
+use crate::executor::{FileRange, JobContext, RunRequest, Work};
 
-/// The order to run an attempt. The outputs that a reduce attempt reads must have been sent before, as `outputs_version`.
+/// The order to run an attempt. What it needs must have been said before: its job's context, and the outputs that a reduce
+/// attempt reads, as `outputs_version`.
 pub(crate) fn run_to(request: &RunRequest, outputs_version: u64) -> v1::CoordinatorMessage {
     let attempt = Some(attempt_to(request.attempt));
-    let context = Some(context_to(&request.context));
     let alone = request.alone;
     let skip = request.skip.iter().cloned().map(deadly_to).collect();
     order(match &request.work {
         Work::Map { input, ranges } => {
             let ranges = ranges.iter().map(range_to).collect();
-            let input = *input;
-            Message::AssignMap(v1::AssignMap { attempt, context, ranges, input, alone, skip })
+            Message::AssignMap(v1::AssignMap { attempt, ranges, input: *input, alone, skip })
         }
         Work::Reduce(_) => {
-            let assign = v1::AssignReduce { attempt, context, outputs_version, alone, skip };
-            Message::AssignReduce(assign)
+            Message::AssignReduce(v1::AssignReduce { attempt, outputs_version, alone, skip })
         }
     })
-}
-
-/// Where a job's map outputs lie.
-pub(crate) fn outputs_to(
-    job: JobId,
-    version: u64,
-    outputs: &[WorkerOutputs],
-) -> v1::CoordinatorMessage {
-    let workers = outputs.iter().map(worker_outputs_to).collect();
-    order(Message::MapOutputs(v1::MapOutputs { job: job.0, version, workers }))
 }
 
 /// The order to stop an attempt.
@@ -46,13 +34,9 @@ fn order(message: Message) -> v1::CoordinatorMessage {
 }
 
 /// What a process of the job needs of it: what it is started from, and bound by, it has been started with.
-fn context_to(context: &JobContext) -> v1::JobContext {
-    let points = context.split_points.iter();
-    let point = |(key, value): (&[u8], &[u8])| v1::SplitPoint {
-        key: key.to_vec().into(),
-        value: value.to_vec().into(),
-    };
-    v1::JobContext {
+pub(crate) fn context_to(job: JobId, context: &JobContext) -> v1::CoordinatorMessage {
+    order(Message::JobContext(v1::JobContext {
+        id: job.0,
         job: context.job.clone(),
         params: context.params.clone(),
         lossy: context.lossy,
@@ -61,14 +45,25 @@ fn context_to(context: &JobContext) -> v1::JobContext {
         fan_in: context.fan_in,
         partitions: context.partitions,
         staging: context.staging.display().to_string(),
-        split_points: points.map(point).collect(),
         record_bytes_max: context.record_bytes_max,
         compression: compression_to(context.compression).into(),
         skip_bad_records: context.skip_bad_records.map(budget_to),
         program: None,
         files: Vec::new(),
         writable: Vec::new(),
-    }
+    }))
+}
+
+/// Where the ranges of a job begin; `None` where it has one, or none that are ordered.
+pub(crate) fn split_points_to(job: JobId, context: &JobContext) -> Option<v1::CoordinatorMessage> {
+    let points = context.split_points.iter();
+    let point = |(key, value): (&[u8], &[u8])| v1::SplitPoint {
+        key: key.to_vec().into(),
+        value: value.to_vec().into(),
+    };
+    let points: Vec<_> = points.map(point).collect();
+    let message = v1::JobSplitPoints { job: job.0, points };
+    (!message.points.is_empty()).then(|| order(Message::SplitPoints(message)))
 }
 
 fn budget_to(budget: BadRecordBudget) -> v1::BadRecordBudget {
@@ -91,17 +86,6 @@ fn range_to(range: &FileRange) -> v1::FileRange {
     }
 }
 
-fn worker_outputs_to(outputs: &WorkerOutputs) -> v1::WorkerOutputs {
-    let output = |&(task, attempt): &(u32, u32)| v1::MapOutput { task, attempt };
-    v1::WorkerOutputs {
-        worker: outputs.worker.0,
-        shuffle_address: outputs.shuffle_address.clone(),
-        host: outputs.host.clone(),
-        directory: outputs.directory.display().to_string(),
-        outputs: outputs.outputs.iter().map(output).collect(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -110,7 +94,9 @@ mod tests {
     use windrow_jobs::{BadRecord, Compression, JobProgram, Place, Share, Stage, TaskId, WorkerId};
 
     use super::*;
-    use crate::rpc::convert::{Order, order_from};
+    use crate::executor::WorkerOutputs;
+    use crate::rpc::convert::{Order, order_from, outputs_to};
+    use crate::rpc::{KnownJob, Reader};
 
     fn request(stage: Stage, work: Work) -> RunRequest {
         let task = TaskId { job: JobId(7), stage, index: 3 };
@@ -138,6 +124,23 @@ mod tests {
         RunRequest { attempt, context: context.into(), work, alone: true, skip }
     }
 
+    /// What a process of the job makes of what it is told.
+    fn passed_on(orders: impl IntoIterator<Item = v1::CoordinatorMessage>) -> RunRequest {
+        let mut job = KnownJob::default();
+        let reader = Reader { host_number: 1, host: "here".into(), ..Reader::default() };
+        for message in orders {
+            match order_from(message).unwrap() {
+                Order::Context(JobId(7), context) => job.take_context(*context),
+                Order::SplitPoints(JobId(7), points) => job.take_split_points(points),
+                Order::Outputs(outputs) => job.take_outputs(outputs, &reader).unwrap(),
+                Order::Map(order) => return job.map(order).unwrap(),
+                Order::Reduce(order) => return job.reduce(order).unwrap(),
+                other => panic!("{other:?}"),
+            }
+        }
+        panic!("no attempt");
+    }
+
     #[test]
     fn a_map_attempt_is_passed_on_whole() {
         let range = FileRange {
@@ -149,35 +152,34 @@ mod tests {
             modified_unix_ns: 11,
         };
         let sent = request(Stage::Map, Work::Map { input: 1, ranges: vec![range.clone()] });
-        let Ok(Order::Run(run)) = order_from(run_to(&sent, 0)) else { panic!("no map") };
-        assert_eq!((run.attempt, &run.context), (sent.attempt, &sent.context));
-        assert_eq!((run.alone, &run.skip), (true, &sent.skip));
-        assert!(matches!(run.work, Work::Map { input: 1, ranges } if ranges == [range]));
+        let context = context_to(JobId(7), &sent.context);
+        let points = split_points_to(JobId(7), &sent.context).unwrap();
+        for order in [[points.clone(), context.clone()], [context, points]] {
+            let run = passed_on(order.into_iter().chain([run_to(&sent, 0)]));
+            assert_eq!((run.attempt, &run.context), (sent.attempt, &sent.context));
+            assert_eq!((run.alone, &run.skip), (true, &sent.skip));
+            assert!(
+                matches!(run.work, Work::Map { input: 1, ranges } if ranges == [range.clone()])
+            );
+        }
     }
 
     #[test]
     fn a_reduce_attempt_follows_its_outputs() {
-        let outputs = WorkerOutputs {
-            worker: WorkerId(4),
+        let outputs = |worker, host: &str, outputs| WorkerOutputs {
+            worker: WorkerId(worker),
             shuffle_address: "a:1".into(),
-            host: "a".into(),
+            host: host.into(),
             directory: "/w".into(),
-            outputs: vec![(0, 1), (5, 2)],
+            outputs,
         };
-        let Ok(Order::Outputs { job, version, outputs: passed_on }) =
-            order_from(outputs_to(JobId(7), 3, std::slice::from_ref(&outputs)))
-        else {
-            panic!("no outputs")
-        };
-        assert_eq!((job, version, passed_on), (JobId(7), 3, vec![outputs]));
-        let sent = request(Stage::Reduce, Work::Reduce(Arc::default()));
-        let Ok(Order::Reduce { attempt, context, outputs_version, alone, skip }) =
-            order_from(run_to(&sent, 3))
-        else {
-            panic!("no reduce")
-        };
-        assert_eq!((attempt, context, outputs_version), (sent.attempt, sent.context, 3));
-        assert_eq!((alone, skip), (true, sent.skip));
-        assert!(matches!(order_from(cancel_to(attempt)), Ok(Order::Cancel(id)) if id == attempt));
+        let all = vec![outputs(4, "here", vec![(0, 1), (2, 2)]), outputs(9, "", vec![(1, 1)])];
+        let sent = request(Stage::Reduce, Work::Reduce(Arc::new(all.clone())));
+        let context = context_to(JobId(7), &sent.context);
+        let run = passed_on([context, outputs_to(JobId(7), 3, &all), run_to(&sent, 3)]);
+        assert_eq!((run.attempt, run.alone, run.skip), (sent.attempt, true, sent.skip));
+        assert!(matches!(run.work, Work::Reduce(heard) if *heard == all));
+        let cancel = order_from(cancel_to(sent.attempt));
+        assert!(matches!(cancel, Ok(Order::Cancel(id)) if id == sent.attempt));
     }
 }
