@@ -98,7 +98,7 @@ async fn one_output_serves_one_running_job() {
 async fn a_submitter_of_another_protocol_is_refused() {
     let cluster = Cluster::start().await;
     let digest = "feedfeedfeedfeed".to_string();
-    let other = v1::Build { protocol_version: 99, digest, ..build() };
+    let other = v1::Build { protocol_min: 98, protocol_version: 99, digest, ..build() };
     let request = v1::SubmitRequest { build: Some(other), ..submission_of(cluster.word_count(1)) };
     let status = cluster.jobs.clone().submit(request).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition);

@@ -13,16 +13,34 @@ use crate::support::{Cluster, build, hello};
 async fn workers_of_another_protocol_are_refused_by_name_of_both_and_those_of_another_build_are_not()
  {
     let cluster = Cluster::start().await;
-    let theirs = v1::Build { protocol_version: 99, version: "9.9.9".into(), ..build() };
+    let theirs =
+        v1::Build { protocol_min: 98, protocol_version: 99, version: "9.9.9".into(), ..build() };
     let refused = v1::Hello { build: Some(theirs), ..hello("/w") };
     let status = cluster.open(refused).await.err().expect("admitted");
     assert_eq!(status.code(), Code::FailedPrecondition);
-    for name in ["protocol 99", "windrow 9.9.9", "windrow 0.1.0"] {
+    for name in ["protocols 98 to 99", "windrow 9.9.9", "windrow 0.1.0"] {
         assert!(status.message().contains(name), "{}", status.message());
     }
     assert!(cluster.workers().await.is_empty());
     let other = v1::Build { digest: "feedfeedfeedfeed".into(), version: "0.1.1".into(), ..build() };
     let _worker = cluster.open(v1::Hello { build: Some(other), ..hello("/w") }).await.unwrap();
+    assert_eq!(cluster.workers().await.len(), 1);
+    // One that also speaks newer protocols is spoken to in the highest that is common.
+    let newer = v1::Build { protocol_version: 99, ..build() };
+    let newer = cluster.open(v1::Hello { build: Some(newer), ..hello("/newer") }).await.unwrap();
+    assert_eq!(newer.welcome.protocol, build().protocol_version);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_of_an_unknown_kind_is_passed_over() {
+    let cluster = Cluster::start().await;
+    let mut worker = cluster.worker("/w").await;
+    for sequence in 1..=3 {
+        worker.say_unknown().await;
+        worker.say(FromWorker::Heartbeat(v1::Heartbeat { running: vec![], sequence })).await;
+        let FromCoordinator::HeartbeatAck(ack) = worker.next_of_all().await else { panic!() };
+        assert_eq!(ack.sequence, sequence);
+    }
     assert_eq!(cluster.workers().await.len(), 1);
 }
 

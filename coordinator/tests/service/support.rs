@@ -275,6 +275,11 @@ impl Worker {
         self.sender.send(v1::WorkerMessage { message: Some(message) }).await.unwrap();
     }
 
+    /// Says something of a kind that no coordinator knows yet.
+    pub async fn say_unknown(&self) {
+        self.sender.send(v1::WorkerMessage { message: None }).await.unwrap();
+    }
+
     /// The next message that is no mere receipt, nor the context of a job.
     pub async fn next(&mut self) -> FromCoordinator {
         loop {
