@@ -33,6 +33,16 @@ impl Counters {
         self.sums.iter().map(|(name, n)| (name.as_str(), *n))
     }
 
+    /// The sum called `name`; `None` if there is none.
+    pub fn get(&self, name: &str) -> Option<u64> {
+        self.sums.get(name).copied()
+    }
+
+    /// Number of sums.
+    pub fn len(&self) -> usize {
+        self.sums.len()
+    }
+
     /// Whether nothing was ever counted.
     pub fn is_empty(&self) -> bool {
         self.sums.is_empty()

@@ -6,9 +6,9 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use windrow_jobs::{Blob, Digest};
@@ -24,6 +24,14 @@ use crate::driver::DriverHandle;
 const PIECE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Uploads at once; others wait. Each has a thread, and others need some, too.
 const UPLOADS_MAX: usize = 16;
+/// A slower upload is broken off: others wait for its slot. What has come of it is kept.
+const UPLOAD_BYTES_PER_SECOND_MIN: u64 = 16 << 10;
+/// From when on that is asked for.
+const UPLOAD_GRACE: Duration = Duration::from_secs(60);
+/// Downloads at once: enough to fill any network. When a program is new, all workers of a cluster want it at the same time.
+const DOWNLOADS_MAX: usize = 64;
+/// How often who waits for a download hears that it is still waited for: an empty piece.
+const STILL_WAITING: Duration = Duration::from_secs(5);
 /// Of a download.
 const PIECE_BYTES: usize = 256 << 10;
 /// Pieces that wait for the disk, or for the network.
@@ -35,13 +43,15 @@ pub(crate) struct BlobsService {
     store: Arc<BlobStore>,
     uploads: InProgress<Digest>,
     upload_slots: Arc<Semaphore>,
+    download_slots: Arc<Semaphore>,
 }
 
 impl BlobsService {
     /// Keeps them in `store`; what the driver's jobs need is kept longest.
     pub(crate) fn new(driver: DriverHandle, store: Arc<BlobStore>) -> Self {
         let upload_slots = Arc::new(Semaphore::new(UPLOADS_MAX));
-        Self { driver, store, uploads: InProgress::default(), upload_slots }
+        let download_slots = Arc::new(Semaphore::new(DOWNLOADS_MAX));
+        Self { driver, store, uploads: InProgress::default(), upload_slots, download_slots }
     }
 
     async fn offered(&self, blob: Blob) -> Result<Offered, Status> {
@@ -92,15 +102,24 @@ impl Blobs for BlobsService {
             let _until_here = (only_upload, slot);
             store(upload, received)
         });
-        let mut piece = Ok(Some(first));
-        while let Ok(Some(next_one)) = piece {
-            if sender.send(next_one).await.is_err() {
-                break; // Why, `storing` says.
+        let (mut piece, mut pace) = (first, Pace::new());
+        let is_too_slow = loop {
+            pace.count(piece.data.len());
+            if sender.send(piece).await.is_err() {
+                break false; // Why, `storing` says.
             }
-            piece = next(&mut pieces).await;
-        }
+            match next(&mut pieces).await {
+                Ok(Some(_)) if pace.is_too_slow() => break true,
+                Ok(Some(next_one)) => piece = next_one,
+                Ok(None) | Err(_) => break false,
+            }
+        };
         drop(sender);
-        storing.await.map_err(|error| Status::internal(error.to_string()))??;
+        let stored = storing.await.map_err(|error| Status::internal(error.to_string()))?;
+        if is_too_slow {
+            return Err(too_slow());
+        }
+        stored?;
         tracing::info!(digest = %blob.digest, bytes = blob.bytes, "received a program or side file");
         Ok(Response::new(v1::UploadReply {}))
     }
@@ -117,8 +136,56 @@ impl Blobs for BlobsService {
         let end = file.metadata().map_err(|error| Status::internal(error.to_string()))?.len();
         let offset = offset.min(end);
         let (sender, pieces) = mpsc::channel(PIECES_MAX);
-        tokio::spawn(send(file, offset, sender));
+        let slots = Arc::clone(&self.download_slots);
+        tokio::spawn(async move {
+            if let Some(_slot) = wait_for_slot(slots, &sender).await {
+                send(file, offset, sender).await;
+            }
+        });
         Ok(Response::new(ReceiverStream::new(pieces)))
+    }
+}
+
+/// How fast an upload comes.
+struct Pace {
+    began: Instant,
+    bytes: u64,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self { began: Instant::now(), bytes: 0 }
+    }
+
+    fn count(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+    }
+
+    fn is_too_slow(&self) -> bool {
+        let counted = self.began.elapsed().saturating_sub(UPLOAD_GRACE).as_secs();
+        self.bytes < counted.saturating_mul(UPLOAD_BYTES_PER_SECOND_MIN)
+    }
+}
+
+fn too_slow() -> Status {
+    let pace = UPLOAD_BYTES_PER_SECOND_MIN >> 10;
+    Status::resource_exhausted(format!(
+        "the upload is slower than {pace} KiB/s, and others wait for it; submit again to go on where it has stopped"
+    ))
+}
+
+/// Waits until few enough others download; `None` if nobody wants it any more.
+async fn wait_for_slot(
+    slots: Arc<Semaphore>,
+    pieces: &mpsc::Sender<Result<v1::DownloadPiece, Status>>,
+) -> Option<OwnedSemaphorePermit> {
+    let slot = slots.acquire_owned();
+    tokio::pin!(slot);
+    loop {
+        match timeout(STILL_WAITING, &mut slot).await {
+            Ok(slot) => return slot.ok(),
+            Err(_) => pieces.send(Ok(v1::DownloadPiece::default())).await.ok()?,
+        }
     }
 }
 
@@ -141,7 +208,9 @@ async fn send(
             Ok(Err(status)) | Err(status) => Err(status),
         };
         let is_last = piece.is_err();
-        if pieces.send(piece).await.is_err() || is_last {
+        // Others wait for who does not take any.
+        let sent = timeout(PIECE_TIMEOUT, pieces.send(piece)).await;
+        if !matches!(sent, Ok(Ok(()))) || is_last {
             return;
         }
     }
@@ -172,4 +241,38 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Status> {
     spawn_blocking(work).await.map_err(|error| Status::internal(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_must_come_at_some_pace() {
+        let mut pace = Pace::new();
+        tokio::time::advance(UPLOAD_GRACE).await;
+        assert!(!pace.is_too_slow(), "it may take a while to begin");
+        for _ in 0..100 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            pace.count(UPLOAD_BYTES_PER_SECOND_MIN as usize);
+            assert!(!pace.is_too_slow());
+        }
+        tokio::time::advance(Duration::from_secs(2)).await;
+        pace.count(1);
+        assert!(pace.is_too_slow());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_download_hears_that_it_is_waited_for() {
+        let slots = Arc::new(Semaphore::new(1));
+        let (sender, mut pieces) = mpsc::channel(PIECES_MAX);
+        let taken = wait_for_slot(Arc::clone(&slots), &sender).await;
+        assert!(pieces.try_recv().is_err(), "it did not wait");
+        let waiting = tokio::spawn(async move { wait_for_slot(slots, &sender).await.is_some() });
+        for _ in 0..3 {
+            assert_eq!(pieces.recv().await.unwrap().unwrap(), v1::DownloadPiece::default());
+        }
+        drop(taken);
+        assert!(waiting.await.unwrap());
+    }
 }

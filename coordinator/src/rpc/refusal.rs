@@ -110,7 +110,7 @@ pub(super) fn check_platform(
 /// A build as people tell it from others.
 pub(crate) fn build_name(build: &Build) -> String {
     let Build { version, digest, .. } = build;
-    format!("windrow {version} (build {digest:.12}, {})", protocols::named(build))
+    format!("windrow {version:.64} (build {digest:.12}, {})", protocols::named(build))
 }
 
 /// The refusal of a coordinator that cannot know whether it is in charge.

@@ -7,7 +7,7 @@ use windrow_proto::v1;
 use windrow_proto::v1::JobState;
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
 
-use crate::support::{Cluster, numbered};
+use crate::support::{Cluster, numbered, submission_of};
 
 #[tokio::test(start_paused = true)]
 async fn a_job_becomes_visible_when_it_has_succeeded() {
@@ -132,4 +132,20 @@ async fn stopping_cancels_jobs_and_ends_sessions() {
     drop(worker);
     (&mut cluster.serving).await.unwrap().unwrap();
     assert!(cluster.submit(cluster.word_count(1)).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_map_only_job_whose_worker_has_written_no_part_goes_on_with_another_attempt() {
+    let cluster = Cluster::start().await;
+    let mut worker = cluster.worker("/w").await;
+    let shape = Some(v1::JobShape { map_only: true, ..Default::default() });
+    let mut spec = cluster.word_count(1);
+    spec.options = None;
+    let request = v1::SubmitRequest { shape, ..submission_of(spec) };
+    cluster.jobs.clone().submit(request).await.unwrap();
+    let map = worker.next_map().await;
+    worker.finish_map(&map).await;
+    // Else the job would fail at its end, when its parts are made visible.
+    let again = worker.next_map().await;
+    assert_eq!(again.attempt.unwrap().attempt, 2);
 }

@@ -33,6 +33,7 @@ pub fn run(attempt: &Attempt, input: u32, ranges: Vec<FileRange>) -> Result<Outc
     let started = Instant::now();
     let context = &attempt.context;
     let record_bytes_max = context.record_bytes_max.max(1);
+    check_input(attempt, input)?;
     let quarantine = Quarantine::of(attempt)?;
     let mut chunk_bytes = chunk_bytes(&ranges, attempt.memory.limit_bytes(), attempt.threads)
         .min(record_bytes_max.max(CHUNK_BYTES_MIN));
@@ -69,6 +70,17 @@ pub fn run(attempt: &Attempt, input: u32, ranges: Vec<FileRange>) -> Result<Outc
     }
     outcome.finished.stats.elapsed = started.elapsed();
     Ok(outcome)
+}
+
+/// The number of an input comes from the coordinator, which knows the job's code only by what its submitter says of it.
+fn check_input(attempt: &Attempt, input: u32) -> Result<(), FailureCause> {
+    let inputs = attempt.program.input_names().len().max(1);
+    if (input as usize) < inputs {
+        return Ok(());
+    }
+    let job = &attempt.context.job;
+    let message = format!("{job} has {inputs} inputs here, and was submitted with more");
+    Err(FailureCause::Unsupported { message })
 }
 
 fn run_to_segment(

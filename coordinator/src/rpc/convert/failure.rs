@@ -13,45 +13,49 @@ pub(super) fn failure_from(failure: Option<v1::Failure>) -> Result<FailureCause,
     // A message of a kind that is not known decodes as none.
     let Some(cause) = failure.cause else { return Ok(unknown()) };
     Ok(match cause {
-        Cause::UserError(error) => {
-            FailureCause::UserError { place: place_from(error.place), message: error.message }
-        }
-        Cause::UserPanic(panic) => {
-            FailureCause::UserPanic { place: place_from(panic.place), message: panic.message }
-        }
+        Cause::UserError(error) => FailureCause::UserError {
+            place: place_from(error.place),
+            message: capped(error.message),
+        },
+        Cause::UserPanic(panic) => FailureCause::UserPanic {
+            place: place_from(panic.place),
+            message: capped(panic.message),
+        },
         Cause::BadRecords(v1::failure::BadRecords { skipped, last }) => {
             let v1::failure::UserError { place, message } = last.unwrap_or_default();
-            FailureCause::BadRecords { skipped, place: place_from(place), message }
+            FailureCause::BadRecords { skipped, place: place_from(place), message: capped(message) }
         }
         Cause::Timeout(timeout) => {
             FailureCause::Timeout { after: Duration::from_millis(timeout.after_ms) }
         }
         Cause::FetchFailed(v1::failure::FetchFailed { map_task, map_attempt, worker, message }) => {
-            FailureCause::FetchFailed { map_task, map_attempt, worker: WorkerId(worker), message }
+            let (worker, message) = (WorkerId(worker), capped(message));
+            FailureCause::FetchFailed { map_task, map_attempt, worker, message }
         }
         Cause::Corrupt(v1::failure::Corrupt { file, offset, message }) => {
-            FailureCause::Corrupt { file, offset, message }
+            FailureCause::Corrupt { file: capped(file), offset, message: capped(message) }
         }
         Cause::ProcessDied(v1::failure::ProcessDied { death, alone, place, output }) => {
             let death = death_from(death)?;
-            FailureCause::ProcessDied { death, alone, place: Box::new(place_from(place)), output }
+            let (place, output) = (Box::new(place_from(place)), capped(output));
+            FailureCause::ProcessDied { death, alone, place, output }
         }
         Cause::OutOfMemory(died @ v1::failure::OutOfMemory { limit_bytes, alone, .. }) => {
             let limit = memory_limit_from(died.limit());
             FailureCause::OutOfMemory { limit_bytes, limit, alone, place: place_from(died.place) }
         }
         Cause::InputChanged(v1::failure::InputChanged { file, message }) => {
-            FailureCause::InputChanged { file, message }
+            FailureCause::InputChanged { file: capped(file), message: capped(message) }
         }
         Cause::Io(v1::failure::Io { path, message, disk_full }) => {
-            FailureCause::Io { path, message, disk_full }
+            FailureCause::Io { path: capped(path), message: capped(message), disk_full }
         }
         Cause::Cancelled(_) => FailureCause::Cancelled,
         Cause::WorkerLost(v1::failure::WorkerLost { worker, reason }) => {
-            FailureCause::WorkerLost { worker: WorkerId(worker), reason }
+            FailureCause::WorkerLost { worker: WorkerId(worker), reason: capped(reason) }
         }
         Cause::Unsupported(v1::failure::Unsupported { message }) => {
-            FailureCause::Unsupported { message }
+            FailureCause::Unsupported { message: capped(message) }
         }
     })
 }
@@ -133,7 +137,16 @@ fn death_to(death: Death) -> v1::failure::process_died::Death {
 
 fn place_from(place: Option<v1::Place>) -> Place {
     let v1::Place { file, offset, key, source } = place.unwrap_or_default();
-    Place { file, offset, key, source }
+    let key = key.map(capped);
+    Place { file: capped(file), offset, key, source: source.map(capped) }
+}
+
+/// Longest text of a failure that is kept, in bytes. Workers cut theirs where they are a little shorter.
+const TEXT_BYTES_MAX: usize = 17 << 10;
+
+fn capped(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
+    text
 }
 
 pub(super) fn place_to(Place { file, offset, key, source }: Place) -> v1::Place {
@@ -206,6 +219,18 @@ mod tests {
             FailureCause::Unsupported { message: text() },
         ] {
             assert_eq!(failure_from(Some(failure_to(&cause))), Ok(cause));
+        }
+    }
+
+    #[test]
+    fn long_texts_are_cut() {
+        let long = "é".repeat(1 << 20);
+        let place = Place { file: long.clone(), key: Some(long.clone()), ..Place::default() };
+        let heard =
+            failure_from(Some(failure_to(&FailureCause::UserError { place, message: long })));
+        let Ok(FailureCause::UserError { place, message }) = heard else { panic!("{heard:?}") };
+        for text in [place.file, place.key.unwrap(), message] {
+            assert_eq!(text.len(), TEXT_BYTES_MAX);
         }
     }
 

@@ -14,7 +14,7 @@ use windrow_scheduler::journal::Epoch;
 
 use super::failure::place_to;
 use super::program::{files_to, platform_from, program_to};
-use super::spec::{budget_to, compression_to};
+use super::spec::{NAME_BYTES_MAX, PATH_BYTES_MAX, budget_to, check, compression_to};
 use super::{Malformed, attempt_to, attempts_from, millis};
 use crate::driver::{
     Assignment, JobWork, Joined, Outgoing, OutputsHolder, OutputsTable, Receipt, Returning, Shared,
@@ -22,7 +22,6 @@ use crate::driver::{
 };
 use crate::plan::{Plan, Range};
 
-const NAME_BYTES_MAX: usize = 256;
 const SLOTS_MAX: u32 = 4_096;
 
 /// What a worker says of itself. Its build has been checked.
@@ -31,6 +30,7 @@ pub(in crate::rpc) fn profile_from(hello: v1::Hello) -> Result<WorkerProfile, Ma
     if names.iter().any(|name| name.len() > NAME_BYTES_MAX) {
         return Err(Malformed("a name is too long".to_string()));
     }
+    check(hello.directory.len() <= PATH_BYTES_MAX, "the worker's folder has too long a name")?;
     if hello.directory.is_empty() {
         return Err(Malformed::missing("directory"));
     }
@@ -58,6 +58,7 @@ pub(in crate::rpc) fn returning_from(
     returning: Option<v1::Return>,
 ) -> Result<Option<Returning>, Malformed> {
     let Some(returning) = returning else { return Ok(None) };
+    check(returning.cluster.len() <= NAME_BYTES_MAX, "a name is too long")?;
     Ok(Some(Returning {
         worker: WorkerId(returning.worker),
         cluster: returning.cluster,
@@ -247,5 +248,44 @@ impl OutputsHolder {
             }
             _ => "",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hello() -> v1::Hello {
+        v1::Hello {
+            name: "w".into(),
+            directory: "/w".into(),
+            map_slots: 1,
+            reduce_slots: 1,
+            ..Default::default()
+        }
+    }
+
+    /// All that is kept of a worker, and sent to others, has a bound.
+    #[test]
+    fn a_hello_with_a_long_text_is_refused() {
+        assert!(profile_from(hello()).is_ok());
+        let long = || "x".repeat(1 << 20);
+        let spoil: [fn(&mut v1::Hello, String); 8] = [
+            |hello, long| hello.name = long,
+            |hello, long| hello.shuffle_address = long,
+            |hello, long| hello.host = long,
+            |hello, long| hello.instance = long,
+            |hello, long| hello.directory = long,
+            |hello, long| hello.platform.get_or_insert_default().arch = long,
+            |hello, long| hello.platform.get_or_insert_default().glibc = long,
+            |hello, long| hello.platform.get_or_insert_default().interpreters.push(long),
+        ];
+        for (number, spoil) in spoil.iter().enumerate() {
+            let mut hello = hello();
+            spoil(&mut hello, long());
+            assert!(profile_from(hello).is_err(), "{number}");
+        }
+        let returning = v1::Return { cluster: long(), ..Default::default() };
+        assert!(returning_from(Some(returning)).is_err());
     }
 }

@@ -13,7 +13,7 @@ use super::{Malformed, millis};
 
 pub(super) const NAME_BYTES_MAX: usize = 256;
 const PARAMS_BYTES_MAX: usize = 256 << 10;
-const PATH_BYTES_MAX: usize = 4_096;
+pub(super) const PATH_BYTES_MAX: usize = 4_096;
 const WRITABLE_MAX: usize = 1_000;
 pub(super) const REDUCERS_MAX: u32 = 100_000;
 const ATTEMPTS_MAX: u32 = 1_000;

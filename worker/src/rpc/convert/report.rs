@@ -79,7 +79,12 @@ fn failure_from(failure: Option<v1::Failure>) -> Result<FailureCause, Malformed>
         BadRecords, Corrupt, FetchFailed, InputChanged, Io, OutOfMemory, ProcessDied, UserError,
         WorkerLost, process_died,
     };
-    let cause = failure.and_then(|failure| failure.cause).ok_or(Malformed("no cause"))?;
+    let failure = failure.ok_or(Malformed("no failure"))?;
+    // A cause of a kind that is not known decodes as none: the executable of the job is newer.
+    let Some(cause) = failure.cause else {
+        let message = "the job's process names a cause of failure that this worker does not know: it is newer";
+        return Ok(FailureCause::UserError { place: Place::default(), message: message.into() });
+    };
     Ok(match cause {
         Cause::UserError(UserError { place, message }) => {
             FailureCause::UserError { place: place_from(place), message }
@@ -126,9 +131,9 @@ fn failure_from(failure: Option<v1::Failure>) -> Result<FailureCause, Malformed>
     })
 }
 
+/// Places that are not said are empty.
 fn place_from(place: Option<v1::Place>) -> Place {
-    let v1::Place { file, offset, key, source } = place.unwrap_or_default();
-    Place { file, offset, key, source }
+    super::place_from(place.unwrap_or_default())
 }
 
 fn memory_limit_from(limit: v1::MemoryLimit) -> MemoryLimit {
