@@ -74,8 +74,7 @@ impl LiveJobs {
     pub(super) fn add(&mut self, id: JobId, folder: Folder, written_before: (u64, u64)) {
         let watchers = watch::Sender::new(false);
         let (due, outputs, context, split_points) = Default::default();
-        let job =
-            LiveJob { folder, due, written_before, outputs, context, split_points, watchers };
+        let job = LiveJob { folder, due, written_before, outputs, context, split_points, watchers };
         self.jobs.insert(id, job);
     }
 
