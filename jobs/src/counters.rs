@@ -38,11 +38,6 @@ impl Counters {
         self.sums.get(name).copied()
     }
 
-    /// Number of sums.
-    pub fn len(&self) -> usize {
-        self.sums.len()
-    }
-
     /// Whether nothing was ever counted.
     pub fn is_empty(&self) -> bool {
         self.sums.is_empty()

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{Counters, JobId, WorkerId};
+use windrow_jobs::{JobId, WorkerId};
 
 use crate::backup::{self, slow_attempts};
 use crate::config::Config;
@@ -115,11 +115,6 @@ impl Scheduler {
             Some(job) => Some(self.view(job)),
             None => self.jobs.ended(id).cloned(),
         }
-    }
-
-    /// What a running job has counted so far.
-    pub fn counters(&self, id: JobId) -> Option<&Counters> {
-        Some(&self.jobs.get(id)?.counters)
     }
 
     /// All jobs that are known, the ended ones first.

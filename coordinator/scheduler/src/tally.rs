@@ -8,6 +8,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use windrow_jobs::Counters;
 
+/// Most names of one job, and longest name in bytes. A job's process says them, and may say anything.
+const NAMES_MAX: usize = 1_000;
+const NAME_BYTES_MAX: usize = 256;
+/// What is counted under more names, or longer ones, is summed under this one.
+const OTHERS: &str = "other counters";
+
 /// Sums over the winners, by name.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Tally {
@@ -23,13 +29,14 @@ pub(crate) struct Share(Box<[u64]>);
 impl Tally {
     /// Counts what a winner has counted.
     pub(crate) fn add(&mut self, counters: &Counters) -> Share {
-        let mut share = Vec::new();
+        let mut share: Vec<u64> = Vec::new();
         for (name, n) in counters.iter() {
             let place = self.place(name);
             if share.len() <= place {
                 share.resize(place + 1, 0);
             }
-            share[place] = n;
+            // Several names may have one sum.
+            share[place] = share[place].saturating_add(n);
             // Numbers come from workers: they saturate, so that nonsense can't end the process.
             self.sums[place] = self.sums[place].saturating_add(n);
         }
@@ -57,10 +64,43 @@ impl Tally {
         if let Some(place) = self.places.get(name) {
             return *place as usize;
         }
+        let is_full = self.sums.len() >= NAMES_MAX || name.len() > NAME_BYTES_MAX;
+        if is_full && name != OTHERS {
+            return self.place(OTHERS);
+        }
         let place = self.sums.len();
         self.places.insert(name.to_string(), place as u32);
         self.sums.push(0);
         debug_assert_eq!(self.places.len(), self.sums.len(), "one sum a name");
         place
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counters(names: impl IntoIterator<Item = String>) -> Counters {
+        names.into_iter().map(|name| (name, 1)).collect()
+    }
+
+    #[test]
+    fn a_job_has_so_many_names_and_what_is_counted_under_others_is_summed() {
+        let name = |n: usize| format!("name-{n:04}");
+        let mut tally = Tally::default();
+        let shares: Vec<_> = (0..10)
+            .map(|attempt| tally.add(&counters((0..300).map(|n| name(attempt * 300 + n)))))
+            .collect();
+        let sums = tally.counters();
+        assert_eq!(sums.iter().count(), NAMES_MAX + 1);
+        let sum = |tally: &Tally, of: &str| {
+            tally.counters().iter().find(|(name, _)| *name == of).map(|(_, n)| n)
+        };
+        assert_eq!(sum(&tally, OTHERS), Some(2_000));
+        // Those that it has go on being counted; a lost winner's share goes, whatever its names.
+        tally.add(&counters([name(7), name(2_999), "x".repeat(NAME_BYTES_MAX + 1)]));
+        assert_eq!((sum(&tally, &name(7)), sum(&tally, OTHERS)), (Some(2), Some(2_002)));
+        shares.iter().for_each(|share| tally.subtract(share));
+        assert_eq!((sum(&tally, &name(7)), sum(&tally, OTHERS)), (Some(1), Some(2)));
     }
 }

@@ -100,7 +100,8 @@ fn records() -> Vec<Record<Note>> {
     events.map(record).to_vec()
 }
 
-fn work() -> JobWork {
+/// A small job.
+pub(crate) fn work() -> JobWork {
     JobWork {
         identity: JobIdentity(3),
         spec: JobSpec {

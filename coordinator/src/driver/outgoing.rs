@@ -81,7 +81,8 @@ pub(crate) enum SharedContent {
 }
 
 impl Shared {
-    pub(super) fn new(content: SharedContent) -> Arc<Self> {
+    /// Encoded when it is first sent.
+    pub(crate) fn new(content: SharedContent) -> Arc<Self> {
         Arc::new(Self { content, packed: OnceLock::new() })
     }
 

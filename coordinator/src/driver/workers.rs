@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
-use windrow_jobs::{AttemptId, Counters, FailureCause, Place, WorkerId};
+use windrow_jobs::{AttemptId, FailureCause, Place, WorkerId};
 use windrow_scheduler::journal::Epoch;
 use windrow_scheduler::{AttemptProgress, AttemptStats, Event, Inventory, RequestId};
 
@@ -44,30 +44,6 @@ pub(crate) enum Report {
     Draining,
     /// Map outputs that it held are gone.
     OutputsLost { outputs: Vec<AttemptId> },
-}
-
-/// Most names of counters of one job, and longest name in bytes. A job's process says them, and may say anything.
-const COUNTERS_MAX: usize = 1_000;
-const COUNTER_BYTES_MAX: usize = 256;
-/// What is counted under other names.
-const OTHER_COUNTERS: &str = "other counters";
-
-/// The counters of an attempt, so that its job gets no more names than it may have: what is counted under others is summed.
-fn bounded(counters: Counters, known: Option<&Counters>) -> Counters {
-    let is_known = |name: &str| known.is_some_and(|known| known.get(name).is_some());
-    let mut room = COUNTERS_MAX.saturating_sub(known.map_or(0, Counters::len));
-    let mut kept = Counters::default();
-    for (name, n) in counters.iter() {
-        if is_known(name) {
-            kept.add(name, n);
-        } else if room > 0 && name.len() <= COUNTER_BYTES_MAX {
-            room -= 1;
-            kept.add(name, n);
-        } else {
-            kept.add(OTHER_COUNTERS, n);
-        }
-    }
-    kept
 }
 
 /// How a session has ended.
@@ -242,7 +218,7 @@ impl Driver {
         &mut self,
         worker: WorkerId,
         attempt: AttemptId,
-        mut stats: AttemptStats,
+        stats: AttemptStats,
         written: Written,
     ) {
         let work = self.catalog().work(attempt.task.job);
@@ -256,8 +232,6 @@ impl Driver {
             };
             return self.handle(Event::AttemptFailed { worker, attempt, cause });
         }
-        let known = self.scheduler().counters(attempt.task.job);
-        stats.counters = bounded(stats.counters, known);
         self.handle_noted(Event::AttemptDone { worker, attempt, stats }, Note::Written(written));
     }
 
@@ -294,33 +268,5 @@ impl Driver {
     pub(super) fn end_session(&mut self, worker: WorkerId, reason: &str) {
         tracing::warn!(%worker, %reason, "worker lost");
         self.sessions.end(worker, reason);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn counters(names: impl IntoIterator<Item = String>) -> Counters {
-        let mut counters = Counters::default();
-        names.into_iter().for_each(|name| counters.add(&name, 1));
-        counters
-    }
-
-    #[test]
-    fn a_job_has_so_many_counters_and_the_others_are_summed() {
-        let name = |n: usize| format!("name-{n:04}");
-        let mut job = Counters::default();
-        for attempt in 0..10 {
-            let sent = counters((0..300).map(|n| name(attempt * 300 + n)));
-            job.merge(&bounded(sent, Some(&job)));
-        }
-        assert_eq!(job.len(), COUNTERS_MAX + 1);
-        assert_eq!(job.get(OTHER_COUNTERS), Some(2_000));
-        // Those that it has go on being counted.
-        job.merge(&bounded(counters([name(7), name(2_999)]), Some(&job)));
-        assert_eq!((job.get(&name(7)), job.get(OTHER_COUNTERS)), (Some(2), Some(2_001)));
-        let long = bounded(counters(["x".repeat(COUNTER_BYTES_MAX + 1)]), None);
-        assert_eq!(long.iter().collect::<Vec<_>>(), [(OTHER_COUNTERS, 1)]);
     }
 }

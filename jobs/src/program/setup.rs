@@ -83,26 +83,40 @@ impl SplitPoints {
     }
 
     /// Cuts a sample into `partitions` ranges of about the same weight. With `within_keys` a range may begin in the
-    /// middle of a key's pairs, and a pair that makes up several ranges is shared out among them. O(n log n).
+    /// middle of a key's pairs, and a pair that makes up several ranges is shared out among them. Points are as short as
+    /// they can be without another pair of the sample changing its range: all workers are told of all points. O(n log n).
     pub fn from_sample(mut sample: Vec<SampledPair>, partitions: u32, within_keys: bool) -> Self {
         sample.sort_unstable();
         let total: u128 = sample.iter().map(|pair| u128::from(pair.weight)).sum();
-        let mut points = Vec::new();
+        let side = |index: usize| match &sample[index] {
+            SampledPair { key, value, .. } if within_keys => (&key[..], &value[..]),
+            SampledPair { key, .. } => (&key[..], &[][..]),
+        };
+        let mut chosen = Vec::new();
         let mut passed = 0;
-        for SampledPair { key, value, weight } in sample {
-            passed += u128::from(weight);
+        for (index, pair) in sample.iter().enumerate() {
+            passed += u128::from(pair.weight);
             // The next range begins with the pair that stands for this much of the weight.
-            while (points.len() as u128 + 1) * total < passed * u128::from(partitions) {
-                points.push((key.clone(), value.clone()));
+            while (chosen.len() as u128 + 1) * total < passed * u128::from(partitions) {
+                chosen.push(side(index));
             }
         }
-        points.truncate(partitions.saturating_sub(1) as usize);
+        chosen.truncate(partitions.saturating_sub(1) as usize);
         if !within_keys {
-            for (_, value) in &mut points {
-                value.clear();
-            }
-            points.dedup();
+            chosen.dedup();
         }
+        let indices: Vec<_> = (0..sample.len()).collect();
+        let point = |nth: usize| {
+            let pair = chosen[nth];
+            let is_same = |other: Option<&(&[u8], &[u8])>| other == Some(&pair);
+            // Pairs that are equal to several points are shared out among their ranges: there, all of the pair counts.
+            if nth > 0 && is_same(chosen.get(nth - 1)) || is_same(chosen.get(nth + 1)) {
+                return (pair.0.to_vec(), pair.1.to_vec());
+            }
+            let smaller = indices.partition_point(|index| side(*index) < pair);
+            separator(smaller.checked_sub(1).map(side), pair)
+        };
+        let points: Vec<_> = (0..chosen.len()).map(point).collect();
         Self::new(points)
     }
 
@@ -139,6 +153,16 @@ impl SplitPoints {
             },
             _ => low as u32,
         }
+    }
+}
+
+/// The shortest pair that is larger than `smaller`, and not larger than `pair`.
+fn separator(smaller: Option<(&[u8], &[u8])>, (key, value): (&[u8], &[u8])) -> (Vec<u8>, Vec<u8>) {
+    let differ = |a: &[u8], b: &[u8]| a.iter().zip(b).take_while(|(a, b)| a == b).count() + 1;
+    match smaller {
+        None => (key.to_vec(), value.to_vec()),
+        Some((before, _)) if before != key => (key[..differ(before, key)].to_vec(), Vec::new()),
+        Some((_, before)) => (key.to_vec(), value[..differ(before, value)].to_vec()),
     }
 }
 
@@ -196,6 +220,46 @@ mod tests {
                 }
             }
         }
+    }
+
+    proptest! {
+        /// However short points are, no pair of the sample is in another range than by the pairs that were chosen.
+        #[test]
+        fn points_are_short_and_cut_the_sample_where_whole_ones_would(
+            pairs in vec((vec(0..3_u8, 0..6), vec(0..2_u8, 0..3)), 1..60),
+            partitions in 1..9_u32,
+            within_keys: bool,
+        ) {
+            let sample = pairs.iter().map(|(key, value)| {
+                SampledPair { key: key.clone(), value: value.clone(), weight: 1 }
+            });
+            let points = SplitPoints::from_sample(sample.collect(), partitions, within_keys);
+            let mut pairs = pairs;
+            pairs.sort();
+            for (nth, (key, value)) in points.iter().enumerate() {
+                // As many pairs are before it as should be, but for those that are equal to the one that was chosen.
+                let before = pairs.iter().filter(|pair| (&pair.0[..], &pair.1[..]) < (key, value));
+                let chosen = pairs.get(before.count());
+                prop_assert!(chosen.is_some_and(|pair| (key, value) <= (&pair.0[..], &pair.1[..])));
+                if within_keys {
+                    let due = (nth + 1) * pairs.len() / partitions as usize;
+                    prop_assert!(pairs[due.min(pairs.len() - 1)] >= *chosen.unwrap_or(&pairs[0]));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn random_keys_are_told_apart_by_few_bytes() {
+        let pair = |n: u64| SampledPair {
+            key: n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes().repeat(2),
+            value: vec![b'v'; 90],
+            weight: 1,
+        };
+        let points = SplitPoints::from_sample((0..100_000).map(pair).collect(), 1_000, true);
+        assert_eq!(points.iter().len(), 999);
+        let bytes: usize = points.iter().map(|(key, value)| key.len() + value.len()).sum();
+        assert!(bytes < 4 * 999, "{bytes}");
     }
 
     #[test]

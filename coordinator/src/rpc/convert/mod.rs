@@ -6,6 +6,8 @@ mod program;
 mod report;
 mod session;
 mod shape;
+#[cfg(test)]
+mod sizes;
 mod spec;
 mod status;
 

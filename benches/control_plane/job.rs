@@ -1,0 +1,69 @@
+//! The job: as many maps as are wanted, of a few bytes each.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use windrow_proto::v1;
+use windrow_proto::v1::jobs_client::JobsClient;
+
+use crate::Result;
+use crate::counted::connect;
+use crate::sessions::build;
+
+/// Bytes of a line, and of a split.
+const LINE_BYTES: u64 = 16;
+
+/// Submits the job, and waits for its end.
+pub async fn run(address: &str, dir: &Path, maps: u64, reduces: u32) -> Result<()> {
+    let input = dir.join("input");
+    write_input(&input, maps)?;
+    let channel = connect(address, &Arc::default()).await?;
+    let mut jobs = JobsClient::new(channel);
+    let request = v1::SubmitRequest {
+        build: Some(build()),
+        spec: Some(spec(&input, &dir.join("output"), reduces)?),
+        shape: Some(v1::JobShape::default()),
+        ..Default::default()
+    };
+    let job = jobs.submit(request).await?.into_inner().job;
+    let mut statuses = jobs.watch(v1::WatchRequest { job }).await?.into_inner();
+    let mut last = None;
+    while let Some(status) = statuses.message().await? {
+        last = Some(status);
+    }
+    let last = last.ok_or("nothing was said of the job")?;
+    if last.state() != v1::JobState::Succeeded {
+        return Err(format!("the job did not succeed: {}", last.failure_message).into());
+    }
+    Ok(())
+}
+
+fn spec(input: &Path, output: &Path, reduces: u32) -> Result<v1::JobSpec> {
+    // The coordinator's own program need not be sent to it.
+    let own = fs::read(env!("CARGO_BIN_EXE_windrow"))?;
+    let digest = blake3::hash(&own).as_bytes().to_vec().into();
+    let executable = v1::Blob { digest, bytes: own.len() as u64 };
+    Ok(v1::JobSpec {
+        job: "word-count".into(),
+        params: "{}".into(),
+        inputs: vec![v1::JobInput { name: String::new(), pattern: input.display().to_string() }],
+        output: output.display().to_string(),
+        options: Some(v1::JobOptions {
+            reducers: Some(reduces),
+            split_bytes: Some(LINE_BYTES),
+            ..Default::default()
+        }),
+        program: Some(v1::JobProgram { executable: Some(executable), ..Default::default() }),
+        ..Default::default()
+    })
+}
+
+fn write_input(path: &Path, lines: u64) -> Result<()> {
+    let mut file = BufWriter::new(File::create(path)?);
+    for _ in 0..lines {
+        file.write_all(b"fifteen letters\n")?;
+    }
+    Ok(file.flush()?)
+}

@@ -1,0 +1,104 @@
+//! How many tasks a second one coordinator hands out, and what each costs: a real coordinator with a journal, over gRPC, and many
+//! sessions of a worker that does nothing but answer.
+//!
+//!     cargo bench --bench control_plane -- [--sessions N] [--maps N] [--reduces N] [--no-journal]
+//!
+//! The coordinator is a process of its own, so that its memory and CPU time are its own. All sessions are in this process.
+
+mod coordinator;
+mod counted;
+mod job;
+mod sessions;
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use coordinator::Coordinator;
+use sessions::Sessions;
+
+type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
+
+/// What is measured.
+struct Options {
+    sessions: usize,
+    maps: u64,
+    reduces: u32,
+    has_journal: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    match parse(&arguments).and_then(|options| measure(&options)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse(arguments: &[String]) -> Result<Options> {
+    let mut options = Options { sessions: 1_000, maps: 100_000, reduces: 1_000, has_journal: true };
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
+        match argument.as_str() {
+            "--sessions" => options.sessions = value()?.parse()?,
+            "--maps" => options.maps = value()?.parse()?,
+            "--reduces" => options.reduces = value()?.parse()?,
+            "--no-journal" => options.has_journal = false,
+            other => return Err(format!("{other} is no option of this benchmark").into()),
+        }
+    }
+    Ok(options)
+}
+
+fn measure(options: &Options) -> Result<()> {
+    coordinator::allow_descriptors(2 * options.sessions as u64 + 256);
+    let dir = tempfile::tempdir()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    runtime.block_on(async {
+        let state = options.has_journal.then(|| dir.path().join("state"));
+        let coordinator = Coordinator::start(state.as_deref())?;
+        let sessions = Sessions::open(&coordinator.address, options.sessions).await?;
+        let cpu_before = coordinator.cpu();
+        let begun = Instant::now();
+        job::run(&coordinator.address, dir.path(), options.maps, options.reduces).await?;
+        let elapsed = begun.elapsed();
+        show(options, &coordinator, &sessions, elapsed, coordinator.cpu() - cpu_before);
+        Ok(())
+    })
+}
+
+fn show(
+    options: &Options,
+    coordinator: &Coordinator,
+    sessions: &Sessions,
+    elapsed: Duration,
+    cpu: Duration,
+) {
+    let tasks = options.maps + u64::from(options.reduces);
+    let mut waits = sessions.waits();
+    waits.sort_unstable();
+    let wait = |percent: usize| waits.get(waits.len() * percent / 100).copied().unwrap_or_default();
+    let per_task = |n: f64| n / tasks as f64;
+    println!(
+        "{} sessions, {} maps, {} reduces, {}",
+        options.sessions,
+        options.maps,
+        options.reduces,
+        if options.has_journal { "with a journal" } else { "no journal" }
+    );
+    println!("  tasks a second            {:>10.0}", tasks as f64 / elapsed.as_secs_f64());
+    println!("  report to next, median    {:>10.1?}", wait(50));
+    println!("  report to next, p99       {:>10.1?}", wait(99));
+    println!("  bytes sent a task         {:>10.0}", per_task(sessions.bytes_received() as f64));
+    println!("  CPU a task                {:>10.1?}", cpu / tasks.max(1) as u32);
+    println!(
+        "  CPU of wall, coordinator  {:>9.0}%",
+        100.0 * cpu.as_secs_f64() / elapsed.as_secs_f64()
+    );
+    println!("  peak RSS, coordinator     {:>6} MiB", coordinator.peak_rss_bytes() >> 20);
+}

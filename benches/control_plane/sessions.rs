@@ -1,0 +1,184 @@
+//! Many sessions of a worker that is done with each task at once.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+use windrow_proto::pieces::Pieces;
+use windrow_proto::v1;
+use windrow_proto::v1::coordinator_message::Message as Order;
+use windrow_proto::v1::sessions_client::SessionsClient;
+use windrow_proto::v1::worker_message::Message as Report;
+
+use crate::Result;
+use crate::counted::connect;
+
+/// All sessions; they end when this is dropped.
+pub struct Sessions {
+    bytes: Arc<AtomicU64>,
+    waits: Arc<Mutex<Vec<Duration>>>,
+    _running: JoinSet<()>,
+}
+
+impl Sessions {
+    /// Opens so many, each over a connection of its own.
+    pub async fn open(address: &str, count: usize) -> Result<Self> {
+        let (bytes, waits) = (Arc::default(), Arc::default());
+        let mut running = JoinSet::new();
+        for number in 0..count {
+            let session = Session::open(address, number, &bytes, &waits).await?;
+            running.spawn(session.work());
+        }
+        Ok(Self { bytes, waits, _running: running })
+    }
+
+    /// All that the coordinator has sent to them.
+    pub fn bytes_received(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// How long each waited from a report to its next attempt.
+    pub fn waits(&self) -> Vec<Duration> {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+struct Session {
+    reports: mpsc::Sender<v1::WorkerMessage>,
+    orders: Streaming<v1::CoordinatorMessage>,
+    pieces: Pieces,
+    heartbeat: Duration,
+    /// Folders for parts, by job.
+    staging: BTreeMap<u64, PathBuf>,
+    waits: Arc<Mutex<Vec<Duration>>>,
+    reported: Option<Instant>,
+}
+
+impl Session {
+    async fn open(
+        address: &str,
+        number: usize,
+        bytes: &Arc<AtomicU64>,
+        waits: &Arc<Mutex<Vec<Duration>>>,
+    ) -> Result<Self> {
+        let (reports, outgoing) = mpsc::channel(64);
+        let hello = v1::WorkerMessage { message: Some(Report::Hello(hello(number))) };
+        reports.send(hello).await?;
+        let mut client = SessionsClient::new(connect(address, bytes).await?);
+        let mut orders = client.open(ReceiverStream::new(outgoing)).await?.into_inner();
+        let welcome = orders.message().await?.and_then(|first| first.message);
+        let Some(Order::Welcome(welcome)) = welcome else { return Err("no welcome".into()) };
+        let heartbeat = Duration::from_millis(welcome.heartbeat_ms);
+        let (pieces, staging, reported) = Default::default();
+        let waits = Arc::clone(waits);
+        Ok(Self { reports, orders, pieces, heartbeat, staging, waits, reported })
+    }
+
+    async fn work(mut self) {
+        let mut heartbeat = interval(self.heartbeat);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut sequence = 0;
+        loop {
+            let report = tokio::select! {
+                order = self.orders.message() => match order {
+                    Ok(Some(order)) => self.obey(order),
+                    // The coordinator has been killed: all is measured.
+                    Ok(None) | Err(_) => return,
+                },
+                _ = heartbeat.tick() => {
+                    sequence += 1;
+                    Some(Report::Heartbeat(v1::Heartbeat { running: Vec::new(), sequence }))
+                }
+            };
+            if let Some(message) = report {
+                let message = v1::WorkerMessage { message: Some(message) };
+                if self.reports.send(message).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, order: v1::CoordinatorMessage) -> Option<Report> {
+        match order.message? {
+            Order::Piece(piece) => {
+                let whole = self.pieces.add(&piece).ok()??;
+                self.obey(whole)
+            }
+            Order::JobContext(context) => {
+                self.staging.insert(context.id, context.staging.into());
+                None
+            }
+            Order::AssignMap(v1::AssignMap { attempt, .. }) => {
+                self.note_wait();
+                let stats = Some(stats());
+                Some(Report::MapDone(v1::MapDone { attempt, stats, ..Default::default() }))
+            }
+            Order::AssignReduce(v1::AssignReduce { attempt, .. }) => {
+                self.note_wait();
+                Some(Report::ReduceDone(self.reduce(attempt?)?))
+            }
+            _ => None,
+        }
+    }
+
+    fn note_wait(&mut self) {
+        let now = Instant::now();
+        if let Some(reported) = self.reported.replace(now) {
+            self.waits.lock().unwrap_or_else(PoisonError::into_inner).push(now - reported);
+        }
+    }
+
+    /// Writes an empty part.
+    fn reduce(&self, attempt: v1::AttemptId) -> Option<v1::ReduceDone> {
+        let staging = self.staging.get(&attempt.job)?;
+        let path = staging.join(format!("part-{:05}.{}", attempt.task, attempt.attempt));
+        std::fs::write(&path, b"").ok()?;
+        let part = v1::Part { path: path.display().to_string(), ..Default::default() };
+        Some(v1::ReduceDone {
+            attempt: Some(attempt),
+            stats: Some(stats()),
+            part: Some(part),
+            quarantine: None,
+        })
+    }
+}
+
+fn stats() -> v1::AttemptStats {
+    v1::AttemptStats { audit: Some(v1::Audit::default()), elapsed_ms: 1, ..Default::default() }
+}
+
+/// A worker with one slot, so that a report is followed by at most one attempt.
+fn hello(number: usize) -> v1::Hello {
+    v1::Hello {
+        build: Some(build()),
+        name: format!("worker-{number}"),
+        shuffle_address: format!("10.0.{}.{}:7171", number / 256, number % 256),
+        host: format!("machine-{number}"),
+        directory: "/var/lib/windrow/jobs".into(),
+        map_slots: 1,
+        reduce_slots: 1,
+        threads: 1,
+        memory_bytes: 1 << 30,
+        instance: format!("process-{number}"),
+        platform: Some(v1::Platform { arch: std::env::consts::ARCH.into(), ..Default::default() }),
+        ..Default::default()
+    }
+}
+
+/// Of this protocol.
+pub fn build() -> v1::Build {
+    v1::Build {
+        protocol_version: windrow_proto::PROTOCOL_VERSION,
+        protocol_min: windrow_proto::PROTOCOL_MIN,
+        version: env!("CARGO_PKG_VERSION").into(),
+        digest: "0".repeat(64),
+    }
+}
