@@ -96,7 +96,8 @@ impl Model {
                 weight: 1,
             };
             let sample = (0..self.reduces * 20).map(pair).collect();
-            work.plan.split_points = SplitPoints::from_sample(sample, self.reduces, true);
+            let plan = Arc::get_mut(&mut work.plan).expect("nobody else has it");
+            plan.split_points = SplitPoints::from_sample(sample, self.reduces, true);
         }
         work
     }
