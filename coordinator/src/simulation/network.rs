@@ -4,7 +4,7 @@
 //! The coordinator's half is what `rpc/sessions` does: it passes on what a worker says in its session, empties the outbox,
 //! and lets a worker wait that finds its predecessor there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use windrow_scheduler::journal::Epoch;
 use windrow_scheduler::{Effect, Event, Inventory, MapOutputs, Time};
 
 use crate::driver::{
-    Assignment, Command, JoinError, Joined, Outgoing, OutputsTable, Report, Returning, SessionEnd,
-    SessionId, WorkerProfile,
+    Assignment, Command, JoinError, Joined, Outgoing, OutputsTable, Receipt, Report, Returning,
+    SessionEnd, SessionId, SharedContent, WorkerProfile,
 };
 use crate::output::Written;
 use crate::simulation::happening::Happening;
@@ -54,7 +54,9 @@ pub enum Call {
 pub struct Session {
     joined: Joined,
     /// The map outputs that were sent in it.
-    tables: BTreeMap<JobId, Arc<OutputsTable>>,
+    tables: BTreeMap<JobId, Arc<MapOutputs>>,
+    /// Jobs of which it was told what every task needs.
+    contexts: BTreeSet<JobId>,
 }
 
 /// What a coordinator sends to a worker.
@@ -159,7 +161,11 @@ impl World {
         match answer {
             Some(Ok(joined)) => {
                 self.welcome(id, joined.epoch, joined.worker);
-                let call = Call::Open(Session { joined, tables: BTreeMap::new() });
+                let call = Call::Open(Session {
+                    joined,
+                    tables: BTreeMap::new(),
+                    contexts: BTreeSet::new(),
+                });
                 self.coordinators[coordinator].calls.insert(id, call);
                 self.later(Duration::ZERO, Happening::Wake(coordinator));
             }
@@ -192,7 +198,16 @@ impl World {
             let call = self.coordinators[coordinator].calls.get_mut(&id);
             let Some(Call::Open(session)) = call else { return Ok(()) };
             let (epoch, worker) = (session.joined.epoch, session.joined.worker);
-            let outgoing = match session.joined.outbox.try_recv() {
+            if let Ok(receipt) = session.joined.outbox.receipts.try_recv() {
+                let body = body_of_receipt(worker, receipt);
+                if let Body::Ack(_) = body {
+                    let silent = self.coordinators[coordinator].unanswered_for(self.now);
+                    leases::check_acknowledgement(silent, self.config.lease)?;
+                }
+                self.send_to_worker(id, epoch, worker, body);
+                continue;
+            }
+            let outgoing = match session.joined.outbox.orders.try_recv() {
                 Ok(outgoing) => outgoing,
                 Err(TryRecvError::Empty) => return Ok(()),
                 Err(TryRecvError::Disconnected) => {
@@ -202,10 +217,6 @@ impl World {
                 }
             };
             let Some(body) = session.body_of(worker, outgoing)? else { continue };
-            if let Body::Ack(_) = body {
-                let silent = self.coordinators[coordinator].unanswered_for(self.now);
-                leases::check_acknowledgement(silent, self.config.lease)?;
-            }
             self.send_to_worker(id, epoch, worker, body);
             if self.falters(coordinator) || self.coordinators[coordinator].paused_until > self.now {
                 return Ok(());
@@ -325,6 +336,11 @@ impl Session {
             let Assignment { attempt, alone, skip } = assignment;
             order(Effect::Assign { worker, attempt, outputs, alone, skip })
         };
+        if let Outgoing::Map { assignment, .. } | Outgoing::Reduce { assignment, .. } = &outgoing
+            && !self.contexts.contains(&assignment.attempt.task.job)
+        {
+            return Err(format!("inputs: {} came before its job's context", assignment.attempt));
+        }
         match outgoing {
             Outgoing::Map { assignment, .. } => assign(assignment, None),
             Outgoing::Reduce { assignment, outputs_version, .. } => {
@@ -336,18 +352,24 @@ impl Session {
                         assignment.attempt
                     )
                 })?;
-                let outputs = Some(Arc::new(outputs_of(table)));
+                let outputs = Some(Arc::clone(table));
                 assign(assignment, outputs)
             }
-            Outgoing::Outputs(table) => {
-                self.tables.insert(table.job, table);
+            Outgoing::Shared(shared) => {
+                match &shared.content {
+                    SharedContent::Context(job, _) => drop(self.contexts.insert(*job)),
+                    SharedContent::SplitPoints(..) => {}
+                    SharedContent::Outputs(told) => {
+                        let table = outputs_of(self.tables.get(&told.job), told)?;
+                        self.tables.insert(told.job, Arc::new(table));
+                    }
+                }
                 Ok(None)
             }
-            Outgoing::Noted { attempt, won } => order(Effect::Noted { worker, attempt, won }),
-            Outgoing::HeartbeatAck(sent) => Ok(Some(Body::Ack(Time(Duration::from_nanos(sent))))),
             Outgoing::Cancel(attempt) => order(Effect::CancelAttempt { worker, attempt }),
             Outgoing::Release(job) => {
                 self.tables.remove(&job);
+                self.contexts.remove(&job);
                 order(Effect::Release { worker, job })
             }
             Outgoing::Drained => order(Effect::Drained { worker }),
@@ -356,16 +378,32 @@ impl Session {
     }
 }
 
-fn outputs_of(table: &OutputsTable) -> MapOutputs {
-    let attempts = table.holders.iter().flat_map(|holder| {
-        holder.outputs.iter().map(|(index, number)| {
-            let task = TaskId { job: table.job, stage: Stage::Map, index: *index };
-            (AttemptId { task, number: *number }, holder.worker)
-        })
-    });
-    let mut outputs: Vec<_> = attempts.collect();
-    outputs.sort_unstable();
-    MapOutputs { version: table.version, outputs }
+fn body_of_receipt(worker: WorkerId, receipt: Receipt) -> Body {
+    match receipt {
+        Receipt::Noted { attempt, won } => Body::Order(Effect::Noted { worker, attempt, won }),
+        Receipt::HeartbeatAck(sent) => Body::Ack(Time(Duration::from_nanos(sent))),
+    }
+}
+
+/// What a worker knows that has known `before`, if anything, and is told this.
+fn outputs_of(before: Option<&Arc<MapOutputs>>, told: &OutputsTable) -> Result<MapOutputs, String> {
+    let output = |&(index, number, place): &(u32, u32, u32)| {
+        let task = TaskId { job: told.job, stage: Stage::Map, index };
+        (AttemptId { task, number }, told.holders[place as usize].worker)
+    };
+    let mut outputs = match (told.since, before) {
+        (None, _) => Vec::new(),
+        (Some(since), Some(before)) if before.version == since => before.outputs.clone(),
+        (since, _) => return Err(format!("inputs: a change of {since:?}, which it does not know")),
+    };
+    if told.since.is_none() {
+        outputs.extend(told.outputs.iter().map(output));
+    } else {
+        for moved in &told.outputs {
+            outputs[moved.0 as usize] = output(moved);
+        }
+    }
+    Ok(MapOutputs { version: told.version, outputs })
 }
 
 /// A report, as the worker's session passes it on. Heartbeats are numbered by the time at which they were sent.
