@@ -28,6 +28,7 @@ pub async fn run(address: &str, dir: &Path, maps: u64, reduces: u32) -> Result<(
         ..Default::default()
     };
     let job = jobs.submit(request).await?.into_inner().job;
+    let job = Some(v1::JobName { name: Some(v1::job_name::Name::Number(job)) });
     let mut statuses = jobs.watch(v1::WatchRequest { job }).await?.into_inner();
     let mut last = None;
     while let Some(status) = statuses.message().await? {
