@@ -301,10 +301,10 @@ impl World {
     fn carry_out(&mut self, index: usize, action: Action) -> Result<(), String> {
         match action {
             Action::Store(id, call) => self.call(index, id, call),
-            Action::TakeFolder { job, place, after, .. } => {
+            Action::TakeFolder { job, place, after, ended, .. } => {
                 self.check_in_charge(index, job)?;
                 let after = after + self.rng.millis(0, 300);
-                self.later(after, Happening::TakeFolder(index, job, place));
+                self.later(after, Happening::TakeFolder(index, job, place, ended));
             }
             Action::Publish { job, place, publication } => {
                 let publication = match publication.and_then(|publication| publication.look_up()) {

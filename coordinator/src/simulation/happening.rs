@@ -35,7 +35,7 @@ pub enum Happening {
     /// A coordinator goes on.
     Wake(usize),
     /// What a coordinator does beside its driver.
-    TakeFolder(usize, JobId, Place),
+    TakeFolder(usize, JobId, Place, bool),
     Publish(usize, Publication),
     CleanUp(usize, JobId, Place, bool),
     /// And what has become of it.

@@ -200,7 +200,12 @@ impl World {
             let (epoch, worker) = (session.joined.epoch, session.joined.worker);
             if let Ok(receipt) = session.joined.outbox.receipts.try_recv() {
                 let body = body_of_receipt(worker, receipt);
-                if let Body::Ack(_) = body {
+                // What lies in the outbox of one that stands still was said before.
+                let decides =
+                    self.coordinators[coordinator].driver().is_some_and(|d| !d.stands_still());
+                if let Body::Ack(_) = body
+                    && decides
+                {
                     let silent = self.coordinators[coordinator].unanswered_for(self.now);
                     leases::check_acknowledgement(silent, self.config.lease)?;
                 }

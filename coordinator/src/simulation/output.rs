@@ -147,7 +147,7 @@ impl World {
     }
 
     /// A coordinator takes the folder again of a job that a former one has accepted.
-    pub fn take_folder(&mut self, index: usize, job: JobId, place: &Place) {
+    pub fn take_folder(&mut self, index: usize, job: JobId, place: &Place, ended: bool) {
         let Some(driver) = self.coordinators[index].driver() else { return };
         let epoch = driver.epoch();
         let lock = self.output.locks.get(place.output());
@@ -155,8 +155,8 @@ impl World {
         let result = if is_others {
             Err(io("is being written by another job"))
         } else if lock.is_none() {
-            // The job is over, and another coordinator has removed what it had left.
-            Ok(())
+            // Somebody has removed what the job had written, which matters unless it is over.
+            if ended { Ok(()) } else { Err(io("is gone")) }
         } else if self.strikes(self.faults.folder) {
             self.output.faulty.insert(place.output().to_path_buf());
             Err(io("stale file handle"))

@@ -224,7 +224,9 @@ impl World {
             Happening::Answered(index, id, answer) => return self.answered(index, id, *answer),
             Happening::Vanish(key) => self.vanish(key),
             Happening::Wake(index) => return self.run_driver(index),
-            Happening::TakeFolder(index, job, place) => self.take_folder(index, job, &place),
+            Happening::TakeFolder(index, job, place, ended) => {
+                self.take_folder(index, job, &place, ended);
+            }
             Happening::Publish(index, publication) => return self.publish(index, publication),
             Happening::CleanUp(index, job, place, succeeded) => {
                 self.clean_up(index, job, &place, succeeded);
