@@ -59,8 +59,8 @@ impl Driver {
             (Err(cause), folder) => {
                 tracing::error!(job = %id, %cause, "a job cannot have its output folder again, and fails");
                 *folder = Folder::Lost;
-                // Nothing can become visible there.
-                live.due = None;
+                // Nothing can become visible there. What has ended already is settled all the same.
+                live.due = live.due.take().filter(|due| matches!(due, Due::CleanUp { .. }));
                 self.handle(Event::OutputLost { job: id, cause });
             }
         }
