@@ -216,7 +216,8 @@ impl FailureCause {
         }
     }
 
-    /// Likewise of something in the folder that the job was given to write to, which was there when it began.
+    /// An [`FailureCause::Io`] about something in the job's output folder, which was there when the job began: it says what
+    /// may have happened to the folder since.
     pub fn output_io(path: impl AsRef<std::path::Path>, error: &std::io::Error) -> Self {
         match Self::io(path, error) {
             Self::Io { path, message, disk_full }

@@ -105,8 +105,9 @@ impl Job {
         }
     }
 
-    /// Fails the job if the winning reducers have not read what the winning maps wrote. Where they have read different outputs of
-    /// one map, each has been compared with what its own reducers have read of it, and the sums say nothing.
+    /// Fails the job if the winning reducers have not read what the winning maps wrote. Where reducers have read different
+    /// outputs of one map (`mixed_outputs`), the sums differ although nothing was lost, and say nothing: each reducer has
+    /// compared what it read with the output from which it read.
     pub(crate) fn check_conservation(&self) -> JobResult {
         if self.is_map_only() || self.mixed_outputs {
             return Ok(());

@@ -9,8 +9,8 @@
 //!                                                    +--+
 //! ```
 //!
-//! Where somebody else may have killed it, or it ran out of memory, the record that it had come to is under suspicion first,
-//! and poison when the next process dies at the same place.
+//! Where somebody else may have killed the process, or it ran out of memory, the record that it had come to is only under
+//! suspicion. The record is poison when the next process dies at the same place.
 //!
 //! When a process dies, all that ran in it is suspect, and runs alone from then on, each in a process of its own. So the culprit is
 //! found, and the innocent do not pay: a death in company accuses nobody, and counts against a cap of its own. It says

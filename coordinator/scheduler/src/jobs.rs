@@ -77,17 +77,17 @@ impl Jobs {
         self.running.get(&id)
     }
 
-    /// Likewise, to be changed.
+    /// The job, if it has not ended, to be changed.
     pub(crate) fn get_mut(&mut self, id: JobId) -> Option<&mut Job> {
         self.running.get_mut(&id)
     }
 
-    /// Those that have not ended.
+    /// The jobs that have not ended.
     pub(crate) fn running(&self) -> impl Iterator<Item = &Job> {
         self.running.values()
     }
 
-    /// Likewise, to be changed.
+    /// The jobs that have not ended, to be changed.
     pub(crate) fn running_mut(&mut self) -> impl Iterator<Item = &mut Job> {
         self.running.values_mut()
     }

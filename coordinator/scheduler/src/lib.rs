@@ -2,11 +2,13 @@
 //!
 //! ```text
 //!            Event, now                       Effects
-//!  driver  ------------->  Scheduler::handle  -------->  driver
-//!            now                                         |
-//!          ------------->  handle_deadline               | sends, writes, answers
-//!                          next_deadline  <--------------+
+//!  driver  ------------->  Scheduler::handle  -------->  driver: sends, writes, answers
+//!    |     <-------------  next_deadline: when to ask what is due
+//!    |       now
+//!    +------------------>  due: what has passed by now, as an Event to be handled
 //! ```
+//!
+//! A [`Decider`] stands between the two, and holds effects back until the journal has their events.
 //!
 //! A job passes through these stations:
 //!

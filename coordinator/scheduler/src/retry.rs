@@ -71,7 +71,7 @@ pub(crate) fn backoff(nth: u32, failed: AttemptId, config: &Config) -> Duration 
     pause(nth, &name, config)
 }
 
-/// Likewise, after the `nth` failure of what bears this name.
+/// The pause after the `nth` failure of something else than an attempt. `name` takes the attempt's place in the draw.
 pub(crate) fn pause(nth: u32, name: &[u64], config: &Config) -> Duration {
     debug_assert!(nth > 0, "the first failure is number 1");
     let doublings = nth.saturating_sub(1).min(31);

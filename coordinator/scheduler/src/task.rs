@@ -176,7 +176,7 @@ impl Task {
         self.trouble.as_deref().unwrap_or(&NO_TROUBLE)
     }
 
-    /// Likewise, to be changed.
+    /// What it is charged with, to be changed.
     pub(crate) fn trouble_mut(&mut self) -> &mut Trouble {
         self.trouble.get_or_insert_default()
     }

@@ -51,15 +51,15 @@ pub(crate) struct Tasks {
 /// Sums that are kept up to date, so that a view needs no pass over the tasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Totals {
-    /// Read by winners and running attempts.
+    /// Records read by winners and running attempts.
     pub(crate) input_records: u64,
-    /// Likewise.
+    /// Bytes read by winners and running attempts.
     pub(crate) input_bytes: u64,
     /// Bad ones that winners have skipped.
     pub(crate) skipped_records: u64,
-    /// Written by winners.
+    /// Records written by winners.
     pub(crate) output_records: u64,
-    /// Likewise.
+    /// Bytes written by winners.
     pub(crate) output_bytes: u64,
     /// Work of winners, by the measure of their stage.
     pub(crate) work_done: u64,
@@ -117,12 +117,12 @@ impl Tasks {
         self.tasks.iter()
     }
 
-    /// A task that a message names, if there is such a one.
+    /// A task that a message names, if there is one of that number.
     pub(crate) fn get(&self, index: u32) -> Option<&Task> {
         self.tasks.get(index as usize)
     }
 
-    /// Likewise, to be changed.
+    /// A task that a message names, if there is one of that number, to be changed.
     pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut Task> {
         self.tasks.get_mut(index as usize)
     }
@@ -132,7 +132,7 @@ impl Tasks {
         &self.tasks[index as usize]
     }
 
-    /// Likewise, to be changed.
+    /// A task that is known to exist, to be changed.
     pub(crate) fn task_mut(&mut self, index: u32) -> &mut Task {
         &mut self.tasks[index as usize]
     }

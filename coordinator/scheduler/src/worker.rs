@@ -354,7 +354,7 @@ impl Workers {
         self.staying > 0
     }
 
-    /// Likewise, of those that can run such a program.
+    /// Whether any worker is there that can run such a program and does not want to leave.
     pub(crate) fn any_staying_for(&self, needs: &PlatformNeeds) -> bool {
         self.kinds.any_staying(needs)
     }

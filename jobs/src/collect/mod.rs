@@ -56,8 +56,8 @@ pub trait Collector: Send {
     /// Takes the user counters since the last call.
     fn take_counters(&mut self) -> Counters;
 
-    /// The keys of all pairs that were emitted and not merely put off, as [`Emitted::keys`](crate::Emitted::keys); `None` where pairs
-    /// are not combined.
+    /// The keys of the pairs that were emitted so far, as [`Emitted::keys`](crate::Emitted::keys). Pairs that still wait to be
+    /// combined are not among them. `None` where pairs are not combined.
     fn emitted(&self) -> Option<Audit> {
         None
     }

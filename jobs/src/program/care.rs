@@ -50,7 +50,7 @@ impl Care {
         self.deadly.iter().find(|bad| bad.place == *place)
     }
 
-    /// Runs user code on a record, or group, on record.
+    /// Notes `place` in the trail while `code` runs on the record or group there, so that a crash can be blamed on it.
     pub(crate) fn on_trail<T>(
         &self,
         place: &Place,
