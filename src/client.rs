@@ -1,10 +1,12 @@
-//! A client of a cluster: submits, watches, lists and cancels jobs, at whichever of its coordinators answers.
+//! A client of a cluster: submits, watches, lists and cancels jobs, at whichever of its
+//! coordinators answers.
 //!
-//! Embedded mode talks to its own coordinator through the same client, over memory. Nothing is tried again here by itself:
-//! who waits, and for how long, is for the caller to say.
+//! Embedded mode talks to its own coordinator through the same client, over memory. Nothing is
+//! tried again here by itself: who waits, and for how long, is for the caller to say.
 //!
-//! From its first submission on, a client keeps to the cluster that it was told to: another cluster, at the same address or at
-//! another one of the list, knows nothing of the job, and gives its number to another one.
+//! From its first submission on, a client keeps to the cluster that it was told to: another
+//! cluster, at the same address or at another one of the list, knows nothing of the job, and gives
+//! its number to another one.
 
 use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,7 +25,8 @@ use windrow_security::{Dialer, NotAnAddress, explain, limits};
 
 /// Longest wait for one attempt to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Longest wait for a sign of life: a coordinator that is stopped accepts connections and never answers.
+/// Longest wait for a sign of life: a coordinator that is stopped accepts connections and never
+/// answers.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a connection that is quiet is checked, and how long its answer may take.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
@@ -58,7 +61,8 @@ pub enum ClientError {
         /// The cluster that answers.
         theirs: String,
     },
-    /// The coordinator knows nothing by the name that it was asked for; the message is for the user.
+    /// The coordinator knows nothing by the name that it was asked for; the message is for the
+    /// user.
     #[error("{message}")]
     NotFound {
         /// What it said.
@@ -112,8 +116,8 @@ struct Coordinator {
 }
 
 impl Client {
-    /// Finds the coordinator at `urls`, one or several with commas between them, trying again with a growing pause for
-    /// `patience`; `on_retry` hears of each failure.
+    /// Finds the coordinator at `urls`, one or several with commas between them, trying again with
+    /// a growing pause for `patience`; `on_retry` hears of each failure.
     pub async fn connect(
         urls: &str,
         dialer: &Dialer,
@@ -188,8 +192,8 @@ impl Client {
         Ok(())
     }
 
-    /// From now on, only coordinators of the cluster that answered last will do. Returns that cluster; it is empty where none
-    /// was looked for, which is so in embedded mode.
+    /// From now on, only coordinators of the cluster that answered last will do. Returns that
+    /// cluster; it is empty where none was looked for, which is so in embedded mode.
     pub fn keep_to_cluster(&self) -> String {
         let answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if answered.is_empty() {
@@ -204,8 +208,8 @@ impl Client {
         Ok(reply.map_err(|e| self.error(e))?.into_inner())
     }
 
-    /// Submits a job. Its program and side files have been sent before. From now on, no other cluster will do: this one may
-    /// have accepted the job, whatever is heard of it.
+    /// Submits a job. Its program and side files have been sent before. From now on, no other
+    /// cluster will do: this one may have accepted the job, whatever is heard of it.
     pub async fn submit(&self, request: v1::SubmitRequest) -> Result<Accepted, ClientError> {
         let request = v1::SubmitRequest { cluster: self.keep_to_cluster(), ..request };
         let reply = self.jobs().submit(request).await.map_err(|e| self.error(e))?;
@@ -232,7 +236,8 @@ impl Client {
         Ok(reply.map_err(|e| self.error(e))?.into_inner())
     }
 
-    /// The latest jobs that the coordinator remembers and that fit, oldest first, and whether there are more.
+    /// The latest jobs that the coordinator remembers and that fit, oldest first, and whether there
+    /// are more.
     pub async fn list(
         &self,
         request: v1::ListRequest,
@@ -263,7 +268,8 @@ impl Client {
         Ok(reply.map_err(|e| self.error(e))?.into_inner().workers)
     }
 
-    /// What the processes of a job have printed, one after the other; with a task, those in which attempts of it ran.
+    /// What the processes of a job have printed, one after the other; with a task, those in which
+    /// attempts of it ran.
     pub async fn logs(
         &self,
         job: JobName,
@@ -325,8 +331,8 @@ impl Coordinator {
         Self { url: url.to_string(), jobs, blobs }
     }
 
-    /// Whether it is in charge, and of which cluster, if it says so to this caller. Why it refuses somebody, it says in
-    /// answer to what they really want.
+    /// Whether it is in charge, and of which cluster, if it says so to this caller. Why it refuses
+    /// somebody, it says in answer to what they really want.
     async fn in_charge(&self) -> Result<Option<String>, ClientError> {
         let mut jobs = self.jobs.clone();
         match timeout(ANSWER_TIMEOUT, jobs.in_charge(v1::InChargeRequest {})).await {
@@ -352,7 +358,8 @@ impl Coordinator {
             return self.unreachable(self.with_hint(explain(&status)));
         }
         match status.code() {
-            // Of our services, only those that stop say that they are unavailable. The others come from what is in between.
+            // Of our services, only those that stop say that they are unavailable. The others come
+            // from what is in between.
             Code::Unavailable | Code::Unknown | Code::Cancelled | Code::DeadlineExceeded => {
                 self.unreachable(self.with_hint(explain(&status)))
             }
@@ -364,7 +371,8 @@ impl Coordinator {
         }
     }
 
-    /// A secured coordinator hangs up on those who do not speak TLS, and cannot tell them why. Nor can another service.
+    /// A secured coordinator hangs up on those who do not speak TLS, and cannot tell them why. Nor
+    /// can another service.
     fn with_hint(&self, message: String) -> String {
         let strange = ["connection closed", "reset", "broken pipe", "does not speak http/2"];
         let is_strange = strange.iter().any(|end| message.to_lowercase().contains(end));

@@ -1,4 +1,5 @@
-//! A cluster of one inside this process: the same coordinator and the same worker, joined by memory.
+//! A cluster of one inside this process: the same coordinator and the same worker, joined by
+//! memory.
 //!
 //! No socket is opened, and all files lie in the job's output folder until the job ends.
 

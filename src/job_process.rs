@@ -1,4 +1,5 @@
-//! The program as the process of a job: a worker has started it, and its command line is none of the user's.
+//! The program as the process of a job: a worker has started it, and its command line is none of
+//! the user's.
 
 use std::ffi::OsString;
 use std::io::{Write, stderr};
@@ -8,7 +9,8 @@ use tracing_subscriber::EnvFilter;
 use windrow_jobs::Registry;
 use windrow_worker::CHILD_ARGUMENT;
 
-/// Whether these arguments, the program's name first, are those of a process that a worker has started for a job.
+/// Whether these arguments, the program's name first, are those of a process that a worker has
+/// started for a job.
 pub(crate) fn is_meant(arguments: &[OsString]) -> bool {
     arguments.get(1).is_some_and(|first| first == CHILD_ARGUMENT)
 }
@@ -35,8 +37,8 @@ pub(crate) fn run(registry: Registry) -> ExitCode {
     }
 }
 
-/// What the process was started with before `arguments`, all of which it has handed to Windrow: the commands of a program
-/// that has others besides. Its job processes need them, too.
+/// What the process was started with before `arguments`, all of which it has handed to Windrow: the
+/// commands of a program that has others besides. Its job processes need them, too.
 pub(crate) fn prefix(arguments: &[OsString]) -> Vec<OsString> {
     let all: Vec<OsString> = std::env::args_os().collect();
     prefix_of(&all, arguments)

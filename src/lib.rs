@@ -1,13 +1,14 @@
 //! MapReduce in Rust: one program that runs on every core of a laptop, or on a cluster of workers.
 //!
-//! Implement [`Mapper`](prelude::Mapper), take a ready [reducer](reducers) or write one, and hand the
-//! [`Job`] to [`main`]. The binary then runs it embedded (`run`), submits it to a cluster (`submit`),
-//! and is what the cluster executes (`coordinator`, `worker`).
+//! Implement [`Mapper`](prelude::Mapper), take a ready [reducer](reducers) or write one, and hand
+//! the [`Job`] to [`main`]. The binary then runs it embedded (`run`), submits it to a cluster
+//! (`submit`), and is what the cluster executes (`coordinator`, `worker`).
 //!
-//! A binary that declares [`CountingAllocator`] as its global allocator keeps `--memory` even where its own mappers and
-//! reducers hold much memory.
+//! A binary that declares [`CountingAllocator`] as its global allocator keeps `--memory` even where
+//! its own mappers and reducers hold much memory.
 //!
-//! This crate joins the others and adds the command line; it holds no scheduling, no shuffling and no user loops.
+//! This crate joins the others and adds the command line; it holds no scheduling, no shuffling and
+//! no user loops.
 
 // It panics where standard error cannot be written; `tracing`, and `cli::stderr`, do not.
 #![warn(clippy::print_stderr)]
@@ -33,11 +34,11 @@ use prelude::Job;
 
 /// Runs the command line of a program that offers `jobs`.
 ///
-/// Call it before anything else: a worker starts the same program for each job, and what comes before runs there, too, with
-/// a standard input that is the worker's.
+/// Call it before anything else: a worker starts the same program for each job, and what comes
+/// before runs there, too, with a standard input that is the worker's.
 ///
-/// Returns the exit status that scripts rely on: 0 success, 1 the job failed or could not run, 2 wrong usage,
-/// 3 this coordinator was replaced, 70 a bug in Windrow ended a role, 130 interrupted.
+/// Returns the exit status that scripts rely on: 0 success, 1 the job failed or could not run, 2
+/// wrong usage, 3 this coordinator was replaced, 70 a bug in Windrow ended a role, 130 interrupted.
 pub fn main(jobs: impl IntoIterator<Item = Job>) -> ExitCode {
     main_from(jobs, std::env::args_os())
 }

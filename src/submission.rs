@@ -1,7 +1,9 @@
-//! A job on its way to a cluster, built where its code is, by its submitter: with its program, and what that reads.
+//! A job on its way to a cluster, built where its code is, by its submitter: with its program, and
+//! what that reads.
 //!
-//! A coordinator runs no user code. So bad parameters are found here, and so is what an ordered job needs before it can be
-//! planned: a sample of its map output, for which its mapper runs. What hangs or dies there harms the submitter alone.
+//! A coordinator runs no user code. So bad parameters are found here, and so is what an ordered job
+//! needs before it can be planned: a sample of its map output, for which its mapper runs. What
+//! hangs or dies there harms the submitter alone.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -46,7 +48,8 @@ pub(crate) struct Shipped<'a> {
 }
 
 impl Submission {
-    /// Builds the job that `spec` names, and reads what is shipped with it, which takes a while where that is large.
+    /// Builds the job that `spec` names, and reads what is shipped with it, which takes a while
+    /// where that is large.
     ///
     /// # Errors
     /// When there is no such job, its parameters make no sense, or a side file cannot be read.
@@ -72,16 +75,19 @@ impl Submission {
         Ok(Self { name, key, spec, program, shape, ranges: None, build, files })
     }
 
-    /// The same under a name that the user has chosen: told again by another process, it is still the same job.
+    /// The same under a name that the user has chosen: told again by another process, it is still
+    /// the same job.
     #[must_use]
     pub(crate) fn with_key(self, key: Option<String>) -> Self {
         Self { key: key.unwrap_or_default(), ..self }
     }
 
-    /// Sees to it that the coordinator has all files of the job, and returns the number of bytes that had to be sent.
+    /// Sees to it that the coordinator has all files of the job, and returns the number of bytes
+    /// that had to be sent.
     ///
     /// # Errors
-    /// When it takes one of them not, or is not reachable: what it has by then need not be sent again.
+    /// When it takes one of them not, or is not reachable: what it has by then need not be sent
+    /// again.
     pub(crate) async fn ship(&self, client: &Client) -> Result<u64, ClientError> {
         let mut sent = 0;
         for (blob, file) in &self.files {

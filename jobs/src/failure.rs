@@ -82,7 +82,8 @@ pub enum FailureCause {
         death: Death,
         /// Whether nothing else ran in that process, so that nothing else can have killed it.
         alone: bool,
-        /// The record or key that was being worked on, if that is known. Boxed, to keep causes small.
+        /// The record or key that was being worked on, if that is known. Boxed, to keep causes
+        /// small.
         place: Box<Place>,
         /// The last lines that it printed, as they are.
         output: String,
@@ -135,7 +136,8 @@ pub enum FailureCause {
 pub enum MemoryLimit {
     /// That of each process of a job (`--job-memory`).
     Process,
-    /// That of the control group in which the worker and its processes are: the kernel has killed it.
+    /// That of the control group in which the worker and its processes are: the kernel has killed
+    /// it.
     Group,
     /// The machine's memory: the kernel has killed it.
     Machine,
@@ -187,8 +189,9 @@ impl FailureCause {
         }
     }
 
-    /// Whether it is a death of a kind that programs bring upon themselves, by what they do at that moment. Somebody else may
-    /// have sent any other signal, and memory may have been used up by all that came before.
+    /// Whether it is a death of a kind that programs bring upon themselves, by what they do at that
+    /// moment. Somebody else may have sent any other signal, and memory may have been used up by
+    /// all that came before.
     pub fn is_own_doing(&self) -> bool {
         match self {
             Self::ProcessDied { death: Death::Exit(_), .. } => true,
@@ -197,8 +200,8 @@ impl FailureCause {
         }
     }
 
-    /// Whether the process died in which it ran, of whatever cause: `Some(alone)`, where `alone` says that nothing else
-    /// ran there.
+    /// Whether the process died in which it ran, of whatever cause: `Some(alone)`, where `alone`
+    /// says that nothing else ran there.
     pub fn died_alone(&self) -> Option<bool> {
         match *self {
             Self::ProcessDied { alone, .. } | Self::OutOfMemory { alone, .. } => Some(alone),
@@ -216,8 +219,8 @@ impl FailureCause {
         }
     }
 
-    /// An [`FailureCause::Io`] about something in the job's output folder, which was there when the job began: it says what
-    /// may have happened to the folder since.
+    /// An [`FailureCause::Io`] about something in the job's output folder, which was there when the
+    /// job began: it says what may have happened to the folder since.
     pub fn output_io(path: impl AsRef<std::path::Path>, error: &std::io::Error) -> Self {
         match Self::io(path, error) {
             Self::Io { path, message, disk_full }

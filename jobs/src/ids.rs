@@ -1,20 +1,21 @@
 //! Names of jobs, tasks, attempts and workers. Integers only, so that no name is ever a path.
 //!
-//! A job has two names. Its [identity](JobIdentity) is the same everywhere and for ever: whoever waits for a job, cancels it or
-//! authenticates its data names that. Its [number](JobId) is short, for people and for all that lies within one journal, whose
-//! ids mean nothing in another one.
+//! A job has two names. Its [identity](JobIdentity) is the same everywhere and for ever: whoever
+//! waits for a job, cancels it or authenticates its data names that. Its [number](JobId) is short,
+//! for people and for all that lies within one journal, whose ids mean nothing in another one.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The number of a job that a coordinator has accepted: unique within one journal. Another journal gives it again.
+/// The number of a job that a coordinator has accepted: unique within one journal. Another journal
+/// gives it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct JobId(pub u64);
 
-/// A job, among all jobs of all clusters: 128 random bits, drawn by the coordinator that accepts it. A submitter cannot choose
-/// them, so nobody can have a job that is taken for another one.
+/// A job, among all jobs of all clusters: 128 random bits, drawn by the coordinator that accepts
+/// it. A submitter cannot choose them, so nobody can have a job that is taken for another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct JobIdentity(pub u128);
 
@@ -44,7 +45,8 @@ pub enum Stage {
     Reduce,
 }
 
-/// One task of a job: a split to map, or a partition to reduce. Map tasks are numbered in input order.
+/// One task of a job: a split to map, or a partition to reduce. Map tasks are numbered in input
+/// order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TaskId {
     /// The job it belongs to.

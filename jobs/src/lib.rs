@@ -1,9 +1,10 @@
 //! What a Windrow user programs against.
 //!
-//! Implement [`Mapper`] and [`Reducer`] (or take a ready one from [`reducers`]), join them to a [`Job`], and hand it
-//! to `windrow::main`; [`prelude`] has all the names, [`testing`] what unit tests need. This crate knows nothing of
-//! clusters, files or threads: it holds the traits, the codecs ([`key`], [`value`]), the record formats ([`input`], [`scan`]), the
-//! typed inner loops that run user code on encoded batches ([`collect`], [`program`]), and the [`ready`] jobs.
+//! Implement [`Mapper`] and [`Reducer`] (or take a ready one from [`reducers`]), join them to a
+//! [`Job`], and hand it to `windrow::main`; [`prelude`] has all the names, [`testing`] what unit
+//! tests need. This crate knows nothing of clusters, files or threads: it holds the traits, the
+//! codecs ([`key`], [`value`]), the record formats ([`input`], [`scan`]), the typed inner loops
+//! that run user code on encoded batches ([`collect`], [`program`]), and the [`ready`] jobs.
 
 mod audit;
 mod bad_records;

@@ -1,6 +1,8 @@
-//! What the system leaves out when it refuses something: a disk that has space but no inodes, a limit of this process, users.
+//! What the system leaves out when it refuses something: a disk that has space but no inodes, a
+//! limit of this process, users.
 //!
-//! The only place in this crate that asks the system anything. It is asked when an error is told, by who has met it.
+//! The only place in this crate that asks the system anything. It is asked when an error is told,
+//! by who has met it.
 
 use std::fs::{Metadata, metadata};
 use std::io::{self, ErrorKind};

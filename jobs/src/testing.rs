@@ -1,4 +1,5 @@
-//! For unit tests of mappers, reducers and jobs: runs them in memory, without files, threads or a cluster.
+//! For unit tests of mappers, reducers and jobs: runs them in memory, without files, threads or a
+//! cluster.
 //!
 //! A mapper needs nothing of this: its emitter can be a `Vec`, see [`Mapper`](crate::Mapper).
 
@@ -56,8 +57,8 @@ where
     Ok(out)
 }
 
-/// The output of `job`, with one reducer, on inputs given as (file name, content). `params` are the job's
-/// parameters as JSON, `"{}"` for none.
+/// The output of `job`, with one reducer, on inputs given as (file name, content). `params` are the
+/// job's parameters as JSON, `"{}"` for none.
 ///
 /// ```
 /// use windrow_jobs::{ready, testing};

@@ -71,8 +71,8 @@ pub(crate) struct VerifyArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Input and output")]
 pub(crate) struct JobArgs {
-    /// File, folder or glob pattern to read ('**' goes through folders); may be repeated. NAME=PATH for a job whose
-    /// inputs have names
+    /// File, folder or glob pattern to read ('**' goes through folders); may be repeated. NAME=PATH
+    /// for a job whose inputs have names
     #[arg(long = "input", value_name = "PATH", required = true, num_args = 1..)]
     pub(crate) inputs: Vec<String>,
     /// Folder for the result; must not exist, or be empty
@@ -84,11 +84,13 @@ pub(crate) struct JobArgs {
     /// Replace invalid UTF-8 by U+FFFD instead of failing
     #[arg(long)]
     pub(crate) lossy: bool,
-    /// Leave out records that cannot be read or mapped, and groups that cannot be reduced, and note them in
-    /// OUTPUT/_bad-records; fail if they are more than this: a number, as 3, or a share, as 0.01%
+    /// Leave out records that cannot be read or mapped, and groups that cannot be reduced, and note
+    /// them in OUTPUT/_bad-records; fail if they are more than this: a number, as 3, or a share, as
+    /// 0.01%
     #[arg(long, value_name = "BUDGET", value_parser = budget)]
     pub(crate) skip_bad_records: Option<BadRecordBudget>,
-    /// File that the job's code reads by NAME, besides its input; may be repeated. A cluster's workers get it, too
+    /// File that the job's code reads by NAME, besides its input; may be repeated. A cluster's
+    /// workers get it, too
     #[arg(long = "file", value_name = "NAME=PATH", value_parser = side_file)]
     pub(crate) files: Vec<(String, PathBuf)>,
     /// Print events and the summary as JSON, one object a line
@@ -101,15 +103,15 @@ pub(crate) struct JobArgs {
     /// Threads that a task may use [default: all cores of its worker]
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u32>::new().range(1..=1024), help_heading = "Engine")]
     pub(crate) threads: Option<u32>,
-    /// Memory per worker that this job may use, such as 512MiB [default: all that the worker has, which is half of the
-    /// machine's or of its control group's unless it was told otherwise]
+    /// Memory per worker that this job may use, such as 512MiB [default: all that the worker has,
+    /// which is half of the machine's or of its control group's unless it was told otherwise]
     #[arg(long, value_name = "SIZE", value_parser = positive_size, help_heading = "Engine")]
     pub(crate) memory: Option<ByteSize>,
     /// Largest input of one map task, such as 64MiB [default: chosen from input and cores]
     #[arg(long, value_name = "SIZE", value_parser = positive_size, help_heading = "Engine")]
     pub(crate) split_size: Option<ByteSize>,
-    /// Sorted runs that one merge reads at once, or more that are small; where there are more, some are merged on disk first
-    /// [default: chosen from memory]
+    /// Sorted runs that one merge reads at once, or more that are small; where there are more, some
+    /// are merged on disk first [default: chosen from memory]
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u32>::new().range(2..=10_000), help_heading = "Engine")]
     pub(crate) fan_in: Option<u32>,
     /// Largest record, such as 1GiB; a longer one is an error, before it fills the memory
@@ -135,16 +137,17 @@ pub(crate) struct SubmitArgs {
     /// Print the job's id and do not wait for its end
     #[arg(long)]
     pub(crate) detach: bool,
-    /// Name of this submission: submitted again under the same name, it is the same job, which is waited for and not run again.
-    /// Names are each user's own, and are known as long as 'windrow jobs' shows the job
+    /// Name of this submission: submitted again under the same name, it is the same job, which is
+    /// waited for and not run again. Names are each user's own, and are known as long as 'windrow
+    /// jobs' shows the job
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) submission: Option<String>,
-    /// Jobs with a larger priority go first, equal ones take turns, and none starves; on a secured cluster, only an admin may
-    /// give more than 0
+    /// Jobs with a larger priority go first, equal ones take turns, and none starves; on a secured
+    /// cluster, only an admin may give more than 0
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     pub(crate) priority: i32,
-    /// File or folder that the job's code may write to, besides its output and its temporary folder; must be there on every
-    /// worker; may be repeated
+    /// File or folder that the job's code may write to, besides its output and its temporary
+    /// folder; must be there on every worker; may be repeated
     #[arg(long = "allow-write", value_name = "PATH", value_parser = absolute_path)]
     pub(crate) writable: Vec<String>,
     /// How long the job waits while there is no worker
@@ -161,8 +164,8 @@ pub(crate) struct TargetArgs {
     /// The cluster's coordinator; several with commas between them are tried in turn
     #[arg(long, value_name = "URL[,URL..]", env = "WINDROW_COORDINATOR", default_value = DEFAULT_URL)]
     pub(crate) coordinator: String,
-    /// Folder of the credentials to show to a secured cluster, as 'windrow login' has made it [default: windrow in the
-    /// user's configuration folder]
+    /// Folder of the credentials to show to a secured cluster, as 'windrow login' has made it
+    /// [default: windrow in the user's configuration folder]
     #[arg(long, value_name = "DIR", env = "WINDROW_CREDENTIALS")]
     pub(crate) credentials: Option<PathBuf>,
 }
@@ -172,7 +175,8 @@ pub(crate) struct TargetArgs {
 pub(crate) struct InitArgs {
     /// Folder to make. Whoever can read it owns the cluster
     pub(crate) dir: PathBuf,
-    /// Name or address at which a coordinator is reached, besides those of this machine alone; may be repeated
+    /// Name or address at which a coordinator is reached, besides those of this machine alone; may
+    /// be repeated
     #[arg(long = "host", value_name = "HOST")]
     pub(crate) hosts: Vec<String>,
 }
@@ -209,14 +213,15 @@ pub(crate) struct CoordinatorArgs {
     /// Address to listen on
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7171")]
     pub(crate) listen: SocketAddr,
-    /// Folder of this coordinator alone: its journal, its lock and its address. Started again with the same folder, it goes
-    /// on with all jobs [default: none, and jobs end with the process]
+    /// Folder of this coordinator alone: its journal, its lock and its address. Started again with
+    /// the same folder, it goes on with all jobs [default: none, and jobs end with the process]
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
     /// Replace a coordinator that still runs on the same folder, or hangs: it will stop
     #[arg(long, requires = "state")]
     pub(crate) take_over: bool,
-    /// Largest program or side file that submitters may send. All together may have four times as many bytes
+    /// Largest program or side file that submitters may send. All together may have four times as
+    /// many bytes
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = positive_size)]
     pub(crate) program_bytes_max: ByteSize,
     /// For tests: abort, stop or panic when a step is reached for the N-th time
@@ -228,8 +233,9 @@ pub(crate) struct CoordinatorArgs {
     /// How long certificates of members count; they renew them by themselves
     #[arg(long, value_name = "DURATION", default_value = "24h", requires = "security")]
     pub(crate) certificate_lifetime: humantime::Duration,
-    /// For how long a certificate that has run out is still renewed: members that could not renew it, because the coordinator
-    /// was away, come back by themselves; those that are named in DIR/revoked do not
+    /// For how long a certificate that has run out is still renewed: members that could not renew
+    /// it, because the coordinator was away, come back by themselves; those that are named in
+    /// DIR/revoked do not
     #[arg(long, value_name = "DURATION", default_value = "7d", requires = "security")]
     pub(crate) certificate_grace: humantime::Duration,
     /// For tests: begin the journal anew after so many records
@@ -238,13 +244,15 @@ pub(crate) struct CoordinatorArgs {
     /// Allow an address that other machines reach, without encryption or authentication
     #[arg(long)]
     pub(crate) insecure: bool,
-    /// Folder in which inputs and outputs of jobs must lie, links followed; may be repeated [default on loopback: anywhere]
+    /// Folder in which inputs and outputs of jobs must lie, links followed; may be repeated
+    /// [default on loopback: anywhere]
     #[arg(long = "allow-path", value_name = "DIR")]
     pub(crate) allow_paths: Vec<PathBuf>,
     /// Silence after which a worker counts as lost
     #[arg(long, value_name = "DURATION", default_value = "10s")]
     pub(crate) lease: humantime::Duration,
-    /// How long a worker whose connection breaks may take to come back; where most break, each has its whole lease
+    /// How long a worker whose connection breaks may take to come back; where most break, each has
+    /// its whole lease
     #[arg(long, value_name = "DURATION", default_value = "3s")]
     pub(crate) reconnect_grace: humantime::Duration,
 }
@@ -255,8 +263,8 @@ pub(crate) struct WorkerArgs {
     /// The coordinator to join; several with commas between them are tried in turn
     #[arg(long, value_name = "URL[,URL..]", env = "WINDROW_COORDINATOR", default_value = DEFAULT_URL)]
     pub(crate) coordinator: String,
-    /// Folder for intermediate data, of this worker alone [default: a new one under the system's temporary folder, which goes with the
-    /// worker, or when the next one starts if it was killed]
+    /// Folder for intermediate data, of this worker alone [default: a new one under the system's
+    /// temporary folder, which goes with the worker, or when the next one starts if it was killed]
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
     /// Threads to run tasks on [default: all cores]
@@ -268,24 +276,27 @@ pub(crate) struct WorkerArgs {
     /// Address on which other workers fetch this one's data
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     pub(crate) listen: SocketAddr,
-    /// Join token for a secured cluster. Used once; after that, the credentials in DIR/credentials count
+    /// Join token for a secured cluster. Used once; after that, the credentials in DIR/credentials
+    /// count
     #[arg(long, env = "WINDROW_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
-    /// Address to tell other workers to connect to, where they do not reach this one by the one it listens on
+    /// Address to tell other workers to connect to, where they do not reach this one by the one it
+    /// listens on
     #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
     pub(crate) advertise: Option<String>,
-    /// How long another worker may send nothing that it was asked for, before that counts as a failure
+    /// How long another worker may send nothing that it was asked for, before that counts as a
+    /// failure
     #[arg(long, value_name = "DURATION", default_value = "1m")]
     pub(crate) fetch_timeout: humantime::Duration,
     /// Allow an address that other machines reach, without encryption or authentication
     #[arg(long)]
     pub(crate) insecure: bool,
-    /// Run jobs in the worker itself, and not each in a process of its own: for debugging. Code that aborts or hangs takes the
-    /// worker with it
+    /// Run jobs in the worker itself, and not each in a process of its own: for debugging. Code
+    /// that aborts or hangs takes the worker with it
     #[arg(long)]
     pub(crate) in_process: bool,
-    /// Let the code of jobs read and write all that this worker's user can, its credentials and other jobs' data among it: for
-    /// debugging
+    /// Let the code of jobs read and write all that this worker's user can, its credentials and
+    /// other jobs' data among it: for debugging
     #[arg(long)]
     pub(crate) no_landlock: bool,
     /// Programs and side files to keep for later jobs
@@ -302,7 +313,8 @@ pub(crate) struct WorkerArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits of each job's process")]
 pub(crate) struct JobLimitArgs {
-    /// Memory of a process of a job, at which it is killed [default: half as much again as --memory, and 256 MiB]
+    /// Memory of a process of a job, at which it is killed [default: half as much again as
+    /// --memory, and 256 MiB]
     #[arg(long, value_name = "SIZE", value_parser = positive_size)]
     pub(crate) job_memory: Option<ByteSize>,
     /// Files and connections that it may have open at once

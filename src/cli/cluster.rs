@@ -148,7 +148,8 @@ pub(crate) async fn worker(
     let interrupts = Interrupts::listen(HangUp::Stops)?;
     let build = Executable::own().map_err(CliError::io("/proc/self/exe"))?.build;
     if !args.in_process {
-        // Job processes are of the same user: they could read the memory and the environment of this one.
+        // Job processes are of the same user: they could read the memory and the environment of
+        // this one.
         set_dumpable_behavior(DumpableBehavior::NotDumpable)
             .map_err(|error| CliError::Other(format!("cannot guard this process: {error}")))?;
     }
@@ -261,7 +262,8 @@ async fn temporary_folder(
     made.map_err(|error| CliError::Other(error.to_string()))?.map(Some)
 }
 
-/// Has those reaped that become children of this process: process 1 of a container gets all that nobody else has.
+/// Has those reaped that become children of this process: process 1 of a container gets all that
+/// nobody else has.
 fn care_for_orphans() -> Arc<Orphans> {
     let orphans = Arc::new(Orphans::new());
     let reaped = Arc::clone(&orphans);

@@ -1,4 +1,5 @@
-//! From arguments to an [`Invocation`]: the fixed commands, and one subcommand of `run` and `submit` a job.
+//! From arguments to an [`Invocation`]: the fixed commands, and one subcommand of `run` and
+//! `submit` a job.
 
 use std::ffi::OsString;
 
@@ -87,7 +88,8 @@ pub(crate) fn parse(
     Ok(invocation)
 }
 
-/// A variable that is set to nothing is not set: service managers and containers cannot always leave one out.
+/// A variable that is set to nothing is not set: service managers and containers cannot always
+/// leave one out.
 fn ignore_empty_environment(command: Command) -> Command {
     let is_empty = |arg: &Arg| {
         let value = arg.get_env().and_then(std::env::var_os);
@@ -131,7 +133,8 @@ fn with_jobs(
     })
 }
 
-/// A parameter that parsed but does not fit the job, such as a bad regex, as clap would have said it.
+/// A parameter that parsed but does not fit the job, such as a bad regex, as clap would have said
+/// it.
 pub(crate) fn bad_parameter(command: &mut Command, message: &str) -> clap::Error {
     command.error(ErrorKind::ValueValidation, message)
 }

@@ -17,7 +17,8 @@ const CANCEL_GRACE: Duration = Duration::from_secs(5);
 /// How long a last question may take.
 const ANSWER_GRACE: Duration = Duration::from_secs(1);
 
-/// What an interrupt does to the job that is waited for. Where the terminal is gone, the job is left to itself.
+/// What an interrupt does to the job that is waited for. Where the terminal is gone, the job is
+/// left to itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnInterrupt {
     /// It is cancelled, by whoever has submitted it; a second interrupt leaves at once.

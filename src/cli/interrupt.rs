@@ -1,4 +1,5 @@
-//! Signals: those that ask a process to stop, and those that must not end it in the midst of something.
+//! Signals: those that ask a process to stop, and those that must not end it in the midst of
+//! something.
 //!
 //! | signal | roles | `run`, `submit`, `gen` |
 //! | --- | --- | --- |
@@ -8,8 +9,8 @@
 //! | SIGUSR1, SIGUSR2 | nothing but a line in the log | nothing |
 //! | SIGXFSZ | nothing: the write that was too large fails, and says so | the same |
 //!
-//! What `nohup` or a shell has switched off stays off. SIGCHLD is listened to so that it is not: where a parent ignores it, the
-//! kernel forgets how children have ended.
+//! What `nohup` or a shell has switched off stays off. SIGCHLD is listened to so that it is not:
+//! where a parent ignores it, the kernel forgets how children have ended.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll};

@@ -40,7 +40,8 @@ impl JobCommand {
         // Before the job is built, which may read them.
         set_side_files(side_files.iter().cloned());
         let params = job.params_from_args(of_job)?;
-        // Built only to be checked, so that a bad parameter is an error of usage, before anything runs.
+        // Built only to be checked, so that a bad parameter is an error of usage, before anything
+        // runs.
         let program =
             job.build(&params).map_err(|error| bad_parameter(command, error.message()))?;
         let names = program.input_names();
@@ -124,7 +125,8 @@ fn compression(method: Option<Method>) -> v1::Compression {
     }
 }
 
-/// `NAME=PATH` for a job whose inputs have names; for all others the whole is a path, whatever signs it has.
+/// `NAME=PATH` for a job whose inputs have names; for all others the whole is a path, whatever
+/// signs it has.
 fn named(input: &str, names: &[&str]) -> JobInput {
     let (name, pattern) = match input.split_once('=') {
         Some(split) if !names.is_empty() => split,
@@ -150,7 +152,8 @@ fn absolute(path: &Path) -> Result<String, CliError> {
     Ok(text.to_string())
 }
 
-/// Makes a path or glob pattern absolute. The folder put before a pattern is taken literally, whatever signs it has.
+/// Makes a path or glob pattern absolute. The folder put before a pattern is taken literally,
+/// whatever signs it has.
 fn absolute_pattern(input: &str) -> Result<String, CliError> {
     let path = Path::new(input);
     if path.is_absolute() || path.exists() {

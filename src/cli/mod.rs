@@ -48,7 +48,8 @@ use crate::job_process;
 use commands::Invocation;
 use error::CliError;
 
-/// How often a thread is given something to do, in order to be kept: no more than one is, as two would get it in turn.
+/// How often a thread is given something to do, in order to be kept: no more than one is, as two
+/// would get it in turn.
 const THREAD_LOOK: Duration = Duration::from_secs(6);
 /// How long work that may block waits for a thread before that is said.
 const THREAD_WAIT_MAX: Duration = Duration::from_secs(60);
@@ -123,8 +124,9 @@ fn dispatch(
     result
 }
 
-/// Idle threads of the runtime, on which it does what may block, end after ten seconds; where the system has no more threads then, nothing
-/// that may block would ever be done again. So one always has something to do.
+/// Idle threads of the runtime, on which it does what may block, end after ten seconds; where the
+/// system has no more threads then, nothing that may block would ever be done again. So one always
+/// has something to do.
 async fn keep_a_thread() {
     let mut looks = interval(THREAD_LOOK);
     loop {

@@ -1,4 +1,5 @@
-//! Waits for a coordinator that has gone: it may be restarting, or another one may be taking its place.
+//! Waits for a coordinator that has gone: it may be restarting, or another one may be taking its
+//! place.
 
 use std::time::Duration;
 
@@ -10,8 +11,9 @@ use crate::client::{Client, ClientError};
 const PAUSE_MIN: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// How long to wait, and for whom. The wait is for a *useful* answer: a coordinator that comes back, and then breaks off each
-/// time that it is asked, is not waited for any longer than one that does not come back.
+/// How long to wait, and for whom. The wait is for a *useful* answer: a coordinator that comes
+/// back, and then breaks off each time that it is asked, is not waited for any longer than one that
+/// does not come back.
 pub(crate) struct Patience<'a> {
     pub(crate) client: &'a Client,
     limit: Duration,
@@ -37,10 +39,12 @@ impl<'a> Patience<'a> {
         self.lost = None;
     }
 
-    /// Returns when a coordinator answers again after `error`. Says once that it is gone, and once that it is back.
+    /// Returns when a coordinator answers again after `error`. Says once that it is gone, and once
+    /// that it is back.
     ///
     /// # Errors
-    /// The last one when the limit is over, and `error` itself if the coordinator is not gone at all.
+    /// The last one when the limit is over, and `error` itself if the coordinator is not gone at
+    /// all.
     pub(crate) async fn outlast(
         &mut self,
         mut error: ClientError,

@@ -93,8 +93,9 @@ pub(crate) async fn dialer(target: &TargetArgs) -> Result<Dialer, CliError> {
     Ok(Dialer::member(tls))
 }
 
-/// The credentials of a worker: those that it has kept, or such as it gets for its token. What it has kept counts, so that a
-/// supervisor can start it with the same token again and again; unless it is of no use to a worker of this cluster.
+/// The credentials of a worker: those that it has kept, or such as it gets for its token. What it
+/// has kept counts, so that a supervisor can start it with the same token again and again; unless
+/// it is of no use to a worker of this cluster.
 pub(crate) async fn join(urls: &str, token: Option<&str>, folder: &Path) -> Result<Tls, CliError> {
     let token = token.map(parse).transpose()?;
     let kept = if Credentials::path(folder).exists() {

@@ -1,7 +1,9 @@
-//! The folder that `windrow coordinator --state` is given: whose it is, and where that one can be reached.
+//! The folder that `windrow coordinator --state` is given: whose it is, and where that one can be
+//! reached.
 //!
-//! The journal in it keeps coordinators apart that share it. This only sees to it that nobody is replaced by mistake, and
-//! that a copy is not taken for the original: a copy's coordinator could not know what became of its jobs since.
+//! The journal in it keeps coordinators apart that share it. This only sees to it that nobody is
+//! replaced by mistake, and that a copy is not taken for the original: a copy's coordinator could
+//! not know what became of its jobs since.
 
 use std::fs::{self, File, Metadata, TryLockError};
 use std::io::Write;
@@ -50,8 +52,8 @@ impl StateFolder {
         &self.path
     }
 
-    /// Says that this process is in charge, and tells everybody who can read the folder where it is. Whoever was in charge
-    /// before keeps a lock that has no name any more.
+    /// Says that this process is in charge, and tells everybody who can read the folder where it
+    /// is. Whoever was in charge before keeps a lock that has no name any more.
     pub(crate) fn take_charge(&self, url: &str) -> Result<(), CliError> {
         if self.take_over {
             let lock = self.path.join(LOCK);
@@ -60,8 +62,8 @@ impl StateFolder {
         self.replace(ADDRESS, url)
     }
 
-    /// Writes a file under a temporary name first, so that nobody reads half of it. One that says so already stays: on a
-    /// full disk, a coordinator can start again where it was.
+    /// Writes a file under a temporary name first, so that nobody reads half of it. One that says
+    /// so already stays: on a full disk, a coordinator can start again where it was.
     fn replace(&self, name: &str, line: &str) -> Result<(), CliError> {
         let (path, temporary) = (self.path.join(name), self.path.join(format!("{name}.tmp")));
         let text = format!("{line}\n");
@@ -79,8 +81,8 @@ impl StateFolder {
     }
 }
 
-/// A folder that was moved has left its old place. One that was copied has not; one that is seen in two places is the same
-/// file in both.
+/// A folder that was moved has left its old place. One that was copied has not; one that is seen in
+/// two places is the same file in both.
 fn refuse_copy(path: &Path) -> Result<(), CliError> {
     let home = path.join(HOME);
     let Ok(text) = fs::read_to_string(&home) else { return Ok(()) };

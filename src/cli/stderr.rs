@@ -1,8 +1,10 @@
-//! Writing to standard error, whose reader may have gone, whose disk may be full, or which nobody reads any more.
+//! Writing to standard error, whose reader may have gone, whose disk may be full, or which nobody
+//! reads any more.
 //!
-//! None of that is a reason to fail: what was to be said is lost, and nothing else. A role must not wait for its
-//! reader either, since a log shipper that hangs would make it deaf. So what a role says goes through a bounded queue
-//! to a thread of its own; where nobody reads, lines are left out, and counted. Other commands write at once.
+//! None of that is a reason to fail: what was to be said is lost, and nothing else. A role must not
+//! wait for its reader either, since a log shipper that hangs would make it deaf. So what a role
+//! says goes through a bounded queue to a thread of its own; where nobody reads, lines are left
+//! out, and counted. Other commands write at once.
 //!
 //! Nothing in Windrow uses `eprintln!`, which panics where standard error cannot be written.
 
@@ -22,7 +24,8 @@ const FLUSH_TIME_MAX: Duration = Duration::from_secs(1);
 /// Of a role; no other command has one.
 static QUEUE: OnceLock<Queue> = OnceLock::new();
 
-/// From now on, nothing that this process says waits for its reader. Where no thread can be started, it does.
+/// From now on, nothing that this process says waits for its reader. Where no thread can be
+/// started, it does.
 pub(crate) fn never_wait() {
     let writing = std::thread::Builder::new().name("windrow-log".into()).spawn(|| {
         QUEUE.get_or_init(Queue::default).pass_on(&mut io::stderr());

@@ -1,7 +1,8 @@
-//! The folder of a role that was given none: under the system's temporary folder, and gone with the process.
+//! The folder of a role that was given none: under the system's temporary folder, and gone with the
+//! process.
 //!
-//! A process that is killed cannot remove it. So each has a lock, which goes with its process in any case; the next one that
-//! starts removes those whose lock is free.
+//! A process that is killed cannot remove it. So each has a lock, which goes with its process in
+//! any case; the next one that starts removes those whose lock is free.
 
 use std::fs::{self, File};
 use std::io;
@@ -15,7 +16,8 @@ use super::error::CliError;
 
 /// In each folder, locked as long as its process lives.
 const LOCK: &str = "in-use.lock";
-/// Of a lock that is not held yet. It gets its name when it is, so that nobody ever finds one free whose process lives.
+/// Of a lock that is not held yet. It gets its name when it is, so that nobody ever finds one free
+/// whose process lives.
 const NEW_LOCK: &str = "in-use.new";
 
 /// A folder that is removed when this is dropped.
@@ -28,7 +30,8 @@ pub(crate) struct TemporaryFolder {
 }
 
 impl TemporaryFolder {
-    /// Makes one whose name begins with `prefix`, after those are removed that killed processes have left. Blocks on the file system.
+    /// Makes one whose name begins with `prefix`, after those are removed that killed processes
+    /// have left. Blocks on the file system.
     pub(crate) fn make(prefix: &str) -> Result<Self, CliError> {
         Self::make_in(&std::env::temp_dir(), prefix)
     }
@@ -78,7 +81,8 @@ fn is_own(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| found.is_dir() && found.uid() == user)
 }
 
-/// Removes a folder whose process is gone; the lock last, since without it nobody would know whose it is.
+/// Removes a folder whose process is gone; the lock last, since without it nobody would know whose
+/// it is.
 fn remove_if_left(path: &Path) -> io::Result<bool> {
     let name = path.join(LOCK);
     let Ok(lock) = File::open(&name) else { return Ok(false) };

@@ -72,8 +72,8 @@ impl Job {
         step.effects.push(Effect::Assign { worker, attempt, outputs, alone, skip });
     }
 
-    /// Notes what a heartbeat says of an attempt. False when that attempt is not wanted there: it was given up, or
-    /// never asked for.
+    /// Notes what a heartbeat says of an attempt. False when that attempt is not wanted there: it
+    /// was given up, or never asked for.
     pub(crate) fn progress(
         &mut self,
         worker: WorkerId,
@@ -87,7 +87,8 @@ impl Job {
             step.deadlines.set(Timer::Stalled(attempt), stalls_at);
             return true;
         }
-        // A heartbeat may be overtaken by the report that the attempt is done: the winner must not be cancelled.
+        // A heartbeat may be overtaken by the report that the attempt is done: the winner must not
+        // be cancelled.
         self.wins(attempt, worker)
     }
 
@@ -182,7 +183,8 @@ impl Job {
                         trouble.could_not_fetch_on = FailedOn::nowhere();
                         (Again::Now, None)
                     }
-                    // Holder or reader, nobody knows: another reader is better, but not worth waiting for.
+                    // Holder or reader, nobody knows: another reader is better, but not worth
+                    // waiting for.
                     Again::AfterPause => {
                         let trouble = self.reduce.task_mut(attempt.task.index).trouble_mut();
                         trouble.could_not_fetch_on.add(worker);
@@ -216,8 +218,8 @@ impl Job {
         Some(worker)
     }
 
-    /// Ends a running attempt without success: its slot and its timer are free, and its task waits, unless another attempt
-    /// of it runs.
+    /// Ends a running attempt without success: its slot and its timer are free, and its task waits,
+    /// unless another attempt of it runs.
     pub(crate) fn stop(&mut self, attempt: AttemptId, step: &mut Step<'_>) -> Option<WorkerId> {
         let worker = self.tasks_mut(attempt.task.stage).stop(attempt.task.index, attempt.number)?;
         step.deadlines.clear(Timer::Stalled(attempt));
@@ -226,8 +228,8 @@ impl Job {
         Some(worker)
     }
 
-    /// Sees to it that a task is tried again if it waits, unless it has failed too often: then the job fails. `last` is
-    /// the attempt that is over.
+    /// Sees to it that a task is tried again if it waits, unless it has failed too often: then the
+    /// job fails. `last` is the attempt that is over.
     pub(crate) fn retry(
         &mut self,
         last: AttemptId,

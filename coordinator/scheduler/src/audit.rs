@@ -1,14 +1,17 @@
 //! Whether reducers have read what the maps wrote.
 //!
-//! A map's output may be lost after some reducers have read it, and is then made anew. As long as maps are
-//! deterministic, nobody can tell the difference. Where one is not, some reducers would have read its first
-//! output and others its second, and a pair could be missed or counted twice. The digest of what a map wrote, which is kept
-//! for as long as the job runs, tells; then all reducers that have read anything older are run again.
+//! A map's output may be lost after some reducers have read it, and is then made anew. As long as
+//! maps are deterministic, nobody can tell the difference. Where one is not, some reducers would
+//! have read its first output and others its second, and a pair could be missed or counted twice.
+//! The digest of what a map wrote, which is kept for as long as the job runs, tells; then all
+//! reducers that have read anything older are run again.
 //!
-//! A map with a combiner that had to write before it had combined all writes other pairs each time, out of the same ones. So
-//! where that has happened, what its mapper has emitted is compared instead, by its keys.
+//! A map with a combiner that had to write before it had combined all writes other pairs each time,
+//! out of the same ones. So where that has happened, what its mapper has emitted is compared
+//! instead, by its keys.
 //!
-//! At the end, what all winning reducers have read must be what all winning maps wrote, pair for pair.
+//! At the end, what all winning reducers have read must be what all winning maps wrote, pair for
+//! pair.
 
 use serde::{Deserialize, Serialize};
 use windrow_jobs::{AttemptId, Audit, Emitted};
@@ -19,7 +22,8 @@ use crate::job::{Job, JobResult};
 use crate::step::Step;
 use crate::task::{Task, TaskState};
 
-/// What an attempt at a map task has written for the shuffle, or one at a reduce task has read of it.
+/// What an attempt at a map task has written for the shuffle, or one at a reduce task has read of
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Written {
     audit: Audit,
@@ -44,8 +48,8 @@ impl Written {
 }
 
 impl Job {
-    /// A map has won. If it had won before, and has written something else now, reducers that may have read that are run
-    /// again.
+    /// A map has won. If it had won before, and has written something else now, reducers that may
+    /// have read that are run again.
     pub(crate) fn compare_with_former(
         &mut self,
         map: u32,
@@ -65,7 +69,8 @@ impl Job {
         }
     }
 
-    /// Whether it has read, or may have read, another version of the map outputs than that in force.
+    /// Whether it has read, or may have read, another version of the map outputs than that in
+    /// force.
     fn has_read_older(&self, reduce: &Task) -> bool {
         match &reduce.state {
             TaskState::Running(race) => {
@@ -76,8 +81,8 @@ impl Job {
         }
     }
 
-    /// Runs a reduce again that has read, or may have read, another version of the map outputs than that in force. Nobody is
-    /// to blame.
+    /// Runs a reduce again that has read, or may have read, another version of the map outputs than
+    /// that in force. Nobody is to blame.
     fn redo_if_older(&mut self, index: u32, step: &mut Step<'_>) {
         debug_assert!(self.nondeterministic.is_some(), "else what was read is as good as what is");
         let task = self.reduce.id(index);
@@ -105,9 +110,10 @@ impl Job {
         }
     }
 
-    /// Fails the job if the winning reducers have not read what the winning maps wrote. Where reducers have read different
-    /// outputs of one map (`mixed_outputs`), the sums differ although nothing was lost, and say nothing: each reducer has
-    /// compared what it read with the output from which it read.
+    /// Fails the job if the winning reducers have not read what the winning maps wrote. Where
+    /// reducers have read different outputs of one map (`mixed_outputs`), the sums differ although
+    /// nothing was lost, and say nothing: each reducer has compared what it read with the output
+    /// from which it read.
     pub(crate) fn check_conservation(&self) -> JobResult {
         if self.is_map_only() || self.mixed_outputs {
             return Ok(());
@@ -117,7 +123,8 @@ impl Job {
             audits.for_each(|audit| sum.merge(audit));
             sum
         };
-        // Of the maps' tasks, not of their winners: one that is being run again may have been read before it was lost.
+        // Of the maps' tasks, not of their winners: one that is being run again may have been read
+        // before it was lost.
         let written = sum(&mut self.map.iter().filter_map(|task| Some(task.written?.audit)));
         debug_assert!(self.reduce.all_done(), "what is read is known when all have read it");
         let read = sum(&mut self.reduce.iter().filter_map(|task| Some(task.written?.audit)));

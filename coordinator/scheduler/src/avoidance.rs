@@ -1,11 +1,13 @@
-//! Workers on which tasks of a job fail: a missing library, bad memory, or a disk that only this job uses.
+//! Workers on which tasks of a job fail: a missing library, bad memory, or a disk that only this
+//! job uses.
 //!
-//! The evidence is the job's own, and its code may be to blame as well as the machine. So it counts for this job alone, and
-//! only in the choice of workers: a task does not go back to a worker on which it failed, and the whole job avoids one on which
-//! several of its tasks have failed, as long as there are others that could run them, busy or not (as Hadoop does, with
-//! `mapreduce.job.maxtaskfailures.per.tracker`). So one bad machine costs a task one attempt, and some tasks at most. Where all
-//! are to be avoided, none is: the fault is likely the job's. After as long as a quarantine would take, one more task shows
-//! whether the worker is better now.
+//! The evidence is the job's own, and its code may be to blame as well as the machine. So it counts
+//! for this job alone, and only in the choice of workers: a task does not go back to a worker on
+//! which it failed, and the whole job avoids one on which several of its tasks have failed, as long
+//! as there are others that could run them, busy or not (as Hadoop does, with
+//! `mapreduce.job.maxtaskfailures.per.tracker`). So one bad machine costs a task one attempt, and
+//! some tasks at most. Where all are to be avoided, none is: the fault is likely the job's. After
+//! as long as a quarantine would take, one more task shows whether the worker is better now.
 //!
 //! What counts against a machine for all jobs is in `health`.
 
@@ -46,7 +48,8 @@ struct Against {
 pub(crate) struct FailedOn(Vec<WorkerId>);
 
 impl Avoidance {
-    /// This task has failed there; `tasks_max` of them are too many. If it is avoided from now on, returns how often it was before.
+    /// This task has failed there; `tasks_max` of them are too many. If it is avoided from now on,
+    /// returns how often it was before.
     fn failed(&mut self, worker: WorkerId, task: TaskId, tasks_max: u32) -> Option<u32> {
         let against = self.against.entry(worker).or_default();
         if (against.failed.len() as u32) < tasks_max {
@@ -62,7 +65,8 @@ impl Avoidance {
         Some(against.times - 1)
     }
 
-    /// It has been avoided for long enough to see whether it is better now. If the next task fails there, it is not.
+    /// It has been avoided for long enough to see whether it is better now. If the next task fails
+    /// there, it is not.
     pub(crate) fn give_a_chance(&mut self, worker: WorkerId) {
         if self.avoided.remove(&worker)
             && let Some(against) = self.against.get_mut(&worker)
@@ -120,7 +124,8 @@ impl Job {
         step.deadlines.clear(Timer::Avoided(self.id, worker));
     }
 
-    /// The workers that get no task of a stage, because others could run it. O(1) unless there is something against any.
+    /// The workers that get no task of a stage, because others could run it. O(1) unless there is
+    /// something against any.
     pub(crate) fn avoids<'a>(
         &'a self,
         stage: Stage,
@@ -132,8 +137,9 @@ impl Job {
         move |worker| others && avoided.contains(&worker)
     }
 
-    /// Whether a task rather waits for another worker than to go to this one. Where it could not fetch, it does not wait: the fault
-    /// may lie with what it fetched from, and those that are busy may be so for long.
+    /// Whether a task rather waits for another worker than to go to this one. Where it could not
+    /// fetch, it does not wait: the fault may lie with what it fetched from, and those that are
+    /// busy may be so for long.
     pub(crate) fn shuns(
         &self,
         stage: Stage,

@@ -1,16 +1,16 @@
-//! Backup tasks: a task whose attempt is much slower than its like is tried a second time elsewhere, and the first of
-//! the two to succeed wins.
+//! Backup tasks: a task whose attempt is much slower than its like is tried a second time
+//! elsewhere, and the first of the two to succeed wins.
 //!
-//! Which one is slow is judged as in LATE (Zaharia et al., OSDI 2008): by rate and by the time that remains, not by how
-//! far it has come. A backup is started only if
+//! Which one is slow is judged as in LATE (Zaharia et al., OSDI 2008): by rate and by the time that
+//! remains, not by how far it has come. A backup is started only if
 //!
-//! - the attempt runs for some seconds, at less than a third of the usual rate of its stage, and what remains takes longer at its
-//!   rate than the whole task at the usual one; or it has shown no sign of life for longer than a whole task usually takes,
-//!   as where its process hangs,
+//! - the attempt runs for some seconds, at less than a third of the usual rate of its stage, and
+//!   what remains takes longer at its rate than the whole task at the usual one; or it has shown no
+//!   sign of life for longer than a whole task usually takes, as where its process hangs,
 //! - nothing is queued that could use the slot, and few backups run already.
 //!
-//! Rates come from heartbeats, which are not journaled. So looking is no transition: what is found becomes an event,
-//! [`Event::BackUp`](crate::Event), which is.
+//! Rates come from heartbeats, which are not journaled. So looking is no transition: what is found
+//! becomes an event, [`Event::BackUp`](crate::Event), which is.
 
 use std::time::Duration;
 
@@ -31,7 +31,8 @@ const SLOW_PART: f64 = 3.0;
 /// One backup for so many running attempts, and at least one.
 const ATTEMPTS_PER_BACKUP: u32 = 10;
 
-/// Attempts that should be backed up now. O(attempts that run), where a slot is free and nothing is queued for it.
+/// Attempts that should be backed up now. O(attempts that run), where a slot is free and nothing is
+/// queued for it.
 pub(crate) fn slow_attempts(
     jobs: &Jobs,
     workers: &Workers,
@@ -125,7 +126,8 @@ impl Usual {
         Duration::try_from_secs_f64(self.work / self.rate).unwrap_or(Duration::MAX)
     }
 
-    /// By the tasks that are done; while there is none, by the fastest that runs. `None` when nothing is known.
+    /// By the tasks that are done; while there is none, by the fastest that runs. `None` when
+    /// nothing is known.
     fn of(tasks: &Tasks, stage: Stage, now: Time) -> Option<Self> {
         let Totals { work_done, elapsed_us, .. } = tasks.totals;
         if work_done > 0 && elapsed_us > 0 {

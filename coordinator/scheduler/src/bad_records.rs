@@ -1,8 +1,8 @@
 //! How many bad records a job may skip.
 //!
-//! Winners alone count, so that a task that is run twice does not pay twice. A budget that is a count holds for the whole job,
-//! and is looked at with each winner; one that is a share is looked at when a stage is done, for only then is it known of
-//! how many.
+//! Winners alone count, so that a task that is run twice does not pay twice. A budget that is a
+//! count holds for the whole job, and is looked at with each winner; one that is a share is looked
+//! at when a stage is done, for only then is it known of how many.
 
 use windrow_jobs::{BadRecordBudget, FailureCause, Stage};
 
@@ -16,7 +16,8 @@ impl Job {
         map.skipped_records.saturating_add(reduce.skipped_records)
     }
 
-    /// Fails the job if its winners have skipped too much. `example` is what the last of them has met in `stage`.
+    /// Fails the job if its winners have skipped too much. `example` is what the last of them has
+    /// met in `stage`.
     pub(crate) fn check_bad_records(
         &self,
         stage: Stage,

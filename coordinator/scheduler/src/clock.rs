@@ -1,13 +1,14 @@
 //! The scheduler's time, which stands still while the journal does not answer.
 //!
-//! A coordinator whose store hangs cannot know whether it is still in charge. If nothing was done for half a lease, it
-//! decides nothing more and acknowledges no worker, as if it were asleep, until the store has done what it was asked for: so
-//! workers find their leases at an end, and look for whoever is in charge. Since no time passes for the scheduler meanwhile,
-//! it gives nobody up whom it could not hear. Workers' own clocks go on: their leases end before it believes so.
+//! A coordinator whose store hangs cannot know whether it is still in charge. If nothing was done
+//! for half a lease, it decides nothing more and acknowledges no worker, as if it were asleep,
+//! until the store has done what it was asked for: so workers find their leases at an end, and look
+//! for whoever is in charge. Since no time passes for the scheduler meanwhile, it gives nobody up
+//! whom it could not hear. Workers' own clocks go on: their leases end before it believes so.
 //!
-//! The same goes for a coordinator that was stopped itself, with its machine or by a signal: the heartbeats that have come
-//! meanwhile wait in its sockets, and no lease is judged by the time in which nobody read them. It finds that out by
-//! [looking](Clock::look) later than it meant to.
+//! The same goes for a coordinator that was stopped itself, with its machine or by a signal: the
+//! heartbeats that have come meanwhile wait in its sockets, and no lease is judged by the time in
+//! which nobody read them. It finds that out by [looking](Clock::look) later than it meant to.
 //!
 //! It reads no clock: real time is told to it, as what has passed since the coordinator started.
 
@@ -45,9 +46,9 @@ impl Clock {
         Self { base, lease, looks_at, asked: None, stands_since: None, stood: Duration::ZERO }
     }
 
-    /// The coordinator looks at the clock, as it must from time to time. If it comes so late that it must have been stopped,
-    /// time stands still since it should have come, until [`store_done`](Self::store_done), and it is returned for how long
-    /// it was stopped.
+    /// The coordinator looks at the clock, as it must from time to time. If it comes so late that
+    /// it must have been stopped, time stands still since it should have come, until
+    /// [`store_done`](Self::store_done), and it is returned for how long it was stopped.
     pub fn look(&mut self, real: Duration) -> Option<Duration> {
         let due = std::mem::replace(&mut self.looks_at, real + self.lease / LOOK_PER_LEASE);
         let late = real.saturating_sub(due);
@@ -78,7 +79,8 @@ impl Clock {
         self.asked.get_or_insert(real);
     }
 
-    /// The store has done what it was asked for. If time stood still, and now goes on, that took as long as is returned.
+    /// The store has done what it was asked for. If time stood still, and now goes on, that took as
+    /// long as is returned.
     pub fn store_done(&mut self, real: Duration) -> Option<Duration> {
         self.asked = None;
         let stood = real.saturating_sub(self.stands_since.take()?);

@@ -9,45 +9,52 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// Silence after which a worker counts as lost. Any message renews it.
     pub lease: Duration,
-    /// How long a worker whose connection broke may take to come back, if its lease does not end before. A process that has
-    /// died does not come back, so that this is how long its work waits. Where most connections are broken, the workers are
-    /// not at fault, and each has its whole lease.
+    /// How long a worker whose connection broke may take to come back, if its lease does not end
+    /// before. A process that has died does not come back, so that this is how long its work waits.
+    /// Where most connections are broken, the workers are not at fault, and each has its whole
+    /// lease.
     pub reconnect: Duration,
     /// Pause before a failed task's first retry; each further failure doubles it.
     pub backoff_base: Duration,
     /// Longest pause before a retry.
     pub backoff_max: Duration,
-    /// How often a task may be lost with its worker, through no fault of its own, before it is held to be what ends them. Attempts
-    /// that run count until one succeeds; outputs until the job gets further.
+    /// How often a task may be lost with its worker, through no fault of its own, before it is held
+    /// to be what ends them. Attempts that run count until one succeeds; outputs until the job gets
+    /// further.
     pub losses_max: u32,
     /// How often the process may die in which a task runs together with others, until it succeeds.
     pub deaths_max: u32,
-    /// How many records, or groups, of one task are left out because each has killed the process that tried it, if the
-    /// job may skip so many. Each costs a process.
+    /// How many records, or groups, of one task are left out because each has killed the process
+    /// that tried it, if the job may skip so many. Each costs a process.
     pub poison_max: u32,
-    /// How often a task may be tried again because a map output could not be fetched, until the job gets further.
+    /// How often a task may be tried again because a map output could not be fetched, until the job
+    /// gets further.
     pub fetch_failures_max: u32,
-    /// After so many reports about one map output, it is given up although its worker lives. The first may be a
-    /// passing fault.
+    /// After so many reports about one map output, it is given up although its worker lives. The
+    /// first may be a passing fault.
     pub output_reports_max: u32,
-    /// After so many reports about the outputs that one worker holds of a job, all of them are given up.
+    /// After so many reports about the outputs that one worker holds of a job, all of them are
+    /// given up.
     pub holder_reports_max: u32,
-    /// After so many tasks of a job have failed on a worker, with no success in between, that job avoids it.
+    /// After so many tasks of a job have failed on a worker, with no success in between, that job
+    /// avoids it.
     pub worker_failures_max: u32,
-    /// After so many failures that speak of the machine, of more than one job, with no success in between, a worker is
-    /// quarantined.
+    /// After so many failures that speak of the machine, of more than one job, with no success in
+    /// between, a worker is quarantined.
     pub strikes_max: u32,
     /// How long the first time; it doubles with each that follows without a success in between.
     pub quarantine_base: Duration,
     /// Longest quarantine.
     pub quarantine_max: Duration,
-    /// An attempt must have run for so long before a backup of it is started. `Duration::MAX`: none is ever started.
+    /// An attempt must have run for so long before a backup of it is started. `Duration::MAX`: none
+    /// is ever started.
     pub backup_after: Duration,
     /// How often it is looked for attempts that need a backup.
     pub backup_period: Duration,
     /// How often the publication of a job may fail for a reason that may pass, before the job does.
     pub publish_failures_max: u32,
-    /// A job that could use a slot and was given none for so long gets one in eight, whatever its priority.
+    /// A job that could use a slot and was given none for so long gets one in eight, whatever its
+    /// priority.
     pub starving_after: Duration,
     /// How many ended jobs can still be seen, beside those of which something partial is left.
     pub ended_jobs_max: usize,

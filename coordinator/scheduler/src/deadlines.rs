@@ -7,8 +7,8 @@ use windrow_jobs::{AttemptId, JobId, TaskId, WorkerId};
 
 use crate::time::Time;
 
-/// What waits. The order breaks ties between deadlines at the same moment: leases first, so that an attempt is not
-/// blamed for the silence of its worker.
+/// What waits. The order breaks ties between deadlines at the same moment: leases first, so that an
+/// attempt is not blamed for the silence of its worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Timer {
     /// The worker's lease runs out.

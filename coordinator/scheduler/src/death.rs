@@ -9,14 +9,16 @@
 //!                                                    +--+
 //! ```
 //!
-//! Where somebody else may have killed the process, or it ran out of memory, the record that it had come to is only under
-//! suspicion. The record is poison when the next process dies at the same place.
+//! Where somebody else may have killed the process, or it ran out of memory, the record that it had
+//! come to is only under suspicion. The record is poison when the next process dies at the same
+//! place.
 //!
-//! When a process dies, all that ran in it is suspect, and runs alone from then on, each in a process of its own. So the culprit is
-//! found, and the innocent do not pay: a death in company accuses nobody, and counts against a cap of its own. It says
-//! nothing against the machine either.
+//! When a process dies, all that ran in it is suspect, and runs alone from then on, each in a
+//! process of its own. So the culprit is found, and the innocent do not pay: a death in company
+//! accuses nobody, and counts against a cap of its own. It says nothing against the machine either.
 //!
-//! Poison is not counted as skipped here: the attempt that leaves it out counts it, like every bad record.
+//! Poison is not counted as skipped here: the attempt that leaves it out counts it, like every bad
+//! record.
 
 use windrow_jobs::{AttemptId, BadRecord, BadRecordBudget, FailureCause, Place, TaskId};
 
@@ -36,8 +38,8 @@ pub(crate) enum Blame {
 }
 
 impl Trouble {
-    /// Puts this place under suspicion, for which the task is charged; or finds that it was already, and gives that back.
-    /// Returns whether the suspicion is confirmed.
+    /// Puts this place under suspicion, for which the task is charged; or finds that it was
+    /// already, and gives that back. Returns whether the suspicion is confirmed.
     fn suspect_place(&mut self, place: &Place) -> bool {
         let is_confirmed = self.suspected_place.as_ref() == Some(place);
         if is_confirmed {
@@ -50,7 +52,8 @@ impl Trouble {
 }
 
 impl Job {
-    /// Draws the conclusions from a cause that says that the attempt's process has died, if it says so.
+    /// Draws the conclusions from a cause that says that the attempt's process has died, if it says
+    /// so.
     pub(crate) fn note_death(
         &mut self,
         attempt: AttemptId,
@@ -89,8 +92,8 @@ impl Job {
         self.tasks_mut(task.stage).enqueue(task.index);
     }
 
-    /// Fails the job if this task alone has more poison than the job may skip, or than is worth the processes that it takes
-    /// to find it.
+    /// Fails the job if this task alone has more poison than the job may skip, or than is worth the
+    /// processes that it takes to find it.
     fn check_poison(&self, attempt: AttemptId, cause: &FailureCause, step: &Step<'_>) -> JobResult {
         let records =
             self.tasks(attempt.task.stage).task(attempt.task.index).trouble().poison.len() as u32;

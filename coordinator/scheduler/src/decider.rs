@@ -9,9 +9,10 @@
 //!                                     ^---------- Answer ----+        next_effect ---> driver
 //! ```
 //!
-//! The state changes at once, so that the next event finds it changed; only its effects wait. All effects come out in the
-//! order of their events. A coordinator that takes over reads the last state, and tells it all records since:
-//! the same events in the same state lead to the same state, which is all that recovery is.
+//! The state changes at once, so that the next event finds it changed; only its effects wait. All
+//! effects come out in the order of their events. A coordinator that takes over reads the last
+//! state, and tells it all records since: the same events in the same state lead to the same state,
+//! which is all that recovery is.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -28,16 +29,16 @@ use crate::journal::{
 use crate::scheduler::Scheduler;
 use crate::time::Time;
 
-/// What the driver keeps besides the scheduler, and what must survive with it: it changes by events and their effects
-/// alone.
+/// What the driver keeps besides the scheduler, and what must survive with it: it changes by events
+/// and their effects alone.
 pub trait Catalog: Clone {
     /// What the driver knows of an event, and the scheduler need not know.
     type Note: Clone + Default + Content;
     /// Something large that notes name, and that is written once.
     type Part: Clone;
 
-    /// Takes in what happened at a moment, what the scheduler has decided, and where that stands now. Must not look at
-    /// anything else.
+    /// Takes in what happened at a moment, what the scheduler has decided, and where that stands
+    /// now. Must not look at anything else.
     fn apply(
         &mut self,
         at: Time,
@@ -97,7 +98,8 @@ pub struct Record<N> {
 /// What the journal of a decider with this catalog is asked for.
 type CallOf<C> = Call<Record<<C as Catalog>::Note>, State<C>, <C as Catalog>::Part>;
 
-/// A journaled scheduler. It does nothing itself: its owner asks for calls and effects, carries them out, and answers.
+/// A journaled scheduler. It does nothing itself: its owner asks for calls and effects, carries
+/// them out, and answers.
 #[derive(Debug)]
 pub struct Decider<C: Catalog> {
     state: State<C>,
@@ -119,8 +121,8 @@ struct Cut {
     bytes: u64,
     /// Records.
     records: u64,
-    /// Not more often than this. With a few objects in flight, a store adds so few objects in this time that reading them, many
-    /// at once, takes less than a second, however fast the store is.
+    /// Not more often than this. With a few objects in flight, a store adds so few objects in this
+    /// time that reading them, many at once, takes less than a second, however fast the store is.
     interval: Duration,
     /// Nor more often than this for each task: all of the state is copied and written.
     interval_per_task: Duration,
@@ -165,7 +167,8 @@ impl<C: Catalog> Decider<C> {
         decider
     }
 
-    /// Begins anew, with a journal that nobody could ever read: it is not written, and all is told at once.
+    /// Begins anew, with a journal that nobody could ever read: it is not written, and all is told
+    /// at once.
     pub fn unshared(epoch: Epoch, nonce: Nonce, config: Config, new: C) -> Self {
         let state = State::new(config.clone(), new);
         let mut decider = Self::of(state, Appender::unshared(epoch, nonce));
@@ -178,7 +181,8 @@ impl<C: Catalog> Decider<C> {
         Self { state, appender, held: VecDeque::new(), cut, cut_at, cut_records: 0 }
     }
 
-    /// Writes the state anew after so many records instead of the usual number, however soon that is.
+    /// Writes the state anew after so many records instead of the usual number, however soon that
+    /// is.
     #[must_use]
     pub fn with_snapshot_after(mut self, records: u64) -> Self {
         self.cut.records = records.max(1);
@@ -197,7 +201,8 @@ impl<C: Catalog> Decider<C> {
         self.appender.epoch()
     }
 
-    /// Whether the epoch is durable: before, another coordinator may win the race for it, and no effect comes out.
+    /// Whether the epoch is durable: before, another coordinator may win the race for it, and no
+    /// effect comes out.
     pub fn is_durable(&self) -> bool {
         !self.is_shared() || self.appender.durable() > 0
     }
@@ -209,7 +214,8 @@ impl<C: Catalog> Decider<C> {
         let recorded_note = is_recorded.then(|| note.clone());
         let effects = self.state.handle(now, &event, note);
         if let Some(note) = recorded_note {
-            // The event itself is written down, not a copy: there are many of them, and some are large.
+            // The event itself is written down, not a copy: there are many of them, and some are
+            // large.
             let mut record = Record { at: now, event, note };
             C::strip(&mut record.event, &record.note);
             self.appender.push(record);
@@ -254,8 +260,8 @@ impl<C: Catalog> Decider<C> {
         (self.cut_at, self.cut_records) = (self.state.now, self.appender.pushed());
     }
 
-    /// Has something large written that the note of an event is going to name. It may be [handled](Self::handle) when the part
-    /// [is there](Self::next_written).
+    /// Has something large written that the note of an event is going to name. It may be
+    /// [handled](Self::handle) when the part [is there](Self::next_written).
     pub fn write_part(&mut self, part: Arc<C::Part>) -> PartId {
         self.appender.write_part(part)
     }
@@ -285,7 +291,8 @@ impl<C: Catalog> Decider<C> {
         self.appender.is_waiting()
     }
 
-    /// When [`handle_deadline`](Self::handle_deadline) is to be called next, unless an event changes that.
+    /// When [`handle_deadline`](Self::handle_deadline) is to be called next, unless an event
+    /// changes that.
     pub fn next_deadline(&self) -> Option<Time> {
         self.state.scheduler.next_deadline()
     }

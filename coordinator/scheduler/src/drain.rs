@@ -1,5 +1,5 @@
-//! Workers that want to leave: they finish what they run, keep serving what others still need, and are told when
-//! they may go. One that goes earlier is lost like any other.
+//! Workers that want to leave: they finish what they run, keep serving what others still need, and
+//! are told when they may go. One that goes earlier is lost like any other.
 
 use windrow_jobs::WorkerId;
 
@@ -7,8 +7,8 @@ use crate::effect::Effect;
 use crate::jobs::Jobs;
 use crate::step::Step;
 
-/// Tells workers that are draining, run nothing, and hold nothing that an unfinished reducer may need, that they
-/// may go.
+/// Tells workers that are draining, run nothing, and hold nothing that an unfinished reducer may
+/// need, that they may go.
 pub(crate) fn let_go(jobs: &Jobs, step: &mut Step<'_>) {
     let unneeded = |&worker: &WorkerId| !jobs.running().any(|job| job.needs_worker(worker));
     let leaving: Vec<_> = step.workers.idle_draining().filter(unneeded).collect();

@@ -12,7 +12,8 @@ use crate::event::RequestId;
 /// Something to be done outside. The driver carries effects out in order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// The answer to `Submit`: the job is accepted. It is the same for a submission that was accepted before.
+    /// The answer to `Submit`: the job is accepted. It is the same for a submission that was
+    /// accepted before.
     Accepted {
         /// Who asked.
         request: RequestId,
@@ -28,7 +29,8 @@ pub enum Effect {
     CancelAnswered {
         /// Who asked.
         request: RequestId,
-        /// False when there was no such job, when it had ended, or when its output was being published already.
+        /// False when there was no such job, when it had ended, or when its output was being
+        /// published already.
         cancelled: bool,
     },
     /// The answer to `WorkerJoined`, and to a `WorkerReturned` that was in time.
@@ -38,7 +40,8 @@ pub enum Effect {
         /// The worker's id.
         worker: WorkerId,
     },
-    /// The answer to a `WorkerReturned` that came too late: what it did is lost, and it may join anew.
+    /// The answer to a `WorkerReturned` that came too late: what it did is lost, and it may join
+    /// anew.
     TooLate {
         /// Who asked.
         request: RequestId,
@@ -49,8 +52,8 @@ pub enum Effect {
         worker: WorkerId,
         /// Which attempt.
         attempt: AttemptId,
-        /// Whether it has won. What a loser left is not wanted. The same attempt gets the same answer as often as it asks,
-        /// as long as its job runs.
+        /// Whether it has won. What a loser left is not wanted. The same attempt gets the same
+        /// answer as often as it asks, as long as its job runs.
         won: bool,
     },
     /// Run an attempt.
@@ -85,16 +88,17 @@ pub enum Effect {
         /// Why.
         reason: String,
     },
-    /// All tasks are done: make their winners' parts visible, then report [`Event::Published`](crate::Event). Asked for
-    /// again by a coordinator that takes over, so that it must be able to go on where another one has stopped.
+    /// All tasks are done: make their winners' parts visible, then report
+    /// [`Event::Published`](crate::Event). Asked for again by a coordinator that takes over, so
+    /// that it must be able to go on where another one has stopped.
     Publish {
         /// Which job.
         job: JobId,
         /// The winning attempt of each task that wrote a part, in order of parts.
         winners: Vec<AttemptId>,
     },
-    /// The job has ended. Exactly once a job, and last of its effects, but for attempts that are cancelled again
-    /// because a heartbeat still names them.
+    /// The job has ended. Exactly once a job, and last of its effects, but for attempts that are
+    /// cancelled again because a heartbeat still names them.
     Ended {
         /// Which job.
         job: JobId,
@@ -144,7 +148,8 @@ pub enum JobFailure {
         /// What one of them failed with.
         example: Option<FailureCause>,
     },
-    /// More records of one task have killed the process that tried them than are looked for one by one.
+    /// More records of one task have killed the process that tried them than are looked for one by
+    /// one.
     Poison {
         /// Which task.
         task: TaskId,
@@ -157,7 +162,8 @@ pub enum JobFailure {
     NoWorkers,
     /// There were workers, but none that can run its program, for longer than the job waits.
     NoFit,
-    /// Reducers have not read what the maps wrote: something was lost, doubled or changed on the way.
+    /// Reducers have not read what the maps wrote: something was lost, doubled or changed on the
+    /// way.
     Audit {
         /// What the maps wrote.
         written: Audit,

@@ -23,9 +23,10 @@ pub struct SubmissionId(pub u128);
 
 /// Something that happened outside.
 ///
-/// All but those that [are volatile](Self::is_volatile) are written to the journal, and told again, in order and with their
-/// times, to a scheduler that takes over. What is decided must therefore follow from them alone: from heartbeats follows
-/// only when a deadline passes, and that is an event of its own.
+/// All but those that [are volatile](Self::is_volatile) are written to the journal, and told again,
+/// in order and with their times, to a scheduler that takes over. What is decided must therefore
+/// follow from them alone: from heartbeats follows only when a deadline passes, and that is an
+/// event of its own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
     /// A planned job is to be run.
@@ -51,7 +52,8 @@ pub enum Event {
         /// Which job.
         job: JobId,
     },
-    /// A worker has opened a session. Its id comes with the answer, [`Effect::Admitted`](crate::Effect::Admitted).
+    /// A worker has opened a session. Its id comes with the answer,
+    /// [`Effect::Admitted`](crate::Effect::Admitted).
     WorkerJoined {
         /// Whom to answer.
         request: RequestId,
@@ -71,7 +73,8 @@ pub enum Event {
     WorkerDisconnected {
         /// Which worker.
         worker: WorkerId,
-        /// Which connection: the one by which it made this request. If it has made another one since, nothing is broken.
+        /// Which connection: the one by which it made this request. If it has made another one
+        /// since, nothing is broken.
         connection: RequestId,
     },
     /// A session has ended for good, for whatever reason.
@@ -125,15 +128,16 @@ pub enum Event {
         /// Why it could not be published, if so. Nothing of it is visible then.
         result: Result<(), Unpublished>,
     },
-    /// A coordinator that has taken over cannot have a job's output folder again: whatever the job did would be in vain.
+    /// A coordinator that has taken over cannot have a job's output folder again: whatever the job
+    /// did would be in vain.
     OutputLost {
         /// Which job.
         job: JobId,
         /// Why.
         cause: FailureCause,
     },
-    /// A job has ended, and nothing partial is left of it, so that whoever waits for its end may know. Until then, it is not
-    /// forgotten.
+    /// A job has ended, and nothing partial is left of it, so that whoever waits for its end may
+    /// know. Until then, it is not forgotten.
     Settled {
         /// Which job.
         job: JobId,
@@ -145,7 +149,8 @@ pub enum Event {
     },
     /// Deadlines have passed.
     Elapsed {
-        /// Those that had passed, in order. By the time it comes to one of them, it may not matter any more.
+        /// Those that had passed, in order. By the time it comes to one of them, it may not matter
+        /// any more.
         timers: Vec<Timer>,
     },
     /// Another coordinator decides from here on: its workers are still to come back.
@@ -207,14 +212,16 @@ impl Event {
 pub struct Unpublished {
     /// What went wrong.
     pub cause: FailureCause,
-    /// Whether it may go well later: true of a file server that does not answer, false of a foreign file in the way.
+    /// Whether it may go well later: true of a file server that does not answer, false of a foreign
+    /// file in the way.
     pub may_pass: bool,
 }
 
 /// A job as the scheduler needs to know it: counts and limits, no paths.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobPlan {
-    /// One entry a map task. Shared, since there may be a million, and events and states are copied.
+    /// One entry a map task. Shared, since there may be a million, and events and states are
+    /// copied.
     pub splits: Arc<[SplitPlan]>,
     /// Number of reduce tasks; 0 for a map-only job.
     pub partitions: u32,
@@ -237,7 +244,8 @@ pub struct JobPlan {
 pub struct SplitPlan {
     /// Size of its input.
     pub bytes: u64,
-    /// The same for the same input in every job, so that rendezvous hashing finds the worker that had it before.
+    /// The same for the same input in every job, so that rendezvous hashing finds the worker that
+    /// had it before.
     pub affinity: u64,
 }
 
@@ -246,7 +254,8 @@ pub struct SplitPlan {
 pub struct WorkerOffer {
     /// For people.
     pub name: String,
-    /// Identifies the machine and folder across sessions, for rendezvous hashing: stable when the worker restarts.
+    /// Identifies the machine and folder across sessions, for rendezvous hashing: stable when the
+    /// worker restarts.
     pub identity: u64,
     /// Map attempts that it runs at once.
     pub map_slots: u32,
@@ -261,7 +270,8 @@ pub struct WorkerOffer {
 pub struct Inventory {
     /// Attempts that run.
     pub running: BTreeSet<AttemptId>,
-    /// Attempts that are over, and whose reports were not answered yet. They are told again after the return.
+    /// Attempts that are over, and whose reports were not answered yet. They are told again after
+    /// the return.
     pub unanswered: BTreeSet<AttemptId>,
     /// Attempts whose map output it holds, those among `unanswered` included.
     pub outputs: BTreeSet<AttemptId>,

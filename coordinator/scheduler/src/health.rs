@@ -9,11 +9,13 @@
 //!   +-- an attempt succeeds: strikes are forgotten
 //! ```
 //!
-//! Only failures that speak of the machine count, never those of user code. What a job's process says is user code's word, too,
-//! so that strikes of one job are not enough: that job avoids the worker (see `avoidance`), and other jobs go on using it. A quarantine is of a machine and folder, so that
-//! a worker that restarts does not escape it. A worker with strikes gets work only when no better one is free. A worker in quarantine gets
-//! nothing new, but goes on with what it has, and its outputs count. A worker on probation gets one attempt at a time. Where all
-//! workers are in quarantine, the quarantine is lifted: bad workers are better than none.
+//! Only failures that speak of the machine count, never those of user code. What a job's process
+//! says is user code's word, too, so that strikes of one job are not enough: that job avoids the
+//! worker (see `avoidance`), and other jobs go on using it. A quarantine is of a machine and
+//! folder, so that a worker that restarts does not escape it. A worker with strikes gets work only
+//! when no better one is free. A worker in quarantine gets nothing new, but goes on with what it
+//! has, and its outputs count. A worker on probation gets one attempt at a time. Where all workers
+//! are in quarantine, the quarantine is lifted: bad workers are better than none.
 
 use std::time::Duration;
 

@@ -67,8 +67,8 @@ impl Holder {
         self.complaints.count
     }
 
-    /// Whether several workers complain. One that nobody else complains of may be reached by all but that one, which is at
-    /// fault itself then.
+    /// Whether several workers complain. One that nobody else complains of may be reached by all
+    /// but that one, which is at fault itself then.
     pub(crate) fn is_surely_at_fault(&self) -> bool {
         self.complaints.by.len() > 1
     }

@@ -1,4 +1,5 @@
-//! What always holds between two calls, checked from scratch. For tests: it costs a pass over all tasks.
+//! What always holds between two calls, checked from scratch. For tests: it costs a pass over all
+//! tasks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,8 +15,8 @@ use crate::tasks::{Tasks, Totals};
 use crate::worker::{Leaving, Workers};
 
 impl Scheduler {
-    /// Checks all that must hold between two calls: queues, slots, timers and sums agree with the states of the
-    /// tasks. Meant for tests: O(tasks).
+    /// Checks all that must hold between two calls: queues, slots, timers and sums agree with the
+    /// states of the tasks. Meant for tests: O(tasks).
     ///
     /// # Panics
     /// When something does not hold.

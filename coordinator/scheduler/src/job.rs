@@ -37,7 +37,8 @@ pub(crate) struct Job {
     pub(crate) map: Tasks,
     /// One task a partition; none in a map-only job.
     pub(crate) reduce: Tasks,
-    /// Every worker with a session that was ever given an attempt, and so may hold something of the job.
+    /// Every worker with a session that was ever given an attempt, and so may hold something of the
+    /// job.
     pub(crate) holders: BTreeMap<WorkerId, Holder>,
     /// Workers on which its tasks fail.
     pub(crate) avoidance: Avoidance,
@@ -51,7 +52,8 @@ pub(crate) struct Job {
     pub(crate) counters: Tally,
     /// The first map task that was found to have written something else when it was run again.
     pub(crate) nondeterministic: Option<u32>,
-    /// Whether some reducers may have read one output of a map and others another one, both combined from the same pairs.
+    /// Whether some reducers may have read one output of a map and others another one, both
+    /// combined from the same pairs.
     pub(crate) mixed_outputs: bool,
     /// The longest winner so far.
     pub(crate) slowest: Option<SlowestTask>,
@@ -69,8 +71,8 @@ pub(crate) struct Job {
 pub(crate) enum Phase {
     /// Tasks wait or run.
     Running,
-    /// All that was asked for is done, and is being made visible, or waits to be. There is no way back to its tasks: it needs no
-    /// worker any more. It can be cancelled only while it waits.
+    /// All that was asked for is done, and is being made visible, or waits to be. There is no way
+    /// back to its tasks: it needs no worker any more. It can be cancelled only while it waits.
     Publishing,
 }
 
@@ -160,7 +162,8 @@ impl Job {
             && self.holders.get(&worker).is_some_and(|holder| !holder.outputs().is_empty())
     }
 
-    /// Where the outputs of the map tasks lie, which are all done. O(M) for the first reducer after a change.
+    /// Where the outputs of the map tasks lie, which are all done. O(M) for the first reducer after
+    /// a change.
     pub(crate) fn map_outputs(&mut self) -> Arc<MapOutputs> {
         debug_assert!(self.map.all_done(), "a table with gaps would lose pairs");
         let outputs = self.outputs.get_or_insert_with(|| {
@@ -178,7 +181,8 @@ impl Job {
         self.outputs_version += 1;
     }
 
-    /// Begins to publish if all that was asked for is done. Maps that are being redone are not needed any more.
+    /// Begins to publish if all that was asked for is done. Maps that are being redone are not
+    /// needed any more.
     pub(crate) fn publish_if_done(&mut self, step: &mut Step<'_>) -> JobResult {
         debug_assert_eq!(self.phase, Phase::Running, "a job is published once");
         if !self.output_tasks().all_done() {

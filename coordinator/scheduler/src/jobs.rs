@@ -18,8 +18,8 @@ use crate::worker::Workers;
 pub(crate) struct Jobs {
     running: BTreeMap<JobId, Job>,
     ended: BTreeMap<JobId, EndedJob>,
-    /// Ended jobs of which nothing partial is left, in the order in which that was so. The first is forgotten first: a job that
-    /// has outlived many younger ones is still the last to have ended.
+    /// Ended jobs of which nothing partial is left, in the order in which that was so. The first is
+    /// forgotten first: a job that has outlived many younger ones is still the last to have ended.
     settled: VecDeque<JobId>,
     /// Of all that are known, ended ones included.
     submissions: BTreeMap<SubmissionId, JobId>,
@@ -102,7 +102,8 @@ impl Jobs {
         self.ended.values().map(|ended| &ended.view)
     }
 
-    /// Does something with one job, which ends if that fails. Nothing happens when there is no such job.
+    /// Does something with one job, which ends if that fails. Nothing happens when there is no such
+    /// job.
     pub(crate) fn try_with(
         &mut self,
         id: JobId,
@@ -131,7 +132,8 @@ impl Jobs {
         }
     }
 
-    /// Ends a job: what runs of it is cancelled, what is held of it can go, and its outcome is told last.
+    /// Ends a job: what runs of it is cancelled, what is held of it can go, and its outcome is told
+    /// last.
     pub(crate) fn end(&mut self, id: JobId, outcome: Outcome, step: &mut Step<'_>) {
         let Some(mut job) = self.running.remove(&id) else { return };
         job.stop_all(step);
@@ -147,8 +149,8 @@ impl Jobs {
         step.effects.push(Effect::Ended { job: id, outcome });
     }
 
-    /// Nothing partial is left of a job that has ended, and all may know its outcome. From now on, it counts among those of which
-    /// only so many are remembered.
+    /// Nothing partial is left of a job that has ended, and all may know its outcome. From now on,
+    /// it counts among those of which only so many are remembered.
     pub(crate) fn settle(&mut self, id: JobId, step: &Step<'_>) {
         let Some(ended) = self.ended.get_mut(&id).filter(|ended| !ended.settled) else { return };
         ended.settled = true;
@@ -182,8 +184,8 @@ impl Jobs {
         self.end(id, Outcome::Failed(JobFailure::OutputLost(cause)), step);
     }
 
-    /// Workers of some kind have come, or the last of them are gone, or going: each job waits for one that can run it only so
-    /// long.
+    /// Workers of some kind have come, or the last of them are gone, or going: each job waits for
+    /// one that can run it only so long.
     pub(crate) fn look_for_workers(&self, step: &mut Step<'_>) {
         for job in self.running.values() {
             job.look_for_workers(step);

@@ -1,5 +1,5 @@
-//! Workers by their platform. Those of one kind can run the same programs, so that a job is compared with a few kinds and
-//! not with thousands of workers.
+//! Workers by their platform. Those of one kind can run the same programs, so that a job is
+//! compared with a few kinds and not with thousands of workers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
@@ -11,7 +11,8 @@ use windrow_jobs::{Platform, PlatformNeeds, Stage, WorkerId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct KindId(u32);
 
-/// Whom to prefer: those with fewer strikes, then the less busy; by id where nothing else tells them apart.
+/// Whom to prefer: those with fewer strikes, then the less busy; by id where nothing else tells
+/// them apart.
 pub(crate) type Place = (Rank, WorkerId);
 
 /// Strikes, and the share of its slots that are taken, in parts of 65,536.
@@ -100,7 +101,8 @@ impl Kinds {
         self.fitting(needs).flat_map(|kind| kind.members.iter().copied())
     }
 
-    /// Those of them that would take an attempt of this stage now, the best first. O(kinds) a worker.
+    /// Those of them that would take an attempt of this stage now, the best first. O(kinds) a
+    /// worker.
     pub(crate) fn free(
         &self,
         stage: Stage,

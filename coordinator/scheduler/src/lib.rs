@@ -34,8 +34,9 @@
 //!  placement   which task goes to which worker          deadlines  what happens when time has passed
 //! ```
 //!
-//! An attempt is fenced by its id and its worker: messages that speak of any other than the one that runs, whether
-//! late, doubled or out of order, change nothing. State grows with tasks and workers, never with their product.
+//! An attempt is fenced by its id and its worker: messages that speak of any other than the one
+//! that runs, whether late, doubled or out of order, change nothing. State grows with tasks and
+//! workers, never with their product.
 
 mod attempt;
 mod audit;

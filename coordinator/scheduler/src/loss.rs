@@ -1,4 +1,5 @@
-//! Losing: a worker with all that it ran and held, some map outputs that it held, or one that can't be fetched any more.
+//! Losing: a worker with all that it ran and held, some map outputs that it held, or one that can't
+//! be fetched any more.
 //!
 //! ```text
 //!  worker left -----+                     +--> its running attempts: tasks queued again
@@ -47,8 +48,8 @@ impl Job {
         cause: &FailureCause,
         step: &mut Step<'_>,
     ) -> JobResult {
-        // All that is gone is written off before any of it is judged: should the job end by it, nothing must be
-        // sent to the lost worker any more.
+        // All that is gone is written off before any of it is judged: should the job end by it,
+        // nothing must be sent to the lost worker any more.
         let holder = self.holders.remove(&worker).unwrap_or_default();
         self.forgive(worker, step);
         for &attempt in attempts {
@@ -65,8 +66,8 @@ impl Job {
         Ok(())
     }
 
-    /// A worker lives, but the process died in whose memory these outputs were. Those that are not in force any more, or
-    /// that another attempt made, don't matter.
+    /// A worker lives, but the process died in whose memory these outputs were. Those that are not
+    /// in force any more, or that another attempt made, don't matter.
     pub(crate) fn outputs_died(
         &mut self,
         worker: WorkerId,
@@ -90,8 +91,8 @@ impl Job {
         self.outputs_lost(&lost, &FailureCause::WorkerLost { worker, reason }, None, step)
     }
 
-    /// A reducer could not fetch a map output. If that is still the output in force, it is given up when reports
-    /// add up; the first may be a passing fault.
+    /// A reducer could not fetch a map output. If that is still the output in force, it is given up
+    /// when reports add up; the first may be a passing fault.
     pub(crate) fn fetch_failed(
         &mut self,
         reader: WorkerId,
@@ -157,7 +158,8 @@ impl Job {
         Ok(())
     }
 
-    /// Has a map done once more whose output is lost, unless that has happened too often: then the job fails.
+    /// Has a map done once more whose output is lost, unless that has happened too often: then the
+    /// job fails.
     fn redo(
         &mut self,
         index: u32,

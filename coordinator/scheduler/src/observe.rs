@@ -1,5 +1,5 @@
-//! How a job looks from outside. The sums are kept up to date by the transitions, so that a view costs no pass over
-//! the tasks.
+//! How a job looks from outside. The sums are kept up to date by the transitions, so that a view
+//! costs no pass over the tasks.
 
 use std::time::Duration;
 
@@ -55,7 +55,8 @@ impl Job {
         })
     }
 
-    /// What is to be said if all that runs is silent. O(1) mostly: the first attempt that is not ends the search.
+    /// What is to be said if all that runs is silent. O(1) mostly: the first attempt that is not
+    /// ends the search.
     fn hangs(&self, now: Time) -> Option<Waiting> {
         let mut running = self.map.running_attempts().chain(self.reduce.running_attempts());
         let silent = |moved: Time| now.since(moved) >= SILENCE;

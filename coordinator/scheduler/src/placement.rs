@@ -2,18 +2,20 @@
 //!
 //! As long as a slot is free and a task is queued, three choices are made:
 //!
-//! 1. *The job*: of the largest priority; among equals one whose reducers hold slots while they wait for a map that is done again;
-//!    then the one with the fewest running attempts; among these the one that was served least recently. Two things go before
-//!    priority: what frees at least as many slots as it takes, and, once in eight slots, a job that was given none for long, so
-//!    that nothing starves.
-//! 2. *The worker*: of those with the fewest strikes (see `health`), the one with the smallest share of its slots taken, so
-//!    that work spreads before it doubles up.
-//! 3. *The task*: of the first few in the queue, the one whose rendezvous hash with this worker is highest (Thaler
-//!    and Ravishankar, 1998), but those first that are suspected of killing their process (see `death`). So a
-//!    split comes back to the worker that had it before, whose caches may still hold it, as far as balance allows: no slot
-//!    stays empty to wait for a better match.
+//! 1. *The job*: of the largest priority; among equals one whose reducers hold slots while they
+//!    wait for a map that is done again; then the one with the fewest running attempts; among these
+//!    the one that was served least recently. Two things go before priority: what frees at least as
+//!    many slots as it takes, and, once in eight slots, a job that was given none for long, so that
+//!    nothing starves.
+//! 2. *The worker*: of those with the fewest strikes (see `health`), the one with the smallest
+//!    share of its slots taken, so that work spreads before it doubles up.
+//! 3. *The task*: of the first few in the queue, the one whose rendezvous hash with this worker is
+//!    highest (Thaler and Ravishankar, 1998), but those first that are suspected of killing their
+//!    process (see `death`). So a split comes back to the worker that had it before, whose caches
+//!    may still hold it, as far as balance allows: no slot stays empty to wait for a better match.
 //!
-//! Workers that cannot run a job's program are passed over, and those on which it fails (see `avoidance`).
+//! Workers that cannot run a job's program are passed over, and those on which it fails (see
+//! `avoidance`).
 
 use std::cmp::Reverse;
 
@@ -25,21 +27,22 @@ use crate::jobs::Jobs;
 use crate::step::Step;
 use crate::worker::{Worker, Workers};
 
-/// How many queued tasks are compared for one slot. A choice costs this much, however long the queue is.
+/// How many queued tasks are compared for one slot. A choice costs this much, however long the
+/// queue is.
 const QUEUE_WINDOW: usize = 64;
 
 /// Of so many slots given, one may go to a job that starves.
 const SLOTS_PER_STARVING: u64 = 8;
 
-/// Which job goes first, the smallest of these: by urgency and priority, whether its own reducers wait for what it would do,
-/// attempts that run, and the slot that it was given last.
+/// Which job goes first, the smallest of these: by urgency and priority, whether its own reducers
+/// wait for what it would do, attempts that run, and the slot that it was given last.
 type Order = (Urgency, Reverse<i32>, Reverse<bool>, u32, u64);
 
 /// Why a job goes before those of a larger priority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Urgency {
-    /// At least as many of its reducers hold slots as it has maps to do again, for which they wait: each slot given to it
-    /// frees one or more.
+    /// At least as many of its reducers hold slots as it has maps to do again, for which they wait:
+    /// each slot given to it frees one or more.
     FreesSlots,
     /// It was given nothing for long.
     Starves,
@@ -47,7 +50,8 @@ enum Urgency {
     Usual,
 }
 
-/// Fills free slots until there are none, or nothing fits them. `turn` counts the slots given so far.
+/// Fills free slots until there are none, or nothing fits them. `turn` counts the slots given so
+/// far.
 pub(crate) fn fill_slots(jobs: &mut Jobs, turn: &mut u64, step: &mut Step<'_>) {
     while let Some((job, stage)) = next_job(jobs, *turn, step) {
         let Some((index, worker)) = choose(job, stage, step.workers) else {
@@ -66,7 +70,8 @@ pub(crate) fn fill_slots(jobs: &mut Jobs, turn: &mut u64, step: &mut Step<'_>) {
     }
 }
 
-/// The job whose turn it is, of those that could use a free slot. O(1) if none is free, else O(jobs).
+/// The job whose turn it is, of those that could use a free slot. O(1) if none is free, else
+/// O(jobs).
 fn next_job<'a>(jobs: &'a mut Jobs, turn: u64, step: &Step<'_>) -> Option<(&'a mut Job, Stage)> {
     let workers = &*step.workers;
     let free = [Stage::Map, Stage::Reduce].map(|stage| workers.any_free(stage));
@@ -147,8 +152,8 @@ fn best_task(
     }
 }
 
-/// The best worker that could run a backup of a task that runs on `slow`: one on which it could not fetch only if there is no
-/// other, for the fault may lie with where it fetched from.
+/// The best worker that could run a backup of a task that runs on `slow`: one on which it could not
+/// fetch only if there is no other, for the fault may lie with where it fetched from.
 pub(crate) fn worker_for_backup(
     job: &Job,
     task: TaskId,

@@ -11,8 +11,9 @@
 //!  Published(Err) that cannot pass, or one too many: the job fails, and its winners' parts go
 //! ```
 //!
-//! Hours of work are at stake, so that a file server that is restarted must not cost them. Whoever publishes takes back what
-//! it did when it fails. Whether a failure may pass is the publisher's judgement: it alone knows the system's error.
+//! Hours of work are at stake, so that a file server that is restarted must not cost them. Whoever
+//! publishes takes back what it did when it fails. Whether a failure may pass is the publisher's
+//! judgement: it alone knows the system's error.
 
 use std::time::Duration;
 

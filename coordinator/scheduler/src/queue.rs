@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-/// Tasks by their index. Suspects go first: the sooner the culprit is found, the less it takes down with it.
+/// Tasks by their index. Suspects go first: the sooner the culprit is found, the less it takes down
+/// with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Queue {
     suspects: BTreeSet<u32>,

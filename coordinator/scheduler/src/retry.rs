@@ -9,11 +9,12 @@ use crate::hash::mix;
 use crate::task::Task;
 use crate::trouble::Progress;
 
-/// How often an input file may be found to be another one than was planned: one worker may have an old view of it.
+/// How often an input file may be found to be another one than was planned: one worker may have an
+/// old view of it.
 const CHANGED_INPUTS_MAX: u32 = 2;
 
-/// Charges the failure of a running attempt to its task. Returns how often the task has now met this kind of failure, or
-/// `None` when it is not to be tried again.
+/// Charges the failure of a running attempt to its task. Returns how often the task has now met
+/// this kind of failure, or `None` when it is not to be tried again.
 pub(crate) fn charge(
     task: &mut Task,
     cause: &FailureCause,
@@ -63,15 +64,17 @@ fn count(failures: &mut u32) -> u32 {
     *failures
 }
 
-/// The pause before the next attempt, after the `nth` failure of a kind: it doubles each time up to a maximum, and
-/// is shortened by up to a quarter, a part that only the seed and the attempt decide.
+/// The pause before the next attempt, after the `nth` failure of a kind: it doubles each time up to
+/// a maximum, and is shortened by up to a quarter, a part that only the seed and the attempt
+/// decide.
 pub(crate) fn backoff(nth: u32, failed: AttemptId, config: &Config) -> Duration {
     let task = failed.task;
     let name = [task.job.0, task.stage as u64, u64::from(task.index), u64::from(failed.number)];
     pause(nth, &name, config)
 }
 
-/// The pause after the `nth` failure of something else than an attempt. `name` takes the attempt's place in the draw.
+/// The pause after the `nth` failure of something else than an attempt. `name` takes the attempt's
+/// place in the draw.
 pub(crate) fn pause(nth: u32, name: &[u64], config: &Config) -> Duration {
     debug_assert!(nth > 0, "the first failure is number 1");
     let doublings = nth.saturating_sub(1).min(31);

@@ -55,19 +55,22 @@ impl Scheduler {
         }
     }
 
-    /// Takes in what has happened, and appends what is to be done about it. Messages that are late, doubled or out
-    /// of order do no harm. `now` must not go back from call to call. The event stays its owner's: it is also written
-    /// to the journal and shown to the catalog, and only what the scheduler keeps is copied.
+    /// Takes in what has happened, and appends what is to be done about it. Messages that are late,
+    /// doubled or out of order do no harm. `now` must not go back from call to call. The event
+    /// stays its owner's: it is also written to the journal and shown to the catalog, and only what
+    /// the scheduler keeps is copied.
     pub fn handle(&mut self, now: Time, event: &Event, effects: &mut Vec<Effect>) {
         if let Event::TookOver { config } = event {
             self.config = config.clone();
             self.look_for_slow = now;
         }
-        // Heartbeats are not told again to one that takes over: its time may lie before the last of them.
+        // Heartbeats are not told again to one that takes over: its time may lie before the last of
+        // them.
         let goes_back = now < self.now && !matches!(event, Event::TookOver { .. });
         debug_assert!(!goes_back, "time does not go back");
         self.now = now;
-        // A heartbeat frees no slot, queues nothing and lets nobody go. There are thousands a second.
+        // A heartbeat frees no slot, queues nothing and lets nobody go. There are thousands a
+        // second.
         let settles = !matches!(event, Event::Heartbeat { .. });
         let Self { config, jobs, workers, deadlines, turn, look_for_slow: _, now: _ } = self;
         let mut step = Step { now, config, workers, deadlines, effects };
@@ -83,8 +86,9 @@ impl Scheduler {
         [self.deadlines.next(), look].into_iter().flatten().min()
     }
 
-    /// The event to be [handled](Self::handle) because of what is due at `now`, if anything is. Events that have arrived
-    /// already should be handled first: the message that renews a lease may be among them.
+    /// The event to be [handled](Self::handle) because of what is due at `now`, if anything is.
+    /// Events that have arrived already should be handled first: the message that renews a lease
+    /// may be among them.
     pub fn due(&mut self, now: Time) -> Option<Event> {
         let timers: Vec<_> = self.deadlines.due(now).collect();
         if !timers.is_empty() {
@@ -151,8 +155,8 @@ impl Scheduler {
     }
 }
 
-/// What follows from a transition for everybody: jobs wait for workers or not any more, slots are filled, and drained workers
-/// may go.
+/// What follows from a transition for everybody: jobs wait for workers or not any more, slots are
+/// filled, and drained workers may go.
 fn follow_up(jobs: &mut Jobs, turn: &mut u64, step: &mut Step<'_>) {
     health::end_quarantines_if_nobody_is_left(step);
     if step.workers.take_kinds_changed() {

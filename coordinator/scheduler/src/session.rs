@@ -8,9 +8,9 @@
 //!      +------------------------+----------------- lease ends --------------+
 //! ```
 //!
-//! A worker that is away keeps its work, and gets nothing new. When it returns, what it has is compared with what it should
-//! have: assignments that did not reach it are told again, attempts that are not wanted are cancelled, and outputs that it
-//! does not have any more are lost.
+//! A worker that is away keeps its work, and gets nothing new. When it returns, what it has is
+//! compared with what it should have: assignments that did not reach it are told again, attempts
+//! that are not wanted are cancelled, and outputs that it does not have any more are lost.
 
 use std::collections::BTreeSet;
 
@@ -32,8 +32,8 @@ pub(crate) fn join(request: RequestId, offer: WorkerOffer, step: &mut Step<'_>) 
     step.effects.push(Effect::Admitted { request, worker });
 }
 
-/// Notes that a worker was heard of. False when it has no session. What arrives after its connection broke was on its way
-/// before, and tells nothing of the worker now.
+/// Notes that a worker was heard of. False when it has no session. What arrives after its
+/// connection broke was on its way before, and tells nothing of the worker now.
 pub(crate) fn renew_lease(worker: WorkerId, step: &mut Step<'_>) -> bool {
     let has_session = step.workers.hear(worker, step.now);
     if step.workers.get(worker).is_some_and(|worker| !worker.is_away()) {
@@ -50,9 +50,10 @@ pub(crate) fn grant_lease(worker: WorkerId, step: &mut Step<'_>) {
     step.deadlines.set(Timer::Lease(worker), ends);
 }
 
-/// A worker's connection broke. It gets nothing new until it is back, and little time for that: most that break off have died, and
-/// their work waits. But where most are away, it is not they who are at fault: a switch is, or a proxy that is reloaded, and
-/// all come back. So these have their whole leases, as when a coordinator takes over.
+/// A worker's connection broke. It gets nothing new until it is back, and little time for that:
+/// most that break off have died, and their work waits. But where most are away, it is not they who
+/// are at fault: a switch is, or a proxy that is reloaded, and all come back. So these have their
+/// whole leases, as when a coordinator takes over.
 pub(crate) fn disconnect(worker: WorkerId, connection: RequestId, step: &mut Step<'_>) {
     let Some(there) = step.workers.get(worker) else { return };
     if there.connection != Some(connection) {

@@ -1,9 +1,10 @@
 //! What a coordinator does first that takes over from another one, itself before a restart perhaps.
 //!
-//! Replayed events have brought it where the other one was, but for what that one knew from heartbeats alone, and but for
-//! effects that may not have been carried out. So every worker counts as away, and is given a lease in which to come back;
-//! clocks start anew; and what is being published is published again, unless it waits for that. The answers to those who waited are lost: they ask
-//! again.
+//! Replayed events have brought it where the other one was, but for what that one knew from
+//! heartbeats alone, and but for effects that may not have been carried out. So every worker counts
+//! as away, and is given a lease in which to come back; clocks start anew; and what is being
+//! published is published again, unless it waits for that. The answers to those who waited are
+//! lost: they ask again.
 
 use windrow_jobs::Stage;
 

@@ -38,11 +38,12 @@ static NO_TROUBLE: Trouble = Trouble::none();
 ///     +----------------------------------------------------+
 /// ```
 ///
-/// A task runs as long as one of its attempts does: where a backup was started, the first of the two to succeed wins.
+/// A task runs as long as one of its attempts does: where a backup was started, the first of the
+/// two to succeed wins.
 ///
-/// Being lost is a transition, not a state: what was lost waits or is queued again. Reduce tasks are queued from
-/// the start, but only placed while every map task is done; so the loss of a map output shuts one gate instead of
-/// moving every reduce task.
+/// Being lost is a transition, not a state: what was lost waits or is queued again. Reduce tasks
+/// are queued from the start, but only placed while every map task is done; so the loss of a map
+/// output shuts one gate instead of moving every reduce task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum TaskState {
     /// Not to be placed: it pauses between a failure and its retry, until its timer goes off.
@@ -191,8 +192,8 @@ impl Task {
         }
     }
 
-    /// The attempt that runs and is number `number` on `worker`. This is the fence: whatever else speaks of an
-    /// attempt is late, doubled or confused.
+    /// The attempt that runs and is number `number` on `worker`. This is the fence: whatever else
+    /// speaks of an attempt is late, doubled or confused.
     pub(crate) fn running_mut(&mut self, number: u32, worker: WorkerId) -> Option<&mut Running> {
         let TaskState::Running(race) = &mut self.state else { return None };
         race.iter_mut().find(|running| running.number == number && running.worker == worker)
@@ -213,7 +214,8 @@ impl Task {
 mod tests {
     use super::*;
 
-    /// A million tasks, with their place in a queue or at a holder and their split, are to fit into 200 MB.
+    /// A million tasks, with their place in a queue or at a holder and their split, are to fit into
+    /// 200 MB.
     #[test]
     fn a_quiet_task_is_small() {
         assert!(size_of::<Task>() <= 160, "{} bytes", size_of::<Task>());

@@ -1,5 +1,5 @@
-//! The tasks of one stage: their transitions, the queue of those that could run, and running sums over all.
-//! Knows nothing of workers, time or the other stage.
+//! The tasks of one stage: their transitions, the queue of those that could run, and running sums
+//! over all. Knows nothing of workers, time or the other stage.
 
 use std::collections::BTreeSet;
 
@@ -213,8 +213,8 @@ impl Tasks {
         Running::new(number, worker, now)
     }
 
-    /// Notes how far a running attempt has come. False when that is no further than before, or when no such
-    /// attempt runs.
+    /// Notes how far a running attempt has come. False when that is no further than before, or when
+    /// no such attempt runs.
     pub(crate) fn progress(
         &mut self,
         worker: WorkerId,
@@ -244,7 +244,8 @@ impl Tasks {
         moves
     }
 
-    /// Running attempts count as if they had read nothing yet: what heartbeats said is not known for good.
+    /// Running attempts count as if they had read nothing yet: what heartbeats said is not known
+    /// for good.
     pub(crate) fn forget_progress(&mut self, now: Time) {
         for &index in &self.active {
             if let TaskState::Running(race) = &mut self.tasks[index as usize].state {
@@ -258,7 +259,8 @@ impl Tasks {
         }
     }
 
-    /// An attempt is over, without success. Returns who ran it. The task waits, unless another attempt runs.
+    /// An attempt is over, without success. Returns who ran it. The task waits, unless another
+    /// attempt runs.
     pub(crate) fn stop(&mut self, index: u32, number: u32) -> Option<WorkerId> {
         let (stopped, other) = self.end_race(index)?.split(number);
         if let Some(other) = other {
@@ -368,7 +370,8 @@ impl Totals {
     }
 }
 
-/// By what the speed of a stage is measured: bytes of maps, whose splits have a size, and records of reduces.
+/// By what the speed of a stage is measured: bytes of maps, whose splits have a size, and records
+/// of reduces.
 fn work(counted: &Counted, stage: Stage) -> u64 {
     match stage {
         Stage::Map => counted.input_bytes,

@@ -1,7 +1,7 @@
 //! What a task is charged with. Most tasks never are, so that it lies apart from them.
 //!
-//! No charge is for life: a job of days on machines that come and go meets hundreds of losses, and is sound. Each kind is
-//! forgiven by what refutes it:
+//! No charge is for life: a job of days on machines that come and go meets hundreds of losses, and
+//! is sound. Each kind is forgiven by what refutes it:
 //!
 //! ```text
 //!  charge                                  forgiven when
@@ -28,11 +28,13 @@ pub(crate) struct Trouble {
     pub(crate) deaths: u32,
     /// Outputs of it that were lost with their worker.
     pub(crate) output_losses: SinceProgress,
-    /// Attempts that failed because a map output could not be fetched; or outputs of it that could not be.
+    /// Attempts that failed because a map output could not be fetched; or outputs of it that could
+    /// not be.
     pub(crate) fetch_failures: SinceProgress,
     /// Whether the process died in which it ran, so that it runs alone until it has succeeded.
     pub(crate) suspect: bool,
-    /// Records, or groups, that have killed a process in which nothing else ran: they are bad ones, and are left out.
+    /// Records, or groups, that have killed a process in which nothing else ran: they are bad ones,
+    /// and are left out.
     pub(crate) poison: Vec<BadRecord>,
     /// Where a process has died that somebody else may have killed.
     pub(crate) suspected_place: Option<Place>,

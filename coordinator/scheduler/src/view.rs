@@ -21,10 +21,12 @@ pub struct JobView {
     pub reduce: StageView,
     /// Sums over the winning attempts.
     pub counters: Counters,
-    /// The first map task that was found to have written something else when it was run again, if any was. The output is made of one run's pairs all the
-    /// same, but another run of the job may give another one.
+    /// The first map task that was found to have written something else when it was run again, if
+    /// any was. The output is made of one run's pairs all the same, but another run of the job may
+    /// give another one.
     pub nondeterministic: Option<u32>,
-    /// Workers that get nothing more of it as long as others can run it, since several of its tasks have failed there.
+    /// Workers that get nothing more of it as long as others can run it, since several of its tasks
+    /// have failed there.
     pub avoided: Vec<WorkerId>,
     /// Why nothing of it runs, when nothing does, or why what runs gets no further.
     pub waiting: Option<Waiting>,
@@ -90,7 +92,8 @@ pub enum Waiting {
         /// When it gives up.
         gives_up_at: Time,
     },
-    /// The workers that are there cannot run its program; the job gives up unless another one comes.
+    /// The workers that are there cannot run its program; the job gives up unless another one
+    /// comes.
     NoFit {
         /// When it gives up.
         gives_up_at: Time,
@@ -106,7 +109,8 @@ pub enum Waiting {
         /// When any of them last made progress.
         since: Time,
     },
-    /// No worker has a free slot that it would use: other jobs have them all, or its tasks have failed there.
+    /// No worker has a free slot that it would use: other jobs have them all, or its tasks have
+    /// failed there.
     Slots,
     /// Its failed tasks wait for their next attempt.
     Backoff,

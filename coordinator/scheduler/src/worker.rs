@@ -20,8 +20,8 @@ pub(crate) struct Worker {
     kind: KindId,
     /// Whether it stays.
     pub(crate) leaving: Leaving,
-    /// The request that opened its connection. `None` when that is broken: then it is away, may come back until its lease
-    /// ends, and gets nothing new meanwhile.
+    /// The request that opened its connection. `None` when that is broken: then it is away, may
+    /// come back until its lease ends, and gets nothing new meanwhile.
     pub(crate) connection: Option<RequestId>,
     /// Its health, as it is remembered for its identity.
     pub(crate) health: Health,
@@ -63,7 +63,8 @@ pub(crate) struct Workers {
     draining: BTreeSet<WorkerId>,
     staying: usize,
     admitted: u64,
-    /// Whether programs may be runnable now that were not, or the other way round, since that was last asked.
+    /// Whether programs may be runnable now that were not, or the other way round, since that was
+    /// last asked.
     #[serde(skip)]
     kinds_changed: bool,
 }
@@ -110,8 +111,8 @@ impl Worker {
         self.connection.is_none()
     }
 
-    /// How it is ranked among those that are free. By the share of its slots that are taken, and not by their number: half of
-    /// a large machine is as busy as half of a small one.
+    /// How it is ranked among those that are free. By the share of its slots that are taken, and
+    /// not by their number: half of a large machine is as busy as half of a small one.
     fn rank(&self) -> Rank {
         let slots = u64::from(self.offer.map_slots) + u64::from(self.offer.reduce_slots);
         (self.health.strikes, ((self.running.len() as u64) << 16) / slots.max(1))
@@ -237,7 +238,8 @@ impl Workers {
         leases
     }
 
-    /// Whether more than half of all, and more than one, are away: then it is the network that is broken, or the coordinator.
+    /// Whether more than half of all, and more than one, are away: then it is the network that is
+    /// broken, or the coordinator.
     pub(crate) fn most_are_away(&self) -> bool {
         self.away.len() > 1 && self.away.len() * 2 > self.workers.len()
     }
@@ -333,8 +335,8 @@ impl Workers {
         self.draining.iter().copied().filter(idle)
     }
 
-    /// The workers that would take an attempt of this stage and can run such a program: those with fewest strikes first, then
-    /// the least busy.
+    /// The workers that would take an attempt of this stage and can run such a program: those with
+    /// fewest strikes first, then the least busy.
     pub(crate) fn free(
         &self,
         stage: Stage,
@@ -383,8 +385,8 @@ impl Workers {
         health.is_some_and(|health| *health != Health::default())
     }
 
-    /// Changes the health of an identity, and of the workers that bear it. Nothing is remembered of somebody who is not there,
-    /// but for a quarantine.
+    /// Changes the health of an identity, and of the workers that bear it. Nothing is remembered of
+    /// somebody who is not there, but for a quarantine.
     pub(crate) fn change_health<T>(
         &mut self,
         identity: u64,

@@ -1,10 +1,11 @@
-//! The map loop of jobs that may skip bad records, and of tasks that may kill their process: nothing of a record is kept
-//! before all of it has succeeded.
+//! The map loop of jobs that may skip bad records, and of tasks that may kill their process:
+//! nothing of a record is kept before all of it has succeeded.
 //!
-//! Pairs are collected aside, for a block of records at a time. Most blocks are good, and their pairs go on to the store. A
-//! block in which anything fails is forgotten and mapped again, each of its records alone: so care costs little, and
-//! mappers of whole chunks need not know of it. What a combiner or a spill fails with is no record's fault, and fails the
-//! attempt. Where each record is to be noted before it is tried, or one is known to kill, records are mapped alone at once.
+//! Pairs are collected aside, for a block of records at a time. Most blocks are good, and their
+//! pairs go on to the store. A block in which anything fails is forgotten and mapped again, each of
+//! its records alone: so care costs little, and mappers of whole chunks need not know of it. What a
+//! combiner or a spill fails with is no record's fault, and fails the attempt. Where each record is
+//! to be noted before it is tried, or one is known to kill, records are mapped alone at once.
 
 use super::chunk_mapper::{ChunkMapper, StoreEmitter, located};
 use super::{Collected, Collector, Room, Store};
@@ -23,8 +24,8 @@ use crate::value::Value;
 /// Size of a block: what is mapped twice for a bad record.
 const BLOCK_BYTES: usize = 16 << 10;
 
-/// Most that is kept aside. A record with more pairs is taken for good: they go to the store as they come, and if it fails
-/// then, the attempt fails.
+/// Most that is kept aside. A record with more pairs is taken for good: they go to the store as
+/// they come, and if it fails then, the attempt fails.
 const ASIDE_BYTES_MAX: usize = 8 << 20;
 
 /// A [`ChunkMapper`] that leaves bad records out.
@@ -131,8 +132,8 @@ struct Pieces<'a, M: Mapper, S> {
 }
 
 impl<M: Mapper, S: Store<M::Key, M::Value>> Pieces<'_, M, S> {
-    /// Maps a record alone, unless it is known to kill. The inner error is a record to be left out; the outer one ends the
-    /// attempt.
+    /// Maps a record alone, unless it is known to kill. The inner error is a record to be left out;
+    /// the outer one ends the attempt.
     fn map_record(&mut self, record: &Chunk<'_>) -> Result<Result<u64, BadRecord>, FailureCause> {
         self.place.offset = Some(record.offset);
         if let Some(deadly) = self.care.deadly_at(&self.place) {
@@ -147,8 +148,8 @@ impl<M: Mapper, S: Store<M::Key, M::Value>> Pieces<'_, M, S> {
         }
     }
 
-    /// Maps a piece, and keeps its pairs if all of it succeeds. The inner error is that of a record in it, of which nothing
-    /// is left; the outer one ends the attempt.
+    /// Maps a piece, and keeps its pairs if all of it succeeds. The inner error is that of a record
+    /// in it, of which nothing is left; the outer one ends the attempt.
     fn map(
         &mut self,
         piece: &Chunk<'_>,

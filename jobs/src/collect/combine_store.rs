@@ -1,7 +1,8 @@
 //! Keeps one accumulator per key: the store of jobs with a combiner.
 //!
-//! Where a value is a few plain bytes, short keys wait in a queue while the memory of their slots is on its way to the
-//! cache. The combiner does not mind the order; an error that comes late names the key.
+//! Where a value is a few plain bytes, short keys wait in a queue while the memory of their slots
+//! is on its way to the cache. The combiner does not mind the order; an error that comes late names
+//! the key.
 
 use std::marker::PhantomData;
 use std::mem;
@@ -18,7 +19,8 @@ use crate::program::{RecordRef, Route};
 use crate::text;
 use crate::value::Value;
 
-/// Keys that wait at a time: more than the processor has outstanding reads, few enough for its first cache.
+/// Keys that wait at a time: more than the processor has outstanding reads, few enough for its
+/// first cache.
 const QUEUE_LEN: usize = 32;
 
 /// What a short pair takes up once it has been drained, about.
@@ -173,8 +175,9 @@ where
     }
 
     fn wanted_bytes(&self) -> usize {
-        // A table that is drained is copied. A large key goes once it has been; so does what accumulators own, but an
-        // allocator can seldom put one large block in the place of many small pieces.
+        // A table that is drained is copied. A large key goes once it has been; so does what
+        // accumulators own, but an allocator can seldom put one large block in the place of many
+        // small pieces.
         let copied = self.table.len() * COPY_BYTES + self.heap_bytes;
         let copy_bytes = copied + self.table.longest_bytes();
         let growth_bytes = self.table.next_growth_bytes().max(copy_bytes);

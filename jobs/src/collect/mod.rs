@@ -1,8 +1,9 @@
-//! What a map thread collects: encoded pairs, combined in a hash table where the job has a combiner.
+//! What a map thread collects: encoded pairs, combined in a hash table where the job has a
+//! combiner.
 //!
-//! Each kind of job has a store of its own, with which user code is monomorphised; one collector drives them all, and asks
-//! its [`Room`] before it grows. The append buffer knows how it is sorted, but nothing here decides when, spills, or
-//! knows the memory budget: the worker does.
+//! Each kind of job has a store of its own, with which user code is monomorphised; one collector
+//! drives them all, and asks its [`Room`] before it grows. The append buffer knows how it is
+//! sorted, but nothing here decides when, spills, or knows the memory budget: the worker does.
 
 mod append_store;
 mod arena;
@@ -41,29 +42,31 @@ use crate::value::Value;
 
 /// One thread's share of a map task. It maps chunks and keeps what they give until it is taken.
 pub trait Collector: Send {
-    /// Maps every record of `chunk` and returns their number. Asks `room` before it takes up more memory, and hands
-    /// over what it has where that is refused. After an error the collector must be dropped. Panics of user code
-    /// are caught and returned as [`FailureCause::UserPanic`].
+    /// Maps every record of `chunk` and returns their number. Asks `room` before it takes up more
+    /// memory, and hands over what it has where that is refused. After an error the collector must
+    /// be dropped. Panics of user code are caught and returned as [`FailureCause::UserPanic`].
     fn map_chunk(&mut self, chunk: &Chunk<'_>, room: &mut dyn Room) -> Result<u64, FailureCause>;
 
     /// Memory that the collected pairs take up, in bytes.
     fn memory_bytes(&self) -> usize;
 
-    /// Takes what was collected since the last call, and gives its memory back. An error is the user code's, which
-    /// encodes combined values only now; then the collector must be dropped.
+    /// Takes what was collected since the last call, and gives its memory back. An error is the
+    /// user code's, which encodes combined values only now; then the collector must be dropped.
     fn take(&mut self) -> Result<Collected, FailureCause>;
 
     /// Takes the user counters since the last call.
     fn take_counters(&mut self) -> Counters;
 
-    /// The keys of the pairs that were emitted so far, as [`Emitted::keys`](crate::Emitted::keys). Pairs that still wait to be
-    /// combined are not among them. `None` where pairs are not combined.
+    /// The keys of the pairs that were emitted so far, as [`Emitted::keys`](crate::Emitted::keys).
+    /// Pairs that still wait to be combined are not among them. `None` where pairs are not
+    /// combined.
     fn emitted(&self) -> Option<Audit> {
         None
     }
 
-    /// Takes the bad records that were left out since the last call, in the order of the input. Only a collector that was
-    /// [set up](crate::program::CollectorSetup::care) for it leaves any out.
+    /// Takes the bad records that were left out since the last call, in the order of the input.
+    /// Only a collector that was [set up](crate::program::CollectorSetup::care) for it leaves any
+    /// out.
     fn take_skipped(&mut self) -> Vec<BadRecord> {
         Vec::new()
     }
@@ -71,11 +74,12 @@ pub trait Collector: Send {
 
 /// The memory that a collector may take up.
 pub trait Room {
-    /// Asks that the collector may take up `bytes` in all. If not, it has to [`spill`](Self::spill) first.
+    /// Asks that the collector may take up `bytes` in all. If not, it has to [`spill`](Self::spill)
+    /// first.
     fn grow(&mut self, bytes: usize) -> bool;
 
-    /// Takes what was collected so far; not sorted. Gives the buffer back, emptied, where its memory may go on being
-    /// used.
+    /// Takes what was collected so far; not sorted. Gives the buffer back, emptied, where its
+    /// memory may go on being used.
     fn spill(&mut self, pairs: RecordBuffer) -> Result<RecordBuffer, FailureCause>;
 }
 
@@ -109,20 +113,22 @@ pub enum Collected {
 
 /// Where one thread's pairs go: the part of a [`Collector`] that knows how pairs are kept.
 pub(crate) trait Store<K: Key + ?Sized, V: Value + ?Sized>: Send {
-    /// Takes one pair. `salt` goes to the [`Route`](crate::program::Route). Returns whether it is time to
-    /// [`settle`](Self::settle) and to look at [`wanted_bytes`](Self::wanted_bytes).
+    /// Takes one pair. `salt` goes to the [`Route`](crate::program::Route). Returns whether it is
+    /// time to [`settle`](Self::settle) and to look at [`wanted_bytes`](Self::wanted_bytes).
     fn put(&mut self, key: K::Ref<'_>, value: V::Ref<'_>, salt: u64) -> Result<bool>;
 
-    /// Makes sure that a pair can be put, and returns about how many bytes it has. What is wrong with it is said now,
-    /// except by combiners.
+    /// Makes sure that a pair can be put, and returns about how many bytes it has. What is wrong
+    /// with it is said now, except by combiners.
     fn check(&mut self, key: K::Ref<'_>, value: V::Ref<'_>, salt: u64) -> Result<usize>;
 
-    /// Does what was put off. An error is not that of the last pair, but of some pair since the last call.
+    /// Does what was put off. An error is not that of the last pair, but of some pair since the
+    /// last call.
     fn settle(&mut self) -> Result<()> {
         Ok(())
     }
 
-    /// Memory that the next pairs will need in all, in bytes: what is taken up, and what the store would grow by.
+    /// Memory that the next pairs will need in all, in bytes: what is taken up, and what the store
+    /// would grow by.
     fn wanted_bytes(&self) -> usize;
 
     /// See [`Collector::memory_bytes`].

@@ -1,7 +1,7 @@
 //! Loads bytes whose number nobody can predict, such as those of a word of text.
 //!
-//! A processor that guesses wrong loses more time than the load takes. So there are no branches on the length: all ways
-//! are taken, each on bytes that are there, and the right one is chosen.
+//! A processor that guesses wrong loses more time than the load takes. So there are no branches on
+//! the length: all ways are taken, each on bytes that are there, and the right one is chosen.
 
 use std::hint::select_unpredictable;
 
@@ -14,7 +14,8 @@ pub(super) fn first_eight(bytes: &[u8]) -> u64 {
     select_unpredictable(enough, eight, up_to_seven(bytes))
 }
 
-/// All bytes if there are at most seven: two halves that may overlap, or three bytes. Else something.
+/// All bytes if there are at most seven: two halves that may overlap, or three bytes. Else
+/// something.
 #[inline(always)]
 fn up_to_seven(bytes: &[u8]) -> u64 {
     let enough = bytes.len() >= 4;

@@ -15,10 +15,12 @@ pub(crate) const PAIR_BYTES_MAX: usize = (1 << 30) - 64;
 /// How many pairs ahead of reading memory is asked for: sorted pairs lie anywhere.
 const AHEAD: usize = 16;
 
-/// Encoded pairs in one arena, with an entry of sixteen bytes each, so that sorting moves entries and not data.
+/// Encoded pairs in one arena, with an entry of sixteen bytes each, so that sorting moves entries
+/// and not data.
 ///
-/// Pairs are appended to partitions `0..partitions()`. Nothing is copied when the buffer grows, except entries. Each pair is
-/// audited as it comes, while it is in the cache and before anything else can happen to it.
+/// Pairs are appended to partitions `0..partitions()`. Nothing is copied when the buffer grows,
+/// except entries. Each pair is audited as it comes, while it is in the cache and before anything
+/// else can happen to it.
 #[derive(Debug, Default)]
 pub struct RecordBuffer {
     arena: Arena,
@@ -80,7 +82,8 @@ impl RecordBuffer {
         Ok(())
     }
 
-    /// Sorts every partition by key, then by value. Needs no memory to speak of; equal pairs are alike.
+    /// Sorts every partition by key, then by value. Needs no memory to speak of; equal pairs are
+    /// alike.
     pub fn sort(&mut self) {
         self.sort_tasks().into_iter().for_each(SortTask::run);
     }
@@ -103,8 +106,8 @@ impl RecordBuffer {
         self.records_bytes = 0;
     }
 
-    /// All pairs of several buffers in one, not sorted. Entries are copied, pairs are not. It has as many partitions as
-    /// the buffer that has most.
+    /// All pairs of several buffers in one, not sorted. Entries are copied, pairs are not. It has
+    /// as many partitions as the buffer that has most.
     pub fn merge(buffers: Vec<Self>) -> Self {
         let mut buffers = buffers.into_iter();
         let mut all = buffers.next().unwrap_or_default();
@@ -187,13 +190,15 @@ impl RecordBuffer {
         self.entries(partition).len()
     }
 
-    /// The pair at `index` of `partition`: in order of appending or, after [`sort`](Self::sort), of sorting. O(1).
+    /// The pair at `index` of `partition`: in order of appending or, after [`sort`](Self::sort), of
+    /// sorting. O(1).
     #[inline]
     pub fn get(&self, partition: u32, index: usize) -> RecordRef<'_> {
         self.arena.record(self.entries(partition)[index].at())
     }
 
-    /// Appends the pairs of a range of `partition` to `records`, while their memory is on its way to the cache.
+    /// Appends the pairs of a range of `partition` to `records`, while their memory is on its way
+    /// to the cache.
     pub fn read<'a>(
         &'a self,
         partition: u32,

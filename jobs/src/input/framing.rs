@@ -4,14 +4,15 @@ use memchr::{memchr, memrchr};
 
 use super::quoted_lines;
 
-/// Where a file may be cut. A record belongs to the byte range in which its first byte lies, so that each record
-/// is processed exactly once wherever ranges are cut.
+/// Where a file may be cut. A record belongs to the byte range in which its first byte lies, so
+/// that each record is processed exactly once wherever ranges are cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     /// Records end with LF; the last one may lack it.
     Lines,
-    /// Records end with LF, but not with one inside a field in double quotes, as RFC 4180 has it. Such a field ends within 64
-    /// KiB of its record's start, or its quote counts as a stray one and the record ends with its line.
+    /// Records end with LF, but not with one inside a field in double quotes, as RFC 4180 has it.
+    /// Such a field ends within 64 KiB of its record's start, or its quote counts as a stray one
+    /// and the record ends with its line.
     QuotedLines {
         /// Stands between fields.
         delimiter: u8,
@@ -24,7 +25,8 @@ pub enum Framing {
 }
 
 impl Framing {
-    /// How many bytes before `at` [`record_start`](Self::record_start) has to see, where the file has so many.
+    /// How many bytes before `at` [`record_start`](Self::record_start) has to see, where the file
+    /// has so many.
     pub fn look_behind_bytes(&self) -> u64 {
         match self {
             Self::Fixed { .. } => 0,
@@ -33,8 +35,9 @@ impl Framing {
         }
     }
 
-    /// How many bytes from `at` on [`record_start`](Self::record_start) has to see at most, before it is sure that no record
-    /// starts among them. Beyond the end of the file there is nothing to see.
+    /// How many bytes from `at` on [`record_start`](Self::record_start) has to see at most, before
+    /// it is sure that no record starts among them. Beyond the end of the file there is nothing to
+    /// see.
     pub fn look_ahead_bytes(&self) -> u64 {
         match self {
             Self::Fixed { .. } | Self::Lines => 0,
@@ -42,12 +45,13 @@ impl Framing {
         }
     }
 
-    /// The smallest offset, `at` or after it, at which a record can start, as far as can be told from `window`:
-    /// the file's bytes from `window_offset` on. `None` means that it lies beyond the window. What lies before
-    /// [`look_behind_bytes`](Self::look_behind_bytes) makes no difference, so that all who ask find the same.
+    /// The smallest offset, `at` or after it, at which a record can start, as far as can be told
+    /// from `window`: the file's bytes from `window_offset` on. `None` means that it lies beyond
+    /// the window. What lies before [`look_behind_bytes`](Self::look_behind_bytes) makes no
+    /// difference, so that all who ask find the same.
     ///
-    /// To tell whether a line starts at `at` itself, the window has to hold the byte before. The answer may be the
-    /// end of the file: then no record starts there.
+    /// To tell whether a line starts at `at` itself, the window has to hold the byte before. The
+    /// answer may be the end of the file: then no record starts there.
     ///
     /// ```
     /// use windrow_jobs::input::Framing;
@@ -84,8 +88,9 @@ impl Framing {
         }
     }
 
-    /// Where the last record starts that starts in `first..end`, as far as can be told from `window`. A record starts at
-    /// `first`, and both lie within the window. Looks at no more than the last record and what is needed to find it.
+    /// Where the last record starts that starts in `first..end`, as far as can be told from
+    /// `window`. A record starts at `first`, and both lie within the window. Looks at no more than
+    /// the last record and what is needed to find it.
     pub fn last_record_start(
         &self,
         window: &[u8],
@@ -113,8 +118,8 @@ impl Framing {
         }
     }
 
-    /// Size of the records that `bytes` begin with, of which all are there: of as few as have `at_least` so many bytes together,
-    /// or of all.
+    /// Size of the records that `bytes` begin with, of which all are there: of as few as have
+    /// `at_least` so many bytes together, or of all.
     pub(super) fn records_bytes(&self, bytes: &[u8], at_least: usize) -> usize {
         let at_least = at_least.clamp(1, bytes.len().max(1));
         match self {

@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 use super::line::lines;
 use super::{Chunk, Format, Framing, Position, RecordError};
 
-/// Lines that are JSON (also called NDJSON), each read as a `T`. Blank lines are skipped, and so is a byte order mark.
+/// Lines that are JSON (also called NDJSON), each read as a `T`. Blank lines are skipped, and so is
+/// a byte order mark.
 ///
 /// ```
 /// use serde::Deserialize;
@@ -73,7 +74,8 @@ fn stop(error: &serde_json::Error) -> usize {
     error.column().saturating_sub(1)
 }
 
-/// Where the byte at `index` of a text lies in `bytes`, of which the text is what is left when invalid ones are replaced.
+/// Where the byte at `index` of a text lies in `bytes`, of which the text is what is left when
+/// invalid ones are replaced.
 fn index_before_replacement(bytes: &[u8], mut index: usize) -> usize {
     let mut start = 0;
     for chunk in bytes.utf8_chunks() {

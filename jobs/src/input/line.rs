@@ -6,8 +6,9 @@ use memchr::Memchr;
 
 use super::{Chunk, Format, Framing, Position, RecordError};
 
-/// Lines as `&str`, without their ends. Invalid UTF-8 is an error that names the offending byte's offset, or is
-/// replaced by U+FFFD where the job is run with `--lossy`. A byte order mark at the start of a file is left out.
+/// Lines as `&str`, without their ends. Invalid UTF-8 is an error that names the offending byte's
+/// offset, or is replaced by U+FFFD where the job is run with `--lossy`. A byte order mark at the
+/// start of a file is left out.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Line;
 

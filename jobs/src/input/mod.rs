@@ -1,7 +1,8 @@
 //! How input files are cut into records.
 //!
-//! Two levels. The engine reads files in chunks and needs only a [`Framing`] to cut them where records end. A
-//! [`Format`] then walks the records of one chunk, borrowed from the read buffer. Neither opens a file.
+//! Two levels. The engine reads files in chunks and needs only a [`Framing`] to cut them where
+//! records end. A [`Format`] then walks the records of one chunk, borrowed from the read buffer.
+//! Neither opens a file.
 
 mod delimited;
 mod fixed;
@@ -35,8 +36,8 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 pub struct Chunk<'a> {
     /// The file, as the user would name it.
     pub file: &'a str,
-    /// The file's place among all of the job's input, counted from 0. Empty files are not counted, since nothing is read of
-    /// them: the first file is the first that has something in it.
+    /// The file's place among all of the job's input, counted from 0. Empty files are not counted,
+    /// since nothing is read of them: the first file is the first that has something in it.
     pub file_number: u32,
     /// Of the first byte, from the start of the file.
     pub offset: u64,
@@ -75,7 +76,8 @@ impl<'a> Chunk<'a> {
         Position { file, file_number, offset: self.offset + index as u64 }
     }
 
-    /// Cuts the chunk into runs of whole records, of at least `bytes` where there are so many left, and one record or more.
+    /// Cuts the chunk into runs of whole records, of at least `bytes` where there are so many left,
+    /// and one record or more.
     pub(crate) fn pieces(&self, framing: Framing, bytes: usize) -> impl Iterator<Item = Chunk<'a>> {
         let chunk = self.clone();
         let mut start = 0;
@@ -88,7 +90,8 @@ impl<'a> Chunk<'a> {
         })
     }
 
-    /// The chunk without the byte order mark that some programs write before UTF-8, if it is the first of its file.
+    /// The chunk without the byte order mark that some programs write before UTF-8, if it is the
+    /// first of its file.
     pub(crate) fn without_mark(&self) -> Self {
         let mut chunk = self.clone();
         if let Some(text) = self.bytes.strip_prefix(BYTE_ORDER_MARK)
@@ -120,14 +123,14 @@ pub trait Format: Default + Send + Sync + 'static {
     /// Where files in this format may be cut.
     fn framing(&self) -> Framing;
 
-    /// Whether each chunk needs to know its file's first record, as [`Chunk::header`]. That record is still the
-    /// first of its chunk: the format skips it there.
+    /// Whether each chunk needs to know its file's first record, as [`Chunk::header`]. That record
+    /// is still the first of its chunk: the format skips it there.
     fn has_header(&self) -> bool {
         false
     }
 
-    /// Calls `each` with every record and its position, in order, until one fails. Where a record cannot be read,
-    /// it returns a [`RecordError`] of its own.
+    /// Calls `each` with every record and its position, in order, until one fails. Where a record
+    /// cannot be read, it returns a [`RecordError`] of its own.
     fn for_each(
         &self,
         chunk: &Chunk<'_>,

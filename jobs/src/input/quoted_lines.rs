@@ -1,7 +1,7 @@
 //! Where records end whose quoted fields may hold line breaks.
 //!
-//! Tables are read line by line, so such a record is a bad one; but it has to be known how far it extends, or the rest of it
-//! would be taken for good records.
+//! Tables are read line by line, so such a record is a bad one; but it has to be known how far it
+//! extends, or the rest of it would be taken for good records.
 //!
 //! ```text
 //!  7,"Greenfield,LF        a record starts here
@@ -10,9 +10,9 @@
 //!  9,"Hill",3LF            the next one can only open a field, so a record starts here
 //! ```
 //!
-//! Nothing tells a closing quote from an opening one but what stands around it. So the rule is made such that it gives the
-//! same wherever it begins to read, as long as it begins at a line that is not inside a field, and that it finds back soon
-//! where it begins inside one.
+//! Nothing tells a closing quote from an opening one but what stands around it. So the rule is made
+//! such that it gives the same wherever it begins to read, as long as it begins at a line that is
+//! not inside a field, and that it finds back soon where it begins inside one.
 
 use memchr::{memchr, memchr2};
 
@@ -22,12 +22,13 @@ const LF: u8 = b'\n';
 /// A field with line breaks ends within so many bytes of its record's start.
 pub(super) const RECORD_BYTES_MAX: usize = 64 << 10;
 
-/// From where on a file is read to find out whether a line starts a record: a field that began before has ended by then, and
-/// there is something left to find back in.
+/// From where on a file is read to find out whether a line starts a record: a field that began
+/// before has ended by then, and there is something left to find back in.
 pub(super) const LOOK_BEHIND_BYTES: usize = RECORD_BYTES_MAX + (16 << 10);
 
-/// The first index, `at` or after it, at which a record starts. `None` if that cannot be told from `bytes`. Where these are
-/// not those of the `file_start`, what their first line is the rest of is not known, and is passed over.
+/// The first index, `at` or after it, at which a record starts. `None` if that cannot be told from
+/// `bytes`. Where these are not those of the `file_start`, what their first line is the rest of is
+/// not known, and is passed over.
 pub(super) fn record_start(
     bytes: &[u8],
     file_start: bool,
@@ -51,7 +52,8 @@ pub(super) fn record_bytes(bytes: &[u8], delimiter: u8) -> usize {
     end(bytes, delimiter, true).unwrap_or(bytes.len())
 }
 
-/// Where the first record of `bytes` ends: behind its LF. `None` if it takes more to know; never where `is_all` there is.
+/// Where the first record of `bytes` ends: behind its LF. `None` if it takes more to know; never
+/// where `is_all` there is.
 fn end(bytes: &[u8], delimiter: u8, is_all: bool) -> Option<usize> {
     let line_end = match memchr(LF, bytes) {
         Some(lf) => lf + 1,
@@ -113,7 +115,8 @@ fn closing_quote(bytes: &[u8], start: usize, delimiter: u8, is_all: bool) -> Clo
     }
 }
 
-/// Whether a quote behind `before`, which begins with the quote that is open, stands on a later line where a field begins.
+/// Whether a quote behind `before`, which begins with the quote that is open, stands on a later
+/// line where a field begins.
 fn opens_field(before: &[u8], delimiter: u8) -> bool {
     let begins = before.last().is_some_and(|last| *last == delimiter || *last == LF);
     begins && memchr(LF, before).is_some()
@@ -179,7 +182,8 @@ mod tests {
     }
 
     proptest! {
-        /// What one chunk takes for its end, the next one takes for its start, whatever their windows.
+        /// What one chunk takes for its end, the next one takes for its start, whatever their
+        /// windows.
         #[test]
         fn all_who_ask_find_the_same(
             lines in prop::collection::vec(

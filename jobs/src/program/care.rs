@@ -23,12 +23,14 @@ pub trait Trail: fmt::Debug + Send + Sync {
     fn leave(&self) -> Result<(), FailureCause>;
 }
 
-/// How to go about records and groups that user code may not cope with; by default without any care.
+/// How to go about records and groups that user code may not cope with; by default without any
+/// care.
 #[derive(Clone, Debug, Default)]
 pub struct Care {
     /// Leave bad ones out, and tell of them.
     pub skips_bad_records: bool,
-    /// Told of each one before user code sees it. Then they are tried one by one; there must be one thread only.
+    /// Told of each one before user code sees it. Then they are tried one by one; there must be one
+    /// thread only.
     pub trail: Option<Arc<dyn Trail>>,
     /// Those that are known to kill the process: bad ones, which are not tried.
     pub deadly: Arc<[BadRecord]>,
@@ -50,7 +52,8 @@ impl Care {
         self.deadly.iter().find(|bad| bad.place == *place)
     }
 
-    /// Notes `place` in the trail while `code` runs on the record or group there, so that a crash can be blamed on it.
+    /// Notes `place` in the trail while `code` runs on the record or group there, so that a crash
+    /// can be blamed on it.
     pub(crate) fn on_trail<T>(
         &self,
         place: &Place,

@@ -1,7 +1,8 @@
 //! A job whose types have been erased, chunk by chunk and batch by batch, never record by record.
 //!
-//! The engine (the worker crate) handles bytes: it reads chunks, sorts, merges and ships encoded pairs. The typed
-//! loops that run user code live here, monomorphised with the user's mapper, combiner and reducer:
+//! The engine (the worker crate) handles bytes: it reads chunks, sorts, merges and ships encoded
+//! pairs. The typed loops that run user code live here, monomorphised with the user's mapper,
+//! combiner and reducer:
 //!
 //! ```text
 //!  chunk of a file          sorted batches                sorted batches
@@ -11,8 +12,8 @@
 //!  RecordBuffer             RecordSink                    PartSink (text)
 //! ```
 //!
-//! Failures of the engine's own sources and sinks pass through these loops unchanged, whatever user code makes of
-//! the error that it sees.
+//! Failures of the engine's own sources and sinks pass through these loops unchanged, whatever user
+//! code makes of the error that it sees.
 
 mod batch;
 mod care;
@@ -76,8 +77,8 @@ pub trait Program: Send + Sync {
     /// A collector for one thread of a map task.
     fn collector(self: Arc<Self>, setup: &CollectorSetup) -> Box<dyn Collector>;
 
-    /// Combines the values of equal keys: sorted batches in, sorted pairs out. Copies where the job has no
-    /// combiner.
+    /// Combines the values of equal keys: sorted batches in, sorted pairs out. Copies where the job
+    /// has no combiner.
     fn combine(
         &self,
         input: &mut dyn RecordBatches,
@@ -92,10 +93,11 @@ pub trait Program: Send + Sync {
         output: &mut dyn PartSink,
     ) -> Result<ReduceSummary, FailureCause>;
 
-    /// Like [`reduce`](Self::reduce), but with care: where bad groups are to be left out, passes over those that cannot be
-    /// reduced, and over what they wrote. Each is told to `skipped`, in order; its error ends the attempt. A group that has
-    /// written more than eight megabytes before it fails ends the attempt too. By default the same without care, for
-    /// jobs whose only user code is an [`Output`](crate::output::Output): what it fails with ends the attempt.
+    /// Like [`reduce`](Self::reduce), but with care: where bad groups are to be left out, passes
+    /// over those that cannot be reduced, and over what they wrote. Each is told to `skipped`, in
+    /// order; its error ends the attempt. A group that has written more than eight megabytes before
+    /// it fails ends the attempt too. By default the same without care, for jobs whose only user
+    /// code is an [`Output`](crate::output::Output): what it fails with ends the attempt.
     fn reduce_carefully(
         &self,
         input: &mut dyn RecordBatches,

@@ -8,8 +8,8 @@ use crate::output::Output;
 use crate::prelude::*;
 use crate::value::Decimal;
 
-/// Counts records by key. Output: `key<TAB>count`, or one number without `--by`. `--by 0` counts lines, as `uniq -c` does:
-/// whatever quotes are in them, blank ones too.
+/// Counts records by key. Output: `key<TAB>count`, or one number without `--by`. `--by 0` counts
+/// lines, as `uniq -c` does: whatever quotes are in them, blank ones too.
 ///
 /// ```
 /// # use windrow_jobs::{ready, testing};
@@ -61,8 +61,8 @@ pub fn max() -> Job {
     })
 }
 
-/// The mean of a column by key: the exact sum, divided once, as a float. Output: `key<TAB>mean`, or one number without
-/// `--by`.
+/// The mean of a column by key: the exact sum, divided once, as a float. Output: `key<TAB>mean`, or
+/// one number without `--by`.
 pub fn mean() -> Job {
     column_job("mean", "Find the mean of a column, by key", |name, numbers, output| {
         let Numbers { format, by, measure: InColumn(column) } = numbers;
@@ -73,8 +73,8 @@ pub fn mean() -> Job {
 
 #[derive(clap::Args, Serialize, Deserialize)]
 struct CountParams {
-    /// Columns of the key, by number or name, such as '2' or 'city,street'; '0' is the whole line [default: count all
-    /// records together]
+    /// Columns of the key, by number or name, such as '2' or 'city,street'; '0' is the whole line
+    /// [default: count all records together]
     #[arg(long, value_name = "COLUMNS")]
     by: Option<String>,
 
@@ -84,8 +84,8 @@ struct CountParams {
 
 #[derive(clap::Args, Serialize, Deserialize)]
 struct ColumnParams {
-    /// Columns of the key, by number or name, such as '2' or 'city,street'; '0' is the whole line [default: take all
-    /// records together]
+    /// Columns of the key, by number or name, such as '2' or 'city,street'; '0' is the whole line
+    /// [default: take all records together]
     #[arg(long, value_name = "COLUMNS")]
     by: Option<String>,
 
@@ -262,7 +262,8 @@ impl Reducer<[u8], (Decimal, u64)> for Means {
 /// `key<TAB>number`, or the number alone where all rows belong together.
 pub(super) struct KeyedNumbers {
     with_key: bool,
-    /// Whether the key is the bare text of a column that may hold a TAB, so that it is quoted as several columns are.
+    /// Whether the key is the bare text of a column that may hold a TAB, so that it is quoted as
+    /// several columns are.
     quotes: bool,
 }
 

@@ -7,8 +7,8 @@ use super::table::{Grouped, KeyPlan, Row, RowMapper, Rows, Scratch, Separator, T
 use crate::input::{Delimited, Header};
 use crate::prelude::*;
 
-/// Keeps, of the lines with equal keys, the first in input order. The output is ordered by key within each part; for one
-/// order over all parts see `sort --unique`. Headers are left out.
+/// Keeps, of the lines with equal keys, the first in input order. The output is ordered by key
+/// within each part; for one order over all parts see `sort --unique`. Headers are left out.
 ///
 /// ```
 /// # use windrow_jobs::{ready, testing};
@@ -35,7 +35,8 @@ pub fn dedup() -> Job {
 
 #[derive(clap::Args, Serialize, Deserialize)]
 struct Params {
-    /// Columns of the key, by number or name, such as '2' or 'city,street' [default: the whole line]
+    /// Columns of the key, by number or name, such as '2' or 'city,street' [default: the whole
+    /// line]
     #[arg(long, value_name = "COLUMNS")]
     by: Option<String>,
 

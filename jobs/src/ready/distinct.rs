@@ -10,8 +10,8 @@ use super::table::{Grouped, KeyPlan, Row, RowMapper, Rows, Scratch, Separator, T
 use crate::input::{Column, Delimited, Header};
 use crate::prelude::*;
 
-/// Lists the different keys, each once; or with `--column`, counts its different values for each key: `key<TAB>number`,
-/// or one number without `--by`.
+/// Lists the different keys, each once; or with `--column`, counts its different values for each
+/// key: `key<TAB>number`, or one number without `--by`.
 ///
 /// ```
 /// # use windrow_jobs::{ready, testing};

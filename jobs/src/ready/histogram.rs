@@ -7,8 +7,9 @@ use crate::input::{Column, Delimited, Header};
 use crate::prelude::*;
 use crate::value::Decimal;
 
-/// Counts the numbers of a column by bins of one width, or by bins that grow by a factor. Output, in order over all parts,
-/// for each bin that is not empty: `from<TAB>to<TAB>count`, where a bin holds its `from` but not its `to`.
+/// Counts the numbers of a column by bins of one width, or by bins that grow by a factor. Output,
+/// in order over all parts, for each bin that is not empty: `from<TAB>to<TAB>count`, where a bin
+/// holds its `from` but not its `to`.
 ///
 /// ```
 /// # use windrow_jobs::{ready, testing};
@@ -73,7 +74,8 @@ enum Bins {
     Log(u32),
 }
 
-/// Added to the exponent of a bin between powers, so that zero lies between positive and negative bins.
+/// Added to the exponent of a bin between powers, so that zero lies between positive and negative
+/// bins.
 const EXPONENT_BIAS: i128 = 1 << 16;
 
 impl Bins {
@@ -111,7 +113,8 @@ impl Bins {
     }
 }
 
-/// A power of 2 or 10, exact but for small powers of 2, whose many digits are left to the shortest float.
+/// A power of 2 or 10, exact but for small powers of 2, whose many digits are left to the shortest
+/// float.
 fn power(base: u32, exponent: i32) -> String {
     match u32::try_from(exponent) {
         Ok(exponent) => u128::from(base).pow(exponent).to_string(),

@@ -7,8 +7,8 @@ use hashbrown::HashSet;
 use crate::input::{Chunk, Format, RecordError, lines};
 use crate::prelude::*;
 
-/// Lists, for each word, the files that hold it. Words are those of `word-count`. Output: `word<TAB>file,file,..`, the
-/// files sorted, each once.
+/// Lists, for each word, the files that hold it. Words are those of `word-count`. Output:
+/// `word<TAB>file,file,..`, the files sorted, each once.
 pub fn inverted_index() -> Job {
     Job::new("inverted-index", Occurrences)
         .about("List the files that each word occurs in")

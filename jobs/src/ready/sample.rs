@@ -11,8 +11,9 @@ use crate::prelude::*;
 /// Size of a hash.
 const HASH_BYTES: usize = size_of::<u64>();
 
-/// Picks lines by chance: each with the same probability (`--rate`, output in input order), or a number of them
-/// (`--count`, in random order). Which ones depends on the seed, and on their places in the input, nothing else.
+/// Picks lines by chance: each with the same probability (`--rate`, output in input order), or a
+/// number of them (`--count`, in random order). Which ones depends on the seed, and on their places
+/// in the input, nothing else.
 ///
 /// ```
 /// # use windrow_jobs::{ready, testing};

@@ -1,6 +1,8 @@
-//! The k smallest records of each key, where each record is carried behind bytes that give its rank.
+//! The k smallest records of each key, where each record is carried behind bytes that give its
+//! rank.
 //!
-//! A value is a set of records, since those of a key are combined on the map side: each behind its length.
+//! A value is a set of records, since those of a key are combined on the map side: each behind its
+//! length.
 
 use std::cell::OnceCell;
 use std::collections::BinaryHeap;
@@ -14,7 +16,8 @@ const SET_BYTES_MAX: usize = PAIR_BYTES_MAX;
 /// A record's length takes up to so many bytes of a set.
 const LEN_BYTES_MAX: usize = 5;
 
-/// Keeps k records of each key, and writes them in the order of their ranks. Holds k records of a key in memory.
+/// Keeps k records of each key, and writes them in the order of their ranks. Holds k records of a
+/// key in memory.
 pub(super) struct Smallest {
     /// k.
     pub(super) records: usize,

@@ -8,8 +8,9 @@ use super::table::{Grouped, KeyPlan, Row, RowMapper, Rows, Scratch, Separator, T
 use crate::input::{Column, Delimited, Header};
 use crate::prelude::*;
 
-/// Finds the records with the largest (or smallest) numbers in a column, of all or of each key, the best first. Of equal
-/// numbers, the line whose bytes come first goes first. Output: the lines; headers are left out.
+/// Finds the records with the largest (or smallest) numbers in a column, of all or of each key, the
+/// best first. Of equal numbers, the line whose bytes come first goes first. Output: the lines;
+/// headers are left out.
 ///
 /// ```
 /// # use windrow_jobs::{ready, testing};

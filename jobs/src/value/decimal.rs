@@ -14,8 +14,9 @@ const SCALE_MAX: u8 = 28;
 /// As many digits always fit a `u64`.
 const FAST_DIGITS: usize = 18;
 
-/// A decimal number with its digits after the point, of up to 36 digits in all and 28 after the point. Sums of such
-/// are exact, so they do not depend on the order of adding: what floats cannot give.
+/// A decimal number with its digits after the point, of up to 36 digits in all and 28 after the
+/// point. Sums of such are exact, so they do not depend on the order of adding: what floats cannot
+/// give.
 ///
 /// ```
 /// use windrow_jobs::value::Decimal;
@@ -26,8 +27,8 @@ const FAST_DIGITS: usize = 18;
 /// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Decimal(
-    /// The number times ten to the power of its scale, and in the lowest bits the scale: one number, so that sums of one scale
-    /// take one addition, and tables of sums stay small.
+    /// The number times ten to the power of its scale, and in the lowest bits the scale: one
+    /// number, so that sums of one scale take one addition, and tables of sums stay small.
     i128,
 );
 
@@ -38,7 +39,8 @@ impl Decimal {
     /// Zero, without digits after the point.
     pub const ZERO: Self = Self(0);
 
-    /// The number `units * 10^-scale`; `None` where the scale is more than 28, or the units have more than 36 digits.
+    /// The number `units * 10^-scale`; `None` where the scale is more than 28, or the units have
+    /// more than 36 digits.
     pub fn new(units: i128, scale: u8) -> Option<Self> {
         let shifted = units << SCALE_BITS;
         (scale <= SCALE_MAX && shifted >> SCALE_BITS == units)
@@ -82,7 +84,8 @@ impl Decimal {
         Ok(Self(units << SCALE_BITS | i128::from(scale)))
     }
 
-    /// The sum, with as many digits after the point as the more exact of both; `None` where it has more than 36 digits.
+    /// The sum, with as many digits after the point as the more exact of both; `None` where it has
+    /// more than 36 digits.
     #[inline]
     pub fn checked_add(self, other: Self) -> Option<Self> {
         if self.scale() == other.scale() {
@@ -92,8 +95,8 @@ impl Decimal {
         Self::new(self.units_at(scale)?.checked_add(other.units_at(scale)?)?, scale)
     }
 
-    /// The largest integer that, times `width`, is at most this number; `None` where `width` is not positive or the
-    /// numbers are too far apart.
+    /// The largest integer that, times `width`, is at most this number; `None` where `width` is not
+    /// positive or the numbers are too far apart.
     pub fn checked_div_floor(self, width: Self) -> Option<i128> {
         let scale = self.scale().max(width.scale());
         let (units, width) = (self.units_at(scale)?, width.units_at(scale)?);
@@ -110,7 +113,8 @@ impl Decimal {
         self.units() < 0
     }
 
-    /// The largest exponent with which a power of ten is at most this number, signs left out; `None` for zero.
+    /// The largest exponent with which a power of ten is at most this number, signs left out;
+    /// `None` for zero.
     pub(crate) fn log10_floor(self) -> Option<i32> {
         let digits = self.units().unsigned_abs().checked_ilog10()?;
         Some(digits as i32 - i32::from(self.scale()))
@@ -256,7 +260,8 @@ impl OrderedValue for Decimal {
         let scale = a.scale().max(b.scale());
         let by_value = match (a.units_at(scale), b.units_at(scale)) {
             (Some(a), Some(b)) => a.cmp(&b),
-            // Only one of both grows; if it grows too large, it is the one that is farther from zero.
+            // Only one of both grows; if it grows too large, it is the one that is farther from
+            // zero.
             (None, _) => a.units().cmp(&0),
             (_, None) => 0.cmp(&b.units()),
         };

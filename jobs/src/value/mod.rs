@@ -1,7 +1,8 @@
 //! Values: what travels with a key. Encoded once by the mapper and decoded once by the reducer.
 //!
-//! Primitives, strings, bytes, options and tuples have compact encodings of their own; any other serde type is
-//! wrapped as [`Serde<T>`](Serde). As with keys, a type names a schema: `str` is emitted and decoded as `&str`.
+//! Primitives, strings, bytes, options and tuples have compact encodings of their own; any other
+//! serde type is wrapped as [`Serde<T>`](Serde). As with keys, a type names a schema: `str` is
+//! emitted and decoded as `&str`.
 
 mod decimal;
 mod number;
@@ -40,15 +41,15 @@ pub trait Value: Send + Sync + 'static {
     /// Whether the value is written to text output at all; `()` is not.
     const HAS_TEXT: bool = true;
 
-    /// Whether an owned copy is a few plain bytes, so that [`own`](Self::own) is free and nothing is dropped: numbers,
-    /// `bool`, `char`, `()` and tuples and options of these.
+    /// Whether an owned copy is a few plain bytes, so that [`own`](Self::own) is free and nothing
+    /// is dropped: numbers, `bool`, `char`, `()` and tuples and options of these.
     const IS_COPY: bool = false;
 
     /// Appends the encoding of a value that stands alone or last.
     fn encode(value: Self::Ref<'_>, out: &mut Vec<u8>) -> Result<()>;
 
-    /// The encoding of a value that stands alone: the value's own bytes where these are the encoding, else those
-    /// that are put into `scratch`.
+    /// The encoding of a value that stands alone: the value's own bytes where these are the
+    /// encoding, else those that are put into `scratch`.
     #[inline]
     fn encoded<'a, 'v: 'a>(value: Self::Ref<'v>, scratch: &'a mut Vec<u8>) -> Result<&'a [u8]> {
         scratch.clear();
@@ -68,8 +69,9 @@ pub trait Value: Send + Sync + 'static {
     /// An owned copy.
     fn own(value: Self::Ref<'_>) -> Self::Owned;
 
-    /// Memory that an owned copy takes up besides its own size, in bytes, so that what is kept of it can be accounted for. By
-    /// default none, which is right for numbers, and not for what owns other memory.
+    /// Memory that an owned copy takes up besides its own size, in bytes, so that what is kept of
+    /// it can be accounted for. By default none, which is right for numbers, and not for what owns
+    /// other memory.
     fn heap_bytes(owned: &Self::Owned) -> usize {
         let _ = owned;
         0

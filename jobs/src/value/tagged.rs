@@ -5,7 +5,8 @@ use std::marker::PhantomData;
 use super::{Value, malformed};
 use crate::error::Result;
 
-/// A value of one of several inputs: `(number of the input, value)`. Tagged values sort by input first.
+/// A value of one of several inputs: `(number of the input, value)`. Tagged values sort by input
+/// first.
 pub struct Tagged<V: ?Sized>(PhantomData<fn(&V)>);
 
 impl<V: Value + ?Sized> Value for Tagged<V> {

@@ -1,7 +1,8 @@
 //! `windrow gen`: data to try and to measure with, the same for everybody.
 //!
-//! The bytes depend on the flags alone, never on cores, threads or platform: each file has a stream of random numbers of
-//! its own, and all decisions are made in integers. They are part of what a release promises.
+//! The bytes depend on the flags alone, never on cores, threads or platform: each file has a stream
+//! of random numbers of its own, and all decisions are made in integers. They are part of what a
+//! release promises.
 
 mod args;
 mod csv;

@@ -1,4 +1,5 @@
-//! One JSON object a line on standard output: `shipped`, `accepted`, `progress`, `note`, `finished`.
+//! One JSON object a line on standard output: `shipped`, `accepted`, `progress`, `note`,
+//! `finished`.
 
 use serde_json::{Value, json};
 use windrow_proto::v1;

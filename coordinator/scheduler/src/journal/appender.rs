@@ -1,7 +1,9 @@
-//! Writing the log of one's own epoch: a few objects at once, each with all records that have come meanwhile.
+//! Writing the log of one's own epoch: a few objects at once, each with all records that have come
+//! meanwhile.
 //!
-//! A long log is cut by beginning another epoch: the next licence is taken, the log sealed, and appending goes on in the next
-//! log at once. The state at the cut is written beside it ([`Keeper`]).
+//! A long log is cut by beginning another epoch: the next licence is taken, the log sealed, and
+//! appending goes on in the next log at once. The state at the cut is written beside it
+//! ([`Keeper`]).
 //!
 //! What was created counts when the licence was seen to be the newest after it; [why](super).
 
@@ -21,7 +23,8 @@ const OBJECT_BYTES_MAX: usize = 4 << 20;
 const IN_FLIGHT_MAX: usize = 4;
 const IN_FLIGHT_BYTES_MAX: usize = 16 << 20;
 
-/// While so many objects are on their way, another one begins only with so many records: objects cost their readers time.
+/// While so many objects are on their way, another one begins only with so many records: objects
+/// cost their readers time.
 const IN_FLIGHT_USUAL: usize = 2;
 const BATCH_MIN: usize = 64;
 
@@ -29,8 +32,8 @@ const BATCH_MIN: usize = 64;
 const BACKLOG_RECORDS_MAX: usize = 65_536;
 const BACKLOG_BYTES_MAX: usize = 64 << 20;
 
-/// Appends records. Ask for the [`next call`](Self::next_call) until there is none, carry the calls out side by side, and tell
-/// the [`answer`](Self::answer)s.
+/// Appends records. Ask for the [`next call`](Self::next_call) until there is none, carry the calls
+/// out side by side, and tell the [`answer`](Self::answer)s.
 #[derive(Clone, Debug)]
 pub struct Appender<R, S, P> {
     /// The last that is ours for certain: another coordinator may win the race for the one after.
@@ -45,7 +48,8 @@ pub struct Appender<R, S, P> {
     /// Whether anybody else can see the journal.
     is_shared: bool,
     line: Line<R, S, P>,
-    /// How many steps at the front of the line count if the licence is found for which the store was asked.
+    /// How many steps at the front of the line count if the licence is found for which the store
+    /// was asked.
     confirming: Option<usize>,
     keeper: Keeper<R, S, P>,
     /// Not in the line yet.
@@ -93,7 +97,8 @@ impl<R: Clone + Content, S: Clone, P: Clone> Appender<R, S, P> {
         }
     }
 
-    /// Keeps nothing: nobody could ever read it. What is pushed counts at once, and there are no calls.
+    /// Keeps nothing: nobody could ever read it. What is pushed counts at once, and there are no
+    /// calls.
     pub fn unshared(epoch: Epoch, nonce: Nonce) -> Self {
         Self { is_shared: false, ..Self::new(epoch, nonce) }
     }
@@ -144,8 +149,8 @@ impl<R: Clone + Content, S: Clone, P: Clone> Appender<R, S, P> {
         !self.queue.is_empty() || !self.line.is_empty()
     }
 
-    /// Has something large written that a record is going to name: not before it is [there](Self::next_written). Nobody waits
-    /// for it meanwhile.
+    /// Has something large written that a record is going to name: not before it is
+    /// [there](Self::next_written). Nobody waits for it meanwhile.
     pub fn write_part(&mut self, part: Arc<P>) -> PartId {
         self.keeper.write(part)
     }
@@ -170,8 +175,9 @@ impl<R: Clone + Content, S: Clone, P: Clone> Appender<R, S, P> {
         self.is_shared && !self.keeper.is_writing_state()
     }
 
-    /// Has `state` written, in which all is contained that happened before this epoch, and nothing else. To be called at once after
-    /// [`new`](Self::new), or not at all. See [`roll`](Self::roll).
+    /// Has `state` written, in which all is contained that happened before this epoch, and nothing
+    /// else. To be called at once after [`new`](Self::new), or not at all. See
+    /// [`roll`](Self::roll).
     pub fn begin_with(
         &mut self,
         state: Arc<S>,
@@ -183,8 +189,8 @@ impl<R: Clone + Content, S: Clone, P: Clone> Appender<R, S, P> {
         self.keeper.write_state(self.log, self.line.first(), state, named, parts);
     }
 
-    /// Begins another epoch with `state`, in which all records so far are contained. It names the parts `named`, of which those
-    /// in `parts` are new.
+    /// Begins another epoch with `state`, in which all records so far are contained. It names the
+    /// parts `named`, of which those in `parts` are new.
     pub fn roll(&mut self, state: Arc<S>, named: BTreeSet<PartId>, parts: Vec<(PartId, Arc<P>)>) {
         debug_assert!(self.may_write_state(), "one state at a time");
         while !self.queue.is_empty() {
@@ -241,7 +247,8 @@ impl<R: Clone + Content, S: Clone, P: Clone> Appender<R, S, P> {
     /// What the store has answered to a call. True if more is durable now.
     ///
     /// # Errors
-    /// When another coordinator has taken over, or the journal is damaged. Nothing more must be appended then.
+    /// When another coordinator has taken over, or the journal is damaged. Nothing more must be
+    /// appended then.
     pub fn answer(&mut self, id: CallId, answer: Answer<R, S, P>) -> Result<bool, JournalError> {
         let asked = self.calls.remove(&id);
         debug_assert!(asked.is_some(), "an answer comes once, and to a call");
@@ -264,7 +271,8 @@ impl<R: Clone + Content, S: Clone, P: Clone> Appender<R, S, P> {
             Answer::Refused(message) => Err(JournalError::Refused(message)),
             Answer::Listed(listing) => match listing.epochs.last() {
                 Some(&newest) if Key::Epoch(newest) == licence => Ok(self.count(confirmed)),
-                // We are about to begin this one ourselves; whether it is ours, its creation will tell.
+                // We are about to begin this one ourselves; whether it is ours, its creation will
+                // tell.
                 Some(&by) if Key::Epoch(by) > licence && by <= self.log => Ok(false),
                 Some(&by) if Key::Epoch(by) > licence => Err(Fenced { by }.into()),
                 _ => Err(JournalError::Unlicensed { licence }),
@@ -273,7 +281,8 @@ impl<R: Clone + Content, S: Clone, P: Clone> Appender<R, S, P> {
         }
     }
 
-    /// So many steps at the front of the line are durable, and the epoch was ours when they were created.
+    /// So many steps at the front of the line are durable, and the epoch was ours when they were
+    /// created.
     fn count(&mut self, steps: usize) -> bool {
         debug_assert!(steps <= self.line.there(), "what counts is there");
         (0..steps).for_each(|_| self.count_first());

@@ -1,4 +1,5 @@
-//! What is asked of the store, and what it may answer. Several calls may be under way at once, and are answered in any order.
+//! What is asked of the store, and what it may answer. Several calls may be under way at once, and
+//! are answered in any order.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,7 +13,8 @@ pub struct CallId(pub u64);
 /// One thing that the store is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call<R, S, P> {
-    /// Name all licences, states and slots. Whatever was created or deleted before it was asked shows.
+    /// Name all licences, states and slots. Whatever was created or deleted before it was asked
+    /// shows.
     List,
     /// Name all licences, likewise. There are few.
     Licences,
@@ -73,20 +75,23 @@ pub enum Answer<R, S, P> {
     Absent,
     /// To `Read`: there is something, but it is not whole.
     Damaged {
-        /// Whether it breaks off, as when a disk lost power while it was written. Else it was whole once.
+        /// Whether it breaks off, as when a disk lost power while it was written. Else it was whole
+        /// once.
         torn: bool,
         /// What is wrong with it.
         message: String,
     },
     /// To `Sweep`: all of it is gone.
     Swept,
-    /// To any: it did not work, as far as is known. It may have been done all the same, or be done later.
+    /// To any: it did not work, as far as is known. It may have been done all the same, or be done
+    /// later.
     Failed,
     /// To any: it does not work, and will not, however often it is tried.
     Refused(String),
 }
 
-/// Another coordinator has taken over: this one must stop, and believe nothing that was not durable.
+/// Another coordinator has taken over: this one must stop, and believe nothing that was not
+/// durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("another coordinator has taken over in {by}")]
 pub struct Fenced {
@@ -109,7 +114,8 @@ pub enum JournalError {
         /// Which one.
         licence: Key,
     },
-    /// Something in the middle of the journal cannot be read, so that what was acknowledged is not known any more.
+    /// Something in the middle of the journal cannot be read, so that what was acknowledged is not
+    /// known any more.
     #[error("{key} is damaged: {message}; what came after it would be lost")]
     Damaged {
         /// Which object.

@@ -9,8 +9,9 @@
 //!    Absent                       +--> somebody else's: fenced
 //! ```
 //!
-//! An error says nothing: the object may be there, or come later. Reading it back tells: an object with my nonce is mine. One
-//! that is absent is asked for again; if the first call is applied after all, it is by this very content.
+//! An error says nothing: the object may be there, or come later. Reading it back tells: an object
+//! with my nonce is mine. One that is absent is asked for again; if the first call is applied after
+//! all, it is by this very content.
 
 use super::call::{Answer, Call, Fenced, JournalError};
 use super::object::{Body, Key, Nonce, Object};

@@ -62,8 +62,9 @@ impl<R: Clone, S: Clone, P: Clone> History<R, S, P> {
 
     /// Reads a log from its beginning, all of which was seen that was listed.
     ///
-    /// With several objects in flight, a writer's death may leave gaps and torn writes between whole objects: nothing after the
-    /// first of them was acknowledged. Later objects say what was: `holds`.
+    /// With several objects in flight, a writer's death may leave gaps and torn writes between
+    /// whole objects: nothing after the first of them was acknowledged. Later objects say what was:
+    /// `holds`.
     pub(super) fn walk(&self, log: Epoch) -> Result<Walked<R>, JournalError> {
         let mut walked = Walked { batches: Vec::new(), holds: Slot(0), end: End::Open(Slot(0)) };
         let mut torn = None;

@@ -1,8 +1,10 @@
-//! What is written and deleted beside the log: parts, the state with which an epoch begins, and what nobody needs any more.
+//! What is written and deleted beside the log: parts, the state with which an epoch begins, and
+//! what nobody needs any more.
 //!
-//! None of it is in the way of an append. A state is asked for when all that it sums up is durable, and after its parts; the
-//! predecessor of a state is deleted after it. So it may take as long as it likes, break off anywhere, or be done once
-//! more by a coordinator that slept: a state only ever repeats what the logs below it say.
+//! None of it is in the way of an append. A state is asked for when all that it sums up is durable,
+//! and after its parts; the predecessor of a state is deleted after it. So it may take as long as
+//! it likes, break off anywhere, or be done once more by a coordinator that slept: a state only
+//! ever repeats what the logs below it say.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -75,7 +77,8 @@ impl<R: Clone, S: Clone, P: Clone> Keeper<R, S, P> {
         id
     }
 
-    /// Has a part written that a record is going to name. It stays until it was [named](Self::forget).
+    /// Has a part written that a record is going to name. It stays until it was
+    /// [named](Self::forget).
     pub(super) fn write(&mut self, part: Arc<P>) -> PartId {
         let id = self.name_part();
         self.unnamed.insert(id);
@@ -105,8 +108,8 @@ impl<R: Clone, S: Clone, P: Clone> Keeper<R, S, P> {
         self.snapshot.is_some()
     }
 
-    /// Has the state written with which `epoch` begins, when the step `after` of the line is durable. `named`: the parts that it
-    /// names; `parts`: those of them that are new.
+    /// Has the state written with which `epoch` begins, when the step `after` of the line is
+    /// durable. `named`: the parts that it names; `parts`: those of them that are new.
     pub(super) fn write_state(
         &mut self,
         epoch: Epoch,

@@ -6,8 +6,9 @@
 //!           ^ front
 //! ```
 //!
-//! Several are in flight at once, and may be created in any order; only the longest prefix counts. A seal waits for all before
-//! it, and all after it wait for the seal: so a log that has a record has no predecessor without a seal.
+//! Several are in flight at once, and may be created in any order; only the longest prefix counts.
+//! A seal waits for all before it, and all after it wait for the seal: so a log that has a record
+//! has no predecessor without a seal.
 
 use std::collections::VecDeque;
 
@@ -97,7 +98,8 @@ impl<R: Clone, S: Clone, P: Clone> Line<R, S, P> {
         self.steps.get(index)
     }
 
-    /// What the store is to do next for one of at most `in_flight_max` steps at a time, and for which step.
+    /// What the store is to do next for one of at most `in_flight_max` steps at a time, and for
+    /// which step.
     pub(super) fn next_call(&mut self, in_flight_max: usize) -> Option<(u64, Call<R, S, P>)> {
         let mut in_flight = self.steps.iter().filter(|step| step.creation.is_asked()).count();
         let mut all_there = true;

@@ -13,12 +13,13 @@ pub struct Epoch(pub u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Slot(pub u64);
 
-/// Drawn by each coordinator when it starts, and never drawn again: tells its objects from those of others, although the
-/// names are the same.
+/// Drawn by each coordinator when it starts, and never drawn again: tells its objects from those of
+/// others, although the names are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Nonce(pub u128);
 
-/// Names a part for good: the epoch with which its writer took over, and a number that this writer uses once.
+/// Names a part for good: the epoch with which its writer took over, and a number that this writer
+/// uses once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PartId {
     /// The first epoch of its writer.
@@ -43,7 +44,8 @@ pub enum Key {
 /// An object as it is created, and then never changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Object<R, S, P> {
-    /// The epoch of the coordinator that created it; for a seal, not the epoch of the log in which the seal lies.
+    /// The epoch of the coordinator that created it; for a seal, not the epoch of the log in which
+    /// the seal lies.
     pub epoch: Epoch,
     /// Whose it is.
     pub nonce: Nonce,

@@ -7,13 +7,13 @@
 //!                                                                          the last state, and the records since
 //! ```
 //!
-//! Looking writes nothing. Who cannot read the journal, because it is damaged or another build's, learns it there, and whoever
-//! is in charge stays so. From the licence's creation on, there is no way back: its former owner is fenced, at the latest where
-//! it would begin an epoch itself.
+//! Looking writes nothing. Who cannot read the journal, because it is damaged or another build's,
+//! learns it there, and whoever is in charge stays so. From the licence's creation on, there is no
+//! way back: its former owner is fenced, at the latest where it would begin an epoch itself.
 //!
-//! A log is *void* when it is sealed before it has anything durable. Its owner may still be alive: it will find its first slot
-//! taken. A log below is only sealed when all above are void, since only then nobody can sweep it; else it is sealed
-//! already, and a look at a new list shows that.
+//! A log is *void* when it is sealed before it has anything durable. Its owner may still be alive:
+//! it will find its first slot taken. A log below is only sealed when all above are void, since
+//! only then nobody can sweep it; else it is sealed already, and a look at a new list shows that.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -25,11 +25,13 @@ use super::object::{Body, Content, Epoch, Key, Nonce, Object, PartId, Slot};
 /// Reads under way at once.
 const READS_MAX: usize = 32;
 
-/// How often an object may be missing that was named a moment ago, because its sweep came in between.
+/// How often an object may be missing that was named a moment ago, because its sweep came in
+/// between.
 const MISSING_MAX: u32 = 3;
 
-/// Takes over. Ask for the [`next call`](Self::next_call) until there is none, carry the calls out side by side, and tell the
-/// [`answer`](Self::answer)s, until one of them returns what was recovered.
+/// Takes over. Ask for the [`next call`](Self::next_call) until there is none, carry the calls out
+/// side by side, and tell the [`answer`](Self::answer)s, until one of them returns what was
+/// recovered.
 #[derive(Clone, Debug)]
 pub struct Takeover<R, S, P> {
     nonce: Nonce,
@@ -137,8 +139,8 @@ impl<R: Clone + Content, S: Clone + Content, P: Clone> Takeover<R, S, P> {
     /// What the store has answered to a call. `Some` at the end.
     ///
     /// # Errors
-    /// When what is there cannot be gone on with. Unless it was damaged just now, nothing was written then. Nothing is lost by
-    /// trying again.
+    /// When what is there cannot be gone on with. Unless it was damaged just now, nothing was
+    /// written then. Nothing is lost by trying again.
     pub fn answer(
         &mut self,
         id: CallId,
@@ -154,7 +156,8 @@ impl<R: Clone + Content, S: Clone + Content, P: Clone> Takeover<R, S, P> {
                 self.history.add(key, Seen::Whole(object));
             }
             (Todo::Read(key) | Todo::WhatSealed(key), Answer::Damaged { torn, message }) => {
-                // Several may break off: those that were in flight as their writer died, and seals whose writers died.
+                // Several may break off: those that were in flight as their writer died, and seals
+                // whose writers died.
                 if !torn || matches!(key, Key::Part(_)) {
                     return Err(JournalError::Damaged { key, message });
                 }
@@ -168,7 +171,8 @@ impl<R: Clone + Content, S: Clone + Content, P: Clone> Takeover<R, S, P> {
             (Todo::WhoseLicence, Answer::Found(object)) if object.nonce == self.nonce => {
                 self.begun();
             }
-            // Taken by somebody else, or by nobody who could say so: what was looked at is not the last any more.
+            // Taken by somebody else, or by nobody who could say so: what was looked at is not the
+            // last any more.
             (Todo::WhoseLicence, Answer::Found(_) | Answer::Damaged { .. }) => self.look_again(),
             (Todo::WhoseLicence, Answer::Absent) => self.todo.push_back(Todo::Begin),
             (Todo::Seal(key, holds), Answer::Created) => {
@@ -200,7 +204,8 @@ impl<R: Clone + Content, S: Clone + Content, P: Clone> Takeover<R, S, P> {
         (self.phase, self.listing) = (Phase::Take, None);
     }
 
-    /// It was swept since it was listed. One that is named again and again, and is never there, was taken away.
+    /// It was swept since it was listed. One that is named again and again, and is never there, was
+    /// taken away.
     fn is_missing(&mut self, key: Key) -> Result<(), JournalError> {
         self.listing = None;
         let times = self.missing.entry(key).or_default();
@@ -219,7 +224,8 @@ impl<R: Clone + Content, S: Clone + Content, P: Clone> Takeover<R, S, P> {
         };
         let newest = listing.epochs.last().copied().unwrap_or_default();
         if self.phase == Phase::Take && newest != self.epoch {
-            // Our licence was one that had been swept before we created it, or was swept since: others are in charge.
+            // Our licence was one that had been swept before we created it, or was swept since:
+            // others are in charge.
             self.phase = Phase::Look;
         }
         if self.phase == Phase::Look {
@@ -250,7 +256,8 @@ impl<R: Clone + Content, S: Clone + Content, P: Clone> Takeover<R, S, P> {
         Ok(Some(self.recovered(snapshot, logs)))
     }
 
-    /// The newest state that is whole. One that breaks off was never relied on: what it sums up is still there.
+    /// The newest state that is whole. One that breaks off was never relied on: what it sums up is
+    /// still there.
     fn last_state(&self) -> Result<State<S>, JournalError> {
         let Some(listing) = &self.listing else { return Ok(State::Known(Epoch(1), None)) };
         for &epoch in listing.states.iter().rev().filter(|epoch| **epoch < self.epoch) {

@@ -9,7 +9,8 @@ use crate::*;
 
 const AFTER: Duration = Duration::from_secs(5);
 
-/// Four maps of 100 bytes on two workers of two slots, of which three are done after two seconds each.
+/// Four maps of 100 bytes on two workers of two slots, of which three are done after two seconds
+/// each.
 fn almost_done() -> Fixture {
     let mut f = Fixture::without_workers(Config {
         lease: Duration::from_secs(86_400),
@@ -73,7 +74,8 @@ fn the_slow_one_may_win_after_all() {
 #[test]
 fn an_attempt_at_the_usual_rate_is_left_alone() {
     let mut f = almost_done();
-    // A hundred bytes in two seconds are usual. This one is slower, but not by much, or nearly done.
+    // A hundred bytes in two seconds are usual. This one is slower, but not by much, or nearly
+    // done.
     assert_eq!(after(&mut f, W1, map(0, 1), 6, 110), []);
     let mut f = almost_done();
     assert_eq!(after(&mut f, W1, map(0, 1), 30, 97), []);

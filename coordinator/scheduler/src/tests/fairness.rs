@@ -65,7 +65,8 @@ fn a_map_for_which_running_reducers_wait_goes_before_whatever_else_is_new() {
         f.submit(plan(1, 4));
         f.done(W1, map(0, 1));
         f.submit(JobPlan { priority, ..plan(99, 0) });
-        // W1 is lost with the map's output and one reducer. The others hold their slots until it is made again.
+        // W1 is lost with the map's output and one reducer. The others hold their slots until it is
+        // made again.
         assert_eq!(f.leave(W1), []);
         assert_eq!((f.view(J1).reduce.running, f.view(J2).map.running), (3, 2));
         // By running attempts alone, the second job would go first; by its priority, too.

@@ -59,7 +59,8 @@ fn a_worker_that_nobody_can_fetch_from_loses_all_its_outputs() {
     let mut f = in_reduce(3, config);
     f.fail(W1, reduce(0, 1), not_fetched(map(0, 1), W1));
     f.fail(W2, reduce(1, 1), not_fetched(map(2, 1), W1));
-    // W2 has one slot, and who else could make them is the worker from which they cannot be fetched.
+    // W2 has one slot, and who else could make them is the worker from which they cannot be
+    // fetched.
     let lost = f.fail(W1, reduce(2, 1), not_fetched(map(0, 1), W1));
     assert_eq!(lost, [assign_map(W2, map(0, 2))]);
     assert_eq!(f.done(W2, map(0, 2)), [assign_map(W2, map(2, 2))]);

@@ -30,7 +30,8 @@ impl Fixture {
         Self::with_config(workers, Config::default())
     }
 
-    /// The lease is so long that tests of other things need no heartbeats, and nothing is backed up.
+    /// The lease is so long that tests of other things need no heartbeats, and nothing is backed
+    /// up.
     pub(super) fn with_config(workers: usize, config: Config) -> Self {
         let config = Config { lease: LEASE, backup_after: Duration::MAX, ..config };
         let mut fixture = Self::without_workers(config);

@@ -125,7 +125,8 @@ fn gaps_and_torn_writes_of_a_writer_that_died_are_where_its_history_ends() {
             Call::Read(key) if broken.contains(key) => torn(),
             _ => answer,
         };
-        // Each of two in a row says the same, and the seal of the first one is found by the second one.
+        // Each of two in a row says the same, and the seal of the first one is found by the second
+        // one.
         for nonce in 2..4 {
             let recovered = store.take_over(nonce, tear).unwrap();
             assert_eq!(said(&recovered), (None, expected.clone()), "{fate}");
@@ -207,7 +208,8 @@ fn records_that_come_while_it_is_taken_over_count_until_the_seal() {
     assert!(matches!(fenced, JournalError::Fenced(_)), "{fenced}");
 }
 
-/// The first coordinator sleeps with appends on their way, others take over and sweep until nothing is left of its log.
+/// The first coordinator sleeps with appends on their way, others take over and sweep until nothing
+/// is left of its log.
 #[test]
 fn a_sleeper_whose_seal_was_swept_finds_its_licence_gone() {
     for answered in 0..3 {
@@ -281,7 +283,8 @@ fn a_taker_that_slept_before_its_licence_begins_anew() {
     assert_eq!((recovered.epoch, state, records), (Epoch(6), Some(40), vec![10]));
 }
 
-/// It takes a slot that was swept for the end of a log, and seals it again. It recovers too little, and tells nobody.
+/// It takes a slot that was swept for the end of a log, and seals it again. It recovers too little,
+/// and tells nobody.
 #[test]
 fn a_taker_that_slept_before_its_seal_gets_nothing_out() {
     let mut store = Store::new();
@@ -459,7 +462,8 @@ fn a_journal_that_was_taken_away_is_noticed_by_the_next_append() {
     assert_eq!(appender.durable(), 1);
 }
 
-/// The numbers of epochs that others have used and swept are free again: cutting one's log must not hide that one has slept.
+/// The numbers of epochs that others have used and swept are free again: cutting one's log must not
+/// hide that one has slept.
 #[test]
 fn a_sleeper_that_cuts_its_log_finds_a_later_licence() {
     let mut store = Store::new();
@@ -474,7 +478,8 @@ fn a_sleeper_that_cuts_its_log_finds_a_later_licence() {
     assert_eq!(sleeper.durable(), 1);
 }
 
-/// A request that creates a licence had failed, and is applied after all, when the licence was swept long ago.
+/// A request that creates a licence had failed, and is applied after all, when the licence was
+/// swept long ago.
 #[test]
 fn a_licence_that_comes_back_by_a_late_request_is_not_believed() {
     let mut store = Store::new();

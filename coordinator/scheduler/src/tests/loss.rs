@@ -5,7 +5,8 @@ use windrow_jobs::{AttemptId, FailureCause, Platform, Stage, WorkerId};
 use super::fixture::*;
 use crate::*;
 
-/// Two workers; both maps are done, the first on W1 and the second on W2, and one reduce runs on each.
+/// Two workers; both maps are done, the first on W1 and the second on W2, and one reduce runs on
+/// each.
 fn in_reduce() -> Fixture {
     let mut f = Fixture::new(2);
     f.submit(plan(2, 2));

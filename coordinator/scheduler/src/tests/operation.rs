@@ -1,5 +1,5 @@
-//! What a journal costs in operation, in virtual time: a store that takes 50 ms for each request, and longer for a listing, a
-//! state, and each object that is deleted.
+//! What a journal costs in operation, in virtual time: a store that takes 50 ms for each request,
+//! and longer for a listing, a state, and each object that is deleted.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -130,7 +130,8 @@ impl Running {
         }
     }
 
-    /// How long another coordinator would take to take over now, and how many records it would find.
+    /// How long another coordinator would take to take over now, and how many records it would
+    /// find.
     fn take_over(&self) -> (Duration, usize) {
         let (mut store, mut under_way) = (self.store.clone(), UnderWay::default());
         let (mut now, mut takeover) = (Duration::ZERO, Takeover::new(Nonce(2)));

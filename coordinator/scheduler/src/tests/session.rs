@@ -87,7 +87,8 @@ fn where_most_break_off_it_is_not_they_who_are_at_fault() {
     assert_eq!(f.scheduler.next_deadline(), Some(f.now + Config::default().reconnect));
 }
 
-/// Two of five break off; then two others leave, and the last one breaks off: the first two are part of that.
+/// Two of five break off; then two others leave, and the last one breaks off: the first two are
+/// part of that.
 #[test]
 fn those_that_became_most_because_others_left_have_their_leases_too() {
     let lease = Duration::from_secs(60);

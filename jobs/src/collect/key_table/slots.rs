@@ -1,6 +1,7 @@
 //! Open addressing: slots of key and accumulator, a power of two of them.
 //!
-//! A slot is found by the low bits of a hash, or is one of those that follow. Nothing is ever removed.
+//! A slot is found by the low bits of a hash, or is one of those that follow. Nothing is ever
+//! removed.
 
 use std::mem::{self, MaybeUninit};
 
@@ -49,7 +50,8 @@ pub(super) struct SlotMut<'a, K, A> {
 
 #[allow(unsafe_code)]
 impl<K: SlotKey, A> SlotMut<'_, K, A> {
-    /// Takes a value into the accumulator. Where there is none yet, `new_key` is called, once the value has started one.
+    /// Takes a value into the accumulator. Where there is none yet, `new_key` is called, once the
+    /// value has started one.
     #[inline]
     pub(super) fn fold(self, new_key: impl FnOnce() -> K, value: impl Fold<A>) -> Result<()> {
         let Self { slot, len } = self;
@@ -84,7 +86,8 @@ impl<K: SlotKey, A> SlotTable<K, A> {
         Self { slots, len: 0, len_max: count / 8 * 5 }
     }
 
-    /// The slot of the key that is the `same`, or the one that a new key is to have. Grows a table that is full.
+    /// The slot of the key that is the `same`, or the one that a new key is to have. Grows a table
+    /// that is full.
     #[inline]
     pub(super) fn slot(
         &mut self,
@@ -97,14 +100,14 @@ impl<K: SlotKey, A> SlotTable<K, A> {
         }
         let index = self.find(hash, same);
         debug_assert!(index < self.slots.len(), "a key has a slot");
-        // SAFETY: `find` gives the index of a slot, of which there are some: an empty table has just grown, since it had room
-        // for 0 keys and held as many.
+        // SAFETY: `find` gives the index of a slot, of which there are some: an empty table has
+        // just grown, since it had room for 0 keys and held as many.
         let slot = unsafe { self.slots.get_unchecked_mut(index) };
         SlotMut { slot, len: &mut self.len }
     }
 
-    /// Where the key is that is the `same`, or the empty slot where it would be. There must be an empty slot, or it would never
-    /// end: a table holds five keys in eight slots at most.
+    /// Where the key is that is the `same`, or the empty slot where it would be. There must be an
+    /// empty slot, or it would never end: a table holds five keys in eight slots at most.
     #[inline]
     fn find(&self, hash: u64, same: impl Fn(&K) -> bool) -> usize {
         debug_assert!(self.slots.len().is_power_of_two(), "an empty table has grown before");
@@ -112,7 +115,8 @@ impl<K: SlotKey, A> SlotTable<K, A> {
         let mask = self.slots.len() - 1;
         let mut index = hash as usize & mask;
         loop {
-            // SAFETY: the number of slots is a power of two and not 0, so the mask keeps the index below it.
+            // SAFETY: the number of slots is a power of two and not 0, so the mask keeps the index
+            // below it.
             let key = unsafe { &self.slots.get_unchecked(index).key };
             if same(key) || key.is_empty() {
                 return index;
@@ -121,7 +125,8 @@ impl<K: SlotKey, A> SlotTable<K, A> {
         }
     }
 
-    /// Moves everything to a larger table. Keys keep their order, but for the new bit: two streams, not random writes.
+    /// Moves everything to a larger table. Keys keep their order, but for the new bit: two streams,
+    /// not random writes.
     #[cold]
     fn grow(&mut self, rehash: impl Fn(&K) -> u64) {
         let mut larger = Self::with_slots(self.next_slots());
@@ -156,12 +161,13 @@ impl<K: SlotKey, A> SlotTable<K, A> {
         }
     }
 
-    /// Hands out all keys with their accumulators, in the order of the slots. After an error the others are dropped.
+    /// Hands out all keys with their accumulators, in the order of the slots. After an error the
+    /// others are dropped.
     pub(super) fn drain(mut self, mut each: impl FnMut(K, A) -> Result<()>) -> Result<()> {
         self.slots.iter_mut().filter(|slot| !slot.key.is_empty()).try_for_each(|slot| {
             let key = slot.key;
-            // SAFETY: zeros are an empty key. The former one is not, so there is an accumulator, which is out of reach
-            // from now on.
+            // SAFETY: zeros are an empty key. The former one is not, so there is an accumulator,
+            // which is out of reach from now on.
             let accumulator = unsafe {
                 slot.key = mem::zeroed();
                 slot.accumulator.assume_init_read()

@@ -19,7 +19,8 @@ pub struct Header<'a> {
 }
 
 impl<'a> Header<'a> {
-    /// Splits a header line, which may still have its end. An error where one of its fields goes on behind that.
+    /// Splits a header line, which may still have its end. An error where one of its fields goes on
+    /// behind that.
     pub(super) fn read(line: &'a [u8], format: &Delimited) -> Result<Self, RecordError> {
         let line = memchr(b'\n', line).map_or(line, |lf| &line[..lf]);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -47,7 +48,8 @@ impl<'a> Header<'a> {
         self.names.iter().map(|name| &**name)
     }
 
-    /// The column of this name, counted from 0; the first where several have it. The error lists all names.
+    /// The column of this name, counted from 0; the first where several have it. The error lists
+    /// all names.
     pub fn index_of(&self, name: &str) -> Result<usize> {
         let found = self.names().position(|column| column == name.as_bytes());
         found.ok_or_else(|| self.unknown(name))

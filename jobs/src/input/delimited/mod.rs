@@ -1,7 +1,8 @@
 //! Tables as text: a record a line, its columns between delimiters, quoted as RFC 4180 says.
 //!
-//! A quoted field must not hold a line break: one that does is an error that names its place, never two wrong records. Where
-//! bad records are left out, it is one bad record, with all of its lines ([`Framing::QuotedLines`]).
+//! A quoted field must not hold a line break: one that does is an error that names its place, never
+//! two wrong records. Where bad records are left out, it is one bad record, with all of its lines
+//! ([`Framing::QuotedLines`]).
 
 mod fields;
 mod header;
@@ -15,8 +16,8 @@ use super::{BYTE_ORDER_MARK, Chunk, Format, Framing, Position, RecordError};
 use crate::error::Error;
 use crate::scan;
 
-/// CSV, TSV and their like. Blank lines are not records. A line may end with CRLF, and a file may begin with a byte order
-/// mark.
+/// CSV, TSV and their like. Blank lines are not records. A line may end with CRLF, and a file may
+/// begin with a byte order mark.
 ///
 /// ```
 /// use windrow_jobs::input::{Chunk, Delimited, Format};
@@ -59,13 +60,14 @@ impl Delimited {
         Self { header: true, ..self }
     }
 
-    /// The same for a job that looks at no column: every line is a record, whatever quotes are in it.
+    /// The same for a job that looks at no column: every line is a record, whatever quotes are in
+    /// it.
     pub(crate) const fn whole_lines(self) -> Self {
         Self { quotes: false, blank_lines: true, ..self }
     }
 
-    /// The names of the columns of the chunk's file; none where files have no header. The error is that of a
-    /// malformed header.
+    /// The names of the columns of the chunk's file; none where files have no header. The error is
+    /// that of a malformed header.
     pub fn header_of<'a>(&self, chunk: &Chunk<'a>) -> Result<Header<'a>, RecordError> {
         if !self.header {
             return Ok(Header::default());
@@ -78,8 +80,9 @@ impl Delimited {
         Header::read(line, self)
     }
 
-    /// Calls `each` with every record until one fails, and returns their number: what [`Format::for_each`] does, but
-    /// that only the first `columns` fields of each record are split off, and that the header is known already.
+    /// Calls `each` with every record until one fails, and returns their number: what
+    /// [`Format::for_each`] does, but that only the first `columns` fields of each record are split
+    /// off, and that the header is known already.
     #[inline]
     pub fn rows(
         &self,
@@ -157,7 +160,8 @@ struct Rows<'c, 'h> {
     chunk: &'c Chunk<'c>,
     header: &'h Header<'h>,
     columns: usize,
-    /// Where the current record's fields end, as indices of the chunk; what lies behind them is left from earlier ones.
+    /// Where the current record's fields end, as indices of the chunk; what lies behind them is
+    /// left from earlier ones.
     ends: Vec<usize>,
     /// Of the current record.
     start: usize,
@@ -173,7 +177,8 @@ impl Rows<'_, '_> {
         }
     }
 
-    /// Passes on the record that ends before `end`, of which the ends of `fields` are known; `false` if there is none.
+    /// Passes on the record that ends before `end`, of which the ends of `fields` are known;
+    /// `false` if there is none.
     #[inline]
     fn finish(
         &mut self,

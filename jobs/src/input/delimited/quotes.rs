@@ -22,8 +22,9 @@ impl Malformed {
     }
 }
 
-/// Puts the ends of the fields of the record `bytes[start..]` into `ends`, as indices of `bytes`, but of at most `columns`.
-/// The rest is looked through as well: a quote that is never closed makes the next record wrong.
+/// Puts the ends of the fields of the record `bytes[start..]` into `ends`, as indices of `bytes`,
+/// but of at most `columns`. The rest is looked through as well: a quote that is never closed makes
+/// the next record wrong.
 pub(super) fn split(
     bytes: &[u8],
     start: usize,

@@ -9,10 +9,11 @@ use super::table::{Grouped, Rows, TableArgs};
 use crate::prelude::*;
 use rows::{JoinRows, Side};
 
-/// Joins two tables, the inputs `left` and `right`, by columns. Output, ordered by key within each part: the columns of
-/// the key, then the left row's others, then the right row's others, written as the inputs are. Each left row meets each
-/// right row of its key; the left rows of one key are held in memory, at most 64 MiB of them. An empty key is a key like
-/// others, as it is for the `join` of a shell: rows without one meet each other. Headers are left out.
+/// Joins two tables, the inputs `left` and `right`, by columns. Output, ordered by key within each
+/// part: the columns of the key, then the left row's others, then the right row's others, written
+/// as the inputs are. Each left row meets each right row of its key; the left rows of one key are
+/// held in memory, at most 64 MiB of them. An empty key is a key like others, as it is for the
+/// `join` of a shell: rows without one meet each other. Headers are left out.
 ///
 /// ```
 /// # use windrow_jobs::{ready, testing};
@@ -52,7 +53,8 @@ pub fn join() -> Job {
 
 #[derive(clap::Args, Serialize, Deserialize)]
 struct Params {
-    /// Columns of the key, by number or name, such as '2' or 'city,street'; an empty key is a key like others
+    /// Columns of the key, by number or name, such as '2' or 'city,street'; an empty key is a key
+    /// like others
     #[arg(long, value_name = "COLUMNS")]
     by: String,
 
@@ -64,11 +66,13 @@ struct Params {
     #[arg(long, value_enum, default_value = "inner")]
     kind: Kind,
 
-    /// Columns of the left table, so that as many are left empty where it has no row (right and full joins)
+    /// Columns of the left table, so that as many are left empty where it has no row (right and
+    /// full joins)
     #[arg(long, value_name = "N")]
     left_columns: Option<usize>,
 
-    /// Columns of the right table, so that as many are left empty where it has no row (left and full joins)
+    /// Columns of the right table, so that as many are left empty where it has no row (left and
+    /// full joins)
     #[arg(long, value_name = "N")]
     right_columns: Option<usize>,
 

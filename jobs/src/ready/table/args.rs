@@ -14,7 +14,8 @@ pub(in crate::ready) struct TableArgs {
     #[arg(long, value_name = "CHAR", default_value = ",")]
     delimiter: String,
 
-    /// Whether the first line of each file names its columns ('auto': if a column is given by its name)
+    /// Whether the first line of each file names its columns ('auto': if a column is given by its
+    /// name)
     #[arg(long, value_name = "WHEN", value_enum, default_value = "auto", num_args = 0..=1, default_missing_value = "true")]
     header: Header,
 
@@ -52,8 +53,9 @@ impl TableArgs {
         Ok(Delimited { delimiter, quotes, header, blank_lines: false })
     }
 
-    /// The format of a table whose rows are grouped `by` columns, and of which the job uses `others` besides. Where no column
-    /// is looked at, a key being the whole line, quotes mean nothing, and a blank line is a line like others.
+    /// The format of a table whose rows are grouped `by` columns, and of which the job uses
+    /// `others` besides. Where no column is looked at, a key being the whole line, quotes mean
+    /// nothing, and a blank line is a line like others.
     pub(in crate::ready) fn format_by<'a>(
         &self,
         by: &'a Grouped,
