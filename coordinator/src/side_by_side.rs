@@ -75,7 +75,7 @@ pub(crate) fn try_map_with<T: Sync, R: Send, E: Send>(
     };
     let mut done = thread::scope(|scope| {
         // This thread works as well, and alone where the system has no other to give.
-        let spawn = |_| thread::Builder::new().spawn_scoped(scope, &work).ok();
+        let spawn = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
         let running: Vec<_> = (1..threads).map_while(spawn).collect();
         let mut done = work();
         for thread in running {

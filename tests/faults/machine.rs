@@ -381,7 +381,7 @@ impl Drop for MemoryGroup {
 
 fn killed_for_memory() {
     let Some(group) = MemoryGroup::make(64 << 20) else {
-        println!("no control group limits memory here");
+        eprintln!("no control group limits memory here");
         return;
     };
     let dir = Dir::new();

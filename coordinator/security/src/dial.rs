@@ -36,7 +36,7 @@ enum Trust {
     Newcomer(CertificateDer<'static>),
     /// The members of one's own cluster.
     Member(Tls),
-    /// Likewise, of one whose certificate may have run out.
+    /// The members of the cluster of one whose certificate may have run out.
     Renewing(Tls),
 }
 

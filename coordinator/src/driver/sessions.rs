@@ -195,7 +195,7 @@ impl Sessions {
         }
     }
 
-    /// Likewise.
+    /// Answers a report. Never waits, as [`send`](Self::send).
     pub(super) fn answer(&mut self, worker: WorkerId, receipt: Receipt) {
         if let Some(session) = self.sessions.get(&worker) {
             let sent = session.receipts.try_send(receipt).map_err(|error| unsent(&error));

@@ -24,9 +24,9 @@ pub(crate) struct JobSnapshot {
     pub(crate) submitter: Option<String>,
     /// All of its inputs.
     pub(crate) inputs: Arc<Vec<InputSize>>,
-    /// As chosen.
+    /// Largest input of a map task, as chosen.
     pub(crate) split_bytes: u64,
-    /// Likewise.
+    /// Sorted runs that a merge reads at once, as chosen.
     pub(crate) fan_in: u32,
     /// What it was planned for.
     pub(crate) cluster: ClusterSize,

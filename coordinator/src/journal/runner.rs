@@ -28,8 +28,11 @@ pub(crate) struct Journal<R, S, P> {
 pub(super) struct Runner<R, S, P> {
     store: Arc<Store>,
     trouble: Arc<Trouble>,
-    calls: JoinSet<(CallId, Result<Answer<R, S, P>, StoreError>)>,
+    calls: JoinSet<Answered<R, S, P>>,
 }
+
+/// A call that has come to its end, and how.
+type Answered<R, S, P> = (CallId, Result<Answer<R, S, P>, StoreError>);
 
 /// What was written so far.
 #[derive(Debug, Default)]

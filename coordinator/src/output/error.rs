@@ -44,7 +44,7 @@ pub(crate) enum OutputError {
         /// The output folder.
         path: PathBuf,
         /// Whose it is.
-        owner: Owner,
+        owner: Box<Owner>,
     },
     /// What a job has written is not there any more.
     #[error("{} is gone: the output folder was removed or replaced while the coordinator was away", path.display())]

@@ -66,7 +66,10 @@ impl Lock {
             if let Some(there) = read(&mut lock.file)
                 && owner.is_none_or(|owner| owner.cluster != there.cluster)
             {
-                return Err(OutputError::Owned { path: output.to_path_buf(), owner: there });
+                return Err(OutputError::Owned {
+                    path: output.to_path_buf(),
+                    owner: Box::new(there),
+                });
             }
             lock.write(owner).map_err(OutputError::not_writable(&path))?;
             return Ok(lock);
@@ -82,7 +85,10 @@ impl Lock {
         if let Ok(mut file) = File::open(&path) {
             match read(&mut file) {
                 Some(there) if there.cluster != owner.cluster => {
-                    return Err(OutputError::Owned { path: output.to_path_buf(), owner: there });
+                    return Err(OutputError::Owned {
+                        path: output.to_path_buf(),
+                        owner: Box::new(there),
+                    });
                 }
                 Some(there) if there.unique == owner.unique && there.epoch <= owner.epoch => {}
                 None if file.try_lock_shared().is_ok() => {}

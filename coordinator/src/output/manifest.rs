@@ -30,9 +30,9 @@ pub(crate) struct ManifestJob {
     pub(crate) program_version: String,
     /// Digest of its executable.
     pub(crate) program_digest: String,
-    /// Map and reduce tasks and the attempts that they took.
+    /// Map tasks and the attempts that they took.
     pub(crate) map: StageCounts,
-    /// Likewise.
+    /// Reduce tasks and the attempts that they took.
     pub(crate) reduce: StageCounts,
     /// Largest input of a map task.
     pub(crate) split_bytes: u64,

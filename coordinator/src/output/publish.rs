@@ -141,7 +141,7 @@ impl Commit<'_> {
         sync(self.output)
     }
 
-    /// Likewise, of a publication whose manifest is there: whoever wrote it may have died before it was on the disk.
+    /// Forces all of a publication to disk whose manifest is there: whoever wrote it may have died before it was on the disk.
     fn sync_all(&self) -> Result<(), Unpublished> {
         self.sync_parts()?;
         let manifest = self.output.join(SUCCESS);

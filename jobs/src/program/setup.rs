@@ -61,7 +61,7 @@ struct Point {
 pub struct SampledPair {
     /// The key, or the start of a long one.
     pub key: Vec<u8>,
-    /// Likewise.
+    /// The value, or the start of a long one.
     pub value: Vec<u8>,
     /// How much of the whole it stands for, in any unit.
     pub weight: u64,

@@ -172,7 +172,7 @@ pub(super) fn index_directory_seeds() -> Vec<Vec<u8>> {
     [&entries[..0], &entries[..1], &entries[1..]].map(fuzzing::encode_directory).to_vec()
 }
 
-/// Likewise.
+/// A directory that is read is written as it was.
 pub(super) fn index_directories(bytes: &[u8]) {
     if let Some(written) = fuzzing::recode_directory(bytes, 1 << 40) {
         assert_eq!(written, bytes);

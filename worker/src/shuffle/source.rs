@@ -8,8 +8,8 @@ use super::block::{Block, PAIR_BYTES_MIN};
 /// Raw size at which a block in a file is closed.
 pub const BLOCK_BYTES: usize = 48 << 10;
 
-/// Memory that a sorted run of so many pairs takes up in a merge, at most, whose blocks have up to `block_bytes` of keys and values.
-/// One of few pairs, all of which are one block, takes up less than others, and more of them are merged at once.
+/// Most memory that a sorted run takes up in a merge: a run of `records` pairs whose blocks have up to `block_bytes` of keys and
+/// values. A run of few pairs is a single block and takes up less, so that more of such runs are merged at once.
 pub fn source_bytes(records: u64, block_bytes: u64) -> u64 {
     /// What is there whatever its size.
     const FIXED_BYTES: u64 = 4 << 10;

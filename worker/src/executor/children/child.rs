@@ -305,7 +305,7 @@ impl Child {
         lock(&self.state).has_only_strays()
     }
 
-    /// Likewise; if so, it gets nothing new.
+    /// Whether nothing runs in it but threads of attempts that were given up. If so, it gets nothing new.
     pub(super) fn close_if_only_strays(&self) -> bool {
         let mut state = lock(&self.state);
         let only_strays = state.has_only_strays();

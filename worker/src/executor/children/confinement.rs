@@ -43,9 +43,9 @@ pub(super) struct Needs<'a> {
     pub(super) staging: &'a Path,
     /// What the submitter has declared.
     pub(super) writable: &'a [PathBuf],
-    /// In the worker's folder, or elsewhere.
+    /// The job's executable, in the worker's folder or elsewhere.
     pub(super) program: &'a File,
-    /// Likewise.
+    /// The job's side files, in the worker's folder or elsewhere.
     pub(super) side_files: Vec<&'a Path>,
 }
 
@@ -61,7 +61,7 @@ pub(super) enum ConfineError {
     /// The system refuses something.
     #[error("its access to files cannot be limited: {0}")]
     System(#[from] io::Error),
-    /// Likewise.
+    /// The system refuses a rule, or does not know it.
     #[error("its access to files cannot be limited: {0}")]
     Landlock(#[from] landlock::RulesetError),
 }
@@ -91,8 +91,8 @@ pub(crate) fn is_enforced() -> bool {
     handled.and_then(Ruleset::create).is_ok()
 }
 
-/// All that may be read: what lies beside `hidden` and beside the folders above it, which is absolute and has no links in it. Read from top to
-/// bottom, these are all files there are but those in `hidden`, and those of other workers beside it that are not their jobs'.
+/// All that may be read. Rules can only allow: so what hides `hidden` is that everything beside it, and beside each of the folders
+/// above it, is allowed, but what other workers beside it keep from jobs. `hidden` must be absolute and without links.
 ///
 /// # Errors
 /// When one of the folders above it cannot be listed.

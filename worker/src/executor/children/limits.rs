@@ -45,7 +45,7 @@ pub(super) enum Excess {
 }
 
 impl JobLimits {
-    /// With a limit of memory, on a worker with this budget.
+    /// Fills in the limit of memory that is usual on a worker with this budget, unless another one is set.
     pub(super) fn with_budget(self, budget_bytes: u64) -> Self {
         let usual =
             budget_bytes.saturating_add(budget_bytes / 2).saturating_add(BESIDE_BUDGET_BYTES);

@@ -309,7 +309,7 @@ impl Children {
         match tokio::task::spawn_blocking(remove).await {
             Ok(left) => lock(&self.doomed).extend(left),
             Err(error) => {
-                tracing::error!(%error, "a bug in the engine: removing a folder panicked")
+                tracing::error!(%error, "a bug in the engine: removing a folder panicked");
             }
         }
     }

@@ -62,7 +62,7 @@ pub(super) struct Blocks {
     left: Left,
     /// What all pairs together should be, once it is known.
     promised: Option<Audit>,
-    open: Option<Open>,
+    open: Option<Box<Open>>,
 }
 
 /// What is to be sent when this is opened.
@@ -142,7 +142,7 @@ impl Blocks {
                 Opened::Open(open) => self.open = Some(open),
             }
         }
-        let Some(Open { merge, builder, ready, turn, .. }) = &mut self.open else {
+        let Some(Open { merge, builder, ready, turn, .. }) = self.open.as_deref_mut() else {
             return Err(FailureCause::Cancelled);
         };
         while ready.is_empty() {
@@ -189,7 +189,8 @@ impl Blocks {
         };
         let builder = BlockBuilder::new(self.codec(), self.block_bytes as usize);
         let is_one_pass = merge.len() == count;
-        Ok(Opened::Open(Open { merge, is_one_pass, builder, ready: VecDeque::new(), turn }))
+        let open = Open { merge, is_one_pass, builder, ready: VecDeque::new(), turn };
+        Ok(Opened::Open(Box::new(open)))
     }
 
     /// The source of a run of all that is left of these; or these, from where they were, if there is no room for it on the disk.
@@ -280,7 +281,7 @@ enum Next {
 }
 
 enum Opened {
-    Open(Open),
+    Open(Box<Open>),
     NeedsTurn(Need),
 }
 
