@@ -1,4 +1,5 @@
-//! Records that user code cannot cope with are left out, up to a budget, and nothing of them is seen but in quarantine.
+//! Records that user code cannot cope with are left out, up to a budget, and nothing of them is
+//! seen but in quarantine.
 
 use std::fs;
 
@@ -39,7 +40,8 @@ fn deadly_ones() -> Vec<Trial> {
 const LINES: usize = 1_000_000;
 const BAD: [usize; 3] = [0, 500_000, 999_998];
 
-/// A million lines in two files, three of them bad: two for the mapper, one for the format. Returns where these are.
+/// A million lines in two files, three of them bad: two for the mapper, one for the format. Returns
+/// where these are.
 fn write_lines(dir: &Dir, bad: bool) -> Vec<(String, u64)> {
     let mut places = Vec::new();
     for (name, lines) in [("a.txt", 0..LINES / 2), ("b.txt", LINES / 2..LINES)] {
@@ -148,8 +150,8 @@ fn a_group(mode: &Mode) {
     );
 }
 
-/// Rows of a table, of which some have line breaks in quotes: each is one bad record, and nothing of it is summed, wherever
-/// files are cut.
+/// Rows of a table, of which some have line breaks in quotes: each is one bad record, and nothing
+/// of it is summed, wherever files are cut.
 fn fields_with_line_breaks(mode: &Mode) {
     let (mut text, mut places) = (String::new(), Vec::new());
     let dir = Dir::new();
@@ -224,7 +226,8 @@ fn deadly_records(how: &str, death: &str) {
     let dir = Dir::new();
     let places = write_deadly_lines(&dir);
     let cluster = small_cluster();
-    // The first death says nothing of the place; one for lack of memory is believed the second time.
+    // The first death says nothing of the place; one for lack of memory is believed the second
+    // time.
     let flags = ["--how", how, "--skip-bad-records", "3", "--max-attempts", "3"];
     cluster.submit(deadly(&dir, &flags)).expect_code(0).expect_said("3 bad records, see ");
     let good = ["a.txt", "b.txt"].map(|name| {

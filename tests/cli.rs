@@ -109,7 +109,8 @@ fn started_in_a_folder_that_is_gone() {
     job(&path(&dir.join("out"))).expect_code(0);
 }
 
-/// A script that does not know whether its submission was heard says it again, in a process of its own.
+/// A script that does not know whether its submission was heard says it again, in a process of its
+/// own.
 fn submitted_again_under_its_name() {
     let dir = Dir::new();
     dir.write("in/a", "b a\n");

@@ -16,7 +16,8 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
-/// Word counts without a combiner and with little memory, so that map outputs are files of several runs.
+/// Word counts without a combiner and with little memory, so that map outputs are files of several
+/// runs.
 fn flags(method: &str) -> [&str; 6] {
     ["--memory", "512KiB", "--reducers", "3", "--compress", method]
 }

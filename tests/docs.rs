@@ -24,7 +24,8 @@ fn readme_shows_the_example() {
     assert_eq!(shown.trim(), code.join("\n"));
 }
 
-/// Every path that the page names exists: from the repository's root, or below the part that the text is about.
+/// Every path that the page names exists: from the repository's root, or below the part that the
+/// text is about.
 fn architecture_names_what_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();

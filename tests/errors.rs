@@ -1,4 +1,5 @@
-//! Everything that can go wrong says so clearly, names the place, loses nothing and leaves nothing half-written.
+//! Everything that can go wrong says so clearly, names the place, loses nothing and leaves nothing
+//! half-written.
 
 use std::fs;
 use std::io::{self, Write};
@@ -291,7 +292,8 @@ fn coordinator_not_reachable() {
         .expect_said("no windrow coordinator answers at");
 }
 
-/// A wrong port: whatever answers there, or does not, the address is named, and nobody is left waiting.
+/// A wrong port: whatever answers there, or does not, the address is named, and nobody is left
+/// waiting.
 fn another_service() {
     let http = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     for (greeting, why) in [

@@ -1,8 +1,8 @@
 //! The one integration-test binary.
 //!
-//! It is also the program under test: started with `AS_WINDROW` as its first argument, it is a Windrow binary with
-//! the ready jobs and the [test jobs](jobs) that panic, exit, stall or skew, so that no such code ships. Every
-//! semantic test runs embedded and on a cluster of real processes.
+//! It is also the program under test: started with `AS_WINDROW` as its first argument, it is a
+//! Windrow binary with the ready jobs and the [test jobs](jobs) that panic, exit, stall or skew, so
+//! that no such code ships. Every semantic test runs embedded and on a cluster of real processes.
 
 // Clippy knows tests by libtest's attribute, which this binary does without.
 #![allow(clippy::unwrap_used)]

@@ -75,7 +75,8 @@ fn held_job(cluster: &Cluster) -> (GatedJob, u64, [usize; 2]) {
     (gated, job, [worker, 1 - worker])
 }
 
-/// Plain text, no certificate, one of another authority, and one of another role: not a byte is said to any of them.
+/// Plain text, no certificate, one of another authority, and one of another role: not a byte is
+/// said to any of them.
 fn a_workers_port() {
     let (cluster, other) = (secured(2), secured(1));
     let (gated, job, [worker, _]) = held_job(&cluster);
@@ -200,7 +201,8 @@ fn a_revoked_user_hears_no_more() {
     gated.finish(&cluster, 1);
 }
 
-/// The processes of a job outlive the credentials that they began with, and fetch from each other afterwards.
+/// The processes of a job outlive the credentials that they began with, and fetch from each other
+/// afterwards.
 fn renewed_in_processes() {
     let cluster = GatedJob::cluster_with(
         2,
@@ -218,7 +220,8 @@ fn renewed_in_processes() {
         let log = cluster.workers[n].stderr();
         log.matches("a job's credentials were renewed").count()
     };
-    // Each happens after two thirds of the former ones' life, so that the first ones are of no use any more.
+    // Each happens after two thirds of the former ones' life, so that the first ones are of no use
+    // any more.
     eventually("two renewals on each worker", || renewals(0) >= 2 && renewals(1) >= 2);
     gated.open("map-go");
     gated.open("reduce-go");

@@ -1,5 +1,5 @@
-//! Each job runs in a process of its own: whatever happens there, the worker lives on, the cause is named, and other jobs
-//! end right.
+//! Each job runs in a process of its own: whatever happens there, the worker lives on, the cause is
+//! named, and other jobs end right.
 
 use std::fs;
 use std::path::Path;
@@ -78,7 +78,8 @@ pub fn mark(marks: &Path, prefix: &str) -> Option<String> {
     names.filter_map(|name| Some(name.to_str()?.strip_prefix(prefix)?.to_string())).next()
 }
 
-/// The job fails with a cause that says all of `said`, while another job on the same worker goes on and ends right.
+/// The job fails with a cause that says all of `said`, while another job on the same worker goes on
+/// and ends right.
 fn death_is_named(how: &str, worker_flags: &[&str], said: &[&str]) {
     let (dir, other) = (Dir::new(), Dir::new());
     let inputs = generated_words(&other, 2, 1_000);
@@ -129,7 +130,8 @@ fn escaped_ones_go_with_the_job() {
     eventually("no process of the job", || children(&cluster.workers[0]).is_empty());
 }
 
-/// The process that would have cared for it is gone: its worker does. The one that comes after it is not harmed.
+/// The process that would have cared for it is gone: its worker does. The one that comes after it
+/// is not harmed.
 fn escaped_ones_go_with_a_death() {
     let dir = Dir::new();
     let cluster = Cluster::start(1);
@@ -189,7 +191,8 @@ fn killed_in_map() {
     assert_eq!(sorted_lines(&dir.join("out")), count_words(&inputs));
 }
 
-/// What was in memory is lost with the process, and made again; what is made then is on disk, and is not lost again.
+/// What was in memory is lost with the process, and made again; what is made then is on disk, and
+/// is not lost again.
 fn killed_in_reduce_twice() {
     let dir = Dir::new();
     let inputs = generated_words(&dir, 3, 1_000);

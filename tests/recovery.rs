@@ -37,7 +37,8 @@ fn drained_worker_finishes_first() {
     assert_eq!(sorted_lines(&dir.join("out")), count_words(&inputs));
 }
 
-/// A second job gets its turn while the first one has tasks that wait for slots, and some that hold theirs.
+/// A second job gets its turn while the first one has tasks that wait for slots, and some that hold
+/// theirs.
 fn jobs_take_turns() {
     let dir = Dir::new();
     generated_words(&dir, 8, 1_000);

@@ -1,4 +1,5 @@
-//! A secured cluster of real processes: who joins, who is refused and with which words, and what a submitter can reach.
+//! A secured cluster of real processes: who joins, who is refused and with which words, and what a
+//! submitter can reach.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -158,7 +159,8 @@ fn roles_are_kept_apart() {
         .expect_said("--role worker");
 }
 
-/// A token that was given by mistake is not spent, and nothing of it stays with the worker, or with the user.
+/// A token that was given by mistake is not spent, and nothing of it stays with the worker, or with
+/// the user.
 fn a_token_of_a_wrong_role() {
     let cluster = secured(0);
     let dir = Dir::new();
@@ -174,7 +176,8 @@ fn a_token_of_a_wrong_role() {
     let joined = worker(&right);
     cluster.wait_for_workers(1);
     drop(joined);
-    // Credentials of a wrong role that are there already, such as from an older release, do not keep a token out.
+    // Credentials of a wrong role that are there already, such as from an older release, do not
+    // keep a token out.
     let (user, login) = login(&cluster, &wrong, "user");
     login.finish().expect_code(0);
     fs::copy(user.join("identity.pem"), dir.join("w/credentials/identity.pem")).unwrap();
@@ -200,7 +203,8 @@ fn a_token_of_another_cluster() {
     cluster.wait_for_workers(1);
 }
 
-/// The coordinator is away for longer than certificates count. Its members come back by themselves, as long as it allows.
+/// The coordinator is away for longer than certificates count. Its members come back by themselves,
+/// as long as it allows.
 fn an_outage() {
     let options = ClusterOptions {
         secured: true,
@@ -379,7 +383,8 @@ fn jobs_stay_in_allowed_folders() {
     submit(&inside, &output).expect_code(0);
 }
 
-/// Whatever a user names: what the coordinator logs and what commands print has no raw control byte but the end of a line.
+/// Whatever a user names: what the coordinator logs and what commands print has no raw control byte
+/// but the end of a line.
 fn no_control_bytes_get_through() {
     const EVIL: &str = "evil\x1b[2J\x07\u{9b}31m\r\x08";
     let mut cluster = Cluster::start(0);

@@ -1,5 +1,5 @@
-//! Programs and side files go to where they are needed. The cluster is of the plain `windrow` executable; the foreign
-//! program is this test.
+//! Programs and side files go to where they are needed. The cluster is of the plain `windrow`
+//! executable; the foreign program is this test.
 
 use std::fs::{self, File};
 use std::io::Write;

@@ -69,7 +69,8 @@ impl Drop for Coordinator {
     }
 }
 
-/// Lets this process, and those that it starts, have so many descriptors, as far as the system does.
+/// Lets this process, and those that it starts, have so many descriptors, as far as the system
+/// does.
 pub fn allow_descriptors(wanted: u64) {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let current = current.map(|current| current.max(wanted).min(maximum.unwrap_or(u64::MAX)));

@@ -20,11 +20,14 @@ pub struct CoordinatorConfig {
     pub build: Build,
     /// Its executable, which need not be shipped to here: size and content.
     pub executable: Option<(Blob, Arc<File>)>,
-    /// Folder of its journal, so that another coordinator can go on when this one dies; in memory if there is none.
+    /// Folder of its journal, so that another coordinator can go on when this one dies; in memory
+    /// if there is none.
     pub state: Option<PathBuf>,
-    /// Folder for what goes with the process, where there is no state; one is made when it is needed if there is none.
+    /// Folder for what goes with the process, where there is no state; one is made when it is
+    /// needed if there is none.
     pub temporary: Option<PathBuf>,
-    /// Its cluster's authority, where callers need certificates; without one, everybody who connects may do everything.
+    /// Its cluster's authority, where callers need certificates; without one, everybody who
+    /// connects may do everything.
     pub security: Option<Security>,
     /// Where inputs and outputs of jobs may lie.
     pub allowed_paths: AllowedPaths,
@@ -38,7 +41,8 @@ pub struct CoordinatorConfig {
     pub assumed_threads: u32,
     /// Memory for tasks, in bytes, of the one worker that is planned for then.
     pub assumed_memory_bytes: u64,
-    /// Largest program or side file that it takes, in bytes. All together may have four times as many.
+    /// Largest program or side file that it takes, in bytes. All together may have four times as
+    /// many.
     pub blob_bytes_max: u64,
     /// For tests: where to die.
     pub failpoint: Failpoint,

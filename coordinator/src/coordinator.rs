@@ -35,7 +35,8 @@ use crate::security::{EnrollmentService, MembersOnly};
 /// Heartbeats that fit into a lease, so that one may be late.
 const HEARTBEATS_PER_LEASE: u32 = 4;
 
-/// Folders of the journal, of programs and side files, and of what jobs print, in that of the coordinator's state.
+/// Folders of the journal, of programs and side files, and of what jobs print, in that of the
+/// coordinator's state.
 const JOURNAL: &str = "journal";
 const PROGRAMS: &str = "programs";
 const LOGS: &str = "logs";
@@ -80,8 +81,8 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    /// Starts a coordinator on the current tokio runtime, with all jobs that its journal knows. It takes callers once it is
-    /// [served](Self::serve), and ends when its last handle is gone.
+    /// Starts a coordinator on the current tokio runtime, with all jobs that its journal knows. It
+    /// takes callers once it is [served](Self::serve), and ends when its last handle is gone.
     ///
     /// # Errors
     /// When its journal cannot be gone on with.
@@ -113,8 +114,9 @@ impl Coordinator {
         Ok(Self { config: Arc::new(config), driver, blobs, logs })
     }
 
-    /// Serves callers who connect to `listener`, until `shutdown` fires; see [`serve`](Self::serve). With
-    /// [security](CoordinatorConfig::security), only members of the cluster are let in, each to what is theirs.
+    /// Serves callers who connect to `listener`, until `shutdown` fires; see
+    /// [`serve`](Self::serve). With [security](CoordinatorConfig::security), only members of the
+    /// cluster are let in, each to what is theirs.
     ///
     /// # Errors
     /// When the listener fails.
@@ -135,11 +137,12 @@ impl Coordinator {
         }
     }
 
-    /// Serves callers who come over `incoming`, pipes in memory or the like, and may do everything, until `shutdown` fires. Then it
-    /// [stops](Self::stop), and returns when all calls have ended.
+    /// Serves callers who come over `incoming`, pipes in memory or the like, and may do everything,
+    /// until `shutdown` fires. Then it [stops](Self::stop), and returns when all calls have ended.
     ///
     /// # Errors
-    /// When the transport fails, or the journal cannot be gone on with: then all calls break off, and nothing more is done.
+    /// When the transport fails, or the journal cannot be gone on with: then all calls break off,
+    /// and nothing more is done.
     pub async fn serve<IO, IE>(
         &self,
         incoming: impl Stream<Item = Result<IO, IE>>,
@@ -172,8 +175,9 @@ impl Coordinator {
         }
     }
 
-    /// With a state folder, leaves all jobs there: they go on when a coordinator is started with it again. Without one,
-    /// cancels all jobs, and waits until nothing partial is left of them. Then ends all sessions. It takes nothing new.
+    /// With a state folder, leaves all jobs there: they go on when a coordinator is started with it
+    /// again. Without one, cancels all jobs, and waits until nothing partial is left of them. Then
+    /// ends all sessions. It takes nothing new.
     pub async fn stop(&self) {
         // The driver can only be stopping already.
         let _ = self.driver.stop().await;

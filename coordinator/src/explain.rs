@@ -1,7 +1,7 @@
 //! Says in one line why a job failed or waits: what, where, how often, and what the user can do.
 //!
-//! The command line, the log and the status all show this text. Messages of user code and names of files go into it, so
-//! control characters are escaped.
+//! The command line, the log and the status all show this text. Messages of user code and names of
+//! files go into it, so control characters are escaped.
 
 use std::fmt::Write;
 use std::time::Duration;

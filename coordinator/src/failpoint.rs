@@ -1,8 +1,10 @@
-//! Places at which a test can have the coordinator die, to see what a successor makes of what is left, or fall asleep, to see
-//! what it still does when it wakes.
+//! Places at which a test can have the coordinator die, to see what a successor makes of what is
+//! left, or fall asleep, to see what it still does when it wakes.
 //!
-//! For tests alone: `WINDROW_FAILPOINT=journal-before-create:3` aborts the process when it comes to that step for the third
-//! time; with `stop:` before it, the process stops until it gets SIGCONT, and with `panic:` the part that comes there panics. Without it, a step costs one look at an `Option`.
+//! For tests alone: `WINDROW_FAILPOINT=journal-before-create:3` aborts the process when it comes to
+//! that step for the third time; with `stop:` before it, the process stops until it gets SIGCONT,
+//! and with `panic:` the part that comes there panics. Without it, a step costs one look at an
+//! `Option`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -134,8 +136,8 @@ const STOPPING: Duration = Duration::from_millis(300);
 fn stop() {
     // It can only fail where the process does not exist.
     let _ = kill_process(getpid(), Signal::STOP);
-    // The signal goes to any thread, and this one must not take another step meanwhile. While the process is stopped, the
-    // time goes by.
+    // The signal goes to any thread, and this one must not take another step meanwhile. While the
+    // process is stopped, the time goes by.
     std::thread::park_timeout(STOPPING);
 }
 

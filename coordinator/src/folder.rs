@@ -1,4 +1,5 @@
-//! A folder of files beside the journal: in that of the coordinator's state, or a temporary one where it has none.
+//! A folder of files beside the journal: in that of the coordinator's state, or a temporary one
+//! where it has none.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,8 +21,8 @@ impl Folder {
         state.map_or_else(|| Self::Temporary(Mutex::default()), |state| Self::At(state.join(name)))
     }
 
-    /// The same, for whoever wants to write there. In a state folder, it is made if need be, but never the state folder itself:
-    /// one that is gone was removed under its coordinator.
+    /// The same, for whoever wants to write there. In a state folder, it is made if need be, but
+    /// never the state folder itself: one that is gone was removed under its coordinator.
     pub(crate) fn made(&self) -> io::Result<PathBuf> {
         let path = self.path()?;
         match std::fs::create_dir(&path) {

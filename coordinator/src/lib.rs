@@ -1,4 +1,5 @@
-//! Windrow's coordinator: plans jobs, drives the scheduler, talks with workers and submitters, publishes outputs.
+//! Windrow's coordinator: plans jobs, drives the scheduler, talks with workers and submitters,
+//! publishes outputs.
 //!
 //! ```text
 //!  rpc/      the gRPC edge: Jobs for submitters, Sessions for workers, conversions
@@ -13,8 +14,9 @@
 //!  side_by_side  calls of the file system for many files, on several threads
 //! ```
 //!
-//! It decides nothing about tasks, which is the scheduler's, and touches no record, which is the workers'. It runs no code of
-//! any job: what it has to know of one is data, which the submitter brings.
+//! It decides nothing about tasks, which is the scheduler's, and touches no record, which is the
+//! workers'. It runs no code of any job: what it has to know of one is data, which the submitter
+//! brings.
 
 // It panics where standard error cannot be written; `tracing`, and `cli::stderr`, do not.
 #![warn(clippy::print_stderr)]

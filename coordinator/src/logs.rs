@@ -1,8 +1,9 @@
-//! What the processes of jobs have printed, as their workers tell: for people, and for nothing else.
+//! What the processes of jobs have printed, as their workers tell: for people, and for nothing
+//! else.
 //!
-//! Each process has a file, `FOLDER/<job>-<worker>-<process>`, with the last thing that was said of it. All together are bounded;
-//! those that were written least recently go first. None is synced, and none is in the journal: what is lost in a crash was not
-//! part of any decision.
+//! Each process has a file, `FOLDER/<job>-<worker>-<process>`, with the last thing that was said of
+//! it. All together are bounded; those that were written least recently go first. None is synced,
+//! and none is in the journal: what is lost in a crash was not part of any decision.
 
 use std::fs;
 use std::io;
@@ -27,7 +28,8 @@ const PART: &str = ".part";
 pub(crate) struct LogStore {
     folder: Folder,
     bytes_max: u64,
-    /// What the files take up; none where they have not been counted. Locked while any of them is changed.
+    /// What the files take up; none where they have not been counted. Locked while any of them is
+    /// changed.
     bytes: Mutex<Option<u64>>,
 }
 

@@ -1,10 +1,12 @@
-//! Calls of the file system for many files, on several threads: each call waits for a disk or a server, not for a core.
+//! Calls of the file system for many files, on several threads: each call waits for a disk or a
+//! server, not for a core.
 
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// Most threads of one loop. A file server answers so many at once, and a disk gains nothing from more.
+/// Most threads of one loop. A file server answers so many at once, and a disk gains nothing from
+/// more.
 const THREADS_MAX: usize = 16;
 
 /// How much an item is worth.
@@ -34,9 +36,9 @@ pub(crate) fn try_for_each<T: Sync, E: Send>(
     try_map(items, each).map(|_: Vec<()>| ())
 }
 
-/// What `each` makes of every item, in the order of the items, whatever the order of the calls. The error is that of the
-/// first item, by its place in the list, that has one: the same whatever the threads do. Items behind it may not have been
-/// tried. A panic goes on in the caller.
+/// What `each` makes of every item, in the order of the items, whatever the order of the calls. The
+/// error is that of the first item, by its place in the list, that has one: the same whatever the
+/// threads do. Items behind it may not have been tried. A panic goes on in the caller.
 pub(crate) fn try_map<T: Sync, R: Send, E: Send>(
     items: &[T],
     each: impl Fn(&T) -> Result<R, E> + Sync,
@@ -56,12 +58,14 @@ pub(crate) fn try_map_with<T: Sync, R: Send, E: Send>(
         return items.iter().map(each).collect();
     }
     let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(usize::MAX));
-    // Takes runs of items until there are none, and returns what became of each run, behind its place.
+    // Takes runs of items until there are none, and returns what became of each run, behind its
+    // place.
     let work = || {
         let mut done: Vec<(usize, Result<Vec<R>, E>)> = Vec::new();
         loop {
             let start = next.fetch_add(batch, Ordering::Relaxed);
-            // Items before a failed one are tried all the same: one of them may be the first that fails.
+            // Items before a failed one are tried all the same: one of them may be the first that
+            // fails.
             if start >= items.len() || start > failed.load(Ordering::Relaxed) {
                 return done;
             }

@@ -54,7 +54,8 @@ impl LocalCounters {
     /// Adds `n` to the sum called `name`, saturating. O(number of names).
     #[inline]
     pub(crate) fn add(&mut self, name: &'static str, n: u64) {
-        // The same literal may have several addresses: then it has several entries, and `take` joins them.
+        // The same literal may have several addresses: then it has several entries, and `take`
+        // joins them.
         match self.sums.iter_mut().find(|(known, _)| std::ptr::eq(*known, name)) {
             Some((_, sum)) => *sum = sum.saturating_add(n),
             None => self.sums.push((name, n)),

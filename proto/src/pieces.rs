@@ -1,5 +1,5 @@
-//! Large messages in pieces: encoded and compressed once for all who get them, sent so that small messages can go between,
-//! and put together again.
+//! Large messages in pieces: encoded and compressed once for all who get them, sent so that small
+//! messages can go between, and put together again.
 
 use std::io::Read;
 
@@ -11,7 +11,8 @@ use crate::v1::{CoordinatorMessage, Piece};
 /// Bytes of a piece. A small message waits for one of them at most.
 pub const PIECE_BYTES_MAX: usize = 64 << 10;
 
-/// Longest message, packed or not: where the outputs of a million maps lie, or the ranges of a hundred thousand reduces.
+/// Longest message, packed or not: where the outputs of a million maps lie, or the ranges of a
+/// hundred thousand reduces.
 pub const PACKED_BYTES_MAX: usize = 64 << 20;
 
 /// A shorter message is not worth being compressed.

@@ -1,6 +1,8 @@
-//! Numbers as planes of bytes: the lowest byte of all, then the next one of all, as far as any number needs it.
+//! Numbers as planes of bytes: the lowest byte of all, then the next one of all, as far as any
+//! number needs it.
 //!
-//! Where numbers are small, or close to each other, the higher planes hardly vary, and compress to little.
+//! Where numbers are small, or close to each other, the higher planes hardly vary, and compress to
+//! little.
 
 use bytes::Bytes;
 

@@ -1,8 +1,10 @@
-//! Sets of attempts as runs of neighbouring tasks: what a worker says that it has, in a few bytes for each run.
+//! Sets of attempts as runs of neighbouring tasks: what a worker says that it has, in a few bytes
+//! for each run.
 
 use crate::v1::{AttemptId, Attempts};
 
-/// Most attempts that are read of a message: a few bytes may stand for very many. More than any worker may hold.
+/// Most attempts that are read of a message: a few bytes may stand for very many. More than any
+/// worker may hold.
 pub const ATTEMPTS_MAX: usize = 1 << 22;
 
 /// Packs attempts, in any order.
@@ -36,7 +38,8 @@ fn runs(tasks: impl Iterator<Item = u32>) -> Vec<u32> {
     runs
 }
 
-/// All attempts of some packed ones, in order; `None` if they make no sense, or are more than [`ATTEMPTS_MAX`].
+/// All attempts of some packed ones, in order; `None` if they make no sense, or are more than
+/// [`ATTEMPTS_MAX`].
 pub fn unpacked(packed: &[Attempts]) -> Option<Vec<AttemptId>> {
     let mut all = Vec::new();
     for &Attempts { job, stage, attempt, ref runs } in packed {

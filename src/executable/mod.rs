@@ -1,4 +1,5 @@
-//! The program that this process runs: which build it is, and the bytes that a cluster needs to run it.
+//! The program that this process runs: which build it is, and the bytes that a cluster needs to run
+//! it.
 
 mod needs;
 
@@ -24,7 +25,8 @@ pub(crate) struct Executable {
 }
 
 impl Executable {
-    /// That of this process. Reads it whole, on all cores, since even the smallest job waits for it: some milliseconds.
+    /// That of this process. Reads it whole, on all cores, since even the smallest job waits for
+    /// it: some milliseconds.
     pub(crate) fn own() -> io::Result<Self> {
         let file =
             File::open("/proc/self/exe").or_else(|_| File::open(std::env::current_exe()?))?;

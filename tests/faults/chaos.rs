@@ -1,9 +1,11 @@
-//! Jobs of all kinds run one after the other and beside each other, while workers and the coordinator are killed, stopped
-//! and started again at random. Every job ends with the output of a run without faults.
+//! Jobs of all kinds run one after the other and beside each other, while workers and the
+//! coordinator are killed, stopped and started again at random. Every job ends with the output of a
+//! run without faults.
 //!
-//! It ends when it has seen enough: each kind of job, enough faults of each kind, and work that was redone. With
-//! `WINDROW_CHAOS_SECONDS` it goes on for so long. `WINDROW_CHAOS_SEED` says which faults: the same seed gives the same faults in
-//! the same order; what they meet is up to the machine. A failure names its seed.
+//! It ends when it has seen enough: each kind of job, enough faults of each kind, and work that was
+//! redone. With `WINDROW_CHAOS_SECONDS` it goes on for so long. `WINDROW_CHAOS_SEED` says which
+//! faults: the same seed gives the same faults in the same order; what they meet is up to the
+//! machine. A failure names its seed.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

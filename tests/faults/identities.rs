@@ -1,5 +1,5 @@
-//! A coordinator that has lost its journal gives the numbers of its jobs again: whoever waits for a job, or stops one, means
-//! that job, and never the one that has its number now.
+//! A coordinator that has lost its journal gives the numbers of its jobs again: whoever waits for a
+//! job, or stops one, means that job, and never the one that has its number now.
 
 use std::fs;
 
@@ -34,7 +34,8 @@ fn a_waiting_submit() {
     assert_eq!(cluster.status(1)["state"], "running");
 }
 
-/// It is stopped while the coordinator is replaced, so that the interrupt comes before it can notice.
+/// It is stopped while the coordinator is replaced, so that the interrupt comes before it can
+/// notice.
 fn an_interrupted_submit() {
     let mut lost = Lost::new();
     lost.ours.signal(Signal::STOP);
@@ -63,7 +64,8 @@ fn wait_and_cancel() {
     assert_ne!(status["identity"], identity.as_str());
 }
 
-/// Each has a job 1. When the one dies, the other one is not taken for it; when it is back, its job goes on.
+/// Each has a job 1. When the one dies, the other one is not taken for it; when it is back, its job
+/// goes on.
 fn two_clusters_in_one_list() {
     let (mut first, second) = (Cluster::start(0), Cluster::start(1));
     let (ours, theirs) = (SmallJob::new(), SmallJob::new());
@@ -96,7 +98,8 @@ impl Lost {
         Self { cluster, jobs: vec![job], ours }
     }
 
-    /// The coordinator dies, and another one is started at its address, without its journal. Somebody else's job is its first.
+    /// The coordinator dies, and another one is started at its address, without its journal.
+    /// Somebody else's job is its first.
     fn replace(&mut self) {
         self.cluster.coordinator.kill();
         fs::remove_dir_all(self.cluster.state()).unwrap();

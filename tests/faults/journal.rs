@@ -1,7 +1,8 @@
-//! The coordinator is killed at each step of its journal, or cannot write it: no job notices but by the clock.
+//! The coordinator is killed at each step of its journal, or cannot write it: no job notices but by
+//! the clock.
 //!
-//! What was not durable is done again, what was is not: the coordinator of the simulator shows that for every order of
-//! events. Here, the journal is a folder, and death is a signal.
+//! What was not durable is done again, what was is not: the coordinator of the simulator shows that
+//! for every order of events. Here, the journal is a folder, and death is a signal.
 
 use std::fs;
 
@@ -32,8 +33,8 @@ pub fn tests() -> Vec<Trial> {
     tests
 }
 
-/// While tasks run and end. Whoever takes over seals the log before, appends that it has taken over, and then writes the state
-/// with which it began.
+/// While tasks run and end. Whoever takes over seals the log before, appends that it has taken
+/// over, and then writes the state with which it began.
 const DEATHS: &[Deaths] = &[
     &["journal-before-create:1", "journal-before-create:2", "journal-before-create:3"],
     &["journal-before-create:4", "journal-before-create:1", "journal-before-create:2"],
@@ -54,7 +55,8 @@ const DEATHS_WHEN_BEGUN_ANEW: &[Deaths] = &[
     &["journal-after-seal:2", "journal-before-create:2"],
 ];
 
-/// Between two steps, while tasks run: workers and the waiting submitter return to it, and nothing is done twice.
+/// Between two steps, while tasks run: workers and the waiting submitter return to it, and nothing
+/// is done twice.
 fn killed_in(stage: &str) {
     let job = SmallJob::new();
     let mut cluster = Cluster::with_options(2, all_at_once());
@@ -95,7 +97,8 @@ fn submission_is_told_again(death: &'static str) {
     job.assert_output();
 }
 
-/// An idle coordinator notices by itself that its folder is gone, or another one is there, and ends. It makes nothing anew.
+/// An idle coordinator notices by itself that its folder is gone, or another one is there, and
+/// ends. It makes nothing anew.
 fn state_folder_goes(replaced: bool) {
     let mut cluster = Cluster::with_options(0, ClusterOptions { lease: "2s", ..all_at_once() });
     let state = cluster.state();
@@ -116,8 +119,8 @@ fn state_folder_goes(replaced: bool) {
     cluster.restart_coordinator();
 }
 
-/// Nothing is acknowledged while the journal's disk is full; when there is space again, all goes on, and what was
-/// submitted meanwhile is one job.
+/// Nothing is acknowledged while the journal's disk is full; when there is space again, all goes
+/// on, and what was submitted meanwhile is one job.
 fn disk_full() {
     let disk = Dir::new();
     let small = SmallDisk::mount(&disk, "state");

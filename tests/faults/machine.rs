@@ -228,7 +228,8 @@ fn hang_up_leaves_jobs() {
     assert_eq!(sorted_lines(&dir.join("out")), count_words(&inputs));
 }
 
-/// What tells other programs to look again, or warns of a limit, ends nothing; SIGQUIT ends at once and leaves nothing behind.
+/// What tells other programs to look again, or warns of a limit, ends nothing; SIGQUIT ends at once
+/// and leaves nothing behind.
 fn other_signals() {
     let temporary = Dir::new();
     let mut cluster = Cluster::start(0);
@@ -289,7 +290,8 @@ fn folder_of_a_killed_worker() {
     assert!(beside.is_running());
 }
 
-/// Some supervisors ignore SIGCHLD, and so does what they start: then the kernel forgets how children have ended.
+/// Some supervisors ignore SIGCHLD, and so does what they start: then the kernel forgets how
+/// children have ended.
 fn ignored_children() {
     let dir = Dir::new();
     let mut cluster = Cluster::start(0);
@@ -329,7 +331,8 @@ fn standard_files_closed() {
     assert_eq!(sorted_lines(&dir.join("out")), count_words(&inputs));
 }
 
-/// What a part would need more than files of this process may have is an error like any other, not a death.
+/// What a part would need more than files of this process may have is an error like any other, not
+/// a death.
 fn small_file_size(mode: &Mode) {
     let dir = Dir::new();
     generated_words(&dir, 1, 1_000_000);
@@ -341,7 +344,8 @@ fn small_file_size(mode: &Mode) {
             output.expect_said("ulimit -f");
             assert!(!dir.join("out").exists(), "left behind: {:?}", dir.tree());
         }
-        // A coordinator whose journal may not grow waits, as for a disk that is full, and goes on when it may.
+        // A coordinator whose journal may not grow waits, as for a disk that is full, and goes on
+        // when it may.
         Mode::Cluster(_) => {
             let mut cluster = Cluster::start(1);
             cluster.restart_coordinator_as(|command| after("ulimit -Sf 0", &command));
@@ -467,7 +471,8 @@ fn children_of(process: u32) -> Vec<u32> {
     all.filter(|other| ancestors(*other).get(1) == Some(&process)).collect()
 }
 
-/// Of a container: what `docker exec` has left behind comes to it, and is not killed before its time.
+/// Of a container: what `docker exec` has left behind comes to it, and is not killed before its
+/// time.
 fn process_one() {
     let mut cluster = Cluster::start(0);
     let above = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
@@ -528,8 +533,8 @@ const COORDINATOR: u32 = 42_001;
 const WORKER: u32 = 42_002;
 const BOTH: u32 = 42_003;
 
-/// Coordinator and worker are different users: with a common group and a folder that says so, all is well; without, it is said
-/// before anything is computed.
+/// Coordinator and worker are different users: with a common group and a folder that says so, all
+/// is well; without, it is said before anything is computed.
 fn users_of_their_own() {
     let dir = Dir::new();
     fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
@@ -571,7 +576,8 @@ fn users_of_their_own() {
     assert_eq!(sorted_lines(&dir.join("shared/out")), count_words(&inputs));
 }
 
-/// The table of processes is full for the worker's user: jobs fail there and say why; when there is room again, they run.
+/// The table of processes is full for the worker's user: jobs fail there and say why; when there is
+/// room again, they run.
 fn no_more_threads() {
     const USER: u32 = WORKER + 100;
     let (dir, home) = (Dir::new(), Dir::new());
@@ -595,7 +601,8 @@ fn no_more_threads() {
     assert_eq!(sorted_lines(&dir.join("out")), count_words(&inputs));
 }
 
-/// How many threads and processes the user of this one may have, who is not root, before it can start no other.
+/// How many threads and processes the user of this one may have, who is not root, before it can
+/// start no other.
 fn limit_threads(of: &Process, user: u32, most: u32) {
     let mut prlimit = Command::new("prlimit");
     prlimit.args(["--pid", &of.id().to_string(), &format!("--nproc={most}:")]);

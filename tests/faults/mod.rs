@@ -1,5 +1,6 @@
-//! One fault at a time, injected into real processes. Whatever dies, stalls, lies or fills up: the job ends with exactly
-//! the output of a run without faults, or with one clear cause; and its status tells what was redone.
+//! One fault at a time, injected into real processes. Whatever dies, stalls, lies or fills up: the
+//! job ends with exactly the output of a run without faults, or with one clear cause; and its
+//! status tells what was redone.
 //!
 //! | fault | what becomes of it | test |
 //! | --- | --- | --- |

@@ -1,4 +1,5 @@
-//! The connection between a worker and the coordinator is cut one way, while the workers reach each other.
+//! The connection between a worker and the coordinator is cut one way, while the workers reach each
+//! other.
 
 use std::time::Duration;
 
@@ -38,8 +39,8 @@ fn cluster(lease: &'static str) -> (Cluster, Proxy) {
     (cluster, proxy)
 }
 
-/// The worker's lease runs out: it serves nothing any more, and its maps are done elsewhere. It joins again when the cut is healed, and nothing that it
-/// did meanwhile counts.
+/// The worker's lease runs out: it serves nothing any more, and its maps are done elsewhere. It
+/// joins again when the cut is healed, and nothing that it did meanwhile counts.
 fn cut_in_map(direction: Direction) {
     let gated = GatedJob::new(4, 1_000, &[]);
     gated.open("reduce-go");
@@ -88,7 +89,8 @@ fn short_cut() {
     assert_eq!(status["map"]["lost"], 0, "{status}");
 }
 
-/// A connection that breaks, and cannot be made again in time: the worker is given up long before its lease runs out.
+/// A connection that breaks, and cannot be made again in time: the worker is given up long before
+/// its lease runs out.
 fn refused() {
     let gated = GatedJob::new(4, 1_000, &[]);
     gated.open("reduce-go");
@@ -116,7 +118,8 @@ fn slow_network() {
     assert_eq!(status["reduce"]["attempts"], 2, "{status}");
 }
 
-/// The maps of the worker that is cut off are done by the other one; when it is back, nothing of what it did counts.
+/// The maps of the worker that is cut off are done by the other one; when it is back, nothing of
+/// what it did counts.
 fn maps_are_done_elsewhere(gated: &GatedJob, cluster: &Cluster, proxy: &Proxy, job: u64) {
     gated.open("map-go");
     let status = gated.finish(cluster, job);
@@ -139,7 +142,8 @@ fn joins_again(cluster: &Cluster) {
     assert_eq!(status["map"]["attempts"], 4, "{status}");
 }
 
-/// A peer that fetches nothing in particular of the first job from one worker, whose present name it knows.
+/// A peer that fetches nothing in particular of the first job from one worker, whose present name
+/// it knows.
 struct Fetcher {
     address: String,
     request: FetchRequest,

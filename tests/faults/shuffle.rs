@@ -1,5 +1,5 @@
-//! Map outputs are damaged on their disk, and the connections that carry them stall, break and slow down. Nothing wrong is
-//! ever read: it is fetched once more, or its map is done again.
+//! Map outputs are damaged on their disk, and the connections that carry them stall, break and slow
+//! down. Nothing wrong is ever read: it is fetched once more, or its map is done again.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -55,8 +55,8 @@ impl Damage {
     }
 }
 
-/// Two of three maps are done and their outputs on disk, when one of these is damaged. Reducers on both workers find out,
-/// the holder and the other one, and that map alone is done again.
+/// Two of three maps are done and their outputs on disk, when one of these is damaged. Reducers on
+/// both workers find out, the holder and the other one, and that map alone is done again.
 fn damaged(damage: Damage, own_hosts: bool) {
     let gated = GatedJob::new(3, 200_000, &["--reducers", "2", "--memory", "512KiB"]);
     gated.open("reduce-go");
@@ -88,7 +88,8 @@ fn segments(cluster: &Cluster) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Two workers on hosts of their own, with one map each; the second one reaches the first through the proxy.
+/// Two workers on hosts of their own, with one map each; the second one reaches the first through
+/// the proxy.
 struct Wire {
     gated: GatedJob,
     cluster: Cluster,
@@ -102,7 +103,8 @@ impl Wire {
         Self::in_use("1m", |proxy| proxy.throttle(Direction::ToClient, 32 * 1024))
     }
 
-    /// Returns when both maps are done and more than a little of the first one's output has passed the proxy, but not all.
+    /// Returns when both maps are done and more than a little of the first one's output has passed
+    /// the proxy, but not all.
     fn in_use(fetch_timeout: &str, hold_back: impl FnOnce(&Proxy)) -> Self {
         let gated = GatedJob::new(2, 2_000_000, &["--reducers", "2", "--compress", "none"]);
         gated.open("reduce-go");
@@ -130,8 +132,8 @@ impl Wire {
     }
 }
 
-/// The worker accepts connections and sends nothing any more: the reduce is tried again, on the holder itself or, once two
-/// tries have failed, with the output of another map attempt.
+/// The worker accepts connections and sends nothing any more: the reduce is tried again, on the
+/// holder itself or, once two tries have failed, with the output of another map attempt.
 fn stalled() {
     let wire = Wire::in_use("1s", |proxy| proxy.stall_after(Direction::ToClient, 80_000));
     let status = wire.finish();
@@ -171,7 +173,8 @@ fn sort(dir: &Dir, options: ClusterOptions, flags: &[&str]) -> (Cluster, Vec<Str
     (cluster, arguments.map(String::from).collect())
 }
 
-/// Each process merges and serves more files than it may have open: it does with less at once, and no attempt fails.
+/// Each process merges and serves more files than it may have open: it does with less at once, and
+/// no attempt fails.
 fn few_descriptors() {
     let dir = Dir::new();
     let options = ClusterOptions { own_hosts: true, ..Default::default() };

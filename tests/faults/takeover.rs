@@ -1,5 +1,5 @@
-//! The coordinator falls asleep, and another one takes its place: the job ends with that one, and the sleeper, when it
-//! wakes, changes nothing and ends.
+//! The coordinator falls asleep, and another one takes its place: the job ends with that one, and
+//! the sleeper, when it wakes, changes nothing and ends.
 
 use std::process::Command;
 
@@ -39,7 +39,8 @@ const STEPS: [&str; 6] = [
     "publish-before-manifest:1",
 ];
 
-/// Where the sleeper is in a publication, and where the other one is in the same when the sleeper wakes.
+/// Where the sleeper is in a publication, and where the other one is in the same when the sleeper
+/// wakes.
 const PAIRS: [(&str, &str); 5] = [
     ("publish-moved-aside:1", "publish-all-aside:1"),
     ("publish-moved-aside:1", "publish-before-manifest:1"),
@@ -66,7 +67,8 @@ fn stopped_in_map() {
     judge(&cluster, &job, 1);
 }
 
-/// A coordinator that is well is replaced: it learns it by its next record, early enough for nothing to be redone.
+/// A coordinator that is well is replaced: it learns it by its next record, early enough for
+/// nothing to be redone.
 fn replaced_while_it_runs() {
     let job = SmallJob::new();
     let mut cluster = cluster("4s");
@@ -91,7 +93,8 @@ fn stopped_at(step: &str) {
     judge(&cluster, &job, 2);
 }
 
-/// The sleeper wakes while the other one is in the midst of the same publication: it can neither add, nor take back.
+/// The sleeper wakes while the other one is in the midst of the same publication: it can neither
+/// add, nor take back.
 fn both_publish(step: &str, other: &str) {
     let (mut cluster, job) = asleep_at(step);
     let failpoint = format!("stop:{other}");
@@ -127,7 +130,8 @@ fn copied_state() {
     assert_none_failed(&cluster, 1);
 }
 
-/// Another build cannot read the journal: it says so and ends, and who is in charge begins one epoch after the other.
+/// Another build cannot read the journal: it says so and ends, and who is in charge begins one
+/// epoch after the other.
 fn by_another_build() {
     let job = SmallJob::new();
     let often = &[("WINDROW_SNAPSHOT_AFTER", "2")];

@@ -29,9 +29,11 @@ enum How {
     Open,
     /// Starts processes for ever.
     Multiply,
-    /// Starts a process that goes on for a thousand seconds, marks its id, and waits until `go` is there.
+    /// Starts a process that goes on for a thousand seconds, marks its id, and waits until `go` is
+    /// there.
     Fork,
-    /// Starts a process that leaves its group and its parent, marks its id, and waits until `go` is there.
+    /// Starts a process that leaves its group and its parent, marks its id, and waits until `go` is
+    /// there.
     Escape,
     /// Prints half a gigabyte, marks that, and waits until `go` is there.
     Print,

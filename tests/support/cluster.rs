@@ -29,12 +29,13 @@ pub struct ClusterOptions {
     pub threads: u32,
     /// Of the coordinator, such as "1s".
     pub lease: &'static str,
-    /// Whether each worker has a host name of its own, so that they fetch from each other over gRPC instead of
-    /// reading each other's files. Takes root.
+    /// Whether each worker has a host name of its own, so that they fetch from each other over gRPC
+    /// instead of reading each other's files. Takes root.
     pub own_hosts: bool,
     /// Whether its processes are of the plain `windrow` executable, and not of this one.
     pub is_generic: bool,
-    /// Whether another coordinator may take over, at an address that everybody knows from the start.
+    /// Whether another coordinator may take over, at an address that everybody knows from the
+    /// start.
     pub standby: bool,
     /// Where the coordinator keeps its journal, if not in the cluster's folder.
     pub state: Option<PathBuf>,
@@ -54,7 +55,8 @@ pub type Environment = &'static [(&'static str, &'static str)];
 impl Default for ClusterOptions {
     fn default() -> Self {
         Self {
-            // Two maps of a worker run side by side, so that none waits for the core of one that a test has stalled.
+            // Two maps of a worker run side by side, so that none waits for the core of one that a
+            // test has stalled.
             threads: 2,
             lease: "10s",
             own_hosts: false,
@@ -146,8 +148,9 @@ impl Cluster {
         self.coordinator = Process::start_saying_to(command, None, Some(stderr));
     }
 
-    /// Starts another coordinator at the standby's address, waits until it is in charge, and returns the one that it
-    /// replaces, whatever that does now. From then on, commands ask the new one alone.
+    /// Starts another coordinator at the standby's address, waits until it is in charge, and
+    /// returns the one that it replaces, whatever that does now. From then on, commands ask the new
+    /// one alone.
     pub fn take_over(&mut self) -> Process {
         self.take_over_with(&[])
     }
@@ -260,7 +263,8 @@ impl Cluster {
         self.dir.join("security/admin")
     }
 
-    /// Waits until exactly `n` workers are members, and the coordinator says so: while its disk is slow, it refuses to answer.
+    /// Waits until exactly `n` workers are members, and the coordinator says so: while its disk is
+    /// slow, it refuses to answer.
     pub fn wait_for_workers(&self, n: usize) {
         super::eventually(&format!("{n} workers"), || {
             let output = self.command(["workers", "--json"]).finish();
@@ -363,7 +367,8 @@ fn scheme(options: &ClusterOptions) -> &'static str {
     if options.secured { "https" } else { "http" }
 }
 
-/// The same command in a time namespace, with monotonic clocks that are ahead of all others. Takes root.
+/// The same command in a time namespace, with monotonic clocks that are ahead of all others. Takes
+/// root.
 pub fn with_clock_ahead(command: &Command, seconds: u32) -> Command {
     let seconds = seconds.to_string();
     let mut other = Command::new("unshare");

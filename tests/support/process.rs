@@ -170,7 +170,8 @@ pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// A process, its parent, and so on: user code may run in a child of its worker. Empty when it has gone.
+/// A process, its parent, and so on: user code may run in a child of its worker. Empty when it has
+/// gone.
 pub fn ancestors(process: u32) -> Vec<u32> {
     std::iter::successors(parent(process).map(|_| process), |process| parent(*process))
         .take_while(|process| *process != 0)

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// Longest that any condition of a test may take, on a slow and busy machine: the longest that is awaited take a few seconds on a
-/// quiet one. A hang costs this long.
+/// Longest that any condition of a test may take, on a slow and busy machine: the longest that is
+/// awaited take a few seconds on a quiet one. A hang costs this long.
 pub const DEADLINE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(5);
 

@@ -1,8 +1,8 @@
-//! The memory of this machine, and of the control groups that this process is in, of version 1 and 2: what they may use, and how
-//! often the kernel has killed one of their processes for want of it.
+//! The memory of this machine, and of the control groups that this process is in, of version 1 and
+//! 2: what they may use, and how often the kernel has killed one of their processes for want of it.
 //!
-//! A limit of any group on the way up holds. In a container the path that the kernel names may not be visible, while
-//! the container's own group lies at the root: so that is looked at too.
+//! A limit of any group on the way up holds. In a container the path that the kernel names may not
+//! be visible, while the container's own group lies at the root: so that is looked at too.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,8 +37,8 @@ pub(crate) fn kill_limit_bytes() -> Option<u64> {
     lowest(&LAST_LIMITS)
 }
 
-/// How often the kernel has killed a process of this one's group for want of memory. Where the group does not say, how often
-/// it has done so on this machine.
+/// How often the kernel has killed a process of this one's group for want of memory. Where the
+/// group does not say, how often it has done so on this machine.
 pub(crate) fn oom_kills() -> Option<u64> {
     let mut files = files(&EVENTS).into_iter();
     let of_group = files.find_map(|path| count_kills(&fs::read_to_string(path).ok()?));
@@ -70,8 +70,8 @@ fn files(names: &Names) -> Vec<PathBuf> {
     files_of(&fs::read_to_string("/proc/self/cgroup").unwrap_or_default(), names)
 }
 
-/// The files of these names, in the process's own group and then in those above it. `groups` is what `/proc/self/cgroup` says:
-/// `number:controllers:path`, with no controllers for version 2.
+/// The files of these names, in the process's own group and then in those above it. `groups` is
+/// what `/proc/self/cgroup` says: `number:controllers:path`, with no controllers for version 2.
 fn files_of(groups: &str, names: &Names) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for line in groups.lines() {

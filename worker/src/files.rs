@@ -1,4 +1,5 @@
-//! Files that must not be left behind, that must be there when they count as written, and that cannot be read.
+//! Files that must not be left behind, that must be there when they count as written, and that
+//! cannot be read.
 
 use std::fs::File;
 use std::io;
@@ -50,8 +51,9 @@ impl Drop for TemporaryFile {
     }
 }
 
-/// File systems of this machine's own, by the numbers of statfs(2): ext2 to ext4, xfs, btrfs, tmpfs, ramfs, overlayfs, f2fs, zfs and
-/// bcachefs. Their `close` has nothing to say, and who wants their files to outlast a power failure forces them to disk.
+/// File systems of this machine's own, by the numbers of statfs(2): ext2 to ext4, xfs, btrfs,
+/// tmpfs, ramfs, overlayfs, f2fs, zfs and bcachefs. Their `close` has nothing to say, and who wants
+/// their files to outlast a power failure forces them to disk.
 const LOCAL: [u32; 9] = [
     0xef53,
     0x5846_5342,
@@ -64,8 +66,8 @@ const LOCAL: [u32; 9] = [
     0xca45_1a4e,
 ];
 
-/// Closes a file that was written. An error if the file system could not keep what it has taken: those of a network, and those in
-/// user space, say so only now.
+/// Closes a file that was written. An error if the file system could not keep what it has taken:
+/// those of a network, and those in user space, say so only now.
 pub fn close_written(file: File) -> io::Result<()> {
     let kind = rustix::fs::fstatfs(&file)?.f_type as u32;
     if !LOCAL.contains(&kind) {
@@ -77,20 +79,23 @@ pub fn close_written(file: File) -> io::Result<()> {
     if closed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Whether an error says that this process or machine has run out of something, be the file or the connection as it may.
+/// Whether an error says that this process or machine has run out of something, be the file or the
+/// connection as it may.
 pub fn is_exhausted(error: &io::Error) -> bool {
     const CODES: [i32; 5] =
         [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS, libc::EADDRNOTAVAIL];
     error.raw_os_error().is_some_and(|code| CODES.contains(&code))
 }
 
-/// Whether an error says more of who reads a file than of the file: what is exhausted, or not allowed.
+/// Whether an error says more of who reads a file than of the file: what is exhausted, or not
+/// allowed.
 pub fn is_readers_own(error: &io::Error) -> bool {
     use io::ErrorKind::{PermissionDenied, QuotaExceeded, StorageFull};
     is_exhausted(error) || matches!(error.kind(), PermissionDenied | QuotaExceeded | StorageFull)
 }
 
-/// Removes a folder and all in it, which takes a while, by another name: from the start, nothing is there by its own.
+/// Removes a folder and all in it, which takes a while, by another name: from the start, nothing is
+/// there by its own.
 pub fn remove_folder(path: &Path, doomed: &Path) {
     let removed = std::fs::rename(path, doomed).and_then(|()| std::fs::remove_dir_all(doomed));
     match removed {

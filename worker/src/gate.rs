@@ -1,7 +1,7 @@
 //! One at a time: what needs much memory because single records are large.
 //!
-//! Whoever has a pass may be told to stop and not hear it, because user code hangs. Then the pass is worth nothing any
-//! more, and the next one gets in.
+//! Whoever has a pass may be told to stop and not hear it, because user code hangs. Then the pass
+//! is worth nothing any more, and the next one gets in.
 
 use std::sync::{Condvar, Mutex};
 
@@ -31,7 +31,8 @@ pub(crate) struct Pass<'a> {
 }
 
 impl Gate {
-    /// Waits until nobody is inside, or until `check` fails. `cancel` is what ends the one who enters.
+    /// Waits until nobody is inside, or until `check` fails. `cancel` is what ends the one who
+    /// enters.
     pub fn enter(
         &self,
         cancel: &CancellationToken,

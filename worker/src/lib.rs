@@ -1,4 +1,5 @@
-//! Windrow's worker: runs attempts of tasks, keeps what they leave, and serves it to the other workers.
+//! Windrow's worker: runs attempts of tasks, keeps what they leave, and serves it to the other
+//! workers.
 
 // It panics where standard error cannot be written; `tracing`, and `cli::stderr`, do not.
 #![warn(clippy::print_stderr)]

@@ -1,16 +1,19 @@
 //! The memory budget: every large buffer of the data plane is accounted for here.
 //!
-//! An account has a limit and perhaps a parent, so that a job's buffers count against the job's limit and the
-//! worker's. It only counts: it neither allocates nor makes anybody wait. Whoever is refused spills.
+//! An account has a limit and perhaps a parent, so that a job's buffers count against the job's
+//! limit and the worker's. It only counts: it neither allocates nor makes anybody wait. Whoever is
+//! refused spills.
 //!
-//! The worker's own account looks at the heap as well, where that is counted: what user code holds leaves less.
+//! The worker's own account looks at the heap as well, where that is counted: what user code holds
+//! leaves less.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub mod heap;
 
-/// What a process may have on its heap beside what is accounted for, before it counts as user code's.
+/// What a process may have on its heap beside what is accounted for, before it counts as user
+/// code's.
 const PROCESS_BYTES: u64 = 16 << 20;
 
 /// A limit in bytes and what is reserved of it. Clones share one count.
@@ -41,8 +44,8 @@ impl Account {
         Self::with(Limit::Bytes(limit_bytes.into()), None, false)
     }
 
-    /// An account that also refuses growth while the heap of this process is larger than the limit and a little, be it
-    /// accounted for or not.
+    /// An account that also refuses growth while the heap of this process is larger than the limit
+    /// and a little, be it accounted for or not.
     pub fn of_process(limit_bytes: u64) -> Self {
         Self::with(Limit::Bytes(limit_bytes.into()), None, true)
     }
@@ -71,8 +74,8 @@ impl Account {
         }
     }
 
-    /// Changes the limit of an account that has one in bytes. What is reserved already stays; growth is judged by it from
-    /// now on.
+    /// Changes the limit of an account that has one in bytes. What is reserved already stays;
+    /// growth is judged by it from now on.
     pub fn set_limit_bytes(&self, limit_bytes: u64) {
         if let Limit::Bytes(bytes) = &self.inner.limit {
             bytes.store(limit_bytes, Ordering::Relaxed);
@@ -91,8 +94,9 @@ impl Account {
         self.inner.used_bytes.load(Ordering::Relaxed)
     }
 
-    /// Reserves `bytes` though the limit may be exceeded: for buffers without which no work can go on, and of which there are only as
-    /// many as attempts and threads. Whoever works for others asks with [`Reservation::try_resize`].
+    /// Reserves `bytes` though the limit may be exceeded: for buffers without which no work can go
+    /// on, and of which there are only as many as attempts and threads. Whoever works for others
+    /// asks with [`Reservation::try_resize`].
     pub fn reserve(&self, bytes: u64) -> Reservation {
         self.add(bytes);
         Reservation { account: self.clone(), bytes }

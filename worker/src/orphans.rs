@@ -7,9 +7,10 @@
 //!  the nearest ancestor that takes orphans: the worker, or process 1 of its container
 //! ```
 //!
-//! The kernel gives orphans to the main thread of the process that takes them, and lists a thread's children by the thread that
-//! has started them (`/proc/self/task/ID/children`). Windrow starts none on its main thread: so what is listed there is an orphan, or was
-//! there before Windrow was (a shell that has become this program with `exec`), and is left alone.
+//! The kernel gives orphans to the main thread of the process that takes them, and lists a thread's
+//! children by the thread that has started them (`/proc/self/task/ID/children`). Windrow starts
+//! none on its main thread: so what is listed there is an orphan, or was there before Windrow was
+//! (a shell that has become this program with `exec`), and is left alone.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -23,7 +24,8 @@ use rustix::process::{
 
 use crate::sync::lock;
 
-/// How often to look for some more after all that were there were killed: they may have started others meanwhile.
+/// How often to look for some more after all that were there were killed: they may have started
+/// others meanwhile.
 const ROUNDS_MAX: u32 = 100;
 /// For the kernel to end them.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -35,7 +37,8 @@ pub struct Orphans {
     not_ours: BTreeSet<i32>,
     /// Whether all orphans of a container come here, also those that no job has left.
     is_process_one: bool,
-    /// One at a time, so that no number is killed that was reaped, and given to somebody else, meanwhile.
+    /// One at a time, so that no number is killed that was reaped, and given to somebody else,
+    /// meanwhile.
     looking: Mutex<()>,
 }
 
@@ -61,8 +64,9 @@ impl Orphans {
         self.listed().into_iter().for_each(reap);
     }
 
-    /// Kills and reaps those that jobs have left. `is_jobs` tells, by its environment, what a job has started, where others come
-    /// here as well: process 1 gets what `docker exec` has left behind, too.
+    /// Kills and reaps those that jobs have left. `is_jobs` tells, by its environment, what a job
+    /// has started, where others come here as well: process 1 gets what `docker exec` has left
+    /// behind, too.
     pub fn end_those_of_jobs(&self, is_jobs: impl Fn(&[u8]) -> bool) {
         let _one_at_a_time = lock(&self.looking);
         for _ in 0..ROUNDS_MAX {

@@ -11,7 +11,8 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits as long as what is locked says so, and is told of changes by `changed`; until `check` fails, which is looked at now and then.
+/// Waits as long as what is locked says so, and is told of changes by `changed`; until `check`
+/// fails, which is looked at now and then.
 pub fn wait_while<'a, T, E>(
     changed: &Condvar,
     mut locked: MutexGuard<'a, T>,

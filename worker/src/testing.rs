@@ -1,5 +1,5 @@
-//! What the tests of several modules share: jobs written by hand against the engine's side of the contract, so
-//! that they can misbehave in ways that typed jobs cannot, and inputs for them.
+//! What the tests of several modules share: jobs written by hand against the engine's side of the
+//! contract, so that they can misbehave in ways that typed jobs cannot, and inputs for them.
 
 use std::convert::Infallible;
 use std::path::Path;

@@ -1,14 +1,15 @@
 //! The sums of a job's user counters, out of which a lost winner's share can be taken again.
 //!
-//! There may be a million winners, and few names. So the names are kept once, and each winner keeps its numbers in their
-//! order: 8 bytes a name, and nothing in a job that counts nothing.
+//! There may be a million winners, and few names. So the names are kept once, and each winner keeps
+//! its numbers in their order: 8 bytes a name, and nothing in a job that counts nothing.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use windrow_jobs::Counters;
 
-/// Most names of one job, and longest name in bytes. A job's process says them, and may say anything.
+/// Most names of one job, and longest name in bytes. A job's process says them, and may say
+/// anything.
 const NAMES_MAX: usize = 1_000;
 const NAME_BYTES_MAX: usize = 256;
 /// What is counted under more names, or longer ones, is summed under this one.
@@ -22,7 +23,8 @@ pub(crate) struct Tally {
     sums: Vec<u64>,
 }
 
-/// One winner's share, in the order of the sums. Names that come after its last one, it has not counted.
+/// One winner's share, in the order of the sums. Names that come after its last one, it has not
+/// counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Share(Box<[u64]>);
 

@@ -1,6 +1,8 @@
-//! How far one scheduler goes: 10,000 workers, 200,000 maps and 5,000 reduces in virtual time, without faults.
+//! How far one scheduler goes: 10,000 workers, 200,000 maps and 5,000 reduces in virtual time,
+//! without faults.
 //!
-//! `cargo test -p windrow-scheduler --test scale --release -- --ignored --nocapture` prints what it costs.
+//! `cargo test -p windrow-scheduler --test scale --release -- --ignored --nocapture` prints what it
+//! costs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,7 +26,8 @@ struct Cluster {
     running: BTreeMap<WorkerId, BTreeSet<AttemptId>>,
     outputs: BTreeMap<WorkerId, BTreeSet<AttemptId>>,
     events: u64,
-    /// The tables of map outputs that reducers were given, each as often as it is not the one given before.
+    /// The tables of map outputs that reducers were given, each as often as it is not the one given
+    /// before.
     tables: Vec<Arc<MapOutputs>>,
     /// Virtual ones that have passed.
     seconds: u32,
@@ -205,7 +208,8 @@ fn the_state_grows_with_the_sum_of_maps_and_reduces() {
     assert!(four < one * 5, "{one} bytes, then {four}");
 }
 
-/// All reducers are told where the outputs are by one table, which is made once: O(maps) in all, not O(maps x reduces).
+/// All reducers are told where the outputs are by one table, which is made once: O(maps) in all,
+/// not O(maps x reduces).
 #[test]
 fn reducers_share_one_table() {
     let mut cluster = Cluster::new(10, 200, 100);
@@ -215,8 +219,8 @@ fn reducers_share_one_table() {
     assert_eq!(cluster.tables[0].outputs.len(), 200);
 }
 
-/// A task that is done, with the counters that its winner has counted, is written down in a few dozen bytes; in memory see
-/// `task.rs`.
+/// A task that is done, with the counters that its winner has counted, is written down in a few
+/// dozen bytes; in memory see `task.rs`.
 #[test]
 fn a_task_takes_few_bytes() {
     let bytes = |maps| {

@@ -74,7 +74,8 @@ impl Dialer {
     /// The endpoint of a coordinator, to be connected with [`dial`](Self::dial).
     ///
     /// # Errors
-    /// When the URL is none, or its scheme needs credentials that are not there, or does without those that are.
+    /// When the URL is none, or its scheme needs credentials that are not there, or does without
+    /// those that are.
     pub fn endpoint(&self, url: &str) -> Result<Endpoint, NotAnAddress> {
         let wrong =
             |message: &str| NotAnAddress { url: url.to_string(), message: message.to_string() };
@@ -139,8 +140,8 @@ async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Connects to whichever address of a name answers first. One that swallows everything, such as that of a machine that is gone, does
-/// not keep the next one from being tried (RFC 8305).
+/// Connects to whichever address of a name answers first. One that swallows everything, such as
+/// that of a machine that is gone, does not keep the next one from being tried (RFC 8305).
 async fn connect_any(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     let mut tries = JoinSet::new();
     let mut next = addresses.iter();

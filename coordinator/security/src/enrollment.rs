@@ -13,8 +13,8 @@ use crate::{Credentials, Dialer, FreshKey, JoinToken, Role, SecurityError, expla
 /// How long a coordinator may take to answer.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// Joins the cluster at one of the URLs, which have commas between them, as one of `roles`, and spends the token. Nothing is
-/// written. A token for another role is not spent.
+/// Joins the cluster at one of the URLs, which have commas between them, as one of `roles`, and
+/// spends the token. Nothing is written. A token for another role is not spent.
 ///
 /// # Errors
 /// When nobody answers there, somebody else does, or the token is refused.

@@ -89,8 +89,8 @@ fn wrapped<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'sta
     error.downcast_ref::<h2::Error>()?.get_io().map(|inner| inner as _)
 }
 
-/// Whether this side finds that what it reads are no frames. An SSH server's greeting and an answer of HTTP/1.1 look like frames
-/// of megabytes.
+/// Whether this side finds that what it reads are no frames. An SSH server's greeting and an answer
+/// of HTTP/1.1 look like frames of megabytes.
 fn is_no_http2(error: &h2::Error) -> bool {
     let is_senseless =
         matches!(error.reason(), Some(h2::Reason::PROTOCOL_ERROR | h2::Reason::FRAME_SIZE_ERROR));

@@ -22,7 +22,8 @@ pub fn make_private_folder(path: &Path) -> Result<(), SecurityError> {
         .map_err(|error| failed(path, error))
 }
 
-/// Makes a folder that only its owner gets into, whatever the umask. One that is there keeps its rights; those above it are made as usual.
+/// Makes a folder that only its owner gets into, whatever the umask. One that is there keeps its
+/// rights; those above it are made as usual.
 ///
 /// # Errors
 /// When the system says so.
@@ -36,8 +37,9 @@ pub fn make_folder_of_owner(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Keeps those who tidy up temporary folders by age, as systemd-tmpfiles does, out of a folder as long as the result lives: they pass over
-/// folders that are locked. Where it cannot be locked, they do not.
+/// Keeps those who tidy up temporary folders by age, as systemd-tmpfiles does, out of a folder as
+/// long as the result lives: they pass over folders that are locked. Where it cannot be locked,
+/// they do not.
 pub fn keep_from_tidying(folder: &Path) -> Option<File> {
     let folder = File::open(folder).ok()?;
     folder.try_lock_shared().ok()?;

@@ -1,6 +1,8 @@
-//! Who a certificate speaks for, as the one URI among its alternative names: `windrow://CLUSTER/ROLE/NAME`.
+//! Who a certificate speaks for, as the one URI among its alternative names:
+//! `windrow://CLUSTER/ROLE/NAME`.
 //!
-//! The parts have few characters, so that they need no escaping in URIs, file names, logs or terminals.
+//! The parts have few characters, so that they need no escaping in URIs, file names, logs or
+//! terminals.
 
 use std::fmt;
 use std::str::FromStr;
@@ -19,7 +21,8 @@ pub enum Role {
     Submitter,
     /// May do all that a submitter or a worker may, to everybody's jobs.
     Admin,
-    /// The processes of one job, whose identity is the name: they give each other what mappers have left, and nothing else.
+    /// The processes of one job, whose identity is the name: they give each other what mappers have
+    /// left, and nothing else.
     Job,
 }
 
@@ -73,7 +76,8 @@ pub struct NotAnIdentity(pub String);
 
 impl Identity {
     /// # Errors
-    /// When the cluster or the name has other characters than letters, digits, `-`, `_` and `.`, or is empty or too long.
+    /// When the cluster or the name has other characters than letters, digits, `-`, `_` and `.`, or
+    /// is empty or too long.
     pub fn new(cluster: &str, role: Role, name: &str) -> Result<Self, NotAnIdentity> {
         for part in [cluster, name] {
             let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);

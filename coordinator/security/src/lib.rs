@@ -10,8 +10,8 @@
 //!  limits                  what a stranger can make us hold
 //! ```
 //!
-//! It verifies nothing by itself: chains, signatures, names and validity are rustls's. It issues nothing, which is the
-//! coordinator's, and decides nothing about methods: gates do.
+//! It verifies nothing by itself: chains, signatures, names and validity are rustls's. It issues
+//! nothing, which is the coordinator's, and decides nothing about methods: gates do.
 
 // It panics where standard error cannot be written; `tracing`, and `cli::stderr`, do not.
 #![warn(clippy::print_stderr)]

@@ -1,5 +1,6 @@
-//! Certificates are short-lived, and renewed by members that have one that is still valid. After an outage, in which it has run
-//! out, the authority still renews it for a while (`--certificate-grace`).
+//! Certificates are short-lived, and renewed by members that have one that is still valid. After an
+//! outage, in which it has run out, the authority still renews it for a while
+//! (`--certificate-grace`).
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -18,8 +19,8 @@ const RETRY_MIN: Duration = Duration::from_secs(1);
 /// Tries that fit into what is left of a certificate.
 const TRIES: u32 = 20;
 
-/// Renews a member's credentials, in use and on disk, each time two thirds of their life are over. Ends with the reason when they
-/// have run out and the cluster does not renew them any more.
+/// Renews a member's credentials, in use and on disk, each time two thirds of their life are over.
+/// Ends with the reason when they have run out and the cluster does not renew them any more.
 pub async fn keep_renewed(tls: Tls, urls: String, folder: impl AsRef<Path>) -> SecurityError {
     loop {
         let certified = tls.certified();

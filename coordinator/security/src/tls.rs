@@ -1,7 +1,8 @@
-//! Both sides of TLS 1.3 among the members of one cluster. Its authority is the only root, on both sides.
+//! Both sides of TLS 1.3 among the members of one cluster. Its authority is the only root, on both
+//! sides.
 //!
-//! Sessions are not resumed: a resumed one would outlive the certificate that it began with, and connections here are few
-//! and long.
+//! Sessions are not resumed: a resumed one would outlive the certificate that it began with, and
+//! connections here are few and long.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -23,7 +24,8 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 use crate::{Certified, Credentials, Identity, Role, SecurityError};
 
-/// The host in the certificates of a job's processes, wherever they listen: they are known by their job.
+/// The host in the certificates of a job's processes, wherever they listen: they are known by their
+/// job.
 pub fn job_host(job: &str) -> String {
     format!("{job}.job.windrow.internal")
 }
@@ -31,7 +33,8 @@ pub fn job_host(job: &str) -> String {
 /// HTTP/2, the only protocol that is spoken.
 const PROTOCOL: &[u8] = b"h2";
 
-/// A member's TLS, which goes on with new credentials when they are replaced. Cheap to clone; clones change together.
+/// A member's TLS, which goes on with new credentials when they are replaced. Cheap to clone;
+/// clones change together.
 #[derive(Clone)]
 pub struct Tls {
     current: Arc<RwLock<Arc<Configs>>>,
@@ -84,8 +87,8 @@ impl Tls {
         Arc::clone(&self.configs().credentials)
     }
 
-    /// The client's side of a connection to the coordinator that has this name. Whether the own credentials still count, the
-    /// coordinator says.
+    /// The client's side of a connection to the coordinator that has this name. Whether the own
+    /// credentials still count, the coordinator says.
     ///
     /// # Errors
     /// When the handshake fails, or somebody else is there.
@@ -111,10 +114,12 @@ impl Tls {
         }
     }
 
-    /// The client's side of a connection to another process of the own job: one that has exactly the same identity.
+    /// The client's side of a connection to another process of the own job: one that has exactly
+    /// the same identity.
     ///
     /// # Errors
-    /// When the own credentials do not count any more, the handshake fails, or somebody else is there.
+    /// When the own credentials do not count any more, the handshake fails, or somebody else is
+    /// there.
     pub async fn connect_same<S>(&self, stream: S) -> Result<client::TlsStream<S>, SecurityError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -129,7 +134,8 @@ impl Tls {
         Ok(stream)
     }
 
-    /// The server's side of a connection, and who has called: nobody known, where the own role is the coordinator's.
+    /// The server's side of a connection, and who has called: nobody known, where the own role is
+    /// the coordinator's.
     ///
     /// # Errors
     /// When the handshake fails.
@@ -145,7 +151,8 @@ impl Tls {
         Ok((stream, caller))
     }
 
-    /// The server's side of a connection from another process of the own job: one that has exactly the same identity.
+    /// The server's side of a connection from another process of the own job: one that has exactly
+    /// the same identity.
     ///
     /// # Errors
     /// When the handshake fails, or somebody else has called.
@@ -173,7 +180,8 @@ impl Configs {
     }
 }
 
-/// A newcomer's side of a connection to a coordinator: it knows the authority, and has no certificate yet.
+/// A newcomer's side of a connection to a coordinator: it knows the authority, and has no
+/// certificate yet.
 pub(crate) async fn connect_newcomer<S>(
     authority: &CertificateDer<'static>,
     stream: S,
@@ -281,8 +289,9 @@ fn server_config(own: &Credentials) -> Result<Arc<ServerConfig>, SecurityError> 
     Ok(Arc::new(config))
 }
 
-/// Lets in callers whose certificates have run out, and are sound otherwise: they may be renewed for a while, and all else is
-/// refused by the gate, which looks at the time before each call, and says why.
+/// Lets in callers whose certificates have run out, and are sound otherwise: they may be renewed
+/// for a while, and all else is refused by the gate, which looks at the time before each call, and
+/// says why.
 #[derive(Debug)]
 struct ExpiredAreHeard(Arc<dyn ClientCertVerifier>);
 

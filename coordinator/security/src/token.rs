@@ -1,4 +1,5 @@
-//! Join tokens, as text to copy: who holds one may become a member once, and knows whose authority to trust.
+//! Join tokens, as text to copy: who holds one may become a member once, and knows whose authority
+//! to trust.
 
 use std::fmt;
 use std::str::FromStr;
@@ -53,7 +54,8 @@ impl FromStr for JoinToken {
                 "this is not a whole join token, as 'windrow token' prints it".to_string(),
             )
         };
-        // As it survives mails, editors and shells: wrapped, with line ends of any kind, behind a byte-order mark.
+        // As it survives mails, editors and shells: wrapped, with line ends of any kind, behind a
+        // byte-order mark.
         let is_of_token = |c: &char| !c.is_whitespace() && *c != '\u{feff}';
         let text: String = text.chars().filter(is_of_token).collect();
         let encoded = text.strip_prefix(PREFIX).filter(|_| text.len() <= TEXT_BYTES_MAX);

@@ -5,9 +5,10 @@
 //!  FOLDER/<digest>.part   what an upload has sent that is not over, or has broken off
 //! ```
 //!
-//! Nothing here is opened as anything but bytes. The folder is bounded: what no job needs goes when room is wanted, least
-//! recently used first; what broke off goes after a day. A file's modification time is when it was last of use. The
-//! coordinator's own executable counts as one of them, and has no copy.
+//! Nothing here is opened as anything but bytes. The folder is bounded: what no job needs goes when
+//! room is wanted, least recently used first; what broke off goes after a day. A file's
+//! modification time is when it was last of use. The coordinator's own executable counts as one of
+//! them, and has no copy.
 
 mod error;
 mod room;
@@ -70,7 +71,8 @@ impl BlobStore {
         }
     }
 
-    /// What there is of it. One that is there is kept for a while, so that its job can be submitted.
+    /// What there is of it. One that is there is kept for a while, so that its job can be
+    /// submitted.
     pub(crate) fn offer(&self, blob: Blob) -> Result<Offered, BlobError> {
         if self.is_own(blob.digest) {
             return Ok(Offered::Present);
@@ -105,7 +107,8 @@ impl BlobStore {
         Ok(Arc::new(file))
     }
 
-    /// Goes on with what there is of a blob, which nobody else uploads. Blobs that are not `in_use` may go for it.
+    /// Goes on with what there is of a blob, which nobody else uploads. Blobs that are not `in_use`
+    /// may go for it.
     pub(crate) fn begin(
         self: &Arc<Self>,
         blob: Blob,
@@ -120,8 +123,9 @@ impl BlobStore {
         Upload::open(Arc::clone(self), blob, part, path)
     }
 
-    /// Keeps blobs as long as the pin lives: those of a job that is being planned, which may take longer than what was of use
-    /// is kept for. To be called before it is looked whether they are there.
+    /// Keeps blobs as long as the pin lives: those of a job that is being planned, which may take
+    /// longer than what was of use is kept for. To be called before it is looked whether they are
+    /// there.
     pub(crate) fn pin(self: &Arc<Self>, digests: Vec<Digest>) -> Pin {
         self.with_room(|room| room.pin(&digests));
         Pin { store: Arc::clone(self), digests }

@@ -59,7 +59,8 @@ impl Room {
         }
     }
 
-    /// Promises room for a blob; removes others for it that are neither in use nor recent, the least recently used first.
+    /// Promises room for a blob; removes others for it that are neither in use nor recent, the
+    /// least recently used first.
     pub(super) fn make(
         &mut self,
         folder: &Path,
@@ -96,7 +97,8 @@ impl Room {
         self.promised.remove(&digest);
     }
 
-    /// All files but those that are being uploaded, which are promised, and what there is of `wanted`.
+    /// All files but those that are being uploaded, which are promised, and what there is of
+    /// `wanted`.
     fn kept(&self, folder: &Path, wanted: Digest) -> Result<Vec<Kept>, BlobError> {
         let mut kept = Vec::new();
         for entry in fs::read_dir(folder).map_err(BlobError::io(folder))? {

@@ -1,4 +1,5 @@
-//! What a driver wants done. Whoever runs it does so, in order, and reports back where that is said.
+//! What a driver wants done. Whoever runs it does so, in order, and reports back where that is
+//! said.
 
 use std::time::Duration;
 
@@ -11,9 +12,11 @@ use crate::output::Place;
 
 /// Something to be done outside.
 pub(crate) enum Action {
-    /// The store is to do this, beside all that is under way. Answered by [`answered`](super::Driver::answered).
+    /// The store is to do this, beside all that is under way. Answered by
+    /// [`answered`](super::Driver::answered).
     Store(CallId, Call<DriverRecord, DriverState, DriverPart>),
-    /// Take the output folder again of a job that a former coordinator has accepted. Answered by `FolderTaken`.
+    /// Take the output folder again of a job that a former coordinator has accepted. Answered by
+    /// `FolderTaken`.
     TakeFolder {
         job: JobId,
         /// Its registered name.
@@ -26,7 +29,8 @@ pub(crate) enum Action {
     },
     /// Make a job's output visible. Answered by `Published`.
     Publish { job: JobId, place: Place, publication: Result<Box<ToPublish>, FailureCause> },
-    /// Remove all of a job that is not result; of one that has not succeeded, all. Answered by `CleanedUp`.
+    /// Remove all of a job that is not result; of one that has not succeeded, all. Answered by
+    /// `CleanedUp`.
     CleanUp { job: JobId, place: Place, succeeded: bool },
     /// Give back a folder that was taken for nothing.
     GiveBack { place: Place },

@@ -1,8 +1,9 @@
-//! What the driver knows besides the scheduler, and must know again after a restart: whose the ids are, what jobs are made
-//! of, what attempts wrote, and who the workers are.
+//! What the driver knows besides the scheduler, and must know again after a restart: whose the ids
+//! are, what jobs are made of, what attempts wrote, and who the workers are.
 //!
-//! It is written to the journal and read back like the scheduler, and changes in [`apply`](Catalog::apply) alone, by what an
-//! event and its effects say. What lives and dies with the process (connections, locks, waiting callers) is the driver's.
+//! It is written to the journal and read back like the scheduler, and changes in
+//! [`apply`](Catalog::apply) alone, by what an event and its effects say. What lives and dies with
+//! the process (connections, locks, waiting callers) is the driver's.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -43,7 +44,8 @@ pub(super) struct CatalogJob {
     pub(super) shown: Arc<ShownJob>,
     /// `None` once it has ended and nothing partial is left of it.
     work: Option<JobRef>,
-    /// What the winner of each task has written. Shared with the publication, after which nothing is added.
+    /// What the winner of each task has written. Shared with the publication, after which nothing
+    /// is added.
     pub(super) parts: Arc<BTreeMap<TaskId, StagedPart>>,
     /// The bad records that the winner of each task has skipped.
     pub(super) quarantines: Arc<BTreeMap<TaskId, StagedPart>>,
@@ -256,7 +258,8 @@ impl Catalog {
         self.jobs.get(&id)
     }
 
-    /// The job that somebody means, if it is known. Takes time in proportion to the known jobs, which are few.
+    /// The job that somebody means, if it is known. Takes time in proportion to the known jobs,
+    /// which are few.
     pub(super) fn named(&self, name: JobName) -> Option<JobId> {
         match name {
             JobName::Number(id) => self.jobs.contains_key(&id).then_some(id),
@@ -281,7 +284,8 @@ impl Catalog {
         self.workers.get(id)
     }
 
-    /// Workers that cannot be there beside this one: a folder has one worker, and so has a certificate.
+    /// Workers that cannot be there beside this one: a folder has one worker, and so has a
+    /// certificate.
     pub(super) fn rivals(&self, profile: &WorkerProfile) -> Vec<(WorkerId, Arc<WorkerProfile>)> {
         self.workers.rivals(profile)
     }
@@ -368,7 +372,8 @@ impl CatalogJob {
         self.work.as_ref()?.work.as_ref()
     }
 
-    /// Notes what a winner has written. A former winner of the same task, which was lost, does not count any more.
+    /// Notes what a winner has written. A former winner of the same task, which was lost, does not
+    /// count any more.
     fn keep(&mut self, attempt: AttemptId, Written { part, quarantine }: Written) {
         match part {
             Some(part) => drop(Arc::make_mut(&mut self.parts).insert(attempt.task, part)),

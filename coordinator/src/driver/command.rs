@@ -62,8 +62,8 @@ pub(crate) enum Question {
     Stop { reply: oneshot::Sender<()> },
 }
 
-/// A job that has been planned, and what the scheduler needs to know of it: made by whoever plans, since it takes a look at
-/// each split.
+/// A job that has been planned, and what the scheduler needs to know of it: made by whoever plans,
+/// since it takes a look at each split.
 pub(crate) type Planned = (Arc<JobWork>, JobPlan);
 
 /// A job that has been planned and has its output folder.

@@ -26,11 +26,13 @@ pub(crate) struct Stopped;
 pub(crate) enum Unsubmitted {
     /// The driver has not seen it.
     Refused(Stopped),
-    /// The driver has stopped since. The journal may have the job, or will: then a successor goes on with it.
+    /// The driver has stopped since. The journal may have the job, or will: then a successor goes
+    /// on with it.
     Unanswered(Stopped),
 }
 
-/// Why a driver cannot go on. Whoever runs it should end the process, so that a supervisor starts it again.
+/// Why a driver cannot go on. Whoever runs it should end the process, so that a supervisor starts
+/// it again.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum DriverError {
     /// Its journal cannot be gone on with.
@@ -140,16 +142,16 @@ impl DriverHandle {
         self.tell(Command::SessionEnded { worker, session, end }).await
     }
 
-    /// Leaves all jobs to a successor, if the journal outlives this process; else cancels them, and waits until nothing
-    /// partial is left of them. Ends all sessions.
+    /// Leaves all jobs to a successor, if the journal outlives this process; else cancels them, and
+    /// waits until nothing partial is left of them. Ends all sessions.
     pub(crate) async fn stop(&self) -> Result<(), Stopped> {
         let (reply, stopped) = oneshot::channel();
         self.question(Question::Stop { reply }).await?;
         stopped.await.map_err(|_| Stopped)
     }
 
-    /// Whether it decides nothing, since its journal does not answer. Whoever waits for a job finds out more elsewhere then, if
-    /// there is a successor.
+    /// Whether it decides nothing, since its journal does not answer. Whoever waits for a job finds
+    /// out more elsewhere then, if there is a successor.
     pub(crate) async fn stands_still(&self) -> Result<bool, Stopped> {
         self.inspect(|driver| driver.stands_still()).await
     }
@@ -189,8 +191,8 @@ impl DriverHandle {
         self.inspect(Driver::worker_snapshots).await
     }
 
-    /// Whether the worker that has shown a certificate of this name runs attempts of a job or holds outputs of it; `None` if it
-    /// has no session.
+    /// Whether the worker that has shown a certificate of this name runs attempts of a job or holds
+    /// outputs of it; `None` if it has no session.
     pub(crate) async fn works_for(&self, name: &str, job: JobId) -> Result<Option<bool>, Stopped> {
         let name = name.to_string();
         self.inspect(move |driver| driver.works_for(&name, job)).await

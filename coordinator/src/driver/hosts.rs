@@ -1,5 +1,5 @@
-//! Numbers for the machines of workers, which stand for their long names in messages. They are given anew by each
-//! coordinator, and told to each worker when its session begins.
+//! Numbers for the machines of workers, which stand for their long names in messages. They are
+//! given anew by each coordinator, and told to each worker when its session begins.
 
 use std::collections::HashMap;
 
@@ -16,7 +16,8 @@ struct Host {
 }
 
 impl Hosts {
-    /// A session begins on a machine; returns its number. A machine without a name is not known, and has none.
+    /// A session begins on a machine; returns its number. A machine without a name is not known,
+    /// and has none.
     pub(super) fn add(&mut self, name: &str) -> u32 {
         if name.is_empty() {
             return 0;

@@ -117,8 +117,8 @@ impl LiveJobs {
         self.changed.insert(id);
     }
 
-    /// Tells those who watch jobs that have changed. What changes only with time, or with the cluster, is seen by those
-    /// who look now and then.
+    /// Tells those who watch jobs that have changed. What changes only with time, or with the
+    /// cluster, is seen by those who look now and then.
     pub(super) fn tell_watchers(&mut self) {
         for id in std::mem::take(&mut self.changed) {
             if let Some(job) = self.jobs.get(&id) {

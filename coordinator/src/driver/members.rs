@@ -49,7 +49,8 @@ impl Members {
         self.workers.values()
     }
 
-    /// Those that cannot be there beside this one, in order: a folder has one worker, and so has a certificate.
+    /// Those that cannot be there beside this one, in order: a folder has one worker, and so has a
+    /// certificate.
     pub(super) fn rivals(&self, profile: &WorkerProfile) -> Vec<(WorkerId, Arc<WorkerProfile>)> {
         let same_identity = profile.identity.as_ref().and_then(|name| self.by_identity.get(name));
         // Where the machine is not known, so is the folder.

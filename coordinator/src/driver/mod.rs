@@ -1,5 +1,5 @@
-//! The brain of a coordinator: it owns the scheduler, turns what arrives into events and time into deadlines, and says
-//! what is to be done once the journal has it.
+//! The brain of a coordinator: it owns the scheduler, turns what arrives into events and time into
+//! deadlines, and says what is to be done once the journal has it.
 //!
 //! ```text
 //!  rpc/jobs, rpc/sessions --Command--> Driver --Event, Note--> Decider: scheduler, catalog
@@ -10,16 +10,18 @@
 //!         --answers, results, the time--> Driver
 //! ```
 //!
-//! The [`Driver`] does no I/O, reads no clock and awaits nothing (after quinn-proto): whoever runs it tells it
-//! [what has arrived](Driver::arrived), gives it a [turn](Driver::turn) at a time, and carries out its
-//! [actions](Driver::next_action). In a coordinator that is the [`shell`], in tests the simulator. In which order
-//! commands, deadlines and answers of the store are taken is decided [here](turn), and so is simulated.
+//! The [`Driver`] does no I/O, reads no clock and awaits nothing (after quinn-proto): whoever runs
+//! it tells it [what has arrived](Driver::arrived), gives it a [turn](Driver::turn) at a time, and
+//! carries out its [actions](Driver::next_action). In a coordinator that is the [`shell`], in tests
+//! the simulator. In which order commands, deadlines and answers of the store are taken is decided
+//! [here](turn), and so is simulated.
 //!
-//! While the journal takes nothing, time stands still: commands wait, and only questions are answered
-//! ([`Clock`](windrow_scheduler::Clock)).
+//! While the journal takes nothing, time stands still: commands wait, and only questions are
+//! answered ([`Clock`](windrow_scheduler::Clock)).
 //!
-//! It decides nothing itself, never blocks, and knows no messages of the wire: what it puts into a worker's outbox are
-//! shared domain values, converted where they are sent. A worker that does not empty its outbox is disconnected.
+//! It decides nothing itself, never blocks, and knows no messages of the wire: what it puts into a
+//! worker's outbox are shared domain values, converted where they are sent. A worker that does not
+//! empty its outbox is disconnected.
 
 mod action;
 mod catalog;
@@ -143,10 +145,12 @@ impl Driver {
         match command {
             // The reply is dropped, which tells the caller that nothing is taken any more.
             Command::Submit { .. } | Command::Join { .. } if self.is_stopping => {}
-            // Nobody would speak in that session: the worker has tried again meanwhile, or gone elsewhere.
+            // Nobody would speak in that session: the worker has tried again meanwhile, or gone
+            // elsewhere.
             Command::Join { reply, .. } if reply.is_closed() => {}
             Command::Submit { id, work, reply } => self.submit(id, work, reply),
-            // Whoever is told that its job is not known takes an output folder. Those of the jobs that are known come first.
+            // Whoever is told that its job is not known takes an output folder. Those of the jobs
+            // that are known come first.
             Command::Resubmit { .. } if self.jobs.any_untried() => self.turns.delay(command),
             Command::Resubmit { submission, reply } => {
                 let request = self.wait_for_answer(Pending::Resubmit(reply));
@@ -225,8 +229,8 @@ impl Driver {
         }
     }
 
-    /// With a journal that outlives it, jobs are left to whoever is started on it next; else they end here. There, none waits
-    /// for the journal, so that all are known.
+    /// With a journal that outlives it, jobs are left to whoever is started on it next; else they
+    /// end here. There, none waits for the journal, so that all are known.
     fn stop(&mut self, reply: oneshot::Sender<()>) {
         self.is_stopping = true;
         self.stopping.push(reply);

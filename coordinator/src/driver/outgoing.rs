@@ -47,7 +47,8 @@ pub(crate) enum Outgoing {
     End(String),
 }
 
-/// An answer to something that a worker has said. It depends on no order, and is sent before all orders that wait.
+/// An answer to something that a worker has said. It depends on no order, and is sent before all
+/// orders that wait.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Receipt {
     /// A report has been noted.

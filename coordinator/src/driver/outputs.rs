@@ -1,7 +1,9 @@
-//! Where a job's map outputs lie, as workers are told: the whole, or what has changed since they were told last.
+//! Where a job's map outputs lie, as workers are told: the whole, or what has changed since they
+//! were told last.
 //!
-//! Whatever is told is built and encoded once, however many workers there are. A change costs as much as has changed: when one
-//! of ten thousand workers is lost while reducers run, each of the others hears of a ten-thousandth of the outputs.
+//! Whatever is told is built and encoded once, however many workers there are. A change costs as
+//! much as has changed: when one of ten thousand workers is lost while reducers run, each of the
+//! others hears of a ten-thousandth of the outputs.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,7 +35,8 @@ struct Change {
 }
 
 impl ToldOutputs {
-    /// What to tell a worker that was told of version `told`, so that it knows these outputs. O(M) for each new version.
+    /// What to tell a worker that was told of version `told`, so that it knows these outputs. O(M)
+    /// for each new version.
     pub(super) fn since(
         &mut self,
         told: Option<u64>,
@@ -119,7 +122,8 @@ mod tests {
 
     const JOB: JobId = JobId(1);
 
-    /// Version `version` of 100 outputs on ten workers; those of the first `moved` tasks are on worker 99.
+    /// Version `version` of 100 outputs on ten workers; those of the first `moved` tasks are on
+    /// worker 99.
     fn outputs(version: u64, moved: u32) -> Arc<MapOutputs> {
         let output = |index| {
             let (number, worker) = if index < moved { (2, 99) } else { (1, u64::from(index % 10)) };
@@ -129,7 +133,8 @@ mod tests {
         Arc::new(MapOutputs { version, outputs: (0..100).map(output).collect() })
     }
 
-    /// Of each thing that is told: the version that it is a change to, its version, and how many outputs it names.
+    /// Of each thing that is told: the version that it is a change to, its version, and how many
+    /// outputs it names.
     fn told(all: &[Arc<Shared>]) -> Vec<(Option<u64>, u64, usize)> {
         let table = |shared: &Arc<Shared>| match &shared.content {
             SharedContent::Outputs(table) => (table.since, table.version, table.outputs.len()),

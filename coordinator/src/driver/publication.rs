@@ -14,12 +14,14 @@ use super::jobs::{Due, Folder};
 use crate::explain;
 use crate::output::{ManifestJob, Publication, StageCounts, StagedPart};
 
-/// How often it is tried again to have the output folder of a former coordinator's job, and the first pause, which doubles.
+/// How often it is tried again to have the output folder of a former coordinator's job, and the
+/// first pause, which doubles.
 const FOLDER_RETRIES: u32 = 4;
 const FOLDER_PAUSE: Duration = Duration::from_secs(1);
 
 impl Driver {
-    /// From here on nobody else can be in charge of this epoch, so that the folders of all jobs may be taken again.
+    /// From here on nobody else can be in charge of this epoch, so that the folders of all jobs may
+    /// be taken again.
     pub(super) fn take_charge(&mut self) {
         if self.in_charge || !self.decider.is_durable() {
             return;
@@ -99,7 +101,8 @@ impl Driver {
         self.actions.push_back(action);
     }
 
-    /// What is to become visible. O(1) in files and parts: this is the thread that all decisions wait for.
+    /// What is to become visible. O(1) in files and parts: this is the thread that all decisions
+    /// wait for.
     fn publication(&self, id: JobId, winners: Vec<AttemptId>) -> Result<ToPublish, FailureCause> {
         let unknown = || FailureCause::Unsupported { message: format!("{id} is not known") };
         let job = self.catalog().job(id).ok_or_else(unknown)?;

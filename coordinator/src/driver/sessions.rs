@@ -1,8 +1,9 @@
 //! The open sessions: outboxes, and what was sent through them.
 //!
-//! A session has two lanes. Orders go out one after the other, large ones in pieces; receipts go before all orders that wait,
-//! so that no lease runs out behind the map outputs of a large job. A session ends with its connection; the worker may have another one later. What lies in an outbox then is dropped: what
-//! the worker should do is told again when it is back.
+//! A session has two lanes. Orders go out one after the other, large ones in pieces; receipts go
+//! before all orders that wait, so that no lease runs out behind the map outputs of a large job. A
+//! session ends with its connection; the worker may have another one later. What lies in an outbox
+//! then is dropped: what the worker should do is told again when it is back.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,9 +19,11 @@ use super::outgoing::{Outgoing, Receipt, Shared};
 use super::profile::WorkerProfile;
 use crate::journal::ClusterId;
 
-/// Messages that may wait for a worker besides those that its slots make. One that lets so many wait does not read at all.
+/// Messages that may wait for a worker besides those that its slots make. One that lets so many
+/// wait does not read at all.
 const OUTBOX_MIN: usize = 1_024;
-/// Messages that one slot may make at once: what its attempt needs to know, the attempt, its end, and the next one.
+/// Messages that one slot may make at once: what its attempt needs to know, the attempt, its end,
+/// and the next one.
 const MESSAGES_PER_SLOT: usize = 4;
 
 /// Tells the sessions of a worker apart.

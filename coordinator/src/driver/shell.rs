@@ -1,4 +1,5 @@
-//! The hands of a driver: channels, a clock, and tasks. It decides nothing, not even what comes first.
+//! The hands of a driver: channels, a clock, and tasks. It decides nothing, not even what comes
+//! first.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,8 +20,8 @@ use crate::failpoint::Failpoint;
 use crate::journal::{Journal, Opened};
 use crate::output::{self, Owner, Place, Reservation};
 
-/// Starts a driver on the current runtime, with all jobs that the journal knows. It ends when all its handles are gone, or
-/// when the journal cannot be gone on with.
+/// Starts a driver on the current runtime, with all jobs that the journal knows. It ends when all
+/// its handles are gone, or when the journal cannot be gone on with.
 pub(crate) fn start(
     opened: Opened<DriverRecord, DriverState, DriverPart>,
     settings: Settings,
@@ -74,8 +75,8 @@ struct Shell {
 }
 
 impl Shell {
-    /// Runs until all handles are gone, the jobs are left to a successor, or the journal cannot be gone on with. Then nothing
-    /// more is told to anybody.
+    /// Runs until all handles are gone, the jobs are left to a successor, or the journal cannot be
+    /// gone on with. Then nothing more is told to anybody.
     async fn run(mut self) -> Result<(), DriverError> {
         loop {
             self.driver.turn(self.started.elapsed());

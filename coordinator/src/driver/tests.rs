@@ -41,7 +41,8 @@ impl Fixture {
         self.store.config_mut(|config| config.wait_put_per_call = wait);
     }
 
-    /// Sends a heartbeat each second, and returns the numbers of those that were acknowledged meanwhile.
+    /// Sends a heartbeat each second, and returns the numbers of those that were acknowledged
+    /// meanwhile.
     async fn beat_for(&mut self, seconds: u64) -> Vec<u64> {
         let mut acknowledged = Vec::new();
         for _ in 0..seconds {

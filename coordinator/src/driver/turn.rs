@@ -4,7 +4,8 @@
 //!  the time: has the coordinator slept?  -->  answers of the store  -->  commands that wait  -->  deadlines  -->  effects
 //! ```
 //!
-//! What has arrived before a deadline goes before it: the heartbeat that renews a lease may be among it.
+//! What has arrived before a deadline goes before it: the heartbeat that renews a lease may be
+//! among it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -20,14 +21,16 @@ use super::{Driver, DriverPart, DriverRecord, DriverState};
 pub(super) const COMMANDS_MAX: usize = 1_024;
 /// Commands in one turn. What they lead to lies in outboxes, which are emptied between turns.
 const COMMANDS_PER_TURN: usize = 128;
-/// A coordinator that has appended nothing between two beats makes sure that it is still in charge. If it is not, it
-/// knows after half a lease, and its workers have the other half to find the one that is, which waits for them that long.
+/// A coordinator that has appended nothing between two beats makes sure that it is still in charge.
+/// If it is not, it knows after half a lease, and its workers have the other half to find the one
+/// that is, which waits for them that long.
 const BEATS_PER_LEASE: u32 = 4;
 
 /// What waits for its turn.
 pub(super) struct Turns {
     commands: VecDeque<Command>,
-    /// Commands that wait until all folders of the former coordinator's jobs were tried. Their senders wait for the answer.
+    /// Commands that wait until all folders of the former coordinator's jobs were tried. Their
+    /// senders wait for the answer.
     delayed: Vec<Command>,
     /// Commands that were taken since a deadline was found to have passed.
     before_deadline: Option<usize>,
@@ -58,7 +61,8 @@ impl Turns {
 }
 
 impl Driver {
-    /// Whether it takes commands: not while it stands still, nor more than it can keep, nor what the journal cannot keep up with.
+    /// Whether it takes commands: not while it stands still, nor more than it can keep, nor what
+    /// the journal cannot keep up with.
     pub(crate) fn has_room(&self) -> bool {
         self.may_obey() && self.turns.commands.len() < COMMANDS_MAX
     }
@@ -123,7 +127,8 @@ impl Driver {
         self.actions.pop_front()
     }
 
-    /// Whoever was stopped for a while cannot know whether it is still in charge before its journal has taken a record.
+    /// Whoever was stopped for a while cannot know whether it is still in charge before its journal
+    /// has taken a record.
     fn look_at_clock(&mut self) {
         if let Some(stopped) = self.clock.look(self.real) {
             tracing::warn!("the coordinator was stopped for {stopped:.1?}: no lease ran meanwhile");
@@ -167,7 +172,8 @@ impl Driver {
         }
     }
 
-    /// One that was replaced learns it by appending. So one that has nothing to append says that nothing has happened.
+    /// One that was replaced learns it by appending. So one that has nothing to append says that
+    /// nothing has happened.
     fn append_if_idle(&mut self) {
         if !self.is_shared || self.real < self.turns.next_beat {
             return;
@@ -202,8 +208,8 @@ impl Driver {
         }
     }
 
-    /// Several calls are under way at once. Only those for which something waits make time stand still: a state that is written
-    /// beside the log, or a sweep, may take as long as it likes.
+    /// Several calls are under way at once. Only those for which something waits make time stand
+    /// still: a state that is written beside the log, or a sweep, may take as long as it likes.
     fn ask_store(&mut self) {
         debug_assert!(
             self.is_shared || !self.decider.is_waiting(),

@@ -102,7 +102,8 @@ pub(crate) enum JoinError {
 pub(super) type JoinReply = oneshot::Sender<Result<Joined, JoinError>>;
 
 impl Driver {
-    /// A worker that says what it had, and is the one that it says it is, gets its session back. Any other joins anew.
+    /// A worker that says what it had, and is the one that it says it is, gets its session back.
+    /// Any other joins anew.
     pub(super) fn open_session(
         &mut self,
         profile: WorkerProfile,
@@ -164,7 +165,8 @@ impl Driver {
             Some(Pending::Return(_, reply)) => (reply, true),
             _ => return,
         };
-        // One that has left since it was admitted gets no session. Its reply is dropped, so that it tries again.
+        // One that has left since it was admitted gets no session. Its reply is dropped, so that it
+        // tries again.
         let Some(profile) = self.catalog().worker(worker).cloned() else { return };
         let WorkerProfile { name, threads, memory_bytes, .. } = &*profile;
         let how = if returned { "is back" } else { "joined" };
@@ -173,7 +175,8 @@ impl Driver {
             self.sessions.open(worker, &profile, request);
         let (cluster, epoch) = (self.catalog().cluster, self.decider.epoch());
         let joined = Joined { worker, session, cluster, epoch, returned, host, outbox, over };
-        // If nobody takes it, the outbox is closed, and the next message finds the worker unreachable.
+        // If nobody takes it, the outbox is closed, and the next message finds the worker
+        // unreachable.
         let _ = reply.send(Ok(joined));
     }
 
@@ -183,7 +186,8 @@ impl Driver {
         }
     }
 
-    /// What a session says that is not the worker's any more is told again in the next one, if it matters.
+    /// What a session says that is not the worker's any more is told again in the next one, if it
+    /// matters.
     pub(super) fn report(&mut self, worker: WorkerId, session: SessionId, report: Report) {
         if !self.sessions.is_current(worker, session) {
             return;

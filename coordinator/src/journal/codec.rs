@@ -7,12 +7,14 @@
 //!  11 kind of name 1                         80 body's length 8       . trailer  8
 //! ```
 //!
-//! All numbers are little-endian, both checksums CRC-64/NVME. An object says itself where it belongs, so that one that was
-//! copied elsewhere is noticed. The header is readable by every build of this format, the body only by the one that wrote
-//! it: fencing works between builds, replay does not.
+//! All numbers are little-endian, both checksums CRC-64/NVME. An object says itself where it
+//! belongs, so that one that was copied elsewhere is noticed. The header is readable by every build
+//! of this format, the body only by the one that wrote it: fencing works between builds, replay
+//! does not.
 //!
-//! An object is *torn* when it is shorter than it should be, or ends in zeros, as after a power failure: the trailer is there
-//! to tell this from a body that ends in zeros. Whatever else is wrong with it happened later.
+//! An object is *torn* when it is shorter than it should be, or ends in zeros, as after a power
+//! failure: the trailer is there to tell this from a body that ends in zeros. Whatever else is
+//! wrong with it happened later.
 
 use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
 use serde::Serialize;
@@ -82,8 +84,8 @@ pub(super) fn encode<R: Serialize, S: Serialize, P: Serialize>(
     Ok(bytes)
 }
 
-/// Reads what is stored under `key`. Never panics, whatever `bytes` are, and takes no more memory than they do, times
-/// a constant.
+/// Reads what is stored under `key`. Never panics, whatever `bytes` are, and takes no more memory
+/// than they do, times a constant.
 pub(super) fn decode<R: DeserializeOwned, S: DeserializeOwned, P: DeserializeOwned>(
     reader: &Identity,
     key: Key,
@@ -262,7 +264,8 @@ impl Header {
     }
 }
 
-/// Format 1 had a shorter header with a checksum of its own: an object of it is whole, and another build's.
+/// Format 1 had a shorter header with a checksum of its own: an object of it is whole, and another
+/// build's.
 fn other_format(object: &[u8]) -> Option<u16> {
     const FORMER_HEADER_BYTES: usize = 96;
     let header = object.first_chunk::<FORMER_HEADER_BYTES>()?;

@@ -1,7 +1,8 @@
 //! The folder in which a journal on a file system lies.
 //!
-//! A file system makes a file anywhere, also in a folder that somebody has put in the place of the one that was there. What
-//! is written there is no journal: it lacks its beginning. So a coordinator remembers which folder it was started on.
+//! A file system makes a file anywhere, also in a folder that somebody has put in the place of the
+//! one that was there. What is written there is no journal: it lacks its beginning. So a
+//! coordinator remembers which folder it was started on.
 
 use std::fs;
 use std::io;
@@ -26,7 +27,8 @@ impl Home {
         &self.path
     }
 
-    /// Whether it is still there. An error that says nothing about that is one of the store, which will say so itself.
+    /// Whether it is still there. An error that says nothing about that is one of the store, which
+    /// will say so itself.
     pub(super) fn is_there(&self) -> bool {
         match identity_of(&self.path) {
             Ok(identity) => identity == self.identity,

@@ -1,13 +1,15 @@
-//! The journal's hands: carries out what [`windrow_scheduler::journal`] asks for, on a store of objects.
+//! The journal's hands: carries out what [`windrow_scheduler::journal`] asks for, on a store of
+//! objects.
 //!
 //! ```text
 //!  driver --Call--> runner --> store --put-if-absent, get, list--> object_store
 //!         <-Answer--           codec: objects as bytes
 //! ```
 //!
-//! Calls are carried out side by side. It knows no protocol: which object comes next, whose it is and what an error means is decided there. It does not look into
-//! records either. A coordinator without a folder for its state has a journal that nobody could ever read again: there,
-//! nothing is written, and nothing is asked for.
+//! Calls are carried out side by side. It knows no protocol: which object comes next, whose it is
+//! and what an error means is decided there. It does not look into records either. A coordinator
+//! without a folder for its state has a journal that nobody could ever read again: there, nothing
+//! is written, and nothing is asked for.
 
 mod codec;
 pub(crate) mod fuzzing;
@@ -78,7 +80,8 @@ where
         Ok(Self { cluster, recovered, journal: Journal::in_memory() })
     }
 
-    /// Takes over the journal in `objects`, or begins it. `home`: the folder in which they lie, if they do.
+    /// Takes over the journal in `objects`, or begins it. `home`: the folder in which they lie, if
+    /// they do.
     pub(crate) async fn take_over(
         objects: Arc<dyn ObjectStore>,
         home: Option<Home>,
@@ -98,7 +101,8 @@ where
                     runner.trouble().over();
                     answer
                 }
-                // Whoever was in charge is fenced once the epoch has begun: then only patience is left.
+                // Whoever was in charge is fenced once the epoch has begun: then only patience is
+                // left.
                 Err(error)
                     if error.is_final()
                         || runner.trouble().times() >= START_TRIES && !takeover.has_begun() =>

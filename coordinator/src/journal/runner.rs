@@ -1,4 +1,5 @@
-//! Carries out calls side by side, each in a task of its own, so that the store's latency is never the driver's.
+//! Carries out calls side by side, each in a task of its own, so that the store's latency is never
+//! the driver's.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -174,7 +175,8 @@ impl Trouble {
         tokio::time::sleep(pause).await;
     }
 
-    /// What was written ends it. That something can be read does not: on a full disk, everything can.
+    /// What was written ends it. That something can be read does not: on a full disk, everything
+    /// can.
     fn answered<R, S, P>(&self, answer: &Answer<R, S, P>) {
         let was_written = matches!(answer, Answer::Created | Answer::Exists);
         if was_written && self.times.swap(0, Ordering::Relaxed) > 0 {

@@ -86,8 +86,8 @@ impl StoreError {
     }
 }
 
-/// Whether somebody must change something before it can work: a full disk is emptied by others, and a store that does not answer
-/// comes back, but rights and folders stay what they are.
+/// Whether somebody must change something before it can work: a full disk is emptied by others, and
+/// a store that does not answer comes back, but rights and folders stay what they are.
 fn is_refusal(error: &Error) -> bool {
     use std::io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
     match error {
@@ -339,8 +339,8 @@ async fn refuse_headless(objects: &dyn ObjectStore, build: &str) -> Result<(), S
     Ok(())
 }
 
-/// All names but those of parts, of which there may be many. Logs come first: if one of them is being swept meanwhile, the state
-/// that is there instead shows.
+/// All names but those of parts, of which there may be many. Logs come first: if one of them is
+/// being swept meanwhile, the state that is there instead shows.
 async fn listing(objects: &dyn ObjectStore) -> ObjectResult<Listing> {
     let mut listing = Listing::default();
     for prefix in [LOG, STATES, EPOCHS] {

@@ -1,8 +1,9 @@
 //! The lock file, which says whose an output folder is.
 //!
-//! A job that dies with its process holds a lock of the system's, which goes when the process does: such a job never blocks
-//! its successor. A job whose coordinator has a journal has written its owner into the file, and has the folder for as long
-//! as that is there: when the coordinator is started again, the job goes on.
+//! A job that dies with its process holds a lock of the system's, which goes when the process does:
+//! such a job never blocks its successor. A job whose coordinator has a journal has written its
+//! owner into the file, and has the folder for as long as that is there: when the coordinator is
+//! started again, the job goes on.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -30,7 +31,8 @@ pub(crate) struct Owner {
     /// The job's place; filled in when the folder is taken.
     #[serde(default)]
     pub(crate) unique: String,
-    /// The coordinator's epoch when it started, a fencing token: what a later one has taken, an earlier one does not take.
+    /// The coordinator's epoch when it started, a fencing token: what a later one has taken, an
+    /// earlier one does not take.
     #[serde(default)]
     pub(crate) epoch: u64,
 }
@@ -43,8 +45,8 @@ pub(super) struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock in `output`, creating it if need be. One that belongs to somebody else is refused, whether that one
-    /// runs now or not; what is left of our own cluster's jobs is not.
+    /// Takes the lock in `output`, creating it if need be. One that belongs to somebody else is
+    /// refused, whether that one runs now or not; what is left of our own cluster's jobs is not.
     pub(super) fn take(output: &Path, owner: Option<&Owner>) -> Result<Self, OutputError> {
         let path = output.join(TEMPORARY).join(LOCK);
         loop {
@@ -76,7 +78,8 @@ impl Lock {
         }
     }
 
-    /// Takes the lock of a job that `owner` had before. A predecessor that still holds it, asleep perhaps, loses it.
+    /// Takes the lock of a job that `owner` had before. A predecessor that still holds it, asleep
+    /// perhaps, loses it.
     pub(super) fn take_over(output: &Path, owner: &Owner) -> Result<Self, OutputError> {
         let temporary = output.join(TEMPORARY);
         let path = temporary.join(LOCK);
@@ -150,7 +153,8 @@ fn open(output: &Path, path: &Path) -> Result<Option<File>, OutputError> {
     }
 }
 
-/// The owner in the file. One that cannot be read was never written to its end, and its job never accepted.
+/// The owner in the file. One that cannot be read was never written to its end, and its job never
+/// accepted.
 fn read(file: &mut File) -> Option<Owner> {
     let mut text = String::new();
     file.take(1 << 16).read_to_string(&mut text).ok()?;

@@ -1,4 +1,5 @@
-//! `_SUCCESS`: says that the output is whole, and what it is made of. JSON, for people and programs.
+//! `_SUCCESS`: says that the output is whole, and what it is made of. JSON, for people and
+//! programs.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -40,13 +41,15 @@ pub(crate) struct ManifestJob {
     pub(crate) fan_in: u32,
     /// When it was submitted, in milliseconds since 1970.
     pub(crate) submitted_unix_ms: u64,
-    /// The first map task that wrote something else when it was run again; none where all that were did the same.
+    /// The first map task that wrote something else when it was run again; none where all that were
+    /// did the same.
     pub(crate) nondeterministic_map: Option<u32>,
     /// From submission to publication.
     pub(crate) elapsed_ms: u64,
     /// The user's counters.
     pub(crate) counters: BTreeMap<String, u64>,
-    /// Names every input file as it was read. There may be millions, so they are shared with the plan.
+    /// Names every input file as it was read. There may be millions, so they are shared with the
+    /// plan.
     #[serde(serialize_with = "write_inputs")]
     pub(crate) inputs: Arc<Plan>,
 }
@@ -106,7 +109,8 @@ struct Manifest<'a> {
     bad_records: &'a [StagedPart],
 }
 
-/// Writes the manifest's text as it goes: with many parts and inputs it is larger than what should be held in memory.
+/// Writes the manifest's text as it goes: with many parts and inputs it is larger than what should
+/// be held in memory.
 pub(super) fn write(
     job: &ManifestJob,
     parts: &[StagedPart],
@@ -145,7 +149,8 @@ fn write_parts<S: Serializer>(parts: &[StagedPart], serializer: S) -> Result<S::
     }))
 }
 
-/// Whether this is the manifest of that job: no other has its identity. Keeps nothing of it but that.
+/// Whether this is the manifest of that job: no other has its identity. Keeps nothing of it but
+/// that.
 pub(super) fn is_of(text: impl Read, job: &ManifestJob) -> bool {
     serde_json::from_reader::<_, Named>(text).is_ok_and(|there| there.job.identity == job.identity)
 }

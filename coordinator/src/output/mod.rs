@@ -12,12 +12,14 @@
 //!  <output>/_SUCCESS                               at success, last
 //! ```
 //!
-//! The name of a staging folder is never used twice, so that an attempt of a former job that is still running somewhere
-//! cannot write into this one's. A coordinator that takes over a publication renames the folder once more: from then on,
-//! nothing that its predecessor does finds what it is looking for, even if that one wakes up in the middle of it.
+//! The name of a staging folder is never used twice, so that an attempt of a former job that is
+//! still running somewhere cannot write into this one's. A coordinator that takes over a
+//! publication renames the folder once more: from then on, nothing that its predecessor does finds
+//! what it is looking for, even if that one wakes up in the middle of it.
 //!
-//! Nothing is flushed to the disk here: what is promised holds when processes die, not when the machine loses power
-//! within seconds of the end. The manifest's sizes and checksums tell a part that such an event has torn.
+//! Nothing is flushed to the disk here: what is promised holds when processes die, not when the
+//! machine loses power within seconds of the end. The manifest's sizes and checksums tell a part
+//! that such an event has torn.
 
 mod commit_folder;
 mod error;
@@ -45,7 +47,8 @@ pub use verify::{Verified, VerifyError, verify};
 const TEMPORARY: &str = "_temporary";
 /// The manifest, whose presence says that the output is whole.
 const SUCCESS: &str = "_SUCCESS";
-/// Folder inside the output folder for what was skipped. Readers of the output pass over it, as its name begins so.
+/// Folder inside the output folder for what was skipped. Readers of the output pass over it, as its
+/// name begins so.
 const BAD_RECORDS: &str = "_bad-records";
 /// What the names of visible parts begin with.
 const PART: &str = "part-";

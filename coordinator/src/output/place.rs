@@ -14,7 +14,8 @@ use super::{TEMPORARY, commit_folder};
 
 /// Prefix of staging folders.
 const STAGING_PREFIX: &str = "attempts-";
-/// How long attempts that have been cancelled may go on writing while their folder is being removed.
+/// How long attempts that have been cancelled may go on writing while their folder is being
+/// removed.
 const REMOVE_TRIES: u32 = 100;
 const REMOVE_PAUSE: Duration = Duration::from_millis(20);
 
@@ -28,8 +29,8 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// The place of this job in `output`. No other job of any cluster has the same, and a late attempt of one that is gone writes
-    /// nowhere else.
+    /// The place of this job in `output`. No other job of any cluster has the same, and a late
+    /// attempt of one that is gone writes nowhere else.
     pub(super) fn new(job: JobIdentity, output: &Path, created: bool) -> Self {
         Self { created, ..Self::named(output, &job.to_string()) }
     }
@@ -72,8 +73,8 @@ impl Place {
             .collect())
     }
 
-    /// Removes the job's folders. Attempts that have been told to stop may still be writing, so it tries for a while.
-    /// What was moved aside and could not be put back stays.
+    /// Removes the job's folders. Attempts that have been told to stop may still be writing, so it
+    /// tries for a while. What was moved aside and could not be put back stays.
     pub(super) async fn remove(&self) -> io::Result<()> {
         let mut removed = self.clone().try_remove().await;
         for _ in 1..REMOVE_TRIES {
@@ -99,7 +100,8 @@ impl Place {
         tokio::task::spawn_blocking(remove).await.map_err(io::Error::other)?
     }
 
-    /// Removes the output folder if it was made for this job. If somebody has put something there meanwhile, it stays.
+    /// Removes the output folder if it was made for this job. If somebody has put something there
+    /// meanwhile, it stays.
     pub(super) fn remove_output(&self) {
         if self.created {
             let _ = fs::remove_dir(&self.output);
@@ -107,8 +109,8 @@ impl Place {
     }
 }
 
-/// Removes the folders of jobs that were killed, once it is known that none of them lives and that nothing in them is
-/// to be put back.
+/// Removes the folders of jobs that were killed, once it is known that none of them lives and that
+/// nothing in them is to be put back.
 pub(super) fn sweep(temporary: &Path) -> io::Result<()> {
     for entry in fs::read_dir(temporary)? {
         let entry = entry?;

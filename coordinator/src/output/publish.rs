@@ -1,10 +1,11 @@
 //! Makes a finished job's output visible: renames the winners' parts, and writes the manifest last.
 //!
-//! What a journal remembers must be there after a power failure too: for such a job all of it is forced to disk, parts first
-//! and names after them.
+//! What a journal remembers must be there after a power failure too: for such a job all of it is
+//! forced to disk, parts first and names after them.
 //!
-//! It can be done again, by this process or another one, wherever it stopped: what is in place already counts. On an
-//! error, what this job has put there is taken back, and what was there before is put back.
+//! It can be done again, by this process or another one, wherever it stopped: what is in place
+//! already counts. On an error, what this job has put there is taken back, and what was there
+//! before is put back.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read};
@@ -39,8 +40,8 @@ pub(crate) struct Publication {
     pub(crate) durable: bool,
 }
 
-/// Publishes into the reserved folder. On an error, nothing stays visible that was not visible before. Blocks on the file
-/// system. It dies at `failpoint`, in tests.
+/// Publishes into the reserved folder. On an error, nothing stays visible that was not visible
+/// before. Blocks on the file system. It dies at `failpoint`, in tests.
 pub(crate) fn publish(
     place: &Place,
     publication: &Publication,
@@ -106,8 +107,8 @@ impl Commit<'_> {
         }
     }
 
-    /// Does something with all that becomes visible but the manifest: side by side, since there may be a million files, and
-    /// each call waits for a disk or a server.
+    /// Does something with all that becomes visible but the manifest: side by side, since there may
+    /// be a million files, and each call waits for a disk or a server.
     fn each_file(
         &self,
         each: impl Fn(&StagedPart) -> Result<(), Unpublished> + Sync,
@@ -127,8 +128,9 @@ impl Commit<'_> {
         rename_new(&from, &to).map_err(|error| failed_at(&to, &error))
     }
 
-    /// Forces to disk what is visible by now, and that it is, if it must outlast a power failure. What workers of other
-    /// machines have written was with the file system's server when they closed it.
+    /// Forces to disk what is visible by now, and that it is, if it must outlast a power failure.
+    /// What workers of other machines have written was with the file system's server when they
+    /// closed it.
     fn sync_parts(&self) -> Result<(), Unpublished> {
         if !self.publication.durable {
             return Ok(());
@@ -141,7 +143,8 @@ impl Commit<'_> {
         sync(self.output)
     }
 
-    /// Forces all of a publication to disk whose manifest is there: whoever wrote it may have died before it was on the disk.
+    /// Forces all of a publication to disk whose manifest is there: whoever wrote it may have died
+    /// before it was on the disk.
     fn sync_all(&self) -> Result<(), Unpublished> {
         self.sync_parts()?;
         let manifest = self.output.join(SUCCESS);
@@ -167,8 +170,8 @@ impl Commit<'_> {
         write().map_err(|error| failed_at(&to, &error))
     }
 
-    /// The manifest goes first: what it names is whole as long as it is there. Parts go back to where they came from, so that
-    /// all can be done once more.
+    /// The manifest goes first: what it names is whole as long as it is there. Parts go back to
+    /// where they came from, so that all can be done once more.
     fn undo(&self) {
         if !self.folder.exists() {
             // Somebody else has taken over, and all of this is theirs.
@@ -215,7 +218,8 @@ impl Commit<'_> {
     }
 }
 
-/// Forces a file, or the names in a folder, to disk. Some file systems know no such thing for folders.
+/// Forces a file, or the names in a folder, to disk. Some file systems know no such thing for
+/// folders.
 fn sync(path: &Path) -> io::Result<()> {
     match File::open(path)?.sync_all() {
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
@@ -227,8 +231,8 @@ fn failed_at(path: &Path, error: &io::Error) -> Unpublished {
     failed(FailureCause::io(path, error), error)
 }
 
-/// What is in the way, or is not there, stays so by itself. Anything else may pass: a server that is restarted, a full disk,
-/// rights that are given back.
+/// What is in the way, or is not there, stays so by itself. Anything else may pass: a server that
+/// is restarted, a full disk, rights that are given back.
 fn failed(cause: FailureCause, error: &io::Error) -> Unpublished {
     use io::ErrorKind::{AlreadyExists, IsADirectory, NotADirectory, NotFound};
     let stays = matches!(error.kind(), AlreadyExists | IsADirectory | NotADirectory | NotFound);
@@ -247,7 +251,8 @@ fn check_size(path: &Path, bytes: u64, expected_bytes: u64) -> Result<(), Unpubl
     Err(Unpublished { cause, may_pass: false })
 }
 
-/// Whether this very part is visible already. Reads it, which only a publication that is done again has to.
+/// Whether this very part is visible already. Reads it, which only a publication that is done again
+/// has to.
 fn is_in_place(path: &Path, part: &StagedPart) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.len() == part.bytes)
         && crc64(path).is_ok_and(|crc| crc == part.crc64)

@@ -16,7 +16,8 @@ const SETGID: u32 = 0o2000;
 const GROUP_ENTERS: u32 = 0o050;
 const GROUP_WRITES: u32 = 0o070;
 
-/// An output folder that one job has for itself, across all processes that see the same file system.
+/// An output folder that one job has for itself, across all processes that see the same file
+/// system.
 #[derive(Debug)]
 pub(crate) struct Reservation {
     place: Place,
@@ -24,8 +25,8 @@ pub(crate) struct Reservation {
     lock: Option<Lock>,
 }
 
-/// Refuses an output that has something in it already, unless that is a whole output and to be replaced. Writes nothing.
-/// What a killed job left behind does not count.
+/// Refuses an output that has something in it already, unless that is a whole output and to be
+/// replaced. Writes nothing. What a killed job left behind does not count.
 pub(crate) fn check(output: &Path, overwrite: bool) -> Result<(), OutputError> {
     let entries = match fs::read_dir(output) {
         Ok(entries) => entries,
@@ -50,8 +51,9 @@ pub(crate) fn check(output: &Path, overwrite: bool) -> Result<(), OutputError> {
 }
 
 impl Reservation {
-    /// Takes `output`, which [`check`] must allow, for a job, and creates its staging folder. What a killed job left there is
-    /// put right or removed. With an `owner`, the folder stays taken when this process dies. Blocks on the file system.
+    /// Takes `output`, which [`check`] must allow, for a job, and creates its staging folder. What
+    /// a killed job left there is put right or removed. With an `owner`, the folder stays taken
+    /// when this process dies. Blocks on the file system.
     pub(crate) fn take_for(
         job: JobIdentity,
         output: &Path,
@@ -97,8 +99,8 @@ impl Reservation {
         Ok(Self { place: place.clone(), lock: Some(lock) })
     }
 
-    /// Takes the folder again for a job that had it under another process of the same owner. Blocks on the file
-    /// system.
+    /// Takes the folder again for a job that had it under another process of the same owner. Blocks
+    /// on the file system.
     pub(crate) fn resume(place: &Place, owner: Owner) -> Result<Self, OutputError> {
         let owner = Owner { unique: place.unique().to_string(), ..owner };
         let failed = || OutputError::not_writable(place.output());
@@ -135,8 +137,8 @@ impl Reservation {
         Ok(())
     }
 
-    /// Gives the folder back as it was: the job has no result. A folder without our lock was put in its place by somebody
-    /// else, and stays.
+    /// Gives the folder back as it was: the job has no result. A folder without our lock was put in
+    /// its place by somebody else, and stays.
     pub(crate) async fn discard(&self) -> io::Result<()> {
         let is_ours = self.lock.as_ref().is_some_and(Lock::is_there);
         self.remove_temporary().await?;
@@ -147,8 +149,8 @@ impl Reservation {
     }
 }
 
-/// Workers that are other users than this process write to the staging folder by its group, if the output folder says so by its
-/// setgid bit: then the group may write whatever the umask is.
+/// Workers that are other users than this process write to the staging folder by its group, if the
+/// output folder says so by its setgid bit: then the group may write whatever the umask is.
 fn share_staging(place: &Place) -> io::Result<()> {
     let (output, temporary, staging) = (place.output(), place.temporary(), place.staging());
     if fs::metadata(output)?.mode() & SETGID == 0 {

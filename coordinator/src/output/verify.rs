@@ -1,5 +1,5 @@
-//! Compares a published output with its manifest, byte for byte: for whoever wants to know whether a disk, a server or a copy has
-//! kept it.
+//! Compares a published output with its manifest, byte for byte: for whoever wants to know whether
+//! a disk, a server or a copy has kept it.
 
 use std::collections::BTreeSet;
 use std::fs;

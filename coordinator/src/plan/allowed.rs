@@ -1,7 +1,9 @@
-//! Where inputs and outputs of submitted jobs may lie, by the names that files have when all links are followed.
+//! Where inputs and outputs of submitted jobs may lie, by the names that files have when all links
+//! are followed.
 //!
-//! Workers open inputs by name later on, as the user that they run as: who can put links into an allowed folder while a job
-//! runs can make them read what that user can. What the workers' user must not read, its permissions must say.
+//! Workers open inputs by name later on, as the user that they run as: who can put links into an
+//! allowed folder while a job runs can make them read what that user can. What the workers' user
+//! must not read, its permissions must say.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -67,7 +69,8 @@ impl AllowedPaths {
         Ok(Self { roots: Some(roots.iter().map(real).collect::<Result<_, _>>()?) })
     }
 
-    /// Checks what the submitter has named, before anything of it is looked at. A pattern counts up to its first sign.
+    /// Checks what the submitter has named, before anything of it is looked at. A pattern counts up
+    /// to its first sign.
     pub(crate) fn check_spec(&self, spec: &JobSpec) -> Result<(), NotAllowed> {
         if self.roots.is_none() {
             return Ok(());
@@ -115,7 +118,8 @@ fn refuse_upwards(path: &Path) -> Result<(), NotAllowed> {
     Ok(())
 }
 
-/// The path without links; of what is not there yet, as far as it is there. `None` if that cannot be known.
+/// The path without links; of what is not there yet, as far as it is there. `None` if that cannot
+/// be known.
 fn real_path(path: &Path) -> Option<PathBuf> {
     for ancestor in path.ancestors() {
         match fs::canonicalize(ancestor) {

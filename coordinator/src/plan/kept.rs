@@ -1,5 +1,5 @@
-//! Listings of ordered jobs, from the time that they are asked for the number of ranges to the time that they are submitted:
-//! what took minutes to list is listed once.
+//! Listings of ordered jobs, from the time that they are asked for the number of ranges to the time
+//! that they are submitted: what took minutes to list is listed once.
 //!
 //! It is a cache: a submission whose listing is not here, or is of other inputs, is listed again.
 

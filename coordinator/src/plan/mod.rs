@@ -1,9 +1,11 @@
-//! From a job's description to tasks: lists the input files, cuts them into splits, and chooses the numbers left open.
+//! From a job's description to tasks: lists the input files, cuts them into splits, and chooses the
+//! numbers left open.
 //!
-//! A coordinator runs no user code. What is to be known of it, the submitter says: the job's shape, and where the ranges of
-//! an ordered job begin, for which [`sample`] is there.
+//! A coordinator runs no user code. What is to be known of it, the submitter says: the job's shape,
+//! and where the ranges of an ordered job begin, for which [`sample`] is there.
 //!
-//! Everything here blocks on the file system, so it runs outside the event loop, and before anything is scheduled.
+//! Everything here blocks on the file system, so it runs outside the event loop, and before
+//! anything is scheduled.
 
 mod allowed;
 mod error;
@@ -86,8 +88,8 @@ pub(crate) struct Listing {
 }
 
 impl Listing {
-    /// Lists the inputs of `spec`, a job of this shape, none of which may lie outside of what is `allowed`, or inside of its
-    /// output. Blocks on the file system.
+    /// Lists the inputs of `spec`, a job of this shape, none of which may lie outside of what is
+    /// `allowed`, or inside of its output. Blocks on the file system.
     pub(crate) fn make(
         spec: &JobSpec,
         shape: &JobShape,
@@ -117,7 +119,8 @@ pub(crate) fn partitions(
 }
 
 impl Plan {
-    /// Plans `spec`, a job of this shape, whose inputs have been listed; an ordered one has `ranges`.
+    /// Plans `spec`, a job of this shape, whose inputs have been listed; an ordered one has
+    /// `ranges`.
     pub(crate) fn make(
         spec: &JobSpec,
         shape: &JobShape,
@@ -133,7 +136,8 @@ impl Plan {
         let split_bytes = options
             .split_bytes
             .unwrap_or_else(|| numbers::default_split_bytes(input_bytes, cluster));
-        // Checked before any split is made. Neighbours fill more than one split, so it bounds their number too.
+        // Checked before any split is made. Neighbours fill more than one split, so it bounds their
+        // number too.
         let tasks = input_bytes / split_bytes;
         if tasks > MAP_TASKS_MAX {
             return Err(PlanError::TooManyTasks { split_bytes, tasks, most: MAP_TASKS_MAX });
@@ -141,7 +145,8 @@ impl Plan {
         let chosen = choose_partitions(spec, shape, input_bytes, cluster)?;
         let Ranges { partitions, points: split_points } = match ranges {
             None if shape.is_ordered() => return Err(PlanError::NoRanges),
-            // Chosen when they were asked for. The cluster may have changed, but they are what there is.
+            // Chosen when they were asked for. The cluster may have changed, but they are what
+            // there is.
             Some(ranges) if shape.is_ordered() => ranges,
             _ => Ranges { partitions: chosen, points: SplitPoints::default() },
         };
@@ -239,7 +244,8 @@ fn list_inputs(
             files: listed.len() as u32,
             bytes: listed.iter().map(|file| file.bytes).sum(),
         });
-        // Nothing is read of empty files, and the first file of an input is the first that has something in it.
+        // Nothing is read of empty files, and the first file of an input is the first that has
+        // something in it.
         files.extend(listed.into_iter().filter(|file| file.bytes > 0));
     }
     Ok(Listing { files, inputs })

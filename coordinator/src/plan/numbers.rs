@@ -1,8 +1,10 @@
-//! Chooses the numbers that the user left open: size of splits, number of reducers, fan-in of merges. Pure.
+//! Chooses the numbers that the user left open: size of splits, number of reducers, fan-in of
+//! merges. Pure.
 //!
-//! A map task runs on all threads of its worker, combines the better the more it sees, and leaves one sorted run, which
-//! reducers merge with the others. So each worker gets as few tasks as its memory allows, and as many as the others.
-//! Where workers differ much, or a record takes long to map, smaller splits level out the load: a flag sets them.
+//! A map task runs on all threads of its worker, combines the better the more it sees, and leaves
+//! one sorted run, which reducers merge with the others. So each worker gets as few tasks as its
+//! memory allows, and as many as the others. Where workers differ much, or a record takes long to
+//! map, smaller splits level out the load: a flag sets them.
 
 use serde::{Deserialize, Serialize};
 use windrow_jobs::JobOptions;
@@ -12,25 +14,27 @@ const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 /// Smaller tasks cost more than they spread.
 const SPLIT_BYTES_MIN: u64 = 16 * MIB;
-/// Larger tasks lose too much when they fail. What fails on a worker that is alone is seldom the machine.
+/// Larger tasks lose too much when they fail. What fails on a worker that is alone is seldom the
+/// machine.
 const SPLIT_BYTES_MAX: u64 = GIB;
 const SPLIT_BYTES_MAX_ALONE: u64 = 4 * GIB;
-/// Where a worker's input fits its memory, a split is at most one part in this many of it: the collectors of a task may
-/// fill about 40 percent, and pairs that are not combined take up more than the input that they come from.
+/// Where a worker's input fits its memory, a split is at most one part in this many of it: the
+/// collectors of a task may fill about 40 percent, and pairs that are not combined take up more
+/// than the input that they come from.
 const MEMORY_PARTS: u64 = 4;
-/// Where it does not, a split is at most so many times the memory: the task then spills twenty runs or so, each from the
-/// buffers of the one before. Several tasks would all begin with new ones.
+/// Where it does not, a split is at most so many times the memory: the task then spills twenty runs
+/// or so, each from the buffers of the one before. Several tasks would all begin with new ones.
 const MEMORY_TIMES: u64 = 8;
 /// Input that makes a reducer worth having.
 const BYTES_PER_REDUCER_MIN: u64 = 32 * MIB;
 /// Input that is enough for a reducer, so that none runs for ever or fills a disk alone.
 const BYTES_PER_REDUCER_MAX: u64 = 4 * GIB;
 const REDUCERS_PER_THREAD: u64 = 2;
-/// Where input does not fit memory, reducers read and write files, which gives to some more than to others: smaller tasks end
-/// closer to each other.
+/// Where input does not fit memory, reducers read and write files, which gives to some more than to
+/// others: smaller tasks end closer to each other.
 const REDUCERS_PER_THREAD_BEYOND_MEMORY: u64 = 4;
-/// A worker that is alone is mostly an embedded one, which deletes what a reducer has read when that is done: the less at a time, the
-/// sooner there is room.
+/// A worker that is alone is mostly an embedded one, which deletes what a reducer has read when
+/// that is done: the less at a time, the sooner there is room.
 const REDUCERS_PER_THREAD_BEYOND_MEMORY_ALONE: u64 = 8;
 /// As many as a submission may ask for.
 const REDUCERS_MAX: u64 = 100_000;
@@ -74,8 +78,8 @@ impl ClusterSize {
         input_bytes.div_ceil(self.workers_min()) <= self.memory_bytes
     }
 
-    /// How many sorted runs one merge reads at once, on the worker that has least memory. All of a worker's threads may merge,
-    /// however few of them one task may use.
+    /// How many sorted runs one merge reads at once, on the worker that has least memory. All of a
+    /// worker's threads may merge, however few of them one task may use.
     pub(super) fn default_fan_in(self, options: &JobOptions) -> u32 {
         let memory_bytes = self.memory_bytes.min(options.memory_bytes.unwrap_or(u64::MAX));
         default_fan_in(memory_bytes, self.threads.div_ceil(self.workers.max(1)))
@@ -98,8 +102,9 @@ pub(super) fn default_split_bytes(input_bytes: u64, cluster: ClusterSize) -> u64
     input_bytes.div_ceil(tasks.max(1)).clamp(least, most)
 }
 
-/// One for every 32 MiB of input, up to two turns of all threads, or four beyond memory, or eight on a worker that is alone, which then have
-/// the same number each; more only where these would get more than 4 GiB of input each.
+/// One for every 32 MiB of input, up to two turns of all threads, or four beyond memory, or eight
+/// on a worker that is alone, which then have the same number each; more only where these would get
+/// more than 4 GiB of input each.
 pub(super) fn default_reducers(input_bytes: u64, cluster: ClusterSize) -> u32 {
     let threads = u64::from(cluster.threads.max(1));
     let turns = match (cluster.fits(input_bytes), cluster.is_alone()) {

@@ -28,7 +28,8 @@ const UPLOADS_MAX: usize = 16;
 const UPLOAD_BYTES_PER_SECOND_MIN: u64 = 16 << 10;
 /// From when on that is asked for.
 const UPLOAD_GRACE: Duration = Duration::from_secs(60);
-/// Downloads at once: enough to fill any network. When a program is new, all workers of a cluster want it at the same time.
+/// Downloads at once: enough to fill any network. When a program is new, all workers of a cluster
+/// want it at the same time.
 const DOWNLOADS_MAX: usize = 64;
 /// How often who waits for a download hears that it is still waited for: an empty piece.
 const STILL_WAITING: Duration = Duration::from_secs(5);
@@ -189,8 +190,8 @@ async fn wait_for_slot(
     }
 }
 
-/// Sends a file from `offset` to its end, or until nobody wants any more. Holds no thread while it waits for the network: downloads may be
-/// many.
+/// Sends a file from `offset` to its end, or until nobody wants any more. Holds no thread while it
+/// waits for the network: downloads may be many.
 async fn send(
     file: Arc<File>,
     mut offset: u64,

@@ -153,7 +153,8 @@ impl Jobs for JobsService {
             plannings,
             allowed_paths,
         };
-        // In a task of its own, which goes on when the caller goes: what planning has taken must be given back.
+        // In a task of its own, which goes on when the caller goes: what planning has taken must be
+        // given back.
         let accepted =
             tokio::spawn(accept(self.driver.clone(), request, planning, caller_gone)).await;
         let job = accepted.map_err(|error| Status::internal(error.to_string()))??;
@@ -233,7 +234,8 @@ impl JobsService {
         Ok(if joined.workers == 0 { self.assumed_cluster } else { joined })
     }
 
-    /// Refuses a submitter who wants to stop the job of another one, or to read what it has printed.
+    /// Refuses a submitter who wants to stop the job of another one, or to read what it has
+    /// printed.
     async fn refuse_stranger(&self, asks: Option<Identity>, job: JobId) -> Result<(), Status> {
         let Some(asks) = asks.filter(|asks| asks.role() == Role::Submitter) else { return Ok(()) };
         let snapshot = self.driver.job(job).await?;
@@ -265,7 +267,8 @@ impl JobsService {
         })
     }
 
-    /// The job to which this submission has led, if it was told before. A key must not mean two things.
+    /// The job to which this submission has led, if it was told before. A key must not mean two
+    /// things.
     async fn accepted_before(
         &self,
         id: SubmissionId,
@@ -323,8 +326,8 @@ async fn accept(
     } else {
         match driver.submit(submission).await {
             Ok(job) => return Ok(job),
-            // A successor may have taken the job over, and its attempts write to the folder. If not, whoever takes the output
-            // next removes it.
+            // A successor may have taken the job over, and its attempts write to the folder. If
+            // not, whoever takes the output next removes it.
             Err(Unsubmitted::Unanswered(stopped)) if has_successors => return Err(stopped.into()),
             Err(Unsubmitted::Unanswered(stopped) | Unsubmitted::Refused(stopped)) => stopped.into(),
         }
@@ -335,8 +338,8 @@ async fn accept(
     Err(refused)
 }
 
-/// All that touches the file system before a job is accepted. The output comes first, since that is cheap to see, and
-/// is taken last, so that a refusal leaves nothing behind.
+/// All that touches the file system before a job is accepted. The output comes first, since that is
+/// cheap to see, and is taken last, so that a refusal leaves nothing behind.
 fn prepare(request: ToPlan, owner: Option<Owner>) -> Result<(Submission, Pin), Status> {
     let ToPlan {
         id,
@@ -351,7 +354,8 @@ fn prepare(request: ToPlan, owner: Option<Owner>) -> Result<(Submission, Pin), S
         plannings: _,
         allowed_paths,
     } = request;
-    // Of this telling: if the submission was accepted before, this one is dropped, and its identity with it.
+    // Of this telling: if the submission was accepted before, this one is dropped, and its identity
+    // with it.
     let identity = JobIdentity(drawn()?);
     allowed_paths.check_spec(&spec)?;
     // Before the inputs are listed, which may take longer than what is not needed is kept.
@@ -379,7 +383,8 @@ fn identity_of<T>(request: &Request<T>) -> Option<Identity> {
     request.extensions().get::<Caller>().and_then(Caller::identity).cloned()
 }
 
-/// Who submits may step back behind others. To step before them is for an admin to grant; where nobody is told apart, for all.
+/// Who submits may step back behind others. To step before them is for an admin to grant; where
+/// nobody is told apart, for all.
 fn check_priority(role: Option<Role>, priority: i32) -> Result<(), Status> {
     let default = JobOptions::default().priority;
     match role {

@@ -1,5 +1,5 @@
-//! The gRPC edge: three services, and the conversions between messages and domain values. Nothing is decided here but
-//! whether a message makes sense.
+//! The gRPC edge: three services, and the conversions between messages and domain values. Nothing
+//! is decided here but whether a message makes sense.
 
 mod blobs;
 mod convert;

@@ -1,5 +1,5 @@
-//! How many jobs are planned at once. Each holds a thread and the list of its files while a file server answers, so all others
-//! wait for their turn, in the order in which they came.
+//! How many jobs are planned at once. Each holds a thread and the list of its files while a file
+//! server answers, so all others wait for their turn, in the order in which they came.
 
 use std::sync::Arc;
 
@@ -20,8 +20,8 @@ impl Default for Plannings {
 }
 
 impl Plannings {
-    /// Does something that blocks on the file system, once it is its turn. It goes on to its end even if nobody waits for it any
-    /// more, and has its turn until then.
+    /// Does something that blocks on the file system, once it is its turn. It goes on to its end
+    /// even if nobody waits for it any more, and has its turn until then.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         plan: impl FnOnce() -> Result<T, Status> + Send + 'static,

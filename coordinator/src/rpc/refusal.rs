@@ -1,7 +1,8 @@
 //! Refusals: what the caller gets to read, and under which code.
 //!
-//! `InvalidArgument` says that the request is wrong as it stands; `NotFound` and `FailedPrecondition` that the world
-//! is not as it needs it; `AlreadyExists` that somebody else has the place.
+//! `InvalidArgument` says that the request is wrong as it stands; `NotFound` and
+//! `FailedPrecondition` that the world is not as it needs it; `AlreadyExists` that somebody else
+//! has the place.
 
 use std::io::ErrorKind;
 
@@ -17,7 +18,8 @@ use crate::journal::ClusterId;
 use crate::output::OutputError;
 use crate::plan::{NotAllowed, PlanError};
 
-/// The protocol to speak with a peer; refuses one that has none in common with this build, by name of both.
+/// The protocol to speak with a peer; refuses one that has none in common with this build, by name
+/// of both.
 pub(super) fn check_build(who: &str, theirs: Option<&Build>, ours: &Build) -> Result<u32, Status> {
     let Some(theirs) = theirs else {
         return Err(Status::invalid_argument(format!("the {who} does not say which build it is")));
@@ -86,7 +88,8 @@ pub(super) fn check_files(spec: &JobSpec, blobs: &BlobStore) -> Result<(), Statu
     }
 }
 
-/// Refuses a job whose program none of the workers that are there can run. Others may come, but they are rarely better.
+/// Refuses a job whose program none of the workers that are there can run. Others may come, but
+/// they are rarely better.
 pub(super) fn check_platform(
     needs: &PlatformNeeds,
     workers: &[(String, Platform)],

@@ -6,12 +6,13 @@
 //!  worker <--CoordinatorMessage-- Replies <--Receipt, Outgoing-- outbox <-- driver
 //! ```
 //!
-//! Receipts go first, also between the pieces of a large order, so that what a worker waits for never lies behind what it can
-//! wait for.
+//! Receipts go first, also between the pieces of a large order, so that what a worker waits for
+//! never lies behind what it can wait for.
 //!
-//! Both halves end together: when the worker's half ends, the driver is told how, and drops the outbox; when the driver
-//! drops the outbox, the reply stream ends and `listen` stops. A half that ends in good order says that the worker has
-//! left; one that breaks off leaves it time to come back.
+//! Both halves end together: when the worker's half ends, the driver is told how, and drops the
+//! outbox; when the driver drops the outbox, the reply stream ends and `listen` stops. A half that
+//! ends in good order says that the worker has left; one that breaks off leaves it time to come
+//! back.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -42,7 +43,8 @@ use crate::logs::LogStore;
 
 /// How long a caller may take to say hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a worker that finds its folder taken waits for a predecessor whose death is just being noticed.
+/// How long a worker that finds its folder taken waits for a predecessor whose death is just being
+/// noticed.
 const PREDECESSOR_GRACE: Duration = Duration::from_secs(2);
 const PREDECESSOR_PAUSE: Duration = Duration::from_millis(50);
 
@@ -133,7 +135,8 @@ struct Talk {
 }
 
 impl Talk {
-    /// Passes on what the worker says until the session is over. A slow driver makes it wait, and so the worker.
+    /// Passes on what the worker says until the session is over. A slow driver makes it wait, and
+    /// so the worker.
     async fn listen(self, mut messages: Streaming<v1::WorkerMessage>, over: CancellationToken) {
         let end = tokio::select! {
             // The driver may have found the connection closed before this did.
@@ -153,7 +156,8 @@ impl Talk {
         is_shut_out.then(|| SessionEnd::Left("it has been revoked".to_string()))
     }
 
-    /// Returns how the session ended. A worker that wants to leave ends its half of the call in good order.
+    /// Returns how the session ended. A worker that wants to leave ends its half of the call in
+    /// good order.
     async fn pass_on(&self, messages: &mut Streaming<v1::WorkerMessage>) -> SessionEnd {
         let mut unknown = 0_u64;
         loop {

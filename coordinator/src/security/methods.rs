@@ -1,4 +1,5 @@
-//! Who may call what. What is not in the table is for nobody. Who was let in, and is revoked later, is shut out.
+//! Who may call what. What is not in the table is for nobody. Who was let in, and is revoked later,
+//! is shut out.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -27,7 +28,8 @@ const WORKERS: Who = Who::Members(&[Role::Worker, Role::Admin]);
 /// The one method for which a certificate counts a while longer than it says.
 const RENEW: &str = "/windrow.v1.Enrollment/Renew";
 
-/// Every method that there is, in the order of the services. Whose jobs a submitter may stop, and whose prints they may read, `Jobs` itself decides.
+/// Every method that there is, in the order of the services. Whose jobs a submitter may stop, and
+/// whose prints they may read, `Jobs` itself decides.
 pub(super) const TABLE: &[(&str, Who)] = &[
     ("/windrow.v1.Blobs/Offer", USERS),
     ("/windrow.v1.Blobs/Upload", USERS),
@@ -64,7 +66,8 @@ impl MembersOnly {
         Self { security, inside: Mutex::default() }
     }
 
-    /// Ends the connections of members that are revoked: their sessions, and whatever else they do. Ends never.
+    /// Ends the connections of members that are revoked: their sessions, and whatever else they do.
+    /// Ends never.
     pub(crate) async fn shut_out_revoked(&self) {
         loop {
             sleep(LOOK_EVERY).await;
@@ -72,7 +75,8 @@ impl MembersOnly {
         }
     }
 
-    /// Shuts out whom the list names by now. One that cannot be read changes nothing: calls are refused then.
+    /// Shuts out whom the list names by now. One that cannot be read changes nothing: calls are
+    /// refused then.
     pub(super) fn look(&self) {
         let Ok(revoked) = self.security.revoked() else { return };
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,5 +1,5 @@
-//! Everything that the coordinator knows of who may do what: it issues certificates for join tokens, and lets calls in by
-//! role.
+//! Everything that the coordinator knows of who may do what: it issues certificates for join
+//! tokens, and lets calls in by role.
 //!
 //! ```text
 //!  windrow init  --> folder: ca.pem, ca-key.pem, cluster, hosts, admin/
@@ -9,8 +9,8 @@
 //!  all else      --> gate: certificate, role, table of methods
 //! ```
 //!
-//! The folder is all there is: coordinators that share it, at once or one after the other, spend each token once. It holds
-//! the authority's key, so whoever reads it owns the cluster.
+//! The folder is all there is: coordinators that share it, at once or one after the other, spend
+//! each token once. It holds the authority's key, so whoever reads it owns the cluster.
 
 mod authority;
 mod enrollment;
@@ -41,14 +41,16 @@ pub(crate) use methods::MembersOnly;
 const OWN_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
 /// How long that of the first admin counts, who has no token to join with.
 const FIRST_ADMIN_LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
-/// How long to wait before a certificate is tried to be issued again, and between looks at the clock.
+/// How long to wait before a certificate is tried to be issued again, and between looks at the
+/// clock.
 const LOOK_EVERY: Duration = Duration::from_secs(600);
 
 /// The name of the first admin.
 const FIRST_ADMIN: &str = "admin";
 
-/// Makes the folder of a new cluster: its authority, and credentials of a first admin. `hosts` are the names and addresses
-/// at which its coordinators are reached, besides those of this machine alone.
+/// Makes the folder of a new cluster: its authority, and credentials of a first admin. `hosts` are
+/// the names and addresses at which its coordinators are reached, besides those of this machine
+/// alone.
 ///
 /// # Errors
 /// When the folder exists, a host makes no sense, or the system says no.
@@ -63,7 +65,8 @@ pub fn init(path: &Path, hosts: &[String]) -> Result<(), SecurityError> {
     folder.finish()
 }
 
-/// A new join token for one who is to have this role and this name; without one, the name is made up.
+/// A new join token for one who is to have this role and this name; without one, the name is made
+/// up.
 ///
 /// # Errors
 /// When the folder is not a cluster's, the name makes no sense, or the role cannot be joined as.
@@ -95,7 +98,8 @@ struct Shared {
 }
 
 impl Security {
-    /// Opens the folder of a cluster, and issues certificates that count for `life`, and are renewed for `grace` after that.
+    /// Opens the folder of a cluster, and issues certificates that count for `life`, and are
+    /// renewed for `grace` after that.
     ///
     /// # Errors
     /// When it is none.
@@ -151,7 +155,8 @@ impl Security {
         Ok(authority.issue(of, Vec::new(), &key, *life)?.to_vec())
     }
 
-    /// Certifies a key of a job's processes. Whether the worker that asks has to do with the job, its caller has seen to.
+    /// Certifies a key of a job's processes. Whether the worker that asks has to do with the job,
+    /// its caller has seen to.
     pub(crate) fn certify_job(
         &self,
         job: JobIdentity,
@@ -170,7 +175,8 @@ impl Security {
         now >= certified.not_before && age <= self.shared.grace
     }
 
-    /// Refuses members that are named in the file `revoked`, which is read each time: calls are few.
+    /// Refuses members that are named in the file `revoked`, which is read each time: calls are
+    /// few.
     pub(crate) fn refuse_revoked(&self, identity: &Identity) -> Result<(), SecurityError> {
         if self.revoked()?.names(identity) {
             let text = format!("{identity} has been revoked");

@@ -1,5 +1,5 @@
-//! Join tokens: one small file each. To spend one is to rename its file, which only one can do, whoever else tries at the
-//! same time, and whenever the coordinator is started again.
+//! Join tokens: one small file each. To spend one is to rename its file, which only one can do,
+//! whoever else tries at the same time, and whenever the coordinator is started again.
 
 use std::fs;
 use std::io;
@@ -81,8 +81,8 @@ impl Tokens {
         Ok(JoinToken { id, secret, authority: authority.clone() })
     }
 
-    /// What the token was given for, once. Whoever does not know the secret cannot spend it, nor learn more than that there
-    /// is such an id.
+    /// What the token was given for, once. Whoever does not know the secret cannot spend it, nor
+    /// learn more than that there is such an id.
     ///
     /// One who can be `roles` only, unless they are empty, does not spend a token for another role.
     pub(super) fn spend(

@@ -119,7 +119,8 @@ async fn workers_that_do_not_come_back_are_lost_after_their_lease() {
 #[tokio::test(start_paused = true)]
 async fn a_coordinator_that_was_replaced_acknowledges_nothing_and_ends() {
     let cluster = Cluster::start_with_journal().await;
-    // Workers are welcomed once its log has begun. Before, the takeover could end it before it has taken a job's output.
+    // Workers are welcomed once its log has begun. Before, the takeover could end it before it has
+    // taken a job's output.
     let _worker = cluster.worker("/w").await;
     let former_jobs = cluster.jobs.clone();
     let spec = cluster.word_count(1);
@@ -130,7 +131,8 @@ async fn a_coordinator_that_was_replaced_acknowledges_nothing_and_ends() {
         matches!(error, ServeError::Driver(DriverError::Journal(JournalError::Fenced(_)))),
         "{error}"
     );
-    // It does not know whether its successor has the job, and must not remove what that one writes to.
+    // It does not know whether its successor has the job, and must not remove what that one writes
+    // to.
     assert_eq!(cluster.output_names().unwrap(), ["_temporary"]);
     assert!(
         cluster
@@ -165,7 +167,8 @@ async fn a_job_of_another_coordinator_is_never_meant() {
     let name = [7; 16];
     let ours = former.accepted_as(&name, former.word_count(1)).await.unwrap();
     former.shutdown.cancel();
-    // Started again without a journal, it gives the same number, to whoever comes; a submission that is told again, too.
+    // Started again without a journal, it gives the same number, to whoever comes; a submission
+    // that is told again, too.
     let cluster = Cluster::start().await;
     let theirs = cluster.accepted_as(&name, cluster.word_count(1)).await.unwrap();
     assert_eq!(theirs.job, ours.job);

@@ -66,8 +66,8 @@ impl Cluster {
         Self::start_in(dir, Some(state)).await
     }
 
-    /// Another coordinator takes over, as after a kill: the former one hears nothing of it, and nobody hears of that one
-    /// any more. Returns how the former one ends, if it does.
+    /// Another coordinator takes over, as after a kill: the former one hears nothing of it, and
+    /// nobody hears of that one any more. Returns how the former one ends, if it does.
     pub async fn take_over(self) -> (Self, Serving) {
         let state = self.dir.path().join("state");
         (Self::start_in(self.dir, Some(state)).await, self.serving)
@@ -316,7 +316,8 @@ impl Worker {
         }
     }
 
-    /// What it says when it comes back with these map outputs, the reports on which were answered or not.
+    /// What it says when it comes back with these map outputs, the reports on which were answered
+    /// or not.
     pub fn returning(&self, outputs: &[v1::AssignMap], unanswered: &[v1::AssignMap]) -> v1::Return {
         let attempts =
             |maps: &[v1::AssignMap]| runs::packed(maps.iter().filter_map(|map| map.attempt));

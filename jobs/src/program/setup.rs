@@ -19,8 +19,8 @@ pub struct CollectorSetup {
     /// How to go about bad records: those that are left out are kept for
     /// [`Collector::take_skipped`](crate::collect::Collector::take_skipped).
     pub care: Care,
-    /// Seeds hash tables: the same for all attempts of the job, whose digests of keys are compared, and not known to
-    /// whoever writes the input, who could make keys collide.
+    /// Seeds hash tables: the same for all attempts of the job, whose digests of keys are compared,
+    /// and not known to whoever writes the input, who could make keys collide.
     pub seed: u64,
 }
 
@@ -29,8 +29,8 @@ pub struct CollectorSetup {
 pub enum Partitioning {
     /// By the key alone: by its hash, or as the job's own partitioner says.
     ByKey,
-    /// By ranges of keys: partition after partition gives all pairs in order. Needs [`SplitPoints`], chosen from a
-    /// sample of the pairs.
+    /// By ranges of keys: partition after partition gives all pairs in order. Needs
+    /// [`SplitPoints`], chosen from a sample of the pairs.
     Ranges {
         /// Whether pairs of one key may go to several partitions: they are not reduced together.
         within_keys: bool,
@@ -82,9 +82,10 @@ impl SplitPoints {
         Self { points, prefixes }
     }
 
-    /// Cuts a sample into `partitions` ranges of about the same weight. With `within_keys` a range may begin in the
-    /// middle of a key's pairs, and a pair that makes up several ranges is shared out among them. Points are as short as
-    /// they can be without another pair of the sample changing its range: all workers are told of all points. O(n log n).
+    /// Cuts a sample into `partitions` ranges of about the same weight. With `within_keys` a range
+    /// may begin in the middle of a key's pairs, and a pair that makes up several ranges is shared
+    /// out among them. Points are as short as they can be without another pair of the sample
+    /// changing its range: all workers are told of all points. O(n log n).
     pub fn from_sample(mut sample: Vec<SampledPair>, partitions: u32, within_keys: bool) -> Self {
         sample.sort_unstable();
         let total: u128 = sample.iter().map(|pair| u128::from(pair.weight)).sum();
@@ -109,7 +110,8 @@ impl SplitPoints {
         let point = |nth: usize| {
             let pair = chosen[nth];
             let is_same = |other: Option<&(&[u8], &[u8])>| other == Some(&pair);
-            // Pairs that are equal to several points are shared out among their ranges: there, all of the pair counts.
+            // Pairs that are equal to several points are shared out among their ranges: there, all
+            // of the pair counts.
             if nth > 0 && is_same(chosen.get(nth - 1)) || is_same(chosen.get(nth + 1)) {
                 return (pair.0.to_vec(), pair.1.to_vec());
             }
@@ -125,8 +127,8 @@ impl SplitPoints {
         self.points.iter().map(|point| (&point.key[..], &point.value[..]))
     }
 
-    /// The range of a pair. One that is equal to several points may go to any range that these touch: `salt`, any
-    /// number, chooses. O(log n).
+    /// The range of a pair. One that is equal to several points may go to any range that these
+    /// touch: `salt`, any number, chooses. O(log n).
     #[inline]
     pub(crate) fn range_of(&self, record: RecordRef<'_>, salt: u64) -> u32 {
         let prefix = prefix(record.key);
@@ -223,7 +225,8 @@ mod tests {
     }
 
     proptest! {
-        /// However short points are, no pair of the sample is in another range than by the pairs that were chosen.
+        /// However short points are, no pair of the sample is in another range than by the pairs
+        /// that were chosen.
         #[test]
         fn points_are_short_and_cut_the_sample_where_whole_ones_would(
             pairs in vec((vec(0..3_u8, 0..6), vec(0..2_u8, 0..3)), 1..60),
@@ -237,7 +240,8 @@ mod tests {
             let mut pairs = pairs;
             pairs.sort();
             for (nth, (key, value)) in points.iter().enumerate() {
-                // As many pairs are before it as should be, but for those that are equal to the one that was chosen.
+                // As many pairs are before it as should be, but for those that are equal to the one
+                // that was chosen.
                 let before = pairs.iter().filter(|pair| (&pair.0[..], &pair.1[..]) < (key, value));
                 let chosen = pairs.get(before.count());
                 prop_assert!(chosen.is_some_and(|pair| (key, value) <= (&pair.0[..], &pair.1[..])));

@@ -27,18 +27,20 @@ pub struct WorkerConfig {
     pub listen: Option<SocketAddr>,
     /// Its credentials as a member of a secured cluster.
     pub tls: Option<Tls>,
-    /// What others are told to connect to, `host:port`, where that is not the address itself, as behind a translation of
-    /// addresses.
+    /// What others are told to connect to, `host:port`, where that is not the address itself, as
+    /// behind a translation of addresses.
     pub advertise: Option<String>,
     /// How long another worker may take to send.
     pub fetch: FetchTimeouts,
     /// This machine: workers that say the same read each other's files.
     pub host: String,
-    /// What to start for each job, so that user code cannot harm the worker; `None` runs it in the worker itself.
+    /// What to start for each job, so that user code cannot harm the worker; `None` runs it in the
+    /// worker itself.
     pub child: Option<ChildProgram>,
     /// Most bytes of programs and side files that are kept for later jobs.
     pub program_cache_bytes: u64,
-    /// Whether the processes of jobs are kept from this worker's folder and from writing elsewhere, as far as the kernel can.
+    /// Whether the processes of jobs are kept from this worker's folder and from writing elsewhere,
+    /// as far as the kernel can.
     pub confines_jobs: bool,
     /// What each process of a job may use.
     pub job_limits: JobLimits,
@@ -50,7 +52,8 @@ pub struct WorkerConfig {
 const PROGRAM_CACHE_BYTES: u64 = 4 << 30;
 
 impl WorkerConfig {
-    /// A worker of a cluster, which serves its data on `listen`; port 0 takes any free one. Jobs run in itself.
+    /// A worker of a cluster, which serves its data on `listen`; port 0 takes any free one. Jobs
+    /// run in itself.
     pub fn tcp(directory: impl Into<PathBuf>, listen: SocketAddr) -> Self {
         let name = format!("{}-{}", machine::host_name(), std::process::id());
         Self { listen: Some(listen), ..Self::new(name, directory.into()) }

@@ -12,8 +12,9 @@ pub(super) fn host_name() -> String {
     read("/proc/sys/kernel/hostname").unwrap_or_else(|| "host".to_string())
 }
 
-/// Names the machine: its name and its boot. The boot tells machines of one image apart, the name tells containers on
-/// one kernel apart, which do not see each other's files. Empty if the system does not say.
+/// Names the machine: its name and its boot. The boot tells machines of one image apart, the name
+/// tells containers on one kernel apart, which do not see each other's files. Empty if the system
+/// does not say.
 pub(super) fn host_id() -> String {
     read("/proc/sys/kernel/random/boot_id")
         .map_or_else(String::new, |boot| format!("{}/{boot}", host_name()))
@@ -30,8 +31,9 @@ pub(super) fn cores() -> u32 {
     std::thread::available_parallelism().map_or(1, NonZero::get) as u32
 }
 
-/// Memory for tasks unless told otherwise, in bytes: half of what this process may use, be that limited by the machine
-/// or by a control group. The rest is for the page cache, which the shuffle lives on.
+/// Memory for tasks unless told otherwise, in bytes: half of what this process may use, be that
+/// limited by the machine or by a control group. The rest is for the page cache, which the shuffle
+/// lives on.
 pub fn default_memory_bytes() -> u64 {
     cgroup::memory_limit_bytes()
         .map_or(machine_memory_bytes(), |limit| limit.min(machine_memory_bytes()))

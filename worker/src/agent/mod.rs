@@ -9,9 +9,10 @@
 //!    +-- backoff, when the call breaks; then another one, here or with the next coordinator
 //! ```
 //!
-//! When a call breaks, nothing is lost: attempts go on, outputs stay, and results wait until they can be told. Only the
-//! answer to the next hello says whether the session goes on. If not, all of it is dropped before anything new is
-//! begun. The agent decides nothing about tasks and runs no user code.
+//! When a call breaks, nothing is lost: attempts go on, outputs stay, and results wait until they
+//! can be told. Only the answer to the next hello says whether the session goes on. If not, all of
+//! it is dropped before anything new is begun. The agent decides nothing about tasks and runs no
+//! user code.
 
 mod attempts;
 mod backoff;
@@ -65,15 +66,17 @@ struct Agent {
     reader: Reader,
     /// Not hung up before another call stands: its end would be taken for a goodbye.
     broken_call: Option<Call>,
-    /// Of calls whose hello was not answered: should it be heard late, their end must not be taken for a goodbye.
+    /// Of calls whose hello was not answered: should it be heard late, their end must not be taken
+    /// for a goodbye.
     unheard: Vec<mpsc::Sender<v1::WorkerMessage>>,
 }
 
-/// Runs a worker until it has been drained or killed. While the coordinator cannot be reached, it says so and keeps
-/// trying.
+/// Runs a worker until it has been drained or killed. While the coordinator cannot be reached, it
+/// says so and keeps trying.
 ///
-/// When `drain` fires, it takes nothing new, finishes what it has, and leaves when nobody needs its data any more, which only
-/// the coordinator knows. When `kill` fires, it cancels what runs and leaves.
+/// When `drain` fires, it takes nothing new, finishes what it has, and leaves when nobody needs its
+/// data any more, which only the coordinator knows. When `kill` fires, it cancels what runs and
+/// leaves.
 ///
 /// # Errors
 /// When its folder or its socket cannot be had, or the coordinator refuses it for good.
@@ -167,8 +170,8 @@ impl Agent {
         }
     }
 
-    /// Waits before the next try: where there was a session with the same coordinator, else with the next one. False if the
-    /// worker is to leave instead.
+    /// Waits before the next try: where there was a session with the same coordinator, else with
+    /// the next one. False if the worker is to leave instead.
     async fn pause(&self, backoff: &mut Backoff, was_open: bool, reason: &str) -> bool {
         let has_nothing = self.attempts.is_empty();
         let pause = if has_nothing { backoff.long() } else { backoff.short() };

@@ -1,7 +1,7 @@
 //! A session with the coordinator, as long as one call lasts.
 //!
-//! While the call stands, the worker has a lease; when the lease runs out, the call counts as broken, whatever it looks like.
-//! So nothing is reported without a lease.
+//! While the call stands, the worker has a lease; when the lease runs out, the call counts as
+//! broken, whatever it looks like. So nothing is reported without a lease.
 
 use std::time::Duration;
 
@@ -124,8 +124,8 @@ impl<'a> Session<'a> {
         self.agent.executor.identity().set(&welcome.cluster, worker, ends);
     }
 
-    /// Drops all that was done under a former name, before anything is done under the new one. That may take longer than
-    /// the coordinator would wait for a sign of life.
+    /// Drops all that was done under a former name, before anything is done under the new one. That
+    /// may take longer than the coordinator would wait for a sign of life.
     async fn drop_all(&mut self) {
         let Self { agent, call, lease, heartbeat, .. } = self;
         agent.executor.identity().clear();
@@ -188,8 +188,8 @@ impl<'a> Session<'a> {
         broken(format!("it has answered no heartbeat for {seconds:.1} s"))
     }
 
-    /// Tells what is to be told, as far as there is room. Time may have passed unnoticed, while the process was stopped: so the
-    /// lease is looked at once more.
+    /// Tells what is to be told, as far as there is room. Time may have passed unnoticed, while the
+    /// process was stopped: so the lease is looked at once more.
     fn tell(&mut self) -> Option<End> {
         if !self.lease.lasts(Instant::now()) {
             return Some(self.lease_ran_out());
@@ -200,8 +200,8 @@ impl<'a> Session<'a> {
         None
     }
 
-    /// Says what can be said without waiting. A heartbeat that finds no room is not missed: the coordinator has enough
-    /// to read.
+    /// Says what can be said without waiting. A heartbeat that finds no room is not missed: the
+    /// coordinator has enough to read.
     fn beat(&mut self) {
         if self.draining == Draining::Wanted {
             let message = Some(Message::Draining(v1::Draining {}));

@@ -1,12 +1,15 @@
-//! Programs and side files of jobs, fetched from the coordinator once and kept in the worker's folder for the next job.
+//! Programs and side files of jobs, fetched from the coordinator once and kept in the worker's
+//! folder for the next job.
 //!
 //! ```text
 //!  get(blob) -- in use? -- on the disk, and what its digest says? -- else fetch, check, rename
 //! ```
 //!
-//! A download that breaks off goes on where it has stopped (`download`). What has been fetched is checked before it has its name, and once more when it is used after a restart, or after somebody
-//! has touched it; a damaged file is fetched again. Files are for reading, programs for running besides, and only when they
-//! are whole. The cache is bounded: what is not in use goes when room is wanted, the least recently used first.
+//! A download that breaks off goes on where it has stopped (`download`). What has been fetched is
+//! checked before it has its name, and once more when it is used after a restart, or after somebody
+//! has touched it; a damaged file is fetched again. Files are for reading, programs for running
+//! besides, and only when they are whole. The cache is bounded: what is not in use goes when room
+//! is wanted, the least recently used first.
 
 mod download;
 mod job_files;
@@ -57,14 +60,15 @@ pub(crate) struct BlobCache {
 /// What is known of one blob.
 #[derive(Default)]
 struct Entry {
-    /// The file as it was when it was last found to be whole. Locked while the blob is looked for, so that it is fetched
-    /// once.
+    /// The file as it was when it was last found to be whole. Locked while the blob is looked for,
+    /// so that it is fetched once.
     checked: tokio::sync::Mutex<Option<Stamp>>,
     /// Whoever uses it now.
     users: Mutex<Weak<Cached>>,
 }
 
-/// Tells a file from one that was changed or replaced since: the kernel sets the time of a change, and nobody else can.
+/// Tells a file from one that was changed or replaced since: the kernel sets the time of a change,
+/// and nobody else can.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     inode: u64,
@@ -92,7 +96,8 @@ impl BlobCache {
         Self { folder, bytes_max, source, entries: Mutex::default() }
     }
 
-    /// The file with this content, fetched if it is not here: to the end, whether or not anybody waits for it by then.
+    /// The file with this content, fetched if it is not here: to the end, whether or not anybody
+    /// waits for it by then.
     pub(crate) async fn get(
         self: &Arc<Self>,
         blob: Blob,
@@ -171,8 +176,8 @@ impl BlobCache {
         Ok(())
     }
 
-    /// Removes a file, unless somebody wants it; false if it still takes up room. Whoever comes for it meanwhile looks for it
-    /// afterwards.
+    /// Removes a file, unless somebody wants it; false if it still takes up room. Whoever comes for
+    /// it meanwhile looks for it afterwards.
     fn evict(&self, digest: Digest, path: &Path) -> io::Result<bool> {
         let mut entries = lock(&self.entries);
         if entries.get(&digest).is_some_and(Entry::is_wanted) {

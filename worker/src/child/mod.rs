@@ -6,8 +6,8 @@
 //!         ----- connections of other workers --> ShuffleServer
 //! ```
 //!
-//! It ends in one way only: it kills its process group, itself included, so that nothing of what user code has started is
-//! left. That happens when its worker asks for it, or is gone.
+//! It ends in one way only: it kills its process group, itself included, so that nothing of what
+//! user code has started is left. That happens when its worker asks for it, or is gone.
 
 use std::fs::File;
 use std::io;
@@ -36,8 +36,8 @@ pub enum ChildError {
     System(#[from] io::Error),
 }
 
-/// Serves the worker that has started this process, whose standard input leads to it. Call it before any other thread is
-/// started. Does not return but when it cannot begin.
+/// Serves the worker that has started this process, whose standard input leads to it. Call it
+/// before any other thread is started. Does not return but when it cannot begin.
 ///
 /// # Errors
 /// When the process was started by something else, or the system refuses what it needs.
@@ -70,7 +70,8 @@ pub fn run(registry: Registry) -> Result<(), ChildError> {
     })
 }
 
-/// Takes the socket that standard input is, and leaves an empty input in its place: it is not for user code.
+/// Takes the socket that standard input is, and leaves an empty input in its place: it is not for
+/// user code.
 fn take_standard_input() -> Result<OwnedFd, ChildError> {
     let socket = rustix::io::fcntl_dupfd_cloexec(io::stdin(), 3).map_err(io::Error::from)?;
     rustix::net::sockopt::socket_type(&socket)
@@ -79,7 +80,8 @@ fn take_standard_input() -> Result<OwnedFd, ChildError> {
     Ok(socket)
 }
 
-/// Kills the group that this process was started in, and this process, wherever user code has moved it.
+/// Kills the group that this process was started in, and this process, wherever user code has moved
+/// it.
 fn end() -> io::Result<()> {
     let group = getpid();
     let _ = kill_process_group(group, Signal::KILL);

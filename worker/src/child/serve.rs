@@ -32,7 +32,8 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// How often to take leave of what user code has started, and left to itself.
 const REAP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long attempts get to remove what they have begun when the job is over. The worker waits a little longer.
+/// How long attempts get to remove what they have begun when the job is over. The worker waits a
+/// little longer.
 const END_GRACE: Duration = Duration::from_millis(700);
 
 /// Messages and connections that wait to be taken.
@@ -61,8 +62,8 @@ struct Running {
     cancel: CancellationToken,
 }
 
-/// Serves the worker at the other end of `stream`, and other workers on connections that come on `socket`, until the
-/// worker asks for the end, or is gone.
+/// Serves the worker at the other end of `stream`, and other workers on connections that come on
+/// `socket`, until the worker asks for the end, or is gone.
 pub(super) async fn serve(
     socket: OwnedFd,
     stream: UnixStream,
@@ -95,7 +96,8 @@ pub(super) async fn serve(
             Some(ended) = serving.tasks.join_next() => serving.report(ended).await?,
             _ = progress.tick() => serving.tell_progress().await?,
             _ = reaping.tick() => {
-                // The thread on which this is done never ends for want of work: so there always is one.
+                // The thread on which this is done never ends for want of work: so there always is
+                // one.
                 let orphans = Arc::clone(&orphans);
                 tokio::task::spawn_blocking(move || orphans.reap());
             }

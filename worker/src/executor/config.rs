@@ -27,8 +27,8 @@ pub struct ExecutorConfig {
     pub serial: u32,
     /// Write each map output to its file at once: what is in memory ends with the process.
     pub outputs_on_disk: bool,
-    /// Whether there never is another worker, as in embedded mode. Then no output can be lost with one, and what a winning reducer has
-    /// read goes at once.
+    /// Whether there never is another worker, as in embedded mode. Then no output can be lost with
+    /// one, and what a winning reducer has read goes at once.
     pub is_alone: bool,
 }
 

@@ -14,12 +14,12 @@ use windrow_security::files::{keep_from_tidying, make_folder_of_owner};
 
 use super::ExecutorError;
 
-/// Held with an exclusive lock by the worker that uses the folder. That it exists tells that the folder is a
-/// worker's, so that what a dead predecessor left can be swept.
+/// Held with an exclusive lock by the worker that uses the folder. That it exists tells that the
+/// folder is a worker's, so that what a dead predecessor left can be swept.
 const LOCK_FILE: &str = "windrow-worker.lock";
 
-/// What other workers of the machine may read lies in a folder that is there before any job is: so a process can be allowed to
-/// read all that comes into it later.
+/// What other workers of the machine may read lies in a folder that is there before any job is: so
+/// a process can be allowed to read all that comes into it later.
 const JOBS: &str = "jobs";
 
 /// Folders of jobs, also of those that were being removed.
@@ -30,7 +30,8 @@ pub struct WorkerDirectory {
     path: PathBuf,
     jobs: PathBuf,
     _lock: File,
-    /// It may lie in a temporary folder, and be used for longer than files stay there by themselves.
+    /// It may lie in a temporary folder, and be used for longer than files stay there by
+    /// themselves.
     _untidied: Option<File>,
 }
 

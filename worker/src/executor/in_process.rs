@@ -55,7 +55,8 @@ pub struct InProcess {
     fetcher: Arc<Fetcher>,
     /// Whether threads of attempts that were given up may go on.
     has_strays: AtomicBool,
-    /// Dropped last: the folder stays locked while anything is removed from it. `None` where another process has it.
+    /// Dropped last: the folder stays locked while anything is removed from it. `None` where
+    /// another process has it.
     directory: Option<WorkerDirectory>,
 }
 
@@ -111,7 +112,8 @@ impl InProcess {
         }
     }
 
-    /// Who this worker is: fetches that mean another one are refused, and all of them while it has no lease.
+    /// Who this worker is: fetches that mean another one are refused, and all of them while it has
+    /// no lease.
     pub(crate) fn identity(&self) -> &Arc<Identity> {
         &self.identity
     }
@@ -127,9 +129,9 @@ impl InProcess {
         ShuffleService::new(store, identity, self.memory.clone())
     }
 
-    /// Runs an attempt to its end. When `cancel` fires it ends with [`FailureCause::Cancelled`] within a second or
-    /// so, whatever the user's code is doing. An attempt that does not succeed leaves no file; nor does one whose
-    /// future is dropped.
+    /// Runs an attempt to its end. When `cancel` fires it ends with [`FailureCause::Cancelled`]
+    /// within a second or so, whatever the user's code is doing. An attempt that does not succeed
+    /// leaves no file; nor does one whose future is dropped.
     pub async fn run(
         &self,
         request: RunRequest,
@@ -202,7 +204,8 @@ impl InProcess {
         self.memory.set_limit_bytes(memory_bytes);
     }
 
-    /// Writes outputs in memory to their files until no more is held than may be. Blocks, perhaps for long.
+    /// Writes outputs in memory to their files until no more is held than may be. Blocks, perhaps
+    /// for long.
     pub(crate) fn evict_surplus(&self) {
         self.store.evict_until(|| self.memory.has_room(0));
     }
@@ -212,16 +215,18 @@ impl InProcess {
         self.store.discard(attempt.task.job, (attempt.task.index, attempt.number));
     }
 
-    /// A reducer of this worker has won, so what it has read may go. A worker that is alone lets it: should it be needed again, because
-    /// a map turns out to be nondeterministic, its maps are run again. In a cluster it stays, since the loss of a worker makes that
-    /// likelier. May block for a moment.
+    /// A reducer of this worker has won, so what it has read may go. A worker that is alone lets
+    /// it: should it be needed again, because a map turns out to be nondeterministic, its maps are
+    /// run again. In a cluster it stays, since the loss of a worker makes that likelier. May block
+    /// for a moment.
     pub fn release_partition(&self, reduce: TaskId) {
         if self.config.is_alone {
             self.store.release_partition(reduce.job, reduce.index);
         }
     }
 
-    /// Removes all that a job has here and ends its attempts. Removes files, so it may block for a moment.
+    /// Removes all that a job has here and ends its attempts. Removes files, so it may block for a
+    /// moment.
     pub fn release(&self, id: JobId) {
         if let Some(job) = lock(&self.jobs).remove(&id) {
             job.released.cancel();
@@ -259,8 +264,8 @@ impl InProcess {
         Ok(Arc::clone(jobs.entry(id).or_insert(Arc::new(job))))
     }
 
-    /// A map task uses all threads that the job may have, a reduce task one. So does a suspect: should it kill the process,
-    /// it is known at which record.
+    /// A map task uses all threads that the job may have, a reduce task one. So does a suspect:
+    /// should it kill the process, it is known at which record.
     fn threads(&self, request: &RunRequest) -> usize {
         match &request.work {
             _ if request.alone => 1,
@@ -272,8 +277,8 @@ impl InProcess {
         }
     }
 
-    /// What one merge may keep open: all of them together half of what this process may, since as much again is for connections,
-    /// parts, and serving others.
+    /// What one merge may keep open: all of them together half of what this process may, since as
+    /// much again is for connections, parts, and serving others.
     fn files_max(&self) -> usize {
         let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) / 2;
         usize::try_from(most).unwrap_or(usize::MAX) / self.config.threads.max(1)
@@ -372,8 +377,8 @@ fn keep(outcome: Result<Outcome, FailureCause>, is_late: bool) -> Result<Finishe
     }
 }
 
-/// User code's panics are caught where it is called; this is for those of its constructors and destructors, and
-/// for the engine's own.
+/// User code's panics are caught where it is called; this is for those of its constructors and
+/// destructors, and for the engine's own.
 fn panicked(panic: &(dyn Any + Send)) -> FailureCause {
     let message = panic
         .downcast_ref::<&str>()

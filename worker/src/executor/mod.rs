@@ -1,7 +1,7 @@
 //! Where user code runs: in this process, or in a process for each job.
 //!
-//! The session hands over attempts as plain data ([`RunRequest`]) and gets plain data back ([`Finished`], or a
-//! [`FailureCause`]). It does not know in which process they run.
+//! The session hands over attempts as plain data ([`RunRequest`]) and gets plain data back
+//! ([`Finished`], or a [`FailureCause`]). It does not know in which process they run.
 
 use std::io;
 use std::sync::Arc;
@@ -84,8 +84,9 @@ impl Executor {
         }
     }
 
-    /// Runs an attempt to its end. When `cancel` fires it ends with [`FailureCause::Cancelled`] within a few seconds,
-    /// whatever the user's code is doing. An attempt that does not succeed leaves no file.
+    /// Runs an attempt to its end. When `cancel` fires it ends with [`FailureCause::Cancelled`]
+    /// within a few seconds, whatever the user's code is doing. An attempt that does not succeed
+    /// leaves no file.
     pub(crate) async fn run(
         &self,
         request: RunRequest,

@@ -1,7 +1,8 @@
 //! Thread pools for attempts: each attempt has one to itself while it runs.
 //!
-//! So a thread that waits for its own attempt never takes up work of another one, two attempts of a worker share
-//! the cores as the system sees fit, and an attempt that hangs takes nothing with it but its own pool.
+//! So a thread that waits for its own attempt never takes up work of another one, two attempts of a
+//! worker share the cores as the system sees fit, and an attempt that hangs takes nothing with it
+//! but its own pool.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -26,8 +27,9 @@ pub struct Pools {
 }
 
 impl Pools {
-    /// A pool of `threads` threads: an idle one, or a new one. Where the system has no threads left, one of more threads will do; where
-    /// there is none either, it waits for a while: those of others end.
+    /// A pool of `threads` threads: an idle one, or a new one. Where the system has no threads
+    /// left, one of more threads will do; where there is none either, it waits for a while: those
+    /// of others end.
     pub async fn lease(&self, threads: usize) -> Result<ThreadPool, FailureCause> {
         let mut tries_left = TRIES;
         loop {
@@ -60,7 +62,8 @@ impl Pools {
         Some(idle.swap_remove(index))
     }
 
-    /// Takes a pool back on which nothing runs any more. A pool that is dropped instead ends with what runs on it.
+    /// Takes a pool back on which nothing runs any more. A pool that is dropped instead ends with
+    /// what runs on it.
     pub fn give_back(&self, pool: ThreadPool) {
         let mut idle = lock(&self.idle);
         if idle.len() < IDLE_MAX {

@@ -1,4 +1,5 @@
-//! Of conversations: with the coordinator, with the process of a job, with who opens a connection, and what a process leaves.
+//! Of conversations: with the coordinator, with the process of a job, with who opens a connection,
+//! and what a process leaves.
 
 use std::io::Write;
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! What `fuzz/` tries of this crate: see `windrow_jobs::fuzzing`. Not for users.
 //!
-//! Where a checksum guards what comes behind it, inputs are tried as they are, and once more with one that fits.
+//! Where a checksum guards what comes behind it, inputs are tried as they are, and once more with
+//! one that fits.
 
 mod messages;
 mod shuffle;

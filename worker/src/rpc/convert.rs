@@ -1,4 +1,5 @@
-//! Between session messages and domain values. What the coordinator says converts or is refused, it never panics.
+//! Between session messages and domain values. What the coordinator says converts or is refused, it
+//! never panics.
 
 use std::sync::Arc;
 
@@ -316,13 +317,15 @@ fn part_to(part: Part) -> v1::Part {
     v1::Part { path: path.display().to_string(), bytes, records, crc64 }
 }
 
-/// Longest text of a failure that is sent, in bytes. User code may put whole records into its messages.
+/// Longest text of a failure that is sent, in bytes. User code may put whole records into its
+/// messages.
 const TEXT_BYTES_MAX: usize = 16 << 10;
 
 /// What may come after a text that was cut.
 const NOTE_BYTES_MAX: usize = 64;
 
-/// `text`, cut where it is too long for a message. One that was cut before, in the process of its job, stays as it is.
+/// `text`, cut where it is too long for a message. One that was cut before, in the process of its
+/// job, stays as it is.
 fn capped(mut text: String) -> String {
     if text.len() > TEXT_BYTES_MAX + NOTE_BYTES_MAX {
         let bytes = text.len();

@@ -1,5 +1,6 @@
-//! What has been said of a job: what every task needs, where the ranges of an ordered job begin, where its map outputs lie.
-//! Orders name only what differs from task to task, and become requests here.
+//! What has been said of a job: what every task needs, where the ranges of an ordered job begin,
+//! where its map outputs lie. Orders name only what differs from task to task, and become requests
+//! here.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,4 +1,5 @@
-//! The gRPC edge of the worker: connections, the server for shuffle data, conversions of session messages.
+//! The gRPC edge of the worker: connections, the server for shuffle data, conversions of session
+//! messages.
 
 mod connector;
 pub(crate) mod convert;

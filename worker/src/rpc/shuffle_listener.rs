@@ -1,5 +1,5 @@
-//! The worker's one port, on which others ask for the outputs of all its jobs. It learns which job a connection is for,
-//! and leaves the rest to the executor, which knows the process that has them.
+//! The worker's one port, on which others ask for the outputs of all its jobs. It learns which job
+//! a connection is for, and leaves the rest to the executor, which knows the process that has them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -78,7 +78,8 @@ async fn hand_on(
 ) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let job = timeout(HANDSHAKE_TIME_MAX, preamble::read(&mut stream)).await??;
-    // Whoever names a job that is not here is still a stranger: it is answered within the same limit.
+    // Whoever names a job that is not here is still a stranger: it is answered within the same
+    // limit.
     let permit = (!executor.knows(job)).then_some(permit);
     let served = executor.serve(job, stream).await;
     drop(permit);

@@ -1,4 +1,5 @@
-//! From map output to reduce input: sorted pairs in checked blocks, in segments by partition, merged.
+//! From map output to reduce input: sorted pairs in checked blocks, in segments by partition,
+//! merged.
 //!
 //! ```text
 //!  map attempt                     worker A                         reduce attempt on worker B

@@ -1,7 +1,9 @@
-//! Whose output a source reads: what is wrong with it is blamed on the map attempt that made it, and the map is done again.
+//! Whose output a source reads: what is wrong with it is blamed on the map attempt that made it,
+//! and the map is done again.
 //!
-//! What the reader wants for itself (descriptors, memory, room, rights) is nobody's fault but its machine's: it fails the reader's own
-//! attempt, and no good output is made anew for it. Sources tell the two apart: the first is `Corrupt`, the second `Io`.
+//! What the reader wants for itself (descriptors, memory, room, rights) is nobody's fault but its
+//! machine's: it fails the reader's own attempt, and no good output is made anew for it. Sources
+//! tell the two apart: the first is `Corrupt`, the second `Io`.
 
 use windrow_jobs::{Audit, FailureCause, WorkerId};
 

@@ -25,7 +25,8 @@ pub trait SortedPairs: Send + Sync {
     /// The pair at `index`, which is below [`len`](Self::len). O(1).
     fn get(&self, partition: u32, index: usize) -> RecordRef<'_>;
 
-    /// Appends the pairs at `indices` to `records`, and has asked for their memory side by side where they lie anywhere.
+    /// Appends the pairs at `indices` to `records`, and has asked for their memory side by side
+    /// where they lie anywhere.
     fn read<'a>(&'a self, partition: u32, indices: Range<usize>, records: &mut Vec<RecordRef<'a>>) {
         records.extend(indices.map(|index| self.get(partition, index)));
     }

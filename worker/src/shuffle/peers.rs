@@ -14,7 +14,8 @@ use windrow_security::Dialed;
 use crate::rpc::{ShuffleTls, preamble};
 use crate::sync::lock;
 
-/// More than the workers of a cluster, for some jobs: beyond it, all are forgotten, and made again where needed.
+/// More than the workers of a cluster, for some jobs: beyond it, all are forgotten, and made again
+/// where needed.
 const CHANNELS_MAX: usize = 1 << 14;
 
 /// The number of channels that tests have made.
@@ -23,14 +24,16 @@ const FIXED: u64 = 0;
 /// How often an idle connection is checked, and how long its answer may take.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// What a stream may hold that has arrived and not been read, which it is at once: the bound that matters is its credit.
+/// What a stream may hold that has arrived and not been read, which it is at once: the bound that
+/// matters is its credit.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 
 /// Largest piece in which data arrives: most blocks come in one.
 const FRAME_BYTES: u32 = 1 << 20;
 
-/// What all streams of a connection may hold together: as much as the protocol allows. A merge takes from its streams in
-/// the order of their keys, so one stream must never wait for room that others take up.
+/// What all streams of a connection may hold together: as much as the protocol allows. A merge
+/// takes from its streams in the order of their keys, so one stream must never wait for room that
+/// others take up.
 const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 
 /// A channel, and which one it is of all.
@@ -55,7 +58,8 @@ impl Peers {
         Self { channels, last_number, tls, connect_timeout }
     }
 
-    /// The channel to what the worker at `host:port` has of a job. It connects, and connects again, by itself.
+    /// The channel to what the worker at `host:port` has of a job. It connects, and connects again,
+    /// by itself.
     pub fn peer(&self, address: &str, job: JobId) -> Result<Peer, tonic::transport::Error> {
         let mut channels = lock(&self.channels);
         let peer = (address.to_string(), job);
@@ -81,8 +85,8 @@ impl Peers {
         Ok(peer)
     }
 
-    /// A stream over this channel has broken off. The next one gets another connection: this one may be about to end, and
-    /// not know it yet.
+    /// A stream over this channel has broken off. The next one gets another connection: this one
+    /// may be about to end, and not know it yet.
     pub fn avoid(&self, address: &str, job: JobId, broken: &Peer) {
         let is_broken = |known: &Peer| known.number == broken.number && known.number != FIXED;
         let mut channels = lock(&self.channels);

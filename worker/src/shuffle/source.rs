@@ -8,8 +8,9 @@ use super::block::{Block, PAIR_BYTES_MIN};
 /// Raw size at which a block in a file is closed.
 pub const BLOCK_BYTES: usize = 48 << 10;
 
-/// Most memory that a sorted run takes up in a merge: a run of `records` pairs whose blocks have up to `block_bytes` of keys and
-/// values. A run of few pairs is a single block and takes up less, so that more of such runs are merged at once.
+/// Most memory that a sorted run takes up in a merge: a run of `records` pairs whose blocks have up
+/// to `block_bytes` of keys and values. A run of few pairs is a single block and takes up less, so
+/// that more of such runs are merged at once.
 pub fn source_bytes(records: u64, block_bytes: u64) -> u64 {
     /// What is there whatever its size.
     const FIXED_BYTES: u64 = 4 << 10;
@@ -34,8 +35,8 @@ pub fn open_files(sources: &[Box<dyn BlockSource + '_>]) -> usize {
     sources.iter().filter(|source| source.keeps_file_open()).count()
 }
 
-/// How far a source has been read. Another source of the same pairs can go on there, so that the first one, its files and its
-/// buffers need not wait for whoever reads.
+/// How far a source has been read. Another source of the same pairs can go on there, so that the
+/// first one, its files and its buffers need not wait for whoever reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Position {
     /// Pairs before it.
@@ -68,7 +69,8 @@ pub trait BlockSource: Send {
     /// Tells that blocks will be wanted soon, before the first is.
     fn start(&mut self) {}
 
-    /// Makes `block` the next pairs; `false`, and none, at the end. After an error the source is of no use.
+    /// Makes `block` the next pairs; `false`, and none, at the end. After an error the source is of
+    /// no use.
     fn next_block(&mut self, block: &mut Block) -> Result<bool, FailureCause>;
 
     /// Memory that it takes up in a merge, at most, as far as that is known.
@@ -81,14 +83,15 @@ pub trait BlockSource: Send {
         false
     }
 
-    /// Where to go on once `used` pairs of the last block have been used. `None` of a source that cannot be made a second time.
+    /// Where to go on once `used` pairs of the last block have been used. `None` of a source that
+    /// cannot be made a second time.
     fn position(&self, used: usize) -> Option<Position> {
         let _ = used;
         None
     }
 
-    /// Leaves out all pairs before `position`, which is that of another source of the same pairs. To be called before the first
-    /// block is taken.
+    /// Leaves out all pairs before `position`, which is that of another source of the same pairs.
+    /// To be called before the first block is taken.
     fn seek(&mut self, position: &Position) {
         debug_assert!(position.records == 0, "only a source that has positions can go on at one");
     }
@@ -98,8 +101,9 @@ pub trait BlockSource: Send {
         false
     }
 
-    /// What all its pairs are together, as it was found when they were collected: carried beside them, and compared with
-    /// what arrives. Known at the end at the latest. Behind a [`Position`] only their number is known.
+    /// What all its pairs are together, as it was found when they were collected: carried beside
+    /// them, and compared with what arrives. Known at the end at the latest. Behind a [`Position`]
+    /// only their number is known.
     fn promised(&self) -> Audit;
 
     /// The failure of whoever finds that the pairs are not those that were promised.

@@ -1,5 +1,5 @@
-//! Work on disk: sorted runs of pairs that did not fit into memory, and merges of more sources than may be open
-//! at once.
+//! Work on disk: sorted runs of pairs that did not fit into memory, and merges of more sources than
+//! may be open at once.
 
 use std::sync::Arc;
 
@@ -26,7 +26,8 @@ pub struct Scratch {
     pub folder: Arc<JobFolder>,
     /// Ends every loop over pairs.
     pub cancel: CancellationToken,
-    /// Hears of every step of these loops, so that long sorts and merges do not look like a standstill.
+    /// Hears of every step of these loops, so that long sorts and merges do not look like a
+    /// standstill.
     pub progress: Arc<Progress>,
     /// Most memory of the sources that are merged at once; two of them are in any case.
     pub merge_bytes: u64,
@@ -64,7 +65,8 @@ impl Scratch {
         SegmentWriter::create(self.folder.scratch_path(), self.codec)
     }
 
-    /// Merges any number of sources. Where these need more memory than a merge may have, some are merged to runs first.
+    /// Merges any number of sources. Where these need more memory than a merge may have, some are
+    /// merged to runs first.
     pub fn merge<'a>(
         &self,
         mut sources: Vec<Box<dyn BlockSource + 'a>>,
@@ -101,7 +103,8 @@ impl Scratch {
         let segment = self.create()?;
         let mut writer = segment.begin_run().partition(0);
         self.copy(merge, &mut writer)?;
-        // Their digest is not known, and nobody asks: what was promised of the whole is kept elsewhere.
+        // Their digest is not known, and nobody asks: what was promised of the whole is kept
+        // elsewhere.
         let left = Audit { records: writer.records(), digest: 0 };
         let index = vec![writer.finish(left)?];
         Ok(segment.into_temporary(index))
@@ -113,8 +116,9 @@ impl Scratch {
         has_large && memory_bytes(sources) > self.merge_bytes
     }
 
-    /// How many of these sources, which are sorted by size, to merge to one: the fewest of the smallest after which the rest fits
-    /// into the memory of a merge, at least so many, and at most what fits at once.
+    /// How many of these sources, which are sorted by size, to merge to one: the fewest of the
+    /// smallest after which the rest fits into the memory of a merge, at least so many, and at most
+    /// what fits at once.
     fn group_of(&self, sources: &[Box<dyn BlockSource + '_>], least: usize) -> usize {
         let all = memory_bytes(sources);
         let mut group_bytes = 0;
@@ -327,7 +331,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
-        /// A merge that is left at any place, and gone on with by other sources of the same pairs, gives the rest.
+        /// A merge that is left at any place, and gone on with by other sources of the same pairs,
+        /// gives the rest.
         #[test]
         fn a_merge_goes_on_where_another_one_was_left(
             runs in vec(vec((0u32..4, pairs(1..2)), 0..40), 1..6),

@@ -7,8 +7,8 @@
 //!                 '-- the chunk's records ----'          starts at its start; more after it when the last one is long
 //! ```
 //!
-//! A file that is not what the job was planned for, or changes while it is read, is an error. There is no memory
-//! mapping: a file that is truncated must not be a signal.
+//! A file that is not what the job was planned for, or changes while it is read, is an error. There
+//! is no memory mapping: a file that is truncated must not be a signal.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -45,8 +45,8 @@ impl<'a> ChunkReader<'a> {
         Self { plan, file: None, window: Window::default() }
     }
 
-    /// The records that start in a chunk; none if a long record covers all of it. Calls `enter_large` before it reads
-    /// much more than a chunk.
+    /// The records that start in a chunk; none if a long record covers all of it. Calls
+    /// `enter_large` before it reads much more than a chunk.
     pub fn read(
         &mut self,
         index: usize,
@@ -67,7 +67,8 @@ impl<'a> ChunkReader<'a> {
         Ok(chunk)
     }
 
-    /// Gives memory back that an unusually long record took. To be called when the chunk has been mapped.
+    /// Gives memory back that an unusually long record took. To be called when the chunk has been
+    /// mapped.
     pub fn forget_large(&mut self) {
         self.window.limit_memory(usual_bytes(self.plan));
     }
@@ -119,7 +120,8 @@ struct InputFile {
 }
 
 impl InputFile {
-    /// Opened again if it seems to have changed: by that, clients of network file systems learn what their cache did not know.
+    /// Opened again if it seems to have changed: by that, clients of network file systems learn
+    /// what their cache did not know.
     fn open(range: &FileRange, plan: &InputPlan) -> Result<Self, FailureCause> {
         match Self::open_once(range, plan) {
             Err(FailureCause::InputChanged { .. }) => Self::open_once(range, plan),
@@ -147,8 +149,8 @@ impl InputFile {
         Ok(this)
     }
 
-    /// Makes sure that what was read is what was planned. Where the open file seems to have changed, the same one is asked once more,
-    /// opened anew.
+    /// Makes sure that what was read is what was planned. Where the open file seems to have
+    /// changed, the same one is asked once more, opened anew.
     fn check(&self) -> Result<(), FailureCause> {
         let failed = |error: io::Error| FailureCause::io(&self.name, &error);
         let Err(changed) = self.compare(&self.file) else { return Ok(()) };
@@ -208,8 +210,9 @@ struct Window {
 }
 
 impl Window {
-    /// Where the records that start in `chunk` begin and end. Reads as much as it takes to know and to have them, but
-    /// no further than the largest record may be. Tells `admit` how much it wants to have in memory.
+    /// Where the records that start in `chunk` begin and end. Reads as much as it takes to know and
+    /// to have them, but no further than the largest record may be. Tells `admit` how much it wants
+    /// to have in memory.
     fn find(
         &mut self,
         file: &InputFile,
@@ -249,8 +252,9 @@ impl Window {
                     admit(end - self.offset)?;
                     self.extend(file, end)?;
                 }
-                // Ever larger steps: a long record is read once and searched a few times, and not much is read beyond
-                // it. A byte more than is allowed tells that a record is too long.
+                // Ever larger steps: a long record is read once and searched a few times, and not
+                // much is read beyond it. A byte more than is allowed tells that a record is too
+                // long.
                 None => {
                     let step = (self.filled as u64 / GROWTH_PARTS).max(LOOKAHEAD_BYTES);
                     let enough = last.saturating_add(most).saturating_add(1);
@@ -262,8 +266,8 @@ impl Window {
         }
     }
 
-    /// The first record that starts at `at` or after it; `None` if it starts beyond the window. Reads on as far as it may take to be
-    /// sure of that.
+    /// The first record that starts at `at` or after it; `None` if it starts beyond the window.
+    /// Reads on as far as it may take to be sure of that.
     fn record_start(
         &mut self,
         file: &InputFile,
@@ -279,8 +283,8 @@ impl Window {
         Ok(framing.record_start(self.filled(), self.offset, at))
     }
 
-    /// Where a record of more than `most` bytes starts, of those that start in this range and end within it. Records are looked at one
-    /// by one only where chunks are larger than they may be.
+    /// Where a record of more than `most` bytes starts, of those that start in this range and end
+    /// within it. Records are looked at one by one only where chunks are larger than they may be.
     fn too_long(&self, framing: Framing, range: Range<u64>, most: u64) -> Option<u64> {
         let mut at = range.start;
         while range.end - at > most {
@@ -360,7 +364,8 @@ mod tests {
 
     const LINES: InputFormat = InputFormat { framing: Framing::Lines, has_header: false };
 
-    /// Reads `ranges` of a file chunk by chunk, and returns the records with their offsets, and what was read.
+    /// Reads `ranges` of a file chunk by chunk, and returns the records with their offsets, and
+    /// what was read.
     fn read_all(ranges: Vec<FileRange>, chunk_bytes: u64, framing: Framing) -> Vec<(u64, Vec<u8>)> {
         let format = InputFormat { framing, has_header: false };
         let plan = InputPlan::new(ranges, chunk_bytes, format, false);

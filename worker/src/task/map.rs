@@ -1,5 +1,5 @@
-//! A map attempt whose pairs go to reducers: threads collect, full collectors spill, and one output is left, in memory
-//! or as a segment file.
+//! A map attempt whose pairs go to reducers: threads collect, full collectors spill, and one output
+//! is left, in memory or as a segment file.
 
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
@@ -21,11 +21,12 @@ use crate::memory::Reservation;
 /// The pairs of one attempt take up at most this share of the job's memory: two attempts overlap.
 const COLLECTORS_PERCENT: u64 = 40;
 
-/// Chunks of a job that skips bad records are at most this large: what a chunk is told to be bad is held in memory.
+/// Chunks of a job that skips bad records are at most this large: what a chunk is told to be bad is
+/// held in memory.
 const CAREFUL_CHUNK_BYTES_MAX: u64 = 256 << 10;
 
-/// A collector is not asked to spill less than one part in this many of the job's memory, for each thread: runs
-/// that small would cost more than they free.
+/// A collector is not asked to spill less than one part in this many of the job's memory, for each
+/// thread: runs that small would cost more than they free.
 const FLOOR_PARTS: u64 = 16;
 
 /// Runs a map attempt.
@@ -72,7 +73,8 @@ pub fn run(attempt: &Attempt, input: u32, ranges: Vec<FileRange>) -> Result<Outc
     Ok(outcome)
 }
 
-/// The number of an input comes from the coordinator, which knows the job's code only by what its submitter says of it.
+/// The number of an input comes from the coordinator, which knows the job's code only by what its
+/// submitter says of it.
 fn check_input(attempt: &Attempt, input: u32) -> Result<(), FailureCause> {
     let inputs = attempt.program.input_names().len().max(1);
     if (input as usize) < inputs {
@@ -123,7 +125,8 @@ struct PairSink<'a> {
     spilled: &'a SpillFile,
     reservation: Reservation,
     floor_bytes: u64,
-    /// Whether collectors go on with the buffers that they have filled: those that combine make new ones each time.
+    /// Whether collectors go on with the buffers that they have filled: those that combine make new
+    /// ones each time.
     reuses_buffers: bool,
 }
 

@@ -47,7 +47,8 @@ struct TextSink<'a> {
     stop: &'a AtomicBool,
 }
 
-/// Text is taken after each chunk, so nothing is asked for: what has no room waits then (see `ordered`).
+/// Text is taken after each chunk, so nothing is asked for: what has no room waits then (see
+/// `ordered`).
 impl Room for TextSink<'_> {
     fn grow(&mut self, _bytes: usize) -> bool {
         true

@@ -24,7 +24,8 @@ use crate::shuffle::segment::{MemorySegment, PartitionIndex, SegmentWriter};
 use crate::shuffle::spill::{Scratch, write_partition};
 use crate::sync::{into_inner, lock};
 
-/// Partitions are combined in so many groups for each thread: enough that all threads end at about the same time.
+/// Partitions are combined in so many groups for each thread: enough that all threads end at about
+/// the same time.
 const GROUPS_PER_THREAD: u32 = 4;
 
 /// A map attempt's output, held in memory or under its final name.
@@ -119,8 +120,8 @@ pub fn finish(
     }
 }
 
-/// Sorts the threads' buffers, merges them, and combines what several of them have. Where there is no memory for what
-/// comes of it, each buffer becomes a run instead, and reducers combine.
+/// Sorts the threads' buffers, merges them, and combines what several of them have. Where there is
+/// no memory for what comes of it, each buffer becomes a run instead, and reducers combine.
 fn combine_or_spill(
     attempt: &Attempt,
     collected: Vec<Pairs>,
@@ -154,7 +155,8 @@ fn combine_or_spill(
     Ok((combined, reservation))
 }
 
-/// Combines all partitions, a few in a row on each thread: a buffer for each alone would cost more than most hold.
+/// Combines all partitions, a few in a row on each thread: a buffer for each alone would cost more
+/// than most hold.
 fn combine(
     attempt: &Attempt,
     sources: &[Arc<dyn SortedPairs>],

@@ -1,7 +1,8 @@
-//! What one attempt does, on the threads of a pool: read, map, sort and write; or merge, reduce and write.
+//! What one attempt does, on the threads of a pool: read, map, sort and write; or merge, reduce and
+//! write.
 //!
-//! Nothing here is asynchronous, and nothing knows the coordinator. Loops look at the attempt's cancellation once
-//! for each chunk or batch.
+//! Nothing here is asynchronous, and nothing knows the coordinator. Loops look at the attempt's
+//! cancellation once for each chunk or batch.
 
 use std::sync::Arc;
 
@@ -62,14 +63,15 @@ pub(crate) struct Attempt {
     pub pairs: Account,
     /// Threads of the pool that it runs on.
     pub threads: usize,
-    /// Lets one of the job's threads at a time work with records that are too large for the usual buffers.
+    /// Lets one of the job's threads at a time work with records that are too large for the usual
+    /// buffers.
     pub large: Arc<Gate>,
     /// The worker's cores: a thread takes one while it computes.
     pub cores: Arc<CoreLease>,
 }
 
-/// What an attempt that succeeded has made. It goes when this is dropped, so that one that comes too late
-/// leaves nothing.
+/// What an attempt that succeeded has made. It goes when this is dropped, so that one that comes
+/// too late leaves nothing.
 pub(crate) struct Outcome {
     /// The report.
     pub finished: Finished,
@@ -119,8 +121,8 @@ impl Attempt {
         self.large.enter(&self.scratch.cancel, || self.check())
     }
 
-    /// Changes what is reserved for pairs. Where memory is short, segments that wait in memory are written to disk, the
-    /// largest first, before growth is refused.
+    /// Changes what is reserved for pairs. Where memory is short, segments that wait in memory are
+    /// written to disk, the largest first, before growth is refused.
     fn try_resize(&self, reservation: &mut Reservation, bytes: u64) -> bool {
         if reservation.try_resize(bytes) {
             return true;
@@ -136,8 +138,9 @@ impl Attempt {
         self.memory.reserve(memory_bytes(sources).min(self.scratch.merge_bytes))
     }
 
-    /// Counts the memory of a merge of large pairs: all that it needs if there is room, else as much as is free of three quarters of the
-    /// memory less one pair, of which the reducer may keep a copy. Merging in two passes would write them twice.
+    /// Counts the memory of a merge of large pairs: all that it needs if there is room, else as
+    /// much as is free of three quarters of the memory less one pair, of which the reducer may keep
+    /// a copy. Merging in two passes would write them twice.
     fn reserve_large_merge(&self, sources: &[Box<dyn BlockSource>]) -> Reservation {
         let mut reservation = self.reserve_merge(sources);
         let largest = sources.iter().map(|source| source.memory_bytes()).max().unwrap_or(0);

@@ -1,6 +1,7 @@
 //! Puts the text of chunks, which are mapped side by side, back into input order.
 //!
-//! A thread that is too far ahead of the slowest one waits, and so does one whose text has no room, so that little text is held back.
+//! A thread that is too far ahead of the slowest one waits, and so does one whose text has no room,
+//! so that little text is held back.
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex};
@@ -15,7 +16,8 @@ use crate::sync::{into_inner, lock, wait_while};
 /// Texts of so many chunks are held back for each thread.
 const WINDOW_PER_THREAD: usize = 4;
 
-/// They take up at most one part in this many of the memory, beside those that threads have in hand.
+/// They take up at most one part in this many of the memory, beside those that threads have in
+/// hand.
 const MEMORY_PARTS: u64 = 8;
 
 /// The part of a map-only task, in the making.
@@ -60,7 +62,8 @@ impl OrderedPart {
         Self { state: Mutex::new(state), moved: Condvar::new(), window: window.max(1), bytes_max }
     }
 
-    /// Takes the text of a chunk. Waits while the chunk is too far ahead, or there is no room, until `stop` says otherwise.
+    /// Takes the text of a chunk. Waits while the chunk is too far ahead, or there is no room,
+    /// until `stop` says otherwise.
     pub fn submit(
         &self,
         chunk: usize,
@@ -88,7 +91,8 @@ impl OrderedPart {
         Ok(())
     }
 
-    /// The part and its number of lines. An error if the text of a chunk never came: nothing else would notice.
+    /// The part and its number of lines. An error if the text of a chunk never came: nothing else
+    /// would notice.
     pub fn finish(self) -> Result<(PartWriter, u64), FailureCause> {
         let state = into_inner(self.state);
         if state.pending.is_empty() {

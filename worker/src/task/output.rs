@@ -1,8 +1,9 @@
 //! Writes parts: text with a checksum, under the attempt's own name in the staging folder.
 //!
-//! A part counts as written when it has been closed without an error. Where the file system is another machine's, it has been forced
-//! there before, since nobody else hears of it if that fails: the coordinator has another cache. On this machine's own disks nothing is
-//! forced: whoever publishes the job's output decides what has to be durable then.
+//! A part counts as written when it has been closed without an error. Where the file system is
+//! another machine's, it has been forced there before, since nobody else hears of it if that fails:
+//! the coordinator has another cache. On this machine's own disks nothing is forced: whoever
+//! publishes the job's output decides what has to be durable then.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};

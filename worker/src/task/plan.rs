@@ -1,7 +1,7 @@
 //! The input of a map task, cut into chunks that its threads take one after the other.
 //!
-//! Chunks are cut by arithmetic alone; the records of a chunk are those that start in it, as with splits. So no
-//! thread waits for another one to find where a record ends.
+//! Chunks are cut by arithmetic alone; the records of a chunk are those that start in it, as with
+//! splits. So no thread waits for another one to find where a record ends.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -9,17 +9,20 @@ use windrow_jobs::program::InputFormat;
 
 use crate::executor::FileRange;
 
-/// Chunks are at least this large, unless their range is smaller: each costs a read, and some bytes of the plan.
+/// Chunks are at least this large, unless their range is smaller: each costs a read, and some bytes
+/// of the plan.
 pub const CHUNK_BYTES_MIN: u64 = 64 << 10;
 
-/// Chunks are at most this large: enough for the disk, little enough for the cache and for cancellation.
+/// Chunks are at most this large: enough for the disk, little enough for the cache and for
+/// cancellation.
 const CHUNK_BYTES_MAX: u64 = 4 << 20;
 
 /// With fewer chunks for each thread, one would often finish long after the others.
 const CHUNKS_PER_THREAD: u64 = 4;
 
-/// A chunk is at most one part in this many of the memory, for each thread: what it gives is counted only when it
-/// has been mapped, may well be ten times its size, and doubles a vector that is full.
+/// A chunk is at most one part in this many of the memory, for each thread: what it gives is
+/// counted only when it has been mapped, may well be ten times its size, and doubles a vector that
+/// is full.
 const MEMORY_PARTS: u64 = 128;
 
 /// All chunks of a task, and which of them come next.

@@ -1,8 +1,8 @@
-//! The bad records that an attempt skips: counted, and written to a file of its own in the order of the input, whichever
-//! thread has met them.
+//! The bad records that an attempt skips: counted, and written to a file of its own in the order of
+//! the input, whichever thread has met them.
 //!
-//! What is bad is decided where user code runs, in `jobs`. How many a whole job may skip is for the scheduler to say; an
-//! attempt stops only when it is too many all by itself.
+//! What is bad is decided where user code runs, in `jobs`. How many a whole job may skip is for the
+//! scheduler to say; an attempt stops only when it is too many all by itself.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -15,7 +15,8 @@ use super::{Attempt, Outcome};
 use crate::memory::Account;
 use crate::sync::{into_inner, lock};
 
-/// Where an attempt puts its bad records. Dropped before [`finish`](Self::finish), it leaves no file.
+/// Where an attempt puts its bad records. Dropped before [`finish`](Self::finish), it leaves no
+/// file.
 pub struct Quarantine {
     file: OrderedPart,
     budget: BadRecordBudget,
@@ -45,8 +46,8 @@ impl Quarantine {
         Ok(Some(Self { file, budget, memory: attempt.memory.clone(), met: Mutex::default() }))
     }
 
-    /// Takes the bad records of a chunk, which may be none; each chunk is told of once. May wait for earlier chunks, until
-    /// `stop` says otherwise.
+    /// Takes the bad records of a chunk, which may be none; each chunk is told of once. May wait
+    /// for earlier chunks, until `stop` says otherwise.
     pub fn put(
         &self,
         chunk: usize,

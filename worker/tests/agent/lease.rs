@@ -59,7 +59,8 @@ async fn a_worker_without_a_lease_neither_reports_nor_serves_and_then_goes_on() 
     fixture.heartbeat_names(&mut session, 1).await;
     drop(session);
 
-    // A lease that is so short that it has run out when the worker returns: no heartbeat of it is acknowledged.
+    // A lease that is so short that it has run out when the worker returns: no heartbeat of it is
+    // acknowledged.
     let session = fixture.session().await;
     let short = v1::Welcome { lease_ms: 30, returned: true, ..welcome(1) };
     session.say(FromCoordinator::Welcome(short)).await;

@@ -128,7 +128,8 @@ async fn what_a_loser_has_left_is_deleted() {
     assert!(back.outputs.is_empty(), "{:?}", back.outputs);
 }
 
-/// Runs reduce attempts from this number on until one fails: outputs are deleted while the session goes on.
+/// Runs reduce attempts from this number on until one fails: outputs are deleted while the session
+/// goes on.
 async fn assert_fetch_fails_from(
     session: &mut Session,
     job: &crate::support::SmallJob,

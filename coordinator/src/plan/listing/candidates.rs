@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use crate::plan::PlanError;
 
-/// Most files of an input: the plan holds all of them, and so does the coordinator until the job ends.
+/// Most files of an input: the plan holds all of them, and so does the coordinator until the job
+/// ends.
 const FILES_MAX: usize = 4_000_000;
 /// Most bytes of their paths together.
 const PATHS_BYTES_MAX: usize = 512 << 20;

@@ -15,8 +15,9 @@ use crate::side_by_side::{Grain, try_map_with};
 /// Folders that are read before what is in them is looked at.
 const FOLDERS_AT_ONCE: usize = 64;
 
-/// Adds what these inputs name: as many as a shell has made of a pattern, so all are looked at side by side first. A path
-/// that exists is taken as it is, even if it has the signs of a pattern in its name.
+/// Adds what these inputs name: as many as a shell has made of a pattern, so all are looked at side
+/// by side first. A path that exists is taken as it is, even if it has the signs of a pattern in
+/// its name.
 pub(super) fn expand(inputs: &[&str], found: &mut Candidates) -> Result<(), PlanError> {
     let there = try_map_with(Grain::Fine, inputs, |input| match kind_of(Path::new(input)) {
         Ok(kind) => Ok(Some(kind)),
@@ -52,7 +53,8 @@ fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
-/// Adds all files below `folder` that are wanted, and neither hidden nor in a hidden folder unless `named` names it.
+/// Adds all files below `folder` that are wanted, and neither hidden nor in a hidden folder unless
+/// `named` names it.
 fn walk(
     folder: PathBuf,
     named: &[Pattern],
@@ -98,7 +100,8 @@ fn read(folder: &Path, named: &[Pattern]) -> Result<Vec<(OsString, FileType)>, P
     Ok(entries)
 }
 
-/// Adds those that lead to files. A link that leads nowhere is an error: the user meant a file that is not there.
+/// Adds those that lead to files. A link that leads nowhere is an error: the user meant a file that
+/// is not there.
 fn push_links(links: Vec<PathBuf>, found: &mut Candidates) -> Result<(), PlanError> {
     let lead_to_files = try_map_with(Grain::Fine, &links, |link| {
         fs::metadata(link).map(|target| target.is_file()).map_err(|error| unreadable(link, error))
@@ -141,7 +144,8 @@ fn expand_pattern(input: &str, found: &mut Candidates) -> Result<(), PlanError> 
     Ok(())
 }
 
-/// A pattern with `**`, walked here: `glob` would follow links to folders, and so go round in cycles.
+/// A pattern with `**`, walked here: `glob` would follow links to folders, and so go round in
+/// cycles.
 fn expand_recursive(
     input: &str,
     pattern: &Pattern,
@@ -163,7 +167,8 @@ fn expand_recursive(
     walk(base.clone(), named, wanted, found)
 }
 
-/// The components of a pattern that begin with a sign of hidden names, and so name such files on purpose.
+/// The components of a pattern that begin with a sign of hidden names, and so name such files on
+/// purpose.
 fn named_components(input: &str) -> Result<Vec<Pattern>, glob::PatternError> {
     input.split('/').filter(|component| is_hidden(component)).map(Pattern::new).collect()
 }

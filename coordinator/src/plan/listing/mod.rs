@@ -1,9 +1,10 @@
 //! Which files an input names.
 //!
-//! An input is a file, a folder (all files in it and below it) or a glob pattern. Names that begin with `.` or `_`
-//! are hidden or temporary and skipped, as Hadoop does, unless the user names them: an input that is such a file or
-//! folder itself, or a pattern whose own component begins with that sign, is taken. Links to files are followed;
-//! links to folders found on the way down are not, so that cycles do no harm.
+//! An input is a file, a folder (all files in it and below it) or a glob pattern. Names that begin
+//! with `.` or `_` are hidden or temporary and skipped, as Hadoop does, unless the user names them:
+//! an input that is such a file or folder itself, or a pattern whose own component begins with that
+//! sign, is taken. Links to files are followed; links to folders found on the way down are not, so
+//! that cycles do no harm.
 //!
 //! ```text
 //!  patterns --expand--> candidates --places--> each file once --inspect--> size and time, in the order of paths
@@ -11,8 +12,9 @@
 //!                                      real name found once
 //! ```
 //!
-//! There may be millions of files on a server that takes a millisecond for each call. So what is asked for each file is
-//! asked once and side by side, what holds for a folder is asked once a folder, and what is held is bounded.
+//! There may be millions of files on a server that takes a millisecond for each call. So what is
+//! asked for each file is asked once and side by side, what holds for a folder is asked once a
+//! folder, and what is held is bounded.
 
 mod candidates;
 mod expand;
@@ -44,8 +46,9 @@ pub(crate) struct InputFile {
     pub(crate) modified_unix_ns: u64,
 }
 
-/// All files that the `patterns` of one of a job's inputs name, each once, in the order of their paths. Looks at each of
-/// them, so that one that cannot be read is found before anything runs, and notes in `places` where they really lie.
+/// All files that the `patterns` of one of a job's inputs name, each once, in the order of their
+/// paths. Looks at each of them, so that one that cannot be read is found before anything runs, and
+/// notes in `places` where they really lie.
 pub(super) fn list<'a>(
     input: u32,
     patterns: impl IntoIterator<Item = &'a str>,
@@ -76,7 +79,8 @@ fn inspect(input: u32, Candidate { path, .. }: &Candidate) -> Result<InputFile, 
     })
 }
 
-/// Asks instead of opening: half of the calls, and no device or pipe that took the file's place is ever touched.
+/// Asks instead of opening: half of the calls, and no device or pipe that took the file's place is
+/// ever touched.
 fn check_readable(path: &Path) -> io::Result<()> {
     match accessat(CWD, path, Access::READ_OK, AtFlags::EACCESS) {
         // Systems that cannot tell. The task that reads it will.

@@ -1,4 +1,5 @@
-//! Where files really lie, whatever their folders and links are called: found out once a folder, and once a link.
+//! Where files really lie, whatever their folders and links are called: found out once a folder,
+//! and once a link.
 
 use std::collections::HashMap;
 use std::fs;
@@ -24,8 +25,8 @@ impl Places {
         self.folders.iter().chain(&self.links).map(|(real, found)| (&**real, &**found))
     }
 
-    /// The candidates in the order of their paths, without those that were met before under this or another spelling of their
-    /// folder.
+    /// The candidates in the order of their paths, without those that were met before under this or
+    /// another spelling of their folder.
     pub(super) fn each_once(
         &mut self,
         candidates: Vec<Candidate>,
@@ -49,7 +50,8 @@ impl Places {
         Ok(candidates)
     }
 
-    /// The candidates, each with a number that those of the same real folder have; and in how many ways their folders are spelled.
+    /// The candidates, each with a number that those of the same real folder have; and in how many
+    /// ways their folders are spelled.
     fn place(
         &mut self,
         candidates: Vec<Candidate>,

@@ -8,10 +8,11 @@
 //!                         SplitPoints::from_sample
 //! ```
 //!
-//! The coordinator chooses the pieces, since it has listed the files. What is read of them goes through the job's mapper, so
-//! that is for submitters, who have it: what hangs or dies here harms nobody else. Small inputs
-//! are read whole. The same files give the same points, whatever the machine. What cannot be read or mapped is left out: the
-//! map task that comes upon it says what is wrong.
+//! The coordinator chooses the pieces, since it has listed the files. What is read of them goes
+//! through the job's mapper, so that is for submitters, who have it: what hangs or dies here harms
+//! nobody else. Small inputs are read whole. The same files give the same points, whatever the
+//! machine. What cannot be read or mapped is left out: the map task that comes upon it says what is
+//! wrong.
 
 mod records;
 mod strata;
@@ -34,19 +35,21 @@ use strata::{Piece, strata};
 
 use super::listing::InputFile;
 
-/// Strata are read in this many groups, on a thread each. A constant, so that the machine makes no difference.
+/// Strata are read in this many groups, on a thread each. A constant, so that the machine makes no
+/// difference.
 const GROUPS: usize = 4;
 /// Most pairs drawn for each partition.
 const PAIRS_PER_PARTITION: u64 = 4_000;
 /// Kept of a sampled key or value: a range may begin anywhere.
 pub(crate) const SIDE_BYTES_MAX: usize = 256;
-/// Kept of all points of a job together, so that they fit into a message: where partitions are very many, less is kept of
-/// each side.
+/// Kept of all points of a job together, so that they fit into a message: where partitions are very
+/// many, less is kept of each side.
 const POINTS_BYTES_MAX: usize = 16 << 20;
 /// What a pair takes up besides key and value, about.
 const PAIR_OVERHEAD_BYTES: u64 = 8;
 
-/// What is read of one file for a sample. The coordinator, which has listed the files, chooses it; the submitter reads it.
+/// What is read of one file for a sample. The coordinator, which has listed the files, chooses it;
+/// the submitter reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SamplePiece {
     /// Pieces of one stratum are neighbours.
@@ -79,8 +82,9 @@ pub(crate) fn pieces(files: &[InputFile], partitions: u32) -> Vec<SamplePiece> {
     pieces
 }
 
-/// Where the ranges of the ordered job `program` begin that its output is to be cut into: as many as `partitions`, of about
-/// the same size in bytes. Reads the pieces, about 8 MiB; blocks meanwhile.
+/// Where the ranges of the ordered job `program` begin that its output is to be cut into: as many
+/// as `partitions`, of about the same size in bytes. Reads the pieces, about 8 MiB; blocks
+/// meanwhile.
 pub fn sample_ranges(
     pieces: &[SamplePiece],
     program: &Arc<dyn Program>,

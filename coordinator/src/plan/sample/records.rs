@@ -19,8 +19,8 @@ pub(super) struct Found {
     pub(super) in_buffer: Range<usize>,
 }
 
-/// Reads the records that begin in `bytes`, or else the next one, into `buffer`. `None` if that takes too much, if
-/// there is none, or if the file cannot be read.
+/// Reads the records that begin in `bytes`, or else the next one, into `buffer`. `None` if that
+/// takes too much, if there is none, or if the file cannot be read.
 pub(super) fn records(
     file: &File,
     file_bytes: u64,

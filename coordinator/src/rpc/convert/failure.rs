@@ -142,7 +142,8 @@ fn place_from(place: Option<v1::Place>) -> Place {
     Place { file: capped(file), offset, key, source: source.map(capped) }
 }
 
-/// Longest text of a failure that is kept, in bytes. Workers cut theirs where they are a little shorter.
+/// Longest text of a failure that is kept, in bytes. Workers cut theirs where they are a little
+/// shorter.
 const TEXT_BYTES_MAX: usize = 17 << 10;
 
 fn capped(mut text: String) -> String {

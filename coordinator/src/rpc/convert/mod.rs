@@ -1,5 +1,5 @@
-//! Between messages and domain values. What comes from outside may be anything: it converts or is refused, it never
-//! panics.
+//! Between messages and domain values. What comes from outside may be anything: it converts or is
+//! refused, it never panics.
 
 mod failure;
 mod program;

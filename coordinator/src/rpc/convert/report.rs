@@ -12,8 +12,8 @@ use super::{Malformed, attempt_from, attempts_from};
 use crate::driver::Report;
 use crate::output::{Content, StagedPart, Written};
 
-/// The report in a message that is not the first of its session; `None` in one of a kind that is not known here, from a newer
-/// worker.
+/// The report in a message that is not the first of its session; `None` in one of a kind that is
+/// not known here, from a newer worker.
 pub(in crate::rpc) fn report_from(message: v1::WorkerMessage) -> Result<Option<Report>, Malformed> {
     message.message.map(report).transpose()
 }

@@ -240,7 +240,8 @@ impl OutputsHolder {
         self.profile.as_ref().map_or("", |profile| &profile.shuffle_address)
     }
 
-    /// The folder of its segments, where somebody else may read it. In embedded mode, there is no other way.
+    /// The folder of its segments, where somebody else may read it. In embedded mode, there is no
+    /// other way.
     fn shared_directory(&self) -> &str {
         match &self.profile {
             Some(profile) if self.has_neighbours || profile.shuffle_address.is_empty() => {

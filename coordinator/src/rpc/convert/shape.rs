@@ -1,4 +1,5 @@
-//! What a submitter says of its job's code. Its limits are checked here, so that all behind may rely on them.
+//! What a submitter says of its job's code. Its limits are checked here, so that all behind may
+//! rely on them.
 
 use std::ops::Range;
 

@@ -19,7 +19,8 @@ const FRAME_BYTES: u64 = 9 + 5;
 
 const JOB: JobId = JobId(1_000);
 
-/// A job, and the cluster on which it runs: each worker runs maps, and as many as there are reduces run one.
+/// A job, and the cluster on which it runs: each worker runs maps, and as many as there are reduces
+/// run one.
 #[derive(Clone, Copy)]
 struct Model {
     maps: u32,
@@ -102,7 +103,8 @@ impl Model {
         work
     }
 
-    /// All outputs, or each `step`th: spread over the workers as if by chance, which is the most that there is to say.
+    /// All outputs, or each `step`th: spread over the workers as if by chance, which is the most
+    /// that there is to say.
     fn outputs(self, since: Option<u64>, step: usize) -> OutputsTable {
         let place = |task: u32| (mixed(task) % u64::from(self.workers)) as u32;
         let outputs = (0..self.maps).step_by(step).map(|task| (task, 1, place(task)));
@@ -179,8 +181,8 @@ fn a_large_ordered_job_takes_little_more() {
     assert_eq!(sizes.contexts + sizes.outputs, LARGE.sizes().contexts + LARGE.sizes().outputs);
 }
 
-/// Nothing grows with the product of maps and reduces: on as many workers, twice the maps and twice the reduces take twice the
-/// bytes.
+/// Nothing grows with the product of maps and reduces: on as many workers, twice the maps and twice
+/// the reduces take twice the bytes.
 #[test]
 fn bytes_grow_with_the_sum_of_maps_and_reduces() {
     for is_ordered in [false, true] {

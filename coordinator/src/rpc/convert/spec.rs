@@ -47,8 +47,9 @@ pub(in crate::rpc) fn spec_from(spec: Option<v1::JobSpec>) -> Result<JobSpec, Ma
     })
 }
 
-/// What a submission that is told again is recognised by: 16 bytes that its submitter has drawn, or a key that the user has chosen.
-/// `None` for a submitter who never tells one again. The submitter's name goes in, so that nobody can take another one's.
+/// What a submission that is told again is recognised by: 16 bytes that its submitter has drawn, or
+/// a key that the user has chosen. `None` for a submitter who never tells one again. The
+/// submitter's name goes in, so that nobody can take another one's.
 pub(in crate::rpc) fn submission_from(
     submitter: Option<&str>,
     drawn: &[u8],

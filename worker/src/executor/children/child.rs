@@ -26,7 +26,8 @@ use crate::task::{part_path, quarantine_path};
 
 /// How long it may take to stop what it was asked to stop. It gives threads up after less.
 const CANCEL_GRACE: Duration = Duration::from_secs(3);
-/// Messages that an attempt takes at most: split points, context, the outputs to read, and what to do.
+/// Messages that an attempt takes at most: split points, context, the outputs to read, and what to
+/// do.
 const ORDERS_MAX: usize = 4;
 /// How long it may take to have room for a message.
 const TELL_TIME_MAX: Duration = Duration::from_secs(30);
@@ -100,7 +101,8 @@ impl Child {
         Self { serial, pid, messages, descriptors, state, stop, gone }
     }
 
-    /// Runs an attempt in it. Gives the request back if the process was gone before, or about to be.
+    /// Runs an attempt in it. Gives the request back if the process was gone before, or about to
+    /// be.
     pub(super) async fn run(
         &self,
         request: RunRequest,
@@ -108,7 +110,8 @@ impl Child {
         cancel: &CancellationToken,
     ) -> Result<Ended, RunRequest> {
         let attempt = request.attempt;
-        // Room first, so that orders go out in the order in which they are thought of, or not at all.
+        // Room first, so that orders go out in the order in which they are thought of, or not at
+        // all.
         let room = tokio::select! {
             room = self.messages.reserve_many(ORDERS_MAX) => room,
             () = cancel.cancelled() => return Ok(Err(FailureCause::Cancelled)),
@@ -143,8 +146,8 @@ impl Child {
         Ok(stopped.ok().and_then(Result::ok).unwrap_or(Err(FailureCause::Cancelled)))
     }
 
-    /// If it does not listen any more, it is about to be gone. One that reads nothing for long is not waited for: what runs in it is
-    /// killed for its silence sooner or later.
+    /// If it does not listen any more, it is about to be gone. One that reads nothing for long is
+    /// not waited for: what runs in it is killed for its silence sooner or later.
     async fn tell(&self, message: Message) {
         let message = v1::ToChild { message: Some(message) };
         if timeout(TELL_TIME_MAX, self.messages.send(message)).await.is_err() {
@@ -155,7 +158,8 @@ impl Child {
         }
     }
 
-    /// Tells without waiting. Where the process reads so little that there is no room, it will be killed for not stopping.
+    /// Tells without waiting. Where the process reads so little that there is no room, it will be
+    /// killed for not stopping.
     fn cancel(&self, attempt: AttemptId) {
         let message = Some(Message::Order(convert::cancel_to(attempt)));
         let _ = self.messages.try_send(v1::ToChild { message });
@@ -305,7 +309,8 @@ impl Child {
         lock(&self.state).has_only_strays()
     }
 
-    /// Whether nothing runs in it but threads of attempts that were given up. If so, it gets nothing new.
+    /// Whether nothing runs in it but threads of attempts that were given up. If so, it gets
+    /// nothing new.
     pub(super) fn close_if_only_strays(&self) -> bool {
         let mut state = lock(&self.state);
         let only_strays = state.has_only_strays();
@@ -327,7 +332,8 @@ impl Running {
         }
     }
 
-    /// What was written is deleted by name if it is not wanted, and read by the coordinator if it is.
+    /// What was written is deleted by name if it is not wanted, and read by the coordinator if it
+    /// is.
     fn check(&self, finished: &Finished) -> Result<(), String> {
         let Finished { part, quarantine, .. } = finished;
         if part.as_ref().map(|part| &part.path) != self.part.as_ref() {
@@ -373,7 +379,8 @@ mod tests {
     use crate::shuffle::store::SegmentStore;
     use crate::testing::{self, attempt_id};
 
-    /// What is named is deleted, or published: so it must be the attempt's own, and not only lie where that does.
+    /// What is named is deleted, or published: so it must be the attempt's own, and not only lie
+    /// where that does.
     #[test]
     fn a_process_names_no_file_but_that_of_its_attempt() {
         let folder = tempfile::tempdir().unwrap();

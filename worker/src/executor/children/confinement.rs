@@ -1,14 +1,16 @@
-//! What of the file system the process of a job may touch, enforced by Landlock: it reads everything but its worker's folder,
-//! of which it sees no more than what is its job's; it writes to its job's folder, to where its parts go, and to what
-//! the submitter has declared.
+//! What of the file system the process of a job may touch, enforced by Landlock: it reads
+//! everything but its worker's folder, of which it sees no more than what is its job's; it writes
+//! to its job's folder, to where its parts go, and to what the submitter has declared.
 //!
-//! The rules are made here, and bind the process before its program begins: no code of the submitter's runs without them.
-//! They say nothing of the network, nor of what is not the content or the name of a file, such as its permissions.
+//! The rules are made here, and bind the process before its program begins: no code of the
+//! submitter's runs without them. They say nothing of the network, nor of what is not the content
+//! or the name of a file, such as its permissions.
 //!
-//! Landlock knows rules that allow, for a folder and all below it, and no exceptions. So the worker's folder is kept out by
-//! allowing each neighbour of it, and each neighbour of the folders above it, by itself. What is made at one of these levels
-//! later than the process cannot be read by it. Of a neighbour that is the folder of another worker, only the folders of its jobs
-//! are allowed: reducers read each other's map outputs there.
+//! Landlock knows rules that allow, for a folder and all below it, and no exceptions. So the
+//! worker's folder is kept out by allowing each neighbour of it, and each neighbour of the folders
+//! above it, by itself. What is made at one of these levels later than the process cannot be read
+//! by it. Of a neighbour that is the folder of another worker, only the folders of its jobs are
+//! allowed: reducers read each other's map outputs there.
 
 use std::fs::{self, File};
 use std::io;
@@ -91,8 +93,9 @@ pub(crate) fn is_enforced() -> bool {
     handled.and_then(Ruleset::create).is_ok()
 }
 
-/// All that may be read. Rules can only allow: so what hides `hidden` is that everything beside it, and beside each of the folders
-/// above it, is allowed, but what other workers beside it keep from jobs. `hidden` must be absolute and without links.
+/// All that may be read. Rules can only allow: so what hides `hidden` is that everything beside it,
+/// and beside each of the folders above it, is allowed, but what other workers beside it keep from
+/// jobs. `hidden` must be absolute and without links.
 ///
 /// # Errors
 /// When one of the folders above it cannot be listed.
@@ -127,7 +130,8 @@ pub(super) fn rules(hidden: &Path, needs: &Needs<'_>) -> Result<RulesetCreated, 
         .create()?;
     let (read, all) = (AccessFs::from_read(NEWEST), AccessFs::from_all(NEWEST));
     for path in surroundings(hidden)? {
-        // A link is followed to what has a rule of its own, or has none for a reason. What is gone by now needs none.
+        // A link is followed to what has a rule of its own, or has none for a reason. What is gone
+        // by now needs none.
         if let Ok(file) =
             open(&path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
         {
@@ -163,8 +167,9 @@ pub(super) fn bind(command: &mut Command, rules: RulesetCreated) {
         Some(rules) => rules.restrict_self().map(drop).map_err(|_| io::Error::last_os_error()),
         None => Ok(()),
     };
-    // SAFETY: between fork and exec, only what is safe in a signal handler may be done: this makes two system calls and
-    // closes a descriptor. It takes no lock and no memory, and neither do its errors.
+    // SAFETY: between fork and exec, only what is safe in a signal handler may be done: this makes
+    // two system calls and closes a descriptor. It takes no lock and no memory, and neither do its
+    // errors.
     #[allow(unsafe_code)]
     unsafe {
         command.pre_exec(restrict);
@@ -194,9 +199,11 @@ fn refused(path: &Path, error: io::Error) -> ConfineError {
     ConfineError::Writable { path: path.to_path_buf(), error }
 }
 
-/// Refuses what is the worker's folder, or in it, or has it in it; and any other worker's, or what is in that.
+/// Refuses what is the worker's folder, or in it, or has it in it; and any other worker's, or what
+/// is in that.
 fn refuse_hidden(file: &OwnedFd, hidden: &Path) -> io::Result<()> {
-    // Where links have led: asked of what has been opened, so that nobody can exchange it meanwhile.
+    // Where links have led: asked of what has been opened, so that nobody can exchange it
+    // meanwhile.
     let real = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
     if real.starts_with(hidden) || hidden.starts_with(&real) {
         let reason = "this worker's folder, or part of it, lies there; jobs must not write to that";

@@ -1,7 +1,8 @@
-//! The life of a process after it was started: it is watched, killed where it must be, reaped, and what it died of is told.
+//! The life of a process after it was started: it is watched, killed where it must be, reaped, and
+//! what it died of is told.
 //!
-//! It is killed with its whole group while its number is still its own, before it is reaped. So what user code has started
-//! goes too, and nobody else's process is met by mistake.
+//! It is killed with its whole group while its number is still its own, before it is reaped. So
+//! what user code has started goes too, and nobody else's process is met by mistake.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -154,9 +155,10 @@ impl Process {
         }
     }
 
-    /// Watches it until it is gone, with all of its group; says `on_end` as soon as that is certain, and has `end_orphans` end what has
-    /// left its group. One that the kernel does not let go, as it waits for a disk or a network file system, counts as gone after a
-    /// while: nothing else has to wait for that.
+    /// Watches it until it is gone, with all of its group; says `on_end` as soon as that is
+    /// certain, and has `end_orphans` end what has left its group. One that the kernel does not let
+    /// go, as it waits for a disk or a network file system, counts as gone after a while: nothing
+    /// else has to wait for that.
     pub(super) async fn watch(
         mut self,
         stop: &Stop,
@@ -206,8 +208,8 @@ impl Process {
     }
 }
 
-/// How many processes the kernel had killed for want of memory some time before one ended. It counts one when it decides to kill
-/// it, which may be long before that is gone.
+/// How many processes the kernel had killed for want of memory some time before one ended. It
+/// counts one when it decides to kill it, which may be long before that is gone.
 struct KernelKills {
     before: Option<u64>,
     next: Option<u64>,
@@ -253,7 +255,8 @@ fn wait_for_end(pid: Pid) -> io::Result<oneshot::Receiver<()>> {
 }
 
 fn kill_group(pid: Pid) {
-    // It fails where there is nobody left. The leader, which is not reaped yet, may have left its group.
+    // It fails where there is nobody left. The leader, which is not reaped yet, may have left its
+    // group.
     let _ = kill_process_group(pid, Signal::KILL);
     let _ = kill_process(pid, Signal::KILL);
 }

@@ -1,6 +1,7 @@
-//! What one process of a job may use. Open files and sizes of files the kernel limits, from before its program begins; memory and
-//! processes the worker counts ten times a second, since the kernel counts them otherwise: address space says little of
-//! memory, and processes are those of the whole user.
+//! What one process of a job may use. Open files and sizes of files the kernel limits, from before
+//! its program begins; memory and processes the worker counts ten times a second, since the kernel
+//! counts them otherwise: address space says little of memory, and processes are those of the whole
+//! user.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -8,17 +9,19 @@ use std::process::Command;
 
 use rustix::process::{Pid, Resource, Rlimit, getpid, getrlimit, set_child_subreaper, setrlimit};
 
-/// A process may take up half as much memory again as is budgeted, and this: for code, stacks, the transport's buffers,
-/// and what user code holds for a moment.
+/// A process may take up half as much memory again as is budgeted, and this: for code, stacks, the
+/// transport's buffers, and what user code holds for a moment.
 const BESIDE_BUDGET_BYTES: u64 = 256 << 20;
 
-/// Where it may have hardly more than what is beside the budget, one part in this many is its budget.
+/// Where it may have hardly more than what is beside the budget, one part in this many is its
+/// budget.
 const SMALL_PARTS: u64 = 4;
 
 /// Limits of each process of a job. `None` sets none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JobLimits {
-    /// Memory of its own; where it is left out, half as much again as all jobs together may use for intermediate data, and 256 MiB.
+    /// Memory of its own; where it is left out, half as much again as all jobs together may use for
+    /// intermediate data, and 256 MiB.
     pub memory_bytes: Option<u64>,
     /// Files and connections that it has open at once.
     pub open_files: u64,
@@ -45,7 +48,8 @@ pub(super) enum Excess {
 }
 
 impl JobLimits {
-    /// Fills in the limit of memory that is usual on a worker with this budget, unless another one is set.
+    /// Fills in the limit of memory that is usual on a worker with this budget, unless another one
+    /// is set.
     pub(super) fn with_budget(self, budget_bytes: u64) -> Self {
         let usual =
             budget_bytes.saturating_add(budget_bytes / 2).saturating_add(BESIDE_BUDGET_BYTES);
@@ -63,17 +67,19 @@ impl JobLimits {
     /// Has the kernel limit the process of `command`, and all that it starts.
     pub(super) fn bind(self, command: &mut Command) {
         let limit = move || {
-            // A dump of a process with gigabytes of data is of no use to anybody. Where a program takes dumps, the kernel asks
-            // it to take one of no bytes as well, but none of a single byte.
+            // A dump of a process with gigabytes of data is of no use to anybody. Where a program
+            // takes dumps, the kernel asks it to take one of no bytes as well, but none of a single
+            // byte.
             set(Resource::Core, 1)?;
             set(Resource::Nofile, self.open_files)?;
             self.file_bytes.map_or(Ok(()), |bytes| set(Resource::Fsize, bytes))?;
-            // What it starts, and what leaves it, stays countable. Where the system has nothing of the kind, it is as it was.
+            // What it starts, and what leaves it, stays countable. Where the system has nothing of
+            // the kind, it is as it was.
             let _ = set_child_subreaper(Some(getpid()));
             Ok(())
         };
-        // SAFETY: between fork and exec, only what is safe in a signal handler may be done: this makes a few system calls,
-        // and takes no lock and no memory, and neither do its errors.
+        // SAFETY: between fork and exec, only what is safe in a signal handler may be done: this
+        // makes a few system calls, and takes no lock and no memory, and neither do its errors.
         #[allow(unsafe_code)]
         unsafe {
             command.pre_exec(limit);
@@ -105,7 +111,8 @@ fn own_memory_bytes(pid: Pid) -> Option<u64> {
     Some(resident.saturating_sub(shared) * rustix::param::page_size() as u64)
 }
 
-/// A process and its descendants, counted up to `most`. Those whose parents have ended are its children.
+/// A process and its descendants, counted up to `most`. Those whose parents have ended are its
+/// children.
 fn count_family(pid: Pid, most: u64) -> u64 {
     let mut found = vec![pid.as_raw_nonzero().get()];
     let mut counted = 0;

@@ -1,4 +1,5 @@
-//! Runs the attempts of each job in a process of its own, so that whatever user code does harms no other job.
+//! Runs the attempts of each job in a process of its own, so that whatever user code does harms no
+//! other job.
 //!
 //! ```text
 //!  Children --- by job ---> ChildrenOfJob --- main, and one for each suspect ---> Child ===== process
@@ -6,9 +7,10 @@
 //!      +-- Spawner: starts them;  life: watches and reaps them;  Printed: what they print;  log: tells that
 //! ```
 //!
-//! A process is an executor like that of embedded mode, for one job: it reads input, sorts, writes segments, fetches from
-//! other workers and serves its outputs by itself, and no data goes through here. It lives from the job's first attempt
-//! until the job is released. Nothing that it says is believed further than its own job.
+//! A process is an executor like that of embedded mode, for one job: it reads input, sorts, writes
+//! segments, fetches from other workers and serves its outputs by itself, and no data goes through
+//! here. It lives from the job's first attempt until the job is released. Nothing that it says is
+//! believed further than its own job.
 
 use std::collections::HashMap;
 use std::io;
@@ -74,7 +76,8 @@ pub(crate) struct ChildSettings {
     pub fetch: FetchTimeouts,
     /// What they show each other; `None` where the cluster is open.
     pub certificates: Option<Arc<JobCertificates>>,
-    /// What they must not see but for what is their job's: the worker's folder, without links. `None` limits nothing.
+    /// What they must not see but for what is their job's: the worker's folder, without links.
+    /// `None` limits nothing.
     pub hidden: Option<PathBuf>,
     /// What each may use.
     pub limits: JobLimits,
@@ -212,8 +215,9 @@ impl Children {
         lock(&self.jobs).contains_key(&job)
     }
 
-    /// Hands a connection to the process that serves a job. Where there is nothing of the job, that is answered, and the
-    /// connection is closed: when it is made anew, there may be. In a secured cluster there is nothing to answer with.
+    /// Hands a connection to the process that serves a job. Where there is nothing of the job, that
+    /// is answered, and the connection is closed: when it is made anew, there may be. In a secured
+    /// cluster there is nothing to answer with.
     pub(crate) async fn serve(
         self: &Arc<Self>,
         job: JobId,
@@ -238,8 +242,8 @@ impl Children {
         }
     }
 
-    /// A process for an attempt, when what it is started from is here: started, if need be, to the end, whether or not
-    /// anybody waits for it by then.
+    /// A process for an attempt, when what it is started from is here: started, if need be, to the
+    /// end, whether or not anybody waits for it by then.
     fn process_for(
         self: &Arc<Self>,
         job: &Arc<ChildrenOfJob>,
@@ -272,7 +276,8 @@ impl Children {
         Ok(Arc::clone(jobs.entry(id).or_insert_with(|| Arc::new(ChildrenOfJob::new(id)))))
     }
 
-    /// Kills a process in which nothing runs but threads that were given up, unless outputs would be lost with it.
+    /// Kills a process in which nothing runs but threads that were given up, unless outputs would
+    /// be lost with it.
     async fn end_strays(self: &Arc<Self>, job: &Arc<ChildrenOfJob>, child: &Child) {
         let (this, of) = (Arc::clone(self), Arc::clone(job));
         let looked = tokio::task::spawn_blocking(move || of.has_outputs_in_memory(&this)).await;
@@ -281,8 +286,9 @@ impl Children {
         }
     }
 
-    /// Ends a job's processes and removes its folder, by another name first, so that the job's may be used again. What cannot be
-    /// removed, for want of descriptors or because a file system hangs, is tried again with the next one.
+    /// Ends a job's processes and removes its folder, by another name first, so that the job's may
+    /// be used again. What cannot be removed, for want of descriptors or because a file system
+    /// hangs, is tried again with the next one.
     async fn put_away(&self, job: &ChildrenOfJob) {
         job.end().await;
         let path = self.directory().join(job.id.to_string());

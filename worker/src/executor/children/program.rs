@@ -13,13 +13,14 @@ use rustix::fs::{StatVfsMountFlags, fstatvfs};
 /// The argument by which a program knows that it is to be the process of a job.
 pub const CHILD_ARGUMENT: &str = "--windrow-job-process";
 
-/// What such a process inherits of its worker's environment: how to find programs and files, and how to show text, time and
-/// panics. Credentials are not among it. Its temporary folder is one of its own.
+/// What such a process inherits of its worker's environment: how to find programs and files, and
+/// how to show text, time and panics. Credentials are not among it. Its temporary folder is one of
+/// its own.
 const INHERITED: [&str; 8] =
     ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "RUST_BACKTRACE", "RUST_LOG"];
 
-/// An executable that serves as the process of a job when it is started with certain arguments: `prefix`, and then
-/// [`CHILD_ARGUMENT`](super::CHILD_ARGUMENT). Clones are the same.
+/// An executable that serves as the process of a job when it is started with certain arguments:
+/// `prefix`, and then [`CHILD_ARGUMENT`](super::CHILD_ARGUMENT). Clones are the same.
 #[derive(Clone, Debug)]
 pub struct ChildProgram {
     /// Kept open, so that it does no harm when the file is replaced.
@@ -28,8 +29,8 @@ pub struct ChildProgram {
 }
 
 impl ChildProgram {
-    /// The executable of this process. `prefix` are the arguments that come before those of Windrow's, in programs that
-    /// have commands besides.
+    /// The executable of this process. `prefix` are the arguments that come before those of
+    /// Windrow's, in programs that have commands besides.
     ///
     /// # Errors
     /// When it cannot be opened.

@@ -1,4 +1,5 @@
-//! Starts a process: what it is given, what is said first, and what goes on beside it as long as it lives.
+//! Starts a process: what it is given, what is said first, and what goes on beside it as long as it
+//! lives.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -42,7 +43,8 @@ const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
 /// Messages that wait for it to listen.
 const WAITING_MAX: usize = 256;
 
-/// How much rather than its worker it is to be killed when the machine has no memory left, of 1,000.
+/// How much rather than its worker it is to be killed when the machine has no memory left, of
+/// 1,000.
 const KILL_RATHER: &str = "500";
 
 /// Folder for temporary files, in the job's.
@@ -174,7 +176,8 @@ impl Children {
         made.map(Some).map_err(|error| error.cause(job.id))
     }
 
-    /// Makes the job's folder where it is missing, and looks whether parts can be written: else all that the maps do would be in vain.
+    /// Makes the job's folder where it is missing, and looks whether parts can be written: else all
+    /// that the maps do would be in vain.
     async fn prepare_folders(&self, job: &ChildrenOfJob) -> Result<(), FailureCause> {
         let temporary = self.folder_of(job.id).join(TEMPORARY);
         let staging = job.files().map(|files| files.staging.clone());
@@ -216,7 +219,8 @@ impl Children {
         self.settings.limits.bind(&mut command);
         command.stdin(Stdio::from(their_descriptors));
         command.stdout(their_pipe.try_clone()?).stderr(their_pipe);
-        // All that can fail comes before the process: one that has ended at once says why by its exit code.
+        // All that can fail comes before the process: one that has ended at once says why by its
+        // exit code.
         descriptors.send(their_stream.as_fd()).await?;
         let printed = Printed::record(pipe, folder.join(format!("printed-{serial}.log")))?;
         let so_far = printed.so_far();
@@ -294,7 +298,8 @@ async fn listen(
     }
 }
 
-/// Tells a process what it must know, and what it is asked, for as long as it listens. When this ends, so does the process.
+/// Tells a process what it must know, and what it is asked, for as long as it listens. When this
+/// ends, so does the process.
 async fn speak(
     mut writer: MessageWriter<v1::ToChild>,
     start: v1::ChildStart,

@@ -1,4 +1,5 @@
-//! Where map outputs lie, as it is told: columns of numbers, which are checked against each other here.
+//! Where map outputs lie, as it is told: columns of numbers, which are checked against each other
+//! here.
 
 use std::path::PathBuf;
 
@@ -19,7 +20,8 @@ pub(crate) struct ToldOutputs {
     pub since: Option<u64>,
     /// Of a change: the map tasks, ascending.
     pub tasks: Vec<u32>,
-    /// Of each of the tasks, or of all: the place of its holder in `holders`, and the number of its attempt.
+    /// Of each of the tasks, or of all: the place of its holder in `holders`, and the number of its
+    /// attempt.
     pub outputs: Vec<(u32, u32)>,
     /// Who holds any of these.
     pub holders: Vec<Holder>,

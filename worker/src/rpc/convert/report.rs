@@ -1,5 +1,5 @@
-//! Reports as a worker hears them from the process of a job. User code runs there: they are believed no more than what
-//! comes over a network.
+//! Reports as a worker hears them from the process of a job. User code runs there: they are
+//! believed no more than what comes over a network.
 
 use std::time::Duration;
 

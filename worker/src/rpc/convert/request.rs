@@ -1,4 +1,5 @@
-//! Requests as a worker passes them on to the process of their job: the same orders that it was given itself.
+//! Requests as a worker passes them on to the process of their job: the same orders that it was
+//! given itself.
 
 use windrow_jobs::{AttemptId, BadRecordBudget, JobId};
 use windrow_proto::v1;
@@ -7,8 +8,8 @@ use windrow_proto::v1::coordinator_message::Message;
 use super::{attempt_to, compression_to, deadly_to};
 use crate::executor::{FileRange, JobContext, RunRequest, Work};
 
-/// The order to run an attempt. What it needs must have been said before: its job's context, and the outputs that a reduce
-/// attempt reads, as `outputs_version`.
+/// The order to run an attempt. What it needs must have been said before: its job's context, and
+/// the outputs that a reduce attempt reads, as `outputs_version`.
 pub(crate) fn run_to(request: &RunRequest, outputs_version: u64) -> v1::CoordinatorMessage {
     let attempt = Some(attempt_to(request.attempt));
     let alone = request.alone;
@@ -33,7 +34,8 @@ fn order(message: Message) -> v1::CoordinatorMessage {
     v1::CoordinatorMessage { message: Some(message) }
 }
 
-/// What a process of the job needs of it: what it is started from, and bound by, it has been started with.
+/// What a process of the job needs of it: what it is started from, and bound by, it has been
+/// started with.
 pub(crate) fn context_to(job: JobId, context: &JobContext) -> v1::CoordinatorMessage {
     order(Message::JobContext(v1::JobContext {
         id: job.0,

@@ -1,9 +1,10 @@
 //! `Shuffle.Fetch` by hand: the gRPC call on both sides, in which a block is never copied.
 //!
-//! The generated code gathers each message in one buffer before it is sent, and again before it is decoded: two copies of
-//! all that is shuffled. Here the sender hands the transport a few bytes of framing and then the block itself, and the
-//! receiver takes the block out of the frame in which it arrived. On the wire nothing is different. What is fetched,
-//! and whether it makes sense, is the business of `shuffle`.
+//! The generated code gathers each message in one buffer before it is sent, and again before it is
+//! decoded: two copies of all that is shuffled. Here the sender hands the transport a few bytes of
+//! framing and then the block itself, and the receiver takes the block out of the frame in which it
+//! arrived. On the wire nothing is different. What is fetched, and whether it makes sense, is the
+//! business of `shuffle`.
 
 mod client;
 mod messages;
@@ -19,5 +20,6 @@ pub(crate) use server::{Credits, FetchServer, request_from};
 const SERVICE: &str = "windrow.v1.Shuffle";
 pub(crate) const PATH: &str = "/windrow.v1.Shuffle/Fetch";
 
-/// What precedes each message: whether it is compressed, which it never is, and its length, big endian.
+/// What precedes each message: whether it is compressed, which it never is, and its length, big
+/// endian.
 pub(crate) const PREFIX_BYTES: usize = 5;

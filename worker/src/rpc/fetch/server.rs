@@ -1,4 +1,5 @@
-//! The answering side: reads the request and the credit that follows, and frames messages for the transport.
+//! The answering side: reads the request and the credit that follows, and frames messages for the
+//! transport.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -74,7 +75,8 @@ impl Credits {
         Self(Messages::of(Body::empty(), 0))
     }
 
-    /// So many bytes more; `None` when the caller says nothing any more, or nothing that makes sense. Cancel safe.
+    /// So many bytes more; `None` when the caller says nothing any more, or nothing that makes
+    /// sense. Cancel safe.
     pub(crate) async fn next(&mut self) -> Option<u64> {
         match self.0.next().await {
             Ok(Some(FetchCall { message: Some(Call::Credit(credit)) })) => Some(credit.bytes),

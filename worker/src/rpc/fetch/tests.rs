@@ -1,4 +1,5 @@
-//! The two sides against each other and against the generated code: it is the same call on the wire.
+//! The two sides against each other and against the generated code: it is the same call on the
+//! wire.
 
 use std::sync::Arc;
 

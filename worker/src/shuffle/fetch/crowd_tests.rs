@@ -1,5 +1,5 @@
-//! More streams than a sender has memory and descriptors for: it stays within both, all of them end right, and whoever waits is
-//! told so.
+//! More streams than a sender has memory and descriptors for: it stays within both, all of them end
+//! right, and whoever waits is told so.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -76,8 +76,8 @@ fn open_below(folder: &Path) -> usize {
     open.filter(|path| path.starts_with(folder)).count()
 }
 
-/// Every reader merges streams of all senders, each of which can serve one reader at a time: held fast, they would wait for each
-/// other for ever.
+/// Every reader merges streams of all senders, each of which can serve one reader at a time: held
+/// fast, they would wait for each other for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn more_streams_than_memory_and_files_stay_within_both_and_all_end_right() {
     const SENDERS: u32 = 2;

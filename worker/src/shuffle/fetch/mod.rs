@@ -1,5 +1,5 @@
-//! The reducer's side of the shuffle: a source for each file that can be read here, and one stream or a few for
-//! each other worker.
+//! The reducer's side of the shuffle: a source for each file that can be read here, and one stream
+//! or a few for each other worker.
 
 #[cfg(test)]
 mod crowd_tests;
@@ -27,13 +27,15 @@ use crate::files::is_exhausted;
 use crate::identity::Identity;
 use crate::memory::Account;
 
-/// How long a reducer waits for another worker before it reports that it cannot fetch. A wait that ends while it has no
-/// lease of its own begins anew once it has one: it may be this worker that is cut off, or was stopped.
+/// How long a reducer waits for another worker before it reports that it cannot fetch. A wait that
+/// ends while it has no lease of its own begins anew once it has one: it may be this worker that is
+/// cut off, or was stopped.
 #[derive(Clone, Copy, Debug)]
 pub struct FetchTimeouts {
     /// For a connection, and for the answer to a request.
     pub connect: Duration,
-    /// For each further message, while the reducer has room for it; and for a worker whose lease has run out.
+    /// For each further message, while the reducer has room for it; and for a worker whose lease
+    /// has run out.
     pub stall: Duration,
 }
 
@@ -117,7 +119,8 @@ pub(crate) struct FetchPlan<'a> {
 }
 
 impl Fetcher {
-    /// One source or several for each worker. An error if an output that should be here is not, or makes no sense.
+    /// One source or several for each worker. An error if an output that should be here is not, or
+    /// makes no sense.
     pub fn sources(&self, plan: &FetchPlan<'_>) -> Result<Vec<Box<dyn BlockSource>>, FailureCause> {
         let mut sources: Vec<Box<dyn BlockSource>> = Vec::new();
         let mut all_far = Vec::new();
@@ -150,10 +153,12 @@ impl Fetcher {
         share_bytes.min(memory_bytes / CREDIT_PARTS).clamp(least, most)
     }
 
-    /// The sources of an output that is read directly; `None` if it is fetched over the network. Read directly is
-    /// - an output that this process has itself. Another one of this worker's may be in the memory of another of its processes.
-    /// - an output of a worker on the same host, if its file can be opened: it cannot from another container, while it is in that
-    ///   worker's memory, or where this process may not.
+    /// The sources of an output that is read directly; `None` if it is fetched over the network.
+    /// Read directly is
+    /// - an output that this process has itself. Another one of this worker's may be in the memory
+    ///   of another of its processes.
+    /// - an output of a worker on the same host, if its file can be opened: it cannot from another
+    ///   container, while it is in that worker's memory, or where this process may not.
     /// - whatever has no address.
     fn near(
         &self,

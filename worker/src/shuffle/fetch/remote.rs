@@ -1,15 +1,18 @@
 //! A source that another worker streams.
 //!
-//! A task on the runtime receives and enforces the timeouts; the reducer's thread takes blocks from a queue, and what it has taken
-//! is credit for the sender, who sends nothing without (see `shuffle::serve`). So whatever arrives has room, and the connection is
-//! never held up by a reducer that reads from another one.
+//! A task on the runtime receives and enforces the timeouts; the reducer's thread takes blocks from
+//! a queue, and what it has taken is credit for the sender, who sends nothing without (see
+//! `shuffle::serve`). So whatever arrives has room, and the connection is never held up by a
+//! reducer that reads from another one.
 //!
-//! A sender that is busy with others says so, and is waited for. One that wants for something is asked again for a while.
+//! A sender that is busy with others says so, and is waited for. One that wants for something is
+//! asked again for a while.
 //!
-//! A worker whose lease has run out says so, and is asked again after a pause: mostly its coordinator has gone, and comes back.
+//! A worker whose lease has run out says so, and is asked again after a pause: mostly its
+//! coordinator has gone, and comes back.
 //!
-//! A stream that breaks off, or brings what was not sent, is opened once more. Its pairs come in the same order again, so
-//! as many are skipped as have been used.
+//! A stream that breaks off, or brings what was not sent, is opened once more. Its pairs come in
+//! the same order again, so as many are skipped as have been used.
 
 use std::io;
 use std::sync::Arc;
@@ -129,7 +132,8 @@ impl RemoteSource {
         }
     }
 
-    /// The next block or the end: whether it was a block. An error that may pass, or one that will not.
+    /// The next block or the end: whether it was a block. An error that may pass, or one that will
+    /// not.
     fn receive(&mut self, block: &mut Block) -> Result<bool, Fault> {
         self.start();
         let origin = &self.stream.origin;
@@ -263,7 +267,8 @@ impl Credit {
 
 /// Why a stream is not whole.
 enum Fault {
-    /// Nobody is to blame: this worker was cut off itself, as far as it knows, or the other one wants for something.
+    /// Nobody is to blame: this worker was cut off itself, as far as it knows, or the other one
+    /// wants for something.
     Own(FailureCause),
     /// Another try may find nothing wrong.
     Passing(FailureCause),
@@ -271,8 +276,8 @@ enum Fault {
 }
 
 impl Stream {
-    /// What it holds at most, unless single pairs are large: what there was credit for, a block more, and the one that is being
-    /// decoded.
+    /// What it holds at most, unless single pairs are large: what there was credit for, a block
+    /// more, and the one that is being decoded.
     fn held_bytes(&self) -> u64 {
         self.credit_bytes + 2 * self.block_bytes()
     }
@@ -354,7 +359,8 @@ impl Stream {
         }
     }
 
-    /// The next message. Waiting for room takes as long as the reducer needs; only waiting for the sender is limited. Cancel safe.
+    /// The next message. Waiting for room takes as long as the reducer needs; only waiting for the
+    /// sender is limited. Cancel safe.
     async fn next(
         &self,
         messages: &mut FetchStream,
@@ -447,7 +453,8 @@ impl Stream {
         origin.failed(message)
     }
 
-    /// The failure of a call or a connection: the other worker's, unless this process has run out of something itself.
+    /// The failure of a call or a connection: the other worker's, unless this process has run out
+    /// of something itself.
     fn refused(&self, error: &dyn std::error::Error) -> FailureCause {
         let mut message = format!("{}: {error}", self.address);
         let mut source = error.source();

@@ -1,7 +1,7 @@
 //! The k-way merge: sorted sources in, batches of borrowed pairs in (key, value) order out.
 //!
-//! Pairs are never copied. A batch borrows from the sources' current blocks, and ends before one of these has to
-//! be replaced:
+//! Pairs are never copied. A batch borrows from the sources' current blocks, and ends before one of
+//! these has to be replaced:
 //!
 //! ```text
 //!  source 0  [ block | block | ...     \
@@ -20,8 +20,8 @@ use self::select::Selector;
 use super::block::Block;
 use super::source::{BlockSource, Position};
 
-/// Most pairs in a batch, unless sources are many: few enough that they are in the cache still when they are used. Cancellation
-/// is looked for once a batch.
+/// Most pairs in a batch, unless sources are many: few enough that they are in the cache still when
+/// they are used. Cancellation is looked for once a batch.
 const BATCH_RECORDS_MAX: usize = 256;
 
 type Records<'a> = Vec<RecordRef<'a>>;
@@ -68,8 +68,8 @@ impl<'a> Merge<'a> {
         promised
     }
 
-    /// Where each source goes on behind the pairs of the last batch, all of which must have been used. `None` if a source cannot
-    /// be made a second time.
+    /// Where each source goes on behind the pairs of the last batch, all of which must have been
+    /// used. `None` if a source cannot be made a second time.
     pub fn positions(&self) -> Option<Vec<Position>> {
         let used = self.selector.used();
         self.sources.iter().zip(used).map(|(source, used)| source.position(used)).collect()

@@ -1,7 +1,8 @@
-//! Takes pairs from the current blocks in order, until there are enough of them or a block must be replaced.
+//! Takes pairs from the current blocks in order, until there are enough of them or a block must be
+//! replaced.
 //!
-//! What is known of the order outlives a batch: the tree knows each source's next pair by its prefix, and only the
-//! source whose pair goes first can be at the end of its block.
+//! What is known of the order outlives a batch: the tree knows each source's next pair by its
+//! prefix, and only the source whose pair goes first can be at the end of its block.
 
 use windrow_jobs::FailureCause;
 use windrow_jobs::collect::prefix;
@@ -12,8 +13,9 @@ use super::super::source::BlockSource;
 use super::super::tree::LoserTree;
 use super::recycle;
 
-/// So many pairs of a source are read at once, ahead of the merge: their memory arrives side by side, and the merge finds
-/// them in the cache. Fewer where many sources share a batch, since what a batch leaves of them is read again.
+/// So many pairs of a source are read at once, ahead of the merge: their memory arrives side by
+/// side, and the merge finds them in the cache. Fewer where many sources share a batch, since what
+/// a batch leaves of them is read again.
 const WINDOW_RECORDS: std::ops::RangeInclusive<usize> = 8..=64;
 
 /// A batch ends with the pair that makes it this large: whoever reads it may copy it.
@@ -56,8 +58,8 @@ struct Cursor {
 #[derive(Default)]
 struct Window<'b> {
     records: Vec<RecordRef<'b>>,
-    /// `prefix(key)` of each of the records, and `u64::MAX` as a sentinel behind them. Only where prefixes are equal are whole keys
-    /// compared.
+    /// `prefix(key)` of each of the records, and `u64::MAX` as a sentinel behind them. Only where
+    /// prefixes are equal are whole keys compared.
     prefixes: Vec<u64>,
     at: usize,
 }

@@ -1,4 +1,5 @@
-//! Opens segments and finds what is in them. Everything in the file is checked before it is believed.
+//! Opens segments and finds what is in them. Everything in the file is checked before it is
+//! believed.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -28,7 +29,8 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// Opens the segment at `path`, and checks its directory. Keeps its index in memory if that takes up at most `keep_bytes_max`.
+    /// Opens the segment at `path`, and checks its directory. Keeps its index in memory if that
+    /// takes up at most `keep_bytes_max`.
     pub fn open(path: &Path, keep_bytes_max: usize) -> Result<Self, FailureCause> {
         let file = File::open(path).map_err(|error| unreadable(path, &error))?;
         let (directory, pages) = twice(path, &file, || {
@@ -41,7 +43,8 @@ impl Segment {
         Ok(Self { path: path.into(), directory, pages, released, temporary: None })
     }
 
-    /// A segment whose index is not in its file, and that goes when nobody reads it any more. Each partition can be read once.
+    /// A segment whose index is not in its file, and that goes when nobody reads it any more. Each
+    /// partition can be read once.
     pub(super) fn temporary(file: TemporaryFile, index: Encoded) -> Self {
         let Encoded { pages, directory } = index;
         let (path, released) = (file.path().into(), Released::default());
@@ -56,7 +59,8 @@ impl Segment {
         FIXED_BYTES + self.directory.memory_bytes() + self.pages.as_ref().map_or(0, Vec::len)
     }
 
-    /// A source for each run that has pairs of `partition`. Reads a page of the index, if these are not in memory.
+    /// A source for each run that has pairs of `partition`. Reads a page of the index, if these are
+    /// not in memory.
     pub fn sources(&self, partition: u32) -> Result<Vec<SegmentSource>, FailureCause> {
         let entries = self.entries(partition)?.into_iter();
         let source =
@@ -74,8 +78,8 @@ impl Segment {
         Err(corrupt(&self.path, MAGIC.len() as u64, message))
     }
 
-    /// Gives the disk and the page cache back what the pairs of `partition` take up: nobody will read them again. Where the file
-    /// system cannot do that, they stay until the file goes.
+    /// Gives the disk and the page cache back what the pairs of `partition` take up: nobody will
+    /// read them again. Where the file system cannot do that, they stay until the file goes.
     pub fn release(&self, partition: u32) -> Result<(), FailureCause> {
         let entries = self.entries(partition)?;
         let extents = entries.iter().flat_map(|entry| entry.extents.iter().copied());
@@ -178,8 +182,8 @@ fn invalid(message: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, message)
 }
 
-/// Of a file that the system does not let us read: it is to blame, unless the error is the reader's own, which would meet it with any
-/// other file too.
+/// Of a file that the system does not let us read: it is to blame, unless the error is the reader's
+/// own, which would meet it with any other file too.
 pub(super) fn unreadable(path: &Path, error: &io::Error) -> FailureCause {
     if is_readers_own(error) {
         FailureCause::io(path, error)

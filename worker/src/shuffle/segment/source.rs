@@ -1,4 +1,5 @@
-//! Reads the pairs of one partition of one run. Everything in the file is checked before it is believed.
+//! Reads the pairs of one partition of one run. Everything in the file is checked before it is
+//! believed.
 
 use std::fs::File;
 use std::io;
@@ -18,11 +19,11 @@ use crate::shuffle::source::{
     BLOCK_BYTES, BlockPlace, BlockSource, Position, behind, source_bytes,
 };
 
-/// One partition of one run of a segment, block by block. The file is opened at the first read and closed after the
-/// last, so that many sources can wait for a merge with few files open.
+/// One partition of one run of a segment, block by block. The file is opened at the first read and
+/// closed after the last, so that many sources can wait for a merge with few files open.
 ///
-/// Each read takes one block, and the header of the next one: so every size is known beforehand, and a buffer that
-/// holds a block and nothing else can be handed over as it is.
+/// Each read takes one block, and the header of the next one: so every size is known beforehand,
+/// and a buffer that holds a block and nothing else can be handed over as it is.
 pub struct SegmentSource {
     path: Arc<Path>,
     file: Option<File>,
@@ -124,7 +125,8 @@ impl BlockSource for SegmentSource {
 }
 
 impl SegmentSource {
-    /// The pairs of an entry of the index of the file at `path`, which stays as long as this does if it is a temporary one.
+    /// The pairs of an entry of the index of the file at `path`, which stays as long as this does
+    /// if it is a temporary one.
     pub(super) fn new(
         path: Arc<Path>,
         entry: PartitionIndex,
@@ -176,8 +178,8 @@ impl SegmentSource {
         }
     }
 
-    /// Reads from this block on, whose pairs before it are left out without a look at them. Where there is no such block, all is
-    /// read from the start.
+    /// Reads from this block on, whose pairs before it are left out without a look at them. Where
+    /// there is no such block, all is read from the start.
     fn begin_at(&mut self, BlockPlace { extent, offset, records }: BlockPlace) {
         let before = self.extents.len().checked_sub(extent);
         let is_there = before
@@ -190,7 +192,8 @@ impl SegmentSource {
         }
     }
 
-    /// What has been read of a temporary file makes room at once: for the file, mostly, to which it is being written.
+    /// What has been read of a temporary file makes room at once: for the file, mostly, to which it
+    /// is being written.
     fn leave_extent(&self) {
         if let (Some(file), Some(_)) = (&self.file, &self.temporary)
             && let Err(error) = cut_out(file, self.extent)
@@ -209,8 +212,9 @@ impl SegmentSource {
         self.count(block.len() as u64, start)
     }
 
-    /// Forgets what has been read from `start` on: it was not what was written. The next read is of the disk, as far as
-    /// the system can be told so; what is wrong in its cache only has passed then.
+    /// Forgets what has been read from `start` on: it was not what was written. The next read is of
+    /// the disk, as far as the system can be told so; what is wrong in its cache only has passed
+    /// then.
     fn go_back(&mut self, start: u64) {
         if let Some(file) = self.file.take() {
             drop_cache(&file);
@@ -218,8 +222,8 @@ impl SegmentSource {
         (self.offset, self.ahead_bytes) = (start, 0);
     }
 
-    /// Sees to it that the first `bytes` bytes of a block that starts at `start` are in the buffer, and a header's more
-    /// if the extent has them.
+    /// Sees to it that the first `bytes` bytes of a block that starts at `start` are in the buffer,
+    /// and a header's more if the extent has them.
     fn fill(&mut self, bytes: usize, start: u64) -> Result<(), FailureCause> {
         if self.ahead_bytes >= bytes {
             return Ok(());
@@ -259,7 +263,8 @@ impl SegmentSource {
         Ok(())
     }
 
-    /// Leaves a block of `block_bytes` bytes alone in the buffer, and returns what was read beyond it.
+    /// Leaves a block of `block_bytes` bytes alone in the buffer, and returns what was read beyond
+    /// it.
     fn take_header_ahead(&mut self, block_bytes: usize) -> ([u8; HEADER_BYTES], usize) {
         let mut next = [0; HEADER_BYTES];
         let beyond = &self.buffer[block_bytes..self.ahead_bytes];

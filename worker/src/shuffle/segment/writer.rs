@@ -50,7 +50,8 @@ impl SegmentWriter {
         self.end.load(Ordering::Relaxed)
     }
 
-    /// Writes the index, of what all runs' partitions have left, and closes the file. Returns it with its size.
+    /// Writes the index, of what all runs' partitions have left, and closes the file. Returns it
+    /// with its size.
     pub fn finish(self, index: Vec<PartitionIndex>) -> Result<(TemporaryFile, u64), FailureCause> {
         let Encoded { pages, directory } = index::encode(index, self.written_bytes());
         self.append(&pages)?;
@@ -64,8 +65,8 @@ impl SegmentWriter {
         Ok((self.temporary, end.offset + end.bytes))
     }
 
-    /// Closes a file that nobody else will open: its index stays in memory. Each partition can be read once, and the file goes when
-    /// nobody reads it any more.
+    /// Closes a file that nobody else will open: its index stays in memory. Each partition can be
+    /// read once, and the file goes when nobody reads it any more.
     pub fn into_temporary(self, index: Vec<PartitionIndex>) -> Segment {
         let index = index::encode(index, self.written_bytes());
         Segment::temporary(self.temporary, index)
@@ -123,7 +124,8 @@ pub struct PartitionWriter<'a> {
     partition: u32,
     run: u32,
     records: u64,
-    /// Of all pairs but the large ones, which have blocks of their own, and of the largest of these.
+    /// Of all pairs but the large ones, which have blocks of their own, and of the largest of
+    /// these.
     data_bytes: u64,
     largest_bytes: u64,
     extents: Vec<Extent>,
@@ -135,8 +137,9 @@ impl PartitionWriter<'_> {
         self.records
     }
 
-    /// Writes what is left and returns the entry in the index. `promised` is what the pairs were when they were collected:
-    /// it is passed on, not made anew, so that whoever reads them last can tell whether they are the same.
+    /// Writes what is left and returns the entry in the index. `promised` is what the pairs were
+    /// when they were collected: it is passed on, not made anew, so that whoever reads them last
+    /// can tell whether they are the same.
     pub fn finish(mut self, promised: Audit) -> Result<PartitionIndex, FailureCause> {
         self.write_all()?;
         let Self { partition, run, records, data_bytes, largest_bytes, extents, .. } = self;

@@ -1,12 +1,15 @@
-//! Who may have map outputs open in order to serve them: within bounds of memory and open files, in turn.
+//! Who may have map outputs open in order to serve them: within bounds of memory and open files, in
+//! turn.
 //!
-//! A [`Turn`] is the right to have sources open. It is asked for before any is opened, granted in the order of asking, and given up
-//! between any two blocks when somebody else waits. So that this cannot end in a deadlock, whoever has a turn waits for nothing
-//! meanwhile that depends on another stream: see the protocol in [`super`].
+//! A [`Turn`] is the right to have sources open. It is asked for before any is opened, granted in
+//! the order of asking, and given up between any two blocks when somebody else waits. So that this
+//! cannot end in a deadlock, whoever has a turn waits for nothing meanwhile that depends on another
+//! stream: see the protocol in [`super`].
 //!
-//! What is bounded is what is granted: the memory of all turns and of the blocks that have been made and are still on their way to
-//! the transport ([`OnTheWay`]), and the files of all turns. Only where nobody has anything, one turn is granted whatever the
-//! bounds are, for otherwise nothing would ever be served.
+//! What is bounded is what is granted: the memory of all turns and of the blocks that have been
+//! made and are still on their way to the transport ([`OnTheWay`]), and the files of all turns.
+//! Only where nobody has anything, one turn is granted whatever the bounds are, for otherwise
+//! nothing would ever be served.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -68,7 +71,8 @@ pub(crate) struct Turn {
     idle: Option<u64>,
 }
 
-/// Blocks that have been made, and the memory that they take up until the transport has sent them: each has a share in this.
+/// Blocks that have been made, and the memory that they take up until the transport has sent them:
+/// each has a share in this.
 pub(crate) struct OnTheWay {
     shared: Arc<Shared>,
     memory: Option<Reservation>,
@@ -195,7 +199,8 @@ impl Turn {
         !lock(&self.shared.state).waiting.is_empty()
     }
 
-    /// Says that there is nothing to do for now. What is returned tells when the turn is wanted by somebody else.
+    /// Says that there is nothing to do for now. What is returned tells when the turn is wanted by
+    /// somebody else.
     pub(crate) fn rest(&mut self) -> Arc<Notify> {
         {
             let mut state = lock(&self.shared.state);

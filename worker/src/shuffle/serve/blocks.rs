@@ -1,4 +1,5 @@
-//! The merged pairs of one stream, cut into blocks. Everything here may block, and so runs on threads of its own.
+//! The merged pairs of one stream, cut into blocks. Everything here may block, and so runs on
+//! threads of its own.
 //!
 //! ```text
 //!           make(), with a turn                     park()
@@ -6,8 +7,9 @@
 //!                                                    or       closed, what is left merged to one run on disk
 //! ```
 //!
-//! What is closed takes up some bytes for each run. To open it again costs the reading of one block of each run: who had to wait for
-//! a second turn gets all that is left of its runs merged into one, and that costs one block from then on.
+//! What is closed takes up some bytes for each run. To open it again costs the reading of one block
+//! of each run: who had to wait for a second turn gets all that is left of its runs merged into
+//! one, and that costs one block from then on.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -30,10 +32,12 @@ use crate::shuffle::segment::Segment;
 use crate::shuffle::source::{BlockSource, Position, memory_bytes, open_files};
 use crate::shuffle::spill::Scratch;
 
-/// Most sorted runs that one stream merges at once. Outputs that have more together are merged on disk first.
+/// Most sorted runs that one stream merges at once. Outputs that have more together are merged on
+/// disk first.
 const FAN_IN: u32 = 256;
 
-/// Memory that a stream gets for its sources however little there is: the most outputs of one run each are always merged at once.
+/// Memory that a stream gets for its sources however little there is: the most outputs of one run
+/// each are always merged at once.
 const SOURCES_BYTES_MIN: u64 = OUTPUTS_MAX as u64 * SOURCE_BYTES;
 
 /// Files that it may keep open however few there are.
@@ -106,7 +110,8 @@ impl Blocks {
         match self.next_block(turn) {
             Ok(Next::Block(block)) => Made::Message(Message::Block(block)),
             Ok(Next::NeedsTurn(need)) => Made::NeedsTurn(need),
-            // What the outputs promise, not what was sent: the caller compares it with what has arrived.
+            // What the outputs promise, not what was sent: the caller compares it with what has
+            // arrived.
             Ok(Next::End(Audit { records, digest })) => {
                 Made::Message(Message::End(FetchEnd { records, digest }))
             }
@@ -114,8 +119,8 @@ impl Blocks {
         }
     }
 
-    /// Gives up the turn, and returns the blocks that had been begun. Of what was merged in several passes, the rest is merged to
-    /// one run.
+    /// Gives up the turn, and returns the blocks that had been begun. Of what was merged in several
+    /// passes, the rest is merged to one run.
     pub(super) fn park(&mut self) -> Result<Vec<Bytes>, FetchError> {
         let Some(mut open) = self.open.take() else { return Ok(Vec::new()) };
         let mut begun = std::mem::take(&mut open.ready);
@@ -193,7 +198,8 @@ impl Blocks {
         Ok(Opened::Open(Box::new(open)))
     }
 
-    /// The source of a run of all that is left of these; or these, from where they were, if there is no room for it on the disk.
+    /// The source of a run of all that is left of these; or these, from where they were, if there
+    /// is no room for it on the disk.
     fn merged_to_run(&mut self, need: Need, sources: Sources) -> Result<Sources, FailureCause> {
         let scratch = self.scratch(need)?;
         match scratch.merge(sources).and_then(|mut merge| scratch.write_run(&mut merge)) {
@@ -308,8 +314,8 @@ pub(super) fn error(cause: FailureCause) -> FetchError {
         FailureCause::FetchFailed { map_task, map_attempt, message, .. } => {
             FetchError { map_task, map_attempt, message, is_shortage: false }
         }
-        // All sources name their origin, so this is a pair that fits no block, or something that this process wants for: no output
-        // is to blame.
+        // All sources name their origin, so this is a pair that fits no block, or something that
+        // this process wants for: no output is to blame.
         cause => {
             let is_shortage = matches!(cause, FailureCause::Io { .. });
             FetchError { message: cause.to_string(), is_shortage, ..Default::default() }

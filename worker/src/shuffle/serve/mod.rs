@@ -1,9 +1,10 @@
-//! The server's side of the shuffle: one partition of some of this worker's map outputs, merged, as a stream of
-//! blocks.
+//! The server's side of the shuffle: one partition of some of this worker's map outputs, merged, as
+//! a stream of blocks.
 //!
-//! A reducer merges the streams of many workers, each of which serves many reducers, and it takes from its streams in the order of
-//! their keys: so any stream may stand still for as long as any other one likes. The protocol, by which all of them get on within
-//! bounded memory and bounded descriptors:
+//! A reducer merges the streams of many workers, each of which serves many reducers, and it takes
+//! from its streams in the order of their keys: so any stream may stand still for as long as any
+//! other one likes. The protocol, by which all of them get on within bounded memory and bounded
+//! descriptors:
 //!
 //! ```text
 //!   caller                                      sender
@@ -15,16 +16,20 @@
 //!                                                               wanted, and then closes its sources and notes where they go on
 //! ```
 //!
-//! - *No deadlock.* Whoever has a turn either computes, which ends, or is idle, and then gives it up as soon as it is asked to. It
-//!   never keeps a turn while it waits for a caller, so no merge waits for another one's end.
-//! - *Guaranteed progress.* Turns are granted in the order of asking, and one is always granted where nobody has any. Each brings at
-//!   least one block.
-//! - *What has been sent has room.* A caller gives credit for what it has memory for, and reads whatever arrives. So blocks that
-//!   have been made leave this process at the pace of the network, not of a merge; until then they count for their sender.
-//! - *Nobody is given up for waiting.* "Waiting" is said as long as this process gets on with anything. If it does not, because a disk
-//!   hangs, it falls silent, and the caller is right to look for the output elsewhere.
+//! - *No deadlock.* Whoever has a turn either computes, which ends, or is idle, and then gives it
+//!   up as soon as it is asked to. It never keeps a turn while it waits for a caller, so no merge
+//!   waits for another one's end.
+//! - *Guaranteed progress.* Turns are granted in the order of asking, and one is always granted
+//!   where nobody has any. Each brings at least one block.
+//! - *What has been sent has room.* A caller gives credit for what it has memory for, and reads
+//!   whatever arrives. So blocks that have been made leave this process at the pace of the network,
+//!   not of a merge; until then they count for their sender.
+//! - *Nobody is given up for waiting.* "Waiting" is said as long as this process gets on with
+//!   anything. If it does not, because a disk hangs, it falls silent, and the caller is right to
+//!   look for the output elsewhere.
 //!
-//! A worker whose lease has run out may have been replaced: it refuses new streams, and those that are open wait.
+//! A worker whose lease has run out may have been replaced: it refuses new streams, and those that
+//! are open wait.
 
 pub(crate) mod admission;
 mod blocks;
@@ -53,15 +58,15 @@ use crate::identity::Identity;
 use crate::memory::Account;
 use crate::rpc::fetch::Credits;
 
-/// Most map outputs that one stream merges; a caller that wants more opens more streams. So a stream needs
-/// little memory and mostly no disk, and its first block comes soon.
+/// Most map outputs that one stream merges; a caller that wants more opens more streams. So a
+/// stream needs little memory and mostly no disk, and its first block comes soon.
 pub const OUTPUTS_MAX: usize = 64;
 
 /// Largest message: a block, and room for what goes around it.
 pub const MESSAGE_BYTES_MAX: usize = RAW_BYTES_MAX + HEADER_BYTES + 64;
 
-/// Bounds of the raw size of the blocks that are sent. Large ones wake fewer threads; the largest stay in a core's cache
-/// on their way from the pairs to the socket.
+/// Bounds of the raw size of the blocks that are sent. Large ones wake fewer threads; the largest
+/// stay in a core's cache on their way from the pairs to the socket.
 pub const BLOCK_BYTES: RangeInclusive<u64> = 64 << 10..=512 << 10;
 
 /// A block is at most one part in this many of the memory.
@@ -70,10 +75,12 @@ const BLOCK_MEMORY_PARTS: u64 = 1024;
 /// Blocks that wait for the transport.
 const BLOCKS_WAITING: usize = 2;
 
-/// Blocks that a stream has in memory: those, the one that is being made, and the one that is being sent.
+/// Blocks that a stream has in memory: those, the one that is being made, and the one that is being
+/// sent.
 const BLOCKS_HELD: u64 = BLOCKS_WAITING as u64 + 2;
 
-/// What all streams may hold together, of the memory of their process. Pairs have at most three quarters of it.
+/// What all streams may hold together, of the memory of their process. Pairs have at most three
+/// quarters of it.
 const MEMORY_PERCENT: u64 = 25;
 
 /// One file in this many that the process may have open is for serving.
@@ -82,7 +89,8 @@ const FILES_PARTS: u64 = 4;
 /// Marks the refusals of a worker whose lease has run out, in their details.
 const NO_LEASE: &[u8] = b"lease";
 
-/// The refusal of a worker that may not serve before its session is renewed: it is worth trying again.
+/// The refusal of a worker that may not serve before its session is renewed: it is worth trying
+/// again.
 pub fn no_lease() -> Status {
     let message = "its lease has run out; it serves again when its session is renewed";
     Status::with_details(Code::Unavailable, message, Bytes::from_static(NO_LEASE))
@@ -135,7 +143,8 @@ impl ShuffleService {
         &self.work
     }
 
-    /// What answers a request: blocks, and the end or an error last. Made as fast as they are taken, and credit is given.
+    /// What answers a request: blocks, and the end or an error last. Made as fast as they are
+    /// taken, and credit is given.
     pub(crate) fn fetch(
         &self,
         request: FetchRequest,

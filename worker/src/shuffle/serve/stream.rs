@@ -186,7 +186,8 @@ impl Stream {
         if turn.is_some_and(|turn| turn.is_wanted()) { self.park().await } else { Ok(()) }
     }
 
-    /// Gives the turn up. Blocks that had been begun go at once, whatever the credit: as long as they are here, they count.
+    /// Gives the turn up. Blocks that had been begun go at once, whatever the credit: as long as
+    /// they are here, they count.
     async fn park(&mut self) -> Result<(), Over> {
         let begun = match self.on_thread(|blocks| blocks.park()).await? {
             Ok(begun) => begun,
@@ -204,7 +205,8 @@ impl Stream {
         self.on_thread(|blocks| blocks.make(turn)).await
     }
 
-    /// Does what may block. The caller hears from time to time that something is being done for it, or for others.
+    /// Does what may block. The caller hears from time to time that something is being done for it,
+    /// or for others.
     async fn on_thread<T: Send + 'static>(
         &mut self,
         work: impl FnOnce(&mut Blocks) -> T + Send + 'static,
@@ -248,7 +250,8 @@ struct Telling {
 }
 
 impl Telling {
-    /// Waits, and says so as long as this process gets on with anything: if it does not, the caller is right to give it up.
+    /// Waits, and says so as long as this process gets on with anything: if it does not, the caller
+    /// is right to give it up.
     async fn until<T>(self, wait: impl Future<Output = T>) -> T {
         tokio::pin!(wait);
         let mut steps = self.work.steps();

@@ -1,7 +1,8 @@
 //! The threads on which blocks are made: started when they are needed, a limited number, and kept.
 //!
-//! The runtime's own threads for blocking work end when they are idle, and where the system then refuses a new one, work waits for
-//! a thread that never comes. Here the first thread stays, so that whatever was accepted is done.
+//! The runtime's own threads for blocking work end when they are idle, and where the system then
+//! refuses a new one, work waits for a thread that never comes. Here the first thread stays, so
+//! that whatever was accepted is done.
 
 use std::collections::VecDeque;
 use std::io;
@@ -36,7 +37,8 @@ struct State {
 }
 
 impl Threads {
-    /// Has `work` done. The receiver fails if it panics. An error if there is no thread at all, nor can there be one.
+    /// Has `work` done. The receiver fails if it panics. An error if there is no thread at all, nor
+    /// can there be one.
     pub(super) fn start<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,

@@ -14,7 +14,8 @@ use crate::shuffle::segment::{MemorySegment, Segment, SegmentWriter};
 use crate::shuffle::spill::write_partition;
 use crate::sync::lock;
 
-/// Most memory for what is known of the indexes of a job's files. What does not fit is read again when it is needed.
+/// Most memory for what is known of the indexes of a job's files. What does not fit is read again
+/// when it is needed.
 const INDEX_BYTES_MAX: usize = 8 << 20;
 
 /// The folder of one job and its outputs in memory, until the job is released.
@@ -42,7 +43,8 @@ struct Held {
     is_claimed: bool,
 }
 
-/// An output that was put into the store; removed, wherever it is by then, when this is dropped, unless it is kept.
+/// An output that was put into the store; removed, wherever it is by then, when this is dropped,
+/// unless it is kept.
 pub struct HeldSegment {
     folder: Arc<JobFolder>,
     output: Output,
@@ -105,7 +107,8 @@ impl JobFolder {
         }
     }
 
-    /// The segment file of an output. As long as there is room, its index stays in memory; beyond that, where its pages are.
+    /// The segment file of an output. As long as there is room, its index stays in memory; beyond
+    /// that, where its pages are.
     pub(super) fn open(&self, output: Output) -> Result<Arc<Segment>, FailureCause> {
         let (room, discarded) = {
             let state = lock(&self.state);
@@ -130,7 +133,8 @@ impl JobFolder {
         Ok(segment)
     }
 
-    /// Deletes the pairs of `partition` from all outputs in files, as far as their indexes are known: that is where it has been read.
+    /// Deletes the pairs of `partition` from all outputs in files, as far as their indexes are
+    /// known: that is where it has been read.
     pub(super) fn release_partition(&self, partition: u32) {
         let segments: Vec<_> = lock(&self.state).opened.values().cloned().collect();
         for segment in segments {
@@ -140,7 +144,8 @@ impl JobFolder {
         }
     }
 
-    /// Size and name of the largest output in memory that nobody is writing yet, nor reading: that would free nothing.
+    /// Size and name of the largest output in memory that nobody is writing yet, nor reading: that
+    /// would free nothing.
     pub(super) fn largest(&self) -> Option<(u64, Output)> {
         let state = lock(&self.state);
         let is_free = |held: &Held| !held.is_claimed && Arc::strong_count(&held.segment) == 1;
@@ -196,8 +201,8 @@ impl JobFolder {
         self.path.join(format!("{SCRATCH_PREFIX}{}", self.next()))
     }
 
-    /// Gives a finished segment its final name, unless the job has been released in the meantime. The file is
-    /// removed when the guard is dropped, as before.
+    /// Gives a finished segment its final name, unless the job has been released in the meantime.
+    /// The file is removed when the guard is dropped, as before.
     pub fn publish(
         &self,
         mut file: TemporaryFile,
@@ -213,7 +218,8 @@ impl JobFolder {
         Ok(file)
     }
 
-    /// Removes the folder. Whoever asks for something of it meanwhile is told at once that it is gone.
+    /// Removes the folder. Whoever asks for something of it meanwhile is told at once that it is
+    /// gone.
     pub(super) fn remove(&self) {
         *lock(&self.state) = State { is_removed: true, ..State::default() };
         let doomed = self.path.with_extension(format!("removed-{}", self.next()));

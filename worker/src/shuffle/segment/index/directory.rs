@@ -81,7 +81,8 @@ impl Directory {
         self.pages.iter().all(&mut is_page) && left.is_empty()
     }
 
-    /// Most bytes that one takes up whose pages end at `offset`: so few wrong bytes do not make for a large allocation.
+    /// Most bytes that one takes up whose pages end at `offset`: so few wrong bytes do not make for
+    /// a large allocation.
     pub(crate) fn bytes_max(offset: u64) -> usize {
         /// First partition, size, and checksum.
         const ENTRY_BYTES_MAX: usize = 5 + 10 + 8;
@@ -100,7 +101,8 @@ impl Directory {
         }
     }
 
-    /// The directory in `bytes`, which begin at `offset`; pages can lie behind `least`. `None` unless all of it makes sense.
+    /// The directory in `bytes`, which begin at `offset`; pages can lie behind `least`. `None`
+    /// unless all of it makes sense.
     pub(crate) fn read(mut bytes: &[u8], least: u64, offset: u64) -> Option<Self> {
         let mut pages: Vec<Page> = Vec::new();
         let mut pages_bytes = 0u64;

@@ -7,7 +7,8 @@ use windrow_jobs::{Audit, varint};
 use super::{Extent, PartitionIndex};
 use crate::shuffle::segment::writer::LARGE_EXTENT_BYTES;
 
-/// Size from which on a page takes no further partition: some microseconds of work for who looks for one of them.
+/// Size from which on a page takes no further partition: some microseconds of work for who looks
+/// for one of them.
 pub(super) const PAGE_BYTES: usize = 4 << 10;
 
 /// Appends an entry to a page.
@@ -25,7 +26,8 @@ pub(crate) fn write(entry: &PartitionIndex, page: &mut Vec<u8>) {
     }
 }
 
-/// The entries of `partition` in a page of a file whose blocks lie in `blocks`. `None` where entries make no sense. O(n) of the page.
+/// The entries of `partition` in a page of a file whose blocks lie in `blocks`. `None` where
+/// entries make no sense. O(n) of the page.
 pub(crate) fn read_partition(
     page: &[u8],
     partition: u32,
