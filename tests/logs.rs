@@ -43,8 +43,8 @@ fn while_it_runs_and_when_it_is_over() {
     let left_out = bytes - TAIL_BYTES;
     let before = format!("==> w0, process 1 <==\n[{left_out} bytes are left out]\n");
     assert!(said.stdout == before + &expected, "{} bytes", said.stdout.len());
-    let other = cluster.command(["logs", "99"]).finish().expect_code(1);
-    other.expect_said("there is no job-99");
+    let other = cluster.command(["logs", "99"]).finish().expect_code(5);
+    other.expect_said("there is no job 99");
 }
 
 fn of_a_task() {

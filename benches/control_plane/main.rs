@@ -6,6 +6,8 @@
 //! The coordinator is a process of its own, so that its memory and CPU time are its own. All
 //! sessions are in this process.
 
+#![allow(clippy::print_stdout)] // the figures are its result
+
 mod coordinator;
 mod counted;
 mod job;

@@ -46,8 +46,8 @@ pub enum FailureCause {
     BadRecords {
         /// So many, of which the last was one too many.
         skipped: u64,
-        /// The last one's. Boxed, to keep causes small.
-        place: Box<Place>,
+        /// The last one's.
+        place: Place,
         /// What is wrong with it.
         message: String,
     },

@@ -96,7 +96,8 @@ mod tests {
     /// A million map outputs on three workers: each can say what it has in one message of a worker.
     #[test]
     fn a_third_of_a_million_scattered_outputs_fit_into_a_message() {
-        let scattered = (0..1_000_000).filter(|task: &u32| task.wrapping_mul(0x9e37_79b9) % 3 == 0);
+        let scattered =
+            (0..1_000_000).filter(|task: &u32| task.wrapping_mul(0x9e37_79b9).is_multiple_of(3));
         let packed = packed(scattered.map(|task| attempt(1, task, 1)));
         let bytes: usize = packed.iter().map(Message::encoded_len).sum();
         assert!(bytes < 1 << 20, "{bytes}");

@@ -4,7 +4,7 @@
 //! count holds for the whole job, and is looked at with each winner; one that is a share is looked
 //! at when a stage is done, for only then is it known of how many.
 
-use windrow_jobs::{BadRecordBudget, FailureCause, Place, Stage};
+use windrow_jobs::{BadRecordBudget, FailureCause, Stage};
 
 use crate::effect::JobFailure;
 use crate::job::{Job, JobResult};
@@ -48,7 +48,7 @@ impl Job {
         else {
             return Ok(());
         };
-        let (place, message) = (Place::clone(place), message.clone());
+        let (place, message) = (place.clone(), message.clone());
         let example = Some(FailureCause::UserError { place, message });
         Err(Box::new(JobFailure::BadRecords { skipped: *skipped, of: None, budget, example }))
     }

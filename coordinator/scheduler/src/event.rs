@@ -210,8 +210,8 @@ impl Event {
 /// Why an output could not be made visible.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unpublished {
-    /// What went wrong.
-    pub cause: FailureCause,
+    /// What went wrong. Boxed, to keep results small.
+    pub cause: Box<FailureCause>,
     /// Whether it may go well later: true of a file server that does not answer, false of a foreign
     /// file in the way.
     pub may_pass: bool,

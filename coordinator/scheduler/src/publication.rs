@@ -94,10 +94,10 @@ impl Job {
         let Unpublished { cause, may_pass } = failure;
         let failures = self.publication.as_ref().map_or(0, |failed| failed.failures) + 1;
         if !may_pass || failures >= step.config.publish_failures_max {
-            return Some(cause);
+            return Some(*cause);
         }
         step.deadlines.set(Timer::Publish(self.id), step.now + self.next_try(failures, step));
-        self.publication = Some(Box::new(FailedPublication { failures, cause }));
+        self.publication = Some(Box::new(FailedPublication { failures, cause: *cause }));
         None
     }
 

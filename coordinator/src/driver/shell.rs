@@ -213,10 +213,10 @@ async fn publish(
     publication: Result<Box<ToPublish>, FailureCause>,
     failpoint: Failpoint,
 ) -> Result<(), Unpublished> {
-    let for_good = |cause| Unpublished { cause, may_pass: false };
+    let for_good = |cause| Unpublished { cause: Box::new(cause), may_pass: false };
     let publication = publication.map_err(for_good)?;
     let failed = |message: String| Unpublished {
-        cause: FailureCause::Io { path: "its output".into(), message, disk_full: false },
+        cause: Box::new(FailureCause::Io { path: "its output".into(), message, disk_full: false }),
         may_pass: false,
     };
     let Some(folder) = folder else { return Err(failed("it is not held".into())) };

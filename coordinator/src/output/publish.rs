@@ -236,7 +236,7 @@ fn failed_at(path: &Path, error: &io::Error) -> Unpublished {
 fn failed(cause: FailureCause, error: &io::Error) -> Unpublished {
     use io::ErrorKind::{AlreadyExists, IsADirectory, NotADirectory, NotFound};
     let stays = matches!(error.kind(), AlreadyExists | IsADirectory | NotADirectory | NotFound);
-    Unpublished { cause, may_pass: !stays }
+    Unpublished { cause: Box::new(cause), may_pass: !stays }
 }
 
 fn check_size(path: &Path, bytes: u64, expected_bytes: u64) -> Result<(), Unpublished> {
@@ -248,7 +248,7 @@ fn check_size(path: &Path, bytes: u64, expected_bytes: u64) -> Result<(), Unpubl
         offset: bytes.min(expected_bytes),
         message: format!("it has {bytes} bytes, but its task wrote {expected_bytes}"),
     };
-    Err(Unpublished { cause, may_pass: false })
+    Err(Unpublished { cause: Box::new(cause), may_pass: false })
 }
 
 /// Whether this very part is visible already. Reads it, which only a publication that is done again

@@ -229,7 +229,7 @@ impl Stream for Replies {
             }
             match ready!(self.outbox.orders.poll_recv(cx)).map(order_to) {
                 Some(Ok(Sent::Shared(shared))) => self.in_pieces = Some((shared, 0)),
-                Some(Ok(Sent::Message(message))) => return Poll::Ready(Some(Ok(message))),
+                Some(Ok(Sent::Message(message))) => return Poll::Ready(Some(Ok(*message))),
                 Some(Err(status)) => return Poll::Ready(Some(Err(status))),
                 None => return Poll::Ready(None),
             }

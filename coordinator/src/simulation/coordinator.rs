@@ -316,7 +316,7 @@ impl World {
                         place,
                     },
                     Err(cause) => {
-                        let cause = Unpublished { cause, may_pass: false };
+                        let cause = Unpublished { cause: Box::new(cause), may_pass: false };
                         self.done(index, Duration::ZERO, Done::Published(job, Err(cause)));
                         return Ok(());
                     }

@@ -187,7 +187,11 @@ impl World {
             self.output.undo(job);
             *self.output.failures.entry(job).or_default() += 1;
             let cause = io("connection timed out");
-            return self.published(index, job, Err(Unpublished { cause, may_pass: true }));
+            return self.published(
+                index,
+                job,
+                Err(Unpublished { cause: Box::new(cause), may_pass: true }),
+            );
         }
         let Some(&winner) = publication.winners.get(publication.done) else {
             if doomed {
@@ -262,11 +266,11 @@ impl Done {
 fn disk_full() -> Unpublished {
     let message = "no space left on device".into();
     let cause = FailureCause::Io { path: "/out".into(), message, disk_full: true };
-    Unpublished { cause, may_pass: false }
+    Unpublished { cause: Box::new(cause), may_pass: false }
 }
 
 fn gone() -> Unpublished {
-    Unpublished { cause: io("no such file or directory"), may_pass: false }
+    Unpublished { cause: Box::new(io("no such file or directory")), may_pass: false }
 }
 
 fn io(message: &str) -> FailureCause {

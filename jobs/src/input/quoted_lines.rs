@@ -14,7 +14,7 @@
 //! such that it gives the same wherever it begins to read, as long as it begins at a line that is
 //! not inside a field, and that it finds back soon where it begins inside one.
 
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr2, memrchr};
 
 const QUOTE: u8 = b'"';
 const LF: u8 = b'\n';
@@ -37,10 +37,13 @@ pub(super) fn record_start(
 ) -> Option<usize> {
     debug_assert!(at > 0, "a record starts where a file does");
     let before = bytes.get(..at)?;
-    if memchr(QUOTE, before).is_none() {
-        return Some(at + memchr(LF, &bytes[at - 1..])?);
-    }
-    let mut start = if file_start { 0 } else { memchr(LF, bytes)? + 1 };
+    // Without a quote, every line is a record, so the last one before `at` is enough to begin with.
+    let last_line = memchr(QUOTE, before).is_none().then(|| memrchr(LF, before)).flatten();
+    let mut start = match last_line {
+        Some(line_end) => line_end + 1,
+        None if file_start => 0,
+        None => memchr(LF, bytes)? + 1,
+    };
     while start < at {
         start += end(&bytes[start..], delimiter, false)?;
     }
@@ -158,6 +161,16 @@ mod tests {
             assert_eq!(records(&format!("{record}{record}")), [record, record]);
         }
         assert_eq!(records("a\n\"x\ny\""), ["a\n", "\"x\ny\""]);
+    }
+
+    #[test]
+    fn no_record_starts_in_a_field_that_opens_behind_the_place_that_was_asked_for() {
+        let file = b"a,\"b\nc\"\nd,e\nf,\"g\nh\"\n";
+        let starts: Vec<_> =
+            (1..file.len()).map_while(|at| CSV.record_start(file, 0, at as u64)).collect();
+        assert_eq!(starts[..8], [8; 8]);
+        assert_eq!(starts[8..12], [12; 4]);
+        assert_eq!(starts[12..], vec![20; starts.len() - 12]);
     }
 
     #[test]

@@ -354,7 +354,7 @@ fn cause_to(cause: FailureCause) -> Cause {
             Cause::UserPanic(UserError { place: Some(place_to(place)), message })
         }
         FailureCause::BadRecords { skipped, place, message } => {
-            let last = UserError { place: Some(place_to(*place)), message: capped(message) };
+            let last = UserError { place: Some(place_to(place)), message: capped(message) };
             Cause::BadRecords(BadRecords { skipped, last: Some(last) })
         }
         FailureCause::Timeout { after } => {

@@ -67,7 +67,7 @@ impl Quarantine {
         met.records += bad.len() as u64;
         let too_many = self.budget.records().is_some_and(|most| met.records > most);
         if too_many && let Some(last) = bad.last() {
-            let (place, message) = (Box::new(last.place.clone()), last.message.clone());
+            let (place, message) = (last.place.clone(), last.message.clone());
             return Err(FailureCause::BadRecords { skipped: met.records, place, message });
         }
         let is_earlier = met.first.as_ref().is_none_or(|(of, _)| chunk < *of);

@@ -10,7 +10,7 @@ fn io(message: &str) -> FailureCause {
 }
 
 fn unpublished(cause: &FailureCause, may_pass: bool) -> Event {
-    let failure = Unpublished { cause: cause.clone(), may_pass };
+    let failure = Unpublished { cause: Box::new(cause.clone()), may_pass };
     Event::Published { job: J1, result: Err(failure) }
 }
 

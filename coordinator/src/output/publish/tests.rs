@@ -44,7 +44,7 @@ fn staged(place: &Place, overwrite: bool) -> Publication {
 }
 
 fn publish(place: &Place, publication: &Publication) -> Result<(), FailureCause> {
-    super::publish(place, publication, &Failpoint::default()).map_err(|failure| failure.cause)
+    super::publish(place, publication, &Failpoint::default()).map_err(|failure| *failure.cause)
 }
 
 fn stage(place: &Place, content: Content, index: u32, number: u32, text: &str) -> StagedPart {

@@ -23,8 +23,7 @@ pub(super) fn failure_from(failure: Option<v1::Failure>) -> Result<FailureCause,
         },
         Cause::BadRecords(v1::failure::BadRecords { skipped, last }) => {
             let v1::failure::UserError { place, message } = last.unwrap_or_default();
-            let place = Box::new(place_from(place));
-            FailureCause::BadRecords { skipped, place, message: capped(message) }
+            FailureCause::BadRecords { skipped, place: place_from(place), message: capped(message) }
         }
         Cause::Timeout(timeout) => {
             FailureCause::Timeout { after: Duration::from_millis(timeout.after_ms) }
@@ -78,7 +77,7 @@ pub(super) fn failure_to(cause: &FailureCause) -> v1::Failure {
             Cause::UserPanic(v1::failure::UserError { place: Some(place_to(place)), message })
         }
         FailureCause::BadRecords { skipped, place, message } => {
-            let last = v1::failure::UserError { place: Some(place_to(*place)), message };
+            let last = v1::failure::UserError { place: Some(place_to(place)), message };
             Cause::BadRecords(v1::failure::BadRecords { skipped, last: Some(last) })
         }
         FailureCause::Timeout { after } => {
@@ -187,7 +186,7 @@ mod tests {
         for cause in [
             FailureCause::UserError { place: Place::default(), message: text() },
             FailureCause::UserPanic { place: place.clone(), message: text() },
-            FailureCause::BadRecords { skipped: 6, place: place.clone().into(), message: text() },
+            FailureCause::BadRecords { skipped: 6, place: place.clone(), message: text() },
             FailureCause::ProcessDied {
                 death: Death::Signal(9),
                 alone: true,

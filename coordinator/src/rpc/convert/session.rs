@@ -105,7 +105,7 @@ pub(in crate::rpc) fn receipt_to(receipt: Receipt) -> v1::CoordinatorMessage {
 /// An order to one worker, as it goes over the wire.
 pub(in crate::rpc) enum Sent {
     /// A message.
-    Message(v1::CoordinatorMessage),
+    Message(Box<v1::CoordinatorMessage>),
     /// A message that many get, in pieces.
     Shared(Arc<Shared>),
 }
@@ -131,7 +131,7 @@ pub(in crate::rpc) fn order_to(order: Outgoing) -> Result<Sent, Status> {
         Outgoing::Drained => Message::Drained(v1::Drained {}),
         Outgoing::End(reason) => return Err(Status::aborted(reason)),
     };
-    Ok(Sent::Message(v1::CoordinatorMessage { message: Some(message) }))
+    Ok(Sent::Message(Box::new(v1::CoordinatorMessage { message: Some(message) })))
 }
 
 /// What many are told, encoded.

@@ -18,7 +18,7 @@ impl Rule for Honesty {
             Outcome::Cancelled => job.cancelled && !job.is_being_published(),
             Outcome::Failed(JobFailure::Publish(cause)) => {
                 let failure = job.published.as_ref().and_then(|result| result.as_ref().err());
-                failure.is_some_and(|failure| failure.cause == *cause)
+                failure.is_some_and(|failure| *failure.cause == *cause)
             }
             Outcome::Failed(JobFailure::OutputLost(cause)) => {
                 job.output_lost.as_ref() == Some(cause)

@@ -94,7 +94,7 @@ fn failure_from(failure: Option<v1::Failure>) -> Result<FailureCause, Malformed>
         }
         Cause::BadRecords(BadRecords { skipped, last }) => {
             let UserError { place, message } = last.unwrap_or_default();
-            FailureCause::BadRecords { skipped, place: Box::new(place_from(place)), message }
+            FailureCause::BadRecords { skipped, place: place_from(place), message }
         }
         Cause::Timeout(timeout) => {
             FailureCause::Timeout { after: Duration::from_millis(timeout.after_ms) }
@@ -192,7 +192,7 @@ mod tests {
         for cause in [
             FailureCause::UserError { place: Place::default(), message: text() },
             FailureCause::UserPanic { place: place.clone(), message: text() },
-            FailureCause::BadRecords { skipped: 3, place: Box::new(place), message: text() },
+            FailureCause::BadRecords { skipped: 3, place, message: text() },
             FailureCause::Timeout { after: Duration::from_millis(1) },
             FailureCause::FetchFailed {
                 map_task: 1,

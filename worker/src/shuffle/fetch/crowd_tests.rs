@@ -107,7 +107,7 @@ async fn more_streams_than_memory_and_files_stay_within_both_and_all_end_right()
             while !is_over.load(Ordering::Relaxed) {
                 let open = senders.iter().map(|sender| open_below(sender.folder.path()));
                 most = most.max(open.max().unwrap_or_default());
-                std::thread::sleep(Duration::from_millis(1));
+                std::thread::park_timeout(Duration::from_millis(1));
             }
             most
         });
