@@ -89,13 +89,14 @@ fn slowest(job: &Job, stage: Stage, config: &Config, now: Time) -> Option<Attemp
     if tasks.backups_running >= (tasks.running / ATTEMPTS_PER_BACKUP).max(1) {
         return None;
     }
+    let backup_after = config.backup_after?;
     let usual = Usual::of(tasks, stage, now)?;
     let remaining = |(attempt, running): (AttemptId, &Running)| {
         let age = now.since(running.since);
-        if age < config.backup_after || job.runs_alone_on(attempt).is_none() {
+        if age < backup_after || job.runs_alone_on(attempt).is_none() {
             return None;
         }
-        if now.since(running.moved) > config.backup_after.max(usual.time()) {
+        if now.since(running.moved) > backup_after.max(usual.time()) {
             // It may hang, and then it never ends, however near to its end it is.
             return Some((f64::INFINITY, attempt));
         }

@@ -46,9 +46,8 @@ pub struct Config {
     pub quarantine_base: Duration,
     /// Longest quarantine.
     pub quarantine_max: Duration,
-    /// An attempt must have run for so long before a backup of it is started. `Duration::MAX`: none
-    /// is ever started.
-    pub backup_after: Duration,
+    /// An attempt must have run for so long before a backup of it is started. `None`: none ever is.
+    pub backup_after: Option<Duration>,
     /// How often it is looked for attempts that need a backup.
     pub backup_period: Duration,
     /// How often the publication of a job may fail for a reason that may pass, before the job does.
@@ -79,7 +78,7 @@ impl Default for Config {
             strikes_max: 3,
             quarantine_base: Duration::from_secs(60),
             quarantine_max: Duration::from_secs(600),
-            backup_after: Duration::from_secs(5),
+            backup_after: Some(Duration::from_secs(5)),
             backup_period: Duration::from_secs(1),
             // With the pauses between: for a minute and a half.
             publish_failures_max: 10,

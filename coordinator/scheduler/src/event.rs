@@ -137,8 +137,8 @@ pub enum Event {
         cause: FailureCause,
     },
     /// A job has ended, and nothing partial is left of it, so that whoever waits for its end may
-    /// know. Until then, it is not forgotten.
-    Settled {
+    /// know. From here on, it may be forgotten when younger ones have ended.
+    CleanedUp {
         /// Which job.
         job: JobId,
     },
@@ -158,6 +158,9 @@ pub enum Event {
         /// Its limits.
         config: Config,
     },
+    /// Nothing has happened. A coordinator that has nothing to write writes this: if its journal
+    /// takes it, no other coordinator has replaced it.
+    Beat,
 }
 
 impl Event {
@@ -199,10 +202,11 @@ impl Event {
             | Self::WorkerLeft { .. }
             | Self::Published { .. }
             | Self::OutputLost { .. }
-            | Self::Settled { .. }
+            | Self::CleanedUp { .. }
             | Self::BackUp { .. }
             | Self::Elapsed { .. }
-            | Self::TookOver { .. } => None,
+            | Self::TookOver { .. }
+            | Self::Beat => None,
         }
     }
 }

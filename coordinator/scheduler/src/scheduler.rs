@@ -1,7 +1,5 @@
 //! The state machine: what comes in is handed to the part that knows, then free slots are filled.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 use windrow_jobs::{JobId, WorkerId};
 
@@ -73,11 +71,16 @@ impl Scheduler {
         // second.
         let settles = !matches!(event, Event::Heartbeat { .. });
         let Self { config, jobs, workers, deadlines, turn, look_for_slow: _, now: _ } = self;
+        let before = effects.len();
         let mut step = Step { now, config, workers, deadlines, effects };
         dispatch(jobs, event, &mut step);
         if settles {
             follow_up(jobs, turn, &mut step);
         }
+        debug_assert!(
+            *event != Event::Beat || effects.len() == before,
+            "each event fills all slots that it can, and leaves nothing for a beat"
+        );
     }
 
     /// When [`due`](Self::due) is to be asked next, unless an event changes that.
@@ -103,7 +106,7 @@ impl Scheduler {
     }
 
     fn looks_for_slow(&self) -> bool {
-        self.config.backup_after < Duration::MAX && self.jobs.running().any(|job| job.running() > 0)
+        self.config.backup_after.is_some() && self.jobs.running().any(|job| job.running() > 0)
     }
 
     /// Handles what is due at `now`; harmless when nothing is.
@@ -220,8 +223,9 @@ fn dispatch(jobs: &mut Jobs, event: &Event, step: &mut Step<'_>) {
                 backup::begin(jobs, attempt, step);
             }
         }
-        Event::Settled { job } => jobs.settle(job, step),
+        Event::CleanedUp { job } => jobs.settle(job, step),
         Event::TookOver { .. } => takeover::begin(jobs, step),
+        Event::Beat => {}
     }
 }
 

@@ -183,7 +183,7 @@ impl windrow_scheduler::Catalog for Catalog {
         self.books.apply(_at, event, effects);
         match (event, note) {
             (Event::WorkerLeft { worker, .. }, _) => self.workers.remove(*worker),
-            (Event::Settled { job }, _) => self.settle(*job, scheduler),
+            (Event::CleanedUp { job }, _) => self.settle(*job, scheduler),
             (Event::AttemptDone { attempt, .. }, Note::Written(written))
                 if has_won(*attempt, effects) =>
             {

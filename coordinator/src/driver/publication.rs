@@ -156,7 +156,7 @@ impl Driver {
 
     /// A job has ended, and nothing partial is left of it: observers may know.
     pub(super) fn settle(&mut self, job: JobId) {
-        self.handle(Event::Settled { job });
+        self.handle(Event::CleanedUp { job });
         if let Some(live) = self.jobs.settle(job) {
             let ((objects, bytes), before) = (self.written.totals(), live.written_before);
             let (objects, bytes) = (objects - before.0, bytes - before.1);

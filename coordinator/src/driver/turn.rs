@@ -133,7 +133,7 @@ impl Driver {
         if let Some(stopped) = self.clock.look(self.real) {
             tracing::warn!("the coordinator was stopped for {stopped:.1?}: no lease ran meanwhile");
             if self.is_shared {
-                self.handle(Event::Elapsed { timers: Vec::new() });
+                self.handle(Event::Beat);
             } else {
                 self.clock.store_done(self.real);
             }
@@ -172,15 +172,14 @@ impl Driver {
         }
     }
 
-    /// One that was replaced learns it by appending. So one that has nothing to append says that
-    /// nothing has happened.
+    /// A coordinator that was replaced learns it by appending. So an idle one appends a beat.
     fn append_if_idle(&mut self) {
         if !self.is_shared || self.real < self.turns.next_beat {
             return;
         }
         self.turns.next_beat = self.real + self.turns.beat;
         if !std::mem::take(&mut self.turns.asked) {
-            self.handle(Event::Elapsed { timers: Vec::new() });
+            self.handle(Event::Beat);
         }
     }
 

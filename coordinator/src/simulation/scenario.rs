@@ -91,7 +91,7 @@ impl Scenario {
             deaths_max: rng.between(2, 10) as u32,
             poison_max: rng.between(1, 3) as u32,
             fetch_failures_max: rng.between(5, 50) as u32,
-            backup_after: rng.millis(1_000, 10_000),
+            backup_after: Some(rng.millis(1_000, 10_000)),
             publish_failures_max: rng.between(2, 10) as u32,
             // In some seeds, jobs are forgotten soon.
             ended_jobs_max: if rng.chance(300) { rng.between(1, 3) as usize } else { 1_000 },

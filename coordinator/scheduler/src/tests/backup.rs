@@ -14,7 +14,7 @@ const AFTER: Duration = Duration::from_secs(5);
 fn almost_done() -> Fixture {
     let mut f = Fixture::without_workers(Config {
         lease: Duration::from_secs(86_400),
-        backup_after: AFTER,
+        backup_after: Some(AFTER),
         ..Config::default()
     });
     f.join(2, 2);
@@ -98,7 +98,7 @@ fn an_attempt_whose_process_hangs_at_its_end_is_backed_up() {
 #[test]
 fn a_task_that_waits_for_a_worker_that_hangs_does_not_keep_its_backup_from_a_free_slot() {
     let config = Config { lease: Duration::from_secs(86_400), ..Config::default() };
-    let mut f = Fixture::without_workers(Config { backup_after: AFTER, ..config });
+    let mut f = Fixture::without_workers(Config { backup_after: Some(AFTER), ..config });
     f.join(1, 1);
     f.join(1, 1);
     f.submit(plan(3, 0));

@@ -1,7 +1,5 @@
 //! Processes that die: who is suspected, who pays, and which records are left out.
 
-use std::time::Duration;
-
 use windrow_jobs::{AttemptId, BadRecordBudget, Death, FailureCause, MemoryLimit, Place};
 
 use super::fixture::*;
@@ -82,8 +80,7 @@ fn deaths_in_company_have_a_cap_of_their_own() {
 
 #[test]
 fn a_suspect_goes_before_tasks_that_fit_the_worker_better() {
-    let mut f =
-        Fixture::without_workers(Config { backup_after: Duration::MAX, ..Config::default() });
+    let mut f = Fixture::without_workers(Config { backup_after: None, ..Config::default() });
     let splits = (0..20).map(|n| SplitPlan { bytes: 1, affinity: n }).collect();
     f.submit(JobPlan { splits, ..plan(0, 0) });
     f.join(1, 1);

@@ -8,7 +8,7 @@ use crate::*;
 const LEASE: Duration = Duration::from_secs(10);
 
 fn with_lease(workers: usize) -> Fixture {
-    let config = Config { lease: LEASE, backup_after: Duration::MAX, ..Config::default() };
+    let config = Config { lease: LEASE, backup_after: None, ..Config::default() };
     let mut f = Fixture::without_workers(config);
     for _ in 0..workers {
         f.join(2, 2);

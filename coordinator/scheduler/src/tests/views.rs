@@ -116,7 +116,7 @@ fn ended_jobs_are_remembered_up_to_a_bound_in_the_order_of_their_ends() {
     // The first one outlives two younger ones.
     for job in [2, 3, 1] {
         f.cancel(JobId(job));
-        f.handle(Event::Settled { job: JobId(job) });
+        f.handle(Event::CleanedUp { job: JobId(job) });
     }
     assert_eq!(known(&f), [1, 3, 4], "the one that ended first is forgotten first");
     assert_eq!(f.view(J1).ended, Some(f.now));
@@ -133,11 +133,11 @@ fn no_job_is_forgotten_before_its_end_was_told() {
     f.cancel(J1);
     for job in [J2, JobId(3)] {
         f.cancel(job);
-        f.handle(Event::Settled { job });
+        f.handle(Event::CleanedUp { job });
     }
     assert_eq!(known(&f), [1, 3], "something partial is left of the first, which takes its time");
-    f.handle(Event::Settled { job: J1 });
-    f.handle(Event::Settled { job: J1 });
+    f.handle(Event::CleanedUp { job: J1 });
+    f.handle(Event::CleanedUp { job: J1 });
     assert_eq!(known(&f), [1]);
 }
 

@@ -62,12 +62,12 @@ impl Ledger {
             }
             Event::BackUp { attempts } => self.backed_up.extend(attempts),
             Event::TookOver { config } => self.take_over(config),
-            Event::Settled { job } => {
+            Event::CleanedUp { job } => {
                 if !self.settled.contains(job) {
                     self.settled.push(*job);
                 }
             }
-            Event::Resubmit { .. } | Event::Elapsed { .. } => {}
+            Event::Resubmit { .. } | Event::Elapsed { .. } | Event::Beat => {}
         }
     }
 
