@@ -29,7 +29,7 @@ use crate::folder::Folder;
 use crate::journal::{Home, Opened, RecoverError};
 use crate::logs::LogStore;
 use crate::plan::ClusterSize;
-use crate::rpc::{BlobsService, InProgress, JobsService, Plannings, SessionsService, build_name};
+use crate::rpc::{BlobsService, InProgress, JobsService, Planner, SessionsService, build_name};
 use crate::security::{EnrollmentService, MembersOnly};
 
 /// Heartbeats that fit into a lease, so that one may be late.
@@ -193,12 +193,13 @@ impl Coordinator {
                 threads: config.assumed_threads,
                 memory_bytes: config.assumed_memory_bytes,
             },
-            blobs: Arc::clone(&self.blobs),
             logs: Arc::clone(&self.logs),
             in_planning: InProgress::default(),
-            listings: Arc::default(),
-            plannings: Plannings::default(),
-            allowed_paths: config.allowed_paths.clone(),
+            planner: Planner::new(
+                self.driver.clone(),
+                Arc::clone(&self.blobs),
+                config.allowed_paths.clone(),
+            ),
         };
         let sessions = SessionsService {
             driver: self.driver.clone(),

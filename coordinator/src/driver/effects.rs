@@ -69,7 +69,7 @@ impl Driver {
                     output = ?work.spec.output,
                     "job accepted"
                 );
-                self.jobs.add(job, Folder::Held, self.written.totals());
+                self.jobs.add(job, place.output(), Folder::Held, self.written.totals());
             }
             // The same submission was accepted before, with another place.
             _ => self.actions.push_back(Action::GiveBack { place }),

@@ -1,5 +1,6 @@
 //! How everybody else speaks to the driver.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -8,7 +9,7 @@ use windrow_scheduler::SubmissionId;
 use windrow_scheduler::journal::JournalError;
 
 use super::command::{Command, Question};
-use super::snapshot::{JobSnapshot, WorkerSnapshot};
+use super::snapshot::{JobSnapshot, OutputOwner, WorkerSnapshot};
 use super::{
     Driver, JoinError, Joined, Report, Returning, SessionEnd, SessionId, Submission, WorkerProfile,
 };
@@ -174,6 +175,16 @@ impl DriverHandle {
     /// The name for ever of a job that is known.
     pub(crate) async fn identity_of(&self, job: JobId) -> Result<Option<JobIdentity>, Stopped> {
         self.inspect(move |driver| driver.identity_of(job)).await
+    }
+
+    /// The job to which an output folder belongs, if any: by its name, or by what was
+    /// [found](crate::output::jobs_in) in it.
+    pub(crate) async fn owner_of(
+        &self,
+        output: PathBuf,
+        found: Vec<JobIdentity>,
+    ) -> Result<Option<OutputOwner>, Stopped> {
+        self.inspect(move |driver| driver.owner_of(&output, &found)).await
     }
 
     /// Whether the job is known.

@@ -1,6 +1,7 @@
 //! What lives of each job only as long as this process does.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -32,6 +33,8 @@ pub(super) enum Due {
 
 /// A job that is not over.
 pub(super) struct LiveJob {
+    /// Its output folder, as its submitter has named it.
+    output: PathBuf,
     pub(super) folder: Folder,
     /// What waits for the folder.
     pub(super) due: Option<Due>,
@@ -66,16 +69,36 @@ impl LiveJob {
 #[derive(Default)]
 pub(super) struct LiveJobs {
     jobs: BTreeMap<JobId, LiveJob>,
+    by_output: BTreeMap<PathBuf, JobId>,
     /// Jobs that have changed since their watchers were told.
     changed: BTreeSet<JobId>,
 }
 
 impl LiveJobs {
-    pub(super) fn add(&mut self, id: JobId, folder: Folder, written_before: (u64, u64)) {
-        let watchers = watch::Sender::new(false);
-        let (due, outputs, context, split_points) = Default::default();
-        let job = LiveJob { folder, due, written_before, outputs, context, split_points, watchers };
+    pub(super) fn add(
+        &mut self,
+        id: JobId,
+        output: &Path,
+        folder: Folder,
+        written_before: (u64, u64),
+    ) {
+        self.by_output.insert(output.to_path_buf(), id);
+        let job = LiveJob {
+            output: output.to_path_buf(),
+            folder,
+            due: None,
+            written_before,
+            outputs: ToldOutputs::default(),
+            context: None,
+            split_points: None,
+            watchers: watch::Sender::new(false),
+        };
         self.jobs.insert(id, job);
+    }
+
+    /// The job whose output folder has this name.
+    pub(super) fn of_output(&self, output: &Path) -> Option<JobId> {
+        self.by_output.get(output).copied()
     }
 
     pub(super) fn get(&self, id: JobId) -> Option<&LiveJob> {
@@ -90,12 +113,6 @@ impl LiveJobs {
         self.jobs.is_empty()
     }
 
-    /// Whether any folder of a former coordinator has not been tried yet.
-    pub(super) fn any_untried(&self) -> bool {
-        let untried = |job: &LiveJob| matches!(job.folder, Folder::Taking { failures: 0 });
-        self.jobs.values().any(untried)
-    }
-
     pub(super) fn ids(&self) -> Vec<JobId> {
         self.jobs.keys().copied().collect()
     }
@@ -103,6 +120,9 @@ impl LiveJobs {
     /// The job is over, for everybody to see.
     pub(super) fn settle(&mut self, id: JobId) -> Option<LiveJob> {
         let job = self.jobs.remove(&id)?;
+        if self.by_output.get(&job.output) == Some(&id) {
+            self.by_output.remove(&job.output);
+        }
         job.watchers.send_replace(true);
         Some(job)
     }

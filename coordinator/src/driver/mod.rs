@@ -68,7 +68,7 @@ pub(crate) use profile::WorkerProfile;
 pub(crate) use recovery::Settings;
 pub(crate) use sessions::{Joined, Outbox, SessionId};
 pub(crate) use shell::start;
-pub(crate) use snapshot::{JobSnapshot, WorkerSnapshot};
+pub(crate) use snapshot::{JobSnapshot, OutputOwner, WorkerSnapshot};
 pub(crate) use workers::{JoinError, Report, Returning, SessionEnd};
 
 pub(crate) use action::Action;
@@ -149,9 +149,6 @@ impl Driver {
             // elsewhere.
             Command::Join { reply, .. } if reply.is_closed() => {}
             Command::Submit { id, work, reply } => self.submit(id, work, reply),
-            // Whoever is told that its job is not known takes an output folder. Those of the jobs
-            // that are known come first.
-            Command::Resubmit { .. } if self.jobs.any_untried() => self.turns.delay(command),
             Command::Resubmit { submission, reply } => {
                 let request = self.wait_for_answer(Pending::Resubmit(reply));
                 self.handle(Event::Resubmit { request, submission });

@@ -67,9 +67,6 @@ impl Driver {
             }
         }
         self.do_what_is_due(id);
-        if !self.jobs.any_untried() {
-            self.turns.take_delayed();
-        }
     }
 
     pub(super) fn publish(&mut self, job: JobId, winners: Vec<AttemptId>) {

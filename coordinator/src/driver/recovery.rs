@@ -50,8 +50,8 @@ impl Driver {
             say_what_was_recovered(&decider, state);
         }
         let mut jobs = LiveJobs::default();
-        for (id, _) in decider.state().catalog.unsettled() {
-            jobs.add(id, Folder::Taking { failures: 0 }, (0, 0));
+        for (id, work) in decider.state().catalog.unsettled() {
+            jobs.add(id, work.place.output(), Folder::Taking { failures: 0 }, (0, 0));
         }
         Self {
             jobs,

@@ -1,11 +1,12 @@
 //! What an observer gets to see: copies, made on demand.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use windrow_jobs::{JobId, JobIdentity, JobName, JobSpec, WorkerId};
-use windrow_scheduler::{JobView, Time, WorkerView};
+use windrow_scheduler::{JobState, JobView, Time, WorkerView};
 
 use super::catalog::CatalogJob;
 use super::{Driver, WorkerProfile};
@@ -51,6 +52,14 @@ pub(crate) struct WorkerSnapshot {
     pub(crate) silent: Duration,
 }
 
+/// A job that has an output folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OutputOwner {
+    pub(crate) job: JobId,
+    /// Whether only what is not result is still to be removed there.
+    pub(crate) ended: bool,
+}
+
 impl Driver {
     pub(crate) fn job_snapshot(&self, id: JobId) -> Option<JobSnapshot> {
         self.snapshot_of(self.scheduler().job(id)?)
@@ -92,6 +101,20 @@ impl Driver {
     /// The name for ever of a job that is known.
     pub(super) fn identity_of(&self, id: JobId) -> Option<JobIdentity> {
         self.visible(id).map(|job| job.shown.identity)
+    }
+
+    /// The job to which an output folder belongs until it is over: by the folder's name, or by what
+    /// was found in it, which counts where the folder has several names.
+    pub(crate) fn owner_of(&self, output: &Path, found: &[JobIdentity]) -> Option<OutputOwner> {
+        let named = self.jobs.of_output(output);
+        let by_identity = |identity: &JobIdentity| {
+            let job = self.catalog().named(JobName::Identity(*identity))?;
+            self.jobs.get(job).map(|_| job)
+        };
+        let job = named.or_else(|| found.iter().find_map(by_identity))?;
+        let state = self.scheduler().job(job).map(|view| view.state);
+        let ended = !matches!(state, Some(JobState::Running | JobState::Publishing));
+        Some(OutputOwner { job, ended })
     }
 
     /// What changes with the job; `None` when it is not known.

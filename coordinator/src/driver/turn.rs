@@ -29,9 +29,6 @@ const BEATS_PER_LEASE: u32 = 4;
 /// What waits for its turn.
 pub(super) struct Turns {
     commands: VecDeque<Command>,
-    /// Commands that wait until all folders of the former coordinator's jobs were tried. Their
-    /// senders wait for the answer.
-    delayed: Vec<Command>,
     /// Commands that were taken since a deadline was found to have passed.
     before_deadline: Option<usize>,
     /// Between two looks at whether it is still in charge.
@@ -44,19 +41,8 @@ pub(super) struct Turns {
 impl Turns {
     pub(super) fn new(lease: Duration) -> Self {
         let beat = (lease / BEATS_PER_LEASE).max(Duration::from_millis(1));
-        let commands = VecDeque::new();
-        let (delayed, before_deadline) = (Vec::new(), None);
-        Self { commands, delayed, before_deadline, beat, next_beat: beat, asked: false }
-    }
-
-    /// Keeps a command until the folders were tried.
-    pub(super) fn delay(&mut self, command: Command) {
-        self.delayed.push(command);
-    }
-
-    /// The folders were tried.
-    pub(super) fn take_delayed(&mut self) {
-        self.commands.extend(self.delayed.drain(..));
+        let (commands, before_deadline) = (VecDeque::new(), None);
+        Self { commands, before_deadline, beat, next_beat: beat, asked: false }
     }
 }
 

@@ -31,6 +31,11 @@ pub(super) fn all(temporary: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// The place of the job to which a folder of this name belongs.
+pub(super) fn unique_of(name: &str) -> Option<&str> {
+    Some(name.strip_prefix(PREFIX)?.rsplit_once('.')?.0)
+}
+
 /// The epoch of a folder, if it is of the job with this place.
 pub(super) fn epoch_of(folder: &Path, unique: &str) -> Option<Epoch> {
     let name = folder.file_name()?.to_str()?;

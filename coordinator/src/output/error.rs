@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use windrow_jobs::explained;
+use windrow_jobs::{JobId, explained};
 
 use super::{Owner, TEMPORARY};
 
@@ -33,6 +33,14 @@ pub(crate) enum OutputError {
     InUse {
         /// The output folder.
         path: PathBuf,
+    },
+    /// A job of this coordinator has the folder, or waits to have it again.
+    #[error("output {} belongs to {job}, which is not over; choose another folder, or cancel that job", path.display())]
+    OfJob {
+        /// The output folder.
+        path: PathBuf,
+        /// Whose it is.
+        job: JobId,
     },
     /// A job writes there whose coordinator does not run now.
     #[error(

@@ -138,6 +138,11 @@ impl Lock {
     }
 }
 
+/// Who is named in the lock file in `output`, if anybody is.
+pub(super) fn owner_of(output: &Path) -> Option<Owner> {
+    read(&mut File::open(output.join(TEMPORARY).join(LOCK)).ok()?)
+}
+
 /// `None` when the folder was removed meanwhile.
 fn open(output: &Path, path: &Path) -> Result<Option<File>, OutputError> {
     let temporary = output.join(TEMPORARY);

@@ -39,7 +39,7 @@ pub(crate) use lock::Owner;
 pub(crate) use manifest::{ManifestJob, StageCounts};
 pub(crate) use place::Place;
 pub(crate) use publish::{Publication, publish};
-pub(crate) use reservation::{Reservation, check};
+pub(crate) use reservation::{Reservation, check, jobs_in};
 pub(crate) use staged::{Content, StagedPart, Written};
 pub use verify::{Verified, VerifyError, verify};
 

@@ -109,6 +109,12 @@ impl Place {
     }
 }
 
+/// The job to which a folder in the temporary one belongs, by the folder's name.
+pub(super) fn job_of(name: &str) -> Option<JobIdentity> {
+    let unique = name.strip_prefix(STAGING_PREFIX).or_else(|| commit_folder::unique_of(name))?;
+    unique.parse().ok()
+}
+
 /// Removes the folders of jobs that were killed, once it is known that none of them lives and that
 /// nothing in them is to be put back.
 pub(super) fn sweep(temporary: &Path) -> io::Result<()> {

@@ -1,5 +1,6 @@
 //! Takes an output folder for one job, and gives it back.
 
+use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -8,8 +9,8 @@ use std::path::Path;
 use windrow_jobs::JobIdentity;
 
 use super::lock::{Lock, Owner};
-use super::place::{Place, sweep};
-use super::{OutputError, SUCCESS, TEMPORARY, replace};
+use super::place::{self, Place, sweep};
+use super::{OutputError, SUCCESS, TEMPORARY, lock, replace};
 
 /// What is made in a folder with this bit is of the folder's group.
 const SETGID: u32 = 0o2000;
@@ -48,6 +49,17 @@ pub(crate) fn check(output: &Path, overwrite: bool) -> Result<(), OutputError> {
         (false, true) => Err(OutputError::NotAnOutput { path }),
         (false, false) => Err(OutputError::NotEmpty { path }),
     }
+}
+
+/// The jobs of which there is something in an output folder that is not result: they have it, or
+/// have had it when they were killed. Empty where that cannot be read.
+pub(crate) fn jobs_in(output: &Path) -> Vec<JobIdentity> {
+    let entries = fs::read_dir(output.join(TEMPORARY)).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut jobs: BTreeSet<_> = names.filter_map(|name| place::job_of(&name)).collect();
+    let locker = lock::owner_of(output).and_then(|owner| owner.unique.parse::<JobIdentity>().ok());
+    jobs.extend(locker);
+    jobs.into_iter().collect()
 }
 
 impl Reservation {

@@ -1,39 +1,32 @@
 //! The `Jobs` service: what submitters ask.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
-use windrow_jobs::program::JobShape;
-use windrow_jobs::{JobId, JobIdentity, JobName, JobOptions, JobSpec};
+use windrow_jobs::{JobId, JobName, JobOptions, JobSpec};
 use windrow_proto::v1;
 use windrow_proto::v1::jobs_server::Jobs;
 use windrow_scheduler::SubmissionId;
 use windrow_security::access::Caller;
 use windrow_security::{Identity, Role};
 
+use super::accept::{Asked, Planner, drawn};
 use super::convert::{
-    job_status, name_from, piece_to, ranges_from, shape_from, spec_from, submission_from,
-    worker_status,
+    job_status, name_from, ranges_from, shape_from, spec_from, submission_from, worker_status,
 };
-use super::in_progress::{InProgress, InProgressGuard};
+use super::in_progress::InProgress;
 use super::list::page_of;
 use super::logs::send;
-use super::plannings::Plannings;
 use super::refusal::{
-    check_build, check_cluster, check_files, check_platform, check_same_job, files_of,
-    stands_still, unknown,
+    check_build, check_cluster, check_platform, check_same_job, stands_still, unknown,
 };
 use super::watch::watch_job;
-use crate::blobs::{BlobStore, Pin};
-use crate::driver::{DriverHandle, JobWork, Submission, Unsubmitted};
-use crate::journal::draw;
+use crate::driver::DriverHandle;
 use crate::logs::LogStore;
-use crate::output::{self, Owner, Reservation};
-use crate::plan::{self, AllowedPaths, ClusterSize, KEPT_FOR, KeptListings, Listing, Plan, Ranges};
+use crate::plan::ClusterSize;
 
 /// Answers submitters.
 pub(crate) struct JobsService {
@@ -41,18 +34,12 @@ pub(crate) struct JobsService {
     pub(crate) build: v1::Build,
     /// What to plan for while no worker has joined.
     pub(crate) assumed_cluster: ClusterSize,
-    /// Where programs and side files are.
-    pub(crate) blobs: Arc<BlobStore>,
     /// What jobs have printed.
     pub(crate) logs: Arc<LogStore>,
     /// Submissions that have come and are not accepted yet.
     pub(crate) in_planning: InProgress<SubmissionId>,
-    /// What was listed for submissions that have not come yet, and the files that they will need.
-    pub(crate) listings: Arc<KeptListings<Pin>>,
-    /// Bounds what is planned at once.
-    pub(crate) plannings: Plannings,
-    /// Where inputs and outputs may lie.
-    pub(crate) allowed_paths: AllowedPaths,
+    /// Plans what is submitted.
+    pub(crate) planner: Planner,
 }
 
 #[tonic::async_trait]
@@ -88,29 +75,7 @@ impl Jobs for JobsService {
             return Ok(Response::new(v1::PlanReply { accepted, ..Default::default() }));
         }
         let cluster = self.cluster_size().await?;
-        let (listings, allowed_paths) = (Arc::clone(&self.listings), self.allowed_paths.clone());
-        let pin = self.blobs.pin(files_of(&spec));
-        let planning = self.plannings.run(move || {
-            allowed_paths.check_spec(&spec)?;
-            output::check(&spec.output, spec.options.overwrite)?;
-            let listing = Listing::make(&spec, &shape, &allowed_paths)?;
-            let partitions = plan::partitions(&spec, &shape, cluster, &listing)?;
-            let sample = if shape.is_ordered() && partitions > 1 {
-                plan::pieces(listing.files(), partitions).into_iter().map(piece_to).collect()
-            } else {
-                Vec::new()
-            };
-            if let Some(id) = id {
-                listings.keep(id, spec, listing, pin);
-            }
-            Ok(v1::PlanReply { partitions, sample, accepted: None })
-        });
-        let reply = planning.await?;
-        let listings = Arc::clone(&self.listings);
-        tokio::spawn(async move {
-            tokio::time::sleep(KEPT_FOR).await;
-            listings.forget_old();
-        });
+        let reply = self.planner.look_at(id, spec, shape, cluster).await?;
         Ok(Response::new(reply))
     }
 
@@ -138,25 +103,15 @@ impl Jobs for JobsService {
         let cluster = self.cluster_size().await?;
         let caller_gone = CancellationToken::new();
         let _here = caller_gone.clone().drop_guard();
-        let (blobs, allowed_paths) = (Arc::clone(&self.blobs), self.allowed_paths.clone());
-        let (listings, plannings) = (Arc::clone(&self.listings), self.plannings.clone());
-        let request = ToPlan {
-            id,
-            spec,
-            program_version,
-            submitter,
-            shape,
-            ranges,
-            cluster,
-            blobs,
-            listings,
-            plannings,
-            allowed_paths,
-        };
+        let asked = Asked { id, spec, program_version, submitter, shape, ranges, cluster };
         // In a task of its own, which goes on when the caller goes: what planning has taken must be
         // given back.
-        let accepted =
-            tokio::spawn(accept(self.driver.clone(), request, planning, caller_gone)).await;
+        let planner = self.planner.clone();
+        let accepting = async move {
+            let _planning = planning;
+            planner.accept(asked, caller_gone).await
+        };
+        let accepted = tokio::spawn(accepting).await;
         let job = accepted.map_err(|error| Status::internal(error.to_string()))??;
         Ok(Response::new(self.accepted(job).await?))
     }
@@ -291,93 +246,6 @@ impl JobsService {
     }
 }
 
-/// A job that is to be planned.
-struct ToPlan {
-    id: SubmissionId,
-    spec: JobSpec,
-    /// The submitter's.
-    program_version: String,
-    /// The name in their certificate, if they have one.
-    submitter: Option<String>,
-    shape: JobShape,
-    ranges: Option<Ranges>,
-    cluster: ClusterSize,
-    blobs: Arc<BlobStore>,
-    listings: Arc<KeptListings<Pin>>,
-    plannings: Plannings,
-    allowed_paths: AllowedPaths,
-}
-
-/// Plans a job and hands it to the driver, unless its submitter has gone meanwhile.
-async fn accept(
-    driver: DriverHandle,
-    request: ToPlan,
-    _planning: InProgressGuard<SubmissionId>,
-    caller_gone: CancellationToken,
-) -> Result<JobId, Status> {
-    let owner = driver.owner().cloned();
-    let has_successors = owner.is_some();
-    let plannings = request.plannings.clone();
-    // Pinned until the driver knows of the job, and so of what it needs.
-    let (submission, _pin) = plannings.run(move || prepare(request, owner)).await?;
-    let reservation = Arc::clone(&submission.reservation);
-    let refused = if caller_gone.is_cancelled() {
-        Status::cancelled("the submitter has gone")
-    } else {
-        match driver.submit(submission).await {
-            Ok(job) => return Ok(job),
-            // A successor may have taken the job over, and its attempts write to the folder. If
-            // not, whoever takes the output next removes it.
-            Err(Unsubmitted::Unanswered(stopped)) if has_successors => return Err(stopped.into()),
-            Err(Unsubmitted::Unanswered(stopped) | Unsubmitted::Refused(stopped)) => stopped.into(),
-        }
-    };
-    if let Err(error) = reservation.discard().await {
-        tracing::warn!(%error, "cannot remove the staging folder of a refused job");
-    }
-    Err(refused)
-}
-
-/// All that touches the file system before a job is accepted. The output comes first, since that is
-/// cheap to see, and is taken last, so that a refusal leaves nothing behind.
-fn prepare(request: ToPlan, owner: Option<Owner>) -> Result<(Submission, Pin), Status> {
-    let ToPlan {
-        id,
-        spec,
-        program_version,
-        submitter,
-        shape,
-        ranges,
-        cluster,
-        blobs,
-        listings,
-        plannings: _,
-        allowed_paths,
-    } = request;
-    // Of this telling: if the submission was accepted before, this one is dropped, and its identity
-    // with it.
-    let identity = JobIdentity(drawn()?);
-    allowed_paths.check_spec(&spec)?;
-    // Before the inputs are listed, which may take longer than what is not needed is kept.
-    let pin = blobs.pin(files_of(&spec));
-    check_files(&spec, &blobs)?;
-    let overwrite = spec.options.overwrite;
-    output::check(&spec.output, overwrite)?;
-    let listing = match listings.take(id, &spec) {
-        Some((listing, _pin)) => listing,
-        None => Listing::make(&spec, &shape, &allowed_paths)?,
-    };
-    let plan = Plan::make(&spec, &shape, ranges, cluster, listing)?;
-    let owner = owner.map(|owner| Owner { job: spec.job.clone(), ..owner });
-    let reservation = Arc::new(Reservation::take_for(identity, &spec.output, overwrite, owner)?);
-    let place = reservation.place().clone();
-    let (plan, submitted) = (Arc::new(plan), SystemTime::now());
-    let work = JobWork { identity, spec, program_version, submitter, plan, place, submitted };
-    // Made here and not by the driver, which has no time to look at each split.
-    let to_schedule = work.plan.to_schedule(&work.spec);
-    Ok((Submission { id, work: Arc::new(work), plan: to_schedule, reservation }, pin))
-}
-
 /// Who is in the caller's certificate.
 fn identity_of<T>(request: &Request<T>) -> Option<Identity> {
     request.extensions().get::<Caller>().and_then(Caller::identity).cloned()
@@ -394,10 +262,6 @@ fn check_priority(role: Option<Role>, priority: i32) -> Result<(), Status> {
         ))),
         _ => Ok(()),
     }
-}
-
-fn drawn() -> Result<u128, Status> {
-    draw().map_err(|error| Status::internal(error.to_string()))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The gRPC edge: three services, and the conversions between messages and domain values. Nothing
 //! is decided here but whether a message makes sense.
 
+mod accept;
 mod blobs;
 mod convert;
 pub(crate) mod fuzzing;
@@ -13,9 +14,9 @@ mod refusal;
 mod sessions;
 mod watch;
 
+pub(crate) use accept::Planner;
 pub(crate) use blobs::BlobsService;
 pub(crate) use in_progress::InProgress;
 pub(crate) use jobs::JobsService;
-pub(crate) use plannings::Plannings;
 pub(crate) use refusal::build_name;
 pub(crate) use sessions::SessionsService;

@@ -10,6 +10,7 @@ use windrow_scheduler::{JobPlan, JobState, SubmissionId};
 use crate::driver::{Command, JobWork};
 use crate::simulation::happening::Happening;
 use crate::simulation::invariants::remembers;
+use crate::simulation::output::output_path;
 use crate::simulation::world::World;
 
 /// How often it asks.
@@ -122,7 +123,9 @@ impl World {
                 (Answer::Job(job), Request::Resubmit(index, _) | Request::Submit(index, _)) => {
                     self.accepted(index, job)?;
                 }
-                (Answer::Unknown, Request::Resubmit(index, _)) => self.submit(coordinator, index),
+                (Answer::Unknown, Request::Resubmit(index, _)) => {
+                    self.submit(coordinator, index)?;
+                }
                 _ => {}
             }
         }
@@ -130,9 +133,15 @@ impl World {
     }
 
     /// Nobody knows the job: it is planned, gets its output folder, and is submitted.
-    fn submit(&mut self, coordinator: usize, index: usize) {
+    fn submit(&mut self, coordinator: usize, index: usize) -> Result<(), String> {
         let client = &self.clients[index];
-        let Some(place) = self.take_output(coordinator, client.output) else { return };
+        // What `rpc/accept` does.
+        let path = output_path(client.output);
+        let driver = self.coordinators[coordinator].driver();
+        if driver.is_none_or(|driver| driver.owner_of(&path, &[]).is_some()) {
+            return Ok(());
+        }
+        let Some(place) = self.take_output(coordinator, client.output)? else { return Ok(()) };
         let work = JobWork::for_test(&self.clients[index].plan, place);
         let plan = work.plan.to_schedule(&work.spec);
         let work = (Arc::new(work), plan);
@@ -143,6 +152,7 @@ impl World {
             driver.arrived(Command::Submit { id, work, reply });
         }
         self.later(Duration::ZERO, Happening::Wake(coordinator));
+        Ok(())
     }
 
     fn accepted(&mut self, index: usize, job: JobId) -> Result<(), String> {

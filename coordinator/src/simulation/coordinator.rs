@@ -302,7 +302,7 @@ impl World {
         match action {
             Action::Store(id, call) => self.call(index, id, call),
             Action::TakeFolder { job, place, after, ended, .. } => {
-                self.check_in_charge(index, job)?;
+                self.check_in_charge(index, place.output())?;
                 let after = after + self.rng.millis(0, 300);
                 self.later(after, Happening::TakeFolder(index, job, place, ended));
             }

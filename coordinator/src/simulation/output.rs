@@ -3,7 +3,7 @@
 //! done, and fails now and then.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use windrow_jobs::{AttemptId, FailureCause, JobId};
@@ -32,6 +32,8 @@ pub struct Output {
     locks: BTreeMap<PathBuf, Lock>,
     /// Folders that once could not be taken again: their locks may stay.
     faulty: BTreeSet<PathBuf>,
+    /// Places that somebody has removed while no coordinator held them.
+    removed: BTreeSet<Place>,
     /// How often a job could not be published for a reason that passes.
     failures: BTreeMap<JobId, u32>,
     /// To tell one lock file, or one place, from another one.
@@ -113,16 +115,28 @@ impl Output {
     }
 }
 
+/// The output folder of this number.
+pub fn output_path(output: usize) -> PathBuf {
+    PathBuf::from(format!("/out/{output}"))
+}
+
 impl World {
     /// A coordinator takes an output folder for a new job, unless another one has it.
-    pub fn take_output(&mut self, coordinator: usize, output: usize) -> Option<Place> {
-        let path = PathBuf::from(format!("/out/{output}"));
+    pub fn take_output(
+        &mut self,
+        coordinator: usize,
+        output: usize,
+    ) -> Result<Option<Place>, String> {
+        let path = output_path(output);
         if let Some(lock) = self.output.locks.get(&path)
             && !self.coordinators[lock.coordinator].is_gone()
         {
-            return None;
+            return Ok(None);
         }
-        let epoch = self.coordinators[coordinator].driver()?.epoch();
+        let Some(driver) = self.coordinators[coordinator].driver() else { return Ok(None) };
+        self.check_in_charge(coordinator, &path)?;
+        visible::check_free(&path, driver.state().catalog.unsettled())?;
+        let epoch = driver.epoch();
         self.output.count += 1;
         let place = Place::named(&path, &self.output.count.to_string());
         // What is left of a job that nobody has accepted goes; so would that of one that is known.
@@ -131,18 +145,19 @@ impl World {
         self.output.staged.retain(|attempt, _| !is_there(attempt.task.job));
         let number = self.output.lock(coordinator, epoch, &place);
         self.coordinators[coordinator].folders.insert(place.clone(), number);
-        Some(place)
+        Ok(Some(place))
     }
 
     /// Only one whose epoch is durable may touch what others have: before, it may be one that loses the race.
-    pub fn check_in_charge(&self, index: usize, job: JobId) -> Result<(), String> {
+    pub fn check_in_charge(&self, index: usize, output: &Path) -> Result<(), String> {
         let Some(driver) = self.coordinators[index].driver() else { return Ok(()) };
         let epoch = driver.epoch();
         if self.store.has_begun(self.coordinators[index].nonce) {
             return Ok(());
         }
         Err(format!(
-            "folders: coordinator {index} takes that of {job}, and {epoch} may be another's"
+            "folders: coordinator {index} takes {}, and {epoch} may be another's",
+            output.display()
         ))
     }
 
@@ -157,8 +172,13 @@ impl World {
         } else if lock.is_none() {
             // Somebody has removed what the job had written, which matters unless it is over.
             if ended { Ok(()) } else { Err(io("is gone")) }
+        } else if self.output.removed.contains(place) {
+            Err(io("is gone"))
         } else if self.strikes(self.faults.folder) {
             self.output.faulty.insert(place.output().to_path_buf());
+            if self.strikes(500) {
+                self.output.removed.insert(place.clone());
+            }
             Err(io("stale file handle"))
         } else {
             let number = self.output.lock(index, epoch, place);

@@ -89,7 +89,7 @@ async fn one_output_serves_one_running_job() {
     let job = cluster.submit(cluster.word_count(1)).await.unwrap();
     let status = cluster.submit(cluster.word_count(1)).await.unwrap_err();
     assert_eq!(status.code(), Code::FailedPrecondition);
-    assert!(status.message().contains("is being written by another job"), "{}", status.message());
+    assert!(status.message().contains("belongs to job-1"), "{}", status.message());
     cluster.cancel(numbered(job)).await.unwrap();
     cluster.submit(cluster.word_count(1)).await.unwrap();
 }

@@ -1,6 +1,7 @@
 //! A coordinator dies at any moment, and another one goes on with its journal.
 
 use std::fs;
+use std::time::Duration;
 
 use tonic::Code;
 use windrow_coordinator::{DriverError, JournalError, ServeError};
@@ -240,4 +241,49 @@ async fn a_key_is_one_job_whoever_tells_it_again() {
     assert_eq!(submit(&cluster, both).await.unwrap_err().code(), Code::InvalidArgument);
     let second = submit(&cluster, keyed("weekly", spec)).await.unwrap();
     assert_ne!(second.identity, first.identity);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_output_folder_that_cannot_be_had_again_at_once_stays_its_jobs() {
+    let cluster = Cluster::start_with_journal().await;
+    let mut worker = cluster.worker("/w").await;
+    let spec = cluster.word_count(1);
+    let job = cluster.submit(spec.clone()).await.unwrap();
+    let map = worker.next_map().await;
+    worker.finish_map(&map).await;
+    worker.next_reduce_with_outputs().await;
+    let returning = worker.returning(&[map], &[]);
+    // A folder in the place of the file by which locks are replaced.
+    let temporary = cluster.output().join("_temporary");
+    let obstacle = temporary.join("lock.next");
+    fs::create_dir_all(obstacle.join("full")).unwrap();
+    cluster.serving.abort();
+    let (cluster, _former) = cluster.take_over().await;
+    // Not before: the former one would write down that the worker has left.
+    drop(worker);
+    // Until the former process has let go, nobody can have the folder anyway.
+    let lock = fs::File::open(temporary.join("lock")).unwrap();
+    while lock.try_lock().is_err() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    drop(lock);
+
+    // By its own name, and by another one.
+    let alias = cluster.dir.path().join("alias");
+    std::os::unix::fs::symlink(cluster.output(), &alias).unwrap();
+    let by_alias = v1::JobSpec { output: alias.display().to_string(), ..spec.clone() };
+    for other in [spec, by_alias] {
+        let refused = cluster.submit(other).await.unwrap_err();
+        assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+        for part in ["job-1", "not over", "choose another folder"] {
+            assert!(refused.message().contains(part), "{}", refused.message());
+        }
+    }
+
+    fs::remove_dir_all(obstacle).unwrap();
+    let mut back = cluster.come_back("/w", returning).await;
+    let reduce = back.next_reduce_with_outputs().await;
+    back.finish_reduce(&reduce, "a\t2\n").await;
+    assert_eq!(cluster.final_status(job).await.state(), JobState::Succeeded);
+    assert_eq!(cluster.output_names().unwrap(), ["_SUCCESS", "part-00000"]);
 }

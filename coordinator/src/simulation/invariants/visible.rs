@@ -1,11 +1,27 @@
 //! One attempt of each task becomes visible, with the right records, and only a job that succeeds shows anything for good.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use windrow_jobs::{AttemptId, JobId};
 use windrow_scheduler::{Config, JobFailure, Outcome};
 
 use super::promises::Promises;
 use super::{Ledger, check};
+use crate::driver::JobWork;
 use crate::simulation::output::Output;
+
+/// Nobody takes the folder of a job that is not over, not even while its coordinator cannot have it.
+pub fn check_free<'a>(
+    output: &Path,
+    mut unsettled: impl Iterator<Item = (JobId, &'a Arc<JobWork>)>,
+) -> Result<(), String> {
+    let owner = unsettled.find(|(_, work)| work.place.output() == output);
+    check(owner.is_none(), || {
+        let job = owner.map(|(job, _)| job);
+        format!("visible: {} is taken from {job:?}, which is not over", output.display())
+    })
+}
 
 /// Whoever publishes a job again names the same winners.
 pub fn check_manifest(manifest: &[AttemptId], winners: &[AttemptId]) -> Result<(), String> {

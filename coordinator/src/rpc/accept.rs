@@ -1,0 +1,233 @@
+//! From a submission to an accepted job.
+//!
+//! ```text
+//!  nobody else's output?  -->  inputs are listed and cut  -->  still nobody else's?  -->  the folder is taken  -->  the driver
+//!       the driver knows         in its turn, may take long        the driver knows
+//! ```
+//!
+//! A folder is not asked alone whose it is: the file server may be away, or be away for a moment
+//! only. The driver knows which jobs have one, or wait to have it again.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use windrow_jobs::program::JobShape;
+use windrow_jobs::{JobId, JobIdentity, JobSpec};
+use windrow_proto::v1;
+use windrow_scheduler::SubmissionId;
+
+use super::convert::piece_to;
+use super::plannings::Plannings;
+use super::refusal::{check_files, files_of};
+use crate::blobs::{BlobStore, Pin};
+use crate::driver::{DriverHandle, JobWork, OutputOwner, Submission, Unsubmitted};
+use crate::journal::draw;
+use crate::output::{self, OutputError, Owner, Reservation};
+use crate::plan::{self, AllowedPaths, ClusterSize, KEPT_FOR, KeptListings, Listing, Plan, Ranges};
+
+/// Plans jobs, and has them accepted. Cheap to clone; clones have all in common.
+#[derive(Clone)]
+pub(crate) struct Planner {
+    driver: DriverHandle,
+    /// Where programs and side files are.
+    blobs: Arc<BlobStore>,
+    /// What was listed for submissions that have not come yet, and the files that they will need.
+    listings: Arc<KeptListings<Pin>>,
+    /// Bounds what is planned at once.
+    plannings: Plannings,
+    /// Where inputs and outputs may lie.
+    allowed_paths: AllowedPaths,
+}
+
+/// A job that somebody asks for.
+pub(super) struct Asked {
+    pub(super) id: SubmissionId,
+    pub(super) spec: JobSpec,
+    /// The submitter's.
+    pub(super) program_version: String,
+    /// The name in their certificate, if they have one.
+    pub(super) submitter: Option<String>,
+    pub(super) shape: JobShape,
+    pub(super) ranges: Option<Ranges>,
+    pub(super) cluster: ClusterSize,
+}
+
+/// What was asked for, cut into tasks.
+struct Planned {
+    asked: Asked,
+    plan: Plan,
+    /// Jobs of which there is something in the output folder.
+    found: Vec<JobIdentity>,
+    /// Until the driver knows of the job, and so of what it needs.
+    pin: Pin,
+}
+
+impl Planner {
+    pub(crate) fn new(
+        driver: DriverHandle,
+        blobs: Arc<BlobStore>,
+        allowed_paths: AllowedPaths,
+    ) -> Self {
+        let (listings, plannings) = (Arc::default(), Plannings::default());
+        Self { driver, blobs, listings, plannings, allowed_paths }
+    }
+
+    /// The number of partitions that a job would have, and what to read of its input for their
+    /// ranges.
+    pub(super) async fn look_at(
+        &self,
+        id: Option<SubmissionId>,
+        spec: JobSpec,
+        shape: JobShape,
+        cluster: ClusterSize,
+    ) -> Result<v1::PlanReply, Status> {
+        let planner = self.clone();
+        let pin = self.blobs.pin(files_of(&spec));
+        let planning = self.plannings.run(move || {
+            planner.allowed_paths.check_spec(&spec)?;
+            output::check(&spec.output, spec.options.overwrite)?;
+            let listing = Listing::make(&spec, &shape, &planner.allowed_paths)?;
+            let partitions = plan::partitions(&spec, &shape, cluster, &listing)?;
+            let sample = if shape.is_ordered() && partitions > 1 {
+                plan::pieces(listing.files(), partitions).into_iter().map(piece_to).collect()
+            } else {
+                Vec::new()
+            };
+            if let Some(id) = id {
+                planner.listings.keep(id, spec, listing, pin);
+            }
+            Ok(v1::PlanReply { partitions, sample, accepted: None })
+        });
+        let reply = planning.await?;
+        let listings = Arc::clone(&self.listings);
+        tokio::spawn(async move {
+            tokio::time::sleep(KEPT_FOR).await;
+            listings.forget_old();
+        });
+        Ok(reply)
+    }
+
+    /// Plans a job and hands it to the driver, unless its submitter has gone meanwhile.
+    pub(super) async fn accept(
+        self,
+        asked: Asked,
+        caller_gone: CancellationToken,
+    ) -> Result<JobId, Status> {
+        self.until_cleaned_up(&asked.spec, &caller_gone).await?;
+        let planner = self.clone();
+        let mut planned = self.plannings.run(move || planner.plan(asked)).await?;
+        let found = std::mem::take(&mut planned.found);
+        if let Some(owner) = self.owner_of(&planned.asked.spec, found).await? {
+            return Err(refused(&planned.asked.spec, owner));
+        }
+        let owner = self.driver.owner().cloned();
+        let taking = spawn_blocking(move || take(planned, owner)).await;
+        let (submission, _pin) = taking.map_err(|error| Status::internal(error.to_string()))??;
+        submit(&self.driver, submission, &caller_gone).await
+    }
+
+    /// Refuses an output that belongs to a job which is not over. Waits for one that has ended, and
+    /// of which only the last traces are still to be removed.
+    async fn until_cleaned_up(
+        &self,
+        spec: &JobSpec,
+        caller_gone: &CancellationToken,
+    ) -> Result<(), Status> {
+        let Some(owner) = self.owner_of(spec, Vec::new()).await? else { return Ok(()) };
+        if !owner.ended {
+            return Err(refused(spec, owner));
+        }
+        if let Some(mut changes) = self.driver.watch(owner.job).await? {
+            tokio::select! {
+                // The sender goes only with a job that is over and forgotten.
+                _ = changes.wait_for(|over| *over) => {}
+                () = caller_gone.cancelled() => return Err(submitter_gone()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn owner_of(
+        &self,
+        spec: &JobSpec,
+        found: Vec<JobIdentity>,
+    ) -> Result<Option<OutputOwner>, Status> {
+        Ok(self.driver.owner_of(spec.output.clone(), found).await?)
+    }
+
+    /// Looks at the output first, since that is cheap, and writes nothing.
+    fn plan(&self, mut asked: Asked) -> Result<Planned, Status> {
+        let spec = &asked.spec;
+        self.allowed_paths.check_spec(spec)?;
+        // Before the inputs are listed, which may take longer than what is not needed is kept.
+        let pin = self.blobs.pin(files_of(spec));
+        check_files(spec, &self.blobs)?;
+        output::check(&spec.output, spec.options.overwrite)?;
+        let listing = match self.listings.take(asked.id, spec) {
+            Some((listing, _pin)) => listing,
+            None => Listing::make(spec, &asked.shape, &self.allowed_paths)?,
+        };
+        let plan = Plan::make(spec, &asked.shape, asked.ranges.take(), asked.cluster, listing)?;
+        let found = output::jobs_in(&spec.output);
+        Ok(Planned { asked, plan, found, pin })
+    }
+}
+
+/// Takes the output folder: last, so that a refusal leaves nothing behind. Blocks on the file
+/// system.
+fn take(planned: Planned, owner: Option<Owner>) -> Result<(Submission, Pin), Status> {
+    let Planned { asked, plan, pin, .. } = planned;
+    let Asked { id, spec, program_version, submitter, .. } = asked;
+    // Of this telling: if the submission was accepted before, this one is dropped, and its identity
+    // with it.
+    let identity = JobIdentity(drawn()?);
+    let owner = owner.map(|owner| Owner { job: spec.job.clone(), ..owner });
+    let overwrite = spec.options.overwrite;
+    let reservation = Arc::new(Reservation::take_for(identity, &spec.output, overwrite, owner)?);
+    let place = reservation.place().clone();
+    let (plan, submitted) = (Arc::new(plan), SystemTime::now());
+    let work = JobWork { identity, spec, program_version, submitter, plan, place, submitted };
+    // Made here and not by the driver, which has no time to look at each split.
+    let to_schedule = work.plan.to_schedule(&work.spec);
+    Ok((Submission { id, work: Arc::new(work), plan: to_schedule, reservation }, pin))
+}
+
+/// Hands a job to the driver, or gives its folder back.
+async fn submit(
+    driver: &DriverHandle,
+    submission: Submission,
+    caller_gone: &CancellationToken,
+) -> Result<JobId, Status> {
+    let has_successors = driver.owner().is_some();
+    let reservation = Arc::clone(&submission.reservation);
+    let refused = if caller_gone.is_cancelled() {
+        submitter_gone()
+    } else {
+        match driver.submit(submission).await {
+            Ok(job) => return Ok(job),
+            // A successor may have taken the job over, and its attempts write to the folder. If
+            // not, whoever takes the output next removes it.
+            Err(Unsubmitted::Unanswered(stopped)) if has_successors => return Err(stopped.into()),
+            Err(Unsubmitted::Unanswered(stopped) | Unsubmitted::Refused(stopped)) => stopped.into(),
+        }
+    };
+    if let Err(error) = reservation.discard().await {
+        tracing::warn!(%error, "cannot remove the staging folder of a refused job");
+    }
+    Err(refused)
+}
+
+fn submitter_gone() -> Status {
+    Status::cancelled("the submitter has gone")
+}
+
+fn refused(spec: &JobSpec, owner: OutputOwner) -> Status {
+    OutputError::OfJob { path: spec.output.clone(), job: owner.job }.into()
+}
+
+pub(super) fn drawn() -> Result<u128, Status> {
+    draw().map_err(|error| Status::internal(error.to_string()))
+}
