@@ -8,6 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tower::service_fn;
+use windrow_jobs::JobIdentity;
 use windrow_proto::v1::CertifyJobRequest;
 use windrow_proto::v1::enrollment_client::EnrollmentClient;
 use windrow_security::{Credentials, Dialer, FreshKey, JoinToken, Tls};
@@ -17,6 +18,9 @@ use crate::support::{
     Cluster, ClusterOptions, Process, answer_in_plain, answer_over_tls, case, eventually,
     root_case, windrow,
 };
+
+/// No job has it.
+const UNKNOWN: JobIdentity = JobIdentity(99);
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -41,7 +45,7 @@ fn load(folder: &Path) -> Credentials {
 }
 
 /// Makes up a key, and asks the coordinator at `url` to certify it as that of a job.
-async fn certify(url: &str, dialer: Dialer, job: u64) -> Result<Credentials, Status> {
+async fn certify(url: &str, dialer: Dialer, job: JobIdentity) -> Result<Credentials, Status> {
     let endpoint = dialer.endpoint(url).unwrap();
     let dial = service_fn(move |uri| dialer.clone().dial(uri));
     let channel: Channel = endpoint
@@ -49,6 +53,7 @@ async fn certify(url: &str, dialer: Dialer, job: u64) -> Result<Credentials, Sta
         .await
         .map_err(|error| Status::unavailable(error.to_string()))?;
     let key = FreshKey::draw().unwrap();
+    let job = job.to_bytes().to_vec().into();
     let request = CertifyJobRequest { job, request: key.request().unwrap().into() };
     let answer = EnrollmentClient::new(channel).certify_job(request).await?;
     let certificate = answer.into_inner().certificate.to_vec();
@@ -81,9 +86,13 @@ fn a_workers_port() {
     let (cluster, other) = (secured(2), secured(1));
     let (gated, job, [worker, _]) = held_job(&cluster);
     let address = cluster.member(worker)["shuffle_address"].as_str().unwrap().to_string();
-    let greeting = format!("windrow-shuffle/1 job {job}\n");
+    let greeting = format!("windrow-shuffle/2 job {}\n", cluster.identity(job));
     let certified = |cluster: &Cluster, worker, job| {
-        let asking = certify(&cluster.url, as_member(worker_credentials(cluster, worker)), job);
+        let asking = certify(
+            &cluster.url,
+            as_member(worker_credentials(cluster, worker)),
+            cluster.identity(job),
+        );
         runtime().block_on(asking).unwrap()
     };
     let own = certified(&cluster, worker, job);
@@ -101,7 +110,8 @@ fn a_workers_port() {
         assert_eq!(answer_over_tls(&address, &greeting, shown), b"", "{identity:?}");
     }
     is_refusal(&answer_in_plain(&address, &greeting));
-    for greeting in ["", "windrow-shuffle/1 job 99\n", "GET / HTTP/1.1\r\n\r\n"] {
+    let unknown = format!("windrow-shuffle/2 job {UNKNOWN}\n");
+    for greeting in ["", &unknown, "GET / HTTP/1.1\r\n\r\n"] {
         assert_eq!(answer_over_tls(&address, greeting, Some(&own)), b"", "{greeting:?}");
         is_refusal(&answer_in_plain(&address, greeting));
     }
@@ -127,30 +137,36 @@ fn held_job_alone(cluster: &Cluster) -> (GatedJob, u64, usize) {
 fn credentials_of_a_job() {
     let (cluster, other) = (secured(2), secured(1));
     let (gated, job, [worker, idle]) = held_job(&cluster);
-    let refused = |dialer: Dialer, job: u64| {
+    let identity = cluster.identity(job);
+    let refused = |dialer: Dialer, job: JobIdentity| {
         let error = runtime().block_on(certify(&cluster.url, dialer, job)).err().unwrap();
         (error.code(), error.message().to_string())
     };
-    let is_refused = |credentials: Credentials, job: u64, code: Code, text: &str| {
+    let is_refused = |credentials: Credentials, job: JobIdentity, code: Code, text: &str| {
         let (found, message) = refused(as_member(credentials), job);
         assert!(found == code && message.contains(text), "{found:?}: {message}");
     };
     let nothing_to_do = "has nothing to do with";
-    is_refused(worker_credentials(&cluster, idle), job, Code::PermissionDenied, nothing_to_do);
-    is_refused(worker_credentials(&cluster, worker), 99, Code::PermissionDenied, nothing_to_do);
+    is_refused(worker_credentials(&cluster, idle), identity, Code::PermissionDenied, nothing_to_do);
+    is_refused(
+        worker_credentials(&cluster, worker),
+        UNKNOWN,
+        Code::PermissionDenied,
+        nothing_to_do,
+    );
     let enroll = |role: &str| {
         let token: JoinToken = cluster.token(role).parse().unwrap();
         let roles = [role.parse().unwrap()];
         runtime().block_on(windrow_security::enroll(&cluster.url, &token, &roles)).unwrap()
     };
     let submitter = enroll("submitter");
-    is_refused(submitter, job, Code::PermissionDenied, "may not call");
+    is_refused(submitter, identity, Code::PermissionDenied, "may not call");
     let sessionless = enroll("worker");
-    is_refused(sessionless, job, Code::Unavailable, "has no session");
+    is_refused(sessionless, identity, Code::Unavailable, "has no session");
     // A stranger does not get as far as a call.
-    is_refused(worker_credentials(&other, 0), job, Code::Unavailable, "");
+    is_refused(worker_credentials(&other, 0), identity, Code::Unavailable, "");
     let authority = worker_credentials(&cluster, worker).authority().clone();
-    let (code, message) = refused(Dialer::newcomer(authority), job);
+    let (code, message) = refused(Dialer::newcomer(authority), identity);
     assert_eq!(code, Code::Unauthenticated, "{message}");
     gated.open("map-go");
     gated.open("reduce-go");

@@ -146,6 +146,7 @@ fn joins_again(cluster: &Cluster) {
 /// it knows.
 struct Fetcher {
     address: String,
+    greeting: String,
     request: FetchRequest,
     runtime: Runtime,
 }
@@ -154,9 +155,14 @@ impl Fetcher {
     fn of(cluster: &Cluster, worker: usize) -> Self {
         let member = cluster.member(worker);
         let address = member["shuffle_address"].as_str().unwrap().to_string();
-        let request =
-            FetchRequest { worker: member["id"].as_u64().unwrap(), job: 1, ..Default::default() };
-        let mut fetcher = Self { address, request, runtime: Runtime::new().unwrap() };
+        let job = cluster.identity(1);
+        let request = FetchRequest {
+            worker: member["id"].as_u64().unwrap(),
+            job: job.to_bytes().to_vec().into(),
+            ..Default::default()
+        };
+        let greeting = format!("windrow-shuffle/2 job {job}\n");
+        let mut fetcher = Self { address, greeting, request, runtime: Runtime::new().unwrap() };
         // Whoever names another cluster is told which one this is.
         let refusal = fetcher.ask().unwrap_err();
         let name = refusal.message().rsplit(' ').next().unwrap();
@@ -171,12 +177,12 @@ impl Fetcher {
 
     fn ask(&self) -> Result<(), Status> {
         self.runtime.block_on(async {
-            let address = self.address.clone();
+            let (address, greeting) = (self.address.clone(), self.greeting.clone());
             let connect = tower::service_fn(move |_| {
-                let address = address.clone();
+                let (address, greeting) = (address.clone(), greeting.clone());
                 async move {
                     let mut connection = TcpStream::connect(address).await?;
-                    connection.write_all(b"windrow-shuffle/1 job 1\n").await?;
+                    connection.write_all(greeting.as_bytes()).await?;
                     Ok::<_, std::io::Error>(TokioIo::new(connection))
                 }
             });

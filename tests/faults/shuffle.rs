@@ -27,6 +27,12 @@ pub fn tests() -> Vec<Trial> {
         tests.push(case(&near, move || damaged(damage, false)));
         tests.push(root_case(&far, move || damaged(damage, true)));
     }
+    for (name, foreign) in [("task", Foreign::Task), ("job", Foreign::Job)] {
+        let name = format!("faults::shuffle::segment_of_another_{name}");
+        let (near, far) = (format!("{name}::same_host"), format!("{name}::other_host"));
+        tests.push(case(&near, move || replaced(foreign, false)));
+        tests.push(root_case(&far, move || replaced(foreign, true)));
+    }
     tests
 }
 
@@ -58,27 +64,78 @@ impl Damage {
 /// Two of three maps are done and their outputs on disk, when one of these is damaged. Reducers on
 /// both workers find out, the holder and the other one, and that map alone is done again.
 fn damaged(damage: Damage, own_hosts: bool) {
-    let gated = GatedJob::new(3, 200_000, &["--reducers", "2", "--memory", "512KiB"]);
-    gated.open("reduce-go");
+    let options = ClusterOptions { own_hosts, ..Default::default() };
+    struck(&GatedJob::cluster_with(2, options), |segments| damage.strike(&segments[0]));
+}
+
+/// Whose output comes into the place of another one.
+#[derive(Clone, Copy)]
+enum Foreign {
+    Task,
+    /// Of the same task and attempt.
+    Job,
+}
+
+/// What comes into its place is as sound as the output itself: a folder that was restored from a
+/// copy, or a number that was given again.
+fn replaced(foreign: Foreign, own_hosts: bool) {
     let options = ClusterOptions { own_hosts, ..Default::default() };
     let cluster = GatedJob::cluster_with(2, options);
-    let job = gated.submit(&cluster);
+    let others: Vec<(PathBuf, Vec<u8>)> = match foreign {
+        Foreign::Task => Vec::new(),
+        Foreign::Job => outputs_of_another_job(&cluster),
+    };
+    let place = |segments: &[PathBuf]| {
+        let name = |path: &Path| path.file_name().unwrap().to_owned();
+        let of_job = others.iter().find(|(path, _)| name(path) == name(&segments[0]));
+        let bytes = of_job.map_or_else(|| fs::read(&segments[1]).unwrap(), |(_, it)| it.clone());
+        fs::write(&segments[0], bytes).unwrap();
+    };
+    struck(&cluster, place);
+    let said: String = cluster.workers.iter().map(Process::stderr).collect();
+    assert!(said.contains("the file has the pairs of attempt 1 of map task"), "{said}");
+}
+
+/// What the three maps of a job of other input leave, each with its name.
+fn outputs_of_another_job(cluster: &Cluster) -> Vec<(PathBuf, Vec<u8>)> {
+    let gated = GatedJob::new(3, 220_000, &["--reducers", "2", "--memory", "512KiB"]);
+    gated.open("map-go");
+    let job = gated.submit(cluster);
+    eventually("three maps' end", || cluster.status(job)["map"]["done"] == 3);
+    let segments = segments_of(cluster);
+    let read = segments.into_iter().map(|path| {
+        let bytes = fs::read(&path).unwrap();
+        (path, bytes)
+    });
+    let outputs = read.collect();
+    gated.open("reduce-go");
+    gated.finish(cluster, job);
+    eventually("the removal of its outputs", || segments_of(cluster).is_empty());
+    outputs
+}
+
+/// Two of three maps are done and their outputs on disk, when `strike` does something to the first
+/// of these files. Reducers on both workers find out, and that map alone is done again.
+fn struck(cluster: &Cluster, strike: impl FnOnce(&[PathBuf])) {
+    let gated = GatedJob::new(3, 200_000, &["--reducers", "2", "--memory", "512KiB"]);
+    gated.open("reduce-go");
+    let job = gated.submit(cluster);
     gated.wait_for_maps(3);
     gated.open("map-go-00.txt");
     gated.open("map-go-01.txt");
     eventually("two maps' end", || cluster.status(job)["map"]["done"] == 2);
-    let segments = segments(&cluster);
+    let segments = segments_of(cluster);
     assert_eq!(segments.len(), 2, "{segments:?}");
-    damage.strike(&segments[0]);
+    strike(&segments);
     gated.open("map-go");
-    let status = gated.finish(&cluster, job);
+    let status = gated.finish(cluster, job);
     assert_eq!(status["map"]["lost"], 1, "{status}");
     assert_eq!(status["map"]["attempts"], 4, "{status}");
     assert!(status["reduce"]["attempts"].as_u64() > Some(2), "{status}");
 }
 
 /// The files of all completed map outputs.
-fn segments(cluster: &Cluster) -> Vec<PathBuf> {
+fn segments_of(cluster: &Cluster) -> Vec<PathBuf> {
     let files = |folder: PathBuf| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let workers = (0..cluster.workers.len()).flat_map(|worker| files(cluster.jobs_dir(worker)));
     workers

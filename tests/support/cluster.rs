@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use windrow_jobs::{JobIdentity, JobName};
+
 use crate::jobs::WRITES;
 
 use super::{Dir, Output, Process, free_port, generic_windrow, wait_for, windrow};
@@ -294,6 +296,14 @@ impl Cluster {
     /// The job as `windrow status --json` prints it.
     pub fn status(&self, job: u64) -> serde_json::Value {
         self.command(["status", &job.to_string(), "--json"]).finish().expect_code(0).last_json()
+    }
+
+    /// The name of the job among all jobs of all clusters.
+    pub fn identity(&self, job: u64) -> JobIdentity {
+        match self.status(job)["identity"].as_str().unwrap().parse() {
+            Ok(JobName::Identity(identity)) => identity,
+            other => panic!("{other:?}"),
+        }
     }
 
     /// Starts a command that asks this cluster.

@@ -20,17 +20,25 @@ use windrow_jobs::program::{
     RecordSink, ReduceSummary,
 };
 use windrow_jobs::{
-    AttemptId, Audit, Counters, FailureCause, HashPartitioner, JobId, Partitioner, Stage, TaskId,
-    hash_key,
+    AttemptId, Audit, Counters, FailureCause, HashPartitioner, JobId, JobIdentity, Partitioner,
+    Stage, TaskId, hash_key,
 };
 
 use crate::executor::{Cores, FileRange, JobContext};
 use crate::memory::Account;
 use crate::shuffle::block::Codec;
-use crate::shuffle::segment::SegmentWriter;
+use crate::shuffle::segment::{Owner, SegmentWriter};
 use crate::shuffle::spill::Scratch;
 use crate::shuffle::store::SegmentStore;
 use crate::task::Attempt;
+
+/// Of the one job of all tests.
+pub const IDENTITY: JobIdentity = JobIdentity(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
+
+/// The owner of what an attempt of one of its maps leaves.
+pub fn owner(task: u32, attempt: u32) -> Owner {
+    Owner { job: IDENTITY, stage: Stage::Map, task, attempt }
+}
 
 /// A range of a file as it is now.
 pub fn file_range(path: &Path, start: u64, end: u64) -> FileRange {
@@ -51,6 +59,28 @@ pub fn whole_file(path: &Path) -> FileRange {
     file_range(path, 0, std::fs::metadata(path).unwrap().len())
 }
 
+/// What is said of the job of all tests.
+pub fn context() -> JobContext {
+    JobContext {
+        identity: IDENTITY,
+        job: "words".into(),
+        params: "{}".into(),
+        lossy: false,
+        record_bytes_max: 64 << 20,
+        compression: None,
+        skip_bad_records: None,
+        threads: None,
+        memory_bytes: None,
+        fan_in: None,
+        partitions: 1,
+        staging: "/out/_temporary".into(),
+        program: windrow_jobs::JobProgram::default(),
+        files: Vec::new(),
+        writable: Vec::new(),
+        split_points: Arc::default(),
+    }
+}
+
 /// Appends a pair to a buffer.
 pub fn push(buffer: &mut RecordBuffer, partition: u32, key: &[u8], value: &[u8]) {
     buffer.push(partition, RecordRef { key, value }).unwrap();
@@ -65,8 +95,9 @@ pub fn audit(pairs: &[(Vec<u8>, Vec<u8>)]) -> Audit {
 
 /// Leaves a map output of job 1 with these pairs, sorted, in one partition.
 pub fn leave_output(store: &SegmentStore, task: u32, partition: u32, pairs: &[(Vec<u8>, Vec<u8>)]) {
-    let folder = store.folder(JobId(1)).unwrap();
-    let segment = SegmentWriter::create(folder.scratch_path(), Codec::None).unwrap();
+    let folder = store.folder(JobId(1), IDENTITY).unwrap();
+    let segment =
+        SegmentWriter::create(folder.scratch_path(), Codec::None, &owner(task, 1)).unwrap();
     let mut writer = segment.begin_run().partition(partition);
     for (key, value) in pairs {
         writer.push(RecordRef { key, value }).unwrap();
@@ -131,28 +162,13 @@ pub fn attempt(
 ) -> Attempt {
     Attempt {
         id: attempt_id(Stage::Map, 0, 1),
-        context: Arc::new(JobContext {
-            job: "words".into(),
-            params: "{}".into(),
-            lossy: false,
-            record_bytes_max: 64 << 20,
-            compression: None,
-            skip_bad_records: None,
-            threads: None,
-            memory_bytes: None,
-            fan_in: None,
-            partitions,
-            staging: staging.to_path_buf(),
-            program: windrow_jobs::JobProgram::default(),
-            files: Vec::new(),
-            writable: Vec::new(),
-            split_points: Arc::default(),
-        }),
+        context: Arc::new(JobContext { partitions, staging: staging.to_path_buf(), ..context() }),
         program: Arc::new(words),
         care: Care::default(),
         progress: Arc::default(),
         scratch: Scratch {
-            folder: store.folder(JobId(1)).unwrap(),
+            folder: store.folder(JobId(1), IDENTITY).unwrap(),
+            owner: owner(0, 1),
             cancel: CancellationToken::new(),
             progress: Arc::default(),
             merge_bytes: merge_bytes(8),

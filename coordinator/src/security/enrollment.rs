@@ -1,7 +1,7 @@
 //! The `Enrollment` service: certificates for tokens, and for those who have one.
 
 use tonic::{Request, Response, Status};
-use windrow_jobs::JobId;
+use windrow_jobs::{JobIdentity, JobName};
 use windrow_proto::v1;
 use windrow_proto::v1::enrollment_server::Enrollment;
 use windrow_security::access::Caller;
@@ -57,12 +57,9 @@ impl Enrollment for EnrollmentService {
         let security = self.security()?;
         let worker = identity_of(&request)?;
         let v1::CertifyJobRequest { job, request } = request.into_inner();
-        let job = JobId(job);
-        self.check_works_for(&worker, job).await?;
-        // The number may be another job's in another journal of this cluster's authority.
-        let identity = self.driver.identity_of(job).await?;
-        let identity =
-            identity.ok_or_else(|| Status::unavailable(format!("{job} is not known")))?;
+        let identity = JobIdentity::from_bytes(&job)
+            .ok_or_else(|| Status::invalid_argument("no identity of a job"))?;
+        self.check_works_for(&worker, JobName::Identity(identity)).await?;
         let certificate = blocking(move || security.certify_job(identity, &request)).await?;
         Ok(Response::new(v1::EnrollReply { certificate: certificate.into() }))
     }
@@ -76,8 +73,12 @@ fn identity_of<T>(request: &Request<T>) -> Result<Identity, Status> {
 
 impl EnrollmentService {
     /// Refuses workers that have nothing to do with a job.
-    async fn check_works_for(&self, worker: &Identity, job: JobId) -> Result<(), Status> {
-        match self.driver.works_for(worker.name(), job).await? {
+    async fn check_works_for(&self, worker: &Identity, job: JobName) -> Result<(), Status> {
+        let works = match self.driver.number_of(job).await? {
+            Some(number) => self.driver.works_for(worker.name(), number).await?,
+            None => Some(false),
+        };
+        match works {
             Some(true) => Ok(()),
             Some(false) => {
                 tracing::warn!(%worker, %job, "a worker asked for the credentials of a job that is not its own");

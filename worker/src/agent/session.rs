@@ -234,7 +234,9 @@ impl<'a> Session<'a> {
                     None => Ok(None),
                 };
             }
-            Order::Context(job, context) => jobs.entry(job).or_default().take_context(*context),
+            Order::Context(job, context) => {
+                jobs.entry(job).or_default().take_context(*context).map_err(malformed)?;
+            }
             Order::SplitPoints(job, points) => {
                 jobs.entry(job).or_default().take_split_points(points);
             }

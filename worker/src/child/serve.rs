@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
-use windrow_jobs::{AttemptId, FailureCause, JobId, Registry};
+use windrow_jobs::{AttemptId, FailureCause, JobId, JobIdentity, Registry};
 use windrow_proto::v1;
 use windrow_proto::v1::from_child::Message as Said;
 use windrow_proto::v1::to_child::Message as Heard;
@@ -43,7 +43,7 @@ type Ended = (AttemptId, Result<Finished, FailureCause>);
 
 /// What runs in this process.
 struct Serving {
-    job: JobId,
+    job: JobIdentity,
     /// `None` where the cluster is open.
     tls: Option<Tls>,
     executor: Arc<InProcess>,
@@ -149,7 +149,8 @@ impl Serving {
     ) -> io::Result<Self> {
         let files = start.files.into_iter().map(|file| (file.name, file.path.into()));
         windrow_jobs::side_files::set_side_files(files);
-        let job = JobId(start.job);
+        let job = JobIdentity::from_bytes(&start.identity);
+        let job = job.ok_or_else(|| senseless("the job has no identity"))?;
         let credentials = start.credentials.map(convert::credentials_from).transpose();
         let tls = credentials.and_then(|found| found.map(Tls::new).transpose());
         let tls = tls.map_err(senseless)?;
@@ -167,6 +168,9 @@ impl Serving {
             tls: tls.clone().map_or(ShuffleTls::Off, |tls| ShuffleTls::OfJob(job, tls)),
         };
         let executor = Arc::new(InProcess::beside(config, registry));
+        // It may be asked for what a process before it has left.
+        let adopted = executor.adopt(JobId(start.job), job);
+        adopted.map_err(|cause| io::Error::other(cause.to_string()))?;
         let server = ShuffleServer::start(executor.shuffle_service(), executor.tls().clone());
         let (running, tasks, known) = Default::default();
         Ok(Self { job, tls, executor, server, writer, running, tasks, known, reader })
@@ -205,7 +209,10 @@ impl Serving {
 
     fn obey_order(&mut self, order: Order) -> io::Result<()> {
         match order {
-            Order::Context(_, context) => self.known.take_context(*context),
+            Order::Context(_, context) if context.identity != self.job => {
+                return Err(senseless("the context of another job"));
+            }
+            Order::Context(_, context) => self.known.take_context(*context).map_err(senseless)?,
             Order::SplitPoints(_, points) => self.known.take_split_points(points),
             Order::Outputs(told) => {
                 self.known.take_outputs(told, &self.reader).map_err(senseless)?;

@@ -14,7 +14,9 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use windrow_jobs::fan_in::{default_fan_in, merge_bytes};
 use windrow_jobs::program::Care;
-use windrow_jobs::{AttemptId, BadRecord, FailureCause, JobId, Place, Registry, TaskId};
+use windrow_jobs::{
+    AttemptId, BadRecord, FailureCause, JobId, JobIdentity, Place, Registry, TaskId,
+};
 
 use super::cores::{CoreLease, Cores};
 use super::directory::WorkerDirectory;
@@ -138,7 +140,7 @@ impl InProcess {
         progress: Arc<Progress>,
         cancel: CancellationToken,
     ) -> Result<Finished, FailureCause> {
-        self.be_certified(request.attempt.task.job, &cancel).await?;
+        self.be_certified(&request, &cancel).await?;
         let job = self.job(&request, &cancel)?;
         let stop = job.released.child_token();
         let _stop_when_dropped = stop.clone().drop_guard();
@@ -182,16 +184,21 @@ impl InProcess {
     /// Others may come for what an attempt has left as soon as it ends.
     async fn be_certified(
         &self,
-        job: JobId,
+        request: &RunRequest,
         cancel: &CancellationToken,
     ) -> Result<(), FailureCause> {
         tokio::select! {
-            certified = self.config.tls.of(job) => match certified {
+            certified = self.config.tls.of(request.context.identity) => match certified {
                 Ok(_) => Ok(()),
-                Err(error) => Err(no_credentials(job, &error)),
+                Err(error) => Err(no_credentials(request.attempt.task.job, &error)),
             },
             () = cancel.cancelled() => Err(FailureCause::Cancelled),
         }
+    }
+
+    /// Serves from now on what others have left in the folder of a job, too.
+    pub(crate) fn adopt(&self, job: JobId, identity: JobIdentity) -> Result<(), FailureCause> {
+        self.store.folder(job, identity).map(|_| ())
     }
 
     /// Whether attempts were given up whose threads may go on, for good or for a while.
@@ -230,9 +237,9 @@ impl InProcess {
     pub fn release(&self, id: JobId) {
         if let Some(job) = lock(&self.jobs).remove(&id) {
             job.released.cancel();
+            self.fetcher.peers.forget(job.folder.job());
+            self.config.tls.forget(job.folder.job());
         }
-        self.fetcher.peers.forget(id);
-        self.config.tls.forget(id);
         self.store.release(id);
     }
 
@@ -253,14 +260,18 @@ impl InProcess {
     ) -> Result<Arc<LocalJob>, FailureCause> {
         let id = request.attempt.task.job;
         let mut jobs = lock(&self.jobs);
+        let identity = request.context.identity;
         if cancel.is_cancelled() {
+            if !jobs.contains_key(&id) {
+                self.config.tls.forget(identity);
+            }
             return Err(FailureCause::Cancelled);
         }
         if let Some(job) = jobs.get(&id) {
             return Ok(Arc::clone(job));
         }
         let limit_bytes = request.context.memory_bytes.unwrap_or(u64::MAX);
-        let job = LocalJob::new(self.store.folder(id)?, self.memory.child(limit_bytes));
+        let job = LocalJob::new(self.store.folder(id, identity)?, self.memory.child(limit_bytes));
         Ok(Arc::clone(jobs.entry(id).or_insert(Arc::new(job))))
     }
 
@@ -302,7 +313,9 @@ impl InProcess {
         let codec = Codec::on_this_machine(context.compression);
         let (folder, steps) = (Arc::clone(&job.folder), Arc::clone(&progress));
         let files_max = self.files_max();
-        let scratch = Scratch { folder, cancel, progress: steps, merge_bytes, files_max, codec };
+        let owner = folder.owner(id.task.stage, id.task.index, id.number);
+        let scratch =
+            Scratch { folder, owner, cancel, progress: steps, merge_bytes, files_max, codec };
         let (registry, fetcher) = (Arc::clone(&self.registry), Arc::clone(&self.fetcher));
         let store = Arc::clone(&self.store);
         let outputs_on_disk = self.config.outputs_on_disk;
@@ -331,6 +344,7 @@ impl InProcess {
                 Work::Reduce(outputs) => task::reduce(&attempt, |streams| {
                     fetcher.sources(&FetchPlan {
                         job: id.task.job,
+                        identity: attempt.context.identity,
                         partition: id.task.index,
                         outputs: &outputs,
                         streams,

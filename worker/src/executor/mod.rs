@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
-use windrow_jobs::{AttemptId, Digest, FailureCause, JobId, TaskId};
+use windrow_jobs::{AttemptId, Digest, FailureCause, JobId, JobIdentity, TaskId};
 use windrow_security::SecurityError;
 
 mod children;
@@ -144,7 +144,7 @@ impl Executor {
     }
 
     /// Whether there may be something of a job here.
-    pub(crate) fn knows(&self, job: JobId) -> bool {
+    pub(crate) fn knows(&self, job: JobIdentity) -> bool {
         match self {
             // It answers for all jobs alike, and at once.
             Self::InProcess(..) => true,
@@ -153,7 +153,7 @@ impl Executor {
     }
 
     /// Serves what there is of a job on a connection of another worker.
-    pub(crate) async fn serve(&self, job: JobId, connection: TcpStream) -> io::Result<()> {
+    pub(crate) async fn serve(&self, job: JobIdentity, connection: TcpStream) -> io::Result<()> {
         match self {
             Self::InProcess(_, server, _) => {
                 server.serve(job, connection);

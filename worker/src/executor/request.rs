@@ -8,12 +8,15 @@ use std::time::Duration;
 use windrow_jobs::program::SplitPoints;
 use windrow_jobs::{
     AttemptId, Audit, BadRecord, BadRecordBudget, Compression, Counters, Emitted, FailureCause,
-    JobProgram, SideFile, WorkerId,
+    JobIdentity, JobProgram, SideFile, WorkerId,
 };
 
 /// What every task of a job needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobContext {
+    /// The job, among all jobs of all clusters: its number, which attempts are named by, is given
+    /// again by another coordinator.
+    pub identity: JobIdentity,
     /// Registered name of the job.
     pub job: String,
     /// Its parameters, as JSON.

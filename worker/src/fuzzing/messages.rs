@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use prost::Message;
 use tokio::net::UnixStream;
-use windrow_jobs::{AttemptId, FailureCause, JobId, Place, Stage, TaskId};
+use windrow_jobs::{AttemptId, FailureCause, JobId, JobIdentity, Place, Stage, TaskId};
 use windrow_proto::pieces::{Packed, Pieces};
 use windrow_proto::planes::planes;
 use windrow_proto::v1;
@@ -19,10 +19,10 @@ use crate::rpc::{KnownJob, Reader, convert, preamble};
 use crate::trail;
 
 pub(super) fn preamble_seeds() -> Vec<Vec<u8>> {
-    [0, u64::MAX]
+    [0, u128::MAX]
         .map(|job| {
             let mut line = Vec::new();
-            certain(block_on(preamble::write(&mut line, JobId(job))));
+            certain(block_on(preamble::write(&mut line, JobIdentity(job))));
             line.extend_from_slice(b"PRI * HTTP/2.0");
             line
         })
@@ -55,6 +55,7 @@ fn order_messages() -> Vec<Order> {
     let skip = vec![v1::failure::UserError { place: Some(place), message: "bad".into() }];
     let blob = v1::Blob { digest: vec![1; 32].into(), bytes: 9 };
     let context = v1::JobContext {
+        identity: vec![7; 16].into(),
         job: "sort".into(),
         params: "{}".into(),
         partitions: 2,
@@ -113,7 +114,7 @@ pub(super) fn orders(bytes: &[u8]) {
     let _ = convert::welcome_from(Some(message.clone()));
     let Ok(order) = convert::order_from(message) else { return };
     let mut job = KnownJob::default();
-    job.take_context(context());
+    certain(job.take_context(context()));
     match order {
         convert::Order::Map(order) => {
             let run = certain(job.map(order));
@@ -143,7 +144,7 @@ pub(super) fn orders(bytes: &[u8]) {
 fn known_outputs(told: convert::ToldOutputs) -> Option<Vec<WorkerOutputs>> {
     let reader = Reader { host_number: 1, host: "here".into(), ..Reader::default() };
     let (mut job, outputs_version) = (KnownJob::default(), told.version);
-    job.take_context(context());
+    certain(job.take_context(context()));
     job.take_outputs(told, &reader).ok()?;
     let attempt = attempt(Stage::Reduce);
     let order = convert::ReduceOrder { attempt, outputs_version, alone: false, skip: Vec::new() };
@@ -154,7 +155,8 @@ fn known_outputs(told: convert::ToldOutputs) -> Option<Vec<WorkerOutputs>> {
 }
 
 fn context() -> JobContext {
-    let context = v1::JobContext::default();
+    let identity = vec![7; 16].into();
+    let context = v1::JobContext { identity, ..v1::JobContext::default() };
     let message = v1::CoordinatorMessage { message: Some(Order::JobContext(context)) };
     match convert::order_from(message) {
         Ok(convert::Order::Context(_, context)) => *context,

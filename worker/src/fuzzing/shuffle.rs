@@ -9,13 +9,13 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use tonic::body::Body;
 use tonic::codegen::http;
 use windrow_jobs::program::{RecordRef, RecordSink};
-use windrow_jobs::{Audit, FailureCause};
+use windrow_jobs::{Audit, FailureCause, JobIdentity, Stage};
 use windrow_proto::v1;
 
 use super::{block_on, certain};
 use crate::rpc::fetch::{FetchStream, PATH, PREFIX_BYTES, request_from};
 use crate::shuffle::block::{Block, BlockBuilder, Codec, HEADER_BYTES, Header, reseal};
-use crate::shuffle::segment::{Extent, PartitionIndex, Segment, SegmentWriter, fuzzing};
+use crate::shuffle::segment::{Extent, Owner, PartitionIndex, Segment, SegmentWriter, fuzzing};
 use crate::shuffle::source::BlockSource;
 
 const CODECS: [Codec; 3] = [Codec::None, Codec::Lz4, Codec::Zstd];
@@ -69,6 +69,9 @@ fn decode(bytes: &[u8]) {
     }
 }
 
+/// Of all segments here.
+const OWNER: Owner = Owner { job: JobIdentity(7), stage: Stage::Map, task: 3, attempt: 1 };
+
 pub(super) fn segment_seeds() -> Vec<Vec<u8>> {
     CODECS.map(|codec| certain(segment(codec))).to_vec()
 }
@@ -76,7 +79,7 @@ pub(super) fn segment_seeds() -> Vec<Vec<u8>> {
 /// A segment of two runs and three partitions, one of which is in both.
 fn segment(codec: Codec) -> Result<Vec<u8>, FailureCause> {
     let file = Memory::new(&[]);
-    let writer = SegmentWriter::create(file.path(), codec)?;
+    let writer = SegmentWriter::create(file.path(), codec, &OWNER)?;
     let mut index = Vec::new();
     for partitions in [&[0, 2][..], &[2, 5]] {
         let run = writer.begin_run();
@@ -96,7 +99,7 @@ fn segment(codec: Codec) -> Result<Vec<u8>, FailureCause> {
 pub(super) fn segments(bytes: &[u8]) {
     read_segment(bytes);
     let mut sealed = bytes.to_vec();
-    if fuzzing::reseal(&mut sealed) {
+    if fuzzing::reseal(&mut sealed, &OWNER) {
         read_segment(&sealed);
     }
 }
@@ -104,7 +107,7 @@ pub(super) fn segments(bytes: &[u8]) {
 /// As many pairs come as the index promises, or an error.
 fn read_segment(bytes: &[u8]) {
     let file = Memory::new(bytes);
-    let Ok(segment) = Segment::open(&file.path(), 0) else { return };
+    let Ok(segment) = Segment::open(&file.path(), &OWNER, 0) else { return };
     let mut block = Block::default();
     for partition in 0..6 {
         for mut source in segment.sources(partition).unwrap_or_default() {
@@ -228,7 +231,7 @@ pub(super) fn fetch_request_seeds() -> Vec<Vec<u8>> {
     let outputs = vec![v1::MapOutput { task: 1, attempt: 2 }; 3];
     let request = v1::FetchRequest {
         worker: 1,
-        job: 2,
+        job: vec![7; 16].into(),
         partition: 3,
         outputs,
         cluster: "cluster".into(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use windrow_jobs::program::SplitPoints;
 use windrow_jobs::{
     AttemptId, Audit, BadRecord, BadRecordBudget, Compression, Death, Emitted, FailureCause, JobId,
-    MemoryLimit, Place, Share, Stage, TaskId, WorkerId,
+    JobIdentity, MemoryLimit, Place, Share, Stage, TaskId, WorkerId,
 };
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
 use windrow_proto::v1::failure::Cause;
@@ -160,7 +160,9 @@ pub(crate) fn compression_to(compression: Option<Compression>) -> v1::Compressio
 fn context_from(context: v1::JobContext) -> Result<JobContext, Malformed> {
     let compression = compression_from(context.compression());
     let skip_bad_records = context.skip_bad_records.map(budget_from).transpose()?;
+    let identity = JobIdentity::from_bytes(&context.identity);
     Ok(JobContext {
+        identity: identity.ok_or(Malformed("a job without an identity"))?,
         job: context.job,
         params: context.params,
         lossy: context.lossy,

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep, timeout};
 use tonic::{Code, Status};
-use windrow_jobs::JobId;
+use windrow_jobs::JobIdentity;
 use windrow_proto::v1::CertifyJobRequest;
 use windrow_proto::v1::enrollment_client::EnrollmentClient;
 use windrow_security::pki_types::CertificateDer;
@@ -40,7 +40,7 @@ struct Slot {
 pub struct JobCertificates {
     connector: Connector,
     authority: CertificateDer<'static>,
-    jobs: Mutex<HashMap<JobId, Arc<Slot>>>,
+    jobs: Mutex<HashMap<JobIdentity, Arc<Slot>>>,
 }
 
 impl fmt::Debug for JobCertificates {
@@ -59,7 +59,7 @@ impl JobCertificates {
     ///
     /// # Errors
     /// When there are none, and the coordinator does not give any.
-    pub(crate) async fn of(&self, job: JobId) -> Result<Tls, SecurityError> {
+    pub(crate) async fn of(&self, job: JobIdentity) -> Result<Tls, SecurityError> {
         let slot = Arc::clone(lock(&self.jobs).entry(job).or_default());
         let _only_one_asks = slot.asking.lock().await;
         let known = lock(&slot.tls).clone();
@@ -74,13 +74,13 @@ impl JobCertificates {
     }
 
     /// Those of a job, where it has any: for strangers, none are asked for.
-    pub(crate) fn known(&self, job: JobId) -> Option<Tls> {
+    pub(crate) fn known(&self, job: JobIdentity) -> Option<Tls> {
         let slot = lock(&self.jobs).get(&job).cloned()?;
         lock(&slot.tls).clone()
     }
 
     /// Waits until those of a job, which are there, have been renewed, and returns them.
-    pub(crate) async fn renewed(&self, job: JobId, old: &Credentials) -> Arc<Credentials> {
+    pub(crate) async fn renewed(&self, job: JobIdentity, old: &Credentials) -> Arc<Credentials> {
         loop {
             let now = SystemTime::now();
             if let Ok(early) = old.certified().renew_at().duration_since(now) {
@@ -97,7 +97,7 @@ impl JobCertificates {
     }
 
     /// Forgets those of a job.
-    pub(crate) fn forget(&self, job: JobId) {
+    pub(crate) fn forget(&self, job: JobIdentity) {
         lock(&self.jobs).remove(&job);
     }
 
@@ -107,7 +107,7 @@ impl JobCertificates {
     }
 
     /// Old ones that still count are better than none.
-    async fn renew(&self, job: JobId, tls: &Tls) -> Result<(), SecurityError> {
+    async fn renew(&self, job: JobIdentity, tls: &Tls) -> Result<(), SecurityError> {
         match self.ask_once(job).await {
             Ok(credentials) => {
                 tls.replace(credentials)?;
@@ -122,7 +122,7 @@ impl JobCertificates {
         }
     }
 
-    async fn ask(&self, job: JobId) -> Result<Credentials, SecurityError> {
+    async fn ask(&self, job: JobIdentity) -> Result<Credentials, SecurityError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.ask_once(job).await {
@@ -132,23 +132,24 @@ impl JobCertificates {
                 }
                 Err(status) => {
                     let reason = explain(&status);
-                    let text = format!("no credentials for {job}: {}", reason.escape_debug());
+                    let text = format!("no credentials for job {job}: {}", reason.escape_debug());
                     return Err(SecurityError::Refused(text));
                 }
             }
         }
     }
 
-    async fn ask_once(&self, job: JobId) -> Result<Credentials, Status> {
+    async fn ask_once(&self, job: JobIdentity) -> Result<Credentials, Status> {
         let asking = async {
             let failed = |error: SecurityError| Status::internal(error.to_string());
             let key = FreshKey::draw().map_err(failed)?;
             let request = key.request().map_err(failed)?.into();
+            let job = job.to_bytes().to_vec().into();
             let channel = self.connector.connect().await;
             let channel = channel.map_err(|error| Status::unavailable(explain(&error)))?;
             let mut client = EnrollmentClient::new(channel)
                 .max_decoding_message_size(limits::ENROLLMENT_BYTES_MAX);
-            let answer = client.certify_job(CertifyJobRequest { job: job.0, request }).await?;
+            let answer = client.certify_job(CertifyJobRequest { job, request }).await?;
             let certificate = answer.into_inner().certificate.to_vec().into();
             Credentials::new(key.into_der(), certificate, self.authority.clone()).map_err(failed)
         };

@@ -44,10 +44,15 @@ struct KnownOutputs {
 }
 
 impl KnownJob {
-    /// What every task needs.
-    pub(crate) fn take_context(&mut self, mut context: JobContext) {
+    /// What every task needs. A number is one job's for as long as a session lasts.
+    pub(crate) fn take_context(&mut self, mut context: JobContext) -> Result<(), Malformed> {
+        let known = self.context.as_ref();
+        if known.is_some_and(|known| known.identity != context.identity) {
+            return Err(Malformed("the number of a job was given to another job"));
+        }
         context.split_points = Arc::clone(&self.split_points);
         self.context = Some(Arc::new(context));
+        Ok(())
     }
 
     /// Where the ranges begin.
@@ -150,7 +155,7 @@ impl Holder {
 
 #[cfg(test)]
 mod tests {
-    use windrow_jobs::JobId;
+    use windrow_jobs::{JobId, JobIdentity};
 
     use super::*;
 
@@ -206,6 +211,16 @@ mod tests {
             lie(9, "here", "/own", vec![(3, 1)]),
         ];
         assert_eq!(job.outputs.by_worker[..], expected);
+    }
+
+    #[test]
+    fn a_number_is_not_given_to_another_job() {
+        let context = crate::testing::context();
+        let mut job = KnownJob::default();
+        job.take_context(context.clone()).unwrap();
+        job.take_context(context.clone()).unwrap();
+        let other = JobContext { identity: JobIdentity(context.identity.0 + 1), ..context };
+        assert!(job.take_context(other).is_err());
     }
 
     #[test]

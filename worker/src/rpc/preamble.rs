@@ -1,24 +1,28 @@
-//! The line that opens a connection between workers: which job it is for, so that it can be handed to the process of that
-//! job before a byte of gRPC has been read.
+//! The line that opens a connection between workers: which job it is for, so that it can be handed
+//! to the process of that job before a byte of gRPC has been read. It names the job's identity: the
+//! number of a job is given again by another coordinator.
 
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use windrow_jobs::JobId;
+use windrow_jobs::{JobIdentity, JobName};
 
 /// Names the protocol and its version.
-const GREETING: &str = "windrow-shuffle/1 job ";
+const GREETING: &str = "windrow-shuffle/2 job ";
 
 /// More than the longest line has.
 const LINE_BYTES_MAX: usize = 64;
 
 /// Says which job's outputs are wanted.
-pub(crate) async fn write(stream: &mut (impl AsyncWrite + Unpin), job: JobId) -> io::Result<()> {
-    stream.write_all(format!("{GREETING}{}\n", job.0).as_bytes()).await
+pub(crate) async fn write(
+    stream: &mut (impl AsyncWrite + Unpin),
+    job: JobIdentity,
+) -> io::Result<()> {
+    stream.write_all(format!("{GREETING}{job}\n").as_bytes()).await
 }
 
 /// Reads the line, and not a byte that comes after it.
-pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<JobId> {
+pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<JobIdentity> {
     let mut line = Vec::with_capacity(LINE_BYTES_MAX);
     while line.len() < LINE_BYTES_MAX {
         match stream.read_u8().await? {
@@ -29,11 +33,11 @@ pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Jo
     Err(invalid("its first line is too long"))
 }
 
-fn job_from(line: &[u8]) -> Option<JobId> {
-    let number = std::str::from_utf8(line).ok()?.strip_prefix(GREETING)?;
-    // `parse` would also take a sign.
-    let is_number = number.bytes().all(|byte| byte.is_ascii_digit());
-    is_number.then(|| number.parse().ok().map(JobId)).flatten()
+fn job_from(line: &[u8]) -> Option<JobIdentity> {
+    match std::str::from_utf8(line).ok()?.strip_prefix(GREETING)?.parse() {
+        Ok(JobName::Identity(job)) => Some(job),
+        _ => None,
+    }
 }
 
 fn invalid(message: &str) -> io::Error {
@@ -46,7 +50,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_job_is_read_and_nothing_after_it() {
-        for job in [0, 17, u64::MAX].map(JobId) {
+        for job in [0, 17, u128::MAX].map(JobIdentity) {
             let mut bytes = Vec::new();
             write(&mut bytes, job).await.unwrap();
             assert!(bytes.len() <= LINE_BYTES_MAX);
@@ -62,11 +66,12 @@ mod tests {
         let endless = [b'1'; 1 << 10];
         for line in [
             &b"PRI * HTTP/2.0\r\n\r\n"[..],
-            b"windrow-shuffle/1 job \n",
-            b"windrow-shuffle/1 job +1\n",
-            b"windrow-shuffle/1 job 18446744073709551616\n",
+            b"windrow-shuffle/2 job \n",
             b"windrow-shuffle/2 job 1\n",
-            b"windrow-shuffle/1 job 1",
+            b"windrow-shuffle/2 job 0123456789abcdef0123456789abcde\n",
+            b"windrow-shuffle/2 job +123456789abcdef0123456789abcdef\n",
+            b"windrow-shuffle/1 job 0123456789abcdef0123456789abcdef\n",
+            b"windrow-shuffle/2 job 0123456789abcdef0123456789abcdef",
             &endless,
             b"",
         ] {

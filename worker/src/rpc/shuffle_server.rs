@@ -17,7 +17,7 @@ use tonic::body::Body;
 use tonic::codegen::{Service, http};
 use tonic::server::NamedService;
 use tonic::transport::Server;
-use windrow_jobs::JobId;
+use windrow_jobs::JobIdentity;
 use windrow_security::Connection;
 use windrow_security::limits::{self, SHUFFLE_HANDSHAKES_MAX};
 
@@ -61,7 +61,7 @@ impl ShuffleServer {
     }
 
     /// Serves a connection that is for this job, too, once its handshake is done. Does not wait for that.
-    pub(crate) fn serve(&self, job: JobId, stream: TcpStream) {
+    pub(crate) fn serve(&self, job: JobIdentity, stream: TcpStream) {
         let Ok(handshake) = Arc::clone(&self.handshakes).try_acquire_owned() else {
             tracing::warn!(%job, "too many handshakes are under way; a connection was closed");
             return;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_util::either::Either;
-use windrow_jobs::JobId;
+use windrow_jobs::JobIdentity;
 use windrow_security::{Connection, Dialed, SecurityError, Tls};
 
 use super::job_certificates::JobCertificates;
@@ -17,7 +17,7 @@ pub enum ShuffleTls {
     #[default]
     Off,
     /// With the credentials of the one job that runs in this process.
-    OfJob(JobId, Tls),
+    OfJob(JobIdentity, Tls),
     /// With those of each job, which the coordinator gives to this worker.
     OfEachJob(Arc<JobCertificates>),
 }
@@ -27,11 +27,13 @@ impl ShuffleTls {
     ///
     /// # Errors
     /// When there are no credentials for the job.
-    pub(crate) async fn of(&self, job: JobId) -> Result<Option<Tls>, SecurityError> {
+    pub(crate) async fn of(&self, job: JobIdentity) -> Result<Option<Tls>, SecurityError> {
         match self {
             Self::Off => Ok(None),
             Self::OfJob(own, tls) if *own == job => Ok(Some(tls.clone())),
-            Self::OfJob(own, _) => Err(none(format!("this process is of {own}, not of {job}"))),
+            Self::OfJob(own, _) => {
+                Err(none(format!("this process is of job {own}, not of job {job}")))
+            }
             Self::OfEachJob(certificates) => certificates.of(job).await.map(Some),
         }
     }
@@ -39,7 +41,7 @@ impl ShuffleTls {
     /// Goes on as the client, on a connection that stands.
     pub(crate) async fn connect(
         &self,
-        job: JobId,
+        job: JobIdentity,
         stream: TcpStream,
     ) -> Result<Dialed, SecurityError> {
         Ok(TokioIo::new(match self.of(job).await? {
@@ -51,23 +53,23 @@ impl ShuffleTls {
     /// Goes on as the server. For a job that is not known here, nothing is asked of anybody.
     pub(crate) async fn accept(
         &self,
-        job: JobId,
+        job: JobIdentity,
         stream: TcpStream,
     ) -> Result<Connection, SecurityError> {
         let tls = match self {
             Self::Off => None,
             Self::OfJob(own, tls) if *own == job => Some(tls.clone()),
-            Self::OfJob(..) => return Err(none(format!("{job} does not run in this process"))),
+            Self::OfJob(..) => return Err(none(format!("job {job} does not run in this process"))),
             Self::OfEachJob(certificates) => {
                 let tls = certificates.known(job);
-                Some(tls.ok_or_else(|| none(format!("{job} is not known here")))?)
+                Some(tls.ok_or_else(|| none(format!("job {job} is not known here")))?)
             }
         };
         Connection::accept_same(stream, tls.as_ref()).await
     }
 
     /// Forgets a job that is over.
-    pub(crate) fn forget(&self, job: JobId) {
+    pub(crate) fn forget(&self, job: JobIdentity) {
         if let Self::OfEachJob(certificates) = self {
             certificates.forget(job);
         }

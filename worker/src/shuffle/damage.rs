@@ -15,6 +15,7 @@ use super::pairs::SortedBuffer;
 use super::segment::SegmentWriter;
 use super::spill::write_partition;
 use super::store::{SegmentStore, file_sources};
+use crate::testing::{IDENTITY, owner};
 
 const PARTITIONS: u32 = 3;
 
@@ -73,8 +74,8 @@ impl Output {
     fn new(codec: Codec) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = SegmentStore::new(folder.path().into(), 0);
-        let job = store.folder(JobId(1)).unwrap();
-        let segment = SegmentWriter::create(job.scratch_path(), codec).unwrap();
+        let job = store.folder(JobId(1), IDENTITY).unwrap();
+        let segment = SegmentWriter::create(job.scratch_path(), codec, &owner(7, 3)).unwrap();
         let mut pairs = vec![Vec::new(); PARTITIONS as usize];
         let mut index = Vec::new();
         for run in 0..2u32 {
@@ -103,7 +104,7 @@ impl Output {
         let sources = if is_holder {
             self.store.sources(JobId(1), (7, 3), partition)
         } else {
-            file_sources(&self.path, partition)
+            file_sources(&self.path, &owner(7, 3), partition)
         };
         drain(&mut Merge::new(MapOutputSource::all(sources, &origin)?))
     }

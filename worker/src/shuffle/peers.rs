@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tonic::transport::{Channel, Endpoint};
-use windrow_jobs::JobId;
+use windrow_jobs::JobIdentity;
 use windrow_security::Dialed;
 
 use crate::rpc::{ShuffleTls, preamble};
@@ -45,7 +45,7 @@ pub struct Peer {
 
 /// The channels to all peers.
 pub struct Peers {
-    channels: Mutex<HashMap<(String, JobId), Peer>>,
+    channels: Mutex<HashMap<(String, JobIdentity), Peer>>,
     last_number: AtomicU64,
     tls: ShuffleTls,
     connect_timeout: Duration,
@@ -60,7 +60,7 @@ impl Peers {
 
     /// The channel to what the worker at `host:port` has of a job. It connects, and connects again,
     /// by itself.
-    pub fn peer(&self, address: &str, job: JobId) -> Result<Peer, tonic::transport::Error> {
+    pub fn peer(&self, address: &str, job: JobIdentity) -> Result<Peer, tonic::transport::Error> {
         let mut channels = lock(&self.channels);
         let peer = (address.to_string(), job);
         if let Some(known) = channels.get(&peer) {
@@ -87,7 +87,7 @@ impl Peers {
 
     /// A stream over this channel has broken off. The next one gets another connection: this one
     /// may be about to end, and not know it yet.
-    pub fn avoid(&self, address: &str, job: JobId, broken: &Peer) {
+    pub fn avoid(&self, address: &str, job: JobIdentity, broken: &Peer) {
         let is_broken = |known: &Peer| known.number == broken.number && known.number != FIXED;
         let mut channels = lock(&self.channels);
         let peer = (address.to_string(), job);
@@ -97,19 +97,19 @@ impl Peers {
     }
 
     /// Forgets a job: its connections are closed when nobody uses them any more.
-    pub fn forget(&self, job: JobId) {
+    pub fn forget(&self, job: JobIdentity) {
         lock(&self.channels).retain(|(_, of), _| *of != job);
     }
 
     /// Uses `channel` for `address` and `job`, and no other.
     #[cfg(test)]
-    pub fn insert(&self, address: &str, job: JobId, channel: Channel) {
+    pub fn insert(&self, address: &str, job: JobIdentity, channel: Channel) {
         let peer = Peer { channel, number: FIXED };
         lock(&self.channels).insert((address.to_string(), job), peer);
     }
 }
 
-async fn connect(address: String, job: JobId, tls: ShuffleTls) -> io::Result<Dialed> {
+async fn connect(address: String, job: JobIdentity, tls: ShuffleTls) -> io::Result<Dialed> {
     let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     preamble::write(&mut stream, job).await?;

@@ -11,7 +11,7 @@ use windrow_jobs::{Audit, FailureCause};
 use super::block::Codec;
 use super::merge::Merge;
 use super::pairs::SortedPairs;
-use super::segment::{PartitionIndex, RunWriter, Segment, SegmentWriter};
+use super::segment::{Owner, PartitionIndex, RunWriter, Segment, SegmentWriter};
 use super::source::{BlockSource, memory_bytes, open_files};
 use super::store::JobFolder;
 use crate::executor::Progress;
@@ -24,6 +24,8 @@ const READ_PAIRS: usize = 1024;
 pub struct Scratch {
     /// Of its job.
     pub folder: Arc<JobFolder>,
+    /// Whose pairs these are.
+    pub owner: Owner,
     /// Ends every loop over pairs.
     pub cancel: CancellationToken,
     /// Hears of every step of these loops, so that long sorts and merges do not look like a
@@ -62,7 +64,7 @@ impl Scratch {
 
     /// A segment that nobody knows yet.
     pub fn create(&self) -> Result<SegmentWriter, FailureCause> {
-        SegmentWriter::create(self.folder.scratch_path(), self.codec)
+        SegmentWriter::create(self.folder.scratch_path(), self.codec, &self.owner)
     }
 
     /// Merges any number of sources. Where these need more memory than a merge may have, some are
@@ -188,6 +190,7 @@ mod tests {
     use crate::shuffle::segment::Segment;
     use crate::shuffle::source::BLOCK_BYTES;
     use crate::shuffle::store::SegmentStore;
+    use crate::testing::{IDENTITY, owner};
 
     fn buffer(pairs: &[(u32, Pair)]) -> RecordBuffer {
         let mut buffer = RecordBuffer::new(4);
@@ -238,7 +241,8 @@ mod tests {
 
     fn scratch(directory: &Path, merge_bytes: u64) -> Scratch {
         Scratch {
-            folder: SegmentStore::new(directory.into(), 0).folder(JobId(1)).unwrap(),
+            folder: SegmentStore::new(directory.into(), 0).folder(JobId(1), IDENTITY).unwrap(),
+            owner: owner(0, 1),
             cancel: CancellationToken::new(),
             progress: Arc::default(),
             merge_bytes,

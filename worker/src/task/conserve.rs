@@ -61,7 +61,7 @@ mod tests {
     use crate::shuffle::segment::SegmentWriter;
     use crate::shuffle::store::SegmentStore;
     use crate::task::{Attempt, reduce};
-    use crate::testing::{Words, attempt, attempt_id, audit, leave_output};
+    use crate::testing::{IDENTITY, Words, attempt, attempt_id, audit, leave_output, owner};
 
     fn pair(key: &str) -> (Vec<u8>, Vec<u8>) {
         (key.into(), b"1".to_vec())
@@ -69,8 +69,9 @@ mod tests {
 
     /// Leaves an output whose pairs have changed between their collection and their first checksum.
     fn leave_changed(store: &SegmentStore, task: u32) {
-        let folder = store.folder(JobId(1)).unwrap();
-        let segment = SegmentWriter::create(folder.scratch_path(), Codec::None).unwrap();
+        let folder = store.folder(JobId(1), IDENTITY).unwrap();
+        let segment =
+            SegmentWriter::create(folder.scratch_path(), Codec::None, &owner(task, 1)).unwrap();
         let mut writer = segment.begin_run().partition(0);
         writer.push(RecordRef { key: b"c", value: b"1" }).unwrap();
         let index = writer.finish(audit(&[pair("b")])).unwrap();

@@ -11,7 +11,7 @@ use windrow_proto::v1::fetch_message::Message as Fetched;
 use windrow_proto::v1::shuffle_client::ShuffleClient;
 use windrow_proto::v1::worker_message::Message as FromWorker;
 
-use crate::support::{Fixture, attempt_id, welcome};
+use crate::support::{Fixture, JOB, attempt_id, welcome};
 
 /// The first message for who fetches from this worker.
 async fn fetch(address: &str, cluster: &str) -> Result<Fetched, Status> {
@@ -20,7 +20,8 @@ async fn fetch(address: &str, cluster: &str) -> Result<Fetched, Status> {
         let address = address.clone();
         async move {
             let mut connection = TcpStream::connect(address).await?;
-            connection.write_all(b"windrow-shuffle/1 job 1\n").await?;
+            let greeting = format!("windrow-shuffle/2 job {JOB}\n");
+            connection.write_all(greeting.as_bytes()).await?;
             Ok::<_, std::io::Error>(TokioIo::new(connection))
         }
     });
@@ -28,7 +29,7 @@ async fn fetch(address: &str, cluster: &str) -> Result<Fetched, Status> {
     let mut client = ShuffleClient::new(worker.unwrap());
     let request = v1::FetchRequest {
         worker: 1,
-        job: 1,
+        job: JOB.to_bytes().to_vec().into(),
         partition: 0,
         outputs: vec![v1::MapOutput { task: 0, attempt: 1 }],
         cluster: cluster.to_string(),

@@ -17,8 +17,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Endpoint, Server};
 use tonic::{Request, Response, Status, Streaming};
-use windrow_jobs::Registry;
 use windrow_jobs::prelude::*;
+use windrow_jobs::{JobIdentity, Registry};
 use windrow_proto::planes::planes;
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
 use windrow_proto::v1::sessions_server::{Sessions, SessionsServer};
@@ -313,6 +313,9 @@ fn scripted_coordinator(sessions: mpsc::Sender<Session>, failures: u32) -> Conne
     })
 }
 
+/// The identity of the small job.
+pub const JOB: JobIdentity = JobIdentity(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
+
 /// The assignments of a small job.
 pub struct SmallJob {
     name: &'static str,
@@ -325,6 +328,7 @@ impl SmallJob {
     fn context(&self) -> FromCoordinator {
         FromCoordinator::JobContext(v1::JobContext {
             id: 1,
+            identity: JOB.to_bytes().to_vec().into(),
             job: self.name.into(),
             params: "{}".into(),
             partitions: 1,

@@ -188,6 +188,7 @@ fn context_to(job: JobId, work: &JobWork) -> v1::JobContext {
     let options = &work.spec.options;
     v1::JobContext {
         id: job.0,
+        identity: work.identity.to_bytes().to_vec().into(),
         job: work.spec.job.clone(),
         params: work.spec.params.clone(),
         lossy: options.lossy,

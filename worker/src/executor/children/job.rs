@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::OnceCell;
-use windrow_jobs::{AttemptId, FailureCause, JobId};
+use windrow_jobs::{AttemptId, FailureCause, JobId, JobIdentity};
 
 use super::Children;
 use super::child::Child;
@@ -17,6 +17,7 @@ use crate::sync::lock;
 /// What a worker keeps for a job as long as the job lasts.
 pub(super) struct ChildrenOfJob {
     pub(super) id: JobId,
+    pub(super) identity: JobIdentity,
     /// The process that runs all but suspects, and serves all outputs. Locked while it is being started.
     main: tokio::sync::Mutex<Option<Arc<Child>>>,
     state: Mutex<State>,
@@ -36,9 +37,10 @@ struct State {
 }
 
 impl ChildrenOfJob {
-    pub(super) fn new(id: JobId) -> Self {
+    pub(super) fn new(id: JobId, identity: JobIdentity) -> Self {
         Self {
             id,
+            identity,
             main: tokio::sync::Mutex::default(),
             state: Mutex::default(),
             files: OnceCell::new(),

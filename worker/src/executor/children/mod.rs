@@ -22,7 +22,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use windrow_jobs::{AttemptId, FailureCause, JobId};
+use windrow_jobs::{AttemptId, FailureCause, JobId, JobIdentity};
 use windrow_proto::v1;
 
 mod child;
@@ -151,7 +151,7 @@ impl Children {
         progress: Arc<Progress>,
         cancel: CancellationToken,
     ) -> Result<Finished, FailureCause> {
-        let job = self.job(request.attempt.task.job, &cancel)?;
+        let job = self.job(request.attempt.task.job, request.context.identity, &cancel)?;
         let alone = request.alone;
         loop {
             let mut starting = self.process_for(&job, &request.context, alone);
@@ -194,11 +194,10 @@ impl Children {
 
     /// Ends the processes of a job and removes what they have left.
     pub(crate) async fn release(&self, id: JobId) {
-        let job = lock(&self.jobs).remove(&id);
-        if let Some(job) = job {
-            self.put_away(&job).await;
-        }
-        self.settings.certificates.iter().for_each(|certificates| certificates.forget(id));
+        let Some(job) = lock(&self.jobs).remove(&id) else { return };
+        self.put_away(&job).await;
+        let certificates = self.settings.certificates.iter();
+        certificates.for_each(|certificates| certificates.forget(job.identity));
     }
 
     /// Releases all jobs.
@@ -211,8 +210,12 @@ impl Children {
     }
 
     /// Whether anything of a job has been here since it began.
-    pub(crate) fn knows(&self, job: JobId) -> bool {
-        lock(&self.jobs).contains_key(&job)
+    pub(crate) fn knows(&self, job: JobIdentity) -> bool {
+        self.known(job).is_some()
+    }
+
+    fn known(&self, job: JobIdentity) -> Option<Arc<ChildrenOfJob>> {
+        lock(&self.jobs).values().find(|known| known.identity == job).cloned()
     }
 
     /// Hands a connection to the process that serves a job. Where there is nothing of the job, that
@@ -220,13 +223,12 @@ impl Children {
     /// cluster there is nothing to answer with.
     pub(crate) async fn serve(
         self: &Arc<Self>,
-        job: JobId,
+        job: JobIdentity,
         connection: TcpStream,
     ) -> io::Result<()> {
-        let known = lock(&self.jobs).get(&job).cloned();
-        let Some(job) = known else {
+        let Some(job) = self.known(job) else {
             if self.settings.certificates.is_some() {
-                return Err(io::Error::other(format!("there is nothing of {job} here")));
+                return Err(io::Error::other(format!("there is nothing of job {job} here")));
             }
             answer_once(self.nothing.clone(), connection).await;
             return Ok(());
@@ -267,13 +269,16 @@ impl Children {
     fn job(
         &self,
         id: JobId,
+        identity: JobIdentity,
         cancel: &CancellationToken,
     ) -> Result<Arc<ChildrenOfJob>, FailureCause> {
         let mut jobs = lock(&self.jobs);
         if cancel.is_cancelled() {
             return Err(FailureCause::Cancelled);
         }
-        Ok(Arc::clone(jobs.entry(id).or_insert_with(|| Arc::new(ChildrenOfJob::new(id)))))
+        let job = jobs.entry(id).or_insert_with(|| Arc::new(ChildrenOfJob::new(id, identity)));
+        debug_assert_eq!(job.identity, identity, "a session gives a number to one job");
+        Ok(Arc::clone(job))
     }
 
     /// Kills a process in which nothing runs but threads that were given up, unless outputs would

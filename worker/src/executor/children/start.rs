@@ -14,7 +14,7 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
-use windrow_jobs::{FailureCause, JobId, Place};
+use windrow_jobs::{FailureCause, JobId, JobIdentity, Place};
 use windrow_proto::v1;
 use windrow_proto::v1::to_child::Message;
 use windrow_security::Credentials;
@@ -88,6 +88,7 @@ impl Children {
         tokio::spawn(log::follow(job.id, Arc::clone(&child), printed, self.printed.clone()));
         let start = v1::ChildStart {
             job: job.id.0,
+            identity: job.identity.to_bytes().to_vec().into(),
             directory: self.directory().display().to_string(),
             serial,
             threads: self.settings.threads,
@@ -99,7 +100,11 @@ impl Children {
             credentials: credentials.as_deref().map(convert::credentials_to),
         };
         if let Some(credentials) = credentials {
-            tokio::spawn(Arc::clone(self).keep_certified(job.id, Arc::clone(&child), credentials));
+            tokio::spawn(Arc::clone(self).keep_certified(
+                job.identity,
+                Arc::clone(&child),
+                credentials,
+            ));
         }
         let (identity, share) = (self.identity.changes(), self.share_bytes.subscribe());
         tokio::spawn(speak(writer, start, identity, share, queue));
@@ -131,7 +136,7 @@ impl Children {
         job: &ChildrenOfJob,
     ) -> Result<Option<Arc<Credentials>>, FailureCause> {
         let Some(certificates) = &self.settings.certificates else { return Ok(None) };
-        match certificates.of(job.id).await {
+        match certificates.of(job.identity).await {
             Ok(tls) => Ok(Some(tls.credentials())),
             Err(error) => Err(no_credentials(job.id, &error)),
         }
@@ -140,7 +145,7 @@ impl Children {
     /// Gives a process other credentials, for as long as it lives, before its own expire.
     async fn keep_certified(
         self: Arc<Self>,
-        job: JobId,
+        job: JobIdentity,
         child: Arc<Child>,
         mut credentials: Arc<Credentials>,
     ) {

@@ -11,7 +11,7 @@ use super::*;
 use crate::executor::{JobContext, WorkerOutputs};
 use crate::shuffle::FetchTimeouts;
 use crate::shuffle::store::JobFolder;
-use crate::testing::{attempt_id, whole_file};
+use crate::testing::{IDENTITY, attempt_id, whole_file};
 
 /// Mappers wait here until the test lets them go.
 #[derive(Clone, Default)]
@@ -102,6 +102,7 @@ impl Bench {
 
     fn request(&self, job: &str, stage: Stage, index: u32, work: Work) -> RunRequest {
         let context = JobContext {
+            identity: IDENTITY,
             job: job.into(),
             params: "{}".into(),
             lossy: false,
@@ -161,7 +162,7 @@ impl Bench {
     }
 
     fn job_folder(&self) -> Arc<JobFolder> {
-        self.executor.store.folder(JobId(1)).unwrap()
+        self.executor.store.folder(JobId(1), IDENTITY).unwrap()
     }
 
     /// All files that attempts have left.

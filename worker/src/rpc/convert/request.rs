@@ -39,6 +39,7 @@ fn order(message: Message) -> v1::CoordinatorMessage {
 pub(crate) fn context_to(job: JobId, context: &JobContext) -> v1::CoordinatorMessage {
     order(Message::JobContext(v1::JobContext {
         id: job.0,
+        identity: context.identity.to_bytes().to_vec().into(),
         job: context.job.clone(),
         params: context.params.clone(),
         lossy: context.lossy,
@@ -93,7 +94,9 @@ mod tests {
     use std::sync::Arc;
 
     use windrow_jobs::program::SplitPoints;
-    use windrow_jobs::{BadRecord, Compression, JobProgram, Place, Share, Stage, TaskId, WorkerId};
+    use windrow_jobs::{
+        BadRecord, Compression, JobIdentity, JobProgram, Place, Share, Stage, TaskId, WorkerId,
+    };
 
     use super::*;
     use crate::executor::WorkerOutputs;
@@ -104,6 +107,7 @@ mod tests {
         let task = TaskId { job: JobId(7), stage, index: 3 };
         let points = [(vec![1], vec![2]), (vec![1], vec![2]), (vec![9, 9], vec![])];
         let context = JobContext {
+            identity: JobIdentity(u128::MAX - 5),
             job: "sort".into(),
             params: "{\"a\":1}".into(),
             lossy: true,
@@ -132,7 +136,7 @@ mod tests {
         let reader = Reader { host_number: 1, host: "here".into(), ..Reader::default() };
         for message in orders {
             match order_from(message).unwrap() {
-                Order::Context(JobId(7), context) => job.take_context(*context),
+                Order::Context(JobId(7), context) => job.take_context(*context).unwrap(),
                 Order::SplitPoints(JobId(7), points) => job.take_split_points(points),
                 Order::Outputs(outputs) => job.take_outputs(outputs, &reader).unwrap(),
                 Order::Map(order) => return job.map(order).unwrap(),

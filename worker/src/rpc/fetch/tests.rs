@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use prost::Message as _;
-use windrow_jobs::{JobId, WorkerId};
+use windrow_jobs::WorkerId;
 use windrow_proto::v1::fetch_call::Message as Call;
 use windrow_proto::v1::fetch_message::Message;
 use windrow_proto::v1::shuffle_client::ShuffleClient;
@@ -19,7 +19,7 @@ use crate::identity::Identity;
 use crate::memory::Account;
 use crate::shuffle::ShuffleService;
 use crate::shuffle::store::SegmentStore;
-use crate::testing::{connect, leave_output};
+use crate::testing::{IDENTITY, connect, leave_output};
 
 const PAIRS: u32 = 20_000;
 
@@ -35,7 +35,7 @@ fn server(folder: &std::path::Path) -> (FetchServer, FetchRequest) {
     let outputs = vec![MapOutput { task: 0, attempt: 1 }];
     let request = FetchRequest {
         worker: 5,
-        job: JobId(1).0,
+        job: IDENTITY.to_bytes().to_vec().into(),
         partition: 3,
         outputs,
         credit_bytes: 1 << 30,

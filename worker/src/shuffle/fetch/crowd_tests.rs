@@ -16,7 +16,7 @@ use crate::shuffle::block::Codec;
 use crate::shuffle::merge::tests::Pair;
 use crate::shuffle::segment::SegmentWriter;
 use crate::shuffle::serve::admission::Need;
-use crate::testing::{audit, connect};
+use crate::testing::{IDENTITY, audit, connect, owner};
 
 const OUTPUTS: u32 = 10;
 const RUNS: u32 = 2;
@@ -43,10 +43,11 @@ impl Sender {
 
     /// Leaves all outputs, and returns their pairs.
     fn leave_outputs(&self, seed: u32) -> Vec<Pair> {
-        let folder = self.store.folder(JobId(1)).unwrap();
+        let folder = self.store.folder(JobId(1), IDENTITY).unwrap();
         let mut all = Vec::new();
         for task in 0..OUTPUTS {
-            let segment = SegmentWriter::create(folder.scratch_path(), Codec::None).unwrap();
+            let segment =
+                SegmentWriter::create(folder.scratch_path(), Codec::None, &owner(task, 1)).unwrap();
             let index = (0..RUNS).map(|run| {
                 let pair = |n: u32| {
                     let key = (n * 31 + task * 7 + run + seed).to_be_bytes().to_vec();
@@ -94,7 +95,7 @@ async fn more_streams_than_memory_and_files_stay_within_both_and_all_end_right()
         expected.extend(sender.leave_outputs(number));
         let address = format!("peer:{number}");
         let server = FetchServer::new(sender.service.clone());
-        client.fetcher.peers.insert(&address, JobId(1), connect(server));
+        client.fetcher.peers.insert(&address, IDENTITY, connect(server));
         let outputs = outputs(sender.folder.path(), OUTPUTS, "elsewhere");
         all.push(WorkerOutputs { shuffle_address: address, ..outputs });
         senders.push(sender);
@@ -168,7 +169,7 @@ impl Queued {
         let mut expected = sender.leave_outputs(0);
         expected.sort();
         let server = FetchServer::new(sender.service.clone());
-        client.fetcher.peers.insert(ADDRESS, JobId(1), connect(server));
+        client.fetcher.peers.insert(ADDRESS, IDENTITY, connect(server));
         Self { client, sender, expected }
     }
 

@@ -14,11 +14,12 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
-use windrow_jobs::{Compression, FailureCause, JobId};
+use windrow_jobs::{Compression, FailureCause, JobId, JobIdentity, Stage};
 
 use self::remote::RemoteSource;
 use super::origin::{MapOutputSource, Origin};
 use super::peers::Peers;
+use super::segment::Owner;
 use super::serve::OUTPUTS_MAX;
 use super::source::BlockSource;
 use super::store::{SegmentStore, file_sources, segment_path};
@@ -100,8 +101,10 @@ impl Streams {
 
 /// What a reducer needs, and for how long.
 pub(crate) struct FetchPlan<'a> {
-    /// The job.
+    /// The job, as folders are named by it.
     pub job: JobId,
+    /// The same, among all jobs of all clusters.
+    pub identity: JobIdentity,
     /// The partition.
     pub partition: u32,
     /// All outputs of its maps.
@@ -185,7 +188,8 @@ impl Fetcher {
                 Err(_) => return None,
             }
         }
-        Some(file_sources(&path, plan.partition))
+        let owner = Owner { job: plan.identity, stage: Stage::Map, task, attempt };
+        Some(file_sources(&path, &owner, plan.partition))
     }
 
     fn is_same_host(&self, worker: &WorkerOutputs) -> bool {
@@ -205,7 +209,7 @@ impl Fetcher {
             peers: Arc::clone(&self.peers),
             address: worker.shuffle_address.clone(),
             origin: origin(worker, first),
-            job: plan.job,
+            job: plan.identity,
             partition: plan.partition,
             outputs,
             credit_bytes,

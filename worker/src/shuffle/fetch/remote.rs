@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
-use windrow_jobs::{Audit, Compression, FailureCause, JobId};
+use windrow_jobs::{Audit, Compression, FailureCause, JobIdentity};
 use windrow_proto::v1::fetch_message::Message;
 use windrow_proto::v1::{FetchEnd, FetchError, FetchMessage, FetchRequest, MapOutput};
 
@@ -61,7 +61,7 @@ pub(crate) struct Stream {
     /// The first output: it stands for the worker when no single output is to blame.
     pub origin: Origin,
     /// The job.
-    pub job: JobId,
+    pub job: JobIdentity,
     /// The partition.
     pub partition: u32,
     /// Task and attempt of each output.
@@ -425,7 +425,7 @@ impl Stream {
         FetchRequest {
             worker: self.origin.worker.0,
             cluster: self.identity.cluster(),
-            job: self.job.0,
+            job: self.job.to_bytes().to_vec().into(),
             partition: self.partition,
             compression: compression_to(self.compression).into(),
             same_machine: self.same_machine,

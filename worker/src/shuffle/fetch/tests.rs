@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tokio_stream::StreamExt;
 use tonic::{Request, Response, Status};
 use windrow_jobs::collect::RecordBuffer;
-use windrow_jobs::{Audit, FailureCause, JobId, WorkerId};
+use windrow_jobs::{Audit, FailureCause, JobId, JobIdentity, Stage, WorkerId};
 use windrow_proto::v1::fetch_message::Message;
 use windrow_proto::v1::shuffle_server::{Shuffle, ShuffleServer};
 use windrow_proto::v1::{FetchCall, FetchEnd, FetchMessage};
@@ -23,7 +23,7 @@ use crate::shuffle::merge::Merge;
 use crate::shuffle::merge::tests::{Pair, drain};
 use crate::shuffle::pairs::SortedBuffer;
 use crate::shuffle::segment::{MemorySegment, SegmentWriter};
-use crate::testing::{audit, connect, leave_output};
+use crate::testing::{IDENTITY, audit, connect, leave_output, owner};
 use windrow_jobs::program::{RecordRef, RecordSink};
 
 pub(super) const PEER: WorkerId = WorkerId(5);
@@ -80,8 +80,17 @@ impl Client {
 
     /// All pairs of partition 3 of these outputs.
     pub(super) async fn fetch(&self, outputs: &[WorkerOutputs]) -> Result<Vec<Pair>, FailureCause> {
+        self.fetch_of(IDENTITY, outputs).await
+    }
+
+    async fn fetch_of(
+        &self,
+        identity: JobIdentity,
+        outputs: &[WorkerOutputs],
+    ) -> Result<Vec<Pair>, FailureCause> {
         let sources = self.fetcher.sources(&FetchPlan {
             job: JobId(1),
+            identity,
             partition: 3,
             outputs,
             streams: Streams::Shared,
@@ -158,7 +167,7 @@ pub(super) fn blamed(failure: FailureCause) -> (u32, String) {
 async fn outputs_of_another_host_are_streamed_merged() {
     // More outputs than one stream gives, and more pairs than one block holds.
     let (client, peer) = (Client::new(), Peer::new(70, 1000));
-    client.fetcher.peers.insert(ADDRESS, JobId(1), connect(peer.service()));
+    client.fetcher.peers.insert(ADDRESS, IDENTITY, connect(peer.service()));
     let fetched = client.fetch(&[peer.outputs(70, "elsewhere")]).await.unwrap();
     assert!(fetched == peer.pairs, "{} of {} pairs", fetched.len(), peer.pairs.len());
     assert_eq!(client.memory.used_bytes(), 0, "all memory is given back");
@@ -174,7 +183,7 @@ async fn outputs_of_the_same_host_are_read_directly() {
 #[tokio::test(flavor = "multi_thread")]
 async fn outputs_that_cannot_be_seen_on_the_same_host_are_streamed() {
     let (client, peer) = (Client::new(), Peer::new(3, 100));
-    client.fetcher.peers.insert(ADDRESS, JobId(1), connect(peer.service()));
+    client.fetcher.peers.insert(ADDRESS, IDENTITY, connect(peer.service()));
     let hidden = outputs(Path::new("/nonexistent"), 3, "here");
     assert_eq!(client.fetch(&[hidden]).await.unwrap(), peer.pairs);
 }
@@ -182,7 +191,7 @@ async fn outputs_that_cannot_be_seen_on_the_same_host_are_streamed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn outputs_that_may_not_be_opened_on_the_same_host_are_streamed() {
     let (client, peer) = (Client::new(), Peer::new(3, 100));
-    client.fetcher.peers.insert(ADDRESS, JobId(1), connect(peer.service()));
+    client.fetcher.peers.insert(ADDRESS, IDENTITY, connect(peer.service()));
     let folder = tempfile::tempdir().unwrap();
     // A socket is there, and cannot be opened by anybody.
     let path = segment_path(folder.path(), JobId(1), 0, 1);
@@ -195,7 +204,7 @@ async fn outputs_that_may_not_be_opened_on_the_same_host_are_streamed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_the_same_host_files_are_read_directly_and_what_is_in_memory_is_streamed() {
     let (client, mut peer) = (Client::new(), Peer::new(2, 50));
-    client.fetcher.peers.insert(ADDRESS, JobId(1), connect(peer.service()));
+    client.fetcher.peers.insert(ADDRESS, IDENTITY, connect(peer.service()));
     let pairs: Vec<Pair> = vec![(vec![0], vec![1]), (vec![0xff], vec![2])];
     let mut buffer = RecordBuffer::new(8);
     for (key, value) in &pairs {
@@ -203,7 +212,7 @@ async fn of_the_same_host_files_are_read_directly_and_what_is_in_memory_is_strea
     }
     let account = Account::new(1 << 20);
     let segment = MemorySegment::new(SortedBuffer::new(buffer), Codec::None, account.reserve(0));
-    peer.store.folder(JobId(1)).unwrap().hold(segment, 2, 1).unwrap().keep();
+    peer.store.folder(JobId(1), IDENTITY).unwrap().hold(segment, 2, 1).unwrap().keep();
     peer.pairs.extend(pairs);
     peer.pairs.sort();
     assert_eq!(client.fetch(&[peer.outputs(3, "here")]).await.unwrap(), peer.pairs);
@@ -211,12 +220,51 @@ async fn of_the_same_host_files_are_read_directly_and_what_is_in_memory_is_strea
     assert_eq!(client.fetch(&[peer.outputs(3, "here")]).await.unwrap(), peer.pairs);
 }
 
+/// A sound file in the place of another one: nothing but its header tells. Whoever opens it finds
+/// out: a reader on the same host, or the holder, who tells the reader.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_output_of_another_map_or_job_is_not_read_in_the_place_of_the_right_one() {
+    let other_job = tempfile::tempdir().unwrap();
+    let store = SegmentStore::new(other_job.path().into(), 0);
+    let folder = store.folder(JobId(1), JobIdentity(5)).unwrap();
+    let owner = folder.owner(Stage::Map, 1, 1);
+    let segment = SegmentWriter::create(folder.scratch_path(), Codec::None, &owner).unwrap();
+    let (file, _) = segment.finish(Vec::new()).unwrap();
+    folder.publish(file, 1, 1).unwrap().keep();
+    for host in ["here", "elsewhere"] {
+        for is_other_job in [true, false] {
+            let (client, peer) = (Client::new(), Peer::new(3, 100));
+            client.fetcher.peers.insert(ADDRESS, IDENTITY, connect(peer.service()));
+            let foreign = match is_other_job {
+                true => store.segment_path(JobId(1), 1, 1),
+                false => peer.segment(2),
+            };
+            std::fs::copy(foreign, peer.segment(1)).unwrap();
+            let failure = client.fetch(&[peer.outputs(3, host)]).await.unwrap_err();
+            let (task, message) = blamed(failure);
+            let of = if is_other_job { "task 1 of job 0000" } else { "task 2 of job 0123" };
+            let expected = format!("the file has the pairs of attempt 1 of map {of}");
+            assert!(task == 1 && message.contains(&expected), "{host}: {task}: {message}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_has_nothing_there_is_named() {
+    let (client, peer) = (Client::new(), Peer::new(2, 10));
+    let other = JobIdentity(5);
+    client.fetcher.peers.insert(ADDRESS, other, connect(peer.service()));
+    let failure = client.fetch_of(other, &[peer.outputs(2, "elsewhere")]).await.unwrap_err();
+    let (task, message) = blamed(failure);
+    assert!(task == 0 && message.contains(&format!("the outputs of job {other}")), "{message}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_output_of_more_runs_than_a_stream_merges_at_once_is_streamed() {
     let (client, peer) = (Client::new(), Peer::new(0, 0));
-    client.fetcher.peers.insert(ADDRESS, JobId(1), connect(peer.service()));
-    let folder = peer.store.folder(JobId(1)).unwrap();
-    let segment = SegmentWriter::create(folder.scratch_path(), Codec::None).unwrap();
+    client.fetcher.peers.insert(ADDRESS, IDENTITY, connect(peer.service()));
+    let folder = peer.store.folder(JobId(1), IDENTITY).unwrap();
+    let segment = SegmentWriter::create(folder.scratch_path(), Codec::None, &owner(0, 1)).unwrap();
     let index = (0..300u16).map(|run| {
         let mut writer = segment.begin_run().partition(3);
         let (key, value) = ((run % 7).to_be_bytes().to_vec(), vec![run as u8]);
@@ -235,7 +283,7 @@ async fn an_output_of_more_runs_than_a_stream_merges_at_once_is_streamed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_worker_reads_its_own_outputs_and_those_of_others_together() {
     let (client, peer) = (Client::new(), Peer::new(2, 50));
-    client.fetcher.peers.insert(ADDRESS, JobId(1), connect(peer.service()));
+    client.fetcher.peers.insert(ADDRESS, IDENTITY, connect(peer.service()));
     let mine = vec![(vec![0xff], vec![1]), (vec![0xff], vec![2])];
     leave_output(&client.fetcher.store, 9, 3, &mine);
     let own = WorkerOutputs {
@@ -252,15 +300,15 @@ async fn the_worker_reads_its_own_outputs_and_those_of_others_together() {
 async fn a_missing_or_broken_output_is_named_near_and_far() {
     for host in ["here", "elsewhere"] {
         let (client, peer) = (Client::new(), Peer::new(3, 100));
-        client.fetcher.peers.insert(ADDRESS, JobId(1), connect(peer.service()));
+        client.fetcher.peers.insert(ADDRESS, IDENTITY, connect(peer.service()));
         let path = peer.segment(1);
         let mut bytes = std::fs::read(&path).unwrap();
-        bytes[40] ^= 1;
+        bytes[80] ^= 1;
         std::fs::write(&path, bytes).unwrap();
         let failure = client.fetch(&[peer.outputs(3, host)]).await.unwrap_err();
         let (task, message) = blamed(failure);
         assert_eq!(task, 1);
-        assert!(message.contains("map-00001.1.segment is corrupt at byte 8"), "{message}");
+        assert!(message.contains("map-00001.1.segment is corrupt at byte 44"), "{message}");
         std::fs::remove_file(path).unwrap();
         let failure = client.fetch(&[peer.outputs(3, host)]).await.unwrap_err();
         let (task, message) = blamed(failure);
@@ -274,7 +322,7 @@ async fn a_worker_refuses_fetches_that_mean_another_one() {
     let (client, peer) = (Client::new(), Peer::new(2, 10));
     client.fetcher.peers.insert(
         ADDRESS,
-        JobId(1),
+        IDENTITY,
         connect(peer.service_of(&identity(WorkerId(6)))),
     );
     let failure = client.fetch(&[peer.outputs(2, "elsewhere")]).await.unwrap_err();
@@ -292,7 +340,7 @@ async fn a_peer_whose_lease_has_run_out_is_asked_until_it_has_one() {
     client.fetcher.timeouts.stall = Duration::from_secs(600);
     let identity = Arc::new(Identity::default());
     identity.set(CLUSTER, PEER, Instant::now());
-    client.fetcher.peers.insert(ADDRESS, JobId(1), connect(peer.service_of(&identity)));
+    client.fetcher.peers.insert(ADDRESS, IDENTITY, connect(peer.service_of(&identity)));
     let outputs = [peer.outputs(2, "elsewhere")];
     let fetch = client.fetch(&outputs);
     tokio::pin!(fetch);
@@ -308,7 +356,7 @@ async fn a_peer_that_gets_no_lease_is_given_up() {
     client.fetcher.timeouts.connect = Duration::from_millis(300);
     let identity = Arc::new(Identity::default());
     identity.set(CLUSTER, PEER, Instant::now());
-    client.fetcher.peers.insert(ADDRESS, JobId(1), connect(peer.service_of(&identity)));
+    client.fetcher.peers.insert(ADDRESS, IDENTITY, connect(peer.service_of(&identity)));
     let failure = client.fetch(&[peer.outputs(2, "elsewhere")]).await.unwrap_err();
     let (task, message) = blamed(failure);
     assert_eq!(task, 0);
@@ -401,7 +449,7 @@ fn block() -> Message {
 }
 
 async fn fetch_scripted(client: &Client, scripted: Scripted) -> Result<Vec<Pair>, FailureCause> {
-    client.fetcher.peers.insert(ADDRESS, JobId(1), connect(ShuffleServer::new(scripted)));
+    client.fetcher.peers.insert(ADDRESS, IDENTITY, connect(ShuffleServer::new(scripted)));
     client.fetch(&[outputs(Path::new("/nonexistent"), 2, "elsewhere")]).await
 }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
 
 use super::index::{Directory, PartitionIndex, page};
-use super::{MAGIC, TRAILER_BYTES};
+use super::{FILE_HEADER_BYTES, MAGIC, Owner, TRAILER_BYTES};
 
 /// Encodes a page of an index.
 pub(crate) fn encode_page(entries: &[PartitionIndex]) -> Vec<u8> {
@@ -21,7 +21,7 @@ pub(crate) fn decode_page(bytes: &[u8], blocks: &Range<u64>) -> Option<Vec<Parti
 
 /// Decodes the directory of an index that lies at this offset, and encodes it again.
 pub(crate) fn recode_directory(bytes: &[u8], offset: u64) -> Option<Vec<u8>> {
-    let directory = Directory::read(bytes, MAGIC.len() as u64, offset)?;
+    let directory = Directory::read(bytes, FILE_HEADER_BYTES as u64, offset)?;
     let mut encoded = Vec::new();
     directory.write(&mut encoded);
     Some(encoded)
@@ -29,7 +29,7 @@ pub(crate) fn recode_directory(bytes: &[u8], offset: u64) -> Option<Vec<u8>> {
 
 /// The directory of these pages, each with a single entry.
 pub(crate) fn encode_directory(entries: &[PartitionIndex]) -> Vec<u8> {
-    let mut directory = Directory::new(MAGIC.len() as u64);
+    let mut directory = Directory::new(FILE_HEADER_BYTES as u64);
     entries.iter().for_each(|entry| {
         directory.push(entry.partition, &encode_page(std::slice::from_ref(entry)));
     });
@@ -38,13 +38,15 @@ pub(crate) fn encode_directory(entries: &[PartitionIndex]) -> Vec<u8> {
     encoded
 }
 
-/// Makes the first and last bytes, and the checksum of the index, those of a segment; `false` where there is no room for them.
-pub(crate) fn reseal(segment: &mut [u8]) -> bool {
-    let Some(trailer) = segment.len().checked_sub(TRAILER_BYTES).filter(|at| *at >= MAGIC.len())
+/// Makes the first and last bytes, and the checksum of the index, those of a segment of `owner`;
+/// `false` where there is no room for them.
+pub(crate) fn reseal(segment: &mut [u8], owner: &Owner) -> bool {
+    let Some(trailer) =
+        segment.len().checked_sub(TRAILER_BYTES).filter(|at| *at >= FILE_HEADER_BYTES)
     else {
         return false;
     };
-    segment[..MAGIC.len()].copy_from_slice(MAGIC);
+    segment[..FILE_HEADER_BYTES].copy_from_slice(&owner.header());
     segment[trailer + 16..].copy_from_slice(MAGIC);
     let Some(offset) = segment[trailer..].first_chunk::<8>().copied().map(u64::from_le_bytes)
     else {

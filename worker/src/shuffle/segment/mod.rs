@@ -1,18 +1,25 @@
-//! Segments: files of sorted pairs, by run and partition. A map attempt leaves one; so does a buffer that spills.
+//! Segments: files of sorted pairs, by run and partition. A map attempt leaves one; so does a buffer
+//! that spills.
 //!
 //! ```text
-//!  | magic | blocks of any runs and partitions ... | pages of the index | its directory | offset of that | crc64 of both | magic |
+//!  | magic | owner | crc64 of both | blocks of any runs and partitions ... | pages of the index
+//!      | its directory | offset of that | crc64 of both | magic |
 //! ```
 //!
-//! A segment holds one sorted run or several: what a map attempt spills is appended run by run, and is never merged
-//! before reducers ask for it. The blocks of one partition of a run lie in extents of about a megabyte, so that
-//! several threads can write side by side. The index lists, for each partition of each run that has pairs, their
-//! number, their digest and their extents; readers read its directory, and then the page of the partition they want. A file without a whole index is no segment: it appears under its final name only when
-//! it is complete. What nobody will read again can be cut out of it ([`Segment::release`]).
+//! A segment holds one sorted run or several: what a map attempt spills is appended run by run, and
+//! is never merged before reducers ask for it. The blocks of one partition of a run lie in extents
+//! of about a megabyte, so that several threads can write side by side. The index lists, for each
+//! partition of each run that has pairs, their number, their digest and their extents; readers read
+//! its directory, and then the page of the partition they want. A file without a whole index is no
+//! segment: it appears under its final name only when it is complete. Nor is one whose
+//! [owner](Owner) is not the one that its reader means: a name may be used again, by another attempt
+//! or after another coordinator has given the job's number again. What nobody will read again can be
+//! cut out of it ([`Segment::release`]).
 
 pub(crate) mod fuzzing;
 mod index;
 mod memory;
+mod owner;
 mod reader;
 mod release;
 mod source;
@@ -20,13 +27,15 @@ mod writer;
 
 pub use index::{Extent, PartitionIndex};
 pub use memory::MemorySegment;
-pub use reader::Segment;
+use owner::FILE_HEADER_BYTES;
+pub use owner::Owner;
+pub use reader::{Segment, corrupt};
 #[cfg(test)]
 use source::SegmentSource;
 pub use writer::{RunWriter, SegmentWriter};
 
 /// First and last bytes of every segment; the last of them is the version of the format.
-const MAGIC: &[u8; 8] = b"WINDROW\x04";
+const MAGIC: &[u8; 8] = b"WINDROW\x05";
 
 /// Size of the directory's offset, checksum and magic at the end.
 const TRAILER_BYTES: usize = 24;

@@ -14,7 +14,7 @@ use windrow_jobs::FailureCause;
 use super::index::{Directory, Encoded, Page, page};
 use super::release::Released;
 use super::source::SegmentSource;
-use super::{MAGIC, PartitionIndex, TRAILER_BYTES};
+use super::{FILE_HEADER_BYTES, MAGIC, Owner, PartitionIndex, TRAILER_BYTES};
 use crate::files::{TemporaryFile, is_readers_own};
 
 /// A segment, and which partitions are where in its index. No file is open.
@@ -29,11 +29,12 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// Opens the segment at `path`, and checks its directory. Keeps its index in memory if that
-    /// takes up at most `keep_bytes_max`.
-    pub fn open(path: &Path, keep_bytes_max: usize) -> Result<Self, FailureCause> {
+    /// Opens the segment of `owner` at `path`, and checks its directory. Keeps its index in memory
+    /// if that takes up at most `keep_bytes_max`.
+    pub fn open(path: &Path, owner: &Owner, keep_bytes_max: usize) -> Result<Self, FailureCause> {
         let file = File::open(path).map_err(|error| unreadable(path, &error))?;
-        let (directory, pages) = twice(path, &file, || {
+        twice(path, &file, Some(0), || check_owner(&file, owner))?;
+        let (directory, pages) = twice(path, &file, None, || {
             let directory = read_directory(&file)?;
             let bytes = (directory.end() - directory.start()) as usize;
             let pages = (bytes <= keep_bytes_max).then(|| read_pages(&file, &directory));
@@ -75,7 +76,7 @@ impl Segment {
         }
         let message =
             format!("the pairs of partition {partition} were deleted when its reducer was done");
-        Err(corrupt(&self.path, MAGIC.len() as u64, message))
+        Err(corrupt(&self.path, FILE_HEADER_BYTES as u64, message))
     }
 
     /// Gives the disk and the page cache back what the pairs of `partition` take up: nobody will
@@ -97,14 +98,14 @@ impl Segment {
             }
             None => Cow::Owned(self.read_page(page)?),
         };
-        let blocks = MAGIC.len() as u64..self.directory.start();
+        let blocks = FILE_HEADER_BYTES as u64..self.directory.start();
         page::read_partition(&bytes, partition, &blocks)
             .ok_or_else(|| corrupt(&self.path, page.offset, "the index makes no sense"))
     }
 
     fn read_page(&self, page: &Page) -> Result<Vec<u8>, FailureCause> {
         let file = File::open(&self.path).map_err(|error| unreadable(&self.path, &error))?;
-        twice(&self.path, &file, || {
+        twice(&self.path, &file, None, || {
             let mut bytes = vec![0; page.bytes];
             file.read_exact_at(&mut bytes, page.offset)?;
             if page.is(&bytes) { Ok(bytes) } else { Err(invalid(CHECKSUM)) }
@@ -114,22 +115,24 @@ impl Segment {
 
 const CHECKSUM: &str = "the checksum of the index does not match";
 
-/// Reads something of an index. What makes no sense is read once more.
+/// Reads something `at` a place, or else of an index. What makes no sense is read once more.
 fn twice<T>(
     path: &Path,
     file: &File,
+    at: Option<u64>,
     mut read: impl FnMut() -> io::Result<T>,
 ) -> Result<T, FailureCause> {
     let read = read().or_else(|error| {
-        tracing::warn!(path = %path.display(), %error, "an index is read once more");
+        tracing::warn!(path = %path.display(), %error, "the header or the index of a segment is read once more");
         drop_cache(file);
         read()
     });
     read.map_err(|error| {
-        let end = file.metadata().map_or(0, |metadata| metadata.len());
+        let end = || file.metadata().map_or(0, |metadata| metadata.len());
+        let at = at.unwrap_or_else(end);
         match error.kind() {
-            io::ErrorKind::InvalidData => corrupt(path, end, error.to_string()),
-            io::ErrorKind::UnexpectedEof => corrupt(path, end, "the file is cut short"),
+            io::ErrorKind::InvalidData => corrupt(path, at, error.to_string()),
+            io::ErrorKind::UnexpectedEof => corrupt(path, at, "the file is cut short"),
             _ => unreadable(path, &error),
         }
     })
@@ -141,17 +144,22 @@ pub(super) fn drop_cache(file: &File) {
     let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
 }
 
+/// An error unless the file begins as segments of this owner do.
+fn check_owner(file: &File, owner: &Owner) -> io::Result<()> {
+    let mut header = [0; FILE_HEADER_BYTES];
+    file.read_exact_at(&mut header, 0)?;
+    owner.check(&header).map_err(|message| invalid(&message))
+}
+
 fn read_directory(file: &File) -> io::Result<Directory> {
-    let mut magic = [0; MAGIC.len()];
     let mut trailer = [0; TRAILER_BYTES];
-    let least = MAGIC.len() as u64;
+    let least = FILE_HEADER_BYTES as u64;
     let trailer_offset = file.metadata()?.len().checked_sub(TRAILER_BYTES as u64);
     let trailer_offset = trailer_offset
         .filter(|offset| *offset >= least)
         .ok_or_else(|| invalid("the file is cut short"))?;
-    file.read_exact_at(&mut magic, 0)?;
     file.read_exact_at(&mut trailer, trailer_offset)?;
-    if magic != *MAGIC || trailer[16..] != *MAGIC {
+    if trailer[16..] != *MAGIC {
         return Err(invalid("the file is cut short, or no segment of this version"));
     }
     let number = |at: usize| {
@@ -192,6 +200,6 @@ pub(super) fn unreadable(path: &Path, error: &io::Error) -> FailureCause {
     }
 }
 
-pub(super) fn corrupt(path: &Path, offset: u64, message: impl Into<String>) -> FailureCause {
+pub fn corrupt(path: &Path, offset: u64, message: impl Into<String>) -> FailureCause {
     FailureCause::Corrupt { file: path.display().to_string(), offset, message: message.into() }
 }

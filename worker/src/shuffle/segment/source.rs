@@ -12,7 +12,7 @@ use windrow_jobs::{Audit, FailureCause};
 use super::reader::{corrupt, drop_cache, unreadable};
 use super::release::cut_out;
 use super::writer::LARGE_EXTENT_BYTES;
-use super::{Extent, MAGIC, PartitionIndex};
+use super::{Extent, FILE_HEADER_BYTES, PartitionIndex};
 use crate::files::TemporaryFile;
 use crate::shuffle::block::{Block, BlockError, HEADER_BYTES, Header};
 use crate::shuffle::source::{
@@ -120,7 +120,7 @@ impl BlockSource for SegmentSource {
     }
 
     fn blame(&self, message: String) -> FailureCause {
-        corrupt(&self.path, MAGIC.len() as u64, message)
+        corrupt(&self.path, FILE_HEADER_BYTES as u64, message)
     }
 }
 

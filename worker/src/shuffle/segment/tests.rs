@@ -6,25 +6,25 @@ use std::path::{Path, PathBuf};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use windrow_jobs::FailureCause;
 use windrow_jobs::collect::RecordBuffer;
 use windrow_jobs::fan_in::SOURCE_BYTES;
 use windrow_jobs::program::{RecordRef, RecordSink};
+use windrow_jobs::{FailureCause, JobIdentity, Stage};
 
-use super::{Segment, SegmentSource, SegmentWriter};
+use super::{Owner, Segment, SegmentSource, SegmentWriter};
 use crate::shuffle::block::{Block, Codec};
 use crate::shuffle::merge::Merge;
 use crate::shuffle::merge::tests::drain;
 use crate::shuffle::pairs::SortedBuffer;
 use crate::shuffle::source::BlockSource;
 use crate::shuffle::spill::write_partition;
-use crate::testing::audit;
+use crate::testing::{audit, owner};
 
 type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Writes the partitions with their pairs interleaved, as several threads do.
 fn write(path: PathBuf, partitions: &BTreeMap<u32, Pairs>) -> PathBuf {
-    let segment = SegmentWriter::create(path, Codec::None).unwrap();
+    let segment = SegmentWriter::create(path, Codec::None, &owner(3, 1)).unwrap();
     let run = segment.begin_run();
     let mut writers: Vec<_> = partitions
         .iter()
@@ -51,7 +51,7 @@ fn write(path: PathBuf, partitions: &BTreeMap<u32, Pairs>) -> PathBuf {
 }
 
 fn read(path: &Path, partition: u32) -> Result<Pairs, FailureCause> {
-    let sources = Segment::open(path, 0)?.sources(partition)?;
+    let sources = Segment::open(path, &owner(3, 1), 0)?.sources(partition)?;
     sources.into_iter().map(read_source).collect::<Result<Vec<_>, _>>().map(|runs| runs.concat())
 }
 
@@ -90,7 +90,7 @@ fn a_released_partition_leaves_the_disk_and_the_others_stay() {
     let path = write(folder.path().join("segment"), &partitions);
     let on_disk = || std::fs::metadata(&path).unwrap().blocks() * 512;
     let (bytes, before) = (std::fs::metadata(&path).unwrap().len(), on_disk());
-    let segment = Segment::open(&path, 0).unwrap();
+    let segment = Segment::open(&path, &owner(3, 1), 0).unwrap();
     segment.release(0).unwrap();
     segment.release(0).unwrap();
     segment.release(7).unwrap();
@@ -112,7 +112,7 @@ fn a_source_takes_up_what_its_blocks_do() {
     let memory_bytes = |pairs: &[usize]| {
         let pairs: Pairs = pairs.iter().map(|bytes| (vec![1], vec![7; *bytes])).collect();
         let path = write(folder.path().join("segment"), &BTreeMap::from([(0, pairs)]));
-        Segment::open(&path, 0).unwrap().sources(0).unwrap()[0].memory_bytes()
+        Segment::open(&path, &owner(3, 1), 0).unwrap().sources(0).unwrap()[0].memory_bytes()
     };
     assert!((4_096..8_192).contains(&memory_bytes(&[9, 300])));
     assert_eq!(memory_bytes(&[1_000; 200]), SOURCE_BYTES);
@@ -131,8 +131,50 @@ fn a_wrong_offset_does_not_make_a_large_allocation() {
     let trailer = bytes.len() - super::TRAILER_BYTES;
     bytes[trailer..trailer + 8].copy_from_slice(&8u64.to_le_bytes());
     std::fs::write(&path, bytes).unwrap();
-    let error = Segment::open(&path, 0).err().unwrap().to_string();
+    let error = Segment::open(&path, &owner(3, 1), 0).err().unwrap().to_string();
     assert!(error.contains("the index lies outside the file"), "{error}");
+}
+
+#[test]
+fn a_segment_of_another_owner_is_refused_and_both_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let partitions = BTreeMap::from([(0, vec![(vec![1], vec![2])])]);
+    let path = write(folder.path().join("segment"), &partitions);
+    let own = owner(3, 1);
+    assert!(Segment::open(&path, &own, 0).is_ok());
+    for other in [
+        Owner { job: JobIdentity(own.job.0 + 1), ..own },
+        Owner { stage: Stage::Reduce, ..own },
+        Owner { task: 4, ..own },
+        Owner { attempt: 2, ..own },
+    ] {
+        match Segment::open(&path, &other, 0).err() {
+            Some(FailureCause::Corrupt { file, message, offset: 0 }) => {
+                assert_eq!(file, path.display().to_string());
+                assert_eq!(
+                    message,
+                    format!("the file has the pairs of {own}, not those of {other}")
+                );
+            }
+            found => panic!("{found:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_header_is_checked_before_it_is_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let partitions = BTreeMap::from([(0, vec![(vec![1], vec![2])])]);
+    let path = write(folder.path().join("segment"), &partitions);
+    let whole = std::fs::read(&path).unwrap();
+    for at in 0..super::FILE_HEADER_BYTES {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x10;
+        std::fs::write(&path, bytes).unwrap();
+        let error = Segment::open(&path, &owner(3, 1), 0).err().unwrap().to_string();
+        let what = if at < super::MAGIC.len() { "no segment of this version" } else { "checksum" };
+        assert!(error.contains(what), "{at}: {error}");
+    }
 }
 
 #[test]
@@ -140,7 +182,7 @@ fn what_has_been_read_of_a_temporary_segment_leaves_the_disk() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("segment");
     let pairs: Pairs = (0..30_000u32).map(|n| (n.to_be_bytes().into(), vec![1; 100])).collect();
-    let writer = SegmentWriter::create(path.clone(), Codec::None).unwrap();
+    let writer = SegmentWriter::create(path.clone(), Codec::None, &owner(3, 1)).unwrap();
     let mut partition = writer.begin_run().partition(0);
     for (key, value) in &pairs {
         partition.push(RecordRef { key, value }).unwrap();
@@ -192,7 +234,7 @@ proptest! {
         codec in prop::sample::select(vec![Codec::None, Codec::Lz4, Codec::Zstd]),
     ) {
         let folder = tempfile::tempdir().unwrap();
-        let segment = SegmentWriter::create(folder.path().join("segment"), codec).unwrap();
+        let segment = SegmentWriter::create(folder.path().join("segment"), codec, &owner(3, 1)).unwrap();
         let mut index = Vec::new();
         for run in &runs {
             let mut buffer = RecordBuffer::new(8);
@@ -204,7 +246,7 @@ proptest! {
             index.extend((0..3).map(|partition| write_partition(writer, &pairs, partition).unwrap()));
         }
         let (file, _) = segment.finish(index).unwrap();
-        let segment = Segment::open(file.path(), 0).unwrap();
+        let segment = Segment::open(file.path(), &owner(3, 1), 0).unwrap();
         for partition in 0..3 {
             let of = |run: &[(u32, Vec<u8>, Vec<u8>)]| -> Pairs {
                 let of = run.iter().filter(|(of, ..)| *of == partition);
@@ -235,7 +277,9 @@ fn partitions_of_many_blocks_and_pairs_larger_than_a_block_come_back() {
         vec![(vec![1], vec![7; 300_000]), (vec![2], vec![]), (vec![3; 70_000], noise(3))];
     let partitions = BTreeMap::from([(0, many), (1, large)]);
     let path = write(folder.path().join("segment"), &partitions);
-    assert!(Segment::open(&path, 0).unwrap().entries(0).unwrap()[0].extents.len() > 1);
+    assert!(
+        Segment::open(&path, &owner(3, 1), 0).unwrap().entries(0).unwrap()[0].extents.len() > 1
+    );
     assert!(read_all(&path).unwrap() == partitions);
 }
 
@@ -272,7 +316,8 @@ fn every_cut_is_noticed() {
 fn the_place_of_a_broken_block_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = write(folder.path().join("segment"), &small());
-    let offset = Segment::open(&path, 0).unwrap().entries(2).unwrap()[0].extents[0].offset;
+    let offset =
+        Segment::open(&path, &owner(3, 1), 0).unwrap().entries(2).unwrap()[0].extents[0].offset;
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[offset as usize + 30] ^= 1;
     std::fs::write(&path, bytes).unwrap();
@@ -290,7 +335,8 @@ fn the_place_of_a_broken_block_is_named() {
 #[test]
 fn an_index_in_memory_and_one_in_the_file_say_the_same() {
     let folder = tempfile::tempdir().unwrap();
-    let segment = SegmentWriter::create(folder.path().join("segment"), Codec::None).unwrap();
+    let segment =
+        SegmentWriter::create(folder.path().join("segment"), Codec::None, &owner(3, 1)).unwrap();
     let mut index = Vec::new();
     for _ in 0..3 {
         let run = segment.begin_run();
@@ -302,9 +348,9 @@ fn an_index_in_memory_and_one_in_the_file_say_the_same() {
         }
     }
     let (file, _) = segment.finish(index.clone()).unwrap();
-    let index_bytes = Segment::open(file.path(), usize::MAX).unwrap().memory_bytes();
-    let in_file = Segment::open(file.path(), index_bytes / 2).unwrap();
-    let in_memory = Segment::open(file.path(), index_bytes).unwrap();
+    let index_bytes = Segment::open(file.path(), &owner(3, 1), usize::MAX).unwrap().memory_bytes();
+    let in_file = Segment::open(file.path(), &owner(3, 1), index_bytes / 2).unwrap();
+    let in_memory = Segment::open(file.path(), &owner(3, 1), index_bytes).unwrap();
     assert_eq!(in_memory.memory_bytes(), index_bytes);
     assert!(in_file.memory_bytes() * 20 < index_bytes, "{} {index_bytes}", in_file.memory_bytes());
     let flip = |at: u64| {
@@ -326,7 +372,7 @@ fn an_index_in_memory_and_one_in_the_file_say_the_same() {
     assert!(error.to_string().contains("the checksum of the index does not match"), "{error}");
     assert_eq!(in_file.entries(399).unwrap().len(), 3);
     assert_eq!(in_memory.entries(0).unwrap().len(), 3);
-    assert!(Segment::open(file.path(), usize::MAX).is_err());
+    assert!(Segment::open(file.path(), &owner(3, 1), usize::MAX).is_err());
 }
 
 /// What is wrong in an open file and right in the one that has its name is what a fault looks like that has passed.
@@ -342,7 +388,7 @@ fn a_block_that_is_whole_at_the_second_read_is_whole() {
     bytes[100_000] ^= 1;
     std::fs::write(&path, bytes).unwrap();
     assert!(read(&path, 0).is_err());
-    let segment = Segment::open(&path, 0).unwrap();
+    let segment = Segment::open(&path, &owner(3, 1), 0).unwrap();
     let mut source = segment.sources(0).unwrap().remove(0);
     let mut block = Block::default();
     assert!(source.next_block(&mut block).unwrap());
@@ -355,7 +401,9 @@ fn a_block_that_is_whole_at_the_second_read_is_whole() {
 fn pairs_are_conserved() {
     let folder = tempfile::tempdir().unwrap();
     for wrong in [1, 3] {
-        let segment = SegmentWriter::create(folder.path().join("segment"), Codec::None).unwrap();
+        let segment =
+            SegmentWriter::create(folder.path().join("segment"), Codec::None, &owner(3, 1))
+                .unwrap();
         let mut writer = segment.begin_run().partition(0);
         for key in [b"a", b"b"] {
             writer.push(RecordRef { key, value: b"" }).unwrap();
@@ -367,7 +415,8 @@ fn pairs_are_conserved() {
         let error = read(file.path(), 0).unwrap_err();
         assert!(error.to_string().contains("the number of pairs is not that of the index"));
     }
-    let segment = SegmentWriter::create(folder.path().join("segment"), Codec::None).unwrap();
+    let segment =
+        SegmentWriter::create(folder.path().join("segment"), Codec::None, &owner(3, 1)).unwrap();
     let error = segment.begin_run().partition(0).finish(audit(&[(vec![], vec![])])).unwrap_err();
     assert!(error.to_string().contains("0 of 1 pairs were to be written"), "{error}");
 }
@@ -376,7 +425,7 @@ fn pairs_are_conserved() {
 fn a_writer_that_is_given_up_leaves_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("segment");
-    let segment = SegmentWriter::create(path.clone(), Codec::None).unwrap();
+    let segment = SegmentWriter::create(path.clone(), Codec::None, &owner(3, 1)).unwrap();
     assert!(path.exists());
     drop(segment);
     assert!(!path.exists());

@@ -10,7 +10,7 @@ use windrow_jobs::program::{RecordRef, RecordSink};
 use windrow_jobs::{Audit, FailureCause};
 
 use super::index::{self, Encoded};
-use super::{Extent, MAGIC, PartitionIndex, Segment};
+use super::{Extent, MAGIC, Owner, PartitionIndex, Segment};
 use crate::files::TemporaryFile;
 use crate::shuffle::block::{BlockBuilder, Codec, block_head};
 use crate::shuffle::source::BLOCK_BYTES;
@@ -31,12 +31,12 @@ pub struct SegmentWriter {
 }
 
 impl SegmentWriter {
-    /// Creates the file, in place of whatever is there.
-    pub fn create(path: PathBuf, codec: Codec) -> Result<Self, FailureCause> {
+    /// Creates the file, for pairs of `owner`, in place of whatever is there.
+    pub fn create(path: PathBuf, codec: Codec, owner: &Owner) -> Result<Self, FailureCause> {
         let file = File::create(&path).map_err(|error| FailureCause::io(&path, &error))?;
         let (end, runs) = (AtomicU64::new(0), AtomicU32::new(0));
         let this = Self { file, temporary: TemporaryFile::new(path), codec, end, runs };
-        this.append(MAGIC)?;
+        this.append(&owner.header())?;
         Ok(this)
     }
 

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use windrow_jobs::fan_in::{SOURCE_BYTES, merge_bytes};
 use windrow_jobs::program::RecordBatches;
-use windrow_jobs::{Audit, FailureCause, JobId, WorkerId};
+use windrow_jobs::{Audit, FailureCause, JobIdentity, Stage, WorkerId};
 use windrow_proto::v1::fetch_message::Message;
 use windrow_proto::v1::{FetchEnd, FetchError, FetchRequest};
 
@@ -31,6 +31,7 @@ use crate::shuffle::origin::{MapOutputSource, Origin};
 use crate::shuffle::segment::Segment;
 use crate::shuffle::source::{BlockSource, Position, memory_bytes, open_files};
 use crate::shuffle::spill::Scratch;
+use crate::shuffle::store::JobFolder;
 
 /// Most sorted runs that one stream merges at once. Outputs that have more together are merged on
 /// disk first.
@@ -234,17 +235,29 @@ impl Blocks {
 
     /// All sources of a request, whichever outputs have runs of the partition.
     fn outputs(&self) -> Result<Sources, FailureCause> {
-        let FetchRequest { worker, job, partition, outputs, .. } = &self.request;
+        let FetchRequest { worker, partition, outputs, .. } = &self.request;
+        let folder = self.folder();
         let mut sources = Vec::new();
         for output in outputs {
             self.service.work.step();
             let worker = WorkerId(*worker);
             let origin = Origin { map_task: output.task, map_attempt: output.attempt, worker };
             let output = (output.task, output.attempt);
-            let found = self.service.store.sources(JobId(*job), output, *partition);
+            let found = folder.clone().and_then(|folder| folder.sources(output, *partition));
             sources.extend(MapOutputSource::all(found, &origin)?);
         }
         Ok(sources)
+    }
+
+    /// Of the job that is meant.
+    fn folder(&self) -> Result<Arc<JobFolder>, FailureCause> {
+        let job = JobIdentity::from_bytes(&self.request.job);
+        let folder = job.and_then(|job| self.service.store.of(job));
+        folder.ok_or_else(|| {
+            let name = job.map_or_else(|| "an unknown job".into(), |job| format!("job {job}"));
+            let message = "there is nothing of it here".into();
+            FailureCause::Corrupt { file: format!("the outputs of {name}"), offset: 0, message }
+        })
     }
 
     /// What these take up if they are merged at once, as far as that is ever granted.
@@ -260,8 +273,11 @@ impl Blocks {
     }
 
     fn scratch(&self, need: Need) -> Result<Scratch, FailureCause> {
+        let folder = self.folder()?;
         Ok(Scratch {
-            folder: self.service.store.folder(JobId(self.request.job))?,
+            // Prepared for whichever attempt asks; nobody else opens it.
+            owner: folder.owner(Stage::Reduce, self.request.partition, 0),
+            folder,
             cancel: self.cancel.clone(),
             progress: Arc::clone(&self.service.work),
             merge_bytes: need.sources_bytes,

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use windrow_jobs::FailureCause;
+use windrow_jobs::{FailureCause, JobIdentity, Stage};
 
-use super::{Output, SCRATCH_PREFIX, segment_name};
+use super::{Output, SCRATCH_PREFIX, boxed, segment_name};
 use crate::files::{TemporaryFile, remove_folder};
-use crate::shuffle::pairs::SortedPairs;
-use crate::shuffle::segment::{MemorySegment, Segment, SegmentWriter};
+use crate::shuffle::pairs::{MemorySource, SortedPairs};
+use crate::shuffle::segment::{MemorySegment, Owner, Segment, SegmentWriter};
+use crate::shuffle::source::BlockSource;
 use crate::shuffle::spill::write_partition;
 use crate::sync::lock;
 
@@ -21,6 +22,7 @@ const INDEX_BYTES_MAX: usize = 8 << 20;
 /// The folder of one job and its outputs in memory, until the job is released.
 pub struct JobFolder {
     path: PathBuf,
+    job: JobIdentity,
     state: Mutex<State>,
     serial: Arc<AtomicU64>,
 }
@@ -67,9 +69,24 @@ impl Drop for HeldSegment {
 }
 
 impl JobFolder {
-    /// The folder at `path`, which exists; `serial` makes names unique.
-    pub(super) fn new(path: PathBuf, serial: Arc<AtomicU64>) -> Self {
-        Self { path, state: Mutex::default(), serial }
+    /// The folder of `job` at `path`, which exists; `serial` makes names unique.
+    pub(super) fn new(path: PathBuf, job: JobIdentity, serial: Arc<AtomicU64>) -> Self {
+        Self { path, job, state: Mutex::default(), serial }
+    }
+
+    /// Whose it is.
+    pub fn job(&self) -> JobIdentity {
+        self.job
+    }
+
+    /// The owner of what an attempt of the job writes.
+    pub fn owner(&self, stage: Stage, task: u32, attempt: u32) -> Owner {
+        Owner { job: self.job, stage, task, attempt }
+    }
+
+    /// The map attempt whose output this is.
+    fn owner_of(&self, (task, attempt): Output) -> Owner {
+        self.owner(Stage::Map, task, attempt)
     }
 
     /// Keeps a finished segment in memory, unless the job has been released in the meantime.
@@ -87,6 +104,23 @@ impl JobFolder {
         let held = Held { segment: Arc::new(segment), is_claimed: false };
         state.held.insert(output, held);
         Ok(HeldSegment { folder: Arc::clone(self), output, kept: false })
+    }
+
+    /// The pairs of `partition` in the output of a map attempt, wherever it is: a source for each
+    /// of its runs that has some. An error if there is no such output.
+    pub fn sources(
+        &self,
+        output: Output,
+        partition: u32,
+    ) -> Result<Vec<Box<dyn BlockSource>>, FailureCause> {
+        if let Some(segment) = self.held(output) {
+            let source = MemorySource::new(segment, partition);
+            return Ok(boxed(source.into_iter().collect()));
+        }
+        // What was in memory a moment ago has its file before it is forgotten.
+        let segment = self.open(output)?;
+        segment.check_unreleased(partition)?;
+        Ok(boxed(segment.sources(partition)?))
     }
 
     pub(super) fn held(&self, output: Output) -> Option<Arc<MemorySegment>> {
@@ -109,7 +143,7 @@ impl JobFolder {
 
     /// The segment file of an output. As long as there is room, its index stays in memory; beyond
     /// that, where its pages are.
-    pub(super) fn open(&self, output: Output) -> Result<Arc<Segment>, FailureCause> {
+    fn open(&self, output: Output) -> Result<Arc<Segment>, FailureCause> {
         let (room, discarded) = {
             let state = lock(&self.state);
             if let Some(segment) = state.opened.get(&output) {
@@ -118,7 +152,8 @@ impl JobFolder {
             // The rest is for directories, which are needed all the time.
             ((INDEX_BYTES_MAX / 2).saturating_sub(state.opened_bytes), state.discarded)
         };
-        let segment = Arc::new(Segment::open(&self.segment_path(output), room)?);
+        let segment =
+            Arc::new(Segment::open(&self.segment_path(output), &self.owner_of(output), room)?);
         let mut state = lock(&self.state);
         // Somebody else may have been faster, and then knows what has been released since.
         if let Some(opened) = state.opened.get(&output) {
@@ -166,7 +201,7 @@ impl JobFolder {
         output: Output,
         segment: &MemorySegment,
     ) -> Result<u64, FailureCause> {
-        let written = self.write(segment);
+        let written = self.write(segment, &self.owner_of(output));
         let mut state = lock(&self.state);
         let Some(held) = state.held.get_mut(&output) else {
             // Its job or its attempt has ended. The file goes with `written`.
@@ -183,8 +218,8 @@ impl JobFolder {
         Ok(segment.memory_bytes())
     }
 
-    fn write(&self, segment: &MemorySegment) -> Result<TemporaryFile, FailureCause> {
-        let writer = SegmentWriter::create(self.scratch_path(), segment.codec())?;
+    fn write(&self, segment: &MemorySegment, owner: &Owner) -> Result<TemporaryFile, FailureCause> {
+        let writer = SegmentWriter::create(self.scratch_path(), segment.codec(), owner)?;
         let run = writer.begin_run();
         let index = (0..segment.partitions())
             .map(|partition| write_partition(run, segment, partition))

@@ -13,10 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
-use windrow_jobs::{FailureCause, JobId};
+use windrow_jobs::{FailureCause, JobId, JobIdentity};
 
-use super::pairs::MemorySource;
-use super::segment::Segment;
+use super::segment::{Owner, Segment, corrupt};
 use super::source::BlockSource;
 use crate::sync::lock;
 
@@ -72,16 +71,26 @@ impl SegmentStore {
         Self { directory, jobs: Mutex::default(), serial }
     }
 
-    /// The job's folder, created when first asked for.
-    pub fn folder(&self, job: JobId) -> Result<Arc<JobFolder>, FailureCause> {
+    /// The folder of a job of this number and identity, created when first asked for.
+    pub fn folder(
+        &self,
+        job: JobId,
+        identity: JobIdentity,
+    ) -> Result<Arc<JobFolder>, FailureCause> {
         let mut jobs = lock(&self.jobs);
         if let Some(folder) = jobs.get(&job) {
+            debug_assert_eq!(folder.job(), identity, "a session gives a number to one job");
             return Ok(Arc::clone(folder));
         }
         let path = self.directory.join(job.to_string());
         std::fs::create_dir_all(&path).map_err(|error| FailureCause::io(&path, &error))?;
-        let folder = JobFolder::new(path, Arc::clone(&self.serial));
+        let folder = JobFolder::new(path, identity, Arc::clone(&self.serial));
         Ok(Arc::clone(jobs.entry(job).or_insert(Arc::new(folder))))
+    }
+
+    /// The folder of a job, if there is anything of it here.
+    pub fn of(&self, identity: JobIdentity) -> Option<Arc<JobFolder>> {
+        lock(&self.jobs).values().find(|folder| folder.job() == identity).cloned()
     }
 
     /// The pairs of `partition` in the output of a map attempt, wherever it is: a source for each of its runs that has
@@ -89,21 +98,18 @@ impl SegmentStore {
     pub fn sources(
         &self,
         job: JobId,
-        (task, attempt): Output,
+        output: Output,
         partition: u32,
     ) -> Result<Vec<Box<dyn BlockSource>>, FailureCause> {
         let folder = lock(&self.jobs).get(&job).cloned();
-        let Some(folder) = folder else {
-            return file_sources(&self.segment_path(job, task, attempt), partition);
-        };
-        if let Some(segment) = folder.held((task, attempt)) {
-            let source = MemorySource::new(segment, partition);
-            return Ok(boxed(source.into_iter().collect()));
-        }
-        // What was in memory a moment ago has its file before it is forgotten.
-        let segment = folder.open((task, attempt))?;
-        segment.check_unreleased(partition)?;
-        Ok(boxed(segment.sources(partition)?))
+        let folder = folder.ok_or_else(|| {
+            corrupt(
+                &self.segment_path(job, output.0, output.1),
+                0,
+                "there is nothing of its job here",
+            )
+        })?;
+        folder.sources(output, partition)
     }
 
     /// Whether there is such an output, in memory or as a file.
@@ -186,12 +192,14 @@ impl SegmentStore {
     }
 }
 
-/// The pairs of `partition` in a segment file: a source for each of its runs that has some.
+/// The pairs of `partition` in a segment file of `owner`: a source for each of its runs that has
+/// some.
 pub fn file_sources(
     path: &Path,
+    owner: &Owner,
     partition: u32,
 ) -> Result<Vec<Box<dyn BlockSource>>, FailureCause> {
-    Ok(boxed(Segment::open(path, 0)?.sources(partition)?))
+    Ok(boxed(Segment::open(path, owner, 0)?.sources(partition)?))
 }
 
 fn boxed(sources: Vec<impl BlockSource + 'static>) -> Vec<Box<dyn BlockSource>> {

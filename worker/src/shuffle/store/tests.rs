@@ -12,6 +12,7 @@ use crate::shuffle::merge::Merge;
 use crate::shuffle::merge::tests::{Pair, drain, pairs};
 use crate::shuffle::pairs::SortedBuffer;
 use crate::shuffle::segment::MemorySegment;
+use crate::testing::IDENTITY;
 
 fn buffer(pairs: &[(u32, Pair)]) -> RecordBuffer {
     let mut buffer = RecordBuffer::new(8);
@@ -40,7 +41,7 @@ proptest! {
     fn outputs_read_alike_in_memory_and_evicted(outputs in vec(in_partitions(), 1..5)) {
         let directory = tempfile::tempdir().unwrap();
         let store = SegmentStore::new(directory.path().into(), 0);
-        let folder = store.folder(JobId(1)).unwrap();
+        let folder = store.folder(JobId(1), IDENTITY).unwrap();
         let account = Account::new(1 << 30);
         for (task, pairs) in (0..).zip(&outputs) {
             folder.hold(segment(&account, pairs), task, 2).unwrap().keep();
@@ -71,7 +72,7 @@ fn the_largest_output_that_nobody_reads_is_evicted() {
     let pairs = |n: u32| -> Vec<(u32, Pair)> {
         (0..n).map(|n| (0, (n.to_be_bytes().to_vec(), vec![0; 50]))).collect()
     };
-    let folder = store.folder(JobId(1)).unwrap();
+    let folder = store.folder(JobId(1), IDENTITY).unwrap();
     for (task, n) in [(0, 10), (1, 3000), (2, 100)] {
         folder.hold(segment(&account, &pairs(n)), task, 1).unwrap().keep();
     }
@@ -97,7 +98,7 @@ fn the_largest_output_that_nobody_reads_is_evicted() {
 fn an_output_that_is_not_kept_is_gone_in_memory_and_on_disk() {
     let directory = tempfile::tempdir().unwrap();
     let store = SegmentStore::new(directory.path().into(), 0);
-    let folder = store.folder(JobId(1)).unwrap();
+    let folder = store.folder(JobId(1), IDENTITY).unwrap();
     let account = Account::new(1 << 30);
     let pair = [(0, (vec![1], vec![2]))];
     let held = folder.hold(segment(&account, &pair), 0, 1).unwrap();
@@ -115,7 +116,7 @@ fn an_output_that_is_not_kept_is_gone_in_memory_and_on_disk() {
 fn a_segment_that_cannot_be_written_stays_in_memory() {
     let directory = tempfile::tempdir().unwrap();
     let store = SegmentStore::new(directory.path().join("worker"), 0);
-    let folder = store.folder(JobId(1)).unwrap();
+    let folder = store.folder(JobId(1), IDENTITY).unwrap();
     let account = Account::new(1 << 30);
     folder.hold(segment(&account, &[(0, (vec![1], vec![2]))]), 0, 1).unwrap().keep();
     std::fs::remove_dir(directory.path().join("worker/job-1")).unwrap();
@@ -129,7 +130,7 @@ fn a_segment_that_cannot_be_written_stays_in_memory() {
 fn a_released_job_leaves_nothing_and_takes_nothing_more() {
     let directory = tempfile::tempdir().unwrap();
     let store = SegmentStore::new(directory.path().into(), 0);
-    let folder = store.folder(JobId(7)).unwrap();
+    let folder = store.folder(JobId(7), IDENTITY).unwrap();
     let scratch = || {
         let path = folder.scratch_path();
         std::fs::write(&path, "x").unwrap();
@@ -152,9 +153,9 @@ fn a_released_job_leaves_nothing_and_takes_nothing_more() {
 fn an_attempt_of_a_released_job_cannot_leave_a_segment_in_a_later_job_of_that_number() {
     let directory = tempfile::tempdir().unwrap();
     let store = SegmentStore::new(directory.path().into(), 0);
-    let old = store.folder(JobId(1)).unwrap();
+    let old = store.folder(JobId(1), IDENTITY).unwrap();
     store.release(JobId(1));
-    store.folder(JobId(1)).unwrap();
+    store.folder(JobId(1), IDENTITY).unwrap();
     let path = old.scratch_path();
     std::fs::write(&path, "late").unwrap();
     assert!(old.publish(TemporaryFile::new(path.clone()), 0, 1).is_err());
@@ -165,7 +166,7 @@ fn an_attempt_of_a_released_job_cannot_leave_a_segment_in_a_later_job_of_that_nu
 fn a_released_partition_cannot_be_read_where_it_was_read_before() {
     let directory = tempfile::tempdir().unwrap();
     let store = SegmentStore::new(directory.path().into(), 0);
-    let folder = store.folder(JobId(1)).unwrap();
+    let folder = store.folder(JobId(1), IDENTITY).unwrap();
     let account = Account::new(1 << 30);
     let pairs = [(0, (vec![1], vec![2])), (3, (vec![3], vec![4]))];
     for task in 0..3 {
@@ -191,7 +192,7 @@ fn an_output_can_be_discarded_in_memory_and_on_disk() {
     let store = SegmentStore::new(directory.path().into(), 0);
     let account = Account::new(1 << 30);
     let pairs = [(0, (vec![1], vec![2]))];
-    let folder = store.folder(JobId(1)).unwrap();
+    let folder = store.folder(JobId(1), IDENTITY).unwrap();
     for task in 0..3 {
         folder.hold(segment(&account, &pairs), task, 1).unwrap().keep();
     }

@@ -1,0 +1,93 @@
+//! Whose pairs a segment has. The bytes of another owner's segment are as sound as those of the
+//! right one: only what the header says tells them apart.
+
+use std::fmt;
+
+use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
+use windrow_jobs::{JobIdentity, Stage};
+
+use super::MAGIC;
+
+/// Magic, identity of the job, stage, task, attempt, and the checksum of these.
+pub(super) const FILE_HEADER_BYTES: usize = CHECKED_BYTES + 8;
+
+const CHECKED_BYTES: usize = MAGIC.len() + 16 + 3 * 4;
+
+/// The attempt that has written a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Its job, among all jobs of all clusters.
+    pub job: JobIdentity,
+    /// Its stage.
+    pub stage: Stage,
+    /// Number of its task.
+    pub task: u32,
+    /// Which attempt of that; 0 where what an attempt asks for is prepared for it.
+    pub attempt: u32,
+}
+
+impl Owner {
+    /// How its segments begin.
+    pub(super) fn header(&self) -> [u8; FILE_HEADER_BYTES] {
+        let mut header = [0; FILE_HEADER_BYTES];
+        let mut rest = &mut header[..];
+        let mut put = |bytes: &[u8]| {
+            let (field, behind) = std::mem::take(&mut rest).split_at_mut(bytes.len());
+            field.copy_from_slice(bytes);
+            rest = behind;
+        };
+        put(MAGIC);
+        put(&self.job.to_bytes());
+        put(&stage_number(self.stage).to_le_bytes());
+        put(&self.task.to_le_bytes());
+        put(&self.attempt.to_le_bytes());
+        let crc64 = checksum(Crc64Nvme, &header[..CHECKED_BYTES]);
+        header[CHECKED_BYTES..].copy_from_slice(&crc64.to_le_bytes());
+        header
+    }
+
+    /// An error unless a segment that begins like this is its own.
+    pub(super) fn check(&self, header: &[u8; FILE_HEADER_BYTES]) -> Result<(), String> {
+        if *header == self.header() {
+            return Ok(());
+        }
+        let (checked, crc64) = header.split_at(CHECKED_BYTES);
+        if !checked.starts_with(MAGIC) {
+            return Err("the file is cut short, or no segment of this version".into());
+        }
+        if checksum(Crc64Nvme, checked).to_le_bytes() != *crc64 {
+            return Err("the checksum of the header does not match".into());
+        }
+        let found = Self::read(&checked[MAGIC.len()..]);
+        let found = found.map_or_else(|| "a stage that there is not".into(), |it| it.to_string());
+        Err(format!("the file has the pairs of {found}, not those of {self}"))
+    }
+
+    fn read(fields: &[u8]) -> Option<Self> {
+        let (job, numbers) = fields.split_at_checked(16)?;
+        let mut numbers = numbers
+            .chunks_exact(4)
+            .map(|bytes| bytes.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte)));
+        let job = JobIdentity::from_bytes(job)?;
+        let stage = stage_of(numbers.next()?)?;
+        Some(Self { job, stage, task: numbers.next()?, attempt: numbers.next()? })
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { job, stage, task, attempt } = self;
+        write!(f, "attempt {attempt} of {stage} task {task} of job {job}")
+    }
+}
+
+fn stage_number(stage: Stage) -> u32 {
+    match stage {
+        Stage::Map => 0,
+        Stage::Reduce => 1,
+    }
+}
+
+fn stage_of(number: u32) -> Option<Stage> {
+    [Stage::Map, Stage::Reduce].into_iter().find(|stage| stage_number(*stage) == number)
+}
