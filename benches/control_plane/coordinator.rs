@@ -42,7 +42,7 @@ impl Coordinator {
 
     /// User and system time since it was started.
     pub fn cpu(&self) -> Duration {
-        let stat = self.read("stat");
+        let stat = of_process(self.process.id(), "stat");
         // Counted from the bracket that ends the name.
         let fields = stat.rsplit(") ").next().unwrap_or("").split(' ').skip(11).take(2);
         let ticks: u64 = fields.filter_map(|field| field.parse::<u64>().ok()).sum();
@@ -51,14 +51,7 @@ impl Coordinator {
 
     /// The most memory that it ever had.
     pub fn peak_rss_bytes(&self) -> u64 {
-        let status = self.read("status");
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = peak.and_then(|kib| kib.trim().trim_end_matches(" kB").parse::<u64>().ok());
-        kib.unwrap_or(0) << 10
-    }
-
-    fn read(&self, file: &str) -> String {
-        fs::read_to_string(format!("/proc/{}/{file}", self.process.id())).unwrap_or_default()
+        peak_rss_bytes(self.process.id())
     }
 }
 
@@ -67,6 +60,18 @@ impl Drop for Coordinator {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// The most memory that a process ever had.
+pub fn peak_rss_bytes(process: u32) -> u64 {
+    let status = of_process(process, "status");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = peak.and_then(|kib| kib.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kib.unwrap_or(0) << 10
+}
+
+fn of_process(process: u32, file: &str) -> String {
+    fs::read_to_string(format!("/proc/{process}/{file}")).unwrap_or_default()
 }
 
 /// Lets this process, and those that it starts, have so many descriptors, as far as the system

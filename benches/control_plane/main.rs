@@ -5,16 +5,23 @@
 //!
 //! The coordinator is a process of its own, so that its memory and CPU time are its own. All
 //! sessions are in this process.
+//!
+//!     cargo bench --bench control_plane -- --decider [--sessions N] [--maps N] [--reduces N]
+//!
+//! runs what decides alone, in virtual time and with a store in memory: 10,000 workers and a
+//! million tasks unless other numbers are given.
 
 #![allow(clippy::print_stdout)] // the figures are its result
 
 mod coordinator;
 mod counted;
+mod decider;
 mod job;
 mod sessions;
+mod store;
 
 use std::error::Error;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 use std::time::{Duration, Instant};
 
 use coordinator::Coordinator;
@@ -28,11 +35,17 @@ struct Options {
     maps: u64,
     reduces: u32,
     has_journal: bool,
+    /// The deciding half alone.
+    decider: bool,
 }
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
-    match parse(&arguments).and_then(|options| measure(&options)) {
+    let measured = parse(&arguments).and_then(|options| match options.decider {
+        true => measure_decider(&options),
+        false => measure(&options),
+    });
+    match measured {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
@@ -42,7 +55,10 @@ fn main() -> ExitCode {
 }
 
 fn parse(arguments: &[String]) -> Result<Options> {
-    let mut options = Options { sessions: 1_000, maps: 100_000, reduces: 1_000, has_journal: true };
+    let decider = arguments.iter().any(|argument| argument == "--decider");
+    let (sessions, maps, reduces) =
+        if decider { (10_000, 990_000, 10_000) } else { (1_000, 100_000, 1_000) };
+    let mut options = Options { sessions, maps, reduces, has_journal: true, decider };
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
@@ -50,6 +66,7 @@ fn parse(arguments: &[String]) -> Result<Options> {
             "--sessions" => options.sessions = value()?.parse()?,
             "--maps" => options.maps = value()?.parse()?,
             "--reduces" => options.reduces = value()?.parse()?,
+            "--decider" => {}
             "--no-journal" => options.has_journal = false,
             other => return Err(format!("{other} is no option of this benchmark").into()),
         }
@@ -73,6 +90,27 @@ fn measure(options: &Options) -> Result<()> {
         show(options, &coordinator, &sessions, elapsed, coordinator.cpu() - cpu_before);
         Ok(())
     })
+}
+
+fn measure_decider(options: &Options) -> Result<()> {
+    let begun = Instant::now();
+    let costs = decider::run(options.sessions as u64, options.maps, options.reduces)?;
+    let elapsed = begun.elapsed();
+    let tasks = options.maps + u64::from(options.reduces);
+    let Options { sessions, maps, reduces, .. } = options;
+    println!("the decider alone: {sessions} workers, {maps} maps, {reduces} reduces");
+    println!("  tasks a second            {:>10.0}", tasks as f64 / elapsed.as_secs_f64());
+    let rate = costs.events as f64 / costs.deciding.as_secs_f64();
+    println!("  events a second           {rate:>10.0}, of {} in all", costs.events);
+    println!("  longest event             {:>10.1?}", costs.longest);
+    println!("  deciding, and storing     {:>10.1?}, {:.1?}", costs.deciding, costs.storing);
+    let (ever, kept) = (costs.stored_bytes >> 20, costs.kept_bytes_max >> 20);
+    println!("  bytes stored              {ever:>6} MiB, at most {kept} MiB at once");
+    println!(
+        "  peak RSS, with the store  {:>6} MiB",
+        coordinator::peak_rss_bytes(process::id()) >> 20
+    );
+    Ok(())
 }
 
 fn show(

@@ -102,7 +102,7 @@ fn slowest(job: &Job, stage: Stage, config: &Config, now: Time) -> Option<Attemp
         }
         let rate = work(running, stage) / age.as_secs_f64();
         let size = match stage {
-            Stage::Map => job.plan.splits.get(attempt.task.index as usize)?.bytes as f64,
+            Stage::Map => job.splits.get(attempt.task.index)?.bytes as f64,
             Stage::Reduce => usual.work,
         };
         let remaining = (size - work(running, stage)).max(0.0) / rate.max(f64::MIN_POSITIVE);

@@ -1,5 +1,6 @@
 //! The scheduler's limits. Those of one job come with its plan, not from here.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -57,6 +58,8 @@ pub struct Config {
     pub starving_after: Duration,
     /// How many ended jobs can still be seen, beside those of which something partial is left.
     pub ended_jobs_max: usize,
+    /// So many tasks of a job are written to the journal together, when one of them has changed.
+    pub tasks_a_piece: NonZeroU32,
     /// Varies the pauses before retries, so that tasks that failed together do not return together.
     pub seed: u64,
 }
@@ -84,6 +87,8 @@ impl Default for Config {
             publish_failures_max: 10,
             starving_after: Duration::from_secs(600),
             ended_jobs_max: 1_000,
+            // About 100 KB; a takeover reads 250 of them for a million tasks.
+            tasks_a_piece: const { NonZeroU32::new(4_096).unwrap() },
             seed: 0,
         }
     }

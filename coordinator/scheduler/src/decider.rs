@@ -26,6 +26,7 @@ use crate::event::Event;
 use crate::journal::{
     Answer, Appender, Call, CallId, Content, Epoch, JournalError, Nonce, PartId, Recovered,
 };
+use crate::pieces::Piece;
 use crate::scheduler::Scheduler;
 use crate::time::Time;
 
@@ -95,15 +96,26 @@ pub struct Record<N> {
     pub note: N,
 }
 
+/// Something large that states or records name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Part<P> {
+    /// The catalog's.
+    Catalog(Arc<P>),
+    /// The scheduler's.
+    Scheduler(Piece),
+}
+
 /// What the journal of a decider with this catalog is asked for.
-type CallOf<C> = Call<Record<<C as Catalog>::Note>, State<C>, <C as Catalog>::Part>;
+type CallOf<C> = Call<Record<<C as Catalog>::Note>, State<C>, PartOf<C>>;
+type PartOf<C> = Part<<C as Catalog>::Part>;
+type AppenderOf<C> = Appender<Record<<C as Catalog>::Note>, State<C>, PartOf<C>>;
 
 /// A journaled scheduler. It does nothing itself: its owner asks for calls and effects, carries
 /// them out, and answers.
 #[derive(Debug)]
 pub struct Decider<C: Catalog> {
     state: State<C>,
-    appender: Appender<Record<C::Note>, State<C>, C::Part>,
+    appender: Appender<Record<C::Note>, State<C>, Part<C::Part>>,
     /// Effects that wait, with the number of the record that must be durable before.
     held: VecDeque<(u64, Effect)>,
     cut: Cut,
@@ -144,7 +156,7 @@ impl Default for Cut {
 impl<C: Catalog> Decider<C> {
     /// Goes on where the journal ends, or from the start with `new` when it is new.
     pub fn recover(
-        recovered: Recovered<Record<C::Note>, State<C>, C::Part>,
+        recovered: Recovered<Record<C::Note>, State<C>, PartOf<C>>,
         config: Config,
         new: C,
     ) -> Self {
@@ -154,14 +166,16 @@ impl<C: Catalog> Decider<C> {
             Some(state) => Arc::unwrap_or_clone(state),
             None => State::new(config.clone(), new),
         };
-        state.catalog.take_parts(&recovered.parts);
+        let (catalogs, pieces) = separate(recovered.parts);
+        state.scheduler.take_pieces(&pieces);
+        state.catalog.take_parts(&catalogs);
         for mut record in recovered.batches.iter().flat_map(|batch| batch.iter().cloned()) {
-            C::complete(&mut record.event, &mut record.note, &recovered.parts);
+            C::complete(&mut record.event, &mut record.note, &catalogs);
             state.handle(record.at, &record.event, record.note);
         }
         let mut decider = Self::of(state, appender);
         if !is_new {
-            decider.write_state(|appender, state, named| appender.begin_with(state, named, vec![]));
+            decider.write_state(Appender::begin_with);
         }
         decider.handle(decider.state.now, Event::TookOver { config }, C::Note::default());
         decider
@@ -176,7 +190,7 @@ impl<C: Catalog> Decider<C> {
         decider
     }
 
-    fn of(state: State<C>, appender: Appender<Record<C::Note>, State<C>, C::Part>) -> Self {
+    fn of(state: State<C>, appender: AppenderOf<C>) -> Self {
         let (cut_at, cut) = (state.now, Cut::default());
         Self { state, appender, held: VecDeque::new(), cut, cut_at, cut_records: 0 }
     }
@@ -227,7 +241,7 @@ impl<C: Catalog> Decider<C> {
         );
         self.held.extend(effects.into_iter().map(|effect| (number, effect)));
         if self.is_to_be_cut() {
-            self.write_state(|appender, state, named| appender.roll(state, named, vec![]));
+            self.write_state(Appender::roll);
         }
     }
 
@@ -247,23 +261,30 @@ impl<C: Catalog> Decider<C> {
     fn write_state(
         &mut self,
         write: impl FnOnce(
-            &mut Appender<Record<C::Note>, State<C>, C::Part>,
+            &mut AppenderOf<C>,
             Arc<State<C>>,
             BTreeSet<PartId>,
+            Vec<(PartId, Arc<PartOf<C>>)>,
         ),
     ) {
+        let mut pieces = Vec::new();
+        self.state.scheduler.write_pieces(&mut |piece| {
+            let id = self.appender.name_part();
+            pieces.push((id, Arc::new(Part::Scheduler(piece))));
+            id
+        });
         let mut named = BTreeSet::new();
         self.state.name_parts(&mut |part| {
             named.insert(part);
         });
-        write(&mut self.appender, Arc::new(self.state.clone()), named);
+        write(&mut self.appender, Arc::new(self.state.clone()), named, pieces);
         (self.cut_at, self.cut_records) = (self.state.now, self.appender.pushed());
     }
 
     /// Has something large written that the note of an event is going to name. It may be
     /// [handled](Self::handle) when the part [is there](Self::next_written).
     pub fn write_part(&mut self, part: Arc<C::Part>) -> PartId {
-        self.appender.write_part(part)
+        self.appender.write_part(Arc::new(Part::Catalog(part)))
     }
 
     /// Such a part that is there now.
@@ -321,7 +342,7 @@ impl<C: Catalog> Decider<C> {
     pub fn answer(
         &mut self,
         id: CallId,
-        answer: Answer<Record<C::Note>, State<C>, C::Part>,
+        answer: Answer<Record<C::Note>, State<C>, PartOf<C>>,
     ) -> Result<bool, JournalError> {
         self.appender.answer(id, answer)
     }
@@ -333,6 +354,20 @@ impl<C: Catalog> Decider<C> {
             .then(|| self.held.pop_front())?
             .map(|(_, effect)| effect)
     }
+}
+
+/// The catalog's parts, and the scheduler's.
+fn separate<P>(
+    parts: BTreeMap<PartId, Arc<Part<P>>>,
+) -> (BTreeMap<PartId, Arc<P>>, BTreeMap<PartId, Piece>) {
+    let (mut catalogs, mut pieces) = (BTreeMap::new(), BTreeMap::new());
+    for (id, part) in parts {
+        match &*part {
+            Part::Catalog(part) => drop(catalogs.insert(id, Arc::clone(part))),
+            Part::Scheduler(piece) => drop(pieces.insert(id, piece.clone())),
+        }
+    }
+    (catalogs, pieces)
 }
 
 impl<C: Catalog> State<C> {
@@ -351,6 +386,7 @@ impl<C: Catalog> State<C> {
 
 impl<C: Catalog> Content for State<C> {
     fn name_parts(&self, name: &mut dyn FnMut(PartId)) {
+        self.scheduler.name_parts(name);
         self.catalog.name_parts(name);
     }
 }

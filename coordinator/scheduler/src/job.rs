@@ -9,8 +9,10 @@ use windrow_jobs::{AttemptId, JobId, Stage, WorkerId};
 use crate::avoidance::Avoidance;
 use crate::deadlines::Timer;
 use crate::effect::{Effect, JobFailure, MapOutputs};
-use crate::event::{JobPlan, SubmissionId};
+use crate::event::{JobPlan, SplitPlan, SubmissionId};
 use crate::holder::Holder;
+use crate::journal::PartId;
+use crate::pieces::{Piece, Pieces};
 use crate::publication::FailedPublication;
 use crate::step::Step;
 use crate::tally::Tally;
@@ -27,8 +29,10 @@ pub(crate) struct Job {
     pub(crate) id: JobId,
     /// As its submitter has named it.
     pub(crate) submission: SubmissionId,
-    /// What was asked for.
+    /// What was asked for, without the splits.
     pub(crate) plan: JobPlan,
+    /// One for each map task.
+    pub(crate) splits: Pieces<SplitPlan>,
     /// Size of all splits.
     pub(crate) input_bytes: u64,
     /// How far it is.
@@ -81,15 +85,24 @@ pub(crate) type JobResult<T = ()> = Result<T, Box<JobFailure>>;
 
 impl Job {
     /// A job none of whose tasks was tried.
-    pub(crate) fn new(id: JobId, submission: SubmissionId, plan: JobPlan, now: Time) -> Self {
+    pub(crate) fn new(
+        id: JobId,
+        submission: SubmissionId,
+        mut plan: JobPlan,
+        step: &Step<'_>,
+    ) -> Self {
+        let (now, piece_len) = (step.now, step.config.tasks_a_piece);
+        let splits = std::mem::take(&mut plan.splits);
+        let splits = Pieces::new(splits.iter().copied(), piece_len);
         Self {
             id,
             submission,
-            input_bytes: plan.splits.iter().fold(0, |sum, split| split.bytes.saturating_add(sum)),
+            input_bytes: splits.iter().fold(0, |sum, split| split.bytes.saturating_add(sum)),
             phase: Phase::Running,
-            map: Tasks::new(id, Stage::Map, plan.splits.len() as u32),
-            reduce: Tasks::new(id, Stage::Reduce, plan.partitions),
+            map: Tasks::new(id, Stage::Map, splits.len(), piece_len),
+            reduce: Tasks::new(id, Stage::Reduce, plan.partitions, piece_len),
             plan,
+            splits,
             holders: BTreeMap::new(),
             avoidance: Avoidance::default(),
             turn: 0,
@@ -103,6 +116,27 @@ impl Job {
             outputs: None,
             outputs_version: 1,
         }
+    }
+
+    /// Has written what has changed of its splits and tasks; `write` names each piece.
+    pub(crate) fn write_pieces(&mut self, write: &mut dyn FnMut(Piece) -> PartId) {
+        self.splits.write(write);
+        self.map.pieces_mut().write(write);
+        self.reduce.pieces_mut().write(write);
+    }
+
+    /// Calls `name` with each part of the journal in which splits or tasks lie.
+    pub(crate) fn name_parts(&self, name: &mut dyn FnMut(PartId)) {
+        self.splits.name_parts(name);
+        self.map.pieces().name_parts(name);
+        self.reduce.pieces().name_parts(name);
+    }
+
+    /// Takes splits and tasks from the parts that were read with the job.
+    pub(crate) fn take_pieces(&mut self, parts: &BTreeMap<PartId, Piece>) {
+        self.splits.take(parts);
+        self.map.pieces_mut().take(parts);
+        self.reduce.pieces_mut().take(parts);
     }
 
     /// Whether the maps' output is the job's output.

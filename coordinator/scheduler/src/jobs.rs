@@ -52,7 +52,7 @@ impl Jobs {
         debug_assert!(!self.ended.contains_key(&id), "a number is given once");
         self.submissions.insert(submission, id);
         step.effects.push(Effect::Accepted { request, job: id });
-        let new = || Job::new(id, submission, plan.clone(), step.now);
+        let new = || Job::new(id, submission, plan.clone(), step);
         let job = self.running.entry(id).or_insert_with(new);
         job.look_for_workers(step);
         // A map-only job without input is done before it begins.

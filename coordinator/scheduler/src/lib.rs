@@ -61,6 +61,7 @@ pub mod journal;
 mod kinds;
 mod loss;
 mod observe;
+mod pieces;
 mod placement;
 mod publication;
 mod queue;
@@ -83,12 +84,13 @@ mod tests;
 pub use clock::Clock;
 pub use config::Config;
 pub use deadlines::Timer;
-pub use decider::{Catalog, Decider, Record, State};
+pub use decider::{Catalog, Decider, Part, Record, State};
 pub use effect::{Effect, JobFailure, MapOutputs, Outcome};
 pub use event::{
     AttemptProgress, AttemptStats, Event, Inventory, JobPlan, RequestId, SplitPlan, SubmissionId,
     Unpublished, WorkerOffer,
 };
+pub use pieces::Piece;
 pub use scheduler::Scheduler;
 pub use time::Time;
 pub use view::{JobState, JobView, SlowestTask, StageView, Waiting, WorkerView};

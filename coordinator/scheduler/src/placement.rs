@@ -143,7 +143,7 @@ fn best_task(
     let tasks = job.tasks(stage);
     match stage {
         Stage::Map => welcome.max_by_key(|&index| {
-            let affinity = job.plan.splits.get(index as usize).map_or(0, |split| split.affinity);
+            let affinity = job.splits.get(index).map_or(0, |split| split.affinity);
             let fit = rendezvous(affinity, worker.offer.identity);
             (tasks.task(index).trouble().suspect, fit, Reverse(index))
         }),

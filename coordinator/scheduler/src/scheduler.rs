@@ -1,5 +1,7 @@
 //! The state machine: what comes in is handed to the part that knows, then free slots are filled.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use windrow_jobs::{JobId, WorkerId};
 
@@ -12,7 +14,9 @@ use crate::event::{AttemptProgress, Event};
 use crate::health;
 use crate::job::Job;
 use crate::jobs::Jobs;
+use crate::journal::PartId;
 use crate::loss::lose_worker;
+use crate::pieces::Piece;
 use crate::placement::fill_slots;
 use crate::publication;
 use crate::session;
@@ -132,6 +136,23 @@ impl Scheduler {
 
     fn view(&self, job: &Job) -> JobView {
         job.view(&self.workers, &self.deadlines, self.now)
+    }
+
+    /// Has written what has changed of splits and tasks since it was written last; `write` names
+    /// each piece.
+    pub(crate) fn write_pieces(&mut self, write: &mut dyn FnMut(Piece) -> PartId) {
+        self.jobs.running_mut().for_each(|job| job.write_pieces(write));
+    }
+
+    /// Calls `name` with each part of the journal in which splits or tasks lie.
+    pub(crate) fn name_parts(&self, name: &mut dyn FnMut(PartId)) {
+        self.jobs.running().for_each(|job| job.name_parts(name));
+    }
+
+    /// Takes splits and tasks from the parts that were read with the state, and forgets where they
+    /// lay.
+    pub fn take_pieces(&mut self, parts: &BTreeMap<PartId, Piece>) {
+        self.jobs.running_mut().for_each(|job| job.take_pieces(parts));
     }
 
     /// Tasks of all jobs that have not ended.

@@ -2,11 +2,13 @@
 //! over all. Knows nothing of workers, time or the other stage.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 use windrow_jobs::{AttemptId, FailureCause, JobId, Stage, TaskId, WorkerId};
 
 use crate::event::AttemptProgress;
+use crate::pieces::Pieces;
 use crate::queue::Queue;
 use crate::task::{Counted, Race, Running, Task, TaskState, Winner};
 use crate::time::Time;
@@ -16,7 +18,7 @@ use crate::time::Time;
 pub(crate) struct Tasks {
     job: JobId,
     stage: Stage,
-    tasks: Vec<Task>,
+    tasks: Pieces<Task>,
     queue: Queue,
     /// Tasks of which an attempt runs.
     active: BTreeSet<u32>,
@@ -68,12 +70,12 @@ pub(crate) struct Totals {
 }
 
 impl Tasks {
-    /// `count` tasks, all queued.
-    pub(crate) fn new(job: JobId, stage: Stage, count: u32) -> Self {
+    /// `count` tasks, all queued, of which `piece_len` make a piece.
+    pub(crate) fn new(job: JobId, stage: Stage, count: u32, piece_len: NonZeroU32) -> Self {
         Self {
             job,
             stage,
-            tasks: (0..count).map(|_| Task::new()).collect(),
+            tasks: Pieces::new((0..count).map(|_| Task::new()), piece_len),
             queue: Queue::of(count),
             active: BTreeSet::new(),
             running: 0,
@@ -94,7 +96,7 @@ impl Tasks {
 
     /// Number of tasks.
     pub(crate) fn len(&self) -> u32 {
-        self.tasks.len() as u32
+        self.tasks.len()
     }
 
     /// Whether every task is done.
@@ -117,29 +119,39 @@ impl Tasks {
         self.tasks.iter()
     }
 
+    /// The tasks as they are written to the journal.
+    pub(crate) fn pieces(&self) -> &Pieces<Task> {
+        &self.tasks
+    }
+
+    /// The tasks as they are written to the journal, to be written or read.
+    pub(crate) fn pieces_mut(&mut self) -> &mut Pieces<Task> {
+        &mut self.tasks
+    }
+
     /// A task that a message names, if there is one of that number.
     pub(crate) fn get(&self, index: u32) -> Option<&Task> {
-        self.tasks.get(index as usize)
+        self.tasks.get(index)
     }
 
     /// A task that a message names, if there is one of that number, to be changed.
     pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut Task> {
-        self.tasks.get_mut(index as usize)
+        self.tasks.get_mut(index)
     }
 
     /// A task that is known to exist.
     pub(crate) fn task(&self, index: u32) -> &Task {
-        &self.tasks[index as usize]
+        &self.tasks[index]
     }
 
     /// A task that is known to exist, to be changed.
     pub(crate) fn task_mut(&mut self, index: u32) -> &mut Task {
-        &mut self.tasks[index as usize]
+        &mut self.tasks[index]
     }
 
     /// The winning attempts with who ran them, in order of tasks.
     pub(crate) fn winners(&self) -> impl Iterator<Item = (AttemptId, &Winner)> {
-        (0..).zip(&self.tasks).filter_map(|(index, task)| match &task.state {
+        (0..).zip(self.tasks.iter()).filter_map(|(index, task)| match &task.state {
             TaskState::Done(winner) => {
                 Some((AttemptId { task: self.id(index), number: winner.number }, winner))
             }
@@ -248,7 +260,7 @@ impl Tasks {
     /// for good.
     pub(crate) fn forget_progress(&mut self, now: Time) {
         for &index in &self.active {
-            if let TaskState::Running(race) = &mut self.tasks[index as usize].state {
+            if let TaskState::Running(race) = &mut self.tasks[index].state {
                 self.totals.uncount(&race.first);
                 for running in race.iter_mut() {
                     let outputs_version = running.outputs_version;

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use windrow_jobs::{
     AttemptId, Digest, JobId, JobIdentity, JobName, JobSpec, Platform, TaskId, WorkerId,
 };
+#[cfg(test)]
+use windrow_scheduler::Part;
 use windrow_scheduler::journal::{Content, PartId};
 use windrow_scheduler::{Effect, Event, Scheduler, Time};
 
@@ -236,9 +238,10 @@ fn has_won(part: AttemptId, effects: &[Effect]) -> bool {
 #[cfg(test)]
 impl Catalog {
     /// The parts of the journal that it names.
-    pub(crate) fn parts(&self) -> BTreeMap<PartId, Arc<JobWork>> {
+    pub(crate) fn parts(&self) -> BTreeMap<PartId, Arc<Part<JobWork>>> {
         let jobs = self.jobs.values().filter_map(|job| job.work.as_ref());
-        jobs.filter_map(|job| Some((job.part?, job.work.clone()?))).collect()
+        let part = |work| Arc::new(Part::Catalog(work));
+        jobs.filter_map(|job| Some((job.part?, part(job.work.clone()?)))).collect()
     }
 }
 

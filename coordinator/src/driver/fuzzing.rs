@@ -10,7 +10,7 @@ use windrow_jobs::{
 };
 use windrow_scheduler::journal::{Body, Epoch, Nonce, PartId, Recovered, Slot};
 use windrow_scheduler::{
-    Config, Decider, Event, JobPlan, Record, RequestId, SplitPlan, State, SubmissionId, Time,
+    Config, Decider, Event, JobPlan, Part, Record, RequestId, SplitPlan, State, SubmissionId, Time,
 };
 
 use super::catalog::{Catalog, JobRef, JobWork, Note};
@@ -23,7 +23,7 @@ use crate::plan::{ClusterSize, Plan};
 pub(crate) const JOURNAL: Target = Target {
     name: "journal",
     seeds,
-    check: fuzzing::check::<Record<Note>, State<Catalog>, JobWork>,
+    check: fuzzing::check::<Record<Note>, State<Catalog>, Part<JobWork>>,
     // A list may be given room for as many elements as it claims to have, up to a megabyte.
     heap: HeapBound { fixed: 16 << 20, times: 1 << 10 },
 };
@@ -31,7 +31,7 @@ pub(crate) const JOURNAL: Target = Target {
 fn seeds() -> Vec<Vec<u8>> {
     let records = Arc::new(records());
     let part = PartId { epoch: Epoch(1), number: 3 };
-    let work = Arc::new(work());
+    let work = Arc::new(Part::Catalog(Arc::new(work())));
     let recovered = Recovered {
         batches: vec![Arc::clone(&records)],
         parts: [(part, Arc::clone(&work))].into(),
@@ -49,11 +49,11 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds
 }
 
-fn encode(body: Body<Record<Note>, State<Catalog>, JobWork>) -> Vec<u8> {
+fn encode(body: Body<Record<Note>, State<Catalog>, Part<JobWork>>) -> Vec<u8> {
     fuzzing::encode(body)
 }
 
-fn records_of(records: Vec<Record<Note>>) -> Body<Record<Note>, State<Catalog>, JobWork> {
+fn records_of(records: Vec<Record<Note>>) -> Body<Record<Note>, State<Catalog>, Part<JobWork>> {
     Body::Records { holds: Slot(0), records: Arc::new(records) }
 }
 

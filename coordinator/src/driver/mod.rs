@@ -51,7 +51,7 @@ use tokio::sync::oneshot;
 use windrow_jobs::JobId;
 use windrow_scheduler::journal::PartId;
 use windrow_scheduler::{
-    Clock, Decider, Event, Record, RequestId, Scheduler, State, SubmissionId, Time,
+    Clock, Decider, Event, Part, Record, RequestId, Scheduler, State, SubmissionId, Time,
 };
 
 use crate::journal::Written;
@@ -85,7 +85,7 @@ use workers::JoinReply;
 /// What is written into the journal: one event, all of the state, and what is too large for both.
 pub(crate) type DriverRecord = Record<Note>;
 pub(crate) type DriverState = State<Catalog>;
-pub(crate) type DriverPart = JobWork;
+pub(crate) type DriverPart = Part<JobWork>;
 
 /// Who waits for the scheduler's answer.
 enum Pending {

@@ -143,12 +143,10 @@ impl Store {
         P: Serialize + DeserializeOwned + Send + Sync + 'static,
     {
         Ok(match call {
-            Call::List => Answer::Listed(listing(&*self.objects).await?),
-            Call::Licences => {
-                let mut listing = Listing::default();
-                list(&*self.objects, EPOCHS, &mut listing).await?;
-                Answer::Listed(listing)
-            }
+            // Logs come first: if one of them is being swept meanwhile, the state that is there
+            // instead shows.
+            Call::List => Answer::Listed(self.listing(&[LOG, STATES, EPOCHS]).await?),
+            Call::Licences => Answer::Listed(self.listing(&[EPOCHS]).await?),
             Call::Create(key, object) => self.create(key, object).await?,
             Call::Read(key) => self.read(key).await?,
             Call::Sweep(sweep) => {
@@ -233,6 +231,14 @@ impl Store {
         }
     }
 
+    async fn listing(&self, folders: &[&'static str]) -> ObjectResult<Listing> {
+        let mut keys = Vec::new();
+        for folder in folders {
+            keys.extend(names(&*self.objects, folder).await?.iter().filter_map(key_of));
+        }
+        Ok(keys.into_iter().collect())
+    }
+
     /// Deletes many objects with each request, where the store can.
     async fn sweep(&self, sweep: Sweep) -> Result<(), StoreError> {
         self.check_home().await?;
@@ -242,7 +248,7 @@ impl Store {
         };
         for prefix in prefixes {
             let mut old = names(&*self.objects, prefix).await?;
-            old.retain(|path| key_of(path).is_some_and(|key| goes(&sweep, key)));
+            old.retain(|path| key_of(path).is_some_and(|key| sweep.deletes(key)));
             let old = tokio_stream::iter(old.into_iter().map(Ok));
             let mut deleted = self.objects.delete_stream(Box::pin(old));
             while let Some(result) = deleted.next().await {
@@ -253,18 +259,6 @@ impl Store {
             }
         }
         Ok(())
-    }
-}
-
-/// Whether a sweep deletes an object.
-fn goes(sweep: &Sweep, key: Key) -> bool {
-    match (&sweep.stage, key) {
-        (SweepStage::Licences { .. }, Key::Epoch(epoch) | Key::State(epoch)) => epoch < sweep.below,
-        (SweepStage::Licences { keep, parts_below }, Key::Part(part)) => {
-            part < *parts_below && !keep.contains(&part)
-        }
-        (SweepStage::Logs, Key::Log(log, _)) => log < sweep.below,
-        _ => false,
     }
 }
 
@@ -335,32 +329,6 @@ async fn refuse_headless(objects: &dyn ObjectStore, build: &str) -> Result<(), S
             Ok(_) => StoreError::Nameless { object: name, problem: "it is not there".into() },
             Err(error) => unknown(&name, error, build),
         });
-    }
-    Ok(())
-}
-
-/// All names but those of parts, of which there may be many. Logs come first: if one of them is
-/// being swept meanwhile, the state that is there instead shows.
-async fn listing(objects: &dyn ObjectStore) -> ObjectResult<Listing> {
-    let mut listing = Listing::default();
-    for prefix in [LOG, STATES, EPOCHS] {
-        list(objects, prefix, &mut listing).await?;
-    }
-    Ok(listing)
-}
-
-async fn list(
-    objects: &dyn ObjectStore,
-    prefix: &'static str,
-    listing: &mut Listing,
-) -> ObjectResult<()> {
-    for path in names(objects, prefix).await? {
-        match key_of(&path) {
-            Some(Key::Epoch(epoch)) => _ = listing.epochs.insert(epoch),
-            Some(Key::State(epoch)) => _ = listing.states.insert(epoch),
-            Some(Key::Log(log, slot)) => _ = listing.slots.insert((log, slot)),
-            Some(Key::Part(_)) | None => {}
-        }
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! What a seed is about: how large the cluster is, which jobs come, and which faults strike how often.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use windrow_jobs::{BadRecordBudget, PlatformNeeds, Share};
@@ -96,6 +97,7 @@ impl Scenario {
             // In some seeds, jobs are forgotten soon.
             ended_jobs_max: if rng.chance(300) { rng.between(1, 3) as usize } else { 1_000 },
             seed: rng.next(),
+            tasks_a_piece: NonZeroU32::MIN.saturating_add(rng.between(0, 5) as u32),
             ..Config::default()
         };
         // Now and then, it is larger.

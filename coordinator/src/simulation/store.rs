@@ -65,16 +65,7 @@ impl Store {
     }
 
     fn listing(&self) -> Listing {
-        let mut listing = Listing::default();
-        for key in self.objects.keys() {
-            match *key {
-                Key::Epoch(epoch) => _ = listing.epochs.insert(epoch),
-                Key::State(epoch) => _ = listing.states.insert(epoch),
-                Key::Log(epoch, slot) => _ = listing.slots.insert((epoch, slot)),
-                Key::Part(_) => {}
-            }
-        }
-        listing
+        self.objects.keys().copied().collect()
     }
 
     fn perform(&mut self, call: StoreCall) -> Reply {
@@ -98,7 +89,7 @@ impl Store {
                 None => Answer::Absent,
             },
             Call::Sweep(sweep) => {
-                self.objects.retain(|key, _| !goes(&sweep, *key));
+                self.objects.retain(|key, _| !sweep.deletes(*key));
                 Answer::Swept
             }
         }
@@ -118,18 +109,6 @@ impl Store {
                 self.objects.entry(key).or_insert(None);
             }
         }
-    }
-}
-
-/// Whether a sweep deletes an object.
-fn goes(sweep: &Sweep, key: Key) -> bool {
-    match (&sweep.stage, key) {
-        (SweepStage::Licences { .. }, Key::Epoch(epoch) | Key::State(epoch)) => epoch < sweep.below,
-        (SweepStage::Licences { keep, parts_below }, Key::Part(part)) => {
-            part < *parts_below && !keep.contains(&part)
-        }
-        (SweepStage::Logs, Key::Log(log, _)) => log < sweep.below,
-        _ => false,
     }
 }
 
@@ -196,7 +175,7 @@ impl World {
         let some = self.rng.below(1_001);
         let keys: Vec<_> = self.store.objects.keys().copied().collect();
         for key in keys {
-            if goes(&sweep, key) && self.rng.chance(some) {
+            if sweep.deletes(key) && self.rng.chance(some) {
                 let after = self.rng.millis(0, 5_000);
                 self.later(after, Happening::Vanish(key));
             }

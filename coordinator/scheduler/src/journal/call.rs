@@ -49,6 +49,22 @@ pub enum SweepStage {
     Logs,
 }
 
+impl Sweep {
+    /// Whether this object goes.
+    pub fn deletes(&self, key: Key) -> bool {
+        match (&self.stage, key) {
+            (SweepStage::Licences { .. }, Key::Epoch(epoch) | Key::State(epoch)) => {
+                epoch < self.below
+            }
+            (SweepStage::Licences { keep, parts_below }, Key::Part(part)) => {
+                part < *parts_below && !keep.contains(&part)
+            }
+            (SweepStage::Logs, Key::Log(log, _)) => log < self.below,
+            _ => false,
+        }
+    }
+}
+
 /// What there is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
@@ -58,6 +74,22 @@ pub struct Listing {
     pub states: BTreeSet<Epoch>,
     /// Objects in logs.
     pub slots: BTreeSet<(Epoch, Slot)>,
+}
+
+impl FromIterator<Key> for Listing {
+    fn from_iter<I: IntoIterator<Item = Key>>(keys: I) -> Self {
+        let mut listing = Self::default();
+        for key in keys {
+            match key {
+                Key::Epoch(epoch) => _ = listing.epochs.insert(epoch),
+                Key::State(epoch) => _ = listing.states.insert(epoch),
+                Key::Log(log, slot) => _ = listing.slots.insert((log, slot)),
+                // Those that are needed are named by records and states, and there may be many.
+                Key::Part(_) => {}
+            }
+        }
+        listing
+    }
 }
 
 /// What the store says to a call.

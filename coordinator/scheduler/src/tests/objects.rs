@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::journal::{
     Answer, Call, Content, Epoch, JournalError, Key, Listing, Nonce, Object, Recovered, Slot,
-    Sweep, SweepStage, Takeover,
+    Takeover,
 };
 
 #[derive(Clone, Debug)]
@@ -29,24 +29,14 @@ impl<R: Clone + Content, S: Clone + Content, P: Clone> Objects<R, S, P> {
             }
             Call::Read(key) => self.0.get(&key).cloned().map_or(Answer::Absent, Answer::Found),
             Call::Sweep(sweep) => {
-                self.0.retain(|key, _| !goes(&sweep, *key));
+                self.0.retain(|key, _| !sweep.deletes(*key));
                 Answer::Swept
             }
         }
     }
 
     pub(super) fn listing(&self) -> Listing {
-        let mut listing = Listing::default();
-        for key in self.0.keys() {
-            let is_new = match *key {
-                Key::Epoch(epoch) => listing.epochs.insert(epoch),
-                Key::State(epoch) => listing.states.insert(epoch),
-                Key::Log(epoch, slot) => listing.slots.insert((epoch, slot)),
-                Key::Part(_) => true,
-            };
-            assert!(is_new);
-        }
-        listing
+        self.0.keys().copied().collect()
     }
 
     /// Slots of a log.
@@ -74,17 +64,5 @@ impl<R: Clone + Content, S: Clone + Content, P: Clone> Objects<R, S, P> {
             }
         }
         panic!("it does not end");
-    }
-}
-
-/// Whether a sweep deletes an object.
-fn goes(sweep: &Sweep, key: Key) -> bool {
-    match (&sweep.stage, key) {
-        (SweepStage::Licences { .. }, Key::Epoch(epoch) | Key::State(epoch)) => epoch < sweep.below,
-        (SweepStage::Licences { keep, parts_below }, Key::Part(part)) => {
-            part < *parts_below && !keep.contains(&part)
-        }
-        (SweepStage::Logs, Key::Log(log, _)) => log < sweep.below,
-        _ => false,
     }
 }

@@ -1,7 +1,12 @@
 //! A coordinator that takes over, with what the journal has kept.
 
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
+
+use windrow_jobs::Platform;
+
 use super::fixture::*;
-use crate::journal::{Answer, Call, Content, Epoch, Nonce};
+use crate::journal::{Answer, Call, Content, Epoch, Key, Nonce};
 use crate::tests::objects::Objects;
 use crate::*;
 
@@ -31,7 +36,7 @@ fn a_submission_that_is_told_again_is_the_same_job() {
 }
 
 /// A store in memory, and a catalog that counts.
-type Store = Objects<Record<u32>, State<Notes>, ()>;
+type Store = Objects<Record<u32>, State<Notes>, Part<()>>;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Notes(Vec<u32>);
@@ -201,4 +206,44 @@ fn without_anybody_to_read_it_nothing_is_written_and_all_is_told_at_once() {
     submit(&mut decider, 1);
     assert!(decider.next_call().is_none() && !decider.is_waiting());
     assert_eq!(decider.next_effect(), Some(accepted(J1)));
+}
+
+#[test]
+fn a_state_is_written_with_the_tasks_that_have_changed_and_names_the_others() {
+    let mut store = Store::new();
+    let config = Config { tasks_a_piece: NonZeroU32::new(10).unwrap(), ..Config::default() };
+    let recovered = store.take_over(1, |_, answer| answer).unwrap();
+    let mut decider = Decider::recover(recovered, config.clone(), Notes::default());
+    decider = decider.with_snapshot_after(1);
+    let now = Time::default();
+    let submission = SubmissionId(1);
+    let plan = plan(100, 7);
+    decider.handle(now, Event::Submit { request: REQUEST, submission, plan }, 1);
+    settle(&mut store, &mut decider);
+    let parts = |store: &Store| -> BTreeSet<_> {
+        store.0.keys().copied().filter(|key| matches!(key, Key::Part(_))).collect()
+    };
+    let before = parts(&store);
+    assert_eq!(before.len(), 20, "ten of splits, ten of maps, and the reduces make no full one");
+    // The worker is given the first map and the second; both lie in one piece.
+    let offer = WorkerOffer {
+        name: "worker".into(),
+        identity: 0,
+        map_slots: 2,
+        reduce_slots: 1,
+        platform: Platform::default(),
+    };
+    decider.handle(now, Event::WorkerJoined { request: REQUEST, offer }, 2);
+    settle(&mut store, &mut decider);
+    let after = parts(&store);
+    assert_eq!((after.len(), after.difference(&before).count()), (20, 1));
+
+    let recovered = store.take_over(2, |_, answer| answer).unwrap();
+    let next = Decider::recover(recovered, config.clone(), Notes::default());
+    decider.handle(now, Event::TookOver { config }, 0);
+    assert_eq!(next.state().scheduler, decider.state().scheduler);
+    // One that sleeps may still delete what its last state does not name.
+    let recovered = store.take_over(3, |_, answer| answer).unwrap();
+    assert!(recovered.parts.len() >= 20);
+    assert!(recovered.parts.keys().all(|part| part.epoch == Epoch(1)), "nothing new is there yet");
 }

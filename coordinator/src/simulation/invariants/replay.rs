@@ -30,7 +30,7 @@ pub fn check_replay(
     check(live.catalog == replayed.catalog, || {
         format!("replay: {:?}\nis not {:?}", replayed.catalog, live.catalog)
     })?;
-    check(size::encode(&live.scheduler)? == size::encode(&replayed.scheduler)?, || {
+    check(size::encode_whole(&live.scheduler)? == size::encode_whole(&replayed.scheduler)?, || {
         format!("replay: {:?}\nis not {:?}", replayed.scheduler, live.scheduler)
     })
 }

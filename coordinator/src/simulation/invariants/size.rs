@@ -1,6 +1,7 @@
 //! The state is O(maps + reduces), and survives being written down. The journal is as long as its log may be, whatever came
 //! before.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use windrow_scheduler::Scheduler;
@@ -18,7 +19,7 @@ pub fn check_size(state: &DriverState) -> Result<(), String> {
     let tasks: usize =
         ledger.jobs.values().map(|job| job.plan.splits.len() + job.plan.partitions as usize).sum();
     let entries = tasks + ledger.sessions.len() + ledger.jobs.len() * (1 + ledger.sessions.len());
-    let bytes = encode(&state.scheduler)?.len();
+    let bytes = encode_whole(&state.scheduler)?.len();
     let max = BASE_BYTES_MAX + BYTES_PER_ENTRY_MAX * entries;
     check(bytes <= max, || format!("size: {bytes} bytes for {entries} entries"))
 }
@@ -44,7 +45,14 @@ pub fn through_bytes(
     Ok(recovered)
 }
 
-/// What would be written down of the scheduler.
-pub fn encode(scheduler: &Scheduler) -> Result<Vec<u8>, String> {
+/// All of the scheduler, wherever it lies in the journal.
+pub fn encode_whole(scheduler: &Scheduler) -> Result<Vec<u8>, String> {
+    let mut scheduler = scheduler.clone();
+    scheduler.take_pieces(&BTreeMap::new());
+    encode(&scheduler)
+}
+
+/// What would be written down of the scheduler, beside its parts.
+fn encode(scheduler: &Scheduler) -> Result<Vec<u8>, String> {
     postcard::to_allocvec(scheduler).map_err(|error| format!("size: not writable: {error}"))
 }

@@ -1,0 +1,178 @@
+//! The deciding half alone, in virtual time: the scheduler with its journal, ten thousand workers
+//! that do as they are told, and a store in memory.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use windrow_jobs::{AttemptId, Counters, Platform, PlatformNeeds, WorkerId};
+use windrow_scheduler::journal::{Epoch, Nonce, Recovered};
+use windrow_scheduler::{
+    AttemptProgress, AttemptStats, Catalog, Config, Decider, Effect, Event, JobPlan, Outcome,
+    RequestId, Scheduler, SplitPlan, SubmissionId, Time, WorkerOffer,
+};
+
+use crate::Result;
+use crate::store::Store;
+
+const HEARTBEAT: Duration = Duration::from_secs(1);
+const TASK: Duration = Duration::from_secs(10);
+/// A driver hands the store what so many events at most have made, before it looks at the next.
+const TURN: usize = 256;
+
+/// A catalog that knows nothing.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Nothing;
+
+impl Catalog for Nothing {
+    type Note = ();
+    type Part = ();
+
+    fn apply(&mut self, _: Time, _: &Event, (): (), _: &[Effect], _: &Scheduler) {}
+}
+
+/// What it has cost.
+#[derive(Default)]
+pub struct Costs {
+    /// Heartbeats included.
+    pub events: u64,
+    /// Of all events, states that were taken included.
+    pub deciding: Duration,
+    /// The longest event: for so long, nobody was answered.
+    pub longest: Duration,
+    /// Of the store, beside which a coordinator goes on deciding.
+    pub storing: Duration,
+    /// What the store was given.
+    pub stored_bytes: u64,
+    /// The most that lay in the store.
+    pub kept_bytes_max: u64,
+}
+
+struct Cluster {
+    decider: Decider<Nothing>,
+    store: Store,
+    workers: u64,
+    /// Attempts by the moment at which they are done.
+    ends: BTreeSet<(Time, AttemptId, WorkerId)>,
+    running: BTreeMap<WorkerId, BTreeSet<AttemptId>>,
+    events: VecDeque<Event>,
+    costs: Costs,
+    outcome: Option<Outcome>,
+}
+
+/// Runs one job of so many tasks on so many workers.
+pub fn run(workers: u64, maps: u64, reduces: u32) -> Result<Costs> {
+    let recovered = Recovered::empty(Epoch(1), Nonce(1));
+    let mut cluster = Cluster {
+        decider: Decider::recover(recovered, Config::default(), Nothing),
+        store: Store::default(),
+        workers,
+        ends: BTreeSet::new(),
+        running: BTreeMap::new(),
+        events: (0..workers).map(joins).chain([submits(maps, reduces)]).collect(),
+        costs: Costs::default(),
+        outcome: None,
+    };
+    cluster.happen(Time::default())?;
+    for second in 1.. {
+        cluster.pass(Time(HEARTBEAT * second))?;
+        if let Some(outcome) = cluster.outcome.take() {
+            return match outcome {
+                Outcome::Succeeded => Ok(cluster.costs),
+                other => Err(format!("the job did not succeed: {other:?}").into()),
+            };
+        }
+    }
+    unreachable!("seconds go on")
+}
+
+fn joins(identity: u64) -> Event {
+    let offer = WorkerOffer {
+        name: format!("worker-{identity}"),
+        identity,
+        map_slots: 2,
+        reduce_slots: 2,
+        platform: Platform::default(),
+    };
+    Event::WorkerJoined { request: RequestId(identity), offer }
+}
+
+fn submits(maps: u64, reduces: u32) -> Event {
+    let plan = JobPlan {
+        splits: (0..maps).map(|affinity| SplitPlan { bytes: 1 << 28, affinity }).collect(),
+        partitions: reduces,
+        max_attempts: 4,
+        task_timeout: Duration::from_secs(60),
+        worker_wait: Duration::from_secs(60),
+        priority: 0,
+        skip_bad_records: None,
+        needs: PlatformNeeds::default(),
+    };
+    Event::Submit { request: RequestId(0), submission: SubmissionId(1), plan }
+}
+
+impl Cluster {
+    /// What ends by then has ended, and each worker is heard of.
+    fn pass(&mut self, until: Time) -> Result<()> {
+        while let Some(&(at, attempt, worker)) = self.ends.first().filter(|end| end.0 <= until) {
+            self.ends.pop_first();
+            if let Some(running) = self.running.get_mut(&worker) {
+                running.remove(&attempt);
+            }
+            let counters = Counters::from_iter([("records", 1_000_000)]);
+            let stats =
+                AttemptStats { input_records: 1_000_000, counters, ..AttemptStats::default() };
+            self.events.push_back(Event::AttemptDone { worker, attempt, stats });
+            if self.events.len() == TURN {
+                self.happen(at)?;
+            }
+        }
+        let steps = self.costs.events;
+        for worker in (1..=self.workers).map(WorkerId) {
+            let progress =
+                |&attempt| AttemptProgress { attempt, records: steps, bytes: steps, steps };
+            let running = self.running.get(&worker).into_iter().flatten().map(progress).collect();
+            self.events.push_back(Event::Heartbeat { worker, running });
+        }
+        self.happen(until)
+    }
+
+    /// All that has happened is decided on, and becomes durable.
+    fn happen(&mut self, now: Time) -> Result<()> {
+        while !self.events.is_empty() || self.decider.is_waiting() {
+            for event in self.events.drain(..self.events.len().min(TURN)) {
+                let begun = Instant::now();
+                self.decider.handle(now, event, ());
+                let took = begun.elapsed();
+                self.costs.events += 1;
+                self.costs.deciding += took;
+                self.costs.longest = self.costs.longest.max(took);
+            }
+            let begun = Instant::now();
+            while let Some((id, call)) = self.decider.next_call() {
+                self.decider.answer(id, self.store.perform(call)?)?;
+            }
+            self.costs.storing += begun.elapsed();
+            while let Some(effect) = self.decider.next_effect() {
+                self.obey(now, effect);
+            }
+        }
+        self.costs.stored_bytes = self.store.bytes_ever;
+        self.costs.kept_bytes_max = self.costs.kept_bytes_max.max(self.store.bytes);
+        Ok(())
+    }
+
+    fn obey(&mut self, now: Time, effect: Effect) {
+        match effect {
+            Effect::Assign { worker, attempt, .. } => {
+                let spread = Duration::from_micros(self.costs.events % 1_000_000);
+                self.ends.insert((now + TASK + spread, attempt, worker));
+                self.running.entry(worker).or_default().insert(attempt);
+            }
+            Effect::Publish { job, .. } => {
+                self.events.push_back(Event::Published { job, result: Ok(()) });
+            }
+            Effect::Ended { outcome, .. } => self.outcome = Some(outcome),
+            _ => {}
+        }
+    }
+}

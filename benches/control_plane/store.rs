@@ -1,0 +1,52 @@
+//! A store in memory, in which objects lie as bytes.
+
+use std::collections::BTreeMap;
+
+use windrow_scheduler::journal::{Answer, Call, Key, Listing};
+use windrow_scheduler::{Part, Record, State};
+
+use crate::Result;
+use crate::decider::Nothing;
+
+/// What lies in it.
+#[derive(Default)]
+pub struct Store {
+    objects: BTreeMap<Key, Vec<u8>>,
+    /// Of all objects now.
+    pub bytes: u64,
+    /// Of all objects that were ever created.
+    pub bytes_ever: u64,
+}
+
+type StoreCall = Call<Record<()>, State<Nothing>, Part<()>>;
+type StoreAnswer = Answer<Record<()>, State<Nothing>, Part<()>>;
+
+impl Store {
+    /// Does it, at once.
+    pub fn perform(&mut self, call: StoreCall) -> Result<StoreAnswer> {
+        Ok(match call {
+            Call::List | Call::Licences => Answer::Listed(self.listing()),
+            Call::Create(key, _) if self.objects.contains_key(&key) => Answer::Exists,
+            Call::Create(key, object) => {
+                let bytes = postcard::to_allocvec(&object)?;
+                self.bytes += bytes.len() as u64;
+                self.bytes_ever += bytes.len() as u64;
+                self.objects.insert(key, bytes);
+                Answer::Created
+            }
+            Call::Read(key) => match self.objects.get(&key) {
+                Some(bytes) => Answer::Found(postcard::from_bytes(bytes)?),
+                None => Answer::Absent,
+            },
+            Call::Sweep(sweep) => {
+                self.objects.retain(|key, _| !sweep.deletes(*key));
+                self.bytes = self.objects.values().map(|object| object.len() as u64).sum();
+                Answer::Swept
+            }
+        })
+    }
+
+    fn listing(&self) -> Listing {
+        self.objects.keys().copied().collect()
+    }
+}
