@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use windrow_jobs::{AttemptId, Counters, Platform, PlatformNeeds, WorkerId};
-use windrow_scheduler::journal::{Epoch, Nonce, Recovered};
 use windrow_scheduler::{
     AttemptProgress, AttemptStats, Catalog, Config, Decider, Effect, Event, JobPlan, Outcome,
     RequestId, Scheduler, SplitPlan, SubmissionId, Time, WorkerOffer,
@@ -61,10 +60,11 @@ struct Cluster {
 
 /// Runs one job of so many tasks on so many workers.
 pub fn run(workers: u64, maps: u64, reduces: u32) -> Result<Costs> {
-    let recovered = Recovered::empty(Epoch(1), Nonce(1));
+    let mut store = Store::default();
+    let recovered = store.take_over()?;
     let mut cluster = Cluster {
         decider: Decider::recover(recovered, Config::default(), Nothing),
-        store: Store::default(),
+        store,
         workers,
         ends: BTreeSet::new(),
         running: BTreeMap::new(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use windrow_scheduler::journal::{Answer, Call, Key, Listing};
+use windrow_scheduler::journal::{Answer, Call, Key, Listing, Nonce, Recovered, Takeover};
 use windrow_scheduler::{Part, Record, State};
 
 use crate::Result;
@@ -22,6 +22,17 @@ type StoreCall = Call<Record<()>, State<Nothing>, Part<()>>;
 type StoreAnswer = Answer<Record<()>, State<Nothing>, Part<()>>;
 
 impl Store {
+    /// Begins the journal.
+    pub fn take_over(&mut self) -> Result<Recovered<Record<()>, State<Nothing>, Part<()>>> {
+        let mut takeover = Takeover::new(Nonce(1));
+        while let Some((id, call)) = takeover.next_call() {
+            if let Some(recovered) = takeover.answer(id, self.perform(call)?)? {
+                return Ok(recovered);
+            }
+        }
+        Err("an empty store cannot be taken over".into())
+    }
+
     /// Does it, at once.
     pub fn perform(&mut self, call: StoreCall) -> Result<StoreAnswer> {
         Ok(match call {

@@ -141,6 +141,7 @@ impl Job {
             step.effects.push(Effect::CancelAttempt { worker: its_worker, attempt: other });
         }
         let former = tasks.task_mut(index).written.replace(Written::of(stats));
+        self.set_pace(stage, step.config);
         if is_for_reducers {
             self.compare_with_former(index, former, Written::of(stats), step);
         }

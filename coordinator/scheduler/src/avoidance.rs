@@ -19,6 +19,7 @@ use windrow_jobs::{Stage, TaskId, WorkerId};
 use crate::deadlines::Timer;
 use crate::health;
 use crate::job::Job;
+use crate::pace::Pace;
 use crate::step::Step;
 use crate::worker::Workers;
 
@@ -157,7 +158,7 @@ impl Job {
         if failed_on.contains(worker) {
             return self.could_run(stage, workers).any(suits);
         }
-        let mut free = workers.free(stage, &self.plan.needs);
+        let mut free = workers.free(stage, Pace::Usual, &self.plan.needs);
         free.any(|(other, _)| suits(other) && !not_fetched_on.contains(other))
     }
 

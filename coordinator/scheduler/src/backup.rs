@@ -19,6 +19,7 @@ use windrow_jobs::{AttemptId, Stage, WorkerId};
 use crate::config::Config;
 use crate::job::{Job, Phase};
 use crate::jobs::Jobs;
+use crate::pace::Pace;
 use crate::placement::{could_place, worker_for_backup};
 use crate::step::Step;
 use crate::task::{Running, TaskState};
@@ -44,7 +45,8 @@ pub(crate) fn slow_attempts(
         for stage in [Stage::Map, Stage::Reduce] {
             // One at a time: the next look is soon, and sees what this one has changed.
             // What is queued may shun those that are free, for the sake of one that hangs.
-            let may = workers.any_free(stage) && !could_place(job, stage, workers);
+            let may = workers.any_free(stage, Pace::Usual)
+                && !could_place(job, stage, Pace::Usual, workers);
             slow.extend(may.then(|| slowest(job, stage, config, now)).flatten());
         }
     }

@@ -53,6 +53,9 @@ pub struct Config {
     pub backup_period: Duration,
     /// How often the publication of a job may fail for a reason that may pass, before the job does.
     pub publish_failures_max: u32,
+    /// Tasks that take less than this are given to workers several to a slot, since each waits
+    /// for the journal twice.
+    pub quick_task: Duration,
     /// A job that could use a slot and was given none for so long gets one in eight, whatever its
     /// priority.
     pub starving_after: Duration,
@@ -85,6 +88,7 @@ impl Default for Config {
             backup_period: Duration::from_secs(1),
             // With the pauses between: for a minute and a half.
             publish_failures_max: 10,
+            quick_task: Duration::from_millis(10),
             starving_after: Duration::from_secs(600),
             ended_jobs_max: 1_000,
             // About 100 KB; a takeover reads 250 of them for a million tasks.

@@ -7,6 +7,7 @@ use windrow_jobs::{AttemptId, PlatformNeeds, Stage, WorkerId};
 
 use crate::deadlines::Timer;
 use crate::job::{Job, Phase};
+use crate::pace::{PACES, Pace};
 use crate::placement::could_place;
 use crate::queue::Queue;
 use crate::scheduler::Scheduler;
@@ -44,8 +45,11 @@ impl Scheduler {
             assert_eq!(worker.running, attempts, "{id} runs what the tasks say");
             for stage in [Stage::Map, Stage::Reduce] {
                 let needs = PlatformNeeds::default();
-                let listed = self.workers.free(stage, &needs).any(|(free, _)| free == id);
-                assert_eq!(listed, worker.takes(stage), "free slots of {id} for {stage}");
+                for pace in PACES {
+                    let mut free = self.workers.free(stage, pace, &needs);
+                    let listed = free.any(|(free, _)| free == id);
+                    assert_eq!(listed, worker.takes(stage, pace), "slots of {id} for {stage}");
+                }
             }
         }
         assert!(running.is_empty(), "attempts run on workers without a session: {running:?}");
@@ -87,7 +91,9 @@ impl Scheduler {
 
     fn check_nothing_waits_for_nothing(&self) {
         for job in self.jobs.running() {
-            let free = job.placeable().is_some_and(|stage| could_place(job, stage, &self.workers));
+            let free = job
+                .placeable()
+                .is_some_and(|stage| could_place(job, stage, Pace::Usual, &self.workers));
             assert!(!free, "{} has a task queued while a slot is free", job.id);
         }
         for worker in self.workers.idle_draining() {

@@ -12,6 +12,7 @@ use crate::effect::{Effect, JobFailure, MapOutputs};
 use crate::event::{JobPlan, SplitPlan, SubmissionId};
 use crate::holder::Holder;
 use crate::journal::PartId;
+use crate::pace::Pace;
 use crate::pieces::{Piece, Pieces};
 use crate::publication::FailedPublication;
 use crate::step::Step;
@@ -46,6 +47,8 @@ pub(crate) struct Job {
     pub(crate) holders: BTreeMap<WorkerId, Holder>,
     /// Workers on which its tasks fail.
     pub(crate) avoidance: Avoidance,
+    /// By stage, how long its tasks take.
+    pub(crate) paces: [Pace; 2],
     /// When the job was last given a slot, counted in slots given to any job.
     pub(crate) turn: u64,
     /// When it was last given a slot, or was submitted.
@@ -105,6 +108,7 @@ impl Job {
             splits,
             holders: BTreeMap::new(),
             avoidance: Avoidance::default(),
+            paces: [Pace::default(); 2],
             turn: 0,
             served: now,
             submitted: now,

@@ -1,6 +1,6 @@
 //! All jobs: those that run, and what is still known of those that have ended.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 use windrow_jobs::{FailureCause, JobId};
@@ -17,6 +17,8 @@ use crate::worker::Workers;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Jobs {
     running: BTreeMap<JobId, Job>,
+    /// Those of them that may be given more tasks than there are slots.
+    quick: BTreeSet<JobId>,
     ended: BTreeMap<JobId, EndedJob>,
     /// Ended jobs of which nothing partial is left, in the order in which that was so. The first is
     /// forgotten first: a job that has outlived many younger ones is still the last to have ended.
@@ -87,6 +89,11 @@ impl Jobs {
         self.running.values()
     }
 
+    /// Those of them that may be given more tasks than there are slots.
+    pub(crate) fn quick(&self) -> impl Iterator<Item = &Job> {
+        self.quick.iter().filter_map(|id| self.running.get(id))
+    }
+
     /// The jobs that have not ended, to be changed.
     pub(crate) fn running_mut(&mut self) -> impl Iterator<Item = &mut Job> {
         self.running.values_mut()
@@ -110,7 +117,13 @@ impl Jobs {
         step: &mut Step<'_>,
         act: impl FnOnce(&mut Job, &mut Step<'_>) -> JobResult,
     ) {
-        if let Some(Err(failure)) = self.running.get_mut(&id).map(|job| act(job, step)) {
+        let Some(job) = self.running.get_mut(&id) else { return };
+        let result = act(job, step);
+        match job.is_quick() {
+            true => _ = self.quick.insert(id),
+            false => _ = self.quick.remove(&id),
+        }
+        if let Err(failure) = result {
             self.end(id, Outcome::Failed(*failure), step);
         }
     }
@@ -136,6 +149,7 @@ impl Jobs {
     /// last.
     pub(crate) fn end(&mut self, id: JobId, outcome: Outcome, step: &mut Step<'_>) {
         let Some(mut job) = self.running.remove(&id) else { return };
+        self.quick.remove(&id);
         job.stop_all(step);
         debug_assert_eq!(job.running(), 0, "slots of a job that has ended are free");
         job.release(step);

@@ -7,6 +7,8 @@ use std::iter::Peekable;
 use serde::{Deserialize, Serialize};
 use windrow_jobs::{Platform, PlatformNeeds, Stage, WorkerId};
 
+use crate::pace::Pace;
+
 /// Names a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct KindId(u32);
@@ -25,8 +27,8 @@ struct Kind {
     members: BTreeSet<WorkerId>,
     /// How many of them do not want to leave.
     staying: u32,
-    /// By stage, those that would take an attempt of it now, the best first.
-    free: [BTreeSet<Place>; 2],
+    /// By pace and stage, those that would take an attempt of it now, the best first.
+    free: [[BTreeSet<Place>; 2]; 2],
 }
 
 /// All kinds that have members.
@@ -62,7 +64,7 @@ impl Kinds {
         debug_assert!(removed, "it was taken in");
         if kind.members.is_empty() {
             debug_assert_eq!(kind.staying, 0, "who stays is a member");
-            debug_assert!(kind.free.iter().all(BTreeSet::is_empty), "so is who is free");
+            debug_assert!(kind.free.iter().flatten().all(BTreeSet::is_empty), "so is who is free");
             self.kinds.remove(&id);
         }
     }
@@ -76,19 +78,26 @@ impl Kinds {
     }
 
     /// Lists a worker as free, or not any more.
-    pub(crate) fn set_free(&mut self, id: KindId, stage: Stage, place: Place, free: bool) {
+    pub(crate) fn set_free(
+        &mut self,
+        id: KindId,
+        (stage, pace): (Stage, Pace),
+        place: Place,
+        free: bool,
+    ) {
         let Some(kind) = self.kinds.get_mut(&id) else { return };
         debug_assert!(kind.members.contains(&place.1), "only members are listed");
+        let list = &mut kind.free[pace as usize][stage as usize];
         if free {
-            kind.free[stage as usize].insert(place);
+            list.insert(place);
         } else {
-            kind.free[stage as usize].remove(&place);
+            list.remove(&place);
         }
     }
 
     /// Whether anybody would take an attempt of this stage now. O(kinds).
-    pub(crate) fn any_free(&self, stage: Stage) -> bool {
-        self.kinds.values().any(|kind| !kind.free[stage as usize].is_empty())
+    pub(crate) fn any_free(&self, stage: Stage, pace: Pace) -> bool {
+        self.kinds.values().any(|kind| !kind.free[pace as usize][stage as usize].is_empty())
     }
 
     /// Whether any that stays can run such a program. O(kinds).
@@ -106,11 +115,12 @@ impl Kinds {
     pub(crate) fn free(
         &self,
         stage: Stage,
+        pace: Pace,
         needs: &PlatformNeeds,
     ) -> impl Iterator<Item = WorkerId> {
         let mut lists: Vec<_> = self
             .fitting(needs)
-            .map(|kind| kind.free[stage as usize].iter().copied().peekable())
+            .map(|kind| kind.free[pace as usize][stage as usize].iter().copied().peekable())
             .collect();
         std::iter::from_fn(move || {
             let first = |list: &mut Peekable<_>| list.peek().copied();

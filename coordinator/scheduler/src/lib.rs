@@ -61,6 +61,7 @@ pub mod journal;
 mod kinds;
 mod loss;
 mod observe;
+mod pace;
 mod pieces;
 mod placement;
 mod publication;

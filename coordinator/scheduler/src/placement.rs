@@ -14,6 +14,9 @@
 //!    process (see `death`). So a split comes back to the worker that had it before, whose caches
 //!    may still hold it, as far as balance allows: no slot stays empty to wait for a better match.
 //!
+//! A slot is free when nothing runs in it; for a job with quick tasks, as long as few wait for it
+//! (see `pace`).
+//!
 //! Workers that cannot run a job's program are passed over, and those on which it fails (see
 //! `avoidance`).
 
@@ -24,12 +27,15 @@ use windrow_jobs::{Stage, TaskId, WorkerId};
 use crate::hash::mix;
 use crate::job::Job;
 use crate::jobs::Jobs;
+use crate::pace::{PACES, Pace};
 use crate::step::Step;
 use crate::worker::{Worker, Workers};
 
 /// How many queued tasks are compared for one slot. A choice costs this much, however long the
 /// queue is.
 const QUEUE_WINDOW: usize = 64;
+
+const STAGES: [Stage; 2] = [Stage::Map, Stage::Reduce];
 
 /// Of so many slots given, one may go to a job that starves.
 const SLOTS_PER_STARVING: u64 = 8;
@@ -59,7 +65,7 @@ pub(crate) fn fill_slots(jobs: &mut Jobs, turn: &mut u64, step: &mut Step<'_>) {
             return;
         };
         debug_assert!(
-            step.workers.get(worker).is_some_and(|worker| worker.takes(stage)),
+            step.workers.get(worker).is_some_and(|worker| worker.takes(stage, job.pace(stage))),
             "the index of free slots is true"
         );
         *turn += 1;
@@ -70,21 +76,29 @@ pub(crate) fn fill_slots(jobs: &mut Jobs, turn: &mut u64, step: &mut Step<'_>) {
     }
 }
 
-/// The job whose turn it is, of those that could use a free slot. O(1) if none is free, else
-/// O(jobs).
+/// The job whose turn it is, of those that could use a free slot. O(1) if none is free and no job
+/// is quick, else O(jobs).
 fn next_job<'a>(jobs: &'a mut Jobs, turn: u64, step: &Step<'_>) -> Option<(&'a mut Job, Stage)> {
-    let workers = &*step.workers;
-    let free = [Stage::Map, Stage::Reduce].map(|stage| workers.any_free(stage));
-    if free == [false; 2] {
+    let free = PACES.map(|pace| STAGES.map(|stage| step.workers.any_free(stage, pace)));
+    if free[Pace::Usual as usize] == [false; 2] && jobs.quick().next().is_none() {
         return None;
     }
-    let could_use_a_slot = |job: &'a mut Job| {
-        let stage = job.placeable().filter(|&stage| free[stage as usize])?;
-        could_place(job, stage, workers).then_some((job, stage))
-    };
-    jobs.running_mut()
-        .filter_map(could_use_a_slot)
-        .min_by_key(|(job, stage)| order(job, *stage, turn, step))
+    let first = STAGES.iter().filter_map(|&stage| {
+        let slot_is_free = free[Pace::Usual as usize][stage as usize];
+        let candidate = |job: &Job| {
+            let workers = &*step.workers;
+            let is_free = free[job.pace(stage) as usize][stage as usize];
+            let could = is_free && could_place(job, stage, job.pace(stage), workers);
+            // Nobody is given more than there are slots while a job that goes first waits for one.
+            let waits = !slot_is_free && job.has_workers(workers);
+            (could || waits).then(|| (order(job, stage, turn, step), job.id, could))
+        };
+        let wanting = jobs.running().filter(|job| job.placeable() == Some(stage));
+        let (order, id, could) = wanting.filter_map(candidate).min()?;
+        could.then_some((order, id, stage))
+    });
+    let (_, id, stage) = first.min()?;
+    Some((jobs.get_mut(id)?, stage))
 }
 
 fn order(job: &Job, stage: Stage, turn: u64, step: &Step<'_>) -> Order {
@@ -100,13 +114,13 @@ fn order(job: &Job, stage: Stage, turn: u64, step: &Step<'_>) -> Order {
     (urgency, Reverse(job.plan.priority), Reverse(waiting > 0), job.running(), job.turn)
 }
 
-/// Whether a task of this stage is queued that a free slot would suit.
-pub(crate) fn could_place(job: &Job, stage: Stage, workers: &Workers) -> bool {
-    fit(job, stage, workers).any(|(id, _)| welcome(job, stage, id, workers).next().is_some())
+/// Whether a task of this stage is queued that a slot which is free at this pace would suit.
+pub(crate) fn could_place(job: &Job, stage: Stage, pace: Pace, workers: &Workers) -> bool {
+    fit(job, stage, pace, workers).any(|(id, _)| welcome(job, stage, id, workers).next().is_some())
 }
 
 fn choose(job: &Job, stage: Stage, workers: &Workers) -> Option<(u32, WorkerId)> {
-    fit(job, stage, workers).find_map(|(id, worker)| {
+    fit(job, stage, job.pace(stage), workers).find_map(|(id, worker)| {
         let welcome = welcome(job, stage, id, workers);
         Some((best_task(job, stage, worker, welcome)?, id))
     })
@@ -116,10 +130,11 @@ fn choose(job: &Job, stage: Stage, workers: &Workers) -> Option<(u32, WorkerId)>
 fn fit<'a>(
     job: &'a Job,
     stage: Stage,
+    pace: Pace,
     workers: &'a Workers,
 ) -> impl Iterator<Item = (WorkerId, &'a Worker)> {
     let avoids = job.avoids(stage, workers);
-    workers.free(stage, &job.plan.needs).filter(move |&(id, _)| !avoids(id))
+    workers.free(stage, pace, &job.plan.needs).filter(move |&(id, _)| !avoids(id))
 }
 
 /// The first queued tasks that may go to this worker.
@@ -162,7 +177,7 @@ pub(crate) fn worker_for_backup(
 ) -> Option<WorkerId> {
     let trouble = job.tasks(task.stage).task(task.index).trouble();
     let suits = |id: &WorkerId| *id != slow && !trouble.failed_on.contains(*id);
-    let free = || fit(job, task.stage, workers).map(|(id, _)| id).filter(suits);
+    let free = || fit(job, task.stage, Pace::Usual, workers).map(|(id, _)| id).filter(suits);
     free().find(|id| !trouble.could_not_fetch_on.contains(*id)).or_else(|| free().next())
 }
 

@@ -8,6 +8,7 @@ use windrow_jobs::{AttemptId, PlatformNeeds, Stage, WorkerId};
 use crate::event::{RequestId, WorkerOffer};
 use crate::health::{Health, Standing};
 use crate::kinds::{KindId, Kinds, Rank};
+use crate::pace::{PACES, Pace};
 use crate::time::Time;
 use crate::view::WorkerView;
 
@@ -78,22 +79,24 @@ struct Identity {
 }
 
 impl Worker {
-    fn free_slots(&self, stage: Stage) -> u32 {
+    /// How many more tasks of this pace it would take.
+    fn room(&self, stage: Stage, pace: Pace) -> u32 {
         let maps_running = self.running.len() as u32 - self.reduces_running;
+        let room = |slots: u32| slots.saturating_mul(pace.tasks_a_slot());
         match stage {
-            Stage::Map => self.offer.map_slots.saturating_sub(maps_running),
-            Stage::Reduce => self.offer.reduce_slots.saturating_sub(self.reduces_running),
+            Stage::Map => room(self.offer.map_slots).saturating_sub(maps_running),
+            Stage::Reduce => room(self.offer.reduce_slots).saturating_sub(self.reduces_running),
         }
     }
 
     /// Whether it would take an attempt of this stage.
-    pub(crate) fn takes(&self, stage: Stage) -> bool {
+    pub(crate) fn takes(&self, stage: Stage, pace: Pace) -> bool {
         let may = match self.health.standing {
             Standing::Good => true,
             Standing::Quarantined => false,
             Standing::Probation => self.running.is_empty(),
         };
-        may && self.leaving == Leaving::No && !self.is_away() && self.free_slots(stage) > 0
+        may && self.leaving == Leaving::No && !self.is_away() && self.room(stage, pace) > 0
     }
 
     /// Whether it takes an attempt of this stage now, or will as soon as it has a free slot.
@@ -252,7 +255,10 @@ impl Workers {
     /// Takes a slot for an attempt.
     pub(crate) fn start(&mut self, id: WorkerId, attempt: AttemptId) {
         self.update(id, |worker| {
-            debug_assert!(worker.takes(attempt.task.stage), "it was free when it was chosen");
+            debug_assert!(
+                worker.takes(attempt.task.stage, Pace::Quick),
+                "it was free when it was chosen"
+            );
             let started = worker.running.insert(attempt);
             debug_assert!(started, "an attempt starts once");
             worker.reduces_running += u32::from(attempt.task.stage == Stage::Reduce);
@@ -340,15 +346,16 @@ impl Workers {
     pub(crate) fn free(
         &self,
         stage: Stage,
+        pace: Pace,
         needs: &PlatformNeeds,
     ) -> impl Iterator<Item = (WorkerId, &Worker)> {
-        let free = self.kinds.free(stage, needs);
+        let free = self.kinds.free(stage, pace, needs);
         free.filter_map(|id| Some((id, self.workers.get(&id)?)))
     }
 
     /// Whether any worker would take an attempt of this stage.
-    pub(crate) fn any_free(&self, stage: Stage) -> bool {
-        self.kinds.any_free(stage)
+    pub(crate) fn any_free(&self, stage: Stage, pace: Pace) -> bool {
+        self.kinds.any_free(stage, pace)
     }
 
     /// Whether any worker is there that does not want to leave.
@@ -435,17 +442,23 @@ impl Workers {
         self.unindex(id);
         let Some(worker) = self.workers.get_mut(&id) else { return };
         change(worker);
-        for stage in [Stage::Map, Stage::Reduce] {
-            if worker.takes(stage) {
-                self.kinds.set_free(worker.kind, stage, (worker.rank(), id), true);
+        for list in lists() {
+            if worker.takes(list.0, list.1) {
+                self.kinds.set_free(worker.kind, list, (worker.rank(), id), true);
             }
         }
     }
 
     fn unindex(&mut self, id: WorkerId) {
         let Some(worker) = self.workers.get(&id) else { return };
-        for stage in [Stage::Map, Stage::Reduce] {
-            self.kinds.set_free(worker.kind, stage, (worker.rank(), id), false);
+        for list in lists() {
+            self.kinds.set_free(worker.kind, list, (worker.rank(), id), false);
         }
     }
+}
+
+/// What workers with free slots are listed by.
+fn lists() -> impl Iterator<Item = (Stage, Pace)> {
+    let stages = [Stage::Map, Stage::Reduce].into_iter();
+    stages.flat_map(|stage| PACES.map(|pace| (stage, pace)))
 }

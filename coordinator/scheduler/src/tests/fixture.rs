@@ -33,7 +33,9 @@ impl Fixture {
     /// The lease is so long that tests of other things need no heartbeats, and nothing is backed
     /// up.
     pub(super) fn with_config(workers: usize, config: Config) -> Self {
-        let config = Config { lease: LEASE, backup_after: None, ..config };
+        // Tests that are not about it have tasks that take no time, one to a slot.
+        let quick_task = Duration::ZERO;
+        let config = Config { lease: LEASE, backup_after: None, quick_task, ..config };
         let mut fixture = Self::without_workers(config);
         for _ in 0..workers {
             fixture.join(2, 2);

@@ -20,6 +20,7 @@ mod loss;
 mod no_workers;
 mod objects;
 mod operation;
+mod pace;
 mod placement;
 mod publication;
 mod retry;
