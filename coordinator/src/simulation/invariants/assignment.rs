@@ -6,6 +6,8 @@ use windrow_scheduler::Effect;
 
 use super::{Ledger, Rule, check};
 
+const QUICK_TASKS_A_SLOT: u32 = 8;
+
 #[derive(Clone, Default)]
 pub struct Assignment;
 
