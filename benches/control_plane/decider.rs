@@ -36,8 +36,8 @@ pub struct Costs {
     pub events: u64,
     /// Of all events, states that were taken included.
     pub deciding: Duration,
-    /// The longest event: for so long, nobody was answered.
-    pub longest: Duration,
+    /// The longest event, and which it was: for so long, nobody was answered.
+    pub longest: (Duration, &'static str),
     /// Of the store, beside which a coordinator goes on deciding.
     pub storing: Duration,
     /// What the store was given.
@@ -110,6 +110,15 @@ fn submits(maps: u64, reduces: u32) -> Event {
     Event::Submit { request: RequestId(0), submission: SubmissionId(1), plan }
 }
 
+fn kind(event: &Event) -> &'static str {
+    match event {
+        Event::Submit { .. } => "the submission",
+        Event::AttemptDone { .. } => "a report",
+        Event::Published { .. } => "the end",
+        _ => "another one",
+    }
+}
+
 impl Cluster {
     /// What ends by then has ended, and each worker is heard of.
     fn pass(&mut self, until: Time) -> Result<()> {
@@ -140,12 +149,13 @@ impl Cluster {
     fn happen(&mut self, now: Time) -> Result<()> {
         while !self.events.is_empty() || self.decider.is_waiting() {
             for event in self.events.drain(..self.events.len().min(TURN)) {
+                let kind = kind(&event);
                 let begun = Instant::now();
                 self.decider.handle(now, event, ());
                 let took = begun.elapsed();
                 self.costs.events += 1;
                 self.costs.deciding += took;
-                self.costs.longest = self.costs.longest.max(took);
+                self.costs.longest = self.costs.longest.max((took, kind));
             }
             let begun = Instant::now();
             while let Some((id, call)) = self.decider.next_call() {

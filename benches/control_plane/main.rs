@@ -102,7 +102,8 @@ fn measure_decider(options: &Options) -> Result<()> {
     println!("  tasks a second            {:>10.0}", tasks as f64 / elapsed.as_secs_f64());
     let rate = costs.events as f64 / costs.deciding.as_secs_f64();
     println!("  events a second           {rate:>10.0}, of {} in all", costs.events);
-    println!("  longest event             {:>10.1?}", costs.longest);
+    let (longest, kind) = costs.longest;
+    println!("  longest event             {longest:>10.1?}, {kind}");
     println!("  deciding, and storing     {:>10.1?}, {:.1?}", costs.deciding, costs.storing);
     let (ever, kept) = (costs.stored_bytes >> 20, costs.kept_bytes_max >> 20);
     println!("  bytes stored              {ever:>6} MiB, at most {kept} MiB at once");
