@@ -1,10 +1,12 @@
 //! How many tasks a second one coordinator hands out, and what each costs: a real coordinator with
 //! a journal, over gRPC, and many sessions of a worker that does nothing but answer.
 //!
-//!     cargo bench --bench control_plane -- [--sessions N] [--maps N] [--reduces N] [--no-journal]
+//!     cargo bench --bench control_plane -- [--sessions N] [--maps N] [--reduces N] [--task-ms N] [--no-journal]
 //!
 //! The coordinator is a process of its own, so that its memory and CPU time are its own. All
-//! sessions are in this process.
+//! sessions are in this process. Their attempts take no time unless `--task-ms` says so: the first
+//! shows how many tasks there can be, the second how long a report waits for its answer where there
+//! are fewer.
 //!
 //!     cargo bench --bench control_plane -- --decider [--sessions N] [--maps N] [--reduces N]
 //!
@@ -34,6 +36,7 @@ struct Options {
     sessions: usize,
     maps: u64,
     reduces: u32,
+    task: Duration,
     has_journal: bool,
     /// The deciding half alone.
     decider: bool,
@@ -58,7 +61,8 @@ fn parse(arguments: &[String]) -> Result<Options> {
     let decider = arguments.iter().any(|argument| argument == "--decider");
     let (sessions, maps, reduces) =
         if decider { (10_000, 990_000, 10_000) } else { (1_000, 100_000, 1_000) };
-    let mut options = Options { sessions, maps, reduces, has_journal: true, decider };
+    let mut options =
+        Options { sessions, maps, reduces, task: Duration::ZERO, has_journal: true, decider };
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
@@ -67,6 +71,7 @@ fn parse(arguments: &[String]) -> Result<Options> {
             "--maps" => options.maps = value()?.parse()?,
             "--reduces" => options.reduces = value()?.parse()?,
             "--decider" => {}
+            "--task-ms" => options.task = Duration::from_millis(value()?.parse()?),
             "--no-journal" => options.has_journal = false,
             other => return Err(format!("{other} is no option of this benchmark").into()),
         }
@@ -82,7 +87,7 @@ fn measure(options: &Options) -> Result<()> {
     runtime.block_on(async {
         let state = options.has_journal.then(|| dir.path().join("state"));
         let coordinator = Coordinator::start(state.as_deref())?;
-        let sessions = Sessions::open(&coordinator.address, options.sessions).await?;
+        let sessions = Sessions::open(&coordinator.address, options.sessions, options.task).await?;
         let cpu_before = coordinator.cpu();
         let begun = Instant::now();
         job::run(&coordinator.address, dir.path(), options.maps, options.reduces).await?;
@@ -127,10 +132,11 @@ fn show(
     let wait = |percent: usize| waits.get(waits.len() * percent / 100).copied().unwrap_or_default();
     let per_task = |n: f64| n / tasks as f64;
     println!(
-        "{} sessions, {} maps, {} reduces, {}",
+        "{} sessions, {} maps, {} reduces of {:?}, {}",
         options.sessions,
         options.maps,
         options.reduces,
+        options.task,
         if options.has_journal { "with a journal" } else { "no journal" }
     );
     println!("  tasks a second            {:>10.0}", tasks as f64 / elapsed.as_secs_f64());

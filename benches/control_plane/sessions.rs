@@ -1,6 +1,6 @@
 //! Many sessions of a worker that is done with each task at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use windrow_proto::pieces::Pieces;
@@ -28,12 +28,12 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Opens so many, each over a connection of its own.
-    pub async fn open(address: &str, count: usize) -> Result<Self> {
+    /// Opens so many, each over a connection of its own, whose attempts take `task`.
+    pub async fn open(address: &str, count: usize, task: Duration) -> Result<Self> {
         let (bytes, waits) = (Arc::default(), Arc::default());
         let mut running = JoinSet::new();
         for number in 0..count {
-            let session = Session::open(address, number, &bytes, &waits).await?;
+            let session = Session::open(address, number, task, (&bytes, &waits)).await?;
             running.spawn(session.work());
         }
         Ok(Self { bytes, waits, _running: running })
@@ -59,14 +59,18 @@ struct Session {
     staging: BTreeMap<u64, PathBuf>,
     waits: Arc<Mutex<Vec<Duration>>>,
     reported: Option<Instant>,
+    /// How long each attempt takes.
+    task: Duration,
+    /// Reports of those that run, and when they are due.
+    working: VecDeque<(Instant, Report)>,
 }
 
 impl Session {
     async fn open(
         address: &str,
         number: usize,
-        bytes: &Arc<AtomicU64>,
-        waits: &Arc<Mutex<Vec<Duration>>>,
+        task: Duration,
+        (bytes, waits): (&Arc<AtomicU64>, &Arc<Mutex<Vec<Duration>>>),
     ) -> Result<Self> {
         let (reports, outgoing) = mpsc::channel(64);
         let hello = v1::WorkerMessage { message: Some(Report::Hello(hello(number))) };
@@ -76,9 +80,17 @@ impl Session {
         let welcome = orders.message().await?.and_then(|first| first.message);
         let Some(Order::Welcome(welcome)) = welcome else { return Err("no welcome".into()) };
         let heartbeat = Duration::from_millis(welcome.heartbeat_ms);
-        let (pieces, staging, reported) = Default::default();
-        let waits = Arc::clone(waits);
-        Ok(Self { reports, orders, pieces, heartbeat, staging, waits, reported })
+        Ok(Self {
+            reports,
+            orders,
+            pieces: Pieces::default(),
+            heartbeat,
+            staging: BTreeMap::new(),
+            waits: Arc::clone(waits),
+            reported: None,
+            task,
+            working: VecDeque::new(),
+        })
     }
 
     async fn work(mut self) {
@@ -86,12 +98,23 @@ impl Session {
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut sequence = 0;
         loop {
+            let next_done = self.working.front().map(|(done, _)| *done);
+            let due = next_done.unwrap_or_else(Instant::now).into();
             let report = tokio::select! {
                 order = self.orders.message() => match order {
-                    Ok(Some(order)) => self.obey(order),
+                    Ok(Some(order)) => {
+                        let report = self.obey(order);
+                        let done = Instant::now() + self.task;
+                        self.working.extend(report.map(|report| (done, report)));
+                        None
+                    }
                     // The coordinator has been killed: all is measured.
                     Ok(None) | Err(_) => return,
                 },
+                () = sleep_until(due), if next_done.is_some() => {
+                    self.reported = Some(Instant::now());
+                    self.working.pop_front().map(|(_, report)| report)
+                }
                 _ = heartbeat.tick() => {
                     sequence += 1;
                     Some(Report::Heartbeat(v1::Heartbeat { running: Vec::new(), sequence }))
@@ -118,7 +141,7 @@ impl Session {
             }
             Order::AssignMap(v1::AssignMap { attempt, .. }) => {
                 self.note_wait();
-                let stats = Some(stats());
+                let stats = Some(stats(self.task));
                 Some(Report::MapDone(v1::MapDone { attempt, stats, ..Default::default() }))
             }
             Order::AssignReduce(v1::AssignReduce { attempt, .. }) => {
@@ -130,9 +153,9 @@ impl Session {
     }
 
     fn note_wait(&mut self) {
-        let now = Instant::now();
-        if let Some(reported) = self.reported.replace(now) {
-            self.waits.lock().unwrap_or_else(PoisonError::into_inner).push(now - reported);
+        if let Some(reported) = self.reported.take() {
+            let waited = reported.elapsed();
+            self.waits.lock().unwrap_or_else(PoisonError::into_inner).push(waited);
         }
     }
 
@@ -144,15 +167,16 @@ impl Session {
         let part = v1::Part { path: path.display().to_string(), ..Default::default() };
         Some(v1::ReduceDone {
             attempt: Some(attempt),
-            stats: Some(stats()),
+            stats: Some(stats(self.task)),
             part: Some(part),
             quarantine: None,
         })
     }
 }
 
-fn stats() -> v1::AttemptStats {
-    v1::AttemptStats { audit: Some(v1::Audit::default()), elapsed_ms: 1, ..Default::default() }
+fn stats(task: Duration) -> v1::AttemptStats {
+    let elapsed_ms = task.as_millis() as u64;
+    v1::AttemptStats { audit: Some(v1::Audit::default()), elapsed_ms, ..Default::default() }
 }
 
 /// A worker with one slot, so that a report is followed by at most one attempt.
