@@ -3,10 +3,16 @@
 use libtest_mimic::Trial;
 
 use crate::jobs::hoard::{LOOK, SPILLED};
-use crate::support::{Dir, Mode, case};
+use crate::jobs::swell;
+use crate::support::{Dir, Mode, both, case, read_parts};
 
 pub fn tests() -> Vec<Trial> {
-    vec![case("memory::what_user_code_holds_makes_the_engine_spill", what_user_code_holds_counts)]
+    let mut tests = vec![case(
+        "memory::what_user_code_holds_makes_the_engine_spill",
+        what_user_code_holds_counts,
+    )];
+    tests.extend(both("memory::a_line_that_swells_without_a_reducer", a_line_that_swells));
+    tests
 }
 
 /// Needs about a quarter of the budget.
@@ -28,4 +34,27 @@ fn what_user_code_holds_counts() {
     };
     assert_eq!(spilled("1", "modest"), 0);
     assert_eq!(spilled("200", "greedy"), 1, "all runs of a map task are in one file");
+}
+
+/// Two lines become 150 MB each: in the first chunk, whose text goes to the part, and in the last
+/// one, whose text waits for its turn. There is memory for a tenth of that.
+fn a_line_that_swells(mode: &Mode) {
+    const LINES: usize = 150_000;
+    const BETWEEN: usize = 2_000_000;
+    let dir = Dir::new();
+    let between = "0\n".repeat(BETWEEN);
+    let text = format!("{LINES}\n{between}{LINES}\n{}\n", swell::LOOK);
+    let input = dir.write("input", text).display().to_string();
+    let output = dir.join("out");
+    let flags = ["swell", "--json", "--threads", "2", "--memory", "32MiB"];
+    let paths = ["--input", &input, "--output", &output.display().to_string()];
+    let ran = mode.run(flags.iter().chain(&paths)).expect_code(0);
+    let peak_kib = ran.last_json()["counters"][swell::PEAK_KIB].as_u64().unwrap();
+    assert!(peak_kib < 150 << 10, "{peak_kib} KiB");
+    let parts = read_parts(&output);
+    let numbers = parts.values().flat_map(|part| part.chunks(swell::LINE_BYTES));
+    let numbers = numbers.map(|line| {
+        line.trim_ascii().iter().fold(0, |n, digit| n * 10 + usize::from(digit - b'0'))
+    });
+    assert!(numbers.eq((0..LINES).chain(0..LINES)), "another output, or another order");
 }

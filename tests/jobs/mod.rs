@@ -11,6 +11,7 @@ mod picky;
 mod reach;
 #[path = "../../examples/stop_words.rs"]
 mod stop_words;
+pub mod swell;
 mod tally;
 mod trouble;
 
@@ -34,6 +35,7 @@ pub fn all() -> Vec<Job> {
         picky::job(),
         reach::job(),
         stop_words::job(),
+        swell::job(),
         tally::job(),
         trouble::job(),
     ]

@@ -173,7 +173,10 @@ impl<S> StoreEmitter<'_, S> {
                 self.store.reuse(emptied);
                 Ok(())
             }
-            Collected::Text { .. } => unreachable!("text is not spilled: it needs no room"),
+            Collected::Text { bytes, records } => {
+                let spilled = self.room.spill_text(bytes, records);
+                spilled.map_err(|cause| hidden(self.failure.insert(cause)))
+            }
         }
     }
 }

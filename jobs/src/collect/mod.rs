@@ -81,6 +81,13 @@ pub trait Room {
     /// Takes what was collected so far; not sorted. Gives the buffer back, emptied, where its
     /// memory may go on being used.
     fn spill(&mut self, pairs: RecordBuffer) -> Result<RecordBuffer, FailureCause>;
+
+    /// Takes the text that was collected so far of the chunk that is being mapped, and its number
+    /// of lines. Only map-only jobs collect text.
+    fn spill_text(&mut self, text: Vec<u8>, records: u64) -> Result<(), FailureCause> {
+        let _ = (text, records);
+        unreachable!("a job that reduces collects pairs")
+    }
 }
 
 /// All the memory that there is: nothing is ever spilled.

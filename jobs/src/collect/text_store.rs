@@ -10,17 +10,24 @@ use crate::key::Key;
 use crate::output::Output;
 use crate::value::Value;
 
-/// Finished output in input order. Its memory is not asked for: it is taken after each chunk.
+/// Room is asked for in steps of so many bytes.
+const STEP_BYTES: usize = 256 << 10;
+
+/// Finished output in input order. It is taken after each chunk, and before where one chunk gives
+/// more than there is room for.
 pub(crate) struct TextStore<O> {
     output: Arc<O>,
     bytes: Vec<u8>,
+    /// Length up to which there is room.
+    roomy_bytes: usize,
     records: u64,
     counters: LocalCounters,
 }
 
 impl<O> TextStore<O> {
     pub(crate) fn new(output: Arc<O>) -> Self {
-        Self { output, bytes: Vec::new(), records: 0, counters: LocalCounters::default() }
+        let (bytes, counters) = Default::default();
+        Self { output, bytes, roomy_bytes: STEP_BYTES, records: 0, counters }
     }
 }
 
@@ -29,7 +36,7 @@ impl<K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> Store<K, V> for TextSt
     fn put(&mut self, key: K::Ref<'_>, value: V::Ref<'_>, _salt: u64) -> Result<bool> {
         self.output.write(key, value, &mut self.bytes)?;
         self.records += 1;
-        Ok(false)
+        Ok(self.bytes.len() > self.roomy_bytes)
     }
 
     fn check(&mut self, key: K::Ref<'_>, value: V::Ref<'_>, _salt: u64) -> Result<usize> {
@@ -40,8 +47,13 @@ impl<K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> Store<K, V> for TextSt
         Ok(bytes)
     }
 
+    fn settle(&mut self) -> Result<()> {
+        self.roomy_bytes = self.bytes.len() + STEP_BYTES;
+        Ok(())
+    }
+
     fn wanted_bytes(&self) -> usize {
-        0
+        self.roomy_bytes
     }
 
     fn memory_bytes(&self) -> usize {
@@ -49,6 +61,7 @@ impl<K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> Store<K, V> for TextSt
     }
 
     fn take(&mut self) -> Result<Collected> {
+        self.roomy_bytes = STEP_BYTES;
         let records = mem::take(&mut self.records);
         Ok(Collected::Text { bytes: mem::take(&mut self.bytes), records })
     }

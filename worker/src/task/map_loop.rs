@@ -18,6 +18,11 @@ pub trait ChunkSink: Room + Send {
     /// What the thread leaves.
     type Left: Send;
 
+    /// Hears of each chunk before it is mapped; by default not.
+    fn before_chunk(&mut self, chunk: usize) {
+        let _ = chunk;
+    }
+
     /// Looks at the collector after it has mapped the chunk numbered `chunk`; by default not.
     fn after_chunk(
         &mut self,
@@ -118,6 +123,7 @@ impl MapLoops<'_> {
         while !self.stop.load(Ordering::Relaxed)
             && let Some(chunk) = self.plan.take()
         {
+            sink.before_chunk(chunk);
             self.map_chunk(chunk, &mut reader, &mut *collector, &mut sink, &mut totals)
                 .and_then(|()| self.put_in_quarantine(chunk, &mut *collector))
                 .and_then(|()| sink.after_chunk(chunk, &mut *collector))

@@ -7,7 +7,7 @@ use windrow_jobs::collect::{Collected, Collector, RecordBuffer, Room};
 use windrow_jobs::program::CollectorSetup;
 
 use super::map_loop::{ChunkSink, MapLoops};
-use super::ordered::{OrderedPart, Text};
+use super::ordered::{MEMORY_PARTS, OrderedPart, Text, TextFile};
 use super::output::PartWriter;
 use super::plan::InputPlan;
 use super::quarantine::Quarantine;
@@ -24,8 +24,12 @@ pub fn run(
     let stop = AtomicBool::new(false);
     let writer = PartWriter::create(attempt.part_path())?;
     let part = OrderedPart::new(writer, attempt.threads, &attempt.memory);
+    let in_hand_bytes_max = in_hand_bytes_max(attempt, plan);
     let loops = MapLoops { attempt, plan, setup, quarantine, stop: &stop };
-    let (totals, _) = loops.run(|| TextSink { attempt, part: &part, stop: &stop })?;
+    let (totals, _) = loops.run(|| {
+        let (chunk, on_disk) = Default::default();
+        TextSink { attempt, part: &part, stop: &stop, chunk, in_hand_bytes_max, on_disk }
+    })?;
     let (writer, records) = part.finish()?;
     let (part, file) = writer.finish(records)?;
     let stats = Stats {
@@ -40,18 +44,47 @@ pub fn run(
     Ok(Outcome { finished, left: Left::File(file), quarantine: None })
 }
 
+/// How much text a thread may have in hand: all threads together as much of the memory as texts that
+/// are held back. A chunk whose text is a few times as long is not written twice for that.
+fn in_hand_bytes_max(attempt: &Attempt, plan: &InputPlan) -> u64 {
+    let share_bytes = attempt.memory.limit_bytes() / MEMORY_PARTS / attempt.threads.max(1) as u64;
+    share_bytes.max(CHUNKS_IN_HAND * plan.chunk_bytes)
+}
+
+/// The text of a chunk may be so many times as long as the chunk, however little memory there is.
+const CHUNKS_IN_HAND: u64 = 4;
+
 /// Hands on the text of each chunk.
 struct TextSink<'a> {
     attempt: &'a Attempt,
     part: &'a OrderedPart,
     stop: &'a AtomicBool,
+    /// The one that is being mapped.
+    chunk: usize,
+    in_hand_bytes_max: u64,
+    /// The beginning of its text, where that was too much to have in hand.
+    on_disk: Option<TextFile>,
 }
 
-/// Text is taken after each chunk, so nothing is asked for: what has no room waits then (see
-/// `ordered`).
+/// Text is taken after each chunk: what has no room waits then (see `ordered`). While a chunk is
+/// being mapped nobody waits, since the thread has a core and may have others' turn: a text that
+/// grows too long goes where it belongs if it is the next one, and else to a file for the time
+/// being.
 impl Room for TextSink<'_> {
-    fn grow(&mut self, _bytes: usize) -> bool {
-        true
+    fn grow(&mut self, bytes: usize) -> bool {
+        bytes as u64 <= self.in_hand_bytes_max
+    }
+
+    fn spill_text(&mut self, bytes: Vec<u8>, records: u64) -> Result<(), FailureCause> {
+        self.attempt.check()?;
+        let text = self.text(bytes, records);
+        let Some(early) = self.part.write_ahead(self.chunk, text)? else { return Ok(()) };
+        let Text { on_disk, bytes, records, .. } = early;
+        let path = || self.attempt.scratch.folder.scratch_path();
+        let mut file = on_disk.map_or_else(|| TextFile::create(path()), Ok)?;
+        file.append(&bytes, records)?;
+        self.on_disk = Some(file);
+        Ok(())
     }
 
     fn spill(&mut self, _pairs: RecordBuffer) -> Result<RecordBuffer, FailureCause> {
@@ -59,8 +92,21 @@ impl Room for TextSink<'_> {
     }
 }
 
+impl TextSink<'_> {
+    /// All that there is of the text of the chunk.
+    fn text(&mut self, bytes: Vec<u8>, records: u64) -> Text {
+        let _reservation = self.attempt.memory.reserve(bytes.capacity() as u64);
+        Text { on_disk: self.on_disk.take(), bytes, records, _reservation }
+    }
+}
+
 impl ChunkSink for TextSink<'_> {
     type Left = ();
+
+    fn before_chunk(&mut self, chunk: usize) {
+        debug_assert!(self.on_disk.is_none(), "what was on disk went with its chunk");
+        self.chunk = chunk;
+    }
 
     fn after_chunk(
         &mut self,
@@ -70,8 +116,8 @@ impl ChunkSink for TextSink<'_> {
         let Collected::Text { bytes, records } = collector.take()? else {
             unreachable!("a map-only job collects text")
         };
-        let _reservation = self.attempt.memory.reserve(bytes.capacity() as u64);
-        self.part.submit(chunk, Text { bytes, records, _reservation }, || {
+        let text = self.text(bytes, records);
+        self.part.submit(chunk, text, || {
             if self.stop.load(Ordering::Relaxed) {
                 // Another thread has failed, and its failure is the one to report.
                 return Err(FailureCause::Cancelled);

@@ -1,15 +1,21 @@
 //! Puts the text of chunks, which are mapped side by side, back into input order.
 //!
 //! A thread that is too far ahead of the slowest one waits, and so does one whose text has no room,
-//! so that little text is held back.
+//! so that little text is held back. A text that is too long for one thread's memory has its
+//! beginning in a file until its turn comes.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex};
 
+use crc_fast::{CrcAlgorithm::Crc64Nvme, Digest};
 use windrow_jobs::FailureCause;
 use windrow_jobs::program::PartSink;
 
 use super::output::PartWriter;
+use crate::files::TemporaryFile;
 use crate::memory::{Account, Reservation};
 use crate::sync::{into_inner, lock, wait_while};
 
@@ -18,7 +24,10 @@ const WINDOW_PER_THREAD: usize = 4;
 
 /// They take up at most one part in this many of the memory, beside those that threads have in
 /// hand.
-const MEMORY_PARTS: u64 = 8;
+pub const MEMORY_PARTS: u64 = 8;
+
+/// How much of a text on disk is read at once.
+const COPY_BYTES: usize = 256 << 10;
 
 /// The part of a map-only task, in the making.
 pub struct OrderedPart {
@@ -42,12 +51,67 @@ struct State {
 
 /// What was mapped from one chunk.
 pub struct Text {
+    /// What comes before the bytes, if it was too much for the memory.
+    pub on_disk: Option<TextFile>,
     /// Whole lines.
     pub bytes: Vec<u8>,
-    /// Their number.
+    /// Their number, without those on disk.
     pub records: u64,
     /// Counts the bytes.
     pub _reservation: Reservation,
+}
+
+/// The beginning of a text that was too long to be held in memory.
+pub struct TextFile {
+    file: File,
+    temporary: TemporaryFile,
+    bytes: u64,
+    records: u64,
+    digest: Digest,
+}
+
+impl TextFile {
+    /// An empty one, which goes when this is dropped.
+    pub fn create(path: PathBuf) -> Result<Self, FailureCause> {
+        let file = File::options().read(true).write(true).create_new(true).open(&path);
+        let file = file.map_err(|error| FailureCause::io(&path, &error))?;
+        let (temporary, digest) = (TemporaryFile::new(path), Digest::new(Crc64Nvme));
+        Ok(Self { file, temporary, bytes: 0, records: 0, digest })
+    }
+
+    /// Appends whole lines, so many.
+    pub fn append(&mut self, bytes: &[u8], records: u64) -> Result<(), FailureCause> {
+        self.file.write_all(bytes).map_err(|error| FailureCause::io(self.path(), &error))?;
+        self.bytes += bytes.len() as u64;
+        self.records += records;
+        self.digest.update(bytes);
+        Ok(())
+    }
+
+    fn path(&self) -> &Path {
+        self.temporary.path()
+    }
+
+    /// Writes it to `part`, and returns its number of lines. An error if it is not what was written
+    /// to it.
+    fn copy_to(mut self, part: &mut PartWriter) -> Result<u64, FailureCause> {
+        let failed = |error: &io::Error| FailureCause::io(self.temporary.path(), error);
+        self.file.rewind().map_err(|error| failed(&error))?;
+        let mut buffer = vec![0; COPY_BYTES];
+        let (mut left, mut digest) = (self.bytes, Digest::new(Crc64Nvme));
+        while left > 0 {
+            let piece = &mut buffer[..left.min(COPY_BYTES as u64) as usize];
+            self.file.read_exact(piece).map_err(|error| failed(&error))?;
+            digest.update(piece);
+            part.write(piece)?;
+            left -= piece.len() as u64;
+        }
+        if digest.finalize() == self.digest.finalize() {
+            return Ok(self.records);
+        }
+        let (file, message) = (self.path().display().to_string(), "its checksum does not match");
+        Err(FailureCause::Corrupt { file, offset: 0, message: message.into() })
+    }
 }
 
 impl OrderedPart {
@@ -60,6 +124,17 @@ impl OrderedPart {
         let (pending, pending_bytes) = Default::default();
         let state = State { writer, next: 0, pending, pending_bytes, records: 0, waiting: 0 };
         Self { state: Mutex::new(state), moved: Condvar::new(), window: window.max(1), bytes_max }
+    }
+
+    /// Writes what there is of the text of a chunk, if that is the next one; else it is given back.
+    /// The rest of it is to be submitted.
+    pub fn write_ahead(&self, chunk: usize, text: Text) -> Result<Option<Text>, FailureCause> {
+        let mut state = lock(&self.state);
+        if chunk != state.next {
+            return Ok(Some(text));
+        }
+        state.write(text)?;
+        Ok(None)
     }
 
     /// Takes the text of a chunk. Waits while the chunk is too far ahead, or there is no room,
@@ -119,10 +194,18 @@ impl State {
     fn write_ready(&mut self) -> Result<(), FailureCause> {
         while let Some(text) = self.pending.remove(&self.next) {
             self.pending_bytes -= text.bytes.capacity() as u64;
-            self.writer.write(&text.bytes)?;
-            self.records += text.records;
+            self.write(text)?;
             self.next += 1;
         }
+        Ok(())
+    }
+
+    fn write(&mut self, text: Text) -> Result<(), FailureCause> {
+        if let Some(file) = text.on_disk {
+            self.records += file.copy_to(&mut self.writer)?;
+        }
+        self.writer.write(&text.bytes)?;
+        self.records += text.records;
         Ok(())
     }
 }
@@ -135,10 +218,10 @@ mod tests {
 
     fn text(chunk: usize) -> Text {
         let bytes = format!("{chunk}\n").into_bytes();
-        Text { bytes, records: 1, _reservation: Account::new(0).reserve(0) }
+        Text { on_disk: None, bytes, records: 1, _reservation: Account::new(0).reserve(0) }
     }
 
-    fn part(folder: &std::path::Path, window: usize) -> OrderedPart {
+    fn part(folder: &Path, window: usize) -> OrderedPart {
         OrderedPart::within(PartWriter::create(folder.join("part")).unwrap(), window, 1 << 20)
     }
 
@@ -168,6 +251,37 @@ mod tests {
             ahead.join().unwrap().unwrap();
         });
         assert_eq!(part.finish().unwrap().1, 3);
+    }
+
+    #[test]
+    fn a_long_text_goes_to_the_part_at_its_turn_and_to_a_file_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let part = part(folder.path(), 8);
+        let early = part.write_ahead(1, text(1)).unwrap().expect("chunk 0 comes first");
+        let mut file = TextFile::create(folder.path().join("scratch")).unwrap();
+        file.append(b"begun\n", 1).unwrap();
+        part.submit(1, Text { on_disk: Some(file), ..early }, || Ok(())).unwrap();
+        for _ in 0..2 {
+            assert!(part.write_ahead(0, text(0)).unwrap().is_none(), "it is its turn");
+        }
+        part.submit(0, text(0), || Ok(())).unwrap();
+        let (writer, records) = part.finish().unwrap();
+        let (written, _file) = writer.finish(records).unwrap();
+        assert_eq!(std::fs::read_to_string(&written.path).unwrap(), "0\n0\n0\nbegun\n1\n");
+        assert_eq!(written.records, 5);
+        assert!(!folder.path().join("scratch").exists(), "it is not needed any more");
+    }
+
+    #[test]
+    fn a_text_that_has_changed_on_the_disk_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let part = part(folder.path(), 8);
+        let path = folder.path().join("scratch");
+        let mut file = TextFile::create(path.clone()).unwrap();
+        file.append(b"begun\n", 1).unwrap();
+        std::fs::write(&path, b"begum\n").unwrap();
+        let failed = part.submit(0, Text { on_disk: Some(file), ..text(0) }, || Ok(()));
+        assert!(failed.unwrap_err().to_string().contains("its checksum does not match"));
     }
 
     /// Waits until so many threads wait.

@@ -59,7 +59,7 @@ impl Quarantine {
         let records = bad.len() as u64;
         self.count(chunk, bad)?;
         let _reservation = self.memory.reserve(bytes.capacity() as u64);
-        self.file.submit(chunk, Text { bytes, records, _reservation }, stop)
+        self.file.submit(chunk, Text { on_disk: None, bytes, records, _reservation }, stop)
     }
 
     fn count(&self, chunk: usize, bad: Vec<BadRecord>) -> Result<(), FailureCause> {
