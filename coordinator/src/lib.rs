@@ -11,6 +11,7 @@
 //!  logs      what the processes of jobs have printed, for people
 //!  security/ certificates for join tokens, and who may call what
 //!  explain   why a job failed or waits, in one line
+//!  hanging   which calls of the file system do not return
 //!  side_by_side  calls of the file system for many files, on several threads
 //! ```
 //!
@@ -30,6 +31,7 @@ mod failpoint;
 mod folder;
 #[doc(hidden)]
 pub mod fuzzing;
+mod hanging;
 mod journal;
 mod logs;
 mod output;

@@ -5,6 +5,8 @@ use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use crate::hanging;
+
 /// Most threads of one loop. A file server answers so many at once, and a disk gains nothing from
 /// more.
 const THREADS_MAX: usize = 16;
@@ -77,9 +79,15 @@ pub(crate) fn try_map_with<T: Sync, R: Send, E: Send>(
             done.push((start, outcome));
         }
     };
+    let watcher = hanging::watcher();
     let mut done = thread::scope(|scope| {
+        // Whoever watches this thread watches those that help it.
+        let watched = || match &watcher {
+            Some(watcher) => watcher.watching(work),
+            None => work(),
+        };
         // This thread works as well, and alone where the system has no other to give.
-        let spawn = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
+        let spawn = |_| thread::Builder::new().spawn_scoped(scope, watched).ok();
         let running: Vec<_> = (1..threads).map_while(spawn).collect();
         let mut done = work();
         for thread in running {

@@ -11,6 +11,7 @@ use windrow_jobs::JobIdentity;
 use super::lock::{Lock, Owner};
 use super::place::{self, Place, sweep};
 use super::{OutputError, SUCCESS, TEMPORARY, lock, replace};
+use crate::hanging::at;
 
 /// What is made in a folder with this bit is of the folder's group.
 const SETGID: u32 = 0o2000;
@@ -29,6 +30,10 @@ pub(crate) struct Reservation {
 /// Refuses an output that has something in it already, unless that is a whole output and to be
 /// replaced. Writes nothing. What a killed job left behind does not count.
 pub(crate) fn check(output: &Path, overwrite: bool) -> Result<(), OutputError> {
+    at(output, || check_entries(output, overwrite))
+}
+
+fn check_entries(output: &Path, overwrite: bool) -> Result<(), OutputError> {
     let entries = match fs::read_dir(output) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -54,6 +59,10 @@ pub(crate) fn check(output: &Path, overwrite: bool) -> Result<(), OutputError> {
 /// The jobs of which there is something in an output folder that is not result: they have it, or
 /// have had it when they were killed. Empty where that cannot be read.
 pub(crate) fn jobs_in(output: &Path) -> Vec<JobIdentity> {
+    at(output, || look_for_jobs(output))
+}
+
+fn look_for_jobs(output: &Path) -> Vec<JobIdentity> {
     let entries = fs::read_dir(output.join(TEMPORARY)).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     let mut jobs: BTreeSet<_> = names.filter_map(|name| place::job_of(&name)).collect();

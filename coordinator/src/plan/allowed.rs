@@ -13,6 +13,7 @@ use std::sync::Arc;
 use windrow_jobs::{JobSpec, explained};
 
 use super::listing::Places;
+use crate::hanging::at;
 use crate::side_by_side::try_for_each;
 
 /// Folders that jobs may read and write. Cheap to clone.
@@ -122,7 +123,7 @@ fn refuse_upwards(path: &Path) -> Result<(), NotAllowed> {
 /// be known.
 fn real_path(path: &Path) -> Option<PathBuf> {
     for ancestor in path.ancestors() {
-        match fs::canonicalize(ancestor) {
+        match at(ancestor, || fs::canonicalize(ancestor)) {
             Ok(real) => return Some(real.join(path.strip_prefix(ancestor).ok()?)),
             // A link that leads nowhere would be followed once somebody makes what it leads to.
             Err(error) if error.kind() == ErrorKind::NotFound && !is_link(ancestor) => {}

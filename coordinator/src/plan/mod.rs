@@ -32,6 +32,7 @@ pub(crate) use numbers::ClusterSize;
 pub(crate) use sample::{SIDE_BYTES_MAX, pieces};
 pub(crate) use splits::{Range, Split};
 
+use crate::hanging::at;
 use listing::Places;
 
 /// Most map tasks of a job: the coordinator's state grows with them.
@@ -253,7 +254,7 @@ fn list_inputs(
 
 /// Compared as the system sees them, so that no link hides one inside the other.
 fn refuse_inside_output(spec: &JobSpec, places: &Places) -> Result<(), PlanError> {
-    let Ok(output) = fs::canonicalize(&spec.output) else {
+    let Ok(output) = at(&spec.output, || fs::canonicalize(&spec.output)) else {
         return Ok(()); // It does not exist yet, so nothing lies inside it.
     };
     match places.iter().find(|(real, _)| real.starts_with(&output)) {

@@ -79,14 +79,14 @@ impl Planner {
     /// ranges.
     pub(super) async fn look_at(
         &self,
-        id: Option<SubmissionId>,
+        (submitter, id): (Option<&str>, Option<SubmissionId>),
         spec: JobSpec,
         shape: JobShape,
         cluster: ClusterSize,
     ) -> Result<v1::PlanReply, Status> {
         let planner = self.clone();
         let pin = self.blobs.pin(files_of(&spec));
-        let planning = self.plannings.run(move || {
+        let planning = self.plannings.run(submitter, move || {
             planner.allowed_paths.check_spec(&spec)?;
             output::check(&spec.output, spec.options.overwrite)?;
             let listing = Listing::make(&spec, &shape, &planner.allowed_paths)?;
@@ -117,8 +117,9 @@ impl Planner {
         caller_gone: CancellationToken,
     ) -> Result<JobId, Status> {
         self.until_cleaned_up(&asked.spec, &caller_gone).await?;
-        let planner = self.clone();
-        let mut planned = self.plannings.run(move || planner.plan(asked)).await?;
+        let (planner, submitter) = (self.clone(), asked.submitter.clone());
+        let planning = self.plannings.run(submitter.as_deref(), move || planner.plan(asked));
+        let mut planned = planning.await?;
         let found = std::mem::take(&mut planned.found);
         if let Some(owner) = self.owner_of(&planned.asked.spec, found).await? {
             return Err(refused(&planned.asked.spec, owner));

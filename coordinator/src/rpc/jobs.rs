@@ -75,7 +75,7 @@ impl Jobs for JobsService {
             return Ok(Response::new(v1::PlanReply { accepted, ..Default::default() }));
         }
         let cluster = self.cluster_size().await?;
-        let reply = self.planner.look_at(id, spec, shape, cluster).await?;
+        let reply = self.planner.look_at((submitter.as_deref(), id), spec, shape, cluster).await?;
         Ok(Response::new(reply))
     }
 

@@ -1,67 +1,265 @@
 //! How many jobs are planned at once. Each holds a thread and the list of its files while a file
-//! server answers, so all others wait for their turn, in the order in which they came.
+//! server answers, so all others wait for their turn.
+//!
+//! ```text
+//!  wait behind others of the same submitter --> wait for a turn --> plan --> done
+//!                                                                     |
+//!                      a call does not return for TURN_MAX: others have the turn (it goes on without)
+//!                      .. nor for ANSWER_MAX: its submitter is told at which path (the thread is given up)
+//! ```
+//!
+//! Nothing ends a call to a file server that is gone. So a planning that hangs has no turn, and
+//! those that hang are bounded apart; and one submitter's plannings never have all turns.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
 use tonic::Status;
+
+use crate::hanging::Watch;
 
 /// More do not make a file server faster: each asks on several threads.
 const PLANNINGS_MAX: usize = 4;
+/// Of one submitter, where submitters are told apart.
+const OF_ONE_MAX: usize = PLANNINGS_MAX / 2;
+/// Most plannings that hang, of all and of one submitter: each has up to 16 threads that cannot be
+/// ended.
+const HANGING_MAX: usize = 32;
+const HANGING_OF_ONE_MAX: usize = 4;
+
+/// How long a call may take before it counts as one that hangs, and before it is given up.
+#[derive(Clone, Copy)]
+struct Limits {
+    turn_max: Duration,
+    answer_max: Duration,
+    /// Between two looks.
+    look: Duration,
+}
+
+const LIMITS: Limits = Limits {
+    turn_max: Duration::from_secs(5),
+    answer_max: Duration::from_secs(120),
+    look: Duration::from_secs(1),
+};
 
 /// The turns. Cheap to clone; clones count together.
 #[derive(Clone)]
-pub(crate) struct Plannings(Arc<Semaphore>);
+pub(crate) struct Plannings {
+    turns: Arc<Semaphore>,
+    /// By submitter; of those who have a planning now.
+    of_one: Arc<Mutex<BTreeMap<String, Weak<Semaphore>>>>,
+    hanging: Arc<Mutex<Vec<Hanging>>>,
+    limits: Limits,
+}
+
+/// A planning in a call that does not return.
+struct Hanging {
+    submitter: Option<String>,
+    watch: Watch,
+}
 
 impl Default for Plannings {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(PLANNINGS_MAX)))
+        let (turns, of_one) = (Arc::new(Semaphore::new(PLANNINGS_MAX)), Arc::default());
+        Self { turns, of_one, hanging: Arc::default(), limits: LIMITS }
     }
 }
 
 impl Plannings {
-    /// Does something that blocks on the file system, once it is its turn. It goes on to its end
-    /// even if nobody waits for it any more, and has its turn until then.
+    /// Does something for a submitter, if they are known, that blocks on the file system, once it is
+    /// its turn. It goes on to its end even if nobody waits for it any more, and has its turn until
+    /// then, or until it hangs. Whatever it makes must be of no harm if nobody gets it.
     pub(super) async fn run<T: Send + 'static>(
         &self,
+        submitter: Option<&str>,
         plan: impl FnOnce() -> Result<T, Status> + Send + 'static,
     ) -> Result<T, Status> {
-        let turn = Arc::clone(&self.0).acquire_owned().await;
-        let turn = turn.map_err(|closed| Status::internal(closed.to_string()))?;
-        let planning = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            plan()
+        self.refuse_if_too_many_hang(submitter)?;
+        let own_turn = match submitter {
+            Some(submitter) => Some(turn_of(self.of_submitter(submitter)).await?),
+            None => None,
+        };
+        let turn = turn_of(Arc::clone(&self.turns)).await?;
+        let watch = Watch::default();
+        let planning = tokio::task::spawn_blocking({
+            let watch = watch.clone();
+            move || watch.watching(plan)
         });
-        planning.await.map_err(|error| Status::internal(error.to_string()))?
+        let looking = Looking {
+            plannings: self.clone(),
+            submitter: submitter.map(str::to_string),
+            turns: Some((own_turn, turn)),
+            watch,
+            hangs: false,
+        };
+        // In a task of its own, since whoever waits here may go.
+        let done = tokio::spawn(looking.until_done(planning)).await;
+        done.map_err(|error| Status::internal(error.to_string()))?
     }
+
+    fn of_submitter(&self, submitter: &str) -> Arc<Semaphore> {
+        let mut all = self.of_one.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, turns| turns.strong_count() > 0);
+        if let Some(turns) = all.get(submitter).and_then(Weak::upgrade) {
+            return turns;
+        }
+        let turns = Arc::new(Semaphore::new(OF_ONE_MAX));
+        all.insert(submitter.to_string(), Arc::downgrade(&turns));
+        turns
+    }
+
+    fn refuse_if_too_many_hang(&self, submitter: Option<&str>) -> Result<(), Status> {
+        let hanging = self.hanging.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = hanging.iter().filter(|hanging| hanging.submitter.as_deref() == submitter);
+        let too_many = submitter.is_some() && own.clone().count() >= HANGING_OF_ONE_MAX;
+        if !too_many && hanging.len() < HANGING_MAX {
+            return Ok(());
+        }
+        let longest = own.chain(&*hanging).find_map(|hanging| hanging.watch.longest());
+        let (path, since) = longest.unwrap_or_default();
+        Err(Status::resource_exhausted(format!(
+            "{} jobs that were submitted before cannot be planned: {} has not answered for {} s; see to its file server, and \
+             submit again",
+            hanging.len(),
+            path.display(),
+            since.as_secs()
+        )))
+    }
+}
+
+async fn turn_of(turns: Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Status> {
+    turns.acquire_owned().await.map_err(|closed| Status::internal(closed.to_string()))
+}
+
+/// Looks at a planning now and then.
+struct Looking {
+    plannings: Plannings,
+    submitter: Option<String>,
+    turns: Option<(Option<OwnedSemaphorePermit>, OwnedSemaphorePermit)>,
+    watch: Watch,
+    /// Whether it is among those that hang.
+    hangs: bool,
+}
+
+impl Looking {
+    async fn until_done<T: Send + 'static>(
+        mut self,
+        mut planning: JoinHandle<Result<T, Status>>,
+    ) -> Result<T, Status> {
+        loop {
+            tokio::select! {
+                done = &mut planning => {
+                    return done.map_err(|error| Status::internal(error.to_string()))?;
+                }
+                () = tokio::time::sleep(self.plannings.limits.look) => {}
+            }
+            let Some((path, since)) = self.watch.longest() else { continue };
+            self.note(&path, since);
+            if since >= self.plannings.limits.answer_max {
+                // Its thread may come back, and still counts until then.
+                tokio::spawn(async move {
+                    let _ = planning.await;
+                    drop(self);
+                });
+                return Err(does_not_answer(&path, since));
+            }
+        }
+    }
+
+    /// One that hangs has no turn. When the server answers again, it goes on without.
+    fn note(&mut self, path: &Path, since: Duration) {
+        if self.hangs || since < self.plannings.limits.turn_max {
+            return;
+        }
+        tracing::warn!(?path, ?since, "a job's planning hangs; others have its turn");
+        self.hangs = true;
+        self.turns = None;
+        let (submitter, watch) = (self.submitter.clone(), self.watch.clone());
+        self.plannings.change_hanging(|all| all.push(Hanging { submitter, watch }));
+    }
+}
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        if self.hangs {
+            let watch = self.watch.clone();
+            self.plannings.change_hanging(|all| all.retain(|hanging| !hanging.watch.is(&watch)));
+        }
+    }
+}
+
+impl Plannings {
+    fn change_hanging(&self, change: impl FnOnce(&mut Vec<Hanging>)) {
+        change(&mut self.hanging.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+fn does_not_answer(path: &Path, since: Duration) -> Status {
+    Status::failed_precondition(format!(
+        "the job cannot be planned: {} has not answered for {} s; see to its file server, or leave the path out",
+        path.display(),
+        since.as_secs()
+    ))
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
 
+    use tonic::Code;
+
     use super::*;
+    use crate::hanging::at;
+
+    fn limits(turn_max: Duration, answer_max: Duration) -> Plannings {
+        let look = Duration::from_millis(1);
+        Plannings { limits: Limits { turn_max, answer_max, look }, ..Plannings::default() }
+    }
+
+    const NEVER: Duration = Duration::from_secs(1_000_000);
+
+    /// Begins a planning that asks at `/dead` until the gate opens.
+    fn begin(
+        plannings: &Plannings,
+        submitter: Option<&'static str>,
+        gate: &Arc<Mutex<mpsc::Receiver<()>>>,
+    ) -> JoinHandle<Result<(), Status>> {
+        let (plannings, gate) = (plannings.clone(), Arc::clone(gate));
+        tokio::spawn(async move {
+            let wait = move || {
+                let opened = at(Path::new("/dead"), || gate.lock().unwrap().recv());
+                opened.map_err(|e| Status::internal(e.to_string()))
+            };
+            plannings.run(submitter, wait).await
+        })
+    }
+
+    fn gate() -> (mpsc::Sender<()>, Arc<Mutex<mpsc::Receiver<()>>>) {
+        let (go, gate) = mpsc::channel();
+        (go, Arc::new(Mutex::new(gate)))
+    }
+
+    async fn until(holds: impl Fn() -> bool) {
+        let holding = async {
+            while !holds() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), holding).await.expect("it never holds");
+    }
 
     #[tokio::test]
     async fn only_so_many_at_once_and_those_that_nobody_waits_for_count() {
-        let plannings = Plannings::default();
-        let (go, gate) = mpsc::channel::<()>();
-        let gate = Arc::new(std::sync::Mutex::new(gate));
-        let slow = || {
-            let (plannings, gate) = (plannings.clone(), Arc::clone(&gate));
-            tokio::spawn(async move {
-                let wait = move || {
-                    gate.lock().unwrap().recv().map_err(|e| Status::internal(e.to_string()))
-                };
-                plannings.run(wait).await
-            })
-        };
-        let running: Vec<_> = (0..PLANNINGS_MAX).map(|_| slow()).collect();
-        while plannings.0.available_permits() > 0 {
-            tokio::task::yield_now().await;
-        }
+        let plannings = limits(NEVER, NEVER);
+        let (go, gate) = gate();
+        let running: Vec<_> = (0..PLANNINGS_MAX).map(|_| begin(&plannings, None, &gate)).collect();
+        until(|| plannings.turns.available_permits() == 0).await;
         running[0].abort();
-        let next = plannings.run(|| Ok(7));
+        let next = plannings.run(None, || Ok(7));
         tokio::pin!(next);
         tokio::select! {
             biased;
@@ -71,5 +269,54 @@ mod tests {
         go.send(()).unwrap();
         assert_eq!(next.await.unwrap(), 7);
         (1..PLANNINGS_MAX).for_each(|_| go.send(()).unwrap());
+    }
+
+    #[tokio::test]
+    async fn one_submitter_leaves_turns_to_others() {
+        let plannings = limits(NEVER, NEVER);
+        let (go, gate) = gate();
+        let many: Vec<_> =
+            (0..3 * PLANNINGS_MAX).map(|_| begin(&plannings, Some("a"), &gate)).collect();
+        until(|| plannings.turns.available_permits() == PLANNINGS_MAX - OF_ONE_MAX).await;
+        assert_eq!(plannings.run(Some("b"), || Ok(7)).await.unwrap(), 7);
+        many.iter().for_each(|_| go.send(()).unwrap());
+        for one in many {
+            one.await.unwrap().unwrap();
+        }
+        assert_eq!(plannings.run(Some("a"), || Ok(7)).await.unwrap(), 7);
+        assert_eq!(plannings.of_one.lock().unwrap().len(), 1, "what nobody uses is forgotten");
+    }
+
+    #[tokio::test]
+    async fn those_that_hang_keep_nobody_waiting_and_go_on_when_the_server_answers() {
+        let plannings = limits(Duration::ZERO, NEVER);
+        let (go, gate) = gate();
+        let hanging: Vec<_> = (0..PLANNINGS_MAX).map(|_| begin(&plannings, None, &gate)).collect();
+        until(|| plannings.hanging.lock().unwrap().len() == PLANNINGS_MAX).await;
+        assert_eq!(plannings.turns.available_permits(), PLANNINGS_MAX);
+        assert_eq!(plannings.run(None, || Ok(7)).await.unwrap(), 7);
+        hanging.iter().for_each(|_| go.send(()).unwrap());
+        for one in hanging {
+            one.await.unwrap().unwrap();
+        }
+        assert!(plannings.hanging.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_never_answers_is_named_and_counts_until_it_returns() {
+        let plannings = limits(Duration::ZERO, Duration::ZERO);
+        let (go, gate) = gate();
+        for _ in 0..HANGING_OF_ONE_MAX {
+            let refused = begin(&plannings, Some("a"), &gate).await.unwrap().unwrap_err();
+            assert_eq!(refused.code(), Code::FailedPrecondition);
+            assert!(refused.message().contains("/dead has not answered"), "{refused}");
+        }
+        let refused = plannings.run(Some("a"), || Ok(7)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::ResourceExhausted);
+        assert!(refused.message().contains("/dead has not answered"), "{refused}");
+        assert_eq!(plannings.run(Some("b"), || Ok(7)).await.unwrap(), 7);
+        (0..HANGING_OF_ONE_MAX).for_each(|_| go.send(()).unwrap());
+        until(|| plannings.hanging.lock().unwrap().is_empty()).await;
+        assert_eq!(plannings.run(Some("a"), || Ok(7)).await.unwrap(), 7);
     }
 }

@@ -9,6 +9,7 @@ use glob::{MatchOptions, Pattern};
 
 use super::candidates::{Candidates, Origin};
 use super::unreadable;
+use crate::hanging::at;
 use crate::plan::PlanError;
 use crate::side_by_side::{Grain, try_map_with};
 
@@ -41,12 +42,14 @@ pub(super) fn expand(inputs: &[&str], found: &mut Candidates) -> Result<(), Plan
 
 /// What a path leads to, and whether it is a link to it.
 fn kind_of(path: &Path) -> io::Result<(FileType, Origin)> {
-    let metadata = fs::symlink_metadata(path)?;
-    if metadata.is_symlink() {
-        fs::metadata(path).map(|target| (target.file_type(), Origin::Link))
-    } else {
-        Ok((metadata.file_type(), Origin::File))
-    }
+    at(path, || {
+        let metadata = fs::symlink_metadata(path)?;
+        if metadata.is_symlink() {
+            fs::metadata(path).map(|target| (target.file_type(), Origin::Link))
+        } else {
+            Ok((metadata.file_type(), Origin::File))
+        }
+    })
 }
 
 fn is_absent(error: &io::Error) -> bool {
@@ -66,7 +69,8 @@ fn walk(
     // Side by side, but not so many that what they hold takes up much memory.
     while !folders.is_empty() {
         let at_once = folders.split_off(folders.len().saturating_sub(FOLDERS_AT_ONCE));
-        let read = try_map_with(Grain::Coarse, &at_once, |folder| read(folder, named))?;
+        let read =
+            try_map_with(Grain::Coarse, &at_once, |folder| at(folder, || read(folder, named)))?;
         for (folder, entries) in at_once.iter().zip(read) {
             for (name, kind) in entries {
                 let path = folder.join(name);
@@ -104,7 +108,8 @@ fn read(folder: &Path, named: &[Pattern]) -> Result<Vec<(OsString, FileType)>, P
 /// is not there.
 fn push_links(links: Vec<PathBuf>, found: &mut Candidates) -> Result<(), PlanError> {
     let lead_to_files = try_map_with(Grain::Fine, &links, |link| {
-        fs::metadata(link).map(|target| target.is_file()).map_err(|error| unreadable(link, error))
+        let target = at(link, || fs::metadata(link)).map_err(|error| unreadable(link, error))?;
+        Ok::<_, PlanError>(target.is_file())
     })?;
     let to_files = links.into_iter().zip(lead_to_files).filter(|(_, leads)| *leads);
     to_files.map(|(link, _)| link).try_for_each(|link| found.push(link, Origin::Link))
@@ -121,7 +126,9 @@ fn expand_pattern(input: &str, found: &mut Candidates) -> Result<(), PlanError> 
         return expand_recursive(input, &pattern, &components, found);
     }
     let mut paths = Vec::new();
-    for entry in glob::glob(input).map_err(bad_pattern)? {
+    let mut entries = glob::glob(input).map_err(bad_pattern)?;
+    // Which of the folders it reads, is not known from outside.
+    while let Some(entry) = at(Path::new(input), || entries.next()) {
         let path = entry.map_err(|error| PlanError::Unreadable {
             path: error.path().to_path_buf(),
             error: error.into(),
@@ -154,7 +161,7 @@ fn expand_recursive(
 ) -> Result<(), PlanError> {
     let literal = input.split('/').take_while(|component| !component.contains(['*', '?', '[']));
     let base = PathBuf::from(format!("{}/", literal.collect::<Vec<_>>().join("/")));
-    if !base.is_dir() {
+    if !at(&base, || base.is_dir()) {
         return Ok(());
     }
     let options = MatchOptions { require_literal_separator: true, ..MatchOptions::default() };

@@ -29,6 +29,7 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 use serde::{Deserialize, Serialize};
 
 use super::error::PlanError;
+use crate::hanging::at;
 use crate::side_by_side::try_map;
 use candidates::{Candidate, Candidates};
 pub(super) use places::Places;
@@ -58,7 +59,7 @@ pub(super) fn list<'a>(
     let patterns: Vec<_> = patterns.into_iter().collect();
     expand::expand(&patterns, &mut candidates)?;
     let candidates = places.each_once(candidates.into_vec())?;
-    try_map(&candidates, |candidate| inspect(input, candidate))
+    try_map(&candidates, |candidate| at(&candidate.path, || inspect(input, candidate)))
 }
 
 fn inspect(input: u32, Candidate { path, .. }: &Candidate) -> Result<InputFile, PlanError> {

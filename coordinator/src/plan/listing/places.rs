@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::candidates::{Candidate, Origin};
 use super::unreadable;
+use crate::hanging::at;
 use crate::plan::PlanError;
 use crate::side_by_side::try_map;
 
@@ -44,7 +45,8 @@ impl Places {
         let links = candidates.iter().filter(|candidate| candidate.origin == Origin::Link);
         let links: Vec<_> = links.map(|candidate| &candidate.path).collect();
         self.links.extend(try_map(&links, |link| {
-            let real = fs::canonicalize(link).map_err(|error| unreadable(link, error))?;
+            let real =
+                at(link, || fs::canonicalize(link)).map_err(|error| unreadable(link, error))?;
             Ok::<_, PlanError>((real, link.to_path_buf()))
         })?);
         Ok(candidates)
@@ -67,8 +69,8 @@ impl Places {
             let number = match known {
                 Some(number) => number,
                 None => {
-                    let path =
-                        fs::canonicalize(folder).map_err(|error| unreadable(folder, error))?;
+                    let path = at(folder, || fs::canonicalize(folder))
+                        .map_err(|error| unreadable(folder, error))?;
                     let next = self.folders.len();
                     let number = *real.entry(path.clone()).or_insert(next);
                     if number == next {

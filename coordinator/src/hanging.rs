@@ -1,0 +1,134 @@
+//! Which calls of the file system somebody waits for, and since when.
+//!
+//! A call to a file server that is gone does not return, and nothing ends it. So whoever makes many
+//! calls says [at which path](at) each one is; whoever waits for all of them holds the [`Watch`],
+//! and can tell a server that does not answer from one that is slow.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The calls of some threads. Cheap to clone; clones have all in common.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Watch(Arc<Mutex<Vec<Arc<Mutex<Call>>>>>);
+
+/// The call that one thread is in.
+#[derive(Debug, Default)]
+struct Call {
+    /// Kept for its memory when the call has returned.
+    path: PathBuf,
+    since: Option<Instant>,
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<(Watch, Arc<Mutex<Call>>)>> = const { RefCell::new(None) };
+}
+
+/// Asks for something at `path`. Costs a copy of the path where somebody watches, and no more.
+pub(crate) fn at<R>(path: &Path, ask: impl FnOnce() -> R) -> R {
+    note(|call| {
+        call.path.clear();
+        call.path.push(path);
+        call.since = Some(Instant::now());
+    });
+    let answer = ask();
+    note(|call| call.since = None);
+    answer
+}
+
+fn note(change: impl FnOnce(&mut Call)) {
+    CURRENT.with_borrow(|current| {
+        if let Some((_, call)) = current {
+            change(&mut call.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    });
+}
+
+/// Whoever watches this thread, so that a thread which works for it can be watched, too.
+pub(crate) fn watcher() -> Option<Watch> {
+    CURRENT.with_borrow(|current| current.as_ref().map(|(watch, _)| watch.clone()))
+}
+
+impl Watch {
+    /// Watches what this thread does in `work`.
+    pub(crate) fn watching<R>(&self, work: impl FnOnce() -> R) -> R {
+        let call = Arc::default();
+        self.calls(|calls| calls.push(Arc::clone(&call)));
+        let entered = Entered { before: CURRENT.replace(Some((self.clone(), call))) };
+        let done = work();
+        drop(entered);
+        done
+    }
+
+    /// The path at which a call has not returned for longest, and for how long.
+    pub(crate) fn longest(&self) -> Option<(PathBuf, Duration)> {
+        self.calls(|calls| {
+            let calls =
+                calls.iter().map(|call| call.lock().unwrap_or_else(PoisonError::into_inner));
+            let asked = calls.filter_map(|call| Some((call.since?, call.path.clone())));
+            let longest = asked.min_by_key(|(since, _)| *since);
+            longest.map(|(since, path)| (path, since.elapsed()))
+        })
+    }
+
+    /// Whether both are the same.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    fn calls<R>(&self, change: impl FnOnce(&mut Vec<Arc<Mutex<Call>>>) -> R) -> R {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Until it is dropped, which a panic does as well, this thread is watched.
+struct Entered {
+    before: Option<(Watch, Arc<Mutex<Call>>)>,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        if let Some((watch, call)) = CURRENT.replace(self.before.take()) {
+            watch.calls(|calls| calls.retain(|other| !Arc::ptr_eq(other, &call)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+    use crate::side_by_side::{Grain, try_map_with};
+
+    #[test]
+    fn the_oldest_call_is_named_whichever_thread_makes_it() {
+        let watch = Watch::default();
+        assert_eq!(watch.longest(), None);
+        let (go, gate) = mpsc::channel::<()>();
+        let (gate, items) = (Mutex::new(gate), ["/a", "/b", "/c", "/d"]);
+        let hanging = {
+            let watch = watch.clone();
+            thread::spawn(move || {
+                watch.watching(|| {
+                    try_map_with(Grain::Coarse, &items, |path| {
+                        at(Path::new(path), || gate.lock().unwrap().recv().map_err(|_| ()))
+                    })
+                })
+            })
+        };
+        let asks = |call: &&Arc<Mutex<Call>>| call.lock().unwrap().since.is_some();
+        while watch.0.lock().unwrap().iter().filter(asks).count() < 2 {
+            thread::yield_now();
+        }
+        let (path, since) = watch.longest().unwrap();
+        assert!(items.iter().any(|item| path == Path::new(item)), "{path:?}");
+        assert!(watch.longest().unwrap().1 >= since);
+        (0..4).for_each(|_| go.send(()).unwrap());
+        assert_eq!(hanging.join().unwrap(), Ok(vec![(); 4]));
+        assert_eq!(watch.longest(), None, "nobody is in a call any more");
+        assert_eq!(at(Path::new("/nobody watches"), || 7), 7);
+    }
+}
