@@ -8,6 +8,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -28,9 +29,13 @@ const PART: &str = ".part";
 pub(crate) struct LogStore {
     folder: Folder,
     bytes_max: u64,
-    /// What the files take up; none where they have not been counted. Locked while any of them is
-    /// changed.
+    /// What the files take up, about; none where they have not been counted. Never locked while a
+    /// file is written: many workers tell at once, and a disk may stand still.
     bytes: Mutex<Option<u64>>,
+    /// Locked while files are removed.
+    sweeping: Mutex<()>,
+    /// Files that were begun, so that each has a name of its own until it is whole.
+    begun: AtomicU64,
 }
 
 /// A file of the folder.
@@ -44,7 +49,8 @@ struct LogFile {
 impl LogStore {
     /// Keeps them in `folder`.
     pub(crate) fn new(folder: Folder) -> Self {
-        Self { folder, bytes_max: BYTES_MAX, bytes: Mutex::default() }
+        let (bytes, sweeping, begun) = Default::default();
+        Self { folder, bytes_max: BYTES_MAX, bytes, sweeping, begun }
     }
 
     /// Replaces what is known of a process.
@@ -52,19 +58,36 @@ impl LogStore {
         let (job, process) = log.printed.as_ref().map_or((0, 0), |it| (it.job, it.process));
         let folder = self.folder.path()?;
         let path = folder.join(format!("{job}-{}-{process}", worker.0));
-        let part = path.with_extension(PART.trim_start_matches('.'));
+        let number = self.begun.fetch_add(1, Ordering::Relaxed);
+        let part = path.with_extension(format!("{number}{PART}"));
         let encoded = log.encode_to_vec();
-        let mut counted = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
-        if counted.is_none() {
-            self.folder.made()?;
-            *counted = Some(files(&folder)?.iter().map(|file| file.bytes).sum());
-        }
+        self.count(&folder)?;
         let replaced = fs::metadata(&path).map_or(0, |metadata| taken(metadata.len()));
         let written = fs::write(&part, &encoded).and_then(|()| fs::rename(&part, &path));
         written.inspect_err(|_| drop(fs::remove_file(&part)))?;
-        let bytes = counted.unwrap_or(0).saturating_sub(replaced) + taken(encoded.len() as u64);
-        *counted = Some(if bytes > self.bytes_max { self.sweep(&folder)? } else { bytes });
+        let more = taken(encoded.len() as u64);
+        let bytes = self.change(|bytes| bytes.saturating_sub(replaced).saturating_add(more));
+        if bytes > self.bytes_max {
+            self.sweep(&folder)?;
+        }
         Ok(())
+    }
+
+    /// Counts what a former process has left, once.
+    fn count(&self, folder: &Path) -> io::Result<()> {
+        let mut counted = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        if counted.is_none() {
+            self.folder.made()?;
+            *counted = Some(files(folder)?.iter().map(|file| file.bytes).sum());
+        }
+        Ok(())
+    }
+
+    fn change(&self, change: impl FnOnce(u64) -> u64) -> u64 {
+        let mut counted = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = change(counted.unwrap_or(0));
+        *counted = Some(bytes);
+        bytes
     }
 
     /// The files of a job's processes, in the order in which these were started, worker by worker.
@@ -81,8 +104,14 @@ impl LogStore {
         Ok(named.into_iter().map(|(_, path)| path).collect())
     }
 
-    /// Removes the oldest files until a quarter is free, and returns what the others take up.
-    fn sweep(&self, folder: &Path) -> io::Result<u64> {
+    /// Removes the oldest files until a quarter is free, unless somebody else just has. What is
+    /// written meanwhile may be counted twice, until the next sweep.
+    fn sweep(&self, folder: &Path) -> io::Result<()> {
+        let _sweeping = self.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.change(|bytes| bytes);
+        if before <= self.bytes_max {
+            return Ok(());
+        }
         let mut found = files(folder)?;
         found.sort_by_key(|file| file.written);
         let mut bytes: u64 = found.iter().map(|file| file.bytes).sum();
@@ -90,10 +119,19 @@ impl LogStore {
             if bytes <= self.bytes_max / 4 * 3 {
                 break;
             }
-            fs::remove_file(&file.path)?;
+            gone(fs::remove_file(&file.path))?;
             bytes -= file.bytes;
         }
-        Ok(bytes)
+        self.change(|now| bytes + now.saturating_sub(before));
+        Ok(())
+    }
+}
+
+/// What is not there any more was renamed by who wrote it.
+fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
     }
 }
 
@@ -173,6 +211,44 @@ mod tests {
             assert_eq!(texts(&store, 11), ["other"]);
             assert_eq!(texts(&store, 111), [""; 0]);
         }
+    }
+
+    #[test]
+    fn many_tell_at_once_and_each_last_word_is_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path(), 40);
+        std::thread::scope(|scope| {
+            for worker in 0..8 {
+                let store = &store;
+                scope.spawn(move || {
+                    for turn in 0..50 {
+                        // All write to the file of one process as well.
+                        let text = format!("{worker}").repeat(1_000 * worker);
+                        store.put(WorkerId(9), &log(1, 1, &text)).unwrap();
+                        store.put(WorkerId(worker as u64), &log(2, turn, "x")).unwrap();
+                    }
+                });
+            }
+        });
+        let last = &texts(&store, 1)[0];
+        assert!(last.bytes().all(|byte| byte == last.as_bytes()[0]), "two words in one");
+        let folder = store.folder.path().unwrap();
+        let there: u64 = files(&folder).unwrap().iter().map(|file| file.bytes).sum();
+        assert!(there <= store.bytes_max + 8 * 2 * A_FILE, "{there} of {}", store.bytes_max);
+        let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        assert!(!names.into_iter().any(|name| name.to_string_lossy().ends_with(PART)));
+    }
+
+    #[test]
+    fn whoever_removes_files_keeps_nobody_from_writing() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path(), 40);
+        store.put(WorkerId(1), &log(1, 1, "text")).unwrap();
+        let _sweeping = store.sweeping.lock().unwrap();
+        for process in 0..30 {
+            store.put(WorkerId(2), &log(1, process, "text")).unwrap();
+        }
+        assert_eq!(texts(&store, 1).len(), 31);
     }
 
     #[test]
