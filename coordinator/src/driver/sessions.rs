@@ -218,3 +218,28 @@ fn unsent<T>(error: &mpsc::error::TrySendError<T>) -> &'static str {
         mpsc::error::TrySendError::Closed(_) => "its connection was closed",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_all_slots_make_at_once_fits_and_there_is_an_end_to_it() {
+        let profile = WorkerProfile { reduce_slots: 4_096, ..WorkerProfile::for_test() };
+        let slots = 4_096 + WorkerProfile::for_test().map_slots as usize;
+        let (worker, mut sessions) = (WorkerId(1), Sessions::default());
+        let opened = sessions.open(worker, &profile, RequestId(1));
+        for _ in 0..MESSAGES_PER_SLOT * slots {
+            sessions.send(worker, Outgoing::Release(JobId(1)));
+            sessions.answer(worker, Receipt::HeartbeatAck(1));
+        }
+        assert_eq!(sessions.next_unreachable(), None);
+        // Besides, for what has to do with no slot.
+        (0..OUTBOX_MIN).for_each(|_| sessions.send(worker, Outgoing::Release(JobId(1))));
+        assert_eq!(sessions.next_unreachable(), None);
+        sessions.send(worker, Outgoing::Release(JobId(1)));
+        let why = sessions.next_unreachable();
+        assert_eq!(why, Some((worker, "it does not read its messages")));
+        drop(opened);
+    }
+}

@@ -7,7 +7,7 @@ use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
 use windrow_proto::v1::worker_message::Message as FromWorker;
 
-use crate::support::{Cluster, build, hello};
+use crate::support::{Cluster, build, hello, numbered};
 
 #[tokio::test(start_paused = true)]
 async fn workers_of_another_protocol_are_refused_by_name_of_both_and_those_of_another_build_are_not()
@@ -182,4 +182,32 @@ async fn a_draining_worker_finishes_and_may_leave() {
     let failed = v1::AttemptFailed { attempt: map.attempt, failure: Some(failure) };
     worker.say(FromWorker::AttemptFailed(failed)).await;
     assert!(matches!(worker.next().await, FromCoordinator::Drained(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_with_many_slots_is_told_of_all_its_attempts_at_once() {
+    const SLOTS: u32 = 4_096;
+    let cluster = Cluster::start().await;
+    let many = v1::Hello { reduce_slots: SLOTS, ..hello("/w") };
+    let mut worker = cluster.open(many).await.unwrap();
+    let job = cluster.submit(cluster.word_count(SLOTS)).await.unwrap();
+    let map = worker.next_map().await;
+    worker.finish_map(&map).await;
+    // It reads nothing before all have been assigned.
+    let assigned = async {
+        loop {
+            let get = v1::GetRequest { job: numbered(job) };
+            let status = cluster.jobs.clone().get(get).await.unwrap().into_inner();
+            if status.reduce.unwrap().running == SLOTS {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), assigned).await.expect("assignments");
+    worker.next_reduce_with_outputs().await;
+    for _ in 1..SLOTS {
+        worker.next_reduce().await;
+    }
+    assert_eq!(cluster.workers().await.len(), 1);
 }
