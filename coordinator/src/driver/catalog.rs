@@ -19,6 +19,7 @@ use windrow_scheduler::Part;
 use windrow_scheduler::journal::{Content, PartId};
 use windrow_scheduler::{Effect, Event, Scheduler, Time};
 
+use super::known::KnownJobs;
 use super::members::Members;
 use super::profile::WorkerProfile;
 use crate::journal::ClusterId;
@@ -32,7 +33,7 @@ const INPUTS_SHOWN_MAX: usize = 16;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Catalog {
     pub(crate) cluster: ClusterId,
-    jobs: BTreeMap<JobId, CatalogJob>,
+    jobs: KnownJobs,
     workers: Members,
     /// What the simulator watches it by.
     #[cfg(test)]
@@ -189,7 +190,7 @@ impl windrow_scheduler::Catalog for Catalog {
             (Event::AttemptDone { attempt, .. }, Note::Written(written))
                 if has_won(*attempt, effects) =>
             {
-                if let Some(job) = self.jobs.get_mut(&attempt.task.job) {
+                if let Some(job) = self.jobs.get_mut(attempt.task.job) {
                     job.keep(*attempt, written);
                 }
             }
@@ -205,7 +206,7 @@ impl windrow_scheduler::Catalog for Catalog {
     }
 
     fn name_parts(&self, name: &mut dyn FnMut(PartId)) {
-        self.jobs.values().filter_map(|job| job.work.as_ref()?.part).for_each(name);
+        self.jobs.iter().filter_map(|(_, job)| job.work.as_ref()?.part).for_each(name);
     }
 
     fn take_parts(&mut self, parts: &BTreeMap<PartId, Arc<JobWork>>) {
@@ -239,7 +240,7 @@ fn has_won(part: AttemptId, effects: &[Effect]) -> bool {
 impl Catalog {
     /// The parts of the journal that it names.
     pub(crate) fn parts(&self) -> BTreeMap<PartId, Arc<Part<JobWork>>> {
-        let jobs = self.jobs.values().filter_map(|job| job.work.as_ref());
+        let jobs = self.jobs.iter().filter_map(|(_, job)| job.work.as_ref());
         let part = |work| Arc::new(Part::Catalog(work));
         jobs.filter_map(|job| Some((job.part?, part(job.work.clone()?)))).collect()
     }
@@ -250,7 +251,7 @@ impl Catalog {
     pub(crate) fn new(cluster: ClusterId) -> Self {
         Self {
             cluster,
-            jobs: BTreeMap::new(),
+            jobs: KnownJobs::default(),
             workers: Members::default(),
             #[cfg(test)]
             books: Default::default(),
@@ -258,18 +259,14 @@ impl Catalog {
     }
 
     pub(super) fn job(&self, id: JobId) -> Option<&CatalogJob> {
-        self.jobs.get(&id)
+        self.jobs.get(id)
     }
 
-    /// The job that somebody means, if it is known. Takes time in proportion to the known jobs,
-    /// which are few.
+    /// The job that somebody means, if it is known.
     pub(super) fn named(&self, name: JobName) -> Option<JobId> {
         match name {
-            JobName::Number(id) => self.jobs.contains_key(&id).then_some(id),
-            JobName::Identity(identity) => {
-                let mut jobs = self.jobs.iter();
-                jobs.find(|(_, job)| job.shown.identity == identity).map(|(id, _)| *id)
-            }
+            JobName::Number(id) => self.jobs.get(id).map(|_| id),
+            JobName::Identity(identity) => self.jobs.of_identity(identity),
         }
     }
 
@@ -280,7 +277,7 @@ impl Catalog {
 
     /// Jobs that are not over, or of which something partial may be left.
     pub(crate) fn unsettled(&self) -> impl Iterator<Item = (JobId, &Arc<JobWork>)> {
-        self.jobs.iter().filter_map(|(id, job)| Some((*id, job.work()?)))
+        self.jobs.iter().filter_map(|(id, job)| Some((id, job.work()?)))
     }
 
     pub(super) fn worker(&self, id: WorkerId) -> Option<&Arc<WorkerProfile>> {
@@ -330,7 +327,7 @@ impl Catalog {
         });
         // One that was accepted before, and is submitted once more, stays as it is.
         if let (Some(id), Some(work)) = (accepted, job.work.clone()) {
-            self.jobs.entry(id).or_insert_with(|| CatalogJob::new(job, &work));
+            self.jobs.insert_new(id, || CatalogJob::new(job, &work));
         }
     }
 
@@ -344,12 +341,12 @@ impl Catalog {
 
     /// Forgets also those that the scheduler has forgotten.
     fn settle(&mut self, id: JobId, scheduler: &Scheduler) {
-        if let Some(job) = self.jobs.get_mut(&id) {
+        if let Some(job) = self.jobs.get_mut(id) {
             job.work = None;
             job.parts = Arc::default();
             job.quarantines = Arc::default();
         }
-        self.jobs.retain(|id, job| job.work.is_some() || scheduler.job(*id).is_some());
+        self.jobs.retain(|id, job| job.work.is_some() || scheduler.job(id).is_some());
     }
 }
 

@@ -31,6 +31,7 @@ pub(crate) mod fuzzing;
 mod handle;
 mod hosts;
 mod jobs;
+mod known;
 mod members;
 mod outgoing;
 mod outputs;
