@@ -165,12 +165,13 @@ impl Coordinator {
         IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
         IE: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        let router = self.router(gate, shutdown.clone());
         let stopped = async {
             shutdown.cancelled().await;
             self.stop().await;
         };
         tokio::select! {
-            served = self.router(gate).serve_with_incoming_shutdown(incoming, stopped) => Ok(served?),
+            served = router.serve_with_incoming_shutdown(incoming, stopped) => Ok(served?),
             error = self.driver.failure() => Err(error.into()),
         }
     }
@@ -183,7 +184,11 @@ impl Coordinator {
         let _ = self.driver.stop().await;
     }
 
-    fn router(&self, gate: Arc<dyn Gate>) -> Router<Stack<AccessLayer, Identity>> {
+    fn router(
+        &self,
+        gate: Arc<dyn Gate>,
+        stopping: CancellationToken,
+    ) -> Router<Stack<AccessLayer, Identity>> {
         let config = &self.config;
         let jobs = JobsService {
             driver: self.driver.clone(),
@@ -199,6 +204,7 @@ impl Coordinator {
                 self.driver.clone(),
                 Arc::clone(&self.blobs),
                 config.allowed_paths.clone(),
+                stopping,
             ),
         };
         let sessions = SessionsService {

@@ -23,7 +23,7 @@ use super::convert::piece_to;
 use super::plannings::Plannings;
 use super::refusal::{check_files, files_of};
 use crate::blobs::{BlobStore, Pin};
-use crate::driver::{DriverHandle, JobWork, OutputOwner, Submission, Unsubmitted};
+use crate::driver::{DriverHandle, JobWork, OutputOwner, Stopped, Submission, Unsubmitted};
 use crate::journal::draw;
 use crate::output::{self, OutputError, Owner, Reservation};
 use crate::plan::{self, AllowedPaths, ClusterSize, KEPT_FOR, KeptListings, Listing, Plan, Ranges};
@@ -40,6 +40,8 @@ pub(crate) struct Planner {
     plannings: Plannings,
     /// Where inputs and outputs may lie.
     allowed_paths: AllowedPaths,
+    /// Fires when the coordinator stops, which must not wait for a file server.
+    stopping: CancellationToken,
 }
 
 /// A job that somebody asks for.
@@ -70,9 +72,10 @@ impl Planner {
         driver: DriverHandle,
         blobs: Arc<BlobStore>,
         allowed_paths: AllowedPaths,
+        stopping: CancellationToken,
     ) -> Self {
         let (listings, plannings) = (Arc::default(), Plannings::default());
-        Self { driver, blobs, listings, plannings, allowed_paths }
+        Self { driver, blobs, listings, plannings, allowed_paths, stopping }
     }
 
     /// The number of partitions that a job would have, and what to read of its input for their
@@ -101,7 +104,7 @@ impl Planner {
             }
             Ok(v1::PlanReply { partitions, sample, accepted: None })
         });
-        let reply = planning.await?;
+        let reply = self.unless_stopped(planning).await?;
         let listings = Arc::clone(&self.listings);
         tokio::spawn(async move {
             tokio::time::sleep(KEPT_FOR).await;
@@ -119,7 +122,7 @@ impl Planner {
         self.until_cleaned_up(&asked.spec, &caller_gone).await?;
         let (planner, submitter) = (self.clone(), asked.submitter.clone());
         let planning = self.plannings.run(submitter.as_deref(), move || planner.plan(asked));
-        let mut planned = planning.await?;
+        let mut planned = self.unless_stopped(planning).await?;
         let found = std::mem::take(&mut planned.found);
         if let Some(owner) = self.owner_of(&planned.asked.spec, found).await? {
             return Err(refused(&planned.asked.spec, owner));
@@ -149,6 +152,16 @@ impl Planner {
             }
         }
         Ok(())
+    }
+
+    async fn unless_stopped<T>(
+        &self,
+        planning: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
+        tokio::select! {
+            planned = planning => planned,
+            () = self.stopping.cancelled() => Err(Stopped.into()),
+        }
     }
 
     async fn owner_of(
