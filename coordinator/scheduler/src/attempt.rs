@@ -55,6 +55,15 @@ impl Job {
     /// Tells a worker to run an attempt, which it may have been told before.
     pub(crate) fn assign(&mut self, attempt: AttemptId, worker: WorkerId, step: &mut Step<'_>) {
         debug_assert_eq!(attempt.task.job, self.id, "an attempt is its job's");
+        debug_assert_eq!(self.phase, Phase::Running, "a late assignment would write a part again");
+        debug_assert!(
+            step.workers.get(worker).is_some_and(|it| !it.is_away()),
+            "an assignment to somebody who is away is lost"
+        );
+        debug_assert!(
+            step.workers.get(worker).is_some_and(|it| it.running.contains(&attempt)),
+            "an attempt without a slot would share one with another"
+        );
         let outputs = (attempt.task.stage == Stage::Reduce).then(|| self.map_outputs());
         debug_assert!(
             outputs.as_ref().is_none_or(|outputs| outputs.version == self.outputs_version),
@@ -141,6 +150,10 @@ impl Job {
             step.effects.push(Effect::CancelAttempt { worker: its_worker, attempt: other });
         }
         let former = tasks.task_mut(index).written.replace(Written::of(stats));
+        debug_assert!(
+            step.deadlines.get(Timer::Retry(attempt.task)).is_none(),
+            "a task that is done is not tried again"
+        );
         self.set_pace(stage, step.config);
         if is_for_reducers {
             self.compare_with_former(index, former, Written::of(stats), step);
@@ -163,6 +176,10 @@ impl Job {
         }
         let stopped_on = self.stop(attempt, step);
         debug_assert_eq!(stopped_on, Some(worker), "who reports a failure ran it");
+        debug_assert!(
+            step.workers.get(worker).is_some(),
+            "what is held against somebody who is gone is never forgotten"
+        );
         self.tasks_mut(attempt.task.stage).failed += 1;
         step.workers.count_failed(worker);
         health::failed(worker, self.id, &cause, step);
@@ -222,6 +239,10 @@ impl Job {
     /// Ends a running attempt without success: its slot and its timer are free, and its task waits,
     /// unless another attempt of it runs.
     pub(crate) fn stop(&mut self, attempt: AttemptId, step: &mut Step<'_>) -> Option<WorkerId> {
+        debug_assert!(
+            step.deadlines.get(Timer::Retry(attempt.task)).is_none(),
+            "a task that runs does not wait for its retry"
+        );
         let worker = self.tasks_mut(attempt.task.stage).stop(attempt.task.index, attempt.number)?;
         step.deadlines.clear(Timer::Stalled(attempt));
         step.workers.finish(worker, attempt);
@@ -244,6 +265,7 @@ impl Job {
         let tasks = self.tasks_mut(id.stage);
         let task = tasks.task_mut(id.index);
         debug_assert!(!matches!(task.state, TaskState::Done(_)), "a winner needs no retry");
+        debug_assert!(last.number <= task.attempts, "only what was started can be over");
         avoid.into_iter().for_each(|worker| task.trouble_mut().failed_on.add(worker));
         let Some(nth) = charge(task, &cause, max_attempts, progress, step.config) else {
             let failure = JobFailure::Task { task: id, attempts: task.attempts, cause };

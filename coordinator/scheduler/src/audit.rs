@@ -72,6 +72,15 @@ impl Job {
     /// Whether it has read, or may have read, another version of the map outputs than that in
     /// force.
     fn has_read_older(&self, reduce: &Task) -> bool {
+        let newest = match &reduce.state {
+            TaskState::Running(race) => race.iter().map(|running| running.outputs_version).max(),
+            TaskState::Done(winner) => Some(winner.outputs_version),
+            TaskState::Queued | TaskState::Waiting => None,
+        };
+        debug_assert!(
+            newest.is_none_or(|newest| newest <= self.outputs_version),
+            "nobody reads outputs that are still to be made"
+        );
         match &reduce.state {
             TaskState::Running(race) => {
                 race.iter().any(|running| running.outputs_version < self.outputs_version)

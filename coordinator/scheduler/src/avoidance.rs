@@ -52,6 +52,7 @@ impl Avoidance {
     /// This task has failed there; `tasks_max` of them are too many. If it is avoided from now on,
     /// returns how often it was before.
     fn failed(&mut self, worker: WorkerId, task: TaskId, tasks_max: u32) -> Option<u32> {
+        debug_assert!(tasks_max > 0, "else a worker would be avoided before it has failed");
         let against = self.against.entry(worker).or_default();
         if (against.failed.len() as u32) < tasks_max {
             against.failed.insert(task);
@@ -69,6 +70,10 @@ impl Avoidance {
     /// It has been avoided for long enough to see whether it is better now. If the next task fails
     /// there, it is not.
     pub(crate) fn give_a_chance(&mut self, worker: WorkerId) {
+        debug_assert!(
+            self.avoided.len() <= self.against.len(),
+            "who is avoided has something against it"
+        );
         if self.avoided.remove(&worker)
             && let Some(against) = self.against.get_mut(&worker)
         {
@@ -112,11 +117,20 @@ impl FailedOn {
 impl Job {
     /// A task has failed there.
     pub(crate) fn hold_against(&mut self, worker: WorkerId, task: TaskId, step: &mut Step<'_>) {
+        debug_assert!(
+            step.workers.get(worker).is_some(),
+            "what is held against somebody who is gone is never forgotten"
+        );
         let tasks_max = step.config.worker_failures_max;
         if let Some(before) = self.avoidance.failed(worker, task, tasks_max) {
             let ends = step.now + health::quarantine(before, step.config);
             step.deadlines.set(Timer::Avoided(self.id, worker), ends);
         }
+        debug_assert_eq!(
+            self.avoidance.avoided().contains(&worker),
+            step.deadlines.get(Timer::Avoided(self.id, worker)).is_some(),
+            "who is avoided gets another chance, and nobody else needs one"
+        );
     }
 
     /// A task has succeeded there, or the worker is gone: nothing is held against it any more.

@@ -88,6 +88,7 @@ impl Job {
 /// The attempt of a stage that will take longest, if it is slow.
 fn slowest(job: &Job, stage: Stage, config: &Config, now: Time) -> Option<AttemptId> {
     let tasks = job.tasks(stage);
+    debug_assert!(tasks.backups_running <= tasks.running / 2, "a backup runs beside its original");
     if tasks.backups_running >= (tasks.running / ATTEMPTS_PER_BACKUP).max(1) {
         return None;
     }
@@ -126,6 +127,7 @@ struct Usual {
 impl Usual {
     /// Of one task.
     fn time(&self) -> Duration {
+        debug_assert!(self.rate > 0.0, "nothing would ever end");
         Duration::try_from_secs_f64(self.work / self.rate).unwrap_or(Duration::MAX)
     }
 

@@ -23,6 +23,11 @@ const STORE_PER_LEASE: u32 = 2;
 const LOOK_PER_LEASE: u32 = 8;
 /// By what part of a lease a look must be late to be a stall, and not a busy machine.
 const STALL_PER_LEASE: u32 = 16;
+const _: () = assert!(
+    // 1 / LOOK + 1 / STALL < 1 / STORE
+    STORE_PER_LEASE * (LOOK_PER_LEASE + STALL_PER_LEASE) < LOOK_PER_LEASE * STALL_PER_LEASE,
+    "a coordinator that was stopped finds it out before it may decide anything by its clock"
+);
 
 /// Tells the scheduler's time from real time.
 #[derive(Clone, Debug)]
@@ -42,6 +47,7 @@ pub struct Clock {
 impl Clock {
     /// A clock that shows `base` at the start of a coordinator that grants leases of this length.
     pub fn new(base: Time, lease: Duration) -> Self {
+        debug_assert!(!lease.is_zero(), "it would stand still whenever the store is asked");
         let looks_at = lease / LOOK_PER_LEASE;
         Self { base, lease, looks_at, asked: None, stands_since: None, stood: Duration::ZERO }
     }
@@ -66,7 +72,9 @@ impl Clock {
 
     /// What it shows.
     pub fn time(&self, real: Duration) -> Time {
-        self.base + self.stands_since.unwrap_or(real).saturating_sub(self.stood)
+        let goes_until = self.stands_since.unwrap_or(real);
+        debug_assert!(self.stood <= goes_until, "it has not stood for longer than it was there");
+        self.base + goes_until.saturating_sub(self.stood)
     }
 
     /// When it shows `time`; never while it stands still.
@@ -76,14 +84,17 @@ impl Clock {
 
     /// The store is asked for something, or once more for what it has not done.
     pub fn store_asked(&mut self, real: Duration) {
-        self.asked.get_or_insert(real);
+        let asked = *self.asked.get_or_insert(real);
+        debug_assert!(asked <= real, "the first request counts: asking again gives no time");
     }
 
     /// The store has done what it was asked for. If time stood still, and now goes on, that took as
     /// long as is returned.
     pub fn store_done(&mut self, real: Duration) -> Option<Duration> {
         self.asked = None;
-        let stood = real.saturating_sub(self.stands_since.take()?);
+        let since = self.stands_since.take()?;
+        debug_assert!(since <= real, "it went on before it stood still");
+        let stood = real.saturating_sub(since);
         self.stood += stood;
         self.looks_at = real + self.lease / LOOK_PER_LEASE;
         Some(stood)

@@ -72,6 +72,10 @@ impl Deadlines {
     /// Stops the timer and says whether it goes off at or before `now`.
     pub(crate) fn take(&mut self, timer: Timer, now: Time) -> bool {
         let due = self.get(timer).is_some_and(|at| at <= now);
+        debug_assert!(
+            !due || self.next().is_some_and(|next| next <= now),
+            "what is due is not after the first that goes off"
+        );
         if due {
             self.clear(timer);
         }
@@ -80,7 +84,7 @@ impl Deadlines {
 
     /// How many timers run.
     pub(crate) fn len(&self) -> usize {
-        debug_assert_eq!(self.times.len(), self.order.len());
+        debug_assert_eq!(self.times.len(), self.order.len(), "a timer has one time");
         self.times.len()
     }
 }

@@ -42,6 +42,7 @@ impl Trouble {
     /// already, and gives that back. Returns whether the suspicion is confirmed.
     fn suspect_place(&mut self, place: &Place) -> bool {
         let is_confirmed = self.suspected_place.as_ref() == Some(place);
+        debug_assert!(self.suspect, "a place is suspected because its task has killed a process");
         if is_confirmed {
             self.failures = self.failures.saturating_sub(1);
         } else {
@@ -85,6 +86,7 @@ impl Job {
     pub(crate) fn try_without(&mut self, task: TaskId, step: &mut Step<'_>) {
         let tasks = self.tasks_mut(task.stage);
         if let TaskState::Running(race) = &tasks.task(task.index).state {
+            debug_assert!(race.backup.is_none(), "one of the two has just died");
             let number = race.first.number;
             tasks.overtaken += 1;
             self.give_up(AttemptId { task, number }, step);
@@ -97,6 +99,8 @@ impl Job {
     fn check_poison(&self, attempt: AttemptId, cause: &FailureCause, step: &Step<'_>) -> JobResult {
         let records =
             self.tasks(attempt.task.stage).task(attempt.task.index).trouble().poison.len() as u32;
+        debug_assert!(records > 0, "some was just found");
+        debug_assert!(self.plan.skip_bad_records.is_some(), "else nothing may be left out");
         if let Some(budget @ BadRecordBudget::Records(_)) = self.plan.skip_bad_records {
             // The task has not won, so that its poison is not among what winners have skipped.
             let skipped = self.skipped_records().saturating_add(u64::from(records));

@@ -247,6 +247,8 @@ impl<C: Catalog> Decider<C> {
     }
 
     fn is_to_be_cut(&self) -> bool {
+        debug_assert!(self.cut_records <= self.appender.pushed(), "the log was cut after a record");
+        debug_assert!(self.cut_at <= self.state.now, "the log was not cut in the future");
         let (objects, bytes) = self.appender.since_cut();
         let is_long = objects >= self.cut.objects
             || bytes >= self.cut.bytes
@@ -345,12 +347,19 @@ impl<C: Catalog> Decider<C> {
         id: CallId,
         answer: Answer<Record<C::Note>, State<C>, PartOf<C>>,
     ) -> Result<bool, JournalError> {
-        self.appender.answer(id, answer)
+        let durable = self.appender.durable();
+        let is_more = self.appender.answer(id, answer)?;
+        debug_assert!(self.appender.durable() >= durable, "what was told cannot be taken back");
+        Ok(is_more)
     }
 
     /// The next effect to be carried out, if it may be by now.
     pub fn next_effect(&mut self) -> Option<Effect> {
         let (number, _) = self.held.front()?;
+        debug_assert!(
+            *number <= self.appender.pushed(),
+            "an effect waits for a record that exists"
+        );
         (*number <= self.appender.durable())
             .then(|| self.held.pop_front())?
             .map(|(_, effect)| effect)
@@ -377,6 +386,7 @@ impl<C: Catalog> State<C> {
     }
 
     fn handle(&mut self, at: Time, event: &Event, note: C::Note) -> Vec<Effect> {
+        debug_assert!(at >= self.now, "events are told in their order, also from a journal");
         let mut effects = Vec::new();
         self.scheduler.handle(at, event, &mut effects);
         self.catalog.apply(at, event, note, &effects, &self.scheduler);

@@ -17,6 +17,10 @@ pub(crate) fn let_go(jobs: &Jobs, step: &mut Step<'_>) {
             step.workers.get(worker).is_some_and(|worker| worker.running.is_empty()),
             "what runs is finished first"
         );
+        debug_assert!(
+            step.workers.get(worker).is_some_and(|worker| !worker.is_away()),
+            "who is away would not hear it"
+        );
         step.workers.drained(worker);
         step.effects.push(Effect::Drained { worker });
     }

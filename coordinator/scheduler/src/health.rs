@@ -73,6 +73,7 @@ impl Accusers {
 impl Health {
     /// Counts strikes; returns how long the quarantine is that begins by them, if one does.
     fn strike(&mut self, strikes: u32, job: JobId, config: &Config) -> Option<Duration> {
+        debug_assert!(strikes > 0, "a failure that says nothing accuses nobody");
         self.strikes = self.strikes.saturating_add(strikes);
         self.accusers = self.accusers.and(job);
         let bad = match self.standing {
@@ -123,6 +124,10 @@ fn blame(worker: WorkerId, job: JobId, strikes: u32, step: &mut Step<'_>) {
     let quarantine =
         step.workers.change_health(identity, |health| health.strike(strikes, job, config));
     if let Some(quarantine) = quarantine {
+        debug_assert!(
+            step.deadlines.get(Timer::Quarantine(identity)).is_none(),
+            "who is in quarantine already is not put there again"
+        );
         step.deadlines.set(Timer::Quarantine(identity), step.now + quarantine);
     }
 }
@@ -141,6 +146,7 @@ pub(crate) fn quarantine_over(identity: u64, step: &mut Step<'_>) {
     step.deadlines.clear(Timer::Quarantine(identity));
     step.workers.change_health(identity, |health| {
         debug_assert_eq!(health.standing, Standing::Quarantined, "only a quarantine ends");
+        debug_assert!(health.quarantines > 0, "each is counted: the next one is longer");
         health.standing = Standing::Probation;
     });
 }

@@ -31,7 +31,8 @@ impl Holder {
 
     /// A map task has won there.
     pub(crate) fn keep(&mut self, index: u32) {
-        self.outputs.insert(index);
+        let added = self.outputs.insert(index);
+        debug_assert!(added, "an output that was lost was taken off the list before it won again");
     }
 
     /// It does not hold these any more.
@@ -53,6 +54,7 @@ impl Holder {
     pub(crate) fn complain(&mut self, reader: WorkerId, reduces_won: u64) {
         let complaints = &mut self.complaints;
         debug_assert!(complaints.reduces_won <= reduces_won, "successes are only ever added");
+        debug_assert!(!self.outputs.is_empty(), "what it does not hold says nothing against it");
         if complaints.reduces_won != reduces_won {
             // A reducer has succeeded since, so the holder can be reached.
             *complaints = Complaints { reduces_won, ..Complaints::default() };

@@ -94,6 +94,10 @@ impl Job {
         mut plan: JobPlan,
         step: &Step<'_>,
     ) -> Self {
+        debug_assert!(
+            u32::try_from(plan.splits.len()).is_ok(),
+            "a split whose number does not fit would be read by no task"
+        );
         let (now, piece_len) = (step.now, step.config.tasks_a_piece);
         let splits = std::mem::take(&mut plan.splits);
         let splits = Pieces::new(splits.iter().copied(), piece_len);
@@ -215,6 +219,7 @@ impl Job {
 
     /// What reducers were told is not true any more; what they hear next is of a later version.
     pub(crate) fn forget_map_outputs(&mut self) {
+        debug_assert!(self.needs_map_outputs(), "what nobody reads does not change");
         self.outputs = None;
         self.outputs_version += 1;
     }
@@ -230,6 +235,8 @@ impl Job {
         self.phase = Phase::Publishing;
         self.stop_all(step);
         debug_assert_eq!(self.running(), 0, "nothing writes any more when parts become visible");
+        debug_assert_eq!(self.placeable(), None, "nothing starts any more either");
+        debug_assert!(self.publication.is_none(), "nothing was published before all was done");
         step.effects.push(self.publish());
         Ok(())
     }
@@ -257,10 +264,20 @@ impl Job {
                 }
             }
         }
+        debug_assert!(
+            step.deadlines.get(Timer::NoWorkers(self.id)).is_none()
+                && step.deadlines.get(Timer::Publish(self.id)).is_none(),
+            "a timer must not go off for a job that has stopped"
+        );
     }
 
     /// Tells every worker that may hold something of the job that it can go.
     pub(crate) fn release(&self, step: &mut Step<'_>) {
+        debug_assert_eq!(self.running(), 0, "what runs would lose what it reads");
+        debug_assert!(
+            self.holders.keys().all(|&worker| step.workers.get(worker).is_some()),
+            "who has lost its session has lost its outputs, and is told nothing"
+        );
         let release = |&worker| Effect::Release { worker, job: self.id };
         step.effects.extend(self.holders.keys().map(release));
     }

@@ -51,12 +51,16 @@ impl Jobs {
         }
         self.accepted += 1;
         let id = JobId(self.accepted);
-        debug_assert!(!self.ended.contains_key(&id), "a number is given once");
+        debug_assert!(
+            !self.ended.contains_key(&id) && !self.running.contains_key(&id),
+            "a number is given once"
+        );
         self.submissions.insert(submission, id);
         step.effects.push(Effect::Accepted { request, job: id });
         let new = || Job::new(id, submission, plan.clone(), step);
         let job = self.running.entry(id).or_insert_with(new);
         job.look_for_workers(step);
+        self.check_submissions();
         // A map-only job without input is done before it begins.
         self.try_with(id, step, Job::publish_if_done);
     }
@@ -160,6 +164,12 @@ impl Jobs {
         let ended = EndedJob { view, submission: job.submission, settled: false };
         let former = self.ended.insert(id, ended);
         debug_assert!(former.is_none(), "a job ends once");
+        debug_assert!(
+            step.deadlines.get(Timer::NoWorkers(id)).is_none()
+                && step.deadlines.get(Timer::Publish(id)).is_none(),
+            "the clocks of a job stop with it"
+        );
+        self.check_submissions();
         step.effects.push(Effect::Ended { job: id, outcome });
     }
 
@@ -181,7 +191,19 @@ impl Jobs {
         if let Some(forgotten) = forgotten {
             let job = self.submissions.remove(&forgotten.submission);
             debug_assert_eq!(job, Some(forgotten.view.job), "a submission is kept with its job");
+            debug_assert!(forgotten.settled, "whoever waits for its end has been told");
         }
+        self.check_submissions();
+    }
+
+    /// A submission that outlived its job would be refused a new one, and one that its job outlives
+    /// would run twice.
+    fn check_submissions(&self) {
+        debug_assert_eq!(
+            self.submissions.len(),
+            self.running.len() + self.ended.len(),
+            "each job that is known has its submission, and each submission its job"
+        );
     }
 
     /// Ends a job that somebody wants to stop, and answers whether it could be stopped.

@@ -54,6 +54,10 @@ impl Kinds {
         };
         let added = self.kinds.entry(id).or_insert_with(new).members.insert(worker);
         debug_assert!(added, "a worker joins once");
+        debug_assert!(
+            self.kinds.last_key_value().is_none_or(|(last, _)| last.0 < self.next),
+            "the number of a kind is not given again while it has members"
+        );
         id
     }
 
@@ -62,6 +66,10 @@ impl Kinds {
         let Some(kind) = self.kinds.get_mut(&id) else { return };
         let removed = kind.members.remove(&worker);
         debug_assert!(removed, "it was taken in");
+        debug_assert!(
+            kind.free.iter().flatten().all(|free| free.len() <= kind.members.len()),
+            "who is gone takes nothing"
+        );
         if kind.members.is_empty() {
             debug_assert_eq!(kind.staying, 0, "who stays is a member");
             debug_assert!(kind.free.iter().flatten().all(BTreeSet::is_empty), "so is who is free");
@@ -74,6 +82,7 @@ impl Kinds {
         let Some(kind) = self.kinds.get_mut(&id) else { return false };
         debug_assert!(stays || kind.staying > 0, "it was counted when it came");
         kind.staying = if stays { kind.staying + 1 } else { kind.staying.saturating_sub(1) };
+        debug_assert!(kind.staying as usize <= kind.members.len(), "who stays is a member");
         kind.staying == u32::from(stays)
     }
 
@@ -90,6 +99,10 @@ impl Kinds {
         let list = &mut kind.free[pace as usize][stage as usize];
         if free {
             list.insert(place);
+            debug_assert!(
+                list.len() <= kind.members.len(),
+                "a worker is listed once, by its rank of now"
+            );
         } else {
             list.remove(&place);
         }

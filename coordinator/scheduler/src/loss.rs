@@ -60,6 +60,10 @@ impl Job {
         for &attempt in attempts {
             self.retry(attempt, cause.clone(), None, Again::Now, step)?;
         }
+        debug_assert!(
+            !self.holders.contains_key(&worker) && !self.avoidance.avoided().contains(&worker),
+            "a job keeps nothing of who is gone"
+        );
         if self.needs_map_outputs() {
             self.outputs_lost(holder.outputs(), cause, None, step)?;
         }
@@ -85,6 +89,7 @@ impl Job {
             }
         }
         if let Some(holder) = self.holders.get_mut(&worker) {
+            debug_assert!(lost.is_subset(holder.outputs()), "a winner's output is at its holder");
             holder.lose(&lost);
         }
         let reason = "the process that held the output died".to_string();
@@ -109,6 +114,7 @@ impl Job {
         };
         output.fetch_reports += 1;
         let output_reports = output.fetch_reports;
+        debug_assert!(step.workers.get(worker).is_some(), "what was lost with its holder is stale");
 
         let holder = self.holders.entry(worker).or_default();
         holder.complain(reader, self.reduce.won);

@@ -70,6 +70,7 @@ pub(crate) fn fill_slots(jobs: &mut Jobs, turn: &mut u64, step: &mut Step<'_>) {
         );
         *turn += 1;
         debug_assert!(job.turn < *turn, "each slot given has a number of its own");
+        debug_assert!(job.served <= step.now, "it was not served in the future");
         job.turn = *turn;
         job.served = step.now;
         job.start(stage, index, worker, step);
@@ -158,6 +159,7 @@ fn best_task(
     let tasks = job.tasks(stage);
     match stage {
         Stage::Map => welcome.max_by_key(|&index| {
+            debug_assert!(job.splits.get(index).is_some(), "each map has its split");
             let affinity = job.splits.get(index).map_or(0, |split| split.affinity);
             let fit = rendezvous(affinity, worker.offer.identity);
             (tasks.task(index).trouble().suspect, fit, Reverse(index))
@@ -176,6 +178,7 @@ pub(crate) fn worker_for_backup(
     workers: &Workers,
 ) -> Option<WorkerId> {
     let trouble = job.tasks(task.stage).task(task.index).trouble();
+    debug_assert!(workers.get(slow).is_some(), "who is gone runs nothing that could be slow");
     let suits = |id: &WorkerId| *id != slow && !trouble.failed_on.contains(*id);
     let free = || fit(job, task.stage, Pace::Usual, workers).map(|(id, _)| id).filter(suits);
     free().find(|id| !trouble.could_not_fetch_on.contains(*id)).or_else(|| free().next())

@@ -68,7 +68,13 @@ impl Job {
     pub(crate) fn publish(&self) -> Effect {
         debug_assert_eq!(self.phase, Phase::Publishing, "parts are final from here on");
         debug_assert!(self.output_tasks().all_done(), "each part needs its winner");
-        let winners = self.output_tasks().winners().map(|(attempt, _)| attempt).collect();
+        let winners: Vec<_> = self.output_tasks().winners().map(|(attempt, _)| attempt).collect();
+        debug_assert_eq!(
+            winners.len(),
+            self.output_tasks().len() as usize,
+            "each task has one part in the output"
+        );
+        debug_assert_eq!(self.running(), 0, "nothing writes to a part that becomes visible");
         Effect::Publish { job: self.id, winners }
     }
 
@@ -91,6 +97,7 @@ impl Job {
         failure: Unpublished,
         step: &mut Step<'_>,
     ) -> Option<FailureCause> {
+        debug_assert_eq!(self.phase, Phase::Publishing, "what was not begun cannot fail");
         let Unpublished { cause, may_pass } = failure;
         let failures = self.publication.as_ref().map_or(0, |failed| failed.failures) + 1;
         if !may_pass || failures >= step.config.publish_failures_max {

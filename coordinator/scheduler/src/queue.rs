@@ -41,7 +41,12 @@ impl Queue {
 
     /// Takes a task out; false if it was not there.
     pub(crate) fn remove(&mut self, index: u32) -> bool {
-        self.suspects.remove(&index) || self.others.remove(&index)
+        let removed = self.suspects.remove(&index) || self.others.remove(&index);
+        debug_assert!(
+            !self.suspects.contains(&index) && !self.others.contains(&index),
+            "what was queued twice would run twice"
+        );
+        removed
     }
 
     /// The suspects, then the others, each in order.

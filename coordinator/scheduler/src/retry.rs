@@ -23,6 +23,7 @@ pub(crate) fn charge(
     config: &Config,
 ) -> Option<u32> {
     let class = cause.class();
+    debug_assert!(task.attempts > 0, "what was never tried has not failed");
     if class == FailureClass::Fatal {
         return None;
     }
@@ -50,6 +51,7 @@ pub(crate) fn charge_output(
     progress: Progress,
     config: &Config,
 ) -> bool {
+    debug_assert!(task.attempts > 0, "what was never tried has left no output");
     let trouble = task.trouble_mut();
     match cause {
         FailureCause::FetchFailed { .. } => {

@@ -101,6 +101,10 @@ impl Scheduler {
         if !timers.is_empty() {
             return Some(Event::Elapsed { timers });
         }
+        debug_assert!(
+            self.deadlines.next().is_none_or(|next| now < next),
+            "a deadline that has passed comes before a look for slow attempts"
+        );
         if now < self.look_for_slow || !self.looks_for_slow() {
             return None;
         }

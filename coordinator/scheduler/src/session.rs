@@ -39,6 +39,10 @@ pub(crate) fn renew_lease(worker: WorkerId, step: &mut Step<'_>) -> bool {
     if step.workers.get(worker).is_some_and(|worker| !worker.is_away()) {
         grant_lease(worker, step);
     }
+    debug_assert!(
+        !has_session || step.deadlines.get(Timer::Lease(worker)).is_some(),
+        "a session without a lease would never end by silence"
+    );
     has_session
 }
 
@@ -72,8 +76,8 @@ pub(crate) fn disconnect(worker: WorkerId, connection: RequestId, step: &mut Ste
         }
     }
     debug_assert!(
-        step.deadlines.get(Timer::Lease(worker)).is_some(),
-        "it is not waited for for ever"
+        step.deadlines.get(Timer::Lease(worker)).is_some_and(|at| at <= lease_ends),
+        "it is not waited for for ever: a broken connection gives nobody time"
     );
 }
 
@@ -153,10 +157,14 @@ impl Job {
         let Some(holder) = self.holders.get(&worker) else { return BTreeSet::new() };
         let has = |&index: &u32| match &self.map.task(index).state {
             TaskState::Done(winner) => {
+                debug_assert_eq!(winner.worker, worker, "a winner's output has one holder");
                 let attempt = AttemptId { task: self.map.id(index), number: winner.number };
                 inventory.outputs.contains(&attempt)
             }
-            _ => false,
+            _ => {
+                debug_assert!(false, "what is listed at a holder is a winner's output");
+                false
+            }
         };
         holder.outputs().iter().copied().filter(|index| !has(index)).collect()
     }

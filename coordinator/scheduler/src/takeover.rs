@@ -11,6 +11,7 @@ use windrow_jobs::Stage;
 use crate::deadlines::Timer;
 use crate::job::Job;
 use crate::jobs::Jobs;
+use crate::pace::Pace;
 use crate::session::grant_lease;
 use crate::step::Step;
 
@@ -25,6 +26,10 @@ pub(crate) fn begin(jobs: &mut Jobs, step: &mut Step<'_>) {
             "it gets nothing before it has said what it has"
         );
     }
+    debug_assert!(
+        [Stage::Map, Stage::Reduce].iter().all(|&stage| !step.workers.any_free(stage, Pace::Quick)),
+        "no slot is given before its worker has said what runs in it"
+    );
     for job in jobs.running_mut() {
         job.start_clocks_anew(step);
         if job.is_publishing(step.deadlines) {

@@ -71,9 +71,14 @@ impl Tally {
             return self.place(OTHERS);
         }
         let place = self.sums.len();
+        debug_assert!(name.len() <= NAME_BYTES_MAX, "what is kept for as long as the job is small");
         self.places.insert(name.to_string(), place as u32);
         self.sums.push(0);
         debug_assert_eq!(self.places.len(), self.sums.len(), "one sum a name");
+        debug_assert!(
+            self.sums.len() <= NAMES_MAX + 1,
+            "a job's process says the names, and may say anything"
+        );
         place
     }
 }

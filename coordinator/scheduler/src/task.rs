@@ -131,6 +131,7 @@ impl Counted {
 impl Running {
     /// An attempt that begins.
     pub(crate) fn new(number: u32, worker: WorkerId, since: Time) -> Self {
+        debug_assert!(number > 0, "attempts are numbered from 1: 0 attempts were never started");
         Self {
             number,
             since,
@@ -153,11 +154,19 @@ impl Race {
     /// The attempt of this number, which is one of them, and the other one.
     pub(crate) fn split(self, number: u32) -> (Running, Option<Running>) {
         let Self { first, backup } = self;
+        debug_assert!(
+            backup.as_ref().is_none_or(|backup| backup.worker != first.worker),
+            "what slows a machine down slows both attempts on it"
+        );
         let (chosen, other) = match backup {
             Some(backup) if backup.number == number => (backup, Some(first)),
             backup => (first, backup),
         };
-        debug_assert_eq!(chosen.number, number);
+        debug_assert_eq!(chosen.number, number, "only one of the two can end the race");
+        debug_assert!(
+            other.as_ref().is_none_or(|other| other.number != chosen.number),
+            "a report of one attempt must not count for the other"
+        );
         (chosen, other)
     }
 
@@ -190,6 +199,7 @@ impl Task {
                 self.trouble = None;
             }
         }
+        debug_assert!(!self.trouble().suspect, "what has succeeded has killed no process");
     }
 
     /// The attempt that runs and is number `number` on `worker`. This is the fence: whatever else
@@ -201,8 +211,10 @@ impl Task {
 
     /// The attempt that has won, if it is number `number` on `worker`.
     pub(crate) fn winner_mut(&mut self, number: u32, worker: WorkerId) -> Option<&mut Winner> {
+        let attempts = self.attempts;
         match &mut self.state {
             TaskState::Done(winner) if winner.number == number && winner.worker == worker => {
+                debug_assert!(number <= attempts, "only what was started has won");
                 Some(winner)
             }
             _ => None,

@@ -101,11 +101,47 @@ impl Tasks {
 
     /// Whether every task is done.
     pub(crate) fn all_done(&self) -> bool {
-        self.done == self.len()
+        let all_done = self.done == self.len();
+        debug_assert!(
+            !all_done || self.queue.is_empty() && self.active.is_empty(),
+            "what is done is neither queued nor run"
+        );
+        all_done
+    }
+
+    /// After each transition: what is counted agrees with what is listed.
+    fn check_counts(&self) {
+        let active = self.active.len() as u32;
+        debug_assert_eq!(
+            self.running,
+            active + self.backups_running,
+            "a task that runs has one attempt, or two with its backup"
+        );
+        debug_assert!(self.backups_running <= active, "a task has one backup at a time");
+        debug_assert!(
+            self.done + active + self.queue.len() as u32 <= self.len(),
+            "no task is in two states; those that are missing wait"
+        );
+        debug_assert!(self.done <= self.most_done, "the maximum is one of what was");
+        debug_assert!(self.most_done <= self.len(), "a task is done once at a time");
+        debug_assert!(
+            u64::from(self.most_done) <= self.won && self.won <= u64::from(self.attempts),
+            "each that is done has won, and each that has won was started"
+        );
+        debug_assert!(
+            self.backups_won + self.backups_running <= self.backups,
+            "only backups that were started run or win"
+        );
+        debug_assert!(self.backups <= self.attempts, "a backup is an attempt");
+        debug_assert!(
+            self.running + self.done + self.failed + self.lost + self.overtaken <= self.attempts,
+            "an attempt has one end; those of a job that ends are not counted"
+        );
     }
 
     /// The name of a task.
     pub(crate) fn id(&self, index: u32) -> TaskId {
+        debug_assert!(index < self.len(), "only what exists has a name");
         TaskId { job: self.job, stage: self.stage, index }
     }
 
@@ -180,6 +216,8 @@ impl Tasks {
         task.state = TaskState::Queued;
         let suspect = task.trouble().suspect;
         self.queue.insert(index, suspect);
+        debug_assert!(!self.active.contains(&index), "what is to be placed does not run");
+        self.check_counts();
     }
 
     /// Waiting to queued, unless another attempt runs.
@@ -193,11 +231,16 @@ impl Tasks {
     pub(crate) fn start(&mut self, index: u32, worker: WorkerId, now: Time) -> AttemptId {
         let queued = self.queue.remove(index);
         debug_assert!(queued, "only what is queued is placed");
+        debug_assert!(
+            matches!(self.task(index).state, TaskState::Queued),
+            "the queue lists what is queued"
+        );
         let first = self.next_attempt(index, worker, now);
         let number = first.number;
         let added = self.active.insert(index);
         debug_assert!(added, "what was queued did not run");
         self.task_mut(index).state = TaskState::Running(Box::new(Race { first, backup: None }));
+        self.check_counts();
         AttemptId { task: self.id(index), number }
     }
 
@@ -207,11 +250,14 @@ impl Tasks {
         let number = backup.number;
         self.backups += 1;
         self.backups_running += 1;
+        debug_assert!(self.active.contains(&index), "only what runs is backed up");
         if let TaskState::Running(race) = &mut self.task_mut(index).state {
             debug_assert!(race.backup.is_none(), "one backup at a time");
             debug_assert_ne!(race.first.worker, worker, "a backup on the same machine is none");
+            debug_assert!(race.first.number < number, "the backup is the younger one");
             race.backup = Some(backup);
         }
+        self.check_counts();
         AttemptId { task: self.id(index), number }
     }
 
@@ -282,6 +328,7 @@ impl Tasks {
             let race = Box::new(Race { first: other, backup: None });
             self.task_mut(index).state = TaskState::Running(race);
         }
+        self.check_counts();
         Some(stopped.worker)
     }
 
@@ -300,8 +347,6 @@ impl Tasks {
         self.done += 1;
         self.most_done = self.most_done.max(self.done);
         self.won += 1;
-        debug_assert!(self.done <= self.len(), "a task is done once");
-        debug_assert!(u64::from(self.most_done) <= self.won, "each that is done has won");
         self.overtaken += u32::from(other.is_some());
         let Running { worker, outputs_version, .. } = winner;
         let winner = Winner { number, worker, outputs_version, counted, fetch_reports: 0 };
@@ -309,6 +354,7 @@ impl Tasks {
         task.state = TaskState::Done(winner);
         task.forgive();
         debug_assert!(number <= task.attempts, "it was started");
+        self.check_counts();
         other.map(|other| (AttemptId { task: self.id(index), number: other.number }, other.worker))
     }
 
@@ -326,6 +372,8 @@ impl Tasks {
         self.done -= 1;
         debug_assert!(self.done < self.most_done, "it was done, and is not any more");
         self.lost += 1;
+        debug_assert!(!self.active.contains(&index), "what was done does not run");
+        self.check_counts();
         Some(winner)
     }
 

@@ -81,6 +81,10 @@ struct Identity {
 impl Worker {
     /// How many more tasks of this pace it would take.
     fn room(&self, stage: Stage, pace: Pace) -> u32 {
+        debug_assert!(
+            self.reduces_running as usize <= self.running.len(),
+            "reduces are among what runs"
+        );
         let maps_running = self.running.len() as u32 - self.reduces_running;
         let room = |slots: u32| slots.saturating_mul(pace.tasks_a_slot());
         match stage {
@@ -163,6 +167,10 @@ impl Workers {
         debug_assert!(former.is_none(), "names are never given again");
         self.count_staying(kind, true);
         self.update(id, |_| ());
+        debug_assert!(
+            self.workers.len() as u64 <= self.admitted,
+            "names are given in order, and none twice"
+        );
         id
     }
 
@@ -185,10 +193,22 @@ impl Workers {
             }
         }
         self.forget_if_unknown(worker.offer.identity);
+        self.check_counts();
         Some(worker)
     }
 
+    /// Those that are listed by their state are among those with a session.
+    fn check_counts(&self) {
+        debug_assert!(self.away.len() <= self.workers.len(), "only who has a session is away");
+        debug_assert!(self.hurried.len() <= self.away.len(), "whoever is there has its lease");
+        debug_assert!(
+            self.staying + self.draining.len() <= self.workers.len(),
+            "who leaves does not stay; those that are missing were told to go"
+        );
+    }
+
     fn count_staying(&mut self, kind: KindId, stays: bool) {
+        debug_assert!(stays || self.staying > 0, "who stayed was counted when it came");
         self.staying = if stays { self.staying + 1 } else { self.staying.saturating_sub(1) };
         self.kinds_changed |= self.kinds.count_staying(kind, stays);
     }
@@ -231,11 +251,13 @@ impl Workers {
     pub(crate) fn hurry(&mut self, id: WorkerId) {
         debug_assert!(self.away.contains(&id), "whoever is there has a lease");
         self.hurried.insert(id);
+        self.check_counts();
     }
 
     /// Those of which this is so have their leases again, which end then.
     pub(crate) fn hurry_nobody(&mut self) -> Vec<(WorkerId, Time)> {
         let lease = |id: WorkerId| Some((id, self.get(id)?.lease_ends));
+        debug_assert!(self.hurried.is_subset(&self.away), "whoever is back has its lease already");
         let leases = self.hurried.iter().copied().filter_map(lease).collect();
         self.hurried.clear();
         leases
@@ -262,6 +284,12 @@ impl Workers {
             let started = worker.running.insert(attempt);
             debug_assert!(started, "an attempt starts once");
             worker.reduces_running += u32::from(attempt.task.stage == Stage::Reduce);
+            let slots = u64::from(worker.offer.map_slots) + u64::from(worker.offer.reduce_slots);
+            let room = slots * u64::from(Pace::Quick.tasks_a_slot());
+            debug_assert!(
+                worker.running.len() as u64 <= room,
+                "each attempt has a slot, or a part"
+            );
         });
     }
 
@@ -278,6 +306,7 @@ impl Workers {
 
     /// Counts an attempt that succeeded there.
     pub(crate) fn count_done(&mut self, id: WorkerId) {
+        debug_assert!(self.workers.contains_key(&id), "who has no session finishes nothing");
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.done += 1;
         }
@@ -285,6 +314,10 @@ impl Workers {
 
     /// Counts an attempt that failed there.
     pub(crate) fn count_failed(&mut self, id: WorkerId) {
+        debug_assert!(
+            self.workers.contains_key(&id),
+            "without a session, it is lost and not failed"
+        );
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.failed += 1;
         }
@@ -300,7 +333,12 @@ impl Workers {
             self.hurried.remove(&id);
         }
         self.update(id, |worker| worker.connection = connection);
-        debug_assert!(self.away.len() <= self.workers.len(), "only those with a session are away");
+        debug_assert_eq!(
+            self.away.contains(&id),
+            self.get(id).is_some_and(Worker::is_away),
+            "who is listed as away is away"
+        );
+        self.check_counts();
     }
 
     /// From now on, the worker takes nothing new.
@@ -312,6 +350,12 @@ impl Workers {
             self.update(id, |worker| worker.leaving = Leaving::Draining);
         }
         self.has_not_gone(id);
+        debug_assert_eq!(
+            self.draining.contains(&id),
+            self.workers.contains_key(&id),
+            "whoever is there and wants to go is looked after"
+        );
+        self.check_counts();
     }
 
     /// A worker that was told to go is still there: it may not have heard, and is to be told again.
@@ -336,6 +380,7 @@ impl Workers {
     /// The workers that are draining, can be reached, and run nothing.
     pub(crate) fn idle_draining(&self) -> impl Iterator<Item = WorkerId> {
         let idle = |id: &WorkerId| {
+            debug_assert!(self.workers.contains_key(id), "who is gone need not be told to go");
             self.get(*id).is_some_and(|worker| !worker.is_away() && worker.running.is_empty())
         };
         self.draining.iter().copied().filter(idle)
@@ -350,7 +395,11 @@ impl Workers {
         needs: &PlatformNeeds,
     ) -> impl Iterator<Item = (WorkerId, &Worker)> {
         let free = self.kinds.free(stage, pace, needs);
-        free.filter_map(|id| Some((id, self.workers.get(&id)?)))
+        free.filter_map(move |id| {
+            let worker = self.workers.get(&id)?;
+            debug_assert!(worker.takes(stage, pace), "whoever is listed as free takes it");
+            Some((id, worker))
+        })
     }
 
     /// Whether any worker would take an attempt of this stage.
@@ -403,6 +452,7 @@ impl Workers {
         let result = change(&mut known.health);
         let (health, bearers) = (known.health.clone(), known.bearers.clone());
         for &id in &bearers {
+            debug_assert!(self.workers.contains_key(&id), "who bears an identity has a session");
             self.update(id, |worker| worker.health = health.clone());
         }
         self.forget_if_unknown(identity);
@@ -417,6 +467,11 @@ impl Workers {
         // The first that is well ends the search.
         let mut staying = self.workers.values().filter(|worker| worker.leaving == Leaving::No);
         let all = staying.all(|worker| worker.health.standing == Standing::Quarantined);
+        debug_assert!(
+            !all || !self.any_free(Stage::Map, Pace::Quick)
+                && !self.any_free(Stage::Reduce, Pace::Quick),
+            "who is in quarantine gets nothing"
+        );
         all.then(|| {
             self.workers
                 .values()

@@ -28,6 +28,14 @@ pub(super) const TRAILER: [u8; 8] = *b"JWORDNIW";
 /// Of the header.
 const FORMAT: u16 = 2;
 pub(super) const HEADER_BYTES: usize = 104;
+/// Where the header's own checksum lies, behind all that it covers.
+const CRC_AT: usize = 96;
+
+const _: () = assert!(CRC_AT + size_of::<u64>() == HEADER_BYTES, "the checksum is the last field");
+const _: () = assert!(
+    TRAILER[TRAILER.len() - 1] != 0,
+    "an object that ends in zeros was never written to its end"
+);
 
 /// Why an object cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +89,11 @@ pub(super) fn encode<R: Serialize, S: Serialize, P: Serialize>(
     };
     bytes[..HEADER_BYTES].copy_from_slice(&header.to_bytes());
     bytes.extend(TRAILER);
+    debug_assert_eq!(
+        Header::read(&bytes),
+        Ok(header),
+        "what cannot be read would be lost when it is needed, and not before"
+    );
     Ok(bytes)
 }
 
@@ -119,7 +132,10 @@ pub(super) fn cluster_of(bytes: &[u8]) -> Result<ClusterId, DecodeError> {
 
 fn read_body<T: DeserializeOwned>(reader: &Identity, bytes: &[u8]) -> Result<T, DecodeError> {
     let senseless = |error| DecodeError::Damaged(format!("its body makes no sense: {error}"));
-    // `Header::read` has seen that it is all there.
+    debug_assert!(
+        bytes.len() >= HEADER_BYTES + TRAILER.len(),
+        "`Header::read` has seen that it is all there"
+    );
     let body = &bytes[HEADER_BYTES..bytes.len() - TRAILER.len()];
     let (build, rest) = postcard::take_from_bytes::<&str>(body).map_err(senseless)?;
     if build != reader.build {
@@ -182,9 +198,19 @@ impl Header {
     fn to_bytes(self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
         let mut put = |at: usize, field: &[u8]| {
+            debug_assert!(at + field.len() <= CRC_AT, "the checksum covers each field");
+            debug_assert!(
+                bytes[at..at + field.len()].iter().all(|byte| *byte == 0),
+                "fields do not overlap"
+            );
             bytes[at..at + field.len()].copy_from_slice(field);
         };
         let (kind_of_name, epoch, number) = name_of(self.key);
+        debug_assert_eq!(
+            key_of(kind_of_name, epoch, number),
+            Some(self.key),
+            "a name that is read is the one that was written"
+        );
         put(0, &MAGIC);
         put(8, &FORMAT.to_le_bytes());
         put(10, &[self.kind as u8, kind_of_name]);
@@ -196,8 +222,8 @@ impl Header {
         put(72, &self.holds.0.to_le_bytes());
         put(80, &self.body_bytes.to_le_bytes());
         put(88, &self.body_crc.to_le_bytes());
-        let crc = checksum(Crc64Nvme, &bytes[..96]);
-        bytes[96..].copy_from_slice(&crc.to_le_bytes());
+        let crc = checksum(Crc64Nvme, &bytes[..CRC_AT]);
+        bytes[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
         bytes
     }
 
@@ -210,7 +236,7 @@ impl Header {
         let Some(bytes) = object.first_chunk::<HEADER_BYTES>() else {
             return Err(DecodeError::Torn(format!("it has only {} bytes", object.len())));
         };
-        if u64_at(bytes, 96) != checksum(Crc64Nvme, &bytes[..96]) {
+        if u64_at(bytes, CRC_AT) != checksum(Crc64Nvme, &bytes[..CRC_AT]) {
             return Self::broken(object, "its header does not match its checksum");
         }
         if bytes[..8] != MAGIC {
@@ -239,6 +265,7 @@ impl Header {
     }
 
     fn check_body(&self, object: &[u8]) -> Result<(), DecodeError> {
+        debug_assert!(object.len() >= HEADER_BYTES, "the header was read from it");
         let bytes_max = object.len() - HEADER_BYTES;
         let whole = self.body_bytes.saturating_add(TRAILER.len() as u64);
         if bytes_max as u64 > whole {
@@ -248,6 +275,10 @@ impl Header {
             let text = format!("it has {bytes_max} of {whole} bytes after its header");
             return Err(DecodeError::Torn(text));
         }
+        debug_assert!(
+            bytes_max >= TRAILER.len() && self.body_bytes == (bytes_max - TRAILER.len()) as u64,
+            "what lies behind the header is the body that it promises, and the trailer"
+        );
         let (body, trailer) = object[HEADER_BYTES..].split_at(bytes_max - TRAILER.len());
         if checksum(Crc64Nvme, body) != self.body_crc || trailer != TRAILER {
             return Self::broken(object, "it does not match its checksum");
@@ -278,6 +309,7 @@ fn other_format(object: &[u8]) -> Option<u16> {
 }
 
 fn u64_at(bytes: &[u8; HEADER_BYTES], at: usize) -> u64 {
+    debug_assert!(at + size_of::<u64>() <= HEADER_BYTES, "a field lies in the header");
     let mut field = [0; 8];
     field.copy_from_slice(&bytes[at..at + 8]);
     u64::from_le_bytes(field)

@@ -39,6 +39,7 @@ use store::Store;
 
 /// Errors of the store in a row that a coordinator puts up with before it gives up starting.
 const START_TRIES: u32 = 5;
+const _: () = assert!(START_TRIES > 1, "a single error is no reason to stay away");
 
 /// Why a coordinator cannot start from its journal.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +113,11 @@ where
                 Err(_) => Answer::Failed,
             };
             if let Some(recovered) = takeover.answer(id, answer)? {
+                debug_assert!(takeover.has_begun(), "what was looked at only may be another's");
+                debug_assert!(
+                    recovered.epoch > Epoch(0),
+                    "epoch 0 is what a folder without one has"
+                );
                 let cluster = store.cluster();
                 return Ok(Self { cluster, recovered, journal: Journal::on(store) });
             }
@@ -128,6 +134,7 @@ async fn open(
     let mut tries = 1;
     loop {
         let open = Store::open(objects.clone(), home.clone(), build.clone(), failpoint.clone());
+        debug_assert!(tries <= START_TRIES, "it gives up some time");
         match open.await {
             Err(error) if !error.is_final() && tries < START_TRIES => {
                 tracing::warn!(%error, "trying again");

@@ -18,6 +18,14 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// Pause after a sweep that has failed: nobody waits for it.
 const SWEEP_PAUSE: Duration = Duration::from_secs(30);
 
+const _: () = assert!(PAUSE_MIN.as_nanos() > 0, "a store in trouble is not asked without a pause");
+const _: () = assert!(
+    PAUSE_MIN.as_nanos() <= PAUSE_MAX.as_nanos() && PAUSE_MAX.as_nanos() <= SWEEP_PAUSE.as_nanos(),
+    "what somebody waits for is tried more often than what nobody waits for"
+);
+/// Most calls at once: more than a takeover or an appender ever asks for.
+const CALLS_MAX: usize = 64;
+
 /// Where the driver's journal is kept.
 pub(crate) struct Journal<R, S, P> {
     /// `None` in memory.
@@ -70,6 +78,7 @@ where
 
     pub(super) fn start(&mut self, id: CallId, call: Call<R, S, P>) {
         let (store, trouble) = (Arc::clone(&self.store), Arc::clone(&self.trouble));
+        debug_assert!(self.calls.len() < CALLS_MAX, "the protocol bounds what is under way");
         self.calls.spawn(async move {
             let is_sweep = matches!(call, Call::Sweep(_));
             let result = store.carry_out(call).await;
@@ -83,6 +92,10 @@ where
                 Err(error) if !error.is_final() => trouble.wait(error).await,
                 Ok(_) | Err(_) => {}
             }
+            debug_assert!(
+                !is_sweep || !matches!(result, Ok(ref answer) if !matches!(answer, Answer::Swept)),
+                "a sweep is answered as one: the next stage must not begin before"
+            );
             // That old objects stay harms nobody.
             (id, if is_sweep { result.or(Ok(Answer::Failed)) } else { result })
         });

@@ -123,6 +123,7 @@ impl Store {
         build: String,
         failpoint: Failpoint,
     ) -> Result<Self, StoreError> {
+        debug_assert!(!build.is_empty(), "bodies are for the build that wrote them");
         let cluster = cluster_of(&*objects, &build).await?;
         let identity = Arc::new(Identity { cluster, build });
         Ok(Self { objects, home, identity, failpoint, written: Arc::default() })
@@ -182,6 +183,10 @@ impl Store {
         };
         before.into_iter().for_each(|step| self.failpoint.reach(step));
         self.check_home().await?;
+        debug_assert!(
+            bytes.len() >= codec::HEADER_BYTES + codec::TRAILER.len(),
+            "whoever is fenced must be able to read by whom"
+        );
         let length = bytes.len() as u64;
         if !put_if_absent(&*self.objects, &path(key), bytes).await? {
             return Ok(Answer::Exists);
@@ -249,6 +254,14 @@ impl Store {
         for prefix in prefixes {
             let mut old = names(&*self.objects, prefix).await?;
             old.retain(|path| key_of(path).is_some_and(|key| sweep.deletes(key)));
+            debug_assert!(
+                old.iter().all(|path| path.as_ref() != IDENTITY),
+                "what says whose journal it is stays"
+            );
+            debug_assert!(
+                old.iter().all(|path| path.as_ref().starts_with(prefix)),
+                "a stage deletes its own kinds: logs go after licences"
+            );
             let old = tokio_stream::iter(old.into_iter().map(Ok));
             let mut deleted = self.objects.delete_stream(Box::pin(old));
             while let Some(result) = deleted.next().await {
@@ -294,7 +307,16 @@ async fn cluster_of(objects: &dyn ObjectStore, build: &str) -> Result<ClusterId,
         let (epoch, nonce, body) = (Epoch(0), Nonce(drawn()?), Body::<(), (), ()>::Begin);
         let key = Key::Epoch(epoch);
         let bytes = codec::encode(&writer, key, &Object { epoch, nonce, body })?;
+        debug_assert_eq!(
+            codec::cluster_of(&bytes),
+            Ok(writer.cluster),
+            "all believe what this says, now and after a restart"
+        );
         if put_if_absent(objects, &identity, bytes).await? {
+            debug_assert!(
+                key_of(&identity).is_none(),
+                "no sweep takes it for an object of its own"
+            );
             return Ok(writer.cluster);
         }
     }
@@ -339,7 +361,9 @@ async fn names(objects: &dyn ObjectStore, prefix: &'static str) -> ObjectResult<
 }
 
 fn path(key: Key) -> Path {
-    Path::from(key.to_string())
+    let path = Path::from(key.to_string());
+    debug_assert_eq!(key_of(&path), Some(key), "what a list does not show was never written");
+    path
 }
 
 /// The key that is shown like this, if any.

@@ -12,7 +12,14 @@ const PREFIX: &str = "commit-";
 
 /// The name of a job's folder in this epoch.
 pub(super) fn name(unique: &str, epoch: Epoch) -> String {
-    format!("{PREFIX}{unique}.{}", epoch.0)
+    debug_assert!(!unique.is_empty(), "a job without a name would take others' folders");
+    let name = format!("{PREFIX}{unique}.{}", epoch.0);
+    debug_assert_eq!(
+        epoch_of(Path::new(&name), unique),
+        Some(epoch),
+        "a folder that is not recognised is never taken over, and its parts are lost"
+    );
+    name
 }
 
 /// All in `temporary`, whosever they are.
@@ -47,6 +54,8 @@ pub(super) fn epoch_of(folder: &Path, unique: &str) -> Option<Epoch> {
 /// folder. From a later one, nothing can be taken.
 pub(super) fn take(place: &Place, epoch: Epoch) -> io::Result<PathBuf> {
     let ours = place.commit_folder(epoch);
+    debug_assert_ne!(ours, place.staging(), "attempts must not find it any more");
+    debug_assert_eq!(ours.parent(), place.staging().parent(), "one rename takes all of it");
     if ours.is_dir() {
         return Ok(ours);
     }

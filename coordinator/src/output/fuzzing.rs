@@ -21,8 +21,9 @@ fn seeds() -> Vec<Vec<u8>> {
     let task = TaskId { job: JobId(7), stage: Stage::Reduce, index: 0 };
     let attempt = AttemptId { task, number: 1 };
     let part = StagedPart { attempt, content: Content::Output, bytes: 1, records: 2, crc64: 0 };
+    let skipped = StagedPart { content: Content::BadRecords, ..part };
     let mut text = Vec::new();
-    let manifest = manifest::write(&job(), &[part], &[part], &mut text).map(|()| text);
+    let manifest = manifest::write(&job(), &[part], &[skipped], &mut text).map(|()| text);
     let owner = serde_json::to_vec_pretty(&Owner {
         cluster: "cluster".into(),
         state: "/state".into(),

@@ -81,6 +81,8 @@ impl Lock {
     /// Takes the lock of a job that `owner` had before. A predecessor that still holds it, asleep
     /// perhaps, loses it.
     pub(super) fn take_over(output: &Path, owner: &Owner) -> Result<Self, OutputError> {
+        debug_assert!(!owner.unique.is_empty(), "another job of the cluster would lose its folder");
+        debug_assert!(owner.epoch > 0, "without a fencing token, a zombie would win");
         let temporary = output.join(TEMPORARY);
         let path = temporary.join(LOCK);
         let failed = || OutputError::not_writable(&path);

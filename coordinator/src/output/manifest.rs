@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::StagedPart;
+use super::{Content, StagedPart};
 use crate::plan::Plan;
 
 /// The manifest's format, for those who read it later.
@@ -117,6 +117,19 @@ pub(super) fn write(
     bad_records: &[StagedPart],
     mut out: impl Write,
 ) -> io::Result<()> {
+    debug_assert!(
+        parts.iter().all(|part| part.content == Content::Output)
+            && bad_records.iter().all(|file| file.content == Content::BadRecords),
+        "what was skipped is not counted as output"
+    );
+    debug_assert!(
+        parts.windows(2).all(|two| two[0].attempt.task < two[1].attempt.task),
+        "readers take parts in their order, and each task has one"
+    );
+    debug_assert!(
+        !job.identity.is_empty(),
+        "by this a publication that is done again knows itself"
+    );
     let manifest = Manifest {
         format: FORMAT,
         job,

@@ -37,6 +37,10 @@ impl Place {
 
     /// A place that others may have had.
     pub(crate) fn named(output: &Path, unique: &str) -> Self {
+        debug_assert!(
+            !unique.is_empty() && !unique.contains('/'),
+            "the folders of a job lie in its output, and nowhere else"
+        );
         Self { output: output.to_path_buf(), unique: unique.to_string(), created: false }
     }
 
@@ -47,6 +51,7 @@ impl Place {
 
     /// Where attempts write.
     pub(crate) fn staging(&self) -> PathBuf {
+        debug_assert!(!self.unique.is_empty(), "a late attempt of another job would write into it");
         self.temporary().join(format!("{STAGING_PREFIX}{}", self.unique))
     }
 
@@ -68,6 +73,10 @@ impl Place {
     /// Folders in which a publication has begun; one at most, but for what could not be removed.
     pub(super) fn commit_folders(&self) -> io::Result<Vec<(Epoch, PathBuf)>> {
         let all = commit_folder::all(&self.temporary())?.into_iter();
+        debug_assert!(
+            commit_folder::epoch_of(&self.staging(), &self.unique).is_none(),
+            "what attempts write to is not being published"
+        );
         Ok(all
             .filter_map(|path| Some((commit_folder::epoch_of(&path, &self.unique)?, path)))
             .collect())
@@ -91,6 +100,7 @@ impl Place {
         let remove = move || {
             gone(fs::remove_dir_all(self.staging()))?;
             for (_, folder) in self.commit_folders()? {
+                debug_assert_ne!(folder, self.output, "the result stays");
                 if Replaced::new(&self.output, &folder).is_empty() {
                     gone(fs::remove_dir_all(folder))?;
                 }

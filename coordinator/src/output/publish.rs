@@ -47,6 +47,11 @@ pub(crate) fn publish(
     publication: &Publication,
     failpoint: &Failpoint,
 ) -> Result<(), Unpublished> {
+    debug_assert!(
+        publication.quarantines.windows(2).all(|two| two[0].attempt.task < two[1].attempt.task),
+        "a task's bad records are in one file"
+    );
+    debug_assert!(publication.epoch > Epoch(0), "nothing could be taken from an epoch below");
     let staging = place.staging();
     let folder = commit_folder::take(place, publication.epoch)
         .map_err(|error| failed(FailureCause::output_io(&staging, &error), &error))?;
@@ -120,6 +125,8 @@ impl Commit<'_> {
 
     fn place_part(&self, part: &StagedPart) -> Result<(), Unpublished> {
         let (from, to) = (self.staged(part), self.visible(part));
+        debug_assert!(from.starts_with(self.folder), "whoever was taken over finds no part");
+        debug_assert!(!to.starts_with(self.folder), "a part that is visible is out of it");
         match fs::metadata(&from) {
             Ok(metadata) => check_size(&from, metadata.len(), part.bytes)?,
             Err(_) if is_in_place(&to, part) => return Ok(()),
@@ -178,6 +185,7 @@ impl Commit<'_> {
             return;
         }
         let (manifest, aside) = (self.output.join(SUCCESS), self.folder.join(SUCCESS));
+        debug_assert_ne!(self.folder, self.output, "what is taken back must go somewhere");
         if self.is_done()
             && let Err(error) = fs::rename(&manifest, &aside)
         {

@@ -34,6 +34,10 @@ pub(super) struct Replaced<'a> {
 
 impl<'a> Replaced<'a> {
     pub(super) fn new(output: &'a Path, commit: &'a Path) -> Self {
+        debug_assert!(
+            commit.starts_with(output.join(TEMPORARY)),
+            "what is moved aside must not be moved again, nor seen"
+        );
         Self { output, commit, aside: commit.join(REPLACED), mark: commit.join(ALL_ASIDE) }
     }
 

@@ -129,6 +129,7 @@ impl Reservation {
         if place.commit_folders().map_err(failed())?.is_empty() && !place.staging().is_dir() {
             return Err(OutputError::Gone { path: place.staging() });
         }
+        debug_assert_eq!(owner.unique, place.unique(), "a job takes its own folder");
         let lock = Lock::take_over(place.output(), &owner)?;
         Ok(Self { place: place.clone(), lock: Some(lock) })
     }

@@ -42,6 +42,7 @@ impl StagedPart {
     /// Its name in the staging folder.
     pub(super) fn staged_name(&self) -> String {
         let AttemptId { task, number } = self.attempt;
+        debug_assert!(number > 0, "attempts are numbered from 1");
         match self.content {
             Content::Output => format!("{PART}{:05}.{number}", task.index),
             Content::BadRecords => format!("bad-{}-{:05}.{number}", task.stage, task.index),

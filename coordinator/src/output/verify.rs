@@ -77,6 +77,10 @@ pub fn verify(folder: &Path) -> Result<Verified, VerifyError> {
     let mut names = BTreeSet::new();
     for file in manifest.parts.iter().chain(&manifest.bad_records) {
         verified.files += 1;
+        debug_assert!(
+            verified.differences.len() <= 2 * verified.files,
+            "a file differs in one way, and may be named twice"
+        );
         verified.bytes = verified.bytes.saturating_add(file.bytes);
         if let Some(difference) = difference(folder, file) {
             verified.differences.push(format!("{}: {difference}", file.name));

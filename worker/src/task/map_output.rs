@@ -64,7 +64,9 @@ impl SpillFile {
         scratch: &Scratch,
         buffer: RecordBuffer,
     ) -> Result<RecordBuffer, FailureCause> {
+        let before = buffer.len();
         let pairs = SortedBuffer::new(buffer);
+        debug_assert_eq!(pairs.records(), before as u64, "sorting loses no pair");
         if pairs.records() > 0 {
             let index = scratch.append(self.segment(scratch)?, &pairs)?;
             lock(&self.index).extend(index);
@@ -162,6 +164,7 @@ fn combine(
     sources: &[Arc<dyn SortedPairs>],
 ) -> Result<SortedBuffer, FailureCause> {
     let partitions = attempt.context.partitions;
+    debug_assert!(attempt.threads > 0, "somebody runs this");
     let group = partitions.div_ceil(attempt.threads as u32 * GROUPS_PER_THREAD).max(1);
     let combined = (0..partitions.div_ceil(group))
         .into_par_iter()
@@ -172,7 +175,9 @@ fn combine(
             combine_partitions(attempt, sources, start..partitions.min(start + group))
         })
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(SortedBuffer::concat(combined))
+    let combined = SortedBuffer::concat(combined);
+    debug_assert_eq!(combined.partitions(), partitions, "each partition is in one group");
+    Ok(combined)
 }
 
 fn combine_partitions(
@@ -188,6 +193,10 @@ fn combine_partitions(
         let merge = Merge::new(lent.map(|source| Box::new(source) as _).collect());
         let mut input = Checked { merge, scratch: &attempt.scratch };
         attempt.program.combine(&mut input, &mut output)?;
+        debug_assert!(
+            output.partition < output.buffer.partitions(),
+            "a group is as large as was said"
+        );
         output.partition += 1;
     }
     Ok(output.buffer)
@@ -201,6 +210,7 @@ fn hold(
 ) -> Result<MapOutput, FailureCause> {
     let (records, bytes) = (pairs.records(), pairs.records_bytes());
     let audit = sum((0..pairs.partitions()).map(|partition| (partition, pairs.audit(partition))));
+    debug_assert_eq!(audit.records, records, "what reducers are promised is what is there");
     let segment = MemorySegment::new(pairs, attempt.scratch.codec, reservation);
     let (task, number) = (attempt.id.task.index, attempt.id.number);
     let left = Left::Held(attempt.scratch.folder.hold(segment, task, number)?);
@@ -233,6 +243,10 @@ fn write(
     let SpillFile { segment, index } = spilled;
     let mut index = into_inner(index);
     index.extend(last);
+    debug_assert!(
+        index.iter().all(|entry| entry.partition < attempt.context.partitions),
+        "no reducer reads what lies beyond the last partition"
+    );
     let audit = sum(index.iter().map(|entry| (entry.partition, entry.audit)));
     let segment = segment.into_inner().map_or_else(|| attempt.scratch.create(), Ok)?;
     let (file, bytes) = segment.finish(index)?;

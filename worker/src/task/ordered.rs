@@ -145,9 +145,14 @@ impl OrderedPart {
         text: Text,
         stop: impl Fn() -> Result<(), FailureCause>,
     ) -> Result<(), FailureCause> {
+        debug_assert!(
+            text.records == 0 || !text.bytes.is_empty(),
+            "records without text would be counted and not written"
+        );
         let bytes = text.bytes.capacity() as u64;
         // The thread that has the next chunk never waits, so somebody always moves on.
         let is_to_wait = |state: &State| {
+            debug_assert!(chunk >= state.next, "a chunk is brought once");
             let is_next = chunk == state.next;
             !is_next
                 && (chunk - state.next >= self.window
@@ -160,8 +165,10 @@ impl OrderedPart {
             state.waiting -= 1;
         }
         state.pending_bytes += bytes;
-        state.pending.insert(chunk, text);
+        let before = state.pending.insert(chunk, text);
+        debug_assert!(before.is_none(), "a chunk is brought once");
         state.write_ready()?;
+        debug_assert!(state.pending.len() < self.window, "what is held back is bounded");
         self.moved.notify_all();
         Ok(())
     }
@@ -193,10 +200,22 @@ impl OrderedPart {
 impl State {
     fn write_ready(&mut self) -> Result<(), FailureCause> {
         while let Some(text) = self.pending.remove(&self.next) {
+            debug_assert!(
+                text.bytes.capacity() as u64 <= self.pending_bytes,
+                "each text was counted when it came"
+            );
             self.pending_bytes -= text.bytes.capacity() as u64;
             self.write(text)?;
             self.next += 1;
         }
+        debug_assert!(
+            self.pending.first_key_value().is_none_or(|(first, _)| *first > self.next),
+            "what is held back waits for a chunk before it"
+        );
+        debug_assert!(
+            !self.pending.is_empty() || self.pending_bytes == 0,
+            "bytes that nothing takes up would make threads wait for ever"
+        );
         Ok(())
     }
 

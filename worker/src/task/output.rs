@@ -38,6 +38,7 @@ impl Attempt {
 /// Where an attempt writes its part.
 pub(crate) fn part_path(staging: &Path, attempt: AttemptId) -> PathBuf {
     let AttemptId { task, number } = attempt;
+    debug_assert!(number > 0, "attempts are numbered from 1, and no two have one file");
     staging.join(format!("part-{:05}.{number}", task.index))
 }
 
@@ -68,6 +69,10 @@ impl PartWriter {
         records: u64,
         close: impl FnOnce(File) -> io::Result<()>,
     ) -> Result<(Part, TemporaryFile), FailureCause> {
+        debug_assert!(
+            records == 0 || self.bytes > 0,
+            "a record that takes up nothing is not in the part"
+        );
         let path = self.temporary.path().to_path_buf();
         let written = self.file.into_inner().map_err(io::IntoInnerError::into_error);
         written.and_then(close).map_err(|error| FailureCause::output_io(&path, &error))?;

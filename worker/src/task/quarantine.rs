@@ -27,6 +27,7 @@ pub struct Quarantine {
 /// Where an attempt writes what it has skipped.
 pub(crate) fn quarantine_path(staging: &Path, attempt: AttemptId) -> PathBuf {
     let AttemptId { task, number } = attempt;
+    debug_assert!(number > 0, "attempts are numbered from 1, and no two have one file");
     staging.join(format!("bad-{}-{:05}.{number}", task.stage, task.index))
 }
 
@@ -56,6 +57,7 @@ impl Quarantine {
     ) -> Result<(), FailureCause> {
         let mut bytes = Vec::new();
         bad.iter().for_each(|record| record.write_line(&mut bytes));
+        debug_assert_eq!(bad.is_empty(), bytes.is_empty(), "each bad record has its line");
         let records = bad.len() as u64;
         self.count(chunk, bad)?;
         let _reservation = self.memory.reserve(bytes.capacity() as u64);
@@ -80,12 +82,14 @@ impl Quarantine {
     /// Adds the file, if there is anything in it, and the counts to what the attempt has made.
     pub fn finish(self, outcome: &mut Outcome) -> Result<(), FailureCause> {
         let (writer, records) = self.file.finish()?;
+        debug_assert_eq!(records, lock(&self.met).records, "what was counted is in the file");
         if records > 0 {
             let (part, file) = writer.finish(records)?;
             outcome.finished.quarantine = Some(part);
             outcome.quarantine = Some(file);
         }
         let stats = &mut outcome.finished.stats;
+        debug_assert_eq!(stats.skipped_records, 0, "an attempt has one count of what it skipped");
         stats.skipped_records = records;
         stats.skipped_example = into_inner(self.met).first.map(|(_, cause)| cause);
         Ok(())

@@ -32,6 +32,15 @@ const BATCH_MIN: usize = 64;
 const BACKLOG_RECORDS_MAX: usize = 65_536;
 const BACKLOG_BYTES_MAX: usize = 64 << 20;
 
+const _: () = assert!(
+    IN_FLIGHT_USUAL <= IN_FLIGHT_MAX && BATCH_MIN <= RECORDS_MAX,
+    "a full object is always worth being on its way"
+);
+const _: () = assert!(
+    RECORDS_MAX * IN_FLIGHT_MAX <= BACKLOG_RECORDS_MAX && IN_FLIGHT_BYTES_MAX <= BACKLOG_BYTES_MAX,
+    "the store has all that it can take before anybody waits for it"
+);
+
 /// Appends records. Ask for the [`next call`](Self::next_call) until there is none, carry the calls
 /// out side by side, and tell the [`answer`](Self::answer)s.
 #[derive(Clone, Debug)]
@@ -119,6 +128,10 @@ impl<R: Clone + Content, S: Clone, P: Clone> Appender<R, S, P> {
         self.queue_bytes += record.bytes();
         self.queue.push_back(record);
         self.pushed += 1;
+        debug_assert!(
+            self.durable + self.queue.len() as u64 <= self.pushed,
+            "what is not written yet is not durable"
+        );
         self.pushed
     }
 
@@ -197,7 +210,9 @@ impl<R: Clone + Content, S: Clone, P: Clone> Appender<R, S, P> {
             self.append_queue();
         }
         debug_assert_eq!(self.queue_bytes, 0, "all records so far lie in the log that ends here");
+        debug_assert!(self.holds <= self.slot, "the seal lies after all that counts");
         let next = self.log.next();
+        debug_assert!(self.epoch < next, "a licence that is ours is not created again");
         let object = |body| Object { epoch: next, nonce: self.nonce, body };
         self.line.push(Key::Epoch(next), object(Body::Begin), None, 0);
         let seal = object(Body::Seal { holds: self.slot });
@@ -218,6 +233,10 @@ impl<R: Clone + Content, S: Clone, P: Clone> Appender<R, S, P> {
         let (asked, call) = self.next_asked()?;
         self.last_call.0 += 1;
         self.calls.insert(self.last_call, asked);
+        debug_assert!(
+            self.calls.len() <= IN_FLIGHT_MAX + 1 + keeper::CALLS_MAX,
+            "what the store is asked for at once is bounded"
+        );
         Some((self.last_call, call))
     }
 
@@ -266,7 +285,12 @@ impl<R: Clone + Content, S: Clone, P: Clone> Appender<R, S, P> {
         licence: Key,
         answer: Answer<R, S, P>,
     ) -> Result<bool, JournalError> {
+        debug_assert!(self.confirming.is_some(), "one question at a time, and one answer to it");
         let confirmed = self.confirming.take().unwrap_or(0);
+        debug_assert!(
+            confirmed <= self.line.there(),
+            "what was there when it was asked stays there"
+        );
         match answer {
             Answer::Refused(message) => Err(JournalError::Refused(message)),
             Answer::Listed(listing) => match listing.epochs.last() {
@@ -298,13 +322,22 @@ impl<R: Clone + Content, S: Clone, P: Clone> Appender<R, S, P> {
         }
         match step.key() {
             // The log before is sealed, by us: nobody else can begin in this epoch.
-            Key::Log(..) if step.is_seal() => self.epoch = step.epoch(),
+            Key::Log(log, _) if step.is_seal() => {
+                debug_assert_eq!(
+                    log.next(),
+                    step.epoch(),
+                    "a log is sealed by its successor's owner"
+                );
+                self.epoch = step.epoch();
+            }
             Key::Log(log, slot) if log == self.log => {
                 debug_assert_eq!(slot, self.holds, "slots become durable in their order");
                 self.holds = slot.next();
             }
             _ => {}
         }
+        debug_assert!(self.holds <= self.slot, "what is durable was written");
+        debug_assert!(self.epoch <= self.log, "nothing is appended to a log that is sealed");
     }
 
     /// Whether records should go into another object by now.
@@ -330,7 +363,12 @@ impl<R: Clone + Content, S: Clone, P: Clone> Appender<R, S, P> {
             records.extend(self.queue.pop_front());
         }
         debug_assert!(!records.is_empty(), "an object without records says nothing");
+        debug_assert!(bytes <= self.queue_bytes, "each record was counted when it came");
         self.queue_bytes -= bytes;
+        debug_assert!(
+            !self.queue.is_empty() || self.queue_bytes == 0,
+            "bytes that nothing takes up would make everybody wait for ever"
+        );
         let durable = self.pushed - self.queue.len() as u64;
         let body = Body::Records { holds: self.holds, records: Arc::new(records) };
         let object = Object { epoch: self.log, nonce: self.nonce, body };

@@ -70,7 +70,10 @@ impl<R: Clone, S: Clone, P: Clone> Creation<R, S, P> {
         self.state = match (self.state, answer) {
             (_, Answer::Refused(message)) => return Err(JournalError::Refused(message)),
             (State::Asked, Answer::Created) => State::There,
-            (State::Reading, Answer::Found(object)) if object.nonce == nonce => State::There,
+            (State::Reading, Answer::Found(object)) if object.nonce == nonce => {
+                debug_assert_eq!(object.epoch, self.object.epoch, "a nonce writes a name once");
+                State::There
+            }
             (State::Reading, Answer::Found(object)) => {
                 return Err(Fenced { by: object.epoch }.into());
             }

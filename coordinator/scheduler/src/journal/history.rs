@@ -57,7 +57,8 @@ impl<R: Clone, S: Clone, P: Clone> History<R, S, P> {
     }
 
     pub(super) fn add(&mut self, key: Key, seen: Seen<R, S, P>) {
-        self.0.insert(key, seen);
+        let before = self.0.insert(key, seen);
+        debug_assert!(before.is_none(), "what never changes is read once");
     }
 
     /// Reads a log from its beginning, all of which was seen that was listed.
@@ -85,8 +86,14 @@ impl<R: Clone, S: Clone, P: Clone> History<R, S, P> {
                             walked.batches.len() as u64 >= holds.0,
                             "what a seal says to count was read"
                         );
+                        debug_assert!(*holds <= slot, "a seal lies after what it lets count");
                         walked.batches.truncate(holds.0 as usize);
                         (walked.holds, walked.end) = (*holds, End::Sealed);
+                        debug_assert_eq!(
+                            walked.batches.len() as u64,
+                            walked.holds.0,
+                            "all that counts was read, and nothing else"
+                        );
                         return Ok(walked);
                     }
                     Body::Records { holds, records } => {
@@ -104,6 +111,11 @@ impl<R: Clone, S: Clone, P: Clone> History<R, S, P> {
                 },
             }
         }
+        debug_assert_eq!(
+            walked.batches.len() as u64,
+            walked.holds.0,
+            "what lies after a gap does not count"
+        );
         self.check_rest(log, &walked, torn.as_deref())?;
         Ok(walked)
     }

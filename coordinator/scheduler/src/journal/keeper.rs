@@ -15,6 +15,8 @@ use super::object::{Body, Epoch, Key, Nonce, Object, PartId};
 
 /// Most parts on their way into the store at once.
 const PARTS_IN_FLIGHT_MAX: usize = 4;
+/// Most calls at once: parts, a state, and a sweep.
+pub(super) const CALLS_MAX: usize = PARTS_IN_FLIGHT_MAX + 2;
 
 /// What the store was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +101,7 @@ impl<R: Clone, S: Clone, P: Clone> Keeper<R, S, P> {
 
     fn add_part(&mut self, id: PartId, part: Arc<P>) {
         let object = Object { epoch: self.next.epoch, nonce: self.nonce, body: Body::Part(part) };
+        debug_assert!(id < self.next, "a name is given before it is used");
         let before = self.parts.insert(id, Creation::new(Key::Part(id), object));
         debug_assert!(before.is_none(), "the name of a part is used once");
     }
@@ -124,6 +127,14 @@ impl<R: Clone, S: Clone, P: Clone> Keeper<R, S, P> {
             "a part is written for the state that names it"
         );
         debug_assert!(epoch >= self.next.epoch, "a coordinator writes states of its own epochs");
+        debug_assert!(
+            named.last().is_none_or(|last| *last < self.next),
+            "a part that a sweep takes for a younger one would stay for ever"
+        );
+        debug_assert!(
+            self.sweep.iter().chain(&self.next_sweep).all(|sweep| sweep.below < epoch),
+            "a state that is being swept is older"
+        );
         let object = Object { epoch, nonce: self.nonce, body: Body::State(state) };
         let waits_for = parts.iter().map(|(id, _)| *id).collect();
         for (id, part) in parts {
@@ -181,6 +192,7 @@ impl<R: Clone, S: Clone, P: Clone> Keeper<R, S, P> {
         match asked {
             Asked::Part(id) => self.part_answered(id, answer)?,
             Asked::State => {
+                debug_assert!(self.snapshot.is_some(), "a state stays until it is there");
                 if let Some(snapshot) = &mut self.snapshot {
                     snapshot.state.answer(answer, self.nonce)?;
                 }
@@ -200,6 +212,7 @@ impl<R: Clone, S: Clone, P: Clone> Keeper<R, S, P> {
     }
 
     fn part_answered(&mut self, id: PartId, answer: Answer<R, S, P>) -> Result<(), JournalError> {
+        debug_assert!(self.parts.contains_key(&id), "a part stays until it is there");
         let Some(part) = self.parts.get_mut(&id) else { return Ok(()) };
         part.answer(answer, self.nonce)?;
         if part.is_there() {
@@ -219,6 +232,13 @@ impl<R: Clone, S: Clone, P: Clone> Keeper<R, S, P> {
         let is_there = |snapshot: &mut Snapshot<_, _, _>| snapshot.state.is_there();
         let Some(snapshot) = self.snapshot.take_if(is_there) else { return };
         debug_assert!(snapshot.waits_for.is_empty(), "a state is written after its parts");
+        debug_assert!(
+            snapshot
+                .keep
+                .iter()
+                .all(|part| !self.parts.contains_key(part) || self.unnamed.contains(part)),
+            "what the state names is there; only what a record will name may be on its way"
+        );
         let (keep, parts_below) = (Arc::new(snapshot.keep), snapshot.parts_below);
         let stage = SweepStage::Licences { keep, parts_below };
         let sweep = Sweep { below: snapshot.state.object.epoch, stage };
@@ -230,6 +250,7 @@ impl<R: Clone, S: Clone, P: Clone> Keeper<R, S, P> {
     }
 
     fn swept(&mut self) {
+        debug_assert!(self.sweep.is_some(), "only what was asked for is done");
         let Some(done) = self.sweep.take() else { return };
         debug_assert!(
             self.next_sweep.as_ref().is_none_or(|next| next.below > done.below),

@@ -61,6 +61,14 @@ impl<R: Clone, S: Clone, P: Clone> Line<R, S, P> {
         durable: Option<u64>,
         bytes: usize,
     ) -> u64 {
+        debug_assert!(
+            self.steps.back().is_none_or(|last| last.epoch() <= object.epoch),
+            "whoever confirms a later licence confirms the earlier ones"
+        );
+        debug_assert!(
+            durable.is_none() || matches!(key, Key::Log(..)),
+            "records become durable with the object in which they are"
+        );
         self.steps.push_back(Step { creation: Creation::new(key, object), durable, bytes });
         self.first + self.steps.len() as u64 - 1
     }
@@ -133,12 +141,17 @@ impl<R: Clone, S: Clone, P: Clone> Line<R, S, P> {
         let index = number.checked_sub(self.first);
         debug_assert!(index.is_some(), "a step leaves the line only after its answer");
         let step = index.and_then(|index| self.steps.get_mut(index as usize));
+        debug_assert!(step.is_some(), "what was asked for is in the line");
         step.map_or(Ok(()), |step| step.creation.answer(answer, nonce))
     }
 
     /// Takes the first step, which is durable now.
     pub(super) fn pop(&mut self) -> Option<Step<R, S, P>> {
         debug_assert!(self.there() > 0, "what counts is there");
+        debug_assert!(
+            self.steps.front().is_some_and(|step| !step.is_seal() || step.durable.is_none()),
+            "a seal has no records"
+        );
         self.first += 1;
         self.steps.pop_front()
     }

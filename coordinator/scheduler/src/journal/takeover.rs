@@ -130,6 +130,10 @@ impl<R: Clone + Content, S: Clone + Content, P: Clone> Takeover<R, S, P> {
             Todo::WhoseLicence => Call::Read(Key::Epoch(self.epoch)),
             Todo::Seal(key, holds) => Call::Create(key, object(Body::Seal { holds })),
         };
+        debug_assert!(
+            self.has_begun() || !matches!(call, Call::Create(..) | Call::Sweep(_)),
+            "looking writes nothing"
+        );
         self.last_call.0 += 1;
         self.calls.insert(self.last_call, todo);
         debug_assert!(self.calls.len() <= READS_MAX, "what is under way is bounded");
@@ -201,6 +205,8 @@ impl<R: Clone + Content, S: Clone + Content, P: Clone> Takeover<R, S, P> {
 
     fn begun(&mut self) {
         debug_assert_eq!(self.phase, Phase::Begin, "an epoch begins after a look");
+        debug_assert!(self.calls.is_empty(), "nothing is read while it is open whose epoch it is");
+        debug_assert!(self.epoch > Epoch(0), "the first epoch is 1");
         (self.phase, self.listing) = (Phase::Take, None);
     }
 
@@ -253,6 +259,7 @@ impl<R: Clone + Content, S: Clone + Content, P: Clone> Takeover<R, S, P> {
         if self.seal_logs(&logs)? {
             return Ok(None);
         }
+        debug_assert!(self.has_begun(), "nothing is recovered for an epoch that may be another's");
         Ok(Some(self.recovered(snapshot, logs)))
     }
 
@@ -314,6 +321,7 @@ impl<R: Clone + Content, S: Clone + Content, P: Clone> Takeover<R, S, P> {
             if let End::Open(slot) = walked.end {
                 debug_assert!(walked.holds <= slot, "what counts lies before the end");
                 debug_assert!(*log < self.epoch, "one's own log is never sealed by taking over");
+                debug_assert!(self.has_begun(), "whoever is in charge is not fenced by a look");
                 if all_void {
                     self.todo.push_back(Todo::Seal(Key::Log(*log, slot), walked.holds));
                 } else {
@@ -345,7 +353,10 @@ impl<R: Clone + Content, S: Clone + Content, P: Clone> Takeover<R, S, P> {
             Some(Seen::Whole(Object { body: Body::Part(part), .. })) => Some((id, part.clone())),
             _ => None,
         };
-        let parts = named_parts(snapshot.as_deref(), &logs).into_iter().filter_map(part).collect();
+        let named = named_parts(snapshot.as_deref(), &logs);
+        let count = named.len();
+        let parts: BTreeMap<_, _> = named.into_iter().filter_map(part).collect();
+        debug_assert_eq!(parts.len(), count, "what is named is needed, and was read");
         let batches = logs.into_iter().flat_map(|(_, walked)| walked.batches).collect();
         Recovered { epoch: self.epoch, nonce: self.nonce, snapshot, batches, parts }
     }

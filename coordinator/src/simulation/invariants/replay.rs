@@ -9,6 +9,9 @@ use windrow_scheduler::{Config, Decider};
 use super::{check, size};
 use crate::driver::{Catalog, DriverState};
 
+/// An epoch after all in which the parts of a state were written.
+const AFTER_ALL: Epoch = Epoch(u64::MAX / 2);
+
 /// Compares what a crashed coordinator knew with what its successor has found.
 pub fn check_replay(
     mut left: DriverState,
@@ -20,7 +23,7 @@ pub fn check_replay(
     let (new, parts) = (Catalog::new(left.catalog.cluster), left.catalog.parts());
     let left = Arc::new(left);
     let recovered =
-        Recovered { snapshot: Some(left), parts, ..Recovered::empty(Epoch(1), Nonce(0)) };
+        Recovered { snapshot: Some(left), parts, ..Recovered::empty(AFTER_ALL, Nonce(0)) };
     let again = Decider::recover(recovered, config.clone(), new);
     let (live, replayed) = (again.state(), found);
     let (ours, theirs) = (&live.catalog.books.history, &replayed.catalog.books.history);
