@@ -1,6 +1,7 @@
 //! Ctrl-C and cancelling stop promptly and leave no partial output.
 
 use std::fs;
+use std::path::PathBuf;
 
 use libtest_mimic::Trial;
 use rustix::process::Signal;
@@ -84,13 +85,19 @@ fn coordinator_leaves_its_jobs() {
     assert_eq!(sorted_lines(&dir.join("out")), count_words(&inputs));
 }
 
-fn waiting_does_not_cancel() {
+/// A job of which a map runs, and waits at its gate.
+fn held_job() -> (Dir, PathBuf, Cluster, u64) {
     let dir = Dir::new();
     generated_words(&dir, 2, 1_000);
     let gates = gates(&dir);
     let cluster = Cluster::start(1);
     let job = cluster.submit_detached(gated(&dir, &[]));
     eventually("a running map", || !processes(&gates, "map-").is_empty());
+    (dir, gates, cluster, job)
+}
+
+fn waiting_does_not_cancel() {
+    let (_dir, gates, cluster, job) = held_job();
     let waiting = cluster.command(["wait", &job.to_string()]);
     eventually("the command to listen for signals", || waiting.catches(Signal::INT));
     waiting.signal(Signal::INT);
@@ -102,12 +109,7 @@ fn waiting_does_not_cancel() {
 }
 
 fn cancel_command() {
-    let dir = Dir::new();
-    generated_words(&dir, 2, 1_000);
-    let gates = gates(&dir);
-    let cluster = Cluster::start(1);
-    let job = cluster.submit_detached(gated(&dir, &[]));
-    eventually("a running map", || !processes(&gates, "map-").is_empty());
+    let (dir, gates, cluster, job) = held_job();
     let waiting = cluster.command(["wait", &job.to_string()]);
     let cancel = || cluster.command(["cancel", &job.to_string()]).finish().expect_code(0);
     cancel().expect_said("job 1 was cancelled");
