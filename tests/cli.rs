@@ -58,6 +58,7 @@ fn help_names_jobs_and_flags() {
 fn usage_errors_end_with_2() {
     for wrong in [
         &["run"][..],
+        &["run", "word-count", "--input", "", "--output", "out"],
         &["run", "word-count"],
         &["run", "word-count", "--input", "x"],
         &["run", "word-count", "--input", "x", "--output", "y", "--reducers", "0"],

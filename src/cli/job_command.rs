@@ -155,6 +155,9 @@ fn absolute(path: &Path) -> Result<String, CliError> {
 /// Makes a path or glob pattern absolute. The folder put before a pattern is taken literally,
 /// whatever signs it has.
 fn absolute_pattern(input: &str) -> Result<String, CliError> {
+    if input.is_empty() {
+        return Err(CliError::Usage("an --input is empty; is a variable not set?".into()));
+    }
     let path = Path::new(input);
     if path.is_absolute() || path.exists() {
         return absolute(path);

@@ -8,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use glob::{MatchOptions, Pattern};
 
 use super::candidates::{Candidates, Origin};
+use super::pattern::{PathPattern, is_pattern};
 use super::unreadable;
 use crate::hanging::at;
 use crate::plan::PlanError;
@@ -20,17 +21,21 @@ const FOLDERS_AT_ONCE: usize = 64;
 /// by side first. A path that exists is taken as it is, even if it has the signs of a pattern in
 /// its name.
 pub(super) fn expand(inputs: &[&str], found: &mut Candidates) -> Result<(), PlanError> {
-    let there = try_map_with(Grain::Fine, inputs, |input| match kind_of(Path::new(input)) {
-        Ok(kind) => Ok(Some(kind)),
-        Err(error) if is_absent(&error) => Ok(None),
-        Err(error) => Err(unreadable(Path::new(input), error)),
+    let there = try_map_with(Grain::Fine, inputs, |input| {
+        let path = Path::new(input);
+        match kind_of(path) {
+            Ok(kind) => Ok(Some(kind)),
+            // A link that leads nowhere is there, though.
+            Err(error) if is_absent(&error) && !path.is_symlink() => Ok(None),
+            Err(error) => Err(unreadable(path, error)),
+        }
     })?;
     for (input, there) in inputs.iter().zip(there) {
         let before = found.len();
         match there {
             Some((kind, _)) if kind.is_dir() => walk(PathBuf::from(input), &[], |_| true, found)?,
             Some((_, origin)) => found.push(PathBuf::from(input), origin)?,
-            None if input.contains(['*', '?', '[']) => expand_pattern(input, found)?,
+            None if is_pattern(input) => expand_pattern(input, found)?,
             None => {}
         }
         if found.len() == before {
@@ -52,7 +57,7 @@ fn kind_of(path: &Path) -> io::Result<(FileType, Origin)> {
     })
 }
 
-fn is_absent(error: &io::Error) -> bool {
+pub(super) fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
@@ -125,18 +130,8 @@ fn expand_pattern(input: &str, found: &mut Candidates) -> Result<(), PlanError> 
         let pattern = Pattern::new(input).map_err(bad_pattern)?;
         return expand_recursive(input, &pattern, &components, found);
     }
-    let mut paths = Vec::new();
-    let mut entries = glob::glob(input).map_err(bad_pattern)?;
-    // Which of the folders it reads, is not known from outside.
-    while let Some(entry) = at(Path::new(input), || entries.next()) {
-        let path = entry.map_err(|error| PlanError::Unreadable {
-            path: error.path().to_path_buf(),
-            error: error.into(),
-        })?;
-        if !has_unnamed_hidden_component(&path, &components) {
-            paths.push(path);
-        }
-    }
+    let mut paths = PathPattern::new(input).map_err(bad_pattern)?.paths()?;
+    paths.retain(|path| !has_unnamed_hidden_component(path, &components));
     let kinds = try_map_with(Grain::Fine, &paths, |path| {
         kind_of(path).map_err(|error| unreadable(path, error))
     })?;
@@ -159,7 +154,7 @@ fn expand_recursive(
     named: &[Pattern],
     found: &mut Candidates,
 ) -> Result<(), PlanError> {
-    let literal = input.split('/').take_while(|component| !component.contains(['*', '?', '[']));
+    let literal = input.split('/').take_while(|component| !is_pattern(component));
     let base = PathBuf::from(format!("{}/", literal.collect::<Vec<_>>().join("/")));
     if !at(&base, || base.is_dir()) {
         return Ok(());
@@ -169,7 +164,7 @@ fn expand_recursive(
     let wanted = |path: &Path| {
         path.ancestors()
             .take_while(|path| *path != base)
-            .any(|path| pattern.matches_path_with(path, options))
+            .any(|path| pattern.matches_with(&path.to_string_lossy(), options))
     };
     walk(base.clone(), named, wanted, found)
 }

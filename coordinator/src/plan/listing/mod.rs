@@ -18,6 +18,7 @@
 
 mod candidates;
 mod expand;
+mod pattern;
 mod places;
 
 use std::fs;

@@ -187,3 +187,46 @@ fn places_are_those_of_folders_and_of_what_links_lead_to() {
     real.sort();
     assert_eq!(real, [root.join("d"), root.join("elsewhere/file")]);
 }
+
+#[test]
+fn no_pattern_passes_over_a_name_that_is_not_utf8() {
+    let dir = tree(&["d/a", "e/b/x"]);
+    fs::write(dir.path().join("d").join(OsStr::from_bytes(b"x\xffy")), "").unwrap();
+    let folder = dir.path().join("e").join(OsStr::from_bytes(b"\xff"));
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("x"), "").unwrap();
+    for pattern in ["d/*", "d/x*", "d/**", "**/x?y", "e/*", "e/*/x", "e/**/x", "e/?/x"] {
+        let error = listed(&dir, &[pattern]).unwrap_err();
+        assert!(error.contains("is not valid UTF-8; rename"), "{pattern}: {error}");
+    }
+    assert_eq!(listed(&dir, &["d/[a-w]", "e/b/*"]).unwrap(), ["d/a", "e/b/x"]);
+}
+
+#[test]
+fn patterns_go_component_by_component() {
+    let dir = tree(&["a/1/x", "a/2/y", "a/3", "b/1/x", "[b]/1/x"]);
+    for (pattern, expected) in [
+        ("*/1/x", &["[b]/1/x", "a/1/x", "b/1/x"][..]),
+        ("a/*", &["a/1/x", "a/2/y", "a/3"]),
+        ("a/*/", &["a/1/x", "a/2/y"]),
+        ("a/?/x", &["a/1/x"]),
+        ("./a//*/x", &["./a/1/x"]),
+        ("a/../b/*/x", &["a/../b/1/x"]),
+        ("[[]b]/*", &["[b]/1/x"]),
+        ("[!a]/1/*", &["b/1/x"]),
+    ] {
+        assert_eq!(listed(&dir, &[pattern]).unwrap(), expected, "{pattern}");
+    }
+    for pattern in ["a/3/*", "*/3/x", "a/*/z"] {
+        let error = listed(&dir, &[pattern]).unwrap_err();
+        assert!(error.contains("no input matches"), "{pattern}: {error}");
+    }
+}
+
+#[test]
+fn a_link_that_leads_nowhere_is_named_itself() {
+    let dir = tree(&["a"]);
+    symlink("/nowhere/at/all", dir.path().join("link")).unwrap();
+    let error = listed(&dir, &["link"]).unwrap_err();
+    assert!(error.contains("cannot read") && error.contains("No such file"), "{error}");
+}
