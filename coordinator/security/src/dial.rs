@@ -84,6 +84,9 @@ impl Dialer {
         if endpoint.uri().host().is_none() {
             return Err(wrong("it names no host"));
         }
+        if let Some(port) = senseless_port(endpoint.uri()) {
+            return Err(wrong(&format!("'{port}' is no port, which is a number from 1 to 65535")));
+        }
         let path = endpoint.uri().path_and_query().map_or("/", |path| path.as_str());
         if path != "/" {
             return Err(wrong(&format!("nothing follows host and port, and '{path}' does")));
@@ -131,6 +134,13 @@ impl Dialer {
         };
         Ok(TokioIo::new(stream))
     }
+}
+
+/// What follows the host of a URL if it is there, and is no port.
+fn senseless_port(url: &Uri) -> Option<&str> {
+    let (_, port) = url.authority()?.as_str().rsplit_once(url.host()?)?;
+    let port = port.strip_prefix(':')?;
+    (!matches!(port.parse::<u16>(), Ok(1..))).then_some(port)
 }
 
 async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
@@ -185,11 +195,21 @@ mod tests {
             "http://a\x1b:1",
             "http://a:1/x",
             "http://a:1/?x",
+            "http://a:0",
+            "http://a:",
+            "http://a:65536",
+            "http://[::1]:99999",
         ] {
             let error = plain.endpoint(url).err().unwrap().to_string();
             assert!(error.contains("is not a coordinator's URL"), "{error}");
             assert!(!error.contains(char::is_control), "{error:?}");
         }
+        let error = plain.endpoint("http://127.0.0.1:99999").err().unwrap().to_string();
+        assert!(
+            error.ends_with("'99999' is no port, which is a number from 1 to 65535"),
+            "{error}"
+        );
+        assert!(plain.endpoint("http://[::1]:65535").is_ok() && plain.endpoint("http://a").is_ok());
         let newcomer = Dialer::newcomer(CertificateDer::from(vec![1]));
         assert!(newcomer.endpoint("https://a:1").is_ok());
         let error = newcomer.endpoint("http://a:1").err().unwrap().to_string();
