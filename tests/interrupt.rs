@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use libtest_mimic::Trial;
 use rustix::process::Signal;
@@ -18,6 +19,7 @@ pub fn tests() -> Vec<Trial> {
         case("interrupt::submit_that_gets_no_answer", submit_that_gets_no_answer),
         case("interrupt::cancel_command", cancel_command),
         case("interrupt::waiting_for_a_job_does_not_cancel_it", waiting_does_not_cancel),
+        case("interrupt::signals_that_a_shell_ignores", signals_that_a_shell_ignores),
         case("interrupt::coordinator_leaves_its_jobs", coordinator_leaves_its_jobs),
     ]
 }
@@ -65,6 +67,24 @@ fn submit_that_gets_no_answer() {
     submit.signal(Signal::INT);
     // Whether the coordinator knows of it or not, nothing is said that may be wrong.
     submit.finish().expect_code(130).expect_said("interrupted: ");
+}
+
+/// A shell without job control ignores SIGINT and SIGQUIT for what it starts with `&`, and `nohup`
+/// SIGHUP for good.
+fn signals_that_a_shell_ignores() {
+    let dir = Dir::new();
+    let state = dir.join("state");
+    let coordinator = windrow(["coordinator", "--listen", "127.0.0.1:0", "--state"]);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' INT QUIT HUP; exec \"$@\"", "sh"]).arg(coordinator.get_program());
+    shell.args(coordinator.get_args()).arg(&state);
+    let mut coordinator = Process::start(shell);
+    eventually("the coordinator", || state.join("address").exists());
+    assert!(coordinator.catches(Signal::INT) && !coordinator.catches(Signal::HUP));
+    coordinator.signal(Signal::HUP);
+    assert!(coordinator.is_running());
+    coordinator.signal(Signal::QUIT);
+    coordinator.finish().expect_code(130);
 }
 
 /// Its jobs are in the journal: they go on with the next one, and nothing is done twice.

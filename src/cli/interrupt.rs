@@ -9,7 +9,9 @@
 //! | SIGUSR1, SIGUSR2 | nothing but a line in the log | nothing |
 //! | SIGXFSZ | nothing: the write that was too large fails, and says so | the same |
 //!
-//! What `nohup` or a shell has switched off stays off. SIGCHLD is listened to so that it is not:
+//! Where `nohup` has switched SIGHUP off, it stays off. All others are listened to whatever was
+//! inherited: a shell without job control ignores SIGINT and SIGQUIT for whatever it starts with
+//! `&`, and the one who is asked to stop must stop. SIGCHLD is listened to so that it is not:
 //! where a parent ignores it, the kernel forgets how children have ended.
 
 use std::future::poll_fn;
@@ -80,8 +82,7 @@ impl Interrupts {
         let ignored = ignored_signals();
         let mut signals = Vec::new();
         for (number, meaning) in meanings {
-            let may_be_off = [Number::HUP, Number::QUIT].contains(&number);
-            if may_be_off && ignored & bit(number) != 0 {
+            if number == Number::HUP && ignored & bit(number) != 0 {
                 continue;
             }
             let listening = signal(SignalKind::from_raw(number.as_raw()))
