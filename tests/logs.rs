@@ -58,7 +58,8 @@ fn of_a_task() {
     eventually("its log", || said("reduce-0").contains("xxx"));
     assert_eq!(said("map-0"), said("reduce-0"));
     for task in ["map-1", "reduce-1"] {
-        assert_eq!(said(task), "");
+        let unknown = cluster.command(["logs", &job, task]).finish().expect_code(5);
+        unknown.expect_said(&format!("has no task {task}: its map tasks are map-0, its"));
     }
     cluster.command(["logs", &job, "combine-0"]).finish().expect_code(2).expect_said("map-3");
 }

@@ -3,6 +3,7 @@
 //! The command line, the log and the status all show this text. Messages of user code and names of
 //! files go into it, so control characters are escaped.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use windrow_jobs::{BadRecordBudget, FailureCause, JobSpec, MemoryLimit, PlatformNeeds, TaskId};
@@ -57,7 +58,7 @@ pub(crate) fn failure(failure: &JobFailure, spec: Option<&JobSpec>) -> String {
             )
         }
     };
-    windrow_jobs::one_line(&text)
+    one_line(&text)
 }
 
 /// Why nothing of a job runs.
@@ -88,7 +89,7 @@ pub(crate) fn waiting(waiting: &Waiting, now: Time) -> String {
             whole_seconds(*again_at, now)
         ),
     };
-    windrow_jobs::one_line(&text)
+    one_line(&text)
 }
 
 fn too_many_bad_records(
@@ -168,6 +169,20 @@ fn whole_seconds(at: Time, now: Time) -> String {
 
 fn seconds(duration: Duration) -> String {
     format!("{} s", duration.as_secs_f64())
+}
+
+/// `text` with its control characters escaped.
+pub(crate) fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            // Writing to a string cannot fail.
+            let _ = write!(line, "{}", c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+    line
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@ use std::fmt::Write;
 use bytesize::ByteSize;
 use serde_json::{Value, json};
 use windrow_jobs::JobIdentity;
-use windrow_jobs::one_line;
 use windrow_proto::v1;
 
 /// The state's name, in every output.
@@ -35,7 +34,8 @@ pub(crate) fn size(bytes: u64) -> String {
     ByteSize(bytes).display().iec().to_string()
 }
 
-fn count(n: u64, what: &str) -> String {
+/// A number of things, of which there may be one.
+pub(crate) fn count(n: u64, what: &str) -> String {
     let plural = if n == 1 { "" } else { "s" };
     format!("{n} {what}{plural}")
 }
@@ -48,15 +48,23 @@ pub(crate) fn to_text(job: &v1::JobStatus) -> String {
     text
 }
 
+/// What has been read of the input so far.
+fn bytes_read(job: &v1::JobStatus) -> u64 {
+    match job.state() {
+        v1::JobState::Succeeded => job.input_bytes,
+        _ => job.map.map_or(0, |map| map.bytes.min(job.input_bytes)),
+    }
+}
+
 fn write_text(job: &v1::JobStatus, out: &mut String) -> std::fmt::Result {
     let spec = job.spec.clone().unwrap_or_default();
     let map = job.map.unwrap_or_default();
     let reduce = job.reduce.unwrap_or_default();
-    let rate = job.input_bytes.saturating_mul(1000) / job.elapsed_ms.max(1);
+    let rate = bytes_read(job).saturating_mul(1000) / job.elapsed_ms.max(1);
     writeln!(
         out,
         "{} {} in {} (job {})",
-        one_line(&spec.job),
+        spec.job,
         state_name(job.state()),
         seconds(job.elapsed_ms),
         job.id
@@ -72,7 +80,7 @@ fn write_text(job: &v1::JobStatus, out: &mut String) -> std::fmt::Result {
     let several = if job.inputs.len() > 1 { &job.inputs[..] } else { &[] };
     for input in several {
         let files = count(u64::from(input.files), "file");
-        writeln!(out, "    {:<8}{} in {files}", one_line(&input.name), size(input.bytes))?;
+        writeln!(out, "    {:<8}{} in {files}", input.name, size(input.bytes))?;
     }
     writeln!(out, "  chosen    {}", chosen_text(job))?;
     writeln!(
@@ -91,7 +99,7 @@ fn write_text(job: &v1::JobStatus, out: &mut String) -> std::fmt::Result {
         "  output    {}, {} in {}",
         count(job.output_records, "record"),
         size(job.output_bytes),
-        one_line(&spec.output)
+        spec.output
     )?;
     write_remarks(job, out)
 }
@@ -109,7 +117,7 @@ fn write_remarks(job: &v1::JobStatus, out: &mut String) -> std::fmt::Result {
         )?;
     }
     if !job.avoided_workers.is_empty() {
-        let workers = one_line(&job.avoided_workers.join(", "));
+        let workers = job.avoided_workers.join(", ");
         writeln!(out, "  avoids    {workers}: several of its tasks have failed there")?;
     }
     if let Some(slowest) = &job.slowest {
@@ -119,11 +127,11 @@ fn write_remarks(job: &v1::JobStatus, out: &mut String) -> std::fmt::Result {
             stage_name(slowest.stage()),
             slowest.task,
             seconds(slowest.elapsed_ms),
-            one_line(&slowest.worker_name)
+            slowest.worker_name
         )?;
     }
     for (name, value) in sorted(&job.counters) {
-        writeln!(out, "  counter   {} = {value}", one_line(&name))?;
+        writeln!(out, "  counter   {name} = {value}")?;
     }
     if !job.waiting.is_empty() {
         writeln!(out, "  waiting   {}", job.waiting)?;
@@ -139,7 +147,7 @@ fn skipped_text(job: &v1::JobStatus) -> String {
     let skipped = count(job.skipped_records, "bad record");
     match (job.state(), &job.spec) {
         (v1::JobState::Succeeded, Some(spec)) => {
-            format!("{skipped}, see {}/_bad-records", one_line(spec.output.trim_end_matches('/')))
+            format!("{skipped}, see {}/_bad-records", spec.output.trim_end_matches('/'))
         }
         _ => skipped,
     }
@@ -276,18 +284,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_name_makes_a_line_of_its_own() {
-        let named = |name: &str| {
-            let spec = v1::JobSpec { job: name.into(), output: name.into(), ..Default::default() };
-            to_text(&v1::JobStatus {
-                spec: Some(spec),
-                avoided_workers: vec![name.into()],
-                counters: [(name.into(), 1)].into(),
-                ..Default::default()
-            })
+    fn the_rate_is_that_of_what_has_been_read() {
+        let line = |state: v1::JobState, bytes| {
+            let map = Some(v1::StageStatus { bytes, ..Default::default() });
+            let (state, input_bytes, elapsed_ms) = (state.into(), 20 << 20, 2_000);
+            let job = v1::JobStatus { state, input_bytes, elapsed_ms, map, ..Default::default() };
+            let text = to_text(&job);
+            text.lines()
+                .nth(1)
+                .and_then(|line| line.rsplit_once(", "))
+                .map(|(_, rate)| rate.to_string())
         };
-        let (honest, forged) = (named("x"), named("x\n  failed    \u{202e}everything"));
-        assert_eq!(forged.lines().count(), honest.lines().count(), "{forged}");
-        assert!(!forged.contains('\u{202e}'), "{forged}");
+        assert_eq!(line(v1::JobState::Running, 0).as_deref(), Some("0 B/s"));
+        assert_eq!(line(v1::JobState::Running, 2 << 20).as_deref(), Some("1.0 MiB/s"));
+        assert_eq!(line(v1::JobState::Cancelled, 4 << 20).as_deref(), Some("2.0 MiB/s"));
+        assert_eq!(line(v1::JobState::Succeeded, 0).as_deref(), Some("10.0 MiB/s"));
     }
 }

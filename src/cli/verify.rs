@@ -8,6 +8,7 @@ use super::args::VerifyArgs;
 use super::error::CliError;
 use super::exit::Exit;
 use super::stdout;
+use super::summary::count;
 
 pub(crate) fn verify(args: &VerifyArgs) -> Result<Exit, CliError> {
     let found = windrow_coordinator::verify(&args.output);
@@ -26,9 +27,13 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<Exit, CliError> {
         let (folder, size) = (args.output.display(), ByteSize(bytes));
         let says = match is_whole {
             true => "all as it was written".to_string(),
-            false => format!("{} differences; run the job again", differences.len()),
+            false => {
+                let differences = count(differences.len() as u64, "difference");
+                format!("{differences}; run the job again")
+            }
         };
-        stdout::line(format_args!("{folder}: {files} files, {size}: {says}"));
+        let files = count(files as u64, "file");
+        stdout::line(format_args!("{folder}: {files}, {size}: {says}"));
     }
     Ok(if is_whole { Exit::Success } else { Exit::Failure })
 }

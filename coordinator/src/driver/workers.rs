@@ -12,6 +12,7 @@ use super::outgoing::Receipt;
 use super::profile::WorkerProfile;
 use super::sessions::{Joined, OpenedSession, SessionId};
 use super::{Driver, Pending};
+use crate::explain;
 use crate::output::Written;
 
 /// What a worker says in its session.
@@ -70,10 +71,7 @@ pub(crate) struct Returning {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum JoinError {
     /// Another process works in its folder.
-    #[error(
-        "{worker} (\"{}\") already works in that folder on that host; give each worker its own --dir",
-        windrow_jobs::one_line(name)
-    )]
+    #[error("{worker} (\"{}\") already works in that folder on that host; give each worker its own --dir", name.escape_debug())]
     AlreadyThere {
         /// Its id.
         worker: WorkerId,
@@ -81,10 +79,7 @@ pub(crate) enum JoinError {
         name: String,
     },
     /// Another process has shown a certificate of the same name.
-    #[error(
-        "{worker} (\"{}\") already has the certificate of {identity}; give each worker its own join token, and do not copy its folder",
-        windrow_jobs::one_line(name)
-    )]
+    #[error("{worker} (\"{}\") already has the certificate of {identity}; give each worker its own join token, and do not copy its folder", name.escape_debug())]
     SameIdentity {
         /// Its id.
         worker: WorkerId,
@@ -215,7 +210,7 @@ impl Driver {
             }
             Report::Failed { attempt, cause } => {
                 if cause != FailureCause::Cancelled {
-                    let cause = windrow_jobs::one_line(&cause.to_string());
+                    let cause = explain::one_line(&cause.to_string());
                     tracing::warn!(%attempt, %worker, %cause, "attempt failed");
                 }
                 self.handle(Event::AttemptFailed { worker, attempt, cause });

@@ -11,7 +11,7 @@ use super::{Owner, TEMPORARY};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OutputError {
     /// A result, or somebody's files, would be mixed with this job's.
-    #[error("output {} exists and is not empty; remove it or choose another folder", path.display())]
+    #[error("output {} exists and is not empty; remove it, choose another folder, or have a job's result replaced with --overwrite", path.display())]
     NotEmpty {
         /// The output folder.
         path: PathBuf,

@@ -176,6 +176,9 @@ impl Jobs for JobsService {
         let v1::LogsRequest { job, task } = request.into_inner();
         let (_, job) = self.find(job).await?;
         self.refuse_stranger(asks, job).await?;
+        if let Some(task) = &task {
+            self.refuse_unknown_task(job, task).await?;
+        }
         let logs = Arc::clone(&self.logs);
         let (sender, found) = mpsc::channel(1);
         tokio::spawn(send(logs, job, task, sender));
@@ -202,6 +205,26 @@ impl JobsService {
                 submitter.unwrap_or("somebody else")
             ))),
         }
+    }
+
+    /// Refuses the name of a task that the job does not have: nothing can ever be printed there.
+    async fn refuse_unknown_task(&self, job: JobId, task: &v1::LogsOfTask) -> Result<(), Status> {
+        let snapshot = self.driver.job(job).await?;
+        let snapshot = snapshot.ok_or_else(|| unknown(JobName::Number(job)))?;
+        let (maps, reduces) = (snapshot.view.map.tasks, snapshot.view.reduce.tasks);
+        let (stage, tasks) = match task.stage() {
+            v1::Stage::Reduce => ("reduce", reduces),
+            _ => ("map", maps),
+        };
+        if task.task < tasks {
+            return Ok(());
+        }
+        Err(Status::not_found(format!(
+            "{job} has no task {stage}-{}: its map tasks are {}, its reduce tasks {}",
+            task.task,
+            numbers("map", maps),
+            numbers("reduce", reduces)
+        )))
     }
 
     /// The job that a caller means, as they have named it and by its number.
@@ -247,6 +270,15 @@ impl JobsService {
 }
 
 /// Who is in the caller's certificate.
+/// The names of the tasks of a stage.
+fn numbers(stage: &str, tasks: u32) -> String {
+    match tasks {
+        0 => "none".to_string(),
+        1 => format!("{stage}-0"),
+        _ => format!("{stage}-0 to {stage}-{}", tasks - 1),
+    }
+}
+
 fn identity_of<T>(request: &Request<T>) -> Option<Identity> {
     request.extensions().get::<Caller>().and_then(Caller::identity).cloned()
 }
