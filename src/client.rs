@@ -28,6 +28,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest wait for a sign of life: a coordinator that is stopped accepts connections and never
 /// answers.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// What the last attempt may take after a wait is over: long enough for one that is there.
+const LAST_ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 /// How often a connection that is quiet is checked, and how long its answer may take.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// First pause after a failed attempt to connect; it doubles up to [`BACKOFF_MAX`].
@@ -130,12 +132,19 @@ impl Client {
         let deadline = Instant::now() + patience;
         let mut pause = BACKOFF_MIN;
         loop {
-            let Err(error) = client.find().await else { return Ok(client) };
-            if Instant::now() + pause > deadline {
+            let found = if patience.is_zero() {
+                client.find().await
+            } else {
+                client.find_within(deadline.saturating_duration_since(Instant::now())).await
+            };
+            let Err(error) = found else { return Ok(client) };
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 return Err(error);
             }
-            on_retry(&error, pause);
-            sleep(pause).await;
+            let next = pause.min(left);
+            on_retry(&error, next);
+            sleep(next).await;
             pause = (pause * 2).min(BACKOFF_MAX);
         }
     }
@@ -176,6 +185,19 @@ impl Client {
             });
         }
         failed.map_or(Ok(()), Err)
+    }
+
+    /// Likewise, but gives up when `wait` is over, or soon after if that is hardly any time at all.
+    ///
+    /// # Errors
+    /// Those of [`find`](Self::find); and that nobody is reachable, if it is not over by then.
+    pub(crate) async fn find_within(&self, wait: Duration) -> Result<(), ClientError> {
+        match timeout(wait.max(LAST_ANSWER_TIMEOUT), self.find()).await {
+            Ok(found) => found,
+            Err(_) => {
+                Err(self.current().unreachable("nothing was heard from there in time".into()))
+            }
+        }
     }
 
     async fn try_one(&self, index: usize) -> Result<(), ClientError> {

@@ -1,8 +1,11 @@
 //! The contract that scripts may rely on: commands, flags, streams and exit statuses.
 
-use std::process::Command;
+use std::fs::File;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
+use rustix::process::Signal;
 
 use crate::conformance::{arguments, path};
 use crate::support::{Cluster, Dir, Process, both, case, windrow};
@@ -28,6 +31,10 @@ pub fn tests() -> Vec<Trial> {
     tests.push(case("cli::empty_variables_are_not_set", empty_variables_are_not_set));
     tests.push(case("cli::started_in_a_folder_that_is_gone", started_in_a_folder_that_is_gone));
     tests.push(case("cli::submitted_again_under_its_name", submitted_again_under_its_name));
+    tests.push(case("cli::values_that_cannot_work", values_that_cannot_work));
+    tests.push(case("cli::paths_that_cannot_be_used", paths_that_cannot_be_used));
+    tests.push(case("cli::results_that_cannot_be_written", results_that_cannot_be_written));
+    tests.push(case("cli::coordinator_wait_is_kept", coordinator_wait_is_kept));
     tests.push(case("cli::summary_and_preview", summary_and_preview));
     tests.push(case("cli::observing_a_cluster", observing_a_cluster));
     tests
@@ -74,6 +81,119 @@ fn usage_errors_end_with_2() {
         assert_eq!(output.code(), Some(2), "{wrong:?}: {output:?}");
         assert!(!output.stderr.is_empty(), "{wrong:?}");
     }
+}
+
+/// Refused at once, by the flag and what would do.
+fn values_that_cannot_work() {
+    let long = "x".repeat(5_000);
+    let job = ["word-count", "--input", "x", "--output", "y"];
+    for (flags, says) in [
+        (&["coordinator", "--lease", "0s"][..], "at least 1s"),
+        (&["coordinator", "--lease", "1ms"], "at least 1s"),
+        (&["coordinator", "--lease", "99999999999y"], "at most 100 years"),
+        (&["coordinator", "--security", "x", "--certificate-lifetime", "0s"], "at least 1s"),
+        (&["worker", "--fetch-timeout", "0s"], "at least 100ms"),
+        (&["worker", "--memory", "1KB"], "at least 64.0 KiB"),
+        (&["worker", "--job-memory", "1KB"], "at least 16.0 MiB"),
+        (&["worker", "--job-file-size", "1KB"], "at least 1.0 MiB"),
+        (&["worker", "--name", &long], "has 5000"),
+        (&[&["run"], &job[..], &["--memory", "4"]].concat(), "at least 64.0 KiB"),
+        (&[&["run"], &job[..], &["--task-timeout", "0s"]].concat(), "at least 100ms"),
+        (&[&["submit"], &job[..], &["--submission", &long]].concat(), "has 5000"),
+        (&["jobs", "--coordinator", "http://127.0.0.1:99999"], "'99999' is no port"),
+    ] {
+        let refused = Process::start(windrow(flags)).finish().expect_code(2).expect_said(says);
+        let flag = flags[flags.len() - 2];
+        assert!(flag == "--coordinator" || refused.stderr.contains(flag), "{refused:?}");
+    }
+}
+
+/// Named by what they were given with.
+fn paths_that_cannot_be_used() {
+    let dir = Dir::new();
+    dir.write("file", "x");
+    let file = path(&dir.join("file"));
+    let gone = path(&dir.join("gone"));
+    let side_file = format!("x={gone}");
+    let input = ["run", "word-count", "--input", &file, "--output", "y"];
+    let coordinator = ["coordinator", "--listen", "127.0.0.1:0"];
+    for (flags, says) in [
+        ([&input[..], &["--file", &side_file]].concat(), format!("--file x={gone}: No such file")),
+        ([&coordinator[..], &["--state", &file]].concat(), format!("--state {file}: it is not a")),
+        ([&coordinator[..], &["--allow-path", &gone]].concat(), format!("--allow-path: {gone}")),
+        (vec!["worker", "--dir", &file], format!("--dir {file}: it is not a folder")),
+        (coordinator.to_vec(), format!("TMPDIR {gone}: No such file")),
+    ] {
+        let mut command = windrow(flags);
+        command.env("TMPDIR", &gone);
+        let refused = Process::start(command).finish().expect_said(&says);
+        assert!(matches!(refused.code(), Some(1 | 2)), "{refused:?}");
+    }
+}
+
+/// Whoever keeps a result on a full disk hears of it; whoever wants no more of it does not.
+fn results_that_cannot_be_written() {
+    let dir = Dir::new();
+    dir.write("in/a", "b a\n");
+    let cluster = Cluster::start(1);
+    let output = path(&dir.join("out"));
+    let says_to = |mut command: Command, stdout: Stdio| {
+        command.env("WINDROW_COORDINATOR", &cluster.url);
+        Process::start_saying_to(command, Some(stdout), None).finish()
+    };
+    let full = || Stdio::from(File::options().write(true).open("/dev/full").unwrap());
+    let closed = || Stdio::from(std::io::pipe().unwrap().1);
+    let mut detached = windrow(["submit"]);
+    detached.args(arguments("word-count", &dir, &["--detach"]));
+    let detached = says_to(detached, full()).expect_code(1).expect_said("No space left on device");
+    // Whoever heard nothing of it would submit the job again.
+    detached.expect_said("job 1 was accepted");
+    crate::conformance::wait_until_succeeded(&cluster, 1);
+    for command in [
+        &["--help"][..],
+        &["jobs"],
+        &["jobs", "--json"],
+        &["status", "1"],
+        &["wait", "1"],
+        &["workers"],
+        &["verify", &output],
+        &["verify", &output, "--json"],
+    ] {
+        let lost = says_to(windrow(command), full());
+        lost.expect_code(1).expect_said("the output cannot be written to standard output");
+        let unwanted = says_to(windrow(command), closed()).expect_code(0);
+        assert!(!unwanted.stderr.contains("cannot be written"), "{unwanted:?}");
+    }
+    says_to(windrow(["cancel", "1"]), full()).expect_code(4).expect_said("cannot be written");
+    for command in ["run", "submit"] {
+        // The job is done all the same.
+        let dir = Dir::new();
+        dir.write("in/a", "b a\n");
+        let mut job = windrow([command]);
+        job.args(arguments("word-count", &dir, &["--json"]));
+        says_to(job, full()).expect_code(1).expect_said("No space left on device");
+        assert!(dir.join("out/_SUCCESS").exists());
+    }
+}
+
+fn coordinator_wait_is_kept() {
+    let dir = Dir::new();
+    dir.write("in/a", "b a\n");
+    let mut cluster = Cluster::start(0);
+    let waited = |cluster: &Cluster| {
+        let start = Instant::now();
+        let flags = arguments("word-count", &dir, &["--coordinator-wait", "1s"]);
+        cluster.submit(flags).expect_code(6).expect_said("no windrow coordinator answers");
+        start.elapsed()
+    };
+    // It took 5 s where nothing answers, and 9 s where nobody is there.
+    let least_and_most = Duration::from_secs(1)..Duration::from_secs(4);
+    cluster.coordinator.signal(Signal::STOP);
+    let of_hanging = waited(&cluster);
+    assert!(least_and_most.contains(&of_hanging), "{of_hanging:?}");
+    cluster.coordinator.kill();
+    let of_none = waited(&cluster);
+    assert!(least_and_most.contains(&of_none), "{of_none:?}");
 }
 
 /// As service managers and containers set them.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use bytesize::ByteSize;
-use clap::builder::{NonEmptyStringValueParser, RangedU64ValueParser};
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use windrow_coordinator::Failpoint;
 use windrow_jobs::{BadRecordBudget, JobName};
@@ -12,10 +12,26 @@ use windrow_proto::v1;
 use windrow_security::Role;
 
 use super::generate::GenArgs;
-use super::values::{absolute_path, budget, host_and_port, log_task, positive_size, side_file};
+use super::values::{
+    absolute_path, any_duration, budget, duration_from, host_and_port, log_task, positive_size,
+    short_name, side_file, size_from,
+};
 
 /// Where a cluster's coordinator listens unless told otherwise.
 pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:7171";
+
+/// With a shorter lease, a worker cannot say in time that it is alive.
+const LEASE_MS_MIN: u64 = 1_000;
+/// A certificate of a shorter life would have expired before its member has it.
+const CERTIFICATE_MS_MIN: u64 = 1_000;
+/// Within less, neither a task reports its progress nor a worker answers another one.
+const PROGRESS_MS_MIN: u64 = 100;
+/// Less is a slip of the pen, such as `--memory 4` for 4 GiB.
+const MEMORY_BYTES_MIN: u64 = 64 << 10;
+/// With less, the process of a job is killed as soon as it begins.
+const JOB_MEMORY_BYTES_MIN: u64 = 16 << 20;
+/// With less, hardly any task could write its output.
+const JOB_FILE_BYTES_MIN: u64 = 1 << 20;
 
 /// MapReduce in Rust: on every core of this machine, or on a cluster of workers.
 #[derive(Debug, Parser)]
@@ -105,7 +121,7 @@ pub(crate) struct JobArgs {
     pub(crate) threads: Option<u32>,
     /// Memory per worker that this job may use, such as 512MiB [default: all that the worker has,
     /// which is half of the machine's or of its control group's unless it was told otherwise]
-    #[arg(long, value_name = "SIZE", value_parser = positive_size, help_heading = "Engine")]
+    #[arg(long, value_name = "SIZE", value_parser = size_from(MEMORY_BYTES_MIN), help_heading = "Engine")]
     pub(crate) memory: Option<ByteSize>,
     /// Largest input of one map task, such as 64MiB [default: chosen from input and cores]
     #[arg(long, value_name = "SIZE", value_parser = positive_size, help_heading = "Engine")]
@@ -124,7 +140,7 @@ pub(crate) struct JobArgs {
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = RangedU64ValueParser::<u32>::new().range(1..=1000), help_heading = "Engine")]
     pub(crate) max_attempts: u32,
     /// How long a task may go without progress, such as 90s
-    #[arg(long, value_name = "DURATION", default_value = "10m", help_heading = "Engine")]
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration_from(PROGRESS_MS_MIN), help_heading = "Engine")]
     pub(crate) task_timeout: humantime::Duration,
 }
 
@@ -140,7 +156,7 @@ pub(crate) struct SubmitArgs {
     /// Name of this submission: submitted again under the same name, it is the same job, which is
     /// waited for and not run again. Names are each user's own, and are known as long as 'windrow
     /// jobs' shows the job
-    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "NAME", value_parser = short_name)]
     pub(crate) submission: Option<String>,
     /// Jobs with a larger priority go first, equal ones take turns, and none starves; on a secured
     /// cluster, only an admin may give more than 0
@@ -151,10 +167,10 @@ pub(crate) struct SubmitArgs {
     #[arg(long = "allow-write", value_name = "PATH", value_parser = absolute_path)]
     pub(crate) writable: Vec<String>,
     /// How long the job waits while there is no worker
-    #[arg(long, value_name = "DURATION", default_value = "5m")]
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = any_duration)]
     pub(crate) worker_wait: humantime::Duration,
     /// How long to wait for a coordinator that has gone before leaving the job to itself
-    #[arg(long, value_name = "DURATION", default_value = "10m")]
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = any_duration)]
     pub(crate) coordinator_wait: humantime::Duration,
 }
 
@@ -193,7 +209,7 @@ pub(crate) struct TokenArgs {
     #[arg(long)]
     pub(crate) name: Option<String>,
     /// How long the token can be used
-    #[arg(long, value_name = "DURATION", default_value = "1h")]
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = any_duration)]
     pub(crate) expires: humantime::Duration,
 }
 
@@ -231,12 +247,12 @@ pub(crate) struct CoordinatorArgs {
     #[arg(long, value_name = "DIR", conflicts_with = "insecure")]
     pub(crate) security: Option<PathBuf>,
     /// How long certificates of members count; they renew them by themselves
-    #[arg(long, value_name = "DURATION", default_value = "24h", requires = "security")]
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration_from(CERTIFICATE_MS_MIN), requires = "security")]
     pub(crate) certificate_lifetime: humantime::Duration,
     /// For how long a certificate that has run out is still renewed: members that could not renew
     /// it, because the coordinator was away, come back by themselves; those that are named in
     /// DIR/revoked do not
-    #[arg(long, value_name = "DURATION", default_value = "7d", requires = "security")]
+    #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = any_duration, requires = "security")]
     pub(crate) certificate_grace: humantime::Duration,
     /// For tests: begin the journal anew after so many records
     #[arg(long, value_name = "N", env = "WINDROW_SNAPSHOT_AFTER", hide = true)]
@@ -249,11 +265,11 @@ pub(crate) struct CoordinatorArgs {
     #[arg(long = "allow-path", value_name = "DIR")]
     pub(crate) allow_paths: Vec<PathBuf>,
     /// Silence after which a worker counts as lost
-    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration_from(LEASE_MS_MIN))]
     pub(crate) lease: humantime::Duration,
     /// How long a worker whose connection breaks may take to come back; where most break, each has
     /// its whole lease
-    #[arg(long, value_name = "DURATION", default_value = "3s")]
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = any_duration)]
     pub(crate) reconnect_grace: humantime::Duration,
 }
 
@@ -271,7 +287,7 @@ pub(crate) struct WorkerArgs {
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u32>::new().range(1..=1024))]
     pub(crate) threads: Option<u32>,
     /// Memory for intermediate data [default: half of the machine's, or of its control group's]
-    #[arg(long, value_name = "SIZE", value_parser = positive_size)]
+    #[arg(long, value_name = "SIZE", value_parser = size_from(MEMORY_BYTES_MIN))]
     pub(crate) memory: Option<ByteSize>,
     /// Address on which other workers fetch this one's data
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
@@ -286,7 +302,7 @@ pub(crate) struct WorkerArgs {
     pub(crate) advertise: Option<String>,
     /// How long another worker may send nothing that it was asked for, before that counts as a
     /// failure
-    #[arg(long, value_name = "DURATION", default_value = "1m")]
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration_from(PROGRESS_MS_MIN))]
     pub(crate) fetch_timeout: humantime::Duration,
     /// Allow an address that other machines reach, without encryption or authentication
     #[arg(long)]
@@ -303,7 +319,7 @@ pub(crate) struct WorkerArgs {
     #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = positive_size)]
     pub(crate) program_cache: ByteSize,
     /// Name to show in lists [default: host and process]
-    #[arg(long)]
+    #[arg(long, value_parser = short_name)]
     pub(crate) name: Option<String>,
     #[command(flatten)]
     pub(crate) job_limits: JobLimitArgs,
@@ -315,13 +331,13 @@ pub(crate) struct WorkerArgs {
 pub(crate) struct JobLimitArgs {
     /// Memory of a process of a job, at which it is killed [default: half as much again as
     /// --memory, and 256 MiB]
-    #[arg(long, value_name = "SIZE", value_parser = positive_size)]
+    #[arg(long, value_name = "SIZE", value_parser = size_from(JOB_MEMORY_BYTES_MIN))]
     pub(crate) job_memory: Option<ByteSize>,
     /// Files and connections that it may have open at once
     #[arg(long, value_name = "N", default_value_t = 65_536, value_parser = RangedU64ValueParser::<u64>::new().range(64..))]
     pub(crate) job_open_files: u64,
     /// Size of a file that it may write, map outputs and parts included [default: any]
-    #[arg(long, value_name = "SIZE", value_parser = positive_size)]
+    #[arg(long, value_name = "SIZE", value_parser = size_from(JOB_FILE_BYTES_MIN))]
     pub(crate) job_file_size: Option<ByteSize>,
     /// Processes at once, itself and those that descend from it
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
@@ -380,7 +396,7 @@ pub(crate) struct WaitArgs {
     #[command(flatten)]
     pub(crate) job: OneJobArgs,
     /// How long to wait for a coordinator that has gone before leaving the job to itself
-    #[arg(long, value_name = "DURATION", default_value = "10m")]
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = any_duration)]
     pub(crate) coordinator_wait: humantime::Duration,
 }
 

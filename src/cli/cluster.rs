@@ -18,6 +18,7 @@ use windrow_coordinator::{
     AllowedPaths, Coordinator, CoordinatorConfig, DriverError, JournalError, ServeError,
 };
 use windrow_jobs::Registry;
+use windrow_security::files::make_folder_of_owner;
 use windrow_security::{Dialer, SecurityError, Tls, keep_renewed};
 use windrow_worker::{
     ChildProgram, Connector, FetchTimeouts, JobLimits, Orphans, WorkerConfig, WorkerError,
@@ -155,6 +156,10 @@ pub(crate) async fn worker(
     }
     // Kept until the end, so that the folder goes when the worker does.
     let temporary = temporary_folder(args.dir.is_none(), "windrow-worker-").await?;
+    if let Some(given) = &args.dir {
+        make_folder_of_owner(given)
+            .map_err(|error| CliError::io(given)(error).given_by("--dir"))?;
+    }
     let given = args.dir.clone().or_else(|| Some(temporary.as_ref()?.path().to_path_buf()));
     let directory = given.unwrap_or_default();
     let (tls, outside) =
@@ -181,7 +186,7 @@ fn refuse_token_in_clear(args: &WorkerArgs, is_secured: bool) -> Result<(), CliE
     }
     Err(CliError::Usage(format!(
         "a join token is for a secured cluster, and {} would not show who answers; say https://",
-        windrow_jobs::one_line(&args.coordinator)
+        args.coordinator.escape_debug()
     )))
 }
 
@@ -338,7 +343,7 @@ async fn warn_for_ever(address: SocketAddr) {
 fn allowed_paths(args: &CoordinatorArgs) -> Result<AllowedPaths, CliError> {
     if !args.allow_paths.is_empty() {
         let allowed = AllowedPaths::below(&args.allow_paths);
-        return allowed.map_err(|error| CliError::Usage(error.to_string()));
+        return allowed.map_err(|error| CliError::Usage(format!("--allow-path: {error}")));
     }
     if args.listen.ip().is_loopback() {
         return Ok(AllowedPaths::everywhere());

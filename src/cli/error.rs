@@ -1,5 +1,6 @@
 //! Why a command could not do what was asked.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use windrow_jobs::explained;
@@ -43,6 +44,23 @@ impl CliError {
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |error| Self::Io { path, error }
+    }
+
+    /// The same of a path that the user has given, by a flag or a variable.
+    pub(crate) fn given_by(self, given: &str) -> Self {
+        match self {
+            Self::Io { path, error } => {
+                let why = match error.kind() {
+                    // The system's "File exists" is said where a folder was to be made.
+                    ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
+                        format!("it is not a folder ({error})")
+                    }
+                    _ => explained(&path, &error),
+                };
+                Self::Other(format!("{given} {}: {why}", path.display()))
+            }
+            other => other,
+        }
     }
 
     /// The status to end with.

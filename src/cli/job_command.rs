@@ -92,9 +92,12 @@ impl JobCommand {
 /// The side files, all of which must be there.
 fn side_files(args: &JobArgs) -> Result<Vec<(String, PathBuf)>, CliError> {
     let absolute = |(name, path): &(String, PathBuf)| {
-        let path = path.canonicalize().map_err(CliError::io(path))?;
+        let given = format!("--file {name}={}", path.display());
+        let path = path.canonicalize().map_err(|error| {
+            CliError::Usage(format!("{given}: {}", windrow_jobs::explained(path, &error)))
+        })?;
         if !path.is_file() {
-            return Err(CliError::Usage(format!("{} is not a file", path.display())));
+            return Err(CliError::Usage(format!("{given}: it is not a file")));
         }
         Ok((name.clone(), path))
     };

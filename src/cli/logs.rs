@@ -3,7 +3,7 @@
 //! Jobs may print anything. A terminal gets to see control characters and does not obey them; files
 //! and pipes get the bytes as they are.
 
-use std::io::{IsTerminal, Write, stdout};
+use std::io::{IsTerminal, stdout};
 
 use serde_json::json;
 use windrow_proto::v1;
@@ -33,7 +33,6 @@ pub(crate) async fn logs(args: LogsArgs) -> Result<Exit, CliError> {
             "windrow: nothing was printed there, or it is not kept any more"
         ));
     }
-    let _ = stdout().flush();
     Ok(Exit::Success)
 }
 

@@ -68,7 +68,7 @@ pub(crate) fn main(registry: Registry, arguments: Vec<OsString>) -> Exit {
             }
             // Help and version are "errors" of clap's that end with success.
             stdout::text(&text);
-            return Exit::Success;
+            return stdout::exit(Exit::Success);
         }
     };
     if let Some(role) = invocation.role() {
@@ -82,6 +82,7 @@ pub(crate) fn main(registry: Registry, arguments: Vec<OsString>) -> Exit {
         stderr::line(format_args!("windrow: {error}"));
         error.exit()
     });
+    let exit = stdout::exit(exit);
     stderr::flush();
     exit
 }

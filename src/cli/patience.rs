@@ -72,7 +72,8 @@ impl<'a> Patience<'a> {
             }
             sleep(lost.pause.min(left)).await;
             lost.pause = (lost.pause * 2).min(PAUSE_MAX);
-            match self.client.find().await {
+            let left = self.limit.saturating_sub(lost.since.elapsed());
+            match self.client.find_within(left).await {
                 Ok(()) => {
                     if is_news {
                         say("the coordinator is back");

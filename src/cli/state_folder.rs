@@ -34,7 +34,8 @@ pub(crate) struct StateFolder {
 impl StateFolder {
     /// Takes the folder, making it if need be.
     pub(crate) fn take(path: &Path, take_over: bool) -> Result<Self, CliError> {
-        make_folder_of_owner(path).map_err(CliError::io(path))?;
+        make_folder_of_owner(path)
+            .map_err(|error| CliError::io(path)(error).given_by("--state"))?;
         let path = fs::canonicalize(path).map_err(CliError::io(path))?;
         refuse_copy(&path)?;
         let lock = lock(&path, take_over)?;

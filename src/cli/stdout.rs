@@ -6,15 +6,21 @@
 use std::borrow::Cow;
 use std::fmt::Arguments;
 use std::fmt::Write as _;
-use std::io::{Write, stdout};
+use std::io::{Error, ErrorKind, Write, stdout};
+use std::sync::OnceLock;
 
-/// Writes one line. A reader that has gone (`windrow jobs | head -1`) is no reason to fail: what was asked for has been
-/// done.
+use super::exit::Exit;
+use super::stderr;
+
+/// Why something could not be written, the first time.
+static FAILED: OnceLock<Error> = OnceLock::new();
+
+/// Writes one line.
 pub(crate) fn line(text: Arguments<'_>) {
     let text = text.to_string();
     let mut line = escaped(&text).into_owned();
     line.push('\n');
-    let _ = stdout().lock().write_all(line.as_bytes());
+    bytes(line.as_bytes());
 }
 
 /// Writes text that brings its own line ends.
@@ -22,9 +28,32 @@ pub(crate) fn text(text: &str) {
     bytes(escaped(text).as_bytes());
 }
 
-/// Writes what may not be text, as it is.
+/// Writes what may not be text, as it is. An error ends nothing, since a job may depend on this
+/// process: [`exit`] tells it in the end.
 pub(crate) fn bytes(bytes: &[u8]) {
-    let _ = stdout().lock().write_all(bytes);
+    note(stdout().lock().write_all(bytes));
+}
+
+/// Whether something could not be written so far.
+pub(crate) fn has_failed() -> bool {
+    FAILED.get().is_some()
+}
+
+/// The status to end with, instead of `exit`, where the result could not be written.
+pub(crate) fn exit(exit: Exit) -> Exit {
+    note(stdout().lock().flush());
+    let Some(error) = FAILED.get() else { return exit };
+    stderr::line(format_args!("windrow: the output cannot be written to standard output: {error}"));
+    if exit == Exit::Success { Exit::Failure } else { exit }
+}
+
+/// A reader that has gone (`windrow jobs | head -1`) is no reason to fail: it has what it wanted.
+fn note(written: std::io::Result<()>) {
+    if let Err(error) = written
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        let _ = FAILED.set(error);
+    }
 }
 
 /// Control characters escaped, but for ends of lines and tabs.

@@ -14,12 +14,12 @@ use super::follow::{OnInterrupt, follow};
 use super::interrupt::{HangUp, Interrupts};
 use super::job_command::JobCommand;
 use super::patience::Patience;
-use super::{preview, progress, security, stderr};
+use super::{preview, progress, security, stderr, stdout};
 use crate::client::{Accepted, Client, ClientError};
 use crate::executable::Executable;
 use crate::submission::{Shipped, Submission, SubmissionName};
 
-/// How long to try a coordinator that does not answer.
+/// How long to try a coordinator that has never answered: it is more likely a wrong address.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) async fn submit(
@@ -33,7 +33,8 @@ pub(crate) async fn submit(
     spec.writable = args.writable;
     if let Some(options) = &mut spec.options {
         options.priority = args.priority;
-        options.worker_wait_ms = args.worker_wait.as_millis() as u64;
+        // To the coordinator, 0 is the default.
+        options.worker_wait_ms = (args.worker_wait.as_millis() as u64).max(1);
     }
     let executable = &Executable::own().map_err(CliError::io("/proc/self/exe"))?;
     let shipped = Shipped { executable, prefix: &prefix, side_files: &command.side_files };
@@ -42,7 +43,7 @@ pub(crate) async fn submit(
     let wait = args.coordinator_wait.into();
     let is_sent = Cell::new(false);
     let submitted = async {
-        let client = connect(&args.target).await?;
+        let client = connect(&args.target, wait).await?;
         is_sent.set(true);
         let told = tell(Patience::new(&client, wait), &mut submission).await?;
         Ok::<_, CliError>((client, told))
@@ -65,6 +66,10 @@ pub(crate) async fn submit(
     }
     reporter.accepted(&job, args.detach);
     if args.detach {
+        if stdout::has_failed() {
+            // Whoever has lost the number would submit the job again.
+            say(&format!("job {} was accepted, and goes on", job.number));
+        }
         return Ok(Exit::Success);
     }
     let patience = Patience::new(&client, wait);
@@ -121,10 +126,12 @@ fn draw_name() -> Result<SubmissionName, CliError> {
     Ok(name)
 }
 
-/// For a command that waits anyway: a coordinator that is about to be started is waited for.
-pub(super) async fn connect(target: &TargetArgs) -> Result<Client, CliError> {
+/// For a command that waits anyway: a coordinator that is about to be started is waited for, but
+/// not for longer than `wait`.
+pub(super) async fn connect(target: &TargetArgs, wait: Duration) -> Result<Client, CliError> {
     let dialer = security::dialer(target).await?;
-    let client = Client::connect(&target.coordinator, &dialer, CONNECT_PATIENCE, |error, pause| {
+    let patience = wait.min(CONNECT_PATIENCE);
+    let client = Client::connect(&target.coordinator, &dialer, patience, |error, pause| {
         say(&format!("{error}; trying again in {:.1} s", pause.as_secs_f64()));
     });
     Ok(client.await?)

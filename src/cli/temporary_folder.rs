@@ -33,7 +33,9 @@ impl TemporaryFolder {
     /// Makes one whose name begins with `prefix`, after those are removed that killed processes
     /// have left. Blocks on the file system.
     pub(crate) fn make(prefix: &str) -> Result<Self, CliError> {
+        let is_set = std::env::var_os("TMPDIR").is_some();
         Self::make_in(&std::env::temp_dir(), prefix)
+            .map_err(|error| if is_set { error.given_by("TMPDIR") } else { error })
     }
 
     fn make_in(above: &Path, prefix: &str) -> Result<Self, CliError> {

@@ -1,16 +1,59 @@
 //! What the values of arguments may be, and what is said of others.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use windrow_jobs::BadRecordBudget;
 use windrow_jobs::side_files::check_name;
 use windrow_proto::v1;
 
-pub(super) fn positive_size(text: &str) -> Result<ByteSize, String> {
-    match text.parse::<ByteSize>()? {
-        ByteSize(0) => Err("must be at least 1 byte".to_string()),
+/// No clock here counts much further. Whoever means "for ever" says this.
+const DURATION_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+/// The longest name that a coordinator takes.
+const NAME_BYTES_MAX: usize = 256;
+
+/// A size of at least so many bytes: with less, nothing would work.
+pub(super) fn size_from(least: u64) -> impl Fn(&str) -> Result<ByteSize, String> + Clone {
+    move |text| match text.parse::<ByteSize>()? {
+        ByteSize(bytes) if bytes < least => {
+            Err(format!("must be at least {}", ByteSize(least).display().iec()))
+        }
         size => Ok(size),
+    }
+}
+
+pub(super) fn positive_size(text: &str) -> Result<ByteSize, String> {
+    size_from(1)(text)
+}
+
+/// A duration of at least so many milliseconds: with less, nothing would work.
+pub(super) fn duration_from(
+    least_ms: u64,
+) -> impl Fn(&str) -> Result<humantime::Duration, String> + Clone {
+    let least = Duration::from_millis(least_ms);
+    move |text| {
+        let duration: humantime::Duration =
+            text.parse().map_err(|error: humantime::DurationError| error.to_string())?;
+        match *duration {
+            short if short < least => {
+                Err(format!("must be at least {}", humantime::format_duration(least)))
+            }
+            long if long > DURATION_MAX => Err("must be at most 100 years".to_string()),
+            _ => Ok(duration),
+        }
+    }
+}
+
+pub(super) fn any_duration(text: &str) -> Result<humantime::Duration, String> {
+    duration_from(0)(text)
+}
+
+/// A name that is kept by a coordinator.
+pub(super) fn short_name(text: &str) -> Result<String, String> {
+    match text.len() {
+        1..=NAME_BYTES_MAX => Ok(text.to_string()),
+        bytes => Err(format!("must have 1 to {NAME_BYTES_MAX} bytes, and has {bytes}")),
     }
 }
 
@@ -60,6 +103,9 @@ pub(crate) fn check_texts(text: &str) {
     if let Ok(bytes) = positive_size(text) {
         assert!(bytes.0 > 0);
     }
+    if let Ok(duration) = any_duration(text) {
+        assert!(*duration <= DURATION_MAX);
+    }
     let _ = log_task(text);
     if let Ok((name, _)) = side_file(text) {
         assert!(text.starts_with(&name));
@@ -68,4 +114,24 @@ pub(crate) fn check_texts(text: &str) {
         assert!(Path::new(&path).is_absolute());
     }
     let _ = host_and_port(text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_work_is_refused_by_its_bound() {
+        let of = |text| duration_from(1_000)(text).map(|duration| *duration);
+        assert_eq!(of("1s"), Ok(Duration::from_secs(1)));
+        assert_eq!(of("999ms"), Err("must be at least 1s".to_string()));
+        assert_eq!(of("0s"), Err("must be at least 1s".to_string()));
+        assert_eq!(of("99999999y"), Err("must be at most 100 years".to_string()));
+        assert!(of("soon").is_err());
+        assert_eq!(size_from(16 << 20)("16MiB"), Ok(ByteSize(16 << 20)));
+        assert_eq!(size_from(16 << 20)("1KB"), Err("must be at least 16.0 MiB".to_string()));
+        let name = short_name(&"x".repeat(5_000));
+        assert_eq!(name, Err("must have 1 to 256 bytes, and has 5000".to_string()));
+        assert!(short_name("").is_err() && short_name("nightly").is_ok());
+    }
 }

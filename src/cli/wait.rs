@@ -17,7 +17,7 @@ pub(crate) async fn wait(args: WaitArgs) -> Result<Exit, CliError> {
     let WaitArgs { job, coordinator_wait } = args;
     let mut interrupts = Interrupts::listen(HangUp::IsTold)?;
     let found = async {
-        let client = connect(&job.cluster.target).await?;
+        let client = connect(&job.cluster.target, coordinator_wait.into()).await?;
         let status = client.get(job.name).await.map_err(no_such_job)?;
         Ok::<_, CliError>((client, status))
     };

@@ -51,7 +51,7 @@ pub(super) async fn download(source: &Source, blob: Blob, part: &Path) -> Result
             Err(Failed::Here(cause)) => return Err(cause),
             Err(Failed::There(status)) => status,
         };
-        let text = windrow_jobs::one_line(status.message());
+        let text = status.message().escape_debug();
         if tried == TRIES || status.code() == Code::FailedPrecondition {
             return Err(FailureCause::Io {
                 path: part.display().to_string(),

@@ -132,10 +132,7 @@ impl JobCertificates {
                 }
                 Err(status) => {
                     let reason = explain(&status);
-                    let text = format!(
-                        "no credentials for job {job}: {}",
-                        windrow_jobs::one_line(&reason)
-                    );
+                    let text = format!("no credentials for job {job}: {}", reason.escape_debug());
                     return Err(SecurityError::Refused(text));
                 }
             }
