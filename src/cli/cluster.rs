@@ -45,7 +45,7 @@ pub(crate) async fn coordinator(args: CoordinatorArgs) -> Result<Exit, CliError>
     let access = Access::of(args.security.is_some(), args.insecure);
     refuse_open_address(args.listen, access)?;
     let allowed_paths = allowed_paths(&args)?;
-    let interrupts = Interrupts::listen(HangUp::Stops)?;
+    let mut interrupts = Interrupts::listen(HangUp::Stops)?;
     let state =
         args.state.as_deref().map(|path| StateFolder::take(path, args.take_over)).transpose()?;
     let executable = Executable::own().map_err(CliError::io("/proc/self/exe"))?;
@@ -61,8 +61,13 @@ pub(crate) async fn coordinator(args: CoordinatorArgs) -> Result<Exit, CliError>
     config.state = state.as_ref().map(|state| state.path().to_path_buf());
     config.temporary = temporary.as_ref().map(|folder| folder.path().to_path_buf());
     config.allowed_paths = allowed_paths;
-    let coordinator =
-        Coordinator::start(config).await.map_err(|error| CliError::Other(error.to_string()))?;
+    let coordinator = tokio::select! {
+        started = Coordinator::start(config) => {
+            started.map_err(|error| CliError::Other(error.to_string()))?
+        }
+        // A journal that cannot be written is waited for; nothing is in charge yet.
+        _ = interrupts.next() => return Ok(Exit::Interrupted),
+    };
     if let Some(state) = &state {
         state.take_charge(&url)?;
     }

@@ -7,6 +7,7 @@
 use std::fs;
 
 use libtest_mimic::Trial;
+use rustix::process::Signal;
 
 use super::coordinator_deaths::{Deaths, survive, trials};
 use super::small_job::{MAPS, REDUCES, SmallJob, all_at_once, assert_none_failed};
@@ -30,6 +31,7 @@ pub fn tests() -> Vec<Trial> {
     tests.push(case("faults::journal::state_folder_removed", || state_folder_goes(false)));
     tests.push(case("faults::journal::state_folder_replaced", || state_folder_goes(true)));
     tests.push(root_case("faults::journal::disk_full", disk_full));
+    tests.push(root_case("faults::journal::started_on_a_full_disk", started_on_a_full_disk));
     tests
 }
 
@@ -148,6 +150,7 @@ fn disk_full() {
     // Once each, however often it was tried.
     let says = cluster.coordinator.stderr();
     assert_eq!(says.matches(said).count(), 1, "{says}");
+    assert!(says.contains(&no_room(&cluster)), "{says}");
     assert_eq!(says.matches("runner: the journal can be written again").count(), 1, "{says}");
     for (job, id) in [(&first, 1), (&second, 2)] {
         job.assert_output();
@@ -157,4 +160,39 @@ fn disk_full() {
     assert_eq!(jobs.lines().count(), 2, "{jobs}");
     drop(cluster);
     drop(small);
+}
+
+/// A coordinator that starts on a full disk waits for room, says so once, and can be ended.
+fn started_on_a_full_disk() {
+    let disk = Dir::new();
+    let small = SmallDisk::mount(&disk, "state");
+    let options = ClusterOptions { state: Some(small.path().to_path_buf()), ..all_at_once() };
+    let mut cluster = Cluster::with_options(0, options);
+    let ballast = small.fill();
+    for signal in [Signal::TERM, Signal::INT, Signal::QUIT] {
+        cluster.restart_coordinator();
+        let says = no_room(&cluster);
+        eventually("the coordinator to say so", || cluster.coordinator.stderr().contains(&says));
+        if cluster.coordinator.catches(signal) {
+            cluster.coordinator.signal(signal);
+            eventually("its end", || !cluster.coordinator.is_running());
+        }
+    }
+    cluster.restart_coordinator();
+    let says = no_room(&cluster);
+    eventually("the coordinator to say so", || cluster.coordinator.stderr().contains(&says));
+    fs::remove_file(ballast).unwrap();
+    eventually("the coordinator to be ready", || {
+        cluster.coordinator.stderr().contains("coordinator ready")
+    });
+    let log = cluster.coordinator.stderr();
+    assert_eq!(log.matches(&says).count(), 1, "{log}");
+    assert_eq!(log.matches("runner: the journal can be written again").count(), 1, "{log}");
+    drop(cluster);
+    drop(small);
+}
+
+/// What a coordinator says whose journal's disk is full, up to the system's words.
+fn no_room(cluster: &Cluster) -> String {
+    format!("no room for the journal in {}: ", cluster.state().join("journal").display())
 }

@@ -99,7 +99,10 @@ where
             let (id, result) = runner.answered().await?;
             let answer = match result {
                 Ok(answer) => {
-                    runner.trouble().over();
+                    // Whoever only reads is content with what can be read.
+                    if !takeover.has_begun() {
+                        runner.trouble().over();
+                    }
                     answer
                 }
                 // Whoever was in charge is fenced once the epoch has begun: then only patience is

@@ -1,13 +1,14 @@
 //! Carries out calls side by side, each in a task of its own, so that the store's latency is never
 //! the driver's.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use windrow_scheduler::journal::{Answer, Call, CallId};
 
 use super::store::{Store, StoreError};
@@ -23,6 +24,8 @@ const _: () = assert!(
     PAUSE_MIN.as_nanos() <= PAUSE_MAX.as_nanos() && PAUSE_MAX.as_nanos() <= SWEEP_PAUSE.as_nanos(),
     "what somebody waits for is tried more often than what nobody waits for"
 );
+/// How often trouble that lasts is said again.
+const SAID_EVERY: Duration = Duration::from_secs(60);
 /// Most calls at once: more than a takeover or an appender ever asks for.
 const CALLS_MAX: usize = 64;
 
@@ -167,10 +170,11 @@ where
 )]
 pub struct JournalGone;
 
-/// Errors of the store in a row. Said once, and once when they are over.
+/// Errors of the store in a row. Said at once, rarely while they last, and once when they are over.
 #[derive(Debug, Default)]
 pub(super) struct Trouble {
     times: AtomicU32,
+    said: Mutex<Option<Instant>>,
 }
 
 impl Trouble {
@@ -181,24 +185,63 @@ impl Trouble {
     /// Pauses, each time for longer.
     async fn wait(&self, error: &StoreError) {
         let times = self.times.fetch_add(1, Ordering::Relaxed);
-        if times == 0 {
+        if self.is_to_be_said() {
             tracing::error!(%error, "nothing is acknowledged until the journal can be written again");
         }
         let pause = PAUSE_MIN.saturating_mul(1 << times.min(16)).min(PAUSE_MAX);
         tokio::time::sleep(pause).await;
     }
 
+    fn is_to_be_said(&self) -> bool {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let is_due = said.is_none_or(|last| now.duration_since(last) >= SAID_EVERY);
+        if is_due {
+            *said = Some(now);
+        }
+        is_due
+    }
+
     /// What was written ends it. That something can be read does not: on a full disk, everything
     /// can.
     fn answered<R, S, P>(&self, answer: &Answer<R, S, P>) {
-        let was_written = matches!(answer, Answer::Created | Answer::Exists);
-        if was_written && self.times.swap(0, Ordering::Relaxed) > 0 {
-            tracing::info!("the journal can be written again");
+        if matches!(answer, Answer::Created | Answer::Exists) {
+            self.over();
         }
     }
 
-    /// Somebody who only reads is content with what can be read.
+    /// The store does what is asked for.
     pub(super) fn over(&self) {
-        self.times.store(0, Ordering::Relaxed);
+        if self.times.swap(0, Ordering::Relaxed) > 0 {
+            *self.said.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            tracing::info!("the journal can be written again");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn trouble_that_lasts_is_said_rarely_and_again_when_it_is_new() {
+        let trouble = Trouble::default();
+        let said = |trouble: &Trouble| trouble.said.lock().unwrap().unwrap();
+        let error = || StoreError::FolderGone("/state".into());
+        let begun = Instant::now();
+        let mut lines = std::collections::BTreeSet::new();
+        let mut tries = 0;
+        while begun.elapsed() < SAID_EVERY * 3 {
+            trouble.wait(&error()).await;
+            // Something can be read in between, as on a full disk.
+            trouble.answered::<(), (), ()>(&Answer::Absent);
+            lines.insert(said(&trouble));
+            tries += 1;
+        }
+        assert_eq!(lines.len(), 3, "one line a minute");
+        assert!(tries <= 3 * 60, "{tries} tries in three minutes");
+        trouble.answered::<(), (), ()>(&Answer::Created);
+        trouble.wait(&error()).await;
+        assert_eq!(said(&trouble) + PAUSE_MIN, Instant::now(), "it was not said at once");
     }
 }

@@ -10,6 +10,7 @@ use object_store::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_stream::StreamExt;
+use windrow_jobs::explained;
 use windrow_scheduler::journal::{
     Answer, Body, Call, Epoch, Key, Listing, Nonce, Object, PartId, Slot, Sweep, SweepStage,
 };
@@ -37,6 +38,14 @@ pub enum StoreError {
     /// What the store said. It may have been done all the same.
     #[error("the journal cannot be reached: {0}")]
     Failed(#[from] Error),
+    /// The disk on which the journal lies has no room.
+    #[error("no room for the journal in {}: {message}; free some space there", folder.display())]
+    Full {
+        /// Where it lies.
+        folder: PathBuf,
+        /// What the system said.
+        message: String,
+    },
     /// Only the build that wrote it knows what it means.
     #[error(
         "{key} was written by {theirs}, and this is {ours}: start that build, let its jobs end, and begin with an \
@@ -81,9 +90,29 @@ impl StoreError {
     pub(super) fn is_final(&self) -> bool {
         match self {
             Self::Failed(error) => is_refusal(error),
+            Self::Full { .. } => false,
             _ => true,
         }
     }
+
+    /// The store's error names no folder when it is the disk that is full.
+    fn in_folder(self, home: Option<&Home>) -> Self {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        let (Self::Failed(error), Some(home)) = (&self, home) else { return self };
+        let full = io_causes(error)
+            .find(|cause| matches!(cause.kind(), StorageFull | QuotaExceeded))
+            .map(|cause| explained(home.path(), cause));
+        match full {
+            Some(message) => Self::Full { folder: home.path().to_path_buf(), message },
+            None => self,
+        }
+    }
+}
+
+/// The errors of the system that have led to `error`.
+fn io_causes(error: &Error) -> impl Iterator<Item = &std::io::Error> {
+    std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source())
+        .filter_map(|cause| cause.downcast_ref())
 }
 
 /// Whether somebody must change something before it can work: a full disk is emptied by others, and
@@ -98,10 +127,8 @@ fn is_refusal(error: &Error) -> bool {
         | Error::InvalidPath { .. } => return true,
         _ => {}
     }
-    let causes =
-        std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-    let mut kinds = causes.filter_map(|cause| Some(cause.downcast_ref::<std::io::Error>()?.kind()));
-    kinds.any(|kind| matches!(kind, NotADirectory | PermissionDenied | ReadOnlyFilesystem))
+    io_causes(error)
+        .any(|cause| matches!(cause.kind(), NotADirectory | PermissionDenied | ReadOnlyFilesystem))
 }
 
 /// A journal's objects.
@@ -124,7 +151,8 @@ impl Store {
         failpoint: Failpoint,
     ) -> Result<Self, StoreError> {
         debug_assert!(!build.is_empty(), "bodies are for the build that wrote them");
-        let cluster = cluster_of(&*objects, &build).await?;
+        let cluster = cluster_of(&*objects, &build).await;
+        let cluster = cluster.map_err(|error| error.in_folder(home.as_ref()))?;
         let identity = Arc::new(Identity { cluster, build });
         Ok(Self { objects, home, identity, failpoint, written: Arc::default() })
     }
@@ -138,6 +166,15 @@ impl Store {
         &self,
         call: Call<R, S, P>,
     ) -> Result<Answer<R, S, P>, StoreError>
+    where
+        R: Serialize + DeserializeOwned + Send + Sync + 'static,
+        S: Serialize + DeserializeOwned + Send + Sync + 'static,
+        P: Serialize + DeserializeOwned + Send + Sync + 'static,
+    {
+        self.ask(call).await.map_err(|error| error.in_folder(self.home.as_ref()))
+    }
+
+    async fn ask<R, S, P>(&self, call: Call<R, S, P>) -> Result<Answer<R, S, P>, StoreError>
     where
         R: Serialize + DeserializeOwned + Send + Sync + 'static,
         S: Serialize + DeserializeOwned + Send + Sync + 'static,

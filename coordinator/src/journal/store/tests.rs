@@ -327,3 +327,14 @@ fn what_may_pass_is_tried_again() {
     );
     assert!(![PermissionDenied, NotADirectory, ReadOnlyFilesystem].map(is_final).contains(&false));
 }
+
+#[test]
+fn a_full_disk_is_named_with_the_folder_and_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = Home::at(dir.path()).unwrap();
+    let source = Box::new(std::io::Error::from(std::io::ErrorKind::StorageFull));
+    let error = StoreError::from(Error::Generic { store: "test", source }).in_folder(Some(&home));
+    assert!(!error.is_final(), "somebody makes room");
+    let (text, folder) = (error.to_string(), dir.path().display().to_string());
+    assert!(text.contains(&folder) && text.ends_with("free some space there"), "{text}");
+}
