@@ -94,7 +94,8 @@ pub(crate) struct JobArgs {
     /// Folder for the result; must not exist, or be empty
     #[arg(long, value_name = "DIR")]
     pub(crate) output: PathBuf,
-    /// Replace the result of an earlier job in that folder, when this one has succeeded
+    /// Replace the result of an earlier job in that folder, when this one has succeeded; a folder
+    /// that holds anything else is refused
     #[arg(long)]
     pub(crate) overwrite: bool,
     /// Replace invalid UTF-8 by U+FFFD instead of failing

@@ -22,6 +22,17 @@ pub(crate) enum OutputError {
         /// The output folder.
         path: PathBuf,
     },
+    /// Something lies beside the result that is to be replaced.
+    #[error(
+        "output {} cannot be replaced: {} is no part of a result; move it elsewhere, or choose another folder",
+        path.display(), foreign.display()
+    )]
+    Foreign {
+        /// The output folder.
+        path: PathBuf,
+        /// What no job has written.
+        foreign: PathBuf,
+    },
     /// A file is in the way.
     #[error("output {} exists and is not a folder; choose another name", path.display())]
     NotAFolder {

@@ -73,7 +73,8 @@ impl Lock {
                     owner: Box::new(there),
                 });
             }
-            lock.write(owner).map_err(OutputError::not_writable(&path))?;
+            let written = lock.write(owner).inspect_err(|_| lock.remove());
+            written.map_err(OutputError::not_writable(&path))?;
             return Ok(lock);
         }
     }
@@ -110,7 +111,10 @@ impl Lock {
             fs::rename(&next, &path)?;
             Ok(lock)
         };
-        replace().map_err(failed())
+        replace().map_err(|error| {
+            let _ = fs::remove_file(&next);
+            failed()(error)
+        })
     }
 
     /// Removes the file, if it is still ours, and the folder in which it lies, if that is empty.
@@ -156,7 +160,11 @@ fn open(output: &Path, path: &Path) -> Result<Option<File>, OutputError> {
     }
     match OpenOptions::new().read(true).append(true).create(true).open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        result => result.map(Some).map_err(OutputError::not_writable(path)),
+        result => result.map(Some).map_err(|error| {
+            // It may be new, and nobody's; that of another job is not empty.
+            let _ = fs::remove_dir(&temporary);
+            OutputError::not_writable(path)(error)
+        }),
     }
 }
 

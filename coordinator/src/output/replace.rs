@@ -9,8 +9,8 @@
 //! As long as the mark is not there, whatever is visible is old; from then on, it is new. So at every moment it is plain,
 //! to whoever comes after a crash, what belongs where.
 
-use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::ffi::OsString;
+use std::fs::{self, DirEntry, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -46,7 +46,8 @@ impl<'a> Replaced<'a> {
         !self.aside.exists()
     }
 
-    /// Moves all that is visible aside. The manifest goes first: what is left is not whole any more.
+    /// Moves the visible result aside, and nothing else: what somebody has put beside it stays. The
+    /// manifest goes first: what is left is not whole any more.
     pub(super) fn move_aside(&self, failpoint: &Failpoint) -> io::Result<()> {
         if self.mark.exists() {
             return Ok(());
@@ -56,7 +57,7 @@ impl<'a> Replaced<'a> {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             created => created?,
         }
-        let mut names = visible(self.output)?;
+        let mut names = entries(self.output, is_result)?;
         names.sort_by_key(|name| name != SUCCESS);
         for name in names {
             rename_new(&self.output.join(&name), &self.aside.join(&name))?;
@@ -122,7 +123,48 @@ pub(super) fn is_unsettled(output: &Path) -> bool {
         .is_ok_and(|all| all.iter().any(|commit| !Replaced::new(output, commit).is_empty()))
 }
 
+/// The first entry of an output folder, by name, that no job writes there.
+pub(super) fn foreign_in(output: &Path) -> io::Result<Option<PathBuf>> {
+    let foreign = entries(output, |entry| Ok(!is_result(entry)?))?;
+    if let Some(name) = foreign.into_iter().min() {
+        return Ok(Some(output.join(name)));
+    }
+    let bad_records = output.join(BAD_RECORDS);
+    if !bad_records.is_dir() {
+        return Ok(None);
+    }
+    let is_foreign = |entry: &DirEntry| {
+        let is_list = Path::new(&entry.file_name()).extension().is_some_and(|end| end == "jsonl");
+        Ok(!is_list || entry.file_type()?.is_dir())
+    };
+    let foreign = entries(&bad_records, is_foreign)?;
+    Ok(foreign.into_iter().min().map(|name| bad_records.join(name)))
+}
+
+/// Whether an entry can be of a result, this version's or another one's, by its name and kind.
+fn is_result(entry: &DirEntry) -> io::Result<bool> {
+    let (name, is_folder) = (entry.file_name(), entry.file_type()?.is_dir());
+    Ok(match is_folder {
+        true => name == BAD_RECORDS,
+        false => name == SUCCESS || name.as_encoded_bytes().starts_with(PART.as_bytes()),
+    })
+}
+
 fn visible(folder: &Path) -> io::Result<Vec<OsString>> {
-    let names = fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name()));
-    names.filter(|name| name.as_ref().map_or(true, |name| name != OsStr::new(TEMPORARY))).collect()
+    entries(folder, |_| Ok(true))
+}
+
+/// The names of those entries that are `wanted`.
+fn entries(
+    folder: &Path,
+    wanted: impl Fn(&DirEntry) -> io::Result<bool>,
+) -> io::Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name() != TEMPORARY && wanted(&entry)? {
+            names.push(entry.file_name());
+        }
+    }
+    Ok(names)
 }

@@ -49,10 +49,18 @@ fn check_entries(output: &Path, overwrite: bool) -> Result<(), OutputError> {
     let path = output.to_path_buf();
     match (is_empty, overwrite) {
         (true, _) => Ok(()),
-        (false, true) if output.join(SUCCESS).exists() => Ok(()),
+        (false, true) if output.join(SUCCESS).exists() => refuse_foreign(output),
         _ if replace::is_unsettled(output) => Ok(()),
         (false, true) => Err(OutputError::NotAnOutput { path }),
         (false, false) => Err(OutputError::NotEmpty { path }),
+    }
+}
+
+/// What is not of a result is not removed with one: somebody's notes, or the output of another job.
+fn refuse_foreign(output: &Path) -> Result<(), OutputError> {
+    match replace::foreign_in(output).map_err(OutputError::not_writable(output))? {
+        Some(foreign) => Err(OutputError::Foreign { path: output.to_path_buf(), foreign }),
+        None => Ok(()),
     }
 }
 
@@ -116,7 +124,10 @@ impl Reservation {
             fs::create_dir(place.staging()).map_err(failed())?;
             share_staging(place).map_err(failed())
         };
-        prepare().inspect_err(|_| lock.remove())?;
+        prepare().inspect_err(|_| {
+            let _ = fs::remove_dir(place.staging());
+            lock.remove();
+        })?;
         Ok(Self { place: place.clone(), lock: Some(lock) })
     }
 

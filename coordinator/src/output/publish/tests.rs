@@ -131,6 +131,20 @@ async fn an_output_is_replaced_as_a_whole() {
 }
 
 /// Dies at the n-th of a step; false when it does not come to that.
+#[tokio::test]
+async fn what_somebody_has_put_beside_a_result_meanwhile_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    write_old(dir.path());
+    let reservation = Reservation::take(dir.path(), true, None).unwrap();
+    fs::write(dir.path().join("notes.txt"), "mine").unwrap();
+    let place = reservation.place();
+    publish(place, &staged(place, true)).unwrap();
+    reservation.remove_temporary().await.unwrap();
+    let mut expected = published();
+    expected.insert(1, ("notes.txt".to_string(), "mine".to_string()));
+    assert_eq!(files(dir.path()), expected);
+}
+
 fn dies_at(place: &Place, publication: &Publication, step: Step, times: u64) -> bool {
     let failpoint = Failpoint::panicking(step, times);
     catch_unwind(AssertUnwindSafe(|| super::publish(place, publication, &failpoint))).is_err()

@@ -137,6 +137,36 @@ fn only_a_whole_output_can_be_replaced() {
     assert!(matches!(take(dir.path()), Err(OutputError::NotEmpty { .. })));
 }
 
+#[test]
+fn a_result_beside_which_something_lies_is_not_replaced() {
+    let entries = [("notes.txt", false), ("sub", true), ("part-x", true), ("_bad-records", false)];
+    for (foreign, is_folder) in entries.into_iter().chain([("_bad-records/x", false)]) {
+        let dir = tempfile::tempdir().unwrap();
+        for result in ["part-00000", "_SUCCESS"] {
+            fs::write(dir.path().join(result), "x").unwrap();
+        }
+        let path = dir.path().join(foreign);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let made = if is_folder { fs::create_dir(&path) } else { fs::write(&path, "x") };
+        made.unwrap();
+        let error = Reservation::take(dir.path(), true, None).unwrap_err().to_string();
+        assert!(error.contains(&format!("{} is no part of a result", path.display())), "{error}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3, "something was left or removed");
+    }
+}
+
+#[test]
+fn nothing_is_left_where_the_lock_cannot_be_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let temporary = dir.path().join(TEMPORARY);
+    fs::create_dir(&temporary).unwrap();
+    // Can be opened and locked, as a file on a full disk can.
+    std::os::unix::fs::symlink("/dev/full", temporary.join("lock")).unwrap();
+    let error = Reservation::take(dir.path(), false, Some(owner("a"))).unwrap_err();
+    assert!(matches!(error, OutputError::NotWritable { .. }), "{error}");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().mode() & 0o7777
 }
