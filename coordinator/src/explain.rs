@@ -82,6 +82,15 @@ pub(crate) fn waiting(waiting: &Waiting, now: Time) -> String {
                 whole_seconds(now, *since)
             )
         }
+        Waiting::Away { worker, workers } => {
+            let others = match workers.saturating_sub(1) {
+                0 => String::new(),
+                others => format!(" and {others} more"),
+            };
+            format!(
+                "{worker}{others}, all that can run its program, are away: they do not answer, and may come back"
+            )
+        }
         Waiting::Slots => "all workers that it would use are busy with other jobs".to_string(),
         Waiting::Backoff => "failed tasks wait for their next attempt".to_string(),
         Waiting::Publication { again_at, cause } => format!(

@@ -8,7 +8,7 @@ use crate::job::{Job, Phase};
 use crate::tasks::Tasks;
 use crate::time::Time;
 use crate::view::{JobState, JobView, StageView, Waiting};
-use crate::worker::Workers;
+use crate::worker::{Leaving, Workers};
 
 /// After so long without progress, attempts may hang. Between two heartbeats is much less.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -50,9 +50,27 @@ impl Job {
         Some(match deadlines.get(Timer::NoWorkers(self.id)) {
             Some(gives_up_at) if workers.any_staying() => Waiting::NoFit { gives_up_at },
             Some(gives_up_at) => Waiting::NoWorkers { gives_up_at },
-            None if self.placeable().is_some() => Waiting::Slots,
+            None if self.placeable().is_some() => self.all_away(workers).unwrap_or(Waiting::Slots),
             None => Waiting::Backoff,
         })
+    }
+
+    /// What is to be said if all workers that stay and could run its program are away. O(1) mostly:
+    /// the first that is there ends the search.
+    fn all_away(&self, workers: &Workers) -> Option<Waiting> {
+        let mut away = None;
+        let mut count = 0;
+        for (id, worker) in workers.all_for(&self.plan.needs) {
+            if worker.leaving != Leaving::No {
+                continue;
+            }
+            if !worker.is_away() {
+                return None;
+            }
+            away = away.or(Some(id));
+            count += 1;
+        }
+        away.map(|worker| Waiting::Away { worker, workers: count })
     }
 
     /// What is to be said if all that runs is silent. O(1) mostly: the first attempt that is not

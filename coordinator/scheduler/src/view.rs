@@ -109,6 +109,13 @@ pub enum Waiting {
         /// When any of them last made progress.
         since: Time,
     },
+    /// All workers that could run its program have broken off, and have time to come back.
+    Away {
+        /// One of them.
+        worker: WorkerId,
+        /// How many there are.
+        workers: u32,
+    },
     /// No worker has a free slot that it would use: other jobs have them all, or its tasks have
     /// failed there.
     Slots,

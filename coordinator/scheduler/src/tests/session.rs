@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use windrow_jobs::{AttemptId, WorkerId};
+use windrow_jobs::{AttemptId, JobId, WorkerId};
 
 use super::fixture::*;
 use crate::*;
@@ -157,4 +157,18 @@ fn a_message_that_arrives_while_it_is_away_still_counts() {
     disconnect(&mut f, W1);
     f.pass(Duration::from_millis(1));
     assert_eq!(f.done(W1, map(0, 1)), [publish(&[map(0, 1)])]);
+}
+
+#[test]
+fn a_job_whose_workers_are_all_away_says_so() {
+    let mut f = Fixture::new(2);
+    disconnect(&mut f, W1);
+    disconnect(&mut f, W2);
+    f.submit(plan(1, 0));
+    assert_eq!(f.view(J1).waiting, Some(Waiting::Away { worker: W1, workers: 2 }));
+    back(&mut f, W2, &[], &[], &[]);
+    assert_eq!(f.view(J1).waiting, None, "it runs");
+    f.submit(plan(1, 0));
+    f.submit(plan(1, 0));
+    assert_eq!(f.view(JobId(3)).waiting, Some(Waiting::Slots));
 }

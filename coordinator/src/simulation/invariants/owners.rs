@@ -29,7 +29,7 @@ fn check_job(view: &JobView, scheduler: &Scheduler, ledger: &Ledger) -> Result<(
         Some(Waiting::NoWorkers { .. }) => {
             deserted && !ledger.any_fits(id) && scheduler.next_deadline().is_some()
         }
-        Some(Waiting::Slots) => !deserted && owned == 0,
+        Some(Waiting::Slots | Waiting::Away { .. }) => !deserted && owned == 0,
         Some(Waiting::Silent { attempts, .. }) => owned == *attempts,
         Some(Waiting::NoFit { .. }) => !deserted && owned == 0 && !ledger.any_fits(id),
         // Some deadline will come to end it.
