@@ -3,7 +3,6 @@
 //! The command line, the log and the status all show this text. Messages of user code and names of
 //! files go into it, so control characters are escaped.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use windrow_jobs::{BadRecordBudget, FailureCause, JobSpec, MemoryLimit, PlatformNeeds, TaskId};
@@ -58,7 +57,7 @@ pub(crate) fn failure(failure: &JobFailure, spec: Option<&JobSpec>) -> String {
             )
         }
     };
-    one_line(&text)
+    windrow_jobs::one_line(&text)
 }
 
 /// Why nothing of a job runs.
@@ -98,7 +97,7 @@ pub(crate) fn waiting(waiting: &Waiting, now: Time) -> String {
             whole_seconds(*again_at, now)
         ),
     };
-    one_line(&text)
+    windrow_jobs::one_line(&text)
 }
 
 fn too_many_bad_records(
@@ -178,20 +177,6 @@ fn whole_seconds(at: Time, now: Time) -> String {
 
 fn seconds(duration: Duration) -> String {
     format!("{} s", duration.as_secs_f64())
-}
-
-/// `text` with its control characters escaped.
-pub(crate) fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() {
-            // Writing to a string cannot fail.
-            let _ = write!(line, "{}", c.escape_default());
-        } else {
-            line.push(c);
-        }
-    }
-    line
 }
 
 #[cfg(test)]

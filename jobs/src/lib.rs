@@ -24,6 +24,7 @@ pub mod input;
 mod job;
 pub mod key;
 mod mapper;
+mod one_line;
 mod output;
 mod partitioner;
 #[doc(hidden)]
@@ -56,6 +57,7 @@ pub use ids::{AttemptId, JobId, JobIdentity, JobName, NotAJobName, Stage, TaskId
 pub use job::{Job, JobBuilder, JoinBuilder, Registry};
 pub use key::{Key, KeyPart};
 pub use mapper::Mapper;
+pub use one_line::one_line;
 pub use output::{Concatenated, Output, TextLines, ValueLines};
 pub use partitioner::{HashPartitioner, Partitioner, hash_key};
 pub use program::Values;

@@ -30,7 +30,7 @@ static FILES: RwLock<BTreeMap<String, PathBuf>> = RwLock::new(BTreeMap::new());
 pub fn side_file(name: &str) -> Result<PathBuf> {
     let files = FILES.read().unwrap_or_else(PoisonError::into_inner);
     files.get(name).cloned().ok_or_else(|| {
-        let name = name.escape_debug();
+        let name = crate::one_line(name);
         Error::new(format!("the side file '{name}' is missing; give it with --file {name}=PATH"))
     })
 }
@@ -55,7 +55,7 @@ pub fn check_name(name: &str) -> Result<()> {
     } else {
         return Ok(());
     };
-    Err(Error::new(format!("'{}' cannot name a side file: {what}", name.escape_debug())))
+    Err(Error::new(format!("'{}' cannot name a side file: {what}", crate::one_line(name))))
 }
 
 #[cfg(test)]

@@ -191,7 +191,7 @@ fn refuse_token_in_clear(args: &WorkerArgs, is_secured: bool) -> Result<(), CliE
     }
     Err(CliError::Usage(format!(
         "a join token is for a secured cluster, and {} would not show who answers; say https://",
-        args.coordinator.escape_debug()
+        windrow_jobs::one_line(&args.coordinator)
     )))
 }
 

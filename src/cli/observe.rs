@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use windrow_jobs::one_line;
 use windrow_proto::v1;
 
 use super::args::{ClusterArgs, JobsArgs, OneJobArgs, ShownState};
@@ -54,12 +55,12 @@ fn print_table(jobs: &[v1::JobStatus]) {
         stdout::line(format_args!(
             "{:>6}  {:<20} {:<10} {:>9} {:>9} {:>9}  {}",
             job.id,
-            spec.job,
+            one_line(&spec.job),
             summary::state_name(job.state()),
             tasks(job.map.as_ref()),
             tasks(job.reduce.as_ref()),
             summary::seconds(job.elapsed_ms),
-            spec.output,
+            one_line(&spec.output),
         ));
     }
 }
@@ -113,7 +114,7 @@ pub(crate) async fn workers(args: ClusterArgs) -> Result<Exit, CliError> {
             stdout::line(format_args!(
                 "{:>6}  {:<28} {:>7} {:>10} {:>7} {:>7} {:>7}  {}",
                 worker.id,
-                worker.name,
+                one_line(&worker.name),
                 worker.threads,
                 summary::size(worker.memory_bytes),
                 worker.running,

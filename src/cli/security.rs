@@ -76,9 +76,9 @@ pub(crate) async fn dialer(target: &TargetArgs) -> Result<Dialer, CliError> {
         return Err(CliError::Usage(format!(
             "{} needs credentials, and there are none in {}; get a join token from who runs the cluster \
              ('windrow token'), and say 'windrow login --coordinator {} --token TOKEN'",
-            urls.escape_debug(),
+            windrow_jobs::one_line(urls),
             folder.display(),
-            urls.escape_debug()
+            windrow_jobs::one_line(urls)
         )));
     }
     let tls = Tls::new(Credentials::load(&folder)?)?;
@@ -118,7 +118,7 @@ pub(crate) async fn join(urls: &str, token: Option<&str>, folder: &Path) -> Resu
             return Err(CliError::Usage(format!(
                 "{} takes members only: give this worker a join token (--token), which 'windrow token DIR --role worker' \
                  prints where the cluster was set up",
-                urls.escape_debug()
+                windrow_jobs::one_line(urls)
             )));
         }
     };

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use bytesize::ByteSize;
 use serde_json::{Value, json};
 use windrow_jobs::JobIdentity;
+use windrow_jobs::one_line;
 use windrow_proto::v1;
 
 /// The state's name, in every output.
@@ -64,7 +65,7 @@ fn write_text(job: &v1::JobStatus, out: &mut String) -> std::fmt::Result {
     writeln!(
         out,
         "{} {} in {} (job {})",
-        spec.job,
+        one_line(&spec.job),
         state_name(job.state()),
         seconds(job.elapsed_ms),
         job.id
@@ -80,7 +81,7 @@ fn write_text(job: &v1::JobStatus, out: &mut String) -> std::fmt::Result {
     let several = if job.inputs.len() > 1 { &job.inputs[..] } else { &[] };
     for input in several {
         let files = count(u64::from(input.files), "file");
-        writeln!(out, "    {:<8}{} in {files}", input.name, size(input.bytes))?;
+        writeln!(out, "    {:<8}{} in {files}", one_line(&input.name), size(input.bytes))?;
     }
     writeln!(out, "  chosen    {}", chosen_text(job))?;
     writeln!(
@@ -99,7 +100,7 @@ fn write_text(job: &v1::JobStatus, out: &mut String) -> std::fmt::Result {
         "  output    {}, {} in {}",
         count(job.output_records, "record"),
         size(job.output_bytes),
-        spec.output
+        one_line(&spec.output)
     )?;
     write_remarks(job, out)
 }
@@ -117,7 +118,7 @@ fn write_remarks(job: &v1::JobStatus, out: &mut String) -> std::fmt::Result {
         )?;
     }
     if !job.avoided_workers.is_empty() {
-        let workers = job.avoided_workers.join(", ");
+        let workers = one_line(&job.avoided_workers.join(", "));
         writeln!(out, "  avoids    {workers}: several of its tasks have failed there")?;
     }
     if let Some(slowest) = &job.slowest {
@@ -127,11 +128,11 @@ fn write_remarks(job: &v1::JobStatus, out: &mut String) -> std::fmt::Result {
             stage_name(slowest.stage()),
             slowest.task,
             seconds(slowest.elapsed_ms),
-            slowest.worker_name
+            one_line(&slowest.worker_name)
         )?;
     }
     for (name, value) in sorted(&job.counters) {
-        writeln!(out, "  counter   {name} = {value}")?;
+        writeln!(out, "  counter   {} = {value}", one_line(&name))?;
     }
     if !job.waiting.is_empty() {
         writeln!(out, "  waiting   {}", job.waiting)?;
@@ -147,7 +148,7 @@ fn skipped_text(job: &v1::JobStatus) -> String {
     let skipped = count(job.skipped_records, "bad record");
     match (job.state(), &job.spec) {
         (v1::JobState::Succeeded, Some(spec)) => {
-            format!("{skipped}, see {}/_bad-records", spec.output.trim_end_matches('/'))
+            format!("{skipped}, see {}/_bad-records", one_line(spec.output.trim_end_matches('/')))
         }
         _ => skipped,
     }
@@ -299,5 +300,21 @@ mod tests {
         assert_eq!(line(v1::JobState::Running, 2 << 20).as_deref(), Some("1.0 MiB/s"));
         assert_eq!(line(v1::JobState::Cancelled, 4 << 20).as_deref(), Some("2.0 MiB/s"));
         assert_eq!(line(v1::JobState::Succeeded, 0).as_deref(), Some("10.0 MiB/s"));
+    }
+
+    #[test]
+    fn no_name_makes_a_line_of_its_own() {
+        let named = |name: &str| {
+            let spec = v1::JobSpec { job: name.into(), output: name.into(), ..Default::default() };
+            to_text(&v1::JobStatus {
+                spec: Some(spec),
+                avoided_workers: vec![name.into()],
+                counters: [(name.into(), 1)].into(),
+                ..Default::default()
+            })
+        };
+        let (honest, forged) = (named("x"), named("x\n  failed    \u{202e}everything"));
+        assert_eq!(forged.lines().count(), honest.lines().count(), "{forged}");
+        assert!(!forged.contains('\u{202e}'), "{forged}");
     }
 }

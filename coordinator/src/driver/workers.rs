@@ -12,7 +12,6 @@ use super::outgoing::Receipt;
 use super::profile::WorkerProfile;
 use super::sessions::{Joined, OpenedSession, SessionId};
 use super::{Driver, Pending};
-use crate::explain;
 use crate::output::Written;
 
 /// What a worker says in its session.
@@ -71,7 +70,10 @@ pub(crate) struct Returning {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum JoinError {
     /// Another process works in its folder.
-    #[error("{worker} (\"{}\") already works in that folder on that host; give each worker its own --dir", name.escape_debug())]
+    #[error(
+        "{worker} (\"{}\") already works in that folder on that host; give each worker its own --dir",
+        windrow_jobs::one_line(name)
+    )]
     AlreadyThere {
         /// Its id.
         worker: WorkerId,
@@ -79,7 +81,10 @@ pub(crate) enum JoinError {
         name: String,
     },
     /// Another process has shown a certificate of the same name.
-    #[error("{worker} (\"{}\") already has the certificate of {identity}; give each worker its own join token, and do not copy its folder", name.escape_debug())]
+    #[error(
+        "{worker} (\"{}\") already has the certificate of {identity}; give each worker its own join token, and do not copy its folder",
+        windrow_jobs::one_line(name)
+    )]
     SameIdentity {
         /// Its id.
         worker: WorkerId,
@@ -210,7 +215,7 @@ impl Driver {
             }
             Report::Failed { attempt, cause } => {
                 if cause != FailureCause::Cancelled {
-                    let cause = explain::one_line(&cause.to_string());
+                    let cause = windrow_jobs::one_line(&cause.to_string());
                     tracing::warn!(%attempt, %worker, %cause, "attempt failed");
                 }
                 self.handle(Event::AttemptFailed { worker, attempt, cause });

@@ -13,10 +13,10 @@ use windrow_proto::v1::Build;
 
 use crate::blobs::{BlobError, BlobStore};
 use crate::driver::{JoinError, Stopped};
-use crate::explain::one_line;
 use crate::journal::ClusterId;
 use crate::output::OutputError;
 use crate::plan::{NotAllowed, PlanError};
+use windrow_jobs::one_line;
 
 /// The protocol to speak with a peer; refuses one that has none in common with this build, by name
 /// of both.

@@ -126,7 +126,10 @@ pub(super) fn host_name(host: &str) -> Result<SanType, SecurityError> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.*".contains(&byte);
     let name = host.bytes().all(is_plain).then(|| host.try_into().ok()).flatten();
     name.filter(|_| !host.is_empty()).map(SanType::DnsName).ok_or_else(|| {
-        malformed(format!("'{}' is not the name or address of a machine", host.escape_debug()))
+        malformed(format!(
+            "'{}' is not the name or address of a machine",
+            windrow_jobs::one_line(host)
+        ))
     })
 }
 

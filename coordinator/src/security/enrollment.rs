@@ -9,7 +9,7 @@ use windrow_security::{Identity, Role, SecurityError};
 
 use super::Security;
 use crate::driver::DriverHandle;
-use crate::explain::one_line;
+use windrow_jobs::one_line;
 
 /// Answers newcomers, and members whose certificates grow old.
 pub(crate) struct EnrollmentService {

@@ -153,7 +153,7 @@ impl Agent {
                     tracing::warn!(
                         "the coordinator {} refuses this worker: {}; trying the next one",
                         self.connector.name(),
-                        status.message().escape_debug()
+                        windrow_jobs::one_line(status.message())
                     );
                     self.connector.turn();
                 }
@@ -179,7 +179,7 @@ impl Agent {
             "{} the coordinator {}: {}; trying again in {:.1} s",
             if was_open { "lost" } else { "cannot reach" },
             self.connector.name(),
-            reason.escape_debug(),
+            windrow_jobs::one_line(reason),
             pause.as_secs_f64()
         );
         if !was_open {

@@ -51,7 +51,7 @@ pub(super) async fn download(source: &Source, blob: Blob, part: &Path) -> Result
             Err(Failed::Here(cause)) => return Err(cause),
             Err(Failed::There(status)) => status,
         };
-        let text = status.message().escape_debug();
+        let text = windrow_jobs::one_line(status.message());
         if tried == TRIES || status.code() == Code::FailedPrecondition {
             return Err(FailureCause::Io {
                 path: part.display().to_string(),

@@ -132,7 +132,10 @@ impl JobCertificates {
                 }
                 Err(status) => {
                     let reason = explain(&status);
-                    let text = format!("no credentials for job {job}: {}", reason.escape_debug());
+                    let text = format!(
+                        "no credentials for job {job}: {}",
+                        windrow_jobs::one_line(&reason)
+                    );
                     return Err(SecurityError::Refused(text));
                 }
             }

@@ -37,7 +37,7 @@ impl Malformed {
 
 impl From<Malformed> for Status {
     fn from(malformed: Malformed) -> Self {
-        Self::invalid_argument(crate::explain::one_line(&malformed.to_string()))
+        Self::invalid_argument(windrow_jobs::one_line(&malformed.to_string()))
     }
 }
 

@@ -176,7 +176,7 @@ impl ShuffleService {
         if !self.identity.is_of(&request.cluster, meant) {
             return Err(Status::failed_precondition(format!(
                 "{meant} of cluster {} was meant, but this is {}",
-                request.cluster.escape_debug(),
+                windrow_jobs::one_line(&request.cluster),
                 self.identity.describe()
             )));
         }
