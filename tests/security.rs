@@ -118,11 +118,16 @@ fn tokens_are_for_one_member_once() {
 fn others_are_refused() {
     let (ours, theirs) = (secured(0), secured(0));
     let token = theirs.token("submitter");
-    let refused = login(&ours, &token, "x").1.finish().expect_code(1);
+    let gone = theirs.url.clone();
+    let refused = login(&ours, &token, "x").1.finish().expect_code(6);
     refused.expect_said("another authority than that of this cluster has signed its certificate");
     let asked = as_user(&ours, &theirs.admin(), &["jobs"]).finish().expect_code(6);
     asked.expect_said("another authority than that of this cluster has signed its certificate");
     assert!(login(&theirs, &token, "y").1.finish().code() == Some(0), "the token was not spent");
+    let token = theirs.token("submitter");
+    drop(theirs);
+    let nobody = Process::start(windrow(["login", "--coordinator", &gone, "--token", &token]));
+    nobody.finish().expect_code(6).expect_said("no windrow coordinator answers");
 }
 
 fn roles_are_kept_apart() {

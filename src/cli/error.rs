@@ -68,9 +68,9 @@ impl CliError {
         match self {
             Self::Usage(_) | Self::Client(ClientError::Url(_)) => Exit::Usage,
             Self::Client(ClientError::Refused { usage: true, .. }) => Exit::Usage,
-            Self::Client(ClientError::Unreachable { .. }) | Self::Unreachable(_) => {
-                Exit::Unreachable
-            }
+            Self::Client(ClientError::Unreachable { .. })
+            | Self::Security(SecurityError::Unreachable(_))
+            | Self::Unreachable(_) => Exit::Unreachable,
             Self::NoSuchJob(_) => Exit::NoSuchJob,
             _ => Exit::Failure,
         }

@@ -42,7 +42,10 @@ enum Trust {
 
 /// Not an address that this dialer can connect to.
 #[derive(Debug, thiserror::Error)]
-#[error("'{}' is not a coordinator's URL such as http://127.0.0.1:7171 or https://host:7171: {message}", url.escape_debug())]
+#[error(
+    "'{}' is not a coordinator's URL such as http://127.0.0.1:7171 or https://host:7171: {message}",
+    windrow_jobs::one_line(url)
+)]
 pub struct NotAnAddress {
     /// As given.
     pub url: String,

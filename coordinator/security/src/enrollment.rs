@@ -65,7 +65,7 @@ pub(crate) async fn connect(dialer: &Dialer, url: &str) -> Result<Channel, Secur
     let connector = tower::service_fn(move |uri| dialer.clone().dial(uri));
     let channel = endpoint.connect_timeout(ANSWER_TIME_MAX).connect_with_connector(connector).await;
     channel.map_err(|error| {
-        SecurityError::Refused(format!(
+        SecurityError::Unreachable(format!(
             "no windrow coordinator answers at {url}: {}",
             explain(&error)
         ))
@@ -82,12 +82,12 @@ pub(crate) async fn answered<T>(
             Err(SecurityError::Refused(explain(&status)))
         }
         Ok(Err(status)) => {
-            let text = status.message().escape_debug().to_string();
+            let text = windrow_jobs::one_line(status.message());
             Err(match status.code() {
                 Code::Unauthenticated | Code::PermissionDenied => SecurityError::Denied(text),
                 _ => SecurityError::Refused(text),
             })
         }
-        Err(_) => Err(SecurityError::Refused("the coordinator does not answer".to_string())),
+        Err(_) => Err(SecurityError::Unreachable("the coordinator does not answer".to_string())),
     }
 }

@@ -53,6 +53,9 @@ pub enum SecurityError {
         /// Who is.
         found: String,
     },
+    /// No coordinator answers there.
+    #[error("{0}")]
+    Unreachable(String),
     /// It could not be done, now or at all.
     #[error("{0}")]
     Refused(String),

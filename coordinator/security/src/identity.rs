@@ -70,7 +70,7 @@ pub struct Identity {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "'{}' is no name: from 1 to {PART_BYTES_MAX} of the characters a-z, A-Z, 0-9, '-', '_' and '.'",
-    .0.escape_debug()
+    windrow_jobs::one_line(.0)
 )]
 pub struct NotAnIdentity(pub String);
 
