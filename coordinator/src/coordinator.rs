@@ -1,5 +1,8 @@
 //! The handle of a running coordinator, and its gRPC server.
 
+use std::convert::Infallible;
+use std::future::pending;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::{Connected, Router};
 use tower::layer::util::{Identity, Stack};
@@ -19,7 +24,7 @@ use windrow_proto::v1::enrollment_server::EnrollmentServer;
 use windrow_proto::v1::jobs_server::JobsServer;
 use windrow_proto::v1::sessions_server::SessionsServer;
 use windrow_scheduler::Config;
-use windrow_security::access::{AccessLayer, Gate, Open};
+use windrow_security::access::{AccessLayer, Caller, Gate, Open};
 use windrow_security::limits;
 
 use crate::blobs::BlobStore;
@@ -29,8 +34,10 @@ use crate::folder::Folder;
 use crate::journal::{Home, Opened, RecoverError};
 use crate::logs::LogStore;
 use crate::plan::ClusterSize;
-use crate::rpc::{BlobsService, InProgress, JobsService, Planner, SessionsService, build_name};
-use crate::security::{EnrollmentService, MembersOnly};
+use crate::rpc::{
+    BlobsService, InProgress, JobsService, Planner, SessionsService, build_name, stands_still,
+};
+use crate::security::{EnrollmentService, MembersOnly, Security};
 
 /// Heartbeats that fit into a lease, so that one may be late.
 const HEARTBEATS_PER_LEASE: u32 = 4;
@@ -40,6 +47,9 @@ const HEARTBEATS_PER_LEASE: u32 = 4;
 const JOURNAL: &str = "journal";
 const PROGRAMS: &str = "programs";
 const LOGS: &str = "logs";
+
+/// Who connects while the journal is taken over waits for so long before it is told.
+const TAKEOVER_USUAL: Duration = Duration::from_secs(2);
 
 /// Why a coordinator cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +122,22 @@ impl Coordinator {
         let blobs = Arc::new(BlobStore::new(folder(PROGRAMS), bytes_max, own));
         let logs = Arc::new(LogStore::new(folder(LOGS)));
         Ok(Self { config: Arc::new(config), driver, blobs, logs })
+    }
+
+    /// Likewise. Those who connect to `listener` meanwhile are told what they wait for, if that takes
+    /// long.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub async fn start_behind(
+        config: CoordinatorConfig,
+        listener: &TcpListener,
+    ) -> Result<Self, StartError> {
+        let security = config.security.clone();
+        tokio::select! {
+            started = Self::start(config) => started,
+            never = refuse_for_now(listener, security) => match never {},
+        }
     }
 
     /// Serves callers who connect to `listener`, until `shutdown` fires; see
@@ -239,6 +265,36 @@ impl Coordinator {
                     .max_decoding_message_size(limits::REPORT_BYTES_MAX)
                     .max_encoding_message_size(limits::ANSWER_BYTES_MAX),
             )
+    }
+}
+
+/// Refuses all calls, after a while: most takeovers are over before.
+async fn refuse_for_now(listener: &TcpListener, security: Option<Security>) -> Infallible {
+    tokio::time::sleep(TAKEOVER_USUAL).await;
+    let twin = listener.as_fd().try_clone_to_owned().map(std::net::TcpListener::from);
+    match twin.and_then(TcpListener::from_std) {
+        Ok(twin) => {
+            let incoming = windrow_security::listen(twin, security.map(|security| security.tls()));
+            let refusing = Server::builder()
+                .layer(AccessLayer::new(Arc::new(StandsStill)))
+                .add_routes(Routes::default());
+            // With a shutdown, connections end with this future: callers must not stay with it.
+            let served = refusing.serve_with_incoming_shutdown(incoming, pending::<()>()).await;
+            tracing::warn!(?served, "callers are not told that the journal does not answer");
+        }
+        Err(error) => {
+            tracing::warn!(%error, "callers are not told that the journal does not answer");
+        }
+    }
+    pending().await
+}
+
+/// Refuses everybody.
+struct StandsStill;
+
+impl Gate for StandsStill {
+    fn admit(&self, _method: &str, _caller: &Caller) -> Result<(), Status> {
+        Err(stands_still())
     }
 }
 

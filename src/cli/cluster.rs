@@ -62,7 +62,7 @@ pub(crate) async fn coordinator(args: CoordinatorArgs) -> Result<Exit, CliError>
     config.temporary = temporary.as_ref().map(|folder| folder.path().to_path_buf());
     config.allowed_paths = allowed_paths;
     let coordinator = tokio::select! {
-        started = Coordinator::start(config) => {
+        started = Coordinator::start_behind(config, &listener) => {
             started.map_err(|error| CliError::Other(error.to_string()))?
         }
         // A journal that cannot be written is waited for; nothing is in charge yet.

@@ -181,7 +181,17 @@ fn started_on_a_full_disk() {
     cluster.restart_coordinator();
     let says = no_room(&cluster);
     eventually("the coordinator to say so", || cluster.coordinator.stderr().contains(&says));
+    // Whoever asks meanwhile is told why, and who waits is served when there is room.
+    eventually("callers to be told", || {
+        let asked = cluster.command(["jobs"]).finish();
+        asked.stderr.contains("its journal does not answer")
+    });
+    cluster.add_worker();
+    let job = SmallJob::new();
+    let submitted = cluster.start_submit(job.ungated(&[]));
     fs::remove_file(ballast).unwrap();
+    submitted.finish().expect_code(0);
+    job.assert_output();
     eventually("the coordinator to be ready", || {
         cluster.coordinator.stderr().contains("coordinator ready")
     });

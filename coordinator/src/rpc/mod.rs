@@ -18,5 +18,5 @@ pub(crate) use accept::Planner;
 pub(crate) use blobs::BlobsService;
 pub(crate) use in_progress::InProgress;
 pub(crate) use jobs::JobsService;
-pub(crate) use refusal::build_name;
+pub(crate) use refusal::{build_name, stands_still};
 pub(crate) use sessions::SessionsService;

@@ -117,7 +117,7 @@ pub(crate) fn build_name(build: &Build) -> String {
 }
 
 /// The refusal of a coordinator that cannot know whether it is in charge.
-pub(super) fn stands_still() -> Status {
+pub(crate) fn stands_still() -> Status {
     Status::unavailable("its journal does not answer, and nothing is decided until it does")
 }
 
