@@ -168,6 +168,16 @@ pub(super) fn is_of(text: impl Read, job: &ManifestJob) -> bool {
     serde_json::from_reader::<_, Named>(text).is_ok_and(|there| there.job.identity == job.identity)
 }
 
+/// Whether this is the manifest of any job.
+pub(super) fn is_one(text: impl Read) -> bool {
+    serde_json::from_reader::<_, Named>(text).is_ok()
+}
+
+/// A manifest, as far as tests look at it.
+#[cfg(test)]
+pub(super) const OF_ANOTHER_JOB: &str =
+    r#"{"format": 1, "job": {"identity": "another"}, "parts": []}"#;
+
 #[derive(Deserialize)]
 struct Named {
     job: NamedJob,

@@ -1,8 +1,8 @@
 //! Takes an output folder for one job, and gives it back.
 
 use std::collections::BTreeSet;
-use std::fs::{self, Permissions};
-use std::io;
+use std::fs::{self, File, Permissions};
+use std::io::{self, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use windrow_jobs::JobIdentity;
 
 use super::lock::{Lock, Owner};
 use super::place::{self, Place, sweep};
-use super::{OutputError, SUCCESS, TEMPORARY, lock, replace};
+use super::{OutputError, SUCCESS, TEMPORARY, lock, manifest, replace};
 use crate::hanging::at;
 
 /// What is made in a folder with this bit is of the folder's group.
@@ -49,11 +49,21 @@ fn check_entries(output: &Path, overwrite: bool) -> Result<(), OutputError> {
     let path = output.to_path_buf();
     match (is_empty, overwrite) {
         (true, _) => Ok(()),
-        (false, true) if output.join(SUCCESS).exists() => refuse_foreign(output),
+        (false, true) if has_manifest(output) => refuse_foreign(output),
         _ if replace::is_unsettled(output) => Ok(()),
         (false, true) => Err(OutputError::NotAnOutput { path }),
         (false, false) => Err(OutputError::NotEmpty { path }),
     }
+}
+
+/// Whether a job has written what lies there. Other systems leave a `_SUCCESS`, too.
+fn has_manifest(output: &Path) -> bool {
+    let path = output.join(SUCCESS);
+    at(&path, || {
+        // Opening a pipe would wait for whoever writes to it.
+        let file = path.is_file().then(|| File::open(&path));
+        file.is_some_and(|file| file.is_ok_and(|file| manifest::is_one(BufReader::new(file))))
+    })
 }
 
 /// What is not of a result is not removed with one: somebody's notes, or the output of another job.

@@ -4,6 +4,7 @@ use windrow_jobs::{AttemptId, JobId, Stage, TaskId};
 
 use super::super::{Content, Reservation, StageCounts};
 use super::*;
+use crate::output::manifest::OF_ANOTHER_JOB;
 
 fn job() -> ManifestJob {
     let stage = StageCounts {
@@ -83,7 +84,7 @@ fn published() -> Vec<(String, String)> {
 /// An older output, with one part of the same size as the new one, and one more.
 fn old() -> Vec<(String, String)> {
     named(&[
-        ("_SUCCESS", "old"),
+        ("_SUCCESS", OF_ANOTHER_JOB),
         ("part-00000", "FIRST\n"),
         ("part-00001", "2"),
         ("part-00002", "3"),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::output::manifest::OF_ANOTHER_JOB;
 
 fn take(output: &Path) -> Result<Reservation, OutputError> {
     Reservation::take(output, false, None)
@@ -132,7 +133,7 @@ fn only_a_whole_output_can_be_replaced() {
     fs::write(dir.path().join("part-00000"), "x").unwrap();
     let error = Reservation::take(dir.path(), true, None).unwrap_err();
     assert!(matches!(error, OutputError::NotAnOutput { .. }), "{error}");
-    fs::write(dir.path().join("_SUCCESS"), "x").unwrap();
+    fs::write(dir.path().join("_SUCCESS"), OF_ANOTHER_JOB).unwrap();
     Reservation::take(dir.path(), true, None).unwrap();
     assert!(matches!(take(dir.path()), Err(OutputError::NotEmpty { .. })));
 }
@@ -142,9 +143,8 @@ fn a_result_beside_which_something_lies_is_not_replaced() {
     let entries = [("notes.txt", false), ("sub", true), ("part-x", true), ("_bad-records", false)];
     for (foreign, is_folder) in entries.into_iter().chain([("_bad-records/x", false)]) {
         let dir = tempfile::tempdir().unwrap();
-        for result in ["part-00000", "_SUCCESS"] {
-            fs::write(dir.path().join(result), "x").unwrap();
-        }
+        fs::write(dir.path().join("part-00000"), "x").unwrap();
+        fs::write(dir.path().join("_SUCCESS"), OF_ANOTHER_JOB).unwrap();
         let path = dir.path().join(foreign);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let made = if is_folder { fs::create_dir(&path) } else { fs::write(&path, "x") };
@@ -184,5 +184,17 @@ fn a_folder_with_the_setgid_bit_is_shared_with_its_group_whatever_the_umask() {
         let staging = mode(&reservation.place().staging());
         assert_eq!(staging & 0o2070 == 0o2070, shared, "{staging:o}");
         assert_eq!(mode(&output), if shared { 0o2750 } else { 0o700 });
+    }
+}
+
+#[test]
+fn what_another_system_has_written_is_not_replaced() {
+    for success in ["", "{}", r#"{"parts": []}"#] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("part-00000"), "x").unwrap();
+        fs::write(dir.path().join("_SUCCESS"), success).unwrap();
+        let error = Reservation::take(dir.path(), true, None).unwrap_err();
+        assert!(matches!(error, OutputError::NotAnOutput { .. }), "{success}: {error}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
     }
 }
