@@ -81,7 +81,9 @@ proptest! {
     #[test]
     fn every_line_once_wherever_files_are_cut(text in text(), range_bytes in 1..70_usize) {
         let whole = records::<Line>(&chunk(text.as_bytes())).unwrap();
-        let expected: Vec<_> = text.lines().map(|line| format!("{line:?}")).collect();
+        // A byte order mark at the beginning is no text.
+        let lines = text.strip_prefix('\u{feff}').unwrap_or(&text).lines();
+        let expected: Vec<_> = lines.map(|line| format!("{line:?}")).collect();
         prop_assert_eq!(whole.iter().map(|(_, line)| line.clone()).collect::<Vec<_>>(), expected);
         prop_assert_eq!(&records_in_ranges::<Line>(text.as_bytes(), range_bytes), &whole);
         prop_assert_eq!(
