@@ -9,6 +9,9 @@ use std::fmt::Write as _;
 use std::io::{Error, ErrorKind, Write, stdout};
 use std::sync::OnceLock;
 
+use rustix::fs::{FileType, fstat};
+use rustix::io::Errno;
+
 use super::exit::Exit;
 use super::stderr;
 
@@ -47,13 +50,22 @@ pub(crate) fn exit(exit: Exit) -> Exit {
     if exit == Exit::Success { Exit::Failure } else { exit }
 }
 
-/// A reader that has gone (`windrow jobs | head -1`) is no reason to fail: it has what it wanted.
+/// A reader that has gone (`windrow jobs | head -1`) is no reason to fail: it has what it wanted. Nor
+/// is a terminal that was closed.
 fn note(written: std::io::Result<()>) {
     if let Err(error) = written
         && error.kind() != ErrorKind::BrokenPipe
+        && !(error.raw_os_error() == Some(Errno::IO.raw_os_error()) && is_device())
     {
         let _ = FAILED.set(error);
     }
+}
+
+/// Whether it goes to a device, such as a terminal. One that was closed does not say any more that
+/// it is a terminal.
+fn is_device() -> bool {
+    let kind = fstat(stdout()).map(|stat| FileType::from_raw_mode(stat.st_mode));
+    kind.is_ok_and(|kind| kind == FileType::CharacterDevice)
 }
 
 /// Control characters escaped, but for ends of lines and tabs.

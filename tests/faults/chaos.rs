@@ -87,7 +87,7 @@ fn chaos() {
             ended += 1;
         }
     }
-    victims.heal();
+    victims.heal_all();
     victims.cluster.wait_for_workers(WORKERS);
     kinds.judge(kinds.start(&victims.cluster, begun), &victims.cluster);
     let Victims { kills, stops, coordinators, .. } = victims;
@@ -288,6 +288,13 @@ impl Victims {
             }
             self.coordinators += usize::from(victim == Victim::Coordinator);
         }
+    }
+
+    /// Brings back whoever is down, before their time.
+    fn heal_all(&mut self) {
+        self.down.iter_mut().for_each(|(until, ..)| *until = Instant::now());
+        self.heal();
+        assert!(self.down.is_empty(), "somebody stays down");
     }
 
     /// Brings back whose time has come.
