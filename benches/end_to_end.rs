@@ -1,5 +1,6 @@
-//! Whole jobs as whole processes: Windrow embedded and on a local cluster, beside programs written by hand for the one
-//! job. Prints medians and ratios. It fails if answers differ, never because of a time.
+//! Whole jobs as whole processes: Windrow embedded and on a local cluster, beside programs written
+//! by hand for the one job. Prints medians and ratios. It fails if answers differ, never because of
+//! a time.
 //!
 //!     cargo bench --bench end_to_end -- [ROW...] [--mib N] [--runs N]
 
@@ -58,8 +59,8 @@ fn main() -> Result<()> {
     }
 }
 
-/// Runs all rivals of a row in turn, so that the machine's moods hit all alike. The first round warms caches, checks
-/// answers, and is not counted. Returns whether all succeeded.
+/// Runs all rivals of a row in turn, so that the machine's moods hit all alike. The first round
+/// warms caches, checks answers, and is not counted. Returns whether all succeeded.
 fn measure_row(race: &Race<'_>, dir: &Path) -> Result<bool> {
     let mut outcomes: Vec<Outcome> = Rival::of(race.row)
         .into_iter()

@@ -1,10 +1,12 @@
-//! Instructions per record of the inner loops, counted by callgrind: a regression shows on a noisy machine too.
+//! Instructions per record of the inner loops, counted by callgrind: a regression shows on a noisy
+//! machine too.
 //!
 //!     cargo bench --bench instructions [-- --check | --save]
 //!
-//! Runs whole `windrow` processes under valgrind on small fixed inputs and counts what happens inside one function, so
-//! that neither start-up nor scheduling is in the figure. `--check` fails if a figure is more than a tenth above
-//! `instructions.json`; `--save` writes that file. Counts are of x86-64 with AVX2, which is what valgrind offers.
+//! Runs whole `windrow` processes under valgrind on small fixed inputs and counts what happens
+//! inside one function, so that neither start-up nor scheduling is in the figure. `--check` fails
+//! if a figure is more than a tenth above `instructions.json`; `--save` writes that file. Counts
+//! are of x86-64 with AVX2, which is what valgrind offers.
 
 #![allow(clippy::print_stdout)] // the figures are its result
 
@@ -23,7 +25,8 @@ const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instruction
 /// `--check` allows this much more than the baseline.
 const TOLERANCE: f64 = 0.10;
 
-/// An input, and how many records it has for the figures: words, not lines, where words are what is counted.
+/// An input, and how many records it has for the figures: words, not lines, where words are what is
+/// counted.
 struct Data {
     name: &'static str,
     generate: &'static [&'static str],
@@ -53,7 +56,8 @@ struct Kernel {
     name: &'static str,
     data: Data,
     job: &'static [&'static str],
-    /// The function's symbol; `*` stands for anything. It must not call itself: each entry toggles counting.
+    /// The function's symbol; `*` stands for anything. It must not call itself: each entry toggles
+    /// counting.
     function: &'static str,
 }
 

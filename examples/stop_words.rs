@@ -26,7 +26,8 @@ impl Mapper for Words {
     }
 }
 
-/// The job takes no parameters, but it is built where it runs, so that each worker reads the list once.
+/// The job takes no parameters, but it is built where it runs, so that each worker reads the list
+/// once.
 #[derive(clap::Args, Serialize, Deserialize)]
 struct None {}
 

@@ -16,8 +16,8 @@ const PIECE_BYTES: usize = 256 << 10;
 /// Pieces that are read ahead.
 const PIECES_MAX: usize = 4;
 
-/// Sees to it that the coordinator has a file, and returns the number of bytes that had to be sent. What broke off before
-/// is gone on with.
+/// Sees to it that the coordinator has a file, and returns the number of bytes that had to be sent.
+/// What broke off before is gone on with.
 ///
 /// # Errors
 /// When the coordinator is not reachable, or takes no such file.
@@ -63,7 +63,8 @@ async fn upload(
     }
 }
 
-/// Reads from `start` on until the end, or until nobody wants any more. The first piece says what it is of.
+/// Reads from `start` on until the end, or until nobody wants any more. The first piece says what
+/// it is of.
 fn read(
     file: &File,
     blob: v1::Blob,

@@ -1,4 +1,5 @@
-//! What user code may touch: its own job's, and what its submitter has declared. Real workers, on a kernel with Landlock.
+//! What user code may touch: its own job's, and what its submitter has declared. Real workers, on a
+//! kernel with Landlock.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -48,7 +49,8 @@ fn shown(path: &Path) -> std::path::Display<'_> {
     path.display()
 }
 
-/// A job tries to get at its worker's key, at another job's data and output, and at everything else.
+/// A job tries to get at its worker's key, at another job's data and output, and at everything
+/// else.
 fn jobs_harm_nobody() {
     let (dir, elsewhere) = (Dir::new(), Dir::new());
     let options = ClusterOptions { secured: true, ..ClusterOptions::default() };
@@ -153,8 +155,8 @@ fn neighbours_are_hidden() {
     }
 }
 
-/// Nobody answers at the address that the workers tell each other: map outputs that are not read from the neighbour's files
-/// are not read at all.
+/// Nobody answers at the address that the workers tell each other: map outputs that are not read
+/// from the neighbour's files are not read at all.
 fn neighbours_outputs_are_read() {
     let gated = GatedJob::new(4, 200_000, &["--reducers", "2", "--memory", "512KiB"]);
     let mut cluster = GatedJob::cluster(0);

@@ -1,4 +1,5 @@
-//! After the tests that the MIT distributed-systems course (6.5840) gives its MapReduce lab, on real processes.
+//! After the tests that the MIT distributed-systems course (6.5840) gives its MapReduce lab, on
+//! real processes.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -51,7 +52,8 @@ fn index() {
     assert_eq!(lines, sorted_lines(&alone.join("out")));
 }
 
-/// Both workers have a map task running at the same moment: neither is let go before both have begun.
+/// Both workers have a map task running at the same moment: neither is let go before both have
+/// begun.
 fn maps_run_in_parallel() {
     let dir = Dir::new();
     let inputs = generated_words(&dir, 2, 1_000);
@@ -105,8 +107,8 @@ fn output_is_final() {
     assert_eq!(read_parts(&dir.join("out")), parts);
 }
 
-/// Map and reduce calls end their process or sleep at random; the workers survive it. The course's bounds (ten seconds of
-/// sleep) apply with `WINDROW_TEST_LONG=1`.
+/// Map and reduce calls end their process or sleep at random; the workers survive it. The course's
+/// bounds (ten seconds of sleep) apply with `WINDROW_TEST_LONG=1`.
 fn crashes() {
     let long = std::env::var_os("WINDROW_TEST_LONG").is_some();
     let sleep_ms_max = if long { "10000" } else { "500" };

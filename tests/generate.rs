@@ -42,7 +42,8 @@ fn read(folder: &Path) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-/// Whoever repeats a measurement of last year needs last year's data: a change here is a breaking one.
+/// Whoever repeats a measurement of last year needs last year's data: a change here is a breaking
+/// one.
 fn bytes_are_promised() {
     let digest = |kind, more: &[&str]| {
         let flags = [&["--bytes", "1MB", "--seed", "1", "--files", "2"], more].concat();

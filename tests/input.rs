@@ -25,7 +25,8 @@ fn line_endings(mode: &Mode) {
     assert_eq!(sorted_lines(&dir.join("out")), ["a\t2", "b\t2", "c\t2", "d\t1"]);
 }
 
-/// Folders are read whole, files whose names begin with '.' or '_' are not, and no file is read twice.
+/// Folders are read whole, files whose names begin with '.' or '_' are not, and no file is read
+/// twice.
 fn folders_and_patterns(mode: &Mode) {
     let dir = Dir::new();
     dir.write("in/a.txt", "plain");

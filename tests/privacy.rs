@@ -1,4 +1,5 @@
-//! Embedded mode opens no socket, and leaves no file outside its output; servers listen on loopback only.
+//! Embedded mode opens no socket, and leaves no file outside its output; servers listen on loopback
+//! only.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! What the rows read. Written in small pieces: what this program takes up counts in the peaks of its children.
+//! What the rows read. Written in small pieces: what this program takes up counts in the peaks of
+//! its children.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -31,7 +32,8 @@ const WORDS_PER_SMALL_FILE: u64 = 200;
 const FILES: u64 = 8;
 
 impl Input {
-    /// Makes one part in `parts` of the input below `dir`, unless it is there. Large records stay large.
+    /// Makes one part in `parts` of the input below `dir`, unless it is there. Large records stay
+    /// large.
     pub fn make(self, dir: &Path, parts: u64) -> Result<PathBuf> {
         let name = format!("{self:?}-{parts}").replace(|c: char| !c.is_ascii_alphanumeric(), "-");
         let folder = dir.join(name);

@@ -1,5 +1,6 @@
-//! Does `--memory` hold? Jobs that are hard on memory, each as a whole process within several budgets: its peak resident
-//! memory must stay within the budget and 64 MiB, and its answer must be right. Fails if a row breaks its bound.
+//! Does `--memory` hold? Jobs that are hard on memory, each as a whole process within several
+//! budgets: its peak resident memory must stay within the budget and 64 MiB, and its answer must be
+//! right. Fails if a row breaks its bound.
 //!
 //!     cargo bench --bench budget -- [ROW...] [--quick] [--inputs DIR]
 //!
@@ -30,7 +31,8 @@ const WINDROW: &str = env!("CARGO_BIN_EXE_windrow");
 /// The first argument that makes this program run a job of its own.
 const OWN_JOBS: &str = "own-jobs";
 
-/// What a process may take up beyond its budget: the program itself, stacks, and what is too small to be counted.
+/// What a process may take up beyond its budget: the program itself, stacks, and what is too small
+/// to be counted.
 const SLACK_MIB: u64 = 64;
 
 /// One part of the input in this many, with `--quick`.

@@ -1,7 +1,8 @@
 //! How many tasks a second one coordinator hands out, and what each costs: a real coordinator with
 //! a journal, over gRPC, and many sessions of a worker that does nothing but answer.
 //!
-//!     cargo bench --bench control_plane -- [--sessions N] [--maps N] [--reduces N] [--task-ms N] [--no-journal]
+//!     cargo bench --bench control_plane -- [--sessions N] [--maps N] [--reduces N] [--task-ms N]
+//!         [--no-journal]
 //!
 //! The coordinator is a process of its own, so that its memory and CPU time are its own. All
 //! sessions are in this process. Their attempts take no time unless `--task-ms` says so: the first

@@ -16,7 +16,8 @@ pub struct Answer {
     pub checksum: u64,
 }
 
-/// Reads the parts of `output` in the order of their names. The first `ordered_bytes` of the lines must not decrease.
+/// Reads the parts of `output` in the order of their names. The first `ordered_bytes` of the lines
+/// must not decrease.
 pub fn read(output: &Path, ordered_bytes: usize) -> Result<Answer> {
     let mut answer = Answer { lines: 0, checksum: 0 };
     let (mut line, mut last) = (Vec::new(), Vec::new());

@@ -16,8 +16,8 @@ const WORKERS: usize = 2;
 /// Between two looks at how large the processes are.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Each worker has half of the cores. Nothing outlasts it: as in `run`, output is not forced to disk. All are killed when this
-/// is dropped.
+/// Each worker has half of the cores. Nothing outlasts it: as in `run`, output is not forced to
+/// disk. All are killed when this is dropped.
 pub struct Cluster {
     pub url: String,
     processes: Vec<Child>,
@@ -41,7 +41,8 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// CPU time of all processes since they started, those of jobs included, to a hundredth of a second.
+    /// CPU time of all processes since they started, those of jobs included, to a hundredth of a
+    /// second.
     pub fn cpu(&self) -> Result<Duration> {
         let ticks: u64 = family(&self.ids()).into_iter().map(ticks_of).sum();
         Ok(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
@@ -108,8 +109,8 @@ fn family(ids: &[u32]) -> Vec<u32> {
     all
 }
 
-/// User and system time of a process and of its children that have ended: fields 14 to 17 of `stat`, counted from the bracket that
-/// ends the name. Nothing of one that is gone.
+/// User and system time of a process and of its children that have ended: fields 14 to 17 of
+/// `stat`, counted from the bracket that ends the name. Nothing of one that is gone.
 fn ticks_of(id: u32) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
     let fields = stat.rsplit(") ").next().unwrap_or("").split(' ').skip(11).take(4);

@@ -50,7 +50,8 @@ fn wait(pid: u32) -> io::Result<(ExitStatus, libc::rusage)> {
     let mut status = 0;
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
     loop {
-        // SAFETY: both pointers are to live variables of the right type; the child is ours and not yet waited for.
+        // SAFETY: both pointers are to live variables of the right type; the child is ours and not
+        // yet waited for.
         #[allow(unsafe_code)]
         let waited = unsafe { libc::wait4(pid, &raw mut status, 0, usage.as_mut_ptr()) };
         if waited == pid {

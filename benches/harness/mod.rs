@@ -1,4 +1,5 @@
-//! Runs rival programs on the same files, in turn, and compares what they took and what they answered.
+//! Runs rival programs on the same files, in turn, and compares what they took and what they
+//! answered.
 
 pub mod answer;
 pub mod cluster;

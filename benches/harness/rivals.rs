@@ -62,7 +62,8 @@ impl Race<'_> {
         }
     }
 
-    /// With the cost to the whole cluster. The system counts its CPU time in hundredths of a second.
+    /// With the cost to the whole cluster. The system counts its CPU time in hundredths of a
+    /// second.
     fn submit(&self, output: &Path) -> Result<Cost> {
         let cluster = self.cluster.ok_or("there is no cluster")?;
         let mut command = self.windrow("submit", output);

@@ -1,8 +1,10 @@
-//! What the hardware allows: each job written by hand for itself, as an expert would who needs nothing else.
+//! What the hardware allows: each job written by hand for itself, as an expert would who needs
+//! nothing else.
 //!
-//! No checksums, no recovery, no order but where the job promises one, no memory budget but where the job is about it.
-//! Input is mapped, tables hold keys inline, work is cut into pieces that threads take in turn. Nothing here ships, and
-//! Windrow's own code uses none of it: it is the yardstick.
+//! No checksums, no recovery, no order but where the job promises one, no memory budget but where
+//! the job is about it. Input is mapped, tables hold keys inline, work is cut into pieces that
+//! threads take in turn. Nothing here ships, and Windrow's own code uses none of it: it is the
+//! yardstick.
 
 mod grep;
 mod output;

@@ -1,7 +1,7 @@
 //! Sorts records of 100 bytes in memory by their 10-byte keys.
 //!
-//! Only keys and places are sorted, range by range, so that a range fits the cache; records move once, from the mapped
-//! input to the output.
+//! Only keys and places are sorted, range by range, so that a range fits the cache; records move
+//! once, from the mapped input to the output.
 
 use std::path::Path;
 

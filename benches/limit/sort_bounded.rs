@@ -1,4 +1,5 @@
-//! The same sort within a budget: records go to a file for each range, and each of these is sorted in memory.
+//! The same sort within a budget: records go to a file for each range, and each of these is sorted
+//! in memory.
 
 use std::fs::{self, File};
 use std::io::Write;

@@ -7,8 +7,8 @@ use super::Result;
 /// Keys are looked up this many at a time, so that their cache misses overlap.
 const BATCH: usize = 32;
 
-/// A key of fewer than `8 * W` bytes, padded with zeros; the last byte is its length plus one, so that no key is all
-/// zeros and two keys are equal only if their bytes and lengths are.
+/// A key of fewer than `8 * W` bytes, padded with zeros; the last byte is its length plus one, so
+/// that no key is all zeros and two keys are equal only if their bytes and lengths are.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct ShortKey<const W: usize>([u64; W]);
@@ -168,8 +168,8 @@ impl<const W: usize> Table<W> {
 
     #[inline(always)]
     fn entries(&self) -> &[Entry<W>] {
-        // SAFETY: the mapping is `slots` entries long, aligned to a page, initialised (with zeros), and any bits are an
-        // entry.
+        // SAFETY: the mapping is `slots` entries long, aligned to a page, initialised (with zeros),
+        // and any bits are an entry.
         #[allow(unsafe_code)]
         unsafe {
             std::slice::from_raw_parts(self.memory.as_ptr().cast(), self.slots)

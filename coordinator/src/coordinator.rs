@@ -124,8 +124,8 @@ impl Coordinator {
         Ok(Self { config: Arc::new(config), driver, blobs, logs })
     }
 
-    /// Likewise. Those who connect to `listener` meanwhile are told what they wait for, if that takes
-    /// long.
+    /// Likewise. Those who connect to `listener` meanwhile are told what they wait for, if that
+    /// takes long.
     ///
     /// # Errors
     /// Likewise.

@@ -1,7 +1,8 @@
 //! Which code a try has run.
 //!
-//! A build by `fuzz/run` has a counter of eight bits in each branch of Windrow's own crates but this one, which LLVM puts there
-//! and tells us of before `main`. Any other build has none; then nothing is ever new, and inputs are changed blindly.
+//! A build by `fuzz/run` has a counter of eight bits in each branch of Windrow's own crates but
+//! this one, which LLVM puts there and tells us of before `main`. Any other build has none; then
+//! nothing is ever new, and inputs are changed blindly.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -22,8 +23,9 @@ impl Region {
     /// The counters, at rest.
     #[allow(unsafe_code)]
     fn counters(&mut self) -> &mut [u8] {
-        // SAFETY: they are there as long as the process, as whoever told of them has promised. Code that counts in them is what
-        // is fuzzed: it runs on the fuzzer's thread, which is here now, and no code of this crate counts.
+        // SAFETY: they are there as long as the process, as whoever told of them has promised. Code
+        // that counts in them is what is fuzzed: it runs on the fuzzer's thread, which is here now,
+        // and no code of this crate counts.
         unsafe { std::slice::from_raw_parts_mut(self.start, self.bytes) }
     }
 }

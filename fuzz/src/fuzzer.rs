@@ -1,4 +1,5 @@
-//! The loop: takes an input, changes it, tries it, and keeps it where it has run code that none before it has.
+//! The loop: takes an input, changes it, tries it, and keeps it where it has run code that none
+//! before it has.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

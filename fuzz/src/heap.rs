@@ -1,4 +1,5 @@
-//! How much memory a try holds at once: what the thread has allocated and not freed, at its highest.
+//! How much memory a try holds at once: what the thread has allocated and not freed, at its
+//! highest.
 //!
 //! Targets use no other threads.
 
@@ -32,8 +33,8 @@ pub(crate) fn peak_bytes<T>(work: impl FnOnce() -> T) -> (T, usize) {
     (result, usize::try_from(PEAK.get() - before).unwrap_or(0))
 }
 
-// SAFETY: all calls go to the system's allocator as they are. Counting does not allocate, unwind or change what is
-// returned.
+// SAFETY: all calls go to the system's allocator as they are. Counting does not allocate, unwind or
+// change what is returned.
 #[allow(unsafe_code)]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {

@@ -1,5 +1,5 @@
-//! Changes inputs: a few bytes here and there, numbers at their limits, pieces that move, double, go, or come from another
-//! input.
+//! Changes inputs: a few bytes here and there, numbers at their limits, pieces that move, double,
+//! go, or come from another input.
 
 use crate::random::Random;
 
@@ -68,7 +68,8 @@ fn overwrite(input: &mut [u8], at: usize, piece: &[u8]) {
     rest[..len].copy_from_slice(&piece[..len]);
 }
 
-/// A number at which something may end: a power of two or beside one, in one of the usual encodings.
+/// A number at which something may end: a power of two or beside one, in one of the usual
+/// encodings.
 fn limit(random: &mut Random) -> Vec<u8> {
     let power = 1u64 << random.below(64);
     let number = power.wrapping_add(random.below(3) as u64).wrapping_sub(1);

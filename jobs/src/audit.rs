@@ -1,9 +1,10 @@
 //! The audit: what went into the shuffle came out of it, pair for pair.
 //!
-//! A digest of a set of pairs that does not depend on their order, as a sum of their hashes (Bellare and Micciancio's AdHash,
-//! 1997, with a hash that is not cryptographic: it finds faults, not forgeries). It is made where pairs are collected and where
-//! they are reduced, and compared; so what is lost, doubled or changed on the way is noticed whatever the way was. The
-//! same digest tells whether a map task that was run again has written the same.
+//! A digest of a set of pairs that does not depend on their order, as a sum of their hashes
+//! (Bellare and Micciancio's AdHash, 1997, with a hash that is not cryptographic: it finds faults,
+//! not forgeries). It is made where pairs are collected and where they are reduced, and compared;
+//! so what is lost, doubled or changed on the way is noticed whatever the way was. The same digest
+//! tells whether a map task that was run again has written the same.
 
 mod pair_hash;
 
@@ -40,7 +41,8 @@ impl Audit {
         self.digest = self.digest.wrapping_sub(other.digest);
     }
 
-    /// The same set as part of `partition`, so that sums over several partitions notice a pair that has changed its own.
+    /// The same set as part of `partition`, so that sums over several partitions notice a pair that
+    /// has changed its own.
     #[must_use]
     pub fn of_partition(self, partition: u32) -> Self {
         // An odd factor loses nothing, and sums of what belongs to one partition stay sums.
@@ -51,11 +53,13 @@ impl Audit {
 
 /// What a map attempt of a job with a combiner was given to combine.
 ///
-/// Two attempts at one task combine the same pairs in different ways, if one of them had to write some before it had all. So
-/// what they wrote cannot be compared then; what their mapper emitted can.
+/// Two attempts at one task combine the same pairs in different ways, if one of them had to write
+/// some before it had all. So what they wrote cannot be compared then; what their mapper emitted
+/// can.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Emitted {
-    /// The keys, each as often as it was emitted, by a hash that is the same for all of the job and for nothing else.
+    /// The keys, each as often as it was emitted, by a hash that is the same for all of the job and
+    /// for nothing else.
     pub keys: Audit,
     /// Whether any pairs were written before all had been combined.
     pub is_partial: bool,

@@ -1,7 +1,8 @@
 //! Records that user code cannot cope with, and how many of them a job may skip.
 //!
-//! Which ones are skipped is decided where user code runs (`collect::careful_mapper` and `Program::reduce_carefully`); where
-//! they are written to, and when there are too many, the engine decides.
+//! Which ones are skipped is decided where user code runs (`collect::careful_mapper` and
+//! `Program::reduce_carefully`); where they are written to, and when there are too many, the engine
+//! decides.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::failure::{FailureCause, Place};
 
-/// How many bad records a job may skip; one more fails it. A group that cannot be reduced counts as one.
+/// How many bad records a job may skip; one more fails it. A group that cannot be reduced counts as
+/// one.
 ///
 /// ```
 /// use windrow_jobs::BadRecordBudget;
@@ -39,7 +41,8 @@ impl Eq for Share {}
 /// A record, or a group, that was skipped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BadRecord {
-    /// File and offset of the record's first byte, or the group's key; of a panic, also the line of code.
+    /// File and offset of the record's first byte, or the group's key; of a panic, also the line of
+    /// code.
     pub place: Place,
     /// What is wrong.
     pub message: String,
@@ -132,7 +135,8 @@ impl fmt::Display for BadRecordBudget {
 }
 
 impl BadRecord {
-    /// What user code failed with at the record `bytes`, whose first byte lies at `offset`. Any other failure is given back.
+    /// What user code failed with at the record `bytes`, whose first byte lies at `offset`. Any
+    /// other failure is given back.
     pub(crate) fn of_record(
         cause: FailureCause,
         offset: u64,
@@ -146,7 +150,8 @@ impl BadRecord {
         Ok(bad.with_record(bytes))
     }
 
-    /// The record, or group, that a process died of in which it was tried alone, as far as that is known.
+    /// The record, or group, that a process died of in which it was tried alone, as far as that is
+    /// known.
     pub fn of_death(cause: &FailureCause) -> Option<Self> {
         let mut cause = cause.clone();
         let place = match &mut cause {

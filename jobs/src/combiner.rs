@@ -5,8 +5,9 @@ use crate::value::Value;
 
 /// Folds the values of one key into an accumulator that lives in the map task's hash table.
 ///
-/// The engine may combine any number of times, in any order and grouping. So the fold must be associative and
-/// commutative to the last bit, and the reducer must give the same answer on combined values as on single ones.
+/// The engine may combine any number of times, in any order and grouping. So the fold must be
+/// associative and commutative to the last bit, and the reducer must give the same answer on
+/// combined values as on single ones.
 ///
 /// ```
 /// use windrow_jobs::prelude::*;
@@ -38,11 +39,13 @@ pub trait Combiner<V: Value + ?Sized>: Send + Sync + 'static {
     /// The state after the first value.
     fn start(&self, value: V::Ref<'_>) -> Result<Self::Accumulator>;
 
-    /// Takes one more value into the state. An error, such as a sum that overflows, fails the attempt.
+    /// Takes one more value into the state. An error, such as a sum that overflows, fails the
+    /// attempt.
     fn add(&self, accumulator: &mut Self::Accumulator, value: V::Ref<'_>) -> Result<()>;
 
-    /// Bytes that the state owns elsewhere, as a vector does; by default none. They count towards the job's memory, so
-    /// that pairs are spilled in time. Asked before and after each value, so it has to be O(1).
+    /// Bytes that the state owns elsewhere, as a vector does; by default none. They count towards
+    /// the job's memory, so that pairs are spilled in time. Asked before and after each value, so
+    /// it has to be O(1).
     fn heap_bytes(&self, accumulator: &Self::Accumulator) -> usize {
         let _ = accumulator;
         0

@@ -4,8 +4,8 @@ use crate::error::Result;
 use crate::key::Key;
 use crate::value::Value;
 
-/// Takes the pairs that user code produces. The engine's emitters encode each pair at once, so what is passed
-/// need only live for the call; a `Vec` is an emitter too, for unit tests:
+/// Takes the pairs that user code produces. The engine's emitters encode each pair at once, so what
+/// is passed need only live for the call; a `Vec` is an emitter too, for unit tests:
 ///
 /// ```
 /// use windrow_jobs::{Emit, Result};
@@ -18,8 +18,8 @@ pub trait Emit<K: Key + ?Sized, V: Value + ?Sized> {
     /// Takes one pair. An error fails the attempt, so pass it on with `?`.
     fn emit(&mut self, key: K::Ref<'_>, value: V::Ref<'_>) -> Result<()>;
 
-    /// Adds `n` to the job's counter of this name. Counters of the winning attempts are summed and shown in the
-    /// summary.
+    /// Adds `n` to the job's counter of this name. Counters of the winning attempts are summed and
+    /// shown in the summary.
     fn count(&mut self, counter: &'static str, n: u64) {
         let _ = (counter, n);
     }

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// What a mapper, a reducer or a codec returns when it cannot go on. The engine adds the place (file and byte
-/// offset, or key), so the message need only say what is wrong.
+/// What a mapper, a reducer or a codec returns when it cannot go on. The engine adds the place
+/// (file and byte offset, or key), so the message need only say what is wrong.
 ///
 /// Any standard error converts with `?`; [`Error::new`] takes a message.
 pub struct Error {
@@ -25,7 +25,8 @@ impl Error {
     }
 }
 
-// Like anyhow's, this type is not itself `std::error::Error`: that makes the blanket conversion possible.
+// Like anyhow's, this type is not itself `std::error::Error`: that makes the blanket conversion
+// possible.
 impl<E: std::error::Error> From<E> for Error {
     fn from(error: E) -> Self {
         let mut message = error.to_string();

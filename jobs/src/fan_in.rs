@@ -1,7 +1,8 @@
-//! How many sorted runs one merge reads at once. Workers, which merge, and the plan, which shows the number, choose it here.
+//! How many sorted runs one merge reads at once. Workers, which merge, and the plan, which shows
+//! the number, choose it here.
 
-/// Memory that a sorted run takes up while it is merged, at most, unless single pairs are large: a block as it was read,
-/// unpacked, and with its pairs written out, and what finds these.
+/// Memory that a sorted run takes up while it is merged, at most, unless single pairs are large: a
+/// block as it was read, unpacked, and with its pairs written out, and what finds these.
 pub const SOURCE_BYTES: u64 = 160 << 10;
 
 /// One part in this many of a worker's memory is for the merges of all its threads.
@@ -10,7 +11,8 @@ const MEMORY_PARTS: u64 = 8;
 /// With fewer, data would go to disk too often; more than these would only read in smaller pieces.
 const BOUNDS: (u64, u64) = (4, 256);
 
-/// The fan-in of a job that may have `memory_bytes` on a worker of so many threads, each of which may merge. From 4 to 256.
+/// The fan-in of a job that may have `memory_bytes` on a worker of so many threads, each of which
+/// may merge. From 4 to 256.
 pub fn default_fan_in(memory_bytes: u64, threads: u32) -> u32 {
     let merge_bytes = memory_bytes / MEMORY_PARTS / u64::from(threads.max(1));
     (merge_bytes / SOURCE_BYTES).clamp(BOUNDS.0, BOUNDS.1) as u32

@@ -1,4 +1,5 @@
-//! What `fuzz/` tries: decoders of this crate, and what all crates describe theirs by. Not for users.
+//! What `fuzz/` tries: decoders of this crate, and what all crates describe theirs by. Not for
+//! users.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

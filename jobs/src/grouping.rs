@@ -5,8 +5,9 @@ use std::marker::PhantomData;
 use crate::error::{Error, Result};
 use crate::key::{Key, KeyPart};
 
-/// Groups pairs by a prefix of their encoded keys. All pairs of a group go to one partition; within the group they
-/// come in the order of their whole keys, which is how values are sorted for a reducer ("secondary sort").
+/// Groups pairs by a prefix of their encoded keys. All pairs of a group go to one partition; within
+/// the group they come in the order of their whole keys, which is how values are sorted for a
+/// reducer ("secondary sort").
 pub trait Grouping<K: Key + ?Sized>: Send + Sync + 'static {
     /// What the reducer gets as key.
     type Group: Key + ?Sized;
@@ -14,8 +15,8 @@ pub trait Grouping<K: Key + ?Sized>: Send + Sync + 'static {
     /// Whether a group is one whole key.
     const WHOLE_KEY: bool;
 
-    /// Length of the prefix of `encoded` that makes the group, in bytes. No group's prefix may be the start of
-    /// another one's.
+    /// Length of the prefix of `encoded` that makes the group, in bytes. No group's prefix may be
+    /// the start of another one's.
     fn prefix_bytes(encoded: &[u8]) -> Result<usize>;
 
     /// Reads the group from its prefix.

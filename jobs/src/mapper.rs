@@ -8,8 +8,8 @@ use crate::value::Value;
 
 /// Turns one input record into any number of key-value pairs.
 ///
-/// One mapper is shared by all threads; it must give the same pairs for the same record each time, since a task
-/// may run more than once.
+/// One mapper is shared by all threads; it must give the same pairs for the same record each time,
+/// since a task may run more than once.
 ///
 /// ```
 /// use windrow_jobs::prelude::*;
@@ -54,9 +54,10 @@ pub trait Mapper: Send + Sync + 'static {
         Self::Input::default()
     }
 
-    /// Maps all records of a chunk, and returns their number. This one calls [`map`](Self::map) for each. Override
-    /// it where a run of records can be mapped faster than one after the other: a search looks through the whole
-    /// buffer first, and at lines only where it has found something. Both must emit the same pairs.
+    /// Maps all records of a chunk, and returns their number. This one calls [`map`](Self::map) for
+    /// each. Override it where a run of records can be mapped faster than one after the other: a
+    /// search looks through the whole buffer first, and at lines only where it has found something.
+    /// Both must emit the same pairs.
     fn map_chunk(
         &self,
         format: &Self::Input,

@@ -11,11 +11,13 @@ pub trait Output<K: Key + ?Sized, V: Value + ?Sized>: Send + Sync + 'static {
     fn write(&self, key: K::Ref<'_>, value: V::Ref<'_>, out: &mut Vec<u8>) -> Result<()>;
 }
 
-/// A line for each pair, `key TAB value LF`; the default. A side that has no text, such as `()`, takes its tab along.
+/// A line for each pair, `key TAB value LF`; the default. A side that has no text, such as `()`,
+/// takes its tab along.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TextLines;
 
-/// The text of key and value with nothing between or after: for binary records, whose key and value are bytes.
+/// The text of key and value with nothing between or after: for binary records, whose key and value
+/// are bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Concatenated;
 

@@ -1,14 +1,15 @@
 //! Which reducer gets a key.
 
-/// Assigns encoded keys to partitions; where the job groups by a prefix of its keys, it gets these prefixes. It must
-/// depend on its arguments alone.
+/// Assigns encoded keys to partitions; where the job groups by a prefix of its keys, it gets these
+/// prefixes. It must depend on its arguments alone.
 pub trait Partitioner: Send + Sync + 'static {
-    /// The partition of `key`, below `partitions`, which is at least 1. `hash` is [`hash_key`] of `key`.
+    /// The partition of `key`, below `partitions`, which is at least 1. `hash` is [`hash_key`] of
+    /// `key`.
     fn partition(&self, key: &[u8], hash: u64, partitions: u32) -> u32;
 }
 
-/// The hash by which keys are partitioned: XXH3 (64 bits, seed 0), the same for ever, since a job's parts must not
-/// depend on the build.
+/// The hash by which keys are partitioned: XXH3 (64 bits, seed 0), the same for ever, since a job's
+/// parts must not depend on the build.
 #[inline]
 pub fn hash_key(key: &[u8]) -> u64 {
     xxhash_rust::xxh3::xxh3_64(key)

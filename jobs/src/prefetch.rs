@@ -1,5 +1,5 @@
-//! Asks the processor to fetch memory that will be read soon. A hint: it changes no result, and does nothing on
-//! processors other than x86-64.
+//! Asks the processor to fetch memory that will be read soon. A hint: it changes no result, and
+//! does nothing on processors other than x86-64.
 
 /// Fetches the cache line at `address`, which may be any address at all.
 #[inline(always)]

@@ -8,8 +8,9 @@ use crate::value::Value;
 
 /// Turns all values of one key into output pairs.
 ///
-/// Groups come in key order; the values of a group come in the order of their encoded bytes, so that the output
-/// is the same however the input was cut. They are streamed: a group may be larger than memory.
+/// Groups come in key order; the values of a group come in the order of their encoded bytes, so
+/// that the output is the same however the input was cut. They are streamed: a group may be larger
+/// than memory.
 ///
 /// ```
 /// use windrow_jobs::prelude::*;
@@ -45,7 +46,8 @@ pub trait Reducer<K: Key + ?Sized, V: Value + ?Sized>: Send + Sync + 'static {
     /// Value of the output pairs.
     type OutputValue: Value + ?Sized;
 
-    /// Reduces one group. Values that are not read are skipped. An error fails the attempt and names the key.
+    /// Reduces one group. Values that are not read are skipped. An error fails the attempt and
+    /// names the key.
     fn reduce(
         &self,
         key: K::Decoded<'_>,

@@ -1,8 +1,9 @@
 //! Side files: what a job's code reads besides its input, such as a list of stop words or a model.
 //!
-//! They are named where the job is started (`--file NAME=PATH`), go to every worker as the program does, and are found by
-//! their name wherever the job's code runs: where it is built, and in mappers, combiners and reducers. A process runs one
-//! job at most, so the table belongs to the process.
+//! They are named where the job is started (`--file NAME=PATH`), go to every worker as the program
+//! does, and are found by their name wherever the job's code runs: where it is built, and in
+//! mappers, combiners and reducers. A process runs one job at most, so the table belongs to the
+//! process.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,7 +16,8 @@ const NAME_BYTES_MAX: usize = 128;
 
 static FILES: RwLock<BTreeMap<String, PathBuf>> = RwLock::new(BTreeMap::new());
 
-/// Where the side file called `name` lies on this machine. It is there as long as the job runs, for reading only.
+/// Where the side file called `name` lies on this machine. It is there as long as the job runs, for
+/// reading only.
 ///
 /// ```
 /// use windrow_jobs::prelude::*;

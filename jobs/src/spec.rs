@@ -26,7 +26,8 @@ pub struct JobSpec {
     pub program: JobProgram,
     /// What its code reads besides the input.
     pub files: Vec<SideFile>,
-    /// Absolute files and folders that its code may write to, besides its output. They bind only where a cluster runs it.
+    /// Absolute files and folders that its code may write to, besides its output. They bind only
+    /// where a cluster runs it.
     pub writable: Vec<PathBuf>,
 }
 
@@ -40,8 +41,8 @@ pub struct JobInput {
 }
 
 impl JobInput {
-    /// Says for each of `given` to which of a program's inputs it belongs, counted from 0. `names` are the
-    /// [program's](crate::program::Program::input_names).
+    /// Says for each of `given` to which of a program's inputs it belongs, counted from 0. `names`
+    /// are the [program's](crate::program::Program::input_names).
     ///
     /// # Errors
     /// When one is of no input, or an input has none.

@@ -7,8 +7,8 @@ use crate::error::Result;
 use crate::key::Key;
 use crate::value::Value;
 
-/// Appends the pair as one line: `key TAB value LF`. A side that has no text, such as `()`, takes its tab along. On
-/// error nothing is appended.
+/// Appends the pair as one line: `key TAB value LF`. A side that has no text, such as `()`, takes
+/// its tab along. On error nothing is appended.
 pub(crate) fn write_pair<K, V>(key: K::Ref<'_>, value: V::Ref<'_>, out: &mut Vec<u8>) -> Result<()>
 where
     K: Key + ?Sized,

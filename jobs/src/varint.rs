@@ -1,4 +1,5 @@
-//! Lengths of seven bits a byte, low bits first (LEB128): in values, and in the blocks of the shuffle.
+//! Lengths of seven bits a byte, low bits first (LEB128): in values, and in the blocks of the
+//! shuffle.
 
 /// Most bytes that a length takes.
 const LEN_MAX: usize = u64::BITS.div_ceil(7) as usize;
@@ -19,7 +20,8 @@ pub(crate) fn len(number: u64) -> usize {
     (u64::BITS - (number | 1).leading_zeros()).div_ceil(7) as usize
 }
 
-/// Takes a number from the start of `bytes`; `None` where it is cut off, too large, or longer than need be.
+/// Takes a number from the start of `bytes`; `None` where it is cut off, too large, or longer than
+/// need be.
 #[inline]
 pub fn read(bytes: &mut &[u8]) -> Option<u64> {
     match *bytes {

@@ -9,7 +9,8 @@ use super::stdout;
 const LINES: usize = 5;
 const LINE_BYTES_MAX: u64 = 120;
 
-/// Prints the first lines of the first part that is not empty. The job has succeeded, so problems here are silent.
+/// Prints the first lines of the first part that is not empty. The job has succeeded, so problems
+/// here are silent.
 pub(crate) fn print(output: &Path) {
     let _ = try_print(output);
 }

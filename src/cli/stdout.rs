@@ -1,7 +1,8 @@
 //! Writing results to standard output.
 //!
-//! Names, messages and paths come from users and from their data, and terminals obey control characters. So these are
-//! escaped here, whatever is printed: as `\u001b`, which is right inside JSON's strings as well.
+//! Names, messages and paths come from users and from their data, and terminals obey control
+//! characters. So these are escaped here, whatever is printed: as `\u001b`, which is right inside
+//! JSON's strings as well.
 
 use std::borrow::Cow;
 use std::fmt::Arguments;
@@ -50,8 +51,8 @@ pub(crate) fn exit(exit: Exit) -> Exit {
     if exit == Exit::Success { Exit::Failure } else { exit }
 }
 
-/// A reader that has gone (`windrow jobs | head -1`) is no reason to fail: it has what it wanted. Nor
-/// is a terminal that was closed.
+/// A reader that has gone (`windrow jobs | head -1`) is no reason to fail: it has what it wanted.
+/// Nor is a terminal that was closed.
 fn note(written: std::io::Result<()>) {
     if let Err(error) = written
         && error.kind() != ErrorKind::BrokenPipe

@@ -14,7 +14,8 @@ const BUFFER_BYTES: usize = 256 << 10;
 
 /// The two ends: what clients connect with, and what a server accepts from.
 pub(super) fn in_memory() -> (Connector, UnboundedReceiverStream<io::Result<DuplexStream>>) {
-    // Bounded by the number of connections that this process makes: one for the client, one for the worker.
+    // Bounded by the number of connections that this process makes: one for the client, one for the
+    // worker.
     let (accept, incoming) = mpsc::unbounded_channel();
     let connector = Connector::new("embedded", move || {
         let accept = accept.clone();

@@ -22,7 +22,8 @@ pub fn tests() -> Vec<Trial> {
     tests
 }
 
-/// One of two workers has no room for what its maps leave: it frees what it had begun, and the other one does them.
+/// One of two workers has no room for what its maps leave: it frees what it had begun, and the
+/// other one does them.
 fn workers_disk_full() {
     let dir = Dir::new();
     let inputs = generated_words(&dir, 8, 200_000);
@@ -32,7 +33,8 @@ fn workers_disk_full() {
     cluster.add_worker();
     cluster.add_worker();
     cluster.wait_for_workers(2);
-    // Without a combiner and with little memory, so that segments are as large as their input, and files.
+    // Without a combiner and with little memory, so that segments are as large as their input, and
+    // files.
     let flags = ["--split-size", "200KB", "--max-attempts", "20", "--memory", "512KiB", "--json"];
     let status = cluster.submit(arguments("trouble", &dir, &flags)).expect_code(0).last_json();
     let failed = status["map"]["failed"].as_u64().unwrap();
@@ -83,7 +85,8 @@ fn output_replaces_runs() {
     assert!(keys.is_sorted());
 }
 
-/// Files are deleted before their maps begin. Since it may be one worker only that does not see one, others try as well.
+/// Files are deleted before their maps begin. Since it may be one worker only that does not see
+/// one, others try as well.
 fn input_deleted(mode: &Mode) {
     let gated = GatedJob::new(16, 1_000, &["--threads", "1"]);
     let job = mode.start(gated.arguments());

@@ -1,4 +1,5 @@
-//! The job of most rows: a word count that can be held at any task, and what it gives without faults.
+//! The job of most rows: a word count that can be held at any task, and what it gives without
+//! faults.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -19,7 +20,8 @@ pub struct GatedJob {
 }
 
 impl GatedJob {
-    /// A job of `maps` files of `bytes` each, a map task for each of them. It is run once, embedded and without faults.
+    /// A job of `maps` files of `bytes` each, a map task for each of them. It is run once, embedded
+    /// and without faults.
     pub fn new(maps: usize, bytes: usize, flags: &[&str]) -> Self {
         let dir = Dir::new();
         let inputs = generated_words(&dir, maps, bytes);
@@ -42,7 +44,8 @@ impl GatedJob {
         job
     }
 
-    /// A cluster on whose workers two maps can be at their gates at once: one that waits there keeps its core.
+    /// A cluster on whose workers two maps can be at their gates at once: one that waits there
+    /// keeps its core.
     pub fn cluster(workers: usize) -> Cluster {
         Self::cluster_with(workers, ClusterOptions::default())
     }
@@ -105,7 +108,8 @@ impl GatedJob {
         eventually(&format!("{n} running maps"), || self.maps() == n);
     }
 
-    /// Waits for the job's success, compares its output with that of the run without faults, and returns its status.
+    /// Waits for the job's success, compares its output with that of the run without faults, and
+    /// returns its status.
     #[track_caller]
     pub fn finish(&self, cluster: &Cluster, job: u64) -> Value {
         wait_until_succeeded(cluster, job);

@@ -1,5 +1,5 @@
-//! The coordinator is killed at each step of a publication, or the output folder goes: the output is whole and visible
-//! once, or there is none.
+//! The coordinator is killed at each step of a publication, or the output folder goes: the output
+//! is whole and visible once, or there is none.
 
 use std::fs;
 
@@ -33,7 +33,8 @@ const DEATHS_OVERWRITING: &[Deaths] = &[
     &["publish-after-manifest:1"],
 ];
 
-/// Somebody removes the folder of a job that runs: the job fails, and says where. The cluster is none the worse.
+/// Somebody removes the folder of a job that runs: the job fails, and says where. The cluster is
+/// none the worse.
 fn output_deleted(stage: &str) {
     let job = SmallJob::new();
     let cluster = Cluster::with_options(2, all_at_once());

@@ -1,4 +1,5 @@
-//! A word count of a few small tasks that wait at gates, so that a fault meets them in their midst, and how to judge its end.
+//! A word count of a few small tasks that wait at gates, so that a fault meets them in their midst,
+//! and how to judge its end.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,8 +17,8 @@ pub struct SmallJob {
     pub gates: PathBuf,
 }
 
-/// Of workers, any two of which run all tasks of a stage at once. With fewer threads, a task that waits at its gate would
-/// keep another one's thread for seconds.
+/// Of workers, any two of which run all tasks of a stage at once. With fewer threads, a task that
+/// waits at its gate would keep another one's thread for seconds.
 pub fn all_at_once() -> ClusterOptions {
     ClusterOptions { threads: 2, ..Default::default() }
 }
@@ -64,7 +65,8 @@ impl SmallJob {
         eventually(&format!("{n} running {stage}s"), || marks(&self.gates, stage) == n);
     }
 
-    /// The output is that of a run without faults, told by a manifest that fits, and nothing else is left.
+    /// The output is that of a run without faults, told by a manifest that fits, and nothing else
+    /// is left.
     #[track_caller]
     pub fn assert_output(&self) {
         assert_eq!(sorted_lines(&self.output()), count_words(&self.inputs));

@@ -1,4 +1,5 @@
-//! User code panics, hangs and fails: once, which costs one retry, or always, which fails the job with the place.
+//! User code panics, hangs and fails: once, which costs one retry, or always, which fails the job
+//! with the place.
 
 use libtest_mimic::Trial;
 use serde_json::Value;
@@ -43,7 +44,8 @@ fn once(stage: &str) {
     }
 }
 
-/// What happens each time fails the job after as many attempts as it may have, and says where. The workers live on.
+/// What happens each time fails the job after as many attempts as it may have, and says where. The
+/// workers live on.
 fn always(stage: &str) {
     let cluster = Cluster::start(2);
     for (how, message) in WAYS {

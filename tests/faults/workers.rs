@@ -24,7 +24,8 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
-/// Processes die on one worker, and are busy on the other: the job does not fail by it, and avoids the first.
+/// Processes die on one worker, and are busy on the other: the job does not fail by it, and avoids
+/// the first.
 fn kills_every_process() {
     let cluster = Cluster::start(2);
     let dir = Dir::new();
@@ -59,8 +60,8 @@ fn killed_in_map() {
     assert_eq!(status["reduce"]["attempts"], status["reduce"]["tasks"], "{status}");
 }
 
-/// All maps are done and the only reduce runs, when the other worker dies: its maps are redone, and nothing else but
-/// what still had to be fetched from it.
+/// All maps are done and the only reduce runs, when the other worker dies: its maps are redone, and
+/// nothing else but what still had to be fetched from it.
 fn killed_after_map() {
     let gated = GatedJob::new(4, 1_000, &["--reducers", "1"]);
     let mut cluster = GatedJob::cluster(2);
@@ -80,8 +81,8 @@ fn killed_after_map() {
     assert!(status["reduce"]["attempts"].as_u64().unwrap() <= 2, "{status}");
 }
 
-/// All maps are done, spread over two workers, when one dies in reduce: its maps and its reduce are redone, and
-/// nothing else.
+/// All maps are done, spread over two workers, when one dies in reduce: its maps and its reduce are
+/// redone, and nothing else.
 fn killed_in_reduce() {
     let gated = GatedJob::new(4, 1_000, &["--reducers", "2"]);
     let mut cluster = GatedJob::cluster(2);
@@ -94,7 +95,8 @@ fn killed_in_reduce() {
     let status = gated.finish(&cluster, job);
     assert_eq!(status["map"]["lost"], 2, "{status}");
     assert_eq!(status["map"]["attempts"], 6, "{status}");
-    // The reduce that ran on the victim; the other may also be tried again, if it still had to fetch from it.
+    // The reduce that ran on the victim; the other may also be tried again, if it still had to
+    // fetch from it.
     assert_eq!(status["reduce"]["lost"], 1, "{status}");
     let attempts = status["reduce"]["attempts"].as_u64().unwrap();
     assert!((3..=4).contains(&attempts), "{status}");
@@ -160,8 +162,8 @@ fn killed_one_by_one() {
     assert!(status["map"]["attempts"].as_u64().unwrap() >= 8 + lost, "{status}");
 }
 
-/// One of three workers stands still: backups of its maps win, and nothing is left of its own attempts, neither while
-/// they hang nor afterwards.
+/// One of three workers stands still: backups of its maps win, and nothing is left of its own
+/// attempts, neither while they hang nor afterwards.
 fn straggler() {
     let gated = GatedJob::new(6, 1_000, &[]);
     gated.open("reduce-go");

@@ -1,5 +1,5 @@
-//! After the crash test of the MIT distributed-systems course: map and reduce calls end the process, or sleep for up
-//! to ten seconds, at random. Its output is the same as without.
+//! After the crash test of the MIT distributed-systems course: map and reduce calls end the
+//! process, or sleep for up to ten seconds, at random. Its output is the same as without.
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;

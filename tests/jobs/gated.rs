@@ -1,4 +1,5 @@
-//! Word count whose tasks announce themselves and wait to be let go, so that a test can act in their midst.
+//! Word count whose tasks announce themselves and wait to be let go, so that a test can act in
+//! their midst.
 
 use std::path::{Path, PathBuf};
 
@@ -8,8 +9,9 @@ use windrow::prelude::*;
 
 use super::{mark, wait_for_any};
 
-/// A task that runs leaves `map-<pid>-<file>` or `reduce-<pid>-<key>` in the folder `gates`. A reduce goes on when the file
-/// `reduce-go` is there; a map when one of `map-go`, `map-go-<pid>` and `map-go-<file>` is.
+/// A task that runs leaves `map-<pid>-<file>` or `reduce-<pid>-<key>` in the folder `gates`. A
+/// reduce goes on when the file `reduce-go` is there; a map when one of `map-go`, `map-go-<pid>`
+/// and `map-go-<file>` is.
 #[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
 struct GateParams {
     #[arg(long)]

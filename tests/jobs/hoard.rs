@@ -1,4 +1,5 @@
-//! A mapper that keeps memory to itself, and tells whether anything has been spilled by its last line.
+//! A mapper that keeps memory to itself, and tells whether anything has been spilled by its last
+//! line.
 
 use std::fs;
 use std::path::{Path, PathBuf};

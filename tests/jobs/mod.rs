@@ -1,5 +1,5 @@
-//! Jobs that misbehave or wait on purpose, or show no more than a feature of the engine. They are linked into the
-//! test binary only.
+//! Jobs that misbehave or wait on purpose, or show no more than a feature of the engine. They are
+//! linked into the test binary only.
 
 mod crash;
 pub mod deadly;

@@ -1,5 +1,5 @@
-//! Counts lines, but ends its process on a worker whose folder is named, as on a machine that lacks a library; elsewhere it
-//! waits for a file.
+//! Counts lines, but ends its process on a worker whose folder is named, as on a machine that lacks
+//! a library; elsewhere it waits for a file.
 
 use std::path::PathBuf;
 

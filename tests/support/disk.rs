@@ -6,8 +6,9 @@ use std::process::Command;
 
 use super::Dir;
 
-/// A file system of [`SmallDisk::BYTES`], or of as many as are asked for; unmounted when dropped, which must be before the folder that it lies in goes.
-/// Mounting it takes root: see [`super::root_case`].
+/// A file system of [`SmallDisk::BYTES`], or of as many as are asked for; unmounted when dropped,
+/// which must be before the folder that it lies in goes. Mounting it takes root: see
+/// [`super::root_case`].
 pub struct SmallDisk(PathBuf);
 
 impl SmallDisk {

@@ -1,7 +1,8 @@
-//! A TCP proxy that can stall, slow down, reset and refuse the connections that go through it, in each direction.
+//! A TCP proxy that can stall, slow down, reset and refuse the connections that go through it, in
+//! each direction.
 //!
-//! It never loses or changes a byte of a connection that goes on: TCP would not either. A cut that is healed is a stall
-//! that ends, one that is not ends with [`Proxy::reset`].
+//! It never loses or changes a byte of a connection that goes on: TCP would not either. A cut that
+//! is healed is a stall that ends, one that is not ends with [`Proxy::reset`].
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -61,7 +62,8 @@ struct Connection {
 const PIECE: usize = 16 * 1024;
 
 impl Proxy {
-    /// A proxy on a free port of this machine, for whoever listens at `server` whenever somebody connects.
+    /// A proxy on a free port of this machine, for whoever listens at `server` whenever somebody
+    /// connects.
     pub fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -120,7 +122,8 @@ impl Proxy {
         self.change(|rules| rules.refusing = true);
     }
 
-    /// Ends all connections that there are, in the middle of whatever they carry. New ones are welcome.
+    /// Ends all connections that there are, in the middle of whatever they carry. New ones are
+    /// welcome.
     pub fn reset(&self) {
         self.change(Rules::end_connections);
     }

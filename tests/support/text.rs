@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::{Dir, Random};
 
-/// Real text: the folder named by `WINDROW_TEST_TEXT` (its *.txt files), or else this repository's own documents.
+/// Real text: the folder named by `WINDROW_TEST_TEXT` (its *.txt files), or else this repository's
+/// own documents.
 pub fn books() -> Vec<PathBuf> {
     let (folder, extension) = match std::env::var_os("WINDROW_TEST_TEXT") {
         Some(folder) => (PathBuf::from(folder), "txt"),
@@ -20,7 +21,8 @@ pub fn books() -> Vec<PathBuf> {
     files
 }
 
-/// `files` files of exactly `bytes` bytes each, of words that repeat unevenly; the same ones for the same arguments.
+/// `files` files of exactly `bytes` bytes each, of words that repeat unevenly; the same ones for
+/// the same arguments.
 pub fn generated_words(dir: &Dir, files: usize, bytes: usize) -> Vec<PathBuf> {
     (0..files)
         .map(|n| dir.write(Path::new("in").join(format!("{n:02}.txt")), words(n as u64, bytes)))

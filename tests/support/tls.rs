@@ -1,4 +1,5 @@
-//! A caller that is no member: whatever it shows, it believes any server, so that what happens is the server's decision.
+//! A caller that is no member: whatever it shows, it believes any server, so that what happens is
+//! the server's decision.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -55,12 +56,14 @@ impl ServerCertVerifier for Gullible {
     }
 }
 
-/// What a port answers to `greeting` and the beginning of HTTP/2 in plain text; nothing, if it hangs up.
+/// What a port answers to `greeting` and the beginning of HTTP/2 in plain text; nothing, if it
+/// hangs up.
 pub fn answer_in_plain(address: &str, greeting: &str) -> Vec<u8> {
     talk(connect(address, greeting))
 }
 
-/// What a port answers to `greeting`, and to the beginning of HTTP/2 after a handshake in which this is shown.
+/// What a port answers to `greeting`, and to the beginning of HTTP/2 after a handshake in which
+/// this is shown.
 pub fn answer_over_tls(address: &str, greeting: &str, shown: Option<&Credentials>) -> Vec<u8> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())

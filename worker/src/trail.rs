@@ -1,7 +1,9 @@
-//! Where user code was when its process died: a file that the process writes before each record, and its worker reads.
+//! Where user code was when its process died: a file that the process writes before each record,
+//! and its worker reads.
 //!
-//! It survives any death of the process, as the kernel has what was written; it is never forced to disk, since nobody
-//! asks after a death of the machine. Only attempts that are suspected of killing write one: it costs two calls a record.
+//! It survives any death of the process, as the kernel has what was written; it is never forced to
+//! disk, since nobody asks after a death of the machine. Only attempts that are suspected of
+//! killing write one: it costs two calls a record.
 //!
 //! ```text
 //!  checksum of the rest (8) | length of the place (4) | place, as in the protocol | what was there before
@@ -29,7 +31,8 @@ use crate::sync::lock;
 const CHECKSUM_BYTES: usize = 8;
 const HEADER_BYTES: usize = CHECKSUM_BYTES + 4;
 
-/// Size of the file from the start, so that a full disk is met then: paths and shown keys have less.
+/// Size of the file from the start, so that a full disk is met then: paths and shown keys have
+/// less.
 const FILE_BYTES: usize = 16 << 10;
 
 /// Where process number `serial` of a job leaves its trail, in a worker's folder.

@@ -170,8 +170,8 @@ impl<C: Catalog> Decider<C> {
         let (catalogs, pieces) = separate(recovered.parts);
         state.scheduler.take_pieces(&pieces);
         state.catalog.take_parts(&catalogs);
-        // The state may be later than some of them: heartbeats move its time and leave no record, and
-        // it may be that of a coordinator which was still writing it when these were made.
+        // The state may be later than some of them: heartbeats move its time and leave no record,
+        // and it may be that of a coordinator which was still writing it when these were made.
         let mut told = Time::default();
         for mut record in recovered.batches.iter().flat_map(|batch| batch.iter().cloned()) {
             debug_assert!(record.at >= told, "records are told in their order");

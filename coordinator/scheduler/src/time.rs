@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A moment on the coordinator's monotonic clock. It goes on where it was when a coordinator takes over; what passed
-/// in between does not count.
+/// A moment on the coordinator's monotonic clock. It goes on where it was when a coordinator takes
+/// over; what passed in between does not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Time(pub Duration);
 

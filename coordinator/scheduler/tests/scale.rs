@@ -1,17 +1,14 @@
-//! How far one scheduler goes: 10,000 workers, 200,000 maps and 5,000 reduces in virtual time,
-//! without faults.
-//!
-//! `cargo test -p windrow-scheduler --test scale --release -- --ignored --nocapture` prints what it
-//! costs.
+//! What the scheduler's state and its tables cost as jobs grow, in virtual time, without faults. How
+//! fast it decides: `cargo bench --bench control_plane -- --decider`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use windrow_jobs::{AttemptId, Counters, Platform, PlatformNeeds, Stage, WorkerId};
+use windrow_jobs::{AttemptId, Counters, Platform, PlatformNeeds, WorkerId};
 use windrow_scheduler::{
-    AttemptProgress, AttemptStats, Config, Effect, Event, Inventory, JobPlan, MapOutputs, Outcome,
-    RequestId, Scheduler, SplitPlan, SubmissionId, Time, WorkerOffer,
+    AttemptProgress, AttemptStats, Config, Effect, Event, JobPlan, MapOutputs, Outcome, RequestId,
+    Scheduler, SplitPlan, SubmissionId, Time, WorkerOffer,
 };
 
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -24,7 +21,6 @@ struct Cluster {
     /// Attempts by the moment at which they are done.
     ends: BTreeSet<(Time, AttemptId, WorkerId)>,
     running: BTreeMap<WorkerId, BTreeSet<AttemptId>>,
-    outputs: BTreeMap<WorkerId, BTreeSet<AttemptId>>,
     events: u64,
     /// The tables of map outputs that reducers were given, each as often as it is not the one given
     /// before.
@@ -41,7 +37,6 @@ impl Cluster {
             workers,
             ends: BTreeSet::new(),
             running: BTreeMap::new(),
-            outputs: BTreeMap::new(),
             events: 0,
             tables: Vec::new(),
             seconds: 1,
@@ -124,9 +119,6 @@ impl Cluster {
         if let Some(running) = self.running.get_mut(&worker) {
             running.remove(&attempt);
         }
-        if attempt.task.stage == Stage::Map {
-            self.outputs.entry(worker).or_default().insert(attempt);
-        }
         let counters = Counters::from_iter([("records", 1_000_000)]);
         let stats = AttemptStats { input_records: 1_000_000, counters, ..AttemptStats::default() };
         self.handle(now, Event::AttemptDone { worker, attempt, stats });
@@ -138,62 +130,6 @@ impl Cluster {
         let running = self.running.get(&worker).into_iter().flatten().map(progress).collect();
         self.handle(now, Event::Heartbeat { worker, running });
     }
-
-    /// Another coordinator takes over, and every worker comes back to it.
-    fn take_over(&mut self) {
-        let now = Time(HEARTBEAT * self.seconds);
-        self.handle(now, Event::TookOver { config: Config::default() });
-        for worker in (1..=self.workers).map(WorkerId) {
-            let inventory = Inventory {
-                running: self.running.get(&worker).cloned().unwrap_or_default(),
-                unanswered: BTreeSet::new(),
-                outputs: self.outputs.get(&worker).cloned().unwrap_or_default(),
-            };
-            let request = RequestId(worker.0);
-            self.handle(now, Event::WorkerReturned { request, worker, inventory });
-        }
-    }
-}
-
-/// Most memory that this process ever had, in MiB.
-fn peak_mib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    peak.and_then(|kib| kib.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) / 1024
-}
-
-#[test]
-#[ignore = "a measurement"]
-#[allow(clippy::disallowed_methods, reason = "it measures real time")]
-fn ten_thousand_workers() {
-    let begun = Instant::now();
-    let mut cluster = Cluster::new(10_000, 200_000, 5_000);
-    cluster.run(true);
-    let elapsed = begun.elapsed().as_secs_f64();
-    let rate = cluster.events as f64 / elapsed;
-    println!("maps: {} events in {elapsed:.1} s, {rate:.0} a second", cluster.events);
-
-    let begun = Instant::now();
-    let bytes = postcard::to_allocvec(&cluster.scheduler).unwrap();
-    println!("state: {} bytes, written in {:.2?}", bytes.len(), begun.elapsed());
-    let begun = Instant::now();
-    let read: Scheduler = postcard::from_bytes(&bytes).unwrap();
-    println!("read again in {:.2?}", begun.elapsed());
-    let begun = Instant::now();
-    let copy = cluster.scheduler.clone();
-    println!("cloned in {:.2?}", begun.elapsed());
-    drop((read, copy));
-
-    let begun = Instant::now();
-    cluster.take_over();
-    println!("takeover, and all workers back: {:.2?}", begun.elapsed());
-
-    let (begun, events) = (Instant::now(), cluster.events);
-    cluster.run(false);
-    let (elapsed, events) = (begun.elapsed().as_secs_f64(), cluster.events - events);
-    println!("reduces: {events} events in {elapsed:.1} s, {:.0} a second", events as f64 / elapsed);
-    println!("peak memory: {} MiB", peak_mib());
-    assert_eq!(cluster.outcome, Some(Outcome::Succeeded));
 }
 
 /// Twice the maps and twice the reduces take twice the state, not four times.

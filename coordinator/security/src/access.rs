@@ -1,5 +1,5 @@
-//! One layer around all services of a server: each call is let in by a gate, or answered with a refusal before any service
-//! sees it. Which calls a gate lets in is its own business.
+//! One layer around all services of a server: each call is let in by a gate, or answered with a
+//! refusal before any service sees it. Which calls a gate lets in is its own business.
 
 use std::future::Future;
 use std::pin::Pin;

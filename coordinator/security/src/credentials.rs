@@ -118,7 +118,8 @@ impl FreshKey {
         Ok(Self { key: key.map_err(|error| SecurityError::Key(error.to_string()))? })
     }
 
-    /// A PKCS #10 request, DER. It proves that who sends it has the key; who that is, the authority says.
+    /// A PKCS #10 request, DER. It proves that who sends it has the key; who that is, the authority
+    /// says.
     ///
     /// # Errors
     /// When it cannot be signed.

@@ -85,7 +85,8 @@ async fn accept_one(
 pub struct Connection {
     io: Either<TcpStream, Box<TlsStream<TcpStream>>>,
     caller: Caller,
-    /// When the caller is not wanted any more. None among the processes of a job, which only come and go.
+    /// When the caller is not wanted any more. None among the processes of a job, which only come
+    /// and go.
     shut_out: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     /// Until the first call is admitted: when it is too late for one.
     first_call: Option<Pin<Box<Sleep>>>,

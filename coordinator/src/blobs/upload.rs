@@ -30,7 +30,8 @@ impl Upload {
         let file = opened.map_err(BlobError::io(&part))?;
         let mut received = file.metadata().map_err(BlobError::io(&part))?.len();
         if received > blob.bytes {
-            // Of an upload that said another size: one of the two is wrong, so nothing of it is known.
+            // Of an upload that said another size: one of the two is wrong, so nothing of it is
+            // known.
             file.set_len(0).map_err(BlobError::io(&part))?;
             received = 0;
         }

@@ -21,7 +21,8 @@ impl fmt::Display for ClusterId {
 pub(crate) struct Identity {
     /// Whose journal it is.
     pub(crate) cluster: ClusterId,
-    /// The program that wrote it, for people and to the last bit: others lay out their records in other ways.
+    /// The program that wrote it, for people and to the last bit: others lay out their records in
+    /// other ways.
     pub(crate) build: String,
 }
 

@@ -96,7 +96,7 @@ where
                 Ok(_) | Err(_) => {}
             }
             debug_assert!(
-                !is_sweep || !matches!(result, Ok(ref answer) if !matches!(answer, Answer::Swept)),
+                !is_sweep || matches!(result, Ok(Answer::Swept) | Err(_)),
                 "a sweep is answered as one: the next stage must not begin before"
             );
             // That old objects stay harms nobody.

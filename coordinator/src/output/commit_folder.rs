@@ -1,4 +1,5 @@
-//! The folder in which a publication happens: the staging folder, under a name that bears the epoch.
+//! The folder in which a publication happens: the staging folder, under a name that bears the
+//! epoch.
 
 use std::fs;
 use std::io;
@@ -50,8 +51,8 @@ pub(super) fn epoch_of(folder: &Path, unique: &str) -> Option<Epoch> {
     epoch.parse().ok().filter(|_| of == unique).map(Epoch)
 }
 
-/// Takes the publication over, from the attempts or from an earlier epoch: one rename, after which nobody else finds the
-/// folder. From a later one, nothing can be taken.
+/// Takes the publication over, from the attempts or from an earlier epoch: one rename, after which
+/// nobody else finds the folder. From a later one, nothing can be taken.
 pub(super) fn take(place: &Place, epoch: Epoch) -> io::Result<PathBuf> {
     let ours = place.commit_folder(epoch);
     debug_assert_ne!(ours, place.staging(), "attempts must not find it any more");

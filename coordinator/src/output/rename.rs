@@ -10,7 +10,8 @@ use rustix::io::Errno;
 pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     debug_assert_ne!(from, to, "a rename onto itself would say that something is in the way");
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // Some network file systems lack the flag. There, the lock on the folder is what keeps others out.
+        // Some network file systems lack the flag. There, the lock on the folder is what keeps
+        // others out.
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
             if std::fs::symlink_metadata(to).is_ok() {
                 return Err(io::ErrorKind::AlreadyExists.into());

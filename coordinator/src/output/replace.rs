@@ -1,4 +1,5 @@
-//! Replacing an output: what is visible is moved aside before the new parts come, and back if they do not all come.
+//! Replacing an output: what is visible is moved aside before the new parts come, and back if they
+//! do not all come.
 //!
 //! ```text
 //!  old entries --> replaced/ --> "all aside" --> new parts, new manifest --> replaced/ removed
@@ -6,8 +7,8 @@
 //!       +----------------------------+
 //! ```
 //!
-//! As long as the mark is not there, whatever is visible is old; from then on, it is new. So at every moment it is plain,
-//! to whoever comes after a crash, what belongs where.
+//! As long as the mark is not there, whatever is visible is old; from then on, it is new. So at
+//! every moment it is plain, to whoever comes after a crash, what belongs where.
 
 use std::ffi::OsString;
 use std::fs::{self, DirEntry, File};
@@ -88,7 +89,8 @@ impl<'a> Replaced<'a> {
         gone(fs::remove_file(&self.mark))
     }
 
-    /// Ends what a process that is gone has left half-done: forwards if the new output is whole, else backwards.
+    /// Ends what a process that is gone has left half-done: forwards if the new output is whole,
+    /// else backwards.
     fn settle(&self) -> io::Result<()> {
         if self.is_empty() {
             return Ok(());

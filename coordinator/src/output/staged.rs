@@ -1,4 +1,5 @@
-//! What attempts write to the staging folder, each under a name of its own, and the names that it has once it is visible.
+//! What attempts write to the staging folder, each under a name of its own, and the names that it
+//! has once it is visible.
 
 use serde::{Deserialize, Serialize};
 use windrow_jobs::AttemptId;

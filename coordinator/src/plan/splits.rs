@@ -1,7 +1,8 @@
 //! Cuts input files into splits, the inputs of map tasks.
 //!
-//! Cuts fall at any byte: the worker moves them to the borders of records. Files keep their order; neighbours share a
-//! split, and all but small ones are cut where a split is full, so that splits are even. Pure: no file is touched.
+//! Cuts fall at any byte: the worker moves them to the borders of records. Files keep their order;
+//! neighbours share a split, and all but small ones are cut where a split is full, so that splits
+//! are even. Pure: no file is touched.
 
 use serde::{Deserialize, Serialize};
 use windrow_jobs::hash_key;
@@ -42,8 +43,8 @@ impl Split {
         self.ranges.push(range);
     }
 
-    /// How many bytes of the file, `rest` of which are in no split yet, belong in this one, which holds `most`. None of
-    /// a small file that does not fit: a range costs more than its bytes.
+    /// How many bytes of the file, `rest` of which are in no split yet, belong in this one, which
+    /// holds `most`. None of a small file that does not fit: a range costs more than its bytes.
     fn share(&self, file: &InputFile, rest: u64, most: u64) -> u64 {
         let room = most - self.bytes;
         let is_other = self.input != file.input || self.ranges.len() >= FILES_PER_SPLIT_MAX;
@@ -67,8 +68,9 @@ impl Split {
     }
 }
 
-/// Cuts `files` into splits of at most `split_bytes`, which is at least 1. Each byte of each file is in exactly one
-/// split; empty files are in none. The files of an input are neighbours, and share no split with those of another.
+/// Cuts `files` into splits of at most `split_bytes`, which is at least 1. Each byte of each file
+/// is in exactly one split; empty files are in none. The files of an input are neighbours, and
+/// share no split with those of another.
 pub(crate) fn cut(files: &[InputFile], split_bytes: u64) -> Vec<Split> {
     let mut splits = Vec::new();
     let mut first = 0;
@@ -79,7 +81,8 @@ pub(crate) fn cut(files: &[InputFile], split_bytes: u64) -> Vec<Split> {
     splits
 }
 
-/// Cuts one input, whose first file has the number `first`: no more splits than needed, as even as small files allow.
+/// Cuts one input, whose first file has the number `first`: no more splits than needed, as even as
+/// small files allow.
 fn cut_input(files: &[InputFile], first: u32, split_bytes: u64, splits: &mut Vec<Split>) {
     let input_bytes: u64 = files.iter().map(|file| file.bytes).sum();
     let most = input_bytes.div_ceil(input_bytes.div_ceil(split_bytes).max(1));

@@ -1,12 +1,17 @@
 //! From a submission to an accepted job.
 //!
 //! ```text
-//!  nobody else's output?  -->  inputs are listed and cut  -->  still nobody else's?  -->  the folder is taken  -->  the driver
-//!       the driver knows         in its turn, may take long        the driver knows
+//!  nobody else's output?      the driver knows
+//!          v
+//!  inputs are listed and cut  in its turn, may take long
+//!          v
+//!  still nobody else's?       the driver knows
+//!          v
+//!  the folder is taken  -->   the driver has the job
 //! ```
 //!
-//! A folder is not asked alone whose it is: the file server may be away, or be away for a moment
-//! only. The driver knows which jobs have one, or wait to have it again.
+//! What lies in a folder does not say enough of whose it is: the file server may be away for a
+//! moment. The driver knows which jobs have a folder, or wait to have it again.
 
 use std::sync::Arc;
 use std::time::SystemTime;

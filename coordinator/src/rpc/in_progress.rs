@@ -1,5 +1,5 @@
-//! What is being done: submissions that are planned, blobs that are uploaded. One that is told twice at the same time is
-//! done once.
+//! What is being done: submissions that are planned, blobs that are uploaded. One that is told
+//! twice at the same time is done once.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -26,7 +26,8 @@ pub(super) struct WorkerLogs {
 }
 
 impl WorkerLogs {
-    /// Keeps it where it is of a job that is known, and not too much. It is for people only, so that a failure fails nothing.
+    /// Keeps it where it is of a job that is known, and not too much. It is for people only, so
+    /// that a failure fails nothing.
     pub(super) async fn keep(&self, printed: v1::Printed) {
         let v1::Printed { job, tail, maps, reduces, .. } = &printed;
         let is_small = tail.len() <= TAIL_BYTES_MAX && maps.len() + reduces.len() <= TASKS_MAX;
@@ -43,8 +44,8 @@ impl WorkerLogs {
     }
 }
 
-/// Sends what the processes of a job have printed, or those in which attempts of `task` ran, until nobody wants any more.
-/// Holds no thread while it waits for the network.
+/// Sends what the processes of a job have printed, or those in which attempts of `task` ran, until
+/// nobody wants any more. Holds no thread while it waits for the network.
 pub(super) async fn send(
     logs: Arc<LogStore>,
     job: JobId,

@@ -4,8 +4,8 @@
 //! ```text
 //!  wait behind others of the same submitter --> wait for a turn --> plan --> done
 //!                                                                     |
-//!                      a call does not return for TURN_MAX: others have the turn (it goes on without)
-//!                      .. nor for ANSWER_MAX: its submitter is told at which path (the thread is given up)
+//!       a call does not return for turn_max: others have the turn (it goes on without)
+//!       .. nor for answer_max: its submitter is told at which path (the thread is given up)
 //! ```
 //!
 //! Nothing ends a call to a file server that is gone. So a planning that hangs has no turn, and
@@ -70,9 +70,9 @@ impl Default for Plannings {
 }
 
 impl Plannings {
-    /// Does something for a submitter, if they are known, that blocks on the file system, once it is
-    /// its turn. It goes on to its end even if nobody waits for it any more, and has its turn until
-    /// then, or until it hangs. Whatever it makes must be of no harm if nobody gets it.
+    /// Does something for a submitter, if they are known, that blocks on the file system, once it
+    /// is its turn. It goes on to its end even if nobody waits for it any more, and has its turn
+    /// until then, or until it hangs. Whatever it makes must be of no harm if nobody gets it.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         submitter: Option<&str>,

@@ -71,7 +71,8 @@ impl Authority {
         &self.certificate
     }
 
-    /// Certifies that a key is this member's, for `life` from now on, under these names besides that of the member.
+    /// Certifies that a key is this member's, for `life` from now on, under these names besides
+    /// that of the member.
     pub(super) fn issue(
         &self,
         identity: &Identity,

@@ -1,5 +1,5 @@
-//! What model workers run. A map leaves an output on its worker, a reducer reads all of them and writes a part into the
-//! common store; each records what it has really seen.
+//! What model workers run. A map leaves an output on its worker, a reducer reads all of them and
+//! writes a part into the common store; each records what it has really seen.
 
 use std::iter;
 use std::sync::Arc;
@@ -48,7 +48,8 @@ enum Fate {
     Fails,
     /// It makes no progress.
     Hangs,
-    /// It takes down the child process that runs all attempts of its job on its worker, unless it runs alone.
+    /// It takes down the child process that runs all attempts of its job on its worker, unless it
+    /// runs alone.
     Dies,
     /// It takes its worker down.
     Kills,
@@ -105,7 +106,8 @@ impl World {
         if varies && map.task.index.is_multiple_of(2) { map.number } else { 0 }
     }
 
-    /// The pairs that this attempt of a map wrote: others each time where they were combined in another way.
+    /// The pairs that this attempt of a map wrote: others each time where they were combined in
+    /// another way.
     fn pairs(&self, map: AttemptId) -> (u32, u32) {
         let pairs = if self.spills(map.task.job) { map.number } else { self.variant(map) };
         (map.task.index, pairs)
@@ -231,8 +233,8 @@ impl World {
         places.find(|place| !skip.iter().any(|bad| bad.place == *place))
     }
 
-    /// A child process dies by one of its attempts, with all others that run in it, and with some outputs: those that were
-    /// not written to disk.
+    /// A child process dies by one of its attempts, with all others that run in it, and with some
+    /// outputs: those that were not written to disk.
     fn child_dies(&mut self, index: usize, culprit: AttemptId) {
         let job = culprit.task.job;
         let process = &self.processes[index];

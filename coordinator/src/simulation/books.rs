@@ -1,5 +1,5 @@
-//! The books of a simulated coordinator, and the rules that watch its decisions. They lie in the real catalog, and so in
-//! the journal, so that what a takeover brings back is watched as well.
+//! The books of a simulated coordinator, and the rules that watch its decisions. They lie in the
+//! real catalog, and so in the journal, so that what a takeover brings back is watched as well.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -14,7 +14,8 @@ use crate::simulation::invariants::{Ledger, Rules, owners, remembers};
 pub(crate) struct Books {
     pub(crate) ledger: Ledger,
     rules: Rules,
-    /// What each event that is to survive has led to, in order: the same wherever the same has happened before.
+    /// What each event that is to survive has led to, in order: the same wherever the same has
+    /// happened before.
     pub(crate) history: Vec<u64>,
     /// The first rule that was broken.
     violation: Option<String>,

@@ -1,4 +1,5 @@
-//! Model submitters: each has one job, asks until it hears that it was accepted, and then until it hears how it ended.
+//! Model submitters: each has one job, asks until it hears that it was accepted, and then until it
+//! hears how it ended.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! A process with a coordinator: the shipped driver, and a model of its shell. It is paused, crashes between any two things
-//! that it does, and is replaced while it goes on.
+//! A process with a coordinator: the shipped driver, and a model of its shell. It is paused,
+//! crashes between any two things that it does, and is replaced while it goes on.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -171,7 +171,8 @@ impl World {
         }
     }
 
-    /// Looks at what was just decided and told: from the moment that it is told, it binds all coordinators.
+    /// Looks at what was just decided and told: from the moment that it is told, it binds all
+    /// coordinators.
     pub fn take_note(&mut self, index: usize) -> Result<(), String> {
         let books::Witness { decided, told, events } = books::seen();
         for event in events.into_iter().flatten() {
@@ -207,6 +208,7 @@ impl World {
         }
         if let Effect::Accepted { job, .. }
         | Effect::Publish { job, .. }
+        | Effect::Noted { attempt: AttemptId { task: TaskId { job, .. }, .. }, .. }
         | Effect::Assign { attempt: AttemptId { task: TaskId { job, .. }, .. }, .. } = &effect
             && let Some(known) = books.ledger.jobs.get(job)
         {
@@ -242,7 +244,8 @@ impl World {
         }
     }
 
-    /// Whether a coordinator crashes right now. It may also be paused after the next thing that it does.
+    /// Whether a coordinator crashes right now. It may also be paused after the next thing that it
+    /// does.
     pub fn falters(&mut self, index: usize) -> bool {
         if self.strikes(self.faults.crash_between) {
             self.crash(index);
@@ -288,7 +291,8 @@ impl World {
         self.said(id, sent, event)
     }
 
-    /// Nobody is given up for the silence of one that was paused and has not read what was said meanwhile.
+    /// Nobody is given up for the silence of one that was paused and has not read what was said
+    /// meanwhile.
     fn check_heard(&self, index: usize, effect: &Effect) -> Result<(), String> {
         let Effect::EndSession { worker, .. } = effect else { return Ok(()) };
         let coordinator = &self.coordinators[index];

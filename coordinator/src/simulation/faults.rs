@@ -1,4 +1,5 @@
-//! What goes wrong: workers die, stall, are cut off, lose outputs, and leave; coordinators crash, pause, and are replaced.
+//! What goes wrong: workers die, stall, are cut off, lose outputs, and leave; coordinators crash,
+//! pause, and are replaced.
 
 use windrow_scheduler::Event;
 

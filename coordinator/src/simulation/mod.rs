@@ -1,12 +1,14 @@
-//! A seeded simulation: coordinators as they are shipped, that is the [driver](crate::driver) with its catalog, sessions and
-//! outboxes, the scheduler and the journal's protocol; around them a model of its shell, of workers, submitters, output
-//! folders, a store, and a faulty network, in virtual time.
+//! A seeded simulation: coordinators as they are shipped, that is the [driver](crate::driver) with
+//! its catalog, sessions and outboxes, the scheduler and the journal's protocol; around them a
+//! model of its shell, of workers, submitters, output folders, a store, and a faulty network, in
+//! virtual time.
 //!
-//! `SIM_SEED=n cargo test -p windrow-coordinator --lib simulation::every_seed -- --nocapture` replays one seed and prints all
-//! that happened. `SIM_SEEDS=n` runs that many.
+//! `SIM_SEED=n cargo test -p windrow-coordinator --lib simulation::every_seed -- --nocapture`
+//! replays one seed and prints all that happened. `SIM_SEEDS=n` runs that many.
 //!
-//! `cargo test -p windrow-coordinator --lib --release simulation::soak -- --ignored --nocapture` runs one seed after another
-//! until it is stopped (or has run `SIM_SEEDS`), and says how fast, and which invariants did not hold.
+//! `cargo test -p windrow-coordinator --lib --release simulation::soak -- --ignored --nocapture`
+//! runs one seed after another until it is stopped (or has run `SIM_SEEDS`), and says how fast, and
+//! which invariants did not hold.
 
 mod attempts;
 pub(crate) mod books;

@@ -1,8 +1,8 @@
-//! Connections between workers and coordinators. Messages on them are delayed, lost, doubled and reordered. Only the
-//! welcome comes first, and is never lost: else there is no session.
+//! Connections between workers and coordinators. Messages on them are delayed, lost, doubled and
+//! reordered. Only the welcome comes first, and is never lost: else there is no session.
 //!
-//! The coordinator's half is what `rpc/sessions` does: it passes on what a worker says in its session, empties the outbox,
-//! and lets a worker wait that finds its predecessor there.
+//! The coordinator's half is what `rpc/sessions` does: it passes on what a worker says in its
+//! session, empties the outbox, and lets a worker wait that finds its predecessor there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -127,7 +127,8 @@ impl World {
         self.command(coordinator, Command::Join { profile, returning, reply })
     }
 
-    /// A coordinator says to its workers what there is to say. It may crash between any two messages.
+    /// A coordinator says to its workers what there is to say. It may crash between any two
+    /// messages.
     pub fn speak(&mut self, coordinator: usize) -> Result<(), String> {
         let calls: Vec<_> = self.coordinators[coordinator].calls.keys().copied().collect();
         for id in calls {
@@ -411,7 +412,8 @@ fn outputs_of(before: Option<&Arc<MapOutputs>>, told: &OutputsTable) -> Result<M
     Ok(MapOutputs { version: told.version, outputs })
 }
 
-/// A report, as the worker's session passes it on. Heartbeats are numbered by the time at which they were sent.
+/// A report, as the worker's session passes it on. Heartbeats are numbered by the time at which
+/// they were sent.
 fn report_of(sent: Time, event: Event, written: Written) -> Option<Report> {
     Some(match event {
         Event::Heartbeat { running, .. } => {

@@ -1,6 +1,6 @@
-//! The model store of results: output folders with their locks, parts that attempts have staged under their own names,
-//! parts that are visible, and the manifests that come last. Publishing goes part by part, so that any crash finds it half
-//! done, and fails now and then.
+//! The model store of results: output folders with their locks, parts that attempts have staged
+//! under their own names, parts that are visible, and the manifests that come last. Publishing goes
+//! part by part, so that any crash finds it half done, and fails now and then.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -43,7 +43,8 @@ pub struct Output {
 /// The lock file in an output folder.
 struct Lock {
     coordinator: usize,
-    /// The job's place. Another job of the same cluster does not take the folder from one that lives.
+    /// The job's place. Another job of the same cluster does not take the folder from one that
+    /// lives.
     place: Place,
     /// Of who has taken it: what a later one has, an earlier one does not take.
     epoch: Epoch,
@@ -104,8 +105,13 @@ impl Output {
     }
 
     /// Folders that nobody can have any more.
-    pub fn locked(&self) -> impl Iterator<Item = &PathBuf> {
-        self.locks.keys().filter(|path| !self.faulty.contains(*path))
+    pub fn locked(
+        &self,
+        may_stay: impl Fn(usize, &Place) -> bool,
+    ) -> impl Iterator<Item = &PathBuf> {
+        let stays = move |lock: &Lock| may_stay(lock.coordinator, &lock.place);
+        let locks = self.locks.iter().filter(move |(_, lock)| !stays(lock));
+        locks.map(|(path, _)| path).filter(|path| !self.faulty.contains(*path))
     }
 
     /// Whether there is a reason to give up the publication of a job.
@@ -148,7 +154,8 @@ impl World {
         Ok(Some(place))
     }
 
-    /// Only one whose epoch is durable may touch what others have: before, it may be one that loses the race.
+    /// Only one whose epoch is durable may touch what others have: before, it may be one that loses
+    /// the race.
     pub fn check_in_charge(&self, index: usize, output: &Path) -> Result<(), String> {
         let Some(driver) = self.coordinators[index].driver() else { return Ok(()) };
         let epoch = driver.epoch();
@@ -177,7 +184,12 @@ impl World {
         } else if self.strikes(self.faults.folder) {
             self.output.faulty.insert(place.output().to_path_buf());
             if self.strikes(500) {
+                // With all that shows there. Of a job that has ended, that has been seen.
                 self.output.removed.insert(place.clone());
+                if !ended {
+                    self.output.visible.remove(&job);
+                    self.output.manifests.remove(&job);
+                }
             }
             Err(io("stale file handle"))
         } else {
@@ -193,7 +205,8 @@ impl World {
         let job = publication.job;
         let owner = *self.output.commits.entry(job).or_insert(publication.epoch);
         let is_held = self.coordinators[index].folders.contains_key(&publication.place);
-        if owner > publication.epoch || !is_held {
+        let is_removed = self.output.removed.contains(&publication.place);
+        if owner > publication.epoch || !is_held || is_removed {
             // Somebody else publishes it, or has: there is nothing to be found.
             return self.published(index, job, Err(gone()));
         }

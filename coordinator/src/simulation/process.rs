@@ -1,5 +1,6 @@
-//! Model workers: processes on machines. They keep what they have when a connection breaks, return with it, and fence
-//! themselves by their own clock. What they run is in `attempts`, what goes wrong with them in `faults`.
+//! Model workers: processes on machines. They keep what they have when a connection breaks, return
+//! with it, and fence themselves by their own clock. What they run is in `attempts`, what goes
+//! wrong with them in `faults`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! SplitMix64 (Steele, Lea and Flood, 2014): small, and the same for ever, so that a seed stays a story.
+//! SplitMix64 (Steele, Lea and Flood, 2014): small, and the same for ever, so that a seed stays a
+//! story.
 
 use std::time::Duration;
 

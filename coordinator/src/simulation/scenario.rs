@@ -1,4 +1,5 @@
-//! What a seed is about: how large the cluster is, which jobs come, and which faults strike how often.
+//! What a seed is about: how large the cluster is, which jobs come, and which faults strike how
+//! often.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -10,7 +11,8 @@ use crate::simulation::rng::Rng;
 
 /// Faults strike until then.
 pub const STORM: Duration = Duration::from_secs(60);
-/// After the storm, every job must end within this time: some timeouts, pauses and retries in a row.
+/// After the storm, every job must end within this time: some timeouts, pauses and retries in a
+/// row.
 pub const CALM: Duration = Duration::from_secs(600);
 
 pub struct Scenario {
@@ -39,7 +41,8 @@ pub struct Faults {
     /// A step of a publication fails; an output folder cannot be taken again.
     pub publish_step: u64,
     pub folder: u64,
-    /// How many times, during the storm, a process dies, stalls, is cut off, is asked to leave, or loses an output.
+    /// How many times, during the storm, a process dies, stalls, is cut off, is asked to leave, or
+    /// loses an output.
     pub deaths: u64,
     pub stalls: u64,
     pub cuts: u64,
@@ -52,8 +55,9 @@ pub struct Faults {
     /// It crashes, or pauses, between two effects.
     pub crash_between: u64,
     pub pause_between: u64,
-    /// What the store does with a call: it refuses, does it and says that it failed, does it later, says that the object
-    /// exists although it does not, is slow, or silent for longer than a lease. At a crash, the last object may break off.
+    /// What the store does with a call: it refuses, does it and says that it failed, does it later,
+    /// says that the object exists although it does not, is slow, or silent for longer than a
+    /// lease. At a crash, the last object may break off.
     pub refuse: u64,
     pub fail_applied: u64,
     pub defer: u64,

@@ -1,6 +1,7 @@
-//! The model store of the journal: objects that are created once. What is asked of it is done at a moment of its own and
-//! answered at another, perhaps long after and in another order, or is refused, or done and answered with an error, or done long
-//! after the error. A sweep takes objects one after the other, and may stop half-way.
+//! The model store of the journal: objects that are created once. What is asked of it is done at a
+//! moment of its own and answered at another, perhaps long after and in another order, or is
+//! refused, or done and answered with an error, or done long after the error. A sweep takes objects
+//! one after the other, and may stop half-way.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -95,7 +96,8 @@ impl Store {
         }
     }
 
-    /// A coordinator has crashed: each call that it was waiting for may be lost, done in part, or still be done.
+    /// A coordinator has crashed: each call that it was waiting for may be lost, done in part, or
+    /// still be done.
     fn crash(&mut self, coordinator: usize, mut fate: impl FnMut() -> u64) {
         let of_coordinator =
             self.pending.iter().filter(|(_, pending)| pending.coordinator == coordinator);

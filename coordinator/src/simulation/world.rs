@@ -1,5 +1,5 @@
-//! The world around the coordinators: one heap of happenings in virtual time, in which everything else takes place. Every
-//! choice is drawn from one seed.
+//! The world around the coordinators: one heap of happenings in virtual time, in which everything
+//! else takes place. Every choice is drawn from one seed.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -53,7 +53,8 @@ pub struct World {
     sequence: u64,
 }
 
-/// Everything that happened, if it was to be written down, and the first thing that should not have.
+/// Everything that happened, if it was to be written down, and the first thing that should not
+/// have.
 pub struct Run {
     pub trace: Vec<String>,
     pub violation: Option<String>,
@@ -163,8 +164,15 @@ impl World {
         let Some(leader) = self.leader() else { return Err("ends: nobody decides".into()) };
         let catalog = &leader.state().catalog;
         ends::check_end(catalog, clients, &self.processes)?;
-        size::check_objects(self.store.len(), self.faults.snapshot_after)?;
-        visible::check_end(&catalog.books.ledger, &self.output, &self.promises)
+        let ledger = &catalog.books.ledger;
+        size::check_objects(self.store.len(), self.faults.snapshot_after, ledger)?;
+        // Of a job that nobody has accepted, by one that is gone: whoever comes next takes it.
+        let may_stay = |coordinator: usize, place: &Place| {
+            let is_accepted = self.places.values().any(|accepted| accepted == place);
+            !is_accepted && self.coordinators[coordinator].is_gone()
+        };
+        visible::check_unlocked(self.output.locked(may_stay))?;
+        visible::check_end(ledger, &self.output, &self.promises)
     }
 
     fn all_over(&self) -> bool {
@@ -176,7 +184,8 @@ impl World {
             })
     }
 
-    /// The next thing happens, or the next deadline of a coordinator comes. False when nothing ever will.
+    /// The next thing happens, or the next deadline of a coordinator comes. False when nothing ever
+    /// will.
     fn turn(&mut self) -> Result<bool, String> {
         let happening = self.heap.first_key_value().map(|(&(at, _), _)| at);
         let deadlines = self.coordinators.iter().enumerate();
@@ -199,7 +208,8 @@ impl World {
             }
             let paused = self.coordinators[coordinator].paused_until.since(self.now);
             if !paused.is_zero() {
-                // When it wakes, it takes some moments to read what has come to its sockets meanwhile.
+                // When it wakes, it takes some moments to read what has come to its sockets
+                // meanwhile.
                 let read_after = self.rng.millis(0, 20);
                 let waiting = self.wait_unread(coordinator, happening);
                 self.later(paused + read_after, waiting);

@@ -263,9 +263,12 @@ async fn an_output_folder_that_cannot_be_had_again_at_once_stays_its_jobs() {
     drop(worker);
     // Until the former process has let go, nobody can have the folder anyway.
     let lock = fs::File::open(temporary.join("lock")).unwrap();
-    while lock.try_lock().is_err() {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    let let_go = async {
+        while lock.try_lock().is_err() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), let_go).await.expect("the former process lets go");
     drop(lock);
 
     // By its own name, and by another one.

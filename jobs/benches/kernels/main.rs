@@ -1,9 +1,11 @@
-//! The innermost kernels, each beside what one would write by hand for that job alone: ns per record, median of some
-//! rounds, on one thread. Time is the process's CPU time, so that others on the machine hardly show.
+//! The innermost kernels, each beside what one would write by hand for that job alone: ns per
+//! record, median of some rounds, on one thread. Time is the process's CPU time, so that others on
+//! the machine hardly show.
 //!
 //!     cargo bench -p windrow-jobs --bench kernels -- [sort|words] [TEXT FILES]
 //!
-//! Without a file, there are words of two to nine letters, 200,000 different ones, as often as Zipf's law has it.
+//! Without a file, there are words of two to nine letters, 200,000 different ones, as often as
+//! Zipf's law has it.
 
 #![allow(clippy::print_stdout)]
 
@@ -41,7 +43,8 @@ fn cpu_time() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
 
-/// Words whose rank is exponential in a random number, so about as often as Zipf's law has it; ten to a line.
+/// Words whose rank is exponential in a random number, so about as often as Zipf's law has it; ten
+/// to a line.
 fn zipf_text() -> String {
     let mut text = String::new();
     for (index, n) in random(10_000_000).enumerate() {
@@ -56,8 +59,8 @@ fn zipf_text() -> String {
     text
 }
 
-/// Prints the median time of `round`, which handles as many records as it returns. What `prepare` does
-/// is not counted, nor is the end of what it made.
+/// Prints the median time of `round`, which handles as many records as it returns. What `prepare`
+/// does is not counted, nor is the end of what it made.
 fn measure<T>(what: &str, mut prepare: impl FnMut() -> T, mut round: impl FnMut(&mut T) -> usize) {
     let mut times: Vec<f64> = (0..ROUNDS)
         .map(|_| {

@@ -1,8 +1,9 @@
 //! The hash of one pair: folded multiplication, as in wyhash, over key and value at once.
 //!
-//! It is ours for two reasons. It must stay what it is for ever and on all machines, since digests of different workers are
-//! compared. And each pair is hashed twice on its way, so it counts that both halves share one start and one end, which two
-//! calls of a general hash would not. It finds faults, not forgeries: nothing in it is secret.
+//! It is ours for two reasons. It must stay what it is for ever and on all machines, since digests
+//! of different workers are compared. And each pair is hashed twice on its way, so it counts that
+//! both halves share one start and one end, which two calls of a general hash would not. It finds
+//! faults, not forgeries: nothing in it is secret.
 //!
 //! ```text
 //!  state --> key, 32 bytes a step in two lanes --> value, likewise --> lengths --> hash
@@ -41,7 +42,8 @@ fn absorb(state: u64, bytes: &[u8]) -> u64 {
     }
 }
 
-/// The last step is of the last 32 bytes, wherever the one before has ended; `first` and `last` serve where there are fewer.
+/// The last step is of the last 32 bytes, wherever the one before has ended; `first` and `last`
+/// serve where there are fewer.
 #[inline]
 fn absorb_long(state: u64, bytes: &[u8], first: &[u8; 16], last: &[u8; 16]) -> u64 {
     let (mut a, mut b) = (state, state ^ SECRETS[2]);

@@ -1,19 +1,22 @@
-//! Bytes in blocks that never move: growing copies nothing, and a position stays good for the arena's life.
+//! Bytes in blocks that never move: growing copies nothing, and a position stays good for the
+//! arena's life.
 //!
-//! Blocks are small at first, so that a small job stays small, and grow with the arena. Nothing is ever removed alone.
-//! An arena that is filled a second time gets large pages: clearing them is paid for once, and records are read in any
-//! order each time.
+//! Blocks are small at first, so that a small job stays small, and grow with the arena. Nothing is
+//! ever removed alone. An arena that is filled a second time gets large pages: clearing them is
+//! paid for once, and records are read in any order each time.
 
 use super::huge_pages;
 use crate::prefetch::prefetch;
 use crate::program::RecordRef;
 use crate::varint;
 
-/// Size of the first block; each further one is twice as large as the one before, up to the usual size.
+/// Size of the first block; each further one is twice as large as the one before, up to the usual
+/// size.
 const BLOCK_BYTES_MIN: usize = 16 << 10;
 const BLOCK_BYTES_USUAL: usize = 1 << 20;
 
-/// In a large arena, a block is one part in this many of it, so that little of the memory asked for stays unused.
+/// In a large arena, a block is one part in this many of it, so that little of the memory asked for
+/// stays unused.
 const GROWTH_PARTS: usize = 8;
 const BLOCK_BYTES_MAX: usize = 16 << 20;
 
@@ -27,18 +30,21 @@ const BLOCKS_TRIED: usize = (BLOCK_BYTES_USUAL / BLOCK_BYTES_MIN).ilog2() as usi
 const PREFETCH_LINES: usize = 2;
 const LINE_BYTES: usize = 64;
 
-/// An append-only store of bytes. A position is a block's number in the upper half and an offset in the lower.
+/// An append-only store of bytes. A position is a block's number in the upper half and an offset in
+/// the lower.
 #[derive(Debug, Default)]
 pub(super) struct Arena {
     blocks: Vec<Vec<u8>>,
-    /// The block that is being filled; records above the usual size of a block have blocks of their own beside it.
+    /// The block that is being filled; records above the usual size of a block have blocks of their
+    /// own beside it.
     current: usize,
     capacity_bytes: usize,
     has_large_pages: bool,
 }
 
 impl Arena {
-    /// A position and a vector with room for `bytes` bytes there. More than that must not be appended.
+    /// A position and a vector with room for `bytes` bytes there. More than that must not be
+    /// appended.
     #[inline]
     pub(super) fn room(&mut self, bytes: usize) -> (u64, &mut Vec<u8>) {
         let fits = |block: &Vec<u8>| block.capacity() - block.len() >= bytes;
@@ -52,7 +58,8 @@ impl Arena {
 
     #[cold]
     fn add_block(&mut self, bytes: usize) -> usize {
-        // After `clear` there are empty blocks beyond the current one; all but the first few are of the usual size or larger.
+        // After `clear` there are empty blocks beyond the current one; all but the first few are of
+        // the usual size or larger.
         let empty = |block: &Vec<u8>| block.is_empty() && block.capacity() >= bytes;
         let rest = self.blocks.iter().enumerate().skip(self.current + 1);
         if bytes <= BLOCK_BYTES_USUAL
@@ -134,13 +141,15 @@ impl Arena {
         }
     }
 
-    /// Fetches the end of a record, whose start is in the cache: the records of most jobs end soon after it.
+    /// Fetches the end of a record, whose start is in the cache: the records of most jobs end soon
+    /// after it.
     #[inline]
     pub(super) fn prefetch_end(record: RecordRef<'_>) {
         prefetch(record.value.as_ptr().wrapping_add(record.value.len().saturating_sub(1)));
     }
 
-    /// Frees the blocks from number `first` on that end at `end` or before, and returns the number of the next one.
+    /// Frees the blocks from number `first` on that end at `end` or before, and returns the number
+    /// of the next one.
     pub(super) fn free(&mut self, first: usize, end: u64) -> usize {
         let (last, offset) = ((end >> 32) as usize, end as u32 as usize);
         let next = last + usize::from(offset == self.blocks[last].len());
@@ -153,8 +162,9 @@ impl Arena {
         self.capacity_bytes + self.blocks.capacity() * size_of::<Vec<u8>>()
     }
 
-    /// Removes everything. The memory stays, but for that of large records, and for a block that has just been begun:
-    /// perhaps it was one too many, and otherwise the arena would be larger each time.
+    /// Removes everything. The memory stays, but for that of large records, and for a block that
+    /// has just been begun: perhaps it was one too many, and otherwise the arena would be larger
+    /// each time.
     pub(super) fn clear(&mut self) {
         if let Some(block) = self.blocks.get_mut(self.current)
             && block.len() < block.capacity() / BEGUN_PARTS
@@ -174,7 +184,8 @@ impl Arena {
         self.current = 0;
     }
 
-    /// Takes all blocks of `other`, without copying them, and returns what has to be added to its positions.
+    /// Takes all blocks of `other`, without copying them, and returns what has to be added to its
+    /// positions.
     pub(super) fn append(&mut self, other: Self) -> u64 {
         let base = self.blocks.len();
         self.current = base + other.current;

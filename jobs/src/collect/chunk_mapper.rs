@@ -16,7 +16,8 @@ use crate::program::panic::Caught;
 use crate::program::{CollectorSetup, hidden, panic};
 use crate::value::Value;
 
-/// The collector of a mapper over a store. Whether it takes care of bad records is decided here, once for all records.
+/// The collector of a mapper over a store. Whether it takes care of bad records is decided here,
+/// once for all records.
 pub(crate) fn map_into<M: Mapper>(
     mapper: Arc<M>,
     store: impl Store<M::Key, M::Value> + 'static,
@@ -145,7 +146,8 @@ impl<S> StoreEmitter<'_, S> {
         }
     }
 
-    /// Notes the failure of a pair that is not the current one: it must not be blamed on the current record.
+    /// Notes the failure of a pair that is not the current one: it must not be blamed on the
+    /// current record.
     #[cold]
     fn out_of_turn(&mut self, error: Error) -> Error {
         let place = Place { file: self.chunk.file.to_string(), ..Place::default() };

@@ -2,8 +2,8 @@
 
 use super::padded::first_eight;
 
-/// The start of a record's key, and where the record lies. Ordered by key start, then by position: one comparison of
-/// integers.
+/// The start of a record's key, and where the record lies. Ordered by key start, then by position:
+/// one comparison of integers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Entry(u128);
 
@@ -14,7 +14,8 @@ impl Entry {
         Self(u128::from(word) << 64 | u128::from(at))
     }
 
-    /// The first eight bytes of the key as [`prefix`] gives them, but while a partition is being sorted.
+    /// The first eight bytes of the key as [`prefix`] gives them, but while a partition is being
+    /// sorted.
     #[inline]
     pub(super) fn word(self) -> u64 {
         (self.0 >> 64) as u64
@@ -27,8 +28,8 @@ impl Entry {
     }
 }
 
-/// The first eight bytes, big endian, with zeros after shorter ones: compares as the bytes do, but for what it cannot
-/// tell apart.
+/// The first eight bytes, big endian, with zeros after shorter ones: compares as the bytes do, but
+/// for what it cannot tell apart.
 #[inline]
 pub fn prefix(bytes: &[u8]) -> u64 {
     first_eight(bytes).swap_bytes()

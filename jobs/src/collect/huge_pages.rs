@@ -1,5 +1,5 @@
-//! Asks the operating system for large pages under large tables: random access to small ones costs as much in finding
-//! the page as in reading it. A hint, on Linux only.
+//! Asks the operating system for large pages under large tables: random access to small ones costs
+//! as much in finding the page as in reading it. A hint, on Linux only.
 
 use std::mem::MaybeUninit;
 
@@ -26,8 +26,8 @@ pub(super) fn advise<T>(memory: &[T]) {
 pub(super) fn renew(memory: &mut [MaybeUninit<u8>]) {
     use rustix::mm::{Advice, madvise};
     let Some((start, bytes)) = whole_pages(memory) else { return };
-    // SAFETY: these pages hold nothing but `memory`, whose bytes nobody relies on. All that happens to them is that
-    // they become zeros.
+    // SAFETY: these pages hold nothing but `memory`, whose bytes nobody relies on. All that happens
+    // to them is that they become zeros.
     let _ = unsafe { madvise(start.cast_mut().cast(), bytes, Advice::LinuxDontNeed) };
     advise(memory);
 }

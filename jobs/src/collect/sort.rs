@@ -1,11 +1,13 @@
 //! Sorts the entries of one partition by the key and value bytes of their records, in place.
 //!
-//! A caching radix sort. The word in an entry holds the next bytes of its record. Large slices are cut by the highest bits
-//! in which their words differ; small ones are sorted as integers. Where words are equal, the next bytes of key or value
-//! take their place, and in the end the first eight bytes of the key are back.
+//! A caching radix sort. The word in an entry holds the next bytes of its record. Large slices are
+//! cut by the highest bits in which their words differ; small ones are sorted as integers. Where
+//! words are equal, the next bytes of key or value take their place, and in the end the first eight
+//! bytes of the key are back.
 //!
-//! Time is linear in the bytes that tell records apart, whatever the input; identical records cost a few passes. Beside the
-//! entries, at most [`SCRATCH_ENTRIES`] of them are kept, and a few tables.
+//! Time is linear in the bytes that tell records apart, whatever the input; identical records cost
+//! a few passes. Beside the entries, at most [`SCRATCH_ENTRIES`] of them are kept, and a few
+//! tables.
 
 use super::arena::Arena;
 use super::entry::Entry;
@@ -22,7 +24,8 @@ const SCRATCH_ENTRIES: usize = 1 << 16;
 const BITS_MAX: u32 = 11;
 /// Buckets of about 2^4 records are small enough.
 const BUCKET_BITS: u32 = 4;
-/// Words of a record that are looked at one after the other, before records are compared instead: bounds the stack.
+/// Words of a record that are looked at one after the other, before records are compared instead:
+/// bounds the stack.
 const DEPTH_MAX: usize = 64;
 /// How many records ahead memory is asked for.
 const AHEAD: usize = 16;
@@ -105,7 +108,8 @@ impl Sorter<'_> {
         entries.iter_mut().for_each(|entry| *entry = Entry::new(word, entry.at()));
     }
 
-    /// Whether there is nothing to do, as with identical records. Ends at the first that are out of order.
+    /// Whether there is nothing to do, as with identical records. Ends at the first that are out of
+    /// order.
     fn are_sorted(&self, entries: &[Entry]) -> bool {
         let mut last = self.arena.record(entries[0].at());
         entries.iter().enumerate().all(|(index, entry)| {
@@ -127,7 +131,8 @@ impl Sorter<'_> {
         }
     }
 
-    /// Moves the suffix on by what all the records have in common there: many equal words cost one pass.
+    /// Moves the suffix on by what all the records have in common there: many equal words cost one
+    /// pass.
     fn skip_common(&self, entries: &[Entry], suffix: Suffix) -> Suffix {
         let model = suffix.rest(self.arena.record(entries[0].at()));
         let mut common = model.len();
@@ -191,8 +196,8 @@ fn scatter(entries: &mut [Entry], digit: Digit, starts: &mut [usize], scratch: &
     }
 }
 
-/// Moves all entries to their buckets in place. Each step brings one entry home; steps hardly depend on each other, so the
-/// processor overlaps them.
+/// Moves all entries to their buckets in place. Each step brings one entry home; steps hardly
+/// depend on each other, so the processor overlaps them.
 fn permute(entries: &mut [Entry], digit: Digit, starts: &mut [usize]) {
     let ends: Vec<usize> = starts[1..].iter().copied().chain([entries.len()]).collect();
     let mut unfinished: Vec<usize> = (0..starts.len()).collect();

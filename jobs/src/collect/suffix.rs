@@ -1,7 +1,8 @@
 //! The bytes of a record from some place on, as words that compare like them.
 //!
-//! Beyond the prefix, which cannot tell a key from the same key with zeros at its end, a word is seven bytes and a number
-//! that says how the key (or value) goes on: so equal words either end together or all go on.
+//! Beyond the prefix, which cannot tell a key from the same key with zeros at its end, a word is
+//! seven bytes and a number that says how the key (or value) goes on: so equal words either end
+//! together or all go on.
 
 use super::entry::prefix;
 use crate::program::RecordRef;

@@ -4,7 +4,8 @@ use std::num::NonZeroUsize;
 
 use super::{Chunk, Format, Framing, Position, RecordError};
 
-/// Records of `N` bytes each, as `&[u8; N]`. A file whose size is not a multiple of `N` is an error.
+/// Records of `N` bytes each, as `&[u8; N]`. A file whose size is not a multiple of `N` is an
+/// error.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FixedBytes<const N: usize>;
 
@@ -30,8 +31,8 @@ impl<const N: usize> Format for FixedBytes<N> {
     }
 }
 
-/// Records of a size that is known only at run time, as `&[u8]`: [`FixedBytes`] for jobs with a flag for it. A file whose
-/// size is not a multiple of it is an error.
+/// Records of a size that is known only at run time, as `&[u8]`: [`FixedBytes`] for jobs with a
+/// flag for it. A file whose size is not a multiple of it is an error.
 ///
 /// ```
 /// use std::num::NonZeroUsize;

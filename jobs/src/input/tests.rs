@@ -37,8 +37,8 @@ where
     records_in_ranges_of(&F::default(), file, range_bytes)
 }
 
-/// Cuts the file into ranges of `range_bytes`, finds each range's records through a window that starts one byte
-/// before it, and reads them as chunks.
+/// Cuts the file into ranges of `range_bytes`, finds each range's records through a window that
+/// starts one byte before it, and reads them as chunks.
 pub(super) fn records_in_ranges_of<F: Format>(
     format: &F,
     file: &[u8],

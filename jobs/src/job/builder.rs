@@ -14,7 +14,8 @@ use crate::program::{
 };
 use crate::reducer::Reducer;
 
-/// A job that still lacks its end: [`reduce`](Self::reduce), [`sort`](Self::sort) or [`map_only`](Self::map_only).
+/// A job that still lacks its end: [`reduce`](Self::reduce), [`sort`](Self::sort) or
+/// [`map_only`](Self::map_only).
 #[must_use = "a job is made by `reduce`, `sort` or `map_only`"]
 pub struct JobBuilder<M, C = NotCombined, P = HashPartitioner, G = WholeKey, O = TextLines> {
     name: String,
@@ -60,8 +61,8 @@ impl<M: Mapper, C, P, G, O> JobBuilder<M, C, P, G, O> {
         self.with_routes(partitioner)
     }
 
-    /// Puts the groups in order over all parts, not only within each: partitions are ranges of keys, chosen from a
-    /// sample of the map output.
+    /// Puts the groups in order over all parts, not only within each: partitions are ranges of
+    /// keys, chosen from a sample of the map output.
     pub fn ordered(self) -> JobBuilder<M, C, Ordered, G, O> {
         self.with_routes(Ordered)
     }
@@ -101,8 +102,9 @@ impl<M: Mapper, O: Output<M::Key, M::Value>>
         Job::fixed(self.name, self.about, MapOnly { mapper, output })
     }
 
-    /// A job that only sorts: what the mapper emits is the output, ordered by key and then by the bytes of the
-    /// value, over all parts. Pairs of one key may lie in several parts, so that no key is too heavy for a part.
+    /// A job that only sorts: what the mapper emits is the output, ordered by key and then by the
+    /// bytes of the value, over all parts. Pairs of one key may lie in several parts, so that no
+    /// key is too heavy for a part.
     pub fn sort(self) -> Job {
         let Self { name, about, mapper, output, .. } = self;
         let program = Sorted { mapper: Arc::new(mapper), routes: Arc::new(Ordered), output };

@@ -35,8 +35,8 @@ impl<K: Key + ?Sized, V: Value + ?Sized, O> JoinBuilder<K, V, O> {
         self
     }
 
-    /// Adds an input, which the command line calls by `name`: `--input name=PATH`. Inputs are numbered from 0 in the
-    /// order in which they are added.
+    /// Adds an input, which the command line calls by `name`: `--input name=PATH`. Inputs are
+    /// numbered from 0 in the order in which they are added.
     ///
     /// # Panics
     /// If there are 256 inputs already.
@@ -56,7 +56,8 @@ impl<K: Key + ?Sized, V: Value + ?Sized, O> JoinBuilder<K, V, O> {
         JoinBuilder { name, about, inputs, output }
     }
 
-    /// Reduces by `reducer`. The values of a key come input by input, each with the number of its input.
+    /// Reduces by `reducer`. The values of a key come input by input, each with the number of its
+    /// input.
     pub fn reduce<R>(self, reducer: R) -> Job
     where
         R: Reducer<K, Tagged<V>>,

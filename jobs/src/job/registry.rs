@@ -11,7 +11,8 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// All of `jobs`. Of two with the same name the later one counts, so that a program can replace a ready job.
+    /// All of `jobs`. Of two with the same name the later one counts, so that a program can replace
+    /// a ready job.
     pub fn new(jobs: impl IntoIterator<Item = Job>) -> Self {
         Self { jobs: jobs.into_iter().map(|job| (job.name().to_string(), job)).collect() }
     }

@@ -1,7 +1,7 @@
 //! Byte strings that delimit themselves and keep their order, for parts of tuples before the last.
 //!
-//! A zero byte becomes `00 FF`, and `00 01` ends the string. So a string sorts before every longer one that starts
-//! with it, whatever follows.
+//! A zero byte becomes `00 FF`, and `00 01` ends the string. So a string sorts before every longer
+//! one that starts with it, whatever follows.
 
 use std::borrow::Cow;
 
@@ -22,7 +22,8 @@ pub(super) fn write(mut bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&[ZERO, END]);
 }
 
-/// Takes one string from the start of `bytes`; `None` where it is not ended. Borrowed when nothing was escaped.
+/// Takes one string from the start of `bytes`; `None` where it is not ended. Borrowed when nothing
+/// was escaped.
 pub(super) fn read<'a>(bytes: &mut &'a [u8]) -> Option<Cow<'a, [u8]>> {
     let mut string = Cow::Borrowed(&[][..]);
     loop {

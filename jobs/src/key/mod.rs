@@ -1,11 +1,12 @@
 //! Keys: types whose encoded bytes sort as the keys do, so that sorting and merging never decode.
 //!
-//! A key type names a schema; what is emitted and decoded are views of it. `str` is emitted and decoded as
-//! `&str`; `(String, u64)` is emitted as `(&str, u64)`.
+//! A key type names a schema; what is emitted and decoded are views of it. `str` is emitted and
+//! decoded as `&str`; `(String, u64)` is emitted as `(&str, u64)`.
 //!
-//! Two encodings: a key that stands alone (or last in a tuple) ends where its bytes end, and `str` is its plain
-//! bytes; a key followed by another part of a tuple is self-delimiting. Encodings are the same for ever and on
-//! every machine, since the parts of a job may be made by different builds.
+//! Two encodings: a key that stands alone (or last in a tuple) ends where its bytes end, and `str`
+//! is its plain bytes; a key followed by another part of a tuple is self-delimiting. Encodings are
+//! the same for ever and on every machine, since the parts of a job may be made by different
+//! builds.
 
 mod escape;
 mod option;
@@ -19,7 +20,8 @@ use crate::error::{Error, Result};
 /// A key with an order-preserving encoding: `a < b` exactly when `encode(a) < encode(b)` as bytes.
 ///
 /// Implemented for integers, `bool`, `char`, strings, bytes, `()`, [`Option`] (`None` first),
-/// [`Reverse`](std::cmp::Reverse) (descending), and tuples of these; unsized types only stand alone.
+/// [`Reverse`](std::cmp::Reverse) (descending), and tuples of these; unsized types only stand
+/// alone.
 ///
 /// ```
 /// use windrow_jobs::Key;
@@ -46,8 +48,8 @@ pub trait Key: Send + Sync + 'static {
     /// Appends the encoding of a key that stands alone or last.
     fn encode(key: Self::Ref<'_>, out: &mut Vec<u8>);
 
-    /// The encoding of a key that stands alone: the key's own bytes where these are the encoding, else those
-    /// that are put into `scratch`.
+    /// The encoding of a key that stands alone: the key's own bytes where these are the encoding,
+    /// else those that are put into `scratch`.
     #[inline]
     fn encoded<'a, 'k: 'a>(key: Self::Ref<'k>, scratch: &'a mut Vec<u8>) -> &'a [u8] {
         scratch.clear();

@@ -1,7 +1,7 @@
 //! Descending order: the complement of every byte.
 //!
-//! Complementing turns the order round only where no encoding is the start of another, so the self-delimiting
-//! encoding serves here even for a key that stands alone.
+//! Complementing turns the order round only where no encoding is the start of another, so the
+//! self-delimiting encoding serves here even for a key that stands alone.
 
 use std::cmp::Reverse;
 

@@ -1,4 +1,5 @@
-//! Integers, `bool` and `char`: big endian, with the sign bit flipped so that negative numbers come first.
+//! Integers, `bool` and `char`: big endian, with the sign bit flipped so that negative numbers come
+//! first.
 
 use super::{Key, KeyPart, decode_whole, malformed};
 use crate::error::Result;

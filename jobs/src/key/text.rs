@@ -1,4 +1,5 @@
-//! Strings and bytes. Alone or last they are their own encoding; before another part they are escaped.
+//! Strings and bytes. Alone or last they are their own encoding; before another part they are
+//! escaped.
 
 use std::borrow::Cow;
 

@@ -37,8 +37,9 @@ impl PartialEq for RecordRef<'_> {
 
 impl Eq for RecordRef<'_> {}
 
-/// As slices compare. Many values are empty, and an empty slice need not point at memory: where `memcmp` loads a vector under an
-/// empty mask, as glibc's does with AVX-512, it takes the processor 200 ns to find that there is nothing to load.
+/// As slices compare. Many values are empty, and an empty slice need not point at memory: where
+/// `memcmp` loads a vector under an empty mask, as glibc's does with AVX-512, it takes the
+/// processor 200 ns to find that there is nothing to load.
 #[inline]
 fn compare(a: &[u8], b: &[u8]) -> Ordering {
     if a.is_empty() || b.is_empty() { a.len().cmp(&b.len()) } else { a.cmp(b) }
@@ -46,12 +47,12 @@ fn compare(a: &[u8], b: &[u8]) -> Ordering {
 
 /// A source of sorted pairs: a merge, a block of a segment, a buffer.
 pub trait RecordBatches {
-    /// The next pairs, at least one, in order across batches; `None` at the end. They are borrowed until the next
-    /// call, so that a merge can hand out pairs without copying them.
+    /// The next pairs, at least one, in order across batches; `None` at the end. They are borrowed
+    /// until the next call, so that a merge can hand out pairs without copying them.
     fn next_batch(&mut self) -> Result<Option<&[RecordRef<'_>]>, FailureCause>;
 
-    /// Tells that the last batch has been copied, so that memory which nothing else needs may go before the next call. Worth
-    /// it for large pairs; by default nothing happens.
+    /// Tells that the last batch has been copied, so that memory which nothing else needs may go
+    /// before the next call. Worth it for large pairs; by default nothing happens.
     fn release(&mut self) {}
 }
 

@@ -21,7 +21,8 @@ pub(crate) struct Groups<'s> {
 /// What the pairs of the current group have in common.
 #[derive(Default)]
 pub(super) struct Group {
-    /// The key, or its prefix. A copy, since the batch that it came in may be gone before the group ends.
+    /// The key, or its prefix. A copy, since the batch that it came in may be gone before the group
+    /// ends.
     key: Vec<u8>,
     is_prefix: bool,
 }
@@ -51,8 +52,8 @@ impl<'s> Groups<'s> {
         Self { source, window: Window::default(), group, count: 0 }
     }
 
-    /// Goes on to the next group, over all values of the current one that were not read. `false` at the end.
-    /// `prefix_bytes` tells how much of a key makes the group.
+    /// Goes on to the next group, over all values of the current one that were not read. `false` at
+    /// the end. `prefix_bytes` tells how much of a key makes the group.
     pub(crate) fn next_group(
         &mut self,
         prefix_bytes: impl Fn(&[u8]) -> Result<usize>,
@@ -98,7 +99,8 @@ impl<'s> Groups<'s> {
         Place { key, ..Place::default() }
     }
 
-    /// The current group's place, which no other group has: a long key, cut off for display, has a digest.
+    /// The current group's place, which no other group has: a long key, cut off for display, has a
+    /// digest.
     pub(super) fn exact_place<K: Key + ?Sized>(
         &self,
         decode: impl Fn(&[u8]) -> Result<K::Decoded<'_>>,
@@ -145,7 +147,8 @@ impl Window {
     }
 
     fn refill(&mut self, source: &mut dyn RecordBatches) -> Result<bool> {
-        // A source that has ended or failed is not asked again, even if user code goes on after the error.
+        // A source that has ended or failed is not asked again, even if user code goes on after the
+        // error.
         if self.at_end {
             return self.failure.as_ref().map_or(Ok(false), |cause| Err(hidden(cause)));
         }

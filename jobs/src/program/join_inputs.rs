@@ -1,7 +1,7 @@
 //! Several inputs, each with a mapper of its own, whose pairs meet in one reducer.
 //!
-//! Each value is tagged with the number of its input. The tag is the first byte of the encoded value, so that the
-//! values of a group come input by input.
+//! Each value is tagged with the number of its input. The tag is the first byte of the encoded
+//! value, so that the values of a group come input by input.
 
 use std::sync::Arc;
 

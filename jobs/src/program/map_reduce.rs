@@ -142,7 +142,8 @@ where
         })?
     }
 
-    /// Runs user code. The inner error is its own, at the current group; the outer one is the engine's.
+    /// Runs user code. The inner error is its own, at the current group; the outer one is the
+    /// engine's.
     fn guarded<T>(
         &self,
         groups: &mut Groups<'_>,

@@ -1,4 +1,5 @@
-//! The map side of a job that reduces: one mapper, perhaps with a combiner, or a mapper for each of several inputs.
+//! The map side of a job that reduces: one mapper, perhaps with a combiner, or a mapper for each of
+//! several inputs.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! Catches panics of user code, with their message and place.
 //!
-//! A hook, installed once, notes the place of a panic on a guarded thread and keeps quiet there, since the failure
-//! is reported like any other. Elsewhere the hook that was there before goes on. A build with `panic = "abort"`
-//! cannot be guarded.
+//! A hook, installed once, notes the place of a panic on a guarded thread and keeps quiet there,
+//! since the failure is reported like any other. Elsewhere the hook that was there before goes on.
+//! A build with `panic = "abort"` cannot be guarded.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -35,7 +35,8 @@ thread_local! {
     static SOURCE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Runs `code` and catches its panic. What `code` was changing must not be used afterwards, but for plain data.
+/// Runs `code` and catches its panic. What `code` was changing must not be used afterwards, but for
+/// plain data.
 pub(crate) fn guard<R>(code: impl FnOnce() -> R) -> Result<R, Caught> {
     static HOOK: Once = Once::new();
     HOOK.call_once(install_hook);

@@ -47,8 +47,8 @@ impl<'s, O> PartEmitter<'s, O> {
         }
     }
 
-    /// From here on what is emitted and counted can be [taken back](Self::take_back), until it is more than eight
-    /// megabytes.
+    /// From here on what is emitted and counted can be [taken back](Self::take_back), until it is
+    /// more than eight megabytes.
     pub(super) fn begin_group(&mut self) {
         self.write_bytes = self.text.len() + GROUP_BYTES_MAX;
         self.group = Some((self.text.len(), self.records));

@@ -1,7 +1,8 @@
 //! A batch of pairs that is owned.
 //!
-//! User code pulls the values of a group while the source moves on beneath it, so the typed loops cannot go on
-//! borrowing from the source. What they read is copied here first: into memory that stays in the cache.
+//! User code pulls the values of a group while the source moves on beneath it, so the typed loops
+//! cannot go on borrowing from the source. What they read is copied here first: into memory that
+//! stays in the cache.
 
 use super::batch::RecordRef;
 
@@ -15,7 +16,8 @@ pub(super) struct RecordBatch {
     spans: Vec<Span>,
 }
 
-/// Where a pair lies in the data: the key ends where the value starts, the pair starts where the last one ended.
+/// Where a pair lies in the data: the key ends where the value starts, the pair starts where the
+/// last one ended.
 #[derive(Clone, Copy, Debug)]
 struct Span {
     start: usize,

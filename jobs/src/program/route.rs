@@ -10,8 +10,8 @@ use crate::partitioner::{Partitioner, hash_key};
 
 /// Knows the partition of every pair of one map task.
 pub(crate) trait Route: Send + Sync + 'static {
-    /// The partition of `record`. `salt` is any number that differs between the records of the input, such as their
-    /// offset: where equal pairs may go to several partitions, it chooses.
+    /// The partition of `record`. `salt` is any number that differs between the records of the
+    /// input, such as their offset: where equal pairs may go to several partitions, it chooses.
     fn route(&self, record: RecordRef<'_>, salt: u64) -> Result<u32>;
 }
 
@@ -90,7 +90,8 @@ struct RangeRoute<G> {
 impl<G: Prefix> Route for RangeRoute<G> {
     #[inline]
     fn route(&self, record: RecordRef<'_>, salt: u64) -> Result<u32> {
-        // A point may lie inside a group, which stays together: only what the group has in common is compared.
+        // A point may lie inside a group, which stays together: only what the group has in common
+        // is compared.
         let group = &record.key[..G::prefix_bytes(record.key)?];
         Ok(self.split_points.range_of(RecordRef { key: group, ..record }, salt))
     }

@@ -1,7 +1,7 @@
 //! What planning has to know of a job, without the code that knows it.
 //!
-//! Only who has the code can build a [`Program`]: the submitter and the workers. The coordinator plans by this description,
-//! and runs nothing of the job.
+//! Only who has the code can build a [`Program`]: the submitter and the workers. The coordinator
+//! plans by this description, and runs nothing of the job.
 
 use serde::{Deserialize, Serialize};
 

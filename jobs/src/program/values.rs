@@ -9,7 +9,8 @@ use crate::value::Value;
 
 /// The values of one key, one after the other; they may be more than fit in memory.
 ///
-/// Each value is borrowed until the next is asked for, so this is not an [`Iterator`]; read it with `while let`:
+/// Each value is borrowed until the next is asked for, so this is not an [`Iterator`]; read it with
+/// `while let`:
 ///
 /// ```
 /// # use windrow_jobs::{Result, Values};
@@ -39,8 +40,8 @@ impl<'a, V: Value + ?Sized> Values<'a, V> {
         Self { source, window, group, value: PhantomData }
     }
 
-    /// The next value, or `None` after the last. An error means that the input cannot be read or decoded: pass it
-    /// on with `?`.
+    /// The next value, or `None` after the last. An error means that the input cannot be read or
+    /// decoded: pass it on with `?`.
     #[expect(clippy::should_implement_trait, reason = "a lending iterator cannot be an `Iterator`")]
     #[inline]
     pub fn next(&mut self) -> Result<Option<V::Decoded<'_>>> {

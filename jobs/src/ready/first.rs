@@ -1,6 +1,7 @@
 //! The first of several records in the order of the input.
 //!
-//! A record is carried behind its position, so that of two, the smaller bytes are the earlier record.
+//! A record is carried behind its position, so that of two, the smaller bytes are the earlier
+//! record.
 
 use crate::input::Position;
 use crate::output::Output;

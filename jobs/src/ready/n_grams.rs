@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::input::{Chunk, Format, RecordError};
 use crate::prelude::*;
 
-/// Counts runs of n words within lines. Words are those of `word-count`; in the output, `n-gram<TAB>count`, there is one
-/// space between them.
+/// Counts runs of n words within lines. Words are those of `word-count`; in the output,
+/// `n-gram<TAB>count`, there is one space between them.
 ///
 /// ```
 /// # use windrow_jobs::{ready, testing};

@@ -1,7 +1,8 @@
-//! Finds bytes in text, 64 at a time: each byte of a block becomes a bit of a mask, and only bits that are set cost time.
+//! Finds bytes in text, 64 at a time: each byte of a block becomes a bit of a mask, and only bits
+//! that are set cost time.
 //!
-//! SSE2, which every x86-64 processor has, or plain 64-bit arithmetic elsewhere; nothing is detected at run time. It knows
-//! bytes only: no UTF-8, no quotes.
+//! SSE2, which every x86-64 processor has, or plain 64-bit arithmetic elsewhere; nothing is
+//! detected at run time. It knows bytes only: no UTF-8, no quotes.
 
 #[cfg(any(test, not(target_arch = "x86_64")))]
 mod portable;

@@ -2,8 +2,8 @@
 
 use super::{BLOCK_BYTES, block, block_at};
 
-/// The places of all bytes that are one of `wanted`, ascending: for formats whose structure is a few single bytes, such as
-/// delimiter, quote and line feed.
+/// The places of all bytes that are one of `wanted`, ascending: for formats whose structure is a
+/// few single bytes, such as delimiter, quote and line feed.
 ///
 /// ```
 /// let ends: Vec<usize> = windrow_jobs::scan::positions(b"a,b\nc", *b",\n").collect();

@@ -16,7 +16,8 @@ const VECTOR_BYTES: usize = size_of::<Vector>();
 macro_rules! sse2 {
     ($call:expr) => {{
         #[allow(unsafe_code)]
-        // SAFETY: every x86-64 processor has SSE2, and but for the load, none of these touches memory.
+        // SAFETY: every x86-64 processor has SSE2, and but for the load, none of these touches
+        // memory.
         unsafe {
             $call
         }

@@ -5,7 +5,8 @@ use std::ops::Range;
 use super::{BLOCK_BYTES, block, block_at};
 
 /// Calls `each` with the place of every word: the longest runs of anything but ASCII whitespace, as
-/// [`str::split_ascii_whitespace`] defines it. Of valid UTF-8, words are valid UTF-8. Stops at the first error.
+/// [`str::split_ascii_whitespace`] defines it. Of valid UTF-8, words are valid UTF-8. Stops at the
+/// first error.
 ///
 /// ```
 /// use windrow_jobs::scan;

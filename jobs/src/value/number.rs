@@ -1,7 +1,8 @@
 //! Numbers, `bool` and `char`.
 //!
-//! An integer is its little-endian bytes without the zeros at the end, so that small ones, which most counts are,
-//! take one byte; its length is known from outside. Signed ones are folded first (0, -1, 1, -2, ..).
+//! An integer is its little-endian bytes without the zeros at the end, so that small ones, which
+//! most counts are, take one byte; its length is known from outside. Signed ones are folded first
+//! (0, -1, 1, -2, ..).
 
 use super::{Value, malformed};
 use crate::error::Result;

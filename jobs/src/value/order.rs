@@ -4,7 +4,8 @@ use std::cmp::Ordering;
 
 use super::Value;
 
-/// A value with a total order. Floats are ordered as IEEE 754 orders them (`total_cmp`): NaN after infinity.
+/// A value with a total order. Floats are ordered as IEEE 754 orders them (`total_cmp`): NaN after
+/// infinity.
 pub trait OrderedValue: Value {
     /// Compares two values.
     fn compare(a: Self::Ref<'_>, b: Self::Ref<'_>) -> Ordering;

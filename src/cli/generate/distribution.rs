@@ -5,12 +5,14 @@ use super::rng::Rng;
 /// The weight of rank 1; rank r weighs one r-th of it, rounded down.
 const TOP_WEIGHT: u64 = 1 << 40;
 
-/// Most ranks that a table may have. Weights times ranks stay below 2^64, and the least weight above 2^16.
+/// Most ranks that a table may have. Weights times ranks stay below 2^64, and the least weight
+/// above 2^16.
 pub(super) const RANKS_MAX: u32 = 10_000_000;
 
 /// Ranks from 0, of which rank r is drawn with a probability proportional to 1 / (r + 1).
 ///
-/// Walker's method as Vose builds it: a draw looks at one slot, which stays with its own rank or gives way to another.
+/// Walker's method as Vose builds it: a draw looks at one slot, which stays with its own rank or
+/// gives way to another.
 pub(super) struct Zipf {
     slots: Vec<Slot>,
 }

@@ -7,7 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::cli::error::CliError;
 
-/// An output folder. What was written is removed when this is dropped, unless [`keep`](Self::keep) was called.
+/// An output folder. What was written is removed when this is dropped, unless [`keep`](Self::keep)
+/// was called.
 pub(super) struct Folder {
     path: PathBuf,
     is_new: bool,

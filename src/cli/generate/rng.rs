@@ -1,11 +1,14 @@
-//! The random numbers of generated data: SplitMix64, whose output is fixed for ever by its published definition.
+//! The random numbers of generated data: SplitMix64, whose output is fixed for ever by its
+//! published definition.
 //!
-//! Not for secrets, and not for statistics at the 15th digit. Integers only: a float could differ between platforms.
+//! Not for secrets, and not for statistics at the 15th digit. Integers only: a float could differ
+//! between platforms.
 
 /// 2^64 divided by the golden ratio, made odd.
 const GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// One stream of random numbers (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
+/// One stream of random numbers (Steele, Lea and Flood, "Fast splittable pseudorandom number
+/// generators", 2014).
 #[derive(Clone, Debug)]
 pub(super) struct Rng {
     state: u64,

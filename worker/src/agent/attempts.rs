@@ -1,5 +1,5 @@
-//! The attempts of this worker, from one session to the next: those that run, those whose reports are not noted yet, and those
-//! whose map output is held.
+//! The attempts of this worker, from one session to the next: those that run, those whose reports
+//! are not noted yet, and those whose map output is held.
 //!
 //! ```text
 //!  Assign --> running --> unanswered --Noted, won--> held, if it is a map output
@@ -8,7 +8,8 @@
 //!                +--cancelled: leaves nothing, and is reported like a failure
 //! ```
 //!
-//! When the connection breaks, all of this stays; whoever has opened the next one decides whether it goes on.
+//! When the connection breaks, all of this stays; whoever has opened the next one decides whether
+//! it goes on.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
@@ -55,7 +56,8 @@ pub(super) struct Attempts {
     untold: VecDeque<AttemptId>,
     /// Map attempts whose output is here.
     outputs: BTreeSet<AttemptId>,
-    /// Outputs that are lost with the process that had them, and whether the coordinator has been told.
+    /// Outputs that are lost with the process that had them, and whether the coordinator has been
+    /// told.
     lost: BTreeMap<AttemptId, bool>,
     /// Hears of them; `None` where all outputs are in this process.
     losses: Option<LostOutputs>,
@@ -93,7 +95,8 @@ impl Attempts {
         };
         self.running.insert(attempt, Running { progress, cancel });
         self.tasks.spawn(async move {
-            // A task of its own, so that a panic in the engine is a failed attempt and not a silent one.
+            // A task of its own, so that a panic in the engine is a failed attempt and not a silent
+            // one.
             let ended = tokio::spawn(run).await.unwrap_or_else(|panic| {
                 let message = format!("a bug in the engine: {panic}");
                 Err(FailureCause::UserPanic { place: Place::default(), message })
@@ -185,7 +188,8 @@ impl Attempts {
         }
     }
 
-    /// The coordinator has no use for an attempt. One that is over and not answered stays: the answer decides.
+    /// The coordinator has no use for an attempt. One that is over and not answered stays: the
+    /// answer decides.
     pub(super) fn cancel(&mut self, attempt: AttemptId) {
         if let Some(running) = self.running.get(&attempt) {
             running.cancel.cancel();
@@ -194,7 +198,8 @@ impl Attempts {
         }
     }
 
-    /// A job has ended: what is held of it goes, while the session goes on, for many large files take longer than a lease.
+    /// A job has ended: what is held of it goes, while the session goes on, for many large files
+    /// take longer than a lease.
     pub(super) fn release(&mut self, job: JobId) {
         for (_, running) in self.running.iter().filter(|(attempt, _)| attempt.task.job == job) {
             running.cancel.cancel();
@@ -246,8 +251,8 @@ impl Attempts {
 
     /// Cancels all that runs, waits until it has stopped, or for a moment, and deletes all outputs.
     ///
-    /// A part whose report was told stays, though its answer is not known: it may have won, and the coordinator sweeps
-    /// those that have not.
+    /// A part whose report was told stays, though its answer is not known: it may have won, and the
+    /// coordinator sweeps those that have not.
     pub(super) async fn drop_all(&mut self) {
         for running in self.running.values() {
             running.cancel.cancel();

@@ -9,8 +9,8 @@ const LONG: Duration = Duration::from_secs(5);
 /// While there is.
 const SHORT: Duration = Duration::from_secs(1);
 
-/// Doubles from one pause to the next. Each is varied at random, so that a cluster's workers do not come back all at
-/// once.
+/// Doubles from one pause to the next. Each is varied at random, so that a cluster's workers do not
+/// come back all at once.
 pub(super) struct Backoff {
     next: Duration,
 }

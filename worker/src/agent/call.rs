@@ -1,4 +1,5 @@
-//! One call to a coordinator: how it is opened and hung up. What is said on it is the session's business.
+//! One call to a coordinator: how it is opened and hung up. What is said on it is the session's
+//! business.
 
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use windrow_security::{explain, limits};
 
 use crate::rpc::{Connector, convert};
 
-/// How long a coordinator may take to answer; one that is stopped accepts connections and never does.
+/// How long a coordinator may take to answer; one that is stopped accepts connections and never
+/// does.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long it may take to hang up after a goodbye.
 const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -77,8 +79,8 @@ impl Call {
         answered
     }
 
-    /// Hangs up for good. The coordinator takes that for the worker's leaving, so that a call that is only to be replaced by
-    /// another one must be kept until that one stands.
+    /// Hangs up for good. The coordinator takes that for the worker's leaving, so that a call that
+    /// is only to be replaced by another one must be kept until that one stands.
     pub(super) async fn goodbye(self) {
         let Self { mut orders, reports } = self;
         drop(reports);

@@ -1,15 +1,17 @@
 //! Until when a session's lease lasts, by the worker's own clock: told the time, it reads none.
 //!
-//! The coordinator counts a worker as lost that it has not heard of for the length of a lease. So the worker may be sure to be
-//! wanted for that long after the *sending* of the last heartbeat that was acknowledged: the coordinator has read it later
-//! than that. Clocks are compared with themselves alone, and they run on while the process is stopped.
+//! The coordinator counts a worker as lost that it has not heard of for the length of a lease. So
+//! the worker may be sure to be wanted for that long after the *sending* of the last heartbeat that
+//! was acknowledged: the coordinator has read it later than that. Clocks are compared with
+//! themselves alone, and they run on while the process is stopped.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Most heartbeats that may wait for their acknowledgement. Older ones would renew the lease by little.
+/// Most heartbeats that may wait for their acknowledgement. Older ones would renew the lease by
+/// little.
 const UNACKNOWLEDGED_MAX: usize = 1_024;
 
 /// The lease of one call.
@@ -38,7 +40,8 @@ impl Lease {
         self.last_sequence
     }
 
-    /// Renews the lease by a heartbeat that was heard. Acknowledgements may be doubled, lost, or out of order.
+    /// Renews the lease by a heartbeat that was heard. Acknowledgements may be doubled, lost, or
+    /// out of order.
     pub(super) fn acknowledged(&mut self, sequence: u64) {
         while let Some(&(sent, at)) = self.unacknowledged.front() {
             if sent > sequence {

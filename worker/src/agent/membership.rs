@@ -1,11 +1,13 @@
-//! What a worker knows of its cluster from one call to the next: its id there, and the highest epoch that it has seen.
+//! What a worker knows of its cluster from one call to the next: its id there, and the highest
+//! epoch that it has seen.
 //!
 //! Pure: it judges welcomes, and does nothing about them.
 
 use windrow_jobs::WorkerId;
 use windrow_proto::v1;
 
-/// Most clusters whose epochs are remembered. One is new with each coordinator that keeps no journal.
+/// Most clusters whose epochs are remembered. One is new with each coordinator that keeps no
+/// journal.
 const CLUSTERS_MAX: usize = 64;
 
 /// The worker's place in a cluster, once it had one.

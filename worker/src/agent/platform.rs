@@ -36,7 +36,8 @@ fn own_interpreters() -> Vec<String> {
     linkers
 }
 
-/// The version of the C library that this process runs on, which is what other programs get here. Empty if it is another one.
+/// The version of the C library that this process runs on, which is what other programs get here.
+/// Empty if it is another one.
 #[cfg(target_env = "gnu")]
 fn glibc() -> String {
     // SAFETY: it takes nothing, and returns a string of the library's own that never changes.

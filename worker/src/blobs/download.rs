@@ -1,5 +1,6 @@
-//! Fetches a blob from the coordinator, and checks that it is the right one. What has come before a connection breaks stays in
-//! its file, and the next try goes on from there, also that of a later worker in the same folder.
+//! Fetches a blob from the coordinator, and checks that it is the right one. What has come before a
+//! connection breaks stays in its file, and the next try goes on from there, also that of a later
+//! worker in the same folder.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -40,8 +41,8 @@ pub(crate) enum Source {
     },
 }
 
-/// Completes `part`, after which it is what its digest says. After an error, what is left there is the blob's beginning, as far as
-/// is known.
+/// Completes `part`, after which it is what its digest says. After an error, what is left there is
+/// the blob's beginning, as far as is known.
 pub(super) async fn download(source: &Source, blob: Blob, part: &Path) -> Result<(), FailureCause> {
     let mut tried = 1;
     let mut pause = PAUSE_MIN;

@@ -23,7 +23,8 @@ pub(crate) struct Descriptors {
     socket: UnixStream,
 }
 
-/// Both ends: the second is for another process, which waits for what comes with [`receive_descriptor`].
+/// Both ends: the second is for another process, which waits for what comes with
+/// [`receive_descriptor`].
 pub(crate) fn descriptor_pair() -> io::Result<(Descriptors, OwnedFd)> {
     let (socket, theirs) = stream_pair()?;
     Ok((Descriptors { socket }, theirs))
@@ -66,7 +67,8 @@ pub(crate) fn receive_descriptor(socket: impl AsFd) -> io::Result<Option<OwnedFd
         if descriptor.is_some() {
             return Ok(descriptor);
         }
-        // Without one: this process may not open any more. What would have come is closed, and who sent it will notice.
+        // Without one: this process may not open any more. What would have come is closed, and who
+        // sent it will notice.
     }
 }
 

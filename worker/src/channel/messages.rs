@@ -1,4 +1,5 @@
-//! Messages over a local stream: each is its length, four bytes little endian, and then its Protobuf encoding.
+//! Messages over a local stream: each is its length, four bytes little endian, and then its
+//! Protobuf encoding.
 
 use std::io;
 use std::marker::PhantomData;
@@ -9,11 +10,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
-/// Longest message to a process. The list of a job's map outputs takes a few bytes for each of up to a million.
+/// Longest message to a process. The list of a job's map outputs takes a few bytes for each of up
+/// to a million.
 pub(crate) const TO_CHILD_BYTES_MAX: usize = 64 << 20;
 
-/// Longest message from a process: what its worker passes on must fit what the coordinator takes. What the user's code says is
-/// cut before it is sent.
+/// Longest message from a process: what its worker passes on must fit what the coordinator takes.
+/// What the user's code says is cut before it is sent.
 pub(crate) const FROM_CHILD_BYTES_MAX: usize = 1 << 20;
 
 /// Takes messages of one type.

@@ -1,9 +1,10 @@
 //! Shares the worker's cores among attempts, chunk by chunk.
 //!
-//! Two map attempts overlap, each with as many threads as the worker has: while one reads, the other computes. A
-//! core is taken for the computing of one chunk, so that no more threads map than the worker may use, unless a chunk
-//! takes longer than the longest wait. Reduce attempts, of which a worker runs one for each thread, go without: they
-//! may wait for other workers, and a core must not wait with them.
+//! Two map attempts overlap, each with as many threads as the worker has: while one reads, the
+//! other computes. A core is taken for the computing of one chunk, so that no more threads map than
+//! the worker may use, unless a chunk takes longer than the longest wait. Reduce attempts, of which
+//! a worker runs one for each thread, go without: they may wait for other workers, and a core must
+//! not wait with them.
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -28,8 +29,8 @@ struct Shared {
     freed: Condvar,
 }
 
-/// The cores that one attempt has taken. They are given back at the latest when it is given up, even if its threads
-/// never return.
+/// The cores that one attempt has taken. They are given back at the latest when it is given up,
+/// even if its threads never return.
 pub struct CoreLease {
     cores: Cores,
     cancel: CancellationToken,

@@ -23,7 +23,8 @@ pub struct LocalJob {
     pub folder: Arc<JobFolder>,
     /// What it may use.
     pub memory: Account,
-    /// What of it pairs may use, collected or held for reducers: the rest is for reading, merging and fetching.
+    /// What of it pairs may use, collected or held for reducers: the rest is for reading, merging
+    /// and fetching.
     pub pairs: Account,
     /// Lets one thread at a time work with large records.
     pub large: Arc<Gate>,

@@ -58,9 +58,11 @@ pub struct RunRequest {
     pub context: Arc<JobContext>,
     /// What to do.
     pub work: Work,
-    /// Whether it must run in a process in which nothing else runs: it is suspected of killing its process.
+    /// Whether it must run in a process in which nothing else runs: it is suspected of killing its
+    /// process.
     pub alone: bool,
-    /// Records, or groups, that are known to kill the process, and how: they count as bad without being tried.
+    /// Records, or groups, that are known to kill the process, and how: they count as bad without
+    /// being tried.
     pub skip: Vec<BadRecord>,
 }
 

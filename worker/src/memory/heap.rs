@@ -1,7 +1,8 @@
 //! Counts the bytes of the heap, so that memory which user code holds is seen as well.
 //!
-//! A thread counts for itself and tells the others every 64 KiB, so threads do not contend for one counter, and the
-//! sum is off by that much for each thread at most. It is all that this allocator adds to the system's.
+//! A thread counts for itself and tells the others every 64 KiB, so threads do not contend for one
+//! counter, and the sum is off by that much for each thread at most. It is all that this allocator
+//! adds to the system's.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -52,13 +53,14 @@ fn count(bytes: i64) {
     }
 }
 
-/// Bytes that are allocated now, by the whole process; 0 where [`CountingAllocator`] is not installed. O(1).
+/// Bytes that are allocated now, by the whole process; 0 where [`CountingAllocator`] is not
+/// installed. O(1).
 pub fn heap_bytes() -> u64 {
     u64::try_from(TOLD_BYTES.load(Ordering::Relaxed)).unwrap_or(0)
 }
 
-/// The system's allocator, with a count of what is allocated. Where a program installs it, a job spills earlier when
-/// its own code holds much memory, and so keeps within `--memory`:
+/// The system's allocator, with a count of what is allocated. Where a program installs it, a job
+/// spills earlier when its own code holds much memory, and so keeps within `--memory`:
 ///
 /// ```
 /// #[global_allocator]
@@ -67,8 +69,8 @@ pub fn heap_bytes() -> u64 {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CountingAllocator;
 
-// SAFETY: all calls go to the system's allocator as they are. Counting does not allocate, unwind or change what is
-// returned.
+// SAFETY: all calls go to the system's allocator as they are. Counting does not allocate, unwind or
+// change what is returned.
 #[allow(unsafe_code)]
 unsafe impl GlobalAlloc for CountingAllocator {
     #[inline]
@@ -100,9 +102,9 @@ unsafe impl GlobalAlloc for CountingAllocator {
     }
 }
 
-/// Tells the C library to give memory back when it is freed, large pieces at once, and to keep few pools of small ones:
-/// otherwise a process keeps far more than it uses. For the start of a program; does nothing where the library is
-/// another one than glibc.
+/// Tells the C library to give memory back when it is freed, large pieces at once, and to keep few
+/// pools of small ones: otherwise a process keeps far more than it uses. For the start of a
+/// program; does nothing where the library is another one than glibc.
 pub fn give_back_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {

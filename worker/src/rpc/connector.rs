@@ -17,7 +17,8 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 type Connecting = Pin<Box<dyn Future<Output = Result<Channel, Error>> + Send>>;
 
-/// Makes connections to a cluster's coordinator, which may be at one of several addresses. Cheap to clone.
+/// Makes connections to a cluster's coordinator, which may be at one of several addresses. Cheap to
+/// clone.
 #[derive(Clone)]
 pub struct Connector {
     addresses: Arc<[Address]>,
@@ -40,7 +41,8 @@ impl Connector {
         Self::any(vec![Address::new(name, connect)])
     }
 
-    /// Connects to a URL such as `http://127.0.0.1:7171`, or to one of several with commas between them.
+    /// Connects to a URL such as `http://127.0.0.1:7171`, or to one of several with commas between
+    /// them.
     ///
     /// # Errors
     /// When one is no such URL, or not one for these credentials.

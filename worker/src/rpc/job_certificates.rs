@@ -1,5 +1,6 @@
-//! What the processes of each job show each other in a secured cluster: the coordinator certifies a key for a worker that has
-//! to do with the job. The worker's own key stays with the worker, and opens no data of any job.
+//! What the processes of each job show each other in a secured cluster: the coordinator certifies a
+//! key for a worker that has to do with the job. The worker's own key stays with the worker, and
+//! opens no data of any job.
 
 use std::collections::HashMap;
 use std::fmt;

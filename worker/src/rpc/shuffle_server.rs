@@ -1,5 +1,5 @@
-//! Serves the segments of this process on connections that others have accepted: in a secured cluster, to processes of the
-//! same job alone.
+//! Serves the segments of this process on connections that others have accepted: in a secured
+//! cluster, to processes of the same job alone.
 
 use std::convert::Infallible;
 use std::io;
@@ -34,7 +34,8 @@ const WAITING_MAX: usize = 64;
 /// How long a connection lasts on which there is only a refusal to be heard.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A running server. It ends with the runtime, or when this is dropped and the last connection is closed.
+/// A running server. It ends with the runtime, or when this is dropped and the last connection is
+/// closed.
 pub(crate) struct ShuffleServer {
     connections: mpsc::Sender<Connection>,
     tls: ShuffleTls,
@@ -60,7 +61,8 @@ impl ShuffleServer {
         Self { connections, tls, handshakes: Arc::new(Semaphore::new(SHUFFLE_HANDSHAKES_MAX)) }
     }
 
-    /// Serves a connection that is for this job, too, once its handshake is done. Does not wait for that.
+    /// Serves a connection that is for this job, too, once its handshake is done. Does not wait for
+    /// that.
     pub(crate) fn serve(&self, job: JobIdentity, stream: TcpStream) {
         let Ok(handshake) = Arc::clone(&self.handshakes).try_acquire_owned() else {
             tracing::warn!(%job, "too many handshakes are under way; a connection was closed");
@@ -82,8 +84,8 @@ impl ShuffleServer {
     }
 }
 
-/// Answers what comes first on a connection, and ends it: who asks again must connect again, for by then another process
-/// may have what is wanted.
+/// Answers what comes first on a connection, and ends it: who asks again must connect again, for by
+/// then another process may have what is wanted.
 pub(crate) async fn answer_once(service: ShuffleService, connection: TcpStream) {
     let answered = CancellationToken::new();
     let once = Once { server: FetchServer::new(service), answered: answered.clone() };

@@ -1,5 +1,5 @@
-//! Segment files that were damaged after they had been finished, as their readers see them: whatever happens to which
-//! byte, the right pairs or a failure that names the output.
+//! Segment files that were damaged after they had been finished, as their readers see them:
+//! whatever happens to which byte, the right pairs or a failure that names the output.
 
 use std::path::{Path, PathBuf};
 

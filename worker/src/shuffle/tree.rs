@@ -1,10 +1,10 @@
-//! A tournament tree of losers: finds the smallest of k heads with log2(k) comparisons for each step.
-//! See Knuth, The Art of Computer Programming, volume 3, section 5.4.1.
+//! A tournament tree of losers: finds the smallest of k heads with log2(k) comparisons for each
+//! step. See Knuth, The Art of Computer Programming, volume 3, section 5.4.1.
 
 use std::hint::select_unpredictable;
 
-/// The tree over players `0..players`. It holds a prefix of each player's head, which decides most matches; the heads
-/// are the caller's, who decides the others.
+/// The tree over players `0..players`. It holds a prefix of each player's head, which decides most
+/// matches; the heads are the caller's, who decides the others.
 pub struct LoserTree {
     /// At `node` in `1..players`, the loser of the match there; at 0, the winner of all.
     nodes: Vec<Player>,
@@ -17,8 +17,8 @@ struct Player {
 }
 
 impl LoserTree {
-    /// Plays all matches. `wins_tie(a, b)` tells whether `a` goes before `b` if their prefixes are equal. There is at
-    /// least one player.
+    /// Plays all matches. `wins_tie(a, b)` tells whether `a` goes before `b` if their prefixes are
+    /// equal. There is at least one player.
     pub fn new(
         prefixes: impl ExactSizeIterator<Item = u64>,
         wins_tie: impl Fn(usize, usize) -> bool,
@@ -56,8 +56,8 @@ impl LoserTree {
         let mut node = (self.nodes.len() + winner.number as usize) / 2;
         while node > 0 {
             let other = self.nodes[node];
-            // Ties have a branch of their own: if their outcome met that of the others in one variable, the compiler would
-            // branch on it.
+            // Ties have a branch of their own: if their outcome met that of the others in one
+            // variable, the compiler would branch on it.
             if other.prefix == winner.prefix {
                 if wins_tie(other.number as usize, winner.number as usize) {
                     self.nodes[node] = std::mem::replace(&mut winner, other);
@@ -107,7 +107,8 @@ mod tests {
             for run in &mut runs {
                 run.sort_unstable_by(|a, b| b.cmp(a));
             }
-            // The prefix is only part of the truth, and that of a finished run that of the largest numbers.
+            // The prefix is only part of the truth, and that of a finished run that of the largest
+            // numbers.
             let head = |runs: &[Vec<u8>], at: usize| runs[at].last().map_or(256, |n| u16::from(*n));
             let prefix = |runs: &[Vec<u8>], at: usize| u64::from(head(runs, at).min(255) / 3);
             let prefixes: Vec<u64> = (0..runs.len()).map(|at| prefix(&runs, at)).collect();

@@ -1,7 +1,7 @@
 //! Who is to blame when a reduce task has not read what map tasks have written.
 //!
-//! Pairs are hashed where they are collected and where they are reduced, and nowhere between: so it shows only at the end that
-//! something is wrong, and then all is read again, output by output.
+//! Pairs are hashed where they are collected and where they are reduced, and nowhere between: so it
+//! shows only at the end that something is wrong, and then all is read again, output by output.
 
 use windrow_jobs::{Audit, FailureCause};
 
@@ -9,8 +9,8 @@ use crate::shuffle::block::Block;
 use crate::shuffle::source::BlockSource;
 use crate::shuffle::spill::Scratch;
 
-/// Reads sources, of one output each, until one does not keep its promise, and returns its failure. If all do, the fault
-/// has passed, or was in the merge.
+/// Reads sources, of one output each, until one does not keep its promise, and returns its failure.
+/// If all do, the fault has passed, or was in the merge.
 pub fn culprit(
     scratch: &Scratch,
     sources: Vec<Box<dyn BlockSource>>,

@@ -1,4 +1,5 @@
-//! Disks that are full: the attempt fails with the name of the file, leaves nothing, and others go on.
+//! Disks that are full: the attempt fails with the name of the file, leaves nothing, and others go
+//! on.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

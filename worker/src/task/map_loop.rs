@@ -77,8 +77,8 @@ pub struct MapLoops<'a> {
 }
 
 impl MapLoops<'_> {
-    /// Maps all chunks on all threads. Of several failures, that of the first chunk is returned, so that a bad
-    /// record is reported the same way each time where that is possible.
+    /// Maps all chunks on all threads. Of several failures, that of the first chunk is returned, so
+    /// that a bad record is reported the same way each time where that is possible.
     pub fn run<S: ChunkSink>(
         &self,
         sink: impl Fn() -> S + Sync,
@@ -157,7 +157,8 @@ impl MapLoops<'_> {
         if chunk.bytes.is_empty() {
             return Ok(());
         }
-        // Not held while reading, nor while waiting for other threads: only for what keeps a core busy.
+        // Not held while reading, nor while waiting for other threads: only for what keeps a core
+        // busy.
         let core = self.attempt.cores.take();
         let records = collector.map_chunk(&chunk, room)?;
         drop(core);

@@ -44,8 +44,8 @@ pub fn run(
     Ok(Outcome { finished, left: Left::File(file), quarantine: None })
 }
 
-/// How much text a thread may have in hand: all threads together as much of the memory as texts that
-/// are held back. A chunk whose text is a few times as long is not written twice for that.
+/// How much text a thread may have in hand: all threads together as much of the memory as texts
+/// that are held back. A chunk whose text is a few times as long is not written twice for that.
 fn in_hand_bytes_max(attempt: &Attempt, plan: &InputPlan) -> u64 {
     let share_bytes = attempt.memory.limit_bytes() / MEMORY_PARTS / attempt.threads.max(1) as u64;
     share_bytes.max(CHUNKS_IN_HAND * plan.chunk_bytes)

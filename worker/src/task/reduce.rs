@@ -14,8 +14,8 @@ use crate::shuffle::merge::Merge;
 use crate::shuffle::source::BlockSource;
 use crate::shuffle::spill::Scratch;
 
-/// Runs a reduce attempt on the sources of its partition. They are opened a second time if what they give is not what they
-/// promise.
+/// Runs a reduce attempt on the sources of its partition. They are opened a second time if what
+/// they give is not what they promise.
 pub fn run(
     attempt: &Attempt,
     open: impl Fn(Streams) -> Result<Vec<Box<dyn BlockSource>>, FailureCause>,

@@ -15,7 +15,8 @@ use crate::memory::Account;
 use crate::shuffle::store::SegmentStore;
 use crate::testing::{Words, attempt, attempt_id, file_range, whole_file};
 
-/// Reduces all partitions of the map outputs numbered `maps`, and returns the parts and what was read.
+/// Reduces all partitions of the map outputs numbered `maps`, and returns the parts and what was
+/// read.
 fn reduce_all(
     words: Words,
     store: &Arc<SegmentStore>,
@@ -125,7 +126,8 @@ fn tiny_memory_spills_and_gives_the_same_parts() {
     }
 }
 
-/// Maps and reduces as a job with a combiner, in so much memory: the first partition, and the stats of the map.
+/// Maps and reduces as a job with a combiner, in so much memory: the first partition, and the stats
+/// of the map.
 fn combined(input: &Path, memory_bytes: u64, threads: usize) -> (String, Stats) {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(SegmentStore::new(folder.path().join("worker"), 0));

@@ -1,4 +1,5 @@
-//! The worker as its coordinator sees it: a whole worker, and a coordinator that is scripted message by message.
+//! The worker as its coordinator sees it: a whole worker, and a coordinator that is scripted
+//! message by message.
 
 // Allowed in tests; clippy does not see that the helpers belong to them.
 #![allow(clippy::unwrap_used, clippy::expect_used)]

@@ -95,7 +95,8 @@ fn a_map_that_is_redone_when_all_reducers_are_done_does_not_matter() {
     assert_eq!(f.view(J1).state, JobState::Publishing);
 }
 
-/// Two reduces run; one is done, and has read what `first` says that map 0 wrote; then that is lost, and made again.
+/// Two reduces run; one is done, and has read what `first` says that map 0 wrote; then that is
+/// lost, and made again.
 fn made_again(first: AttemptStats, again: AttemptStats) -> (Fixture, Vec<Effect>) {
     let mut f = Fixture::new(2);
     f.submit(plan(2, 2));

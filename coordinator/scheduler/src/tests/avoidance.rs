@@ -11,7 +11,8 @@ fn died() -> FailureCause {
     FailureCause::ProcessDied { death: Death::Exit(127), alone: true, place, output }
 }
 
-/// Whatever is given to W1 dies at once, until everything stands still; all else waits for the test. Returns what died.
+/// Whatever is given to W1 dies at once, until everything stands still; all else waits for the
+/// test. Returns what died.
 fn die_on_w1(f: &mut Fixture, mut effects: Vec<Effect>) -> Vec<AttemptId> {
     let mut dead = Vec::new();
     loop {

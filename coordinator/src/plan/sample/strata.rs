@@ -21,8 +21,8 @@ pub(super) struct Piece {
     pub(super) bytes: Range<u64>,
 }
 
-/// Spreads what is to be read evenly over all bytes of all files. Where in its stratum a piece lies differs from
-/// stratum to stratum, so that files that are sorted each for itself do not mislead.
+/// Spreads what is to be read evenly over all bytes of all files. Where in its stratum a piece lies
+/// differs from stratum to stratum, so that files that are sorted each for itself do not mislead.
 pub(super) fn strata(files: &[InputFile], partitions: u32) -> Vec<Vec<Piece>> {
     let total: u64 = files.iter().map(|file| file.bytes).sum();
     let wanted = (u64::from(partitions) * STRATA_PER_PARTITION).clamp(STRATA.0, STRATA.1);

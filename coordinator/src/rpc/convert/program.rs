@@ -1,4 +1,5 @@
-//! Programs, side files and platforms. Their limits are checked here, so that all behind may rely on them.
+//! Programs, side files and platforms. Their limits are checked here, so that all behind may rely
+//! on them.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! Nothing is done for a job that has ended; only attempts that still run somewhere are cancelled again.
+//! Nothing is done for a job that has ended; only attempts that still run somewhere are cancelled
+//! again.
 
 use windrow_scheduler::Effect;
 

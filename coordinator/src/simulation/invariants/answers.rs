@@ -1,4 +1,5 @@
-//! Every request and every report is answered at once and exactly once, and the same report gets the same answer.
+//! Every request and every report is answered at once and exactly once, and the same report gets
+//! the same answer.
 
 use std::collections::VecDeque;
 

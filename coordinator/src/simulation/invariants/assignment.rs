@@ -1,5 +1,5 @@
-//! Attempts go only to workers with a session and a free slot that do not want to leave; reduces only when every
-//! map is done; nothing runs while a job is being published.
+//! Attempts go only to workers with a session and a free slot that do not want to leave; reduces
+//! only when every map is done; nothing runs while a job is being published.
 
 use windrow_jobs::Stage;
 use windrow_scheduler::Effect;

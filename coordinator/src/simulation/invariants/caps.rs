@@ -1,5 +1,6 @@
-//! Retries are bounded: no task gets another attempt once any kind of failure has reached its cap since that was forgiven:
-//! failures to fetch by a reducer that succeeds, all else by the task's own success.
+//! Retries are bounded: no task gets another attempt once any kind of failure has reached its cap
+//! since that was forgiven: failures to fetch by a reducer that succeeds, all else by the task's
+//! own success.
 
 use windrow_jobs::{FailureCause, FailureClass};
 use windrow_scheduler::Effect;

@@ -1,5 +1,5 @@
-//! A worker that is told to go has asked for it, runs nothing, and nobody misses it afterwards: no reducer fails
-//! because it is gone.
+//! A worker that is told to go has asked for it, runs nothing, and nobody misses it afterwards: no
+//! reducer fails because it is gone.
 
 use std::collections::BTreeSet;
 

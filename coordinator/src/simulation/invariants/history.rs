@@ -1,6 +1,6 @@
-//! Nothing acknowledged is ever forgotten: what has been told followed from a line of events, and every coordinator that
-//! says anything afterwards goes on from that very line. So nobody who was replaced gets anything out that the others do not
-//! know of.
+//! Nothing acknowledged is ever forgotten: what has been told followed from a line of events, and
+//! every coordinator that says anything afterwards goes on from that very line. So nobody who was
+//! replaced gets anything out that the others do not know of.
 
 use super::check;
 

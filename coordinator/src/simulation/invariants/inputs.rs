@@ -1,4 +1,5 @@
-//! Reducers are told to read every map task's output exactly once, and what they are told is in force.
+//! Reducers are told to read every map task's output exactly once, and what they are told is in
+//! force.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! A session is ended for silence alone. (That silence always ends it, the world looks at: what heartbeats said is not told
-//! again in a replay.)
+//! A session is ended for silence alone. (That silence always ends it, the world looks at: what
+//! heartbeats said is not told again in a replay.)
 
 use std::time::Duration;
 
@@ -20,7 +20,8 @@ impl Rule for Leases {
     }
 }
 
-/// When a coordinator that lives has looked at its deadlines, no session is left whose lease is over.
+/// When a coordinator that lives has looked at its deadlines, no session is left whose lease is
+/// over.
 pub fn check_silence(now: Time, ledger: &Ledger) -> Result<(), String> {
     for (worker, session) in &ledger.sessions {
         let stands = now < session.lease_ends;
@@ -35,7 +36,8 @@ pub fn check_acknowledgement(silent: Duration, lease: Duration) -> Result<(), St
     check(may_be_in_charge, || format!("leases: renewed by one without a store for {silent:?}"))
 }
 
-/// A coordinator that was paused longer than a lease must not give up a worker whose heartbeats wait to be read.
+/// A coordinator that was paused longer than a lease must not give up a worker whose heartbeats
+/// wait to be read.
 pub fn check_heard(worker: WorkerId, waits: bool) -> Result<(), String> {
     check(!waits, || format!("leases: {worker} is given up while what it said waits to be read"))
 }

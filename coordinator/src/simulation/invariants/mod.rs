@@ -1,8 +1,9 @@
-//! What must hold in every world, one a file. None of them looks into the scheduler: they watch what goes in and
-//! what comes out, and keep books of their own.
+//! What must hold in every world, one a file. None of them looks into the scheduler: they watch
+//! what goes in and what comes out, and keep books of their own.
 //!
-//! Rules watch one line of history, from within the catalog: what each coordinator decides must follow from its events,
-//! live and in replay. The others watch the world: what coordinators have told, whichever they were, and what became of it.
+//! Rules watch one line of history, from within the catalog: what each coordinator decides must
+//! follow from its events, live and in replay. The others watch the world: what coordinators have
+//! told, whichever they were, and what became of it.
 
 mod after_end;
 mod answers;

@@ -1,5 +1,5 @@
-//! No task without an owner or a reason: of a job that is not over, something runs or is being published, or it says
-//! what it waits for, truly.
+//! No task without an owner or a reason: of a job that is not over, something runs or is being
+//! published, or it says what it waits for, truly.
 
 use windrow_scheduler::{JobState, JobView, Scheduler, Waiting};
 

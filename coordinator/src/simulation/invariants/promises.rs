@@ -1,5 +1,5 @@
-//! What was told to anybody is never contradicted, whoever says it: which job a submission became, which attempt of a task
-//! has won, and how a job ended.
+//! What was told to anybody is never contradicted, whoever says it: which job a submission became,
+//! which attempt of a task has won, and how a job ended.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,8 @@ pub struct Promises {
     /// By tasks whose winner writes a part.
     won: BTreeMap<TaskId, AttemptId>,
     ended: BTreeMap<JobId, Outcome>,
-    /// Jobs whose maps are not deterministic: until they are published, a reducer that has won may have to run again.
+    /// Jobs whose maps are not deterministic: until they are published, a reducer that has won may
+    /// have to run again.
     revocable: BTreeSet<JobId>,
 }
 
@@ -37,7 +38,8 @@ impl Promises {
         self.ended.get(&job)
     }
 
-    /// `newest`: whether nobody has spoken yet in a later epoch. An answer that changes nothing may be out of date.
+    /// `newest`: whether nobody has spoken yet in a later epoch. An answer that changes nothing may
+    /// be out of date.
     pub fn on_release(
         &mut self,
         effect: &Effect,
@@ -73,7 +75,8 @@ impl Promises {
         check(others.count() == 0, || format!("promises: {job} is two submissions"))
     }
 
-    /// A client sees how a job has ended: nobody else need have been told, if a coordinator has died in between.
+    /// A client sees how a job has ended: nobody else need have been told, if a coordinator has
+    /// died in between.
     pub fn seen(&mut self, job: JobId, outcome: &Outcome) -> Result<(), String> {
         let told = self.ended.entry(job).or_insert_with(|| outcome.clone());
         check(told == outcome, || format!("promises: {job} shows {outcome:?}, not {told:?}"))

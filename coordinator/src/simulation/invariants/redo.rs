@@ -1,5 +1,5 @@
-//! Only what is needed is done again: a task gets another attempt when the last one is over without success, or
-//! when its output is lost and a reducer may still want it.
+//! Only what is needed is done again: a task gets another attempt when the last one is over without
+//! success, or when its output is lost and a reducer may still want it.
 
 use windrow_jobs::{AttemptId, Stage};
 use windrow_scheduler::Effect;

@@ -1,5 +1,5 @@
-//! The jobs that have ended last can still be asked about, whatever their numbers: a job that was long in running must
-//! not be forgotten before those who wait for it have heard how it ended.
+//! The jobs that have ended last can still be asked about, whatever their numbers: a job that was
+//! long in running must not be forgotten before those who wait for it have heard how it ended.
 
 use windrow_jobs::JobId;
 use windrow_scheduler::{JobState, Scheduler};

@@ -1,5 +1,5 @@
-//! Replay equals live: where a crash loses nothing, the next coordinator finds exactly what the last one knew, but for what
-//! every takeover forgets.
+//! Replay equals live: where a crash loses nothing, the next coordinator finds exactly what the
+//! last one knew, but for what every takeover forgets.
 
 use std::sync::Arc;
 
@@ -18,7 +18,8 @@ pub fn check_replay(
     found: &DriverState,
     config: &Config,
 ) -> Result<(), String> {
-    // What the last one would be if it took over from itself. Only heartbeats move the clock without a record.
+    // What the last one would be if it took over from itself. Only heartbeats move the clock
+    // without a record.
     left.now = found.now;
     let (new, parts) = (Catalog::new(left.catalog.cluster), left.catalog.parts());
     let left = Arc::new(left);

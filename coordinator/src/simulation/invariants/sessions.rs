@@ -1,4 +1,5 @@
-//! No two workers ever have the same id, and a worker gets its session back exactly when that still stands.
+//! No two workers ever have the same id, and a worker gets its session back exactly when that still
+//! stands.
 
 use std::collections::BTreeSet;
 

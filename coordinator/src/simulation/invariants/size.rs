@@ -1,5 +1,5 @@
-//! The state is O(maps + reduces), and survives being written down. The journal is as long as its log may be, whatever came
-//! before.
+//! The state is O(maps + reduces), and survives being written down. The journal is as long as its
+//! log may be, whatever came before.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use windrow_scheduler::Scheduler;
 use windrow_scheduler::journal::Recovered;
 
-use super::check;
+use super::{Ledger, check};
 use crate::driver::{DriverPart, DriverRecord, DriverState};
 
 /// Most bytes that the state takes for itself, and for each task, worker and job.
@@ -24,10 +24,18 @@ pub fn check_size(state: &DriverState) -> Result<(), String> {
     check(bytes <= max, || format!("size: {bytes} bytes for {entries} entries"))
 }
 
-/// What the store has when the dust has settled: a log that is not cut yet, one that is being cut, and little else.
-pub fn check_objects(objects: usize, snapshot_after: u64) -> Result<(), String> {
-    let max = 3 * snapshot_after as usize + 60;
-    check(objects <= max, || format!("size: {objects} objects where logs have {snapshot_after}"))
+/// What the store has when the dust has settled: a log that is not cut yet, one that is being cut,
+/// the pieces of a state and of the one before, and little else.
+pub fn check_objects(objects: usize, snapshot_after: u64, ledger: &Ledger) -> Result<(), String> {
+    let splits_and_tasks =
+        ledger.jobs.values().map(|job| 2 * job.plan.splits.len() + job.plan.partitions as usize);
+    let pieces = splits_and_tasks.sum::<usize>() / ledger.config.tasks_a_piece.get() as usize;
+    let max = 3 * snapshot_after as usize + 60 + 2 * pieces;
+    check(objects <= max, || {
+        format!(
+            "size: {objects} objects where logs have {snapshot_after} and states {pieces} pieces"
+        )
+    })
 }
 
 /// The last state as it is when it was written down and read.

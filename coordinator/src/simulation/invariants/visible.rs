@@ -1,6 +1,7 @@
-//! One attempt of each task becomes visible, with the right records, and only a job that succeeds shows anything for good.
+//! One attempt of each task becomes visible, with the right records, and only a job that succeeds
+//! shows anything for good.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use windrow_jobs::{AttemptId, JobId};
@@ -11,7 +12,8 @@ use super::{Ledger, check};
 use crate::driver::JobWork;
 use crate::simulation::output::Output;
 
-/// Nobody takes the folder of a job that is not over, not even while its coordinator cannot have it.
+/// Nobody takes the folder of a job that is not over, not even while its coordinator cannot have
+/// it.
 pub fn check_free<'a>(
     output: &Path,
     mut unsettled: impl Iterator<Item = (JobId, &'a Arc<JobWork>)>,
@@ -77,10 +79,14 @@ pub fn check_success(job: JobId, output: &Output, promises: &Promises) -> Result
     check_parts(job, output, promises)
 }
 
+/// When all is over, every folder can be had.
+pub fn check_unlocked<'a>(mut locked: impl Iterator<Item = &'a PathBuf>) -> Result<(), String> {
+    let locked = locked.next();
+    check(locked.is_none(), || format!("visible: {locked:?} is locked for ever"))
+}
+
 /// When all is over, what can be seen is what the books say.
 pub fn check_end(ledger: &Ledger, output: &Output, promises: &Promises) -> Result<(), String> {
-    let locked = output.locked().next();
-    check(locked.is_none(), || format!("visible: {locked:?} is locked for ever"))?;
     for (id, job) in &ledger.jobs {
         if job.ended == Some(Outcome::Succeeded) {
             check_success(*id, output, promises)?;

@@ -1,5 +1,5 @@
-//! A winner is never cancelled, however late a heartbeat still calls it running: a worker that believed it might
-//! delete what the winner left.
+//! A winner is never cancelled, however late a heartbeat still calls it running: a worker that
+//! believed it might delete what the winner left.
 
 use windrow_jobs::Stage;
 use windrow_scheduler::Effect;

@@ -6,8 +6,8 @@ use crate::collect::arena::Arena;
 use crate::collect::record_buffer::too_large;
 use crate::error::Result;
 
-/// Keys of this size on average are worth being handed out in the order of their positions, so that their memory goes on
-/// the way; to sort shorter ones would cost too much.
+/// Keys of this size on average are worth being handed out in the order of their positions, so that
+/// their memory goes on the way; to sort shorter ones would cost too much.
 const ORDERED_BYTES: usize = 1 << 10;
 
 /// Long keys and their accumulators.

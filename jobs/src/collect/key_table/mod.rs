@@ -1,9 +1,9 @@
 //! A hash table from encoded keys to accumulators.
 //!
-//! Open addressing with linear probing. Short keys lie in the table itself, so that finding one touches one or two cache
-//! lines; there are three tables, for three classes of length. Hashes are seeded for each job, so that no input collides by
-//! design, and that sums of them can be compared within the job; they are not the hash that partitions, which is the same for
-//! ever.
+//! Open addressing with linear probing. Short keys lie in the table itself, so that finding one
+//! touches one or two cache lines; there are three tables, for three classes of length. Hashes are
+//! seeded for each job, so that no input collides by design, and that sums of them can be compared
+//! within the job; they are not the hash that partitions, which is the same for ever.
 
 mod long;
 mod seed;
@@ -34,7 +34,8 @@ pub(super) struct Probe<const N: usize> {
     hash: u64,
 }
 
-/// What is done with the accumulator of a key: the first value starts it, each further one is added.
+/// What is done with the accumulator of a key: the first value starts it, each further one is
+/// added.
 pub(super) trait Fold<A> {
     fn start(self) -> Result<A>;
     fn add(self, accumulator: &mut A) -> Result<()>;
@@ -110,7 +111,8 @@ impl<A> KeyTable<A> {
         mem::replace(self, Self { short, medium, long, seed: self.seed })
     }
 
-    /// Takes a value into the accumulator of a key of any length, at once, and returns the key's hash.
+    /// Takes a value into the accumulator of a key of any length, at once, and returns the key's
+    /// hash.
     #[inline]
     pub(super) fn fold_now(&mut self, key: &[u8], value: impl Fold<A>) -> Result<u64> {
         if let Some(words) = Words::<2>::new(key) {

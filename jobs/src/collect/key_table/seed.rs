@@ -27,7 +27,8 @@ impl Seed {
     }
 }
 
-/// Both halves of the product depend on all bits of both factors; so does each bit of their sum, nearly.
+/// Both halves of the product depend on all bits of both factors; so does each bit of their sum,
+/// nearly.
 #[inline]
 fn folded_product(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);

@@ -5,8 +5,8 @@ use std::hint::select_unpredictable;
 use super::slots::SlotKey;
 use crate::collect::padded::first_eight;
 
-/// A key of at most `8 * N - 1` bytes, little endian, padded with zeros; the last byte is the length and one. So all
-/// keys differ, and none is all zeros.
+/// A key of at most `8 * N - 1` bytes, little endian, padded with zeros; the last byte is the
+/// length and one. So all keys differ, and none is all zeros.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::collect) struct Words<const N: usize>([u64; N]);
 

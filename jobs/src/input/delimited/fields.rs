@@ -9,7 +9,8 @@ use crate::error::{Error, Result};
 use crate::text::shown;
 use crate::value::Decimal;
 
-/// The fields of one record, counted from 0. Unquoting is left to the moment at which a field is asked for.
+/// The fields of one record, counted from 0. Unquoting is left to the moment at which a field is
+/// asked for.
 #[derive(Clone, Copy)]
 pub struct Fields<'a> {
     /// Up to the end of the record, and from somewhere before it.
@@ -52,8 +53,8 @@ impl<'a> Fields<'a> {
         Some(&self.bytes[start..end])
     }
 
-    /// A field that is the same with and without its quotes, as it stands in the file. `None` where the record has quotes
-    /// or too few fields: then [`get`](Self::get) tells more, and costs more.
+    /// A field that is the same with and without its quotes, as it stands in the file. `None` where
+    /// the record has quotes or too few fields: then [`get`](Self::get) tells more, and costs more.
     #[inline]
     pub fn plain(&self, index: usize) -> Option<&'a [u8]> {
         if self.quoted { None } else { self.raw(index) }

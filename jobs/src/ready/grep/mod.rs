@@ -13,8 +13,9 @@ use crate::input::{Chunk, RecordError};
 use crate::prelude::*;
 use pattern::{Pattern, Searcher};
 
-/// Finds lines by a regular expression, whatever bytes they hold. Output, in input order: `file:offset<TAB>line`; with
-/// `--count`, for every file that is not empty: `file<TAB>number of matching lines`.
+/// Finds lines by a regular expression, whatever bytes they hold. Output, in input order:
+/// `file:offset<TAB>line`; with `--count`, for every file that is not empty: `file<TAB>number of
+/// matching lines`.
 pub fn grep() -> Job {
     Job::with_params("grep", |params: &Params| {
         let pattern = Pattern::new(&params.pattern, params.ignore_case)?;

@@ -1,8 +1,9 @@
 //! A regular expression that is sought in many lines at once.
 //!
-//! The pattern is rewritten so that no match can cross a line end: line feeds are taken out of its classes and literals,
-//! and the borders of the text become borders of lines. Then the buffer has a match exactly where a line has one, except
-//! for the CR of a CRLF, which belongs to the buffer but not to the line.
+//! The pattern is rewritten so that no match can cross a line end: line feeds are taken out of its
+//! classes and literals, and the borders of the text become borders of lines. Then the buffer has a
+//! match exactly where a line has one, except for the CR of a CRLF, which belongs to the buffer but
+//! not to the line.
 
 use std::ops::Range;
 

@@ -1,5 +1,5 @@
-//! Byte strings that sort in descending order: [`Reverse`](std::cmp::Reverse)'s encoding, with a way back that copies
-//! no more than it must.
+//! Byte strings that sort in descending order: [`Reverse`](std::cmp::Reverse)'s encoding, with a
+//! way back that copies no more than it must.
 
 use memchr::memchr;
 

@@ -19,9 +19,10 @@ use lines::{LineKeys, Lines};
 use order::SortKey;
 use records::{RecordOutput, Records};
 
-/// Sorts by bytes, as `sort` does in the C locale. Parts follow each other: joined, they are the sorted whole. Lines are
-/// compared whole or by key columns, in turn; lines with equal keys are then compared whole, as GNU sort does, unless
-/// `--stable` keeps them in input order. CRLF becomes LF.
+/// Sorts by bytes, as `sort` does in the C locale. Parts follow each other: joined, they are the
+/// sorted whole. Lines are compared whole or by key columns, in turn; lines with equal keys are
+/// then compared whole, as GNU sort does, unless `--stable` keeps them in input order. CRLF becomes
+/// LF.
 ///
 /// ```
 /// # use windrow_jobs::{ready, testing};
@@ -43,12 +44,13 @@ pub fn sort() -> Job {
 
 #[derive(clap::Args, Serialize, Deserialize)]
 struct Params {
-    /// Columns to sort by, by number or name: '2', '3nr,1' (n: as numbers, r: descending), 'price:nr' [default: the
-    /// whole line]
+    /// Columns to sort by, by number or name: '2', '3nr,1' (n: as numbers, r: descending),
+    /// 'price:nr' [default: the whole line]
     #[arg(short, long, value_name = "COLUMNS")]
     key: Option<String>,
 
-    /// Compare as numbers; what is none counts as 0. With --key: the columns without flags of their own
+    /// Compare as numbers; what is none counts as 0. With --key: the columns without flags of their
+    /// own
     #[arg(short, long)]
     numeric: bool,
 
@@ -68,7 +70,8 @@ struct Params {
     #[arg(long, value_name = "N")]
     record_bytes: Option<NonZeroUsize>,
 
-    /// Bytes of each record to sort by, counted from 0, the end not included, such as '0..10' [default: all]
+    /// Bytes of each record to sort by, counted from 0, the end not included, such as '0..10'
+    /// [default: all]
     #[arg(long, value_name = "FROM..TO", requires = "record_bytes")]
     key_bytes: Option<String>,
 

@@ -14,8 +14,8 @@ const EXPONENT_BIAS: i64 = 0xa0;
 const SMALL: u8 = 0x81;
 const LARGE: u8 = 0xff;
 
-/// Appends the number that `text` begins with, after blanks: `-`, digits, a point, digits. What has no digits counts as
-/// zero, as in `sort -n`.
+/// Appends the number that `text` begins with, after blanks: `-`, digits, a point, digits. What has
+/// no digits counts as zero, as in `sort -n`.
 pub(in crate::ready) fn write(text: &[u8], out: &mut Vec<u8>) {
     let text = text.trim_ascii_start();
     let (negative, text) = match text {

@@ -14,7 +14,8 @@ pub(super) struct SortKey {
 }
 
 impl SortKey {
-    /// Reads keys such as `2,3nr` or `price:nr`; none is the whole line. Those without flags take `numeric` and `reverse`.
+    /// Reads keys such as `2,3nr` or `price:nr`; none is the whole line. Those without flags take
+    /// `numeric` and `reverse`.
     pub(super) fn parse_all(list: Option<&str>, numeric: bool, reverse: bool) -> Result<Vec<Self>> {
         let Some(list) = list else { return Ok(vec![Self { column: None, numeric, reverse }]) };
         list.split(',').map(|text| Self::parse(text.trim(), numeric, reverse)).collect()

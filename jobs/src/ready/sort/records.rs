@@ -1,4 +1,5 @@
-//! Records of one size: the key is the bytes to sort by, the value is the others, so that nothing is stored twice.
+//! Records of one size: the key is the bytes to sort by, the value is the others, so that nothing
+//! is stored twice.
 
 use std::num::NonZeroUsize;
 use std::ops::Range;

@@ -87,8 +87,8 @@ impl KeyPlan {
         }
     }
 
-    /// The key of a row: one column is its text; several stand between separators, quoted where they hold one, so that
-    /// different columns never make the same key.
+    /// The key of a row: one column is its text; several stand between separators, quoted where
+    /// they hold one, so that different columns never make the same key.
     #[inline]
     pub(in crate::ready) fn key<'a>(
         &self,

@@ -1,4 +1,5 @@
-//! What the jobs on tables have in common: their flags, columns that make keys, and the loop over a file's rows.
+//! What the jobs on tables have in common: their flags, columns that make keys, and the loop over a
+//! file's rows.
 
 mod args;
 mod keys;

@@ -1,4 +1,5 @@
-//! The loop over a file's rows, for mappers that need to find their columns once per chunk, not once per row.
+//! The loop over a file's rows, for mappers that need to find their columns once per chunk, not
+//! once per row.
 
 use crate::emit::Emit;
 use crate::error::Result;

@@ -1,4 +1,5 @@
-//! A job whose attempts run in processes of their own: one for all of them, and one for each that is suspected of killing.
+//! A job whose attempts run in processes of their own: one for all of them, and one for each that
+//! is suspected of killing.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,7 +19,8 @@ use crate::sync::lock;
 pub(super) struct ChildrenOfJob {
     pub(super) id: JobId,
     pub(super) identity: JobIdentity,
-    /// The process that runs all but suspects, and serves all outputs. Locked while it is being started.
+    /// The process that runs all but suspects, and serves all outputs. Locked while it is being
+    /// started.
     main: tokio::sync::Mutex<Option<Arc<Child>>>,
     state: Mutex<State>,
     /// What its processes are started from, once it is here.
@@ -47,7 +49,8 @@ impl ChildrenOfJob {
         }
     }
 
-    /// Has `finding` look for what its processes are started from, unless it has been found already.
+    /// Has `finding` look for what its processes are started from, unless it has been found
+    /// already.
     pub(super) async fn prepare(
         &self,
         finding: impl Future<Output = Result<JobFiles, FailureCause>>,
@@ -121,8 +124,9 @@ impl ChildrenOfJob {
         !outputs.keys().all(|attempt| children.segment_path(*attempt).exists())
     }
 
-    /// A process is gone: returns the outputs that are lost with it. Those that have their file by their final name are
-    /// whole; what it has spilled and not finished goes. May block for a moment.
+    /// A process is gone: returns the outputs that are lost with it. Those that have their file by
+    /// their final name are whole; what it has spilled and not finished goes. May block for a
+    /// moment.
     pub(super) fn note_end(
         &self,
         children: &Children,

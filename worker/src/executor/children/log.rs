@@ -1,7 +1,8 @@
-//! Tells the coordinator what the processes of jobs print, so that their users can read it: while they run, and when they and
-//! this worker are gone.
+//! Tells the coordinator what the processes of jobs print, so that their users can read it: while
+//! they run, and when they and this worker are gone.
 //!
-//! It is for people: each telling replaces the one before, none is waited for, and none is told twice.
+//! It is for people: each telling replaces the one before, none is waited for, and none is told
+//! twice.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! What the process of a job prints: its beginning and its end are kept in a file, whatever its length.
+//! What the process of a job prints: its beginning and its end are kept in a file, whatever its
+//! length.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -34,8 +35,8 @@ pub(super) struct Printed {
 }
 
 impl Printed {
-    /// Takes what comes from `pipe` to the file at `path`, on a thread of its own, until all copies of the other end are
-    /// closed.
+    /// Takes what comes from `pipe` to the file at `path`, on a thread of its own, until all copies
+    /// of the other end are closed.
     pub(super) fn record(pipe: PipeReader, path: PathBuf) -> io::Result<Self> {
         let kept = Arc::<Mutex<Kept>>::default();
         let (ended, end) = oneshot::channel();
@@ -95,7 +96,8 @@ fn last_lines(tail: &[u8]) -> String {
 
 /// Reads on when nothing can be written: the job must not wait for it.
 fn record(mut pipe: PipeReader, path: &Path, kept: &Mutex<Kept>) -> io::Result<()> {
-    // The job may write to this folder, and could have put a link there that leads to what it must not write to.
+    // The job may write to this folder, and could have put a link there that leads to what it must
+    // not write to.
     let mut file = File::create_new(path);
     let mut buffer = vec![0; 64 << 10];
     loop {

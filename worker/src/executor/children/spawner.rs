@@ -1,5 +1,6 @@
-//! The thread that starts processes. The kernel tells a process that its parent has died when the *thread* that has started
-//! it ends: threads of the runtime come and go, this one stays as long as the worker has children.
+//! The thread that starts processes. The kernel tells a process that its parent has died when the
+//! *thread* that has started it ends: threads of the runtime come and go, this one stays as long as
+//! the worker has children.
 
 use std::io;
 use std::process::{Child, Command};

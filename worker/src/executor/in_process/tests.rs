@@ -11,7 +11,7 @@ use super::*;
 use crate::executor::{JobContext, WorkerOutputs};
 use crate::shuffle::FetchTimeouts;
 use crate::shuffle::store::JobFolder;
-use crate::testing::{IDENTITY, attempt_id, whole_file};
+use crate::testing::{IDENTITY, attempt_id, context, whole_file};
 
 /// Mappers wait here until the test lets them go.
 #[derive(Clone, Default)]
@@ -101,24 +101,8 @@ impl Bench {
     }
 
     fn request(&self, job: &str, stage: Stage, index: u32, work: Work) -> RunRequest {
-        let context = JobContext {
-            identity: IDENTITY,
-            job: job.into(),
-            params: "{}".into(),
-            lossy: false,
-            record_bytes_max: 64 << 20,
-            compression: None,
-            skip_bad_records: None,
-            threads: None,
-            memory_bytes: None,
-            fan_in: None,
-            partitions: 1,
-            staging: self.folder.path().join("staging"),
-            program: windrow_jobs::JobProgram::default(),
-            files: Vec::new(),
-            writable: Vec::new(),
-            split_points: Arc::default(),
-        };
+        let staging = self.folder.path().join("staging");
+        let context = JobContext { job: job.into(), staging, ..context() };
         RunRequest {
             attempt: attempt_id(stage, index, 1),
             context: Arc::new(context),
@@ -151,9 +135,11 @@ impl Bench {
         running
     }
 
-    /// Lets the mappers go, waits until no thread works for job 1 any more, and returns what is left of it.
+    /// Lets the mappers go, waits until no thread works for job 1 any more, and returns what is
+    /// left of it.
     async fn files_after_the_end(&self, folder: &Arc<JobFolder>) -> Vec<PathBuf> {
-        // Attempts hold the folder; so do the store and the job until they are released, and this test.
+        // Attempts hold the folder; so do the store and the job until they are released, and this
+        // test.
         let is_released = !lock(&self.executor.jobs).contains_key(&JobId(1));
         let holders = if is_released { 1 } else { 3 };
         self.gate.open();

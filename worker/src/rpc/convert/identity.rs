@@ -1,7 +1,7 @@
 //! Who a worker is, as it tells the processes of its jobs, and what these show each other.
 //!
-//! The end of a lease goes from one process to another by the system's clock, and is nowhere later than it was: whichever
-//! of the two is stopped in between, the lease only gets shorter.
+//! The end of a lease goes from one process to another by the system's clock, and is nowhere later
+//! than it was: whichever of the two is stopped in between, the lease only gets shorter.
 
 use std::time::Duration;
 

@@ -12,13 +12,16 @@ use super::{DATA_BYTES_MAX, KEPT_BYTES_MAX, PACKED_RAW_BYTES_MAX, RAW_BYTES_MAX}
 /// Room for the lengths of a pair.
 const LENGTHS_BYTES: usize = 20;
 
-/// Pairs of a full block have this many bytes on average, or more: what finds them in memory is small beside them.
+/// Pairs of a full block have this many bytes on average, or more: what finds them in memory is
+/// small beside them.
 pub const PAIR_BYTES_MIN: usize = 24;
 
-/// Shared prefixes that save less than one part in this many do not pay: decoding them takes a copy.
+/// Shared prefixes that save less than one part in this many do not pay: decoding them takes a
+/// copy.
 const SAVING_PARTS: usize = 4;
 
-/// Most bytes that a pair takes up in a block, its lengths included. An error if that is more than a block holds.
+/// Most bytes that a pair takes up in a block, its lengths included. An error if that is more than
+/// a block holds.
 #[inline]
 pub fn pair_bytes(record: RecordRef<'_>) -> Result<usize, FailureCause> {
     let bytes = record.key.len().saturating_add(record.value.len()).saturating_add(LENGTHS_BYTES);
@@ -35,7 +38,8 @@ fn too_large(bytes: usize) -> FailureCause {
     }
 }
 
-/// What comes before the key and the value of a pair that has an uncompressed block to itself: header and lengths.
+/// What comes before the key and the value of a pair that has an uncompressed block to itself:
+/// header and lengths.
 pub fn block_head(record: RecordRef<'_>) -> Result<Vec<u8>, FailureCause> {
     pair_bytes(record)?;
     let RecordRef { key, value } = record;
@@ -54,12 +58,12 @@ pub fn block_head(record: RecordRef<'_>) -> Result<Vec<u8>, FailureCause> {
     Ok(head)
 }
 
-/// Gathers pairs and encodes them as blocks, one after the other. What the last blocks gained by shared prefixes and by
-/// compression decides how the next one is made.
+/// Gathers pairs and encodes them as blocks, one after the other. What the last blocks gained by
+/// shared prefixes and by compression decides how the next one is made.
 pub struct BlockBuilder {
     block_bytes: usize,
-    /// Finished blocks, then the one in the making: room for its header, and its pairs. So what is not compressed is
-    /// never copied.
+    /// Finished blocks, then the one in the making: room for its header, and its pairs. So what is
+    /// not compressed is never copied.
     blocks: Vec<u8>,
     /// Where the one in the making starts.
     start: usize,
@@ -94,8 +98,8 @@ impl BlockBuilder {
         this
     }
 
-    /// Appends a pair; `false`, and nothing is appended, if it belongs in the next block. An error if it is too large
-    /// for any.
+    /// Appends a pair; `false`, and nothing is appended, if it belongs in the next block. An error
+    /// if it is too large for any.
     #[inline]
     pub fn push(&mut self, record: RecordRef<'_>) -> Result<bool, FailureCause> {
         let is_full = self.data_bytes + pair_bytes(record)? > self.block_bytes

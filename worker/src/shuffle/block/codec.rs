@@ -10,7 +10,8 @@ use super::adaptive::Adaptive;
 /// How blocks are compressed where that pays; those that hardly shrink are stored as they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Codec {
-    /// Not at all: for what is read on the same machine, where the page cache is faster than any codec.
+    /// Not at all: for what is read on the same machine, where the page cache is faster than any
+    /// codec.
     None,
     /// LZ4, which keeps up with a fast network.
     Lz4,

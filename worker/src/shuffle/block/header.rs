@@ -27,7 +27,8 @@ pub struct Header {
 }
 
 impl Header {
-    /// Reads a header from the start of `bytes`. Nothing in it can be believed before [`check`](Self::check).
+    /// Reads a header from the start of `bytes`. Nothing in it can be believed before
+    /// [`check`](Self::check).
     pub fn read(bytes: &[u8]) -> Result<Self, BlockError> {
         let header = bytes.first_chunk::<HEADER_BYTES>().ok_or(BlockError::Short)?;
         let number = |at: usize| {
@@ -68,7 +69,8 @@ impl Header {
     fn is_plausible(&self) -> bool {
         let [stored, raw, data] =
             [self.stored_bytes, self.raw_bytes, self.data_bytes].map(|bytes| bytes as usize);
-        // Only a pair that is alone may be large. Each pair takes two bytes at least, and its lengths at most twenty.
+        // Only a pair that is alone may be large. Each pair takes two bytes at least, and its
+        // lengths at most twenty.
         let records = self.records as usize;
         let is_small = records <= DATA_BYTES_MAX / 2 && raw <= DATA_BYTES_MAX + 20 * records;
         let raw_max = if self.is_compressed() { PACKED_RAW_BYTES_MAX } else { RAW_BYTES_MAX };

@@ -5,8 +5,8 @@
 //!  layout 1, shared prefixes:  shared suffix_len value_len suffix value  ...
 //! ```
 //!
-//! In layout 1 a key consists of the first `shared` bytes of the key before it and the suffix. A block's first pair
-//! shares nothing, so that each block can be read alone.
+//! In layout 1 a key consists of the first `shared` bytes of the key before it and the suffix. A
+//! block's first pair shares nothing, so that each block can be read alone.
 
 use windrow_jobs::program::RecordRef;
 use windrow_jobs::varint;
@@ -100,7 +100,8 @@ pub fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     at + a[at..].iter().zip(&b[at..]).take_while(|(x, y)| x == y).count()
 }
 
-/// Finds the pairs of a block in layout 0 whose raw bytes start at `from`. `None` unless they are all of `data`.
+/// Finds the pairs of a block in layout 0 whose raw bytes start at `from`. `None` unless they are
+/// all of `data`.
 pub fn index(data: &[u8], from: usize, header: &Header, entries: &mut Vec<Entry>) -> Option<()> {
     let mut at = from;
     let mut data_bytes = 0;

@@ -6,10 +6,12 @@
 //!           '----------------------- covered by the CRC-64/NVME ------------------------'
 //! ```
 //!
-//! Numbers are little endian. `stored` bytes give `raw` bytes once decompressed; these give `records` pairs, whose keys
-//! and values together have `data` bytes. How raw bytes give pairs is told in `layout`.
+//! Numbers are little endian. `stored` bytes give `raw` bytes once decompressed; these give
+//! `records` pairs, whose keys and values together have `data` bytes. How raw bytes give pairs is
+//! told in `layout`.
 //!
-//! The decoder takes any bytes: foreign ones are an error, never a panic, and never a large allocation.
+//! The decoder takes any bytes: foreign ones are an error, never a panic, and never a large
+//! allocation.
 
 mod adaptive;
 mod builder;
@@ -36,12 +38,12 @@ use super::pairs::SortedPairs;
 /// Most raw bytes in a block, and so the largest pair that can be shuffled.
 pub const RAW_BYTES_MAX: usize = 1 << 30;
 
-/// Most bytes of keys and values in a block of several pairs. So a foreign block whose keys share long prefixes
-/// cannot grow without limit.
+/// Most bytes of keys and values in a block of several pairs. So a foreign block whose keys share
+/// long prefixes cannot grow without limit.
 pub const DATA_BYTES_MAX: usize = 1 << 20;
 
-/// Most raw bytes of a block that is compressed; a larger pair goes as it is. So few foreign bytes cannot be unpacked to
-/// very many.
+/// Most raw bytes of a block that is compressed; a larger pair goes as it is. So few foreign bytes
+/// cannot be unpacked to very many.
 pub const PACKED_RAW_BYTES_MAX: usize = 5 << 20;
 
 /// A block keeps no more memory than this for the next one.
@@ -70,7 +72,8 @@ pub enum BlockError {
     Pairs,
 }
 
-/// Pairs in memory, each found in O(1): decoded ones, which the block owns, or some of a buffer, which it shares.
+/// Pairs in memory, each found in O(1): decoded ones, which the block owns, or some of a buffer,
+/// which it shares.
 #[derive(Default)]
 pub struct Block {
     data: Vec<u8>,
@@ -90,8 +93,9 @@ struct Lent {
 }
 
 impl Block {
-    /// Makes this block the one that `buffer` encodes, all of it. After an error it is empty. May take the buffer's
-    /// memory and leave other memory, with any bytes, there: what needs no unpacking is not copied.
+    /// Makes this block the one that `buffer` encodes, all of it. After an error it is empty. May
+    /// take the buffer's memory and leave other memory, with any bytes, there: what needs no
+    /// unpacking is not copied.
     pub fn decode_buffer(&mut self, buffer: &mut Vec<u8>) -> Result<(), BlockError> {
         self.clear();
         let header = Header::check(buffer)?;
@@ -198,7 +202,8 @@ impl Block {
         if self.data.capacity() > KEPT_BYTES_MAX {
             self.data = Vec::new();
         }
-        // What is in `data` is out of reach without entries; kept, it need not be zeroed for the next read.
+        // What is in `data` is out of reach without entries; kept, it need not be zeroed for the
+        // next read.
         self.entries.clear();
         self.received = Bytes::new();
         self.lent = None;

@@ -184,7 +184,8 @@ fn a_header_that_promises_too_much_is_refused_before_anything_is_allocated() {
     }
 }
 
-/// A block of one pair with this value, compressed by hand: `claimed` of the raw bytes are announced.
+/// A block of one pair with this value, compressed by hand: `claimed` of the raw bytes are
+/// announced.
 fn bomb(method: Method, value_bytes: usize, claimed: Option<usize>) -> Vec<u8> {
     let mut raw = vec![0];
     windrow_jobs::varint::write(value_bytes as u64, &mut raw);

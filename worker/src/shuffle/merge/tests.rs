@@ -31,7 +31,8 @@ fn drain_and(
     Ok(pairs)
 }
 
-/// Sorted pairs in blocks of a few, perhaps with empty blocks between, and perhaps with an error at the end.
+/// Sorted pairs in blocks of a few, perhaps with empty blocks between, and perhaps with an error at
+/// the end.
 struct Blocks {
     pairs: std::vec::IntoIter<Pair>,
     block_records: usize,

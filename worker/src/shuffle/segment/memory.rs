@@ -17,7 +17,8 @@ pub struct MemorySegment {
 }
 
 impl MemorySegment {
-    /// Counts `pairs` with `reservation`. Should they be written to a file, they are compressed with `codec`.
+    /// Counts `pairs` with `reservation`. Should they be written to a file, they are compressed
+    /// with `codec`.
     pub fn new(pairs: SortedBuffer, codec: Codec, mut reservation: Reservation) -> Self {
         reservation.resize(pairs.memory_bytes() as u64);
         Self { pairs, codec, _reservation: reservation }

@@ -1,5 +1,5 @@
-//! Segments: files of sorted pairs, by run and partition. A map attempt leaves one; so does a buffer
-//! that spills.
+//! Segments: files of sorted pairs, by run and partition. A map attempt leaves one; so does a
+//! buffer that spills.
 //!
 //! ```text
 //!  | magic | owner | crc64 of both | blocks of any runs and partitions ... | pages of the index
@@ -12,9 +12,9 @@
 //! partition of each run that has pairs, their number, their digest and their extents; readers read
 //! its directory, and then the page of the partition they want. A file without a whole index is no
 //! segment: it appears under its final name only when it is complete. Nor is one whose
-//! [owner](Owner) is not the one that its reader means: a name may be used again, by another attempt
-//! or after another coordinator has given the job's number again. What nobody will read again can be
-//! cut out of it ([`Segment::release`]).
+//! [owner](Owner) is not the one that its reader means: a name may be used again, by another
+//! attempt or after another coordinator has given the job's number again. What nobody will read
+//! again can be cut out of it ([`Segment::release`]).
 
 pub(crate) mod fuzzing;
 mod index;

@@ -1,7 +1,8 @@
 //! Cuts holes into segments, where nobody will read again.
 //!
-//! A sort beyond memory writes its input twice, as runs and as output. Holes let the second copy have the place of the first: on the
-//! disk, and in the page cache, where pages that were used a moment ago cost much less than new ones.
+//! A sort beyond memory writes its input twice, as runs and as output. Holes let the second copy
+//! have the place of the first: on the disk, and in the page cache, where pages that were used a
+//! moment ago cost much less than new ones.
 
 use std::collections::BTreeSet;
 use std::fs::File;

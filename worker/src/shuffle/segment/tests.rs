@@ -375,7 +375,8 @@ fn an_index_in_memory_and_one_in_the_file_say_the_same() {
     assert!(Segment::open(file.path(), &owner(3, 1), usize::MAX).is_err());
 }
 
-/// What is wrong in an open file and right in the one that has its name is what a fault looks like that has passed.
+/// What is wrong in an open file and right in the one that has its name is what a fault looks like
+/// that has passed.
 #[test]
 fn a_block_that_is_whole_at_the_second_read_is_whole() {
     let folder = tempfile::tempdir().unwrap();

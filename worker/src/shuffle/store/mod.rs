@@ -5,8 +5,8 @@
 //!                                scratch-12              a spilled run, removed by the attempt that made it
 //! ```
 //!
-//! The output of a map attempt is such a file, or stays in memory until memory is short: [`SegmentStore::evict_largest`]
-//! writes it. Nobody else knows which: readers get sources.
+//! The output of a map attempt is such a file, or stays in memory until memory is short:
+//! [`SegmentStore::evict_largest`] writes it. Nobody else knows which: readers get sources.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -64,8 +64,8 @@ pub struct SegmentStore {
 }
 
 impl SegmentStore {
-    /// A store in a folder that only this worker's processes write to, each under names of its own: `process` is the number
-    /// of this one.
+    /// A store in a folder that only this worker's processes write to, each under names of its own:
+    /// `process` is the number of this one.
     pub fn new(directory: PathBuf, process: u32) -> Self {
         let serial = Arc::new(AtomicU64::new(u64::from(process) << PROCESS_SHIFT));
         Self { directory, jobs: Mutex::default(), serial }
@@ -93,8 +93,8 @@ impl SegmentStore {
         lock(&self.jobs).values().find(|folder| folder.job() == identity).cloned()
     }
 
-    /// The pairs of `partition` in the output of a map attempt, wherever it is: a source for each of its runs that has
-    /// some. An error if there is no such output.
+    /// The pairs of `partition` in the output of a map attempt, wherever it is: a source for each
+    /// of its runs that has some. An error if there is no such output.
     pub fn sources(
         &self,
         job: JobId,
@@ -120,8 +120,8 @@ impl SegmentStore {
         is_held || self.segment_path(job, output.0, output.1).exists()
     }
 
-    /// Writes outputs that are in memory to their files, the largest first, until `is_enough`, or until none is left that
-    /// can be written. Several callers write different ones.
+    /// Writes outputs that are in memory to their files, the largest first, until `is_enough`, or
+    /// until none is left that can be written. Several callers write different ones.
     pub fn evict_until(&self, mut is_enough: impl FnMut() -> bool) -> bool {
         loop {
             if is_enough() {
@@ -138,8 +138,8 @@ impl SegmentStore {
         }
     }
 
-    /// Writes the largest output that is in memory to its file. Returns the bytes that are freed once nobody reads it
-    /// any more; 0 if none is in memory.
+    /// Writes the largest output that is in memory to its file. Returns the bytes that are freed
+    /// once nobody reads it any more; 0 if none is in memory.
     pub fn evict_largest(&self) -> Result<u64, FailureCause> {
         loop {
             let folders: Vec<_> = lock(&self.jobs).values().cloned().collect();
@@ -167,7 +167,8 @@ impl SegmentStore {
         }
     }
 
-    /// Deletes a partition of the outputs that are in files, to make room: nobody will read it again. Whoever tries gets an error.
+    /// Deletes a partition of the outputs that are in files, to make room: nobody will read it
+    /// again. Whoever tries gets an error.
     pub fn release_partition(&self, job: JobId, partition: u32) {
         let folder = lock(&self.jobs).get(&job).cloned();
         if let Some(folder) = folder {
@@ -175,7 +176,8 @@ impl SegmentStore {
         }
     }
 
-    /// Removes all that the job has here. Attempts of it that are still running cannot leave anything any more.
+    /// Removes all that the job has here. Attempts of it that are still running cannot leave
+    /// anything any more.
     pub fn release(&self, job: JobId) {
         let folder = lock(&self.jobs).remove(&job);
         if let Some(folder) = folder {

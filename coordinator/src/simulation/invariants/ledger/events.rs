@@ -80,7 +80,8 @@ impl Ledger {
         Some(session)
     }
 
-    /// One that breaks off has little time, unless it is one of most: then all of these have their whole leases.
+    /// One that breaks off has little time, unless it is one of most: then all of these have their
+    /// whole leases.
     fn go_away(&mut self, worker: WorkerId, connection: RequestId) {
         let patience_ends = self.now + self.config.reconnect;
         let session = self.sessions.get_mut(&worker);

@@ -1,5 +1,5 @@
-//! Books kept from outside: sessions, attempts and jobs as events and effects tell of them. Deliberately simple
-//! and slow.
+//! Books kept from outside: sessions, attempts and jobs as events and effects tell of them.
+//! Deliberately simple and slow.
 
 mod effects;
 mod entries;
@@ -31,13 +31,15 @@ pub struct Ledger {
     pub backed_up: BTreeSet<AttemptId>,
     /// The task that has just got a winner, while that is handled.
     won: Option<TaskId>,
-    /// The task that has just been found to have poison, while that is handled: all its attempts would die of it.
+    /// The task that has just been found to have poison, while that is handled: all its attempts
+    /// would die of it.
     poisoned: Option<TaskId>,
     /// Whether a takeover is being handled.
     pub took_over: bool,
     /// Tasks whose process has died since they last succeeded.
     pub suspects: BTreeSet<TaskId>,
-    /// By task: records that have killed a process in which nothing else ran, in jobs that may skip such.
+    /// By task: records that have killed a process in which nothing else ran, in jobs that may skip
+    /// such.
     pub poison: BTreeMap<TaskId, Vec<Place>>,
     /// What the first winner of a map task wrote.
     written: BTreeMap<TaskId, Audit>,
@@ -107,7 +109,8 @@ impl Ledger {
         workers.filter(|worker| self.sessions.contains_key(worker)).collect()
     }
 
-    /// Whether enough reducers have complained about an output, or about all that its worker holds of the job.
+    /// Whether enough reducers have complained about an output, or about all that its worker holds
+    /// of the job.
     pub fn may_be_given_up(&self, id: AttemptId, attempt: &Attempt) -> bool {
         let same_holder = |(other, a): &(&AttemptId, &Attempt)| {
             other.task.job == id.task.job && a.worker == attempt.worker

@@ -5,7 +5,8 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// A worker's folder with two jobs, a side file and a secret, another one's, and things beside them.
+/// A worker's folder with two jobs, a side file and a secret, another one's, and things beside
+/// them.
 struct Bench {
     dir: TempDir,
     worker: PathBuf,

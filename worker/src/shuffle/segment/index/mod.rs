@@ -1,8 +1,9 @@
 //! The index of a segment: where the blocks of each partition of each run lie.
 //!
-//! It is as large as all partitions and runs together, and who reads a segment wants one partition of it. So it is cut into
-//! [pages](page), each of whole partitions, and a [directory](directory) says which page has which: readers keep that, and
-//! read a page when they need it, as in the blocks of an SSTable (Bigtable, OSDI 2006, 5.3 and 6).
+//! It is as large as all partitions and runs together, and who reads a segment wants one partition
+//! of it. So it is cut into [pages](page), each of whole partitions, and a [directory](directory)
+//! says which page has which: readers keep that, and read a page when they need it, as in the
+//! blocks of an SSTable (Bigtable, OSDI 2006, 5.3 and 6).
 
 use windrow_jobs::Audit;
 
@@ -29,7 +30,8 @@ pub struct PartitionIndex {
     pub run: u32,
     /// Their number, at least one, and their digest when they were collected.
     pub audit: Audit,
-    /// Most bytes of keys and values in one of their blocks, but for those of single large pairs: at most 4 MiB.
+    /// Most bytes of keys and values in one of their blocks, but for those of single large pairs:
+    /// at most 4 MiB.
     pub block_bytes: u64,
     /// Their blocks.
     pub extents: Vec<Extent>,
