@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use windrow_proto::v1;
 use windrow_proto::v1::jobs_client::JobsClient;
@@ -15,19 +16,28 @@ use crate::sessions::build;
 /// Bytes of a line, and of a split.
 const LINE_BYTES: u64 = 16;
 
+/// How long a job took.
+#[derive(Clone, Copy, Debug)]
+pub struct Took {
+    /// From its submission to its number: it is planned then, and in the journal.
+    pub accepting: Duration,
+    /// From then to its end.
+    pub running: Duration,
+}
+
 /// Submits the job, and waits for its end.
-pub async fn run(address: &str, dir: &Path, maps: u64, reduces: u32) -> Result<()> {
-    let input = dir.join("input");
-    write_input(&input, maps)?;
+pub async fn run(address: &str, input: &Path, output: &Path, reduces: u32) -> Result<Took> {
     let channel = connect(address, &Arc::default()).await?;
     let mut jobs = JobsClient::new(channel);
     let request = v1::SubmitRequest {
         build: Some(build()),
-        spec: Some(spec(&input, &dir.join("output"), reduces)?),
+        spec: Some(spec(input, output, reduces)?),
         shape: Some(v1::JobShape::default()),
         ..Default::default()
     };
+    let begun = Instant::now();
     let job = jobs.submit(request).await?.into_inner().job;
+    let accepting = begun.elapsed();
     let job = Some(v1::JobName { name: Some(v1::job_name::Name::Number(job)) });
     let mut statuses = jobs.watch(v1::WatchRequest { job }).await?.into_inner();
     let mut last = None;
@@ -38,7 +48,7 @@ pub async fn run(address: &str, dir: &Path, maps: u64, reduces: u32) -> Result<(
     if last.state() != v1::JobState::Succeeded {
         return Err(format!("the job did not succeed: {}", last.failure_message).into());
     }
-    Ok(())
+    Ok(Took { accepting, running: begun.elapsed() - accepting })
 }
 
 fn spec(input: &Path, output: &Path, reduces: u32) -> Result<v1::JobSpec> {
@@ -61,10 +71,19 @@ fn spec(input: &Path, output: &Path, reduces: u32) -> Result<v1::JobSpec> {
     })
 }
 
-fn write_input(path: &Path, lines: u64) -> Result<()> {
+/// Input for so many maps: lines of one file, or a folder of files of a line each.
+pub fn write_input(path: &Path, maps: u64, files: bool) -> Result<()> {
+    const LINE: &[u8; LINE_BYTES as usize] = b"fifteen letters\n";
+    if files {
+        fs::create_dir(path)?;
+        for number in 0..maps {
+            fs::write(path.join(format!("{number:07}")), LINE)?;
+        }
+        return Ok(());
+    }
     let mut file = BufWriter::new(File::create(path)?);
-    for _ in 0..lines {
-        file.write_all(b"fifteen letters\n")?;
+    for _ in 0..maps {
+        file.write_all(LINE)?;
     }
     Ok(file.flush()?)
 }

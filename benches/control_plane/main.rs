@@ -2,12 +2,12 @@
 //! a journal, over gRPC, and many sessions of a worker that does nothing but answer.
 //!
 //!     cargo bench --bench control_plane -- [--sessions N] [--maps N] [--reduces N] [--task-ms N]
-//!         [--no-journal]
+//!         [--files] [--no-journal]
 //!
 //! The coordinator is a process of its own, so that its memory and CPU time are its own. All
 //! sessions are in this process. Their attempts take no time unless `--task-ms` says so: the first
 //! shows how many tasks there can be, the second how long a report waits for its answer where there
-//! are fewer.
+//! are fewer. With `--files`, each map has a file of its own, which shows what planning costs.
 //!
 //!     cargo bench --bench control_plane -- --decider [--sessions N] [--maps N] [--reduces N]
 //!
@@ -28,6 +28,7 @@ use std::process::{self, ExitCode};
 use std::time::{Duration, Instant};
 
 use coordinator::Coordinator;
+use job::Took;
 use sessions::Sessions;
 
 type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
@@ -38,6 +39,8 @@ struct Options {
     maps: u64,
     reduces: u32,
     task: Duration,
+    /// Each map reads a file of its own, instead of a line of one file.
+    files: bool,
     has_journal: bool,
     /// The deciding half alone.
     decider: bool,
@@ -62,8 +65,15 @@ fn parse(arguments: &[String]) -> Result<Options> {
     let decider = arguments.iter().any(|argument| argument == "--decider");
     let (sessions, maps, reduces) =
         if decider { (10_000, 990_000, 10_000) } else { (1_000, 100_000, 1_000) };
-    let mut options =
-        Options { sessions, maps, reduces, task: Duration::ZERO, has_journal: true, decider };
+    let mut options = Options {
+        sessions,
+        maps,
+        reduces,
+        task: Duration::ZERO,
+        files: false,
+        has_journal: true,
+        decider,
+    };
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
@@ -73,6 +83,7 @@ fn parse(arguments: &[String]) -> Result<Options> {
             "--reduces" => options.reduces = value()?.parse()?,
             "--decider" => {}
             "--task-ms" => options.task = Duration::from_millis(value()?.parse()?),
+            "--files" => options.files = true,
             "--no-journal" => options.has_journal = false,
             other => return Err(format!("{other} is no option of this benchmark").into()),
         }
@@ -89,11 +100,12 @@ fn measure(options: &Options) -> Result<()> {
         let state = options.has_journal.then(|| dir.path().join("state"));
         let coordinator = Coordinator::start(state.as_deref())?;
         let sessions = Sessions::open(&coordinator.address, options.sessions, options.task).await?;
+        let input = dir.path().join("input");
+        job::write_input(&input, options.maps, options.files)?;
         let cpu_before = coordinator.cpu();
-        let begun = Instant::now();
-        job::run(&coordinator.address, dir.path(), options.maps, options.reduces).await?;
-        let elapsed = begun.elapsed();
-        show(options, &coordinator, &sessions, elapsed, coordinator.cpu() - cpu_before);
+        let (address, output) = (&coordinator.address, dir.path().join("output"));
+        let took = job::run(address, &input, &output, options.reduces).await?;
+        show(options, &coordinator, &sessions, took, coordinator.cpu() - cpu_before);
         Ok(())
     })
 }
@@ -124,13 +136,11 @@ fn show(
     options: &Options,
     coordinator: &Coordinator,
     sessions: &Sessions,
-    elapsed: Duration,
+    took: Took,
     cpu: Duration,
 ) {
     let tasks = options.maps + u64::from(options.reduces);
-    let mut waits = sessions.waits();
-    waits.sort_unstable();
-    let wait = |percent: usize| waits.get(waits.len() * percent / 100).copied().unwrap_or_default();
+    let Took { accepting, running } = took;
     let per_task = |n: f64| n / tasks as f64;
     println!(
         "{} sessions, {} maps, {} reduces of {:?}, {}",
@@ -140,14 +150,26 @@ fn show(
         options.task,
         if options.has_journal { "with a journal" } else { "no journal" }
     );
-    println!("  tasks a second            {:>10.0}", tasks as f64 / elapsed.as_secs_f64());
-    println!("  report to next, median    {:>10.1?}", wait(50));
-    println!("  report to next, p99       {:>10.1?}", wait(99));
+    println!("  planned and accepted in   {accepting:>10.1?}");
+    println!(
+        "  tasks a second            {:>10.0}",
+        tasks as f64 / (accepting + running).as_secs_f64()
+    );
+    let waits = sessions.waits();
+    show_waits("map", &waits.maps);
+    show_waits("reduce", &waits.reduces);
     println!("  bytes sent a task         {:>10.0}", per_task(sessions.bytes_received() as f64));
     println!("  CPU a task                {:>10.1?}", cpu / tasks.max(1) as u32);
     println!(
         "  CPU of wall, coordinator  {:>9.0}%",
-        100.0 * cpu.as_secs_f64() / elapsed.as_secs_f64()
+        100.0 * cpu.as_secs_f64() / (accepting + running).as_secs_f64()
     );
     println!("  peak RSS, coordinator     {:>6} MiB", coordinator.peak_rss_bytes() >> 20);
+}
+
+/// Of waits in order, from a report to the next attempt of this kind.
+fn show_waits(kind: &str, waits: &[Duration]) {
+    let at = |percent: usize| waits.get(waits.len() * percent / 100).copied().unwrap_or_default();
+    let (median, p99) = (at(50), at(99));
+    println!("  report to next {kind:<10} {median:>10.1?} median, {p99:.1?} p99");
 }

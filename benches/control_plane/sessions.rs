@@ -20,17 +20,26 @@ use windrow_proto::v1::worker_message::Message as Report;
 use crate::Result;
 use crate::counted::connect;
 
+/// How long sessions waited from a report to their next attempt, by what that was.
+#[derive(Clone, Debug, Default)]
+pub struct Waits {
+    /// For a map.
+    pub maps: Vec<Duration>,
+    /// For a reduce, which may have to wait for the last map.
+    pub reduces: Vec<Duration>,
+}
+
 /// All sessions; they end when this is dropped.
 pub struct Sessions {
     bytes: Arc<AtomicU64>,
-    waits: Arc<Mutex<Vec<Duration>>>,
+    waits: Arc<Mutex<Waits>>,
     _running: JoinSet<()>,
 }
 
 impl Sessions {
     /// Opens so many, each over a connection of its own, whose attempts take `task`.
     pub async fn open(address: &str, count: usize, task: Duration) -> Result<Self> {
-        let (bytes, waits) = (Arc::default(), Arc::default());
+        let (bytes, waits) = (Arc::default(), Arc::<Mutex<Waits>>::default());
         let mut running = JoinSet::new();
         for number in 0..count {
             let session = Session::open(address, number, task, (&bytes, &waits)).await?;
@@ -44,9 +53,12 @@ impl Sessions {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// How long each waited from a report to its next attempt.
-    pub fn waits(&self) -> Vec<Duration> {
-        self.waits.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// How long each waited, the shortest first.
+    pub fn waits(&self) -> Waits {
+        let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        waits.maps.sort_unstable();
+        waits.reduces.sort_unstable();
+        waits
     }
 }
 
@@ -57,7 +69,7 @@ struct Session {
     heartbeat: Duration,
     /// Folders for parts, by job.
     staging: BTreeMap<u64, PathBuf>,
-    waits: Arc<Mutex<Vec<Duration>>>,
+    waits: Arc<Mutex<Waits>>,
     reported: Option<Instant>,
     /// How long each attempt takes.
     task: Duration,
@@ -70,7 +82,7 @@ impl Session {
         address: &str,
         number: usize,
         task: Duration,
-        (bytes, waits): (&Arc<AtomicU64>, &Arc<Mutex<Vec<Duration>>>),
+        (bytes, waits): (&Arc<AtomicU64>, &Arc<Mutex<Waits>>),
     ) -> Result<Self> {
         let (reports, outgoing) = mpsc::channel(64);
         let hello = v1::WorkerMessage { message: Some(Report::Hello(hello(number))) };
@@ -140,22 +152,23 @@ impl Session {
                 None
             }
             Order::AssignMap(v1::AssignMap { attempt, .. }) => {
-                self.note_wait();
+                self.note_wait(|waits| &mut waits.maps);
                 let stats = Some(stats(self.task));
                 Some(Report::MapDone(v1::MapDone { attempt, stats, ..Default::default() }))
             }
             Order::AssignReduce(v1::AssignReduce { attempt, .. }) => {
-                self.note_wait();
+                self.note_wait(|waits| &mut waits.reduces);
                 Some(Report::ReduceDone(self.reduce(attempt?)?))
             }
             _ => None,
         }
     }
 
-    fn note_wait(&mut self) {
+    fn note_wait(&mut self, of_kind: impl FnOnce(&mut Waits) -> &mut Vec<Duration>) {
         if let Some(reported) = self.reported.take() {
             let waited = reported.elapsed();
-            self.waits.lock().unwrap_or_else(PoisonError::into_inner).push(waited);
+            let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+            of_kind(&mut waits).push(waited);
         }
     }
 

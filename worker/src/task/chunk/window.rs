@@ -1,0 +1,173 @@
+//! What of a file is in memory, and where records begin and end in it.
+
+use std::ops::Range;
+
+use windrow_jobs::FailureCause;
+use windrow_jobs::input::Framing;
+
+use super::LOOKAHEAD_BYTES;
+use super::input_file::InputFile;
+use crate::task::plan::InputPlan;
+
+/// So much of a record that is too long is looked at for the reason.
+const HINT_BYTES: usize = 4 << 10;
+
+/// A window grows by one part in this many.
+const GROWTH_PARTS: u64 = 4;
+
+/// Part of a file in memory.
+#[derive(Default)]
+pub(super) struct Window {
+    /// As long as it ever was; the bytes of the file come first.
+    buffer: Vec<u8>,
+    offset: u64,
+    filled: usize,
+}
+
+impl Window {
+    /// Where the records that start in `chunk` begin and end. Reads as much as it takes to know and
+    /// to have them, but no further than the largest record may be. Tells `admit` how much it wants
+    /// to have in memory.
+    pub(super) fn find(
+        &mut self,
+        file: &InputFile,
+        plan: &InputPlan,
+        chunk: Range<u64>,
+        admit: &mut dyn FnMut(u64) -> Result<(), FailureCause>,
+    ) -> Result<Range<u64>, FailureCause> {
+        let framing = plan.format.framing;
+        let most = plan.record_bytes_max;
+        self.offset = chunk.start.saturating_sub(framing.look_behind_bytes());
+        self.filled = 0;
+        self.extend(file, chunk.end.saturating_add(LOOKAHEAD_BYTES))?;
+        let first = self.record_start(file, framing, chunk.start)?;
+        let Some(start) = first.filter(|start| *start < chunk.end) else {
+            return Ok(chunk.end..chunk.end);
+        };
+        loop {
+            let next = self.record_start(file, framing, chunk.end)?;
+            let at_end_of_file = self.end() == file.bytes;
+            let end = next.or(at_end_of_file.then_some(file.bytes)).map(|end| end.min(file.bytes));
+            // All that is known of the last record, which may be less than all of it.
+            let known = end.unwrap_or(self.end());
+            // Only then is it worth knowing where it starts.
+            let mut last = start;
+            if end.is_none() || known - start > most {
+                last = framing.last_record_start(self.filled(), self.offset, start, chunk.end);
+                if let Some(at) = self.too_long(framing, start..last, most) {
+                    return Err(file.too_long(at, most, self.hint(at)));
+                }
+            }
+            if known - last > most {
+                return Err(file.too_long(last, most, self.hint(last)));
+            }
+            match end {
+                Some(end) if end <= self.end() => return Ok(start..end),
+                Some(end) => {
+                    admit(end - self.offset)?;
+                    self.extend(file, end)?;
+                }
+                // Ever larger steps: a long record is read once and searched a few times, and not
+                // much is read beyond it. A byte more than is allowed tells that a record is too
+                // long.
+                None => {
+                    let step = (self.filled as u64 / GROWTH_PARTS).max(LOOKAHEAD_BYTES);
+                    let enough = last.saturating_add(most).saturating_add(1);
+                    let to = self.end().saturating_add(step).min(enough);
+                    admit(to - self.offset)?;
+                    self.extend(file, to)?;
+                }
+            }
+        }
+    }
+
+    /// The first record that starts at `at` or after it; `None` if it starts beyond the window.
+    /// Reads on as far as it may take to be sure of that.
+    fn record_start(
+        &mut self,
+        file: &InputFile,
+        framing: Framing,
+        at: u64,
+    ) -> Result<Option<u64>, FailureCause> {
+        let found = framing.record_start(self.filled(), self.offset, at);
+        let sure = at.saturating_add(framing.look_ahead_bytes()).min(file.bytes);
+        if found.is_some() || self.end() >= sure {
+            return Ok(found);
+        }
+        self.extend(file, sure)?;
+        Ok(framing.record_start(self.filled(), self.offset, at))
+    }
+
+    /// Where a record of more than `most` bytes starts, of those that start in this range and end
+    /// within it. Records are looked at one by one only where chunks are larger than they may be.
+    fn too_long(&self, framing: Framing, range: Range<u64>, most: u64) -> Option<u64> {
+        let mut at = range.start;
+        while range.end - at > most {
+            let next = framing.record_start(self.filled(), self.offset, at + 1);
+            let next = next.filter(|next| *next <= range.end)?;
+            if next - at > most {
+                return Some(at);
+            }
+            at = next;
+        }
+        None
+    }
+
+    /// Why there may be no ends of lines where they are looked for, in what begins at `start`.
+    fn hint(&self, start: u64) -> &'static str {
+        let window = self.filled();
+        let at = usize::try_from(start - self.offset).unwrap_or(usize::MAX).min(window.len());
+        let sample = &window[at..window.len().min(at + HINT_BYTES)];
+        let count = |wanted: u8| sample.iter().filter(|byte| **byte == wanted).count();
+        if count(0) > sample.len() / 4 {
+            "; it looks like UTF-16 rather than UTF-8: convert it first (iconv -f UTF-16 -t UTF-8)"
+        } else if count(b'\r') > 0 && count(b'\n') == 0 {
+            "; its lines seem to end in CR alone: convert it first (tr '\\r' '\\n')"
+        } else {
+            ""
+        }
+    }
+
+    /// Reads on until the window ends at `to`, or at the end of the file.
+    fn extend(&mut self, file: &InputFile, to: u64) -> Result<(), FailureCause> {
+        let wanted = (to.min(file.bytes).saturating_sub(self.offset)) as usize;
+        if wanted > self.filled {
+            if wanted > self.buffer.len() {
+                // No more than that: a limit that is kept is worth more than a spare half.
+                self.buffer.reserve_exact(wanted - self.buffer.len());
+                self.buffer.resize(wanted, 0);
+            }
+            let end = self.end();
+            file.read(&mut self.buffer[self.filled..wanted], end)?;
+            self.filled = wanted;
+        }
+        Ok(())
+    }
+
+    fn end(&self) -> u64 {
+        self.offset + self.filled as u64
+    }
+
+    fn filled(&self) -> &[u8] {
+        &self.buffer[..self.filled]
+    }
+
+    pub(super) fn bytes(&self, range: Range<u64>) -> &[u8] {
+        if range.is_empty() {
+            return &[];
+        }
+        &self.buffer[(range.start - self.offset) as usize..(range.end - self.offset) as usize]
+    }
+
+    /// Gives memory back that an unusually long record took.
+    pub(super) fn limit_memory(&mut self, bytes: u64) {
+        if self.buffer.len() as u64 > bytes {
+            self.buffer = Vec::new();
+        }
+    }
+
+    /// Memory that it takes up.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        self.buffer.capacity() as u64
+    }
+}
