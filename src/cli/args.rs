@@ -11,6 +11,7 @@ use windrow_jobs::{BadRecordBudget, JobName};
 use windrow_proto::v1;
 use windrow_security::Role;
 
+use super::confinement::ConfinementArgs;
 use super::generate::GenArgs;
 use super::values::{
     absolute_path, any_duration, budget, duration_from, host_and_port, log_task, positive_size,
@@ -312,10 +313,6 @@ pub(crate) struct WorkerArgs {
     /// that aborts or hangs takes the worker with it
     #[arg(long)]
     pub(crate) in_process: bool,
-    /// Let the code of jobs read and write all that this worker's user can, its credentials and
-    /// other jobs' data among it: for debugging
-    #[arg(long)]
-    pub(crate) no_landlock: bool,
     /// Programs and side files to keep for later jobs
     #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = positive_size)]
     pub(crate) program_cache: ByteSize,
@@ -324,6 +321,8 @@ pub(crate) struct WorkerArgs {
     pub(crate) name: Option<String>,
     #[command(flatten)]
     pub(crate) job_limits: JobLimitArgs,
+    #[command(flatten)]
+    pub(crate) confinement: ConfinementArgs,
 }
 
 /// What each process of a job may use on a worker.

@@ -6,6 +6,7 @@ mod args;
 mod bug;
 mod cluster;
 mod commands;
+mod confinement;
 mod error;
 mod exit;
 mod follow;

@@ -1,5 +1,6 @@
 //! `windrow init`, `token` and `login`, and the credentials that all other commands show.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -170,12 +171,23 @@ fn parse(token: &str) -> Result<JoinToken, CliError> {
 
 /// As the user says, or where configurations are by custom.
 fn credentials_folder(given: Option<PathBuf>) -> Result<PathBuf, CliError> {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    let configurations = || {
-        let home = || variable("HOME").map(|home| PathBuf::from(home).join(".config"));
-        variable("XDG_CONFIG_HOME").map(PathBuf::from).or_else(home)
-    };
-    given.or_else(|| Some(configurations()?.join("windrow"))).ok_or_else(|| {
+    given.or_else(customary_folder).ok_or_else(|| {
         CliError::Usage("there is no home folder: name one for credentials (--credentials)".into())
     })
+}
+
+/// Where this process's user keeps credentials, as the environment says.
+pub(crate) fn own_folder() -> Option<PathBuf> {
+    let found = variable("WINDROW_CREDENTIALS").map(PathBuf::from).or_else(customary_folder)?;
+    std::path::absolute(found).ok()
+}
+
+fn customary_folder() -> Option<PathBuf> {
+    let home = || variable("HOME").map(|home| PathBuf::from(home).join(".config"));
+    let configurations = variable("XDG_CONFIG_HOME").map(PathBuf::from).or_else(home);
+    Some(configurations?.join("windrow"))
+}
+
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
 }

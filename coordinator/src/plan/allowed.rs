@@ -73,17 +73,32 @@ impl AllowedPaths {
     /// Checks what the submitter has named, before anything of it is looked at. A pattern counts up
     /// to its first sign.
     pub(crate) fn check_spec(&self, spec: &JobSpec) -> Result<(), NotAllowed> {
+        self.real_writable(spec)?;
         if self.roots.is_none() {
             return Ok(());
         }
         self.check(&spec.output)?;
-        spec.writable.iter().try_for_each(|path| self.check(path))?;
         try_for_each(&spec.inputs, |input| {
             refuse_upwards(Path::new(&input.pattern))?;
             let components = input.pattern.split('/');
             let literal = components.take_while(|component| !component.contains(['*', '?', '[']));
             self.check(Path::new(&literal.collect::<Vec<_>>().join("/")))
         })
+    }
+
+    /// What the job's code may write to by the names that it has without links: workers follow none,
+    /// so that a job cannot lead itself elsewhere. Where this coordinator cannot see what is there,
+    /// and nothing is limited, workers get the name that was given.
+    pub(crate) fn real_writable(&self, spec: &JobSpec) -> Result<Vec<PathBuf>, NotAllowed> {
+        let real = |path: &PathBuf| match (real_path(path), &self.roots) {
+            (Some(real), None) => Ok(real),
+            (None, None) => Ok(path.clone()),
+            (real, Some(roots)) => {
+                refuse_upwards(path)?;
+                real.filter(|real| is_below(roots, real)).ok_or_else(|| Self::outside(path, roots))
+            }
+        };
+        spec.writable.iter().map(real).collect()
     }
 
     /// Checks where files were found: links may have led elsewhere.
@@ -192,6 +207,30 @@ mod tests {
         }
         let everywhere = AllowedPaths::everywhere();
         everywhere.check_spec(&spec(&at("in/../x"), &at("y"))).unwrap();
+    }
+
+    #[test]
+    fn what_is_written_to_is_named_without_links() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = fs::canonicalize(dir.path()).unwrap();
+        let at = |name: &str| root.join(name);
+        fs::create_dir_all(at("data/notes")).unwrap();
+        symlink(at("data"), at("alias")).unwrap();
+        symlink(at("nowhere"), at("dangling")).unwrap();
+        let real = |allowed: &AllowedPaths, name: &str| {
+            let spec = JobSpec { writable: vec![at(name)], ..spec(&at("in"), &at("out")) };
+            allowed.real_writable(&spec).map(|found| found[0].clone())
+        };
+        let (everywhere, below) =
+            (AllowedPaths::everywhere(), AllowedPaths::below(&[at("data")]).unwrap());
+        for allowed in [&everywhere, &below] {
+            assert_eq!(real(allowed, "alias/notes").unwrap(), at("data/notes"));
+            assert_eq!(real(allowed, "alias/new").unwrap(), at("data/new"));
+        }
+        assert_eq!(real(&everywhere, "dangling").unwrap(), at("dangling"), "workers refuse it");
+        for outside in ["dangling", "other", "data/../data/notes"] {
+            assert!(real(&below, outside).is_err(), "{outside}");
+        }
     }
 
     #[test]

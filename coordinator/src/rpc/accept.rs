@@ -191,6 +191,8 @@ impl Planner {
         };
         let plan = Plan::make(spec, &asked.shape, asked.ranges.take(), asked.cluster, listing)?;
         let found = output::jobs_in(&spec.output);
+        // Checked once more, and what was checked is what workers are told.
+        asked.spec.writable = self.allowed_paths.real_writable(&asked.spec)?;
         Ok(Planned { asked, plan, found, pin })
     }
 }

@@ -42,6 +42,8 @@ pub struct WorkerConfig {
     /// Whether the processes of jobs are kept from this worker's folder and from writing elsewhere,
     /// as far as the kernel can.
     pub confines_jobs: bool,
+    /// What jobs must not see besides this worker's folder, absolute.
+    pub hidden: Vec<PathBuf>,
     /// What each process of a job may use.
     pub job_limits: JobLimits,
     /// Where what jobs leave behind comes to; `None` where this process takes no orphans.
@@ -78,6 +80,7 @@ impl WorkerConfig {
             child: None,
             program_cache_bytes: PROGRAM_CACHE_BYTES,
             confines_jobs: true,
+            hidden: Vec::new(),
             job_limits: JobLimits::default(),
             orphans: None,
         }

@@ -82,10 +82,13 @@ pub(super) async fn open(
     let cache = BlobCache::new(directory.join(PROGRAMS), config.program_cache_bytes, source);
     let programs = Programs::new(program, own_digest, Arc::new(cache));
     let fetch = config.fetch;
-    let hidden = config.confines_jobs.then(|| directory.clone());
-    if let Some(hidden) = &hidden {
-        check_confinement(hidden).map_err(failed.clone())?;
-    }
+    let hidden = if config.confines_jobs {
+        let hidden: Arc<[PathBuf]> = hidden(&directory, &config.hidden)?.into();
+        check_confinement(&hidden).map_err(failed.clone())?;
+        Some(hidden)
+    } else {
+        None
+    };
     let settings = ChildSettings {
         programs,
         threads,
@@ -103,8 +106,33 @@ pub(super) async fn open(
     Ok(Opened { executor, losses: Some(losses), logs, directory: jobs_folder(&directory) })
 }
 
+/// What jobs must not see, first this worker's folder, without links. What is not there yet is
+/// hidden by the name that it would have.
+fn hidden(directory: &Path, others: &[PathBuf]) -> Result<Vec<PathBuf>, ExecutorError> {
+    let real = |path: &PathBuf| {
+        for above in path.ancestors() {
+            match std::fs::canonicalize(above) {
+                Ok(real) => return Ok(real.join(path.strip_prefix(above).unwrap_or(path))),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::ErrorKind::NotFound.into())
+    };
+    let mut hidden = vec![directory.to_path_buf()];
+    for path in others {
+        let real = real(path).map_err(failed(path))?;
+        if directory.starts_with(&real) {
+            let error = io::Error::other("it cannot be hidden: this worker's folder lies there");
+            return Err(failed(path)(error));
+        }
+        hidden.push(real);
+    }
+    Ok(hidden)
+}
+
 /// Says at once what else each job would run into.
-fn check_confinement(hidden: &Path) -> io::Result<()> {
+fn check_confinement(hidden: &[PathBuf]) -> io::Result<()> {
     if !is_enforced() {
         tracing::warn!(
             "this kernel has no Landlock, or one from before Linux 6.2: the code of jobs can read and write what this worker's \

@@ -16,11 +16,11 @@ use super::ExecutorError;
 
 /// Held with an exclusive lock by the worker that uses the folder. That it exists tells that the
 /// folder is a worker's, so that what a dead predecessor left can be swept.
-const LOCK_FILE: &str = "windrow-worker.lock";
+pub(crate) const LOCK_FILE: &str = "windrow-worker.lock";
 
 /// What other workers of the machine may read lies in a folder that is there before any job is: so
 /// a process can be allowed to read all that comes into it later.
-const JOBS: &str = "jobs";
+pub(crate) const JOBS: &str = "jobs";
 
 /// Folders of jobs, also of those that were being removed.
 const JOB_PREFIX: &str = "job-";
@@ -33,11 +33,6 @@ pub struct WorkerDirectory {
     /// It may lie in a temporary folder, and be used for longer than files stay there by
     /// themselves.
     _untidied: Option<File>,
-}
-
-/// Whether a folder is a worker's.
-pub(crate) fn is_workers(path: &Path) -> bool {
-    path.join(LOCK_FILE).exists()
 }
 
 /// Where the folders of jobs are in a worker's folder.

@@ -28,7 +28,9 @@ pub use config::{ExecutorConfig, ExecutorError};
 pub(crate) use cores::CoreLease;
 #[cfg(test)]
 pub(crate) use cores::Cores;
-pub(crate) use directory::{WorkerDirectory, is_workers, jobs_folder};
+pub(crate) use directory::{
+    JOBS as JOBS_FOLDER, LOCK_FILE as WORKER_LOCK_FILE, WorkerDirectory, jobs_folder,
+};
 pub use in_process::InProcess;
 pub use request::{
     FileRange, Finished, JobContext, Part, Progress, RunRequest, Stats, Work, WorkerOutputs,

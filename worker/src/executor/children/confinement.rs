@@ -3,30 +3,29 @@
 //! to its job's folder, to where its parts go, and to what the submitter has declared.
 //!
 //! The rules are made here, and bind the process before its program begins: no code of the
-//! submitter's runs without them. They say nothing of the network, nor of what is not the content
-//! or the name of a file, such as its permissions.
-//!
-//! Landlock knows rules that allow, for a folder and all below it, and no exceptions. So the
-//! worker's folder is kept out by allowing each neighbour of it, and each neighbour of the folders
-//! above it, by itself. What is made at one of these levels later than the process cannot be read
-//! by it. Of a neighbour that is the folder of another worker, only the folders of its jobs are
-//! allowed: reducers read each other's map outputs there.
+//! submitter's runs without them. They say nothing of what is not the content or the name of a
+//! file, such as its permissions, and of the network only who may wait for connections: a process
+//! gets its own from its worker, and connects to other workers at ports of any number.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use landlock::{
-    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
-    RulesetCreated, RulesetCreatedAttr, Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset,
+    RulesetAttr, RulesetCreated, RulesetCreatedAttr, Scope,
 };
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use windrow_jobs::{FailureCause, JobId, Place};
 
-use crate::executor::{is_workers, jobs_folder};
+mod surroundings;
+mod writable;
+
+pub(crate) use surroundings::surroundings;
+pub(super) use writable::Writable;
 
 /// The newest that is made use of. A kernel that knows less enforces what it knows.
 const NEWEST: ABI = ABI::V7;
@@ -37,14 +36,12 @@ const OLDEST: ABI = ABI::V3;
 /// What takes and gives nothing.
 const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
 
-/// What one process may touch besides what surrounds the worker's folder.
+/// What one process may touch besides what surrounds the hidden folders.
 pub(super) struct Needs<'a> {
     /// The job's own folder in the worker's, for reading and writing.
     pub(super) folder: &'a Path,
-    /// Where parts go.
-    pub(super) staging: &'a Path,
-    /// What the submitter has declared.
-    pub(super) writable: &'a [PathBuf],
+    /// What else it writes to.
+    pub(super) writable: &'a Writable,
     /// The job's executable, in the worker's folder or elsewhere.
     pub(super) program: &'a File,
     /// The job's side files, in the worker's folder or elsewhere.
@@ -93,50 +90,19 @@ pub(crate) fn is_enforced() -> bool {
     handled.and_then(Ruleset::create).is_ok()
 }
 
-/// All that may be read. Rules can only allow: so what hides `hidden` is that everything beside it,
-/// and beside each of the folders above it, is allowed, but what other workers beside it keep from
-/// jobs. `hidden` must be absolute and without links.
-///
-/// # Errors
-/// When one of the folders above it cannot be listed.
-pub(crate) fn surroundings(hidden: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut beside = Vec::new();
-    for way in hidden.ancestors() {
-        let Some(above) = way.parent() else { break };
-        let failed = |error: io::Error| {
-            let text = format!("{} cannot be listed: {error}", above.display());
-            io::Error::new(error.kind(), text)
-        };
-        for entry in fs::read_dir(above).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let path = entry.path();
-            if path == way {
-                continue;
-            }
-            // Not by a link, which may lead to where nobody should get.
-            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            beside.push(if is_folder && is_workers(&path) { jobs_folder(&path) } else { path });
-        }
-    }
-    Ok(beside)
-}
-
-/// The rules for a process of the worker that has the folder `hidden`. May block for a moment.
-pub(super) fn rules(hidden: &Path, needs: &Needs<'_>) -> Result<RulesetCreated, ConfineError> {
+/// The rules for a process of the worker that has these folders `hidden`. May block for a moment.
+pub(super) fn rules(hidden: &[PathBuf], needs: &Needs<'_>) -> Result<RulesetCreated, ConfineError> {
     let mut rules = Ruleset::default()
         .handle_access(AccessFs::from_all(NEWEST))?
+        // Else it could wait in the place of a coordinator that is started again.
+        .handle_access(AccessNet::BindTcp)?
         // Else it could kill its worker, which is of the same user.
         .scope(Scope::Signal)?
+        .scope(Scope::AbstractUnixSocket)?
         .create()?;
     let (read, all) = (AccessFs::from_read(NEWEST), AccessFs::from_all(NEWEST));
-    for path in surroundings(hidden)? {
-        // A link is followed to what has a rule of its own, or has none for a reason. What is gone
-        // by now needs none.
-        if let Ok(file) =
-            open(&path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-        {
-            rules = allow(rules, &file, read)?;
-        }
+    for readable in surroundings(hidden)? {
+        rules = allow(rules, &readable.file, read)?;
     }
     rules = allow(rules, needs.program, read)?;
     for path in &needs.side_files {
@@ -148,16 +114,10 @@ pub(super) fn rules(hidden: &Path, needs: &Needs<'_>) -> Result<RulesetCreated, 
             rules = allow(rules, &device, all)?;
         }
     }
-    for path in needs.writable {
-        let refused = |error| refused(path, error);
-        let file = open_path(path).map_err(refused)?;
-        refuse_hidden(&file, hidden).map_err(refused)?;
-        rules = allow(rules, &file, all)?;
+    for file in &needs.writable.declared {
+        rules = allow(rules, file, all)?;
     }
-    let failed = |error| ConfineError::Output { path: needs.staging.to_path_buf(), error };
-    let staging = open_path(needs.staging).map_err(failed)?;
-    refuse_hidden(&staging, hidden).map_err(|error| refused(needs.staging, error))?;
-    allow(rules, &staging, all)
+    allow(rules, &needs.writable.staging, all)
 }
 
 /// Has the process of `command` bound by these rules before its program begins.
@@ -193,27 +153,6 @@ fn allow(
 
 fn open_path(path: &Path) -> io::Result<OwnedFd> {
     Ok(open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
-}
-
-fn refused(path: &Path, error: io::Error) -> ConfineError {
-    ConfineError::Writable { path: path.to_path_buf(), error }
-}
-
-/// Refuses what is the worker's folder, or in it, or has it in it; and any other worker's, or what
-/// is in that.
-fn refuse_hidden(file: &OwnedFd, hidden: &Path) -> io::Result<()> {
-    // Where links have led: asked of what has been opened, so that nobody can exchange it
-    // meanwhile.
-    let real = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
-    if real.starts_with(hidden) || hidden.starts_with(&real) {
-        let reason = "this worker's folder, or part of it, lies there; jobs must not write to that";
-        return Err(io::Error::other(reason));
-    }
-    if real.ancestors().any(is_workers) {
-        let reason = "it is another worker's folder, or lies in it; jobs must not write to that";
-        return Err(io::Error::other(reason));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use windrow_jobs::{AttemptId, FailureCause, JobId, JobIdentity};
 
 use super::Children;
 use super::child::Child;
+use super::confinement::Writable;
 use super::life::Death;
 use crate::blobs::JobFiles;
 use crate::shuffle::store::{segment_path, sweep_scratch};
@@ -25,6 +26,8 @@ pub(super) struct ChildrenOfJob {
     state: Mutex<State>,
     /// What its processes are started from, once it is here.
     files: OnceCell<JobFiles>,
+    /// Where its code may write besides its folder, once that was opened.
+    writable: Mutex<Option<Arc<Writable>>>,
 }
 
 #[derive(Default)]
@@ -46,6 +49,7 @@ impl ChildrenOfJob {
             main: tokio::sync::Mutex::default(),
             state: Mutex::default(),
             files: OnceCell::new(),
+            writable: Mutex::default(),
         }
     }
 
@@ -61,6 +65,19 @@ impl ChildrenOfJob {
     /// What its processes are started from. None is started before it is known.
     pub(super) fn files(&self) -> Option<&JobFiles> {
         self.files.get()
+    }
+
+    /// Where its code may write besides its folder: the same for all of its processes, whatever
+    /// has become of the names meanwhile.
+    pub(super) fn writable<E>(
+        &self,
+        open: impl FnOnce() -> Result<Arc<Writable>, E>,
+    ) -> Result<Arc<Writable>, E> {
+        let mut writable = lock(&self.writable);
+        if let Some(opened) = &*writable {
+            return Ok(Arc::clone(opened));
+        }
+        Ok(Arc::clone(writable.insert(open()?)))
     }
 
     /// The process that runs the job's attempts; started where there is none.

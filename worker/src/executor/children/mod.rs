@@ -76,9 +76,9 @@ pub(crate) struct ChildSettings {
     pub fetch: FetchTimeouts,
     /// What they show each other; `None` where the cluster is open.
     pub certificates: Option<Arc<JobCertificates>>,
-    /// What they must not see but for what is their job's: the worker's folder, without links.
-    /// `None` limits nothing.
-    pub hidden: Option<PathBuf>,
+    /// What they must not see: the worker's folder, but for what is their job's, and others, without
+    /// links. `None` limits nothing.
+    pub hidden: Option<Arc<[PathBuf]>>,
     /// What each may use.
     pub limits: JobLimits,
     /// Where what they leave behind comes to; `None` where it goes elsewhere.

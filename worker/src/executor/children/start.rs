@@ -21,7 +21,7 @@ use windrow_security::Credentials;
 
 use super::Children;
 use super::child::Child;
-use super::confinement::{self, Needs};
+use super::confinement::{self, Needs, Writable};
 use super::job::ChildrenOfJob;
 use super::life::{Death, Process};
 use super::log;
@@ -168,10 +168,12 @@ impl Children {
         let (children, of) = (Arc::clone(self), Arc::clone(job));
         let made = tokio::task::spawn_blocking(move || {
             let files = of.files().ok_or_else(nothing_to_start)?;
+            let writable = of.writable(|| {
+                Writable::open(&files.staging, &files.writable, &hidden).map(Arc::new)
+            })?;
             let needs = Needs {
                 folder: &children.folder_of(of.id),
-                staging: &files.staging,
-                writable: &files.writable,
+                writable: &writable,
                 program: files.program.executable(),
                 side_files: files.side_files.iter().map(|(_, path)| path.as_path()).collect(),
             };

@@ -1,9 +1,14 @@
+use std::fs::{self, Permissions};
 use std::io::ErrorKind::PermissionDenied;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use tempfile::TempDir;
 
 use super::*;
+
+/// Where parts go.
+const STAGING: &str = "out/_temporary/attempts-1";
 
 /// A worker's folder with two jobs, a side file and a secret, another one's, and things beside
 /// them.
@@ -20,7 +25,9 @@ impl Bench {
         for folder in ["jobs/job-1", "jobs/job-2", "credentials", "programs"] {
             fs::create_dir_all(worker.join(folder)).unwrap();
         }
-        for folder in ["in", "out", "notes", "other/jobs", "other/credentials"] {
+        for folder in
+            ["in", STAGING, "notes", "other/jobs", "other/credentials", "authority", "state"]
+        {
             fs::create_dir_all(at.join(folder)).unwrap();
         }
         for file in [
@@ -31,6 +38,10 @@ impl Bench {
             "in/a",
             "other/windrow-worker.lock",
             "other/credentials/key",
+            "authority/ca-key.pem",
+            "state/home",
+            "state/journal",
+            "state/lock",
         ] {
             fs::write(at.join(file), "x").unwrap();
         }
@@ -42,22 +53,33 @@ impl Bench {
         self.dir.path().join(name)
     }
 
-    fn rules(&self, writable: &[PathBuf]) -> Result<RulesetCreated, ConfineError> {
+    fn writable(&self, declared: &[PathBuf]) -> Result<Writable, ConfineError> {
+        Writable::open(&self.at(STAGING), declared, &self.hidden())
+    }
+
+    fn hidden(&self) -> Vec<PathBuf> {
+        vec![self.worker.clone(), self.worker.with_file_name("secret")]
+    }
+
+    fn rules(&self, declared: &[PathBuf]) -> RulesetCreated {
+        self.rules_with(&self.writable(declared).unwrap())
+    }
+
+    fn rules_with(&self, writable: &Writable) -> RulesetCreated {
         let side_file = self.worker.join("programs/file");
         let needs = Needs {
             folder: &self.worker.join("jobs/job-1"),
-            staging: &self.at("out"),
             writable,
             program: &File::open("/proc/self/exe").unwrap(),
             side_files: vec![&side_file],
         };
-        rules(&self.worker, &needs)
+        rules(&self.hidden(), &needs).unwrap()
     }
 
     /// Tries something on a thread that is bound by the rules.
     fn bound<T: Send>(&self, writable: &[&str], try_it: impl Fn(&Self) -> T + Send + Sync) -> T {
         let writable: Vec<_> = writable.iter().map(|name| self.at(name)).collect();
-        self.bound_by(self.rules(&writable).unwrap(), try_it)
+        self.bound_by(self.rules(&writable), try_it)
     }
 
     fn bound_by<T: Send>(
@@ -109,13 +131,19 @@ fn nothing_is_written_but_where_that_was_said() {
         return;
     }
     Bench::new().bound(&["notes"], |bench| {
-        for written in ["out/part", "notes/mine", "worker/jobs/job-1/scratch"] {
+        for written in [&*format!("{STAGING}/part"), "notes/mine", "worker/jobs/job-1/scratch"] {
             fs::write(bench.at(written), "").unwrap();
         }
         fs::write("/dev/null", "x").unwrap();
-        for refused in
-            ["in/b", "in/a", "new", "worker/jobs/job-2/segment", "worker/new", "link/new"]
-        {
+        for refused in [
+            "in/b",
+            "in/a",
+            "new",
+            "out/new",
+            "worker/jobs/job-2/segment",
+            "worker/new",
+            "link/new",
+        ] {
             assert_eq!(fs::write(bench.at(refused), "").unwrap_err().kind(), PermissionDenied);
         }
         assert!(fs::remove_file(bench.at("in/a")).is_err());
@@ -132,7 +160,7 @@ fn of_another_workers_folder_only_what_its_jobs_have_is_read() {
         return;
     }
     let bench = Bench::new();
-    let rules = bench.rules(&[]).unwrap();
+    let rules = bench.rules(&[]);
     // A job that begins there later than the process.
     fs::create_dir(bench.at("other/jobs/job-1")).unwrap();
     fs::write(bench.at("other/jobs/job-1/segment"), "x").unwrap();
@@ -159,18 +187,112 @@ fn no_declaration_opens_the_workers_folder() {
         "missing",
         "other",
         "other/jobs",
+        "link/../notes",
     ] {
-        let error = bench.rules(&[bench.at(refused)]).err().unwrap();
+        let error = bench.writable(&[bench.at(refused)]).err().unwrap();
         assert!(matches!(error, ConfineError::Writable { .. }), "{refused}: {error}");
     }
-    bench.rules(&[bench.at("notes"), bench.at("in/a")]).unwrap();
+    bench.writable(&[bench.at("notes"), bench.at("in/a")]).unwrap();
 }
 
 #[test]
 fn the_surroundings_are_all_but_the_way() {
     let bench = Bench::new();
-    let all = surroundings(&bench.worker).unwrap();
+    let hidden = bench.hidden();
+    let all: Vec<PathBuf> =
+        surroundings(&hidden).unwrap().into_iter().map(|readable| readable.path).collect();
     assert!(all.contains(&bench.worker.with_file_name("in")));
     assert!(all.contains(&PathBuf::from("/proc")));
-    assert!(!all.iter().any(|path| bench.worker.starts_with(path)));
+    for hidden in &hidden {
+        assert!(!all.iter().any(|path| hidden.starts_with(path)), "{}", hidden.display());
+    }
+}
+
+#[test]
+fn what_other_roles_keep_is_hidden() {
+    if !is_enforced() {
+        return;
+    }
+    let bench = Bench::new();
+    fs::create_dir(bench.at("secret")).unwrap();
+    fs::write(bench.at("secret/key"), "x").unwrap();
+    bench.bound(&[], |bench| {
+        for refused in ["authority/ca-key.pem", "state/journal", "secret/key"] {
+            let error = fs::read(bench.at(refused)).unwrap_err();
+            assert_eq!(error.kind(), PermissionDenied, "{refused}");
+        }
+    });
+}
+
+/// Root looks into every folder, so that only others can be deceived by its permissions.
+#[test]
+fn what_cannot_be_looked_into_is_not_read() {
+    if !is_enforced() {
+        return;
+    }
+    let bench = Bench::new();
+    for folder in ["other", "authority", "state", "in"] {
+        fs::set_permissions(bench.at(folder), Permissions::from_mode(0o000)).unwrap();
+    }
+    let rules = std::thread::scope(|scope| scope.spawn(|| as_nobody(&bench)).join().unwrap());
+    for folder in ["other", "authority", "state", "in"] {
+        fs::set_permissions(bench.at(folder), Permissions::from_mode(0o755)).unwrap();
+    }
+    bench.bound_by(rules, |bench| {
+        for refused in
+            ["other/credentials/key", "other/jobs", "authority/ca-key.pem", "state/home", "in/a"]
+        {
+            let error = File::open(bench.at(refused)).unwrap_err();
+            assert_eq!(error.kind(), PermissionDenied, "{refused}");
+        }
+    });
+}
+
+/// The rules as a thread makes them that may not look into everything.
+fn as_nobody(bench: &Bench) -> RulesetCreated {
+    if rustix::process::geteuid().is_root() {
+        let none = CapabilitySet::empty();
+        let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+        set_capabilities(None, sets).unwrap();
+    }
+    bench.rules(&[])
+}
+
+/// As a job would do it: a declared folder, or a folder on the way to its parts, is exchanged
+/// between two of its processes.
+#[test]
+fn a_link_in_the_place_of_what_was_declared_is_not_followed() {
+    let bench = Bench::new();
+    let home = bench.at("home");
+    fs::create_dir(&home).unwrap();
+    let opened = bench.writable(&[bench.at("notes")]).unwrap();
+    let staging = bench.at(STAGING);
+    for folder in [bench.at("notes"), staging.clone()] {
+        fs::rename(&folder, folder.with_extension("moved")).unwrap();
+        symlink(&home, &folder).unwrap();
+    }
+    let error = bench.writable(&[]).unwrap_err();
+    assert!(matches!(&error, ConfineError::Output { path, .. } if *path == staging), "{error}");
+    fs::remove_file(&staging).unwrap();
+    fs::rename(staging.with_extension("moved"), &staging).unwrap();
+    let error = bench.writable(&[bench.at("notes")]).unwrap_err();
+    assert!(error.to_string().contains("a link in it by now"), "{error}");
+    if !is_enforced() {
+        return;
+    }
+    bench.bound_by(bench.rules_with(&opened), |bench| {
+        let error = fs::write(bench.at("notes/planted"), "").unwrap_err();
+        assert_eq!(error.kind(), PermissionDenied);
+        fs::write(bench.at("notes.moved/mine"), "").unwrap();
+    });
+    assert!(!home.join("planted").exists());
+}
+
+/// The submitter's own name for the output may have links in it.
+#[test]
+fn the_output_itself_may_be_named_by_a_link() {
+    let bench = Bench::new();
+    symlink(bench.at("out"), bench.at("results")).unwrap();
+    let staging = bench.at(&STAGING.replace("out", "results"));
+    Writable::open(&staging, &[], &bench.hidden()).unwrap();
 }

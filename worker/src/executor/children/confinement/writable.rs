@@ -1,0 +1,118 @@
+//! Where the code of a job may write besides its own folder: opened once, for all of its processes.
+//!
+//! The coordinator sends declared paths as they really are. Whoever may write to one of them can
+//! put a link in its place while the job runs: so no link is followed, and what one process was
+//! allowed is what the next one is.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{FileType, Mode, OFlags, fstat, open, openat};
+
+use super::ConfineError;
+use super::surroundings::is_no_workers;
+
+/// Of the path of a staging folder, the coordinator makes these last folders itself. Those before
+/// may be links: they are the submitter's name for the output.
+const MADE_BY_COORDINATOR: usize = 2;
+
+/// What was opened. It is not opened again.
+#[derive(Debug)]
+pub(crate) struct Writable {
+    /// Where parts go.
+    pub(super) staging: OwnedFd,
+    /// What the submitter has declared.
+    pub(super) declared: Vec<OwnedFd>,
+}
+
+impl Writable {
+    /// Opens the folder for parts, and what was declared; nothing of which may lie in a folder that
+    /// is `hidden` from jobs, or have one in it. May block for a moment.
+    pub(in super::super) fn open(
+        staging: &Path,
+        declared: &[PathBuf],
+        hidden: &[PathBuf],
+    ) -> Result<Self, ConfineError> {
+        let failed = |error| ConfineError::Output { path: staging.to_path_buf(), error };
+        let opened = open_staging(staging).map_err(failed)?;
+        refuse_hidden(&opened, hidden).map_err(|error| refused(staging, error))?;
+        let open_declared = |path: &PathBuf| {
+            let file = open_without_links(path)?;
+            refuse_hidden(&file, hidden)?;
+            Ok(file)
+        };
+        let declared = declared
+            .iter()
+            .map(|path| open_declared(path).map_err(|error| refused(path, error)))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { staging: opened, declared })
+    }
+}
+
+fn refused(path: &Path, error: io::Error) -> ConfineError {
+    ConfineError::Writable { path: path.to_path_buf(), error }
+}
+
+/// A link in the place of one of the folders that the coordinator has made leads nowhere: whoever
+/// has put it there could write there already, and nowhere else.
+fn open_staging(path: &Path) -> io::Result<OwnedFd> {
+    let mut output = path;
+    for _ in 0..MADE_BY_COORDINATOR {
+        output = output.parent().unwrap_or(output);
+    }
+    let below = path.strip_prefix(output).unwrap_or(path);
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = open_below(open(output, flags, Mode::empty())?, below)?;
+    match FileType::from_raw_mode(fstat(&folder)?.st_mode) {
+        FileType::Directory => Ok(folder),
+        _ => Err(io::ErrorKind::NotADirectory.into()),
+    }
+}
+
+fn open_without_links(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = open("/", flags, Mode::empty())?;
+    open_below(root, path.strip_prefix("/").unwrap_or(path))
+}
+
+/// Goes down one by one, since older kernels cannot be asked to follow no link at all.
+fn open_below(mut folder: OwnedFd, path: &Path) -> io::Result<OwnedFd> {
+    for component in path.components() {
+        if component == Component::CurDir {
+            continue;
+        }
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        folder = openat(&folder, component.as_os_str(), flags, Mode::empty())?;
+        if FileType::from_raw_mode(fstat(&folder)?.st_mode) == FileType::Symlink {
+            let text = "there is a link in it by now, which is not followed; name what it leads to";
+            return Err(io::Error::other(text));
+        }
+    }
+    Ok(folder)
+}
+
+/// Refuses what is a folder that is hidden from jobs, or in it, or has it in it; and any other
+/// worker's, or what is in that.
+fn refuse_hidden(file: &OwnedFd, hidden: &[PathBuf]) -> io::Result<()> {
+    // Asked of what has been opened, so that nobody can exchange it meanwhile.
+    let real = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+    if hidden.first().is_some_and(|own| overlap(&real, own)) {
+        let reason = "this worker's folder, or part of it, lies there; jobs must not write to that";
+        return Err(io::Error::other(reason));
+    }
+    if let Some(hidden) = hidden.iter().find(|hidden| overlap(&real, hidden)) {
+        let reason = format!("{} is hidden from jobs, and lies there", hidden.display());
+        return Err(io::Error::other(reason));
+    }
+    if !real.ancestors().all(is_no_workers) {
+        let reason = "it is another worker's folder, or lies in it, or that cannot be known; jobs must not write to that";
+        return Err(io::Error::other(reason));
+    }
+    Ok(())
+}
+
+fn overlap(one: &Path, other: &Path) -> bool {
+    one.starts_with(other) || other.starts_with(one)
+}
