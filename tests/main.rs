@@ -24,6 +24,7 @@ mod jobs;
 mod join;
 mod logs;
 mod memory;
+mod modes;
 mod ordered;
 mod output;
 mod privacy;
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
         join::tests(),
         logs::tests(),
         memory::tests(),
+        modes::tests(),
         ordered::tests(),
         output::tests(),
         privacy::tests(),

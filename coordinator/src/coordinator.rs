@@ -25,6 +25,7 @@ use windrow_proto::v1::jobs_server::JobsServer;
 use windrow_proto::v1::sessions_server::SessionsServer;
 use windrow_scheduler::Config;
 use windrow_security::access::{AccessLayer, Caller, Gate, Open};
+use windrow_security::files::make_private_folder;
 use windrow_security::limits;
 
 use crate::blobs::BlobStore;
@@ -301,7 +302,7 @@ impl Gate for StandsStill {
 /// Objects in a folder, each on the disk before it counts.
 fn local_store(folder: &Path) -> Result<(Arc<dyn ObjectStore>, Home), StartError> {
     let failed = |error| StartError::Folder { path: folder.to_path_buf(), error };
-    std::fs::create_dir_all(folder).map_err(failed)?;
+    make_private_folder(folder).map_err(failed)?;
     let home = Home::at(folder).map_err(failed)?;
     let objects = LocalFileSystem::new_with_prefix(folder)?;
     Ok((Arc::new(objects.with_fsync(true).with_automatic_cleanup(true)), home))

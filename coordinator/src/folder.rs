@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use tempfile::TempDir;
+use windrow_security::files::{make_private_folder, temporary_folder};
 
 /// Where some files of a coordinator are.
 pub(crate) enum Folder {
@@ -25,13 +26,13 @@ impl Folder {
     /// never the state folder itself: one that is gone was removed under its coordinator.
     pub(crate) fn made(&self) -> io::Result<PathBuf> {
         let path = self.path()?;
-        match std::fs::create_dir(&path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(io::Error::new(
-                error.kind(),
-                format!("{} cannot be made: {error}", path.display()),
-            )),
-            _ => Ok(path),
-        }
+        let made = match path.parent().map(std::fs::symlink_metadata) {
+            Some(Err(error)) => Err(error),
+            _ => make_private_folder(&path),
+        };
+        made.map(|()| path.clone()).map_err(|error| {
+            io::Error::new(error.kind(), format!("{} cannot be made: {error}", path.display()))
+        })
     }
 
     /// Where it is. Makes it, if it is a temporary one.
@@ -44,6 +45,9 @@ impl Folder {
         if let Some(folder) = &*made {
             return Ok(folder.path().to_path_buf());
         }
-        Ok(made.insert(TempDir::with_prefix("windrow-coordinator-")?).path().to_path_buf())
+        Ok(made
+            .insert(temporary_folder("windrow-coordinator-", &std::env::temp_dir())?)
+            .path()
+            .to_path_buf())
     }
 }

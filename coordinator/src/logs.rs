@@ -6,7 +6,7 @@
 //! and none is in the journal: what is lost in a crash was not part of any decision.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -15,6 +15,7 @@ use std::time::SystemTime;
 use prost::Message;
 use windrow_jobs::{JobId, WorkerId};
 use windrow_proto::v1;
+use windrow_security::files::create_private;
 
 use crate::folder::Folder;
 
@@ -63,7 +64,8 @@ impl LogStore {
         let encoded = log.encode_to_vec();
         self.count(&folder)?;
         let replaced = fs::metadata(&path).map_or(0, |metadata| taken(metadata.len()));
-        let written = fs::write(&part, &encoded).and_then(|()| fs::rename(&part, &path));
+        let write = || create_private(&part)?.write_all(&encoded);
+        let written = write().and_then(|()| fs::rename(&part, &path));
         written.inspect_err(|_| drop(fs::remove_file(&part)))?;
         let more = taken(encoded.len() as u64);
         let bytes = self.change(|bytes| bytes.saturating_sub(replaced).saturating_add(more));

@@ -10,7 +10,7 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use windrow_security::files::make_folder_of_owner;
+use windrow_security::files::{create_private, make_folder_of_owner};
 
 use super::error::CliError;
 
@@ -72,7 +72,7 @@ impl StateFolder {
             return Ok(());
         }
         let write = || {
-            let mut file = File::create(&temporary)?;
+            let mut file = create_private(&temporary)?;
             file.write_all(text.as_bytes())?;
             // A power failure must not leave an empty file by the final name.
             file.sync_all()
@@ -108,7 +108,7 @@ fn refuse_copy(path: &Path) -> Result<(), CliError> {
 fn lock(state: &Path, take_over: bool) -> Result<File, CliError> {
     // Until it is in charge, who is to be replaced stays guarded: a take-over may fail.
     let path = state.join(if take_over { NEXT_LOCK } else { LOCK });
-    let file = File::create(&path).map_err(CliError::io(&path))?;
+    let file = create_private(&path).map_err(CliError::io(&path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(CliError::Other(format!(

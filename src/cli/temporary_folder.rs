@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
-use windrow_security::files::keep_from_tidying;
+use windrow_security::files::{keep_from_tidying, private, temporary_folder};
 
 use super::error::CliError;
 
@@ -40,7 +40,7 @@ impl TemporaryFolder {
 
     fn make_in(above: &Path, prefix: &str) -> Result<Self, CliError> {
         sweep(above, prefix);
-        let folder = TempDir::with_prefix_in(prefix, above).map_err(CliError::io(above))?;
+        let folder = temporary_folder(prefix, above).map_err(CliError::io(above))?;
         let lock = lock(folder.path()).map_err(CliError::io(folder.path()))?;
         let untidied = keep_from_tidying(folder.path());
         Ok(Self { folder, _lock: lock, _untidied: untidied })
@@ -53,7 +53,7 @@ impl TemporaryFolder {
 
 fn lock(folder: &Path) -> io::Result<File> {
     let new = folder.join(NEW_LOCK);
-    let lock = File::create_new(&new)?;
+    let lock = private().write(true).create_new(true).open(&new)?;
     lock.try_lock()?;
     fs::rename(new, folder.join(LOCK))?;
     Ok(lock)

@@ -12,8 +12,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::conformance::{arguments, gated, gates, path, processes, wait_until_succeeded};
 use crate::processes::deadly;
 use crate::support::{
-    Cluster, ClusterOptions, Dir, Mode, Process, ancestors, both, case, count_words, eventually,
-    generated_words, generic_windrow, root_case, sorted_lines, wait_for, windrow,
+    Cluster, ClusterOptions, Dir, Mode, Process, after, ancestors, as_user, below, both, case,
+    count_words, eventually, generated_words, generic_windrow, root_case, sorted_lines, wait_for,
+    windrow,
 };
 
 pub fn tests() -> Vec<Trial> {
@@ -53,31 +54,6 @@ fn gone() -> Stdio {
     let (reader, writer) = io::pipe().unwrap();
     drop(reader);
     writer.into()
-}
-
-/// The same program after a line of shell.
-fn after(shell: &str, command: &Command) -> Command {
-    let mut other = Command::new("sh");
-    other.args(["-c", &format!("{shell}; exec \"$@\""), "sh"]);
-    with_environment(other.arg(command.get_program()).args(command.get_args()), command);
-    other
-}
-
-/// The same program below another one.
-fn below(above: &[&str], command: &Command) -> Command {
-    let mut other = Command::new(above[0]);
-    other.args(&above[1..]).arg(command.get_program()).args(command.get_args());
-    with_environment(&mut other, command);
-    other
-}
-
-fn with_environment(other: &mut Command, command: &Command) {
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => other.env(name, value),
-            None => other.env_remove(name),
-        };
-    }
 }
 
 /// A cluster whose log goes to `stderr`, of both roles.
@@ -516,17 +492,6 @@ fn no_inodes() {
     Process::start(run).finish().expect_code(1).expect_said("no inodes");
     drop(cluster);
     drop(mounted);
-}
-
-/// As another user, with a usual umask.
-fn as_user(user: u32, groups: &str, command: &Command) -> Command {
-    let (user, group) = (format!("--reuid={user}"), format!("--regid={user}"));
-    let groups = match groups {
-        "" => "--clear-groups".to_string(),
-        groups => format!("--groups={groups}"),
-    };
-    let above = ["setpriv", &user, &group, &groups, "env", "-u", "HOME"];
-    below(&above, &after("umask 022", command))
 }
 
 const COORDINATOR: u32 = 42_001;

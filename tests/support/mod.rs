@@ -1,5 +1,6 @@
 //! Helpers: temporary folders, processes with deadlines, clusters of real processes, and oracles.
 
+mod circumstances;
 mod cluster;
 mod dir;
 mod disk;
@@ -12,6 +13,7 @@ mod text;
 mod tls;
 mod wait;
 
+pub use circumstances::{after, as_user, below};
 pub use cluster::{Cluster, ClusterOptions, Environment, with_clock_ahead};
 pub use dir::Dir;
 pub use disk::SmallDisk;

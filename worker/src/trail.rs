@@ -23,6 +23,7 @@ use rustix::fs::OFlags;
 use windrow_jobs::program::Trail;
 use windrow_jobs::{FailureCause, JobId, Place};
 use windrow_proto::v1;
+use windrow_security::files::create_private;
 
 use crate::files::TemporaryFile;
 use crate::rpc::convert::{place_from, place_to};
@@ -52,7 +53,7 @@ impl TrailFile {
     /// Begins a trail, at no record.
     pub fn create(path: PathBuf) -> Result<Self, FailureCause> {
         let create = || {
-            let file = File::create(&path)?;
+            let file = create_private(&path)?;
             file.write_all_at(&[0; FILE_BYTES], 0)?;
             Ok(file)
         };

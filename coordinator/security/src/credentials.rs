@@ -60,7 +60,8 @@ impl Credentials {
     /// # Errors
     /// When the system says so.
     pub fn save(&self, folder: &Path) -> Result<(), SecurityError> {
-        make_private_folder(folder)?;
+        make_private_folder(folder)
+            .map_err(|error| SecurityError::Io { path: folder.to_path_buf(), error })?;
         let text = [
             pem("CERTIFICATE", &self.certificate),
             pem("PRIVATE KEY", self.key.secret_der()),

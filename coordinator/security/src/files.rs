@@ -1,8 +1,12 @@
-//! Files that hold keys: readable by their owner alone, and never half written.
+//! Files and folders of their owner alone, whatever the umask; and files that are never half
+//! written.
+//!
+//! The umask is for what users are given: results. What Windrow makes for itself is nobody else's
+//! business, so that its rights are said here, and not left to the umask.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use crate::SecurityError;
@@ -10,20 +14,22 @@ use crate::SecurityError;
 const OWNER_ONLY: u32 = 0o600;
 const FOLDER_OF_OWNER: u32 = 0o700;
 
-/// Makes a folder and those above it, where missing.
+/// What others than the owner may do.
+const OF_OTHERS: u32 = 0o077;
+
+/// Makes a folder and those above it, where missing, all of their owner alone. One that is there,
+/// and its user's own, becomes so: it is of Windrow's making.
 ///
 /// # Errors
 /// When the system says so.
-pub fn make_private_folder(path: &Path) -> Result<(), SecurityError> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(FOLDER_OF_OWNER)
-        .create(path)
-        .map_err(|error| failed(path, error))
+pub fn make_private_folder(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(FOLDER_OF_OWNER).create(path)?;
+    tighten(&File::open(path)?, FOLDER_OF_OWNER)
 }
 
-/// Makes a folder that only its owner gets into, whatever the umask. One that is there keeps its
-/// rights; those above it are made as usual.
+/// Makes a folder that only its owner gets into, whatever the umask; those above it are made as
+/// usual. One that is there was chosen by its user, and keeps its rights: if others get into it,
+/// that is said.
 ///
 /// # Errors
 /// When the system says so.
@@ -32,9 +38,73 @@ pub fn make_folder_of_owner(path: &Path) -> io::Result<()> {
         fs::create_dir_all(above)?;
     }
     match fs::DirBuilder::new().mode(FOLDER_OF_OWNER).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {
+            warn_of_others(path);
+            Ok(())
+        }
         made => made,
     }
+}
+
+/// Says that others get into a folder which should be its owner's alone, if they do.
+pub fn warn_of_others(folder: &Path) {
+    let Ok(found) = fs::metadata(folder) else { return };
+    let (mode, path) = (found.mode() & 0o7777, folder.display());
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        let owner = found.uid();
+        tracing::warn!(
+            "{path} belongs to another user ({owner}), who can replace what is in it; give this one a folder of its own"
+        );
+    } else if mode & OF_OTHERS != 0 {
+        tracing::warn!(
+            "other users of this machine get into {path} (its mode is {mode:04o}); 'chmod 700 {path}' keeps them out"
+        );
+    }
+}
+
+/// A new file of its owner alone, in the place of what is there.
+///
+/// # Errors
+/// When the system says so.
+pub fn create_private(path: &Path) -> io::Result<File> {
+    let file = private().write(true).create(true).truncate(true).open(path)?;
+    tighten(&file, OWNER_ONLY)?;
+    Ok(file)
+}
+
+/// How to open a file that is its owner's alone if it is made by that.
+pub fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.mode(OWNER_ONLY);
+    options
+}
+
+/// Takes from others what they may do with a file or folder that is there.
+///
+/// # Errors
+/// When the system says so.
+pub fn make_private(path: &Path) -> io::Result<()> {
+    let file = File::open(path)?;
+    let mode = if file.metadata()?.is_dir() { FOLDER_OF_OWNER } else { OWNER_ONLY };
+    tighten(&file, mode)
+}
+
+/// What is another user's stays as it is.
+fn tighten(file: &File, mode: u32) -> io::Result<()> {
+    let found = file.metadata()?;
+    if found.mode() & OF_OTHERS == 0 || found.uid() != rustix::process::geteuid().as_raw() {
+        return Ok(());
+    }
+    file.set_permissions(fs::Permissions::from_mode(mode))
+}
+
+/// A new folder under the temporary ones, of its owner alone, that is removed with the result.
+///
+/// # Errors
+/// When the system says so.
+pub fn temporary_folder(prefix: &str, above: &Path) -> io::Result<tempfile::TempDir> {
+    let rights = fs::Permissions::from_mode(FOLDER_OF_OWNER);
+    tempfile::Builder::new().prefix(prefix).permissions(rights).tempdir_in(above)
 }
 
 /// Keeps those who tidy up temporary folders by age, as systemd-tmpfiles does, out of a folder as
@@ -58,8 +128,7 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), SecurityError> {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let mut options = OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(OWNER_ONLY).open(&temporary)?;
+        let mut file = private().write(true).create_new(true).open(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;

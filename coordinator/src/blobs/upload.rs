@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use windrow_jobs::Blob;
+use windrow_security::files::private;
 
 use super::{BlobError, BlobStore};
 
@@ -26,7 +27,7 @@ impl Upload {
         part: PathBuf,
         path: PathBuf,
     ) -> Result<Self, BlobError> {
-        let opened = File::options().create(true).append(true).open(&part);
+        let opened = private().create(true).append(true).open(&part);
         let file = opened.map_err(BlobError::io(&part))?;
         let mut received = file.metadata().map_err(BlobError::io(&part))?.len();
         if received > blob.bytes {

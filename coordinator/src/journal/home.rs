@@ -9,6 +9,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use windrow_security::files::make_private;
+
 /// A folder that must stay the one that it is.
 #[derive(Clone, Debug)]
 pub(crate) struct Home {
@@ -25,6 +27,14 @@ impl Home {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Keeps others from what was written under this name. Where that fails, the folder itself does.
+    pub(super) fn make_private(&self, name: &str) {
+        let file = self.path.join(name);
+        for path in file.ancestors().take_while(|path| *path != self.path) {
+            let _ = make_private(path);
+        }
     }
 
     /// Whether it is still there. An error that says nothing about that is one of the store, which

@@ -151,7 +151,7 @@ impl Store {
         failpoint: Failpoint,
     ) -> Result<Self, StoreError> {
         debug_assert!(!build.is_empty(), "bodies are for the build that wrote them");
-        let cluster = cluster_of(&*objects, &build).await;
+        let cluster = cluster_of(&*objects, home.as_ref(), &build).await;
         let cluster = cluster.map_err(|error| error.in_folder(home.as_ref()))?;
         let identity = Arc::new(Identity { cluster, build });
         Ok(Self { objects, home, identity, failpoint, written: Arc::default() })
@@ -225,7 +225,7 @@ impl Store {
             "whoever is fenced must be able to read by whom"
         );
         let length = bytes.len() as u64;
-        if !put_if_absent(&*self.objects, &path(key), bytes).await? {
+        if !put_if_absent(&*self.objects, self.home.as_ref(), &path(key), bytes).await? {
             return Ok(Answer::Exists);
         }
         after.into_iter().for_each(|step| self.failpoint.reach(step));
@@ -315,19 +315,31 @@ impl Store {
 /// False if there is something of that name already.
 async fn put_if_absent(
     objects: &dyn ObjectStore,
+    home: Option<&Home>,
     path: &Path,
     bytes: Vec<u8>,
 ) -> Result<bool, StoreError> {
     let options = PutOptions { mode: PutMode::Create, ..Default::default() };
     match objects.put_opts(path, PutPayload::from(bytes), options).await {
-        Ok(_) => Ok(true),
+        Ok(_) => {
+            if let Some(home) = home.cloned() {
+                let name = path.to_string();
+                // The store makes files as the umask says.
+                tokio::task::spawn_blocking(move || home.make_private(&name)).await?;
+            }
+            Ok(true)
+        }
         Err(Error::AlreadyExists { .. }) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
 
 /// Whose journal it is. Of several that begin one, the first to say so is believed by all.
-async fn cluster_of(objects: &dyn ObjectStore, build: &str) -> Result<ClusterId, StoreError> {
+async fn cluster_of(
+    objects: &dyn ObjectStore,
+    home: Option<&Home>,
+    build: &str,
+) -> Result<ClusterId, StoreError> {
     let identity = Path::from(IDENTITY);
     loop {
         match objects.get(&identity).await {
@@ -349,7 +361,7 @@ async fn cluster_of(objects: &dyn ObjectStore, build: &str) -> Result<ClusterId,
             Ok(writer.cluster),
             "all believe what this says, now and after a restart"
         );
-        if put_if_absent(objects, &identity, bytes).await? {
+        if put_if_absent(objects, home, &identity, bytes).await? {
             debug_assert!(
                 key_of(&identity).is_none(),
                 "no sweep takes it for an object of its own"

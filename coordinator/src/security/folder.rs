@@ -52,8 +52,9 @@ impl Folder {
         let mut name = path.file_name().unwrap_or_default().to_os_string();
         name.push(format!(".{}.new", std::process::id()));
         let folder = Self { path: path.with_file_name(name), becomes: Some(path.to_path_buf()) };
-        make_private_folder(&folder.path)?;
-        make_private_folder(&folder.tokens())?;
+        for path in [&folder.path, &folder.tokens()] {
+            make_private_folder(path).map_err(io_error(path))?;
+        }
         let hosts: String =
             LOCAL_HOSTS.into_iter().chain(hosts.iter().map(String::as_str)).map(line).collect();
         write_private(&folder.path.join(KEY), pem("PRIVATE KEY", key).as_bytes())?;
@@ -67,7 +68,7 @@ impl Folder {
     /// Gives it its name.
     pub(super) fn finish(mut self) -> Result<(), SecurityError> {
         let Some(path) = self.becomes.take() else { return Ok(()) };
-        fs::rename(&self.path, &path).map_err(|error| SecurityError::Io { path, error })
+        fs::rename(&self.path, &path).map_err(io_error(&path))
     }
 
     /// One that is there.
@@ -138,6 +139,10 @@ impl Drop for Folder {
             let _ = fs::remove_dir_all(&self.path);
         }
     }
+}
+
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> SecurityError {
+    |error| SecurityError::Io { path: path.to_path_buf(), error }
 }
 
 fn line(text: &str) -> String {

@@ -15,6 +15,7 @@ use tonic::{Code, Status};
 use windrow_jobs::{Blob, Digest, FailureCause};
 use windrow_proto::v1;
 use windrow_proto::v1::blobs_client::BlobsClient;
+use windrow_security::files::private;
 
 use crate::rpc::Connector;
 
@@ -114,8 +115,7 @@ struct Partial {
 impl Partial {
     /// Goes on with what is in the file; begins anew where that is more than there should be.
     fn open(path: &Path, blob: Blob) -> io::Result<Self> {
-        let mut file =
-            File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+        let mut file = private().read(true).write(true).create(true).truncate(false).open(path)?;
         if file.metadata()?.len() > blob.bytes {
             file.set_len(0)?;
         }

@@ -24,6 +24,7 @@ use std::time::SystemTime;
 
 use tokio::task::spawn_blocking;
 use windrow_jobs::{Blob, Digest, FailureCause};
+use windrow_security::files::make_private_folder;
 
 pub(crate) use download::Source;
 pub(crate) use job_files::{JobFiles, Programs};
@@ -148,7 +149,7 @@ impl BlobCache {
             );
             return Err(io::Error::other(text));
         }
-        fs::create_dir_all(&self.folder)?;
+        make_private_folder(&self.folder)?;
         let mut kept = Vec::new();
         let mut bytes = blob.bytes;
         for entry in fs::read_dir(&self.folder)? {
@@ -220,7 +221,7 @@ fn is_whole(path: &Path, blob: Blob, known: Option<Stamp>) -> io::Result<bool> {
 
 /// Lets the file be used, and notes that it is.
 fn make_ready(path: &Path, used_as: Use) -> io::Result<Stamp> {
-    let mode = if used_as == Use::Program { 0o555 } else { 0o444 };
+    let mode = if used_as == Use::Program { 0o500 } else { 0o400 };
     let file = File::open(path)?;
     file.set_permissions(Permissions::from_mode(mode))?;
     // On a file system that cannot say when, the order in which files go is another one.

@@ -10,7 +10,9 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use windrow_security::files::{keep_from_tidying, make_folder_of_owner};
+use windrow_security::files::{
+    keep_from_tidying, make_folder_of_owner, make_private_folder, private,
+};
 
 use super::ExecutorError;
 
@@ -47,14 +49,15 @@ impl WorkerDirectory {
         let jobs_path = jobs_folder(path);
         // What jobs leave there is not for everybody.
         make_folder_of_owner(path).map_err(io)?;
-        std::fs::create_dir_all(&jobs_path).map_err(io)?;
         let lock_path = path.join(LOCK_FILE);
         if !lock_path.exists()
+            && jobs_path.exists()
             && let Some(entry) = jobs(&jobs_path).map_err(io)?.into_iter().next()
         {
             let entry = entry.file_name().unwrap_or_default().display().to_string();
             return Err(ExecutorError::ForeignDirectory { directory: path.to_path_buf(), entry });
         }
+        make_private_folder(&jobs_path).map_err(io)?;
         let lock = lock(&lock_path).map_err(|error| match error {
             TryLockError::WouldBlock => {
                 ExecutorError::DirectoryInUse { directory: path.to_path_buf() }
@@ -82,7 +85,7 @@ impl WorkerDirectory {
 }
 
 fn lock(path: &Path) -> Result<File, TryLockError> {
-    let file = File::options()
+    let file = private()
         .create(true)
         .truncate(false)
         .write(true)

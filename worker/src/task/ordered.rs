@@ -13,6 +13,7 @@ use std::sync::{Condvar, Mutex};
 use crc_fast::{CrcAlgorithm::Crc64Nvme, Digest};
 use windrow_jobs::FailureCause;
 use windrow_jobs::program::PartSink;
+use windrow_security::files::private;
 
 use super::output::PartWriter;
 use crate::files::TemporaryFile;
@@ -73,7 +74,7 @@ pub struct TextFile {
 impl TextFile {
     /// An empty one, which goes when this is dropped.
     pub fn create(path: PathBuf) -> Result<Self, FailureCause> {
-        let file = File::options().read(true).write(true).create_new(true).open(&path);
+        let file = private().read(true).write(true).create_new(true).open(&path);
         let file = file.map_err(|error| FailureCause::io(&path, &error))?;
         let (temporary, digest) = (TemporaryFile::new(path), Digest::new(Crc64Nvme));
         Ok(Self { file, temporary, bytes: 0, records: 0, digest })

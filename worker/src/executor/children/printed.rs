@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot;
+use windrow_security::files::private;
 
 use crate::sync::lock;
 
@@ -98,7 +99,7 @@ fn last_lines(tail: &[u8]) -> String {
 fn record(mut pipe: PipeReader, path: &Path, kept: &Mutex<Kept>) -> io::Result<()> {
     // The job may write to this folder, and could have put a link there that leads to what it must
     // not write to.
-    let mut file = File::create_new(path);
+    let mut file = private().write(true).create_new(true).open(path);
     let mut buffer = vec![0; 64 << 10];
     loop {
         let bytes = match pipe.read(&mut buffer) {

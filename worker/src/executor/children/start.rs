@@ -18,6 +18,7 @@ use windrow_jobs::{FailureCause, JobId, JobIdentity, Place};
 use windrow_proto::v1;
 use windrow_proto::v1::to_child::Message;
 use windrow_security::Credentials;
+use windrow_security::files::make_private_folder;
 
 use super::Children;
 use super::child::Child;
@@ -189,7 +190,7 @@ impl Children {
         let temporary = self.folder_of(job.id).join(TEMPORARY);
         let staging = job.files().map(|files| files.staging.clone());
         let prepare = move || {
-            std::fs::create_dir_all(&temporary)
+            make_private_folder(&temporary)
                 .map_err(|error| FailureCause::io(&temporary, &error))?;
             let Some(staging) = staging else { return Ok(()) };
             accessat(CWD, &staging, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)

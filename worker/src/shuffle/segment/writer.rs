@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
 use windrow_jobs::program::{RecordRef, RecordSink};
 use windrow_jobs::{Audit, FailureCause};
+use windrow_security::files::create_private;
 
 use super::index::{self, Encoded};
 use super::{Extent, MAGIC, Owner, PartitionIndex, Segment};
@@ -33,7 +34,7 @@ pub struct SegmentWriter {
 impl SegmentWriter {
     /// Creates the file, for pairs of `owner`, in place of whatever is there.
     pub fn create(path: PathBuf, codec: Codec, owner: &Owner) -> Result<Self, FailureCause> {
-        let file = File::create(&path).map_err(|error| FailureCause::io(&path, &error))?;
+        let file = create_private(&path).map_err(|error| FailureCause::io(&path, &error))?;
         let (end, runs) = (AtomicU64::new(0), AtomicU32::new(0));
         let this = Self { file, temporary: TemporaryFile::new(path), codec, end, runs };
         this.append(&owner.header())?;

@@ -14,6 +14,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use windrow_jobs::{FailureCause, JobId, JobIdentity};
+use windrow_security::files::make_private_folder;
 
 use super::segment::{Owner, Segment, corrupt};
 use super::source::BlockSource;
@@ -83,7 +84,7 @@ impl SegmentStore {
             return Ok(Arc::clone(folder));
         }
         let path = self.directory.join(job.to_string());
-        std::fs::create_dir_all(&path).map_err(|error| FailureCause::io(&path, &error))?;
+        make_private_folder(&path).map_err(|error| FailureCause::io(&path, &error))?;
         let folder = JobFolder::new(path, identity, Arc::clone(&self.serial));
         Ok(Arc::clone(jobs.entry(job).or_insert(Arc::new(folder))))
     }
