@@ -20,6 +20,7 @@ mod grep;
 mod input;
 mod interrupt;
 mod inverted_index;
+mod isolation;
 mod jobs;
 mod join;
 mod logs;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
         input::tests(),
         interrupt::tests(),
         inverted_index::tests(),
+        isolation::tests(),
         join::tests(),
         logs::tests(),
         memory::tests(),

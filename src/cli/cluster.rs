@@ -220,8 +220,7 @@ fn worker_config(args: WorkerArgs, directory: PathBuf) -> WorkerConfig {
     config.fetch = FetchTimeouts::of_silence(args.fetch_timeout.into());
     config.name = args.name.unwrap_or(config.name);
     config.program_cache_bytes = args.program_cache.0;
-    config.confines_jobs = !args.confinement.no_landlock;
-    config.hidden = args.confinement.hidden();
+    config.confinement = args.confinement.to_confinement();
     config.job_limits = JobLimits {
         memory_bytes: args.job_limits.job_memory.map(|size| size.0),
         open_files: args.job_limits.job_open_files,

@@ -5,6 +5,8 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use clap::Args;
+use windrow_jobs::Isolation;
+use windrow_worker::Confinement;
 
 use super::security::own_folder;
 use super::values::absolute_path;
@@ -17,6 +19,18 @@ pub(crate) struct ConfinementArgs {
     /// other jobs' data among it: for debugging
     #[arg(long)]
     pub(crate) no_landlock: bool,
+    /// Let the code of jobs make any system call, also such as change limits and priorities of
+    /// other processes: for debugging, and for jobs that trace or need shared memory of System V
+    #[arg(long)]
+    pub(crate) no_seccomp: bool,
+    /// Let the code of jobs change permissions, owners and times of files by name: of all that
+    /// belong to this worker's user
+    #[arg(long)]
+    pub(crate) job_chmod: bool,
+    /// Do not start where jobs would be isolated less than this; what each level promises is in
+    /// docs/security.md
+    #[arg(long, value_name = "none|files|process", default_value = "none")]
+    pub(crate) require_isolation: Isolation,
     /// A file or folder that the code of jobs is not to read, besides the worker's own and the
     /// user's credentials for Windrow; may be repeated
     #[arg(long = "hide", value_name = "PATH", value_parser = absolute_path)]
@@ -24,10 +38,16 @@ pub(crate) struct ConfinementArgs {
 }
 
 impl ConfinementArgs {
-    /// All that is hidden besides the worker's folder.
-    pub(crate) fn hidden(&self) -> Vec<PathBuf> {
+    /// What they say of a worker.
+    pub(crate) fn to_confinement(&self) -> Confinement {
         let given = self.hidden.iter().map(PathBuf::from);
-        given.chain(own_folder().filter(can_be_found)).collect()
+        Confinement {
+            files: !self.no_landlock,
+            calls: !self.no_seccomp,
+            changes_by_name: self.job_chmod,
+            hidden: given.chain(own_folder().filter(can_be_found)).collect(),
+            required: self.require_isolation,
+        }
     }
 }
 

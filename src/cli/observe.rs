@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use windrow_jobs::one_line;
+use windrow_jobs::{Isolation, one_line};
 use windrow_proto::v1;
 
 use super::args::{ClusterArgs, JobsArgs, OneJobArgs, ShownState};
@@ -103,8 +103,8 @@ pub(crate) async fn workers(args: ClusterArgs) -> Result<Exit, CliError> {
     let workers = connect(&args).await?.workers().await?;
     if !args.json {
         stdout::line(format_args!(
-            "{:>6}  {:<28} {:>7} {:>10} {:>7} {:>7} {:>7}  STATE",
-            "ID", "NAME", "THREADS", "MEMORY", "RUNNING", "DONE", "FAILED"
+            "{:>6}  {:<28} {:>7} {:>10} {:>7} {:>7} {:>7}  {:<9}  STATE",
+            "ID", "NAME", "THREADS", "MEMORY", "RUNNING", "DONE", "FAILED", "ISOLATION"
         ));
     }
     for worker in &workers {
@@ -112,7 +112,7 @@ pub(crate) async fn workers(args: ClusterArgs) -> Result<Exit, CliError> {
             stdout::line(format_args!("{}", worker_json(worker)));
         } else {
             stdout::line(format_args!(
-                "{:>6}  {:<28} {:>7} {:>10} {:>7} {:>7} {:>7}  {}",
+                "{:>6}  {:<28} {:>7} {:>10} {:>7} {:>7} {:>7}  {:<9}  {}",
                 worker.id,
                 one_line(&worker.name),
                 worker.threads,
@@ -120,6 +120,7 @@ pub(crate) async fn workers(args: ClusterArgs) -> Result<Exit, CliError> {
                 worker.running,
                 worker.done,
                 worker.failed,
+                isolation(worker).unwrap_or_default(),
                 worker_state(worker),
             ));
         }
@@ -155,6 +156,17 @@ fn worker_state(worker: &v1::WorkerStatus) -> &'static str {
     }
 }
 
+/// By its name, where the worker has said so.
+fn isolation(worker: &v1::WorkerStatus) -> Option<&'static str> {
+    let level = match worker.isolation() {
+        v1::Isolation::Unspecified => return None,
+        v1::Isolation::None => Isolation::None,
+        v1::Isolation::Files => Isolation::Files,
+        v1::Isolation::Process => Isolation::Process,
+    };
+    Some(level.as_str())
+}
+
 fn worker_json(worker: &v1::WorkerStatus) -> serde_json::Value {
     json!({
         "id": worker.id,
@@ -169,5 +181,6 @@ fn worker_json(worker: &v1::WorkerStatus) -> serde_json::Value {
         "quarantined": worker.quarantined,
         "on_probation": worker.on_probation,
         "silent_ms": worker.silent_ms,
+        "isolation": isolation(worker),
     })
 }

@@ -1,11 +1,22 @@
-//! Reaches for what its input names: each line says what to do, and with what.
+//! Reaches for what its input names: each line says what to do, and with what. One that begins with
+//! `try` is no failure where it is refused: what became of it is in the output.
 
-use std::fs;
+use std::fs::{self, File, Permissions};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::{SocketAddr as LocalAddr, UnixStream};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit, setpriority_process,
+    test_kill_process,
+};
 use serde::{Deserialize, Serialize};
 use windrow::prelude::*;
+
+use super::wait_for_any;
 
 #[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
 struct ReachParams {}
@@ -20,18 +31,66 @@ pub fn job() -> Job {
 fn act(line: &str) -> Result<()> {
     let (act, what) = line.split_once(' ').unwrap_or((line, ""));
     match act {
+        "await" => wait_for_any(&[what.into()]),
         "read" => drop(fs::read(what)?),
         "list" => drop(fs::read_dir(what)?),
         "write" => fs::write(what, "harm")?,
         "remove" => fs::remove_dir_all(what)?,
-        "signal" => {
-            let process = Pid::from_raw(what.parse()?);
-            kill_process(process.ok_or_else(|| Error::new("no process"))?, Signal::TERM)?;
-        }
+        "chmod" => fs::set_permissions(what, Permissions::from_mode(0o700))?,
+        "lock" => fs::set_permissions(what, Permissions::from_mode(0o000))?,
+        "fchmod" => File::open(what)?.set_permissions(Permissions::from_mode(0o600))?,
+        "exchange" => exchange(what)?,
         "temporary" => {
             let file = std::env::temp_dir().join("file");
             fs::write(&file, "")?;
             fs::remove_file(Path::new(&file))?;
+        }
+        _ => return reach_processes(act, what),
+    }
+    Ok(())
+}
+
+/// Puts a link to the second path in the place of the first, and dies, so that the next attempt is
+/// another process.
+fn exchange(paths: &str) -> Result<()> {
+    let (place, to) = paths.split_once(' ').ok_or_else(|| Error::new("two paths"))?;
+    if fs::symlink_metadata(place)?.is_symlink() {
+        return Ok(());
+    }
+    fs::rename(place, format!("{place}.moved"))?;
+    symlink(to, place)?;
+    std::process::abort()
+}
+
+fn reach_processes(act: &str, what: &str) -> Result<()> {
+    let process = || Pid::from_raw(what.parse().ok()?);
+    let process = || process().ok_or_else(|| Error::new("no process"));
+    match act {
+        "signal" => kill_process(process()?, Signal::TERM)?,
+        "ask" => test_kill_process(process()?)?,
+        "limit" => {
+            let all = getrlimit(Resource::Core);
+            let limit = Rlimit { current: Some(0), maximum: all.maximum };
+            let _before = prlimit(Some(process()?), Resource::Core, limit)?;
+        }
+        "slow" => setpriority_process(Some(process()?), 1)?,
+        "connect" => drop(TcpStream::connect(what)?),
+        "listen" => drop(TcpListener::bind(what.parse::<SocketAddr>()?)?),
+        "local" => drop(UnixStream::connect(what)?),
+        "abstract" => {
+            let address = LocalAddr::from_abstract_name(what)?;
+            drop(UnixStream::connect_addr(&address)?);
+        }
+        "share" => {
+            // A program that asks for shared memory of System V.
+            let made =
+                Command::new("ipcmk").args(["-M", "4096"]).stdout(Stdio::piped()).output()?;
+            let said = String::from_utf8_lossy(&made.stdout).into_owned();
+            let id = said.rsplit(' ').next().unwrap_or_default().trim().to_string();
+            if !made.status.success() {
+                return Err(Error::new(String::from_utf8_lossy(&made.stderr)));
+            }
+            Command::new("ipcrm").args(["-m", &id]).status()?;
         }
         _ => return Err(Error::new("it cannot do that")),
     }
@@ -44,6 +103,10 @@ impl Mapper for Reach {
     type Value = ();
 
     fn map(&self, line: &str, out: &mut impl Emit<str, ()>) -> Result<()> {
+        if let Some(tried) = line.strip_prefix("try ") {
+            let outcome = act(tried).map_or("refused", |()| "done");
+            return out.emit(&format!("{outcome} {tried}"), ());
+        }
         act(line).map_err(|error| Error::new(format!("{line}: {}", error.message())))?;
         out.emit("done", ())
     }

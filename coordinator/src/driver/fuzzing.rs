@@ -71,6 +71,7 @@ fn records() -> Vec<Record<Note>> {
         threads: 2,
         memory_bytes: 1 << 30,
         platform: Platform::default(),
+        isolation: None,
     };
     let plan = JobPlan {
         splits: [SplitPlan { bytes: 9, affinity: 1 }].into(),

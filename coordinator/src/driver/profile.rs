@@ -1,7 +1,7 @@
 //! What a worker has said of itself.
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{Platform, hash_key};
+use windrow_jobs::{Isolation, Platform, hash_key};
 use windrow_scheduler::WorkerOffer;
 
 /// What a worker has said of itself.
@@ -29,6 +29,8 @@ pub(crate) struct WorkerProfile {
     pub(crate) memory_bytes: u64,
     /// What programs it can run.
     pub(crate) platform: Platform,
+    /// How far it keeps the code of jobs from the rest of its machine; `None` where it does not say.
+    pub(crate) isolation: Option<Isolation>,
 }
 
 impl WorkerProfile {
@@ -47,6 +49,7 @@ impl WorkerProfile {
             threads: 2,
             memory_bytes: 1 << 30,
             platform: Platform::default(),
+            isolation: None,
         }
     }
 

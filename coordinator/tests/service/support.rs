@@ -257,6 +257,7 @@ pub fn hello(directory: &str) -> v1::Hello {
         instance: format!("the process in {directory}"),
         r#return: None,
         platform: None,
+        isolation: 0,
     }
 }
 

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tonic::Status;
+use windrow_jobs::Isolation;
 use windrow_security::Tls;
 
 use super::machine;
-use crate::executor::{ChildProgram, ExecutorError, JobLimits};
+use crate::executor::{ChildProgram, Confinement, ExecutorError, JobLimits};
 use crate::orphans::Orphans;
 use crate::shuffle::FetchTimeouts;
 
@@ -39,11 +40,8 @@ pub struct WorkerConfig {
     pub child: Option<ChildProgram>,
     /// Most bytes of programs and side files that are kept for later jobs.
     pub program_cache_bytes: u64,
-    /// Whether the processes of jobs are kept from this worker's folder and from writing elsewhere,
-    /// as far as the kernel can.
-    pub confines_jobs: bool,
-    /// What jobs must not see besides this worker's folder, absolute.
-    pub hidden: Vec<PathBuf>,
+    /// What keeps the processes of jobs from the rest of the machine.
+    pub confinement: Confinement,
     /// What each process of a job may use.
     pub job_limits: JobLimits,
     /// Where what jobs leave behind comes to; `None` where this process takes no orphans.
@@ -79,8 +77,7 @@ impl WorkerConfig {
             host: machine::host_id(),
             child: None,
             program_cache_bytes: PROGRAM_CACHE_BYTES,
-            confines_jobs: true,
-            hidden: Vec::new(),
+            confinement: Confinement::default(),
             job_limits: JobLimits::default(),
             orphans: None,
         }
@@ -109,6 +106,19 @@ pub enum WorkerError {
     UnspecifiedAddress {
         /// As configured.
         address: SocketAddr,
+    },
+    /// Jobs are not isolated as they are to be.
+    #[error(
+        "jobs would be isolated here by level '{level}', and --require-isolation asks for '{required}': {}",
+        missing.join("; ")
+    )]
+    Isolation {
+        /// What there is.
+        level: Isolation,
+        /// What was asked for.
+        required: Isolation,
+        /// Why it is not more.
+        missing: Vec<String>,
     },
     /// The coordinator does not want it, and will not if it asks again.
     #[error("the coordinator {coordinator} refuses this worker: {}", status.message())]

@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
-use windrow_jobs::{Digest, Registry};
+use windrow_jobs::{Digest, Isolation, Registry};
 use windrow_proto::v1;
 
 use super::{WorkerConfig, WorkerError};
 use crate::blobs::{BlobCache, Programs, Source};
 use crate::executor::{
-    ChildSettings, Children, Executor, ExecutorConfig, ExecutorError, InProcess, Linked,
-    LostOutputs, PrintedLogs, WorkerDirectory, is_enforced, is_noexec, jobs_folder, surroundings,
+    ChildSettings, Children, Confinement, Executor, ExecutorConfig, ExecutorError, InProcess,
+    Isolated, Linked, LostOutputs, PrintedLogs, WorkerDirectory, is_noexec, jobs_folder,
+    surroundings,
 };
 use crate::rpc::{Connector, JobCertificates, ShuffleTls};
 
@@ -27,6 +28,8 @@ pub(super) struct Opened {
     pub(super) losses: Option<LostOutputs>,
     /// Hears what jobs print; nothing where they run in this process.
     pub(super) logs: PrintedLogs,
+    /// How far the code of jobs is kept from the rest of the machine.
+    pub(super) isolation: Isolation,
     /// Of the folders of its jobs, by the one name that it has.
     pub(super) directory: PathBuf,
 }
@@ -40,6 +43,8 @@ pub(super) async fn open(
     build: &v1::Build,
     connector: &Connector,
 ) -> Result<Opened, WorkerError> {
+    let isolated = isolated(config)?;
+    let isolation = isolated.level;
     let failed = failed(&config.directory);
     let take = {
         let (path, failed) = (config.directory.clone(), failed.clone());
@@ -76,14 +81,15 @@ pub(super) async fn open(
         let executor = Executor::in_process(executor, linked);
         let (_, logs) = mpsc::channel(1);
         let directory = jobs_folder(&directory);
-        return Ok(Opened { executor: Arc::new(executor), losses: None, logs, directory });
+        let executor = Arc::new(executor);
+        return Ok(Opened { executor, losses: None, logs, isolation, directory });
     };
     let source = Source::Coordinator(connector.clone());
     let cache = BlobCache::new(directory.join(PROGRAMS), config.program_cache_bytes, source);
     let programs = Programs::new(program, own_digest, Arc::new(cache));
     let fetch = config.fetch;
-    let hidden = if config.confines_jobs {
-        let hidden: Arc<[PathBuf]> = hidden(&directory, &config.hidden)?.into();
+    let hidden = if config.confinement.files {
+        let hidden: Arc<[PathBuf]> = hidden(&directory, &config.confinement.hidden)?.into();
         check_confinement(&hidden).map_err(failed.clone())?;
         Some(hidden)
     } else {
@@ -97,13 +103,34 @@ pub(super) async fn open(
         fetch,
         certificates,
         hidden,
+        calls: isolated.calls,
         limits: config.job_limits,
         orphans: config.orphans.clone(),
     };
     warn_of_noexec(&directory);
     let (children, losses, logs) = Children::new(settings, folder).map_err(failed)?;
     let executor = Arc::new(Executor::Children(Arc::new(children)));
-    Ok(Opened { executor, losses: Some(losses), logs, directory: jobs_folder(&directory) })
+    let (losses, directory) = (Some(losses), jobs_folder(&directory));
+    Ok(Opened { executor, losses, logs, isolation, directory })
+}
+
+/// Says once what keeps the code of jobs from the rest of the machine, or why it is too little.
+fn isolated(config: &WorkerConfig) -> Result<Isolated, WorkerError> {
+    let Confinement { required, .. } = config.confinement;
+    let isolated = match &config.child {
+        Some(_) => Isolated::here(&config.confinement),
+        None => Isolated::in_process(),
+    };
+    let level = isolated.level;
+    if level < required {
+        return Err(WorkerError::Isolation { level, required, missing: isolated.missing });
+    }
+    // In embedded mode there is nobody whose code it would be kept from.
+    if config.listen.is_some() {
+        isolated.missing.iter().for_each(|missing| tracing::warn!("{missing}"));
+        tracing::info!("isolation of jobs: {level}");
+    }
+    Ok(isolated)
 }
 
 /// What jobs must not see, first this worker's folder, without links. What is not there yet is
@@ -133,12 +160,6 @@ fn hidden(directory: &Path, others: &[PathBuf]) -> Result<Vec<PathBuf>, Executor
 
 /// Says at once what else each job would run into.
 fn check_confinement(hidden: &[PathBuf]) -> io::Result<()> {
-    if !is_enforced() {
-        tracing::warn!(
-            "this kernel has no Landlock, or one from before Linux 6.2: the code of jobs can read and write what this worker's \
-             user can, its credentials and other jobs' data among it"
-        );
-    }
     surroundings(hidden).map(drop).map_err(|error| {
         let text = format!(
             "jobs cannot be kept out of this folder, since {error}; choose another one (--dir), or say --no-landlock"

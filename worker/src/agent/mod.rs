@@ -91,7 +91,7 @@ pub async fn run(
     let threads = config.threads.unwrap_or_else(machine::cores).max(1);
     let memory_bytes = config.memory_bytes.unwrap_or_else(default_memory_bytes);
     machine::warn_of_memory(memory_bytes);
-    let Opened { executor, losses, logs, directory } =
+    let Opened { executor, losses, logs, isolation, directory } =
         executor::open(&config, threads, memory_bytes, registry, &build, &connector).await?;
     let shuffle = match config.listen {
         Some(address) if address.ip().is_unspecified() && config.advertise.is_none() => {
@@ -116,6 +116,7 @@ pub async fn run(
         instance: machine::instance(),
         r#return: None,
         platform: Some(platform::platform()),
+        isolation: convert::isolation_to(isolation).into(),
     };
     let mut agent = Agent {
         attempts: Attempts::new(Arc::clone(&executor), losses),

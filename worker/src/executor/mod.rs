@@ -16,13 +16,14 @@ mod config;
 mod cores;
 mod directory;
 mod in_process;
+mod isolation;
 mod job;
 mod pool;
 mod request;
 
 pub use children::{CHILD_ARGUMENT, ChildProgram, JobLimits};
 pub(crate) use children::{
-    ChildSettings, Children, LostOutputs, PrintedLogs, is_enforced, is_noexec, surroundings,
+    ChildSettings, Children, LostOutputs, PrintedLogs, is_noexec, surroundings,
 };
 pub use config::{ExecutorConfig, ExecutorError};
 pub(crate) use cores::CoreLease;
@@ -32,6 +33,8 @@ pub(crate) use directory::{
     JOBS as JOBS_FOLDER, LOCK_FILE as WORKER_LOCK_FILE, WorkerDirectory, jobs_folder,
 };
 pub use in_process::InProcess;
+pub use isolation::Confinement;
+pub(crate) use isolation::Isolated;
 pub use request::{
     FileRange, Finished, JobContext, Part, Progress, RunRequest, Stats, Work, WorkerOutputs,
 };

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use windrow_jobs::program::SplitPoints;
 use windrow_jobs::{
-    AttemptId, Audit, BadRecord, BadRecordBudget, Compression, Death, Emitted, FailureCause, JobId,
-    JobIdentity, MemoryLimit, Place, Share, Stage, TaskId, WorkerId,
+    AttemptId, Audit, BadRecord, BadRecordBudget, Compression, Death, Emitted, FailureCause,
+    Isolation, JobId, JobIdentity, MemoryLimit, Place, Share, Stage, TaskId, WorkerId,
 };
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
 use windrow_proto::v1::failure::Cause;
@@ -144,6 +144,15 @@ pub(crate) fn compression_from(compression: v1::Compression) -> Option<Compressi
         v1::Compression::None => Some(Compression::None),
         v1::Compression::Lz4 => Some(Compression::Lz4),
         v1::Compression::Zstd => Some(Compression::Zstd),
+    }
+}
+
+/// How far jobs are isolated here, to be sent.
+pub(crate) fn isolation_to(isolation: Isolation) -> v1::Isolation {
+    match isolation {
+        Isolation::None => v1::Isolation::None,
+        Isolation::Files => v1::Isolation::Files,
+        Isolation::Process => v1::Isolation::Process,
     }
 }
 

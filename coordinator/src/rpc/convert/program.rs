@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 
 use windrow_jobs::side_files::check_name;
-use windrow_jobs::{Blob, Digest, GlibcVersion, JobProgram, Platform, PlatformNeeds, SideFile};
+use windrow_jobs::{
+    Blob, Digest, GlibcVersion, Isolation, JobProgram, Platform, PlatformNeeds, SideFile,
+};
 use windrow_proto::v1;
 
 use super::Malformed;
@@ -59,6 +61,24 @@ pub(super) fn files_from(files: Vec<v1::SideFile>) -> Result<Vec<SideFile>, Malf
 }
 
 /// What a worker's machine has.
+pub(super) fn isolation_from(isolation: v1::Isolation) -> Option<Isolation> {
+    match isolation {
+        v1::Isolation::Unspecified => None,
+        v1::Isolation::None => Some(Isolation::None),
+        v1::Isolation::Files => Some(Isolation::Files),
+        v1::Isolation::Process => Some(Isolation::Process),
+    }
+}
+
+pub(super) fn isolation_to(isolation: Option<Isolation>) -> v1::Isolation {
+    match isolation {
+        None => v1::Isolation::Unspecified,
+        Some(Isolation::None) => v1::Isolation::None,
+        Some(Isolation::Files) => v1::Isolation::Files,
+        Some(Isolation::Process) => v1::Isolation::Process,
+    }
+}
+
 pub(super) fn platform_from(platform: v1::Platform) -> Result<Platform, Malformed> {
     let v1::Platform { arch, interpreters, glibc } = platform;
     check(interpreters.len() <= INTERPRETERS_MAX, "too many dynamic linkers")?;

@@ -13,7 +13,7 @@ use windrow_scheduler::Inventory;
 use windrow_scheduler::journal::Epoch;
 
 use super::failure::place_to;
-use super::program::{files_to, platform_from, program_to};
+use super::program::{files_to, isolation_from, platform_from, program_to};
 use super::spec::{NAME_BYTES_MAX, PATH_BYTES_MAX, budget_to, check, compression_to};
 use super::{Malformed, attempt_to, attempts_from, millis};
 use crate::driver::{
@@ -38,6 +38,7 @@ pub(in crate::rpc) fn profile_from(hello: v1::Hello) -> Result<WorkerProfile, Ma
     if !slots.contains(&hello.map_slots) || !slots.contains(&hello.reduce_slots) {
         return Err(Malformed(format!("a worker offers from 1 to {SLOTS_MAX} slots a stage")));
     }
+    let isolation = isolation_from(hello.isolation());
     Ok(WorkerProfile {
         identity: None,
         name: hello.name,
@@ -49,6 +50,7 @@ pub(in crate::rpc) fn profile_from(hello: v1::Hello) -> Result<WorkerProfile, Ma
         reduce_slots: hello.reduce_slots,
         threads: hello.threads.clamp(1, SLOTS_MAX),
         memory_bytes: hello.memory_bytes,
+        isolation,
         platform: platform_from(hello.platform.unwrap_or_default())?,
     })
 }

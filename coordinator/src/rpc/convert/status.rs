@@ -4,6 +4,7 @@ use windrow_proto::v1;
 use windrow_scheduler::{JobFailure, JobState, Outcome, SlowestTask, StageView};
 
 use super::failure::failure_to;
+use super::program::isolation_to;
 use super::spec::spec_to;
 use super::{millis, stage_to};
 use crate::driver::{JobSnapshot, WorkerSnapshot};
@@ -124,5 +125,6 @@ pub(in crate::rpc) fn worker_status(worker: &WorkerSnapshot) -> v1::WorkerStatus
         silent_ms: millis(*silent),
         quarantined: view.quarantined,
         on_probation: view.on_probation,
+        isolation: isolation_to(profile.isolation).into(),
     }
 }

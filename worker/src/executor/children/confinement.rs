@@ -90,6 +90,14 @@ pub(crate) fn is_enforced() -> bool {
     handled.and_then(Ruleset::create).is_ok()
 }
 
+/// Whether the kernel can keep a process from signalling others, and from their sockets that have
+/// no file.
+pub(crate) fn knows_scopes() -> bool {
+    let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+    let scoped = ruleset.scope(Scope::Signal).and_then(|it| it.scope(Scope::AbstractUnixSocket));
+    scoped.and_then(Ruleset::create).is_ok()
+}
+
 /// The rules for a process of the worker that has these folders `hidden`. May block for a moment.
 pub(super) fn rules(hidden: &[PathBuf], needs: &Needs<'_>) -> Result<RulesetCreated, ConfineError> {
     let mut rules = Ruleset::default()

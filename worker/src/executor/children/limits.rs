@@ -7,7 +7,9 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use rustix::process::{Pid, Resource, Rlimit, getpid, getrlimit, set_child_subreaper, setrlimit};
+use rustix::process::{
+    Pid, Resource, Rlimit, getpid, getrlimit, set_child_subreaper, setrlimit, setsid,
+};
 
 /// A process may take up half as much memory again as is budgeted, and this: for code, stacks, the
 /// transport's buffers, and what user code holds for a moment.
@@ -64,9 +66,11 @@ impl JobLimits {
         })
     }
 
-    /// Has the kernel limit the process of `command`, and all that it starts.
+    /// Has the kernel limit the process of `command`, and all that it starts, and gives it a session.
     pub(super) fn bind(self, command: &mut Command) {
         let limit = move || {
+            // A session of its own: it has no terminal, and leads a group of its own.
+            setsid()?;
             // A dump of a process with gigabytes of data is of no use to anybody. Where a program
             // takes dumps, the kernel asks it to take one of no bytes as well, but none of a single
             // byte.

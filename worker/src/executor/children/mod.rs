@@ -35,12 +35,14 @@ mod printed;
 mod program;
 mod spawner;
 mod start;
+mod system_calls;
 
-pub(crate) use confinement::{is_enforced, surroundings};
+pub(crate) use confinement::{is_enforced, knows_scopes, surroundings};
 pub use limits::JobLimits;
 pub(crate) use log::PrintedLogs;
 pub(crate) use program::is_noexec;
 pub use program::{CHILD_ARGUMENT, ChildProgram};
+pub(crate) use system_calls::CallFilter;
 
 use super::{Finished, JobContext, Progress, RunRequest, WorkerDirectory};
 use crate::blobs::Programs;
@@ -79,6 +81,8 @@ pub(crate) struct ChildSettings {
     /// What they must not see: the worker's folder, but for what is their job's, and others, without
     /// links. `None` limits nothing.
     pub hidden: Option<Arc<[PathBuf]>>,
+    /// What they may ask of the system; `None` limits nothing.
+    pub calls: Option<CallFilter>,
     /// What each may use.
     pub limits: JobLimits,
     /// Where what they leave behind comes to; `None` where it goes elsewhere.

@@ -75,7 +75,7 @@ impl ChildProgram {
     pub(super) fn command(&self) -> Command {
         let mut command = Command::new(format!("/proc/self/fd/{}", self.executable.as_raw_fd()));
         command.arg0("windrow-job").args(&self.prefix).arg(CHILD_ARGUMENT);
-        command.env_clear().process_group(0);
+        command.env_clear();
         for name in INHERITED {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);

@@ -225,6 +225,8 @@ impl Children {
             confinement::bind(&mut command, rules);
         }
         self.settings.limits.bind(&mut command);
+        // Last, since it refuses what was done before.
+        self.settings.calls.iter().for_each(|calls| calls.bind(&mut command));
         command.stdin(Stdio::from(their_descriptors));
         command.stdout(their_pipe.try_clone()?).stderr(their_pipe);
         // All that can fail comes before the process: one that has ended at once says why by its

@@ -1,0 +1,138 @@
+//! Which system calls the process of a job may make, enforced by seccomp from before its program
+//! begins, on it and on all that it starts.
+//!
+//! What Landlock does not know of is refused here: what one process does to others of its user by
+//! number (limits, priorities, shares of the processor), the permissions, owners and times of files
+//! by name, ways around files and processes (`io_uring`, `ptrace`, handles, namespaces, mounts), and
+//! what outlives its process (shared memory of System V, keys). Everything else is allowed: jobs
+//! are any program that somebody has written.
+//!
+//! A filter sees numbers and flags, not what pointers lead to. So a change of permissions by name
+//! is refused wherever the file lies. By descriptor it is allowed: that reaches what the job
+//! may open, which is neither its worker's folder nor another job's there.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::Arc;
+
+use seccompiler::{
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
+    SeccompFilter, SeccompRule, apply_filter, sock_filter,
+};
+
+mod refused;
+
+/// The newest call that was judged: `file_setattr`, of Linux 6.17. What comes later answers as on a
+/// kernel that does not have it, and so do calls of the 32-bit ABI of x86-64 (x32), whose numbers
+/// have a bit of their own above all others.
+const NEWEST: u32 = 469;
+
+/// What a filter may do besides allowing.
+const NOT_THERE: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
+
+/// What is refused, compiled for this processor. Clones are the same.
+#[derive(Clone, Debug)]
+pub(crate) struct CallFilter(Arc<BpfProgram>);
+
+impl CallFilter {
+    /// `by_name` refuses changes of permissions, owners and times of files that are named by paths.
+    ///
+    /// # Errors
+    /// When there is none for this processor.
+    pub(crate) fn compile(by_name: bool) -> Result<Self, BackendError> {
+        let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
+            refused::ALWAYS.iter().map(|call| (*call, Vec::new())).collect();
+        if by_name {
+            rules.extend(refused::BY_NAME.iter().map(|call| (*call, Vec::new())));
+            rules.insert(libc::SYS_utimensat, vec![rule(vec![is_not(1, 0).wide()])?]);
+        }
+        for (call, cases) in refused::by_arguments() {
+            rules.insert(call, cases.into_iter().map(rule).collect::<Result<_, _>>()?);
+        }
+        let filter = SeccompFilter::new(
+            rules,
+            SeccompAction::Allow,
+            SeccompAction::Errno(libc::EPERM as u32),
+            std::env::consts::ARCH.try_into()?,
+        )?;
+        let mut program = not_there();
+        program.extend(BpfProgram::try_from(filter)?);
+        Ok(Self(Arc::new(program)))
+    }
+
+    /// Has the process of `command` bound by it. Whatever else is to be done before the program
+    /// begins comes before this.
+    pub(super) fn bind(&self, command: &mut Command) {
+        let filter = Arc::clone(&self.0);
+        let restrict = move || apply_filter(&filter).map_err(|_| io::Error::last_os_error());
+        // SAFETY: between fork and exec, only what is safe in a signal handler may be done: this
+        // makes two system calls. It takes no lock and no memory, and neither do its errors.
+        #[allow(unsafe_code)]
+        unsafe {
+            command.pre_exec(restrict);
+        }
+    }
+}
+
+/// Begins a filter: answers what was never judged, and `clone3`, whose flags a filter cannot see,
+/// as a kernel without it does. The C library then uses `clone`.
+fn not_there() -> BpfProgram {
+    const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    const IF_GREATER: u16 = (libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K) as u16;
+    const IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    let step = |code, jt, jf, k| sock_filter { code, jt, jf, k };
+    vec![
+        // The number, which the kernel puts first.
+        step(LOAD, 0, 0, 0),
+        step(IF_GREATER, 1, 0, NEWEST),
+        step(IF_EQUAL, 0, 1, libc::SYS_clone3 as u32),
+        step(RETURN, 0, 0, NOT_THERE),
+    ]
+}
+
+/// Something said of an argument.
+struct Condition {
+    argument: u8,
+    width: SeccompCmpArgLen,
+    operator: SeccompCmpOp,
+    value: u64,
+}
+
+impl Condition {
+    /// Of a pointer; all others are of 32 bits, of which the kernel does not look at the rest.
+    fn wide(self) -> Self {
+        Self { width: SeccompCmpArgLen::Qword, ..self }
+    }
+}
+
+fn condition(argument: u8, operator: SeccompCmpOp, value: u32) -> Condition {
+    Condition { argument, width: SeccompCmpArgLen::Dword, operator, value: value.into() }
+}
+
+fn is(argument: u8, value: u32) -> Condition {
+    condition(argument, SeccompCmpOp::Eq, value)
+}
+
+fn is_not(argument: u8, value: u32) -> Condition {
+    condition(argument, SeccompCmpOp::Ne, value)
+}
+
+fn has_flag(argument: u8, flag: u32) -> Condition {
+    condition(argument, SeccompCmpOp::MaskedEq(flag.into()), flag)
+}
+
+/// Refuses a call of which all of this is true.
+fn rule(conditions: Vec<Condition>) -> Result<SeccompRule, BackendError> {
+    let conditions = conditions.into_iter();
+    let compiled = conditions.map(|it| {
+        let Condition { argument, width, operator, value } = it;
+        SeccompCondition::new(argument, width, operator, value)
+    });
+    SeccompRule::new(compiled.collect::<Result<_, _>>()?)
+}
+
+#[cfg(test)]
+mod tests;
