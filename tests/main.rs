@@ -26,6 +26,7 @@ mod join;
 mod logs;
 mod memory;
 mod modes;
+mod neighbours;
 mod ordered;
 mod output;
 mod privacy;
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
         logs::tests(),
         memory::tests(),
         modes::tests(),
+        neighbours::tests(),
         ordered::tests(),
         output::tests(),
         privacy::tests(),

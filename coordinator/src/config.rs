@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use windrow_jobs::Blob;
 use windrow_proto::v1::Build;
+use windrow_security::LocalUsers;
 
 use crate::failpoint::Failpoint;
 use crate::plan::AllowedPaths;
@@ -27,8 +28,10 @@ pub struct CoordinatorConfig {
     /// needed if there is none.
     pub temporary: Option<PathBuf>,
     /// Its cluster's authority, where callers need certificates; without one, everybody who
-    /// connects may do everything.
+    /// connects may do everything, of this machine the local users.
     pub security: Option<Security>,
+    /// Users of this machine that are let in where there is no authority.
+    pub local_users: LocalUsers,
     /// Where inputs and outputs of jobs may lie.
     pub allowed_paths: AllowedPaths,
     /// Silence after which a worker counts as lost.
@@ -60,6 +63,7 @@ impl CoordinatorConfig {
             state: None,
             temporary: None,
             security: None,
+            local_users: LocalUsers::default(),
             allowed_paths: AllowedPaths::everywhere(),
             lease: Duration::from_secs(10),
             reconnect: windrow_scheduler::Config::default().reconnect,

@@ -26,7 +26,7 @@ use windrow_proto::v1::sessions_server::SessionsServer;
 use windrow_scheduler::Config;
 use windrow_security::access::{AccessLayer, Caller, Gate, Open};
 use windrow_security::files::make_private_folder;
-use windrow_security::limits;
+use windrow_security::{LocalGate, LocalUsers, limits};
 
 use crate::blobs::BlobStore;
 use crate::config::CoordinatorConfig;
@@ -143,7 +143,8 @@ impl Coordinator {
 
     /// Serves callers who connect to `listener`, until `shutdown` fires; see
     /// [`serve`](Self::serve). With [security](CoordinatorConfig::security), only members of the
-    /// cluster are let in, each to what is theirs.
+    /// cluster are let in, each to what is theirs; without, whoever comes from another machine, and
+    /// of this one the [local users](CoordinatorConfig::local_users).
     ///
     /// # Errors
     /// When the listener fails.
@@ -153,7 +154,12 @@ impl Coordinator {
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
         let Some(security) = self.config.security.clone() else {
-            return self.serve(windrow_security::listen(listener, None), shutdown).await;
+            let gate: Arc<dyn Gate> = match self.config.local_users.clone() {
+                users if users == LocalUsers::everybody() => Arc::new(Open),
+                users => Arc::new(LocalGate(users)),
+            };
+            let incoming = windrow_security::listen(listener, None);
+            return self.serve_behind(gate, incoming, shutdown).await;
         };
         let incoming = windrow_security::listen(listener, Some(security.tls()));
         let gate = Arc::new(MembersOnly::new(security.clone()));

@@ -9,13 +9,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use windrow_coordinator::Failpoint;
 use windrow_jobs::{BadRecordBudget, JobName};
 use windrow_proto::v1;
-use windrow_security::Role;
+use windrow_security::{LocalUsers, Role};
 
 use super::confinement::ConfinementArgs;
 use super::generate::GenArgs;
 use super::values::{
-    absolute_path, any_duration, budget, duration_from, host_and_port, log_task, positive_size,
-    short_name, side_file, size_from,
+    absolute_path, any_duration, budget, duration_from, host_and_port, local_user, log_task,
+    positive_size, short_name, side_file, size_from,
 };
 
 /// Where a cluster's coordinator listens unless told otherwise.
@@ -186,6 +186,28 @@ pub(crate) struct TargetArgs {
     /// [default: windrow in the user's configuration folder]
     #[arg(long, value_name = "DIR", env = "WINDROW_CREDENTIALS")]
     pub(crate) credentials: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) locals: LocalUsersArgs,
+}
+
+/// Who may be at the other end where there are no certificates.
+#[derive(Debug, Args)]
+pub(crate) struct LocalUsersArgs {
+    /// User of this machine with whom an open cluster is shared over loopback, besides one's own
+    /// and root: name or number; may be repeated
+    #[arg(long = "allow-user", value_name = "USER", env = "WINDROW_ALLOW_USER", value_delimiter = ',', value_parser = local_user)]
+    pub(crate) allow_users: Vec<u32>,
+}
+
+impl LocalUsersArgs {
+    pub(crate) fn users(&self) -> LocalUsers {
+        LocalUsers::own_and(self.allow_users.iter().copied())
+    }
+
+    /// Likewise, of somebody who opens an address to everybody, or does not.
+    pub(crate) fn users_unless(&self, insecure: bool) -> LocalUsers {
+        if insecure { LocalUsers::everybody() } else { self.users() }
+    }
 }
 
 /// `windrow init`
@@ -259,9 +281,12 @@ pub(crate) struct CoordinatorArgs {
     /// For tests: begin the journal anew after so many records
     #[arg(long, value_name = "N", env = "WINDROW_SNAPSHOT_AFTER", hide = true)]
     pub(crate) snapshot_after: Option<u64>,
-    /// Allow an address that other machines reach, without encryption or authentication
+    /// Allow an address that other machines, or other users of this one, reach, without encryption
+    /// or authentication
     #[arg(long)]
     pub(crate) insecure: bool,
+    #[command(flatten)]
+    pub(crate) locals: LocalUsersArgs,
     /// Folder in which inputs and outputs of jobs must lie, links followed; may be repeated
     /// [default on loopback: anywhere]
     #[arg(long = "allow-path", value_name = "DIR")]
@@ -306,9 +331,12 @@ pub(crate) struct WorkerArgs {
     /// failure
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration_from(PROGRESS_MS_MIN))]
     pub(crate) fetch_timeout: humantime::Duration,
-    /// Allow an address that other machines reach, without encryption or authentication
+    /// Allow an address that other machines, or other users of this one, reach, without encryption
+    /// or authentication
     #[arg(long)]
     pub(crate) insecure: bool,
+    #[command(flatten)]
+    pub(crate) locals: LocalUsersArgs,
     /// Run jobs in the worker itself, and not each in a process of its own: for debugging. Code
     /// that aborts or hangs takes the worker with it
     #[arg(long)]

@@ -84,6 +84,7 @@ fn coordinator_config(
 ) -> Result<CoordinatorConfig, CliError> {
     let mut config = CoordinatorConfig::new(executable.build);
     config.executable = Some((executable.blob, executable.file));
+    config.local_users = args.locals.users_unless(args.insecure);
     config.blob_bytes_max = args.program_bytes_max.0;
     config.lease = args.lease.into();
     config.reconnect = args.reconnect_grace.into();
@@ -169,13 +170,15 @@ pub(crate) async fn worker(
     let directory = given.unwrap_or_default();
     let (tls, outside) =
         if is_secured { join(&args, &directory).await? } else { (None, never_outside()) };
-    let dialer = tls.clone().map_or_else(Dialer::plain, Dialer::member);
+    let users = args.locals.users_unless(args.insecure);
+    let dialer = tls.clone().map_or_else(|| Dialer::plain_of(users.clone()), Dialer::member);
     let connector = Connector::url(&args.coordinator, &dialer)
         .map_err(|error| CliError::Usage(error.to_string()))?;
     let own_program = || ChildProgram::own(prefix).map_err(CliError::io("/proc/self/exe"));
     let child = (!args.in_process).then(own_program).transpose()?;
     let mut config = worker_config(args, directory);
     config.tls = tls;
+    config.local_users = users;
     config.orphans = Some(orphans);
     config.child = child;
     let (drain, kill) = (CancellationToken::new(), CancellationToken::new());
@@ -320,7 +323,7 @@ impl Access {
 /// What listens beyond this machine is secured, or was asked for.
 fn refuse_open_address(address: SocketAddr, access: Access) -> Result<(), CliError> {
     match access {
-        _ if address.ip().is_loopback() => Ok(()),
+        Access::Everybody if address.ip().is_loopback() => Ok(()),
         Access::Members => Ok(()),
         Access::Everybody => Err(CliError::Usage(format!(
             "{address} can be reached from other machines, and whoever reaches it can run jobs and read data; \
@@ -339,7 +342,7 @@ async fn warn_for_ever(address: SocketAddr) {
     loop {
         warn.tick().await;
         tracing::warn!(
-            "{address} is open to everybody who can reach it: no encryption, no authentication"
+            "{address} is open to everybody who can reach it, of this machine too: no encryption, no authentication"
         );
     }
 }

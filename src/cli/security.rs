@@ -70,7 +70,7 @@ pub(crate) fn is_secured(urls: &str) -> bool {
 pub(crate) async fn dialer(target: &TargetArgs) -> Result<Dialer, CliError> {
     let urls = &target.coordinator;
     if !is_secured(urls) {
-        return Ok(Dialer::plain());
+        return Ok(Dialer::plain_of(target.locals.users()));
     }
     let folder = credentials_folder(target.credentials.clone())?;
     if !Credentials::path(&folder).exists() {

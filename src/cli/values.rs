@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use windrow_jobs::BadRecordBudget;
 use windrow_jobs::side_files::check_name;
+use windrow_jobs::{BadRecordBudget, one_line};
 use windrow_proto::v1;
 
 /// No clock here counts much further. Whoever means "for ever" says this.
@@ -55,6 +55,22 @@ pub(super) fn short_name(text: &str) -> Result<String, String> {
         1..=NAME_BYTES_MAX => Ok(text.to_string()),
         bytes => Err(format!("must have 1 to {NAME_BYTES_MAX} bytes, and has {bytes}")),
     }
+}
+
+/// A user of this machine, by number, or by a name in the list of its own users.
+pub(super) fn local_user(text: &str) -> Result<u32, String> {
+    if let Ok(number) = text.parse() {
+        return Ok(number);
+    }
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let found = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let is_it = fields.next() == Some(text);
+        is_it.then(|| fields.nth(1)?.parse().ok()).flatten()
+    });
+    found.ok_or_else(|| {
+        format!("/etc/passwd knows no user '{}'; give the number that 'id -u' says", one_line(text))
+    })
 }
 
 pub(super) fn log_task(text: &str) -> Result<v1::LogsOfTask, String> {

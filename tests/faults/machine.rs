@@ -518,13 +518,17 @@ fn users_of_their_own() {
     let mut cluster = Cluster::with_options(0, options);
     let listen = cluster.url.trim_start_matches("http://").to_string();
     let state = path(&dir.join("state"));
-    let coordinator = windrow(["coordinator", "--listen", &listen, "--state", &state]);
+    let users = format!("{COORDINATOR},{WORKER}");
+    let mut coordinator = windrow(["coordinator", "--listen", &listen, "--state", &state]);
+    coordinator.args(["--allow-user", &users]);
     let groups = BOTH.to_string();
     cluster.coordinator.kill();
     cluster.coordinator = Process::start(as_user(COORDINATOR, &groups, &coordinator));
     let folder = path(&dir.join("worker"));
-    let worker = windrow(["worker", "--coordinator", &cluster.url, "--dir", &folder]);
+    let mut worker = windrow(["worker", "--coordinator", &cluster.url, "--dir", &folder]);
+    worker.args(["--allow-user", &users]);
     cluster.workers.push(Process::start(as_user(WORKER, &groups, &worker)));
+    cluster.share_with(&users);
     cluster.wait_for_workers(1);
     let count = |folder: &str| {
         let (input, output) = (path(&dir.join("in")), path(&dir.join(folder).join("out")));
@@ -552,6 +556,10 @@ fn no_more_threads() {
     fs::set_permissions(dir.path(), Permissions::from_mode(0o2775)).unwrap();
     fs::set_permissions(home.path(), Permissions::from_mode(0o777)).unwrap();
     let mut cluster = Cluster::start(0);
+    cluster.restart_coordinator_as(|mut command| {
+        command.args(["--allow-user", &USER.to_string()]);
+        command
+    });
     let folder = path(&home.join("w"));
     let worker =
         windrow(["worker", "--coordinator", &cluster.url, "--dir", &folder, "--threads", "1"]);
@@ -618,13 +626,15 @@ fn no_more_threads_of_a_coordinator() {
     command.env("TMPDIR", home.path());
     let coordinator = Process::start(as_user(USER, "", &command));
     let url = format!("http://{listen}");
-    let worker = windrow(["worker", "--coordinator", &url, "--dir", &path(&home.join("w"))]);
+    let mut worker = windrow(["worker", "--coordinator", &url, "--dir", &path(&home.join("w"))]);
+    worker.args(["--allow-user", &USER.to_string()]);
     let _worker = Process::start(worker);
     eventually("a worker", || coordinator.stderr().contains("worker joined"));
     wait_until_idle(&coordinator);
     limit_threads(&coordinator, USER, 1);
     let mut submit = windrow(["submit"]);
     submit.args(arguments("word-count", &dir, &[])).args(["--coordinator", &url]);
+    submit.args(["--allow-user", &USER.to_string()]);
     Process::start(submit).finish().expect_code(0);
     assert_eq!(sorted_lines(&dir.join("out")), count_words(&inputs));
 }

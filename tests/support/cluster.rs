@@ -22,6 +22,7 @@ pub struct Cluster {
     dir: Dir,
     options: ClusterOptions,
     started_workers: usize,
+    users: String,
 }
 
 /// How a cluster differs from the usual one.
@@ -116,6 +117,7 @@ impl Cluster {
             dir,
             options,
             started_workers: 0,
+            users: String::new(),
         };
         for _ in 0..workers {
             cluster.add_worker();
@@ -313,8 +315,16 @@ impl Cluster {
         Process::start(command)
     }
 
+    /// From now on, commands expect these users at the other end, too.
+    pub fn share_with(&mut self, users: &str) {
+        self.users = users.to_string();
+    }
+
     /// Has a command ask this cluster, as the admin.
     fn ask(&self, command: &mut Command) {
+        if !self.users.is_empty() {
+            command.env("WINDROW_ALLOW_USER", &self.users);
+        }
         command.env("WINDROW_COORDINATOR", &self.url).env("WINDROW_CREDENTIALS", self.admin());
     }
 

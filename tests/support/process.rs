@@ -22,6 +22,7 @@ pub fn windrow<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Comma
         .env_remove("WINDROW_COORDINATOR")
         .env_remove("WINDROW_CREDENTIALS")
         .env_remove("WINDROW_TOKEN")
+        .env_remove("WINDROW_ALLOW_USER")
         .env_remove("WINDROW_FAILPOINT")
         .env_remove("RUST_LOG");
     command

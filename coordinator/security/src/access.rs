@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll};
 
 use tokio_util::sync::CancellationToken;
@@ -13,7 +13,7 @@ use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};
 use tower::{Layer, Service};
 
-use crate::{Certified, Identity};
+use crate::{Certified, Identity, Origin};
 
 /// Who is at the other end of a connection. In the extensions of each of its requests.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +24,7 @@ pub struct Caller {
 #[derive(Debug, Default)]
 struct Shared {
     certified: Option<Certified>,
+    origin: OnceLock<Origin>,
     admitted: AtomicBool,
     shut_out: CancellationToken,
 }
@@ -48,6 +49,15 @@ impl Caller {
     /// What was shown.
     pub fn certified(&self) -> Option<&Certified> {
         self.shared.certified.as_ref()
+    }
+
+    /// Where it comes from; `None` inside a process.
+    pub fn origin(&self) -> Option<&Origin> {
+        self.shared.origin.get()
+    }
+
+    pub(crate) fn comes_from(&self, origin: impl FnOnce() -> Origin) {
+        self.shared.origin.get_or_init(origin);
     }
 
     /// Who that is.

@@ -13,8 +13,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_util::either::Either;
 use tonic::transport::{Endpoint, Uri};
 
-use crate::Tls;
 use crate::tls::connect_newcomer;
+use crate::{LocalUsers, Tls};
 
 /// Before the next address of a name is tried beside those that have not answered yet.
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
@@ -30,8 +30,9 @@ pub struct Dialer {
 
 #[derive(Clone, Debug)]
 enum Trust {
-    /// Nobody: there are no credentials.
-    Plain,
+    /// These users of this machine: there are no credentials. Whoever answers on another machine
+    /// is believed.
+    Plain(LocalUsers),
     /// Whoever this authority has certified; nothing to show yet.
     Newcomer(CertificateDer<'static>),
     /// The members of one's own cluster.
@@ -54,9 +55,14 @@ pub struct NotAnAddress {
 }
 
 impl Dialer {
-    /// For clusters without TLS.
+    /// For clusters without TLS: on this machine, only for one's own (and root's).
     pub fn plain() -> Self {
-        Self { trust: Trust::Plain }
+        Self::plain_of(LocalUsers::default())
+    }
+
+    /// For clusters without TLS, on this machine only those of these users.
+    pub fn plain_of(users: LocalUsers) -> Self {
+        Self { trust: Trust::Plain(users) }
     }
 
     /// For one who only knows the cluster's authority.
@@ -95,7 +101,7 @@ impl Dialer {
             return Err(wrong(&format!("nothing follows host and port, and '{path}' does")));
         }
         match (endpoint.uri().scheme_str(), &self.trust) {
-            (Some("http"), Trust::Plain)
+            (Some("http"), Trust::Plain(_))
             | (Some("https"), Trust::Newcomer(_) | Trust::Member(_) | Trust::Renewing(_)) => {
                 Ok(endpoint)
             }
@@ -123,7 +129,10 @@ impl Dialer {
             name.map_err(|_| io::Error::other(format!("'{host}' is not the name of a machine")))
         };
         let stream = match self.trust {
-            Trust::Plain => Either::Left(stream),
+            Trust::Plain(users) => {
+                users.check(&stream).await?;
+                Either::Left(stream)
+            }
             Trust::Newcomer(authority) => {
                 Either::Right(Box::new(connect_newcomer(&authority, stream, name()?).await?))
             }

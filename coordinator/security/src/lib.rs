@@ -5,6 +5,7 @@
 //!  credentials, token      what one shows, and how one comes by it
 //!  tls                     both sides of a connection, with the cluster's authority as the only root
 //!  dial, listener          connections out and in, plain where there are no credentials
+//!  local                   whose a connection on this machine is, where there are no credentials
 //!  access                  one layer around all services, which asks a gate before each call
 //!  enrollment, renewal     the newcomer's and the member's side of the Enrollment service
 //!  limits                  what a stranger can make us hold
@@ -26,6 +27,7 @@ pub mod files;
 mod identity;
 pub mod limits;
 mod listener;
+mod local;
 mod renewal;
 mod tls;
 mod token;
@@ -39,6 +41,7 @@ pub use enrollment::enroll;
 pub use error::{SecurityError, explain};
 pub use identity::{Identity, NotAnIdentity, Role};
 pub use listener::{Connection, listen};
+pub use local::{LocalGate, LocalUsers, Origin};
 pub use renewal::{keep_renewed, renew_if_due};
 pub use tls::{Tls, job_host};
 pub use token::JoinToken;

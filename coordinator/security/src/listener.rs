@@ -22,7 +22,7 @@ use tonic::transport::server::Connected;
 
 use crate::access::Caller;
 use crate::limits::{CONNECTIONS_MAX, FIRST_CALL_TIME_MAX, HANDSHAKE_TIME_MAX, HANDSHAKES_MAX};
-use crate::{SecurityError, Tls, explain};
+use crate::{Origin, SecurityError, Tls, explain};
 
 /// First byte of a TLS connection: a handshake record.
 const TLS_HANDSHAKE: u8 = 22;
@@ -157,6 +157,12 @@ impl Connected for Connection {
     type ConnectInfo = Caller;
 
     fn connect_info(&self) -> Caller {
+        self.caller.comes_from(|| {
+            Origin::of(match &self.io {
+                Either::Left(stream) => stream,
+                Either::Right(stream) => stream.get_ref().0,
+            })
+        });
         self.caller.clone()
     }
 }

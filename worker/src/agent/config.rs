@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tonic::Status;
 use windrow_jobs::Isolation;
-use windrow_security::Tls;
+use windrow_security::{LocalUsers, Tls};
 
 use super::machine;
 use crate::executor::{ChildProgram, Confinement, ExecutorError, JobLimits};
@@ -28,6 +28,8 @@ pub struct WorkerConfig {
     pub listen: Option<SocketAddr>,
     /// Its credentials as a member of a secured cluster.
     pub tls: Option<Tls>,
+    /// Users of this machine that may be at the other end where there are no credentials.
+    pub local_users: LocalUsers,
     /// What others are told to connect to, `host:port`, where that is not the address itself, as
     /// behind a translation of addresses.
     pub advertise: Option<String>,
@@ -72,6 +74,7 @@ impl WorkerConfig {
             memory_bytes: None,
             listen: None,
             tls: None,
+            local_users: LocalUsers::default(),
             advertise: None,
             fetch: FetchTimeouts::default(),
             host: machine::host_id(),

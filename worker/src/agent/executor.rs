@@ -74,7 +74,11 @@ pub(super) async fn open(
             serial: 0,
             outputs_on_disk: false,
             is_alone: is_embedded,
-            tls: certificates.map_or(ShuffleTls::Off, ShuffleTls::OfEachJob),
+            tls: match certificates {
+                Some(certificates) => ShuffleTls::OfEachJob(certificates),
+                None if is_embedded => ShuffleTls::Off,
+                None => ShuffleTls::OfUsers(config.local_users.clone()),
+            },
         };
         let executor = InProcess::with_directory(config, registry, folder);
         let linked = Linked { own_digest, has_side_files: is_embedded };
@@ -102,6 +106,7 @@ pub(super) async fn open(
         host,
         fetch,
         certificates,
+        local_users: config.local_users.clone(),
         hidden,
         calls: isolated.calls,
         limits: config.job_limits,

@@ -16,7 +16,7 @@ use windrow_jobs::{AttemptId, FailureCause, JobId, JobIdentity, Registry};
 use windrow_proto::v1;
 use windrow_proto::v1::from_child::Message as Said;
 use windrow_proto::v1::to_child::Message as Heard;
-use windrow_security::Tls;
+use windrow_security::{LocalUsers, Tls};
 
 use super::end;
 use crate::channel::{MessageReader, MessageWriter, TO_CHILD_BYTES_MAX, receive_descriptor, split};
@@ -155,6 +155,8 @@ impl Serving {
         let tls = credentials.and_then(|found| found.map(Tls::new).transpose());
         let tls = tls.map_err(senseless)?;
         // As the worker names its own machine: `outputs_to`.
+        let users = LocalUsers::from_numbers(start.users.map(|users| users.numbers));
+        let open = || ShuffleTls::OfUsers(users);
         let reader = Reader { host_number: 1, host: start.host.clone(), ..Reader::default() };
         let config = ExecutorConfig {
             threads: start.threads as usize,
@@ -165,7 +167,7 @@ impl Serving {
             serial: start.serial,
             outputs_on_disk: start.outputs_on_disk,
             is_alone: false,
-            tls: tls.clone().map_or(ShuffleTls::Off, |tls| ShuffleTls::OfJob(job, tls)),
+            tls: tls.clone().map_or_else(open, |tls| ShuffleTls::OfJob(job, tls)),
         };
         let executor = Arc::new(InProcess::beside(config, registry));
         // It may be asked for what a process before it has left.

@@ -160,7 +160,8 @@ impl Executor {
     /// Serves what there is of a job on a connection of another worker.
     pub(crate) async fn serve(&self, job: JobIdentity, connection: TcpStream) -> io::Result<()> {
         match self {
-            Self::InProcess(_, server, _) => {
+            Self::InProcess(executor, server, _) => {
+                executor.tls().check(&connection).await?;
                 server.serve(job, connection);
                 Ok(())
             }

@@ -1,21 +1,24 @@
 //! Both ends of a connection between processes of one job, after the line that names the job.
 
+use std::io;
 use std::sync::Arc;
 
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_util::either::Either;
 use windrow_jobs::JobIdentity;
-use windrow_security::{Connection, Dialed, SecurityError, Tls};
+use windrow_security::{Connection, Dialed, LocalUsers, SecurityError, Tls};
 
 use super::job_certificates::JobCertificates;
 
 /// How connections about a job's data are secured.
 #[derive(Clone, Debug, Default)]
 pub enum ShuffleTls {
-    /// They are not: the cluster is open.
+    /// They are not: there is nobody else.
     #[default]
     Off,
+    /// They are not: the cluster is open, on this machine to these users.
+    OfUsers(LocalUsers),
     /// With the credentials of the one job that runs in this process.
     OfJob(JobIdentity, Tls),
     /// With those of each job, which the coordinator gives to this worker.
@@ -29,12 +32,20 @@ impl ShuffleTls {
     /// When there are no credentials for the job.
     pub(crate) async fn of(&self, job: JobIdentity) -> Result<Option<Tls>, SecurityError> {
         match self {
-            Self::Off => Ok(None),
+            Self::Off | Self::OfUsers(_) => Ok(None),
             Self::OfJob(own, tls) if *own == job => Ok(Some(tls.clone())),
             Self::OfJob(own, _) => {
                 Err(none(format!("this process is of job {own}, not of job {job}")))
             }
             Self::OfEachJob(certificates) => certificates.of(job).await.map(Some),
+        }
+    }
+
+    /// Refuses a connection with a user of this machine who has no part in an open cluster.
+    pub(crate) async fn check(&self, stream: &TcpStream) -> io::Result<()> {
+        match self {
+            Self::OfUsers(users) => users.check(stream).await,
+            _ => Ok(()),
         }
     }
 
@@ -57,7 +68,7 @@ impl ShuffleTls {
         stream: TcpStream,
     ) -> Result<Connection, SecurityError> {
         let tls = match self {
-            Self::Off => None,
+            Self::Off | Self::OfUsers(_) => None,
             Self::OfJob(own, tls) if *own == job => Some(tls.clone()),
             Self::OfJob(..) => return Err(none(format!("job {job} does not run in this process"))),
             Self::OfEachJob(certificates) => {

@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use windrow_jobs::{AttemptId, FailureCause, JobId, JobIdentity};
 use windrow_proto::v1;
+use windrow_security::LocalUsers;
 
 mod child;
 mod confinement;
@@ -78,6 +79,8 @@ pub(crate) struct ChildSettings {
     pub fetch: FetchTimeouts,
     /// What they show each other; `None` where the cluster is open.
     pub certificates: Option<Arc<JobCertificates>>,
+    /// Who may be at the other end of a connection where the cluster is open.
+    pub local_users: LocalUsers,
     /// What they must not see: the worker's folder, but for what is their job's, and others, without
     /// links. `None` limits nothing.
     pub hidden: Option<Arc<[PathBuf]>>,
@@ -230,6 +233,9 @@ impl Children {
         job: JobIdentity,
         connection: TcpStream,
     ) -> io::Result<()> {
+        if self.settings.certificates.is_none() {
+            self.settings.local_users.check(&connection).await?;
+        }
         let Some(job) = self.known(job) else {
             if self.settings.certificates.is_some() {
                 return Err(io::Error::other(format!("there is nothing of job {job} here")));

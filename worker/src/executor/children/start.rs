@@ -99,6 +99,11 @@ impl Children {
             fetch_silence_ms: self.settings.fetch.stall.as_millis() as u64,
             files: side_files(job),
             credentials: credentials.as_deref().map(convert::credentials_to),
+            users: self
+                .settings
+                .local_users
+                .numbers()
+                .map(|users| v1::ChildUsers { numbers: users.to_vec() }),
         };
         if let Some(credentials) = credentials {
             tokio::spawn(Arc::clone(self).keep_certified(
