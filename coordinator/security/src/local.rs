@@ -13,7 +13,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -313,7 +313,7 @@ fn listed(theirs: SocketAddr, ours: SocketAddr) -> io::Result<Found> {
 /// As the kernel writes an address: words in the machine's order.
 fn written(address: SocketAddr, mapped: bool) -> String {
     let bytes = match address.ip() {
-        IpAddr::V4(ip) if mapped => Ipv6Addr::from(ip.to_ipv6_mapped()).octets().to_vec(),
+        IpAddr::V4(ip) if mapped => ip.to_ipv6_mapped().octets().to_vec(),
         IpAddr::V4(ip) => ip.octets().to_vec(),
         IpAddr::V6(ip) => ip.octets().to_vec(),
     };
