@@ -45,7 +45,7 @@ pub(crate) fn part_path(staging: &Path, attempt: AttemptId) -> PathBuf {
 impl PartWriter {
     /// Creates the file, whose folder exists.
     pub fn create(path: PathBuf) -> Result<Self, FailureCause> {
-        let file = File::create(&path).map_err(|error| FailureCause::output_io(&path, &error))?;
+        let file = new_file(&path).map_err(|error| FailureCause::output_io(&path, &error))?;
         Ok(Self {
             file: BufWriter::with_capacity(BUFFER_BYTES, file),
             temporary: TemporaryFile::new(path),
@@ -81,6 +81,18 @@ impl PartWriter {
     }
 }
 
+/// A file that was not there: others may write to an output, too, and could have put a link under
+/// this name, to a file of whoever runs this.
+fn new_file(path: &Path) -> io::Result<File> {
+    match File::create_new(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            std::fs::remove_file(path)?;
+            File::create_new(path)
+        }
+        made => made,
+    }
+}
+
 impl PartSink for PartWriter {
     fn write(&mut self, bytes: &[u8]) -> Result<(), FailureCause> {
         self.file
@@ -109,6 +121,21 @@ mod tests {
         assert_eq!((part.bytes, part.records, part.crc64), (9, 2, 0xae8b_1486_0a79_9888));
         drop(file);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_lies_under_its_name_is_not_written_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, kept) = (folder.path().join("part-00000.1"), folder.path().join("kept"));
+        std::fs::write(&kept, "mine").unwrap();
+        for plant in [std::os::unix::fs::symlink, std::fs::hard_link] as [fn(_, _) -> _; 2] {
+            plant(&kept, &path).unwrap();
+            let mut writer = PartWriter::create(path.clone()).unwrap();
+            writer.write(b"text").unwrap();
+            let _part = writer.finish(1).unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), b"text");
+            assert_eq!(std::fs::read(&kept).unwrap(), b"mine");
+        }
     }
 
     #[test]
