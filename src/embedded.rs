@@ -3,7 +3,7 @@
 //!
 //! No socket is opened, and all files lie in the job's output folder until the job ends.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -127,24 +127,23 @@ impl Embedded {
 }
 
 impl WorkFolders {
-    fn worker(&self) -> PathBuf {
-        self.temporary().join("worker")
-    }
+    const WORKER: &str = "worker";
 
-    fn temporary(&self) -> PathBuf {
-        self.output.join("_temporary")
+    fn worker(&self) -> PathBuf {
+        self.output.join("_temporary").join(Self::WORKER)
     }
 
     /// Removes what nobody needs any more; folders that hold something else stay.
     fn remove(&self) {
-        let _ = std::fs::remove_dir_all(self.worker());
-        remove_if_empty(&self.temporary());
+        let removed = windrow_coordinator::remove_from_temporary(&self.output, Self::WORKER);
+        if let Err(error) = removed
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            let path = self.worker();
+            tracing::warn!(path = %path.display(), %error, "cannot remove what the worker has left");
+        }
         if self.output_is_new {
-            remove_if_empty(&self.output);
+            let _ = std::fs::remove_dir(&self.output);
         }
     }
-}
-
-fn remove_if_empty(folder: &Path) {
-    let _ = std::fs::remove_dir(folder);
 }

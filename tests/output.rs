@@ -5,13 +5,17 @@ use std::fs;
 use libtest_mimic::Trial;
 
 use crate::conformance::{arguments, gated, gates, path, processes, wait_until_succeeded};
-use crate::support::{Cluster, Dir, Mode, both, case, eventually, generated_words, read_parts};
+use crate::support::{
+    Cluster, Dir, Mode, Process, both, case, eventually, generated_words, read_parts, windrow,
+};
 
 pub fn tests() -> Vec<Trial> {
     let mut tests = both("output::manifest_tells_the_truth", manifest_tells_the_truth);
     tests.extend(both("output::empty_folder_is_used", empty_folder_is_used));
     tests.push(case("output::nothing_visible_before_success", nothing_visible_before_success));
     tests.push(case("output::one_job_an_output", one_job_an_output));
+    tests.extend(both("output::links_of_a_job_lead_nowhere", links_of_a_job_lead_nowhere));
+    tests.extend(both("output::a_lock_that_is_a_link_stays", a_lock_that_is_a_link_stays));
     tests
 }
 
@@ -36,6 +40,42 @@ fn manifest_tells_the_truth(mode: &Mode) {
         assert_eq!(part["records"], bytes.iter().filter(|&&b| b == b'\n').count());
         assert_eq!(part["crc64"].as_str().unwrap().len(), 16);
     }
+}
+
+/// The names under which a publication keeps its own, planted by a job where it may write.
+fn links_of_a_job_lead_nowhere(mode: &Mode) {
+    let dir = Dir::new();
+    let kept = dir.join("kept");
+    fs::create_dir_all(kept.join("tokens")).unwrap();
+    fs::write(kept.join("key"), "secret").unwrap();
+    let out = path(&dir.join("out"));
+    dir.write("in/acts", "temporary\n");
+    mode.run(arguments("reach", &dir, &[])).expect_code(0);
+    let plants = ["_SUCCESS", "replaced.all-aside"].map(|name| (name, kept.join("key")));
+    let plants = plants.into_iter().chain([("replaced", kept.join("tokens"))]);
+    let acts = plants.map(|(name, to)| format!("plant {out} {name} {}\n", to.display()));
+    dir.write("in/acts", acts.collect::<String>());
+    mode.run(arguments("reach", &dir, &["--overwrite"])).expect_code(0);
+    assert_eq!(fs::read_to_string(kept.join("key")).unwrap(), "secret");
+    assert_eq!(fs::read_dir(kept.join("tokens")).unwrap().count(), 0);
+    assert!(fs::symlink_metadata(dir.join("out/_SUCCESS")).unwrap().is_file());
+    assert!(!dir.join("out/_temporary").exists());
+    let parts = read_parts(&dir.join("out"));
+    assert!(parts.values().any(|part| part == b"done\t3\n"), "{parts:?}");
+    Process::start(windrow(["verify", &out])).finish().expect_code(0);
+}
+
+/// Somebody who may write to the output has put it there before.
+fn a_lock_that_is_a_link_stays(mode: &Mode) {
+    let dir = Dir::new();
+    generated_words(&dir, 1, 100);
+    let kept = dir.write("kept", "mine");
+    let temporary = dir.join("out/_temporary");
+    fs::create_dir_all(&temporary).unwrap();
+    std::os::unix::fs::symlink(&kept, temporary.join("lock")).unwrap();
+    let refused = mode.run(arguments("word-count", &dir, &[]));
+    refused.expect_code(1).expect_said("_temporary/lock: it is a link");
+    assert_eq!(fs::read_to_string(&kept).unwrap(), "mine");
 }
 
 fn empty_folder_is_used(mode: &Mode) {

@@ -10,6 +10,7 @@ pub fn tests() -> Vec<Trial> {
     vec![
         case("verify::an_output_is_compared_with_its_manifest", compared),
         case("verify::what_is_no_output_is_named", no_output),
+        case("verify::what_is_no_file_is_not_waited_for", no_files),
     ]
 }
 
@@ -51,6 +52,40 @@ fn compared() {
     fs::remove_file(output.join("part-00009")).unwrap();
     fs::write(&part, whole).unwrap();
     verify(&out).expect_code(0);
+}
+
+/// Whoever has changed an output may have left pipes and links there.
+fn no_files() {
+    use std::os::unix::fs::symlink;
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    let dir = Dir::new();
+    let input = dir.write("input", "a b a\n").display().to_string();
+    let output = dir.join("out");
+    let out = output.display().to_string();
+    let flags = ["word-count", "--reducers", "1", "--input", &input, "--output", &out];
+    crate::support::Mode::Embedded.run(flags).expect_code(0);
+    type Plant = fn(&std::path::Path);
+    let plants: [Plant; 3] = [
+        |path| mknodat(CWD, path, FileType::Fifo, Mode::RWXU, 0).unwrap(),
+        |path| symlink("/dev/zero", path).unwrap(),
+        |path| fs::create_dir(path).unwrap(),
+    ];
+    for (name, said) in [("part-00000", "part-00000: it is not a file"), ("_SUCCESS", "it is a")] {
+        let (path, kept) = (output.join(name), dir.join("kept"));
+        fs::rename(&path, &kept).unwrap();
+        for plant in plants {
+            plant(&path);
+            verify(&out).expect_code(1).expect_said(said);
+            let removed = fs::remove_file(&path).or_else(|_| fs::remove_dir(&path));
+            removed.unwrap();
+        }
+        fs::rename(kept, &path).unwrap();
+    }
+    // As long as a disk can say, and a manifest at its first byte.
+    fs::File::create(output.join("_SUCCESS")).unwrap().set_len(1 << 40).unwrap();
+    verify(&out).expect_code(1).expect_said("_SUCCESS: it is no manifest");
 }
 
 fn no_output() {

@@ -6,6 +6,7 @@
 //! and with `panic:` the part that comes there panics. Without it, a step costs one look at an
 //! `Option`.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -34,6 +35,8 @@ pub(crate) enum Step {
     MovedAside,
     /// All of them have, and that is noted.
     AllAside,
+    /// A part was looked at, and is about to become visible.
+    PartChecked,
     /// A part has become visible.
     PartRenamed,
     /// All have; the manifest comes next.
@@ -43,7 +46,7 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::BeforeCreate,
         Self::AfterCreate,
         Self::AfterSeal,
@@ -51,6 +54,7 @@ impl Step {
         Self::AfterSnapshot,
         Self::MovedAside,
         Self::AllAside,
+        Self::PartChecked,
         Self::PartRenamed,
         Self::BeforeManifest,
         Self::AfterManifest,
@@ -65,6 +69,7 @@ impl Step {
             Self::AfterSnapshot => "journal-after-snapshot",
             Self::MovedAside => "publish-moved-aside",
             Self::AllAside => "publish-all-aside",
+            Self::PartChecked => "publish-part-checked",
             Self::PartRenamed => "publish-part-renamed",
             Self::BeforeManifest => "publish-before-manifest",
             Self::AfterManifest => "publish-after-manifest",
@@ -76,12 +81,17 @@ impl Step {
 #[derive(Clone, Debug, Default)]
 pub struct Failpoint(Option<Arc<Armed>>);
 
-#[derive(Debug)]
 struct Armed {
     step: Step,
     /// Times that are still to be survived, and the last one.
     left: AtomicU64,
-    act: fn(),
+    act: Box<dyn Fn() + Send + Sync>,
+}
+
+impl fmt::Debug for Armed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}:{:?}", self.step, self.left)
+    }
 }
 
 impl Failpoint {
@@ -108,8 +118,14 @@ impl Failpoint {
         Ok(Self::armed(step, times, act))
     }
 
-    fn armed(step: Step, times: u64, act: fn()) -> Self {
-        Self(Some(Arc::new(Armed { step, left: AtomicU64::new(times), act })))
+    fn armed(step: Step, times: u64, act: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(Armed { step, left: AtomicU64::new(times), act: Box::new(act) })))
+    }
+
+    /// Does something instead.
+    #[cfg(test)]
+    pub(crate) fn acting(step: Step, times: u64, act: impl Fn() + Send + Sync + 'static) -> Self {
+        Self::armed(step, times, act)
     }
 
     /// Panics instead, which a test of one part can catch.
@@ -150,7 +166,8 @@ mod tests {
         let failpoint = Failpoint::panicking(Step::PartRenamed, 2);
         failpoint.reach(Step::BeforeManifest);
         failpoint.reach(Step::PartRenamed);
-        let second = std::panic::catch_unwind(|| failpoint.reach(Step::PartRenamed));
+        let reach = std::panic::AssertUnwindSafe(|| failpoint.reach(Step::PartRenamed));
+        let second = std::panic::catch_unwind(reach);
         assert!(second.is_err());
         failpoint.reach(Step::PartRenamed);
     }

@@ -47,6 +47,6 @@ pub use coordinator::{Coordinator, ServeError, StartError};
 pub use driver::DriverError;
 pub use failpoint::Failpoint;
 pub use journal::JournalGone;
-pub use output::{Verified, VerifyError, verify};
+pub use output::{Verified, VerifyError, remove_from_temporary, verify};
 pub use plan::{AllowedPaths, NotAllowed, PlanError, SamplePiece, sample_ranges};
 pub use windrow_scheduler::journal::JournalError;

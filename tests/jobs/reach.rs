@@ -40,6 +40,7 @@ fn act(line: &str) -> Result<()> {
         "lock" => fs::set_permissions(what, Permissions::from_mode(0o000))?,
         "fchmod" => File::open(what)?.set_permissions(Permissions::from_mode(0o600))?,
         "exchange" => exchange(what)?,
+        "plant" => plant(what)?,
         "temporary" => {
             let file = std::env::temp_dir().join("file");
             fs::write(&file, "")?;
@@ -93,6 +94,20 @@ fn reach_processes(act: &str, what: &str) -> Result<()> {
             Command::new("ipcrm").args(["-m", &id]).status()?;
         }
         _ => return Err(Error::new("it cannot do that")),
+    }
+    Ok(())
+}
+
+/// Puts a link into the staging folder of an output: `OUTPUT NAME TARGET`.
+fn plant(what: &str) -> Result<()> {
+    let words: Vec<_> = what.split(' ').collect();
+    let [output, name, target] = words[..] else { return Err(Error::new("three words")) };
+    let temporary = Path::new(output).join("_temporary");
+    for entry in fs::read_dir(temporary)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with("attempts-") {
+            symlink(target, entry.path().join(name))?;
+        }
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use windrow_scheduler::journal::{Call, CallId};
 
 use super::publication::ToPublish;
 use super::{DriverPart, DriverRecord, DriverState};
-use crate::output::Place;
+use crate::output::{Place, Stop};
 
 /// Something to be done outside.
 pub(crate) enum Action {
@@ -27,8 +27,13 @@ pub(crate) enum Action {
         /// It is to be tried after so long.
         after: Duration,
     },
-    /// Make a job's output visible. Answered by `Published`.
-    Publish { job: JobId, place: Place, publication: Result<Box<ToPublish>, FailureCause> },
+    /// Make a job's output visible, unless that is stopped. Answered by `Published`.
+    Publish {
+        job: JobId,
+        place: Place,
+        publication: Result<Box<ToPublish>, FailureCause>,
+        stop: Stop,
+    },
     /// Remove all of a job that is not result; of one that has not succeeded, all. Answered by
     /// `CleanedUp`.
     CleanUp { job: JobId, place: Place, succeeded: bool },

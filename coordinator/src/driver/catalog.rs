@@ -144,7 +144,7 @@ impl JobWork {
 
     /// Where its attempts write.
     pub(crate) fn staging(&self) -> PathBuf {
-        self.place.staging()
+        self.place.staging_in(&self.spec.output)
     }
 }
 

@@ -69,7 +69,8 @@ impl Driver {
                     output = ?work.spec.output,
                     "job accepted"
                 );
-                self.jobs.add(job, place.output(), Folder::Held, self.written.totals());
+                let work = Arc::clone(work);
+                self.jobs.add(job, &work, Folder::Held, self.written.totals());
             }
             // The same submission was accepted before, with another place.
             _ => self.actions.push_back(Action::GiveBack { place }),

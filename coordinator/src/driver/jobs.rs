@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use windrow_jobs::{AttemptId, JobId};
 
 use super::catalog::JobWork;
 use super::outgoing::{Shared, SharedContent};
 use super::outputs::ToldOutputs;
+use crate::output::Stop;
 
 /// A job's output folder.
 #[derive(Debug)]
@@ -25,19 +26,23 @@ pub(super) enum Folder {
 /// What is to be done in a job's output folder as soon as it is held.
 #[derive(Debug)]
 pub(super) enum Due {
-    /// To make these visible.
-    Publish(Vec<AttemptId>),
+    /// To make these visible, unless it is stopped.
+    Publish(Vec<AttemptId>, Stop),
     /// To remove what is not result.
     CleanUp { succeeded: bool },
 }
 
 /// A job that is not over.
 pub(super) struct LiveJob {
-    /// Its output folder, as its submitter has named it.
-    output: PathBuf,
+    /// The names of its output folder: its submitter's, and the one without links.
+    outputs_named: [PathBuf; 2],
     pub(super) folder: Folder,
     /// What waits for the folder.
     pub(super) due: Option<Due>,
+    /// Of its publication, while that is under way.
+    pub(super) publication: Option<Stop>,
+    /// Who has stopped its publication, and waits for the end of that.
+    pub(super) cancelling: Vec<oneshot::Sender<bool>>,
     /// Objects and bytes in the journal when it came.
     pub(super) written_before: (u64, u64),
     /// Where its map outputs lie, as told to workers.
@@ -78,15 +83,20 @@ impl LiveJobs {
     pub(super) fn add(
         &mut self,
         id: JobId,
-        output: &Path,
+        work: &JobWork,
         folder: Folder,
         written_before: (u64, u64),
     ) {
-        self.by_output.insert(output.to_path_buf(), id);
+        let outputs_named = [&*work.spec.output, work.place.output()].map(Path::to_path_buf);
+        for output in &outputs_named {
+            self.by_output.insert(output.clone(), id);
+        }
         let job = LiveJob {
-            output: output.to_path_buf(),
+            outputs_named,
             folder,
             due: None,
+            publication: None,
+            cancelling: Vec::new(),
             written_before,
             outputs: ToldOutputs::default(),
             context: None,
@@ -120,8 +130,10 @@ impl LiveJobs {
     /// The job is over, for everybody to see.
     pub(super) fn settle(&mut self, id: JobId) -> Option<LiveJob> {
         let job = self.jobs.remove(&id)?;
-        if self.by_output.get(&job.output) == Some(&id) {
-            self.by_output.remove(&job.output);
+        for output in &job.outputs_named {
+            if self.by_output.get(output) == Some(&id) {
+                self.by_output.remove(output);
+            }
         }
         job.watchers.send_replace(true);
         Some(job)

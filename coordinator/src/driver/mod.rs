@@ -154,10 +154,7 @@ impl Driver {
                 let request = self.wait_for_answer(Pending::Resubmit(reply));
                 self.handle(Event::Resubmit { request, submission });
             }
-            Command::Cancel { job, reply } => {
-                let request = self.wait_for_answer(Pending::Cancel(reply));
-                self.handle(Event::Cancel { request, job });
-            }
+            Command::Cancel { job, reply } => self.cancel(job, reply),
             Command::Join { profile, returning, reply } => {
                 self.open_session(*profile, returning, reply);
             }
@@ -166,7 +163,7 @@ impl Driver {
                 self.session_ended(worker, session, end);
             }
             Command::FolderTaken { job, result } => self.folder_taken(job, result),
-            Command::Published { job, result } => self.handle(Event::Published { job, result }),
+            Command::Published { job, result } => self.published(job, result),
             Command::CleanedUp { job } => self.settle(job),
         }
     }
@@ -236,9 +233,8 @@ impl Driver {
             return;
         }
         for job in self.jobs.ids() {
-            self.requests += 1;
-            let request = RequestId(self.requests);
-            self.handle(Event::Cancel { request, job });
+            // Nobody waits for the answer.
+            self.cancel(job, oneshot::channel().0);
         }
     }
 

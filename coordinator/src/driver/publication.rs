@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use tokio::sync::oneshot;
 use windrow_jobs::{AttemptId, FailureCause, JobId, TaskId};
 use windrow_scheduler::journal::Epoch;
-use windrow_scheduler::{Event, JobState, Outcome, StageView};
+use windrow_scheduler::{Event, JobState, Outcome, StageView, Unpublished};
 
-use super::Driver;
 use super::action::Action;
-use super::jobs::{Due, Folder};
+use super::jobs::{Due, Folder, LiveJob};
+use super::{Driver, Pending};
 use crate::explain;
-use crate::output::{ManifestJob, Publication, StageCounts, StagedPart};
+use crate::output::{ManifestJob, Publication, StageCounts, StagedPart, Stop};
 
 /// How often it is tried again to have the output folder of a former coordinator's job, and the
 /// first pause, which doubles.
@@ -64,13 +65,50 @@ impl Driver {
                 // Nothing can become visible there. What has ended already is settled all the same.
                 live.due = live.due.take().filter(|due| matches!(due, Due::CleanUp { .. }));
                 self.handle(Event::OutputLost { job: id, cause });
+                self.answer_cancels(id);
             }
         }
         self.do_what_is_due(id);
     }
 
     pub(super) fn publish(&mut self, job: JobId, winners: Vec<AttemptId>) {
-        self.want(job, Due::Publish(winners));
+        let stop = Stop::default();
+        if let Some(live) = self.jobs.get_mut(job) {
+            live.publication = Some(stop.clone());
+        }
+        self.want(job, Due::Publish(winners, stop));
+    }
+
+    /// A publication has ended. One that was stopped has failed for a reason that passes: the job
+    /// waits to be published again, and can be cancelled.
+    pub(super) fn published(&mut self, job: JobId, result: Result<(), Unpublished>) {
+        self.handle(Event::Published { job, result });
+        let Some(live) = self.jobs.get_mut(job) else { return };
+        live.publication = None;
+        self.answer_cancels(job);
+    }
+
+    /// Has a job stop. While its output is being published, that is stopped first, which takes no
+    /// longer than a file; it is too late when the manifest is being written.
+    pub(super) fn cancel(&mut self, job: JobId, reply: oneshot::Sender<bool>) {
+        let publishes = |live: &&mut LiveJob| {
+            live.publication.as_ref().is_some_and(|publication| publication.stop())
+        };
+        match self.jobs.get_mut(job).filter(publishes) {
+            Some(live) => live.cancelling.push(reply),
+            None => {
+                let request = self.wait_for_answer(Pending::Cancel(reply));
+                self.handle(Event::Cancel { request, job });
+            }
+        }
+    }
+
+    fn answer_cancels(&mut self, job: JobId) {
+        let Some(live) = self.jobs.get_mut(job) else { return };
+        for reply in std::mem::take(&mut live.cancelling) {
+            let request = self.wait_for_answer(Pending::Cancel(reply));
+            self.handle(Event::Cancel { request, job });
+        }
     }
 
     /// Has something done in a job's folder, as soon as that is held.
@@ -89,9 +127,9 @@ impl Driver {
         let Some(due) = live.due.take() else { return };
         let Some(place) = self.catalog().work(id).map(|work| work.place.clone()) else { return };
         let action = match due {
-            Due::Publish(winners) => {
+            Due::Publish(winners, stop) => {
                 let publication = self.publication(id, winners).map(Box::new);
-                Action::Publish { job: id, place, publication }
+                Action::Publish { job: id, place, publication, stop }
             }
             Due::CleanUp { succeeded } => Action::CleanUp { job: id, place, succeeded },
         };

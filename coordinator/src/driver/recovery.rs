@@ -51,7 +51,7 @@ impl Driver {
         }
         let mut jobs = LiveJobs::default();
         for (id, work) in decider.state().catalog.unsettled() {
-            jobs.add(id, work.place.output(), Folder::Taking { failures: 0 }, (0, 0));
+            jobs.add(id, work, Folder::Taking { failures: 0 }, (0, 0));
         }
         Self {
             jobs,

@@ -18,7 +18,7 @@ use super::turn::COMMANDS_MAX;
 use super::{Driver, DriverHandle, DriverPart, DriverRecord, DriverState, Settings};
 use crate::failpoint::Failpoint;
 use crate::journal::{Journal, Opened};
-use crate::output::{self, Owner, Place, Reservation};
+use crate::output::{self, Owner, Place, Reservation, Stop};
 
 /// Starts a driver on the current runtime, with all jobs that the journal knows. It ends when all
 /// its handles are gone, or when the journal cannot be gone on with.
@@ -133,10 +133,10 @@ impl Shell {
                     take_folder(commands, job, place, owner, ended).await;
                 });
             }
-            Action::Publish { job, publication, .. } => {
+            Action::Publish { job, publication, stop, .. } => {
                 let failpoint = self.failpoint.clone();
                 tokio::spawn(async move {
-                    let result = publish(folder, publication, failpoint).await;
+                    let result = publish(folder, publication, failpoint, stop).await;
                     report(&commands, Command::Published { job, result }).await;
                 });
             }
@@ -212,6 +212,7 @@ async fn publish(
     folder: Option<Arc<Reservation>>,
     publication: Result<Box<ToPublish>, FailureCause>,
     failpoint: Failpoint,
+    stop: Stop,
 ) -> Result<(), Unpublished> {
     let for_good = |cause| Unpublished { cause: Box::new(cause), may_pass: false };
     let publication = publication.map_err(for_good)?;
@@ -222,7 +223,7 @@ async fn publish(
     let Some(folder) = folder else { return Err(failed("it is not held".into())) };
     let publish = move || {
         let publication = publication.look_up().map_err(for_good)?;
-        output::publish(folder.place(), &publication, &failpoint)
+        output::publish(folder.place(), &publication, &failpoint, &stop)
     };
     // It fails to join only when it panicked or the runtime is going down.
     let published = tokio::task::spawn_blocking(publish).await;

@@ -1,42 +1,42 @@
-//! The folder in which a publication happens: the staging folder, under a name that bears the
-//! epoch.
+//! The folder whose parts are published: the staging folder, under a name that bears the epoch. It
+//! is taken with one rename, after which no attempt finds it, nor any coordinator of an earlier
+//! epoch. Who had opened it before still has it: so it holds nothing but parts, which are looked at
+//! as they are taken out, and whoever takes it from an earlier coordinator takes these first.
 
-use std::fs;
+use std::ffi::{OsStr, OsString};
 use std::io;
-use std::path::{Path, PathBuf};
 
 use windrow_scheduler::journal::Epoch;
 
 use super::Place;
+use super::folder::Folder;
 
-const PREFIX: &str = "commit-";
+pub(super) const PREFIX: &str = "commit-";
+
+/// Parts that are being published.
+pub(super) struct Staged {
+    pub(super) folder: Folder,
+    /// Whether nobody has begun to publish them before.
+    pub(super) is_new: bool,
+}
 
 /// The name of a job's folder in this epoch.
 pub(super) fn name(unique: &str, epoch: Epoch) -> String {
     debug_assert!(!unique.is_empty(), "a job without a name would take others' folders");
     let name = format!("{PREFIX}{unique}.{}", epoch.0);
     debug_assert_eq!(
-        epoch_of(Path::new(&name), unique),
+        epoch_of(name.as_ref(), unique),
         Some(epoch),
         "a folder that is not recognised is never taken over, and its parts are lost"
     );
     name
 }
 
-/// All in `temporary`, whosever they are.
-pub(super) fn all(temporary: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(temporary) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
-            found.push(entry.path());
-        }
-    }
-    Ok(found)
+/// The names and epochs of a job's folders; one at most, but for what could not be removed.
+pub(super) fn of(temporary: &Folder, unique: &str) -> io::Result<Vec<(Epoch, String)>> {
+    let named =
+        |(name, _): (OsString, _)| Some((epoch_of(&name, unique)?, name.into_string().ok()?));
+    Ok(temporary.entries()?.into_iter().filter_map(named).collect())
 }
 
 /// The place of the job to which a folder of this name belongs.
@@ -45,26 +45,26 @@ pub(super) fn unique_of(name: &str) -> Option<&str> {
 }
 
 /// The epoch of a folder, if it is of the job with this place.
-pub(super) fn epoch_of(folder: &Path, unique: &str) -> Option<Epoch> {
-    let name = folder.file_name()?.to_str()?;
-    let (of, epoch) = name.strip_prefix(PREFIX)?.rsplit_once('.')?;
+fn epoch_of(name: &OsStr, unique: &str) -> Option<Epoch> {
+    let (of, epoch) = name.to_str()?.strip_prefix(PREFIX)?.rsplit_once('.')?;
     epoch.parse().ok().filter(|_| of == unique).map(Epoch)
 }
 
-/// Takes the publication over, from the attempts or from an earlier epoch: one rename, after which
-/// nobody else finds the folder. From a later one, nothing can be taken.
-pub(super) fn take(place: &Place, epoch: Epoch) -> io::Result<PathBuf> {
-    let ours = place.commit_folder(epoch);
-    debug_assert_ne!(ours, place.staging(), "attempts must not find it any more");
-    debug_assert_eq!(ours.parent(), place.staging().parent(), "one rename takes all of it");
-    if ours.is_dir() {
-        return Ok(ours);
+/// Takes the publication over, from the attempts or from an earlier epoch. From a later one,
+/// nothing can be taken.
+pub(super) fn take(temporary: &Folder, place: &Place, epoch: Epoch) -> io::Result<Staged> {
+    let (ours, staging) = (name(place.unique(), epoch), place.staging_name());
+    debug_assert_ne!(ours, staging, "attempts must not find it any more");
+    if let Some(folder) = temporary.folder_if_any(&ours)? {
+        return Ok(Staged { folder, is_new: false });
     }
-    let mut last = fs::rename(place.staging(), &ours);
-    for (of, folder) in place.commit_folders()? {
-        if last.is_err() && of < epoch {
-            last = fs::rename(folder, &ours);
+    let mut taken = temporary.rename_new(&staging, temporary, &ours);
+    let is_new = taken.is_ok();
+    for (of, folder) in of(temporary, place.unique())? {
+        if taken.is_err() && of < epoch {
+            taken = temporary.rename_new(folder, temporary, &ours);
         }
     }
-    last.map(|()| ours)
+    taken?;
+    Ok(Staged { folder: temporary.folder(&ours)?, is_new })
 }

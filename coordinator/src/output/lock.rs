@@ -4,20 +4,26 @@
 //! such a job never blocks its successor. A job whose coordinator has a journal has written its
 //! owner into the file, and has the folder for as long as that is there: when the coordinator is
 //! started again, the job goes on.
+//!
+//! A file that is there is never written to, whoever has put it there: a lock is made under another
+//! name, with its owner in it, and takes the place of what is left of a former one. What is no lock
+//! stays, and is named.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Stat, fstat};
 use serde::{Deserialize, Serialize};
 
-use super::place::gone;
+use super::folder::{Folder, Strange, USUAL, if_any, is_same};
 use super::{OutputError, TEMPORARY};
 
 const LOCK: &str = "lock";
-/// Of a lock file that is about to replace another one.
-const NEXT_LOCK: &str = "lock.next";
+/// What the names of lock files begin with that are about to become one.
+const NEXT_LOCK: &str = "lock.";
+/// A lock file is no longer than this.
+const BYTES_MAX: u64 = 1 << 16;
 
 /// Whose a folder is, in words for people and to be compared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,137 +47,188 @@ pub(crate) struct Owner {
 #[derive(Debug)]
 pub(super) struct Lock {
     file: File,
-    path: PathBuf,
+    output: PathBuf,
 }
 
 impl Lock {
-    /// Takes the lock in `output`, creating it if need be. One that belongs to somebody else is
-    /// refused, whether that one runs now or not; what is left of our own cluster's jobs is not.
-    pub(super) fn take(output: &Path, owner: Option<&Owner>) -> Result<Self, OutputError> {
-        let path = output.join(TEMPORARY).join(LOCK);
+    /// Takes the lock in `output` for the job with this place, making it if need be. One that
+    /// belongs to somebody else is refused, whether that one runs now or not; what is left of our
+    /// own cluster's jobs is not. What is in the way stays.
+    pub(super) fn take(
+        output: &Folder,
+        unique: &str,
+        owner: Option<&Owner>,
+    ) -> Result<Self, OutputError> {
+        let path = output.at(TEMPORARY).join(LOCK);
         loop {
-            let Some(file) = open(output, &path)? else { continue };
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => {
-                    return Err(OutputError::InUse { path: output.to_path_buf() });
-                }
-                Err(TryLockError::Error(error)) => {
-                    return Err(OutputError::not_writable(&path)(error));
-                }
+            let temporary = output
+                .made_folder(TEMPORARY, USUAL)
+                .map_err(OutputError::not_writable(&output.at(TEMPORARY)))?;
+            let taken = Self::try_take(output, &temporary, unique, owner);
+            if taken.is_err() {
+                // It may be new, and nobody's; that of another job is not empty.
+                let _ = output.remove_folder(TEMPORARY);
             }
-            let mut lock = Self { file, path: path.clone() };
-            // Its former owner may have removed the folder between our opening and our locking.
-            if !lock.is_there() {
-                continue;
+            match taken {
+                Ok(Some(lock)) => return Ok(lock),
+                // Its former owner has removed it meanwhile, or somebody was quicker.
+                Ok(None) => {}
+                Err(Untaken::Refused(error)) => return Err(error),
+                Err(Untaken::Failed(error)) => return Err(OutputError::not_writable(&path)(error)),
             }
-            if let Some(there) = read(&mut lock.file)
-                && owner.is_none_or(|owner| owner.cluster != there.cluster)
-            {
-                return Err(OutputError::Owned {
-                    path: output.to_path_buf(),
-                    owner: Box::new(there),
-                });
-            }
-            let written = lock.write(owner).inspect_err(|_| lock.remove());
-            written.map_err(OutputError::not_writable(&path))?;
-            return Ok(lock);
         }
+    }
+
+    fn try_take(
+        output: &Folder,
+        temporary: &Folder,
+        unique: &str,
+        owner: Option<&Owner>,
+    ) -> Result<Option<Self>, Untaken> {
+        let name = format!("{NEXT_LOCK}{unique}.{}", owner.map_or(0, |owner| owner.epoch));
+        let make = || make(temporary, &name, owner);
+        let Some(mut there) = if_any(temporary.file_to_lock(LOCK))? else {
+            let Some(file) = if_any(make())? else { return Ok(None) };
+            return match temporary.rename_new(&name, temporary, LOCK) {
+                Ok(()) => Ok(Some(Self { file, output: output.path().to_path_buf() })),
+                Err(error) => {
+                    temporary.remove_file(&name)?;
+                    match error.kind() {
+                        io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound => Ok(None),
+                        _ => Err(error.into()),
+                    }
+                }
+            };
+        };
+        let path = || output.path().to_path_buf();
+        match there.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Untaken::Refused(OutputError::InUse { path: path() }));
+            }
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+        if !is_there(&there, temporary) {
+            return Ok(None);
+        }
+        if let Some(there) = read(&mut there)?
+            && owner.is_none_or(|owner| owner.cluster != there.cluster)
+        {
+            let owner = Box::new(there);
+            return Err(Untaken::Refused(OutputError::Owned { path: path(), owner }));
+        }
+        let file = make()?;
+        temporary.replace(&name, LOCK)?;
+        Ok(Some(Self { file, output: path() }))
     }
 
     /// Takes the lock of a job that `owner` had before. A predecessor that still holds it, asleep
     /// perhaps, loses it.
-    pub(super) fn take_over(output: &Path, owner: &Owner) -> Result<Self, OutputError> {
+    pub(super) fn take_over(output: &Folder, owner: &Owner) -> Result<Self, OutputError> {
         debug_assert!(!owner.unique.is_empty(), "another job of the cluster would lose its folder");
         debug_assert!(owner.epoch > 0, "without a fencing token, a zombie would win");
-        let temporary = output.join(TEMPORARY);
-        let path = temporary.join(LOCK);
+        let path = output.at(TEMPORARY).join(LOCK);
         let failed = || OutputError::not_writable(&path);
-        fs::create_dir_all(&temporary).map_err(failed())?;
-        if let Ok(mut file) = File::open(&path) {
-            match read(&mut file) {
+        let temporary = output.made_folder(TEMPORARY, USUAL).map_err(failed())?;
+        let in_use = || OutputError::InUse { path: output.path().to_path_buf() };
+        if let Some(mut file) = if_any(temporary.file_to_lock(LOCK)).map_err(failed())? {
+            match read(&mut file).map_err(failed())? {
                 Some(there) if there.cluster != owner.cluster => {
-                    return Err(OutputError::Owned {
-                        path: output.to_path_buf(),
-                        owner: Box::new(there),
-                    });
+                    let path = output.path().to_path_buf();
+                    return Err(OutputError::Owned { path, owner: Box::new(there) });
                 }
                 Some(there) if there.unique == owner.unique && there.epoch <= owner.epoch => {}
                 None if file.try_lock_shared().is_ok() => {}
-                _ => return Err(OutputError::InUse { path: output.to_path_buf() }),
+                _ => return Err(in_use()),
             }
         }
-        let next = temporary.join(NEXT_LOCK);
-        let replace = || {
-            gone(fs::remove_file(&next))?;
-            let file = OpenOptions::new().read(true).write(true).create_new(true).open(&next)?;
-            file.try_lock()?;
-            let mut lock = Self { file, path: path.clone() };
-            lock.write(Some(owner))?;
-            fs::rename(&next, &path)?;
-            Ok(lock)
-        };
-        replace().map_err(|error| {
-            let _ = fs::remove_file(&next);
-            failed()(error)
-        })
+        let name = format!("{NEXT_LOCK}{}.{}", owner.unique, owner.epoch);
+        let file = make(&temporary, &name, Some(owner)).and_then(|file| {
+            temporary.replace(&name, LOCK).inspect_err(|_| {
+                let _ = temporary.remove_file(&name);
+            })?;
+            Ok(file)
+        });
+        let file = file.map_err(failed())?;
+        Ok(Self { file, output: output.path().to_path_buf() })
     }
 
     /// Removes the file, if it is still ours, and the folder in which it lies, if that is empty.
     pub(super) fn remove(&self) {
-        if self.is_there() {
-            let _ = fs::remove_file(&self.path);
+        let Ok(output) = Folder::open(&self.output) else { return };
+        let Ok(temporary) = output.folder(TEMPORARY) else { return };
+        if is_there(&self.file, &temporary) {
+            let _ = temporary.remove_file(LOCK);
         }
-        if let Some(temporary) = self.path.parent() {
-            let _ = fs::remove_dir(temporary);
-        }
+        let _ = output.remove_folder(TEMPORARY);
     }
 
     /// Whether the file in the folder is still this one.
     pub(super) fn is_there(&self) -> bool {
-        match (self.file.metadata(), fs::metadata(&self.path)) {
-            (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
-            _ => false,
-        }
+        let temporary = Folder::open(&self.output).and_then(|output| output.folder(TEMPORARY));
+        temporary.is_ok_and(|temporary| is_there(&self.file, &temporary))
     }
+}
 
-    fn write(&mut self, owner: Option<&Owner>) -> io::Result<()> {
-        self.file.set_len(0)?;
+/// Why a lock was not taken.
+enum Untaken {
+    Refused(OutputError),
+    Failed(io::Error),
+}
+
+impl From<io::Error> for Untaken {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Whether a file is the lock of a folder.
+fn is_there(file: &File, temporary: &Folder) -> bool {
+    let stats: (_, io::Result<Stat>) = (fstat(file), temporary.stat(LOCK));
+    matches!(stats, (Ok(ours), Ok(there)) if is_same(&ours, &there))
+}
+
+/// A lock file of this name, held, which says whose it is. It leaves nothing where it fails.
+fn make(temporary: &Folder, name: &str, owner: Option<&Owner>) -> io::Result<File> {
+    // A former try of this very job, which was killed.
+    temporary.remove_file(name)?;
+    let mut file = temporary.new_file(name)?;
+    let mut write = || {
+        file.try_lock()?;
         match owner {
-            Some(owner) => self.file.write_all(&serde_json::to_vec_pretty(owner)?),
+            Some(owner) => file.write_all(&serde_json::to_vec_pretty(owner)?),
             None => Ok(()),
         }
+    };
+    if let Err(error) = write() {
+        let _ = temporary.remove_file(name);
+        return Err(error);
     }
+    Ok(file)
 }
 
 /// Who is named in the lock file in `output`, if anybody is.
-pub(super) fn owner_of(output: &Path) -> Option<Owner> {
-    read(&mut File::open(output.join(TEMPORARY).join(LOCK)).ok()?)
+pub(super) fn owner_of(temporary: &Folder) -> Option<Owner> {
+    read(&mut temporary.file(LOCK).ok()?).ok().flatten()
 }
 
-/// `None` when the folder was removed meanwhile.
-fn open(output: &Path, path: &Path) -> Result<Option<File>, OutputError> {
-    let temporary = output.join(TEMPORARY);
-    match fs::create_dir(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            return Err(OutputError::not_writable(&temporary)(error));
+/// Removes what killed coordinators have left that were about to take a lock.
+pub(super) fn sweep(temporary: &Folder) -> io::Result<()> {
+    for (name, _) in temporary.entries()? {
+        if Path::new(&name).to_str().is_some_and(|name| name.starts_with(NEXT_LOCK)) {
+            temporary.remove_file(&name)?;
         }
-        _ => {}
     }
-    match OpenOptions::new().read(true).append(true).create(true).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        result => result.map(Some).map_err(|error| {
-            // It may be new, and nobody's; that of another job is not empty.
-            let _ = fs::remove_dir(&temporary);
-            OutputError::not_writable(path)(error)
-        }),
-    }
+    Ok(())
 }
 
-/// The owner in the file. One that cannot be read was never written to its end, and its job never
-/// accepted.
-fn read(file: &mut File) -> Option<Owner> {
-    let mut text = String::new();
-    file.take(1 << 16).read_to_string(&mut text).ok()?;
-    serde_json::from_str(&text).ok()
+/// The owner in the file; none in an empty one, whose job dies with its process.
+fn read(file: &mut File) -> io::Result<Option<Owner>> {
+    let mut text = Vec::new();
+    file.take(BYTES_MAX).read_to_end(&mut text)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let no_lock = |_| Strange("no lock of a job, and is not touched; remove it").into();
+    serde_json::from_slice(&text).map(Some).map_err(no_lock)
 }

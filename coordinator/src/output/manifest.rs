@@ -155,7 +155,7 @@ fn write_inputs<S: Serializer>(plan: &Arc<Plan>, serializer: S) -> Result<S::Ok,
 
 fn write_parts<S: Serializer>(parts: &[StagedPart], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(parts.iter().map(|part| ManifestPart {
-        name: part.visible_name(),
+        name: part.listed_name(),
         bytes: part.bytes,
         records: part.records,
         crc64: format!("{:016x}", part.crc64),

@@ -6,7 +6,7 @@
 //!           part-00003.2                           task 3, attempt 2
 //!           bad-map-00001.1                        the bad records that this attempt has skipped
 //!  <output>/_temporary/commit-<unique>.<epoch>/    the same folder, renamed when its publication begins
-//!           replaced/                              with --overwrite: what was visible before
+//!  <output>/_temporary/own-<unique>.<epoch>.<..>/  what is the publication's own, and nobody else's
 //!  <output>/part-00003                             at success only: the winner, renamed
 //!  <output>/_bad-records/map-00001.jsonl           likewise, where records were skipped
 //!  <output>/_SUCCESS                               at success, last
@@ -14,8 +14,12 @@
 //!
 //! The name of a staging folder is never used twice, so that an attempt of a former job that is
 //! still running somewhere cannot write into this one's. A coordinator that takes over a
-//! publication renames the folder once more: from then on, nothing that its predecessor does finds
-//! what it is looking for, even if that one wakes up in the middle of it.
+//! publication takes the folders of its predecessor away: from then on, nothing that this one does
+//! finds what it is looking for, even if it wakes up in the middle of it.
+//!
+//! Whoever runs a job's code may write to its staging folder, and some to all of the output. So
+//! nothing beneath an output is reached by a path here, nor is a link followed: see [`folder`]. No
+//! module but that one may use `std::fs` for what lies there.
 //!
 //! Nothing is flushed to the disk here: what is promised holds when processes die, not when the
 //! machine loses power within seconds of the end. The manifest's sizes and checksums tell a part
@@ -23,24 +27,29 @@
 
 mod commit_folder;
 mod error;
+mod folder;
 pub(crate) mod fuzzing;
 mod lock;
 mod manifest;
+mod own;
 mod place;
 mod publish;
-mod rename;
+mod remove;
 mod replace;
 mod reservation;
 mod staged;
+mod stop;
 mod verify;
 
 pub(crate) use error::OutputError;
 pub(crate) use lock::Owner;
 pub(crate) use manifest::{ManifestJob, StageCounts};
 pub(crate) use place::Place;
+pub use place::remove_from_temporary;
 pub(crate) use publish::{Publication, publish};
 pub(crate) use reservation::{Reservation, check, jobs_in};
 pub(crate) use staged::{Content, StagedPart, Written};
+pub(crate) use stop::Stop;
 pub use verify::{Verified, VerifyError, verify};
 
 /// Folder inside the output folder that holds all that is not result yet.

@@ -1,16 +1,15 @@
 //! Where a job writes: names alone, which survive its coordinator.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use windrow_jobs::JobIdentity;
-use windrow_scheduler::journal::Epoch;
 
-use super::replace::Replaced;
-use super::{TEMPORARY, commit_folder};
+use super::folder::{Folder, if_any};
+use super::own::{self, Named};
+use super::{TEMPORARY, commit_folder, lock};
 
 /// Prefix of staging folders.
 const STAGING_PREFIX: &str = "attempts-";
@@ -22,6 +21,7 @@ const REMOVE_PAUSE: Duration = Duration::from_millis(20);
 /// The folders of one job. No two jobs have the same.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Place {
+    /// Without links: they were followed once, when it was found out that it may be used.
     output: PathBuf,
     unique: String,
     /// Whether the output folder was made for this job, and so goes with it when it fails.
@@ -51,8 +51,19 @@ impl Place {
 
     /// Where attempts write.
     pub(crate) fn staging(&self) -> PathBuf {
+        self.staging_in(&self.output)
+    }
+
+    /// The same, where the output has this name: that of its submitter, which leads to it on each
+    /// machine.
+    pub(crate) fn staging_in(&self, output: &Path) -> PathBuf {
+        output.join(TEMPORARY).join(self.staging_name())
+    }
+
+    /// The name of that folder in the temporary one.
+    pub(super) fn staging_name(&self) -> String {
         debug_assert!(!self.unique.is_empty(), "a late attempt of another job would write into it");
-        self.temporary().join(format!("{STAGING_PREFIX}{}", self.unique))
+        format!("{STAGING_PREFIX}{}", self.unique)
     }
 
     /// What tells it from all others.
@@ -60,26 +71,19 @@ impl Place {
         &self.unique
     }
 
-    /// What holds all that is not result yet.
-    pub(super) fn temporary(&self) -> PathBuf {
-        self.output.join(TEMPORARY)
+    /// What holds all that is not result yet, if it is there.
+    pub(super) fn temporary(&self) -> io::Result<Option<Folder>> {
+        match if_any(Folder::open(&self.output))? {
+            Some(output) => output.folder_if_any(TEMPORARY),
+            None => Ok(None),
+        }
     }
 
-    /// Where the publication of `epoch` happens.
-    pub(super) fn commit_folder(&self, epoch: Epoch) -> PathBuf {
-        self.temporary().join(commit_folder::name(&self.unique, epoch))
-    }
-
-    /// Folders in which a publication has begun; one at most, but for what could not be removed.
-    pub(super) fn commit_folders(&self) -> io::Result<Vec<(Epoch, PathBuf)>> {
-        let all = commit_folder::all(&self.temporary())?.into_iter();
-        debug_assert!(
-            commit_folder::epoch_of(&self.staging(), &self.unique).is_none(),
-            "what attempts write to is not being published"
-        );
-        Ok(all
-            .filter_map(|path| Some((commit_folder::epoch_of(&path, &self.unique)?, path)))
-            .collect())
+    /// Whether what the job's tasks have written is still there.
+    pub(super) fn has_parts(&self) -> io::Result<bool> {
+        let Some(temporary) = self.temporary()? else { return Ok(false) };
+        Ok(temporary.folder_if_any(self.staging_name())?.is_some()
+            || !commit_folder::of(&temporary, &self.unique)?.is_empty())
     }
 
     /// Removes the job's folders. Attempts that have been told to stop may still be writing, so it
@@ -98,12 +102,13 @@ impl Place {
 
     async fn try_remove(self) -> io::Result<()> {
         let remove = move || {
-            gone(fs::remove_dir_all(self.staging()))?;
-            for (_, folder) in self.commit_folders()? {
-                debug_assert_ne!(folder, self.output, "the result stays");
-                if Replaced::new(&self.output, &folder).is_empty() {
-                    gone(fs::remove_dir_all(folder))?;
-                }
+            let Some(temporary) = self.temporary()? else { return Ok(()) };
+            temporary.remove_tree(self.staging_name())?;
+            for (_, folder) in commit_folder::of(&temporary, &self.unique)? {
+                temporary.remove_tree(folder)?;
+            }
+            for own in own::named(&temporary, Some(&self.unique))? {
+                remove_own(&temporary, &own)?;
             }
             Ok(())
         };
@@ -113,34 +118,64 @@ impl Place {
     /// Removes the output folder if it was made for this job. If somebody has put something there
     /// meanwhile, it stays.
     pub(super) fn remove_output(&self) {
-        if self.created {
-            let _ = fs::remove_dir(&self.output);
+        if let (true, Some(above), Some(name)) =
+            (self.created, self.output.parent(), self.output.file_name())
+        {
+            let _ = Folder::open(above).and_then(|above| above.remove_folder(name));
         }
     }
+}
+
+/// Removes a folder of a publication, unless something is aside in it.
+fn remove_own(temporary: &Folder, own: &Named) -> io::Result<()> {
+    match own::has_replaced(temporary, own)? {
+        true => Ok(()),
+        false => temporary.remove_tree(&own.name),
+    }
+}
+
+/// Removes the folder of this name in the temporary one of `output`, as that of an embedded worker,
+/// and the temporary one if nothing else is in it. Follows no link there: where others may write to
+/// the output, they may have put one in the place of either.
+///
+/// # Errors
+/// When it cannot be removed.
+pub fn remove_from_temporary(output: &Path, name: &str) -> io::Result<()> {
+    // Links above are the caller's own.
+    let output = Folder::open(&std::fs::canonicalize(output)?)?;
+    let Some(temporary) = output.folder_if_any(TEMPORARY)? else { return Ok(()) };
+    temporary.remove_tree(name)?;
+    // It stays if somebody else has something there.
+    let _ = output.remove_folder(TEMPORARY);
+    Ok(())
 }
 
 /// The job to which a folder in the temporary one belongs, by the folder's name.
 pub(super) fn job_of(name: &str) -> Option<JobIdentity> {
-    let unique = name.strip_prefix(STAGING_PREFIX).or_else(|| commit_folder::unique_of(name))?;
-    unique.parse().ok()
+    let unique = name.strip_prefix(STAGING_PREFIX).or_else(|| commit_folder::unique_of(name));
+    match unique {
+        Some(unique) => unique.parse().ok(),
+        None => Named::parse(name.as_ref())?.unique.parse().ok(),
+    }
 }
 
-/// Removes the folders of jobs that were killed, once it is known that none of them lives and that
-/// nothing in them is to be put back.
-pub(super) fn sweep(temporary: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(temporary)? {
-        let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(STAGING_PREFIX) {
-            fs::remove_dir_all(entry.path())?;
+/// Removes what jobs have left that were killed, once it is known that none of them lives and that
+/// nothing is to be put back. What cannot be removed is in nobody's way, since no two jobs use the
+/// same names.
+pub(super) fn sweep(temporary: &Folder) -> io::Result<()> {
+    let warn = |name: &std::ffi::OsStr, removed: io::Result<()>| {
+        if let Err(error) = removed {
+            let path = temporary.at(name);
+            tracing::warn!(path = %path.display(), %error, "what a job has left cannot be removed, and stays");
+        }
+    };
+    for (name, _) in temporary.entries()? {
+        let text = name.to_string_lossy();
+        if text.starts_with(STAGING_PREFIX) || text.starts_with(commit_folder::PREFIX) {
+            warn(&name, temporary.remove_tree(&name));
+        } else if let Some(own) = Named::parse(&name) {
+            warn(&name, remove_own(temporary, &own));
         }
     }
-    commit_folder::all(temporary)?.into_iter().try_for_each(fs::remove_dir_all)
-}
-
-/// What is gone already need not be removed.
-pub(super) fn gone(removed: io::Result<()>) -> io::Result<()> {
-    match removed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result,
-    }
+    lock::sweep(temporary)
 }

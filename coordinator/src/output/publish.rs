@@ -6,22 +6,32 @@
 //! It can be done again, by this process or another one, wherever it stopped: what is in place
 //! already counts. On an error, what this job has put there is taken back, and what was there
 //! before is put back.
+//!
+//! Jobs write to the staging folder, so nothing that lies there is believed: see
+//! [part](self::part) and [own](super::own).
 
-use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Read};
-use std::path::{Path, PathBuf};
+mod part;
 
-use crc_fast::{CrcAlgorithm::Crc64Nvme, Digest};
+use std::io::{self, BufReader, BufWriter};
+use std::sync::OnceLock;
+
+use rustix::fs::Stat;
 use windrow_jobs::FailureCause;
 use windrow_scheduler::Unpublished;
 use windrow_scheduler::journal::Epoch;
 
+use super::commit_folder::{self, Staged};
+use super::folder::{Folder, PRIVATE, USUAL, if_any, is_same};
 use super::manifest::{self, ManifestJob};
-use super::rename::rename_new;
+use super::own::{Own, PARTS};
 use super::replace::Replaced;
-use super::{BAD_RECORDS, Place, SUCCESS, StagedPart, commit_folder};
+use super::stop::Stop;
+use super::{BAD_RECORDS, Content, Place, SUCCESS, StagedPart, TEMPORARY};
 use crate::failpoint::{Failpoint, Step};
 use crate::side_by_side::try_for_each;
+use part::{Placed, check, failed, failed_at, is_of};
+
+pub(super) use part::crc64;
 
 /// What there is to publish.
 #[derive(Debug)]
@@ -40,76 +50,167 @@ pub(crate) struct Publication {
     pub(crate) durable: bool,
 }
 
-/// Publishes into the reserved folder. On an error, nothing stays visible that was not visible
-/// before. Blocks on the file system. It dies at `failpoint`, in tests.
+/// Publishes into the reserved folder, unless it is stopped. On an error, nothing stays visible
+/// that was not visible before. Blocks on the file system. It dies at `failpoint`, in tests.
 pub(crate) fn publish(
     place: &Place,
     publication: &Publication,
     failpoint: &Failpoint,
+    stop: &Stop,
 ) -> Result<(), Unpublished> {
     debug_assert!(
         publication.quarantines.windows(2).all(|two| two[0].attempt.task < two[1].attempt.task),
         "a task's bad records are in one file"
     );
     debug_assert!(publication.epoch > Epoch(0), "nothing could be taken from an epoch below");
-    let staging = place.staging();
-    let folder = commit_folder::take(place, publication.epoch)
-        .map_err(|error| failed(FailureCause::output_io(&staging, &error), &error))?;
-    let commit = Commit { output: place.output(), folder: &folder, publication, failpoint };
-    let done = if commit.is_done() { commit.sync_all() } else { commit.run() };
-    done.inspect_err(|_| commit.undo())?;
+    let commit = Commit::begin(place, publication, failpoint, stop)
+        .map_err(|error| failed(FailureCause::output_io(place.staging(), &error), &error))?;
+    let done = match commit.is_done() {
+        true => commit.sync_all(),
+        false => commit.run(),
+    };
+    done.inspect_err(|_| {
+        commit.undo();
+        stop.has_failed();
+    })?;
     if let Err(error) = commit.replaced().remove() {
-        let folder = folder.display();
+        let folder = commit.own.folder.path().display();
         tracing::warn!(%folder, %error, "cannot remove the output that was replaced");
     }
     Ok(())
 }
 
-/// One publication, in its folder.
+/// One try of a publication.
 struct Commit<'a> {
-    output: &'a Path,
-    folder: &'a Path,
+    output: Folder,
+    temporary: Folder,
+    /// Where the parts are that attempts have written.
+    staged: Staged,
+    own: Own,
+    /// Those that no job can reach any more, if there are any.
+    parts: OnceLock<Folder>,
+    bad_records: OnceLock<Folder>,
+    placed: Placed,
     publication: &'a Publication,
     failpoint: &'a Failpoint,
+    stop: &'a Stop,
 }
 
-impl Commit<'_> {
+impl<'a> Commit<'a> {
+    /// Takes the publication over from whoever has begun it before. Its own folder is there before
+    /// it takes the parts, so that whoever takes them from it finds that folder, too.
+    fn begin(
+        place: &Place,
+        publication: &'a Publication,
+        failpoint: &'a Failpoint,
+        stop: &'a Stop,
+    ) -> io::Result<Self> {
+        let output = Folder::open(place.output())?;
+        let temporary = output.folder(TEMPORARY)?;
+        let (unique, epoch) = (place.unique(), publication.epoch);
+        let own = Own::make(&temporary, unique, epoch)?;
+        let taken = commit_folder::take(&temporary, place, epoch).and_then(|staged| {
+            own.take_over(&temporary, unique, epoch)?;
+            Ok(staged)
+        });
+        let staged = taken.inspect_err(|_| {
+            // What was taken over already stays there, for the next one.
+            let _ = own.remove(&temporary);
+        })?;
+        let placed = Placed::new(publication);
+        let (parts, bad_records) = (OnceLock::new(), OnceLock::new());
+        Ok(Self {
+            output,
+            temporary,
+            staged,
+            own,
+            parts,
+            bad_records,
+            placed,
+            publication,
+            failpoint,
+            stop,
+        })
+    }
+
     /// Whether another process, or this one before, has come to the end of it.
     fn is_done(&self) -> bool {
-        File::open(self.output.join(SUCCESS))
+        let manifest = self.output.file(SUCCESS);
+        manifest
             .is_ok_and(|manifest| manifest::is_of(BufReader::new(manifest), &self.publication.job))
     }
 
     fn run(&self) -> Result<(), Unpublished> {
         let failpoint = self.failpoint;
+        self.go_on()?;
+        self.take_parts_over().map_err(|error| failed_at(self.own.folder.path(), &error))?;
         if self.publication.overwrite {
             self.replaced()
                 .move_aside(failpoint)
-                .map_err(|error| failed_at(self.output, &error))?;
+                .map_err(|error| failed_at(self.output.path(), &error))?;
         }
-        if !self.publication.quarantines.is_empty() {
-            self.make_quarantine()?;
-        }
+        self.open_bad_records(true)?;
         self.each_file(|part| {
-            self.place_part(part)?;
+            self.go_on()?;
+            match self.place_part(part) {
+                // Its job has written another one of its name since, in vain.
+                Err(_) if self.is_in_place(part, || !self.stop.is_stopped()) => {}
+                placed => placed?,
+            }
             failpoint.reach(Step::PartRenamed);
             Ok(())
         })?;
-        self.sync_parts()?;
+        self.sync_parts(|| self.go_on())?;
         failpoint.reach(Step::BeforeManifest);
+        if !self.stop.may_write_manifest() {
+            return Err(part::stopped());
+        }
         self.write_manifest()?;
         failpoint.reach(Step::AfterManifest);
         Ok(())
     }
 
-    fn make_quarantine(&self) -> Result<(), Unpublished> {
-        let folder = self.output.join(BAD_RECORDS);
-        match fs::create_dir(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                Err(failed_at(&folder, &error))
-            }
-            _ => Ok(()),
+    fn go_on(&self) -> Result<(), Unpublished> {
+        match self.stop.is_stopped() {
+            true => Err(part::stopped()),
+            false => Ok(()),
         }
+    }
+
+    /// Whoever has begun before may still hold a descriptor of the folder where parts are: they are
+    /// moved to where it cannot get at them. Those that it had taken back are there already.
+    fn take_parts_over(&self) -> io::Result<()> {
+        if !self.staged.is_new {
+            let parts = self.own.folder.made_folder(PARTS, PRIVATE)?;
+            let Publication { parts: all, quarantines, .. } = self.publication;
+            for part in all.iter().chain(quarantines) {
+                let name = part.staged_name();
+                match if_any(self.staged.folder.rename_new(&name, &parts, &name)) {
+                    // A job has written another one since, in vain.
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                    moved => _ = moved?,
+                }
+            }
+        }
+        if let Some(parts) = self.own.folder.folder_if_any(PARTS)? {
+            let _ = self.parts.set(parts);
+        }
+        Ok(())
+    }
+
+    fn open_bad_records(&self, make: bool) -> Result<(), Unpublished> {
+        if self.publication.quarantines.is_empty() {
+            return Ok(());
+        }
+        let opened = match make {
+            true => self.output.made_folder(BAD_RECORDS, USUAL).map(Some),
+            false => self.output.folder_if_any(BAD_RECORDS),
+        };
+        let opened = opened.map_err(|error| failed_at(&self.output.at(BAD_RECORDS), &error))?;
+        if let Some(folder) = opened {
+            let _ = self.bad_records.set(folder);
+        }
+        Ok(())
     }
 
     /// Does something with all that becomes visible but the manifest: side by side, since there may
@@ -123,160 +224,184 @@ impl Commit<'_> {
         try_for_each(quarantines, &each)
     }
 
+    /// Looks at a part before it is moved and after that: before, so that nothing else becomes
+    /// visible, and after, since its job may have exchanged it in between. Where it is then, no job
+    /// can put anything.
     fn place_part(&self, part: &StagedPart) -> Result<(), Unpublished> {
-        let (from, to) = (self.staged(part), self.visible(part));
-        debug_assert!(from.starts_with(self.folder), "whoever was taken over finds no part");
-        debug_assert!(!to.starts_with(self.folder), "a part that is visible is out of it");
-        match fs::metadata(&from) {
-            Ok(metadata) => check_size(&from, metadata.len(), part.bytes)?,
-            Err(_) if is_in_place(&to, part) => return Ok(()),
-            Err(error) => return Err(failed_at(&from, &error)),
+        let (name, visible) = (part.staged_name(), part.visible_name());
+        let to = self.visible_folder(part)?;
+        let (from, seen) =
+            self.find(&name).map_err(|error| failed_at(&self.staged.folder.at(&name), &error))?;
+        check(&seen, part, from, &name)?;
+        self.failpoint.reach(Step::PartChecked);
+        let failed = |error: io::Error| failed_at(&to.at(&visible), &error);
+        from.rename_new(&name, to, &visible).map_err(failed)?;
+        let there = to.stat(&visible).map_err(failed)?;
+        let checked = match is_same(&seen, &there) {
+            true => check(&there, part, to, &visible),
+            false => Err(part::exchanged(&from.at(&name))),
+        };
+        if checked.is_err() {
+            self.refuse(to, &visible);
         }
-        rename_new(&from, &to).map_err(|error| failed_at(&to, &error))
+        checked?;
+        self.placed.note(self.publication, part, &there);
+        Ok(())
+    }
+
+    /// Where the part is now, and what lies there.
+    fn find(&self, name: &str) -> io::Result<(&Folder, Stat)> {
+        if let Some(parts) = self.parts.get()
+            && let Some(seen) = if_any(parts.stat(name))?
+        {
+            return Ok((parts, seen));
+        }
+        Ok((&self.staged.folder, self.staged.folder.stat(name)?))
+    }
+
+    /// Takes back what is no part.
+    fn refuse(&self, from: &Folder, visible: &str) {
+        let parts = self.own.folder.made_folder(PARTS, PRIVATE);
+        let refused = format!("refused.{visible}");
+        let taken = parts.and_then(|parts| from.rename_new(visible, &parts, refused));
+        if let Err(error) = taken {
+            let path = from.at(visible);
+            tracing::error!(path = %path.display(), %error, "what is no part of this job cannot be taken back, and stays");
+        }
+    }
+
+    /// Whether this very part is visible already. Reads one that this try has not moved, which only
+    /// a publication that is done again has to, unless it is not to `go_on`.
+    fn is_in_place(&self, part: &StagedPart, go_on: impl Fn() -> bool) -> bool {
+        let (Ok(folder), name) = (self.visible_folder(part), part.visible_name()) else {
+            return false;
+        };
+        let Ok(seen) = folder.stat(&name) else { return false };
+        if check(&seen, part, folder, &name).is_err() {
+            return false;
+        }
+        self.placed.has(self.publication, part, &seen)
+            || folder.file(&name).is_ok_and(|file| is_of(file, part, go_on))
+    }
+
+    fn visible_folder(&self, part: &StagedPart) -> Result<&Folder, Unpublished> {
+        match part.content {
+            Content::Output => Ok(&self.output),
+            Content::BadRecords => self.bad_records.get().ok_or_else(|| {
+                failed_at(&self.output.at(BAD_RECORDS), &io::ErrorKind::NotFound.into())
+            }),
+        }
     }
 
     /// Forces to disk what is visible by now, and that it is, if it must outlast a power failure.
     /// What workers of other machines have written was with the file system's server when they
     /// closed it.
-    fn sync_parts(&self) -> Result<(), Unpublished> {
+    fn sync_parts(
+        &self,
+        go_on: impl Fn() -> Result<(), Unpublished> + Sync,
+    ) -> Result<(), Unpublished> {
         if !self.publication.durable {
             return Ok(());
         }
-        let sync = |path: &Path| sync(path).map_err(|error| failed_at(path, &error));
-        self.each_file(|part| sync(&self.visible(part)))?;
-        if !self.publication.quarantines.is_empty() {
-            sync(&self.output.join(BAD_RECORDS))?;
+        self.each_file(|part| {
+            go_on()?;
+            let (folder, name) = (self.visible_folder(part)?, part.visible_name());
+            let synced = folder.file(&name).and_then(|file| file.sync_all());
+            synced.map_err(|error| failed_at(&folder.at(&name), &error))
+        })?;
+        let folders = self.bad_records.get().into_iter().chain([&self.output]);
+        for folder in folders {
+            folder.sync().map_err(|error| failed_at(folder.path(), &error))?;
         }
-        sync(self.output)
+        Ok(())
     }
 
     /// Forces all of a publication to disk whose manifest is there: whoever wrote it may have died
-    /// before it was on the disk.
+    /// before it was on the disk. It cannot be stopped any more: what it replaced may be gone.
     fn sync_all(&self) -> Result<(), Unpublished> {
-        self.sync_parts()?;
-        let manifest = self.output.join(SUCCESS);
-        let sync_manifest = || match self.publication.durable {
-            true => sync(&manifest).and_then(|()| sync(self.output)),
-            false => Ok(()),
-        };
-        sync_manifest().map_err(|error| failed_at(&manifest, &error))
+        self.stop.may_write_manifest();
+        self.open_bad_records(false)?;
+        self.sync_parts(|| Ok(()))?;
+        if !self.publication.durable {
+            return Ok(());
+        }
+        let synced = self.output.file(SUCCESS).and_then(|manifest| manifest.sync_all());
+        let synced = synced.and_then(|()| self.output.sync());
+        synced.map_err(|error| failed_at(&self.output.at(SUCCESS), &error))
     }
 
     /// Written aside and renamed, so that a manifest is never seen in part.
     fn write_manifest(&self) -> Result<(), Unpublished> {
         let Publication { job, parts, quarantines, durable, .. } = self.publication;
-        let (aside, to) = (self.folder.join(SUCCESS), self.output.join(SUCCESS));
+        let own = &self.own.folder;
         let write = || -> io::Result<()> {
-            manifest::write(job, parts, quarantines, BufWriter::new(File::create(&aside)?))?;
+            own.remove_file(SUCCESS)?;
+            let file = own.new_file(SUCCESS)?;
+            manifest::write(job, parts, quarantines, BufWriter::new(&file))?;
             if *durable {
-                sync(&aside)?;
+                file.sync_all()?;
             }
-            rename_new(&aside, &to)?;
-            if *durable { sync(self.output) } else { Ok(()) }
+            own.rename_new(SUCCESS, &self.output, SUCCESS)?;
+            if *durable { self.output.sync() } else { Ok(()) }
         };
-        write().map_err(|error| failed_at(&to, &error))
+        write().map_err(|error| failed_at(&self.output.at(SUCCESS), &error))
     }
 
-    /// The manifest goes first: what it names is whole as long as it is there. Parts go back to
-    /// where they came from, so that all can be done once more.
+    /// The manifest goes first: what it names is whole as long as it is there. Parts go to where no
+    /// job can reach them, so that all can be done once more.
     fn undo(&self) {
-        if !self.folder.exists() {
+        if !self.own.is_there(&self.temporary) {
             // Somebody else has taken over, and all of this is theirs.
             return;
         }
-        let (manifest, aside) = (self.output.join(SUCCESS), self.folder.join(SUCCESS));
-        debug_assert_ne!(self.folder, self.output, "what is taken back must go somewhere");
-        if self.is_done()
-            && let Err(error) = fs::rename(&manifest, &aside)
-        {
-            let path = manifest.display();
-            tracing::error!(%path, %error, "the manifest of a failed job cannot be taken back, and its output stays");
+        if let Err(error) = self.take_back() {
+            let path = self.output.path().display();
+            tracing::error!(%path, %error, "the output of a failed job cannot be taken back, and stays");
             return;
         }
-        // One that cannot be taken back does not keep the others.
-        let _ = self.each_file(|part| {
-            let (from, to) = (self.visible(part), self.staged(part));
-            if !to.exists()
-                && is_in_place(&from, part)
-                && let Err(error) = rename_new(&from, &to)
-            {
-                let path = from.display();
-                tracing::warn!(%path, %error, "cannot take back a part of a failed job");
-            }
-            Ok(())
-        });
-        // It stays if anything is in it that is not this job's.
-        let _ = fs::remove_dir(self.output.join(BAD_RECORDS));
         if let Err(error) = self.replaced().restore() {
-            let folder = self.folder.display();
+            let folder = self.own.folder.path().display();
             tracing::error!(%folder, %error, "the output that was to be replaced cannot be put back, and stays there");
         }
     }
 
-    fn replaced(&self) -> Replaced<'_> {
-        Replaced::new(self.output, self.folder)
-    }
-
-    fn staged(&self, part: &StagedPart) -> PathBuf {
-        self.folder.join(part.staged_name())
-    }
-
-    fn visible(&self, part: &StagedPart) -> PathBuf {
-        self.output.join(part.visible_name())
-    }
-}
-
-/// Forces a file, or the names in a folder, to disk. Some file systems know no such thing for
-/// folders.
-fn sync(path: &Path) -> io::Result<()> {
-    match File::open(path)?.sync_all() {
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
-        result => result,
-    }
-}
-
-fn failed_at(path: &Path, error: &io::Error) -> Unpublished {
-    failed(FailureCause::io(path, error), error)
-}
-
-/// What is in the way, or is not there, stays so by itself. Anything else may pass: a server that
-/// is restarted, a full disk, rights that are given back.
-fn failed(cause: FailureCause, error: &io::Error) -> Unpublished {
-    use io::ErrorKind::{AlreadyExists, IsADirectory, NotADirectory, NotFound};
-    let stays = matches!(error.kind(), AlreadyExists | IsADirectory | NotADirectory | NotFound);
-    Unpublished { cause: Box::new(cause), may_pass: !stays }
-}
-
-fn check_size(path: &Path, bytes: u64, expected_bytes: u64) -> Result<(), Unpublished> {
-    if bytes == expected_bytes {
-        return Ok(());
-    }
-    let cause = FailureCause::Corrupt {
-        file: path.display().to_string(),
-        offset: bytes.min(expected_bytes),
-        message: format!("it has {bytes} bytes, but its task wrote {expected_bytes}"),
-    };
-    Err(Unpublished { cause: Box::new(cause), may_pass: false })
-}
-
-/// Whether this very part is visible already. Reads it, which only a publication that is done again
-/// has to.
-fn is_in_place(path: &Path, part: &StagedPart) -> bool {
-    fs::metadata(path).is_ok_and(|metadata| metadata.len() == part.bytes)
-        && crc64(path).is_ok_and(|crc| crc == part.crc64)
-}
-
-pub(super) fn crc64(path: &Path) -> io::Result<u64> {
-    let mut file = File::open(path)?;
-    let mut digest = Digest::new(Crc64Nvme);
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(digest.finalize()),
-            n => digest.update(&buffer[..n]),
+    fn take_back(&self) -> io::Result<()> {
+        let own = &self.own.folder;
+        if self.is_done() {
+            own.remove_file(SUCCESS)?;
+            self.output.rename_new(SUCCESS, own, SUCCESS)?;
         }
+        let parts = own.made_folder(PARTS, PRIVATE)?;
+        let _ = self.open_bad_records(false);
+        // One that cannot be taken back does not keep the others.
+        let _ = self.each_file(|part| {
+            let (staged, visible) = (part.staged_name(), part.visible_name());
+            if !self.is_in_place(part, || true) {
+                return Ok(());
+            }
+            let from = self.visible_folder(part)?;
+            // Another file of its name was left by its job, after the part had become visible.
+            let taken = parts.remove_tree(&staged);
+            let taken = taken.and_then(|()| from.rename_new(&visible, &parts, &staged));
+            if let Err(error) = taken {
+                let path = from.at(visible);
+                tracing::warn!(path = %path.display(), %error, "cannot take back a part of a failed job");
+            }
+            Ok(())
+        });
+        if !self.publication.quarantines.is_empty() {
+            // It stays if anything is in it that is not this job's.
+            let _ = self.output.remove_folder(BAD_RECORDS);
+        }
+        Ok(())
+    }
+
+    fn replaced(&self) -> Replaced<'_> {
+        Replaced::new(&self.output, &self.own.folder)
     }
 }
 
+#[cfg(test)]
+mod hostile_tests;
 #[cfg(test)]
 mod tests;

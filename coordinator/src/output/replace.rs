@@ -8,103 +8,88 @@
 //! ```
 //!
 //! As long as the mark is not there, whatever is visible is old; from then on, it is new. So at
-//! every moment it is plain, to whoever comes after a crash, what belongs where.
+//! every moment it is plain, to whoever comes after a crash, what belongs where. Folder and mark lie
+//! in the publication's [own](super::own) folder, into which nobody else can put anything.
 
 use std::ffi::OsString;
-use std::fs::{self, DirEntry, File};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::place::gone;
-use super::rename::rename_new;
-use super::{BAD_RECORDS, PART, SUCCESS, TEMPORARY, commit_folder};
+use rustix::fs::FileType;
+
+use super::folder::{Folder, PRIVATE};
+use super::own::{self, PARTS};
+use super::{BAD_RECORDS, PART, SUCCESS, TEMPORARY};
 use crate::failpoint::{Failpoint, Step};
 
-const REPLACED: &str = "replaced";
-const ALL_ASIDE: &str = "replaced.all-aside";
-/// Where parts of a publication go that is undone without knowing which attempts wrote them.
-const UNDONE: &str = "undone";
+pub(super) const REPLACED: &str = "replaced";
+pub(super) const ALL_ASIDE: &str = "replaced.all-aside";
 
 /// What was visible before, in the folder of a publication.
 pub(super) struct Replaced<'a> {
-    output: &'a Path,
-    commit: &'a Path,
-    aside: PathBuf,
-    mark: PathBuf,
+    output: &'a Folder,
+    own: &'a Folder,
 }
 
 impl<'a> Replaced<'a> {
-    pub(super) fn new(output: &'a Path, commit: &'a Path) -> Self {
-        debug_assert!(
-            commit.starts_with(output.join(TEMPORARY)),
-            "what is moved aside must not be moved again, nor seen"
-        );
-        Self { output, commit, aside: commit.join(REPLACED), mark: commit.join(ALL_ASIDE) }
+    pub(super) fn new(output: &'a Folder, own: &'a Folder) -> Self {
+        Self { output, own }
     }
 
-    /// Whether nothing is aside.
-    pub(super) fn is_empty(&self) -> bool {
-        !self.aside.exists()
+    fn aside(&self) -> io::Result<Option<Folder>> {
+        self.own.folder_if_any(REPLACED)
     }
 
     /// Moves the visible result aside, and nothing else: what somebody has put beside it stays. The
     /// manifest goes first: what is left is not whole any more.
     pub(super) fn move_aside(&self, failpoint: &Failpoint) -> io::Result<()> {
-        if self.mark.exists() {
+        if self.own.has(ALL_ASIDE)? {
             return Ok(());
         }
-        // Not its parents: where they are gone, somebody else has taken over.
-        match fs::create_dir(&self.aside) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            created => created?,
-        }
-        let mut names = entries(self.output, is_result)?;
+        let aside = self.own.made_folder(REPLACED, PRIVATE)?;
+        let mut names = results(self.output)?;
         names.sort_by_key(|name| name != SUCCESS);
         for name in names {
-            rename_new(&self.output.join(&name), &self.aside.join(&name))?;
+            self.output.rename_new(&name, &aside, &name)?;
             failpoint.reach(Step::MovedAside);
         }
-        File::create(&self.mark)?;
+        self.own.new_file(ALL_ASIDE)?;
         failpoint.reach(Step::AllAside);
         Ok(())
     }
 
     /// Moves it back, after all that is new was taken back. The manifest comes last.
     pub(super) fn restore(&self) -> io::Result<()> {
-        gone(fs::remove_file(&self.mark))?;
-        if self.is_empty() {
-            return Ok(());
-        }
-        let mut names = visible(&self.aside)?;
+        self.own.remove_file(ALL_ASIDE)?;
+        let Some(aside) = self.aside()? else { return Ok(()) };
+        let mut names = results(&aside)?;
         names.sort_by_key(|name| name == SUCCESS);
         for name in names {
-            rename_new(&self.aside.join(&name), &self.output.join(&name))?;
+            aside.rename_new(&name, self.output, &name)?;
         }
-        fs::remove_dir(&self.aside)
+        self.own.remove_folder(REPLACED)
     }
 
     /// The new output is whole: the old one is not needed any more.
     pub(super) fn remove(&self) -> io::Result<()> {
-        gone(fs::remove_dir_all(&self.aside))?;
-        gone(fs::remove_file(&self.mark))
+        self.own.remove_tree(REPLACED)?;
+        self.own.remove_file(ALL_ASIDE)
     }
 
     /// Ends what a process that is gone has left half-done: forwards if the new output is whole,
     /// else backwards.
     fn settle(&self) -> io::Result<()> {
-        if self.is_empty() {
+        if self.aside()?.is_none() {
             return Ok(());
         }
-        if self.mark.exists() {
-            if self.output.join(SUCCESS).exists() {
+        if self.own.has(ALL_ASIDE)? {
+            if self.output.has(SUCCESS)? {
                 return self.remove();
             }
-            let undone = self.commit.join(UNDONE);
-            fs::create_dir_all(&undone)?;
-            for name in visible(self.output)? {
-                if name.to_string_lossy().starts_with(PART) || name == BAD_RECORDS {
-                    fs::rename(self.output.join(&name), undone.join(&name))?;
-                }
+            // Which attempts wrote them is not known here.
+            let undone = self.own.made_folder(PARTS, PRIVATE)?;
+            for name in results(self.output)? {
+                self.output.rename_new(&name, &undone, &name)?;
             }
         }
         self.restore()
@@ -112,61 +97,54 @@ impl<'a> Replaced<'a> {
 }
 
 /// Ends every publication that was left half-done in `output`, which nobody else has now.
-pub(super) fn settle_all(output: &Path) -> io::Result<()> {
-    for commit in commit_folder::all(&output.join(TEMPORARY))? {
-        Replaced::new(output, &commit).settle()?;
+pub(super) fn settle_all(output: &Folder, temporary: &Folder) -> io::Result<()> {
+    for own in own::of_dead_jobs(temporary)? {
+        Replaced::new(output, &own.folder).settle()?;
+        own.folder.remove_tree(PARTS)?;
+        own.remove(temporary)?;
     }
     Ok(())
 }
 
 /// Whether a publication was left half-done in `output`: then it is not plain yet what is in there.
-pub(super) fn is_unsettled(output: &Path) -> bool {
-    commit_folder::all(&output.join(TEMPORARY))
-        .is_ok_and(|all| all.iter().any(|commit| !Replaced::new(output, commit).is_empty()))
+pub(super) fn is_unsettled(output: &Folder) -> bool {
+    let look = || {
+        let Some(temporary) = output.folder_if_any(TEMPORARY)? else { return Ok(false) };
+        let mut all = own::named(&temporary, None)?.into_iter();
+        Ok::<_, io::Error>(all.any(|own| own::has_replaced(&temporary, &own).unwrap_or(false)))
+    };
+    look().unwrap_or(false)
 }
 
 /// The first entry of an output folder, by name, that no job writes there.
-pub(super) fn foreign_in(output: &Path) -> io::Result<Option<PathBuf>> {
-    let foreign = entries(output, |entry| Ok(!is_result(entry)?))?;
-    if let Some(name) = foreign.into_iter().min() {
-        return Ok(Some(output.join(name)));
-    }
-    let bad_records = output.join(BAD_RECORDS);
-    if !bad_records.is_dir() {
-        return Ok(None);
-    }
-    let is_foreign = |entry: &DirEntry| {
-        let is_list = Path::new(&entry.file_name()).extension().is_some_and(|end| end == "jsonl");
-        Ok(!is_list || entry.file_type()?.is_dir())
+pub(super) fn foreign_in(output: &Folder) -> io::Result<Option<PathBuf>> {
+    let is_foreign = |(name, kind): &(OsString, FileType)| {
+        name != TEMPORARY && !is_result(name.as_encoded_bytes(), *kind)
     };
-    let foreign = entries(&bad_records, is_foreign)?;
-    Ok(foreign.into_iter().min().map(|name| bad_records.join(name)))
+    let entries = output.entries()?.into_iter();
+    if let Some((name, _)) = entries.filter(is_foreign).min_by(|one, other| one.0.cmp(&other.0)) {
+        return Ok(Some(output.at(name)));
+    }
+    let Some(bad_records) = output.folder_if_any(BAD_RECORDS)? else { return Ok(None) };
+    let is_foreign = |(name, kind): &(OsString, FileType)| {
+        let is_list = std::path::Path::new(name).extension().is_some_and(|end| end == "jsonl");
+        !is_list || *kind == FileType::Directory
+    };
+    let names = bad_records.entries()?.into_iter().filter(is_foreign).map(|(name, _)| name);
+    Ok(names.min().map(|name| bad_records.at(name)))
 }
 
 /// Whether an entry can be of a result, this version's or another one's, by its name and kind.
-fn is_result(entry: &DirEntry) -> io::Result<bool> {
-    let (name, is_folder) = (entry.file_name(), entry.file_type()?.is_dir());
-    Ok(match is_folder {
-        true => name == BAD_RECORDS,
-        false => name == SUCCESS || name.as_encoded_bytes().starts_with(PART.as_bytes()),
-    })
-}
-
-fn visible(folder: &Path) -> io::Result<Vec<OsString>> {
-    entries(folder, |_| Ok(true))
-}
-
-/// The names of those entries that are `wanted`.
-fn entries(
-    folder: &Path,
-    wanted: impl Fn(&DirEntry) -> io::Result<bool>,
-) -> io::Result<Vec<OsString>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_name() != TEMPORARY && wanted(&entry)? {
-            names.push(entry.file_name());
-        }
+fn is_result(name: &[u8], kind: FileType) -> bool {
+    match kind {
+        FileType::Directory => name == BAD_RECORDS.as_bytes(),
+        _ => name == SUCCESS.as_bytes() || name.starts_with(PART.as_bytes()),
     }
-    Ok(names)
+}
+
+/// The names of what can be of a result.
+fn results(folder: &Folder) -> io::Result<Vec<OsString>> {
+    let entries = folder.entries()?.into_iter();
+    let results = entries.filter(|(name, kind)| is_result(name.as_encoded_bytes(), *kind));
+    Ok(results.map(|(name, _)| name).collect())
 }

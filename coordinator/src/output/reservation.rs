@@ -1,22 +1,22 @@
 //! Takes an output folder for one job, and gives it back.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, Permissions};
 use std::io::{self, BufReader};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use rustix::fs::Mode;
 use windrow_jobs::JobIdentity;
 
+use super::folder::{Folder, USUAL};
 use super::lock::{Lock, Owner};
 use super::place::{self, Place, sweep};
 use super::{OutputError, SUCCESS, TEMPORARY, lock, manifest, replace};
 use crate::hanging::at;
 
 /// What is made in a folder with this bit is of the folder's group.
-const SETGID: u32 = 0o2000;
-const GROUP_ENTERS: u32 = 0o050;
-const GROUP_WRITES: u32 = 0o070;
+const SETGID: Mode = Mode::SGID;
+const GROUP_ENTERS: Mode = Mode::RGRP.union(Mode::XGRP);
+const GROUP_WRITES: Mode = Mode::RWXG;
 
 /// An output folder that one job has for itself, across all processes that see the same file
 /// system.
@@ -28,48 +28,44 @@ pub(crate) struct Reservation {
 }
 
 /// Refuses an output that has something in it already, unless that is a whole output and to be
-/// replaced. Writes nothing. What a killed job left behind does not count.
+/// replaced. Writes nothing. What a killed job left behind does not count. No component of its name
+/// may be a link.
 pub(crate) fn check(output: &Path, overwrite: bool) -> Result<(), OutputError> {
-    at(output, || check_entries(output, overwrite))
+    at(output, || match Folder::open(output) {
+        Ok(folder) => match check_entries(&folder, overwrite) {
+            Err(_) if replace::is_unsettled(&folder) => Ok(()),
+            checked => checked,
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            Err(OutputError::NotAFolder { path: output.to_path_buf() })
+        }
+        Err(error) => Err(OutputError::not_writable(output)(error)),
+    })
 }
 
-fn check_entries(output: &Path, overwrite: bool) -> Result<(), OutputError> {
-    let entries = match fs::read_dir(output) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-            return Err(OutputError::NotAFolder { path: output.to_path_buf() });
-        }
-        Err(error) => return Err(OutputError::not_writable(output)(error)),
-    };
-    let mut is_empty = true;
-    for entry in entries {
-        is_empty &= entry.map_err(OutputError::not_writable(output))?.file_name() == TEMPORARY;
-    }
-    let path = output.to_path_buf();
+fn check_entries(output: &Folder, overwrite: bool) -> Result<(), OutputError> {
+    let entries = output.entries().map_err(OutputError::not_writable(output.path()))?;
+    let is_empty = entries.iter().all(|(name, _)| name == TEMPORARY);
+    let path = output.path().to_path_buf();
     match (is_empty, overwrite) {
         (true, _) => Ok(()),
         (false, true) if has_manifest(output) => refuse_foreign(output),
-        _ if replace::is_unsettled(output) => Ok(()),
         (false, true) => Err(OutputError::NotAnOutput { path }),
         (false, false) => Err(OutputError::NotEmpty { path }),
     }
 }
 
 /// Whether a job has written what lies there. Other systems leave a `_SUCCESS`, too.
-fn has_manifest(output: &Path) -> bool {
-    let path = output.join(SUCCESS);
-    at(&path, || {
-        // Opening a pipe would wait for whoever writes to it.
-        let file = path.is_file().then(|| File::open(&path));
-        file.is_some_and(|file| file.is_ok_and(|file| manifest::is_one(BufReader::new(file))))
-    })
+fn has_manifest(output: &Folder) -> bool {
+    let file = at(&output.at(SUCCESS), || output.file(SUCCESS));
+    file.is_ok_and(|file| manifest::is_one(BufReader::new(file)))
 }
 
 /// What is not of a result is not removed with one: somebody's notes, or the output of another job.
-fn refuse_foreign(output: &Path) -> Result<(), OutputError> {
-    match replace::foreign_in(output).map_err(OutputError::not_writable(output))? {
-        Some(foreign) => Err(OutputError::Foreign { path: output.to_path_buf(), foreign }),
+fn refuse_foreign(output: &Folder) -> Result<(), OutputError> {
+    match replace::foreign_in(output).map_err(OutputError::not_writable(output.path()))? {
+        Some(foreign) => Err(OutputError::Foreign { path: output.path().to_path_buf(), foreign }),
         None => Ok(()),
     }
 }
@@ -77,16 +73,16 @@ fn refuse_foreign(output: &Path) -> Result<(), OutputError> {
 /// The jobs of which there is something in an output folder that is not result: they have it, or
 /// have had it when they were killed. Empty where that cannot be read.
 pub(crate) fn jobs_in(output: &Path) -> Vec<JobIdentity> {
-    at(output, || look_for_jobs(output))
+    at(output, || look_for_jobs(output).unwrap_or_default())
 }
 
-fn look_for_jobs(output: &Path) -> Vec<JobIdentity> {
-    let entries = fs::read_dir(output.join(TEMPORARY)).into_iter().flatten().flatten();
-    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+fn look_for_jobs(output: &Path) -> io::Result<Vec<JobIdentity>> {
+    let temporary = Folder::open(output)?.folder(TEMPORARY)?;
+    let names = temporary.entries()?.into_iter().filter_map(|(name, _)| name.into_string().ok());
     let mut jobs: BTreeSet<_> = names.filter_map(|name| place::job_of(&name)).collect();
-    let locker = lock::owner_of(output).and_then(|owner| owner.unique.parse::<JobIdentity>().ok());
-    jobs.extend(locker);
-    jobs.into_iter().collect()
+    let locker = lock::owner_of(&temporary);
+    jobs.extend(locker.and_then(|owner| owner.unique.parse::<JobIdentity>().ok()));
+    Ok(jobs.into_iter().collect())
 }
 
 impl Reservation {
@@ -100,10 +96,10 @@ impl Reservation {
         owner: Option<Owner>,
     ) -> Result<Self, OutputError> {
         check(output, overwrite)?;
-        let created = !output.exists();
-        fs::create_dir_all(output).map_err(OutputError::not_writable(output))?;
+        let (folder, created) = Folder::make(output).map_err(OutputError::not_writable(output))?;
         let place = Place::new(job, output, created);
-        Self::take_existing(&place, overwrite, owner).inspect_err(|_| place.remove_output())
+        Self::take_existing(&place, &folder, overwrite, owner)
+            .inspect_err(|_| place.remove_output())
     }
 
     /// For a job that nobody has heard of.
@@ -119,23 +115,26 @@ impl Reservation {
 
     fn take_existing(
         place: &Place,
+        output: &Folder,
         overwrite: bool,
         owner: Option<Owner>,
     ) -> Result<Self, OutputError> {
-        let output = place.output();
         let owner = owner.map(|owner| Owner { unique: place.unique().to_string(), ..owner });
-        let lock = Lock::take(output, owner.as_ref())?;
+        let lock = Lock::take(output, place.unique(), owner.as_ref())?;
+        let (path, staging) = (output.at(TEMPORARY), place.staging_name());
+        let failed = || OutputError::not_writable(&path);
         let prepare = || {
-            let temporary = place.temporary();
-            let failed = || OutputError::not_writable(&temporary);
-            replace::settle_all(output).map_err(failed())?;
-            check(output, overwrite)?;
+            let temporary = output.folder(TEMPORARY).map_err(failed())?;
+            replace::settle_all(output, &temporary).map_err(failed())?;
+            check_entries(output, overwrite)?;
             sweep(&temporary).map_err(failed())?;
-            fs::create_dir(place.staging()).map_err(failed())?;
-            share_staging(place).map_err(failed())
+            let made = temporary.new_folder(&staging, USUAL).map_err(failed())?;
+            share_staging(output, &temporary, &made).map_err(failed())
         };
         prepare().inspect_err(|_| {
-            let _ = fs::remove_dir(place.staging());
+            if let Ok(temporary) = output.folder(TEMPORARY) {
+                let _ = temporary.remove_folder(&staging);
+            }
             lock.remove();
         })?;
         Ok(Self { place: place.clone(), lock: Some(lock) })
@@ -146,22 +145,25 @@ impl Reservation {
     pub(crate) fn resume(place: &Place, owner: Owner) -> Result<Self, OutputError> {
         let owner = Owner { unique: place.unique().to_string(), ..owner };
         let failed = || OutputError::not_writable(place.output());
-        // All that its tasks have written lies in one of these.
-        if place.commit_folders().map_err(failed())?.is_empty() && !place.staging().is_dir() {
+        // All that its tasks have written lies there.
+        if !place.has_parts().map_err(failed())? {
             return Err(OutputError::Gone { path: place.staging() });
         }
         debug_assert_eq!(owner.unique, place.unique(), "a job takes its own folder");
-        let lock = Lock::take_over(place.output(), &owner)?;
+        let output = Folder::open(place.output()).map_err(failed())?;
+        let lock = Lock::take_over(&output, &owner)?;
         Ok(Self { place: place.clone(), lock: Some(lock) })
     }
 
     /// For a job that is over, and has left no more than what is to be removed.
     pub(crate) fn of_ended(place: &Place, owner: Owner) -> Self {
         let owner = Owner { unique: place.unique().to_string(), ..owner };
-        let lock = if place.temporary().exists() {
-            Lock::take_over(place.output(), &owner).ok()
-        } else {
-            None
+        let lock = match place.temporary() {
+            Ok(Some(_)) => {
+                let output = Folder::open(place.output()).ok();
+                output.and_then(|output| Lock::take_over(&output, &owner).ok())
+            }
+            _ => None,
         };
         Self { place: place.clone(), lock }
     }
@@ -173,11 +175,12 @@ impl Reservation {
 
     /// Removes all of this job that is not result. What others have in the temporary folder stays.
     pub(crate) async fn remove_temporary(&self) -> io::Result<()> {
-        self.place.remove().await?;
+        let removed = self.place.remove().await;
+        // What stays is in nobody's way: no two jobs use the same names.
         if let Some(lock) = &self.lock {
             lock.remove();
         }
-        Ok(())
+        removed
     }
 
     /// Gives the folder back as it was: the job has no result. A folder without our lock was put in
@@ -194,24 +197,15 @@ impl Reservation {
 
 /// Workers that are other users than this process write to the staging folder by its group, if the
 /// output folder says so by its setgid bit: then the group may write whatever the umask is.
-fn share_staging(place: &Place) -> io::Result<()> {
-    let (output, temporary, staging) = (place.output(), place.temporary(), place.staging());
-    if fs::metadata(output)?.mode() & SETGID == 0 {
+fn share_staging(output: &Folder, temporary: &Folder, staging: &Folder) -> io::Result<()> {
+    if !Mode::from_raw_mode(output.own_stat()?.st_mode).contains(SETGID) {
         return Ok(());
     }
     // Those above are the user's, who may have shared them in another way.
-    for above in [output, &temporary] {
-        let _ = allow_group(above, GROUP_ENTERS);
+    for above in [output, temporary] {
+        let _ = above.allow(GROUP_ENTERS);
     }
-    allow_group(&staging, SETGID | GROUP_WRITES)
-}
-
-fn allow_group(folder: &Path, bits: u32) -> io::Result<()> {
-    let mode = fs::metadata(folder)?.mode();
-    if mode & bits == bits {
-        return Ok(());
-    }
-    fs::set_permissions(folder, Permissions::from_mode(mode | bits))
+    staging.allow(SETGID | GROUP_WRITES)
 }
 
 #[cfg(test)]

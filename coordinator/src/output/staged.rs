@@ -50,12 +50,20 @@ impl StagedPart {
         }
     }
 
-    /// Its name in the output folder.
+    /// Its name in the folder where it is visible: the output, or that of the bad records in it.
     pub(super) fn visible_name(&self) -> String {
         let task = self.attempt.task;
         match self.content {
             Content::Output => format!("{PART}{:05}", task.index),
-            Content::BadRecords => format!("{BAD_RECORDS}/{}-{:05}.jsonl", task.stage, task.index),
+            Content::BadRecords => format!("{}-{:05}.jsonl", task.stage, task.index),
+        }
+    }
+
+    /// Its name, as seen from the output folder.
+    pub(super) fn listed_name(&self) -> String {
+        match self.content {
+            Content::Output => self.visible_name(),
+            Content::BadRecords => format!("{BAD_RECORDS}/{}", self.visible_name()),
         }
     }
 }

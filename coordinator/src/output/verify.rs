@@ -3,13 +3,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
-use std::path::{Component, Path};
+use std::io::{self, BufReader};
+use std::path::Path;
 
+use rustix::fs::FileType;
 use serde::Deserialize;
 
+use super::folder::{Folder, if_any};
 use super::publish::crc64;
-use super::{PART, SUCCESS};
+use super::{BAD_RECORDS, PART, SUCCESS};
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,12 +69,23 @@ struct Listed {
     crc64: String,
 }
 
-/// Reads all of the output in `folder`, and compares it with its manifest.
+/// Reads all of the output in `folder`, and compares it with its manifest. Follows no link in it,
+/// and waits for no pipe: whoever has changed it may have left such things.
 ///
 /// # Errors
 /// Where there is no manifest that can be read.
 pub fn verify(folder: &Path) -> Result<Verified, VerifyError> {
-    let manifest = read_manifest(folder)?;
+    // Links above are the caller's own.
+    let real = fs::canonicalize(folder).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => VerifyError::NoManifest { folder: folder.display().to_string() },
+        _ => failed(folder, error),
+    })?;
+    let output = Folder::open(&real).map_err(|error| failed(folder, error))?;
+    let manifest = read_manifest(folder, &output)?;
+    let bad_records = match manifest.bad_records.is_empty() {
+        true => None,
+        false => output.folder_if_any(BAD_RECORDS).ok().flatten(),
+    };
     let mut verified = Verified::default();
     let mut names = BTreeSet::new();
     for file in manifest.parts.iter().chain(&manifest.bad_records) {
@@ -82,36 +95,43 @@ pub fn verify(folder: &Path) -> Result<Verified, VerifyError> {
             "a file differs in one way, and may be named twice"
         );
         verified.bytes = verified.bytes.saturating_add(file.bytes);
-        if let Some(difference) = difference(folder, file) {
+        if let Some(difference) = difference(&output, bad_records.as_ref(), file) {
             verified.differences.push(format!("{}: {difference}", file.name));
         }
         if !names.insert(file.name.clone()) {
             verified.differences.push(format!("{}: the manifest names it twice", file.name));
         }
     }
-    let others = fs::read_dir(folder).map_err(|error| failed(folder, error))?;
-    for other in others {
-        let name = other.map_err(|error| failed(folder, error))?.file_name();
-        let name = name.to_string_lossy().into_owned();
-        if name.starts_with(PART) && !names.contains(&name) {
-            verified.differences.push(format!("{name}: the manifest does not name it"));
-        }
+    let others = output.entries().map_err(|error| failed(folder, error))?.into_iter();
+    let others = others.filter(|(name, _)| name.as_encoded_bytes().starts_with(PART.as_bytes()));
+    let mut others: Vec<_> = others.map(|(name, _)| name.to_string_lossy().into_owned()).collect();
+    if let Some(bad_records) = &bad_records {
+        let listed = bad_records.entries().map_err(|error| failed(bad_records.path(), error))?;
+        let listed = listed.into_iter().map(|(name, _)| name.to_string_lossy().into_owned());
+        others.extend(listed.map(|name| format!("{BAD_RECORDS}/{name}")));
     }
+    others.sort();
+    let others = others.into_iter().filter(|name| !names.contains(name));
+    let unnamed = others.map(|name| format!("{name}: the manifest does not name it"));
+    verified.differences.extend(unnamed);
     Ok(verified)
 }
 
-fn read_manifest(folder: &Path) -> Result<Manifest, VerifyError> {
+fn read_manifest(folder: &Path, output: &Folder) -> Result<Manifest, VerifyError> {
     /// What this build writes and understands.
     const FORMAT: u32 = 1;
     let path = folder.join(SUCCESS);
-    let text = fs::read(&path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => VerifyError::NoManifest { folder: folder.display().to_string() },
-        _ => failed(&path, error),
-    })?;
+    let file = if_any(output.file(SUCCESS)).map_err(|error| failed(&path, error))?;
+    let no_manifest = || VerifyError::NoManifest { folder: folder.display().to_string() };
+    let file = file.ok_or_else(no_manifest)?;
     let wrong =
         |message: String| VerifyError::Manifest { path: path.display().to_string(), message };
-    let manifest: Manifest = serde_json::from_slice(&text)
-        .map_err(|error| wrong(format!("it is no manifest: {error}")))?;
+    // As it is read: a file of any size that is none is found out at its first bytes.
+    let manifest: Manifest =
+        serde_json::from_reader(BufReader::new(file)).map_err(|error| match error.is_io() {
+            true => failed(&path, error.into()),
+            false => wrong(format!("it is no manifest: {error}")),
+        })?;
     if manifest.format != FORMAT {
         return Err(wrong(format!(
             "it has format {}, of another version of Windrow; this one knows format {FORMAT}",
@@ -126,29 +146,42 @@ fn failed(path: &Path, error: io::Error) -> VerifyError {
 }
 
 /// What differs between a file and what the manifest says of it.
-fn difference(folder: &Path, Listed { name, bytes, crc64: expected }: &Listed) -> Option<String> {
-    let is_beneath = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
-    if !is_beneath {
-        return Some("the manifest names a file outside the folder".into());
-    }
-    let path = folder.join(name);
-    let found = match fs::symlink_metadata(&path) {
-        Ok(found) => found,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Some("it is missing".into());
+fn difference(
+    output: &Folder,
+    bad_records: Option<&Folder>,
+    Listed { name, bytes, crc64: expected }: &Listed,
+) -> Option<String> {
+    let (folder, file_name) = match name.split_once('/') {
+        None => (output, &**name),
+        Some((BAD_RECORDS, file_name)) => match bad_records {
+            Some(folder) => (folder, file_name),
+            None => return Some("it is missing".into()),
+        },
+        Some(_) => return Some("the manifest names a file outside the folder".into()),
+    };
+    let found = match if_any(folder.stat(file_name)) {
+        Ok(Some(found)) => found,
+        Ok(None) => return Some("it is missing".into()),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            return Some("the manifest names a file outside the folder".into());
         }
         Err(error) => return Some(error.to_string()),
     };
-    if !found.is_file() {
+    if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
         return Some("it is not a file".into());
     }
-    if found.len() != *bytes {
-        return Some(format!("it has {} bytes, of {bytes} that were written", found.len()));
+    if found.st_size as u64 != *bytes {
+        return Some(format!("it has {} bytes, of {bytes} that were written", found.st_size));
     }
-    match crc64(&path).map(|crc64| format!("{crc64:016x}")) {
-        Ok(crc64) if crc64 == *expected => None,
-        Ok(crc64) => {
-            Some(format!("its bytes have the checksum {crc64}, and {expected} were written"))
+    match folder.file(file_name).and_then(|file| crc64(file, *bytes, || true)) {
+        Ok(Some((read, found))) if read != *bytes => {
+            Some(format!("{read} bytes of it were read, of {bytes}, with checksum {found:016x}"))
+        }
+        Ok(found) => {
+            let found = found.map_or_else(String::new, |(_, crc64)| format!("{crc64:016x}"));
+            (found != *expected).then(|| {
+                format!("its bytes have the checksum {found}, and {expected} were written")
+            })
         }
         Err(error) => Some(error.to_string()),
     }

@@ -90,15 +90,7 @@ impl AllowedPaths {
     /// so that a job cannot lead itself elsewhere. Where this coordinator cannot see what is there,
     /// and nothing is limited, workers get the name that was given.
     pub(crate) fn real_writable(&self, spec: &JobSpec) -> Result<Vec<PathBuf>, NotAllowed> {
-        let real = |path: &PathBuf| match (real_path(path), &self.roots) {
-            (Some(real), None) => Ok(real),
-            (None, None) => Ok(path.clone()),
-            (real, Some(roots)) => {
-                refuse_upwards(path)?;
-                real.filter(|real| is_below(roots, real)).ok_or_else(|| Self::outside(path, roots))
-            }
-        };
-        spec.writable.iter().map(real).collect()
+        spec.writable.iter().map(|path| self.resolve(path)).collect()
     }
 
     /// Checks where files were found: links may have led elsewhere.
@@ -109,12 +101,23 @@ impl AllowedPaths {
     }
 
     fn check(&self, path: &Path) -> Result<(), NotAllowed> {
-        let Some(roots) = &self.roots else { return Ok(()) };
-        refuse_upwards(path)?;
-        match real_path(path) {
-            Some(real) if is_below(roots, &real) => Ok(()),
-            _ => Err(Self::outside(path, roots)),
+        match self.roots {
+            None => Ok(()),
+            Some(_) => self.resolve(path).map(drop),
         }
+    }
+
+    /// Where a path leads, links followed, if that is allowed. Whoever opens it afterwards opens
+    /// that, and follows no more links: they may have been changed since.
+    pub(crate) fn resolve(&self, path: &Path) -> Result<PathBuf, NotAllowed> {
+        let Some(roots) = &self.roots else {
+            // One that leads nowhere is refused by whoever opens it.
+            return Ok(real_path(path).unwrap_or_else(|| path.to_path_buf()));
+        };
+        refuse_upwards(path)?;
+        real_path(path)
+            .filter(|real| is_below(roots, real))
+            .ok_or_else(|| Self::outside(path, roots))
     }
 
     fn outside(path: &Path, roots: &[PathBuf]) -> NotAllowed {

@@ -13,6 +13,7 @@
 //! What lies in a folder does not say enough of whose it is: the file server may be away for a
 //! moment. The driver knows which jobs have a folder, or wait to have it again.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -68,6 +69,8 @@ struct Planned {
     plan: Plan,
     /// Jobs of which there is something in the output folder.
     found: Vec<JobIdentity>,
+    /// Where the output lies, links followed: it is that which was looked at.
+    output: PathBuf,
     /// Until the driver knows of the job, and so of what it needs.
     pin: Pin,
 }
@@ -96,7 +99,8 @@ impl Planner {
         let pin = self.blobs.pin(files_of(&spec));
         let planning = self.plannings.run(submitter, move || {
             planner.allowed_paths.check_spec(&spec)?;
-            output::check(&spec.output, spec.options.overwrite)?;
+            let output = planner.allowed_paths.resolve(&spec.output)?;
+            output::check(&output, spec.options.overwrite)?;
             let listing = Listing::make(&spec, &shape, &planner.allowed_paths)?;
             let partitions = plan::partitions(&spec, &shape, cluster, &listing)?;
             let sample = if shape.is_ordered() && partitions > 1 {
@@ -184,30 +188,31 @@ impl Planner {
         // Before the inputs are listed, which may take longer than what is not needed is kept.
         let pin = self.blobs.pin(files_of(spec));
         check_files(spec, &self.blobs)?;
-        output::check(&spec.output, spec.options.overwrite)?;
+        let output = self.allowed_paths.resolve(&spec.output)?;
+        output::check(&output, spec.options.overwrite)?;
         let listing = match self.listings.take(asked.id, spec) {
             Some((listing, _pin)) => listing,
             None => Listing::make(spec, &asked.shape, &self.allowed_paths)?,
         };
         let plan = Plan::make(spec, &asked.shape, asked.ranges.take(), asked.cluster, listing)?;
-        let found = output::jobs_in(&spec.output);
+        let found = output::jobs_in(&output);
         // Checked once more, and what was checked is what workers are told.
         asked.spec.writable = self.allowed_paths.real_writable(&asked.spec)?;
-        Ok(Planned { asked, plan, found, pin })
+        Ok(Planned { asked, plan, found, output, pin })
     }
 }
 
 /// Takes the output folder: last, so that a refusal leaves nothing behind. Blocks on the file
 /// system.
 fn take(planned: Planned, owner: Option<Owner>) -> Result<(Submission, Pin), Status> {
-    let Planned { asked, plan, pin, .. } = planned;
+    let Planned { asked, plan, output, pin, .. } = planned;
     let Asked { id, spec, program_version, submitter, .. } = asked;
     // Of this telling: if the submission was accepted before, this one is dropped, and its identity
     // with it.
     let identity = JobIdentity(drawn()?);
     let owner = owner.map(|owner| Owner { job: spec.job.clone(), ..owner });
     let overwrite = spec.options.overwrite;
-    let reservation = Arc::new(Reservation::take_for(identity, &spec.output, overwrite, owner)?);
+    let reservation = Arc::new(Reservation::take_for(identity, &output, overwrite, owner)?);
     let place = reservation.place().clone();
     let (plan, submitted) = (Arc::new(plan), SystemTime::now());
     let work = JobWork { identity, spec, program_version, submitter, plan, place, submitted };

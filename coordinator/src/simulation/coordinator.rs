@@ -310,7 +310,7 @@ impl World {
                 let after = after + self.rng.millis(0, 300);
                 self.later(after, Happening::TakeFolder(index, job, place, ended));
             }
-            Action::Publish { job, place, publication } => {
+            Action::Publish { job, place, publication, stop } => {
                 let publication = match publication.and_then(|publication| publication.look_up()) {
                     Ok(publication) => Publication {
                         job,
@@ -318,6 +318,7 @@ impl World {
                         winners: publication.parts.iter().map(|part| part.attempt).collect(),
                         done: 0,
                         place,
+                        stop,
                     },
                     Err(cause) => {
                         let cause = Unpublished { cause: Box::new(cause), may_pass: false };

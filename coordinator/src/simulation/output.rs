@@ -11,7 +11,7 @@ use windrow_scheduler::Unpublished;
 use windrow_scheduler::journal::Epoch;
 
 use crate::driver::Command;
-use crate::output::{self, Place, StagedPart};
+use crate::output::{self, Place, StagedPart, Stop};
 use crate::simulation::happening::{Done, Happening};
 use crate::simulation::invariants::visible;
 use crate::simulation::world::World;
@@ -60,6 +60,7 @@ pub struct Publication {
     pub winners: Vec<AttemptId>,
     /// Parts that are visible already.
     pub done: usize,
+    pub stop: Stop,
 }
 
 impl Output {
@@ -216,10 +217,17 @@ impl World {
             None => self.strikes(self.faults.publish),
         };
         self.output.doomed.insert(job, doomed);
-        if self.strikes(self.faults.publish_step) {
+        let is_done = self.output.manifests.contains_key(&job);
+        let is_stopped = match publication.done == publication.winners.len() {
+            true => !publication.stop.may_write_manifest(),
+            false => publication.stop.is_stopped(),
+        };
+        // It is too late for that, whoever has written the manifest.
+        let is_stopped = is_stopped && !is_done;
+        if is_stopped || self.strikes(self.faults.publish_step) {
             self.output.undo(job);
             *self.output.failures.entry(job).or_default() += 1;
-            let cause = io("connection timed out");
+            let cause = io(if is_stopped { "cancelled" } else { "connection timed out" });
             return self.published(
                 index,
                 job,

@@ -6,6 +6,7 @@
 
 mod blobs;
 mod failures;
+mod hostile;
 mod jobs;
 mod refusals;
 mod restart;

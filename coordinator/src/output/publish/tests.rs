@@ -1,12 +1,15 @@
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 
+use crc_fast::CrcAlgorithm::Crc64Nvme;
 use windrow_jobs::{AttemptId, JobId, Stage, TaskId};
 
-use super::super::{Content, Reservation, StageCounts};
+use super::super::{Content, Reservation, StageCounts, own};
 use super::*;
 use crate::output::manifest::OF_ANOTHER_JOB;
 
-fn job() -> ManifestJob {
+pub(super) fn job() -> ManifestJob {
     let stage = StageCounts {
         tasks: 2,
         attempts: 3,
@@ -45,10 +48,21 @@ fn staged(place: &Place, overwrite: bool) -> Publication {
 }
 
 fn publish(place: &Place, publication: &Publication) -> Result<(), FailureCause> {
-    super::publish(place, publication, &Failpoint::default()).map_err(|failure| *failure.cause)
+    let (failpoint, stop) = (Failpoint::default(), Stop::default());
+    super::publish(place, publication, &failpoint, &stop).map_err(|failure| *failure.cause)
 }
 
-fn stage(place: &Place, content: Content, index: u32, number: u32, text: &str) -> StagedPart {
+fn commit_folder(place: &Place, epoch: u64) -> PathBuf {
+    place.output().join(TEMPORARY).join(commit_folder::name(place.unique(), Epoch(epoch)))
+}
+
+pub(super) fn stage(
+    place: &Place,
+    content: Content,
+    index: u32,
+    number: u32,
+    text: &str,
+) -> StagedPart {
     let task = TaskId { job: JobId(1), stage: Stage::Reduce, index };
     let attempt = AttemptId { task, number };
     let crc64 = crc_fast::checksum(Crc64Nvme, text.as_bytes());
@@ -131,7 +145,6 @@ async fn an_output_is_replaced_as_a_whole() {
     assert!(!dir.path().join("_temporary").exists());
 }
 
-/// Dies at the n-th of a step; false when it does not come to that.
 #[tokio::test]
 async fn what_somebody_has_put_beside_a_result_meanwhile_stays() {
     let dir = tempfile::tempdir().unwrap();
@@ -146,9 +159,11 @@ async fn what_somebody_has_put_beside_a_result_meanwhile_stays() {
     assert_eq!(files(dir.path()), expected);
 }
 
+/// Dies at the n-th of a step; false when it does not come to that.
 fn dies_at(place: &Place, publication: &Publication, step: Step, times: u64) -> bool {
     let failpoint = Failpoint::panicking(step, times);
-    catch_unwind(AssertUnwindSafe(|| super::publish(place, publication, &failpoint))).is_err()
+    let publish = || super::publish(place, publication, &failpoint, &Stop::default());
+    catch_unwind(AssertUnwindSafe(publish)).is_err()
 }
 
 /// Every step of a publication, and how often it comes.
@@ -193,28 +208,68 @@ fn it_goes_on_wherever_it_stopped() {
     });
 }
 
+/// A publication that fell asleep with all its folders open.
+fn asleep<'a>(
+    place: &Place,
+    publication: &'a Publication,
+    failpoint: &'a Failpoint,
+    stop: &'a Stop,
+) -> Commit<'a> {
+    let output = Folder::open(place.output()).unwrap();
+    let temporary = output.folder(TEMPORARY).unwrap();
+    let folder = temporary.folder(commit_folder::name(place.unique(), Epoch(1))).unwrap();
+    let name = own::named(&temporary, None).unwrap().remove(0).name;
+    let own = Own { folder: temporary.folder(&name).unwrap(), name };
+    let placed = Placed::new(publication);
+    let staged = Staged { folder, is_new: true };
+    let (parts, bad_records) = (OnceLock::new(), OnceLock::new());
+    Commit {
+        output,
+        temporary,
+        staged,
+        own,
+        parts,
+        bad_records,
+        placed,
+        publication,
+        failpoint,
+        stop,
+    }
+}
+
 #[test]
 fn one_that_was_replaced_in_its_sleep_changes_nothing() {
     each_death(|output, reservation, publication| {
         let place = reservation.place();
-        let asleep = place.commit_folder(Epoch(1));
+        let (failpoint, stop) = (Failpoint::default(), Stop::default());
+        let former = Publication { epoch: Epoch(1), ..staged_before(publication) };
+        let zombie = asleep(place, &former, &failpoint, &stop);
         publication.epoch = Epoch(2);
         publish(place, publication).unwrap();
-        let failpoint = &Failpoint::default();
-        let commit = Commit { output, folder: &asleep, publication, failpoint };
-        let _ = commit.run().inspect_err(|_| commit.undo());
+        let _ = zombie.run().inspect_err(|_| zombie.undo());
+        // Even one that does not ask whether anybody has taken over.
+        zombie.take_back().unwrap_err();
+        assert!(zombie.replaced().move_aside(&failpoint).is_err() || !former.overwrite);
+        let _ = zombie.replaced().restore();
         assert_eq!(files(output), published());
         publication.epoch = Epoch(1);
         assert!(publish(place, publication).is_err());
-        assert!(place.commit_folder(Epoch(2)).exists());
+        assert!(commit_folder(place, 2).exists());
         assert_eq!(files(output), published());
     });
+}
+
+/// The same publication.
+fn staged_before(publication: &Publication) -> Publication {
+    let Publication { epoch, overwrite, durable, .. } = *publication;
+    let (parts, quarantines) = (publication.parts.clone(), publication.quarantines.clone());
+    Publication { epoch, job: job(), parts, quarantines, overwrite, durable }
 }
 
 #[test]
 fn a_failure_after_a_crash_puts_everything_back() {
     each_death(|output, reservation, publication| {
-        let missing = reservation.place().commit_folder(Epoch(1)).join("part-00001.2");
+        let missing = commit_folder(reservation.place(), 1).join("part-00001.2");
         if fs::remove_file(missing).is_ok() {
             publication.epoch = Epoch(2);
             publish(reservation.place(), publication).unwrap_err();
@@ -236,6 +291,50 @@ fn the_next_job_finds_the_old_output_or_the_new_one() {
     });
     assert!(outputs.iter().all(|files| *files == old() || *files == published()), "{outputs:?}");
     assert_eq!(outputs.iter().filter(|files| **files == published()).count(), 1);
+}
+
+/// Stopped at each of its files, nothing of it stays, and it could be done once more; stopped
+/// later, it is too late.
+#[test]
+fn one_that_is_stopped_takes_back_what_it_did() {
+    let steps = [(Step::MovedAside, 1), (Step::PartRenamed, 1), (Step::PartRenamed, 2)];
+    let late = [(Step::AfterManifest, 1)];
+    for (step, times) in steps.into_iter().chain(late) {
+        let dir = tempfile::tempdir().unwrap();
+        write_old(dir.path());
+        let reservation = Reservation::take(dir.path(), true, None).unwrap();
+        let place = reservation.place();
+        let mut publication = staged(place, true);
+        let (stop, stopped) = (Stop::default(), std::sync::Arc::new(OnceLock::new()));
+        let failpoint = {
+            let (stop, stopped) = (stop.clone(), std::sync::Arc::clone(&stopped));
+            Failpoint::acting(step, times, move || _ = stopped.set(stop.stop()))
+        };
+        let result = super::publish(place, &publication, &failpoint, &stop);
+        let is_late = step == Step::AfterManifest;
+        assert_eq!(stopped.get(), Some(&!is_late), "{step:?}");
+        if is_late {
+            result.unwrap();
+        } else {
+            assert!(result.unwrap_err().may_pass);
+            assert_eq!(files(dir.path()), old(), "{step:?}");
+            publication.epoch = Epoch(2);
+            publish(place, &publication).unwrap();
+        }
+        assert_eq!(files(dir.path()), published());
+    }
+}
+
+#[test]
+fn one_that_was_stopped_before_it_began_does_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let reservation = Reservation::take(dir.path(), false, None).unwrap();
+    let publication = staged(reservation.place(), false);
+    let stop = Stop::default();
+    assert!(stop.stop());
+    let failpoint = Failpoint::default();
+    super::publish(reservation.place(), &publication, &failpoint, &stop).unwrap_err();
+    assert_eq!(files(dir.path()), []);
 }
 
 /// Whatever stops a publication, nothing of it may stay.
@@ -319,7 +418,7 @@ fn many_parts_are_placed_side_by_side_and_taken_back_all_the_same() {
     let cause = publish(place, &publication).unwrap_err().to_string();
     assert!(cause.contains("part-00700"), "{cause}");
     assert_eq!(files(&output), []);
-    let folder = place.commit_folder(Epoch(1));
+    let folder = commit_folder(place, 1);
     fs::write(folder.join(publication.parts[700].staged_name()), "700\n").unwrap();
     publish(place, &publication).unwrap();
     let manifest: serde_json::Value =
@@ -338,7 +437,8 @@ async fn what_may_pass_is_told_from_what_stays_and_all_can_be_done_once_more() {
     let dir = tempfile::tempdir().unwrap();
     let reservation = Reservation::take(dir.path(), false, None).unwrap();
     let publication = staged(reservation.place(), false);
-    let again = || super::publish(reservation.place(), &publication, &Failpoint::default());
+    let (failpoint, stop) = (Failpoint::default(), Stop::default());
+    let again = || super::publish(reservation.place(), &publication, &failpoint, &stop);
     // A foreign file in the way stays.
     fs::write(dir.path().join("part-00001"), "foreign").unwrap();
     assert!(!again().unwrap_err().may_pass);
@@ -357,4 +457,54 @@ async fn what_may_pass_is_told_from_what_stays_and_all_can_be_done_once_more() {
     for kind in passes {
         assert!(failed_at(dir.path(), &io::Error::from(kind)).may_pass, "{kind}");
     }
+}
+
+/// Beside what it cost to do the same by paths, without looking at what is there.
+#[test]
+#[ignore = "measures; run it alone, with --nocapture"]
+#[allow(clippy::disallowed_methods, reason = "how fast it is, is a question of real time")]
+fn ten_thousand_parts_by_descriptors_and_by_paths() {
+    use std::time::Instant;
+
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+    const PARTS: u32 = 10_000;
+    let (mut by_descriptors, mut by_paths) = (Vec::new(), Vec::new());
+    for _ in 0..7 {
+        let dir = tempfile::tempdir().unwrap();
+        let reservation = Reservation::take(&dir.path().join("out"), false, None).unwrap();
+        let place = reservation.place();
+        let mut publication = staged(place, false);
+        publication.durable = false;
+        publication.parts =
+            (0..PARTS).map(|index| stage(place, Content::Output, index, 1, "x\n")).collect();
+        let started = Instant::now();
+        publish(place, &publication).unwrap();
+        by_descriptors.push(started.elapsed());
+
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        fs::create_dir_all(&from).unwrap();
+        fs::create_dir_all(&to).unwrap();
+        for part in &publication.parts {
+            fs::write(from.join(part.staged_name()), "x\n").unwrap();
+        }
+        let started = Instant::now();
+        try_for_each(&publication.parts, |part| {
+            let (from, to) = (from.join(part.staged_name()), to.join(part.visible_name()));
+            assert_eq!(fs::metadata(&from).map_err(|_| ())?.len(), part.bytes);
+            renameat_with(CWD, &from, CWD, &to, RenameFlags::NOREPLACE).map_err(|_| ())
+        })
+        .unwrap();
+        let file = fs::File::create(to.join(SUCCESS)).unwrap();
+        let manifest = BufWriter::new(file);
+        manifest::write(&publication.job, &publication.parts, &[], manifest).unwrap();
+        by_paths.push(started.elapsed());
+    }
+    by_descriptors.sort();
+    by_paths.sort();
+    let (new, old) = (by_descriptors[3], by_paths[3]);
+    println!(
+        "by descriptors {new:?}, by paths {old:?}: {:.2}",
+        new.as_secs_f64() / old.as_secs_f64()
+    );
 }

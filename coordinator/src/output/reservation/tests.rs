@@ -1,3 +1,6 @@
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
 use super::*;
 use crate::output::manifest::OF_ANOTHER_JOB;
 
@@ -156,15 +159,84 @@ fn a_result_beside_which_something_lies_is_not_replaced() {
 }
 
 #[test]
-fn nothing_is_left_where_the_lock_cannot_be_written() {
-    let dir = tempfile::tempdir().unwrap();
+fn what_is_no_lock_stays_as_it_is_and_is_named() {
+    use std::os::unix::fs::symlink;
+
+    let kept = tempfile::tempdir().unwrap();
+    let file = kept.path().join("file");
+    type Plant = fn(&Path, &Path);
+    let plants: [(&str, Plant); 6] = [
+        ("a link", |lock, file| symlink(file, lock).unwrap()),
+        ("a link", |lock, _| symlink("/no/such/file", lock).unwrap()),
+        ("a link", |lock, _| symlink("/dev/full", lock).unwrap()),
+        ("a pipe", |lock, _| {
+            let kind = rustix::fs::FileType::Fifo;
+            rustix::fs::mknodat(rustix::fs::CWD, lock, kind, Mode::RWXU, 0).unwrap();
+        }),
+        ("no lock of a job", |lock, file| fs::hard_link(file, lock).unwrap()),
+        ("irectory", |lock, _| fs::create_dir(lock).unwrap()),
+    ];
+    for (said, plant) in plants {
+        for owner in [None, Some(owner("a"))] {
+            fs::write(&file, "somebody's").unwrap();
+            let dir = tempfile::tempdir().unwrap();
+            let temporary = dir.path().join(TEMPORARY);
+            fs::create_dir(&temporary).unwrap();
+            let lock = temporary.join("lock");
+            plant(&lock, &file);
+            let error = Reservation::take(dir.path(), false, owner).unwrap_err();
+            assert!(matches!(error, OutputError::NotWritable { .. }), "{error}");
+            let text = error.to_string();
+            assert!(text.contains(&lock.display().to_string()) && text.contains(said), "{text}");
+            assert_eq!(fs::read(&file).unwrap(), b"somebody's");
+            assert_eq!(fs::read_dir(&temporary).unwrap().count(), 1, "nothing is left there");
+        }
+    }
+}
+
+#[test]
+fn a_temporary_folder_that_is_a_link_is_refused() {
+    let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let others = elsewhere.path().join("attempts-1");
+    fs::create_dir(&others).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), dir.path().join(TEMPORARY)).unwrap();
+    let text = take(dir.path()).unwrap_err().to_string();
+    assert!(text.contains("_temporary: it is a link"), "{text}");
+    assert!(others.is_dir());
+    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn what_an_embedded_worker_left_is_removed_where_it_was_and_nowhere_else() {
+    let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::create_dir_all(elsewhere.path().join("worker/jobs")).unwrap();
     let temporary = dir.path().join(TEMPORARY);
-    fs::create_dir(&temporary).unwrap();
-    // Can be opened and locked, as a file on a full disk can.
-    std::os::unix::fs::symlink("/dev/full", temporary.join("lock")).unwrap();
-    let error = Reservation::take(dir.path(), false, Some(owner("a"))).unwrap_err();
-    assert!(matches!(error, OutputError::NotWritable { .. }), "{error}");
-    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    std::os::unix::fs::symlink(elsewhere.path(), &temporary).unwrap();
+    place::remove_from_temporary(dir.path(), "worker").unwrap_err();
+    assert!(elsewhere.path().join("worker/jobs").is_dir());
+    fs::remove_file(&temporary).unwrap();
+    fs::create_dir_all(temporary.join("worker/jobs")).unwrap();
+    place::remove_from_temporary(dir.path(), "worker").unwrap();
+    place::remove_from_temporary(dir.path(), "worker").unwrap();
+    assert!(!temporary.exists());
+}
+
+#[test]
+fn links_in_what_a_killed_job_left_are_removed_and_not_followed() {
+    let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let kept = elsewhere.path().join("kept");
+    fs::write(&kept, "x").unwrap();
+    let stale = take(dir.path()).unwrap().place().staging();
+    let deep = (0..200).fold(stale.clone(), |folder, _| folder.join("d"));
+    fs::create_dir_all(&deep).unwrap();
+    for folder in [&stale, &deep] {
+        std::os::unix::fs::symlink(elsewhere.path(), folder.join("link")).unwrap();
+    }
+    std::os::unix::fs::symlink(elsewhere.path(), stale.with_file_name("attempts-2")).unwrap();
+    let next = take(dir.path()).unwrap();
+    assert_eq!(fs::read_dir(dir.path().join(TEMPORARY)).unwrap().count(), 2);
+    assert!(next.place().staging().is_dir());
+    assert_eq!(fs::read(kept).unwrap(), b"x");
 }
 
 fn mode(path: &Path) -> u32 {

@@ -1,0 +1,318 @@
+//! A folder, held by a descriptor, and what may be done in it.
+//!
+//! Whoever may write to an output, a job's code among them, can put anything under any name there,
+//! at any moment: a link to a file of the coordinator's user, a pipe, a device, another folder. So
+//! nothing beneath an output is reached by a path. Each name is one component, looked up in a
+//! folder that is open already; a link is never followed, and an error says where one was met.
+//! What is created is new, or an error. What is opened for reading is a regular file, found out
+//! without waiting for the other end of a pipe.
+//!
+//! The path of a folder is for messages only.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, Stat, fchmod, fstat, fsync, mkdirat,
+    openat, renameat, renameat_with, statat, unlinkat,
+};
+use rustix::io::Errno;
+
+/// For nobody but the one who makes it.
+pub(super) const PRIVATE: Mode = Mode::RWXU;
+/// As the umask allows.
+pub(super) const USUAL: Mode = Mode::RWXU.union(Mode::RWXG).union(Mode::RWXO);
+/// The same for files.
+const USUAL_FILE: Mode = Mode::from_raw_mode(0o666);
+/// To lead somewhere, and for nothing else.
+const WAY: OFlags =
+    OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+/// To be listed and changed.
+const FOLDER: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+/// A pipe opens without a writer, and a terminal does not become this process's.
+const FILE: OFlags =
+    OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+const NEW_FILE: OFlags = FILE.union(OFlags::RDWR).union(OFlags::CREATE).union(OFlags::EXCL);
+
+/// Something else lies where a file or folder should be. It stays so until somebody removes it.
+#[derive(Debug, thiserror::Error)]
+#[error("it is {0}")]
+pub(super) struct Strange(pub(super) &'static str);
+
+impl From<Strange> for io::Error {
+    fn from(strange: Strange) -> Self {
+        Self::new(io::ErrorKind::InvalidData, strange)
+    }
+}
+
+/// A folder that is open.
+#[derive(Debug)]
+pub(super) struct Folder {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+impl Folder {
+    /// The folder of this name, in which no component may be a link: links were followed before
+    /// somebody found out that it may be used.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        Self::walk(path, |_, _| Ok(false)).map(|(folder, _)| folder)
+    }
+
+    /// The same; what is not there is made. True if the last one was not.
+    pub(super) fn make(path: &Path) -> io::Result<(Self, bool)> {
+        Self::walk(path, |above, name| match mkdirat(above, name, USUAL) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
+            Err(error) => Err(error.into()),
+        })
+    }
+
+    fn walk(
+        path: &Path,
+        missing: impl Fn(&OwnedFd, &OsStr) -> io::Result<bool>,
+    ) -> io::Result<(Self, bool)> {
+        let start = if path.is_absolute() { "/" } else { "." };
+        let (mut fd, mut made) = (openat(CWD, start, WAY, Mode::empty())?, false);
+        for component in path.components() {
+            let name = match component {
+                Component::Normal(name) => name,
+                Component::RootDir | Component::CurDir => continue,
+                Component::ParentDir | Component::Prefix(_) => {
+                    return Err(Strange("named by '..'; name the path as it is").into());
+                }
+            };
+            made = false;
+            let mut next = openat(&fd, name, WAY, Mode::empty());
+            if matches!(next, Err(Errno::NOENT)) {
+                made = missing(&fd, name)?;
+                next = openat(&fd, name, WAY, Mode::empty());
+            }
+            fd = next.map_err(|errno| explain(&fd, name, errno))?;
+        }
+        let fd = openat(&fd, ".", FOLDER, Mode::empty())?;
+        Ok((Self { fd, path: path.to_path_buf() }, made))
+    }
+
+    /// For messages.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// For messages: something in it.
+    pub(super) fn at(&self, name: impl AsRef<OsStr>) -> PathBuf {
+        self.path.join(name.as_ref())
+    }
+
+    /// A folder in it.
+    pub(super) fn folder(&self, name: impl AsRef<OsStr>) -> io::Result<Self> {
+        let name = one(name.as_ref())?;
+        let opened = openat(&self.fd, name, FOLDER, Mode::empty());
+        let fd = opened.map_err(|errno| explain(&self.fd, name, errno))?;
+        Ok(Self { fd, path: self.at(name) })
+    }
+
+    /// A folder in it, where there is one.
+    pub(super) fn folder_if_any(&self, name: impl AsRef<OsStr>) -> io::Result<Option<Self>> {
+        if_any(self.folder(name))
+    }
+
+    /// A folder in it that was not there.
+    pub(super) fn new_folder(&self, name: impl AsRef<OsStr>, mode: Mode) -> io::Result<Self> {
+        let name = one(name.as_ref())?;
+        mkdirat(&self.fd, name, mode)?;
+        self.folder(name)
+    }
+
+    /// A folder in it, made if need be.
+    pub(super) fn made_folder(&self, name: impl AsRef<OsStr>, mode: Mode) -> io::Result<Self> {
+        let name = one(name.as_ref())?;
+        match mkdirat(&self.fd, name, mode) {
+            Ok(()) | Err(Errno::EXIST) => self.folder(name),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A file in it that was not there, for reading and writing.
+    pub(super) fn new_file(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
+        let name = one(name.as_ref())?;
+        Ok(File::from(openat(&self.fd, name, NEW_FILE, USUAL_FILE)?))
+    }
+
+    /// A regular file in it, for reading.
+    pub(super) fn file(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
+        self.file_for(name.as_ref(), OFlags::RDONLY)
+    }
+
+    /// A regular file in it, for reading and writing: some file systems give nobody else a lock.
+    pub(super) fn file_to_lock(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
+        self.file_for(name.as_ref(), OFlags::RDWR)
+    }
+
+    fn file_for(&self, name: &OsStr, access: OFlags) -> io::Result<File> {
+        let name = one(name)?;
+        let opened = openat(&self.fd, name, FILE | access, Mode::empty());
+        let fd = opened.map_err(|errno| explain(&self.fd, name, errno))?;
+        match FileType::from_raw_mode(fstat(&fd)?.st_mode) {
+            FileType::RegularFile => Ok(File::from(fd)),
+            other => Err(Strange(kind(other)).into()),
+        }
+    }
+
+    /// What lies there, be it a link.
+    pub(super) fn stat(&self, name: impl AsRef<OsStr>) -> io::Result<Stat> {
+        Ok(statat(&self.fd, one(name.as_ref())?, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    /// Itself.
+    pub(super) fn own_stat(&self) -> io::Result<Stat> {
+        Ok(fstat(&self.fd)?)
+    }
+
+    /// Whether something lies there.
+    pub(super) fn has(&self, name: impl AsRef<OsStr>) -> io::Result<bool> {
+        Ok(if_any(self.stat(name))?.is_some())
+    }
+
+    /// Moves something elsewhere, where nothing lies.
+    pub(super) fn rename_new(
+        &self,
+        name: impl AsRef<OsStr>,
+        to: &Self,
+        new_name: impl AsRef<OsStr>,
+    ) -> io::Result<()> {
+        let (name, new_name) = (one(name.as_ref())?, one(new_name.as_ref())?);
+        match renameat_with(&self.fd, name, &to.fd, new_name, RenameFlags::NOREPLACE) {
+            // Some network file systems lack the flag. There, the lock on the folder is what keeps
+            // others out.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                if to.has(new_name)? {
+                    return Err(io::ErrorKind::AlreadyExists.into());
+                }
+                Ok(renameat(&self.fd, name, &to.fd, new_name)?)
+            }
+            result => Ok(result?),
+        }
+    }
+
+    /// Moves something within it onto a file of its own, which goes.
+    pub(super) fn replace(
+        &self,
+        name: impl AsRef<OsStr>,
+        old: impl AsRef<OsStr>,
+    ) -> io::Result<()> {
+        Ok(renameat(&self.fd, one(name.as_ref())?, &self.fd, one(old.as_ref())?)?)
+    }
+
+    /// Removes a name that is not a folder's. What is gone already need not be removed.
+    pub(super) fn remove_file(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
+        self.unlink(one(name.as_ref())?, AtFlags::empty())
+    }
+
+    /// Removes an empty folder.
+    pub(super) fn remove_folder(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
+        self.unlink(one(name.as_ref())?, AtFlags::REMOVEDIR)
+    }
+
+    pub(super) fn unlink(&self, name: &OsStr, flags: AtFlags) -> io::Result<()> {
+        match unlinkat(&self.fd, name, flags) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What is in it, in no order.
+    pub(super) fn entries(&self) -> io::Result<Vec<(OsString, FileType)>> {
+        use std::os::unix::ffi::OsStrExt;
+
+        let mut found = Vec::new();
+        for entry in Dir::read_from(&self.fd)? {
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name == "." || name == ".." {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                // Some file systems do not say at once.
+                FileType::Unknown => match if_any(self.stat(name))? {
+                    Some(stat) => FileType::from_raw_mode(stat.st_mode),
+                    None => continue,
+                },
+                known => known,
+            };
+            found.push((name.to_os_string(), kind));
+        }
+        Ok(found)
+    }
+
+    /// Forces the names in it to disk. Some file systems know no such thing for folders.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        match fsync(&self.fd) {
+            Err(Errno::INVAL) => Ok(()),
+            result => Ok(result?),
+        }
+    }
+
+    /// Adds these rights of its group and others.
+    pub(super) fn allow(&self, bits: Mode) -> io::Result<()> {
+        let mode = Mode::from_raw_mode(fstat(&self.fd)?.st_mode);
+        match mode.contains(bits) {
+            true => Ok(()),
+            false => Ok(fchmod(&self.fd, mode | bits)?),
+        }
+    }
+}
+
+/// `None` for what is not there.
+pub(super) fn if_any<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        found => found.map(Some),
+    }
+}
+
+/// Whether both are the same file or folder.
+pub(super) fn is_same(one: &Stat, other: &Stat) -> bool {
+    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+}
+
+/// A name that cannot lead out of its folder.
+pub(super) fn one(name: &OsStr) -> io::Result<&OsStr> {
+    let bytes = name.as_encoded_bytes();
+    match bytes.is_empty() || bytes == b"." || bytes == b".." || bytes.contains(&b'/') {
+        true => Err(Strange("no name of a file").into()),
+        false => Ok(name),
+    }
+}
+
+/// The system's word for a link in the way is the same as for a circle of links, or a file.
+fn explain(folder: &OwnedFd, name: &OsStr, errno: Errno) -> io::Error {
+    if !matches!(errno, Errno::LOOP | Errno::NOTDIR | Errno::NXIO) {
+        return errno.into();
+    }
+    let stat = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
+    match stat.map(|stat| FileType::from_raw_mode(stat.st_mode)) {
+        Ok(FileType::Directory) | Err(_) => errno.into(),
+        Ok(FileType::RegularFile) => io::ErrorKind::NotADirectory.into(),
+        Ok(other) => Strange(kind(other)).into(),
+    }
+}
+
+/// What something is that should be a file or a folder.
+pub(super) fn kind(kind: FileType) -> &'static str {
+    match kind {
+        FileType::Symlink => "a link, which is not followed here; remove it",
+        FileType::Fifo => "a pipe, where a file should be; remove it",
+        FileType::Socket => "a socket, where a file should be; remove it",
+        FileType::Directory => "a folder, where a file should be; remove it",
+        FileType::RegularFile => "a file, where a folder should be; remove it",
+        _ => "a device, where a file should be; remove it",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! Removes a folder with all that is in it, whatever a job has put there.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+
+use rustix::fs::AtFlags;
+
+use super::folder::{Folder, if_any, one};
+
+/// So often, what is in a folder is listed anew. Once is enough for each level of folders, unless
+/// somebody goes on to write there.
+const PASSES_MAX: usize = 10_000;
+
+impl Folder {
+    /// Removes what has this name, with all that is in it. Follows no link, and needs two
+    /// descriptors and no stack, however deep it is: what lies in a folder of a folder is moved up
+    /// first.
+    pub(super) fn remove_tree(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
+        let name = one(name.as_ref())?;
+        if self.remove_at_once(name)? {
+            return Ok(());
+        }
+        if let Some(folder) = self.folder_if_any(name)? {
+            folder.empty()?;
+        }
+        self.remove_folder(name)
+    }
+
+    fn empty(&self) -> io::Result<()> {
+        let mut moved = 0;
+        for _ in 0..PASSES_MAX {
+            let mut is_empty = true;
+            for (name, _) in self.entries()? {
+                is_empty = false;
+                if !self.remove_at_once(&name)? {
+                    self.move_up_all(&name, &mut moved)?;
+                }
+            }
+            if is_empty {
+                return Ok(());
+            }
+        }
+        Err(io::Error::other("somebody goes on to write there while it is removed"))
+    }
+
+    /// Empties a folder in this one: folders that are in it come here.
+    fn move_up_all(&self, name: &OsStr, moved: &mut u64) -> io::Result<()> {
+        let Some(inner) = self.folder_if_any(name)? else { return Ok(()) };
+        for (within, _) in inner.entries()? {
+            while !inner.remove_at_once(&within)? {
+                *moved += 1;
+                let here = OsString::from(format!("removed.{moved}"));
+                match if_any(inner.rename_new(&within, self, here)) {
+                    Ok(_) => break,
+                    // Somebody has thought of the same name.
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        self.remove_folder(name)
+    }
+
+    /// Removes what is no folder, or an empty one. False for a folder in which there is something.
+    fn remove_at_once(&self, name: &OsStr) -> io::Result<bool> {
+        use io::ErrorKind::{DirectoryNotEmpty, IsADirectory, PermissionDenied};
+
+        let not_a_file = match self.unlink(name, AtFlags::empty()) {
+            Ok(()) => return Ok(true),
+            Err(error) if matches!(error.kind(), IsADirectory | PermissionDenied) => error,
+            Err(error) => return Err(error),
+        };
+        match self.unlink(name, AtFlags::REMOVEDIR) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == DirectoryNotEmpty => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => Err(not_a_file),
+            Err(error) => Err(error),
+        }
+    }
+}
