@@ -26,7 +26,7 @@ use windrow_proto::v1::sessions_server::SessionsServer;
 use windrow_scheduler::Config;
 use windrow_security::access::{AccessLayer, Caller, Gate, Open};
 use windrow_security::files::make_private_folder;
-use windrow_security::{LocalGate, LocalUsers, limits};
+use windrow_security::{LocalGate, LocalUsers, Refusals, limits};
 
 use crate::blobs::BlobStore;
 use crate::config::CoordinatorConfig;
@@ -248,8 +248,11 @@ impl Coordinator {
             heartbeat: config.heartbeat.min(config.lease / HEARTBEATS_PER_LEASE),
         };
         let blobs = BlobsService::new(self.driver.clone(), Arc::clone(&self.blobs));
-        let enrollment =
-            EnrollmentService { security: config.security.clone(), driver: self.driver.clone() };
+        let enrollment = EnrollmentService {
+            security: config.security.clone(),
+            driver: self.driver.clone(),
+            refusals: Refusals::default(),
+        };
         Server::builder()
             .layer(AccessLayer::new(gate))
             .max_concurrent_streams(limits::COORDINATOR_STREAMS_MAX)

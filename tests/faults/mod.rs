@@ -30,6 +30,7 @@
 //! | a part of a role panics | the role ends with a message and status 70 | `machine` |
 //! | worker killed | the next one removes its temporary folder | `machine` |
 //! | kernel kills for memory, `noexec`, no inodes, users of their own, small `ulimit` | named, with what to do | `machine` |
+//! | floods of connections, few open files | nobody else notices | `floods` |
 //! | everybody, at random | every job ends right | `chaos` |
 
 mod chaos;
@@ -37,6 +38,7 @@ mod clients;
 mod clocks;
 mod coordinator_deaths;
 mod disks;
+mod floods;
 pub mod gated_job;
 mod identities;
 mod journal;
@@ -58,6 +60,7 @@ pub fn tests() -> Vec<Trial> {
         clients::tests(),
         clocks::tests(),
         disks::tests(),
+        floods::tests(),
         identities::tests(),
         journal::tests(),
         machine::tests(),

@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll};
 
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,8 @@ use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};
 use tower::{Layer, Service};
 
+use crate::door::Place;
+use crate::limits::NEWCOMER_LINGER;
 use crate::{Certified, Identity, Origin};
 
 /// Who is at the other end of a connection. In the extensions of each of its requests.
@@ -25,7 +27,8 @@ pub struct Caller {
 struct Shared {
     certified: Option<Certified>,
     origin: OnceLock<Origin>,
-    admitted: AtomicBool,
+    place: Mutex<Place>,
+    has_called: AtomicBool,
     shut_out: CancellationToken,
 }
 
@@ -44,6 +47,22 @@ impl Caller {
     /// Somebody who has shown this, or nothing.
     pub fn new(certified: Option<Certified>) -> Self {
         Self { shared: Arc::new(Shared { certified, ..Shared::default() }) }
+    }
+
+    /// Somebody who has a place among those who call a listener, and goes when `shut_out` fires.
+    pub(crate) fn at(
+        certified: Option<Certified>,
+        place: Place,
+        shut_out: CancellationToken,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                certified,
+                place: Mutex::new(place),
+                shut_out,
+                ..Shared::default()
+            }),
+        }
     }
 
     /// What was shown.
@@ -65,14 +84,33 @@ impl Caller {
         self.certified().map(|certified| &certified.identity)
     }
 
-    /// Notes that a call was let in.
-    pub fn admit(&self) {
-        self.shared.admitted.store(true, Ordering::Relaxed);
+    /// Lets a call in that the gate has nothing against.
+    ///
+    /// # Errors
+    /// When a newcomer has had its call, or there are too many connections.
+    pub fn admit(&self) -> Result<(), Status> {
+        let identity = self.identity();
+        self.place().admit(identity)
     }
 
-    /// Whether one was.
+    /// Whether a call of a member was let in.
     pub fn was_admitted(&self) -> bool {
-        self.shared.admitted.load(Ordering::Relaxed)
+        self.place().is_admitted()
+    }
+
+    /// Whether this is asked for the first time.
+    pub fn is_first_call(&self) -> bool {
+        !self.shared.has_called.swap(true, Ordering::Relaxed)
+    }
+
+    fn place(&self) -> MutexGuard<'_, Place> {
+        self.shared.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The one call of a newcomer has its answer.
+    async fn take_leave(self) {
+        tokio::time::sleep(NEWCOMER_LINGER).await;
+        self.shut_out();
     }
 
     /// Closes the connection, and with it all calls that stand.
@@ -83,11 +121,6 @@ impl Caller {
     /// Whether the connection was closed because of who is at its other end.
     pub fn is_shut_out(&self) -> bool {
         self.shared.shut_out.is_cancelled()
-    }
-
-    /// Fires when it is.
-    pub(crate) fn shutting_out(&self) -> CancellationToken {
-        self.shared.shut_out.clone()
     }
 
     /// The same, without keeping it.
@@ -156,12 +189,18 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let caller = request.extensions().get::<Caller>().cloned().unwrap_or_default();
-        match self.gate.admit(request.uri().path(), &caller) {
-            Ok(()) => {
-                caller.admit();
-                Box::pin(self.services.call(request))
-            }
-            Err(refusal) => Box::pin(async move { Ok(refusal.into_http()) }),
+        let admitted = self.gate.admit(request.uri().path(), &caller).and_then(|()| caller.admit());
+        if let Err(refusal) = admitted {
+            return Box::pin(async move { Ok(refusal.into_http()) });
         }
+        let answering = self.services.call(request);
+        if caller.was_admitted() {
+            return Box::pin(answering);
+        }
+        Box::pin(async move {
+            let answer = answering.await;
+            tokio::spawn(caller.take_leave());
+            answer
+        })
     }
 }

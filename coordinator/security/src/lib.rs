@@ -9,6 +9,8 @@
 //!  access                  one layer around all services, which asks a gate before each call
 //!  enrollment, renewal     the newcomer's and the member's side of the Enrollment service
 //!  limits                  what a stranger can make us hold
+//!  crowd, door             connections that wait, and those that are let in; nobody keeps others out
+//!  refusals                a line a second of those who are refused
 //! ```
 //!
 //! It verifies nothing by itself: chains, signatures, names and validity are rustls's. It issues
@@ -20,7 +22,9 @@
 pub mod access;
 mod certificate;
 mod credentials;
+pub mod crowd;
 mod dial;
+mod door;
 mod enrollment;
 mod error;
 pub mod files;
@@ -28,6 +32,7 @@ mod identity;
 pub mod limits;
 mod listener;
 mod local;
+mod refusals;
 mod renewal;
 mod tls;
 mod token;
@@ -42,6 +47,7 @@ pub use error::{SecurityError, explain};
 pub use identity::{Identity, NotAnIdentity, Role};
 pub use listener::{Connection, listen};
 pub use local::{LocalGate, LocalUsers, Origin};
+pub use refusals::Refusals;
 pub use renewal::{keep_renewed, renew_if_due};
 pub use tls::{Tls, job_host};
 pub use token::JoinToken;

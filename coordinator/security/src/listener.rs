@@ -1,19 +1,20 @@
 //! Accepts connections, within [limits](crate::limits), and finds out who has called.
 //!
 //! ```text
-//!  kernel's queue --> accept --> handshake, HANDSHAKES_MAX at once --> server --> first call that is admitted
-//!                                 at most HANDSHAKE_TIME_MAX                      at most FIRST_CALL_TIME_MAX
+//!  accept --> first byte --> handshake --> server --> first call of a member that is admitted
+//!             at most FIRST_BYTE_TIME_MAX
+//!             at most STRANGER_TIME_MAX in all, of which there are not too many (door, crowd)
 //! ```
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout, timeout_at};
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::either::Either;
@@ -21,8 +22,10 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::Connected;
 
 use crate::access::Caller;
-use crate::limits::{CONNECTIONS_MAX, FIRST_CALL_TIME_MAX, HANDSHAKE_TIME_MAX, HANDSHAKES_MAX};
-use crate::{Origin, SecurityError, Tls, explain};
+use crate::crowd::{Member, Standing};
+use crate::door::Door;
+use crate::limits::{FIRST_BYTE_TIME_MAX, HANDSHAKE_TIME_MAX, Room, STRANGER_TIME_MAX};
+use crate::{Origin, Refusals, SecurityError, Tls, explain};
 
 /// First byte of a TLS connection: a handshake record.
 const TLS_HANDSHAKE: u8 = 22;
@@ -39,45 +42,44 @@ async fn accept_all(
     tls: Option<Tls>,
     ready: mpsc::Sender<io::Result<Connection>>,
 ) {
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
-    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let door = Door::new(Room::of_this_process(), tls.is_some());
+    let refusals = Refusals::default();
     loop {
         let accepted = tokio::select! {
-            accepted = accept_one(&listener, &handshakes) => accepted,
+            accepted = listener.accept() => accepted,
             () = ready.closed() => return,
         };
-        let Some((stream, handshake)) = accepted else { continue };
-        let Ok(permit) = Arc::clone(&connections).try_acquire_owned() else {
-            tracing::warn!("{CONNECTIONS_MAX} connections are open; another one was closed");
-            continue;
-        };
-        let (tls, ready) = (tls.clone(), ready.clone());
-        tokio::spawn(async move {
-            match Connection::accept(stream, tls.as_ref()).await {
-                Ok(connection) => {
-                    let _ =
-                        ready.send(Ok(Connection { _permit: Some(permit), ..connection })).await;
-                }
-                Err(error) => tracing::info!(reason = %explain(&error), "a connection was refused"),
+        let (stream, from) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Of one connection, or too many open files: then another moment may be better.
+                refusals.say(|| tracing::warn!(%error, "cannot accept a connection"));
+                sleep(std::time::Duration::from_millis(100)).await;
+                continue;
             }
-            drop(handshake);
+        };
+        let seat = door.arrive(from.ip()).await;
+        let (tls, door, ready, refusals) =
+            (tls.clone(), door.clone(), ready.clone(), refusals.clone());
+        tokio::spawn(async move {
+            let evicted = seat.evicted();
+            let accepting = async {
+                let connection = Connection::accept(stream, tls.as_ref(), &door, seat).await?;
+                // A server that has ended has said so.
+                let _ = ready.send(Ok(connection)).await;
+                Ok(())
+            };
+            let accepted = tokio::select! {
+                accepted = accepting => accepted,
+                () = evicted.cancelled() => Err(made_room()),
+            };
+            if let Err(error) = accepted {
+                refusals.say(|| {
+                    let from = from.ip();
+                    tracing::info!(%from, reason = %explain(&error), "a connection was refused");
+                });
+            }
         });
-    }
-}
-
-async fn accept_one(
-    listener: &TcpListener,
-    handshakes: &Arc<Semaphore>,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
-    let handshake = Arc::clone(handshakes).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, _)) => Some((stream, handshake)),
-        Err(error) => {
-            // Of one connection, or too many open files: then another moment may be better.
-            tracing::warn!(%error, "cannot accept a connection");
-            sleep(std::time::Duration::from_millis(100)).await;
-            None
-        }
     }
 }
 
@@ -88,50 +90,84 @@ pub struct Connection {
     /// When the caller is not wanted any more. None among the processes of a job, which only come
     /// and go.
     shut_out: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
-    /// Until the first call is admitted: when it is too late for one.
+    /// Until a call of a member is admitted: when it is too late for one.
     first_call: Option<Pin<Box<Sleep>>>,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Connection {
-    /// The server's side of a connection.
-    ///
-    /// # Errors
-    /// When the handshake fails or takes too long.
-    pub async fn accept(stream: TcpStream, tls: Option<&Tls>) -> Result<Self, SecurityError> {
-        let failed = |error: io::Error| SecurityError::Malformed(error.to_string());
+    /// The server's side of a connection that has just been accepted.
+    async fn accept(
+        stream: TcpStream,
+        tls: Option<&Tls>,
+        door: &Door,
+        mut seat: Member<IpAddr>,
+    ) -> Result<Self, SecurityError> {
+        let deadline = Instant::now() + STRANGER_TIME_MAX;
         stream.set_nodelay(true).map_err(failed)?;
-        let secured = async {
-            let Some(tls) = tls else { return Ok((Either::Left(stream), None)) };
-            let mut first = [0];
-            if stream.peek(&mut first).await.map_err(failed)? == 1 && first != [TLS_HANDSHAKE] {
-                return Err(SecurityError::Malformed("the caller does not speak TLS".to_string()));
+        let first = timeout(FIRST_BYTE_TIME_MAX, first_byte(&stream)).await;
+        let first = first.map_err(|_| malformed("the caller said nothing"))??;
+        seat.shows(Standing::Speaking);
+        let (io, certified) = match tls {
+            None => (Either::Left(stream), None),
+            Some(_) if first != TLS_HANDSHAKE => {
+                return Err(malformed("the caller does not speak TLS"));
             }
-            let (stream, caller) = tls.accept(stream).await?;
-            Ok((Either::Right(Box::new(stream)), caller))
+            Some(tls) => {
+                let secured = timeout_at(deadline, tls.accept(stream)).await;
+                let (stream, certified) = secured.map_err(|_| too_slow())??;
+                if certified.is_some() {
+                    seat.shows(Standing::Known);
+                }
+                (Either::Right(Box::new(stream)), certified)
+            }
         };
-        let secured = timeout(HANDSHAKE_TIME_MAX, secured).await;
-        let (io, certified) = secured.map_err(|_| too_slow())??;
-        let first_call = Some(Box::pin(sleep(FIRST_CALL_TIME_MAX)));
-        let caller = Caller::new(certified);
-        let shut_out = Some(Box::pin(caller.shutting_out().cancelled_owned()));
+        let evicted = seat.evicted();
+        let shut_out = Some(Box::pin(evicted.clone().cancelled_owned()));
+        let caller = Caller::at(certified, door.place(seat), evicted);
+        let first_call = Some(Box::pin(sleep_until(deadline)));
         Ok(Self { io, caller, shut_out, first_call, _permit: None })
     }
 
     /// The server's side of a connection between processes of one job, whose credentials these are.
+    /// It waits at `seat` until it has said something, and its handshake is done.
     ///
     /// # Errors
     /// When the handshake fails or takes too long, or the caller is not of that job.
-    pub async fn accept_same(stream: TcpStream, tls: Option<&Tls>) -> Result<Self, SecurityError> {
-        let io = match tls {
-            None => Either::Left(stream),
-            Some(tls) => {
-                let secured = timeout(HANDSHAKE_TIME_MAX, tls.accept_same(stream)).await;
-                Either::Right(Box::new(secured.map_err(|_| too_slow())??))
-            }
+    pub async fn accept_same(
+        stream: TcpStream,
+        tls: Option<&Tls>,
+        mut seat: Member<IpAddr>,
+    ) -> Result<Self, SecurityError> {
+        let securing = async {
+            first_byte(&stream).await?;
+            seat.shows(Standing::Speaking);
+            Ok::<_, SecurityError>(match tls {
+                None => Either::Left(stream),
+                Some(tls) => Either::Right(Box::new(tls.accept_same(stream).await?)),
+            })
         };
+        let io = timeout(HANDSHAKE_TIME_MAX, securing).await.map_err(|_| too_slow())??;
         let caller = Caller::default();
         Ok(Self { io, caller, shut_out: None, first_call: None, _permit: None })
+    }
+
+    /// Keeps the permit for as long as the connection lasts.
+    #[must_use]
+    pub fn holding(self, permit: OwnedSemaphorePermit) -> Self {
+        Self { _permit: Some(permit), ..self }
+    }
+
+    /// Ends what has lasted too long, or is not wanted. Whoever takes no answers keeps the server
+    /// from reading, so this is asked before writing, too.
+    fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        if self.is_shut_out(context) {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        if self.is_late(context) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        Ok(())
     }
 
     fn is_shut_out(&mut self, context: &mut Context<'_>) -> bool {
@@ -149,8 +185,29 @@ impl Connection {
     }
 }
 
+/// Waits for it, and leaves it there.
+async fn first_byte(stream: &TcpStream) -> Result<u8, SecurityError> {
+    let mut first = [0];
+    match stream.peek(&mut first).await.map_err(failed)? {
+        0 => Err(malformed("the caller hung up")),
+        _ => Ok(first[0]),
+    }
+}
+
+fn failed(error: io::Error) -> SecurityError {
+    SecurityError::Malformed(error.to_string())
+}
+
+fn malformed(text: &str) -> SecurityError {
+    SecurityError::Malformed(text.to_string())
+}
+
 fn too_slow() -> SecurityError {
-    SecurityError::Malformed("the handshake took too long".to_string())
+    malformed("the handshake took too long")
+}
+
+fn made_room() -> SecurityError {
+    malformed("it made room for others, before which it had said too little")
 }
 
 impl Connected for Connection {
@@ -174,12 +231,7 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.is_shut_out(context) {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-        }
-        if this.is_late(context) {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
+        this.check(context)?;
         Pin::new(&mut this.io).poll_read(context, buffer)
     }
 }
@@ -190,7 +242,9 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write(context, bytes)
+        let this = self.get_mut();
+        this.check(context)?;
+        Pin::new(&mut this.io).poll_write(context, bytes)
     }
 
     fn poll_write_vectored(
@@ -198,7 +252,9 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write_vectored(context, pieces)
+        let this = self.get_mut();
+        this.check(context)?;
+        Pin::new(&mut this.io).poll_write_vectored(context, pieces)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -206,7 +262,9 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(context)
+        let this = self.get_mut();
+        this.check(context)?;
+        Pin::new(&mut this.io).poll_flush(context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -221,25 +279,41 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_without_a_call_is_closed() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let mut connections = listen(listener, None);
-        let _silent = TcpStream::connect(address).await.unwrap();
-        let mut connection = connections.next().await.unwrap().unwrap();
-        let error = connection.read_u8().await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-    }
-
-    #[tokio::test]
-    async fn a_caller_that_is_shut_out_has_no_connection_any_more() {
+    /// A client that has said something, and the server's side of it.
+    async fn connected() -> (TcpStream, Connection) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut connections = listen(listener, None);
         let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_u8(1).await.unwrap();
         let mut connection = connections.next().await.unwrap().unwrap();
-        connection.caller.admit();
+        assert_eq!(connection.read_u8().await.unwrap(), 1);
+        (client, connection)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_without_a_call_is_closed() {
+        let (_client, mut connection) = connected().await;
+        let error = connection.read_u8().await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(connection.write_u8(1).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_on_which_nothing_is_said_is_closed_soon() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let _connections = listen(listener, None);
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        let began = Instant::now();
+        assert_eq!(silent.read(&mut [0]).await.unwrap(), 0);
+        assert_eq!(began.elapsed().as_secs(), FIRST_BYTE_TIME_MAX.as_secs());
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_is_shut_out_has_no_connection_any_more() {
+        let (mut client, mut connection) = connected().await;
+        connection.caller.admit().unwrap();
         let caller = connection.caller.downgrade();
         let shut_out = async { caller.upgrade().unwrap().shut_out() };
         // It waits already when that happens.
@@ -252,14 +326,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_with_a_call_stays() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let mut connections = listen(listener, None);
-        let mut caller = TcpStream::connect(address).await.unwrap();
-        let mut connection = connections.next().await.unwrap().unwrap();
-        connection.caller.admit();
+        let (mut caller, mut connection) = connected().await;
+        connection.caller.admit().unwrap();
         tokio::time::pause();
-        tokio::time::advance(FIRST_CALL_TIME_MAX * 2).await;
+        tokio::time::advance(STRANGER_TIME_MAX * 2).await;
         caller.write_u8(7).await.unwrap();
         assert_eq!(connection.read_u8().await.unwrap(), 7);
     }

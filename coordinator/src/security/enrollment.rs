@@ -5,7 +5,7 @@ use windrow_jobs::{JobIdentity, JobName};
 use windrow_proto::v1;
 use windrow_proto::v1::enrollment_server::Enrollment;
 use windrow_security::access::Caller;
-use windrow_security::{Identity, Role, SecurityError};
+use windrow_security::{Identity, Refusals, Role, SecurityError};
 
 use super::Security;
 use crate::driver::DriverHandle;
@@ -16,6 +16,7 @@ pub(crate) struct EnrollmentService {
     /// `None` where there is nothing to enroll for.
     pub(crate) security: Option<Security>,
     pub(crate) driver: DriverHandle,
+    pub(crate) refusals: Refusals,
 }
 
 #[tonic::async_trait]
@@ -33,7 +34,9 @@ impl Enrollment for EnrollmentService {
         let enrolling = blocking(move || security.enroll(&id, &secret, &request, &roles)).await;
         let (identity, certificate) = enrolling.inspect_err(|status| {
             let token = token.chars().take(16).collect::<String>();
-            tracing::warn!(?token, reason = status.message(), "a newcomer was refused");
+            self.refusals.say(|| {
+                tracing::warn!(?token, reason = status.message(), "a newcomer was refused");
+            });
         })?;
         tracing::info!(%identity, "joined the cluster");
         Ok(Response::new(v1::EnrollReply { certificate: certificate.into() }))

@@ -94,7 +94,7 @@ impl MembersOnly {
 
     /// Remembers a connection by its first call.
     fn remember(&self, caller: &Caller) {
-        if !caller.was_admitted() {
+        if caller.certified().is_some() && caller.is_first_call() {
             self.inside.lock().unwrap_or_else(PoisonError::into_inner).push(caller.downgrade());
         }
     }

@@ -1,15 +1,18 @@
 //! The worker's one port, on which others ask for the outputs of all its jobs. It learns which job
 //! a connection is for, and leaves the rest to the executor, which knows the process that has them.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
-use windrow_security::limits::{HANDSHAKE_TIME_MAX, NAMELESS_MAX};
+use windrow_jobs::JobIdentity;
+use windrow_security::Refusals;
+use windrow_security::crowd::{Crowd, Member, origin};
+use windrow_security::limits::{HANDSHAKE_TIME_MAX, Room};
 
 use super::preamble;
 use crate::agent::WorkerError;
@@ -33,7 +36,8 @@ impl ShuffleListener {
         let failed = |error| WorkerError::Listen { address, error };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { address, accepting: tokio::spawn(accept(listener, executor)) })
+        let room = Room::of_this_process();
+        Ok(Self { address, accepting: tokio::spawn(accept(listener, executor, room)) })
     }
 
     /// Where peers connect to, `host:port`.
@@ -48,40 +52,132 @@ impl Drop for ShuffleListener {
     }
 }
 
-async fn accept(listener: TcpListener, executor: Arc<Executor>) {
-    let nameless = Arc::new(Semaphore::new(NAMELESS_MAX));
+async fn accept(listener: TcpListener, executor: Arc<Executor>, room: Room) {
+    // Those that are handed over belong to their job: one whose process takes none holds up nobody
+    // else's.
+    let (nameless, named) = (Crowd::new(room.strangers()), Crowd::new(room.strangers()));
+    let refusals = Refusals::default();
     loop {
-        // It is never closed.
-        let Ok(permit) = Arc::clone(&nameless).acquire_owned().await else { return };
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "a connection of another worker could not be taken");
+                refusals.say(|| {
+                    tracing::warn!(%error, "a connection of another worker could not be taken");
+                });
                 sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        let executor = Arc::clone(&executor);
+        let seat = nameless.enter(origin(peer.ip())).await;
+        let (executor, named, refusals) = (Arc::clone(&executor), named.clone(), refusals.clone());
         tokio::spawn(async move {
-            let serving = hand_on(stream, &executor, permit);
-            if let Err(error) = serving.await {
-                tracing::warn!(%peer, %error, "a connection was refused");
+            if let Err(error) = hand_on(stream, &executor, seat, &named).await {
+                refusals.say(|| tracing::warn!(%peer, %error, "a connection was refused"));
             }
         });
     }
 }
 
+/// Learns whom a connection is for, and gives it to them.
 async fn hand_on(
     mut stream: TcpStream,
     executor: &Executor,
-    permit: tokio::sync::OwnedSemaphorePermit,
-) -> std::io::Result<()> {
+    seat: Member<IpAddr>,
+    named: &Crowd<JobIdentity>,
+) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let job = timeout(HANDSHAKE_TIME_MAX, preamble::read(&mut stream)).await??;
-    // Whoever names a job that is not here is still a stranger: it is answered within the same
-    // limit.
-    let permit = (!executor.knows(job)).then_some(permit);
-    let served = executor.serve(job, stream).await;
-    drop(permit);
-    served
+    let job = within(&seat, preamble::read(&mut stream)).await?;
+    if !executor.knows(job) {
+        // Whoever names a job that is not here is still a stranger: it is answered within the same
+        // limit.
+        return within(&seat, executor.serve(job, stream)).await;
+    }
+    drop(seat);
+    let seat = named.enter(job).await;
+    within(&seat, executor.serve(job, stream)).await
+}
+
+/// Does it while there is room, and not for long.
+async fn within<K: Ord + Clone, T>(
+    seat: &Member<K>,
+    work: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
+    let evicted = seat.evicted();
+    tokio::select! {
+        done = timeout(HANDSHAKE_TIME_MAX, work) => done?,
+        () = evicted.cancelled() => Err(io::Error::other("it made room for others")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use windrow_jobs::Registry;
+
+    use super::*;
+    use crate::executor::{ExecutorConfig, InProcess, Linked};
+    use crate::rpc::ShuffleTls;
+    use crate::shuffle::FetchTimeouts;
+    use crate::testing::IDENTITY;
+
+    /// What begins HTTP/2.
+    const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+    fn executor(directory: std::path::PathBuf) -> Arc<Executor> {
+        let config = ExecutorConfig {
+            threads: 1,
+            memory_bytes: 1 << 20,
+            directory,
+            host: String::new(),
+            tls: ShuffleTls::Off,
+            fetch: FetchTimeouts::default(),
+            serial: 0,
+            outputs_on_disk: false,
+            is_alone: false,
+        };
+        let executor = InProcess::new(config, Arc::new(Registry::default())).unwrap();
+        let linked = Linked { own_digest: None, has_side_files: false };
+        Arc::new(Executor::in_process(executor, linked))
+    }
+
+    /// Those that say nothing keep nobody out, though they come from the same address.
+    #[tokio::test]
+    async fn a_caller_is_answered_among_many_that_are_silent() {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let executor = executor(folder.path().to_path_buf());
+        let accepting = tokio::spawn(accept(listener, executor, Room::of_files(128)));
+        let mut silent = Vec::new();
+        for n in 1..=200 {
+            silent.push(TcpStream::connect(address).await.unwrap());
+            if n % 50 == 0 {
+                let mut caller = TcpStream::connect(address).await.unwrap();
+                preamble::write(&mut caller, IDENTITY).await.unwrap();
+                caller.write_all(HTTP2).await.unwrap();
+                let mut frame = [0; 9];
+                let answer = timeout(HANDSHAKE_TIME_MAX, caller.read_exact(&mut frame)).await;
+                answer.expect("an answer").unwrap();
+                assert_eq!(frame[3], 4, "the server's settings");
+            }
+        }
+        // The first ones have made room long before their time was over.
+        assert_eq!(silent[0].read(&mut [0]).await.unwrap(), 0);
+        accepting.abort();
+    }
+
+    /// A job whose process takes no connections has its share of those that wait, and no more.
+    #[tokio::test]
+    async fn connections_of_one_job_keep_nobody_elses_out() {
+        let named = Crowd::new(8);
+        let other = named.enter(JobIdentity(2)).await;
+        let mut waiting = Vec::new();
+        for _ in 0..100 {
+            waiting.push(named.enter(JobIdentity(1)).await);
+        }
+        assert!(!other.evicted().is_cancelled());
+        assert!(within(&other, async { Ok(()) }).await.is_ok());
+        let evicted = within(&waiting[0], std::future::pending::<io::Result<()>>()).await;
+        assert!(evicted.unwrap_err().to_string().contains("made room"));
+    }
 }

@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -18,8 +19,9 @@ use tonic::codegen::{Service, http};
 use tonic::server::NamedService;
 use tonic::transport::Server;
 use windrow_jobs::JobIdentity;
-use windrow_security::Connection;
-use windrow_security::limits::{self, SHUFFLE_HANDSHAKES_MAX};
+use windrow_security::crowd::{Crowd, origin};
+use windrow_security::limits::{self, Room};
+use windrow_security::{Connection, Refusals, SecurityError};
 
 use super::ShuffleTls;
 use super::fetch::FetchServer;
@@ -39,7 +41,10 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) struct ShuffleServer {
     connections: mpsc::Sender<Connection>,
     tls: ShuffleTls,
-    handshakes: Arc<Semaphore>,
+    handshakes: Crowd<IpAddr>,
+    /// Those whose handshake is done.
+    open: Arc<Semaphore>,
+    refusals: Refusals,
 }
 
 impl ShuffleServer {
@@ -58,26 +63,43 @@ impl ShuffleServer {
                 tracing::error!(%error, "the server for shuffle data has ended");
             }
         });
-        Self { connections, tls, handshakes: Arc::new(Semaphore::new(SHUFFLE_HANDSHAKES_MAX)) }
+        let room = Room::of_this_process();
+        Self {
+            connections,
+            tls,
+            handshakes: Crowd::new(room.shuffle_handshakes()),
+            open: Arc::new(Semaphore::new(room.shuffle_connections())),
+            refusals: Refusals::default(),
+        }
     }
 
     /// Serves a connection that is for this job, too, once its handshake is done. Does not wait for
     /// that.
     pub(crate) fn serve(&self, job: JobIdentity, stream: TcpStream) {
-        let Ok(handshake) = Arc::clone(&self.handshakes).try_acquire_owned() else {
-            tracing::warn!(%job, "too many handshakes are under way; a connection was closed");
-            return;
-        };
+        // One that is gone already belongs to nobody.
+        let Ok(peer) = stream.peer_addr() else { return };
         let (tls, connections) = (self.tls.clone(), self.connections.clone());
+        let (handshakes, open) = (self.handshakes.clone(), Arc::clone(&self.open));
+        let refusals = self.refusals.clone();
         tokio::spawn(async move {
-            let accepted = tls.accept(job, stream).await;
-            drop(handshake);
+            let seat = handshakes.enter(origin(peer.ip())).await;
+            let evicted = seat.evicted();
+            let accepted = tokio::select! {
+                accepted = tls.accept(job, stream, seat) => accepted,
+                () = evicted.cancelled() => {
+                    Err(SecurityError::Refused("it made room for others".to_string()))
+                }
+            };
+            let accepted = accepted.and_then(|connection| match open.try_acquire_owned() {
+                Ok(permit) => Ok(connection.holding(permit)),
+                Err(_) => Err(SecurityError::Refused("too many connections are open".to_string())),
+            });
             match accepted {
                 // A server that has ended has said so.
                 Ok(connection) => drop(connections.send(connection).await),
                 Err(error) => {
                     let reason = error.to_string();
-                    tracing::warn!(%job, reason, "a connection was refused");
+                    refusals.say(|| tracing::warn!(%job, reason, "a connection was refused"));
                 }
             }
         });

@@ -1,12 +1,14 @@
 //! Both ends of a connection between processes of one job, after the line that names the job.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_util::either::Either;
 use windrow_jobs::JobIdentity;
+use windrow_security::crowd::Member;
 use windrow_security::{Connection, Dialed, LocalUsers, SecurityError, Tls};
 
 use super::job_certificates::JobCertificates;
@@ -66,6 +68,7 @@ impl ShuffleTls {
         &self,
         job: JobIdentity,
         stream: TcpStream,
+        seat: Member<IpAddr>,
     ) -> Result<Connection, SecurityError> {
         let tls = match self {
             Self::Off | Self::OfUsers(_) => None,
@@ -76,7 +79,7 @@ impl ShuffleTls {
                 Some(tls.ok_or_else(|| none(format!("job {job} is not known here")))?)
             }
         };
-        Connection::accept_same(stream, tls.as_ref()).await
+        Connection::accept_same(stream, tls.as_ref(), seat).await
     }
 
     /// Forgets a job that is over.

@@ -1,0 +1,202 @@
+//! Who waits at a listener, and who is inside.
+//!
+//! Whoever connects is a stranger, until a call of theirs is admitted that only members may make.
+//! Newcomers, who have no certificate, remain strangers.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tonic::Status;
+
+use crate::Identity;
+use crate::crowd::{Crowd, Member, origin};
+use crate::limits::Room;
+
+/// Of one listener. Cheap to clone; clones are the same.
+#[derive(Clone)]
+pub(crate) struct Door {
+    strangers: Crowd<IpAddr>,
+    inside: Arc<Mutex<Inside>>,
+    /// Whether members show certificates here.
+    is_secured: bool,
+}
+
+struct Inside {
+    most: usize,
+    most_of_one: usize,
+    count: usize,
+    by_member: BTreeMap<String, usize>,
+}
+
+/// Where a caller stands.
+#[derive(Default)]
+pub(crate) enum Place {
+    /// Within this process: nothing is limited.
+    #[default]
+    Within,
+    /// At the door, and how many calls were let in.
+    Stranger { door: Door, _seat: Member<IpAddr>, calls: u32 },
+    /// Inside, as long as this is kept.
+    Admitted { _admission: Admission },
+}
+
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Within => "Within",
+            Self::Stranger { .. } => "Stranger",
+            Self::Admitted { .. } => "Admitted",
+        })
+    }
+}
+
+/// Counts a connection of a member until it is dropped.
+pub(crate) struct Admission {
+    inside: Arc<Mutex<Inside>>,
+    /// `None` where nobody shows who they are.
+    member: Option<String>,
+}
+
+impl Door {
+    pub(crate) fn new(room: Room, is_secured: bool) -> Self {
+        let inside = Inside {
+            most: room.admitted(),
+            most_of_one: room.of_member(),
+            count: 0,
+            by_member: BTreeMap::new(),
+        };
+        let strangers = Crowd::new(room.strangers());
+        Self { strangers, inside: Arc::new(Mutex::new(inside)), is_secured }
+    }
+
+    /// A connection that was accepted.
+    pub(crate) async fn arrive(&self, from: IpAddr) -> Member<IpAddr> {
+        self.strangers.enter(origin(from)).await
+    }
+
+    pub(crate) fn place(&self, seat: Member<IpAddr>) -> Place {
+        Place::Stranger { door: self.clone(), _seat: seat, calls: 0 }
+    }
+
+    fn admit(&self, identity: Option<&Identity>) -> Result<Admission, Status> {
+        let member = identity.map(Identity::to_string);
+        let mut inside = lock(&self.inside);
+        if inside.count >= inside.most {
+            let text = format!("{} connections are open, which is as many as may be", inside.count);
+            return Err(Status::resource_exhausted(text));
+        }
+        let most_of_one = inside.most_of_one;
+        if let Some(member) = &member {
+            let count = inside.by_member.entry(member.clone()).or_default();
+            if *count >= most_of_one {
+                let text = format!("{member} has {count} connections already; close some");
+                return Err(Status::resource_exhausted(text));
+            }
+            *count += 1;
+        }
+        inside.count += 1;
+        Ok(Admission { inside: Arc::clone(&self.inside), member })
+    }
+}
+
+impl Place {
+    /// A call is to be let in.
+    pub(crate) fn admit(&mut self, identity: Option<&Identity>) -> Result<(), Status> {
+        let Self::Stranger { door, calls, .. } = self else { return Ok(()) };
+        if door.is_secured && identity.is_none() {
+            if *calls > 0 {
+                return Err(Status::resource_exhausted(
+                    "without a certificate, one call is let in",
+                ));
+            }
+            *calls += 1;
+            return Ok(());
+        }
+        *self = Self::Admitted { _admission: door.admit(identity)? };
+        Ok(())
+    }
+
+    /// Whether the connection may stay.
+    pub(crate) fn is_admitted(&self) -> bool {
+        !matches!(self, Self::Stranger { .. })
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        let mut inside = lock(&self.inside);
+        inside.count -= 1;
+        let Some(member) = &self.member else { return };
+        if let Some(count) = inside.by_member.get_mut(member) {
+            *count -= 1;
+            if *count == 0 {
+                inside.by_member.remove(member);
+            }
+        }
+    }
+}
+
+fn lock(inside: &Mutex<Inside>) -> MutexGuard<'_, Inside> {
+    inside.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::Role;
+
+    fn identity(name: &str) -> Identity {
+        Identity::new("c", Role::Submitter, name).unwrap()
+    }
+
+    async fn arrive(door: &Door) -> Place {
+        door.place(door.arrive(Ipv4Addr::LOCALHOST.into()).await)
+    }
+
+    fn small() -> Room {
+        Room::of_files(64)
+    }
+
+    #[tokio::test]
+    async fn a_newcomer_has_one_call_and_remains_a_stranger() {
+        let door = Door::new(small(), true);
+        let mut place = arrive(&door).await;
+        place.admit(None).unwrap();
+        assert!(!place.is_admitted());
+        assert!(place.admit(None).is_err());
+        place.admit(Some(&identity("m"))).unwrap();
+        assert!(place.is_admitted());
+    }
+
+    #[tokio::test]
+    async fn a_member_that_has_many_connections_leaves_room_for_others() {
+        let door = Door::new(small(), true);
+        let mut places = Vec::new();
+        for _ in 0..small().admitted() {
+            let mut place = arrive(&door).await;
+            match place.admit(Some(&identity("many"))) {
+                Ok(()) => places.push(place),
+                Err(refusal) => assert!(refusal.message().contains("close some"), "{refusal}"),
+            }
+        }
+        assert_eq!(places.len(), small().of_member());
+        arrive(&door).await.admit(Some(&identity("other"))).unwrap();
+        places.clear();
+        assert_eq!(lock(&door.inside).count, 0);
+        assert!(lock(&door.inside).by_member.is_empty());
+    }
+
+    #[tokio::test]
+    async fn where_nobody_shows_who_they_are_the_sum_is_limited() {
+        let door = Door::new(small(), false);
+        let mut places = Vec::new();
+        for n in 0..=small().admitted() {
+            let mut place = arrive(&door).await;
+            assert_eq!(place.admit(None).is_ok(), n < small().admitted());
+            places.push(place);
+        }
+    }
+}

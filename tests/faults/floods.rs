@@ -1,0 +1,129 @@
+//! Strangers, and members, who take as much as they can get: the others do not notice.
+
+use std::fs;
+use std::process::Command;
+
+use libtest_mimic::Trial;
+
+use crate::support::{
+    Cluster, ClusterOptions, Dir, Flood, Process, case, count_words, eventually, generated_words,
+    sorted_lines,
+};
+
+pub fn tests() -> Vec<Trial> {
+    vec![
+        case("faults::floods::silent_callers", silent_callers),
+        case("faults::floods::callers_that_begin_a_handshake", callers_that_begin),
+        case("faults::floods::few_open_files", few_open_files),
+        case("faults::floods::an_open_cluster", an_open_cluster),
+    ]
+}
+
+/// The beginning of a ClientHello, the rest of which never comes.
+const BEGUN: &[u8] = &[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3];
+
+/// What begins HTTP/2, and no call.
+const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+fn secured() -> Cluster {
+    Cluster::with_options(1, ClusterOptions { secured: true, ..ClusterOptions::default() })
+}
+
+fn address(cluster: &Cluster) -> &str {
+    cluster.url.rsplit('/').next().unwrap()
+}
+
+/// The limit of open files is the one thing here that differs from what is usual.
+fn with_open_files(files: u32, command: &Command) -> Command {
+    let mut other = Command::new("prlimit");
+    other.arg(format!("--nofile={files}:{files}"));
+    other.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => other.env(name, value),
+            None => other.env_remove(name),
+        };
+    }
+    other
+}
+
+/// Commands are answered, a worker joins, and a job runs.
+fn goes_on(cluster: &mut Cluster) {
+    cluster.command(["jobs"]).finish().expect_code(0);
+    let worker = cluster.worker_command(9);
+    cluster.workers.push(Process::start(worker));
+    cluster.wait_for_workers(cluster.workers.len());
+    let dir = Dir::new();
+    let inputs = generated_words(&dir, 4, 1_000);
+    let (input, output) = (dir.join("in"), dir.join("out"));
+    let mut command = cluster.submit_command(["word-count"]);
+    command.arg("--input").arg(input).arg("--output").arg(&output);
+    Process::start(command).finish().expect_code(0);
+    assert_eq!(sorted_lines(&output), count_words(&inputs));
+}
+
+fn said_lines(process: &Process) -> usize {
+    process.stderr().lines().filter(|line| line.contains("refused")).count()
+}
+
+/// From another address, and from that of everybody else.
+fn silent_callers() {
+    for from in ["127.0.0.2", "127.0.0.1"] {
+        let mut cluster = secured();
+        let flood = Flood::start(from, address(&cluster), 1_500, b"");
+        goes_on(&mut cluster);
+        let opened = flood.opened();
+        eventually("many more", || flood.opened() > opened + 500);
+        // A line a second, and one that counts the others.
+        let lines = said_lines(&cluster.coordinator);
+        assert!(lines * 10 < flood.opened(), "{lines} lines of {}", flood.opened());
+        flood.end();
+    }
+}
+
+/// Likewise.
+fn callers_that_begin() {
+    for from in ["127.0.0.2", "127.0.0.1"] {
+        let mut cluster = secured();
+        let flood = Flood::start(from, address(&cluster), 1_500, BEGUN);
+        goes_on(&mut cluster);
+        flood.end();
+    }
+}
+
+/// Connections are never so many that the journal, or a job's process, could not open what it
+/// needs.
+fn few_open_files() {
+    let mut cluster = secured();
+    cluster.restart_coordinator_as(|command| with_open_files(256, &command));
+    cluster.workers.clear();
+    let worker = with_open_files(256, &cluster.worker_command(1));
+    cluster.workers.push(Process::start(worker));
+    eventually("the first one to be lost", || {
+        let members = cluster.worker_list();
+        members.len() == 1 && members[0]["name"] == "w1"
+    });
+    let shuffle = cluster.member(1)["shuffle_address"].as_str().unwrap().to_string();
+    let floods = [
+        Flood::start("127.0.0.2", address(&cluster), 500, b""),
+        Flood::start("127.0.0.1", address(&cluster), 500, BEGUN),
+        Flood::start("127.0.0.2", &shuffle, 500, b""),
+        Flood::start("127.0.0.1", &shuffle, 500, b"windrow-shuffle/2 job "),
+    ];
+    goes_on(&mut cluster);
+    for process in cluster.workers.iter().take(1).chain([&cluster.coordinator]) {
+        let said = process.stderr();
+        assert!(!said.contains("Too many open files"), "{said}");
+        let open = fs::read_dir(format!("/proc/{}/fd", process.id())).unwrap().count();
+        assert!(open < 200, "{open} of 256 are open");
+    }
+    floods.into_iter().for_each(Flood::end);
+}
+
+/// Where nobody shows who they are, a connection without a call is a stranger's as well.
+fn an_open_cluster() {
+    let mut cluster = Cluster::start(1);
+    let flood = Flood::start("127.0.0.2", address(&cluster), 1_500, HTTP2);
+    goes_on(&mut cluster);
+    flood.end();
+}

@@ -1,0 +1,81 @@
+//! Somebody who opens connections and does nothing with them, as many as they can.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::Mutex;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use super::eventually;
+
+/// How often another connection takes the place of one that was closed.
+const EVERY: Duration = Duration::from_millis(10);
+
+/// Goes on until it is dropped.
+pub struct Flood {
+    runtime: tokio::runtime::Runtime,
+    opened: Arc<std::sync::atomic::AtomicUsize>,
+}
+
+impl Flood {
+    /// `count` connections from one address, on each of which `says` is all that is said.
+    pub fn start(from: &str, to: &str, count: usize, says: &'static [u8]) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let (from, to): (IpAddr, SocketAddr) = (from.parse().unwrap(), to.parse().unwrap());
+        let opened = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let pace = runtime.block_on(async { Arc::new(Mutex::new(paced())) });
+        for _ in 0..count {
+            let (pace, opened) = (Arc::clone(&pace), Arc::clone(&opened));
+            runtime.spawn(async move {
+                loop {
+                    let held = hold(from, to, says, &opened).await;
+                    drop(held);
+                    pace.lock().await.tick().await;
+                }
+            });
+        }
+        let flood = Self { runtime, opened };
+        eventually("a flood", || flood.opened() >= count);
+        flood
+    }
+
+    /// How many connections there have been.
+    pub fn opened(&self) -> usize {
+        self.opened.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Ends it, without waiting for anything.
+    pub fn end(self) {
+        self.runtime.shutdown_background();
+    }
+}
+
+fn paced() -> Interval {
+    let mut pace = interval(EVERY);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    pace
+}
+
+/// Until the other side hangs up.
+async fn hold(
+    from: IpAddr,
+    to: SocketAddr,
+    says: &[u8],
+    opened: &std::sync::atomic::AtomicUsize,
+) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::new(from, 0))?;
+    let mut stream = socket.connect(to).await?;
+    opened.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    stream.write_all(says).await?;
+    let mut answer = [0; 1 << 10];
+    while stream.read(&mut answer).await? > 0 {}
+    Ok(stream)
+}
