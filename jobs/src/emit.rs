@@ -19,7 +19,8 @@ pub trait Emit<K: Key + ?Sized, V: Value + ?Sized> {
     fn emit(&mut self, key: K::Ref<'_>, value: V::Ref<'_>) -> Result<()>;
 
     /// Adds `n` to the job's counter of this name. Counters of the winning attempts are summed and
-    /// shown in the summary.
+    /// shown in the summary. A job has at most 1,000 names of 256 bytes each; what is counted
+    /// under more is shown as "other counters".
     fn count(&mut self, counter: &'static str, n: u64) {
         let _ = (counter, n);
     }

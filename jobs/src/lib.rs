@@ -11,7 +11,7 @@ mod bad_records;
 mod blob;
 pub mod collect;
 mod combiner;
-mod counters;
+pub mod counters;
 mod emit;
 mod error;
 mod failure;

@@ -137,7 +137,8 @@ impl Job {
         if self.slowest.is_none_or(|slowest| slowest.elapsed < candidate.elapsed) {
             self.slowest = Some(candidate);
         }
-        let counted = Counted::of(stats, self.counters.add(&stats.counters));
+        let winners = self.map.len().saturating_add(self.reduce.len());
+        let counted = Counted::of(stats, self.counters.add(&stats.counters, winners));
         let is_for_reducers = stage == Stage::Map && !self.is_map_only();
         if is_for_reducers {
             self.holders.entry(worker).or_default().keep(index);

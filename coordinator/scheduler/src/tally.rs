@@ -7,13 +7,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use windrow_jobs::Counters;
+use windrow_jobs::counters::{NAMES_MAX, OTHERS, has_room};
 
-/// Most names of one job, and longest name in bytes. A job's process says them, and may say
-/// anything.
-const NAMES_MAX: usize = 1_000;
-const NAME_BYTES_MAX: usize = 256;
-/// What is counted under more names, or longer ones, is summed under this one.
-const OTHERS: &str = "other counters";
+/// Numbers that all winners of a job keep: a job of many tasks has fewer names.
+const NUMBERS_MAX: usize = 1 << 24;
+/// As many names as any job has.
+const NAMES_MIN: usize = 32;
 
 /// Sums over the winners, by name.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -29,11 +28,12 @@ pub(crate) struct Tally {
 pub(crate) struct Share(Box<[u64]>);
 
 impl Tally {
-    /// Counts what a winner has counted.
-    pub(crate) fn add(&mut self, counters: &Counters) -> Share {
+    /// Counts what a winner has counted, one of so many.
+    pub(crate) fn add(&mut self, counters: &Counters, winners: u32) -> Share {
+        let names_max = (NUMBERS_MAX / winners.max(1) as usize).clamp(NAMES_MIN, NAMES_MAX);
         let mut share: Vec<u64> = Vec::new();
         for (name, n) in counters.iter() {
-            let place = self.place(name);
+            let place = self.place(name, names_max);
             if share.len() <= place {
                 share.resize(place + 1, 0);
             }
@@ -62,16 +62,15 @@ impl Tally {
         self.places.iter().map(sum).collect()
     }
 
-    fn place(&mut self, name: &str) -> usize {
+    fn place(&mut self, name: &str, names_max: usize) -> usize {
         if let Some(place) = self.places.get(name) {
             return *place as usize;
         }
-        let is_full = self.sums.len() >= NAMES_MAX || name.len() > NAME_BYTES_MAX;
-        if is_full && name != OTHERS {
-            return self.place(OTHERS);
+        let has_room = self.sums.len() < names_max && has_room(name, self.places.keys());
+        if !has_room && name != OTHERS {
+            return self.place(OTHERS, names_max);
         }
         let place = self.sums.len();
-        debug_assert!(name.len() <= NAME_BYTES_MAX, "what is kept for as long as the job is small");
         self.places.insert(name.to_string(), place as u32);
         self.sums.push(0);
         debug_assert_eq!(self.places.len(), self.sums.len(), "one sum a name");
@@ -85,6 +84,8 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
+    use windrow_jobs::counters::NAME_BYTES_MAX;
+
     use super::*;
 
     fn counters(names: impl IntoIterator<Item = String>) -> Counters {
@@ -96,7 +97,7 @@ mod tests {
         let name = |n: usize| format!("name-{n:04}");
         let mut tally = Tally::default();
         let shares: Vec<_> = (0..10)
-            .map(|attempt| tally.add(&counters((0..300).map(|n| name(attempt * 300 + n)))))
+            .map(|attempt| tally.add(&counters((0..300).map(|n| name(attempt * 300 + n))), 10))
             .collect();
         let sums = tally.counters();
         assert_eq!(sums.iter().count(), NAMES_MAX + 1);
@@ -105,9 +106,13 @@ mod tests {
         };
         assert_eq!(sum(&tally, OTHERS), Some(2_000));
         // Those that it has go on being counted; a lost winner's share goes, whatever its names.
-        tally.add(&counters([name(7), name(2_999), "x".repeat(NAME_BYTES_MAX + 1)]));
+        tally.add(&counters([name(7), name(2_999), "x".repeat(NAME_BYTES_MAX + 1)]), 10);
         assert_eq!((sum(&tally, &name(7)), sum(&tally, OTHERS)), (Some(2), Some(2_002)));
         shares.iter().for_each(|share| tally.subtract(share));
         assert_eq!((sum(&tally, &name(7)), sum(&tally, OTHERS)), (Some(1), Some(2)));
+        // A million winners keep few numbers each.
+        let mut large = Tally::default();
+        let share = large.add(&counters((0..300).map(name)), 1 << 20);
+        assert_eq!(share.0.len(), NAMES_MIN + 1);
     }
 }
