@@ -104,6 +104,7 @@ fn submits(maps: u64, reduces: u32) -> Event {
         task_timeout: Duration::from_secs(60),
         worker_wait: Duration::from_secs(60),
         priority: 0,
+        submitter: 0,
         skip_bad_records: None,
         needs: PlatformNeeds::default(),
     };

@@ -41,6 +41,7 @@ pub mod security;
 mod side_by_side;
 #[cfg(test)]
 mod simulation;
+mod submitter;
 
 pub use config::CoordinatorConfig;
 pub use coordinator::{Coordinator, ServeError, StartError};

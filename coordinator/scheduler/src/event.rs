@@ -237,6 +237,9 @@ pub struct JobPlan {
     pub worker_wait: Duration,
     /// Jobs with a larger one go first; equal ones take turns.
     pub priority: i32,
+    /// Whose job it is, the same number for all jobs of a submitter: among jobs of equal priority,
+    /// submitters take turns first.
+    pub submitter: u64,
     /// How many bad records it may skip; `None`: its workers skip none.
     pub skip_bad_records: Option<BadRecordBudget>,
     /// What a worker must have to run it.

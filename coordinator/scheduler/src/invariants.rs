@@ -39,6 +39,11 @@ impl Scheduler {
             check_outputs(job, &self.workers);
             check_counters(job);
         }
+        let mut submitters = BTreeMap::new();
+        for job in self.jobs.running() {
+            *submitters.entry(job.plan.submitter).or_default() += 1;
+        }
+        assert_eq!(self.jobs.submitters().jobs(), submitters, "whose jobs run");
         for (id, worker) in self.workers.iter() {
             assert!(self.deadlines.get(Timer::Lease(id)).is_some(), "{id} has no lease");
             let attempts = running.remove(&id).unwrap_or_default();

@@ -9,6 +9,7 @@ use crate::deadlines::Timer;
 use crate::effect::{Effect, JobFailure, Outcome};
 use crate::event::{JobPlan, RequestId, SubmissionId};
 use crate::job::{Job, JobResult, Phase};
+use crate::shares::{Shares, Submitters};
 use crate::step::Step;
 use crate::view::{JobState, JobView};
 use crate::worker::Workers;
@@ -19,6 +20,8 @@ pub(crate) struct Jobs {
     running: BTreeMap<JobId, Job>,
     /// Those of them that may be given more tasks than there are slots.
     quick: BTreeSet<JobId>,
+    /// Whose jobs run.
+    submitters: Submitters,
     ended: BTreeMap<JobId, EndedJob>,
     /// Ended jobs of which nothing partial is left, in the order in which that was so. The first is
     /// forgotten first: a job that has outlived many younger ones is still the last to have ended.
@@ -58,6 +61,7 @@ impl Jobs {
         self.submissions.insert(submission, id);
         step.effects.push(Effect::Accepted { request, job: id });
         let new = || Job::new(id, submission, plan.clone(), step);
+        self.submitters.begin(plan.submitter);
         let job = self.running.entry(id).or_insert_with(new);
         job.look_for_workers(step);
         self.check_submissions();
@@ -96,6 +100,28 @@ impl Jobs {
     /// Those of them that may be given more tasks than there are slots.
     pub(crate) fn quick(&self) -> impl Iterator<Item = &Job> {
         self.quick.iter().filter_map(|id| self.running.get(id))
+    }
+
+    /// Whose jobs these are.
+    pub(crate) fn submitters(&self) -> &Submitters {
+        &self.submitters
+    }
+
+    /// What runs for each submitter, where there are several.
+    pub(crate) fn shares(&self) -> Shares {
+        let several = if self.submitters.are_several() { usize::MAX } else { 0 };
+        let jobs = self.running.values().take(several);
+        Shares::of(jobs.map(|job| (job.plan.submitter, job.running())))
+    }
+
+    /// When the submitter of a job was served last.
+    pub(crate) fn turn_of(&self, job: &Job) -> u64 {
+        self.submitters.turn(job.plan.submitter)
+    }
+
+    /// A job of this submitter was given a slot.
+    pub(crate) fn serve(&mut self, submitter: u64, turn: u64) {
+        self.submitters.serve(submitter, turn);
     }
 
     /// The jobs that have not ended, to be changed.
@@ -154,6 +180,7 @@ impl Jobs {
     pub(crate) fn end(&mut self, id: JobId, outcome: Outcome, step: &mut Step<'_>) {
         let Some(mut job) = self.running.remove(&id) else { return };
         self.quick.remove(&id);
+        self.submitters.end(job.plan.submitter);
         job.stop_all(step);
         debug_assert_eq!(job.running(), 0, "slots of a job that has ended are free");
         job.release(step);

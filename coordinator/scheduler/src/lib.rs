@@ -69,6 +69,7 @@ mod queue;
 mod retry;
 mod scheduler;
 mod session;
+mod shares;
 mod step;
 mod takeover;
 mod tally;

@@ -3,10 +3,11 @@
 //! As long as a slot is free and a task is queued, three choices are made:
 //!
 //! 1. *The job*: of the largest priority; among equals one whose reducers hold slots while they
-//!    wait for a map that is done again; then the one with the fewest running attempts; among these
-//!    the one that was served least recently. Two things go before priority: what frees at least as
-//!    many slots as it takes, and, once in eight slots, a job that was given none for long, so that
-//!    nothing starves.
+//!    wait for a map that is done again; then one of the submitter for whom the fewest attempts
+//!    run, or who was served least recently (see `shares`); of that submitter's jobs the one with
+//!    the fewest running attempts; among these the one that was served least recently. Two things
+//!    go before priority: what frees at least as many slots as it takes, and, once in eight slots,
+//!    a job that was given none for long, so that nothing starves.
 //! 2. *The worker*: of those with the fewest strikes (see `health`), the one with the smallest
 //!    share of its slots taken, so that work spreads before it doubles up.
 //! 3. *The task*: of the first few in the queue, the one whose rendezvous hash with this worker is
@@ -22,12 +23,13 @@
 
 use std::cmp::Reverse;
 
-use windrow_jobs::{Stage, TaskId, WorkerId};
+use windrow_jobs::{JobId, Stage, TaskId, WorkerId};
 
 use crate::hash::mix;
 use crate::job::Job;
 use crate::jobs::Jobs;
 use crate::pace::{PACES, Pace};
+use crate::shares::Shares;
 use crate::step::Step;
 use crate::worker::{Worker, Workers};
 
@@ -41,8 +43,9 @@ const STAGES: [Stage; 2] = [Stage::Map, Stage::Reduce];
 const SLOTS_PER_STARVING: u64 = 8;
 
 /// Which job goes first, the smallest of these: by urgency and priority, whether its own reducers
-/// wait for what it would do, attempts that run, and the slot that it was given last.
-type Order = (Urgency, Reverse<i32>, Reverse<bool>, u32, u64);
+/// wait for what it would do, attempts that run and the slot that was given last, to its submitter
+/// and to itself.
+type Order = (Urgency, Reverse<i32>, Reverse<bool>, (u32, u64), (u32, u64));
 
 /// Why a job goes before those of a larger priority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,7 +62,9 @@ enum Urgency {
 /// Fills free slots until there are none, or nothing fits them. `turn` counts the slots given so
 /// far.
 pub(crate) fn fill_slots(jobs: &mut Jobs, turn: &mut u64, step: &mut Step<'_>) {
-    while let Some((job, stage)) = next_job(jobs, *turn, step) {
+    let mut shares = None;
+    while let Some((id, stage)) = next_job(jobs, &mut shares, *turn, step) {
+        let Some(job) = jobs.get_mut(id) else { return };
         let Some((index, worker)) = choose(job, stage, step.workers) else {
             debug_assert!(false, "{} could use a slot, and has no task for it", job.id);
             return;
@@ -74,16 +79,30 @@ pub(crate) fn fill_slots(jobs: &mut Jobs, turn: &mut u64, step: &mut Step<'_>) {
         job.turn = *turn;
         job.served = step.now;
         job.start(stage, index, worker, step);
+        let submitter = job.plan.submitter;
+        jobs.serve(submitter, *turn);
+        if let Some(shares) = &mut shares {
+            shares.add(submitter);
+        }
     }
 }
 
 /// The job whose turn it is, of those that could use a free slot. O(1) if none is free and no job
-/// is quick, else O(jobs).
-fn next_job<'a>(jobs: &'a mut Jobs, turn: u64, step: &Step<'_>) -> Option<(&'a mut Job, Stage)> {
+/// is quick, else O(jobs). What runs for whom is counted when the first slot is given.
+fn next_job(
+    jobs: &Jobs,
+    shares: &mut Option<Shares>,
+    turn: u64,
+    step: &Step<'_>,
+) -> Option<(JobId, Stage)> {
     let free = PACES.map(|pace| STAGES.map(|stage| step.workers.any_free(stage, pace)));
     if free[Pace::Usual as usize] == [false; 2] && jobs.quick().next().is_none() {
         return None;
     }
+    let shares = &*shares.get_or_insert_with(|| jobs.shares());
+    let order = |job: &Job, stage| {
+        order(job, stage, (shares.running(job.plan.submitter), jobs.turn_of(job)), turn, step)
+    };
     let first = STAGES.iter().filter_map(|&stage| {
         let slot_is_free = free[Pace::Usual as usize][stage as usize];
         let candidate = |job: &Job| {
@@ -92,17 +111,17 @@ fn next_job<'a>(jobs: &'a mut Jobs, turn: u64, step: &Step<'_>) -> Option<(&'a m
             let could = is_free && could_place(job, stage, job.pace(stage), workers);
             // Nobody is given more than there are slots while a job that goes first waits for one.
             let waits = !slot_is_free && job.has_workers(workers);
-            (could || waits).then(|| (order(job, stage, turn, step), job.id, could))
+            (could || waits).then(|| (order(job, stage), job.id, could))
         };
         let wanting = jobs.running().filter(|job| job.placeable() == Some(stage));
         let (order, id, could) = wanting.filter_map(candidate).min()?;
         could.then_some((order, id, stage))
     });
     let (_, id, stage) = first.min()?;
-    Some((jobs.get_mut(id)?, stage))
+    Some((id, stage))
 }
 
-fn order(job: &Job, stage: Stage, turn: u64, step: &Step<'_>) -> Order {
+fn order(job: &Job, stage: Stage, submitter: (u32, u64), turn: u64, step: &Step<'_>) -> Order {
     let waiting = if stage == Stage::Map { job.reduce.running } else { 0 };
     let starving_turn = turn % SLOTS_PER_STARVING == SLOTS_PER_STARVING - 1;
     let urgency = if waiting > 0 && waiting as usize >= job.map.queue().len() {
@@ -112,7 +131,13 @@ fn order(job: &Job, stage: Stage, turn: u64, step: &Step<'_>) -> Order {
     } else {
         Urgency::Usual
     };
-    (urgency, Reverse(job.plan.priority), Reverse(waiting > 0), job.running(), job.turn)
+    (
+        urgency,
+        Reverse(job.plan.priority),
+        Reverse(waiting > 0),
+        submitter,
+        (job.running(), job.turn),
+    )
 }
 
 /// Whether a task of this stage is queued that a slot which is free at this pace would suit.

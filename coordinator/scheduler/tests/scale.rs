@@ -62,6 +62,7 @@ impl Cluster {
             task_timeout: Duration::from_secs(60),
             worker_wait: Duration::from_secs(60),
             priority: 0,
+            submitter: 0,
             skip_bad_records: None,
             needs: PlatformNeeds::default(),
         };

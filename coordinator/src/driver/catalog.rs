@@ -139,7 +139,13 @@ impl JobWork {
             hash.as_bytes().iter().take(16).fold(0, |id, byte| id << 8 | u128::from(*byte));
         let identity = JobIdentity(identity);
         let program_version = "1".into();
-        Self { identity, spec, program_version, submitter: None, plan, place, submitted }
+        let submitter = Some(scheduled.submitter.to_string());
+        Self { identity, spec, program_version, submitter, plan, place, submitted }
+    }
+
+    /// What the scheduler needs to know of it.
+    pub(crate) fn to_schedule(&self) -> windrow_scheduler::JobPlan {
+        self.plan.to_schedule(&self.spec, self.submitter.as_deref())
     }
 
     /// Where its attempts write.
@@ -226,7 +232,7 @@ impl windrow_scheduler::Catalog for Catalog {
         let Note::Job(job) = note else { return };
         job.take(parts);
         if let (Event::Submit { plan, .. }, Some(work)) = (event, &job.work) {
-            plan.splits = work.plan.to_schedule(&work.spec).splits;
+            plan.splits = work.to_schedule().splits;
         }
     }
 }

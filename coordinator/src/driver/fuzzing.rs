@@ -80,6 +80,7 @@ fn records() -> Vec<Record<Note>> {
         task_timeout: Duration::from_secs(60),
         worker_wait: Duration::from_secs(60),
         priority: 0,
+        submitter: 0,
         skip_bad_records: "0.5%".parse().ok(),
         needs: PlatformNeeds::default(),
     };

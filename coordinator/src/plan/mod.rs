@@ -33,6 +33,7 @@ pub(crate) use sample::{SIDE_BYTES_MAX, pieces};
 pub(crate) use splits::{Range, Split};
 
 use crate::hanging::at;
+use crate::submitter::Submitter;
 use listing::Places;
 
 /// Most map tasks of a job: the coordinator's state grows with them.
@@ -188,7 +189,7 @@ impl Plan {
     }
 
     /// What the scheduler needs to know of it.
-    pub(crate) fn to_schedule(&self, spec: &JobSpec) -> JobPlan {
+    pub(crate) fn to_schedule(&self, spec: &JobSpec, submitter: Option<&str>) -> JobPlan {
         let split_plan =
             |split: &Split| SplitPlan { bytes: split.bytes, affinity: split.affinity(&self.files) };
         JobPlan {
@@ -198,6 +199,7 @@ impl Plan {
             task_timeout: spec.options.task_timeout,
             worker_wait: spec.options.worker_wait,
             priority: spec.options.priority,
+            submitter: Submitter::named(submitter).0,
             skip_bad_records: spec.options.skip_bad_records,
             needs: spec.program.needs.clone(),
         }

@@ -144,7 +144,7 @@ impl World {
         }
         let Some(place) = self.take_output(coordinator, client.output)? else { return Ok(()) };
         let work = JobWork::for_test(&self.clients[index].plan, place);
-        let plan = work.plan.to_schedule(&work.spec);
+        let plan = work.to_schedule();
         let work = (Arc::new(work), plan);
         let (reply, answer) = oneshot::channel();
         self.coordinators[coordinator].requests.push(Request::Submit(index, answer));

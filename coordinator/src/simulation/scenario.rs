@@ -174,6 +174,7 @@ fn plan(rng: &mut Rng, maps_max: u64, faults: &Faults) -> JobPlan {
         task_timeout: Duration::from_secs(20),
         worker_wait: Duration::from_secs(30),
         priority: rng.below(3) as i32,
+        submitter: splits % 3,
         skip_bad_records: match rng.below(3) {
             0 => None,
             1 => Some(BadRecordBudget::Records(rng.below(6))),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use proptest::prelude::*;
 use windrow_jobs::{JobId, Stage};
 
 use super::fixture::*;
@@ -121,4 +122,100 @@ fn half_of_a_large_machine_is_as_busy_as_half_of_a_small_one() {
         effects.iter().filter_map(place).collect()
     };
     assert_eq!(places(f.submit(plan(4, 0))), [W1, W2, W1, W1]);
+}
+
+fn of(submitter: u64, splits: usize) -> JobPlan {
+    JobPlan { submitter, ..plan(splits, 0) }
+}
+
+#[test]
+fn many_jobs_of_one_submitter_are_one_share() {
+    let mut f = Fixture::new(0);
+    f.join(4, 4);
+    for _ in 0..20 {
+        f.submit(of(1, 99));
+    }
+    let other = f.submit(of(2, 99));
+    assert_eq!(jobs_assigned(&other), [], "all slots are taken");
+    let other = JobId(21);
+    // The next slots are theirs, until both have as many.
+    let given: Vec<_> = (0..4)
+        .flat_map(|_| {
+            let running = f.running(W1);
+            let of_first = running.iter().find(|attempt| attempt.task.job != other).copied();
+            jobs_assigned(&f.done(W1, of_first.expect("two of them")))
+        })
+        .collect();
+    assert_eq!(given.iter().filter(|job| **job == other).count(), 2, "{given:?}");
+    assert_eq!(given[..2], [other; 2]);
+}
+
+#[test]
+fn submitters_take_turns_at_a_single_slot_however_many_and_short_their_jobs_are() {
+    let mut f = Fixture::new(0);
+    f.join(1, 1);
+    for _ in 0..20 {
+        f.submit(of(1, 1));
+    }
+    f.submit(of(2, 20));
+    let mut given = Vec::new();
+    let mut running = map(0, 1);
+    for _ in 0..20 {
+        let effects = f.done(W1, running);
+        let assigned = effects.iter().find_map(|effect| match effect {
+            Effect::Assign { attempt, .. } => Some(*attempt),
+            _ => None,
+        });
+        running = assigned.expect("there is more to do");
+        given.push(running.task.job == JobId(21));
+    }
+    assert!(given.chunks(2).all(|turns| turns == [true, false]), "{given:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whoever has enough to do has as many slots as anybody else, but for one, once each slot was
+    /// given anew; whatever the number of their jobs, and the order in which attempts end.
+    #[test]
+    fn all_submitters_have_equal_shares(
+        slots in 1u32..10,
+        jobs in prop::collection::vec(1usize..8, 1..5),
+        ends in prop::collection::vec(any::<prop::sample::Index>(), 60),
+    ) {
+        let mut f = Fixture::new(0);
+        f.join(slots, 1);
+        for (submitter, count) in jobs.iter().enumerate() {
+            for _ in 0..*count {
+                f.submit(of(submitter as u64, 200));
+            }
+        }
+        let owner = |job: JobId| {
+            let mut rest = job.0 as usize - 1;
+            jobs.iter().position(|count| {
+                let found = rest < *count;
+                rest = rest.saturating_sub(*count);
+                found
+            })
+        };
+        let mut anew = std::collections::BTreeSet::new();
+        for end in ends {
+            let running = f.running(W1);
+            prop_assert_eq!(running.len(), slots as usize, "no slot is empty");
+            // Each submitter has at most their share, or what was given before others came.
+            anew.extend(f.done(W1, *end.get(&running)).iter().filter_map(|effect| match effect {
+                Effect::Assign { attempt, .. } => Some(*attempt),
+                _ => None,
+            }));
+            let running = f.running(W1);
+            if running.iter().any(|attempt| !anew.contains(attempt)) {
+                continue;
+            }
+            let of = |who| running.iter().filter(|a| owner(a.task.job) == Some(who)).count();
+            let counts: Vec<_> = (0..jobs.len()).map(of).collect();
+            let (least, most) = (counts.iter().min(), counts.iter().max());
+            // One that ends may be of whoever had least.
+            prop_assert!(most.zip(least).is_some_and(|(most, least)| most - least <= 1), "{counts:?}");
+        }
+    }
 }

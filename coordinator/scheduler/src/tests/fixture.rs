@@ -171,6 +171,7 @@ pub(super) fn plan(splits: usize, partitions: u32) -> JobPlan {
         task_timeout: Duration::from_secs(600),
         worker_wait: Duration::from_secs(300),
         priority: 0,
+        submitter: 0,
         skip_bad_records: None,
         needs: PlatformNeeds::default(),
     }
