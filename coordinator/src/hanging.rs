@@ -2,16 +2,22 @@
 //!
 //! A call to a file server that is gone does not return, and nothing ends it. So whoever makes many
 //! calls says [at which path](at) each one is; whoever waits for all of them holds the [`Watch`],
-//! and can tell a server that does not answer from one that is slow.
+//! and can tell a server that does not answer from one that is slow. Whoever does not wait any more
+//! says so, and the thread [looks](is_given_up) between its calls.
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The calls of some threads. Cheap to clone; clones have all in common.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Watch(Arc<Mutex<Vec<Arc<Mutex<Call>>>>>);
+pub(crate) struct Watch {
+    calls: Arc<Mutex<Vec<Arc<Mutex<Call>>>>>,
+    /// Whether nobody waits for what these threads do.
+    given_up: Arc<AtomicBool>,
+}
 
 /// The call that one thread is in.
 #[derive(Debug, Default)]
@@ -50,7 +56,19 @@ pub(crate) fn watcher() -> Option<Watch> {
     CURRENT.with_borrow(|current| current.as_ref().map(|(watch, _)| watch.clone()))
 }
 
+/// Whether nobody waits any more for what this thread does.
+pub(crate) fn is_given_up() -> bool {
+    CURRENT.with_borrow(|current| {
+        current.as_ref().is_some_and(|(watch, _)| watch.given_up.load(Ordering::Relaxed))
+    })
+}
+
 impl Watch {
+    /// Nobody waits any more.
+    pub(crate) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
+    }
+
     /// Watches what this thread does in `work`.
     pub(crate) fn watching<R>(&self, work: impl FnOnce() -> R) -> R {
         let call = Arc::default();
@@ -74,11 +92,11 @@ impl Watch {
 
     /// Whether both are the same.
     pub(crate) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.calls, &other.calls)
     }
 
     fn calls<R>(&self, change: impl FnOnce(&mut Vec<Arc<Mutex<Call>>>) -> R) -> R {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        change(&mut self.calls.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -120,7 +138,7 @@ mod tests {
             })
         };
         let asks = |call: &&Arc<Mutex<Call>>| call.lock().unwrap().since.is_some();
-        while watch.0.lock().unwrap().iter().filter(asks).count() < 2 {
+        while watch.calls.lock().unwrap().iter().filter(asks).count() < 2 {
             thread::yield_now();
         }
         let (path, since) = watch.longest().unwrap();

@@ -2,8 +2,11 @@
 //!
 //! ```text
 //!  FOLDER/<digest>        whole, checked, on the disk
-//!  FOLDER/<digest>.part   what an upload has sent that is not over, or has broken off
+//!  FOLDER/<digest>.<submitter>.part   what an upload has sent that is not over, or has broken off
 //! ```
+//!
+//! Of what is not whole, each submitter has their own: nobody can spoil, or hold up, the upload of
+//! another one.
 //!
 //! Nothing here is opened as anything but bytes. The folder is bounded: what no job needs goes when
 //! room is wanted, least recently used first; what broke off goes after a day. A file's
@@ -22,6 +25,7 @@ use std::time::SystemTime;
 use windrow_jobs::{Blob, Digest};
 
 use crate::folder::Folder;
+use crate::submitter::Submitter;
 pub(crate) use error::BlobError;
 use room::Room;
 pub(crate) use upload::Upload;
@@ -73,7 +77,7 @@ impl BlobStore {
 
     /// What there is of it. One that is there is kept for a while, so that its job can be
     /// submitted.
-    pub(crate) fn offer(&self, blob: Blob) -> Result<Offered, BlobError> {
+    pub(crate) fn offer(&self, blob: Blob, from: Submitter) -> Result<Offered, BlobError> {
         if self.is_own(blob.digest) {
             return Ok(Offered::Present);
         }
@@ -83,7 +87,7 @@ impl BlobStore {
         if self.open(blob.digest).is_ok() {
             return Ok(Offered::Present);
         }
-        let received = self.part(blob.digest)?.metadata().map_or(0, |part| part.len());
+        let received = self.part(blob.digest, from)?.metadata().map_or(0, |part| part.len());
         Ok(Offered::Received(received.min(blob.bytes)))
     }
 
@@ -107,20 +111,21 @@ impl BlobStore {
         Ok(Arc::new(file))
     }
 
-    /// Goes on with what there is of a blob, which nobody else uploads. Blobs that are not `in_use`
+    /// Goes on with what there is of a blob, which its submitter uploads once. Blobs that are not `in_use`
     /// may go for it.
     pub(crate) fn begin(
         self: &Arc<Self>,
         blob: Blob,
+        from: Submitter,
         in_use: &[Digest],
     ) -> Result<Upload, BlobError> {
         if blob.bytes > self.blob_bytes_max {
             return Err(BlobError::TooLarge { bytes: blob.bytes, most: self.blob_bytes_max });
         }
-        let (part, path) = (self.part(blob.digest)?, self.path(blob.digest)?);
+        let (part, path) = (self.part(blob.digest, from)?, self.path(blob.digest)?);
         let folder = self.folder.made().map_err(BlobError::io(&self.folder()?))?;
-        self.with_room(|room| room.make(&folder, blob, in_use))?;
-        Upload::open(Arc::clone(self), blob, part, path)
+        self.with_room(|room| room.make(&folder, blob, from, in_use))?;
+        Upload::open(Arc::clone(self), (blob, from), part, path)
     }
 
     /// Keeps blobs as long as the pin lives: those of a job that is being planned, which may take
@@ -143,8 +148,8 @@ impl BlobStore {
         Ok(self.folder()?.join(digest.to_string()))
     }
 
-    fn part(&self, digest: Digest) -> Result<PathBuf, BlobError> {
-        Ok(self.folder()?.join(format!("{digest}{}", room::PART)))
+    fn part(&self, digest: Digest, from: Submitter) -> Result<PathBuf, BlobError> {
+        Ok(self.folder()?.join(room::part_name(digest, from)))
     }
 
     fn folder(&self) -> Result<PathBuf, BlobError> {

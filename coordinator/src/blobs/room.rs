@@ -8,9 +8,25 @@ use std::time::{Duration, SystemTime};
 use windrow_jobs::{Blob, Digest};
 
 use super::BlobError;
+use crate::submitter::Submitter;
 
 /// Ends the name of a file that is not whole.
-pub(super) const PART: &str = ".part";
+const PART: &str = ".part";
+
+/// The name of what there is of a blob that is not whole.
+pub(super) fn part_name(digest: Digest, from: Submitter) -> String {
+    format!("{digest}.{:016x}{PART}", from.0)
+}
+
+/// What a file of this name is, and from whom if it is not whole.
+fn digest_in(name: &str) -> Option<(Digest, Option<Submitter>)> {
+    let Some(part) = name.strip_suffix(PART) else { return Some((Digest::from_hex(name)?, None)) };
+    // Parts of former versions say no submitter.
+    let (digest, from) = part.split_once('.').unwrap_or((part, "0"));
+    let from = u64::from_str_radix(from, 16).ok()?;
+    Some((Digest::from_hex(digest)?, Some(Submitter(from))))
+}
+
 /// What was of use a moment ago may be about to be submitted.
 const RECENT: Duration = Duration::from_secs(600);
 /// How long what broke off is kept.
@@ -20,7 +36,7 @@ const PART_KEPT: Duration = Duration::from_secs(24 * 3600);
 pub(super) struct Room {
     bytes_max: u64,
     /// Sizes of blobs that are being uploaded.
-    promised: BTreeMap<Digest, u64>,
+    promised: BTreeMap<(Digest, Submitter), u64>,
     /// How many need each of these at the moment.
     pinned: BTreeMap<Digest, usize>,
 }
@@ -65,10 +81,11 @@ impl Room {
         &mut self,
         folder: &Path,
         blob: Blob,
+        from: Submitter,
         in_use: &[Digest],
     ) -> Result<(), BlobError> {
-        self.promised.remove(&blob.digest);
-        let mut kept = self.kept(folder, blob.digest)?;
+        self.promised.remove(&(blob.digest, from));
+        let mut kept = self.kept(folder, (blob.digest, from))?;
         let mut bytes: u64 = kept.iter().map(|file| file.bytes).sum();
         bytes += self.promised.values().sum::<u64>();
         kept.sort_by_key(|file| file.used);
@@ -88,28 +105,29 @@ impl Room {
         if bytes.saturating_add(blob.bytes) > self.bytes_max {
             return Err(BlobError::NoRoom { bytes: blob.bytes, most: self.bytes_max });
         }
-        self.promised.insert(blob.digest, blob.bytes);
+        self.promised.insert((blob.digest, from), blob.bytes);
         Ok(())
     }
 
     /// The upload is over, or has broken off: what is in the folder counts.
-    pub(super) fn settle(&mut self, digest: Digest) {
-        self.promised.remove(&digest);
+    pub(super) fn settle(&mut self, digest: Digest, from: Submitter) {
+        self.promised.remove(&(digest, from));
     }
 
     /// All files but those that are being uploaded, which are promised, and what there is of
     /// `wanted`.
-    fn kept(&self, folder: &Path, wanted: Digest) -> Result<Vec<Kept>, BlobError> {
+    fn kept(&self, folder: &Path, wanted: (Digest, Submitter)) -> Result<Vec<Kept>, BlobError> {
         let mut kept = Vec::new();
         for entry in fs::read_dir(folder).map_err(BlobError::io(folder))? {
             let entry = entry.map_err(BlobError::io(folder))?;
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            let is_part = name.ends_with(PART);
             // What is called otherwise is not ours.
-            let Some(digest) = Digest::from_hex(name.trim_end_matches(PART)) else { continue };
+            let Some((digest, from)) = digest_in(&name) else { continue };
             let Ok(metadata) = entry.metadata() else { continue };
-            if digest == wanted || (is_part && self.promised.contains_key(&digest)) {
+            let is_wanted = digest == wanted.0 && from.is_none_or(|from| from == wanted.1);
+            let is_coming = from.is_some_and(|from| self.promised.contains_key(&(digest, from)));
+            if is_wanted || is_coming {
                 continue;
             }
             kept.push(Kept {
@@ -117,7 +135,7 @@ impl Room {
                 digest,
                 bytes: metadata.len(),
                 used: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
-                is_part,
+                is_part: from.is_some(),
             });
         }
         Ok(kept)

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use super::*;
 
 const MOST: u64 = 1_000;
+const NOBODY: Submitter = Submitter(0);
 
 fn store(dir: &TempDir) -> Arc<BlobStore> {
     Arc::new(BlobStore::new(Folder::At(dir.path().to_path_buf()), MOST, None))
@@ -18,7 +19,7 @@ fn blob(bytes: &[u8]) -> Blob {
 }
 
 fn put(store: &Arc<BlobStore>, bytes: &[u8]) -> Result<Blob, BlobError> {
-    let mut upload = store.begin(blob(bytes), &[])?;
+    let mut upload = store.begin(blob(bytes), NOBODY, &[])?;
     upload.write(0, bytes)?;
     upload.finish()?;
     Ok(blob(bytes))
@@ -31,7 +32,7 @@ fn names(dir: &Path) -> Vec<String> {
 
 /// Makes a file look as if it had not been of use for so long.
 fn age(store: &BlobStore, blob: Blob, age: Duration, part: bool) {
-    let path = if part { store.part(blob.digest) } else { store.path(blob.digest) };
+    let path = if part { store.part(blob.digest, NOBODY) } else { store.path(blob.digest) };
     let file = File::options().append(true).open(path.unwrap()).unwrap();
     file.set_modified(SystemTime::now() - age).unwrap();
 }
@@ -40,10 +41,10 @@ fn age(store: &BlobStore, blob: Blob, age: Duration, part: bool) {
 fn what_was_uploaded_is_there_also_after_a_restart() {
     let dir = TempDir::new().unwrap();
     let first = store(&dir);
-    assert_eq!(first.offer(blob(b"program")).unwrap(), Offered::Received(0));
+    assert_eq!(first.offer(blob(b"program"), NOBODY).unwrap(), Offered::Received(0));
     let kept = put(&first, b"program").unwrap();
     for store in [first, store(&dir)] {
-        assert_eq!(store.offer(kept).unwrap(), Offered::Present);
+        assert_eq!(store.offer(kept, NOBODY).unwrap(), Offered::Present);
         assert!(store.has(kept.digest));
         assert_eq!(fs::read(store.path(kept.digest).unwrap()).unwrap(), b"program");
     }
@@ -53,21 +54,21 @@ fn what_was_uploaded_is_there_also_after_a_restart() {
 fn an_upload_that_broke_off_is_gone_on_with() {
     let dir = TempDir::new().unwrap();
     let of = blob(b"a whole program");
-    let mut upload = store(&dir).begin(of, &[]).unwrap();
+    let mut upload = store(&dir).begin(of, NOBODY, &[]).unwrap();
     upload.write(0, b"a whole").unwrap();
     let error = upload.finish().unwrap_err().to_string();
     assert_eq!(error, "the upload broke off after 7 of 15 bytes");
     // The coordinator may have died meanwhile.
     let store = store(&dir);
-    assert_eq!(store.offer(of).unwrap(), Offered::Received(7));
-    let mut upload = store.begin(of, &[]).unwrap();
+    assert_eq!(store.offer(of, NOBODY).unwrap(), Offered::Received(7));
+    let mut upload = store.begin(of, NOBODY, &[]).unwrap();
     assert!(matches!(upload.write(8, b"program"), Err(BlobError::Gap { offset: 8, received: 7 })));
     // What is there already is passed over, also where a piece goes beyond it.
     upload.write(0, b"a wh").unwrap();
     upload.write(2, b"whole pro").unwrap();
     upload.write(11, b"gram").unwrap();
     upload.finish().unwrap();
-    assert_eq!(store.offer(of).unwrap(), Offered::Present);
+    assert_eq!(store.offer(of, NOBODY).unwrap(), Offered::Present);
     assert_eq!(names(dir.path()), [of.digest.to_string()]);
 }
 
@@ -76,10 +77,10 @@ fn other_bytes_than_the_digests_are_thrown_away() {
     let dir = TempDir::new().unwrap();
     let store = store(&dir);
     let of = Blob { digest: Digest([7; 32]), bytes: 5 };
-    let mut upload = store.begin(of, &[]).unwrap();
+    let mut upload = store.begin(of, NOBODY, &[]).unwrap();
     upload.write(0, b"wrong").unwrap();
     assert!(matches!(upload.finish(), Err(BlobError::WrongDigest)));
-    assert_eq!(store.offer(of).unwrap(), Offered::Received(0));
+    assert_eq!(store.offer(of, NOBODY).unwrap(), Offered::Received(0));
     assert_eq!(names(dir.path()), [""; 0]);
 }
 
@@ -88,14 +89,17 @@ fn what_is_larger_than_allowed_or_said_is_refused() {
     let dir = TempDir::new().unwrap();
     let store = store(&dir);
     let large = Blob { digest: Digest([7; 32]), bytes: MOST + 1 };
-    assert!(matches!(store.offer(large), Err(BlobError::TooLarge { bytes: 1_001, most: MOST })));
-    assert!(matches!(store.begin(large, &[]), Err(BlobError::TooLarge { .. })));
-    let mut upload = store.begin(blob(b"abc"), &[]).unwrap();
+    assert!(matches!(
+        store.offer(large, NOBODY),
+        Err(BlobError::TooLarge { bytes: 1_001, most: MOST })
+    ));
+    assert!(matches!(store.begin(large, NOBODY, &[]), Err(BlobError::TooLarge { .. })));
+    let mut upload = store.begin(blob(b"abc"), NOBODY, &[]).unwrap();
     assert!(matches!(upload.write(0, b"abcd"), Err(BlobError::TooLong)));
     // A part of another size than is said now is of no use.
     let of = blob(b"abcdef");
-    fs::write(store.part(of.digest).unwrap(), "too many bytes").unwrap();
-    let mut upload = store.begin(of, &[]).unwrap();
+    fs::write(store.part(of.digest, NOBODY).unwrap(), "too many bytes").unwrap();
+    let mut upload = store.begin(of, NOBODY, &[]).unwrap();
     upload.write(0, b"abcdef").unwrap();
     upload.finish().unwrap();
 }
@@ -111,14 +115,14 @@ fn the_least_recently_used_that_nobody_needs_goes_first() {
     // There is room for four of this size.
     let fourth = put(&store, &[4; MOST as usize]).unwrap();
     age(&store, used, 4 * hour, false);
-    let mut fifth = store.begin(blob(&[5; MOST as usize]), &[used.digest]).unwrap();
+    let mut fifth = store.begin(blob(&[5; MOST as usize]), NOBODY, &[used.digest]).unwrap();
     fifth.write(0, &[5; MOST as usize]).unwrap();
     fifth.finish().unwrap();
     let there = [oldest, old, used, fourth].map(|blob| store.path(blob.digest).unwrap().exists());
     assert_eq!(there, [false, true, true, true]);
     // All others are in use or recent.
     assert!(store.has(old.digest));
-    let refused = store.begin(blob(&[6; MOST as usize]), &[used.digest]).err().unwrap();
+    let refused = store.begin(blob(&[6; MOST as usize]), NOBODY, &[used.digest]).err().unwrap();
     assert!(matches!(refused, BlobError::NoRoom { bytes: MOST, most: 4_000 }));
 }
 
@@ -147,11 +151,11 @@ fn uploads_that_run_have_their_room() {
     let dir = TempDir::new().unwrap();
     let store = store(&dir);
     let large = |n: u8| Blob { digest: Digest([n; 32]), bytes: MOST };
-    let running: Vec<_> = (0..4).map(|n| store.begin(large(n), &[]).unwrap()).collect();
-    assert!(matches!(store.begin(large(4), &[]), Err(BlobError::NoRoom { .. })));
+    let running: Vec<_> = (0..4).map(|n| store.begin(large(n), NOBODY, &[]).unwrap()).collect();
+    assert!(matches!(store.begin(large(4), NOBODY, &[]), Err(BlobError::NoRoom { .. })));
     drop(running);
     // What they have left takes no room, since it is empty.
-    store.begin(large(4), &[]).unwrap();
+    store.begin(large(4), NOBODY, &[]).unwrap();
 }
 
 #[test]
@@ -161,12 +165,12 @@ fn what_broke_off_goes_after_a_day() {
     let day = Duration::from_secs(24 * 3_600);
     for (n, days) in [(1, day * 2), (2, day / 2)] {
         let of = Blob { digest: Digest([n; 32]), bytes: 10 };
-        store.begin(of, &[]).unwrap().write(0, b"abc").unwrap();
+        store.begin(of, NOBODY, &[]).unwrap().write(0, b"abc").unwrap();
         age(&store, of, days, true);
     }
     put(&store, b"another").unwrap();
-    assert!(!store.part(Digest([1; 32])).unwrap().exists());
-    assert!(store.part(Digest([2; 32])).unwrap().exists());
+    assert!(!store.part(Digest([1; 32]), NOBODY).unwrap().exists());
+    assert!(store.part(Digest([2; 32]), NOBODY).unwrap().exists());
 }
 
 #[test]
@@ -174,7 +178,7 @@ fn the_coordinators_own_program_is_there_without_a_copy() {
     let own = Blob { digest: Digest([9; 32]), bytes: MOST + 5 };
     let file = Arc::new(File::open("/proc/self/exe").unwrap());
     let store = Arc::new(BlobStore::new(Folder::new(None, "programs"), MOST, Some((own, file))));
-    assert_eq!(store.offer(own).unwrap(), Offered::Present);
+    assert_eq!(store.offer(own, NOBODY).unwrap(), Offered::Present);
     assert!(store.open(own.digest).is_ok());
     assert!(!store.has(Digest([8; 32])));
 }
@@ -185,7 +189,7 @@ fn a_folder_that_cannot_be_written_is_named() {
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
     let store = Arc::new(BlobStore::new(Folder::At(file.clone()), MOST, None));
-    let error = store.begin(blob(b"abc"), &[]).err().unwrap().to_string();
+    let error = store.begin(blob(b"abc"), NOBODY, &[]).err().unwrap().to_string();
     assert!(error.contains(&file.display().to_string()), "{error}");
 }
 
@@ -195,9 +199,29 @@ fn a_full_disk_is_said_and_gets_its_room_back() {
     let store = store(&dir);
     let of = blob(b"abc");
     // Takes nothing, as a disk that is full.
-    std::os::unix::fs::symlink("/dev/full", store.part(of.digest).unwrap()).unwrap();
-    let error = store.begin(of, &[]).unwrap().write(0, b"abc").unwrap_err();
+    std::os::unix::fs::symlink("/dev/full", store.part(of.digest, NOBODY).unwrap()).unwrap();
+    let error = store.begin(of, NOBODY, &[]).unwrap().write(0, b"abc").unwrap_err();
     let BlobError::Io { error, .. } = error else { panic!("{error}") };
     assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
     assert_eq!(names(dir.path()), [""; 0]);
+}
+
+/// Whoever knows a digest can begin an upload of it, with other bytes.
+#[test]
+fn an_upload_cannot_be_spoiled_by_another_submitter() {
+    let dir = TempDir::new().unwrap();
+    let store = store(&dir);
+    let of = blob(b"a whole program");
+    let (ann, bob) = (Submitter::named(Some("ann")), Submitter::named(Some("bob")));
+    let mut spoiling = store.begin(of, bob, &[]).unwrap();
+    spoiling.write(0, b"nothing of the ").unwrap();
+    assert_eq!(store.offer(of, ann).unwrap(), Offered::Received(0));
+    // Nor does it wait for that one.
+    let mut upload = store.begin(of, ann, &[]).unwrap();
+    upload.write(0, b"a whole program").unwrap();
+    upload.finish().unwrap();
+    assert!(matches!(spoiling.finish(), Err(BlobError::WrongDigest)));
+    assert_eq!(store.offer(of, bob).unwrap(), Offered::Present);
+    assert_eq!(fs::read(store.path(of.digest).unwrap()).unwrap(), b"a whole program");
+    assert_eq!(names(dir.path()), [of.digest.to_string()]);
 }

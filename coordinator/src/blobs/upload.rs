@@ -9,11 +9,13 @@ use windrow_jobs::Blob;
 use windrow_security::files::private;
 
 use super::{BlobError, BlobStore};
+use crate::submitter::Submitter;
 
 /// What has come of a blob so far. When it is dropped, that is kept for the next one.
 pub(crate) struct Upload {
     store: Arc<BlobStore>,
     blob: Blob,
+    from: Submitter,
     file: File,
     part: PathBuf,
     path: PathBuf,
@@ -23,7 +25,7 @@ pub(crate) struct Upload {
 impl Upload {
     pub(super) fn open(
         store: Arc<BlobStore>,
-        blob: Blob,
+        (blob, from): (Blob, Submitter),
         part: PathBuf,
         path: PathBuf,
     ) -> Result<Self, BlobError> {
@@ -36,7 +38,7 @@ impl Upload {
             file.set_len(0).map_err(BlobError::io(&part))?;
             received = 0;
         }
-        Ok(Self { store, blob, file, part, path, received })
+        Ok(Self { store, blob, from, file, part, path, received })
     }
 
     /// Takes the bytes from `offset` on; those that are there already are passed over.
@@ -88,6 +90,6 @@ impl Upload {
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        self.store.with_room(|room| room.settle(self.blob.digest));
+        self.store.with_room(|room| room.settle(self.blob.digest, self.from));
     }
 }

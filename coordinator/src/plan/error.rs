@@ -59,6 +59,9 @@ pub enum PlanError {
         /// As many bytes as their paths may have.
         bytes_most: usize,
     },
+    /// Whoever submits it does not wait any more.
+    #[error("the submitter has gone")]
+    GivenUp,
     /// A file lies where jobs may not read.
     #[error(transparent)]
     NotAllowed(#[from] NotAllowed),

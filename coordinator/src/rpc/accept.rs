@@ -131,7 +131,10 @@ impl Planner {
         self.until_cleaned_up(&asked.spec, &caller_gone).await?;
         let (planner, submitter) = (self.clone(), asked.submitter.clone());
         let planning = self.plannings.run(submitter.as_deref(), move || planner.plan(asked));
-        let mut planned = self.unless_stopped(planning).await?;
+        let mut planned = tokio::select! {
+            planned = self.unless_stopped(planning) => planned?,
+            () = caller_gone.cancelled() => return Err(submitter_gone()),
+        };
         let found = std::mem::take(&mut planned.found);
         if let Some(owner) = self.owner_of(&planned.asked.spec, found).await? {
             return Err(refused(&planned.asked.spec, owner));
@@ -217,7 +220,7 @@ fn take(planned: Planned, owner: Option<Owner>) -> Result<(Submission, Pin), Sta
     let (plan, submitted) = (Arc::new(plan), SystemTime::now());
     let work = JobWork { identity, spec, program_version, submitter, plan, place, submitted };
     // Made here and not by the driver, which has no time to look at each split.
-    let to_schedule = work.plan.to_schedule(&work.spec);
+    let to_schedule = work.to_schedule();
     Ok((Submission { id, work: Arc::new(work), plan: to_schedule, reservation }, pin))
 }
 

@@ -14,16 +14,21 @@ use tonic::{Request, Response, Status, Streaming};
 use windrow_jobs::{Blob, Digest};
 use windrow_proto::v1;
 use windrow_proto::v1::blobs_server::Blobs;
+use windrow_security::access::Caller;
 
 use super::convert::{blob_from, digest_from};
 use super::in_progress::InProgress;
+use super::turns::Turns;
 use crate::blobs::{BlobError, BlobStore, Offered, Upload};
 use crate::driver::DriverHandle;
+use crate::submitter::Submitter;
 
 /// How long a submitter may leave an upload waiting: others may wait for it.
 const PIECE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Uploads at once; others wait. Each has a thread, and others need some, too.
-const UPLOADS_MAX: usize = 16;
+/// Uploads at once, of all and of one submitter; others wait. Each has a thread, and others need
+/// some, too.
+const UPLOADS_MAX: usize = 64;
+const UPLOADS_OF_ONE_MAX: usize = 8;
 /// A slower upload is broken off: others wait for its slot. What has come of it is kept.
 const UPLOAD_BYTES_PER_SECOND_MIN: u64 = 16 << 10;
 /// From when on that is asked for.
@@ -42,28 +47,28 @@ const PIECES_MAX: usize = 4;
 pub(crate) struct BlobsService {
     driver: DriverHandle,
     store: Arc<BlobStore>,
-    uploads: InProgress<Digest>,
-    upload_slots: Arc<Semaphore>,
+    uploads: InProgress<(Digest, Submitter)>,
+    upload_turns: Turns,
     download_slots: Arc<Semaphore>,
 }
 
 impl BlobsService {
     /// Keeps them in `store`; what the driver's jobs need is kept longest.
     pub(crate) fn new(driver: DriverHandle, store: Arc<BlobStore>) -> Self {
-        let upload_slots = Arc::new(Semaphore::new(UPLOADS_MAX));
+        let upload_turns = Turns::new(UPLOADS_MAX, UPLOADS_OF_ONE_MAX);
         let download_slots = Arc::new(Semaphore::new(DOWNLOADS_MAX));
-        Self { driver, store, uploads: InProgress::default(), upload_slots, download_slots }
+        Self { driver, store, uploads: InProgress::default(), upload_turns, download_slots }
     }
 
-    async fn offered(&self, blob: Blob) -> Result<Offered, Status> {
+    async fn offered(&self, blob: Blob, from: Submitter) -> Result<Offered, Status> {
         let store = Arc::clone(&self.store);
-        Ok(blocking(move || store.offer(blob)).await??)
+        Ok(blocking(move || store.offer(blob, from)).await??)
     }
 
-    async fn begin(&self, blob: Blob) -> Result<Upload, Status> {
+    async fn begin(&self, blob: Blob, from: Submitter) -> Result<Upload, Status> {
         let in_use = self.driver.blobs_in_use().await?;
         let store = Arc::clone(&self.store);
-        Ok(blocking(move || store.begin(blob, &in_use)).await??)
+        Ok(blocking(move || store.begin(blob, from, &in_use)).await??)
     }
 }
 
@@ -75,7 +80,8 @@ impl Blobs for BlobsService {
         &self,
         request: Request<v1::OfferRequest>,
     ) -> Result<Response<v1::OfferReply>, Status> {
-        let reply = match self.offered(blob_from(request.into_inner().blob)?).await? {
+        let from = Submitter::named(name_of(&request).as_deref());
+        let reply = match self.offered(blob_from(request.into_inner().blob)?, from).await? {
             Offered::Present => v1::OfferReply { present: true, received_bytes: 0 },
             Offered::Received(bytes) => v1::OfferReply { present: false, received_bytes: bytes },
         };
@@ -86,21 +92,23 @@ impl Blobs for BlobsService {
         &self,
         request: Request<Streaming<v1::UploadPiece>>,
     ) -> Result<Response<v1::UploadReply>, Status> {
+        let name = name_of(&request);
+        let from = Submitter::named(name.as_deref());
         let mut pieces = request.into_inner();
         let Some(first) = next(&mut pieces).await? else {
             return Err(Status::invalid_argument("an upload begins with what it is of"));
         };
         let blob = blob_from(first.blob.clone())?;
-        let only_upload = self.uploads.begin(blob.digest).await;
-        let slot = Arc::clone(&self.upload_slots).acquire_owned().await;
-        if self.offered(blob).await? == Offered::Present {
+        let only_upload = self.uploads.begin((blob.digest, from)).await;
+        let turn = self.upload_turns.take(name.as_deref()).await?;
+        if self.offered(blob, from).await? == Offered::Present {
             return Ok(Response::new(v1::UploadReply {}));
         }
-        let upload = self.begin(blob).await?;
+        let upload = self.begin(blob, from).await?;
         let (sender, received) = mpsc::channel(PIECES_MAX);
         let storing = spawn_blocking(move || {
             // Also when the caller goes: until then, nobody else writes.
-            let _until_here = (only_upload, slot);
+            let _until_here = (only_upload, turn);
             store(upload, received)
         });
         let (mut piece, mut pace) = (first, Pace::new());
@@ -145,6 +153,12 @@ impl Blobs for BlobsService {
         });
         Ok(Response::new(ReceiverStream::new(pieces)))
     }
+}
+
+/// Who has called, where callers are told apart.
+fn name_of<T>(request: &Request<T>) -> Option<String> {
+    let identity = request.extensions().get::<Caller>().and_then(Caller::identity);
+    identity.map(|identity| identity.name().to_string())
 }
 
 /// How fast an upload comes.

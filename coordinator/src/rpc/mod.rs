@@ -12,6 +12,7 @@ mod logs;
 mod plannings;
 mod refusal;
 mod sessions;
+mod turns;
 mod watch;
 
 pub(crate) use accept::Planner;

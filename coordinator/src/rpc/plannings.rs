@@ -11,15 +11,14 @@
 //! Nothing ends a call to a file server that is gone. So a planning that hangs has no turn, and
 //! those that hang are bounded apart; and one submitter's plannings never have all turns.
 
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tonic::Status;
 
+use super::turns::{Turn, Turns};
 use crate::hanging::Watch;
 
 /// More do not make a file server faster: each asks on several threads.
@@ -49,9 +48,7 @@ const LIMITS: Limits = Limits {
 /// The turns. Cheap to clone; clones count together.
 #[derive(Clone)]
 pub(crate) struct Plannings {
-    turns: Arc<Semaphore>,
-    /// By submitter; of those who have a planning now.
-    of_one: Arc<Mutex<BTreeMap<String, Weak<Semaphore>>>>,
+    turns: Turns,
     hanging: Arc<Mutex<Vec<Hanging>>>,
     limits: Limits,
 }
@@ -64,26 +61,23 @@ struct Hanging {
 
 impl Default for Plannings {
     fn default() -> Self {
-        let (turns, of_one) = (Arc::new(Semaphore::new(PLANNINGS_MAX)), Arc::default());
-        Self { turns, of_one, hanging: Arc::default(), limits: LIMITS }
+        let turns = Turns::new(PLANNINGS_MAX, OF_ONE_MAX);
+        Self { turns, hanging: Arc::default(), limits: LIMITS }
     }
 }
 
 impl Plannings {
     /// Does something for a submitter, if they are known, that blocks on the file system, once it
-    /// is its turn. It goes on to its end even if nobody waits for it any more, and has its turn
-    /// until then, or until it hangs. Whatever it makes must be of no harm if nobody gets it.
+    /// is its turn. If nobody waits for it any more, it ends when it looks next, or at its end, and
+    /// has its turn until then, or until it hangs. Whatever it makes must be of no harm if nobody
+    /// gets it.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         submitter: Option<&str>,
         plan: impl FnOnce() -> Result<T, Status> + Send + 'static,
     ) -> Result<T, Status> {
         self.refuse_if_too_many_hang(submitter)?;
-        let own_turn = match submitter {
-            Some(submitter) => Some(turn_of(self.of_submitter(submitter)).await?),
-            None => None,
-        };
-        let turn = turn_of(Arc::clone(&self.turns)).await?;
+        let turn = self.turns.take(submitter).await?;
         let watch = Watch::default();
         let planning = tokio::task::spawn_blocking({
             let watch = watch.clone();
@@ -92,24 +86,14 @@ impl Plannings {
         let looking = Looking {
             plannings: self.clone(),
             submitter: submitter.map(str::to_string),
-            turns: Some((own_turn, turn)),
+            turn: Some(turn),
             watch,
             hangs: false,
         };
+        let _waits = Waits(looking.watch.clone());
         // In a task of its own, since whoever waits here may go.
         let done = tokio::spawn(looking.until_done(planning)).await;
         done.map_err(|error| Status::internal(error.to_string()))?
-    }
-
-    fn of_submitter(&self, submitter: &str) -> Arc<Semaphore> {
-        let mut all = self.of_one.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|_, turns| turns.strong_count() > 0);
-        if let Some(turns) = all.get(submitter).and_then(Weak::upgrade) {
-            return turns;
-        }
-        let turns = Arc::new(Semaphore::new(OF_ONE_MAX));
-        all.insert(submitter.to_string(), Arc::downgrade(&turns));
-        turns
     }
 
     fn refuse_if_too_many_hang(&self, submitter: Option<&str>) -> Result<(), Status> {
@@ -131,15 +115,20 @@ impl Plannings {
     }
 }
 
-async fn turn_of(turns: Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Status> {
-    turns.acquire_owned().await.map_err(|closed| Status::internal(closed.to_string()))
+/// Somebody waits for a planning, until this is dropped.
+struct Waits(Watch);
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.give_up();
+    }
 }
 
 /// Looks at a planning now and then.
 struct Looking {
     plannings: Plannings,
     submitter: Option<String>,
-    turns: Option<(Option<OwnedSemaphorePermit>, OwnedSemaphorePermit)>,
+    turn: Option<Turn>,
     watch: Watch,
     /// Whether it is among those that hang.
     hangs: bool,
@@ -177,7 +166,7 @@ impl Looking {
         }
         tracing::warn!(?path, ?since, "a job's planning hangs; others have its turn");
         self.hangs = true;
-        self.turns = None;
+        self.turn = None;
         let (submitter, watch) = (self.submitter.clone(), self.watch.clone());
         self.plannings.change_hanging(|all| all.push(Hanging { submitter, watch }));
     }
@@ -257,7 +246,7 @@ mod tests {
         let plannings = limits(NEVER, NEVER);
         let (go, gate) = gate();
         let running: Vec<_> = (0..PLANNINGS_MAX).map(|_| begin(&plannings, None, &gate)).collect();
-        until(|| plannings.turns.available_permits() == 0).await;
+        until(|| plannings.turns.free() == 0).await;
         running[0].abort();
         let next = plannings.run(None, || Ok(7));
         tokio::pin!(next);
@@ -272,19 +261,40 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn one_that_nobody_waits_for_is_told_so() {
+        let plannings = limits(NEVER, NEVER);
+        let (began, begun) = mpsc::channel();
+        let endless = {
+            let plannings = plannings.clone();
+            tokio::spawn(async move {
+                let look = move || {
+                    let _ = began.send(());
+                    while !crate::hanging::is_given_up() {
+                        std::thread::yield_now();
+                    }
+                    Err::<(), _>(Status::cancelled("nobody waits"))
+                };
+                plannings.run(None, look).await
+            })
+        };
+        tokio::task::spawn_blocking(move || begun.recv()).await.unwrap().unwrap();
+        endless.abort();
+        until(|| plannings.turns.free() == PLANNINGS_MAX).await;
+    }
+
+    #[tokio::test]
     async fn one_submitter_leaves_turns_to_others() {
         let plannings = limits(NEVER, NEVER);
         let (go, gate) = gate();
         let many: Vec<_> =
             (0..3 * PLANNINGS_MAX).map(|_| begin(&plannings, Some("a"), &gate)).collect();
-        until(|| plannings.turns.available_permits() == PLANNINGS_MAX - OF_ONE_MAX).await;
+        until(|| plannings.turns.free() == PLANNINGS_MAX - OF_ONE_MAX).await;
         assert_eq!(plannings.run(Some("b"), || Ok(7)).await.unwrap(), 7);
         many.iter().for_each(|_| go.send(()).unwrap());
         for one in many {
             one.await.unwrap().unwrap();
         }
         assert_eq!(plannings.run(Some("a"), || Ok(7)).await.unwrap(), 7);
-        assert_eq!(plannings.of_one.lock().unwrap().len(), 1, "what nobody uses is forgotten");
     }
 
     #[tokio::test]
@@ -293,7 +303,7 @@ mod tests {
         let (go, gate) = gate();
         let hanging: Vec<_> = (0..PLANNINGS_MAX).map(|_| begin(&plannings, None, &gate)).collect();
         until(|| plannings.hanging.lock().unwrap().len() == PLANNINGS_MAX).await;
-        assert_eq!(plannings.turns.available_permits(), PLANNINGS_MAX);
+        assert_eq!(plannings.turns.free(), PLANNINGS_MAX);
         assert_eq!(plannings.run(None, || Ok(7)).await.unwrap(), 7);
         hanging.iter().for_each(|_| go.send(()).unwrap());
         for one in hanging {

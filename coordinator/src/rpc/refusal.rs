@@ -147,6 +147,7 @@ impl From<PlanError> for Status {
             PlanError::NoMatch { .. } => Self::not_found(text),
             PlanError::Unreadable { .. } => Self::failed_precondition(text),
             PlanError::NotAllowed(_) => Self::permission_denied(text),
+            PlanError::GivenUp => Self::cancelled(text),
             PlanError::Inputs(_)
             | PlanError::BadPattern { .. }
             | PlanError::NotAFile { .. }

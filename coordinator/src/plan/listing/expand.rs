@@ -9,7 +9,7 @@ use glob::{MatchOptions, Pattern};
 
 use super::candidates::{Candidates, Origin};
 use super::pattern::{PathPattern, is_pattern};
-use super::unreadable;
+use super::{check_is_waited_for, unreadable};
 use crate::hanging::at;
 use crate::plan::PlanError;
 use crate::side_by_side::{Grain, try_map_with};
@@ -22,6 +22,7 @@ const FOLDERS_AT_ONCE: usize = 64;
 /// its name.
 pub(super) fn expand(inputs: &[&str], found: &mut Candidates) -> Result<(), PlanError> {
     let there = try_map_with(Grain::Fine, inputs, |input| {
+        check_is_waited_for()?;
         let path = Path::new(input);
         match kind_of(path) {
             Ok(kind) => Ok(Some(kind)),
@@ -31,6 +32,7 @@ pub(super) fn expand(inputs: &[&str], found: &mut Candidates) -> Result<(), Plan
         }
     })?;
     for (input, there) in inputs.iter().zip(there) {
+        check_is_waited_for()?;
         let before = found.len();
         match there {
             Some((kind, _)) if kind.is_dir() => walk(PathBuf::from(input), &[], |_| true, found)?,
@@ -73,6 +75,7 @@ fn walk(
     let mut links = Vec::new();
     // Side by side, but not so many that what they hold takes up much memory.
     while !folders.is_empty() {
+        check_is_waited_for()?;
         let at_once = folders.split_off(folders.len().saturating_sub(FOLDERS_AT_ONCE));
         let read =
             try_map_with(Grain::Coarse, &at_once, |folder| at(folder, || read(folder, named)))?;

@@ -30,7 +30,7 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 use serde::{Deserialize, Serialize};
 
 use super::error::PlanError;
-use crate::hanging::at;
+use crate::hanging::{at, is_given_up};
 use crate::side_by_side::try_map;
 use candidates::{Candidate, Candidates};
 pub(super) use places::Places;
@@ -60,7 +60,15 @@ pub(super) fn list<'a>(
     let patterns: Vec<_> = patterns.into_iter().collect();
     expand::expand(&patterns, &mut candidates)?;
     let candidates = places.each_once(candidates.into_vec())?;
-    try_map(&candidates, |candidate| at(&candidate.path, || inspect(input, candidate)))
+    try_map(&candidates, |candidate| {
+        check_is_waited_for()?;
+        at(&candidate.path, || inspect(input, candidate))
+    })
+}
+
+/// An error if nobody waits for the listing any more: it may be of millions of files.
+fn check_is_waited_for() -> Result<(), PlanError> {
+    if is_given_up() { Err(PlanError::GivenUp) } else { Ok(()) }
 }
 
 fn inspect(input: u32, Candidate { path, .. }: &Candidate) -> Result<InputFile, PlanError> {

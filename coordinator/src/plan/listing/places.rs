@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::candidates::{Candidate, Origin};
-use super::unreadable;
+use super::{check_is_waited_for, unreadable};
 use crate::hanging::at;
 use crate::plan::PlanError;
 use crate::side_by_side::try_map;
@@ -69,6 +69,7 @@ impl Places {
             let number = match known {
                 Some(number) => number,
                 None => {
+                    check_is_waited_for()?;
                     let path = at(folder, || fs::canonicalize(folder))
                         .map_err(|error| unreadable(folder, error))?;
                     let next = self.folders.len();

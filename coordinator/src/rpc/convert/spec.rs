@@ -14,6 +14,8 @@ use super::{Malformed, millis};
 pub(super) const NAME_BYTES_MAX: usize = 256;
 const PARAMS_BYTES_MAX: usize = 256 << 10;
 pub(super) const PATH_BYTES_MAX: usize = 4_096;
+/// Paths and patterns of a submission: as many as a shell makes of a pattern.
+const INPUTS_MAX: usize = 100_000;
 const WRITABLE_MAX: usize = 1_000;
 pub(super) const REDUCERS_MAX: u32 = 100_000;
 const ATTEMPTS_MAX: u32 = 1_000;
@@ -22,8 +24,21 @@ const ATTEMPTS_MAX: u32 = 1_000;
 pub(in crate::rpc) fn spec_from(spec: Option<v1::JobSpec>) -> Result<JobSpec, Malformed> {
     let spec = spec.ok_or_else(|| Malformed::missing("spec"))?;
     check(spec.job.len() <= NAME_BYTES_MAX, "the job's name is too long")?;
-    check(spec.params.len() <= PARAMS_BYTES_MAX, "the job's parameters are too long")?;
+    let params = spec.params.len();
+    check(
+        params <= PARAMS_BYTES_MAX,
+        &format!(
+            "the job's parameters have {params} bytes, and may have {PARAMS_BYTES_MAX}; give what is large as a side file (--file)"
+        ),
+    )?;
     check(!spec.inputs.is_empty(), "no input is named")?;
+    let inputs = spec.inputs.len();
+    check(
+        inputs <= INPUTS_MAX,
+        &format!(
+            "{inputs} inputs are named, and there may be {INPUTS_MAX}; name their folder, or a pattern in quotes"
+        ),
+    )?;
     for input in &spec.inputs {
         check(input.name.len() <= NAME_BYTES_MAX, "an input's name is too long")?;
     }
@@ -243,7 +258,7 @@ mod tests {
 
     #[test]
     fn senseless_specs_are_refused() {
-        let spoil: [fn(&mut v1::JobSpec); 12] = [
+        let spoil: [fn(&mut v1::JobSpec); 13] = [
             |spec| spec.program = None,
             |spec| spec.program.as_mut().unwrap().executable = None,
             |spec| spec.files[0].name = "../words".into(),
@@ -253,6 +268,7 @@ mod tests {
             |spec| spec.writable[0] = "relative".into(),
             |spec| spec.inputs[0].pattern.push('\0'),
             |spec| spec.params = "x".repeat(PARAMS_BYTES_MAX + 1),
+            |spec| spec.inputs = vec![spec.inputs[0].clone(); INPUTS_MAX + 1],
             |spec| spec.options.as_mut().unwrap().reducers = Some(0),
             |spec| spec.options.as_mut().unwrap().split_bytes = Some(0),
             |spec| spec.options.as_mut().unwrap().fan_in = Some(1),
