@@ -1,13 +1,16 @@
 //! Strangers, and members, who take as much as they can get: the others do not notice.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use libtest_mimic::Trial;
 
+use super::gated_job::GatedJob;
 use crate::support::{
-    Cluster, ClusterOptions, Dir, Flood, Process, case, count_words, eventually, generated_words,
-    sorted_lines,
+    Cluster, ClusterOptions, Dir, Flood, Process, case, count_words,
+    enroll_with_garbage_until_the_end, eventually, generated_words, root_case, sorted_lines,
+    windrow,
 };
 
 pub fn tests() -> Vec<Trial> {
@@ -16,6 +19,9 @@ pub fn tests() -> Vec<Trial> {
         case("faults::floods::callers_that_begin_a_handshake", callers_that_begin),
         case("faults::floods::few_open_files", few_open_files),
         case("faults::floods::an_open_cluster", an_open_cluster),
+        case("faults::floods::newcomers_have_one_call", newcomers_have_one_call),
+        case("faults::floods::many_jobs_of_one_member", many_jobs_of_one_member),
+        root_case("faults::floods::shuffle_ports", shuffle_ports),
     ]
 }
 
@@ -126,4 +132,73 @@ fn an_open_cluster() {
     let flood = Flood::start("127.0.0.2", address(&cluster), 1_500, HTTP2);
     goes_on(&mut cluster);
     flood.end();
+}
+
+/// A call that is let in without a certificate keeps no connection open.
+fn newcomers_have_one_call() {
+    let cluster = secured();
+    enroll_with_garbage_until_the_end(address(&cluster));
+}
+
+/// Logs in as another member, and returns the folder of their credentials.
+fn member(cluster: &Cluster, name: &str) -> PathBuf {
+    let (folder, token) = (cluster.dir().join(name), cluster.token("submitter"));
+    let mut command = windrow(["login", "--coordinator", &cluster.url, "--token", &token]);
+    command.arg("--credentials").arg(&folder);
+    Process::start(command).finish().expect_code(0);
+    folder
+}
+
+fn submit_as(cluster: &Cluster, member: &Path, job: &GatedJob) {
+    let mut command = cluster.submit_command(job.arguments());
+    command.arg("--detach").env("WINDROW_CREDENTIALS", member);
+    Process::start(command).finish().expect_code(0);
+}
+
+/// Slots go to whoever has fewer of them, and not to each job alike.
+fn many_jobs_of_one_member() {
+    let options = ClusterOptions { secured: true, ..ClusterOptions::default() };
+    let cluster = GatedJob::cluster_with(1, options);
+    let (ann, bob) = (member(&cluster, "ann"), member(&cluster, "bob"));
+    let job = |maps| GatedJob::new(maps, 1_000, &["--reducers", "1"]);
+    let (first, second, other) = (job(3), job(3), job(2));
+    submit_as(&cluster, &ann, &first);
+    first.wait_for_maps(1);
+    // Two run at once; which, the order says in which jobs were submitted.
+    submit_as(&cluster, &ann, &second);
+    let both = || first.maps() + second.maps();
+    eventually("two maps", || both() == 2);
+    submit_as(&cluster, &bob, &other);
+    let running = both();
+    let ended = if second.maps() > 0 { &second } else { &first };
+    ended.open(&format!("map-go-{}", ended.first_at_its_gate()));
+    other.wait_for_maps(1);
+    // Ann has one map running, in one of two jobs, and bob none.
+    other.open(&format!("map-go-{}", other.first_at_its_gate()));
+    other.wait_for_maps(2);
+    assert_eq!(both(), running, "a job of somebody else was given the slot");
+}
+
+/// Workers on hosts of their own fetch from each other, while somebody who has seen the job's name
+/// on the network opens all the connections that they can, from another address and from theirs.
+fn shuffle_ports() {
+    let options = ClusterOptions { secured: true, own_hosts: true, ..ClusterOptions::default() };
+    let cluster = GatedJob::cluster_with(2, options);
+    let job = GatedJob::new(8, 20_000, &["--reducers", "4"]);
+    let id = job.submit(&cluster);
+    job.wait_for_maps(4);
+    let named = format!("windrow-shuffle/2 job {}\n", cluster.identity(id));
+    let mut floods = Vec::new();
+    for n in 0..2 {
+        let port = cluster.member(n)["shuffle_address"].as_str().unwrap().to_string();
+        for (from, says) in
+            [("127.0.0.2", named.as_str()), ("127.0.0.1", &named), ("127.0.0.1", "")]
+        {
+            floods.push(Flood::start(from, &port, 1_300, says.as_bytes()));
+        }
+    }
+    job.open("map-go");
+    job.open("reduce-go");
+    job.finish(&cluster, id);
+    floods.into_iter().for_each(Flood::end);
 }

@@ -93,6 +93,12 @@ impl GatedJob {
         self.marks(&prefix).iter().map(|name| name[prefix.len()..].to_string()).collect()
     }
 
+    /// The file whose map has come to its gate first, by its name.
+    pub fn first_at_its_gate(&self) -> String {
+        let mark = self.marks("map-").into_iter().min().unwrap();
+        mark.splitn(3, '-').nth(2).unwrap().to_string()
+    }
+
     /// The files whose maps have not come to their gate.
     pub fn waiting_inputs(&self) -> Vec<&PathBuf> {
         let marks = self.marks("map-");

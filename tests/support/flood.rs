@@ -22,7 +22,7 @@ pub struct Flood {
 
 impl Flood {
     /// `count` connections from one address, on each of which `says` is all that is said.
-    pub fn start(from: &str, to: &str, count: usize, says: &'static [u8]) -> Self {
+    pub fn start(from: &str, to: &str, count: usize, says: &[u8]) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -30,12 +30,13 @@ impl Flood {
             .unwrap();
         let (from, to): (IpAddr, SocketAddr) = (from.parse().unwrap(), to.parse().unwrap());
         let opened = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let says: Arc<[u8]> = says.into();
         let pace = runtime.block_on(async { Arc::new(Mutex::new(paced())) });
         for _ in 0..count {
-            let (pace, opened) = (Arc::clone(&pace), Arc::clone(&opened));
+            let (pace, opened, says) = (Arc::clone(&pace), Arc::clone(&opened), Arc::clone(&says));
             runtime.spawn(async move {
                 loop {
-                    let held = hold(from, to, says, &opened).await;
+                    let held = hold(from, to, &says, &opened).await;
                     drop(held);
                     pace.lock().await.tick().await;
                 }

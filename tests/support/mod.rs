@@ -25,5 +25,5 @@ pub use process::{Output, Process, ancestors, free_port, generic_windrow, windro
 pub use proxy::{Direction, Proxy};
 pub use random::Random;
 pub use text::{books, generated_words};
-pub use tls::{answer_in_plain, answer_over_tls};
+pub use tls::{answer_in_plain, answer_over_tls, enroll_with_garbage_until_the_end};
 pub use wait::{eventually, wait_for};

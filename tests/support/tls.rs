@@ -65,6 +65,14 @@ pub fn answer_in_plain(address: &str, greeting: &str) -> Vec<u8> {
 /// What a port answers to `greeting`, and to the beginning of HTTP/2 after a handshake in which
 /// this is shown.
 pub fn answer_over_tls(address: &str, greeting: &str, shown: Option<&Credentials>) -> Vec<u8> {
+    talk(over_tls(address, greeting, shown))
+}
+
+fn over_tls(
+    address: &str,
+    greeting: &str,
+    shown: Option<&Credentials>,
+) -> StreamOwned<ClientConnection, TcpStream> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -80,7 +88,37 @@ pub fn answer_over_tls(address: &str, greeting: &str, shown: Option<&Credentials
     config.alpn_protocols = vec![b"h2".to_vec()];
     let name = ServerName::try_from("anything.example").unwrap();
     let tls = ClientConnection::new(Arc::new(config), name).unwrap();
-    talk(StreamOwned::new(tls, connect(address, greeting)))
+    StreamOwned::new(tls, connect(address, greeting))
+}
+
+/// Has a newcomer, who shows nothing, call Enroll with nothing that makes sense, and waits until the
+/// server hangs up.
+pub fn enroll_with_garbage_until_the_end(address: &str) {
+    let mut stream = over_tls(address, "", None);
+    stream.write_all(HTTP2).and_then(|()| stream.write_all(&empty_enroll())).unwrap();
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => panic!("no end"),
+        // However it ends.
+        Ok(_) | Err(_) => assert!(!answer.is_empty(), "the call is answered"),
+    }
+}
+
+/// The frames of a call of Enroll with an empty message.
+fn empty_enroll() -> Vec<u8> {
+    let (path, host) = ("/windrow.v1.Enrollment/Enroll", "anything.example");
+    // RFC 7541: `:method POST`, `:scheme https`, and the others as literals.
+    let mut headers = vec![0x83, 0x87];
+    for (name, value) in [(&[0x04][..], path), (&[0x01], host), (&[0x0f, 0x10], "application/grpc")]
+    {
+        headers.extend_from_slice(name);
+        headers.push(value.len() as u8);
+        headers.extend_from_slice(value.as_bytes());
+    }
+    headers.extend_from_slice(b"\0\x02te\x08trailers");
+    let end_headers = [0, 0, headers.len() as u8, 1, 4, 0, 0, 0, 1];
+    let end_stream = [0, 0, 5, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0];
+    [&end_headers[..], &headers, &end_stream].concat()
 }
 
 fn connect(address: &str, greeting: &str) -> TcpStream {
