@@ -36,7 +36,8 @@ pub(super) fn name(unique: &str, epoch: Epoch) -> String {
 pub(super) fn of(temporary: &Folder, unique: &str) -> io::Result<Vec<(Epoch, String)>> {
     let named =
         |(name, _): (OsString, _)| Some((epoch_of(&name, unique)?, name.into_string().ok()?));
-    Ok(temporary.entries()?.into_iter().filter_map(named).collect())
+    let entries = temporary.entries(|name, _| epoch_of(name, unique).is_some())?;
+    Ok(entries.into_iter().filter_map(named).collect())
 }
 
 /// The place of the job to which a folder of this name belongs.

@@ -225,12 +225,20 @@ impl Folder {
         }
     }
 
-    /// What is in it, in no order.
-    pub(super) fn entries(&self) -> io::Result<Vec<(OsString, FileType)>> {
+    /// Those entries that are `wanted`, by name and kind, in no order: no more than `count`, since
+    /// a job may have made any number of them.
+    pub(super) fn some_entries(
+        &self,
+        count: usize,
+        wanted: impl Fn(&OsStr, FileType) -> bool,
+    ) -> io::Result<Vec<(OsString, FileType)>> {
         use std::os::unix::ffi::OsStrExt;
 
         let mut found = Vec::new();
         for entry in Dir::read_from(&self.fd)? {
+            if found.len() == count {
+                break;
+            }
             let entry = entry?;
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
             if name == "." || name == ".." {
@@ -244,9 +252,24 @@ impl Folder {
                 },
                 known => known,
             };
-            found.push((name.to_os_string(), kind));
+            if wanted(name, kind) {
+                found.push((name.to_os_string(), kind));
+            }
         }
         Ok(found)
+    }
+
+    /// All of them.
+    pub(super) fn entries(
+        &self,
+        wanted: impl Fn(&OsStr, FileType) -> bool,
+    ) -> io::Result<Vec<(OsString, FileType)>> {
+        self.some_entries(usize::MAX, wanted)
+    }
+
+    /// Whether nothing is in it.
+    pub(super) fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.some_entries(1, |_, _| true)?.is_empty())
     }
 
     /// Forces the names in it to disk. Some file systems know no such thing for folders.

@@ -9,9 +9,10 @@
 //! name, with its owner in it, and takes the place of what is left of a former one. What is no lock
 //! stays, and is named.
 
+use std::ffi::OsStr;
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rustix::fs::{Stat, fstat};
 use serde::{Deserialize, Serialize};
@@ -163,6 +164,11 @@ impl Lock {
         let _ = output.remove_folder(TEMPORARY);
     }
 
+    /// The file, which this process has made.
+    pub(super) fn stat(&self) -> io::Result<Stat> {
+        Ok(fstat(&self.file)?)
+    }
+
     /// Whether the file in the folder is still this one.
     pub(super) fn is_there(&self) -> bool {
         let temporary = Folder::open(&self.output).and_then(|output| output.folder(TEMPORARY));
@@ -214,12 +220,9 @@ pub(super) fn owner_of(temporary: &Folder) -> Option<Owner> {
 
 /// Removes what killed coordinators have left that were about to take a lock.
 pub(super) fn sweep(temporary: &Folder) -> io::Result<()> {
-    for (name, _) in temporary.entries()? {
-        if Path::new(&name).to_str().is_some_and(|name| name.starts_with(NEXT_LOCK)) {
-            temporary.remove_file(&name)?;
-        }
-    }
-    Ok(())
+    let is_next = |name: &OsStr, _| name.as_encoded_bytes().starts_with(NEXT_LOCK.as_bytes());
+    let next = temporary.entries(is_next)?;
+    next.into_iter().try_for_each(|(name, _)| temporary.remove_file(name))
 }
 
 /// The owner in the file; none in an empty one, whose job dies with its process.

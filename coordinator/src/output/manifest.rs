@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -165,12 +166,49 @@ fn write_parts<S: Serializer>(parts: &[StagedPart], serializer: S) -> Result<S::
 /// Whether this is the manifest of that job: no other has its identity. Keeps nothing of it but
 /// that.
 pub(super) fn is_of(text: impl Read, job: &ManifestJob) -> bool {
-    serde_json::from_reader::<_, Named>(text).is_ok_and(|there| there.job.identity == job.identity)
+    read::<Named>(text).is_ok_and(|there| there.job.identity == job.identity)
 }
 
 /// Whether this is the manifest of any job.
 pub(super) fn is_one(text: impl Read) -> bool {
-    serde_json::from_reader::<_, Named>(text).is_ok()
+    read::<Named>(text).is_ok()
+}
+
+/// Reads a manifest, or what lies in its place: whoever may write to an output can put a file of
+/// any size there, so nothing of it is kept but what is asked for, nor any string without an end.
+pub(super) fn read<T: DeserializeOwned>(text: impl Read) -> serde_json::Result<T> {
+    serde_json::from_reader(Bounded { text, in_string: false, is_escaped: false, length: 0 })
+}
+
+/// Longest string in a manifest. A path takes up some kilobytes, and a parameter a little more.
+const STRING_BYTES_MAX: u32 = 16 << 20;
+
+/// JSON in which no string is longer than that.
+struct Bounded<R> {
+    text: R,
+    in_string: bool,
+    is_escaped: bool,
+    length: u32,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.text.read(buffer)?;
+        for &byte in &buffer[..read] {
+            if !self.in_string {
+                self.in_string = byte == b'"';
+                self.length = 0;
+            } else if self.length == STRING_BYTES_MAX {
+                let text = "a string in it is longer than any of a manifest";
+                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+            } else {
+                self.length += 1;
+                self.in_string = byte != b'"' || self.is_escaped;
+                self.is_escaped = byte == b'\\' && !self.is_escaped;
+            }
+        }
+        Ok(read)
+    }
 }
 
 /// A manifest, as far as tests look at it.
@@ -186,4 +224,22 @@ struct Named {
 #[derive(Deserialize)]
 struct NamedJob {
     identity: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::repeat;
+
+    use super::*;
+
+    #[test]
+    fn a_string_without_an_end_is_no_manifest() {
+        let before = r#"{"a\"": "\\\"", "job": {"identity": ""#;
+        let after = r#"x"}}"#;
+        assert!(is_one(before.as_bytes().chain(after.as_bytes())));
+        let long =
+            |bytes| before.as_bytes().chain(repeat(b'x').take(bytes)).chain(after.as_bytes());
+        assert!(is_one(long(1 << 20)));
+        assert!(!is_one(long(u64::MAX)), "without an end");
+    }
 }

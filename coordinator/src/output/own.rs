@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
 
-use rustix::fs::{FileType, Mode, Stat};
+use rustix::fs::{Mode, Stat};
 use windrow_scheduler::journal::Epoch;
 
 use super::SUCCESS;
@@ -65,16 +65,17 @@ impl Named {
 
 /// The folders of publications of all jobs, or of one, whoever made them.
 pub(super) fn named(temporary: &Folder, unique: Option<&str>) -> io::Result<Vec<Named>> {
-    let entries = temporary.entries()?.into_iter();
-    let named = entries.filter_map(|(name, _)| Named::parse(&name));
-    Ok(named.filter(|named| unique.is_none_or(|unique| named.unique == unique)).collect())
+    let is_wanted = |named: &Named| unique.is_none_or(|unique| named.unique == unique);
+    let entries =
+        temporary.entries(|name, _| Named::parse(name).as_ref().is_some_and(is_wanted))?;
+    Ok(entries.into_iter().filter_map(|(name, _)| Named::parse(&name)).collect())
 }
 
 /// Whether there is something in it that was moved aside.
 pub(super) fn has_replaced(temporary: &Folder, named: &Named) -> io::Result<bool> {
     let Some(folder) = temporary.folder_if_any(&named.name)? else { return Ok(false) };
     match folder.folder_if_any(REPLACED)? {
-        Some(replaced) => Ok(!replaced.entries()?.is_empty()),
+        Some(replaced) => Ok(!replaced.is_empty()?),
         None => Ok(false),
     }
 }
@@ -114,21 +115,12 @@ impl Own {
     ) -> io::Result<()> {
         let us = self.folder.own_stat()?;
         for named in named(temporary, Some(unique))? {
-            let former = match temporary.folder(&named.name) {
-                Ok(former) => former,
-                // Not made by a publication, or by that of another user.
-                Err(error) if is_anothers(&error) => continue,
-                Err(error) => return Err(error),
-            };
-            let stat = former.own_stat()?;
-            if is_same(&stat, &us) || !is_trusted(&stat, &us) {
-                continue;
+            match trusted(temporary, &named, &us)? {
+                None => {}
+                Some(former) if is_same(&former, &us) => {}
+                Some(_) if named.epoch > epoch => return Err(io::ErrorKind::NotFound.into()),
+                Some(_) => self.drain(temporary, &named.name)?,
             }
-            if named.epoch > epoch {
-                return Err(io::ErrorKind::NotFound.into());
-            }
-            drop(former);
-            self.drain(temporary, &named.name)?;
         }
         Ok(())
     }
@@ -169,8 +161,8 @@ impl Folder {
     /// Nothing but what publications make lies in one.
     fn refuse_others(&self) -> io::Result<()> {
         let known = [SUCCESS, REPLACED, ALL_ASIDE, PARTS];
-        match self.entries()?.into_iter().find(|(name, _)| known.iter().all(|known| name != known))
-        {
+        let others = self.some_entries(1, |name, _| known.iter().all(|known| name != *known))?;
+        match others.first() {
             Some((name, _)) => Err(io::Error::new(
                 io::ErrorKind::DirectoryNotEmpty,
                 format!("{} is no file of a publication; remove it", self.at(name).display()),
@@ -186,7 +178,7 @@ fn is_anothers(error: &io::Error) -> bool {
 }
 
 fn move_all(from: &Folder, to: &Folder) -> io::Result<()> {
-    for (name, _) in from.entries()? {
+    for (name, _) in from.entries(|_, _| true)? {
         from.rename_new(&name, to, &name)?;
     }
     Ok(())
@@ -200,20 +192,27 @@ fn if_not_empty(removed: io::Result<()>) -> io::Result<bool> {
     }
 }
 
-/// Whether a folder was made by whom `us` was made by, as this file system knows its users, and
-/// nobody else could put anything into it.
-fn is_trusted(folder: &Stat, us: &Stat) -> bool {
-    let mode = Mode::from_raw_mode(folder.st_mode);
-    FileType::from_raw_mode(folder.st_mode) == FileType::Directory
-        && folder.st_uid == us.st_uid
-        && !mode.intersects(OTHERS)
+/// What lies there, if it was made by whom `us` was made by, as this file system knows its users,
+/// and nobody else could put anything into it.
+fn trusted(temporary: &Folder, named: &Named, us: &Stat) -> io::Result<Option<Stat>> {
+    let folder = match temporary.folder(&named.name) {
+        Ok(folder) => folder.own_stat()?,
+        // Not made by a publication, or by that of another user.
+        Err(error) if is_anothers(&error) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let is_open = Mode::from_raw_mode(folder.st_mode).intersects(OTHERS);
+    Ok(Some(folder).filter(|folder| folder.st_uid == us.st_uid && !is_open))
 }
 
-/// All folders of dead jobs that may be believed, with what they have kept taken over into one for
-/// each job. Nobody else has the output now.
-pub(super) fn of_dead_jobs(temporary: &Folder) -> io::Result<Vec<Own>> {
+/// All folders of dead jobs that may be believed, made by whom `us` was made by, with what they
+/// have kept taken over into one for each job. Nobody else has the output now.
+pub(super) fn of_dead_jobs(temporary: &Folder, us: &Stat) -> io::Result<Vec<Own>> {
     let mut jobs = BTreeMap::<String, Epoch>::new();
     for named in named(temporary, None)? {
+        if trusted(temporary, &named, us)?.is_none() {
+            continue;
+        }
         let epoch = jobs.entry(named.unique).or_insert(named.epoch);
         *epoch = (*epoch).max(named.epoch);
     }

@@ -1,5 +1,6 @@
 //! Where a job writes: names alone, which survive its coordinator.
 
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -91,8 +92,10 @@ impl Place {
     pub(super) async fn remove(&self) -> io::Result<()> {
         let mut removed = self.clone().try_remove().await;
         for _ in 1..REMOVE_TRIES {
-            if removed.is_ok() {
-                break;
+            match &removed {
+                Err(error) if error.kind() != io::ErrorKind::ResourceBusy => {}
+                // Who has written there all the time goes on.
+                _ => break,
             }
             tokio::time::sleep(REMOVE_PAUSE).await;
             removed = self.clone().try_remove().await;
@@ -163,19 +166,21 @@ pub(super) fn job_of(name: &str) -> Option<JobIdentity> {
 /// nothing is to be put back. What cannot be removed is in nobody's way, since no two jobs use the
 /// same names.
 pub(super) fn sweep(temporary: &Folder) -> io::Result<()> {
-    let warn = |name: &std::ffi::OsStr, removed: io::Result<()>| {
+    let warn = |name: &OsStr, removed: io::Result<()>| {
         if let Err(error) = removed {
             let path = temporary.at(name);
             tracing::warn!(path = %path.display(), %error, "what a job has left cannot be removed, and stays");
         }
     };
-    for (name, _) in temporary.entries()? {
-        let text = name.to_string_lossy();
-        if text.starts_with(STAGING_PREFIX) || text.starts_with(commit_folder::PREFIX) {
-            warn(&name, temporary.remove_tree(&name));
-        } else if let Some(own) = Named::parse(&name) {
-            warn(&name, remove_own(temporary, &own));
-        }
+    let has_parts = |name: &OsStr, _| {
+        let prefixes = [STAGING_PREFIX, commit_folder::PREFIX];
+        prefixes.iter().any(|prefix| name.as_encoded_bytes().starts_with(prefix.as_bytes()))
+    };
+    for (name, _) in temporary.entries(has_parts)? {
+        warn(&name, temporary.remove_tree(&name));
+    }
+    for own in own::named(temporary, None)? {
+        warn(own.name.as_ref(), remove_own(temporary, &own));
     }
     lock::sweep(temporary)
 }

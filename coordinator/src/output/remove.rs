@@ -7,9 +7,11 @@ use rustix::fs::AtFlags;
 
 use super::folder::{Folder, if_any, one};
 
-/// So often, what is in a folder is listed anew. Once is enough for each level of folders, unless
-/// somebody goes on to write there.
-const PASSES_MAX: usize = 10_000;
+/// Entries that are listed at once: a job may have made any number of them.
+const ENTRIES_MAX: usize = 4_096;
+/// So often, what is in a folder is listed anew. Once is enough for so many entries, and for each
+/// level of folders, unless somebody goes on to write there.
+const PASSES_MAX: usize = 25_000;
 
 impl Folder {
     /// Removes what has this name, with all that is in it. Follows no link, and needs two
@@ -29,24 +31,24 @@ impl Folder {
     fn empty(&self) -> io::Result<()> {
         let mut moved = 0;
         for _ in 0..PASSES_MAX {
-            let mut is_empty = true;
-            for (name, _) in self.entries()? {
-                is_empty = false;
-                if !self.remove_at_once(&name)? {
-                    self.move_up_all(&name, &mut moved)?;
-                }
-            }
-            if is_empty {
+            let entries = self.some_entries(ENTRIES_MAX, |_, _| true)?;
+            if entries.is_empty() {
                 return Ok(());
             }
+            for (name, _) in entries {
+                if !self.remove_at_once(&name)? {
+                    self.move_up_some(&name, &mut moved)?;
+                }
+            }
         }
-        Err(io::Error::other("somebody goes on to write there while it is removed"))
+        let text = "somebody goes on to write there while it is removed";
+        Err(io::Error::new(io::ErrorKind::ResourceBusy, text))
     }
 
-    /// Empties a folder in this one: folders that are in it come here.
-    fn move_up_all(&self, name: &OsStr, moved: &mut u64) -> io::Result<()> {
+    /// Empties a folder in this one, but for what is too much for once: folders in it come here.
+    fn move_up_some(&self, name: &OsStr, moved: &mut u64) -> io::Result<()> {
         let Some(inner) = self.folder_if_any(name)? else { return Ok(()) };
-        for (within, _) in inner.entries()? {
+        for (within, _) in inner.some_entries(ENTRIES_MAX, |_, _| true)? {
             while !inner.remove_at_once(&within)? {
                 *moved += 1;
                 let here = OsString::from(format!("removed.{moved}"));
@@ -58,7 +60,10 @@ impl Folder {
                 }
             }
         }
-        self.remove_folder(name)
+        match self.remove_folder(name) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+            removed => removed,
+        }
     }
 
     /// Removes what is no folder, or an empty one. False for a folder in which there is something.

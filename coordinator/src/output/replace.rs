@@ -11,11 +11,11 @@
 //! every moment it is plain, to whoever comes after a crash, what belongs where. Folder and mark lie
 //! in the publication's [own](super::own) folder, into which nobody else can put anything.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Stat};
 
 use super::folder::{Folder, PRIVATE};
 use super::own::{self, PARTS};
@@ -97,8 +97,9 @@ impl<'a> Replaced<'a> {
 }
 
 /// Ends every publication that was left half-done in `output`, which nobody else has now.
-pub(super) fn settle_all(output: &Folder, temporary: &Folder) -> io::Result<()> {
-    for own in own::of_dead_jobs(temporary)? {
+/// Folders are believed that were made by whom `us` was made by.
+pub(super) fn settle_all(output: &Folder, temporary: &Folder, us: &Stat) -> io::Result<()> {
+    for own in own::of_dead_jobs(temporary, us)? {
         Replaced::new(output, &own.folder).settle()?;
         own.folder.remove_tree(PARTS)?;
         own.remove(temporary)?;
@@ -118,20 +119,18 @@ pub(super) fn is_unsettled(output: &Folder) -> bool {
 
 /// The first entry of an output folder, by name, that no job writes there.
 pub(super) fn foreign_in(output: &Folder) -> io::Result<Option<PathBuf>> {
-    let is_foreign = |(name, kind): &(OsString, FileType)| {
-        name != TEMPORARY && !is_result(name.as_encoded_bytes(), *kind)
-    };
-    let entries = output.entries()?.into_iter();
-    if let Some((name, _)) = entries.filter(is_foreign).min_by(|one, other| one.0.cmp(&other.0)) {
+    let is_foreign =
+        |name: &OsStr, kind| name != TEMPORARY && !is_result(name.as_encoded_bytes(), kind);
+    let first = |found: Vec<(OsString, FileType)>| found.into_iter().map(|(name, _)| name).min();
+    if let Some(name) = first(output.entries(is_foreign)?) {
         return Ok(Some(output.at(name)));
     }
     let Some(bad_records) = output.folder_if_any(BAD_RECORDS)? else { return Ok(None) };
-    let is_foreign = |(name, kind): &(OsString, FileType)| {
-        let is_list = std::path::Path::new(name).extension().is_some_and(|end| end == "jsonl");
-        !is_list || *kind == FileType::Directory
+    let is_foreign = |name: &OsStr, kind| {
+        let is_list = Path::new(name).extension().is_some_and(|end| end == "jsonl");
+        !is_list || kind == FileType::Directory
     };
-    let names = bad_records.entries()?.into_iter().filter(is_foreign).map(|(name, _)| name);
-    Ok(names.min().map(|name| bad_records.at(name)))
+    Ok(first(bad_records.entries(is_foreign)?).map(|name| bad_records.at(name)))
 }
 
 /// Whether an entry can be of a result, this version's or another one's, by its name and kind.
@@ -144,7 +143,6 @@ fn is_result(name: &[u8], kind: FileType) -> bool {
 
 /// The names of what can be of a result.
 fn results(folder: &Folder) -> io::Result<Vec<OsString>> {
-    let entries = folder.entries()?.into_iter();
-    let results = entries.filter(|(name, kind)| is_result(name.as_encoded_bytes(), *kind));
-    Ok(results.map(|(name, _)| name).collect())
+    let results = folder.entries(|name, kind| is_result(name.as_encoded_bytes(), kind))?;
+    Ok(results.into_iter().map(|(name, _)| name).collect())
 }

@@ -1,6 +1,7 @@
 //! Takes an output folder for one job, and gives it back.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::io::{self, BufReader};
 use std::path::Path;
 
@@ -45,8 +46,8 @@ pub(crate) fn check(output: &Path, overwrite: bool) -> Result<(), OutputError> {
 }
 
 fn check_entries(output: &Folder, overwrite: bool) -> Result<(), OutputError> {
-    let entries = output.entries().map_err(OutputError::not_writable(output.path()))?;
-    let is_empty = entries.iter().all(|(name, _)| name == TEMPORARY);
+    let others = output.some_entries(1, |name, _| name != TEMPORARY);
+    let is_empty = others.map_err(OutputError::not_writable(output.path()))?.is_empty();
     let path = output.path().to_path_buf();
     match (is_empty, overwrite) {
         (true, _) => Ok(()),
@@ -78,8 +79,9 @@ pub(crate) fn jobs_in(output: &Path) -> Vec<JobIdentity> {
 
 fn look_for_jobs(output: &Path) -> io::Result<Vec<JobIdentity>> {
     let temporary = Folder::open(output)?.folder(TEMPORARY)?;
-    let names = temporary.entries()?.into_iter().filter_map(|(name, _)| name.into_string().ok());
-    let mut jobs: BTreeSet<_> = names.filter_map(|name| place::job_of(&name)).collect();
+    let job_of = |name: &OsStr| name.to_str().and_then(place::job_of);
+    let names = temporary.entries(|name, _| job_of(name).is_some())?.into_iter();
+    let mut jobs: BTreeSet<_> = names.filter_map(|(name, _)| job_of(&name)).collect();
     let locker = lock::owner_of(&temporary);
     jobs.extend(locker.and_then(|owner| owner.unique.parse::<JobIdentity>().ok()));
     Ok(jobs.into_iter().collect())
@@ -125,7 +127,8 @@ impl Reservation {
         let failed = || OutputError::not_writable(&path);
         let prepare = || {
             let temporary = output.folder(TEMPORARY).map_err(failed())?;
-            replace::settle_all(output, &temporary).map_err(failed())?;
+            let us = lock.stat().map_err(failed())?;
+            replace::settle_all(output, &temporary, &us).map_err(failed())?;
             check_entries(output, overwrite)?;
             sweep(&temporary).map_err(failed())?;
             let made = temporary.new_folder(&staging, USUAL).map_err(failed())?;

@@ -2,6 +2,7 @@
 //! a disk, a server or a copy has kept it.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, BufReader};
 use std::path::Path;
@@ -11,7 +12,7 @@ use serde::Deserialize;
 
 use super::folder::{Folder, if_any};
 use super::publish::crc64;
-use super::{BAD_RECORDS, PART, SUCCESS};
+use super::{BAD_RECORDS, PART, SUCCESS, manifest};
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -102,11 +103,12 @@ pub fn verify(folder: &Path) -> Result<Verified, VerifyError> {
             verified.differences.push(format!("{}: the manifest names it twice", file.name));
         }
     }
-    let others = output.entries().map_err(|error| failed(folder, error))?.into_iter();
-    let others = others.filter(|(name, _)| name.as_encoded_bytes().starts_with(PART.as_bytes()));
+    let is_part = |name: &OsStr, _| name.as_encoded_bytes().starts_with(PART.as_bytes());
+    let others = output.entries(is_part).map_err(|error| failed(folder, error))?.into_iter();
     let mut others: Vec<_> = others.map(|(name, _)| name.to_string_lossy().into_owned()).collect();
     if let Some(bad_records) = &bad_records {
-        let listed = bad_records.entries().map_err(|error| failed(bad_records.path(), error))?;
+        let listed =
+            bad_records.entries(|_, _| true).map_err(|error| failed(bad_records.path(), error))?;
         let listed = listed.into_iter().map(|(name, _)| name.to_string_lossy().into_owned());
         others.extend(listed.map(|name| format!("{BAD_RECORDS}/{name}")));
     }
@@ -128,7 +130,7 @@ fn read_manifest(folder: &Path, output: &Folder) -> Result<Manifest, VerifyError
         |message: String| VerifyError::Manifest { path: path.display().to_string(), message };
     // As it is read: a file of any size that is none is found out at its first bytes.
     let manifest: Manifest =
-        serde_json::from_reader(BufReader::new(file)).map_err(|error| match error.is_io() {
+        manifest::read(BufReader::new(file)).map_err(|error| match error.is_io() {
             true => failed(&path, error.into()),
             false => wrong(format!("it is no manifest: {error}")),
         })?;

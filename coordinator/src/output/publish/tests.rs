@@ -459,6 +459,26 @@ async fn what_may_pass_is_told_from_what_stays_and_all_can_be_done_once_more() {
     }
 }
 
+/// A job may leave any number of files and folders.
+#[tokio::test]
+async fn what_a_job_leaves_is_removed_however_much_and_deep_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("out");
+    let reservation = Reservation::take(&output, false, None).unwrap();
+    let staging = reservation.place().staging();
+    for (folder, files) in [("", 5_000), ("a", 5_000), ("b/c/d", 10)] {
+        fs::create_dir_all(staging.join(folder)).unwrap();
+        (0..files).for_each(|n| fs::write(staging.join(folder).join(n.to_string()), "").unwrap());
+    }
+    (0..300).fold(staging, |above, _| {
+        let folder = above.join("removed.1");
+        fs::create_dir(&folder).unwrap();
+        folder
+    });
+    reservation.discard().await.unwrap();
+    assert!(!output.exists());
+}
+
 /// Beside what it cost to do the same by paths, without looking at what is there.
 #[test]
 #[ignore = "measures; run it alone, with --nocapture"]
