@@ -8,7 +8,7 @@ use libtest_mimic::Trial;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::conformance::{arguments, gated, gates, path, processes, wait_until_succeeded};
-use crate::jobs::deadly::WORD;
+use crate::jobs::deadly::{RUNNER, WORD};
 use crate::support::{
     Cluster, ClusterOptions, Dir, Output, Process, ancestors, case, count_words, eventually,
     generated_words, sorted_lines, wait_for,
@@ -22,6 +22,7 @@ pub fn tests() -> Vec<Trial> {
         ("allocate", &["--job-memory", "200MiB"], &["more than 209715200 bytes of memory"]),
         ("write", &["--job-file-size", "8MiB"], &["SIGXFSZ", "--job-file-size"]),
         ("open", &["--job-open-files", "300"], &["Too many open files"]),
+        ("spread", &["--job-memory", "256MiB"], &["more than 268435456 bytes of memory"]),
         ("multiply", &["--job-processes", "30"], &["more than 30 processes", "--job-processes"]),
     ];
     let deaths = deaths.into_iter().map(|(how, flags, said)| {
@@ -31,6 +32,7 @@ pub fn tests() -> Vec<Trial> {
         case("processes::forked_ones_go_with_the_job", forked_ones_go_with_the_job),
         case("processes::escaped_ones_go_with_the_job", escaped_ones_go_with_the_job),
         case("processes::escaped_ones_go_with_a_process_that_dies", escaped_ones_go_with_a_death),
+        case("processes::ones_that_never_stand_still_go_with_the_job", runners_go_with_the_job),
         case("processes::what_is_printed_is_bounded", what_is_printed_is_bounded),
         case("processes::standard_input_is_empty", standard_input_is_empty),
         case("processes::one_that_hangs_is_killed", one_that_hangs_is_killed),
@@ -141,6 +143,41 @@ fn escaped_ones_go_with_a_death() {
     eventually("the end of what has escaped", || !is_alive(&escaped));
     fs::write(dir.join("marks/go"), "").unwrap();
     wait_until_succeeded(&cluster, job);
+    eventually("no process of the job", || children(&cluster.workers[0]).is_empty());
+}
+
+/// Processes that run the runner of this job.
+fn runners(folder: &Path) -> usize {
+    let is_one = |entry: &fs::DirEntry| {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        line.contains(RUNNER) && line.contains(&*folder.to_string_lossy())
+    };
+    let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    processes.filter(is_one).count()
+}
+
+/// Each lives for a moment, has a session of its own, and is nobody's child: none is ever caught by
+/// its number.
+fn runners_go_with_the_job() {
+    let dir = Dir::new();
+    let cluster = Cluster::start(1);
+    let offered = cluster.member(0)["isolation"].as_str().unwrap().to_string();
+    if offered != "process" {
+        eprintln!("LEFT OUT: this kernel cannot tell what descends from a process");
+        return;
+    }
+    let job = cluster.submit_detached(deadly(&dir, "run", &[]));
+    let folder = cluster.worker_dir(0);
+    eventually("runners", || runners(&folder) > 0);
+    fs::write(dir.join("marks/go"), "").unwrap();
+    wait_until_succeeded(&cluster, job);
+    // One may be between two names: they are gone when they are not seen any more.
+    let mut unseen = 0;
+    eventually("the end of the runners", || {
+        unseen = if runners(&folder) == 0 { unseen + 1 } else { 0 };
+        unseen == 20
+    });
     eventually("no process of the job", || children(&cluster.workers[0]).is_empty());
 }
 

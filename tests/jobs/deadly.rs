@@ -15,6 +15,9 @@ use super::{mark, wait_for_any};
 /// The word at which it happens.
 pub const WORD: &str = "DEADLY";
 
+/// The program of [`How::Run`], in a temporary folder.
+pub const RUNNER: &str = "windrow-test-runner.sh";
+
 /// What happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 enum How {
@@ -35,6 +38,11 @@ enum How {
     /// Starts a process that leaves its group and its parent, marks its id, and waits until `go` is
     /// there.
     Escape,
+    /// Starts a process that starts another one in a session of its own and ends, for ever, and
+    /// waits until `go` is there.
+    Run,
+    /// Takes memory in processes that it starts, of which none has much.
+    Spread,
     /// Prints half a gigabyte, marks that, and waits until `go` is there.
     Print,
     /// Reads standard input to its end.
@@ -110,6 +118,20 @@ impl DeadlyParams {
                 let script = "setsid sleep 1000 </dev/null >/dev/null 2>&1 & echo $!";
                 let output = Command::new("sh").args(["-c", script]).output()?;
                 mark(marks, &format!("escaped-{}", String::from_utf8_lossy(&output.stdout).trim()));
+                wait_for_any(&[marks.join("go")]);
+            }
+            How::Run => {
+                let script = std::env::temp_dir().join(RUNNER);
+                std::fs::write(&script, "setsid sh \"$0\" </dev/null >/dev/null 2>&1 &\n")?;
+                Command::new("sh").arg(&script).stdout(Stdio::null()).status()?;
+                wait_for_any(&[marks.join("go")]);
+            }
+            How::Spread => {
+                for _ in 0..4 {
+                    // The last bytes of a pipe are kept until nobody takes them.
+                    let script = "head -c 100000000 /dev/zero | tail -c 100000000 | sleep 1000";
+                    Command::new("sh").args(["-c", script]).stdout(Stdio::null()).spawn()?;
+                }
                 wait_for_any(&[marks.join("go")]);
             }
             How::Print => {

@@ -16,7 +16,7 @@ use std::process::Command;
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset,
-    RulesetAttr, RulesetCreated, RulesetCreatedAttr, Scope,
+    RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
 };
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use windrow_jobs::{FailureCause, JobId, Place};
@@ -96,6 +96,16 @@ pub(crate) fn knows_scopes() -> bool {
     let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
     let scoped = ruleset.scope(Scope::Signal).and_then(|it| it.scope(Scope::AbstractUnixSocket));
     scoped.and_then(Ruleset::create).is_ok()
+}
+
+/// Has this thread, and all that it starts from now on, signal nothing else. False where the kernel
+/// does not know of that.
+pub(super) fn enter_scope() -> bool {
+    let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+    let scoped = ruleset.scope(Scope::Signal).and_then(Ruleset::create);
+    scoped
+        .and_then(RulesetCreated::restrict_self)
+        .is_ok_and(|status| status.ruleset == RulesetStatus::FullyEnforced)
 }
 
 /// The rules for a process of the worker that has these folders `hidden`. May block for a moment.

@@ -10,10 +10,7 @@ use std::process::{Child as StdChild, ExitStatus};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rustix::io::Errno;
-use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
-};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -22,6 +19,7 @@ use windrow_jobs::{FailureCause, MemoryLimit, Place};
 
 use super::limits::{Excess, JobLimits};
 use super::printed::Printed;
+use super::spawner::{Family, Started};
 use crate::cgroup::{self, machine_memory_bytes};
 
 /// How often it is looked at.
@@ -126,10 +124,11 @@ struct Leader {
     pid: Pid,
     /// When it has ended.
     ended: oneshot::Receiver<()>,
+    family: Family,
 }
 
 impl Leader {
-    /// Kills the whole group, and returns how the leader ended once it has.
+    /// Kills the whole group, then what has left it, and returns how the leader ended once it has.
     async fn kill(mut self) -> io::Result<ExitStatus> {
         kill_group(self.pid);
         if !self.ended.is_terminated() {
@@ -137,22 +136,17 @@ impl Leader {
         }
         // Of what was begun meanwhile.
         kill_group(self.pid);
+        self.family.kill().await;
         self.child.wait()
     }
 }
 
 impl Process {
-    /// Takes over a process that leads a group of its own. Kills it on failure.
-    pub(super) fn new(mut child: StdChild, printed: Printed) -> io::Result<Self> {
+    /// Takes over a process that leads a group of its own.
+    pub(super) fn new(started: Started, printed: Printed) -> Self {
+        let Started { child, ended, family } = started;
         let pid = Pid::from_child(&child);
-        match wait_for_end(pid) {
-            Ok(ended) => Ok(Self { pid, leader: Leader { child, pid, ended }, printed }),
-            Err(error) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                Err(error)
-            }
-        }
+        Self { pid, leader: Leader { child, pid, ended, family }, printed }
     }
 
     /// Watches it until it is gone, with all of its group; says `on_end` as soon as that is
@@ -242,18 +236,6 @@ impl KernelKills {
     }
 }
 
-/// Waits on a thread of its own, and leaves the process to be reaped.
-fn wait_for_end(pid: Pid) -> io::Result<oneshot::Receiver<()>> {
-    let (sender, ended) = oneshot::channel();
-    let wait = move || {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        while matches!(waitid(WaitId::Pid(pid), options), Err(Errno::INTR)) {}
-        let _ = sender.send(());
-    };
-    std::thread::Builder::new().name("windrow-wait".into()).spawn(wait)?;
-    Ok(ended)
-}
-
 fn kill_group(pid: Pid) {
     // It fails where there is nobody left. The leader, which is not reaped yet, may have left its
     // group.
@@ -281,22 +263,23 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
+    use crate::executor::children::spawner::spawn;
 
     /// A process that sleeps, and its folder.
-    fn sleeping() -> (StdChild, Printed, tempfile::TempDir) {
+    async fn sleeping() -> (Started, Printed, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let (pipe, theirs) = io::pipe().unwrap();
         let printed = Printed::record(pipe, folder.path().join("printed")).unwrap();
         let mut command = Command::new("sleep");
         command.arg("1000").process_group(0).stdout(theirs).stderr(Stdio::null());
-        (command.spawn().unwrap(), printed, folder)
+        (spawn(command, false).await.unwrap(), printed, folder)
     }
 
     #[tokio::test]
     async fn one_that_is_condemned_dies_of_it_and_one_that_is_stopped_does_not() {
         for is_expected in [false, true] {
-            let (child, printed, _folder) = sleeping();
-            let process = Process::new(child, printed).unwrap();
+            let (started, printed, _folder) = sleeping().await;
+            let process = Process::new(started, printed);
             let stop = Stop::default();
             if is_expected {
                 stop.kill();
@@ -315,10 +298,9 @@ mod tests {
     /// As in uninterruptible sleep: it is killed, and nobody ever hears of its end.
     #[tokio::test(start_paused = true)]
     async fn one_that_does_not_end_is_not_waited_for() {
-        let (child, printed, _folder) = sleeping();
+        let (started, printed, _folder) = sleeping().await;
         let (never, ended) = oneshot::channel();
-        let pid = Pid::from_child(&child);
-        let process = Process { pid, leader: Leader { child, pid, ended }, printed };
+        let process = Process::new(Started { ended, ..started }, printed);
         let stop = Stop::default();
         stop.condemn();
         let mut has_ended = false;

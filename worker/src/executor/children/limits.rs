@@ -1,4 +1,4 @@
-//! What one process of a job may use. Open files and sizes of files the kernel limits, from before
+//! What one process of a job may use, with what it starts. Open files and sizes of files the kernel limits, from before
 //! its program begins; memory and processes the worker counts ten times a second, since the kernel
 //! counts them otherwise: address space says little of memory, and processes are those of the whole
 //! user.
@@ -11,6 +11,8 @@ use rustix::process::{
     Pid, Resource, Rlimit, getpid, getrlimit, set_child_subreaper, setrlimit, setsid,
 };
 
+use super::family::Members;
+
 /// A process may take up half as much memory again as is budgeted, and this: for code, stacks, the
 /// transport's buffers, and what user code holds for a moment.
 const BESIDE_BUDGET_BYTES: u64 = 256 << 20;
@@ -22,7 +24,7 @@ const SMALL_PARTS: u64 = 4;
 /// Limits of each process of a job. `None` sets none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JobLimits {
-    /// Memory of its own; where it is left out, half as much again as all jobs together may use for
+    /// Memory of its own, and of what descends from it; where it is left out, half as much again as all jobs together may use for
     /// intermediate data, and 256 MiB.
     pub memory_bytes: Option<u64>,
     /// Files and connections that it has open at once.
@@ -90,13 +92,16 @@ impl JobLimits {
         }
     }
 
-    /// What the process has too much of now. Reads a file of the kernel's for each of its threads.
+    /// What the process has too much of now, with all that descends from it. Reads some files of
+    /// the kernel's for each of them.
     pub(super) fn excess(self, pid: Pid) -> Option<Excess> {
-        let too_large = self.memory_bytes.filter(|most| own_memory_bytes(pid) > Some(*most));
-        too_large.map(Excess::Memory).or_else(|| {
-            let counted = count_family(pid, self.processes.saturating_add(1));
-            (counted > self.processes).then_some(Excess::Processes(self.processes))
-        })
+        let family = Members::of(pid, self.processes.saturating_add(1));
+        if let Some(most) = self.memory_bytes
+            && family.has_more_memory(most)
+        {
+            return Some(Excess::Memory(most));
+        }
+        (family.len() > self.processes).then_some(Excess::Processes(self.processes))
     }
 }
 
@@ -105,34 +110,6 @@ fn set(resource: Resource, most: u64) -> io::Result<()> {
     let most = getrlimit(resource).maximum.unwrap_or(u64::MAX).min(most);
     setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
     Ok(())
-}
-
-/// What a process takes up in memory, without what it shares with files.
-fn own_memory_bytes(pid: Pid) -> Option<u64> {
-    let statm = std::fs::read_to_string(format!("/proc/{}/statm", pid.as_raw_nonzero())).ok()?;
-    let mut pages = statm.split_ascii_whitespace().skip(1).map(str::parse::<u64>);
-    let (resident, shared) = (pages.next()?.ok()?, pages.next()?.ok()?);
-    Some(resident.saturating_sub(shared) * rustix::param::page_size() as u64)
-}
-
-/// A process and its descendants, counted up to `most`. Those whose parents have ended are its
-/// children.
-fn count_family(pid: Pid, most: u64) -> u64 {
-    let mut found = vec![pid.as_raw_nonzero().get()];
-    let mut counted = 0;
-    while let Some(process) = found.pop()
-        && counted < most
-    {
-        counted += 1;
-        // Children are listed by the thread that has started them.
-        let threads = std::fs::read_dir(format!("/proc/{process}/task"));
-        for thread in threads.into_iter().flatten().flatten() {
-            let children = std::fs::read_to_string(thread.path().join("children"));
-            let children = children.unwrap_or_default();
-            found.extend(children.split_ascii_whitespace().filter_map(|id| id.parse::<i32>().ok()));
-        }
-    }
-    counted
 }
 
 #[cfg(test)]
@@ -167,8 +144,8 @@ mod tests {
         assert_eq!(lines.next().unwrap().unwrap(), "ready");
         let pid = Pid::from_child(&child);
         let limits = |processes| JobLimits { processes, ..Default::default() };
-        assert!(count_family(pid, 100) >= 3);
-        assert_eq!(count_family(pid, 2), 2);
+        assert!(Members::of(pid, 100).len() >= 3);
+        assert_eq!(Members::of(pid, 2).len(), 2);
         assert_eq!(limits(2).excess(pid), Some(Excess::Processes(2)));
         assert_eq!(limits(100).excess(pid), None);
         let small = JobLimits { memory_bytes: Some(1), ..limits(2) };

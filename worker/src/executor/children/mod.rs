@@ -4,7 +4,7 @@
 //! ```text
 //!  Children --- by job ---> ChildrenOfJob --- main, and one for each suspect ---> Child ===== process
 //!      |                         which outputs are here                        what runs in it
-//!      +-- Spawner: starts them;  life: watches and reaps them;  Printed: what they print;  log: tells that
+//!      +-- spawner: starts them;  life: watches and reaps them;  Printed: what they print;  log: tells that
 //! ```
 //!
 //! A process is an executor like that of embedded mode, for one job: it reads input, sorts, writes
@@ -28,6 +28,7 @@ use windrow_security::LocalUsers;
 
 mod child;
 mod confinement;
+mod family;
 mod job;
 mod life;
 mod limits;
@@ -57,7 +58,6 @@ use crate::shuffle::{FetchTimeouts, ShuffleService};
 use crate::sync::lock;
 use child::Child;
 use job::ChildrenOfJob;
-use spawner::Spawner;
 
 /// Hears of outputs that were lost with the process that had them.
 pub(crate) type LostOutputs = mpsc::UnboundedReceiver<Vec<AttemptId>>;
@@ -97,7 +97,6 @@ pub(crate) struct Children {
     settings: ChildSettings,
     identity: Arc<Identity>,
     jobs: Mutex<HashMap<JobId, Arc<ChildrenOfJob>>>,
-    spawner: Spawner,
     last_serial: AtomicU32,
     living: Mutex<u64>,
     /// Folders that are still to be removed.
@@ -129,7 +128,6 @@ impl Children {
             settings,
             identity,
             jobs: Mutex::default(),
-            spawner: Spawner::start()?,
             last_serial: AtomicU32::new(0),
             living: Mutex::new(0),
             doomed: Mutex::default(),

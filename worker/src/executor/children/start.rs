@@ -27,6 +27,7 @@ use super::job::ChildrenOfJob;
 use super::life::{Death, Process};
 use super::log;
 use super::printed::{Printed, PrintedSoFar};
+use super::spawner;
 use crate::channel::{
     FROM_CHILD_BYTES_MAX, MessageReader, MessageWriter, descriptor_pair, split, stream_pair,
 };
@@ -239,7 +240,8 @@ impl Children {
         descriptors.send(their_stream.as_fd()).await?;
         let printed = Printed::record(pipe, folder.join(format!("printed-{serial}.log")))?;
         let so_far = printed.so_far();
-        let process = Process::new(self.spawner.spawn(command).await?, printed)?;
+        let is_scoped = self.settings.hidden.is_some();
+        let process = Process::new(spawner::spawn(command, is_scoped).await?, printed);
         // Where the kernel does not let it, nothing is worse than before.
         let score = format!("/proc/{}/oom_score_adj", process.pid.as_raw_nonzero());
         let _ = std::fs::write(score, KILL_RATHER);

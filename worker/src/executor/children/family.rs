@@ -1,0 +1,119 @@
+//! What a process and all that descends from it take up. The kernel counts such things by user or
+//! by control group; here they are added up. Those whose parents have ended are children of the
+//! process.
+
+use std::fs;
+
+use rustix::process::Pid;
+
+/// One of a family.
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    pid: i32,
+    /// Of its parent, unless it is the first.
+    parent: Option<i32>,
+}
+
+/// A process and its descendants, as they are now.
+pub(super) struct Members(Vec<Member>);
+
+impl Members {
+    /// Looks for up to `most` of them.
+    pub(super) fn of(pid: Pid, most: u64) -> Self {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let mut members = vec![Member { pid: pid.as_raw_nonzero().get(), parent: None }];
+        let mut looked_at = 0;
+        while looked_at < members.len() && members.len() < most {
+            let parent = members[looked_at].pid;
+            looked_at += 1;
+            // Children are listed by the thread that has started them.
+            let threads = fs::read_dir(format!("/proc/{parent}/task"));
+            for thread in threads.into_iter().flatten().flatten() {
+                let children = fs::read_to_string(thread.path().join("children"));
+                let children = children.unwrap_or_default();
+                let children = children.split_ascii_whitespace().filter_map(|id| id.parse().ok());
+                members.extend(children.map(|pid| Member { pid, parent: Some(parent) }));
+            }
+        }
+        members.truncate(most);
+        Self(members)
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    /// Whether they take up more memory than this, without what they share with files.
+    pub(super) fn has_more_memory(&self, most: u64) -> bool {
+        let total = |bytes: fn(i32) -> u64, members: &mut dyn Iterator<Item = &Member>| {
+            members.fold(0u64, |total, member| total.saturating_add(bytes(member.pid)))
+        };
+        // Memory that several have in common is counted for each of them: too much, if anything.
+        if total(resident_bytes, &mut self.0.iter()) <= most {
+            return false;
+        }
+        let mut apart = self.0.iter().filter(|member| !member.is_as_its_parent());
+        total(fair_bytes, &mut apart) > most
+    }
+}
+
+impl Member {
+    /// Whether it has the very memory of its parent, as one that is just being started has.
+    fn is_as_its_parent(&self) -> bool {
+        /// Whether both have the same address space.
+        const KCMP_VM: i32 = 1;
+        let Some(parent) = self.parent else { return false };
+        // SAFETY: it is given numbers only.
+        #[allow(unsafe_code)]
+        let compared = unsafe { libc::syscall(libc::SYS_kcmp, self.pid, parent, KCMP_VM, 0, 0) };
+        compared == 0
+    }
+}
+
+/// Memory of a process; what it has in common with others counts whole.
+fn resident_bytes(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    sum_of_lines(&status, &["RssAnon:", "RssShmem:"])
+}
+
+/// Memory of a process; of what it has in common with others, its part. The kernel walks through
+/// all of it to find out.
+fn fair_bytes(pid: i32) -> u64 {
+    match fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) {
+        Ok(sums) => sum_of_lines(&sums, &["Pss_Anon:", "Pss_Shmem:"]),
+        // It can keep this from its worker, and gains nothing by it.
+        Err(_) => resident_bytes(pid),
+    }
+}
+
+fn sum_of_lines(text: &str, names: &[&str]) -> u64 {
+    let of_line = |line: &str| {
+        let (name, value) = line.split_once(char::is_whitespace)?;
+        let kib: u64 = value.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        names.contains(&name).then_some(kib.saturating_mul(1024))
+    };
+    text.lines().filter_map(of_line).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_added_up() {
+        let status =
+            "Name:\tRssAnon: 9 kB\nRssAnon:\t    100 kB\nRssFile:\t 7 kB\nRssShmem:\t  20 kB\n";
+        assert_eq!(sum_of_lines(status, &["RssAnon:", "RssShmem:"]), 120 << 10);
+    }
+
+    #[test]
+    fn this_process_has_memory() {
+        let pid = rustix::process::getpid();
+        let own = Members::of(pid, 1);
+        assert!(own.has_more_memory(1) && !own.has_more_memory(1 << 50));
+        let number = pid.as_raw_nonzero().get();
+        assert!(fair_bytes(number) > 0 && resident_bytes(number) > 0);
+        let itself = Member { pid: number, parent: Some(number) };
+        assert!(itself.is_as_its_parent());
+    }
+}
