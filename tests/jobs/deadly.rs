@@ -121,17 +121,11 @@ impl DeadlyParams {
                 wait_for_any(&[marks.join("go")]);
             }
             How::Run => {
-                let script = std::env::temp_dir().join(RUNNER);
-                std::fs::write(&script, "setsid sh \"$0\" </dev/null >/dev/null 2>&1 &\n")?;
-                Command::new("sh").arg(&script).stdout(Stdio::null()).status()?;
+                run()?;
                 wait_for_any(&[marks.join("go")]);
             }
             How::Spread => {
-                for _ in 0..4 {
-                    // The last bytes of a pipe are kept until nobody takes them.
-                    let script = "head -c 100000000 /dev/zero | tail -c 100000000 | sleep 1000";
-                    Command::new("sh").args(["-c", script]).stdout(Stdio::null()).spawn()?;
-                }
+                spread()?;
                 wait_for_any(&[marks.join("go")]);
             }
             How::Print => {
@@ -150,6 +144,22 @@ impl DeadlyParams {
         }
         Ok(())
     }
+}
+
+fn run() -> Result<()> {
+    let script = std::env::temp_dir().join(RUNNER);
+    std::fs::write(&script, "setsid sh \"$0\" </dev/null >/dev/null 2>&1 &\n")?;
+    Command::new("sh").arg(&script).stdout(Stdio::null()).status()?;
+    Ok(())
+}
+
+fn spread() -> Result<()> {
+    for _ in 0..4 {
+        // The last bytes of a pipe are kept until nobody takes them.
+        let script = "head -c 100000000 /dev/zero | tail -c 100000000 | sleep 1000";
+        Command::new("sh").args(["-c", script]).stdout(Stdio::null()).spawn()?;
+    }
+    Ok(())
 }
 
 impl Mapper for DeadlyWords {

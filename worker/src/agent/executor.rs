@@ -46,15 +46,8 @@ pub(super) async fn open(
     let isolated = isolated(config)?;
     let isolation = isolated.level;
     let failed = failed(&config.directory);
-    let take = {
-        let (path, failed) = (config.directory.clone(), failed.clone());
-        move || -> Result<_, ExecutorError> {
-            let directory = WorkerDirectory::open(&std::path::absolute(&path).map_err(&failed)?)?;
-            let path = std::fs::canonicalize(directory.path()).map_err(&failed)?;
-            Ok((directory, path))
-        }
-    };
-    let taken = tokio::task::spawn_blocking(take).await;
+    let path = config.directory.clone();
+    let taken = tokio::task::spawn_blocking(move || take(&path)).await;
     let (folder, directory) = taken.map_err(|error| failed(io::Error::other(error)))??;
     let host = config.host.clone();
     // Where it is not known, as in tests, there is only one.
@@ -92,13 +85,7 @@ pub(super) async fn open(
     let cache = BlobCache::new(directory.join(PROGRAMS), config.program_cache_bytes, source);
     let programs = Programs::new(program, own_digest, Arc::new(cache));
     let fetch = config.fetch;
-    let hidden = if config.confinement.files {
-        let hidden: Arc<[PathBuf]> = hidden(&directory, &config.confinement.hidden)?.into();
-        check_confinement(&hidden).map_err(failed.clone())?;
-        Some(hidden)
-    } else {
-        None
-    };
+    let hidden = hidden(&directory, &config.confinement)?;
     let settings = ChildSettings {
         programs,
         threads,
@@ -138,9 +125,23 @@ fn isolated(config: &WorkerConfig) -> Result<Isolated, WorkerError> {
     Ok(isolated)
 }
 
-/// What jobs must not see, first this worker's folder, without links. What is not there yet is
-/// hidden by the name that it would have.
-fn hidden(directory: &Path, others: &[PathBuf]) -> Result<Vec<PathBuf>, ExecutorError> {
+/// The folder, and the one name that it has.
+fn take(path: &Path) -> Result<(WorkerDirectory, PathBuf), ExecutorError> {
+    let failed = failed(path);
+    let directory = WorkerDirectory::open(&std::path::absolute(path).map_err(&failed)?)?;
+    let path = std::fs::canonicalize(directory.path()).map_err(&failed)?;
+    Ok((directory, path))
+}
+
+/// What jobs must not see, first this worker's folder, without links; `None` limits nothing. What
+/// is not there yet is hidden by the name that it would have.
+fn hidden(
+    directory: &Path,
+    confinement: &Confinement,
+) -> Result<Option<Arc<[PathBuf]>>, ExecutorError> {
+    if !confinement.files {
+        return Ok(None);
+    }
     let real = |path: &PathBuf| {
         for above in path.ancestors() {
             match std::fs::canonicalize(above) {
@@ -152,7 +153,7 @@ fn hidden(directory: &Path, others: &[PathBuf]) -> Result<Vec<PathBuf>, Executor
         Err(io::ErrorKind::NotFound.into())
     };
     let mut hidden = vec![directory.to_path_buf()];
-    for path in others {
+    for path in &confinement.hidden {
         let real = real(path).map_err(failed(path))?;
         if directory.starts_with(&real) {
             let error = io::Error::other("it cannot be hidden: this worker's folder lies there");
@@ -160,7 +161,8 @@ fn hidden(directory: &Path, others: &[PathBuf]) -> Result<Vec<PathBuf>, Executor
         }
         hidden.push(real);
     }
-    Ok(hidden)
+    check_confinement(&hidden).map_err(failed(directory))?;
+    Ok(Some(hidden.into()))
 }
 
 /// Says at once what else each job would run into.

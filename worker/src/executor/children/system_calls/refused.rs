@@ -144,8 +144,13 @@ pub(super) fn by_arguments() -> Vec<(i64, Vec<Vec<Condition>>)> {
             libc::SYS_socket,
             vec![
                 FAMILIES.iter().map(|family| is_not(0, *family as u32)).collect(),
-                // Of the kernel, only what it says of interfaces and routes.
-                vec![is(0, libc::AF_NETLINK as u32), is_not(2, libc::NETLINK_ROUTE as u32)],
+                // Of the kernel, only what it says of interfaces and routes, and of whose a
+                // connection is, which the process itself asks in an open cluster.
+                vec![
+                    is(0, libc::AF_NETLINK as u32),
+                    is_not(2, libc::NETLINK_ROUTE as u32),
+                    is_not(2, libc::NETLINK_SOCK_DIAG as u32),
+                ],
             ],
         ),
         // Other executable domains; to ask which it is, is no harm.
