@@ -3,11 +3,15 @@
 use object_store::memory::InMemory;
 use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use tokio::time::{sleep, timeout};
-use windrow_scheduler::Config;
+use windrow_jobs::PlatformNeeds;
+use windrow_scheduler::{
+    AttemptStats, Config, JobPlan, JobState, Outcome, SplitPlan, SubmissionId,
+};
 
 use super::*;
-use crate::failpoint::Failpoint;
+use crate::failpoint::{Failpoint, Step};
 use crate::journal::Opened;
+use crate::output::{Content, Reservation, StagedPart, Written};
 
 const LEASE: Duration = Duration::from_secs(10);
 
@@ -106,4 +110,78 @@ async fn one_that_was_stopped_takes_nothing_new() {
     driver.stop().await.unwrap();
     assert!(driver.join(WorkerProfile::for_test(), None).await.is_err());
     assert_eq!(driver.workers().await.unwrap().len(), 0, "it still answers");
+}
+
+/// One whose plan needs no reducers, so that its map tasks write its parts.
+fn map_only(splits: u64) -> JobPlan {
+    JobPlan {
+        splits: (0..splits).map(|affinity| SplitPlan { bytes: 9, affinity }).collect(),
+        partitions: 0,
+        max_attempts: 4,
+        task_timeout: Duration::from_secs(600),
+        worker_wait: Duration::from_secs(600),
+        priority: 0,
+        submitter: 0,
+        skip_bad_records: None,
+        needs: PlatformNeeds::default(),
+    }
+}
+
+/// The publication is held up after its first file, as by a server that is slow. Whoever cancels the
+/// job does not wait for the others.
+#[tokio::test]
+async fn a_job_is_cancelled_while_it_is_published() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("out");
+    let (reached, is_there) = std::sync::mpsc::channel();
+    let (go, gate) = std::sync::mpsc::channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    let failpoint = Failpoint::acting(Step::PartRenamed, 1, move || {
+        reached.send(()).unwrap();
+        // The test may have failed.
+        let _ = gate.lock().unwrap().recv();
+    });
+    let settings = Settings { failpoint, ..settings(None) };
+    let driver = start(Opened::in_memory().unwrap(), settings);
+    let mut worker = driver.join(WorkerProfile::for_test(), None).await.unwrap().unwrap();
+
+    let plan = map_only(3);
+    let reservation = Arc::new(Reservation::take(&output, false, None).unwrap());
+    let place = reservation.place().clone();
+    let work = Arc::new(JobWork::for_test(&plan, place.clone()));
+    let id = SubmissionId(1);
+    let job = driver.submit(Submission { id, work, plan, reservation }).await.unwrap();
+    for _ in 0..3 {
+        let attempt = loop {
+            if let Outgoing::Map { assignment, .. } = worker.outbox.orders.recv().await.unwrap() {
+                break assignment.attempt;
+            }
+        };
+        let name = format!("part-{:05}.{}", attempt.task.index, attempt.number);
+        std::fs::write(place.staging().join(name), "x\n").unwrap();
+        let content = Content::Output;
+        let part = StagedPart { attempt, content, bytes: 2, records: 1, crc64: 0 };
+        let written = Written { part: Some(part), quarantine: None };
+        let done = Report::Done { attempt, stats: AttemptStats::default(), written };
+        driver.report(worker.worker, worker.session, done).await.unwrap();
+    }
+    let minute = Duration::from_secs(60);
+    let waiting = tokio::task::spawn_blocking(move || is_there.recv_timeout(minute));
+    waiting.await.unwrap().expect("it is being published");
+    assert!(output.join("part-00000").exists());
+
+    let mut cancel = Box::pin(driver.cancel(job));
+    tokio::select! {
+        biased;
+        answered = &mut cancel => panic!("{answered:?} while a file is moved"),
+        // Answered after the wish to cancel was heard.
+        told = driver.resubmit(id) => assert_eq!(told.unwrap(), Some(job)),
+    }
+    let mut changes = driver.watch(job).await.unwrap().unwrap();
+    go.send(()).unwrap();
+    assert!(timeout(minute, cancel).await.unwrap().unwrap(), "it was too late");
+    timeout(minute, changes.wait_for(|over| *over)).await.unwrap().unwrap();
+    let snapshot = driver.job(job).await.unwrap().unwrap();
+    assert_eq!(snapshot.view.state, JobState::Ended(Outcome::Cancelled));
+    assert!(!output.exists(), "something is left of it");
 }
