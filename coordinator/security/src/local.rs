@@ -130,7 +130,7 @@ impl Origin {
     pub(crate) fn of(stream: &TcpStream) -> Self {
         let user = || {
             let (ours, theirs) = (stream.local_addr()?, stream.peer_addr()?);
-            if !is_loopback(theirs.ip()) {
+            if !is_within_machine(ours, theirs) {
                 return Ok(None);
             }
             look(theirs, ours)?.map(Some).ok_or_else(|| gone(theirs))
@@ -163,7 +163,7 @@ impl fmt::Display for NotOurs {
 /// When the system does not say, or the other end has gone.
 async fn user_of(stream: &TcpStream) -> io::Result<Option<u32>> {
     let (ours, theirs) = (stream.local_addr()?, stream.peer_addr()?);
-    if !is_loopback(theirs.ip()) {
+    if !is_within_machine(ours, theirs) {
         return Ok(None);
     }
     let (mut pause, deadline) = (LOOK_AGAIN, Instant::now() + HANDSHAKE_TIME_MAX);
@@ -182,8 +182,11 @@ async fn user_of(stream: &TcpStream) -> io::Result<Option<u32>> {
     }
 }
 
-fn is_loopback(address: IpAddr) -> bool {
-    address.to_canonical().is_loopback()
+/// Whether one end is on loopback, so that both must be on this machine. A caller may have bound
+/// its own end to another address of the machine; and what a router has led to loopback from
+/// outside is nobody's here, and refused.
+fn is_within_machine(ours: SocketAddr, theirs: SocketAddr) -> bool {
+    [ours, theirs].into_iter().any(|end| end.ip().to_canonical().is_loopback())
 }
 
 /// A socket, as the kernel tells it.
@@ -359,6 +362,31 @@ mod tests {
         let own = geteuid().as_raw();
         assert!(error.to_string().contains(&format!("--allow-user {own}")), "{error}");
         LocalUsers::everybody().check(&client).await.unwrap();
+    }
+
+    /// An address of this machine that is not loopback, where there is one.
+    fn other_address() -> Option<IpAddr> {
+        let routes = fs::read_to_string("/proc/net/fib_trie").ok()?;
+        let lines: Vec<&str> = routes.lines().map(str::trim).collect();
+        let local = lines.windows(2).filter(|two| two[1].starts_with("/32 host LOCAL"));
+        let addresses = local.filter_map(|two| two[0].strip_prefix("|-- ")?.parse().ok());
+        addresses.into_iter().find(|address: &IpAddr| !address.is_loopback())
+    }
+
+    /// Who calls loopback from another address of the machine is on it all the same.
+    #[tokio::test]
+    async fn a_caller_that_has_bound_another_address_is_known() {
+        let Some(address) = other_address() else { return };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(address, 0)).unwrap();
+        let _client = socket.connect(listener.local_addr().unwrap()).await.unwrap();
+        let (server, from) = listener.accept().await.unwrap();
+        assert_eq!(from.ip(), address);
+        let own = geteuid().as_raw();
+        assert_eq!(Origin::of(&server).user.unwrap(), Some(own));
+        let nobody = LocalUsers::from_numbers(Some(Vec::new()));
+        assert!(nobody.check(&server).await.is_err());
     }
 
     /// What nobody has taken up yet is nobody's, and above all not root's; nor is what was closed.
