@@ -99,7 +99,9 @@ impl Job {
     ) -> Option<FailureCause> {
         debug_assert_eq!(self.phase, Phase::Publishing, "what was not begun cannot fail");
         let Unpublished { cause, may_pass } = failure;
-        let failures = self.publication.as_ref().map_or(0, |failed| failed.failures) + 1;
+        let failures = self.publication.as_ref().map_or(0, |failed| failed.failures);
+        // Who has stopped it is about to cancel the job, and does not find it failed.
+        let failures = failures + u32::from(*cause != FailureCause::Cancelled);
         if !may_pass || failures >= step.config.publish_failures_max {
             return Some(*cause);
         }
@@ -109,6 +111,6 @@ impl Job {
     }
 
     fn next_try(&self, failures: u32, step: &Step<'_>) -> Duration {
-        pause(failures, &[self.id.0], step.config)
+        pause(failures.max(1), &[self.id.0], step.config)
     }
 }

@@ -226,8 +226,12 @@ impl World {
         let is_stopped = is_stopped && !is_done;
         if is_stopped || self.strikes(self.faults.publish_step) {
             self.output.undo(job);
-            *self.output.failures.entry(job).or_default() += 1;
-            let cause = io(if is_stopped { "cancelled" } else { "connection timed out" });
+            let cause = if is_stopped {
+                FailureCause::Cancelled
+            } else {
+                *self.output.failures.entry(job).or_default() += 1;
+                io("connection timed out")
+            };
             return self.published(
                 index,
                 job,

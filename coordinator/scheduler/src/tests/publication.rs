@@ -91,6 +91,14 @@ fn a_job_that_waits_to_be_published_can_be_cancelled() {
 }
 
 #[test]
+fn one_that_was_stopped_is_no_failure() {
+    let mut f = publishing(1);
+    assert_eq!(f.handle(unpublished(&FailureCause::Cancelled, true)), []);
+    let answer = Effect::CancelAnswered { request: REQUEST, cancelled: true };
+    assert_eq!(f.cancel(J1), [answer, release(W1, J1), ended(J1, Outcome::Cancelled)]);
+}
+
+#[test]
 fn a_failure_that_is_told_twice_counts_once() {
     let mut f = publishing(2);
     f.handle(unpublished(&io("timed out"), true));

@@ -117,8 +117,7 @@ fn corrupt(path: &Path, offset: u64, message: String) -> Unpublished {
 
 /// All of it could be published again, but for whoever has stopped it.
 pub(super) fn stopped() -> Unpublished {
-    let cause = FailureCause::Unsupported { message: "its publication was cancelled".into() };
-    Unpublished { cause: Box::new(cause), may_pass: true }
+    Unpublished { cause: Box::new(FailureCause::Cancelled), may_pass: true }
 }
 
 pub(super) fn failed_at(path: &Path, error: &io::Error) -> Unpublished {
