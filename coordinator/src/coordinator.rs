@@ -36,7 +36,8 @@ use crate::journal::{Home, Opened, RecoverError};
 use crate::logs::LogStore;
 use crate::plan::ClusterSize;
 use crate::rpc::{
-    BlobsService, InProgress, JobsService, Planner, SessionsService, build_name, stands_still,
+    BlobsService, InProgress, JobsService, LargeRequests, Planner, SessionsService, build_name,
+    stands_still,
 };
 use crate::security::{EnrollmentService, MembersOnly, Security};
 
@@ -265,11 +266,11 @@ impl Coordinator {
                 EnrollmentServer::new(enrollment)
                     .max_decoding_message_size(limits::ENROLLMENT_BYTES_MAX),
             )
-            .add_service(
+            .add_service(LargeRequests::of(
                 JobsServer::new(jobs)
                     .max_decoding_message_size(limits::REQUEST_BYTES_MAX)
                     .max_encoding_message_size(limits::ANSWER_BYTES_MAX),
-            )
+            ))
             .add_service(
                 SessionsServer::new(sessions)
                     .max_decoding_message_size(limits::REPORT_BYTES_MAX)

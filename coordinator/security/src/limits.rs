@@ -15,7 +15,10 @@ pub const STRANGERS_MAX: usize = 1 << 10;
 pub const ADMITTED_MAX: usize = 1 << 14;
 
 /// The part of these that one member may have.
-const MEMBERS_PART: usize = 4;
+const MEMBERS_PART: usize = 16;
+
+/// But so many at least.
+const MEMBER_MIN: usize = 8;
 
 /// Handshakes that go on in a job's process: all others come when its reducers start.
 const SHUFFLE_HANDSHAKES_MAX: usize = 1 << 12;
@@ -69,7 +72,7 @@ impl Room {
 
     /// Those of one member.
     pub fn of_member(self) -> usize {
-        self.admitted().div_ceil(MEMBERS_PART)
+        self.admitted().div_ceil(MEMBERS_PART).max(MEMBER_MIN).min(self.admitted())
     }
 
     /// Handshakes that go on in a job's process.

@@ -65,6 +65,10 @@ impl BlobsService {
         Ok(blocking(move || store.offer(blob, from)).await??)
     }
 
+    async fn open(&self, digest: Digest) -> Result<(Arc<File>, u64), Status> {
+        open(Arc::clone(&self.store), digest).await
+    }
+
     async fn begin(&self, blob: Blob, from: Submitter) -> Result<Upload, Status> {
         let in_use = self.driver.blobs_in_use().await?;
         let store = Arc::clone(&self.store);
@@ -139,20 +143,28 @@ impl Blobs for BlobsService {
     ) -> Result<Response<Self::DownloadStream>, Status> {
         let v1::DownloadRequest { digest, offset } = request.into_inner();
         let digest = digest_from(&digest)?;
-        let store = Arc::clone(&self.store);
-        let file = blocking(move || store.open(digest)).await??;
-        // Beyond the end there is nothing, however far.
-        let end = file.metadata().map_err(|error| Status::internal(error.to_string()))?.len();
-        let offset = offset.min(end);
+        // Whoever waits holds no file open: all workers may wait.
+        drop(self.open(digest).await?);
         let (sender, pieces) = mpsc::channel(PIECES_MAX);
-        let slots = Arc::clone(&self.download_slots);
+        let (slots, store) = (Arc::clone(&self.download_slots), Arc::clone(&self.store));
         tokio::spawn(async move {
-            if let Some(_slot) = wait_for_slot(slots, &sender).await {
-                send(file, offset, sender).await;
+            let Some(_slot) = wait_for_slot(slots, &sender).await else { return };
+            match open(store, digest).await {
+                Ok((file, end)) => send(file, offset.min(end), sender).await,
+                // It may have made room for another one. The receiver hears of it, unless it has
+                // gone.
+                Err(status) => drop(sender.send(Err(status)).await),
             }
         });
         Ok(Response::new(ReceiverStream::new(pieces)))
     }
+}
+
+/// A file and its end: beyond that there is nothing, however far.
+async fn open(store: Arc<BlobStore>, digest: Digest) -> Result<(Arc<File>, u64), Status> {
+    let file = blocking(move || store.open(digest)).await??;
+    let end = file.metadata().map_err(|error| Status::internal(error.to_string()))?.len();
+    Ok((file, end))
 }
 
 /// Who has called, where callers are told apart.
