@@ -160,8 +160,8 @@ pub(crate) struct SubmitArgs {
     /// jobs' shows the job
     #[arg(long, value_name = "NAME", value_parser = short_name)]
     pub(crate) submission: Option<String>,
-    /// Jobs with a larger priority go first, equal ones take turns, and none starves; on a secured
-    /// cluster, only an admin may give more than 0
+    /// Jobs with a larger priority go first, equal ones take turns, submitters first, and none
+    /// starves; on a secured cluster, only an admin may give more than 0
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     pub(crate) priority: i32,
     /// File or folder that the job's code may write to, besides its output and its temporary
