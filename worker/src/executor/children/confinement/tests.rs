@@ -192,7 +192,15 @@ fn no_declaration_opens_the_workers_folder() {
         let error = bench.writable(&[bench.at(refused)]).err().unwrap();
         assert!(matches!(error, ConfineError::Writable { .. }), "{refused}: {error}");
     }
-    bench.writable(&[bench.at("notes"), bench.at("in/a")]).unwrap();
+    for refused in ["/proc", "/proc/1/oom_score_adj", "/sys/fs/cgroup", "/dev", "/dev/full"] {
+        let error = bench.writable(&[refused.into()]).err().unwrap();
+        assert!(error.to_string().contains("the kernel's"), "{refused}: {error}");
+    }
+    let shared = Path::new("/dev/shm");
+    let shared = shared.is_dir().then(|| shared.to_path_buf());
+    let declared: Vec<_> =
+        [bench.at("notes"), bench.at("in/a")].into_iter().chain(shared).collect();
+    bench.writable(&declared).unwrap();
 }
 
 #[test]

@@ -18,6 +18,12 @@ use super::surroundings::is_no_workers;
 /// may be links: they are the submitter's name for the output.
 const MADE_BY_COORDINATOR: usize = 2;
 
+/// Where files are not files: processes, control groups, devices.
+const KERNELS: [&str; 3] = ["/proc", "/sys", "/dev"];
+
+/// What lies there and is files all the same.
+const SHARED_MEMORY: &str = "/dev/shm";
+
 /// What was opened. It is not opened again.
 #[derive(Debug)]
 pub(crate) struct Writable {
@@ -104,6 +110,12 @@ fn refuse_hidden(file: &OwnedFd, hidden: &[PathBuf]) -> io::Result<()> {
     }
     if let Some(hidden) = hidden.iter().find(|hidden| overlap(&real, hidden)) {
         let reason = format!("{} is hidden from jobs, and lies there", hidden.display());
+        return Err(io::Error::other(reason));
+    }
+    if let Some(system) = KERNELS.iter().find(|system| real.starts_with(system))
+        && !real.starts_with(SHARED_MEMORY)
+    {
+        let reason = format!("what lies in {system} is the kernel's, and other processes'");
         return Err(io::Error::other(reason));
     }
     if !real.ancestors().all(is_no_workers) {
