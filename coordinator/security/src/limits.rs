@@ -23,8 +23,9 @@ const MEMBER_MIN: usize = 8;
 /// Handshakes that go on in a job's process: all others come when its reducers start.
 const SHUFFLE_HANDSHAKES_MAX: usize = 1 << 12;
 
-/// Until the first byte of a caller: they have the first word.
-pub const FIRST_BYTE_TIME_MAX: Duration = Duration::from_secs(2);
+/// Until the first byte of a caller: they have the first word. Who is silent goes first where there
+/// is no room, so this need not be short, and a machine that is busy may take some seconds.
+pub const FIRST_BYTE_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Longest handshake between jobs' processes, and longest wait for the line that names a job: some
 /// round trips, on the slowest network that is of any use, to a machine that is busy.
