@@ -199,6 +199,11 @@ fn give_away(folder: &Path) {
 /// these workers' jobs at will, so that it is the rules that keep them out.
 fn unreadable_neighbour() {
     let mut cluster = Cluster::start(0);
+    // The worker is another user than the coordinator, and its jobs' submitter.
+    cluster.restart_coordinator_as(|mut command| {
+        command.args(["--allow-user", &ORDINARY.to_string()]);
+        command
+    });
     fs::set_permissions(cluster.dir().path(), Permissions::from_mode(0o755)).unwrap();
     let dir = Dir::new();
     fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
@@ -214,7 +219,7 @@ fn unreadable_neighbour() {
         give_away(folder);
     }
     let mut command = cluster.worker_command(0);
-    command.arg("--job-chmod");
+    command.args(["--job-chmod", "--allow-user", "0"]);
     cluster.workers.push(Process::start(as_ordinary(&command)));
     cluster.wait_for_workers(1);
     let run = |acts: &[String], name: &str| {
