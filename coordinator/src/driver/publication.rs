@@ -71,7 +71,11 @@ impl Driver {
         self.do_what_is_due(id);
     }
 
+    /// Has a job published, all tasks of which are done. Its processes end before: one that has kept
+    /// a part open could go on writing to it. Nobody waits until they have ended, which takes a
+    /// message and a signal; a worker that is away is told with the job's end.
     pub(super) fn publish(&mut self, job: JobId, winners: Vec<AttemptId>) {
+        self.sessions.release_everywhere(job);
         let stop = Stop::default();
         if let Some(live) = self.jobs.get_mut(job) {
             live.publication = Some(stop.clone());

@@ -190,6 +190,15 @@ impl Sessions {
         self.send(worker, Outgoing::Release(job));
     }
 
+    /// The same for all workers that have been told of the job.
+    pub(super) fn release_everywhere(&mut self, job: JobId) {
+        let told = self.sessions.iter().filter(|(_, session)| session.told.contains_key(&job));
+        let workers: Vec<_> = told.map(|(&worker, _)| worker).collect();
+        for worker in workers {
+            self.release(worker, job);
+        }
+    }
+
     /// Never waits: a worker whose outbox is full is unreachable.
     pub(super) fn send(&mut self, worker: WorkerId, order: Outgoing) {
         if let Some(session) = self.sessions.get(&worker) {

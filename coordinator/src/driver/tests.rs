@@ -169,6 +169,9 @@ async fn a_job_is_cancelled_while_it_is_published() {
     let waiting = tokio::task::spawn_blocking(move || is_there.recv_timeout(minute));
     waiting.await.unwrap().expect("it is being published");
     assert!(output.join("part-00000").exists());
+    let told = std::iter::from_fn(|| worker.outbox.orders.try_recv().ok());
+    let mut releases = told.filter(|order| matches!(order, Outgoing::Release(of) if *of == job));
+    assert!(releases.next().is_some(), "processes of the job may still write to its parts");
 
     let mut cancel = Box::pin(driver.cancel(job));
     tokio::select! {
