@@ -70,7 +70,7 @@ async fn a_program_is_fetched_once_even_if_several_want_it_at_once() {
     let path = a.unwrap().path.clone();
     assert_eq!(fs::read(&path).unwrap(), b"program");
     assert_eq!((b.unwrap().path.clone(), c.unwrap().path.clone()), (path.clone(), path.clone()));
-    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o555);
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o500);
     get().await.unwrap();
     assert_eq!(fixture.fetches(), 1);
 }
