@@ -2,6 +2,7 @@
 //! submitter can reach.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -9,7 +10,7 @@ use libtest_mimic::Trial;
 use windrow_security::Credentials;
 
 use crate::support::{
-    Cluster, ClusterOptions, Dir, Process, case, count_words, eventually, generated_words,
+    Cluster, ClusterOptions, Dir, Process, after, case, count_words, eventually, generated_words,
     root_case, sorted_lines, wait_for, windrow,
 };
 
@@ -18,6 +19,8 @@ pub fn tests() -> Vec<Trial> {
         root_case("security::jobs_run_over_tls", jobs_run_over_tls),
         root_case("security::jobs_run_over_tls_in_the_worker", jobs_run_over_tls_in_the_worker),
         case("security::tokens_are_for_one_member_once", tokens_are_for_one_member_once),
+        case("security::tokens_come_from_files", tokens_come_from_files),
+        case("security::members_are_revoked_by_name", members_are_revoked_by_name),
         case("security::members_of_other_clusters_are_refused", others_are_refused),
         case("security::roles_are_kept_apart", roles_are_kept_apart),
         case("security::a_token_of_a_wrong_role_does_not_stick", a_token_of_a_wrong_role),
@@ -112,6 +115,71 @@ fn tokens_are_for_one_member_once() {
     for name in ["second", "third", "fourth"] {
         assert!(!cluster.dir().join(name).exists(), "{name} has credentials");
     }
+}
+
+/// So that no other user of the machine reads them among a process's arguments.
+fn tokens_come_from_files() {
+    let cluster = secured(0);
+    let file = cluster.dir().join("w.token");
+    let mut command = windrow(["token", "--role", "worker", "--out", text(&file)]);
+    command.arg(cluster.dir().join("security"));
+    let printed = Process::start(command).finish().expect_code(0);
+    assert_eq!(printed.stdout, "");
+    let mode = fs::metadata(&file).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o600);
+    let folder = cluster.dir().join("w");
+    let start = || {
+        let flags = ["worker", "--coordinator", &cluster.url, "--token-file", text(&file)];
+        let mut command = windrow(flags);
+        command.arg("--dir").arg(&folder);
+        Process::start(command)
+    };
+    let worker = start();
+    cluster.wait_for_workers(1);
+    drop(worker);
+    cluster.wait_for_workers(0);
+    // A supervisor starts it again with the same arguments, and the file may be gone by then.
+    fs::remove_file(&file).unwrap();
+    let _again = start();
+    cluster.wait_for_workers(1);
+    let login = |flags: &[&str], input: &str| {
+        let typed = cluster.dir().write("typed", input);
+        let flags = [&["login", "--coordinator", &cluster.url], flags].concat();
+        let shell = format!("exec < {}", typed.display());
+        let mut command = after(&shell, &windrow(flags));
+        command.arg("--credentials").arg(cluster.dir().join("user"));
+        Process::start(command).finish()
+    };
+    login(&["--token", "-"], &format!("{}\n", cluster.token("submitter"))).expect_code(0);
+    login(&["--token-file", "/nonexistent"], "").expect_code(1).expect_said("--token-file");
+    login(&[], "").expect_code(2).expect_said("name its file (--token-file)");
+}
+
+fn members_are_revoked_by_name() {
+    let cluster = secured(1);
+    let security = cluster.dir().join("security");
+    let token = cluster.token_with("submitter", &["--name", "ann"]);
+    let (ann, login) = login(&cluster, &token, "ann");
+    login.finish().expect_code(0);
+    let revoke =
+        |member: &str| Process::start(windrow(["revoke", text(&security), member])).finish();
+    revoke("Submitter/ann").expect_code(2).expect_said("write ROLE/NAME");
+    revoke("submitter/anne").expect_code(1).expect_said("has given no token to submitter/anne");
+    as_user(&cluster, &ann, &["jobs"]).finish().expect_code(0);
+    revoke("submitter/ann").expect_code(0).expect_said("is put out");
+    revoke("submitter/ann").expect_code(0).expect_said("before");
+    let refused = as_user(&cluster, &ann, &["jobs"]).finish().expect_code(1);
+    refused.expect_said("has been revoked");
+    // By hand, and wrong: it is said, and who was out stays out.
+    fs::write(security.join("revoked"), "Submitter/ann\n").unwrap();
+    eventually("word of it", || {
+        cluster.coordinator.stderr().contains("line 1: 'Submitter/ann' names no member")
+    });
+    as_user(&cluster, &ann, &["jobs"]).finish().expect_code(1).expect_said("has been revoked");
+    let mut another = windrow(["coordinator", "--listen", "127.0.0.1:0", "--security"]);
+    another.arg(&security);
+    let refused = Process::start(another).finish().expect_code(1);
+    refused.expect_said("revoked, line 1: 'Submitter/ann' names no member");
 }
 
 /// Another authority, on either side: neither is the other's man in the middle.
@@ -391,7 +459,8 @@ fn jobs_stay_in_allowed_folders() {
 /// Whatever a user names: what the coordinator logs and what commands print has no raw control byte
 /// but the end of a line.
 fn no_control_bytes_get_through() {
-    const EVIL: &str = "evil\x1b[2J\x07\u{9b}31m\r\x08";
+    const EVIL: &str =
+        "evil\x1b[2J\x07\u{9b}31m\r\x08\nforged\u{202e}\u{2066}\u{200b}\u{2028}\u{85}ad\u{200d}min";
     let mut cluster = Cluster::start(0);
     let mut command = windrow(["worker", "--coordinator", &cluster.url, "--name", EVIL, "--dir"]);
     command.arg(cluster.worker_dir(0));
@@ -458,7 +527,12 @@ fn no_control_bytes_get_through() {
     assert!(said.iter().any(|text| text.contains("succeeded")), "{said:?}");
     for text in said {
         // Tabs are in the preview of a result, as they are in the result.
-        let is_raw = |c: char| c.is_control() && c != '\n' && c != '\t';
+        let is_raw = |c: char| {
+            let is_unseen = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}');
+            (c.is_control() || is_unseen) && c != '\n' && c != '\t'
+        };
         assert!(!text.contains(is_raw), "{text:?}");
+        let forged = text.lines().find(|line| line.starts_with("forged"));
+        assert_eq!(forged, None, "{text}");
     }
 }

@@ -167,7 +167,7 @@ impl Coordinator {
         tokio::select! {
             served = self.serve_behind(gate.clone(), incoming, shutdown) => served,
             () = security.stay_certified() => Ok(()),
-            () = gate.shut_out_revoked() => Ok(()),
+            () = gate.shut_out_former() => Ok(()),
         }
     }
 

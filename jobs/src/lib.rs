@@ -59,7 +59,7 @@ pub use isolation::Isolation;
 pub use job::{Job, JobBuilder, JoinBuilder, Registry};
 pub use key::{Key, KeyPart};
 pub use mapper::Mapper;
-pub use one_line::one_line;
+pub use one_line::{escape, one_line};
 pub use output::{Concatenated, Output, TextLines, ValueLines};
 pub use partitioner::{HashPartitioner, Partitioner, hash_key};
 pub use program::Values;

@@ -1,5 +1,6 @@
 //! Foreign text in messages and tables.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// `text` as a part of one line, whatever is in it: what ends lines, moves the cursor, turns the
@@ -11,27 +12,60 @@ use std::fmt::Write as _;
 /// assert_eq!(windrow_jobs::one_line("it's"), "it's");
 /// ```
 pub fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_harmful(c) {
+    escape(
+        text,
+        |_| false,
+        |line, c| {
             // Writing to a string cannot fail.
             let _ = write!(line, "{}", c.escape_default());
-        } else {
-            line.push(c);
-        }
-    }
-    line
+        },
+    )
+    .into_owned()
 }
 
-fn is_harmful(c: char) -> bool {
-    // Joiners (U+200C, U+200D) are needed to write some languages.
-    let is_unseen = matches!(c, '\u{ad}' | '\u{200b}' | '\u{2060}' | '\u{feff}');
+/// `text` with all that [`one_line`] does not leave as it is written by `write`, but for what is
+/// `kept`: for texts of several lines, or of another notation.
+pub fn escape(
+    text: &str,
+    kept: impl Fn(char) -> bool,
+    write: impl Fn(&mut String, char),
+) -> Cow<'_, str> {
+    let mut before = None;
+    let mut chars = text.chars().peekable();
+    let mut escaped: Option<String> = None;
+    let mut at = 0;
+    while let Some(c) = chars.next() {
+        if is_harmful(before, c, chars.peek().copied()) && !kept(c) {
+            let line = escaped.get_or_insert_with(|| text[..at].to_string());
+            write(line, c);
+        } else if let Some(line) = &mut escaped {
+            line.push(c);
+        }
+        at += c.len_utf8();
+        before = Some(c);
+    }
+    escaped.map_or(Cow::Borrowed(text), Cow::Owned)
+}
+
+fn is_harmful(before: Option<char>, c: char, after: Option<char>) -> bool {
+    let is_unseen = matches!(
+        c,
+        '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}' | '\u{2060}'..='\u{2065}'
+            | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+    );
     let turns = matches!(
         c,
-        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{206f}'
     );
     let ends_lines = matches!(c, '\u{2028}' | '\u{2029}');
-    c.is_control() || is_unseen || turns || ends_lines
+    // Joiners are needed to write some languages, between letters of those; elsewhere they hide.
+    let is_foreign = |c: Option<char>| c.is_some_and(|c| !c.is_ascii() && !is_joiner(c));
+    let hides = is_joiner(c) && !(is_foreign(before) && is_foreign(after));
+    c.is_control() || is_unseen || turns || ends_lines || hides
+}
+
+fn is_joiner(c: char) -> bool {
+    matches!(c, '\u{200c}' | '\u{200d}')
 }
 
 #[cfg(test)]
@@ -42,6 +76,13 @@ mod tests {
     fn nothing_leaves_its_line() {
         let text = "a\nb\tc\x1b[2J\u{202e}d\u{2028}e\u{200b}f\u{9b}";
         assert_eq!(one_line(text), r"a\nb\tc\u{1b}[2J\u{202e}d\u{2028}e\u{200b}f\u{9b}");
+    }
+
+    #[test]
+    fn nothing_hides_in_a_name() {
+        assert_eq!(one_line("ad\u{200d}min\u{200c}"), r"ad\u{200d}min\u{200c}");
+        assert_eq!(one_line("म\u{200d}\u{200d}र"), r"म\u{200d}\u{200d}र");
+        assert_eq!(one_line("a\u{e0041}\u{206a}\u{3164}"), r"a\u{e0041}\u{206a}\u{3164}");
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub(crate) enum Commands {
     Token(TokenArgs),
     /// Become a member of a secured cluster with a join token
     Login(LoginArgs),
+    /// Put a member out of a secured cluster, at once and for good
+    Revoke(RevokeArgs),
     /// Start a cluster's coordinator
     Coordinator(CoordinatorArgs),
     /// Start a worker and join a cluster
@@ -232,9 +234,25 @@ pub(crate) struct TokenArgs {
     /// Who that is; jobs belong to the name that has submitted them [default: made up]
     #[arg(long)]
     pub(crate) name: Option<String>,
+    /// File to write the token to, which only its owner can read, instead of printing it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
     /// How long the token can be used
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = any_duration)]
     pub(crate) expires: humantime::Duration,
+}
+
+/// `windrow revoke`
+#[derive(Debug, Args)]
+pub(crate) struct RevokeArgs {
+    /// The cluster's folder, which 'windrow init' has made
+    pub(crate) dir: PathBuf,
+    /// Who, such as worker/w1 or submitter/ann
+    #[arg(value_name = "ROLE/NAME")]
+    pub(crate) member: String,
+    /// Also one of whom the cluster's folder knows nothing
+    #[arg(long)]
+    pub(crate) unknown: bool,
 }
 
 /// `windrow login`
@@ -242,9 +260,20 @@ pub(crate) struct TokenArgs {
 pub(crate) struct LoginArgs {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
-    /// The join token, as 'windrow token' prints it
+    #[command(flatten)]
+    pub(crate) token: JoinTokenArgs,
+}
+
+/// How a newcomer is given its token.
+#[derive(Debug, Args)]
+pub(crate) struct JoinTokenArgs {
+    /// File with the join token, as 'windrow token --out FILE' writes it
+    #[arg(long, value_name = "FILE", conflicts_with = "token")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// The join token itself; '-' reads it from standard input. Other users of this machine can read
+    /// what is said here
     #[arg(long, env = "WINDROW_TOKEN", hide_env_values = true)]
-    pub(crate) token: String,
+    pub(crate) token: Option<String>,
 }
 
 /// `windrow coordinator`
@@ -321,8 +350,8 @@ pub(crate) struct WorkerArgs {
     pub(crate) listen: SocketAddr,
     /// Join token for a secured cluster. Used once; after that, the credentials in DIR/credentials
     /// count
-    #[arg(long, env = "WINDROW_TOKEN", hide_env_values = true)]
-    pub(crate) token: Option<String>,
+    #[command(flatten)]
+    pub(crate) token: JoinTokenArgs,
     /// Address to tell other workers to connect to, where they do not reach this one by the one it
     /// listens on
     #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]

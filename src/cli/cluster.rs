@@ -189,7 +189,7 @@ pub(crate) async fn worker(
 
 /// A token is a secret, and goes only to those who show who they are.
 fn refuse_token_in_clear(args: &WorkerArgs, is_secured: bool) -> Result<(), CliError> {
-    if is_secured || args.token.is_none() {
+    if is_secured || (args.token.token.is_none() && args.token.token_file.is_none()) {
         return Ok(());
     }
     Err(CliError::Usage(format!(
@@ -209,7 +209,7 @@ fn never_outside() -> Outside {
 /// Becomes a member of a secured cluster, or shows that it is one, and stays one.
 async fn join(args: &WorkerArgs, directory: &Path) -> Result<(Option<Tls>, Outside), CliError> {
     let folder = directory.join(CREDENTIALS);
-    let joined = security::join(&args.coordinator, args.token.as_deref(), &folder).await?;
+    let joined = security::join(&args.coordinator, &args.token, &folder).await?;
     let outside = keep_renewed(joined.clone(), args.coordinator.clone(), folder);
     Ok((Some(joined), Box::pin(outside)))
 }

@@ -9,7 +9,7 @@ use windrow_jobs::Registry;
 
 use super::args::{
     Cli, ClusterArgs, Commands, CoordinatorArgs, InitArgs, JobArgs, JobsArgs, LoginArgs, LogsArgs,
-    OneJobArgs, SubmitArgs, TokenArgs, VerifyArgs, WaitArgs, WorkerArgs,
+    OneJobArgs, RevokeArgs, SubmitArgs, TokenArgs, VerifyArgs, WaitArgs, WorkerArgs,
 };
 use super::bug::UserCode;
 use super::generate::GenArgs;
@@ -22,6 +22,7 @@ pub(crate) enum Invocation {
     Init(InitArgs),
     Token(TokenArgs),
     Login(LoginArgs),
+    Revoke(RevokeArgs),
     Coordinator(CoordinatorArgs),
     Worker(WorkerArgs),
     Jobs(JobsArgs),
@@ -73,6 +74,7 @@ pub(crate) fn parse(
             Commands::Init(args) => Invocation::Init(args),
             Commands::Token(args) => Invocation::Token(args),
             Commands::Login(args) => Invocation::Login(args),
+            Commands::Revoke(args) => Invocation::Revoke(args),
             Commands::Coordinator(args) => Invocation::Coordinator(args),
             Commands::Worker(args) => Invocation::Worker(args),
             Commands::Jobs(args) => Invocation::Jobs(args),

@@ -32,14 +32,18 @@ mod verify;
 mod wait;
 
 use std::ffi::OsString;
+use std::fmt;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
 use tokio::time::{interval, timeout};
+use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
-use windrow_jobs::Registry;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use windrow_jobs::{Registry, one_line};
 
 pub(crate) use exit::Exit;
 pub(crate) use values::check_texts;
@@ -109,6 +113,7 @@ fn dispatch(
             Invocation::Init(args) => security::init(args),
             Invocation::Token(args) => security::token(args),
             Invocation::Login(args) => security::login(args).await,
+            Invocation::Revoke(args) => security::revoke(args),
             Invocation::Coordinator(args) => cluster::coordinator(args).await,
             Invocation::Worker(args) => cluster::worker(registry, args, prefix).await,
             Invocation::Jobs(args) => observe::jobs(args).await,
@@ -149,8 +154,22 @@ fn start_logging(invocation: &Invocation) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
+        // Whatever is said of what others have named stays within its line.
+        .fmt_fields(debug_fn(field).delimited(" "))
         // They would be said by a macro that panics where nothing can be said.
         .log_internal_errors(false)
         .with_writer(|| stderr::Log)
         .init();
+}
+
+/// One value of an event of the log.
+fn field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    let text = one_line(&format!("{value:?}"));
+    match field.name() {
+        "message" => write!(writer, "{text}"),
+        name if writer.has_ansi_escapes() => {
+            write!(writer, "\x1b[3m{name}\x1b[0m\x1b[2m=\x1b[0m{text}")
+        }
+        name => write!(writer, "{name}={text}"),
+    }
 }

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
+use windrow_jobs::one_line;
+
 use super::stdout;
 
 const LINES: usize = 5;
@@ -17,7 +19,7 @@ pub(crate) fn print(output: &Path) {
 
 fn try_print(output: &Path) -> io::Result<()> {
     let Some(part) = first_part(output)? else { return Ok(()) };
-    stdout::line(format_args!("  preview   {}", part.display()));
+    stdout::line(format_args!("  preview   {}", one_line(&part.display().to_string())));
     let mut reader = BufReader::new(File::open(part)?);
     for _ in 0..LINES {
         let Some(line) = short_line(&mut reader)? else { break };

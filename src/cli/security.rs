@@ -1,21 +1,28 @@
 //! `windrow init`, `token` and `login`, and the credentials that all other commands show.
 
 use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use windrow_coordinator::security::{admin_folder, init as init_cluster, issue_token};
+use windrow_coordinator::security::{
+    admin_folder, init as init_cluster, issue_token, revoke as revoke_member,
+};
+use windrow_security::files::write_private;
 use windrow_security::{
     Credentials, Dialer, JoinToken, Role, SecurityError, Tls, enroll, renew_if_due,
 };
 
-use super::args::{InitArgs, LoginArgs, TargetArgs, TokenArgs};
+use super::args::{InitArgs, JoinTokenArgs, LoginArgs, RevokeArgs, TargetArgs, TokenArgs};
 use super::error::CliError;
 use super::exit::Exit;
 use super::stdout;
 
 /// Those that ask with the commands that need `windrow login`.
 const USERS: [Role; 2] = [Role::Submitter, Role::Admin];
+/// More than a token has.
+const TOKEN_BYTES_MAX: u64 = 1 << 16;
 /// Those that open sessions.
 const WORKERS: [Role; 2] = [Role::Worker, Role::Admin];
 
@@ -28,10 +35,10 @@ pub(crate) fn init(args: InitArgs) -> Result<Exit, CliError> {
         "{dir} is a new cluster's: keep it where only its coordinator can read it\n\
          \n\
          start the coordinator   windrow coordinator --security {dir} --listen 0.0.0.0:7171 --allow-path /data\n\
-         for each worker         windrow token {dir} --role worker\n\
-         on its machine          windrow worker --coordinator https://{host}:7171 --listen ADDRESS:0 --dir DIR --token TOKEN\n\
-         for each user           windrow token {dir} --role submitter --name NAME\n\
-         on their machine        windrow login --coordinator https://{host}:7171 --token TOKEN\n\
+         for each worker         windrow token {dir} --role worker --out FILE\n\
+         on its machine          windrow worker --coordinator https://{host}:7171 --listen ADDRESS:0 --dir DIR --token-file FILE\n\
+         for each user           windrow token {dir} --role submitter --name NAME --out FILE\n\
+         on their machine        windrow login --coordinator https://{host}:7171 --token-file FILE\n\
          as the first admin      windrow jobs --coordinator https://{host}:7171 --credentials {}\n",
         admin.display()
     ));
@@ -39,15 +46,33 @@ pub(crate) fn init(args: InitArgs) -> Result<Exit, CliError> {
 }
 
 pub(crate) fn token(args: TokenArgs) -> Result<Exit, CliError> {
-    let TokenArgs { dir, role, name, expires } = args;
+    let TokenArgs { dir, role, name, out, expires } = args;
     let token = issue_token(&dir, role, name.as_deref(), expires.into())?;
-    stdout::line(format_args!("{token}"));
+    match out {
+        Some(path) => write_private(&path, format!("{token}\n").as_bytes())?,
+        None => stdout::line(format_args!("{token}")),
+    }
+    Ok(Exit::Success)
+}
+
+pub(crate) fn revoke(args: RevokeArgs) -> Result<Exit, CliError> {
+    let member =
+        args.member.parse().map_err(|error: SecurityError| CliError::Usage(error.to_string()))?;
+    let said = match revoke_member(&args.dir, &member, args.unknown)? {
+        true => "is put out: within a second, its connections are closed",
+        false => "has been put out before",
+    };
+    stdout::line(format_args!("{member} {said}"));
     Ok(Exit::Success)
 }
 
 pub(crate) async fn login(args: LoginArgs) -> Result<Exit, CliError> {
     let folder = credentials_folder(args.target.credentials)?;
-    let token = parse(&args.token)?;
+    let token = read_token(&args.token)?.ok_or_else(|| {
+        CliError::Usage(
+            "'windrow login' takes a join token: name its file (--token-file), or '--token -' to type it".into(),
+        )
+    })?;
     let credentials = enroll(&args.target.coordinator, &token, &USERS).await?;
     credentials.save(&folder)?;
     let certified = credentials.certified();
@@ -76,7 +101,7 @@ pub(crate) async fn dialer(target: &TargetArgs) -> Result<Dialer, CliError> {
     if !Credentials::path(&folder).exists() {
         return Err(CliError::Usage(format!(
             "{} needs credentials, and there are none in {}; get a join token from who runs the cluster \
-             ('windrow token'), and say 'windrow login --coordinator {} --token TOKEN'",
+             ('windrow token'), and say 'windrow login --coordinator {} --token-file FILE'",
             windrow_jobs::one_line(urls),
             folder.display(),
             windrow_jobs::one_line(urls)
@@ -97,8 +122,15 @@ pub(crate) async fn dialer(target: &TargetArgs) -> Result<Dialer, CliError> {
 /// The credentials of a worker: those that it has kept, or such as it gets for its token. What it
 /// has kept counts, so that a supervisor can start it with the same token again and again; unless
 /// it is of no use to a worker of this cluster.
-pub(crate) async fn join(urls: &str, token: Option<&str>, folder: &Path) -> Result<Tls, CliError> {
-    let token = token.map(parse).transpose()?;
+pub(crate) async fn join(
+    urls: &str,
+    token: &JoinTokenArgs,
+    folder: &Path,
+) -> Result<Tls, CliError> {
+    // Who starts a worker again may have removed what it was joined with.
+    let is_joined = Credentials::path(folder).exists();
+    let is_gone = token.token_file.as_ref().is_some_and(|file| !file.exists());
+    let token = if is_joined && is_gone { None } else { read_token(token)? };
     let kept = if Credentials::path(folder).exists() {
         Some(kept(urls, token.as_ref(), folder).await)
     } else {
@@ -117,7 +149,7 @@ pub(crate) async fn join(urls: &str, token: Option<&str>, folder: &Path) -> Resu
         (Some(Err(error)), None) => return Err(error.into()),
         (None, None) => {
             return Err(CliError::Usage(format!(
-                "{} takes members only: give this worker a join token (--token), which 'windrow token DIR --role worker' \
+                "{} takes members only: give this worker a join token (--token-file), which 'windrow token DIR --role worker' \
                  prints where the cluster was set up",
                 windrow_jobs::one_line(urls)
             )));
@@ -136,7 +168,7 @@ async fn kept(urls: &str, token: Option<&JoinToken>, folder: &Path) -> Result<Tl
     let certified = tls.certified();
     let useless = |why: String| {
         SecurityError::Denied(format!(
-            "the credentials in {} are {why}; give this worker a join token (--token), which 'windrow token DIR --role \
+            "the credentials in {} are {why}; give this worker a join token (--token-file), which 'windrow token DIR --role \
              worker' prints where the cluster was set up",
             folder.display()
         ))
@@ -163,6 +195,23 @@ async fn kept(urls: &str, token: Option<&JoinToken>, folder: &Path) -> Result<Tl
         }
         (_, Some(_)) => certified.check(SystemTime::now()).map(|()| tls),
     }
+}
+
+/// The token that was given, from wherever it is.
+fn read_token(given: &JoinTokenArgs) -> Result<Option<JoinToken>, CliError> {
+    let text = match (&given.token_file, given.token.as_deref()) {
+        (Some(path), _) => fs::read_to_string(path)
+            .map_err(|error| CliError::io(path)(error).given_by("--token-file"))?,
+        (None, Some("-")) => {
+            let mut text = String::new();
+            let read = io::stdin().take(TOKEN_BYTES_MAX).read_to_string(&mut text);
+            read.map_err(CliError::io("standard input"))?;
+            text
+        }
+        (None, Some(token)) => token.to_string(),
+        (None, None) => return Ok(None),
+    };
+    parse(text.trim()).map(Some)
 }
 
 fn parse(token: &str) -> Result<JoinToken, CliError> {

@@ -1,7 +1,7 @@
 //! Writing results to standard output.
 //!
-//! Names, messages and paths come from users and from their data, and terminals obey control
-//! characters. So these are escaped here, whatever is printed: as `\u001b`, which is right inside
+//! Names, messages and paths come from users and from their data; terminals obey control characters,
+//! and readers what turns the direction of writing or is not seen. So these are escaped here, whatever is printed: as `\u001b`, which is right inside
 //! JSON's strings as well.
 
 use std::borrow::Cow;
@@ -69,22 +69,18 @@ fn is_device() -> bool {
     kind.is_ok_and(|kind| kind == FileType::CharacterDevice)
 }
 
-/// Control characters escaped, but for ends of lines and tabs.
+/// What [`windrow_jobs::one_line`] escapes, but for ends of lines and tabs.
 pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
-    let is_harmful = |c: char| c.is_control() && c != '\n' && c != '\t';
-    if !text.contains(is_harmful) {
-        return Cow::Borrowed(text);
-    }
-    let mut escaped = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        if is_harmful(c) {
-            // Writing to a string cannot fail.
-            let _ = write!(escaped, "\\u{:04x}", u32::from(c));
-        } else {
-            escaped.push(c);
-        }
-    }
-    Cow::Owned(escaped)
+    windrow_jobs::escape(
+        text,
+        |c| c == '\n' || c == '\t',
+        |escaped, c| {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a string cannot fail.
+                let _ = write!(escaped, "\\u{unit:04x}");
+            }
+        },
+    )
 }
 
 #[cfg(test)]
@@ -94,7 +90,7 @@ mod tests {
     #[test]
     fn terminals_are_told_nothing() {
         assert_eq!(escaped("a\x1b[2J\u{9b}\r\tb\n"), "a\\u001b[2J\\u009b\\u000d\tb\n");
-        let json = serde_json::json!({ "name": "a\u{9b}\x7f\x1b" });
+        let json = serde_json::json!({ "name": "a\u{9b}\x7f\x1b\u{202e}\u{e0041}" });
         let printed = escaped(&json.to_string()).into_owned();
         assert_eq!(serde_json::from_str::<serde_json::Value>(&printed).unwrap(), json);
     }

@@ -109,7 +109,7 @@ impl Dialer {
                 "there are credentials for a secured cluster, and http:// would not ask who answers; say https://",
             )),
             (Some("https"), _) => Err(wrong(
-                "there are no credentials for a secured cluster; a worker gets them with --token, a user with 'windrow login'",
+                "there are no credentials for a secured cluster; a worker gets them with --token-file, a user with 'windrow login'",
             )),
             _ => Err(wrong("it must begin with http:// or https://")),
         }

@@ -1,16 +1,17 @@
 //! The folder of a cluster's authority: what is where in it.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use windrow_security::files::{make_private_folder, read, write_private};
+use windrow_security::files::{make_private_folder, private, read, sync_folder, write_private};
 use windrow_security::pki_types::pem::PemObject;
 use windrow_security::pki_types::{CertificateDer, PrivateKeyDer};
-use windrow_security::{Identity, SecurityError, pem};
+use windrow_security::{SecurityError, pem};
 
 use super::authority::Authority;
 use super::malformed;
+use super::revocation::{Member, Revoked};
 
 /// Credentials of the first admin.
 pub(super) const ADMIN: &str = "admin";
@@ -98,12 +99,33 @@ impl Folder {
 
     /// The list of members that count no more, as it is now.
     pub(super) fn revoked(&self) -> Result<Revoked, SecurityError> {
-        match self.lines(REVOKED) {
+        match self.text(REVOKED) {
             Err(SecurityError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
-                Ok(Revoked(Vec::new()))
+                Ok(Revoked::default())
             }
-            lines => lines.map(Revoked),
+            text => text.map(|text| Revoked::read(&text)),
         }
+    }
+
+    /// Where that list is.
+    pub(super) fn revoked_path(&self) -> PathBuf {
+        self.path.join(REVOKED)
+    }
+
+    /// Adds a member to it, on the disk when this returns.
+    pub(super) fn revoke(&self, member: &Member) -> Result<(), SecurityError> {
+        let path = self.revoked_path();
+        let add = || {
+            let mut file = private().read(true).append(true).create(true).open(&path)?;
+            let mut text = Vec::new();
+            file.read_to_end(&mut text)?;
+            // Whoever has edited it may have left its last line open.
+            let end = if text.last().is_some_and(|byte| *byte != b'\n') { "\n" } else { "" };
+            file.write_all(format!("{end}{member}\n").as_bytes())?;
+            file.sync_all()?;
+            sync_folder(&path)
+        };
+        add().map_err(io_error(&path))
     }
 
     pub(super) fn admin(&self) -> PathBuf {
@@ -114,21 +136,15 @@ impl Folder {
         self.path.join(TOKENS)
     }
 
-    fn lines(&self, name: &str) -> Result<Vec<String>, SecurityError> {
+    fn text(&self, name: &str) -> Result<String, SecurityError> {
         let text = String::from_utf8(read(&self.path.join(name))?);
-        let text = text.map_err(|_| malformed(format!("{name} is damaged")))?;
+        text.map_err(|_| malformed(format!("{name} is damaged")))
+    }
+
+    fn lines(&self, name: &str) -> Result<Vec<String>, SecurityError> {
+        let text = self.text(name)?;
         let lines = text.lines().map(str::trim);
         Ok(lines.filter(|line| !line.is_empty()).map(str::to_string).collect())
-    }
-}
-
-/// Members that count no more, each as `ROLE/NAME`.
-pub(super) struct Revoked(Vec<String>);
-
-impl Revoked {
-    pub(super) fn names(&self, identity: &Identity) -> bool {
-        let member = format!("{}/{}", identity.role(), identity.name());
-        self.0.contains(&member)
     }
 }
 

@@ -2,7 +2,7 @@
 //! is shut out.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::sleep;
 use tonic::Status;
@@ -10,6 +10,7 @@ use windrow_security::access::{Caller, Gate, WeakCaller};
 use windrow_security::{Role, SecurityError};
 
 use super::Security;
+use super::revocation::Revoked;
 
 /// Who may call a method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +51,9 @@ pub(super) const TABLE: &[(&str, Who)] = &[
     ("/windrow.v1.Shuffle/Fetch", Who::Nobody),
 ];
 
-/// Between two looks at who is revoked.
+/// How often it is said that the list of revoked members makes no sense.
+const WARN_EVERY: Duration = Duration::from_secs(60);
+/// Between two looks at who is revoked, and whose certificate has run out.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Lets members in by the table, while their certificates count.
@@ -58,17 +61,19 @@ pub(crate) struct MembersOnly {
     security: Security,
     /// Those that were let in, by connection.
     inside: Mutex<Vec<WeakCaller>>,
+    /// When it was last said that the list of revoked members makes no sense.
+    warned: Mutex<Option<Instant>>,
 }
 
 impl MembersOnly {
     /// Of the cluster.
     pub(crate) fn new(security: Security) -> Self {
-        Self { security, inside: Mutex::default() }
+        Self { security, inside: Mutex::default(), warned: Mutex::default() }
     }
 
-    /// Ends the connections of members that are revoked: their sessions, and whatever else they do.
-    /// Ends never.
-    pub(crate) async fn shut_out_revoked(&self) {
+    /// Ends the connections of members that are revoked, or have let their certificates run out:
+    /// their sessions, and whatever else they do. Ends never.
+    pub(crate) async fn shut_out_former(&self) {
         loop {
             sleep(LOOK_EVERY).await;
             self.look();
@@ -78,23 +83,49 @@ impl MembersOnly {
     /// Shuts out whom the list names by now. One that cannot be read changes nothing: calls are
     /// refused then.
     pub(super) fn look(&self) {
+        self.look_at(SystemTime::now());
+    }
+
+    pub(super) fn look_at(&self, now: SystemTime) {
         let Ok(revoked) = self.security.revoked() else { return };
+        self.warn_of_senseless(&revoked);
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
         inside.retain(|caller| caller.upgrade().is_some());
         for caller in inside.iter().filter_map(WeakCaller::upgrade) {
-            if let Some(identity) = caller.identity()
-                && revoked.names(identity)
-                && !caller.is_shut_out()
-            {
+            let Some(certified) = caller.certified().filter(|_| !caller.is_shut_out()) else {
+                continue;
+            };
+            let identity = &certified.identity;
+            if revoked.names(identity) {
                 tracing::warn!(%identity, "a member was revoked; its connection is closed");
+                caller.shut_out();
+            } else if self.security.has_run_out(certified, now) {
+                tracing::warn!(%identity, "a member's certificate has run out, and was not renewed; its connection is closed");
                 caller.shut_out();
             }
         }
     }
 
-    /// Remembers a connection by its first call.
+    /// Says once a minute that a line of the list makes no sense.
+    fn warn_of_senseless(&self, revoked: &Revoked) {
+        let Some(wrong) = revoked.wrong() else { return };
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
+            *warned = Some(Instant::now());
+            let path = self.security.revoked_path();
+            tracing::error!(
+                "{}, {wrong}; until that is mended, whoever was named there before stays out",
+                path.display()
+            );
+        }
+    }
+
+    /// Remembers a connection by its first call. One that only has an old certificate renewed ends
+    /// by itself.
     fn remember(&self, caller: &Caller) {
-        if caller.certified().is_some() && caller.is_first_call() {
+        let now = SystemTime::now();
+        let counts = caller.certified().is_some_and(|certified| certified.check(now).is_ok());
+        if counts && caller.is_first_call() {
             self.inside.lock().unwrap_or_else(PoisonError::into_inner).push(caller.downgrade());
         }
     }
@@ -107,7 +138,7 @@ impl MembersOnly {
             Who::Nobody => return Err(denied("there is no such method for anybody here")),
         };
         let Some(certified) = caller.certified() else {
-            let text = "this needs a certificate of the cluster; a worker gets one with --token, a user with 'windrow login'";
+            let text = "this needs a certificate of the cluster; a worker gets one with --token-file, a user with 'windrow login'";
             return Err(Status::unauthenticated(text));
         };
         let (identity, role) = (&certified.identity, certified.identity.role());

@@ -17,21 +17,26 @@ mod enrollment;
 mod folder;
 pub(crate) mod fuzzing;
 mod methods;
+mod revocation;
 mod tokens;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rcgen::SanType;
 use tokio::time::sleep;
 use windrow_jobs::JobIdentity;
+use windrow_security::pki_types::CertificateDer;
 use windrow_security::{
     Certified, Credentials, FreshKey, Identity, JoinToken, Role, SecurityError, Tls,
 };
 
 use authority::Authority;
-use folder::{ADMIN, Folder, Revoked};
+use folder::{ADMIN, Folder};
+pub use revocation::Member;
+use revocation::Revoked;
 use tokens::{Grant, Tokens};
 
 pub(crate) use enrollment::EnrollmentService;
@@ -78,7 +83,46 @@ pub fn issue_token(
 ) -> Result<JoinToken, SecurityError> {
     let folder = Folder::open(path)?;
     let authority = folder.authority()?;
+    if let Some(name) = name
+        && folder
+            .revoked()?
+            .names(&Identity::new(authority.cluster(), role, name).map_err(malformed)?)
+    {
+        let path = folder.revoked_path();
+        return Err(malformed(format!("{role}/{name} has been revoked, in {}", path.display())));
+    }
     Tokens::in_folder(&folder).issue(authority.certificate(), authority.cluster(), role, name, life)
+}
+
+/// Puts a member out. Returns whether it was in.
+///
+/// # Errors
+/// When the folder is not a cluster's, or knows nothing of such a member and it is not said that it
+/// may be `unknown`; and when the list cannot be written, or has a line that makes no sense.
+pub fn revoke(path: &Path, member: &Member, unknown: bool) -> Result<bool, SecurityError> {
+    let folder = Folder::open(path)?;
+    let revoked = folder.revoked()?;
+    let is_new = !revoked.contains(member);
+    if is_new {
+        let known = || {
+            member.is(Role::Admin.name(), FIRST_ADMIN)
+                || Tokens::in_folder(&folder).has_given_to(member)
+        };
+        if !unknown && !known() {
+            return Err(malformed(format!(
+                "this cluster has given no token to {member}; look for a typing error, or say --unknown"
+            )));
+        }
+        folder.revoke(member)?;
+    }
+    refuse_senseless(&folder, &revoked)?;
+    Ok(is_new)
+}
+
+fn refuse_senseless(folder: &Folder, revoked: &Revoked) -> Result<(), SecurityError> {
+    let Some(wrong) = revoked.wrong() else { return Ok(()) };
+    let path = folder.revoked_path();
+    Err(malformed(format!("{}, {wrong}", path.display())))
 }
 
 /// What a coordinator needs of its cluster's folder. Cheap to clone.
@@ -95,6 +139,11 @@ struct Shared {
     life: Duration,
     /// For how long after it has run out a certificate is renewed.
     grace: Duration,
+    /// Who counts no more, as the list said last.
+    revoked: Mutex<Revoked>,
+    /// Until when members count by the certificates that this coordinator has given them, whichever
+    /// they show: a session goes on with the one that it was opened with.
+    renewed: Mutex<BTreeMap<Member, SystemTime>>,
 }
 
 impl Security {
@@ -107,7 +156,11 @@ impl Security {
         let folder = Folder::open(path)?;
         let authority = folder.authority()?;
         let tls = Tls::new(issue_coordinator(&folder, &authority)?)?;
-        Ok(Self { shared: Arc::new(Shared { folder, authority, tls, life, grace }) })
+        let revoked = folder.revoked()?;
+        refuse_senseless(&folder, &revoked)?;
+        let (revoked, renewed) = (Mutex::new(revoked), Mutex::default());
+        let shared = Shared { folder, authority, tls, life, grace, revoked, renewed };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// What its listener speaks.
@@ -145,6 +198,7 @@ impl Security {
         let identity = Identity::new(authority.cluster(), role, &name).map_err(malformed)?;
         self.refuse_revoked(&identity)?;
         let certificate = authority.issue(&identity, Vec::new(), &key, *life)?;
+        self.note_renewal(&identity, &certificate)?;
         Ok((identity, certificate.to_vec()))
     }
 
@@ -152,7 +206,30 @@ impl Security {
     pub(crate) fn renew(&self, of: &Identity, request: &[u8]) -> Result<Vec<u8>, SecurityError> {
         let key = authority::requested_key(request)?;
         let Shared { authority, life, .. } = &*self.shared;
-        Ok(authority.issue(of, Vec::new(), &key, *life)?.to_vec())
+        let certificate = authority.issue(of, Vec::new(), &key, *life)?;
+        self.note_renewal(of, &certificate)?;
+        Ok(certificate.to_vec())
+    }
+
+    fn note_renewal(
+        &self,
+        of: &Identity,
+        certificate: &CertificateDer<'_>,
+    ) -> Result<(), SecurityError> {
+        let until = Certified::read(certificate)?.not_after;
+        let mut renewed = self.shared.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = SystemTime::now();
+        renewed.retain(|_, until| *until > now);
+        renewed.insert(Member::of(of), until);
+        Ok(())
+    }
+
+    /// Whether a member has let its certificate run out: the one that it shows, and those that it
+    /// was given since.
+    pub(crate) fn has_run_out(&self, certified: &Certified, now: SystemTime) -> bool {
+        let renewed = self.shared.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = renewed.get(&Member::of(&certified.identity));
+        now > certified.not_after && until.is_none_or(|until| now > *until)
     }
 
     /// Certifies a key of a job's processes. Whether the worker that asks has to do with the job,
@@ -187,7 +264,15 @@ impl Security {
 
     /// The members that are revoked by now.
     fn revoked(&self) -> Result<Revoked, SecurityError> {
-        self.shared.folder.revoked()
+        let now = self.shared.folder.revoked()?;
+        let mut last = self.shared.revoked.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = now.after(&last);
+        Ok(last.clone())
+    }
+
+    /// Where they are listed.
+    fn revoked_path(&self) -> PathBuf {
+        self.shared.folder.revoked_path()
     }
 
     pub(crate) fn cluster(&self) -> &str {

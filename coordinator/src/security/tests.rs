@@ -175,6 +175,68 @@ fn who_is_inside_is_shut_out_when_revoked() {
     assert_eq!(is_out(), [true, false]);
 }
 
+/// What stands ends with the certificate that it was begun with, unless its member has a newer one.
+#[test]
+fn who_is_inside_is_shut_out_when_its_certificate_ends() {
+    let (_dir, path) = cluster();
+    let security = security(&path);
+    let gate = MembersOnly::new(security.clone());
+    let now = SystemTime::now();
+    let [worker, submitter] = [Role::Worker, Role::Submitter].map(|role| {
+        let soon = Certified { not_after: now + HOUR / 60, ..member(&path, role) };
+        let caller = Caller::new(Some(soon));
+        gate.admit("/windrow.v1.Enrollment/Renew", &caller).unwrap();
+        caller
+    });
+    let is_out = || [&worker, &submitter].map(Caller::is_shut_out);
+    gate.look_at(now + HOUR / 120);
+    assert_eq!(is_out(), [false, false]);
+    let request = FreshKey::draw().unwrap().request().unwrap();
+    security.renew(submitter.identity().unwrap(), &request).unwrap();
+    gate.look_at(now + HOUR / 30);
+    assert_eq!(is_out(), [true, false]);
+    gate.look_at(now + HOUR * 48);
+    assert_eq!(is_out(), [true, true]);
+}
+
+#[test]
+fn a_list_that_makes_no_sense_keeps_everybody_out_who_was() {
+    let (_dir, path) = cluster();
+    let before = security(&path);
+    let gate = MembersOnly::new(before.clone());
+    let list = path.join("revoked");
+    let members = [Role::Submitter, Role::Worker].map(|role| (role, member(&path, role)));
+    std::fs::write(&list, "submitter/somebody # left\n").unwrap();
+    let call = |wanted| {
+        let (_, certified) = members.iter().find(|(role, _)| *role == wanted).unwrap();
+        gate.admit("/windrow.v1.Enrollment/Renew", &Caller::new(Some(certified.clone())))
+    };
+    assert!(call(Role::Submitter).unwrap_err().message().contains("revoked"));
+    std::fs::write(&list, "Submitter/somebody\nworker/somebody\n").unwrap();
+    assert!(call(Role::Submitter).is_err() && call(Role::Worker).is_err());
+    let error = Security::open(&path, HOUR, HOUR).err().unwrap().to_string();
+    assert!(error.contains("revoked, line 1: 'Submitter/somebody' names no member"), "{error}");
+}
+
+#[test]
+fn members_are_revoked_by_name() {
+    let (_dir, path) = cluster();
+    issue_token(&path, Role::Worker, Some("w1"), HOUR).unwrap();
+    // As an editor may leave it.
+    std::fs::write(path.join("revoked"), "submitter/gone").unwrap();
+    let revoke = |text: &str, unknown| revoke(&path, &text.parse().unwrap(), unknown);
+    assert!(revoke("worker/w1", false).unwrap());
+    assert!(!revoke("worker/w1", false).unwrap());
+    let error = revoke("worker/w2", false).unwrap_err().to_string();
+    assert!(error.contains("has given no token to worker/w2"), "{error}");
+    assert!(revoke("worker/w2", true).unwrap() && revoke("admin/admin", false).unwrap());
+    let text = std::fs::read_to_string(path.join("revoked")).unwrap();
+    assert_eq!(text, "submitter/gone\nworker/w1\nworker/w2\nadmin/admin\n");
+    for wrong in ["w1", "job/1", "Worker/w1", "worker/a b", "worker/"] {
+        assert!(wrong.parse::<Member>().is_err(), "{wrong}");
+    }
+}
+
 #[test]
 fn jobs_and_coordinators_do_not_join_by_token() {
     let (_dir, path) = cluster();

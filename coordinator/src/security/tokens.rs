@@ -14,12 +14,13 @@ use windrow_security::{Identity, JoinToken, Role, SecurityError};
 
 use super::folder::Folder;
 use super::malformed;
+use super::revocation::Member;
 
 const ID_BYTES: usize = 8;
 const SECRET_BYTES: usize = 32;
 /// What follows the id in the name of a token that was spent.
 const SPENT: &str = "spent";
-/// How long it is remembered why a token is of no use any more.
+/// How long it is remembered why a token that nobody has spent is of no use any more.
 const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// What a token's file says.
@@ -127,13 +128,22 @@ impl Tokens {
         }
     }
 
+    /// Whether somebody was given a token for this member. Those that were spent are kept for that.
+    pub(super) fn has_given_to(&self, member: &Member) -> bool {
+        fs::read_dir(&self.path).into_iter().flatten().flatten().any(|entry| {
+            let record = fs::read(entry.path()).ok().and_then(|bytes| read_record(&bytes).ok());
+            record.is_some_and(|record| member.is(&record.role, &record.name))
+        })
+    }
+
     /// Removes what has been of no use for long. What cannot be removed does no harm.
     fn sweep(&self) {
         let long_ago = unix_seconds(SystemTime::now()).saturating_sub(REMEMBERED.as_secs());
         for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
             let expires =
                 |path: &Path| Some(read_record(&fs::read(path).ok()?).ok()?.expires_unix_s);
-            if expires(&entry.path()).is_some_and(|expires| expires < long_ago) {
+            let is_spent = entry.path().extension().is_some_and(|extension| extension == SPENT);
+            if !is_spent && expires(&entry.path()).is_some_and(|expires| expires < long_ago) {
                 let _ = fs::remove_file(entry.path());
             }
         }
