@@ -157,6 +157,8 @@ fn tokens_come_from_files() {
 
 fn members_are_revoked_by_name() {
     let cluster = secured(1);
+    let warning = "a worker runs as the coordinator's user on the coordinator's machine";
+    eventually("a warning", || cluster.coordinator.stderr().contains(warning));
     let security = cluster.dir().join("security");
     let token = cluster.token_with("submitter", &["--name", "ann"]);
     let (ann, login) = login(&cluster, &token, "ann");
@@ -170,6 +172,20 @@ fn members_are_revoked_by_name() {
     revoke("submitter/ann").expect_code(0).expect_said("before");
     let refused = as_user(&cluster, &ann, &["jobs"]).finish().expect_code(1);
     refused.expect_said("has been revoked");
+    let log = || fs::read_to_string(cluster.state().join("audit.log")).unwrap_or_default();
+    let is_noted = |what: &str, outcome: &str| {
+        let lines = log();
+        let mut lines = lines.lines().map(|line| serde_json::from_str(line).unwrap());
+        lines.any(|line: serde_json::Value| {
+            let who = [&line["who"], &line["subject"]].map(|who| who.as_str().unwrap_or_default());
+            who.iter().any(|who| who.ends_with("submitter/ann"))
+                && line["what"] == what
+                && line["outcome"] == outcome
+        })
+    };
+    eventually("what Ann did in the audit log", || {
+        is_noted("enroll", "done") && is_noted("List", "refused")
+    });
     // By hand, and wrong: it is said, and who was out stays out.
     fs::write(security.join("revoked"), "Submitter/ann\n").unwrap();
     eventually("word of it", || {

@@ -28,6 +28,7 @@ use windrow_security::access::{AccessLayer, Caller, Gate, Open};
 use windrow_security::files::make_private_folder;
 use windrow_security::{LocalGate, LocalUsers, Refusals, limits};
 
+use crate::audit::{Audit, Audited};
 use crate::blobs::BlobStore;
 use crate::config::CoordinatorConfig;
 use crate::driver::{self, DriverError, DriverHandle, Settings};
@@ -90,6 +91,8 @@ pub struct Coordinator {
     driver: DriverHandle,
     blobs: Arc<BlobStore>,
     logs: Arc<LogStore>,
+    /// `None` where there is no state folder.
+    audit: Option<Audit>,
 }
 
 impl Coordinator {
@@ -117,13 +120,18 @@ impl Coordinator {
             }
             None => Opened::in_memory()?,
         };
+        let audit = config.state.as_deref().map(Audit::start).transpose();
+        let audit = audit.unwrap_or_else(|error| {
+            tracing::error!(%error, "there is no audit log: its thread cannot be started");
+            None
+        });
         let driver = driver::start(opened, settings);
         let kept = config.state.as_deref().or(config.temporary.as_deref());
         let folder = |name| Folder::new(kept, name);
         let (bytes_max, own) = (config.blob_bytes_max, config.executable.clone());
         let blobs = Arc::new(BlobStore::new(folder(PROGRAMS), bytes_max, own));
         let logs = Arc::new(LogStore::new(folder(LOGS)));
-        Ok(Self { config: Arc::new(config), driver, blobs, logs })
+        Ok(Self { config: Arc::new(config), driver, blobs, logs, audit })
     }
 
     /// Likewise. Those who connect to `listener` meanwhile are told what they wait for, if that
@@ -159,13 +167,14 @@ impl Coordinator {
                 users if users == LocalUsers::everybody() => Arc::new(Open),
                 users => Arc::new(LocalGate(users)),
             };
+            let gate = self.audited(gate);
             let incoming = windrow_security::listen(listener, None);
             return self.serve_behind(gate, incoming, shutdown).await;
         };
         let incoming = windrow_security::listen(listener, Some(security.tls()));
-        let gate = Arc::new(MembersOnly::new(security.clone()));
+        let gate = Arc::new(MembersOnly::new(security.clone(), self.audit.clone()));
         tokio::select! {
-            served = self.serve_behind(gate.clone(), incoming, shutdown) => served,
+            served = self.serve_behind(self.audited(gate.clone()), incoming, shutdown) => served,
             () = security.stay_certified() => Ok(()),
             () = gate.shut_out_former() => Ok(()),
         }
@@ -187,6 +196,14 @@ impl Coordinator {
         IE: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         self.serve_behind(Arc::new(Open), incoming, shutdown).await
+    }
+
+    /// Has what comes of calls noted, if there is a place for that.
+    fn audited(&self, gate: Arc<dyn Gate>) -> Arc<dyn Gate> {
+        match self.audit.clone() {
+            Some(audit) => Arc::new(Audited { gate, audit }),
+            None => gate,
+        }
     }
 
     async fn serve_behind<IO, IE>(

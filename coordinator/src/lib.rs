@@ -22,6 +22,7 @@
 // It panics where standard error cannot be written; `tracing`, and `cli::stderr`, do not.
 #![warn(clippy::print_stderr)]
 
+mod audit;
 mod blobs;
 mod config;
 mod coordinator;

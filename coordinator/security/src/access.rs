@@ -134,7 +134,14 @@ pub trait Gate: Send + Sync + 'static {
     /// # Errors
     /// The refusal, if the call is not let in.
     fn admit(&self, method: &str, caller: &Caller) -> Result<(), Status>;
+
+    /// Hears how a call was answered that it was asked about, which may be by a refusal.
+    fn answered(&self, _method: &str, _caller: &Caller, _answer: &Response<Body>) {}
 }
+
+/// What a call was about, in the extensions of its answer, for a gate that notes it.
+#[derive(Clone, Debug)]
+pub struct Subject(pub String);
 
 /// Lets everybody in: connections inside a process, and listeners without TLS.
 pub struct Open;
@@ -190,16 +197,21 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let caller = request.extensions().get::<Caller>().cloned().unwrap_or_default();
         let admitted = self.gate.admit(request.uri().path(), &caller).and_then(|()| caller.admit());
+        let (gate, method) = (Arc::clone(&self.gate), request.uri().path().to_string());
         if let Err(refusal) = admitted {
-            return Box::pin(async move { Ok(refusal.into_http()) });
+            let refusal = refusal.into_http();
+            gate.answered(&method, &caller, &refusal);
+            return Box::pin(async move { Ok(refusal) });
         }
         let answering = self.services.call(request);
-        if caller.was_admitted() {
-            return Box::pin(answering);
-        }
         Box::pin(async move {
             let answer = answering.await;
-            tokio::spawn(caller.take_leave());
+            if let Ok(answer) = &answer {
+                gate.answered(&method, &caller, answer);
+            }
+            if !caller.was_admitted() {
+                tokio::spawn(caller.take_leave());
+            }
             answer
         })
     }

@@ -126,6 +126,11 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// Whether the user of this process is at the other end, on this machine.
+    pub fn is_own(&self) -> bool {
+        matches!(self.user, Ok(Some(user)) if user == geteuid().as_raw())
+    }
+
     /// Asks the system.
     pub(crate) fn of(stream: &TcpStream) -> Self {
         let user = || {

@@ -6,11 +6,11 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
-use windrow_jobs::{JobId, JobName, JobOptions, JobSpec};
+use windrow_jobs::{JobId, JobIdentity, JobName, JobOptions, JobSpec};
 use windrow_proto::v1;
 use windrow_proto::v1::jobs_server::Jobs;
 use windrow_scheduler::SubmissionId;
-use windrow_security::access::Caller;
+use windrow_security::access::{Caller, Subject};
 use windrow_security::{Identity, Role};
 
 use super::accept::{Asked, Planner, drawn};
@@ -113,7 +113,9 @@ impl Jobs for JobsService {
         };
         let accepted = tokio::spawn(accepting).await;
         let job = accepted.map_err(|error| Status::internal(error.to_string()))??;
-        Ok(Response::new(self.accepted(job).await?))
+        let accepted = self.accepted(job).await?;
+        let identity = JobIdentity::from_bytes(&accepted.identity);
+        Ok(about(Response::new(accepted), format!("job {job}, {}", shown(identity))))
     }
 
     async fn watch(
@@ -156,7 +158,7 @@ impl Jobs for JobsService {
         // The sender goes only with a job that is over and forgotten.
         let _ = changes.wait_for(|over| *over).await;
         let status = Some(self.status(job).await?);
-        Ok(Response::new(v1::CancelReply { status, too_late }))
+        Ok(about(Response::new(v1::CancelReply { status, too_late }), format!("job {job}")))
     }
 
     async fn workers(
@@ -182,7 +184,7 @@ impl Jobs for JobsService {
         let logs = Arc::clone(&self.logs);
         let (sender, found) = mpsc::channel(1);
         tokio::spawn(send(logs, job, task, sender));
-        Ok(Response::new(ReceiverStream::new(found)))
+        Ok(about(Response::new(ReceiverStream::new(found)), format!("job {job}")))
     }
 }
 
@@ -310,4 +312,14 @@ mod tests {
         assert_eq!(refused.code(), tonic::Code::PermissionDenied);
         assert!(refused.message().contains("--priority"), "{}", refused.message());
     }
+}
+
+/// An answer that says what it is about, for the audit log.
+fn about<T>(mut answer: Response<T>, subject: String) -> Response<T> {
+    answer.extensions_mut().insert(Subject(subject));
+    answer
+}
+
+fn shown(identity: Option<JobIdentity>) -> String {
+    identity.map_or_else(String::new, |identity| identity.to_string())
 }

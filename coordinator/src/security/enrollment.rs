@@ -4,7 +4,7 @@ use tonic::{Request, Response, Status};
 use windrow_jobs::{JobIdentity, JobName};
 use windrow_proto::v1;
 use windrow_proto::v1::enrollment_server::Enrollment;
-use windrow_security::access::Caller;
+use windrow_security::access::{Caller, Subject};
 use windrow_security::{Identity, Refusals, Role, SecurityError};
 
 use super::Security;
@@ -39,7 +39,9 @@ impl Enrollment for EnrollmentService {
             });
         })?;
         tracing::info!(%identity, "joined the cluster");
-        Ok(Response::new(v1::EnrollReply { certificate: certificate.into() }))
+        let mut answer = Response::new(v1::EnrollReply { certificate: certificate.into() });
+        answer.extensions_mut().insert(Subject(identity.to_string()));
+        Ok(answer)
     }
 
     async fn renew(

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::time::sleep;
 use tonic::Status;
 use windrow_security::access::{Caller, Gate, WeakCaller};
-use windrow_security::{Role, SecurityError};
+use windrow_security::{Identity, Origin, Role, SecurityError};
 
 use super::Security;
 use super::revocation::Revoked;
+use crate::audit::Audit;
 
 /// Who may call a method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,9 @@ pub(super) enum Who {
 
 const USERS: Who = Who::Members(&[Role::Submitter, Role::Admin]);
 const WORKERS: Who = Who::Members(&[Role::Worker, Role::Admin]);
+
+/// Which begins what a worker does.
+const OPEN: &str = "/windrow.v1.Sessions/Open";
 
 /// The one method for which a certificate counts a while longer than it says.
 const RENEW: &str = "/windrow.v1.Enrollment/Renew";
@@ -47,7 +51,7 @@ pub(super) const TABLE: &[(&str, Who)] = &[
     ("/windrow.v1.Jobs/Cancel", USERS),
     ("/windrow.v1.Jobs/Workers", USERS),
     ("/windrow.v1.Jobs/Logs", USERS),
-    ("/windrow.v1.Sessions/Open", WORKERS),
+    (OPEN, WORKERS),
     ("/windrow.v1.Shuffle/Fetch", Who::Nobody),
 ];
 
@@ -59,6 +63,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Lets members in by the table, while their certificates count.
 pub(crate) struct MembersOnly {
     security: Security,
+    audit: Option<Audit>,
     /// Those that were let in, by connection.
     inside: Mutex<Vec<WeakCaller>>,
     /// When it was last said that the list of revoked members makes no sense.
@@ -67,8 +72,8 @@ pub(crate) struct MembersOnly {
 
 impl MembersOnly {
     /// Of the cluster.
-    pub(crate) fn new(security: Security) -> Self {
-        Self { security, inside: Mutex::default(), warned: Mutex::default() }
+    pub(crate) fn new(security: Security, audit: Option<Audit>) -> Self {
+        Self { security, audit, inside: Mutex::default(), warned: Mutex::default() }
     }
 
     /// Ends the connections of members that are revoked, or have let their certificates run out:
@@ -98,11 +103,19 @@ impl MembersOnly {
             let identity = &certified.identity;
             if revoked.names(identity) {
                 tracing::warn!(%identity, "a member was revoked; its connection is closed");
+                self.note(identity, "shut-out-revoked");
                 caller.shut_out();
             } else if self.security.has_run_out(certified, now) {
                 tracing::warn!(%identity, "a member's certificate has run out, and was not renewed; its connection is closed");
+                self.note(identity, "shut-out-expired");
                 caller.shut_out();
             }
+        }
+    }
+
+    fn note(&self, identity: &Identity, why: &str) {
+        if let Some(audit) = &self.audit {
+            audit.shut_out(identity, why);
         }
     }
 
@@ -168,8 +181,25 @@ impl MembersOnly {
 impl Gate for MembersOnly {
     fn admit(&self, method: &str, caller: &Caller) -> Result<(), Status> {
         self.check(method, caller)?;
+        if method == OPEN {
+            warn_of_shared_user(caller);
+        }
         self.remember(caller);
         Ok(())
+    }
+}
+
+/// Jobs of a worker read what its user can: here, the authority's key.
+fn warn_of_shared_user(caller: &Caller) {
+    if let Some(identity) = caller.identity()
+        && caller.origin().is_some_and(Origin::is_own)
+    {
+        tracing::warn!(
+            %identity,
+            "a worker runs as the coordinator's user on the coordinator's machine, so that its jobs can read whatever the coordinator can, the \
+             authority's key among it; give the coordinator a user of its own ('Users of their own' in docs/security.md), or the worker \
+             --hide for the folders of --security and --state"
+        );
     }
 }
 

@@ -66,7 +66,7 @@ fn every_method_has_a_row_and_no_other_has() {
 fn every_method_and_every_caller() {
     let (_dir, path) = cluster();
     let (_other_dir, other_path) = cluster();
-    let gate = MembersOnly::new(security(&path));
+    let gate = MembersOnly::new(security(&path), None);
     let stranger = Caller::new(Some(member(&other_path, Role::Admin)));
     let roles = [Role::Worker, Role::Submitter, Role::Admin];
     let [worker, submitter, admin] = roles.map(|role| (role, member(&path, role)));
@@ -113,7 +113,7 @@ fn every_method_and_every_caller() {
 #[test]
 fn unknown_methods_are_for_nobody() {
     let (_dir, path) = cluster();
-    let gate = MembersOnly::new(security(&path));
+    let gate = MembersOnly::new(security(&path), None);
     let admin = Caller::new(Some(member(&path, Role::Admin)));
     for method in [
         "/windrow.v1.Jobs/submit",
@@ -130,7 +130,7 @@ fn unknown_methods_are_for_nobody() {
 #[test]
 fn a_certificate_counts_for_its_time_and_until_it_is_revoked() {
     let (_dir, path) = cluster();
-    let gate = MembersOnly::new(security(&path));
+    let gate = MembersOnly::new(security(&path), None);
     let worker = member(&path, Role::Worker);
     let expired_for = |age| {
         let not_after = SystemTime::now() - age;
@@ -159,7 +159,7 @@ fn a_certificate_counts_for_its_time_and_until_it_is_revoked() {
 #[test]
 fn who_is_inside_is_shut_out_when_revoked() {
     let (_dir, path) = cluster();
-    let gate = MembersOnly::new(security(&path));
+    let gate = MembersOnly::new(security(&path), None);
     let enter = |certified| {
         let caller = Caller::new(Some(certified));
         gate.admit("/windrow.v1.Enrollment/Renew", &caller).unwrap();
@@ -180,7 +180,7 @@ fn who_is_inside_is_shut_out_when_revoked() {
 fn who_is_inside_is_shut_out_when_its_certificate_ends() {
     let (_dir, path) = cluster();
     let security = security(&path);
-    let gate = MembersOnly::new(security.clone());
+    let gate = MembersOnly::new(security.clone(), None);
     let now = SystemTime::now();
     let [worker, submitter] = [Role::Worker, Role::Submitter].map(|role| {
         let soon = Certified { not_after: now + HOUR / 60, ..member(&path, role) };
@@ -203,7 +203,7 @@ fn who_is_inside_is_shut_out_when_its_certificate_ends() {
 fn a_list_that_makes_no_sense_keeps_everybody_out_who_was() {
     let (_dir, path) = cluster();
     let before = security(&path);
-    let gate = MembersOnly::new(before.clone());
+    let gate = MembersOnly::new(before.clone(), None);
     let list = path.join("revoked");
     let members = [Role::Submitter, Role::Worker].map(|role| (role, member(&path, role)));
     std::fs::write(&list, "submitter/somebody # left\n").unwrap();
