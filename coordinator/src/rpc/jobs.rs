@@ -298,6 +298,16 @@ fn check_priority(role: Option<Role>, priority: i32) -> Result<(), Status> {
     }
 }
 
+/// An answer that says what it is about, for the audit log.
+fn about<T>(mut answer: Response<T>, subject: String) -> Response<T> {
+    answer.extensions_mut().insert(Subject(subject));
+    answer
+}
+
+fn shown(identity: Option<JobIdentity>) -> String {
+    identity.map_or_else(String::new, |identity| identity.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -312,14 +322,4 @@ mod tests {
         assert_eq!(refused.code(), tonic::Code::PermissionDenied);
         assert!(refused.message().contains("--priority"), "{}", refused.message());
     }
-}
-
-/// An answer that says what it is about, for the audit log.
-fn about<T>(mut answer: Response<T>, subject: String) -> Response<T> {
-    answer.extensions_mut().insert(Subject(subject));
-    answer
-}
-
-fn shown(identity: Option<JobIdentity>) -> String {
-    identity.map_or_else(String::new, |identity| identity.to_string())
 }

@@ -202,8 +202,7 @@ fn who_is_inside_is_shut_out_when_its_certificate_ends() {
 #[test]
 fn a_list_that_makes_no_sense_keeps_everybody_out_who_was() {
     let (_dir, path) = cluster();
-    let before = security(&path);
-    let gate = MembersOnly::new(before.clone(), None);
+    let gate = MembersOnly::new(security(&path), None);
     let list = path.join("revoked");
     let members = [Role::Submitter, Role::Worker].map(|role| (role, member(&path, role)));
     std::fs::write(&list, "submitter/somebody # left\n").unwrap();
