@@ -67,5 +67,6 @@ pub(super) fn take(temporary: &Folder, place: &Place, epoch: Epoch) -> io::Resul
         }
     }
     taken?;
+    debug_assert!(epoch_of(ours.as_ref(), place.unique()).is_some(), "no successor would find it");
     Ok(Staged { folder: temporary.folder(&ours)?, is_new })
 }

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use windrow_jobs::{JobId, explained};
 
+use super::lock::LOCK;
+use super::replace::REPLACED;
 use super::{Owner, TEMPORARY};
 
 /// Something about the output that is wrong before anything runs.
@@ -17,10 +19,24 @@ pub(crate) enum OutputError {
         path: PathBuf,
     },
     /// What is there was not written by a job that has ended, so it is not replaced.
-    #[error("output {} is not empty, and has no _SUCCESS: --overwrite replaces only what a job has written; remove it yourself", path.display())]
+    #[error("output {} is not empty, and has no _SUCCESS: --overwrite replaces only what a job has written; move what is there elsewhere, or choose another folder", path.display())]
     NotAnOutput {
         /// The output folder.
         path: PathBuf,
+    },
+    /// A job that replaced what was there has died, and what it moved aside cannot be put back.
+    #[error(
+        "output {} is not used: in {} lies what a job that was killed had moved aside to replace it, perhaps the only copy; \
+         it was not put back: {why}; move what is in it to where you want to keep it, remove {} when nothing is left there, and submit again",
+        path.display(), aside.join(REPLACED).display(), aside.display()
+    )]
+    Aside {
+        /// The output folder.
+        path: PathBuf,
+        /// The folder of the job's publication.
+        aside: PathBuf,
+        /// Why it stays there.
+        why: String,
     },
     /// Something lies beside the result that is to be replaced.
     #[error(
@@ -56,8 +72,8 @@ pub(crate) enum OutputError {
     /// A job writes there whose coordinator does not run now.
     #[error(
         "output {} belongs to a job ('{}') that waits for its coordinator: start 'windrow coordinator --state {}' again, or, \
-         if that is gone for good, remove {}",
-        path.display(), owner.job, owner.state.display(), path.join(TEMPORARY).display()
+         if that is gone for good, remove {}, and nothing else: what is to be put back lies beside it",
+        path.display(), owner.job, owner.state.display(), path.join(TEMPORARY).join(LOCK).display()
     )]
     Owned {
         /// The output folder.

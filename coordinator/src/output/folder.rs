@@ -38,6 +38,14 @@ const FILE: OFlags =
     OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 const NEW_FILE: OFlags = FILE.union(OFlags::RDWR).union(OFlags::CREATE).union(OFlags::EXCL);
 
+const _: () = {
+    assert!(FILE.contains(OFlags::NOFOLLOW), "a job's link would be read through");
+    assert!(FILE.contains(OFlags::NONBLOCK), "a job's pipe would be waited for");
+    assert!(FOLDER.contains(OFlags::NOFOLLOW), "a job's link would lead elsewhere");
+    assert!(WAY.contains(OFlags::NOFOLLOW), "an output could become a link after it was checked");
+    assert!(NEW_FILE.contains(OFlags::EXCL), "what a job has put there would be written to");
+};
+
 /// Something else lies where a file or folder should be. It stays so until somebody removes it.
 #[derive(Debug, thiserror::Error)]
 #[error("it is {0}")]
@@ -72,10 +80,29 @@ impl Folder {
         })
     }
 
+    /// Removes the empty folder of this name. Those above it need not be readable, as the homes of
+    /// some users.
+    pub(super) fn remove_empty(path: &Path) -> io::Result<()> {
+        let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(Strange("no name of a folder").into());
+        };
+        let (above, _) = Self::way(above, |_, _| Ok(false))?;
+        Ok(unlinkat(&above, name, AtFlags::REMOVEDIR)?)
+    }
+
     fn walk(
         path: &Path,
         missing: impl Fn(&OwnedFd, &OsStr) -> io::Result<bool>,
     ) -> io::Result<(Self, bool)> {
+        let (way, made) = Self::way(path, missing)?;
+        let fd = openat(&way, ".", FOLDER, Mode::empty())?;
+        Ok((Self { fd, path: path.to_path_buf() }, made))
+    }
+
+    fn way(
+        path: &Path,
+        missing: impl Fn(&OwnedFd, &OsStr) -> io::Result<bool>,
+    ) -> io::Result<(OwnedFd, bool)> {
         let start = if path.is_absolute() { "/" } else { "." };
         let (mut fd, mut made) = (openat(CWD, start, WAY, Mode::empty())?, false);
         for component in path.components() {
@@ -94,8 +121,11 @@ impl Folder {
             }
             fd = next.map_err(|errno| explain(&fd, name, errno))?;
         }
-        let fd = openat(&fd, ".", FOLDER, Mode::empty())?;
-        Ok((Self { fd, path: path.to_path_buf() }, made))
+        debug_assert!(
+            !made || path.file_name().is_some(),
+            "what has no name cannot have been made, and is not to be removed with its job"
+        );
+        Ok((fd, made))
     }
 
     /// For messages.
@@ -124,6 +154,7 @@ impl Folder {
     /// A folder in it that was not there.
     pub(super) fn new_folder(&self, name: impl AsRef<OsStr>, mode: Mode) -> io::Result<Self> {
         let name = one(name.as_ref())?;
+        debug_assert_eq!(mode, mode & USUAL, "a new folder has no special bits");
         mkdirat(&self.fd, name, mode)?;
         self.folder(name)
     }
@@ -131,6 +162,7 @@ impl Folder {
     /// A folder in it, made if need be.
     pub(super) fn made_folder(&self, name: impl AsRef<OsStr>, mode: Mode) -> io::Result<Self> {
         let name = one(name.as_ref())?;
+        debug_assert_eq!(mode, mode & USUAL, "a new folder has no special bits");
         match mkdirat(&self.fd, name, mode) {
             Ok(()) | Err(Errno::EXIST) => self.folder(name),
             Err(error) => Err(error.into()),
@@ -154,6 +186,10 @@ impl Folder {
     }
 
     fn file_for(&self, name: &OsStr, access: OFlags) -> io::Result<File> {
+        debug_assert!(
+            !access.intersects(OFlags::CREATE | OFlags::TRUNC),
+            "what is there is not written over, whoever has put it there"
+        );
         let name = one(name)?;
         let opened = openat(&self.fd, name, FILE | access, Mode::empty());
         let fd = opened.map_err(|errno| explain(&self.fd, name, errno))?;
@@ -186,6 +222,10 @@ impl Folder {
         new_name: impl AsRef<OsStr>,
     ) -> io::Result<()> {
         let (name, new_name) = (one(name.as_ref())?, one(new_name.as_ref())?);
+        debug_assert!(
+            self.path != to.path || name != new_name,
+            "what is moved onto itself is in its own way"
+        );
         match renameat_with(&self.fd, name, &to.fd, new_name, RenameFlags::NOREPLACE) {
             // Some network file systems lack the flag. There, the lock on the folder is what keeps
             // others out.
@@ -205,7 +245,9 @@ impl Folder {
         name: impl AsRef<OsStr>,
         old: impl AsRef<OsStr>,
     ) -> io::Result<()> {
-        Ok(renameat(&self.fd, one(name.as_ref())?, &self.fd, one(old.as_ref())?)?)
+        let (name, old) = (one(name.as_ref())?, one(old.as_ref())?);
+        debug_assert_ne!(name, old, "nothing would be replaced");
+        Ok(renameat(&self.fd, name, &self.fd, old)?)
     }
 
     /// Removes a name that is not a folder's. What is gone already need not be removed.
@@ -219,6 +261,11 @@ impl Folder {
     }
 
     pub(super) fn unlink(&self, name: &OsStr, flags: AtFlags) -> io::Result<()> {
+        debug_assert!(one(name).is_ok(), "something outside of this folder would be removed");
+        debug_assert!(
+            flags.is_empty() || flags == AtFlags::REMOVEDIR,
+            "the system knows one flag for that"
+        );
         match unlinkat(&self.fd, name, flags) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(error.into()),
@@ -234,6 +281,7 @@ impl Folder {
     ) -> io::Result<Vec<(OsString, FileType)>> {
         use std::os::unix::ffi::OsStrExt;
 
+        debug_assert!(count > 0, "a full folder would be taken for an empty one");
         let mut found = Vec::new();
         for entry in Dir::read_from(&self.fd)? {
             if found.len() == count {
@@ -256,6 +304,7 @@ impl Folder {
                 found.push((name.to_os_string(), kind));
             }
         }
+        debug_assert!(found.len() <= count, "a job decides how much memory its names take");
         Ok(found)
     }
 
@@ -282,6 +331,7 @@ impl Folder {
 
     /// Adds these rights of its group and others.
     pub(super) fn allow(&self, bits: Mode) -> io::Result<()> {
+        debug_assert!(!bits.intersects(Mode::RWXO), "what is shared is shared with a group only");
         let mode = Mode::from_raw_mode(fstat(&self.fd)?.st_mode);
         match mode.contains(bits) {
             true => Ok(()),

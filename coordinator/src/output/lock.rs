@@ -20,11 +20,13 @@ use serde::{Deserialize, Serialize};
 use super::folder::{Folder, Strange, USUAL, if_any, is_same};
 use super::{OutputError, TEMPORARY};
 
-const LOCK: &str = "lock";
+pub(super) const LOCK: &str = "lock";
 /// What the names of lock files begin with that are about to become one.
 const NEXT_LOCK: &str = "lock.";
 /// A lock file is no longer than this.
 const BYTES_MAX: u64 = 1 << 16;
+
+const _: () = assert!(NEXT_LOCK.len() > LOCK.len(), "a lock that is held would be swept");
 
 /// Whose a folder is, in words for people and to be compared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,6 +88,11 @@ impl Lock {
         unique: &str,
         owner: Option<&Owner>,
     ) -> Result<Option<Self>, Untaken> {
+        debug_assert!(!unique.is_empty(), "two jobs would make their locks under one name");
+        debug_assert!(
+            owner.is_none_or(|owner| owner.unique == unique),
+            "the job would not get its folder again after a restart"
+        );
         let name = format!("{NEXT_LOCK}{unique}.{}", owner.map_or(0, |owner| owner.epoch));
         let make = || make(temporary, &name, owner);
         let Some(mut there) = if_any(temporary.file_to_lock(LOCK))? else {
@@ -164,11 +171,6 @@ impl Lock {
         let _ = output.remove_folder(TEMPORARY);
     }
 
-    /// The file, which this process has made.
-    pub(super) fn stat(&self) -> io::Result<Stat> {
-        Ok(fstat(&self.file)?)
-    }
-
     /// Whether the file in the folder is still this one.
     pub(super) fn is_there(&self) -> bool {
         let temporary = Folder::open(&self.output).and_then(|output| output.folder(TEMPORARY));
@@ -196,13 +198,18 @@ fn is_there(file: &File, temporary: &Folder) -> bool {
 
 /// A lock file of this name, held, which says whose it is. It leaves nothing where it fails.
 fn make(temporary: &Folder, name: &str, owner: Option<&Owner>) -> io::Result<File> {
+    debug_assert!(name.starts_with(NEXT_LOCK), "the lock of another job would be removed");
     // A former try of this very job, which was killed.
     temporary.remove_file(name)?;
     let mut file = temporary.new_file(name)?;
     let mut write = || {
         file.try_lock()?;
         match owner {
-            Some(owner) => file.write_all(&serde_json::to_vec_pretty(owner)?),
+            Some(owner) => {
+                let text = serde_json::to_vec_pretty(owner)?;
+                debug_assert!((text.len() as u64) < BYTES_MAX, "nobody could read whose it is");
+                file.write_all(&text)
+            }
             None => Ok(()),
         }
     };

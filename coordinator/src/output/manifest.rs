@@ -131,6 +131,10 @@ pub(super) fn write(
         !job.identity.is_empty(),
         "by this a publication that is done again knows itself"
     );
+    debug_assert!(
+        bad_records.windows(2).all(|two| two[0].attempt.task < two[1].attempt.task),
+        "a task's bad records are in one file"
+    );
     let manifest = Manifest {
         format: FORMAT,
         job,

@@ -19,6 +19,8 @@ const STAGING_PREFIX: &str = "attempts-";
 const REMOVE_TRIES: u32 = 100;
 const REMOVE_PAUSE: Duration = Duration::from_millis(20);
 
+const _: () = assert!(REMOVE_TRIES > 0, "nothing would be removed");
+
 /// The folders of one job. No two jobs have the same.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Place {
@@ -33,7 +35,13 @@ impl Place {
     /// The place of this job in `output`. No other job of any cluster has the same, and a late
     /// attempt of one that is gone writes nowhere else.
     pub(super) fn new(job: JobIdentity, output: &Path, created: bool) -> Self {
-        Self { created, ..Self::named(output, &job.to_string()) }
+        let place = Self { created, ..Self::named(output, &job.to_string()) };
+        debug_assert_eq!(
+            job_of(&place.staging_name()),
+            Some(job),
+            "nobody would know whose folder it is when its coordinator is gone"
+        );
+        place
     }
 
     /// A place that others may have had.
@@ -121,16 +129,19 @@ impl Place {
     /// Removes the output folder if it was made for this job. If somebody has put something there
     /// meanwhile, it stays.
     pub(super) fn remove_output(&self) {
-        if let (true, Some(above), Some(name)) =
-            (self.created, self.output.parent(), self.output.file_name())
-        {
-            let _ = Folder::open(above).and_then(|above| above.remove_folder(name));
+        if self.created {
+            let _ = Folder::remove_empty(&self.output);
         }
     }
 }
 
 /// Removes a folder of a publication, unless something is aside in it.
 fn remove_own(temporary: &Folder, own: &Named) -> io::Result<()> {
+    debug_assert_eq!(
+        Named::parse(own.name.as_ref()).as_ref(),
+        Some(own),
+        "what is no publication's is not removed"
+    );
     match own::has_replaced(temporary, own)? {
         true => Ok(()),
         false => temporary.remove_tree(&own.name),
@@ -144,6 +155,10 @@ fn remove_own(temporary: &Folder, own: &Named) -> io::Result<()> {
 /// # Errors
 /// When it cannot be removed.
 pub fn remove_from_temporary(output: &Path, name: &str) -> io::Result<()> {
+    debug_assert!(
+        name != lock::LOCK && job_of(name).is_none(),
+        "what another job has there would be removed"
+    );
     // Links above are the caller's own.
     let output = Folder::open(&std::fs::canonicalize(output)?)?;
     let Some(temporary) = output.folder_if_any(TEMPORARY)? else { return Ok(()) };

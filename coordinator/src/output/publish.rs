@@ -11,27 +11,28 @@
 //! [part](self::part) and [own](super::own).
 
 mod part;
+mod take;
+mod undo;
 
 use std::io::{self, BufReader, BufWriter};
 use std::sync::OnceLock;
 
-use rustix::fs::Stat;
 use windrow_jobs::FailureCause;
 use windrow_scheduler::Unpublished;
 use windrow_scheduler::journal::Epoch;
 
 use super::commit_folder::{self, Staged};
-use super::folder::{Folder, PRIVATE, USUAL, if_any, is_same};
+use super::folder::{Folder, USUAL};
 use super::manifest::{self, ManifestJob};
-use super::own::{Own, PARTS};
+use super::own::Own;
 use super::replace::Replaced;
 use super::stop::Stop;
 use super::{BAD_RECORDS, Content, Place, SUCCESS, StagedPart, TEMPORARY};
 use crate::failpoint::{Failpoint, Step};
 use crate::side_by_side::try_for_each;
-use part::{Placed, check, failed, failed_at, is_of};
+use part::{Placed, check, failed, failed_at, is_alone, is_of, is_unchanged};
 
-pub(super) use part::crc64;
+pub(super) use part::{SPECIAL, crc64};
 
 /// What there is to publish.
 #[derive(Debug)]
@@ -61,6 +62,18 @@ pub(crate) fn publish(
     debug_assert!(
         publication.quarantines.windows(2).all(|two| two[0].attempt.task < two[1].attempt.task),
         "a task's bad records are in one file"
+    );
+    debug_assert!(
+        publication.parts.windows(2).all(|two| two[0].attempt.task < two[1].attempt.task),
+        "a part is looked up by its task"
+    );
+    debug_assert!(
+        publication.parts.iter().all(|part| part.content == Content::Output),
+        "what was skipped does not lie among the parts"
+    );
+    debug_assert!(
+        publication.quarantines.iter().all(|part| part.content == Content::BadRecords),
+        "a part of the output would be hidden from its readers"
     );
     debug_assert!(publication.epoch > Epoch(0), "nothing could be taken from an epoch below");
     let commit = Commit::begin(place, publication, failpoint, stop)
@@ -117,6 +130,11 @@ impl<'a> Commit<'a> {
             // What was taken over already stays there, for the next one.
             let _ = own.remove(&temporary);
         })?;
+        debug_assert_ne!(
+            staged.folder.path(),
+            own.folder.path(),
+            "a job may write to the one, and nobody to the other"
+        );
         let placed = Placed::new(publication);
         let (parts, bad_records) = (OnceLock::new(), OnceLock::new());
         Ok(Self {
@@ -146,7 +164,7 @@ impl<'a> Commit<'a> {
         self.take_parts_over().map_err(|error| failed_at(self.own.folder.path(), &error))?;
         if self.publication.overwrite {
             self.replaced()
-                .move_aside(failpoint)
+                .move_aside(failpoint, self.stop)
                 .map_err(|error| failed_at(self.output.path(), &error))?;
         }
         self.open_bad_records(true)?;
@@ -154,7 +172,7 @@ impl<'a> Commit<'a> {
             self.go_on()?;
             match self.place_part(part) {
                 // Its job has written another one of its name since, in vain.
-                Err(_) if self.is_in_place(part, || !self.stop.is_stopped()) => {}
+                Err(_) if self.is_in_place(part) => {}
                 placed => placed?,
             }
             failpoint.reach(Step::PartRenamed);
@@ -177,27 +195,6 @@ impl<'a> Commit<'a> {
         }
     }
 
-    /// Whoever has begun before may still hold a descriptor of the folder where parts are: they are
-    /// moved to where it cannot get at them. Those that it had taken back are there already.
-    fn take_parts_over(&self) -> io::Result<()> {
-        if !self.staged.is_new {
-            let parts = self.own.folder.made_folder(PARTS, PRIVATE)?;
-            let Publication { parts: all, quarantines, .. } = self.publication;
-            for part in all.iter().chain(quarantines) {
-                let name = part.staged_name();
-                match if_any(self.staged.folder.rename_new(&name, &parts, &name)) {
-                    // A job has written another one since, in vain.
-                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                    moved => _ = moved?,
-                }
-            }
-        }
-        if let Some(parts) = self.own.folder.folder_if_any(PARTS)? {
-            let _ = self.parts.set(parts);
-        }
-        Ok(())
-    }
-
     fn open_bad_records(&self, make: bool) -> Result<(), Unpublished> {
         if self.publication.quarantines.is_empty() {
             return Ok(());
@@ -207,6 +204,7 @@ impl<'a> Commit<'a> {
             false => self.output.folder_if_any(BAD_RECORDS),
         };
         let opened = opened.map_err(|error| failed_at(&self.output.at(BAD_RECORDS), &error))?;
+        debug_assert!(!make || opened.is_some(), "what was made is there");
         if let Some(folder) = opened {
             let _ = self.bad_records.set(folder);
         }
@@ -230,49 +228,36 @@ impl<'a> Commit<'a> {
     fn place_part(&self, part: &StagedPart) -> Result<(), Unpublished> {
         let (name, visible) = (part.staged_name(), part.visible_name());
         let to = self.visible_folder(part)?;
-        let (from, seen) =
-            self.find(&name).map_err(|error| failed_at(&self.staged.folder.at(&name), &error))?;
-        check(&seen, part, from, &name)?;
+        let (from, seen) = self.find(part, &name)?;
+        debug_assert!(
+            check(&seen, part, from, &name).is_ok(),
+            "what no task has written would become visible for a moment"
+        );
+        debug_assert_ne!(from.path(), to.path(), "what is visible was not looked at");
         self.failpoint.reach(Step::PartChecked);
         let failed = |error: io::Error| failed_at(&to.at(&visible), &error);
         from.rename_new(&name, to, &visible).map_err(failed)?;
         let there = to.stat(&visible).map_err(failed)?;
-        let checked = match is_same(&seen, &there) {
+        let is_known = is_unchanged(&seen, &there)
+            || check(&there, part, to, &visible).is_ok() && self.reads(part, to, &visible);
+        let checked = match is_known {
             true => check(&there, part, to, &visible),
             false => Err(part::exchanged(&from.at(&name))),
         };
         if checked.is_err() {
-            self.refuse(to, &visible);
+            self.refuse(to, &visible, &format!("refused.{visible}"));
+        } else if !is_alone(&there) {
+            self.refuse(to, &visible, &name);
+            return Err(part::linked(&to.at(&visible)));
         }
         checked?;
         self.placed.note(self.publication, part, &there);
         Ok(())
     }
 
-    /// Where the part is now, and what lies there.
-    fn find(&self, name: &str) -> io::Result<(&Folder, Stat)> {
-        if let Some(parts) = self.parts.get()
-            && let Some(seen) = if_any(parts.stat(name))?
-        {
-            return Ok((parts, seen));
-        }
-        Ok((&self.staged.folder, self.staged.folder.stat(name)?))
-    }
-
-    /// Takes back what is no part.
-    fn refuse(&self, from: &Folder, visible: &str) {
-        let parts = self.own.folder.made_folder(PARTS, PRIVATE);
-        let refused = format!("refused.{visible}");
-        let taken = parts.and_then(|parts| from.rename_new(visible, &parts, refused));
-        if let Err(error) = taken {
-            let path = from.at(visible);
-            tracing::error!(path = %path.display(), %error, "what is no part of this job cannot be taken back, and stays");
-        }
-    }
-
     /// Whether this very part is visible already. Reads one that this try has not moved, which only
-    /// a publication that is done again has to, unless it is not to `go_on`.
-    fn is_in_place(&self, part: &StagedPart, go_on: impl Fn() -> bool) -> bool {
+    /// a publication that is done again has to, until it is stopped.
+    fn is_in_place(&self, part: &StagedPart) -> bool {
         let (Ok(folder), name) = (self.visible_folder(part), part.visible_name()) else {
             return false;
         };
@@ -280,8 +265,14 @@ impl<'a> Commit<'a> {
         if check(&seen, part, folder, &name).is_err() {
             return false;
         }
-        self.placed.has(self.publication, part, &seen)
-            || folder.file(&name).is_ok_and(|file| is_of(file, part, go_on))
+        self.placed.has(self.publication, part, &seen) || self.reads(part, folder, &name)
+    }
+
+    /// Whether the file there has the bytes that its task has written. Reads it, until the
+    /// publication is stopped: it may be of any size.
+    fn reads(&self, part: &StagedPart, folder: &Folder, name: &str) -> bool {
+        let file = folder.file(name);
+        file.is_ok_and(|file| is_of(file, part, || !self.stop.is_stopped()))
     }
 
     fn visible_folder(&self, part: &StagedPart) -> Result<&Folder, Unpublished> {
@@ -333,6 +324,10 @@ impl<'a> Commit<'a> {
     /// Written aside and renamed, so that a manifest is never seen in part.
     fn write_manifest(&self) -> Result<(), Unpublished> {
         let Publication { job, parts, quarantines, durable, .. } = self.publication;
+        debug_assert!(
+            !self.stop.is_stopped(),
+            "whoever has stopped it says already that nothing becomes visible"
+        );
         let own = &self.own.folder;
         let write = || -> io::Result<()> {
             own.remove_file(SUCCESS)?;
@@ -345,55 +340,6 @@ impl<'a> Commit<'a> {
             if *durable { self.output.sync() } else { Ok(()) }
         };
         write().map_err(|error| failed_at(&self.output.at(SUCCESS), &error))
-    }
-
-    /// The manifest goes first: what it names is whole as long as it is there. Parts go to where no
-    /// job can reach them, so that all can be done once more.
-    fn undo(&self) {
-        if !self.own.is_there(&self.temporary) {
-            // Somebody else has taken over, and all of this is theirs.
-            return;
-        }
-        if let Err(error) = self.take_back() {
-            let path = self.output.path().display();
-            tracing::error!(%path, %error, "the output of a failed job cannot be taken back, and stays");
-            return;
-        }
-        if let Err(error) = self.replaced().restore() {
-            let folder = self.own.folder.path().display();
-            tracing::error!(%folder, %error, "the output that was to be replaced cannot be put back, and stays there");
-        }
-    }
-
-    fn take_back(&self) -> io::Result<()> {
-        let own = &self.own.folder;
-        if self.is_done() {
-            own.remove_file(SUCCESS)?;
-            self.output.rename_new(SUCCESS, own, SUCCESS)?;
-        }
-        let parts = own.made_folder(PARTS, PRIVATE)?;
-        let _ = self.open_bad_records(false);
-        // One that cannot be taken back does not keep the others.
-        let _ = self.each_file(|part| {
-            let (staged, visible) = (part.staged_name(), part.visible_name());
-            if !self.is_in_place(part, || true) {
-                return Ok(());
-            }
-            let from = self.visible_folder(part)?;
-            // Another file of its name was left by its job, after the part had become visible.
-            let taken = parts.remove_tree(&staged);
-            let taken = taken.and_then(|()| from.rename_new(&visible, &parts, &staged));
-            if let Err(error) = taken {
-                let path = from.at(visible);
-                tracing::warn!(path = %path.display(), %error, "cannot take back a part of a failed job");
-            }
-            Ok(())
-        });
-        if !self.publication.quarantines.is_empty() {
-            // It stays if anything is in it that is not this job's.
-            let _ = self.output.remove_folder(BAD_RECORDS);
-        }
-        Ok(())
     }
 
     fn replaced(&self) -> Replaced<'_> {

@@ -6,6 +6,7 @@ use std::io;
 use rustix::fs::AtFlags;
 
 use super::folder::{Folder, if_any, one};
+use super::{SUCCESS, TEMPORARY};
 
 /// Entries that are listed at once: a job may have made any number of them.
 const ENTRIES_MAX: usize = 4_096;
@@ -13,12 +14,19 @@ const ENTRIES_MAX: usize = 4_096;
 /// level of folders, unless somebody goes on to write there.
 const PASSES_MAX: usize = 25_000;
 
+const _: () = {
+    assert!(ENTRIES_MAX > 0, "a full folder would be taken for an empty one");
+    assert!(ENTRIES_MAX * PASSES_MAX > 100_000_000, "a large job's files would stay");
+};
+
 impl Folder {
     /// Removes what has this name, with all that is in it. Follows no link, and needs two
     /// descriptors and no stack, however deep it is: what lies in a folder of a folder is moved up
     /// first.
     pub(super) fn remove_tree(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
         let name = one(name.as_ref())?;
+        debug_assert_ne!(name, SUCCESS, "a manifest is taken back, and not removed with a tree");
+        debug_assert_ne!(name, TEMPORARY, "other jobs may have something in there");
         if self.remove_at_once(name)? {
             return Ok(());
         }
@@ -48,6 +56,10 @@ impl Folder {
     /// Empties a folder in this one, but for what is too much for once: folders in it come here.
     fn move_up_some(&self, name: &OsStr, moved: &mut u64) -> io::Result<()> {
         let Some(inner) = self.folder_if_any(name)? else { return Ok(()) };
+        debug_assert!(
+            inner.path().starts_with(self.path()) && inner.path() != self.path(),
+            "what is moved up comes from below"
+        );
         for (within, _) in inner.some_entries(ENTRIES_MAX, |_, _| true)? {
             while !inner.remove_at_once(&within)? {
                 *moved += 1;

@@ -15,12 +15,15 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Stat};
+use rustix::fs::FileType;
+use windrow_scheduler::journal::Epoch;
 
 use super::folder::{Folder, PRIVATE};
-use super::own::{self, PARTS};
-use super::{BAD_RECORDS, PART, SUCCESS, TEMPORARY};
+use super::own::{self, Found, Own, PARTS, Yardstick};
+use super::stop::Stop;
+use super::{BAD_RECORDS, OutputError, PART, SUCCESS, TEMPORARY};
 use crate::failpoint::{Failpoint, Step};
+use crate::side_by_side::try_for_each;
 
 pub(super) const REPLACED: &str = "replaced";
 pub(super) const ALL_ASIDE: &str = "replaced.all-aside";
@@ -33,6 +36,10 @@ pub(super) struct Replaced<'a> {
 
 impl<'a> Replaced<'a> {
     pub(super) fn new(output: &'a Folder, own: &'a Folder) -> Self {
+        debug_assert!(
+            own.path().starts_with(output.path()) && own.path() != output.path(),
+            "what is aside is put back to where it was"
+        );
         Self { output, own }
     }
 
@@ -41,18 +48,25 @@ impl<'a> Replaced<'a> {
     }
 
     /// Moves the visible result aside, and nothing else: what somebody has put beside it stays. The
-    /// manifest goes first: what is left is not whole any more.
-    pub(super) fn move_aside(&self, failpoint: &Failpoint) -> io::Result<()> {
+    /// manifest goes first: what is left is not whole any more. It can be stopped before each.
+    pub(super) fn move_aside(&self, failpoint: &Failpoint, stop: &Stop) -> io::Result<()> {
         if self.own.has(ALL_ASIDE)? {
             return Ok(());
         }
         let aside = self.own.made_folder(REPLACED, PRIVATE)?;
-        let mut names = results(self.output)?;
-        names.sort_by_key(|name| name != SUCCESS);
-        for name in names {
-            self.output.rename_new(&name, &aside, &name)?;
+        let (first, names) = manifest_and_others(self.output)?;
+        let to_aside = |name: &OsString| -> io::Result<()> {
+            stop.go_on()?;
+            self.output.rename_new(name, &aside, name)?;
             failpoint.reach(Step::MovedAside);
-        }
+            Ok(())
+        };
+        first.iter().try_for_each(to_aside)?;
+        debug_assert!(
+            !self.own.path().ends_with(REPLACED),
+            "a mark in there would be put back with the output"
+        );
+        try_for_each(&names, to_aside)?;
         self.own.new_file(ALL_ASIDE)?;
         failpoint.reach(Step::AllAside);
         Ok(())
@@ -62,11 +76,10 @@ impl<'a> Replaced<'a> {
     pub(super) fn restore(&self) -> io::Result<()> {
         self.own.remove_file(ALL_ASIDE)?;
         let Some(aside) = self.aside()? else { return Ok(()) };
-        let mut names = results(&aside)?;
-        names.sort_by_key(|name| name == SUCCESS);
-        for name in names {
-            aside.rename_new(&name, self.output, &name)?;
-        }
+        let (last, names) = manifest_and_others(&aside)?;
+        let back = |name: &OsString| aside.rename_new(name, self.output, name);
+        try_for_each(&names, back)?;
+        last.iter().try_for_each(back)?;
         self.own.remove_folder(REPLACED)
     }
 
@@ -88,23 +101,58 @@ impl<'a> Replaced<'a> {
             }
             // Which attempts wrote them is not known here.
             let undone = self.own.made_folder(PARTS, PRIVATE)?;
-            for name in results(self.output)? {
-                self.output.rename_new(&name, &undone, &name)?;
-            }
+            let names = results(self.output)?;
+            try_for_each(&names, |name| self.output.rename_new(name, &undone, name))?;
         }
         self.restore()
     }
 }
 
-/// Ends every publication that was left half-done in `output`, which nobody else has now.
-/// Folders are believed that were made by whom `us` was made by.
-pub(super) fn settle_all(output: &Folder, temporary: &Folder, us: &Stat) -> io::Result<()> {
-    for own in own::of_dead_jobs(temporary, us)? {
-        Replaced::new(output, &own.folder).settle()?;
-        own.folder.remove_tree(PARTS)?;
-        own.remove(temporary)?;
+/// Ends every publication that was left half-done in `output`, which the job of this place has now.
+/// What was moved aside and cannot be put back stays where it is, and is named: it may be the only
+/// copy.
+pub(super) fn settle_all(
+    output: &Folder,
+    temporary: &Folder,
+    unique: &str,
+) -> Result<(), OutputError> {
+    let failed = || OutputError::not_writable(temporary.path());
+    let left = own::named(temporary, None).map_err(failed())?;
+    if left.is_empty() {
+        return Ok(());
+    }
+    let yardstick = yardstick(temporary, unique).map_err(failed())?;
+    for named in left {
+        if let Found::Doubtful { why, .. } = yardstick.look(temporary, &named).map_err(failed())?
+            && own::may_have_replaced(temporary, &named)
+        {
+            return Err(stays_aside(output, &temporary.at(&named.name), why));
+        }
+    }
+    for own in own::of_dead_jobs(temporary, &yardstick).map_err(failed())? {
+        Replaced::new(output, &own.folder)
+            .settle()
+            .map_err(|error| stays_aside(output, own.folder.path(), error.to_string()))?;
+        own.folder.remove_tree(PARTS).map_err(failed())?;
+        own.remove(temporary).map_err(failed())?;
     }
     Ok(())
+}
+
+/// What a folder shows here that was made for nobody else.
+fn yardstick(temporary: &Folder, unique: &str) -> io::Result<Yardstick> {
+    debug_assert!(!unique.is_empty(), "nobody would know whose folder it is");
+    // Below all epochs: whoever finds it takes it over.
+    let ours = Own::make(temporary, unique, Epoch(0))?;
+    let yardstick = ours.yardstick();
+    ours.remove(temporary)?;
+    yardstick
+}
+
+fn stays_aside(output: &Folder, own: &Path, why: String) -> OutputError {
+    debug_assert!(!why.is_empty(), "its owner is to know what to do about it");
+    debug_assert!(own.starts_with(output.path()), "the only copy would be looked for elsewhere");
+    OutputError::Aside { path: output.path().to_path_buf(), aside: own.to_path_buf(), why }
 }
 
 /// Whether a publication was left half-done in `output`: then it is not plain yet what is in there.
@@ -112,7 +160,7 @@ pub(super) fn is_unsettled(output: &Folder) -> bool {
     let look = || {
         let Some(temporary) = output.folder_if_any(TEMPORARY)? else { return Ok(false) };
         let mut all = own::named(&temporary, None)?.into_iter();
-        Ok::<_, io::Error>(all.any(|own| own::has_replaced(&temporary, &own).unwrap_or(false)))
+        Ok::<_, io::Error>(all.any(|own| own::may_have_replaced(&temporary, &own)))
     };
     look().unwrap_or(false)
 }
@@ -141,8 +189,24 @@ fn is_result(name: &[u8], kind: FileType) -> bool {
     }
 }
 
+/// The names of what can be of a result: the manifest's, if there is one, and the others.
+fn manifest_and_others(folder: &Folder) -> io::Result<(Option<OsString>, Vec<OsString>)> {
+    let mut names = results(folder)?;
+    let manifest = names.iter().position(|name| name == SUCCESS);
+    let manifest = manifest.map(|index| names.swap_remove(index));
+    debug_assert!(
+        names.iter().all(|name| name != SUCCESS),
+        "an output that is not whole would have a manifest for a while"
+    );
+    Ok((manifest, names))
+}
+
 /// The names of what can be of a result.
 fn results(folder: &Folder) -> io::Result<Vec<OsString>> {
     let results = folder.entries(|name, kind| is_result(name.as_encoded_bytes(), kind))?;
+    debug_assert!(
+        results.iter().all(|(name, _)| name != TEMPORARY),
+        "the folder into which all is moved would be moved"
+    );
     Ok(results.into_iter().map(|(name, _)| name).collect())
 }

@@ -122,13 +122,13 @@ impl Reservation {
         owner: Option<Owner>,
     ) -> Result<Self, OutputError> {
         let owner = owner.map(|owner| Owner { unique: place.unique().to_string(), ..owner });
+        debug_assert_eq!(place.output(), output.path(), "another output would be locked");
         let lock = Lock::take(output, place.unique(), owner.as_ref())?;
         let (path, staging) = (output.at(TEMPORARY), place.staging_name());
         let failed = || OutputError::not_writable(&path);
         let prepare = || {
             let temporary = output.folder(TEMPORARY).map_err(failed())?;
-            let us = lock.stat().map_err(failed())?;
-            replace::settle_all(output, &temporary, &us).map_err(failed())?;
+            replace::settle_all(output, &temporary, place.unique())?;
             check_entries(output, overwrite)?;
             sweep(&temporary).map_err(failed())?;
             let made = temporary.new_folder(&staging, USUAL).map_err(failed())?;
@@ -201,6 +201,10 @@ impl Reservation {
 /// Workers that are other users than this process write to the staging folder by its group, if the
 /// output folder says so by its setgid bit: then the group may write whatever the umask is.
 fn share_staging(output: &Folder, temporary: &Folder, staging: &Folder) -> io::Result<()> {
+    debug_assert!(
+        staging.path().starts_with(temporary.path()) && temporary.path().starts_with(output.path()),
+        "what is shared is the job's alone"
+    );
     if !Mode::from_raw_mode(output.own_stat()?.st_mode).contains(SETGID) {
         return Ok(());
     }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use windrow_jobs::AttemptId;
 
-use super::{BAD_RECORDS, PART};
+use super::{BAD_RECORDS, PART, SUCCESS};
 
 /// A file as its attempt has reported it. Where it lies follows from its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,10 +53,13 @@ impl StagedPart {
     /// Its name in the folder where it is visible: the output, or that of the bad records in it.
     pub(super) fn visible_name(&self) -> String {
         let task = self.attempt.task;
-        match self.content {
+        let name = match self.content {
             Content::Output => format!("{PART}{:05}", task.index),
             Content::BadRecords => format!("{}-{:05}.jsonl", task.stage, task.index),
-        }
+        };
+        debug_assert!(!name.contains('/'), "it lies in the folder, and not below it");
+        debug_assert_ne!(name, SUCCESS, "a part would say that the output is whole");
+        name
     }
 
     /// Its name, as seen from the output folder.

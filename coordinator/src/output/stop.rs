@@ -1,11 +1,14 @@
 //! Whether a publication may go on, told by whoever cancels its job.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 const GOES_ON: u8 = 0;
 const STOPPED: u8 = 1;
 const WRITES_MANIFEST: u8 = 2;
+
+const _: () = assert!(STOPPED != WRITES_MANIFEST, "one of both, and never both");
 
 /// One publication's. Cheap to clone; clones are about the same publication.
 ///
@@ -25,12 +28,21 @@ impl Stop {
         self.0.load(Ordering::Acquire) == STOPPED
     }
 
+    /// An error if it has been stopped, which may pass.
+    pub(super) fn go_on(&self) -> io::Result<()> {
+        match self.is_stopped() {
+            true => Err(io::Error::other("its publication was cancelled")),
+            false => Ok(()),
+        }
+    }
+
     /// From here on it cannot be stopped, unless it has been.
     pub(crate) fn may_write_manifest(&self) -> bool {
         self.exchange(WRITES_MANIFEST)
     }
 
     fn exchange(&self, to: u8) -> bool {
+        debug_assert_ne!(to, GOES_ON, "what was stopped does not go on by itself");
         let exchanged = self.0.compare_exchange(GOES_ON, to, Ordering::AcqRel, Ordering::Acquire);
         exchanged.is_ok() || exchanged == Err(to)
     }

@@ -1,8 +1,9 @@
 //! What a part must be to become visible, and how it is known again.
 //!
 //! Its job wrote it, so it may be anything: a link to a file of the coordinator's user, a pipe, a
-//! device, another name of a file that lies elsewhere. It must be a regular file that has no other
-//! name, of the size that its attempt has reported.
+//! device, a program that runs as the worker's user. It must be a regular file of the size that its
+//! attempt has reported, without a setuid, setgid or sticky bit. One that has another name as well,
+//! as a backup by links gives it, is copied.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,12 +11,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crc_fast::{CrcAlgorithm::Crc64Nvme, Digest};
-use rustix::fs::{FileType, Stat};
+use rustix::fs::{FileType, Mode, Stat};
 use windrow_jobs::FailureCause;
 use windrow_scheduler::Unpublished;
 
 use super::Publication;
-use crate::output::folder::{Folder, Strange, kind};
+use crate::output::folder::{Folder, Strange, is_same, kind};
 use crate::output::{Content, StagedPart};
 
 /// The files that this try has moved, by their numbers: they need not be read to be known again.
@@ -32,6 +33,10 @@ impl Placed {
     }
 
     pub(super) fn note(&self, publication: &Publication, part: &StagedPart, seen: &Stat) {
+        debug_assert!(
+            self.of(publication, part).is_some(),
+            "it would be read when it is taken back, and might stay"
+        );
         if let Some(inode) = self.of(publication, part) {
             inode.store(seen.st_ino, Ordering::Relaxed);
         }
@@ -51,6 +56,11 @@ impl Placed {
     }
 }
 
+/// Whoever runs such a file becomes the user who wrote it.
+pub(in crate::output) const SPECIAL: Mode = Mode::SUID.union(Mode::SGID).union(Mode::SVTX);
+
+const _: () = assert!(SPECIAL.as_raw_mode() == 0o7000, "all that is not a right to use a file");
+
 /// Whether what lies in the folder under this name can be what an attempt has reported.
 pub(super) fn check(
     seen: &Stat,
@@ -59,20 +69,33 @@ pub(super) fn check(
     name: &str,
 ) -> Result<(), Unpublished> {
     let (file_type, bytes) = (FileType::from_raw_mode(seen.st_mode), seen.st_size as u64);
-    let (is_file, is_alone) = (file_type == FileType::RegularFile, seen.st_nlink <= 1);
-    if is_file && is_alone && bytes == part.bytes {
+    let is_file = file_type == FileType::RegularFile;
+    let is_special = Mode::from_raw_mode(seen.st_mode).intersects(SPECIAL);
+    if is_file && !is_special && bytes == part.bytes {
         return Ok(());
     }
     let path = folder.at(name);
     if !is_file {
         return Err(failed_at(&path, &Strange(kind(file_type)).into()));
     }
-    if !is_alone {
-        let strange = Strange("a file with another name besides; only its own job may have it");
+    if is_special {
+        let strange = Strange("a file with a setuid, setgid or sticky bit, which no task writes");
         return Err(failed_at(&path, &strange.into()));
     }
     let message = format!("it has {bytes} bytes, but its task wrote {}", part.bytes);
     Err(corrupt(&path, bytes.min(part.bytes), message))
+}
+
+/// Whether it can be reached under this name only.
+pub(super) fn is_alone(seen: &Stat) -> bool {
+    seen.st_nlink <= 1
+}
+
+/// Whether a file that was renamed is the one that was seen before. Some file systems in user space
+/// give it another number.
+pub(super) fn is_unchanged(seen: &Stat, there: &Stat) -> bool {
+    let changed = |stat: &Stat| (stat.st_size, stat.st_mtime, stat.st_mtime_nsec);
+    is_same(seen, there) || changed(seen) == changed(there)
 }
 
 /// Whether a file of the right size has the bytes that the attempt has written.
@@ -87,6 +110,16 @@ pub(in crate::output) fn crc64(
     bytes_max: u64,
     go_on: impl Fn() -> bool,
 ) -> io::Result<Option<(u64, u64)>> {
+    copy_crc64(file, bytes_max, go_on, |_| Ok(()))
+}
+
+/// The same, of a file that is copied.
+pub(super) fn copy_crc64(
+    file: File,
+    bytes_max: u64,
+    go_on: impl Fn() -> bool,
+    mut copy: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<Option<(u64, u64)>> {
     let mut digest = Digest::new(Crc64Nvme);
     let (mut buffer, mut bytes) = (vec![0; 1 << 20], 0);
     let mut file = file.take(bytes_max.saturating_add(1));
@@ -95,7 +128,12 @@ pub(in crate::output) fn crc64(
             Ok(0) => return Ok(Some((bytes, digest.finalize()))),
             Ok(n) => {
                 digest.update(&buffer[..n]);
+                copy(&buffer[..n])?;
                 bytes += n as u64;
+                debug_assert!(
+                    bytes <= bytes_max.saturating_add(1),
+                    "a file that grows would be read for ever"
+                );
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
@@ -109,7 +147,15 @@ pub(super) fn exchanged(path: &Path) -> Unpublished {
     corrupt(path, 0, "another file was put in its place while it was published".into())
 }
 
-fn corrupt(path: &Path, offset: u64, message: String) -> Unpublished {
+/// It was given another name between two looks. It may pass: the next try copies it.
+pub(super) fn linked(path: &Path) -> Unpublished {
+    let text = "it was given another name while it was published; \
+                a backup by links is to leave out _temporary";
+    failed_at(path, &io::Error::new(io::ErrorKind::ResourceBusy, text))
+}
+
+pub(super) fn corrupt(path: &Path, offset: u64, message: String) -> Unpublished {
+    debug_assert!(!message.is_empty(), "a failure says what is wrong");
     let file = path.display().to_string();
     let cause = FailureCause::Corrupt { file, offset, message };
     Unpublished { cause: Box::new(cause), may_pass: false }

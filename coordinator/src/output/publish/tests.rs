@@ -1,4 +1,5 @@
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -249,7 +250,7 @@ fn one_that_was_replaced_in_its_sleep_changes_nothing() {
         let _ = zombie.run().inspect_err(|_| zombie.undo());
         // Even one that does not ask whether anybody has taken over.
         zombie.take_back().unwrap_err();
-        assert!(zombie.replaced().move_aside(&failpoint).is_err() || !former.overwrite);
+        assert!(zombie.replaced().move_aside(&failpoint, &stop).is_err() || !former.overwrite);
         let _ = zombie.replaced().restore();
         assert_eq!(files(output), published());
         publication.epoch = Epoch(1);
@@ -457,6 +458,253 @@ async fn what_may_pass_is_told_from_what_stays_and_all_can_be_done_once_more() {
     for kind in passes {
         assert!(failed_at(dir.path(), &io::Error::from(kind)).may_pass, "{kind}");
     }
+}
+
+fn own_folder(output: &Path) -> PathBuf {
+    let mut found = own::named(&Folder::open(output).unwrap().folder(TEMPORARY).unwrap(), None);
+    output.join(TEMPORARY).join(found.as_mut().unwrap().remove(0).name)
+}
+
+fn chmod(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// Dies in the midst of replacing an output, and the folder of the publication shows this mode.
+fn dead_with_mode(mode: u32) -> (tempfile::TempDir, Reservation, Publication, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    write_old(dir.path());
+    let reservation = Reservation::take(dir.path(), true, None).unwrap();
+    let mut publication = staged(reservation.place(), true);
+    assert!(dies_at(reservation.place(), &publication, Step::PartRenamed, 1));
+    publication.epoch = Epoch(2);
+    let own = own_folder(dir.path());
+    chmod(&own, mode);
+    (dir, reservation, publication, own)
+}
+
+/// Who may only look into a folder has put nothing there.
+#[test]
+fn what_is_aside_is_put_back_though_others_may_see_it() {
+    let (dir, reservation, publication, _) = dead_with_mode(0o755);
+    publish(reservation.place(), &publication).unwrap();
+    assert_eq!(files(dir.path()), published());
+
+    let (dir, reservation, ..) = dead_with_mode(0o755);
+    drop(reservation);
+    Reservation::take(dir.path(), true, None).unwrap();
+    assert_eq!(files(dir.path()), old());
+}
+
+#[test]
+fn what_is_aside_and_not_believed_stays_and_is_named() {
+    let (dir, reservation, publication, own) = dead_with_mode(0o777);
+    let (failpoint, stop) = (Failpoint::default(), Stop::default());
+    let failure = super::publish(reservation.place(), &publication, &failpoint, &stop).unwrap_err();
+    let text = failure.cause.to_string();
+    for part in [&*own.display().to_string(), "others may write to it", "the only copy"] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert!(failure.may_pass, "whoever owns it can mend it");
+    chmod(&own, 0o700);
+    publish(reservation.place(), &publication).unwrap();
+    assert_eq!(files(dir.path()), published());
+
+    let (dir, reservation, _, own) = dead_with_mode(0o777);
+    drop(reservation);
+    for overwrite in [true, false] {
+        let refused = Reservation::take(dir.path(), overwrite, None).unwrap_err().to_string();
+        let replaced = own.join("replaced").display().to_string();
+        for part in [&*replaced, "the only copy", "others may write to it (mode 0777)"] {
+            assert!(refused.contains(part), "{refused}");
+        }
+        assert!(!refused.contains("remove it"), "{refused}");
+    }
+    assert_eq!(files(&own.join("replaced")), old());
+}
+
+/// Somebody has put something where the old output was.
+#[test]
+fn what_is_aside_and_cannot_be_put_back_stays_and_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    write_old(dir.path());
+    let reservation = Reservation::take(dir.path(), true, None).unwrap();
+    let publication = staged(reservation.place(), true);
+    assert!(dies_at(reservation.place(), &publication, Step::MovedAside, 1));
+    drop(reservation);
+    fs::write(dir.path().join(SUCCESS), "mine").unwrap();
+    let refused = Reservation::take(dir.path(), true, None).unwrap_err().to_string();
+    let replaced = own_folder(dir.path()).join("replaced");
+    for part in [&*replaced.display().to_string(), "the only copy", "exists"] {
+        assert!(refused.contains(part), "{refused}");
+    }
+    assert_eq!(fs::read(replaced.join(SUCCESS)).unwrap(), OF_ANOTHER_JOB.as_bytes());
+    assert_eq!(fs::read(dir.path().join(SUCCESS)).unwrap(), b"mine");
+}
+
+/// A program that runs as the worker's user is no part.
+#[test]
+fn a_part_with_a_special_bit_is_refused() {
+    for bits in [0o4755, 0o2755, 0o1644] {
+        let cause = fails_and_leaves_nothing(|place, _| {
+            chmod(&place.staging().join("part-00001.2"), bits);
+        });
+        let text = cause.to_string();
+        assert!(text.contains("part-00001.2") && text.contains("a setuid"), "{text}");
+    }
+}
+
+/// Whatever happens to the first part between the look at it and the rename.
+fn with_the_first_part(
+    act: impl Fn(&Path) + Send + Sync + 'static,
+) -> (bool, Vec<(String, String)>) {
+    let dir = tempfile::tempdir().unwrap();
+    let reservation = Reservation::take(dir.path(), false, None).unwrap();
+    let place = reservation.place();
+    let publication = staged(place, false);
+    let first = commit_folder(place, 1).join("part-00000.1");
+    let failpoint = Failpoint::acting(Step::PartChecked, 1, move || act(&first));
+    let stop = Stop::default();
+    match super::publish(place, &publication, &failpoint, &stop) {
+        Ok(()) => {}
+        Err(failure) if failure.may_pass => {
+            assert_eq!(files(dir.path()), []);
+            publish(place, &publication).unwrap();
+        }
+        Err(failure) => {
+            assert!(failure.cause.to_string().contains("another file was put"), "{failure:?}");
+            return (false, files(dir.path()));
+        }
+    }
+    assert_eq!(fs::metadata(dir.path().join("part-00000")).unwrap().nlink(), 1);
+    (true, files(dir.path()))
+}
+
+/// Some file systems give a file another number when it is renamed.
+#[test]
+fn a_part_with_another_number_is_known_by_its_bytes() {
+    let exchange = |text: &'static str| {
+        move |part: &Path| {
+            fs::write(part.with_extension("new"), text).unwrap();
+            fs::rename(part.with_extension("new"), part).unwrap();
+        }
+    };
+    assert_eq!(with_the_first_part(exchange("first\n")), (true, published()));
+    assert_eq!(with_the_first_part(exchange("FIRST\n")), (false, Vec::new()));
+}
+
+/// As a backup by links does, before and while it is published.
+#[test]
+fn a_part_with_another_name_is_copied() {
+    let dir = tempfile::tempdir().unwrap();
+    let reservation = Reservation::take(dir.path(), false, None).unwrap();
+    let publication = staged(reservation.place(), false);
+    let (part, backup) = (reservation.place().staging().join("part-00000.1"), dir.path().join("b"));
+    fs::hard_link(part, &backup).unwrap();
+    publish(reservation.place(), &publication).unwrap();
+    fs::write(&backup, "later\n").unwrap();
+    fs::remove_file(backup).unwrap();
+    assert_eq!(files(dir.path()), published());
+
+    let link = |part: &Path| fs::hard_link(part, part.with_extension("backup")).unwrap();
+    assert_eq!(with_the_first_part(link), (true, published()));
+}
+
+/// Of a thread that must end, whatever it could read.
+fn ends(act: impl FnOnce() + Send + 'static) {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        act();
+        sender.send(())
+    });
+    match receiver.recv_timeout(std::time::Duration::from_secs(60)) {
+        Ok(()) => {}
+        Err(std::sync::mpsc::RecvTimeoutError::Timeout) => panic!("it reads for ever"),
+        Err(_) => panic!("{:?}", thread.join().err()),
+    }
+}
+
+/// What a former try has placed may be of any size by now.
+#[test]
+fn what_is_undone_is_not_read_to_its_end() {
+    const BYTES: u64 = 1 << 42;
+    for (overwrite, decoy, is_stopped) in
+        [(false, false, false), (false, true, true), (false, true, false), (true, true, false)]
+    {
+        ends(move || {
+            let dir = tempfile::tempdir().unwrap();
+            let reservation = Reservation::take(dir.path(), overwrite, None).unwrap();
+            let mut publication = staged(reservation.place(), overwrite);
+            assert!(dies_at(reservation.place(), &publication, Step::PartRenamed, 1));
+            publication.epoch = Epoch(2);
+            publication.parts[0].bytes = BYTES;
+            let visible = dir.path().join("part-00000");
+            fs::OpenOptions::new().write(true).open(&visible).unwrap().set_len(BYTES).unwrap();
+            if decoy {
+                let left = commit_folder(reservation.place(), 1).join("part-00000.1");
+                fs::write(left, "another").unwrap();
+            }
+            let (failpoint, stop) = (Failpoint::default(), Stop::default());
+            let commit =
+                Commit::begin(reservation.place(), &publication, &failpoint, &stop).unwrap();
+            if is_stopped {
+                stop.stop();
+            }
+            commit.undo();
+            let may_stay = decoy && !overwrite;
+            assert!(may_stay || !visible.exists(), "{overwrite} {decoy} {is_stopped}");
+        });
+    }
+}
+
+/// What was taken back unread is read before it is visible again.
+#[test]
+fn a_part_that_was_torn_before_it_was_taken_back_is_not_published() {
+    for text in ["first\n", "fir\0\0\0"] {
+        let dir = tempfile::tempdir().unwrap();
+        let reservation = Reservation::take(dir.path(), false, None).unwrap();
+        let place = reservation.place();
+        let mut publication = staged(place, false);
+        assert!(dies_at(place, &publication, Step::PartRenamed, 1));
+        fs::write(dir.path().join("part-00000"), text).unwrap();
+        publication.epoch = Epoch(2);
+        let (failpoint, stop) = (Failpoint::default(), Stop::default());
+        Commit::begin(place, &publication, &failpoint, &stop).unwrap().undo();
+        assert_eq!(files(dir.path()), []);
+        match publish(place, &publication) {
+            Ok(()) => assert_eq!((text, files(dir.path())), ("first\n", published())),
+            Err(cause) => {
+                assert!(text != "first\n" && cause.to_string().contains("its bytes"), "{cause}");
+                assert_eq!(files(dir.path()), []);
+            }
+        }
+    }
+}
+
+/// A part that its job has spoiled since it was placed is taken back all the same.
+#[test]
+fn what_this_try_has_placed_is_taken_back_whatever_it_is_by_now() {
+    let dir = tempfile::tempdir().unwrap();
+    let reservation = Reservation::take(dir.path(), false, None).unwrap();
+    let publication = staged(reservation.place(), false);
+    let visible = dir.path().join("part-00000");
+    let failpoint = Failpoint::acting(Step::PartRenamed, 1, move || chmod(&visible, 0o4755));
+    fs::remove_file(reservation.place().staging().join("part-00001.2")).unwrap();
+    let stop = Stop::default();
+    super::publish(reservation.place(), &publication, &failpoint, &stop).unwrap_err();
+    assert_eq!(files(dir.path()), []);
+}
+
+#[test]
+fn what_is_stopped_moves_nothing_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    write_old(dir.path());
+    let reservation = Reservation::take(dir.path(), true, None).unwrap();
+    let publication = staged(reservation.place(), true);
+    let (failpoint, stop) = (Failpoint::default(), Stop::default());
+    let commit = Commit::begin(reservation.place(), &publication, &failpoint, &stop).unwrap();
+    assert!(stop.stop());
+    commit.replaced().move_aside(&failpoint, &stop).unwrap_err();
+    assert_eq!(files(dir.path()), old());
 }
 
 /// A job may leave any number of files and folders.
