@@ -9,6 +9,7 @@ use crate::support::{Dir, Mode, Output, Process, case, windrow};
 pub fn tests() -> Vec<Trial> {
     vec![
         case("verify::an_output_is_compared_with_its_manifest", compared),
+        case("verify::whatever_lies_beside_an_output_is_named", beside),
         case("verify::what_is_no_output_is_named", no_output),
         case("verify::what_is_no_file_is_not_waited_for", no_files),
     ]
@@ -52,6 +53,46 @@ fn compared() {
     fs::remove_file(output.join("part-00009")).unwrap();
     fs::write(&part, whole).unwrap();
     verify(&out).expect_code(0);
+}
+
+fn beside() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let dir = Dir::new();
+    let input = dir.write("input", "a b a\n").display().to_string();
+    let output = dir.join("out");
+    let out = output.display().to_string();
+    let flags = ["word-count", "--reducers", "1", "--input", &input, "--output", &out];
+    Mode::Embedded.run(flags).expect_code(0);
+    for (name, said) in [
+        ("zzz.csv", "zzz.csv: the manifest does not name it"),
+        (".hidden", ".hidden: the manifest does not name it"),
+        ("sub/part-00009", "sub: a folder that the manifest does not name"),
+        ("_bad-records/m.jsonl", "_bad-records/m.jsonl: the manifest does not name it"),
+        ("_bad-records", "_bad-records: the manifest does not name it"),
+    ] {
+        let path = output.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "x").unwrap();
+        verify(&out).expect_code(1).expect_said(said).expect_said("1 difference");
+        fs::remove_file(&path).unwrap();
+        if path.parent() != Some(&*output) {
+            fs::remove_dir(path.parent().unwrap()).unwrap();
+        }
+    }
+    fs::create_dir(output.join("_bad-records")).unwrap();
+    verify(&out).expect_code(1).expect_said("_bad-records: a folder");
+    fs::remove_dir(output.join("_bad-records")).unwrap();
+    // The next job's.
+    fs::create_dir(output.join("_temporary")).unwrap();
+    verify(&out).expect_code(0);
+
+    // A backup by links changes nothing.
+    let part = output.join("part-00000");
+    fs::hard_link(&part, dir.join("backup")).unwrap();
+    verify(&out).expect_code(0).expect_said("part-00000: it has another name as well");
+    fs::set_permissions(&part, fs::Permissions::from_mode(0o4755)).unwrap();
+    verify(&out).expect_code(1).expect_said("part-00000: it has a setuid");
 }
 
 /// Whoever has changed an output may have left pipes and links there.

@@ -12,24 +12,27 @@ use super::summary::count;
 
 pub(crate) fn verify(args: &VerifyArgs) -> Result<Exit, CliError> {
     let found = windrow_coordinator::verify(&args.output);
-    let Verified { files, bytes, differences } =
+    let Verified { files, bytes, differences, remarks } =
         found.map_err(|error| CliError::Other(error.to_string()))?;
     let is_whole = differences.is_empty();
     if args.json {
         stdout::line(format_args!(
             "{}",
-            json!({ "whole": is_whole, "files": files, "bytes": bytes, "differences": differences })
+            json!({
+                "whole": is_whole, "files": files, "bytes": bytes,
+                "differences": differences, "remarks": remarks,
+            })
         ));
     } else {
-        for difference in &differences {
-            stdout::line(format_args!("{difference}"));
+        for line in differences.iter().chain(&remarks) {
+            stdout::line(format_args!("{line}"));
         }
         let (folder, size) = (args.output.display(), ByteSize(bytes));
         let says = match is_whole {
-            true => "all as it was written".to_string(),
+            true => "all as its manifest says".to_string(),
             false => {
                 let differences = count(differences.len() as u64, "difference");
-                format!("{differences}; run the job again")
+                format!("{differences}; move elsewhere what is not the job's, or run it again")
             }
         };
         let files = count(files as u64, "file");

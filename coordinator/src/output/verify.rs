@@ -1,18 +1,19 @@
 //! Compares a published output with its manifest, byte for byte: for whoever wants to know whether
-//! a disk, a server or a copy has kept it.
+//! a disk, a server or a copy has kept it. The manifest itself is believed: who may write to the
+//! folder can put another one there.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, BufReader};
 use std::path::Path;
 
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Mode};
 use serde::Deserialize;
 
 use super::folder::{Folder, if_any};
-use super::publish::crc64;
-use super::{BAD_RECORDS, PART, SUCCESS, manifest};
+use super::publish::{SPECIAL, crc64};
+use super::{BAD_RECORDS, SUCCESS, TEMPORARY, manifest};
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,8 +22,11 @@ pub struct Verified {
     pub files: usize,
     /// Their bytes, as it says.
     pub bytes: u64,
-    /// What differs, each with the name of its file; nothing if the output is what was written.
+    /// What differs, each with the name of its file, and what else lies there; nothing if the output
+    /// is what was written.
     pub differences: Vec<String>,
+    /// What may lead to a difference, each with the name of its file.
+    pub remarks: Vec<String>,
 }
 
 /// Why nothing could be compared.
@@ -83,10 +87,7 @@ pub fn verify(folder: &Path) -> Result<Verified, VerifyError> {
     })?;
     let output = Folder::open(&real).map_err(|error| failed(folder, error))?;
     let manifest = read_manifest(folder, &output)?;
-    let bad_records = match manifest.bad_records.is_empty() {
-        true => None,
-        false => output.folder_if_any(BAD_RECORDS).ok().flatten(),
-    };
+    let bad_records = output.folder_if_any(BAD_RECORDS).ok().flatten();
     let mut verified = Verified::default();
     let mut names = BTreeSet::new();
     for file in manifest.parts.iter().chain(&manifest.bad_records) {
@@ -96,27 +97,59 @@ pub fn verify(folder: &Path) -> Result<Verified, VerifyError> {
             "a file differs in one way, and may be named twice"
         );
         verified.bytes = verified.bytes.saturating_add(file.bytes);
-        if let Some(difference) = difference(&output, bad_records.as_ref(), file) {
-            verified.differences.push(format!("{}: {difference}", file.name));
+        match compare(&output, bad_records.as_ref(), file) {
+            Ok(Names::One) => {}
+            Ok(Names::More) => verified.remarks.push(format!(
+                "{}: it has another name as well, by which it can be changed",
+                file.name
+            )),
+            Err(difference) => verified.differences.push(format!("{}: {difference}", file.name)),
         }
         if !names.insert(file.name.clone()) {
             verified.differences.push(format!("{}: the manifest names it twice", file.name));
         }
     }
-    let is_part = |name: &OsStr, _| name.as_encoded_bytes().starts_with(PART.as_bytes());
-    let others = output.entries(is_part).map_err(|error| failed(folder, error))?.into_iter();
-    let mut others: Vec<_> = others.map(|(name, _)| name.to_string_lossy().into_owned()).collect();
-    if let Some(bad_records) = &bad_records {
-        let listed =
-            bad_records.entries(|_, _| true).map_err(|error| failed(bad_records.path(), error))?;
-        let listed = listed.into_iter().map(|(name, _)| name.to_string_lossy().into_owned());
-        others.extend(listed.map(|name| format!("{BAD_RECORDS}/{name}")));
-    }
-    others.sort();
-    let others = others.into_iter().filter(|name| !names.contains(name));
-    let unnamed = others.map(|name| format!("{name}: the manifest does not name it"));
-    verified.differences.extend(unnamed);
+    debug_assert!(names.len() <= verified.files, "what is named twice counts once");
+    debug_assert!(verified.remarks.len() <= verified.files, "each is about a file");
+    let unnamed = unnamed(&output, bad_records.as_ref(), &names);
+    verified.differences.extend(unnamed.map_err(|error| failed(folder, error))?);
     Ok(verified)
+}
+
+/// Whatever lies there beside the manifest and what it names; but `_temporary`, where the next job
+/// may write already.
+fn unnamed(
+    output: &Folder,
+    bad_records: Option<&Folder>,
+    named: &BTreeSet<String>,
+) -> io::Result<Vec<String>> {
+    let is_listed = named.iter().any(|name| name.starts_with(BAD_RECORDS));
+    let is_known = |name: &OsStr| {
+        name == SUCCESS || name == TEMPORARY || name == BAD_RECORDS && bad_records.is_some()
+    };
+    let mut others = Vec::new();
+    for (name, kind) in output.entries(|name, _| !is_known(name))? {
+        others.push((name.to_string_lossy().into_owned(), kind));
+    }
+    if let Some(bad_records) = bad_records {
+        let entries = bad_records.entries(|_, _| true)?;
+        if entries.is_empty() && !is_listed {
+            others.push((BAD_RECORDS.to_string(), FileType::Directory));
+        }
+        let within = |name: OsString| format!("{BAD_RECORDS}/{}", name.to_string_lossy());
+        others.extend(entries.into_iter().map(|(name, kind)| (within(name), kind)));
+    }
+    others.retain(|(name, _)| !named.contains(name));
+    debug_assert!(
+        others.iter().all(|(name, _)| name != SUCCESS),
+        "the manifest does not name itself, and is no difference"
+    );
+    others.sort_by(|one, other| one.0.cmp(&other.0));
+    let named = others.into_iter().map(|(name, kind)| match kind {
+        FileType::Directory => format!("{name}: a folder that the manifest does not name"),
+        _ => format!("{name}: the manifest does not name it"),
+    });
+    Ok(named.collect())
 }
 
 fn read_manifest(folder: &Path, output: &Folder) -> Result<Manifest, VerifyError> {
@@ -147,44 +180,49 @@ fn failed(path: &Path, error: io::Error) -> VerifyError {
     VerifyError::Io { path: path.display().to_string(), error }
 }
 
-/// What differs between a file and what the manifest says of it.
-fn difference(
+/// The names of a file.
+enum Names {
+    One,
+    More,
+}
+
+/// What differs between a file and what the manifest says of it, as an error.
+fn compare(
     output: &Folder,
     bad_records: Option<&Folder>,
     Listed { name, bytes, crc64: expected }: &Listed,
-) -> Option<String> {
+) -> Result<Names, String> {
+    let outside = || "the manifest names a file outside the folder".to_string();
+    let missing = || "it is missing".to_string();
     let (folder, file_name) = match name.split_once('/') {
         None => (output, &**name),
-        Some((BAD_RECORDS, file_name)) => match bad_records {
-            Some(folder) => (folder, file_name),
-            None => return Some("it is missing".into()),
-        },
-        Some(_) => return Some("the manifest names a file outside the folder".into()),
+        Some((BAD_RECORDS, file_name)) => (bad_records.ok_or_else(missing)?, file_name),
+        Some(_) => return Err(outside()),
     };
     let found = match if_any(folder.stat(file_name)) {
-        Ok(Some(found)) => found,
-        Ok(None) => return Some("it is missing".into()),
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            return Some("the manifest names a file outside the folder".into());
-        }
-        Err(error) => return Some(error.to_string()),
+        Ok(found) => found.ok_or_else(missing)?,
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(outside()),
+        Err(error) => return Err(error.to_string()),
     };
     if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
-        return Some("it is not a file".into());
+        return Err("it is not a file".into());
+    }
+    if Mode::from_raw_mode(found.st_mode).intersects(SPECIAL) {
+        return Err("it has a setuid, setgid or sticky bit, which no job has written".into());
     }
     if found.st_size as u64 != *bytes {
-        return Some(format!("it has {} bytes, of {bytes} that were written", found.st_size));
+        return Err(format!("it has {} bytes, of {bytes} that were written", found.st_size));
     }
-    match folder.file(file_name).and_then(|file| crc64(file, *bytes, || true)) {
-        Ok(Some((read, found))) if read != *bytes => {
-            Some(format!("{read} bytes of it were read, of {bytes}, with checksum {found:016x}"))
+    let read = folder.file(file_name).and_then(|file| crc64(file, *bytes, || true));
+    match read.map_err(|error| error.to_string())? {
+        Some((read, found)) if read != *bytes => {
+            Err(format!("{read} bytes of it were read, of {bytes}, with checksum {found:016x}"))
         }
-        Ok(found) => {
-            let found = found.map_or_else(String::new, |(_, crc64)| format!("{crc64:016x}"));
-            (found != *expected).then(|| {
-                format!("its bytes have the checksum {found}, and {expected} were written")
-            })
+        Some((_, found)) if format!("{found:016x}") != *expected => {
+            Err(format!("its bytes have the checksum {found:016x}, and {expected} were written"))
         }
-        Err(error) => Some(error.to_string()),
+        Some(_) if found.st_nlink > 1 => Ok(Names::More),
+        Some(_) => Ok(Names::One),
+        None => Err("it was not read".into()),
     }
 }
