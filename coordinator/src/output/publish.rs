@@ -15,6 +15,7 @@ mod take;
 mod undo;
 
 use std::io::{self, BufReader, BufWriter};
+use std::path::Path;
 use std::sync::OnceLock;
 
 use windrow_jobs::FailureCause;
@@ -22,7 +23,7 @@ use windrow_scheduler::Unpublished;
 use windrow_scheduler::journal::Epoch;
 
 use super::commit_folder::{self, Staged};
-use super::folder::{Folder, USUAL};
+use super::folder::{Folder, USUAL, is_same};
 use super::manifest::{self, ManifestJob};
 use super::own::Own;
 use super::replace::Replaced;
@@ -30,7 +31,7 @@ use super::stop::Stop;
 use super::{BAD_RECORDS, Content, Place, SUCCESS, StagedPart, TEMPORARY};
 use crate::failpoint::{Failpoint, Step};
 use crate::side_by_side::try_for_each;
-use part::{Placed, check, failed, failed_at, is_alone, is_of, is_unchanged};
+use part::{Placed, check, failed, failed_at, is_alone, is_of};
 
 pub(super) use part::{SPECIAL, crc64};
 
@@ -82,9 +83,10 @@ pub(crate) fn publish(
         true => commit.sync_all(),
         false => commit.run(),
     };
-    done.inspect_err(|_| {
-        commit.undo();
+    done.map_err(|failure| {
+        let aside = commit.undo();
         stop.has_failed();
+        part::with_aside(failure, aside)
     })?;
     if let Err(error) = commit.replaced().remove() {
         let folder = commit.own.folder.path().display();
@@ -161,11 +163,11 @@ impl<'a> Commit<'a> {
     fn run(&self) -> Result<(), Unpublished> {
         let failpoint = self.failpoint;
         self.go_on()?;
-        self.take_parts_over().map_err(|error| failed_at(self.own.folder.path(), &error))?;
+        self.take_parts_over().map_err(|error| self.failed_at(self.own.folder.path(), &error))?;
         if self.publication.overwrite {
             self.replaced()
                 .move_aside(failpoint, self.stop)
-                .map_err(|error| failed_at(self.output.path(), &error))?;
+                .map_err(|error| self.failed_at(self.output.path(), &error))?;
         }
         self.open_bad_records(true)?;
         self.each_file(|part| {
@@ -173,7 +175,8 @@ impl<'a> Commit<'a> {
             match self.place_part(part) {
                 // Its job has written another one of its name since, in vain.
                 Err(_) if self.is_in_place(part) => {}
-                placed => placed?,
+                Err(failure) => return self.go_on().and(Err(failure)),
+                Ok(()) => {}
             }
             failpoint.reach(Step::PartRenamed);
             Ok(())
@@ -186,6 +189,11 @@ impl<'a> Commit<'a> {
         self.write_manifest()?;
         failpoint.reach(Step::AfterManifest);
         Ok(())
+    }
+
+    /// What is stopped has not failed.
+    fn failed_at(&self, path: &Path, error: &io::Error) -> Unpublished {
+        self.go_on().err().unwrap_or_else(|| failed_at(path, error))
     }
 
     fn go_on(&self) -> Result<(), Unpublished> {
@@ -238,12 +246,17 @@ impl<'a> Commit<'a> {
         let failed = |error: io::Error| failed_at(&to.at(&visible), &error);
         from.rename_new(&name, to, &visible).map_err(failed)?;
         let there = to.stat(&visible).map_err(failed)?;
-        let is_known = is_unchanged(&seen, &there)
+        // Some file systems in user space give a file another number when it is renamed.
+        let is_known = is_same(&seen, &there)
             || check(&there, part, to, &visible).is_ok() && self.reads(part, to, &visible);
         let checked = match is_known {
             true => check(&there, part, to, &visible),
             false => Err(part::exchanged(&from.at(&name))),
         };
+        if !is_known && let Err(stopped) = self.go_on() {
+            self.refuse(to, &visible, &take::unread(&name));
+            return Err(stopped);
+        }
         if checked.is_err() {
             self.refuse(to, &visible, &format!("refused.{visible}"));
         } else if !is_alone(&there) {

@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crc_fast::{CrcAlgorithm::Crc64Nvme, Digest};
@@ -16,7 +16,7 @@ use windrow_jobs::FailureCause;
 use windrow_scheduler::Unpublished;
 
 use super::Publication;
-use crate::output::folder::{Folder, Strange, is_same, kind};
+use crate::output::folder::{Folder, Strange, kind};
 use crate::output::{Content, StagedPart};
 
 /// The files that this try has moved, by their numbers: they need not be read to be known again.
@@ -91,13 +91,6 @@ pub(super) fn is_alone(seen: &Stat) -> bool {
     seen.st_nlink <= 1
 }
 
-/// Whether a file that was renamed is the one that was seen before. Some file systems in user space
-/// give it another number.
-pub(super) fn is_unchanged(seen: &Stat, there: &Stat) -> bool {
-    let changed = |stat: &Stat| (stat.st_size, stat.st_mtime, stat.st_mtime_nsec);
-    is_same(seen, there) || changed(seen) == changed(there)
-}
-
 /// Whether a file of the right size has the bytes that the attempt has written.
 pub(super) fn is_of(file: File, part: &StagedPart, go_on: impl Fn() -> bool) -> bool {
     crc64(file, part.bytes, go_on).is_ok_and(|found| found == Some((part.bytes, part.crc64)))
@@ -159,6 +152,21 @@ pub(super) fn corrupt(path: &Path, offset: u64, message: String) -> Unpublished 
     let file = path.display().to_string();
     let cause = FailureCause::Corrupt { file, offset, message };
     Unpublished { cause: Box::new(cause), may_pass: false }
+}
+
+/// Says where the output is that was to be replaced and is not back: it may be the only copy.
+pub(super) fn with_aside(mut failure: Unpublished, aside: Option<PathBuf>) -> Unpublished {
+    let Some(aside) = aside else { return failure };
+    let note =
+        format!("; what it was to replace could not be put back, and is in {}", aside.display());
+    match &mut *failure.cause {
+        FailureCause::Io { message, .. } | FailureCause::Corrupt { message, .. } => {
+            message.push_str(&note);
+        }
+        // What is cancelled, or done again, is said in the log.
+        _ => {}
+    }
+    failure
 }
 
 /// All of it could be published again, but for whoever has stopped it.

@@ -247,7 +247,7 @@ fn one_that_was_replaced_in_its_sleep_changes_nothing() {
         let zombie = asleep(place, &former, &failpoint, &stop);
         publication.epoch = Epoch(2);
         publish(place, publication).unwrap();
-        let _ = zombie.run().inspect_err(|_| zombie.undo());
+        let _ = zombie.run().inspect_err(|_| _ = zombie.undo());
         // Even one that does not ask whether anybody has taken over.
         zombie.take_back().unwrap_err();
         assert!(zombie.replaced().move_aside(&failpoint, &stop).is_err() || !former.overwrite);
@@ -317,7 +317,8 @@ fn one_that_is_stopped_takes_back_what_it_did() {
         if is_late {
             result.unwrap();
         } else {
-            assert!(result.unwrap_err().may_pass);
+            let failure = result.unwrap_err();
+            assert!(failure.may_pass && *failure.cause == FailureCause::Cancelled, "{failure:?}");
             assert_eq!(files(dir.path()), old(), "{step:?}");
             publication.epoch = Epoch(2);
             publish(place, &publication).unwrap();
@@ -539,6 +540,26 @@ fn what_is_aside_and_cannot_be_put_back_stays_and_is_named() {
     }
     assert_eq!(fs::read(replaced.join(SUCCESS)).unwrap(), OF_ANOTHER_JOB.as_bytes());
     assert_eq!(fs::read(dir.path().join(SUCCESS)).unwrap(), b"mine");
+}
+
+/// While a new one is published, somebody takes the place of the old one.
+#[test]
+fn a_failure_says_where_the_old_output_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    write_old(dir.path());
+    let reservation = Reservation::take(dir.path(), true, None).unwrap();
+    let mut publication = staged(reservation.place(), true);
+    publication.parts[1].bytes += 1;
+    let taken = dir.path().join("part-00002");
+    let failpoint =
+        Failpoint::acting(Step::AllAside, 1, move || fs::write(&taken, "mine").unwrap());
+    let stop = Stop::default();
+    let failure = super::publish(reservation.place(), &publication, &failpoint, &stop).unwrap_err();
+    let replaced = own_folder(dir.path()).join("replaced");
+    let text = failure.cause.to_string();
+    assert!(text.contains(&format!("is in {}", replaced.display())), "{text}");
+    assert_eq!(fs::read(replaced.join("part-00002")).unwrap(), b"3");
+    assert_eq!(fs::read(dir.path().join("part-00002")).unwrap(), b"mine");
 }
 
 /// A program that runs as the worker's user is no part.

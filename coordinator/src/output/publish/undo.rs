@@ -2,13 +2,14 @@
 //! put there: what it need not read, it does not read.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Commit;
 use super::part::{check, is_of};
 use super::take::unread;
 use crate::output::folder::{Folder, if_any};
-use crate::output::replace::ALL_ASIDE;
+use crate::output::replace::{ALL_ASIDE, REPLACED};
 use crate::output::{BAD_RECORDS, SUCCESS, StagedPart};
 
 /// As much is read of all parts together to find out whose they are.
@@ -21,20 +22,21 @@ const _: () = assert!(READ <= READ_MAX, "nothing would be read, and no part be k
 impl Commit<'_> {
     /// The manifest goes first: what it names is whole as long as it is there. Parts go to where no
     /// job can reach them, so that all can be done once more.
-    pub(super) fn undo(&self) {
+    /// Returns the folder where the output stays that was to be replaced and is not back.
+    pub(super) fn undo(&self) -> Option<PathBuf> {
         if !self.own.is_there(&self.temporary) {
             // Somebody else has taken over, and all of this is theirs.
-            return;
+            return None;
         }
         if let Err(error) = self.take_back() {
             let path = self.output.path().display();
             tracing::error!(%path, %error, "the output of a failed job cannot be taken back, and stays");
-            return;
-        }
-        if let Err(error) = self.replaced().restore() {
+        } else if let Err(error) = self.replaced().restore() {
             let folder = self.own.folder.path().display();
             tracing::error!(%folder, %error, "the output that was to be replaced cannot be put back, and stays there");
         }
+        let aside = self.own.folder.folder_if_any(REPLACED).ok().flatten();
+        aside.filter(|aside| !aside.is_empty().unwrap_or(false)).map(|aside| aside.path().into())
     }
 
     pub(super) fn take_back(&self) -> io::Result<()> {
