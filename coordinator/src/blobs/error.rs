@@ -28,6 +28,18 @@ pub(crate) enum BlobError {
         /// The bound of all together.
         most: u64,
     },
+    /// One submitter would hold too much.
+    #[error(
+        "your programs and side files would take {bytes} bytes, with those of your jobs that have not ended, and {most} is the \
+         most for one submitter (half of what all have; see coordinator --program-bytes-max); wait for jobs or uploads of yours to end, \
+         or cancel some"
+    )]
+    NoShare {
+        /// As many as they would take.
+        bytes: u64,
+        /// The bound.
+        most: u64,
+    },
     /// The bytes are not those that the digest is of.
     #[error("what was sent is not what its digest says; send it again")]
     WrongDigest,

@@ -8,9 +8,9 @@
 //! Of what is not whole, each submitter has their own: nobody can spoil, or hold up, the upload of
 //! another one.
 //!
-//! Nothing here is opened as anything but bytes. The folder is bounded: what no job needs goes when
-//! room is wanted, least recently used first; what broke off goes after a day. A file's
-//! modification time is when it was last of use. The coordinator's own executable counts as one of
+//! Nothing here is opened as anything but bytes. The folder is bounded, and so is what one submitter
+//! holds of it (`room`): what no job needs goes when room is wanted, least recently used first; what
+//! broke off goes after a day. A file's modification time is when it was last of use. The coordinator's own executable counts as one of
 //! them, and has no copy.
 
 mod error;
@@ -27,8 +27,12 @@ use windrow_jobs::{Blob, Digest};
 use crate::folder::Folder;
 use crate::submitter::Submitter;
 pub(crate) use error::BlobError;
+pub(crate) use room::Held;
 use room::Room;
 pub(crate) use upload::Upload;
+
+/// For so much more than what has come of an upload, there is room.
+pub(crate) const ROOM_STEP: u64 = room::STEP;
 
 /// All blobs together may be so many times as large as one may be.
 const BLOBS_MAX: u64 = 4;
@@ -46,11 +50,12 @@ pub(crate) enum Offered {
 pub(crate) struct Pin {
     store: Arc<BlobStore>,
     digests: Vec<Digest>,
+    from: Submitter,
 }
 
 impl Drop for Pin {
     fn drop(&mut self) {
-        self.store.with_room(|room| room.unpin(&self.digests));
+        self.store.with_room(|room| room.unpin(&self.digests, self.from));
     }
 }
 
@@ -85,13 +90,14 @@ impl BlobStore {
             return Err(BlobError::TooLarge { bytes: blob.bytes, most: self.blob_bytes_max });
         }
         if self.open(blob.digest).is_ok() {
+            self.with_room(|room| room.uses((blob.digest, from)));
             return Ok(Offered::Present);
         }
         let received = self.part(blob.digest, from)?.metadata().map_or(0, |part| part.len());
         Ok(Offered::Received(received.min(blob.bytes)))
     }
 
-    /// Whether it is there. If so, it is kept for a while.
+    /// Whether it is there. Who needs it pins it before.
     pub(crate) fn has(&self, digest: Digest) -> bool {
         self.is_own(digest) || self.open(digest).is_ok()
     }
@@ -111,29 +117,50 @@ impl BlobStore {
         Ok(Arc::new(file))
     }
 
-    /// Goes on with what there is of a blob, which its submitter uploads once. Blobs that are not `in_use`
-    /// may go for it.
+    /// Goes on with what there is of a blob, which its submitter uploads once. Blobs that are not
+    /// `in_use` may go for it.
     pub(crate) fn begin(
         self: &Arc<Self>,
         blob: Blob,
         from: Submitter,
-        in_use: &[Digest],
+        in_use: &[Held],
     ) -> Result<Upload, BlobError> {
         if blob.bytes > self.blob_bytes_max {
             return Err(BlobError::TooLarge { bytes: blob.bytes, most: self.blob_bytes_max });
         }
         let (part, path) = (self.part(blob.digest, from)?, self.path(blob.digest)?);
-        let folder = self.folder.made().map_err(BlobError::io(&self.folder()?))?;
-        self.with_room(|room| room.make(&folder, blob, from, in_use))?;
+        self.folder.made().map_err(BlobError::io(&self.folder()?))?;
+        let received = part.metadata().map_or(0, |part| part.len()).min(blob.bytes);
+        self.make_room((blob, received), from, in_use)?;
         Upload::open(Arc::clone(self), (blob, from), part, path)
+    }
+
+    /// Makes room for more of a blob that is being uploaded, and of which so many bytes have come.
+    /// There is room for [`ROOM_STEP`] more then.
+    pub(crate) fn make_room(
+        &self,
+        coming: (Blob, u64),
+        from: Submitter,
+        in_use: &[Held],
+    ) -> Result<(), BlobError> {
+        let folder = self.folder()?;
+        self.with_room(|room| room.make(&folder, coming, from, in_use))
     }
 
     /// Keeps blobs as long as the pin lives: those of a job that is being planned, which may take
     /// longer than what was of use is kept for. To be called before it is looked whether they are
     /// there.
-    pub(crate) fn pin(self: &Arc<Self>, digests: Vec<Digest>) -> Pin {
-        self.with_room(|room| room.pin(&digests));
-        Pin { store: Arc::clone(self), digests }
+    ///
+    /// Refuses what its submitter would need beyond their share.
+    pub(crate) fn pin(
+        self: &Arc<Self>,
+        digests: Vec<Digest>,
+        from: Submitter,
+        in_use: &[Held],
+    ) -> Result<Pin, BlobError> {
+        let folder = self.folder()?;
+        self.with_room(|room| room.pin(&folder, &digests, from, in_use))?;
+        Ok(Pin { store: Arc::clone(self), digests, from })
     }
 
     fn is_own(&self, digest: Digest) -> bool {

@@ -19,7 +19,11 @@ fn blob(bytes: &[u8]) -> Blob {
 }
 
 fn put(store: &Arc<BlobStore>, bytes: &[u8]) -> Result<Blob, BlobError> {
-    let mut upload = store.begin(blob(bytes), NOBODY, &[])?;
+    put_by(store, bytes, NOBODY)
+}
+
+fn put_by(store: &Arc<BlobStore>, bytes: &[u8], from: Submitter) -> Result<Blob, BlobError> {
+    let mut upload = store.begin(blob(bytes), from, &[])?;
     upload.write(0, bytes)?;
     upload.finish()?;
     Ok(blob(bytes))
@@ -35,6 +39,7 @@ fn age(store: &BlobStore, blob: Blob, age: Duration, part: bool) {
     let path = if part { store.part(blob.digest, NOBODY) } else { store.path(blob.digest) };
     let file = File::options().append(true).open(path.unwrap()).unwrap();
     file.set_modified(SystemTime::now() - age).unwrap();
+    store.with_room(|room| room.used.insert((blob.digest, NOBODY), SystemTime::now() - age));
 }
 
 #[test]
@@ -115,14 +120,16 @@ fn the_least_recently_used_that_nobody_needs_goes_first() {
     // There is room for four of this size.
     let fourth = put(&store, &[4; MOST as usize]).unwrap();
     age(&store, used, 4 * hour, false);
-    let mut fifth = store.begin(blob(&[5; MOST as usize]), NOBODY, &[used.digest]).unwrap();
+    let mut fifth =
+        store.begin(blob(&[5; MOST as usize]), NOBODY, &[(used.digest, NOBODY)]).unwrap();
     fifth.write(0, &[5; MOST as usize]).unwrap();
     fifth.finish().unwrap();
     let there = [oldest, old, used, fourth].map(|blob| store.path(blob.digest).unwrap().exists());
     assert_eq!(there, [false, true, true, true]);
     // All others are in use or recent.
-    assert!(store.has(old.digest));
-    let refused = store.begin(blob(&[6; MOST as usize]), NOBODY, &[used.digest]).err().unwrap();
+    assert_eq!(store.offer(old, NOBODY).unwrap(), Offered::Present);
+    let refused =
+        store.begin(blob(&[6; MOST as usize]), NOBODY, &[(used.digest, NOBODY)]).err().unwrap();
     assert!(matches!(refused, BlobError::NoRoom { bytes: MOST, most: 4_000 }));
 }
 
@@ -135,15 +142,16 @@ fn what_a_job_needs_that_is_being_planned_stays() {
     let hour = Duration::from_secs(3_600);
     age(&store, pinned, 3 * hour, false);
     age(&store, old, 2 * hour, false);
-    let (pin, again) = (store.pin(vec![pinned.digest]), store.pin(vec![pinned.digest]));
+    let pin = || store.pin(vec![pinned.digest], NOBODY, &[]).unwrap();
+    let (pin, again) = (pin(), pin());
     drop(again);
     put(&store, &[4; MOST as usize]).unwrap();
     put(&store, &[5; MOST as usize]).unwrap();
     let is_there = |blob: Blob| store.path(blob.digest).unwrap().exists();
     assert_eq!((is_there(pinned), is_there(old)), (true, false));
     drop(pin);
-    put(&store, &[6; MOST as usize]).unwrap();
-    assert!(!is_there(pinned));
+    // Who makes room may not know yet of the job for which it was pinned.
+    assert!(put(&store, &[6; MOST as usize]).is_err() && is_there(pinned));
 }
 
 #[test]
@@ -224,4 +232,74 @@ fn an_upload_cannot_be_spoiled_by_another_submitter() {
     assert_eq!(store.offer(of, bob).unwrap(), Offered::Present);
     assert_eq!(fs::read(store.path(of.digest).unwrap()).unwrap(), b"a whole program");
     assert_eq!(names(dir.path()), [of.digest.to_string()]);
+}
+
+/// Of the same store: what each has used is theirs.
+fn fill(store: &Arc<BlobStore>, of: &str, from: u8, count: u8) -> Vec<Blob> {
+    let of = Submitter::named(Some(of));
+    (from..from + count).map(|n| put_by(store, &[n; MOST as usize], of).unwrap()).collect()
+}
+
+#[test]
+fn uploads_of_one_that_say_they_are_large_leave_room_to_others() {
+    let dir = TempDir::new().unwrap();
+    let most = 1 << 30;
+    let store = Arc::new(BlobStore::new(Folder::At(dir.path().to_path_buf()), most, None));
+    let large = |n: u8| Blob { digest: Digest([n; 32]), bytes: most };
+    let (ann, bob) = (Submitter::named(Some("ann")), Submitter::named(Some("bob")));
+    let began = |n| {
+        let mut upload = store.begin(large(n), ann, &[])?;
+        upload.write(0, b"x").map(|()| upload)
+    };
+    let uploads: Vec<_> = (0..8).map(began).collect();
+    assert_eq!(uploads.iter().filter(|upload| upload.is_ok()).count(), 2);
+    let refused = uploads[2].as_ref().err().unwrap().to_string();
+    assert!(refused.contains("most for one submitter"), "{refused}");
+    // They are promised no more than a step, so that others have all but that.
+    let others = ["a", "b", "c"].map(|name| Submitter::named(Some(name)));
+    let others = others.map(|other| store.begin(large(9), other, &[]).unwrap());
+    put_by(&store, b"twelve bytes", bob).unwrap();
+    drop(others);
+}
+
+#[test]
+fn whoever_holds_most_makes_room_for_others() {
+    let dir = TempDir::new().unwrap();
+    let store = store(&dir);
+    // Half of the room is theirs; the rest is only left where it is until somebody wants it.
+    let of_ann = fill(&store, "ann", 0, 4);
+    let is_there = |blob: &Blob| store.path(blob.digest).unwrap().exists();
+    assert!(of_ann.iter().all(is_there));
+    let of_bob = fill(&store, "bob", 10, 2);
+    assert_eq!(of_ann.iter().filter(|blob| is_there(blob)).count(), 2);
+    // All is recent now, and both hold as much: who has nothing yet gets some of it.
+    let bob = Submitter::named(Some("bob"));
+    assert!(of_bob.iter().all(|blob| store.offer(*blob, bob).unwrap() == Offered::Present));
+    let of_cat = fill(&store, "cat", 20, 1);
+    assert!(is_there(&of_cat[0]));
+    assert_eq!(of_ann.iter().chain(&of_bob).filter(|blob| is_there(blob)).count(), 3);
+    // Not what jobs need.
+    let in_use: Vec<_> = of_bob.iter().map(|blob| (blob.digest, bob)).collect();
+    let in_use = [in_use, vec![(of_cat[0].digest, Submitter::named(Some("cat")))]].concat();
+    let kept = in_use.iter().filter(|(digest, _)| store.has(*digest)).count();
+    let dan = Submitter::named(Some("dan"));
+    let begun: Vec<_> = (30..34).map(|n| store.begin(blob(&[n; 1_000]), dan, &in_use)).collect();
+    assert!(begun.iter().any(Result::is_err));
+    assert_eq!(in_use.iter().filter(|(digest, _)| store.has(*digest)).count(), kept);
+}
+
+#[test]
+fn jobs_of_one_submitter_need_no_more_than_their_share() {
+    let dir = TempDir::new().unwrap();
+    let store = store(&dir);
+    let digests: Vec<_> = fill(&store, "ann", 0, 4).iter().map(|blob| blob.digest).collect();
+    let ann = Submitter::named(Some("ann"));
+    let in_use = [(digests[0], ann)];
+    let pin = |digest| store.pin(vec![digest], ann, &in_use);
+    let pins = [pin(digests[0]).unwrap(), pin(digests[1]).unwrap()];
+    assert!(matches!(pin(digests[2]), Err(BlobError::NoShare { bytes: 3_000, most: 2_000 })));
+    assert!(pin(digests[1]).is_ok(), "it is needed already");
+    // Others have what is left, and each has a share of their own.
+    assert!(store.pin(vec![digests[2]], Submitter::named(Some("bob")), &in_use).is_ok());
+    drop(pins);
 }

@@ -41,6 +41,11 @@ impl Upload {
         Ok(Self { store, blob, from, file, part, path, received })
     }
 
+    /// How much has come.
+    pub(crate) fn received(&self) -> u64 {
+        self.received
+    }
+
     /// Takes the bytes from `offset` on; those that are there already are passed over.
     pub(crate) fn write(&mut self, offset: u64, data: &[u8]) -> Result<(), BlobError> {
         let received = self.received;
@@ -84,6 +89,7 @@ impl Upload {
                 .and_then(|folder| folder.sync_all())
                 .map_err(BlobError::io(folder))?;
         }
+        self.store.with_room(|room| room.uses((self.blob.digest, self.from)));
         Ok(())
     }
 }

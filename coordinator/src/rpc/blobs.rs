@@ -19,7 +19,7 @@ use windrow_security::access::Caller;
 use super::convert::{blob_from, digest_from};
 use super::in_progress::InProgress;
 use super::turns::Turns;
-use crate::blobs::{BlobError, BlobStore, Offered, Upload};
+use crate::blobs::{BlobError, BlobStore, Offered, ROOM_STEP, Upload};
 use crate::driver::DriverHandle;
 use crate::submitter::Submitter;
 
@@ -74,6 +74,41 @@ impl BlobsService {
         let store = Arc::clone(&self.store);
         Ok(blocking(move || store.begin(blob, from, &in_use)).await??)
     }
+
+    async fn make_room(&self, coming: (Blob, u64), from: Submitter) -> Result<(), Status> {
+        let in_use = self.driver.blobs_in_use().await?;
+        let store = Arc::clone(&self.store);
+        Ok(blocking(move || store.make_room(coming, from, &in_use)).await??)
+    }
+
+    /// Passes the pieces of an upload on, and makes room for them.
+    async fn take_pieces(
+        &self,
+        (first, mut pieces): (v1::UploadPiece, Streaming<v1::UploadPiece>),
+        (blob, from): (Blob, Submitter),
+        mut received: u64,
+        stored: mpsc::Sender<v1::UploadPiece>,
+    ) -> Result<(), Status> {
+        let (mut piece, mut pace) = (first, Pace::new());
+        let mut room = received + ROOM_STEP;
+        loop {
+            pace.count(piece.data.len());
+            // What there is already is sent once more at most, and counts twice then.
+            received += piece.data.len() as u64;
+            if received > room {
+                self.make_room((blob, received.min(blob.bytes)), from).await?;
+                room = received + ROOM_STEP;
+            }
+            if stored.send(piece).await.is_err() {
+                return Ok(()); // Why, who stores says.
+            }
+            match next(&mut pieces).await {
+                Ok(Some(_)) if pace.is_too_slow() => return Err(too_slow()),
+                Ok(Some(next_one)) => piece = next_one,
+                Ok(None) | Err(_) => return Ok(()),
+            }
+        }
+    }
 }
 
 #[tonic::async_trait]
@@ -109,29 +144,16 @@ impl Blobs for BlobsService {
             return Ok(Response::new(v1::UploadReply {}));
         }
         let upload = self.begin(blob, from).await?;
+        let there = upload.received();
         let (sender, received) = mpsc::channel(PIECES_MAX);
         let storing = spawn_blocking(move || {
             // Also when the caller goes: until then, nobody else writes.
             let _until_here = (only_upload, turn);
             store(upload, received)
         });
-        let (mut piece, mut pace) = (first, Pace::new());
-        let is_too_slow = loop {
-            pace.count(piece.data.len());
-            if sender.send(piece).await.is_err() {
-                break false; // Why, `storing` says.
-            }
-            match next(&mut pieces).await {
-                Ok(Some(_)) if pace.is_too_slow() => break true,
-                Ok(Some(next_one)) => piece = next_one,
-                Ok(None) | Err(_) => break false,
-            }
-        };
-        drop(sender);
+        let taken = self.take_pieces((first, pieces), (blob, from), there, sender).await;
         let stored = storing.await.map_err(|error| Status::internal(error.to_string()))?;
-        if is_too_slow {
-            return Err(too_slow());
-        }
+        taken?;
         stored?;
         tracing::info!(digest = %blob.digest, bytes = blob.bytes, "received a program or side file");
         Ok(Response::new(v1::UploadReply {}))

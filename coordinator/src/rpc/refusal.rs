@@ -168,7 +168,7 @@ impl From<BlobError> for Status {
         match error {
             BlobError::TooLarge { .. } | BlobError::TooLong => Self::invalid_argument(text),
             BlobError::WrongDigest => Self::data_loss(text),
-            BlobError::NoRoom { .. } => Self::resource_exhausted(text),
+            BlobError::NoRoom { .. } | BlobError::NoShare { .. } => Self::resource_exhausted(text),
             BlobError::Io { error, .. }
                 if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
             {
