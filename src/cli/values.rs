@@ -59,6 +59,16 @@ pub(super) fn short_name(text: &str) -> Result<String, String> {
 
 /// A user of this machine, by number, or by a name in the list of its own users.
 pub(super) fn local_user(text: &str) -> Result<u32, String> {
+    let number = number_of_user(text)?;
+    if windrow_security::nobodys_number() == Some(number) {
+        return Err(format!(
+            "{number} stands for all users whom this user namespace (container) does not number, and would let in all of them"
+        ));
+    }
+    Ok(number)
+}
+
+fn number_of_user(text: &str) -> Result<u32, String> {
     if let Ok(number) = text.parse() {
         return Ok(number);
     }

@@ -130,7 +130,7 @@ impl Dialer {
         };
         let stream = match self.trust {
             Trust::Plain(users) => {
-                users.check(&stream).await?;
+                users.check_server(&stream).await?;
                 Either::Left(stream)
             }
             Trust::Newcomer(authority) => {

@@ -1,12 +1,14 @@
 //! Who waits at a listener, and who is inside.
 //!
-//! Whoever connects is a stranger, until a call of theirs is admitted that only members may make.
-//! Newcomers, who have no certificate, remain strangers.
+//! Whoever connects is a stranger, until they show a certificate. From then on they are a member who
+//! waits, among members and no longer among those of their address, until a call of theirs is
+//! admitted that only members may make. Newcomers, who have no certificate, remain strangers.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::Identity;
@@ -17,6 +19,8 @@ use crate::limits::Room;
 #[derive(Clone)]
 pub(crate) struct Door {
     strangers: Crowd<IpAddr>,
+    /// By identity: of several who share an address, none keeps the others out.
+    waiting: Crowd<String>,
     inside: Arc<Mutex<Inside>>,
     /// Whether members show certificates here.
     is_secured: bool,
@@ -29,6 +33,24 @@ struct Inside {
     by_member: BTreeMap<String, usize>,
 }
 
+/// Where a connection waits.
+pub(crate) enum Seat {
+    /// Among those of its address.
+    Stranger(Member<IpAddr>),
+    /// Among those of its identity.
+    Waiting(Member<String>),
+}
+
+impl Seat {
+    /// Fires when it has to go, for the sake of another one.
+    pub(crate) fn evicted(&self) -> CancellationToken {
+        match self {
+            Self::Stranger(seat) => seat.evicted(),
+            Self::Waiting(seat) => seat.evicted(),
+        }
+    }
+}
+
 /// Where a caller stands.
 #[derive(Default)]
 pub(crate) enum Place {
@@ -36,7 +58,7 @@ pub(crate) enum Place {
     #[default]
     Within,
     /// At the door, and how many calls were let in.
-    Stranger { door: Door, _seat: Member<IpAddr>, calls: u32 },
+    Stranger { door: Door, _seat: Seat, calls: u32 },
     /// Inside, as long as this is kept.
     Admitted { _admission: Admission },
 }
@@ -66,8 +88,8 @@ impl Door {
             count: 0,
             by_member: BTreeMap::new(),
         };
-        let strangers = Crowd::new(room.strangers());
-        Self { strangers, inside: Arc::new(Mutex::new(inside)), is_secured }
+        let (strangers, waiting) = (Crowd::new(room.strangers()), Crowd::new(room.waiting()));
+        Self { strangers, waiting, inside: Arc::new(Mutex::new(inside)), is_secured }
     }
 
     /// A connection that was accepted.
@@ -75,7 +97,14 @@ impl Door {
         self.strangers.enter(origin(from)).await
     }
 
-    pub(crate) fn place(&self, seat: Member<IpAddr>) -> Place {
+    /// A connection that has shown a certificate. It gives up its seat when it has another one.
+    pub(crate) async fn arrive_as(&self, identity: &Identity, stranger: Member<IpAddr>) -> Seat {
+        let seat = self.waiting.enter(identity.to_string()).await;
+        drop(stranger);
+        Seat::Waiting(seat)
+    }
+
+    pub(crate) fn place(&self, seat: Seat) -> Place {
         Place::Stranger { door: self.clone(), _seat: seat, calls: 0 }
     }
 
@@ -153,7 +182,7 @@ mod tests {
     }
 
     async fn arrive(door: &Door) -> Place {
-        door.place(door.arrive(Ipv4Addr::LOCALHOST.into()).await)
+        door.place(Seat::Stranger(door.arrive(Ipv4Addr::LOCALHOST.into()).await))
     }
 
     fn small() -> Room {
@@ -169,6 +198,31 @@ mod tests {
         assert!(place.admit(None).is_err());
         place.admit(Some(&identity("m"))).unwrap();
         assert!(place.is_admitted());
+    }
+
+    /// Certificates, and no calls: a flood of one member, from an address that others share.
+    #[tokio::test(start_paused = true)]
+    async fn a_member_who_only_waits_keeps_nobody_else_of_its_address_out() {
+        let door = Door::new(small(), true);
+        let address = Ipv4Addr::LOCALHOST.into();
+        let mut flood = Vec::new();
+        for _ in 0..100 {
+            let stranger = door.arrive(address).await;
+            flood.push(door.arrive_as(&identity("many"), stranger).await);
+        }
+        assert_eq!(door.strangers.len(), 0, "they are none of the address any more");
+        let stranger = door.arrive(address).await;
+        let mut silent = Vec::new();
+        for _ in 0..small().strangers() / 2 - 1 {
+            silent.push(door.arrive(address).await);
+        }
+        assert!(!stranger.evicted().is_cancelled(), "the room of the address is as good as empty");
+        let other = door.arrive_as(&identity("other"), stranger).await;
+        let stranger = door.arrive(address).await;
+        flood.push(door.arrive_as(&identity("many"), stranger).await);
+        assert!(!other.evicted().is_cancelled());
+        let left = flood.iter().filter(|seat| !seat.evicted().is_cancelled()).count();
+        assert!(left <= small().waiting() / 2, "{left}");
     }
 
     #[tokio::test]

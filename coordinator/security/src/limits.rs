@@ -58,7 +58,7 @@ impl Room {
     }
 
     fn connections(self) -> usize {
-        (self.files / 2).min(STRANGERS_MAX + ADMITTED_MAX)
+        (self.files / 2).min(STRANGERS_MAX * 3 / 2 + ADMITTED_MAX)
     }
 
     /// Connections that have shown nothing yet that counts.
@@ -66,9 +66,14 @@ impl Room {
         (self.connections() / 4).min(STRANGERS_MAX)
     }
 
+    /// Connections that have shown a certificate, and of which no call was admitted yet.
+    pub fn waiting(self) -> usize {
+        self.strangers() / 2
+    }
+
     /// Connections of members.
     pub fn admitted(self) -> usize {
-        self.connections() - self.strangers()
+        self.connections() - self.strangers() - self.waiting()
     }
 
     /// Those of one member.
@@ -122,7 +127,7 @@ mod tests {
     fn half_of_the_files_are_no_connections() {
         for files in [64, 256, 1_024, 4_096, 1 << 20, usize::MAX] {
             let room = Room { files };
-            assert!(room.strangers() + room.admitted() <= files / 2, "{room:?}");
+            assert!(room.strangers() + room.waiting() + room.admitted() <= files / 2, "{room:?}");
             assert!(room.shuffle_handshakes() + room.shuffle_connections() <= files / 2);
             assert!(room.strangers() >= 8 && room.of_member() >= 6, "{room:?}");
         }

@@ -23,9 +23,9 @@ use tonic::transport::server::Connected;
 
 use crate::access::Caller;
 use crate::crowd::{Member, Standing};
-use crate::door::Door;
+use crate::door::{Door, Seat};
 use crate::limits::{FIRST_BYTE_TIME_MAX, HANDSHAKE_TIME_MAX, Room, STRANGER_TIME_MAX};
-use crate::{Origin, Refusals, SecurityError, Tls, explain};
+use crate::{Certified, Origin, Refusals, Role, SecurityError, Tls, explain};
 
 /// First byte of a TLS connection: a handshake record.
 const TLS_HANDSHAKE: u8 = 22;
@@ -97,6 +97,9 @@ pub struct Connection {
 
 impl Connection {
     /// The server's side of a connection that has just been accepted.
+    ///
+    /// Who has shown a certificate waits among members, and not among those who come from the same
+    /// address.
     async fn accept(
         stream: TcpStream,
         tls: Option<&Tls>,
@@ -116,11 +119,15 @@ impl Connection {
             Some(tls) => {
                 let secured = timeout_at(deadline, tls.accept(stream)).await;
                 let (stream, certified) = secured.map_err(|_| too_slow())??;
-                if certified.is_some() {
-                    seat.shows(Standing::Known);
-                }
                 (Either::Right(Box::new(stream)), certified)
             }
+        };
+        let seat = match &certified {
+            Some(Certified { identity, .. }) if identity.role() == Role::Job => {
+                return Err(malformed("a job's credentials are for other processes of the job"));
+            }
+            Some(Certified { identity, .. }) => door.arrive_as(identity, seat).await,
+            None => Seat::Stranger(seat),
         };
         let evicted = seat.evicted();
         let shut_out = Some(Box::pin(evicted.clone().cancelled_owned()));
@@ -268,7 +275,9 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_shutdown(context)
+        let this = self.get_mut();
+        this.check(context)?;
+        Pin::new(&mut this.io).poll_shutdown(context)
     }
 }
 

@@ -34,6 +34,10 @@ const ESTABLISHED: u8 = 1;
 /// Before the other end is looked for again, which has not been taken up yet.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 const LOOK_AGAIN_MAX: Duration = Duration::from_millis(100);
+/// A socket that waits for connections.
+const LISTENING: u8 = 10;
+/// Who is not numbered, unless the machine says otherwise.
+const USUAL_NOBODY: u32 = 65_534;
 
 /// Users of this machine with whom to speak where nobody shows a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,8 +60,12 @@ impl LocalUsers {
 
     /// The user of this process, root, who can do everything anyway, and these.
     pub fn own_and(others: impl IntoIterator<Item = u32>) -> Self {
-        let users = [geteuid().as_raw(), 0].into_iter().chain(others);
-        Self { users: Some(users.collect()) }
+        Self::known_among([geteuid().as_raw(), 0].into_iter().chain(others), nobodys_number())
+    }
+
+    /// Without a number that stands for all who are not known here.
+    fn known_among(users: impl Iterator<Item = u32>, nobody: Option<u32>) -> Self {
+        Self { users: Some(users.filter(|user| Some(*user) != nobody).collect()) }
     }
 
     /// These alone, as [`numbers`](Self::numbers) has told them.
@@ -81,17 +89,77 @@ impl LocalUsers {
     /// # Errors
     /// When it is, or the system does not say whose it is.
     pub async fn check(&self, stream: &TcpStream) -> io::Result<()> {
-        if self.users.is_none() {
+        self.check_user(stream).await.map(|_| ())
+    }
+
+    /// The same, for one who has called: then it matters who listens there, too. A connection that the
+    /// kernel takes up in the name of another user's socket (as for `AF_SMC`) is root's.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub async fn check_server(&self, stream: &TcpStream) -> io::Result<()> {
+        if self.check_user(stream).await? != Some(0) || geteuid().is_root() {
             return Ok(());
         }
-        match user_of(stream).await? {
-            Some(user) if !self.contain(user) => Err(io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                NotOurs { address: stream.peer_addr()?, user },
-            )),
-            _ => Ok(()),
-        }
+        let address = stream.peer_addr()?;
+        let listener = listener_at(address);
+        let user = listener.map_err(|error| {
+            let text =
+                format!("it is not known who listens at {address}, as root answers there: {error}");
+            io::Error::new(error.kind(), text)
+        })?;
+        self.refuse_others(address, user)
     }
+
+    /// Whose the other end is, if that matters.
+    async fn check_user(&self, stream: &TcpStream) -> io::Result<Option<u32>> {
+        if self.users.is_none() {
+            return Ok(None);
+        }
+        let user = user_of(stream).await?;
+        if let Some(user) = user {
+            self.refuse_others(stream.peer_addr()?, user)?;
+        }
+        Ok(user)
+    }
+
+    fn refuse_others(&self, address: SocketAddr, user: u32) -> io::Result<()> {
+        if self.contain(user) {
+            return Ok(());
+        }
+        let error = NotOurs { address, user };
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, error))
+    }
+}
+
+/// The number that stands for all users of this machine whom the namespace that this process is in
+/// does not number: whoever has it may be anybody. `None` where all have numbers of their own.
+pub fn nobodys_number() -> Option<u32> {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    if maps_all(&map) {
+        return None;
+    }
+    let number = fs::read_to_string("/proc/sys/kernel/overflowuid").ok();
+    Some(number.and_then(|number| number.trim().parse().ok()).unwrap_or(USUAL_NOBODY))
+}
+
+/// Whether all users have a number, by a list of first numbers, inside and outside, and lengths.
+fn maps_all(map: &str) -> bool {
+    let lengths =
+        map.lines().filter_map(|line| line.split_ascii_whitespace().nth(2)?.parse::<u64>().ok());
+    // A kernel without user namespaces has no such list.
+    map.is_empty() || lengths.sum::<u64>() >= u64::from(u32::MAX)
+}
+
+/// What to say to one who is refused by number.
+fn advice(user: u32, otherwise: String) -> String {
+    if nobodys_number() != Some(user) {
+        return otherwise;
+    }
+    format!(
+        "{user} stands for all users whom this user namespace (container) does not number, so nobody can be let in by it: \
+         run both in one namespace, as a user that is numbered in it"
+    )
 }
 
 /// Lets in whom these users are: for a coordinator without certificates.
@@ -105,10 +173,16 @@ impl Gate for LocalGate {
             Some(Ok(Some(user))) if users.contain(*user) => return Ok(()),
             // From another machine: whoever listens there has asked for it.
             Some(Ok(None)) => return Ok(()),
-            Some(Ok(Some(user))) => format!(
-                "this cluster is for user {own} of this machine, and user {user} has called; whoever runs it can say \
-                 'windrow coordinator --allow-user {user}', or set up a secured cluster ('windrow init')"
-            ),
+            Some(Ok(Some(user))) => {
+                let can_do = format!(
+                    "whoever runs it can say 'windrow coordinator --allow-user {user}', or set up a secured cluster \
+                     ('windrow init')"
+                );
+                let advice = advice(*user, can_do);
+                format!(
+                    "this cluster is for user {own} of this machine, and user {user} has called; {advice}"
+                )
+            }
             Some(Err(error)) => format!("it is not known who has called: {error}"),
             None => "it is not known who has called".to_string(),
         };
@@ -138,7 +212,10 @@ impl Origin {
             if !is_within_machine(ours, theirs) {
                 return Ok(None);
             }
-            look(theirs, ours)?.map(Some).ok_or_else(|| gone(theirs))
+            let user = look(theirs, ours)?.ok_or_else(|| gone(theirs))?;
+            // As long as this end stands, nobody else has both addresses: what was found is the
+            // other end of this connection, and not of one made since.
+            stream.peer_addr().map(|_| Some(user)).map_err(|_| gone(theirs))
         };
         Self { address: stream.peer_addr().ok(), user: user() }
     }
@@ -154,10 +231,13 @@ struct NotOurs {
 impl fmt::Display for NotOurs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (address, user, own) = (self.address, self.user, geteuid().as_raw());
+        let can_do = format!(
+            "name another address, or say '--allow-user {user}' if you trust that user with your account"
+        );
+        let advice = advice(user, can_do);
         write!(
             f,
-            "{address} is another user's of this machine: number {user}, and this is {own}; name another address, \
-             or say '--allow-user {user}' if you trust that user with your account"
+            "{address} is another user's of this machine: number {user}, and this is {own}; {advice}"
         )
     }
 }
@@ -176,7 +256,8 @@ async fn user_of(stream: &TcpStream) -> io::Result<Option<u32>> {
         // Microseconds: the kernel looks into a table.
         let found = look(theirs, ours)?;
         if let Some(user) = found {
-            return Ok(Some(user));
+            // As for `Origin::of`.
+            return stream.peer_addr().map(|_| Some(user)).map_err(|_| gone(theirs));
         }
         if Instant::now() > deadline {
             let text = format!("nobody has taken up the connection to {theirs}");
@@ -293,6 +374,23 @@ fn padded(address: IpAddr) -> [u8; 16] {
     bytes
 }
 
+/// Who listens at an address.
+fn listener_at(address: SocketAddr) -> io::Result<u32> {
+    let any = |address: SocketAddr| match address {
+        SocketAddr::V4(_) => IpAddr::from([0; 4]),
+        SocketAddr::V6(_) => IpAddr::from([0; 16]),
+    };
+    let nobody = SocketAddr::new(any(address), 0);
+    let everywhere = SocketAddr::new(any(address), address.port());
+    let found = ask(address, nobody)
+        .or_else(|_| listed(address, nobody))
+        .or_else(|_| listed(everywhere, nobody))?;
+    match found.state {
+        LISTENING => Ok(found.user),
+        _ => Err(io::Error::new(io::ErrorKind::NotFound, "nobody listens there any more")),
+    }
+}
+
 /// Looks for it in the list of all sockets, which takes much longer.
 fn listed(theirs: SocketAddr, ours: SocketAddr) -> io::Result<Found> {
     // An IPv4 address may be the other end of a socket for both.
@@ -392,6 +490,37 @@ mod tests {
         assert_eq!(Origin::of(&server).user.unwrap(), Some(own));
         let nobody = LocalUsers::from_numbers(Some(Vec::new()));
         assert!(nobody.check(&server).await.is_err());
+    }
+
+    #[test]
+    fn a_number_that_stands_for_many_is_nobodys() {
+        for all in ["         0          0 4294967295\n", "0 0 1000\n1000 1000 4294966295\n", ""] {
+            assert!(maps_all(all), "{all}");
+        }
+        for some in ["65534 4010 1\n", "0 100000 65536\n", "0 1000 1\n1 100000 65536\n"] {
+            assert!(!maps_all(some), "{some}");
+        }
+        let users = LocalUsers::known_among([65_534, 0, 65_534, 7].into_iter(), Some(65_534));
+        assert!(!users.contain(65_534) && users.contain(0) && users.contain(7));
+        assert!(LocalUsers::known_among([65_534].into_iter(), None).contain(65_534));
+    }
+
+    #[tokio::test]
+    async fn who_listens_is_known() {
+        for address in ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0", "[::]:0"] {
+            let Ok(listener) = TcpListener::bind(address).await else { continue };
+            let port = listener.local_addr().unwrap().port();
+            let loopback = if address.starts_with('[') { "::1" } else { "127.0.0.1" };
+            let at = SocketAddr::new(loopback.parse().unwrap(), port);
+            let own = geteuid().as_raw();
+            let client = TcpStream::connect(at).await.unwrap();
+            let _server = listener.accept().await.unwrap();
+            assert_eq!(listener_at(at).unwrap(), own, "{address}");
+            LocalUsers::default().check_server(&client).await.unwrap();
+            drop(listener);
+            // The connection that was taken up remains, and does not listen.
+            assert!(listener_at(at).is_err(), "{address}");
+        }
     }
 
     /// What nobody has taken up yet is nobody's, and above all not root's; nor is what was closed.

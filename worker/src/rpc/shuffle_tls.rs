@@ -51,6 +51,14 @@ impl ShuffleTls {
         }
     }
 
+    /// The same, for one who has called.
+    pub(crate) async fn check_server(&self, stream: &TcpStream) -> io::Result<()> {
+        match self {
+            Self::OfUsers(users) => users.check_server(stream).await,
+            _ => Ok(()),
+        }
+    }
+
     /// Goes on as the client, on a connection that stands.
     pub(crate) async fn connect(
         &self,

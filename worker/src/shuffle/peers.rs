@@ -113,6 +113,6 @@ async fn connect(address: String, job: JobIdentity, tls: ShuffleTls) -> io::Resu
     let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     preamble::write(&mut stream, job).await?;
-    tls.check(&stream).await?;
+    tls.check_server(&stream).await?;
     Ok(tls.connect(job, stream).await?)
 }
