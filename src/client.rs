@@ -1,8 +1,9 @@
 //! A client of a cluster: submits, watches, lists and cancels jobs, at whichever of its
 //! coordinators answers.
 //!
-//! Embedded mode talks to its own coordinator through the same client, over memory. Nothing is
-//! tried again here by itself: who waits, and for how long, is for the caller to say.
+//! Embedded mode talks to its own coordinator through the same client, over memory. But for
+//! the first question, to a coordinator that hangs up, nothing is tried again here by itself: who
+//! waits, and for how long, is for the caller to say.
 //!
 //! From its first submission on, a client keeps to the cluster that it was told to: another
 //! cluster, at the same address or at another one of the list, knows nothing of the job, and gives
@@ -21,10 +22,12 @@ use windrow_jobs::{JobIdentity, JobName};
 use windrow_proto::v1;
 use windrow_proto::v1::blobs_client::BlobsClient;
 use windrow_proto::v1::jobs_client::JobsClient;
-use windrow_security::{Dialer, NotAnAddress, explain, limits};
+use windrow_security::{Dialer, NotAnAddress, explain, has_hung_up, limits};
 
 /// Longest wait for one attempt to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Before the next try, when a coordinator has hung up at once. Twice as long before each other one.
+const CONNECT_AGAIN: Duration = Duration::from_millis(50);
 /// Longest wait for a sign of life: a coordinator that is stopped accepts connections and never
 /// answers.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -355,9 +358,24 @@ impl Coordinator {
 
     /// Whether it is in charge, and of which cluster, if it says so to this caller. Why it refuses
     /// somebody, it says in answer to what they really want.
+    ///
+    /// A coordinator that many connect to at once hangs up on some of them before it knows who they
+    /// are. To ask once more changes nothing there.
     async fn in_charge(&self) -> Result<Option<String>, ClientError> {
         let mut jobs = self.jobs.clone();
-        match timeout(ANSWER_TIMEOUT, jobs.in_charge(v1::InChargeRequest {})).await {
+        let (deadline, mut pause) = (Instant::now() + CONNECT_TIMEOUT, CONNECT_AGAIN);
+        let asking = async {
+            loop {
+                let answer = jobs.in_charge(v1::InChargeRequest {}).await;
+                match &answer {
+                    Err(status) if has_hung_up(status) && Instant::now() + pause < deadline => {}
+                    _ => return answer,
+                }
+                sleep(pause).await;
+                pause *= 2;
+            }
+        };
+        match timeout(ANSWER_TIMEOUT, asking).await {
             Ok(Ok(reply)) => Ok(Some(reply.into_inner().cluster)),
             Ok(Err(status)) if status.code() == Code::Unimplemented => {
                 let what = "what answers there is another service, or speaks another version of the protocol";

@@ -1,8 +1,9 @@
 //! Strangers, and members, who take as much as they can get: the others do not notice.
 
-use std::fs;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{fs, io, thread};
 
 use libtest_mimic::Trial;
 
@@ -21,6 +22,7 @@ pub fn tests() -> Vec<Trial> {
         case("faults::floods::an_open_cluster", an_open_cluster),
         case("faults::floods::newcomers_have_one_call", newcomers_have_one_call),
         case("faults::floods::many_jobs_of_one_member", many_jobs_of_one_member),
+        case("faults::floods::a_command_connects_again", a_command_connects_again),
         root_case("faults::floods::shuffle_ports", shuffle_ports),
     ]
 }
@@ -198,4 +200,22 @@ fn shuffle_ports() {
     job.open("reduce-go");
     job.finish(&cluster, id);
     floods.into_iter().for_each(Flood::end);
+}
+
+/// A coordinator that makes room hangs up on whom it does not know yet.
+fn a_command_connects_again() {
+    let cluster = Cluster::start(0);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let to = address(&cluster).to_string();
+    thread::spawn(move || {
+        for (n, caller) in listener.incoming().enumerate() {
+            let (Ok(mut caller), true) = (caller, n >= 3) else { continue };
+            let mut coordinator = TcpStream::connect(&to).unwrap();
+            let mut back = (coordinator.try_clone().unwrap(), caller.try_clone().unwrap());
+            thread::spawn(move || io::copy(&mut back.0, &mut back.1));
+            thread::spawn(move || io::copy(&mut caller, &mut coordinator));
+        }
+    });
+    Process::start(windrow(["jobs", "--coordinator", &url])).finish().expect_code(0);
 }

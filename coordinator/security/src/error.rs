@@ -22,6 +22,9 @@ pub enum SecurityError {
     /// Bytes that are not what they should be.
     #[error("{0}")]
     Malformed(String),
+    /// The connection did not last until it was known who is there.
+    #[error("the connection broke off: {0}")]
+    BrokenOff(io::Error),
     /// Its time is over.
     #[error(
         "the certificate expired at {}; ask for a new join token ('windrow token', where the cluster was set up), and join with it",
@@ -82,6 +85,19 @@ pub fn explain(error: &(dyn Error + 'static)) -> String {
             None => return cause.to_string(),
         }
     }
+}
+
+/// Whether the other end was there and has closed the connection, by an error or what it comes from.
+pub fn has_hung_up(error: &(dyn Error + 'static)) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let mut causes = std::iter::successors(Some(error), |cause| {
+        let cause: &(dyn Error + 'static) = *cause;
+        wrapped(cause).or_else(|| cause.source())
+    });
+    causes.any(|cause| {
+        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        matches!(kind, Some(BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof))
+    })
 }
 
 /// What errors wrap that name as their source what is behind it, or nothing.
@@ -146,6 +162,9 @@ fn explain_certificate(error: &CertificateError) -> String {
 
 impl From<SecurityError> for io::Error {
     fn from(error: SecurityError) -> Self {
-        Self::other(error)
+        match &error {
+            SecurityError::BrokenOff(broken) => Self::new(broken.kind(), error),
+            _ => Self::other(error),
+        }
     }
 }

@@ -236,7 +236,7 @@ fn wrong(peer: Option<&Certified>, expected: &str) -> SecurityError {
 fn tls_error(error: std::io::Error) -> SecurityError {
     match error.downcast::<rustls::Error>() {
         Ok(error) => error.into(),
-        Err(error) => SecurityError::Malformed(format!("the connection broke off: {error}")),
+        Err(error) => SecurityError::BrokenOff(error),
     }
 }
 
