@@ -37,8 +37,8 @@ use crate::journal::{Home, Opened, RecoverError};
 use crate::logs::LogStore;
 use crate::plan::ClusterSize;
 use crate::rpc::{
-    BlobsService, InProgress, JobsService, LargeRequests, Planner, SessionsService, build_name,
-    stands_still,
+    BlobsService, InProgress, JobsService, LargeRequests, Planner, Questions, SessionsService,
+    build_name, stands_still,
 };
 use crate::security::{EnrollmentService, MembersOnly, Security};
 
@@ -257,6 +257,7 @@ impl Coordinator {
                 config.allowed_paths.clone(),
                 stopping,
             ),
+            questions: Questions::default(),
         };
         let sessions = SessionsService {
             driver: self.driver.clone(),

@@ -11,9 +11,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{
-    AttemptId, Digest, JobId, JobIdentity, JobName, JobSpec, Platform, TaskId, WorkerId,
-};
+use windrow_jobs::{AttemptId, JobId, JobIdentity, JobName, JobSpec, Platform, TaskId, WorkerId};
 #[cfg(test)]
 use windrow_scheduler::Part;
 use windrow_scheduler::journal::{Content, PartId};
@@ -22,9 +20,12 @@ use windrow_scheduler::{Effect, Event, Scheduler, Time};
 use super::known::KnownJobs;
 use super::members::Members;
 use super::profile::WorkerProfile;
+use crate::blobs::Held;
 use crate::journal::ClusterId;
 use crate::output::{Place, StagedPart, Written};
 use crate::plan::{ClusterSize, InputSize, Plan};
+use crate::rpc::Load;
+use crate::submitter::Submitter;
 
 /// Inputs that a status shows; a shell may have made many of one pattern.
 const INPUTS_SHOWN_MAX: usize = 16;
@@ -317,13 +318,21 @@ impl Catalog {
         workers.map(|worker| (worker.name.clone(), worker.platform.clone())).collect()
     }
 
-    /// Programs and side files of jobs that are not over.
-    pub(super) fn blobs_in_use(&self) -> Vec<Digest> {
+    /// Programs and side files of jobs that are not over, and whose jobs these are.
+    pub(super) fn blobs_in_use(&self) -> Vec<Held> {
         let of_job = |(_, work): (JobId, &Arc<JobWork>)| {
+            let of = Submitter::named(work.submitter.as_deref());
             let files = work.spec.files.iter().map(|file| file.blob.digest);
-            files.chain([work.spec.program.executable.digest]).collect::<Vec<_>>()
+            let digests = files.chain([work.spec.program.executable.digest]);
+            digests.map(|digest| (digest, of)).collect::<Vec<_>>()
         };
         self.unsettled().flat_map(of_job).collect()
+    }
+
+    /// The jobs of a submitter that are not over.
+    pub(super) fn load_of(&self, submitter: &str) -> Load {
+        let own = self.unsettled().filter(|(_, work)| work.submitter.as_deref() == Some(submitter));
+        own.map(|(_, work)| Load::of(&work.spec)).fold(Load::default(), Load::and)
     }
 
     fn add_job(&mut self, job: JobRef, effects: &[Effect]) {

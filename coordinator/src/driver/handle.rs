@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use windrow_jobs::{Digest, JobId, JobIdentity, JobName, Platform, WorkerId};
+use windrow_jobs::{JobId, JobIdentity, JobName, Platform, WorkerId};
 use windrow_scheduler::SubmissionId;
 use windrow_scheduler::journal::JournalError;
 
@@ -13,9 +13,11 @@ use super::snapshot::{JobSnapshot, OutputOwner, WorkerSnapshot};
 use super::{
     Driver, JoinError, Joined, Report, Returning, SessionEnd, SessionId, Submission, WorkerProfile,
 };
+use crate::blobs::Held;
 use crate::journal::{ClusterId, JournalGone};
 use crate::output::{Owner, Reservation};
 use crate::plan::ClusterSize;
+use crate::rpc::Load;
 
 /// The driver takes nothing any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -225,8 +227,13 @@ impl DriverHandle {
     }
 
     /// Programs and side files of jobs that are not over.
-    pub(crate) async fn blobs_in_use(&self) -> Result<Vec<Digest>, Stopped> {
+    pub(crate) async fn blobs_in_use(&self) -> Result<Vec<Held>, Stopped> {
         self.inspect(|driver| driver.catalog().blobs_in_use()).await
+    }
+
+    /// What a submitter has that is not over.
+    pub(crate) async fn load_of(&self, submitter: String) -> Result<Load, Stopped> {
+        self.inspect(move |driver| driver.catalog().load_of(&submitter)).await
     }
 
     async fn inspect<T: Send + 'static>(

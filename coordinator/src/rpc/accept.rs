@@ -28,11 +28,13 @@ use windrow_scheduler::SubmissionId;
 use super::convert::piece_to;
 use super::plannings::Plannings;
 use super::refusal::{check_files, files_of};
+use super::unended::{Coming, Unended};
 use crate::blobs::{BlobStore, Pin};
 use crate::driver::{DriverHandle, JobWork, OutputOwner, Stopped, Submission, Unsubmitted};
 use crate::journal::draw;
 use crate::output::{self, OutputError, Owner, Reservation};
 use crate::plan::{self, AllowedPaths, ClusterSize, KEPT_FOR, KeptListings, Listing, Plan, Ranges};
+use crate::submitter::Submitter;
 
 /// Plans jobs, and has them accepted. Cheap to clone; clones have all in common.
 #[derive(Clone)]
@@ -44,6 +46,8 @@ pub(crate) struct Planner {
     listings: Arc<KeptListings<Pin>>,
     /// Bounds what is planned at once.
     plannings: Plannings,
+    /// Bounds what one submitter has.
+    unended: Unended,
     /// Where inputs and outputs may lie.
     allowed_paths: AllowedPaths,
     /// Fires when the coordinator stops, which must not wait for a file server.
@@ -58,6 +62,8 @@ pub(super) struct Asked {
     pub(super) program_version: String,
     /// The name in their certificate, if they have one.
     pub(super) submitter: Option<String>,
+    /// Whether they may have any number of jobs.
+    pub(super) is_admin: bool,
     pub(super) shape: JobShape,
     pub(super) ranges: Option<Ranges>,
     pub(super) cluster: ClusterSize,
@@ -82,8 +88,8 @@ impl Planner {
         allowed_paths: AllowedPaths,
         stopping: CancellationToken,
     ) -> Self {
-        let (listings, plannings) = (Arc::default(), Plannings::default());
-        Self { driver, blobs, listings, plannings, allowed_paths, stopping }
+        let (listings, plannings, unended) = Default::default();
+        Self { driver, blobs, listings, plannings, unended, allowed_paths, stopping }
     }
 
     /// The number of partitions that a job would have, and what to read of its input for their
@@ -96,7 +102,7 @@ impl Planner {
         cluster: ClusterSize,
     ) -> Result<v1::PlanReply, Status> {
         let planner = self.clone();
-        let pin = self.blobs.pin(files_of(&spec));
+        let pin = self.pin(&spec, submitter).await?;
         let planning = self.plannings.run(submitter, move || {
             planner.allowed_paths.check_spec(&spec)?;
             let output = planner.allowed_paths.resolve(&spec.output)?;
@@ -128,9 +134,12 @@ impl Planner {
         asked: Asked,
         caller_gone: CancellationToken,
     ) -> Result<JobId, Status> {
+        let _unended = self.count(&asked).await?;
         self.until_cleaned_up(&asked.spec, &caller_gone).await?;
         let (planner, submitter) = (self.clone(), asked.submitter.clone());
-        let planning = self.plannings.run(submitter.as_deref(), move || planner.plan(asked));
+        // Before the inputs are listed, which may take longer than what is not needed is kept.
+        let pin = self.pin(&asked.spec, submitter.as_deref()).await?;
+        let planning = self.plannings.run(submitter.as_deref(), move || planner.plan(asked, pin));
         let mut planned = tokio::select! {
             planned = self.unless_stopped(planning) => planned?,
             () = caller_gone.cancelled() => return Err(submitter_gone()),
@@ -143,6 +152,24 @@ impl Planner {
         let taking = spawn_blocking(move || take(planned, owner)).await;
         let (submission, _pin) = taking.map_err(|error| Status::internal(error.to_string()))??;
         submit(&self.driver, submission, &caller_gone).await
+    }
+
+    /// Counts a submission, until the driver has it, where submitters are told apart.
+    async fn count(&self, asked: &Asked) -> Result<Option<Coming>, Status> {
+        let Some(submitter) = asked.submitter.as_ref().filter(|_| !asked.is_admin) else {
+            return Ok(None);
+        };
+        let coming = self.unended.count(submitter, &asked.spec);
+        coming.check(self.driver.load_of(submitter.clone()).await?)?;
+        Ok(Some(coming))
+    }
+
+    /// Keeps the program and the side files of a job.
+    async fn pin(&self, spec: &JobSpec, submitter: Option<&str>) -> Result<Pin, Status> {
+        let (in_use, from) = (self.driver.blobs_in_use().await?, Submitter::named(submitter));
+        let (blobs, files) = (Arc::clone(&self.blobs), files_of(spec));
+        let pinning = spawn_blocking(move || blobs.pin(files, from, &in_use));
+        Ok(pinning.await.map_err(|error| Status::internal(error.to_string()))??)
     }
 
     /// Refuses an output that belongs to a job which is not over. Waits for one that has ended, and
@@ -185,11 +212,9 @@ impl Planner {
     }
 
     /// Looks at the output first, since that is cheap, and writes nothing.
-    fn plan(&self, mut asked: Asked) -> Result<Planned, Status> {
+    fn plan(&self, mut asked: Asked, pin: Pin) -> Result<Planned, Status> {
         let spec = &asked.spec;
         self.allowed_paths.check_spec(spec)?;
-        // Before the inputs are listed, which may take longer than what is not needed is kept.
-        let pin = self.blobs.pin(files_of(spec));
         check_files(spec, &self.blobs)?;
         let output = self.allowed_paths.resolve(&spec.output)?;
         output::check(&output, spec.options.overwrite)?;

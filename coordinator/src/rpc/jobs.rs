@@ -23,6 +23,7 @@ use super::logs::send;
 use super::refusal::{
     check_build, check_cluster, check_platform, check_same_job, stands_still, unknown,
 };
+use super::turns::{Turn, Turns};
 use super::watch::watch_job;
 use crate::driver::DriverHandle;
 use crate::logs::LogStore;
@@ -40,6 +41,29 @@ pub(crate) struct JobsService {
     pub(crate) in_planning: InProgress<SubmissionId>,
     /// Plans what is submitted.
     pub(crate) planner: Planner,
+    /// To ask the driver, who has one thread for all, for what takes it some time.
+    pub(crate) questions: Questions,
+}
+
+/// Turns to ask the driver. Whoever asks much waits for their own answers, and nobody else, above
+/// all no worker, for those.
+pub(crate) struct Questions(Turns);
+
+/// Questions at once, of all and of one submitter.
+const QUESTIONS_MAX: usize = 16;
+const QUESTIONS_OF_ONE_MAX: usize = 2;
+
+impl Default for Questions {
+    fn default() -> Self {
+        Self(Turns::new(QUESTIONS_MAX, QUESTIONS_OF_ONE_MAX))
+    }
+}
+
+impl Questions {
+    async fn take<T>(&self, request: &Request<T>) -> Result<Turn, Status> {
+        let name = identity_of(request).map(|identity| identity.name().to_string());
+        self.0.take(name.as_deref()).await
+    }
 }
 
 #[tonic::async_trait]
@@ -91,6 +115,7 @@ impl Jobs for JobsService {
         let (spec, shape) = (spec_from(request.spec)?, shape_from(request.shape)?);
         let ranges = request.ranges.map(ranges_from).transpose()?;
         check_priority(submitter.as_ref().map(Identity::role), spec.options.priority)?;
+        let is_admin = submitter.as_ref().is_some_and(|identity| identity.role() == Role::Admin);
         let submitter = submitter.map(|identity| identity.name().to_string());
         let id = submission_from(submitter.as_deref(), &request.submission, &request.key)?;
         let id = id.map_or_else(|| drawn().map(SubmissionId), Ok)?;
@@ -103,7 +128,8 @@ impl Jobs for JobsService {
         let cluster = self.cluster_size().await?;
         let caller_gone = CancellationToken::new();
         let _here = caller_gone.clone().drop_guard();
-        let asked = Asked { id, spec, program_version, submitter, shape, ranges, cluster };
+        let asked =
+            Asked { id, spec, program_version, submitter, is_admin, shape, ranges, cluster };
         // In a task of its own, which goes on when the caller goes: what planning has taken must be
         // given back.
         let planner = self.planner.clone();
@@ -122,6 +148,7 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
+        let _turn = self.questions.take(&request).await?;
         let (name, job) = self.find(request.into_inner().job).await?;
         let changes = self.driver.watch(job).await?.ok_or_else(|| unknown(name))?;
         let (sender, statuses) = mpsc::channel(1);
@@ -133,6 +160,7 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::ListRequest>,
     ) -> Result<Response<v1::ListReply>, Status> {
+        let _turn = self.questions.take(&request).await?;
         let request = request.into_inner();
         let jobs = self.driver.jobs().await?;
         Ok(Response::new(page_of(&request, jobs.iter().map(job_status))))
@@ -142,6 +170,7 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::GetRequest>,
     ) -> Result<Response<v1::JobStatus>, Status> {
+        let _turn = self.questions.take(&request).await?;
         let (_, job) = self.find(request.into_inner().job).await?;
         Ok(Response::new(self.status(job).await?))
     }
@@ -163,8 +192,9 @@ impl Jobs for JobsService {
 
     async fn workers(
         &self,
-        _: Request<v1::WorkersRequest>,
+        request: Request<v1::WorkersRequest>,
     ) -> Result<Response<v1::WorkersReply>, Status> {
+        let _turn = self.questions.take(&request).await?;
         let workers = self.driver.workers().await?;
         let workers = workers.iter().map(worker_status).collect();
         Ok(Response::new(v1::WorkersReply { workers }))
@@ -174,6 +204,7 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::LogsRequest>,
     ) -> Result<Response<Self::LogsStream>, Status> {
+        let _turn = self.questions.take(&request).await?;
         let asks = identity_of(&request);
         let v1::LogsRequest { job, task } = request.into_inner();
         let (_, job) = self.find(job).await?;

@@ -1,31 +1,44 @@
-//! Requests that are large are read a few at a time, and fewer of one submitter: each is held whole,
-//! and so is what it describes, until it is answered.
+//! Requests are held whole while they are read, and so is what they describe until they are answered.
+//! So they have a room in bytes, and a smaller one of each submitter: others need not wait for one
+//! of them. A request says how long it is before it comes, and has room for all of it from then on,
+//! or waits. What is not read stays with its sender, for HTTP/2 gives no more room to the stream.
 //!
-//! A call may come on each of a connection's streams. What is not read stays with its sender, for
-//! HTTP/2 gives no more room to the stream.
+//! A call may come on each of a connection's streams, so that small ones count, too.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body::{Body as HttpBody, Frame};
+use tokio::time::{Instant, Sleep, sleep};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{Bytes, Service, http};
 use tonic::server::NamedService;
 use windrow_security::access::Caller;
+use windrow_security::limits::REQUEST_BYTES_MAX;
 
 use super::turns::{Turn, Turns};
 
-/// What no turn is needed for: nearly all requests.
-const SMALL_BYTES: usize = 256 << 10;
+/// Room is given in these.
+const UNIT_BYTES: usize = 1 << 10;
+/// What a request takes however short it is.
+const LEAST_BYTES: usize = 4 << 10;
+/// For all, and for one submitter: two of the largest.
+const BYTES_MAX: usize = 384 << 20;
+const BYTES_OF_ONE_MAX: usize = 64 << 20;
 
-/// Large ones at once, of all and of one submitter.
-const LARGE_MAX: usize = 16;
-const LARGE_OF_ONE_MAX: usize = 4;
+/// How long a request may take to come, and a second more for each so many bytes.
+const TIME_MAX: Duration = Duration::from_secs(30);
+const BYTES_PER_SECOND_MIN: usize = 64 << 10;
 
-/// A service whose requests are read like that.
+/// Before a message: whether it is compressed, and its length.
+const PREFIX_BYTES: usize = 5;
+
+/// A service whose requests are read like that. Each has one message.
 #[derive(Clone)]
 pub(crate) struct LargeRequests<S> {
     service: S,
@@ -34,7 +47,8 @@ pub(crate) struct LargeRequests<S> {
 
 impl<S> LargeRequests<S> {
     pub(crate) fn of(service: S) -> Self {
-        Self { service, turns: Turns::new(LARGE_MAX, LARGE_OF_ONE_MAX) }
+        let turns = Turns::new(BYTES_MAX / UNIT_BYTES, BYTES_OF_ONE_MAX / UNIT_BYTES);
+        Self { service, turns }
     }
 }
 
@@ -60,9 +74,7 @@ where
         let submitter = identity.map(|identity| identity.name().to_string());
         let (turns, turn) = (self.turns.clone(), Arc::<Mutex<Option<Turn>>>::default());
         let held = Arc::clone(&turn);
-        let request = request.map(|inner| {
-            Body::new(InTurn { inner, read_bytes: 0, submitter, turns, waiting: None, turn })
-        });
+        let request = request.map(|inner| Body::new(InTurn::new(inner, (submitter, turns), turn)));
         let answering = self.service.call(request);
         Box::pin(async move {
             let answered = answering.await;
@@ -73,34 +85,75 @@ where
 }
 
 /// What a turn is waited for with.
-type Waiting = Pin<Box<dyn Future<Output = Result<Turn, Status>> + Send>>;
+type Waiting = Pin<Box<dyn Future<Output = Result<(Turn, Instant), Status>> + Send>>;
 
-/// A request's body, which waits for a turn when it turns out to be large.
+/// A request's body, which waits for room as soon as it says how much it needs.
 struct InTurn {
     inner: Body,
-    read_bytes: usize,
-    submitter: Option<String>,
-    turns: Turns,
-    waiting: Option<Waiting>,
+    of: (Option<String>, Turns),
+    state: State,
+    /// Of the message, as far as it is there.
+    prefix: Vec<u8>,
+    /// Came with it, or before.
+    held: VecDeque<Frame<Bytes>>,
+    /// Bytes that may still come.
+    left: usize,
+    late: Pin<Box<Sleep>>,
     /// Kept by the call until it is answered.
     turn: Arc<Mutex<Option<Turn>>>,
 }
 
+enum State {
+    /// It has not said how long it is.
+    Beginning,
+    Waiting(Waiting),
+    Coming,
+}
+
 impl InTurn {
-    fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Status>> {
-        if self.read_bytes <= SMALL_BYTES {
-            return Poll::Ready(Ok(()));
+    fn new(inner: Body, of: (Option<String>, Turns), turn: Arc<Mutex<Option<Turn>>>) -> Self {
+        let (state, late) = (State::Beginning, Box::pin(sleep(TIME_MAX)));
+        Self { inner, of, state, prefix: Vec::new(), held: VecDeque::new(), left: 0, late, turn }
+    }
+
+    /// The next frame of the sender; none at the end.
+    fn poll_inner(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context) {
+            return Poll::Ready(frame);
         }
-        let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        if turn.is_none() {
-            let waiting = self.waiting.get_or_insert_with(|| {
-                let (turns, submitter) = (self.turns.clone(), self.submitter.clone());
-                Box::pin(async move { turns.take(submitter.as_deref()).await })
-            });
-            let taken = ready!(waiting.as_mut().poll(context));
-            self.waiting = None;
-            *turn = Some(taken?);
+        ready!(self.late.as_mut().poll(context));
+        let text = "the request took too long to come; try again";
+        Poll::Ready(Some(Err(Status::deadline_exceeded(text))))
+    }
+
+    /// Reads until it is known how long the message is, or there is none.
+    fn poll_beginning(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        while self.prefix.len() < PREFIX_BYTES {
+            let Some(frame) = ready!(self.poll_inner(context)?) else { break };
+            let data = frame.data_ref().map_or(&[][..], |data| data);
+            let missing = PREFIX_BYTES - self.prefix.len();
+            self.prefix.extend(&data[..missing.min(data.len())]);
+            // Empty ones could be very many.
+            if !data.is_empty() || frame.is_trailers() {
+                self.held.push_back(frame);
+            }
         }
+        self.left = match *self.prefix {
+            [_, a, b, c, d] => PREFIX_BYTES + u32::from_be_bytes([a, b, c, d]) as usize,
+            _ => PREFIX_BYTES,
+        };
+        // More is refused by who reads it.
+        let bytes = self.left.clamp(LEAST_BYTES, PREFIX_BYTES + REQUEST_BYTES_MAX);
+        let (submitter, turns) = self.of.clone();
+        let units = bytes.div_ceil(UNIT_BYTES) as u32;
+        let waiting = async move { turns.take_many(submitter.as_deref(), units).await };
+        let time = TIME_MAX + Duration::from_secs((bytes / BYTES_PER_SECOND_MIN) as u64);
+        self.state = State::Waiting(Box::pin(async move {
+            waiting.await.map(|turn| (turn, Instant::now() + time))
+        }));
         Poll::Ready(Ok(()))
     }
 }
@@ -114,22 +167,34 @@ impl HttpBody for InTurn {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = self.get_mut();
-        if let Err(status) = ready!(this.poll_turn(context)) {
-            return Poll::Ready(Some(Err(status)));
+        if let State::Beginning = this.state {
+            ready!(this.poll_beginning(context)?);
         }
-        let frame = ready!(Pin::new(&mut this.inner).poll_frame(context));
-        if let Some(Ok(frame)) = &frame {
-            this.read_bytes += frame.data_ref().map_or(0, Bytes::len);
+        if let State::Waiting(waiting) = &mut this.state {
+            let (turn, until) = ready!(waiting.as_mut().poll(context)?);
+            *this.turn.lock().unwrap_or_else(PoisonError::into_inner) = Some(turn);
+            this.late.as_mut().reset(until);
+            this.state = State::Coming;
         }
-        Poll::Ready(frame)
+        let frame = match this.held.pop_front() {
+            Some(frame) => frame,
+            None => match ready!(this.poll_inner(context)?) {
+                Some(frame) => frame,
+                None => return Poll::Ready(None),
+            },
+        };
+        match this.left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+            Some(left) => this.left = left,
+            None => {
+                let text = "there is more in the request than its one message";
+                return Poll::Ready(Some(Err(Status::invalid_argument(text))));
+            }
+        }
+        Poll::Ready(Some(Ok(frame)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        self.held.is_empty() && self.inner.is_end_stream()
     }
 }
 
@@ -137,13 +202,23 @@ impl HttpBody for InTurn {
 mod tests {
     use std::future::pending;
 
+    use tokio_stream::StreamExt;
     use windrow_security::{Certified, Identity, Role};
 
     use super::*;
 
-    /// Reads a request to its end, says so, and never answers.
+    /// Reads a request to its end, says how many bytes of it came and how it ended, and never
+    /// answers.
     #[derive(Clone, Default)]
-    struct Reader(Arc<Mutex<usize>>);
+    struct Reader(Arc<Mutex<Read>>);
+
+    #[derive(Default)]
+    struct Read {
+        bytes: usize,
+        begun: usize,
+        whole: usize,
+        refused: Vec<Status>,
+    }
 
     impl Service<http::Request<Body>> for Reader {
         type Response = http::Response<Body>;
@@ -157,22 +232,41 @@ mod tests {
         fn call(&mut self, request: http::Request<Body>) -> Self::Future {
             let read = Arc::clone(&self.0);
             Box::pin(async move {
-                let mut body = request.into_body();
-                while let Some(frame) =
-                    std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await
-                {
-                    frame.unwrap();
+                let (mut body, mut bytes) = (request.into_body(), 0);
+                loop {
+                    let next =
+                        std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context));
+                    let next = next.await;
+                    let mut read = read.lock().unwrap();
+                    match next {
+                        Some(Ok(frame)) => {
+                            let data = frame.into_data().unwrap().len();
+                            read.begun += usize::from(bytes == 0);
+                            (bytes, read.bytes) = (bytes + data, read.bytes + data);
+                        }
+                        Some(Err(status)) => break read.refused.push(status),
+                        None => break read.whole += 1,
+                    }
                 }
-                *read.lock().unwrap() += 1;
                 pending().await
             })
         }
     }
 
-    fn request(of: &str, bytes: usize) -> http::Request<Body> {
-        let frames = (0..4).map(move |_| Ok::<_, Status>(Frame::data(vec![0; bytes / 4].into())));
-        let stream = http_body_util::StreamBody::new(tokio_stream::iter(frames));
-        let mut request = http::Request::new(Body::new(stream));
+    /// A message that says it has so many bytes, of which some come, and nothing more if they are
+    /// fewer.
+    fn request(of: &str, declared: usize, come: usize) -> http::Request<Body> {
+        let prefix = [&[0][..], &(declared as u32).to_be_bytes()].concat();
+        // In two pieces, as anything may be.
+        let pieces = [prefix[..2].to_vec(), prefix[2..].to_vec(), vec![0; come]];
+        let frames = pieces.map(|piece| Ok::<_, Status>(Frame::data(piece.into())));
+        let frames = tokio_stream::iter(frames);
+        let body = if come < declared {
+            Body::new(http_body_util::StreamBody::new(frames.chain(tokio_stream::pending())))
+        } else {
+            Body::new(http_body_util::StreamBody::new(frames))
+        };
+        let mut request = http::Request::new(body);
         let certified = Certified {
             identity: Identity::new("c", Role::Submitter, of).unwrap(),
             not_before: std::time::SystemTime::UNIX_EPOCH,
@@ -182,33 +276,45 @@ mod tests {
         request
     }
 
-    #[tokio::test]
-    async fn large_requests_of_one_submitter_are_read_a_few_at_a_time() {
+    async fn settle() {
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_sent_requests_of_one_submitter_are_held_within_their_room() {
         let reader = Reader::default();
         let mut service = LargeRequests::of(reader.clone());
-        let read = || *reader.0.lock().unwrap();
-        let mut calls = Vec::new();
-        for _ in 0..LARGE_OF_ONE_MAX + 3 {
-            calls.push(tokio::spawn(service.call(request("many", 2 << 20))));
+        for (declared, count, most) in [(20 << 20, 50, 3), (100 << 10, 1_000, 660)] {
+            let calls: Vec<_> = (0..count)
+                .map(|_| tokio::spawn(service.call(request("many", declared, 1_000))))
+                .collect();
+            settle().await;
+            let begun = std::mem::take(&mut reader.0.lock().unwrap().begun);
+            assert!((1..=most).contains(&begun), "{begun} of {declared} bytes");
+            // Others have theirs.
+            let other = tokio::spawn(service.call(request("other", 24 << 20, 24 << 20)));
+            settle().await;
+            assert_eq!(std::mem::take(&mut reader.0.lock().unwrap().whole), 1);
+            other.abort();
+            calls.iter().for_each(tokio::task::JoinHandle::abort);
+            settle().await;
+            reader.0.lock().unwrap().begun = 0;
         }
-        while read() < LARGE_OF_ONE_MAX {
-            tokio::task::yield_now().await;
-        }
-        // Small ones need no turn, and others have theirs.
-        calls.push(tokio::spawn(service.call(request("many", 1 << 10))));
-        calls.push(tokio::spawn(service.call(request("other", 2 << 20))));
-        while read() < LARGE_OF_ONE_MAX + 2 {
-            tokio::task::yield_now().await;
-        }
-        for _ in 0..100 {
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(read(), LARGE_OF_ONE_MAX + 2, "more than so many of one are held");
-        // One that is over makes room for the next.
-        calls.swap_remove(0).abort();
-        while read() < LARGE_OF_ONE_MAX + 3 {
-            tokio::task::yield_now().await;
-        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_come_or_is_too_much_is_refused() {
+        let reader = Reader::default();
+        let mut service = LargeRequests::of(reader.clone());
+        let calls = [(1_000, 10), (10, 1_000)]
+            .map(|(declared, come)| tokio::spawn(service.call(request("ann", declared, come))));
+        settle().await;
+        tokio::time::advance(TIME_MAX * 2).await;
+        settle().await;
+        let codes = reader.0.lock().unwrap().refused.iter().map(Status::code).collect::<Vec<_>>();
+        assert_eq!(codes, [tonic::Code::InvalidArgument, tonic::Code::DeadlineExceeded]);
         calls.iter().for_each(tokio::task::JoinHandle::abort);
     }
 }

@@ -14,12 +14,14 @@ mod plannings;
 mod refusal;
 mod sessions;
 mod turns;
+mod unended;
 mod watch;
 
 pub(crate) use accept::Planner;
 pub(crate) use blobs::BlobsService;
 pub(crate) use in_progress::InProgress;
-pub(crate) use jobs::JobsService;
+pub(crate) use jobs::{JobsService, Questions};
 pub(crate) use large::LargeRequests;
 pub(crate) use refusal::{build_name, stands_still};
 pub(crate) use sessions::SessionsService;
+pub(crate) use unended::Load;

@@ -28,11 +28,20 @@ impl Turns {
 
     /// Waits behind others of the same submitter, if they are known, and then behind everybody.
     pub(super) async fn take(&self, submitter: Option<&str>) -> Result<Turn, Status> {
+        self.take_many(submitter, 1).await
+    }
+
+    /// As many, at once.
+    pub(super) async fn take_many(
+        &self,
+        submitter: Option<&str>,
+        count: u32,
+    ) -> Result<Turn, Status> {
         let own = match submitter {
-            Some(submitter) => Some(permit(self.of_submitter(submitter)).await?),
+            Some(submitter) => Some(permits(self.of_submitter(submitter), count).await?),
             None => None,
         };
-        Ok(Turn { _own: own, _of_all: permit(Arc::clone(&self.all)).await? })
+        Ok(Turn { _own: own, _of_all: permits(Arc::clone(&self.all), count).await? })
     }
 
     fn of_submitter(&self, submitter: &str) -> Arc<Semaphore> {
@@ -53,8 +62,8 @@ impl Turns {
     }
 }
 
-async fn permit(turns: Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Status> {
-    turns.acquire_owned().await.map_err(|closed| Status::internal(closed.to_string()))
+async fn permits(turns: Arc<Semaphore>, count: u32) -> Result<OwnedSemaphorePermit, Status> {
+    turns.acquire_many_owned(count).await.map_err(|closed| Status::internal(closed.to_string()))
 }
 
 #[cfg(test)]

@@ -1,0 +1,134 @@
+//! How much of one submitter's may wait or run: all of it is held in memory and in the journal,
+//! until it ends, and comes back after a restart.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tonic::Status;
+use windrow_jobs::JobSpec;
+
+/// Jobs of one submitter that have not ended.
+const JOBS_OF_ONE_MAX: u64 = 1_000;
+/// And bytes of what they have asked for. One may have 24 MiB.
+const BYTES_OF_ONE_MAX: u64 = 64 << 20;
+
+/// Jobs, and bytes of their specifications.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Load {
+    pub(crate) jobs: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Load {
+    /// That of a job, as nearly as matters here.
+    pub(crate) fn of(spec: &JobSpec) -> Self {
+        let inputs = spec.inputs.iter().map(|input| size_of_val(input) + input.pattern.len());
+        let files = spec.files.iter().map(size_of_val);
+        let bytes = size_of_val(spec) + spec.params.len() + inputs.chain(files).sum::<usize>();
+        Self { jobs: 1, bytes: bytes as u64 }
+    }
+
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self { jobs: self.jobs + other.jobs, bytes: self.bytes + other.bytes }
+    }
+}
+
+/// Submissions on their way to the driver, which does not know of them yet. Cheap to clone; clones
+/// have all in common.
+#[derive(Clone, Default)]
+pub(super) struct Unended(Arc<Mutex<BTreeMap<String, Load>>>);
+
+/// One of them, until it is dropped.
+pub(super) struct Coming {
+    all: Unended,
+    submitter: String,
+    load: Load,
+}
+
+impl Unended {
+    /// Counts a submission from now on. To be called before the driver is asked for the others, so
+    /// that none is missed by both.
+    pub(super) fn count(&self, submitter: &str, spec: &JobSpec) -> Coming {
+        let (load, submitter) = (Load::of(spec), submitter.to_string());
+        let mut coming = self.lock();
+        let of_submitter = coming.entry(submitter.clone()).or_default();
+        *of_submitter = of_submitter.and(load);
+        drop(coming);
+        Coming { all: self.clone(), submitter, load }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Load>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Coming {
+    /// Refuses it where its submitter would have too much, with what the driver has.
+    pub(super) fn check(&self, there: Load) -> Result<(), Status> {
+        let coming = self.all.lock().get(&self.submitter).copied().unwrap_or_default();
+        let Load { jobs, bytes } = there.and(coming);
+        if jobs <= JOBS_OF_ONE_MAX && bytes <= BYTES_OF_ONE_MAX {
+            return Ok(());
+        }
+        Err(Status::resource_exhausted(format!(
+            "with this one, {} would have {jobs} jobs that have not ended, whose specifications take {bytes} bytes; the most for one \
+             submitter are {JOBS_OF_ONE_MAX} jobs and {BYTES_OF_ONE_MAX} bytes: wait for some to end, or cancel some \
+             ('windrow cancel')",
+            self.submitter
+        )))
+    }
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        let mut coming = self.all.lock();
+        let Some(load) = coming.get_mut(&self.submitter) else { return };
+        *load = Load { jobs: load.jobs - self.load.jobs, bytes: load.bytes - self.load.bytes };
+        if load.jobs == 0 {
+            coming.remove(&self.submitter);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use windrow_jobs::{JobOptions, JobProgram};
+
+    use super::*;
+
+    fn spec(params: usize) -> JobSpec {
+        JobSpec {
+            job: "sort".into(),
+            params: "x".repeat(params),
+            inputs: Vec::new(),
+            output: "/out".into(),
+            options: JobOptions::default(),
+            program: JobProgram::default(),
+            files: Vec::new(),
+            writable: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn jobs_of_one_submitter_have_a_bound_in_number_and_bytes() {
+        let unended = Unended::default();
+        let there = |jobs, bytes| Load { jobs, bytes };
+        let one = unended.count("ada", &spec(10));
+        one.check(there(999, 0)).unwrap();
+        let error = one.check(there(1_000, 0)).unwrap_err();
+        assert_eq!(error.code(), tonic::Code::ResourceExhausted);
+        for part in ["ada would have 1001 jobs", "1000 jobs and 67108864 bytes"] {
+            assert!(error.message().contains(part), "{}", error.message());
+        }
+        assert!(one.check(there(1, 64 << 20)).is_err());
+        // What is on its way counts, and that of others does not.
+        let large = unended.count("ada", &spec(1 << 20));
+        unended.count("bob", &spec(1 << 20)).check(there(999, 0)).unwrap();
+        assert!(one.check(there(999, 0)).is_err());
+        assert!(one.check(there(0, 63 << 20)).is_err());
+        drop(large);
+        one.check(there(999, 63 << 20)).unwrap();
+        drop(one);
+        assert!(unended.lock().is_empty());
+    }
+}
