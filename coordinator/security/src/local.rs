@@ -507,10 +507,11 @@ mod tests {
 
     #[tokio::test]
     async fn who_listens_is_known() {
-        for address in ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0", "[::]:0"] {
+        let both = [("[::]:0", "127.0.0.1"), ("[::]:0", "::1"), ("[::1]:0", "::1")];
+        let four = [("127.0.0.1:0", "127.0.0.1"), ("0.0.0.0:0", "127.0.0.2")];
+        for (address, loopback) in both.into_iter().chain(four) {
             let Ok(listener) = TcpListener::bind(address).await else { continue };
             let port = listener.local_addr().unwrap().port();
-            let loopback = if address.starts_with('[') { "::1" } else { "127.0.0.1" };
             let at = SocketAddr::new(loopback.parse().unwrap(), port);
             let own = geteuid().as_raw();
             let client = TcpStream::connect(at).await.unwrap();

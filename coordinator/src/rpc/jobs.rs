@@ -302,7 +302,6 @@ impl JobsService {
     }
 }
 
-/// Who is in the caller's certificate.
 /// The names of the tasks of a stage.
 fn numbers(stage: &str, tasks: u32) -> String {
     match tasks {
@@ -312,6 +311,7 @@ fn numbers(stage: &str, tasks: u32) -> String {
     }
 }
 
+/// Who is in the caller's certificate.
 fn identity_of<T>(request: &Request<T>) -> Option<Identity> {
     request.extensions().get::<Caller>().and_then(Caller::identity).cloned()
 }
