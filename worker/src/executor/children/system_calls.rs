@@ -22,15 +22,21 @@ use seccompiler::{
     SeccompFilter, SeccompRule, apply_filter, sock_filter,
 };
 
+mod files;
 mod refused;
+mod sockets;
 
 /// The newest call that was judged: `file_setattr`, of Linux 6.17. What comes later answers as on a
 /// kernel that does not have it, and so do calls of the 32-bit ABI of x86-64 (x32), whose numbers
 /// have a bit of their own above all others.
 const NEWEST: u32 = 469;
 
-/// What a filter may do besides allowing.
+/// What a filter may do besides allowing and refusing.
 const NOT_THERE: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
+const AS_IF_DONE: u32 = libc::SECCOMP_RET_ERRNO;
+
+/// Where its first argument lies in what the kernel says of a call: the half of it that counts.
+const FIRST_ARGUMENT: u32 = if cfg!(target_endian = "little") { 16 } else { 20 };
 
 /// What is refused, compiled for this processor. Clones are the same.
 #[derive(Clone, Debug)]
@@ -44,12 +50,15 @@ impl CallFilter {
     pub(crate) fn compile(by_name: bool) -> Result<Self, BackendError> {
         let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
             refused::ALWAYS.iter().map(|call| (*call, Vec::new())).collect();
-        if by_name {
-            rules.extend(refused::BY_NAME.iter().map(|call| (*call, Vec::new())));
-            rules.insert(libc::SYS_utimensat, vec![rule(vec![is_not(1, 0).wide()])?]);
+        let parts = [refused::by_arguments(), files::by_arguments(), sockets::by_arguments()];
+        for (call, cases) in parts.into_iter().flatten() {
+            let before = rules.insert(call, cases.into_iter().map(rule).collect::<Result<_, _>>()?);
+            debug_assert!(before.is_none(), "what is said of {call} is said in one place");
         }
-        for (call, cases) in refused::by_arguments() {
-            rules.insert(call, cases.into_iter().map(rule).collect::<Result<_, _>>()?);
+        if by_name {
+            // Whatever else was said of them.
+            rules.extend(files::BY_NAME.iter().map(|call| (*call, Vec::new())));
+            rules.insert(libc::SYS_utimensat, vec![rule(vec![is_not(1, 0).wide()])?]);
         }
         let filter = SeccompFilter::new(
             rules,
@@ -57,7 +66,7 @@ impl CallFilter {
             SeccompAction::Errno(libc::EPERM as u32),
             std::env::consts::ARCH.try_into()?,
         )?;
-        let mut program = not_there();
+        let mut program = begin();
         program.extend(BpfProgram::try_from(filter)?);
         Ok(Self(Arc::new(program)))
     }
@@ -76,9 +85,14 @@ impl CallFilter {
     }
 }
 
-/// Begins a filter: answers what was never judged, and `clone3`, whose flags a filter cannot see,
-/// as a kernel without it does. The C library then uses `clone`.
-fn not_there() -> BpfProgram {
+/// Begins a filter, with what is answered otherwise than by "not permitted".
+///
+/// What was never judged, and calls whose flags are behind a pointer, are answered as by a kernel
+/// that does not have them: the C library then uses `clone` for `clone3`, and programs `openat` for
+/// `openat2`. To be bound to certain cores, by the number of a thread, seems to succeed: it is a
+/// wish only, a filter cannot tell threads of one's own from other processes, and libraries that
+/// bind their threads (OpenMP) start none if it is refused.
+fn begin() -> BpfProgram {
     const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
     const IF_GREATER: u16 = (libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K) as u16;
     const IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
@@ -87,9 +101,14 @@ fn not_there() -> BpfProgram {
     vec![
         // The number, which the kernel puts first.
         step(LOAD, 0, 0, 0),
-        step(IF_GREATER, 1, 0, NEWEST),
-        step(IF_EQUAL, 0, 1, libc::SYS_clone3 as u32),
+        step(IF_GREATER, 2, 0, NEWEST),
+        step(IF_EQUAL, 1, 0, libc::SYS_clone3 as u32),
+        step(IF_EQUAL, 0, 1, libc::SYS_openat2 as u32),
         step(RETURN, 0, 0, NOT_THERE),
+        step(IF_EQUAL, 0, 3, libc::SYS_sched_setaffinity as u32),
+        step(LOAD, 0, 0, FIRST_ARGUMENT),
+        step(IF_EQUAL, 1, 0, 0),
+        step(RETURN, 0, 0, AS_IF_DONE),
     ]
 }
 
@@ -121,7 +140,12 @@ fn is_not(argument: u8, value: u32) -> Condition {
 }
 
 fn has_flag(argument: u8, flag: u32) -> Condition {
-    condition(argument, SeccompCmpOp::MaskedEq(flag.into()), flag)
+    has_bits(argument, flag, flag)
+}
+
+/// Of an argument that consists of several things.
+fn has_bits(argument: u8, of: u32, bits: u32) -> Condition {
+    condition(argument, SeccompCmpOp::MaskedEq(of.into()), bits)
 }
 
 /// Refuses a call of which all of this is true.

@@ -57,6 +57,9 @@ pub(super) const ALWAYS: &[i64] = &[
     libc::SYS_mount_setattr,
     libc::SYS_open_by_handle_at,
     libc::SYS_fanotify_init,
+    // Jobs get connections from their workers. Without a port of one's own (which Landlock
+    // refuses), this takes any that is free.
+    libc::SYS_listen,
     // The machine as a whole: for root, which a worker should not be.
     libc::SYS_kexec_load,
     libc::SYS_kexec_file_load,
@@ -91,38 +94,8 @@ pub(super) const ALWAYS: &[i64] = &[
     libc::SYS__sysctl,
 ];
 
-/// Changes of what Landlock does not know of, where the file is named by a path.
-pub(super) const BY_NAME: &[i64] = &[
-    libc::SYS_fchmodat,
-    FCHMODAT2,
-    libc::SYS_fchownat,
-    libc::SYS_setxattr,
-    libc::SYS_lsetxattr,
-    libc::SYS_removexattr,
-    libc::SYS_lremovexattr,
-    SETXATTRAT,
-    REMOVEXATTRAT,
-    FILE_SETATTR,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_chmod,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_chown,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_lchown,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_utime,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_utimes,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_futimesat,
-];
-
 // From number 424 on, all processors have the same numbers; not all are known to libc.
-const FCHMODAT2: i64 = 452;
-const SETXATTRAT: i64 = 463;
-const REMOVEXATTRAT: i64 = 466;
 const OPEN_TREE_ATTR: i64 = 467;
-const FILE_SETATTR: i64 = 469;
 
 /// Of `setpriority` and `ioprio_set`: all processes of a user.
 const PRIO_USER: u32 = 2;
@@ -140,19 +113,6 @@ pub(super) fn by_arguments() -> Vec<(i64, Vec<Vec<Condition>>)> {
         // Its worker counts and ends what descends from it.
         (libc::SYS_prctl, vec![vec![is(0, libc::PR_SET_CHILD_SUBREAPER as u32)]]),
         (libc::SYS_clone, CLONE_FLAGS.iter().map(|flag| vec![has_flag(0, *flag as u32)]).collect()),
-        (
-            libc::SYS_socket,
-            vec![
-                FAMILIES.iter().map(|family| is_not(0, *family as u32)).collect(),
-                // Of the kernel, only what it says of interfaces and routes, and of whose a
-                // connection is, which the process itself asks in an open cluster.
-                vec![
-                    is(0, libc::AF_NETLINK as u32),
-                    is_not(2, libc::NETLINK_ROUTE as u32),
-                    is_not(2, libc::NETLINK_SOCK_DIAG as u32),
-                ],
-            ],
-        ),
         // Other executable domains; to ask which it is, is no harm.
         (libc::SYS_personality, vec![vec![is_not(0, u32::MAX)]]),
         // To type what the user of the terminal has not typed.
@@ -161,12 +121,9 @@ pub(super) fn by_arguments() -> Vec<(i64, Vec<Vec<Condition>>)> {
             vec![vec![is(1, libc::TIOCSTI as u32)], vec![is(1, libc::TIOCLINUX as u32)]],
         ),
     ];
-    for of_any_process in [
-        libc::SYS_sched_setaffinity,
-        libc::SYS_sched_setattr,
-        libc::SYS_sched_setparam,
-        libc::SYS_sched_setscheduler,
-    ] {
+    for of_any_process in
+        [libc::SYS_sched_setattr, libc::SYS_sched_setparam, libc::SYS_sched_setscheduler]
+    {
         calls.push((of_any_process, vec![vec![is_not(0, 0)]]));
     }
     calls
@@ -183,7 +140,3 @@ const CLONE_FLAGS: [i32; 8] = [
     libc::CLONE_NEWPID,
     libc::CLONE_NEWNET,
 ];
-
-/// Sockets of other families are for services of the machine, local ones above all: what listens
-/// there trusts whoever is of its user. Pairs of connected sockets are allowed.
-const FAMILIES: [i32; 3] = [libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
