@@ -6,7 +6,7 @@ use std::fs::{self, Permissions};
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::net::{SocketAddr, UnixListener};
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 use std::path::Path;
 use std::process::Command;
 
@@ -41,6 +41,7 @@ struct Attacks {
     _dir: Dir,
     _abstract: UnixListener,
     _local: UnixListener,
+    _post: UnixDatagram,
     _service: TcpListener,
     /// By the name that the table in the documents has for it.
     acts: BTreeMap<&'static str, String>,
@@ -63,17 +64,23 @@ impl Attacks {
             ("its worker's folder", at("list", &cluster.worker_dir(0))),
             ("permissions of files, by name", at("chmod", &dir.join("others"))),
             ("permissions of files that it may read", at("fchmod", &file)),
+            ("permissions of files that it may not read", at("bare", &key)),
+            ("to leave a program that runs as its worker's user", "disguise".to_string()),
             ("signals to its worker", format!("ask {worker}")),
             ("limits of its worker", format!("limit {worker}")),
             ("the priority of its worker", format!("slow {worker}")),
             ("shared memory of System V", "share".to_string()),
             ("local services, by a socket's file", at("local", &dir.join("socket"))),
             ("local services, by an abstract socket", format!("abstract {name}")),
+            ("local services, by a datagram", at("post", &dir.join("post"))),
             ("services on the network", format!("connect {}", service.local_addr().unwrap())),
-            ("to listen at a port", format!("listen 127.0.0.1:{}", free_port())),
+            ("to listen at a TCP port", format!("listen 127.0.0.1:{}", free_port())),
+            ("to listen at a TCP port that the kernel chooses", "wait".to_string()),
+            ("to receive at a UDP port", "receive 127.0.0.1:0".to_string()),
         ];
         Self {
             _abstract: UnixListener::bind_addr(&address).unwrap(),
+            _post: UnixDatagram::bind(dir.join("post")).unwrap(),
             _local: UnixListener::bind(dir.join("socket")).unwrap(),
             _service: service,
             _dir: dir,

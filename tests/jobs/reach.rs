@@ -2,13 +2,15 @@
 //! `try` is no failure where it is refused: what became of it is in the output.
 
 use std::fs::{self, File, Permissions};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::os::unix::net::{SocketAddr as LocalAddr, UnixStream};
+use std::os::unix::net::{SocketAddr as LocalAddr, UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use rustix::fs::{Mode, OFlags, fchmod, open};
+use rustix::net::{AddressFamily, SocketType, listen, socket};
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit, setpriority_process,
     test_kill_process,
@@ -39,6 +41,14 @@ fn act(line: &str) -> Result<()> {
         "chmod" => fs::set_permissions(what, Permissions::from_mode(0o700))?,
         "lock" => fs::set_permissions(what, Permissions::from_mode(0o000))?,
         "fchmod" => File::open(what)?.set_permissions(Permissions::from_mode(0o600))?,
+        "bare" => {
+            let file = open(what, OFlags::WRONLY | OFlags::RDWR, Mode::empty())?;
+            fchmod(file, Mode::from_raw_mode(0o600))?;
+        }
+        "disguise" => {
+            let file = File::create(std::env::temp_dir().join("program"))?;
+            file.set_permissions(Permissions::from_mode(0o4755))?;
+        }
         "exchange" => exchange(what)?,
         "plant" => plant(what)?,
         "temporary" => {
@@ -77,7 +87,10 @@ fn reach_processes(act: &str, what: &str) -> Result<()> {
         "slow" => setpriority_process(Some(process()?), 1)?,
         "connect" => drop(TcpStream::connect(what)?),
         "listen" => drop(TcpListener::bind(what.parse::<SocketAddr>()?)?),
+        "wait" => listen(socket(AddressFamily::INET, SocketType::STREAM, None)?, 1)?,
+        "receive" => drop(UdpSocket::bind(what.parse::<SocketAddr>()?)?),
         "local" => drop(UnixStream::connect(what)?),
+        "post" => drop(UnixDatagram::pair()?.0.send_to(b"", what)?),
         "abstract" => {
             let address = LocalAddr::from_abstract_name(what)?;
             drop(UnixStream::connect_addr(&address)?);

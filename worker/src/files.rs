@@ -6,6 +6,12 @@ use std::io;
 use std::os::fd::IntoRawFd;
 use std::path::{Path, PathBuf};
 
+mod remove;
+mod rights;
+
+pub(crate) use remove::remove_tree;
+pub(crate) use rights::{OF_A_FOLDER, give_back, give_back_at};
+
 /// A file that is removed when this is dropped, unless it is kept.
 #[derive(Debug)]
 pub struct TemporaryFile {
@@ -97,12 +103,30 @@ pub fn is_readers_own(error: &io::Error) -> bool {
 /// Removes a folder and all in it, which takes a while, by another name: from the start, nothing is
 /// there by its own.
 pub fn remove_folder(path: &Path, doomed: &Path) {
-    let removed = std::fs::rename(path, doomed).and_then(|()| std::fs::remove_dir_all(doomed));
+    let removed = std::fs::rename(path, doomed).and_then(|()| remove_tree(doomed));
     match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             tracing::warn!(path = %path.display(), %error, "a folder could not be removed");
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+
+    /// Does something on a thread for which permissions count, also where root runs the tests.
+    pub(crate) fn without_privileges<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+        let bound = || {
+            if rustix::process::geteuid().is_root() {
+                let none = CapabilitySet::empty();
+                let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+                set_capabilities(None, sets).unwrap();
+            }
+            work()
+        };
+        std::thread::scope(|scope| scope.spawn(bound).join().unwrap())
     }
 }
 

@@ -12,6 +12,7 @@
 //! it goes on.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +23,7 @@ use tokio_util::sync::CancellationToken;
 use windrow_jobs::{AttemptId, FailureCause, JobId, Place, Stage};
 use windrow_proto::v1;
 
-use crate::executor::{Executor, Finished, LostOutputs, Progress, RunRequest};
-use crate::files::TemporaryFile;
+use crate::executor::{Executor, Finished, LostOutputs, Progress, RunRequest, remove_staged};
 use crate::rpc::convert;
 
 /// How long cancelled attempts get to remove what they have begun.
@@ -287,7 +287,14 @@ impl Attempts {
 }
 
 fn remove_all(files: Vec<PathBuf>) {
-    files.into_iter().map(TemporaryFile::new).for_each(drop);
+    for path in files {
+        match remove_staged(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(path = %path.display(), %error, "a file could not be removed");
+            }
+            _ => {}
+        }
+    }
 }
 
 async fn next_loss(losses: &mut Option<LostOutputs>) -> Vec<AttemptId> {

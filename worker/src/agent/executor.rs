@@ -167,7 +167,7 @@ fn hidden(
 
 /// Says at once what else each job would run into.
 fn check_confinement(hidden: &[PathBuf]) -> io::Result<()> {
-    surroundings(hidden).map(drop).map_err(|error| {
+    surroundings(hidden, |_, _| Ok(())).map_err(|error: io::Error| {
         let text = format!(
             "jobs cannot be kept out of this folder, since {error}; choose another one (--dir), or say --no-landlock"
         );

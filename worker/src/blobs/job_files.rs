@@ -9,6 +9,7 @@ use windrow_jobs::{Digest, FailureCause};
 
 use super::{BlobCache, Cached, Use};
 use crate::executor::{ChildProgram, JobContext};
+use crate::files::give_back_at;
 
 /// Finds the programs of jobs.
 pub(crate) struct Programs {
@@ -31,6 +32,17 @@ pub(crate) struct JobFiles {
     /// What its code may write to besides.
     pub(crate) writable: Vec<PathBuf>,
     _kept: Vec<Arc<Cached>>,
+}
+
+impl JobFiles {
+    /// Has all of it be usable. A job's process opens its program and side files, and can take away
+    /// the right to do so from the next one. May block for a moment.
+    pub(crate) fn make_usable(&self) -> Result<(), FailureCause> {
+        self.program.make_usable()?;
+        self.side_files.iter().try_for_each(|(_, path)| {
+            give_back_at(path, Use::Data.rights()).map_err(|error| FailureCause::io(path, &error))
+        })
+    }
 }
 
 impl Programs {

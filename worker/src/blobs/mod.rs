@@ -29,6 +29,7 @@ use windrow_security::files::make_private_folder;
 pub(crate) use download::Source;
 pub(crate) use job_files::{JobFiles, Programs};
 
+use crate::files::give_back_at;
 use crate::sync::lock;
 
 /// Ends the name of a file that is not whole.
@@ -41,6 +42,16 @@ pub(crate) enum Use {
     Program,
     /// To be read.
     Data,
+}
+
+impl Use {
+    /// What its owner may do with it.
+    fn rights(self) -> u32 {
+        match self {
+            Self::Program => 0o500,
+            Self::Data => 0o400,
+        }
+    }
 }
 
 /// A blob on the disk; it stays there as long as somebody has this.
@@ -113,6 +124,9 @@ impl BlobCache {
         let entry = Arc::clone(lock(&self.entries).entry(blob.digest).or_default());
         let mut checked = entry.checked.lock().await;
         if let Some(cached) = lock(&entry.users).upgrade() {
+            // A job that uses it can have taken them away.
+            let given = give_back_at(&cached.path, used_as.rights());
+            given.map_err(|error| FailureCause::io(&cached.path, &error))?;
             return Ok(cached);
         }
         let path = self.path(blob.digest);
@@ -209,6 +223,9 @@ fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 
 /// Whether the file is there and has the blob in it. One that is `known` to, as it is, is not read.
 fn is_whole(path: &Path, blob: Blob, known: Option<Stamp>) -> io::Result<bool> {
+    if unless_gone(give_back_at(path, Use::Data.rights()))?.is_none() {
+        return Ok(false);
+    }
     let Some(file) = unless_gone(File::open(path))? else { return Ok(false) };
     let now = Stamp::of(&file.metadata()?);
     let is_whole =
@@ -221,9 +238,8 @@ fn is_whole(path: &Path, blob: Blob, known: Option<Stamp>) -> io::Result<bool> {
 
 /// Lets the file be used, and notes that it is.
 fn make_ready(path: &Path, used_as: Use) -> io::Result<Stamp> {
-    let mode = if used_as == Use::Program { 0o500 } else { 0o400 };
     let file = File::open(path)?;
-    file.set_permissions(Permissions::from_mode(mode))?;
+    file.set_permissions(Permissions::from_mode(used_as.rights()))?;
     // On a file system that cannot say when, the order in which files go is another one.
     let _ = file.set_modified(SystemTime::now());
     Ok(Stamp::of(&file.metadata()?))

@@ -3,6 +3,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tempfile::TempDir;
 
 use super::*;
+use crate::executor::ChildProgram;
+use crate::files::testing::without_privileges;
 
 /// A cache, and the folder that it fetches from.
 struct Fixture {
@@ -99,6 +101,32 @@ async fn what_was_damaged_on_the_disk_is_fetched_again() {
     fs::remove_file(&path).unwrap();
     fixture.get(blob).await;
     assert_eq!(fixture.fetches(), 3);
+}
+
+/// A job can do that to what it runs from, with a descriptor that it may read.
+#[tokio::test]
+async fn what_nobody_may_read_is_given_back() {
+    let fixture = Fixture::new(100);
+    let blob = fixture.offer(b"program");
+    let get = || fixture.cache.get(blob, Use::Program);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let in_use = get().await.unwrap();
+    let path = in_use.path.clone();
+    let take_away = || fs::set_permissions(&path, Permissions::from_mode(0o000)).unwrap();
+    take_away();
+    assert_eq!(get().await.unwrap().path, path);
+    assert_eq!(mode(&path), 0o500, "while it is used by another job");
+    drop(in_use);
+    take_away();
+    let kept = get().await.unwrap();
+    assert_eq!(mode(&path), 0o500, "when nobody uses it");
+    take_away();
+    let unprivileged = without_privileges(|| is_whole(&path, blob, None).unwrap());
+    assert!(unprivileged);
+    let program = ChildProgram::shipped(File::open(&path).unwrap(), Vec::new());
+    take_away();
+    program.make_usable().unwrap();
+    assert_eq!((mode(&kept.path), fixture.fetches()), (0o500, 1));
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use windrow_security::files::{
 };
 
 use super::ExecutorError;
+use crate::files::{OF_A_FOLDER, give_back_at, remove_tree};
 
 /// Held with an exclusive lock by the worker that uses the folder. That it exists tells that the
 /// folder is a worker's, so that what a dead predecessor left can be swept.
@@ -57,7 +58,7 @@ impl WorkerDirectory {
             let entry = entry.file_name().unwrap_or_default().display().to_string();
             return Err(ExecutorError::ForeignDirectory { directory: path.to_path_buf(), entry });
         }
-        make_private_folder(&jobs_path).map_err(io)?;
+        ready_jobs_folder(&jobs_path).map_err(io)?;
         let lock = lock(&lock_path).map_err(|error| match error {
             TryLockError::WouldBlock => {
                 ExecutorError::DirectoryInUse { directory: path.to_path_buf() }
@@ -65,9 +66,7 @@ impl WorkerDirectory {
             TryLockError::Error(error) => ExecutorError::Io { path: lock_path, error },
         })?;
         for stale in jobs(&jobs_path).map_err(io)? {
-            tracing::info!(path = %stale.display(), "sweeping what a former worker left");
-            std::fs::remove_dir_all(&stale)
-                .map_err(|error| ExecutorError::Io { path: stale, error })?;
+            sweep(&stale)?;
         }
         let untidied = keep_from_tidying(path);
         Ok(Self { path: path.to_path_buf(), jobs: jobs_path, _lock: lock, _untidied: untidied })
@@ -82,6 +81,33 @@ impl WorkerDirectory {
     pub fn jobs(&self) -> &Path {
         &self.jobs
     }
+}
+
+/// Makes the folder in which those of jobs are; one that is there is for use. Jobs of other workers
+/// of the machine can open it, and so make it unusable.
+pub(crate) fn ready_jobs_folder(path: &Path) -> io::Result<()> {
+    match give_back_at(path, OF_A_FOLDER) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        given => given?,
+    }
+    make_private_folder(path)
+}
+
+/// Removes what a job of a former worker has left. What cannot be removed has another name at
+/// least, so that it is not taken for the job of the same number.
+fn sweep(stale: &Path) -> Result<(), ExecutorError> {
+    tracing::info!(path = %stale.display(), "sweeping what a former worker left");
+    let failed = |error| ExecutorError::Io { path: stale.to_path_buf(), error };
+    let mut doomed = stale.to_path_buf();
+    if stale.extension().is_none() {
+        let free = (0u64..).map(|n| stale.with_extension(format!("removed-{n}")));
+        doomed = free.into_iter().find(|path| !path.exists()).unwrap_or(doomed);
+        std::fs::rename(stale, &doomed).map_err(failed)?;
+    }
+    if let Err(error) = remove_tree(&doomed) {
+        tracing::warn!(path = %doomed.display(), %error, "what a former worker left could not be removed; remove it yourself");
+    }
+    Ok(())
 }
 
 fn lock(path: &Path) -> Result<File, TryLockError> {
@@ -111,6 +137,7 @@ fn jobs(path: &Path) -> io::Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::testing::without_privileges;
 
     #[test]
     fn two_workers_cannot_have_one_folder() {
@@ -141,6 +168,43 @@ mod tests {
         let _directory = WorkerDirectory::open(folder.path()).unwrap();
         assert_eq!(names(folder.path()), [JOBS, "mine", LOCK_FILE]);
         assert_eq!(names(&jobs), ["job-notes"]);
+    }
+
+    /// Whatever a job has left there, a worker starts.
+    #[test]
+    fn what_a_job_has_closed_is_swept() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let jobs = WorkerDirectory::open(folder.path()).unwrap().jobs().to_path_buf();
+        std::fs::create_dir_all(jobs.join("job-1/tmp/closed/in")).unwrap();
+        std::fs::create_dir_all(jobs.join("job-1.removed-0")).unwrap();
+        let set = |path: &Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        for (path, mode) in
+            [("job-1/tmp/closed/in", 0), ("job-1/tmp/closed", 0o555), ("job-1", 0), ("", 0)]
+        {
+            set(&jobs.join(path), mode);
+        }
+        without_privileges(|| drop(WorkerDirectory::open(folder.path()).unwrap()));
+        assert_eq!(names(&jobs), Vec::<String>::new());
+    }
+
+    /// What belongs to another user, as a program that runs as its owner may leave it.
+    #[test]
+    fn what_cannot_be_swept_is_put_aside() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let jobs = WorkerDirectory::open(folder.path()).unwrap().jobs().to_path_buf();
+        let closed = jobs.join("job-1/others");
+        std::fs::create_dir_all(&closed).unwrap();
+        std::fs::write(closed.join("file"), "x").unwrap();
+        std::os::unix::fs::chown(&closed, Some(42_010), Some(42_010)).unwrap();
+        without_privileges(|| drop(WorkerDirectory::open(folder.path()).unwrap()));
+        assert_eq!(names(&jobs), ["job-1.removed-0"]);
     }
 
     #[test]

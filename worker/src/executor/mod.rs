@@ -23,7 +23,7 @@ mod request;
 
 pub use children::{CHILD_ARGUMENT, ChildProgram, JobLimits};
 pub(crate) use children::{
-    ChildSettings, Children, LostOutputs, PrintedLogs, is_noexec, surroundings,
+    ChildSettings, Children, LostOutputs, PrintedLogs, is_noexec, remove_staged, surroundings,
 };
 pub use config::{ExecutorConfig, ExecutorError};
 pub(crate) use cores::CoreLease;
@@ -31,6 +31,7 @@ pub(crate) use cores::CoreLease;
 pub(crate) use cores::Cores;
 pub(crate) use directory::{
     JOBS as JOBS_FOLDER, LOCK_FILE as WORKER_LOCK_FILE, WorkerDirectory, jobs_folder,
+    ready_jobs_folder,
 };
 pub use in_process::InProcess;
 pub use isolation::Confinement;

@@ -26,6 +26,7 @@ mod writable;
 
 pub(crate) use surroundings::surroundings;
 pub(super) use writable::Writable;
+pub(crate) use writable::remove_staged;
 
 /// The newest that is made use of. A kernel that knows less enforces what it knows.
 const NEWEST: ABI = ABI::V7;
@@ -119,23 +120,22 @@ pub(super) fn rules(hidden: &[PathBuf], needs: &Needs<'_>) -> Result<RulesetCrea
         .scope(Scope::AbstractUnixSocket)?
         .create()?;
     let (read, all) = (AccessFs::from_read(NEWEST), AccessFs::from_all(NEWEST));
-    for readable in surroundings(hidden)? {
-        rules = allow(rules, &readable.file, read)?;
-    }
-    rules = allow(rules, needs.program, read)?;
+    surroundings(hidden, |_, file| allow(&mut rules, file, read))?;
+    allow(&mut rules, needs.program, read)?;
     for path in &needs.side_files {
-        rules = allow(rules, &open_path(path)?, read)?;
+        allow(&mut rules, open_path(path)?, read)?;
     }
-    rules = allow(rules, &open_path(needs.folder)?, all)?;
+    allow(&mut rules, open_path(needs.folder)?, all)?;
     for device in DEVICES {
         if let Ok(device) = open_path(Path::new(device)) {
-            rules = allow(rules, &device, all)?;
+            allow(&mut rules, device, all)?;
         }
     }
     for file in &needs.writable.declared {
-        rules = allow(rules, file, all)?;
+        allow(&mut rules, file, all)?;
     }
-    allow(rules, &needs.writable.staging, all)
+    allow(&mut rules, &needs.writable.staging, all)?;
+    Ok(rules)
 }
 
 /// Has the process of `command` bound by these rules before its program begins.
@@ -156,17 +156,18 @@ pub(super) fn bind(command: &mut Command, rules: RulesetCreated) {
 
 /// Allows `access`, as far as it makes sense for what this is, to it and to all below it.
 fn allow(
-    rules: RulesetCreated,
+    rules: &mut RulesetCreated,
     file: impl AsFd,
     access: BitFlags<AccessFs>,
-) -> Result<RulesetCreated, ConfineError> {
+) -> Result<(), ConfineError> {
     let kind = FileType::from_raw_mode(fstat(&file).map_err(io::Error::from)?.st_mode);
     let access = match kind {
         FileType::Directory => access,
-        FileType::Symlink => return Ok(rules),
+        FileType::Symlink => return Ok(()),
         _ => access & AccessFs::from_file(NEWEST),
     };
-    Ok(rules.add_rule(PathBeneath::new(file, access))?)
+    rules.add_rule(PathBeneath::new(file, access))?;
+    Ok(())
 }
 
 fn open_path(path: &Path) -> io::Result<OwnedFd> {

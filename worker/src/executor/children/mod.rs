@@ -39,7 +39,7 @@ mod spawner;
 mod start;
 mod system_calls;
 
-pub(crate) use confinement::{is_enforced, knows_scopes, surroundings};
+pub(crate) use confinement::{is_enforced, knows_scopes, remove_staged, surroundings};
 pub use limits::JobLimits;
 pub(crate) use log::PrintedLogs;
 pub(crate) use program::is_noexec;
@@ -48,7 +48,7 @@ pub(crate) use system_calls::CallFilter;
 
 use super::{Finished, JobContext, Progress, RunRequest, WorkerDirectory};
 use crate::blobs::Programs;
-use crate::files::TemporaryFile;
+use crate::files::{TemporaryFile, remove_tree};
 use crate::identity::Identity;
 use crate::memory::Account;
 use crate::orphans::Orphans;
@@ -316,7 +316,7 @@ impl Children {
                 Err(_) => {}
                 Ok(()) => all.push(doomed),
             }
-            all.retain(|doomed| match std::fs::remove_dir_all(doomed) {
+            all.retain(|doomed| match remove_tree(doomed) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     tracing::warn!(path = %doomed.display(), %error, "a job's folder could not be removed yet");
                     true

@@ -5,10 +5,17 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
 use rustix::fs::{StatVfsMountFlags, fstatvfs};
+use windrow_jobs::FailureCause;
+
+use crate::files::give_back;
+
+/// What the owner of an executable must be allowed to do with it.
+const TO_START: u32 = 0o500;
 
 /// The argument by which a program knows that it is to be the process of a job.
 pub const CHILD_ARGUMENT: &str = "--windrow-job-process";
@@ -48,10 +55,21 @@ impl ChildProgram {
         Self { executable: Arc::new(executable), prefix }
     }
 
+    /// Has this user be allowed to start it, if it is the file's owner: a job's process can take
+    /// that away.
+    pub(crate) fn make_usable(&self) -> Result<(), FailureCause> {
+        let failed = |error| FailureCause::io(self.path(), &error);
+        give_back(&*self.executable, TO_START).map_err(failed)
+    }
+
+    fn path(&self) -> PathBuf {
+        let path = std::fs::read_link(format!("/proc/self/fd/{}", self.executable.as_raw_fd()));
+        path.unwrap_or_default()
+    }
+
     /// What the system's refusal to start it comes from.
     pub(super) fn why_not_started(&self, error: &io::Error) -> String {
-        let path = std::fs::read_link(format!("/proc/self/fd/{}", self.executable.as_raw_fd()));
-        let path = path.unwrap_or_default();
+        let path = self.path();
         match error.kind() {
             io::ErrorKind::PermissionDenied if is_noexec(&self.executable) => format!(
                 "{} lies on a file system that is mounted noexec; give the worker a folder elsewhere (--dir)",

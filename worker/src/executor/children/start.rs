@@ -31,7 +31,7 @@ use super::spawner;
 use crate::channel::{
     FROM_CHILD_BYTES_MAX, MessageReader, MessageWriter, descriptor_pair, split, stream_pair,
 };
-use crate::executor::no_credentials;
+use crate::executor::{no_credentials, ready_jobs_folder};
 use crate::identity::Membership;
 use crate::rpc::convert;
 use crate::trail::{last_place, trail_path};
@@ -80,7 +80,7 @@ impl Children {
             }
         };
         let credentials = self.credentials(job).await?;
-        self.prepare_folders(job).await?;
+        self.prepare_files(job).await?;
         let rules = self.rules(job).await?;
         let connected = self.connect(job, serial, rules).await.map_err(failed)?;
         let Connected { process, printed, child, reader, writer, queue } = connected;
@@ -191,16 +191,20 @@ impl Children {
     }
 
     /// Makes the job's folder where it is missing, and looks whether parts can be written: else all
-    /// that the maps do would be in vain.
-    async fn prepare_folders(&self, job: &ChildrenOfJob) -> Result<(), FailureCause> {
+    /// that the maps do would be in vain. What other jobs may have taken away is given back.
+    async fn prepare_files(&self, job: &Arc<ChildrenOfJob>) -> Result<(), FailureCause> {
         let temporary = self.folder_of(job.id).join(TEMPORARY);
-        let staging = job.files().map(|files| files.staging.clone());
+        let of = Arc::clone(job);
+        let jobs = self.directory().to_path_buf();
         let prepare = move || {
+            ready_jobs_folder(&jobs).map_err(|error| FailureCause::io(&jobs, &error))?;
             make_private_folder(&temporary)
                 .map_err(|error| FailureCause::io(&temporary, &error))?;
-            let Some(staging) = staging else { return Ok(()) };
-            accessat(CWD, &staging, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)
-                .map_err(|error| FailureCause::output_io(&staging, &error.into()))
+            let Some(files) = of.files() else { return Ok(()) };
+            files.make_usable()?;
+            let staging = &files.staging;
+            accessat(CWD, staging, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)
+                .map_err(|error| FailureCause::output_io(staging, &error.into()))
         };
         let prepared = tokio::task::spawn_blocking(prepare).await;
         prepared.unwrap_or_else(|error| {

@@ -14,8 +14,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, open, openat, statat};
 use rustix::io::Errno;
+use rustix::process::geteuid;
 
 use crate::executor::{JOBS_FOLDER, WORKER_LOCK_FILE};
+use crate::files::is_exhausted;
 
 /// Files by which a folder is known that no job should see: where all of one line are, or may be,
 /// it is one.
@@ -26,26 +28,20 @@ const OF_OTHER_ROLES: [&[&str]; 2] = [
     &["home", "journal", "lock"],
 ];
 
-/// Something that may be read with all that is below it, opened so that nobody can put something
-/// else there meanwhile.
-pub(crate) struct Readable {
-    pub(crate) file: OwnedFd,
-    /// By which it was found.
-    #[cfg_attr(not(test), expect(dead_code, reason = "asked for by tests"))]
-    pub(crate) path: PathBuf,
-}
-
-/// All that surrounds the folders `hidden`, which must be absolute and without links, and need not
-/// be there.
+/// Calls `found` with all that surrounds the folders `hidden`, which must be absolute and without
+/// links, and need not be there: opened so that nobody can put something else there meanwhile, and
+/// closed after that, since there may be any number of things.
 ///
 /// # Errors
-/// When a folder above one of them cannot be listed.
-pub(crate) fn surroundings(hidden: &[PathBuf]) -> io::Result<Vec<Readable>> {
+/// When a folder above one of them cannot be listed, and those of `found`.
+pub(crate) fn surroundings<E: From<io::Error>>(
+    hidden: &[PathBuf],
+    mut found: impl FnMut(&Path, OwnedFd) -> Result<(), E>,
+) -> Result<(), E> {
     debug_assert!(
         hidden.iter().all(|path| path.is_absolute() && path.parent().is_some()),
         "the root cannot be hidden, and a relative path is nowhere"
     );
-    let mut found = Vec::new();
     let mut ways = vec![PathBuf::from("/")];
     while let Some(way) = ways.pop() {
         let failed = |error: io::Error| {
@@ -58,38 +54,74 @@ pub(crate) fn surroundings(hidden: &[PathBuf]) -> io::Result<Vec<Readable>> {
             }
             if hidden.iter().any(|hidden| hidden.starts_with(&path)) {
                 ways.push(path);
-            } else if let Some(file) = open_readable(&path) {
-                found.push(Readable { file, path });
+                continue;
+            }
+            let open = |error: io::Error| {
+                io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+            };
+            if let Some(file) = open_readable(&path).map_err(open)? {
+                found(&path, file)?;
             }
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 /// What of this may be read; `None` for nothing of it. What is gone by now needs no rule, and a
 /// link is followed to what has a rule of its own, or has none for a reason.
-fn open_readable(path: &Path) -> Option<OwnedFd> {
-    let file = open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    match FileType::from_raw_mode(fstat(&file).ok()?.st_mode) {
-        FileType::Symlink => return None,
+fn open_readable(path: &Path) -> io::Result<Option<OwnedFd>> {
+    let opened = open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
+    let Some(file) = unless_closed(path, opened)? else { return Ok(None) };
+    let Some(found) = unless_closed(path, fstat(&file))? else { return Ok(None) };
+    match FileType::from_raw_mode(found.st_mode) {
+        FileType::Symlink => return Ok(None),
         FileType::Directory => {}
-        _ => return Some(file),
+        _ => return Ok(Some(file)),
     }
-    let is_other_roles = |names: &&[&str]| !names.iter().any(|name| is_absent(&file, name));
-    if OF_OTHER_ROLES.iter().any(is_other_roles) {
-        return None;
+    let is_other_roles = |names: &&&[&str]| !names.iter().any(|name| is_absent(&file, name));
+    if let Some(names) = OF_OTHER_ROLES.iter().find(is_other_roles) {
+        let names = names.join(", ");
+        tracing::info!(
+            "jobs cannot read {}: of what a cluster or a coordinator keeps secret, it has {names}, or that cannot be known",
+            path.display()
+        );
+        return Ok(None);
     }
     if is_absent(&file, WORKER_LOCK_FILE) {
-        return Some(file);
+        return Ok(Some(file));
     }
     // Of another worker's folder, what its jobs have: reducers read each other's map outputs.
+    tracing::info!(
+        "of {}, jobs can read the folder '{JOBS_FOLDER}' only: it is a worker's, since it has {WORKER_LOCK_FILE}, or that cannot be known",
+        path.display()
+    );
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat(&file, JOBS_FOLDER, flags, Mode::empty()).ok()
+    unless_closed(path, openat(&file, JOBS_FOLDER, flags, Mode::empty()))
 }
 
-/// Whether it is certain that there is nothing of this name in the folder.
+/// `None` of what is gone, or whose file system, or owner, lets nobody look at it: then there is
+/// nothing to be read. If this process has run out of something, that says nothing of the file.
+fn unless_closed<T>(path: &Path, result: rustix::io::Result<T>) -> io::Result<Option<T>> {
+    match result.map_err(io::Error::from) {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if is_exhausted(&error) => Err(error),
+        Err(error) => {
+            if error.kind() != io::ErrorKind::NotFound {
+                tracing::info!("jobs cannot read {}: {error}", path.display());
+            }
+            Ok(None)
+        }
+    }
+}
+
+/// Whether it is certain that there is nothing in the folder that a role has under this name. What
+/// another user has put there says nothing: this user's jobs could be kept from any folder by it,
+/// and what is secret of another user is closed by permissions.
 fn is_absent(folder: &OwnedFd, name: &str) -> bool {
-    matches!(statat(folder, name, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT))
+    match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(found) => found.st_uid != 0 && found.st_uid != geteuid().as_raw(),
+        Err(error) => error == Errno::NOENT,
+    }
 }
 
 /// Whether it is certain that this is no worker's folder. It is asked of folders above a path that

@@ -2,10 +2,10 @@ use std::fs::{self, Permissions};
 use std::io::ErrorKind::PermissionDenied;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use tempfile::TempDir;
 
 use super::*;
+use crate::files::testing::without_privileges;
 
 /// Where parts go.
 const STAGING: &str = "out/_temporary/attempts-1";
@@ -207,13 +207,62 @@ fn no_declaration_opens_the_workers_folder() {
 fn the_surroundings_are_all_but_the_way() {
     let bench = Bench::new();
     let hidden = bench.hidden();
-    let all: Vec<PathBuf> =
-        surroundings(&hidden).unwrap().into_iter().map(|readable| readable.path).collect();
+    let all = surrounding(&hidden);
     assert!(all.contains(&bench.worker.with_file_name("in")));
     assert!(all.contains(&PathBuf::from("/proc")));
     for hidden in &hidden {
         assert!(!all.iter().any(|path| hidden.starts_with(path)), "{}", hidden.display());
     }
+}
+
+fn surrounding(hidden: &[PathBuf]) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    let note = |path: &Path, _| {
+        all.push(path.to_path_buf());
+        Ok::<_, io::Error>(())
+    };
+    surroundings(hidden, note).unwrap();
+    all
+}
+
+/// Anybody can make files in a folder of everybody's, and so can a job where its submitter said so.
+#[test]
+fn what_another_user_has_made_hides_nothing() {
+    let bench = Bench::new();
+    for name in ["in/ca-key.pem", "notes/windrow-worker.lock"] {
+        fs::write(bench.at(name), "").unwrap();
+    }
+    let is_found = |name: &str| {
+        let path = bench.worker.with_file_name(name);
+        surrounding(&bench.hidden()).contains(&path)
+    };
+    assert!(!is_found("in"));
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    for name in ["in/ca-key.pem", "notes/windrow-worker.lock"] {
+        std::os::unix::fs::chown(bench.at(name), Some(42_010), None).unwrap();
+    }
+    assert!(is_found("in") && is_found("notes"));
+}
+
+/// No descriptor is kept of any.
+#[test]
+fn there_may_be_any_number_of_things_beside() {
+    let bench = Bench::new();
+    for n in 0..3_000 {
+        fs::write(bench.at(&format!("beside-{n}")), "").unwrap();
+    }
+    let open_files = || fs::read_dir("/proc/self/fd").unwrap().count();
+    let (before, mut count) = (open_files(), 0);
+    let note = |path: &Path, _| {
+        count += u32::from(path.to_string_lossy().contains("/beside-"));
+        // Other tests of this process have some, too.
+        assert!(count < 2_990 || open_files() < before + 1_000);
+        Ok::<_, io::Error>(())
+    };
+    surroundings(&bench.hidden(), note).unwrap();
+    assert_eq!(count, 3_000);
 }
 
 #[test]
@@ -242,7 +291,7 @@ fn what_cannot_be_looked_into_is_not_read() {
     for folder in ["other", "authority", "state", "in"] {
         fs::set_permissions(bench.at(folder), Permissions::from_mode(0o000)).unwrap();
     }
-    let rules = std::thread::scope(|scope| scope.spawn(|| as_nobody(&bench)).join().unwrap());
+    let rules = without_privileges(|| bench.rules(&[]));
     for folder in ["other", "authority", "state", "in"] {
         fs::set_permissions(bench.at(folder), Permissions::from_mode(0o755)).unwrap();
     }
@@ -254,16 +303,6 @@ fn what_cannot_be_looked_into_is_not_read() {
             assert_eq!(error.kind(), PermissionDenied, "{refused}");
         }
     });
-}
-
-/// The rules as a thread makes them that may not look into everything.
-fn as_nobody(bench: &Bench) -> RulesetCreated {
-    if rustix::process::geteuid().is_root() {
-        let none = CapabilitySet::empty();
-        let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
-        set_capabilities(None, sets).unwrap();
-    }
-    bench.rules(&[])
 }
 
 /// As a job would do it: a declared folder, or a folder on the way to its parts, is exchanged
@@ -303,4 +342,21 @@ fn the_output_itself_may_be_named_by_a_link() {
     symlink(bench.at("out"), bench.at("results")).unwrap();
     let staging = bench.at(&STAGING.replace("out", "results"));
     Writable::open(&staging, &[], &bench.hidden()).unwrap();
+}
+
+#[test]
+fn what_is_removed_was_staged() {
+    let bench = Bench::new();
+    let part = bench.at(STAGING).join("part-00000.1");
+    let elsewhere = bench.at("in/part-00000.1");
+    for path in [&part, &elsewhere] {
+        fs::write(path, "x").unwrap();
+    }
+    remove_staged(&part).unwrap();
+    assert!(!part.exists());
+    assert_eq!(remove_staged(&part).unwrap_err().kind(), io::ErrorKind::NotFound);
+    fs::remove_dir(bench.at(STAGING)).unwrap();
+    symlink(bench.at("in"), bench.at(STAGING)).unwrap();
+    remove_staged(&part).unwrap_err();
+    assert!(elsewhere.exists());
 }

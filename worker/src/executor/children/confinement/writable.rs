@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, fstat, open, openat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, open, openat, unlinkat};
 
 use super::ConfineError;
 use super::surroundings::is_no_workers;
@@ -55,6 +55,18 @@ impl Writable {
             .collect::<Result<_, _>>()?;
         Ok(Self { staging: opened, declared })
     }
+}
+
+/// Removes what an attempt has written into a staging folder, which lies in that itself: who puts a
+/// link in the place of the folder has nothing removed elsewhere.
+///
+/// # Errors
+/// When the system says so.
+pub(crate) fn remove_staged(path: &Path) -> io::Result<()> {
+    let (Some(staging), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    Ok(unlinkat(open_staging(staging)?, name, AtFlags::empty())?)
 }
 
 fn refused(path: &Path, error: io::Error) -> ConfineError {

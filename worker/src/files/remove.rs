@@ -1,0 +1,185 @@
+//! Removes a folder with all that is in it, whatever a job has put there: folders that nobody may
+//! enter, links, and folders in folders to any depth.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, renameat, unlinkat};
+use rustix::io::Errno;
+
+use super::rights::{OF_A_FOLDER, give_back, open_path};
+
+/// Entries that are listed at once: a job may have made any number of them.
+const ENTRIES_MAX: usize = 4_096;
+
+/// So often, what is in it is listed anew. Once is enough for so many entries, and for each level
+/// of folders, unless somebody goes on to write there.
+const PASSES_MAX: usize = 25_000;
+
+/// Removes it. Follows no link, takes rights where it is the owner, and needs two descriptors and
+/// no stack, however deep it is: what lies in a folder of the folder is moved up first.
+///
+/// # Errors
+/// When the system says so; what could be removed is gone.
+pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
+    let folder = open_path(path, OFlags::DIRECTORY)?;
+    empty(&folder)?;
+    drop(folder);
+    Ok(rustix::fs::rmdir(path)?)
+}
+
+fn empty(folder: &OwnedFd) -> io::Result<()> {
+    give_back(folder, OF_A_FOLDER)?;
+    let mut moved = 0;
+    for _ in 0..PASSES_MAX {
+        let entries = some_entries(folder)?;
+        if entries.is_empty() {
+            return Ok(());
+        }
+        for name in entries {
+            if !remove_at_once(folder, &name)? {
+                move_up(folder, &name, &mut moved)?;
+            }
+        }
+    }
+    Err(io::Error::other("somebody goes on to write there while it is removed"))
+}
+
+/// Empties a folder in this one, but for what is too much for once: folders in it come here.
+fn move_up(folder: &OwnedFd, name: &CStr, moved: &mut u64) -> io::Result<()> {
+    let Some(inner) = if_any(open_folder(folder, name))? else { return Ok(()) };
+    give_back(&inner, OF_A_FOLDER)?;
+    for within in some_entries(&inner)? {
+        if remove_at_once(&inner, &within)? {
+            continue;
+        }
+        // To be moved, it must be its owner's to change.
+        let Some(found) = if_any(open_folder(&inner, &within))? else { continue };
+        give_back(found, OF_A_FOLDER)?;
+        loop {
+            *moved += 1;
+            let here = CString::new(format!("removed.{moved}"))?;
+            match if_any(renameat(&inner, &within, folder, here)) {
+                Ok(_) => break,
+                // Something has this name already.
+                Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    match if_any(unlinkat(folder, name, AtFlags::REMOVEDIR)) {
+        Ok(_) | Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Removes what is no folder, or an empty one. False for a folder in which there is something.
+fn remove_at_once(folder: &OwnedFd, name: &CStr) -> io::Result<bool> {
+    let not_a_file = match if_any(unlinkat(folder, name, AtFlags::empty())) {
+        Ok(_) => return Ok(true),
+        Err(error @ (Errno::ISDIR | Errno::PERM)) => error,
+        Err(error) => return Err(error.into()),
+    };
+    match if_any(unlinkat(folder, name, AtFlags::REMOVEDIR)) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
+        Err(Errno::NOTDIR) => Err(not_a_file.into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Some of what is in a folder, of which only the path need be open.
+fn some_entries(folder: &OwnedFd) -> io::Result<Vec<CString>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut names = Vec::new();
+    for entry in Dir::new(openat(folder, ".", flags, Mode::empty())?)? {
+        let entry = entry?;
+        let is_way = entry.file_type() == FileType::Directory
+            && matches!(entry.file_name().to_bytes(), b"." | b"..");
+        if !is_way {
+            names.push(entry.file_name().to_owned());
+        }
+        if names.len() == ENTRIES_MAX {
+            break;
+        }
+    }
+    Ok(names)
+}
+
+fn open_folder(folder: &OwnedFd, name: &CStr) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(folder, name, flags, Mode::empty())
+}
+
+/// `None` of what is gone.
+fn if_any<T>(result: rustix::io::Result<T>) -> rustix::io::Result<Option<T>> {
+    match result {
+        Err(Errno::NOENT) => Ok(None),
+        result => result.map(Some),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+    use crate::files::testing::without_privileges;
+
+    #[test]
+    fn whatever_a_job_has_left_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = dir.path().join("kept");
+        fs::create_dir_all(kept.join("in")).unwrap();
+        fs::write(kept.join("in/file"), "x").unwrap();
+        let job = dir.path().join("job");
+        for folder in ["a/b/c", "d/e", "removed.1/f"] {
+            fs::create_dir_all(job.join(folder)).unwrap();
+        }
+        for file in ["a/file", "a/b/c/file", "removed.2", "d/e/file"] {
+            fs::write(job.join(file), "x").unwrap();
+        }
+        symlink(&kept, job.join("a/link")).unwrap();
+        symlink(&kept, job.join("link")).unwrap();
+        for (folder, mode) in [("a/b/c", 0), ("a/b", 0o500), ("d/e", 0o555), ("d", 0), ("", 0)] {
+            fs::set_permissions(job.join(folder), Permissions::from_mode(mode)).unwrap();
+        }
+        without_privileges(|| remove_tree(&job)).unwrap();
+        assert!(!job.exists());
+        assert_eq!(fs::read(kept.join("in/file")).unwrap(), b"x");
+        let error = remove_tree(&job).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+
+    /// A link in its place is not followed, and neither is a file taken for a folder.
+    #[test]
+    fn what_is_no_folder_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, link) = (dir.path().join("folder"), dir.path().join("link"));
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("file"), "x").unwrap();
+        symlink(&folder, &link).unwrap();
+        remove_tree(&link).unwrap_err();
+        remove_tree(&folder.join("file")).unwrap_err();
+        assert!(folder.join("file").exists());
+    }
+
+    /// As deep as no path, no stack and no number of descriptors reaches.
+    #[test]
+    fn depth_does_no_harm() {
+        let dir = tempfile::tempdir().unwrap();
+        let job = dir.path().join("job");
+        fs::create_dir(&job).unwrap();
+        let mut at = open_path(&job, OFlags::DIRECTORY).unwrap();
+        for _ in 0..5_000 {
+            rustix::fs::mkdirat(&at, "d", Mode::RWXU).unwrap();
+            at = open_folder(&at, c"d").unwrap();
+        }
+        drop(at);
+        remove_tree(&job).unwrap();
+        assert!(!job.exists());
+    }
+}
