@@ -153,7 +153,9 @@ impl Talk {
     /// A worker that was revoked need not be waited for: it will not be let in again.
     fn revoked(&self) -> Option<SessionEnd> {
         let is_shut_out = self.caller.is_shut_out();
-        is_shut_out.then(|| SessionEnd::Left("it has been revoked".to_string()))
+        is_shut_out.then(|| {
+            SessionEnd::Left("it has been revoked, or its certificate has run out".to_string())
+        })
     }
 
     /// Returns how the session ended. A worker that wants to leave ends its half of the call in

@@ -55,7 +55,12 @@ pub(super) const TABLE: &[(&str, Who)] = &[
     ("/windrow.v1.Shuffle/Fetch", Who::Nobody),
 ];
 
-/// How often it is said that the list of revoked members makes no sense.
+/// Whether there is such a method.
+pub(crate) fn is_method(method: &str) -> bool {
+    TABLE.iter().any(|(name, _)| *name == method)
+}
+
+/// How often it is said what is wrong with the list of revoked members.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 /// Between two looks at who is revoked, and whose certificate has run out.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -66,7 +71,7 @@ pub(crate) struct MembersOnly {
     audit: Option<Audit>,
     /// Those that were let in, by connection.
     inside: Mutex<Vec<WeakCaller>>,
-    /// When it was last said that the list of revoked members makes no sense.
+    /// When it was last said what is wrong with the list of revoked members.
     warned: Mutex<Option<Instant>>,
 }
 
@@ -85,14 +90,17 @@ impl MembersOnly {
         }
     }
 
-    /// Shuts out whom the list names by now. One that cannot be read changes nothing: calls are
-    /// refused then.
+    /// Shuts out whom the list names by now, and whose certificate has run out. Where the list cannot
+    /// be read, the last one counts; calls are refused then.
     pub(super) fn look(&self) {
         self.look_at(SystemTime::now());
     }
 
     pub(super) fn look_at(&self, now: SystemTime) {
-        let Ok(revoked) = self.security.revoked() else { return };
+        let revoked = self.security.revoked().unwrap_or_else(|error| {
+            self.warn_of_list(&format!("{error}; all calls are refused until it can be read"));
+            self.security.last_revoked()
+        });
         self.warn_of_senseless(&revoked);
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
         inside.retain(|caller| caller.upgrade().is_some());
@@ -119,17 +127,23 @@ impl MembersOnly {
         }
     }
 
-    /// Says once a minute that a line of the list makes no sense.
+    /// Says that a line of the list makes no sense.
     fn warn_of_senseless(&self, revoked: &Revoked) {
-        let Some(wrong) = revoked.wrong() else { return };
+        if let Some(wrong) = revoked.wrong() {
+            let path = self.security.revoked_path();
+            self.warn_of_list(&format!(
+                "{}, {wrong}; until that is mended, whoever was named there before stays out",
+                path.display()
+            ));
+        }
+    }
+
+    /// Says once a minute what is wrong with the list of revoked members.
+    fn warn_of_list(&self, text: &str) {
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         if warned.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
             *warned = Some(Instant::now());
-            let path = self.security.revoked_path();
-            tracing::error!(
-                "{}, {wrong}; until that is mended, whoever was named there before stays out",
-                path.display()
-            );
+            tracing::error!("{text}");
         }
     }
 

@@ -40,7 +40,7 @@ use revocation::Revoked;
 use tokens::{Grant, Tokens};
 
 pub(crate) use enrollment::EnrollmentService;
-pub(crate) use methods::MembersOnly;
+pub(crate) use methods::{MembersOnly, is_method};
 
 /// How long the coordinator's own certificate counts. It renews it by itself.
 const OWN_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
@@ -268,6 +268,11 @@ impl Security {
         let mut last = self.shared.revoked.lock().unwrap_or_else(PoisonError::into_inner);
         *last = now.after(&last);
         Ok(last.clone())
+    }
+
+    /// The members that were revoked when their list was last read.
+    fn last_revoked(&self) -> Revoked {
+        self.shared.revoked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Where they are listed.

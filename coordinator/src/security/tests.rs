@@ -199,6 +199,30 @@ fn who_is_inside_is_shut_out_when_its_certificate_ends() {
     assert_eq!(is_out(), [true, true]);
 }
 
+/// Whoever can spoil the list, or a disk that fails, keeps nobody inside.
+#[test]
+fn a_list_that_cannot_be_read_keeps_nobody_inside() {
+    let (_dir, path) = cluster();
+    let gate = MembersOnly::new(security(&path), None);
+    let [worker, submitter] = [Role::Worker, Role::Submitter].map(|role| {
+        let caller = Caller::new(Some(member(&path, role)));
+        gate.admit("/windrow.v1.Enrollment/Renew", &caller).unwrap();
+        caller
+    });
+    let list = path.join("revoked");
+    std::fs::write(&list, "submitter/nobody\n").unwrap();
+    gate.look();
+    std::fs::write(&list, b"\xff").unwrap();
+    let call =
+        gate.admit("/windrow.v1.Enrollment/Renew", &Caller::new(worker.certified().cloned()));
+    assert!(call.is_err(), "the list may name them");
+    gate.look();
+    let is_out = || [&worker, &submitter].map(Caller::is_shut_out);
+    assert_eq!(is_out(), [false, false]);
+    gate.look_at(SystemTime::now() + HOUR * 48);
+    assert_eq!(is_out(), [true, true]);
+}
+
 #[test]
 fn a_list_that_makes_no_sense_keeps_everybody_out_who_was() {
     let (_dir, path) = cluster();
