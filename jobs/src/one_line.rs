@@ -48,15 +48,15 @@ pub fn escape(
 }
 
 fn is_harmful(before: Option<char>, c: char, after: Option<char>) -> bool {
+    // Unicode's Default_Ignorable_Code_Point (but for those below), and what only formats.
     let is_unseen = matches!(
         c,
-        '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}' | '\u{2060}'..='\u{2065}'
-            | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+        '\u{ad}' | '\u{34f}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+            | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}'
     );
-    let turns = matches!(
-        c,
-        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{206f}'
-    );
+    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}');
     let ends_lines = matches!(c, '\u{2028}' | '\u{2029}');
     // Joiners are needed to write some languages, between letters of those; elsewhere they hide.
     let is_foreign = |c: Option<char>| c.is_some_and(|c| !c.is_ascii() && !is_joiner(c));
@@ -82,7 +82,25 @@ mod tests {
     fn nothing_hides_in_a_name() {
         assert_eq!(one_line("ad\u{200d}min\u{200c}"), r"ad\u{200d}min\u{200c}");
         assert_eq!(one_line("म\u{200d}\u{200d}र"), r"म\u{200d}\u{200d}र");
-        assert_eq!(one_line("a\u{e0041}\u{206a}\u{3164}"), r"a\u{e0041}\u{206a}\u{3164}");
+        for unseen in [
+            '\u{e0041}',
+            '\u{206a}',
+            '\u{3164}',
+            '\u{fe00}',
+            '\u{fe0f}',
+            '\u{e0100}',
+            '\u{e01ef}',
+            '\u{180b}',
+            '\u{17b4}',
+            '\u{1d173}',
+            '\u{13430}',
+            '\u{1bca0}',
+            '\u{fff0}',
+            '\u{e0fff}',
+        ] {
+            let shown = format!("a{}é", unseen.escape_default());
+            assert_eq!(one_line(&format!("a{unseen}é")), shown);
+        }
     }
 
     #[test]
