@@ -127,6 +127,16 @@ fn tokens_come_from_files() {
     assert_eq!(printed.stdout, "");
     let mode = fs::metadata(&file).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode, 0o600);
+    // As /dev/stdout is.
+    let link = cluster.dir().join("link");
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    for special in [link.as_path(), cluster.dir().path()] {
+        let mut command = windrow(["token", "--role", "worker", "--out", text(special)]);
+        command.arg(cluster.dir().join("security"));
+        let refused = Process::start(command).finish().expect_code(1);
+        refused.expect_said("is there, and no regular file");
+    }
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     let folder = cluster.dir().join("w");
     let start = || {
         let flags = ["worker", "--coordinator", &cluster.url, "--token-file", text(&file)];
@@ -172,9 +182,9 @@ fn members_are_revoked_by_name() {
     revoke("submitter/ann").expect_code(0).expect_said("before");
     let refused = as_user(&cluster, &ann, &["jobs"]).finish().expect_code(1);
     refused.expect_said("has been revoked");
-    let log = || fs::read_to_string(cluster.state().join("audit.log")).unwrap_or_default();
-    let is_noted = |what: &str, outcome: &str| {
-        let lines = log();
+    let log = |name: &str| fs::read_to_string(cluster.state().join(name)).unwrap_or_default();
+    let is_noted = |name: &str, what: &str, outcome: &str| {
+        let lines = log(name);
         let mut lines = lines.lines().map(|line| serde_json::from_str(line).unwrap());
         lines.any(|line: serde_json::Value| {
             let who = [&line["who"], &line["subject"]].map(|who| who.as_str().unwrap_or_default());
@@ -183,8 +193,8 @@ fn members_are_revoked_by_name() {
                 && line["outcome"] == outcome
         })
     };
-    eventually("what Ann did in the audit log", || {
-        is_noted("enroll", "done") && is_noted("List", "refused")
+    eventually("what Ann did, and what not, in the audit log", || {
+        is_noted("audit.log", "enroll", "done") && is_noted("refusals.log", "List", "refused")
     });
     // By hand, and wrong: it is said, and who was out stays out.
     fs::write(security.join("revoked"), "Submitter/ann\n").unwrap();

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use windrow_coordinator::security::{
     admin_folder, init as init_cluster, issue_token, revoke as revoke_member,
 };
+use windrow_jobs::one_line;
 use windrow_security::files::write_private;
 use windrow_security::{
     Credentials, Dialer, JoinToken, Role, SecurityError, Tls, enroll, renew_if_due,
@@ -47,12 +48,26 @@ pub(crate) fn init(args: InitArgs) -> Result<Exit, CliError> {
 
 pub(crate) fn token(args: TokenArgs) -> Result<Exit, CliError> {
     let TokenArgs { dir, role, name, out, expires } = args;
+    if let Some(out) = &out {
+        refuse_special(out)?;
+    }
     let token = issue_token(&dir, role, name.as_deref(), expires.into())?;
     match out {
         Some(path) => write_private(&path, format!("{token}\n").as_bytes())?,
         None => stdout::line(format_args!("{token}")),
     }
     Ok(Exit::Success)
+}
+
+/// A file is put in the place of what is there: not of a device, or of a link such as /dev/stdout.
+fn refuse_special(out: &Path) -> Result<(), CliError> {
+    match fs::symlink_metadata(out) {
+        Ok(found) if !found.is_file() => Err(CliError::Other(format!(
+            "{} is there, and no regular file: name another for --out, or leave --out out, and the token is printed",
+            one_line(&out.display().to_string())
+        ))),
+        _ => Ok(()),
+    }
 }
 
 pub(crate) fn revoke(args: RevokeArgs) -> Result<Exit, CliError> {
@@ -102,9 +117,9 @@ pub(crate) async fn dialer(target: &TargetArgs) -> Result<Dialer, CliError> {
         return Err(CliError::Usage(format!(
             "{} needs credentials, and there are none in {}; get a join token from who runs the cluster \
              ('windrow token'), and say 'windrow login --coordinator {} --token-file FILE'",
-            windrow_jobs::one_line(urls),
+            one_line(urls),
             folder.display(),
-            windrow_jobs::one_line(urls)
+            one_line(urls)
         )));
     }
     let tls = Tls::new(Credentials::load(&folder)?)?;
@@ -151,7 +166,7 @@ pub(crate) async fn join(
             return Err(CliError::Usage(format!(
                 "{} takes members only: give this worker a join token (--token-file), which 'windrow token DIR --role worker' \
                  prints where the cluster was set up",
-                windrow_jobs::one_line(urls)
+                one_line(urls)
             )));
         }
     };
