@@ -275,11 +275,17 @@ impl Coordinator {
         Server::builder()
             .layer(AccessLayer::new(gate))
             .max_concurrent_streams(limits::COORDINATOR_STREAMS_MAX)
+            .initial_stream_window_size(limits::COORDINATOR_WINDOW_BYTES)
+            .initial_connection_window_size(
+                limits::COORDINATOR_STREAMS_MAX * limits::COORDINATOR_WINDOW_BYTES,
+            )
             .http2_max_header_list_size(limits::HEADER_LIST_BYTES_MAX)
             // Finds clients that have gone without a word. For workers, the lease does.
             .http2_keepalive_interval(Some(Duration::from_secs(20)))
             .http2_keepalive_timeout(Some(Duration::from_secs(20)))
-            .add_service(BlobsServer::new(blobs).max_decoding_message_size(limits::PIECE_BYTES_MAX))
+            .add_service(LargeRequests::of(
+                BlobsServer::new(blobs).max_decoding_message_size(limits::PIECE_BYTES_MAX),
+            ))
             .add_service(
                 EnrollmentServer::new(enrollment)
                     .max_decoding_message_size(limits::ENROLLMENT_BYTES_MAX),

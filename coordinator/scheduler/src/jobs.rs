@@ -97,6 +97,11 @@ impl Jobs {
         self.running.values()
     }
 
+    /// The numbers of all that are known, in no order.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = JobId> {
+        self.running.keys().chain(self.ended.keys()).copied()
+    }
+
     /// Those of them that may be given more tasks than there are slots.
     pub(crate) fn quick(&self) -> impl Iterator<Item = &Job> {
         self.quick.iter().filter_map(|id| self.running.get(id))

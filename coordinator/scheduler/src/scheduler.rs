@@ -138,6 +138,14 @@ impl Scheduler {
         self.jobs.all_ended().cloned().chain(running)
     }
 
+    /// Those before a number, the latest first. Only what is taken is made.
+    pub fn latest_jobs(&self, before: Option<JobId>) -> impl Iterator<Item = JobView> {
+        let is_before = move |id: &JobId| before.is_none_or(|before| *id < before);
+        let mut ids: Vec<_> = self.jobs.ids().filter(is_before).collect();
+        ids.sort_unstable_by(|a, b| b.cmp(a));
+        ids.into_iter().filter_map(|id| self.job(id))
+    }
+
     fn view(&self, job: &Job) -> JobView {
         job.view(&self.workers, &self.deadlines, self.now)
     }

@@ -96,7 +96,11 @@ impl Room {
 pub const HEADER_LIST_BYTES_MAX: u32 = 16 << 10;
 
 /// Calls at once on one connection to the coordinator: a client makes a few, a worker one.
-pub const COORDINATOR_STREAMS_MAX: u32 = 256;
+pub const COORDINATOR_STREAMS_MAX: u32 = 32;
+
+/// What comes on one of these before it is read. All together fit into the connection's window, so
+/// that none that waits unread keeps another one from being read.
+pub const COORDINATOR_WINDOW_BYTES: u32 = 256 << 10;
 
 /// Calls at once on one connection to a worker. Merges take from their streams in the order of
 /// keys, so that none may wait for another one's end: this is more than all reducers of a machine

@@ -194,9 +194,14 @@ impl DriverHandle {
         self.inspect(move |driver| driver.catalog().job(job).is_some()).await
     }
 
-    /// All known jobs, oldest first.
-    pub(crate) async fn jobs(&self) -> Result<Vec<JobSnapshot>, Stopped> {
-        self.inspect(Driver::job_snapshots).await
+    /// The latest jobs before a number, the latest first. Not all at once: meanwhile, the driver
+    /// does nothing else.
+    pub(crate) async fn jobs_before(
+        &self,
+        before: Option<JobId>,
+        most: usize,
+    ) -> Result<Vec<JobSnapshot>, Stopped> {
+        self.inspect(move |driver| driver.latest_jobs(before, most)).await
     }
 
     /// All workers.

@@ -87,7 +87,14 @@ impl Shell {
                 return Ok(());
             }
             let wakes_at = self.driver.wakes_at();
+            let mut may_answer = true;
             tokio::select! {
+                // What workers and the journal say goes first, and one question after each turn.
+                biased;
+                answered = self.journal.answered() => {
+                    let (call, answer) = answered?;
+                    self.driver.answered(self.started.elapsed(), call, answer)?;
+                }
                 // Without anybody to ask questions, what waits is looked through for the end.
                 arrived = self.commands.recv(), if self.driver.has_room() || self.questions.is_closed() => {
                     match arrived {
@@ -95,14 +102,14 @@ impl Shell {
                         None => return Ok(()),
                     }
                 }
+                () = sleep_until(self.started, wakes_at) => {}
                 Some(question) = self.questions.recv() => {
                     self.driver.asked(self.started.elapsed(), question);
+                    may_answer = false;
                 }
-                answered = self.journal.answered() => {
-                    let (call, answer) = answered?;
-                    self.driver.answered(self.started.elapsed(), call, answer)?;
-                }
-                () = sleep_until(self.started, wakes_at) => {}
+            }
+            if may_answer && let Ok(question) = self.questions.try_recv() {
+                self.driver.asked(self.started.elapsed(), question);
             }
             while self.driver.has_room()
                 && let Ok(arrived) = self.commands.try_recv()

@@ -65,8 +65,10 @@ impl Driver {
         self.snapshot_of(self.scheduler().job(id)?)
     }
 
-    pub(super) fn job_snapshots(&self) -> Vec<JobSnapshot> {
-        self.scheduler().jobs().filter_map(|view| self.snapshot_of(view)).collect()
+    /// So many at most, the latest first.
+    pub(super) fn latest_jobs(&self, before: Option<JobId>, most: usize) -> Vec<JobSnapshot> {
+        let jobs = self.scheduler().latest_jobs(before);
+        jobs.filter_map(|view| self.snapshot_of(view)).take(most).collect()
     }
 
     fn snapshot_of(&self, view: JobView) -> Option<JobSnapshot> {

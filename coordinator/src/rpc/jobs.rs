@@ -15,10 +15,11 @@ use windrow_security::{Identity, Role};
 
 use super::accept::{Asked, Planner, drawn};
 use super::convert::{
-    job_status, name_from, ranges_from, shape_from, spec_from, submission_from, worker_status,
+    job_status, listed_status, name_from, ranges_from, shape_from, spec_from, submission_from,
+    worker_status,
 };
 use super::in_progress::InProgress;
-use super::list::page_of;
+use super::list::Page;
 use super::logs::send;
 use super::refusal::{
     check_build, check_cluster, check_platform, check_same_job, stands_still, unknown,
@@ -28,6 +29,9 @@ use super::watch::watch_job;
 use crate::driver::DriverHandle;
 use crate::logs::LogStore;
 use crate::plan::ClusterSize;
+
+/// Jobs that the driver shows at once.
+const SHOWN_MAX: usize = 64;
 
 /// Answers submitters.
 pub(crate) struct JobsService {
@@ -162,8 +166,15 @@ impl Jobs for JobsService {
     ) -> Result<Response<v1::ListReply>, Status> {
         let _turn = self.questions.take(&request).await?;
         let request = request.into_inner();
-        let jobs = self.driver.jobs().await?;
-        Ok(Response::new(page_of(&request, jobs.iter().map(job_status))))
+        let (mut before, mut page) = (request.before.map(JobId), Page::of(request));
+        loop {
+            let jobs = self.driver.jobs_before(before, SHOWN_MAX).await?;
+            before = jobs.last().map(|job| job.view.job);
+            let is_full = jobs.iter().any(|job| !page.add(listed_status(job)));
+            if is_full || before.is_none() {
+                return Ok(Response::new(page.reply()));
+            }
+        }
     }
 
     async fn get(

@@ -8,27 +8,43 @@ const JOBS_MAX: usize = 1_000;
 /// Most bytes of one answer, but for its first job. Far below what a client takes.
 const BYTES_MAX: usize = 4 << 20;
 
-/// The answer, out of all jobs, which come in the order of their numbers.
-pub(super) fn page_of(
-    request: &v1::ListRequest,
-    jobs: impl DoubleEndedIterator<Item = v1::JobStatus>,
-) -> v1::ListReply {
-    let limit = match request.limit as usize {
-        0 => JOBS_MAX,
-        limit => limit.min(JOBS_MAX),
-    };
-    let mut reply = v1::ListReply::default();
-    let mut bytes = 0;
-    for job in jobs.rev().filter(|job| fits(request, job)).map(shortened) {
-        bytes += job.encoded_len();
-        if reply.jobs.len() == limit || (bytes > BYTES_MAX && !reply.jobs.is_empty()) {
-            reply.more = true;
-            break;
-        }
-        reply.jobs.push(job);
+/// An answer, to which jobs are added from the latest on.
+pub(super) struct Page {
+    request: v1::ListRequest,
+    limit: usize,
+    bytes: usize,
+    /// The latest first.
+    jobs: Vec<v1::JobStatus>,
+    more: bool,
+}
+
+impl Page {
+    pub(super) fn of(request: v1::ListRequest) -> Self {
+        let limit = match request.limit as usize {
+            0 => JOBS_MAX,
+            limit => limit.min(JOBS_MAX),
+        };
+        Self { request, limit, bytes: 0, jobs: Vec::new(), more: false }
     }
-    reply.jobs.reverse();
-    reply
+
+    /// Takes a job if it fits; false once the page is full.
+    pub(super) fn add(&mut self, job: v1::JobStatus) -> bool {
+        if !fits(&self.request, &job) {
+            return true;
+        }
+        self.bytes += job.encoded_len();
+        self.more =
+            self.jobs.len() == self.limit || (self.bytes > BYTES_MAX && !self.jobs.is_empty());
+        if !self.more {
+            self.jobs.push(job);
+        }
+        !self.more
+    }
+
+    pub(super) fn reply(mut self) -> v1::ListReply {
+        self.jobs.reverse();
+        v1::ListReply { jobs: self.jobs, more: self.more }
+    }
 }
 
 fn fits(request: &v1::ListRequest, job: &v1::JobStatus) -> bool {
@@ -38,13 +54,6 @@ fn fits(request: &v1::ListRequest, job: &v1::JobStatus) -> bool {
         && before.is_none_or(|before| job.id < before)
 }
 
-/// Without what a list does not show, which may be megabytes: parameters, inputs, paths, files.
-fn shortened(mut job: v1::JobStatus) -> v1::JobStatus {
-    let spec = job.spec.take().unwrap_or_default();
-    job.spec = Some(v1::JobSpec { job: spec.job, output: spec.output, ..Default::default() });
-    job
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,9 +61,16 @@ mod tests {
     fn job(id: u64) -> v1::JobStatus {
         let state = if id.is_multiple_of(2) { v1::JobState::Running } else { v1::JobState::Failed };
         let submitter = if id < 50 { "ann" } else { "bob" };
-        let spec = v1::JobSpec { params: "p".repeat(1 << 20), ..Default::default() };
-        let (state, spec) = (state.into(), Some(spec));
-        v1::JobStatus { id, state, submitter: submitter.into(), spec, ..Default::default() }
+        v1::JobStatus { id, state: state.into(), submitter: submitter.into(), ..Default::default() }
+    }
+
+    fn page_of(
+        request: &v1::ListRequest,
+        jobs: impl DoubleEndedIterator<Item = v1::JobStatus>,
+    ) -> v1::ListReply {
+        let mut page = Page::of(request.clone());
+        let _is_full = jobs.rev().any(|job| !page.add(job));
+        page.reply()
     }
 
     fn ids(request: &v1::ListRequest) -> (Vec<u64>, bool) {
@@ -69,7 +85,6 @@ mod tests {
         assert_eq!(ids(&request), (vec![44, 46, 48], true));
         let rest = v1::ListRequest { before: Some(6), ..request };
         assert_eq!(ids(&rest), (vec![2, 4], false));
-        // Not a byte of what is not shown.
         let (all, more) = ids(&v1::ListRequest::default());
         assert_eq!((all.len(), more), (99, false));
     }

@@ -1,7 +1,9 @@
 //! What is refused, before anything runs, and with which words.
 
 use std::fs;
+use std::sync::Arc;
 
+use tokio::task::JoinSet;
 use tonic::{Code, Status};
 use windrow_proto::v1;
 
@@ -124,4 +126,47 @@ async fn unknown_jobs_are_named() {
             status.message()
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_a_request_ends_in_time_and_keeps_nobody_waiting() {
+    let cluster = Arc::new(Cluster::start().await);
+    let declared = 250_000_u32.to_be_bytes();
+    let half = [vec![0], declared.to_vec(), vec![0; 100]].concat();
+    let mut submissions = JoinSet::new();
+    for _ in 0..20 {
+        let (cluster, half) = (Arc::clone(&cluster), half.clone());
+        let submission = async move { cluster.half_a_call("/windrow.v1.Jobs/Submit", &half).await };
+        submissions.spawn(submission);
+    }
+    cluster.submit(cluster.word_count(1)).await.unwrap();
+    while let Some(refused) = submissions.join_next().await {
+        let refused = refused.unwrap();
+        assert_eq!(refused.code(), Code::DeadlineExceeded, "{refused}");
+    }
+}
+
+/// Whether they run or not.
+#[tokio::test(start_paused = true)]
+async fn jobs_are_listed_by_number_page_by_page() {
+    let cluster = Cluster::start().await;
+    let mut spec = cluster.word_count(1);
+    for job in 1..=5 {
+        spec.output = cluster.dir.path().join(format!("out-{job}")).display().to_string();
+        assert_eq!(cluster.submit(spec.clone()).await.unwrap(), job);
+        if job % 2 == 0 {
+            cluster.cancel(numbered(job)).await.unwrap();
+        }
+    }
+    let (mut before, mut pages) = (None, Vec::new());
+    loop {
+        let request = v1::ListRequest { limit: 2, before, ..Default::default() };
+        let page = cluster.jobs.clone().list(request).await.unwrap().into_inner();
+        pages.push(page.jobs.iter().map(|job| job.id).collect::<Vec<_>>());
+        before = page.jobs.first().map(|job| job.id);
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(pages, [vec![4, 5], vec![2, 3], vec![1]]);
 }

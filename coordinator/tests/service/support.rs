@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http_body::Frame;
+use http_body_util::StreamBody;
 use hyper_util::rt::TokioIo;
 use tempfile::TempDir;
 use tokio::io::DuplexStream;
@@ -14,8 +16,11 @@ use tokio::time::timeout;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tonic::codegen::Bytes;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Status, Streaming};
+use tower::{Service, ServiceExt};
 use windrow_coordinator::{Coordinator, CoordinatorConfig, ServeError};
 use windrow_jobs::Blob;
 use windrow_proto::pieces::Pieces;
@@ -183,6 +188,18 @@ impl Cluster {
             }
         };
         timeout(DEADLINE, joined).await.expect("workers");
+    }
+
+    /// A call of which no more comes than these bytes.
+    pub async fn half_a_call(&self, method: &str, bytes: &[u8]) -> Status {
+        let first = tokio_stream::once(Ok::<_, Status>(Frame::data(Bytes::from(bytes.to_vec()))));
+        let body = Body::new(StreamBody::new(first.chain(tokio_stream::pending())));
+        let request = tonic::codegen::http::Request::post(format!("http://memory{method}"));
+        let request = request.header("content-type", "application/grpc").body(body).unwrap();
+        let mut channel = self.channel.clone();
+        let answer = channel.ready().await.unwrap().call(request);
+        let answer = timeout(DEADLINE * 100, answer).await.expect("it waits for ever").unwrap();
+        Status::from_header_map(answer.headers()).unwrap()
     }
 
     /// Opens a session with this hello.

@@ -18,7 +18,7 @@ pub(super) use session::{
 };
 pub(super) use shape::{piece_to, ranges_from, shape_from};
 pub(super) use spec::{spec_from, spec_to, submission_from};
-pub(super) use status::{job_status, worker_status};
+pub(super) use status::{job_status, listed_status, worker_status};
 
 use tonic::Status;
 use windrow_jobs::{AttemptId, JobId, JobIdentity, JobName, Stage, TaskId};

@@ -13,6 +13,18 @@ use crate::plan::{ClusterSize, InputSize};
 
 /// A job's status. It counts as ended only when nothing partial is left of it.
 pub(in crate::rpc) fn job_status(job: &JobSnapshot) -> v1::JobStatus {
+    v1::JobStatus { spec: Some(spec_to(&job.spec)), ..status_to(job) }
+}
+
+/// Likewise, without what a list does not show, which may be megabytes: parameters, inputs, paths,
+/// files.
+pub(in crate::rpc) fn listed_status(job: &JobSnapshot) -> v1::JobStatus {
+    let (name, output) = (job.spec.job.clone(), job.spec.output.display().to_string());
+    let spec = v1::JobSpec { job: name, output, ..Default::default() };
+    v1::JobStatus { spec: Some(spec), ..status_to(job) }
+}
+
+fn status_to(job: &JobSnapshot) -> v1::JobStatus {
     let view = &job.view;
     let failure = match &view.state {
         JobState::Ended(Outcome::Failed(failure)) if job.settled => Some(failure),
@@ -23,7 +35,7 @@ pub(in crate::rpc) fn job_status(job: &JobSnapshot) -> v1::JobStatus {
         id: view.job.0,
         identity: job.identity.to_bytes().to_vec().into(),
         submitter: job.submitter.clone().unwrap_or_default(),
-        spec: Some(spec_to(&job.spec)),
+        spec: None,
         state: state_to(&view.state, job.settled).into(),
         map: Some(stage_status(&view.map)),
         reduce: Some(stage_status(&view.reduce)),
