@@ -22,12 +22,10 @@ use windrow_jobs::{JobIdentity, JobName};
 use windrow_proto::v1;
 use windrow_proto::v1::blobs_client::BlobsClient;
 use windrow_proto::v1::jobs_client::JobsClient;
-use windrow_security::{Dialer, NotAnAddress, explain, has_hung_up, limits};
+use windrow_security::{Dialer, NotAnAddress, explain, limits, retry_while_hung_up};
 
 /// Longest wait for one attempt to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Before the next try, when a coordinator has hung up at once. Twice as long before each other one.
-const CONNECT_AGAIN: Duration = Duration::from_millis(50);
 /// Longest wait for a sign of life: a coordinator that is stopped accepts connections and never
 /// answers.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -362,19 +360,10 @@ impl Coordinator {
     /// A coordinator that many connect to at once hangs up on some of them before it knows who they
     /// are. To ask once more changes nothing there.
     async fn in_charge(&self) -> Result<Option<String>, ClientError> {
-        let mut jobs = self.jobs.clone();
-        let (deadline, mut pause) = (Instant::now() + CONNECT_TIMEOUT, CONNECT_AGAIN);
-        let asking = async {
-            loop {
-                let answer = jobs.in_charge(v1::InChargeRequest {}).await;
-                match &answer {
-                    Err(status) if has_hung_up(status) && Instant::now() + pause < deadline => {}
-                    _ => return answer,
-                }
-                sleep(pause).await;
-                pause *= 2;
-            }
-        };
+        let asking = retry_while_hung_up(|| {
+            let mut jobs = self.jobs.clone();
+            async move { jobs.in_charge(v1::InChargeRequest {}).await }
+        });
         match timeout(ANSWER_TIMEOUT, asking).await {
             Ok(Ok(reply)) => Ok(Some(reply.into_inner().cluster)),
             Ok(Err(status)) if status.code() == Code::Unimplemented => {

@@ -2,20 +2,17 @@
 
 use std::time::{Duration, SystemTime};
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 use windrow_proto::v1;
 use windrow_proto::v1::enrollment_client::EnrollmentClient;
 
-use crate::{Credentials, Dialer, FreshKey, JoinToken, Role, SecurityError, explain, has_hung_up};
+use crate::retry::retry_while_hung_up;
+use crate::{Credentials, Dialer, FreshKey, JoinToken, Role, SecurityError, explain};
 
 /// How long a coordinator may take to answer.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
-/// Before the next try, when it hangs up at once; twice as long before each other one.
-const CONNECT_AGAIN: Duration = Duration::from_millis(50);
-/// From when on it is not tried again.
-const CONNECT_AGAIN_MAX: Duration = Duration::from_secs(3);
 
 /// Joins the cluster at one of the URLs, which have commas between them, as one of `roles`, and
 /// spends the token. Nothing is written. A token for another role is not spent.
@@ -68,17 +65,7 @@ pub(crate) async fn connect(dialer: &Dialer, url: &str) -> Result<Channel, Secur
     let dialer = dialer.clone();
     let connector = tower::service_fn(move |uri| dialer.clone().dial(uri));
     let endpoint = endpoint.connect_timeout(ANSWER_TIME_MAX);
-    let (deadline, mut pause) = (Instant::now() + CONNECT_AGAIN_MAX, CONNECT_AGAIN);
-    let channel = loop {
-        match endpoint.connect_with_connector(connector.clone()).await {
-            // One that makes room for others hangs up on whom it does not know yet.
-            Err(error) if has_hung_up(&error) && Instant::now() + pause < deadline => {
-                sleep(pause).await;
-                pause *= 2;
-            }
-            channel => break channel,
-        }
-    };
+    let channel = retry_while_hung_up(|| endpoint.connect_with_connector(connector.clone())).await;
     channel.map_err(|error| {
         SecurityError::Unreachable(format!(
             "no windrow coordinator answers at {url}: {}",

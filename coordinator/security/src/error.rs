@@ -87,21 +87,8 @@ pub fn explain(error: &(dyn Error + 'static)) -> String {
     }
 }
 
-/// Whether the other end was there and has closed the connection, by an error or what it comes from.
-pub fn has_hung_up(error: &(dyn Error + 'static)) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-    let mut causes = std::iter::successors(Some(error), |cause| {
-        let cause: &(dyn Error + 'static) = *cause;
-        wrapped(cause).or_else(|| cause.source())
-    });
-    causes.any(|cause| {
-        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
-        matches!(kind, Some(BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof))
-    })
-}
-
 /// What errors wrap that name as their source what is behind it, or nothing.
-fn wrapped<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+pub(crate) fn wrapped<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     if let Some(error) = error.downcast_ref::<io::Error>() {
         return error.get_ref().map(|inner| inner as _);
     }

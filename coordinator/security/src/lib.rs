@@ -3,11 +3,13 @@
 //! ```text
 //!  identity, certificate   who somebody is: windrow://CLUSTER/ROLE/NAME
 //!  credentials, token      what one shows, and how one comes by it
+//!  files                   files and folders of their owner alone
 //!  tls                     both sides of a connection, with the cluster's authority as the only root
 //!  dial, listener          connections out and in, plain where there are no credentials
 //!  local                   whose a connection on this machine is, where there are no credentials
 //!  access                  one layer around all services, which asks a gate before each call
 //!  enrollment, renewal     the newcomer's and the member's side of the Enrollment service
+//!  retry                   what is asked again of one who has hung up
 //!  limits                  what a stranger can make us hold
 //!  crowd, door             connections that wait, and those that are let in; nobody keeps others out
 //!  refusals                a line a second of those who are refused
@@ -34,6 +36,7 @@ mod listener;
 mod local;
 mod refusals;
 mod renewal;
+mod retry;
 mod tls;
 mod token;
 
@@ -43,11 +46,12 @@ pub use certificate::Certified;
 pub use credentials::{Credentials, FreshKey, pem};
 pub use dial::{Dialed, Dialer, NotAnAddress};
 pub use enrollment::enroll;
-pub use error::{SecurityError, explain, has_hung_up};
+pub use error::{SecurityError, explain};
 pub use identity::{Identity, NotAnIdentity, Role};
 pub use listener::{Connection, listen};
 pub use local::{LocalGate, LocalUsers, Origin, nobodys_number};
 pub use refusals::Refusals;
 pub use renewal::{keep_renewed, renew_if_due};
+pub use retry::retry_while_hung_up;
 pub use tls::{Tls, job_host};
 pub use token::JoinToken;
