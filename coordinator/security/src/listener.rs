@@ -10,6 +10,7 @@ use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -26,6 +27,9 @@ use crate::crowd::{Member, Standing};
 use crate::door::{Door, Seat};
 use crate::limits::{FIRST_BYTE_TIME_MAX, HANDSHAKE_TIME_MAX, Room, STRANGER_TIME_MAX};
 use crate::{Certified, Origin, Refusals, Role, SecurityError, Tls, explain};
+
+/// Before the next try, where a connection could not be accepted.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// First byte of a TLS connection: a handshake record.
 const TLS_HANDSHAKE: u8 = 22;
@@ -54,7 +58,7 @@ async fn accept_all(
             Err(error) => {
                 // Of one connection, or too many open files: then another moment may be better.
                 refusals.say(|| tracing::warn!(%error, "cannot accept a connection"));
-                sleep(std::time::Duration::from_millis(100)).await;
+                sleep(ACCEPT_AGAIN).await;
                 continue;
             }
         };
@@ -283,21 +287,30 @@ impl AsyncWrite for Connection {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio_stream::StreamExt;
 
     use super::*;
 
+    /// A listener to whom somebody has connected already: what the kernel has done by then needs no
+    /// time, which these tests pass without waiting.
+    async fn called() -> (std::net::TcpStream, TcpListener) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.set_nonblocking(true).unwrap();
+        (client, listener)
+    }
+
     /// A client that has said something, and the server's side of it.
     async fn connected() -> (TcpStream, Connection) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let (mut client, listener) = called().await;
+        client.write_all(&[1]).unwrap();
         let mut connections = listen(listener, None);
-        let mut client = TcpStream::connect(address).await.unwrap();
-        client.write_u8(1).await.unwrap();
         let mut connection = connections.next().await.unwrap().unwrap();
         assert_eq!(connection.read_u8().await.unwrap(), 1);
-        (client, connection)
+        (TcpStream::from_std(client).unwrap(), connection)
     }
 
     #[tokio::test(start_paused = true)]
@@ -310,11 +323,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_on_which_nothing_is_said_is_closed_soon() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let _connections = listen(listener, None);
-        let mut silent = TcpStream::connect(address).await.unwrap();
+        let (client, listener) = called().await;
+        let mut silent = TcpStream::from_std(client).unwrap();
         let began = Instant::now();
+        let _connections = listen(listener, None);
         assert_eq!(silent.read(&mut [0]).await.unwrap(), 0);
         assert_eq!(began.elapsed().as_secs(), FIRST_BYTE_TIME_MAX.as_secs());
     }
