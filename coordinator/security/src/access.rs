@@ -196,8 +196,8 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let caller = request.extensions().get::<Caller>().cloned().unwrap_or_default();
-        let admitted = self.gate.admit(request.uri().path(), &caller).and_then(|()| caller.admit());
         let (gate, method) = (Arc::clone(&self.gate), request.uri().path().to_string());
+        let admitted = gate.admit(&method, &caller).and_then(|()| caller.admit());
         if let Err(refusal) = admitted {
             let refusal = refusal.into_http();
             gate.answered(&method, &caller, &refusal);

@@ -1,8 +1,8 @@
 //! Who waits at a listener, and who is inside.
 //!
-//! Whoever connects is a stranger, until they show a certificate. From then on they are a member who
-//! waits, among members and no longer among those of their address, until a call of theirs is
-//! admitted that only members may make. Newcomers, who have no certificate, remain strangers.
+//! Whoever connects is a stranger, until they show a certificate. From then on they are a member
+//! who waits, among members and no longer among those of their address, until a call of theirs is
+//! admitted. Newcomers, who have no certificate, remain strangers.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -57,8 +57,8 @@ pub(crate) enum Place {
     /// Within this process: nothing is limited.
     #[default]
     Within,
-    /// At the door, and how many calls were let in.
-    Stranger { door: Door, _seat: Seat, calls: u32 },
+    /// At the door. A newcomer has one call.
+    Stranger { door: Door, _seat: Seat, has_called: bool },
     /// Inside, as long as this is kept.
     Admitted { _admission: Admission },
 }
@@ -105,7 +105,7 @@ impl Door {
     }
 
     pub(crate) fn place(&self, seat: Seat) -> Place {
-        Place::Stranger { door: self.clone(), _seat: seat, calls: 0 }
+        Place::Stranger { door: self.clone(), _seat: seat, has_called: false }
     }
 
     fn admit(&self, identity: Option<&Identity>) -> Result<Admission, Status> {
@@ -132,14 +132,14 @@ impl Door {
 impl Place {
     /// A call is to be let in.
     pub(crate) fn admit(&mut self, identity: Option<&Identity>) -> Result<(), Status> {
-        let Self::Stranger { door, calls, .. } = self else { return Ok(()) };
+        let Self::Stranger { door, has_called, .. } = self else { return Ok(()) };
         if door.is_secured && identity.is_none() {
-            if *calls > 0 {
+            if *has_called {
                 return Err(Status::resource_exhausted(
                     "without a certificate, one call is let in",
                 ));
             }
-            *calls += 1;
+            *has_called = true;
             return Ok(());
         }
         *self = Self::Admitted { _admission: door.admit(identity)? };
