@@ -21,7 +21,7 @@ use crate::health;
 use crate::job::Job;
 use crate::pace::Pace;
 use crate::step::Step;
-use crate::worker::Workers;
+use crate::workers::Workers;
 
 /// Workers that a task remembers to have failed on: more than it has attempts, in most jobs.
 const FAILED_ON_MAX: usize = 8;

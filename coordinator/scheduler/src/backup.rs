@@ -25,7 +25,7 @@ use crate::step::Step;
 use crate::task::{Running, TaskState};
 use crate::tasks::{Tasks, Totals};
 use crate::time::Time;
-use crate::worker::Workers;
+use crate::workers::Workers;
 
 /// An attempt at less than one such part of the usual rate is slow.
 const SLOW_PART: f64 = 3.0;

@@ -13,7 +13,8 @@ use crate::queue::Queue;
 use crate::scheduler::Scheduler;
 use crate::task::TaskState;
 use crate::tasks::{Tasks, Totals};
-use crate::worker::{Leaving, Workers};
+use crate::worker::Leaving;
+use crate::workers::Workers;
 
 impl Scheduler {
     /// Checks all that must hold between two calls: queues, slots, timers and sums agree with the

@@ -1,6 +1,8 @@
 //! All jobs: those that run, and what is still known of those that have ended.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::iter;
+use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 use windrow_jobs::{FailureCause, JobId};
@@ -12,7 +14,7 @@ use crate::job::{Job, JobResult, Phase};
 use crate::shares::{Shares, Submitters};
 use crate::step::Step;
 use crate::view::{JobState, JobView};
-use crate::worker::Workers;
+use crate::workers::Workers;
 
 /// All jobs of one coordinator.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -97,9 +99,16 @@ impl Jobs {
         self.running.values()
     }
 
-    /// The numbers of all that are known, in no order.
-    pub(crate) fn ids(&self) -> impl Iterator<Item = JobId> {
-        self.running.keys().chain(self.ended.keys()).copied()
+    /// The numbers of all that are known, the latest first, from before this one on. Looks only at
+    /// what is taken.
+    pub(crate) fn latest(&self, before: Option<JobId>) -> impl Iterator<Item = JobId> {
+        let range = (Bound::Unbounded, before.map_or(Bound::Unbounded, Bound::Excluded));
+        let mut running = self.running.range(range).rev().map(|(id, _)| *id).peekable();
+        let mut ended = self.ended.range(range).rev().map(|(id, _)| *id).peekable();
+        iter::from_fn(move || match running.peek() > ended.peek() {
+            true => running.next(),
+            false => ended.next(),
+        })
     }
 
     /// Those of them that may be given more tasks than there are slots.

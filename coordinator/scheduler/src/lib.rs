@@ -79,6 +79,7 @@ mod time;
 mod trouble;
 mod view;
 mod worker;
+mod workers;
 
 #[cfg(test)]
 mod tests;

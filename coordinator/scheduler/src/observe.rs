@@ -8,7 +8,8 @@ use crate::job::{Job, Phase};
 use crate::tasks::Tasks;
 use crate::time::Time;
 use crate::view::{JobState, JobView, StageView, Waiting};
-use crate::worker::{Leaving, Workers};
+use crate::worker::Leaving;
+use crate::workers::Workers;
 
 /// After so long without progress, attempts may hang. Between two heartbeats is much less.
 const SILENCE: Duration = Duration::from_secs(10);

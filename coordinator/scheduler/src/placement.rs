@@ -31,7 +31,8 @@ use crate::jobs::Jobs;
 use crate::pace::{PACES, Pace};
 use crate::shares::Shares;
 use crate::step::Step;
-use crate::worker::{Worker, Workers};
+use crate::worker::Worker;
+use crate::workers::Workers;
 
 /// How many queued tasks are compared for one slot. A choice costs this much, however long the
 /// queue is.

@@ -24,7 +24,8 @@ use crate::step::Step;
 use crate::takeover;
 use crate::time::Time;
 use crate::view::{JobView, WorkerView};
-use crate::worker::{Worker, Workers};
+use crate::worker::Worker;
+use crate::workers::Workers;
 
 /// Decides what runs where. See the [crate](crate) for the picture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -140,10 +141,7 @@ impl Scheduler {
 
     /// Those before a number, the latest first. Only what is taken is made.
     pub fn latest_jobs(&self, before: Option<JobId>) -> impl Iterator<Item = JobView> {
-        let is_before = move |id: &JobId| before.is_none_or(|before| *id < before);
-        let mut ids: Vec<_> = self.jobs.ids().filter(is_before).collect();
-        ids.sort_unstable_by(|a, b| b.cmp(a));
-        ids.into_iter().filter_map(|id| self.job(id))
+        self.jobs.latest(before).filter_map(|id| self.job(id))
     }
 
     fn view(&self, job: &Job) -> JobView {

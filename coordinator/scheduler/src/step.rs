@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::deadlines::Deadlines;
 use crate::effect::Effect;
 use crate::time::Time;
-use crate::worker::Workers;
+use crate::workers::Workers;
 
 /// One call of the scheduler, seen from a job.
 pub(crate) struct Step<'a> {

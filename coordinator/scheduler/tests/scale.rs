@@ -1,5 +1,5 @@
-//! What the scheduler's state and its tables cost as jobs grow, in virtual time, without faults. How
-//! fast it decides: `cargo bench --bench control_plane -- --decider`.
+//! What the scheduler's state and its tables cost as jobs grow, in virtual time, without faults.
+//! How fast it decides: `cargo bench --bench control_plane -- --decider`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

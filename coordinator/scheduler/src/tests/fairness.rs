@@ -128,36 +128,43 @@ fn of(submitter: u64, splits: usize) -> JobPlan {
     JobPlan { submitter, ..plan(splits, 0) }
 }
 
+/// The job of the second submitter.
+const OTHER: JobId = JobId(21);
+
+/// Twenty jobs of one submitter, and then one of another.
+fn twenty_jobs_and_another(
+    slots: u32,
+    splits: usize,
+    splits_of_other: usize,
+) -> (Fixture, Vec<Effect>) {
+    let mut f = Fixture::new(0);
+    f.join(slots, slots);
+    for _ in 0..20 {
+        f.submit(of(1, splits));
+    }
+    let other = f.submit(of(2, splits_of_other));
+    (f, other)
+}
+
 #[test]
 fn many_jobs_of_one_submitter_are_one_share() {
-    let mut f = Fixture::new(0);
-    f.join(4, 4);
-    for _ in 0..20 {
-        f.submit(of(1, 99));
-    }
-    let other = f.submit(of(2, 99));
+    let (mut f, other) = twenty_jobs_and_another(4, 99, 99);
     assert_eq!(jobs_assigned(&other), [], "all slots are taken");
-    let other = JobId(21);
     // The next slots are theirs, until both have as many.
     let given: Vec<_> = (0..4)
         .flat_map(|_| {
             let running = f.running(W1);
-            let of_first = running.iter().find(|attempt| attempt.task.job != other).copied();
+            let of_first = running.iter().find(|attempt| attempt.task.job != OTHER).copied();
             jobs_assigned(&f.done(W1, of_first.expect("two of them")))
         })
         .collect();
-    assert_eq!(given.iter().filter(|job| **job == other).count(), 2, "{given:?}");
-    assert_eq!(given[..2], [other; 2]);
+    assert_eq!(given.iter().filter(|job| **job == OTHER).count(), 2, "{given:?}");
+    assert_eq!(given[..2], [OTHER; 2]);
 }
 
 #[test]
 fn submitters_take_turns_at_a_single_slot_however_many_and_short_their_jobs_are() {
-    let mut f = Fixture::new(0);
-    f.join(1, 1);
-    for _ in 0..20 {
-        f.submit(of(1, 1));
-    }
-    f.submit(of(2, 20));
+    let (mut f, _) = twenty_jobs_and_another(1, 1, 20);
     let mut given = Vec::new();
     let mut running = map(0, 1);
     for _ in 0..20 {
@@ -167,7 +174,7 @@ fn submitters_take_turns_at_a_single_slot_however_many_and_short_their_jobs_are(
             _ => None,
         });
         running = assigned.expect("there is more to do");
-        given.push(running.task.job == JobId(21));
+        given.push(running.task.job == OTHER);
     }
     assert!(given.chunks(2).all(|turns| turns == [true, false]), "{given:?}");
 }

@@ -25,6 +25,7 @@ mod placement;
 mod publication;
 mod retry;
 mod session;
+mod sleepers;
 mod stages;
 mod takeover;
 mod timeouts;
