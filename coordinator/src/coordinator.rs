@@ -37,8 +37,8 @@ use crate::journal::{Home, Opened, RecoverError};
 use crate::logs::LogStore;
 use crate::plan::ClusterSize;
 use crate::rpc::{
-    BlobsService, InProgress, JobsService, LargeRequests, Planner, Questions, SessionsService,
-    build_name, stands_still,
+    BlobsService, DriverTurns, InProgress, JobsService, LargeRequests, Planner, RequestRoom,
+    SessionsService, build_name, stands_still,
 };
 use crate::security::{EnrollmentService, MembersOnly, Security};
 
@@ -241,6 +241,7 @@ impl Coordinator {
         stopping: CancellationToken,
     ) -> Router<Stack<AccessLayer, Identity>> {
         let config = &self.config;
+        let turns = DriverTurns::default();
         let jobs = JobsService {
             driver: self.driver.clone(),
             build: config.build.clone(),
@@ -252,12 +253,12 @@ impl Coordinator {
             logs: Arc::clone(&self.logs),
             in_planning: InProgress::default(),
             planner: Planner::new(
-                self.driver.clone(),
+                (self.driver.clone(), turns.clone()),
                 Arc::clone(&self.blobs),
                 config.allowed_paths.clone(),
                 stopping,
             ),
-            questions: Questions::default(),
+            turns,
         };
         let sessions = SessionsService {
             driver: self.driver.clone(),
@@ -272,6 +273,7 @@ impl Coordinator {
             driver: self.driver.clone(),
             refusals: Refusals::default(),
         };
+        let room = RequestRoom::default();
         Server::builder()
             .layer(AccessLayer::new(gate))
             .max_concurrent_streams(limits::COORDINATOR_STREAMS_MAX)
@@ -285,6 +287,7 @@ impl Coordinator {
             .http2_keepalive_timeout(Some(Duration::from_secs(20)))
             .add_service(LargeRequests::of(
                 BlobsServer::new(blobs).max_decoding_message_size(limits::PIECE_BYTES_MAX),
+                &room,
             ))
             .add_service(
                 EnrollmentServer::new(enrollment)
@@ -294,6 +297,7 @@ impl Coordinator {
                 JobsServer::new(jobs)
                     .max_decoding_message_size(limits::REQUEST_BYTES_MAX)
                     .max_encoding_message_size(limits::ANSWER_BYTES_MAX),
+                &room,
             ))
             .add_service(
                 SessionsServer::new(sessions)

@@ -26,6 +26,7 @@ use windrow_proto::v1;
 use windrow_scheduler::SubmissionId;
 
 use super::convert::piece_to;
+use super::driver_turns::DriverTurns;
 use super::plannings::Plannings;
 use super::refusal::{check_files, files_of};
 use super::unended::{Coming, Unended};
@@ -40,6 +41,8 @@ use crate::submitter::Submitter;
 #[derive(Clone)]
 pub(crate) struct Planner {
     driver: DriverHandle,
+    /// To ask it.
+    turns: DriverTurns,
     /// Where programs and side files are.
     blobs: Arc<BlobStore>,
     /// What was listed for submissions that have not come yet, and the files that they will need.
@@ -83,13 +86,13 @@ struct Planned {
 
 impl Planner {
     pub(crate) fn new(
-        driver: DriverHandle,
+        (driver, turns): (DriverHandle, DriverTurns),
         blobs: Arc<BlobStore>,
         allowed_paths: AllowedPaths,
         stopping: CancellationToken,
     ) -> Self {
         let (listings, plannings, unended) = Default::default();
-        Self { driver, blobs, listings, plannings, unended, allowed_paths, stopping }
+        Self { driver, turns, blobs, listings, plannings, unended, allowed_paths, stopping }
     }
 
     /// The number of partitions that a job would have, and what to read of its input for their
@@ -135,23 +138,24 @@ impl Planner {
         caller_gone: CancellationToken,
     ) -> Result<JobId, Status> {
         let _unended = self.count(&asked).await?;
-        self.until_cleaned_up(&asked.spec, &caller_gone).await?;
         let (planner, submitter) = (self.clone(), asked.submitter.clone());
+        let of = submitter.as_deref();
+        self.until_cleaned_up(of, &asked.spec, &caller_gone).await?;
         // Before the inputs are listed, which may take longer than what is not needed is kept.
-        let pin = self.pin(&asked.spec, submitter.as_deref()).await?;
-        let planning = self.plannings.run(submitter.as_deref(), move || planner.plan(asked, pin));
+        let pin = self.pin(&asked.spec, of).await?;
+        let planning = self.plannings.run(of, move || planner.plan(asked, pin));
         let mut planned = tokio::select! {
             planned = self.unless_stopped(planning) => planned?,
             () = caller_gone.cancelled() => return Err(submitter_gone()),
         };
         let found = std::mem::take(&mut planned.found);
-        if let Some(owner) = self.owner_of(&planned.asked.spec, found).await? {
+        if let Some(owner) = self.owner_of(of, &planned.asked.spec, found).await? {
             return Err(refused(&planned.asked.spec, owner));
         }
         let owner = self.driver.owner().cloned();
         let taking = spawn_blocking(move || take(planned, owner)).await;
         let (submission, _pin) = taking.map_err(|error| Status::internal(error.to_string()))??;
-        submit(&self.driver, submission, &caller_gone).await
+        self.submit(of, submission, &caller_gone).await
     }
 
     /// Counts a submission, until the driver has it, where submitters are told apart.
@@ -160,13 +164,15 @@ impl Planner {
             return Ok(None);
         };
         let coming = self.unended.count(submitter, &asked.spec);
-        coming.check(self.driver.load_of(submitter.clone()).await?)?;
+        let load = self.driver.load_of(submitter.clone());
+        coming.check(self.turns.ask(Some(submitter), load).await?)?;
         Ok(Some(coming))
     }
 
     /// Keeps the program and the side files of a job.
     async fn pin(&self, spec: &JobSpec, submitter: Option<&str>) -> Result<Pin, Status> {
-        let (in_use, from) = (self.driver.blobs_in_use().await?, Submitter::named(submitter));
+        let in_use = self.turns.ask(submitter, self.driver.blobs_in_use()).await?;
+        let from = Submitter::named(submitter);
         let (blobs, files) = (Arc::clone(&self.blobs), files_of(spec));
         let pinning = spawn_blocking(move || blobs.pin(files, from, &in_use));
         Ok(pinning.await.map_err(|error| Status::internal(error.to_string()))??)
@@ -176,14 +182,15 @@ impl Planner {
     /// of which only the last traces are still to be removed.
     async fn until_cleaned_up(
         &self,
+        of: Option<&str>,
         spec: &JobSpec,
         caller_gone: &CancellationToken,
     ) -> Result<(), Status> {
-        let Some(owner) = self.owner_of(spec, Vec::new()).await? else { return Ok(()) };
+        let Some(owner) = self.owner_of(of, spec, Vec::new()).await? else { return Ok(()) };
         if !owner.ended {
             return Err(refused(spec, owner));
         }
-        if let Some(mut changes) = self.driver.watch(owner.job).await? {
+        if let Some(mut changes) = self.turns.ask(of, self.driver.watch(owner.job)).await? {
             tokio::select! {
                 // The sender goes only with a job that is over and forgotten.
                 _ = changes.wait_for(|over| *over) => {}
@@ -205,10 +212,11 @@ impl Planner {
 
     async fn owner_of(
         &self,
+        of: Option<&str>,
         spec: &JobSpec,
         found: Vec<JobIdentity>,
     ) -> Result<Option<OutputOwner>, Status> {
-        Ok(self.driver.owner_of(spec.output.clone(), found).await?)
+        self.turns.ask(of, self.driver.owner_of(spec.output.clone(), found)).await
     }
 
     /// Looks at the output first, since that is cheap, and writes nothing.
@@ -227,6 +235,41 @@ impl Planner {
         // Checked once more, and what was checked is what workers are told.
         asked.spec.writable = self.allowed_paths.real_writable(&asked.spec)?;
         Ok(Planned { asked, plan, found, output, pin })
+    }
+
+    /// Hands a job to the driver, or gives its folder back.
+    async fn submit(
+        &self,
+        of: Option<&str>,
+        submission: Submission,
+        caller_gone: &CancellationToken,
+    ) -> Result<JobId, Status> {
+        let has_successors = self.driver.owner().is_some();
+        let reservation = Arc::clone(&submission.reservation);
+        let (driver, caller_gone) = (self.driver.clone(), caller_gone.clone());
+        let submitting = async move {
+            match caller_gone.is_cancelled() {
+                true => None,
+                false => Some(driver.submit(submission).await),
+            }
+        };
+        let refused = match self.turns.command(of, submitting).await {
+            Ok(Some(Ok(job))) => return Ok(job),
+            // A successor may have taken the job over, and its attempts write to the folder. If
+            // not, whoever takes the output next removes it.
+            Ok(Some(Err(Unsubmitted::Unanswered(stopped)))) if has_successors => {
+                return Err(stopped.into());
+            }
+            Ok(Some(Err(Unsubmitted::Unanswered(stopped) | Unsubmitted::Refused(stopped)))) => {
+                stopped.into()
+            }
+            Ok(None) => submitter_gone(),
+            Err(refused) => refused,
+        };
+        if let Err(error) = reservation.discard().await {
+            tracing::warn!(%error, "cannot remove the staging folder of a refused job");
+        }
+        Err(refused)
     }
 }
 
@@ -247,31 +290,6 @@ fn take(planned: Planned, owner: Option<Owner>) -> Result<(Submission, Pin), Sta
     // Made here and not by the driver, which has no time to look at each split.
     let to_schedule = work.to_schedule();
     Ok((Submission { id, work: Arc::new(work), plan: to_schedule, reservation }, pin))
-}
-
-/// Hands a job to the driver, or gives its folder back.
-async fn submit(
-    driver: &DriverHandle,
-    submission: Submission,
-    caller_gone: &CancellationToken,
-) -> Result<JobId, Status> {
-    let has_successors = driver.owner().is_some();
-    let reservation = Arc::clone(&submission.reservation);
-    let refused = if caller_gone.is_cancelled() {
-        submitter_gone()
-    } else {
-        match driver.submit(submission).await {
-            Ok(job) => return Ok(job),
-            // A successor may have taken the job over, and its attempts write to the folder. If
-            // not, whoever takes the output next removes it.
-            Err(Unsubmitted::Unanswered(stopped)) if has_successors => return Err(stopped.into()),
-            Err(Unsubmitted::Unanswered(stopped) | Unsubmitted::Refused(stopped)) => stopped.into(),
-        }
-    };
-    if let Err(error) = reservation.discard().await {
-        tracing::warn!(%error, "cannot remove the staging folder of a refused job");
-    }
-    Err(refused)
 }
 
 fn submitter_gone() -> Status {

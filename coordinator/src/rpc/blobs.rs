@@ -14,9 +14,9 @@ use tonic::{Request, Response, Status, Streaming};
 use windrow_jobs::{Blob, Digest};
 use windrow_proto::v1;
 use windrow_proto::v1::blobs_server::Blobs;
-use windrow_security::access::Caller;
 
 use super::convert::{blob_from, digest_from};
+use super::driver_turns::name_of;
 use super::in_progress::InProgress;
 use super::turns::Turns;
 use crate::blobs::{BlobError, BlobStore, Offered, ROOM_STEP, Upload};
@@ -187,12 +187,6 @@ async fn open(store: Arc<BlobStore>, digest: Digest) -> Result<(Arc<File>, u64),
     let file = blocking(move || store.open(digest)).await??;
     let end = file.metadata().map_err(|error| Status::internal(error.to_string()))?.len();
     Ok((file, end))
-}
-
-/// Who has called, where callers are told apart.
-fn name_of<T>(request: &Request<T>) -> Option<String> {
-    let identity = request.extensions().get::<Caller>().and_then(Caller::identity);
-    identity.map(|identity| identity.name().to_string())
 }
 
 /// How fast an upload comes.

@@ -10,7 +10,7 @@ use windrow_jobs::{JobId, JobIdentity, JobName, JobOptions, JobSpec};
 use windrow_proto::v1;
 use windrow_proto::v1::jobs_server::Jobs;
 use windrow_scheduler::SubmissionId;
-use windrow_security::access::{Caller, Subject};
+use windrow_security::access::Subject;
 use windrow_security::{Identity, Role};
 
 use super::accept::{Asked, Planner, drawn};
@@ -18,15 +18,15 @@ use super::convert::{
     job_status, listed_status, name_from, ranges_from, shape_from, spec_from, submission_from,
     worker_status,
 };
+use super::driver_turns::{DriverTurns, identity_of, name_of};
 use super::in_progress::InProgress;
 use super::list::Page;
 use super::logs::send;
 use super::refusal::{
     check_build, check_cluster, check_platform, check_same_job, stands_still, unknown,
 };
-use super::turns::{Turn, Turns};
 use super::watch::watch_job;
-use crate::driver::DriverHandle;
+use crate::driver::{DriverHandle, JobSnapshot};
 use crate::logs::LogStore;
 use crate::plan::ClusterSize;
 
@@ -45,29 +45,8 @@ pub(crate) struct JobsService {
     pub(crate) in_planning: InProgress<SubmissionId>,
     /// Plans what is submitted.
     pub(crate) planner: Planner,
-    /// To ask the driver, who has one thread for all, for what takes it some time.
-    pub(crate) questions: Questions,
-}
-
-/// Turns to ask the driver. Whoever asks much waits for their own answers, and nobody else, above
-/// all no worker, for those.
-pub(crate) struct Questions(Turns);
-
-/// Questions at once, of all and of one submitter.
-const QUESTIONS_MAX: usize = 16;
-const QUESTIONS_OF_ONE_MAX: usize = 2;
-
-impl Default for Questions {
-    fn default() -> Self {
-        Self(Turns::new(QUESTIONS_MAX, QUESTIONS_OF_ONE_MAX))
-    }
-}
-
-impl Questions {
-    async fn take<T>(&self, request: &Request<T>) -> Result<Turn, Status> {
-        let name = identity_of(request).map(|identity| identity.name().to_string());
-        self.0.take(name.as_deref()).await
-    }
+    /// To ask the driver.
+    pub(crate) turns: DriverTurns,
 }
 
 #[tonic::async_trait]
@@ -77,12 +56,13 @@ impl Jobs for JobsService {
 
     async fn in_charge(
         &self,
-        _: Request<v1::InChargeRequest>,
+        request: Request<v1::InChargeRequest>,
     ) -> Result<Response<v1::InChargeReply>, Status> {
-        if self.driver.stands_still().await? {
+        let asks = name_of(&request);
+        if self.turns.ask(asks.as_deref(), self.driver.stands_still()).await? {
             return Err(stands_still());
         }
-        let cluster = self.driver.cluster().await?.to_string();
+        let cluster = self.turns.ask(asks.as_deref(), self.driver.cluster()).await?.to_string();
         Ok(Response::new(v1::InChargeReply { cluster }))
     }
 
@@ -90,20 +70,21 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::PlanRequest>,
     ) -> Result<Response<v1::PlanReply>, Status> {
-        let submitter = identity_of(&request).map(|identity| identity.name().to_string());
+        let submitter = name_of(&request);
+        let of = submitter.as_deref();
         let request = request.into_inner();
         check_build("submitter", request.build.as_ref(), &self.build)?;
         let (spec, shape) = (spec_from(request.spec)?, shape_from(request.shape)?);
-        let id = submission_from(submitter.as_deref(), &request.submission, &request.key)?;
+        let id = submission_from(of, &request.submission, &request.key)?;
         // Its output is there, or about to be: it could not be planned once more.
         if let Some(id) = id
-            && let Some(accepted) = self.accepted_before(id, &request.key, &spec).await?
+            && let Some(accepted) = self.accepted_before(of, (id, &request.key), &spec).await?
         {
             let accepted = Some(accepted);
             return Ok(Response::new(v1::PlanReply { accepted, ..Default::default() }));
         }
-        let cluster = self.cluster_size().await?;
-        let reply = self.planner.look_at((submitter.as_deref(), id), spec, shape, cluster).await?;
+        let cluster = self.cluster_size(of).await?;
+        let reply = self.planner.look_at((of, id), spec, shape, cluster).await?;
         Ok(Response::new(reply))
     }
 
@@ -111,27 +92,30 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::SubmitRequest>,
     ) -> Result<Response<v1::SubmitReply>, Status> {
-        let submitter = identity_of(&request);
+        let identity = identity_of(&request);
+        let submitter = name_of(&request);
+        let of = submitter.as_deref();
         let request = request.into_inner();
         check_build("submitter", request.build.as_ref(), &self.build)?;
         let program_version = request.build.map(|build| build.version).unwrap_or_default();
-        check_cluster(&request.cluster, self.driver.cluster().await?)?;
+        check_cluster(&request.cluster, self.turns.ask(of, self.driver.cluster()).await?)?;
         let (spec, shape) = (spec_from(request.spec)?, shape_from(request.shape)?);
         let ranges = request.ranges.map(ranges_from).transpose()?;
-        check_priority(submitter.as_ref().map(Identity::role), spec.options.priority)?;
-        let is_admin = submitter.as_ref().is_some_and(|identity| identity.role() == Role::Admin);
-        let submitter = submitter.map(|identity| identity.name().to_string());
-        let id = submission_from(submitter.as_deref(), &request.submission, &request.key)?;
+        check_priority(identity.as_ref().map(Identity::role), spec.options.priority)?;
+        let is_admin = identity.is_some_and(|identity| identity.role() == Role::Admin);
+        let id = submission_from(of, &request.submission, &request.key)?;
         let id = id.map_or_else(|| drawn().map(SubmissionId), Ok)?;
         // Told again, it waits for its first telling to come to an end, and is answered like that.
         let planning = self.in_planning.begin(id).await;
-        if let Some(accepted) = self.accepted_before(id, &request.key, &spec).await? {
+        if let Some(accepted) = self.accepted_before(of, (id, &request.key), &spec).await? {
             return Ok(Response::new(accepted));
         }
-        check_platform(&spec.program.needs, &self.driver.platforms().await?)?;
-        let cluster = self.cluster_size().await?;
+        let platforms = self.turns.ask(of, self.driver.platforms()).await?;
+        check_platform(&spec.program.needs, &platforms)?;
+        let cluster = self.cluster_size(of).await?;
         let caller_gone = CancellationToken::new();
         let _here = caller_gone.clone().drop_guard();
+        let submitter = submitter.clone();
         let asked =
             Asked { id, spec, program_version, submitter, is_admin, shape, ranges, cluster };
         // In a task of its own, which goes on when the caller goes: what planning has taken must be
@@ -143,7 +127,7 @@ impl Jobs for JobsService {
         };
         let accepted = tokio::spawn(accepting).await;
         let job = accepted.map_err(|error| Status::internal(error.to_string()))??;
-        let accepted = self.accepted(job).await?;
+        let accepted = self.accepted(of, job).await?;
         let identity = JobIdentity::from_bytes(&accepted.identity);
         Ok(about(Response::new(accepted), format!("job {job}, {}", shown(identity))))
     }
@@ -152,11 +136,18 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let _turn = self.questions.take(&request).await?;
-        let (name, job) = self.find(request.into_inner().job).await?;
-        let changes = self.driver.watch(job).await?.ok_or_else(|| unknown(name))?;
+        let asks = name_of(&request);
+        let (name, job) = self.find(asks.as_deref(), request.into_inner().job).await?;
+        let changes = self.turns.ask(asks.as_deref(), self.driver.watch(job)).await?;
+        let changes = changes.ok_or_else(|| unknown(name))?;
         let (sender, statuses) = mpsc::channel(1);
-        tokio::spawn(watch_job(self.driver.clone(), job, changes, sender));
+        tokio::spawn(watch_job(
+            self.driver.clone(),
+            (self.turns.clone(), asks),
+            job,
+            changes,
+            sender,
+        ));
         Ok(Response::new(ReceiverStream::new(statuses)))
     }
 
@@ -164,11 +155,12 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::ListRequest>,
     ) -> Result<Response<v1::ListReply>, Status> {
-        let _turn = self.questions.take(&request).await?;
+        let asks = name_of(&request);
         let request = request.into_inner();
         let (mut before, mut page) = (request.before.map(JobId), Page::of(request));
         loop {
-            let jobs = self.driver.jobs_before(before, SHOWN_MAX).await?;
+            let asking = self.driver.jobs_before(before, SHOWN_MAX);
+            let jobs = self.turns.ask(asks.as_deref(), asking).await?;
             before = jobs.last().map(|job| job.view.job);
             let is_full = jobs.iter().any(|job| !page.add(listed_status(job)));
             if is_full || before.is_none() {
@@ -181,23 +173,27 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::GetRequest>,
     ) -> Result<Response<v1::JobStatus>, Status> {
-        let _turn = self.questions.take(&request).await?;
-        let (_, job) = self.find(request.into_inner().job).await?;
-        Ok(Response::new(self.status(job).await?))
+        let asks = name_of(&request);
+        let (_, job) = self.find(asks.as_deref(), request.into_inner().job).await?;
+        Ok(Response::new(self.status(asks.as_deref(), job).await?))
     }
 
     async fn cancel(
         &self,
         request: Request<v1::CancelRequest>,
     ) -> Result<Response<v1::CancelReply>, Status> {
-        let asks = identity_of(&request);
-        let (name, job) = self.find(request.into_inner().job).await?;
-        self.refuse_stranger(asks, job).await?;
-        let mut changes = self.driver.watch(job).await?.ok_or_else(|| unknown(name))?;
-        let too_late = !self.driver.cancel(job).await?;
+        let (identity, asks) = (identity_of(&request), name_of(&request));
+        let asks = asks.as_deref();
+        let (name, job) = self.find(asks, request.into_inner().job).await?;
+        self.refuse_stranger(identity, job).await?;
+        let changes = self.turns.ask(asks, self.driver.watch(job)).await?;
+        let mut changes = changes.ok_or_else(|| unknown(name))?;
+        let driver = self.driver.clone();
+        let cancelling = async move { driver.cancel(job).await };
+        let too_late = !self.turns.command(asks, cancelling).await??;
         // The sender goes only with a job that is over and forgotten.
         let _ = changes.wait_for(|over| *over).await;
-        let status = Some(self.status(job).await?);
+        let status = Some(self.status(asks, job).await?);
         Ok(about(Response::new(v1::CancelReply { status, too_late }), format!("job {job}")))
     }
 
@@ -205,8 +201,8 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::WorkersRequest>,
     ) -> Result<Response<v1::WorkersReply>, Status> {
-        let _turn = self.questions.take(&request).await?;
-        let workers = self.driver.workers().await?;
+        let asks = name_of(&request);
+        let workers = self.turns.ask(asks.as_deref(), self.driver.workers()).await?;
         let workers = workers.iter().map(worker_status).collect();
         Ok(Response::new(v1::WorkersReply { workers }))
     }
@@ -215,13 +211,12 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::LogsRequest>,
     ) -> Result<Response<Self::LogsStream>, Status> {
-        let _turn = self.questions.take(&request).await?;
-        let asks = identity_of(&request);
+        let (identity, asks) = (identity_of(&request), name_of(&request));
         let v1::LogsRequest { job, task } = request.into_inner();
-        let (_, job) = self.find(job).await?;
-        self.refuse_stranger(asks, job).await?;
+        let (_, job) = self.find(asks.as_deref(), job).await?;
+        self.refuse_stranger(identity, job).await?;
         if let Some(task) = &task {
-            self.refuse_unknown_task(job, task).await?;
+            self.refuse_unknown_task(asks.as_deref(), job, task).await?;
         }
         let logs = Arc::clone(&self.logs);
         let (sender, found) = mpsc::channel(1);
@@ -231,8 +226,8 @@ impl Jobs for JobsService {
 }
 
 impl JobsService {
-    async fn cluster_size(&self) -> Result<ClusterSize, Status> {
-        let joined = self.driver.cluster_size().await?;
+    async fn cluster_size(&self, asks: Option<&str>) -> Result<ClusterSize, Status> {
+        let joined = self.turns.ask(asks, self.driver.cluster_size()).await?;
         Ok(if joined.workers == 0 { self.assumed_cluster } else { joined })
     }
 
@@ -240,8 +235,7 @@ impl JobsService {
     /// printed.
     async fn refuse_stranger(&self, asks: Option<Identity>, job: JobId) -> Result<(), Status> {
         let Some(asks) = asks.filter(|asks| asks.role() == Role::Submitter) else { return Ok(()) };
-        let snapshot = self.driver.job(job).await?;
-        let snapshot = snapshot.ok_or_else(|| unknown(JobName::Number(job)))?;
+        let snapshot = self.job(Some(asks.name()), job).await?;
         match snapshot.submitter.as_deref() {
             Some(submitter) if submitter == asks.name() => Ok(()),
             submitter => Err(Status::permission_denied(format!(
@@ -252,9 +246,13 @@ impl JobsService {
     }
 
     /// Refuses the name of a task that the job does not have: nothing can ever be printed there.
-    async fn refuse_unknown_task(&self, job: JobId, task: &v1::LogsOfTask) -> Result<(), Status> {
-        let snapshot = self.driver.job(job).await?;
-        let snapshot = snapshot.ok_or_else(|| unknown(JobName::Number(job)))?;
+    async fn refuse_unknown_task(
+        &self,
+        asks: Option<&str>,
+        job: JobId,
+        task: &v1::LogsOfTask,
+    ) -> Result<(), Status> {
+        let snapshot = self.job(asks, job).await?;
         let (maps, reduces) = (snapshot.view.map.tasks, snapshot.view.reduce.tasks);
         let (stage, tasks) = match task.stage() {
             v1::Stage::Reduce => ("reduce", reduces),
@@ -272,19 +270,28 @@ impl JobsService {
     }
 
     /// The job that a caller means, as they have named it and by its number.
-    async fn find(&self, name: Option<v1::JobName>) -> Result<(JobName, JobId), Status> {
+    async fn find(
+        &self,
+        asks: Option<&str>,
+        name: Option<v1::JobName>,
+    ) -> Result<(JobName, JobId), Status> {
         let name = name_from(name)?;
-        let job = self.driver.number_of(name).await?;
+        let job = self.turns.ask(asks, self.driver.number_of(name)).await?;
         Ok((name, job.ok_or_else(|| unknown(name))?))
     }
 
-    async fn accepted(&self, job: JobId) -> Result<v1::SubmitReply, Status> {
-        let identity = self.driver.identity_of(job).await?;
+    async fn job(&self, asks: Option<&str>, job: JobId) -> Result<Arc<JobSnapshot>, Status> {
+        let snapshot = self.turns.ask(asks, self.driver.job(job)).await?;
+        snapshot.ok_or_else(|| unknown(JobName::Number(job)))
+    }
+
+    async fn accepted(&self, asks: Option<&str>, job: JobId) -> Result<v1::SubmitReply, Status> {
+        let identity = self.turns.ask(asks, self.driver.identity_of(job)).await?;
         let identity = identity.ok_or_else(|| unknown(JobName::Number(job)))?;
         Ok(v1::SubmitReply {
             job: job.0,
             identity: identity.to_bytes().to_vec().into(),
-            cluster: self.driver.cluster().await?.to_string(),
+            cluster: self.turns.ask(asks, self.driver.cluster()).await?.to_string(),
             before: false,
         })
     }
@@ -293,23 +300,23 @@ impl JobsService {
     /// things.
     async fn accepted_before(
         &self,
-        id: SubmissionId,
-        key: &str,
+        asks: Option<&str>,
+        (id, key): (SubmissionId, &str),
         spec: &JobSpec,
     ) -> Result<Option<v1::SubmitReply>, Status> {
-        let Some(job) = self.driver.resubmit(id).await? else { return Ok(None) };
+        let driver = self.driver.clone();
+        let telling = async move { driver.resubmit(id).await };
+        let Some(job) = self.turns.command(asks, telling).await?? else { return Ok(None) };
         if !key.is_empty()
-            && let Some(accepted) = self.driver.job(job).await?
+            && let Some(accepted) = self.turns.ask(asks, self.driver.job(job)).await?
         {
             check_same_job(key, job, &accepted.spec, spec)?;
         }
-        Ok(Some(v1::SubmitReply { before: true, ..self.accepted(job).await? }))
+        Ok(Some(v1::SubmitReply { before: true, ..self.accepted(asks, job).await? }))
     }
 
-    async fn status(&self, job: JobId) -> Result<v1::JobStatus, Status> {
-        let snapshot = self.driver.job(job).await?;
-        let snapshot = snapshot.ok_or_else(|| unknown(JobName::Number(job)))?;
-        Ok(job_status(&snapshot))
+    async fn status(&self, asks: Option<&str>, job: JobId) -> Result<v1::JobStatus, Status> {
+        Ok(job_status(&*self.job(asks, job).await?))
     }
 }
 
@@ -320,11 +327,6 @@ fn numbers(stage: &str, tasks: u32) -> String {
         1 => format!("{stage}-0"),
         _ => format!("{stage}-0 to {stage}-{}", tasks - 1),
     }
-}
-
-/// Who is in the caller's certificate.
-fn identity_of<T>(request: &Request<T>) -> Option<Identity> {
-    request.extensions().get::<Caller>().and_then(Caller::identity).cloned()
 }
 
 /// Who submits may step back behind others. To step before them is for an admin to grant; where

@@ -1,7 +1,8 @@
-//! Requests are held whole while they are read, and so is what they describe until they are answered.
-//! So they have a room in bytes, and a smaller one of each submitter: others need not wait for one
-//! of them. A request says how long it is before it comes, and has room for all of it from then on,
-//! or waits. What is not read stays with its sender, for HTTP/2 gives no more room to the stream.
+//! Requests are held whole while they are read, and so is what they describe until they are
+//! answered. So they have a room in bytes, and a smaller one of each submitter: others need not wait
+//! for one of them. A request says how long it is before it comes, and has room for all of it from
+//! then on, or waits. What is not read stays with its sender, but for what the stream's window holds;
+//! so those who wait have a bound, too.
 //!
 //! A call may come on each of a connection's streams, so that small ones count, too.
 
@@ -41,6 +42,15 @@ const PREFIX_BYTES: usize = 5;
 /// Many messages, which have turns and times of their own.
 const STREAMED: &str = "/windrow.v1.Blobs/Upload";
 
+/// The room of all services.
+pub(crate) struct RequestRoom(Turns);
+
+impl Default for RequestRoom {
+    fn default() -> Self {
+        Self(Turns::new(BYTES_MAX / UNIT_BYTES, BYTES_OF_ONE_MAX / UNIT_BYTES))
+    }
+}
+
 /// A service whose requests are read like that. Each has one message.
 #[derive(Clone)]
 pub(crate) struct LargeRequests<S> {
@@ -49,9 +59,8 @@ pub(crate) struct LargeRequests<S> {
 }
 
 impl<S> LargeRequests<S> {
-    pub(crate) fn of(service: S) -> Self {
-        let turns = Turns::new(BYTES_MAX / UNIT_BYTES, BYTES_OF_ONE_MAX / UNIT_BYTES);
-        Self { service, turns }
+    pub(crate) fn of(service: S, room: &RequestRoom) -> Self {
+        Self { service, turns: room.0.clone() }
     }
 }
 
@@ -291,7 +300,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn half_sent_requests_of_one_submitter_are_held_within_their_room() {
         let reader = Reader::default();
-        let mut service = LargeRequests::of(reader.clone());
+        let mut service = LargeRequests::of(reader.clone(), &RequestRoom::default());
         for (declared, count, most) in [(20 << 20, 50, 3), (100 << 10, 1_000, 660)] {
             let calls: Vec<_> = (0..count)
                 .map(|_| tokio::spawn(service.call(request("many", declared, 1_000))))
@@ -313,7 +322,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_does_not_come_or_is_too_much_is_refused() {
         let reader = Reader::default();
-        let mut service = LargeRequests::of(reader.clone());
+        let mut service = LargeRequests::of(reader.clone(), &RequestRoom::default());
         let calls = [(1_000, 10), (10, 1_000)]
             .map(|(declared, come)| tokio::spawn(service.call(request("ann", declared, come))));
         settle().await;

@@ -4,6 +4,7 @@
 mod accept;
 mod blobs;
 mod convert;
+mod driver_turns;
 pub(crate) mod fuzzing;
 mod in_progress;
 mod jobs;
@@ -19,9 +20,10 @@ mod watch;
 
 pub(crate) use accept::Planner;
 pub(crate) use blobs::BlobsService;
+pub(crate) use driver_turns::DriverTurns;
 pub(crate) use in_progress::InProgress;
-pub(crate) use jobs::{JobsService, Questions};
-pub(crate) use large::LargeRequests;
+pub(crate) use jobs::JobsService;
+pub(crate) use large::{LargeRequests, RequestRoom};
 pub(crate) use refusal::{build_name, stands_still};
 pub(crate) use sessions::SessionsService;
 pub(crate) use unended::Load;

@@ -1,10 +1,14 @@
 //! So many at once, and fewer of one submitter, so that others need not wait for one of them.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
+
+/// Most of one submitter that wait: one for each connection that a member may have. Each holds what
+/// has come of its request.
+const WAITING_OF_ONE_MAX: usize = 1 << 10;
 
 /// All turns. Cheap to clone; clones count together.
 #[derive(Clone)]
@@ -12,7 +16,22 @@ pub(super) struct Turns {
     all: Arc<Semaphore>,
     of_one_max: usize,
     /// By submitter; of those who have a turn, or wait for one.
-    of_one: Arc<Mutex<BTreeMap<String, Weak<Semaphore>>>>,
+    of_one: Arc<Mutex<BTreeMap<String, OfOne>>>,
+}
+
+/// What one submitter may have. Cheap to clone.
+#[derive(Clone)]
+struct OfOne {
+    turns: Arc<Semaphore>,
+    /// Places for those who wait.
+    places: Arc<Semaphore>,
+}
+
+impl OfOne {
+    /// Whether anybody has a turn or waits for one: the map's own is one of each.
+    fn is_used(&self) -> bool {
+        Arc::strong_count(&self.turns) > 1 || Arc::strong_count(&self.places) > 1
+    }
 }
 
 /// A turn, until it is dropped.
@@ -27,6 +46,7 @@ impl Turns {
     }
 
     /// Waits behind others of the same submitter, if they are known, and then behind everybody.
+    /// Refused where too many of that submitter wait already.
     pub(super) async fn take(&self, submitter: Option<&str>) -> Result<Turn, Status> {
         self.take_many(submitter, 1).await
     }
@@ -37,22 +57,23 @@ impl Turns {
         submitter: Option<&str>,
         count: u32,
     ) -> Result<Turn, Status> {
-        let own = match submitter {
-            Some(submitter) => Some(permits(self.of_submitter(submitter), count).await?),
-            None => None,
+        let Some(submitter) = submitter else {
+            return Ok(Turn { _own: None, _of_all: permits(Arc::clone(&self.all), count).await? });
         };
-        Ok(Turn { _own: own, _of_all: permits(Arc::clone(&self.all), count).await? })
+        let OfOne { turns, places } = self.of_submitter(submitter);
+        let _place = places.try_acquire_owned().map_err(|_| too_many_wait(submitter))?;
+        let own = permits(turns, count).await?;
+        Ok(Turn { _own: Some(own), _of_all: permits(Arc::clone(&self.all), count).await? })
     }
 
-    fn of_submitter(&self, submitter: &str) -> Arc<Semaphore> {
+    fn of_submitter(&self, submitter: &str) -> OfOne {
         let mut all = self.of_one.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|_, turns| turns.strong_count() > 0);
-        if let Some(turns) = all.get(submitter).and_then(Weak::upgrade) {
-            return turns;
-        }
-        let turns = Arc::new(Semaphore::new(self.of_one_max));
-        all.insert(submitter.to_string(), Arc::downgrade(&turns));
-        turns
+        all.retain(|_, of_one| of_one.is_used());
+        let new = || OfOne {
+            turns: Arc::new(Semaphore::new(self.of_one_max)),
+            places: Arc::new(Semaphore::new(WAITING_OF_ONE_MAX)),
+        };
+        all.entry(submitter.to_string()).or_insert_with(new).clone()
     }
 
     /// How many are free.
@@ -64,6 +85,12 @@ impl Turns {
 
 async fn permits(turns: Arc<Semaphore>, count: u32) -> Result<OwnedSemaphorePermit, Status> {
     turns.acquire_many_owned(count).await.map_err(|closed| Status::internal(closed.to_string()))
+}
+
+fn too_many_wait(submitter: &str) -> Status {
+    Status::resource_exhausted(format!(
+        "{WAITING_OF_ONE_MAX} calls of {submitter} wait for their turn, and no more may; wait for their answers"
+    ))
 }
 
 #[cfg(test)]
@@ -88,5 +115,28 @@ mod tests {
         third.await.unwrap();
         turns.take(Some("b")).await.unwrap();
         assert!(turns.of_one.lock().unwrap().len() <= 2, "what nobody uses is forgotten");
+    }
+
+    #[tokio::test]
+    async fn only_so_many_of_one_submitter_wait() {
+        let turns = Turns::new(1, 1);
+        let taken = turns.take(Some("a")).await.unwrap();
+        let mut waiting = tokio::task::JoinSet::new();
+        for _ in 0..WAITING_OF_ONE_MAX + 1 {
+            let turns = turns.clone();
+            waiting.spawn(async move { turns.take(Some("a")).await.map(drop) });
+        }
+        let refused = waiting.join_next().await.unwrap().unwrap().unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
+        let other = tokio::spawn({
+            let turns = turns.clone();
+            async move { turns.take(Some("b")).await.map(drop) }
+        });
+        drop(taken);
+        while let Some(waited) = waiting.join_next().await {
+            waited.unwrap().unwrap();
+        }
+        other.await.unwrap().unwrap();
+        turns.take(Some("a")).await.unwrap();
     }
 }

@@ -9,24 +9,27 @@ use windrow_jobs::JobId;
 use windrow_proto::v1;
 
 use super::convert::job_status;
+use super::driver_turns::DriverTurns;
 use super::refusal::stands_still;
-use crate::driver::DriverHandle;
+use crate::driver::{DriverHandle, Stopped};
 
 /// Shortest time between two statuses, but for the final one, which comes at once.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Longest time between two statuses: the clock goes on even when nothing else does.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Sends the job's status now, after changes, every second, and at its end, which ends the stream.
+/// Sends the job's status now, after changes, every second, and at its end, which ends the stream;
+/// each in the turn of whoever watches.
 pub(super) async fn watch_job(
     driver: DriverHandle,
+    (turns, watcher): (DriverTurns, Option<String>),
     job: JobId,
     mut changes: watch::Receiver<bool>,
     statuses: mpsc::Sender<Result<v1::JobStatus, Status>>,
 ) {
     loop {
         let over = *changes.borrow_and_update();
-        let status = status(&driver, job).await;
+        let status = turns.ask(watcher.as_deref(), status(&driver, job)).await.flatten();
         let last = over || status.is_err();
         if statuses.send(status).await.is_err() || last {
             return;
@@ -40,14 +43,18 @@ pub(super) async fn watch_job(
     }
 }
 
-async fn status(driver: &DriverHandle, job: JobId) -> Result<v1::JobStatus, Status> {
+async fn status(
+    driver: &DriverHandle,
+    job: JobId,
+) -> Result<Result<v1::JobStatus, Status>, Stopped> {
     if driver.stands_still().await? {
-        return Err(stands_still());
+        return Ok(Err(stands_still()));
     }
     let snapshot = driver.job(job).await?;
-    let snapshot =
-        snapshot.ok_or_else(|| Status::not_found(format!("{job} has been forgotten")))?;
-    Ok(job_status(&snapshot))
+    Ok(match snapshot {
+        Some(snapshot) => Ok(job_status(&snapshot)),
+        None => Err(Status::not_found(format!("{job} has been forgotten"))),
+    })
 }
 
 /// Waits for the end, or for another change and until `earliest`.
@@ -58,5 +65,51 @@ async fn next_change(changes: &mut watch::Receiver<bool>, earliest: Instant) {
     tokio::select! {
         () = sleep_until(earliest) => {}
         _ = changes.wait_for(|over| *over) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::driver::{self, Settings};
+    use crate::failpoint::Failpoint;
+    use crate::journal::Opened;
+
+    /// Also of one that was begun long ago.
+    #[tokio::test(start_paused = true)]
+    async fn each_status_takes_its_watchers_turn() {
+        let settings = Settings {
+            scheduler: windrow_scheduler::Config::default(),
+            state: None,
+            failpoint: Failpoint::default(),
+            snapshot_after: None,
+        };
+        let driver = driver::start(Opened::in_memory().unwrap(), settings);
+        let turns = DriverTurns::default();
+        let questions: Vec<_> = (0..2)
+            .map(|_| {
+                let turns = turns.clone();
+                tokio::spawn(
+                    async move { turns.ask(Some("ann"), pending::<Result<(), _>>()).await },
+                )
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        let watch = |who: &str| {
+            let (_changes, changes) = watch::channel(false);
+            let (sender, statuses) = mpsc::channel(1);
+            let watcher = (turns.clone(), Some(who.to_string()));
+            tokio::spawn(watch_job(driver.clone(), watcher, JobId(7), changes, sender));
+            statuses
+        };
+        let mut of_ann = watch("ann");
+        assert!(watch("bob").recv().await.is_some_and(|status| status.is_err()), "no such job");
+        assert!(timeout(PERIOD * 60, of_ann.recv()).await.is_err(), "ann asks twice already");
+        questions[0].abort();
+        assert!(of_ann.recv().await.is_some_and(|status| status.is_err()), "no such job");
     }
 }

@@ -60,7 +60,7 @@ pub(super) fn files_from(files: Vec<v1::SideFile>) -> Result<Vec<SideFile>, Malf
     Ok(checked)
 }
 
-/// What a worker's machine has.
+/// How far a worker isolates jobs; `None` where it does not say.
 pub(super) fn isolation_from(isolation: v1::Isolation) -> Option<Isolation> {
     match isolation {
         v1::Isolation::Unspecified => None,
@@ -79,6 +79,7 @@ pub(super) fn isolation_to(isolation: Option<Isolation>) -> v1::Isolation {
     }
 }
 
+/// What a worker's machine has.
 pub(super) fn platform_from(platform: v1::Platform) -> Result<Platform, Malformed> {
     let v1::Platform { arch, interpreters, glibc } = platform;
     check(interpreters.len() <= INTERPRETERS_MAX, "too many dynamic linkers")?;
