@@ -8,10 +8,10 @@
 //! Of what is not whole, each submitter has their own: nobody can spoil, or hold up, the upload of
 //! another one.
 //!
-//! Nothing here is opened as anything but bytes. The folder is bounded, and so is what one submitter
-//! holds of it (`room`): what no job needs goes when room is wanted, least recently used first; what
-//! broke off goes after a day. A file's modification time is when it was last of use. The
-//! coordinator's own executable counts as one of them, and has no copy.
+//! Nothing here is opened as anything but bytes. The folder is bounded, and so is what one
+//! submitter holds of it (`room`): what no job needs goes when room is wanted, least recently used
+//! first; what broke off goes after a day. A file's modification time is when it was last of use.
+//! The coordinator's own executable counts as one of them, and has no copy.
 
 mod error;
 mod room;

@@ -29,7 +29,8 @@ pub(crate) struct WorkerProfile {
     pub(crate) memory_bytes: u64,
     /// What programs it can run.
     pub(crate) platform: Platform,
-    /// How far it keeps the code of jobs from the rest of its machine; `None` where it does not say.
+    /// How far it keeps the code of jobs from the rest of its machine; `None` where it does not
+    /// say.
     pub(crate) isolation: Option<Isolation>,
 }
 

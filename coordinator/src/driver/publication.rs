@@ -71,9 +71,9 @@ impl Driver {
         self.do_what_is_due(id);
     }
 
-    /// Has a job published, all tasks of which are done. Its processes end before: one that has kept
-    /// a part open could go on writing to it. Nobody waits until they have ended, which takes a
-    /// message and a signal; a worker that is away is told with the job's end.
+    /// Has a job published, all tasks of which are done. Its processes are ended before: one that
+    /// has kept a part open could go on writing to it. Nobody waits until they have ended, which
+    /// takes a message and a signal; a worker that is away is told with the job's end.
     pub(super) fn publish(&mut self, job: JobId, winners: Vec<AttemptId>) {
         self.sessions.release_everywhere(job);
         let stop = Stop::default();
@@ -86,9 +86,11 @@ impl Driver {
     /// A publication has ended. One that was stopped has failed for a reason that passes: the job
     /// waits to be published again, and can be cancelled.
     pub(super) fn published(&mut self, job: JobId, result: Result<(), Unpublished>) {
+        if let Some(live) = self.jobs.get_mut(job) {
+            // Before it is told: that may begin another one.
+            live.publication = None;
+        }
         self.handle(Event::Published { job, result });
-        let Some(live) = self.jobs.get_mut(job) else { return };
-        live.publication = None;
         self.answer_cancels(job);
     }
 

@@ -127,8 +127,8 @@ fn map_only(splits: u64) -> JobPlan {
     }
 }
 
-/// The publication is held up after its first file, as by a server that is slow. Whoever cancels the
-/// job does not wait for the others.
+/// The publication is held up after its first file, as by a server that is slow. Whoever cancels
+/// the job does not wait for the others.
 #[tokio::test]
 async fn a_job_is_cancelled_while_it_is_published() {
     let dir = tempfile::tempdir().unwrap();

@@ -29,7 +29,8 @@ impl Home {
         &self.path
     }
 
-    /// Keeps others from what was written under this name. Where that fails, the folder itself does.
+    /// Keeps others from what was written under this name. Where that fails, the folder itself
+    /// does.
     pub(super) fn make_private(&self, name: &str) {
         let file = self.path.join(name);
         for path in file.ancestors().take_while(|path| *path != self.path) {

@@ -73,11 +73,11 @@ impl AllowedPaths {
     /// Checks what the submitter has named, before anything of it is looked at. A pattern counts up
     /// to its first sign.
     pub(crate) fn check_spec(&self, spec: &JobSpec) -> Result<(), NotAllowed> {
-        self.real_writable(spec)?;
         if self.roots.is_none() {
             return Ok(());
         }
         self.check(&spec.output)?;
+        spec.writable.iter().try_for_each(|path| self.check(path))?;
         try_for_each(&spec.inputs, |input| {
             refuse_upwards(Path::new(&input.pattern))?;
             let components = input.pattern.split('/');
@@ -86,9 +86,9 @@ impl AllowedPaths {
         })
     }
 
-    /// What the job's code may write to by the names that it has without links: workers follow none,
-    /// so that a job cannot lead itself elsewhere. Where this coordinator cannot see what is there,
-    /// and nothing is limited, workers get the name that was given.
+    /// What the job's code may write to by the names that it has without links: workers follow
+    /// none, so that a job cannot lead itself elsewhere. Where this coordinator cannot see what is
+    /// there, and nothing is limited, workers get the name that was given.
     pub(crate) fn real_writable(&self, spec: &JobSpec) -> Result<Vec<PathBuf>, NotAllowed> {
         spec.writable.iter().map(|path| self.resolve(path)).collect()
     }

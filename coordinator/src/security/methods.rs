@@ -90,8 +90,8 @@ impl MembersOnly {
         }
     }
 
-    /// Shuts out whom the list names by now, and whose certificate has run out. Where the list cannot
-    /// be read, the last one counts; calls are refused then.
+    /// Shuts out whom the list names by now, and whose certificate has run out. Where the list
+    /// cannot be read, the last one counts; calls are refused then.
     pub(super) fn look(&self) {
         self.look_at(SystemTime::now());
     }
