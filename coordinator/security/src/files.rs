@@ -142,7 +142,12 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), SecurityError> {
 /// # Errors
 /// When the system says so.
 pub fn sync_folder(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    File::open(folder_of(path))?.sync_all()
+}
+
+/// The folder in which a file lies that may be given by its name alone.
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Reads a small file.
@@ -155,4 +160,17 @@ pub fn read(path: &Path) -> Result<Vec<u8>, SecurityError> {
 
 fn failed(path: &Path, error: io::Error) -> SecurityError {
     SecurityError::Io { path: path.to_path_buf(), error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_alone_lies_in_the_folder_that_this_process_is_in() {
+        assert_eq!(folder_of(Path::new("w1.token")), Path::new("."));
+        assert_eq!(folder_of(Path::new("a/w1.token")), Path::new("a"));
+        // Tests start in the folder of their crate.
+        sync_folder(Path::new("Cargo.toml")).unwrap();
+    }
 }

@@ -126,7 +126,7 @@ impl Lock {
             return Err(Untaken::Refused(OutputError::Owned { path: path(), owner }));
         }
         let file = make()?;
-        temporary.replace(&name, LOCK)?;
+        replace(temporary, &name)?;
         Ok(Some(Self { file, output: path() }))
     }
 
@@ -151,13 +151,8 @@ impl Lock {
             }
         }
         let name = format!("{NEXT_LOCK}{}.{}", owner.unique, owner.epoch);
-        let file = make(&temporary, &name, Some(owner)).and_then(|file| {
-            temporary.replace(&name, LOCK).inspect_err(|_| {
-                let _ = temporary.remove_file(&name);
-            })?;
-            Ok(file)
-        });
-        let file = file.map_err(failed())?;
+        let file = make(&temporary, &name, Some(owner)).map_err(failed())?;
+        replace(&temporary, &name).map_err(failed())?;
         Ok(Self { file, output: output.path().to_path_buf() })
     }
 
@@ -220,7 +215,15 @@ fn make(temporary: &Folder, name: &str, owner: Option<&Owner>) -> io::Result<Fil
     Ok(file)
 }
 
-/// Who is named in the lock file in `output`, if anybody is.
+/// Has a lock file of this name take the place of what is left of a former one. It leaves nothing
+/// where it fails.
+fn replace(temporary: &Folder, name: &str) -> io::Result<()> {
+    temporary.replace(name, LOCK).inspect_err(|_| {
+        let _ = temporary.remove_file(name);
+    })
+}
+
+/// Who is named in the lock file in the temporary folder, if anybody is.
 pub(super) fn owner_of(temporary: &Folder) -> Option<Owner> {
     read(&mut temporary.file(LOCK).ok()?).ok().flatten()
 }
@@ -236,6 +239,7 @@ pub(super) fn sweep(temporary: &Folder) -> io::Result<()> {
 fn read(file: &mut File) -> io::Result<Option<Owner>> {
     let mut text = Vec::new();
     file.take(BYTES_MAX).read_to_end(&mut text)?;
+    debug_assert!(text.len() as u64 <= BYTES_MAX, "somebody's file would be read whole");
     if text.is_empty() {
         return Ok(None);
     }

@@ -13,7 +13,7 @@ use super::{Content, StagedPart};
 use crate::plan::Plan;
 
 /// The manifest's format, for those who read it later.
-const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 1;
 
 /// What the manifest says of the job; all but its parts.
 #[derive(Clone, Debug, Serialize)]
@@ -198,6 +198,8 @@ struct Bounded<R> {
 impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.text.read(buffer)?;
+        debug_assert!(self.length <= STRING_BYTES_MAX, "its reader keeps strings in memory");
+        debug_assert!(self.in_string || !self.is_escaped, "the end of a string would be missed");
         for &byte in &buffer[..read] {
             if !self.in_string {
                 self.in_string = byte == b'"';

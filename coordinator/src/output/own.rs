@@ -237,6 +237,7 @@ fn keeps_anything(temporary: &Folder, named: &Named) -> bool {
 
 /// It may pass: whoever owns the folder looks at it.
 fn doubtful(temporary: &Folder, named: &Named, why: &str) -> io::Error {
+    debug_assert!(!why.is_empty(), "its owner is to know what to mend");
     let text = format!(
         "{} has what this job's publication has kept, perhaps the only copy of what it replaces, \
          and is not believed: {why}; look at what is in it, and give it its mode 0700 again",

@@ -116,9 +116,15 @@ impl Place {
             let Some(temporary) = self.temporary()? else { return Ok(()) };
             temporary.remove_tree(self.staging_name())?;
             for (_, folder) in commit_folder::of(&temporary, &self.unique)? {
+                debug_assert_eq!(
+                    commit_folder::unique_of(&folder),
+                    Some(&*self.unique),
+                    "another job would lose its parts"
+                );
                 temporary.remove_tree(folder)?;
             }
             for own in own::named(&temporary, Some(&self.unique))? {
+                debug_assert_eq!(own.unique, self.unique, "another job would lose what it keeps");
                 remove_own(&temporary, &own)?;
             }
             Ok(())

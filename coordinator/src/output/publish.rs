@@ -137,9 +137,17 @@ impl<'a> Commit<'a> {
             own.folder.path(),
             "a job may write to the one, and nobody to the other"
         );
+        Ok(Self::new([output, temporary], (staged, own), (publication, failpoint, stop)))
+    }
+
+    fn new(
+        [output, temporary]: [Folder; 2],
+        (staged, own): (Staged, Own),
+        (publication, failpoint, stop): (&'a Publication, &'a Failpoint, &'a Stop),
+    ) -> Self {
         let placed = Placed::new(publication);
         let (parts, bad_records) = (OnceLock::new(), OnceLock::new());
-        Ok(Self {
+        Self {
             output,
             temporary,
             staged,
@@ -150,7 +158,7 @@ impl<'a> Commit<'a> {
             publication,
             failpoint,
             stop,
-        })
+        }
     }
 
     /// Whether another process, or this one before, has come to the end of it.
@@ -360,7 +368,5 @@ impl<'a> Commit<'a> {
     }
 }
 
-#[cfg(test)]
-mod hostile_tests;
 #[cfg(test)]
 mod tests;

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! As long as the mark is not there, whatever is visible is old; from then on, it is new. So at
-//! every moment it is plain, to whoever comes after a crash, what belongs where. Folder and mark lie
-//! in the publication's [own](super::own) folder, into which nobody else can put anything.
+//! every moment it is plain, to whoever comes after a crash, what belongs where. Folder and mark
+//! lie in the publication's [own](super::own) folder, into which nobody else can put anything.
 
 use std::ffi::{OsStr, OsString};
 use std::io;

@@ -161,6 +161,7 @@ impl Reservation {
     /// For a job that is over, and has left no more than what is to be removed.
     pub(crate) fn of_ended(place: &Place, owner: Owner) -> Self {
         let owner = Owner { unique: place.unique().to_string(), ..owner };
+        debug_assert_eq!(owner.unique, place.unique(), "another job would lose its lock");
         let lock = match place.temporary() {
             Ok(Some(_)) => {
                 let output = Folder::open(place.output()).ok();

@@ -44,10 +44,12 @@ impl StagedPart {
     pub(super) fn staged_name(&self) -> String {
         let AttemptId { task, number } = self.attempt;
         debug_assert!(number > 0, "attempts are numbered from 1");
-        match self.content {
+        let name = match self.content {
             Content::Output => format!("{PART}{:05}.{number}", task.index),
             Content::BadRecords => format!("bad-{}-{:05}.{number}", task.stage, task.index),
-        }
+        };
+        debug_assert!(!name.contains('/'), "it lies in the staging folder, and not below it");
+        name
     }
 
     /// Its name in the folder where it is visible: the output, or that of the bad records in it.

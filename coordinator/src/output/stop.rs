@@ -20,7 +20,12 @@ pub(crate) struct Stop(Arc<AtomicU8>);
 impl Stop {
     /// Stops the publication before its next file. False if it is too late for that.
     pub(crate) fn stop(&self) -> bool {
-        self.exchange(STOPPED)
+        let stopped = self.exchange(STOPPED);
+        debug_assert!(
+            !stopped || self.is_stopped(),
+            "its job is said to be cancelled from here on"
+        );
+        stopped
     }
 
     /// Whether it has been stopped.
@@ -51,5 +56,10 @@ impl Stop {
     pub(super) fn has_failed(&self) {
         let _ =
             self.0.compare_exchange(WRITES_MANIFEST, GOES_ON, Ordering::AcqRel, Ordering::Acquire);
+        debug_assert_ne!(
+            self.0.load(Ordering::Acquire),
+            WRITES_MANIFEST,
+            "a job that waits to be published again could not be cancelled"
+        );
     }
 }

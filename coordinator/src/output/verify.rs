@@ -12,8 +12,9 @@ use rustix::fs::{FileType, Mode};
 use serde::Deserialize;
 
 use super::folder::{Folder, if_any};
+use super::manifest::{self, FORMAT};
 use super::publish::{SPECIAL, crc64};
-use super::{BAD_RECORDS, SUCCESS, TEMPORARY, manifest};
+use super::{BAD_RECORDS, SUCCESS, TEMPORARY};
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,8 +23,8 @@ pub struct Verified {
     pub files: usize,
     /// Their bytes, as it says.
     pub bytes: u64,
-    /// What differs, each with the name of its file, and what else lies there; nothing if the output
-    /// is what was written.
+    /// What differs, each with the name of its file, and what else lies there; nothing if the
+    /// output is what was written.
     pub differences: Vec<String>,
     /// What may lead to a difference, each with the name of its file.
     pub remarks: Vec<String>,
@@ -153,8 +154,6 @@ fn unnamed(
 }
 
 fn read_manifest(folder: &Path, output: &Folder) -> Result<Manifest, VerifyError> {
-    /// What this build writes and understands.
-    const FORMAT: u32 = 1;
     let path = folder.join(SUCCESS);
     let file = if_any(output.file(SUCCESS)).map_err(|error| failed(&path, error))?;
     let no_manifest = || VerifyError::NoManifest { folder: folder.display().to_string() };

@@ -133,13 +133,14 @@ impl Blobs for BlobsService {
     ) -> Result<Response<v1::UploadReply>, Status> {
         let name = name_of(&request);
         let from = Submitter::named(name.as_deref());
+        // Before any of it is read: nothing of those that wait is held here.
+        let turn = self.upload_turns.take(name.as_deref()).await?;
         let mut pieces = request.into_inner();
         let Some(first) = next(&mut pieces).await? else {
             return Err(Status::invalid_argument("an upload begins with what it is of"));
         };
         let blob = blob_from(first.blob.clone())?;
         let only_upload = self.uploads.begin((blob.digest, from)).await;
-        let turn = self.upload_turns.take(name.as_deref()).await?;
         if self.offered(blob, from).await? == Offered::Present {
             return Ok(Response::new(v1::UploadReply {}));
         }

@@ -76,6 +76,14 @@ async fn claim(worker: &Worker, assign: &v1::AssignReduce, bytes: u64) {
     worker.say(FromWorker::ReduceDone(done)).await;
 }
 
+/// The message with which the job fails, of which nothing is visible then.
+async fn failure(cluster: &Cluster, job: u64) -> String {
+    let status = cluster.final_status(job).await;
+    assert_eq!(status.state(), JobState::Failed);
+    assert_eq!(cluster.output_names(), None);
+    status.failure_message
+}
+
 fn pipe(path: &Path) {
     mknodat(CWD, path, FileType::Fifo, Mode::RWXU, 0).unwrap();
 }
@@ -112,11 +120,9 @@ async fn nothing_is_restored_that_was_not_moved_aside() {
         worker.finish_reduce(&reduces[0], "a\t2\n").await;
         fs::write(staging(&worker, job).join("part-00001.1"), "torn").unwrap();
         claim(&worker, &reduces[1], 99).await;
-        let status = cluster.final_status(job).await;
-        assert_eq!(status.state(), JobState::Failed);
-        assert!(status.failure_message.contains("part-00001.1"), "{}", status.failure_message);
+        let message = failure(&cluster, job).await;
+        assert!(message.contains("part-00001.1"), "{message}");
         kept.assert_untouched();
-        assert_eq!(cluster.output_names(), None);
     }
 }
 
@@ -187,11 +193,8 @@ async fn what_is_no_file_is_no_part() {
             plant(&part);
             claim(&worker, &reduces[0], bytes).await;
             worker.finish_reduce(&reduces[1], "a\t2\n").await;
-            let status = cluster.final_status(job).await;
-            assert_eq!(status.state(), JobState::Failed);
-            let message = status.failure_message;
+            let message = failure(&cluster, job).await;
             assert!(message.contains("part-00000.1") && message.contains(said), "{message}");
-            assert_eq!(cluster.output_names(), None);
         }
     }
 }
@@ -204,11 +207,9 @@ async fn another_name_of_a_file_is_no_part() {
     fs::hard_link(kept.at("ca-key.pem"), staging(&worker, job).join("part-00000.1")).unwrap();
     claim(&worker, &reduces[0], 3).await;
     worker.finish_reduce(&reduces[1], "a\t2\n").await;
-    let status = cluster.final_status(job).await;
-    assert_eq!(status.state(), JobState::Failed);
-    assert!(status.failure_message.contains("another name"), "{}", status.failure_message);
+    let message = failure(&cluster, job).await;
+    assert!(message.contains("another name"), "{message}");
     kept.assert_untouched();
-    assert_eq!(cluster.output_names(), None);
 }
 
 /// The name under which the output was looked at leads elsewhere by now.

@@ -1,7 +1,6 @@
 //! A coordinator dies at any moment, and another one goes on with its journal.
 
 use std::fs;
-use std::time::Duration;
 
 use tonic::Code;
 use windrow_coordinator::{DriverError, JournalError, ServeError};
@@ -253,24 +252,16 @@ async fn an_output_folder_that_cannot_be_had_again_at_once_stays_its_jobs() {
     worker.finish_map(&map).await;
     worker.next_reduce_with_outputs().await;
     let returning = worker.returning(&[map], &[]);
-    // A folder in the place of the file by which locks are replaced.
+    // A folder in the place of the file by which the next coordinator replaces the lock.
     let temporary = cluster.output().join("_temporary");
-    let obstacle = temporary.join("lock.next");
+    let staging = std::path::Path::new(&worker.contexts[&job].staging).file_name().unwrap();
+    let unique = staging.to_str().unwrap().strip_prefix("attempts-").unwrap();
+    let obstacle = temporary.join(format!("lock.{unique}.2"));
     fs::create_dir_all(obstacle.join("full")).unwrap();
     cluster.serving.abort();
     let (cluster, _former) = cluster.take_over().await;
     // Not before: the former one would write down that the worker has left.
     drop(worker);
-    // Until the former process has let go, nobody can have the folder anyway.
-    let lock = fs::File::open(temporary.join("lock")).unwrap();
-    let let_go = async {
-        while lock.try_lock().is_err() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(5), let_go).await.expect("the former process lets go");
-    drop(lock);
-
     // By its own name, and by another one.
     let alias = cluster.dir.path().join("alias");
     std::os::unix::fs::symlink(cluster.output(), &alias).unwrap();
@@ -283,6 +274,8 @@ async fn an_output_folder_that_cannot_be_had_again_at_once_stays_its_jobs() {
         }
     }
 
+    let lock = fs::read_to_string(temporary.join("lock")).unwrap();
+    assert!(lock.contains("\"epoch\": 1"), "it is not in the way: {lock}");
     fs::remove_dir_all(obstacle).unwrap();
     let mut back = cluster.come_back("/w", returning).await;
     let reduce = back.next_reduce_with_outputs().await;

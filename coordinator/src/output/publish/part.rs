@@ -44,6 +44,7 @@ impl Placed {
 
     pub(super) fn has(&self, publication: &Publication, part: &StagedPart, seen: &Stat) -> bool {
         let inode = self.of(publication, part);
+        debug_assert!(inode.is_some(), "what is no part of it is not placed by it");
         inode.is_some_and(|inode| inode.load(Ordering::Relaxed) == seen.st_ino)
     }
 

@@ -38,6 +38,7 @@ impl Commit<'_> {
             try_for_each(all, take)?;
             try_for_each(quarantines, take)?;
         }
+        debug_assert!(self.parts.get().is_none(), "some would be looked for where they are not");
         if let Some(parts) = self.own.folder.folder_if_any(PARTS)? {
             let _ = self.parts.set(parts);
         }
@@ -133,6 +134,7 @@ impl Commit<'_> {
     /// Takes back what must not be visible.
     pub(super) fn refuse(&self, from: &Folder, visible: &str, name: &str) {
         debug_assert_ne!(from.path(), self.own.folder.path(), "it is taken out of what is visible");
+        debug_assert_ne!(visible, name, "whoever settles it moves what is visible there, too");
         let taken = self.kept_parts().and_then(|parts| {
             parts.remove_tree(name)?;
             from.rename_new(visible, parts, name)

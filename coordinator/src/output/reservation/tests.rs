@@ -270,3 +270,23 @@ fn what_another_system_has_written_is_not_replaced() {
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
     }
 }
+
+/// A job may leave any number of files and folders.
+#[tokio::test]
+async fn what_a_job_leaves_is_removed_however_much_and_deep_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("out");
+    let reservation = Reservation::take(&output, false, None).unwrap();
+    let staging = reservation.place().staging();
+    for (folder, files) in [("", 5_000), ("a", 5_000), ("b/c/d", 10)] {
+        fs::create_dir_all(staging.join(folder)).unwrap();
+        (0..files).for_each(|n| fs::write(staging.join(folder).join(n.to_string()), "").unwrap());
+    }
+    (0..300).fold(staging, |above, _| {
+        let folder = above.join("removed.1");
+        fs::create_dir(&folder).unwrap();
+        folder
+    });
+    reservation.discard().await.unwrap();
+    assert!(!output.exists());
+}

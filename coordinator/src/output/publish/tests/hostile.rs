@@ -12,11 +12,13 @@ use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tempfile::TempDir;
+use windrow_scheduler::journal::Epoch;
 
-use super::super::{Content, Reservation};
-use super::tests::{job, stage};
-use super::*;
+use super::super::publish;
+use super::{job, stage};
+use crate::failpoint::{Failpoint, Step};
 use crate::output::manifest::OF_ANOTHER_JOB;
+use crate::output::{Content, Publication, Reservation, Stop, TEMPORARY};
 
 /// Far longer than a publication of two parts takes.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -248,7 +250,10 @@ fn put(path: &Path, output: &Path, witness: &Path, plant: Plant) {
 }
 
 /// Of a thread that does not come back within the deadline.
-fn in_time<T: Send + 'static>(what: &str, act: impl FnOnce() -> T + Send + 'static) -> T {
+pub(super) fn in_time<T: Send + 'static>(
+    what: &str,
+    act: impl FnOnce() -> T + Send + 'static,
+) -> T {
     let (sender, receiver) = mpsc::channel();
     let thread = std::thread::spawn(move || sender.send(act()));
     match receiver.recv_timeout(DEADLINE) {

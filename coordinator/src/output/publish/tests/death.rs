@@ -1,0 +1,121 @@
+//! Whatever it was doing when its process died, it is done again, or undone.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::*;
+
+/// Dies at the n-th of a step; false when it does not come to that.
+pub(super) fn dies_at(place: &Place, publication: &Publication, step: Step, times: u64) -> bool {
+    let failpoint = Failpoint::panicking(step, times);
+    let publish = || super::super::publish(place, publication, &failpoint, &Stop::default());
+    catch_unwind(AssertUnwindSafe(publish)).is_err()
+}
+
+/// Every step of a publication, and how often it comes.
+const STEPS: [(Step, u64); 5] = [
+    (Step::MovedAside, 4),
+    (Step::AllAside, 1),
+    (Step::PartRenamed, 2),
+    (Step::BeforeManifest, 1),
+    (Step::AfterManifest, 1),
+];
+
+fn each_death(mut check: impl FnMut(&Path, Reservation, &mut Publication)) {
+    for overwrite in [false, true] {
+        for (step, count) in STEPS {
+            for times in 1..=count {
+                let (dir, reservation, mut publication) = prepared(overwrite);
+                if dies_at(reservation.place(), &publication, step, times) {
+                    check(dir.path(), reservation, &mut publication);
+                } else {
+                    assert!(!overwrite, "{step:?} {times}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn it_goes_on_wherever_it_stopped() {
+    each_death(|output, reservation, publication| {
+        publication.epoch = Epoch(2);
+        publish(reservation.place(), publication).unwrap();
+        assert_eq!(files(output), published());
+        // And once more, as when nobody has heard that it was done.
+        publication.epoch = Epoch(3);
+        publish(reservation.place(), publication).unwrap();
+        assert_eq!(files(output), published());
+    });
+}
+
+/// A publication that fell asleep with all its folders open.
+fn asleep<'a>(
+    place: &Place,
+    publication: &'a Publication,
+    failpoint: &'a Failpoint,
+    stop: &'a Stop,
+) -> Commit<'a> {
+    let output = Folder::open(place.output()).unwrap();
+    let temporary = output.folder(TEMPORARY).unwrap();
+    let folder = temporary.folder(commit_folder::name(place.unique(), Epoch(1))).unwrap();
+    let name = own::named(&temporary, None).unwrap().remove(0).name;
+    let own = Own { folder: temporary.folder(&name).unwrap(), name };
+    let staged = Staged { folder, is_new: true };
+    Commit::new([output, temporary], (staged, own), (publication, failpoint, stop))
+}
+
+#[test]
+fn one_that_was_replaced_in_its_sleep_changes_nothing() {
+    each_death(|output, reservation, publication| {
+        let place = reservation.place();
+        let (failpoint, stop) = (Failpoint::default(), Stop::default());
+        let former = Publication { epoch: Epoch(1), ..staged_before(publication) };
+        let zombie = asleep(place, &former, &failpoint, &stop);
+        publication.epoch = Epoch(2);
+        publish(place, publication).unwrap();
+        let _ = zombie.run().inspect_err(|_| _ = zombie.undo());
+        // Even one that does not ask whether anybody has taken over.
+        zombie.take_back().unwrap_err();
+        assert!(zombie.replaced().move_aside(&failpoint, &stop).is_err() || !former.overwrite);
+        let _ = zombie.replaced().restore();
+        assert_eq!(files(output), published());
+        publication.epoch = Epoch(1);
+        assert!(publish(place, publication).is_err());
+        assert!(commit_folder(place, 2).exists());
+        assert_eq!(files(output), published());
+    });
+}
+
+/// The same publication.
+fn staged_before(publication: &Publication) -> Publication {
+    let Publication { epoch, overwrite, durable, .. } = *publication;
+    let (parts, quarantines) = (publication.parts.clone(), publication.quarantines.clone());
+    Publication { epoch, job: job(), parts, quarantines, overwrite, durable }
+}
+
+#[test]
+fn a_failure_after_a_crash_puts_everything_back() {
+    each_death(|output, reservation, publication| {
+        let missing = commit_folder(reservation.place(), 1).join("part-00001.2");
+        if fs::remove_file(missing).is_ok() {
+            publication.epoch = Epoch(2);
+            publish(reservation.place(), publication).unwrap_err();
+            assert_eq!(files(output), if publication.overwrite { old() } else { Vec::new() });
+        }
+    });
+}
+
+#[test]
+fn the_next_job_finds_the_old_output_or_the_new_one() {
+    let mut outputs = Vec::new();
+    each_death(|output, reservation, publication| {
+        drop(reservation);
+        if publication.overwrite {
+            let next = Reservation::take(output, true, None).unwrap();
+            outputs.push(files(output));
+            drop(next);
+        }
+    });
+    assert!(outputs.iter().all(|files| *files == old() || *files == published()), "{outputs:?}");
+    assert_eq!(outputs.iter().filter(|files| **files == published()).count(), 1);
+}

@@ -1,0 +1,99 @@
+//! A publication that is stopped, or fails, takes back what it did, in a time that nobody else
+//! decides.
+
+use super::death::dies_at;
+use super::hostile::in_time;
+use super::*;
+
+/// Stopped at each of its files, nothing of it stays, and it could be done once more; stopped
+/// later, it is too late.
+#[test]
+fn one_that_is_stopped_takes_back_what_it_did() {
+    let steps = [(Step::MovedAside, 1), (Step::PartRenamed, 1), (Step::PartRenamed, 2)];
+    let late = [(Step::AfterManifest, 1)];
+    for (step, times) in steps.into_iter().chain(late) {
+        let (dir, reservation, mut publication) = prepared(true);
+        let place = reservation.place();
+        let (stop, stopped) = (Stop::default(), std::sync::Arc::new(OnceLock::new()));
+        let failpoint = {
+            let (stop, stopped) = (stop.clone(), std::sync::Arc::clone(&stopped));
+            Failpoint::acting(step, times, move || _ = stopped.set(stop.stop()))
+        };
+        let result = super::super::publish(place, &publication, &failpoint, &stop);
+        let is_late = step == Step::AfterManifest;
+        assert_eq!(stopped.get(), Some(&!is_late), "{step:?}");
+        if is_late {
+            result.unwrap();
+        } else {
+            let failure = result.unwrap_err();
+            assert!(failure.may_pass && *failure.cause == FailureCause::Cancelled, "{failure:?}");
+            assert_eq!(files(dir.path()), old(), "{step:?}");
+            publication.epoch = Epoch(2);
+            publish(place, &publication).unwrap();
+        }
+        assert_eq!(files(dir.path()), published());
+    }
+}
+
+#[test]
+fn one_that_was_stopped_before_it_began_does_nothing() {
+    let (dir, reservation, publication) = prepared(false);
+    let stop = Stop::default();
+    assert!(stop.stop());
+    let failpoint = Failpoint::default();
+    super::super::publish(reservation.place(), &publication, &failpoint, &stop).unwrap_err();
+    assert_eq!(files(dir.path()), []);
+}
+
+#[test]
+fn what_is_stopped_moves_nothing_aside() {
+    let (dir, reservation, publication) = prepared(true);
+    let (failpoint, stop) = (Failpoint::default(), Stop::default());
+    let commit = Commit::begin(reservation.place(), &publication, &failpoint, &stop).unwrap();
+    assert!(stop.stop());
+    commit.replaced().move_aside(&failpoint, &stop).unwrap_err();
+    assert_eq!(files(dir.path()), old());
+}
+
+/// What a former try has placed may be of any size by now.
+#[test]
+fn what_is_undone_is_not_read_to_its_end() {
+    const BYTES: u64 = 1 << 42;
+    for (overwrite, decoy, is_stopped) in
+        [(false, false, false), (false, true, true), (false, true, false), (true, true, false)]
+    {
+        in_time("undoing", move || {
+            let (dir, reservation, mut publication) = prepared(overwrite);
+            assert!(dies_at(reservation.place(), &publication, Step::PartRenamed, 1));
+            publication.epoch = Epoch(2);
+            publication.parts[0].bytes = BYTES;
+            let visible = dir.path().join("part-00000");
+            fs::OpenOptions::new().write(true).open(&visible).unwrap().set_len(BYTES).unwrap();
+            if decoy {
+                let left = commit_folder(reservation.place(), 1).join("part-00000.1");
+                fs::write(left, "another").unwrap();
+            }
+            let (failpoint, stop) = (Failpoint::default(), Stop::default());
+            let commit =
+                Commit::begin(reservation.place(), &publication, &failpoint, &stop).unwrap();
+            if is_stopped {
+                stop.stop();
+            }
+            commit.undo();
+            let may_stay = decoy && !overwrite;
+            assert!(may_stay || !visible.exists(), "{overwrite} {decoy} {is_stopped}");
+        });
+    }
+}
+
+/// A part that its job has spoiled since it was placed is taken back all the same.
+#[test]
+fn what_this_try_has_placed_is_taken_back_whatever_it_is_by_now() {
+    let (dir, reservation, publication) = prepared(false);
+    let visible = dir.path().join("part-00000");
+    let failpoint = Failpoint::acting(Step::PartRenamed, 1, move || chmod(&visible, 0o4755));
+    fs::remove_file(reservation.place().staging().join("part-00001.2")).unwrap();
+    let stop = Stop::default();
+    super::super::publish(reservation.place(), &publication, &failpoint, &stop).unwrap_err();
+    assert_eq!(files(dir.path()), []);
+}
