@@ -1,9 +1,9 @@
 //! A client of a cluster: submits, watches, lists and cancels jobs, at whichever of its
 //! coordinators answers.
 //!
-//! Embedded mode talks to its own coordinator through the same client, over memory. But for
-//! the first question, to a coordinator that hangs up, nothing is tried again here by itself: who
-//! waits, and for how long, is for the caller to say.
+//! Embedded mode talks to its own coordinator through the same client, over memory. Only the first
+//! question is asked again of a coordinator that hangs up; nothing else is tried again here by
+//! itself: who waits, and for how long, is for the caller to say.
 //!
 //! From its first submission on, a client keeps to the cluster that it was told to: another
 //! cluster, at the same address or at another one of the list, knows nothing of the job, and gives

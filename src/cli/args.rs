@@ -15,7 +15,7 @@ use super::confinement::ConfinementArgs;
 use super::generate::GenArgs;
 use super::values::{
     absolute_path, any_duration, budget, duration_from, host_and_port, local_user, log_task,
-    positive_size, short_name, side_file, size_from,
+    positive_size, role_of_member, short_name, side_file, size_from,
 };
 
 /// Where a cluster's coordinator listens unless told otherwise.
@@ -229,7 +229,7 @@ pub(crate) struct TokenArgs {
     /// The cluster's folder, which 'windrow init' has made
     pub(crate) dir: PathBuf,
     /// What the new member may do
-    #[arg(long, value_name = "worker|submitter|admin")]
+    #[arg(long, value_name = "worker|submitter|admin", value_parser = role_of_member)]
     pub(crate) role: Role,
     /// Who that is; jobs belong to the name that has submitted them [default: made up]
     #[arg(long)]
@@ -267,12 +267,14 @@ pub(crate) struct LoginArgs {
 /// How a newcomer is given its token.
 #[derive(Debug, Args)]
 pub(crate) struct JoinTokenArgs {
-    /// File with the join token, as 'windrow token --out FILE' writes it
+    /// File with the join token, as 'windrow token --out FILE' writes it. It is spent by the first
+    /// start: after that, the credentials that were got for it count
     #[arg(long, value_name = "FILE", conflicts_with = "token")]
     pub(crate) token_file: Option<PathBuf>,
-    /// The join token itself; '-' reads it from standard input. Other users of this machine can read
-    /// what is said here
-    #[arg(long, env = "WINDROW_TOKEN", hide_env_values = true)]
+    /// The join token itself; '-' reads it from standard input. Other users of this machine can
+    /// read what is said here, but not the variable WINDROW_TOKEN, which counts where neither is
+    /// given
+    #[arg(long)]
     pub(crate) token: Option<String>,
 }
 
@@ -348,8 +350,6 @@ pub(crate) struct WorkerArgs {
     /// Address on which other workers fetch this one's data
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     pub(crate) listen: SocketAddr,
-    /// Join token for a secured cluster. Used once; after that, the credentials in DIR/credentials
-    /// count
     #[command(flatten)]
     pub(crate) token: JoinTokenArgs,
     /// Address to tell other workers to connect to, where they do not reach this one by the one it

@@ -28,7 +28,7 @@ use super::args::{CoordinatorArgs, WorkerArgs};
 use super::error::CliError;
 use super::exit::Exit;
 use super::interrupt::{HangUp, Interrupt, Interrupts};
-use super::security;
+use super::security::{self, TokenSource};
 use super::state_folder::StateFolder;
 use super::temporary_folder::TemporaryFolder;
 use crate::executable::Executable;
@@ -150,7 +150,9 @@ pub(crate) async fn worker(
         tracing::warn!(%error, "what jobs leave behind cannot be ended with them");
     });
     let is_secured = security::is_secured(&args.coordinator);
-    refuse_token_in_clear(&args, is_secured)?;
+    if TokenSource::of(&args.token).is_some() {
+        security::refuse_token_in_clear(&args.coordinator)?;
+    }
     refuse_open_address(args.listen, Access::of(is_secured, args.insecure))?;
     let interrupts = Interrupts::listen(HangUp::Stops)?;
     let build = Executable::own().map_err(CliError::io("/proc/self/exe"))?.build;
@@ -185,17 +187,6 @@ pub(crate) async fn worker(
     let worker =
         windrow_worker::run(config, registry, build, connector, drain.clone(), kill.clone());
     work_until_stopped(worker, outside, interrupts, &drain, &kill).await
-}
-
-/// A token is a secret, and goes only to those who show who they are.
-fn refuse_token_in_clear(args: &WorkerArgs, is_secured: bool) -> Result<(), CliError> {
-    if is_secured || (args.token.token.is_none() && args.token.token_file.is_none()) {
-        return Ok(());
-    }
-    Err(CliError::Usage(format!(
-        "a join token is for a secured cluster, and {} would not show who answers; say https://",
-        windrow_jobs::one_line(&args.coordinator)
-    )))
 }
 
 /// Ends only when this worker is not a member of its cluster any more.

@@ -40,7 +40,7 @@ pub(crate) struct ConfinementArgs {
 impl ConfinementArgs {
     /// What they say of a worker.
     pub(crate) fn to_confinement(&self) -> Confinement {
-        let given = self.hidden.iter().map(PathBuf::from);
+        let given = self.hidden.iter().map(PathBuf::from).inspect(warn_of_nothing);
         Confinement {
             files: !self.no_landlock,
             calls: !self.no_seccomp,
@@ -48,6 +48,16 @@ impl ConfinementArgs {
             hidden: given.chain(own_folder().filter(can_be_found)).collect(),
             required: self.require_isolation,
         }
+    }
+}
+
+/// It could be a typing error. What comes there later is hidden all the same.
+fn warn_of_nothing(path: &PathBuf) {
+    if matches!(fs::symlink_metadata(path), Err(error) if error.kind() == ErrorKind::NotFound) {
+        let path = path.display();
+        tracing::warn!(
+            "--hide {path}: nothing is there yet, and jobs cannot read what comes there"
+        );
     }
 }
 

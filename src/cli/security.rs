@@ -1,8 +1,8 @@
-//! `windrow init`, `token` and `login`, and the credentials that all other commands show.
+//! `windrow init`, `token`, `login` and `revoke`, and the credentials that all other commands show.
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Read as _};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -10,7 +10,7 @@ use windrow_coordinator::security::{
     admin_folder, init as init_cluster, issue_token, revoke as revoke_member,
 };
 use windrow_jobs::one_line;
-use windrow_security::files::write_private;
+use windrow_security::files::{folder_of, write_private};
 use windrow_security::{
     Credentials, Dialer, JoinToken, Role, SecurityError, Tls, enroll, renew_if_due,
 };
@@ -22,10 +22,10 @@ use super::stdout;
 
 /// Those that ask with the commands that need `windrow login`.
 const USERS: [Role; 2] = [Role::Submitter, Role::Admin];
-/// More than a token has.
-const TOKEN_BYTES_MAX: u64 = 1 << 16;
 /// Those that open sessions.
 const WORKERS: [Role; 2] = [Role::Worker, Role::Admin];
+/// More than a token has.
+const TOKEN_BYTES_MAX: u64 = 1 << 16;
 
 pub(crate) fn init(args: InitArgs) -> Result<Exit, CliError> {
     init_cluster(&args.dir, &args.hosts)?;
@@ -49,7 +49,7 @@ pub(crate) fn init(args: InitArgs) -> Result<Exit, CliError> {
 pub(crate) fn token(args: TokenArgs) -> Result<Exit, CliError> {
     let TokenArgs { dir, role, name, out, expires } = args;
     if let Some(out) = &out {
-        refuse_special(out)?;
+        check_out(out)?;
     }
     let token = issue_token(&dir, role, name.as_deref(), expires.into())?;
     match out {
@@ -59,15 +59,18 @@ pub(crate) fn token(args: TokenArgs) -> Result<Exit, CliError> {
     Ok(Exit::Success)
 }
 
-/// A file is put in the place of what is there: not of a device, or of a link such as /dev/stdout.
-fn refuse_special(out: &Path) -> Result<(), CliError> {
-    match fs::symlink_metadata(out) {
-        Ok(found) if !found.is_file() => Err(CliError::Other(format!(
+/// A token that cannot be written would be given for nothing. And a file is put in the place of
+/// what is there: not of a device, or of a link such as /dev/stdout.
+fn check_out(out: &Path) -> Result<(), CliError> {
+    let found = fs::symlink_metadata(out);
+    if found.is_ok_and(|found| !found.is_file()) {
+        return Err(CliError::Other(format!(
             "{} is there, and no regular file: name another for --out, or leave --out out, and the token is printed",
             one_line(&out.display().to_string())
-        ))),
-        _ => Ok(()),
+        )));
     }
+    let tried = tempfile::tempfile_in(folder_of(out));
+    tried.map(drop).map_err(|error| CliError::io(out)(error).given_by("--out"))
 }
 
 pub(crate) fn revoke(args: RevokeArgs) -> Result<Exit, CliError> {
@@ -83,11 +86,13 @@ pub(crate) fn revoke(args: RevokeArgs) -> Result<Exit, CliError> {
 
 pub(crate) async fn login(args: LoginArgs) -> Result<Exit, CliError> {
     let folder = credentials_folder(args.target.credentials)?;
-    let token = read_token(&args.token)?.ok_or_else(|| {
+    let given = TokenSource::of(&args.token).ok_or_else(|| {
         CliError::Usage(
             "'windrow login' takes a join token: name its file (--token-file), or '--token -' to type it".into(),
         )
     })?;
+    refuse_token_in_clear(&args.target.coordinator)?;
+    let token = given.read()?;
     let credentials = enroll(&args.target.coordinator, &token, &USERS).await?;
     credentials.save(&folder)?;
     let certified = credentials.certified();
@@ -104,6 +109,17 @@ pub(crate) async fn login(args: LoginArgs) -> Result<Exit, CliError> {
 /// Whether members alone can connect there.
 pub(crate) fn is_secured(urls: &str) -> bool {
     urls.split(',').any(|url| url.trim().starts_with("https://"))
+}
+
+/// A token is a secret, and goes only to those who show who they are.
+pub(crate) fn refuse_token_in_clear(urls: &str) -> Result<(), CliError> {
+    if is_secured(urls) {
+        return Ok(());
+    }
+    Err(CliError::Usage(format!(
+        "a join token is for a secured cluster, and {} would not show who answers; say https:// (--coordinator)",
+        one_line(urls)
+    )))
 }
 
 /// How a command connects to its cluster. Credentials that grow old are renewed by the way.
@@ -142,15 +158,13 @@ pub(crate) async fn join(
     token: &JoinTokenArgs,
     folder: &Path,
 ) -> Result<Tls, CliError> {
-    // Who starts a worker again may have removed what it was joined with.
     let is_joined = Credentials::path(folder).exists();
-    let is_gone = token.token_file.as_ref().is_some_and(|file| !file.exists());
-    let token = if is_joined && is_gone { None } else { read_token(token)? };
-    let kept = if Credentials::path(folder).exists() {
-        Some(kept(urls, token.as_ref(), folder).await)
-    } else {
-        None
+    let token = match TokenSource::of(token) {
+        // Who starts a worker again may have removed what it was joined with.
+        Some(TokenSource::File(file)) if is_joined && !file.exists() => None,
+        given => given.map(|given| given.read()).transpose()?,
     };
+    let kept = if is_joined { Some(kept(urls, token.as_ref(), folder).await) } else { None };
     let tls = match (kept, token) {
         (Some(Ok(tls)), _) => tls,
         (unusable, Some(token)) => {
@@ -212,25 +226,55 @@ async fn kept(urls: &str, token: Option<&JoinToken>, folder: &Path) -> Result<Tl
     }
 }
 
-/// The token that was given, from wherever it is.
-fn read_token(given: &JoinTokenArgs) -> Result<Option<JoinToken>, CliError> {
-    let text = match (&given.token_file, given.token.as_deref()) {
-        (Some(path), _) => fs::read_to_string(path)
-            .map_err(|error| CliError::io(path)(error).given_by("--token-file"))?,
-        (None, Some("-")) => {
-            let mut text = String::new();
-            let read = io::stdin().take(TOKEN_BYTES_MAX).read_to_string(&mut text);
-            read.map_err(CliError::io("standard input"))?;
-            text
-        }
-        (None, Some(token)) => token.to_string(),
-        (None, None) => return Ok(None),
-    };
-    parse(text.trim()).map(Some)
+/// Where a join token is.
+pub(crate) enum TokenSource {
+    File(PathBuf),
+    Input,
+    Said(String),
 }
 
-fn parse(token: &str) -> Result<JoinToken, CliError> {
-    token.parse().map_err(|error: SecurityError| CliError::Usage(error.to_string()))
+impl TokenSource {
+    /// As the flags say, or else the environment.
+    pub(crate) fn of(given: &JoinTokenArgs) -> Option<Self> {
+        Self::first_of(given, variable("WINDROW_TOKEN"))
+    }
+
+    fn first_of(given: &JoinTokenArgs, variable: Option<OsString>) -> Option<Self> {
+        if let Some(file) = &given.token_file {
+            return Some(Self::File(file.clone()));
+        }
+        let variable = || Some(variable?.to_string_lossy().into_owned());
+        let said = given.token.clone().or_else(variable)?;
+        Some(if said == "-" { Self::Input } else { Self::Said(said) })
+    }
+
+    fn read(self) -> Result<JoinToken, CliError> {
+        match self {
+            Self::File(path) => {
+                let text = fs::File::open(&path).and_then(read_short);
+                let text =
+                    text.map_err(|error| CliError::io(&path)(error).given_by("--token-file"))?;
+                parse(&text, &format!("{}: ", one_line(&path.display().to_string())))
+            }
+            Self::Input => {
+                let text = read_short(io::stdin()).map_err(CliError::io("standard input"))?;
+                parse(&text, "standard input: ")
+            }
+            Self::Said(token) => parse(&token, ""),
+        }
+    }
+}
+
+fn read_short(file: impl Read) -> io::Result<String> {
+    let mut text = String::new();
+    file.take(TOKEN_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// What is wrong with it, and of what `place`, but not what it is.
+fn parse(token: &str, place: &str) -> Result<JoinToken, CliError> {
+    let wrong = |error: SecurityError| CliError::Usage(format!("{place}{error}"));
+    token.trim().parse().map_err(wrong)
 }
 
 /// As the user says, or where configurations are by custom.
@@ -254,4 +298,53 @@ fn customary_folder() -> Option<PathBuf> {
 
 fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A supervisor may have the variable set for all that it starts.
+    #[test]
+    fn flags_go_before_the_variable_of_a_token() {
+        let from = |file: Option<&str>, token: Option<&str>, variable: Option<&str>| {
+            let token_file = file.map(PathBuf::from);
+            let given = JoinTokenArgs { token_file, token: token.map(str::to_string) };
+            match TokenSource::first_of(&given, variable.map(OsString::from)) {
+                None => "none".to_string(),
+                Some(TokenSource::File(path)) => path.display().to_string(),
+                Some(TokenSource::Input) => "input".to_string(),
+                Some(TokenSource::Said(token)) => token,
+            }
+        };
+        assert_eq!(from(Some("file"), None, Some("variable")), "file");
+        assert_eq!(from(None, Some("flag"), Some("variable")), "flag");
+        assert_eq!(from(None, Some("-"), Some("variable")), "input");
+        assert_eq!(from(None, None, Some("variable")), "variable");
+        assert_eq!(from(None, None, None), "none");
+    }
+
+    #[test]
+    fn what_is_no_token_is_told_by_its_place_and_not_by_its_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "secret").unwrap();
+        let error = TokenSource::File(file.clone()).read().err().unwrap().to_string();
+        assert!(error.starts_with(&file.display().to_string()), "{error}");
+        assert!(!error.contains("secret"), "{error}");
+        // It never ends.
+        let endless = TokenSource::File("/dev/zero".into()).read().err().unwrap().to_string();
+        assert!(endless.starts_with("/dev/zero: "), "{endless}");
+    }
+
+    #[test]
+    fn a_token_that_cannot_be_written_is_not_given() {
+        let folder = tempfile::tempdir().unwrap();
+        check_out(&folder.path().join("token")).unwrap();
+        for wrong in ["nothing/token", "."] {
+            let error = check_out(&folder.path().join(wrong)).unwrap_err().to_string();
+            assert!(error.contains("--out"), "{error}");
+        }
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+    }
 }

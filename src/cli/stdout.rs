@@ -1,8 +1,9 @@
 //! Writing results to standard output.
 //!
-//! Names, messages and paths come from users and from their data; terminals obey control characters,
-//! and readers what turns the direction of writing or is not seen. So these are escaped here, whatever is printed: as `\u001b`, which is right inside
-//! JSON's strings as well.
+//! Names, messages and paths come from users and from their data; terminals obey control
+//! characters, and readers are misled by what turns the direction of writing or is not seen. So
+//! these are escaped here, whatever is printed: as `\u001b`, which is right inside JSON's strings
+//! as well.
 
 use std::borrow::Cow;
 use std::fmt::Arguments;

@@ -7,6 +7,7 @@ use bytesize::ByteSize;
 use windrow_jobs::side_files::check_name;
 use windrow_jobs::{BadRecordBudget, one_line};
 use windrow_proto::v1;
+use windrow_security::Role;
 
 /// No clock here counts much further. Whoever means "for ever" says this.
 const DURATION_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
@@ -83,6 +84,14 @@ fn number_of_user(text: &str) -> Result<u32, String> {
     })
 }
 
+/// A role that is given by a join token.
+pub(super) fn role_of_member(text: &str) -> Result<Role, String> {
+    let mut roles = [Role::Worker, Role::Submitter, Role::Admin].into_iter();
+    roles
+        .find(|role| role.name() == text)
+        .ok_or("it is one of worker, submitter, admin".to_string())
+}
+
 pub(super) fn log_task(text: &str) -> Result<v1::LogsOfTask, String> {
     let (stage, task) = text.split_once('-').unwrap_or_default();
     let stage = match stage {
@@ -103,7 +112,8 @@ pub(super) fn side_file(text: &str) -> Result<(String, PathBuf), String> {
 pub(super) fn absolute_path(text: &str) -> Result<String, String> {
     if !Path::new(text).is_absolute() {
         return Err(
-            "must be an absolute path: workers have folders of their own to start from".to_string()
+            "must be an absolute path: it would mean something else where other processes start"
+                .to_string(),
         );
     }
     Ok(text.to_string())
