@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 mod remove;
 mod rights;
 
-pub(crate) use remove::remove_tree;
+pub(crate) use remove::{put_aside, remove_tree};
 pub(crate) use rights::{OF_A_FOLDER, give_back, give_back_at};
 
 /// A file that is removed when this is dropped, unless it is kept.
@@ -100,11 +100,9 @@ pub fn is_readers_own(error: &io::Error) -> bool {
     is_exhausted(error) || matches!(error.kind(), PermissionDenied | QuotaExceeded | StorageFull)
 }
 
-/// Removes a folder and all in it, which takes a while, by another name: from the start, nothing is
-/// there by its own.
-pub fn remove_folder(path: &Path, doomed: &Path) {
-    let removed = std::fs::rename(path, doomed).and_then(|()| remove_tree(doomed));
-    match removed {
+/// Removes a folder and all in it, by another name.
+pub fn remove_folder(path: &Path) {
+    match put_aside(path).and_then(|aside| remove_tree(&aside)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             tracing::warn!(path = %path.display(), %error, "a folder could not be removed");
         }

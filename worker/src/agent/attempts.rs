@@ -288,11 +288,10 @@ impl Attempts {
 
 fn remove_all(files: Vec<PathBuf>) {
     for path in files {
-        match remove_staged(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(path = %path.display(), %error, "a file could not be removed");
-            }
-            _ => {}
+        if let Err(error) = remove_staged(&path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %path.display(), %error, "a file could not be removed");
         }
     }
 }

@@ -15,7 +15,7 @@ use windrow_security::files::{
 };
 
 use super::ExecutorError;
-use crate::files::{OF_A_FOLDER, give_back_at, remove_tree};
+use crate::files::{OF_A_FOLDER, give_back_at, put_aside, remove_tree};
 
 /// Held with an exclusive lock by the worker that uses the folder. That it exists tells that the
 /// folder is a worker's, so that what a dead predecessor left can be swept.
@@ -83,8 +83,8 @@ impl WorkerDirectory {
     }
 }
 
-/// Makes the folder in which those of jobs are; one that is there is for use. Jobs of other workers
-/// of the machine can open it, and so make it unusable.
+/// Makes the folder in which those of jobs are, or makes the one that is there usable: jobs of other
+/// workers of the machine can open it, and so take away its rights.
 pub(crate) fn ready_jobs_folder(path: &Path) -> io::Result<()> {
     match give_back_at(path, OF_A_FOLDER) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -94,18 +94,16 @@ pub(crate) fn ready_jobs_folder(path: &Path) -> io::Result<()> {
 }
 
 /// Removes what a job of a former worker has left. What cannot be removed has another name at
-/// least, so that it is not taken for the job of the same number.
+/// least: a job to come may have the same number.
 fn sweep(stale: &Path) -> Result<(), ExecutorError> {
     tracing::info!(path = %stale.display(), "sweeping what a former worker left");
     let failed = |error| ExecutorError::Io { path: stale.to_path_buf(), error };
-    let mut doomed = stale.to_path_buf();
-    if stale.extension().is_none() {
-        let free = (0u64..).map(|n| stale.with_extension(format!("removed-{n}")));
-        doomed = free.into_iter().find(|path| !path.exists()).unwrap_or(doomed);
-        std::fs::rename(stale, &doomed).map_err(failed)?;
-    }
-    if let Err(error) = remove_tree(&doomed) {
-        tracing::warn!(path = %doomed.display(), %error, "what a former worker left could not be removed; remove it yourself");
+    let aside = match stale.extension() {
+        None => put_aside(stale).map_err(failed)?,
+        Some(_) => stale.to_path_buf(),
+    };
+    if let Err(error) = remove_tree(&aside) {
+        tracing::warn!(path = %aside.display(), %error, "what a former worker left could not be removed; remove it yourself");
     }
     Ok(())
 }

@@ -7,14 +7,14 @@ use windrow_jobs::Isolation;
 
 use super::children::{CallFilter, is_enforced, knows_scopes};
 
-/// What is to keep the code of jobs from the rest of the machine, as far as that can.
+/// What is to keep the code of jobs from the rest of the machine, as far as the machine can do it.
 #[derive(Clone, Debug)]
 pub struct Confinement {
-    /// Landlock: what they may touch of files.
+    /// Landlock: which files jobs may touch.
     pub files: bool,
-    /// Seccomp: what they may ask of the system.
+    /// Seccomp: what jobs may ask of the system.
     pub calls: bool,
-    /// Whether they may change permissions, owners and times of files by name all the same.
+    /// Whether jobs may change permissions, owners and times of files by name all the same.
     pub changes_by_name: bool,
     /// What jobs must not see besides the worker's folder, absolute.
     pub hidden: Vec<PathBuf>,
@@ -38,7 +38,7 @@ impl Default for Confinement {
 pub(crate) struct Isolated {
     pub(crate) level: Isolation,
     pub(crate) calls: Option<CallFilter>,
-    /// Why it is not more, in sentences without an end.
+    /// Why it is not more, in sentences without full stops.
     pub(crate) missing: Vec<String>,
 }
 
@@ -46,33 +46,8 @@ impl Isolated {
     /// What this machine gives of what is wanted, for jobs that run in processes of their own.
     pub(crate) fn here(wanted: &Confinement) -> Self {
         let mut missing = Vec::new();
-        let has_files = wanted.files && is_enforced();
-        if !wanted.files {
-            missing
-                .push("--no-landlock leaves all files of this worker's user open to jobs".into());
-        } else if !has_files {
-            missing.push(
-                "this kernel has no Landlock, or one from before Linux 6.2: the code of jobs can read and write what this worker's \
-                 user can, its credentials and other jobs' data among it"
-                    .into(),
-            );
-        } else if !knows_scopes() {
-            missing.push(
-                "this kernel's Landlock is from before Linux 6.12: the code of jobs can signal other processes of this worker's user"
-                    .into(),
-            );
-        }
-        let calls = if wanted.calls { filter(wanted.changes_by_name, &mut missing) } else { None };
-        if !wanted.calls {
-            missing.push(
-                "--no-seccomp lets jobs change limits and priorities of other processes".into(),
-            );
-        } else if wanted.changes_by_name && calls.is_some() {
-            missing.push(
-                "--job-chmod lets jobs change permissions of all files of this worker's user"
-                    .into(),
-            );
-        }
+        let has_files = has_files(wanted, &mut missing);
+        let calls = calls(wanted, &mut missing);
         let level = match (has_files, missing.is_empty()) {
             (true, true) => Isolation::Process,
             (true, false) => Isolation::Files,
@@ -88,8 +63,37 @@ impl Isolated {
     }
 }
 
-fn filter(changes_by_name: bool, missing: &mut Vec<String>) -> Option<CallFilter> {
-    // Where the kernel has none, the file is not there.
+/// Whether Landlock can limit what files jobs touch. All of what it can is not needed for that.
+fn has_files(wanted: &Confinement, missing: &mut Vec<String>) -> bool {
+    if !wanted.files {
+        missing.push("--no-landlock leaves all files of this worker's user open to jobs".into());
+        return false;
+    }
+    if !is_enforced() {
+        missing.push(
+            "this kernel has no Landlock, or one from before Linux 6.2: the code of jobs can read and write what this worker's \
+             user can, its credentials and other jobs' data among it"
+                .into(),
+        );
+        return false;
+    }
+    if !knows_scopes() {
+        missing.push(
+            "this kernel's Landlock is from before Linux 6.12: the code of jobs can signal other processes of this worker's user"
+                .into(),
+        );
+    }
+    true
+}
+
+/// What limits the system calls of jobs, where something can.
+fn calls(wanted: &Confinement, missing: &mut Vec<String>) -> Option<CallFilter> {
+    if !wanted.calls {
+        missing
+            .push("--no-seccomp lets jobs change limits and priorities of other processes".into());
+        return None;
+    }
+    // Where the kernel has no seccomp, the file is not there.
     let can = fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail").unwrap_or_default();
     if !can.split_ascii_whitespace().any(|action| action == "errno") {
         missing.push(
@@ -97,15 +101,17 @@ fn filter(changes_by_name: bool, missing: &mut Vec<String>) -> Option<CallFilter
         );
         return None;
     }
-    match CallFilter::compile(!changes_by_name) {
-        Ok(filter) => Some(filter),
-        Err(error) => {
-            missing.push(format!(
-                "system calls of jobs cannot be limited ({error}): they can change limits and priorities of other processes"
-            ));
-            None
-        }
+    if wanted.changes_by_name {
+        missing.push(
+            "--job-chmod lets jobs change permissions of all files of this worker's user".into(),
+        );
     }
+    let compiled = CallFilter::compile(!wanted.changes_by_name).map_err(|error| {
+        missing.push(format!(
+            "system calls of jobs cannot be limited ({error}): they can change limits and priorities of other processes"
+        ));
+    });
+    compiled.ok()
 }
 
 #[cfg(test)]

@@ -4,22 +4,41 @@
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
-use super::rights::{OF_A_FOLDER, give_back, open_path};
+use super::rights::{OF_A_FOLDER, claim, open_path};
 
 /// Entries that are listed at once: a job may have made any number of them.
 const ENTRIES_MAX: usize = 4_096;
 
-/// So often, what is in it is listed anew. Once is enough for so many entries, and for each level
-/// of folders, unless somebody goes on to write there.
+/// How often a folder is listed at most: once for so many entries, and once for each level of
+/// folders in it.
 const PASSES_MAX: usize = 25_000;
 
-/// Removes it. Follows no link, takes rights where it is the owner, and needs two descriptors and
-/// no stack, however deep it is: what lies in a folder of the folder is moved up first.
+/// Gives a folder another name, which it returns: to remove a folder takes a while, and from the
+/// start nothing is there by its own name. A folder that could not be removed before keeps its name.
+///
+/// # Errors
+/// When the system says so.
+pub(crate) fn put_aside(folder: &Path) -> io::Result<PathBuf> {
+    use io::ErrorKind::{AlreadyExists, DirectoryNotEmpty};
+    let mut n = 0u64;
+    loop {
+        let aside = folder.with_extension(format!("removed-{n}"));
+        match std::fs::rename(folder, &aside) {
+            Ok(()) => return Ok(aside),
+            Err(error) if matches!(error.kind(), AlreadyExists | DirectoryNotEmpty) => n += 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Removes a folder with all that is in it. Follows no link, claims rights where this user is the
+/// owner, and needs few descriptors and no stack, however deep the folder is: what lies in a folder
+/// of the folder is moved up first.
 ///
 /// # Errors
 /// When the system says so; what could be removed is gone.
@@ -31,7 +50,7 @@ pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
 }
 
 fn empty(folder: &OwnedFd) -> io::Result<()> {
-    give_back(folder, OF_A_FOLDER)?;
+    claim(folder, OF_A_FOLDER)?;
     let mut moved = 0;
     for _ in 0..PASSES_MAX {
         let entries = some_entries(folder)?;
@@ -44,20 +63,23 @@ fn empty(folder: &OwnedFd) -> io::Result<()> {
             }
         }
     }
-    Err(io::Error::other("somebody goes on to write there while it is removed"))
+    Err(io::Error::other(
+        "it is very deep, or somebody goes on to write there; what could be removed is gone",
+    ))
 }
 
-/// Empties a folder in this one, but for what is too much for once: folders in it come here.
+/// Empties a folder in this one, as far as its entries are listed at once: the folders among them
+/// come here.
 fn move_up(folder: &OwnedFd, name: &CStr, moved: &mut u64) -> io::Result<()> {
     let Some(inner) = if_any(open_folder(folder, name))? else { return Ok(()) };
-    give_back(&inner, OF_A_FOLDER)?;
+    claim(&inner, OF_A_FOLDER)?;
     for within in some_entries(&inner)? {
         if remove_at_once(&inner, &within)? {
             continue;
         }
-        // To be moved, it must be its owner's to change.
+        // The kernel moves a folder only for those who may change what is in it.
         let Some(found) = if_any(open_folder(&inner, &within))? else { continue };
-        give_back(found, OF_A_FOLDER)?;
+        claim(found, OF_A_FOLDER)?;
         loop {
             *moved += 1;
             let here = CString::new(format!("removed.{moved}"))?;
@@ -152,6 +174,19 @@ mod tests {
         assert_eq!(fs::read(kept.join("in/file")).unwrap(), b"x");
         let error = remove_tree(&job).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn what_lies_aside_already_is_in_nobodys_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let (job, left) = (dir.path().join("job-1"), dir.path().join("job-1.removed-0"));
+        for folder in [&job, &left] {
+            fs::create_dir_all(folder.join("in")).unwrap();
+        }
+        let aside = put_aside(&job).unwrap();
+        assert_eq!(aside, dir.path().join("job-1.removed-1"));
+        assert!(aside.join("in").exists() && left.join("in").exists() && !job.exists());
+        assert_eq!(put_aside(&job).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     /// A link in its place is not followed, and neither is a file taken for a folder.

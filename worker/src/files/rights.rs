@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, chmod, fstat, open};
@@ -17,28 +17,42 @@ pub(crate) fn open_path(path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
     Ok(open(path, flags, Mode::empty())?)
 }
 
-/// Has this user have these rights at least, if it is the owner.
+/// Has this user have these rights at least, if it is the owner. True if the user lacked some.
 ///
 /// # Errors
 /// When the system says so.
-pub(crate) fn give_back(file: impl AsFd, rights: u32) -> io::Result<()> {
+pub(super) fn claim(file: impl AsFd, rights: u32) -> io::Result<bool> {
     let file = file.as_fd();
     let found = fstat(file)?;
     let mode = found.st_mode & 0o7777;
     if mode & rights == rights || found.st_uid != rustix::process::geteuid().as_raw() {
-        return Ok(());
+        return Ok(false);
     }
-    // What was opened, also where nothing but its path could be.
-    let opened = format!("/proc/self/fd/{}", file.as_raw_fd());
-    let path = fs::read_link(&opened).unwrap_or_default();
-    tracing::info!(path = %path.display(), "this user owns it, and could not use it; giving back the rights");
-    Ok(chmod(opened, Mode::from_raw_mode(mode | rights))?)
+    chmod(what_is_open(file), Mode::from_raw_mode(mode | rights))?;
+    Ok(true)
 }
 
-/// Has this user have these rights at least, if it is the owner of what is there and no link.
+/// The same, and says so in the log.
+///
+/// # Errors
+/// When the system says so.
+pub(crate) fn give_back(file: impl AsFd, rights: u32) -> io::Result<()> {
+    if claim(&file, rights)? {
+        let path = fs::read_link(what_is_open(file.as_fd())).unwrap_or_default();
+        tracing::info!(path = %path.display(), "its owner could not use it, and has its rights back");
+    }
+    Ok(())
+}
+
+/// The same for what is there, unless it is a link.
 ///
 /// # Errors
 /// When the system says so.
 pub(crate) fn give_back_at(path: &Path, rights: u32) -> io::Result<()> {
     give_back(open_path(path, OFlags::empty())?, rights)
+}
+
+/// Names what was opened, also where nothing but its path could be.
+fn what_is_open(file: BorrowedFd<'_>) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
 }

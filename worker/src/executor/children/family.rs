@@ -45,15 +45,12 @@ impl Members {
 
     /// Whether they take up more memory than this, without what they share with files.
     pub(super) fn has_more_memory(&self, most: u64) -> bool {
-        let total = |bytes: fn(i32) -> u64, members: &mut dyn Iterator<Item = &Member>| {
-            members.fold(0u64, |total, member| total.saturating_add(bytes(member.pid)))
-        };
-        // Memory that several have in common is counted for each of them: too much, if anything.
-        if total(resident_bytes, &mut self.0.iter()) <= most {
+        // What several have in common is counted for each of them here: too much, if anything.
+        if self.0.iter().map(|member| resident_bytes(member.pid)).sum::<u64>() <= most {
             return false;
         }
-        let mut apart = self.0.iter().filter(|member| !member.is_as_its_parent());
-        total(fair_bytes, &mut apart) > most
+        let apart = self.0.iter().filter(|member| !member.is_as_its_parent());
+        apart.map(|member| fair_bytes(member.pid)).sum::<u64>() > most
     }
 }
 

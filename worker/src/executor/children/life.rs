@@ -13,7 +13,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use windrow_jobs::{FailureCause, MemoryLimit, Place};
 
@@ -22,8 +22,11 @@ use super::printed::Printed;
 use super::spawner::{Family, Started};
 use crate::cgroup::{self, machine_memory_bytes};
 
-/// How often it is looked at.
-const LOOK: Duration = Duration::from_millis(100);
+/// How long a look at it is followed by none, at least.
+const REST: Duration = Duration::from_millis(100);
+/// After a look that took long, as at very many processes, the rest is so many times as long: looks
+/// take a quarter of a core at most.
+const RESTS_PER_LOOK: u32 = 3;
 /// How many looks lie between two counts of what the kernel has killed.
 const LOOKS_PER_COUNT: u32 = 50;
 /// How long a process that was killed may take to be gone.
@@ -245,15 +248,13 @@ fn kill_group(pid: Pid) {
 
 /// Returns when the process has more of something than it may have.
 async fn outgrows(pid: Pid, limits: JobLimits, kills: &mut KernelKills) -> Excess {
-    let mut looks = interval(LOOK);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        looks.tick().await;
         kills.look();
-        // Of a process with very many threads, that takes a while.
+        let begun = Instant::now();
         if let Ok(Some(excess)) = spawn_blocking(move || limits.excess(pid)).await {
             return excess;
         }
+        sleep(REST.max(begun.elapsed() * RESTS_PER_LOOK)).await;
     }
 }
 

@@ -1,7 +1,7 @@
-//! What one process of a job may use, with what it starts. Open files and sizes of files the kernel limits, from before
-//! its program begins; memory and processes the worker counts ten times a second, since the kernel
-//! counts them otherwise: address space says little of memory, and processes are those of the whole
-//! user.
+//! What one process of a job may use, with what it starts. Open files and sizes of files the kernel
+//! limits, from before its program begins; memory and processes the worker counts, up to ten times a
+//! second, since the kernel counts something else: address space says little of memory, and its
+//! processes are those of the whole user.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -24,8 +24,8 @@ const SMALL_PARTS: u64 = 4;
 /// Limits of each process of a job. `None` sets none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JobLimits {
-    /// Memory of its own, and of what descends from it; where it is left out, half as much again as all jobs together may use for
-    /// intermediate data, and 256 MiB.
+    /// Memory of its own, and of what descends from it; where it is left out, half as much again as
+    /// all jobs together may use for intermediate data, and 256 MiB.
     pub memory_bytes: Option<u64>,
     /// Files and connections that it has open at once.
     pub open_files: u64,
@@ -68,10 +68,11 @@ impl JobLimits {
         })
     }
 
-    /// Has the kernel limit the process of `command`, and all that it starts, and gives it a session.
+    /// Has the kernel limit the process of `command`, with all that it starts, and give it a session
+    /// of its own.
     pub(super) fn bind(self, command: &mut Command) {
         let limit = move || {
-            // A session of its own: it has no terminal, and leads a group of its own.
+            // So it has no terminal, and leads a group of its own.
             setsid()?;
             // A dump of a process with gigabytes of data is of no use to anybody. Where a program
             // takes dumps, the kernel asks it to take one of no bytes as well, but none of a single

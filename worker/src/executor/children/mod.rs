@@ -2,9 +2,10 @@
 //! other job.
 //!
 //! ```text
-//!  Children --- by job ---> ChildrenOfJob --- main, and one for each suspect ---> Child ===== process
-//!      |                         which outputs are here                        what runs in it
-//!      +-- spawner: starts them;  life: watches and reaps them;  Printed: what they print;  log: tells that
+//!  Children -- by job --> ChildrenOfJob -- main, and one for each suspect --> Child ==== process
+//!      |                      which outputs are here                      what runs in it
+//!      +-- spawner: starts them         life: watches and reaps them
+//!      +-- Printed: what they print     log: tells it
 //! ```
 //!
 //! A process is an executor like that of embedded mode, for one job: it reads input, sorts, writes
@@ -15,7 +16,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
 
 use tokio::net::TcpStream;
@@ -48,7 +49,7 @@ pub(crate) use system_calls::CallFilter;
 
 use super::{Finished, JobContext, Progress, RunRequest, WorkerDirectory};
 use crate::blobs::Programs;
-use crate::files::{TemporaryFile, remove_tree};
+use crate::files::{TemporaryFile, put_aside, remove_tree};
 use crate::identity::Identity;
 use crate::memory::Account;
 use crate::orphans::Orphans;
@@ -81,8 +82,8 @@ pub(crate) struct ChildSettings {
     pub certificates: Option<Arc<JobCertificates>>,
     /// Who may be at the other end of a connection where the cluster is open.
     pub local_users: LocalUsers,
-    /// What they must not see: the worker's folder, but for what is their job's, and others, without
-    /// links. `None` limits nothing.
+    /// Folders that they must not see, without links in their paths: first the worker's, of which
+    /// they see what is their job's. `None` limits nothing.
     pub hidden: Option<Arc<[PathBuf]>>,
     /// What they may ask of the system; `None` limits nothing.
     pub calls: Option<CallFilter>,
@@ -305,16 +306,14 @@ impl Children {
     async fn put_away(&self, job: &ChildrenOfJob) {
         job.end().await;
         let path = self.directory().join(job.id.to_string());
-        let serial = self.last_serial.fetch_add(1, Ordering::Relaxed);
-        let doomed = path.with_extension(format!("removed-{serial}"));
         let mut all = std::mem::take(&mut *lock(&self.doomed));
         let remove = move || {
-            match std::fs::rename(&path, &doomed) {
+            match put_aside(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     tracing::warn!(path = %path.display(), %error, "a job's folder could not be put aside");
                 }
                 Err(_) => {}
-                Ok(()) => all.push(doomed),
+                Ok(aside) => all.push(aside),
             }
             all.retain(|doomed| match remove_tree(doomed) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -2,10 +2,13 @@
 //! begins, on it and on all that it starts.
 //!
 //! What Landlock does not know of is refused here: what one process does to others of its user by
-//! number (limits, priorities, shares of the processor), the permissions, owners and times of files
-//! by name, ways around files and processes (`io_uring`, `ptrace`, handles, namespaces, mounts), and
-//! what outlives its process (shared memory of System V, keys). Everything else is allowed: jobs
-//! are any program that somebody has written.
+//! number (limits, priorities, shares of the processor), changes of permissions, owners and times
+//! of files by name, ways around files and processes (`io_uring`, `ptrace`, handles, namespaces,
+//! mounts), and what outlives its process (shared memory of System V, keys). Everything else is
+//! allowed: jobs are any program that somebody has written.
+//!
+//! From Linux 5.11 on, the kernel finds out once which calls are allowed whatever their arguments
+//! are, and does not run the filter for these: reading, writing and waiting cost what they did.
 //!
 //! A filter sees numbers and flags, not what pointers lead to. So a change of permissions by name
 //! is refused wherever the file lies. By descriptor it is allowed: that reaches what the job
@@ -23,19 +26,20 @@ use seccompiler::{
 };
 
 mod files;
+mod numbers;
 mod refused;
 mod sockets;
 
-/// The newest call that was judged: `file_setattr`, of Linux 6.17. What comes later answers as on a
-/// kernel that does not have it, and so do calls of the 32-bit ABI of x86-64 (x32), whose numbers
-/// have a bit of their own above all others.
-const NEWEST: u32 = 469;
+/// The newest call that was judged, of Linux 6.17. What comes later answers as on a kernel that does
+/// not have it, and so do calls of the 32-bit ABI of x86-64 (x32), whose numbers have a bit of their
+/// own above all others.
+const NEWEST: u32 = numbers::FILE_SETATTR as u32;
 
-/// What a filter may do besides allowing and refusing.
+/// What a filter answers besides "allowed" and "not permitted".
 const NOT_THERE: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
 const AS_IF_DONE: u32 = libc::SECCOMP_RET_ERRNO;
 
-/// Where its first argument lies in what the kernel says of a call: the half of it that counts.
+/// Where the first argument lies in what the kernel says of a call: the half of it that counts.
 const FIRST_ARGUMENT: u32 = if cfg!(target_endian = "little") { 16 } else { 20 };
 
 /// What is refused, compiled for this processor. Clones are the same.
@@ -85,13 +89,13 @@ impl CallFilter {
     }
 }
 
-/// Begins a filter, with what is answered otherwise than by "not permitted".
+/// The first steps of a filter: the calls that are not answered by "not permitted".
 ///
-/// What was never judged, and calls whose flags are behind a pointer, are answered as by a kernel
-/// that does not have them: the C library then uses `clone` for `clone3`, and programs `openat` for
-/// `openat2`. To be bound to certain cores, by the number of a thread, seems to succeed: it is a
-/// wish only, a filter cannot tell threads of one's own from other processes, and libraries that
-/// bind their threads (OpenMP) start none if it is refused.
+/// Calls that were never judged, and those whose flags are behind a pointer, are answered as by a
+/// kernel that does not have them: the C library then uses `clone` for `clone3`, and programs
+/// `openat` for `openat2`. To bind a thread to certain cores by its number seems to succeed, and
+/// does nothing: a filter cannot tell threads of the same process from other processes, and
+/// libraries that bind their threads (OpenMP) start none where it is refused.
 fn begin() -> BpfProgram {
     const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
     const IF_GREATER: u16 = (libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K) as u16;
@@ -143,7 +147,7 @@ fn has_flag(argument: u8, flag: u32) -> Condition {
     has_bits(argument, flag, flag)
 }
 
-/// Of an argument that consists of several things.
+/// Of those bits of an argument that are `of` interest, it has these.
 fn has_bits(argument: u8, of: u32, bits: u32) -> Condition {
     condition(argument, SeccompCmpOp::MaskedEq(of.into()), bits)
 }

@@ -257,8 +257,7 @@ impl JobFolder {
     /// gone.
     pub(super) fn remove(&self) {
         *lock(&self.state) = State { is_removed: true, ..State::default() };
-        let doomed = self.path.with_extension(format!("removed-{}", self.next()));
-        remove_folder(&self.path, &doomed);
+        remove_folder(&self.path);
     }
 
     fn next(&self) -> u64 {

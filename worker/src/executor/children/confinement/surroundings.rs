@@ -19,8 +19,8 @@ use rustix::process::geteuid;
 use crate::executor::{JOBS_FOLDER, WORKER_LOCK_FILE};
 use crate::files::is_exhausted;
 
-/// Files by which a folder is known that no job should see: where all of one line are, or may be,
-/// it is one.
+/// Files by which a folder is known that no job should see: it is one where all files of a line are
+/// there, or may be.
 const OF_OTHER_ROLES: [&[&str]; 2] = [
     // The authority of a cluster.
     &["ca-key.pem"],
@@ -29,8 +29,8 @@ const OF_OTHER_ROLES: [&[&str]; 2] = [
 ];
 
 /// Calls `found` with all that surrounds the folders `hidden`, which must be absolute and without
-/// links, and need not be there: opened so that nobody can put something else there meanwhile, and
-/// closed after that, since there may be any number of things.
+/// links, and need not be there. What is found is open, so that nobody can put something else in its
+/// place meanwhile; `found` is to close it, since there may be any number of things.
 ///
 /// # Errors
 /// When a folder above one of them cannot be listed, and those of `found`.
@@ -56,10 +56,10 @@ pub(crate) fn surroundings<E: From<io::Error>>(
                 ways.push(path);
                 continue;
             }
-            let open = |error: io::Error| {
+            let unopened = |error: io::Error| {
                 io::Error::new(error.kind(), format!("{}: {error}", path.display()))
             };
-            if let Some(file) = open_readable(&path).map_err(open)? {
+            if let Some(file) = open_readable(&path).map_err(unopened)? {
                 found(&path, file)?;
             }
         }
@@ -99,8 +99,8 @@ fn open_readable(path: &Path) -> io::Result<Option<OwnedFd>> {
     unless_closed(path, openat(&file, JOBS_FOLDER, flags, Mode::empty()))
 }
 
-/// `None` of what is gone, or whose file system, or owner, lets nobody look at it: then there is
-/// nothing to be read. If this process has run out of something, that says nothing of the file.
+/// `None` where the file is gone, or where its file system or its owner lets nobody look at it: then
+/// there is nothing to be read. That this process has run out of something says nothing of the file.
 fn unless_closed<T>(path: &Path, result: rustix::io::Result<T>) -> io::Result<Option<T>> {
     match result.map_err(io::Error::from) {
         Ok(found) => Ok(Some(found)),
@@ -114,25 +114,19 @@ fn unless_closed<T>(path: &Path, result: rustix::io::Result<T>) -> io::Result<Op
     }
 }
 
-/// Whether it is certain that there is nothing in the folder that a role has under this name. What
-/// another user has put there says nothing: this user's jobs could be kept from any folder by it,
-/// and what is secret of another user is closed by permissions.
+/// Whether it is certain that no role has a file of this name in the folder, or that this is no
+/// folder. What another user has put there says nothing: that user could keep this user's jobs from
+/// any folder by it, and closes secrets by permissions.
 fn is_absent(folder: &OwnedFd, name: &str) -> bool {
     match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(found) => found.st_uid != 0 && found.st_uid != geteuid().as_raw(),
-        Err(error) => error == Errno::NOENT,
+        Err(error) => matches!(error, Errno::NOENT | Errno::NOTDIR),
     }
 }
 
-/// Whether it is certain that this is no worker's folder. It is asked of folders above a path that
-/// somebody wants to write to.
+/// Whether it is certain that this is no worker's folder. It is asked of a path that somebody wants
+/// to write to, and of the folders above it.
 pub(super) fn is_no_workers(path: &Path) -> bool {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    open(path, flags, Mode::empty()).is_ok_and(|folder| {
-        matches!(
-            statat(&folder, WORKER_LOCK_FILE, AtFlags::SYMLINK_NOFOLLOW),
-            // The second of what is no folder.
-            Err(Errno::NOENT | Errno::NOTDIR)
-        )
-    })
+    open(path, flags, Mode::empty()).is_ok_and(|folder| is_absent(&folder, WORKER_LOCK_FILE))
 }

@@ -227,7 +227,7 @@ fn surrounding(hidden: &[PathBuf]) -> Vec<PathBuf> {
 
 /// Anybody can make files in a folder of everybody's, and so can a job where its submitter said so.
 #[test]
-fn what_another_user_has_made_hides_nothing() {
+fn what_another_user_has_made_hides_and_closes_nothing() {
     let bench = Bench::new();
     for name in ["in/ca-key.pem", "notes/windrow-worker.lock"] {
         fs::write(bench.at(name), "").unwrap();
@@ -240,10 +240,12 @@ fn what_another_user_has_made_hides_nothing() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
+    bench.writable(&[bench.at("notes")]).unwrap_err();
     for name in ["in/ca-key.pem", "notes/windrow-worker.lock"] {
         std::os::unix::fs::chown(bench.at(name), Some(42_010), None).unwrap();
     }
     assert!(is_found("in") && is_found("notes"));
+    bench.writable(&[bench.at("notes")]).unwrap();
 }
 
 /// No descriptor is kept of any.

@@ -57,8 +57,8 @@ impl Writable {
     }
 }
 
-/// Removes what an attempt has written into a staging folder, which lies in that itself: who puts a
-/// link in the place of the folder has nothing removed elsewhere.
+/// Removes a file that an attempt has written, which must lie in a staging folder itself. Who puts a
+/// link in the place of that folder has nothing removed elsewhere.
 ///
 /// # Errors
 /// When the system says so.
@@ -95,7 +95,7 @@ fn open_without_links(path: &Path) -> io::Result<OwnedFd> {
     open_below(root, path.strip_prefix("/").unwrap_or(path))
 }
 
-/// Goes down one by one, since older kernels cannot be asked to follow no link at all.
+/// Goes down folder by folder, since older kernels cannot be asked to follow no link at all.
 fn open_below(mut folder: OwnedFd, path: &Path) -> io::Result<OwnedFd> {
     for component in path.components() {
         if component == Component::CurDir {
@@ -111,10 +111,10 @@ fn open_below(mut folder: OwnedFd, path: &Path) -> io::Result<OwnedFd> {
     Ok(folder)
 }
 
-/// Refuses what is a folder that is hidden from jobs, or in it, or has it in it; and any other
-/// worker's, or what is in that.
+/// Refuses a folder that is hidden from jobs, what is in it, and what has it in it; what is the
+/// kernel's; and another worker's folder, and what is in that.
 fn refuse_hidden(file: &OwnedFd, hidden: &[PathBuf]) -> io::Result<()> {
-    // Asked of what has been opened, so that nobody can exchange it meanwhile.
+    // The path of what is open, so that nobody can exchange it meanwhile.
     let real = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
     if hidden.first().is_some_and(|own| overlap(&real, own)) {
         let reason = "this worker's folder, or part of it, lies there; jobs must not write to that";

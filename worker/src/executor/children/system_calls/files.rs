@@ -1,5 +1,6 @@
 //! Of the calls that open, make and change files, those that Landlock does not judge.
 
+use super::numbers::{FCHMODAT2, FILE_SETATTR, REMOVEXATTRAT, SETXATTRAT};
 use super::{Condition, has_flag};
 
 /// Bits of a mode by which a program runs as its file's owner or group, whoever starts it: anybody
@@ -58,12 +59,6 @@ pub(super) const BY_NAME: &[i64] = &[
     #[cfg(target_arch = "x86_64")]
     libc::SYS_futimesat,
 ];
-
-// From number 424 on, all processors have the same numbers; not all are known to libc.
-const FCHMODAT2: i64 = 452;
-const SETXATTRAT: i64 = 463;
-const REMOVEXATTRAT: i64 = 466;
-const FILE_SETATTR: i64 = 469;
 
 /// Each is a list of what must all be true.
 pub(super) fn by_arguments() -> Vec<(i64, Vec<Vec<Condition>>)> {

@@ -1,5 +1,6 @@
 //! The system calls that are refused, and why.
 
+use super::numbers::OPEN_TREE_ATTR;
 use super::{Condition, has_flag, is, is_not};
 
 /// Whatever their arguments are.
@@ -94,9 +95,6 @@ pub(super) const ALWAYS: &[i64] = &[
     libc::SYS__sysctl,
 ];
 
-// From number 424 on, all processors have the same numbers; not all are known to libc.
-const OPEN_TREE_ATTR: i64 = 467;
-
 /// Of `setpriority` and `ioprio_set`: all processes of a user.
 const PRIO_USER: u32 = 2;
 const IOPRIO_WHO_USER: u32 = 3;
@@ -129,7 +127,7 @@ pub(super) fn by_arguments() -> Vec<(i64, Vec<Vec<Condition>>)> {
     calls
 }
 
-/// Namespaces, and a child that is its parent's sister, and so not counted with it.
+/// New namespaces, and a process that becomes its parent's sibling, so that it is not counted with it.
 const CLONE_FLAGS: [i32; 8] = [
     libc::CLONE_PARENT,
     libc::CLONE_NEWNS,
