@@ -15,7 +15,7 @@ use windrow_jobs::Isolation;
 
 use crate::conformance::{arguments, path};
 use crate::support::{
-    Cluster, ClusterOptions, Dir, Process, case, eventually, free_port, sorted_lines, wait_for,
+    Cluster, ClusterOptions, Dir, Process, as_user, case, free_port, sorted_lines,
 };
 
 pub fn tests() -> Vec<Trial> {
@@ -176,20 +176,11 @@ fn not_with_less() {
 const ORDINARY: u32 = 42_010;
 
 /// The command as an ordinary user runs it.
-fn as_ordinary(command: &Command) -> Command {
-    if !rustix::process::geteuid().is_root() {
-        let mut same = Command::new(command.get_program());
-        same.args(command.get_args());
-        return same;
-    }
-    let mut other = Command::new("setpriv");
-    other.args([format!("--reuid={ORDINARY}"), format!("--regid={ORDINARY}")]);
-    other.args(["--clear-groups", "env", "-u", "HOME"]);
-    other.arg(command.get_program()).args(command.get_args());
-    other
+fn as_ordinary(command: Command) -> Command {
+    if rustix::process::geteuid().is_root() { as_user(ORDINARY, "", &command) } else { command }
 }
 
-/// A folder, with all that is in it, that an ordinary user has.
+/// Gives a folder, with all that is in it, to the ordinary user.
 fn give_away(folder: &Path) {
     if !rustix::process::geteuid().is_root() {
         return;
@@ -202,8 +193,8 @@ fn give_away(folder: &Path) {
 }
 
 /// One job makes the folder of another worker of the same user unreadable, another one makes it
-/// readable again once its own rules are made, and looks for the key. Permissions are changed by
-/// these workers' jobs at will, so that it is the rules that keep them out.
+/// readable again once its own rules are made, and looks for the key. Jobs of this worker may
+/// change permissions by name, so that it is the rules that keep them out.
 fn unreadable_neighbour() {
     let mut cluster = Cluster::start(0);
     // The worker is another user than the coordinator, and its jobs' submitter.
@@ -227,7 +218,7 @@ fn unreadable_neighbour() {
     }
     let mut command = cluster.worker_command(0);
     command.args(["--job-chmod", "--allow-user", "0"]);
-    cluster.workers.push(Process::start(as_ordinary(&command)));
+    cluster.workers.push(Process::start(as_ordinary(command)));
     cluster.wait_for_workers(1);
     let run = |acts: &[String], name: &str| {
         dir.write(format!("{name}/in/acts"), acts.join("\n") + "\n");
@@ -237,21 +228,20 @@ fn unreadable_neighbour() {
         fs::set_permissions(&out, Permissions::from_mode(0o2777)).unwrap();
         let input = path(&dir.join(format!("{name}/in")));
         let flags = ["reach", "--input", &input, "--output", &path(&out), "--max-attempts", "1"];
-        let output = cluster.submit(flags).expect_code(0);
-        (sorted_lines(&out), output)
+        cluster.submit(flags).expect_code(0);
+        sorted_lines(&out)
     };
-    let (lock, list) = (neighbour.display(), key.display());
-    let (found, _) = run(&[format!("try lock {lock}")], "first");
-    assert_eq!(found, [format!("done lock {lock}\t1")]);
-    let acts =
-        [format!("try chmod {lock}"), format!("try read {list}"), format!("try list {lock}")];
-    let (found, _) = run(&acts, "second");
+    let (neighbour, key) = (neighbour.display(), key.display());
+    let found = run(&[format!("try lock {neighbour}")], "first");
+    assert_eq!(found, [format!("done lock {neighbour}\t1")]);
+    let acts = ["chmod", "list"].map(|act| format!("try {act} {neighbour}"));
+    let found = run(&[&acts[..], &[format!("try read {key}")]].concat(), "second");
     assert_eq!(
         found,
         [
-            format!("done chmod {lock}\t1"),
-            format!("refused list {lock}\t1"),
-            format!("refused read {list}\t1")
+            format!("done chmod {neighbour}\t1"),
+            format!("refused list {neighbour}\t1"),
+            format!("refused read {key}\t1")
         ]
     );
 }
@@ -268,11 +258,10 @@ fn exchanged_path() {
     dir.write("in/acts", acts.join("\n") + "\n");
     let declared = ["--allow-write", &path(&data), "--allow-write", &notes];
     let output = cluster.submit(arguments("reach", &dir, &declared));
-    eventually("the exchange", || data.join("notes.moved").is_dir());
+    assert!(data.join("notes.moved").is_dir(), "the first attempt has not begun: {output:?}");
     assert!(!Path::new(&home).join("profile").exists());
     // On the same worker it is refused by what was opened before, on another one by the link.
-    let said = wait_for("an outcome", || Some(output.code()));
-    match said {
+    match output.code() {
         Some(0) => {
             let refused = format!("refused write {notes}/profile\t1");
             assert!(sorted_lines(&dir.join("out")).contains(&refused));

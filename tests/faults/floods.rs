@@ -9,7 +9,7 @@ use libtest_mimic::Trial;
 
 use super::gated_job::GatedJob;
 use crate::support::{
-    Cluster, ClusterOptions, Dir, Flood, Process, case, count_words,
+    Cluster, ClusterOptions, Dir, Flood, Process, below, case, count_words,
     enroll_with_garbage_until_the_end, eventually, generated_words, root_case, sorted_lines,
     windrow,
 };
@@ -43,16 +43,7 @@ fn address(cluster: &Cluster) -> &str {
 
 /// The limit of open files is the one thing here that differs from what is usual.
 fn with_open_files(files: u32, command: &Command) -> Command {
-    let mut other = Command::new("prlimit");
-    other.arg(format!("--nofile={files}:{files}"));
-    other.arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => other.env(name, value),
-            None => other.env_remove(name),
-        };
-    }
-    other
+    below(&["prlimit", &format!("--nofile={files}:{files}")], command)
 }
 
 /// Commands are answered, a worker joins, and a job runs.

@@ -25,11 +25,11 @@
 //! | worker cut off from the coordinator | redone elsewhere, or told later | `network` |
 //! | user code panics, hangs, fails | retried, then the job fails with the place | `user_code` |
 //! | worker's disk full, input changed | elsewhere; or the job fails, and says why | `disks` |
-//! | log's reader gone or asleep, terminal gone, log's disk full | nothing | `machine` |
-//! | SIGHUP, SIGQUIT, SIGUSR1 | stop, end at once, nothing; what `nohup` has switched off stays off | `machine` |
-//! | a part of a role panics | the role ends with a message and status 70 | `machine` |
-//! | worker killed | the next one removes its temporary folder | `machine` |
-//! | kernel kills for memory, `noexec`, no inodes, users of their own, small `ulimit` | named, with what to do | `machine` |
+//! | log's reader gone or asleep, terminal gone, log's disk full | nothing | `machine::standard_files` |
+//! | SIGHUP, SIGQUIT, SIGUSR1 | stop, end at once, nothing; what `nohup` has switched off stays off | `machine::signals` |
+//! | a part of a role panics | the role ends with a message and status 70 | `machine::deaths` |
+//! | worker killed | the next one removes its temporary folder | `machine::deaths` |
+//! | kernel kills for memory, `noexec`, no inodes, users of their own, small `ulimit` | named, with what to do | `machine`: `memory`, `file_systems`, `users`, `limits` |
 //! | floods of connections, few open files | nobody else notices | `floods` |
 //! | everybody, at random | every job ends right | `chaos` |
 

@@ -155,7 +155,7 @@ fn run() -> Result<()> {
 
 fn spread() -> Result<()> {
     for _ in 0..4 {
-        // The last bytes of a pipe are kept until nobody takes them.
+        // `tail` keeps all of it, since nobody reads what it writes.
         let script = "head -c 100000000 /dev/zero | tail -c 100000000 | sleep 1000";
         Command::new("sh").args(["-c", script]).stdout(Stdio::null()).spawn()?;
     }

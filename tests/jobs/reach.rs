@@ -18,8 +18,6 @@ use rustix::process::{
 use serde::{Deserialize, Serialize};
 use windrow::prelude::*;
 
-use super::wait_for_any;
-
 #[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
 struct ReachParams {}
 
@@ -33,7 +31,6 @@ pub fn job() -> Job {
 fn act(line: &str) -> Result<()> {
     let (act, what) = line.split_once(' ').unwrap_or((line, ""));
     match act {
-        "await" => wait_for_any(&[what.into()]),
         "read" => drop(fs::read(what)?),
         "list" => drop(fs::read_dir(what)?),
         "write" => fs::write(what, "harm")?,

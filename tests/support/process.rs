@@ -114,6 +114,14 @@ impl Process {
         read(&self.output.join("stderr"))
     }
 
+    /// The URL of this coordinator, as its log says it.
+    pub fn url(&self) -> String {
+        wait_for("the coordinator's address", || {
+            let log = self.stderr();
+            Some(log.split_once("ready at ")?.1.split_once('\n')?.0.to_string())
+        })
+    }
+
     /// Waits for its end; kills it and panics when that takes too long.
     pub fn finish(mut self) -> Output {
         let start = Instant::now();

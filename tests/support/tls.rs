@@ -91,8 +91,8 @@ fn over_tls(
     StreamOwned::new(tls, connect(address, greeting))
 }
 
-/// Has a newcomer, who shows nothing, call Enroll with nothing that makes sense, and waits until the
-/// server hangs up.
+/// Has a newcomer, who shows nothing, call Enroll with an empty message, and waits until the server
+/// hangs up.
 pub fn enroll_with_garbage_until_the_end(address: &str) {
     let mut stream = over_tls(address, "", None);
     stream.write_all(HTTP2).and_then(|()| stream.write_all(&empty_enroll())).unwrap();
