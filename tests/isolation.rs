@@ -5,23 +5,29 @@ use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use libtest_mimic::Trial;
+use rustix::process::Signal;
 use windrow_jobs::Isolation;
 
 use crate::conformance::{arguments, path};
 use crate::support::{
-    Cluster, ClusterOptions, Dir, Process, as_user, case, free_port, sorted_lines,
+    Cluster, ClusterOptions, Dir, Process, as_user, case, eventually, free_port, root_case,
+    sorted_lines, wait_for,
 };
 
 pub fn tests() -> Vec<Trial> {
     vec![
         case("isolation::levels_hold_what_the_documents_say", levels_hold),
         case("isolation::a_worker_does_not_start_with_less", not_with_less),
+        root_case("isolation::a_job_has_a_user_of_its_own", own_user),
+        root_case("isolation::what_a_killed_worker_left_ends", left_by_killed),
+        root_case("isolation::users_of_jobs_that_cannot_be_had", no_users),
+        root_case("isolation::shipped_files_for_users_of_jobs", shipped_files),
         case("isolation::a_neighbour_that_was_made_unreadable", unreadable_neighbour),
         case("isolation::a_declared_path_is_exchanged_between_attempts", exchanged_path),
     ]
@@ -33,7 +39,27 @@ fn flags(level: Isolation) -> &'static [&'static str] {
         Isolation::None => &["--no-landlock", "--no-seccomp"],
         Isolation::Files => &["--no-seccomp"],
         Isolation::Process => &[],
+        Isolation::User => &OWN_USERS,
     }
+}
+
+/// Users that nobody has, and a group of theirs.
+const OWN_USERS: [&str; 4] = ["--job-users", "4290000000-4290000099", "--job-group", "4290000100"];
+const GROUP_OF_JOBS: u32 = 4_290_000_100;
+
+/// A folder through which others pass.
+fn open_to_others(folder: &Path) {
+    fs::set_permissions(folder, Permissions::from_mode(0o755)).unwrap();
+}
+
+/// An output into which the users of jobs write.
+fn shared_output(dir: &Dir) -> PathBuf {
+    open_to_others(dir.path());
+    let out = dir.join("out");
+    fs::create_dir(&out).unwrap();
+    chown(&out, None, Some(GROUP_OF_JOBS)).unwrap();
+    fs::set_permissions(&out, Permissions::from_mode(0o2775)).unwrap();
+    out
 }
 
 /// What an attack needs to be there, and what the job is to do.
@@ -54,6 +80,7 @@ impl Attacks {
         let address = SocketAddr::from_abstract_name(&name).unwrap();
         let service = TcpListener::bind("127.0.0.1:0").unwrap();
         let file = dir.write("others", "as it was");
+        fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
         let key = cluster.worker_dir(0).join("credentials/identity.pem");
         assert!(key.is_file());
         let at = |act: &str, path: &Path| format!("{act} {}", path.display());
@@ -89,8 +116,11 @@ impl Attacks {
     }
 
     /// What a job finds, by the name of the attack: whether it was done.
-    fn tried(&self, cluster: &Cluster) -> BTreeMap<&'static str, bool> {
+    fn tried(&self, cluster: &Cluster, level: Isolation) -> BTreeMap<&'static str, bool> {
         let dir = Dir::new();
+        if level == Isolation::User {
+            shared_output(&dir);
+        }
         let lines: String = self.acts.values().map(|act| format!("try {act}\n")).collect();
         dir.write("in/acts", lines);
         cluster.submit(arguments("reach", &dir, &["--max-attempts", "1"])).expect_code(0);
@@ -127,7 +157,12 @@ fn levels_hold() {
     let said = table();
     for (n, level) in Isolation::ALL.into_iter().enumerate() {
         let options = ClusterOptions { secured: true, ..ClusterOptions::default() };
+        if level == Isolation::User && !rustix::process::geteuid().is_root() {
+            eprintln!("LEFT OUT: who is not root cannot give jobs users of their own");
+            continue;
+        }
         let mut cluster = Cluster::with_options(0, options);
+        open_to_others(cluster.dir().path());
         cluster.add_worker_at(&cluster.url.clone(), flags(level));
         cluster.wait_for_workers(1);
         let offered = cluster.member(0)["isolation"].as_str().unwrap().to_string();
@@ -138,7 +173,7 @@ fn levels_hold() {
             continue;
         }
         let attacks = Attacks::on(&cluster);
-        let found = attacks.tried(&cluster);
+        let found = attacks.tried(&cluster, level);
         assert!(said.keys().map(String::as_str).eq(found.keys().copied()), "{said:?}: {found:?}");
         for (attack, done) in found {
             match &*said[attack][n] {
@@ -166,10 +201,146 @@ fn not_with_less() {
     assert!(!cluster.worker_dir(1).join("jobs").exists(), "it has begun nothing");
     let mut command = cluster.worker_command(3);
     command.args(["--require-isolation", "all"]);
-    Process::start(command).finish().expect_code(2).expect_said("none, files, process");
+    Process::start(command).finish().expect_code(2).expect_said("none, files, process, user");
     let offered = cluster.member(0)["isolation"].as_str().unwrap().to_string();
     let shown = cluster.command(["workers"]).finish().expect_code(0).stdout;
     assert!(shown.contains("ISOLATION") && shown.contains(&format!(" {offered} ")), "{shown}");
+}
+
+/// A secured cluster whose worker gives each job a user.
+fn cluster_of_users() -> Cluster {
+    let options = ClusterOptions { secured: true, ..ClusterOptions::default() };
+    let mut cluster = Cluster::with_options(0, options);
+    open_to_others(cluster.dir().path());
+    cluster.add_worker_at(&cluster.url.clone(), &OWN_USERS);
+    cluster.wait_for_workers(1);
+    cluster
+}
+
+/// What it writes becomes its worker's, what it leaves running ends with it, and the next job has
+/// another user.
+fn own_user() {
+    let cluster = cluster_of_users();
+    assert_eq!(cluster.member(0)["isolation"], "user");
+    let users: Vec<_> = (0..2).map(|_| user_of_a_job(&cluster)).collect();
+    assert_ne!(users[0], users[1]);
+    let files = fs::read_dir(cluster.jobs_dir(0)).unwrap().count();
+    assert_eq!(files, 0, "folders of jobs are removed whoever owns them");
+}
+
+/// Leaves a process behind that has nothing of its job's, and says whose it is.
+fn leave_behind(mark: &Path) -> String {
+    let sleeper = "setsid env -i sleep 1000 < /dev/null > /dev/null 2>&1 &";
+    format!("run {sleeper} id -u > {}", mark.display())
+}
+
+/// A file that a job may write to.
+fn mark_in(dir: &Dir) -> PathBuf {
+    let mark = dir.write("mark", "");
+    fs::set_permissions(&mark, Permissions::from_mode(0o666)).unwrap();
+    mark
+}
+
+/// Runs a job that leaves a process behind; whose that was.
+fn user_of_a_job(cluster: &Cluster) -> u32 {
+    let dir = Dir::new();
+    let (out, mark) = (shared_output(&dir), mark_in(&dir));
+    // What seccomp refuses to those that share a user.
+    let copy =
+        "run cd $HOME; echo text > one; chmod 640 one; touch -d yesterday one; cp -a one two";
+    dir.write("in/acts", format!("{copy}\n{}\n", leave_behind(&mark)));
+    let flags = ["--allow-write", &path(&mark), "--max-attempts", "1"];
+    cluster.submit(arguments("reach", &dir, &flags)).expect_code(0);
+    assert_eq!(sorted_lines(&out), ["done\t2"]);
+    let owner = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().metadata().unwrap().uid();
+    let owners: Vec<_> = fs::read_dir(&out).unwrap().map(owner).collect();
+    assert!(owners.iter().all(|owner| *owner == 0), "{owners:?}");
+    let user = fs::read_to_string(&mark).unwrap().trim().parse().unwrap();
+    eventually("the end of all that the user runs", || processes_of(user).is_empty());
+    user
+}
+
+/// A program and a file that are sent here are the worker's, and its jobs may use them; also when
+/// the worker has had them before it gave jobs users.
+fn shipped_files() {
+    let options = ClusterOptions { secured: true, is_generic: true, ..ClusterOptions::default() };
+    let mut cluster = Cluster::with_options(0, options);
+    open_to_others(cluster.dir().path());
+    let words = cluster.dir().join("words");
+    fs::write(&words, "rye\n").unwrap();
+    let file = format!("stop-words={}", path(&words));
+    let run = |cluster: &Cluster| {
+        let dir = Dir::new();
+        let out = shared_output(&dir);
+        dir.write("in/a.txt", "rye oats rye\n");
+        cluster.submit(arguments("stop-words", &dir, &["--file", &file])).expect_code(0);
+        assert_eq!(sorted_lines(&out), ["oats\t1"]);
+    };
+    for flags in [&[][..], &OWN_USERS] {
+        let mut command = cluster.worker_command(0);
+        command.args(flags);
+        cluster.workers = vec![Process::start(command)];
+        cluster.wait_for_workers(1);
+        run(&cluster);
+        cluster.workers[0].signal(Signal::TERM);
+        cluster.wait_for_workers(0);
+    }
+}
+
+fn processes_of(user: u32) -> Vec<PathBuf> {
+    let entries = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .filter(|path| path.join("status").exists())
+        .filter(|path| fs::metadata(path).is_ok_and(|found| found.uid() == user))
+        .collect()
+}
+
+/// Nothing else tells a process that has hidden so well, and its worker and its job are gone.
+fn left_by_killed() {
+    let mut cluster = cluster_of_users();
+    let dir = Dir::new();
+    shared_output(&dir);
+    let mark = mark_in(&dir);
+    dir.write("in/acts", format!("{}\nrun sleep 600\n", leave_behind(&mark)));
+    let flags = ["--allow-write", &path(&mark)];
+    let submit = cluster.start_submit(arguments("reach", &dir, &flags));
+    let user = || fs::read_to_string(&mark).unwrap().trim().parse().ok();
+    let user: u32 = wait_for("the job's user", user);
+    cluster.workers[0].kill();
+    let names = || {
+        let processes = processes_of(user).into_iter();
+        processes.filter_map(|path| fs::read(path.join("cmdline")).ok()).collect::<Vec<_>>()
+    };
+    eventually("the end of the others", || names() == [b"sleep\x001000\x00".to_vec()]);
+    let mut command = cluster.worker_command(0);
+    command.args(OWN_USERS);
+    cluster.workers[0] = Process::start(command);
+    eventually("the end of what was left", || processes_of(user).is_empty());
+    cluster.command(["cancel", "1"]).finish().expect_code(0);
+    assert_ne!(submit.finish().code(), Some(0));
+}
+
+fn no_users() {
+    let cluster = cluster_of_users();
+    let refused = |code: i32, flags: &[&str], said: &str| {
+        let mut command = cluster.worker_command(0);
+        command.args(flags);
+        Process::start(command).finish().expect_code(code).expect_said(said);
+    };
+    fn of<'a>(numbers: &'a str, group: &'a str) -> [&'a str; 4] {
+        ["--job-users", numbers, "--job-group", group]
+    }
+    refused(2, &["--job-users", "4290000000-4290000099"], "--job-group");
+    refused(2, &of("9-1", "4290000100"), "such as 600000-600999");
+    refused(2, &of("4290000000-4290000099", "no-such-group"), "/etc/group knows no group");
+    refused(1, &of("0-9", "4290000100"), "above 0");
+    refused(1, &of("1-65000", "4290000100"), "is killed with the job");
+    refused(1, &of("4290000000-4290000099", "0"), "not root's");
+    refused(1, &[&OWN_USERS[..], &["--in-process"]].concat(), "--in-process");
+    let open = Cluster::start(0);
+    let mut command = open.worker_command(0);
+    command.args(OWN_USERS);
+    Process::start(command).finish().expect_code(1).expect_said("a secured one");
 }
 
 /// Some user that is not root, whose permissions count for itself.

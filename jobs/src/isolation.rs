@@ -19,11 +19,13 @@ pub enum Isolation {
     /// Nor does it reach other processes of its user, by whatever system call, and nothing of it
     /// stays behind.
     Process,
+    /// It has a user of the system of its own, and nothing else is that user's.
+    User,
 }
 
 impl Isolation {
     /// All of them, the least first.
-    pub const ALL: [Self; 3] = [Self::None, Self::Files, Self::Process];
+    pub const ALL: [Self; 4] = [Self::None, Self::Files, Self::Process, Self::User];
 
     /// As people write it.
     pub fn as_str(self) -> &'static str {
@@ -31,6 +33,7 @@ impl Isolation {
             Self::None => "none",
             Self::Files => "files",
             Self::Process => "process",
+            Self::User => "user",
         }
     }
 }
@@ -63,6 +66,6 @@ mod tests {
             assert_eq!(level.to_string().parse(), Ok(level));
         }
         assert!(Isolation::ALL.is_sorted());
-        assert!("all".parse::<Isolation>().unwrap_err().contains("none, files, process"));
+        assert!("all".parse::<Isolation>().unwrap_err().contains("none, files, process, user"));
     }
 }

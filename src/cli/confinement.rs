@@ -2,14 +2,15 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::Args;
 use windrow_jobs::Isolation;
-use windrow_worker::Confinement;
+use windrow_worker::{Confinement, JobUsers};
 
 use super::security::own_folder;
-use super::values::absolute_path;
+use super::values::{absolute_path, local_group, user_numbers};
 
 /// Of `windrow worker`.
 #[derive(Debug, Args)]
@@ -27,9 +28,18 @@ pub(crate) struct ConfinementArgs {
     /// belong to this worker's user
     #[arg(long)]
     pub(crate) job_chmod: bool,
+    /// Give each job a user of the system of its own, by a number of these that nobody else on this
+    /// machine has, such as 600000-600999. Takes root or the capabilities that docs/security.md
+    /// names, a secured cluster, and --job-group
+    #[arg(long, value_name = "FIRST-LAST", value_parser = user_numbers, requires = "job_groups")]
+    pub(crate) job_users: Option<RangeInclusive<u32>>,
+    /// A group of all users of --job-users, by number or name: by its rights jobs read inputs and
+    /// write outputs. May be repeated; outputs are the first one's
+    #[arg(long = "job-group", value_name = "GROUP", value_parser = local_group, requires = "job_users")]
+    pub(crate) job_groups: Vec<u32>,
     /// Do not start where jobs would be isolated less than this; what each level promises is in
     /// docs/security.md
-    #[arg(long, value_name = "none|files|process", default_value = "none")]
+    #[arg(long, value_name = "none|files|process|user", default_value = "none")]
     pub(crate) require_isolation: Isolation,
     /// A file or folder that the code of jobs is not to read, besides the worker's own and the
     /// user's credentials for Windrow; may be repeated
@@ -46,6 +56,10 @@ impl ConfinementArgs {
             calls: !self.no_seccomp,
             changes_by_name: self.job_chmod,
             hidden: given.chain(own_folder().filter(can_be_found)).collect(),
+            users: self
+                .job_users
+                .clone()
+                .map(|numbers| JobUsers { numbers, groups: self.job_groups.clone() }),
             required: self.require_isolation,
         }
     }

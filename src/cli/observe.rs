@@ -163,6 +163,7 @@ fn isolation(worker: &v1::WorkerStatus) -> Option<&'static str> {
         v1::Isolation::None => Isolation::None,
         v1::Isolation::Files => Isolation::Files,
         v1::Isolation::Process => Isolation::Process,
+        v1::Isolation::User => Isolation::User,
     };
     Some(level.as_str())
 }

@@ -1,5 +1,6 @@
 //! What the values of arguments may be, and what is said of others.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -70,18 +71,38 @@ pub(super) fn local_user(text: &str) -> Result<u32, String> {
 }
 
 fn number_of_user(text: &str) -> Result<u32, String> {
+    number_in("/etc/passwd", text).ok_or_else(|| {
+        format!("/etc/passwd knows no user '{}'; give the number that 'id -u' says", one_line(text))
+    })
+}
+
+/// A group of this machine, by number, or by a name in the list of its own groups.
+pub(super) fn local_group(text: &str) -> Result<u32, String> {
+    number_in("/etc/group", text)
+        .ok_or_else(|| format!("/etc/group knows no group '{}'; give its number", one_line(text)))
+}
+
+/// The number, or that of the name in a list of users or groups.
+fn number_in(list: &str, text: &str) -> Option<u32> {
     if let Ok(number) = text.parse() {
-        return Ok(number);
+        return Some(number);
     }
-    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let found = users.lines().find_map(|line| {
+    std::fs::read_to_string(list).unwrap_or_default().lines().find_map(|line| {
         let mut fields = line.split(':');
         let is_it = fields.next() == Some(text);
         is_it.then(|| fields.nth(1)?.parse().ok()).flatten()
-    });
-    found.ok_or_else(|| {
-        format!("/etc/passwd knows no user '{}'; give the number that 'id -u' says", one_line(text))
     })
+}
+
+/// Numbers of users, `FIRST-LAST`.
+pub(super) fn user_numbers(text: &str) -> Result<RangeInclusive<u32>, String> {
+    let numbers = text
+        .split_once('-')
+        .and_then(|(first, last)| Some(first.trim().parse().ok()?..=last.trim().parse().ok()?));
+    match numbers {
+        Some(numbers) if !numbers.is_empty() => Ok(numbers),
+        _ => Err("must be the first and the last number of users, such as 600000-600999".into()),
+    }
 }
 
 /// A role that is given by a join token.

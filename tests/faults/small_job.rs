@@ -66,9 +66,11 @@ impl SmallJob {
     }
 
     /// The output is that of a run without faults, told by a manifest that fits, and nothing else
-    /// is left.
+    /// is left. A coordinator that finds a job succeeded says so, and clears up after that.
     #[track_caller]
     pub fn assert_output(&self) {
+        let temporary = self.output().join("_temporary");
+        eventually("the end of what is temporary", || !temporary.exists());
         assert_eq!(sorted_lines(&self.output()), count_words(&self.inputs));
         assert_manifest(&self.output());
     }

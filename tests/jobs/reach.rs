@@ -53,9 +53,17 @@ fn act(line: &str) -> Result<()> {
             fs::write(&file, "")?;
             fs::remove_file(Path::new(&file))?;
         }
+        "run" => run(what)?,
         _ => return reach_processes(act, what),
     }
     Ok(())
+}
+
+/// Has a shell do it.
+fn run(script: &str) -> Result<()> {
+    let done = Command::new("sh").args(["-ec", script]).output()?;
+    let said = String::from_utf8_lossy(&done.stderr);
+    if done.status.success() { Ok(()) } else { Err(Error::new(said.into_owned())) }
 }
 
 /// Puts a link to the second path in the place of the first, and dies, so that the next attempt is

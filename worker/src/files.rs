@@ -10,7 +10,7 @@ mod remove;
 mod rights;
 
 pub(crate) use remove::{put_aside, remove_tree};
-pub(crate) use rights::{OF_A_FOLDER, give_back, give_back_at};
+pub(crate) use rights::{OF_A_FOLDER, PASSES, give_back, give_back_at, share};
 
 /// A file that is removed when this is dropped, unless it is kept.
 #[derive(Debug)]

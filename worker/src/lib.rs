@@ -27,7 +27,7 @@ mod trail;
 
 pub use agent::{WorkerConfig, WorkerError, default_memory_bytes, run};
 pub use child::{ChildError, run as run_child};
-pub use executor::{CHILD_ARGUMENT, ChildProgram, Confinement, JobLimits};
+pub use executor::{CHILD_ARGUMENT, ChildProgram, Confinement, JobLimits, JobUsers};
 pub use memory::heap::{CountingAllocator, give_back_freed_memory, heap_bytes};
 pub use orphans::Orphans;
 pub use rpc::Connector;

@@ -123,6 +123,9 @@ pub enum WorkerError {
         /// Why it is not more.
         missing: Vec<String>,
     },
+    /// Jobs cannot have users of their own.
+    #[error("jobs cannot have users of their own (--job-users): {0}")]
+    JobUsers(String),
     /// The coordinator does not want it, and will not if it asks again.
     #[error("the coordinator {coordinator} refuses this worker: {}", status.message())]
     Refused {

@@ -13,7 +13,7 @@ use super::{WorkerConfig, WorkerError};
 use crate::blobs::{BlobCache, Programs, Source};
 use crate::executor::{
     ChildSettings, Children, Confinement, Executor, ExecutorConfig, ExecutorError, InProcess,
-    Isolated, Linked, LostOutputs, PrintedLogs, WorkerDirectory, is_noexec, jobs_folder,
+    Isolated, Linked, LostOutputs, PrintedLogs, Users, WorkerDirectory, is_noexec, jobs_folder,
     surroundings,
 };
 use crate::rpc::{Connector, JobCertificates, ShuffleTls};
@@ -46,8 +46,9 @@ pub(super) async fn open(
     let isolated = isolated(config)?;
     let isolation = isolated.level;
     let failed = failed(&config.directory);
-    let path = config.directory.clone();
-    let taken = tokio::task::spawn_blocking(move || take(&path)).await;
+    let users = users(config)?;
+    let (path, of_jobs) = (config.directory.clone(), users.clone());
+    let taken = tokio::task::spawn_blocking(move || take(&path, of_jobs.as_deref())).await;
     let (folder, directory) = taken.map_err(|error| failed(io::Error::other(error)))??;
     let host = config.host.clone();
     // Where it is not known, as in tests, there is only one.
@@ -82,7 +83,9 @@ pub(super) async fn open(
         return Ok(Opened { executor, losses: None, logs, isolation, directory });
     };
     let source = Source::Coordinator(connector.clone());
-    let cache = BlobCache::new(directory.join(PROGRAMS), config.program_cache_bytes, source);
+    let readers = users.as_ref().map(|users| users.group());
+    let cache =
+        BlobCache::new(directory.join(PROGRAMS), config.program_cache_bytes, source, readers);
     let programs = Programs::new(program, own_digest, Arc::new(cache));
     let fetch = config.fetch;
     let hidden = hidden(&directory, &config.confinement)?;
@@ -96,6 +99,7 @@ pub(super) async fn open(
         local_users: config.local_users.clone(),
         hidden,
         calls: isolated.calls,
+        users,
         limits: config.job_limits,
         orphans: config.orphans.clone(),
     };
@@ -126,11 +130,36 @@ fn isolated(config: &WorkerConfig) -> Result<Isolated, WorkerError> {
 }
 
 /// The folder, and the one name that it has.
-fn take(path: &Path) -> Result<(WorkerDirectory, PathBuf), ExecutorError> {
+fn take(path: &Path, users: Option<&Users>) -> Result<(WorkerDirectory, PathBuf), ExecutorError> {
     let failed = failed(path);
-    let directory = WorkerDirectory::open(&std::path::absolute(path).map_err(&failed)?)?;
+    let end_former =
+        |folders: &[PathBuf]| users.map_or(Ok(()), |users| users.end_those_of(folders));
+    let path = std::path::absolute(path).map_err(&failed)?;
+    let directory = WorkerDirectory::open_after(&path, end_former)?;
     let path = std::fs::canonicalize(directory.path()).map_err(&failed)?;
+    if let Some(users) = users {
+        users
+            .open_way(&path)
+            .and_then(|()| users.open_way(&jobs_folder(&path)))
+            .map_err(&failed)?;
+    }
     Ok((directory, path))
+}
+
+/// Those that jobs are to have, if they can have them.
+fn users(config: &WorkerConfig) -> Result<Option<Arc<Users>>, WorkerError> {
+    let Some(users) = config.confinement.users.clone() else { return Ok(None) };
+    let refusal = if config.child.is_none() {
+        Some("they run in the worker itself (--in-process)".into())
+    } else if config.tls.is_none() {
+        Some("members of an open cluster are known by their user; it takes a secured one".into())
+    } else {
+        users.refusal()
+    };
+    match refusal {
+        Some(why) => Err(WorkerError::JobUsers(why)),
+        None => Ok(Some(Arc::new(Users::new(users)))),
+    }
 }
 
 /// What jobs must not see, first this worker's folder, without links; `None` limits nothing. What

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::SystemTime;
 
+use rustix::fs::Gid;
 use tokio::task::spawn_blocking;
 use windrow_jobs::{Blob, Digest, FailureCause};
 use windrow_security::files::make_private_folder;
@@ -29,7 +30,7 @@ use windrow_security::files::make_private_folder;
 pub(crate) use download::Source;
 pub(crate) use job_files::{JobFiles, Programs};
 
-use crate::files::give_back_at;
+use crate::files::{PASSES, give_back_at, share};
 use crate::sync::lock;
 
 /// Ends the name of a file that is not whole.
@@ -66,6 +67,8 @@ pub(crate) struct BlobCache {
     folder: PathBuf,
     bytes_max: u64,
     source: Source,
+    /// Who reads and runs the blobs besides this user.
+    readers: Option<Gid>,
     entries: Mutex<HashMap<Digest, Arc<Entry>>>,
 }
 
@@ -103,9 +106,14 @@ impl Entry {
 }
 
 impl BlobCache {
-    /// Keeps them in `folder`, at most so many bytes besides what is in use.
-    pub(crate) fn new(folder: PathBuf, bytes_max: u64, source: Source) -> Self {
-        Self { folder, bytes_max, source, entries: Mutex::default() }
+    /// Keeps them in `folder`, at most so many bytes besides what is in use. A group may read them.
+    pub(crate) fn new(
+        folder: PathBuf,
+        bytes_max: u64,
+        source: Source,
+        readers: Option<Gid>,
+    ) -> Self {
+        Self { folder, bytes_max, source, readers, entries: Mutex::default() }
     }
 
     /// The file with this content, fetched if it is not here: to the end, whether or not anybody
@@ -130,12 +138,13 @@ impl BlobCache {
             return Ok(cached);
         }
         let path = self.path(blob.digest);
-        let (at, known) = (path.clone(), *checked);
-        if !blocking(&path, move || is_whole(&at, blob, known)).await? {
+        let (at, known, cache) = (path.clone(), *checked, Arc::clone(self));
+        let look = move || cache.make_folder().and_then(|()| is_whole(&at, blob, known));
+        if !blocking(&path, look).await? {
             self.fetch(&path, blob).await?;
         }
         let failed = |error| FailureCause::io(&path, &error);
-        *checked = Some(make_ready(&path, used_as).map_err(failed)?);
+        *checked = Some(make_ready(&path, used_as, self.readers).map_err(failed)?);
         let cached = Arc::new(Cached { path });
         *lock(&entry.users) = Arc::downgrade(&cached);
         Ok(cached)
@@ -154,6 +163,14 @@ impl BlobCache {
         renamed
     }
 
+    fn make_folder(&self) -> io::Result<()> {
+        let Some(group) = self.readers else { return make_private_folder(&self.folder) };
+        if !self.folder.exists() {
+            make_private_folder(&self.folder)?;
+        }
+        share(File::open(&self.folder)?, group, PASSES)
+    }
+
     /// Removes files that are not in use, the least recently used first, until one more fits.
     fn make_room(&self, blob: Blob) -> io::Result<()> {
         if blob.bytes > self.bytes_max {
@@ -163,7 +180,6 @@ impl BlobCache {
             );
             return Err(io::Error::other(text));
         }
-        make_private_folder(&self.folder)?;
         let mut kept = Vec::new();
         let mut bytes = blob.bytes;
         for entry in fs::read_dir(&self.folder)? {
@@ -237,9 +253,12 @@ fn is_whole(path: &Path, blob: Blob, known: Option<Stamp>) -> io::Result<bool> {
 }
 
 /// Lets the file be used, and notes that it is.
-fn make_ready(path: &Path, used_as: Use) -> io::Result<Stamp> {
-    let file = File::open(path)?;
-    file.set_permissions(Permissions::from_mode(used_as.rights()))?;
+fn make_ready(path: &Path, used_as: Use, readers: Option<Gid>) -> io::Result<Stamp> {
+    let (file, rights) = (File::open(path)?, used_as.rights());
+    match readers {
+        Some(group) => share(&file, group, rights | rights >> 3)?,
+        None => file.set_permissions(Permissions::from_mode(rights))?,
+    }
     // On a file system that cannot say when, the order in which files go is another one.
     let _ = file.set_modified(SystemTime::now());
     Ok(Stamp::of(&file.metadata()?))

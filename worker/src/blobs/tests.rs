@@ -60,7 +60,7 @@ fn cache(source: &TempDir, folder: &TempDir, bytes_max: u64) -> Arc<BlobCache> {
     let path = source.path().to_path_buf();
     let (fetches, offsets) = (AtomicU32::new(0), Mutex::default());
     let source = Source::Folder { path, fetches, offsets };
-    Arc::new(BlobCache::new(folder.path().join("programs"), bytes_max, source))
+    Arc::new(BlobCache::new(folder.path().join("programs"), bytes_max, source, None))
 }
 
 #[tokio::test]

@@ -46,6 +46,14 @@ pub(crate) fn jobs_folder(path: &Path) -> PathBuf {
 impl WorkerDirectory {
     /// Creates the folder where missing, locks it, and sweeps what a predecessor left.
     pub fn open(path: &Path) -> Result<Self, ExecutorError> {
+        Self::open_after(path, |_| Ok(()))
+    }
+
+    /// The same; `before` is called with the folders that are about to be swept.
+    pub fn open_after(
+        path: &Path,
+        before: impl FnOnce(&[PathBuf]) -> io::Result<()>,
+    ) -> Result<Self, ExecutorError> {
         let io = |error| ExecutorError::Io { path: path.to_path_buf(), error };
         let jobs_path = jobs_folder(path);
         // What jobs leave there is not for everybody.
@@ -65,9 +73,9 @@ impl WorkerDirectory {
             }
             TryLockError::Error(error) => ExecutorError::Io { path: lock_path, error },
         })?;
-        for stale in jobs(&jobs_path).map_err(io)? {
-            sweep(&stale)?;
-        }
+        let stale = jobs(&jobs_path).map_err(io)?;
+        before(&stale).map_err(io)?;
+        stale.iter().try_for_each(|folder| sweep(folder))?;
         let untidied = keep_from_tidying(path);
         Ok(Self { path: path.to_path_buf(), jobs: jobs_path, _lock: lock, _untidied: untidied })
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use windrow_jobs::Isolation;
 
-use super::children::{CallFilter, is_enforced, knows_scopes};
+use super::children::{CallFilter, JobUsers, is_enforced, knows_scopes};
 
 /// What is to keep the code of jobs from the rest of the machine, as far as the machine can do it.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub struct Confinement {
     pub changes_by_name: bool,
     /// What jobs must not see besides the worker's folder, absolute.
     pub hidden: Vec<PathBuf>,
+    /// Whom jobs run as; `None` is the worker's user.
+    pub users: Option<JobUsers>,
     /// The worker does not start with less.
     pub required: Isolation,
 }
@@ -29,6 +31,7 @@ impl Default for Confinement {
             calls: true,
             changes_by_name: false,
             hidden: Vec::new(),
+            users: None,
             required: Isolation::None,
         }
     }
@@ -49,6 +52,7 @@ impl Isolated {
         let has_files = has_files(wanted, &mut missing);
         let calls = calls(wanted, &mut missing);
         let level = match (has_files, missing.is_empty()) {
+            (true, true) if wanted.users.is_some() => Isolation::User,
             (true, true) => Isolation::Process,
             (true, false) => Isolation::Files,
             (false, _) => Isolation::None,
@@ -101,12 +105,14 @@ fn calls(wanted: &Confinement, missing: &mut Vec<String>) -> Option<CallFilter> 
         );
         return None;
     }
-    if wanted.changes_by_name {
+    // What is a job's own is nobody else's, where jobs have users.
+    let changes_by_name = wanted.changes_by_name || wanted.users.is_some();
+    if changes_by_name && wanted.users.is_none() {
         missing.push(
             "--job-chmod lets jobs change permissions of all files of this worker's user".into(),
         );
     }
-    let compiled = CallFilter::compile(!wanted.changes_by_name).map_err(|error| {
+    let compiled = CallFilter::compile(!changes_by_name).map_err(|error| {
         missing.push(format!(
             "system calls of jobs cannot be limited ({error}): they can change limits and priorities of other processes"
         ));

@@ -21,9 +21,10 @@ mod job;
 mod pool;
 mod request;
 
-pub use children::{CHILD_ARGUMENT, ChildProgram, JobLimits};
+pub use children::{CHILD_ARGUMENT, ChildProgram, JobLimits, JobUsers};
 pub(crate) use children::{
-    ChildSettings, Children, LostOutputs, PrintedLogs, is_noexec, remove_staged, surroundings,
+    ChildSettings, Children, LostOutputs, PrintedLogs, Users, is_noexec, remove_staged,
+    surroundings,
 };
 pub use config::{ExecutorConfig, ExecutorError};
 pub(crate) use cores::CoreLease;

@@ -6,10 +6,13 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags, chmod, fstat, open};
+use rustix::fs::{Gid, Mode, OFlags, chmod, fchmod, fchown, fstat, open};
 
 /// To read, list and enter, and to change what is in it.
 pub(crate) const OF_A_FOLDER: u32 = 0o700;
+
+/// What a group may do with folders on the way to what it may use.
+pub(crate) const PASSES: u32 = 0o710;
 
 /// Opens something, whatever its permissions, to see and change those. Follows no link.
 pub(crate) fn open_path(path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
@@ -50,6 +53,16 @@ pub(crate) fn give_back(file: impl AsFd, rights: u32) -> io::Result<()> {
 /// When the system says so.
 pub(crate) fn give_back_at(path: &Path, rights: u32) -> io::Result<()> {
     give_back(open_path(path, OFlags::empty())?, rights)
+}
+
+/// Gives a file or folder of this user's another group, and these rights.
+///
+/// # Errors
+/// When the system says so.
+pub(crate) fn share(file: impl AsFd, group: Gid, mode: u32) -> io::Result<()> {
+    // In this order: until the group is the right one, it has no rights.
+    fchown(&file, None, Some(group))?;
+    Ok(fchmod(&file, Mode::from_raw_mode(mode))?)
 }
 
 /// Names what was opened, also where nothing but its path could be.

@@ -153,6 +153,7 @@ pub(crate) fn isolation_to(isolation: Isolation) -> v1::Isolation {
         Isolation::None => v1::Isolation::None,
         Isolation::Files => v1::Isolation::Files,
         Isolation::Process => v1::Isolation::Process,
+        Isolation::User => v1::Isolation::User,
     }
 }
 

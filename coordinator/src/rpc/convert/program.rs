@@ -67,6 +67,7 @@ pub(super) fn isolation_from(isolation: v1::Isolation) -> Option<Isolation> {
         v1::Isolation::None => Some(Isolation::None),
         v1::Isolation::Files => Some(Isolation::Files),
         v1::Isolation::Process => Some(Isolation::Process),
+        v1::Isolation::User => Some(Isolation::User),
     }
 }
 
@@ -76,6 +77,7 @@ pub(super) fn isolation_to(isolation: Option<Isolation>) -> v1::Isolation {
         Some(Isolation::None) => v1::Isolation::None,
         Some(Isolation::Files) => v1::Isolation::Files,
         Some(Isolation::Process) => v1::Isolation::Process,
+        Some(Isolation::User) => v1::Isolation::User,
     }
 }
 

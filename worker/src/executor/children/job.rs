@@ -12,6 +12,7 @@ use super::Children;
 use super::child::Child;
 use super::confinement::Writable;
 use super::life::Death;
+use super::users::JobUser;
 use crate::blobs::JobFiles;
 use crate::shuffle::store::{segment_path, sweep_scratch};
 use crate::sync::lock;
@@ -28,6 +29,8 @@ pub(super) struct ChildrenOfJob {
     files: OnceCell<JobFiles>,
     /// Where its code may write besides its folder, once that was opened.
     writable: Mutex<Option<Arc<Writable>>>,
+    /// Whom its processes run as, from the first one on.
+    user: Mutex<Option<Arc<JobUser>>>,
 }
 
 #[derive(Default)]
@@ -50,6 +53,7 @@ impl ChildrenOfJob {
             state: Mutex::default(),
             files: OnceCell::new(),
             writable: Mutex::default(),
+            user: Mutex::default(),
         }
     }
 
@@ -78,6 +82,26 @@ impl ChildrenOfJob {
             return Ok(Arc::clone(opened));
         }
         Ok(Arc::clone(writable.insert(open()?)))
+    }
+
+    /// Whom its processes run as, if they are another user than this worker.
+    pub(super) fn user(&self) -> Option<Arc<JobUser>> {
+        lock(&self.user).clone()
+    }
+
+    pub(super) fn set_user(&self, user: Arc<JobUser>) {
+        let former = lock(&self.user).replace(user);
+        debug_assert!(former.is_none(), "the job's folder is its user's");
+    }
+
+    /// The user, of which nothing runs any more in a moment.
+    pub(super) fn take_user(&self) -> Option<Arc<JobUser>> {
+        lock(&self.user).take()
+    }
+
+    /// Where its code may write, if that was opened.
+    pub(super) fn opened_writable(&self) -> Option<Arc<Writable>> {
+        lock(&self.writable).clone()
     }
 
     /// The process that runs the job's attempts; started where there is none.

@@ -39,6 +39,7 @@ mod program;
 mod spawner;
 mod start;
 mod system_calls;
+mod users;
 
 pub(crate) use confinement::{is_enforced, knows_scopes, remove_staged, surroundings};
 pub use limits::JobLimits;
@@ -46,6 +47,8 @@ pub(crate) use log::PrintedLogs;
 pub(crate) use program::is_noexec;
 pub use program::{CHILD_ARGUMENT, ChildProgram};
 pub(crate) use system_calls::CallFilter;
+pub use users::JobUsers;
+pub(crate) use users::Users;
 
 use super::{Finished, JobContext, Progress, RunRequest, WorkerDirectory};
 use crate::blobs::Programs;
@@ -87,6 +90,8 @@ pub(crate) struct ChildSettings {
     pub hidden: Option<Arc<[PathBuf]>>,
     /// What they may ask of the system; `None` limits nothing.
     pub calls: Option<CallFilter>,
+    /// Whom they run as; `None` is this worker's user.
+    pub users: Option<Arc<Users>>,
     /// What each may use.
     pub limits: JobLimits,
     /// Where what they leave behind comes to; `None` where it goes elsewhere.
@@ -183,7 +188,7 @@ impl Children {
             } else if child.has_only_strays() {
                 self.end_strays(&job, &child).await;
             }
-            return ended;
+            return users::take_over(&job, ended?).await;
         }
     }
 
@@ -307,7 +312,11 @@ impl Children {
         job.end().await;
         let path = self.directory().join(job.id.to_string());
         let mut all = std::mem::take(&mut *lock(&self.doomed));
+        let user = job.take_user();
         let remove = move || {
+            if let Some(Err(error)) = user.as_ref().map(|user| user.end_all()) {
+                tracing::warn!(%error, "what a job has left running cannot be ended");
+            }
             match put_aside(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     tracing::warn!(path = %path.display(), %error, "a job's folder could not be put aside");

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -27,7 +27,7 @@ use super::job::ChildrenOfJob;
 use super::life::{Death, Process};
 use super::log;
 use super::printed::{Printed, PrintedSoFar};
-use super::spawner;
+use super::{spawner, users};
 use crate::channel::{
     FROM_CHILD_BYTES_MAX, MessageReader, MessageWriter, descriptor_pair, split, stream_pair,
 };
@@ -50,7 +50,7 @@ const WAITING_MAX: usize = 256;
 const KILL_RATHER: &str = "500";
 
 /// Folder for temporary files, in the job's.
-const TEMPORARY: &str = "tmp";
+pub(super) const TEMPORARY: &str = "tmp";
 
 /// Its ends of what a process is connected by.
 struct Connected {
@@ -193,18 +193,28 @@ impl Children {
     /// Makes the job's folder where it is missing, and looks whether parts can be written: else all
     /// that the maps do would be in vain. What other jobs may have taken away is given back.
     async fn prepare_files(&self, job: &Arc<ChildrenOfJob>) -> Result<(), FailureCause> {
-        let temporary = self.folder_of(job.id).join(TEMPORARY);
+        let (folder, users) = (self.folder_of(job.id), self.settings.users.clone());
         let of = Arc::clone(job);
         let jobs = self.directory().to_path_buf();
         let prepare = move || {
-            ready_jobs_folder(&jobs).map_err(|error| FailureCause::io(&jobs, &error))?;
-            make_private_folder(&temporary)
-                .map_err(|error| FailureCause::io(&temporary, &error))?;
+            let user = match users {
+                None => {
+                    make_folders(&jobs, &folder)?;
+                    None
+                }
+                Some(users) => Some(users::of_job(&users, &of, &folder)?),
+            };
             let Some(files) = of.files() else { return Ok(()) };
             files.make_usable()?;
             let staging = &files.staging;
-            accessat(CWD, staging, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)
-                .map_err(|error| FailureCause::output_io(staging, &error.into()))
+            let can_write = match user {
+                Some(user) => user.can_write(staging),
+                None => {
+                    let access = Access::WRITE_OK | Access::EXEC_OK;
+                    accessat(CWD, staging, access, AtFlags::EACCESS).map_err(io::Error::from)
+                }
+            };
+            can_write.map_err(|error| FailureCause::output_io(staging, &error))
         };
         let prepared = tokio::task::spawn_blocking(prepare).await;
         prepared.unwrap_or_else(|error| {
@@ -231,10 +241,20 @@ impl Children {
         let mut command = files.program.command();
         // It goes with the job's folder.
         command.env("TMPDIR", folder.join(TEMPORARY));
+        let user = job.user();
+        if let Some(user) = &user {
+            // The worker's is closed to it, and programs that look for their settings there end.
+            command.env("HOME", folder.join(TEMPORARY));
+            // It may open what it prints to by name, too.
+            user.own(&their_pipe)?;
+        }
         if let Some(rules) = rules {
             confinement::bind(&mut command, rules);
         }
         self.settings.limits.bind(&mut command);
+        if let Some(user) = &user {
+            user.bind(&mut command);
+        }
         // Last, since it refuses what was done before.
         self.settings.calls.iter().for_each(|calls| calls.bind(&mut command));
         command.stdin(Stdio::from(their_descriptors));
@@ -290,6 +310,13 @@ impl Children {
             let _ = self.lost.send(lost);
         }
     }
+}
+
+/// Makes a job's folder, in that of all jobs, which it may have closed.
+fn make_folders(jobs: &Path, folder: &Path) -> Result<(), FailureCause> {
+    ready_jobs_folder(jobs).map_err(|error| FailureCause::io(jobs, &error))?;
+    let temporary = folder.join(TEMPORARY);
+    make_private_folder(&temporary).map_err(|error| FailureCause::io(&temporary, &error))
 }
 
 fn nothing_to_start() -> io::Error {

@@ -35,7 +35,8 @@ fn what_is_aside_is_put_back_though_others_may_see_it() {
 fn what_is_aside_and_not_believed_stays_and_is_named() {
     let (dir, reservation, publication, own) = dead_with_mode(0o777);
     let (failpoint, stop) = (Failpoint::default(), Stop::default());
-    let failure = super::super::publish(reservation.place(), &publication, &failpoint, &stop).unwrap_err();
+    let failure =
+        super::super::publish(reservation.place(), &publication, &failpoint, &stop).unwrap_err();
     let text = failure.cause.to_string();
     for part in [&*own.display().to_string(), "others may write to it", "the only copy"] {
         assert!(text.contains(part), "{text}");
@@ -91,7 +92,8 @@ fn a_failure_says_where_the_old_output_stays() {
     let failpoint =
         Failpoint::acting(Step::AllAside, 1, move || fs::write(&taken, "mine").unwrap());
     let stop = Stop::default();
-    let failure = super::super::publish(reservation.place(), &publication, &failpoint, &stop).unwrap_err();
+    let failure =
+        super::super::publish(reservation.place(), &publication, &failpoint, &stop).unwrap_err();
     let replaced = own_folder(dir.path()).join("replaced");
     let text = failure.cause.to_string();
     assert!(text.contains(&format!("is in {}", replaced.display())), "{text}");

@@ -28,7 +28,7 @@ const SHARED_MEMORY: &str = "/dev/shm";
 #[derive(Debug)]
 pub(crate) struct Writable {
     /// Where parts go.
-    pub(super) staging: OwnedFd,
+    pub(in super::super) staging: OwnedFd,
     /// What the submitter has declared.
     pub(super) declared: Vec<OwnedFd>,
 }

@@ -1,0 +1,381 @@
+//! A user of the system for each job, for as long as it is here: then no permission of a file, no
+//! signal and no limit of another job's, or of the worker's own, is the job's to change.
+//!
+//! ```text
+//!  Users 600000..=600999 -- claim --> JobUser 600003 = a number, and the groups of all jobs
+//!                                       |-- bind:  its processes run as that user
+//!                                       |-- own:   its folder is that user's
+//!                                       |-- end_all: whatever runs as that user ends
+//!                                       +-- dropped: the number is free again
+//! ```
+//!
+//! A number that has no name is enough for that. A claimed number is held by a socket that has a
+//! name on this machine, so that no two workers give one to two jobs.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::ops::RangeInclusive;
+use std::os::fd::AsFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use rustix::fs::{
+    Access, AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, accessat, fchmod, fchown, fstat, openat,
+};
+use rustix::process::{geteuid, getppid, test_kill_process};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, set_capabilities,
+    set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+};
+use tokio::task::spawn_blocking;
+use windrow_jobs::FailureCause;
+use windrow_security::files::make_private_folder;
+
+use super::job::ChildrenOfJob;
+use super::start::TEMPORARY;
+use crate::executor::{Finished, Part};
+use crate::files::{PASSES, share};
+use crate::sync::lock;
+
+/// What a worker must be allowed to do that gives its jobs users: what root may.
+const NEEDED: [(CapabilitySet, &str); 6] = [
+    (CapabilitySet::SETUID, "CAP_SETUID"),
+    (CapabilitySet::SETGID, "CAP_SETGID"),
+    (CapabilitySet::CHOWN, "CAP_CHOWN"),
+    (CapabilitySet::FOWNER, "CAP_FOWNER"),
+    (CapabilitySet::DAC_OVERRIDE, "CAP_DAC_OVERRIDE"),
+    (CapabilitySet::KILL, "CAP_KILL"),
+];
+
+/// A real user that no process has: whoever has it can be signalled by nobody's processes.
+const NOBODYS: u32 = u32::MAX - 1;
+
+/// Rights that a finished file keeps: no other user, nor jobs by their group, may write to it.
+const OF_FINISHED: u32 = 0o755;
+
+const NO_CAPABILITIES: CapabilitySets = CapabilitySets {
+    effective: CapabilitySet::empty(),
+    permitted: CapabilitySet::empty(),
+    inheritable: CapabilitySet::empty(),
+};
+
+/// Users that a worker may give to jobs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobUsers {
+    /// Their numbers, which nobody else has on the worker's machine.
+    pub numbers: RangeInclusive<u32>,
+    /// The groups of each: jobs read inputs and write outputs by their rights.
+    pub groups: Vec<u32>,
+}
+
+impl JobUsers {
+    /// Why jobs cannot have them.
+    pub(crate) fn refusal(&self) -> Option<String> {
+        let may = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
+        let missing = NEEDED.iter().filter(|(capability, _)| !may.contains(*capability));
+        let missing: Vec<_> = missing.map(|(_, name)| *name).collect();
+        if !missing.is_empty() {
+            let missing = missing.join(", ");
+            return Some(format!(
+                "this worker may not give jobs users of their own: it needs {missing}, or to be root"
+            ));
+        }
+        if self.groups.is_empty() || self.groups.contains(&0) {
+            return Some("jobs need a group that is not root's: name it with --job-group".into());
+        }
+        if self.numbers.is_empty() || self.numbers.contains(&0) || *self.numbers.end() >= NOBODYS {
+            return Some("the numbers of jobs' users must be above 0".into());
+        }
+        if self.numbers.contains(&geteuid().as_raw()) {
+            return Some("this worker's own user cannot be a job's".into());
+        }
+        let known = fs::read_to_string("/etc/passwd").unwrap_or_default();
+        somebody(&known, &self.numbers).map(|(number, name)| {
+            format!("user {number} is {name}'s, and all that runs as a job's user is killed with the job; choose numbers that nobody has (--job-users)")
+        })
+    }
+}
+
+/// The first whose number is among these.
+fn somebody<'a>(known: &'a str, numbers: &RangeInclusive<u32>) -> Option<(u32, &'a str)> {
+    known.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (name, number) = (fields.next()?, fields.nth(1)?.parse().ok()?);
+        numbers.contains(&number).then_some((number, name))
+    })
+}
+
+/// The users of all jobs of a worker.
+#[derive(Debug)]
+pub(crate) struct Users {
+    of: JobUsers,
+    groups: Arc<[Gid]>,
+    /// The one to look at first.
+    next: Mutex<u32>,
+}
+
+/// One of a job, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct JobUser {
+    number: Uid,
+    groups: Arc<[Gid]>,
+    _held: UnixListener,
+}
+
+impl Users {
+    /// To be made where there is no [`refusal`](JobUsers::refusal).
+    pub(crate) fn new(of: JobUsers) -> Self {
+        let groups: Arc<[Gid]> = of.groups.iter().map(|group| Gid::from_raw(*group)).collect();
+        debug_assert!(!groups.is_empty(), "jobs would keep the worker's groups");
+        Self { next: Mutex::new(*of.numbers.start()), of, groups }
+    }
+
+    /// A user that no job has. May block for a moment.
+    ///
+    /// # Errors
+    /// When all are taken, and when the system refuses something.
+    pub(crate) fn claim(&self) -> io::Result<JobUser> {
+        let mut next = lock(&self.next);
+        let (first, last) = (*self.of.numbers.start(), *self.of.numbers.end());
+        // The one that was given back last comes last: the files that a job has left somewhere do
+        // not become the next one's.
+        let mut in_turn = (*next..=last).chain(first..*next);
+        let claimed = in_turn.find_map(|number| self.try_claim(number).transpose());
+        let user = claimed.unwrap_or_else(|| {
+            let text = format!("all users of jobs ({first} to {last}) are taken (--job-users)");
+            Err(io::Error::new(ErrorKind::ResourceBusy, text))
+        })?;
+        let number = user.number.as_raw();
+        *next = if number == last { first } else { number + 1 };
+        Ok(user)
+    }
+
+    fn try_claim(&self, number: u32) -> io::Result<Option<JobUser>> {
+        let name = SocketAddr::from_abstract_name(format!("windrow-job-user-{number}"))?;
+        let held = match UnixListener::bind_addr(&name) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => return Ok(None),
+            held => held?,
+        };
+        if runs_anything(number)? {
+            tracing::warn!(
+                user = number,
+                "a process runs as this user, which is not given to a job"
+            );
+            return Ok(None);
+        }
+        let number = Uid::from_raw(number);
+        Ok(Some(JobUser { number, groups: Arc::clone(&self.groups), _held: held }))
+    }
+
+    /// Ends what the jobs of a former worker have left running, whose folders these are.
+    ///
+    /// # Errors
+    /// When the system says so.
+    pub(crate) fn end_those_of(&self, folders: &[PathBuf]) -> io::Result<()> {
+        let owner = |path: &PathBuf| fs::symlink_metadata(path).ok().map(|found| found.uid());
+        let mut owners: BTreeSet<_> = folders.iter().filter_map(owner).collect();
+        owners.retain(|owner| self.of.numbers.contains(owner));
+        for owner in owners {
+            kill_all(Uid::from_raw(owner))?;
+        }
+        Ok(())
+    }
+
+    /// Lets jobs pass through a folder of the worker's, in which they see nothing by that.
+    ///
+    /// # Errors
+    /// When the system says so, and when a folder above it is closed to jobs.
+    pub(crate) fn open_way(&self, folder: &Path) -> io::Result<()> {
+        let opened = File::open(folder)?;
+        share(&opened, self.group(), PASSES)?;
+        let first = Uid::from_raw(*self.of.numbers.start());
+        let mut all: Vec<_> = folder.ancestors().collect();
+        // The first that is closed is the one to open.
+        all.reverse();
+        for above in all {
+            let may = as_user(None, first, &self.groups, || may_pass(above))?;
+            may.map_err(|error| {
+                let text = format!(
+                    "jobs' users cannot get through {} ({error}); a worker that gives jobs users (--job-users) needs a folder (--dir) all above which is open to them",
+                    above.display()
+                );
+                io::Error::new(error.kind(), text)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The group by which all jobs read what the worker has for them.
+    pub(crate) fn group(&self) -> Gid {
+        self.groups[0]
+    }
+}
+
+impl JobUser {
+    /// Has the process of `command` run as this user, with no other right than its groups give it.
+    pub(super) fn bind(&self, command: &mut Command) {
+        let (number, groups) = (self.number, Arc::clone(&self.groups));
+        let become_user = move || {
+            set_thread_groups(&groups)?;
+            let group = Some(groups[0]);
+            set_thread_res_gid(group, group, group)?;
+            set_thread_res_uid(Some(number), Some(number), Some(number))?;
+            // Root has lost them by that, and nobody else.
+            let _ = clear_ambient_capability_set();
+            set_capabilities(None, NO_CAPABILITIES)?;
+            Ok(set_no_new_privs(true)?)
+        };
+        // SAFETY: between fork and exec, only what is safe in a signal handler may be done: this
+        // makes a few system calls, for the one thread that there is then, and takes no lock and no
+        // memory, and neither do its errors.
+        #[allow(unsafe_code)]
+        unsafe {
+            command.pre_exec(become_user);
+        }
+    }
+
+    /// Gives the user what this worker has just made for it.
+    pub(super) fn own(&self, file: impl AsFd) -> io::Result<()> {
+        Ok(fchown(file, Some(self.number), None)?)
+    }
+
+    /// Whether the user can write to a folder.
+    pub(super) fn can_write(&self, folder: &Path) -> io::Result<()> {
+        let access = Access::WRITE_OK | Access::EXEC_OK;
+        as_user(None, self.number, &self.groups, || {
+            Ok(accessat(CWD, folder, access, AtFlags::EACCESS)?)
+        })?
+    }
+
+    /// Takes a finished file in the staging folder from the user, who could go on to write to it by
+    /// its name, and so could later jobs whose user has the same number.
+    fn give_up(&self, staging: impl AsFd, name: &OsStr) -> io::Result<()> {
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = openat(staging, name, flags, Mode::empty())?;
+        let found = fstat(&file)?;
+        let is_its_own = found.st_uid == self.number.as_raw() && found.st_nlink == 1;
+        if !is_its_own || FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
+            // The coordinator looks at what it is.
+            return Ok(());
+        }
+        fchown(&file, Some(geteuid()), None)?;
+        Ok(fchmod(&file, Mode::from_raw_mode(found.st_mode & OF_FINISHED))?)
+    }
+
+    /// Ends all that runs as this user, whatever it has done to be hard to find.
+    pub(super) fn end_all(&self) -> io::Result<()> {
+        kill_all(self.number)
+    }
+}
+
+/// The user of a job, claimed with the first of its processes, and then given the job's folder: it
+/// is not touched by name after that, since the job can put anything in its place.
+pub(super) fn of_job(
+    users: &Users,
+    job: &ChildrenOfJob,
+    folder: &Path,
+) -> Result<Arc<JobUser>, FailureCause> {
+    if let Some(user) = job.user() {
+        return Ok(user);
+    }
+    let failed = |error: io::Error| FailureCause::io(folder, &error);
+    let user = Arc::new(users.claim().map_err(failed)?);
+    let temporary = folder.join(TEMPORARY);
+    make_private_folder(&temporary).map_err(failed)?;
+    for path in [&temporary, folder] {
+        File::open(path).and_then(|made| user.own(made)).map_err(failed)?;
+    }
+    job.set_user(Arc::clone(&user));
+    Ok(user)
+}
+
+/// Has what an attempt of the job has written be this worker's, as it is where jobs have no users
+/// of their own.
+pub(super) async fn take_over(
+    job: &ChildrenOfJob,
+    finished: Finished,
+) -> Result<Finished, FailureCause> {
+    let (Some(user), Some(writable)) = (job.user(), job.opened_writable()) else {
+        return Ok(finished);
+    };
+    let folder = job.files().map(|files| files.staging.clone()).unwrap_or_default();
+    let taken = spawn_blocking(move || {
+        for Part { path, .. } in finished.part.iter().chain(&finished.quarantine) {
+            user.give_up(&writable.staging, path.file_name().unwrap_or_default())
+                .map_err(|error| FailureCause::output_io(path, &error))?;
+        }
+        Ok(finished)
+    });
+    taken.await.unwrap_or_else(|error| Err(FailureCause::io(folder, &io::Error::other(error))))
+}
+
+fn may_pass(folder: &Path) -> io::Result<()> {
+    Ok(accessat(CWD, folder, Access::EXEC_OK, AtFlags::EACCESS)?)
+}
+
+/// Kills all processes of a user, none of which can evade it by starting another one.
+fn kill_all(number: Uid) -> io::Result<()> {
+    as_user(Some(Uid::from_raw(NOBODYS)), number, &[], || {
+        // It would be fatal to be wrong about that: whoever has started this process is no job's.
+        if getppid().is_some_and(|parent| test_kill_process(parent).is_ok()) {
+            return Err(io::Error::other("a bug in the engine: a thread has kept its rights"));
+        }
+        // SAFETY: it is given numbers only. It fails where there is no process besides.
+        #[allow(unsafe_code)]
+        unsafe {
+            libc::kill(-1, libc::SIGKILL);
+        }
+        Ok(())
+    })?
+}
+
+/// Whether a process runs as this user, as its real, effective or saved one.
+fn runs_anything(number: u32) -> io::Result<bool> {
+    let number = number.to_string();
+    let is_its = |status: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+        line.is_some_and(|ids| ids.split_ascii_whitespace().any(|id| id == number))
+    };
+    for process in fs::read_dir("/proc")? {
+        // Some end meanwhile, and some entries are no processes.
+        if fs::read_to_string(process?.path().join("status")).is_ok_and(|status| is_its(&status)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Does something with the rights of a user, on a thread of its own. Its saved user stays this
+/// worker's, and its real one too unless it is said: so no process of that user can signal it.
+fn as_user<T: Send>(
+    real: Option<Uid>,
+    number: Uid,
+    groups: &[Gid],
+    act: impl FnOnce() -> T + Send,
+) -> io::Result<T> {
+    let become_and_act = || {
+        if let Some(&group) = groups.first() {
+            set_thread_groups(groups)?;
+            set_thread_res_gid(None, Some(group), None)?;
+        }
+        set_thread_res_uid(real, Some(number), None)?;
+        let sets = capabilities(None)?;
+        set_capabilities(None, CapabilitySets { effective: CapabilitySet::empty(), ..sets })?;
+        Ok(act())
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("windrow-job-user".into());
+        let done = thread.spawn_scoped(scope, become_and_act)?.join();
+        done.unwrap_or_else(|_| Err(io::Error::other("a thread has panicked")))
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+
+use super::*;
+
+const FIRST: u32 = 4_280_000_000;
+const GROUP: u32 = 4_280_000_500;
+
+fn of(count: u32) -> JobUsers {
+    JobUsers { numbers: FIRST..=FIRST + count - 1, groups: vec![GROUP] }
+}
+
+/// Only root can be somebody else.
+fn users(count: u32) -> Option<Users> {
+    geteuid().is_root().then(|| {
+        assert_eq!(of(count).refusal(), None);
+        Users::new(of(count))
+    })
+}
+
+#[test]
+fn users_that_are_somebodys_are_refused() {
+    let list = "root:x:0:0::/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\n";
+    assert_eq!(somebody(list, &(1_000..=1_999)), Some((1_000, "ann")));
+    assert_eq!(somebody(list, &(2_000..=2_999)), None);
+    if !geteuid().is_root() {
+        assert!(of(1).refusal().unwrap().contains("CAP_SETUID"));
+        return;
+    }
+    let refusal = |numbers, groups: &[u32]| JobUsers { numbers, groups: groups.to_vec() }.refusal();
+    assert!(refusal(0..=9, &[GROUP]).unwrap().contains("above 0"));
+    assert!(refusal(FIRST..=u32::MAX, &[GROUP]).unwrap().contains("above 0"));
+    assert!(refusal(FIRST..=FIRST, &[0]).unwrap().contains("--job-group"));
+    assert!(refusal(FIRST..=FIRST, &[]).unwrap().contains("--job-group"));
+    assert!(refusal(1..=FIRST, &[GROUP]).unwrap().contains("killed with the job"));
+}
+
+#[test]
+fn no_two_jobs_have_one_user_and_numbers_come_back_late() {
+    // Numbers that no other test of this process claims.
+    let mine = JobUsers { numbers: FIRST + 100..=FIRST + 102, groups: vec![GROUP] };
+    if !geteuid().is_root() {
+        return;
+    }
+    let (users, others) = (Users::new(mine.clone()), Users::new(mine));
+    let number = |user: &JobUser| user.number.as_raw() - FIRST;
+    let first = users.claim().unwrap();
+    let second = others.claim().unwrap();
+    assert_eq!((number(&first), number(&second)), (100, 101));
+    drop(first);
+    let third = users.claim().unwrap();
+    assert_eq!(number(&third), 102);
+    let fourth = users.claim().unwrap();
+    assert_eq!(number(&fourth), 100);
+    let error = users.claim().unwrap_err();
+    assert!(error.to_string().contains("are taken (--job-users)"), "{error}");
+}
+
+/// A process of the user, which ends when it is killed.
+fn sleeper(user: &JobUser) -> std::process::Child {
+    let mut command = Command::new("sleep");
+    user.bind(command.arg("1000").stdin(Stdio::null()));
+    command.spawn().unwrap()
+}
+
+#[test]
+fn a_process_is_its_users_and_ends_with_all_of_that_user() {
+    let Some(users) = users(10) else { return };
+    let (user, other) = (users.claim().unwrap(), users.claim().unwrap());
+    let mut command = Command::new("grep");
+    command.args(["-E", "^(Uid|Gid|Groups|CapPrm|CapAmb|NoNewPrivs):", "/proc/self/status"]);
+    user.bind(&mut command);
+    let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    let said: Vec<Vec<&str>> =
+        said.lines().map(|line| line.split_ascii_whitespace().skip(1).collect()).collect();
+    let (number, group) = (user.number.as_raw().to_string(), GROUP.to_string());
+    assert_eq!(said[0], vec![&*number; 4]);
+    assert_eq!(said[1], vec![&*group; 4]);
+    assert_eq!(said[2], [&*group]);
+    let none = "0000000000000000";
+    assert_eq!(said[3..], [vec![none], vec![none], vec!["1"]], "{said:?}");
+    let (mut first, mut second) = (sleeper(&user), sleeper(&user));
+    let mut stays = sleeper(&other);
+    user.end_all().unwrap();
+    assert!(!first.wait().unwrap().success() && !second.wait().unwrap().success());
+    assert!(stays.try_wait().unwrap().is_none());
+    // A user of whom something runs is given to nobody.
+    let number = other.number.as_raw();
+    drop(other);
+    assert!(users.try_claim(number).unwrap().is_none());
+    users.end_those_of(&[]).unwrap();
+    assert!(stays.try_wait().unwrap().is_none());
+    let left = tempfile::tempdir().unwrap();
+    std::os::unix::fs::chown(left.path(), Some(number), None).unwrap();
+    users.end_those_of(&[left.path().to_path_buf()]).unwrap();
+    stays.wait().unwrap();
+    users.try_claim(number).unwrap().unwrap();
+}
+
+#[test]
+fn a_finished_file_is_the_workers() {
+    let Some(users) = users(20) else { return };
+    let (user, dir) = (users.claim().unwrap(), tempfile::tempdir().unwrap());
+    let staging = File::open(dir.path()).unwrap();
+    let write = |name: &str, mode| {
+        let path = dir.path().join(name);
+        fs::write(&path, "a\t1\n").unwrap();
+        user.own(File::open(&path).unwrap()).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        path
+    };
+    let looks = |path: &Path| {
+        let found = fs::symlink_metadata(path).unwrap();
+        (found.uid() == geteuid().as_raw(), found.mode() & 0o7777)
+    };
+    let part = write("part", 0o4766);
+    user.give_up(&staging, OsStr::new("part")).unwrap();
+    assert_eq!(looks(&part), (true, 0o744));
+    // What is no file of its own is left to whoever publishes it.
+    let twice = write("twice", 0o666);
+    fs::hard_link(&twice, dir.path().join("again")).unwrap();
+    user.give_up(&staging, OsStr::new("twice")).unwrap();
+    assert_eq!(looks(&twice), (false, 0o666));
+    std::os::unix::fs::symlink("/etc/passwd", dir.path().join("link")).unwrap();
+    user.give_up(&staging, OsStr::new("link")).unwrap_err();
+    user.give_up(&staging, OsStr::new("gone")).unwrap_err();
+}
+
+#[test]
+fn jobs_pass_through_a_folder_and_see_nothing_of_it() {
+    let Some(users) = users(30) else { return };
+    let user = users.claim().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("worker");
+    fs::create_dir(&folder).unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let error = users.open_way(&folder).unwrap_err().to_string();
+    let closed = dir.path().display().to_string();
+    assert!(error.contains(&format!("through {closed} (")), "{error}");
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o711)).unwrap();
+    users.open_way(&folder).unwrap();
+    let found = fs::metadata(&folder).unwrap();
+    assert_eq!((found.gid(), found.mode() & 0o7777), (GROUP, 0o710));
+    assert!(user.can_write(&folder).is_err());
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o770)).unwrap();
+    user.can_write(&folder).unwrap();
+}
