@@ -6,12 +6,16 @@ use std::time::Duration;
 
 use rustix::process::geteuid;
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
 use super::{ESTABLISHED, Found, LISTENING, proc_net, sock_diag};
 use crate::limits::HANDSHAKE_TIME_MAX;
 
-/// Before the other end is looked for again, which has not been taken up yet.
+/// How often the other end is looked for, which has not been taken up yet, before it is waited for: a
+/// server takes it up in less time than timers count.
+const LOOKS_AT_ONCE: u32 = 50;
+/// Before it is looked for again then.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 const LOOK_AGAIN_MAX: Duration = Duration::from_millis(100);
 
@@ -48,6 +52,7 @@ impl Origin {
 pub(super) async fn user_of(stream: &TcpStream) -> io::Result<Option<u32>> {
     let Some(ends) = Ends::of(stream)? else { return Ok(None) };
     let (mut pause, deadline) = (LOOK_AGAIN, Instant::now() + HANDSHAKE_TIME_MAX);
+    let mut looks = 0;
     loop {
         // Microseconds: the kernel looks into a table.
         if let Some(user) = ends.user(stream)? {
@@ -56,6 +61,11 @@ pub(super) async fn user_of(stream: &TcpStream) -> io::Result<Option<u32>> {
         if Instant::now() > deadline {
             let text = format!("nobody has taken up the connection to {}", ends.theirs);
             return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+        }
+        looks += 1;
+        if looks < LOOKS_AT_ONCE {
+            yield_now().await;
+            continue;
         }
         sleep(pause).await;
         pause = (pause * 2).min(LOOK_AGAIN_MAX);
