@@ -1,7 +1,8 @@
 //! Puts names to a log: two inputs in different formats, each with a mapper of its own, meet in one
 //! reducer.
 //!
-//!     cargo run --release --example join -- run named-visits --input users=users.csv --input visits=visits.txt --output named
+//!     cargo run --release --example join -- run named-visits \
+//!         --input users=users.csv --input visits=visits.txt --output named
 
 use std::process::ExitCode;
 

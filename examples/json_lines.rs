@@ -1,6 +1,7 @@
 //! Adds up bytes by status code over logs that are JSON, a value a line.
 //!
-//!     cargo run --release --example json_lines -- run traffic --input 'logs/*.json' --output traffic
+//!     cargo run --release --example json_lines -- run traffic \
+//!         --input 'logs/*.json' --output traffic
 
 use std::process::ExitCode;
 

@@ -2,7 +2,8 @@
 //! time, without holding them ("secondary sort"). Lines are `visitor<TAB>second<TAB>page`; a visit
 //! ends after half an hour without a request.
 //!
-//!     cargo run --release --example secondary_sort -- run visits --input requests.tsv --output visits
+//!     cargo run --release --example secondary_sort -- run visits \
+//!         --input requests.tsv --output visits
 
 use std::borrow::Cow;
 use std::process::ExitCode;

@@ -1,6 +1,7 @@
 //! Counts words, but for those in a side file: a list that each worker needs besides its input.
 //!
-//!     cargo run --release --example stop_words -- run stop-words --file stop-words=the.txt --input '**/*.md' --output words
+//!     cargo run --release --example stop_words -- run stop-words \
+//!         --file stop-words=the.txt --input '**/*.md' --output words
 
 use std::collections::HashSet;
 use std::process::ExitCode;

@@ -17,6 +17,7 @@ mod cli;
 pub mod client;
 pub mod embedded;
 mod executable;
+#[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
 mod job_process;

@@ -134,11 +134,11 @@ impl Coordinator {
         Ok(Self { config: Arc::new(config), driver, blobs, logs, audit })
     }
 
-    /// Likewise. Those who connect to `listener` meanwhile are told what they wait for, if that
-    /// takes long.
+    /// Starts a coordinator as [`start`](Self::start) does. Those who connect to `listener`
+    /// meanwhile are told what they wait for, if that takes long.
     ///
     /// # Errors
-    /// Likewise.
+    /// When its journal cannot be gone on with.
     pub async fn start_behind(
         config: CoordinatorConfig,
         listener: &TcpListener,

@@ -30,6 +30,7 @@ mod driver;
 mod explain;
 mod failpoint;
 mod folder;
+#[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
 mod hanging;

@@ -1,7 +1,8 @@
 //! Fuzzes everything in Windrow that reads foreign bytes: files, messages, text from users.
 //!
 //! ```text
-//!  targets   what is fuzzed, and security's share of it; the other crates bring theirs (`fuzzing` in each)
+//!  targets   what is fuzzed, and security's share of it; the other crates bring theirs
+//!            (`fuzzing` in each)
 //!  fuzzer    takes an input, changes it, tries it, keeps it where it led to new code
 //!  mutate    the changes
 //!  coverage  which code a try has run, where the build counts that

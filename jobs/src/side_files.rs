@@ -24,7 +24,10 @@ static FILES: RwLock<BTreeMap<String, PathBuf>> = RwLock::new(BTreeMap::new());
 /// use windrow_jobs::side_files::side_file;
 ///
 /// let error = side_file("stop-words").unwrap_err();
-/// assert_eq!(error.message(), "the side file 'stop-words' is missing; give it with --file stop-words=PATH");
+/// assert_eq!(
+///     error.message(),
+///     "the side file 'stop-words' is missing; give it with --file stop-words=PATH"
+/// );
 /// ```
 ///
 /// # Errors

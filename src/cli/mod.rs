@@ -46,6 +46,7 @@ use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use windrow_jobs::{Registry, one_line};
 
 pub(crate) use exit::Exit;
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use values::check_texts;
 
 use crate::job_process;

@@ -155,6 +155,7 @@ pub(super) fn budget(text: &str) -> Result<BadRecordBudget, String> {
 }
 
 /// For `crate::fuzzing`: any text is taken or refused by the parsers here.
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn check_texts(text: &str) {
     let _ = budget(text);
     if let Ok(bytes) = positive_size(text) {

@@ -3,6 +3,7 @@
 
 mod needs;
 
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use needs::of as needs_of;
 
 use std::ffi::OsString;

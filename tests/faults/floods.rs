@@ -80,7 +80,7 @@ fn silent_callers() {
     }
 }
 
-/// Likewise.
+/// The same flood, of callers that begin a handshake and say no more.
 fn callers_that_begin() {
     for from in ["127.0.0.2", "127.0.0.1"] {
         let mut cluster = secured();

@@ -11,6 +11,7 @@ mod channel;
 mod child;
 pub mod executor;
 mod files;
+#[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
 mod gate;

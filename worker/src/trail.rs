@@ -6,7 +6,8 @@
 //! killing write one: it costs two calls a record.
 //!
 //! ```text
-//!  checksum of the rest (8) | length of the place (4) | place, as in the protocol | what was there before
+//!  checksum of the rest (8) | length of the place (4) | place, as in the protocol |
+//!  what was there before
 //! ```
 //!
 //! A length of 0 says that user code is at no record.

@@ -1,7 +1,7 @@
 //! The life of an attempt: it starts, makes progress, and succeeds, fails, stalls or is given up.
 //! How it is lost with its worker is told in `loss`.
 
-use windrow_jobs::{AttemptId, FailureCause, FailureClass, Stage, TaskId, WorkerId};
+use windrow_model::{AttemptId, FailureCause, FailureClass, Stage, TaskId, WorkerId};
 
 use crate::audit::Written;
 use crate::avoidance::FailedOn;

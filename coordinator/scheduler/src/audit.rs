@@ -14,7 +14,7 @@
 //! pair.
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{AttemptId, Audit, Emitted};
+use windrow_model::{AttemptId, Audit, Emitted};
 
 use crate::effect::JobFailure;
 use crate::event::AttemptStats;

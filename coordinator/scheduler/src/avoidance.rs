@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{Stage, TaskId, WorkerId};
+use windrow_model::{Stage, TaskId, WorkerId};
 
 use crate::deadlines::Timer;
 use crate::health;

@@ -14,7 +14,7 @@
 
 use std::time::Duration;
 
-use windrow_jobs::{AttemptId, Stage, WorkerId};
+use windrow_model::{AttemptId, Stage, WorkerId};
 
 use crate::config::Config;
 use crate::job::{Job, Phase};

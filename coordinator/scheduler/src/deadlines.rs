@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{AttemptId, JobId, TaskId, WorkerId};
+use windrow_model::{AttemptId, JobId, TaskId, WorkerId};
 
 use crate::time::Time;
 

@@ -4,9 +4,10 @@
 //!                     died, others ran beside it              succeeded
 //!   unsuspected  ------------------------------>  suspect  ---------------> unsuspected
 //!                                                 |  ^  |
-//!                    died alone: counts as failure|  |  | died alone at a record that the job may skip:
-//!                    (max_attempts)               +--+  | that record is poison, left out from then on
-//!                                                    +--+
+//!                    died alone: counts as failure|  |  | died alone at a record
+//!                    (max_attempts)               +--+  | that the job may skip:
+//!                                                    |  | that record is poison,
+//!                                                    +--+ left out from then on
 //! ```
 //!
 //! Where somebody else may have killed the process, or it ran out of memory, the record that it had
@@ -20,7 +21,7 @@
 //! Poison is not counted as skipped here: the attempt that leaves it out counts it, like every bad
 //! record.
 
-use windrow_jobs::{AttemptId, BadRecord, BadRecordBudget, FailureCause, Place, TaskId};
+use windrow_model::{AttemptId, BadRecord, BadRecordBudget, FailureCause, Place, TaskId};
 
 use crate::effect::JobFailure;
 use crate::job::{Job, JobResult};

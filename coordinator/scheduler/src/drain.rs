@@ -1,7 +1,7 @@
 //! Workers that want to leave: they finish what they run, keep serving what others still need, and
 //! are told when they may go. One that goes earlier is lost like any other.
 
-use windrow_jobs::WorkerId;
+use windrow_model::WorkerId;
 
 use crate::effect::Effect;
 use crate::jobs::Jobs;

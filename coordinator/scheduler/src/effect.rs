@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{
+use windrow_model::{
     AttemptId, Audit, BadRecord, BadRecordBudget, FailureCause, JobId, TaskId, WorkerId,
 };
 

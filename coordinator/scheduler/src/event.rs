@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{
+use windrow_model::{
     AttemptId, Audit, BadRecordBudget, Counters, Emitted, FailureCause, JobId, Platform,
     PlatformNeeds, WorkerId,
 };

@@ -20,7 +20,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{FailureCause, JobId, WorkerId};
+use windrow_model::{FailureCause, JobId, WorkerId};
 
 use crate::config::Config;
 use crate::deadlines::Timer;

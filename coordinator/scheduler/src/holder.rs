@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::WorkerId;
+use windrow_model::WorkerId;
 
 /// One worker's map outputs of one job.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

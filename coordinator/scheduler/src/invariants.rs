@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use windrow_jobs::{AttemptId, PlatformNeeds, Stage, WorkerId};
+use windrow_model::{AttemptId, PlatformNeeds, Stage, WorkerId};
 
 use crate::deadlines::Timer;
 use crate::job::{Job, Phase};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{AttemptId, JobId, Stage, WorkerId};
+use windrow_model::{AttemptId, JobId, Stage, WorkerId};
 
 use crate::avoidance::Avoidance;
 use crate::deadlines::Timer;

@@ -5,7 +5,7 @@ use std::iter;
 use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{FailureCause, JobId};
+use windrow_model::{FailureCause, JobId};
 
 use crate::deadlines::Timer;
 use crate::effect::{Effect, JobFailure, Outcome};

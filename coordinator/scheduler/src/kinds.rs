@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{Platform, PlatformNeeds, Stage, WorkerId};
+use windrow_model::{Platform, PlatformNeeds, Stage, WorkerId};
 
 use crate::pace::Pace;
 

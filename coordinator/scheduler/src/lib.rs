@@ -21,17 +21,24 @@
 //! Each call is one transition, after which free slots are filled and drained workers let go:
 //!
 //! ```text
-//!  scheduler   what comes in, and to whom it goes
-//!  jobs, job   jobs and their phases; tasks, task: the tasks of a stage and their states
-//!  attempt     start, progress, success, failure        retry      whether and when again
-//!  loss        workers and map outputs that are gone    drain      workers that want to go
-//!  session     workers that come, break off, and return takeover   what a new coordinator does first
-//!  holder      what a worker holds of a job
-//!  death       processes that die, and the records that kill them
-//!  backup      attempts that are slow                   health     workers that are bad
-//!  avoidance   workers that are bad for one job
-//!  audit       whether reducers read what maps wrote               publication  when all tasks are done
-//!  placement   which task goes to which worker          deadlines  what happens when time has passed
+//!  scheduler    what comes in, and to whom it goes
+//!  jobs, job    jobs and their phases
+//!  tasks, task  the tasks of a stage and their states
+//!  attempt      start, progress, success, failure
+//!  retry        whether and when again
+//!  loss         workers and map outputs that are gone
+//!  drain        workers that want to go
+//!  session      workers that come, break off, and return
+//!  takeover     what a new coordinator does first
+//!  holder       what a worker holds of a job
+//!  death        processes that die, and the records that kill them
+//!  backup       attempts that are slow
+//!  health       workers that are bad
+//!  avoidance    workers that are bad for one job
+//!  audit        whether reducers read what maps wrote
+//!  publication  when all tasks are done
+//!  placement    which task goes to which worker
+//!  deadlines    what happens when time has passed
 //! ```
 //!
 //! An attempt is fenced by its id and its worker: messages that speak of any other than the one

@@ -2,19 +2,22 @@
 //! be fetched any more.
 //!
 //! ```text
-//!  worker left -----+                     +--> its running attempts: tasks queued again
-//!                   +--> lose_worker -----+--> its map outputs, where a reducer may still need them:
-//!  lease ran out ---+                     |    map tasks queued again; reducers wait until all maps are done
-//!                                         +--> the last of its kind: the clocks of jobs start that nobody else can run
+//!  worker left -----+                  +--> its running attempts: tasks queued again
+//!                   +--> lose_worker --+--> its map outputs, where a reducer may still need them:
+//!  lease ran out ---+                  |    map tasks queued again;
+//!                                      |    reducers wait until all maps are done
+//!                                      +--> the last of its kind: the clocks of jobs start
+//!                                           that nobody else can run
 //!  a process died with them -> outputs_died --> those still in force are lost
-//!  reducer could not fetch --> fetch_failed --> passing fault, stale report, or: that output is lost
+//!  reducer could not fetch --> fetch_failed --> passing fault, stale report,
+//!                                               or: that output is lost
 //! ```
 //!
 //! Reducers that run go on: they may have read what was lost already. If not, their fetch fails.
 
 use std::collections::BTreeSet;
 
-use windrow_jobs::{AttemptId, FailureCause, Stage, TaskId, WorkerId};
+use windrow_model::{AttemptId, FailureCause, Stage, TaskId, WorkerId};
 
 use crate::attempt::Again;
 use crate::deadlines::Timer;

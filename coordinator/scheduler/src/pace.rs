@@ -7,7 +7,7 @@
 //! are going to run.
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::Stage;
+use windrow_model::Stage;
 
 use crate::config::Config;
 use crate::job::Job;

@@ -23,7 +23,7 @@
 
 use std::cmp::Reverse;
 
-use windrow_jobs::{JobId, Stage, TaskId, WorkerId};
+use windrow_model::{JobId, Stage, TaskId, WorkerId};
 
 use crate::hash::mix;
 use crate::job::Job;

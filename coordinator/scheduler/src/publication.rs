@@ -18,7 +18,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{FailureCause, JobId};
+use windrow_model::{FailureCause, JobId};
 
 use crate::deadlines::{Deadlines, Timer};
 use crate::effect::{Effect, JobFailure, Outcome};

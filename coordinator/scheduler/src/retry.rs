@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use windrow_jobs::{AttemptId, FailureCause, FailureClass};
+use windrow_model::{AttemptId, FailureCause, FailureClass};
 
 use crate::config::Config;
 use crate::hash::mix;

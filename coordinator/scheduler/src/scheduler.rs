@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{JobId, WorkerId};
+use windrow_model::{JobId, WorkerId};
 
 use crate::backup::{self, slow_attempts};
 use crate::config::Config;

@@ -14,7 +14,7 @@
 
 use std::collections::BTreeSet;
 
-use windrow_jobs::{AttemptId, FailureCause, JobId, Stage, WorkerId};
+use windrow_model::{AttemptId, FailureCause, JobId, Stage, WorkerId};
 
 use crate::attempt::Again;
 use crate::deadlines::Timer;

@@ -6,7 +6,7 @@
 //! published is published again, unless it waits for that. The answers to those who waited are
 //! lost: they ask again.
 
-use windrow_jobs::Stage;
+use windrow_model::Stage;
 
 use crate::deadlines::Timer;
 use crate::job::Job;

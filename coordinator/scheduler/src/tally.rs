@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::Counters;
-use windrow_jobs::counters::{NAMES_MAX, OTHERS, has_room};
+use windrow_model::Counters;
+use windrow_model::counters::{NAMES_MAX, OTHERS, has_room};
 
 /// Numbers that all winners of a job keep: a job of many tasks has fewer names.
 const NUMBERS_MAX: usize = 1 << 24;
@@ -84,7 +84,7 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
-    use windrow_jobs::counters::NAME_BYTES_MAX;
+    use windrow_model::counters::NAME_BYTES_MAX;
 
     use super::*;
 

@@ -1,7 +1,7 @@
 //! One task: its state, and what it has been charged with.
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::WorkerId;
+use windrow_model::WorkerId;
 
 use crate::audit::Written;
 use crate::event::AttemptStats;

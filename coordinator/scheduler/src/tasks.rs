@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{AttemptId, FailureCause, JobId, Stage, TaskId, WorkerId};
+use windrow_model::{AttemptId, FailureCause, JobId, Stage, TaskId, WorkerId};
 
 use crate::event::AttemptProgress;
 use crate::pieces::Pieces;

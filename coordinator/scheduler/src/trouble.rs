@@ -6,14 +6,14 @@
 //! ```text
 //!  charge                                  forgiven when
 //!  its attempts failed, or were lost       it succeeds
-//!  its output was lost or not fetched,     the job gets further than ever before: another map is done, or another
-//!  or it could not fetch one               reduce succeeds
+//!  its output was lost or not fetched,     the job gets further than ever before: another map
+//!  or it could not fetch one               is done, or another reduce succeeds
 //! ```
 //!
 //! So what takes its workers down each time it runs, or each time it is read, is still found.
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{BadRecord, Place};
+use windrow_model::{BadRecord, Place};
 
 use crate::avoidance::FailedOn;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{AttemptId, Counters, FailureCause, JobId, TaskId, WorkerId};
+use windrow_model::{AttemptId, Counters, FailureCause, JobId, TaskId, WorkerId};
 
 use crate::effect::Outcome;
 use crate::time::Time;

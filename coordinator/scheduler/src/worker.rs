@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{AttemptId, Stage, WorkerId};
+use windrow_model::{AttemptId, Stage, WorkerId};
 
 use crate::event::{RequestId, WorkerOffer};
 use crate::health::{Health, Standing};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::{AttemptId, PlatformNeeds, Stage, WorkerId};
+use windrow_model::{AttemptId, PlatformNeeds, Stage, WorkerId};
 
 use crate::event::{RequestId, WorkerOffer};
 use crate::health::{Health, Standing};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use windrow_jobs::{AttemptId, Counters, Platform, PlatformNeeds, WorkerId};
+use windrow_model::{AttemptId, Counters, Platform, PlatformNeeds, WorkerId};
 use windrow_scheduler::{
     AttemptProgress, AttemptStats, Config, Effect, Event, JobPlan, MapOutputs, Outcome, RequestId,
     Scheduler, SplitPlan, SubmissionId, Time, WorkerOffer,

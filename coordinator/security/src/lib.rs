@@ -4,14 +4,14 @@
 //!  identity, certificate   who somebody is: windrow://CLUSTER/ROLE/NAME
 //!  credentials, token      what one shows, and how one comes by it
 //!  files                   files and folders of their owner alone
-//!  tls                     both sides of a connection, with the cluster's authority as the only root
+//!  tls                     both sides of a connection; the cluster's authority is the only root
 //!  dial, listener          connections out and in, plain where there are no credentials
 //!  local                   whose a connection on this machine is, where there are no credentials
 //!  access                  one layer around all services, which asks a gate before each call
 //!  enrollment, renewal     the newcomer's and the member's side of the Enrollment service
 //!  retry                   what is asked again of one who has hung up
 //!  limits                  what a stranger can make us hold
-//!  crowd, door             connections that wait, and those that are let in; nobody keeps others out
+//!  crowd, door             connections that wait, and those let in; nobody keeps others out
 //!  refusals                a line a second of those who are refused
 //! ```
 //!

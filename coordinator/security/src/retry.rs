@@ -1,5 +1,5 @@
-//! A coordinator that has no room hangs up on those of whom it knows nothing yet. A moment later, it
-//! may have some.
+//! A coordinator that has no room hangs up on those of whom it knows nothing yet. A moment later,
+//! it may have some.
 
 use std::error::Error;
 use std::future::Future;

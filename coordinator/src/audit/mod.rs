@@ -5,8 +5,8 @@
 //! Deeds and refusals have files, queues and threads of their own: anybody can be refused as often
 //! as they like, and never pushes out what was done. Refusals of one caller and method are counted,
 //! deeds only where they say the same ([`writer`]). Files are bounded, and the oldest go
-//! ([`files`]). It never holds up a call: what its queue has no room for, or what cannot be written,
-//! is counted, and said once.
+//! ([`files`]). It never holds up a call: what its queue has no room for, or what cannot be
+//! written, is counted, and said once.
 
 mod files;
 mod writer;

@@ -27,6 +27,7 @@ mod action;
 mod catalog;
 mod command;
 mod effects;
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod handle;
 mod hosts;

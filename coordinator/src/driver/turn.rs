@@ -1,7 +1,8 @@
 //! In which order a driver takes what has happened.
 //!
 //! ```text
-//!  the time: has the coordinator slept?  -->  answers of the store  -->  commands that wait  -->  deadlines  -->  effects
+//!  the time: has the coordinator slept?  -->  answers of the store  -->  commands that wait
+//!                                        -->  deadlines             -->  effects
 //! ```
 //!
 //! What has arrived before a deadline goes before it: the heartbeat that renews a lease may be

@@ -12,6 +12,7 @@
 //! is written, and nothing is asked for.
 
 mod codec;
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod home;
 mod identity;

@@ -2,11 +2,13 @@
 //!
 //! ```text
 //!  <output>/_temporary/lock                        whose folder it is
-//!  <output>/_temporary/attempts-<unique>/          the staging folder: attempts write here, each its own file
+//!  <output>/_temporary/attempts-<unique>/          the staging folder: attempts write here,
+//!                                                  each its own file
 //!           part-00003.2                           task 3, attempt 2
 //!           bad-map-00001.1                        the bad records that this attempt has skipped
-//!  <output>/_temporary/commit-<unique>.<epoch>/    the same folder, renamed when its publication begins
-//!  <output>/_temporary/own-<unique>.<epoch>.<..>/  what is the publication's own, and nobody else's
+//!  <output>/_temporary/commit-<unique>.<epoch>/    the same folder, renamed when its
+//!                                                  publication begins
+//!  <output>/_temporary/own-<unique>.<epoch>.<..>/  what is the publication's, and nobody else's
 //!  <output>/part-00003                             at success only: the winner, renamed
 //!  <output>/_bad-records/map-00001.jsonl           likewise, where records were skipped
 //!  <output>/_SUCCESS                               at success, last
@@ -28,6 +30,7 @@
 mod commit_folder;
 mod error;
 mod folder;
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod lock;
 mod manifest;

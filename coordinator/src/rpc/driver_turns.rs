@@ -1,7 +1,8 @@
 //! Turns to ask the driver, which has one thread for all. Whoever asks much waits for their own
 //! answers, and nobody else, above all no worker, for those.
 //!
-//! What waits for the journal has turns apart: while that hangs, questions are answered, and say so.
+//! What waits for the journal has turns apart: while that hangs, questions are answered, and say
+//! so.
 
 use tonic::{Request, Status};
 use windrow_security::Identity;

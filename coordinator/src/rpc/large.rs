@@ -1,8 +1,8 @@
 //! Requests are held whole while they are read, and so is what they describe until they are
-//! answered. So they have a room in bytes, and a smaller one of each submitter: others need not wait
-//! for one of them. A request says how long it is before it comes, and has room for all of it from
-//! then on, or waits. What is not read stays with its sender, but for what the stream's window holds;
-//! so those who wait have a bound, too.
+//! answered. So they have a room in bytes, and a smaller one of each submitter: others need not
+//! wait for one of them. A request says how long it is before it comes, and has room for all of it
+//! from then on, or waits. What is not read stays with its sender, but for what the stream's window
+//! holds; so those who wait have a bound, too.
 //!
 //! A call may come on each of a connection's streams, so that small ones count, too.
 

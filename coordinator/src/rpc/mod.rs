@@ -5,6 +5,7 @@ mod accept;
 mod blobs;
 mod convert;
 mod driver_turns;
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod in_progress;
 mod jobs;

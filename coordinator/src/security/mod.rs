@@ -5,7 +5,7 @@
 //!  windrow init  --> folder: ca.pem, ca-key.pem, cluster, hosts, admin/
 //!  windrow token --> folder: tokens/ID               (role, name, expiry, hash of the secret)
 //!  Enroll        --> tokens/ID becomes tokens/ID.spent, and a certificate is issued
-//!  CertifyJob    --> a certificate for the processes of one job, for workers that have to do with it
+//!  CertifyJob    --> a certificate for one job's processes, for workers that have to do with it
 //!  all else      --> gate: certificate, role, table of methods
 //! ```
 //!
@@ -15,6 +15,7 @@
 mod authority;
 mod enrollment;
 mod folder;
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod methods;
 mod revocation;

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!  7,"Greenfield,LF        a record starts here
-//!  upper",12LF             belongs to it: the next quote is followed by what may follow a closing one
+//!  upper",12LF             belongs to it: what follows the next quote may follow a closing one
 //!  8,"HayfLF               a stray quote, as of a line that was cut short:
 //!  9,"Hill",3LF            the next one can only open a field, so a record starts here
 //! ```

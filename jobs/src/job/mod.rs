@@ -144,7 +144,10 @@ impl Job {
     ///     Ok(Job::new("long-lines", LongLines(params.bytes)).map_only())
     /// })
     /// .with_about("Keep the long lines");
-    /// assert_eq!(testing::run(&job, r#"{"bytes":4}"#, &[("a", "oats\nrye\nbarley")])?, "oats\nbarley\n");
+    /// assert_eq!(
+    ///     testing::run(&job, r#"{"bytes":4}"#, &[("a", "oats\nrye\nbarley")])?,
+    ///     "oats\nbarley\n"
+    /// );
     /// # Ok::<(), windrow_jobs::FailureCause>(())
     /// ```
     pub fn with_params<P>(

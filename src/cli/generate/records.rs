@@ -1,7 +1,8 @@
 //! `gen records`: records of 100 bytes for sorting, as sort benchmarks have them.
 //!
 //! ```text
-//! 10 printable bytes, the key | 2 spaces | 16 hex digits, the record's number | 2 spaces | 69 bytes of filler | LF
+//! 10 printable bytes, the key | 2 spaces | 16 hex digits, the record's number | 2 spaces |
+//! 69 bytes of filler | LF
 //! ```
 
 use std::io;

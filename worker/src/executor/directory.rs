@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  windrow-worker.lock   says that it is a worker's, and locked by the one that uses it
-//!  jobs/job-7/           what job 7 has there: its map outputs, mostly. Other workers of the machine may read it
+//!  jobs/job-7/           what job 7 has there: its map outputs, mostly. Other workers of the
+//!                        machine may read it
 //!  credentials/, programs/
 //! ```
 
@@ -91,8 +92,8 @@ impl WorkerDirectory {
     }
 }
 
-/// Makes the folder in which those of jobs are, or makes the one that is there usable: jobs of other
-/// workers of the machine can open it, and so take away its rights.
+/// Makes the folder in which those of jobs are, or makes the one that is there usable: jobs of
+/// other workers of the machine can open it, and so take away its rights.
 pub(crate) fn ready_jobs_folder(path: &Path) -> io::Result<()> {
     match give_back_at(path, OF_A_FOLDER) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}

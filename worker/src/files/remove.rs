@@ -19,7 +19,8 @@ const ENTRIES_MAX: usize = 4_096;
 const PASSES_MAX: usize = 25_000;
 
 /// Gives a folder another name, which it returns: to remove a folder takes a while, and from the
-/// start nothing is there by its own name. A folder that could not be removed before keeps its name.
+/// start nothing is there by its own name. A folder that could not be removed before keeps its
+/// name.
 ///
 /// # Errors
 /// When the system says so.

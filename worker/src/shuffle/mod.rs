@@ -10,8 +10,6 @@
 //! Everything here handles encoded bytes; user types are known to `windrow-jobs` alone.
 
 pub(crate) mod block;
-#[cfg(test)]
-mod damage;
 pub(crate) mod fetch;
 pub(crate) mod merge;
 pub(crate) mod origin;
@@ -22,6 +20,8 @@ pub(crate) mod serve;
 pub(crate) mod source;
 pub(crate) mod spill;
 pub(crate) mod store;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 pub use fetch::FetchTimeouts;

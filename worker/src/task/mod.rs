@@ -30,8 +30,6 @@ mod quarantine;
 mod reduce;
 
 #[cfg(test)]
-mod disk_tests;
-#[cfg(test)]
 mod tests;
 
 pub(crate) use map::run as map;

@@ -10,9 +10,12 @@
 //!  epochs/00000007      a licence: who decides in epoch 7
 //!  log/00000007/0       records          one append each, batched; a few are created at once
 //!  log/00000007/1       records
-//!  log/00000007/2       a seal           epoch 8 has begun; epoch 7 finds its next slot taken, and knows
-//!  states/00000007      the state in which log 7 begins: all that happened below it. Written beside the log, later
-//!  parts/00000005/3     something large that is written once, and named by records and states: a job's plan, or its tasks
+//!  log/00000007/2       a seal           epoch 8 has begun; epoch 7 finds its next slot taken,
+//!                                        and knows
+//!  states/00000007      the state in which log 7 begins: all that happened below it; written
+//!                       beside the log, later
+//!  parts/00000005/3     something large that is written once, and named by records and states:
+//!                       a job's plan, or its tasks
 //! ```
 //!
 //! History is the concatenation of all logs, each up to its seal; a state stands for all logs below

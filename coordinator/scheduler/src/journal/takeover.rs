@@ -1,10 +1,11 @@
 //! Beginning an epoch: a licence of one's own, an end to all logs before, and what they have left.
 //!
 //! ```text
-//!  list --> read, many at once --> create epochs/e+1 --> list --> read what came since --> seal log/e
-//!   ^                                |  taken             |  there is a later epoch         |  it was void: log/e-1, too
-//!   +--------------------------------+--------------------+                                 v
-//!                                                                          the last state, and the records since
+//!  list --> read, many --> create --------> list --> read what --> seal log/e
+//!   ^       at once        epochs/e+1        |       came since     |
+//!   |                       | taken          | there is a           | it was void: log/e-1, too
+//!   +-----------------------+----------------+ later epoch          v
+//!                                              the last state, and the records since
 //! ```
 //!
 //! Looking writes nothing. Who cannot read the journal, because it is damaged or another build's,

@@ -1,6 +1,6 @@
 //! What the maps wrote is what the reducers read, or the job fails.
 
-use windrow_jobs::{AttemptId, Audit, Emitted, WorkerId};
+use windrow_model::{AttemptId, Audit, Emitted, WorkerId};
 
 use super::fixture::*;
 use crate::*;

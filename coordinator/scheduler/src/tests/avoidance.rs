@@ -1,6 +1,6 @@
 //! Workers that are bad for one job.
 
-use windrow_jobs::{AttemptId, Death, FailureCause, Place, WorkerId};
+use windrow_model::{AttemptId, Death, FailureCause, Place, WorkerId};
 
 use super::fixture::*;
 use crate::*;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use windrow_jobs::{AttemptId, WorkerId};
+use windrow_model::{AttemptId, WorkerId};
 
 use super::fixture::*;
 use crate::*;

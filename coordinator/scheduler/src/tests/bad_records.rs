@@ -1,6 +1,6 @@
 //! How many bad records a job may skip.
 
-use windrow_jobs::{AttemptId, BadRecordBudget, FailureCause, Place, WorkerId};
+use windrow_model::{AttemptId, BadRecordBudget, FailureCause, Place, WorkerId};
 
 use super::fixture::*;
 use crate::*;

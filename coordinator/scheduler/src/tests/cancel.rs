@@ -1,6 +1,6 @@
 //! Jobs that somebody stops.
 
-use windrow_jobs::{JobId, Stage};
+use windrow_model::{JobId, Stage};
 
 use super::fixture::*;
 use crate::*;

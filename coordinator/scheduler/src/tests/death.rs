@@ -1,6 +1,6 @@
 //! Processes that die: who is suspected, who pays, and which records are left out.
 
-use windrow_jobs::{AttemptId, BadRecordBudget, Death, FailureCause, MemoryLimit, Place};
+use windrow_model::{AttemptId, BadRecordBudget, Death, FailureCause, MemoryLimit, Place};
 
 use super::fixture::*;
 use crate::*;

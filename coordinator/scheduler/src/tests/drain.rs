@@ -3,7 +3,7 @@
 use super::fixture::*;
 use crate::*;
 
-fn drained(worker: windrow_jobs::WorkerId) -> Effect {
+fn drained(worker: windrow_model::WorkerId) -> Effect {
     Effect::Drained { worker }
 }
 
@@ -32,7 +32,7 @@ fn a_worker_that_hands_its_tasks_back_may_go_at_once() {
     let mut f = Fixture::new(2);
     f.submit(plan(1, 1));
     f.drain(W1);
-    let handed_back = windrow_jobs::FailureCause::Cancelled;
+    let handed_back = windrow_model::FailureCause::Cancelled;
     assert_eq!(f.fail(W1, map(0, 1), handed_back), [assign_map(W2, map(0, 2)), drained(W1)]);
 }
 
@@ -43,7 +43,7 @@ fn it_keeps_serving_outputs_until_all_reducers_are_done() {
     f.done(W1, map(0, 1));
     // The reduce runs on W1 itself.
     assert_eq!(f.drain(W1), []);
-    let cause = windrow_jobs::FailureCause::Cancelled;
+    let cause = windrow_model::FailureCause::Cancelled;
     let outputs = [(map(0, 1), W1)];
     assert_eq!(f.fail(W1, reduce(0, 1), cause), [assign_reduce(W2, reduce(0, 2), 1, &outputs)]);
     assert_eq!(f.done(W2, reduce(0, 2)), [publish(&[reduce(0, 2)]), drained(W1)]);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use windrow_jobs::{JobId, Stage};
+use windrow_model::{JobId, Stage};
 
 use super::fixture::*;
 use crate::*;

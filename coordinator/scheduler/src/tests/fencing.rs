@@ -1,6 +1,6 @@
 //! Messages that are late, doubled, or about things that never were.
 
-use windrow_jobs::{AttemptId, JobId, Stage, WorkerId};
+use windrow_model::{AttemptId, JobId, Stage, WorkerId};
 
 use super::fixture::*;
 use crate::*;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use windrow_jobs::WorkerId;
+use windrow_model::WorkerId;
 
 use super::fixture::*;
 use crate::holder::Holder;
@@ -20,7 +20,7 @@ fn in_reduce(reduces: u32, config: Config) -> Fixture {
     f
 }
 
-fn outputs() -> [(windrow_jobs::AttemptId, WorkerId); 3] {
+fn outputs() -> [(windrow_model::AttemptId, WorkerId); 3] {
     [(map(0, 1), W1), (map(1, 1), W2), (map(2, 1), W1)]
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use windrow_jobs::{
+use windrow_model::{
     AttemptId, Audit, BadRecord, FailureCause, JobId, Place, Platform, PlatformNeeds, Stage,
     TaskId, WorkerId,
 };

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use windrow_jobs::{AttemptId, FailureCause, JobId, MemoryLimit, Place, Platform, Stage, WorkerId};
+use windrow_model::{
+    AttemptId, FailureCause, JobId, MemoryLimit, Place, Platform, Stage, WorkerId,
+};
 
 use super::fixture::*;
 use crate::*;

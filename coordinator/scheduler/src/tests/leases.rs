@@ -16,7 +16,7 @@ fn with_lease(workers: usize) -> Fixture {
     f
 }
 
-fn end_session(worker: windrow_jobs::WorkerId) -> Effect {
+fn end_session(worker: windrow_model::WorkerId) -> Effect {
     Effect::EndSession { worker, reason: "silent for 10 s".into() }
 }
 

@@ -1,6 +1,6 @@
 //! What is redone when a worker is lost, and what is not.
 
-use windrow_jobs::{AttemptId, FailureCause, Platform, Stage, WorkerId};
+use windrow_model::{AttemptId, FailureCause, Platform, Stage, WorkerId};
 
 use super::fixture::*;
 use crate::*;

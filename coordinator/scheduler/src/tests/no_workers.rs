@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use windrow_jobs::{Platform, PlatformNeeds};
+use windrow_model::{Platform, PlatformNeeds};
 
 use super::fixture::*;
 use crate::*;

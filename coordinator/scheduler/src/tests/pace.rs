@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use windrow_jobs::{AttemptId, JobId, Stage, WorkerId};
+use windrow_model::{AttemptId, JobId, Stage, WorkerId};
 
 use super::fixture::*;
 use crate::*;

@@ -1,6 +1,6 @@
 //! Publications that fail: for a reason that may pass, and for one that cannot.
 
-use windrow_jobs::FailureCause;
+use windrow_model::FailureCause;
 
 use super::fixture::*;
 use crate::*;

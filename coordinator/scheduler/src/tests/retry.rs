@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use windrow_jobs::FailureCause;
+use windrow_model::FailureCause;
 
 use super::fixture::*;
 use crate::*;

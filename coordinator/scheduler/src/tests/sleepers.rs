@@ -1,5 +1,5 @@
-//! Coordinators that slept while others took over, and swept what they had left. What a sleeper does
-//! then counts for nobody, and harms nobody.
+//! Coordinators that slept while others took over, and swept what they had left. What a sleeper
+//! does then counts for nobody, and harms nobody.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
-use windrow_jobs::Platform;
+use windrow_model::Platform;
 
 use super::fixture::*;
 use crate::journal::{Answer, Call, Content, Epoch, Key, Nonce};
@@ -140,7 +140,7 @@ fn a_long_log_is_cut_and_nothing_is_left_of_what_came_before() {
     let mut decider = take_over(&mut store, 1).with_snapshot_after(3);
     for n in 1..=70 {
         submit(&mut decider, n);
-        assert_eq!(settle(&mut store, &mut decider), [accepted(windrow_jobs::JobId(n.into()))]);
+        assert_eq!(settle(&mut store, &mut decider), [accepted(windrow_model::JobId(n.into()))]);
         // Licence, state, and a log of three records at most.
         assert!(store.0.len() <= 5, "{:?}", store.listing());
     }
@@ -179,7 +179,7 @@ fn effects_wait_for_all_records_before_theirs_although_later_objects_are_there()
     assert!(decider.next_call().is_none(), "the licence is of no use yet");
     assert_eq!(decider.next_effect(), None);
     decider.answer(first, store.perform(first_call)).unwrap();
-    let all = [accepted(J1), accepted(windrow_jobs::JobId(2))];
+    let all = [accepted(J1), accepted(windrow_model::JobId(2))];
     assert_eq!(settle(&mut store, &mut decider), all);
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use windrow_jobs::{AttemptId, Counters, JobId, WorkerId};
+use windrow_model::{AttemptId, Counters, JobId, WorkerId};
 
 use super::fixture::*;
 use crate::*;

@@ -12,8 +12,8 @@ use tokio::time::{Instant, sleep};
 use super::{ESTABLISHED, Found, LISTENING, proc_net, sock_diag};
 use crate::limits::HANDSHAKE_TIME_MAX;
 
-/// How often the other end is looked for, which has not been taken up yet, before it is waited for: a
-/// server takes it up in less time than timers count.
+/// How often the other end is looked for, which has not been taken up yet, before it is waited for:
+/// a server takes it up in less time than timers count.
 const LOOKS_AT_ONCE: u32 = 50;
 /// Before it is looked for again then.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);

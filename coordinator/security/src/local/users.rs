@@ -70,7 +70,7 @@ impl LocalUsers {
     /// the kernel takes up in the name of another user's socket (as for `AF_SMC`) is root's.
     ///
     /// # Errors
-    /// Likewise.
+    /// When it is another user's, or the system does not say whose it is or who listens there.
     pub async fn check_server(&self, stream: &TcpStream) -> io::Result<()> {
         if self.check_user(stream).await? != Some(0) || geteuid().is_root() {
             return Ok(());

@@ -7,9 +7,10 @@
 //! that cycles do no harm.
 //!
 //! ```text
-//!  patterns --expand--> candidates --places--> each file once --inspect--> size and time, in the order of paths
-//!            folders are read          a folder has its       side by side: two calls a file
-//!                                      real name found once
+//!  patterns --expand--> candidates --places--> each file once --inspect--> size and time,
+//!            folders are read       a folder has its           side by     in the order of paths
+//!                                   real name found once       side: two
+//!                                                              calls a file
 //! ```
 //!
 //! There may be millions of files on a server that takes a millisecond for each call. So what is

@@ -1,8 +1,8 @@
 //! Where the ranges of an ordered job begin: chosen from a sample of its map output.
 //!
 //! ```text
-//!  all files, end to end   |-----------|-----------|-----------|-----------|     strata of the same size
-//!                            ###           ###        ###               ###      a piece of each, cut at records
+//!  all files, end to end   |--------|--------|--------|--------|   strata of the same size
+//!                            ###        ###    ###         ###     a piece of each, cut at records
 //!                             | the job's own mapper, each pair once for so many bytes of pairs
 //!                             v
 //!                         SplitPoints::from_sample

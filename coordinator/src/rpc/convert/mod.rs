@@ -6,8 +6,6 @@ mod program;
 mod report;
 mod session;
 mod shape;
-#[cfg(test)]
-mod sizes;
 mod spec;
 mod status;
 
@@ -17,7 +15,9 @@ pub(super) use session::{
     Sent, order_to, packed, profile_from, receipt_to, returning_from, welcome_to,
 };
 pub(super) use shape::{piece_to, ranges_from, shape_from};
-pub(super) use spec::{spec_from, spec_to, submission_from};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) use spec::spec_to;
+pub(super) use spec::{spec_from, submission_from};
 pub(super) use status::{job_status, listed_status, worker_status};
 
 use tonic::Status;
@@ -86,24 +86,4 @@ fn millis(duration: std::time::Duration) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn attempts_survive_the_round_trip() {
-        for stage in [Stage::Map, Stage::Reduce] {
-            let task = TaskId { job: JobId(7), stage, index: 8 };
-            let attempt = AttemptId { task, number: 9 };
-            assert_eq!(attempt_from(Some(attempt_to(attempt))), Ok(attempt));
-        }
-    }
-
-    #[test]
-    fn attempts_without_a_stage_are_refused() {
-        assert!(attempt_from(None).is_err());
-        for stage in [0, 77] {
-            let attempt = v1::AttemptId { job: 1, stage, task: 1, attempt: 1 };
-            assert!(attempt_from(Some(attempt)).is_err());
-        }
-    }
-}
+mod tests;

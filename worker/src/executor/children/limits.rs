@@ -1,6 +1,6 @@
 //! What one process of a job may use, with what it starts. Open files and sizes of files the kernel
-//! limits, from before its program begins; memory and processes the worker counts, up to ten times a
-//! second, since the kernel counts something else: address space says little of memory, and its
+//! limits, from before its program begins; memory and processes the worker counts, up to ten times
+//! a second, since the kernel counts something else: address space says little of memory, and its
 //! processes are those of the whole user.
 
 use std::io;
@@ -68,8 +68,8 @@ impl JobLimits {
         })
     }
 
-    /// Has the kernel limit the process of `command`, with all that it starts, and give it a session
-    /// of its own.
+    /// Has the kernel limit the process of `command`, with all that it starts, and give it a
+    /// session of its own.
     pub(super) fn bind(self, command: &mut Command) {
         let limit = move || {
             // So it has no terminal, and leads a group of its own.

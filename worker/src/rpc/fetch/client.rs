@@ -43,6 +43,7 @@ impl FetchStream {
     }
 
     /// What `body` brings, of a fetch whose sender takes no credit.
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn of(body: Body) -> Self {
         let (calls, _) = mpsc::unbounded_channel();
         Self { answer: Messages::of(body, MESSAGE_BYTES_MAX), calls }

@@ -14,7 +14,9 @@ mod server;
 mod tests;
 
 pub(crate) use client::FetchStream;
-pub(crate) use server::{Credits, FetchServer, request_from};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use server::request_from;
+pub(crate) use server::{Credits, FetchServer};
 
 /// The service, and the path of its call.
 const SERVICE: &str = "windrow.v1.Shuffle";

@@ -29,6 +29,7 @@ use windrow_jobs::program::RecordRef;
 
 pub use builder::{BlockBuilder, PAIR_BYTES_MIN, block_head};
 pub use codec::Codec;
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use header::reseal;
 pub use header::{HEADER_BYTES, Header};
 

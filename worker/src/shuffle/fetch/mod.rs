@@ -1,8 +1,6 @@
 //! The reducer's side of the shuffle: a source for each file that can be read here, and one stream
 //! or a few for each other worker.
 
-#[cfg(test)]
-mod crowd_tests;
 mod remote;
 #[cfg(test)]
 mod tests;

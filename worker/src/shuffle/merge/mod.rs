@@ -5,8 +5,8 @@
 //!
 //! ```text
 //!  source 0  [ block | block | ...     \
-//!  source 1  [ block | ...              > loser tree --> batch of RecordRefs --> Program::combine / reduce
-//!  source 2  [ block | block | ...     /
+//!  source 1  [ block | ...              > loser tree --> batch of RecordRefs --> Program::combine
+//!  source 2  [ block | block | ...     /                                         or reduce
 //! ```
 
 mod select;

@@ -16,6 +16,7 @@
 //! attempt or after another coordinator has given the job's number again. What nobody will read
 //! again can be cut out of it ([`Segment::release`]).
 
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod index;
 mod memory;

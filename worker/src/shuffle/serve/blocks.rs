@@ -4,7 +4,8 @@
 //! ```text
 //!           make(), with a turn                     park()
 //!  closed ----------------------> open: a merge  -----------> closed, at a position
-//!                                                    or       closed, what is left merged to one run on disk
+//!                                                    or       closed, what is left merged
+//!                                                             to one run on disk
 //! ```
 //!
 //! What is closed takes up some bytes for each run. To open it again costs the reading of one block

@@ -7,13 +7,17 @@
 //! descriptors:
 //!
 //! ```text
-//!   caller                                      sender
-//!   request, credit  ------------------------>  queued          holds nothing; says "waiting" while others are served
-//!                                               has a turn      sources are open, within the bounds (admission.rs)
-//!            <------------------------ blocks   while there is credit; 4 MiB in a turn if others wait
-//!   credit, as blocks are used  ------------->
-//!                                               idle            no credit, no lease, or a slow network: keeps its turn until it is
-//!                                                               wanted, and then closes its sources and notes where they go on
+//!   caller                                  sender
+//!   request, credit  -------------------->  queued      holds nothing; says "waiting" while
+//!                                                       others are served
+//!                                           has a turn  sources are open, within the bounds
+//!                                                       (admission.rs)
+//!            <-------------------- blocks   while there is credit; 4 MiB in a turn if others wait
+//!   credit, as blocks are used  --------->
+//!                                           idle        no credit, no lease, or a slow network:
+//!                                                       keeps its turn until it is wanted, and
+//!                                                       then closes its sources and notes where
+//!                                                       they go on
 //! ```
 //!
 //! - *No deadlock.* Whoever has a turn either computes, which ends, or is idle, and then gives it

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  <worker directory>/jobs/job-7/map-00003.1.segment     map task 3, attempt 1
-//!                                scratch-12              a spilled run, removed by the attempt that made it
+//!                                scratch-12              a spilled run, removed by its attempt
 //! ```
 //!
 //! The output of a map attempt is such a file, or stays in memory until memory is short:

@@ -29,8 +29,8 @@ const OF_OTHER_ROLES: [&[&str]; 2] = [
 ];
 
 /// Calls `found` with all that surrounds the folders `hidden`, which must be absolute and without
-/// links, and need not be there. What is found is open, so that nobody can put something else in its
-/// place meanwhile; `found` is to close it, since there may be any number of things.
+/// links, and need not be there. What is found is open, so that nobody can put something else in
+/// its place meanwhile; `found` is to close it, since there may be any number of things.
 ///
 /// # Errors
 /// When a folder above one of them cannot be listed, and those of `found`.
@@ -99,8 +99,9 @@ fn open_readable(path: &Path) -> io::Result<Option<OwnedFd>> {
     unless_closed(path, openat(&file, JOBS_FOLDER, flags, Mode::empty()))
 }
 
-/// `None` where the file is gone, or where its file system or its owner lets nobody look at it: then
-/// there is nothing to be read. That this process has run out of something says nothing of the file.
+/// `None` where the file is gone, or where its file system or its owner lets nobody look at it:
+/// then there is nothing to be read. That this process has run out of something says nothing of the
+/// file.
 fn unless_closed<T>(path: &Path, result: rustix::io::Result<T>) -> io::Result<Option<T>> {
     match result.map_err(io::Error::from) {
         Ok(found) => Ok(Some(found)),

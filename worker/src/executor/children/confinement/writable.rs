@@ -57,8 +57,8 @@ impl Writable {
     }
 }
 
-/// Removes a file that an attempt has written, which must lie in a staging folder itself. Who puts a
-/// link in the place of that folder has nothing removed elsewhere.
+/// Removes a file that an attempt has written, which must lie in a staging folder itself. Who puts
+/// a link in the place of that folder has nothing removed elsewhere.
 ///
 /// # Errors
 /// When the system says so.

@@ -127,7 +127,8 @@ pub(super) fn by_arguments() -> Vec<(i64, Vec<Vec<Condition>>)> {
     calls
 }
 
-/// New namespaces, and a process that becomes its parent's sibling, so that it is not counted with it.
+/// New namespaces, and a process that becomes its parent's sibling, so that it is not counted with
+/// it.
 const CLONE_FLAGS: [i32; 8] = [
     libc::CLONE_PARENT,
     libc::CLONE_NEWNS,

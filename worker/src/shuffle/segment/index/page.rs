@@ -39,6 +39,7 @@ pub(crate) fn read_partition(
 }
 
 /// All entries of a page, likewise.
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn read(page: &[u8], blocks: &Range<u64>) -> Option<Vec<PartitionIndex>> {
     Entries { page, blocks, last: None }.collect()
 }

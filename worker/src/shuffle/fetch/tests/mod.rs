@@ -1,6 +1,7 @@
 //! Fetching, from real servers over an in-memory transport, and from servers that misbehave.
 
 mod blame;
+mod crowd;
 mod leases;
 mod places;
 mod streams;

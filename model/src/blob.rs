@@ -125,7 +125,7 @@ impl PlatformNeeds {
 /// A file beside the input that a job's code reads by its name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SideFile {
-    /// As the job calls it; see [`check_name`](crate::side_files::check_name).
+    /// As the job calls it; see `windrow_jobs::side_files::check_name`.
     pub name: String,
     /// What is in it.
     pub blob: Blob,

@@ -8,7 +8,6 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use windrow_jobs::program::{RecordRef, RecordSink};
 
-use super::tests::{ADDRESS, Client, PEER, blamed, identity, outputs};
 use super::*;
 use crate::rpc::fetch::FetchServer;
 use crate::shuffle::ShuffleService;
@@ -114,7 +113,7 @@ async fn more_streams_than_memory_and_files_stay_within_both_and_all_end_right()
         });
         let fetches = tokio_stream::iter((0..READERS).map(|_| client.fetch(&all)));
         let fetched = tokio::task::block_in_place(|| {
-            Handle::current().block_on(join_all(tokio_stream::StreamExt::collect(fetches)))
+            Handle::current().block_on(join_all(StreamExt::collect(fetches)))
         });
         is_over.store(true, Ordering::Relaxed);
         for pairs in fetched {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use windrow_jobs::FailureCause;
 
-use super::{map, reduce};
 use crate::memory::Account;
 use crate::shuffle::store::SegmentStore;
+use crate::task::{map, reduce};
 use crate::testing::{Words, attempt, whole_file};
 
 /// A file system of this size, unmounted when dropped.

@@ -7,14 +7,14 @@ use proptest::prelude::*;
 use windrow_jobs::collect::RecordBuffer;
 use windrow_jobs::{FailureCause, JobId, WorkerId};
 
-use super::block::Codec;
-use super::merge::Merge;
-use super::merge::tests::{Pair, drain};
-use super::origin::{MapOutputSource, Origin};
-use super::pairs::SortedBuffer;
-use super::segment::SegmentWriter;
-use super::spill::write_partition;
-use super::store::{SegmentStore, file_sources};
+use crate::shuffle::block::Codec;
+use crate::shuffle::merge::Merge;
+use crate::shuffle::merge::tests::{Pair, drain};
+use crate::shuffle::origin::{MapOutputSource, Origin};
+use crate::shuffle::pairs::SortedBuffer;
+use crate::shuffle::segment::SegmentWriter;
+use crate::shuffle::spill::write_partition;
+use crate::shuffle::store::{SegmentStore, file_sources};
 use crate::testing::{IDENTITY, owner};
 
 const PARTITIONS: u32 = 3;

@@ -137,11 +137,8 @@ impl fmt::Display for BadRecordBudget {
 impl BadRecord {
     /// What user code failed with at the record `bytes`, whose first byte lies at `offset`. Any
     /// other failure is given back.
-    pub(crate) fn of_record(
-        cause: FailureCause,
-        offset: u64,
-        bytes: &[u8],
-    ) -> Result<Self, FailureCause> {
+    #[doc(hidden)] // for the engine
+    pub fn of_record(cause: FailureCause, offset: u64, bytes: &[u8]) -> Result<Self, FailureCause> {
         let mut bad = Self::of_group(cause)?;
         match bad.place.offset.replace(offset) {
             Some(at) if at != offset => bad.message += &format!(" (at byte {at})"),
@@ -165,7 +162,8 @@ impl BadRecord {
     }
 
     /// With the start of the record.
-    pub(crate) fn with_record(self, bytes: &[u8]) -> Self {
+    #[doc(hidden)] // for the engine
+    pub fn with_record(self, bytes: &[u8]) -> Self {
         let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let kept = &line[..line.len().min(KEPT_BYTES_MAX)];
@@ -173,7 +171,8 @@ impl BadRecord {
     }
 
     /// What user code failed with at a group. Any other failure is given back.
-    pub(crate) fn of_group(cause: FailureCause) -> Result<Self, FailureCause> {
+    #[doc(hidden)] // for the engine
+    pub fn of_group(cause: FailureCause) -> Result<Self, FailureCause> {
         match cause {
             FailureCause::UserError { place, mut message }
             | FailureCause::UserPanic { place, mut message } => {

@@ -30,9 +30,9 @@ mod numbers;
 mod refused;
 mod sockets;
 
-/// The newest call that was judged, of Linux 6.17. What comes later answers as on a kernel that does
-/// not have it, and so do calls of the 32-bit ABI of x86-64 (x32), whose numbers have a bit of their
-/// own above all others.
+/// The newest call that was judged, of Linux 6.17. What comes later answers as on a kernel that
+/// does not have it, and so do calls of the 32-bit ABI of x86-64 (x32), whose numbers have a bit of
+/// their own above all others.
 const NEWEST: u32 = numbers::FILE_SETATTR as u32;
 
 /// What a filter answers besides "allowed" and "not permitted".

@@ -3,8 +3,9 @@
 //! ```text
 //!           start                     end
 //!  ...--LF--|------LF-----------------|-------LF--...
-//!        '--+----- window ------------+-------'          a byte or more before the chunk, to see whether a record
-//!                 '-- the chunk's records ----'          starts at its start; more after it when the last one is long
+//!        '--+----- window ------------+-------'   a byte or more before the chunk, to see whether
+//!                 '-- the chunk's records ----'   a record starts at its start; more after it
+//!                                                 when the last one is long
 //! ```
 //!
 //! A file that is not what the job was planned for, or changes while it is read, is an error. There

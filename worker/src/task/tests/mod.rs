@@ -1,5 +1,7 @@
 //! Map and reduce attempts one after the other, without executor or network.
 
+mod disk;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;

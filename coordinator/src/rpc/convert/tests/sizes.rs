@@ -7,12 +7,12 @@ use windrow_jobs::program::{SampledPair, SplitPoints};
 use windrow_jobs::{AttemptId, JobId, Stage, TaskId, WorkerId};
 use windrow_proto::v1;
 
-use super::{Sent, order_to, packed, receipt_to};
 use crate::driver::fuzzing::work;
 use crate::driver::{
     Assignment, JobWork, Outgoing, OutputsHolder, OutputsTable, Receipt, Shared, SharedContent,
     WorkerProfile,
 };
+use crate::rpc::convert::{Sent, order_to, packed, receipt_to};
 
 /// What HTTP/2 and gRPC put before a message.
 const FRAME_BYTES: u64 = 9 + 5;

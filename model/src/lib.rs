@@ -1,0 +1,25 @@
+//! What every part of Windrow speaks of: identities, failures, counts, audits, programs and
+//! platforms. Data that can be written down. This crate depends on no other of Windrow's, and does
+//! nothing but explain what the system has refused ([`explained`]).
+
+pub mod audit;
+pub mod bad_records;
+pub mod blob;
+pub mod counters;
+pub mod error;
+pub mod failure;
+pub mod ids;
+pub mod isolation;
+pub mod one_line;
+pub mod system_error;
+
+pub use audit::{Audit, Emitted};
+pub use bad_records::{BadRecord, BadRecordBudget, Share};
+pub use blob::{Blob, Digest, GlibcVersion, JobProgram, Platform, PlatformNeeds, SideFile};
+pub use counters::Counters;
+pub use error::{Error, Result};
+pub use failure::{Death, FailureCause, FailureClass, MemoryLimit, Place};
+pub use ids::{AttemptId, JobId, JobIdentity, JobName, NotAJobName, Stage, TaskId, WorkerId};
+pub use isolation::Isolation;
+pub use one_line::{escape, one_line};
+pub use system_error::explained;

@@ -1,0 +1,298 @@
+//! Rules of this repository that no compiler checks. Each rule finds what breaks it; it must find
+//! nothing here, and something where it was broken on purpose.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Lines of a source file, tests included.
+const LINES_MAX: usize = 500;
+const COLUMNS_MAX: usize = 100;
+/// Lines of a function, as `clippy.toml` says.
+const FUNCTION_LINES_MAX: usize = 70;
+
+/// Modules that only tests have.
+const OF_TESTS: [&str; 3] = ["tests", "testing", "simulation"];
+
+/// Folders in which nothing is ours to judge.
+const SKIPPED: [&str; 2] = ["target", ".git"];
+
+/// A text file, by its path in the repository.
+struct File {
+    path: String,
+    text: String,
+}
+
+impl File {
+    fn of(path: &str, text: &str) -> Self {
+        Self { path: path.to_string(), text: text.to_string() }
+    }
+
+    /// Its lines with their places.
+    fn lines(&self) -> impl Iterator<Item = (String, &str)> {
+        let place = |(n, line)| (format!("{}:{}", self.path, n + 1), line);
+        self.text.lines().enumerate().map(place)
+    }
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All files with one of these endings.
+fn files(endings: &[&str]) -> Vec<File> {
+    let (mut files, mut folders) = (Vec::new(), vec![root()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if path.is_dir() && !SKIPPED.contains(&name) {
+                folders.push(path);
+            } else if endings.iter().any(|ending| name.ends_with(ending)) {
+                let text = fs::read_to_string(&path).unwrap();
+                let path = path.strip_prefix(root()).unwrap().to_str().unwrap().to_string();
+                files.push(File { path, text });
+            }
+        }
+    }
+    assert!(!files.is_empty());
+    files
+}
+
+fn sources() -> Vec<File> {
+    files(&[".rs"])
+}
+
+/// What each part may depend on, of the parts: an arrow only ever points to the left.
+const ORDER: [&str; 8] = [
+    "windrow-model",
+    "windrow-jobs",
+    "windrow-proto",
+    "windrow-security",
+    "windrow-scheduler",
+    "windrow-coordinator",
+    "windrow-worker",
+    "windrow",
+];
+
+/// Of the brain without hands, all that it may depend on.
+const OF_SCHEDULER: [&str; 1] = ["windrow-model"];
+
+fn arrows_upwards(manifests: &[File]) -> Vec<String> {
+    let mut broken = Vec::new();
+    for file in manifests {
+        let all = file.text.split("\n[").find(|section| section.starts_with("dependencies]\n"));
+        let name = file.text.lines().find_map(|line| line.strip_prefix("name = \""));
+        let name = name.map_or("", |name| name.trim_end_matches('"'));
+        let Some(own) = ORDER.iter().position(|part| *part == name) else { continue };
+        for line in all.unwrap_or_default().lines().filter(|line| line.starts_with("windrow")) {
+            let part = line.split(['.', ' ']).next().unwrap();
+            let place = ORDER.iter().position(|known| *known == part);
+            let is_brain = name == "windrow-scheduler" && !OF_SCHEDULER.contains(&part);
+            if place.is_none_or(|place| place >= own) || is_brain {
+                broken.push(format!("{name} -> {part}"));
+            }
+        }
+    }
+    broken
+}
+
+#[test]
+fn parts_depend_on_those_below() {
+    let manifests = files(&["Cargo.toml"]);
+    assert_eq!(arrows_upwards(&manifests), [""; 0]);
+    let named = |part: &str| format!("name = \"{part}\"");
+    for part in ORDER {
+        assert!(manifests.iter().any(|file| file.text.contains(&named(part))), "{part}");
+    }
+    let broken = [
+        "[package]\nname = \"windrow-jobs\"\n\n[dependencies]\nwindrow-worker.workspace = true\n",
+        "[package]\nname = \"windrow-scheduler\"\n\n[dependencies]\nwindrow-jobs = { path = \"\" }\n",
+    ];
+    let broken = broken.map(|text| File::of("Cargo.toml", text));
+    let arrows = ["windrow-jobs -> windrow-worker", "windrow-scheduler -> windrow-jobs"];
+    assert_eq!(arrows_upwards(&broken), arrows);
+}
+
+fn long_files(files: &[File]) -> Vec<String> {
+    let lines = |file: &File| file.text.lines().count();
+    let long = files.iter().filter(|file| lines(file) > LINES_MAX);
+    long.map(|file| format!("{}: {} lines", file.path, lines(file))).collect()
+}
+
+#[test]
+fn files_are_short() {
+    assert_eq!(long_files(&sources()), [""; 0]);
+    assert_eq!(long_files(&[File::of("a.rs", &"\n".repeat(LINES_MAX + 1))]).len(), 1);
+}
+
+/// Where the lint that counts a function's lines is switched off, or counts further.
+fn long_functions(files: &[File]) -> Vec<String> {
+    let mut broken = Vec::new();
+    let limit = format!("too-many-lines-threshold = {FUNCTION_LINES_MAX}");
+    for file in files {
+        match &*file.path {
+            "clippy.toml" if !file.text.lines().any(|line| line == limit) => {
+                broken.push(format!("no {limit}"))
+            }
+            "Cargo.toml" if !file.text.contains("too_many_lines = \"warn\"") => {
+                broken.push("the lint too_many_lines is off".to_string());
+            }
+            path if path.ends_with("Cargo.toml")
+                && path != "Cargo.toml"
+                && !file.text.contains("[lints]\nworkspace = true") =>
+            {
+                broken.push(format!("{path}: other lints than the workspace's"));
+            }
+            _ => {}
+        }
+        // The one has what is generated, the other says it here.
+        if ["proto/src/lib.rs", "tests/tidy.rs"].contains(&&*file.path) {
+            continue;
+        }
+        let allows = |line: &str| line.contains("allow(") && line.contains("too_many_lines");
+        broken.extend(file.lines().filter(|(_, line)| allows(line)).map(|(place, _)| place));
+    }
+    broken
+}
+
+#[test]
+fn functions_are_short() {
+    assert_eq!(long_functions(&files(&[".rs", "Cargo.toml", "clippy.toml"])), [""; 0]);
+    let broken = [
+        File::of("clippy.toml", "too-many-lines-threshold = 700"),
+        File::of("Cargo.toml", "too_many_lines = \"allow\""),
+        File::of("jobs/Cargo.toml", "[lints.clippy]"),
+        File::of("a.rs", "#[allow(clippy::too_many_lines)]"),
+    ];
+    assert_eq!(long_functions(&broken).len(), 4);
+}
+
+fn wide_comments(files: &[File]) -> Vec<String> {
+    let is_comment = |line: &str| line.trim_start().starts_with("//");
+    let is_wide = |line: &str| is_comment(line) && line.chars().count() > COLUMNS_MAX;
+    let all = files.iter().flat_map(File::lines);
+    all.filter(|(_, line)| is_wide(line)).map(|(place, _)| place).collect()
+}
+
+#[test]
+fn comments_are_narrow() {
+    assert_eq!(wide_comments(&sources()), [""; 0]);
+    let wide = format!("    /// {}\nlet code = \"{}\";", "x".repeat(93), "x".repeat(100));
+    assert_eq!(wide_comments(&[File::of("a.rs", &wide)]), ["a.rs:1"]);
+}
+
+/// Comments that refer to another one instead of saying what they mean.
+fn empty_comments(files: &[File]) -> Vec<String> {
+    let says_nothing = |line: &str| {
+        let text = line.trim_start().trim_start_matches('/').trim();
+        line.trim_start().starts_with("///") && ["Likewise.", "The same."].contains(&text)
+    };
+    let all = files.iter().flat_map(File::lines);
+    all.filter(|(_, line)| says_nothing(line)).map(|(place, _)| place).collect()
+}
+
+#[test]
+fn comments_say_what_they_mean() {
+    assert_eq!(empty_comments(&sources()), [""; 0]);
+    let empty = "/// Likewise.\n/// Likewise, one that is longer.\n    /// The same.\n";
+    assert_eq!(empty_comments(&[File::of("a.rs", empty)]), ["a.rs:1", "a.rs:3"]);
+}
+
+/// A module with parts is a folder with `mod.rs`, and never a file beside its folder.
+fn modules_beside_folders(files: &[File]) -> Vec<String> {
+    let folders: BTreeSet<&str> =
+        files.iter().filter_map(|file| Some(file.path.rsplit_once('/')?.0)).collect();
+    let is_beside =
+        |file: &&File| file.path.strip_suffix(".rs").is_some_and(|stem| folders.contains(stem));
+    files.iter().filter(is_beside).map(|file| file.path.clone()).collect()
+}
+
+#[test]
+fn modules_have_one_style() {
+    assert_eq!(modules_beside_folders(&sources()), [""; 0]);
+    let both = ["a/b.rs", "a/b/c.rs", "a/d/mod.rs", "a/d/e.rs"].map(|path| File::of(path, ""));
+    assert_eq!(modules_beside_folders(&both), ["a/b.rs"]);
+}
+
+/// What is there for fuzzing alone is behind the feature of that name.
+fn fuzzing_for_all(files: &[File]) -> Vec<String> {
+    let mut open = Vec::new();
+    for file in files {
+        let lines: Vec<_> = file.lines().collect();
+        for (n, (place, line)) in lines.iter().enumerate() {
+            let condition = lines[n.saturating_sub(2)..n].iter().map(|(_, line)| line.trim());
+            if line.ends_with("mod fuzzing;") && !condition.into_iter().any(|line| line == BEHIND) {
+                open.push(place.clone());
+            }
+        }
+    }
+    open
+}
+
+const BEHIND: &str = "#[cfg(any(test, feature = \"fuzzing\"))]";
+
+#[test]
+fn fuzzing_is_behind_a_feature() {
+    assert_eq!(fuzzing_for_all(&sources()), [""; 0]);
+    let text = format!("{BEHIND}\npub mod fuzzing;\n\n#[doc(hidden)]\npub mod fuzzing;\n");
+    assert_eq!(fuzzing_for_all(&[File::of("a.rs", &text)]), ["a.rs:5"]);
+}
+
+/// What only tests have is called so.
+fn hidden_tests(files: &[File]) -> Vec<String> {
+    let mut hidden = Vec::new();
+    for file in files {
+        let lines: Vec<_> = file.lines().collect();
+        for pair in lines.windows(2) {
+            let [(_, condition), (place, declaration)] = pair else { continue };
+            let name = declaration.trim_start().strip_prefix("pub(crate) ");
+            let name = name.unwrap_or(declaration.trim_start()).strip_prefix("mod ");
+            if condition.trim() != "#[cfg(test)]" {
+                continue;
+            }
+            let name = name.map(|name| name.trim_end_matches([';', ' ', '{']));
+            if name.is_some_and(|name| !OF_TESTS.contains(&name)) {
+                hidden.push(place.clone());
+            }
+        }
+    }
+    hidden
+}
+
+#[test]
+fn files_of_tests_are_named_so() {
+    assert_eq!(hidden_tests(&sources()), [""; 0]);
+    let hidden = "#[cfg(test)]\nmod sizes;\n#[cfg(test)]\nmod tests;\n#[cfg(test)]\nuse a::b;\n";
+    assert_eq!(hidden_tests(&[File::of("a.rs", hidden)]), ["a.rs:2"]);
+}
+
+/// Paths in backticks that look like those of sources, and are not there. In ARCHITECTURE.md a path
+/// may leave out the crate that its section is about.
+fn missing_paths(text: &str, paths: &BTreeSet<String>) -> Vec<String> {
+    let quoted = text.split('`').skip(1).step_by(2);
+    let is_path = |text: &&str| {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
+        let is_source = text.ends_with(".rs") || text.ends_with(".proto");
+        (is_source || (text.ends_with('/') && text.matches('/').count() > 1))
+            && text.chars().all(is_plain)
+    };
+    let is_there = |path: &str| {
+        let end = path.trim_end_matches('/');
+        paths.contains(end) || paths.iter().any(|known| known.ends_with(&format!("/{end}")))
+    };
+    quoted.filter(is_path).filter(|path| !is_there(path)).map(str::to_string).collect()
+}
+
+#[test]
+fn paths_in_architecture_exist() {
+    let mut paths = BTreeSet::new();
+    for file in files(&[".rs", ".proto"]) {
+        let path = Path::new(&file.path);
+        paths.extend(path.ancestors().map(|above| above.to_str().unwrap().to_string()));
+    }
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    assert_eq!(missing_paths(&text, &paths), [""; 0]);
+    let text = "`tests/tidy.rs`, `tidy.rs`, `tests/no.rs`, `a/b/no/`, `cargo test`";
+    assert_eq!(missing_paths(text, &paths), ["tests/no.rs", "a/b/no/"]);
+}

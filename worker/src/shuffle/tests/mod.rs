@@ -1,0 +1,3 @@
+//! Several parts of the shuffle together.
+
+mod damage;
