@@ -1,18 +1,22 @@
-//! The first lines of a result, so that a newcomer sees what came out.
+//! Some lines of a result, so that a newcomer sees what came out.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use windrow_jobs::one_line;
 
 use super::stdout;
 
-const LINES: usize = 5;
+const LINES: u64 = 5;
 const LINE_BYTES_MAX: u64 = 120;
 
-/// Prints the first lines of the first part that is not empty. The job has succeeded, so problems
-/// here are silent.
+/// What is looked through for the end of a line. Nobody waits for a preview of longer ones.
+const LOOKED_THROUGH_MAX: u64 = 1 << 20;
+
+/// Prints lines of the first part that is not empty, from its first to its last fifth: the first
+/// ones alone would be odd, since parts are sorted. The job has succeeded, so problems here are
+/// silent.
 pub(crate) fn print(output: &Path) {
     let _ = try_print(output);
 }
@@ -20,12 +24,29 @@ pub(crate) fn print(output: &Path) {
 fn try_print(output: &Path) -> io::Result<()> {
     let Some(part) = first_part(output)? else { return Ok(()) };
     stdout::line(format_args!("  preview   {}", one_line(&part.display().to_string())));
-    let mut reader = BufReader::new(File::open(part)?);
-    for _ in 0..LINES {
-        let Some(line) = short_line(&mut reader)? else { break };
+    for line in lines(File::open(part)?)? {
         stdout::line(format_args!("    {line}"));
     }
     Ok(())
+}
+
+/// The first line of each fifth of a file; the next one where that has been shown already.
+fn lines(file: File) -> io::Result<Vec<String>> {
+    let bytes = file.metadata()?.len();
+    let mut reader = BufReader::new(file);
+    let (mut lines, mut shown) = (Vec::new(), 0);
+    for fifth in 0..LINES {
+        // A line that begins there is found by the end of the one before.
+        let start = (bytes * fifth / LINES).saturating_sub(1);
+        if start > shown {
+            reader.seek(SeekFrom::Start(start))?;
+            reader.by_ref().take(LOOKED_THROUGH_MAX).skip_until(b'\n')?;
+        }
+        let Some(line) = short_line(&mut reader)? else { break };
+        lines.push(line);
+        shown = reader.stream_position()?;
+    }
+    Ok(lines)
 }
 
 fn first_part(output: &Path) -> io::Result<Option<PathBuf>> {
@@ -46,13 +67,13 @@ fn first_part(output: &Path) -> io::Result<Option<PathBuf>> {
 /// The next line, cut to a width that fits a terminal, control signs made harmless.
 fn short_line(reader: &mut impl BufRead) -> io::Result<Option<String>> {
     let mut line = Vec::new();
-    let mut limited = io::Read::take(&mut *reader, LINE_BYTES_MAX);
+    let mut limited = Read::take(&mut *reader, LINE_BYTES_MAX);
     if limited.read_until(b'\n', &mut line)? == 0 {
         return Ok(None);
     }
     let complete = line.last() == Some(&b'\n');
     if !complete {
-        reader.skip_until(b'\n')?;
+        reader.take(LOOKED_THROUGH_MAX).skip_until(b'\n')?;
     }
     let text = String::from_utf8_lossy(&line);
     let text: String = text
@@ -61,4 +82,36 @@ fn short_line(reader: &mut impl BufRead) -> io::Result<Option<String>> {
         .map(|c| if c.is_control() && c != '\t' { char::REPLACEMENT_CHARACTER } else { c })
         .collect();
     Ok(Some(if complete || line.len() < LINE_BYTES_MAX as usize { text } else { text + "..." }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn lines_of(text: &str) -> Vec<String> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file.rewind().unwrap();
+        lines(file).unwrap()
+    }
+
+    #[test]
+    fn lines_come_from_everywhere_and_none_twice() {
+        let hundred: String = (0..100).map(|n| format!("{n:03}\n")).collect();
+        assert_eq!(lines_of(&hundred), ["000", "020", "040", "060", "080"]);
+        assert_eq!(lines_of("a\nb\nc\n"), ["a", "b", "c"]);
+        assert_eq!(lines_of("1\n2\n3\n4\n5\n6\n").len(), 5);
+        assert_eq!(lines_of("no end"), ["no end"]);
+        assert_eq!(lines_of(""), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_long_is_cut() {
+        let long = format!("{}\nb\n", "x".repeat(1_000));
+        let shown = format!("{}...", "x".repeat(LINE_BYTES_MAX as usize));
+        assert_eq!(lines_of(&long), [&*shown, "b"]);
+        assert_eq!(lines_of("a\x1b[31m\tb\n"), ["a\u{fffd}[31m\tb"]);
+    }
 }
