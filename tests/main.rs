@@ -12,6 +12,7 @@ mod cli;
 mod compression;
 mod confinement;
 mod conformance;
+mod control_groups;
 mod docs;
 mod errors;
 mod faults;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         compression::tests(),
         confinement::tests(),
         conformance::tests(),
+        control_groups::tests(),
         docs::tests(),
         errors::tests(),
         faults::tests(),

@@ -63,14 +63,14 @@ fn children(of: &Process) -> Vec<Pid> {
     ids.filter_map(|id| Pid::from_raw(id.parse().unwrap())).collect()
 }
 
-fn only_child(of: &Process) -> Pid {
+pub fn only_child(of: &Process) -> Pid {
     wait_for("a process of a job", || match children(of)[..] {
         [child] => Some(child),
         _ => None,
     })
 }
 
-fn is_alive(id: &str) -> bool {
+pub fn is_alive(id: &str) -> bool {
     // One that nobody has reaped yet has no command line.
     fs::read(format!("/proc/{id}/cmdline")).is_ok_and(|line| !line.is_empty())
 }
@@ -147,7 +147,7 @@ fn escaped_ones_go_with_a_death() {
 }
 
 /// Processes that run the runner of this job.
-fn runners(folder: &Path) -> usize {
+pub fn runners(folder: &Path) -> usize {
     let is_one = |entry: &fs::DirEntry| {
         let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&line).into_owned();

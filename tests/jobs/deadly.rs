@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use clap::ValueEnum;
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Signal, getpid, kill_process};
 use serde::{Deserialize, Serialize};
 use windrow::prelude::*;
@@ -38,9 +39,13 @@ enum How {
     /// Starts a process that leaves its group and its parent, marks its id, and waits until `go` is
     /// there.
     Escape,
+    /// Likewise, and that is not of a job by its environment.
+    Vanish,
     /// Starts a process that starts another one in a session of its own and ends, for ever, and
     /// waits until `go` is there.
     Run,
+    /// Takes memory for ever in a file that nothing has mapped.
+    Hide,
     /// Takes memory in processes that it starts, of which none has much.
     Spread,
     /// Prints half a gigabyte, marks that, and waits until `go` is there.
@@ -119,6 +124,22 @@ impl DeadlyParams {
                 let output = Command::new("sh").args(["-c", script]).output()?;
                 mark(marks, &format!("escaped-{}", String::from_utf8_lossy(&output.stdout).trim()));
                 wait_for_any(&[marks.join("go")]);
+            }
+            How::Vanish => {
+                let script =
+                    "setsid env -i sh -c 'sleep 1000 </dev/null >/dev/null 2>&1 & echo $!'";
+                let output = Command::new("sh").args(["-c", script]).output()?;
+                mark(
+                    marks,
+                    &format!("vanished-{}", String::from_utf8_lossy(&output.stdout).trim()),
+                );
+                wait_for_any(&[marks.join("go")]);
+            }
+            How::Hide => {
+                let mut file = std::fs::File::from(memfd_create("hidden", MemfdFlags::CLOEXEC)?);
+                loop {
+                    file.write_all(&[b'x'; 1 << 16])?;
+                }
             }
             How::Run => {
                 run()?;

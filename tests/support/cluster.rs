@@ -228,6 +228,14 @@ impl Cluster {
         logs.map(|log| std::fs::read_to_string(log).unwrap()).collect()
     }
 
+    /// The command of a worker that has no coordinator yet.
+    pub fn command_of_lone_worker(folder: &Path) -> Command {
+        let coordinator = format!("http://127.0.0.1:{}", free_port());
+        let mut command = windrow(["worker", "--coordinator", &coordinator, "--dir"]);
+        command.arg(folder);
+        command
+    }
+
     /// The command of the worker with folder number `n`.
     pub fn worker_command(&self, n: usize) -> Command {
         self.worker_command_at(n, &self.url)

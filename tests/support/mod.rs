@@ -2,6 +2,7 @@
 
 mod circumstances;
 mod cluster;
+mod control_group;
 mod dir;
 mod disk;
 mod flood;
@@ -16,6 +17,7 @@ mod wait;
 
 pub use circumstances::{after, as_user, below};
 pub use cluster::{Cluster, ClusterOptions, Environment, with_clock_ahead};
+pub use control_group::{ControlGroup, processes_in};
 pub use dir::Dir;
 pub use disk::SmallDisk;
 pub use flood::Flood;

@@ -9,8 +9,10 @@ use tokio::sync::mpsc;
 use windrow_jobs::{Digest, Isolation, Registry};
 use windrow_proto::v1;
 
+use super::machine::instance;
 use super::{WorkerConfig, WorkerError};
 use crate::blobs::{BlobCache, Programs, Source};
+use crate::cgroup::Delegated;
 use crate::executor::{
     ChildSettings, Children, Confinement, Executor, ExecutorConfig, ExecutorError, InProcess,
     Isolated, Linked, LostOutputs, PrintedLogs, Users, WorkerDirectory, is_noexec, jobs_folder,
@@ -102,12 +104,29 @@ pub(super) async fn open(
         users,
         limits: config.job_limits,
         orphans: config.orphans.clone(),
+        groups: control_groups().await,
     };
     warn_of_noexec(&directory);
     let (children, losses, logs) = Children::new(settings, folder).map_err(failed)?;
     let executor = Arc::new(Executor::Children(Arc::new(children)));
     let (losses, directory) = (Some(losses), jobs_folder(&directory));
     Ok(Opened { executor, losses, logs, isolation, directory })
+}
+
+/// What was given to this worker to put processes of jobs in. It says once what that is, or why it
+/// is nothing: without it, all is as it was before there were control groups.
+async fn control_groups() -> Option<Arc<Delegated>> {
+    let taken = tokio::task::spawn_blocking(|| Delegated::take(&instance())).await;
+    match taken.ok()? {
+        Ok(groups) => {
+            tracing::info!("{}", groups.describe());
+            Some(Arc::new(groups))
+        }
+        Err(why) => {
+            tracing::info!("no control groups for processes of jobs: {why}");
+            None
+        }
+    }
 }
 
 /// Says once what keeps the code of jobs from the rest of the machine, or why it is too little.

@@ -7,6 +7,7 @@
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child as StdChild, ExitStatus};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use windrow_jobs::{FailureCause, MemoryLimit, Place};
 use super::limits::{Excess, JobLimits};
 use super::printed::Printed;
 use super::spawner::{Family, Started};
-use crate::cgroup::{self, machine_memory_bytes};
+use crate::cgroup::{self, KilledFor, ProcessGroup, machine_memory_bytes};
 
 /// How long a look at it is followed by none, at least.
 const REST: Duration = Duration::from_millis(100);
@@ -119,6 +120,8 @@ pub(super) struct Process {
     pub(super) pid: Pid,
     leader: Leader,
     printed: Printed,
+    /// Where it has one.
+    group: Option<Arc<ProcessGroup>>,
 }
 
 /// The process itself, which leads its group.
@@ -128,11 +131,16 @@ struct Leader {
     /// When it has ended.
     ended: oneshot::Receiver<()>,
     family: Family,
+    group: Option<Arc<ProcessGroup>>,
 }
 
 impl Leader {
     /// Kills the whole group, then what has left it, and returns how the leader ended once it has.
+    /// The control group has all of it, but what could leave that where nothing else confines it.
     async fn kill(mut self) -> io::Result<ExitStatus> {
+        if let Some(group) = self.group.clone() {
+            let _ = spawn_blocking(move || group.kill()).await;
+        }
         kill_group(self.pid);
         if !self.ended.is_terminated() {
             let _ = self.ended.await;
@@ -140,16 +148,24 @@ impl Leader {
         // Of what was begun meanwhile.
         kill_group(self.pid);
         self.family.kill().await;
+        if let Some(group) = self.group.take() {
+            let _ = spawn_blocking(move || group.end()).await;
+        }
         self.child.wait()
     }
 }
 
 impl Process {
-    /// Takes over a process that leads a group of its own.
-    pub(super) fn new(started: Started, printed: Printed) -> Self {
+    /// Takes over a process that leads a group of its own, and may have a control group.
+    pub(super) fn new(
+        started: Started,
+        printed: Printed,
+        group: Option<Arc<ProcessGroup>>,
+    ) -> Self {
         let Started { child, ended, family } = started;
         let pid = Pid::from_child(&child);
-        Self { pid, leader: Leader { child, pid, ended, family }, printed }
+        let leader = Leader { child, pid, ended, family, group: group.clone() };
+        Self { pid, leader, printed, group }
     }
 
     /// Watches it until it is gone, with all of its group; says `on_end` as soon as that is
@@ -168,7 +184,7 @@ impl Process {
             biased;
             _ = &mut self.leader.ended => None,
             () = stop.kill.cancelled() => None,
-            excess = outgrows(self.pid, limits, &mut kills) => Some(excess),
+            excess = outgrows(self.pid, limits, self.group.as_ref(), &mut kills) => Some(excess),
         };
         on_end();
         // Goes on by itself where it takes longer than is waited for it here.
@@ -197,9 +213,9 @@ impl Process {
             return Death::Expected;
         }
         if status.signal() == Some(Signal::KILL.as_raw())
-            && let Some((limit_bytes, limit)) = kills.limit()
+            && let Some(death) = kills.death(self.group.as_deref())
         {
-            return Death::OutOfMemory(limit_bytes, limit);
+            return death;
         }
         Death::Died { status, output: self.printed.last_lines() }
     }
@@ -229,13 +245,24 @@ impl KernelKills {
         }
     }
 
-    /// The limit for which the kernel has killed something of late, if it has.
-    fn limit(&self) -> Option<(u64, MemoryLimit)> {
-        let has_killed = cgroup::oom_kills()? > self.before?;
-        has_killed.then(|| match cgroup::kill_limit_bytes() {
-            Some(bytes) if bytes < machine_memory_bytes() => (bytes, MemoryLimit::Group),
-            _ => (machine_memory_bytes(), MemoryLimit::Machine),
-        })
+    /// The process's death, if the kernel has killed it for want of memory. A group of its own says
+    /// so; else it is likely when something was killed of late.
+    fn death(&self, group: Option<&ProcessGroup>) -> Option<Death> {
+        match group.and_then(ProcessGroup::killed_for) {
+            Some(KilledFor::ItsLimit(bytes)) => Some(Death::Exceeded(Excess::Memory(bytes))),
+            Some(KilledFor::Another) => Some(out_of_memory()),
+            None => (cgroup::oom_kills()? > self.before?).then(out_of_memory),
+        }
+    }
+}
+
+/// By the least that this worker, or its machine, may have.
+fn out_of_memory() -> Death {
+    match cgroup::kill_limit_bytes() {
+        Some(bytes) if bytes < machine_memory_bytes() => {
+            Death::OutOfMemory(bytes, MemoryLimit::Group)
+        }
+        _ => Death::OutOfMemory(machine_memory_bytes(), MemoryLimit::Machine),
     }
 }
 
@@ -247,11 +274,18 @@ fn kill_group(pid: Pid) {
 }
 
 /// Returns when the process has more of something than it may have.
-async fn outgrows(pid: Pid, limits: JobLimits, kills: &mut KernelKills) -> Excess {
+async fn outgrows(
+    pid: Pid,
+    limits: JobLimits,
+    group: Option<&Arc<ProcessGroup>>,
+    kills: &mut KernelKills,
+) -> Excess {
     loop {
         kills.look();
         let begun = Instant::now();
-        if let Ok(Some(excess)) = spawn_blocking(move || limits.excess(pid)).await {
+        let group = group.cloned();
+        let look = spawn_blocking(move || limits.excess(pid, group.as_deref()));
+        if let Ok(Some(excess)) = look.await {
             return excess;
         }
         sleep(REST.max(begun.elapsed() * RESTS_PER_LOOK)).await;
@@ -280,7 +314,7 @@ mod tests {
     async fn one_that_is_condemned_dies_of_it_and_one_that_is_stopped_does_not() {
         for is_expected in [false, true] {
             let (started, printed, _folder) = sleeping().await;
-            let process = Process::new(started, printed);
+            let process = Process::new(started, printed, None);
             let stop = Stop::default();
             if is_expected {
                 stop.kill();
@@ -301,7 +335,7 @@ mod tests {
     async fn one_that_does_not_end_is_not_waited_for() {
         let (started, printed, _folder) = sleeping().await;
         let (never, ended) = oneshot::channel();
-        let process = Process::new(Started { ended, ..started }, printed);
+        let process = Process::new(Started { ended, ..started }, printed, None);
         let stop = Stop::default();
         stop.condemn();
         let mut has_ended = false;

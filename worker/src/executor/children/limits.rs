@@ -12,6 +12,7 @@ use rustix::process::{
 };
 
 use super::family::Members;
+use crate::cgroup::{GroupLimits, ProcessGroup};
 
 /// A process may take up half as much memory again as is budgeted, and this: for code, stacks, the
 /// transport's buffers, and what user code holds for a moment.
@@ -20,6 +21,11 @@ const BESIDE_BUDGET_BYTES: u64 = 256 << 20;
 /// Where it may have hardly more than what is beside the budget, one part in this many is its
 /// budget.
 const SMALL_PARTS: u64 = 4;
+
+/// Where the kernel counts them, threads count: for each process so many, and these besides, since
+/// one process of Windrow's has several times as many as there are cores.
+const THREADS_PER_PROCESS: u64 = 16;
+const THREADS_BESIDE: u64 = 4_096;
 
 /// Limits of each process of a job. `None` sets none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,9 +61,22 @@ impl JobLimits {
     /// Fills in the limit of memory that is usual on a worker with this budget, unless another one
     /// is set.
     pub(super) fn with_budget(self, budget_bytes: u64) -> Self {
-        let usual =
-            budget_bytes.saturating_add(budget_bytes / 2).saturating_add(BESIDE_BUDGET_BYTES);
-        Self { memory_bytes: Some(self.memory_bytes.unwrap_or(usual)), ..self }
+        let memory_bytes = self.memory_bytes.unwrap_or_else(|| usual_bytes(budget_bytes));
+        Self { memory_bytes: Some(memory_bytes), ..self }
+    }
+
+    /// What the kernel is told where each process has a control group. It counts what a job's files
+    /// have in the page cache, on which the shuffle lives: so a limit that nobody has asked for is
+    /// not less than on a worker which has the `usual_budget_bytes` of its machine.
+    pub(super) fn of_group(self, budget_bytes: u64, usual_budget_bytes: u64) -> GroupLimits {
+        let usual = || usual_bytes(budget_bytes.max(usual_budget_bytes));
+        GroupLimits {
+            memory_bytes: self.memory_bytes.unwrap_or_else(usual),
+            threads: self
+                .processes
+                .saturating_mul(THREADS_PER_PROCESS)
+                .saturating_add(THREADS_BESIDE),
+        }
     }
 
     /// What a process may be told to use of `budget_bytes`, so that it is not killed for doing so.
@@ -93,17 +112,23 @@ impl JobLimits {
         }
     }
 
-    /// What the process has too much of now, with all that descends from it. Reads some files of
-    /// the kernel's for each of them.
-    pub(super) fn excess(self, pid: Pid) -> Option<Excess> {
+    /// What the process has too much of now, with all that descends from it, and all that is in its
+    /// control group. Reads some files of the kernel's for each of them.
+    pub(super) fn excess(self, pid: Pid, group: Option<&ProcessGroup>) -> Option<Excess> {
         let family = Members::of(pid, self.processes.saturating_add(1));
+        let of_group = group.and_then(ProcessGroup::memory_bytes);
         if let Some(most) = self.memory_bytes
-            && family.has_more_memory(most)
+            && (of_group.is_some_and(|bytes| bytes > most) || family.has_more_memory(most))
         {
             return Some(Excess::Memory(most));
         }
         (family.len() > self.processes).then_some(Excess::Processes(self.processes))
     }
+}
+
+/// Of memory, for a process on a worker with this budget.
+fn usual_bytes(budget_bytes: u64) -> u64 {
+    budget_bytes.saturating_add(budget_bytes / 2).saturating_add(BESIDE_BUDGET_BYTES)
 }
 
 /// For good, or to what is allowed already if that is less.
@@ -147,10 +172,10 @@ mod tests {
         let limits = |processes| JobLimits { processes, ..Default::default() };
         assert!(Members::of(pid, 100).len() >= 3);
         assert_eq!(Members::of(pid, 2).len(), 2);
-        assert_eq!(limits(2).excess(pid), Some(Excess::Processes(2)));
-        assert_eq!(limits(100).excess(pid), None);
+        assert_eq!(limits(2).excess(pid, None), Some(Excess::Processes(2)));
+        assert_eq!(limits(100).excess(pid, None), None);
         let small = JobLimits { memory_bytes: Some(1), ..limits(2) };
-        assert_eq!(small.excess(pid), Some(Excess::Memory(1)));
+        assert_eq!(small.excess(pid, None), Some(Excess::Memory(1)));
         let _ = child.kill();
         child.wait().unwrap();
     }
@@ -162,6 +187,21 @@ mod tests {
         assert_eq!(limits.with_budget(u64::MAX).memory_bytes, Some(u64::MAX));
         let said = JobLimits { memory_bytes: Some(5), ..limits };
         assert_eq!(said.with_budget(1 << 30).memory_bytes, Some(5));
+    }
+
+    /// A small budget leaves a large machine its page cache, unless somebody has said what is the
+    /// most.
+    #[test]
+    fn the_kernels_limits_are_no_less_than_the_workers() {
+        let limits = JobLimits { processes: 10, ..Default::default() };
+        let of_group = |budget, usual| limits.of_group(budget, usual).memory_bytes;
+        assert_eq!(of_group(1 << 30, 8 << 30), (12 << 30) + (256 << 20));
+        assert_eq!(of_group(16 << 30, 8 << 30), (24 << 30) + (256 << 20));
+        assert_eq!(of_group(u64::MAX, 8 << 30), u64::MAX);
+        assert_eq!(limits.of_group(1, 1).threads, 160 + 4_096);
+        let said = JobLimits { memory_bytes: Some(5), processes: u64::MAX, ..limits };
+        assert_eq!(said.of_group(1 << 30, 8 << 30).memory_bytes, 5);
+        assert_eq!(said.of_group(1 << 30, 8 << 30).threads, u64::MAX);
     }
 
     #[test]

@@ -29,6 +29,7 @@ use windrow_security::LocalUsers;
 
 mod child;
 mod confinement;
+mod control_group;
 mod family;
 mod job;
 mod life;
@@ -52,6 +53,7 @@ pub(crate) use users::Users;
 
 use super::{Finished, JobContext, Progress, RunRequest, WorkerDirectory};
 use crate::blobs::Programs;
+use crate::cgroup::Delegated;
 use crate::files::{TemporaryFile, put_aside, remove_tree};
 use crate::identity::Identity;
 use crate::memory::Account;
@@ -96,6 +98,8 @@ pub(crate) struct ChildSettings {
     pub limits: JobLimits,
     /// Where what they leave behind comes to; `None` where it goes elsewhere.
     pub orphans: Option<Arc<Orphans>>,
+    /// In which each has a control group; `None` where none was given to this worker.
+    pub groups: Option<Arc<Delegated>>,
 }
 
 /// The processes of all jobs.

@@ -239,6 +239,7 @@ impl Children {
         let (pipe, their_pipe) = io::pipe()?;
         let files = job.files().ok_or_else(nothing_to_start)?;
         let mut command = files.program.command();
+        let group = self.control_group(job.id, serial, &mut command).await;
         // It goes with the job's folder.
         command.env("TMPDIR", folder.join(TEMPORARY));
         let user = job.user();
@@ -265,7 +266,9 @@ impl Children {
         let printed = Printed::record(pipe, folder.join(format!("printed-{serial}.log")))?;
         let so_far = printed.so_far();
         let is_scoped = self.settings.hidden.is_some();
-        let process = Process::new(spawner::spawn(command, is_scoped).await?, printed);
+        let started = spawner::spawn(command, is_scoped).await?;
+        let process = Process::new(started, printed, group.clone());
+        group.iter().for_each(|group| group.expect(process.pid));
         // Where the kernel does not let it, nothing is worse than before.
         let score = format!("/proc/{}/oom_score_adj", process.pid.as_raw_nonzero());
         let _ = std::fs::write(score, KILL_RATHER);

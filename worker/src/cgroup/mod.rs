@@ -1,11 +1,21 @@
 //! The memory of this machine, and of the control groups that this process is in, of version 1 and
 //! 2: what they may use, and how often the kernel has killed one of their processes for want of it.
+//! Where a group of version 2 was given to this worker (`delegated`), each process of a job has one
+//! of its own in it (`of_process`).
 //!
 //! A limit of any group on the way up holds. In a container the path that the kernel names may not
 //! be visible, while the container's own group lies at the root: so that is looked at too.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+
+mod delegated;
+mod group;
+mod of_process;
+mod own;
+
+pub(crate) use delegated::Delegated;
+pub(crate) use of_process::{GroupLimits, KilledFor, ProcessGroup};
 
 /// Assumed where the system does not say.
 const MEMORY_BYTES_UNKNOWN: u64 = 2 << 30;

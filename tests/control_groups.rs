@@ -1,0 +1,240 @@
+//! A control group that was given to a worker: what is started for a job ends as one and is limited
+//! as one, whatever else confines it. And groups that were not given to a worker, which it leaves
+//! alone.
+
+use std::fs;
+use std::os::unix::fs::chown;
+use std::process::Command;
+
+use libtest_mimic::Trial;
+
+use crate::conformance::{arguments, path, wait_until_succeeded};
+use crate::processes::{deadly, is_alive, mark, only_child, runners};
+use crate::support::{
+    Cluster, ControlGroup, Dir, Output, Process, as_user, eventually, processes_in, root_case,
+    sorted_lines, wait_for,
+};
+
+pub fn tests() -> Vec<Trial> {
+    vec![
+        root_case("control_groups::all_that_a_job_starts_ends_as_one", ends_as_one),
+        root_case("control_groups::what_a_killed_worker_leaves_ends_with_the_next", sweeps),
+        root_case("control_groups::a_job_does_not_leave_its_own", no_way_out),
+        root_case("control_groups::memory_that_is_not_mapped_counts", hidden_memory),
+        root_case("control_groups::more_memory_is_named_as_without", exceeds_memory),
+        root_case("control_groups::limits_are_the_kernels", limits),
+        root_case("control_groups::one_of_the_workers_own_user_is_used", of_own_user),
+        root_case("control_groups::one_that_systemd_has_made_for_the_worker_is_used", subgroup),
+        root_case("control_groups::what_was_not_given_is_left_alone", not_given),
+        root_case("control_groups::what_is_shared_is_left_alone", shared),
+        root_case("control_groups::a_second_worker_leaves_the_first_alone", second_worker),
+    ]
+}
+
+/// What is to confine jobs besides.
+const NOTHING_ELSE: [&str; 2] = ["--no-landlock", "--no-seccomp"];
+
+/// A cluster with one worker in the group.
+fn cluster(group: &ControlGroup, flags: &[&str]) -> Cluster {
+    let mut cluster = Cluster::start(0);
+    let mut worker = cluster.worker_command(0);
+    worker.args(flags);
+    cluster.workers.push(Process::start(group.around(&worker)));
+    cluster.wait_for_workers(1);
+    cluster
+}
+
+/// Each lives for a moment, has a session of its own, and is nobody's child. Without Landlock,
+/// nothing but the group knows them.
+fn ends_as_one() {
+    let Some(group) = ControlGroup::delegated() else { return };
+    let dir = Dir::new();
+    let cluster = cluster(&group, &NOTHING_ELSE);
+    assert_eq!(processes_in(&group.path().join("worker")), [cluster.workers[0].id()]);
+    let job = cluster.submit_detached(deadly(&dir, "run", &[]));
+    let folder = cluster.worker_dir(0);
+    eventually("runners", || runners(&folder) > 0);
+    let child = only_child(&cluster.workers[0]).as_raw_nonzero().get() as u32;
+    assert!(processes_in(&group.of_job()).contains(&child));
+    fs::write(dir.join("marks/go"), "").unwrap();
+    wait_until_succeeded(&cluster, job);
+    eventually("the end of the job's group", || group.below() == ["worker"]);
+    // What was in it is gone with it: the kernel removes empty ones only.
+    assert_eq!(runners(&folder), 0);
+}
+
+/// What has left its group and its parents, and has no environment of a job's.
+fn sweeps() {
+    let Some(group) = ControlGroup::delegated() else { return };
+    let dir = Dir::new();
+    let mut cluster = cluster(&group, &NOTHING_ELSE);
+    cluster.submit_detached(deadly(&dir, "vanish", &["--max-attempts", "1"]));
+    let vanished = wait_for("one that vanishes", || mark(&dir.join("marks"), "vanished-"));
+    let left = group.of_job();
+    cluster.workers[0].kill();
+    eventually("one process that is left", || processes_in(&left).len() == 1);
+    assert!(is_alive(&vanished));
+    let next = cluster.worker_command(1);
+    // A group whose groups are limited lets nobody in, but in those.
+    cluster.workers.push(Process::start(group.around_at("worker", &next)));
+    eventually("its end", || !is_alive(&vanished));
+    eventually("the group's end", || !left.exists());
+    assert_eq!(processes_in(&group.path().join("worker")), [cluster.workers[1].id()]);
+}
+
+/// By a file of the kernel's. (The call that starts a process elsewhere is tried with seccomp.)
+fn no_way_out() {
+    let Some(group) = ControlGroup::delegated() else { return };
+    let cluster = cluster(&group, &["--no-seccomp"]);
+    let dir = Dir::new();
+    let files = ["cgroup.procs", "worker/cgroup.procs", "worker/cgroup.kill", "cgroup.freeze"];
+    let acts = files.map(|file| format!("write {}", path(&group.path().join(file))));
+    dir.write("in/acts", acts.each_ref().map(|act| format!("try {act}\n")).concat());
+    cluster.submit(arguments("reach", &dir, &[])).expect_code(0);
+    let mut expected = acts.map(|act| format!("refused {act}\t1"));
+    expected.sort();
+    assert_eq!(sorted_lines(&dir.join("out")), expected);
+}
+
+fn death(how: &str, flags: &[&str], controller: &str) -> Option<Output> {
+    let group = ControlGroup::delegated().filter(|group| group.has(controller))?;
+    let dir = Dir::new();
+    let cluster = cluster(&group, &[&["--memory", "64MiB"], flags].concat());
+    let failed = cluster.submit(deadly(&dir, how, &["--max-attempts", "1"]));
+    eventually("the end of the job's group", || group.below() == ["worker"]);
+    Some(failed.expect_code(1))
+}
+
+fn hidden_memory() {
+    let Some(failed) = death("hide", &["--job-memory", "200MiB"], "memory") else { return };
+    failed.expect_said("more than 209715200 bytes of memory");
+}
+
+fn exceeds_memory() {
+    let Some(failed) = death("allocate", &["--job-memory", "200MiB"], "memory") else { return };
+    failed.expect_said("more than 209715200 bytes of memory");
+}
+
+fn limits() {
+    let Some(group) = ControlGroup::delegated() else { return };
+    if !group.has("memory") || !group.has("pids") || !group.has("cpu") {
+        return;
+    }
+    let dir = Dir::new();
+    let flags = ["--job-memory", "200MiB", "--job-processes", "10"];
+    let cluster = cluster(&group, &flags);
+    let job = cluster.submit_detached(deadly(&dir, "fork", &[]));
+    wait_for("a fork", || mark(&dir.join("marks"), "forked-"));
+    let of_job = group.of_job();
+    let set = ["memory.max", "memory.oom.group", "pids.max", "cpu.weight"]
+        .map(|file| fs::read_to_string(of_job.join(file)).unwrap());
+    assert_eq!(set.each_ref().map(|text| text.trim()), ["209715200", "1", "4256", "100"]);
+    fs::write(dir.join("marks/go"), "").unwrap();
+    wait_until_succeeded(&cluster, job);
+}
+
+/// Some user that is not root.
+const ORDINARY: u32 = 42_011;
+
+/// Starts a worker that is not to join, and waits until it has said what it has to say of groups.
+fn starts(command: Command, says: &str) -> Process {
+    let worker = Process::start(command);
+    eventually(says, || worker.stderr().contains(says));
+    worker
+}
+
+/// As on systems whose systemd does not mark what it gives to users.
+fn of_own_user() {
+    let Some(group) = ControlGroup::make() else { return };
+    let dir = Dir::new();
+    chown(dir.path(), Some(ORDINARY), Some(ORDINARY)).unwrap();
+    let command = || {
+        let mut worker = Cluster::command_of_lone_worker(&dir.join("worker"));
+        worker.env("RUST_BACKTRACE", "1");
+        group.around(&as_user(ORDINARY, "", &worker))
+    };
+    drop(starts(command(), "is not delegated to this worker"));
+    for file in ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"] {
+        chown(group.path().join(file), Some(ORDINARY), Some(ORDINARY)).unwrap();
+    }
+    let worker = starts(command(), "each process of a job has a control group");
+    assert_eq!(processes_in(&group.path().join("worker")), [worker.id()]);
+    // What lies in a group of one's own was made by a program of one's own, such as a session.
+    let inner = group.path().join("session");
+    fs::create_dir(&inner).unwrap();
+    for file in ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"] {
+        chown(inner.join(file), Some(ORDINARY), Some(ORDINARY)).unwrap();
+    }
+    let other = Cluster::command_of_lone_worker(&dir.join("other"));
+    let other = group.around_at("session", &as_user(ORDINARY, "", &other));
+    let other = starts(other, "is not delegated to this worker");
+    assert_eq!(processes_in(&inner), [other.id()]);
+}
+
+/// `DelegateSubgroup=worker`.
+fn subgroup() {
+    let Some(group) = ControlGroup::delegated() else { return };
+    fs::create_dir(group.path().join("worker")).unwrap();
+    let dir = Dir::new();
+    let mut cluster = Cluster::start(0);
+    let worker = group.around_at("worker", &cluster.worker_command(0));
+    cluster.workers.push(Process::start(worker));
+    cluster.wait_for_workers(1);
+    let job = cluster.submit_detached(deadly(&dir, "fork", &[]));
+    wait_for("a fork", || mark(&dir.join("marks"), "forked-"));
+    assert_eq!(processes_in(&group.of_job()).len(), 2);
+    fs::write(dir.join("marks/go"), "").unwrap();
+    wait_until_succeeded(&cluster, job);
+    eventually("the end of the job's group", || group.below() == ["worker"]);
+}
+
+/// Of root's own user, and nobody has said that it is for the worker.
+fn not_given() {
+    let Some(group) = ControlGroup::make() else { return };
+    let dir = Dir::new();
+    let cluster = cluster(&group, &[]);
+    let said = cluster.workers[0].stderr();
+    assert!(said.contains("Delegate=yes"), "{said}");
+    let job = cluster.submit_detached(deadly(&dir, "fork", &[]));
+    wait_for("a fork", || mark(&dir.join("marks"), "forked-"));
+    assert_eq!(group.below(), [""; 0]);
+    assert_eq!(processes_in(group.path()).len(), 3);
+    fs::write(dir.join("marks/go"), "").unwrap();
+    wait_until_succeeded(&cluster, job);
+}
+
+fn shared() {
+    let Some(group) = ControlGroup::delegated() else { return };
+    let mut other = Command::new("sleep");
+    let other = Process::start(group.around(other.arg("1000")));
+    eventually("another one in it", || processes_in(group.path()) == [other.id()]);
+    let dir = Dir::new();
+    let worker = group.around(&Cluster::command_of_lone_worker(&dir.join("worker")));
+    let worker = starts(worker, &format!("has other processes in it, {} for one", other.id()));
+    assert_eq!(group.below(), [""; 0]);
+    assert_eq!(processes_in(group.path()).len(), 2);
+    drop(worker);
+}
+
+/// It finds the group empty, but for the first one below.
+fn second_worker() {
+    let Some(group) = ControlGroup::delegated() else { return };
+    let dir = Dir::new();
+    let cluster = cluster(&group, &[]);
+    let job = cluster.submit_detached(deadly(&dir, "fork", &[]));
+    let forked = wait_for("a fork", || mark(&dir.join("marks"), "forked-"));
+    let before = group.below();
+    let second = group.around(&Cluster::command_of_lone_worker(&dir.join("second")));
+    if group.has("memory") {
+        // A group whose groups are limited lets nobody in.
+        Process::start(second).finish().expect_code(1);
+    } else {
+        let first = cluster.workers[0].id();
+        drop(starts(second, &format!("has other processes in it, {first} for one")));
+    }
+    assert_eq!(group.below(), before);
+    assert!(is_alive(&forked));
+    fs::write(dir.join("marks/go"), "").unwrap();
+    wait_until_succeeded(&cluster, job);
+    eventually("the end of the job's group", || group.below() == ["worker"]);
+}

@@ -1,0 +1,37 @@
+//! The control group of a process that is about to be started, where the worker was given one.
+
+use std::io;
+use std::process::Command;
+use std::sync::Arc;
+
+use tokio::task::spawn_blocking;
+use windrow_jobs::JobId;
+
+use super::Children;
+use crate::agent::default_memory_bytes;
+use crate::cgroup::ProcessGroup;
+
+impl Children {
+    /// Makes a group for the process of `command`, which enters it before anything else. `None`
+    /// where there is none to be had, which is no reason to start nothing.
+    pub(super) async fn control_group(
+        &self,
+        job: JobId,
+        serial: u32,
+        command: &mut Command,
+    ) -> Option<Arc<ProcessGroup>> {
+        let groups = self.settings.groups.clone()?;
+        let (limits, budget_bytes) = (self.settings.limits, self.settings.memory_bytes);
+        let make = move || {
+            let limits = limits.of_group(budget_bytes, default_memory_bytes());
+            groups.of_process(job, serial, limits)
+        };
+        let made = spawn_blocking(make).await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let entered = made.and_then(|group| group.bind(command).map(|()| Arc::new(group)));
+        entered
+            .inspect_err(|error| {
+                tracing::warn!(%job, %error, "a process of a job gets no control group");
+            })
+            .ok()
+    }
+}
