@@ -1,7 +1,7 @@
 //! Word count that harms its process where the input says so.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -119,22 +119,8 @@ impl DeadlyParams {
                 mark(marks, &format!("forked-{}", child.id()));
                 wait_for_any(&[marks.join("go")]);
             }
-            How::Escape => {
-                let script = "setsid sleep 1000 </dev/null >/dev/null 2>&1 & echo $!";
-                let output = Command::new("sh").args(["-c", script]).output()?;
-                mark(marks, &format!("escaped-{}", String::from_utf8_lossy(&output.stdout).trim()));
-                wait_for_any(&[marks.join("go")]);
-            }
-            How::Vanish => {
-                let script =
-                    "setsid env -i sh -c 'sleep 1000 </dev/null >/dev/null 2>&1 & echo $!'";
-                let output = Command::new("sh").args(["-c", script]).output()?;
-                mark(
-                    marks,
-                    &format!("vanished-{}", String::from_utf8_lossy(&output.stdout).trim()),
-                );
-                wait_for_any(&[marks.join("go")]);
-            }
+            How::Escape => leave_behind(marks, "escaped", "setsid sleep 1000")?,
+            How::Vanish => leave_behind(marks, "vanished", "setsid env -i sleep 1000")?,
             How::Hide => {
                 let mut file = std::fs::File::from(memfd_create("hidden", MemfdFlags::CLOEXEC)?);
                 loop {
@@ -149,15 +135,7 @@ impl DeadlyParams {
                 spread()?;
                 wait_for_any(&[marks.join("go")]);
             }
-            How::Print => {
-                let line = [&[b'x'; 1 << 16][..], b"\n"].concat();
-                let mut out = std::io::stdout().lock();
-                for _ in 0..8 << 10 {
-                    out.write_all(&line)?;
-                }
-                mark(marks, "printed");
-                wait_for_any(&[marks.join("go")]);
-            }
+            How::Print => print(marks)?,
             How::Read => {
                 let read = std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
                 mark(marks, &format!("read-{read}"));
@@ -165,6 +143,26 @@ impl DeadlyParams {
         }
         Ok(())
     }
+}
+
+/// Starts what leaves this process and its group, marks its id, and waits.
+fn leave_behind(marks: &Path, name: &str, command: &str) -> Result<()> {
+    let script = format!("{command} </dev/null >/dev/null 2>&1 & echo $!");
+    let output = Command::new("sh").args(["-c", &script]).output()?;
+    mark(marks, &format!("{name}-{}", String::from_utf8_lossy(&output.stdout).trim()));
+    wait_for_any(&[marks.join("go")]);
+    Ok(())
+}
+
+fn print(marks: &Path) -> Result<()> {
+    let line = [&[b'x'; 1 << 16][..], b"\n"].concat();
+    let mut out = std::io::stdout().lock();
+    for _ in 0..8 << 10 {
+        out.write_all(&line)?;
+    }
+    mark(marks, "printed");
+    wait_for_any(&[marks.join("go")]);
+    Ok(())
 }
 
 fn run() -> Result<()> {

@@ -49,6 +49,8 @@ pub(super) async fn open(
     let isolation = isolated.level;
     let failed = failed(&config.directory);
     let users = users(config)?;
+    // What a predecessor has left in them ends before its folder is swept.
+    let groups = control_groups(config).await;
     let (path, of_jobs) = (config.directory.clone(), users.clone());
     let taken = tokio::task::spawn_blocking(move || take(&path, of_jobs.as_deref())).await;
     let (folder, directory) = taken.map_err(|error| failed(io::Error::other(error)))??;
@@ -104,7 +106,7 @@ pub(super) async fn open(
         users,
         limits: config.job_limits,
         orphans: config.orphans.clone(),
-        groups: control_groups().await,
+        groups,
     };
     warn_of_noexec(&directory);
     let (children, losses, logs) = Children::new(settings, folder).map_err(failed)?;
@@ -115,7 +117,8 @@ pub(super) async fn open(
 
 /// What was given to this worker to put processes of jobs in. It says once what that is, or why it
 /// is nothing: without it, all is as it was before there were control groups.
-async fn control_groups() -> Option<Arc<Delegated>> {
+async fn control_groups(config: &WorkerConfig) -> Option<Arc<Delegated>> {
+    config.child.as_ref()?;
     let taken = tokio::task::spawn_blocking(|| Delegated::take(&instance())).await;
     match taken.ok()? {
         Ok(groups) => {

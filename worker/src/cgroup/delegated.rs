@@ -122,7 +122,7 @@ impl Delegated {
         let group = self.top.below(&format!("{PREFIX}{}-{serial}-{}", job.0, self.instance));
         group.make()?;
         let mut made = ProcessGroup::new(group, Arc::clone(&self.left))?;
-        made.limit(&self.controllers, limits)?;
+        made.limit(&self.controllers, limits);
         Ok(made)
     }
 }

@@ -47,11 +47,6 @@ impl Group {
         OpenOptions::new().write(true).open(self.0.join(file))
     }
 
-    /// The number after this name in a file of names and numbers.
-    pub(super) fn number(&self, file: &str, name: &str) -> Option<u64> {
-        number(&self.read(file).ok()?, name)
-    }
-
     /// Its own processes, without those of groups in it. One that this process cannot see, since it
     /// is in another namespace, is 0.
     pub(super) fn processes(&self) -> io::Result<Vec<u32>> {
@@ -72,7 +67,8 @@ impl Group {
         let begun = Instant::now();
         let (mut pause, longest) = PAUSES;
         while self.kill().is_ok() {
-            if self.number("cgroup.events", "populated") == Some(0) {
+            let events = self.read("cgroup.events").unwrap_or_default();
+            if number(&events, "populated") == Some(0) {
                 return true;
             }
             if begun.elapsed() >= within {
@@ -109,7 +105,8 @@ impl Group {
     }
 }
 
-fn number(text: &str, name: &str) -> Option<u64> {
+/// The number after this name, of lines of names and numbers.
+pub(super) fn number(text: &str, name: &str) -> Option<u64> {
     let mut lines = text.lines().filter_map(|line| line.split_once(' '));
     lines.find(|(found, _)| *found == name)?.1.trim().parse().ok()
 }

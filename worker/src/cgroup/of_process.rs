@@ -9,11 +9,14 @@ use std::time::Duration;
 
 use rustix::process::Pid;
 
-use super::group::Group;
+use super::group::{Group, number};
 use crate::sync::lock;
 
 /// How long to wait for the end of what was killed. As long as the process itself is waited for.
 const END_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// More than the kernel has numbers for is no limit, and refused by it.
+const THREADS_MAX: u64 = 4 << 20;
 
 /// What the kernel lets the processes of a group have together.
 #[derive(Clone, Copy, Debug)]
@@ -53,18 +56,31 @@ impl ProcessGroup {
         Ok(Self { group, entry, memory_bytes: None, left })
     }
 
-    /// Sets limits, as far as there are controllers for them.
-    pub(super) fn limit(&mut self, controllers: &[&str], limits: GroupLimits) -> io::Result<()> {
+    /// Sets limits, as far as there are controllers for them. Where one cannot be set, the others
+    /// count, and the worker's own.
+    pub(super) fn limit(&mut self, controllers: &[&str], limits: GroupLimits) {
         if controllers.contains(&"pids") {
-            self.group.write("pids.max", &limits.threads.to_string())?;
+            let threads = match limits.threads {
+                0..=THREADS_MAX => limits.threads.to_string(),
+                _ => "max".to_string(),
+            };
+            self.set("pids.max", &threads);
         }
-        if controllers.contains(&"memory") {
-            self.group.write("memory.max", &limits.memory_bytes.to_string())?;
+        if controllers.contains(&"memory")
+            && self.set("memory.max", &limits.memory_bytes.to_string())
+        {
             // All of it: what has lost one of its processes is of no use.
-            self.group.write("memory.oom.group", "1")?;
+            self.set("memory.oom.group", "1");
             self.memory_bytes = Some(limits.memory_bytes);
         }
-        Ok(())
+    }
+
+    fn set(&self, file: &str, value: &str) -> bool {
+        let written = self.group.write(file, value).inspect_err(|error| {
+            let group = self.group.folder().display();
+            tracing::warn!(%group, file, value, %error, "a control group is not limited");
+        });
+        written.is_ok()
     }
 
     /// Has the process of `command` come in before its program begins. To be called before it is
@@ -119,7 +135,8 @@ impl ProcessGroup {
     pub(crate) fn memory_bytes(&self) -> Option<u64> {
         self.memory_bytes?;
         let all: u64 = self.group.read("memory.current").ok()?.trim().parse().ok()?;
-        let of = |name| self.group.number("memory.stat", name);
+        let stat = self.group.read("memory.stat").ok()?;
+        let of = |name| number(&stat, name);
         // Files in memory are among the files.
         let files = of("file")?.saturating_sub(of("shmem")?);
         Some(all.saturating_sub(files).saturating_sub(of("slab_reclaimable")?))
@@ -129,7 +146,8 @@ impl ProcessGroup {
     /// say.
     pub(crate) fn killed_for(&self) -> Option<KilledFor> {
         let limit = self.memory_bytes?;
-        let of = |name| self.group.number("memory.events", name);
+        let events = self.group.read("memory.events").ok()?;
+        let of = |name| number(&events, name);
         if of("oom_kill")? == 0 {
             return None;
         }
@@ -172,16 +190,24 @@ mod tests {
     #[test]
     fn what_can_be_limited_is() {
         let (mut limited, _folder) = group(&[&MEMORY[..], &[("pids.max", "")]].concat());
-        limited.limit(&["memory", "pids", "cpu"], LIMITS).unwrap();
+        limited.limit(&["memory", "pids", "cpu"], LIMITS);
         let read = |file| limited.group.read(file).unwrap();
         assert_eq!(
             ["memory.max", "memory.oom.group", "pids.max"].map(read),
             ["1048576", "1", "77"]
         );
         let (mut unlimited, _folder) = group(&[]);
-        unlimited.limit(&[], LIMITS).unwrap();
+        unlimited.limit(&[], LIMITS);
         assert_eq!((unlimited.memory_bytes(), unlimited.killed_for()), (None, None));
-        assert!(unlimited.limit(&["pids"], LIMITS).is_err(), "there is no such file");
+    }
+
+    #[test]
+    fn what_cannot_be_limited_is_left_as_it_is() {
+        let (mut group, _folder) = group(&[("pids.max", "")]);
+        let limits = GroupLimits { threads: u64::MAX, ..LIMITS };
+        group.limit(&["memory", "pids"], limits);
+        assert_eq!(group.memory_bytes, None, "there is no such file");
+        assert_eq!(group.group.read("pids.max").unwrap(), "max");
     }
 
     #[test]
@@ -190,7 +216,7 @@ mod tests {
         let memory = [("memory.current", "5300\n"), ("memory.stat", stat)];
         let (mut counted, _folder) = group(&[&MEMORY[..], &memory].concat());
         assert_eq!(counted.memory_bytes(), None);
-        counted.limit(&["memory"], LIMITS).unwrap();
+        counted.limit(&["memory"], LIMITS);
         assert_eq!(counted.memory_bytes(), Some(5_300 - (5_000 - 30) - 20));
     }
 
@@ -206,7 +232,7 @@ mod tests {
         for (events, expected) in cases {
             let (mut killed, _folder) =
                 group(&[&MEMORY[..], &[("memory.events", events)]].concat());
-            killed.limit(&["memory"], LIMITS).unwrap();
+            killed.limit(&["memory"], LIMITS);
             assert_eq!(killed.killed_for(), expected, "{events}");
         }
     }

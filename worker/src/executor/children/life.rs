@@ -138,9 +138,7 @@ impl Leader {
     /// Kills the whole group, then what has left it, and returns how the leader ended once it has.
     /// The control group has all of it, but what could leave that where nothing else confines it.
     async fn kill(mut self) -> io::Result<ExitStatus> {
-        if let Some(group) = self.group.clone() {
-            let _ = spawn_blocking(move || group.kill()).await;
-        }
+        self.group.iter().for_each(|group| group.kill());
         kill_group(self.pid);
         if !self.ended.is_terminated() {
             let _ = self.ended.await;
