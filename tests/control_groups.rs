@@ -2,23 +2,26 @@
 //! as one, whatever else confines it. And groups that were not given to a worker, which it leaves
 //! alone.
 
-use std::fs;
-use std::os::unix::fs::chown;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::process::Command;
 
 use libtest_mimic::Trial;
+use rustix::process::{Signal, kill_process};
 
 use crate::conformance::{arguments, path, wait_until_succeeded};
+use crate::isolation::{OWN_USERS, open_to_others, shared_output};
 use crate::processes::{deadly, is_alive, mark, only_child, runners};
 use crate::support::{
-    Cluster, ControlGroup, Dir, Output, Process, as_user, eventually, processes_in, root_case,
-    sorted_lines, wait_for,
+    Cluster, ClusterOptions, ControlGroup, Dir, Output, Process, as_user, eventually, processes_in,
+    root_case, sorted_lines, wait_for,
 };
 
 pub fn tests() -> Vec<Trial> {
     vec![
         root_case("control_groups::all_that_a_job_starts_ends_as_one", ends_as_one),
         root_case("control_groups::what_a_killed_worker_leaves_ends_with_the_next", sweeps),
+        root_case("control_groups::a_jobs_own_user_is_in_one_too", of_jobs_user),
         root_case("control_groups::a_job_does_not_leave_its_own", no_way_out),
         root_case("control_groups::memory_that_is_not_mapped_counts", hidden_memory),
         root_case("control_groups::more_memory_is_named_as_without", exceeds_memory),
@@ -70,7 +73,10 @@ fn sweeps() {
     let mut cluster = cluster(&group, &NOTHING_ELSE);
     cluster.submit_detached(deadly(&dir, "vanish", &["--max-attempts", "1"]));
     let vanished = wait_for("one that vanishes", || mark(&dir.join("marks"), "vanished-"));
-    let left = group.of_job();
+    let (left, child) = (group.of_job(), only_child(&cluster.workers[0]));
+    // Neither of them finds it.
+    cluster.workers[0].signal(Signal::STOP);
+    kill_process(child, Signal::KILL).unwrap();
     cluster.workers[0].kill();
     eventually("one process that is left", || processes_in(&left).len() == 1);
     assert!(is_alive(&vanished));
@@ -80,6 +86,34 @@ fn sweeps() {
     eventually("its end", || !is_alive(&vanished));
     eventually("the group's end", || !left.exists());
     assert_eq!(processes_in(&group.path().join("worker")), [cluster.workers[1].id()]);
+}
+
+/// It enters before it becomes that user, who may not.
+fn of_jobs_user() {
+    let Some(group) = ControlGroup::delegated() else { return };
+    let options = ClusterOptions { secured: true, ..ClusterOptions::default() };
+    let mut cluster = Cluster::with_options(0, options);
+    open_to_others(cluster.dir().path());
+    let mut worker = cluster.worker_command(0);
+    worker.args(OWN_USERS);
+    cluster.workers.push(Process::start(group.around(&worker)));
+    cluster.wait_for_workers(1);
+    let dir = Dir::new();
+    shared_output(&dir);
+    let marks = dir.join("marks");
+    let arguments = deadly(&dir, "vanish", &[]);
+    fs::set_permissions(&marks, Permissions::from_mode(0o777)).unwrap();
+    let job = cluster.submit_detached(arguments);
+    let vanished = wait_for("one that vanishes", || mark(&marks, "vanished-"));
+    let child = only_child(&cluster.workers[0]).as_raw_nonzero().get() as u32;
+    let owner = |process: u32| fs::metadata(format!("/proc/{process}")).unwrap().uid();
+    let processes = processes_in(&group.of_job());
+    assert!(processes.contains(&child) && processes.contains(&vanished.parse().unwrap()));
+    assert!(processes.into_iter().all(|process| owner(process) >= 4_290_000_000));
+    fs::write(marks.join("go"), "").unwrap();
+    wait_until_succeeded(&cluster, job);
+    eventually("the end of the job's group", || group.below() == ["worker"]);
+    assert!(!is_alive(&vanished));
 }
 
 /// By a file of the kernel's. (The call that starts a process elsewhere is tried with seccomp.)

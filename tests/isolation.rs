@@ -44,16 +44,17 @@ fn flags(level: Isolation) -> &'static [&'static str] {
 }
 
 /// Users that nobody has, and a group of theirs.
-const OWN_USERS: [&str; 4] = ["--job-users", "4290000000-4290000099", "--job-group", "4290000100"];
+pub const OWN_USERS: [&str; 4] =
+    ["--job-users", "4290000000-4290000099", "--job-group", "4290000100"];
 const GROUP_OF_JOBS: u32 = 4_290_000_100;
 
 /// A folder through which others pass.
-fn open_to_others(folder: &Path) {
+pub fn open_to_others(folder: &Path) {
     fs::set_permissions(folder, Permissions::from_mode(0o755)).unwrap();
 }
 
 /// An output into which the users of jobs write.
-fn shared_output(dir: &Dir) -> PathBuf {
+pub fn shared_output(dir: &Dir) -> PathBuf {
     open_to_others(dir.path());
     let out = dir.join("out");
     fs::create_dir(&out).unwrap();
