@@ -13,13 +13,14 @@ use crate::conformance::{arguments, path, wait_until_succeeded};
 use crate::isolation::{OWN_USERS, open_to_others, shared_output};
 use crate::processes::{deadly, is_alive, mark, only_child, runners};
 use crate::support::{
-    Cluster, ClusterOptions, ControlGroup, Dir, Output, Process, as_user, eventually, processes_in,
-    root_case, sorted_lines, wait_for,
+    Cluster, ClusterOptions, ControlGroup, Dir, Output, Process, as_user, below, eventually,
+    processes_in, root_case, sorted_lines, wait_for,
 };
 
 pub fn tests() -> Vec<Trial> {
     vec![
         root_case("control_groups::all_that_a_job_starts_ends_as_one", ends_as_one),
+        root_case("control_groups::what_a_container_cannot_tell_apart_ends", in_a_container),
         root_case("control_groups::what_a_killed_worker_leaves_ends_with_the_next", sweeps),
         root_case("control_groups::a_jobs_own_user_is_in_one_too", of_jobs_user),
         root_case("control_groups::a_job_does_not_leave_its_own", no_way_out),
@@ -55,7 +56,7 @@ fn ends_as_one() {
     let cluster = cluster(&group, &NOTHING_ELSE);
     assert_eq!(processes_in(&group.path().join("worker")), [cluster.workers[0].id()]);
     let job = cluster.submit_detached(deadly(&dir, "run", &[]));
-    let folder = cluster.worker_dir(0);
+    let folder = dir.join("marks");
     eventually("runners", || runners(&folder) > 0);
     let child = only_child(&cluster.workers[0]).as_raw_nonzero().get() as u32;
     assert!(processes_in(&group.of_job()).contains(&child));
@@ -64,6 +65,25 @@ fn ends_as_one() {
     eventually("the end of the job's group", || group.below() == ["worker"]);
     // What was in it is gone with it: the kernel removes empty ones only.
     assert_eq!(runners(&folder), 0);
+}
+
+/// As process 1, a worker gets orphans that are not its jobs', and leaves those alone which have no
+/// environment of a job's. The group knows them.
+fn in_a_container() {
+    let Some(group) = ControlGroup::delegated() else { return };
+    let dir = Dir::new();
+    let mut cluster = Cluster::start(0);
+    let mut worker = cluster.worker_command(0);
+    worker.args(NOTHING_ELSE);
+    let first = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    cluster.workers.push(Process::start(below(&first, &group.around(&worker))));
+    cluster.wait_for_workers(1);
+    let job = cluster.submit_detached(deadly(&dir, "vanish", &[]));
+    wait_for("one that vanishes", || mark(&dir.join("marks"), "vanished-"));
+    assert_eq!(processes_in(&group.of_job()).len(), 2);
+    fs::write(dir.join("marks/go"), "").unwrap();
+    wait_until_succeeded(&cluster, job);
+    eventually("the end of the job's group", || group.below() == ["worker"]);
 }
 
 /// What has left its group and its parents, and has no environment of a job's.

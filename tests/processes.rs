@@ -168,7 +168,7 @@ fn runners_go_with_the_job() {
         return;
     }
     let job = cluster.submit_detached(deadly(&dir, "run", &[]));
-    let folder = cluster.worker_dir(0);
+    let folder = dir.join("marks");
     eventually("runners", || runners(&folder) > 0);
     fs::write(dir.join("marks/go"), "").unwrap();
     wait_until_succeeded(&cluster, job);

@@ -16,7 +16,7 @@ use super::{mark, wait_for_any};
 /// The word at which it happens.
 pub const WORD: &str = "DEADLY";
 
-/// The program of [`How::Run`], in a temporary folder.
+/// The program of [`How::Run`], among the marks: not in the job's folder, without which it ends.
 pub const RUNNER: &str = "windrow-test-runner.sh";
 
 /// What happens.
@@ -128,7 +128,7 @@ impl DeadlyParams {
                 }
             }
             How::Run => {
-                run()?;
+                run(marks)?;
                 wait_for_any(&[marks.join("go")]);
             }
             How::Spread => {
@@ -165,8 +165,8 @@ fn print(marks: &Path) -> Result<()> {
     Ok(())
 }
 
-fn run() -> Result<()> {
-    let script = std::env::temp_dir().join(RUNNER);
+fn run(marks: &Path) -> Result<()> {
+    let script = marks.join(RUNNER);
     std::fs::write(&script, "setsid sh \"$0\" </dev/null >/dev/null 2>&1 &\n")?;
     Command::new("sh").arg(&script).stdout(Stdio::null()).status()?;
     Ok(())
