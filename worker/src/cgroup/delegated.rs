@@ -3,15 +3,15 @@
 //! ```text
 //!  windrow-worker.service            given by systemd (Delegate=yes), or by whoever owns it
 //!    |- worker                       this process
-//!    |- windrow-job-7-1-4711-18c..   the first process of a job here, and all that descends from it
+//!    |- windrow-job-7-1-4711-18c..   job 7's first process here, with all that descends from it
 //!    `- windrow-job-7-2-4711-18c..
 //! ```
 //!
 //! A group that has others in it gets no controllers, so the worker moves down first. A group in
 //! which there is anybody else is left alone: it is somebody else's plan that counts there.
 //!
-//! A process of a job cannot leave its group on isolation level `process`, since it writes to no
-//! file of the kernel's, and `clone3`, which starts a process in another group, is not there for it.
+//! A process of a job cannot leave its group on isolation level `process`: it writes to no file of
+//! the kernel's, and has no `clone3`, which starts a process in another group.
 
 use std::io;
 use std::path::PathBuf;
