@@ -33,6 +33,7 @@ pub fn tests() -> Vec<Trial> {
         case("processes::escaped_ones_go_with_the_job", escaped_ones_go_with_the_job),
         case("processes::escaped_ones_go_with_a_process_that_dies", escaped_ones_go_with_a_death),
         case("processes::ones_that_never_stand_still_go_with_the_job", runners_go_with_the_job),
+        case("processes::one_that_clings_to_a_part", one_that_clings_to_a_part),
         case("processes::what_is_printed_is_bounded", what_is_printed_is_bounded),
         case("processes::standard_input_is_empty", standard_input_is_empty),
         case("processes::one_that_hangs_is_killed", one_that_hangs_is_killed),
@@ -144,6 +145,40 @@ fn escaped_ones_go_with_a_death() {
     fs::write(dir.join("marks/go"), "").unwrap();
     wait_until_succeeded(&cluster, job);
     eventually("no process of the job", || children(&cluster.workers[0]).is_empty());
+}
+
+/// A process of the job has a part open, and writes to it when it is published; another one does not
+/// leave when it is asked to.
+fn one_that_clings_to_a_part() {
+    const FILE_BYTES: usize = 1_000;
+    let dir = Dir::new();
+    let (gates, out) = (gates(&dir), dir.join("out"));
+    let cling = format!("cling {}\n", path(&out));
+    // Four tasks, as many as the two workers run at once.
+    for (name, line) in [("a", &*cling), ("b", "b\n"), ("c", "c\n"), ("d", "d\n")] {
+        let filler = "x".repeat(FILE_BYTES - line.len() - 1);
+        dir.write(format!("in/{name}.txt"), format!("{line}{filler}\n"));
+    }
+    let cluster = Cluster::start(2);
+    let flags = ["--gates", &path(&gates), "--split-size", &format!("{FILE_BYTES}B")];
+    let job = cluster.submit_detached(arguments("clinging", &dir, &flags));
+    eventually("a process that holds its part", || mark(&gates, "holds").is_some());
+    let clings = wait_for("its process", || mark(&gates, "clings-"));
+    eventually("the other tasks", || {
+        ["b", "c", "d"].iter().all(|name| mark(&gates, name).is_some())
+    });
+    fs::write(gates.join(format!("map-go-{clings}")), "").unwrap();
+    let number = cluster.worker_of(clings.parse().unwrap()).unwrap();
+    eventually("no task in it", || cluster.member(number)["running"] == 0);
+    kill_process(Pid::from_raw(clings.parse().unwrap()).unwrap(), Signal::STOP).unwrap();
+    fs::write(gates.join("map-go"), "").unwrap();
+    wait_until_succeeded(&cluster, job);
+    let part = fs::read_to_string(out.join("part-00000")).unwrap();
+    assert!(part.starts_with("cling "), "it was written to after it was published: {part}");
+    eventually("no process of the job", || {
+        cluster.workers.iter().all(|worker| children(worker).is_empty())
+    });
+    assert_eq!(fs::read_to_string(out.join("part-00000")).unwrap(), part);
 }
 
 /// Processes that run the runner of this job.

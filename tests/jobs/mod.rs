@@ -1,6 +1,7 @@
 //! Jobs that misbehave or wait on purpose, or show no more than a feature of the engine. They are
 //! linked into the test binary only.
 
+mod clinging;
 mod crash;
 pub mod deadly;
 mod gated;
@@ -25,6 +26,7 @@ pub const WRITES: [&str; 4] = ["--gates", "--marks", "--runs", "--once"];
 
 pub fn all() -> Vec<Job> {
     vec![
+        clinging::job(),
         crash::job(),
         deadly::job(),
         gated::job(),

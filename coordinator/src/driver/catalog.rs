@@ -291,6 +291,10 @@ impl Catalog {
         self.workers.get(id)
     }
 
+    pub(super) fn worker_ids(&self) -> impl Iterator<Item = WorkerId> {
+        self.workers.ids()
+    }
+
     /// Workers that cannot be there beside this one: a folder has one worker, and so has a
     /// certificate.
     pub(super) fn rivals(&self, profile: &WorkerProfile) -> Vec<(WorkerId, Arc<WorkerProfile>)> {

@@ -45,7 +45,7 @@ impl Driver {
             Effect::EndSession { worker, reason } => self.end_session(worker, &reason),
             Effect::Publish { job, winners } => self.publish(job, winners),
             Effect::Ended { job, outcome } => self.ended(job, &outcome),
-            Effect::Release { worker, job } => self.sessions.release(worker, job),
+            Effect::Release { worker, job } => self.sessions.release(worker, job, None),
         }
     }
 
@@ -90,6 +90,7 @@ impl Driver {
         let catalog = &self.decider.state().catalog;
         let (Some(live), Some(work)) = (self.jobs.get_mut(job), catalog.work(job)) else { return };
         let Some(told) = self.sessions.told(worker, job) else { return };
+        live.workers.insert(worker);
         let mut first = Vec::new();
         if outputs.is_none() && !replace(&mut told.split_points, true) {
             first.extend(live.split_points(job, work));

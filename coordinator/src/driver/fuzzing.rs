@@ -72,6 +72,7 @@ fn records() -> Vec<Record<Note>> {
         memory_bytes: 1 << 30,
         platform: Platform::default(),
         isolation: None,
+        says_released: true,
     };
     let plan = JobPlan {
         splits: [SplitPlan { bytes: 9, affinity: 1 }].into(),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::{oneshot, watch};
-use windrow_jobs::{AttemptId, JobId};
+use windrow_jobs::{AttemptId, JobId, WorkerId};
 
 use super::catalog::JobWork;
 use super::outgoing::{Shared, SharedContent};
@@ -39,7 +39,9 @@ pub(super) struct LiveJob {
     pub(super) folder: Folder,
     /// What waits for the folder.
     pub(super) due: Option<Due>,
-    /// Of its publication, while that is under way.
+    /// The workers on which processes of it may run.
+    pub(super) workers: BTreeSet<WorkerId>,
+    /// Of its publication, while that is wanted or under way.
     pub(super) publication: Option<Stop>,
     /// Who has stopped its publication, and waits for the end of that.
     pub(super) cancelling: Vec<oneshot::Sender<bool>>,
@@ -95,6 +97,7 @@ impl LiveJobs {
             outputs_named,
             folder,
             due: None,
+            workers: BTreeSet::new(),
             publication: None,
             cancelling: Vec::new(),
             written_before,

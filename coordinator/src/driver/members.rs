@@ -45,6 +45,10 @@ impl Members {
         self.workers.get(&id)
     }
 
+    pub(super) fn ids(&self) -> impl Iterator<Item = WorkerId> {
+        self.workers.keys().copied()
+    }
+
     pub(super) fn profiles(&self) -> impl ExactSizeIterator<Item = &Arc<WorkerProfile>> + Clone {
         self.workers.values()
     }

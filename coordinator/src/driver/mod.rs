@@ -39,6 +39,7 @@ mod outputs;
 mod profile;
 mod publication;
 mod recovery;
+mod releases;
 mod sessions;
 mod shell;
 mod snapshot;
@@ -80,6 +81,7 @@ pub(crate) use command::Command;
 use catalog::{JobRef, Note};
 use command::{Planned, Question};
 use jobs::LiveJobs;
+use releases::Releases;
 use sessions::Sessions;
 use turn::Turns;
 use workers::JoinReply;
@@ -107,6 +109,7 @@ pub(crate) struct Driver {
     turns: Turns,
     jobs: LiveJobs,
     sessions: Sessions,
+    releases: Releases,
     pending: BTreeMap<RequestId, Pending>,
     /// Jobs whose plans are on their way into the journal: only then are they submitted.
     unwritten: BTreeMap<PartId, (SubmissionId, Planned, oneshot::Sender<JobId>)>,

@@ -39,8 +39,13 @@ pub(crate) enum Outgoing {
     },
     /// Stop an attempt.
     Cancel(AttemptId),
-    /// Delete what is held of a job.
-    Release(JobId),
+    /// End the processes of a job, and delete what is held of it.
+    Release {
+        /// Which.
+        job: JobId,
+        /// What to say once its processes have ended; `None` where nobody waits for that.
+        ticket: Option<u64>,
+    },
     /// Leave.
     Drained,
     /// The session ends with this reason. Always the last.

@@ -32,6 +32,8 @@ pub(crate) struct WorkerProfile {
     /// How far it keeps the code of jobs from the rest of its machine; `None` where it does not
     /// say.
     pub(crate) isolation: Option<Isolation>,
+    /// Whether it says when the processes of a job that was released have ended.
+    pub(crate) says_released: bool,
 }
 
 impl WorkerProfile {
@@ -51,6 +53,7 @@ impl WorkerProfile {
             memory_bytes: 1 << 30,
             platform: Platform::default(),
             isolation: None,
+            says_released: true,
         }
     }
 

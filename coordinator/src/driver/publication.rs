@@ -71,15 +71,13 @@ impl Driver {
         self.do_what_is_due(id);
     }
 
-    /// Has a job published, all tasks of which are done. Its processes are ended before: one that
-    /// has kept a part open could go on writing to it. Nobody waits until they have ended, which
-    /// takes a message and a signal; a worker that is away is told with the job's end.
+    /// Has a job published, all tasks of which are done, when its processes have ended.
     pub(super) fn publish(&mut self, job: JobId, winners: Vec<AttemptId>) {
-        self.sessions.release_everywhere(job);
         let stop = Stop::default();
         if let Some(live) = self.jobs.get_mut(job) {
             live.publication = Some(stop.clone());
         }
+        self.release_everywhere(job);
         self.want(job, Due::Publish(winners, stop));
     }
 
@@ -101,7 +99,12 @@ impl Driver {
             live.publication.as_ref().is_some_and(|publication| publication.stop())
         };
         match self.jobs.get_mut(job).filter(publishes) {
-            Some(live) => live.cancelling.push(reply),
+            Some(live) => {
+                live.cancelling.push(reply);
+                // What was stopped before it began makes nothing visible.
+                self.releases.forget(job);
+                self.do_what_is_due(job);
+            }
             None => {
                 let request = self.wait_for_answer(Pending::Cancel(reply));
                 self.handle(Event::Cancel { request, job });
@@ -125,9 +128,12 @@ impl Driver {
         }
     }
 
-    fn do_what_is_due(&mut self, id: JobId) {
+    pub(super) fn do_what_is_due(&mut self, id: JobId) {
         let Some(live) = self.jobs.get_mut(id) else { return };
         if let Folder::Taking { .. } = live.folder {
+            return;
+        }
+        if matches!(live.due, Some(Due::Publish(..))) && self.releases.is_awaited(id) {
             return;
         }
         let Some(due) = live.due.take() else { return };
@@ -192,6 +198,7 @@ impl Driver {
         } else {
             tracing::info!(job = %id, ?outcome, "job ended");
         }
+        self.releases.forget(id);
         self.want(id, Due::CleanUp { succeeded: *outcome == Outcome::Succeeded });
     }
 

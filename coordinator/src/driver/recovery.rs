@@ -10,6 +10,7 @@ use windrow_scheduler::{Clock, Config, Decider, JobState};
 
 use super::catalog::Catalog;
 use super::jobs::{Folder, LiveJobs};
+use super::releases::Releases;
 use super::sessions::Sessions;
 use super::turn::Turns;
 use super::{Driver, DriverPart, DriverRecord, DriverState};
@@ -49,9 +50,15 @@ impl Driver {
         if let Some(state) = &settings.state {
             say_what_was_recovered(&decider, state);
         }
+        let epoch = decider.epoch();
         let mut jobs = LiveJobs::default();
-        for (id, work) in decider.state().catalog.unsettled() {
+        let catalog = &decider.state().catalog;
+        for (id, work) in catalog.unsettled() {
             jobs.add(id, work, Folder::Taking { failures: 0 }, (0, 0));
+            if let Some(live) = jobs.get_mut(id) {
+                // Which of them a former coordinator has told of it is not known.
+                live.workers.extend(catalog.worker_ids());
+            }
         }
         Self {
             jobs,
@@ -60,6 +67,7 @@ impl Driver {
             real: Duration::ZERO,
             turns: Turns::new(lease),
             sessions: Sessions::default(),
+            releases: Releases::of(epoch),
             pending: BTreeMap::new(),
             unwritten: BTreeMap::new(),
             requests: 0,

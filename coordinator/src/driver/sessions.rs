@@ -183,20 +183,13 @@ impl Sessions {
         self.send(worker, Outgoing::Shared(Arc::clone(shared)));
     }
 
-    pub(super) fn release(&mut self, worker: WorkerId, job: JobId) {
+    /// Has a job's processes ended there, and what is held of it deleted. The worker answers with
+    /// the ticket, if there is one, when they have.
+    pub(super) fn release(&mut self, worker: WorkerId, job: JobId, ticket: Option<u64>) {
         if let Some(session) = self.sessions.get_mut(&worker) {
             session.told.remove(&job);
         }
-        self.send(worker, Outgoing::Release(job));
-    }
-
-    /// The same for all workers that have been told of the job.
-    pub(super) fn release_everywhere(&mut self, job: JobId) {
-        let told = self.sessions.iter().filter(|(_, session)| session.told.contains_key(&job));
-        let workers: Vec<_> = told.map(|(&worker, _)| worker).collect();
-        for worker in workers {
-            self.release(worker, job);
-        }
+        self.send(worker, Outgoing::Release { job, ticket });
     }
 
     /// Never waits: a worker whose outbox is full is unreachable.
@@ -238,15 +231,16 @@ mod tests {
         let slots = 4_096 + WorkerProfile::for_test().map_slots as usize;
         let (worker, mut sessions) = (WorkerId(1), Sessions::default());
         let opened = sessions.open(worker, &profile, RequestId(1));
+        let release = Outgoing::Release { job: JobId(1), ticket: None };
         for _ in 0..MESSAGES_PER_SLOT * slots {
-            sessions.send(worker, Outgoing::Release(JobId(1)));
+            sessions.send(worker, release.clone());
             sessions.answer(worker, Receipt::HeartbeatAck(1));
         }
         assert_eq!(sessions.next_unreachable(), None);
         // Besides, for what has to do with no slot.
-        (0..OUTBOX_MIN).for_each(|_| sessions.send(worker, Outgoing::Release(JobId(1))));
+        (0..OUTBOX_MIN).for_each(|_| sessions.send(worker, release.clone()));
         assert_eq!(sessions.next_unreachable(), None);
-        sessions.send(worker, Outgoing::Release(JobId(1)));
+        sessions.send(worker, release);
         let why = sessions.next_unreachable();
         assert_eq!(why, Some((worker, "it does not read its messages")));
         drop(opened);

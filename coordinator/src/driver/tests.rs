@@ -1,5 +1,9 @@
 //! What a driver does whose journal hangs, and one that is stopped, in virtual time.
 
+mod releases;
+
+use std::path::Path;
+
 use object_store::memory::InMemory;
 use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use tokio::time::{sleep, timeout};
@@ -127,6 +131,49 @@ fn map_only(splits: u64) -> JobPlan {
     }
 }
 
+/// Submits a job of this plan.
+async fn submit(driver: &DriverHandle, plan: JobPlan, output: &Path) -> (JobId, Place) {
+    let owner = driver.owner().cloned();
+    let reservation = Arc::new(Reservation::take(output, false, owner).unwrap());
+    let place = reservation.place().clone();
+    let work = Arc::new(JobWork::for_test(&plan, place.clone()));
+    let id = SubmissionId(1);
+    let submission = Submission { id, work, plan, reservation };
+    (driver.submit(submission).await.unwrap(), place)
+}
+
+/// A worker runs the next map attempt that it is given, and says that it is done.
+async fn run_one(driver: &DriverHandle, worker: &mut Joined, place: &Place) {
+    let attempt = loop {
+        if let Outgoing::Map { assignment, .. } = worker.outbox.orders.recv().await.unwrap() {
+            break assignment.attempt;
+        }
+    };
+    let name = format!("part-{:05}.{}", attempt.task.index, attempt.number);
+    std::fs::write(place.staging().join(name), "x\n").unwrap();
+    let content = Content::Output;
+    let part = StagedPart { attempt, content, bytes: 2, records: 1, crc64: 0 };
+    let written = Written { part: Some(part), quarantine: None };
+    let done = Report::Done { attempt, stats: AttemptStats::default(), written };
+    driver.report(worker.worker, worker.session, done).await.unwrap();
+}
+
+/// Returns the ticket of the release that a worker is told next.
+async fn release_told(worker: &mut Joined) -> u64 {
+    loop {
+        let order = worker.outbox.orders.recv().await.unwrap();
+        if let Outgoing::Release { ticket: Some(ticket), .. } = order {
+            return ticket;
+        }
+    }
+}
+
+/// A worker says that it has no process of the job any more.
+async fn answer_release(driver: &DriverHandle, worker: &Joined, job: JobId, ticket: u64) {
+    let released = Report::Released { job, ticket };
+    driver.report(worker.worker, worker.session, released).await.unwrap();
+}
+
 /// The publication is held up after its first file, as by a server that is slow. Whoever cancels
 /// the job does not wait for the others.
 #[tokio::test]
@@ -145,40 +192,23 @@ async fn a_job_is_cancelled_while_it_is_published() {
     let driver = start(Opened::in_memory().unwrap(), settings);
     let mut worker = driver.join(WorkerProfile::for_test(), None).await.unwrap().unwrap();
 
-    let plan = map_only(3);
-    let reservation = Arc::new(Reservation::take(&output, false, None).unwrap());
-    let place = reservation.place().clone();
-    let work = Arc::new(JobWork::for_test(&plan, place.clone()));
-    let id = SubmissionId(1);
-    let job = driver.submit(Submission { id, work, plan, reservation }).await.unwrap();
+    let (job, place) = submit(&driver, map_only(3), &output).await;
     for _ in 0..3 {
-        let attempt = loop {
-            if let Outgoing::Map { assignment, .. } = worker.outbox.orders.recv().await.unwrap() {
-                break assignment.attempt;
-            }
-        };
-        let name = format!("part-{:05}.{}", attempt.task.index, attempt.number);
-        std::fs::write(place.staging().join(name), "x\n").unwrap();
-        let content = Content::Output;
-        let part = StagedPart { attempt, content, bytes: 2, records: 1, crc64: 0 };
-        let written = Written { part: Some(part), quarantine: None };
-        let done = Report::Done { attempt, stats: AttemptStats::default(), written };
-        driver.report(worker.worker, worker.session, done).await.unwrap();
+        run_one(&driver, &mut worker, &place).await;
     }
+    let ticket = release_told(&mut worker).await;
+    answer_release(&driver, &worker, job, ticket).await;
     let minute = Duration::from_secs(60);
     let waiting = tokio::task::spawn_blocking(move || is_there.recv_timeout(minute));
     waiting.await.unwrap().expect("it is being published");
     assert!(output.join("part-00000").exists());
-    let told = std::iter::from_fn(|| worker.outbox.orders.try_recv().ok());
-    let mut releases = told.filter(|order| matches!(order, Outgoing::Release(of) if *of == job));
-    assert!(releases.next().is_some(), "processes of the job may still write to its parts");
 
     let mut cancel = Box::pin(driver.cancel(job));
     tokio::select! {
         biased;
         answered = &mut cancel => panic!("{answered:?} while a file is moved"),
         // Answered after the wish to cancel was heard.
-        told = driver.resubmit(id) => assert_eq!(told.unwrap(), Some(job)),
+        told = driver.resubmit(SubmissionId(1)) => assert_eq!(told.unwrap(), Some(job)),
     }
     let mut changes = driver.watch(job).await.unwrap().unwrap();
     go.send(()).unwrap();

@@ -91,6 +91,7 @@ impl Driver {
             self.take_commands();
             self.take_deadline();
             self.append_if_idle();
+            self.publish_overdue();
         }
         self.advance();
         self.jobs.tell_watchers();
@@ -105,8 +106,9 @@ impl Driver {
         let waits = (!self.turns.commands.is_empty() && self.may_obey()).then_some(self.real);
         let deadline = self.decider.next_deadline().and_then(|at| self.clock.when(at));
         let beat = self.is_shared.then_some(self.turns.next_beat);
+        let released = self.releases.next_deadline().and_then(|at| self.clock.when(at));
         let clock = [self.clock.stops_at(), self.clock.looks_at()];
-        clock.into_iter().chain([waits, deadline, beat]).flatten().min()
+        clock.into_iter().chain([waits, deadline, beat, released]).flatten().min()
     }
 
     /// The next thing to be done outside.

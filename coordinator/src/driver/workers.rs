@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
-use windrow_jobs::{AttemptId, FailureCause, Place, WorkerId};
+use windrow_jobs::{AttemptId, FailureCause, JobId, Place, WorkerId};
 use windrow_scheduler::journal::Epoch;
 use windrow_scheduler::{AttemptProgress, AttemptStats, Event, Inventory, RequestId};
 
@@ -41,6 +41,8 @@ pub(crate) enum Report {
     },
     /// It wants to leave.
     Draining,
+    /// The processes of a job that was released with this ticket have ended.
+    Released { job: JobId, ticket: u64 },
     /// Map outputs that it held are gone.
     OutputsLost { outputs: Vec<AttemptId> },
 }
@@ -183,6 +185,7 @@ impl Driver {
         // If nobody takes it, the outbox is closed, and the next message finds the worker
         // unreachable.
         let _ = reply.send(Ok(joined));
+        self.release_again(worker);
     }
 
     pub(super) fn too_late(&mut self, request: RequestId) {
@@ -209,6 +212,7 @@ impl Driver {
             }
             Report::Draining => self.handle(Event::WorkerDraining { worker }),
             Report::Done { attempt, stats, written } => self.done(worker, attempt, stats, written),
+            Report::Released { job, ticket } => self.released(worker, job, ticket),
             Report::OutputsLost { outputs } => {
                 tracing::warn!(%worker, outputs = outputs.len(), "map outputs lost");
                 self.handle(Event::OutputsLost { worker, outputs });
@@ -263,6 +267,7 @@ impl Driver {
             tracing::info!(%worker, name = ?profile.name, ?reason, "worker left");
         }
         self.handle(Event::WorkerLeft { worker, reason });
+        self.release_nothing(worker);
     }
 
     /// A worker may come back.
@@ -277,5 +282,6 @@ impl Driver {
     pub(super) fn end_session(&mut self, worker: WorkerId, reason: &str) {
         tracing::warn!(%worker, %reason, "worker lost");
         self.sessions.end(worker, reason);
+        self.release_nothing(worker);
     }
 }

@@ -25,6 +25,9 @@ pub enum Happening {
     Said(usize, Time, Event),
     /// The same, after it has waited in the socket of a coordinator that was paused.
     Unread(Box<Happening>),
+    /// That the processes of a job have ended, with the ticket of its release, likewise arrives by
+    /// a connection.
+    Released(usize, JobId, u64),
     /// A coordinator notices that a connection is broken.
     Broken(usize, usize),
     /// The store does what it was asked for.
@@ -58,6 +61,8 @@ pub enum Happening {
     Read(usize, AttemptId),
     /// An attempt has come to its end.
     Finish(usize, AttemptId),
+    /// The processes of a job have ended on a worker.
+    End(usize, JobId, u64),
     /// A fault strikes somebody.
     Strike(Fault),
     StormEnds,
@@ -88,9 +93,9 @@ impl Happening {
     pub fn addressee(&self, connections: &[Connection]) -> Option<usize> {
         match self {
             Self::Unread(said) => said.addressee(connections),
-            Self::Hello(connection, _) | Self::Said(connection, ..) => {
-                Some(connections[*connection].coordinator)
-            }
+            Self::Hello(connection, _)
+            | Self::Said(connection, ..)
+            | Self::Released(connection, ..) => Some(connections[*connection].coordinator),
             Self::Asked(index, _)
             | Self::CancelAsked(index, _)
             | Self::Broken(index, _)
@@ -111,6 +116,7 @@ impl Happening {
             Self::Hello(..)
                 | Self::Said(..)
                 | Self::Unread(_)
+                | Self::Released(..)
                 | Self::Asked(..)
                 | Self::CancelAsked(..)
                 | Self::Broken(..)

@@ -74,6 +74,8 @@ pub enum Body {
     /// A heartbeat that was sent then has been heard.
     Ack(Time),
     Order(Effect),
+    /// A job's processes are to end, and that is to be answered with this ticket.
+    Release(JobId, Option<u64>),
 }
 
 impl World {
@@ -278,6 +280,27 @@ impl World {
         self.command(coordinator, Command::Report { worker, session, report })
     }
 
+    /// A worker says that the processes of a job have ended.
+    pub fn send_released(&mut self, process: usize, job: JobId, ticket: u64) {
+        let Some(id) = self.processes[process].connection else { return };
+        let cut = self.now < self.processes[process].cut_out_until;
+        if !self.connections[id].open || cut || self.strikes(self.faults.lose) {
+            return self.note(|_| format!("(lost) released {job}"));
+        }
+        self.later_doubled(self.faults.delay_max_ms, Happening::Released(id, job, ticket));
+    }
+
+    /// That arrives, in its session.
+    pub fn released(&mut self, id: usize, job: JobId, ticket: u64) -> Result<(), String> {
+        let coordinator = self.connections[id].coordinator;
+        let Some(Call::Open(session)) = self.coordinators[coordinator].calls.get(&id) else {
+            return Ok(());
+        };
+        let (worker, session) = (session.joined.worker, session.joined.session);
+        let report = Report::Released { job, ticket };
+        self.command(coordinator, Command::Report { worker, session, report })
+    }
+
     /// A connection breaks. Each side may notice.
     pub fn break_connection(&mut self, id: usize) {
         if !std::mem::take(&mut self.connections[id].open) {
@@ -373,10 +396,10 @@ impl Session {
                 Ok(None)
             }
             Outgoing::Cancel(attempt) => order(Effect::CancelAttempt { worker, attempt }),
-            Outgoing::Release(job) => {
+            Outgoing::Release { job, ticket } => {
                 self.tables.remove(&job);
                 self.contexts.remove(&job);
-                order(Effect::Release { worker, job })
+                Ok(Some(Body::Release(job, ticket)))
             }
             Outgoing::Drained => order(Effect::Drained { worker }),
             Outgoing::End(reason) => order(Effect::EndSession { worker, reason }),

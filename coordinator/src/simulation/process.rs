@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use windrow_jobs::Platform;
-use windrow_jobs::{AttemptId, Stage, WorkerId};
+use windrow_jobs::{AttemptId, JobId, Stage, WorkerId};
 use windrow_scheduler::journal::Epoch;
 use windrow_scheduler::{AttemptProgress, Effect, Event, Inventory, Time};
 
@@ -142,6 +142,7 @@ impl World {
             Happening::Reset(..) => {}
             Happening::Read(_, attempt) => self.read(index, attempt),
             Happening::Finish(_, attempt) => self.finish(index, attempt),
+            Happening::End(_, job, ticket) => self.send_released(index, job, ticket),
             _ => unreachable!("happens to nobody in particular"),
         }
     }
@@ -205,6 +206,10 @@ impl World {
                 process.epoch = epoch;
                 self.obey(index, effect);
             }
+            Body::Release(job, ticket) => {
+                process.epoch = epoch;
+                self.release(index, job, ticket);
+            }
         }
     }
 
@@ -236,13 +241,21 @@ impl World {
                     self.drop_attempt(index, attempt);
                 }
             }
-            Effect::Release { job, .. } => {
-                process.running.retain(|attempt, _| attempt.task.job != job);
-                process.outputs.retain(|output| output.task.job != job);
-            }
             Effect::Drained { .. } => self.die(index),
             Effect::EndSession { .. } => self.reconnect(index),
             _ => unreachable!("not sent to workers"),
+        }
+    }
+
+    /// A job's processes end, mostly at once; but the kernel may not let one go for a while.
+    fn release(&mut self, index: usize, job: JobId, ticket: Option<u64>) {
+        let process = &mut self.processes[index];
+        process.running.retain(|attempt, _| attempt.task.job != job);
+        process.outputs.retain(|output| output.task.job != job);
+        let millis = if self.strikes(self.faults.slow) { 20_000 } else { 20 };
+        let after = self.rng.millis(0, millis);
+        if let Some(ticket) = ticket {
+            self.later(after, Happening::End(index, job, ticket));
         }
     }
 

@@ -228,6 +228,7 @@ impl World {
             Happening::CancelAsked(index, job) => return self.cancel_asked(index, job),
             Happening::Hello(connection, until) => return self.hello(connection, until),
             Happening::Said(connection, sent, event) => return self.said(connection, sent, event),
+            Happening::Released(id, job, ticket) => return self.released(id, job, ticket),
             Happening::Unread(said) => return self.read_unread(*said),
             Happening::Broken(index, connection) => return self.broken(index, connection),
             Happening::Apply(call) => self.apply(call),
@@ -255,7 +256,8 @@ impl World {
             | Happening::Unwelcome(index, _)
             | Happening::Reset(index, _)
             | Happening::Read(index, _)
-            | Happening::Finish(index, _) => self.happen_to(index, happening),
+            | Happening::Finish(index, _)
+            | Happening::End(index, ..) => self.happen_to(index, happening),
         }
         Ok(())
     }

@@ -41,7 +41,7 @@ async fn a_job_becomes_visible_when_it_has_succeeded() {
     assert_eq!(cluster.output_names().unwrap(), ["_SUCCESS", "part-00000", "part-00001"]);
     assert_eq!(fs::read_to_string(cluster.output().join("part-00000")).unwrap(), "a\t2\n");
     assert!(
-        matches!(worker.next().await, FromCoordinator::ReleaseJob(v1::ReleaseJob { job: j }) if j == job)
+        matches!(worker.next().await, FromCoordinator::ReleaseJob(v1::ReleaseJob { job: j, .. }) if j == job)
     );
 }
 

@@ -275,6 +275,7 @@ pub fn hello(directory: &str) -> v1::Hello {
         r#return: None,
         platform: None,
         isolation: 0,
+        says_released: false,
     }
 }
 

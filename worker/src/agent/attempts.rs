@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -63,7 +64,13 @@ pub(super) struct Attempts {
     losses: Option<LostOutputs>,
     /// What is being removed: jobs that have ended, and what winning reducers have read.
     releases: JoinSet<()>,
+    /// Jobs whose processes have ended, with the tickets of their releases.
+    released: (mpsc::UnboundedSender<Released>, mpsc::UnboundedReceiver<Released>),
+    /// Those that are still to be told. In whichever session: the ticket says what is answered.
+    untold_released: VecDeque<Released>,
 }
+
+type Released = (JobId, u64);
 
 impl Attempts {
     pub(super) fn new(executor: Arc<Executor>, losses: Option<LostOutputs>) -> Self {
@@ -77,6 +84,8 @@ impl Attempts {
             lost: BTreeMap::new(),
             losses,
             releases: JoinSet::new(),
+            released: mpsc::unbounded_channel(),
+            untold_released: VecDeque::new(),
         }
     }
 
@@ -115,6 +124,7 @@ impl Attempts {
                 }
             }
             lost = next_loss(&mut self.losses) => self.note_loss(lost),
+            Some(released) = self.released.1.recv() => self.untold_released.push_back(released),
             Some(_) = self.releases.join_next() => {}
             else => std::future::pending().await,
         }
@@ -149,7 +159,9 @@ impl Attempts {
 
     /// Whether a report is to be told.
     pub(super) fn has_untold(&self) -> bool {
-        !self.untold.is_empty() || self.untold_losses().next().is_some()
+        !self.untold.is_empty()
+            || !self.untold_released.is_empty()
+            || self.untold_losses().next().is_some()
     }
 
     /// Losses to tell: an output must be known before it can be lost.
@@ -160,6 +172,9 @@ impl Attempts {
 
     /// The next report to tell; it counts as told.
     pub(super) fn next_report(&mut self) -> Option<v1::WorkerMessage> {
+        if let Some((job, ticket)) = self.untold_released.pop_front() {
+            return Some(convert::released_to(job, ticket));
+        }
         let Some(attempt) = self.untold.pop_front() else {
             let lost: Vec<_> = self.untold_losses().collect();
             self.lost.extend(lost.iter().map(|attempt| (*attempt, true)));
@@ -199,15 +214,23 @@ impl Attempts {
     }
 
     /// A job has ended: what is held of it goes, while the session goes on, for many large files
-    /// take longer than a lease.
-    pub(super) fn release(&mut self, job: JobId) {
+    /// take longer than a lease. That its processes have ended is told before.
+    pub(super) fn release(&mut self, job: JobId, ticket: Option<u64>) {
         for (_, running) in self.running.iter().filter(|(attempt, _)| attempt.task.job == job) {
             running.cancel.cancel();
         }
         self.outputs.retain(|attempt| attempt.task.job != job);
         self.lost.retain(|attempt, _| attempt.task.job != job);
         let executor = Arc::clone(&self.executor);
-        self.releases.spawn(async move { executor.release(job).await });
+        let released = self.released.0.clone();
+        self.releases.spawn(async move {
+            executor
+                .release(job, || {
+                    // When nobody hears it, the worker is about to end.
+                    ticket.map(|ticket| released.send((job, ticket)));
+                })
+                .await;
+        });
     }
 
     /// Deletes what an attempt has left.

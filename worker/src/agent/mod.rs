@@ -117,6 +117,7 @@ pub async fn run(
         r#return: None,
         platform: Some(platform::platform()),
         isolation: convert::isolation_to(isolation).into(),
+        says_released: true,
     };
     let mut agent = Agent {
         attempts: Attempts::new(Arc::clone(&executor), losses),

@@ -258,9 +258,9 @@ impl<'a> Session<'a> {
                 executor.identity().renew(self.lease.ends());
             }
             Order::Cancel(attempt) => attempts.cancel(attempt),
-            Order::Release(job) => {
+            Order::Release { job, ticket } => {
                 jobs.remove(&job);
-                attempts.release(job);
+                attempts.release(job, ticket);
             }
             Order::Drained => return Ok(Some(End::Drained)),
             Order::Unknown => self.note_unknown(),

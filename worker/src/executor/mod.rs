@@ -128,14 +128,16 @@ impl Executor {
         }
     }
 
-    /// Removes all that a job has here and ends its attempts.
-    pub(crate) async fn release(&self, job: JobId) {
+    /// Ends a job's attempts and removes all that it has here. Calls `on_end` in between: when no
+    /// process of the job is left. What runs in this process is no process of the job.
+    pub(crate) async fn release(&self, job: JobId, on_end: impl FnOnce()) {
         match self {
             Self::InProcess(executor, ..) => {
+                on_end();
                 let executor = Arc::clone(executor);
                 blocking(move || executor.release(job)).await;
             }
-            Self::Children(children) => children.release(job).await,
+            Self::Children(children) => children.release(job, on_end).await,
         }
     }
 

@@ -99,7 +99,7 @@ fn order_messages() -> Vec<Order> {
         Order::MapOutputs(outputs),
         Order::CancelAttempt(v1::CancelAttempt { attempt: attempt(Stage::Map) }),
         Order::Noted(v1::Noted { attempt: attempt(Stage::Reduce), won: true }),
-        Order::ReleaseJob(v1::ReleaseJob { job: 1 }),
+        Order::ReleaseJob(v1::ReleaseJob { job: 1, ticket: 2 }),
     ]
 }
 
@@ -168,7 +168,7 @@ pub(super) fn piece_seeds() -> Vec<Vec<u8>> {
     let points = (0..200_u32)
         .map(|n| v1::SplitPoint { key: n.to_be_bytes().to_vec().into(), value: "v".into() });
     let points = v1::JobSplitPoints { job: 1, points: points.collect() };
-    [Order::SplitPoints(points), Order::ReleaseJob(v1::ReleaseJob { job: 1 })]
+    [Order::SplitPoints(points), Order::ReleaseJob(v1::ReleaseJob { job: 1, ticket: 2 })]
         .map(|order| {
             let message = v1::CoordinatorMessage { message: Some(order) };
             let packed = Packed::of(&message);

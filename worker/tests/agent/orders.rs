@@ -36,7 +36,9 @@ async fn a_job_is_mapped_reduced_and_released() {
     assert_eq!((part.bytes, part.records), (8, 2));
 
     session.note(attempt_id(v1::Stage::Reduce, 1), true).await;
-    session.say(FromCoordinator::ReleaseJob(v1::ReleaseJob { job: 1 })).await;
+    session.say(FromCoordinator::ReleaseJob(v1::ReleaseJob { job: 1, ticket: 5 })).await;
+    let released = v1::JobReleased { job: 1, ticket: 5 };
+    assert_eq!(session.next_report().await, Some(FromWorker::JobReleased(released)));
     // The folder goes last; until then, heartbeats are what time goes by.
     while fixture.job_folders() > 0 {
         session.next().await;

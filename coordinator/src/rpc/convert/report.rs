@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use windrow_jobs::{Audit, Emitted, Stage};
+use windrow_jobs::{Audit, Emitted, JobId, Stage};
 use windrow_proto::v1;
 use windrow_proto::v1::worker_message::Message;
 use windrow_scheduler::{AttemptProgress, AttemptStats};
@@ -38,6 +38,9 @@ fn report(message: Message) -> Result<Report, Malformed> {
         }
         Message::Printed(_) => Err(Malformed("what was printed is no report".to_string())),
         Message::Draining(v1::Draining {}) => Ok(Report::Draining),
+        Message::JobReleased(v1::JobReleased { job, ticket }) => {
+            Ok(Report::Released { job: JobId(job), ticket })
+        }
         Message::OutputsLost(v1::OutputsLost { outputs }) => {
             Ok(Report::OutputsLost { outputs: attempts_from(&outputs)? })
         }

@@ -51,6 +51,7 @@ pub(in crate::rpc) fn profile_from(hello: v1::Hello) -> Result<WorkerProfile, Ma
         threads: hello.threads.clamp(1, SLOTS_MAX),
         memory_bytes: hello.memory_bytes,
         isolation,
+        says_released: hello.says_released,
         platform: platform_from(hello.platform.unwrap_or_default())?,
     })
 }
@@ -129,7 +130,9 @@ pub(in crate::rpc) fn order_to(order: Outgoing) -> Result<Sent, Status> {
         Outgoing::Cancel(attempt) => {
             Message::CancelAttempt(v1::CancelAttempt { attempt: Some(attempt_to(attempt)) })
         }
-        Outgoing::Release(job) => Message::ReleaseJob(v1::ReleaseJob { job: job.0 }),
+        Outgoing::Release { job, ticket } => {
+            Message::ReleaseJob(v1::ReleaseJob { job: job.0, ticket: ticket.unwrap_or_default() })
+        }
         Outgoing::Drained => Message::Drained(v1::Drained {}),
         Outgoing::End(reason) => return Err(Status::aborted(reason)),
     };

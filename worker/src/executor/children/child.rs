@@ -199,6 +199,12 @@ impl Child {
         self.gone.cancelled().await;
     }
 
+    /// Ends it without a word. It is [`gone`](Self::gone) soon.
+    pub(super) fn kill(&self) {
+        self.close();
+        self.stop.kill();
+    }
+
     /// Listens to it for as long as it speaks.
     pub(super) async fn listen(
         &self,

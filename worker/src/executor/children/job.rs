@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
 use windrow_jobs::{AttemptId, FailureCause, JobId, JobIdentity};
 
 use super::Children;
@@ -27,6 +28,8 @@ pub(super) struct ChildrenOfJob {
     state: Mutex<State>,
     /// What its processes are started from, once it is here.
     files: OnceCell<JobFiles>,
+    /// Fires when the job is over: no process of it is started any more.
+    pub(super) released: CancellationToken,
     /// Where its code may write besides its folder, once that was opened.
     writable: Mutex<Option<Arc<Writable>>>,
     /// Whom its processes run as, from the first one on.
@@ -41,7 +44,6 @@ struct State {
     outputs: BTreeMap<AttemptId, u32>,
     /// Whether a process of it has died: from then on no output stays in memory.
     has_died: bool,
-    is_released: bool,
 }
 
 impl ChildrenOfJob {
@@ -52,6 +54,7 @@ impl ChildrenOfJob {
             main: tokio::sync::Mutex::default(),
             state: Mutex::default(),
             files: OnceCell::new(),
+            released: CancellationToken::new(),
             writable: Mutex::default(),
             user: Mutex::default(),
         }
@@ -141,7 +144,7 @@ impl ChildrenOfJob {
         children: &Arc<Children>,
         outputs_on_disk: bool,
     ) -> Result<Arc<Child>, FailureCause> {
-        if lock(&self.state).is_released {
+        if self.released.is_cancelled() {
             return Err(FailureCause::Cancelled);
         }
         let child = children.start_child(self, outputs_on_disk).await?;
@@ -185,9 +188,9 @@ impl ChildrenOfJob {
         {
             let mut state = lock(&self.state);
             state.outputs.retain(|attempt, _| lost.binary_search(attempt).is_err());
-            if state.is_released {
-                return Vec::new();
-            }
+        }
+        if self.released.is_cancelled() {
+            return Vec::new();
         }
         if let Err(error) = sweep_scratch(children.directory(), self.id, serial) {
             tracing::warn!(job = %self.id, %error, "what a process has spilled could not be removed");
@@ -195,15 +198,17 @@ impl ChildrenOfJob {
         lost
     }
 
-    /// Ends all of its processes. From now on none is started.
+    /// Ends all of its processes, at once: the job is over, and they have nothing to finish. From
+    /// now on none is started. Returns when they are gone, whoever has ended them.
     pub(super) async fn end(&self) {
-        lock(&self.state).is_released = true;
+        self.released.cancel();
         // Whoever starts one has it in the list by then.
         let _main = self.main.lock().await;
-        let living = std::mem::take(&mut lock(&self.state).children);
-        let mut ends = tokio::task::JoinSet::new();
-        living.into_iter().for_each(|child| drop(ends.spawn(async move { child.end().await })));
-        while ends.join_next().await.is_some() {}
+        let living = lock(&self.state).children.clone();
+        living.iter().for_each(|child| child.kill());
+        for child in living {
+            child.gone.cancelled().await;
+        }
     }
 }
 

@@ -107,6 +107,8 @@ pub(crate) struct Children {
     settings: ChildSettings,
     identity: Arc<Identity>,
     jobs: Mutex<HashMap<JobId, Arc<ChildrenOfJob>>>,
+    /// Jobs that are being released.
+    ending: Mutex<Vec<Arc<ChildrenOfJob>>>,
     last_serial: AtomicU32,
     living: Mutex<u64>,
     /// Folders that are still to be removed.
@@ -138,6 +140,7 @@ impl Children {
             settings,
             identity,
             jobs: Mutex::default(),
+            ending: Mutex::default(),
             last_serial: AtomicU32::new(0),
             living: Mutex::new(0),
             doomed: Mutex::default(),
@@ -207,10 +210,22 @@ impl Children {
         super::blocking(move || drop(file)).await;
     }
 
-    /// Ends the processes of a job and removes what they have left.
-    pub(crate) async fn release(&self, id: JobId) {
-        let Some(job) = lock(&self.jobs).remove(&id) else { return };
+    /// Ends the processes of a job and removes what they have left. Calls `on_end` in between, also
+    /// where there is nothing of the job: when those have ended, too, that an earlier call ends.
+    pub(crate) async fn release(&self, id: JobId, on_end: impl FnOnce()) {
+        let job = lock(&self.jobs).remove(&id);
+        let ending: Vec<_> = {
+            let mut ending = lock(&self.ending);
+            ending.extend(job.clone());
+            ending.iter().filter(|job| job.id == id).cloned().collect()
+        };
+        for job in &ending {
+            job.end().await;
+        }
+        on_end();
+        let Some(job) = job else { return };
         self.put_away(&job).await;
+        lock(&self.ending).retain(|ending| !Arc::ptr_eq(ending, &job));
         let certificates = self.settings.certificates.iter();
         certificates.for_each(|certificates| certificates.forget(job.identity));
     }

@@ -121,20 +121,7 @@ impl Children {
             tokio::spawn(async move { listen(&listening, &of, reader, is_ready).await });
         let (children, of, watched) = (Arc::clone(self), Arc::clone(job), Arc::clone(&child));
         tokio::spawn(async move { children.follow(&of, process, &watched, listening).await });
-        tokio::select! {
-            biased;
-            Ok(()) = ready => return Ok(child),
-            () = child.gone.cancelled() => {}
-            () = sleep(START_TIMEOUT) => {}
-        }
-        if let Some(death) = child.death() {
-            return Err(death.cause(true, &Place::default()));
-        }
-        child.close();
-        child.stop.kill();
-        let seconds = START_TIMEOUT.as_secs();
-        let message = format!("the program does not call windrow::main within {seconds} s");
-        Err(FailureCause::UserError { place: Place::default(), message })
+        is_listening(job, child, ready).await
     }
 
     /// What it shows to the other processes of its job, and they to it.
@@ -143,7 +130,11 @@ impl Children {
         job: &ChildrenOfJob,
     ) -> Result<Option<Arc<Credentials>>, FailureCause> {
         let Some(certificates) = &self.settings.certificates else { return Ok(None) };
-        match certificates.of(job.identity).await {
+        let found = tokio::select! {
+            found = certificates.of(job.identity) => found,
+            () = job.released.cancelled() => return Err(FailureCause::Cancelled),
+        };
+        match found {
             Ok(tls) => Ok(Some(tls.credentials())),
             Err(error) => Err(no_credentials(job.id, &error)),
         }
@@ -320,6 +311,31 @@ fn make_folders(jobs: &Path, folder: &Path) -> Result<(), FailureCause> {
     ready_jobs_folder(jobs).map_err(|error| FailureCause::io(jobs, &error))?;
     let temporary = folder.join(TEMPORARY);
     make_private_folder(&temporary).map_err(|error| FailureCause::io(&temporary, &error))
+}
+
+/// Waits until a process listens, or sees to its end: whoever ends the job's processes knows of those
+/// only that listen.
+async fn is_listening(
+    job: &ChildrenOfJob,
+    child: Arc<Child>,
+    ready: oneshot::Receiver<()>,
+) -> Result<Arc<Child>, FailureCause> {
+    let seconds = START_TIMEOUT.as_secs();
+    let message = format!("the program does not call windrow::main within {seconds} s");
+    let mut cause = FailureCause::UserError { place: Place::default(), message };
+    tokio::select! {
+        biased;
+        Ok(()) = ready => return Ok(child),
+        () = child.gone.cancelled() => {}
+        () = sleep(START_TIMEOUT) => {}
+        () = job.released.cancelled() => cause = FailureCause::Cancelled,
+    }
+    if let Some(death) = child.death() {
+        return Err(death.cause(true, &Place::default()));
+    }
+    child.kill();
+    child.gone.cancelled().await;
+    Err(cause)
 }
 
 fn nothing_to_start() -> io::Error {

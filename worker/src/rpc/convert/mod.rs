@@ -52,8 +52,9 @@ pub(crate) enum Order {
     Noted { attempt: AttemptId, won: bool },
     /// A heartbeat was heard.
     Renewed { sequence: u64 },
-    /// Delete what is held of a job.
-    Release(JobId),
+    /// End the processes of a job, and delete what is held of it; to be answered with the ticket, if
+    /// there is one.
+    Release { job: JobId, ticket: Option<u64> },
     /// Leave.
     Drained,
     /// Of a kind that is not known here: whoever sends it is newer.
@@ -117,7 +118,9 @@ pub(crate) fn order_from(message: v1::CoordinatorMessage) -> Result<Order, Malfo
             skip: assign.skip.into_iter().map(deadly_from).collect(),
         }),
         FromCoordinator::CancelAttempt(cancel) => Order::Cancel(attempt_from(cancel.attempt)?),
-        FromCoordinator::ReleaseJob(release) => Order::Release(JobId(release.job)),
+        FromCoordinator::ReleaseJob(v1::ReleaseJob { job, ticket }) => {
+            Order::Release { job: JobId(job), ticket: (ticket != 0).then_some(ticket) }
+        }
         FromCoordinator::Drained(v1::Drained {}) => Order::Drained,
         FromCoordinator::Noted(v1::Noted { attempt, won }) => {
             Order::Noted { attempt: attempt_from(attempt)?, won }
@@ -287,6 +290,11 @@ pub(crate) fn result_to(
 pub(crate) fn outputs_lost_to(outputs: impl IntoIterator<Item = AttemptId>) -> v1::WorkerMessage {
     let outputs = runs::packed(outputs.into_iter().map(attempt_to));
     message(FromWorker::OutputsLost(v1::OutputsLost { outputs }))
+}
+
+/// The processes of a job that was released with this ticket have ended.
+pub(crate) fn released_to(JobId(job): JobId, ticket: u64) -> v1::WorkerMessage {
+    message(FromWorker::JobReleased(v1::JobReleased { job, ticket }))
 }
 
 fn message(message: FromWorker) -> v1::WorkerMessage {

@@ -1,0 +1,57 @@
+//! Copies lines. One that begins with `cling` has a process of the job keep the first part open,
+//! and write to it as soon as others can see it. Other files wait to be let go.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde::{Deserialize, Serialize};
+use windrow::input::{Located, LocatedRecord};
+use windrow::prelude::*;
+
+use super::{mark, wait_for_any};
+
+/// Of an output and a folder for marks: `holds` when it has the part open.
+const SCRIPT: &str = r#"
+until part=$(ls "$1"/_temporary/attempts-*/part-00000.* 2>/dev/null); do sleep 0.01; done
+exec 3<>"$part"
+: > "$2/holds"
+until [ -e "$1/part-00000" ]; do :; done
+while printf harm >&3; do sleep 0.01; done
+"#;
+
+/// A task of another file leaves its name without the extension in the folder `gates`, and waits
+/// for `map-go` or `map-go-<pid>`; that of the line leaves `clings-<pid>`.
+#[derive(Debug, Clone, clap::Args, Serialize, Deserialize)]
+struct ClingParams {
+    #[arg(long)]
+    gates: PathBuf,
+}
+
+struct Cling(PathBuf);
+
+pub fn job() -> Job {
+    Job::with_params("clinging", |params: &ClingParams| {
+        Ok(Job::new("clinging", Cling(params.gates.clone())).map_only())
+    })
+}
+
+impl Mapper for Cling {
+    type Input = Located<Line>;
+    type Key = str;
+    type Value = ();
+
+    fn map(&self, line: LocatedRecord<'_, &str>, out: &mut impl Emit<str, ()>) -> Result<()> {
+        let process = std::process::id();
+        if let Some(output) = line.record.strip_prefix("cling ") {
+            let mut command = Command::new("sh");
+            command.args(["-c", SCRIPT, "sh"]).arg(Path::new(output)).arg(&self.0);
+            command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
+            mark(&self.0, &format!("clings-{process}"));
+        } else if line.offset == 0 {
+            let name = Path::new(line.file).file_stem().unwrap_or_default().to_string_lossy();
+            mark(&self.0, &name);
+            wait_for_any(&["map-go".into(), format!("map-go-{process}")].map(|go| self.0.join(go)));
+        }
+        out.emit(line.record, ())
+    }
+}
