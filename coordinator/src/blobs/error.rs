@@ -31,7 +31,7 @@ pub(crate) enum BlobError {
     /// One submitter would hold too much.
     #[error(
         "your programs and side files would take {bytes} bytes, with those of your jobs that have not ended, and {most} is the \
-         most for one submitter (half of what all have; see coordinator --program-bytes-max); wait for jobs or uploads of yours to end, \
+         most for one submitter now (half of what others leave; see coordinator --program-bytes-max); wait for jobs or uploads of yours to end, \
          or cancel some"
     )]
     NoShare {

@@ -1,10 +1,14 @@
 //! Keeps the folder within its bound, and leaves room to each submitter, whatever others do.
 //!
 //! What somebody holds is what they upload, what their jobs need, and what was of use to them a
-//! moment ago. Half of the room is the most for one of them, where submitters are told apart. When
-//! room is wanted, what nobody holds goes first; then what those hold who hold most, and no job
-//! needs. An upload has room for what has come and a step more: whoever says that much will come
-//! has taken nothing by that.
+//! moment ago. When room is wanted, what nobody holds goes first; then what those hold who hold most,
+//! and no job needs. An upload has room for what has come and a step more: whoever says that much
+//! will come has taken nothing by that.
+//!
+//! Uploads and what jobs need are *fixed*: nothing makes them go. Where submitters are told apart,
+//! each may have as much of the room fixed as is left over then (a dynamic threshold, as of switches
+//! that share one buffer: Choudhury and Hahne 1998). So one has half of the room at most, two have
+//! three quarters, and however many there are, there is room for one more.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
@@ -92,9 +96,22 @@ impl Room {
         Self { bytes_max, coming, pinned, used, began: SystemTime::now() }
     }
 
-    /// The most that one of them holds.
-    fn share_of(&self, submitter: Submitter) -> u64 {
-        if submitter == Submitter::default() { self.bytes_max } else { self.bytes_max / 2 }
+    /// The most that one of them has fixed, where others have so much fixed.
+    fn share_of(&self, submitter: Submitter, others: u64) -> u64 {
+        // Where nobody is told apart, it is all theirs.
+        if submitter == Submitter::default() {
+            return self.bytes_max;
+        }
+        self.bytes_max.saturating_sub(others) / 2
+    }
+
+    /// What is promised to the uploads of one of them, and to those of others.
+    fn promised(&self, from: Submitter) -> (u64, u64) {
+        let (mut own, mut others) = (0, 0);
+        for ((_, of), upload) in &self.coming {
+            *if *of == from { &mut own } else { &mut others } += upload.promised;
+        }
+        (own, others)
     }
 
     /// It is of use to somebody.
@@ -114,10 +131,16 @@ impl Room {
         let bytes_of = |digest: &Digest| {
             fs::metadata(folder.join(digest.to_string())).map_or(0, |file| file.len())
         };
-        let own = self.pinned.keys().chain(in_use).filter(|(_, of)| *of == from);
+        let needed = || self.pinned.keys().chain(in_use);
+        let own = needed().filter(|(_, of)| *of == from);
         let before: BTreeSet<Digest> = own.map(|(digest, _)| *digest).collect();
         let all: BTreeSet<Digest> = before.iter().chain(digests).copied().collect();
-        let (bytes, most) = (all.iter().map(bytes_of).sum::<u64>(), self.share_of(from));
+        let of_others: BTreeSet<Digest> =
+            needed().map(|(digest, _)| *digest).filter(|digest| !all.contains(digest)).collect();
+        let (coming, of_others_coming) = self.promised(from);
+        let bytes = coming + all.iter().map(bytes_of).sum::<u64>();
+        let others = of_others_coming + of_others.iter().map(bytes_of).sum::<u64>();
+        let most = self.share_of(from, others);
         // What they need already is not refused, also where the bound was another one before.
         if all.len() > before.len() && bytes > most {
             return Err(BlobError::NoShare { bytes, most });
@@ -156,8 +179,9 @@ impl Room {
         self.forget_old();
         let mut kept = self.kept(folder, (blob.digest, from), in_use)?;
         kept.sort_by_key(|file| file.used);
-        self.keep_to_share(&mut kept, blob, from)?;
         let promised = blob.bytes.min(received.saturating_add(STEP));
+        self.check_share(&kept, promised, from)?;
+        self.keep_to_half(&mut kept, blob, from)?;
         let others: u64 = self.coming.values().map(|upload| upload.promised).sum();
         let all = bytes_of(&kept).saturating_add(others).saturating_add(promised);
         let missing = remove_unheld(&mut kept, all.saturating_sub(self.bytes_max))?;
@@ -180,8 +204,28 @@ impl Room {
         self.pinned.retain(|_, pinned| pinned.until.is_none_or(|until| now < until));
     }
 
-    /// Whoever would hold more than their share lets go of what was of use a moment ago.
-    fn keep_to_share(
+    /// Refuses so many bytes more for the uploads of somebody where that is beyond their share.
+    fn check_share(&self, kept: &[Kept], promised: u64, from: Submitter) -> Result<(), BlobError> {
+        // Where nobody is told apart, it is seen whether there is room.
+        if from == Submitter::default() {
+            return Ok(());
+        }
+        let (coming, of_others_coming) = self.promised(from);
+        let (mut bytes, mut others) = (coming + promised, of_others_coming);
+        for file in kept {
+            match file.holders.get(&from) {
+                Some(true) => bytes += file.bytes,
+                _ if file.is_needed() => others += file.bytes,
+                _ => {}
+            }
+        }
+        let most = self.share_of(from, others);
+        if bytes <= most { Ok(()) } else { Err(BlobError::NoShare { bytes, most }) }
+    }
+
+    /// Whoever would hold more than half of the room, with all that they say will come, lets go of
+    /// what was of use a moment ago.
+    fn keep_to_half(
         &mut self,
         kept: &mut [Kept],
         blob: Blob,
@@ -191,8 +235,8 @@ impl Room {
         let coming = self.coming.iter().filter(|((_, of), _)| *of == from);
         let uploads = coming.map(|(_, upload)| upload.declared).chain([blob.bytes]).sum::<u64>();
         let mut bytes = own.map(|file| file.bytes).sum::<u64>().saturating_add(uploads);
-        let most = self.share_of(from);
-        // Where nobody is told apart, it is all theirs, and what is recent stays.
+        let most = self.share_of(from, 0);
+        // Where nobody is told apart, what is recent stays.
         if from == Submitter::default() || bytes <= most {
             return Ok(());
         }
@@ -221,7 +265,7 @@ impl Room {
             *weights.entry(*of).or_default() += upload.promised;
         }
         for (index, file) in kept.iter().enumerate() {
-            let is_needed = file.holders.values().any(|is_needed| *is_needed);
+            let is_needed = file.is_needed();
             for of in file.holders.keys() {
                 *weights.entry(*of).or_default() += file.bytes;
                 if !is_needed {
@@ -318,6 +362,11 @@ fn bytes_of(kept: &[Kept]) -> u64 {
 }
 
 impl Kept {
+    /// Whether a job needs it.
+    fn is_needed(&self) -> bool {
+        self.holders.values().any(|is_needed| *is_needed)
+    }
+
     fn remove(&self) -> Result<(), BlobError> {
         fs::remove_file(&self.path).map_err(BlobError::io(&self.path))?;
         let (digest, bytes) = (self.digest, self.bytes);

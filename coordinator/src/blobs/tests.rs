@@ -303,3 +303,49 @@ fn jobs_of_one_submitter_need_no_more_than_their_share() {
     assert!(store.pin(vec![digests[2]], Submitter::named(Some("bob")), &in_use).is_ok());
     drop(pins);
 }
+
+/// Two whose jobs need as much as they may, and a third one that comes then.
+#[test]
+fn however_many_have_filled_their_shares_there_is_room_for_one_more() {
+    let dir = TempDir::new().unwrap();
+    let store = store(&dir);
+    let of = |name| Submitter::named(Some(name));
+    let mut in_use = Vec::new();
+    let mut needs = |name, n: u8, bytes: usize| -> Result<(), BlobError> {
+        let (content, from) = (vec![n; bytes], of(name));
+        let mut upload = store.begin(blob(&content), from, &in_use)?;
+        upload.write(0, &content)?;
+        upload.finish()?;
+        store.pin(vec![blob(&content).digest], from, &in_use).map(drop)?;
+        in_use.push((blob(&content).digest, from));
+        Ok(())
+    };
+    // Of 4,000 bytes.
+    needs("ann", 1, 1_000).unwrap();
+    needs("ann", 2, 1_000).unwrap();
+    assert!(matches!(needs("ann", 3, 100), Err(BlobError::NoShare { bytes: 2_100, most: 2_000 })));
+    needs("bob", 4, 1_000).unwrap();
+    assert!(matches!(needs("bob", 5, 100), Err(BlobError::NoShare { bytes: 1_100, most: 1_000 })));
+    needs("cat", 6, 500).unwrap();
+    assert!(matches!(needs("cat", 7, 100), Err(BlobError::NoShare { bytes: 600, most: 500 })));
+    needs("dan", 8, 200).unwrap();
+}
+
+/// What has come of an upload that goes on does not go either.
+#[test]
+fn uploads_that_do_not_end_leave_room_for_one_more() {
+    let dir = TempDir::new().unwrap();
+    let most = 64 << 20;
+    let store = Arc::new(BlobStore::new(Folder::At(dir.path().to_path_buf()), most, None));
+    let whole = |n: u8| Blob { digest: Digest([n; 32]), bytes: most };
+    let mut running = Vec::new();
+    for (n, name) in ["ann", "ann", "bob", "bob"].into_iter().enumerate() {
+        let (of, from) = (whole(n as u8), Submitter::named(Some(name)));
+        let Ok(upload) = store.begin(of, from, &[]) else { continue };
+        running.push(upload);
+        // As if all but the last byte had come.
+        let steps = (1..most / ROOM_STEP).map(|step| step * ROOM_STEP);
+        let _ = steps.map(|come| store.make_room((of, come), from, &[])).find(Result::is_err);
+    }
+    put_by(&store, b"a third one's", Submitter::named(Some("cat"))).unwrap();
+}
