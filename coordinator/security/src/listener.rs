@@ -159,7 +159,8 @@ impl Connection {
             })
         };
         let io = timeout(HANDSHAKE_TIME_MAX, securing).await.map_err(|_| too_slow())??;
-        let caller = Caller::default();
+        // Who is at the other end has exactly the same name.
+        let caller = Caller::new(tls.map(Tls::certified));
         Ok(Self { io, caller, shut_out: None, first_call: None, _permit: None })
     }
 

@@ -445,4 +445,26 @@ mod tests {
         old.replace(Credentials::new(key, parts.0, parts.1).unwrap()).unwrap();
         assert!(talk(&old, &job).await);
     }
+
+    /// Whatever an earlier job has kept, and whichever credentials the later one has by now.
+    #[tokio::test]
+    async fn what_a_former_job_has_kept_opens_no_other_jobs_data() {
+        let authority = Authority::new();
+        let former = authority.member("windrow://c/job/17");
+        let job = authority.member("windrow://c/job/18");
+        let mut before = Vec::new();
+        for _ in 0..3 {
+            assert!(!talk(&former, &job).await && !talk(&job, &former).await);
+            let renewed = authority.member("windrow://c/job/18").credentials();
+            before.push(std::mem::replace(&mut *job.current.write().unwrap(), {
+                let (key, certificate) = (renewed.key().clone_key(), renewed.certificate().clone());
+                let renewed = Credentials::new(key, certificate, renewed.authority().clone());
+                Arc::new(Configs::new(renewed.unwrap()).unwrap())
+            }));
+        }
+        // Its own processes, of which some have not been given the latest ones yet, are let in.
+        for configs in before {
+            assert!(talk(&Tls { current: Arc::new(RwLock::new(configs)) }, &job).await);
+        }
+    }
 }

@@ -4,7 +4,8 @@
 //! from then on, or waits. What is not read stays with its sender, but for what the stream's window
 //! holds; so those who wait have a bound, too.
 //!
-//! A call may come on each of a connection's streams, so that small ones count, too.
+//! A call may come on each of a connection's streams, so that small ones count, too. So do answers
+//! until they are [taken](super::unread): of these, only so many may wait.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -23,6 +24,7 @@ use windrow_security::access::Caller;
 use windrow_security::limits::REQUEST_BYTES_MAX;
 
 use super::turns::{Turn, Turns};
+use super::unread::Answer;
 
 /// Room is given in these.
 const UNIT_BYTES: usize = 1 << 10;
@@ -39,28 +41,54 @@ const BYTES_PER_SECOND_MIN: usize = 64 << 10;
 /// Before a message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
 
+/// Calls that are being answered, or whose answers were not taken, of all and of one submitter.
+const CALLS_MAX: usize = 1 << 10;
+const CALLS_OF_ONE_MAX: usize = 1 << 7;
+
 /// Many messages, which have turns and times of their own.
 const STREAMED: &str = "/windrow.v1.Blobs/Upload";
+/// Answers of many messages, each of which is made when there is room for it.
+const ANSWERS_STREAMED: [&str; 3] =
+    ["/windrow.v1.Jobs/Watch", "/windrow.v1.Jobs/Logs", "/windrow.v1.Blobs/Download"];
 
 /// The room of all services.
-pub(crate) struct RequestRoom(Turns);
+#[derive(Clone)]
+pub(crate) struct RequestRoom {
+    bytes: Turns,
+    calls: Turns,
+}
 
 impl Default for RequestRoom {
     fn default() -> Self {
-        Self(Turns::new(BYTES_MAX / UNIT_BYTES, BYTES_OF_ONE_MAX / UNIT_BYTES))
+        Self {
+            bytes: Turns::new(BYTES_MAX / UNIT_BYTES, BYTES_OF_ONE_MAX / UNIT_BYTES),
+            calls: Turns::new(CALLS_MAX, CALLS_OF_ONE_MAX),
+        }
     }
 }
+
+impl RequestRoom {
+    /// Room for a request of so many bytes, and for its answer.
+    async fn take(&self, submitter: Option<&str>, bytes: usize) -> Result<Taken, Status> {
+        let call = self.calls.take(submitter).await?;
+        let units = bytes.div_ceil(UNIT_BYTES) as u32;
+        Ok((call, self.bytes.take_many(submitter, units).await?))
+    }
+}
+
+/// Of a call.
+type Taken = (Turn, Turn);
 
 /// A service whose requests are read like that. Each has one message.
 #[derive(Clone)]
 pub(crate) struct LargeRequests<S> {
     service: S,
-    turns: Turns,
+    room: RequestRoom,
 }
 
 impl<S> LargeRequests<S> {
     pub(crate) fn of(service: S, room: &RequestRoom) -> Self {
-        Self { service, turns: room.0.clone() }
+        Self { service, room: room.clone() }
     }
 }
 
@@ -85,27 +113,28 @@ where
         if request.uri().path() == STREAMED {
             return Box::pin(self.service.call(request));
         }
-        let identity = request.extensions().get::<Caller>().and_then(Caller::identity);
-        let submitter = identity.map(|identity| identity.name().to_string());
-        let (turns, turn) = (self.turns.clone(), Arc::<Mutex<Option<Turn>>>::default());
-        let held = Arc::clone(&turn);
-        let request = request.map(|inner| Body::new(InTurn::new(inner, (submitter, turns), turn)));
+        let caller = request.extensions().get::<Caller>().cloned().unwrap_or_default();
+        let submitter = caller.identity().map(|identity| identity.name().to_string());
+        let is_streamed = ANSWERS_STREAMED.contains(&request.uri().path());
+        let (room, taken) = (self.room.clone(), Arc::<Mutex<Option<Taken>>>::default());
+        let held = Some(Arc::clone(&taken));
+        let request = request.map(|inner| Body::new(InTurn::new(inner, (submitter, room), taken)));
         let answering = self.service.call(request);
         Box::pin(async move {
             let answered = answering.await;
-            drop(held);
-            answered
+            let held = held.filter(|_| !is_streamed);
+            answered.map(|answer| answer.map(|inner| Body::new(Answer::new(inner, caller, held))))
         })
     }
 }
 
 /// What a turn is waited for with.
-type Waiting = Pin<Box<dyn Future<Output = Result<(Turn, Instant), Status>> + Send>>;
+type Waiting = Pin<Box<dyn Future<Output = Result<(Taken, Instant), Status>> + Send>>;
 
 /// A request's body, which waits for room as soon as it says how much it needs.
 struct InTurn {
     inner: Body,
-    of: (Option<String>, Turns),
+    of: (Option<String>, RequestRoom),
     state: State,
     /// Of the message, as far as it is there.
     prefix: Vec<u8>,
@@ -114,8 +143,8 @@ struct InTurn {
     /// Bytes that may still come.
     left: usize,
     late: Pin<Box<Sleep>>,
-    /// Kept by the call until it is answered.
-    turn: Arc<Mutex<Option<Turn>>>,
+    /// Kept by the call until its answer is taken.
+    taken: Arc<Mutex<Option<Taken>>>,
 }
 
 enum State {
@@ -126,9 +155,13 @@ enum State {
 }
 
 impl InTurn {
-    fn new(inner: Body, of: (Option<String>, Turns), turn: Arc<Mutex<Option<Turn>>>) -> Self {
+    fn new(
+        inner: Body,
+        of: (Option<String>, RequestRoom),
+        taken: Arc<Mutex<Option<Taken>>>,
+    ) -> Self {
         let (state, late) = (State::Beginning, Box::pin(sleep(TIME_MAX)));
-        Self { inner, of, state, prefix: Vec::new(), held: VecDeque::new(), left: 0, late, turn }
+        Self { inner, of, state, prefix: Vec::new(), held: VecDeque::new(), left: 0, late, taken }
     }
 
     /// The next frame of the sender; none at the end.
@@ -162,12 +195,11 @@ impl InTurn {
         };
         // More is refused by who reads it.
         let bytes = self.left.clamp(LEAST_BYTES, PREFIX_BYTES + REQUEST_BYTES_MAX);
-        let (submitter, turns) = self.of.clone();
-        let units = bytes.div_ceil(UNIT_BYTES) as u32;
-        let waiting = async move { turns.take_many(submitter.as_deref(), units).await };
+        let (submitter, room) = self.of.clone();
+        let waiting = async move { room.take(submitter.as_deref(), bytes).await };
         let time = TIME_MAX + Duration::from_secs((bytes / BYTES_PER_SECOND_MIN) as u64);
         self.state = State::Waiting(Box::pin(async move {
-            waiting.await.map(|turn| (turn, Instant::now() + time))
+            waiting.await.map(|taken| (taken, Instant::now() + time))
         }));
         Poll::Ready(Ok(()))
     }
@@ -186,8 +218,8 @@ impl HttpBody for InTurn {
             ready!(this.poll_beginning(context)?);
         }
         if let State::Waiting(waiting) = &mut this.state {
-            let (turn, until) = ready!(waiting.as_mut().poll(context)?);
-            *this.turn.lock().unwrap_or_else(PoisonError::into_inner) = Some(turn);
+            let (taken, until) = ready!(waiting.as_mut().poll(context)?);
+            *this.taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(taken);
             this.late.as_mut().reset(until);
             this.state = State::Coming;
         }
@@ -331,5 +363,61 @@ mod tests {
         let codes = reader.0.lock().unwrap().refused.iter().map(Status::code).collect::<Vec<_>>();
         assert_eq!(codes, [tonic::Code::InvalidArgument, tonic::Code::DeadlineExceeded]);
         calls.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+
+    /// Reads a request to its end, and answers.
+    #[derive(Clone)]
+    struct Answering;
+
+    impl Service<http::Request<Body>> for Answering {
+        type Response = http::Response<Body>;
+        type Error = Infallible;
+        type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+            Box::pin(async move {
+                let mut body = request.into_body();
+                while next(&mut body).await.is_some() {}
+                let frames = [Ok::<_, Status>(Frame::data(Bytes::from_static(b"answer")))];
+                let body = http_body_util::StreamBody::new(tokio_stream::iter(frames));
+                Ok(http::Response::new(Body::new(body)))
+            })
+        }
+    }
+
+    async fn next(body: &mut Body) -> Option<Result<Frame<Bytes>, Status>> {
+        std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_that_are_not_taken_hold_up_their_submitters_calls_and_nobody_elses() {
+        let mut service = LargeRequests::of(Answering, &RequestRoom::default());
+        let mut untaken = Vec::new();
+        for _ in 0..CALLS_OF_ONE_MAX {
+            untaken.push(service.call(request("many", 10, 10)).await.unwrap().into_body());
+        }
+        let one_more = tokio::spawn(service.call(request("many", 10, 10)));
+        service.call(request("other", 10, 10)).await.unwrap();
+        let watched = request("many", 10, 10);
+        let caller = watched.extensions().get::<Caller>().unwrap().clone();
+        settle().await;
+        assert!(!one_more.is_finished());
+        let mut taken = untaken.pop().unwrap();
+        while next(&mut taken).await.is_some() {}
+        assert!(!one_more.is_finished(), "it is held");
+        drop(taken);
+        settle().await;
+        assert!(one_more.is_finished());
+        drop(one_more.await);
+        // Nobody asks for more of the next one: it lies where it is.
+        let mut answer = service.call(watched).await.unwrap().into_body();
+        next(&mut answer).await;
+        assert!(!caller.is_shut_out());
+        sleep(TIME_MAX * 2).await;
+        assert!(caller.is_shut_out());
     }
 }

@@ -17,6 +17,7 @@ mod refusal;
 mod sessions;
 mod turns;
 mod unended;
+mod unread;
 mod watch;
 
 pub(crate) use accept::Planner;

@@ -13,9 +13,11 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{BoxFuture, Service, http};
 use tonic::server::NamedService;
+use windrow_jobs::JobIdentity;
 use windrow_proto::v1::fetch_call::Message as Call;
 use windrow_proto::v1::fetch_message::Message;
 use windrow_proto::v1::{FetchCall, FetchMessage, FetchRequest};
+use windrow_security::access::Caller;
 
 use super::messages::Messages;
 use super::{PATH, PREFIX_BYTES, SERVICE};
@@ -56,13 +58,27 @@ impl Service<http::Request<Body>> for FetchServer {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let service = self.0.clone();
+        let caller = request.extensions().get::<Caller>().cloned();
         Box::pin(async move {
             let messages = match request_from(request).await {
-                Ok((request, credits)) => service.fetch(request, credits),
+                Ok((request, credits)) => check_job(caller.as_ref(), &request)
+                    .and_then(|()| service.fetch(request, credits)),
                 Err(status) => Err(status),
             };
             Ok(messages.map_or_else(Status::into_http, response))
         })
+    }
+}
+
+/// Refuses who asks for the outputs of another job than they have shown to be of: where several
+/// jobs run in one process, a connection is for one of them all the same.
+fn check_job(caller: Option<&Caller>, request: &FetchRequest) -> Result<(), Status> {
+    // In an open cluster, nobody shows anything.
+    let Some(own) = caller.and_then(Caller::identity) else { return Ok(()) };
+    let asked = JobIdentity::from_bytes(&request.job);
+    match asked.is_some_and(|job| own.name() == job.to_string()) {
+        true => Ok(()),
+        false => Err(Status::permission_denied("the outputs of a job are for its own processes")),
     }
 }
 

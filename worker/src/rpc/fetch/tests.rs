@@ -1,17 +1,26 @@
 //! The two sides against each other and against the generated code: it is the same call on the
 //! wire.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::SystemTime;
 
 use bytes::{Buf, Bytes};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use prost::Message as _;
-use windrow_jobs::WorkerId;
+use tonic::body::Body;
+use tonic::codegen::{Service, http};
+use tonic::server::NamedService;
+use windrow_jobs::{JobIdentity, WorkerId};
 use windrow_proto::v1::fetch_call::Message as Call;
 use windrow_proto::v1::fetch_message::Message;
 use windrow_proto::v1::shuffle_client::ShuffleClient;
 use windrow_proto::v1::{FetchCall, FetchMessage, FetchRequest, MapOutput};
+
+use windrow_security::access::Caller;
+use windrow_security::{Certified, Identity as Member, Role};
 
 use super::pieces::Pieces;
 use super::{FetchServer, FetchStream};
@@ -114,4 +123,44 @@ fn a_block_that_arrives_in_one_piece_is_not_copied() {
     let taken = FetchMessage::decode((&mut received).take(message.len())).unwrap();
     let Some(Message::Block(taken)) = taken.message else { panic!("a block was sent") };
     assert_eq!(taken.as_ptr(), block.as_ptr());
+}
+
+/// As a server of processes in which several jobs run is asked by one of them.
+#[derive(Clone)]
+struct AskedBy(FetchServer, Caller);
+
+impl NamedService for AskedBy {
+    const NAME: &'static str = FetchServer::NAME;
+}
+
+impl Service<http::Request<Body>> for AskedBy {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = <FetchServer as Service<http::Request<Body>>>::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        request.extensions_mut().insert(self.1.clone());
+        self.0.call(request)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_gets_no_outputs_of_another_one_from_the_process_that_has_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, request) = server(folder.path());
+    for (job, is_refused) in [(IDENTITY, false), (JobIdentity(IDENTITY.0 + 1), true)] {
+        let certified = Certified {
+            identity: Member::new("c", Role::Job, &job.to_string()).unwrap(),
+            not_before: SystemTime::UNIX_EPOCH,
+            not_after: SystemTime::UNIX_EPOCH,
+        };
+        let asked = AskedBy(server.clone(), Caller::new(Some(certified)));
+        let opened = FetchStream::open(connect(asked), request.clone()).await;
+        let refused = opened.err().map(|status| status.code());
+        assert_eq!(refused, is_refused.then_some(tonic::Code::PermissionDenied));
+    }
 }
