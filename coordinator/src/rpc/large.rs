@@ -123,7 +123,7 @@ where
         Box::pin(async move {
             let answered = answering.await;
             let held = held.filter(|_| !is_streamed);
-            answered.map(|answer| answer.map(|inner| Body::new(Answer::new(inner, caller, held))))
+            answered.map(|answer| answer.map(|inner| Body::new(Answer::new(inner, &caller, held))))
         })
     }
 }
