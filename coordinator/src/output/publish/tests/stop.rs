@@ -81,7 +81,10 @@ fn what_is_undone_is_not_read_to_its_end() {
             }
             commit.undo();
             let may_stay = decoy && !overwrite;
-            assert!(may_stay || !visible.exists(), "{overwrite} {decoy} {is_stopped}");
+            // What was to be replaced is back.
+            let left = fs::metadata(&visible).map_or(0, |file| file.len());
+            assert!(may_stay || left < BYTES, "{overwrite} {decoy} {is_stopped}");
+            assert_eq!(!may_stay && visible.exists(), overwrite, "{decoy} {is_stopped}");
         });
     }
 }
