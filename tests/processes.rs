@@ -147,8 +147,8 @@ fn escaped_ones_go_with_a_death() {
     eventually("no process of the job", || children(&cluster.workers[0]).is_empty());
 }
 
-/// A process of the job has a part open, and writes to it when it is published; another one does not
-/// leave when it is asked to.
+/// A process of the job has a part open, and writes to it when it is published; another one does
+/// not leave when it is asked to.
 fn one_that_clings_to_a_part() {
     const FILE_BYTES: usize = 1_000;
     let dir = Dir::new();

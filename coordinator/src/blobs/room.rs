@@ -1,14 +1,14 @@
 //! Keeps the folder within its bound, and leaves room to each submitter, whatever others do.
 //!
 //! What somebody holds is what they upload, what their jobs need, and what was of use to them a
-//! moment ago. When room is wanted, what nobody holds goes first; then what those hold who hold most,
-//! and no job needs. An upload has room for what has come and a step more: whoever says that much
-//! will come has taken nothing by that.
+//! moment ago. When room is wanted, what nobody holds goes first; then what those hold who hold
+//! most, and no job needs. An upload has room for what has come and a step more: whoever says that
+//! much will come has taken nothing by that.
 //!
 //! Uploads and what jobs need are *fixed*: nothing makes them go. Where submitters are told apart,
-//! each may have as much of the room fixed as is left over then (a dynamic threshold, as of switches
-//! that share one buffer: Choudhury and Hahne 1998). So one has half of the room at most, two have
-//! three quarters, and however many there are, there is room for one more.
+//! each may have as much of the room fixed as is left over then (a dynamic threshold, as of
+//! switches that share one buffer: Choudhury and Hahne 1998). So one has half of the room at most,
+//! two have three quarters, and however many there are, there is room for one more.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;

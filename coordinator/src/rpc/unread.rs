@@ -4,10 +4,10 @@
 //! that: whoever asks much and reads nothing has us hold all of it. So an answer is to be taken at
 //! some pace, or the connection is closed, and all that is on it.
 //!
-//! Only by being asked for more does a body hear that its receiver has room: hyper asks for the next
-//! piece when it has passed the one before on, as soon as there is room for a byte of that, and
-//! passes nothing on before. So answers are given in small pieces, the last byte of each message by
-//! itself: when somebody asks for more after that, all before it has been taken.
+//! Only by being asked for more does a body hear that its receiver has room: hyper asks for the
+//! next piece when it has passed the one before on, as soon as there is room for a byte of that,
+//! and passes nothing on before. So answers are given in small pieces, the last byte of each
+//! message by itself: when somebody asks for more after that, all before it has been taken.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};

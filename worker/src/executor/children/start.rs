@@ -313,8 +313,8 @@ fn make_folders(jobs: &Path, folder: &Path) -> Result<(), FailureCause> {
     make_private_folder(&temporary).map_err(|error| FailureCause::io(&temporary, &error))
 }
 
-/// Waits until a process listens, or sees to its end: whoever ends the job's processes knows of those
-/// only that listen.
+/// Waits until a process listens, or sees to its end: whoever ends the job's processes knows of
+/// those only that listen.
 async fn is_listening(
     job: &ChildrenOfJob,
     child: Arc<Child>,

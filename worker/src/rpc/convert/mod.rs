@@ -52,8 +52,8 @@ pub(crate) enum Order {
     Noted { attempt: AttemptId, won: bool },
     /// A heartbeat was heard.
     Renewed { sequence: u64 },
-    /// End the processes of a job, and delete what is held of it; to be answered with the ticket, if
-    /// there is one.
+    /// End the processes of a job, and delete what is held of it; to be answered with the ticket,
+    /// if there is one.
     Release { job: JobId, ticket: Option<u64> },
     /// Leave.
     Drained,
