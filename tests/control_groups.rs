@@ -26,6 +26,7 @@ pub fn tests() -> Vec<Trial> {
         root_case("control_groups::a_job_does_not_leave_its_own", no_way_out),
         root_case("control_groups::memory_that_is_not_mapped_counts", hidden_memory),
         root_case("control_groups::more_memory_is_named_as_without", exceeds_memory),
+        root_case("control_groups::the_workers_own_limit_is_named", exceeds_above),
         root_case("control_groups::limits_are_the_kernels", limits),
         root_case("control_groups::one_of_the_workers_own_user_is_used", of_own_user),
         root_case("control_groups::one_that_systemd_has_made_for_the_worker_is_used", subgroup),
@@ -167,6 +168,20 @@ fn hidden_memory() {
 fn exceeds_memory() {
     let Some(failed) = death("allocate", &["--job-memory", "200MiB"], "memory") else { return };
     failed.expect_said("more than 209715200 bytes of memory");
+}
+
+/// The kernel kills the job's process all the same, but not for what that may have.
+fn exceeds_above() {
+    let Some(group) = ControlGroup::delegated().filter(|group| group.has("memory")) else { return };
+    fs::write(group.path().join("memory.max"), (256 << 20).to_string()).unwrap();
+    let dir = Dir::new();
+    let mut cluster = cluster(&group, &[]);
+    let failed = cluster.submit(deadly(&dir, "allocate", &["--max-attempts", "1"]));
+    failed.expect_code(1).expect_said(
+        "the control group of its worker may not use more than 268435456 bytes of memory",
+    );
+    assert!(cluster.workers[0].is_running());
+    eventually("the end of the job's group", || group.below() == ["worker"]);
 }
 
 fn limits() {
