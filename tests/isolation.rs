@@ -332,7 +332,7 @@ fn no_users() {
         ["--job-users", numbers, "--job-group", group]
     }
     refused(2, &["--job-users", "4290000000-4290000099"], "--job-group");
-    refused(2, &of("9-1", "4290000100"), "such as 600000-600999");
+    refused(2, &of("9-1", "4290000100"), "such as 2000000000-2000000999");
     refused(2, &of("4290000000-4290000099", "no-such-group"), "/etc/group knows no group");
     refused(1, &of("0-9", "4290000100"), "above 0");
     refused(1, &of("1-65000", "4290000100"), "is killed with the job");

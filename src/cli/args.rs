@@ -262,6 +262,9 @@ pub(crate) struct LoginArgs {
     pub(crate) target: TargetArgs,
     #[command(flatten)]
     pub(crate) token: JoinTokenArgs,
+    /// Also where credentials are that are still good: they are lost
+    #[arg(long)]
+    pub(crate) replace: bool,
 }
 
 /// How a newcomer is given its token.

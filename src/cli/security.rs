@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use windrow_coordinator::security::{
-    admin_folder, init as init_cluster, issue_token, revoke as revoke_member,
+    admin_folder, init as init_cluster, issue_token, knows, revoke as revoke_member,
 };
 use windrow_jobs::one_line;
 use windrow_security::files::{folder_of, write_private};
@@ -51,6 +51,13 @@ pub(crate) fn token(args: TokenArgs) -> Result<Exit, CliError> {
     if let Some(out) = &out {
         check_out(out)?;
     }
+    if let Some(name) = &name
+        && knows(&dir, role, name)?
+    {
+        tracing::warn!(
+            "{role}/{name} has had a token before: who uses this one is the same member, whose jobs and prints it has"
+        );
+    }
     let token = issue_token(&dir, role, name.as_deref(), expires.into())?;
     match out {
         Some(path) => write_private(&path, format!("{token}\n").as_bytes())?,
@@ -92,6 +99,9 @@ pub(crate) async fn login(args: LoginArgs) -> Result<Exit, CliError> {
         )
     })?;
     refuse_token_in_clear(&args.target.coordinator)?;
+    if !args.replace {
+        refuse_to_replace(&folder)?;
+    }
     let token = given.read()?;
     let credentials = enroll(&args.target.coordinator, &token, &USERS).await?;
     credentials.save(&folder)?;
@@ -104,6 +114,22 @@ pub(crate) async fn login(args: LoginArgs) -> Result<Exit, CliError> {
         folder.display()
     ));
     Ok(Exit::Success)
+}
+
+/// Credentials that are still good are somebody's, whose jobs nobody else can cancel.
+fn refuse_to_replace(folder: &Path) -> Result<(), CliError> {
+    let Ok(credentials) = Credentials::load(folder) else { return Ok(()) };
+    let certified = credentials.certified();
+    if certified.check(SystemTime::now()).is_err() {
+        return Ok(());
+    }
+    Err(CliError::Usage(format!(
+        "{} has the credentials of {} {}, which are good until {}; keep others elsewhere (--credentials DIR), or say --replace",
+        folder.display(),
+        certified.identity.role(),
+        certified.identity.name(),
+        humantime::format_rfc3339_seconds(certified.not_after),
+    )))
 }
 
 /// Whether members alone can connect there.
@@ -129,7 +155,8 @@ pub(crate) async fn dialer(target: &TargetArgs) -> Result<Dialer, CliError> {
         return Ok(Dialer::plain_of(target.locals.users()));
     }
     let folder = credentials_folder(target.credentials.clone())?;
-    if !Credentials::path(&folder).exists() {
+    let path = Credentials::path(&folder);
+    if !path.try_exists().map_err(CliError::io(&path))? {
         return Err(CliError::Usage(format!(
             "{} needs credentials, and there are none in {}; get a join token from who runs the cluster \
              ('windrow token'), and say 'windrow login --coordinator {} --token-file FILE'",

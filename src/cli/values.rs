@@ -101,7 +101,10 @@ pub(super) fn user_numbers(text: &str) -> Result<RangeInclusive<u32>, String> {
         .and_then(|(first, last)| Some(first.trim().parse().ok()?..=last.trim().parse().ok()?));
     match numbers {
         Some(numbers) if !numbers.is_empty() => Ok(numbers),
-        _ => Err("must be the first and the last number of users, such as 600000-600999".into()),
+        _ => {
+            Err("must be the first and the last number of users, such as 2000000000-2000000999"
+                .into())
+        }
     }
 }
 

@@ -62,6 +62,17 @@ pub fn warn_of_others(folder: &Path) {
     }
 }
 
+/// Says that others can read a file that should be its owner's alone, if they can.
+pub fn warn_of_readers(path: &Path) {
+    let mode = fs::metadata(path).map_or(0, |found| found.mode() & 0o7777);
+    if mode & OF_OTHERS != 0 {
+        let path = path.display();
+        tracing::warn!(
+            "other users can read or change {path} (its mode is {mode:04o}); 'chmod 600 {path}' keeps them out"
+        );
+    }
+}
+
 /// A new file of its owner alone, in the place of what is there.
 ///
 /// # Errors

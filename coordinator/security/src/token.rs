@@ -12,7 +12,9 @@ use windrow_proto::v1;
 
 use crate::SecurityError;
 
-const PREFIX: &str = "windrow-join-1.";
+const PREFIX: &str = "windrow-join-2.";
+/// Of the digest at its end, so that a token with a typing error is known for one.
+const CHECK_BYTES: usize = 8;
 /// More than any token has; what is longer is not decoded.
 const TEXT_BYTES_MAX: usize = 16 << 10;
 
@@ -34,8 +36,16 @@ impl fmt::Display for JoinToken {
             secret: self.secret.clone().into(),
             authority: self.authority.to_vec().into(),
         };
-        write!(f, "{PREFIX}{}", URL_SAFE_NO_PAD.encode(message.encode_to_vec()))
+        let mut bytes = message.encode_to_vec();
+        bytes.extend(check_of(&bytes));
+        write!(f, "{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
     }
+}
+
+fn check_of(bytes: &[u8]) -> [u8; CHECK_BYTES] {
+    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
+    let start = digest.as_ref().first_chunk();
+    start.copied().unwrap_or_default()
 }
 
 /// Without the secret.
@@ -51,7 +61,7 @@ impl FromStr for JoinToken {
     fn from_str(text: &str) -> Result<Self, SecurityError> {
         let malformed = || {
             SecurityError::Malformed(
-                "this is not a whole join token, as 'windrow token' prints it".to_string(),
+                "this is not a whole join token, as 'windrow token' prints it, or a character of it was changed".to_string(),
             )
         };
         // As it survives mails, editors and shells: wrapped, with line ends of any kind, behind a
@@ -60,7 +70,12 @@ impl FromStr for JoinToken {
         let text: String = text.chars().filter(is_of_token).collect();
         let encoded = text.strip_prefix(PREFIX).filter(|_| text.len() <= TEXT_BYTES_MAX);
         let bytes = encoded.and_then(|encoded| URL_SAFE_NO_PAD.decode(encoded).ok());
-        let message = v1::JoinToken::decode(&*bytes.ok_or_else(malformed)?);
+        let bytes = bytes.ok_or_else(malformed)?;
+        let (bytes, check) = bytes.split_last_chunk().ok_or_else(malformed)?;
+        if *check != check_of(bytes) {
+            return Err(malformed());
+        }
+        let message = v1::JoinToken::decode(bytes);
         let v1::JoinToken { id, secret, authority } = message.map_err(|_| malformed())?;
         if id.is_empty() || secret.is_empty() || authority.is_empty() {
             return Err(malformed());
@@ -93,7 +108,17 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_a_token_or_an_error(text in "(windrow-join-1.)?[A-Za-z0-9_=-]{0,80}") {
+        fn a_changed_character_is_noticed(at in 0_usize..300, to in "[A-Za-z0-9_-]") {
+            let authority = vec![7; 200].into();
+            let token = JoinToken { id: "1".into(), secret: vec![1; 32], authority }.to_string();
+            let at = PREFIX.len() + at % (token.len() - PREFIX.len());
+            let changed = format!("{}{to}{}", &token[..at], &token[at + 1..]);
+            let parsed = changed.parse::<JoinToken>();
+            prop_assert!(changed == token || parsed.is_err());
+        }
+
+        #[test]
+        fn any_text_is_a_token_or_an_error(text in "(windrow-join-2.)?[A-Za-z0-9_=-]{0,80}") {
             let _ = text.parse::<JoinToken>();
         }
     }

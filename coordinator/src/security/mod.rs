@@ -95,6 +95,16 @@ pub fn issue_token(
     Tokens::in_folder(&folder).issue(authority.certificate(), authority.cluster(), role, name, life)
 }
 
+/// Whether the cluster has given somebody of this name a token, as far as its folder tells.
+///
+/// # Errors
+/// When the folder is not a cluster's, or the name cannot be a member's.
+pub fn knows(path: &Path, role: Role, name: &str) -> Result<bool, SecurityError> {
+    let folder = Folder::open(path)?;
+    let member = format!("{}/{name}", role.name()).parse()?;
+    Ok(Tokens::in_folder(&folder).has_given_to(&member))
+}
+
 /// Puts a member out. Returns whether it was in.
 ///
 /// # Errors

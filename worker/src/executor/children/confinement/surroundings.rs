@@ -82,7 +82,7 @@ fn open_readable(path: &Path) -> io::Result<Option<OwnedFd>> {
     if let Some(names) = OF_OTHER_ROLES.iter().find(is_other_roles) {
         let names = names.join(", ");
         tracing::info!(
-            "jobs cannot read {}: of what a cluster or a coordinator keeps secret, it has {names}, or that cannot be known",
+            "jobs cannot read {}: it may be the folder of a cluster or a coordinator ({names} may be there)",
             path.display()
         );
         return Ok(None);
@@ -92,7 +92,7 @@ fn open_readable(path: &Path) -> io::Result<Option<OwnedFd>> {
     }
     // Of another worker's folder, what its jobs have: reducers read each other's map outputs.
     tracing::info!(
-        "of {}, jobs can read the folder '{JOBS_FOLDER}' only: it is a worker's, since it has {WORKER_LOCK_FILE}, or that cannot be known",
+        "of {}, jobs can read the folder '{JOBS_FOLDER}' only: it may be another worker's ({WORKER_LOCK_FILE} may be there)",
         path.display()
     );
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -2,7 +2,7 @@
 //! signal and no limit of another job's, or of the worker's own, is the job's to change.
 //!
 //! ```text
-//!  Users 600000..=600999 -- claim --> JobUser 600003 = a number, and the groups of all jobs
+//!  Users 2000000000..=2000000999 -- claim --> JobUser 2000000003 = a number, and the groups of all jobs
 //!                                       |-- bind:  its processes run as that user
 //!                                       |-- own:   its folder is that user's
 //!                                       |-- end_all: whatever runs as that user ends
@@ -96,8 +96,13 @@ impl JobUsers {
         if self.numbers.contains(&geteuid().as_raw()) {
             return Some("this worker's own user cannot be a job's".into());
         }
-        let known = fs::read_to_string("/etc/passwd").unwrap_or_default();
-        somebody(&known, &self.numbers).map(|(number, name)| {
+        let read = |list| fs::read_to_string(list).unwrap_or_default();
+        if let Some((name, first, last)) = somebodys_own(&read("/etc/subuid"), &self.numbers) {
+            return Some(format!(
+                "/etc/subuid gives {name} the users {first} to {last}, who could become a job's; choose numbers that nobody has (--job-users)"
+            ));
+        }
+        somebody(&read("/etc/passwd"), &self.numbers).map(|(number, name)| {
             format!("user {number} is {name}'s, and all that runs as a job's user is killed with the job; choose numbers that nobody has (--job-users)")
         })
     }
@@ -109,6 +114,19 @@ fn somebody<'a>(known: &'a str, numbers: &RangeInclusive<u32>) -> Option<(u32, &
         let mut fields = line.split(':');
         let (name, number) = (fields.next()?, fields.nth(1)?.parse().ok()?);
         numbers.contains(&number).then_some((number, name))
+    })
+}
+
+/// The first to whom users are given among whom some of these are, for namespaces of their own.
+fn somebodys_own<'a>(list: &'a str, numbers: &RangeInclusive<u32>) -> Option<(&'a str, u64, u64)> {
+    list.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        let mut number = || fields.next()?.trim().parse::<u64>().ok();
+        let (first, count) = (number()?, number()?);
+        let last = first.saturating_add(count).checked_sub(1)?;
+        let overlaps = first <= u64::from(*numbers.end()) && last >= u64::from(*numbers.start());
+        overlaps.then_some((name, first, last))
     })
 }
 

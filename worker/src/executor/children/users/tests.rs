@@ -23,6 +23,11 @@ fn users_that_are_somebodys_are_refused() {
     let list = "root:x:0:0::/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\n";
     assert_eq!(somebody(list, &(1_000..=1_999)), Some((1_000, "ann")));
     assert_eq!(somebody(list, &(2_000..=2_999)), None);
+    let own = "ann:100000:65536\nbob:165536:65536\nempty:5:0\nodd\n";
+    assert_eq!(somebodys_own(own, &(165_530..=165_540)), Some(("ann", 100_000, 165_535)));
+    assert_eq!(somebodys_own(own, &(231_071..=231_071)), Some(("bob", 165_536, 231_071)));
+    assert_eq!(somebodys_own(own, &(1..=99_999)), None);
+    assert_eq!(somebodys_own(own, &(231_072..=300_000)), None);
     if !geteuid().is_root() {
         assert!(of(1).refusal().unwrap().contains("CAP_SETUID"));
         return;
