@@ -174,6 +174,8 @@ fn exceeds_memory() {
 fn exceeds_above() {
     let Some(group) = ControlGroup::delegated().filter(|group| group.has("memory")) else { return };
     fs::write(group.path().join("memory.max"), (256 << 20).to_string()).unwrap();
+    // Where it counts swap: then it would be filled first.
+    let _ = fs::write(group.path().join("memory.swap.max"), "0");
     let dir = Dir::new();
     let mut cluster = cluster(&group, &[]);
     let failed = cluster.submit(deadly(&dir, "allocate", &["--max-attempts", "1"]));

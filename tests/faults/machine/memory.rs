@@ -25,6 +25,8 @@ impl MemoryGroup {
         let group = Self(root.join(name));
         fs::create_dir(&group.0).ok()?;
         fs::write(group.0.join(limit), bytes.to_string()).ok()?;
+        // Of version 2, and where there is swap, which would be filled first.
+        let _ = fs::write(group.0.join("memory.swap.max"), "0");
         Some(group)
     }
 }

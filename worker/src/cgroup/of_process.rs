@@ -130,16 +130,21 @@ impl ProcessGroup {
     }
 
     /// Memory that its processes have, by the kernel's count: what is mapped, in files in memory,
-    /// or the kernel's own on their behalf, but nothing that the kernel can take back at any time.
-    /// `None` where the kernel does not count it.
+    /// or the kernel's own on their behalf, swapped out or not, but nothing that the kernel can
+    /// drop at any time. (Where there is swap, its limit has the kernel swap, and kill after that
+    /// only.) `None` where the kernel does not count it.
     pub(crate) fn memory_bytes(&self) -> Option<u64> {
         self.memory_bytes?;
-        let all: u64 = self.group.read("memory.current").ok()?.trim().parse().ok()?;
+        let whole = |file| self.group.read(file).ok()?.trim().parse::<u64>().ok();
+        // Not everywhere is swap counted.
+        let (all, swapped) = (whole("memory.current")?, whole("memory.swap.current").unwrap_or(0));
         let stat = self.group.read("memory.stat").ok()?;
         let of = |name| number(&stat, name);
         // Files in memory are among the files.
         let files = of("file")?.saturating_sub(of("shmem")?);
-        Some(all.saturating_sub(files).saturating_sub(of("slab_reclaimable")?))
+        // What is on its way between the two is in both.
+        let swapped = swapped.saturating_sub(of("swapcached").unwrap_or(0));
+        Some(all.saturating_sub(files).saturating_sub(of("slab_reclaimable")?) + swapped)
     }
 
     /// For what the kernel has killed some of its processes. `None` where it has not, or does not
@@ -212,12 +217,23 @@ mod tests {
 
     #[test]
     fn what_files_take_up_does_not_count_unless_they_are_in_memory() {
+        let swap = [("memory.swap.current", "400\n")];
         let stat = "anon 100\nfile 5000\nkernel 70\nshmem 30\nslab_reclaimable 20\n";
         let memory = [("memory.current", "5300\n"), ("memory.stat", stat)];
-        let (mut counted, _folder) = group(&[&MEMORY[..], &memory].concat());
-        assert_eq!(counted.memory_bytes(), None);
+        let resident = 5_300 - (5_000 - 30) - 20;
+        for (swap, expected) in [(&[][..], resident), (&swap, resident + 400)] {
+            let (mut counted, _folder) = group(&[&MEMORY[..], &memory, swap].concat());
+            assert_eq!(counted.memory_bytes(), None);
+            counted.limit(&["memory"], LIMITS);
+            assert_eq!(counted.memory_bytes(), Some(expected));
+        }
+        let cached = [
+            ("memory.current", "5300\n"),
+            ("memory.stat", "file 0\nshmem 0\nslab_reclaimable 0\nswapcached 70\n"),
+        ];
+        let (mut counted, _folder) = group(&[&MEMORY[..], &cached, &swap].concat());
         counted.limit(&["memory"], LIMITS);
-        assert_eq!(counted.memory_bytes(), Some(5_300 - (5_000 - 30) - 20));
+        assert_eq!(counted.memory_bytes(), Some(5_300 + 400 - 70), "it is in both");
     }
 
     #[test]
