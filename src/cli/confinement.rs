@@ -29,8 +29,8 @@ pub(crate) struct ConfinementArgs {
     #[arg(long)]
     pub(crate) job_chmod: bool,
     /// Give each job a user of the system of its own, by a number of these that nobody else on this
-    /// machine has, such as 2000000000-2000000999. Takes root or the capabilities that docs/security.md
-    /// names, a secured cluster, and --job-group
+    /// machine has, such as 2000000000-2000000999. Takes root or the capabilities that
+    /// docs/security.md names, a secured cluster, and --job-group
     #[arg(long, value_name = "FIRST-LAST", value_parser = user_numbers, requires = "job_groups")]
     pub(crate) job_users: Option<RangeInclusive<u32>>,
     /// A group of all users of --job-users, by number or name: by its rights jobs read inputs and

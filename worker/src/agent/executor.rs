@@ -178,10 +178,13 @@ fn users(config: &WorkerConfig) -> Result<Option<Arc<Users>>, WorkerError> {
     } else {
         users.refusal()
     };
-    match refusal {
-        Some(why) => Err(WorkerError::JobUsers(why)),
-        None => Ok(Some(Arc::new(Users::new(users)))),
-    }
+    let made = match refusal {
+        Some(why) => Err(why),
+        None => {
+            Users::new(users).map_err(|error| format!("their numbers cannot be locked: {error}"))
+        }
+    };
+    made.map(|users| Some(Arc::new(users))).map_err(WorkerError::JobUsers)
 }
 
 /// What jobs must not see, first this worker's folder, without links; `None` limits nothing. What

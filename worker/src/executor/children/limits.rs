@@ -93,6 +93,9 @@ impl JobLimits {
         let limit = move || {
             // So it has no terminal, and leads a group of its own.
             setsid()?;
+            // What its worker was started with is not for it: a lock of whoever has started that, a
+            // log. Where the kernel does not know the call, roles have seen to it themselves.
+            close_inherited();
             // A dump of a process with gigabytes of data is of no use to anybody. Where a program
             // takes dumps, the kernel asks it to take one of no bytes as well, but none of a single
             // byte.
@@ -131,6 +134,19 @@ fn usual_bytes(budget_bytes: u64) -> u64 {
     budget_bytes.saturating_add(budget_bytes / 2).saturating_add(BESIDE_BUDGET_BYTES)
 }
 
+/// Has all descriptors but the standard ones closed when the program begins. As it is safe between
+/// fork and exec.
+fn close_inherited() {
+    const AFTER_STANDARD: libc::c_uint = 3;
+    // SAFETY: it is given numbers only.
+    #[allow(unsafe_code)]
+    unsafe {
+        let all = libc::c_uint::MAX;
+        let how = libc::CLOSE_RANGE_CLOEXEC as libc::c_int;
+        libc::syscall(libc::SYS_close_range, AFTER_STANDARD, all, how);
+    }
+}
+
 /// For good, or to what is allowed already if that is less.
 fn set(resource: Resource, most: u64) -> io::Result<()> {
     let most = getrlimit(resource).maximum.unwrap_or(u64::MAX).min(most);
@@ -157,6 +173,25 @@ mod tests {
         assert_eq!(said[..3], ["17", "17", "0"]);
         // In blocks of 512 bytes, or of 1,024.
         assert!(["8", "4"].contains(&said[3]), "{said:?}");
+    }
+
+    /// What the worker was started with may be anything of whoever has started it.
+    #[test]
+    fn descriptors_of_the_worker_are_closed() {
+        use std::os::fd::AsRawFd;
+
+        let secret = tempfile::tempfile().unwrap();
+        let number = secret.as_raw_fd();
+        rustix::io::fcntl_setfd(&secret, rustix::io::FdFlags::empty()).unwrap();
+        let open = |bound: bool| {
+            let mut command = Command::new("sh");
+            command.args(["-c", &format!("test -e /proc/self/fd/{number}")]);
+            if bound {
+                JobLimits::default().bind(&mut command);
+            }
+            command.status().unwrap().success()
+        };
+        assert!(open(false) && !open(true));
     }
 
     #[test]

@@ -184,17 +184,17 @@ impl Children {
     /// Makes the job's folder where it is missing, and looks whether parts can be written: else all
     /// that the maps do would be in vain. What other jobs may have taken away is given back.
     async fn prepare_files(&self, job: &Arc<ChildrenOfJob>) -> Result<(), FailureCause> {
-        let (folder, users) = (self.folder_of(job.id), self.settings.users.clone());
+        let folder = self.folder_of(job.id);
+        if let Some(users) = &self.settings.users {
+            users::give(users, job, &folder).await?;
+        }
         let of = Arc::clone(job);
         let jobs = self.directory().to_path_buf();
         let prepare = move || {
-            let user = match users {
-                None => {
-                    make_folders(&jobs, &folder)?;
-                    None
-                }
-                Some(users) => Some(users::of_job(&users, &of, &folder)?),
-            };
+            let user = of.user();
+            if user.is_none() {
+                make_folders(&jobs, &folder)?;
+            }
             let Some(files) = of.files() else { return Ok(()) };
             files.make_usable()?;
             let staging = &files.staging;

@@ -2,29 +2,29 @@
 //! signal and no limit of another job's, or of the worker's own, is the job's to change.
 //!
 //! ```text
-//!  Users 2000000000..=2000000999 -- claim --> JobUser 2000000003 = a number, and the groups of all jobs
-//!                                       |-- bind:  its processes run as that user
-//!                                       |-- own:   its folder is that user's
-//!                                       |-- end_all: whatever runs as that user ends
-//!                                       +-- dropped: the number is free again
+//!  Users 2000000000..=2000000999 -- give --> JobUser 2000000003, in the groups of all jobs
+//!                                              |-- bind:  its processes run as that user
+//!                                              |-- own:   its folder is that user's
+//!                                              |-- end_all: what runs as that user ends
+//!                                              +-- dropped: the number is free again
 //! ```
 //!
-//! A number that has no name is enough for that. A claimed number is held by a socket that has a
-//! name on this machine, so that no two workers give one to two jobs.
+//! A number that has no name is enough for that. A claimed number is held by a lock in a folder
+//! that no job can write to, so that no two workers of a machine give one to two jobs.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io::{self, ErrorKind};
+use std::fs::{self, File, TryLockError};
+use std::hash::{BuildHasher, RandomState};
+use std::io;
 use std::ops::RangeInclusive;
 use std::os::fd::AsFd;
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::{SocketAddr, UnixListener};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rustix::fs::{
     Access, AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, accessat, fchmod, fchown, fstat, openat,
@@ -34,9 +34,12 @@ use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, set_capabilities,
     set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
+use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 use windrow_jobs::FailureCause;
-use windrow_security::files::make_private_folder;
+use windrow_security::files::{make_private_folder, private};
 
 use super::job::ChildrenOfJob;
 use super::start::TEMPORARY;
@@ -59,6 +62,12 @@ const NOBODYS: u32 = u32::MAX - 1;
 
 /// Rights that a finished file keeps: no other user, nor jobs by their group, may write to it.
 const OF_FINISHED: u32 = 0o755;
+
+/// Where numbers are locked: root's, and gone with the machine's start.
+const LOCKS: &str = "/run/windrow-job-users";
+
+/// For others to give back a number. Those of this worker say so.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 const NO_CAPABILITIES: CapabilitySets = CapabilitySets {
     effective: CapabilitySet::empty(),
@@ -124,7 +133,7 @@ fn somebodys_own<'a>(list: &'a str, numbers: &RangeInclusive<u32>) -> Option<(&'
         let name = fields.next()?;
         let mut number = || fields.next()?.trim().parse::<u64>().ok();
         let (first, count) = (number()?, number()?);
-        let last = first.saturating_add(count).checked_sub(1)?;
+        let last = first.saturating_add(count.checked_sub(1)?);
         let overlaps = first <= u64::from(*numbers.end()) && last >= u64::from(*numbers.start());
         overlaps.then_some((name, first, last))
     })
@@ -137,6 +146,7 @@ pub(crate) struct Users {
     groups: Arc<[Gid]>,
     /// The one to look at first.
     next: Mutex<u32>,
+    given_back: Arc<Notify>,
 }
 
 /// One of a job, until this is dropped.
@@ -144,43 +154,85 @@ pub(crate) struct Users {
 pub(crate) struct JobUser {
     number: Uid,
     groups: Arc<[Gid]>,
-    _held: UnixListener,
+    lock: Option<File>,
+    given_back: Arc<Notify>,
+}
+
+impl Drop for JobUser {
+    fn drop(&mut self) {
+        // Before anybody hears of it.
+        drop(self.lock.take());
+        self.given_back.notify_waiters();
+    }
 }
 
 impl Users {
     /// To be made where there is no [`refusal`](JobUsers::refusal).
-    pub(crate) fn new(of: JobUsers) -> Self {
-        let groups: Arc<[Gid]> = of.groups.iter().map(|group| Gid::from_raw(*group)).collect();
-        debug_assert!(!groups.is_empty(), "jobs would keep the worker's groups");
-        Self { next: Mutex::new(*of.numbers.start()), of, groups }
-    }
-
-    /// A user that no job has. May block for a moment.
     ///
     /// # Errors
-    /// When all are taken, and when the system refuses something.
-    pub(crate) fn claim(&self) -> io::Result<JobUser> {
+    /// When there is no folder for locks to be had.
+    pub(crate) fn new(of: JobUsers) -> io::Result<Self> {
+        make_private_folder(Path::new(LOCKS))?;
+        let groups: Arc<[Gid]> = of.groups.iter().map(|group| Gid::from_raw(*group)).collect();
+        debug_assert!(!groups.is_empty(), "jobs would keep the worker's groups");
+        // Anywhere: a worker that starts again would give the same ones again.
+        let count = u64::from(*of.numbers.end() - *of.numbers.start()) + 1;
+        let next = *of.numbers.start() + (RandomState::new().hash_one(LOCKS) % count) as u32;
+        Ok(Self { next: Mutex::new(next), of, groups, given_back: Arc::default() })
+    }
+
+    /// A user that no job has, as soon as there is one; `None` when it is not wanted any more.
+    ///
+    /// # Errors
+    /// When the system refuses something.
+    async fn claim(self: &Arc<Self>, unwanted: &CancellationToken) -> io::Result<Option<JobUser>> {
+        let mut is_said = false;
+        while !unwanted.is_cancelled() {
+            let given_back = self.given_back.notified();
+            let users = Arc::clone(self);
+            let claimed = spawn_blocking(move || users.claim_if_free()).await;
+            if let Some(user) = claimed.map_err(io::Error::other)?? {
+                return Ok(Some(user));
+            }
+            if !std::mem::replace(&mut is_said, true) {
+                let (first, last) = (self.of.numbers.start(), self.of.numbers.end());
+                tracing::warn!(
+                    "a job waits: all users of jobs ({first} to {last}) are taken (--job-users)"
+                );
+            }
+            tokio::select! {
+                () = given_back => {}
+                () = sleep(LOOK_AGAIN) => {}
+                () = unwanted.cancelled() => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// A user that no job has; `None` if all are taken. May block for a moment.
+    fn claim_if_free(&self) -> io::Result<Option<JobUser>> {
         let mut next = lock(&self.next);
         let (first, last) = (*self.of.numbers.start(), *self.of.numbers.end());
         // The one that was given back last comes last: the files that a job has left somewhere do
         // not become the next one's.
         let mut in_turn = (*next..=last).chain(first..*next);
-        let claimed = in_turn.find_map(|number| self.try_claim(number).transpose());
-        let user = claimed.unwrap_or_else(|| {
-            let text = format!("all users of jobs ({first} to {last}) are taken (--job-users)");
-            Err(io::Error::new(ErrorKind::ResourceBusy, text))
-        })?;
-        let number = user.number.as_raw();
-        *next = if number == last { first } else { number + 1 };
-        Ok(user)
+        let claimed = in_turn.find_map(|number| self.try_claim(number).transpose()).transpose()?;
+        if let Some(user) = &claimed {
+            let number = user.number.as_raw();
+            *next = if number == last { first } else { number + 1 };
+        }
+        Ok(claimed)
     }
 
     fn try_claim(&self, number: u32) -> io::Result<Option<JobUser>> {
-        let name = SocketAddr::from_abstract_name(format!("windrow-job-user-{number}"))?;
-        let held = match UnixListener::bind_addr(&name) {
-            Err(error) if error.kind() == ErrorKind::AddrInUse => return Ok(None),
-            held => held?,
-        };
+        let mut options = private();
+        options.write(true).create(true).custom_flags(libc::O_NOFOLLOW);
+        let file = options.open(Path::new(LOCKS).join(number.to_string()))?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Ok(()) => {}
+        }
         if runs_anything(number)? {
             tracing::warn!(
                 user = number,
@@ -189,7 +241,8 @@ impl Users {
             return Ok(None);
         }
         let number = Uid::from_raw(number);
-        Ok(Some(JobUser { number, groups: Arc::clone(&self.groups), _held: held }))
+        let (groups, given_back) = (Arc::clone(&self.groups), Arc::clone(&self.given_back));
+        Ok(Some(JobUser { number, groups, lock: Some(file), given_back }))
     }
 
     /// Ends what the jobs of a former worker have left running, whose folders these are.
@@ -293,25 +346,29 @@ impl JobUser {
     }
 }
 
-/// The user of a job, claimed with the first of its processes, and then given the job's folder: it
-/// is not touched by name after that, since the job can put anything in its place.
-pub(super) fn of_job(
-    users: &Users,
-    job: &ChildrenOfJob,
+/// Gives a job a user, if it has none yet, and that user the job's folder: it is not touched by
+/// name after that, since the job can put anything in its place.
+pub(super) async fn give(
+    users: &Arc<Users>,
+    job: &Arc<ChildrenOfJob>,
     folder: &Path,
-) -> Result<Arc<JobUser>, FailureCause> {
-    if let Some(user) = job.user() {
-        return Ok(user);
+) -> Result<(), FailureCause> {
+    if job.user().is_some() {
+        return Ok(());
     }
     let failed = |error: io::Error| FailureCause::io(folder, &error);
-    let user = Arc::new(users.claim().map_err(failed)?);
-    let temporary = folder.join(TEMPORARY);
-    make_private_folder(&temporary).map_err(failed)?;
-    for path in [&temporary, folder] {
-        File::open(path).and_then(|made| user.own(made)).map_err(failed)?;
-    }
-    job.set_user(Arc::clone(&user));
-    Ok(user)
+    let claimed = users.claim(&job.released).await.map_err(failed)?;
+    let user = Arc::new(claimed.ok_or(FailureCause::Cancelled)?);
+    let (made_for, path) = (Arc::clone(&user), folder.to_path_buf());
+    let made = spawn_blocking(move || {
+        let temporary = path.join(TEMPORARY);
+        make_private_folder(&temporary)?;
+        let mut folders = [&temporary, &path].into_iter();
+        folders.try_for_each(|folder| made_for.own(File::open(folder)?))
+    });
+    made.await.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(failed)?;
+    job.set_user(user);
+    Ok(())
 }
 
 /// Has what an attempt of the job has written be this worker's, as it is where jobs have no users

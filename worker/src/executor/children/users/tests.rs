@@ -14,7 +14,7 @@ fn of(count: u32) -> JobUsers {
 fn users(count: u32) -> Option<Users> {
     geteuid().is_root().then(|| {
         assert_eq!(of(count).refusal(), None);
-        Users::new(of(count))
+        Users::new(of(count)).unwrap()
     })
 }
 
@@ -40,25 +40,51 @@ fn users_that_are_somebodys_are_refused() {
     assert!(refusal(1..=FIRST, &[GROUP]).unwrap().contains("killed with the job"));
 }
 
-#[test]
-fn no_two_jobs_have_one_user_and_numbers_come_back_late() {
+fn claim(users: &Users) -> JobUser {
+    users.claim_if_free().unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn no_two_jobs_have_one_user_and_numbers_come_back_late() {
     // Numbers that no other test of this process claims.
     let mine = JobUsers { numbers: FIRST + 100..=FIRST + 102, groups: vec![GROUP] };
     if !geteuid().is_root() {
         return;
     }
-    let (users, others) = (Users::new(mine.clone()), Users::new(mine));
+    let [users, others] = [(); 2].map(|()| Arc::new(Users::new(mine.clone()).unwrap()));
+    *lock(&users.next) = FIRST + 100;
+    *lock(&others.next) = FIRST + 100;
     let number = |user: &JobUser| user.number.as_raw() - FIRST;
-    let first = users.claim().unwrap();
-    let second = others.claim().unwrap();
+    let (first, second) = (claim(&users), claim(&others));
     assert_eq!((number(&first), number(&second)), (100, 101));
     drop(first);
-    let third = users.claim().unwrap();
+    let third = claim(&users);
     assert_eq!(number(&third), 102);
-    let fourth = users.claim().unwrap();
+    let fourth = claim(&users);
     assert_eq!(number(&fourth), 100);
-    let error = users.claim().unwrap_err();
-    assert!(error.to_string().contains("are taken (--job-users)"), "{error}");
+    assert!(users.claim_if_free().unwrap().is_none());
+    // A job waits for one that is given back, by whichever worker, and not for ever.
+    let wanted = CancellationToken::new();
+    let (waiting, unwanted) = (Arc::clone(&users), wanted.clone());
+    let waits = tokio::spawn(async move { waiting.claim(&unwanted).await });
+    tokio::task::yield_now().await;
+    drop(second);
+    let fifth = waits.await.unwrap().unwrap().unwrap();
+    assert_eq!(number(&fifth), 101);
+    wanted.cancel();
+    assert!(users.claim(&wanted).await.unwrap().is_none());
+}
+
+#[test]
+fn a_worker_does_not_begin_with_the_same_user_again() {
+    let of = JobUsers { numbers: FIRST..=FIRST + 9_999, groups: vec![GROUP] };
+    if !geteuid().is_root() {
+        return;
+    }
+    let begins = || *lock(&Users::new(of.clone()).unwrap().next);
+    let all: BTreeSet<_> = (0..10).map(|_| begins()).collect();
+    assert!(all.len() > 5, "{all:?}");
+    assert!(all.iter().all(|number| of.numbers.contains(number)));
 }
 
 /// A process of the user, which ends when it is killed.
@@ -71,7 +97,7 @@ fn sleeper(user: &JobUser) -> std::process::Child {
 #[test]
 fn a_process_is_its_users_and_ends_with_all_of_that_user() {
     let Some(users) = users(10) else { return };
-    let (user, other) = (users.claim().unwrap(), users.claim().unwrap());
+    let (user, other) = (claim(&users), claim(&users));
     let mut command = Command::new("grep");
     command.args(["-E", "^(Uid|Gid|Groups|CapPrm|CapAmb|NoNewPrivs):", "/proc/self/status"]);
     user.bind(&mut command);
@@ -105,7 +131,7 @@ fn a_process_is_its_users_and_ends_with_all_of_that_user() {
 #[test]
 fn a_finished_file_is_the_workers() {
     let Some(users) = users(20) else { return };
-    let (user, dir) = (users.claim().unwrap(), tempfile::tempdir().unwrap());
+    let (user, dir) = (claim(&users), tempfile::tempdir().unwrap());
     let staging = File::open(dir.path()).unwrap();
     let write = |name: &str, mode| {
         let path = dir.path().join(name);
@@ -134,7 +160,7 @@ fn a_finished_file_is_the_workers() {
 #[test]
 fn jobs_pass_through_a_folder_and_see_nothing_of_it() {
     let Some(users) = users(30) else { return };
-    let user = users.claim().unwrap();
+    let user = claim(&users);
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("worker");
     fs::create_dir(&folder).unwrap();
