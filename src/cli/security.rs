@@ -10,15 +10,15 @@ use windrow_coordinator::security::{
     admin_folder, init as init_cluster, issue_token, knows, revoke as revoke_member,
 };
 use windrow_jobs::one_line;
-use windrow_security::files::{folder_of, write_private};
+use windrow_security::files::{folder_of, open_to_others, write_private};
 use windrow_security::{
-    Credentials, Dialer, JoinToken, Role, SecurityError, Tls, enroll, renew_if_due,
+    Credentials, Dialer, JoinToken, Role, SecurityError, Tls, enroll, keep_renewed, renew_if_due,
 };
 
 use super::args::{InitArgs, JoinTokenArgs, LoginArgs, RevokeArgs, TargetArgs, TokenArgs};
 use super::error::CliError;
 use super::exit::Exit;
-use super::stdout;
+use super::{stderr, stdout};
 
 /// Those that ask with the commands that need `windrow login`.
 const USERS: [Role; 2] = [Role::Submitter, Role::Admin];
@@ -54,9 +54,9 @@ pub(crate) fn token(args: TokenArgs) -> Result<Exit, CliError> {
     if let Some(name) = &name
         && knows(&dir, role, name)?
     {
-        tracing::warn!(
-            "{role}/{name} has had a token before: who uses this one is the same member, whose jobs and prints it has"
-        );
+        stderr::line(format_args!(
+            "{role}/{name} has had a token before: who uses this one is the same member, and has its jobs and prints"
+        ));
     }
     let token = issue_token(&dir, role, name.as_deref(), expires.into())?;
     match out {
@@ -99,10 +99,10 @@ pub(crate) async fn login(args: LoginArgs) -> Result<Exit, CliError> {
         )
     })?;
     refuse_token_in_clear(&args.target.coordinator)?;
+    let token = given.read()?;
     if !args.replace {
         refuse_to_replace(&folder)?;
     }
-    let token = given.read()?;
     let credentials = enroll(&args.target.coordinator, &token, &USERS).await?;
     credentials.save(&folder)?;
     let certified = credentials.certified();
@@ -165,15 +165,22 @@ pub(crate) async fn dialer(target: &TargetArgs) -> Result<Dialer, CliError> {
             one_line(urls)
         )));
     }
+    if let Some(warning) = open_to_others(&path) {
+        stderr::line(format_args!("{warning}"));
+    }
     let tls = Tls::new(Credentials::load(&folder)?)?;
     let renewed = renew_if_due(&tls, urls, &folder).await;
     match (renewed, tls.certified().check(SystemTime::now())) {
         (Ok(()), Ok(())) => {}
-        (Err(error), Ok(())) => tracing::warn!(%error, "cannot renew the credentials"),
+        (Err(error), Ok(())) => {
+            stderr::line(format_args!("cannot renew the credentials: {error}"));
+        }
         // The cluster says why it does not renew them.
         (Err(error @ SecurityError::Denied(_)), Err(_)) => return Err(error.into()),
         (_, Err(error)) => return Err(error.into()),
     }
+    // Whoever waits for a job may wait for longer than a certificate counts.
+    tokio::spawn(keep_renewed(tls.clone(), urls.clone(), folder));
     Ok(Dialer::member(tls))
 }
 
@@ -185,7 +192,11 @@ pub(crate) async fn join(
     token: &JoinTokenArgs,
     folder: &Path,
 ) -> Result<Tls, CliError> {
-    let is_joined = Credentials::path(folder).exists();
+    let path = Credentials::path(folder);
+    let is_joined = path.exists();
+    if let Some(warning) = open_to_others(&path) {
+        tracing::warn!("{warning}");
+    }
     let token = match TokenSource::of(token) {
         // Who starts a worker again may have removed what it was joined with.
         Some(TokenSource::File(file)) if is_joined && !file.exists() => None,

@@ -8,13 +8,17 @@ use libtest_mimic::Trial;
 use windrow_security::Credentials;
 
 use super::{as_member, login, text};
-use crate::support::{Cluster, ClusterOptions, Dir, Process, case, eventually, wait_for, windrow};
+use crate::conformance::{gated, gates, processes};
+use crate::support::{
+    Cluster, ClusterOptions, Dir, Process, case, eventually, sorted_lines, wait_for, windrow,
+};
 
 pub fn tests() -> Vec<Trial> {
     vec![
         case("security::members_come_back_after_an_outage", an_outage),
         case("security::members_that_were_away_too_long_end", an_outage_for_too_long),
         case("security::short_lived_certificates_are_renewed", certificates_are_renewed),
+        case("security::a_job_that_outlasts_its_submitters_certificate", a_long_job),
         case("security::expired_credentials_say_so", expired_credentials_say_so),
     ]
 }
@@ -83,6 +87,33 @@ fn certificates_are_renewed() {
     let first = wait_for("credentials", || fs::read(&identity).ok());
     eventually("other credentials", || fs::read(&identity).unwrap() != first);
     eventually("word of it", || worker.stderr().contains("the certificate was renewed"));
+}
+
+/// A command that waits renews what it shows, and hears of the end.
+fn a_long_job() {
+    let options =
+        ClusterOptions { secured: true, certificate_lifetime: "3s", ..Default::default() };
+    let cluster = Cluster::with_options(1, options);
+    let (user, login) = login(&cluster, &cluster.token("submitter"), "user");
+    login.finish().expect_code(0);
+    let ends = Credentials::load(&user).unwrap().certified().not_after;
+    let dir = Dir::new();
+    dir.write("in/a", "rye oats rye\n");
+    let gates = gates(&dir);
+    let writes = ["--allow-write", text(&gates)];
+    let arguments = [vec!["submit".to_string()], gated(&dir, &writes)].concat();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let submit = as_member(&cluster, &user, &arguments);
+    eventually("a task", || !processes(&gates, "map-").is_empty());
+    eventually("the end of the first certificate", || SystemTime::now() > ends);
+    eventually("word of another", || {
+        Credentials::load(&user).unwrap().certified().not_after > ends
+    });
+    for stage in ["map", "reduce"] {
+        fs::write(gates.join(format!("{stage}-go")), "").unwrap();
+    }
+    submit.finish().expect_code(0);
+    assert_eq!(sorted_lines(&dir.join("out")), ["oats\t1", "rye\t2"]);
 }
 
 fn expired_credentials_say_so() {

@@ -12,6 +12,7 @@ pub fn tests() -> Vec<Trial> {
     vec![
         case("security::tokens_are_for_one_member_once", tokens_are_for_one_member_once),
         case("security::tokens_come_from_files", tokens_come_from_files),
+        case("security::credentials_that_are_good_are_kept", good_credentials_are_kept),
         case("security::a_token_of_a_wrong_role_does_not_stick", a_token_of_a_wrong_role),
         case("security::credentials_of_another_cluster_do_not_stick", a_token_of_another_cluster),
     ]
@@ -40,6 +41,30 @@ fn tokens_are_for_one_member_once() {
     for name in ["second", "third", "fourth"] {
         assert!(!cluster.dir().join(name).exists(), "{name} has credentials");
     }
+}
+
+/// Whose key is lost can cancel none of the jobs that were submitted with it.
+fn good_credentials_are_kept() {
+    let cluster = secured(0);
+    let token = cluster.token_with("submitter", &["--name", "ann"]);
+    login(&cluster, &token, "ann").1.finish().expect_code(0);
+    let folder = cluster.dir().join("ann");
+    let file = folder.join("identity.pem");
+    let before = fs::read(&file).unwrap();
+    let token = cluster.token("submitter");
+    let mut again = windrow(["token", "--role", "submitter", "--name", "ann"]);
+    again.arg(cluster.dir().join("security"));
+    Process::start(again).finish().expect_code(0).expect_said("has had a token before");
+    let refused = login(&cluster, &token, "ann").1.finish().expect_code(2);
+    refused.expect_said("has the credentials of submitter ann").expect_said("--replace");
+    assert_eq!(fs::read(&file).unwrap(), before);
+    let at = ["--coordinator", &cluster.url, "--credentials", text(&folder)];
+    let replace = windrow([&["login", "--replace", "--token", &token], &at[..]].concat());
+    Process::start(replace).finish().expect_code(0);
+    assert_ne!(fs::read(&file).unwrap(), before);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let jobs = Process::start(windrow([&["jobs"], &at[..]].concat())).finish().expect_code(0);
+    jobs.expect_said("chmod 600");
 }
 
 /// So that no other user of the machine reads them among a process's arguments.

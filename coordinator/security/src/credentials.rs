@@ -6,7 +6,7 @@ use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::files::{make_private_folder, read, warn_of_readers, write_private};
+use crate::files::{make_private_folder, read, write_private};
 use crate::{Certified, SecurityError};
 
 /// The one file in a folder of credentials. One, so that key and certificate are replaced together.
@@ -44,7 +44,6 @@ impl Credentials {
     pub fn load(folder: &Path) -> Result<Self, SecurityError> {
         let path = Self::path(folder);
         let bytes = read(&path)?;
-        warn_of_readers(&path);
         let malformed = |_| SecurityError::Malformed(format!("{} is damaged", path.display()));
         let key = PrivateKeyDer::from_pem_slice(&bytes).map_err(malformed)?;
         let mut certificates = CertificateDer::pem_slice_iter(&bytes);

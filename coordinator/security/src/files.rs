@@ -16,6 +16,8 @@ const FOLDER_OF_OWNER: u32 = 0o700;
 
 /// What others than the owner may do.
 const OF_OTHERS: u32 = 0o077;
+/// Who may only pass through a folder sees nothing in it that is not open to them by itself.
+const GROUP_PASSES: u32 = 0o010;
 
 /// Makes a folder and those above it, where missing, all of their owner alone. One that is there,
 /// and its user's own, becomes so: it is of Windrow's making.
@@ -55,22 +57,20 @@ pub fn warn_of_others(folder: &Path) {
         tracing::warn!(
             "{path} belongs to another user ({owner}), who can replace what is in it; give this one a folder of its own"
         );
-    } else if mode & OF_OTHERS != 0 {
+    } else if mode & OF_OTHERS & !GROUP_PASSES != 0 {
         tracing::warn!(
             "other users of this machine get into {path} (its mode is {mode:04o}); 'chmod 700 {path}' keeps them out"
         );
     }
 }
 
-/// Says that others can read a file that should be its owner's alone, if they can.
-pub fn warn_of_readers(path: &Path) {
+/// What to tell the owner of a file that others can read or change, if they can.
+pub fn open_to_others(path: &Path) -> Option<String> {
     let mode = fs::metadata(path).map_or(0, |found| found.mode() & 0o7777);
-    if mode & OF_OTHERS != 0 {
-        let path = path.display();
-        tracing::warn!(
-            "other users can read or change {path} (its mode is {mode:04o}); 'chmod 600 {path}' keeps them out"
-        );
-    }
+    let path = path.display();
+    (mode & OF_OTHERS != 0).then(|| {
+        format!("other users can read or change {path} (its mode is {mode:04o}); 'chmod 600 {path}' keeps them out")
+    })
 }
 
 /// A new file of its owner alone, in the place of what is there.

@@ -154,8 +154,7 @@ fn isolated(config: &WorkerConfig) -> Result<Isolated, WorkerError> {
 /// The folder, and the one name that it has.
 fn take(path: &Path, users: Option<&Users>) -> Result<(WorkerDirectory, PathBuf), ExecutorError> {
     let failed = failed(path);
-    let end_former =
-        |folders: &[PathBuf]| users.map_or(Ok(()), |users| users.end_those_of(folders));
+    let end_former = |folders: &[PathBuf]| users.map_or(Ok(()), |_| Users::end_those_of(folders));
     let path = std::path::absolute(path).map_err(&failed)?;
     let directory = WorkerDirectory::open_after(&path, end_former)?;
     let path = std::fs::canonicalize(directory.path()).map_err(&failed)?;

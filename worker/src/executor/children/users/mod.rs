@@ -62,6 +62,8 @@ const NOBODYS: u32 = u32::MAX - 1;
 
 /// Rights that a finished file keeps: no other user, nor jobs by their group, may write to it.
 const OF_FINISHED: u32 = 0o755;
+/// The coordinator reads it by the group.
+const OF_FINISHED_AT_LEAST: u32 = 0o640;
 
 /// Where numbers are locked: root's, and gone with the machine's start.
 const LOCKS: &str = "/run/windrow-job-users";
@@ -100,21 +102,34 @@ impl JobUsers {
             return Some("jobs need a group that is not root's: name it with --job-group".into());
         }
         if self.numbers.is_empty() || self.numbers.contains(&0) || *self.numbers.end() >= NOBODYS {
-            return Some("the numbers of jobs' users must be above 0".into());
+            return Some(format!(
+                "the numbers of jobs' users must be above 0, and below {NOBODYS}"
+            ));
+        }
+        // The first process is somebody else's for a worker that is not root.
+        if !Path::new("/proc/1").exists() {
+            return Some("/proc does not show the processes of other users here (hidepid=, ProtectProc=), so that it cannot be known whether a user is somebody's".into());
         }
         if self.numbers.contains(&geteuid().as_raw()) {
             return Some("this worker's own user cannot be a job's".into());
         }
-        let read = |list| fs::read_to_string(list).unwrap_or_default();
-        if let Some((name, first, last)) = somebodys_own(&read("/etc/subuid"), &self.numbers) {
-            return Some(format!(
-                "/etc/subuid gives {name} the users {first} to {last}, who could become a job's; choose numbers that nobody has (--job-users)"
-            ));
-        }
-        somebody(&read("/etc/passwd"), &self.numbers).map(|(number, name)| {
-            format!("user {number} is {name}'s, and all that runs as a job's user is killed with the job; choose numbers that nobody has (--job-users)")
-        })
+        whose(&self.numbers)
     }
+}
+
+/// Says whose some of these numbers are, where that is known.
+fn whose(numbers: &RangeInclusive<u32>) -> Option<String> {
+    let read = |list| fs::read_to_string(list).unwrap_or_default();
+    if let Some((name, first, last)) = somebodys_own(&read("/etc/subuid"), numbers) {
+        return Some(format!(
+            "/etc/subuid gives {name} the users {first} to {last}, who could become a job's; choose numbers that nobody has (--job-users)"
+        ));
+    }
+    somebody(&read("/etc/passwd"), numbers).map(|(number, name)| {
+        format!(
+            "user {number} is {name}'s, and all that runs as a job's user is killed with the job; choose numbers that nobody has (--job-users)"
+        )
+    })
 }
 
 /// The first whose number is among these.
@@ -245,14 +260,17 @@ impl Users {
         Ok(Some(JobUser { number, groups, lock: Some(file), given_back }))
     }
 
-    /// Ends what the jobs of a former worker have left running, whose folders these are.
+    /// Ends what the jobs of a former worker have left running, whose folders these are: whatever
+    /// numbers that worker had, their owners are users of jobs, unless somebody has them.
     ///
     /// # Errors
     /// When the system says so.
-    pub(crate) fn end_those_of(&self, folders: &[PathBuf]) -> io::Result<()> {
+    pub(crate) fn end_those_of(folders: &[PathBuf]) -> io::Result<()> {
         let owner = |path: &PathBuf| fs::symlink_metadata(path).ok().map(|found| found.uid());
         let mut owners: BTreeSet<_> = folders.iter().filter_map(owner).collect();
-        owners.retain(|owner| self.of.numbers.contains(owner));
+        owners.retain(|owner| whose(&(*owner..=*owner)).is_none());
+        owners.remove(&0);
+        owners.remove(&geteuid().as_raw());
         for owner in owners {
             kill_all(Uid::from_raw(owner))?;
         }
@@ -326,7 +344,8 @@ impl JobUser {
     }
 
     /// Takes a finished file in the staging folder from the user, who could go on to write to it by
-    /// its name, and so could later jobs whose user has the same number.
+    /// its name, and so could later jobs whose user has the same number. The worker's user and the
+    /// group can read it, whatever the job has done to it.
     fn give_up(&self, staging: impl AsFd, name: &OsStr) -> io::Result<()> {
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = openat(staging, name, flags, Mode::empty())?;
@@ -337,7 +356,8 @@ impl JobUser {
             return Ok(());
         }
         fchown(&file, Some(geteuid()), None)?;
-        Ok(fchmod(&file, Mode::from_raw_mode(found.st_mode & OF_FINISHED))?)
+        let mode = (found.st_mode | OF_FINISHED_AT_LEAST) & OF_FINISHED;
+        Ok(fchmod(&file, Mode::from_raw_mode(mode))?)
     }
 
     /// Ends all that runs as this user, whatever it has done to be hard to find.
@@ -418,10 +438,18 @@ fn runs_anything(number: u32) -> io::Result<bool> {
         let line = status.lines().find_map(|line| line.strip_prefix("Uid:"));
         line.is_some_and(|ids| ids.split_ascii_whitespace().any(|id| id == number))
     };
-    for process in fs::read_dir("/proc")? {
-        // Some end meanwhile, and some entries are no processes.
-        if fs::read_to_string(process?.path().join("status")).is_ok_and(|status| is_its(&status)) {
-            return Ok(true);
+    for entry in fs::read_dir("/proc")? {
+        let entry = entry?;
+        if !entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit) {
+            continue;
+        }
+        match fs::read_to_string(entry.path().join("status")) {
+            Ok(status) if is_its(&status) => return Ok(true),
+            Ok(_) => {}
+            // It has ended meanwhile. What cannot be read for another reason may be anybody's.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(false)

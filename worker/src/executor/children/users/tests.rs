@@ -34,7 +34,7 @@ fn users_that_are_somebodys_are_refused() {
     }
     let refusal = |numbers, groups: &[u32]| JobUsers { numbers, groups: groups.to_vec() }.refusal();
     assert!(refusal(0..=9, &[GROUP]).unwrap().contains("above 0"));
-    assert!(refusal(FIRST..=u32::MAX, &[GROUP]).unwrap().contains("above 0"));
+    assert!(refusal(FIRST..=u32::MAX, &[GROUP]).unwrap().contains("below 4294967294"));
     assert!(refusal(FIRST..=FIRST, &[0]).unwrap().contains("--job-group"));
     assert!(refusal(FIRST..=FIRST, &[]).unwrap().contains("--job-group"));
     assert!(refusal(1..=FIRST, &[GROUP]).unwrap().contains("killed with the job"));
@@ -119,11 +119,11 @@ fn a_process_is_its_users_and_ends_with_all_of_that_user() {
     let number = other.number.as_raw();
     drop(other);
     assert!(users.try_claim(number).unwrap().is_none());
-    users.end_those_of(&[]).unwrap();
+    Users::end_those_of(&[]).unwrap();
     assert!(stays.try_wait().unwrap().is_none());
     let left = tempfile::tempdir().unwrap();
     std::os::unix::fs::chown(left.path(), Some(number), None).unwrap();
-    users.end_those_of(&[left.path().to_path_buf()]).unwrap();
+    Users::end_those_of(&[left.path().to_path_buf()]).unwrap();
     stays.wait().unwrap();
     users.try_claim(number).unwrap().unwrap();
 }
@@ -147,6 +147,9 @@ fn a_finished_file_is_the_workers() {
     let part = write("part", 0o4766);
     user.give_up(&staging, OsStr::new("part")).unwrap();
     assert_eq!(looks(&part), (true, 0o744));
+    let closed = write("closed", 0);
+    user.give_up(&staging, OsStr::new("closed")).unwrap();
+    assert_eq!(looks(&closed), (true, 0o640));
     // What is no file of its own is left to whoever publishes it.
     let twice = write("twice", 0o666);
     fs::hard_link(&twice, dir.path().join("again")).unwrap();
