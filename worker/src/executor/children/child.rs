@@ -10,12 +10,14 @@ use std::time::Duration;
 use rustix::process::Pid;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use windrow_jobs::{AttemptId, FailureCause, Place, Stage, TaskId};
 use windrow_proto::v1;
 use windrow_proto::v1::to_child::Message;
 
+use super::family::has_stopped;
 use super::job::ChildrenOfJob;
 use super::life::{Death, Stop};
 use crate::channel::{Descriptors, MessageReader};
@@ -31,6 +33,8 @@ const CANCEL_GRACE: Duration = Duration::from_secs(3);
 const ORDERS_MAX: usize = 4;
 /// How long it may take to have room for a message.
 const TELL_TIME_MAX: Duration = Duration::from_secs(30);
+/// Before it is looked whether it has stopped.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// How long it may take to leave after it was asked to.
 const END_GRACE: Duration = Duration::from_secs(1);
 
@@ -203,6 +207,16 @@ impl Child {
     pub(super) fn kill(&self) {
         self.close();
         self.stop.kill();
+    }
+
+    /// Returns when it does nothing more after it was killed, which is before it is
+    /// [`gone`](Self::gone) if it has much memory.
+    pub(super) async fn stopped(&self) {
+        let pid = self.pid;
+        let has_stopped = async || spawn_blocking(move || has_stopped(pid)).await.unwrap_or(false);
+        while !self.gone.is_cancelled() && !has_stopped().await {
+            let _ = timeout(LOOK_AGAIN, self.gone.cancelled()).await;
+        }
     }
 
     /// Listens to it for as long as it speaks.

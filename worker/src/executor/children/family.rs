@@ -67,6 +67,34 @@ impl Member {
     }
 }
 
+/// Whether a process that was killed does nothing more, and nothing that it has started either: all
+/// of its threads are on their way out. The kernel may still be giving back its memory then, which
+/// takes 40 ms for 250 MB.
+pub(super) fn has_stopped(pid: Pid) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())) else {
+        return false;
+    };
+    let mut threads = threads.peekable();
+    threads.peek().is_some()
+        && threads.all(|thread| {
+            let Ok(thread) = thread.map(|thread| thread.path()) else { return false };
+            let read = |file| fs::read_to_string(thread.join(file));
+            read("stat").is_ok_and(|stat| is_exiting(&stat))
+                && read("children").is_ok_and(|children| children.trim().is_empty())
+        })
+}
+
+/// `PF_EXITING` of the kernel: set before a thread gives anything back, and after its last system
+/// call.
+fn is_exiting(stat: &str) -> bool {
+    const EXITING: u64 = 4;
+    const FLAGS: usize = 6;
+    // The name before it may have anything in it.
+    let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
+    let flags = fields.split_ascii_whitespace().nth(FLAGS).and_then(|flags| flags.parse().ok());
+    flags.is_some_and(|flags: u64| flags & EXITING != 0)
+}
+
 /// Memory of a process; what it has in common with others counts whole.
 fn resident_bytes(pid: i32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
@@ -94,7 +122,26 @@ fn sum_of_lines(text: &str, names: &[&str]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+
     use super::*;
+
+    #[test]
+    fn one_that_was_killed_has_stopped_unless_it_has_left_something() {
+        let mut sleeper = Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = Pid::from_child(&sleeper);
+        assert!(!has_stopped(pid));
+        sleeper.kill().unwrap();
+        // It is there until it is reaped.
+        waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();
+        assert!(has_stopped(pid));
+        sleeper.wait().unwrap();
+        assert!(!has_stopped(pid), "nothing is known of one that is gone");
+        let stat = |flags| format!("7 (a) 1 2) S 1 7 7 0 -1 {flags} 0 0");
+        assert!(is_exiting(&stat("4227076")) && !is_exiting(&stat("4194560")));
+    }
 
     #[test]
     fn lines_are_added_up() {

@@ -199,16 +199,27 @@ impl ChildrenOfJob {
     }
 
     /// Ends all of its processes, at once: the job is over, and they have nothing to finish. From
-    /// now on none is started. Returns when they are gone, whoever has ended them.
+    /// now on none is started. Returns when they do nothing more, whoever has ended them.
+    pub(super) async fn stop(&self) {
+        for child in self.kill().await {
+            child.stopped().await;
+        }
+    }
+
+    /// The same, and returns when they are gone.
     pub(super) async fn end(&self) {
+        for child in self.kill().await {
+            child.gone.cancelled().await;
+        }
+    }
+
+    async fn kill(&self) -> Vec<Arc<Child>> {
         self.released.cancel();
         // Whoever starts one has it in the list by then.
         let _main = self.main.lock().await;
         let living = lock(&self.state).children.clone();
         living.iter().for_each(|child| child.kill());
-        for child in living {
-            child.gone.cancelled().await;
-        }
+        living
     }
 }
 

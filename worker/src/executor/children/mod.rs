@@ -220,7 +220,7 @@ impl Children {
             ending.iter().filter(|job| job.id == id).cloned().collect()
         };
         for job in &ending {
-            job.end().await;
+            job.stop().await;
         }
         on_end();
         let Some(job) = job else { return };
