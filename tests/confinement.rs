@@ -22,6 +22,7 @@ pub fn tests() -> Vec<Trial> {
         case("confinement::neighbours_outputs_are_read", neighbours_outputs_are_read),
         case("confinement::workers_can_do_without", workers_can_do_without),
         case("confinement::declared_paths_stay_in_allowed_folders", declared_paths_are_checked),
+        case("confinement::declared_paths_reach_no_outputs", declared_paths_reach_no_outputs),
     ]
 }
 
@@ -118,7 +119,7 @@ fn a_declared_path_is_writable() {
         ("notes", 2, "must be an absolute path"),
         (&*path(&dir.join("missing")), 1, "No such file"),
         (&*worker, 1, "this worker's folder, or part of it, lies there"),
-        ("/", 1, "this worker's folder, or part of it, lies there"),
+        ("/", 2, "the job's output"),
     ] {
         let (_dir, output) = reach(&cluster, &act, &["--allow-write", declared]);
         output.expect_code(code).expect_said(said);
@@ -207,4 +208,41 @@ fn declared_paths_are_checked() {
         submit(outside).expect_code(1).expect_said("--allow-path adds to that");
     }
     submit("data/notes").expect_code(0);
+}
+
+/// Where the outputs of all lie, another one's output is taken away and faked, and so is the
+/// staging folder of a job that runs.
+fn declared_paths_reach_no_outputs() {
+    let cluster = Cluster::start(1);
+    let dir = Dir::new();
+    let results = path(&dir.join("results"));
+    let input = path(&dir.write("in/a.txt", "rye oats rye\n"));
+    let published = path(&dir.join("results/bob"));
+    let flags = ["word-count", "--input", &input, "--output", &published];
+    cluster.submit(flags).expect_code(0);
+    let whole = fs::read(dir.join("results/bob/_SUCCESS")).unwrap();
+    let act = format!("run cd {results} && mv bob stolen && mkdir bob && touch bob/_SUCCESS");
+    for declared in [&results, &published, &path(&dir.join("results/bob/part-00000"))] {
+        let (_dir, output) = reach(&cluster, &act, &["--allow-write", declared]);
+        output
+            .expect_code(1)
+            .expect_said(&format!("{published} is an output, with _SUCCESS in it"))
+            .expect_said("declare a folder in which no outputs lie");
+    }
+    assert_eq!(fs::read(dir.join("results/bob/_SUCCESS")).unwrap(), whole);
+
+    let gated = GatedJob::new(1, 1_000, &[]);
+    let job = gated.submit(&cluster);
+    let arguments = gated.arguments();
+    let output = arguments.iter().skip_while(|flag| *flag != "--output").nth(1).unwrap();
+    let around = path(Path::new(output).parent().unwrap());
+    for declared in [&around, output, &format!("{output}/_temporary")] {
+        let act = format!("remove {output}/_temporary");
+        let (_dir, refused) = reach(&cluster, &act, &["--allow-write", declared]);
+        refused.expect_code(1).expect_said(&format!("the output of job-{job}"));
+    }
+    gated.open("map-go");
+    gated.open("reduce-go");
+    gated.finish(&cluster, job);
+    gated.check_output();
 }

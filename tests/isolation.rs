@@ -53,14 +53,11 @@ pub fn open_to_others(folder: &Path) {
     fs::set_permissions(folder, Permissions::from_mode(0o755)).unwrap();
 }
 
-/// An output into which the users of jobs write.
+/// An output into which the users of jobs write, in a folder as docs/security.md has it.
 pub fn shared_output(dir: &Dir) -> PathBuf {
-    open_to_others(dir.path());
-    let out = dir.join("out");
-    fs::create_dir(&out).unwrap();
-    chown(&out, None, Some(GROUP_OF_JOBS)).unwrap();
-    fs::set_permissions(&out, Permissions::from_mode(0o2775)).unwrap();
-    out
+    chown(dir.path(), None, Some(GROUP_OF_JOBS)).unwrap();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o3775)).unwrap();
+    dir.join("out")
 }
 
 /// What an attack needs to be there, and what the job is to do.

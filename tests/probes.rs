@@ -207,7 +207,7 @@ fn a_revoked_user_hears_no_more() {
     let gated = GatedJob::new(1, 1_000, &["--reducers", "1"]);
     let mut submit = windrow(["submit"]);
     submit.env("WINDROW_COORDINATOR", &cluster.url).env("WINDROW_CREDENTIALS", &user);
-    submit.args(gated.arguments()).arg("--allow-write").arg(gated.dir.path());
+    submit.args(gated.arguments()).arg("--allow-write").arg(gated.dir.join("gates"));
     let submit = Process::start(submit);
     gated.wait_for_maps(1);
     revoke(&cluster, &load(&user));

@@ -4,6 +4,7 @@
 //! ```text
 //!  rpc/      the gRPC edge: Jobs for submitters, Sessions for workers, conversions
 //!  blobs/    programs and side files, by digest: taken from submitters, given to workers
+//!  claims    which paths are whose: outputs, and what jobs may write to besides
 //!  plan/     inputs to files to splits, and the numbers that the user left open
 //!  driver/   the one task that owns the scheduler and carries out its effects
 //!  journal/  what was decided, written down before anybody hears of it
@@ -24,6 +25,7 @@
 
 mod audit;
 mod blobs;
+mod claims;
 mod config;
 mod coordinator;
 mod driver;

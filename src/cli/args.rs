@@ -167,7 +167,7 @@ pub(crate) struct SubmitArgs {
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     pub(crate) priority: i32,
     /// File or folder that the job's code may write to, besides its output and its temporary
-    /// folder; must be there on every worker; may be repeated
+    /// folder; must be there on every worker, and no output may lie in it; may be repeated
     #[arg(long = "allow-write", value_name = "PATH", value_parser = absolute_path)]
     pub(crate) writable: Vec<String>,
     /// How long the job waits while there is no worker

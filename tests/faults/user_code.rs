@@ -1,6 +1,8 @@
 //! User code panics, hangs and fails: once, which costs one retry, or always, which fails the job
 //! with the place.
 
+use std::fs;
+
 use libtest_mimic::Trial;
 use serde_json::Value;
 
@@ -28,7 +30,8 @@ fn once(stage: &str) {
     let cluster = Cluster::start(2);
     for (how, _) in WAYS {
         let dir = Dir::new();
-        let mark = path(&dir.join("happened"));
+        fs::create_dir(dir.join("marks")).unwrap();
+        let mark = path(&dir.join("marks/happened"));
         let output =
             trouble(&cluster, &dir, &[stage, how, "--once", &mark, "--task-timeout", "3s"])
                 .expect_code(0);

@@ -14,6 +14,7 @@ use super::{
     Driver, JoinError, Joined, Report, Returning, SessionEnd, SessionId, Submission, WorkerProfile,
 };
 use crate::blobs::Held;
+use crate::claims::{Claim, ClaimError};
 use crate::journal::{ClusterId, JournalGone};
 use crate::output::{Owner, Reservation};
 use crate::plan::ClusterSize;
@@ -187,6 +188,14 @@ impl DriverHandle {
         found: Vec<JobIdentity>,
     ) -> Result<Option<OutputOwner>, Stopped> {
         self.inspect(move |driver| driver.owner_of(&output, &found)).await
+    }
+
+    /// Refuses a claim that a job which is not over stands against.
+    pub(crate) async fn check_claim(
+        &self,
+        claim: Claim,
+    ) -> Result<Result<(), ClaimError>, Stopped> {
+        self.inspect(move |driver| driver.check_claim(&claim)).await
     }
 
     /// Whether the job is known.

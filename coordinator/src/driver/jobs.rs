@@ -1,7 +1,7 @@
 //! What lives of each job only as long as this process does.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::{oneshot, watch};
@@ -10,6 +10,7 @@ use windrow_jobs::{AttemptId, JobId, WorkerId};
 use super::catalog::JobWork;
 use super::outgoing::{Shared, SharedContent};
 use super::outputs::ToldOutputs;
+use crate::claims::{Claim, ClaimError, Claims};
 use crate::output::Stop;
 
 /// A job's output folder.
@@ -34,8 +35,8 @@ pub(super) enum Due {
 
 /// A job that is not over.
 pub(super) struct LiveJob {
-    /// The names of its output folder: its submitter's, and the one without links.
-    outputs_named: [PathBuf; 2],
+    /// Its output folder, and what it has declared.
+    claim: Claim,
     pub(super) folder: Folder,
     /// What waits for the folder.
     pub(super) due: Option<Due>,
@@ -76,7 +77,8 @@ impl LiveJob {
 #[derive(Default)]
 pub(super) struct LiveJobs {
     jobs: BTreeMap<JobId, LiveJob>,
-    by_output: BTreeMap<PathBuf, JobId>,
+    /// Of all of them.
+    claims: Claims<JobId>,
     /// Jobs that have changed since their watchers were told.
     changed: BTreeSet<JobId>,
 }
@@ -89,12 +91,10 @@ impl LiveJobs {
         folder: Folder,
         written_before: (u64, u64),
     ) {
-        let outputs_named = [&*work.spec.output, work.place.output()].map(Path::to_path_buf);
-        for output in &outputs_named {
-            self.by_output.insert(output.clone(), id);
-        }
+        let claim = Claim::of(&work.spec, work.place.output());
+        self.claims.add(&claim, id);
         let job = LiveJob {
-            outputs_named,
+            claim,
             folder,
             due: None,
             workers: BTreeSet::new(),
@@ -111,7 +111,12 @@ impl LiveJobs {
 
     /// The job whose output folder has this name.
     pub(super) fn of_output(&self, output: &Path) -> Option<JobId> {
-        self.by_output.get(output).copied()
+        self.claims.owner_of(output)
+    }
+
+    /// Refuses a claim that one of them stands against.
+    pub(super) fn check(&self, claim: &Claim) -> Result<(), ClaimError> {
+        self.claims.check_job(claim)
     }
 
     pub(super) fn get(&self, id: JobId) -> Option<&LiveJob> {
@@ -133,11 +138,7 @@ impl LiveJobs {
     /// The job is over, for everybody to see.
     pub(super) fn settle(&mut self, id: JobId) -> Option<LiveJob> {
         let job = self.jobs.remove(&id)?;
-        for output in &job.outputs_named {
-            if self.by_output.get(output) == Some(&id) {
-                self.by_output.remove(output);
-            }
-        }
+        self.claims.remove(&job.claim, id);
         job.watchers.send_replace(true);
         Some(job)
     }

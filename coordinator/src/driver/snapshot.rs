@@ -10,6 +10,7 @@ use windrow_scheduler::{JobState, JobView, Time, WorkerView};
 
 use super::catalog::CatalogJob;
 use super::{Driver, WorkerProfile};
+use crate::claims::{Claim, ClaimError};
 use crate::plan::{ClusterSize, InputSize};
 
 /// A job at one moment.
@@ -117,6 +118,11 @@ impl Driver {
         let state = self.scheduler().job(job).map(|view| view.state);
         let ended = !matches!(state, Some(JobState::Running | JobState::Publishing));
         Some(OutputOwner { job, ended })
+    }
+
+    /// Refuses a claim that a job which is not over stands against.
+    pub(super) fn check_claim(&self, claim: &Claim) -> Result<(), ClaimError> {
+        self.jobs.check(claim)
     }
 
     /// What changes with the job; `None` when it is not known.

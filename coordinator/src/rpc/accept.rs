@@ -7,6 +7,8 @@
 //!          v
 //!  still nobody else's?       the driver knows
 //!          v
+//!  no output is in reach      the driver knows, and the file system, if the code of the job, or of
+//!          v                  another one, may write elsewhere
 //!  the folder is taken  -->   the driver has the job
 //! ```
 //!
@@ -31,6 +33,7 @@ use super::plannings::Plannings;
 use super::refusal::{check_files, files_of};
 use super::unended::{Coming, Unended};
 use crate::blobs::{BlobStore, Pin};
+use crate::claims::{Claim, ComingClaim, ComingClaims};
 use crate::driver::{DriverHandle, JobWork, OutputOwner, Stopped, Submission, Unsubmitted};
 use crate::journal::draw;
 use crate::output::{self, OutputError, Owner, Reservation};
@@ -51,6 +54,8 @@ pub(crate) struct Planner {
     plannings: Plannings,
     /// Bounds what one submitter has.
     unended: Unended,
+    /// What submissions on their way to the driver claim.
+    claims: ComingClaims,
     /// Where inputs and outputs may lie.
     allowed_paths: AllowedPaths,
     /// Fires when the coordinator stops, which must not wait for a file server.
@@ -91,8 +96,8 @@ impl Planner {
         allowed_paths: AllowedPaths,
         stopping: CancellationToken,
     ) -> Self {
-        let (listings, plannings, unended) = Default::default();
-        Self { driver, turns, blobs, listings, plannings, unended, allowed_paths, stopping }
+        let (listings, plannings, unended, claims) = Default::default();
+        Self { driver, turns, blobs, listings, plannings, unended, claims, allowed_paths, stopping }
     }
 
     /// The number of partitions that a job would have, and what to read of its input for their
@@ -152,6 +157,7 @@ impl Planner {
         if let Some(owner) = self.owner_of(of, &planned.asked.spec, found).await? {
             return Err(refused(&planned.asked.spec, owner));
         }
+        let _claimed = self.claim(of, Claim::of(&planned.asked.spec, &planned.output)).await?;
         let owner = self.driver.owner().cloned();
         let taking = spawn_blocking(move || take(planned, owner)).await;
         let (submission, _pin) = taking.map_err(|error| Status::internal(error.to_string()))??;
@@ -198,6 +204,18 @@ impl Planner {
             }
         }
         Ok(())
+    }
+
+    /// Claims output and declared paths of a job, until the driver has it.
+    async fn claim(&self, of: Option<&str>, claim: Claim) -> Result<ComingClaim, Status> {
+        let claimed = self.claims.claim(claim.clone())?;
+        self.turns.ask(of, self.driver.check_claim(claim.clone())).await??;
+        if !claim.declared().is_empty() {
+            // Last: an output whose job has ended since is found by what lies there.
+            let search = move || Ok(output::refuse_outputs_at(claim.declared())?);
+            self.unless_stopped(self.plannings.run(of, search)).await?;
+        }
+        Ok(claimed)
     }
 
     async fn unless_stopped<T>(

@@ -12,6 +12,7 @@ use windrow_proto::protocols;
 use windrow_proto::v1::Build;
 
 use crate::blobs::{BlobError, BlobStore};
+use crate::claims::ClaimError;
 use crate::driver::{JoinError, Stopped};
 use crate::journal::ClusterId;
 use crate::output::OutputError;
@@ -191,6 +192,20 @@ impl From<NotAllowed> for Status {
 impl From<OutputError> for Status {
     fn from(error: OutputError) -> Self {
         Self::failed_precondition(one_line(&error.to_string()))
+    }
+}
+
+impl From<ClaimError> for Status {
+    fn from(error: ClaimError) -> Self {
+        let text = one_line(&error.to_string());
+        match error {
+            ClaimError::OwnOutput { .. } => Self::invalid_argument(text),
+            ClaimError::OthersOutput { .. }
+            | ClaimError::Output { .. }
+            | ClaimError::TooMuch { .. }
+            | ClaimError::Unknown { .. }
+            | ClaimError::InReach { .. } => Self::failed_precondition(text),
+        }
     }
 }
 

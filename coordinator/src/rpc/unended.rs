@@ -24,7 +24,9 @@ impl Load {
     pub(crate) fn of(spec: &JobSpec) -> Self {
         let inputs = spec.inputs.iter().map(|input| size_of_val(input) + input.pattern.len());
         let files = spec.files.iter().map(size_of_val);
-        let bytes = size_of_val(spec) + spec.params.len() + inputs.chain(files).sum::<usize>();
+        let writable = spec.writable.iter().map(|path| size_of_val(path) + path.as_os_str().len());
+        let parts = inputs.chain(files).chain(writable).sum::<usize>();
+        let bytes = size_of_val(spec) + spec.params.len() + parts;
         Self { jobs: 1, bytes: bytes as u64 }
     }
 

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod blobs;
+mod declared;
 mod failures;
 mod hostile;
 mod jobs;

@@ -2,6 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use libtest_mimic::Trial;
 
@@ -29,7 +30,7 @@ fn users_of_their_own() {
         ("state", COORDINATOR, COORDINATOR, 0o700),
         ("worker", WORKER, WORKER, 0o700),
         ("open", 0, 0, 0o777),
-        ("shared", 0, BOTH, 0o2775),
+        ("shared", 0, BOTH, 0o3775),
     ] {
         fs::create_dir(dir.join(name)).unwrap();
         std::os::unix::fs::chown(dir.join(name), Some(user), Some(group)).unwrap();
@@ -51,17 +52,26 @@ fn users_of_their_own() {
     cluster.workers.push(Process::start(as_user(WORKER, &groups, &worker)));
     cluster.share_with(&users);
     cluster.wait_for_workers(1);
-    let count = |folder: &str| {
+    let count = |folder: &str, flags: &[&str]| {
         let (input, output) = (path(&dir.join("in")), path(&dir.join(folder).join("out")));
-        cluster.submit(["word-count", "--input", &input, "--output", &output])
+        let count = ["word-count", "--input", &input, "--output", &output];
+        cluster.submit([&count[..], flags].concat())
     };
-    let refused = count("open").expect_code(1);
+    let refused = count("open", &[]).expect_code(1);
     refused
         .expect_said(&format!("runs as user {WORKER}"))
         .expect_said(&format!("belongs to user {COORDINATOR}"))
         .expect_said("map task 0 failed")
         .expect_said("docs/security.md");
     assert!(!dir.join("open/out").exists());
-    count("shared").expect_code(0);
-    assert_eq!(sorted_lines(&dir.join("shared/out")), count_words(&inputs));
+    for flags in [&[][..], &["--overwrite"]] {
+        count("shared", flags).expect_code(0);
+        assert_eq!(sorted_lines(&dir.join("shared/out")), count_words(&inputs));
+    }
+    // What the coordinator has made there is moved and removed by nobody else.
+    let shared = path(&dir.join("shared"));
+    let harm = format!("cd {shared}; mv out mine || rm -r out/_SUCCESS || mkdir out/_temporary");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &harm]);
+    assert!(!as_user(WORKER, &groups, &shell).status().unwrap().success());
 }

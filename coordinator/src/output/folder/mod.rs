@@ -80,6 +80,12 @@ impl Folder {
         })
     }
 
+    /// The same, to look up names in it: it need not be readable.
+    pub(super) fn reach(path: &Path) -> io::Result<Self> {
+        let (fd, _) = Self::way(path, |_, _| Ok(false))?;
+        Ok(Self { fd, path: path.to_path_buf() })
+    }
+
     /// Removes the empty folder of this name. Those above it need not be readable, as the homes of
     /// some users.
     pub(super) fn remove_empty(path: &Path) -> io::Result<()> {
@@ -144,6 +150,23 @@ impl Folder {
         let opened = openat(&self.fd, name, FOLDER, Mode::empty());
         let fd = opened.map_err(|errno| explain(&self.fd, name, errno))?;
         Ok(Self { fd, path: self.at(name) })
+    }
+
+    /// The same, to look up names in it: it need not be readable.
+    pub(super) fn way_to(&self, name: impl AsRef<OsStr>) -> io::Result<Self> {
+        let name = one(name.as_ref())?;
+        let opened = openat(&self.fd, name, WAY, Mode::empty());
+        let fd = opened.map_err(|errno| explain(&self.fd, name, errno))?;
+        Ok(Self { fd, path: self.at(name) })
+    }
+
+    /// Whether this process may look up names in it.
+    pub(super) fn lets_in(&self) -> io::Result<bool> {
+        match openat(&self.fd, ".", WAY, Mode::empty()) {
+            Ok(_) => Ok(true),
+            Err(Errno::ACCESS) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// A folder in it, where there is one.
