@@ -15,7 +15,7 @@ use std::time::SystemTime;
 use prost::Message;
 use windrow_jobs::{JobId, WorkerId};
 use windrow_proto::v1;
-use windrow_security::files::create_private;
+use windrow_security::files::{create_private, read_regular};
 
 use crate::folder::Folder;
 
@@ -139,7 +139,7 @@ fn gone(removed: io::Result<()>) -> io::Result<()> {
 
 /// Reads a file of [`LogStore::of`]; none if it has gone meanwhile, or is damaged.
 pub(crate) fn read(path: &Path) -> Option<v1::ProcessLog> {
-    v1::ProcessLog::decode(&*fs::read(path).ok()?).ok()
+    v1::ProcessLog::decode(&*read_regular(path, BYTES_MAX).ok()?).ok()
 }
 
 fn files(folder: &Path) -> io::Result<Vec<LogFile>> {
@@ -192,6 +192,22 @@ mod tests {
         let logs = store.of(JobId(job)).unwrap().into_iter().map(|path| read(&path).unwrap());
         let text = |log: v1::ProcessLog| String::from_utf8(log.printed.unwrap().tail.to_vec());
         logs.map(|log| text(log).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_pipe_among_them_is_not_waited_for() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(dir.path(), 100);
+        store.put(WorkerId(1), &log(1, 1, "a")).unwrap();
+        let pipes = ["1-1-2".to_string(), format!("1-1-3.1{PART}")];
+        for pipe in pipes.map(|name| dir.path().join("logs").join(name)) {
+            mknodat(CWD, pipe, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        }
+        store.put(WorkerId(1), &log(1, 3, "b")).unwrap_err();
+        store.put(WorkerId(1), &log(1, 2, "c")).unwrap();
+        assert_eq!(texts(&store, 1), ["a", "c"]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use windrow_security::files::{create_private, make_folder_of_owner};
+use windrow_security::files::{create_private, make_folder_of_owner, read};
 
 use super::error::CliError;
 
@@ -68,7 +68,7 @@ impl StateFolder {
     fn replace(&self, name: &str, line: &str) -> Result<(), CliError> {
         let (path, temporary) = (self.path.join(name), self.path.join(format!("{name}.tmp")));
         let text = format!("{line}\n");
-        if fs::read_to_string(&path).is_ok_and(|there| there == text) {
+        if read(&path).is_ok_and(|there| there == text.as_bytes()) {
             return Ok(());
         }
         let write = || {
@@ -86,7 +86,8 @@ impl StateFolder {
 /// two places is the same file in both.
 fn refuse_copy(path: &Path) -> Result<(), CliError> {
     let home = path.join(HOME);
-    let Ok(text) = fs::read_to_string(&home) else { return Ok(()) };
+    let Ok(text) = read(&home) else { return Ok(()) };
+    let text = String::from_utf8_lossy(&text);
     let original = Path::new(text.trim_end_matches('\n'));
     let same_file = |there: Metadata| {
         let here = fs::metadata(&home);

@@ -3,6 +3,7 @@
 use std::fs;
 
 use libtest_mimic::Trial;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use super::{as_member, login, secured, text};
 use crate::support::{Dir, Process, case, eventually, windrow};
@@ -10,6 +11,7 @@ use crate::support::{Dir, Process, case, eventually, windrow};
 pub fn tests() -> Vec<Trial> {
     vec![
         case("security::members_are_revoked_by_name", members_are_revoked_by_name),
+        case("security::a_pipe_in_the_place_of_the_list_stops_nobody", pipe_as_list),
         case("security::roles_are_kept_apart", roles_are_kept_apart),
         case("security::one_worker_has_one_certificate", one_worker_one_certificate),
     ]
@@ -56,6 +58,28 @@ fn members_are_revoked_by_name() {
     another.arg(&security);
     let refused = Process::start(another).finish().expect_code(1);
     refused.expect_said("revoked, line 1: 'Submitter/ann' names no member");
+}
+
+/// Who was out stays out, and everybody else is let in, while it is there and afterwards.
+fn pipe_as_list() {
+    let cluster = secured(0);
+    let token = cluster.token_with("submitter", &["--name", "ann"]);
+    let (ann, login) = login(&cluster, &token, "ann");
+    login.finish().expect_code(0);
+    let list = cluster.dir().join("security/revoked");
+    let jobs_of_ann = || as_member(&cluster, &ann, &["jobs"]).finish();
+    fs::write(&list, "submitter/ann\n").unwrap();
+    jobs_of_ann().expect_code(1).expect_said("has been revoked");
+    fs::remove_file(&list).unwrap();
+    mknodat(CWD, &list, FileType::Fifo, Mode::RWXU, 0).unwrap();
+    eventually("word of it", || {
+        let said = cluster.coordinator.stderr();
+        said.contains("revoked, it is no regular file") && said.contains("stays out")
+    });
+    cluster.command(["jobs"]).finish().expect_code(0);
+    jobs_of_ann().expect_code(1).expect_said("has been revoked");
+    fs::remove_file(&list).unwrap();
+    jobs_of_ann().expect_code(0);
 }
 
 fn roles_are_kept_apart() {

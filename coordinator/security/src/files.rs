@@ -1,15 +1,24 @@
-//! Files and folders of their owner alone, whatever the umask; and files that are never half
-//! written.
+//! Files and folders of their owner alone, whatever the umask; files that are never half written;
+//! and files that are read and written without waiting for anybody.
 //!
 //! The umask is for what users are given: results. What Windrow makes for itself is nobody else's
 //! business, so that its rights are said here, and not left to the umask.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+use rustix::fs::OFlags;
+
 use crate::SecurityError;
+
+/// Most of a small file.
+pub const SMALL_BYTES_MAX: u64 = 4 << 20;
+
+/// A pipe is opened without a wait for its other end, and a terminal does not become this
+/// process's. For regular files, neither means anything.
+const WITHOUT_WAITING: OFlags = OFlags::NONBLOCK.union(OFlags::NOCTTY);
 
 const OWNER_ONLY: u32 = 0o600;
 const FOLDER_OF_OWNER: u32 = 0o700;
@@ -78,16 +87,51 @@ pub fn open_to_others(path: &Path) -> Option<String> {
 /// # Errors
 /// When the system says so.
 pub fn create_private(path: &Path) -> io::Result<File> {
-    let file = private().write(true).create(true).truncate(true).open(path)?;
+    let file = open_regular(path, private().write(true).create(true).truncate(true))?;
     tighten(&file, OWNER_ONLY)?;
     Ok(file)
 }
 
-/// How to open a file that is its owner's alone if it is made by that.
+/// How to open a file that is its owner's alone if it is made by that, without waiting for anybody.
 pub fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.mode(OWNER_ONLY);
+    options.mode(OWNER_ONLY).custom_flags(WITHOUT_WAITING.bits().cast_signed());
     options
+}
+
+/// Opens a file in one of Windrow's own folders, which may be a link to one. Something else in its
+/// place, such as a pipe or a device, is an error of the kind `InvalidData`: nobody waits for it.
+///
+/// # Errors
+/// When the system says so, and when it is no regular file.
+pub fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let opened = options.custom_flags(WITHOUT_WAITING.bits().cast_signed()).open(path);
+    let found = match &opened {
+        Ok(file) => file.metadata(),
+        // A socket, and a pipe that nobody reads.
+        Err(_) => fs::metadata(path),
+    };
+    if found.is_ok_and(|found| !found.is_file()) {
+        let text = "it is no regular file, and one should be there; remove it";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    }
+    opened
+}
+
+/// Reads a regular file of so many bytes at most.
+///
+/// # Errors
+/// When the system says so; of the kind `InvalidData` when it is no regular file, and
+/// `FileTooLarge` when it is larger.
+pub fn read_regular(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = open_regular(path, OpenOptions::new().read(true))?;
+    file.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        let text = format!("it has more than {bytes_max} bytes, which is more than is read");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+    }
+    Ok(bytes)
 }
 
 /// Takes from others what they may do with a file or folder that is there.
@@ -95,7 +139,8 @@ pub fn private() -> OpenOptions {
 /// # Errors
 /// When the system says so.
 pub fn make_private(path: &Path) -> io::Result<()> {
-    let file = File::open(path)?;
+    let flags = WITHOUT_WAITING.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let mode = if file.metadata()?.is_dir() { FOLDER_OF_OWNER } else { OWNER_ONLY };
     tighten(&file, mode)
 }
@@ -161,12 +206,12 @@ pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Reads a small file.
+/// Reads a small file, as [`read_regular`] does.
 ///
 /// # Errors
-/// When the system says so.
+/// When that says so.
 pub fn read(path: &Path) -> Result<Vec<u8>, SecurityError> {
-    fs::read(path).map_err(|error| failed(path, error))
+    read_regular(path, SMALL_BYTES_MAX).map_err(|error| failed(path, error))
 }
 
 fn failed(path: &Path, error: io::Error) -> SecurityError {
@@ -183,5 +228,45 @@ mod tests {
         assert_eq!(folder_of(Path::new("a/w1.token")), Path::new("a"));
         // Tests start in the folder of their crate.
         sync_folder(Path::new("Cargo.toml")).unwrap();
+    }
+
+    /// What would be waited for, for ever or as long as somebody likes.
+    #[test]
+    fn what_is_no_regular_file_is_neither_read_nor_written() {
+        use std::os::unix::fs::symlink;
+        use std::os::unix::net::UnixListener;
+
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        mknodat(CWD, at("pipe"), FileType::Fifo, Mode::RWXU, 0).unwrap();
+        symlink(at("pipe"), at("link to a pipe")).unwrap();
+        symlink("/dev/zero", at("link to a device")).unwrap();
+        fs::create_dir(at("folder")).unwrap();
+        let _socket = UnixListener::bind(at("socket")).unwrap();
+        for name in ["pipe", "link to a pipe", "link to a device", "folder", "socket"] {
+            let path = at(name);
+            let mut append = private();
+            append.read(true).append(true).create(true);
+            for error in [
+                read_regular(&path, 10).err(),
+                create_private(&path).err(),
+                open_regular(&path, &mut append).err(),
+            ] {
+                let error = error.unwrap_or_else(|| panic!("{name}"));
+                assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{name}: {error}");
+            }
+            let _ = make_private(&path);
+        }
+    }
+
+    #[test]
+    fn no_more_is_read_than_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, "0123456789").unwrap();
+        assert_eq!(read_regular(&path, 10).unwrap(), b"0123456789");
+        assert_eq!(read_regular(&path, 9).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
     }
 }

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use windrow_security::files::private;
+use windrow_security::files::{open_regular, private};
 
 /// At which another file is begun.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -35,7 +35,7 @@ impl Files {
         if fs::metadata(&path).is_ok_and(|file| file.len() + line.len() as u64 > FILE_BYTES_MAX) {
             self.rotate()?;
         }
-        let mut file = private().read(true).append(true).create(true).open(path)?;
+        let mut file = open_regular(&path, private().read(true).append(true).create(true))?;
         let end = if is_torn(&file)? { "\n" } else { "" };
         file.write_all(format!("{end}{line}\n").as_bytes())
     }
@@ -82,6 +82,18 @@ mod tests {
         files.append("{}").unwrap();
         let mode = fs::metadata(files.path()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_pipe_in_its_place_is_not_waited_for() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files::new(folder.path(), "audit");
+        mknodat(CWD, files.path(), FileType::Fifo, Mode::RWXU, 0).unwrap();
+        assert_eq!(files.append("{}").unwrap_err().kind(), io::ErrorKind::InvalidData);
+        fs::remove_file(files.path()).unwrap();
+        files.append("{}").unwrap();
     }
 
     #[test]

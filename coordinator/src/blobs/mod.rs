@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use windrow_jobs::{Blob, Digest};
+use windrow_security::files::open_regular;
 
 use crate::folder::Folder;
 use crate::submitter::Submitter;
@@ -108,7 +109,8 @@ impl BlobStore {
             return Ok(Arc::clone(file));
         }
         let path = self.path(digest)?;
-        let file = File::open(&path).map_err(|error| match error.kind() {
+        let opened = open_regular(&path, File::options().read(true));
+        let file = opened.map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => BlobError::Missing { digest },
             _ => BlobError::Io { path, error },
         })?;

@@ -202,6 +202,23 @@ fn a_folder_that_cannot_be_written_is_named() {
 }
 
 #[test]
+fn a_pipe_in_the_place_of_a_blob_or_of_its_part_is_not_waited_for() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    let dir = TempDir::new().unwrap();
+    let store = store(&dir);
+    let of = blob(b"abc");
+    for path in [store.path(of.digest), store.part(of.digest, NOBODY)] {
+        mknodat(CWD, path.unwrap(), FileType::Fifo, Mode::RWXU, 0).unwrap();
+    }
+    assert!(!store.has(of.digest));
+    assert!(store.begin(of, NOBODY, &[]).is_err());
+    fs::remove_file(store.part(of.digest, NOBODY).unwrap()).unwrap();
+    put(&store, b"abc").unwrap();
+    assert!(store.has(of.digest), "a blob that has come takes its place");
+}
+
+#[test]
 fn a_full_disk_is_said_and_gets_its_room_back() {
     let dir = TempDir::new().unwrap();
     let store = store(&dir);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use windrow_jobs::Blob;
-use windrow_security::files::private;
+use windrow_security::files::{open_regular, private};
 
 use super::{BlobError, BlobStore};
 use crate::submitter::Submitter;
@@ -76,7 +76,7 @@ impl Upload {
         let failed = || BlobError::io(&self.part);
         // Read back, since an earlier upload may have begun it.
         let mut hasher = blake3::Hasher::new();
-        let stored = File::open(&self.part).map_err(failed())?;
+        let stored = open_regular(&self.part, File::options().read(true)).map_err(failed())?;
         hasher.update_reader(stored).map_err(failed())?;
         if hasher.finalize().as_bytes() != &self.blob.digest.0 {
             fs::remove_file(&self.part).map_err(failed())?;

@@ -4,7 +4,10 @@ use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use windrow_security::files::{make_private_folder, private, read, sync_folder, write_private};
+use windrow_security::files::{
+    SMALL_BYTES_MAX, make_private_folder, open_regular, private, read, read_regular, sync_folder,
+    write_private,
+};
 use windrow_security::pki_types::pem::PemObject;
 use windrow_security::pki_types::{CertificateDer, PrivateKeyDer};
 use windrow_security::{SecurityError, pem};
@@ -97,13 +100,19 @@ impl Folder {
         self.lines(HOSTS)
     }
 
-    /// The list of members that count no more, as it is now.
+    /// The list of members that count no more, as it is now. A line that is no text makes no sense,
+    /// as does something in its place that is no file.
     pub(super) fn revoked(&self) -> Result<Revoked, SecurityError> {
-        match self.text(REVOKED) {
-            Err(SecurityError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
-                Ok(Revoked::default())
-            }
-            text => text.map(|text| Revoked::read(&text)),
+        let path = self.revoked_path();
+        match read_regular(&path, SMALL_BYTES_MAX) {
+            Ok(bytes) => Ok(Revoked::read(&String::from_utf8_lossy(&bytes))),
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound => Ok(Revoked::default()),
+                io::ErrorKind::InvalidData | io::ErrorKind::FileTooLarge => {
+                    Ok(Revoked::senseless(&error))
+                }
+                _ => Err(io_error(&path)(error)),
+            },
         }
     }
 
@@ -116,7 +125,9 @@ impl Folder {
     pub(super) fn revoke(&self, member: &Member) -> Result<(), SecurityError> {
         let path = self.revoked_path();
         let add = || {
-            let mut file = private().read(true).append(true).create(true).open(&path)?;
+            let mut options = private();
+            options.read(true).append(true).create(true);
+            let mut file = open_regular(&path, &mut options)?;
             let mut text = Vec::new();
             file.read_to_end(&mut text)?;
             // Whoever has edited it may have left its last line open.

@@ -2,10 +2,12 @@
 //!
 //! Somebody edits it by hand in a hurry. So a line that names nobody is an error, and never passed
 //! over: a coordinator does not start with one. If one comes while it runs, it says so each minute,
-//! and lets nobody in whom the list has named before.
+//! and lets nobody in whom the list has named before. So it does when something else than a file is
+//! there, which it does not wait for.
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io;
 use std::str::FromStr;
 
 use windrow_jobs::one_line;
@@ -64,11 +66,16 @@ impl FromStr for Member {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Revoked {
     members: BTreeSet<Member>,
-    /// The first line that names nobody, with its number.
+    /// The first line that names nobody, with its number; or why there are no lines.
     wrong: Option<String>,
 }
 
 impl Revoked {
+    /// One that is no list.
+    pub(super) fn senseless(why: &io::Error) -> Self {
+        Self { members: BTreeSet::new(), wrong: Some(why.to_string()) }
+    }
+
     pub(super) fn read(text: &str) -> Self {
         let mut this = Self::default();
         for (line, number) in text.lines().zip(1..) {

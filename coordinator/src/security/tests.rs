@@ -1,8 +1,9 @@
 use std::collections::BTreeSet;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use prost::Message;
 use prost_types::FileDescriptorSet;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tempfile::TempDir;
 use tonic::Code;
 use windrow_security::access::{Caller, Gate};
@@ -212,7 +213,8 @@ fn a_list_that_cannot_be_read_keeps_nobody_inside() {
     let list = path.join("revoked");
     std::fs::write(&list, "submitter/nobody\n").unwrap();
     gate.look();
-    std::fs::write(&list, b"\xff").unwrap();
+    std::fs::remove_file(&list).unwrap();
+    symlink(&list, &list).unwrap();
     let call =
         gate.admit("/windrow.v1.Enrollment/Renew", &Caller::new(worker.certified().cloned()));
     assert!(call.is_err(), "the list may name them");
@@ -239,6 +241,42 @@ fn a_list_that_makes_no_sense_keeps_everybody_out_who_was() {
     assert!(call(Role::Submitter).is_err() && call(Role::Worker).is_err());
     let error = Security::open(&path, HOUR, HOUR).err().unwrap().to_string();
     assert!(error.contains("revoked, line 1: 'Submitter/somebody' names no member"), "{error}");
+}
+
+/// Nobody waits for it, and who was out stays out. What is no text is a line like others.
+#[test]
+fn something_else_in_the_place_of_the_list_keeps_everybody_out_who_was() {
+    type Put = fn(&Path);
+    let puts: [(Put, &str); 5] = [
+        (|list| mknodat(CWD, list, FileType::Fifo, Mode::RWXU, 0).unwrap(), "no regular file"),
+        (|list| symlink("/dev/zero", list).unwrap(), "no regular file"),
+        (|list| std::fs::create_dir(list).unwrap(), "no regular file"),
+        (|list| std::fs::write(list, vec![b'\n'; 5 << 20]).unwrap(), "more than is read"),
+        (|list| std::fs::write(list, b"# J\xfcrg\nsubmitter/\xff\n").unwrap(), "line 2: "),
+    ];
+    for (put, said) in puts {
+        let (_dir, path) = cluster();
+        let gate = MembersOnly::new(security(&path), None);
+        let list = path.join("revoked");
+        let members = [Role::Submitter, Role::Worker].map(|role| member(&path, role));
+        std::fs::write(&list, "submitter/somebody\n").unwrap();
+        gate.look();
+        std::fs::remove_file(&list).unwrap();
+        put(&list);
+        gate.look();
+        let call = |n: usize| {
+            let caller = Caller::new(Some(members[n].clone()));
+            gate.admit("/windrow.v1.Enrollment/Renew", &caller)
+        };
+        assert!(call(0).unwrap_err().message().contains("revoked"), "{said}");
+        call(1).unwrap();
+        let error = Security::open(&path, HOUR, HOUR).err().unwrap().to_string();
+        assert!(error.contains("revoked") && error.contains(said), "{error}");
+        if said == "no regular file" {
+            let error = revoke(&path, &"worker/w1".parse().unwrap(), true).unwrap_err();
+            assert!(error.to_string().contains(said), "{error}");
+        }
+    }
 }
 
 #[test]
@@ -288,6 +326,25 @@ fn a_token_is_spent_once_whoever_tries() {
     for refused in spent.iter().filter_map(|one| one.as_ref().err()) {
         assert!(refused.to_string().contains("spent"), "{refused}");
     }
+}
+
+#[test]
+fn what_is_no_file_among_the_tokens_or_in_the_place_of_the_hosts_is_not_waited_for() {
+    let (_dir, path) = cluster();
+    let (id, security) = ("0123456789abcdef", security(&path));
+    let hosts = path.join("hosts");
+    std::fs::remove_file(&hosts).unwrap();
+    for pipe in [&path.join("tokens").join(id), &hosts] {
+        mknodat(CWD, pipe, FileType::Fifo, Mode::RWXU, 0).unwrap();
+    }
+    let request = FreshKey::draw().unwrap().request().unwrap();
+    let error = security.enroll(id, b"secret", &request, &[]).unwrap_err().to_string();
+    assert!(error.contains(id) && error.contains("no regular file"), "{error}");
+    assert!(!knows(&path, Role::Worker, "w1").unwrap());
+    issue_token(&path, Role::Worker, Some("w1"), HOUR).unwrap();
+    assert!(knows(&path, Role::Worker, "w1").unwrap());
+    let error = Security::open(&path, HOUR, HOUR).err().unwrap().to_string();
+    assert!(error.contains("hosts") && error.contains("no regular file"), "{error}");
 }
 
 #[test]

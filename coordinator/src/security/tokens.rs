@@ -131,7 +131,7 @@ impl Tokens {
     /// Whether somebody was given a token for this member. Those that were spent are kept for that.
     pub(super) fn has_given_to(&self, member: &Member) -> bool {
         fs::read_dir(&self.path).into_iter().flatten().flatten().any(|entry| {
-            let record = fs::read(entry.path()).ok().and_then(|bytes| read_record(&bytes).ok());
+            let record = read(&entry.path()).and_then(|bytes| read_record(&bytes)).ok();
             record.is_some_and(|record| member.is(&record.role, &record.name))
         })
     }
@@ -140,8 +140,7 @@ impl Tokens {
     fn sweep(&self) {
         let long_ago = unix_seconds(SystemTime::now()).saturating_sub(REMEMBERED.as_secs());
         for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
-            let expires =
-                |path: &Path| Some(read_record(&fs::read(path).ok()?).ok()?.expires_unix_s);
+            let expires = |path: &Path| Some(read_record(&read(path).ok()?).ok()?.expires_unix_s);
             let is_spent = entry.path().extension().is_some_and(|extension| extension == SPENT);
             if !is_spent && expires(&entry.path()).is_some_and(|expires| expires < long_ago) {
                 let _ = fs::remove_file(entry.path());
