@@ -200,8 +200,9 @@ fn small_cluster() -> Cluster {
 
 /// The deadly job on what is in `in`.
 fn deadly(dir: &Dir, flags: &[&str]) -> Vec<String> {
-    let marks = path(&dir.join("marks"));
-    arguments("deadly", dir, &[&["--marks", &marks], flags].concat())
+    let marks = dir.join("marks");
+    fs::create_dir_all(&marks).unwrap();
+    arguments("deadly", dir, &[&["--marks", &path(&marks)], flags].concat())
 }
 
 /// Lines of words, with deadly ones in three places. Returns where these are.

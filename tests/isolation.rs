@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::net::TcpListener;
+use std::ops::RangeInclusive;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
@@ -46,6 +47,7 @@ fn flags(level: Isolation) -> &'static [&'static str] {
 /// Users that nobody has, and a group of theirs.
 pub const OWN_USERS: [&str; 4] =
     ["--job-users", "4290000000-4290000099", "--job-group", "4290000100"];
+const OWN_FIRST: u32 = 4_290_000_000;
 const GROUP_OF_JOBS: u32 = 4_290_000_100;
 
 /// A folder through which others pass.
@@ -254,7 +256,7 @@ fn user_of_a_job(cluster: &Cluster) -> u32 {
     let owners: Vec<_> = fs::read_dir(&out).unwrap().map(owner).collect();
     assert!(owners.iter().all(|owner| *owner == 0), "{owners:?}");
     let user = fs::read_to_string(&mark).unwrap().trim().parse().unwrap();
-    eventually("the end of all that the user runs", || processes_of(user).is_empty());
+    eventually("the end of all that the user runs", || processes_of(user..=user).is_empty());
     user
 }
 
@@ -285,11 +287,11 @@ fn shipped_files() {
     }
 }
 
-fn processes_of(user: u32) -> Vec<PathBuf> {
+fn processes_of(users: RangeInclusive<u32>) -> Vec<PathBuf> {
     let entries = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
     entries
         .filter(|path| path.join("status").exists())
-        .filter(|path| fs::metadata(path).is_ok_and(|found| found.uid() == user))
+        .filter(|path| fs::metadata(path).is_ok_and(|found| users.contains(&found.uid())))
         .collect()
 }
 
@@ -306,16 +308,19 @@ fn left_by_killed() {
     let user: u32 = wait_for("the job's user", user);
     cluster.workers[0].kill();
     let names = || {
-        let processes = processes_of(user).into_iter();
+        let processes = processes_of(user..=user).into_iter();
         processes.filter_map(|path| fs::read(path.join("cmdline")).ok()).collect::<Vec<_>>()
     };
     eventually("the end of the others", || names() == [b"sleep\x001000\x00".to_vec()]);
     let mut command = cluster.worker_command(0);
     command.args(OWN_USERS);
     cluster.workers[0] = Process::start(command);
-    eventually("the end of what was left", || processes_of(user).is_empty());
+    eventually("the end of what was left", || processes_of(user..=user).is_empty());
     cluster.command(["cancel", "1"]).finish().expect_code(0);
     assert_ne!(submit.finish().code(), Some(0));
+    // The second attempt has left something, too.
+    let all = OWN_FIRST..=OWN_FIRST + 99;
+    eventually("the end of the second attempt's", || processes_of(all.clone()).is_empty());
 }
 
 fn no_users() {

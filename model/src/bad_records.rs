@@ -16,11 +16,11 @@ use crate::failure::{FailureCause, Place};
 /// one.
 ///
 /// ```
-/// use windrow_jobs::BadRecordBudget;
+/// use windrow_model::BadRecordBudget;
 ///
 /// assert_eq!("3".parse::<BadRecordBudget>()?, BadRecordBudget::Records(3));
 /// assert!("0.5%".parse::<BadRecordBudget>()?.covers(5, 1_000));
-/// # Ok::<(), windrow_jobs::Error>(())
+/// # Ok::<(), windrow_model::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BadRecordBudget {

@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 /// messages that others have chosen, so that none of them can forge a line.
 ///
 /// ```
-/// assert_eq!(windrow_jobs::one_line("a\nb"), r"a\nb");
-/// assert_eq!(windrow_jobs::one_line("it's"), "it's");
+/// assert_eq!(windrow_model::one_line("a\nb"), r"a\nb");
+/// assert_eq!(windrow_model::one_line("it's"), "it's");
 /// ```
 pub fn one_line(text: &str) -> String {
     escape(

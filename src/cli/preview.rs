@@ -14,9 +14,11 @@ const LINE_BYTES_MAX: u64 = 120;
 /// What is looked through for the end of a line. Nobody waits for a preview of longer ones.
 const LOOKED_THROUGH_MAX: u64 = 1 << 20;
 
-/// Prints lines of the first part that is not empty, from its first to its last fifth: the first
-/// ones alone would be odd, since parts are sorted. The job has succeeded, so problems here are
-/// silent.
+/// A part that is smaller is shown from its first line on.
+const SMALL_BYTES: u64 = 4 << 10;
+
+/// Prints lines of the first part that is not empty, one of each fifth: the first ones alone would
+/// be odd, since parts are sorted. The job has succeeded, so problems here are silent.
 pub(crate) fn print(output: &Path) {
     let _ = try_print(output);
 }
@@ -30,14 +32,16 @@ fn try_print(output: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The first line of each fifth of a file; the next one where that has been shown already.
+/// A line in the middle of each fifth of a file, or the first of it in a small one; the next one
+/// where that has been shown already.
 fn lines(file: File) -> io::Result<Vec<String>> {
     let bytes = file.metadata()?.len();
     let mut reader = BufReader::new(file);
     let (mut lines, mut shown) = (Vec::new(), 0);
+    let middle = if bytes < SMALL_BYTES { 0 } else { bytes / LINES / 2 };
     for fifth in 0..LINES {
         // A line that begins there is found by the end of the one before.
-        let start = (bytes * fifth / LINES).saturating_sub(1);
+        let start = (bytes / LINES * fifth + middle).saturating_sub(1);
         if start > shown {
             reader.seek(SeekFrom::Start(start))?;
             reader.by_ref().take(LOOKED_THROUGH_MAX).skip_until(b'\n')?;
@@ -101,6 +105,8 @@ mod tests {
     fn lines_come_from_everywhere_and_none_twice() {
         let hundred: String = (0..100).map(|n| format!("{n:03}\n")).collect();
         assert_eq!(lines_of(&hundred), ["000", "020", "040", "060", "080"]);
+        let thousand: String = (0..2_000).map(|n| format!("{n:04}\n")).collect();
+        assert_eq!(lines_of(&thousand), ["0200", "0600", "1000", "1400", "1800"]);
         assert_eq!(lines_of("a\nb\nc\n"), ["a", "b", "c"]);
         assert_eq!(lines_of("1\n2\n3\n4\n5\n6\n").len(), 5);
         assert_eq!(lines_of("no end"), ["no end"]);
