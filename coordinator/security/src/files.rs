@@ -145,10 +145,12 @@ pub fn make_private(path: &Path) -> io::Result<()> {
     tighten(&file, mode)
 }
 
-/// What is another user's stays as it is.
+/// What is another user's stays as it is, and so does what is neither a file nor a folder: a link
+/// may lead to a device, which is there for all.
 fn tighten(file: &File, mode: u32) -> io::Result<()> {
     let found = file.metadata()?;
-    if found.mode() & OF_OTHERS == 0 || found.uid() != rustix::process::geteuid().as_raw() {
+    let is_own = found.uid() == rustix::process::geteuid().as_raw();
+    if found.mode() & OF_OTHERS == 0 || !is_own || !(found.is_file() || found.is_dir()) {
         return Ok(());
     }
     file.set_permissions(fs::Permissions::from_mode(mode))
@@ -245,6 +247,8 @@ mod tests {
         symlink("/dev/zero", at("link to a device")).unwrap();
         fs::create_dir(at("folder")).unwrap();
         let _socket = UnixListener::bind(at("socket")).unwrap();
+        let device = || fs::metadata("/dev/zero").unwrap().mode();
+        let before = device();
         for name in ["pipe", "link to a pipe", "link to a device", "folder", "socket"] {
             let path = at(name);
             let mut append = private();
@@ -259,6 +263,7 @@ mod tests {
             }
             let _ = make_private(&path);
         }
+        assert_eq!(device(), before);
     }
 
     #[test]
