@@ -262,7 +262,7 @@ pub(crate) struct LoginArgs {
     pub(crate) target: TargetArgs,
     #[command(flatten)]
     pub(crate) token: JoinTokenArgs,
-    /// Also where credentials are that are still good: they are lost
+    /// Replace credentials that are still good; nobody can cancel their jobs any more but an admin
     #[arg(long)]
     pub(crate) replace: bool,
 }

@@ -281,11 +281,9 @@ mod tests {
             Box::pin(async move {
                 let (mut body, mut bytes) = (request.into_body(), 0);
                 loop {
-                    let next =
-                        std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context));
-                    let next = next.await;
+                    let frame = next(&mut body).await;
                     let mut read = read.lock().unwrap();
-                    match next {
+                    match frame {
                         Some(Ok(frame)) => {
                             let data = frame.into_data().unwrap().len();
                             read.begun += usize::from(bytes == 0);

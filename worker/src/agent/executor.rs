@@ -45,10 +45,10 @@ pub(super) async fn open(
     build: &v1::Build,
     connector: &Connector,
 ) -> Result<Opened, WorkerError> {
+    let users = users(config)?;
     let isolated = isolated(config)?;
     let isolation = isolated.level;
     let failed = failed(&config.directory);
-    let users = users(config)?;
     // What a predecessor has left in them ends before its folder is swept.
     let groups = control_groups(config).await;
     let (path, of_jobs) = (config.directory.clone(), users.clone());

@@ -12,12 +12,16 @@
 //! A number that has no name is enough for that. A claimed number is held by a lock in a folder
 //! that no job can write to, so that no two workers of a machine give one to two jobs.
 
+mod numbers;
+mod rights;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::ops::RangeInclusive;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
@@ -29,9 +33,9 @@ use std::time::Duration;
 use rustix::fs::{
     Access, AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, accessat, fchmod, fchown, fstat, openat,
 };
-use rustix::process::{geteuid, getppid, test_kill_process};
+use rustix::process::geteuid;
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, set_capabilities,
+    CapabilitySet, CapabilitySets, clear_ambient_capability_set, set_capabilities,
     set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 use tokio::sync::Notify;
@@ -41,24 +45,14 @@ use tokio_util::sync::CancellationToken;
 use windrow_jobs::FailureCause;
 use windrow_security::files::{make_private_folder, private};
 
+pub use self::numbers::JobUsers;
+use self::numbers::whose;
+use self::rights::{as_user, kill_all, runs_anything};
 use super::job::ChildrenOfJob;
 use super::start::TEMPORARY;
 use crate::executor::{Finished, Part};
 use crate::files::{PASSES, share};
 use crate::sync::lock;
-
-/// What a worker must be allowed to do that gives its jobs users: what root may.
-const NEEDED: [(CapabilitySet, &str); 6] = [
-    (CapabilitySet::SETUID, "CAP_SETUID"),
-    (CapabilitySet::SETGID, "CAP_SETGID"),
-    (CapabilitySet::CHOWN, "CAP_CHOWN"),
-    (CapabilitySet::FOWNER, "CAP_FOWNER"),
-    (CapabilitySet::DAC_OVERRIDE, "CAP_DAC_OVERRIDE"),
-    (CapabilitySet::KILL, "CAP_KILL"),
-];
-
-/// A real user that no process has: whoever has it can be signalled by nobody's processes.
-const NOBODYS: u32 = u32::MAX - 1;
 
 /// Rights that a finished file keeps: no other user, nor jobs by their group, may write to it.
 const OF_FINISHED: u32 = 0o755;
@@ -76,83 +70,6 @@ const NO_CAPABILITIES: CapabilitySets = CapabilitySets {
     permitted: CapabilitySet::empty(),
     inheritable: CapabilitySet::empty(),
 };
-
-/// Users that a worker may give to jobs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JobUsers {
-    /// Their numbers, which nobody else has on the worker's machine.
-    pub numbers: RangeInclusive<u32>,
-    /// The groups of each: jobs read inputs and write outputs by their rights.
-    pub groups: Vec<u32>,
-}
-
-impl JobUsers {
-    /// Why jobs cannot have them.
-    pub(crate) fn refusal(&self) -> Option<String> {
-        let may = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
-        let missing = NEEDED.iter().filter(|(capability, _)| !may.contains(*capability));
-        let missing: Vec<_> = missing.map(|(_, name)| *name).collect();
-        if !missing.is_empty() {
-            let missing = missing.join(", ");
-            return Some(format!(
-                "this worker may not give jobs users of their own: it needs {missing}, or to be root"
-            ));
-        }
-        if self.groups.is_empty() || self.groups.contains(&0) {
-            return Some("jobs need a group that is not root's: name it with --job-group".into());
-        }
-        if self.numbers.is_empty() || self.numbers.contains(&0) || *self.numbers.end() >= NOBODYS {
-            return Some(format!(
-                "the numbers of jobs' users must be above 0, and below {NOBODYS}"
-            ));
-        }
-        // The first process is somebody else's for a worker that is not root.
-        if !Path::new("/proc/1").exists() {
-            return Some("/proc does not show the processes of other users here (hidepid=, ProtectProc=), so that it cannot be known whether a user is somebody's".into());
-        }
-        if self.numbers.contains(&geteuid().as_raw()) {
-            return Some("this worker's own user cannot be a job's".into());
-        }
-        whose(&self.numbers)
-    }
-}
-
-/// Says whose some of these numbers are, where that is known.
-fn whose(numbers: &RangeInclusive<u32>) -> Option<String> {
-    let read = |list| fs::read_to_string(list).unwrap_or_default();
-    if let Some((name, first, last)) = somebodys_own(&read("/etc/subuid"), numbers) {
-        return Some(format!(
-            "/etc/subuid gives {name} the users {first} to {last}, who could become a job's; choose numbers that nobody has (--job-users)"
-        ));
-    }
-    somebody(&read("/etc/passwd"), numbers).map(|(number, name)| {
-        format!(
-            "user {number} is {name}'s, and all that runs as a job's user is killed with the job; choose numbers that nobody has (--job-users)"
-        )
-    })
-}
-
-/// The first whose number is among these.
-fn somebody<'a>(known: &'a str, numbers: &RangeInclusive<u32>) -> Option<(u32, &'a str)> {
-    known.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let (name, number) = (fields.next()?, fields.nth(1)?.parse().ok()?);
-        numbers.contains(&number).then_some((number, name))
-    })
-}
-
-/// The first to whom users are given among whom some of these are, for namespaces of their own.
-fn somebodys_own<'a>(list: &'a str, numbers: &RangeInclusive<u32>) -> Option<(&'a str, u64, u64)> {
-    list.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        let mut number = || fields.next()?.trim().parse::<u64>().ok();
-        let (first, count) = (number()?, number()?);
-        let last = first.saturating_add(count.checked_sub(1)?);
-        let overlaps = first <= u64::from(*numbers.end()) && last >= u64::from(*numbers.start());
-        overlaps.then_some((name, first, last))
-    })
-}
 
 /// The users of all jobs of a worker.
 #[derive(Debug)]
@@ -414,71 +331,3 @@ pub(super) async fn take_over(
 fn may_pass(folder: &Path) -> io::Result<()> {
     Ok(accessat(CWD, folder, Access::EXEC_OK, AtFlags::EACCESS)?)
 }
-
-/// Kills all processes of a user, none of which can evade it by starting another one.
-fn kill_all(number: Uid) -> io::Result<()> {
-    as_user(Some(Uid::from_raw(NOBODYS)), number, &[], || {
-        // It would be fatal to be wrong about that: whoever has started this process is no job's.
-        if getppid().is_some_and(|parent| test_kill_process(parent).is_ok()) {
-            return Err(io::Error::other("a bug in the engine: a thread has kept its rights"));
-        }
-        // SAFETY: it is given numbers only. It fails where there is no process besides.
-        #[allow(unsafe_code)]
-        unsafe {
-            libc::kill(-1, libc::SIGKILL);
-        }
-        Ok(())
-    })?
-}
-
-/// Whether a process runs as this user, as its real, effective or saved one.
-fn runs_anything(number: u32) -> io::Result<bool> {
-    let number = number.to_string();
-    let is_its = |status: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix("Uid:"));
-        line.is_some_and(|ids| ids.split_ascii_whitespace().any(|id| id == number))
-    };
-    for entry in fs::read_dir("/proc")? {
-        let entry = entry?;
-        if !entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit) {
-            continue;
-        }
-        match fs::read_to_string(entry.path().join("status")) {
-            Ok(status) if is_its(&status) => return Ok(true),
-            Ok(_) => {}
-            // It has ended meanwhile. What cannot be read for another reason may be anybody's.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(false)
-}
-
-/// Does something with the rights of a user, on a thread of its own. Its saved user stays this
-/// worker's, and its real one too unless it is said: so no process of that user can signal it.
-fn as_user<T: Send>(
-    real: Option<Uid>,
-    number: Uid,
-    groups: &[Gid],
-    act: impl FnOnce() -> T + Send,
-) -> io::Result<T> {
-    let become_and_act = || {
-        if let Some(&group) = groups.first() {
-            set_thread_groups(groups)?;
-            set_thread_res_gid(None, Some(group), None)?;
-        }
-        set_thread_res_uid(real, Some(number), None)?;
-        let sets = capabilities(None)?;
-        set_capabilities(None, CapabilitySets { effective: CapabilitySet::empty(), ..sets })?;
-        Ok(act())
-    };
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("windrow-job-user".into());
-        let done = thread.spawn_scoped(scope, become_and_act)?.join();
-        done.unwrap_or_else(|_| Err(io::Error::other("a thread has panicked")))
-    })
-}
-
-#[cfg(test)]
-mod tests;

@@ -18,28 +18,6 @@ fn users(count: u32) -> Option<Users> {
     })
 }
 
-#[test]
-fn users_that_are_somebodys_are_refused() {
-    let list = "root:x:0:0::/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\n";
-    assert_eq!(somebody(list, &(1_000..=1_999)), Some((1_000, "ann")));
-    assert_eq!(somebody(list, &(2_000..=2_999)), None);
-    let own = "ann:100000:65536\nbob:165536:65536\nempty:5:0\nodd\n";
-    assert_eq!(somebodys_own(own, &(165_530..=165_540)), Some(("ann", 100_000, 165_535)));
-    assert_eq!(somebodys_own(own, &(231_071..=231_071)), Some(("bob", 165_536, 231_071)));
-    assert_eq!(somebodys_own(own, &(1..=99_999)), None);
-    assert_eq!(somebodys_own(own, &(231_072..=300_000)), None);
-    if !geteuid().is_root() {
-        assert!(of(1).refusal().unwrap().contains("CAP_SETUID"));
-        return;
-    }
-    let refusal = |numbers, groups: &[u32]| JobUsers { numbers, groups: groups.to_vec() }.refusal();
-    assert!(refusal(0..=9, &[GROUP]).unwrap().contains("above 0"));
-    assert!(refusal(FIRST..=u32::MAX, &[GROUP]).unwrap().contains("below 4294967294"));
-    assert!(refusal(FIRST..=FIRST, &[0]).unwrap().contains("--job-group"));
-    assert!(refusal(FIRST..=FIRST, &[]).unwrap().contains("--job-group"));
-    assert!(refusal(1..=FIRST, &[GROUP]).unwrap().contains("killed with the job"));
-}
-
 fn claim(users: &Users) -> JobUser {
     users.claim_if_free().unwrap().unwrap()
 }
