@@ -270,8 +270,8 @@ fn files_of_tests_are_named_so() {
     assert_eq!(hidden_tests(&[File::of("a.rs", hidden)]), ["a.rs:2"]);
 }
 
-/// Paths in backticks that look like those of sources, and are not there. In ARCHITECTURE.md a path
-/// may leave out the crate that its section is about.
+/// Paths in backticks that look like those of sources, and are not there. A document may leave out
+/// the first folders of a path.
 fn missing_paths(text: &str, paths: &BTreeSet<String>) -> Vec<String> {
     let quoted = text.split('`').skip(1).step_by(2);
     let is_path = |text: &&str| {
@@ -288,14 +288,18 @@ fn missing_paths(text: &str, paths: &BTreeSet<String>) -> Vec<String> {
 }
 
 #[test]
-fn paths_in_architecture_exist() {
+fn paths_in_documents_exist() {
     let mut paths = BTreeSet::new();
     for file in files(&[".rs", ".proto"]) {
         let path = Path::new(&file.path);
         paths.extend(path.ancestors().map(|above| above.to_str().unwrap().to_string()));
     }
-    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
-    assert_eq!(missing_paths(&text, &paths), [""; 0]);
+    let pages = files(&[".md"]).into_iter().filter(|file| file.path != "CHANGELOG.md");
+    let missing = pages.flat_map(|page| {
+        let missing = missing_paths(&page.text, &paths);
+        missing.into_iter().map(move |path| format!("{}: {path}", page.path))
+    });
+    assert_eq!(missing.collect::<Vec<_>>(), [""; 0]);
     let text = "`tests/tidy.rs`, `tidy.rs`, `tests/no.rs`, `a/b/no/`, `cargo test`";
     assert_eq!(missing_paths(text, &paths), ["tests/no.rs", "a/b/no/"]);
 }
