@@ -45,13 +45,13 @@ pub(crate) struct Cli {
 /// All commands but `run` and `submit`, which are made from the registered jobs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Commands {
-    /// Set up a secured cluster: its own certificate authority, and credentials of a first admin
+    /// Set up a secured cluster: a certificate authority, and credentials for a first admin
     Init(InitArgs),
-    /// Print a join token, with which one worker or user becomes a member of a secured cluster
+    /// Print a single-use token with which a worker or user joins a secured cluster
     Token(TokenArgs),
-    /// Become a member of a secured cluster with a join token
+    /// Join a secured cluster with a token
     Login(LoginArgs),
-    /// Put a member out of a secured cluster, at once and for good
+    /// Remove a member from a secured cluster, at once and for good
     Revoke(RevokeArgs),
     /// Start a cluster's coordinator
     Coordinator(CoordinatorArgs),
@@ -61,27 +61,27 @@ pub(crate) enum Commands {
     Jobs(JobsArgs),
     /// Show one job
     Status(OneJobArgs),
-    /// Wait for the end of a job that was submitted before, and end with its exit status
+    /// Wait until a job ends, and exit with its status
     Wait(WaitArgs),
     /// Stop a job
     Cancel(OneJobArgs),
-    /// Show what a job has printed, while it runs or when it is over
+    /// Show what a job has printed, while it runs or afterwards
     Logs(LogsArgs),
     /// List the cluster's workers
     Workers(ClusterArgs),
-    /// Read the output of a job, and compare it with its manifest: sizes and checksums of all parts
+    /// Compare the output of a job with its manifest: sizes and checksums of all parts
     Verify(VerifyArgs),
-    /// Generate data to try and to measure with: the same for the same flags, on any machine
+    /// Generate data for trials and benchmarks: the same flags give the same bytes on any machine
     Gen(GenArgs),
 }
 
 /// What `verify` takes.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// Folder that was given as --output
+    /// Output folder of the job
     #[arg(value_name = "OUTPUT")]
     pub(crate) output: PathBuf,
-    /// Print what was found as JSON
+    /// Print the result as JSON
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -97,47 +97,46 @@ pub(crate) struct JobArgs {
     /// Folder for the result; must not exist, or be empty
     #[arg(long, value_name = "DIR")]
     pub(crate) output: PathBuf,
-    /// Replace the result of an earlier job in that folder, when this one has succeeded; a folder
+    /// Replace the result of an earlier job in that folder once this job has succeeded; a folder
     /// that holds anything else is refused
     #[arg(long)]
     pub(crate) overwrite: bool,
     /// Replace invalid UTF-8 by U+FFFD instead of failing
     #[arg(long)]
     pub(crate) lossy: bool,
-    /// Leave out records that cannot be read or mapped, and groups that cannot be reduced, and note
-    /// them in OUTPUT/_bad-records; fail if they are more than this: a number, as 3, or a share, as
-    /// 0.01%
+    /// Skip records that cannot be read or mapped, and groups that cannot be reduced, and list them
+    /// in OUTPUT/_bad-records; fail if there are more than this: a number, such as 3, or a share,
+    /// such as 0.01%
     #[arg(long, value_name = "BUDGET", value_parser = budget)]
     pub(crate) skip_bad_records: Option<BadRecordBudget>,
-    /// File that the job's code reads by NAME, besides its input; may be repeated. A cluster's
-    /// workers get it, too
+    /// Side file, which the job's code reads by NAME on every worker; may be repeated
     #[arg(long = "file", value_name = "NAME=PATH", value_parser = side_file)]
     pub(crate) files: Vec<(String, PathBuf)>,
     /// Print events and the summary as JSON, one object a line
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Number of reduce tasks, and so of output parts [default: chosen from input and cores]
+    /// Number of reduce tasks and output parts [default: chosen from input and cores]
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u32>::new().range(1..=100_000), help_heading = "Engine")]
     pub(crate) reducers: Option<u32>,
     /// Threads that a task may use [default: all cores of its worker]
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u32>::new().range(1..=1024), help_heading = "Engine")]
     pub(crate) threads: Option<u32>,
-    /// Memory per worker that this job may use, such as 512MiB [default: all that the worker has,
-    /// which is half of the machine's or of its control group's unless it was told otherwise]
+    /// Memory per worker that this job may use, such as 512MiB [default: all that the worker may
+    /// use, which is half of its machine's or control group's unless it was told otherwise]
     #[arg(long, value_name = "SIZE", value_parser = size_from(MEMORY_BYTES_MIN), help_heading = "Engine")]
     pub(crate) memory: Option<ByteSize>,
     /// Largest input of one map task, such as 64MiB [default: chosen from input and cores]
     #[arg(long, value_name = "SIZE", value_parser = positive_size, help_heading = "Engine")]
     pub(crate) split_size: Option<ByteSize>,
-    /// Sorted runs that one merge reads at once, or more that are small; where there are more, some
-    /// are merged on disk first [default: chosen from memory]
+    /// Sorted runs that one merge reads at once (more if they are small); where there are more,
+    /// some are merged on disk first [default: chosen from memory]
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<u32>::new().range(2..=10_000), help_heading = "Engine")]
     pub(crate) fan_in: Option<u32>,
-    /// Largest record, such as 1GiB; a longer one is an error, before it fills the memory
+    /// Largest record, such as 1GiB; a larger one is an error before it fills the memory
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = positive_size, help_heading = "Engine")]
     pub(crate) max_record_size: ByteSize,
-    /// Compression of shuffled data [default: lz4 for what goes to other machines]
+    /// Compression of shuffled data [default: lz4 between machines, none within one]
     #[arg(long, value_name = "METHOD", help_heading = "Engine")]
     pub(crate) compress: Option<Method>,
     /// How often a task may fail before the job fails
@@ -154,26 +153,26 @@ pub(crate) struct JobArgs {
 pub(crate) struct SubmitArgs {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
-    /// Print the job's id and do not wait for its end
+    /// Print the job's number and do not wait for its end
     #[arg(long)]
     pub(crate) detach: bool,
-    /// Name of this submission: submitted again under the same name, it is the same job, which is
-    /// waited for and not run again. Names are each user's own, and are known as long as 'windrow
-    /// jobs' shows the job
+    /// Name of this submission, which makes it idempotent: submitting again under the same name
+    /// waits for the same job instead of running it twice. Each user has names of their own; a name
+    /// is known as long as 'windrow jobs' shows the job
     #[arg(long, value_name = "NAME", value_parser = short_name)]
     pub(crate) submission: Option<String>,
-    /// Jobs with a larger priority go first, equal ones take turns, submitters first, and none
-    /// starves; on a secured cluster, only an admin may give more than 0
+    /// Jobs with a higher priority go first; submitters share among equal ones, and no job starves.
+    /// On a secured cluster, only an admin may give more than 0
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     pub(crate) priority: i32,
     /// File or folder that the job's code may write to, besides its output and its temporary
-    /// folder; must be there on every worker, and no output may lie in it; may be repeated
+    /// folder; must exist on every worker and contain no output; may be repeated
     #[arg(long = "allow-write", value_name = "PATH", value_parser = absolute_path)]
     pub(crate) writable: Vec<String>,
     /// How long the job waits while there is no worker
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = any_duration)]
     pub(crate) worker_wait: humantime::Duration,
-    /// How long to wait for a coordinator that has gone before leaving the job to itself
+    /// How long to wait for a coordinator that is away before leaving the job to itself
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = any_duration)]
     pub(crate) coordinator_wait: humantime::Duration,
 }
@@ -181,11 +180,11 @@ pub(crate) struct SubmitArgs {
 /// Which cluster to ask, and as whom.
 #[derive(Debug, Args)]
 pub(crate) struct TargetArgs {
-    /// The cluster's coordinator; several with commas between them are tried in turn
+    /// The cluster's coordinator; several, separated by commas, are tried in turn
     #[arg(long, value_name = "URL[,URL..]", env = "WINDROW_COORDINATOR", default_value = DEFAULT_URL)]
     pub(crate) coordinator: String,
-    /// Folder of the credentials to show to a secured cluster, as 'windrow login' has made it
-    /// [default: windrow in the user's configuration folder]
+    /// Folder with the credentials for a secured cluster, which 'windrow login' makes [default:
+    /// windrow in the user's configuration folder]
     #[arg(long, value_name = "DIR", env = "WINDROW_CREDENTIALS")]
     pub(crate) credentials: Option<PathBuf>,
     #[command(flatten)]
@@ -195,8 +194,8 @@ pub(crate) struct TargetArgs {
 /// Who may be at the other end where there are no certificates.
 #[derive(Debug, Args)]
 pub(crate) struct LocalUsersArgs {
-    /// User of this machine with whom an open cluster is shared over loopback, besides one's own
-    /// and root: name or number; may be repeated
+    /// User of this machine, by name or number, who shares an open cluster on loopback, besides the
+    /// own one and root; may be repeated
     #[arg(long = "allow-user", value_name = "USER", env = "WINDROW_ALLOW_USER", value_delimiter = ',', value_parser = local_user)]
     pub(crate) allow_users: Vec<u32>,
 }
@@ -215,10 +214,9 @@ impl LocalUsersArgs {
 /// `windrow init`
 #[derive(Debug, Args)]
 pub(crate) struct InitArgs {
-    /// Folder to make. Whoever can read it owns the cluster
+    /// Folder to create. Whoever can read it owns the cluster
     pub(crate) dir: PathBuf,
-    /// Name or address at which a coordinator is reached, besides those of this machine alone; may
-    /// be repeated
+    /// Name or address at which other machines reach the coordinator; may be repeated
     #[arg(long = "host", value_name = "HOST")]
     pub(crate) hosts: Vec<String>,
 }
@@ -226,18 +224,18 @@ pub(crate) struct InitArgs {
 /// `windrow token`
 #[derive(Debug, Args)]
 pub(crate) struct TokenArgs {
-    /// The cluster's folder, which 'windrow init' has made
+    /// The cluster's folder, made by 'windrow init'
     pub(crate) dir: PathBuf,
     /// What the new member may do
     #[arg(long, value_name = "worker|submitter|admin", value_parser = role_of_member)]
     pub(crate) role: Role,
-    /// Who that is; jobs belong to the name that has submitted them [default: made up]
+    /// Name of the new member; jobs belong to the name that submitted them [default: made up]
     #[arg(long)]
     pub(crate) name: Option<String>,
-    /// File to write the token to, which only its owner can read, instead of printing it
+    /// Write the token to this file, readable by its owner only, instead of printing it
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
-    /// How long the token can be used
+    /// How long the token is valid
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = any_duration)]
     pub(crate) expires: humantime::Duration,
 }
@@ -245,12 +243,12 @@ pub(crate) struct TokenArgs {
 /// `windrow revoke`
 #[derive(Debug, Args)]
 pub(crate) struct RevokeArgs {
-    /// The cluster's folder, which 'windrow init' has made
+    /// The cluster's folder, made by 'windrow init'
     pub(crate) dir: PathBuf,
-    /// Who, such as worker/w1 or submitter/ann
+    /// The member, such as worker/w1 or submitter/ann
     #[arg(value_name = "ROLE/NAME")]
     pub(crate) member: String,
-    /// Also one of whom the cluster's folder knows nothing
+    /// Also if the cluster's folder does not know the member
     #[arg(long)]
     pub(crate) unknown: bool,
 }
@@ -262,7 +260,7 @@ pub(crate) struct LoginArgs {
     pub(crate) target: TargetArgs,
     #[command(flatten)]
     pub(crate) token: JoinTokenArgs,
-    /// Replace credentials that are still good; nobody can cancel their jobs any more but an admin
+    /// Replace credentials that are still valid; only an admin can then cancel their jobs
     #[arg(long)]
     pub(crate) replace: bool,
 }
@@ -270,13 +268,12 @@ pub(crate) struct LoginArgs {
 /// How a newcomer is given its token.
 #[derive(Debug, Args)]
 pub(crate) struct JoinTokenArgs {
-    /// File with the join token, as 'windrow token --out FILE' writes it. It is spent by the first
-    /// start: after that, the credentials that were got for it count
+    /// File with the join token, as 'windrow token --out FILE' writes it. The first start spends
+    /// it; after that, the credentials obtained with it count
     #[arg(long, value_name = "FILE", conflicts_with = "token")]
     pub(crate) token_file: Option<PathBuf>,
     /// The join token itself; '-' reads it from standard input. Other users of this machine can
-    /// read what is said here, but not the variable WINDROW_TOKEN, which counts where neither is
-    /// given
+    /// read this argument; they cannot read WINDROW_TOKEN, which is used when neither flag is given
     #[arg(long)]
     pub(crate) token: Option<String>,
 }
@@ -287,49 +284,48 @@ pub(crate) struct CoordinatorArgs {
     /// Address to listen on
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7171")]
     pub(crate) listen: SocketAddr,
-    /// Folder of this coordinator alone: its journal, its lock and its address. Started again with
-    /// the same folder, it goes on with all jobs [default: none, and jobs end with the process]
+    /// Folder for the coordinator's journal, lock and address. Started again on the same folder, it
+    /// goes on with all jobs [default: none, and jobs end with the process]
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
-    /// Replace a coordinator that still runs on the same folder, or hangs: it will stop
+    /// Replace a coordinator that still runs, or hangs, on the same folder: it will stop
     #[arg(long, requires = "state")]
     pub(crate) take_over: bool,
-    /// Largest program or side file that submitters may send. All together may have four times as
-    /// many bytes
+    /// Largest program or side file that submitters may send. All together may take four times as
+    /// much
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = positive_size)]
     pub(crate) program_bytes_max: ByteSize,
-    /// For tests: abort, stop or panic when a step is reached for the N-th time
+    /// For tests: abort, stop or panic when a failpoint is reached for the N-th time
     #[arg(long, value_name = "[stop:|panic:]STEP:N", env = "WINDROW_FAILPOINT", hide = true, value_parser = Failpoint::parse)]
     pub(crate) failpoint: Option<Failpoint>,
-    /// Let in only members of the cluster whose folder this is ('windrow init' makes it), over TLS
+    /// Let in only members of the cluster with this folder, made by 'windrow init', over TLS
     #[arg(long, value_name = "DIR", conflicts_with = "insecure")]
     pub(crate) security: Option<PathBuf>,
-    /// How long certificates of members count; they renew them by themselves
+    /// How long certificates of members are valid; members renew them by themselves
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration_from(CERTIFICATE_MS_MIN), requires = "security")]
     pub(crate) certificate_lifetime: humantime::Duration,
-    /// For how long a certificate that has run out is still renewed: members that could not renew
-    /// it, because the coordinator was away, come back by themselves; those that are named in
-    /// DIR/revoked do not
+    /// How long after its end a certificate can still be renewed, so that members come back by
+    /// themselves after the coordinator was away; members named in DIR/revoked do not
     #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = any_duration, requires = "security")]
     pub(crate) certificate_grace: humantime::Duration,
     /// For tests: begin the journal anew after so many records
     #[arg(long, value_name = "N", env = "WINDROW_SNAPSHOT_AFTER", hide = true)]
     pub(crate) snapshot_after: Option<u64>,
-    /// Allow an address that other machines, or other users of this one, reach, without encryption
-    /// or authentication
+    /// Allow an address that other machines or other users can reach, without encryption or
+    /// authentication
     #[arg(long)]
     pub(crate) insecure: bool,
     #[command(flatten)]
     pub(crate) locals: LocalUsersArgs,
-    /// Folder in which inputs and outputs of jobs must lie, links followed; may be repeated
+    /// Folder in which inputs and outputs of jobs must lie, after following links; may be repeated
     /// [default on loopback: anywhere]
     #[arg(long = "allow-path", value_name = "DIR")]
     pub(crate) allow_paths: Vec<PathBuf>,
     /// Silence after which a worker counts as lost
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration_from(LEASE_MS_MIN))]
     pub(crate) lease: humantime::Duration,
-    /// How long a worker whose connection breaks may take to come back; where most break, each has
-    /// its whole lease
+    /// How long a worker may take to come back after its connection broke; if most connections
+    /// break, each worker has its whole lease
     #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = any_duration)]
     pub(crate) reconnect_grace: humantime::Duration,
 }
@@ -337,11 +333,11 @@ pub(crate) struct CoordinatorArgs {
 /// `windrow worker`
 #[derive(Debug, Args)]
 pub(crate) struct WorkerArgs {
-    /// The coordinator to join; several with commas between them are tried in turn
+    /// The coordinator to join; several, separated by commas, are tried in turn
     #[arg(long, value_name = "URL[,URL..]", env = "WINDROW_COORDINATOR", default_value = DEFAULT_URL)]
     pub(crate) coordinator: String,
-    /// Folder for intermediate data, of this worker alone [default: a new one under the system's
-    /// temporary folder, which goes with the worker, or when the next one starts if it was killed]
+    /// Folder for intermediate data, used by this worker alone [default: a new one under the
+    /// system's temporary folder, removed at the end, or by the next worker if this one was killed]
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
     /// Threads to run tasks on [default: all cores]
@@ -355,25 +351,23 @@ pub(crate) struct WorkerArgs {
     pub(crate) listen: SocketAddr,
     #[command(flatten)]
     pub(crate) token: JoinTokenArgs,
-    /// Address to tell other workers to connect to, where they do not reach this one by the one it
-    /// listens on
+    /// Address for other workers to connect to, if it is not the one this worker listens on
     #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
     pub(crate) advertise: Option<String>,
-    /// How long another worker may send nothing that it was asked for, before that counts as a
-    /// failure
+    /// How long a fetch from another worker may bring nothing before it counts as failed
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration_from(PROGRESS_MS_MIN))]
     pub(crate) fetch_timeout: humantime::Duration,
-    /// Allow an address that other machines, or other users of this one, reach, without encryption
-    /// or authentication
+    /// Allow an address that other machines or other users can reach, without encryption or
+    /// authentication
     #[arg(long)]
     pub(crate) insecure: bool,
     #[command(flatten)]
     pub(crate) locals: LocalUsersArgs,
-    /// Run jobs in the worker itself, and not each in a process of its own: for debugging. Code
-    /// that aborts or hangs takes the worker with it
+    /// For debugging: run jobs in the worker itself, not each in a process of its own. Code that
+    /// aborts or hangs takes the worker with it
     #[arg(long)]
     pub(crate) in_process: bool,
-    /// Programs and side files to keep for later jobs
+    /// Size of the cache of programs and side files for later jobs
     #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = positive_size)]
     pub(crate) program_cache: ByteSize,
     /// Name to show in lists [default: host and process]
@@ -389,17 +383,17 @@ pub(crate) struct WorkerArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits of each job's process")]
 pub(crate) struct JobLimitArgs {
-    /// Memory of a process of a job, at which it is killed [default: half as much again as
-    /// --memory, and 256 MiB]
+    /// Memory at which a job's process is killed [default: one and a half times --memory, and 256
+    /// MiB]
     #[arg(long, value_name = "SIZE", value_parser = size_from(JOB_MEMORY_BYTES_MIN))]
     pub(crate) job_memory: Option<ByteSize>,
-    /// Files and connections that it may have open at once
+    /// Files and connections that the process may have open at once
     #[arg(long, value_name = "N", default_value_t = 65_536, value_parser = RangedU64ValueParser::<u64>::new().range(64..))]
     pub(crate) job_open_files: u64,
-    /// Size of a file that it may write, map outputs and parts included [default: any]
+    /// Largest file that the process may write, map outputs and parts included [default: any]
     #[arg(long, value_name = "SIZE", value_parser = size_from(JOB_FILE_BYTES_MIN))]
     pub(crate) job_file_size: Option<ByteSize>,
-    /// Processes at once, itself and those that descend from it
+    /// Number of processes at once, the job's process and its descendants
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
     pub(crate) job_processes: u64,
 }
@@ -420,10 +414,10 @@ pub(crate) struct JobsArgs {
     /// Only jobs in this state; may be repeated
     #[arg(long = "state", value_name = "STATE")]
     pub(crate) states: Vec<ShownState>,
-    /// Only jobs that this user has submitted
+    /// Only jobs that this user submitted
     #[arg(long, value_name = "NAME")]
     pub(crate) user: Option<String>,
-    /// Only so many, the latest; 0 for all
+    /// Only the latest N; 0 for all
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub(crate) limit: u32,
     #[command(flatten)]
@@ -455,7 +449,7 @@ pub(crate) struct OneJobArgs {
 pub(crate) struct WaitArgs {
     #[command(flatten)]
     pub(crate) job: OneJobArgs,
-    /// How long to wait for a coordinator that has gone before leaving the job to itself
+    /// How long to wait for a coordinator that is away before leaving the job to itself
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = any_duration)]
     pub(crate) coordinator_wait: humantime::Duration,
 }

@@ -16,33 +16,33 @@ use super::values::{absolute_path, local_group, user_numbers};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What the code of jobs may touch")]
 pub(crate) struct ConfinementArgs {
-    /// Let the code of jobs read and write all that this worker's user can, its credentials and
-    /// other jobs' data among it: for debugging
+    /// For debugging: let the code of jobs read and write all that this worker's user can,
+    /// including its credentials and other jobs' data
     #[arg(long)]
     pub(crate) no_landlock: bool,
-    /// Let the code of jobs make any system call, also such as change limits and priorities of
-    /// other processes: for debugging, and for jobs that trace or need shared memory of System V
+    /// Let the code of jobs make any system call, such as changing limits and priorities of other
+    /// processes: for debugging, and for jobs that trace or need System V shared memory
     #[arg(long)]
     pub(crate) no_seccomp: bool,
-    /// Let the code of jobs change permissions, owners and times of files by name: of all that
-    /// belong to this worker's user
+    /// Let the code of jobs change permissions, owners and times by name, of all files that belong
+    /// to this worker's user
     #[arg(long)]
     pub(crate) job_chmod: bool,
-    /// Give each job a user of the system of its own, by a number of these that nobody else on this
-    /// machine has, such as 2000000000-2000000999. Takes root or the capabilities that
-    /// docs/security.md names, a secured cluster, and --job-group
+    /// Give each job a system user of its own from this range of numbers, such as
+    /// 2000000000-2000000999, which nobody else on this machine may have. Needs root or the
+    /// capabilities named in docs/security.md, a secured cluster, and --job-group
     #[arg(long, value_name = "FIRST-LAST", value_parser = user_numbers, requires = "job_groups")]
     pub(crate) job_users: Option<RangeInclusive<u32>>,
-    /// A group of all users of --job-users, by number or name: by its rights jobs read inputs and
-    /// write outputs. May be repeated; outputs are the first one's
+    /// Group of the users of --job-users, by number or name, with whose rights jobs read inputs and
+    /// write outputs. May be repeated; outputs belong to the first
     #[arg(long = "job-group", value_name = "GROUP", value_parser = local_group, requires = "job_users")]
     pub(crate) job_groups: Vec<u32>,
-    /// Do not start where jobs would be isolated less than this; what each level promises is in
-    /// docs/security.md
+    /// Refuse to start if jobs would be isolated less than this; docs/security.md says what each
+    /// level promises
     #[arg(long, value_name = "none|files|process|user", default_value = "none")]
     pub(crate) require_isolation: Isolation,
-    /// A file or folder that the code of jobs is not to read, besides the worker's own and the
-    /// user's credentials for Windrow; may be repeated
+    /// File or folder that the code of jobs must not read, besides the worker's own and the user's
+    /// credentials for Windrow; may be repeated
     #[arg(long = "hide", value_name = "PATH", value_parser = absolute_path)]
     pub(crate) hidden: Vec<String>,
 }
