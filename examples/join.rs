@@ -1,4 +1,4 @@
-//! Puts names to a log: two inputs in different formats, each with a mapper of its own, meet in one
+//! Joins a log with names: two inputs in different formats, each with its own mapper, meet in one
 //! reducer.
 //!
 //!     cargo run --release --example join -- run named-visits \

@@ -1,4 +1,4 @@
-//! Adds up bytes by status code over logs that are JSON, a value a line.
+//! Sums bytes by status code over logs in JSON lines.
 //!
 //!     cargo run --release --example json_lines -- run traffic \
 //!         --input 'logs/*.json' --output traffic
@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use serde::Deserialize;
 use windrow::prelude::*;
 
-/// Other fields are passed over.
+/// Other fields are ignored.
 #[derive(Deserialize)]
 struct Request {
     status: u16,

@@ -1,6 +1,6 @@
-//! Finds how long each visitor stays: a reducer that gets each visitor's requests in the order of
-//! time, without holding them ("secondary sort"). Lines are `visitor<TAB>second<TAB>page`; a visit
-//! ends after half an hour without a request.
+//! Finds how long each visitor stays. The reducer gets each visitor's requests in order of time,
+//! without holding them ("secondary sort"). Lines are `visitor<TAB>second<TAB>page`; a visit ends
+//! after half an hour without a request.
 //!
 //!     cargo run --release --example secondary_sort -- run visits \
 //!         --input requests.tsv --output visits

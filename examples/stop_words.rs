@@ -1,4 +1,4 @@
-//! Counts words, but for those in a side file: a list that each worker needs besides its input.
+//! Counts words, except those in a side file: a list that every worker reads besides its input.
 //!
 //!     cargo run --release --example stop_words -- run stop-words \
 //!         --file stop-words=the.txt --input '**/*.md' --output words

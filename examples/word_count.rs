@@ -1,4 +1,4 @@
-//! Counts words: a mapper of one's own, with a ready combiner and reducer.
+//! Counts words: your own mapper, with a ready combiner and reducer.
 //!
 //!     cargo run --release --example word_count -- run word-count --input '**/*.md' --output words
 
