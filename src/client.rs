@@ -1,13 +1,13 @@
 //! A client of a cluster: submits, watches, lists and cancels jobs, at whichever of its
 //! coordinators answers.
 //!
-//! Embedded mode talks to its own coordinator through the same client, over memory. Only the first
-//! question is asked again of a coordinator that hangs up; nothing else is tried again here by
-//! itself: who waits, and for how long, is for the caller to say.
+//! Embedded mode talks to its own coordinator through the same client, over memory. The client
+//! retries only the first question, to a coordinator that hangs up; all other retries are the
+//! caller's decision.
 //!
-//! From its first submission on, a client keeps to the cluster that it was told to: another
-//! cluster, at the same address or at another one of the list, knows nothing of the job, and gives
-//! its number to another one.
+//! From its first submission on, a client keeps to one cluster: another cluster, at the same
+//! address or at another address of the list, does not know the job, and uses its number for
+//! another one.
 
 use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -119,8 +119,8 @@ struct Coordinator {
 }
 
 impl Client {
-    /// Finds the coordinator at `urls`, one or several with commas between them, trying again with
-    /// a growing pause for `patience`; `on_retry` hears of each failure.
+    /// Finds the coordinator at `urls` (separated by commas). Retries with backoff for `patience`;
+    /// `on_retry` hears of each failure.
     pub async fn connect(
         urls: &str,
         dialer: &Dialer,
@@ -163,7 +163,8 @@ impl Client {
     /// Looks for a coordinator that answers, at each address once, and stays with it.
     ///
     /// # Errors
-    /// That of the last one that is not reachable, for it may come back; else that of the last one.
+    /// The error of the last address that is not reachable, since it may come back; else the error
+    /// of the last address.
     pub async fn find(&self) -> Result<(), ClientError> {
         let last = self.current.load(Ordering::Relaxed);
         let mut failed = None;
@@ -188,7 +189,8 @@ impl Client {
         failed.map_or(Ok(()), Err)
     }
 
-    /// Likewise, but gives up when `wait` is over, or soon after if that is hardly any time at all.
+    /// Like [`find`](Self::find), but gives up when `wait` is over. A short wait is extended, so
+    /// that one attempt can be answered.
     ///
     /// # Errors
     /// Those of [`find`](Self::find); and that nobody is reachable, if it is not over by then.
@@ -354,11 +356,11 @@ impl Coordinator {
         Self { url: url.to_string(), jobs, blobs }
     }
 
-    /// Whether it is in charge, and of which cluster, if it says so to this caller. Why it refuses
-    /// somebody, it says in answer to what they really want.
+    /// Whether the coordinator is in charge, and of which cluster, if it tells this caller. If it
+    /// refuses the caller, it says why in answer to the request that follows.
     ///
-    /// A coordinator that many connect to at once hangs up on some of them before it knows who they
-    /// are. To ask once more changes nothing there.
+    /// A coordinator with many new connections hangs up on some of them before it knows who they
+    /// are; asking once more is harmless.
     async fn in_charge(&self) -> Result<Option<String>, ClientError> {
         let asking = retry_while_hung_up(|| {
             let mut jobs = self.jobs.clone();
@@ -382,7 +384,7 @@ impl Coordinator {
     }
 
     fn error(&self, status: Status) -> ClientError {
-        // What has a source is no answer: the transport failed, with whatever code.
+        // A status with a source is no answer: the transport failed, whatever the code says.
         if status.source().is_some() {
             return self.unreachable(self.with_hint(explain(&status)));
         }
@@ -400,8 +402,8 @@ impl Coordinator {
         }
     }
 
-    /// A secured coordinator hangs up on those who do not speak TLS, and cannot tell them why. Nor
-    /// can another service.
+    /// A secured coordinator hangs up on clients that do not speak TLS, and cannot tell them why.
+    /// Nor can another service.
     fn with_hint(&self, message: String) -> String {
         let strange = ["connection closed", "reset", "broken pipe", "does not speak http/2"];
         let is_strange = strange.iter().any(|end| message.to_lowercase().contains(end));

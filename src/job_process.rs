@@ -1,5 +1,5 @@
-//! The program as the process of a job: a worker has started it, and its command line is none of
-//! the user's.
+//! The program as the process of a job: a worker started it, with a command line of Windrow's, not
+//! of the user's.
 
 use std::ffi::OsString;
 use std::io::{Write, stderr};

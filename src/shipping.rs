@@ -16,8 +16,8 @@ const PIECE_BYTES: usize = 256 << 10;
 /// Pieces that are read ahead.
 const PIECES_MAX: usize = 4;
 
-/// Sees to it that the coordinator has a file, and returns the number of bytes that had to be sent.
-/// What broke off before is gone on with.
+/// Uploads a file unless the coordinator has it, and returns the number of bytes that had to be
+/// sent. An upload that broke off earlier resumes.
 ///
 /// # Errors
 /// When the coordinator is not reachable, or takes no such file.

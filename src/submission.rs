@@ -1,9 +1,9 @@
 //! A job on its way to a cluster, built where its code is, by its submitter: with its program, and
 //! what that reads.
 //!
-//! A coordinator runs no user code. So bad parameters are found here, and so is what an ordered job
-//! needs before it can be planned: a sample of its map output, for which its mapper runs. What
-//! hangs or dies there harms the submitter alone.
+//! A coordinator runs no user code. So the submitter checks parameters, and runs the mapper of an
+//! ordered job on a sample, which planning needs. A mapper that hangs or dies there harms the
+//! submitter alone.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -75,8 +75,8 @@ impl Submission {
         Ok(Self { name, key, spec, program, shape, ranges: None, build, files })
     }
 
-    /// The same under a name that the user has chosen: told again by another process, it is still
-    /// the same job.
+    /// The same submission under a name that the user has chosen, which makes it idempotent across
+    /// processes.
     #[must_use]
     pub(crate) fn with_key(self, key: Option<String>) -> Self {
         Self { key: key.unwrap_or_default(), ..self }
@@ -86,7 +86,7 @@ impl Submission {
     /// that had to be sent.
     ///
     /// # Errors
-    /// When it takes one of them not, or is not reachable: what it has by then need not be sent
+    /// When it refuses one of them, or is not reachable. What it has by then need not be sent
     /// again.
     pub(crate) async fn ship(&self, client: &Client) -> Result<u64, ClientError> {
         let mut sent = 0;
@@ -96,7 +96,8 @@ impl Submission {
         Ok(sent)
     }
 
-    /// Submits it; its files have been shipped. Told again, by this value, it is the same job.
+    /// Submits the job, whose files have been shipped. Idempotent: submitting this value again is
+    /// the same job.
     ///
     /// # Errors
     /// When the coordinator refuses the job, or is not reachable.

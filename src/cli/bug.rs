@@ -1,10 +1,10 @@
-//! A role of which a part panics ends, with a message and a status, so that a supervisor starts it
-//! again.
+//! A role in which any part panics ends, with a message and a status, so that a supervisor starts
+//! it again.
 //!
-//! A task or thread that has gone silently would leave a process that looks alive and answers
-//! nobody. No user code runs in a coordinator, nor in a worker whose jobs have processes of their
-//! own: so whatever panics there is the engine's. A worker with `--in-process` is ended by the
-//! engine's threads alone, which have names of their own.
+//! A task or thread that ended silently would leave a process that looks alive and answers nobody.
+//! No user code runs in a coordinator, nor in a worker whose jobs have processes of their own, so
+//! every panic there is the engine's. In a worker with `--in-process`, only panics of the engine's
+//! threads, known by their names, end the process.
 
 use std::backtrace::Backtrace;
 use std::panic::{self, PanicHookInfo};

@@ -157,8 +157,8 @@ pub(crate) async fn worker(
     let interrupts = Interrupts::listen(HangUp::Stops)?;
     let build = Executable::own().map_err(CliError::io("/proc/self/exe"))?.build;
     if !args.in_process {
-        // Job processes are of the same user: they could read the memory and the environment of
-        // this one.
+        // Job processes have the same user: without this, they could read the memory and the
+        // environment of this process.
         set_dumpable_behavior(DumpableBehavior::NotDumpable)
             .map_err(|error| CliError::Other(format!("cannot guard this process: {error}")))?;
     }
@@ -266,8 +266,7 @@ async fn temporary_folder(
     made.map_err(|error| CliError::Other(error.to_string()))?.map(Some)
 }
 
-/// Has those reaped that become children of this process: process 1 of a container gets all that
-/// nobody else has.
+/// Reaps orphans: process 1 of a container becomes the parent of all of them.
 fn care_for_orphans() -> Arc<Orphans> {
     let orphans = Arc::new(Orphans::new());
     let reaped = Arc::clone(&orphans);
@@ -282,7 +281,7 @@ fn care_for_orphans() -> Arc<Orphans> {
     orphans
 }
 
-/// How many requests to stop one is: the second ends a role at once.
+/// How many requests to stop this one counts as: the second one ends a role at once.
 fn weight(interrupt: Interrupt) -> u32 {
     match interrupt {
         Interrupt::Stop | Interrupt::HungUp => 1,
@@ -311,7 +310,7 @@ impl Access {
     }
 }
 
-/// What listens beyond this machine is secured, or was asked for.
+/// Refuses to listen beyond this machine without security, unless the user asked for that.
 fn refuse_open_address(address: SocketAddr, access: Access) -> Result<(), CliError> {
     match access {
         Access::Everybody if address.ip().is_loopback() => Ok(()),
@@ -327,7 +326,7 @@ fn refuse_open_address(address: SocketAddr, access: Access) -> Result<(), CliErr
     }
 }
 
-/// At once, and again and again, so that it is in whatever part of the log is looked at.
+/// Warns at once, and repeatedly, so that every part of the log shows it.
 async fn warn_for_ever(address: SocketAddr) {
     let mut warn = interval(WARN_EVERY);
     loop {

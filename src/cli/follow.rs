@@ -17,8 +17,7 @@ const CANCEL_GRACE: Duration = Duration::from_secs(5);
 /// How long a last question may take.
 const ANSWER_GRACE: Duration = Duration::from_secs(1);
 
-/// What an interrupt does to the job that is waited for. Where the terminal is gone, the job is
-/// left to itself.
+/// What an interrupt does to the job that is waited for. If the terminal is gone, the job goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnInterrupt {
     /// It is cancelled, by whoever has submitted it; a second interrupt leaves at once.
@@ -58,7 +57,7 @@ pub(crate) async fn follow(
     Ok(exit)
 }
 
-/// Cancels the job if there is anybody to tell, and says what became of it.
+/// Cancels the job if a coordinator answers, and says what became of it.
 async fn interrupted(
     client: &Client,
     job: &Accepted,

@@ -1,5 +1,4 @@
-//! Signals: those that ask a process to stop, and those that must not end it in the midst of
-//! something.
+//! Signals: those that ask a process to stop, and those that must not end it.
 //!
 //! | signal | roles | `run`, `submit`, `gen` |
 //! | --- | --- | --- |
@@ -9,10 +8,10 @@
 //! | SIGUSR1, SIGUSR2 | nothing but a line in the log | nothing |
 //! | SIGXFSZ | nothing: the write that was too large fails, and says so | the same |
 //!
-//! Where `nohup` has switched SIGHUP off, it stays off. All others are listened to whatever was
-//! inherited: a shell without job control ignores SIGINT and SIGQUIT for whatever it starts with
-//! `&`, and the one who is asked to stop must stop. SIGCHLD is listened to so that it is not:
-//! where a parent ignores it, the kernel forgets how children have ended.
+//! SIGHUP stays ignored if it was ignored at the start, as under `nohup`. All other signals are
+//! handled whatever was inherited: a shell without job control ignores SIGINT and SIGQUIT for what
+//! it starts with `&`, and a process that is asked to stop must stop. SIGCHLD is handled so that it
+//! is not ignored: for an ignoring parent, the kernel forgets how children ended.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll};

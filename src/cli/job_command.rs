@@ -1,4 +1,4 @@
-//! A job as the command line names it, checked as far as that goes without running anything.
+//! A job from the command line, checked as far as possible without running anything.
 
 use std::path::{Path, PathBuf};
 
@@ -40,8 +40,7 @@ impl JobCommand {
         // Before the job is built, which may read them.
         set_side_files(side_files.iter().cloned());
         let params = job.params_from_args(of_job)?;
-        // Built only to be checked, so that a bad parameter is an error of usage, before anything
-        // runs.
+        // Built only for its checks, so that a bad parameter is wrong usage before anything runs.
         let program =
             job.build(&params).map_err(|error| bad_parameter(command, error.message()))?;
         let names = program.input_names();

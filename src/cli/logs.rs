@@ -1,7 +1,7 @@
 //! `windrow logs`: what the processes of a job have printed.
 //!
-//! Jobs may print anything. A terminal gets to see control characters and does not obey them; files
-//! and pipes get the bytes as they are.
+//! Jobs may print anything. On a terminal, control characters are escaped; files and pipes get the
+//! bytes as they are.
 
 use std::io::{IsTerminal, stdout};
 

@@ -132,9 +132,8 @@ fn dispatch(
     result
 }
 
-/// Idle threads of the runtime, on which it does what may block, end after ten seconds; where the
-/// system has no more threads then, nothing that may block would ever be done again. So one always
-/// has something to do.
+/// The runtime ends idle threads for blocking work after ten seconds. If the system then refuses
+/// new threads, no blocking work would ever be done again; so one thread is kept busy.
 async fn keep_a_thread() {
     let mut looks = interval(THREAD_LOOK);
     loop {
@@ -155,7 +154,7 @@ fn start_logging(invocation: &Invocation) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
-        // Whatever is said of what others have named stays within its line.
+        // Names chosen by others must not break lines of the log.
         .fmt_fields(debug_fn(field).delimited(" "))
         // They would be said by a macro that panics where nothing can be said.
         .log_internal_errors(false)

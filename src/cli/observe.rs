@@ -71,7 +71,7 @@ pub(crate) async fn status(args: OneJobArgs) -> Result<Exit, CliError> {
     Ok(Exit::Success)
 }
 
-/// Says what became of the wish, and shows the job as it is then.
+/// Says whether the job was cancelled, and shows its status afterwards.
 pub(crate) async fn cancel(args: OneJobArgs) -> Result<Exit, CliError> {
     let client = connect(&args.cluster).await?;
     let v1::CancelReply { status, too_late } =
@@ -146,7 +146,7 @@ fn tasks(stage: Option<&v1::StageStatus>) -> String {
     stage.map_or_else(String::new, |stage| format!("{}/{}", stage.done, stage.tasks))
 }
 
-/// In one word or two. Who leaves gets nothing anyway.
+/// The worker's health in a word or two. A draining worker gets no tasks anyway.
 fn worker_state(worker: &v1::WorkerStatus) -> &'static str {
     match worker {
         v1::WorkerStatus { draining: true, .. } => "draining",

@@ -11,9 +11,9 @@ use crate::client::{Client, ClientError};
 const PAUSE_MIN: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// How long to wait, and for whom. The wait is for a *useful* answer: a coordinator that comes
-/// back, and then breaks off each time that it is asked, is not waited for any longer than one that
-/// does not come back.
+/// How long to wait for a coordinator. Only a *useful* answer ends the wait: a coordinator that
+/// comes back and breaks off each time it is asked is waited for no longer than one that stays
+/// away.
 pub(crate) struct Patience<'a> {
     pub(crate) client: &'a Client,
     limit: Duration,
@@ -43,8 +43,7 @@ impl<'a> Patience<'a> {
     /// that it is back.
     ///
     /// # Errors
-    /// The last one when the limit is over, and `error` itself if the coordinator is not gone at
-    /// all.
+    /// The last error when the limit is over; `error` itself if the coordinator is not away.
     pub(crate) async fn outlast(
         &mut self,
         mut error: ClientError,
@@ -58,7 +57,7 @@ impl<'a> Patience<'a> {
             pause: PAUSE_MIN,
             said: String::new(),
         });
-        // An answer that breaks off each time is the same trouble each time.
+        // A failure that repeats itself is announced once.
         let trouble = error.to_string();
         let is_news = lost.said != trouble;
         if is_news {

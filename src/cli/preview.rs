@@ -58,7 +58,7 @@ fn first_part(output: &Path) -> io::Result<Option<PathBuf>> {
     for entry in std::fs::read_dir(output)? {
         let entry = entry?;
         let is_part = entry.file_name().to_string_lossy().starts_with("part-");
-        // Whoever may write there could have put a link in its place.
+        // Somebody who may write there could have put a link in its place.
         let is_file = entry.metadata().is_ok_and(|found| found.is_file() && found.len() > 0);
         if is_part && is_file {
             parts.push(entry.path());

@@ -66,8 +66,8 @@ pub(crate) fn token(args: TokenArgs) -> Result<Exit, CliError> {
     Ok(Exit::Success)
 }
 
-/// A token that cannot be written would be given for nothing. And a file is put in the place of
-/// what is there: not of a device, or of a link such as /dev/stdout.
+/// Checks the path before a token is issued in vain. The file replaces what is there, which must
+/// not be a device, or a link such as /dev/stdout.
 fn check_out(out: &Path) -> Result<(), CliError> {
     let found = fs::symlink_metadata(out);
     if found.is_ok_and(|found| !found.is_file()) {
@@ -116,7 +116,7 @@ pub(crate) async fn login(args: LoginArgs) -> Result<Exit, CliError> {
     Ok(Exit::Success)
 }
 
-/// Credentials that are still good are somebody's, whose jobs nobody else can cancel.
+/// Refuses to replace credentials that are still valid: nobody else can cancel their jobs.
 fn refuse_to_replace(folder: &Path) -> Result<(), CliError> {
     let Ok(credentials) = Credentials::load(folder) else { return Ok(()) };
     let certified = credentials.certified();
@@ -179,14 +179,14 @@ pub(crate) async fn dialer(target: &TargetArgs) -> Result<Dialer, CliError> {
         (Err(error @ SecurityError::Denied(_)), Err(_)) => return Err(error.into()),
         (_, Err(error)) => return Err(error.into()),
     }
-    // Whoever waits for a job may wait for longer than a certificate counts.
+    // A wait for a job may outlast a certificate.
     tokio::spawn(keep_renewed(tls.clone(), urls.clone(), folder));
     Ok(Dialer::member(tls))
 }
 
-/// The credentials of a worker: those that it has kept, or such as it gets for its token. What it
-/// has kept counts, so that a supervisor can start it with the same token again and again; unless
-/// it is of no use to a worker of this cluster.
+/// The credentials of a worker: those that it has kept, else those that it gets for its token. Kept
+/// ones go first, so that a supervisor can restart it with the same, spent token; but not if they
+/// are useless to a worker of this cluster.
 pub(crate) async fn join(
     urls: &str,
     token: &JoinTokenArgs,

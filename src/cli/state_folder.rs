@@ -1,8 +1,7 @@
-//! The folder that `windrow coordinator --state` is given: whose it is, and where that one can be
-//! reached.
+//! The folder of `windrow coordinator --state`: which coordinator runs on it, and its address.
 //!
-//! The journal in it keeps coordinators apart that share it. This only sees to it that nobody is
-//! replaced by mistake, and that a copy is not taken for the original: a copy's coordinator could
+//! The journal fences coordinators that share the folder. This module only prevents mistakes:
+//! replacing a running coordinator, or taking a copy for the original. A copy's coordinator could
 //! not know what became of its jobs since.
 
 use std::fs::{self, File, Metadata, TryLockError};
@@ -53,8 +52,8 @@ impl StateFolder {
         &self.path
     }
 
-    /// Says that this process is in charge, and tells everybody who can read the folder where it
-    /// is. Whoever was in charge before keeps a lock that has no name any more.
+    /// Notes that this process is in charge, and its address for everybody who can read the folder.
+    /// The predecessor keeps a lock on a file that has no name any more.
     pub(crate) fn take_charge(&self, url: &str) -> Result<(), CliError> {
         if self.take_over {
             let lock = self.path.join(LOCK);
@@ -82,8 +81,8 @@ impl StateFolder {
     }
 }
 
-/// A folder that was moved has left its old place. One that was copied has not; one that is seen in
-/// two places is the same file in both.
+/// Tells a copy from the original: a moved folder is gone from its old place, a copied one is not,
+/// and one that is mounted twice is the same file in both places.
 fn refuse_copy(path: &Path) -> Result<(), CliError> {
     let home = path.join(HOME);
     let Ok(text) = read(&home) else { return Ok(()) };
@@ -107,7 +106,7 @@ fn refuse_copy(path: &Path) -> Result<(), CliError> {
 }
 
 fn lock(state: &Path, take_over: bool) -> Result<File, CliError> {
-    // Until it is in charge, who is to be replaced stays guarded: a take-over may fail.
+    // The predecessor keeps its lock until this process is in charge, since a takeover may fail.
     let path = state.join(if take_over { NEXT_LOCK } else { LOCK });
     let file = create_private(&path).map_err(CliError::io(&path))?;
     match file.try_lock() {

@@ -1,10 +1,9 @@
-//! Writing to standard error, whose reader may have gone, whose disk may be full, or which nobody
-//! reads any more.
+//! Writing to standard error, even if its reader is gone or hangs, or its disk is full.
 //!
-//! None of that is a reason to fail: what was to be said is lost, and nothing else. A role must not
-//! wait for its reader either, since a log shipper that hangs would make it deaf. So what a role
-//! says goes through a bounded queue to a thread of its own; where nobody reads, lines are left
-//! out, and counted. Other commands write at once.
+//! None of that is a reason to fail: the message is lost, and nothing else. Nor may a role wait for
+//! its reader, since a log shipper that hangs would block it. So a role's lines go through a
+//! bounded queue to a thread of their own; lines that nobody reads are dropped and counted. Other
+//! commands write directly.
 //!
 //! Nothing in Windrow uses `eprintln!`, which panics where standard error cannot be written.
 

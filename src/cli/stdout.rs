@@ -1,9 +1,9 @@
 //! Writing results to standard output.
 //!
-//! Names, messages and paths come from users and from their data; terminals obey control
-//! characters, and readers are misled by what turns the direction of writing or is not seen. So
-//! these are escaped here, whatever is printed: as `\u001b`, which is right inside JSON's strings
-//! as well.
+//! Names, messages and paths come from users and from their data. Terminals obey control
+//! characters; changes of the direction of writing and invisible characters mislead readers. So all
+//! of these are escaped here, whatever is printed: as `\u001b`, which is also correct inside JSON
+//! strings.
 
 use std::borrow::Cow;
 use std::fmt::Arguments;
@@ -52,8 +52,8 @@ pub(crate) fn exit(exit: Exit) -> Exit {
     if exit == Exit::Success { Exit::Failure } else { exit }
 }
 
-/// A reader that has gone (`windrow jobs | head -1`) is no reason to fail: it has what it wanted.
-/// Nor is a terminal that was closed.
+/// A reader that is gone (`windrow jobs | head -1`) is no failure: it has what it wanted. Nor is a
+/// closed terminal.
 fn note(written: std::io::Result<()>) {
     if let Err(error) = written
         && error.kind() != ErrorKind::BrokenPipe

@@ -67,7 +67,7 @@ pub(crate) async fn submit(
     reporter.accepted(&job, args.detach);
     if args.detach {
         if stdout::has_failed() {
-            // Whoever has lost the number would submit the job again.
+            // Without the number, the user would submit the job again.
             say(&format!("job {} was accepted, and goes on", job.number));
         }
         return Ok(Exit::Success);
@@ -87,7 +87,7 @@ struct Told {
     sent_bytes: u64,
 }
 
-/// Submits until there is an answer: told again, it is the same job.
+/// Submits until there is an answer: submissions are idempotent.
 async fn tell(mut patience: Patience<'_>, submission: &mut Submission) -> Result<Told, CliError> {
     let mut sent_bytes = 0;
     loop {
@@ -126,8 +126,8 @@ fn draw_name() -> Result<SubmissionName, CliError> {
     Ok(name)
 }
 
-/// For a command that waits anyway: a coordinator that is about to be started is waited for, but
-/// not for longer than `wait`.
+/// Connects for a command that waits anyway: a coordinator may only be about to start, so it is
+/// waited for, at most for `wait`.
 pub(super) async fn connect(target: &TargetArgs, wait: Duration) -> Result<Client, CliError> {
     let dialer = security::dialer(target).await?;
     let patience = wait.min(CONNECT_PATIENCE);

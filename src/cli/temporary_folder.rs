@@ -1,8 +1,8 @@
 //! The folder of a role that was given none: under the system's temporary folder, and gone with the
 //! process.
 //!
-//! A process that is killed cannot remove it. So each has a lock, which goes with its process in
-//! any case; the next one that starts removes those whose lock is free.
+//! A killed process cannot remove its folder. So each folder has a lock, which ends with its
+//! process in any case; the next role that starts removes folders whose lock is free.
 
 use std::fs::{self, File};
 use std::io;
@@ -16,8 +16,8 @@ use super::error::CliError;
 
 /// In each folder, locked as long as its process lives.
 const LOCK: &str = "in-use.lock";
-/// Of a lock that is not held yet. It gets its name when it is, so that nobody ever finds one free
-/// whose process lives.
+/// Name of a lock file that is not held yet. It gets its final name once it is, so that a lock of
+/// a living process is never found free.
 const NEW_LOCK: &str = "in-use.new";
 
 /// A folder that is removed when this is dropped.
@@ -30,8 +30,8 @@ pub(crate) struct TemporaryFolder {
 }
 
 impl TemporaryFolder {
-    /// Makes one whose name begins with `prefix`, after those are removed that killed processes
-    /// have left. Blocks on the file system.
+    /// Removes folders that killed processes have left, and makes one whose name begins with
+    /// `prefix`. Blocks on the file system.
     pub(crate) fn make(prefix: &str) -> Result<Self, CliError> {
         let is_set = std::env::var_os("TMPDIR").is_some();
         Self::make_in(&std::env::temp_dir(), prefix)

@@ -10,7 +10,7 @@ use windrow_jobs::{BadRecordBudget, one_line};
 use windrow_proto::v1;
 use windrow_security::Role;
 
-/// No clock here counts much further. Whoever means "for ever" says this.
+/// The longest duration, for users who mean "for ever": no clock here counts much further.
 const DURATION_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 /// The longest name that a coordinator takes.
 const NAME_BYTES_MAX: usize = 256;

@@ -1,4 +1,4 @@
-//! `windrow verify`: whether an output still is what its job has written.
+//! `windrow verify`: whether an output is still what its job wrote.
 
 use bytesize::ByteSize;
 use serde_json::json;

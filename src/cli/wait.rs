@@ -1,4 +1,4 @@
-//! `windrow wait`: until a job has ended that was submitted before, by whomever.
+//! `windrow wait`: waits until a job ends, whoever submitted it.
 
 use windrow_jobs::JobIdentity;
 
@@ -25,7 +25,7 @@ pub(crate) async fn wait(args: WaitArgs) -> Result<Exit, CliError> {
         found = found => found?,
         _ = interrupts.next() => return Ok(Exit::Interrupted),
     };
-    // From here on this job is meant, and not whichever has its number in the cluster that answers.
+    // From here on, the job is named by identity: another cluster may use its number.
     client.keep_to_cluster();
     let identity = JobIdentity::from_bytes(&status.identity);
     let identity = identity.ok_or_else(|| {

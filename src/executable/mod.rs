@@ -1,5 +1,4 @@
-//! The program that this process runs: which build it is, and the bytes that a cluster needs to run
-//! it.
+//! The executable of this process: which build it is, and the bytes that a cluster needs to run it.
 
 mod needs;
 
@@ -32,7 +31,7 @@ impl Executable {
         let file =
             File::open("/proc/self/exe").or_else(|_| File::open(std::env::current_exe()?))?;
         let mut hasher = blake3::Hasher::new();
-        // Mapped, it could be cut short under the hasher, but not while it runs.
+        // A mapped file could be truncated under the hasher; a running executable cannot.
         hasher.update_mmap_rayon(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
         let blob = blob(&hasher);
         let build = v1::Build {
