@@ -23,9 +23,9 @@
 //! nothing beneath an output is reached by a path here, nor is a link followed: see [`folder`]. No
 //! module but that one may use `std::fs` for what lies there.
 //!
-//! Nothing is flushed to the disk here: what is promised holds when processes die, not when the
-//! machine loses power within seconds of the end. The manifest's sizes and checksums tell a part
-//! that such an event has torn.
+//! Without a journal, nothing is flushed to disk: the output survives the death of processes, not a
+//! power failure within seconds of the end. The manifest's sizes and checksums then show a torn
+//! part. With a journal, parts, manifest and folder are forced to disk before the job succeeds.
 
 mod commit_folder;
 mod error;
