@@ -54,7 +54,7 @@ pub enum ClientError {
     },
     /// Another cluster answers than the one that knows the job.
     #[error(
-        "the coordinator at {url} is of another cluster ({theirs}) than the one that was asked before ({ours})"
+        "the coordinator at {url} belongs to another cluster ({theirs}) than the one asked before ({ours})"
     )]
     OtherCluster {
         /// Where.
@@ -369,7 +369,7 @@ impl Coordinator {
         match timeout(ANSWER_TIMEOUT, asking).await {
             Ok(Ok(reply)) => Ok(Some(reply.into_inner().cluster)),
             Ok(Err(status)) if status.code() == Code::Unimplemented => {
-                let what = "what answers there is another service, or speaks another version of the protocol";
+                let what = "another service answers there, or a coordinator with another version of the protocol";
                 Err(self.unreachable(format!("{what} ({})", status.message())))
             }
             Ok(Err(status)) => match self.error(status) {

@@ -160,7 +160,7 @@ fn results_that_cannot_be_written() {
         &["verify", &output, "--json"],
     ] {
         let lost = says_to(windrow(command), full());
-        lost.expect_code(1).expect_said("the output cannot be written to standard output");
+        lost.expect_code(1).expect_said("cannot write to standard output");
         let unwanted = says_to(windrow(command), closed()).expect_code(0);
         assert!(!unwanted.stderr.contains("cannot be written"), "{unwanted:?}");
     }

@@ -147,7 +147,7 @@ pub(crate) async fn worker(
 ) -> Result<Exit, CliError> {
     let orphans = care_for_orphans();
     orphans.take_all().unwrap_or_else(|error| {
-        tracing::warn!(%error, "what jobs leave behind cannot be ended with them");
+        tracing::warn!(%error, "cannot end processes that jobs leave behind");
     });
     let is_secured = security::is_secured(&args.coordinator);
     if TokenSource::of(&args.token).is_some() {
@@ -244,7 +244,7 @@ async fn work_until_stopped(
             interrupt = interrupts.next() => {
                 signals += weight(interrupt);
                 if signals == 1 {
-                    tracing::info!("draining: finishing what runs; another signal ends at once");
+                    tracing::info!("draining: finishing running tasks; another signal ends at once");
                     drain.cancel();
                 } else {
                     kill.cancel();
@@ -332,7 +332,7 @@ async fn warn_for_ever(address: SocketAddr) {
     loop {
         warn.tick().await;
         tracing::warn!(
-            "{address} is open to everybody who can reach it, of this machine too: no encryption, no authentication"
+            "{address} is open to everybody who can reach it, also on this machine: no encryption, no authentication"
         );
     }
 }

@@ -70,7 +70,7 @@ fn warn_of_nothing(path: &PathBuf) {
     if matches!(fs::symlink_metadata(path), Err(error) if error.kind() == ErrorKind::NotFound) {
         let path = path.display();
         tracing::warn!(
-            "--hide {path}: nothing is there yet, and jobs cannot read what comes there"
+            "--hide {path}: the path does not exist yet; jobs will not be able to read it when it does"
         );
     }
 }

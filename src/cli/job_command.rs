@@ -141,7 +141,7 @@ fn absolute(path: &Path) -> Result<String, CliError> {
     let path = std::path::absolute(path).map_err(|error| match std::env::current_dir() {
         Ok(_) => CliError::io(path)(error),
         Err(gone) => CliError::Other(format!(
-            "the folder in which this command was started is gone ({gone}): change to one that exists, or name absolute \
+            "the current folder is gone ({gone}): change to one that exists, or name absolute \
              paths"
         )),
     })?;

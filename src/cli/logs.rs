@@ -29,9 +29,7 @@ pub(crate) async fn logs(args: LogsArgs) -> Result<Exit, CliError> {
         }
     }
     if is_empty && !cluster.json {
-        stderr::line(format_args!(
-            "windrow: nothing was printed there, or it is not kept any more"
-        ));
+        stderr::line(format_args!("windrow: nothing was printed, or it is no longer kept"));
     }
     Ok(Exit::Success)
 }

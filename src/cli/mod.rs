@@ -140,7 +140,7 @@ async fn keep_a_thread() {
         looks.tick().await;
         if timeout(THREAD_WAIT_MAX, spawn_blocking(|| {})).await.is_err() {
             tracing::error!(
-                "no thread has been free for {} s; if the system has no more ('ulimit -u', TasksMax=), nothing goes on here",
+                "no thread has been free for {} s; if the system has no more ('ulimit -u', TasksMax=), this process is stuck",
                 THREAD_WAIT_MAX.as_secs()
             );
         }

@@ -55,7 +55,7 @@ pub(crate) fn token(args: TokenArgs) -> Result<Exit, CliError> {
         && knows(&dir, role, name)?
     {
         stderr::line(format_args!(
-            "{role}/{name} has had a token before: who uses this one is the same member, and has its jobs and prints"
+            "{role}/{name} has had a token before: whoever uses this one becomes the same member, with its jobs and logs"
         ));
     }
     let token = issue_token(&dir, role, name.as_deref(), expires.into())?;
@@ -72,7 +72,7 @@ fn check_out(out: &Path) -> Result<(), CliError> {
     let found = fs::symlink_metadata(out);
     if found.is_ok_and(|found| !found.is_file()) {
         return Err(CliError::Other(format!(
-            "{} is there, and no regular file: name another for --out, or leave --out out, and the token is printed",
+            "{} exists and is not a regular file: name another file, or leave out --out to print the token",
             one_line(&out.display().to_string())
         )));
     }
@@ -84,8 +84,8 @@ pub(crate) fn revoke(args: RevokeArgs) -> Result<Exit, CliError> {
     let member =
         args.member.parse().map_err(|error: SecurityError| CliError::Usage(error.to_string()))?;
     let said = match revoke_member(&args.dir, &member, args.unknown)? {
-        true => "is put out: within a second, its connections are closed",
-        false => "has been put out before",
+        true => "is revoked: its connections are closed within a second",
+        false => "was revoked before",
     };
     stdout::line(format_args!("{member} {said}"));
     Ok(Exit::Success)
@@ -124,7 +124,7 @@ fn refuse_to_replace(folder: &Path) -> Result<(), CliError> {
         return Ok(());
     }
     Err(CliError::Usage(format!(
-        "{} has the credentials of {} {}, which are good until {}; keep others elsewhere (--credentials DIR), or say --replace",
+        "{} has the credentials of {} {}, which are valid until {}; keep the new ones elsewhere (--credentials DIR), or say --replace",
         folder.display(),
         certified.identity.role(),
         certified.identity.name(),
@@ -207,7 +207,7 @@ pub(crate) async fn join(
         (Some(Ok(tls)), _) => tls,
         (unusable, Some(token)) => {
             if let Some(Err(reason)) = unusable {
-                tracing::warn!(%reason, "the credentials that were kept are replaced");
+                tracing::warn!(%reason, "replacing the kept credentials");
             }
             let credentials = enroll(urls, &token, &WORKERS).await?;
             credentials.save(folder)?;

@@ -97,7 +97,7 @@ fn refuse_copy(path: &Path) -> Result<(), CliError> {
         return Ok(());
     }
     Err(CliError::Other(format!(
-        "{} is a copy of {}, and only one of them may ever run: their jobs have the same output folders; if it is to be \
+        "{} is a copy of {}, and only one of them may run, since their jobs have the same output folders; if it is to be \
          this one, remove the original, or {}",
         path.display(),
         original.display(),
@@ -112,7 +112,7 @@ fn lock(state: &Path, take_over: bool) -> Result<File, CliError> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(CliError::Other(format!(
-            "{} belongs to another coordinator that runs; --take-over replaces it",
+            "{} belongs to another running coordinator; --take-over replaces it",
             state.display()
         ))),
         Err(TryLockError::Error(error)) => Err(CliError::Io { path, error }),

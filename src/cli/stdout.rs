@@ -48,7 +48,7 @@ pub(crate) fn has_failed() -> bool {
 pub(crate) fn exit(exit: Exit) -> Exit {
     note(stdout().lock().flush());
     let Some(error) = FAILED.get() else { return exit };
-    stderr::line(format_args!("windrow: the output cannot be written to standard output: {error}"));
+    stderr::line(format_args!("windrow: cannot write to standard output: {error}"));
     if exit == Exit::Success { Exit::Failure } else { exit }
 }
 

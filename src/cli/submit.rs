@@ -53,7 +53,7 @@ pub(crate) async fn submit(
         _ = interrupts.next() => {
             say(match is_sent.get() {
                 false => "interrupted: nothing was submitted",
-                true => "interrupted: whether the coordinator has accepted the job is not known; \"windrow jobs\" shows it \
+                true => "interrupted: the coordinator may have accepted the job; \"windrow jobs\" shows it \
                          later, and \"windrow cancel\" stops it",
             });
             return Ok(Exit::Interrupted);
@@ -111,7 +111,7 @@ async fn tell(mut patience: Patience<'_>, submission: &mut Submission) -> Result
             Err(error) if was_refused => return Err(error.into()),
             Err(error) => {
                 return Err(CliError::Unreachable(format!(
-                    "{error}; whether the job was accepted is not known: \"windrow jobs\" shows it later"
+                    "{error}; the job may have been accepted: \"windrow jobs\" shows it later"
                 )));
             }
         }

@@ -67,10 +67,10 @@ fn sweep(above: &Path, prefix: &str) {
             match remove_if_left(&path) {
                 Ok(false) => {}
                 Ok(true) => {
-                    tracing::info!(path = %path.display(), "removed what a killed process has left");
+                    tracing::info!(path = %path.display(), "removed the folder of a killed process");
                 }
                 Err(error) => {
-                    tracing::warn!(path = %path.display(), %error, "what a killed process has left cannot be removed");
+                    tracing::warn!(path = %path.display(), %error, "cannot remove the folder of a killed process");
                 }
             }
         }

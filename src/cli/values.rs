@@ -101,10 +101,7 @@ pub(super) fn user_numbers(text: &str) -> Result<RangeInclusive<u32>, String> {
         .and_then(|(first, last)| Some(first.trim().parse().ok()?..=last.trim().parse().ok()?));
     match numbers {
         Some(numbers) if !numbers.is_empty() => Ok(numbers),
-        _ => {
-            Err("must be the first and the last number of users, such as 2000000000-2000000999"
-                .into())
-        }
+        _ => Err("must be a first and a last user number, such as 2000000000-2000000999".into()),
     }
 }
 
@@ -136,8 +133,7 @@ pub(super) fn side_file(text: &str) -> Result<(String, PathBuf), String> {
 pub(super) fn absolute_path(text: &str) -> Result<String, String> {
     if !Path::new(text).is_absolute() {
         return Err(
-            "must be an absolute path: it would mean something else where other processes start"
-                .to_string(),
+            "must be an absolute path, since other processes start in other folders".to_string()
         );
     }
     Ok(text.to_string())

@@ -29,10 +29,12 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<Exit, CliError> {
         }
         let (folder, size) = (args.output.display(), ByteSize(bytes));
         let says = match is_whole {
-            true => "all as its manifest says".to_string(),
+            true => "matches its manifest".to_string(),
             false => {
                 let differences = count(differences.len() as u64, "difference");
-                format!("{differences}; move elsewhere what is not the job's, or run it again")
+                format!(
+                    "{differences}; move files that are not the job's elsewhere, or run the job again"
+                )
             }
         };
         let files = count(files as u64, "file");

@@ -140,7 +140,7 @@ impl WorkFolders {
             && error.kind() != std::io::ErrorKind::NotFound
         {
             let path = self.worker();
-            tracing::warn!(path = %path.display(), %error, "cannot remove what the worker has left");
+            tracing::warn!(path = %path.display(), %error, "cannot remove the worker's files");
         }
         if self.output_is_new {
             let _ = std::fs::remove_dir(&self.output);

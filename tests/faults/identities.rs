@@ -74,7 +74,7 @@ fn two_clusters_in_one_list() {
     let submit = first.start_submit(ours.ungated(&[]));
     first.wait_for_job(1);
     first.coordinator.kill();
-    eventually("the submit to notice", || submit.stderr().contains("is of another cluster"));
+    eventually("the submit to notice", || submit.stderr().contains("belongs to another cluster"));
     first.url = first.url.split(',').next().unwrap().to_string();
     first.restart_coordinator();
     first.add_worker();

@@ -30,7 +30,7 @@ fn members_are_revoked_by_name() {
     revoke("Submitter/ann").expect_code(2).expect_said("write ROLE/NAME");
     revoke("submitter/anne").expect_code(1).expect_said("has given no token to submitter/anne");
     as_member(&cluster, &ann, &["jobs"]).finish().expect_code(0);
-    revoke("submitter/ann").expect_code(0).expect_said("is put out");
+    revoke("submitter/ann").expect_code(0).expect_said("is revoked");
     revoke("submitter/ann").expect_code(0).expect_said("before");
     let refused = as_member(&cluster, &ann, &["jobs"]).finish().expect_code(1);
     refused.expect_said("has been revoked");

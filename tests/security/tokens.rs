@@ -84,7 +84,7 @@ fn tokens_come_from_files() {
         let mut command = windrow(["token", "--role", "worker", "--out", text(special)]);
         command.arg(cluster.dir().join("security"));
         let refused = Process::start(command).finish().expect_code(1);
-        refused.expect_said("is there, and no regular file");
+        refused.expect_said("is not a regular file");
     }
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     let folder = cluster.dir().join("w");
