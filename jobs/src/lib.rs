@@ -19,7 +19,7 @@ pub mod input;
 mod job;
 pub mod key;
 mod mapper;
-mod output;
+pub mod output;
 mod partitioner;
 #[doc(hidden)]
 pub mod prefetch;
@@ -44,7 +44,7 @@ pub use grouping::{FirstPart, Grouping, WholeKey};
 pub use job::{Job, JobBuilder, JoinBuilder, Registry};
 pub use key::{Key, KeyPart};
 pub use mapper::Mapper;
-pub use output::{Concatenated, Output, TextLines, ValueLines};
+pub use output::{Concatenated, Output, TextLines, TextOutput, ValueLines};
 pub use partitioner::{HashPartitioner, Partitioner, hash_key};
 pub use program::Values;
 pub use reducer::Reducer;

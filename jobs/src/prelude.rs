@@ -13,7 +13,7 @@ pub use crate::input::{
 pub use crate::job::Job;
 pub use crate::key::Key;
 pub use crate::mapper::Mapper;
-pub use crate::output::{Concatenated, ValueLines};
+pub use crate::output::{Concatenated, TextOutput, ValueLines};
 pub use crate::partitioner::Partitioner;
 pub use crate::program::Values;
 pub use crate::reducer::Reducer;

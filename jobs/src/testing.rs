@@ -9,6 +9,7 @@ use crate::failure::FailureCause;
 use crate::input::Chunk;
 use crate::job::Job;
 use crate::key::Key;
+use crate::output::PartInfo;
 use crate::program::{CollectorSetup, Groups, PartSink, RecordRef};
 use crate::reducer::Reducer;
 use crate::value::Value;
@@ -81,7 +82,9 @@ pub fn run_inputs(
         .build(params)
         .map_err(|error| FailureCause::Unsupported { message: error.message().to_string() })?;
     let partitions = u32::from(!program.is_map_only());
-    let mut text = Vec::new();
+    let info = PartInfo::new(0);
+    let mut part = Part(Vec::new());
+    let mut frame = program.begin_part(info, &mut part)?;
     let mut pairs = Vec::new();
     for (input, files) in (0..).zip(inputs) {
         let setup = CollectorSetup { partitions, input, ..CollectorSetup::default() };
@@ -98,18 +101,20 @@ pub fn run_inputs(
             collector.map_chunk(&chunk, &mut Unlimited)?;
         }
         match collector.take()? {
-            Collected::Text { bytes, .. } => text.extend(bytes),
+            Collected::Output { bytes, sections, .. } => {
+                part.write(&bytes)?;
+                frame.append(sections)?;
+            }
             Collected::Pairs(buffer) => pairs.push(buffer),
         }
     }
     if !program.is_map_only() {
         let mut pairs = RecordBuffer::merge(pairs);
         pairs.sort();
-        let mut part = Part(text);
-        program.reduce(&mut BufferBatches::new(&pairs, 0), &mut part)?;
-        text = part.0;
+        program.reduce(info, &mut BufferBatches::new(&pairs, 0), &mut part)?;
     }
-    Ok(String::from_utf8_lossy(&text).into_owned())
+    frame.finish(&mut part)?;
+    Ok(String::from_utf8_lossy(&part.0).into_owned())
 }
 
 /// A part in memory.

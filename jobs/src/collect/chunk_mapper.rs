@@ -175,8 +175,8 @@ impl<S> StoreEmitter<'_, S> {
                 self.store.reuse(emptied);
                 Ok(())
             }
-            Collected::Text { bytes, records } => {
-                let spilled = self.room.spill_text(bytes, records);
+            Collected::Output { bytes, records, sections } => {
+                let spilled = self.room.spill_output(bytes, records, sections);
                 spilled.map_err(|cause| hidden(self.failure.insert(cause)))
             }
         }

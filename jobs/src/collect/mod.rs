@@ -11,6 +11,7 @@ mod buffer_batches;
 mod careful_mapper;
 mod chunk_mapper;
 mod combine_store;
+mod encoded_store;
 mod entry;
 mod huge_pages;
 mod key_table;
@@ -18,7 +19,6 @@ mod padded;
 mod record_buffer;
 mod sort;
 mod suffix;
-mod text_store;
 
 pub use buffer_batches::BufferBatches;
 #[doc(hidden)]
@@ -28,8 +28,8 @@ pub use record_buffer::{RecordBuffer, SortTask};
 pub(crate) use append_store::AppendStore;
 pub(crate) use chunk_mapper::map_into;
 pub(crate) use combine_store::CombineStore;
+pub(crate) use encoded_store::EncodedStore;
 pub(crate) use record_buffer::PAIR_BYTES_MAX;
-pub(crate) use text_store::TextStore;
 
 use crate::audit::Audit;
 use crate::bad_records::BadRecord;
@@ -38,6 +38,7 @@ use crate::error::Result;
 use crate::failure::FailureCause;
 use crate::input::Chunk;
 use crate::key::Key;
+use crate::program::Sections;
 use crate::value::Value;
 
 /// One thread's share of a map task. It maps chunks and keeps what they give until it is taken.
@@ -82,10 +83,15 @@ pub trait Room {
     /// memory may go on being used.
     fn spill(&mut self, pairs: RecordBuffer) -> Result<RecordBuffer, FailureCause>;
 
-    /// Takes the text that was collected so far of the chunk that is being mapped, and its number
-    /// of lines. Only map-only jobs collect text.
-    fn spill_text(&mut self, text: Vec<u8>, records: u64) -> Result<(), FailureCause> {
-        let _ = (text, records);
+    /// Takes the output that was collected so far of the chunk that is being mapped. Only map-only
+    /// jobs collect output.
+    fn spill_output(
+        &mut self,
+        bytes: Vec<u8>,
+        records: u64,
+        sections: Sections,
+    ) -> Result<(), FailureCause> {
+        let _ = (bytes, records, sections);
         unreachable!("a job that reduces collects pairs")
     }
 }
@@ -110,11 +116,13 @@ pub enum Collected {
     /// Encoded pairs for the shuffle, not sorted yet.
     Pairs(RecordBuffer),
     /// Finished output of a map-only job, in input order.
-    Text {
-        /// Lines, ready to be written.
+    Output {
+        /// Whole sections, ready to be written.
         bytes: Vec<u8>,
-        /// Their number.
+        /// The pairs in them.
         records: u64,
+        /// What the part has to know of them.
+        sections: Sections,
     },
 }
 

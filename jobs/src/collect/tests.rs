@@ -65,7 +65,7 @@ fn pairs(collector: &mut dyn Collector) -> RecordBuffer {
             buffer.sort();
             buffer
         }
-        Collected::Text { .. } => panic!("not a map-only job"),
+        Collected::Output { .. } => panic!("not a map-only job"),
     }
 }
 
@@ -168,7 +168,7 @@ fn map_only_output_is_text_in_input_order() {
     collector.map_chunk(&chunk("b a\n\n"), &mut Unlimited).unwrap();
     collector.map_chunk(&chunk("a"), &mut Unlimited).unwrap();
     match collector.take().unwrap() {
-        Collected::Text { bytes, records } => {
+        Collected::Output { bytes, records, .. } => {
             assert_eq!(String::from_utf8(bytes).unwrap(), "b\t1\na\t1\na\t1\n");
             assert_eq!(records, 3);
         }

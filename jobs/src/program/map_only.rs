@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use super::batch::{PartSink, RecordBatches, RecordSink};
 use super::map_side::InputFormat;
+use super::part_frame::{self, PartFrame};
 use super::{CollectorSetup, Partitioning, Program, ReduceSummary};
-use crate::collect::{Collector, TextStore, map_into};
+use crate::collect::{Collector, EncodedStore, map_into};
 use crate::failure::FailureCause;
 use crate::mapper::Mapper;
-use crate::output::Output;
+use crate::output::{Output, PartInfo};
 
 /// The mapper and its output.
 pub(crate) struct MapOnly<M, O> {
@@ -38,8 +39,16 @@ impl<M: Mapper, O: Output<M::Key, M::Value>> Program for MapOnly<M, O> {
     }
 
     fn collector(self: Arc<Self>, setup: &CollectorSetup) -> Box<dyn Collector> {
-        let store = TextStore::new(Arc::clone(&self.output));
+        let store = EncodedStore::<M::Key, M::Value, O>::new(Arc::clone(&self.output));
         map_into(Arc::clone(&self.mapper), store, setup)
+    }
+
+    fn begin_part(
+        &self,
+        part: PartInfo,
+        sink: &mut dyn PartSink,
+    ) -> Result<Box<dyn PartFrame>, FailureCause> {
+        part_frame::begin::<M::Key, M::Value, O>(&self.output, part, sink)
     }
 
     fn combine(
@@ -52,6 +61,7 @@ impl<M: Mapper, O: Output<M::Key, M::Value>> Program for MapOnly<M, O> {
 
     fn reduce(
         &self,
+        _part: PartInfo,
         _input: &mut dyn RecordBatches,
         _output: &mut dyn PartSink,
     ) -> Result<ReduceSummary, FailureCause> {

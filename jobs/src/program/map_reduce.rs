@@ -14,8 +14,10 @@ use crate::collect::Collector;
 use crate::error::Result;
 use crate::failure::{FailureCause, Place};
 use crate::grouping::{Grouping, GroupingOf};
-use crate::output::Output;
+use crate::key::Key;
+use crate::output::{Output, PartInfo};
 use crate::reducer::Reducer;
+use crate::value::Value;
 
 /// Map side, partitions, groups, reducer and output.
 pub(crate) struct MapReduce<I, P, G, R, O> {
@@ -25,6 +27,13 @@ pub(crate) struct MapReduce<I, P, G, R, O> {
     pub(crate) reducer: R,
     pub(crate) output: O,
 }
+
+/// Where reducer `R`, which reads the groups `G` of the pairs of `I`, puts its output.
+type Emitter<'s, R, G, I, O> = PartEmitter<'s, OutputKey<R, G, I>, OutputValue<R, G, I>, O>;
+type OutputKey<R, G, I> =
+    <R as Reducer<<G as Grouping<<I as MapSide>::Key>>::Group, <I as MapSide>::Value>>::OutputKey;
+type OutputValue<R, G, I> =
+    <R as Reducer<<G as Grouping<<I as MapSide>::Key>>::Group, <I as MapSide>::Value>>::OutputValue;
 
 impl<I, P, G, R, O> Program for MapReduce<I, P, G, R, O>
 where
@@ -69,11 +78,12 @@ where
 
     fn reduce(
         &self,
+        part: PartInfo,
         input: &mut dyn RecordBatches,
         output: &mut dyn PartSink,
     ) -> Result<ReduceSummary, FailureCause> {
         let mut groups = Groups::new(input, !G::WHOLE_KEY);
-        let mut out = PartEmitter::new(output, &self.output);
+        let mut out = Emitter::<R, G, I, O>::new(output, &self.output, part)?;
         self.guarded(&mut groups, &mut out, |groups, out| {
             while groups.next_group(G::prefix_bytes)? {
                 self.reduce_group(groups, out)?;
@@ -85,25 +95,26 @@ where
 
     fn reduce_carefully(
         &self,
+        part: PartInfo,
         input: &mut dyn RecordBatches,
         output: &mut dyn PartSink,
         care: &Care,
         skipped: &mut dyn FnMut(BadRecord) -> Result<(), FailureCause>,
     ) -> Result<ReduceSummary, FailureCause> {
         let mut groups = Groups::new(input, !G::WHOLE_KEY);
-        let mut out = PartEmitter::new(output, &self.output);
+        let mut out = Emitter::<R, G, I, O>::new(output, &self.output, part)?;
         while let Some(place) = self.next_place(&mut groups, &mut out, care)? {
             if let Some(deadly) = care.deadly_at(&place) {
                 skipped(deadly.clone())?;
                 continue;
             }
-            out.begin_group();
+            out.begin_group()?;
             let reduced = care.on_trail(&place, || {
                 self.guarded(&mut groups, &mut out, |groups, out| self.reduce_group(groups, out))
             })??;
             match reduced {
                 Ok(()) => out.keep_group()?,
-                Err(cause) if care.skips_bad_records && out.take_back() => {
+                Err(cause) if care.skips_bad_records && out.take_back()? => {
                     skipped(BadRecord::of_group(cause)?)?;
                 }
                 Err(cause) => return Err(cause),
@@ -121,7 +132,11 @@ where
     O: Output<R::OutputKey, R::OutputValue>,
 {
     #[inline]
-    fn reduce_group(&self, groups: &mut Groups<'_>, out: &mut PartEmitter<'_, O>) -> Result<()> {
+    fn reduce_group(
+        &self,
+        groups: &mut Groups<'_>,
+        out: &mut Emitter<'_, R, G, I, O>,
+    ) -> Result<()> {
         let (key, mut values) = groups.current();
         self.reducer.reduce(G::decode(key)?, &mut values, out)
     }
@@ -130,7 +145,7 @@ where
     fn next_place(
         &self,
         groups: &mut Groups<'_>,
-        out: &mut PartEmitter<'_, O>,
+        out: &mut Emitter<'_, R, G, I, O>,
         care: &Care,
     ) -> Result<Option<Place>, FailureCause> {
         self.guarded(groups, out, |groups, _| {
@@ -147,8 +162,8 @@ where
     fn guarded<T>(
         &self,
         groups: &mut Groups<'_>,
-        out: &mut PartEmitter<'_, O>,
-        code: impl FnOnce(&mut Groups<'_>, &mut PartEmitter<'_, O>) -> Result<T>,
+        out: &mut Emitter<'_, R, G, I, O>,
+        code: impl FnOnce(&mut Groups<'_>, &mut Emitter<'_, R, G, I, O>) -> Result<T>,
     ) -> Result<Result<T, FailureCause>, FailureCause> {
         let outcome = panic::guard(|| code(groups, out));
         match groups.take_failure().or_else(|| out.take_failure()) {
@@ -162,7 +177,10 @@ where
 }
 
 /// The counts of all groups.
-fn summary<O>(groups: &Groups<'_>, out: PartEmitter<'_, O>) -> Result<ReduceSummary, FailureCause> {
+fn summary<K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>>(
+    groups: &Groups<'_>,
+    out: PartEmitter<'_, K, V, O>,
+) -> Result<ReduceSummary, FailureCause> {
     let (output_records, counters) = out.finish()?;
     let (input_records, groups) = (groups.records(), groups.count());
     Ok(ReduceSummary { input_records, groups, output_records, counters })

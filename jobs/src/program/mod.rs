@@ -9,7 +9,7 @@
 //!       |                        |                             |
 //!  Collector::map_chunk     Program::combine             Program::reduce
 //!       |                        |                             |
-//!  RecordBuffer             RecordSink                    PartSink (text)
+//!  RecordBuffer             RecordSink                    PartSink
 //! ```
 //!
 //! Failures of the engine's own sources and sinks pass through these loops unchanged, whatever user
@@ -25,6 +25,7 @@ mod map_reduce;
 mod map_side;
 pub(crate) mod panic;
 mod part_emitter;
+mod part_frame;
 mod record_batch;
 mod route;
 mod setup;
@@ -36,6 +37,7 @@ pub use batch::{PartSink, RecordBatches, RecordRef, RecordSink};
 pub use care::{Care, Trail};
 pub use combine_step::{Combined, NotCombined};
 pub use map_side::InputFormat;
+pub use part_frame::{PartFrame, Sections};
 pub use route::Ordered;
 pub use setup::{CollectorSetup, Partitioning, SampledPair, SplitPoints};
 pub use shape::JobShape;
@@ -56,6 +58,7 @@ use crate::bad_records::BadRecord;
 use crate::collect::Collector;
 use crate::counters::Counters;
 use crate::failure::FailureCause;
+use crate::output::PartInfo;
 
 /// A job with its parameters applied, as the engine sees it.
 pub trait Program: Send + Sync {
@@ -85,10 +88,22 @@ pub trait Program: Send + Sync {
         output: &mut dyn RecordSink,
     ) -> Result<(), FailureCause>;
 
-    /// Reduces all groups of one partition. Panics of user code are caught and returned as
+    /// Begins a part of a map-only job, and writes its header. The encoded chunks follow, in input
+    /// order, and then the [end](PartFrame::finish). By default there is nothing but the chunks.
+    fn begin_part(
+        &self,
+        part: PartInfo,
+        sink: &mut dyn PartSink,
+    ) -> Result<Box<dyn PartFrame>, FailureCause> {
+        let _ = (part, sink);
+        Ok(Box::new(part_frame::NoFrame))
+    }
+
+    /// Reduces all groups of one partition to a part, header and footer included. Panics of user code are caught and returned as
     /// [`FailureCause::UserPanic`].
     fn reduce(
         &self,
+        part: PartInfo,
         input: &mut dyn RecordBatches,
         output: &mut dyn PartSink,
     ) -> Result<ReduceSummary, FailureCause>;
@@ -100,13 +115,14 @@ pub trait Program: Send + Sync {
     /// code is an [`Output`](crate::output::Output): what it fails with ends the attempt.
     fn reduce_carefully(
         &self,
+        part: PartInfo,
         input: &mut dyn RecordBatches,
         output: &mut dyn PartSink,
         care: &Care,
         skipped: &mut dyn FnMut(BadRecord) -> Result<(), FailureCause>,
     ) -> Result<ReduceSummary, FailureCause> {
         let _ = (care, skipped);
-        self.reduce(input, output)
+        self.reduce(part, input, output)
     }
 }
 

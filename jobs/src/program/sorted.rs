@@ -15,7 +15,7 @@ use crate::failure::{FailureCause, Place};
 use crate::grouping::{GroupingOf, WholeKey};
 use crate::key::Key;
 use crate::mapper::Mapper;
-use crate::output::Output;
+use crate::output::{Output, PartInfo};
 use crate::value::Value;
 
 /// Mapper, partitions and output: no groups are made, so that pairs go from the merge to the part.
@@ -67,10 +67,11 @@ where
 
     fn reduce(
         &self,
+        part: PartInfo,
         input: &mut dyn RecordBatches,
         sink: &mut dyn PartSink,
     ) -> Result<ReduceSummary, FailureCause> {
-        let mut out = PartEmitter::new(sink, &self.output);
+        let mut out = PartEmitter::<M::Key, M::Value, O>::new(sink, &self.output, part)?;
         let mut records = 0;
         while let Some(batch) = input.next_batch()? {
             records += batch.len() as u64;

@@ -10,6 +10,8 @@ use super::*;
 use crate::failure::Place;
 use crate::prelude::*;
 
+const PART: PartInfo = PartInfo::new(0);
+
 type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Encoded and sorted.
@@ -179,7 +181,7 @@ proptest! {
             format!("{}\t{}\n", str::from_utf8(key).unwrap(), values.iter().take(read).sum::<u64>())
         }).collect();
         let mut part = Disk::new();
-        let summary = program(SumOfFirst(read)).reduce(&mut Batches::new(&encoded, batch_records), &mut part).unwrap();
+        let summary = program(SumOfFirst(read)).reduce(PART, &mut Batches::new(&encoded, batch_records), &mut part).unwrap();
         prop_assert_eq!(part.text(), expected);
         prop_assert_eq!(summary.input_records, pairs.len() as u64);
         prop_assert_eq!(summary.groups, groups.len() as u64);
@@ -194,7 +196,7 @@ proptest! {
         let program = program(Sum);
         let (mut combined, mut reduced) = (Disk::new(), Disk::new());
         program.combine(&mut Batches::new(&encoded, batch_records), &mut combined).unwrap();
-        program.reduce(&mut Batches::new(&encoded, batch_records), &mut reduced).unwrap();
+        program.reduce(PART, &mut Batches::new(&encoded, batch_records), &mut reduced).unwrap();
         prop_assert_eq!(combined.text(), reduced.text());
     }
 }
@@ -219,10 +221,10 @@ fn a_failing_source_comes_out_unchanged_whatever_user_code_does() {
     let pairs = two_pairs();
     let source = || Batches { failure: Some(broken.clone()), ..Batches::new(&pairs, 1) };
     for reducer in [Careless::Ignores, Careless::Replaces, Careless::Panics] {
-        let error = program(reducer).reduce(&mut source(), &mut Disk::new()).unwrap_err();
+        let error = program(reducer).reduce(PART, &mut source(), &mut Disk::new()).unwrap_err();
         assert_eq!(error, broken);
     }
-    assert_eq!(program(Sum).reduce(&mut source(), &mut Disk::new()).unwrap_err(), broken);
+    assert_eq!(program(Sum).reduce(PART, &mut source(), &mut Disk::new()).unwrap_err(), broken);
     assert_eq!(program(Sum).combine(&mut source(), &mut Disk::new()).unwrap_err(), broken);
 }
 
@@ -231,11 +233,12 @@ fn a_failing_sink_comes_out_unchanged_whatever_user_code_does() {
     let pairs = two_pairs();
     let full = || Disk { bytes_max: 3, ..Disk::new() };
     for reducer in [Careless::Ignores, Careless::Replaces, Careless::Panics] {
-        let error = program(reducer).reduce(&mut Batches::new(&pairs, 1), &mut full()).unwrap_err();
+        let error =
+            program(reducer).reduce(PART, &mut Batches::new(&pairs, 1), &mut full()).unwrap_err();
         assert_eq!(error, disk_full());
     }
     let mut source = Batches::new(&pairs, 1);
-    assert_eq!(program(Sum).reduce(&mut source, &mut full()).unwrap_err(), disk_full());
+    assert_eq!(program(Sum).reduce(PART, &mut source, &mut full()).unwrap_err(), disk_full());
     let mut source = Batches::new(&pairs, 1);
     assert_eq!(program(Sum).combine(&mut source, &mut full()).unwrap_err(), disk_full());
 }
@@ -268,7 +271,7 @@ fn errors_and_panics_name_the_key() {
     let pairs = encode(&[("a".to_string(), 1), ("b\n\u{1b}".to_string(), 2)]);
     let reduce = |panics| {
         program(Failing { panics })
-            .reduce(&mut Batches::new(&pairs, 9), &mut Disk::new())
+            .reduce(PART, &mut Batches::new(&pairs, 9), &mut Disk::new())
             .unwrap_err()
     };
     let key = Some("b\\n\\u{1b}".to_string());
@@ -289,10 +292,12 @@ fn a_combiner_that_fails_names_the_key() {
 #[test]
 fn foreign_bytes_are_the_group_s_error() {
     let pairs = vec![(vec![0xff], vec![])];
-    let error = program(Sum).reduce(&mut Batches::new(&pairs, 1), &mut Disk::new()).unwrap_err();
+    let error =
+        program(Sum).reduce(PART, &mut Batches::new(&pairs, 1), &mut Disk::new()).unwrap_err();
     assert_eq!(error.to_string(), "key \\xff: malformed key: not the encoding of a str");
     let pairs = vec![(b"a".to_vec(), vec![1; 9])];
-    let error = program(Sum).reduce(&mut Batches::new(&pairs, 1), &mut Disk::new()).unwrap_err();
+    let error =
+        program(Sum).reduce(PART, &mut Batches::new(&pairs, 1), &mut Disk::new()).unwrap_err();
     assert_eq!(error.to_string(), "key a: malformed value: not the encoding of a u64");
 }
 
@@ -308,7 +313,7 @@ fn long_output_is_written_in_pieces() {
     }
     let pairs = encode(&(0..100_000).map(|n| (format!("{n:08}"), 1)).collect::<Vec<_>>());
     let mut writes = Writes(Vec::new());
-    program(Sum).reduce(&mut Batches::new(&pairs, 1000), &mut writes).unwrap();
+    program(Sum).reduce(PART, &mut Batches::new(&pairs, 1000), &mut writes).unwrap();
     assert_eq!(writes.0.iter().sum::<usize>(), 100_000 * 11);
     assert!(writes.0.len() > 3 && writes.0.iter().all(|len| *len < 300 << 10), "{:?}", writes.0);
 }
@@ -354,6 +359,7 @@ proptest! {
         let mut keys = Vec::new();
         let program = program(Picky);
         let summary = program.reduce_carefully(
+            PART,
             &mut Batches::new(&all, batch_records),
             &mut found,
             &skips(),
@@ -362,7 +368,7 @@ proptest! {
                 Ok(())
             },
         ).unwrap();
-        let of_good = program.reduce(&mut Batches::new(&good, 1), &mut expected).unwrap();
+        let of_good = program.reduce(PART, &mut Batches::new(&good, 1), &mut expected).unwrap();
         prop_assert_eq!(found.text(), expected.text());
         prop_assert_eq!(summary.output_records, of_good.output_records);
         prop_assert_eq!(summary.counters, of_good.counters);
@@ -381,6 +387,7 @@ fn what_is_no_fault_of_a_group_still_fails() {
     let broken = FailureCause::Corrupt { file: "s".into(), offset: 7, message: "crc".into() };
     let mut source = Batches { failure: Some(broken.clone()), ..Batches::new(&pairs, 1) };
     let failed = program(Careless::Panics).reduce_carefully(
+        PART,
         &mut source,
         &mut Disk::new(),
         &skips(),
@@ -389,14 +396,24 @@ fn what_is_no_fault_of_a_group_still_fails() {
     assert_eq!(failed, Err(broken));
     let mut full = Disk { bytes_max: 3, ..Disk::new() };
     let mut source = Batches::new(&pairs, 1);
-    let failed =
-        program(Careless::Replaces).reduce_carefully(&mut source, &mut full, &skips(), &mut never);
+    let failed = program(Careless::Replaces).reduce_carefully(
+        PART,
+        &mut source,
+        &mut full,
+        &skips(),
+        &mut never,
+    );
     assert_eq!(failed, Err(disk_full()));
     // More has been written than can be taken back.
     let long = encode(&[("x".repeat(5 << 20), 2), ("x".repeat(5 << 20), 3)]);
     let mut source = Batches::new(&long, 1);
-    let failed =
-        program(FailsAtEnd).reduce_carefully(&mut source, &mut Disk::new(), &skips(), &mut never);
+    let failed = program(FailsAtEnd).reduce_carefully(
+        PART,
+        &mut source,
+        &mut Disk::new(),
+        &skips(),
+        &mut never,
+    );
     assert!(matches!(failed, Err(FailureCause::UserError { .. })), "{failed:?}");
 }
 
@@ -448,10 +465,11 @@ fn each_group_is_on_the_trail_and_deadly_ones_are_not_tried() {
     let trail = Some(Arc::clone(&keys) as Arc<dyn Trail>);
     let reduce = |care: &Care, skipped: &mut Vec<BadRecord>| {
         let (mut source, mut part) = (Batches::new(&pairs, 1), Disk::new());
-        let reduced = program(Picky).reduce_carefully(&mut source, &mut part, care, &mut |bad| {
-            skipped.push(bad);
-            Ok(())
-        });
+        let reduced =
+            program(Picky).reduce_carefully(PART, &mut source, &mut part, care, &mut |bad| {
+                skipped.push(bad);
+                Ok(())
+            });
         reduced.map(|_| part.text().to_string())
     };
     let watching = Care { trail, ..Care::default() };

@@ -4,7 +4,6 @@
 //! record.
 
 use crate::input::Position;
-use crate::output::Output;
 use crate::prelude::*;
 
 /// Size of a position.
@@ -63,11 +62,12 @@ impl Reducer<[u8], [u8]> for First {
 }
 
 /// Writes the value without its position, as a line.
+#[derive(Clone, Copy)]
 pub(super) struct PositionedLines;
 
-impl Output<[u8], [u8]> for PositionedLines {
+impl TextOutput<[u8], [u8]> for PositionedLines {
     #[inline]
     fn write(&self, key: &[u8], value: &[u8], out: &mut Vec<u8>) -> Result<()> {
-        Output::<[u8], [u8]>::write(&ValueLines, key, &value[POSITION_BYTES..], out)
+        TextOutput::<[u8], [u8]>::write(&ValueLines, key, &value[POSITION_BYTES..], out)
     }
 }

@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use super::table::{Grouped, KeyPlan, Row, RowMapper, Rows, Scratch, Separator, TableArgs};
 use crate::input::{Column, Delimited, Header, write_quoted};
-use crate::output::Output;
 use crate::prelude::*;
 use crate::value::Decimal;
 
@@ -260,6 +259,7 @@ impl Reducer<[u8], (Decimal, u64)> for Means {
 }
 
 /// `key<TAB>number`, or the number alone where all rows belong together.
+#[derive(Clone, Copy)]
 pub(super) struct KeyedNumbers {
     with_key: bool,
     /// Whether the key is the bare text of a column that may hold a TAB, so that it is quoted as
@@ -274,10 +274,10 @@ impl KeyedNumbers {
     }
 }
 
-impl<V: Value> Output<[u8], V> for KeyedNumbers {
+impl<V: Value> TextOutput<[u8], V> for KeyedNumbers {
     fn write(&self, key: &[u8], value: V::Ref<'_>, out: &mut Vec<u8>) -> Result<()> {
         if !self.with_key {
-            return Output::<[u8], V>::write(&ValueLines, key, value, out);
+            return TextOutput::<[u8], V>::write(&ValueLines, key, value, out);
         }
         let start = out.len();
         if self.quotes {
@@ -286,7 +286,8 @@ impl<V: Value> Output<[u8], V> for KeyedNumbers {
             out.extend_from_slice(key);
         }
         out.push(b'\t');
-        Output::<[u8], V>::write(&ValueLines, key, value, out).inspect_err(|_| out.truncate(start))
+        TextOutput::<[u8], V>::write(&ValueLines, key, value, out)
+            .inspect_err(|_| out.truncate(start))
     }
 }
 

@@ -5,7 +5,7 @@ use super::order::{OrderPlan, SortKey};
 use crate::emit::Emit;
 use crate::error::Result;
 use crate::input::{Delimited, Header, Position};
-use crate::output::Output;
+use crate::output::TextOutput;
 use crate::ready::first::{POSITION_BYTES, position_bytes};
 use crate::ready::table::{Row, RowMapper, Scratch};
 
@@ -116,7 +116,7 @@ impl PayloadLines {
     }
 }
 
-impl Output<[u8], [u8]> for PayloadLines {
+impl TextOutput<[u8], [u8]> for PayloadLines {
     #[inline]
     fn write(&self, _key: &[u8], value: &[u8], out: &mut Vec<u8>) -> Result<()> {
         if self.inverted {

@@ -6,7 +6,7 @@ use crate::emit::Emit;
 use crate::error::Result;
 use crate::input::{LineBytes, Located, LocatedRecord};
 use crate::mapper::Mapper;
-use crate::output::Output;
+use crate::output::TextOutput;
 
 pub(super) struct Lines {
     pub(super) reverse: bool,
@@ -52,7 +52,7 @@ pub(super) struct LineKeys {
     pub(super) header: bool,
 }
 
-impl Output<[u8], ()> for LineKeys {
+impl TextOutput<[u8], ()> for LineKeys {
     #[inline]
     fn write(&self, key: &[u8], (): (), out: &mut Vec<u8>) -> Result<()> {
         let (is_header, line) = match key {

@@ -9,7 +9,7 @@ use crate::emit::Emit;
 use crate::error::{Error, Result};
 use crate::input::{Chunk, FixedRecords, Format, Located, LocatedRecord, Position, RecordError};
 use crate::mapper::Mapper;
-use crate::output::Output;
+use crate::output::TextOutput;
 use crate::ready::first::{POSITION_BYTES, position_bytes};
 
 pub(super) struct Records {
@@ -113,7 +113,7 @@ impl Mapper for Records {
     }
 }
 
-impl Output<[u8], [u8]> for RecordOutput {
+impl TextOutput<[u8], [u8]> for RecordOutput {
     #[inline]
     fn write(&self, key: &[u8], value: &[u8], out: &mut Vec<u8>) -> Result<()> {
         if self.is_plain() {

@@ -1,0 +1,145 @@
+//! Outputs that write each pair by itself.
+
+use super::{Output, PartInfo, SectionEncoder};
+use crate::error::Result;
+use crate::key::Key;
+use crate::text;
+use crate::value::Value;
+
+/// Writes each pair by itself, without regard to the others: an [`Output`] of one function. It is
+/// cloned for each thread and part, so what is large in it belongs into an `Arc`.
+///
+/// ```
+/// use windrow_jobs::prelude::*;
+/// use windrow_jobs::testing;
+///
+/// /// `key=value`, and the names of the columns at the start of each part.
+/// #[derive(Clone)]
+/// struct Equations;
+///
+/// impl TextOutput<str, u64> for Equations {
+///     fn write(&self, key: &str, value: u64, out: &mut Vec<u8>) -> Result<()> {
+///         out.extend_from_slice(format!("{key}={value}\n").as_bytes());
+///         Ok(())
+///     }
+///
+///     // Only where there is a header.
+///     fn write_header(&self, out: &mut Vec<u8>) {
+///         out.extend_from_slice(b"word=count\n");
+///     }
+/// }
+/// # struct Words;
+/// # impl Mapper for Words {
+/// #     type Input = Line;
+/// #     type Key = str;
+/// #     type Value = u64;
+/// #     fn map(&self, line: &str, out: &mut impl Emit<str, u64>) -> Result<()> {
+/// #         line.split_ascii_whitespace().try_for_each(|word| out.emit(word, 1))
+/// #     }
+/// # }
+///
+/// let job = Job::new("word-count", Words).output(Equations).reduce(Sum);
+/// assert_eq!(testing::run(&job, "{}", &[("a", "hay oats hay")])?, "word=count\nhay=2\noats=1\n");
+/// # Ok::<(), windrow_jobs::FailureCause>(())
+/// ```
+pub trait TextOutput<K: Key + ?Sized, V: Value + ?Sized>: Clone + Send + Sync + 'static {
+    /// Appends the pair to `out`. After an error `out` must be as it was.
+    fn write(&self, key: K::Ref<'_>, value: V::Ref<'_>, out: &mut Vec<u8>) -> Result<()>;
+
+    /// Appends what each part begins with; by default nothing.
+    fn write_header(&self, out: &mut Vec<u8>) {
+        let _ = out;
+    }
+}
+
+/// A section of a [`TextOutput`]: its pairs, one behind the other.
+#[derive(Clone, Debug)]
+pub struct TextSection<O>(O);
+
+impl<K: Key + ?Sized, V: Value + ?Sized, O: TextOutput<K, V>> Output<K, V> for O {
+    type Part = ();
+    type Section = TextSection<O>;
+
+    fn begin(&self, _part: PartInfo, out: &mut Vec<u8>) -> Result<()> {
+        self.write_header(out);
+        Ok(())
+    }
+
+    fn section(&self) -> TextSection<O> {
+        TextSection(self.clone())
+    }
+}
+
+impl<K: Key + ?Sized, V: Value + ?Sized, O: TextOutput<K, V>> SectionEncoder<K, V>
+    for TextSection<O>
+{
+    type Summary = ();
+    type Mark = ();
+
+    #[inline]
+    fn write(&mut self, key: K::Ref<'_>, value: V::Ref<'_>, out: &mut Vec<u8>) -> Result<()> {
+        self.0.write(key, value, out)
+    }
+
+    fn mark(&mut self) {}
+
+    fn undo(&mut self, (): ()) {}
+
+    fn finish(self, _out: &mut Vec<u8>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A line for each pair, `key TAB value LF`; the default. A side that has no text, such as `()`,
+/// takes its tab along.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TextLines;
+
+/// The text of key and value with nothing between or after: for binary records, whose key and value
+/// are bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Concatenated;
+
+/// The text of the value alone, as a line: for keys that only sort or group.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ValueLines;
+
+impl<K: Key + ?Sized, V: Value + ?Sized> TextOutput<K, V> for TextLines {
+    #[inline]
+    fn write(&self, key: K::Ref<'_>, value: V::Ref<'_>, out: &mut Vec<u8>) -> Result<()> {
+        text::write_pair::<K, V>(key, value, out)
+    }
+}
+
+impl<K: Key + ?Sized, V: Value + ?Sized> TextOutput<K, V> for Concatenated {
+    #[inline]
+    fn write(&self, key: K::Ref<'_>, value: V::Ref<'_>, out: &mut Vec<u8>) -> Result<()> {
+        let start = out.len();
+        K::write_text(key, out);
+        V::write_text(value, out).inspect_err(|_| out.truncate(start))
+    }
+}
+
+impl<K: Key + ?Sized, V: Value + ?Sized> TextOutput<K, V> for ValueLines {
+    #[inline]
+    fn write(&self, _key: K::Ref<'_>, value: V::Ref<'_>, out: &mut Vec<u8>) -> Result<()> {
+        let start = out.len();
+        V::write_text(value, out).inspect_err(|_| out.truncate(start))?;
+        out.push(b'\n');
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_output_writes_its_own_way() {
+        let mut out = Vec::new();
+        TextOutput::<[u8], [u8]>::write(&TextLines, b"k", b"v", &mut out).unwrap();
+        TextOutput::<[u8], [u8]>::write(&Concatenated, b"k", b"v", &mut out).unwrap();
+        TextOutput::<[u8], [u8]>::write(&ValueLines, b"k", b"v", &mut out).unwrap();
+        assert_eq!(out, b"k\tv\nkvv\n");
+    }
+}

@@ -1,0 +1,104 @@
+//! What is around the sections of a map-only part, which are encoded chunk by chunk.
+
+use std::any::Any;
+use std::fmt;
+
+use super::batch::PartSink;
+use super::panic;
+use crate::error::Result;
+use crate::failure::{FailureCause, Place};
+use crate::key::Key;
+use crate::output::{Output, PartEncoder, PartInfo, Section, SummaryOf};
+use crate::value::Value;
+
+/// The sections of encoded output, of a type that only their job knows.
+pub struct Sections(Box<dyn Any + Send>);
+
+impl Sections {
+    /// Their offsets are counted from the start of the output that they are sections of.
+    pub(crate) fn new<S: Send + 'static>(sections: Vec<Section<S>>) -> Self {
+        Self(Box::new(sections))
+    }
+
+    /// None at all.
+    pub fn none() -> Self {
+        Self(Box::new(()))
+    }
+}
+
+impl fmt::Debug for Sections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sections")
+    }
+}
+
+/// A part in the making, whose sections are encoded elsewhere.
+pub trait PartFrame: Send {
+    /// Hears of sections that stand behind all before them.
+    fn append(&mut self, sections: Sections) -> Result<(), FailureCause>;
+
+    /// Writes the footer.
+    fn finish(self: Box<Self>, sink: &mut dyn PartSink) -> Result<(), FailureCause>;
+}
+
+/// The frame of a job without one: see [`Program::begin_part`](super::Program::begin_part).
+pub(super) struct NoFrame;
+
+impl PartFrame for NoFrame {
+    fn append(&mut self, _sections: Sections) -> Result<(), FailureCause> {
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, _sink: &mut dyn PartSink) -> Result<(), FailureCause> {
+        Ok(())
+    }
+}
+
+/// The frame of an [`Output`].
+struct Frame<P, S> {
+    part: P,
+    /// Where the next section begins.
+    offset: u64,
+    sections: std::marker::PhantomData<fn(S)>,
+}
+
+/// Begins a part, and writes its header.
+pub(super) fn begin<K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>>(
+    output: &O,
+    info: PartInfo,
+    sink: &mut dyn PartSink,
+) -> Result<Box<dyn PartFrame>, FailureCause> {
+    let mut header = Vec::new();
+    let begun = panic::guard(|| output.begin(info, &mut header));
+    let part = panic::settle(begun, Place::default)?;
+    if !header.is_empty() {
+        sink.write(&header)?;
+    }
+    let (offset, sections) = (header.len() as u64, std::marker::PhantomData);
+    Ok(Box::new(Frame::<O::Part, SummaryOf<O::Section, K, V>> { part, offset, sections }))
+}
+
+impl<S: Send + 'static, P: PartEncoder<S>> PartFrame for Frame<P, S> {
+    fn append(&mut self, sections: Sections) -> Result<(), FailureCause> {
+        let Ok(sections) = sections.0.downcast::<Vec<Section<S>>>() else {
+            let message = "these are the sections of another job".to_string();
+            return Err(FailureCause::Unsupported { message });
+        };
+        let start = self.offset;
+        let appended = panic::guard(|| {
+            sections.into_iter().try_for_each(|section| {
+                let offset = start + section.offset;
+                self.offset = offset + section.bytes;
+                self.part.append(Section { offset, ..section })
+            })
+        });
+        panic::settle(appended, Place::default)
+    }
+
+    fn finish(self: Box<Self>, sink: &mut dyn PartSink) -> Result<(), FailureCause> {
+        let mut footer = Vec::new();
+        let finished = panic::guard(|| self.part.finish(&mut footer));
+        panic::settle(finished, Place::default)?;
+        if footer.is_empty() { Ok(()) } else { sink.write(&footer) }
+    }
+}
