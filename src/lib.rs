@@ -28,7 +28,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 pub use windrow_jobs::side_files::side_file;
-pub use windrow_jobs::{input, key, prelude, program, ready, reducers, testing, value};
+pub use windrow_jobs::{input, key, output, prelude, program, ready, reducers, testing, value};
 pub use windrow_worker::CountingAllocator;
 
 use prelude::Job;

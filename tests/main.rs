@@ -30,6 +30,7 @@ mod modes;
 mod neighbours;
 mod ordered;
 mod output;
+mod output_formats;
 mod privacy;
 mod probes;
 mod processes;
@@ -82,6 +83,7 @@ fn main() -> ExitCode {
         neighbours::tests(),
         ordered::tests(),
         output::tests(),
+        output_formats::tests(),
         privacy::tests(),
         probes::tests(),
         processes::tests(),

@@ -4,6 +4,7 @@
 mod clinging;
 mod crash;
 pub mod deadly;
+pub mod framed;
 mod gated;
 mod hanging_sort;
 pub mod hoard;
@@ -29,6 +30,7 @@ pub fn all() -> Vec<Job> {
         clinging::job(),
         crash::job(),
         deadly::job(),
+        framed::job(),
         gated::job(),
         hanging_sort::job(),
         hoard::job(),

@@ -15,9 +15,10 @@ use tonic::transport::{Channel, Endpoint, Server};
 use windrow_jobs::collect::{Collected, Collector, RecordBuffer, Room};
 use windrow_jobs::fan_in::merge_bytes;
 use windrow_jobs::input::{Chunk, Framing};
+use windrow_jobs::output::PartInfo;
 use windrow_jobs::program::{
     Care, CollectorSetup, InputFormat, PartSink, Partitioning, Program, RecordBatches, RecordRef,
-    RecordSink, ReduceSummary,
+    RecordSink, ReduceSummary, Sections,
 };
 use windrow_jobs::{
     AttemptId, Audit, Counters, FailureCause, HashPartitioner, JobId, JobIdentity, Partitioner,
@@ -227,6 +228,7 @@ impl Program for Words {
 
     fn reduce(
         &self,
+        _part: PartInfo,
         input: &mut dyn RecordBatches,
         output: &mut dyn PartSink,
     ) -> Result<ReduceSummary, FailureCause> {
@@ -301,7 +303,8 @@ impl Collector for WordCollector {
     fn take(&mut self) -> Result<Collected, FailureCause> {
         Ok(if self.program.is_map_only {
             let records = std::mem::take(&mut self.lines);
-            Collected::Text { bytes: std::mem::take(&mut self.text), records }
+            let bytes = std::mem::take(&mut self.text);
+            Collected::Output { bytes, records, sections: Sections::none() }
         } else {
             Collected::Pairs(self.take_pairs())
         })

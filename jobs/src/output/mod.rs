@@ -216,3 +216,6 @@ impl PartEncoder<()> for () {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,7 +37,7 @@ pub use batch::{PartSink, RecordBatches, RecordRef, RecordSink};
 pub use care::{Care, Trail};
 pub use combine_step::{Combined, NotCombined};
 pub use map_side::InputFormat;
-pub use part_frame::{PartFrame, Sections};
+pub use part_frame::{NoFrame, PartFrame, Sections};
 pub use route::Ordered;
 pub use setup::{CollectorSetup, Partitioning, SampledPair, SplitPoints};
 pub use shape::JobShape;
@@ -96,7 +96,7 @@ pub trait Program: Send + Sync {
         sink: &mut dyn PartSink,
     ) -> Result<Box<dyn PartFrame>, FailureCause> {
         let _ = (part, sink);
-        Ok(Box::new(part_frame::NoFrame))
+        Ok(Box::new(NoFrame))
     }
 
     /// Reduces all groups of one partition to a part, header and footer included. Panics of user code are caught and returned as

@@ -41,8 +41,9 @@ pub trait PartFrame: Send {
     fn finish(self: Box<Self>, sink: &mut dyn PartSink) -> Result<(), FailureCause>;
 }
 
-/// The frame of a job without one: see [`Program::begin_part`](super::Program::begin_part).
-pub(super) struct NoFrame;
+/// No header and no footer.
+#[derive(Clone, Copy, Debug)]
+pub struct NoFrame;
 
 impl PartFrame for NoFrame {
     fn append(&mut self, _sections: Sections) -> Result<(), FailureCause> {

@@ -159,7 +159,7 @@ impl ChunkSink for PairSink<'_> {
     fn finish(mut self, collector: &mut dyn Collector) -> Result<Pairs, FailureCause> {
         let buffer = match collector.take()? {
             Collected::Pairs(buffer) => buffer,
-            Collected::Text { .. } => unreachable!("a job that reduces collects pairs"),
+            Collected::Output { .. } => unreachable!("a job that reduces collects pairs"),
         };
         self.reservation.resize(buffer.memory_bytes() as u64);
         Ok(Pairs { buffer, reservation: self.reservation })

@@ -1,10 +1,12 @@
-//! A map attempt of a job without reducer: the text of its chunks, in input order, is a part.
+//! A map attempt of a job without reducer: the encoded chunks of its input, in input order, are a
+//! part.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use windrow_jobs::FailureCause;
 use windrow_jobs::collect::{Collected, Collector, RecordBuffer, Room};
-use windrow_jobs::program::CollectorSetup;
+use windrow_jobs::output::PartInfo;
+use windrow_jobs::program::{CollectorSetup, Sections};
 
 use super::map_loop::{ChunkSink, MapLoops};
 use super::ordered::{MEMORY_PARTS, OrderedPart, Text, TextFile};
@@ -22,8 +24,10 @@ pub fn run(
     quarantine: Option<&Quarantine>,
 ) -> Result<Outcome, FailureCause> {
     let stop = AtomicBool::new(false);
-    let writer = PartWriter::create(attempt.part_path())?;
-    let part = OrderedPart::new(writer, attempt.threads, &attempt.memory);
+    let mut writer = PartWriter::create(attempt.part_path())?;
+    let info = PartInfo::new(attempt.id.task.index);
+    let frame = attempt.program.begin_part(info, &mut writer)?;
+    let part = OrderedPart::new(writer, frame, attempt.threads, &attempt.memory);
     let in_hand_bytes_max = in_hand_bytes_max(attempt, plan);
     let loops = MapLoops { attempt, plan, setup, quarantine, stop: &stop };
     let (totals, _) = loops.run(|| {
@@ -75,28 +79,33 @@ impl Room for TextSink<'_> {
         bytes as u64 <= self.in_hand_bytes_max
     }
 
-    fn spill_text(&mut self, bytes: Vec<u8>, records: u64) -> Result<(), FailureCause> {
+    fn spill_output(
+        &mut self,
+        bytes: Vec<u8>,
+        records: u64,
+        sections: Sections,
+    ) -> Result<(), FailureCause> {
         self.attempt.check()?;
-        let text = self.text(bytes, records);
+        let text = self.text(bytes, records, sections);
         let Some(early) = self.part.write_ahead(self.chunk, text)? else { return Ok(()) };
-        let Text { on_disk, bytes, records, .. } = early;
+        let Text { on_disk, bytes, records, sections, .. } = early;
         let path = || self.attempt.scratch.folder.scratch_path();
         let mut file = on_disk.map_or_else(|| TextFile::create(path()), Ok)?;
-        file.append(&bytes, records)?;
+        file.append(&bytes, records, sections)?;
         self.on_disk = Some(file);
         Ok(())
     }
 
     fn spill(&mut self, _pairs: RecordBuffer) -> Result<RecordBuffer, FailureCause> {
-        unreachable!("a map-only job collects text")
+        unreachable!("a map-only job collects output")
     }
 }
 
 impl TextSink<'_> {
     /// All that there is of the text of the chunk.
-    fn text(&mut self, bytes: Vec<u8>, records: u64) -> Text {
+    fn text(&mut self, bytes: Vec<u8>, records: u64, sections: Sections) -> Text {
         let _reservation = self.attempt.memory.reserve(bytes.capacity() as u64);
-        Text { on_disk: self.on_disk.take(), bytes, records, _reservation }
+        Text { on_disk: self.on_disk.take(), bytes, records, sections, _reservation }
     }
 }
 
@@ -113,10 +122,10 @@ impl ChunkSink for TextSink<'_> {
         chunk: usize,
         collector: &mut dyn Collector,
     ) -> Result<(), FailureCause> {
-        let Collected::Text { bytes, records } = collector.take()? else {
-            unreachable!("a map-only job collects text")
+        let Collected::Output { bytes, records, sections } = collector.take()? else {
+            unreachable!("a map-only job collects output")
         };
-        let text = self.text(bytes, records);
+        let text = self.text(bytes, records, sections);
         self.part.submit(chunk, text, || {
             if self.stop.load(Ordering::Relaxed) {
                 // Another thread has failed, and its failure is the one to report.

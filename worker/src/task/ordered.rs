@@ -12,7 +12,7 @@ use std::sync::{Condvar, Mutex};
 
 use crc_fast::{CrcAlgorithm::Crc64Nvme, Digest};
 use windrow_jobs::FailureCause;
-use windrow_jobs::program::PartSink;
+use windrow_jobs::program::{PartFrame, PartSink, Sections};
 use windrow_security::files::private;
 
 use super::output::PartWriter;
@@ -41,6 +41,7 @@ pub struct OrderedPart {
 
 struct State {
     writer: PartWriter,
+    frame: Box<dyn PartFrame>,
     /// Number of the chunk whose text is written next.
     next: usize,
     pending: BTreeMap<usize, Text>,
@@ -54,10 +55,12 @@ struct State {
 pub struct Text {
     /// What comes before the bytes, if it was too much for the memory.
     pub on_disk: Option<TextFile>,
-    /// Whole lines.
+    /// Whole sections.
     pub bytes: Vec<u8>,
-    /// Their number, without those on disk.
+    /// The pairs in them, without those on disk.
     pub records: u64,
+    /// What the part has to know of them.
+    pub sections: Sections,
     /// Counts the bytes.
     pub _reservation: Reservation,
 }
@@ -68,6 +71,8 @@ pub struct TextFile {
     temporary: TemporaryFile,
     bytes: u64,
     records: u64,
+    /// Of each piece that was appended.
+    sections: Vec<Sections>,
     digest: Digest,
 }
 
@@ -77,14 +82,20 @@ impl TextFile {
         let file = private().read(true).write(true).create_new(true).open(&path);
         let file = file.map_err(|error| FailureCause::io(&path, &error))?;
         let (temporary, digest) = (TemporaryFile::new(path), Digest::new(Crc64Nvme));
-        Ok(Self { file, temporary, bytes: 0, records: 0, digest })
+        Ok(Self { file, temporary, bytes: 0, records: 0, sections: Vec::new(), digest })
     }
 
-    /// Appends whole lines, so many.
-    pub fn append(&mut self, bytes: &[u8], records: u64) -> Result<(), FailureCause> {
+    /// Appends whole sections, which have so many pairs.
+    pub fn append(
+        &mut self,
+        bytes: &[u8],
+        records: u64,
+        sections: Sections,
+    ) -> Result<(), FailureCause> {
         self.file.write_all(bytes).map_err(|error| FailureCause::io(self.path(), &error))?;
         self.bytes += bytes.len() as u64;
         self.records += records;
+        self.sections.push(sections);
         self.digest.update(bytes);
         Ok(())
     }
@@ -93,9 +104,9 @@ impl TextFile {
         self.temporary.path()
     }
 
-    /// Writes it to `part`, and returns its number of lines. An error if it is not what was written
-    /// to it.
-    fn copy_to(mut self, part: &mut PartWriter) -> Result<u64, FailureCause> {
+    /// Writes it to `part`, and returns its sections and the number of their pairs. An error if it
+    /// is not what was written to it.
+    fn copy_to(mut self, part: &mut PartWriter) -> Result<(Vec<Sections>, u64), FailureCause> {
         let failed = |error: &io::Error| FailureCause::io(self.temporary.path(), error);
         self.file.rewind().map_err(|error| failed(&error))?;
         let mut buffer = vec![0; COPY_BYTES];
@@ -108,7 +119,7 @@ impl TextFile {
             left -= piece.len() as u64;
         }
         if digest.finalize() == self.digest.finalize() {
-            return Ok(self.records);
+            return Ok((self.sections, self.records));
         }
         let (file, message) = (self.path().display().to_string(), "its checksum does not match");
         Err(FailureCause::Corrupt { file, offset: 0, message: message.into() })
@@ -117,13 +128,25 @@ impl TextFile {
 
 impl OrderedPart {
     /// Starts with chunk 0, which one of so many threads brings.
-    pub fn new(writer: PartWriter, threads: usize, memory: &Account) -> Self {
-        Self::within(writer, WINDOW_PER_THREAD * threads, memory.limit_bytes() / MEMORY_PARTS)
+    pub fn new(
+        writer: PartWriter,
+        frame: Box<dyn PartFrame>,
+        threads: usize,
+        memory: &Account,
+    ) -> Self {
+        let bytes_max = memory.limit_bytes() / MEMORY_PARTS;
+        Self::within(writer, frame, WINDOW_PER_THREAD * threads, bytes_max)
     }
 
-    fn within(writer: PartWriter, window: usize, bytes_max: u64) -> Self {
+    fn within(
+        writer: PartWriter,
+        frame: Box<dyn PartFrame>,
+        window: usize,
+        bytes_max: u64,
+    ) -> Self {
         let (pending, pending_bytes) = Default::default();
-        let state = State { writer, next: 0, pending, pending_bytes, records: 0, waiting: 0 };
+        let state =
+            State { writer, frame, next: 0, pending, pending_bytes, records: 0, waiting: 0 };
         Self { state: Mutex::new(state), moved: Condvar::new(), window: window.max(1), bytes_max }
     }
 
@@ -174,11 +197,12 @@ impl OrderedPart {
         Ok(())
     }
 
-    /// The part and its number of lines. An error if the text of a chunk never came: nothing else
+    /// Ends the part, and returns it and the number of its pairs. An error if the text of a chunk never came: nothing else
     /// would notice.
     pub fn finish(self) -> Result<(PartWriter, u64), FailureCause> {
-        let state = into_inner(self.state);
+        let mut state = into_inner(self.state);
         if state.pending.is_empty() {
+            state.frame.finish(&mut state.writer)?;
             return Ok((state.writer, state.records));
         }
         Err(FailureCause::Corrupt {
@@ -222,9 +246,12 @@ impl State {
 
     fn write(&mut self, text: Text) -> Result<(), FailureCause> {
         if let Some(file) = text.on_disk {
-            self.records += file.copy_to(&mut self.writer)?;
+            let (sections, records) = file.copy_to(&mut self.writer)?;
+            sections.into_iter().try_for_each(|sections| self.frame.append(sections))?;
+            self.records += records;
         }
         self.writer.write(&text.bytes)?;
+        self.frame.append(text.sections)?;
         self.records += text.records;
         Ok(())
     }
@@ -234,15 +261,19 @@ impl State {
 mod tests {
     use std::time::{Duration, Instant};
 
+    use windrow_jobs::program::NoFrame;
+
     use super::*;
 
     fn text(chunk: usize) -> Text {
         let bytes = format!("{chunk}\n").into_bytes();
-        Text { on_disk: None, bytes, records: 1, _reservation: Account::new(0).reserve(0) }
+        let _reservation = Account::new(0).reserve(0);
+        Text { on_disk: None, bytes, records: 1, sections: Sections::none(), _reservation }
     }
 
     fn part(folder: &Path, window: usize) -> OrderedPart {
-        OrderedPart::within(PartWriter::create(folder.join("part")).unwrap(), window, 1 << 20)
+        let writer = PartWriter::create(folder.join("part")).unwrap();
+        OrderedPart::within(writer, Box::new(NoFrame), window, 1 << 20)
     }
 
     #[test]
@@ -279,7 +310,7 @@ mod tests {
         let part = part(folder.path(), 8);
         let early = part.write_ahead(1, text(1)).unwrap().expect("chunk 0 comes first");
         let mut file = TextFile::create(folder.path().join("scratch")).unwrap();
-        file.append(b"begun\n", 1).unwrap();
+        file.append(b"begun\n", 1, Sections::none()).unwrap();
         part.submit(1, Text { on_disk: Some(file), ..early }, || Ok(())).unwrap();
         for _ in 0..2 {
             assert!(part.write_ahead(0, text(0)).unwrap().is_none(), "it is its turn");
@@ -298,7 +329,7 @@ mod tests {
         let part = part(folder.path(), 8);
         let path = folder.path().join("scratch");
         let mut file = TextFile::create(path.clone()).unwrap();
-        file.append(b"begun\n", 1).unwrap();
+        file.append(b"begun\n", 1, Sections::none()).unwrap();
         std::fs::write(&path, b"begum\n").unwrap();
         let failed = part.submit(0, Text { on_disk: Some(file), ..text(0) }, || Ok(()));
         assert!(failed.unwrap_err().to_string().contains("its checksum does not match"));
@@ -317,7 +348,7 @@ mod tests {
     fn a_text_that_has_no_room_waits_until_it_is_the_next() {
         let folder = tempfile::tempdir().unwrap();
         let writer = PartWriter::create(folder.path().join("part")).unwrap();
-        let part = OrderedPart::within(writer, 100, 3_000);
+        let part = OrderedPart::within(writer, Box::new(NoFrame), 100, 3_000);
         let text = |bytes: usize| Text { bytes: vec![b'x'; bytes], ..text(0) };
         part.submit(1, text(2_000), || Ok(())).unwrap();
         std::thread::scope(|scope| {

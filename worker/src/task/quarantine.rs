@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use windrow_jobs::program::{NoFrame, Sections};
 use windrow_jobs::{AttemptId, BadRecord, BadRecordBudget, FailureCause};
 
 use super::ordered::{OrderedPart, Text};
@@ -43,7 +44,7 @@ impl Quarantine {
     pub fn of(attempt: &Attempt) -> Result<Option<Self>, FailureCause> {
         let Some(budget) = attempt.context.skip_bad_records else { return Ok(None) };
         let writer = PartWriter::create(quarantine_path(&attempt.context.staging, attempt.id))?;
-        let file = OrderedPart::new(writer, attempt.threads, &attempt.memory);
+        let file = OrderedPart::new(writer, Box::new(NoFrame), attempt.threads, &attempt.memory);
         Ok(Some(Self { file, budget, memory: attempt.memory.clone(), met: Mutex::default() }))
     }
 
@@ -61,7 +62,9 @@ impl Quarantine {
         let records = bad.len() as u64;
         self.count(chunk, bad)?;
         let _reservation = self.memory.reserve(bytes.capacity() as u64);
-        self.file.submit(chunk, Text { on_disk: None, bytes, records, _reservation }, stop)
+        let sections = Sections::none();
+        let text = Text { on_disk: None, bytes, records, sections, _reservation };
+        self.file.submit(chunk, text, stop)
     }
 
     fn count(&self, chunk: usize, bad: Vec<BadRecord>) -> Result<(), FailureCause> {

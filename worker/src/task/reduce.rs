@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use windrow_jobs::output::PartInfo;
 use windrow_jobs::program::{RecordBatches, RecordRef};
 use windrow_jobs::{Audit, BadRecord, FailureCause};
 
@@ -41,6 +42,7 @@ pub fn run(
     };
     let mut output = PartWriter::create(attempt.part_path())?;
     let quarantine = Quarantine::of(attempt)?;
+    let (program, part) = (&attempt.program, PartInfo::new(partition));
     let summary = if attempt.care.is_needed() {
         let mut groups = 0..;
         let mut skipped = |bad: BadRecord| {
@@ -48,9 +50,9 @@ pub fn run(
             let group = groups.next().unwrap_or_default();
             quarantine.put(group, vec![bad], || attempt.check())
         };
-        attempt.program.reduce_carefully(&mut input, &mut output, &attempt.care, &mut skipped)?
+        program.reduce_carefully(part, &mut input, &mut output, &attempt.care, &mut skipped)?
     } else {
-        attempt.program.reduce(&mut input, &mut output)?
+        program.reduce(part, &mut input, &mut output)?
     };
     attempt.check()?;
     if input.finish()? != input.read {

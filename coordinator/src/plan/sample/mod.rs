@@ -201,7 +201,7 @@ impl<'a> Sampler<'a> {
                 pairs.sort();
                 Some(pairs)
             }
-            Collected::Text { .. } => None,
+            Collected::Output { .. } => None,
         }
     }
 

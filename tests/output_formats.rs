@@ -1,0 +1,107 @@
+//! Outputs that are more than lines: each part has its header and its footer, and its frames say
+//! what is in them, whatever the engine has cut, spilled or undone.
+
+use std::fs;
+
+use libtest_mimic::Trial;
+
+use crate::conformance::arguments;
+use crate::jobs::framed;
+use crate::support::{Dir, Mode, both};
+
+pub fn tests() -> Vec<Trial> {
+    [
+        both("output_formats::frames_of_reduced_pairs", reduced),
+        both("output_formats::frames_of_mapped_pairs", mapped),
+        both("output_formats::frames_without_bad_ones", without_bad_ones),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+const LINES: usize = 60_000;
+
+/// Lines of some words, among which are others here and there. Returns the pairs of all but those,
+/// in order.
+fn write_words(dir: &Dir, others: &[&str]) -> Vec<String> {
+    let mut pairs = Vec::new();
+    for file in 0..3 {
+        let mut text = String::new();
+        for n in (file..LINES).step_by(3) {
+            let words = [format!("w{}", n % 1_013), format!("x{n}")];
+            text.push_str(&format!("{} {}\n", words[0], words[1]));
+            pairs.extend(words.map(|word| format!("{word}={}", word.len())));
+            if n % 10_000 == 1 {
+                others.iter().for_each(|other| text.push_str(&format!("{other}\n")));
+            }
+        }
+        dir.write(format!("in/{file}.txt"), text);
+    }
+    pairs.sort();
+    pairs
+}
+
+/// All pairs of the parts, which are numbered from 0, in the order of the parts.
+fn read_parts(dir: &Dir) -> Vec<Vec<String>> {
+    let entries = fs::read_dir(dir.join("out")).unwrap().map(|entry| entry.unwrap().path());
+    let is_part = |path: &std::path::PathBuf| path.display().to_string().contains("/part-");
+    let mut parts: Vec<_> = entries.filter(is_part).collect();
+    parts.sort();
+    let mut all = Vec::new();
+    for (number, path) in (0..).zip(parts) {
+        let text = fs::read_to_string(&path).unwrap();
+        let (named, pairs) =
+            framed::read(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert_eq!(named, number);
+        all.push(pairs);
+    }
+    all
+}
+
+fn sorted(parts: Vec<Vec<String>>) -> Vec<String> {
+    let mut pairs = parts.concat();
+    pairs.sort();
+    pairs
+}
+
+fn reduced(mode: &Mode) {
+    let dir = Dir::new();
+    let expected = write_words(&dir, &[]);
+    mode.run(arguments("framed", &dir, &["--reducers", "3", "--memory", "8MiB"])).expect_code(0);
+    let parts = read_parts(&dir);
+    assert_eq!(parts.len(), 3);
+    assert_eq!(sorted(parts), expected);
+}
+
+/// Chunks are encoded side by side; whatever memory there is, pairs keep their order.
+fn mapped(mode: &Mode) {
+    for memory in ["512KiB", "64MiB"] {
+        let dir = Dir::new();
+        let expected = write_words(&dir, &[]);
+        let flags = ["--map-only", "--threads", "4", "--memory", memory, "--split-size", "300KiB"];
+        mode.run(arguments("framed", &dir, &flags)).expect_code(0);
+        let parts = read_parts(&dir);
+        assert!(parts.len() > 2, "{} splits", parts.len());
+        let in_order: Vec<_> = parts.concat();
+        let lines = (0..3).flat_map(|file| (file..LINES).step_by(3)).map(|n| format!("x{n}="));
+        let of_lines = in_order.iter().filter(|pair| pair.starts_with('x'));
+        assert!(of_lines.zip(lines).all(|(pair, line)| pair.starts_with(&line)), "out of order");
+        assert_eq!(sorted(parts), expected, "{memory}");
+    }
+}
+
+fn without_bad_ones(mode: &Mode) {
+    let dir = Dir::new();
+    let expected = write_words(&dir, &["BAD-GROUP", "good BAD-LINE"]);
+    let flags = ["--skip-bad-records", "7", "--reducers", "2"];
+    let said = "7 bad records";
+    mode.run(arguments("framed", &dir, &flags)).expect_code(0).expect_said(said);
+    assert_eq!(sorted(read_parts(&dir)), expected);
+
+    let dir = Dir::new();
+    let expected = write_words(&dir, &["good BAD-LINE"]);
+    let flags = ["--skip-bad-records", "6", "--map-only", "--split-size", "300KiB"];
+    mode.run(arguments("framed", &dir, &flags)).expect_code(0).expect_said("6 bad records");
+    assert_eq!(sorted(read_parts(&dir)), expected);
+}
