@@ -29,8 +29,9 @@ use crate::value::Value;
 /// Encodes the parts of a job. An output that writes each pair by itself implements [`TextOutput`]
 /// instead.
 ///
-/// Attempts of one task, and the same job with the same parameters at another time, must write the
-/// same bytes. What an encoder fails with, other than in [`write`](SectionEncoder::write), is no
+/// The same sections must give the same bytes each time. Where a section ends may differ between two
+/// attempts at a task, since it depends on memory and threads; the pairs of the part, and their
+/// order, do not. What an encoder fails with, other than in [`write`](SectionEncoder::write), is no
 /// record's fault and fails the attempt.
 ///
 /// ```

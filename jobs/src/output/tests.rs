@@ -311,7 +311,7 @@ proptest! {
 
 #[test]
 fn a_frame_ends_where_the_engine_needs_memory() {
-    let text: String = (0..50_000).map(|n| format!("key{n:020} {n}\n")).collect();
+    let text: String = (0..50_000).map(|n| format!("key{n:020} {}\n", n % 100)).collect();
     let (part, records, _) = map(&[text], usize::MAX, Care::default());
     let (lines, frames) = read(&part.0);
     assert_eq!((lines.len(), records), (50_000, 50_000));
