@@ -95,7 +95,10 @@ impl<'s, K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> PartEmitter<'s, K,
     /// Forgets what came since the group began; `false` if some of it has been written.
     pub(super) fn take_back(&mut self) -> Result<bool, FailureCause> {
         let Some(Mark { bytes, records, section }) = self.group.take() else { return Ok(false) };
-        let undone = panic::guard(|| Ok(self.section.undo(section)));
+        let undone = panic::guard(|| {
+            self.section.undo(section);
+            Ok(())
+        });
         panic::settle(undone, Place::default)?;
         self.bytes.truncate(bytes);
         self.records = records;
