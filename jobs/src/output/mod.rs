@@ -29,10 +29,10 @@ use crate::value::Value;
 /// Encodes the parts of a job. An output that writes each pair by itself implements [`TextOutput`]
 /// instead.
 ///
-/// The same sections must give the same bytes each time. Where a section ends may differ between two
-/// attempts at a task, since it depends on memory and threads; the pairs of the part, and their
-/// order, do not. What an encoder fails with, other than in [`write`](SectionEncoder::write), is no
-/// record's fault and fails the attempt.
+/// The same sections must give the same bytes each time. Where a section ends may differ between
+/// two attempts at a task, since it depends on memory and threads; the pairs of the part, and their
+/// order, do not. An error of any method but [`write`](SectionEncoder::write) is no record's fault
+/// and fails the attempt.
 ///
 /// ```
 /// use windrow_jobs::output::{Output, PartEncoder, PartInfo, Section, SectionEncoder};

@@ -99,8 +99,8 @@ pub trait Program: Send + Sync {
         Ok(Box::new(NoFrame))
     }
 
-    /// Reduces all groups of one partition to a part, header and footer included. Panics of user code are caught and returned as
-    /// [`FailureCause::UserPanic`].
+    /// Reduces all groups of one partition to a part, header and footer included. Panics of user
+    /// code are caught and returned as [`FailureCause::UserPanic`].
     fn reduce(
         &self,
         part: PartInfo,

@@ -163,7 +163,7 @@ impl<'s, K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> PartEmitter<'s, K,
         written.map_err(|cause| hidden(self.failure.insert(cause)))
     }
 
-    /// Ends the section, unless there is nothing in it. What fails is not the current group's fault:
+    /// Ends the section, unless there is nothing in it. An error is not the current group's fault:
     /// it is found in `failure`, and the section is lost.
     fn end_section(&mut self) -> Result<()> {
         let (offset, records_before) = self.section_start;

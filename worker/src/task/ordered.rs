@@ -197,8 +197,8 @@ impl OrderedPart {
         Ok(())
     }
 
-    /// Ends the part, and returns it and the number of its pairs. An error if the text of a chunk never came: nothing else
-    /// would notice.
+    /// Ends the part, and returns it and the number of its pairs. An error if the text of a chunk
+    /// never came: nothing else would notice.
     pub fn finish(self) -> Result<(PartWriter, u64), FailureCause> {
         let mut state = into_inner(self.state);
         if state.pending.is_empty() {
