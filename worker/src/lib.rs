@@ -9,27 +9,29 @@ mod blobs;
 mod cgroup;
 mod channel;
 mod child;
-pub mod executor;
+mod connector;
+mod executor;
 mod files;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
-mod gate;
 mod identity;
 mod memory;
+mod model;
 mod orphans;
-mod rpc;
-pub mod shuffle;
+mod shuffle;
 mod sync;
 mod task;
 #[cfg(test)]
 mod testing;
 mod trail;
+mod wire;
 
-pub use agent::{WorkerConfig, WorkerError, default_memory_bytes, run};
+pub use agent::{WorkerConfig, WorkerError, run};
+pub use cgroup::default_memory_bytes;
 pub use child::{ChildError, run as run_child};
+pub use connector::Connector;
 pub use executor::{CHILD_ARGUMENT, ChildProgram, Confinement, JobLimits, JobUsers};
 pub use memory::heap::{CountingAllocator, give_back_freed_memory, heap_bytes};
 pub use orphans::Orphans;
-pub use rpc::Connector;
 pub use shuffle::FetchTimeouts;

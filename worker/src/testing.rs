@@ -25,13 +25,14 @@ use windrow_jobs::{
     Stage, TaskId, hash_key,
 };
 
-use crate::executor::{Cores, FileRange, JobContext};
 use crate::memory::Account;
+use crate::model::{FileRange, JobContext};
 use crate::shuffle::block::Codec;
 use crate::shuffle::segment::{Owner, SegmentWriter};
 use crate::shuffle::spill::Scratch;
 use crate::shuffle::store::SegmentStore;
 use crate::task::Attempt;
+use crate::task::Cores;
 
 /// Of the one job of all tests.
 pub const IDENTITY: JobIdentity = JobIdentity(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);

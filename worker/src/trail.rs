@@ -27,8 +27,8 @@ use windrow_proto::v1;
 use windrow_security::files::create_private;
 
 use crate::files::TemporaryFile;
-use crate::rpc::convert::{place_from, place_to};
 use crate::sync::lock;
+use crate::wire::{place_from, place_to};
 
 const CHECKSUM_BYTES: usize = 8;
 const HEADER_BYTES: usize = CHECKSUM_BYTES + 4;

@@ -24,8 +24,9 @@ use tokio_util::sync::CancellationToken;
 use windrow_jobs::{AttemptId, FailureCause, JobId, Place, Stage};
 use windrow_proto::v1;
 
-use crate::executor::{Executor, Finished, LostOutputs, Progress, RunRequest, remove_staged};
-use crate::rpc::convert;
+use crate::executor::{Executor, LostOutputs, remove_staged};
+use crate::model::{Finished, Progress, RunRequest};
+use crate::wire;
 
 /// How long cancelled attempts get to remove what they have begun.
 const STOP_GRACE: Duration = Duration::from_secs(3);
@@ -152,7 +153,7 @@ impl Attempts {
                 self.outputs.insert(attempt);
             }
         }
-        let report = convert::result_to(attempt, ended);
+        let report = wire::result_to(attempt, ended);
         self.unanswered.insert(attempt, Unanswered { report, files, was_told: false });
         self.untold.push_back(attempt);
     }
@@ -173,12 +174,12 @@ impl Attempts {
     /// The next report to tell; it counts as told.
     pub(super) fn next_report(&mut self) -> Option<v1::WorkerMessage> {
         if let Some((job, ticket)) = self.untold_released.pop_front() {
-            return Some(convert::released_to(job, ticket));
+            return Some(wire::released_to(job, ticket));
         }
         let Some(attempt) = self.untold.pop_front() else {
             let lost: Vec<_> = self.untold_losses().collect();
             self.lost.extend(lost.iter().map(|attempt| (*attempt, true)));
-            return (!lost.is_empty()).then(|| convert::outputs_lost_to(lost));
+            return (!lost.is_empty()).then(|| wire::outputs_lost_to(lost));
         };
         let unanswered = self.unanswered.get_mut(&attempt)?;
         unanswered.was_told = true;
@@ -249,18 +250,18 @@ impl Attempts {
     /// How far those that run have come.
     pub(super) fn heartbeat(&self, sequence: u64) -> v1::WorkerMessage {
         let progress = self.running.iter().map(|(attempt, running)| (*attempt, &*running.progress));
-        convert::heartbeat_to(progress, sequence)
+        wire::heartbeat_to(progress, sequence)
     }
 
     /// What there is to lose.
-    pub(super) fn inventory(&mut self) -> convert::Inventory {
+    pub(super) fn inventory(&mut self) -> wire::Inventory {
         while let Some(Ok((attempt, ended))) = self.tasks.try_join_next() {
             self.note_end(attempt, ended);
         }
         while let Some(lost) = self.losses.as_mut().and_then(|losses| losses.try_recv().ok()) {
             self.note_loss(lost);
         }
-        convert::Inventory {
+        wire::Inventory {
             running: self.running.keys().copied().collect(),
             unanswered: self.unanswered.keys().copied().collect(),
             outputs: self.outputs.iter().copied().collect(),

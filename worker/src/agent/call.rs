@@ -12,7 +12,8 @@ use windrow_proto::v1::sessions_client::SessionsClient;
 use windrow_proto::v1::worker_message::Message;
 use windrow_security::{explain, limits};
 
-use crate::rpc::{Connector, convert};
+use crate::connector::Connector;
+use crate::wire;
 
 /// How long a coordinator may take to answer; one that is stopped accepts connections and never
 /// does.
@@ -67,7 +68,7 @@ impl Call {
             let mut orders = answer.into_inner();
             let first = orders.message().await.map_err(failed)?;
             let welcome =
-                convert::welcome_from(first).map_err(|error| unreachable(error.to_string()))?;
+                wire::welcome_from(first).map_err(|error| unreachable(error.to_string()))?;
             Ok(Answered { call: Self { orders, reports }, welcome, asked })
         };
         let answered = timeout(OPEN_TIMEOUT, opening)

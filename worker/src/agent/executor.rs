@@ -11,14 +11,15 @@ use windrow_proto::v1;
 
 use super::machine::instance;
 use super::{WorkerConfig, WorkerError};
-use crate::blobs::{BlobCache, Programs, Source};
+use crate::blobs::{BlobCache, Source};
 use crate::cgroup::Delegated;
+use crate::connector::Connector;
 use crate::executor::{
     ChildSettings, Children, Confinement, Executor, ExecutorConfig, ExecutorError, InProcess,
-    Isolated, Linked, LostOutputs, PrintedLogs, Users, WorkerDirectory, is_noexec, jobs_folder,
-    surroundings,
+    Isolated, Linked, LostOutputs, PrintedLogs, Programs, Users, WorkerDirectory, is_noexec,
+    jobs_folder, surroundings,
 };
-use crate::rpc::{Connector, JobCertificates, ShuffleTls};
+use crate::shuffle::transport::{JobCertificates, ShuffleTls};
 
 /// Folder of programs and side files, in the worker's.
 const PROGRAMS: &str = "programs";

@@ -31,15 +31,6 @@ pub(super) fn cores() -> u32 {
     std::thread::available_parallelism().map_or(1, NonZero::get) as u32
 }
 
-/// Memory for tasks unless told otherwise, in bytes: half of what this process may use, be that
-/// limited by the machine or by a control group. The rest is for the page cache, which the shuffle
-/// lives on.
-pub fn default_memory_bytes() -> u64 {
-    cgroup::memory_limit_bytes()
-        .map_or(machine_memory_bytes(), |limit| limit.min(machine_memory_bytes()))
-        / 2
-}
-
 /// Says at the start what else the kernel would say by killing processes of jobs.
 pub(super) fn warn_of_memory(memory_bytes: u64) {
     let machine = machine_memory_bytes();

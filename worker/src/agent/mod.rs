@@ -20,6 +20,7 @@ mod call;
 mod config;
 mod executor;
 mod lease;
+mod listener;
 mod machine;
 mod membership;
 mod platform;
@@ -34,14 +35,16 @@ use windrow_jobs::{JobId, Registry};
 use windrow_proto::v1;
 
 pub use config::{WorkerConfig, WorkerError};
-pub use machine::default_memory_bytes;
 
+use crate::cgroup::default_memory_bytes;
+use crate::connector::Connector;
 use crate::executor::{Executor, PrintedLogs};
-use crate::rpc::{Connector, KnownJob, Reader, ShuffleListener, convert};
+use crate::wire::{self, KnownJob, Reader};
 use attempts::Attempts;
 use backoff::Backoff;
 use call::Call;
 use executor::Opened;
+use listener::ShuffleListener;
 use membership::Membership;
 use session::End;
 
@@ -116,7 +119,7 @@ pub async fn run(
         instance: machine::instance(),
         r#return: None,
         platform: Some(platform::platform()),
-        isolation: convert::isolation_to(isolation).into(),
+        isolation: wire::isolation_to(isolation).into(),
         says_released: true,
     };
     let mut agent = Agent {
@@ -199,9 +202,8 @@ impl Agent {
     fn hello(&mut self) -> v1::Hello {
         let inventory = self.attempts.inventory();
         let member = self.membership.current();
-        let r#return = member.map(|member| {
-            convert::return_to(member.worker, &member.cluster, member.epoch, inventory)
-        });
+        let r#return = member
+            .map(|member| wire::return_to(member.worker, &member.cluster, member.epoch, inventory));
         v1::Hello { r#return, ..self.hello.clone() }
     }
 }

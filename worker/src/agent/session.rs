@@ -17,7 +17,7 @@ use super::Agent;
 use super::call::{Answered, Call, Failed};
 use super::lease::Lease;
 use super::membership::Welcomed;
-use crate::rpc::convert::{self, Malformed, Order};
+use crate::wire::{self, Malformed, Order};
 
 /// Shortest time between heartbeats, whatever the coordinator asks for.
 const HEARTBEAT_MIN: Duration = Duration::from_millis(10);
@@ -137,7 +137,7 @@ impl<'a> Session<'a> {
                 () = &mut dropped => return,
                 _ = heartbeat.tick() => {
                     let sequence = lease.beat(Instant::now());
-                    let beat = convert::heartbeat_to(std::iter::empty(), sequence);
+                    let beat = wire::heartbeat_to(std::iter::empty(), sequence);
                     let _ = call.reports.try_send(beat);
                 }
             }
@@ -217,7 +217,7 @@ impl<'a> Session<'a> {
 
     /// Does as the coordinator says; the call may be over then.
     fn obey(&mut self, order: v1::CoordinatorMessage) -> Option<End> {
-        let obeyed = convert::order_from(order).map_err(|error| error.to_string());
+        let obeyed = wire::order_from(order).map_err(|error| error.to_string());
         match obeyed.and_then(|order| self.follow(order)) {
             Ok(end) => end,
             Err(malformed) => Some(broken(malformed)),
@@ -270,7 +270,7 @@ impl<'a> Session<'a> {
 
     /// Of an order that came in pieces. Pieces of pieces make no sense.
     fn follow_whole(&mut self, whole: v1::CoordinatorMessage) -> Result<Option<End>, String> {
-        match convert::order_from(whole).map_err(|error| error.to_string())? {
+        match wire::order_from(whole).map_err(|error| error.to_string())? {
             Order::Piece(_) => Err("a piece of a piece came".to_string()),
             order => self.follow(order),
         }

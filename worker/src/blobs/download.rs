@@ -17,7 +17,7 @@ use windrow_proto::v1;
 use windrow_proto::v1::blobs_client::BlobsClient;
 use windrow_security::files::private;
 
-use crate::rpc::Connector;
+use crate::connector::Connector;
 
 /// Tries before it is the attempt's failure.
 const TRIES: u32 = 6;

@@ -12,7 +12,6 @@
 //! is wanted, the least recently used first.
 
 mod download;
-mod job_files;
 
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata, Permissions};
@@ -28,7 +27,6 @@ use windrow_jobs::{Blob, Digest, FailureCause};
 use windrow_security::files::make_private_folder;
 
 pub(crate) use download::Source;
-pub(crate) use job_files::{JobFiles, Programs};
 
 use crate::files::{PASSES, give_back_at, share};
 use crate::sync::lock;
@@ -47,7 +45,7 @@ pub(crate) enum Use {
 
 impl Use {
     /// What its owner may do with it.
-    fn rights(self) -> u32 {
+    pub(crate) fn rights(self) -> u32 {
         match self {
             Self::Program => 0o500,
             Self::Data => 0o400,

@@ -38,8 +38,16 @@ struct Names {
 }
 
 /// The lowest memory limit, in bytes; `None` where there is none.
-pub(crate) fn memory_limit_bytes() -> Option<u64> {
+fn memory_limit_bytes() -> Option<u64> {
     lowest(&LIMITS)
+}
+
+/// Memory for tasks unless told otherwise, in bytes: half of what this process may use, be that
+/// limited by the machine or by a control group. The rest is for the page cache, which the shuffle
+/// lives on.
+pub fn default_memory_bytes() -> u64 {
+    let machine = machine_memory_bytes();
+    memory_limit_bytes().map_or(machine, |limit| limit.min(machine)) / 2
 }
 
 /// The lowest limit at which the kernel kills, in bytes; `None` where there is none.

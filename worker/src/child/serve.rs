@@ -20,11 +20,13 @@ use windrow_security::{LocalUsers, Tls};
 
 use super::end;
 use crate::channel::{MessageReader, MessageWriter, TO_CHILD_BYTES_MAX, receive_descriptor, split};
-use crate::executor::{ExecutorConfig, Finished, InProcess, Progress, RunRequest};
+use crate::executor::{ExecutorConfig, InProcess};
+use crate::model::{Finished, Progress, RunRequest};
 use crate::orphans::Orphans;
-use crate::rpc::convert::{self, Order};
-use crate::rpc::{KnownJob, Reader, ShuffleServer, ShuffleTls};
 use crate::shuffle::FetchTimeouts;
+use crate::shuffle::transport::{ShuffleServer, ShuffleTls};
+use crate::wire::{self, Order};
+use crate::wire::{KnownJob, Reader};
 
 /// How often the worker hears how far attempts have come.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
@@ -151,7 +153,7 @@ impl Serving {
         windrow_jobs::side_files::set_side_files(files);
         let job = JobIdentity::from_bytes(&start.identity);
         let job = job.ok_or_else(|| senseless("the job has no identity"))?;
-        let credentials = start.credentials.map(convert::credentials_from).transpose();
+        let credentials = start.credentials.map(wire::credentials_from).transpose();
         let tls = credentials.and_then(|found| found.map(Tls::new).transpose());
         let tls = tls.map_err(senseless)?;
         // As the worker names its own machine: `outputs_to`.
@@ -187,23 +189,23 @@ impl Serving {
         match message {
             Heard::Start(_) | Heard::End(_) => return Err(senseless("a second start")),
             Heard::Credentials(credentials) => {
-                let credentials = convert::credentials_from(credentials).map_err(senseless)?;
+                let credentials = wire::credentials_from(credentials).map_err(senseless)?;
                 let tls = self.tls.as_ref().ok_or_else(|| senseless("the cluster is open"))?;
                 tls.replace(credentials).map_err(senseless)?;
             }
             Heard::Identity(identity) => {
-                executor.identity().follow(convert::identity_from(identity));
+                executor.identity().follow(wire::identity_from(identity));
             }
             Heard::Budget(v1::ChildBudget { memory_bytes }) => {
                 executor.set_memory_bytes(memory_bytes);
                 tokio::task::spawn_blocking(move || executor.evict_surplus());
             }
             Heard::DiscardOutput(attempt) => {
-                let attempt = convert::attempt_from(Some(attempt)).map_err(senseless)?;
+                let attempt = wire::attempt_from(Some(attempt)).map_err(senseless)?;
                 tokio::task::spawn_blocking(move || executor.discard_output(attempt));
             }
             Heard::Order(order) => {
-                self.obey_order(convert::order_from(order).map_err(senseless)?)?;
+                self.obey_order(wire::order_from(order).map_err(senseless)?)?;
             }
         }
         Ok(())
@@ -250,7 +252,7 @@ impl Serving {
         let (attempt, ended) = ended.map_err(io::Error::other)?;
         self.running.remove(&attempt);
         let has_strays = self.executor.has_strays();
-        let report = Some(convert::result_to(attempt, ended));
+        let report = Some(wire::result_to(attempt, ended));
         self.say(Said::Report(v1::ChildReport { report, has_strays })).await
     }
 
@@ -259,7 +261,7 @@ impl Serving {
             return Ok(());
         }
         let running = self.running.iter().map(|(attempt, running)| (*attempt, &*running.progress));
-        let progress = convert::progress_to(running, 0);
+        let progress = wire::progress_to(running, 0);
         self.say(Said::Progress(progress)).await
     }
 

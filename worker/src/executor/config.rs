@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use windrow_jobs::explained;
 
-use crate::rpc::ShuffleTls;
 use crate::shuffle::FetchTimeouts;
+use crate::shuffle::transport::ShuffleTls;
 
 /// What an executor may use.
 #[derive(Clone, Debug)]

@@ -46,6 +46,7 @@ pub(crate) fn jobs_folder(path: &Path) -> PathBuf {
 
 impl WorkerDirectory {
     /// Creates the folder where missing, locks it, and sweeps what a predecessor left.
+    #[cfg(test)]
     pub fn open(path: &Path) -> Result<Self, ExecutorError> {
         Self::open_after(path, |_| Ok(()))
     }

@@ -6,11 +6,11 @@ use tokio_util::sync::CancellationToken;
 use windrow_jobs::program::Program;
 use windrow_jobs::{FailureCause, Place, Registry};
 
-use super::JobContext;
-use crate::gate::Gate;
 use crate::memory::Account;
+use crate::model::JobContext;
 use crate::shuffle::store::JobFolder;
 use crate::sync::lock;
+use crate::task::gate::Gate;
 
 /// Share of a job's memory that is for pairs.
 const PAIRS_PERCENT: u64 = 75;

@@ -13,23 +13,18 @@ use windrow_security::SecurityError;
 
 mod children;
 mod config;
-mod cores;
 mod directory;
 mod in_process;
 mod isolation;
 mod job;
 mod pool;
-mod request;
 
 pub use children::{CHILD_ARGUMENT, ChildProgram, JobLimits, JobUsers};
 pub(crate) use children::{
-    ChildSettings, Children, LostOutputs, PrintedLogs, Users, is_noexec, remove_staged,
+    ChildSettings, Children, LostOutputs, PrintedLogs, Programs, Users, is_noexec, remove_staged,
     surroundings,
 };
 pub use config::{ExecutorConfig, ExecutorError};
-pub(crate) use cores::CoreLease;
-#[cfg(test)]
-pub(crate) use cores::Cores;
 pub(crate) use directory::{
     JOBS as JOBS_FOLDER, LOCK_FILE as WORKER_LOCK_FILE, WorkerDirectory, jobs_folder,
     ready_jobs_folder,
@@ -37,12 +32,10 @@ pub(crate) use directory::{
 pub use in_process::InProcess;
 pub use isolation::Confinement;
 pub(crate) use isolation::Isolated;
-pub use request::{
-    FileRange, Finished, JobContext, Part, Progress, RunRequest, Stats, Work, WorkerOutputs,
-};
 
 use crate::identity::Identity;
-use crate::rpc::ShuffleServer;
+use crate::model::{Finished, JobContext, Progress, RunRequest};
+use crate::shuffle::transport::ShuffleServer;
 
 /// What a worker runs attempts with.
 pub(crate) enum Executor {

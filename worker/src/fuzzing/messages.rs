@@ -14,9 +14,10 @@ use windrow_proto::v1::coordinator_message::Message as Order;
 
 use super::{block_on, certain};
 use crate::channel::{FROM_CHILD_BYTES_MAX, TO_CHILD_BYTES_MAX, split};
-use crate::executor::{Finished, JobContext, Progress, Stats, Work, WorkerOutputs};
-use crate::rpc::{KnownJob, Reader, convert, preamble};
+use crate::model::{Finished, JobContext, Progress, Stats, Work, WorkerOutputs};
+use crate::shuffle::transport::preamble;
 use crate::trail;
+use crate::wire::{self, KnownJob, Reader};
 
 pub(super) fn preamble_seeds() -> Vec<Vec<u8>> {
     [0, u128::MAX]
@@ -50,7 +51,7 @@ fn attempt(stage: Stage) -> AttemptId {
 }
 
 fn order_messages() -> Vec<Order> {
-    let attempt = |stage| Some(convert::attempt_to(attempt(stage)));
+    let attempt = |stage| Some(wire::attempt_to(attempt(stage)));
     let place = v1::Place { file: "/in".into(), offset: Some(7), ..Default::default() };
     let skip = vec![v1::failure::UserError { place: Some(place), message: "bad".into() }];
     let blob = v1::Blob { digest: vec![1; 32].into(), bytes: 9 };
@@ -111,28 +112,28 @@ pub(super) fn order_seeds() -> Vec<Vec<u8>> {
 /// What a coordinator says is an order, or refused; what is passed on of it is taken for the same.
 pub(super) fn orders(bytes: &[u8]) {
     let Ok(message) = v1::CoordinatorMessage::decode(bytes) else { return };
-    let _ = convert::welcome_from(Some(message.clone()));
-    let Ok(order) = convert::order_from(message) else { return };
+    let _ = wire::welcome_from(Some(message.clone()));
+    let Ok(order) = wire::order_from(message) else { return };
     let mut job = KnownJob::default();
     certain(job.take_context(context()));
     match order {
-        convert::Order::Map(order) => {
+        wire::Order::Map(order) => {
             let run = certain(job.map(order));
-            let passed_on = convert::order_from(convert::run_to(&run, 0));
-            let Ok(convert::Order::Map(heard)) = passed_on else { panic!("{passed_on:?}") };
+            let passed_on = wire::order_from(wire::run_to(&run, 0));
+            let Ok(wire::Order::Map(heard)) = passed_on else { panic!("{passed_on:?}") };
             assert_eq!(
                 (heard.attempt, heard.alone, heard.skip),
                 (run.attempt, run.alone, run.skip)
             );
         }
-        convert::Order::Outputs(told) => {
+        wire::Order::Outputs(told) => {
             let (job, is_whole) = (told.job, told.since.is_none());
             let outputs = known_outputs(told);
             assert_eq!(outputs.is_some(), is_whole);
             // Passed on, it is known as it was.
             if let Some(outputs) = outputs {
-                let passed_on = convert::order_from(convert::outputs_to(job, 0, &outputs));
-                let Ok(convert::Order::Outputs(heard)) = passed_on else { panic!("{passed_on:?}") };
+                let passed_on = wire::order_from(wire::outputs_to(job, 0, &outputs));
+                let Ok(wire::Order::Outputs(heard)) = passed_on else { panic!("{passed_on:?}") };
                 assert_eq!(known_outputs(heard), Some(outputs));
             }
         }
@@ -141,13 +142,13 @@ pub(super) fn orders(bytes: &[u8]) {
 }
 
 /// What a reducer is told that knows this, and nothing before.
-fn known_outputs(told: convert::ToldOutputs) -> Option<Vec<WorkerOutputs>> {
+fn known_outputs(told: wire::ToldOutputs) -> Option<Vec<WorkerOutputs>> {
     let reader = Reader { host_number: 1, host: "here".into(), ..Reader::default() };
     let (mut job, outputs_version) = (KnownJob::default(), told.version);
     certain(job.take_context(context()));
     job.take_outputs(told, &reader).ok()?;
     let attempt = attempt(Stage::Reduce);
-    let order = convert::ReduceOrder { attempt, outputs_version, alone: false, skip: Vec::new() };
+    let order = wire::ReduceOrder { attempt, outputs_version, alone: false, skip: Vec::new() };
     match job.reduce(order).ok()?.work {
         Work::Reduce(outputs) => Some(outputs.to_vec()),
         Work::Map { .. } => None,
@@ -158,8 +159,8 @@ fn context() -> JobContext {
     let identity = vec![7; 16].into();
     let context = v1::JobContext { identity, ..v1::JobContext::default() };
     let message = v1::CoordinatorMessage { message: Some(Order::JobContext(context)) };
-    match convert::order_from(message) {
-        Ok(convert::Order::Context(_, context)) => *context,
+    match wire::order_from(message) {
+        Ok(wire::Order::Context(_, context)) => *context,
         other => panic!("{other:?}"),
     }
 }
@@ -232,7 +233,7 @@ pub(super) fn to_child_seeds() -> Vec<Vec<u8>> {
         Start(start),
         Identity(v1::ChildIdentity { member: Some(member) }),
         Budget(v1::ChildBudget::default()),
-        DiscardOutput(convert::attempt_to(attempt(Stage::Map))),
+        DiscardOutput(wire::attempt_to(attempt(Stage::Map))),
         Credentials(credentials),
         End(v1::ChildEnd {}),
     ];
@@ -252,11 +253,11 @@ pub(super) fn to_child(bytes: &[u8]) {
     use v1::to_child::Message::{Credentials, DiscardOutput, Identity, Order, Start};
     for message in read_all::<v1::ToChild>(bytes, TO_CHILD_BYTES_MAX) {
         match message.message {
-            Some(Order(order)) => drop(convert::order_from(order)),
-            Some(Identity(identity)) => drop(convert::identity_from(identity)),
-            Some(DiscardOutput(attempt)) => drop(convert::attempt_from(Some(attempt))),
-            Some(Credentials(credentials)) => drop(convert::credentials_from(credentials)),
-            Some(Start(start)) => drop(start.credentials.map(convert::credentials_from)),
+            Some(Order(order)) => drop(wire::order_from(order)),
+            Some(Identity(identity)) => drop(wire::identity_from(identity)),
+            Some(DiscardOutput(attempt)) => drop(wire::attempt_from(Some(attempt))),
+            Some(Credentials(credentials)) => drop(wire::credentials_from(credentials)),
+            Some(Start(start)) => drop(start.credentials.map(wire::credentials_from)),
             _ => {}
         }
     }
@@ -265,7 +266,7 @@ pub(super) fn to_child(bytes: &[u8]) {
 pub(super) fn from_child_seeds() -> Vec<Vec<u8>> {
     use v1::from_child::Message::{Progress as Running, Ready, Report};
     let report = |stage, result| {
-        let report = Some(convert::result_to(attempt(stage), result));
+        let report = Some(wire::result_to(attempt(stage), result));
         Report(v1::ChildReport { report, ..Default::default() })
     };
     let done = Finished { stats: Stats::default(), part: None, quarantine: None };
@@ -276,7 +277,7 @@ pub(super) fn from_child_seeds() -> Vec<Vec<u8>> {
     let running = [(attempt(Stage::Map), &progress)].into_iter();
     let messages = [
         Ready(v1::ChildReady {}),
-        Running(convert::progress_to(running, 1)),
+        Running(wire::progress_to(running, 1)),
         report(Stage::Map, Ok(done)),
         report(Stage::Reduce, Err(failed)),
         report(Stage::Map, Err(late)),
@@ -290,11 +291,11 @@ pub(super) fn from_child(bytes: &[u8]) {
     use v1::from_child::Message::{Progress, Report};
     for message in read_all::<v1::FromChild>(bytes, FROM_CHILD_BYTES_MAX) {
         match message.message {
-            Some(Progress(heartbeat)) => drop(convert::progress_from(heartbeat).count()),
+            Some(Progress(heartbeat)) => drop(wire::progress_from(heartbeat).count()),
             Some(Report(v1::ChildReport { report: Some(report), .. })) => {
-                let Ok((attempt, result)) = convert::report_from(report) else { continue };
-                let told = convert::result_to(attempt, result.clone());
-                let heard = convert::report_from(told);
+                let Ok((attempt, result)) = wire::report_from(report) else { continue };
+                let told = wire::result_to(attempt, result.clone());
+                let heard = wire::report_from(told);
                 assert_eq!(heard.map(|(attempt, _)| attempt), Ok(attempt));
             }
             _ => {}
@@ -323,7 +324,7 @@ pub(super) fn trails(bytes: &[u8]) {
     trail::seal(&mut sealed);
     for bytes in [bytes, &sealed] {
         if let Some(place) = trail::parse(bytes) {
-            let again = encoded_trail(&convert::place_to(place.clone()));
+            let again = encoded_trail(&wire::place_to(place.clone()));
             assert_eq!(trail::parse(&again), Some(place));
         }
     }

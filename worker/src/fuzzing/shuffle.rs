@@ -13,10 +13,10 @@ use windrow_jobs::{Audit, FailureCause, JobIdentity, Stage};
 use windrow_proto::v1;
 
 use super::{block_on, certain};
-use crate::rpc::fetch::{FetchStream, PATH, PREFIX_BYTES, request_from};
 use crate::shuffle::block::{Block, BlockBuilder, Codec, HEADER_BYTES, Header, reseal};
 use crate::shuffle::segment::{Extent, Owner, PartitionIndex, Segment, SegmentWriter, fuzzing};
 use crate::shuffle::source::BlockSource;
+use crate::shuffle::transport::call::{FetchStream, PATH, PREFIX_BYTES, request_from};
 
 const CODECS: [Codec; 3] = [Codec::None, Codec::Lz4, Codec::Zstd];
 

@@ -14,7 +14,6 @@ pub(crate) mod fetch;
 pub(crate) mod merge;
 pub(crate) mod origin;
 pub(crate) mod pairs;
-pub(crate) mod peers;
 pub(crate) mod segment;
 pub(crate) mod serve;
 pub(crate) mod source;
@@ -22,6 +21,7 @@ pub(crate) mod spill;
 pub(crate) mod store;
 #[cfg(test)]
 mod tests;
+pub(crate) mod transport;
 mod tree;
 
 pub use fetch::FetchTimeouts;

@@ -14,7 +14,7 @@ use super::pairs::SortedPairs;
 use super::segment::{Owner, PartitionIndex, RunWriter, Segment, SegmentWriter};
 use super::source::{BlockSource, memory_bytes, open_files};
 use super::store::JobFolder;
-use crate::executor::Progress;
+use crate::model::Progress;
 
 /// Pairs in memory that are looked up at once.
 const READ_PAIRS: usize = 1024;

@@ -15,8 +15,8 @@ use super::map_output::{Pairs, SpillFile};
 use super::plan::{CHUNK_BYTES_MIN, InputPlan, chunk_bytes};
 use super::quarantine::Quarantine;
 use super::{Attempt, Outcome, map_only, map_output};
-use crate::executor::{FileRange, Finished, Stats};
 use crate::memory::Reservation;
+use crate::model::{FileRange, Finished, Stats};
 
 /// The pairs of one attempt take up at most this share of the job's memory: two attempts overlap.
 const COLLECTORS_PERCENT: u64 = 40;

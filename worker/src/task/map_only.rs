@@ -14,7 +14,7 @@ use super::output::PartWriter;
 use super::plan::InputPlan;
 use super::quarantine::Quarantine;
 use super::{Attempt, Left, Outcome};
-use crate::executor::{Finished, Stats};
+use crate::model::{Finished, Stats};
 
 /// Runs the attempt; the caller adds how long it took.
 pub fn run(

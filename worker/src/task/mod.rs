@@ -9,16 +9,18 @@ use std::sync::Arc;
 use windrow_jobs::program::{Care, Program};
 use windrow_jobs::{AttemptId, FailureCause};
 
-use crate::executor::{CoreLease, Finished, JobContext, Progress};
 use crate::files::TemporaryFile;
-use crate::gate::{Gate, Pass};
 use crate::memory::{Account, Reservation};
+use crate::model::{Finished, JobContext, Progress};
 use crate::shuffle::source::{BlockSource, memory_bytes};
 use crate::shuffle::spill::Scratch;
 use crate::shuffle::store::{HeldSegment, SegmentStore};
+use gate::{Gate, Pass};
 
 mod chunk;
 mod conserve;
+mod cores;
+pub(crate) mod gate;
 mod map;
 mod map_loop;
 mod map_only;
@@ -32,6 +34,7 @@ mod reduce;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use cores::{CoreLease, Cores};
 pub(crate) use map::run as map;
 pub(crate) use output::part_path;
 pub(crate) use quarantine::quarantine_path;

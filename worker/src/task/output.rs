@@ -14,8 +14,8 @@ use windrow_jobs::program::PartSink;
 use windrow_jobs::{AttemptId, FailureCause};
 
 use super::Attempt;
-use crate::executor::Part;
 use crate::files::{TemporaryFile, close_written};
+use crate::model::Part;
 
 /// Small writes are gathered to this size.
 const BUFFER_BYTES: usize = 256 << 10;

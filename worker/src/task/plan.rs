@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use windrow_jobs::program::InputFormat;
 
-use crate::executor::FileRange;
+use crate::model::FileRange;
 
 /// Chunks are at least this large, unless their range is smaller: each costs a read, and some bytes
 /// of the plan.

@@ -9,7 +9,7 @@ use windrow_jobs::{Audit, BadRecord, FailureCause};
 use super::output::PartWriter;
 use super::quarantine::Quarantine;
 use super::{Attempt, Left, Outcome, conserve};
-use crate::executor::{Finished, Progress, Stats};
+use crate::model::{Finished, Progress, Stats};
 use crate::shuffle::fetch::Streams;
 use crate::shuffle::merge::Merge;
 use crate::shuffle::source::BlockSource;

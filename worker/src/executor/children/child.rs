@@ -21,10 +21,10 @@ use super::family::has_stopped;
 use super::job::ChildrenOfJob;
 use super::life::{Death, Stop};
 use crate::channel::{Descriptors, MessageReader};
-use crate::executor::{Finished, JobContext, Progress, RunRequest, Work, WorkerOutputs};
-use crate::rpc::convert;
+use crate::model::{Finished, JobContext, Progress, RunRequest, Work, WorkerOutputs};
 use crate::sync::lock;
 use crate::task::{part_path, quarantine_path};
+use crate::wire;
 
 /// How long it may take to stop what it was asked to stop. It gives threads up after less.
 const CANCEL_GRACE: Duration = Duration::from_secs(3);
@@ -165,13 +165,13 @@ impl Child {
     /// Tells without waiting. Where the process reads so little that there is no room, it will be
     /// killed for not stopping.
     fn cancel(&self, attempt: AttemptId) {
-        let message = Some(Message::Order(convert::cancel_to(attempt)));
+        let message = Some(Message::Order(wire::cancel_to(attempt)));
         let _ = self.messages.try_send(v1::ToChild { message });
     }
 
     /// Has it delete an output that may be in its memory.
     pub(super) async fn discard_output(&self, attempt: AttemptId) {
-        self.tell(Message::DiscardOutput(convert::attempt_to(attempt))).await;
+        self.tell(Message::DiscardOutput(wire::attempt_to(attempt))).await;
     }
 
     /// What it is to show from now on.
@@ -256,7 +256,7 @@ impl Child {
 
     fn note_progress(&self, heartbeat: v1::Heartbeat) {
         let state = lock(&self.state);
-        for (attempt, progress) in convert::progress_from(heartbeat) {
+        for (attempt, progress) in wire::progress_from(heartbeat) {
             if let Some(running) = state.running.get(&attempt) {
                 running.progress.follow(&progress);
             }
@@ -266,7 +266,7 @@ impl Child {
     fn note_end(&self, job: &ChildrenOfJob, report: v1::ChildReport) -> Result<(), String> {
         let v1::ChildReport { report, has_strays } = report;
         let (attempt, ended) =
-            convert::report_from(report.unwrap_or_default()).map_err(|error| error.to_string())?;
+            wire::report_from(report.unwrap_or_default()).map_err(|error| error.to_string())?;
         let mut state = lock(&self.state);
         state.has_strays |= has_strays;
         let is_output = attempt.task.stage == Stage::Map
@@ -283,7 +283,7 @@ impl Child {
                 let _ = running.ended.send(ended);
             }
             None if is_output => {
-                let message = Some(Message::DiscardOutput(convert::attempt_to(attempt)));
+                let message = Some(Message::DiscardOutput(wire::attempt_to(attempt)));
                 let _ = self.messages.try_send(v1::ToChild { message });
             }
             None => {}
@@ -377,17 +377,17 @@ impl State {
         let (job, context) = (request.attempt.task.job, &request.context);
         if !self.context.as_ref().is_some_and(|told| Arc::ptr_eq(told, context)) {
             self.context = Some(Arc::clone(context));
-            orders.extend(convert::split_points_to(job, context));
-            orders.push(convert::context_to(job, context));
+            orders.extend(wire::split_points_to(job, context));
+            orders.push(wire::context_to(job, context));
         }
         if let Work::Reduce(outputs) = &request.work
             && !self.outputs.as_ref().is_some_and(|told| Arc::ptr_eq(told, outputs))
         {
             self.outputs = Some(Arc::clone(outputs));
             self.outputs_version += 1;
-            orders.push(convert::outputs_to(job, self.outputs_version, outputs));
+            orders.push(wire::outputs_to(job, self.outputs_version, outputs));
         }
-        orders.push(convert::run_to(request, self.outputs_version));
+        orders.push(wire::run_to(request, self.outputs_version));
         orders
     }
 }
@@ -395,7 +395,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::executor::{Part, Stats};
+    use crate::model::{Part, Stats};
     use crate::shuffle::store::SegmentStore;
     use crate::testing::{self, attempt_id};
 

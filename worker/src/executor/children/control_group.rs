@@ -8,8 +8,7 @@ use tokio::task::spawn_blocking;
 use windrow_jobs::JobId;
 
 use super::Children;
-use crate::agent::default_memory_bytes;
-use crate::cgroup::ProcessGroup;
+use crate::cgroup::{ProcessGroup, default_memory_bytes};
 
 impl Children {
     /// Makes a group for the process of `command`, which enters it before anything else. `None`

@@ -12,9 +12,9 @@ use windrow_jobs::{AttemptId, FailureCause, JobId, JobIdentity};
 use super::Children;
 use super::child::Child;
 use super::confinement::Writable;
+use super::job_files::JobFiles;
 use super::life::Death;
 use super::users::JobUser;
-use crate::blobs::JobFiles;
 use crate::shuffle::store::{segment_path, sweep_scratch};
 use crate::sync::lock;
 

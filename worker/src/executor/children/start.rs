@@ -33,8 +33,8 @@ use crate::channel::{
 };
 use crate::executor::{no_credentials, ready_jobs_folder};
 use crate::identity::Membership;
-use crate::rpc::convert;
 use crate::trail::{last_place, trail_path};
+use crate::wire;
 
 /// How long it may take until it listens. The user's `main` comes first.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -99,7 +99,7 @@ impl Children {
             outputs_on_disk,
             fetch_silence_ms: self.settings.fetch.stall.as_millis() as u64,
             files: side_files(job),
-            credentials: credentials.as_deref().map(convert::credentials_to),
+            credentials: credentials.as_deref().map(wire::credentials_to),
             users: self
                 .settings
                 .local_users
@@ -153,7 +153,7 @@ impl Children {
                 renewed = certificates.renewed(job, &credentials) => credentials = renewed,
                 () = child.gone.cancelled() => return,
             }
-            child.give_credentials(convert::credentials_to(&credentials)).await;
+            child.give_credentials(wire::credentials_to(&credentials)).await;
         }
     }
 
@@ -382,7 +382,7 @@ async fn speak(
         message = tokio::select! {
             biased;
             Ok(()) = identity.changed() => {
-                let identity = convert::identity_to(identity.borrow_and_update().as_ref());
+                let identity = wire::identity_to(identity.borrow_and_update().as_ref());
                 Message::Identity(identity)
             }
             Ok(()) = share_bytes.changed() => {

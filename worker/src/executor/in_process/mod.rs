@@ -18,24 +18,22 @@ use windrow_jobs::{
     AttemptId, BadRecord, FailureCause, JobId, JobIdentity, Place, Registry, TaskId,
 };
 
-use super::cores::{CoreLease, Cores};
 use super::directory::WorkerDirectory;
 use super::job::LocalJob;
 use super::pool::Pools;
-use super::{
-    ExecutorConfig, ExecutorError, Finished, JobContext, Progress, RunRequest, Work, no_credentials,
-};
+use super::{ExecutorConfig, no_credentials};
 use crate::identity::Identity;
 use crate::memory::Account;
-use crate::rpc::ShuffleTls;
+use crate::model::{Finished, JobContext, Progress, RunRequest, Work};
 use crate::shuffle::ShuffleService;
 use crate::shuffle::block::Codec;
 use crate::shuffle::fetch::{FetchPlan, Fetcher};
-use crate::shuffle::peers::Peers;
 use crate::shuffle::spill::Scratch;
 use crate::shuffle::store::SegmentStore;
+use crate::shuffle::transport::ShuffleTls;
+use crate::shuffle::transport::peers::Peers;
 use crate::sync::lock;
-use crate::task::{self, Attempt, Outcome};
+use crate::task::{self, Attempt, CoreLease, Cores, Outcome};
 use crate::trail::{TrailFile, trail_path};
 
 #[cfg(test)]
@@ -64,7 +62,11 @@ pub struct InProcess {
 
 impl InProcess {
     /// Takes possession of the folder.
-    pub fn new(config: ExecutorConfig, registry: Arc<Registry>) -> Result<Self, ExecutorError> {
+    #[cfg(test)]
+    pub fn new(
+        config: ExecutorConfig,
+        registry: Arc<Registry>,
+    ) -> Result<Self, super::ExecutorError> {
         let directory = WorkerDirectory::open(&config.directory)?;
         let config = ExecutorConfig { directory: directory.jobs().to_path_buf(), ..config };
         Ok(Self::with_directory(config, registry, directory))

@@ -8,7 +8,7 @@ use windrow_jobs::prelude::*;
 use windrow_jobs::{Stage, WorkerId, ready};
 
 use super::*;
-use crate::executor::{JobContext, WorkerOutputs};
+use crate::model::{JobContext, WorkerOutputs};
 use crate::shuffle::FetchTimeouts;
 use crate::shuffle::store::JobFolder;
 use crate::testing::{IDENTITY, attempt_id, context, whole_file};
@@ -302,7 +302,7 @@ fn two_executors_cannot_have_one_folder() {
     let folder = tempfile::tempdir().unwrap();
     let new = || InProcess::new(config(folder.path()), Arc::new(Registry::default()));
     let first = new().unwrap();
-    assert!(matches!(new(), Err(ExecutorError::DirectoryInUse { .. })));
+    assert!(matches!(new(), Err(crate::executor::ExecutorError::DirectoryInUse { .. })));
     drop(first);
     new().unwrap();
 }

@@ -16,15 +16,15 @@ use windrow_jobs::{Compression, FailureCause, JobId, JobIdentity, Stage};
 
 use self::remote::RemoteSource;
 use super::origin::{MapOutputSource, Origin};
-use super::peers::Peers;
 use super::segment::Owner;
 use super::serve::OUTPUTS_MAX;
 use super::source::BlockSource;
 use super::store::{SegmentStore, file_sources, segment_path};
-use crate::executor::WorkerOutputs;
+use super::transport::peers::Peers;
 use crate::files::is_exhausted;
 use crate::identity::Identity;
 use crate::memory::Account;
+use crate::model::WorkerOutputs;
 
 /// How long a reducer waits for another worker before it reports that it cannot fetch. A wait that
 /// ends while it has no lease of its own begins anew once it has one: it may be this worker that is

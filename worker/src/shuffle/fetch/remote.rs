@@ -32,13 +32,13 @@ use super::FetchTimeouts;
 use crate::files::is_exhausted;
 use crate::identity::Identity;
 use crate::memory::{Account, Reservation};
-use crate::rpc::convert::compression_to;
-use crate::rpc::fetch::FetchStream;
 use crate::shuffle::block::Block;
 use crate::shuffle::origin::Origin;
-use crate::shuffle::peers::{Peer, Peers};
 use crate::shuffle::serve::{BLOCK_BYTES, is_no_lease};
 use crate::shuffle::source::BlockSource;
+use crate::shuffle::transport::call::FetchStream;
+use crate::shuffle::transport::peers::{Peer, Peers};
+use crate::wire::compression_to;
 
 /// Before a worker is asked again whose lease has run out, or who wants for something.
 const PAUSE: Duration = Duration::from_millis(200);

@@ -1,4 +1,4 @@
-//! For `crate::fuzzing`: what of a segment is guarded by checksums.
+//! For the fuzz targets: what of a segment is guarded by checksums.
 
 use std::ops::Range;
 

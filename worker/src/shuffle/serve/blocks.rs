@@ -25,7 +25,6 @@ use windrow_proto::v1::{FetchEnd, FetchError, FetchRequest};
 
 use super::admission::{Need, OnTheWay, Turn};
 use super::{BLOCKS_HELD, OUTPUTS_MAX, ShuffleService};
-use crate::rpc::convert::compression_from;
 use crate::shuffle::block::{BlockBuilder, Codec};
 use crate::shuffle::merge::Merge;
 use crate::shuffle::origin::{MapOutputSource, Origin};
@@ -33,6 +32,7 @@ use crate::shuffle::segment::Segment;
 use crate::shuffle::source::{BlockSource, Position, memory_bytes, open_files};
 use crate::shuffle::spill::Scratch;
 use crate::shuffle::store::JobFolder;
+use crate::wire::compression_from;
 
 /// Most sorted runs that one stream merges at once. Outputs that have more together are merged on
 /// disk first.

@@ -57,10 +57,10 @@ use self::stream::Stream;
 use self::threads::Threads;
 use super::block::{HEADER_BYTES, RAW_BYTES_MAX};
 use super::store::SegmentStore;
-use crate::executor::Progress;
 use crate::identity::Identity;
 use crate::memory::Account;
-use crate::rpc::fetch::Credits;
+use crate::model::Progress;
+use crate::shuffle::transport::call::Credits;
 
 /// Most map outputs that one stream merges; a caller that wants more opens more streams. So a
 /// stream needs little memory and mostly no disk, and its first block comes soon.

@@ -12,8 +12,8 @@ use windrow_proto::v1::{FetchError, FetchRequest, FetchWaiting};
 use super::ShuffleService;
 use super::admission::{Need, Turn};
 use super::blocks::{Blocks, Made};
-use crate::executor::Progress;
-use crate::rpc::fetch::Credits;
+use crate::model::Progress;
+use crate::shuffle::transport::call::Credits;
 
 /// How often a caller hears that it waits, if it does not say how long it is silent.
 const WAITING_INTERVAL: std::ops::RangeInclusive<Duration> =

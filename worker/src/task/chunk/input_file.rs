@@ -9,7 +9,7 @@ use std::time::UNIX_EPOCH;
 use windrow_jobs::{FailureCause, Place};
 
 use super::window::Window;
-use crate::executor::FileRange;
+use crate::model::FileRange;
 use crate::task::plan::InputPlan;
 
 /// A file that is as it was when the job was planned.

@@ -22,7 +22,7 @@ use windrow_jobs::input::Chunk;
 use self::input_file::InputFile;
 use self::window::Window;
 use super::plan::InputPlan;
-use crate::executor::FileRange;
+use crate::model::FileRange;
 
 /// Read beyond the chunk at first: most records end within.
 const LOOKAHEAD_BYTES: u64 = 4 << 10;

@@ -12,8 +12,8 @@ use windrow_jobs::prelude::*;
 use windrow_jobs::{Audit, BadRecordBudget, Emitted, FailureCause, Stage};
 
 use super::{Attempt, Left, map, reduce};
-use crate::executor::Stats;
 use crate::memory::Account;
+use crate::model::Stats;
 use crate::shuffle::store::SegmentStore;
 use crate::testing::{Words, attempt, attempt_id, file_range, whole_file};
 

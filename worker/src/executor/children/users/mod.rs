@@ -50,8 +50,8 @@ use self::numbers::whose;
 use self::rights::{as_user, kill_all, runs_anything};
 use super::job::ChildrenOfJob;
 use super::start::TEMPORARY;
-use crate::executor::{Finished, Part};
 use crate::files::{PASSES, share};
+use crate::model::{Finished, Part};
 use crate::sync::lock;
 
 /// Rights that a finished file keeps: no other user, nor jobs by their group, may write to it.

@@ -9,12 +9,12 @@ use tokio::time::{Instant, sleep};
 use windrow_jobs::program::{RecordRef, RecordSink};
 
 use super::*;
-use crate::rpc::fetch::FetchServer;
 use crate::shuffle::ShuffleService;
 use crate::shuffle::block::Codec;
 use crate::shuffle::merge::tests::Pair;
 use crate::shuffle::segment::SegmentWriter;
 use crate::shuffle::serve::admission::Need;
+use crate::shuffle::transport::call::FetchServer;
 use crate::testing::{IDENTITY, audit, connect, owner};
 
 const OUTPUTS: u32 = 10;

@@ -21,14 +21,14 @@ use windrow_proto::v1::{FetchCall, FetchEnd, FetchMessage};
 
 use super::*;
 use crate::memory::Account;
-use crate::rpc::ShuffleTls;
-use crate::rpc::fetch::FetchServer;
 use crate::shuffle::ShuffleService;
 use crate::shuffle::block::{BlockBuilder, Codec};
 use crate::shuffle::merge::Merge;
 use crate::shuffle::merge::tests::{Pair, drain};
 use crate::shuffle::pairs::SortedBuffer;
 use crate::shuffle::segment::{MemorySegment, SegmentWriter};
+use crate::shuffle::transport::ShuffleTls;
+use crate::shuffle::transport::call::FetchServer;
 use crate::testing::{IDENTITY, audit, connect, leave_output, owner};
 use windrow_jobs::program::{RecordRef, RecordSink};
 

@@ -14,9 +14,9 @@ use windrow_security::Refusals;
 use windrow_security::crowd::{Crowd, Member, origin};
 use windrow_security::limits::{HANDSHAKE_TIME_MAX, Room};
 
-use super::preamble;
-use crate::agent::WorkerError;
+use super::WorkerError;
 use crate::executor::Executor;
+use crate::shuffle::transport::preamble;
 
 /// Before it is tried again, when a connection could not be taken: mostly for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -116,8 +116,8 @@ mod tests {
 
     use super::*;
     use crate::executor::{ExecutorConfig, InProcess, Linked};
-    use crate::rpc::ShuffleTls;
     use crate::shuffle::FetchTimeouts;
+    use crate::shuffle::transport::ShuffleTls;
     use crate::testing::IDENTITY;
 
     /// What begins HTTP/2.

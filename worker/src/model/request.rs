@@ -1,14 +1,11 @@
-//! What the session asks of the executor, and what it gets back.
+//! What an executor is asked to do: an attempt, its job, and what it reads.
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use windrow_jobs::program::SplitPoints;
 use windrow_jobs::{
-    AttemptId, Audit, BadRecord, BadRecordBudget, Compression, Counters, Emitted, FailureCause,
-    JobIdentity, JobProgram, SideFile, WorkerId,
+    AttemptId, BadRecord, BadRecordBudget, Compression, JobIdentity, JobProgram, SideFile, WorkerId,
 };
 
 /// What every task of a job needs.
@@ -110,97 +107,4 @@ pub struct WorkerOutputs {
     pub directory: PathBuf,
     /// Task number and attempt number of each.
     pub outputs: Vec<(u32, u32)>,
-}
-
-/// How far a running attempt has come; written by the executor, read by the session.
-#[derive(Debug, Default)]
-pub struct Progress {
-    records: AtomicU64,
-    bytes: AtomicU64,
-    steps: AtomicU64,
-}
-
-impl Progress {
-    /// As it was somewhere else.
-    pub(crate) fn of(records: u64, bytes: u64, steps: u64) -> Self {
-        Self { records: records.into(), bytes: bytes.into(), steps: steps.into() }
-    }
-
-    /// Takes over what another one says of the same attempt.
-    pub(crate) fn follow(&self, other: &Self) {
-        let (records, bytes) = other.get();
-        self.records.store(records, Ordering::Relaxed);
-        self.bytes.store(bytes, Ordering::Relaxed);
-        self.steps.store(other.steps(), Ordering::Relaxed);
-    }
-
-    /// Adds what was read since the last call.
-    pub fn add(&self, records: u64, bytes: u64) {
-        self.records.fetch_add(records, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    /// A sign of life: some loop of the attempt has gone round once more.
-    pub fn step(&self) {
-        self.steps.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// How often its loops have gone round.
-    pub fn steps(&self) -> u64 {
-        self.steps.load(Ordering::Relaxed)
-    }
-
-    /// Records and bytes read so far.
-    pub fn get(&self) -> (u64, u64) {
-        (self.records.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
-    }
-}
-
-/// What an attempt that succeeded leaves.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Finished {
-    /// What it counted.
-    pub stats: Stats,
-    /// The part that it wrote: reduce attempts, and map attempts of map-only jobs.
-    pub part: Option<Part>,
-    /// The file of the bad records that it skipped, if it skipped any.
-    pub quarantine: Option<Part>,
-}
-
-/// Counts of one attempt.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Records read.
-    pub input_records: u64,
-    /// Bytes read.
-    pub input_bytes: u64,
-    /// Records written.
-    pub output_records: u64,
-    /// Bytes written.
-    pub output_bytes: u64,
-    /// Bad records that it skipped.
-    pub skipped_records: u64,
-    /// What the first of them failed with.
-    pub skipped_example: Option<FailureCause>,
-    /// How long it ran.
-    pub elapsed: Duration,
-    /// The user's counters.
-    pub counters: Counters,
-    /// Of a map, what it has left for the shuffle; of a reduce, what it has read of it.
-    pub audit: Audit,
-    /// Of a map of a job with a combiner.
-    pub emitted: Option<Emitted>,
-}
-
-/// A file that an attempt wrote under a name of its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// Absolute.
-    pub path: PathBuf,
-    /// Its size.
-    pub bytes: u64,
-    /// Its records.
-    pub records: u64,
-    /// CRC-64/NVME of its bytes.
-    pub crc64: u64,
 }

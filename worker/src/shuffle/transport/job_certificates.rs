@@ -15,7 +15,7 @@ use windrow_proto::v1::enrollment_client::EnrollmentClient;
 use windrow_security::pki_types::CertificateDer;
 use windrow_security::{Credentials, FreshKey, SecurityError, Tls, explain, limits};
 
-use super::Connector;
+use crate::connector::Connector;
 use crate::sync::lock;
 
 /// How long the coordinator is asked that is not there: it may be replaced by another one.

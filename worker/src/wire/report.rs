@@ -11,7 +11,7 @@ use windrow_proto::v1::failure::Cause;
 use windrow_proto::v1::worker_message::Message;
 
 use super::{Malformed, attempt_from};
-use crate::executor::{Finished, Part, Progress, Stats};
+use crate::model::{Finished, Part, Progress, Stats};
 
 /// An attempt, and how it ended.
 pub(crate) type Ended = (AttemptId, Result<Finished, FailureCause>);
@@ -149,7 +149,7 @@ mod tests {
     use windrow_jobs::{JobId, Stage, TaskId};
 
     use super::*;
-    use crate::rpc::convert::{heartbeat_to, result_to};
+    use crate::wire::{heartbeat_to, result_to};
 
     fn attempt(stage: Stage) -> AttemptId {
         AttemptId { task: TaskId { job: JobId(1), stage, index: 2 }, number: 3 }

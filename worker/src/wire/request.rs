@@ -6,7 +6,7 @@ use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message;
 
 use super::{attempt_to, compression_to, deadly_to};
-use crate::executor::{FileRange, JobContext, RunRequest, Work};
+use crate::model::{FileRange, JobContext, RunRequest, Work};
 
 /// The order to run an attempt. What it needs must have been said before: its job's context, and
 /// the outputs that a reduce attempt reads, as `outputs_version`.
@@ -99,9 +99,9 @@ mod tests {
     };
 
     use super::*;
-    use crate::executor::WorkerOutputs;
-    use crate::rpc::convert::{Order, order_from, outputs_to};
-    use crate::rpc::{KnownJob, Reader};
+    use crate::model::WorkerOutputs;
+    use crate::wire::{KnownJob, Reader};
+    use crate::wire::{Order, order_from, outputs_to};
 
     fn request(stage: Stage, work: Work) -> RunRequest {
         let task = TaskId { job: JobId(7), stage, index: 3 };

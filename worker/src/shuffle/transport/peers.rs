@@ -11,7 +11,7 @@ use tonic::transport::{Channel, Endpoint};
 use windrow_jobs::JobIdentity;
 use windrow_security::Dialed;
 
-use crate::rpc::{ShuffleTls, preamble};
+use crate::shuffle::transport::{ShuffleTls, preamble};
 use crate::sync::lock;
 
 /// More than the workers of a cluster, for some jobs: beyond it, all are forgotten, and made again

@@ -9,7 +9,7 @@ use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message;
 
 use super::Malformed;
-use crate::executor::WorkerOutputs;
+use crate::model::WorkerOutputs;
 
 /// All map outputs of a job, or those that have moved.
 #[derive(Debug)]

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use windrow_jobs::WorkerId;
 use windrow_jobs::program::SplitPoints;
 
-use super::convert::{Holder, Malformed, MapOrder, ReduceOrder, ToldOutputs};
-use crate::executor::{JobContext, RunRequest, Work, WorkerOutputs};
+use super::{Holder, Malformed, MapOrder, ReduceOrder, ToldOutputs};
+use crate::model::{JobContext, RunRequest, Work, WorkerOutputs};
 
 /// What is known of a job.
 #[derive(Default)]

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use windrow_jobs::{Digest, FailureCause};
 
-use super::{BlobCache, Cached, Use};
-use crate::executor::{ChildProgram, JobContext};
+use super::ChildProgram;
+use crate::blobs::{BlobCache, Cached, Use};
 use crate::files::give_back_at;
+use crate::model::JobContext;
 
 /// Finds the programs of jobs.
 pub(crate) struct Programs {

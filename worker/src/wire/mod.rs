@@ -1,5 +1,6 @@
-//! Between session messages and domain values. What the coordinator says converts or is refused, it
-//! never panics.
+//! Between messages and the values of [`model`](crate::model): those of the session with the
+//! coordinator, and those between a worker and the processes of its jobs. A message converts or is
+//! refused, it never panics. Knows no connection.
 
 use std::sync::Arc;
 
@@ -13,15 +14,17 @@ use windrow_proto::v1::failure::Cause;
 use windrow_proto::v1::worker_message::Message as FromWorker;
 use windrow_proto::{runs, v1};
 
-use crate::executor::{FileRange, Finished, JobContext, Part, Progress, Stats};
+use crate::model::{FileRange, Finished, JobContext, Part, Progress, Stats};
 
 mod identity;
+mod known_job;
 mod outputs;
 mod program;
 mod report;
 mod request;
 
 pub(crate) use identity::{credentials_from, credentials_to, identity_from, identity_to};
+pub(crate) use known_job::{KnownJob, Reader};
 pub(crate) use outputs::{Holder, ToldOutputs, outputs_to};
 pub(crate) use report::{progress_from, report_from};
 pub(crate) use request::{cancel_to, context_to, run_to, split_points_to};

@@ -24,7 +24,7 @@ use windrow_security::limits::{self, Room};
 use windrow_security::{Connection, Refusals, SecurityError};
 
 use super::ShuffleTls;
-use super::fetch::FetchServer;
+use super::call::FetchServer;
 use crate::shuffle::ShuffleService;
 
 /// How often a connection is checked on which nothing comes.

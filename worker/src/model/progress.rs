@@ -1,0 +1,47 @@
+//! How far an attempt has come, as it runs.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How far a running attempt has come; written by the executor, read by the session.
+#[derive(Debug, Default)]
+pub struct Progress {
+    records: AtomicU64,
+    bytes: AtomicU64,
+    steps: AtomicU64,
+}
+
+impl Progress {
+    /// As it was somewhere else.
+    pub(crate) fn of(records: u64, bytes: u64, steps: u64) -> Self {
+        Self { records: records.into(), bytes: bytes.into(), steps: steps.into() }
+    }
+
+    /// Takes over what another one says of the same attempt.
+    pub(crate) fn follow(&self, other: &Self) {
+        let (records, bytes) = other.get();
+        self.records.store(records, Ordering::Relaxed);
+        self.bytes.store(bytes, Ordering::Relaxed);
+        self.steps.store(other.steps(), Ordering::Relaxed);
+    }
+
+    /// Adds what was read since the last call.
+    pub fn add(&self, records: u64, bytes: u64) {
+        self.records.fetch_add(records, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// A sign of life: some loop of the attempt has gone round once more.
+    pub fn step(&self) {
+        self.steps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often its loops have gone round.
+    pub fn steps(&self) -> u64 {
+        self.steps.load(Ordering::Relaxed)
+    }
+
+    /// Records and bytes read so far.
+    pub fn get(&self) -> (u64, u64) {
+        (self.records.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+}
