@@ -1,17 +1,133 @@
-//! Reports as a worker hears them from the process of a job. User code runs there: they are
-//! believed no more than what comes over a network.
+//! Reports and heartbeats: as they are sent, and as a worker hears them from the process of a job.
+//! User code runs there: they are believed no more than what comes over a network.
 
 use std::time::Duration;
 
-use windrow_jobs::{
-    AttemptId, Audit, Counters, Death, Emitted, FailureCause, MemoryLimit, Place, WorkerId,
-};
-use windrow_proto::v1;
-use windrow_proto::v1::failure::Cause;
+use windrow_jobs::{AttemptId, Audit, Counters, Emitted, FailureCause, JobId, Stage, WorkerId};
 use windrow_proto::v1::worker_message::Message;
+use windrow_proto::{runs, v1};
 
-use super::{Malformed, attempt_from};
+use super::failure::{failure_from, failure_to};
+use super::{Malformed, attempt_from, attempt_to};
 use crate::model::{Finished, Part, Progress, Stats};
+
+/// What runs, and how far it has come: what a worker says while it has nothing else to say.
+pub(crate) fn heartbeat_to<'a>(
+    running: impl Iterator<Item = (AttemptId, &'a Progress)>,
+    sequence: u64,
+) -> v1::WorkerMessage {
+    message(Message::Heartbeat(progress_to(running, sequence)))
+}
+
+/// Running attempts, and how far they have come.
+pub(crate) fn progress_to<'a>(
+    running: impl Iterator<Item = (AttemptId, &'a Progress)>,
+    sequence: u64,
+) -> v1::Heartbeat {
+    let progress = running.map(|(attempt, progress)| {
+        let (records, bytes) = progress.get();
+        let attempt = Some(attempt_to(attempt));
+        v1::AttemptProgress { attempt, records, bytes, steps: progress.steps() }
+    });
+    v1::Heartbeat { running: progress.collect(), sequence }
+}
+
+/// What a worker has whose call broke.
+#[derive(Debug, Default)]
+pub(crate) struct Inventory {
+    /// Attempts that run.
+    pub running: Vec<AttemptId>,
+    /// Attempts that are over, and were not noted.
+    pub unanswered: Vec<AttemptId>,
+    /// Attempts whose map output is here.
+    pub outputs: Vec<AttemptId>,
+}
+
+/// What a worker says that was `worker` of `cluster`, and has seen `epoch` there.
+pub(crate) fn return_to(
+    worker: WorkerId,
+    cluster: &str,
+    epoch: u64,
+    inventory: Inventory,
+) -> v1::Return {
+    let all = |attempts: Vec<AttemptId>| runs::packed(attempts.into_iter().map(attempt_to));
+    v1::Return {
+        worker: worker.0,
+        cluster: cluster.to_string(),
+        epoch,
+        running: all(inventory.running),
+        unanswered: all(inventory.unanswered),
+        outputs: all(inventory.outputs),
+    }
+}
+
+/// How an attempt ended.
+pub(crate) fn result_to(
+    attempt: AttemptId,
+    result: Result<Finished, FailureCause>,
+) -> v1::WorkerMessage {
+    let id = Some(attempt_to(attempt));
+    message(match result {
+        Ok(Finished { stats, part, quarantine }) => {
+            let stats = Some(stats_to(stats));
+            let (part, quarantine) = (part.map(part_to), quarantine.map(part_to));
+            match attempt.task.stage {
+                Stage::Map => {
+                    Message::MapDone(v1::MapDone { attempt: id, stats, part, quarantine })
+                }
+                Stage::Reduce => {
+                    Message::ReduceDone(v1::ReduceDone { attempt: id, stats, part, quarantine })
+                }
+            }
+        }
+        Err(cause) => {
+            let failure = Some(failure_to(cause));
+            Message::AttemptFailed(v1::AttemptFailed { attempt: id, failure })
+        }
+    })
+}
+
+/// Map outputs that died with the process that held them.
+pub(crate) fn outputs_lost_to(outputs: impl IntoIterator<Item = AttemptId>) -> v1::WorkerMessage {
+    let outputs = runs::packed(outputs.into_iter().map(attempt_to));
+    message(Message::OutputsLost(v1::OutputsLost { outputs }))
+}
+
+/// The processes of a job that was released with this ticket have ended.
+pub(crate) fn released_to(JobId(job): JobId, ticket: u64) -> v1::WorkerMessage {
+    message(Message::JobReleased(v1::JobReleased { job, ticket }))
+}
+
+fn message(message: Message) -> v1::WorkerMessage {
+    v1::WorkerMessage { message: Some(message) }
+}
+
+fn stats_to(stats: Stats) -> v1::AttemptStats {
+    v1::AttemptStats {
+        input_records: stats.input_records,
+        input_bytes: stats.input_bytes,
+        output_records: stats.output_records,
+        output_bytes: stats.output_bytes,
+        elapsed_ms: stats.elapsed.as_millis() as u64,
+        counters: stats.counters.iter().map(|(name, n)| (name.to_string(), n)).collect(),
+        audit: Some(audit_to(stats.audit)),
+        emitted: stats.emitted.map(|Emitted { keys, is_partial }| v1::Emitted {
+            keys: Some(audit_to(keys)),
+            is_partial,
+        }),
+        skipped_records: stats.skipped_records,
+        skipped_example: stats.skipped_example.map(failure_to),
+    }
+}
+
+fn audit_to(Audit { records, digest }: Audit) -> v1::Audit {
+    v1::Audit { records, digest }
+}
+
+fn part_to(part: Part) -> v1::Part {
+    let Part { path, bytes, records, crc64 } = part;
+    v1::Part { path: path.display().to_string(), bytes, records, crc64 }
+}
 
 /// An attempt, and how it ended.
 pub(crate) type Ended = (AttemptId, Result<Finished, FailureCause>);
@@ -74,82 +190,11 @@ fn part_from(part: v1::Part) -> Part {
     Part { path: path.into(), bytes, records, crc64 }
 }
 
-fn failure_from(failure: Option<v1::Failure>) -> Result<FailureCause, Malformed> {
-    use v1::failure::{
-        BadRecords, Corrupt, FetchFailed, InputChanged, Io, OutOfMemory, ProcessDied, UserError,
-        WorkerLost, process_died,
-    };
-    let failure = failure.ok_or(Malformed("no failure"))?;
-    // A cause of a kind that is not known decodes as none: the executable of the job is newer.
-    let Some(cause) = failure.cause else {
-        let message = "the job's process names a cause of failure that this worker does not know: it is newer";
-        return Ok(FailureCause::UserError { place: Place::default(), message: message.into() });
-    };
-    Ok(match cause {
-        Cause::UserError(UserError { place, message }) => {
-            FailureCause::UserError { place: place_from(place), message }
-        }
-        Cause::UserPanic(UserError { place, message }) => {
-            FailureCause::UserPanic { place: place_from(place), message }
-        }
-        Cause::BadRecords(BadRecords { skipped, last }) => {
-            let UserError { place, message } = last.unwrap_or_default();
-            FailureCause::BadRecords { skipped, place: place_from(place), message }
-        }
-        Cause::Timeout(timeout) => {
-            FailureCause::Timeout { after: Duration::from_millis(timeout.after_ms) }
-        }
-        Cause::FetchFailed(FetchFailed { map_task, map_attempt, worker, message }) => {
-            FailureCause::FetchFailed { map_task, map_attempt, worker: WorkerId(worker), message }
-        }
-        Cause::Corrupt(Corrupt { file, offset, message }) => {
-            FailureCause::Corrupt { file, offset, message }
-        }
-        Cause::InputChanged(InputChanged { file, message }) => {
-            FailureCause::InputChanged { file, message }
-        }
-        Cause::Io(Io { path, message, disk_full }) => FailureCause::Io { path, message, disk_full },
-        Cause::ProcessDied(ProcessDied { death, alone, place, output }) => {
-            let death = match death.ok_or(Malformed("no death"))? {
-                process_died::Death::Signal(number) => Death::Signal(number),
-                process_died::Death::ExitCode(code) => Death::Exit(code),
-            };
-            let place = Box::new(place_from(place));
-            FailureCause::ProcessDied { death, alone, place, output }
-        }
-        Cause::OutOfMemory(died @ OutOfMemory { limit_bytes, alone, .. }) => {
-            let limit = memory_limit_from(died.limit());
-            FailureCause::OutOfMemory { limit_bytes, limit, alone, place: place_from(died.place) }
-        }
-        Cause::Cancelled(_) => FailureCause::Cancelled,
-        Cause::WorkerLost(WorkerLost { worker, reason }) => {
-            FailureCause::WorkerLost { worker: WorkerId(worker), reason }
-        }
-        Cause::Unsupported(unsupported) => {
-            FailureCause::Unsupported { message: unsupported.message }
-        }
-    })
-}
-
-/// Places that are not said are empty.
-fn place_from(place: Option<v1::Place>) -> Place {
-    super::place_from(place.unwrap_or_default())
-}
-
-fn memory_limit_from(limit: v1::MemoryLimit) -> MemoryLimit {
-    match limit {
-        v1::MemoryLimit::Unspecified | v1::MemoryLimit::Process => MemoryLimit::Process,
-        v1::MemoryLimit::Group => MemoryLimit::Group,
-        v1::MemoryLimit::Machine => MemoryLimit::Machine,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use windrow_jobs::{JobId, Stage, TaskId};
+    use windrow_jobs::{Death, MemoryLimit, Place, TaskId};
 
     use super::*;
-    use crate::wire::{heartbeat_to, result_to};
 
     fn attempt(stage: Stage) -> AttemptId {
         AttemptId { task: TaskId { job: JobId(1), stage, index: 2 }, number: 3 }
@@ -240,5 +285,12 @@ mod tests {
         assert_eq!(heard.len(), 1);
         assert_eq!((heard[0].0, heard[0].1.get()), (attempt(Stage::Map), (1, 2)));
         assert!(report_from(v1::WorkerMessage::default()).is_err());
+    }
+
+    #[test]
+    fn the_audit_is_reported() {
+        let audit = Audit { records: 3, digest: 4 };
+        let sent = stats_to(Stats { audit, ..Stats::default() }).audit;
+        assert_eq!(sent, Some(v1::Audit { records: 3, digest: 4 }));
     }
 }

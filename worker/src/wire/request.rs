@@ -5,7 +5,8 @@ use windrow_jobs::{AttemptId, BadRecordBudget, JobId};
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message;
 
-use super::{attempt_to, compression_to, deadly_to};
+use super::failure::deadly_to;
+use super::{attempt_to, compression_to};
 use crate::model::{FileRange, JobContext, RunRequest, Work};
 
 /// The order to run an attempt. What it needs must have been said before: its job's context, and

@@ -1,0 +1,179 @@
+//! Orders, as a worker hears them from the coordinator, and the process of a job from its worker.
+
+use std::sync::Arc;
+
+use windrow_jobs::program::SplitPoints;
+use windrow_jobs::{AttemptId, BadRecord, BadRecordBudget, JobId, JobIdentity, Share};
+use windrow_proto::v1;
+use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
+
+use super::failure::deadly_from;
+use super::outputs::{ToldOutputs, outputs_from};
+use super::{Malformed, attempt_from, compression_from, program};
+use crate::model::{FileRange, JobContext};
+
+/// What the coordinator wants, or says.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// What every task of a job needs; its split points come apart.
+    Context(JobId, Box<JobContext>),
+    /// Where the ranges of a job begin.
+    SplitPoints(JobId, SplitPoints),
+    /// Where a job's map outputs lie.
+    Outputs(ToldOutputs),
+    /// Part of another order.
+    Piece(v1::Piece),
+    /// Run a map attempt.
+    Map(MapOrder),
+    /// Run a reduce attempt on outputs that were named before.
+    Reduce(ReduceOrder),
+    /// Stop an attempt.
+    Cancel(AttemptId),
+    /// A report was noted for good; what a loser has left is not wanted.
+    Noted { attempt: AttemptId, won: bool },
+    /// A heartbeat was heard.
+    Renewed { sequence: u64 },
+    /// End the processes of a job, and delete what is held of it; to be answered with the ticket,
+    /// if there is one.
+    Release { job: JobId, ticket: Option<u64> },
+    /// Leave.
+    Drained,
+    /// Of a kind that is not known here: whoever sends it is newer.
+    Unknown,
+}
+
+/// What differs from one map attempt to the next.
+#[derive(Debug)]
+pub(crate) struct MapOrder {
+    pub attempt: AttemptId,
+    pub input: u32,
+    pub ranges: Vec<FileRange>,
+    pub alone: bool,
+    pub skip: Vec<BadRecord>,
+}
+
+/// What differs from one reduce attempt to the next.
+#[derive(Debug)]
+pub(crate) struct ReduceOrder {
+    pub attempt: AttemptId,
+    pub outputs_version: u64,
+    pub alone: bool,
+    pub skip: Vec<BadRecord>,
+}
+
+/// The first message of a session.
+pub(crate) fn welcome_from(
+    first: Option<v1::CoordinatorMessage>,
+) -> Result<v1::Welcome, Malformed> {
+    match first.and_then(|first| first.message) {
+        Some(FromCoordinator::Welcome(welcome)) => Ok(welcome),
+        _ => Err(Malformed("no welcome")),
+    }
+}
+
+/// Any later message.
+pub(crate) fn order_from(message: v1::CoordinatorMessage) -> Result<Order, Malformed> {
+    let Some(message) = message.message else { return Ok(Order::Unknown) };
+    Ok(match message {
+        FromCoordinator::Welcome(_) => return Err(Malformed("a second welcome")),
+        FromCoordinator::JobContext(context) => {
+            Order::Context(JobId(context.id), Box::new(context_from(context)?))
+        }
+        FromCoordinator::SplitPoints(v1::JobSplitPoints { job, points }) => {
+            let points = points.into_iter().map(|point| (point.key.into(), point.value.into()));
+            Order::SplitPoints(JobId(job), SplitPoints::new(points))
+        }
+        FromCoordinator::MapOutputs(told) => Order::Outputs(outputs_from(told)?),
+        FromCoordinator::Piece(piece) => Order::Piece(piece),
+        FromCoordinator::AssignMap(assign) => Order::Map(MapOrder {
+            attempt: attempt_from(assign.attempt)?,
+            input: assign.input,
+            ranges: assign.ranges.into_iter().map(range_from).collect(),
+            alone: assign.alone,
+            skip: assign.skip.into_iter().map(deadly_from).collect(),
+        }),
+        FromCoordinator::AssignReduce(assign) => Order::Reduce(ReduceOrder {
+            attempt: attempt_from(assign.attempt)?,
+            outputs_version: assign.outputs_version,
+            alone: assign.alone,
+            skip: assign.skip.into_iter().map(deadly_from).collect(),
+        }),
+        FromCoordinator::CancelAttempt(cancel) => Order::Cancel(attempt_from(cancel.attempt)?),
+        FromCoordinator::ReleaseJob(v1::ReleaseJob { job, ticket }) => {
+            Order::Release { job: JobId(job), ticket: (ticket != 0).then_some(ticket) }
+        }
+        FromCoordinator::Drained(v1::Drained {}) => Order::Drained,
+        FromCoordinator::Noted(v1::Noted { attempt, won }) => {
+            Order::Noted { attempt: attempt_from(attempt)?, won }
+        }
+        FromCoordinator::HeartbeatAck(v1::HeartbeatAck { sequence }) => Order::Renewed { sequence },
+    })
+}
+
+fn context_from(context: v1::JobContext) -> Result<JobContext, Malformed> {
+    let compression = compression_from(context.compression());
+    let skip_bad_records = context.skip_bad_records.map(budget_from).transpose()?;
+    let identity = JobIdentity::from_bytes(&context.identity);
+    Ok(JobContext {
+        identity: identity.ok_or(Malformed("a job without an identity"))?,
+        job: context.job,
+        params: context.params,
+        lossy: context.lossy,
+        record_bytes_max: context.record_bytes_max,
+        compression,
+        skip_bad_records,
+        threads: context.threads,
+        memory_bytes: context.memory_bytes,
+        fan_in: context.fan_in,
+        partitions: context.partitions,
+        staging: context.staging.into(),
+        split_points: Arc::default(),
+        program: program::program_from(context.program.unwrap_or_default())?,
+        files: program::files_from(context.files)?,
+        writable: context.writable.into_iter().map(Into::into).collect(),
+    })
+}
+
+fn budget_from(budget: v1::BadRecordBudget) -> Result<BadRecordBudget, Malformed> {
+    use v1::bad_record_budget::Budget;
+    match budget.budget.ok_or(Malformed("no budget"))? {
+        Budget::Records(most) => Ok(BadRecordBudget::Records(most)),
+        Budget::Share(share) => {
+            let share = Share::new(share).map_err(|_| Malformed("no share of records"))?;
+            Ok(BadRecordBudget::Share(share))
+        }
+    }
+}
+
+fn range_from(range: v1::FileRange) -> FileRange {
+    let v1::FileRange { path, start, end, file_bytes, modified_unix_ns, file_number } = range;
+    FileRange { path: path.into(), start, end, file_bytes, modified_unix_ns, file_number }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(message: FromCoordinator) -> Result<Order, Malformed> {
+        order_from(v1::CoordinatorMessage { message: Some(message) })
+    }
+
+    #[test]
+    fn senseless_messages_are_refused() {
+        assert!(order(FromCoordinator::Welcome(v1::Welcome::default())).is_err());
+        assert!(order(FromCoordinator::AssignMap(v1::AssignMap::default())).is_err());
+        assert!(order(FromCoordinator::AssignReduce(v1::AssignReduce::default())).is_err());
+        assert!(order(FromCoordinator::CancelAttempt(v1::CancelAttempt::default())).is_err());
+        assert!(welcome_from(None).is_err());
+        let drained = Some(FromCoordinator::Drained(v1::Drained {}));
+        assert!(welcome_from(Some(v1::CoordinatorMessage { message: drained })).is_err());
+    }
+
+    #[test]
+    fn an_order_of_an_unknown_kind_is_no_error() {
+        // Field 77 of a later protocol.
+        let bytes = &[0xea, 4, 1, 7][..];
+        let newer = <v1::CoordinatorMessage as prost::Message>::decode(bytes).unwrap();
+        assert!(matches!(order_from(newer), Ok(Order::Unknown)));
+    }
+}
