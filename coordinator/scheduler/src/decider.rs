@@ -23,10 +23,10 @@ use serde::{Deserialize, Serialize};
 use crate::config::Config;
 use crate::effect::Effect;
 use crate::event::Event;
+use crate::job::stage::Piece;
 use crate::journal::{
     Answer, Appender, Call, CallId, Content, Epoch, JournalError, Nonce, PartId, Recovered,
 };
-use crate::pieces::Piece;
 use crate::scheduler::Scheduler;
 use crate::time::Time;
 

@@ -11,7 +11,7 @@ use windrow_model::{
 };
 
 use crate::config::Config;
-use crate::deadlines::Timer;
+use crate::time::Timer;
 
 /// Names a caller who waits for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -142,7 +142,7 @@ pub enum Event {
         /// Which job.
         job: JobId,
     },
-    /// An attempt was found to be slow. See the scheduler's `backup` module.
+    /// An attempt was found to be slow. See the scheduler's `placement::backup`.
     BackUp {
         /// Which attempts.
         attempts: Vec<AttemptId>,

@@ -5,16 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use windrow_model::{AttemptId, PlatformNeeds, Stage, WorkerId};
 
-use crate::deadlines::Timer;
+use crate::job::stage::{Queue, TaskState, Tasks, Totals};
 use crate::job::{Job, Phase};
-use crate::pace::{PACES, Pace};
 use crate::placement::could_place;
-use crate::queue::Queue;
 use crate::scheduler::Scheduler;
-use crate::task::TaskState;
-use crate::tasks::{Tasks, Totals};
-use crate::worker::Leaving;
-use crate::workers::Workers;
+use crate::time::Timer;
+use crate::worker::{Leaving, PACES, Pace, Workers};
 
 impl Scheduler {
     /// Checks all that must hold between two calls: queues, slots, timers and sums agree with the

@@ -18,89 +18,53 @@
 //!                +--- a map output is lost ----+
 //! ```
 //!
-//! Each call is one transition, after which free slots are filled and drained workers let go:
+//! Each call is one transition, after which free slots are filled and drained workers let go. The
+//! rooms, from the top; each knows only those below it:
 //!
 //! ```text
+//!  decider      the scheduler with its journal: nothing is told before it is durable
 //!  scheduler    what comes in, and to whom it goes
-//!  jobs, job    jobs and their phases
-//!  tasks, task  the tasks of a stage and their states
-//!  attempt      start, progress, success, failure
-//!  retry        whether and when again
-//!  loss         workers and map outputs that are gone
-//!  drain        workers that want to go
-//!  session      workers that come, break off, and return
-//!  takeover     what a new coordinator does first
-//!  holder       what a worker holds of a job
-//!  death        processes that die, and the records that kill them
-//!  backup       attempts that are slow
-//!  health       workers that are bad
-//!  avoidance    workers that are bad for one job
-//!  audit        whether reducers read what maps wrote
-//!  publication  when all tasks are done
-//!  placement    which task goes to which worker
-//!  deadlines    what happens when time has passed
+//!  membership   workers that come, break off, return, leave, or are lost
+//!  placement    which task goes to which worker, and which attempt needs a backup
+//!  job          one job: its stages, attempts, outputs, blame and publication
+//!  quarantine   when a worker is held to be bad for all jobs
+//!  worker       who has a session: slots, kinds, health
+//!  journal      the protocol by which a log in an object store has one writer
+//!  time         deadlines, pauses, and a clock that can stand still
 //! ```
 //!
 //! An attempt is fenced by its id and its worker: messages that speak of any other than the one
 //! that runs, whether late, doubled or out of order, change nothing. State grows with tasks and
 //! workers, never with their product.
 
-mod attempt;
-mod audit;
-mod avoidance;
-mod backup;
-mod bad_records;
-mod clock;
 mod config;
-mod deadlines;
-mod death;
 mod decider;
-mod drain;
 mod effect;
 mod event;
 mod hash;
-mod health;
-mod holder;
 mod invariants;
 mod job;
-mod jobs;
 pub mod journal;
-mod kinds;
-mod loss;
-mod observe;
-mod pace;
-mod pieces;
+mod membership;
 mod placement;
-mod publication;
-mod queue;
-mod retry;
+mod quarantine;
 mod scheduler;
-mod session;
-mod shares;
 mod step;
-mod takeover;
-mod tally;
-mod task;
-mod tasks;
 mod time;
-mod trouble;
 mod view;
 mod worker;
-mod workers;
 
 #[cfg(test)]
 mod tests;
 
-pub use clock::Clock;
 pub use config::Config;
-pub use deadlines::Timer;
 pub use decider::{Catalog, Decider, Part, Record, State};
 pub use effect::{Effect, JobFailure, MapOutputs, Outcome};
 pub use event::{
     AttemptProgress, AttemptStats, Event, Inventory, JobPlan, RequestId, SplitPlan, SubmissionId,
     Unpublished, WorkerOffer,
 };
-pub use pieces::Piece;
+pub use job::stage::Piece;
 pub use scheduler::Scheduler;
-pub use time::Time;
+pub use time::{Clock, Time, Timer};
 pub use view::{JobState, JobView, SlowestTask, StageView, Waiting, WorkerView};

@@ -5,27 +5,21 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use windrow_model::{JobId, WorkerId};
 
-use crate::backup::{self, slow_attempts};
 use crate::config::Config;
-use crate::deadlines::{Deadlines, Timer};
-use crate::drain;
 use crate::effect::Effect;
 use crate::event::{AttemptProgress, Event};
-use crate::health;
-use crate::job::Job;
-use crate::jobs::Jobs;
+use crate::job::stage::Piece;
+use crate::job::{Job, Jobs, publication};
 use crate::journal::PartId;
-use crate::loss::lose_worker;
-use crate::pieces::Piece;
+use crate::membership::loss::lose_worker;
+use crate::membership::{drain, session, takeover};
+use crate::placement::backup::{self, slow_attempts};
 use crate::placement::fill_slots;
-use crate::publication;
-use crate::session;
+use crate::quarantine;
 use crate::step::Step;
-use crate::takeover;
-use crate::time::Time;
+use crate::time::{Deadlines, Time, Timer};
 use crate::view::{JobView, WorkerView};
-use crate::worker::Worker;
-use crate::workers::Workers;
+use crate::worker::{Worker, Workers};
 
 /// Decides what runs where. See the [crate](crate) for the picture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -192,7 +186,7 @@ impl Scheduler {
 /// What follows from a transition for everybody: jobs wait for workers or not any more, slots are
 /// filled, and drained workers may go.
 fn follow_up(jobs: &mut Jobs, turn: &mut u64, step: &mut Step<'_>) {
-    health::end_quarantines_if_nobody_is_left(step);
+    quarantine::end_quarantines_if_nobody_is_left(step);
     if step.workers.take_kinds_changed() {
         jobs.look_for_workers(step);
     }
@@ -280,7 +274,7 @@ fn time_out(jobs: &mut Jobs, timer: Timer, step: &mut Step<'_>) {
                 job.tasks_mut(task.stage).enqueue(task.index);
             }
         }
-        Timer::Quarantine(identity) => health::quarantine_over(identity, step),
+        Timer::Quarantine(identity) => quarantine::quarantine_over(identity, step),
         Timer::NoWorkers(job) => jobs.waited_for_workers(job, step),
         Timer::Publish(job) => publication::again(jobs, job, step),
         Timer::Avoided(job, worker) => {

@@ -1,10 +1,9 @@
 //! What a transition may touch besides its job.
 
 use crate::config::Config;
-use crate::deadlines::Deadlines;
 use crate::effect::Effect;
-use crate::time::Time;
-use crate::workers::Workers;
+use crate::time::{Deadlines, Time};
+use crate::worker::Workers;
 
 /// One call of the scheduler, seen from a job.
 pub(crate) struct Step<'a> {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use windrow_model::WorkerId;
 
 use super::fixture::*;
-use crate::holder::Holder;
+use crate::job::outputs::Holder;
 use crate::*;
 
 /// Two workers; maps 0 and 2 are done on W1, map 1 on W2; `reduces` reduce tasks run.

@@ -19,8 +19,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::event::SplitPlan;
+use crate::job::stage::Task;
 use crate::journal::PartId;
-use crate::task::Task;
 
 /// Some tasks, or splits, that lie side by side: what is written beside a state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

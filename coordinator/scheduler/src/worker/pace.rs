@@ -7,11 +7,6 @@
 //! are going to run.
 
 use serde::{Deserialize, Serialize};
-use windrow_model::Stage;
-
-use crate::config::Config;
-use crate::job::Job;
-use crate::tasks::Tasks;
 
 /// How long the tasks of a stage take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,9 +21,6 @@ pub(crate) enum Pace {
 /// Of both, in the order of their numbers.
 pub(crate) const PACES: [Pace; 2] = [Pace::Usual, Pace::Quick];
 
-/// So many tasks must be done before they count as quick.
-const DONE_MIN: u32 = 16;
-
 impl Pace {
     /// How many tasks one slot is given. Should the next ones not be quick, others wait behind so
     /// many of them at most.
@@ -37,31 +29,5 @@ impl Pace {
             Self::Usual => 1,
             Self::Quick => 8,
         }
-    }
-
-    fn of(tasks: &Tasks, config: &Config) -> Self {
-        let all_us = u128::from(tasks.totals.elapsed_us);
-        let quick_us = config.quick_task.as_micros().saturating_mul(u128::from(tasks.done));
-        match tasks.done >= DONE_MIN && all_us < quick_us {
-            true => Self::Quick,
-            false => Self::Usual,
-        }
-    }
-}
-
-impl Job {
-    /// How long its tasks of a stage take, as far as is known.
-    pub(crate) fn pace(&self, stage: Stage) -> Pace {
-        self.paces[stage as usize]
-    }
-
-    /// Whether it may be given more than there are slots.
-    pub(crate) fn is_quick(&self) -> bool {
-        self.paces.contains(&Pace::Quick)
-    }
-
-    /// Another task of a stage is done.
-    pub(crate) fn set_pace(&mut self, stage: Stage, config: &Config) {
-        self.paces[stage as usize] = Pace::of(self.tasks(stage), config);
     }
 }

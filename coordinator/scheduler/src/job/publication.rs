@@ -20,13 +20,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use windrow_model::{FailureCause, JobId};
 
-use crate::deadlines::{Deadlines, Timer};
 use crate::effect::{Effect, JobFailure, Outcome};
 use crate::event::Unpublished;
-use crate::job::{Job, Phase};
-use crate::jobs::Jobs;
-use crate::retry::pause;
+use crate::job::{Job, Jobs, Phase};
 use crate::step::Step;
+use crate::time::backoff::pause;
+use crate::time::{Deadlines, Timer};
 use crate::view::Waiting;
 
 /// The failed attempts to publish one job.

@@ -16,16 +16,13 @@ use std::time::Duration;
 
 use windrow_model::{AttemptId, Stage, WorkerId};
 
+use super::{could_place, worker_for_backup};
 use crate::config::Config;
-use crate::job::{Job, Phase};
-use crate::jobs::Jobs;
-use crate::pace::Pace;
-use crate::placement::{could_place, worker_for_backup};
+use crate::job::stage::{Running, TaskState, Tasks, Totals};
+use crate::job::{Job, Jobs, Phase};
 use crate::step::Step;
-use crate::task::{Running, TaskState};
-use crate::tasks::{Tasks, Totals};
 use crate::time::Time;
-use crate::workers::Workers;
+use crate::worker::{Pace, Workers};
 
 /// An attempt at less than one such part of the usual rate is slow.
 const SLOW_PART: f64 = 3.0;

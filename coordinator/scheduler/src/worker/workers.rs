@@ -6,11 +6,9 @@ use serde::{Deserialize, Serialize};
 use windrow_model::{AttemptId, PlatformNeeds, Stage, WorkerId};
 
 use crate::event::{RequestId, WorkerOffer};
-use crate::health::{Health, Standing};
-use crate::kinds::{KindId, Kinds};
-use crate::pace::{PACES, Pace};
 use crate::time::Time;
-use crate::worker::{Leaving, Worker};
+use crate::worker::kinds::{KindId, Kinds};
+use crate::worker::{Health, Leaving, PACES, Pace, Standing, Worker};
 
 /// All workers with a session.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -8,9 +8,7 @@ use serde::{Deserialize, Serialize};
 use windrow_model::{AttemptId, FailureCause, JobId, Stage, TaskId, WorkerId};
 
 use crate::event::AttemptProgress;
-use crate::pieces::Pieces;
-use crate::queue::Queue;
-use crate::task::{Counted, Race, Running, Task, TaskState, Winner};
+use crate::job::stage::{Counted, Pieces, Queue, Race, Running, Task, TaskState, Winner};
 use crate::time::Time;
 
 /// All tasks of one stage of one job.

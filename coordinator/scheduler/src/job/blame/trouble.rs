@@ -15,7 +15,7 @@
 use serde::{Deserialize, Serialize};
 use windrow_model::{BadRecord, Place};
 
-use crate::avoidance::FailedOn;
+use crate::job::blame::FailedOn;
 
 /// The charges against one task.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

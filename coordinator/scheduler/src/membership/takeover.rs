@@ -8,12 +8,10 @@
 
 use windrow_model::Stage;
 
-use crate::deadlines::Timer;
-use crate::job::Job;
-use crate::jobs::Jobs;
-use crate::pace::Pace;
-use crate::session::grant_lease;
+use crate::job::Jobs;
+use crate::membership::session::grant_lease;
 use crate::step::Step;
+use crate::worker::Pace;
 
 /// Begins to decide in another coordinator's place.
 pub(crate) fn begin(jobs: &mut Jobs, step: &mut Step<'_>) {
@@ -35,19 +33,5 @@ pub(crate) fn begin(jobs: &mut Jobs, step: &mut Step<'_>) {
         if job.is_publishing(step.deadlines) {
             step.effects.push(job.publish());
         }
-    }
-}
-
-impl Job {
-    fn start_clocks_anew(&mut self, step: &mut Step<'_>) {
-        let stalls_at = step.now + self.plan.task_timeout;
-        for stage in [Stage::Map, Stage::Reduce] {
-            let tasks = self.tasks_mut(stage);
-            tasks.forget_progress(step.now);
-            for (attempt, _) in tasks.running_attempts() {
-                step.deadlines.set(Timer::Stalled(attempt), stalls_at);
-            }
-        }
-        self.start_worker_clock_anew(step);
     }
 }

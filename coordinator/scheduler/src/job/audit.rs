@@ -18,9 +18,9 @@ use windrow_model::{AttemptId, Audit, Emitted};
 
 use crate::effect::JobFailure;
 use crate::event::AttemptStats;
+use crate::job::stage::{Task, TaskState};
 use crate::job::{Job, JobResult};
 use crate::step::Step;
-use crate::task::{Task, TaskState};
 
 /// What an attempt at a map task has written for the shuffle, or one at a reduce task has read of
 /// it.

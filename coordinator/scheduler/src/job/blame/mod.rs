@@ -9,19 +9,21 @@
 //! some tasks at most. Where all are to be avoided, none is: the fault is likely the job's. After
 //! as long as a quarantine would take, one more task shows whether the worker is better now.
 //!
-//! What counts against a machine for all jobs is in `health`.
+//! What counts against a machine for all jobs is in `quarantine`.
+
+mod trouble;
+
+pub(crate) use trouble::{Progress, Trouble};
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use windrow_model::{Stage, TaskId, WorkerId};
+use windrow_model::{TaskId, WorkerId};
 
-use crate::deadlines::Timer;
-use crate::health;
 use crate::job::Job;
-use crate::pace::Pace;
 use crate::step::Step;
-use crate::workers::Workers;
+use crate::time::Timer;
+use crate::worker::quarantine;
 
 /// Workers that a task remembers to have failed on: more than it has attempts, in most jobs.
 const FAILED_ON_MAX: usize = 8;
@@ -123,7 +125,7 @@ impl Job {
         );
         let tasks_max = step.config.worker_failures_max;
         if let Some(before) = self.avoidance.failed(worker, task, tasks_max) {
-            let ends = step.now + health::quarantine(before, step.config);
+            let ends = step.now + quarantine(before, step.config);
             step.deadlines.set(Timer::Avoided(self.id, worker), ends);
         }
         debug_assert_eq!(
@@ -137,48 +139,5 @@ impl Job {
     pub(crate) fn forgive(&mut self, worker: WorkerId, step: &mut Step<'_>) {
         self.avoidance.forget(worker);
         step.deadlines.clear(Timer::Avoided(self.id, worker));
-    }
-
-    /// The workers that get no task of a stage, because others could run it. O(1) unless there is
-    /// something against any.
-    pub(crate) fn avoids<'a>(
-        &'a self,
-        stage: Stage,
-        workers: &'a Workers,
-    ) -> impl Fn(WorkerId) -> bool + Copy + 'a {
-        let avoided = self.avoidance.avoided();
-        let others = !avoided.is_empty()
-            && self.could_run(stage, workers).any(|worker| !avoided.contains(&worker));
-        move |worker| others && avoided.contains(&worker)
-    }
-
-    /// Whether a task rather waits for another worker than to go to this one. Where it could not
-    /// fetch, it does not wait: the fault may lie with what it fetched from, and those that are
-    /// busy may be so for long.
-    pub(crate) fn shuns(
-        &self,
-        stage: Stage,
-        index: u32,
-        worker: WorkerId,
-        workers: &Workers,
-    ) -> bool {
-        let trouble = self.tasks(stage).task(index).trouble();
-        let (failed_on, not_fetched_on) = (&trouble.failed_on, &trouble.could_not_fetch_on);
-        if !failed_on.contains(worker) && !not_fetched_on.contains(worker) {
-            return false;
-        }
-        let avoids = self.avoids(stage, workers);
-        let suits = |other: WorkerId| !failed_on.contains(other) && !avoids(other);
-        if failed_on.contains(worker) {
-            return self.could_run(stage, workers).any(suits);
-        }
-        let mut free = workers.free(stage, Pace::Usual, &self.plan.needs);
-        free.any(|(other, _)| suits(other) && !not_fetched_on.contains(other))
-    }
-
-    /// The workers that run the job's tasks, or will as soon as they have a free slot.
-    fn could_run(&self, stage: Stage, workers: &Workers) -> impl Iterator<Item = WorkerId> {
-        let all = workers.all_for(&self.plan.needs);
-        all.filter(move |(_, worker)| worker.will_take(stage)).map(|(id, _)| id)
     }
 }

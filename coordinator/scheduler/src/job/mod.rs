@@ -1,27 +1,44 @@
 //! One job that has not ended: its tasks, its phase, and who holds what of it.
 
+pub(crate) mod attempt;
+mod audit;
+mod bad_records;
+pub(crate) mod blame;
+mod clocks;
+mod death;
+mod inventory;
+mod jobs;
+mod loss;
+pub(crate) mod outputs;
+pub(crate) mod publication;
+mod retry;
+pub(crate) mod stage;
+mod submitters;
+mod tally;
+mod view;
+
+pub(crate) use jobs::Jobs;
+pub(crate) use submitters::Shares;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use windrow_model::{AttemptId, JobId, Stage, WorkerId};
+use windrow_model::{JobId, Stage, WorkerId};
 
-use crate::avoidance::Avoidance;
-use crate::deadlines::Timer;
+use crate::config::Config;
 use crate::effect::{Effect, JobFailure, MapOutputs};
 use crate::event::{JobPlan, SplitPlan, SubmissionId};
-use crate::holder::Holder;
+use crate::job::blame::{Avoidance, Progress};
+use crate::job::outputs::Holder;
+use crate::job::publication::FailedPublication;
+use crate::job::stage::{Piece, Pieces, Tasks, pace_of};
+use crate::job::tally::Tally;
 use crate::journal::PartId;
-use crate::pace::Pace;
-use crate::pieces::{Piece, Pieces};
-use crate::publication::FailedPublication;
 use crate::step::Step;
-use crate::tally::Tally;
-use crate::task::TaskState;
-use crate::tasks::Tasks;
 use crate::time::Time;
-use crate::trouble::Progress;
 use crate::view::SlowestTask;
+use crate::worker::Pace;
 
 /// A job that runs or is being published.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -168,6 +185,21 @@ impl Job {
         }
     }
 
+    /// How long its tasks of a stage take, as far as is known.
+    pub(crate) fn pace(&self, stage: Stage) -> Pace {
+        self.paces[stage as usize]
+    }
+
+    /// Whether it may be given more than there are slots.
+    pub(crate) fn is_quick(&self) -> bool {
+        self.paces.contains(&Pace::Quick)
+    }
+
+    /// Another task of a stage is done.
+    fn set_pace(&mut self, stage: Stage, config: &Config) {
+        self.paces[stage as usize] = pace_of(self.tasks(stage), config);
+    }
+
     /// The last stage: the one whose winners write the parts.
     pub(crate) fn output_tasks(&self) -> &Tasks {
         if self.is_map_only() { &self.map } else { &self.reduce }
@@ -239,36 +271,6 @@ impl Job {
         debug_assert!(self.publication.is_none(), "nothing was published before all was done");
         step.effects.push(self.publish());
         Ok(())
-    }
-
-    /// Cancels what runs, and stops all timers of the job.
-    pub(crate) fn stop_all(&mut self, step: &mut Step<'_>) {
-        step.deadlines.clear(Timer::NoWorkers(self.id));
-        step.deadlines.clear(Timer::Publish(self.id));
-        for &worker in self.avoidance.avoided() {
-            step.deadlines.clear(Timer::Avoided(self.id, worker));
-        }
-        for stage in [Stage::Map, Stage::Reduce] {
-            for index in 0..self.tasks(stage).len() {
-                let task = self.tasks(stage).task(index);
-                let task_id = self.tasks(stage).id(index);
-                match &task.state {
-                    TaskState::Running(race) => {
-                        let numbers: Vec<_> = race.iter().map(|running| running.number).collect();
-                        for number in numbers {
-                            self.give_up(AttemptId { task: task_id, number }, step);
-                        }
-                    }
-                    TaskState::Waiting => step.deadlines.clear(Timer::Retry(task_id)),
-                    TaskState::Queued | TaskState::Done(_) => {}
-                }
-            }
-        }
-        debug_assert!(
-            step.deadlines.get(Timer::NoWorkers(self.id)).is_none()
-                && step.deadlines.get(Timer::Publish(self.id)).is_none(),
-            "a timer must not go off for a job that has stopped"
-        );
     }
 
     /// Tells every worker that may hold something of the job that it can go.

@@ -4,7 +4,7 @@
 use windrow_model::WorkerId;
 
 use crate::effect::Effect;
-use crate::jobs::Jobs;
+use crate::job::Jobs;
 use crate::step::Step;
 
 /// Tells workers that are draining, run nothing, and hold nothing that an unfinished reducer may

@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 use windrow_model::WorkerId;
 
-use crate::audit::Written;
 use crate::event::AttemptStats;
-use crate::tally::Share;
+use crate::job::audit::Written;
+use crate::job::blame::Trouble;
+use crate::job::tally::Share;
 use crate::time::Time;
-use crate::trouble::Trouble;
 
 /// A task and its history. There may be a million of them: what few of them have is boxed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

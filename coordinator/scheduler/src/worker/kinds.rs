@@ -7,7 +7,7 @@ use std::iter::Peekable;
 use serde::{Deserialize, Serialize};
 use windrow_model::{Platform, PlatformNeeds, Stage, WorkerId};
 
-use crate::pace::Pace;
+use crate::worker::Pace;
 
 /// Names a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

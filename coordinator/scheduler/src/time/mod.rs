@@ -1,9 +1,17 @@
 //! Time as the scheduler sees it: an argument.
 
+pub(crate) mod backoff;
+mod clock;
+mod deadlines;
+
 use std::ops::Add;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use clock::Clock;
+pub(crate) use deadlines::Deadlines;
+pub use deadlines::Timer;
 
 /// A moment on the coordinator's monotonic clock. It goes on where it was when a coordinator takes
 /// over; what passed in between does not count.

@@ -3,17 +3,18 @@
 
 use windrow_model::{AttemptId, FailureCause, FailureClass, Stage, TaskId, WorkerId};
 
-use crate::audit::Written;
-use crate::avoidance::FailedOn;
-use crate::deadlines::Timer;
-use crate::death::Blame;
 use crate::effect::{Effect, JobFailure};
 use crate::event::{AttemptProgress, AttemptStats};
-use crate::health;
+use crate::job::audit::Written;
+use crate::job::blame::FailedOn;
+use crate::job::death::Blame;
+use crate::job::retry::charge;
+use crate::job::stage::{Counted, TaskState};
 use crate::job::{Job, JobResult, Phase};
-use crate::retry::{backoff, charge};
+use crate::quarantine;
 use crate::step::Step;
-use crate::task::{Counted, TaskState};
+use crate::time::Timer;
+use crate::time::backoff::backoff;
 use crate::view::SlowestTask;
 
 /// When a task that is to be tried again may be placed.
@@ -116,7 +117,7 @@ impl Job {
         step.deadlines.clear(Timer::Stalled(attempt));
         step.workers.finish(worker, attempt);
         step.workers.count_done(worker);
-        health::succeeded(worker, step);
+        quarantine::succeeded(worker, step);
         self.forgive(worker, step);
         let stage = attempt.task.stage;
         self.count_winner(worker, attempt, stats, step);
@@ -183,7 +184,7 @@ impl Job {
         );
         self.tasks_mut(attempt.task.stage).failed += 1;
         step.workers.count_failed(worker);
-        health::failed(worker, self.id, &cause, step);
+        quarantine::failed(worker, self.id, &cause, step);
         if cause.class() == FailureClass::Attempt {
             self.hold_against(worker, attempt.task, step);
         }

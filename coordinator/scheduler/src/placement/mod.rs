@@ -4,11 +4,11 @@
 //!
 //! 1. *The job*: of the largest priority; among equals one whose reducers hold slots while they
 //!    wait for a map that is done again; then one of the submitter for whom the fewest attempts
-//!    run, or who was served least recently (see `shares`); of that submitter's jobs the one with
-//!    the fewest running attempts; among these the one that was served least recently. Two things
-//!    go before priority: what frees at least as many slots as it takes, and, once in eight slots,
-//!    a job that was given none for long, so that nothing starves.
-//! 2. *The worker*: of those with the fewest strikes (see `health`), the one with the smallest
+//!    run, or who was served least recently (see `Submitters`); of that submitter's jobs the one
+//!    with the fewest running attempts; among these the one that was served least recently. Two
+//!    exceptions go before priority: what frees at least as many slots as it takes, and, once in
+//!    eight slots, a job that was given none for long, so that nothing starves.
+//! 2. *The worker*: of those with the fewest strikes (see `quarantine`), the one with the smallest
 //!    share of its slots taken, so that work spreads before it doubles up.
 //! 3. *The task*: of the first few in the queue, the one whose rendezvous hash with this worker is
 //!    highest (Thaler and Ravishankar, 1998), but those first that are suspected of killing their
@@ -21,18 +21,17 @@
 //! Workers that cannot run a job's program are passed over, and those on which it fails (see
 //! `avoidance`).
 
+pub(crate) mod backup;
+mod suitable;
+
 use std::cmp::Reverse;
 
 use windrow_model::{JobId, Stage, TaskId, WorkerId};
 
 use crate::hash::mix;
-use crate::job::Job;
-use crate::jobs::Jobs;
-use crate::pace::{PACES, Pace};
-use crate::shares::Shares;
+use crate::job::{Job, Jobs, Shares};
 use crate::step::Step;
-use crate::worker::Worker;
-use crate::workers::Workers;
+use crate::worker::{PACES, Pace, Worker, Workers};
 
 /// How many queued tasks are compared for one slot. A choice costs this much, however long the
 /// queue is.

@@ -7,14 +7,13 @@ use std::ops::Bound;
 use serde::{Deserialize, Serialize};
 use windrow_model::{FailureCause, JobId};
 
-use crate::deadlines::Timer;
+use super::submitters::{Shares, Submitters};
+use super::{Job, JobResult};
 use crate::effect::{Effect, JobFailure, Outcome};
 use crate::event::{JobPlan, RequestId, SubmissionId};
-use crate::job::{Job, JobResult, Phase};
-use crate::shares::{Shares, Submitters};
 use crate::step::Step;
+use crate::time::Timer;
 use crate::view::{JobState, JobView};
-use crate::workers::Workers;
 
 /// All jobs of one coordinator.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -282,28 +281,5 @@ impl Jobs {
             false => JobFailure::NoWorkers,
         };
         self.end(id, Outcome::Failed(failure), step);
-    }
-}
-
-impl Job {
-    /// Whether a worker is there, and stays, that can run it.
-    pub(crate) fn has_workers(&self, workers: &Workers) -> bool {
-        workers.any_staying_for(&self.plan.needs)
-    }
-
-    /// Starts the clock of a job that nobody can run, unless it goes already, or stops it.
-    fn look_for_workers(&self, step: &mut Step<'_>) {
-        if self.has_workers(step.workers) {
-            step.deadlines.clear(Timer::NoWorkers(self.id));
-        } else if step.deadlines.get(Timer::NoWorkers(self.id)).is_none() {
-            self.start_worker_clock_anew(step);
-        }
-    }
-
-    /// Has the job wait as long as it wants to from now on, if nobody can run it.
-    pub(crate) fn start_worker_clock_anew(&self, step: &mut Step<'_>) {
-        if self.phase == Phase::Running && !self.has_workers(step.workers) {
-            step.deadlines.set(Timer::NoWorkers(self.id), step.now + self.plan.worker_wait);
-        }
     }
 }

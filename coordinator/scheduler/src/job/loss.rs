@@ -19,32 +19,16 @@ use std::collections::BTreeSet;
 
 use windrow_model::{AttemptId, FailureCause, Stage, TaskId, WorkerId};
 
-use crate::attempt::Again;
-use crate::deadlines::Timer;
 use crate::effect::JobFailure;
-use crate::health;
+use crate::job::attempt::Again;
+use crate::job::retry::charge_output;
 use crate::job::{Job, JobResult};
-use crate::jobs::Jobs;
-use crate::retry::charge_output;
+use crate::quarantine;
 use crate::step::Step;
-
-/// The one transition by which a worker is lost, however it was noticed.
-pub(crate) fn lose_worker(jobs: &mut Jobs, id: WorkerId, reason: &str, step: &mut Step<'_>) {
-    let Some(worker) = step.workers.remove(id) else { return };
-    debug_assert!(step.workers.get(id).is_none(), "what follows must not reach it");
-    step.deadlines.clear(Timer::Lease(id));
-    jobs.try_each(step, |job, step| {
-        let job_id = job.id;
-        let attempts: Vec<_> =
-            worker.running.iter().copied().filter(|attempt| attempt.task.job == job_id).collect();
-        let cause = FailureCause::WorkerLost { worker: id, reason: reason.to_string() };
-        job.worker_lost(id, &attempts, &cause, step)
-    });
-}
 
 impl Job {
     /// All that a worker ran and held of this job was lost with it.
-    fn worker_lost(
+    pub(crate) fn worker_lost(
         &mut self,
         worker: WorkerId,
         attempts: &[AttemptId],
@@ -132,7 +116,7 @@ impl Job {
             return Ok(Again::AfterPause);
         };
         debug_assert!(lost.contains(&map_task), "a winner's output is among its holder's");
-        health::unreadable(worker, self.id, step);
+        quarantine::unreadable(worker, self.id, step);
         for &index in lost.iter().filter(|_| is_sure) {
             self.hold_against(worker, self.map.id(index), step);
         }

@@ -3,13 +3,11 @@
 
 use std::time::Duration;
 
-use crate::deadlines::{Deadlines, Timer};
+use crate::job::stage::Tasks;
 use crate::job::{Job, Phase};
-use crate::tasks::Tasks;
-use crate::time::Time;
+use crate::time::{Deadlines, Time, Timer};
 use crate::view::{JobState, JobView, StageView, Waiting};
-use crate::worker::Leaving;
-use crate::workers::Workers;
+use crate::worker::{Leaving, Workers};
 
 /// After so long without progress, attempts may hang. Between two heartbeats is much less.
 const SILENCE: Duration = Duration::from_secs(10);

@@ -1,16 +1,23 @@
 //! A worker with a session: what it offers, what it runs, and whether it takes more.
 
+mod health;
+mod kinds;
+mod pace;
+mod workers;
+
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use windrow_model::{AttemptId, Stage, WorkerId};
 
 use crate::event::{RequestId, WorkerOffer};
-use crate::health::{Health, Standing};
-use crate::kinds::{KindId, Rank};
-use crate::pace::Pace;
 use crate::time::Time;
 use crate::view::WorkerView;
+
+pub(crate) use health::{Health, Standing, quarantine};
+use kinds::{KindId, Rank};
+pub(crate) use pace::{PACES, Pace};
+pub(crate) use workers::Workers;
 
 /// A worker with a session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -24,10 +24,10 @@
 use windrow_model::{AttemptId, BadRecord, BadRecordBudget, FailureCause, Place, TaskId};
 
 use crate::effect::JobFailure;
+use crate::job::blame::Trouble;
+use crate::job::stage::TaskState;
 use crate::job::{Job, JobResult};
 use crate::step::Step;
-use crate::task::TaskState;
-use crate::trouble::Trouble;
 
 /// Whom a failure is charged to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
