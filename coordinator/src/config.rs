@@ -16,6 +16,7 @@ use crate::security::Security;
 
 /// Settings of a coordinator.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct CoordinatorConfig {
     /// The program that it runs.
     pub build: Build,

@@ -40,7 +40,7 @@ use crate::rpc::{
     BlobsService, DriverTurns, InProgress, JobsService, LargeRequests, Planner, RequestRoom,
     SessionsService, build_name, stands_still,
 };
-use crate::security::{EnrollmentService, MembersOnly, Security};
+use crate::security::{EnrollmentService, MembersOnly, Security, is_method};
 
 /// Heartbeats that fit into a lease, so that one may be late.
 const HEARTBEATS_PER_LEASE: u32 = 4;
@@ -56,6 +56,7 @@ const TAKEOVER_USUAL: Duration = Duration::from_secs(2);
 
 /// Why a coordinator cannot start.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StartError {
     /// Its journal cannot be gone on with.
     #[error(transparent)]
@@ -75,6 +76,7 @@ pub enum StartError {
 
 /// Why a coordinator does not serve any more.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ServeError {
     /// Its transport failed.
     #[error(transparent)]
@@ -201,7 +203,7 @@ impl Coordinator {
     /// Has what comes of calls noted, if there is a place for that.
     fn audited(&self, gate: Arc<dyn Gate>) -> Arc<dyn Gate> {
         match self.audit.clone() {
-            Some(audit) => Arc::new(Audited { gate, audit }),
+            Some(audit) => Arc::new(Audited { gate, audit, is_method }),
             None => gate,
         }
     }

@@ -23,7 +23,6 @@ use tonic::{Code, Status};
 use windrow_security::Identity;
 use windrow_security::access::{Caller, Gate, Subject};
 
-use crate::security::is_method;
 use files::Files;
 use writer::{Counted, Writer};
 
@@ -123,6 +122,8 @@ impl Queue {
 pub(crate) struct Audited {
     pub(crate) gate: Arc<dyn Gate>,
     pub(crate) audit: Audit,
+    /// Whether there is such a method: other names are the caller's, and are not written down.
+    pub(crate) is_method: fn(&str) -> bool,
 }
 
 impl Gate for Audited {
@@ -131,13 +132,13 @@ impl Gate for Audited {
     }
 
     fn answered(&self, method: &str, caller: &Caller, answer: &Response<Body>) {
-        if let Some(entry) = entry(method, caller, answer) {
+        if let Some(entry) = entry(method, (self.is_method)(method), caller, answer) {
             self.audit.note(entry);
         }
     }
 }
 
-fn entry(method: &str, caller: &Caller, answer: &Response<Body>) -> Option<Entry> {
+fn entry(method: &str, is_method: bool, caller: &Caller, answer: &Response<Body>) -> Option<Entry> {
     let refusal = Status::from_header_map(answer.headers());
     let refused = refusal.filter(|status| is_refusal(status.code()));
     let noted = NOTED.iter().find(|(name, _)| *name == method).map(|(_, what)| *what);
@@ -145,7 +146,7 @@ fn entry(method: &str, caller: &Caller, answer: &Response<Body>) -> Option<Entry
     let what = match (noted, &refused) {
         (Some(what), Some(_)) => what,
         (Some(what), None) if has_succeeded => what,
-        (None, Some(_)) if is_method(method) => method.rsplit('/').next().unwrap_or_default(),
+        (None, Some(_)) if is_method => method.rsplit('/').next().unwrap_or_default(),
         (None, Some(_)) => UNKNOWN,
         _ => return None,
     };
@@ -190,14 +191,16 @@ mod tests {
         let refusal = Status::permission_denied("no").into_http::<Body>();
         for n in 0..20_000 {
             let method = format!("/windrow.v1.Jobs/Forged{n}");
-            audit.note(entry(&method, &nobody, &refusal).expect("a refusal is noted"));
+            audit.note(entry(&method, false, &nobody, &refusal).expect("a refusal is noted"));
         }
         let answer = Response::new(Body::empty());
         for _ in 0..100 {
-            audit
-                .note(entry("/windrow.v1.Jobs/Submit", &nobody, &answer).expect("a deed is noted"));
+            audit.note(
+                entry("/windrow.v1.Jobs/Submit", true, &nobody, &answer).expect("a deed is noted"),
+            );
         }
-        let deed = entry("/windrow.v1.Jobs/Cancel", &nobody, &answer).expect("a deed is noted");
+        let deed =
+            entry("/windrow.v1.Jobs/Cancel", true, &nobody, &answer).expect("a deed is noted");
         audit.note(deed);
         drop(audit);
         let path = |name: &str| folder.path().join(name);

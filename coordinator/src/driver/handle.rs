@@ -18,7 +18,7 @@ use crate::claims::{Claim, ClaimError};
 use crate::journal::{ClusterId, JournalGone};
 use crate::output::{Owner, Reservation};
 use crate::plan::ClusterSize;
-use crate::rpc::Load;
+use crate::submitter::Load;
 
 /// The driver takes nothing any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +38,7 @@ pub(crate) enum Unsubmitted {
 /// Why a driver cannot go on. Whoever runs it should end the process, so that a supervisor starts
 /// it again.
 #[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum DriverError {
     /// Its journal cannot be gone on with.
     #[error(transparent)]

@@ -1,4 +1,4 @@
-//! For `crate::fuzzing`: objects of the journal, whatever is in them.
+//! For `fuzz/`: objects of the journal, whatever is in them.
 
 use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! For `crate::fuzzing`: the files of an output folder that are read again.
+//! For `fuzz/`: the files of an output folder that are read again.
 
 use std::path::Path;
 

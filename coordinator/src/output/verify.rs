@@ -32,6 +32,7 @@ pub struct Verified {
 
 /// Why nothing could be compared.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum VerifyError {
     /// There is no manifest.
     #[error(

@@ -28,4 +28,3 @@ pub(crate) use jobs::JobsService;
 pub(crate) use large::{LargeRequests, RequestRoom};
 pub(crate) use refusal::{build_name, stands_still};
 pub(crate) use sessions::SessionsService;
-pub(crate) use unended::Load;

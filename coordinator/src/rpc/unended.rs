@@ -7,33 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tonic::Status;
 use windrow_jobs::JobSpec;
 
+use crate::submitter::Load;
+
 /// Jobs of one submitter that have not ended.
 const JOBS_OF_ONE_MAX: u64 = 1_000;
 /// And bytes of what they have asked for. One may have 24 MiB.
 const BYTES_OF_ONE_MAX: u64 = 64 << 20;
-
-/// Jobs, and bytes of their specifications.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Load {
-    pub(crate) jobs: u64,
-    pub(crate) bytes: u64,
-}
-
-impl Load {
-    /// That of a job, as nearly as matters here.
-    pub(crate) fn of(spec: &JobSpec) -> Self {
-        let inputs = spec.inputs.iter().map(|input| size_of_val(input) + input.pattern.len());
-        let files = spec.files.iter().map(size_of_val);
-        let writable = spec.writable.iter().map(|path| size_of_val(path) + path.as_os_str().len());
-        let parts = inputs.chain(files).chain(writable).sum::<usize>();
-        let bytes = size_of_val(spec) + spec.params.len() + parts;
-        Self { jobs: 1, bytes: bytes as u64 }
-    }
-
-    pub(crate) fn and(self, other: Self) -> Self {
-        Self { jobs: self.jobs + other.jobs, bytes: self.bytes + other.bytes }
-    }
-}
 
 /// Submissions on their way to the driver, which does not know of them yet. Cheap to clone; clones
 /// have all in common.
@@ -103,7 +82,7 @@ mod tests {
             job: "sort".into(),
             params: "x".repeat(params),
             inputs: Vec::new(),
-            output: "/out".into(),
+            output: "/out".parse().unwrap(),
             options: JobOptions::default(),
             program: JobProgram::default(),
             files: Vec::new(),

@@ -1,4 +1,4 @@
-//! For `crate::fuzzing`: what newcomers send, and the files of join tokens.
+//! For `fuzz/`: what newcomers send, and the files of join tokens.
 
 use windrow_jobs::fuzzing::{HeapBound, Target};
 
