@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use windrow_coordinator::SamplePiece;
 use windrow_jobs::program::{JobShape, Partitioning, Program, SplitPoints};
-use windrow_jobs::{Blob, JobProgram, Registry};
+use windrow_jobs::{Blob, InputRange, JobProgram, Registry, Version};
 use windrow_proto::v1;
 
 use crate::client::{Accepted, Client, ClientError};
@@ -142,7 +142,7 @@ impl Submission {
         }
         let program = Arc::clone(&self.program);
         let sampling = tokio::task::spawn_blocking(move || {
-            let pieces: Vec<_> = sample.into_iter().map(piece_from).collect();
+            let pieces: Vec<_> = sample.into_iter().filter_map(piece_from).collect();
             windrow_coordinator::sample_ranges(&pieces, &program, partitions)
         });
         let points = match sampling.await {
@@ -209,9 +209,18 @@ fn shape_to(shape: &JobShape) -> v1::JobShape {
     }
 }
 
-fn piece_from(piece: v1::SamplePiece) -> SamplePiece {
-    let v1::SamplePiece { stratum, input, file_number, path, file_bytes, start, end } = piece;
-    SamplePiece { stratum, input, file_number, path, file_bytes, bytes: start..end }
+/// `None` where it makes no sense: nothing is sampled there.
+fn piece_from(piece: v1::SamplePiece) -> Option<SamplePiece> {
+    use v1::sample_piece::Version as Sent;
+    let v1::SamplePiece { stratum, input, file_number, location, file_bytes: bytes, .. } = piece;
+    let version = match piece.version {
+        Some(Sent::Etag(etag)) => Version::Object { bytes, etag: etag.into() },
+        Some(Sent::ModifiedUnixNs(modified_unix_ns)) => Version::Local { bytes, modified_unix_ns },
+        None => Version::Local { bytes, modified_unix_ns: 0 },
+    };
+    let location = location.parse().ok()?;
+    let range = InputRange { location, file_number, range: piece.start..piece.end, version };
+    Some(SamplePiece { stratum, input, range })
 }
 
 fn points_to(points: &SplitPoints) -> Vec<v1::SplitPoint> {

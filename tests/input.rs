@@ -9,6 +9,7 @@ pub fn tests() -> Vec<Trial> {
     let mut tests = both("input::line_endings", line_endings);
     tests.extend(both("input::folders_and_patterns", folders_and_patterns));
     tests.extend(both("input::empty_files", empty_files));
+    tests.extend(both("input::locations", locations));
     tests.push(case("input::every_split_size", every_split_size));
     tests.push(case("input::many_small_files_share_a_split", many_small_files_share_a_split));
     tests.push(case("input::relative_paths", relative_paths));
@@ -52,6 +53,35 @@ fn folders_and_patterns(mode: &Mode) {
     assert_eq!(run("o3", &[&all]), ["deep\t1", "plain\t1", "skipped\t1"]);
     // A file that is named is meant.
     assert_eq!(run("o4", &[&path(&dir.join("in/.hidden"))]), ["hidden\t1"]);
+}
+
+/// A URL of a file is its path, nothing of it is decoded, and no store is taken for a path.
+fn locations(mode: &Mode) {
+    let dir = Dir::new();
+    dir.write("in/a%20b", "percent");
+    dir.write("in/s3://c", "colon");
+    let run =
+        |input: &str, output: &str| mode.run(["word-count", "--input", input, "--output", output]);
+    let here = path(dir.path());
+    run(&format!("file://{here}/in/*%20*"), &format!("file://{here}/o1")).expect_code(0);
+    assert_eq!(sorted_lines(&dir.join("o1")), ["percent\t1"]);
+    run(&format!("{here}/in"), &format!("{here}/o2")).expect_code(0);
+    assert_eq!(sorted_lines(&dir.join("o2")), ["colon\t1", "percent\t1"]);
+    let (input, out) = (format!("{here}/in"), format!("{here}/out"));
+    for (input, output, said) in [
+        (
+            "s3://bucket/a//b/*",
+            &*out,
+            "'s3://bucket/a//b/*': this build cannot read or write s3://",
+        ),
+        (&*input, "gs://bucket/out", "'gs://bucket/out': this build cannot read or write gs://"),
+        ("ftp://host/x", &*out, "'ftp://host/x' is of no known scheme"),
+        ("s3:///key", &*out, "names no bucket"),
+        (&*input, "file://host/out", "write file:/// and an absolute path"),
+    ] {
+        run(input, output).expect_code(2).expect_said(said);
+    }
+    assert!(!dir.join("out").exists(), "left behind: {:?}", dir.tree());
 }
 
 fn empty_files(mode: &Mode) {

@@ -5,9 +5,9 @@
 //! is no output of a job that is not over, contains none and lies in none, whichever of the two
 //! comes first. Several jobs may declare the same path, or one in the other's.
 //!
-//! All of this goes by name: outputs and declared paths are [resolved](crate::plan::AllowedPaths)
+//! All of this goes by name: outputs and declared paths are resolved (`plan/allowed.rs`)
 //! before, and whoever opens them follows no link. Outputs that have no job any more are
-//! [searched for](crate::output::refuse_outputs_at).
+//! searched for (`output/search.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -112,7 +112,8 @@ pub(crate) struct Claim {
 impl Claim {
     /// That of a job whose declared paths are resolved, as is its `output`.
     pub(crate) fn of(spec: &JobSpec, output: &Path) -> Self {
-        let outputs = [spec.output.clone(), output.to_path_buf()];
+        let named = spec.output.to_local().unwrap_or(output);
+        let outputs = [named.to_path_buf(), output.to_path_buf()];
         Self { outputs, declared: spec.writable.clone() }
     }
 

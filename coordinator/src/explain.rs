@@ -218,7 +218,7 @@ mod tests {
             job: "grep".into(),
             params: "{}".into(),
             inputs: Vec::new(),
-            output: "/out".into(),
+            output: "/out".parse().unwrap(),
             options: JobOptions {
                 worker_wait: Duration::from_millis(1_500),
                 ..JobOptions::default()

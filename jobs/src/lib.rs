@@ -52,8 +52,9 @@ pub use spec::{Compression, JobInput, JobOptions, JobSpec};
 pub use value::{Tagged, Value};
 pub use windrow_model::{
     AttemptId, Audit, BadRecord, BadRecordBudget, Blob, Death, Digest, Emitted, Error,
-    FailureCause, FailureClass, GlibcVersion, Isolation, JobId, JobIdentity, JobName, JobProgram,
-    MemoryLimit, NotAJobName, Place, Platform, PlatformNeeds, Result, Share, SideFile, Stage,
-    TaskId, WorkerId, escape, explained, one_line,
+    FailureCause, FailureClass, GlibcVersion, InputRange, Isolation, JobId, JobIdentity, JobName,
+    JobProgram, Location, MemoryLimit, NoStore, NotAJobName, NotALocation, Place, Platform,
+    PlatformNeeds, Result, Scheme, Share, SideFile, Stage, TaskId, Version, WorkerId, escape,
+    explained, one_line,
 };
 use windrow_model::{audit, bad_records, blob, error, failure};

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use windrow_model::Location;
 
 use crate::bad_records::BadRecordBudget;
 use crate::blob::{JobProgram, SideFile};
@@ -18,8 +19,8 @@ pub struct JobSpec {
     pub params: String,
     /// What to read.
     pub inputs: Vec<JobInput>,
-    /// The absolute output folder.
-    pub output: PathBuf,
+    /// The output folder, which is absolute.
+    pub output: Location,
     /// How to run it.
     pub options: JobOptions,
     /// The executable that has its code.
@@ -36,8 +37,8 @@ pub struct JobSpec {
 pub struct JobInput {
     /// Which of the job's inputs it belongs to; empty for a job that has only one.
     pub name: String,
-    /// An absolute file, folder or glob pattern.
-    pub pattern: String,
+    /// A file, a folder or a glob pattern, which is absolute when it is submitted.
+    pub pattern: Location,
 }
 
 impl JobInput {
@@ -154,7 +155,7 @@ mod tests {
     fn numbers(given: &[&str], names: &[&str]) -> Result<Vec<u32>, String> {
         let given: Vec<_> = given
             .iter()
-            .map(|name| JobInput { name: name.to_string(), pattern: "/x".to_string() })
+            .map(|name| JobInput { name: name.to_string(), pattern: "/x".parse().unwrap() })
             .collect();
         JobInput::numbers(&given, names).map_err(|error| error.message().to_string())
     }

@@ -1,6 +1,6 @@
-//! What every part of Windrow speaks of: identities, failures, counts, audits, programs and
-//! platforms. Data that can be written down. This crate depends on no other of Windrow's, and does
-//! nothing but explain what the system has refused ([`explained`]).
+//! What every part of Windrow speaks of: identities, failures, counts, audits, programs,
+//! platforms, locations and versions. Data that can be written down. This crate depends on no other
+//! of Windrow's, and does nothing but explain what the system has refused ([`explained`]).
 
 pub mod audit;
 pub mod bad_records;
@@ -10,8 +10,10 @@ pub mod error;
 pub mod failure;
 pub mod ids;
 pub mod isolation;
+pub mod location;
 pub mod one_line;
 pub mod system_error;
+pub mod version;
 
 pub use audit::{Audit, Emitted};
 pub use bad_records::{BadRecord, BadRecordBudget, Share};
@@ -21,5 +23,7 @@ pub use error::{Error, Result};
 pub use failure::{Death, FailureCause, FailureClass, MemoryLimit, Place};
 pub use ids::{AttemptId, JobId, JobIdentity, JobName, NotAJobName, Stage, TaskId, WorkerId};
 pub use isolation::Isolation;
+pub use location::{Location, NoStore, NotALocation, Scheme};
 pub use one_line::{escape, one_line};
 pub use system_error::explained;
+pub use version::{InputRange, Version};

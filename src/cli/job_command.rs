@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, Command, FromArgMatches};
 use windrow_jobs::side_files::set_side_files;
-use windrow_jobs::{BadRecordBudget, JobInput, Registry};
+use windrow_jobs::{BadRecordBudget, JobInput, Location, NotALocation, Registry};
 use windrow_proto::v1;
 
 use super::args::{JobArgs, Method};
@@ -17,6 +17,8 @@ pub(crate) struct JobCommand {
     /// JSON.
     pub(crate) params: String,
     pub(crate) inputs: Vec<JobInput>,
+    /// As it was given.
+    pub(crate) output: Location,
     /// By name, absolute.
     pub(crate) side_files: Vec<(String, PathBuf)>,
     pub(crate) args: JobArgs,
@@ -44,11 +46,15 @@ impl JobCommand {
         let program =
             job.build(&params).map_err(|error| bad_parameter(command, error.message()))?;
         let names = program.input_names();
-        let inputs: Vec<_> = args.inputs.iter().map(|input| named(input, &names)).collect();
+        let inputs = args.inputs.iter().map(|input| named(input, &names));
+        let inputs = inputs.collect::<Result<Vec<_>, _>>();
+        let inputs = inputs.map_err(|error| bad_parameter(command, &error.to_string()))?;
+        let output =
+            given(&args.output).map_err(|error| bad_parameter(command, &error.to_string()))?;
         JobInput::numbers(&inputs, &names)
             .map_err(|error| bad_parameter(command, error.message()))?;
         let name = job.name().to_string();
-        Ok((Self { name, params, inputs, side_files, args }, of_job))
+        Ok((Self { name, params, inputs, output, side_files, args }, of_job))
     }
 
     /// The description to submit.
@@ -56,10 +62,10 @@ impl JobCommand {
         let args = &self.args;
         let absolute_input = |JobInput { name, pattern }: &JobInput| {
             let pattern = absolute_pattern(pattern)?;
-            Ok(v1::JobInput { name: name.clone(), pattern })
+            Ok(v1::JobInput { name: name.clone(), pattern: pattern.to_string() })
         };
         let inputs = self.inputs.iter().map(absolute_input);
-        let output = absolute(&args.output)?;
+        let output = absolute(&self.output)?.to_string();
         Ok(v1::JobSpec {
             job: self.name.clone(),
             params: self.params.clone(),
@@ -129,15 +135,42 @@ fn compression(method: Option<Method>) -> v1::Compression {
 
 /// `NAME=PATH` for a job whose inputs have names; for all others the whole is a path, whatever
 /// signs it has.
-fn named(input: &str, names: &[&str]) -> JobInput {
+fn named(input: &str, names: &[&str]) -> Result<JobInput, CliError> {
     let (name, pattern) = match input.split_once('=') {
         Some(split) if !names.is_empty() => split,
         _ => ("", input),
     };
-    JobInput { name: name.to_string(), pattern: pattern.to_string() }
+    let pattern = Location::parse(pattern).map_err(|error| match error {
+        NotALocation::Empty => {
+            CliError::Usage("an --input is empty; is a variable not set?".to_string())
+        }
+        error => CliError::Usage(error.to_string()),
+    })?;
+    Ok(JobInput { name: name.to_string(), pattern })
 }
 
-fn absolute(path: &Path) -> Result<String, CliError> {
+/// A path or URL, as the user gave it.
+pub(super) fn given(path: &Path) -> Result<Location, CliError> {
+    match path.to_str() {
+        Some(text) => Location::parse(text).map_err(|error| CliError::Usage(error.to_string())),
+        None => Err(not_utf8(path)),
+    }
+}
+
+fn not_utf8(path: &Path) -> CliError {
+    let path = path.display();
+    CliError::Usage(format!("{path}: only paths in UTF-8 can be sent to a coordinator"))
+}
+
+/// Makes a path absolute. A URL stays as it is.
+fn absolute(location: &Location) -> Result<Location, CliError> {
+    match location.to_local() {
+        Ok(path) if !location.is_url() => absolute_path(path),
+        _ => Ok(location.clone()),
+    }
+}
+
+fn absolute_path(path: &Path) -> Result<Location, CliError> {
     let path = std::path::absolute(path).map_err(|error| match std::env::current_dir() {
         Ok(_) => CliError::io(path)(error),
         Err(gone) => CliError::Other(format!(
@@ -145,25 +178,19 @@ fn absolute(path: &Path) -> Result<String, CliError> {
              paths"
         )),
     })?;
-    let text = path.to_str().ok_or_else(|| {
-        CliError::Usage(format!(
-            "{}: only paths in UTF-8 can be sent to a coordinator",
-            path.display()
-        ))
-    })?;
-    Ok(text.to_string())
+    Location::of_path(&path).ok_or_else(|| not_utf8(&path))
 }
 
 /// Makes a path or glob pattern absolute. The folder put before a pattern is taken literally,
 /// whatever signs it has.
-fn absolute_pattern(input: &str) -> Result<String, CliError> {
-    if input.is_empty() {
-        return Err(CliError::Usage("an --input is empty; is a variable not set?".into()));
+fn absolute_pattern(input: &Location) -> Result<Location, CliError> {
+    match input.to_local() {
+        Ok(path) if !input.is_absolute() && !path.exists() => {
+            let here = absolute_path(Path::new("."))?;
+            let here = glob::Pattern::escape(here.as_str().trim_end_matches('/'));
+            Location::parse(&format!("{here}/{input}"))
+                .map_err(|error| CliError::Usage(error.to_string()))
+        }
+        _ => absolute(input),
     }
-    let path = Path::new(input);
-    if path.is_absolute() || path.exists() {
-        return absolute(path);
-    }
-    let here = absolute(Path::new("."))?;
-    Ok(format!("{}/{input}", glob::Pattern::escape(here.trim_end_matches('/'))))
 }

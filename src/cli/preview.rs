@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use windrow_jobs::one_line;
+use windrow_jobs::{Location, one_line};
 
 use super::stdout;
 
@@ -19,8 +19,10 @@ const SMALL_BYTES: u64 = 4 << 10;
 
 /// Prints lines of the first part that is not empty, one of each fifth: the first ones alone would
 /// be odd, since parts are sorted. The job has succeeded, so problems here are silent.
-pub(crate) fn print(output: &Path) {
-    let _ = try_print(output);
+pub(crate) fn print(output: &Location) {
+    if let Ok(folder) = output.to_local() {
+        let _ = try_print(folder);
+    }
 }
 
 fn try_print(output: &Path) -> io::Result<()> {

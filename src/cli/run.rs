@@ -45,7 +45,7 @@ pub(crate) async fn run(registry: Arc<Registry>, job: JobCommand) -> Result<Exit
     embedded.stop().await;
     let exit = exit?;
     if exit == Exit::Success && !job.args.json {
-        preview::print(&job.args.output);
+        preview::print(&job.output);
     }
     Ok(exit)
 }

@@ -75,7 +75,7 @@ pub(crate) async fn submit(
     let patience = Patience::new(&client, wait);
     let exit = follow(patience, &job, &mut *reporter, &mut interrupts, OnInterrupt::Cancel).await?;
     if exit == Exit::Success && !command.args.json {
-        preview::print(&command.args.output);
+        preview::print(&command.output);
     }
     Ok(exit)
 }

@@ -7,11 +7,14 @@ use windrow_coordinator::Verified;
 use super::args::VerifyArgs;
 use super::error::CliError;
 use super::exit::Exit;
+use super::job_command::given;
 use super::stdout;
 use super::summary::count;
 
 pub(crate) fn verify(args: &VerifyArgs) -> Result<Exit, CliError> {
-    let found = windrow_coordinator::verify(&args.output);
+    let output = given(&args.output)?;
+    let folder = output.to_local().map_err(|error| CliError::Usage(error.to_string()))?;
+    let found = windrow_coordinator::verify(folder);
     let Verified { files, bytes, differences, remarks } =
         found.map_err(|error| CliError::Other(error.to_string()))?;
     let is_whole = differences.is_empty();
@@ -27,7 +30,7 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<Exit, CliError> {
         for line in differences.iter().chain(&remarks) {
             stdout::line(format_args!("{line}"));
         }
-        let (folder, size) = (args.output.display(), ByteSize(bytes));
+        let size = ByteSize(bytes);
         let says = match is_whole {
             true => "matches its manifest".to_string(),
             false => {
@@ -38,7 +41,7 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<Exit, CliError> {
             }
         };
         let files = count(files as u64, "file");
-        stdout::line(format_args!("{folder}: {files}, {size}: {says}"));
+        stdout::line(format_args!("{output}: {files}, {size}: {says}"));
     }
     Ok(if is_whole { Exit::Success } else { Exit::Failure })
 }

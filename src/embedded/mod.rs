@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use windrow_coordinator::{Coordinator, CoordinatorConfig};
-use windrow_jobs::Registry;
+use windrow_jobs::{Location, Registry};
 use windrow_proto::v1;
 use windrow_worker::{Connector, WorkerConfig};
 
@@ -89,7 +89,7 @@ impl Embedded {
 
     /// Submits the one job of this cluster, and starts the worker in its output folder.
     pub async fn submit(&mut self, spec: v1::JobSpec) -> Result<Accepted, ClientError> {
-        let output = PathBuf::from(&spec.output);
+        let output = local_folder(&spec.output)?;
         let folders = WorkFolders { output_is_new: !output.exists(), output };
         // Nothing is shipped: all is of this process, side files included.
         let shipped = Shipped { executable: &self.executable, prefix: &[], side_files: &[] };
@@ -124,6 +124,16 @@ impl Embedded {
         }
         let _ = tokio::time::timeout(STOP_GRACE, self.server).await;
     }
+}
+
+/// The output folder, in which the worker has its own.
+fn local_folder(output: &str) -> Result<PathBuf, ClientError> {
+    let refused = |error: &dyn std::error::Error| ClientError::Refused {
+        usage: true,
+        message: error.to_string(),
+    };
+    let location = Location::parse(output).map_err(|error| refused(&error))?;
+    Ok(location.to_local().map_err(|error| refused(&error))?.to_path_buf())
 }
 
 impl WorkFolders {

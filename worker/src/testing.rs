@@ -4,7 +4,6 @@
 use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use hyper_util::rt::TokioIo;
 use tokio_util::sync::CancellationToken;
@@ -21,12 +20,12 @@ use windrow_jobs::program::{
     RecordSink, ReduceSummary, Sections,
 };
 use windrow_jobs::{
-    AttemptId, Audit, Counters, FailureCause, HashPartitioner, JobId, JobIdentity, Partitioner,
-    Stage, TaskId, hash_key,
+    AttemptId, Audit, Counters, FailureCause, HashPartitioner, InputRange, JobId, JobIdentity,
+    Location, Partitioner, Stage, TaskId, Version, hash_key,
 };
 
 use crate::memory::Account;
-use crate::model::{FileRange, JobContext};
+use crate::model::JobContext;
 use crate::shuffle::block::Codec;
 use crate::shuffle::segment::{Owner, SegmentWriter};
 use crate::shuffle::spill::Scratch;
@@ -43,21 +42,18 @@ pub fn owner(task: u32, attempt: u32) -> Owner {
 }
 
 /// A range of a file as it is now.
-pub fn file_range(path: &Path, start: u64, end: u64) -> FileRange {
+pub fn file_range(path: &Path, start: u64, end: u64) -> InputRange {
     let metadata = std::fs::metadata(path).unwrap();
-    let modified = metadata.modified().unwrap().duration_since(UNIX_EPOCH).unwrap();
-    FileRange {
-        path: path.to_path_buf(),
+    InputRange {
+        location: Location::of_path(path).unwrap(),
         file_number: 0,
-        start,
-        end,
-        file_bytes: metadata.len(),
-        modified_unix_ns: modified.as_nanos() as u64,
+        range: start..end,
+        version: Version::of_file(&metadata).unwrap(),
     }
 }
 
 /// All of a file.
-pub fn whole_file(path: &Path) -> FileRange {
+pub fn whole_file(path: &Path) -> InputRange {
     file_range(path, 0, std::fs::metadata(path).unwrap().len())
 }
 

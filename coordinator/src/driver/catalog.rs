@@ -24,8 +24,7 @@ use crate::blobs::Held;
 use crate::journal::ClusterId;
 use crate::output::{Place, StagedPart, Written};
 use crate::plan::{ClusterSize, InputSize, Plan};
-use crate::rpc::Load;
-use crate::submitter::Submitter;
+use crate::submitter::{Load, Submitter};
 
 /// Inputs that a status shows; a shell may have made many of one pattern.
 const INPUTS_SHOWN_MAX: usize = 16;
@@ -111,7 +110,7 @@ impl JobWork {
     /// One of a job that is scheduled like this.
     #[cfg(test)]
     pub(crate) fn for_test(scheduled: &windrow_scheduler::JobPlan, place: Place) -> Self {
-        use windrow_jobs::{JobOptions, JobProgram};
+        use windrow_jobs::{JobOptions, JobProgram, Location};
 
         let options = JobOptions {
             max_attempts: scheduled.max_attempts,
@@ -126,7 +125,7 @@ impl JobWork {
             job: "test".into(),
             params: "{}".into(),
             inputs: Vec::new(),
-            output: place.output().to_path_buf(),
+            output: Location::of_path(place.output()).expect("a path"),
             options,
             program,
             files: Vec::new(),
@@ -151,7 +150,7 @@ impl JobWork {
 
     /// Where its attempts write.
     pub(crate) fn staging(&self) -> PathBuf {
-        self.place.staging_in(&self.spec.output)
+        self.place.staging_in(self.spec.output.to_local().unwrap_or(self.place.output()))
     }
 }
 

@@ -66,7 +66,7 @@ impl Driver {
                     maps = work.plan.splits.len(),
                     reduces = work.plan.partitions,
                     input_bytes = work.plan.input_bytes(),
-                    output = ?work.spec.output,
+                    output = %work.spec.output,
                     "job accepted"
                 );
                 let work = Arc::clone(work);

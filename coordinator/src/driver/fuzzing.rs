@@ -1,12 +1,13 @@
-//! For `crate::fuzzing`: what this driver writes into its journal.
+//! For `fuzz/`: what this driver writes into its journal.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use windrow_jobs::fuzzing::{HeapBound, Target};
 use windrow_jobs::{
-    AttemptId, FailureCause, JobId, JobIdentity, JobInput, JobOptions, JobProgram, JobSpec, Place,
-    Platform, PlatformNeeds, Stage, TaskId, WorkerId,
+    AttemptId, FailureCause, JobId, JobIdentity, JobInput, JobOptions, JobProgram, JobSpec,
+    Location, Place, Platform, PlatformNeeds, Stage, TaskId, WorkerId,
 };
 use windrow_scheduler::journal::{Body, Epoch, Nonce, PartId, Recovered, Slot};
 use windrow_scheduler::{
@@ -103,6 +104,11 @@ fn records() -> Vec<Record<Note>> {
     events.map(record).to_vec()
 }
 
+#[allow(clippy::expect_used, reason = "it is one of the few above")]
+fn location(path: &str) -> Location {
+    Location::of_path(Path::new(path)).expect("a path")
+}
+
 /// A small job.
 pub(crate) fn work() -> JobWork {
     JobWork {
@@ -110,8 +116,8 @@ pub(crate) fn work() -> JobWork {
         spec: JobSpec {
             job: "sort".into(),
             params: "{}".into(),
-            inputs: vec![JobInput { name: String::new(), pattern: "/in/*".into() }],
-            output: "/out".into(),
+            inputs: vec![JobInput { name: String::new(), pattern: location("/in/*") }],
+            output: location("/out"),
             options: JobOptions::default(),
             program: JobProgram::default(),
             files: Vec::new(),

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use windrow_jobs::{JobId, explained};
+use windrow_jobs::{JobId, Location, explained};
 
 use super::lock::LOCK;
 use super::replace::REPLACED;
@@ -62,10 +62,12 @@ pub(crate) enum OutputError {
         path: PathBuf,
     },
     /// A job of this coordinator has the folder, or waits to have it again.
-    #[error("output {} belongs to {job}, which is not over; choose another folder, or cancel that job", path.display())]
+    #[error(
+        "output {output} belongs to {job}, which is not over; choose another folder, or cancel that job"
+    )]
     OfJob {
         /// The output folder.
-        path: PathBuf,
+        output: Location,
         /// Whose it is.
         job: JobId,
     },

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
+use windrow_jobs::Version;
 
 use super::{Content, StagedPart};
 use crate::plan::Plan;
@@ -78,12 +79,16 @@ struct ManifestInput<'a> {
     /// Which of the job's inputs it is of; left out where there is only one.
     #[serde(skip_serializing_if = "str::is_empty")]
     name: &'a str,
-    /// Absolute.
+    /// An absolute path, or a URL.
     path: &'a str,
     /// Its size.
     bytes: u64,
-    /// Its modification time, in nanoseconds since 1970.
-    modified_unix_ns: u64,
+    /// Of a file, its modification time in nanoseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    modified_unix_ns: Option<u64>,
+    /// Of an object, what its store calls this state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    etag: Option<&'a str>,
 }
 
 /// A part of the output, or a file of bad records.
@@ -150,11 +155,18 @@ pub(super) fn write(
 }
 
 fn write_inputs<S: Serializer>(plan: &Arc<Plan>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(plan.files.iter().map(|file| ManifestInput {
-        name: plan.inputs.get(file.input as usize).map_or("", |input| &*input.name),
-        path: &file.path,
-        bytes: file.bytes,
-        modified_unix_ns: file.modified_unix_ns,
+    serializer.collect_seq(plan.files.iter().map(|file| {
+        let (modified_unix_ns, etag) = match &file.version {
+            Version::Local { modified_unix_ns, .. } => (Some(*modified_unix_ns), None),
+            Version::Object { etag, .. } => (None, Some(&**etag)),
+        };
+        ManifestInput {
+            name: plan.inputs.get(file.input as usize).map_or("", |input| &*input.name),
+            path: file.location.as_str(),
+            bytes: file.bytes(),
+            modified_unix_ns,
+            etag,
+        }
     }))
 }
 

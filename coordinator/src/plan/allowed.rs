@@ -10,7 +10,7 @@ use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use windrow_jobs::{JobSpec, explained};
+use windrow_jobs::{JobSpec, NoStore, explained};
 
 use super::listing::Places;
 use crate::hanging::at;
@@ -25,6 +25,7 @@ pub struct AllowedPaths {
 
 /// A path outside them.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum NotAllowed {
     /// A root that is not there.
     #[error("{}: {}", path.display(), explained(path, error))]
@@ -34,6 +35,9 @@ pub enum NotAllowed {
         /// What the system said.
         error: std::io::Error,
     },
+    /// It is in no store that there is.
+    #[error(transparent)]
+    NoStore(#[from] NoStore),
     /// It leads upwards, so that it is not seen where it ends.
     #[error("{} has '..' in it; name the path as it is", path.display())]
     Upwards {
@@ -76,11 +80,12 @@ impl AllowedPaths {
         if self.roots.is_none() {
             return Ok(());
         }
-        self.check(&spec.output)?;
+        self.check(spec.output.to_local()?)?;
         spec.writable.iter().try_for_each(|path| self.check(path))?;
         try_for_each(&spec.inputs, |input| {
-            refuse_upwards(Path::new(&input.pattern))?;
-            let components = input.pattern.split('/');
+            let pattern = input.pattern.to_local()?;
+            refuse_upwards(pattern)?;
+            let components = pattern.to_str().unwrap_or_default().split('/');
             let literal = components.take_while(|component| !component.contains(['*', '?', '[']));
             self.check(Path::new(&literal.collect::<Vec<_>>().join("/")))
         })
@@ -159,17 +164,17 @@ fn is_link(path: &Path) -> bool {
 mod tests {
     use std::os::unix::fs::symlink;
 
-    use windrow_jobs::{JobInput, JobOptions, JobProgram};
+    use windrow_jobs::{JobInput, JobOptions, JobProgram, Location};
 
     use super::*;
 
     fn spec(input: &Path, output: &Path) -> JobSpec {
-        let pattern = input.display().to_string();
+        let pattern = Location::of_path(input).unwrap();
         JobSpec {
             job: "word-count".into(),
             params: "{}".into(),
             inputs: vec![JobInput { name: String::new(), pattern }],
-            output: output.to_path_buf(),
+            output: Location::of_path(output).unwrap(),
             options: JobOptions::default(),
             program: JobProgram::default(),
             files: Vec::new(),

@@ -3,16 +3,20 @@
 use std::io;
 use std::path::PathBuf;
 
-use windrow_jobs::explained;
+use windrow_jobs::{NoStore, explained};
 
 use super::NotAllowed;
 
 /// Something about a job's input or numbers that is wrong before anything runs.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum PlanError {
     /// Inputs that are not those of the job.
     #[error("{0}")]
     Inputs(String),
+    /// An input or the output is in no store that there is.
+    #[error(transparent)]
+    NoStore(#[from] NoStore),
     /// Nothing is there.
     #[error(
         "no input matches '{input}' (names that begin with '.' or '_' are skipped unless named)"

@@ -85,8 +85,8 @@ mod tests {
         JobSpec {
             job: "sort".into(),
             params: "{}".into(),
-            inputs: vec![JobInput { name: String::new(), pattern: pattern.into() }],
-            output: "/out".into(),
+            inputs: vec![JobInput { name: String::new(), pattern: pattern.parse().unwrap() }],
+            output: "/out".parse().unwrap(),
             options: JobOptions::default(),
             program: JobProgram::default(),
             files: Vec::new(),

@@ -164,7 +164,6 @@ impl Plan {
         total_bytes(&self.inputs)
     }
 
-    /// What the scheduler needs to know of it.
     /// One that is scheduled like this.
     #[cfg(test)]
     pub(crate) fn for_test(scheduled: &JobPlan) -> Self {
@@ -175,7 +174,7 @@ impl Plan {
         };
         let splits: Vec<_> = scheduled.splits.iter().enumerate().map(split).collect();
         let bytes = splits.iter().map(|split| split.bytes).sum();
-        let file = InputFile { input: 0, path: "/in".into(), bytes, modified_unix_ns: 0 };
+        let file = InputFile::for_test(0, "/in", bytes);
         Self {
             files: vec![file],
             inputs: vec![InputSize { name: String::new(), files: 1, bytes }],
@@ -241,22 +240,23 @@ fn list_inputs(
     let mut inputs = Vec::new();
     for (number, name) in (0..).zip(names) {
         let of_this = given.iter().zip(&numbers).filter(|(_, of)| **of == number);
-        let listed = listing::list(number, of_this.map(|(input, _)| &*input.pattern), places)?;
+        let listed = listing::list(number, of_this.map(|(input, _)| &input.pattern), places)?;
         inputs.push(InputSize {
             name: name.to_string(),
             files: listed.len() as u32,
-            bytes: listed.iter().map(|file| file.bytes).sum(),
+            bytes: listed.iter().map(InputFile::bytes).sum(),
         });
         // Nothing is read of empty files, and the first file of an input is the first that has
         // something in it.
-        files.extend(listed.into_iter().filter(|file| file.bytes > 0));
+        files.extend(listed.into_iter().filter(|file| file.bytes() > 0));
     }
     Ok(Listing { files, inputs })
 }
 
 /// Compared as the system sees them, so that no link hides one inside the other.
 fn refuse_inside_output(spec: &JobSpec, places: &Places) -> Result<(), PlanError> {
-    let Ok(output) = at(&spec.output, || fs::canonicalize(&spec.output)) else {
+    let output = spec.output.to_local()?;
+    let Ok(output) = at(output, || fs::canonicalize(output)) else {
         return Ok(()); // It does not exist yet, so nothing lies inside it.
     };
     match places.iter().find(|(real, _)| real.starts_with(&output)) {
@@ -270,7 +270,7 @@ mod tests {
     use std::path::Path;
 
     use windrow_jobs::prelude::*;
-    use windrow_jobs::{JobOptions, JobProgram, ready};
+    use windrow_jobs::{JobOptions, JobProgram, Location, ready};
 
     use super::*;
 
@@ -281,7 +281,7 @@ mod tests {
             job: "word-count".into(),
             params: "{}".into(),
             inputs: vec![named("", input)],
-            output: output.to_path_buf(),
+            output: Location::of_path(output).unwrap(),
             options: JobOptions::default(),
             program: JobProgram::default(),
             files: Vec::new(),
@@ -290,7 +290,7 @@ mod tests {
     }
 
     fn named(name: &str, input: &Path) -> JobInput {
-        JobInput { name: name.into(), pattern: input.display().to_string() }
+        JobInput { name: name.into(), pattern: Location::of_path(input).unwrap() }
     }
 
     fn plan(spec: &JobSpec) -> Result<Plan, PlanError> {
@@ -335,7 +335,8 @@ mod tests {
             vec![named("right", &at("b")), named("left", &at("c")), named("right", &at("a"))];
         spec.inputs.push(named("left", &at("b")));
         let plan = plan(&spec).unwrap();
-        let files: Vec<_> = plan.files.iter().map(|file| (file.input, &*file.path)).collect();
+        let files: Vec<_> =
+            plan.files.iter().map(|file| (file.input, file.location.as_str())).collect();
         let path = |name: &str| at(name).display().to_string();
         let expected = [(0, path("b")), (0, path("c")), (1, path("a")), (1, path("b"))];
         assert_eq!(files, expected.each_ref().map(|(input, path)| (*input, &**path)));

@@ -48,7 +48,7 @@ impl Split {
     fn share(&self, file: &InputFile, rest: u64, most: u64) -> u64 {
         let room = most - self.bytes;
         let is_other = self.input != file.input || self.ranges.len() >= FILES_PER_SPLIT_MAX;
-        let is_small = file.bytes <= most / PARTS_MIN;
+        let is_small = file.bytes() <= most / PARTS_MIN;
         match self.ranges.is_empty() {
             false if is_other || (rest > room && is_small) => 0,
             _ => rest.min(room),
@@ -59,7 +59,7 @@ impl Split {
     pub(crate) fn affinity(&self, files: &[InputFile]) -> u64 {
         let mut name = Vec::new();
         for range in &self.ranges {
-            name.extend_from_slice(files[range.file as usize].path.as_bytes());
+            name.extend_from_slice(files[range.file as usize].location.as_str().as_bytes());
             name.push(0);
             name.extend_from_slice(&range.start.to_le_bytes());
             name.extend_from_slice(&range.end.to_le_bytes());
@@ -84,13 +84,13 @@ pub(crate) fn cut(files: &[InputFile], split_bytes: u64) -> Vec<Split> {
 /// Cuts one input, whose first file has the number `first`: no more splits than needed, as even as
 /// small files allow.
 fn cut_input(files: &[InputFile], first: u32, split_bytes: u64, splits: &mut Vec<Split>) {
-    let input_bytes: u64 = files.iter().map(|file| file.bytes).sum();
+    let input_bytes: u64 = files.iter().map(InputFile::bytes).sum();
     let most = input_bytes.div_ceil(input_bytes.div_ceil(split_bytes).max(1));
     let mut open = Split::default();
     for (number, file) in (first..).zip(files) {
         let mut start = 0;
-        while start < file.bytes {
-            let share = open.share(file, file.bytes - start, most);
+        while start < file.bytes() {
+            let share = open.share(file, file.bytes() - start, most);
             if share == 0 {
                 splits.push(std::mem::take(&mut open));
                 continue;
@@ -112,12 +112,7 @@ mod tests {
     use super::*;
 
     fn files(sizes: &[u64]) -> Vec<InputFile> {
-        let file = |(i, &bytes)| InputFile {
-            input: 0,
-            path: format!("/f{i}"),
-            bytes,
-            modified_unix_ns: 0,
-        };
+        let file = |(i, &bytes)| InputFile::for_test(0, &format!("/f{i}"), bytes);
         sizes.iter().enumerate().map(file).collect()
     }
 

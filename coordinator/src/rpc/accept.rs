@@ -15,7 +15,7 @@
 //! What lies in a folder does not say enough of whose it is: the file server may be away for a
 //! moment. The driver knows which jobs have a folder, or wait to have it again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -23,7 +23,7 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use windrow_jobs::program::JobShape;
-use windrow_jobs::{JobId, JobIdentity, JobSpec};
+use windrow_jobs::{JobId, JobIdentity, JobSpec, Location};
 use windrow_proto::v1;
 use windrow_scheduler::SubmissionId;
 
@@ -37,7 +37,9 @@ use crate::claims::{Claim, ComingClaim, ComingClaims};
 use crate::driver::{DriverHandle, JobWork, OutputOwner, Stopped, Submission, Unsubmitted};
 use crate::journal::draw;
 use crate::output::{self, OutputError, Owner, Reservation};
-use crate::plan::{self, AllowedPaths, ClusterSize, KEPT_FOR, KeptListings, Listing, Plan, Ranges};
+use crate::plan::{
+    self, AllowedPaths, ClusterSize, KEPT_FOR, KeptListings, Listing, NotAllowed, Plan, Ranges,
+};
 use crate::submitter::Submitter;
 
 /// Plans jobs, and has them accepted. Cheap to clone; clones have all in common.
@@ -113,7 +115,7 @@ impl Planner {
         let pin = self.pin(&spec, submitter).await?;
         let planning = self.plannings.run(submitter, move || {
             planner.allowed_paths.check_spec(&spec)?;
-            let output = planner.allowed_paths.resolve(&spec.output)?;
+            let output = planner.allowed_paths.resolve(local(&spec.output)?)?;
             output::check(&output, spec.options.overwrite)?;
             let listing = Listing::make(&spec, &shape, &planner.allowed_paths)?;
             let partitions = plan::partitions(&spec, &shape, cluster, &listing)?;
@@ -234,7 +236,8 @@ impl Planner {
         spec: &JobSpec,
         found: Vec<JobIdentity>,
     ) -> Result<Option<OutputOwner>, Status> {
-        self.turns.ask(of, self.driver.owner_of(spec.output.clone(), found)).await
+        let output = local(&spec.output)?.to_path_buf();
+        self.turns.ask(of, self.driver.owner_of(output, found)).await
     }
 
     /// Looks at the output first, since that is cheap, and writes nothing.
@@ -242,7 +245,7 @@ impl Planner {
         let spec = &asked.spec;
         self.allowed_paths.check_spec(spec)?;
         check_files(spec, &self.blobs)?;
-        let output = self.allowed_paths.resolve(&spec.output)?;
+        let output = self.allowed_paths.resolve(local(&spec.output)?)?;
         output::check(&output, spec.options.overwrite)?;
         let listing = match self.listings.take(asked.id, spec) {
             Some((listing, _pin)) => listing,
@@ -310,12 +313,16 @@ fn take(planned: Planned, owner: Option<Owner>) -> Result<(Submission, Pin), Sta
     Ok((Submission { id, work: Arc::new(work), plan: to_schedule, reservation }, pin))
 }
 
+fn local(output: &Location) -> Result<&Path, NotAllowed> {
+    Ok(output.to_local()?)
+}
+
 fn submitter_gone() -> Status {
     Status::cancelled("the submitter has gone")
 }
 
 fn refused(spec: &JobSpec, owner: OutputOwner) -> Status {
-    OutputError::OfJob { path: spec.output.clone(), job: owner.job }.into()
+    OutputError::OfJob { output: spec.output.clone(), job: owner.job }.into()
 }
 
 pub(super) fn drawn() -> Result<u128, Status> {

@@ -1,4 +1,4 @@
-//! For `crate::fuzzing`: what workers and submitters say.
+//! For `fuzz/`: what workers and submitters say.
 
 use prost::Message;
 use windrow_jobs::fuzzing::{HeapBound, Target};

@@ -7,7 +7,7 @@
 use std::io::ErrorKind;
 
 use tonic::Status;
-use windrow_jobs::{Digest, JobId, JobName, JobSpec, Platform, PlatformNeeds};
+use windrow_jobs::{Digest, JobId, JobName, JobSpec, Platform, PlatformNeeds, one_line};
 use windrow_proto::protocols;
 use windrow_proto::v1::Build;
 
@@ -17,7 +17,6 @@ use crate::driver::{JoinError, Stopped};
 use crate::journal::ClusterId;
 use crate::output::OutputError;
 use crate::plan::{NotAllowed, PlanError};
-use windrow_jobs::one_line;
 
 /// The protocol to speak with a peer; refuses one that has none in common with this build, by name
 /// of both.
@@ -69,9 +68,7 @@ pub(super) fn check_same_job(
     }
     let text = format!(
         "'{key}' is the name (--submission) under which job {} ({}, output {}) was submitted, which is another one; use another name",
-        job.0,
-        accepted.job,
-        accepted.output.display()
+        job.0, accepted.job, accepted.output
     );
     Err(Status::already_exists(one_line(&text)))
 }
@@ -151,6 +148,7 @@ impl From<PlanError> for Status {
             PlanError::GivenUp => Self::cancelled(text),
             PlanError::Inputs(_)
             | PlanError::BadPattern { .. }
+            | PlanError::NoStore(_)
             | PlanError::NotAFile { .. }
             | PlanError::NotUtf8 { .. }
             | PlanError::InsideOutput { .. }
@@ -185,7 +183,11 @@ impl From<BlobError> for Status {
 
 impl From<NotAllowed> for Status {
     fn from(error: NotAllowed) -> Self {
-        Self::permission_denied(one_line(&error.to_string()))
+        let text = one_line(&error.to_string());
+        match error {
+            NotAllowed::NoStore(_) => Self::invalid_argument(text),
+            _ => Self::permission_denied(text),
+        }
     }
 }
 

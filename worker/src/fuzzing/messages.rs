@@ -66,7 +66,7 @@ fn order_messages() -> Vec<Order> {
         files: vec![v1::SideFile { name: "words".into(), blob: Some(blob) }],
         ..Default::default()
     };
-    let range = v1::FileRange { path: "/in".into(), end: 100, ..Default::default() };
+    let range = v1::InputRange { location: "/in".into(), end: 100, ..Default::default() };
     let points = vec![v1::SplitPoint { key: "k".into(), value: "v".into() }];
     let outputs = v1::MapOutputs {
         job: 1,

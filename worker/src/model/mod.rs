@@ -6,4 +6,4 @@ mod request;
 
 pub(crate) use progress::Progress;
 pub(crate) use report::{Finished, Part, Stats};
-pub(crate) use request::{FileRange, JobContext, RunRequest, Work, WorkerOutputs};
+pub(crate) use request::{JobContext, RunRequest, Work, WorkerOutputs};

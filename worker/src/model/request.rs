@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use windrow_jobs::program::SplitPoints;
 use windrow_jobs::{
-    AttemptId, BadRecord, BadRecordBudget, Compression, JobIdentity, JobProgram, SideFile, WorkerId,
+    AttemptId, BadRecord, BadRecordBudget, Compression, InputRange, JobIdentity, JobProgram,
+    SideFile, WorkerId,
 };
 
 /// What every task of a job needs.
@@ -71,27 +72,10 @@ pub enum Work {
         /// All of one input of the job: its number.
         input: u32,
         /// What to read.
-        ranges: Vec<FileRange>,
+        ranges: Vec<InputRange>,
     },
     /// Reduce the partition whose number is the task's index, from these outputs.
     Reduce(Arc<Vec<WorkerOutputs>>),
-}
-
-/// Bytes of one input file. Records that begin in `start..end` belong to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileRange {
-    /// Absolute.
-    pub path: PathBuf,
-    /// The file's place among all of the job's input, counted from 0.
-    pub file_number: u32,
-    /// First byte.
-    pub start: u64,
-    /// Byte after the last.
-    pub end: u64,
-    /// Size of the file when the job was planned.
-    pub file_bytes: u64,
-    /// Its modification time then, in nanoseconds since 1970.
-    pub modified_unix_ns: u64,
 }
 
 /// The map outputs that one worker holds.

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use windrow_jobs::collect::{Collected, Collector, RecordBuffer, Room};
 use windrow_jobs::program::CollectorSetup;
-use windrow_jobs::{Emitted, FailureCause, hash_key};
+use windrow_jobs::{Emitted, FailureCause, InputRange, hash_key};
 
 use super::map_loop::{ChunkSink, MapLoops};
 use super::map_output::{Pairs, SpillFile};
@@ -16,7 +16,7 @@ use super::plan::{CHUNK_BYTES_MIN, InputPlan, chunk_bytes};
 use super::quarantine::Quarantine;
 use super::{Attempt, Outcome, map_only, map_output};
 use crate::memory::Reservation;
-use crate::model::{FileRange, Finished, Stats};
+use crate::model::{Finished, Stats};
 
 /// The pairs of one attempt take up at most this share of the job's memory: two attempts overlap.
 const COLLECTORS_PERCENT: u64 = 40;
@@ -30,7 +30,11 @@ const CAREFUL_CHUNK_BYTES_MAX: u64 = 256 << 10;
 const FLOOR_PARTS: u64 = 16;
 
 /// Runs a map attempt.
-pub fn run(attempt: &Attempt, input: u32, ranges: Vec<FileRange>) -> Result<Outcome, FailureCause> {
+pub fn run(
+    attempt: &Attempt,
+    input: u32,
+    ranges: Vec<InputRange>,
+) -> Result<Outcome, FailureCause> {
     let started = Instant::now();
     let context = &attempt.context;
     let record_bytes_max = context.record_bytes_max.max(1);

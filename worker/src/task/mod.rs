@@ -21,6 +21,7 @@ mod chunk;
 mod conserve;
 mod cores;
 pub(crate) mod gate;
+mod input;
 mod map;
 mod map_loop;
 mod map_only;

@@ -5,9 +5,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use windrow_jobs::InputRange;
 use windrow_jobs::program::InputFormat;
-
-use crate::model::FileRange;
 
 /// Chunks are at least this large, unless their range is smaller: each costs a read, and some bytes
 /// of the plan.
@@ -35,7 +34,7 @@ pub struct InputPlan {
     pub chunk_bytes: u64,
     /// Size of the largest record that is read.
     pub record_bytes_max: u64,
-    ranges: Vec<FileRange>,
+    ranges: Vec<InputRange>,
     chunks: Vec<ChunkRange>,
     next: AtomicUsize,
 }
@@ -52,9 +51,9 @@ pub struct ChunkRange {
 }
 
 /// A good size of chunks for this much input, memory and threads.
-pub fn chunk_bytes(ranges: &[FileRange], memory_bytes: u64, threads: usize) -> u64 {
+pub fn chunk_bytes(ranges: &[InputRange], memory_bytes: u64, threads: usize) -> u64 {
     let threads = threads as u64;
-    let input_bytes: u64 = ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum();
+    let input_bytes: u64 = ranges.iter().map(InputRange::bytes).sum();
     let even = input_bytes / (threads * CHUNKS_PER_THREAD);
     let affordable = memory_bytes / (threads * MEMORY_PARTS);
     even.min(affordable).clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX)
@@ -62,9 +61,14 @@ pub fn chunk_bytes(ranges: &[FileRange], memory_bytes: u64, threads: usize) -> u
 
 impl InputPlan {
     /// Cuts `ranges` into chunks.
-    pub fn new(ranges: Vec<FileRange>, chunk_bytes: u64, format: InputFormat, lossy: bool) -> Self {
+    pub fn new(
+        ranges: Vec<InputRange>,
+        chunk_bytes: u64,
+        format: InputFormat,
+        lossy: bool,
+    ) -> Self {
         let mut chunks = Vec::new();
-        for (index, range) in ranges.iter().enumerate() {
+        for (index, InputRange { range, .. }) in ranges.iter().enumerate() {
             let mut start = range.start;
             while start < range.end {
                 let end = range.end.min(start.saturating_add(chunk_bytes));
@@ -90,7 +94,7 @@ impl InputPlan {
     }
 
     /// The chunk of this number and the range that it is part of.
-    pub fn chunk(&self, index: usize) -> (ChunkRange, &FileRange) {
+    pub fn chunk(&self, index: usize) -> (ChunkRange, &InputRange) {
         let chunk = self.chunks[index];
         (chunk, &self.ranges[chunk.range])
     }

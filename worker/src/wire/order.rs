@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use windrow_jobs::program::SplitPoints;
-use windrow_jobs::{AttemptId, BadRecord, BadRecordBudget, JobId, JobIdentity, Share};
+use windrow_jobs::{
+    AttemptId, BadRecord, BadRecordBudget, InputRange, JobId, JobIdentity, Share, Version,
+};
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
 
 use super::failure::deadly_from;
 use super::outputs::{ToldOutputs, outputs_from};
 use super::{Malformed, attempt_from, compression_from, program};
-use crate::model::{FileRange, JobContext};
+use crate::model::JobContext;
 
 /// What the coordinator wants, or says.
 #[derive(Debug)]
@@ -47,7 +49,7 @@ pub(crate) enum Order {
 pub(crate) struct MapOrder {
     pub attempt: AttemptId,
     pub input: u32,
-    pub ranges: Vec<FileRange>,
+    pub ranges: Vec<InputRange>,
     pub alone: bool,
     pub skip: Vec<BadRecord>,
 }
@@ -88,7 +90,7 @@ pub(crate) fn order_from(message: v1::CoordinatorMessage) -> Result<Order, Malfo
         FromCoordinator::AssignMap(assign) => Order::Map(MapOrder {
             attempt: attempt_from(assign.attempt)?,
             input: assign.input,
-            ranges: assign.ranges.into_iter().map(range_from).collect(),
+            ranges: assign.ranges.into_iter().map(range_from).collect::<Result<_, _>>()?,
             alone: assign.alone,
             skip: assign.skip.into_iter().map(deadly_from).collect(),
         }),
@@ -145,9 +147,16 @@ fn budget_from(budget: v1::BadRecordBudget) -> Result<BadRecordBudget, Malformed
     }
 }
 
-fn range_from(range: v1::FileRange) -> FileRange {
-    let v1::FileRange { path, start, end, file_bytes, modified_unix_ns, file_number } = range;
-    FileRange { path: path.into(), start, end, file_bytes, modified_unix_ns, file_number }
+fn range_from(range: v1::InputRange) -> Result<InputRange, Malformed> {
+    use v1::input_range::Version as Told;
+    let v1::InputRange { location, start, end, file_bytes: bytes, file_number, version } = range;
+    let version = match version {
+        Some(Told::Etag(etag)) => Version::Object { bytes, etag: etag.into() },
+        Some(Told::ModifiedUnixNs(modified_unix_ns)) => Version::Local { bytes, modified_unix_ns },
+        None => Version::Local { bytes, modified_unix_ns: 0 },
+    };
+    let location = location.parse().map_err(|_| Malformed("an input without a location"))?;
+    Ok(InputRange { location, file_number, range: start..end, version })
 }
 
 #[cfg(test)]

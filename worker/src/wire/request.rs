@@ -1,13 +1,13 @@
 //! Requests as a worker passes them on to the process of their job: the same orders that it was
 //! given itself.
 
-use windrow_jobs::{AttemptId, BadRecordBudget, JobId};
+use windrow_jobs::{AttemptId, BadRecordBudget, InputRange, JobId, Version};
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message;
 
 use super::failure::deadly_to;
 use super::{attempt_to, compression_to};
-use crate::model::{FileRange, JobContext, RunRequest, Work};
+use crate::model::{JobContext, RunRequest, Work};
 
 /// The order to run an attempt. What it needs must have been said before: its job's context, and
 /// the outputs that a reduce attempt reads, as `outputs_version`.
@@ -79,13 +79,17 @@ fn budget_to(budget: BadRecordBudget) -> v1::BadRecordBudget {
     v1::BadRecordBudget { budget: Some(budget) }
 }
 
-fn range_to(range: &FileRange) -> v1::FileRange {
-    v1::FileRange {
-        path: range.path.display().to_string(),
-        start: range.start,
-        end: range.end,
-        file_bytes: range.file_bytes,
-        modified_unix_ns: range.modified_unix_ns,
+fn range_to(range: &InputRange) -> v1::InputRange {
+    use v1::input_range::Version as Told;
+    v1::InputRange {
+        location: range.location.to_string(),
+        start: range.range.start,
+        end: range.range.end,
+        file_bytes: range.version.bytes(),
+        version: Some(match &range.version {
+            Version::Local { modified_unix_ns, .. } => Told::ModifiedUnixNs(*modified_unix_ns),
+            Version::Object { etag, .. } => Told::Etag(etag.to_string()),
+        }),
         file_number: range.file_number,
     }
 }
@@ -150,24 +154,24 @@ mod tests {
 
     #[test]
     fn a_map_attempt_is_passed_on_whole() {
-        let range = FileRange {
-            path: "/in/a".into(),
+        let range = |location: &str, version| InputRange {
+            location: location.parse().unwrap(),
             file_number: 5,
-            start: 1,
-            end: 9,
-            file_bytes: 10,
-            modified_unix_ns: 11,
+            range: 1..9,
+            version,
         };
-        let sent = request(Stage::Map, Work::Map { input: 1, ranges: vec![range.clone()] });
+        let ranges = vec![
+            range("/in/a", Version::Local { bytes: 10, modified_unix_ns: 11 }),
+            range("s3://bucket/a//b", Version::Object { bytes: 10, etag: "\"e\"".into() }),
+        ];
+        let sent = request(Stage::Map, Work::Map { input: 1, ranges: ranges.clone() });
         let context = context_to(JobId(7), &sent.context);
         let points = split_points_to(JobId(7), &sent.context).unwrap();
         for order in [[points.clone(), context.clone()], [context, points]] {
             let run = passed_on(order.into_iter().chain([run_to(&sent, 0)]));
             assert_eq!((run.attempt, &run.context), (sent.attempt, &sent.context));
             assert_eq!((run.alone, &run.skip), (true, &sent.skip));
-            assert!(
-                matches!(run.work, Work::Map { input: 1, ranges } if ranges == [range.clone()])
-            );
+            assert!(matches!(run.work, Work::Map { input: 1, ranges: told } if told == ranges));
         }
     }
 

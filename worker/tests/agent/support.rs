@@ -349,12 +349,12 @@ impl SmallJob {
         let modified = modified.duration_since(std::time::UNIX_EPOCH).unwrap();
         let assign = FromCoordinator::AssignMap(v1::AssignMap {
             attempt: attempt_id(v1::Stage::Map, attempt),
-            ranges: vec![v1::FileRange {
-                path: self.input.display().to_string(),
+            ranges: vec![v1::InputRange {
+                location: self.input.display().to_string(),
                 start: 0,
                 end: self.bytes,
                 file_bytes: self.bytes,
-                modified_unix_ns: modified.as_nanos() as u64,
+                version: Some(v1::input_range::Version::ModifiedUnixNs(modified.as_nanos() as u64)),
                 file_number: 0,
             }],
             ..Default::default()

@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 
 use glob::{MatchOptions, Pattern};
+use windrow_jobs::Location;
 
 use super::candidates::{Candidates, Origin};
 use super::pattern::{PathPattern, is_pattern};
@@ -20,10 +21,10 @@ const FOLDERS_AT_ONCE: usize = 64;
 /// Adds what these inputs name: as many as a shell has made of a pattern, so all are looked at side
 /// by side first. A path that exists is taken as it is, even if it has the signs of a pattern in
 /// its name.
-pub(super) fn expand(inputs: &[&str], found: &mut Candidates) -> Result<(), PlanError> {
+pub(super) fn expand(inputs: &[&Location], found: &mut Candidates) -> Result<(), PlanError> {
     let there = try_map_with(Grain::Fine, inputs, |input| {
         check_is_waited_for()?;
-        let path = Path::new(input);
+        let path = input.to_local()?;
         match kind_of(path) {
             Ok(kind) => Ok(Some(kind)),
             // A link that leads nowhere is there, though.
@@ -33,11 +34,11 @@ pub(super) fn expand(inputs: &[&str], found: &mut Candidates) -> Result<(), Plan
     })?;
     for (input, there) in inputs.iter().zip(there) {
         check_is_waited_for()?;
-        let before = found.len();
+        let (before, path) = (found.len(), input.key());
         match there {
-            Some((kind, _)) if kind.is_dir() => walk(PathBuf::from(input), &[], |_| true, found)?,
-            Some((_, origin)) => found.push(PathBuf::from(input), origin)?,
-            None if is_pattern(input) => expand_pattern(input, found)?,
+            Some((kind, _)) if kind.is_dir() => walk(PathBuf::from(path), &[], |_| true, found)?,
+            Some((_, origin)) => found.push(PathBuf::from(path), origin)?,
+            None if is_pattern(path) => expand_pattern(path, found)?,
             None => {}
         }
         if found.len() == before {

@@ -25,10 +25,10 @@ mod places;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::time::UNIX_EPOCH;
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use serde::{Deserialize, Serialize};
+use windrow_jobs::{Location, Version};
 
 use super::error::PlanError;
 use crate::hanging::{at, is_given_up};
@@ -41,12 +41,23 @@ pub(super) use places::Places;
 pub(crate) struct InputFile {
     /// Which of the job's inputs it is of, counted from 0.
     pub(crate) input: u32,
-    /// Absolute.
-    pub(crate) path: String,
+    /// Where it lies; absolute.
+    pub(crate) location: Location,
+    /// Its size and time.
+    pub(crate) version: Version,
+}
+
+impl InputFile {
     /// Its size.
-    pub(crate) bytes: u64,
-    /// Its modification time, in nanoseconds since 1970.
-    pub(crate) modified_unix_ns: u64,
+    pub(crate) fn bytes(&self) -> u64 {
+        self.version.bytes()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_test(input: u32, path: &str, bytes: u64) -> Self {
+        let location = Location::of_path(Path::new(path)).expect("a path");
+        Self { input, location, version: Version::Local { bytes, modified_unix_ns: 0 } }
+    }
 }
 
 /// All files that the `patterns` of one of a job's inputs name, each once, in the order of their
@@ -54,7 +65,7 @@ pub(crate) struct InputFile {
 /// notes in `places` where they really lie.
 pub(super) fn list<'a>(
     input: u32,
-    patterns: impl IntoIterator<Item = &'a str>,
+    patterns: impl IntoIterator<Item = &'a Location>,
     places: &mut Places,
 ) -> Result<Vec<InputFile>, PlanError> {
     let mut candidates = Candidates::default();
@@ -73,21 +84,15 @@ fn check_is_waited_for() -> Result<(), PlanError> {
 }
 
 fn inspect(input: u32, Candidate { path, .. }: &Candidate) -> Result<InputFile, PlanError> {
-    let text = path.to_str().ok_or_else(|| PlanError::NotUtf8 { path: path.clone() })?;
+    let location =
+        Location::of_path(path).ok_or_else(|| PlanError::NotUtf8 { path: path.clone() })?;
     let failed = |error| unreadable(path, error);
     let metadata = fs::metadata(path).map_err(failed)?;
     if !metadata.is_file() {
         return Err(PlanError::NotAFile { path: path.clone() });
     }
     check_readable(path).map_err(failed)?;
-    let modified = metadata.modified().map_err(failed)?;
-    let since_1970 = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
-    Ok(InputFile {
-        input,
-        path: text.to_string(),
-        bytes: metadata.len(),
-        modified_unix_ns: u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX),
-    })
+    Ok(InputFile { input, location, version: Version::of_file(&metadata).map_err(failed)? })
 }
 
 /// Asks instead of opening: half of the calls, and no device or pipe that took the file's place is

@@ -24,10 +24,15 @@ fn listed(dir: &TempDir, inputs: &[&str]) -> Result<Vec<String>, String> {
     let inputs: Vec<_> =
         inputs.iter().map(|input| format!("{}/{input}", dir.path().display())).collect();
     let prefix = format!("{}/", dir.path().display());
-    match list(0, inputs.iter().map(String::as_str), &mut Places::default()) {
-        Ok(files) => Ok(files.iter().map(|f| f.path.replace(&prefix, "")).collect()),
+    match list_all(&inputs, &mut Places::default()) {
+        Ok(files) => Ok(files.iter().map(|f| f.location.as_str().replace(&prefix, "")).collect()),
         Err(error) => Err(error.to_string().replace(&prefix, "")),
     }
+}
+
+fn list_all(inputs: &[String], places: &mut Places) -> Result<Vec<InputFile>, PlanError> {
+    let inputs: Vec<_> = inputs.iter().map(|input| input.parse().unwrap()).collect();
+    list(0, &inputs, places)
 }
 
 #[test]
@@ -112,7 +117,7 @@ fn wrong_patterns_dangling_links_and_special_files_are_named() {
     assert!(error.starts_with("cannot read d/dangling: "), "{error}");
     let error = listed(&dir, &["***"]).unwrap_err();
     assert!(error.contains("'***' is not a pattern"), "{error}");
-    let error = list(0, ["/dev/null"], &mut Places::default()).unwrap_err().to_string();
+    let error = list_all(&["/dev/null".into()], &mut Places::default()).unwrap_err().to_string();
     assert!(error.contains("/dev/null is not a regular file"), "{error}");
 }
 
@@ -181,7 +186,7 @@ fn places_are_those_of_folders_and_of_what_links_lead_to() {
     symlink(dir.path().join("d"), dir.path().join("alias")).unwrap();
     let mut places = Places::default();
     let input = dir.path().join("alias").display().to_string();
-    list(0, [&*input], &mut places).unwrap();
+    list_all(&[input], &mut places).unwrap();
     let root = fs::canonicalize(dir.path()).unwrap();
     let mut real: Vec<_> = places.iter().map(|(real, _)| real.to_path_buf()).collect();
     real.sort();
@@ -221,6 +226,29 @@ fn patterns_go_component_by_component() {
         let error = listed(&dir, &[pattern]).unwrap_err();
         assert!(error.contains("no input matches"), "{pattern}: {error}");
     }
+}
+
+#[test]
+fn a_file_url_means_its_path() {
+    let dir = tree(&["d/a%20b", "d/c:d", "x://y"]);
+    let url = |name: &str| format!("file://{}/{name}", dir.path().display());
+    let listed = |input: String| match list_all(&[input], &mut Places::default()) {
+        Ok(files) => files.into_iter().map(|file| file.location.to_string()).collect(),
+        Err(error) => vec![error.to_string()],
+    };
+    let at = |name: &str| format!("{}/{name}", dir.path().display());
+    assert_eq!(listed(url("d")), [at("d/a%20b"), at("d/c:d")]);
+    assert_eq!(listed(url("d/*%20b")), [at("d/a%20b")]);
+    assert_eq!(listed(url("x:/y")), [at("x:/y")], "a path of this name is there");
+    let missing = listed(url("d/none")).concat();
+    assert!(missing.contains(&url("d/none")), "it is named as it was given: {missing}");
+}
+
+#[test]
+fn what_is_in_a_store_is_no_input_yet() {
+    let error = list_all(&["s3://bucket/logs/*".into()], &mut Places::default()).unwrap_err();
+    assert!(matches!(error, PlanError::NoStore(_)), "{error}");
+    assert!(error.to_string().starts_with("'s3://bucket/logs/*': "), "{error}");
 }
 
 #[test]

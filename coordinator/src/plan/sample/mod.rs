@@ -20,15 +20,14 @@ mod strata;
 use std::collections::HashSet;
 use std::fs::File;
 use std::hash::BuildHasher;
-use std::ops::Range;
 use std::sync::Arc;
 
 use windrow_jobs::collect::{Collected, RecordBuffer, Unlimited};
-use windrow_jobs::hash_key;
 use windrow_jobs::input::Chunk;
 use windrow_jobs::program::{
     Care, CollectorSetup, Partitioning, Program, RecordRef, SampledPair, SplitPoints,
 };
+use windrow_jobs::{InputRange, hash_key};
 
 use records::records;
 use strata::{Piece, strata};
@@ -56,27 +55,22 @@ pub struct SamplePiece {
     pub stratum: u32,
     /// Which of the job's inputs the file is of, counted from 0.
     pub input: u32,
-    /// The file's place among all of the job's input.
-    pub file_number: u32,
-    /// Absolute.
-    pub path: String,
-    /// The file's size.
-    pub file_bytes: u64,
     /// Where records begin that are wanted.
-    pub bytes: Range<u64>,
+    pub range: InputRange,
 }
 
 /// What is to be read of `files` to cut the job's output into as many ranges as `partitions`.
 pub(crate) fn pieces(files: &[InputFile], partitions: u32) -> Vec<SamplePiece> {
     let mut pieces = Vec::new();
     for (stratum, of_stratum) in (0..).zip(strata(files, partitions)) {
-        pieces.extend(of_stratum.into_iter().map(|Piece { file, bytes }| SamplePiece {
-            stratum,
-            input: files[file].input,
-            file_number: file as u32,
-            path: files[file].path.clone(),
-            file_bytes: files[file].bytes,
-            bytes,
+        pieces.extend(of_stratum.into_iter().map(|Piece { file, bytes }| {
+            let InputFile { input, location, version } = files[file].clone();
+            let file_number = file as u32;
+            SamplePiece {
+                stratum,
+                input,
+                range: InputRange { location, file_number, range: bytes, version },
+            }
         }));
     }
     pieces
@@ -167,22 +161,23 @@ impl<'a> Sampler<'a> {
 
     fn map(&mut self, piece: &SamplePiece) -> Option<RecordBuffer> {
         let format = self.program.input_format(piece.input);
-        if self.open.as_ref().is_none_or(|open| open.number != piece.file_number) {
+        let InputRange { location, file_number, range, version } = &piece.range;
+        if self.open.as_ref().is_none_or(|open| open.number != *file_number) {
             self.open = None;
-            let opened = File::open(&piece.path).ok()?;
+            let opened = File::open(location.to_local().ok()?).ok()?;
             let mut header = Vec::new();
             if format.has_header {
                 let first =
-                    records(&opened, piece.file_bytes, format.framing, 0..1, &mut self.buffer)?;
+                    records(&opened, version.bytes(), format.framing, 0..1, &mut self.buffer)?;
                 header.extend_from_slice(&self.buffer[first.in_buffer]);
             }
-            self.open = Some(Opened { number: piece.file_number, file: opened, header });
+            self.open = Some(Opened { number: *file_number, file: opened, header });
         }
         let open = self.open.as_ref()?;
-        let bytes = piece.bytes.clone();
-        let found = records(&open.file, piece.file_bytes, format.framing, bytes, &mut self.buffer)?;
-        let mut chunk = Chunk::new(&piece.path, &self.buffer[found.in_buffer]);
-        chunk.file_number = piece.file_number;
+        let (framing, range) = (format.framing, range.clone());
+        let found = records(&open.file, version.bytes(), framing, range, &mut self.buffer)?;
+        let mut chunk = Chunk::new(location.as_str(), &self.buffer[found.in_buffer]);
+        chunk.file_number = *file_number;
         chunk.offset = found.offset;
         chunk.header = &open.header;
         // Whether bad UTF-8, or any other bad record, is an error is for the map task to say.

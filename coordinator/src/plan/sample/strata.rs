@@ -24,7 +24,7 @@ pub(super) struct Piece {
 /// Spreads what is to be read evenly over all bytes of all files. Where in its stratum a piece lies
 /// differs from stratum to stratum, so that files that are sorted each for itself do not mislead.
 pub(super) fn strata(files: &[InputFile], partitions: u32) -> Vec<Vec<Piece>> {
-    let total: u64 = files.iter().map(|file| file.bytes).sum();
+    let total: u64 = files.iter().map(InputFile::bytes).sum();
     let wanted = (u64::from(partitions) * STRATA_PER_PARTITION).clamp(STRATA.0, STRATA.1);
     let piece_bytes = SAMPLE_BYTES / wanted;
     let for_files = files.len().div_ceil(FILES_PER_STRATUM) as u64;
@@ -59,7 +59,7 @@ impl Cursor<'_> {
         while let Some(file) = self.files.get(self.file)
             && self.start < wanted.end
         {
-            let end = self.start + file.bytes;
+            let end = self.start + file.bytes();
             let bytes = wanted.start.max(self.start)..wanted.end.min(end);
             if bytes.start < bytes.end && pieces.len() < FILES_PER_STRATUM {
                 let bytes = bytes.start - self.start..bytes.end - self.start;
@@ -81,9 +81,7 @@ mod tests {
     use super::*;
 
     fn files(sizes: &[u64]) -> Vec<InputFile> {
-        let file =
-            |&bytes: &u64| InputFile { input: 0, path: String::new(), bytes, modified_unix_ns: 0 };
-        sizes.iter().map(file).collect()
+        sizes.iter().map(|bytes| InputFile::for_test(0, "/in", *bytes)).collect()
     }
 
     #[test]

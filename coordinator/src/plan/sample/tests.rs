@@ -1,5 +1,4 @@
 use std::fs;
-use std::time::UNIX_EPOCH;
 
 use tempfile::TempDir;
 use windrow_jobs::prelude::*;
@@ -34,13 +33,7 @@ fn write(dir: &TempDir, texts: &[String]) -> Vec<InputFile> {
     let file = |(n, text): (usize, &String)| {
         let path = dir.path().join(format!("{n:04}"));
         fs::write(&path, text).unwrap();
-        let modified = fs::metadata(&path).unwrap().modified().unwrap();
-        InputFile {
-            input: 0,
-            path: path.display().to_string(),
-            bytes: text.len() as u64,
-            modified_unix_ns: modified.duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64,
-        }
+        InputFile::for_test(0, path.to_str().unwrap(), text.len() as u64)
     };
     texts.iter().enumerate().map(file).collect()
 }
@@ -131,7 +124,7 @@ fn small_inputs_are_cut_too() {
 fn what_cannot_be_mapped_or_read_is_left_out() {
     let dir = tempfile::tempdir().unwrap();
     let mut files = write(&dir, &["bad\n".to_string(), lines(0..1_000), "b\n".to_string()]);
-    files[2].path.push_str("-is-missing");
+    files[2].location = format!("{}-is-missing", files[2].location).parse().unwrap();
     let points = split_points(&pieces(&files, PARTITIONS), &sort(), PARTITIONS, true);
     assert_eq!(points.iter().len(), 3);
     assert!(points.iter().all(|(key, _)| key.starts_with(b"line ")));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tonic::Status;
-use windrow_jobs::{BadRecord, JobId, WorkerId};
+use windrow_jobs::{BadRecord, JobId, Version, WorkerId};
 use windrow_proto::pieces::Packed;
 use windrow_proto::planes::planes;
 use windrow_proto::v1;
@@ -168,14 +168,20 @@ fn assign_map(assignment: Assignment, work: &JobWork) -> v1::AssignMap {
     }
 }
 
-fn range_to(plan: &Plan, range: &Range) -> v1::FileRange {
+fn range_to(plan: &Plan, range: &Range) -> v1::InputRange {
     let file = &plan.files[range.file as usize];
-    v1::FileRange {
-        path: file.path.clone(),
+    let version = match &file.version {
+        Version::Local { modified_unix_ns, .. } => {
+            v1::input_range::Version::ModifiedUnixNs(*modified_unix_ns)
+        }
+        Version::Object { etag, .. } => v1::input_range::Version::Etag(etag.to_string()),
+    };
+    v1::InputRange {
+        location: file.location.to_string(),
         start: range.start,
         end: range.end,
-        file_bytes: file.bytes,
-        modified_unix_ns: file.modified_unix_ns,
+        file_bytes: file.bytes(),
+        version: Some(version),
         file_number: range.file,
     }
 }

@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use windrow_jobs::program::{JobShape, Partitioning, SplitPoints};
+use windrow_jobs::{InputRange, Version};
 use windrow_proto::v1;
 
 use super::Malformed;
@@ -44,9 +45,23 @@ pub(in crate::rpc) fn ranges_from(ranges: v1::JobRanges) -> Result<Ranges, Malfo
 
 /// What of the inputs to look for ranges in.
 pub(in crate::rpc) fn piece_to(piece: SamplePiece) -> v1::SamplePiece {
-    let SamplePiece { stratum, input, file_number, path, file_bytes, bytes } = piece;
-    let Range { start, end } = bytes;
-    v1::SamplePiece { stratum, input, file_number, path, file_bytes, start, end }
+    let SamplePiece { stratum, input, range } = piece;
+    let InputRange { location, file_number, range: Range { start, end }, version } = range;
+    v1::SamplePiece {
+        stratum,
+        input,
+        file_number,
+        location: location.to_string(),
+        file_bytes: version.bytes(),
+        start,
+        end,
+        version: Some(match version {
+            Version::Local { modified_unix_ns, .. } => {
+                v1::sample_piece::Version::ModifiedUnixNs(modified_unix_ns)
+            }
+            Version::Object { etag, .. } => v1::sample_piece::Version::Etag(etag.into()),
+        }),
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use windrow_jobs::{BadRecordBudget, Compression, JobInput, JobOptions, JobSpec, Share};
+use windrow_jobs::{BadRecordBudget, Compression, JobInput, JobOptions, JobSpec, Location, Share};
 use windrow_proto::v1;
 use windrow_proto::v1::bad_record_budget::Budget;
 use windrow_scheduler::SubmissionId;
@@ -43,8 +43,7 @@ pub(in crate::rpc) fn spec_from(spec: Option<v1::JobSpec>) -> Result<JobSpec, Ma
         check(input.name.len() <= NAME_BYTES_MAX, "an input's name is too long")?;
     }
     check(spec.writable.len() <= WRITABLE_MAX, "too many paths to write to (at most 1000)")?;
-    let inputs = spec.inputs.iter().map(|input| &input.pattern);
-    for path in inputs.chain([&spec.output]).chain(&spec.writable) {
+    for path in &spec.writable {
         let absolute = Path::new(path).is_absolute();
         check(absolute, &format!("'{path}' is not an absolute path"))?;
         let sound = path.len() <= PATH_BYTES_MAX && !path.contains('\0');
@@ -53,8 +52,8 @@ pub(in crate::rpc) fn spec_from(spec: Option<v1::JobSpec>) -> Result<JobSpec, Ma
     Ok(JobSpec {
         job: spec.job,
         params: spec.params,
-        inputs: spec.inputs.into_iter().map(input_from).collect(),
-        output: PathBuf::from(spec.output),
+        inputs: spec.inputs.into_iter().map(input_from).collect::<Result<_, _>>()?,
+        output: location_from(&spec.output)?,
         options: options_from(spec.options.unwrap_or_default())?,
         program: program_from(spec.program)?,
         files: files_from(spec.files)?,
@@ -87,12 +86,19 @@ pub(in crate::rpc) fn submission_from(
     Ok(Some(SubmissionId(u128::from_le_bytes(id))))
 }
 
-fn input_from(v1::JobInput { name, pattern }: v1::JobInput) -> JobInput {
-    JobInput { name, pattern }
+fn input_from(v1::JobInput { name, pattern }: v1::JobInput) -> Result<JobInput, Malformed> {
+    Ok(JobInput { name, pattern: location_from(&pattern)? })
+}
+
+fn location_from(text: &str) -> Result<Location, Malformed> {
+    check(text.len() <= PATH_BYTES_MAX, "a path is too long")?;
+    let location = Location::parse(text).map_err(|error| Malformed(error.to_string()))?;
+    check(location.is_absolute(), &format!("'{text}' is not an absolute path"))?;
+    Ok(location)
 }
 
 fn input_to(JobInput { name, pattern }: &JobInput) -> v1::JobInput {
-    v1::JobInput { name: name.clone(), pattern: pattern.clone() }
+    v1::JobInput { name: name.clone(), pattern: pattern.to_string() }
 }
 
 fn options_from(options: v1::JobOptions) -> Result<JobOptions, Malformed> {
@@ -183,7 +189,7 @@ pub(in crate::rpc) fn spec_to(spec: &JobSpec) -> v1::JobSpec {
         program: Some(program_to(&spec.program)),
         files: files_to(&spec.files),
         writable: spec.writable.iter().map(|path| path.display().to_string()).collect(),
-        output: spec.output.display().to_string(),
+        output: spec.output.to_string(),
         options: Some(v1::JobOptions {
             reducers: options.reducers,
             split_bytes: options.split_bytes,
@@ -213,8 +219,8 @@ mod tests {
         JobSpec {
             job: "grep".into(),
             params: "{}".into(),
-            inputs: vec![JobInput { name: "left".into(), pattern: "/in/*".into() }],
-            output: "/out".into(),
+            inputs: vec![JobInput { name: "left".into(), pattern: "/in/*".parse().unwrap() }],
+            output: "/out".parse().unwrap(),
             options: JobOptions {
                 reducers: Some(3),
                 split_bytes: Some(4),
@@ -258,13 +264,16 @@ mod tests {
 
     #[test]
     fn senseless_specs_are_refused() {
-        let spoil: [fn(&mut v1::JobSpec); 13] = [
+        let spoil: [fn(&mut v1::JobSpec); 16] = [
             |spec| spec.program = None,
             |spec| spec.program.as_mut().unwrap().executable = None,
             |spec| spec.files[0].name = "../words".into(),
             |spec| spec.files.push(spec.files[0].clone()),
             |spec| spec.inputs.clear(),
             |spec| spec.output = "relative".into(),
+            |spec| spec.output = "file://elsewhere/out".into(),
+            |spec| spec.output = String::new(),
+            |spec| spec.inputs[0].pattern = "s3:///no/bucket".into(),
             |spec| spec.writable[0] = "relative".into(),
             |spec| spec.inputs[0].pattern.push('\0'),
             |spec| spec.params = "x".repeat(PARAMS_BYTES_MAX + 1),

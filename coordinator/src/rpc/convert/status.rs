@@ -19,7 +19,7 @@ pub(in crate::rpc) fn job_status(job: &JobSnapshot) -> v1::JobStatus {
 /// Likewise, without what a list does not show, which may be megabytes: parameters, inputs, paths,
 /// files.
 pub(in crate::rpc) fn listed_status(job: &JobSnapshot) -> v1::JobStatus {
-    let (name, output) = (job.spec.job.clone(), job.spec.output.display().to_string());
+    let (name, output) = (job.spec.job.clone(), job.spec.output.to_string());
     let spec = v1::JobSpec { job: name, output, ..Default::default() };
     v1::JobStatus { spec: Some(spec), ..status_to(job) }
 }

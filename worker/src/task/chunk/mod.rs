@@ -11,33 +11,32 @@
 //! A file that is not what the job was planned for, or changes while it is read, is an error. There
 //! is no memory mapping: a file that is truncated must not be a signal.
 
-mod input_file;
+mod source;
 mod window;
 
 use std::ops::Range;
 
-use windrow_jobs::FailureCause;
 use windrow_jobs::input::Chunk;
+use windrow_jobs::{FailureCause, InputRange};
 
-use self::input_file::InputFile;
+use self::source::Source;
 use self::window::Window;
 use super::plan::InputPlan;
-use crate::model::FileRange;
 
 /// Read beyond the chunk at first: most records end within.
 const LOOKAHEAD_BYTES: u64 = 4 << 10;
 
-/// One thread's reader. It keeps its file open from chunk to chunk.
+/// One thread's reader. It keeps its input open from chunk to chunk.
 pub struct ChunkReader<'a> {
     plan: &'a InputPlan,
-    file: Option<(usize, InputFile)>,
+    source: Option<(usize, Source)>,
     window: Window,
 }
 
 impl<'a> ChunkReader<'a> {
     /// A reader of the chunks of `plan`.
     pub fn new(plan: &'a InputPlan) -> Self {
-        Self { plan, file: None, window: Window::default() }
+        Self { plan, source: None, window: Window::default() }
     }
 
     /// The records that start in a chunk; none if a long record covers all of it. Calls
@@ -48,16 +47,16 @@ impl<'a> ChunkReader<'a> {
         enter_large: &mut dyn FnMut() -> Result<(), FailureCause>,
     ) -> Result<Chunk<'_>, FailureCause> {
         let (chunk, range) = self.plan.chunk(index);
-        let file = open(&mut self.file, chunk.range, range, self.plan)?;
+        let source = open(&mut self.source, chunk.range, range, self.plan)?;
         let usual_bytes = usual_bytes(self.plan);
-        let found = self.window.find(file, self.plan, chunk.start..chunk.end, &mut |wanted| {
+        let found = self.window.find(source, self.plan, chunk.start..chunk.end, &mut |wanted| {
             if wanted > usual_bytes { enter_large() } else { Ok(()) }
         });
         let Range { start, end } = found?;
-        let mut chunk = Chunk::new(&file.name, self.window.bytes(start..end));
+        let mut chunk = Chunk::new(&source.name, self.window.bytes(start..end));
         chunk.file_number = range.file_number;
         chunk.offset = start;
-        chunk.header = &file.header;
+        chunk.header = &source.header;
         chunk.lossy = self.plan.lossy;
         Ok(chunk)
     }
@@ -70,7 +69,7 @@ impl<'a> ChunkReader<'a> {
 
     /// Makes sure that what was read last has not changed in the meantime.
     pub fn finish(self) -> Result<(), FailureCause> {
-        self.file.map_or(Ok(()), |(_, file)| file.check())
+        self.source.map_or(Ok(()), |(_, source)| source.check())
     }
 
     /// Memory that the reader takes up.
@@ -84,23 +83,24 @@ fn usual_bytes(plan: &InputPlan) -> u64 {
     4 * plan.chunk_bytes.max(LOOKAHEAD_BYTES)
 }
 
-/// The open file of a range: the one that is open already, or a new one.
-fn open<'f>(
-    current: &'f mut Option<(usize, InputFile)>,
+/// The source of a range: the one that is open already, or a new one.
+fn open<'s>(
+    current: &'s mut Option<(usize, Source)>,
     index: usize,
-    range: &FileRange,
+    range: &InputRange,
     plan: &InputPlan,
-) -> Result<&'f InputFile, FailureCause> {
-    let reusable = current.take().map(|(of, file)| if of == index { Ok(file) } else { Err(file) });
-    let file = match reusable {
-        Some(Ok(file)) => file,
+) -> Result<&'s Source, FailureCause> {
+    let reusable =
+        current.take().map(|(of, source)| if of == index { Ok(source) } else { Err(source) });
+    let source = match reusable {
+        Some(Ok(source)) => source,
         Some(Err(former)) => {
             former.check()?;
-            InputFile::open(range, plan)?
+            Source::open(range, plan)?
         }
-        None => InputFile::open(range, plan)?,
+        None => Source::open(range, plan)?,
     };
-    Ok(&current.insert((index, file)).1)
+    Ok(&current.insert((index, source)).1)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use windrow_jobs::Version;
 use windrow_jobs::input::Framing;
 use windrow_jobs::program::InputFormat;
 
@@ -11,7 +12,7 @@ const LINES: InputFormat = InputFormat { framing: Framing::Lines, has_header: fa
 
 /// Reads `ranges` of a file chunk by chunk, and returns the records with their offsets, and
 /// what was read.
-fn read_all(ranges: Vec<FileRange>, chunk_bytes: u64, framing: Framing) -> Vec<(u64, Vec<u8>)> {
+fn read_all(ranges: Vec<InputRange>, chunk_bytes: u64, framing: Framing) -> Vec<(u64, Vec<u8>)> {
     let format = InputFormat { framing, has_header: false };
     let plan = InputPlan::new(ranges, chunk_bytes, format, false);
     let mut reader = ChunkReader::new(&plan);
@@ -38,11 +39,11 @@ fn read_all(ranges: Vec<FileRange>, chunk_bytes: u64, framing: Framing) -> Vec<(
     records
 }
 
-fn split(path: &std::path::Path, split_bytes: u64) -> Vec<FileRange> {
+fn split(path: &std::path::Path, split_bytes: u64) -> Vec<InputRange> {
     let whole = whole_file(path);
-    (0..whole.file_bytes.div_ceil(split_bytes))
+    (0..whole.version.bytes().div_ceil(split_bytes))
         .map(|n| n * split_bytes)
-        .map(|start| file_range(path, start, (start + split_bytes).min(whole.file_bytes)))
+        .map(|start| file_range(path, start, (start + split_bytes).min(whole.version.bytes())))
         .collect()
 }
 
@@ -206,7 +207,7 @@ fn a_file_that_differs_from_the_plan_is_refused() {
     let path = folder.path().join("input");
     std::fs::write(&path, "one\ntwo\n").unwrap();
     let planned = whole_file(&path);
-    let read = |range: FileRange| {
+    let read = |range: InputRange| {
         let plan = InputPlan::new(vec![range], 100, LINES, false);
         let mut reader = ChunkReader::new(&plan);
         reader
@@ -215,8 +216,9 @@ fn a_file_that_differs_from_the_plan_is_refused() {
             .and_then(|n| reader.finish().map(|()| n))
     };
     assert_eq!(read(planned.clone()), Ok(8));
-    let earlier = planned.modified_unix_ns - 1;
-    let touched = read(FileRange { modified_unix_ns: earlier, ..planned.clone() });
+    let Version::Local { bytes, modified_unix_ns } = planned.version else { unreachable!() };
+    let version = Version::Local { bytes, modified_unix_ns: modified_unix_ns - 1 };
+    let touched = read(InputRange { version, ..planned.clone() });
     assert!(matches!(touched, Err(FailureCause::InputChanged { .. })), "{touched:?}");
     std::fs::write(&path, "one\n").unwrap();
     let shrunk = read(planned.clone()).unwrap_err();

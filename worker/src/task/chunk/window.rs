@@ -6,7 +6,7 @@ use windrow_jobs::FailureCause;
 use windrow_jobs::input::Framing;
 
 use super::LOOKAHEAD_BYTES;
-use super::input_file::InputFile;
+use super::source::Source;
 use crate::task::plan::InputPlan;
 
 /// So much of a record that is too long is looked at for the reason.
@@ -30,7 +30,7 @@ impl Window {
     /// to have in memory.
     pub(super) fn find(
         &mut self,
-        file: &InputFile,
+        source: &Source,
         plan: &InputPlan,
         chunk: Range<u64>,
         admit: &mut dyn FnMut(u64) -> Result<(), FailureCause>,
@@ -39,15 +39,16 @@ impl Window {
         let most = plan.record_bytes_max;
         self.offset = chunk.start.saturating_sub(framing.look_behind_bytes());
         self.filled = 0;
-        self.extend(file, chunk.end.saturating_add(LOOKAHEAD_BYTES))?;
-        let first = self.record_start(file, framing, chunk.start)?;
+        self.extend(source, chunk.end.saturating_add(LOOKAHEAD_BYTES))?;
+        let first = self.record_start(source, framing, chunk.start)?;
         let Some(start) = first.filter(|start| *start < chunk.end) else {
             return Ok(chunk.end..chunk.end);
         };
         loop {
-            let next = self.record_start(file, framing, chunk.end)?;
-            let at_end_of_file = self.end() == file.bytes;
-            let end = next.or(at_end_of_file.then_some(file.bytes)).map(|end| end.min(file.bytes));
+            let next = self.record_start(source, framing, chunk.end)?;
+            let at_end_of_file = self.end() == source.bytes;
+            let end =
+                next.or(at_end_of_file.then_some(source.bytes)).map(|end| end.min(source.bytes));
             // All that is known of the last record, which may be less than all of it.
             let known = end.unwrap_or(self.end());
             // Only then is it worth knowing where it starts.
@@ -55,17 +56,17 @@ impl Window {
             if end.is_none() || known - start > most {
                 last = framing.last_record_start(self.filled(), self.offset, start, chunk.end);
                 if let Some(at) = self.too_long(framing, start..last, most) {
-                    return Err(file.too_long(at, most, self.hint(at)));
+                    return Err(source.too_long(at, most, self.hint(at)));
                 }
             }
             if known - last > most {
-                return Err(file.too_long(last, most, self.hint(last)));
+                return Err(source.too_long(last, most, self.hint(last)));
             }
             match end {
                 Some(end) if end <= self.end() => return Ok(start..end),
                 Some(end) => {
                     admit(end - self.offset)?;
-                    self.extend(file, end)?;
+                    self.extend(source, end)?;
                 }
                 // Ever larger steps: a long record is read once and searched a few times, and not
                 // much is read beyond it. A byte more than is allowed tells that a record is too
@@ -75,7 +76,7 @@ impl Window {
                     let enough = last.saturating_add(most).saturating_add(1);
                     let to = self.end().saturating_add(step).min(enough);
                     admit(to - self.offset)?;
-                    self.extend(file, to)?;
+                    self.extend(source, to)?;
                 }
             }
         }
@@ -85,16 +86,16 @@ impl Window {
     /// Reads on as far as it may take to be sure of that.
     fn record_start(
         &mut self,
-        file: &InputFile,
+        source: &Source,
         framing: Framing,
         at: u64,
     ) -> Result<Option<u64>, FailureCause> {
         let found = framing.record_start(self.filled(), self.offset, at);
-        let sure = at.saturating_add(framing.look_ahead_bytes()).min(file.bytes);
+        let sure = at.saturating_add(framing.look_ahead_bytes()).min(source.bytes);
         if found.is_some() || self.end() >= sure {
             return Ok(found);
         }
-        self.extend(file, sure)?;
+        self.extend(source, sure)?;
         Ok(framing.record_start(self.filled(), self.offset, at))
     }
 
@@ -129,8 +130,8 @@ impl Window {
     }
 
     /// Reads on until the window ends at `to`, or at the end of the file.
-    fn extend(&mut self, file: &InputFile, to: u64) -> Result<(), FailureCause> {
-        let wanted = (to.min(file.bytes).saturating_sub(self.offset)) as usize;
+    fn extend(&mut self, source: &Source, to: u64) -> Result<(), FailureCause> {
+        let wanted = (to.min(source.bytes).saturating_sub(self.offset)) as usize;
         if wanted > self.filled {
             if wanted > self.buffer.len() {
                 // No more than that: a limit that is kept is worth more than a spare half.
@@ -138,7 +139,7 @@ impl Window {
                 self.buffer.resize(wanted, 0);
             }
             let end = self.end();
-            file.read(&mut self.buffer[self.filled..wanted], end)?;
+            source.read(&mut self.buffer[self.filled..wanted], end)?;
             self.filled = wanted;
         }
         Ok(())

@@ -1,0 +1,52 @@
+//! The input that a chunk is read from.
+
+use windrow_jobs::{FailureCause, InputRange, Place};
+
+use super::window::Window;
+use crate::task::input::{self, Input};
+use crate::task::plan::InputPlan;
+
+/// An open input, and what is known of it as a whole.
+pub(super) struct Source {
+    input: Box<dyn Input>,
+    pub(super) name: String,
+    pub(super) bytes: u64,
+    /// The first record, if the format needs it.
+    pub(super) header: Vec<u8>,
+}
+
+impl Source {
+    pub(super) fn open(range: &InputRange, plan: &InputPlan) -> Result<Self, FailureCause> {
+        let InputRange { location, version, .. } = range;
+        let mut this = Self {
+            input: input::open(location, version)?,
+            name: location.to_string(),
+            bytes: version.bytes(),
+            header: Vec::new(),
+        };
+        if plan.format.has_header {
+            let mut window = Window::default();
+            let first = window.find(&this, plan, 0..1, &mut |_| Ok(()))?;
+            this.header = window.bytes(first).to_vec();
+        }
+        Ok(this)
+    }
+
+    pub(super) fn read(&self, buffer: &mut [u8], offset: u64) -> Result<(), FailureCause> {
+        self.input.read_at(buffer, offset)
+    }
+
+    /// Makes sure that what was read is what was planned.
+    pub(super) fn check(&self) -> Result<(), FailureCause> {
+        self.input.check()
+    }
+
+    #[cold]
+    pub(super) fn too_long(&self, offset: u64, most: u64, hint: &str) -> FailureCause {
+        let place = Place { file: self.name.clone(), offset: Some(offset), ..Place::default() };
+        let message = format!(
+            "the record is longer than {most} bytes, the largest that --max-record-size allows{hint}"
+        );
+        FailureCause::UserError { place, message }
+    }
+}

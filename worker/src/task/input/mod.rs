@@ -1,0 +1,50 @@
+//! Where inputs are read: one version of a file or an object, by position.
+//!
+//! All that a map task reads comes through [`Input`]; a store is added by implementing it, and in
+//! [`open`]. A version that is not there, or not there any more, is
+//! [`InputChanged`](FailureCause::InputChanged), whatever the store.
+
+mod local;
+
+use windrow_jobs::{FailureCause, Location, Version};
+
+/// One version of a file or an object, open for reading.
+pub trait Input: Send {
+    /// Fills the buffer with what begins at this offset. What is read ends within the version.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), FailureCause>;
+
+    /// Makes sure that all that was read is of this version: a store that checks each read has
+    /// nothing to do.
+    fn check(&self) -> Result<(), FailureCause>;
+}
+
+/// Opens this version of what lies there.
+pub fn open(location: &Location, version: &Version) -> Result<Box<dyn Input>, FailureCause> {
+    match location.to_local() {
+        Ok(path) => Ok(Box::new(local::LocalFile::open(path, version)?)),
+        Err(no_store) => Err(FailureCause::Unsupported { message: no_store.to_string() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_no_store_is_not_opened() {
+        let location = Location::parse("s3://bucket/key").unwrap();
+        let version = Version::Object { bytes: 1, etag: "e".into() };
+        let cause = open(&location, &version).err().unwrap();
+        assert!(matches!(cause, FailureCause::Unsupported { .. }), "{cause}");
+        assert!(cause.to_string().contains("s3://bucket/key"), "{cause}");
+    }
+
+    #[test]
+    fn a_file_is_not_the_version_of_an_object() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let location = Location::of_path(file.path()).unwrap();
+        let version = Version::Object { bytes: 0, etag: "e".into() };
+        let cause = open(&location, &version).err().unwrap();
+        assert!(matches!(cause, FailureCause::InputChanged { .. }), "{cause}");
+    }
+}
