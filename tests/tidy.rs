@@ -117,6 +117,158 @@ fn parts_depend_on_those_below() {
     assert_eq!(arrows_upwards(&broken), arrows);
 }
 
+/// The modules at the root of a crate, leaf first: each may name those before it, and no others.
+const ROOMS: [(&str, &str); 3] = [
+    (
+        "model/src",
+        "audit counters error ids isolation one_line system_error failure bad_records blob",
+    ),
+    (
+        "worker/src",
+        "sync files memory cgroup orphans identity connector channel model wire trail blobs shuffle \
+         task executor child agent fuzzing",
+    ),
+    ("src", "executable client shipping submission embedded job_process cli fuzzing"),
+];
+
+/// What a file of a crate has to do with the crate's modules: the one that it belongs to, and the
+/// ones that it names, be it by what `lib.rs` calls them.
+fn rooms_named(
+    file: &File,
+    root: &str,
+    names: &[(String, String)],
+) -> Option<(String, Vec<String>)> {
+    let path: Vec<&str> = file.path.strip_prefix(root)?.strip_prefix('/')?.split('/').collect();
+    let stems = || path.iter().map(|part| part.trim_end_matches(".rs"));
+    let own = stems().next().filter(|own| !["lib", "main"].contains(own))?;
+    if stems().any(|part| OF_TESTS.contains(&part)) {
+        return None;
+    }
+    let code = production_code(&file.text);
+    let mut named = paths_behind(&code, "crate::");
+    if path.len() == 1 || path[1] == "mod.rs" {
+        named.extend(paths_behind(&code, "super::"));
+    }
+    let room = |name: String| match names.iter().find(|(known, _)| *known == name) {
+        Some((_, room)) => room.clone(),
+        None => name,
+    };
+    Some((own.to_string(), named.into_iter().map(room).collect()))
+}
+
+/// Without comments, and without what only tests have: `use`s, and the module at the end.
+fn production_code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let code = code.collect::<Vec<_>>().join("\n");
+    let mut parts = code.split("#[cfg(test)]\n");
+    let first = parts.next().unwrap_or_default().to_string();
+    parts.fold(first, |code, part| match part.trim_start().starts_with("use ") {
+        true => code + part.split_once(';').map_or("", |(_, behind)| behind),
+        false => code + part,
+    })
+}
+
+/// The first names behind each `start` that begins a path, also of several in braces.
+fn paths_behind(code: &str, start: &str) -> Vec<String> {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let word = |text: &str| text.chars().take_while(|c| is_word(*c)).collect::<String>();
+    let mut paths = Vec::new();
+    for (at, _) in code.match_indices(start) {
+        if code[..at].ends_with(|c| is_word(c) || c == ':') {
+            continue;
+        }
+        let Some(group) = code[at + start.len()..].strip_prefix('{') else {
+            paths.push(word(&code[at + start.len()..]));
+            continue;
+        };
+        let (mut depth, mut is_first) = (1, true);
+        for (at, c) in group.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                ',' if depth == 1 => is_first = true,
+                c if is_first && is_word(c) => {
+                    paths.push(word(&group[at..]));
+                    is_first = false;
+                }
+                _ => {}
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+    }
+    paths
+}
+
+/// What `lib.rs` calls by its own name, and in which of the crate's modules that is.
+fn names_of_root(lib: &str, rooms: &[&str]) -> Vec<(String, String)> {
+    let mut names = Vec::new();
+    for (at, _) in lib.match_indices("use ") {
+        let path = lib[at + 4..].split(';').next().unwrap_or_default();
+        let Some((room, rest)) = path.split_once("::").filter(|(room, _)| rooms.contains(room))
+        else {
+            continue;
+        };
+        let words = rest.split(|c: char| !c.is_alphanumeric() && c != '_');
+        let words = words.filter(|word| !word.is_empty());
+        names.extend(words.map(|word| (word.to_string(), room.to_string())));
+    }
+    names
+}
+
+fn rooms_out_of_order(files: &[File], root: &str, order: &[&str]) -> Vec<String> {
+    let lib = files.iter().find(|file| file.path == format!("{root}/lib.rs"));
+    let names = names_of_root(lib.map_or("", |file| &file.text), order);
+    let rank = |room: &str| order.iter().position(|known| *known == room);
+    let mut broken = Vec::new();
+    let mut seen = BTreeSet::new();
+    for file in files {
+        let Some((own, named)) = rooms_named(file, root, &names) else { continue };
+        match rank(&own) {
+            None => broken.push(format!("{}: not in the order of {root}", file.path)),
+            Some(own) => broken.extend(
+                named
+                    .iter()
+                    .filter(|room| rank(room).is_some_and(|room| room > own))
+                    .map(|room| format!("{} -> {room}", file.path)),
+            ),
+        }
+        seen.insert(own);
+    }
+    let gone = order.iter().filter(|room| !seen.contains(**room));
+    broken.extend(gone.map(|room| format!("{root}: there is no {room}")));
+    broken
+}
+
+#[test]
+fn rooms_name_those_below_them() {
+    let sources = sources();
+    for (root, order) in ROOMS {
+        let order: Vec<_> = order.split_whitespace().collect();
+        assert_eq!(rooms_out_of_order(&sources, root, &order), [""; 0]);
+    }
+    let broken = [
+        File::of("a/lib.rs", "pub use top::{Roof, Tile};"),
+        File::of("a/low/mod.rs", "use crate::{\n    low::x::{self, top},\n    Roof,\n};"),
+        File::of("a/low/deep.rs", "/// crate::top\nfn f() { super::top(); crate::top::g() }"),
+        File::of("a/middle.rs", "use super::top;\n#[cfg(test)]\nuse crate::top;\nuse crate::low;"),
+        File::of("a/top.rs", "use crate::{low, middle};"),
+        File::of("a/top/tests.rs", "use crate::attic;"),
+        File::of("a/attic.rs", "#[cfg(test)]\nmod tests {\n    use crate::top;\n}"),
+    ];
+    let expected = [
+        "a/low/mod.rs -> top",
+        "a/low/deep.rs -> top",
+        "a/middle.rs -> top",
+        "a/attic.rs: not in the order of a",
+        "a: there is no cellar",
+    ];
+    let order = ["cellar", "low", "middle", "top"];
+    assert_eq!(rooms_out_of_order(&broken, "a", &order), expected);
+}
+
 fn long_files(files: &[File]) -> Vec<String> {
     let lines = |file: &File| file.text.lines().count();
     let long = files.iter().filter(|file| lines(file) > LINES_MAX);
