@@ -1,5 +1,6 @@
 //! The executable of this process: which build it is, and the bytes that a cluster needs to run it.
 
+mod digest_cache;
 mod needs;
 
 #[cfg(any(test, feature = "fuzzing"))]
@@ -14,6 +15,8 @@ use std::sync::Arc;
 use windrow_jobs::{Blob, Digest, JobProgram};
 use windrow_proto::{PROTOCOL_MIN, PROTOCOL_VERSION, v1};
 
+use digest_cache::DigestCache;
+
 /// The executable of this process.
 pub(crate) struct Executable {
     /// What peers hear of it.
@@ -25,15 +28,13 @@ pub(crate) struct Executable {
 }
 
 impl Executable {
-    /// That of this process. Reads it whole, on all cores, since even the smallest job waits for
-    /// it: some milliseconds.
+    /// That of this process. Its first start reads it whole, on all cores, which takes some
+    /// milliseconds; later starts remember its digest.
     pub(crate) fn own() -> io::Result<Self> {
         let file =
             File::open("/proc/self/exe").or_else(|_| File::open(std::env::current_exe()?))?;
-        let mut hasher = blake3::Hasher::new();
-        // A mapped file could be truncated under the hasher; a running executable cannot.
-        hasher.update_mmap_rayon(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
-        let blob = blob(&hasher);
+        let cache = DigestCache::of_user();
+        let blob = digest_cache::cached(cache.as_ref(), &file, || mapped_blob_of(&file))?;
         let build = v1::Build {
             protocol_version: PROTOCOL_VERSION,
             protocol_min: PROTOCOL_MIN,
@@ -56,6 +57,14 @@ impl Executable {
             needs: needs::of(&self.file).map_err(|error| format!("/proc/self/exe: {error}"))?,
         })
     }
+}
+
+/// Reads a file whole, on all cores. Only for a file that nobody cuts short meanwhile, as a running
+/// program: it is mapped.
+fn mapped_blob_of(file: &File) -> io::Result<Blob> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_mmap_rayon(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+    Ok(blob(&hasher))
 }
 
 /// Reads a file whole, to know what is in it.
