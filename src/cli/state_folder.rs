@@ -112,7 +112,7 @@ fn lock(state: &Path, take_over: bool) -> Result<File, CliError> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(CliError::Other(format!(
-            "{} belongs to another running coordinator; --take-over replaces it",
+            "{} belongs to another coordinator, which is running; --take-over replaces it",
             state.display()
         ))),
         Err(TryLockError::Error(error)) => Err(CliError::Io { path, error }),

@@ -60,7 +60,7 @@ fn folder_of_a_killed_worker() {
     eventually("a worker", || last.stderr().contains("joined"));
     // Of those that live.
     assert_eq!(temporary_folders(temporary.path(), "windrow-worker-").len(), 2);
-    assert!(last.stderr().contains("what a killed process has left"), "{}", last.stderr());
+    assert!(last.stderr().contains("the folder of a killed process"), "{}", last.stderr());
     assert!(beside.is_running());
 }
 
