@@ -121,7 +121,7 @@ fn parts_depend_on_those_below() {
 const ROOMS: [(&str, &str); 4] = [
     (
         "model/src",
-        "audit counters error ids isolation one_line system_error location version failure \
+        "audit counters error ids isolation one_line system_error location version part failure \
          bad_records blob",
     ),
     (
@@ -131,7 +131,7 @@ const ROOMS: [(&str, &str); 4] = [
     ),
     (
         "worker/src",
-        "sync files memory cgroup orphans identity connector channel model wire trail blobs shuffle \
+        "sync files memory cgroup orphans identity connector channel model parts wire trail blobs shuffle \
          task executor child agent fuzzing",
     ),
     ("src", "executable client shipping submission embedded job_process cli fuzzing"),

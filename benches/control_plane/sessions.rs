@@ -177,7 +177,7 @@ impl Session {
         let staging = self.staging.get(&attempt.job)?;
         let path = staging.join(format!("part-{:05}.{}", attempt.task, attempt.attempt));
         std::fs::write(&path, b"").ok()?;
-        let part = v1::Part { path: path.display().to_string(), ..Default::default() };
+        let part = v1::Part { location: path.display().to_string(), ..Default::default() };
         Some(v1::ReduceDone {
             attempt: Some(attempt),
             stats: Some(stats(self.task)),

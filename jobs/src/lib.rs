@@ -53,8 +53,8 @@ pub use value::{Tagged, Value};
 pub use windrow_model::{
     AttemptId, Audit, BadRecord, BadRecordBudget, Blob, Death, Digest, Emitted, Error,
     FailureCause, FailureClass, GlibcVersion, InputRange, Isolation, JobId, JobIdentity, JobName,
-    JobProgram, Location, MemoryLimit, NoStore, NotAJobName, NotALocation, Place, Platform,
-    PlatformNeeds, Result, Scheme, Share, SideFile, Stage, TaskId, Version, WorkerId, escape,
-    explained, one_line,
+    JobProgram, Location, MemoryLimit, NoStore, NotAJobName, NotALocation, PartHandle, PartKind,
+    Place, Platform, PlatformNeeds, Result, Scheme, Share, SideFile, Stage, TaskId, Upload,
+    Version, WorkerId, escape, explained, one_line,
 };
 use windrow_model::{audit, bad_records, blob, error, failure};

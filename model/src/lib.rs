@@ -12,6 +12,7 @@ pub mod ids;
 pub mod isolation;
 pub mod location;
 pub mod one_line;
+pub mod part;
 pub mod system_error;
 pub mod version;
 
@@ -25,5 +26,6 @@ pub use ids::{AttemptId, JobId, JobIdentity, JobName, NotAJobName, Stage, TaskId
 pub use isolation::Isolation;
 pub use location::{Location, NoStore, NotALocation, Scheme};
 pub use one_line::{escape, one_line};
+pub use part::{PartHandle, PartKind, Upload};
 pub use system_error::explained;
 pub use version::{InputRange, Version};

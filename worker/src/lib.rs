@@ -19,6 +19,7 @@ mod identity;
 mod memory;
 mod model;
 mod orphans;
+mod parts;
 mod shuffle;
 mod sync;
 mod task;

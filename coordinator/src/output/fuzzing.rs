@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use windrow_jobs::fuzzing::{HeapBound, Target};
-use windrow_jobs::{AttemptId, JobId, Stage, TaskId};
+use windrow_jobs::{AttemptId, JobId, PartKind, Stage, TaskId};
 
 use super::lock::Owner;
-use super::{Content, ManifestJob, Place, StageCounts, StagedPart, manifest};
+use super::{ManifestJob, Place, StageCounts, StagedPart, manifest};
 
 /// The manifest, and the lock.
 pub(crate) const FILES: Target =
@@ -20,8 +20,8 @@ pub(crate) fn place() -> Place {
 fn seeds() -> Vec<Vec<u8>> {
     let task = TaskId { job: JobId(7), stage: Stage::Reduce, index: 0 };
     let attempt = AttemptId { task, number: 1 };
-    let part = StagedPart { attempt, content: Content::Output, bytes: 1, records: 2, crc64: 0 };
-    let skipped = StagedPart { content: Content::BadRecords, ..part };
+    let part = StagedPart { attempt, kind: PartKind::Output, bytes: 1, records: 2, crc64: 0 };
+    let skipped = StagedPart { kind: PartKind::BadRecords, ..part };
     let mut text = Vec::new();
     let manifest = manifest::write(&job(), &[part], &[skipped], &mut text).map(|()| text);
     let owner = serde_json::to_vec_pretty(&Owner {

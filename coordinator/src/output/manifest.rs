@@ -8,9 +8,9 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
-use windrow_jobs::Version;
+use windrow_jobs::{PartKind, Version};
 
-use super::{Content, StagedPart};
+use super::StagedPart;
 use crate::plan::Plan;
 
 /// The manifest's format, for those who read it later.
@@ -124,8 +124,8 @@ pub(super) fn write(
     mut out: impl Write,
 ) -> io::Result<()> {
     debug_assert!(
-        parts.iter().all(|part| part.content == Content::Output)
-            && bad_records.iter().all(|file| file.content == Content::BadRecords),
+        parts.iter().all(|part| part.kind == PartKind::Output)
+            && bad_records.iter().all(|file| file.kind == PartKind::BadRecords),
         "what was skipped is not counted as output"
     );
     debug_assert!(

@@ -2,7 +2,7 @@
 //! has once it is visible.
 
 use serde::{Deserialize, Serialize};
-use windrow_jobs::AttemptId;
+use windrow_jobs::{AttemptId, PartKind};
 
 use super::{BAD_RECORDS, PART, SUCCESS};
 
@@ -12,22 +12,13 @@ pub(crate) struct StagedPart {
     /// Who wrote it.
     pub(crate) attempt: AttemptId,
     /// What is in it.
-    pub(crate) content: Content,
+    pub(crate) kind: PartKind,
     /// Its size.
     pub(crate) bytes: u64,
     /// Its records.
     pub(crate) records: u64,
     /// CRC-64/NVME of its bytes.
     pub(crate) crc64: u64,
-}
-
-/// What an attempt has written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Content {
-    /// A part of the job's output.
-    Output,
-    /// Records that it has skipped.
-    BadRecords,
 }
 
 /// All that an attempt has written.
@@ -42,12 +33,7 @@ pub(crate) struct Written {
 impl StagedPart {
     /// Its name in the staging folder.
     pub(super) fn staged_name(&self) -> String {
-        let AttemptId { task, number } = self.attempt;
-        debug_assert!(number > 0, "attempts are numbered from 1");
-        let name = match self.content {
-            Content::Output => format!("{PART}{:05}.{number}", task.index),
-            Content::BadRecords => format!("bad-{}-{:05}.{number}", task.stage, task.index),
-        };
+        let name = self.kind.staged_name(self.attempt);
         debug_assert!(!name.contains('/'), "it lies in the staging folder, and not below it");
         name
     }
@@ -55,9 +41,9 @@ impl StagedPart {
     /// Its name in the folder where it is visible: the output, or that of the bad records in it.
     pub(super) fn visible_name(&self) -> String {
         let task = self.attempt.task;
-        let name = match self.content {
-            Content::Output => format!("{PART}{:05}", task.index),
-            Content::BadRecords => format!("{}-{:05}.jsonl", task.stage, task.index),
+        let name = match self.kind {
+            PartKind::Output => format!("{PART}{:05}", task.index),
+            PartKind::BadRecords => format!("{}-{:05}.jsonl", task.stage, task.index),
         };
         debug_assert!(!name.contains('/'), "it lies in the folder, and not below it");
         debug_assert_ne!(name, SUCCESS, "a part would say that the output is whole");
@@ -66,9 +52,9 @@ impl StagedPart {
 
     /// Its name, as seen from the output folder.
     pub(super) fn listed_name(&self) -> String {
-        match self.content {
-            Content::Output => self.visible_name(),
-            Content::BadRecords => format!("{BAD_RECORDS}/{}", self.visible_name()),
+        match self.kind {
+            PartKind::Output => self.visible_name(),
+            PartKind::BadRecords => format!("{BAD_RECORDS}/{}", self.visible_name()),
         }
     }
 }

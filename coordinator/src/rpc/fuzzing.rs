@@ -35,7 +35,8 @@ fn report_seeds() -> Vec<Vec<u8>> {
         skipped_example: Some(failure.clone()),
         ..Default::default()
     };
-    let part = v1::Part { path: "/out/part".into(), bytes: 1, records: 2, crc64: 3 };
+    let part =
+        v1::Part { location: "/out/part".into(), bytes: 1, records: 2, crc64: 3, upload: None };
     let died = v1::failure::ProcessDied {
         death: Some(v1::failure::process_died::Death::Signal(9)),
         alone: true,

@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use windrow_jobs::{AttemptId, FailureCause, JobId};
+use windrow_jobs::{AttemptId, FailureCause, JobId, PartKind};
 use windrow_scheduler::Unpublished;
 use windrow_scheduler::journal::Epoch;
 
 use crate::driver::Command;
-use crate::output::{self, Place, StagedPart, Stop};
+use crate::output::{Place, StagedPart, Stop};
 use crate::simulation::happening::{Done, Happening};
 use crate::simulation::invariants::visible;
 use crate::simulation::world::World;
@@ -74,7 +74,7 @@ impl Output {
 
     /// What an attempt says that it has written.
     pub fn reported(&self, attempt: AttemptId) -> StagedPart {
-        StagedPart { attempt, content: output::Content::Output, bytes: 1, records: 1, crc64: 0 }
+        StagedPart { attempt, kind: PartKind::Output, bytes: 1, records: 1, crc64: 0 }
     }
 
     /// Makes a staged part visible, unless it is so already. False when there is none.

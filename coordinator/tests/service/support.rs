@@ -405,10 +405,11 @@ impl Worker {
         let path = staging.join(format!("part-{:05}.{}", attempt.task, attempt.attempt));
         fs::write(&path, text).unwrap();
         let part = v1::Part {
-            path: path.display().to_string(),
+            location: path.display().to_string(),
             bytes: text.len() as u64,
             records: text.lines().count() as u64,
             crc64: 1, // Read only if a publication is done twice.
+            upload: None,
         };
         self.say(FromWorker::ReduceDone(v1::ReduceDone {
             attempt: Some(attempt),

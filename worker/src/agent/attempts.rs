@@ -12,8 +12,6 @@
 //! it goes on.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,11 +19,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use windrow_jobs::{AttemptId, FailureCause, JobId, Place, Stage};
+use windrow_jobs::{AttemptId, FailureCause, JobId, PartHandle, Place, Stage};
 use windrow_proto::v1;
 
-use crate::executor::{Executor, LostOutputs, remove_staged};
+use crate::executor::{Executor, LostOutputs};
 use crate::model::{Finished, Progress, RunRequest};
+use crate::parts;
 use crate::wire;
 
 /// How long cancelled attempts get to remove what they have begun.
@@ -43,7 +42,7 @@ struct Running {
 struct Unanswered {
     report: v1::WorkerMessage,
     /// What it has written under its own name.
-    files: Vec<PathBuf>,
+    parts: Vec<PartHandle>,
     /// Whether the coordinator may know of it.
     was_told: bool,
 }
@@ -145,16 +144,16 @@ impl Attempts {
         if let Err(cause) = &ended {
             tracing::info!(%attempt, cause = ?cause.to_string(), "attempt failed");
         }
-        let mut files = Vec::new();
+        let mut parts = Vec::new();
         if let Ok(Finished { part, quarantine, .. }) = &ended {
-            files.extend(part.iter().chain(quarantine).map(|written| written.path.clone()));
+            parts.extend(part.iter().chain(quarantine).cloned());
             let is_output = part.is_none() && attempt.task.stage == Stage::Map;
             if is_output && !self.lost.contains_key(&attempt) {
                 self.outputs.insert(attempt);
             }
         }
         let report = wire::result_to(attempt, ended);
-        self.unanswered.insert(attempt, Unanswered { report, files, was_told: false });
+        self.unanswered.insert(attempt, Unanswered { report, parts, was_told: false });
         self.untold.push_back(attempt);
     }
 
@@ -194,10 +193,10 @@ impl Attempts {
 
     /// The coordinator has noted a report for good. Also when it does so for the second time.
     pub(super) fn noted(&mut self, attempt: AttemptId, won: bool) {
-        let Some(Unanswered { files, .. }) = self.unanswered.remove(&attempt) else { return };
+        let Some(Unanswered { parts, .. }) = self.unanswered.remove(&attempt) else { return };
         self.untold.retain(|untold| *untold != attempt);
         if !won {
-            self.discard(attempt, files);
+            self.discard(attempt, parts);
         } else if attempt.task.stage == Stage::Reduce {
             let executor = Arc::clone(&self.executor);
             self.releases.spawn(async move { executor.release_partition(attempt.task).await });
@@ -235,13 +234,13 @@ impl Attempts {
     }
 
     /// Deletes what an attempt has left.
-    fn discard(&mut self, attempt: AttemptId, files: Vec<PathBuf>) {
+    fn discard(&mut self, attempt: AttemptId, parts: Vec<PartHandle>) {
         let output = self.outputs.remove(&attempt).then(|| Arc::clone(&self.executor));
-        if output.is_none() && files.is_empty() {
+        if output.is_none() && parts.is_empty() {
             return;
         }
         tracing::debug!(%attempt, "what it has left is not wanted");
-        tokio::task::spawn_blocking(move || remove_all(files));
+        tokio::task::spawn_blocking(move || parts.iter().for_each(parts::discard));
         if let Some(executor) = output {
             tokio::spawn(async move { executor.discard_output(attempt).await });
         }
@@ -291,8 +290,9 @@ impl Attempts {
         self.lost.clear();
         let unanswered = std::mem::take(&mut self.unanswered).into_values();
         let secret = unanswered.filter(|attempt| !attempt.was_told);
-        let files: Vec<_> = secret.flat_map(|attempt| attempt.files).collect();
-        if tokio::task::spawn_blocking(move || remove_all(files)).await.is_err() {
+        let parts: Vec<_> = secret.flat_map(|attempt| attempt.parts).collect();
+        if tokio::task::spawn_blocking(move || parts.iter().for_each(parts::discard)).await.is_err()
+        {
             tracing::error!("a bug in the engine: removing files panicked");
         }
         // A job of the next session may have the number of one that is still being removed.
@@ -306,16 +306,6 @@ impl Attempts {
             if let Ok((attempt, ended)) = ended {
                 self.note_end(attempt, ended);
             }
-        }
-    }
-}
-
-fn remove_all(files: Vec<PathBuf>) {
-    for path in files {
-        if let Err(error) = remove_staged(&path)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(path = %path.display(), %error, "a file could not be removed");
         }
     }
 }

@@ -21,8 +21,7 @@ mod pool;
 
 pub use children::{CHILD_ARGUMENT, ChildProgram, JobLimits, JobUsers};
 pub(crate) use children::{
-    ChildSettings, Children, LostOutputs, PrintedLogs, Programs, Users, is_noexec, remove_staged,
-    surroundings,
+    ChildSettings, Children, LostOutputs, PrintedLogs, Programs, Users, is_noexec, surroundings,
 };
 pub use config::{ExecutorConfig, ExecutorError};
 pub(crate) use directory::{

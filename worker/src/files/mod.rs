@@ -6,9 +6,11 @@ use std::io;
 use std::os::fd::IntoRawFd;
 use std::path::{Path, PathBuf};
 
+mod beneath;
 mod remove;
 mod rights;
 
+pub(crate) use beneath::open_beneath;
 pub(crate) use remove::{put_aside, remove_tree};
 pub(crate) use rights::{OF_A_FOLDER, PASSES, give_back, give_back_at, share};
 

@@ -5,5 +5,5 @@ mod report;
 mod request;
 
 pub(crate) use progress::Progress;
-pub(crate) use report::{Finished, Part, Stats};
+pub(crate) use report::{Finished, Stats};
 pub(crate) use request::{JobContext, RunRequest, Work, WorkerOutputs};

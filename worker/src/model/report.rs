@@ -1,9 +1,8 @@
 //! What an attempt that has succeeded says of itself.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use windrow_jobs::{Audit, Counters, Emitted, FailureCause};
+use windrow_jobs::{Audit, Counters, Emitted, FailureCause, PartHandle};
 
 /// What an attempt that succeeded leaves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,9 +10,9 @@ pub struct Finished {
     /// What it counted.
     pub stats: Stats,
     /// The part that it wrote: reduce attempts, and map attempts of map-only jobs.
-    pub part: Option<Part>,
+    pub part: Option<PartHandle>,
     /// The file of the bad records that it skipped, if it skipped any.
-    pub quarantine: Option<Part>,
+    pub quarantine: Option<PartHandle>,
 }
 
 /// Counts of one attempt.
@@ -39,17 +38,4 @@ pub struct Stats {
     pub audit: Audit,
     /// Of a map of a job with a combiner.
     pub emitted: Option<Emitted>,
-}
-
-/// A file that an attempt wrote under a name of its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// Absolute.
-    pub path: PathBuf,
-    /// Its size.
-    pub bytes: u64,
-    /// Its records.
-    pub records: u64,
-    /// CRC-64/NVME of its bytes.
-    pub crc64: u64,
 }

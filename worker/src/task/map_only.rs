@@ -3,18 +3,18 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use windrow_jobs::FailureCause;
 use windrow_jobs::collect::{Collected, Collector, RecordBuffer, Room};
 use windrow_jobs::output::PartInfo;
 use windrow_jobs::program::{CollectorSetup, Sections};
+use windrow_jobs::{FailureCause, PartKind};
 
 use super::map_loop::{ChunkSink, MapLoops};
 use super::ordered::{MEMORY_PARTS, OrderedPart, Text, TextFile};
-use super::output::PartWriter;
 use super::plan::InputPlan;
 use super::quarantine::Quarantine;
 use super::{Attempt, Left, Outcome};
 use crate::model::{Finished, Stats};
+use crate::parts::WrittenPart;
 
 /// Runs the attempt; the caller adds how long it took.
 pub fn run(
@@ -24,9 +24,9 @@ pub fn run(
     quarantine: Option<&Quarantine>,
 ) -> Result<Outcome, FailureCause> {
     let stop = AtomicBool::new(false);
-    let mut writer = PartWriter::create(attempt.part_path())?;
+    let mut writer = attempt.create(PartKind::Output)?;
     let info = PartInfo::new(attempt.id.task.index);
-    let frame = attempt.program.begin_part(info, &mut writer)?;
+    let frame = attempt.program.begin_part(info, &mut *writer)?;
     let part = OrderedPart::new(writer, frame, attempt.threads, &attempt.memory);
     let in_hand_bytes_max = in_hand_bytes_max(attempt, plan);
     let loops = MapLoops { attempt, plan, setup, quarantine, stop: &stop };
@@ -35,7 +35,7 @@ pub fn run(
         TextSink { attempt, part: &part, stop: &stop, chunk, in_hand_bytes_max, on_disk }
     })?;
     let (writer, records) = part.finish()?;
-    let (part, file) = writer.finish(records)?;
+    let WrittenPart { handle: part, unreported } = writer.finish(records)?;
     let stats = Stats {
         input_records: totals.records,
         input_bytes: totals.bytes,
@@ -45,7 +45,7 @@ pub fn run(
         ..Stats::default()
     };
     let finished = Finished { stats, part: Some(part), quarantine: None };
-    Ok(Outcome { finished, left: Left::File(file), quarantine: None })
+    Ok(Outcome { finished, left: Left::Part(unreported), quarantine: None })
 }
 
 /// How much text a thread may have in hand: all threads together as much of the memory as texts

@@ -7,11 +7,12 @@
 use std::sync::Arc;
 
 use windrow_jobs::program::{Care, Program};
-use windrow_jobs::{AttemptId, FailureCause};
+use windrow_jobs::{AttemptId, FailureCause, PartKind};
 
 use crate::files::TemporaryFile;
 use crate::memory::{Account, Reservation};
 use crate::model::{Finished, JobContext, Progress};
+use crate::parts::{self, PartUpload, Unreported};
 use crate::shuffle::source::{BlockSource, memory_bytes};
 use crate::shuffle::spill::Scratch;
 use crate::shuffle::store::{HeldSegment, SegmentStore};
@@ -27,7 +28,6 @@ mod map_loop;
 mod map_only;
 mod map_output;
 mod ordered;
-mod output;
 mod plan;
 mod quarantine;
 mod reduce;
@@ -37,8 +37,6 @@ mod tests;
 
 pub(crate) use cores::{CoreLease, Cores};
 pub(crate) use map::run as map;
-pub(crate) use output::part_path;
-pub(crate) use quarantine::quarantine_path;
 pub(crate) use reduce::run as reduce;
 
 /// All that an attempt works with.
@@ -80,7 +78,7 @@ pub(crate) struct Outcome {
     /// The segment or the part.
     pub left: Left,
     /// The file of the bad records that it skipped.
-    pub quarantine: Option<TemporaryFile>,
+    pub quarantine: Option<Box<dyn Unreported>>,
 }
 
 impl Outcome {
@@ -96,8 +94,10 @@ impl Outcome {
 
 /// What an attempt leaves. It goes when this is dropped, unless it is kept.
 pub(crate) enum Left {
-    /// A file.
+    /// A segment in a file.
     File(TemporaryFile),
+    /// A part.
+    Part(Box<dyn Unreported>),
     /// A segment in memory.
     Held(HeldSegment),
 }
@@ -107,6 +107,7 @@ impl Left {
     pub fn keep(self) {
         match self {
             Self::File(file) => file.keep(),
+            Self::Part(part) => part.keep(),
             Self::Held(segment) => segment.keep(),
         }
     }
@@ -116,6 +117,11 @@ impl Attempt {
     /// An error once the attempt has been told to stop.
     pub fn check(&self) -> Result<(), FailureCause> {
         self.scratch.check()
+    }
+
+    /// Begins a file that the attempt reports.
+    fn create(&self, kind: PartKind) -> Result<Box<dyn PartUpload>, FailureCause> {
+        parts::store(&self.context.staging).create(self.id, kind)
     }
 
     /// Waits until no other thread of the job works with large records.

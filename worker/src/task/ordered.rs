@@ -12,12 +12,12 @@ use std::sync::{Condvar, Mutex};
 
 use crc_fast::{CrcAlgorithm::Crc64Nvme, Digest};
 use windrow_jobs::FailureCause;
-use windrow_jobs::program::{PartFrame, PartSink, Sections};
+use windrow_jobs::program::{PartFrame, Sections};
 use windrow_security::files::private;
 
-use super::output::PartWriter;
 use crate::files::TemporaryFile;
 use crate::memory::{Account, Reservation};
+use crate::parts::PartUpload;
 use crate::sync::{into_inner, lock, wait_while};
 
 /// Texts of so many chunks are held back for each thread.
@@ -40,7 +40,7 @@ pub struct OrderedPart {
 }
 
 struct State {
-    writer: PartWriter,
+    writer: Box<dyn PartUpload>,
     frame: Box<dyn PartFrame>,
     /// Number of the chunk whose text is written next.
     next: usize,
@@ -106,7 +106,7 @@ impl TextFile {
 
     /// Writes it to `part`, and returns its sections and the number of their pairs. An error if it
     /// is not what was written to it.
-    fn copy_to(mut self, part: &mut PartWriter) -> Result<(Vec<Sections>, u64), FailureCause> {
+    fn copy_to(mut self, part: &mut dyn PartUpload) -> Result<(Vec<Sections>, u64), FailureCause> {
         let failed = |error: &io::Error| FailureCause::io(self.temporary.path(), error);
         self.file.rewind().map_err(|error| failed(&error))?;
         let mut buffer = vec![0; COPY_BYTES];
@@ -129,7 +129,7 @@ impl TextFile {
 impl OrderedPart {
     /// Starts with chunk 0, which one of so many threads brings.
     pub fn new(
-        writer: PartWriter,
+        writer: Box<dyn PartUpload>,
         frame: Box<dyn PartFrame>,
         threads: usize,
         memory: &Account,
@@ -139,7 +139,7 @@ impl OrderedPart {
     }
 
     fn within(
-        writer: PartWriter,
+        writer: Box<dyn PartUpload>,
         frame: Box<dyn PartFrame>,
         window: usize,
         bytes_max: u64,
@@ -199,14 +199,14 @@ impl OrderedPart {
 
     /// Ends the part, and returns it and the number of its pairs. An error if the text of a chunk
     /// never came: nothing else would notice.
-    pub fn finish(self) -> Result<(PartWriter, u64), FailureCause> {
+    pub fn finish(self) -> Result<(Box<dyn PartUpload>, u64), FailureCause> {
         let mut state = into_inner(self.state);
         if state.pending.is_empty() {
-            state.frame.finish(&mut state.writer)?;
+            state.frame.finish(&mut *state.writer)?;
             return Ok((state.writer, state.records));
         }
         Err(FailureCause::Corrupt {
-            file: state.writer.path().display().to_string(),
+            file: state.writer.name(),
             offset: 0,
             message: format!(
                 "the text of chunk {} never came, though that of {} behind it did",
@@ -246,7 +246,7 @@ impl State {
 
     fn write(&mut self, text: Text) -> Result<(), FailureCause> {
         if let Some(file) = text.on_disk {
-            let (sections, records) = file.copy_to(&mut self.writer)?;
+            let (sections, records) = file.copy_to(&mut *self.writer)?;
             sections.into_iter().try_for_each(|sections| self.frame.append(sections))?;
             self.records += records;
         }
@@ -262,8 +262,15 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use windrow_jobs::program::NoFrame;
+    use windrow_jobs::{PartKind, Stage};
 
     use super::*;
+    use crate::parts::{self, WrittenPart};
+    use crate::testing::attempt_id;
+
+    fn upload(folder: &Path) -> Box<dyn PartUpload> {
+        parts::store(folder).create(attempt_id(Stage::Map, 0, 1), PartKind::Output).unwrap()
+    }
 
     fn text(chunk: usize) -> Text {
         let bytes = format!("{chunk}\n").into_bytes();
@@ -272,7 +279,7 @@ mod tests {
     }
 
     fn part(folder: &Path, window: usize) -> OrderedPart {
-        let writer = PartWriter::create(folder.join("part")).unwrap();
+        let writer = upload(folder);
         OrderedPart::within(writer, Box::new(NoFrame), window, 1 << 20)
     }
 
@@ -284,8 +291,11 @@ mod tests {
             part.submit(chunk, text(chunk), || Ok(())).unwrap();
         }
         let (writer, records) = part.finish().unwrap();
-        let (written, _file) = writer.finish(records).unwrap();
-        assert_eq!(std::fs::read_to_string(&written.path).unwrap(), "0\n1\n2\n3\n4\n5\n");
+        let WrittenPart { handle: written, unreported: _file } = writer.finish(records).unwrap();
+        assert_eq!(
+            std::fs::read_to_string(written.location.to_local().unwrap()).unwrap(),
+            "0\n1\n2\n3\n4\n5\n"
+        );
         assert_eq!(written.records, 6);
     }
 
@@ -317,8 +327,11 @@ mod tests {
         }
         part.submit(0, text(0), || Ok(())).unwrap();
         let (writer, records) = part.finish().unwrap();
-        let (written, _file) = writer.finish(records).unwrap();
-        assert_eq!(std::fs::read_to_string(&written.path).unwrap(), "0\n0\n0\nbegun\n1\n");
+        let WrittenPart { handle: written, unreported: _file } = writer.finish(records).unwrap();
+        assert_eq!(
+            std::fs::read_to_string(written.location.to_local().unwrap()).unwrap(),
+            "0\n0\n0\nbegun\n1\n"
+        );
         assert_eq!(written.records, 5);
         assert!(!folder.path().join("scratch").exists(), "it is not needed any more");
     }
@@ -347,7 +360,7 @@ mod tests {
     #[test]
     fn a_text_that_has_no_room_waits_until_it_is_the_next() {
         let folder = tempfile::tempdir().unwrap();
-        let writer = PartWriter::create(folder.path().join("part")).unwrap();
+        let writer = upload(folder.path());
         let part = OrderedPart::within(writer, Box::new(NoFrame), 100, 3_000);
         let text = |bytes: usize| Text { bytes: vec![b'x'; bytes], ..text(0) };
         part.submit(1, text(2_000), || Ok(())).unwrap();
@@ -360,7 +373,7 @@ mod tests {
             too_much.join().unwrap().unwrap();
         });
         let (writer, records) = part.finish().unwrap();
-        assert_eq!(writer.finish(records).unwrap().0.bytes, 54_900);
+        assert_eq!(writer.finish(records).unwrap().handle.bytes, 54_900);
     }
 
     #[test]

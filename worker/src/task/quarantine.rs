@@ -4,16 +4,15 @@
 //! What is bad is decided where user code runs, in `jobs`. How many a whole job may skip is for the
 //! scheduler to say; an attempt stops only when it is too many all by itself.
 
-use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use windrow_jobs::program::{NoFrame, Sections};
-use windrow_jobs::{AttemptId, BadRecord, BadRecordBudget, FailureCause};
+use windrow_jobs::{BadRecord, BadRecordBudget, FailureCause, PartKind};
 
 use super::ordered::{OrderedPart, Text};
-use super::output::PartWriter;
 use super::{Attempt, Outcome};
 use crate::memory::Account;
+use crate::parts::WrittenPart;
 use crate::sync::{into_inner, lock};
 
 /// Where an attempt puts its bad records. Dropped before [`finish`](Self::finish), it leaves no
@@ -23,13 +22,6 @@ pub struct Quarantine {
     budget: BadRecordBudget,
     memory: Account,
     met: Mutex<Met>,
-}
-
-/// Where an attempt writes what it has skipped.
-pub(crate) fn quarantine_path(staging: &Path, attempt: AttemptId) -> PathBuf {
-    let AttemptId { task, number } = attempt;
-    debug_assert!(number > 0, "attempts are numbered from 1, and no two have one file");
-    staging.join(format!("bad-{}-{:05}.{number}", task.stage, task.index))
 }
 
 #[derive(Default)]
@@ -43,7 +35,7 @@ impl Quarantine {
     /// That of an attempt whose job skips bad records.
     pub fn of(attempt: &Attempt) -> Result<Option<Self>, FailureCause> {
         let Some(budget) = attempt.context.skip_bad_records else { return Ok(None) };
-        let writer = PartWriter::create(quarantine_path(&attempt.context.staging, attempt.id))?;
+        let writer = attempt.create(PartKind::BadRecords)?;
         let file = OrderedPart::new(writer, Box::new(NoFrame), attempt.threads, &attempt.memory);
         Ok(Some(Self { file, budget, memory: attempt.memory.clone(), met: Mutex::default() }))
     }
@@ -87,9 +79,9 @@ impl Quarantine {
         let (writer, records) = self.file.finish()?;
         debug_assert_eq!(records, lock(&self.met).records, "what was counted is in the file");
         if records > 0 {
-            let (part, file) = writer.finish(records)?;
-            outcome.finished.quarantine = Some(part);
-            outcome.quarantine = Some(file);
+            let WrittenPart { handle, unreported } = writer.finish(records)?;
+            outcome.finished.quarantine = Some(handle);
+            outcome.quarantine = Some(unreported);
         }
         let stats = &mut outcome.finished.stats;
         debug_assert_eq!(stats.skipped_records, 0, "an attempt has one count of what it skipped");

@@ -4,12 +4,12 @@ use std::time::Instant;
 
 use windrow_jobs::output::PartInfo;
 use windrow_jobs::program::{RecordBatches, RecordRef};
-use windrow_jobs::{Audit, BadRecord, FailureCause};
+use windrow_jobs::{Audit, BadRecord, FailureCause, PartKind};
 
-use super::output::PartWriter;
 use super::quarantine::Quarantine;
 use super::{Attempt, Left, Outcome, conserve};
 use crate::model::{Finished, Progress, Stats};
+use crate::parts::WrittenPart;
 use crate::shuffle::fetch::Streams;
 use crate::shuffle::merge::Merge;
 use crate::shuffle::source::BlockSource;
@@ -40,7 +40,7 @@ pub fn run(
         read: Audit::default(),
         bytes: 0,
     };
-    let mut output = PartWriter::create(attempt.part_path())?;
+    let mut output = attempt.create(PartKind::Output)?;
     let quarantine = Quarantine::of(attempt)?;
     let (program, part) = (&attempt.program, PartInfo::new(partition));
     let summary = if attempt.care.is_needed() {
@@ -50,16 +50,16 @@ pub fn run(
             let group = groups.next().unwrap_or_default();
             quarantine.put(group, vec![bad], || attempt.check())
         };
-        program.reduce_carefully(part, &mut input, &mut output, &attempt.care, &mut skipped)?
+        program.reduce_carefully(part, &mut input, &mut *output, &attempt.care, &mut skipped)?
     } else {
-        program.reduce(part, &mut input, &mut output)?
+        program.reduce(part, &mut input, &mut *output)?
     };
     attempt.check()?;
     if input.finish()? != input.read {
         let sources = open(Streams::OneEach)?;
         return Err(conserve::culprit(&attempt.scratch, sources, partition));
     }
-    let (part, file) = output.finish(summary.output_records)?;
+    let WrittenPart { handle: part, unreported } = output.finish(summary.output_records)?;
     let stats = Stats {
         input_records: input.read.records,
         input_bytes: input.bytes,
@@ -71,7 +71,7 @@ pub fn run(
         ..Stats::default()
     };
     let finished = Finished { stats, part: Some(part), quarantine: None };
-    let mut outcome = Outcome { finished, left: Left::File(file), quarantine: None };
+    let mut outcome = Outcome { finished, left: Left::Part(unreported), quarantine: None };
     if let Some(quarantine) = quarantine {
         quarantine.finish(&mut outcome)?;
     }

@@ -3,13 +3,15 @@
 
 use std::time::Duration;
 
-use windrow_jobs::{AttemptId, Audit, Counters, Emitted, FailureCause, JobId, Stage, WorkerId};
+use windrow_jobs::{
+    AttemptId, Audit, Counters, Emitted, FailureCause, JobId, PartHandle, Stage, Upload, WorkerId,
+};
 use windrow_proto::v1::worker_message::Message;
 use windrow_proto::{runs, v1};
 
 use super::failure::{failure_from, failure_to};
 use super::{Malformed, attempt_from, attempt_to};
-use crate::model::{Finished, Part, Progress, Stats};
+use crate::model::{Finished, Progress, Stats};
 
 /// What runs, and how far it has come: what a worker says while it has nothing else to say.
 pub(crate) fn heartbeat_to<'a>(
@@ -124,9 +126,13 @@ fn audit_to(Audit { records, digest }: Audit) -> v1::Audit {
     v1::Audit { records, digest }
 }
 
-fn part_to(part: Part) -> v1::Part {
-    let Part { path, bytes, records, crc64 } = part;
-    v1::Part { path: path.display().to_string(), bytes, records, crc64 }
+fn part_to(part: PartHandle) -> v1::Part {
+    let PartHandle { location, bytes, records, crc64, upload } = part;
+    let upload = upload.map(|Upload { id, pieces }| v1::Upload {
+        id: id.into(),
+        pieces: pieces.into_iter().map(Into::into).collect(),
+    });
+    v1::Part { location: location.to_string(), bytes, records, crc64, upload }
 }
 
 /// An attempt, and how it ended.
@@ -138,7 +144,8 @@ pub(crate) fn report_from(report: v1::WorkerMessage) -> Result<Ended, Malformed>
         Message::MapDone(v1::MapDone { attempt, stats, part, quarantine })
         | Message::ReduceDone(v1::ReduceDone { attempt, stats, part, quarantine }) => {
             let stats = stats_from(stats.unwrap_or_default())?;
-            let (part, quarantine) = (part.map(part_from), quarantine.map(part_from));
+            let part = part.map(part_from).transpose()?;
+            let quarantine = quarantine.map(part_from).transpose()?;
             (attempt_from(attempt)?, Ok(Finished { stats, part, quarantine }))
         }
         Message::AttemptFailed(v1::AttemptFailed { attempt, failure }) => {
@@ -185,9 +192,14 @@ fn audit_from(audit: Option<v1::Audit>) -> Audit {
     Audit { records, digest }
 }
 
-fn part_from(part: v1::Part) -> Part {
-    let v1::Part { path, bytes, records, crc64 } = part;
-    Part { path: path.into(), bytes, records, crc64 }
+fn part_from(part: v1::Part) -> Result<PartHandle, Malformed> {
+    let v1::Part { location, bytes, records, crc64, upload } = part;
+    let location = location.parse().map_err(|_| Malformed("a part without a location"))?;
+    let upload = upload.map(|v1::Upload { id, pieces }| Upload {
+        id: id.into(),
+        pieces: pieces.into_iter().map(Into::into).collect(),
+    });
+    Ok(PartHandle { location, bytes, records, crc64, upload })
 }
 
 #[cfg(test)]
@@ -202,7 +214,13 @@ mod tests {
 
     #[test]
     fn success_is_heard_as_it_was_told() {
-        let part = |records| Part { path: "/out/p".into(), bytes: 1, records, crc64: u64::MAX };
+        let part = |records| PartHandle {
+            location: "/out/p".parse().unwrap(),
+            bytes: 1,
+            records,
+            crc64: u64::MAX,
+            upload: Some(Upload { id: "u".into(), pieces: vec!["a".into(), "b".into()] }),
+        };
         let mut counters = Counters::default();
         counters.add("words", 7);
         let stats = Stats {

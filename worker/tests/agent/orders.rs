@@ -31,7 +31,7 @@ async fn a_job_is_mapped_reduced_and_released() {
     };
     let part = reduce.part.unwrap();
     let path = job.staging.join("part-00000.1");
-    assert_eq!(part.path, path.display().to_string());
+    assert_eq!(part.location, path.display().to_string());
     assert_eq!(fs::read_to_string(&path).unwrap(), "a\t1\nb\t2\n");
     assert_eq!((part.bytes, part.records), (8, 2));
 

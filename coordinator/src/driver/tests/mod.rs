@@ -7,7 +7,7 @@ use std::path::Path;
 use object_store::memory::InMemory;
 use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use tokio::time::{sleep, timeout};
-use windrow_jobs::PlatformNeeds;
+use windrow_jobs::{PartKind, PlatformNeeds};
 use windrow_scheduler::{
     AttemptStats, Config, JobPlan, JobState, Outcome, SplitPlan, SubmissionId,
 };
@@ -15,7 +15,7 @@ use windrow_scheduler::{
 use super::*;
 use crate::failpoint::{Failpoint, Step};
 use crate::journal::Opened;
-use crate::output::{Content, Reservation, StagedPart, Written};
+use crate::output::{Reservation, StagedPart, Written};
 
 const LEASE: Duration = Duration::from_secs(10);
 
@@ -151,8 +151,8 @@ async fn run_one(driver: &DriverHandle, worker: &mut Joined, place: &Place) {
     };
     let name = format!("part-{:05}.{}", attempt.task.index, attempt.number);
     std::fs::write(place.staging().join(name), "x\n").unwrap();
-    let content = Content::Output;
-    let part = StagedPart { attempt, content, bytes: 2, records: 1, crc64: 0 };
+    let kind = PartKind::Output;
+    let part = StagedPart { attempt, kind, bytes: 2, records: 1, crc64: 0 };
     let written = Written { part: Some(part), quarantine: None };
     let done = Report::Done { attempt, stats: AttemptStats::default(), written };
     driver.report(worker.worker, worker.session, done).await.unwrap();

@@ -18,7 +18,7 @@ use std::io::{self, BufReader, BufWriter};
 use std::path::Path;
 use std::sync::OnceLock;
 
-use windrow_jobs::FailureCause;
+use windrow_jobs::{FailureCause, PartKind};
 use windrow_scheduler::Unpublished;
 use windrow_scheduler::journal::Epoch;
 
@@ -28,7 +28,7 @@ use super::manifest::{self, ManifestJob};
 use super::own::Own;
 use super::replace::Replaced;
 use super::stop::Stop;
-use super::{BAD_RECORDS, Content, Place, SUCCESS, StagedPart, TEMPORARY};
+use super::{BAD_RECORDS, Place, SUCCESS, StagedPart, TEMPORARY};
 use crate::failpoint::{Failpoint, Step};
 use crate::side_by_side::try_for_each;
 use part::{Placed, check, failed, failed_at, is_alone, is_of};
@@ -69,11 +69,11 @@ pub(crate) fn publish(
         "a part is looked up by its task"
     );
     debug_assert!(
-        publication.parts.iter().all(|part| part.content == Content::Output),
+        publication.parts.iter().all(|part| part.kind == PartKind::Output),
         "what was skipped does not lie among the parts"
     );
     debug_assert!(
-        publication.quarantines.iter().all(|part| part.content == Content::BadRecords),
+        publication.quarantines.iter().all(|part| part.kind == PartKind::BadRecords),
         "a part of the output would be hidden from its readers"
     );
     debug_assert!(publication.epoch > Epoch(0), "nothing could be taken from an epoch below");
@@ -297,9 +297,9 @@ impl<'a> Commit<'a> {
     }
 
     fn visible_folder(&self, part: &StagedPart) -> Result<&Folder, Unpublished> {
-        match part.content {
-            Content::Output => Ok(&self.output),
-            Content::BadRecords => self.bad_records.get().ok_or_else(|| {
+        match part.kind {
+            PartKind::Output => Ok(&self.output),
+            PartKind::BadRecords => self.bad_records.get().ok_or_else(|| {
                 failed_at(&self.output.at(BAD_RECORDS), &io::ErrorKind::NotFound.into())
             }),
         }

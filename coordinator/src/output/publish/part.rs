@@ -12,12 +12,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crc_fast::{CrcAlgorithm::Crc64Nvme, Digest};
 use rustix::fs::{FileType, Mode, Stat};
-use windrow_jobs::FailureCause;
+use windrow_jobs::{FailureCause, PartKind};
 use windrow_scheduler::Unpublished;
 
 use super::Publication;
+use crate::output::StagedPart;
 use crate::output::folder::{Folder, Strange, kind};
-use crate::output::{Content, StagedPart};
 
 /// The files that this try has moved, by their numbers: they need not be read to be known again.
 pub(super) struct Placed {
@@ -49,9 +49,9 @@ impl Placed {
     }
 
     fn of(&self, publication: &Publication, part: &StagedPart) -> Option<&AtomicU64> {
-        let (all, inodes) = match part.content {
-            Content::Output => (&publication.parts, &self.parts),
-            Content::BadRecords => (&publication.quarantines, &self.quarantines),
+        let (all, inodes) = match part.kind {
+            PartKind::Output => (&publication.parts, &self.parts),
+            PartKind::BadRecords => (&publication.quarantines, &self.quarantines),
         };
         inodes.get(all.binary_search_by_key(&part.attempt.task, |part| part.attempt.task).ok()?)
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use windrow_jobs::{Audit, Emitted, JobId, Stage};
+use windrow_jobs::{AttemptId, Audit, Emitted, JobId, PartKind, Stage};
 use windrow_proto::v1;
 use windrow_proto::v1::worker_message::Message;
 use windrow_scheduler::{AttemptProgress, AttemptStats};
@@ -10,7 +10,7 @@ use windrow_scheduler::{AttemptProgress, AttemptStats};
 use super::failure::failure_from;
 use super::{Malformed, attempt_from, attempts_from};
 use crate::driver::Report;
-use crate::output::{Content, StagedPart, Written};
+use crate::output::{StagedPart, Written};
 
 /// The report in a message that is not the first of its session; `None` in one of a kind that is
 /// not known here, from a newer worker.
@@ -59,19 +59,19 @@ fn done(
         return Err(Malformed(format!("{attempt} reported as a {stage} attempt")));
     }
     let stats = stats_from(stats.ok_or_else(|| Malformed::missing("stats"))?)?;
-    // Its path is not believed: where a part lies follows from the attempt's name.
-    let staged = |content| {
-        move |v1::Part { path: _, bytes, records, crc64 }| StagedPart {
-            attempt,
-            content,
-            bytes,
-            records,
-            crc64,
-        }
-    };
-    let part = part.map(staged(Content::Output));
-    let quarantine = quarantine.map(staged(Content::BadRecords));
+    let part = part.map(|part| part_from(attempt, PartKind::Output, part)).transpose()?;
+    let quarantine =
+        quarantine.map(|part| part_from(attempt, PartKind::BadRecords, part)).transpose()?;
     Ok(Report::Done { attempt, stats, written: Written { part, quarantine } })
+}
+
+/// Its location is not believed: where a part lies follows from the attempt's name.
+fn part_from(attempt: AttemptId, kind: PartKind, part: v1::Part) -> Result<StagedPart, Malformed> {
+    let v1::Part { location: _, bytes, records, crc64, upload } = part;
+    if upload.is_some() {
+        return Err(Malformed("a part in a store that there is none of here".to_string()));
+    }
+    Ok(StagedPart { attempt, kind, bytes, records, crc64 })
 }
 
 fn stats_from(stats: v1::AttemptStats) -> Result<AttemptStats, Malformed> {
@@ -149,6 +149,12 @@ mod tests {
                 stats: stats(),
                 ..Default::default()
             })),
+            message(Message::ReduceDone(v1::ReduceDone {
+                attempt: attempt(v1::Stage::Reduce),
+                stats: stats(),
+                part: Some(v1::Part { upload: Some(v1::Upload::default()), ..Default::default() }),
+                quarantine: None,
+            })),
             message(Message::AttemptFailed(v1::AttemptFailed {
                 attempt: attempt(map),
                 failure: None,
@@ -185,7 +191,13 @@ mod tests {
             skipped_records: 7,
             skipped_example: None,
         };
-        let part = v1::Part { path: "/elsewhere".into(), bytes: 7, records: 8, crc64: 9 };
+        let part = v1::Part {
+            location: "/elsewhere".into(),
+            bytes: 7,
+            records: 8,
+            crc64: 9,
+            upload: None,
+        };
         let done = v1::ReduceDone {
             attempt: attempt(v1::Stage::Reduce),
             stats: Some(stats),
@@ -198,9 +210,9 @@ mod tests {
             panic!("refused")
         };
         assert_eq!(attempt.to_string(), "job-1/reduce-00002.3");
-        let staged = |content| StagedPart { attempt, content, bytes: 7, records: 8, crc64: 9 };
-        assert_eq!(written.part, Some(staged(Content::Output)));
-        assert_eq!(written.quarantine, Some(staged(Content::BadRecords)));
+        let staged = |kind| StagedPart { attempt, kind, bytes: 7, records: 8, crc64: 9 };
+        assert_eq!(written.part, Some(staged(PartKind::Output)));
+        assert_eq!(written.quarantine, Some(staged(PartKind::BadRecords)));
         assert_eq!(
             stats,
             AttemptStats {

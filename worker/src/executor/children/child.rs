@@ -3,7 +3,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use windrow_jobs::{AttemptId, FailureCause, Place, Stage, TaskId};
+use windrow_jobs::{AttemptId, FailureCause, Location, PartHandle, PartKind, Place, Stage, TaskId};
 use windrow_proto::v1;
 use windrow_proto::v1::to_child::Message;
 
@@ -22,8 +21,8 @@ use super::job::ChildrenOfJob;
 use super::life::{Death, Stop};
 use crate::channel::{Descriptors, MessageReader};
 use crate::model::{Finished, JobContext, Progress, RunRequest, Work, WorkerOutputs};
+use crate::parts;
 use crate::sync::lock;
-use crate::task::{part_path, quarantine_path};
 use crate::wire;
 
 /// How long it may take to stop what it was asked to stop. It gives threads up after less.
@@ -75,9 +74,9 @@ struct Running {
     progress: Arc<Progress>,
     ended: oneshot::Sender<Ended>,
     /// Where it must have written, if its output is final.
-    part: Option<PathBuf>,
+    part: Option<Location>,
     /// Where it may have written what it has skipped.
-    quarantine: PathBuf,
+    quarantine: Option<Location>,
 }
 
 /// An attempt that runs in a process; if nobody waits for it any more, it is cancelled.
@@ -343,12 +342,13 @@ impl Running {
     fn new(request: &RunRequest, progress: &Arc<Progress>, ended: oneshot::Sender<Ended>) -> Self {
         let writes_part =
             request.attempt.task.stage == Stage::Reduce || request.context.partitions == 0;
-        let staging = &request.context.staging;
+        let store = parts::store(&request.context.staging);
+        let location = |kind| store.location(request.attempt, kind);
         Self {
             progress: Arc::clone(progress),
             ended,
-            part: writes_part.then(|| part_path(staging, request.attempt)),
-            quarantine: quarantine_path(staging, request.attempt),
+            part: writes_part.then(|| location(PartKind::Output)).flatten(),
+            quarantine: location(PartKind::BadRecords),
         }
     }
 
@@ -356,11 +356,12 @@ impl Running {
     /// is.
     fn check(&self, finished: &Finished) -> Result<(), String> {
         let Finished { part, quarantine, .. } = finished;
-        if part.as_ref().map(|part| &part.path) != self.part.as_ref() {
+        if part.as_ref().map(|part| &part.location) != self.part.as_ref() {
             return Err("an output that is not what was asked for".into());
         }
-        match quarantine.as_ref().filter(|file| file.path != self.quarantine) {
-            Some(elsewhere) => Err(format!("bad records at {:?}", elsewhere.path)),
+        let is_elsewhere = |file: &&PartHandle| Some(&file.location) != self.quarantine.as_ref();
+        match quarantine.as_ref().filter(is_elsewhere) {
+            Some(elsewhere) => Err(format!("bad records at {}", elsewhere.location)),
             None => Ok(()),
         }
     }
@@ -395,7 +396,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Part, Stats};
+    use crate::model::Stats;
     use crate::shuffle::store::SegmentStore;
     use crate::testing::{self, attempt_id};
 
@@ -415,7 +416,8 @@ mod tests {
         };
         let running = Running::new(&request, &Arc::default(), oneshot::channel().0);
         let at = |name: &str| {
-            Some(Part { path: folder.path().join(name), bytes: 0, records: 0, crc64: 0 })
+            let location = Location::of_path(&folder.path().join(name)).unwrap();
+            Some(PartHandle { location, bytes: 0, records: 0, crc64: 0, upload: None })
         };
         let check = |part, quarantine| {
             running.check(&Finished { stats: Stats::default(), part, quarantine }).is_ok()

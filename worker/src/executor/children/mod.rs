@@ -43,7 +43,7 @@ mod start;
 mod system_calls;
 mod users;
 
-pub(crate) use confinement::{is_enforced, knows_scopes, remove_staged, surroundings};
+pub(crate) use confinement::{is_enforced, knows_scopes, surroundings};
 pub(crate) use job_files::Programs;
 pub use limits::JobLimits;
 pub(crate) use log::PrintedLogs;

@@ -18,7 +18,9 @@ use super::super::publish;
 use super::{job, stage};
 use crate::failpoint::{Failpoint, Step};
 use crate::output::manifest::OF_ANOTHER_JOB;
-use crate::output::{Content, Publication, Reservation, Stop, TEMPORARY};
+use windrow_jobs::PartKind;
+
+use crate::output::{Publication, Reservation, Stop, TEMPORARY};
 
 /// Far longer than a publication of two parts takes.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -151,9 +153,9 @@ impl Case {
         }
         let reservation = Reservation::take(&output, overwrite, None).unwrap();
         let place = reservation.place();
-        let part = |index, number, text| stage(place, Content::Output, index, number, text);
+        let part = |index, number, text| stage(place, PartKind::Output, index, number, text);
         let parts = vec![part(0, 1, "first\n"), part(1, 2, WITNESS)];
-        let quarantines = vec![stage(place, Content::BadRecords, 7, 3, "{}\n")];
+        let quarantines = vec![stage(place, PartKind::BadRecords, 7, 3, "{}\n")];
         let epoch = Epoch(1);
         let publication = Publication { epoch, job: job(), parts, quarantines, overwrite, durable };
         let before = tree(&witness);

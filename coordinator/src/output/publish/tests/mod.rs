@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 
 use crc_fast::CrcAlgorithm::Crc64Nvme;
 use tempfile::TempDir;
-use windrow_jobs::{AttemptId, JobId, Stage, TaskId};
+use windrow_jobs::{AttemptId, JobId, PartKind, Stage, TaskId};
 
-use super::super::{Content, Reservation, StageCounts, own};
+use super::super::{Reservation, StageCounts, own};
 use super::*;
 use crate::output::manifest::OF_ANOTHER_JOB;
 
@@ -49,7 +49,7 @@ fn job() -> ManifestJob {
 
 /// Two staged parts; attempt 2 has won the second task.
 fn staged(place: &Place, overwrite: bool) -> Publication {
-    let part = |index, number, text| stage(place, Content::Output, index, number, text);
+    let part = |index, number, text| stage(place, PartKind::Output, index, number, text);
     part(1, 1, "a loser");
     let parts = vec![part(0, 1, "first\n"), part(1, 2, "second\n")];
     let quarantines = Vec::new();
@@ -76,11 +76,11 @@ fn commit_folder(place: &Place, epoch: u64) -> PathBuf {
     place.output().join(TEMPORARY).join(commit_folder::name(place.unique(), Epoch(epoch)))
 }
 
-fn stage(place: &Place, content: Content, index: u32, number: u32, text: &str) -> StagedPart {
+fn stage(place: &Place, kind: PartKind, index: u32, number: u32, text: &str) -> StagedPart {
     let task = TaskId { job: JobId(1), stage: Stage::Reduce, index };
     let attempt = AttemptId { task, number };
     let crc64 = crc_fast::checksum(Crc64Nvme, text.as_bytes());
-    let part = StagedPart { attempt, content, bytes: text.len() as u64, records: 1, crc64 };
+    let part = StagedPart { attempt, kind, bytes: text.len() as u64, records: 1, crc64 };
     fs::write(place.staging().join(part.staged_name()), text).unwrap();
     part
 }
@@ -183,7 +183,7 @@ fn a_file_in_the_way_stops_it_and_stays() {
 #[tokio::test]
 async fn what_was_skipped_comes_and_goes_with_the_parts() {
     let (dir, reservation, mut publication) = prepared(false);
-    let skipped = stage(reservation.place(), Content::BadRecords, 7, 3, "{}\n");
+    let skipped = stage(reservation.place(), PartKind::BadRecords, 7, 3, "{}\n");
     publication.quarantines.push(StagedPart { bytes: 99, ..skipped });
     publish(reservation.place(), &publication).unwrap_err();
     assert_eq!(files(dir.path()), []);
@@ -205,7 +205,7 @@ fn many_parts_are_placed_side_by_side_and_taken_back_all_the_same() {
     let reservation = Reservation::take(&output, false, None).unwrap();
     let place = reservation.place();
     let mut publication = staged(place, false);
-    let part = |index| stage(place, Content::Output, index, 1, &format!("{index}\n"));
+    let part = |index| stage(place, PartKind::Output, index, 1, &format!("{index}\n"));
     publication.parts = (0..PARTS).map(part).collect();
     let wrong = place.staging().join(publication.parts[700].staged_name());
     fs::write(&wrong, "longer than was said").unwrap();

@@ -26,7 +26,6 @@ mod writable;
 
 pub(crate) use surroundings::surroundings;
 pub(super) use writable::Writable;
-pub(crate) use writable::remove_staged;
 
 /// The newest that is made use of. A kernel that knows less enforces what it knows.
 const NEWEST: ABI = ABI::V7;

@@ -345,20 +345,3 @@ fn the_output_itself_may_be_named_by_a_link() {
     let staging = bench.at(&STAGING.replace("out", "results"));
     Writable::open(&staging, &[], &bench.hidden()).unwrap();
 }
-
-#[test]
-fn what_is_removed_was_staged() {
-    let bench = Bench::new();
-    let part = bench.at(STAGING).join("part-00000.1");
-    let elsewhere = bench.at("in/part-00000.1");
-    for path in [&part, &elsewhere] {
-        fs::write(path, "x").unwrap();
-    }
-    remove_staged(&part).unwrap();
-    assert!(!part.exists());
-    assert_eq!(remove_staged(&part).unwrap_err().kind(), io::ErrorKind::NotFound);
-    fs::remove_dir(bench.at(STAGING)).unwrap();
-    symlink(bench.at("in"), bench.at(STAGING)).unwrap();
-    remove_staged(&part).unwrap_err();
-    assert!(elsewhere.exists());
-}

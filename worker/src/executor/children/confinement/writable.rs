@@ -7,16 +7,14 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, open, openat, unlinkat};
+use rustix::fs::{Mode, OFlags, open};
 
 use super::ConfineError;
 use super::surroundings::is_no_workers;
-
-/// Of the path of a staging folder, the coordinator makes these last folders itself. Those before
-/// may be links: they are the submitter's name for the output.
-const MADE_BY_COORDINATOR: usize = 2;
+use crate::files::open_beneath;
+use crate::parts::open_staging;
 
 /// Where files are not files: processes, control groups, devices.
 const KERNELS: [&str; 3] = ["/proc", "/sys", "/dev"];
@@ -57,58 +55,14 @@ impl Writable {
     }
 }
 
-/// Removes a file that an attempt has written, which must lie in a staging folder itself. Who puts
-/// a link in the place of that folder has nothing removed elsewhere.
-///
-/// # Errors
-/// When the system says so.
-pub(crate) fn remove_staged(path: &Path) -> io::Result<()> {
-    let (Some(staging), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(io::ErrorKind::InvalidInput.into());
-    };
-    Ok(unlinkat(open_staging(staging)?, name, AtFlags::empty())?)
-}
-
 fn refused(path: &Path, error: io::Error) -> ConfineError {
     ConfineError::Writable { path: path.to_path_buf(), error }
-}
-
-/// A link in the place of one of the folders that the coordinator has made leads nowhere: whoever
-/// has put it there could write there already, and nowhere else.
-fn open_staging(path: &Path) -> io::Result<OwnedFd> {
-    let mut output = path;
-    for _ in 0..MADE_BY_COORDINATOR {
-        output = output.parent().unwrap_or(output);
-    }
-    let below = path.strip_prefix(output).unwrap_or(path);
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let folder = open_below(open(output, flags, Mode::empty())?, below)?;
-    match FileType::from_raw_mode(fstat(&folder)?.st_mode) {
-        FileType::Directory => Ok(folder),
-        _ => Err(io::ErrorKind::NotADirectory.into()),
-    }
 }
 
 fn open_without_links(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = open("/", flags, Mode::empty())?;
-    open_below(root, path.strip_prefix("/").unwrap_or(path))
-}
-
-/// Goes down folder by folder, since older kernels cannot be asked to follow no link at all.
-fn open_below(mut folder: OwnedFd, path: &Path) -> io::Result<OwnedFd> {
-    for component in path.components() {
-        if component == Component::CurDir {
-            continue;
-        }
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        folder = openat(&folder, component.as_os_str(), flags, Mode::empty())?;
-        if FileType::from_raw_mode(fstat(&folder)?.st_mode) == FileType::Symlink {
-            let text = "there is a link in it by now, which is not followed; name what it leads to";
-            return Err(io::Error::other(text));
-        }
-    }
-    Ok(folder)
+    open_beneath(root, path.strip_prefix("/").unwrap_or(path))
 }
 
 /// Refuses a folder that is hidden from jobs, what is in it, and what has it in it; what is the

@@ -42,7 +42,7 @@ use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use windrow_jobs::FailureCause;
+use windrow_jobs::{FailureCause, PartHandle};
 use windrow_security::files::{make_private_folder, private};
 
 pub use self::numbers::JobUsers;
@@ -51,7 +51,7 @@ use self::rights::{as_user, kill_all, runs_anything};
 use super::job::ChildrenOfJob;
 use super::start::TEMPORARY;
 use crate::files::{PASSES, share};
-use crate::model::{Finished, Part};
+use crate::model::Finished;
 use crate::sync::lock;
 
 /// Rights that a finished file keeps: no other user, nor jobs by their group, may write to it.
@@ -319,7 +319,8 @@ pub(super) async fn take_over(
     };
     let folder = job.files().map(|files| files.staging.clone()).unwrap_or_default();
     let taken = spawn_blocking(move || {
-        for Part { path, .. } in finished.part.iter().chain(&finished.quarantine) {
+        for PartHandle { location, .. } in finished.part.iter().chain(&finished.quarantine) {
+            let Ok(path) = location.to_local() else { continue };
             user.give_up(&writable.staging, path.file_name().unwrap_or_default())
                 .map_err(|error| FailureCause::output_io(path, &error))?;
         }

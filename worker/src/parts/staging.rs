@@ -1,4 +1,4 @@
-//! Writes parts: text with a checksum, under the attempt's own name in the staging folder.
+//! Parts as files: text with a checksum, under the attempt's own name in the staging folder.
 //!
 //! A part counts as written when it has been closed without an error. Where the file system is
 //! another machine's, it has been forced there before, since nobody else hears of it if that fails:
@@ -11,73 +11,105 @@ use std::path::{Path, PathBuf};
 
 use crc_fast::{CrcAlgorithm::Crc64Nvme, Digest};
 use windrow_jobs::program::PartSink;
-use windrow_jobs::{AttemptId, FailureCause};
+use windrow_jobs::{AttemptId, FailureCause, Location, PartHandle, PartKind};
 
-use super::Attempt;
+use super::{PartStore, PartUpload, Unreported, WrittenPart};
 use crate::files::{TemporaryFile, close_written};
-use crate::model::Part;
 
 /// Small writes are gathered to this size.
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// A part in the making. Dropped before [`finish`](Self::finish), it leaves no file.
-pub struct PartWriter {
+/// The folder in which attempts of a job write, and from which its parts are renamed.
+pub(super) struct Staging {
+    folder: PathBuf,
+}
+
+impl Staging {
+    pub(super) fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_path_buf() }
+    }
+
+    fn path(&self, attempt: AttemptId, kind: PartKind) -> PathBuf {
+        self.folder.join(kind.staged_name(attempt))
+    }
+}
+
+impl PartStore for Staging {
+    fn create(
+        &self,
+        attempt: AttemptId,
+        kind: PartKind,
+    ) -> Result<Box<dyn PartUpload>, FailureCause> {
+        Ok(Box::new(PartFile::create(self.path(attempt, kind))?))
+    }
+
+    fn location(&self, attempt: AttemptId, kind: PartKind) -> Option<Location> {
+        Location::of_path(&self.path(attempt, kind))
+    }
+}
+
+/// A file in the making.
+struct PartFile {
     file: BufWriter<File>,
     temporary: TemporaryFile,
+    location: Location,
     digest: Digest,
     bytes: u64,
 }
 
-impl Attempt {
-    /// Where this attempt writes its part.
-    pub fn part_path(&self) -> PathBuf {
-        part_path(&self.context.staging, self.id)
-    }
-}
-
-/// Where an attempt writes its part.
-pub(crate) fn part_path(staging: &Path, attempt: AttemptId) -> PathBuf {
-    let AttemptId { task, number } = attempt;
-    debug_assert!(number > 0, "attempts are numbered from 1, and no two have one file");
-    staging.join(format!("part-{:05}.{number}", task.index))
-}
-
-impl PartWriter {
+impl PartFile {
     /// Creates the file, whose folder exists.
-    pub fn create(path: PathBuf) -> Result<Self, FailureCause> {
+    fn create(path: PathBuf) -> Result<Self, FailureCause> {
+        let location = Location::of_path(&path).ok_or_else(|| {
+            FailureCause::output_io(&path, &io::ErrorKind::InvalidFilename.into())
+        })?;
         let file = new_file(&path).map_err(|error| FailureCause::output_io(&path, &error))?;
         Ok(Self {
             file: BufWriter::with_capacity(BUFFER_BYTES, file),
             temporary: TemporaryFile::new(path),
+            location,
             digest: Digest::new(Crc64Nvme),
             bytes: 0,
         })
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        self.temporary.path()
-    }
-
-    /// Closes the file, which has `records` records.
-    pub fn finish(self, records: u64) -> Result<(Part, TemporaryFile), FailureCause> {
-        self.finish_by(records, close_written)
     }
 
     fn finish_by(
         self,
         records: u64,
         close: impl FnOnce(File) -> io::Result<()>,
-    ) -> Result<(Part, TemporaryFile), FailureCause> {
+    ) -> Result<WrittenPart, FailureCause> {
         debug_assert!(
             records == 0 || self.bytes > 0,
             "a record that takes up nothing is not in the part"
         );
-        let path = self.temporary.path().to_path_buf();
         let written = self.file.into_inner().map_err(io::IntoInnerError::into_error);
-        written.and_then(close).map_err(|error| FailureCause::output_io(&path, &error))?;
-        let part = Part { path, bytes: self.bytes, records, crc64: self.digest.finalize() };
-        Ok((part, self.temporary))
+        written
+            .and_then(close)
+            .map_err(|error| FailureCause::output_io(self.temporary.path(), &error))?;
+        let handle = PartHandle {
+            location: self.location,
+            bytes: self.bytes,
+            records,
+            crc64: self.digest.finalize(),
+            upload: None,
+        };
+        Ok(WrittenPart { handle, unreported: Box::new(self.temporary) })
+    }
+}
+
+impl PartUpload for PartFile {
+    fn name(&self) -> String {
+        self.location.to_string()
+    }
+
+    fn finish(self: Box<Self>, records: u64) -> Result<WrittenPart, FailureCause> {
+        self.finish_by(records, close_written)
+    }
+}
+
+impl Unreported for TemporaryFile {
+    fn keep(self: Box<Self>) {
+        TemporaryFile::keep(*self);
     }
 }
 
@@ -93,7 +125,7 @@ fn new_file(path: &Path) -> io::Result<File> {
     }
 }
 
-impl PartSink for PartWriter {
+impl PartSink for PartFile {
     fn write(&mut self, bytes: &[u8]) -> Result<(), FailureCause> {
         self.file
             .write_all(bytes)
@@ -112,14 +144,14 @@ mod tests {
     fn a_part_has_the_checksum_of_its_bytes() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("part-00000.1");
-        let mut writer = PartWriter::create(path.clone()).unwrap();
+        let mut writer = PartFile::create(path.clone()).unwrap();
         writer.write(b"1234").unwrap();
         writer.write(b"56789").unwrap();
-        let (part, file) = writer.finish(2).unwrap();
+        let WrittenPart { handle: part, unreported } = Box::new(writer).finish(2).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"123456789");
         // The check value of CRC-64/NVME.
         assert_eq!((part.bytes, part.records, part.crc64), (9, 2, 0xae8b_1486_0a79_9888));
-        drop(file);
+        drop(unreported);
         assert!(!path.exists());
     }
 
@@ -130,9 +162,9 @@ mod tests {
         std::fs::write(&kept, "mine").unwrap();
         for plant in [std::os::unix::fs::symlink, std::fs::hard_link] as [fn(_, _) -> _; 2] {
             plant(&kept, &path).unwrap();
-            let mut writer = PartWriter::create(path.clone()).unwrap();
+            let mut writer = PartFile::create(path.clone()).unwrap();
             writer.write(b"text").unwrap();
-            let _part = writer.finish(1).unwrap();
+            let _part = Box::new(writer).finish(1).unwrap();
             assert_eq!(std::fs::read(&path).unwrap(), b"text");
             assert_eq!(std::fs::read(&kept).unwrap(), b"mine");
         }
@@ -142,7 +174,7 @@ mod tests {
     fn a_part_whose_file_cannot_be_closed_is_not_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("part-00000.1");
-        let mut writer = PartWriter::create(path.clone()).unwrap();
+        let mut writer = PartFile::create(path.clone()).unwrap();
         writer.write(b"123").unwrap();
         // As a server says that has no room for what a client has in its cache.
         let full = |_| Err(io::Error::from(io::ErrorKind::StorageFull));
@@ -158,7 +190,7 @@ mod tests {
     #[test]
     fn a_missing_staging_folder_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let error = PartWriter::create(folder.path().join("gone/part")).err().unwrap();
+        let error = PartFile::create(folder.path().join("gone/part")).err().unwrap();
         assert!(error.to_string().contains("gone/part: No such file"), "{error}");
     }
 }
