@@ -33,9 +33,9 @@
 //!  time         deadlines, pauses, and a clock that can stand still
 //! ```
 //!
-//! An attempt is fenced by its id and its worker: messages that speak of any other than the one
-//! that runs, whether late, doubled or out of order, change nothing. State grows with tasks and
-//! workers, never with their product.
+//! An attempt is fenced by its id and its worker: a message about any other attempt than the one
+//! that runs, whether late, doubled or out of order, changes nothing. State grows with tasks, and
+//! with jobs times workers; never with maps times reducers.
 
 mod config;
 mod decider;
