@@ -33,7 +33,7 @@ use crate::blobs::BlobStore;
 use crate::config::CoordinatorConfig;
 use crate::driver::{self, DriverError, DriverHandle, Settings};
 use crate::folder::Folder;
-use crate::journal::{Home, Opened, RecoverError};
+use crate::journal::{Opened, PinnedFolder, RecoverError};
 use crate::logs::LogStore;
 use crate::plan::ClusterSize;
 use crate::rpc::{
@@ -340,10 +340,10 @@ impl Gate for StandsStill {
 }
 
 /// Objects in a folder, each on the disk before it counts.
-fn local_store(folder: &Path) -> Result<(Arc<dyn ObjectStore>, Home), StartError> {
+fn local_store(folder: &Path) -> Result<(Arc<dyn ObjectStore>, PinnedFolder), StartError> {
     let failed = |error| StartError::Folder { path: folder.to_path_buf(), error };
     make_private_folder(folder).map_err(failed)?;
-    let home = Home::at(folder).map_err(failed)?;
+    let home = PinnedFolder::at(folder).map_err(failed)?;
     let objects = LocalFileSystem::new_with_prefix(folder)?;
     Ok((Arc::new(objects.with_fsync(true).with_automatic_cleanup(true)), home))
 }

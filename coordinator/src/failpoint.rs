@@ -20,7 +20,7 @@ const PANIC: &str = "panic:";
 
 /// A step at which to die or stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum FailpointId {
     /// Records are about to be appended to the journal.
     BeforeCreate,
     /// They are durable, but nobody knows.
@@ -45,7 +45,7 @@ pub(crate) enum Step {
     AfterManifest,
 }
 
-impl Step {
+impl FailpointId {
     const ALL: [Self; 11] = [
         Self::BeforeCreate,
         Self::AfterCreate,
@@ -82,7 +82,7 @@ impl Step {
 pub struct Failpoint(Option<Arc<Armed>>);
 
 struct Armed {
-    step: Step,
+    step: FailpointId,
     /// Times that are still to be survived, and the last one.
     left: AtomicU64,
     act: Box<dyn Fn() + Send + Sync>,
@@ -106,11 +106,11 @@ impl Failpoint {
             (None, None) => (|| std::process::abort(), text),
         };
         let parsed = armed.split_once(':').and_then(|(name, times)| {
-            let step = Step::ALL.into_iter().find(|step| step.name() == name)?;
+            let step = FailpointId::ALL.into_iter().find(|step| step.name() == name)?;
             Some((step, times.parse().ok().filter(|times| *times > 0)?))
         });
         let Some((step, times)) = parsed else {
-            let names = Step::ALL.map(Step::name).join(", ");
+            let names = FailpointId::ALL.map(FailpointId::name).join(", ");
             return Err(format!(
                 "'{text}' is not [{STOP}|{PANIC}]STEP:N with N from 1 and a step of: {names}"
             ));
@@ -118,24 +118,28 @@ impl Failpoint {
         Ok(Self::armed(step, times, act))
     }
 
-    fn armed(step: Step, times: u64, act: impl Fn() + Send + Sync + 'static) -> Self {
+    fn armed(step: FailpointId, times: u64, act: impl Fn() + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(Armed { step, left: AtomicU64::new(times), act: Box::new(act) })))
     }
 
     /// Does something instead.
     #[cfg(test)]
-    pub(crate) fn acting(step: Step, times: u64, act: impl Fn() + Send + Sync + 'static) -> Self {
+    pub(crate) fn acting(
+        step: FailpointId,
+        times: u64,
+        act: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
         Self::armed(step, times, act)
     }
 
     /// Panics instead, which a test of one part can catch.
     #[cfg(test)]
-    pub(crate) fn panicking(step: Step, times: u64) -> Self {
+    pub(crate) fn panicking(step: FailpointId, times: u64) -> Self {
         Self::armed(step, times, || panic!("failpoint"))
     }
 
     /// Says that this step has been reached.
-    pub(crate) fn reach(&self, step: Step) {
+    pub(crate) fn reach(&self, step: FailpointId) {
         if let Some(armed) = &self.0
             && armed.step == step
             && armed.left.fetch_sub(1, Ordering::Relaxed) == 1
@@ -163,18 +167,18 @@ mod tests {
 
     #[test]
     fn it_acts_once_at_its_step() {
-        let failpoint = Failpoint::panicking(Step::PartRenamed, 2);
-        failpoint.reach(Step::BeforeManifest);
-        failpoint.reach(Step::PartRenamed);
-        let reach = std::panic::AssertUnwindSafe(|| failpoint.reach(Step::PartRenamed));
+        let failpoint = Failpoint::panicking(FailpointId::PartRenamed, 2);
+        failpoint.reach(FailpointId::BeforeManifest);
+        failpoint.reach(FailpointId::PartRenamed);
+        let reach = std::panic::AssertUnwindSafe(|| failpoint.reach(FailpointId::PartRenamed));
         let second = std::panic::catch_unwind(reach);
         assert!(second.is_err());
-        failpoint.reach(Step::PartRenamed);
+        failpoint.reach(FailpointId::PartRenamed);
     }
 
     #[test]
     fn steps_are_known_by_name() {
-        for step in Step::ALL {
+        for step in FailpointId::ALL {
             let failpoint = Failpoint::parse(&format!("{}:7", step.name())).unwrap();
             assert_eq!(failpoint.0.unwrap().step, step);
             assert!(Failpoint::parse(&format!("{STOP}{}:7", step.name())).is_ok());

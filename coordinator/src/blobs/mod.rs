@@ -14,7 +14,7 @@
 //! The coordinator's own executable counts as one of them, and has no copy.
 
 mod error;
-mod room;
+mod quota;
 mod upload;
 
 use std::fs::File;
@@ -28,12 +28,12 @@ use windrow_security::files::open_regular;
 use crate::folder::Folder;
 use crate::submitter::Submitter;
 pub(crate) use error::BlobError;
-pub(crate) use room::Held;
-use room::Room;
+pub(crate) use quota::Held;
+use quota::Quota;
 pub(crate) use upload::Upload;
 
 /// For so much more than what has come of an upload, there is room.
-pub(crate) const ROOM_STEP: u64 = room::STEP;
+pub(crate) const ROOM_STEP: u64 = quota::STEP;
 
 /// All blobs together may be so many times as large as one may be.
 const BLOBS_MAX: u64 = 4;
@@ -67,7 +67,7 @@ pub(crate) struct BlobStore {
     blob_bytes_max: u64,
     /// This process's own executable.
     own: Option<(Blob, Arc<File>)>,
-    room: Mutex<Room>,
+    room: Mutex<Quota>,
 }
 
 impl BlobStore {
@@ -77,7 +77,7 @@ impl BlobStore {
             folder,
             blob_bytes_max,
             own,
-            room: Mutex::new(Room::new(blob_bytes_max.saturating_mul(BLOBS_MAX))),
+            room: Mutex::new(Quota::new(blob_bytes_max.saturating_mul(BLOBS_MAX))),
         }
     }
 
@@ -169,7 +169,7 @@ impl BlobStore {
         self.own.as_ref().is_some_and(|(own, _)| own.digest == digest)
     }
 
-    fn with_room<T>(&self, change: impl FnOnce(&mut Room) -> T) -> T {
+    fn with_room<T>(&self, change: impl FnOnce(&mut Quota) -> T) -> T {
         change(&mut self.room.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -178,7 +178,7 @@ impl BlobStore {
     }
 
     fn part(&self, digest: Digest, from: Submitter) -> Result<PathBuf, BlobError> {
-        Ok(self.folder()?.join(room::part_name(digest, from)))
+        Ok(self.folder()?.join(quota::part_name(digest, from)))
     }
 
     fn folder(&self) -> Result<PathBuf, BlobError> {

@@ -17,12 +17,12 @@ use windrow_scheduler::Part;
 use windrow_scheduler::journal::{Content, PartId};
 use windrow_scheduler::{Effect, Event, Scheduler, Time};
 
-use super::known::KnownJobs;
+use super::job_index::JobIndex;
 use super::members::Members;
 use super::profile::WorkerProfile;
 use crate::blobs::Held;
 use crate::journal::ClusterId;
-use crate::output::{Place, StagedPart, Written};
+use crate::output::{AttemptFiles, Place, StagedPart};
 use crate::plan::{ClusterSize, InputSize, Plan};
 use crate::submitter::{Load, Submitter};
 
@@ -33,7 +33,7 @@ const INPUTS_SHOWN_MAX: usize = 16;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Catalog {
     pub(crate) cluster: ClusterId,
-    jobs: KnownJobs,
+    jobs: JobIndex,
     workers: Members,
     /// What the simulator watches it by.
     #[cfg(test)]
@@ -51,7 +51,7 @@ pub(super) struct CatalogJob {
     /// is added.
     pub(super) parts: Arc<BTreeMap<TaskId, StagedPart>>,
     /// The bad records that the winner of each task has skipped.
-    pub(super) quarantines: Arc<BTreeMap<TaskId, StagedPart>>,
+    pub(super) bad_records: Arc<BTreeMap<TaskId, StagedPart>>,
 }
 
 /// What a status says of a job that the scheduler does not know.
@@ -165,7 +165,7 @@ pub(crate) enum Note {
     /// `WorkerJoined` is about this worker.
     Worker(Arc<WorkerProfile>),
     /// `AttemptDone` is about what was written here.
-    Written(Written),
+    Written(AttemptFiles),
 }
 
 impl Content for Note {
@@ -257,7 +257,7 @@ impl Catalog {
     pub(crate) fn new(cluster: ClusterId) -> Self {
         Self {
             cluster,
-            jobs: KnownJobs::default(),
+            jobs: JobIndex::default(),
             workers: Members::default(),
             #[cfg(test)]
             books: Default::default(),
@@ -362,7 +362,7 @@ impl Catalog {
         if let Some(job) = self.jobs.get_mut(id) {
             job.work = None;
             job.parts = Arc::default();
-            job.quarantines = Arc::default();
+            job.bad_records = Arc::default();
         }
         self.jobs.retain(|id, job| job.work.is_some() || scheduler.job(id).is_some());
     }
@@ -381,8 +381,8 @@ impl CatalogJob {
             fan_in: work.plan.fan_in,
             cluster: work.plan.cluster,
         };
-        let (parts, quarantines) = (Arc::default(), Arc::default());
-        Self { shown: Arc::new(shown), work: Some(job), parts, quarantines }
+        let (parts, bad_records) = (Arc::default(), Arc::default());
+        Self { shown: Arc::new(shown), work: Some(job), parts, bad_records }
     }
 
     /// What it is made of; `None` once it has ended and nothing partial is left of it.
@@ -392,7 +392,7 @@ impl CatalogJob {
 
     /// Notes what a winner has written. A former winner of the same task, which was lost, does not
     /// count any more.
-    fn keep(&mut self, attempt: AttemptId, Written { part, quarantine }: Written) {
+    fn keep(&mut self, attempt: AttemptId, AttemptFiles { part, bad_records }: AttemptFiles) {
         match part {
             Some(part) => drop(Arc::make_mut(&mut self.parts).insert(attempt.task, part)),
             None if self.parts.contains_key(&attempt.task) => {
@@ -400,12 +400,12 @@ impl CatalogJob {
             }
             None => {}
         }
-        match quarantine {
-            Some(quarantine) => {
-                Arc::make_mut(&mut self.quarantines).insert(attempt.task, quarantine);
+        match bad_records {
+            Some(bad_records) => {
+                Arc::make_mut(&mut self.bad_records).insert(attempt.task, bad_records);
             }
-            None if self.quarantines.contains_key(&attempt.task) => {
-                Arc::make_mut(&mut self.quarantines).remove(&attempt.task);
+            None if self.bad_records.contains_key(&attempt.task) => {
+                Arc::make_mut(&mut self.bad_records).remove(&attempt.task);
             }
             None => {}
         }

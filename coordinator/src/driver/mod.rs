@@ -31,8 +31,8 @@ mod effects;
 pub(crate) mod fuzzing;
 mod handle;
 mod hosts;
+mod job_index;
 mod jobs;
-mod known;
 mod members;
 mod outgoing;
 mod outputs;
@@ -57,7 +57,7 @@ use windrow_scheduler::{
     Clock, Decider, Event, Part, Record, RequestId, Scheduler, State, SubmissionId, Time,
 };
 
-use crate::journal::Written;
+use crate::journal::WriteTotals;
 use crate::output::Place;
 
 pub(crate) use catalog::JobWork;
@@ -120,7 +120,7 @@ pub(crate) struct Driver {
     /// Whether its epoch is durable. Before, another coordinator may still win the race for it.
     in_charge: bool,
     /// What was written into the journal so far.
-    written: Arc<Written>,
+    written: Arc<WriteTotals>,
     /// Whether it was asked to stop: from then on, nothing new is taken.
     is_stopping: bool,
     /// Who waits for that.

@@ -159,7 +159,7 @@ impl Driver {
             job: self.manifest(id).ok_or_else(unknown)?,
             winners,
             parts: Arc::clone(&job.parts),
-            quarantines: Arc::clone(&job.quarantines),
+            bad_records: Arc::clone(&job.bad_records),
             overwrite: work.spec.options.overwrite,
             durable: self.is_shared,
         })
@@ -222,7 +222,7 @@ pub(crate) struct ToPublish {
     winners: Vec<AttemptId>,
     /// By task.
     parts: Arc<BTreeMap<TaskId, StagedPart>>,
-    quarantines: Arc<BTreeMap<TaskId, StagedPart>>,
+    bad_records: Arc<BTreeMap<TaskId, StagedPart>>,
     overwrite: bool,
     durable: bool,
 }
@@ -230,7 +230,7 @@ pub(crate) struct ToPublish {
 impl ToPublish {
     /// What is to become visible. Fails if a winner has not said what it wrote.
     pub(crate) fn look_up(self) -> Result<Publication, FailureCause> {
-        let Self { epoch, job, winners, parts, quarantines, overwrite, durable } = self;
+        let Self { epoch, job, winners, parts, bad_records, overwrite, durable } = self;
         let part = |attempt: &AttemptId| {
             let part = parts.get(&attempt.task).filter(|part| part.attempt == *attempt);
             part.copied().ok_or_else(|| FailureCause::Unsupported {
@@ -238,8 +238,8 @@ impl ToPublish {
             })
         };
         let parts = winners.iter().map(part).collect::<Result<_, _>>()?;
-        let quarantines = quarantines.values().copied().collect();
-        Ok(Publication { epoch, job, parts, quarantines, overwrite, durable })
+        let bad_records = bad_records.values().copied().collect();
+        Ok(Publication { epoch, job, parts, bad_records, overwrite, durable })
     }
 }
 

@@ -15,7 +15,7 @@ use super::sessions::Sessions;
 use super::turn::Turns;
 use super::{Driver, DriverPart, DriverRecord, DriverState};
 use crate::failpoint::Failpoint;
-use crate::journal::{ClusterId, Written};
+use crate::journal::{ClusterId, WriteTotals};
 
 /// What a driver is started with.
 pub(crate) struct Settings {
@@ -35,7 +35,7 @@ impl Driver {
         cluster: ClusterId,
         recovered: Recovered<DriverRecord, DriverState, DriverPart>,
         settings: &Settings,
-        written: Arc<Written>,
+        written: Arc<WriteTotals>,
     ) -> Self {
         let lease = settings.scheduler.lease;
         let is_shared = settings.state.is_some();

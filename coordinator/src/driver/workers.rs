@@ -12,7 +12,7 @@ use super::outgoing::Receipt;
 use super::profile::WorkerProfile;
 use super::sessions::{Joined, OpenedSession, SessionId};
 use super::{Driver, Pending};
-use crate::output::Written;
+use crate::output::AttemptFiles;
 
 /// What a worker says in its session.
 pub(crate) enum Report {
@@ -30,7 +30,7 @@ pub(crate) enum Report {
         /// What it counted.
         stats: AttemptStats,
         /// What it wrote to the staging folder.
-        written: Written,
+        written: AttemptFiles,
     },
     /// An attempt has failed.
     Failed {
@@ -232,7 +232,7 @@ impl Driver {
         worker: WorkerId,
         attempt: AttemptId,
         stats: AttemptStats,
-        written: Written,
+        written: AttemptFiles,
     ) {
         let work = self.catalog().work(attempt.task.job);
         let is_map_only = work.is_some_and(|work| work.plan.partitions == 0);

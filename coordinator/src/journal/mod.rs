@@ -14,8 +14,8 @@
 mod codec;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
-mod home;
 mod identity;
+mod pinned_folder;
 mod runner;
 mod store;
 
@@ -28,10 +28,10 @@ use windrow_scheduler::journal::{
     Answer, Content, Epoch, JournalError, Nonce, Recovered, Takeover,
 };
 
-pub(crate) use home::Home;
 pub(crate) use identity::{ClusterId, draw};
+pub(crate) use pinned_folder::PinnedFolder;
 pub use runner::JournalGone;
-pub(crate) use runner::{Journal, Written};
+pub(crate) use runner::{Journal, WriteTotals};
 pub use store::StoreError;
 
 use crate::failpoint::Failpoint;
@@ -86,7 +86,7 @@ where
     /// they do.
     pub(crate) async fn take_over(
         objects: Arc<dyn ObjectStore>,
-        home: Option<Home>,
+        home: Option<PinnedFolder>,
         build: String,
         failpoint: Failpoint,
     ) -> Result<Self, RecoverError> {
@@ -131,7 +131,7 @@ where
 
 async fn open(
     objects: Arc<dyn ObjectStore>,
-    home: Option<Home>,
+    home: Option<PinnedFolder>,
     build: String,
     failpoint: Failpoint,
 ) -> Result<Store, StoreError> {

@@ -33,13 +33,13 @@ const CALLS_MAX: usize = 64;
 pub(crate) struct Journal<R, S, P> {
     /// `None` in memory.
     runner: Option<Runner<R, S, P>>,
-    written: Arc<Written>,
+    written: Arc<WriteTotals>,
 }
 
 /// Calls end with this.
 pub(super) struct Runner<R, S, P> {
     store: Arc<Store>,
-    trouble: Arc<Trouble>,
+    trouble: Arc<StoreErrors>,
     calls: JoinSet<Answered<R, S, P>>,
 }
 
@@ -48,12 +48,12 @@ type Answered<R, S, P> = (CallId, Result<Answer<R, S, P>, StoreError>);
 
 /// What was written so far.
 #[derive(Debug, Default)]
-pub(crate) struct Written {
+pub(crate) struct WriteTotals {
     objects: AtomicU64,
     bytes: AtomicU64,
 }
 
-impl Written {
+impl WriteTotals {
     pub(super) fn count(&self, bytes: u64) {
         self.objects.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -75,7 +75,7 @@ where
         Self { store, trouble: Arc::default(), calls: JoinSet::new() }
     }
 
-    pub(super) fn trouble(&self) -> &Trouble {
+    pub(super) fn trouble(&self) -> &StoreErrors {
         &self.trouble
     }
 
@@ -158,7 +158,7 @@ where
     }
 
     /// What was written so far.
-    pub(crate) fn written(&self) -> Arc<Written> {
+    pub(crate) fn written(&self) -> Arc<WriteTotals> {
         Arc::clone(&self.written)
     }
 }
@@ -172,12 +172,12 @@ pub struct JournalGone;
 
 /// Errors of the store in a row. Said at once, rarely while they last, and once when they are over.
 #[derive(Debug, Default)]
-pub(super) struct Trouble {
+pub(super) struct StoreErrors {
     times: AtomicU32,
     said: Mutex<Option<Instant>>,
 }
 
-impl Trouble {
+impl StoreErrors {
     pub(super) fn times(&self) -> u32 {
         self.times.load(Ordering::Relaxed)
     }
@@ -225,8 +225,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn trouble_that_lasts_is_said_rarely_and_again_when_it_is_new() {
-        let trouble = Trouble::default();
-        let said = |trouble: &Trouble| trouble.said.lock().unwrap().unwrap();
+        let trouble = StoreErrors::default();
+        let said = |trouble: &StoreErrors| trouble.said.lock().unwrap().unwrap();
         let error = || StoreError::FolderGone("/state".into());
         let begun = Instant::now();
         let mut lines = std::collections::BTreeSet::new();

@@ -182,12 +182,12 @@ fn write_parts<S: Serializer>(parts: &[StagedPart], serializer: S) -> Result<S::
 /// Whether this is the manifest of that job: no other has its identity. Keeps nothing of it but
 /// that.
 pub(super) fn is_of(text: impl Read, job: &ManifestJob) -> bool {
-    read::<Named>(text).is_ok_and(|there| there.job.identity == job.identity)
+    read::<PrivateFolderName>(text).is_ok_and(|there| there.job.identity == job.identity)
 }
 
 /// Whether this is the manifest of any job.
 pub(super) fn is_one(text: impl Read) -> bool {
-    read::<Named>(text).is_ok()
+    read::<PrivateFolderName>(text).is_ok()
 }
 
 /// Reads a manifest, or what lies in its place: whoever may write to an output can put a file of
@@ -235,7 +235,7 @@ pub(super) const OF_ANOTHER_JOB: &str =
     r#"{"format": 1, "job": {"identity": "another"}, "parts": []}"#;
 
 #[derive(Deserialize)]
-struct Named {
+struct PrivateFolderName {
     job: NamedJob,
 }
 

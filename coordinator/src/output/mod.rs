@@ -34,8 +34,8 @@ mod folder;
 pub(crate) mod fuzzing;
 mod lock;
 mod manifest;
-mod own;
 mod place;
+mod private_folder;
 mod publish;
 mod remove;
 mod replace;
@@ -53,7 +53,7 @@ pub use place::remove_from_temporary;
 pub(crate) use publish::{Publication, publish};
 pub(crate) use reservation::{Reservation, check, jobs_in};
 pub(crate) use search::refuse_outputs_at;
-pub(crate) use staged::{StagedPart, Written};
+pub(crate) use staged::{AttemptFiles, StagedPart};
 pub(crate) use stop::Stop;
 pub use verify::{Verified, VerifyError, verify};
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use windrow_jobs::JobIdentity;
 
 use super::folder::{Folder, if_any};
-use super::own::{self, Named};
+use super::private_folder::{self, PrivateFolderName};
 use super::{TEMPORARY, commit_folder, lock};
 
 /// Prefix of staging folders.
@@ -123,7 +123,7 @@ impl Place {
                 );
                 temporary.remove_tree(folder)?;
             }
-            for own in own::named(&temporary, Some(&self.unique))? {
+            for own in private_folder::named(&temporary, Some(&self.unique))? {
                 debug_assert_eq!(own.unique, self.unique, "another job would lose what it keeps");
                 remove_own(&temporary, &own)?;
             }
@@ -142,13 +142,13 @@ impl Place {
 }
 
 /// Removes a folder of a publication, unless something is aside in it.
-fn remove_own(temporary: &Folder, own: &Named) -> io::Result<()> {
+fn remove_own(temporary: &Folder, own: &PrivateFolderName) -> io::Result<()> {
     debug_assert_eq!(
-        Named::parse(own.name.as_ref()).as_ref(),
+        PrivateFolderName::parse(own.name.as_ref()).as_ref(),
         Some(own),
         "what is no publication's is not removed"
     );
-    match own::has_replaced(temporary, own)? {
+    match private_folder::has_replaced(temporary, own)? {
         true => Ok(()),
         false => temporary.remove_tree(&own.name),
     }
@@ -179,7 +179,7 @@ pub(super) fn job_of(name: &str) -> Option<JobIdentity> {
     let unique = name.strip_prefix(STAGING_PREFIX).or_else(|| commit_folder::unique_of(name));
     match unique {
         Some(unique) => unique.parse().ok(),
-        None => Named::parse(name.as_ref())?.unique.parse().ok(),
+        None => PrivateFolderName::parse(name.as_ref())?.unique.parse().ok(),
     }
 }
 
@@ -200,7 +200,7 @@ pub(super) fn sweep(temporary: &Folder) -> io::Result<()> {
     for (name, _) in temporary.entries(has_parts)? {
         warn(&name, temporary.remove_tree(&name));
     }
-    for own in own::named(temporary, None)? {
+    for own in private_folder::named(temporary, None)? {
         warn(own.name.as_ref(), remove_own(temporary, &own));
     }
     lock::sweep(temporary)

@@ -9,7 +9,8 @@
 //!
 //! As long as the mark is not there, whatever is visible is old; from then on, it is new. So at
 //! every moment it is plain, to whoever comes after a crash, what belongs where. Folder and mark
-//! lie in the publication's [own](super::own) folder, into which nobody else can put anything.
+//! lie in the publication's [private folder](super::private_folder), into which nobody else can put
+//! anything.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -19,10 +20,10 @@ use rustix::fs::FileType;
 use windrow_scheduler::journal::Epoch;
 
 use super::folder::{Folder, PRIVATE};
-use super::own::{self, Found, Own, PARTS, Yardstick};
+use super::private_folder::{self, ExpectedOwner, Found, PARTS, PrivateFolder};
 use super::stop::Stop;
 use super::{BAD_RECORDS, OutputError, PART, SUCCESS, TEMPORARY};
-use crate::failpoint::{Failpoint, Step};
+use crate::failpoint::{Failpoint, FailpointId};
 use crate::side_by_side::try_for_each;
 
 pub(super) const REPLACED: &str = "replaced";
@@ -58,7 +59,7 @@ impl<'a> Replaced<'a> {
         let to_aside = |name: &OsString| -> io::Result<()> {
             stop.go_on()?;
             self.output.rename_new(name, &aside, name)?;
-            failpoint.reach(Step::MovedAside);
+            failpoint.reach(FailpointId::MovedAside);
             Ok(())
         };
         first.iter().try_for_each(to_aside)?;
@@ -68,7 +69,7 @@ impl<'a> Replaced<'a> {
         );
         try_for_each(&names, to_aside)?;
         self.own.new_file(ALL_ASIDE)?;
-        failpoint.reach(Step::AllAside);
+        failpoint.reach(FailpointId::AllAside);
         Ok(())
     }
 
@@ -117,19 +118,19 @@ pub(super) fn settle_all(
     unique: &str,
 ) -> Result<(), OutputError> {
     let failed = || OutputError::not_writable(temporary.path());
-    let left = own::named(temporary, None).map_err(failed())?;
+    let left = private_folder::named(temporary, None).map_err(failed())?;
     if left.is_empty() {
         return Ok(());
     }
     let yardstick = yardstick(temporary, unique).map_err(failed())?;
     for named in left {
         if let Found::Doubtful { why, .. } = yardstick.look(temporary, &named).map_err(failed())?
-            && own::may_have_replaced(temporary, &named)
+            && private_folder::may_have_replaced(temporary, &named)
         {
             return Err(stays_aside(output, &temporary.at(&named.name), why));
         }
     }
-    for own in own::of_dead_jobs(temporary, &yardstick).map_err(failed())? {
+    for own in private_folder::of_dead_jobs(temporary, &yardstick).map_err(failed())? {
         Replaced::new(output, &own.folder)
             .settle()
             .map_err(|error| stays_aside(output, own.folder.path(), error.to_string()))?;
@@ -140,10 +141,10 @@ pub(super) fn settle_all(
 }
 
 /// What a folder shows here that was made for nobody else.
-fn yardstick(temporary: &Folder, unique: &str) -> io::Result<Yardstick> {
+fn yardstick(temporary: &Folder, unique: &str) -> io::Result<ExpectedOwner> {
     debug_assert!(!unique.is_empty(), "nobody would know whose folder it is");
     // Below all epochs: whoever finds it takes it over.
-    let ours = Own::make(temporary, unique, Epoch(0))?;
+    let ours = PrivateFolder::make(temporary, unique, Epoch(0))?;
     let yardstick = ours.yardstick();
     ours.remove(temporary)?;
     yardstick
@@ -159,8 +160,8 @@ fn stays_aside(output: &Folder, own: &Path, why: String) -> OutputError {
 pub(super) fn is_unsettled(output: &Folder) -> bool {
     let look = || {
         let Some(temporary) = output.folder_if_any(TEMPORARY)? else { return Ok(false) };
-        let mut all = own::named(&temporary, None)?.into_iter();
-        Ok::<_, io::Error>(all.any(|own| own::may_have_replaced(&temporary, &own)))
+        let mut all = private_folder::named(&temporary, None)?.into_iter();
+        Ok::<_, io::Error>(all.any(|own| private_folder::may_have_replaced(&temporary, &own)))
     };
     look().unwrap_or(false)
 }

@@ -23,11 +23,11 @@ pub(crate) struct StagedPart {
 
 /// All that an attempt has written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Written {
+pub(crate) struct AttemptFiles {
     /// In the job's last stage.
     pub(crate) part: Option<StagedPart>,
     /// Where it has skipped any records.
-    pub(crate) quarantine: Option<StagedPart>,
+    pub(crate) bad_records: Option<StagedPart>,
 }
 
 impl StagedPart {

@@ -69,7 +69,7 @@ impl ClusterSize {
         u64::from(self.workers.max(1))
     }
 
-    fn is_alone(self) -> bool {
+    fn is_only_worker(self) -> bool {
         self.workers <= 1
     }
 
@@ -89,7 +89,7 @@ impl ClusterSize {
 /// Most bytes of a split.
 pub(super) fn default_split_bytes(input_bytes: u64, cluster: ClusterSize) -> u64 {
     let least = SPLIT_BYTES_MIN;
-    let most = if cluster.is_alone() { SPLIT_BYTES_MAX_ALONE } else { SPLIT_BYTES_MAX };
+    let most = if cluster.is_only_worker() { SPLIT_BYTES_MAX_ALONE } else { SPLIT_BYTES_MAX };
     let workers = cluster.workers_min();
     let each = input_bytes.div_ceil(workers);
     let by_memory = if cluster.fits(input_bytes) {
@@ -107,7 +107,7 @@ pub(super) fn default_split_bytes(input_bytes: u64, cluster: ClusterSize) -> u64
 /// more than 4 GiB of input each.
 pub(super) fn default_reducers(input_bytes: u64, cluster: ClusterSize) -> u32 {
     let threads = u64::from(cluster.threads.max(1));
-    let turns = match (cluster.fits(input_bytes), cluster.is_alone()) {
+    let turns = match (cluster.fits(input_bytes), cluster.is_only_worker()) {
         (true, _) => REDUCERS_PER_THREAD,
         (false, false) => REDUCERS_PER_THREAD_BEYOND_MEMORY,
         (false, true) => REDUCERS_PER_THREAD_BEYOND_MEMORY_ALONE,

@@ -29,9 +29,9 @@ use windrow_scheduler::SubmissionId;
 
 use super::convert::piece_to;
 use super::driver_turns::DriverTurns;
+use super::pending_submissions::{PendingSubmission, PendingSubmissions};
 use super::plannings::Plannings;
 use super::refusal::{check_files, files_of};
-use super::unended::{Coming, Unended};
 use crate::blobs::{BlobStore, Pin};
 use crate::claims::{Claim, ComingClaim, ComingClaims};
 use crate::driver::{DriverHandle, JobWork, OutputOwner, Stopped, Submission, Unsubmitted};
@@ -55,7 +55,7 @@ pub(crate) struct Planner {
     /// Bounds what is planned at once.
     plannings: Plannings,
     /// Bounds what one submitter has.
-    unended: Unended,
+    unended: PendingSubmissions,
     /// What submissions on their way to the driver claim.
     claims: ComingClaims,
     /// Where inputs and outputs may lie.
@@ -167,7 +167,7 @@ impl Planner {
     }
 
     /// Counts a submission, until the driver has it, where submitters are told apart.
-    async fn count(&self, asked: &Asked) -> Result<Option<Coming>, Status> {
+    async fn count(&self, asked: &Asked) -> Result<Option<PendingSubmission>, Status> {
         let Some(submitter) = asked.submitter.as_ref().filter(|_| !asked.is_admin) else {
             return Ok(None);
         };

@@ -17,8 +17,8 @@ use windrow_proto::v1::blobs_server::Blobs;
 
 use super::convert::{blob_from, digest_from};
 use super::driver_turns::name_of;
+use super::fair_limit::FairLimit;
 use super::in_progress::InProgress;
-use super::turns::Turns;
 use crate::blobs::{BlobError, BlobStore, Offered, ROOM_STEP, Upload};
 use crate::driver::DriverHandle;
 use crate::submitter::Submitter;
@@ -48,14 +48,14 @@ pub(crate) struct BlobsService {
     driver: DriverHandle,
     store: Arc<BlobStore>,
     uploads: InProgress<(Digest, Submitter)>,
-    upload_turns: Turns,
+    upload_turns: FairLimit,
     download_slots: Arc<Semaphore>,
 }
 
 impl BlobsService {
     /// Keeps them in `store`; what the driver's jobs need is kept longest.
     pub(crate) fn new(driver: DriverHandle, store: Arc<BlobStore>) -> Self {
-        let upload_turns = Turns::new(UPLOADS_MAX, UPLOADS_OF_ONE_MAX);
+        let upload_turns = FairLimit::new(UPLOADS_MAX, UPLOADS_OF_ONE_MAX);
         let download_slots = Arc::new(Semaphore::new(DOWNLOADS_MAX));
         Self { driver, store, uploads: InProgress::default(), upload_turns, download_slots }
     }

@@ -8,7 +8,7 @@ use tonic::{Request, Status};
 use windrow_security::Identity;
 use windrow_security::access::Caller;
 
-use super::turns::Turns;
+use super::fair_limit::FairLimit;
 use crate::driver::Stopped;
 
 /// Questions at once, of all and of one submitter.
@@ -21,15 +21,15 @@ const COMMANDS_OF_ONE_MAX: usize = 64;
 /// The turns. Cheap to clone; clones count together.
 #[derive(Clone)]
 pub(crate) struct DriverTurns {
-    questions: Turns,
-    commands: Turns,
+    questions: FairLimit,
+    commands: FairLimit,
 }
 
 impl Default for DriverTurns {
     fn default() -> Self {
         Self {
-            questions: Turns::new(QUESTIONS_MAX, QUESTIONS_OF_ONE_MAX),
-            commands: Turns::new(COMMANDS_MAX, COMMANDS_OF_ONE_MAX),
+            questions: FairLimit::new(QUESTIONS_MAX, QUESTIONS_OF_ONE_MAX),
+            commands: FairLimit::new(COMMANDS_MAX, COMMANDS_OF_ONE_MAX),
         }
     }
 }

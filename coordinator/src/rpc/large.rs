@@ -23,7 +23,7 @@ use tonic::server::NamedService;
 use windrow_security::access::Caller;
 use windrow_security::limits::REQUEST_BYTES_MAX;
 
-use super::turns::{Turn, Turns};
+use super::fair_limit::{FairLimit, FairPermit};
 use super::unread::Answer;
 
 /// Room is given in these.
@@ -54,15 +54,15 @@ const ANSWERS_STREAMED: [&str; 3] =
 /// The room of all services.
 #[derive(Clone)]
 pub(crate) struct RequestRoom {
-    bytes: Turns,
-    calls: Turns,
+    bytes: FairLimit,
+    calls: FairLimit,
 }
 
 impl Default for RequestRoom {
     fn default() -> Self {
         Self {
-            bytes: Turns::new(BYTES_MAX / UNIT_BYTES, BYTES_OF_ONE_MAX / UNIT_BYTES),
-            calls: Turns::new(CALLS_MAX, CALLS_OF_ONE_MAX),
+            bytes: FairLimit::new(BYTES_MAX / UNIT_BYTES, BYTES_OF_ONE_MAX / UNIT_BYTES),
+            calls: FairLimit::new(CALLS_MAX, CALLS_OF_ONE_MAX),
         }
     }
 }
@@ -77,7 +77,7 @@ impl RequestRoom {
 }
 
 /// Of a call.
-type Taken = (Turn, Turn);
+type Taken = (FairPermit, FairPermit);
 
 /// A service whose requests are read like that. Each has one message.
 #[derive(Clone)]

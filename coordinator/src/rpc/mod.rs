@@ -5,6 +5,7 @@ mod accept;
 mod blobs;
 mod convert;
 mod driver_turns;
+mod fair_limit;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod in_progress;
@@ -12,11 +13,10 @@ mod jobs;
 mod large;
 mod list;
 mod logs;
+mod pending_submissions;
 mod plannings;
 mod refusal;
 mod sessions;
-mod turns;
-mod unended;
 mod unread;
 mod watch;
 

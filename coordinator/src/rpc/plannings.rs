@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tonic::Status;
 
-use super::turns::{Turn, Turns};
+use super::fair_limit::{FairLimit, FairPermit};
 use crate::hanging::Watch;
 
 /// More do not make a file server faster: each asks on several threads.
@@ -48,7 +48,7 @@ const LIMITS: Limits = Limits {
 /// The turns. Cheap to clone; clones count together.
 #[derive(Clone)]
 pub(crate) struct Plannings {
-    turns: Turns,
+    turns: FairLimit,
     hanging: Arc<Mutex<Vec<Hanging>>>,
     limits: Limits,
 }
@@ -61,7 +61,7 @@ struct Hanging {
 
 impl Default for Plannings {
     fn default() -> Self {
-        let turns = Turns::new(PLANNINGS_MAX, OF_ONE_MAX);
+        let turns = FairLimit::new(PLANNINGS_MAX, OF_ONE_MAX);
         Self { turns, hanging: Arc::default(), limits: LIMITS }
     }
 }
@@ -128,7 +128,7 @@ impl Drop for Waits {
 struct Looking {
     plannings: Plannings,
     submitter: Option<String>,
-    turn: Option<Turn>,
+    turn: Option<FairPermit>,
     watch: Watch,
     /// Whether it is among those that hang.
     hangs: bool,

@@ -18,7 +18,7 @@ use crate::driver::{
     Assignment, Command, JoinError, Joined, Outgoing, OutputsTable, Receipt, Report, Returning,
     SessionEnd, SessionId, SharedContent, WorkerProfile,
 };
-use crate::output::Written;
+use crate::output::AttemptFiles;
 use crate::simulation::happening::Happening;
 use crate::simulation::invariants::leases;
 use crate::simulation::world::World;
@@ -272,9 +272,9 @@ impl World {
         let (worker, session) = (session.joined.worker, session.joined.session);
         let written = match &event {
             Event::AttemptDone { attempt, .. } if self.writes_part(*attempt) => {
-                Written { part: Some(self.output.reported(*attempt)), quarantine: None }
+                AttemptFiles { part: Some(self.output.reported(*attempt)), bad_records: None }
             }
-            _ => Written::default(),
+            _ => AttemptFiles::default(),
         };
         let Some(report) = report_of(sent, event, written) else { return Ok(()) };
         self.command(coordinator, Command::Report { worker, session, report })
@@ -437,7 +437,7 @@ fn outputs_of(before: Option<&Arc<MapOutputs>>, told: &OutputsTable) -> Result<M
 
 /// A report, as the worker's session passes it on. Heartbeats are numbered by the time at which
 /// they were sent.
-fn report_of(sent: Time, event: Event, written: Written) -> Option<Report> {
+fn report_of(sent: Time, event: Event, written: AttemptFiles) -> Option<Report> {
     Some(match event {
         Event::Heartbeat { running, .. } => {
             Report::Heartbeat { running, sequence: sent.0.as_nanos() as u64 }

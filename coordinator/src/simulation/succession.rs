@@ -8,7 +8,7 @@ use windrow_scheduler::journal::{JournalError, Nonce, Recovered, Takeover};
 
 use crate::driver::{Driver, DriverPart, DriverRecord, DriverState, Settings};
 use crate::failpoint::Failpoint;
-use crate::journal::{ClusterId, Written};
+use crate::journal::{ClusterId, WriteTotals};
 use crate::simulation::books;
 use crate::simulation::coordinator::{Coordinator, Role};
 use crate::simulation::happening::Happening;
@@ -73,7 +73,7 @@ impl World {
             failpoint: Failpoint::default(),
             snapshot_after: Some(self.faults.snapshot_after),
         };
-        let written = Arc::new(Written::default());
+        let written = Arc::new(WriteTotals::default());
         let _ = books::seen();
         let driver = Driver::recover(CLUSTER, recovered, &settings, written);
         let state = driver.state();

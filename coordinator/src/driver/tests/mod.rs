@@ -13,9 +13,9 @@ use windrow_scheduler::{
 };
 
 use super::*;
-use crate::failpoint::{Failpoint, Step};
+use crate::failpoint::{Failpoint, FailpointId};
 use crate::journal::Opened;
-use crate::output::{Reservation, StagedPart, Written};
+use crate::output::{AttemptFiles, Reservation, StagedPart};
 
 const LEASE: Duration = Duration::from_secs(10);
 
@@ -153,7 +153,7 @@ async fn run_one(driver: &DriverHandle, worker: &mut Joined, place: &Place) {
     std::fs::write(place.staging().join(name), "x\n").unwrap();
     let kind = PartKind::Output;
     let part = StagedPart { attempt, kind, bytes: 2, records: 1, crc64: 0 };
-    let written = Written { part: Some(part), quarantine: None };
+    let written = AttemptFiles { part: Some(part), bad_records: None };
     let done = Report::Done { attempt, stats: AttemptStats::default(), written };
     driver.report(worker.worker, worker.session, done).await.unwrap();
 }
@@ -183,7 +183,7 @@ async fn a_job_is_cancelled_while_it_is_published() {
     let (reached, is_there) = std::sync::mpsc::channel();
     let (go, gate) = std::sync::mpsc::channel::<()>();
     let gate = std::sync::Mutex::new(gate);
-    let failpoint = Failpoint::acting(Step::PartRenamed, 1, move || {
+    let failpoint = Failpoint::acting(FailpointId::PartRenamed, 1, move || {
         reached.send(()).unwrap();
         // The test may have failed.
         let _ = gate.lock().unwrap().recv();

@@ -16,10 +16,10 @@ use windrow_scheduler::journal::{
 };
 
 use super::codec::{self, DecodeError};
-use super::home::Home;
 use super::identity::{ClusterId, Identity, draw};
-use super::runner::Written;
-use crate::failpoint::{Failpoint, Step};
+use super::pinned_folder::PinnedFolder;
+use super::runner::WriteTotals;
+use crate::failpoint::{Failpoint, FailpointId};
 
 // As keys are shown.
 const EPOCHS: &str = "epochs";
@@ -96,7 +96,7 @@ impl StoreError {
     }
 
     /// The store's error names no folder when it is the disk that is full.
-    fn in_folder(self, home: Option<&Home>) -> Self {
+    fn in_folder(self, home: Option<&PinnedFolder>) -> Self {
         use std::io::ErrorKind::{QuotaExceeded, StorageFull};
         let (Self::Failed(error), Some(home)) = (&self, home) else { return self };
         let full = io_causes(error)
@@ -135,18 +135,18 @@ fn is_refusal(error: &Error) -> bool {
 pub(super) struct Store {
     objects: Arc<dyn ObjectStore>,
     /// Where they lie, if that is a folder.
-    home: Option<Home>,
+    home: Option<PinnedFolder>,
     identity: Arc<Identity>,
     failpoint: Failpoint,
     /// So far.
-    pub(super) written: Arc<Written>,
+    pub(super) written: Arc<WriteTotals>,
 }
 
 impl Store {
     /// Finds out whose journal it is, or begins one.
     pub(super) async fn open(
         objects: Arc<dyn ObjectStore>,
-        home: Option<Home>,
+        home: Option<PinnedFolder>,
         build: String,
         failpoint: Failpoint,
     ) -> Result<Self, StoreError> {
@@ -205,9 +205,11 @@ impl Store {
         P: Serialize + Send + Sync + 'static,
     {
         let (before, after) = match object.body {
-            Body::State(_) => (Some(Step::BeforeSnapshot), Some(Step::AfterSnapshot)),
-            Body::Records { .. } => (Some(Step::BeforeCreate), Some(Step::AfterCreate)),
-            Body::Seal { .. } => (None, Some(Step::AfterSeal)),
+            Body::State(_) => (Some(FailpointId::BeforeSnapshot), Some(FailpointId::AfterSnapshot)),
+            Body::Records { .. } => {
+                (Some(FailpointId::BeforeCreate), Some(FailpointId::AfterCreate))
+            }
+            Body::Seal { .. } => (None, Some(FailpointId::AfterSeal)),
             Body::Begin | Body::Part(_) => (None, None),
         };
         let is_record = matches!(object.body, Body::Records { .. });
@@ -315,7 +317,7 @@ impl Store {
 /// False if there is something of that name already.
 async fn put_if_absent(
     objects: &dyn ObjectStore,
-    home: Option<&Home>,
+    home: Option<&PinnedFolder>,
     path: &Path,
     bytes: Vec<u8>,
 ) -> Result<bool, StoreError> {
@@ -337,7 +339,7 @@ async fn put_if_absent(
 /// Whose journal it is. Of several that begin one, the first to say so is believed by all.
 async fn cluster_of(
     objects: &dyn ObjectStore,
-    home: Option<&Home>,
+    home: Option<&PinnedFolder>,
     build: &str,
 ) -> Result<ClusterId, StoreError> {
     let identity = Path::from(IDENTITY);

@@ -16,7 +16,7 @@ fn objects(dir: &TempDir) -> Arc<dyn ObjectStore> {
 }
 
 async fn open(dir: &TempDir, build: &str) -> Result<Opened<String, u64, u8>, RecoverError> {
-    let home = Home::at(dir.path()).unwrap();
+    let home = PinnedFolder::at(dir.path()).unwrap();
     Opened::take_over(objects(dir), Some(home), build.to_string(), Failpoint::default()).await
 }
 
@@ -289,7 +289,7 @@ async fn a_folder_that_is_removed_or_replaced_is_not_made_again() {
         let path = outer.path().join("journal");
         fs::create_dir(&path).unwrap();
         let objects = Arc::new(LocalFileSystem::new_with_prefix(&path).unwrap());
-        let home = Home::at(&path).unwrap();
+        let home = PinnedFolder::at(&path).unwrap();
         let opened = Opened::<String, u64, u8>::take_over(
             objects,
             Some(home),
@@ -331,7 +331,7 @@ fn what_may_pass_is_tried_again() {
 #[test]
 fn a_full_disk_is_named_with_the_folder_and_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
-    let home = Home::at(dir.path()).unwrap();
+    let home = PinnedFolder::at(dir.path()).unwrap();
     let source = Box::new(std::io::Error::from(std::io::ErrorKind::StorageFull));
     let error = StoreError::from(Error::Generic { store: "test", source }).in_folder(Some(&home));
     assert!(!error.is_final(), "somebody makes room");

@@ -8,7 +8,7 @@
 //! before is put back.
 //!
 //! Jobs write to the staging folder, so nothing that lies there is believed: see
-//! [part](self::part) and [own](super::own).
+//! [part](self::part) and [private folder](super::private_folder).
 
 mod part;
 mod take;
@@ -25,13 +25,13 @@ use windrow_scheduler::journal::Epoch;
 use super::commit_folder::{self, Staged};
 use super::folder::{Folder, USUAL, is_same};
 use super::manifest::{self, ManifestJob};
-use super::own::Own;
+use super::private_folder::PrivateFolder;
 use super::replace::Replaced;
 use super::stop::Stop;
 use super::{BAD_RECORDS, Place, SUCCESS, StagedPart, TEMPORARY};
-use crate::failpoint::{Failpoint, Step};
+use crate::failpoint::{Failpoint, FailpointId};
 use crate::side_by_side::try_for_each;
-use part::{Placed, check, failed, failed_at, is_alone, is_of};
+use part::{Placed, check, failed, failed_at, has_one_link, is_of};
 
 pub(super) use part::{SPECIAL, crc64};
 
@@ -45,7 +45,7 @@ pub(crate) struct Publication {
     /// The winners, in the order of their tasks.
     pub(crate) parts: Vec<StagedPart>,
     /// The bad records that the winners of all stages have skipped.
-    pub(crate) quarantines: Vec<StagedPart>,
+    pub(crate) bad_records: Vec<StagedPart>,
     /// Whether what is visible there now is replaced.
     pub(crate) overwrite: bool,
     /// Whether it must outlast a power failure.
@@ -61,7 +61,7 @@ pub(crate) fn publish(
     stop: &Stop,
 ) -> Result<(), Unpublished> {
     debug_assert!(
-        publication.quarantines.windows(2).all(|two| two[0].attempt.task < two[1].attempt.task),
+        publication.bad_records.windows(2).all(|two| two[0].attempt.task < two[1].attempt.task),
         "a task's bad records are in one file"
     );
     debug_assert!(
@@ -73,7 +73,7 @@ pub(crate) fn publish(
         "what was skipped does not lie among the parts"
     );
     debug_assert!(
-        publication.quarantines.iter().all(|part| part.kind == PartKind::BadRecords),
+        publication.bad_records.iter().all(|part| part.kind == PartKind::BadRecords),
         "a part of the output would be hidden from its readers"
     );
     debug_assert!(publication.epoch > Epoch(0), "nothing could be taken from an epoch below");
@@ -101,7 +101,7 @@ struct Commit<'a> {
     temporary: Folder,
     /// Where the parts are that attempts have written.
     staged: Staged,
-    own: Own,
+    own: PrivateFolder,
     /// Those that no job can reach any more, if there are any.
     parts: OnceLock<Folder>,
     bad_records: OnceLock<Folder>,
@@ -123,7 +123,7 @@ impl<'a> Commit<'a> {
         let output = Folder::open(place.output())?;
         let temporary = output.folder(TEMPORARY)?;
         let (unique, epoch) = (place.unique(), publication.epoch);
-        let own = Own::make(&temporary, unique, epoch)?;
+        let own = PrivateFolder::make(&temporary, unique, epoch)?;
         let taken = commit_folder::take(&temporary, place, epoch).and_then(|staged| {
             own.take_over(&temporary, unique, epoch)?;
             Ok(staged)
@@ -142,7 +142,7 @@ impl<'a> Commit<'a> {
 
     fn new(
         [output, temporary]: [Folder; 2],
-        (staged, own): (Staged, Own),
+        (staged, own): (Staged, PrivateFolder),
         (publication, failpoint, stop): (&'a Publication, &'a Failpoint, &'a Stop),
     ) -> Self {
         let placed = Placed::new(publication);
@@ -186,16 +186,16 @@ impl<'a> Commit<'a> {
                 Err(failure) => return self.go_on().and(Err(failure)),
                 Ok(()) => {}
             }
-            failpoint.reach(Step::PartRenamed);
+            failpoint.reach(FailpointId::PartRenamed);
             Ok(())
         })?;
         self.sync_parts(|| self.go_on())?;
-        failpoint.reach(Step::BeforeManifest);
+        failpoint.reach(FailpointId::BeforeManifest);
         if !self.stop.may_write_manifest() {
             return Err(part::stopped());
         }
         self.write_manifest()?;
-        failpoint.reach(Step::AfterManifest);
+        failpoint.reach(FailpointId::AfterManifest);
         Ok(())
     }
 
@@ -212,7 +212,7 @@ impl<'a> Commit<'a> {
     }
 
     fn open_bad_records(&self, make: bool) -> Result<(), Unpublished> {
-        if self.publication.quarantines.is_empty() {
+        if self.publication.bad_records.is_empty() {
             return Ok(());
         }
         let opened = match make {
@@ -233,9 +233,9 @@ impl<'a> Commit<'a> {
         &self,
         each: impl Fn(&StagedPart) -> Result<(), Unpublished> + Sync,
     ) -> Result<(), Unpublished> {
-        let Publication { parts, quarantines, .. } = self.publication;
+        let Publication { parts, bad_records, .. } = self.publication;
         try_for_each(parts, &each)?;
-        try_for_each(quarantines, &each)
+        try_for_each(bad_records, &each)
     }
 
     /// Looks at a part before it is moved and after that: before, so that nothing else becomes
@@ -250,7 +250,7 @@ impl<'a> Commit<'a> {
             "what no task has written would become visible for a moment"
         );
         debug_assert_ne!(from.path(), to.path(), "what is visible was not looked at");
-        self.failpoint.reach(Step::PartChecked);
+        self.failpoint.reach(FailpointId::PartChecked);
         let failed = |error: io::Error| failed_at(&to.at(&visible), &error);
         from.rename_new(&name, to, &visible).map_err(failed)?;
         let there = to.stat(&visible).map_err(failed)?;
@@ -267,7 +267,7 @@ impl<'a> Commit<'a> {
         }
         if checked.is_err() {
             self.refuse(to, &visible, &format!("refused.{visible}"));
-        } else if !is_alone(&there) {
+        } else if !has_one_link(&there) {
             self.refuse(to, &visible, &name);
             return Err(part::linked(&to.at(&visible)));
         }
@@ -344,7 +344,7 @@ impl<'a> Commit<'a> {
 
     /// Written aside and renamed, so that a manifest is never seen in part.
     fn write_manifest(&self) -> Result<(), Unpublished> {
-        let Publication { job, parts, quarantines, durable, .. } = self.publication;
+        let Publication { job, parts, bad_records, durable, .. } = self.publication;
         debug_assert!(
             !self.stop.is_stopped(),
             "whoever has stopped it says already that nothing becomes visible"
@@ -353,7 +353,7 @@ impl<'a> Commit<'a> {
         let write = || -> io::Result<()> {
             own.remove_file(SUCCESS)?;
             let file = own.new_file(SUCCESS)?;
-            manifest::write(job, parts, quarantines, BufWriter::new(&file))?;
+            manifest::write(job, parts, bad_records, BufWriter::new(&file))?;
             if *durable {
                 file.sync_all()?;
             }

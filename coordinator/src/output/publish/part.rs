@@ -22,14 +22,14 @@ use crate::output::folder::{Folder, Strange, kind};
 /// The files that this try has moved, by their numbers: they need not be read to be known again.
 pub(super) struct Placed {
     parts: Vec<AtomicU64>,
-    quarantines: Vec<AtomicU64>,
+    bad_records: Vec<AtomicU64>,
 }
 
 impl Placed {
     pub(super) fn new(publication: &Publication) -> Self {
         let none = |parts: &[StagedPart]| parts.iter().map(|_| AtomicU64::new(0)).collect();
-        let Publication { parts, quarantines, .. } = publication;
-        Self { parts: none(parts), quarantines: none(quarantines) }
+        let Publication { parts, bad_records, .. } = publication;
+        Self { parts: none(parts), bad_records: none(bad_records) }
     }
 
     pub(super) fn note(&self, publication: &Publication, part: &StagedPart, seen: &Stat) {
@@ -51,7 +51,7 @@ impl Placed {
     fn of(&self, publication: &Publication, part: &StagedPart) -> Option<&AtomicU64> {
         let (all, inodes) = match part.kind {
             PartKind::Output => (&publication.parts, &self.parts),
-            PartKind::BadRecords => (&publication.quarantines, &self.quarantines),
+            PartKind::BadRecords => (&publication.bad_records, &self.bad_records),
         };
         inodes.get(all.binary_search_by_key(&part.attempt.task, |part| part.attempt.task).ok()?)
     }
@@ -88,7 +88,7 @@ pub(super) fn check(
 }
 
 /// Whether it can be reached under this name only.
-pub(super) fn is_alone(seen: &Stat) -> bool {
+pub(super) fn has_one_link(seen: &Stat) -> bool {
     seen.st_nlink <= 1
 }
 

@@ -6,11 +6,11 @@ use std::io::{self, Write};
 use rustix::fs::Stat;
 use windrow_scheduler::Unpublished;
 
-use super::part::{self, check, copy_crc64, failed_at, is_alone};
+use super::part::{self, check, copy_crc64, failed_at, has_one_link};
 use super::{Commit, Publication};
 use crate::output::StagedPart;
 use crate::output::folder::{Folder, PRIVATE, if_any};
-use crate::output::own::PARTS;
+use crate::output::private_folder::PARTS;
 use crate::side_by_side::try_for_each;
 
 /// What was taken back without having been read: it is, before it becomes visible again.
@@ -25,7 +25,7 @@ impl Commit<'_> {
     pub(super) fn take_parts_over(&self) -> io::Result<()> {
         if !self.staged.is_new {
             let parts = self.own.folder.made_folder(PARTS, PRIVATE)?;
-            let Publication { parts: all, quarantines, .. } = self.publication;
+            let Publication { parts: all, bad_records, .. } = self.publication;
             let take = |part: &StagedPart| {
                 self.stop.go_on()?;
                 let name = part.staged_name();
@@ -36,7 +36,7 @@ impl Commit<'_> {
                 }
             };
             try_for_each(all, take)?;
-            try_for_each(quarantines, take)?;
+            try_for_each(bad_records, take)?;
         }
         debug_assert!(self.parts.get().is_none(), "some would be looked for where they are not");
         if let Some(parts) = self.own.folder.folder_if_any(PARTS)? {
@@ -55,7 +55,7 @@ impl Commit<'_> {
         debug_assert_eq!(name, part.staged_name(), "another part would become visible");
         let (from, seen) = self.look_up(part, name)?;
         check(&seen, part, from, name)?;
-        match is_alone(&seen) {
+        match has_one_link(&seen) {
             true => Ok((from, seen)),
             false => self.copy(from, part, name),
         }

@@ -68,7 +68,7 @@ impl Commit<'_> {
             }
             Ok(())
         });
-        if !self.publication.quarantines.is_empty() {
+        if !self.publication.bad_records.is_empty() {
             // It stays if anything is in it that is not this job's.
             let _ = self.output.remove_folder(BAD_RECORDS);
         }

@@ -10,7 +10,7 @@ use windrow_scheduler::{AttemptProgress, AttemptStats};
 use super::failure::failure_from;
 use super::{Malformed, attempt_from, attempts_from};
 use crate::driver::Report;
-use crate::output::{StagedPart, Written};
+use crate::output::{AttemptFiles, StagedPart};
 
 /// The report in a message that is not the first of its session; `None` in one of a kind that is
 /// not known here, from a newer worker.
@@ -60,9 +60,9 @@ fn done(
     }
     let stats = stats_from(stats.ok_or_else(|| Malformed::missing("stats"))?)?;
     let part = part.map(|part| part_from(attempt, PartKind::Output, part)).transpose()?;
-    let quarantine =
+    let bad_records =
         quarantine.map(|part| part_from(attempt, PartKind::BadRecords, part)).transpose()?;
-    Ok(Report::Done { attempt, stats, written: Written { part, quarantine } })
+    Ok(Report::Done { attempt, stats, written: AttemptFiles { part, bad_records } })
 }
 
 /// Its location is not believed: where a part lies follows from the attempt's name.
@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(attempt.to_string(), "job-1/reduce-00002.3");
         let staged = |kind| StagedPart { attempt, kind, bytes: 7, records: 8, crc64: 9 };
         assert_eq!(written.part, Some(staged(PartKind::Output)));
-        assert_eq!(written.quarantine, Some(staged(PartKind::BadRecords)));
+        assert_eq!(written.bad_records, Some(staged(PartKind::BadRecords)));
         assert_eq!(
             stats,
             AttemptStats {

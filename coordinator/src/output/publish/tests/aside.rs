@@ -4,14 +4,15 @@ use super::death::dies_at;
 use super::*;
 
 fn own_folder(output: &Path) -> PathBuf {
-    let mut found = own::named(&Folder::open(output).unwrap().folder(TEMPORARY).unwrap(), None);
+    let mut found =
+        private_folder::named(&Folder::open(output).unwrap().folder(TEMPORARY).unwrap(), None);
     output.join(TEMPORARY).join(found.as_mut().unwrap().remove(0).name)
 }
 
 /// Dies in the midst of replacing an output, and the folder of the publication shows this mode.
 fn dead_with_mode(mode: u32) -> (TempDir, Reservation, Publication, PathBuf) {
     let (dir, reservation, mut publication) = prepared(true);
-    assert!(dies_at(reservation.place(), &publication, Step::PartRenamed, 1));
+    assert!(dies_at(reservation.place(), &publication, FailpointId::PartRenamed, 1));
     publication.epoch = Epoch(2);
     let own = own_folder(dir.path());
     chmod(&own, mode);
@@ -63,7 +64,7 @@ fn what_is_aside_and_not_believed_stays_and_is_named() {
 #[test]
 fn what_is_aside_and_cannot_be_put_back_stays_and_is_named() {
     let (dir, reservation, publication) = prepared(true);
-    assert!(dies_at(reservation.place(), &publication, Step::MovedAside, 1));
+    assert!(dies_at(reservation.place(), &publication, FailpointId::MovedAside, 1));
     drop(reservation);
     fs::write(dir.path().join(SUCCESS), "mine").unwrap();
     let refused = Reservation::take(dir.path(), true, None).unwrap_err().to_string();
@@ -90,7 +91,7 @@ fn a_failure_says_where_the_old_output_stays() {
     publication.parts[1].bytes += 1;
     let taken = dir.path().join("part-00002");
     let failpoint =
-        Failpoint::acting(Step::AllAside, 1, move || fs::write(&taken, "mine").unwrap());
+        Failpoint::acting(FailpointId::AllAside, 1, move || fs::write(&taken, "mine").unwrap());
     let stop = Stop::default();
     let failure =
         super::super::publish(reservation.place(), &publication, &failpoint, &stop).unwrap_err();

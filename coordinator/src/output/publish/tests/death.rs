@@ -5,19 +5,24 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::*;
 
 /// Dies at the n-th of a step; false when it does not come to that.
-pub(super) fn dies_at(place: &Place, publication: &Publication, step: Step, times: u64) -> bool {
+pub(super) fn dies_at(
+    place: &Place,
+    publication: &Publication,
+    step: FailpointId,
+    times: u64,
+) -> bool {
     let failpoint = Failpoint::panicking(step, times);
     let publish = || super::super::publish(place, publication, &failpoint, &Stop::default());
     catch_unwind(AssertUnwindSafe(publish)).is_err()
 }
 
 /// Every step of a publication, and how often it comes.
-const STEPS: [(Step, u64); 5] = [
-    (Step::MovedAside, 4),
-    (Step::AllAside, 1),
-    (Step::PartRenamed, 2),
-    (Step::BeforeManifest, 1),
-    (Step::AfterManifest, 1),
+const STEPS: [(FailpointId, u64); 5] = [
+    (FailpointId::MovedAside, 4),
+    (FailpointId::AllAside, 1),
+    (FailpointId::PartRenamed, 2),
+    (FailpointId::BeforeManifest, 1),
+    (FailpointId::AfterManifest, 1),
 ];
 
 fn each_death(mut check: impl FnMut(&Path, Reservation, &mut Publication)) {
@@ -58,8 +63,8 @@ fn asleep<'a>(
     let output = Folder::open(place.output()).unwrap();
     let temporary = output.folder(TEMPORARY).unwrap();
     let folder = temporary.folder(commit_folder::name(place.unique(), Epoch(1))).unwrap();
-    let name = own::named(&temporary, None).unwrap().remove(0).name;
-    let own = Own { folder: temporary.folder(&name).unwrap(), name };
+    let name = private_folder::named(&temporary, None).unwrap().remove(0).name;
+    let own = PrivateFolder { folder: temporary.folder(&name).unwrap(), name };
     let staged = Staged { folder, is_new: true };
     Commit::new([output, temporary], (staged, own), (publication, failpoint, stop))
 }
@@ -89,8 +94,8 @@ fn one_that_was_replaced_in_its_sleep_changes_nothing() {
 /// The same publication.
 fn staged_before(publication: &Publication) -> Publication {
     let Publication { epoch, overwrite, durable, .. } = *publication;
-    let (parts, quarantines) = (publication.parts.clone(), publication.quarantines.clone());
-    Publication { epoch, job: job(), parts, quarantines, overwrite, durable }
+    let (parts, bad_records) = (publication.parts.clone(), publication.bad_records.clone());
+    Publication { epoch, job: job(), parts, bad_records, overwrite, durable }
 }
 
 #[test]

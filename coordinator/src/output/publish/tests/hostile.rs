@@ -16,7 +16,7 @@ use windrow_scheduler::journal::Epoch;
 
 use super::super::publish;
 use super::{job, stage};
-use crate::failpoint::{Failpoint, Step};
+use crate::failpoint::{Failpoint, FailpointId};
 use crate::output::manifest::OF_ANOTHER_JOB;
 use windrow_jobs::PartKind;
 
@@ -56,7 +56,7 @@ enum Where {
     Temporary,
     Output,
     /// Likewise, as the coordinator's own user.
-    Own,
+    PrivateFolder,
 }
 
 const NAMES: [(Where, &[&str]); 4] = [
@@ -74,20 +74,20 @@ const NAMES: [(Where, &[&str]); 4] = [
     ),
     (Where::Temporary, &["lock", "attempts-UNIQUE", "commit-UNIQUE.1", "own-UNIQUE.1.x"]),
     (Where::Output, &["part-00000", "part-00001", "_SUCCESS", "_bad-records", "_temporary"]),
-    (Where::Own, &["_SUCCESS", "replaced", "replaced.all-aside", "parts"]),
+    (Where::PrivateFolder, &["_SUCCESS", "replaced", "replaced.all-aside", "parts"]),
 ];
 
 /// When; before all of it, or at the n-th of a step.
-const STEPS: [Option<(Step, u64)>; 9] = [
+const STEPS: [Option<(FailpointId, u64)>; 9] = [
     None,
-    Some((Step::MovedAside, 1)),
-    Some((Step::AllAside, 1)),
-    Some((Step::PartChecked, 1)),
-    Some((Step::PartChecked, 2)),
-    Some((Step::PartRenamed, 1)),
-    Some((Step::PartRenamed, 2)),
-    Some((Step::BeforeManifest, 1)),
-    Some((Step::AfterManifest, 1)),
+    Some((FailpointId::MovedAside, 1)),
+    Some((FailpointId::AllAside, 1)),
+    Some((FailpointId::PartChecked, 1)),
+    Some((FailpointId::PartChecked, 2)),
+    Some((FailpointId::PartRenamed, 1)),
+    Some((FailpointId::PartRenamed, 2)),
+    Some((FailpointId::BeforeManifest, 1)),
+    Some((FailpointId::AfterManifest, 1)),
 ];
 
 /// What happens after that.
@@ -155,9 +155,9 @@ impl Case {
         let place = reservation.place();
         let part = |index, number, text| stage(place, PartKind::Output, index, number, text);
         let parts = vec![part(0, 1, "first\n"), part(1, 2, WITNESS)];
-        let quarantines = vec![stage(place, PartKind::BadRecords, 7, 3, "{}\n")];
+        let bad_records = vec![stage(place, PartKind::BadRecords, 7, 3, "{}\n")];
         let epoch = Epoch(1);
-        let publication = Publication { epoch, job: job(), parts, quarantines, overwrite, durable };
+        let publication = Publication { epoch, job: job(), parts, bad_records, overwrite, durable };
         let before = tree(&witness);
         Self { dir, output, reservation, publication, before }
     }
@@ -171,7 +171,9 @@ impl Case {
                 Where::Staging => staging(&output, &unique),
                 Where::Temporary => Some(output.join(TEMPORARY)),
                 Where::Output => Some(output.clone()),
-                Where::Own => entry(&output.join(TEMPORARY), |name| name.starts_with("own-")),
+                Where::PrivateFolder => {
+                    entry(&output.join(TEMPORARY), |name| name.starts_with("own-"))
+                }
             };
             if let Some(folder) = folder {
                 put(&folder.join(&name), &output, &witness, plant);
@@ -268,7 +270,7 @@ pub(super) fn in_time<T: Send + 'static>(
 fn run(
     (place, name): (Where, &str),
     plant: Plant,
-    step: Option<(Step, u64)>,
+    step: Option<(FailpointId, u64)>,
     overwrite: bool,
     then: Then,
 ) {
@@ -363,5 +365,5 @@ fn whatever_somebody_puts_into_the_output() {
 
 #[test]
 fn whatever_somebody_puts_where_nobody_may() {
-    all(Where::Own);
+    all(Where::PrivateFolder);
 }

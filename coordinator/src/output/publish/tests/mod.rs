@@ -14,7 +14,7 @@ use crc_fast::CrcAlgorithm::Crc64Nvme;
 use tempfile::TempDir;
 use windrow_jobs::{AttemptId, JobId, PartKind, Stage, TaskId};
 
-use super::super::{Reservation, StageCounts, own};
+use super::super::{Reservation, StageCounts, private_folder};
 use super::*;
 use crate::output::manifest::OF_ANOTHER_JOB;
 
@@ -52,8 +52,8 @@ fn staged(place: &Place, overwrite: bool) -> Publication {
     let part = |index, number, text| stage(place, PartKind::Output, index, number, text);
     part(1, 1, "a loser");
     let parts = vec![part(0, 1, "first\n"), part(1, 2, "second\n")];
-    let quarantines = Vec::new();
-    Publication { epoch: Epoch(1), job: job(), parts, quarantines, overwrite, durable: true }
+    let bad_records = Vec::new();
+    Publication { epoch: Epoch(1), job: job(), parts, bad_records, overwrite, durable: true }
 }
 
 /// An output, empty or with the old one in it, that a job has, all of whose parts are written.
@@ -184,10 +184,10 @@ fn a_file_in_the_way_stops_it_and_stays() {
 async fn what_was_skipped_comes_and_goes_with_the_parts() {
     let (dir, reservation, mut publication) = prepared(false);
     let skipped = stage(reservation.place(), PartKind::BadRecords, 7, 3, "{}\n");
-    publication.quarantines.push(StagedPart { bytes: 99, ..skipped });
+    publication.bad_records.push(StagedPart { bytes: 99, ..skipped });
     publish(reservation.place(), &publication).unwrap_err();
     assert_eq!(files(dir.path()), []);
-    publication.quarantines = vec![skipped];
+    publication.bad_records = vec![skipped];
     publish(reservation.place(), &publication).unwrap();
     let name = "_bad-records/reduce-00007.jsonl";
     assert_eq!(fs::read_to_string(dir.path().join(name)).unwrap(), "{}\n");

@@ -38,7 +38,7 @@ fn with_the_first_part(
     let (dir, reservation, publication) = prepared(false);
     let place = reservation.place();
     let first = commit_folder(place, 1).join("part-00000.1");
-    let failpoint = Failpoint::acting(Step::PartChecked, 1, move || act(&first));
+    let failpoint = Failpoint::acting(FailpointId::PartChecked, 1, move || act(&first));
     let stop = Stop::default();
     match super::super::publish(place, &publication, &failpoint, &stop) {
         Ok(()) => {}
@@ -89,7 +89,7 @@ fn a_part_that_was_torn_before_it_was_taken_back_is_not_published() {
     for text in ["first\n", "fir\0\0\0"] {
         let (dir, reservation, mut publication) = prepared(false);
         let place = reservation.place();
-        assert!(dies_at(place, &publication, Step::PartRenamed, 1));
+        assert!(dies_at(place, &publication, FailpointId::PartRenamed, 1));
         fs::write(dir.path().join("part-00000"), text).unwrap();
         publication.epoch = Epoch(2);
         let (failpoint, stop) = (Failpoint::default(), Stop::default());

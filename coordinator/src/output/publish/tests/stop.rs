@@ -9,8 +9,12 @@ use super::*;
 /// later, it is too late.
 #[test]
 fn one_that_is_stopped_takes_back_what_it_did() {
-    let steps = [(Step::MovedAside, 1), (Step::PartRenamed, 1), (Step::PartRenamed, 2)];
-    let late = [(Step::AfterManifest, 1)];
+    let steps = [
+        (FailpointId::MovedAside, 1),
+        (FailpointId::PartRenamed, 1),
+        (FailpointId::PartRenamed, 2),
+    ];
+    let late = [(FailpointId::AfterManifest, 1)];
     for (step, times) in steps.into_iter().chain(late) {
         let (dir, reservation, mut publication) = prepared(true);
         let place = reservation.place();
@@ -20,7 +24,7 @@ fn one_that_is_stopped_takes_back_what_it_did() {
             Failpoint::acting(step, times, move || _ = stopped.set(stop.stop()))
         };
         let result = super::super::publish(place, &publication, &failpoint, &stop);
-        let is_late = step == Step::AfterManifest;
+        let is_late = step == FailpointId::AfterManifest;
         assert_eq!(stopped.get(), Some(&!is_late), "{step:?}");
         if is_late {
             result.unwrap();
@@ -64,7 +68,7 @@ fn what_is_undone_is_not_read_to_its_end() {
     {
         in_time("undoing", move || {
             let (dir, reservation, mut publication) = prepared(overwrite);
-            assert!(dies_at(reservation.place(), &publication, Step::PartRenamed, 1));
+            assert!(dies_at(reservation.place(), &publication, FailpointId::PartRenamed, 1));
             publication.epoch = Epoch(2);
             publication.parts[0].bytes = BYTES;
             let visible = dir.path().join("part-00000");
@@ -94,7 +98,7 @@ fn what_is_undone_is_not_read_to_its_end() {
 fn what_this_try_has_placed_is_taken_back_whatever_it_is_by_now() {
     let (dir, reservation, publication) = prepared(false);
     let visible = dir.path().join("part-00000");
-    let failpoint = Failpoint::acting(Step::PartRenamed, 1, move || chmod(&visible, 0o4755));
+    let failpoint = Failpoint::acting(FailpointId::PartRenamed, 1, move || chmod(&visible, 0o4755));
     fs::remove_file(reservation.place().staging().join("part-00001.2")).unwrap();
     let stop = Stop::default();
     super::super::publish(reservation.place(), &publication, &failpoint, &stop).unwrap_err();

@@ -43,20 +43,20 @@ const OTHERS_WRITE: Mode = Mode::WGRP.union(Mode::WOTH);
 
 /// A publication's own folder.
 #[derive(Debug)]
-pub(super) struct Own {
+pub(super) struct PrivateFolder {
     pub(super) folder: Folder,
     pub(super) name: String,
 }
 
 /// What the name of such a folder says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Named {
+pub(super) struct PrivateFolderName {
     pub(super) unique: String,
     pub(super) epoch: Epoch,
     pub(super) name: String,
 }
 
-impl Named {
+impl PrivateFolderName {
     pub(super) fn parse(name: &OsStr) -> Option<Self> {
         let name = name.to_str()?;
         let (rest, _random) = name.strip_prefix(PREFIX)?.rsplit_once('.')?;
@@ -67,15 +67,18 @@ impl Named {
 }
 
 /// The folders of publications of all jobs, or of one, whoever made them.
-pub(super) fn named(temporary: &Folder, unique: Option<&str>) -> io::Result<Vec<Named>> {
-    let is_wanted = |named: &Named| unique.is_none_or(|unique| named.unique == unique);
-    let entries =
-        temporary.entries(|name, _| Named::parse(name).as_ref().is_some_and(is_wanted))?;
-    Ok(entries.into_iter().filter_map(|(name, _)| Named::parse(&name)).collect())
+pub(super) fn named(
+    temporary: &Folder,
+    unique: Option<&str>,
+) -> io::Result<Vec<PrivateFolderName>> {
+    let is_wanted = |named: &PrivateFolderName| unique.is_none_or(|unique| named.unique == unique);
+    let entries = temporary
+        .entries(|name, _| PrivateFolderName::parse(name).as_ref().is_some_and(is_wanted))?;
+    Ok(entries.into_iter().filter_map(|(name, _)| PrivateFolderName::parse(&name)).collect())
 }
 
 /// Whether there may be something in it that was moved aside: where it cannot be looked into, too.
-pub(super) fn may_have_replaced(temporary: &Folder, named: &Named) -> bool {
+pub(super) fn may_have_replaced(temporary: &Folder, named: &PrivateFolderName) -> bool {
     match has_replaced(temporary, named) {
         Ok(has) => has,
         Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
@@ -83,7 +86,7 @@ pub(super) fn may_have_replaced(temporary: &Folder, named: &Named) -> bool {
 }
 
 /// Whether there is something in it that was moved aside.
-pub(super) fn has_replaced(temporary: &Folder, named: &Named) -> io::Result<bool> {
+pub(super) fn has_replaced(temporary: &Folder, named: &PrivateFolderName) -> io::Result<bool> {
     let Some(folder) = temporary.folder_if_any(&named.name)? else { return Ok(false) };
     match folder.folder_if_any(REPLACED)? {
         Some(replaced) => Ok(!replaced.is_empty()?),
@@ -91,13 +94,13 @@ pub(super) fn has_replaced(temporary: &Folder, named: &Named) -> io::Result<bool
     }
 }
 
-impl Own {
+impl PrivateFolder {
     /// A new one.
     pub(super) fn make(temporary: &Folder, unique: &str, epoch: Epoch) -> io::Result<Self> {
         let random = crate::journal::draw()? as u64;
         let name = format!("{PREFIX}{unique}.{}.{random:016x}", epoch.0);
         debug_assert!(
-            Named::parse(name.as_ref())
+            PrivateFolderName::parse(name.as_ref())
                 .is_some_and(|named| named.unique == unique && named.epoch == epoch),
             "a folder that is not recognised is never taken over, and what is aside in it is lost"
         );
@@ -106,14 +109,14 @@ impl Own {
     }
 
     /// By what others are believed. It must have been made just now.
-    pub(super) fn yardstick(&self) -> io::Result<Yardstick> {
+    pub(super) fn yardstick(&self) -> io::Result<ExpectedOwner> {
         let stat = self.folder.own_stat()?;
         debug_assert!(
             FileType::from_raw_mode(stat.st_mode) == FileType::Directory,
             "files show other rights than folders"
         );
         let writers = Mode::from_raw_mode(stat.st_mode).intersection(OTHERS_WRITE);
-        Ok(Yardstick { uid: stat.st_uid, writers })
+        Ok(ExpectedOwner { uid: stat.st_uid, writers })
     }
 
     /// Whether nobody has taken over. Whoever does removes the folder.
@@ -125,7 +128,7 @@ impl Own {
     /// Removes it, if nothing is in it.
     pub(super) fn remove(&self, temporary: &Folder) -> io::Result<()> {
         debug_assert!(
-            Named::parse(self.name.as_ref()).is_some(),
+            PrivateFolderName::parse(self.name.as_ref()).is_some(),
             "what is no publication's is not ours to remove"
         );
         temporary.remove_folder(&self.name)
@@ -141,7 +144,7 @@ impl Own {
         epoch: Epoch,
     ) -> io::Result<()> {
         debug_assert!(
-            Named::parse(self.name.as_ref())
+            PrivateFolderName::parse(self.name.as_ref())
                 .is_some_and(|us| us.unique == unique && us.epoch == epoch),
             "what is taken over must be found by whoever takes over from here"
         );
@@ -170,7 +173,7 @@ impl Own {
     fn drain(&self, temporary: &Folder, name: &str) -> io::Result<()> {
         debug_assert_ne!(name, self.name, "it would be emptied into itself, and removed");
         debug_assert!(
-            Named::parse(name.as_ref()).is_some(),
+            PrivateFolderName::parse(name.as_ref()).is_some(),
             "only what a publication has kept is taken over"
         );
         for _ in 0..DRAINS_MAX {
@@ -206,7 +209,7 @@ impl Folder {
     /// Nothing but what publications make lies in one.
     fn refuse_others(&self) -> io::Result<()> {
         debug_assert!(
-            self.path().file_name().is_some_and(|name| Named::parse(name).is_some()),
+            self.path().file_name().is_some_and(|name| PrivateFolderName::parse(name).is_some()),
             "other folders hold other files"
         );
         let known = [SUCCESS, REPLACED, ALL_ASIDE, PARTS];
@@ -225,7 +228,7 @@ impl Folder {
 }
 
 /// Whether a former try of this job may have left something there that is still wanted.
-fn keeps_anything(temporary: &Folder, named: &Named) -> bool {
+fn keeps_anything(temporary: &Folder, named: &PrivateFolderName) -> bool {
     let look = || {
         let Some(folder) = temporary.folder_if_any(&named.name)? else { return Ok(false) };
         let parts = folder.folder_if_any(PARTS)?;
@@ -236,7 +239,7 @@ fn keeps_anything(temporary: &Folder, named: &Named) -> bool {
 }
 
 /// It may pass: whoever owns the folder looks at it.
-fn doubtful(temporary: &Folder, named: &Named, why: &str) -> io::Error {
+fn doubtful(temporary: &Folder, named: &PrivateFolderName, why: &str) -> io::Error {
     debug_assert!(!why.is_empty(), "its owner is to know what to mend");
     let text = format!(
         "{} has what this job's publication has kept, perhaps the only copy of what it replaces, \
@@ -263,7 +266,7 @@ fn if_not_empty(removed: io::Result<()>) -> io::Result<bool> {
 /// Whose a folder is that was made just now for nobody else, and who may write to it all the same,
 /// as this file system shows it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Yardstick {
+pub(super) struct ExpectedOwner {
     uid: u32,
     writers: Mode,
 }
@@ -283,8 +286,8 @@ pub(super) enum Found {
     },
 }
 
-impl Yardstick {
-    pub(super) fn look(&self, temporary: &Folder, named: &Named) -> io::Result<Found> {
+impl ExpectedOwner {
+    pub(super) fn look(&self, temporary: &Folder, named: &PrivateFolderName) -> io::Result<Found> {
         use io::ErrorKind::{InvalidData, NotADirectory, NotFound, PermissionDenied};
 
         let stat = match temporary.folder(&named.name) {
@@ -325,7 +328,10 @@ impl Yardstick {
 
 /// All folders of dead jobs that may be believed, with what they have kept taken over into one for
 /// each job. Nobody else has the output now.
-pub(super) fn of_dead_jobs(temporary: &Folder, yardstick: &Yardstick) -> io::Result<Vec<Own>> {
+pub(super) fn of_dead_jobs(
+    temporary: &Folder,
+    yardstick: &ExpectedOwner,
+) -> io::Result<Vec<PrivateFolder>> {
     let mut jobs = BTreeMap::<String, Epoch>::new();
     for named in named(temporary, None)? {
         if !matches!(yardstick.look(temporary, &named)?, Found::Believed(_)) {
@@ -336,7 +342,7 @@ pub(super) fn of_dead_jobs(temporary: &Folder, yardstick: &Yardstick) -> io::Res
     }
     let mut found = Vec::with_capacity(jobs.len());
     for (unique, epoch) in jobs {
-        let own = Own::make(temporary, &unique, epoch)?;
+        let own = PrivateFolder::make(temporary, &unique, epoch)?;
         for former in named(temporary, Some(&unique))? {
             let look = yardstick.look(temporary, &former)?;
             if former.name != own.name && matches!(look, Found::Believed(_)) {
@@ -358,7 +364,7 @@ mod tests {
     fn what_a_new_folder_of_ours_shows_is_the_yardstick() {
         let is_believed = |ours: u32, theirs: u32| {
             let writers = Mode::from_raw_mode(ours).intersection(OTHERS_WRITE);
-            Yardstick { uid: 7, writers }.doubt(7, Mode::from_raw_mode(theirs)).is_none()
+            ExpectedOwner { uid: 7, writers }.doubt(7, Mode::from_raw_mode(theirs)).is_none()
         };
         for mode in [0o700, 0o755, 0o770, 0o775, 0o777] {
             assert!(is_believed(mode, mode), "{mode:o}");
@@ -367,7 +373,7 @@ mod tests {
         for (ours, theirs) in [(0o700, 0o770), (0o755, 0o757), (0o770, 0o777), (0o700, 0o1777)] {
             assert!(!is_believed(ours, theirs), "{ours:o} {theirs:o}");
         }
-        let private = Yardstick { uid: 7, writers: Mode::empty() };
+        let private = ExpectedOwner { uid: 7, writers: Mode::empty() };
         assert!(private.doubt(8, Mode::RWXU).unwrap().contains("it is user 8's"));
     }
 }

@@ -49,7 +49,7 @@ pub(super) const STEP: u64 = 16 << 20;
 const UNPINNED_KEPT: Duration = Duration::from_secs(60);
 
 /// How much there may be, and whose it is.
-pub(super) struct Room {
+pub(super) struct Quota {
     bytes_max: u64,
     /// Blobs that are being uploaded.
     coming: BTreeMap<Held, Coming>,
@@ -90,7 +90,7 @@ struct Kept {
     holders: BTreeMap<Submitter, bool>,
 }
 
-impl Room {
+impl Quota {
     pub(super) fn new(bytes_max: u64) -> Self {
         let (coming, pinned, used) = Default::default();
         Self { bytes_max, coming, pinned, used, began: SystemTime::now() }

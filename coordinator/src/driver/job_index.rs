@@ -10,13 +10,13 @@ use super::catalog::CatalogJob;
 /// The jobs, by number. What a job's identity is never changes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "BTreeMap<JobId, CatalogJob>", into = "BTreeMap<JobId, CatalogJob>")]
-pub(super) struct KnownJobs {
+pub(super) struct JobIndex {
     jobs: BTreeMap<JobId, CatalogJob>,
     /// Derived.
     by_identity: BTreeMap<JobIdentity, JobId>,
 }
 
-impl KnownJobs {
+impl JobIndex {
     /// Adds a job, unless there is one of its number.
     pub(super) fn insert_new(&mut self, id: JobId, job: impl FnOnce() -> CatalogJob) {
         let job = self.jobs.entry(id).or_insert_with(job);
@@ -57,15 +57,15 @@ impl KnownJobs {
     }
 }
 
-impl From<BTreeMap<JobId, CatalogJob>> for KnownJobs {
+impl From<BTreeMap<JobId, CatalogJob>> for JobIndex {
     fn from(jobs: BTreeMap<JobId, CatalogJob>) -> Self {
         let by_identity = jobs.iter().map(|(id, job)| (job.shown.identity, *id)).collect();
         Self { jobs, by_identity }
     }
 }
 
-impl From<KnownJobs> for BTreeMap<JobId, CatalogJob> {
-    fn from(known: KnownJobs) -> Self {
+impl From<JobIndex> for BTreeMap<JobId, CatalogJob> {
+    fn from(known: JobIndex) -> Self {
         known.jobs
     }
 }

@@ -17,25 +17,25 @@ const BYTES_OF_ONE_MAX: u64 = 64 << 20;
 /// Submissions on their way to the driver, which does not know of them yet. Cheap to clone; clones
 /// have all in common.
 #[derive(Clone, Default)]
-pub(super) struct Unended(Arc<Mutex<BTreeMap<String, Load>>>);
+pub(super) struct PendingSubmissions(Arc<Mutex<BTreeMap<String, Load>>>);
 
 /// One of them, until it is dropped.
-pub(super) struct Coming {
-    all: Unended,
+pub(super) struct PendingSubmission {
+    all: PendingSubmissions,
     submitter: String,
     load: Load,
 }
 
-impl Unended {
+impl PendingSubmissions {
     /// Counts a submission from now on. To be called before the driver is asked for the others, so
     /// that none is missed by both.
-    pub(super) fn count(&self, submitter: &str, spec: &JobSpec) -> Coming {
+    pub(super) fn count(&self, submitter: &str, spec: &JobSpec) -> PendingSubmission {
         let (load, submitter) = (Load::of(spec), submitter.to_string());
         let mut coming = self.lock();
         let of_submitter = coming.entry(submitter.clone()).or_default();
         *of_submitter = of_submitter.and(load);
         drop(coming);
-        Coming { all: self.clone(), submitter, load }
+        PendingSubmission { all: self.clone(), submitter, load }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Load>> {
@@ -43,7 +43,7 @@ impl Unended {
     }
 }
 
-impl Coming {
+impl PendingSubmission {
     /// Refuses it where its submitter would have too much, with what the driver has.
     pub(super) fn check(&self, there: Load) -> Result<(), Status> {
         let coming = self.all.lock().get(&self.submitter).copied().unwrap_or_default();
@@ -60,7 +60,7 @@ impl Coming {
     }
 }
 
-impl Drop for Coming {
+impl Drop for PendingSubmission {
     fn drop(&mut self) {
         let mut coming = self.all.lock();
         let Some(load) = coming.get_mut(&self.submitter) else { return };
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn jobs_of_one_submitter_have_a_bound_in_number_and_bytes() {
-        let unended = Unended::default();
+        let unended = PendingSubmissions::default();
         let there = |jobs, bytes| Load { jobs, bytes };
         let one = unended.count("ada", &spec(10));
         one.check(there(999, 0)).unwrap();

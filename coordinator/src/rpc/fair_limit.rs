@@ -12,22 +12,22 @@ const WAITING_OF_ONE_MAX: usize = 1 << 10;
 
 /// All turns. Cheap to clone; clones count together.
 #[derive(Clone)]
-pub(super) struct Turns {
+pub(super) struct FairLimit {
     all: Arc<Semaphore>,
     of_one_max: usize,
     /// By submitter; of those who have a turn, or wait for one.
-    of_one: Arc<Mutex<BTreeMap<String, OfOne>>>,
+    of_one: Arc<Mutex<BTreeMap<String, SubmitterLimit>>>,
 }
 
 /// What one submitter may have. Cheap to clone.
 #[derive(Clone)]
-struct OfOne {
+struct SubmitterLimit {
     turns: Arc<Semaphore>,
     /// Places for those who wait.
     places: Arc<Semaphore>,
 }
 
-impl OfOne {
+impl SubmitterLimit {
     /// Whether anybody has a turn or waits for one: the map's own is one of each.
     fn is_used(&self) -> bool {
         Arc::strong_count(&self.turns) > 1 || Arc::strong_count(&self.places) > 1
@@ -35,19 +35,19 @@ impl OfOne {
 }
 
 /// A turn, until it is dropped.
-pub(super) struct Turn {
+pub(super) struct FairPermit {
     _own: Option<OwnedSemaphorePermit>,
     _of_all: OwnedSemaphorePermit,
 }
 
-impl Turns {
+impl FairLimit {
     pub(super) fn new(most: usize, of_one_max: usize) -> Self {
         Self { all: Arc::new(Semaphore::new(most)), of_one_max, of_one: Arc::default() }
     }
 
     /// Waits behind others of the same submitter, if they are known, and then behind everybody.
     /// Refused where too many of that submitter wait already.
-    pub(super) async fn take(&self, submitter: Option<&str>) -> Result<Turn, Status> {
+    pub(super) async fn take(&self, submitter: Option<&str>) -> Result<FairPermit, Status> {
         self.take_many(submitter, 1).await
     }
 
@@ -56,20 +56,23 @@ impl Turns {
         &self,
         submitter: Option<&str>,
         count: u32,
-    ) -> Result<Turn, Status> {
+    ) -> Result<FairPermit, Status> {
         let Some(submitter) = submitter else {
-            return Ok(Turn { _own: None, _of_all: permits(Arc::clone(&self.all), count).await? });
+            return Ok(FairPermit {
+                _own: None,
+                _of_all: permits(Arc::clone(&self.all), count).await?,
+            });
         };
-        let OfOne { turns, places } = self.of_submitter(submitter);
+        let SubmitterLimit { turns, places } = self.of_submitter(submitter);
         let _place = places.try_acquire_owned().map_err(|_| too_many_wait(submitter))?;
         let own = permits(turns, count).await?;
-        Ok(Turn { _own: Some(own), _of_all: permits(Arc::clone(&self.all), count).await? })
+        Ok(FairPermit { _own: Some(own), _of_all: permits(Arc::clone(&self.all), count).await? })
     }
 
-    fn of_submitter(&self, submitter: &str) -> OfOne {
+    fn of_submitter(&self, submitter: &str) -> SubmitterLimit {
         let mut all = self.of_one.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, of_one| of_one.is_used());
-        let new = || OfOne {
+        let new = || SubmitterLimit {
             turns: Arc::new(Semaphore::new(self.of_one_max)),
             places: Arc::new(Semaphore::new(WAITING_OF_ONE_MAX)),
         };
@@ -99,7 +102,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_submitter_leaves_turns_to_others() {
-        let turns = Turns::new(4, 2);
+        let turns = FairLimit::new(4, 2);
         let taken = [turns.take(Some("a")).await.unwrap(), turns.take(Some("a")).await.unwrap()];
         let third = turns.take(Some("a"));
         tokio::pin!(third);
@@ -119,7 +122,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_so_many_of_one_submitter_wait() {
-        let turns = Turns::new(1, 1);
+        let turns = FairLimit::new(1, 1);
         let taken = turns.take(Some("a")).await.unwrap();
         let mut waiting = tokio::task::JoinSet::new();
         for _ in 0..WAITING_OF_ONE_MAX + 1 {

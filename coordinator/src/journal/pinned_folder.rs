@@ -13,13 +13,13 @@ use windrow_security::files::make_private;
 
 /// A folder that must stay the one that it is.
 #[derive(Clone, Debug)]
-pub(crate) struct Home {
+pub(crate) struct PinnedFolder {
     path: PathBuf,
     /// Device and inode.
     identity: (u64, u64),
 }
 
-impl Home {
+impl PinnedFolder {
     /// The folder that is there now.
     pub(crate) fn at(path: &Path) -> io::Result<Self> {
         Ok(Self { path: path.to_path_buf(), identity: identity_of(path)? })
@@ -64,7 +64,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal");
         fs::create_dir(&path).unwrap();
-        let home = Home::at(&path).unwrap();
+        let home = PinnedFolder::at(&path).unwrap();
         assert!(home.is_there());
         let aside = dir.path().join("aside");
         fs::rename(&path, &aside).unwrap();
