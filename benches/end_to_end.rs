@@ -16,7 +16,7 @@ use harness::cluster::Cluster;
 use harness::data::TEXT_VARIABLE;
 use harness::options::Options;
 use harness::report::{self, Outcome};
-use harness::rivals::{Race, Rival};
+use harness::rivals::{OWN_JOB_VARIABLE, Race, Rival};
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
@@ -24,6 +24,9 @@ fn main() -> Result<()> {
         && first == "limit"
     {
         return limit::run(job);
+    }
+    if std::env::var_os(OWN_JOB_VARIABLE).is_some() {
+        std::process::exit(i32::from(harness::own_job::main() != std::process::ExitCode::SUCCESS));
     }
     let options = Options::parse(&arguments)?;
     // Beside the program, on a disk: the system's temporary folder may be memory.
@@ -82,7 +85,9 @@ fn measure_row(race: &Race<'_>, dir: &Path) -> Result<bool> {
     }
     let input_bytes = bytes_in(race.input)?;
     let lines = expected.map_or(0, |answer| answer.lines);
-    report::title(race.row.name, input_bytes, lines, race.options.runs);
+    if let Some(first) = outcomes.first() {
+        report::title(race.row.name, first.rival, input_bytes, lines, race.options.runs);
+    }
     report::lines(&outcomes, input_bytes);
     Ok(outcomes.iter().all(|outcome| outcome.failure.is_none()))
 }

@@ -10,12 +10,15 @@ use super::{Result, WINDROW};
 /// Names the folder of real text.
 pub const TEXT_VARIABLE: &str = "WINDROW_BENCH_TEXT";
 const TEXT_FILES: u64 = 16;
+const MANY_WORDS_PER_MIB: u64 = 10_000_000 / 1024;
 
 /// A kind of input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Data {
     /// Words after Zipf's law, of a million different ones.
     Zipf,
+    /// The same of ten million in a gibibyte: most are rare.
+    ManyWords,
     /// The files of a given folder, repeated.
     Text,
     /// Records of 100 bytes.
@@ -36,6 +39,10 @@ impl Data {
         let size = format!("{mib}MiB");
         match self {
             Self::Zipf => generate(&["zipf", "--bytes", &size], &folder)?,
+            Self::ManyWords => {
+                let words = (mib * MANY_WORDS_PER_MIB).to_string();
+                generate(&["zipf", "--bytes", &size, "--words", &words], &folder)?;
+            }
             Self::Records => generate(&["records", "--bytes", &size], &folder)?,
             Self::Csv => generate(&["csv", "--bytes", &size], &folder)?,
             Self::Small => generate(&["zipf", "--bytes", "10KB", "--words", "1000"], &folder)?,

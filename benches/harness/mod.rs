@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod data;
 pub mod measure;
 pub mod options;
+pub mod own_job;
 pub mod report;
 pub mod rivals;
 pub mod rows;

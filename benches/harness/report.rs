@@ -16,17 +16,23 @@ pub struct Outcome {
     pub failure: Option<String>,
 }
 
-pub fn title(row: &str, input_bytes: u64, lines: u64, runs: usize) {
+/// `first` is the rival that the others are compared with.
+pub fn title(row: &str, first: Rival, input_bytes: u64, lines: u64, runs: usize) {
     println!("\n{row}: {} of input, {lines} lines of output, medians of {runs}", size(input_bytes));
     println!(
         "  {:<16}{:>12}{:>12}{:>12}{:>12}{:>10}",
-        "", "wall", "rate", "CPU", "peak RSS", "x limit"
+        "",
+        "wall",
+        "rate",
+        "CPU",
+        "peak RSS",
+        format!("x {}", first.name())
     );
 }
 
 /// One line for each rival, compared with the first.
 pub fn lines(outcomes: &[Outcome], input_bytes: u64) {
-    let limit = outcomes.first().and_then(|outcome| median(&outcome.costs, |cost| cost.wall));
+    let first = outcomes.first().and_then(|outcome| median(&outcome.costs, |cost| cost.wall));
     for outcome in outcomes {
         let name = outcome.rival.name();
         let (Some(wall), Some(cpu), Some(rss_bytes)) = (
@@ -38,8 +44,8 @@ pub fn lines(outcomes: &[Outcome], input_bytes: u64) {
             continue;
         };
         let rate = format!("{}/s", size((input_bytes as f64 / wall.as_secs_f64()) as u64));
-        let ratio = limit.map_or(String::new(), |limit| {
-            format!("{:.2}", wall.as_secs_f64() / limit.as_secs_f64())
+        let ratio = first.map_or(String::new(), |first| {
+            format!("{:.2}", wall.as_secs_f64() / first.as_secs_f64())
         });
         println!(
             "  {name:<16}{:>12}{rate:>12}{:>12}{:>12}{ratio:>10}",

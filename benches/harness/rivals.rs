@@ -9,6 +9,9 @@ use super::options::Options;
 use super::rows::Row;
 use super::{Result, WINDROW};
 
+/// Makes this program the command line of its [own job](super::own_job).
+pub const OWN_JOB_VARIABLE: &str = "WINDROW_BENCH_OWN_JOB";
+
 /// A way to do the job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rival {
@@ -21,7 +24,8 @@ pub enum Rival {
 impl Rival {
     /// All that a row has, the limit first.
     pub fn of(row: &Row) -> Vec<Self> {
-        let mut rivals = vec![Self::Limit];
+        let mut rivals: Vec<_> =
+            (!row.limit.is_empty()).then_some(Self::Limit).into_iter().collect();
         rivals.extend(row.plain.map(|_| Self::Plain));
         rivals.push(Self::Run);
         rivals.extend(row.on_cluster.then_some(Self::Submit));
@@ -57,7 +61,7 @@ impl Race<'_> {
             Rival::Plain => {
                 measure::run(self.limit(self.row.plain.as_slice(), output)?, self.stderr)
             }
-            Rival::Run => measure::run(self.windrow("run", output), self.stderr),
+            Rival::Run => measure::run(self.windrow("run", output)?, self.stderr),
             Rival::Submit => self.submit(output),
         }
     }
@@ -66,7 +70,7 @@ impl Race<'_> {
     /// second.
     fn submit(&self, output: &Path) -> Result<Cost> {
         let cluster = self.cluster.ok_or("there is no cluster")?;
-        let mut command = self.windrow("submit", output);
+        let mut command = self.windrow("submit", output)?;
         command.args(["--coordinator", &cluster.url]);
         let before = cluster.cpu()?;
         let (client, peak_rss_bytes) =
@@ -87,12 +91,16 @@ impl Race<'_> {
         Ok(command)
     }
 
-    fn windrow(&self, how: &str, output: &Path) -> Command {
+    fn windrow(&self, how: &str, output: &Path) -> Result<Command> {
         let mut command = Command::new(WINDROW);
+        if self.row.is_own_job {
+            command = Command::new(std::env::current_exe()?);
+            command.env(OWN_JOB_VARIABLE, "1");
+        }
         command.arg(how).args(self.row.windrow.iter().map(|argument| self.fill_in(argument)));
         command.arg("--input").arg(self.input).arg("--output").arg(output);
         command.env_remove("WINDROW_COORDINATOR").env_remove("RUST_LOG");
-        command
+        Ok(command)
     }
 
     fn fill_in(&self, argument: &str) -> String {

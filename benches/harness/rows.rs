@@ -14,6 +14,8 @@ pub struct Row {
     pub windrow: &'static [&'static str],
     /// Whether it is run on a local cluster as well.
     pub on_cluster: bool,
+    /// Whether the job is this program's [own](super::own_job), and none of Windrow's.
+    pub is_own_job: bool,
     /// How many first bytes of its lines are in order over all parts, 0 for none.
     pub ordered_bytes: usize,
 }
@@ -25,6 +27,7 @@ const WORD_COUNT: Row = Row {
     plain: Some("plain-word-count"),
     windrow: &["word-count"],
     on_cluster: true,
+    is_own_job: false,
     ordered_bytes: 0,
 };
 
@@ -35,10 +38,11 @@ const SORT: Row = Row {
     plain: None,
     windrow: &["sort", "--record-bytes", "100", "--key-bytes", "0..10"],
     on_cluster: true,
+    is_own_job: false,
     ordered_bytes: 10,
 };
 
-pub static ROWS: [Row; 7] = [
+pub static ROWS: [Row; 9] = [
     WORD_COUNT,
     Row { name: "word-count-text", data: Data::Text, ..WORD_COUNT },
     SORT,
@@ -65,7 +69,27 @@ pub static ROWS: [Row; 7] = [
         plain: None,
         windrow: &["sum", "--by", "4", "--column", "6", "--header", "false"],
         on_cluster: false,
+        is_own_job: false,
         ordered_bytes: 0,
+    },
+    Row {
+        name: "index",
+        data: Data::ManyWords,
+        limit: &["index"],
+        plain: Some("plain-index"),
+        windrow: &["inverted-index"],
+        on_cluster: false,
+        ..WORD_COUNT
+    },
+    Row {
+        name: "traffic",
+        data: Data::Csv,
+        limit: &[],
+        plain: Some("plain-traffic"),
+        windrow: &["traffic"],
+        on_cluster: false,
+        is_own_job: true,
+        ..WORD_COUNT
     },
     Row { name: "small", data: Data::Small, on_cluster: false, ..WORD_COUNT },
 ];

@@ -7,6 +7,7 @@
 //! yardstick.
 
 mod grep;
+mod index;
 mod output;
 pub mod plain;
 mod sort;
@@ -39,6 +40,9 @@ pub fn run(arguments: &[String]) -> Result<()> {
     match (job.as_str(), more) {
         ("word-count", []) => word_count::run(input, output),
         ("plain-word-count", []) => plain::word_count(input, output),
+        ("index", []) => index::run(input, output),
+        ("plain-index", []) => plain::index(input, output),
+        ("plain-traffic", []) => plain::traffic(input, output),
         ("sort", []) => sort::run(input, output),
         ("sort-bounded", [mib]) => sort_bounded::run(input, output, mib.parse::<usize>()? << 20),
         ("grep", [literal]) => grep::run(input, output, literal.as_bytes()),

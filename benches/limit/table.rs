@@ -64,8 +64,8 @@ struct Entry<const W: usize> {
     count: u64,
 }
 
-/// Counts by key.
-pub struct Table<const W: usize> {
+/// Counts by key, or sets of bits.
+pub struct Table<const W: usize, const IS_SET: bool = false> {
     memory: MmapMut,
     slots: usize,
     used: usize,
@@ -73,7 +73,7 @@ pub struct Table<const W: usize> {
     batch: [(u64, Entry<W>); BATCH],
 }
 
-impl<const W: usize> Table<W> {
+impl<const W: usize, const IS_SET: bool> Table<W, IS_SET> {
     /// With room for `keys` before it grows.
     pub fn new(keys: usize) -> Result<Self> {
         let slots = ((keys + BATCH) * 2).next_power_of_two();
@@ -84,7 +84,7 @@ impl<const W: usize> Table<W> {
         Ok(Self { memory, slots, used: 0, waiting: 0, batch: [(0, empty); BATCH] })
     }
 
-    /// Adds to a key's count, some time before [`flush`](Self::flush) returns.
+    /// Adds to a key's count or set, some time before [`flush`](Self::flush) returns.
     #[inline(always)]
     pub fn add(&mut self, key: ShortKey<W>, count: u64) -> Result<()> {
         let hash = key.hash();
@@ -125,7 +125,11 @@ impl<const W: usize> Table<W> {
         loop {
             let entry = &mut entries[at];
             if entry.key == new.key {
-                entry.count += new.count;
+                if IS_SET {
+                    entry.count |= new.count;
+                } else {
+                    entry.count += new.count;
+                }
                 return;
             }
             if entry.key.0[W - 1] == 0 {

@@ -56,7 +56,7 @@ fn write_merged(counts: &[Counts<'_>], core: usize, output: &Path) -> Result<()>
     let mine = |hash: u64| ((hash >> 32) * cores) >> 32 == core as u64;
     // Without growing, unless cores have seen quite different words.
     let most = counts.iter().map(|one| one.short.len()).max().unwrap_or(0);
-    let mut merged = Table::new(most)?;
+    let mut merged = Table::<2>::new(most)?;
     let mut merged_long: HashMap<&[u8], u64, FixedState> = HashMap::default();
     for one in counts {
         for (key, n) in one.short.iter().filter(|(key, _)| mine(key.hash())) {

@@ -7,7 +7,8 @@ use crate::value::Value;
 ///
 /// The engine may combine any number of times, in any order and grouping. So the fold must be
 /// associative and commutative to the last bit, and the reducer must give the same answer on
-/// combined values as on single ones.
+/// combined values as on single ones. Strings, lists and the like may wait for a while before they
+/// are folded: an error of theirs names the key, not the record.
 ///
 /// ```
 /// use windrow_jobs::prelude::*;

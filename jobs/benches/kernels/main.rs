@@ -2,13 +2,14 @@
 //! record, median of some rounds, on one thread. Time is the process's CPU time, so that others on
 //! the machine hardly show.
 //!
-//!     cargo bench -p windrow-jobs --bench kernels -- [sort|words] [TEXT FILES]
+//!     cargo bench -p windrow-jobs --bench kernels -- [sort|words|sets] [TEXT FILES]
 //!
 //! Without a file, there are words of two to nine letters, 200,000 different ones, as often as
 //! Zipf's law has it.
 
 #![allow(clippy::print_stdout)]
 
+mod sets;
 mod sort;
 mod words;
 
@@ -26,6 +27,9 @@ fn main() {
     let wanted = |kernel: &str| arguments.first().is_none_or(|first| first == kernel);
     if wanted("sort") {
         sort::run();
+    }
+    if wanted("sets") {
+        sets::run();
     }
     if wanted("words") {
         match arguments.get(1..) {

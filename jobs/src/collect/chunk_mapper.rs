@@ -16,6 +16,10 @@ use crate::program::panic::Caught;
 use crate::program::{CollectorSetup, hidden, panic};
 use crate::value::Value;
 
+/// Memory is asked for ahead: so much, but at most one part in so many of what is needed.
+const AHEAD_BYTES_MAX: usize = 256 << 10;
+const AHEAD_PARTS: usize = 16;
+
 /// The collector of a mapper over a store. Whether it takes care of bad records is decided here,
 /// once for all records.
 pub(crate) fn map_into<M: Mapper>(
@@ -161,9 +165,14 @@ impl<S> StoreEmitter<'_, S> {
     where
         S: Store<K, V>,
     {
-        if self.room.grow(wanted_bytes) {
-            *self.granted_bytes = wanted_bytes;
-            return Ok(());
+        // A little ahead, so that a store that grows with each pair does not ask each time.
+        let ahead_bytes =
+            wanted_bytes.saturating_add(AHEAD_BYTES_MAX.min(wanted_bytes / AHEAD_PARTS));
+        for bytes in [ahead_bytes, wanted_bytes] {
+            if self.room.grow(bytes) {
+                *self.granted_bytes = bytes;
+                return Ok(());
+            }
         }
         *self.granted_bytes = 0;
         let taken = self.store.take();

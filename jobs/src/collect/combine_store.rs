@@ -1,7 +1,7 @@
-//! Keeps one accumulator per key: the store of jobs with a combiner.
+//! Keeps one accumulator per key: the store of jobs with a combiner whose values are a few plain
+//! bytes.
 //!
-//! Where a value is a few plain bytes, short keys wait in a queue while the memory of their slots
-//! is on its way to the cache. The combiner does not mind the order; an error that comes late names
+//! Short keys wait in a queue while the memory of their slots is on its way to the cache. The combiner does not mind the order; an error that comes late names
 //! the key.
 
 use std::marker::PhantomData;
@@ -21,10 +21,10 @@ use crate::value::Value;
 
 /// Keys that wait at a time: more than the processor has outstanding reads, few enough for its
 /// first cache.
-const QUEUE_LEN: usize = 32;
+pub(super) const QUEUE_LEN: usize = 32;
 
 /// What a short pair takes up once it has been drained, about.
-const COPY_BYTES: usize = 40;
+pub(super) const COPY_BYTES: usize = 40;
 
 /// Combines values in place. Keys are partitioned only when they are taken, once per distinct key.
 pub(crate) struct CombineStore<K: ?Sized, V: Value + ?Sized, C: Combiner<V>, T> {
@@ -46,13 +46,13 @@ pub(crate) struct CombineStore<K: ?Sized, V: Value + ?Sized, C: Combiner<V>, T> 
 impl<K: ?Sized, V: Value + ?Sized, C: Combiner<V>, T> CombineStore<K, V, C, T> {
     /// An empty store, whose tables are [seeded](crate::program::CollectorSetup::seed) with `seed`.
     pub(crate) fn new(combiner: Arc<C>, partitions: u32, route: T, seed: u64) -> Self {
-        let queue_len = if V::IS_COPY { QUEUE_LEN } else { 0 };
+        debug_assert!(V::IS_COPY, "to own a value in the queue costs nothing");
         Self {
             table: KeyTable::new(seed),
             emitted: Audit::default(),
             heap_bytes: 0,
-            short: Vec::with_capacity(queue_len),
-            medium: Vec::with_capacity(queue_len),
+            short: Vec::with_capacity(QUEUE_LEN),
+            medium: Vec::with_capacity(QUEUE_LEN),
             scratch: Vec::new(),
             combiner,
             partitions,
@@ -117,7 +117,7 @@ where
 }
 
 #[cold]
-fn naming_key<K: Key + ?Sized>(key: &[u8], error: &Error) -> Error {
+pub(super) fn naming_key<K: Key + ?Sized>(key: &[u8], error: &Error) -> Error {
     let mut text = Vec::new();
     match K::decode(key) {
         Ok(_) if !K::HAS_TEXT => return Error::new(error.message()),
@@ -138,15 +138,11 @@ where
     fn put(&mut self, key: K::Ref<'_>, value: V::Ref<'_>, _salt: u64) -> Result<bool> {
         let Self { table, emitted, short, medium, combiner, heap_bytes, .. } = self;
         let key = K::encoded(key, &mut self.scratch);
-        if V::IS_COPY
-            && let Some(words) = Words::<2>::new(key)
-        {
+        if let Some(words) = Words::<2>::new(key) {
             short.push((table.probe(words), V::own(value)));
             return Ok(short.len() == QUEUE_LEN);
         }
-        if V::IS_COPY
-            && let Some(words) = Words::<4>::new(key)
-        {
+        if let Some(words) = Words::<4>::new(key) {
             medium.push((table.probe(words), V::own(value)));
             return Ok(medium.len() == QUEUE_LEN);
         }

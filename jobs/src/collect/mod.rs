@@ -9,8 +9,10 @@ mod append_store;
 mod arena;
 mod buffer_batches;
 mod careful_mapper;
+mod chains;
 mod chunk_mapper;
 mod combine_store;
+mod deferred_store;
 mod encoded_store;
 mod entry;
 mod huge_pages;
@@ -28,6 +30,7 @@ pub use record_buffer::{RecordBuffer, SortTask};
 pub(crate) use append_store::AppendStore;
 pub(crate) use chunk_mapper::map_into;
 pub(crate) use combine_store::CombineStore;
+pub(crate) use deferred_store::DeferredStore;
 pub(crate) use encoded_store::EncodedStore;
 pub(crate) use record_buffer::PAIR_BYTES_MAX;
 

@@ -245,7 +245,7 @@ impl SortTask<'_> {
 }
 
 #[inline]
-fn check_size(record: RecordRef<'_>) -> Result<()> {
+pub(super) fn check_size(record: RecordRef<'_>) -> Result<()> {
     let bytes = record.key.len().saturating_add(record.value.len());
     if bytes <= PAIR_BYTES_MAX { Ok(()) } else { Err(too_large(bytes)) }
 }

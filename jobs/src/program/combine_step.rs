@@ -7,7 +7,7 @@ use super::batch::{RecordBatches, RecordRef, RecordSink};
 use super::groups::{Groups, hidden};
 use super::panic;
 use super::route::Route;
-use crate::collect::{AppendStore, Collector, CombineStore, map_into};
+use crate::collect::{AppendStore, Collector, CombineStore, DeferredStore, map_into};
 use crate::combiner::Combiner;
 use crate::error::Result;
 use crate::failure::FailureCause;
@@ -80,8 +80,13 @@ impl<V: Value + ?Sized, C: Combiner<V>> CombineStep<V> for Combined<C> {
     ) -> Box<dyn Collector> {
         let combiner = Arc::clone(&self.0);
         let CollectorSetup { partitions, seed, .. } = *setup;
-        let store = CombineStore::<M::Key, V, C, _>::new(combiner, partitions, route, seed);
-        map_into(mapper, store, setup)
+        if V::IS_COPY {
+            let store = CombineStore::<M::Key, V, C, _>::new(combiner, partitions, route, seed);
+            map_into(mapper, store, setup)
+        } else {
+            let store = DeferredStore::<M::Key, V, C, _>::new(combiner, partitions, route, seed);
+            map_into(mapper, store, setup)
+        }
     }
 
     fn combine<K: Key + ?Sized>(

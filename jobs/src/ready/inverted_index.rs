@@ -1,11 +1,7 @@
 //! `inverted-index`: the files that each word occurs in.
 
-use std::collections::BTreeSet;
-
-use hashbrown::HashSet;
-
-use crate::input::{Chunk, Format, RecordError, lines};
 use crate::prelude::*;
+use crate::scan;
 
 /// Lists, for each word, the files that hold it. Words are those of `word-count`. Output:
 /// `word<TAB>file,file,..`, the files sorted, each once.
@@ -27,68 +23,87 @@ impl Mapper for Occurrences {
     type Value = str;
 
     fn map(&self, line: LocatedRecord<'_, &str>, out: &mut impl Emit<str, str>) -> Result<()> {
-        for word in line.record.split_ascii_whitespace() {
-            out.emit(word, line.file)?;
-        }
-        Ok(())
-    }
-
-    /// Most words occur many times in a file: each is emitted once a chunk.
-    fn map_chunk(
-        &self,
-        format: &Located<Line>,
-        chunk: &Chunk<'_>,
-        out: &mut impl Emit<str, str>,
-    ) -> Result<u64, RecordError> {
-        let chunk = &chunk.without_mark();
-        let mut records = 0;
-        let Ok(text) = simdutf8::basic::from_utf8(chunk.bytes) else {
-            format.for_each(chunk, |position, line| {
-                records += 1;
-                self.map(line, out).map_err(|error| position.error(&error))
-            })?;
-            return Ok(records);
-        };
-        let mut seen = HashSet::with_hasher(foldhash::fast::RandomState::default());
-        for word in text.split_ascii_whitespace() {
-            if seen.insert(word) {
-                out.emit(word, chunk.file).map_err(|error| chunk.position(0).error(&error))?;
-            }
-        }
-        Ok(lines(chunk.bytes).count() as u64)
+        scan::words(line.record.as_bytes(), |word| out.emit(&line.record[word], line.file))
     }
 }
 
 /// Unites sets of files. A set is a string: its files in order, with separators between them.
 struct FileSets;
 
-impl Combiner<str> for FileSets {
-    type Accumulator = String;
+/// A set, and where its last file begins.
+struct FileSet {
+    files: String,
+    last: usize,
+}
 
-    fn start(&self, files: &str) -> Result<String> {
-        Ok(files.to_string())
+impl FileSet {
+    fn new(files: &str) -> Self {
+        Self { files: files.to_string(), last: last_file(files) }
+    }
+}
+
+fn last_file(files: &str) -> usize {
+    memchr::memrchr(SEPARATOR as u8, files.as_bytes()).map_or(0, |separator| separator + 1)
+}
+
+fn first_file(files: &str) -> &str {
+    let end = memchr::memchr(SEPARATOR as u8, files.as_bytes()).unwrap_or(files.len());
+    &files[..end]
+}
+
+impl Combiner<str> for FileSets {
+    type Accumulator = FileSet;
+
+    fn start(&self, files: &str) -> Result<FileSet> {
+        Ok(FileSet::new(files))
     }
 
-    fn add(&self, set: &mut String, files: &str) -> Result<()> {
-        let last = set.rsplit(SEPARATOR).next().unwrap_or_default();
+    fn add(&self, set: &mut FileSet, files: &str) -> Result<()> {
+        let last = &set.files[set.last..];
         if last == files {
             // The same file again, as nearly always.
-        } else if last < files.split(SEPARATOR).next().unwrap_or_default() {
-            set.push(SEPARATOR);
-            set.push_str(files);
+        } else if last < first_file(files) {
+            set.last = set.files.len() + 1 + last_file(files);
+            set.files.push(SEPARATOR);
+            set.files.push_str(files);
         } else {
-            let united: BTreeSet<_> = set.split(SEPARATOR).chain(files.split(SEPARATOR)).collect();
-            *set = join(united, "\0");
+            *set = FileSet::new(&united(&set.files, files));
         }
         Ok(())
     }
 
-    fn heap_bytes(&self, set: &String) -> usize {
-        set.capacity()
+    fn heap_bytes(&self, set: &FileSet) -> usize {
+        set.files.capacity()
     }
 
-    fn finish<'a>(&self, set: &'a String) -> &'a str {
-        set
+    fn finish<'a>(&self, set: &'a FileSet) -> &'a str {
+        &set.files
+    }
+}
+
+/// Both sets in one.
+fn united(one: &str, other: &str) -> String {
+    let mut united = String::with_capacity(one.len() + 1 + other.len());
+    let mut sets = [one.split(SEPARATOR).peekable(), other.split(SEPARATOR).peekable()];
+    loop {
+        let [one, other] = &mut sets;
+        let (next, is_both) = match (one.peek(), other.peek()) {
+            (Some(a), Some(b)) if a > b => (other.next(), false),
+            (Some(a), Some(b)) => {
+                let is_both = a == b;
+                (one.next(), is_both)
+            }
+            (Some(_), None) => (one.next(), false),
+            (None, _) => (other.next(), false),
+        };
+        let Some(file) = next else { return united };
+        if is_both {
+            other.next();
+        }
+        if !united.is_empty() {
+            united.push(SEPARATOR);
+        }
+        united.push_str(file);
     }
 }
 
@@ -102,27 +117,13 @@ impl Reducer<str, str> for FileSets {
         sets: &mut Values<'_, str>,
         out: &mut impl Emit<str, str>,
     ) -> Result<()> {
-        let mut files = BTreeSet::new();
-        while let Some(set) = sets.next()? {
-            for file in set.split(SEPARATOR) {
-                if !files.contains(file) {
-                    files.insert(file.to_string());
-                }
-            }
+        let Some(first) = sets.next()? else { return Ok(()) };
+        let mut set = self.start(first)?;
+        while let Some(files) = sets.next()? {
+            self.add(&mut set, files)?;
         }
-        out.emit(word, &join(files, ","))
+        out.emit(word, &set.files.replace(SEPARATOR, ","))
     }
-}
-
-fn join<S: AsRef<str>>(files: BTreeSet<S>, separator: &str) -> String {
-    let mut text = String::new();
-    for file in files {
-        if !text.is_empty() {
-            text.push_str(separator);
-        }
-        text.push_str(file.as_ref());
-    }
-    text
 }
 
 #[cfg(test)]
@@ -132,12 +133,13 @@ mod tests {
     use super::*;
     use crate::testing;
 
-    fn united(sets: &[&str]) -> String {
+    fn all_united(sets: &[&str]) -> String {
         let mut set = FileSets.start(sets[0]).unwrap();
         for files in &sets[1..] {
             FileSets.add(&mut set, files).unwrap();
         }
-        set
+        assert_eq!(set.last, last_file(&set.files));
+        set.files
     }
 
     #[test]
@@ -152,7 +154,7 @@ mod tests {
         let sets = ["b\0d", "a\0b", "c"];
         let reduced = testing::reduce(&FileSets, "hay", sets).unwrap();
         assert_eq!(reduced, [("hay".into(), "a,b,c,d".into())]);
-        assert_eq!(united(&sets), "a\0b\0c\0d");
+        assert_eq!(all_united(&sets), "a\0b\0c\0d");
     }
 
     proptest! {
@@ -164,8 +166,8 @@ mod tests {
             let all: Vec<_> = files.iter().map(String::as_str).collect();
             let (left, right) = all.split_at(cut.index(all.len()));
             let grouped: Vec<_> =
-                [left, right].into_iter().filter(|side| !side.is_empty()).map(united).collect();
-            let grouped = united(&grouped.iter().map(String::as_str).collect::<Vec<_>>());
+                [left, right].into_iter().filter(|side| !side.is_empty()).map(all_united).collect();
+            let grouped = all_united(&grouped.iter().map(String::as_str).collect::<Vec<_>>());
             files.sort();
             files.dedup();
             prop_assert_eq!(grouped, files.join("\0"));

@@ -45,6 +45,10 @@ pub trait Value: Send + Sync + 'static {
     /// is dropped: numbers, `bool`, `char`, `()` and tuples and options of these.
     const IS_COPY: bool = false;
 
+    /// Whether the value's own bytes are its encoding, so that [`encoded`](Self::encoded) copies
+    /// nothing: strings and bytes.
+    const IS_BYTES: bool = false;
+
     /// Appends the encoding of a value that stands alone or last.
     fn encode(value: Self::Ref<'_>, out: &mut Vec<u8>) -> Result<()>;
 

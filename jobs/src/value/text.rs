@@ -10,6 +10,8 @@ macro_rules! string_values {
             type Decoded<'a> = &'a $view;
             type Owned = $owned;
 
+            const IS_BYTES: bool = true;
+
             #[inline]
             fn encode(value: &$view, out: &mut Vec<u8>) -> Result<()> {
                 out.extend_from_slice(value.as_ref());
