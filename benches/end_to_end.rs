@@ -9,6 +9,7 @@ mod limit;
 
 use std::fs;
 use std::path::Path;
+use std::process::ExitCode;
 
 use harness::Result;
 use harness::answer::{self, Answer};
@@ -18,15 +19,15 @@ use harness::options::Options;
 use harness::report::{self, Outcome};
 use harness::rivals::{OWN_JOB_VARIABLE, Race, Rival};
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     if let [first, job @ ..] = arguments.as_slice()
         && first == "limit"
     {
-        return limit::run(job);
+        return limit::run(job).map(|()| ExitCode::SUCCESS);
     }
     if std::env::var_os(OWN_JOB_VARIABLE).is_some() {
-        std::process::exit(i32::from(harness::own_job::main() != std::process::ExitCode::SUCCESS));
+        return Ok(harness::own_job::main());
     }
     let options = Options::parse(&arguments)?;
     // Beside the program, on a disk: the system's temporary folder may be memory.
@@ -56,7 +57,7 @@ fn main() -> Result<()> {
         }
     }
     if failed.is_empty() {
-        Ok(())
+        Ok(ExitCode::SUCCESS)
     } else {
         Err(format!("rows with failures: {}", failed.join(", ")).into())
     }

@@ -1,4 +1,4 @@
-//! Strings that a combiner unites: keys of which most are rare, so that memory is what it waits for.
+//! Strings that a combiner unites. Most keys are rare, so that time goes into waiting for memory.
 
 use std::collections::HashMap;
 

@@ -1,8 +1,8 @@
 //! Keeps one accumulator per key: the store of jobs with a combiner whose values are a few plain
 //! bytes.
 //!
-//! Short keys wait in a queue while the memory of their slots is on its way to the cache. The combiner does not mind the order; an error that comes late names
-//! the key.
+//! Short keys wait in a queue while the memory of their slots is on its way to the cache. The
+//! combiner does not mind the order; an error that comes late names the key.
 
 use std::marker::PhantomData;
 use std::mem;

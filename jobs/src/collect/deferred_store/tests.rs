@@ -112,7 +112,7 @@ fn pairs(buffer: &RecordBuffer) -> Vec<(String, Vec<u8>)> {
 fn taken(collector: &mut dyn Collector) -> Vec<(String, Vec<u8>)> {
     match collector.take().unwrap() {
         Collected::Pairs(buffer) => pairs(&buffer),
-        Collected::Text { .. } => panic!("not a map-only job"),
+        Collected::Output { .. } => panic!("not a map-only job"),
     }
 }
 
