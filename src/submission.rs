@@ -202,6 +202,7 @@ fn shape_to(shape: &JobShape) -> v1::JobShape {
     v1::JobShape {
         input_names: shape.input_names.clone(),
         map_only: shape.map_only,
+        uncut_inputs: shape.uncut_inputs.clone(),
         ranges: match shape.partitioning {
             Partitioning::Ranges { within_keys } => Some(v1::job_shape::Ranges { within_keys }),
             Partitioning::ByKey => None,

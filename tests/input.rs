@@ -1,6 +1,7 @@
 //! Which files are read, and how they are cut into lines.
 
 use libtest_mimic::Trial;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::conformance::{arguments, path};
 use crate::support::{Dir, Mode, both, case, sorted_lines};
@@ -13,6 +14,7 @@ pub fn tests() -> Vec<Trial> {
     tests.push(case("input::every_split_size", every_split_size));
     tests.push(case("input::many_small_files_share_a_split", many_small_files_share_a_split));
     tests.push(case("input::relative_paths", relative_paths));
+    tests.extend(both("input::whole_files", whole_files));
     tests
 }
 
@@ -138,4 +140,34 @@ fn relative_paths() {
     command.current_dir(dir.join("odd [name]*"));
     crate::support::Process::start(command).finish().expect_code(0);
     assert_eq!(sorted_lines(&dir.join("odd [name]*/out")), ["x\t1"]);
+}
+
+/// Files that are not cut are one record each, whatever their sizes and those of splits and chunks;
+/// one that is too large is refused before anything runs.
+fn whole_files(mode: &Mode) {
+    let dir = Dir::new();
+    let mut expected = Vec::new();
+    let sizes = [0, 1, 3, 70_000, 300_000, 5 << 20].into_iter().chain((0..40).map(|n| 900 + n));
+    for (number, bytes) in sizes.enumerate() {
+        let name = format!("document{number:02}");
+        let text: Vec<u8> = (0..bytes).map(|n| (n * 7 + number) as u8).collect();
+        if bytes > 0 {
+            expected.push(format!("{name}\t{bytes} {:x}", xxh3_64(&text)));
+        }
+        dir.write(format!("in/{name}"), text);
+    }
+    for flags in [&["--split-size", "64KiB"][..], &["--memory", "4MiB", "--threads", "3"]] {
+        mode.run(arguments("documents", &dir, &[&["--overwrite"], flags].concat())).expect_code(0);
+        assert_eq!(sorted_lines(&dir.join("out")), expected, "{flags:?}");
+    }
+    let too_large = "document05 has 5242880 bytes, and the job reads each file as one record";
+    mode.run(arguments("documents", &dir, &["--overwrite", "--max-record-size", "1MiB"]))
+        .expect_code(1)
+        .expect_said(too_large);
+
+    dir.write("in/document50", "bad");
+    mode.run(arguments("documents", &dir, &["--overwrite", "--skip-bad-records", "1"]))
+        .expect_code(0)
+        .expect_said("1 bad record");
+    assert_eq!(sorted_lines(&dir.join("out")), expected);
 }

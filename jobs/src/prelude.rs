@@ -8,7 +8,7 @@ pub use crate::emit::Emit;
 pub use crate::error::{Error, Result};
 pub use crate::grouping::FirstPart;
 pub use crate::input::{
-    Delimited, Fields, FixedBytes, JsonLines, Line, LineBytes, Located, LocatedRecord,
+    Delimited, Fields, FixedBytes, JsonLines, Line, LineBytes, Located, LocatedRecord, WholeFile,
 };
 pub use crate::job::Job;
 pub use crate::key::Key;

@@ -4,6 +4,7 @@
 mod clinging;
 mod crash;
 pub mod deadly;
+mod documents;
 pub mod framed;
 mod gated;
 mod hanging_sort;
@@ -30,6 +31,7 @@ pub fn all() -> Vec<Job> {
         clinging::job(),
         crash::job(),
         deadly::job(),
+        documents::job(),
         framed::job(),
         gated::job(),
         hanging_sort::job(),

@@ -75,6 +75,18 @@ pub enum PlanError {
         /// Which file.
         input: String,
     },
+    /// A file that is one record, and larger than a record may be.
+    #[error(
+        "{path} has {bytes} bytes, and the job reads each file as one record, of at most {most} bytes: give a larger --max-record-size, which its workers need as memory"
+    )]
+    TooLarge {
+        /// Which.
+        path: String,
+        /// Its size.
+        bytes: u64,
+        /// As large as it may be.
+        most: u64,
+    },
     /// More tasks than the coordinator handles.
     #[error(
         "a split size of {split_bytes} bytes makes at least {tasks} map tasks, more than {most}; give a larger one"

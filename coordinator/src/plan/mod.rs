@@ -155,7 +155,9 @@ impl Plan {
         if options.reducers.is_some_and(|reducers| reducers != partitions) {
             return Err(PlanError::OtherRanges { partitions });
         }
-        let splits = splits::cut(&files, split_bytes);
+        let uncut = &shape.uncut_inputs;
+        refuse_too_large(&files, uncut, options.record_bytes_max)?;
+        let splits = splits::cut(&files, uncut, split_bytes);
         Ok(Self { files, inputs, splits, split_bytes, partitions, fan_in, split_points, cluster })
     }
 
@@ -251,6 +253,17 @@ fn list_inputs(
         files.extend(listed.into_iter().filter(|file| file.bytes() > 0));
     }
     Ok(Listing { files, inputs })
+}
+
+/// A file that is not cut is one record, and no record may be larger than `most`.
+fn refuse_too_large(files: &[InputFile], uncut: &[u32], most: u64) -> Result<(), PlanError> {
+    let is_too_large = |file: &&InputFile| file.bytes > most && uncut.contains(&file.input);
+    match files.iter().find(is_too_large) {
+        Some(InputFile { path, bytes, .. }) => {
+            Err(PlanError::TooLarge { path: path.to_string(), bytes: *bytes, most })
+        }
+        None => Ok(()),
+    }
 }
 
 /// Compared as the system sees them, so that no link hides one inside the other.

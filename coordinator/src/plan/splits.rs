@@ -70,15 +70,39 @@ impl Split {
 
 /// Cuts `files` into splits of at most `split_bytes`, which is at least 1. Each byte of each file
 /// is in exactly one split; empty files are in none. The files of an input are neighbours, and
-/// share no split with those of another.
-pub(crate) fn cut(files: &[InputFile], split_bytes: u64) -> Vec<Split> {
+/// share no split with those of another. Files of the inputs `uncut` are not cut: a split may be as
+/// large as one of them.
+pub(crate) fn cut(files: &[InputFile], uncut: &[u32], split_bytes: u64) -> Vec<Split> {
     let mut splits = Vec::new();
     let mut first = 0;
     for files in files.chunk_by(|a, b| a.input == b.input) {
-        cut_input(files, first, split_bytes, &mut splits);
+        if uncut.contains(&files[0].input) {
+            gather(files, first, split_bytes, &mut splits);
+        } else {
+            cut_input(files, first, split_bytes, &mut splits);
+        }
         first += files.len() as u32;
     }
     splits
+}
+
+/// Shares out the files of an input, whose first one has the number `first`, without cutting any.
+/// Two splits that are neighbours hold more than `split_bytes`, so there are not many more than of
+/// files that are cut.
+fn gather(files: &[InputFile], first: u32, split_bytes: u64, splits: &mut Vec<Split>) {
+    let mut open = Split::default();
+    for (number, file) in (first..).zip(files).filter(|(_, file)| file.bytes > 0) {
+        let is_full = open.bytes.saturating_add(file.bytes) > split_bytes
+            || open.ranges.len() >= FILES_PER_SPLIT_MAX;
+        if is_full && !open.ranges.is_empty() {
+            splits.push(std::mem::take(&mut open));
+        }
+        open.input = file.input;
+        open.push(Range { file: number, start: 0, end: file.bytes });
+    }
+    if !open.ranges.is_empty() {
+        splits.push(open);
+    }
 }
 
 /// Cuts one input, whose first file has the number `first`: no more splits than needed, as even as
@@ -120,7 +144,7 @@ mod tests {
     fn splits_do_not_mix_inputs() {
         let mut files = files(&[1, 1, 1, 0, 9]);
         (files[2].input, files[3].input, files[4].input) = (1, 1, 2);
-        let splits = cut(&files, 5);
+        let splits = cut(&files, &[], 5);
         assert_eq!(sizes_of(&splits), [vec![1, 1], vec![1], vec![5], vec![4]]);
         assert_eq!(splits.iter().map(|split| split.input).collect::<Vec<_>>(), [0, 1, 2, 2]);
     }
@@ -132,29 +156,29 @@ mod tests {
 
     #[test]
     fn splits_are_even_whatever_the_sizes_of_files() {
-        let splits = cut(&files(&[3, 4, 0, 5, 25, 1, 1]), 10);
+        let splits = cut(&files(&[3, 4, 0, 5, 25, 1, 1]), &[], 10);
         assert_eq!(sizes_of(&splits), [vec![3, 4, 3], vec![2, 8], vec![10], vec![7, 1, 1]]);
-        assert_eq!(sizes_of(&cut(&files(&[25]), 10)), [vec![9], vec![9], vec![7]]);
+        assert_eq!(sizes_of(&cut(&files(&[25]), &[], 10)), [vec![9], vec![9], vec![7]]);
     }
 
     #[test]
     fn small_files_are_not_cut() {
-        let splits = cut(&files(&[15, 10, 10, 160, 5]), 160);
+        let splits = cut(&files(&[15, 10, 10, 160, 5]), &[], 160);
         assert_eq!(sizes_of(&splits), [vec![15, 10, 10, 65], vec![95, 5]]);
-        let splits = cut(&files(&[3, 3, 3, 3, 3, 3, 90]), 54);
+        let splits = cut(&files(&[3, 3, 3, 3, 3, 3, 90]), &[], 54);
         assert_eq!(sizes_of(&splits), [vec![3, 3, 3, 3, 3, 3, 36], vec![54]]);
-        let splits = cut(&files(&[48, 3, 49]), 50);
+        let splits = cut(&files(&[48, 3, 49]), &[], 50);
         assert_eq!(sizes_of(&splits), [vec![48], vec![3, 47], vec![2]]);
     }
 
     #[test]
     fn files_of_the_split_size_get_a_task_each() {
-        assert_eq!(cut(&files(&[100; 8]), 100).len(), 8);
+        assert_eq!(cut(&files(&[100; 8]), &[], 100).len(), 8);
     }
 
     #[test]
     fn a_split_holds_a_bounded_number_of_files() {
-        let splits = cut(&files(&vec![1; FILES_PER_SPLIT_MAX + 1]), u64::MAX);
+        let splits = cut(&files(&vec![1; FILES_PER_SPLIT_MAX + 1]), &[], u64::MAX);
         assert_eq!(
             splits.iter().map(|s| s.ranges.len()).collect::<Vec<_>>(),
             [FILES_PER_SPLIT_MAX, 1]
@@ -164,15 +188,25 @@ mod tests {
     #[test]
     fn affinity_tells_files_and_offsets_apart() {
         let files = files(&[10, 10]);
-        let splits = cut(&files, 5);
+        let splits = cut(&files, &[], 5);
         let mut affinities: Vec<_> = splits.iter().map(|split| split.affinity(&files)).collect();
         assert_eq!(
             affinities,
-            cut(&files, 5).iter().map(|s| s.affinity(&files)).collect::<Vec<_>>()
+            cut(&files, &[], 5).iter().map(|s| s.affinity(&files)).collect::<Vec<_>>()
         );
         affinities.sort_unstable();
         affinities.dedup();
         assert_eq!(affinities.len(), 4);
+    }
+
+    #[test]
+    fn files_that_are_not_cut_share_splits_while_they_fit() {
+        let splits = cut(&files(&[3, 4, 0, 5, 25, 1, 1]), &[0], 10);
+        assert_eq!(sizes_of(&splits), [vec![3, 4], vec![5], vec![25], vec![1, 1]]);
+        // Of several inputs, each by itself.
+        let mut files = files(&[25, 25]);
+        files[1].input = 1;
+        assert_eq!(sizes_of(&cut(&files, &[1], 20)), [vec![13], vec![12], vec![25]]);
     }
 
     proptest! {
@@ -182,7 +216,7 @@ mod tests {
             split_bytes in 1u64..3_000,
         ) {
             let files = files(&sizes);
-            let splits = cut(&files, split_bytes);
+            let splits = cut(&files, &[], split_bytes);
             let mut expected_start = vec![0; files.len()];
             for split in &splits {
                 prop_assert!(split.bytes <= split_bytes);

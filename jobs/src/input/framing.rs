@@ -7,6 +7,7 @@ use super::quoted_lines;
 /// Where a file may be cut. A record belongs to the byte range in which its first byte lies, so
 /// that each record is processed exactly once wherever ranges are cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Framing {
     /// Records end with LF; the last one may lack it.
     Lines,
@@ -22,14 +23,22 @@ pub enum Framing {
         /// Size of a record, at least 1.
         bytes: usize,
     },
+    /// A file is one record, and is not cut at all. One that is larger than the largest record
+    /// (`--max-record-size`) is an error.
+    Whole,
 }
 
 impl Framing {
+    /// Whether a file may be cut, so that its parts are read by several tasks.
+    pub fn cuts_files(&self) -> bool {
+        !matches!(self, Self::Whole)
+    }
+
     /// How many bytes before `at` [`record_start`](Self::record_start) has to see, where the file
     /// has so many.
     pub fn look_behind_bytes(&self) -> u64 {
         match self {
-            Self::Fixed { .. } => 0,
+            Self::Fixed { .. } | Self::Whole => 0,
             Self::Lines => 1,
             Self::QuotedLines { .. } => quoted_lines::LOOK_BEHIND_BYTES as u64,
         }
@@ -40,7 +49,7 @@ impl Framing {
     /// see.
     pub fn look_ahead_bytes(&self) -> u64 {
         match self {
-            Self::Fixed { .. } | Self::Lines => 0,
+            Self::Fixed { .. } | Self::Lines | Self::Whole => 0,
             Self::QuotedLines { .. } => quoted_lines::RECORD_BYTES_MAX as u64,
         }
     }
@@ -68,6 +77,7 @@ impl Framing {
     pub fn record_start(&self, window: &[u8], window_offset: u64, at: u64) -> Option<u64> {
         match self {
             Self::Fixed { bytes } => at.checked_next_multiple_of(*bytes as u64),
+            Self::Whole => (at == 0).then_some(0),
             Self::Lines | Self::QuotedLines { .. } if at == 0 => Some(0),
             Self::Lines => {
                 let before = (at - 1).checked_sub(window_offset)?;
@@ -101,6 +111,7 @@ impl Framing {
         debug_assert!(window_offset <= first && first < end, "a record starts before the end");
         match self {
             Self::Fixed { bytes } => first + (end - 1 - first) / *bytes as u64 * *bytes as u64,
+            Self::Whole => first,
             Self::Lines => {
                 let range = (first - window_offset) as usize..(end - 1 - window_offset) as usize;
                 let lines = window.get(range).unwrap_or_default();
@@ -124,6 +135,7 @@ impl Framing {
         let at_least = at_least.clamp(1, bytes.len().max(1));
         match self {
             Self::Fixed { bytes: size } => at_least.next_multiple_of(*size).min(bytes.len()),
+            Self::Whole => bytes.len(),
             Self::Lines => {
                 let last = bytes.get(at_least - 1..).unwrap_or_default();
                 memchr(b'\n', last).map_or(bytes.len(), |lf| at_least + lf)

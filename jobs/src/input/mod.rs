@@ -11,6 +11,7 @@ mod json_lines;
 mod line;
 mod located;
 mod quoted_lines;
+mod whole_file;
 
 pub use delimited::{Column, Delimited, Fields, Header};
 pub use fixed::{FixedBytes, FixedRecords};
@@ -19,6 +20,7 @@ pub use json_lines::JsonLines;
 pub(crate) use line::line_count;
 pub use line::{Line, LineBytes};
 pub use located::{Located, LocatedRecord};
+pub use whole_file::WholeFile;
 
 pub(crate) use delimited::write_quoted;
 pub(crate) use line::lines;

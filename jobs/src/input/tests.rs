@@ -203,3 +203,13 @@ fn located_records_know_their_place() {
         .unwrap();
     assert_eq!(places[1], ("hay.txt".to_string(), 12, "bc".to_string()));
 }
+
+#[test]
+fn a_whole_file_is_a_record_wherever_it_is_cut() {
+    let file = b"a\nb\0c";
+    for range_bytes in 1..8 {
+        let records = records_in_ranges::<WholeFile>(file, range_bytes);
+        assert_eq!(records, [(0, format!("{file:?}"))], "{range_bytes}");
+    }
+    assert_eq!(records::<WholeFile>(&chunk(b"")), Ok(vec![]));
+}

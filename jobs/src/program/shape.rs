@@ -16,13 +16,19 @@ pub struct JobShape {
     pub map_only: bool,
     /// How pairs are spread over partitions.
     pub partitioning: Partitioning,
+    /// The numbers of the inputs whose files are not cut, ascending.
+    pub uncut_inputs: Vec<u32>,
 }
 
 impl JobShape {
     /// That of `program`.
     pub fn of(program: &dyn Program) -> Self {
+        let input_names: Vec<_> = program.input_names().into_iter().map(str::to_string).collect();
+        let inputs = 0..input_names.len().max(1) as u32;
+        let is_uncut = |input: &u32| !program.input_format(*input).framing.cuts_files();
         Self {
-            input_names: program.input_names().into_iter().map(str::to_string).collect(),
+            input_names,
+            uncut_inputs: inputs.filter(is_uncut).collect(),
             map_only: program.is_map_only(),
             partitioning: program.partitioning(),
         }

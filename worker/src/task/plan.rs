@@ -70,6 +70,12 @@ impl InputPlan {
         let mut chunks = Vec::new();
         for (index, InputRange { range, .. }) in ranges.iter().enumerate() {
             let mut start = range.start;
+            if !format.framing.cuts_files() {
+                // The record belongs to the range in which it begins, and needs no more chunks.
+                let end = range.end.min(chunk_bytes);
+                chunks.extend((start == 0).then_some(ChunkRange { range: index, start, end }));
+                continue;
+            }
             while start < range.end {
                 let end = range.end.min(start.saturating_add(chunk_bytes));
                 chunks.push(ChunkRange { range: index, start, end });

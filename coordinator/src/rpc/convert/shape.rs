@@ -21,8 +21,13 @@ pub(in crate::rpc) fn shape_from(shape: Option<v1::JobShape>) -> Result<JobShape
     check(names.len() <= INPUTS_MAX, "the job has too many inputs (at most 1000)")?;
     let sound = |name: &String| !name.is_empty() && name.len() <= NAME_BYTES_MAX;
     check(names.iter().all(sound), "the name of an input is empty or too long")?;
+    let uncut = shape.uncut_inputs;
+    let inputs = names.len().max(1) as u32;
+    let ascend = uncut.is_sorted_by(|a, b| a < b) && uncut.last().is_none_or(|last| *last < inputs);
+    check(ascend, "the inputs that are not cut are not inputs of the job, or not in order")?;
     Ok(JobShape {
         input_names: names,
+        uncut_inputs: uncut,
         map_only: shape.map_only,
         partitioning: match shape.ranges {
             Some(v1::job_shape::Ranges { within_keys }) => Partitioning::Ranges { within_keys },
@@ -98,6 +103,11 @@ mod tests {
         assert!(shape_from(None).is_err());
         for names in [vec![String::new()], vec!["x".repeat(NAME_BYTES_MAX + 1)]] {
             let shape = v1::JobShape { input_names: names, ..Default::default() };
+            assert!(shape_from(Some(shape)).is_err());
+        }
+        for uncut_inputs in [vec![2], vec![1, 1], vec![1, 0]] {
+            let input_names = vec!["a".to_string(), "b".to_string()];
+            let shape = v1::JobShape { input_names, uncut_inputs, ..Default::default() };
             assert!(shape_from(Some(shape)).is_err());
         }
     }

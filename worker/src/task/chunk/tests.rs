@@ -28,7 +28,7 @@ fn read_all(ranges: Vec<InputRange>, chunk_bytes: u64, framing: Framing) -> Vec<
                 }
                 Framing::Fixed { bytes } => bytes.min(rest.len()),
                 // Where each ends is not looked at here.
-                Framing::QuotedLines { .. } => rest.len(),
+                _ => rest.len(),
             };
             records.push((offset, rest[..len].to_vec()));
             offset += len as u64;
@@ -96,6 +96,19 @@ proptest! {
         for (offset, _) in chunks {
             prop_assert_eq!(csv.record_start(text.as_bytes(), 0, offset), Some(offset));
         }
+    }
+
+    #[test]
+    fn a_file_that_is_not_cut_is_read_exactly_once(
+        len in 0usize..30_000, split_bytes in 1u64..9_000, chunk_bytes in 1u64..9_000
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("input");
+        let data: Vec<u8> = (0..len).map(|n| n as u8).collect();
+        std::fs::write(&path, &data).unwrap();
+        let expected = if data.is_empty() { vec![] } else { vec![(0, data)] };
+        let split_bytes = split_bytes.max(len as u64 / 64);
+        prop_assert_eq!(read_all(split(&path, split_bytes), chunk_bytes, Framing::Whole), expected);
     }
 
     #[test]
@@ -237,4 +250,24 @@ fn a_file_that_changes_while_it_is_read_is_noticed_at_the_end() {
     reader.read(0, &mut || Ok(())).unwrap();
     std::fs::write(&path, "one\ntwo\nthree\n").unwrap();
     assert!(matches!(reader.finish(), Err(FailureCause::InputChanged { .. })));
+}
+
+#[test]
+fn a_file_that_is_larger_than_a_record_may_be_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("input");
+    std::fs::write(&path, vec![b'x'; 100_000]).unwrap();
+    let format = InputFormat { framing: Framing::Whole, has_header: false };
+    let read = |most: u64| {
+        let mut plan = InputPlan::new(vec![whole_file(&path)], 1_000, format, false);
+        plan.record_bytes_max = most;
+        let mut reader = ChunkReader::new(&plan);
+        let read = reader.read(0, &mut || Ok(())).map(|chunk| chunk.bytes.len());
+        (read, reader.memory_bytes())
+    };
+    assert_eq!(read(100_000).0, Ok(100_000));
+    let (failed, memory_bytes) = read(20_000);
+    let message = failed.unwrap_err().to_string();
+    assert!(message.contains("longer than 20000 bytes"), "{message}");
+    assert!(memory_bytes <= 20_001, "{memory_bytes}");
 }

@@ -72,7 +72,10 @@ impl Window {
                 // much is read beyond it. A byte more than is allowed tells that a record is too
                 // long.
                 None => {
-                    let step = (self.filled as u64 / GROWTH_PARTS).max(LOOKAHEAD_BYTES);
+                    let step = match framing.cuts_files() {
+                        true => (self.filled as u64 / GROWTH_PARTS).max(LOOKAHEAD_BYTES),
+                        false => file.bytes - self.end(),
+                    };
                     let enough = last.saturating_add(most).saturating_add(1);
                     let to = self.end().saturating_add(step).min(enough);
                     admit(to - self.offset)?;
