@@ -10,7 +10,6 @@ pub mod collect;
 mod combiner;
 pub mod counters;
 mod emit;
-pub mod fan_in;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -30,7 +29,6 @@ mod reducer;
 pub mod reducers;
 pub mod scan;
 pub mod side_files;
-mod spec;
 pub mod testing;
 mod text;
 pub mod value;
@@ -48,13 +46,12 @@ pub use output::{Concatenated, Output, TextLines, TextOutput, ValueLines};
 pub use partitioner::{HashPartitioner, Partitioner, hash_key};
 pub use program::Values;
 pub use reducer::Reducer;
-pub use spec::{Compression, JobInput, JobOptions, JobSpec};
 pub use value::{Tagged, Value};
 pub use windrow_model::{
-    AttemptId, Audit, BadRecord, BadRecordBudget, Blob, Death, Digest, Emitted, Error,
-    FailureCause, FailureClass, GlibcVersion, InputRange, Isolation, JobId, JobIdentity, JobName,
-    JobProgram, Location, MemoryLimit, NoStore, NotAJobName, NotALocation, PartHandle, PartKind,
-    Place, Platform, PlatformNeeds, Result, Scheme, Share, SideFile, Stage, TaskId, Upload,
-    Version, WorkerId, escape, explained, one_line,
+    AttemptId, Audit, BadRecord, BadRecordBudget, Blob, Compression, Death, Digest, Emitted, Error,
+    FailureCause, FailureClass, GlibcVersion, InputRange, Isolation, JobId, JobIdentity, JobInput,
+    JobName, JobOptions, JobProgram, JobSpec, Location, MemoryLimit, NoStore, NotAJobName,
+    NotALocation, PartHandle, PartKind, Place, Platform, PlatformNeeds, Result, Scheme, Share,
+    SideFile, Stage, TaskId, Upload, Version, WorkerId, escape, explained, fan_in, one_line,
 };
 use windrow_model::{audit, bad_records, blob, error, failure};

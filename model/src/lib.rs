@@ -1,6 +1,7 @@
 //! What every part of Windrow speaks of: identities, failures, counts, audits, programs,
-//! platforms, locations and versions. Data that can be written down. This crate depends on no other
-//! of Windrow's, and does nothing but explain what the system has refused ([`explained`]).
+//! platforms, locations, versions and descriptions of jobs. Data that can be written down. This
+//! crate depends on no other of Windrow's, and does nothing but explain what the system has refused
+//! ([`explained`]).
 
 pub mod audit;
 pub mod bad_records;
@@ -8,11 +9,13 @@ pub mod blob;
 pub mod counters;
 pub mod error;
 pub mod failure;
+pub mod fan_in;
 pub mod ids;
 pub mod isolation;
 pub mod location;
 pub mod one_line;
 pub mod part;
+pub mod spec;
 pub mod system_error;
 pub mod version;
 
@@ -27,5 +30,6 @@ pub use isolation::Isolation;
 pub use location::{Location, NoStore, NotALocation, Scheme};
 pub use one_line::{escape, one_line};
 pub use part::{PartHandle, PartKind, Upload};
+pub use spec::{Compression, JobInput, JobOptions, JobSpec};
 pub use system_error::explained;
 pub use version::{InputRange, Version};

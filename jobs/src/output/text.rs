@@ -3,7 +3,6 @@
 use super::{Output, PartInfo, SectionEncoder};
 use crate::error::Result;
 use crate::key::Key;
-use crate::text;
 use crate::value::Value;
 
 /// Writes each pair by itself, without regard to the others: an [`Output`] of one function. It is
@@ -107,7 +106,14 @@ pub struct ValueLines;
 impl<K: Key + ?Sized, V: Value + ?Sized> TextOutput<K, V> for TextLines {
     #[inline]
     fn write(&self, key: K::Ref<'_>, value: V::Ref<'_>, out: &mut Vec<u8>) -> Result<()> {
-        text::write_pair::<K, V>(key, value, out)
+        let start = out.len();
+        K::write_text(key, out);
+        if K::HAS_TEXT && V::HAS_TEXT {
+            out.push(b'\t');
+        }
+        V::write_text(value, out).inspect_err(|_| out.truncate(start))?;
+        out.push(b'\n');
+        Ok(())
     }
 }
 
@@ -141,5 +147,24 @@ mod tests {
         TextOutput::<[u8], [u8]>::write(&Concatenated, b"k", b"v", &mut out).unwrap();
         TextOutput::<[u8], [u8]>::write(&ValueLines, b"k", b"v", &mut out).unwrap();
         assert_eq!(out, b"k\tv\nkvv\n");
+    }
+
+    fn line<K: Key + ?Sized, V: Value + ?Sized>(key: K::Ref<'_>, value: V::Ref<'_>) -> String {
+        let mut out = Vec::new();
+        TextOutput::<K, V>::write(&TextLines, key, value, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_pair_is_a_line() {
+        assert_eq!(line::<str, u64>("a", 7), "a\t7\n");
+        assert_eq!(line::<(String, i8), (f64, bool)>(("a", -1), (0.5, true)), "a\t-1\t0.5\ttrue\n");
+    }
+
+    #[test]
+    fn unit_takes_its_tab_along() {
+        assert_eq!(line::<str, ()>("a", ()), "a\n");
+        assert_eq!(line::<(), str>((), "a"), "a\n");
+        assert_eq!(line::<str, str>("a", ""), "a\t\n");
     }
 }

@@ -43,7 +43,7 @@ pub struct JobInput {
 
 impl JobInput {
     /// Says for each of `given` to which of a program's inputs it belongs, counted from 0. `names`
-    /// are the [program's](crate::program::Program::input_names).
+    /// are those of the program's inputs; none where it has only one.
     ///
     /// # Errors
     /// When one is of no input, or an input has none.
