@@ -14,8 +14,8 @@
 #![warn(clippy::print_stderr)]
 
 mod cli;
-pub mod client;
-pub mod embedded;
+mod client;
+mod embedded;
 mod executable;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
@@ -28,10 +28,14 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 pub use windrow_jobs::side_files::side_file;
-pub use windrow_jobs::{input, key, output, prelude, program, ready, reducers, testing, value};
+pub use windrow_jobs::{
+    Combiner, Concatenated, Counters, Death, Emit, Error, FailureCause, FailureClass, FirstPart,
+    Grouping, HashPartitioner, Job, JobBuilder, JoinBuilder, Key, Mapper, MemoryLimit, Partitioner,
+    Place, Reducer, Result, Tagged, TextLines, TextOutput, Value, ValueLines, Values, WholeKey,
+    hash_key,
+};
+pub use windrow_jobs::{input, key, output, prelude, ready, reducers, scan, testing, value};
 pub use windrow_worker::CountingAllocator;
-
-use prelude::Job;
 
 /// Runs the command line of a program that offers `jobs`.
 ///

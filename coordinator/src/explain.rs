@@ -156,7 +156,7 @@ fn advice(cause: &FailureCause, spec: Option<&JobSpec>) -> &'static str {
         FailureCause::WorkerLost { .. } => {
             "; see the workers' logs, the task may be what ends them"
         }
-        FailureCause::Unsupported { .. } | FailureCause::Cancelled | FailureCause::Io { .. } => "",
+        _ => "",
     }
 }
 

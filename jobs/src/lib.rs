@@ -8,6 +8,7 @@
 
 pub mod collect;
 mod combiner;
+mod copied_views;
 pub mod counters;
 mod emit;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -54,4 +55,4 @@ pub use windrow_model::{
     NotALocation, PartHandle, PartKind, Place, Platform, PlatformNeeds, Result, Scheme, Share,
     SideFile, Stage, TaskId, Upload, Version, WorkerId, escape, explained, fan_in, one_line,
 };
-use windrow_model::{audit, bad_records, blob, error, failure};
+use windrow_model::{audit, bad_records, error, failure};

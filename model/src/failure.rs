@@ -27,6 +27,9 @@ pub struct Place {
 
 /// The cause of a failed attempt. Each class has its own right answer: see [`FailureCause::class`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+// Open for others' code. Within Windrow, a new cause goes where causes are told: `wire/failure.rs` of
+// the worker, `rpc/convert/failure.rs` and `explain.rs` of the coordinator.
+#[non_exhaustive]
 pub enum FailureCause {
     /// User code returned an error, or a record could not be read.
     UserError {
@@ -157,6 +160,7 @@ const OWN_SIGNALS: [i32; 7] = [4, 5, 6, 7, 8, 11, 31];
 
 /// What a cause means for the retry policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FailureClass {
     /// Counts against the task's cap of attempts; another attempt may help.
     Attempt,
@@ -309,6 +313,8 @@ fn signal_name(number: i32) -> Option<&'static str> {
         _ => return None,
     })
 }
+
+impl std::error::Error for FailureCause {}
 
 impl fmt::Display for FailureCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -153,6 +153,7 @@ impl From<PlanError> for Status {
             | PlanError::NotUtf8 { .. }
             | PlanError::InsideOutput { .. }
             | PlanError::TooManyFiles { .. }
+            | PlanError::TooLarge { .. }
             | PlanError::TooManyTasks { .. }
             | PlanError::NoReduceStage
             | PlanError::NoRanges

@@ -38,7 +38,7 @@ impl<const N: usize> Format for FixedBytes<N> {
 /// use std::num::NonZeroUsize;
 /// use windrow_jobs::input::{Chunk, FixedRecords, Format};
 ///
-/// let format = FixedRecords { bytes: NonZeroUsize::new(2).unwrap() };
+/// let format = FixedRecords::new(NonZeroUsize::new(2).unwrap());
 /// let mut records = Vec::new();
 /// format.for_each(&Chunk::new("pairs.bin", b"abcd"), |_, record| {
 ///     records.push(record.to_vec());
@@ -48,9 +48,17 @@ impl<const N: usize> Format for FixedBytes<N> {
 /// # Ok::<(), windrow_jobs::input::RecordError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FixedRecords {
     /// Size of a record.
     pub bytes: NonZeroUsize,
+}
+
+impl FixedRecords {
+    /// Records of so many bytes.
+    pub const fn new(bytes: NonZeroUsize) -> Self {
+        Self { bytes }
+    }
 }
 
 impl Default for FixedRecords {

@@ -8,6 +8,7 @@ pub struct Located<F>(pub F);
 
 /// A record and its place, as a mapper over [`Located`] gets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LocatedRecord<'a, R> {
     /// The file, as the user would name it.
     pub file: &'a str,
@@ -17,6 +18,14 @@ pub struct LocatedRecord<'a, R> {
     pub offset: u64,
     /// The record itself.
     pub record: R,
+}
+
+impl<'a, R> LocatedRecord<'a, R> {
+    /// Where it stands.
+    pub fn position(&self) -> Position<'a> {
+        let Self { file, file_number, offset, .. } = *self;
+        Position { file, file_number, offset }
+    }
 }
 
 impl<F: Format> Format for Located<F> {

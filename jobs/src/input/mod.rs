@@ -55,6 +55,7 @@ pub struct Chunk<'a> {
 
 /// Where a record stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Position<'a> {
     /// The file, as the user would name it.
     pub file: &'a str,
@@ -145,6 +146,7 @@ pub type RecordOf<'a, F> = <F as Format>::Record<'a>;
 
 /// A record that could not be read or processed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RecordError {
     /// Of the record (or of the offending byte), from the start of the file.
     pub offset: u64,

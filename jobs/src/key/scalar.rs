@@ -2,30 +2,9 @@
 //! first.
 
 use super::{Key, KeyPart, decode_whole, malformed};
+use crate::copied_views::copied_views;
 use crate::error::Result;
 use crate::text;
-
-/// The views of a type that is its own `Ref`, `Decoded` and `Owned`.
-macro_rules! copied_views {
-    () => {
-        #[inline]
-        fn view<'a>(decoded: &'a Self::Decoded<'_>) -> Self::Ref<'a> {
-            *decoded
-        }
-
-        #[inline]
-        fn view_owned(owned: &Self::Owned) -> Self::Ref<'_> {
-            *owned
-        }
-
-        #[inline]
-        fn own(key: Self::Ref<'_>) -> Self::Owned {
-            key
-        }
-    };
-}
-
-pub(super) use copied_views;
 
 macro_rules! integer_keys {
     ($($key:ty as $bits:ty),+) => {$(

@@ -1,7 +1,7 @@
 //! Composite keys: `()` and tuples of two to four parts, compared part by part.
 
-use super::scalar::copied_views;
 use super::{Key, KeyPart, decode_whole};
+use crate::copied_views::copied_views;
 use crate::error::Result;
 
 impl Key for () {

@@ -5,7 +5,6 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::first::position_bytes;
 use super::smallest::{Smallest, write_record};
-use crate::input::Position;
 use crate::prelude::*;
 
 /// Size of a hash.
@@ -76,8 +75,7 @@ impl Draw {
         if self.header && line.offset == 0 {
             return None;
         }
-        let LocatedRecord { file, file_number, offset, .. } = *line;
-        let place = position_bytes(Position { file, file_number, offset });
+        let place = position_bytes(line.position());
         Some(xxh3_64_with_seed(&place, self.seed))
     }
 }

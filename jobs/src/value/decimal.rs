@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use super::number::copied_views;
 use super::{OrderedValue, Value, malformed};
+use crate::copied_views::copied_views;
 use crate::error::{Error, Result};
 use crate::text::{self, shown};
 

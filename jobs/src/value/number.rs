@@ -5,30 +5,9 @@
 //! (0, -1, 1, -2, ..).
 
 use super::{Value, malformed};
+use crate::copied_views::copied_views;
 use crate::error::Result;
 use crate::text;
-
-/// The views of a type that is its own `Ref`, `Decoded` and `Owned`.
-macro_rules! copied_views {
-    () => {
-        #[inline]
-        fn view<'a>(decoded: &'a Self::Decoded<'_>) -> Self::Ref<'a> {
-            *decoded
-        }
-
-        #[inline]
-        fn view_owned(owned: &Self::Owned) -> Self::Ref<'_> {
-            *owned
-        }
-
-        #[inline]
-        fn own(value: Self::Ref<'_>) -> Self::Owned {
-            value
-        }
-    };
-}
-
-pub(super) use copied_views;
 
 macro_rules! integer_values {
     ($fold:ident, $unfold:ident: $($value:ident as $bits:ident),+) => {$(

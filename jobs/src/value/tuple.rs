@@ -1,7 +1,7 @@
 //! `()` and tuples of two to four values. Each part but the last is preceded by its length.
 
-use super::number::copied_views;
 use super::{Value, malformed};
+use crate::copied_views::copied_views;
 use crate::error::Result;
 use crate::varint;
 

@@ -79,6 +79,8 @@ fn cause_to(cause: FailureCause) -> Cause {
         FailureCause::Unsupported { message } => {
             Cause::Unsupported(Unsupported { message: capped(message) })
         }
+        // Another attempt may help, or fail in a way that can be told.
+        other => Cause::UserError(UserError { place: None, message: capped(other.to_string()) }),
     }
 }
 

@@ -115,6 +115,10 @@ pub(super) fn failure_to(cause: &FailureCause) -> v1::Failure {
         FailureCause::Unsupported { message } => {
             Cause::Unsupported(v1::failure::Unsupported { message })
         }
+        other => {
+            let message = other.to_string();
+            Cause::UserError(v1::failure::UserError { place: None, message })
+        }
     };
     v1::Failure { cause: Some(cause) }
 }

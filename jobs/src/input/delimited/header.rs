@@ -75,6 +75,7 @@ impl<'a> Header<'a> {
 /// # Ok::<(), windrow_jobs::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Column {
     /// Counted from 1.
     Number(usize),

@@ -33,6 +33,7 @@ use crate::scan;
 /// # Ok::<(), windrow_jobs::input::RecordError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Delimited {
     /// Stands between columns.
     pub delimiter: u8,
@@ -58,6 +59,21 @@ impl Delimited {
     /// The same with a header.
     pub const fn with_header(self) -> Self {
         Self { header: true, ..self }
+    }
+
+    /// The same with another byte between columns.
+    pub const fn with_delimiter(self, delimiter: u8) -> Self {
+        Self { delimiter, ..self }
+    }
+
+    /// The same with quoted fields, or with quotes that are bytes like others.
+    pub const fn with_quotes(self, quotes: bool) -> Self {
+        Self { quotes, ..self }
+    }
+
+    /// The same with blank lines as records: one empty column each.
+    pub const fn with_blank_lines(self) -> Self {
+        Self { blank_lines: true, ..self }
     }
 
     /// The same for a job that looks at no column: every line is a record, whatever quotes are in

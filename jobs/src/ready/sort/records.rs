@@ -83,9 +83,7 @@ impl Mapper for Records {
     type Value = [u8];
 
     fn map(&self, record: LocatedRecord<'_, &[u8]>, out: &mut impl Emit<[u8], [u8]>) -> Result<()> {
-        let LocatedRecord { file, file_number, offset, record } = record;
-        let position = Position { file, file_number, offset };
-        self.emit_wrapped(position, record, &mut Default::default(), out)
+        self.emit_wrapped(record.position(), record.record, &mut Default::default(), out)
     }
 
     fn format(&self) -> Located<FixedRecords> {

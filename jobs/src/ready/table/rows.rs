@@ -72,10 +72,9 @@ impl<R: RowMapper> Mapper for Rows<R> {
         record: LocatedRecord<'_, Fields<'_>>,
         out: &mut impl Emit<R::Key, R::Value>,
     ) -> Result<()> {
-        let LocatedRecord { file, file_number, offset, record: fields } = record;
-        let position = Position { file, file_number, offset };
+        let (position, fields) = (record.position(), &record.record);
         let plan = self.0.plan(fields.header())?;
-        self.0.map_row(&plan, &Row { position, fields: &fields }, &mut Scratch::default(), out)
+        self.0.map_row(&plan, &Row { position, fields }, &mut Scratch::default(), out)
     }
 
     fn format(&self) -> Located<Delimited> {
