@@ -86,5 +86,7 @@ fn failed_often(task: TaskId, cause: &FailureCause, job: &Job, ledger: &Ledger) 
                 >= ledger.config.losses_max
         }
         (_, FailureClass::Fatal) => true,
+        // A class of which nothing is known here gives no right to fail a job.
+        _ => false,
     }
 }
