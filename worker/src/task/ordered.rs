@@ -259,6 +259,8 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::{Duration, Instant};
 
     use windrow_jobs::program::NoFrame;
@@ -314,10 +316,26 @@ mod tests {
         assert_eq!(part.finish().unwrap().1, 3);
     }
 
+    /// Counts how often sections are appended.
+    struct Counts(Arc<AtomicUsize>);
+
+    impl PartFrame for Counts {
+        fn append(&mut self, _sections: Sections) -> Result<(), FailureCause> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+
+        fn finish(self: Box<Self>, _sink: &mut dyn PartSink) -> Result<(), FailureCause> {
+            Ok(())
+        }
+    }
+
     #[test]
     fn a_long_text_goes_to_the_part_at_its_turn_and_to_a_file_before() {
         let folder = tempfile::tempdir().unwrap();
-        let part = part(folder.path(), 8);
+        let writer = PartWriter::create(folder.path().join("part")).unwrap();
+        let appended = Arc::new(AtomicUsize::new(0));
+        let part = OrderedPart::within(writer, Box::new(Counts(appended.clone())), 8, 1 << 20);
         let early = part.write_ahead(1, text(1)).unwrap().expect("chunk 0 comes first");
         let mut file = TextFile::create(folder.path().join("scratch")).unwrap();
         file.append(b"begun\n", 1, Sections::none()).unwrap();
@@ -333,6 +351,7 @@ mod tests {
             "0\n0\n0\nbegun\n1\n"
         );
         assert_eq!(written.records, 5);
+        assert_eq!(appended.load(Ordering::Relaxed), 5, "each piece has sections of its own");
         assert!(!folder.path().join("scratch").exists(), "it is not needed any more");
     }
 
