@@ -203,6 +203,7 @@ fn shape_to(shape: &JobShape) -> v1::JobShape {
         input_names: shape.input_names.clone(),
         map_only: shape.map_only,
         uncut_inputs: shape.uncut_inputs.clone(),
+        extension: shape.extension.clone(),
         ranges: match shape.partitioning {
             Partitioning::Ranges { within_keys } => Some(v1::job_shape::Ranges { within_keys }),
             Partitioning::ByKey => None,

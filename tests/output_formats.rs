@@ -5,9 +5,9 @@ use std::fs;
 
 use libtest_mimic::Trial;
 
-use crate::conformance::arguments;
+use crate::conformance::{arguments, path};
 use crate::jobs::framed;
-use crate::support::{Dir, Mode, both};
+use crate::support::{Dir, Mode, Process, both, windrow};
 
 pub fn tests() -> Vec<Trial> {
     [
@@ -42,17 +42,22 @@ fn write_words(dir: &Dir, others: &[&str]) -> Vec<String> {
     pairs
 }
 
+fn read_names(dir: &Dir) -> Vec<String> {
+    let entries = fs::read_dir(dir.join("out")).unwrap();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| name.starts_with("part-"));
+    names.sort();
+    names
+}
+
 /// All pairs of the parts, which are numbered from 0, in the order of the parts.
 fn read_parts(dir: &Dir) -> Vec<Vec<String>> {
-    let entries = fs::read_dir(dir.join("out")).unwrap().map(|entry| entry.unwrap().path());
-    let is_part = |path: &std::path::PathBuf| path.display().to_string().contains("/part-");
-    let mut parts: Vec<_> = entries.filter(is_part).collect();
-    parts.sort();
     let mut all = Vec::new();
-    for (number, path) in (0..).zip(parts) {
-        let text = fs::read_to_string(&path).unwrap();
-        let (named, pairs) =
-            framed::read(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    for (number, name) in (0..).zip(read_names(dir)) {
+        assert_eq!(name, format!("part-{number:05}.frames"));
+        let text = fs::read_to_string(dir.join("out").join(&name)).unwrap();
+        let (named, pairs) = framed::read(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(named, number);
         all.push(pairs);
     }
@@ -72,6 +77,11 @@ fn reduced(mode: &Mode) {
     let parts = read_parts(&dir);
     assert_eq!(parts.len(), 3);
     assert_eq!(sorted(parts), expected);
+    let out = path(&dir.join("out"));
+    Process::start(windrow(["verify", &out])).finish().expect_code(0).expect_said("3 files");
+    // What has another name then is replaced, too.
+    mode.run(arguments("word-count", &dir, &["--reducers", "2", "--overwrite"])).expect_code(0);
+    assert_eq!(read_names(&dir), ["part-00000", "part-00001"]);
 }
 
 /// Chunks are encoded side by side; whatever memory there is, pairs keep their order.

@@ -83,6 +83,10 @@ impl Output<str, u64> for Framed {
         Ok(Footer { pairs: 0 })
     }
 
+    fn extension(&self) -> &str {
+        ".frames"
+    }
+
     fn section(&self) -> Frame {
         Frame::default()
     }

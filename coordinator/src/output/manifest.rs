@@ -108,11 +108,11 @@ struct Manifest<'a> {
     output_bytes: u64,
     output_records: u64,
     #[serde(serialize_with = "write_parts")]
-    parts: &'a [StagedPart],
+    parts: (&'a [StagedPart], &'a Plan),
     skipped_records: u64,
     /// Where they are.
     #[serde(serialize_with = "write_parts")]
-    bad_records: &'a [StagedPart],
+    bad_records: (&'a [StagedPart], &'a Plan),
 }
 
 /// Writes the manifest's text as it goes: with many parts and inputs it is larger than what should
@@ -145,9 +145,9 @@ pub(super) fn write(
         job,
         output_bytes: parts.iter().map(|part| part.bytes).sum(),
         output_records: parts.iter().map(|part| part.records).sum(),
-        parts,
+        parts: (parts, &job.inputs),
         skipped_records: bad_records.iter().map(|file| file.records).sum(),
-        bad_records,
+        bad_records: (bad_records, &job.inputs),
     };
     serde_json::to_writer_pretty(&mut out, &manifest)?;
     out.write_all(b"\n")?;
@@ -170,9 +170,12 @@ fn write_inputs<S: Serializer>(plan: &Arc<Plan>, serializer: S) -> Result<S::Ok,
     }))
 }
 
-fn write_parts<S: Serializer>(parts: &[StagedPart], serializer: S) -> Result<S::Ok, S::Error> {
+fn write_parts<S: Serializer>(
+    (parts, plan): &(&[StagedPart], &Plan),
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(parts.iter().map(|part| ManifestPart {
-        name: part.listed_name(),
+        name: part.listed_name(plan),
         bytes: part.bytes,
         records: part.records,
         crc64: format!("{:016x}", part.crc64),

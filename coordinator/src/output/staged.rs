@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use windrow_jobs::{AttemptId, PartKind};
 
 use super::{BAD_RECORDS, PART, SUCCESS};
+use crate::plan::Plan;
 
 /// A file as its attempt has reported it. Where it lies follows from its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,10 +40,11 @@ impl StagedPart {
     }
 
     /// Its name in the folder where it is visible: the output, or that of the bad records in it.
-    pub(super) fn visible_name(&self) -> String {
+    /// Parts of `plan` have its extension.
+    pub(super) fn visible_name(&self, plan: &Plan) -> String {
         let task = self.attempt.task;
         let name = match self.kind {
-            PartKind::Output => format!("{PART}{:05}", task.index),
+            PartKind::Output => format!("{PART}{:05}{}", task.index, plan.extension),
             PartKind::BadRecords => format!("{}-{:05}.jsonl", task.stage, task.index),
         };
         debug_assert!(!name.contains('/'), "it lies in the folder, and not below it");
@@ -51,10 +53,10 @@ impl StagedPart {
     }
 
     /// Its name, as seen from the output folder.
-    pub(super) fn listed_name(&self) -> String {
+    pub(super) fn listed_name(&self, plan: &Plan) -> String {
         match self.kind {
-            PartKind::Output => self.visible_name(),
-            PartKind::BadRecords => format!("{BAD_RECORDS}/{}", self.visible_name()),
+            PartKind::Output => self.visible_name(plan),
+            PartKind::BadRecords => format!("{BAD_RECORDS}/{}", self.visible_name(plan)),
         }
     }
 }

@@ -67,6 +67,8 @@ pub(crate) struct Plan {
     pub(crate) partitions: u32,
     /// Where the ranges of an ordered job begin; empty for all others.
     pub(crate) split_points: SplitPoints,
+    /// What the names of parts end with.
+    pub(crate) extension: String,
     /// What it was planned for.
     pub(crate) cluster: ClusterSize,
 }
@@ -158,7 +160,18 @@ impl Plan {
         let uncut = &shape.uncut_inputs;
         refuse_too_large(&files, uncut, options.record_bytes_max)?;
         let splits = splits::cut(&files, uncut, split_bytes);
-        Ok(Self { files, inputs, splits, split_bytes, partitions, fan_in, split_points, cluster })
+        let extension = shape.extension.clone();
+        Ok(Self {
+            files,
+            inputs,
+            splits,
+            split_bytes,
+            partitions,
+            fan_in,
+            split_points,
+            extension,
+            cluster,
+        })
     }
 
     /// Sum of the sizes of all files.
@@ -185,6 +198,7 @@ impl Plan {
             fan_in: 9,
             partitions: scheduled.partitions,
             split_points: SplitPoints::default(),
+            extension: String::new(),
             cluster: ClusterSize { workers: 1, threads: 1, memory_bytes: 1 },
         }
     }

@@ -45,6 +45,11 @@ pub trait TextOutput<K: Key + ?Sized, V: Value + ?Sized>: Clone + Send + Sync + 
     /// Appends the pair to `out`. After an error `out` must be as it was.
     fn write(&self, key: K::Ref<'_>, value: V::Ref<'_>, out: &mut Vec<u8>) -> Result<()>;
 
+    /// What the names of parts end with, as [`Output::extension`] says; by default nothing.
+    fn extension(&self) -> &str {
+        ""
+    }
+
     /// Appends what each part begins with; by default nothing.
     fn write_header(&self, out: &mut Vec<u8>) {
         let _ = out;
@@ -62,6 +67,10 @@ impl<K: Key + ?Sized, V: Value + ?Sized, O: TextOutput<K, V>> Output<K, V> for O
     fn begin(&self, _part: PartInfo, out: &mut Vec<u8>) -> Result<()> {
         self.write_header(out);
         Ok(())
+    }
+
+    fn extension(&self) -> &str {
+        TextOutput::<K, V>::extension(self)
     }
 
     fn section(&self) -> TextSection<O> {

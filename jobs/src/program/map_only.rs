@@ -38,6 +38,10 @@ impl<M: Mapper, O: Output<M::Key, M::Value>> Program for MapOnly<M, O> {
         Partitioning::ByKey
     }
 
+    fn extension(&self) -> &str {
+        self.output.extension()
+    }
+
     fn collector(self: Arc<Self>, setup: &CollectorSetup) -> Box<dyn Collector> {
         let store = EncodedStore::<M::Key, M::Value, O>::new(Arc::clone(&self.output));
         map_into(Arc::clone(&self.mapper), store, setup)

@@ -63,6 +63,10 @@ where
         P::partitioning(true)
     }
 
+    fn extension(&self) -> &str {
+        self.output.extension()
+    }
+
     fn collector(self: Arc<Self>, setup: &CollectorSetup) -> Box<dyn Collector> {
         let route = self.routes.make::<GroupingOf<I::Key, G>>(setup);
         self.map_side.collector(setup, route)

@@ -77,6 +77,11 @@ pub trait Program: Send + Sync {
     /// How pairs are spread over partitions.
     fn partitioning(&self) -> Partitioning;
 
+    /// What the names of parts end with; by default nothing.
+    fn extension(&self) -> &str {
+        ""
+    }
+
     /// A collector for one thread of a map task.
     fn collector(self: Arc<Self>, setup: &CollectorSetup) -> Box<dyn Collector>;
 

@@ -18,6 +18,8 @@ pub struct JobShape {
     pub partitioning: Partitioning,
     /// The numbers of the inputs whose files are not cut, ascending.
     pub uncut_inputs: Vec<u32>,
+    /// What the names of parts end with.
+    pub extension: String,
 }
 
 impl JobShape {
@@ -29,6 +31,7 @@ impl JobShape {
         Self {
             input_names,
             uncut_inputs: inputs.filter(is_uncut).collect(),
+            extension: program.extension().to_string(),
             map_only: program.is_map_only(),
             partitioning: program.partitioning(),
         }

@@ -51,6 +51,10 @@ where
         P::partitioning(false)
     }
 
+    fn extension(&self) -> &str {
+        self.output.extension()
+    }
+
     fn collector(self: Arc<Self>, setup: &CollectorSetup) -> Box<dyn Collector> {
         let route = self.routes.make::<GroupingOf<M::Key, WholeKey>>(setup);
         let mapper = Arc::clone(&self.mapper);

@@ -242,7 +242,7 @@ impl<'a> Commit<'a> {
     /// visible, and after, since its job may have exchanged it in between. Where it is then, no job
     /// can put anything.
     fn place_part(&self, part: &StagedPart) -> Result<(), Unpublished> {
-        let (name, visible) = (part.staged_name(), part.visible_name());
+        let (name, visible) = (part.staged_name(), self.visible_name(part));
         let to = self.visible_folder(part)?;
         let (from, seen) = self.find(part, &name)?;
         debug_assert!(
@@ -279,7 +279,7 @@ impl<'a> Commit<'a> {
     /// Whether this very part is visible already. Reads one that this try has not moved, which only
     /// a publication that is done again has to, until it is stopped.
     fn is_in_place(&self, part: &StagedPart) -> bool {
-        let (Ok(folder), name) = (self.visible_folder(part), part.visible_name()) else {
+        let (Ok(folder), name) = (self.visible_folder(part), self.visible_name(part)) else {
             return false;
         };
         let Ok(seen) = folder.stat(&name) else { return false };
@@ -294,6 +294,10 @@ impl<'a> Commit<'a> {
     fn reads(&self, part: &StagedPart, folder: &Folder, name: &str) -> bool {
         let file = folder.file(name);
         file.is_ok_and(|file| is_of(file, part, || !self.stop.is_stopped()))
+    }
+
+    fn visible_name(&self, part: &StagedPart) -> String {
+        part.visible_name(&self.publication.job.inputs)
     }
 
     fn visible_folder(&self, part: &StagedPart) -> Result<&Folder, Unpublished> {
@@ -317,7 +321,7 @@ impl<'a> Commit<'a> {
         }
         self.each_file(|part| {
             go_on()?;
-            let (folder, name) = (self.visible_folder(part)?, part.visible_name());
+            let (folder, name) = (self.visible_folder(part)?, self.visible_name(part));
             let synced = folder.file(&name).and_then(|file| file.sync_all());
             synced.map_err(|error| failed_at(&folder.at(&name), &error))
         })?;

@@ -53,7 +53,7 @@ impl Commit<'_> {
         // One that cannot be taken back does not keep the others.
         let _ = self.each_file(|part| {
             let from = self.visible_folder(part)?;
-            let visible = part.visible_name();
+            let visible = self.visible_name(part);
             let taken = match self.kept_as(part, from, parts, all_is_new, &readable) {
                 Ok(None) => return Ok(()),
                 // Another file of its name was left by its job, after the part had become visible.
@@ -87,7 +87,7 @@ impl Commit<'_> {
         readable: &AtomicU64,
     ) -> io::Result<Option<String>> {
         debug_assert_ne!(from.path(), parts.path(), "what is kept already is not visible");
-        let (staged, visible) = (part.staged_name(), part.visible_name());
+        let (staged, visible) = (part.staged_name(), self.visible_name(part));
         debug_assert_ne!(staged, visible, "a loser's part would be taken for the winner's");
         let Some(seen) = if_any(from.stat(&visible))? else { return Ok(None) };
         if self.placed.has(self.publication, part, &seen) {

@@ -25,15 +25,31 @@ pub(in crate::rpc) fn shape_from(shape: Option<v1::JobShape>) -> Result<JobShape
     let inputs = names.len().max(1) as u32;
     let ascend = uncut.is_sorted_by(|a, b| a < b) && uncut.last().is_none_or(|last| *last < inputs);
     check(ascend, "the inputs that are not cut are not inputs of the job, or not in order")?;
+    check(is_extension(&shape.extension), EXTENSIONS)?;
     Ok(JobShape {
         input_names: names,
         uncut_inputs: uncut,
+        extension: shape.extension,
         map_only: shape.map_only,
         partitioning: match shape.ranges {
             Some(v1::job_shape::Ranges { within_keys }) => Partitioning::Ranges { within_keys },
             None => Partitioning::ByKey,
         },
     })
+}
+
+/// Most bytes of an extension.
+const EXTENSION_BYTES_MAX: usize = 32;
+
+/// What extensions are.
+const EXTENSIONS: &str = "the extension of an output is a dot and letters, digits or dots, at most 32 in all, \
+                          and no dots in a row";
+
+/// It becomes a part of file names: nothing in it may lead elsewhere, or hide a file.
+fn is_extension(text: &str) -> bool {
+    let sound = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric());
+    let names = text.strip_prefix('.').map(|names| names.split('.').all(sound));
+    text.is_empty() || names == Some(true) && text.len() <= EXTENSION_BYTES_MAX
 }
 
 /// The ranges of an ordered job.
@@ -105,6 +121,12 @@ mod tests {
             let shape = v1::JobShape { input_names: names, ..Default::default() };
             assert!(shape_from(Some(shape)).is_err());
         }
+        for extension in ["csv", ".", ".a/b", "..", ".a..b", ".a.", "/", ".\n", &".a".repeat(20)] {
+            let shape = v1::JobShape { extension: extension.into(), ..Default::default() };
+            assert!(shape_from(Some(shape)).is_err(), "{extension}");
+        }
+        let shape = v1::JobShape { extension: ".tar.gz".into(), ..Default::default() };
+        assert_eq!(shape_from(Some(shape)).unwrap().extension, ".tar.gz");
         for uncut_inputs in [vec![2], vec![1, 1], vec![1, 0]] {
             let input_names = vec!["a".to_string(), "b".to_string()];
             let shape = v1::JobShape { input_names, uncut_inputs, ..Default::default() };
