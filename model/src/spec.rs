@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use windrow_model::Location;
 
 use crate::bad_records::BadRecordBudget;
 use crate::blob::{JobProgram, SideFile};
 use crate::error::{Error, Result};
+use crate::location::Location;
 
 /// A job to run: which program, on what, to where.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -271,10 +271,11 @@ fn list_inputs(
 
 /// A file that is not cut is one record, and no record may be larger than `most`.
 fn refuse_too_large(files: &[InputFile], uncut: &[u32], most: u64) -> Result<(), PlanError> {
-    let is_too_large = |file: &&InputFile| file.bytes > most && uncut.contains(&file.input);
+    let is_too_large = |file: &&InputFile| file.bytes() > most && uncut.contains(&file.input);
     match files.iter().find(is_too_large) {
-        Some(InputFile { path, bytes, .. }) => {
-            Err(PlanError::TooLarge { path: path.to_string(), bytes: *bytes, most })
+        Some(file) => {
+            let path = file.location.to_string();
+            Err(PlanError::TooLarge { path, bytes: file.bytes(), most })
         }
         None => Ok(()),
     }

@@ -91,14 +91,14 @@ pub(crate) fn cut(files: &[InputFile], uncut: &[u32], split_bytes: u64) -> Vec<S
 /// files that are cut.
 fn gather(files: &[InputFile], first: u32, split_bytes: u64, splits: &mut Vec<Split>) {
     let mut open = Split::default();
-    for (number, file) in (first..).zip(files).filter(|(_, file)| file.bytes > 0) {
-        let is_full = open.bytes.saturating_add(file.bytes) > split_bytes
+    for (number, file) in (first..).zip(files).filter(|(_, file)| file.bytes() > 0) {
+        let is_full = open.bytes.saturating_add(file.bytes()) > split_bytes
             || open.ranges.len() >= FILES_PER_SPLIT_MAX;
         if is_full && !open.ranges.is_empty() {
             splits.push(std::mem::take(&mut open));
         }
         open.input = file.input;
-        open.push(Range { file: number, start: 0, end: file.bytes });
+        open.push(Range { file: number, start: 0, end: file.bytes() });
     }
     if !open.ranges.is_empty() {
         splits.push(open);
