@@ -122,7 +122,7 @@ const ROOMS: [(&str, &str); 4] = [
     (
         "model/src",
         "audit counters error ids isolation one_line system_error location version part failure \
-         bad_records blob",
+         bad_records blob fan_in spec",
     ),
     (
         "coordinator/src",

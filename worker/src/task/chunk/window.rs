@@ -74,7 +74,7 @@ impl Window {
                 None => {
                     let step = match framing.cuts_files() {
                         true => (self.filled as u64 / GROWTH_PARTS).max(LOOKAHEAD_BYTES),
-                        false => file.bytes - self.end(),
+                        false => source.bytes - self.end(),
                     };
                     let enough = last.saturating_add(most).saturating_add(1);
                     let to = self.end().saturating_add(step).min(enough);
