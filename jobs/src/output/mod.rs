@@ -116,8 +116,8 @@ pub trait Output<K: Key + ?Sized, V: Value + ?Sized>: Send + Sync + 'static {
     /// Begins a part, and appends its header to `out`. Parts without pairs are begun too.
     fn begin(&self, part: PartInfo, out: &mut Vec<u8>) -> Result<Self::Part>;
 
-    /// What the names of parts end with, such as `.csv`: a dot and letters, digits or dots, at most
-    /// 32. By default nothing.
+    /// What the names of parts end with, such as `.csv`: a dot, a letter, and letters, digits or
+    /// single dots, at most 32 in all. By default nothing.
     fn extension(&self) -> &str {
         ""
     }

@@ -42,14 +42,16 @@ pub(in crate::rpc) fn shape_from(shape: Option<v1::JobShape>) -> Result<JobShape
 const EXTENSION_BYTES_MAX: usize = 32;
 
 /// What extensions are.
-const EXTENSIONS: &str = "the extension of an output is a dot and letters, digits or dots, at most 32 in all, \
-                          and no dots in a row";
+const EXTENSIONS: &str = "the extension of an output is a dot, a letter, and letters, digits or single dots, \
+                          at most 32 in all";
 
 /// It becomes a part of file names: nothing in it may lead elsewhere, or hide a file.
 fn is_extension(text: &str) -> bool {
     let sound = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric());
-    let names = text.strip_prefix('.').map(|names| names.split('.').all(sound));
-    text.is_empty() || names == Some(true) && text.len() <= EXTENSION_BYTES_MAX
+    let Some(names) = text.strip_prefix('.') else { return text.is_empty() };
+    // What attempts write ends with a dot and a number.
+    let is_name = names.starts_with(|first: char| first.is_ascii_alphabetic());
+    is_name && names.split('.').all(sound) && text.len() <= EXTENSION_BYTES_MAX
 }
 
 /// The ranges of an ordered job.
@@ -121,7 +123,9 @@ mod tests {
             let shape = v1::JobShape { input_names: names, ..Default::default() };
             assert!(shape_from(Some(shape)).is_err());
         }
-        for extension in ["csv", ".", ".a/b", "..", ".a..b", ".a.", "/", ".\n", &".a".repeat(20)] {
+        for extension in
+            ["csv", ".", ".2", ".a/b", "..", ".a..b", ".a.", "/", ".\n", &".a".repeat(20)]
+        {
             let shape = v1::JobShape { extension: extension.into(), ..Default::default() };
             assert!(shape_from(Some(shape)).is_err(), "{extension}");
         }
