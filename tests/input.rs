@@ -162,7 +162,7 @@ fn whole_files(mode: &Mode) {
     }
     let too_large = "document05 has 5242880 bytes, and the job reads each file as one record";
     mode.run(arguments("documents", &dir, &["--overwrite", "--max-record-size", "1MiB"]))
-        .expect_code(1)
+        .expect_code(2)
         .expect_said(too_large);
 
     dir.write("in/document50", "bad");

@@ -27,8 +27,8 @@ pub struct Place {
 
 /// The cause of a failed attempt. Each class has its own right answer: see [`FailureCause::class`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-// Open for others' code. Within Windrow, a new cause goes where causes are told: `wire/failure.rs` of
-// the worker, `rpc/convert/failure.rs` and `explain.rs` of the coordinator.
+// Open for others' code. Within Windrow, a new cause goes where causes are told: `wire/failure.rs`
+// of the worker, `rpc/convert/failure.rs` and `explain.rs` of the coordinator.
 #[non_exhaustive]
 pub enum FailureCause {
     /// User code returned an error, or a record could not be read.
