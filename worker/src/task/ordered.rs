@@ -263,7 +263,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::{Duration, Instant};
 
-    use windrow_jobs::program::NoFrame;
+    use windrow_jobs::program::{NoFrame, PartSink};
     use windrow_jobs::{PartKind, Stage};
 
     use super::*;
@@ -333,7 +333,7 @@ mod tests {
     #[test]
     fn a_long_text_goes_to_the_part_at_its_turn_and_to_a_file_before() {
         let folder = tempfile::tempdir().unwrap();
-        let writer = PartWriter::create(folder.path().join("part")).unwrap();
+        let writer = upload(folder.path());
         let appended = Arc::new(AtomicUsize::new(0));
         let part = OrderedPart::within(writer, Box::new(Counts(appended.clone())), 8, 1 << 20);
         let early = part.write_ahead(1, text(1)).unwrap().expect("chunk 0 comes first");
