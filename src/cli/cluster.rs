@@ -21,7 +21,7 @@ use windrow_jobs::Registry;
 use windrow_security::files::make_folder_of_owner;
 use windrow_security::{Dialer, SecurityError, Tls, keep_renewed};
 use windrow_worker::{
-    ChildProgram, Connector, FetchTimeouts, JobLimits, Orphans, WorkerConfig, WorkerError,
+    ChildProgram, Connector, FetchTimeouts, JobLimits, Orphans, Stops, WorkerConfig, WorkerError,
 };
 
 use super::args::{CoordinatorArgs, WorkerArgs};
@@ -183,10 +183,9 @@ pub(crate) async fn worker(
     config.local_users = users;
     config.orphans = Some(orphans);
     config.child = child;
-    let (drain, kill) = (CancellationToken::new(), CancellationToken::new());
-    let worker =
-        windrow_worker::run(config, registry, build, connector, drain.clone(), kill.clone());
-    work_until_stopped(worker, outside, interrupts, &drain, &kill).await
+    let stops = Stops::default();
+    let worker = windrow_worker::run(config, registry, build, connector, stops.clone());
+    work_until_stopped(worker, outside, interrupts, &stops).await
 }
 
 /// Ends only when this worker is not a member of its cluster any more.
@@ -229,8 +228,7 @@ async fn work_until_stopped(
     worker: impl Future<Output = Result<(), WorkerError>>,
     mut outside: Outside,
     mut interrupts: Interrupts,
-    drain: &CancellationToken,
-    kill: &CancellationToken,
+    stops: &Stops,
 ) -> Result<Exit, CliError> {
     tokio::pin!(worker);
     let mut signals = 0;
@@ -245,9 +243,9 @@ async fn work_until_stopped(
                 signals += weight(interrupt);
                 if signals == 1 {
                     tracing::info!("draining: finishing running tasks; another signal ends at once");
-                    drain.cancel();
+                    stops.drain.cancel();
                 } else {
-                    kill.cancel();
+                    stops.kill.cancel();
                 }
             }
         }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use windrow_coordinator::{Coordinator, CoordinatorConfig};
 use windrow_jobs::{Location, Registry};
 use windrow_proto::v1;
-use windrow_worker::{Connector, WorkerConfig};
+use windrow_worker::{Connector, Stops, WorkerConfig};
 
 use crate::client::{Accepted, Client, ClientError};
 use crate::executable::Executable;
@@ -103,8 +103,7 @@ impl Embedded {
             self.registry.clone(),
             self.executable.build.clone(),
             self.connector.clone(),
-            CancellationToken::new(),
-            self.kill.clone(),
+            Stops { kill: self.kill.clone(), ..Stops::default() },
         );
         let task = tokio::spawn(async move {
             if let Err(error) = worker.await {

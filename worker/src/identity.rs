@@ -8,12 +8,12 @@ use windrow_jobs::WorkerId;
 
 /// The name that a coordinator has given to this worker, once one has, and the end of its lease.
 pub struct Identity {
-    membership: watch::Sender<Option<Membership>>,
+    holder: watch::Sender<Option<Leaseholder>>,
 }
 
-/// A name in a cluster.
+/// A worker of a cluster, and how long it may act as that.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Membership {
+pub(crate) struct Leaseholder {
     /// The cluster.
     pub cluster: String,
     /// The worker's name in it.
@@ -24,7 +24,7 @@ pub(crate) struct Membership {
 
 impl Default for Identity {
     fn default() -> Self {
-        Self { membership: watch::Sender::new(None) }
+        Self { holder: watch::Sender::new(None) }
     }
 }
 
@@ -32,14 +32,14 @@ impl Identity {
     /// Takes the name that this worker has from now on.
     pub fn set(&self, cluster: &str, worker: WorkerId, lease_ends: Instant) {
         let cluster = cluster.to_string();
-        self.membership.send_replace(Some(Membership { cluster, worker, lease_ends }));
+        self.holder.send_replace(Some(Leaseholder { cluster, worker, lease_ends }));
     }
 
     /// Takes the end of the lease, renewed.
     pub fn renew(&self, lease_ends: Instant) {
-        self.membership.send_if_modified(|membership| match membership {
-            Some(membership) if membership.lease_ends != lease_ends => {
-                membership.lease_ends = lease_ends;
+        self.holder.send_if_modified(|holder| match holder {
+            Some(holder) if holder.lease_ends != lease_ends => {
+                holder.lease_ends = lease_ends;
                 true
             }
             _ => false,
@@ -48,61 +48,60 @@ impl Identity {
 
     /// Forgets the name: from now on this worker is nobody.
     pub fn clear(&self) {
-        self.membership.send_replace(None);
+        self.holder.send_replace(None);
     }
 
     /// What it is, and what it becomes.
-    pub(crate) fn changes(&self) -> watch::Receiver<Option<Membership>> {
-        self.membership.subscribe()
+    pub(crate) fn changes(&self) -> watch::Receiver<Option<Leaseholder>> {
+        self.holder.subscribe()
     }
 
     /// Becomes what another one is.
-    pub(crate) fn follow(&self, membership: Option<Membership>) {
-        self.membership.send_replace(membership);
+    pub(crate) fn follow(&self, holder: Option<Leaseholder>) {
+        self.holder.send_replace(holder);
     }
 
     /// Whether this is `worker`.
     pub fn is(&self, worker: WorkerId) -> bool {
-        self.membership.borrow().as_ref().is_some_and(|membership| membership.worker == worker)
+        self.holder.borrow().as_ref().is_some_and(|holder| holder.worker == worker)
     }
 
     /// Whether this is `worker` of `cluster`.
     pub fn is_of(&self, cluster: &str, worker: WorkerId) -> bool {
-        let membership = self.membership.borrow();
-        membership.as_ref().is_some_and(|of| of.worker == worker && of.cluster == cluster)
+        let holder = self.holder.borrow();
+        holder.as_ref().is_some_and(|of| of.worker == worker && of.cluster == cluster)
     }
 
     /// The cluster whose worker this is; empty as long as it is in none.
     pub fn cluster(&self) -> String {
-        let membership = self.membership.borrow();
-        membership.as_ref().map_or_else(String::new, |membership| membership.cluster.clone())
+        let holder = self.holder.borrow();
+        holder.as_ref().map_or_else(String::new, |holder| holder.cluster.clone())
     }
 
     /// Whether the lease lasts.
     pub fn has_lease(&self) -> bool {
-        self.membership.borrow().as_ref().is_some_and(Membership::has_lease)
+        self.holder.borrow().as_ref().is_some_and(Leaseholder::has_lease)
     }
 
     /// Waits until there is a lease that lasts. Cancel safe.
     pub async fn leased(&self) {
-        let mut changes = self.membership.subscribe();
-        let has_lease = |membership: &Option<Membership>| {
-            membership.as_ref().is_some_and(Membership::has_lease)
-        };
+        let mut changes = self.holder.subscribe();
+        let has_lease =
+            |holder: &Option<Leaseholder>| holder.as_ref().is_some_and(Leaseholder::has_lease);
         // The sender is `self`, so that this does not fail.
         let _ = changes.wait_for(has_lease).await;
     }
 
     /// For messages.
     pub fn describe(&self) -> String {
-        match &*self.membership.borrow() {
-            Some(Membership { cluster, worker, .. }) => format!("{worker} of cluster {cluster}"),
+        match &*self.holder.borrow() {
+            Some(Leaseholder { cluster, worker, .. }) => format!("{worker} of cluster {cluster}"),
             None => "a worker without a name yet".to_string(),
         }
     }
 }
 
-impl Membership {
+impl Leaseholder {
     fn has_lease(&self) -> bool {
         Instant::now() < self.lease_ends
     }

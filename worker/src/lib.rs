@@ -28,7 +28,7 @@ mod testing;
 mod trail;
 mod wire;
 
-pub use agent::{WorkerConfig, WorkerError, run};
+pub use agent::{Stops, WorkerConfig, WorkerError, run};
 pub use cgroup::default_memory_bytes;
 pub use child::{ChildError, run as run_child};
 pub use connector::Connector;

@@ -18,11 +18,11 @@ mod attempts;
 mod backoff;
 mod call;
 mod config;
-mod executor;
 mod lease;
 mod listener;
 mod machine;
 mod membership;
+mod open;
 mod platform;
 mod session;
 
@@ -43,9 +43,9 @@ use crate::wire::{self, KnownJob, Reader};
 use attempts::Attempts;
 use backoff::Backoff;
 use call::Call;
-use executor::Opened;
 use listener::ShuffleListener;
 use membership::Membership;
+use open::Opened;
 use session::End;
 
 /// Map attempts at once: while one reads, the other computes.
@@ -57,8 +57,7 @@ struct Agent {
     connector: Connector,
     /// What it says of itself, whatever it has.
     hello: v1::Hello,
-    drain: CancellationToken,
-    kill: CancellationToken,
+    stops: Stops,
     membership: Membership,
     attempts: Attempts,
     /// What jobs print, to be passed on.
@@ -74,12 +73,18 @@ struct Agent {
     unheard: Vec<mpsc::Sender<v1::WorkerMessage>>,
 }
 
+/// How a worker is told to end. Clones tell the same worker.
+#[derive(Clone, Debug, Default)]
+pub struct Stops {
+    /// It takes nothing new, finishes what it has, and leaves when nobody needs its data any more,
+    /// which only the coordinator knows.
+    pub drain: CancellationToken,
+    /// It cancels what runs, and leaves.
+    pub kill: CancellationToken,
+}
+
 /// Runs a worker until it has been drained or killed. While the coordinator cannot be reached, it
 /// says so and keeps trying.
-///
-/// When `drain` fires, it takes nothing new, finishes what it has, and leaves when nobody needs its
-/// data any more, which only the coordinator knows. When `kill` fires, it cancels what runs and
-/// leaves.
 ///
 /// # Errors
 /// When its folder or its socket cannot be had, or the coordinator refuses it for good.
@@ -88,14 +93,13 @@ pub async fn run(
     registry: Arc<Registry>,
     build: v1::Build,
     connector: Connector,
-    drain: CancellationToken,
-    kill: CancellationToken,
+    stops: Stops,
 ) -> Result<(), WorkerError> {
     let threads = config.threads.unwrap_or_else(machine::cores).max(1);
     let memory_bytes = config.memory_bytes.unwrap_or_else(default_memory_bytes);
     machine::warn_of_memory(memory_bytes);
     let Opened { executor, losses, logs, isolation, directory } =
-        executor::open(&config, threads, memory_bytes, registry, &build, &connector).await?;
+        open::open(&config, threads, memory_bytes, registry, &build, &connector).await?;
     let shuffle = match config.listen {
         Some(address) if address.ip().is_unspecified() && config.advertise.is_none() => {
             return Err(WorkerError::UnspecifiedAddress { address });
@@ -128,8 +132,7 @@ pub async fn run(
         executor,
         connector,
         hello,
-        drain,
-        kill,
+        stops,
         membership: Membership::default(),
         jobs: BTreeMap::new(),
         reader,
@@ -193,8 +196,8 @@ impl Agent {
         tokio::select! {
             () = tokio::time::sleep(pause) => true,
             // What it has may be needed, and nobody is there to say so.
-            () = self.drain.cancelled(), if has_nothing => false,
-            () = self.kill.cancelled() => false,
+            () = self.stops.drain.cancelled(), if has_nothing => false,
+            () = self.stops.kill.cancelled() => false,
         }
     }
 

@@ -68,8 +68,8 @@ pub(super) async fn run(agent: &mut Agent) -> End {
     let has_nothing = agent.attempts.is_empty();
     let answered = tokio::select! {
         answered = Call::open(&agent.connector, hello, &mut agent.unheard) => answered,
-        () = agent.kill.cancelled() => return End::Killed,
-        () = agent.drain.cancelled(), if has_nothing => return End::Drained,
+        () = agent.stops.kill.cancelled() => return End::Killed,
+        () = agent.stops.drain.cancelled(), if has_nothing => return End::Drained,
     };
     let Answered { call, welcome, asked } = match answered {
         Ok(answered) => answered,
@@ -149,7 +149,7 @@ impl<'a> Session<'a> {
         loop {
             let end = tokio::select! {
                 biased;
-                () = self.agent.kill.cancelled() => Some(End::Killed),
+                () = self.agent.stops.kill.cancelled() => Some(End::Killed),
                 // Before the lease's end, which they may have put off.
                 order = self.call.orders.message() => match order {
                     Ok(Some(order)) => self.obey(order),
@@ -165,7 +165,7 @@ impl<'a> Session<'a> {
                     None
                 }
                 () = sleep_until(self.lease.ends()) => Some(self.lease_ran_out()),
-                () = self.agent.drain.cancelled(), if self.draining == Draining::No => {
+                () = self.agent.stops.drain.cancelled(), if self.draining == Draining::No => {
                     self.draining = Draining::Wanted;
                     self.beat();
                     None

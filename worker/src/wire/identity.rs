@@ -12,11 +12,11 @@ use windrow_proto::v1;
 use windrow_security::pki_types::PrivatePkcs8KeyDer;
 use windrow_security::{Credentials, SecurityError};
 
-use crate::identity::Membership;
+use crate::identity::Leaseholder;
 
 /// To be told.
-pub(crate) fn identity_to(membership: Option<&Membership>) -> v1::ChildIdentity {
-    let member = membership.map(|Membership { cluster, worker, lease_ends }| {
+pub(crate) fn identity_to(holder: Option<&Leaseholder>) -> v1::ChildIdentity {
+    let member = holder.map(|Leaseholder { cluster, worker, lease_ends }| {
         // The clock first: time that passes between the two makes less of what remains.
         let now = monotonic();
         let remains = lease_ends.saturating_duration_since(Instant::now());
@@ -28,12 +28,12 @@ pub(crate) fn identity_to(membership: Option<&Membership>) -> v1::ChildIdentity 
 }
 
 /// As it was told.
-pub(crate) fn identity_from(identity: v1::ChildIdentity) -> Option<Membership> {
+pub(crate) fn identity_from(identity: v1::ChildIdentity) -> Option<Leaseholder> {
     let v1::ChildMember { cluster, worker, lease_ends_ns } = identity.member?;
     // The clock last.
     let now = Instant::now();
     let remains = Duration::from_nanos(lease_ends_ns).saturating_sub(monotonic());
-    Some(Membership { cluster, worker: WorkerId(worker), lease_ends: now + remains })
+    Some(Leaseholder { cluster, worker: WorkerId(worker), lease_ends: now + remains })
 }
 
 /// To be told, and to nobody else: there is a key among them.
@@ -65,7 +65,7 @@ mod tests {
     fn a_lease_arrives_no_longer_than_it_was() {
         for remains in [Duration::ZERO, Duration::from_millis(3), Duration::from_secs(7)] {
             let lease_ends = Instant::now() + remains;
-            let told = Membership { cluster: "c".into(), worker: WorkerId(3), lease_ends };
+            let told = Leaseholder { cluster: "c".into(), worker: WorkerId(3), lease_ends };
             let heard = identity_from(identity_to(Some(&told))).unwrap();
             assert!(heard.lease_ends <= told.lease_ends.max(Instant::now()));
             assert!(told.lease_ends.saturating_duration_since(heard.lease_ends).as_secs() < 2);

@@ -89,9 +89,8 @@ async fn a_folder_serves_one_worker() {
     let config = windrow_worker::WorkerConfig::embedded(first.dir.path().join("worker"));
     let connector =
         Connector::url("http://127.0.0.1:1", &windrow_security::Dialer::plain()).unwrap();
-    let token = tokio_util::sync::CancellationToken::new;
     let error =
-        windrow_worker::run(config, Default::default(), build(), connector, token(), token())
+        windrow_worker::run(config, Default::default(), build(), connector, Default::default())
             .await
             .unwrap_err();
     assert!(error.to_string().contains("in use by another worker"), "{error}");

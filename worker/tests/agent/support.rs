@@ -24,7 +24,7 @@ use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
 use windrow_proto::v1::sessions_server::{Sessions, SessionsServer};
 use windrow_proto::v1::worker_message::Message as FromWorker;
 use windrow_proto::{PROTOCOL_VERSION, runs, v1};
-use windrow_worker::{Connector, WorkerConfig, WorkerError};
+use windrow_worker::{Connector, Stops, WorkerConfig, WorkerError};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -221,13 +221,13 @@ impl Fixture {
         let mut config = WorkerConfig::tcp(dir.path().join("worker"), listen);
         config.threads = Some(2);
         config.memory_bytes = Some(64 << 20);
-        let (drain, kill) = (CancellationToken::new(), CancellationToken::new());
+        let stops = Stops::default();
+        let Stops { drain, kill } = stops.clone();
         let gate = Arc::new(Gate::default());
         let gated = Job::new("gated", Gated(Arc::clone(&gate))).reduce(Sum);
         let jobs = windrow_jobs::ready::all().into_iter().chain([gated]);
         let registry = Arc::new(Registry::new(jobs));
-        let run =
-            windrow_worker::run(config, registry, build(), connector, drain.clone(), kill.clone());
+        let run = windrow_worker::run(config, registry, build(), connector, stops);
         Self { dir, drain, kill, gate, sessions, worker: tokio::spawn(run) }
     }
 

@@ -18,7 +18,7 @@ use windrow_proto::v1::to_child::Message;
 
 use super::family::has_stopped;
 use super::job::ChildrenOfJob;
-use super::life::{Death, Stop};
+use super::life::{ProcessEnd, Stop};
 use crate::channel::{Descriptors, MessageReader};
 use crate::model::{Finished, JobContext, Progress, RunRequest, Work, WorkerOutputs};
 use crate::parts;
@@ -65,7 +65,7 @@ struct State {
     has_strays: bool,
     /// Whether it gets nothing new, since it is about to be gone.
     is_ending: bool,
-    death: Option<Death>,
+    death: Option<ProcessEnd>,
     /// Of which attempts have run in it.
     tasks: BTreeSet<TaskId>,
 }
@@ -291,7 +291,7 @@ impl Child {
     }
 
     /// Ends what ran in it, with what it died of; `place` is where user code was, if that is known.
-    pub(super) fn note_death(&self, death: &Death, place: &Place) {
+    pub(super) fn note_death(&self, death: &ProcessEnd, place: &Place) {
         let mut state = lock(&self.state);
         state.is_ending = true;
         state.death = Some(death.clone());
@@ -309,7 +309,7 @@ impl Child {
     }
 
     /// What it died of, once it is gone.
-    pub(super) fn death(&self) -> Option<Death> {
+    pub(super) fn death(&self) -> Option<ProcessEnd> {
         lock(&self.state).death.clone()
     }
 

@@ -13,7 +13,7 @@ use super::Children;
 use super::child::Child;
 use super::confinement::Writable;
 use super::job_files::JobFiles;
-use super::life::Death;
+use super::life::ProcessEnd;
 use super::users::JobUser;
 use crate::shuffle::store::{segment_path, sweep_scratch};
 use crate::sync::lock;
@@ -175,11 +175,11 @@ impl ChildrenOfJob {
         &self,
         children: &Children,
         serial: u32,
-        death: &Death,
+        death: &ProcessEnd,
     ) -> Vec<AttemptId> {
         let made: Vec<_> = {
             let mut state = lock(&self.state);
-            state.has_died |= !matches!(death, Death::Expected);
+            state.has_died |= !matches!(death, ProcessEnd::Expected);
             let made = state.outputs.iter().filter(|(_, made_by)| **made_by == serial);
             made.map(|(attempt, _)| *attempt).collect()
         };

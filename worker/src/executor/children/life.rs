@@ -60,9 +60,9 @@ impl Stop {
     }
 }
 
-/// What a process died of.
+/// Why a process ended.
 #[derive(Clone, Debug)]
-pub(super) enum Death {
+pub(super) enum ProcessEnd {
     /// It was asked to, or killed on purpose.
     Expected,
     /// It was killed for having too much of something.
@@ -77,7 +77,7 @@ pub(super) enum Death {
     },
 }
 
-impl Death {
+impl ProcessEnd {
     /// What an attempt failed of that ran in it, `alone` or beside others, at `place`.
     pub(super) fn cause(&self, alone: bool, place: &Place) -> FailureCause {
         use windrow_jobs::Death;
@@ -176,7 +176,7 @@ impl Process {
         limits: JobLimits,
         on_end: impl FnOnce(),
         end_orphans: impl FnOnce() + Send + 'static,
-    ) -> Death {
+    ) -> ProcessEnd {
         let mut kills = KernelKills::count();
         let excess = tokio::select! {
             biased;
@@ -205,17 +205,17 @@ impl Process {
             );
         }
         if let Some(excess) = excess {
-            return Death::Exceeded(excess);
+            return ProcessEnd::Exceeded(excess);
         }
         if stop.is_expected.load(Ordering::Relaxed) {
-            return Death::Expected;
+            return ProcessEnd::Expected;
         }
         if status.signal() == Some(Signal::KILL.as_raw())
             && let Some(death) = kills.death(self.group.as_deref())
         {
             return death;
         }
-        Death::Died { status, output: self.printed.last_lines() }
+        ProcessEnd::Died { status, output: self.printed.last_lines() }
     }
 }
 
@@ -245,9 +245,9 @@ impl KernelKills {
 
     /// The process's death, if the kernel has killed it for want of memory. A group of its own says
     /// so; else it is likely when something was killed of late.
-    fn death(&self, group: Option<&ProcessGroup>) -> Option<Death> {
+    fn death(&self, group: Option<&ProcessGroup>) -> Option<ProcessEnd> {
         match group.and_then(ProcessGroup::killed_for) {
-            Some(KilledFor::ItsLimit(bytes)) => Some(Death::Exceeded(Excess::Memory(bytes))),
+            Some(KilledFor::ItsLimit(bytes)) => Some(ProcessEnd::Exceeded(Excess::Memory(bytes))),
             Some(KilledFor::Another) => Some(out_of_memory()),
             None => (cgroup::oom_kills()? > self.before?).then(out_of_memory),
         }
@@ -255,12 +255,12 @@ impl KernelKills {
 }
 
 /// By the least that this worker, or its machine, may have.
-fn out_of_memory() -> Death {
+fn out_of_memory() -> ProcessEnd {
     match cgroup::kill_limit_bytes() {
         Some(bytes) if bytes < machine_memory_bytes() => {
-            Death::OutOfMemory(bytes, MemoryLimit::Group)
+            ProcessEnd::OutOfMemory(bytes, MemoryLimit::Group)
         }
-        _ => Death::OutOfMemory(machine_memory_bytes(), MemoryLimit::Machine),
+        _ => ProcessEnd::OutOfMemory(machine_memory_bytes(), MemoryLimit::Machine),
     }
 }
 
@@ -320,10 +320,10 @@ mod tests {
                 stop.condemn();
             }
             match process.watch(&stop, JobLimits::default(), || {}, || {}).await {
-                Death::Died { status, .. } => {
+                ProcessEnd::Died { status, .. } => {
                     assert_eq!((status.signal(), is_expected), (Some(9), false));
                 }
-                death => assert!(is_expected && matches!(death, Death::Expected), "{death:?}"),
+                death => assert!(is_expected && matches!(death, ProcessEnd::Expected), "{death:?}"),
             }
         }
     }
@@ -339,7 +339,8 @@ mod tests {
         let mut has_ended = false;
         let death = process.watch(&stop, JobLimits::default(), || has_ended = true, || {}).await;
         assert!(
-            has_ended && matches!(death, Death::Died { status, .. } if status.signal() == Some(9))
+            has_ended
+                && matches!(death, ProcessEnd::Died { status, .. } if status.signal() == Some(9))
         );
         // It is reaped once it does.
         never.send(()).unwrap();

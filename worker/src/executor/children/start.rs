@@ -24,7 +24,7 @@ use super::Children;
 use super::child::Child;
 use super::confinement::{self, Needs, Writable};
 use super::job::ChildrenOfJob;
-use super::life::{Death, Process};
+use super::life::{Process, ProcessEnd};
 use super::log;
 use super::printed::{Printed, PrintedSoFar};
 use super::{spawner, users};
@@ -32,7 +32,7 @@ use crate::channel::{
     FROM_CHILD_BYTES_MAX, MessageReader, MessageWriter, descriptor_pair, split, stream_pair,
 };
 use crate::executor::{no_credentials, ready_jobs_folder};
-use crate::identity::Membership;
+use crate::identity::Leaseholder;
 use crate::trail::{last_place, trail_path};
 use crate::wire;
 
@@ -281,7 +281,7 @@ impl Children {
         let children = Arc::clone(&self);
         let end_orphans = move || children.end_orphans();
         let death = process.watch(&child.stop, limits, || child.close(), end_orphans).await;
-        if !matches!(death, Death::Expected) {
+        if !matches!(death, ProcessEnd::Expected) {
             tracing::warn!(job = %job.id, pid = child.pid.as_raw_nonzero(), ?death, "a process has died");
         }
         self.count_living(-1);
@@ -370,7 +370,7 @@ async fn listen(
 async fn speak(
     mut writer: MessageWriter<v1::ToChild>,
     start: v1::ChildStart,
-    mut identity: watch::Receiver<Option<Membership>>,
+    mut identity: watch::Receiver<Option<Leaseholder>>,
     mut share_bytes: watch::Receiver<u64>,
     mut queue: mpsc::Receiver<v1::ToChild>,
 ) {

@@ -14,15 +14,15 @@
 //! segment: it appears under its final name only when it is complete. Nor is one whose
 //! [owner](Owner) is not the one that its reader means: a name may be used again, by another
 //! attempt or after another coordinator has given the job's number again. What nobody will read
-//! again can be cut out of it ([`Segment::release`]).
+//! again can be cut out of it ([`Segment::punch`]).
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod index;
 mod memory;
 mod owner;
+mod punch;
 mod reader;
-mod release;
 mod source;
 mod writer;
 

@@ -12,7 +12,7 @@ use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
 use windrow_jobs::FailureCause;
 
 use super::index::{Directory, Encoded, Page, page};
-use super::release::Released;
+use super::punch::Punched;
 use super::source::SegmentSource;
 use super::{FILE_HEADER_BYTES, MAGIC, Owner, PartitionIndex, TRAILER_BYTES};
 use crate::files::{TemporaryFile, is_readers_own};
@@ -23,7 +23,7 @@ pub struct Segment {
     directory: Directory,
     /// All pages of the index; if there are none, they are read from the file one by one.
     pages: Option<Vec<u8>>,
-    released: Released,
+    punched: Punched,
     /// Keeps a temporary segment for as long as it or its sources are needed.
     temporary: Option<Arc<TemporaryFile>>,
 }
@@ -40,17 +40,17 @@ impl Segment {
             let pages = (bytes <= keep_bytes_max).then(|| read_pages(&file, &directory));
             Ok((directory, pages.transpose()?))
         })?;
-        let released = Released::default();
-        Ok(Self { path: path.into(), directory, pages, released, temporary: None })
+        let punched = Punched::default();
+        Ok(Self { path: path.into(), directory, pages, punched, temporary: None })
     }
 
     /// A segment whose index is not in its file, and that goes when nobody reads it any more. Each
     /// partition can be read once.
     pub(super) fn temporary(file: TemporaryFile, index: Encoded) -> Self {
         let Encoded { pages, directory } = index;
-        let (path, released) = (file.path().into(), Released::default());
+        let (path, punched) = (file.path().into(), Punched::default());
         let (pages, temporary) = (Some(pages), Some(Arc::new(file)));
-        Self { path, directory, pages, released, temporary }
+        Self { path, directory, pages, punched, temporary }
     }
 
     /// Memory that it takes up.
@@ -69,9 +69,9 @@ impl Segment {
         Ok(entries.map(source).collect())
     }
 
-    /// An error if the pairs of `partition` have been [released](Self::release).
-    pub fn check_unreleased(&self, partition: u32) -> Result<(), FailureCause> {
-        if !self.released.has(partition) {
+    /// An error if the pairs of `partition` have been [punched out](Self::punch).
+    pub fn check_unpunched(&self, partition: u32) -> Result<(), FailureCause> {
+        if !self.punched.has(partition) {
             return Ok(());
         }
         let message =
@@ -81,11 +81,11 @@ impl Segment {
 
     /// Gives the disk and the page cache back what the pairs of `partition` take up: nobody will
     /// read them again. Where the file system cannot do that, they stay until the file goes.
-    pub fn release(&self, partition: u32) -> Result<(), FailureCause> {
+    pub fn punch(&self, partition: u32) -> Result<(), FailureCause> {
         let entries = self.entries(partition)?;
         let extents = entries.iter().flat_map(|entry| entry.extents.iter().copied());
-        let released = self.released.release(&self.path, partition, extents.collect());
-        released.map_err(|error| FailureCause::io(&self.path, &error))
+        let punched = self.punched.punch(&self.path, partition, extents.collect());
+        punched.map_err(|error| FailureCause::io(&self.path, &error))
     }
 
     /// Where the pairs of `partition` lie, by run.

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use windrow_jobs::{Audit, FailureCause};
 
+use super::punch::punch_hole;
 use super::reader::{corrupt, drop_cache, unreadable};
-use super::release::cut_out;
 use super::writer::LARGE_EXTENT_BYTES;
 use super::{Extent, FILE_HEADER_BYTES, PartitionIndex};
 use crate::files::TemporaryFile;
@@ -196,7 +196,7 @@ impl SegmentSource {
     /// is being written.
     fn leave_extent(&self) {
         if let (Some(file), Some(_)) = (&self.file, &self.temporary)
-            && let Err(error) = cut_out(file, self.extent)
+            && let Err(error) = punch_hole(file, self.extent)
         {
             tracing::debug!(path = %self.path.display(), %error, "pairs stay on disk");
         }

@@ -91,15 +91,15 @@ fn a_released_partition_leaves_the_disk_and_the_others_stay() {
     let on_disk = || std::fs::metadata(&path).unwrap().blocks() * 512;
     let (bytes, before) = (std::fs::metadata(&path).unwrap().len(), on_disk());
     let segment = Segment::open(&path, &owner(3, 1), 0).unwrap();
-    segment.release(0).unwrap();
-    segment.release(0).unwrap();
-    segment.release(7).unwrap();
+    segment.punch(0).unwrap();
+    segment.punch(0).unwrap();
+    segment.punch(7).unwrap();
     let freed = before - on_disk();
     assert!((2_500_000..3_500_000).contains(&freed), "{freed} of {before} bytes");
     assert_eq!(std::fs::metadata(&path).unwrap().len(), bytes);
-    assert!(segment.check_unreleased(0).unwrap_err().to_string().contains("partition 0"));
+    assert!(segment.check_unpunched(0).unwrap_err().to_string().contains("partition 0"));
     for partition in [1, 2] {
-        segment.check_unreleased(partition).unwrap();
+        segment.check_unpunched(partition).unwrap();
         assert_eq!(read(&path, partition).unwrap(), partitions[&partition]);
     }
     // Nor does whoever has not heard of it take holes for pairs.

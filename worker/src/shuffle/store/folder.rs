@@ -119,7 +119,7 @@ impl JobFolder {
         }
         // What was in memory a moment ago has its file before it is forgotten.
         let segment = self.open(output)?;
-        segment.check_unreleased(partition)?;
+        segment.check_unpunched(partition)?;
         Ok(boxed(segment.sources(partition)?))
     }
 
@@ -173,7 +173,7 @@ impl JobFolder {
     pub(super) fn release_partition(&self, partition: u32) {
         let segments: Vec<_> = lock(&self.state).opened.values().cloned().collect();
         for segment in segments {
-            if let Err(error) = segment.release(partition) {
+            if let Err(error) = segment.punch(partition) {
                 tracing::debug!(path = %self.path.display(), partition, %error, "pairs stay on disk");
             }
         }

@@ -1,4 +1,4 @@
-//! Cuts holes into segments, where nobody will read again.
+//! Punches holes into segments, where nobody will read again.
 //!
 //! A sort beyond memory writes its input twice, as runs and as output. Holes let the second copy
 //! have the place of the first: on the disk, and in the page cache, where pages that were used a
@@ -20,16 +20,16 @@ const PAGE_BYTES: u64 = 4096;
 
 /// Partitions whose pairs are gone.
 #[derive(Default)]
-pub(super) struct Released(Mutex<BTreeSet<u32>>);
+pub(super) struct Punched(Mutex<BTreeSet<u32>>);
 
-impl Released {
+impl Punched {
     /// Whether the pairs of `partition` are gone, or about to be.
     pub(super) fn has(&self, partition: u32) -> bool {
         lock(&self.0).contains(&partition)
     }
 
     /// Cuts `partition`, which lies in these extents, out of the file.
-    pub(super) fn release(
+    pub(super) fn punch(
         &self,
         path: &Path,
         partition: u32,
@@ -40,12 +40,12 @@ impl Released {
             return Ok(());
         }
         let file = File::options().write(true).open(path)?;
-        joined(extents).into_iter().try_for_each(|extent| cut_out(&file, extent))
+        joined(extents).into_iter().try_for_each(|extent| punch_hole(&file, extent))
     }
 }
 
 /// Makes a hole of the pages of a file that are in this extent.
-pub(super) fn cut_out(file: &File, Extent { offset, bytes }: Extent) -> io::Result<()> {
+pub(super) fn punch_hole(file: &File, Extent { offset, bytes }: Extent) -> io::Result<()> {
     let start = offset.next_multiple_of(PAGE_BYTES);
     let end = (offset + bytes) / PAGE_BYTES * PAGE_BYTES;
     if start < end {
