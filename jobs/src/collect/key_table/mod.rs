@@ -57,8 +57,8 @@ pub(super) trait WordTable<const N: usize> {
         Probe { words, hash }
     }
 
-    /// Takes a value into the accumulator of a key. Where it was a call of its own, word count took
-    /// 16 percent more user time.
+    /// Takes a value into the accumulator of a key. As a call of its own, it made word count take
+    /// 6 percent more instructions (643 million, not 606, for 8 MiB, built without LTO).
     #[inline(always)]
     fn fold(&mut self, probe: Probe<N>, value: impl Fold<Self::Accumulator>) -> Result<()> {
         let Probe { words, hash } = probe;
