@@ -24,9 +24,9 @@ use windrow_proto::v1::enrollment_server::EnrollmentServer;
 use windrow_proto::v1::jobs_server::JobsServer;
 use windrow_proto::v1::sessions_server::SessionsServer;
 use windrow_scheduler::Config;
-use windrow_security::access::{AccessLayer, Caller, Gate, Open};
+use windrow_security::access::{AccessLayer, AllowAll, Authorizer, Caller};
 use windrow_security::files::make_private_folder;
-use windrow_security::{LocalGate, LocalUsers, Refusals, limits};
+use windrow_security::{LocalUsers, LocalUsersOnly, Refusals, limits};
 
 use crate::audit::{Audit, Audited};
 use crate::blobs::BlobStore;
@@ -165,20 +165,20 @@ impl Coordinator {
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
         let Some(security) = self.config.security.clone() else {
-            let gate: Arc<dyn Gate> = match self.config.local_users.clone() {
-                users if users == LocalUsers::everybody() => Arc::new(Open),
-                users => Arc::new(LocalGate(users)),
+            let authorizer: Arc<dyn Authorizer> = match self.config.local_users.clone() {
+                users if users == LocalUsers::everybody() => Arc::new(AllowAll),
+                users => Arc::new(LocalUsersOnly(users)),
             };
-            let gate = self.audited(gate);
+            let authorizer = self.audited(authorizer);
             let incoming = windrow_security::listen(listener, None);
-            return self.serve_behind(gate, incoming, shutdown).await;
+            return self.serve_behind(authorizer, incoming, shutdown).await;
         };
         let incoming = windrow_security::listen(listener, Some(security.tls()));
-        let gate = Arc::new(MembersOnly::new(security.clone(), self.audit.clone()));
+        let authorizer = Arc::new(MembersOnly::new(security.clone(), self.audit.clone()));
         tokio::select! {
-            served = self.serve_behind(self.audited(gate.clone()), incoming, shutdown) => served,
+            served = self.serve_behind(self.audited(authorizer.clone()), incoming, shutdown) => served,
             () = security.stay_certified() => Ok(()),
-            () = gate.shut_out_former() => Ok(()),
+            () = authorizer.shut_out_former() => Ok(()),
         }
     }
 
@@ -197,20 +197,20 @@ impl Coordinator {
         IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
         IE: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        self.serve_behind(Arc::new(Open), incoming, shutdown).await
+        self.serve_behind(Arc::new(AllowAll), incoming, shutdown).await
     }
 
     /// Has what comes of calls noted, if there is a place for that.
-    fn audited(&self, gate: Arc<dyn Gate>) -> Arc<dyn Gate> {
+    fn audited(&self, authorizer: Arc<dyn Authorizer>) -> Arc<dyn Authorizer> {
         match self.audit.clone() {
-            Some(audit) => Arc::new(Audited { gate, audit, is_method }),
-            None => gate,
+            Some(audit) => Arc::new(Audited { authorizer, audit, is_method }),
+            None => authorizer,
         }
     }
 
     async fn serve_behind<IO, IE>(
         &self,
-        gate: Arc<dyn Gate>,
+        authorizer: Arc<dyn Authorizer>,
         incoming: impl Stream<Item = Result<IO, IE>>,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError>
@@ -218,7 +218,7 @@ impl Coordinator {
         IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
         IE: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let router = self.router(gate, shutdown.clone());
+        let router = self.router(authorizer, shutdown.clone());
         let stopped = async {
             shutdown.cancelled().await;
             self.stop().await;
@@ -239,7 +239,7 @@ impl Coordinator {
 
     fn router(
         &self,
-        gate: Arc<dyn Gate>,
+        authorizer: Arc<dyn Authorizer>,
         stopping: CancellationToken,
     ) -> Router<Stack<AccessLayer, Identity>> {
         let config = &self.config;
@@ -277,7 +277,7 @@ impl Coordinator {
         };
         let room = RequestRoom::default();
         Server::builder()
-            .layer(AccessLayer::new(gate))
+            .layer(AccessLayer::new(authorizer))
             .max_concurrent_streams(limits::COORDINATOR_STREAMS_MAX)
             .initial_stream_window_size(limits::COORDINATOR_WINDOW_BYTES)
             .initial_connection_window_size(
@@ -333,7 +333,7 @@ async fn refuse_for_now(listener: &TcpListener, security: Option<Security>) -> I
 /// Refuses everybody.
 struct StandsStill;
 
-impl Gate for StandsStill {
+impl Authorizer for StandsStill {
     fn admit(&self, _method: &str, _caller: &Caller) -> Result<(), Status> {
         Err(stands_still())
     }

@@ -1,5 +1,5 @@
-//! One layer around all services of a server: each call is let in by a gate, or answered with a
-//! refusal before any service sees it. Which calls a gate lets in is its own business.
+//! One layer around all services of a server: an [`Authorizer`] admits each call, or its refusal is
+//! the answer before any service sees the call.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,11 +13,11 @@ use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};
 use tower::{Layer, Service};
 
-use crate::door::Place;
+use crate::admission::AdmissionState;
 use crate::limits::NEWCOMER_LINGER;
 use crate::{Certified, Identity, Origin};
 
-/// Who is at the other end of a connection. In the extensions of each of its requests.
+/// The other end of a connection; an extension of each of its requests.
 #[derive(Clone, Debug, Default)]
 pub struct Caller {
     shared: Arc<Shared>,
@@ -27,50 +27,50 @@ pub struct Caller {
 struct Shared {
     certified: Option<Certified>,
     origin: OnceLock<Origin>,
-    place: Mutex<Place>,
+    admission: Mutex<AdmissionState>,
     has_called: AtomicBool,
     shut_out: CancellationToken,
 }
 
-/// A caller for as long as its connection stands.
+/// A caller, without keeping its connection open.
 #[derive(Clone, Debug)]
 pub struct WeakCaller(Weak<Shared>);
 
 impl WeakCaller {
-    /// The caller, unless it has gone.
+    /// The caller, if its connection is still open.
     pub fn upgrade(&self) -> Option<Caller> {
         self.0.upgrade().map(|shared| Caller { shared })
     }
 }
 
 impl Caller {
-    /// Somebody who has shown this, or nothing.
+    /// A caller with this certificate, or with none.
     pub fn new(certified: Option<Certified>) -> Self {
         Self { shared: Arc::new(Shared { certified, ..Shared::default() }) }
     }
 
-    /// Somebody who has a place among those who call a listener, and goes when `shut_out` fires.
+    /// A caller at a listener, whose connection closes when `shut_out` fires.
     pub(crate) fn at(
         certified: Option<Certified>,
-        place: Place,
+        admission: AdmissionState,
         shut_out: CancellationToken,
     ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 certified,
-                place: Mutex::new(place),
+                admission: Mutex::new(admission),
                 shut_out,
                 ..Shared::default()
             }),
         }
     }
 
-    /// What was shown.
+    /// What its certificate says, if it has shown one.
     pub fn certified(&self) -> Option<&Certified> {
         self.shared.certified.as_ref()
     }
 
-    /// Where it comes from; `None` inside a process.
+    /// Where the connection comes from; `None` inside a process.
     pub fn origin(&self) -> Option<&Origin> {
         self.shared.origin.get()
     }
@@ -79,89 +79,91 @@ impl Caller {
         self.shared.origin.get_or_init(origin);
     }
 
-    /// Who that is.
+    /// The identity in its certificate.
     pub fn identity(&self) -> Option<&Identity> {
         self.certified().map(|certified| &certified.identity)
     }
 
-    /// Lets a call in that the gate has nothing against.
+    /// Counts a call that the authorizer has let in.
     ///
     /// # Errors
-    /// When a newcomer has had its call, or there are too many connections.
+    /// When a newcomer has already made its one call, or there are too many connections.
     pub fn admit(&self) -> Result<(), Status> {
         let identity = self.identity();
-        self.place().admit(identity)
+        self.admission().admit(identity)
     }
 
-    /// Whether a call of a member was let in.
+    /// Whether a member's call was admitted.
     pub fn was_admitted(&self) -> bool {
-        self.place().is_admitted()
+        self.admission().is_admitted()
     }
 
-    /// Whether this is asked for the first time.
+    /// Whether this is the first time that it is asked.
     pub fn is_first_call(&self) -> bool {
         !self.shared.has_called.swap(true, Ordering::Relaxed)
     }
 
-    fn place(&self) -> MutexGuard<'_, Place> {
-        self.shared.place.lock().unwrap_or_else(PoisonError::into_inner)
+    fn admission(&self) -> MutexGuard<'_, AdmissionState> {
+        self.shared.admission.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The one call of a newcomer has its answer.
+    /// Closes the connection of a newcomer, whose one call is answered, after time to read the
+    /// answer.
     async fn take_leave(self) {
         tokio::time::sleep(NEWCOMER_LINGER).await;
         self.shut_out();
     }
 
-    /// Closes the connection, and with it all calls that stand.
+    /// Closes the connection, with all its open calls.
     pub fn shut_out(&self) {
         self.shared.shut_out.cancel();
     }
 
-    /// Whether the connection was closed because of who is at its other end.
+    /// Whether the connection was closed because of the caller's identity.
     pub fn is_shut_out(&self) -> bool {
         self.shared.shut_out.is_cancelled()
     }
 
-    /// The same, without keeping it.
+    /// A reference that does not keep the connection open.
     pub fn downgrade(&self) -> WeakCaller {
         WeakCaller(Arc::downgrade(&self.shared))
     }
 }
 
-/// Decides by a method's path, such as `/windrow.v1.Jobs/Submit`, and the caller.
-pub trait Gate: Send + Sync + 'static {
+/// Decides which callers may call which methods. A method is a path such as
+/// `/windrow.v1.Jobs/Submit`.
+pub trait Authorizer: Send + Sync + 'static {
     /// # Errors
     /// The refusal, if the call is not let in.
     fn admit(&self, method: &str, caller: &Caller) -> Result<(), Status>;
 
-    /// Hears how a call was answered that it was asked about, which may be by a refusal.
+    /// Is told the answer to a call that it was asked about, which may be a refusal.
     fn answered(&self, _method: &str, _caller: &Caller, _answer: &Response<Body>) {}
 }
 
-/// What a call was about, in the extensions of its answer, for a gate that notes it.
+/// What a call was about: an extension of its answer, for an authorizer that logs it.
 #[derive(Clone, Debug)]
 pub struct Subject(pub String);
 
-/// Lets everybody in: connections inside a process, and listeners without TLS.
-pub struct Open;
+/// Admits every call: inside a process, and on listeners without TLS.
+pub struct AllowAll;
 
-impl Gate for Open {
+impl Authorizer for AllowAll {
     fn admit(&self, _method: &str, _caller: &Caller) -> Result<(), Status> {
         Ok(())
     }
 }
 
-/// Puts a gate before services.
+/// Puts an authorizer in front of services.
 #[derive(Clone)]
 pub struct AccessLayer {
-    gate: Arc<dyn Gate>,
+    authorizer: Arc<dyn Authorizer>,
 }
 
 impl AccessLayer {
-    /// With this gate.
-    pub fn new(gate: Arc<dyn Gate>) -> Self {
-        Self { gate }
+    /// A layer that asks this authorizer.
+    pub fn new(authorizer: Arc<dyn Authorizer>) -> Self {
+        Self { authorizer }
     }
 }
 
@@ -169,14 +171,14 @@ impl<S> Layer<S> for AccessLayer {
     type Service = Access<S>;
 
     fn layer(&self, services: S) -> Access<S> {
-        Access { gate: Arc::clone(&self.gate), services }
+        Access { authorizer: Arc::clone(&self.authorizer), services }
     }
 }
 
-/// Services behind a gate.
+/// Services behind an authorizer.
 #[derive(Clone)]
 pub struct Access<S> {
-    gate: Arc<dyn Gate>,
+    authorizer: Arc<dyn Authorizer>,
     services: S,
 }
 
@@ -196,18 +198,18 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let caller = request.extensions().get::<Caller>().cloned().unwrap_or_default();
-        let (gate, method) = (Arc::clone(&self.gate), request.uri().path().to_string());
-        let admitted = gate.admit(&method, &caller).and_then(|()| caller.admit());
+        let (authorizer, method) = (Arc::clone(&self.authorizer), request.uri().path().to_string());
+        let admitted = authorizer.admit(&method, &caller).and_then(|()| caller.admit());
         if let Err(refusal) = admitted {
             let refusal = refusal.into_http();
-            gate.answered(&method, &caller, &refusal);
+            authorizer.answered(&method, &caller, &refusal);
             return Box::pin(async move { Ok(refusal) });
         }
         let answering = self.services.call(request);
         Box::pin(async move {
             let answer = answering.await;
             if let Ok(answer) = &answer {
-                gate.answered(&method, &caller, answer);
+                authorizer.answered(&method, &caller, answer);
             }
             if !caller.was_admitted() {
                 tokio::spawn(caller.take_leave());

@@ -1,8 +1,8 @@
-//! Who waits at a listener, and who is inside.
+//! Admission control of a listener: which connections wait, and which are admitted.
 //!
-//! Whoever connects is a stranger, until they show a certificate. From then on they are a member
-//! who waits, among members and no longer among those of their address, until a call of theirs is
-//! admitted. Newcomers, who have no certificate, remain strangers.
+//! A connection is a stranger until it shows a certificate. Then it waits among members, no longer
+//! among the strangers of its address, until one of its calls is admitted. Newcomers, who have no
+//! certificate, remain strangers.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,15 +12,15 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::Identity;
-use crate::crowd::{Crowd, Member, origin};
-use crate::limits::Room;
+use crate::limits::ConnectionLimits;
+use crate::waiting_list::{WaitingGuard, WaitingList, origin};
 
-/// Of one listener. Cheap to clone; clones are the same.
+/// The admission of one listener. Cheap to clone; clones share it.
 #[derive(Clone)]
-pub(crate) struct Door {
-    strangers: Crowd<IpAddr>,
-    /// By identity: of several who share an address, none keeps the others out.
-    waiting: Crowd<String>,
+pub(crate) struct ConnectionAdmission {
+    strangers: WaitingList<IpAddr>,
+    /// By identity, so that members who share an address cannot keep each other out.
+    waiting: WaitingList<String>,
     inside: Arc<Mutex<Inside>>,
     /// Whether members show certificates here.
     is_secured: bool,
@@ -33,37 +33,37 @@ struct Inside {
     by_member: BTreeMap<String, usize>,
 }
 
-/// Where a connection waits.
-pub(crate) enum Seat {
-    /// Among those of its address.
-    Stranger(Member<IpAddr>),
-    /// Among those of its identity.
-    Waiting(Member<String>),
+/// A waiting connection's place.
+pub(crate) enum ConnectionGuard {
+    /// Among the connections of its address.
+    Stranger(WaitingGuard<IpAddr>),
+    /// Among the connections of its identity.
+    Waiting(WaitingGuard<String>),
 }
 
-impl Seat {
-    /// Fires when it has to go, for the sake of another one.
+impl ConnectionGuard {
+    /// Fires when the connection is evicted.
     pub(crate) fn evicted(&self) -> CancellationToken {
         match self {
-            Self::Stranger(seat) => seat.evicted(),
-            Self::Waiting(seat) => seat.evicted(),
+            Self::Stranger(guard) => guard.evicted(),
+            Self::Waiting(guard) => guard.evicted(),
         }
     }
 }
 
-/// Where a caller stands.
+/// How far a caller has been admitted.
 #[derive(Default)]
-pub(crate) enum Place {
-    /// Within this process: nothing is limited.
+pub(crate) enum AdmissionState {
+    /// Inside this process, where nothing is limited.
     #[default]
     Within,
-    /// At the door. A newcomer has one call.
-    Stranger { door: Door, _seat: Seat, has_called: bool },
-    /// Inside, as long as this is kept.
-    Admitted { _admission: Admission },
+    /// Not admitted yet. A newcomer has one call.
+    Stranger { admission: ConnectionAdmission, _guard: ConnectionGuard, has_called: bool },
+    /// Admitted, and counted while this is kept.
+    Admitted { _permit: AdmissionPermit },
 }
 
-impl std::fmt::Debug for Place {
+impl std::fmt::Debug for AdmissionState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Within => "Within",
@@ -74,85 +74,93 @@ impl std::fmt::Debug for Place {
 }
 
 /// Counts a connection of a member until it is dropped.
-pub(crate) struct Admission {
+pub(crate) struct AdmissionPermit {
     inside: Arc<Mutex<Inside>>,
-    /// `None` where nobody shows who they are.
+    /// `None` where the listener asks for no certificates.
     member: Option<String>,
 }
 
-impl Door {
-    pub(crate) fn new(room: Room, is_secured: bool) -> Self {
+impl ConnectionAdmission {
+    pub(crate) fn new(limits: ConnectionLimits, is_secured: bool) -> Self {
         let inside = Inside {
-            most: room.admitted(),
-            most_of_one: room.of_member(),
+            most: limits.admitted(),
+            most_of_one: limits.of_member(),
             count: 0,
             by_member: BTreeMap::new(),
         };
-        let (strangers, waiting) = (Crowd::new(room.strangers()), Crowd::new(room.waiting()));
+        let (strangers, waiting) =
+            (WaitingList::new(limits.strangers()), WaitingList::new(limits.waiting()));
         Self { strangers, waiting, inside: Arc::new(Mutex::new(inside)), is_secured }
     }
 
-    /// A connection that was accepted.
-    pub(crate) async fn arrive(&self, from: IpAddr) -> Member<IpAddr> {
+    /// Takes in a connection that was accepted.
+    pub(crate) async fn arrive(&self, from: IpAddr) -> WaitingGuard<IpAddr> {
         self.strangers.enter(origin(from)).await
     }
 
-    /// A connection that has shown a certificate. It gives up its seat when it has another one.
-    pub(crate) async fn arrive_as(&self, identity: &Identity, stranger: Member<IpAddr>) -> Seat {
-        let seat = self.waiting.enter(identity.to_string()).await;
+    /// Moves a connection that has shown a certificate among the members; it keeps its old place
+    /// until it has the new one.
+    pub(crate) async fn arrive_as(
+        &self,
+        identity: &Identity,
+        stranger: WaitingGuard<IpAddr>,
+    ) -> ConnectionGuard {
+        let guard = self.waiting.enter(identity.to_string()).await;
         drop(stranger);
-        Seat::Waiting(seat)
+        ConnectionGuard::Waiting(guard)
     }
 
-    pub(crate) fn place(&self, seat: Seat) -> Place {
-        Place::Stranger { door: self.clone(), _seat: seat, has_called: false }
+    pub(crate) fn waiting(&self, guard: ConnectionGuard) -> AdmissionState {
+        AdmissionState::Stranger { admission: self.clone(), _guard: guard, has_called: false }
     }
 
-    fn admit(&self, identity: Option<&Identity>) -> Result<Admission, Status> {
+    fn admit(&self, identity: Option<&Identity>) -> Result<AdmissionPermit, Status> {
         let member = identity.map(Identity::to_string);
         let mut inside = lock(&self.inside);
         if inside.count >= inside.most {
-            let text = format!("{} connections are open, which is as many as may be", inside.count);
+            let text = format!("too many connections are open ({}); try again later", inside.count);
             return Err(Status::resource_exhausted(text));
         }
         let most_of_one = inside.most_of_one;
         if let Some(member) = &member {
             let count = inside.by_member.entry(member.clone()).or_default();
             if *count >= most_of_one {
-                let text = format!("{member} has {count} connections already; close some");
+                let text = format!(
+                    "{member} has {count} connections open, which is its limit; close some"
+                );
                 return Err(Status::resource_exhausted(text));
             }
             *count += 1;
         }
         inside.count += 1;
-        Ok(Admission { inside: Arc::clone(&self.inside), member })
+        Ok(AdmissionPermit { inside: Arc::clone(&self.inside), member })
     }
 }
 
-impl Place {
-    /// A call is to be let in.
+impl AdmissionState {
+    /// Admits a call.
     pub(crate) fn admit(&mut self, identity: Option<&Identity>) -> Result<(), Status> {
-        let Self::Stranger { door, has_called, .. } = self else { return Ok(()) };
-        if door.is_secured && identity.is_none() {
+        let Self::Stranger { admission, has_called, .. } = self else { return Ok(()) };
+        if admission.is_secured && identity.is_none() {
             if *has_called {
                 return Err(Status::resource_exhausted(
-                    "without a certificate, one call is let in",
+                    "only one call is allowed without a certificate",
                 ));
             }
             *has_called = true;
             return Ok(());
         }
-        *self = Self::Admitted { _admission: door.admit(identity)? };
+        *self = Self::Admitted { _permit: admission.admit(identity)? };
         Ok(())
     }
 
-    /// Whether the connection may stay.
+    /// Whether the connection may stay open.
     pub(crate) fn is_admitted(&self) -> bool {
         !matches!(self, Self::Stranger { .. })
     }
 }
 
-impl Drop for Admission {
+impl Drop for AdmissionPermit {
     fn drop(&mut self) {
         let mut inside = lock(&self.inside);
         inside.count -= 1;
@@ -181,76 +189,77 @@ mod tests {
         Identity::new("c", Role::Submitter, name).unwrap()
     }
 
-    async fn arrive(door: &Door) -> Place {
-        door.place(Seat::Stranger(door.arrive(Ipv4Addr::LOCALHOST.into()).await))
+    async fn arrive(admission: &ConnectionAdmission) -> AdmissionState {
+        admission
+            .waiting(ConnectionGuard::Stranger(admission.arrive(Ipv4Addr::LOCALHOST.into()).await))
     }
 
-    fn small() -> Room {
-        Room::of_files(64)
+    fn small() -> ConnectionLimits {
+        ConnectionLimits::of_files(64)
     }
 
     #[tokio::test]
     async fn a_newcomer_has_one_call_and_remains_a_stranger() {
-        let door = Door::new(small(), true);
-        let mut place = arrive(&door).await;
-        place.admit(None).unwrap();
-        assert!(!place.is_admitted());
-        assert!(place.admit(None).is_err());
-        place.admit(Some(&identity("m"))).unwrap();
-        assert!(place.is_admitted());
+        let admission = ConnectionAdmission::new(small(), true);
+        let mut state = arrive(&admission).await;
+        state.admit(None).unwrap();
+        assert!(!state.is_admitted());
+        assert!(state.admit(None).is_err());
+        state.admit(Some(&identity("m"))).unwrap();
+        assert!(state.is_admitted());
     }
 
-    /// Certificates, and no calls: a flood of one member, from an address that others share.
+    /// A flood of one member, with certificates but no calls, from an address that others share.
     #[tokio::test(start_paused = true)]
-    async fn a_member_who_only_waits_keeps_nobody_else_of_its_address_out() {
-        let door = Door::new(small(), true);
+    async fn members_that_only_wait_do_not_crowd_out_strangers_of_their_address() {
+        let admission = ConnectionAdmission::new(small(), true);
         let address = Ipv4Addr::LOCALHOST.into();
         let mut flood = Vec::new();
         for _ in 0..100 {
-            let stranger = door.arrive(address).await;
-            flood.push(door.arrive_as(&identity("many"), stranger).await);
+            let stranger = admission.arrive(address).await;
+            flood.push(admission.arrive_as(&identity("many"), stranger).await);
         }
-        assert_eq!(door.strangers.len(), 0, "they are none of the address any more");
-        let stranger = door.arrive(address).await;
+        assert_eq!(admission.strangers.len(), 0, "members do not count for their address");
+        let stranger = admission.arrive(address).await;
         let mut silent = Vec::new();
         for _ in 0..small().strangers() / 2 - 1 {
-            silent.push(door.arrive(address).await);
+            silent.push(admission.arrive(address).await);
         }
-        assert!(!stranger.evicted().is_cancelled(), "the room of the address is as good as empty");
-        let other = door.arrive_as(&identity("other"), stranger).await;
-        let stranger = door.arrive(address).await;
-        flood.push(door.arrive_as(&identity("many"), stranger).await);
+        assert!(!stranger.evicted().is_cancelled(), "the flood takes no room of the address");
+        let other = admission.arrive_as(&identity("other"), stranger).await;
+        let stranger = admission.arrive(address).await;
+        flood.push(admission.arrive_as(&identity("many"), stranger).await);
         assert!(!other.evicted().is_cancelled());
-        let left = flood.iter().filter(|seat| !seat.evicted().is_cancelled()).count();
+        let left = flood.iter().filter(|guard| !guard.evicted().is_cancelled()).count();
         assert!(left <= small().waiting() / 2, "{left}");
     }
 
     #[tokio::test]
     async fn a_member_that_has_many_connections_leaves_room_for_others() {
-        let door = Door::new(small(), true);
-        let mut places = Vec::new();
+        let admission = ConnectionAdmission::new(small(), true);
+        let mut states = Vec::new();
         for _ in 0..small().admitted() {
-            let mut place = arrive(&door).await;
-            match place.admit(Some(&identity("many"))) {
-                Ok(()) => places.push(place),
+            let mut state = arrive(&admission).await;
+            match state.admit(Some(&identity("many"))) {
+                Ok(()) => states.push(state),
                 Err(refusal) => assert!(refusal.message().contains("close some"), "{refusal}"),
             }
         }
-        assert_eq!(places.len(), small().of_member());
-        arrive(&door).await.admit(Some(&identity("other"))).unwrap();
-        places.clear();
-        assert_eq!(lock(&door.inside).count, 0);
-        assert!(lock(&door.inside).by_member.is_empty());
+        assert_eq!(states.len(), small().of_member());
+        arrive(&admission).await.admit(Some(&identity("other"))).unwrap();
+        states.clear();
+        assert_eq!(lock(&admission.inside).count, 0);
+        assert!(lock(&admission.inside).by_member.is_empty());
     }
 
     #[tokio::test]
-    async fn where_nobody_shows_who_they_are_the_sum_is_limited() {
-        let door = Door::new(small(), false);
-        let mut places = Vec::new();
+    async fn without_certificates_only_the_sum_is_limited() {
+        let admission = ConnectionAdmission::new(small(), false);
+        let mut states = Vec::new();
         for n in 0..=small().admitted() {
-            let mut place = arrive(&door).await;
-            assert_eq!(place.admit(None).is_ok(), n < small().admitted());
-            places.push(place);
+            let mut state = arrive(&admission).await;
+            assert_eq!(state.admit(None).is_ok(), n < small().admitted());
+            states.push(state);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a certificate says. Whether that is true, TLS has checked: this only reads.
+//! The contents of a certificate. This only reads: TLS has verified it.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,14 +8,14 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::{Identity, SecurityError};
 
-/// Whom a certificate speaks for, and when.
+/// The identity in a certificate, and its validity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certified {
-    /// Whom.
+    /// The member whose certificate it is.
     pub identity: Identity,
-    /// From then on.
+    /// The start of its validity.
     pub not_before: SystemTime,
-    /// Up to then.
+    /// The end of its validity.
     pub not_after: SystemTime,
 }
 
@@ -44,10 +44,10 @@ impl Certified {
         Ok(Self { identity, not_before, not_after })
     }
 
-    /// Why it does not count at `now`, if it does not.
+    /// Checks that it is valid at `now`.
     ///
     /// # Errors
-    /// When it is too early or too late.
+    /// When it has expired, or is not valid yet.
     pub fn check(&self, now: SystemTime) -> Result<(), SecurityError> {
         if now > self.not_after {
             return Err(SecurityError::Expired { since: self.not_after });
@@ -58,7 +58,7 @@ impl Certified {
         Ok(())
     }
 
-    /// When to ask for another one: after two thirds of its life.
+    /// When to renew it: after two thirds of its life.
     pub fn renew_at(&self) -> SystemTime {
         let life = self.not_after.duration_since(self.not_before).unwrap_or_default();
         self.not_after - life / 3

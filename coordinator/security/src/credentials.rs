@@ -1,4 +1,5 @@
-//! A member's credentials: its key, its certificate, and that of the authority which it trusts.
+//! A member's credentials: its key, its certificate, and the certificate of its cluster's
+//! authority.
 
 use std::path::{Path, PathBuf};
 
@@ -9,10 +10,10 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use crate::files::{make_private_folder, read, write_private};
 use crate::{Certified, SecurityError};
 
-/// The one file in a folder of credentials. One, so that key and certificate are replaced together.
+/// The only file in a folder of credentials: key and certificate are replaced together.
 const FILE: &str = "identity.pem";
 
-/// What a member shows and trusts.
+/// A member's key and certificate, and the authority that it trusts.
 pub struct Credentials {
     key: PrivateKeyDer<'static>,
     certificate: CertificateDer<'static>,
@@ -32,15 +33,15 @@ impl Credentials {
         Ok(Self { key, certificate, authority, certified })
     }
 
-    /// Where the credentials of a folder are.
+    /// The file of the credentials in a folder.
     pub fn path(folder: &Path) -> PathBuf {
         folder.join(FILE)
     }
 
-    /// Reads those in a folder.
+    /// Reads the credentials in a folder.
     ///
     /// # Errors
-    /// When there are none, or they make no sense.
+    /// When there are none, or they are damaged.
     pub fn load(folder: &Path) -> Result<Self, SecurityError> {
         let path = Self::path(folder);
         let bytes = read(&path)?;
@@ -55,10 +56,10 @@ impl Credentials {
         Self::new(key, certificate, authority)
     }
 
-    /// Writes them into a folder, in place of those that are there.
+    /// Writes the credentials into a folder, and replaces those in it.
     ///
     /// # Errors
-    /// When the system says so.
+    /// When a file cannot be written.
     pub fn save(&self, folder: &Path) -> Result<(), SecurityError> {
         make_private_folder(folder)
             .map_err(|error| SecurityError::Io { path: folder.to_path_buf(), error })?;
@@ -70,7 +71,7 @@ impl Credentials {
         write_private(&Self::path(folder), text.concat().as_bytes())
     }
 
-    /// Whom they are of.
+    /// The contents of the certificate.
     pub fn certified(&self) -> &Certified {
         &self.certified
     }
@@ -85,18 +86,18 @@ impl Credentials {
         &self.certificate
     }
 
-    /// The key, which is for this machine only.
+    /// The private key, which never leaves this machine.
     pub fn key(&self) -> &PrivateKeyDer<'static> {
         &self.key
     }
 }
 
-/// As OpenSSL and others read it.
+/// DER as PEM text, as OpenSSL reads it.
 pub fn pem(label: &str, der: &[u8]) -> String {
     use base64::Engine;
     let text = base64::engine::general_purpose::STANDARD.encode(der);
     let mut pem = format!("-----BEGIN {label}-----\n");
-    // All characters are ASCII, so that pieces of bytes are pieces of text.
+    // The text is ASCII, so chunks of bytes are chunks of text.
     for line in text.as_bytes().chunks(64) {
         pem.push_str(&String::from_utf8_lossy(line));
         pem.push('\n');
@@ -104,13 +105,13 @@ pub fn pem(label: &str, der: &[u8]) -> String {
     pem + &format!("-----END {label}-----\n")
 }
 
-/// A key that never leaves this machine, and the request for a certificate of it.
+/// A new key, which never leaves this machine, and the request for its certificate.
 pub struct FreshKey {
     key: KeyPair,
 }
 
 impl FreshKey {
-    /// Draws an ECDSA key on P-256.
+    /// Generates an ECDSA key on P-256.
     ///
     /// # Errors
     /// When the system gives no random bytes.
@@ -119,8 +120,8 @@ impl FreshKey {
         Ok(Self { key: key.map_err(|error| SecurityError::Key(error.to_string()))? })
     }
 
-    /// A PKCS #10 request, DER. It proves that who sends it has the key; who that is, the authority
-    /// says.
+    /// A PKCS #10 request in DER. It proves possession of the key; the authority decides the
+    /// identity.
     ///
     /// # Errors
     /// When it cannot be signed.

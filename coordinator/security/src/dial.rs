@@ -1,4 +1,4 @@
-//! Connections to coordinators: with TLS where the address says https.
+//! Connections to coordinators, with TLS for https URLs.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use tonic::transport::{Endpoint, Uri};
 use crate::tls::connect_newcomer;
 use crate::{LocalUsers, Tls};
 
-/// Before the next address of a name is tried beside those that have not answered yet.
+/// The wait before the next address of a name is tried beside those that have not answered.
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 
 /// A connection, as a channel takes it.
@@ -30,42 +30,42 @@ pub struct Dialer {
 
 #[derive(Clone, Debug)]
 enum Trust {
-    /// These users of this machine: there are no credentials. Whoever answers on another machine
-    /// is believed.
+    /// These users of this machine, without credentials. Coordinators on other machines are
+    /// trusted.
     Plain(LocalUsers),
-    /// Whoever this authority has certified; nothing to show yet.
+    /// Any coordinator with a certificate of this authority; this side has no certificate yet.
     Newcomer(CertificateDer<'static>),
-    /// The members of one's own cluster.
+    /// Coordinators of one's own cluster.
     Member(Tls),
-    /// The members of the cluster of one whose certificate may have run out.
+    /// The same, for a member whose certificate may have expired.
     Renewing(Tls),
 }
 
-/// Not an address that this dialer can connect to.
+/// A URL that this dialer cannot use.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "'{}' is not a coordinator's URL such as http://127.0.0.1:7171 or https://host:7171: {message}",
     windrow_jobs::one_line(url)
 )]
 pub struct NotAnAddress {
-    /// As given.
+    /// The URL as given.
     pub url: String,
     /// What is wrong with it.
     pub message: String,
 }
 
 impl Dialer {
-    /// For clusters without TLS: on this machine, only for one's own (and root's).
+    /// For a cluster without TLS: on this machine, only a coordinator of the same user or of root.
     pub fn plain() -> Self {
         Self::plain_of(LocalUsers::default())
     }
 
-    /// For clusters without TLS, on this machine only those of these users.
+    /// For a cluster without TLS: on this machine, only a coordinator of one of these users.
     pub fn plain_of(users: LocalUsers) -> Self {
         Self { trust: Trust::Plain(users) }
     }
 
-    /// For one who only knows the cluster's authority.
+    /// For a newcomer, which has only the certificate of the cluster's authority.
     pub fn newcomer(authority: CertificateDer<'static>) -> Self {
         Self { trust: Trust::Newcomer(authority) }
     }
@@ -75,7 +75,7 @@ impl Dialer {
         Self { trust: Trust::Member(tls) }
     }
 
-    /// For a member that asks for another certificate, and does nothing else.
+    /// For a member that only renews its certificate.
     pub(crate) fn renewing(tls: Tls) -> Self {
         Self { trust: Trust::Renewing(tls) }
     }
@@ -83,8 +83,7 @@ impl Dialer {
     /// The endpoint of a coordinator, to be connected with [`dial`](Self::dial).
     ///
     /// # Errors
-    /// When the URL is none, or its scheme needs credentials that are not there, or does without
-    /// those that are.
+    /// When it is no URL of a coordinator, or its scheme does not fit the credentials.
     pub fn endpoint(&self, url: &str) -> Result<Endpoint, NotAnAddress> {
         let wrong =
             |message: &str| NotAnAddress { url: url.to_string(), message: message.to_string() };
@@ -94,11 +93,11 @@ impl Dialer {
             return Err(wrong("it names no host"));
         }
         if let Some(port) = senseless_port(endpoint.uri()) {
-            return Err(wrong(&format!("'{port}' is no port, which is a number from 1 to 65535")));
+            return Err(wrong(&format!("'{port}' is no port (a number from 1 to 65535)")));
         }
         let path = endpoint.uri().path_and_query().map_or("/", |path| path.as_str());
         if path != "/" {
-            return Err(wrong(&format!("nothing follows host and port, and '{path}' does")));
+            return Err(wrong(&format!("remove '{path}': nothing may follow host and port")));
         }
         match (endpoint.uri().scheme_str(), &self.trust) {
             (Some("http"), Trust::Plain(_))
@@ -106,7 +105,7 @@ impl Dialer {
                 Ok(endpoint)
             }
             (Some("http"), _) => Err(wrong(
-                "there are credentials for a secured cluster, and http:// would not ask who answers; say https://",
+                "http:// would not verify the coordinator, and there are credentials for a secured cluster; say https://",
             )),
             (Some("https"), _) => Err(wrong(
                 "there are no credentials for a secured cluster; a worker gets them with --token-file, a user with 'windrow login'",
@@ -118,7 +117,7 @@ impl Dialer {
     /// Connects to the coordinator at a URL.
     ///
     /// # Errors
-    /// When nobody answers, or somebody else.
+    /// When nothing answers there, or the other end is not a trusted coordinator.
     pub async fn dial(self, url: Uri) -> io::Result<Dialed> {
         let is_tls = url.scheme_str() == Some("https");
         let host = url.host().unwrap_or_default().trim_matches(['[', ']']).to_string();
@@ -148,7 +147,7 @@ impl Dialer {
     }
 }
 
-/// What follows the host of a URL if it is there, and is no port.
+/// The text after a URL's host, if it is not a valid port.
 fn senseless_port(url: &Uri) -> Option<&str> {
     let (_, port) = url.authority()?.as_str().rsplit_once(url.host()?)?;
     let port = port.strip_prefix(':')?;
@@ -162,8 +161,8 @@ async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Connects to whichever address of a name answers first. One that swallows everything, such as
-/// that of a machine that is gone, does not keep the next one from being tried (RFC 8305).
+/// Connects to the address of a name that answers first. An address that does not answer, such as
+/// one of a machine that is gone, does not delay the next for long (RFC 8305).
 async fn connect_any(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     let mut tries = JoinSet::new();
     let mut next = addresses.iter();
@@ -217,10 +216,7 @@ mod tests {
             assert!(!error.contains(char::is_control), "{error:?}");
         }
         let error = plain.endpoint("http://127.0.0.1:99999").err().unwrap().to_string();
-        assert!(
-            error.ends_with("'99999' is no port, which is a number from 1 to 65535"),
-            "{error}"
-        );
+        assert!(error.ends_with("'99999' is no port (a number from 1 to 65535)"), "{error}");
         assert!(plain.endpoint("http://[::1]:65535").is_ok() && plain.endpoint("http://a").is_ok());
         let newcomer = Dialer::newcomer(CertificateDer::from(vec![1]));
         assert!(newcomer.endpoint("https://a:1").is_ok());
@@ -229,12 +225,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_that_swallows_everything_does_not_keep_the_next_from_being_tried() {
+    async fn the_next_address_is_tried_when_one_does_not_answer() {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let full = socket.listen(1).unwrap();
         let swallowing = full.local_addr().unwrap();
-        // Nobody accepts: as soon as its queue is full, the kernel drops what comes.
+        // Nothing accepts: once its queue is full, the kernel drops what arrives.
         let mut held = Vec::new();
         let patience = Duration::from_millis(300);
         while let Ok(connected) = timeout(patience, TcpStream::connect(swallowing)).await {

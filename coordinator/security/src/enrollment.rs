@@ -1,4 +1,4 @@
-//! The newcomer's side of the Enrollment service: a join token becomes credentials.
+//! The newcomer's side of the Enrollment service, which exchanges a join token for credentials.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,11 +14,11 @@ use crate::{Credentials, Dialer, FreshKey, JoinToken, Role, SecurityError, expla
 /// How long a coordinator may take to answer.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// Joins the cluster at one of the URLs, which have commas between them, as one of `roles`, and
-/// spends the token. Nothing is written. A token for another role is not spent.
+/// Joins the cluster at one of the URLs, separated by commas, in one of `roles`, and spends the
+/// token. Writes nothing. A token for another role is not spent.
 ///
 /// # Errors
-/// When nobody answers there, somebody else does, or the token is refused.
+/// When no coordinator of the token's cluster answers, or it refuses the token.
 pub async fn enroll(
     urls: &str,
     token: &JoinToken,
@@ -37,15 +37,15 @@ pub async fn enroll(
     let credentials =
         Credentials::new(key.into_der(), answer.certificate.to_vec().into(), authority)?;
     credentials.certified().check(SystemTime::now())?;
-    // A coordinator that does not know what was asked of it.
+    // An older coordinator ignores the roles that were asked for.
     let role = credentials.certified().identity.role();
     if !roles.contains(&role) {
-        return Err(SecurityError::Denied(format!("the token is for {role}s")));
+        return Err(SecurityError::Denied(format!("the join token is for a new {role}")));
     }
     Ok(credentials)
 }
 
-/// The first of the URLs at which the cluster answers.
+/// A connection to the first URL at which the cluster answers.
 async fn newcomers_channel(urls: &str, token: &JoinToken) -> Result<Channel, SecurityError> {
     let dialer = Dialer::newcomer(token.authority.clone());
     let mut last = SecurityError::Refused("no coordinator is named".to_string());
@@ -74,7 +74,7 @@ pub(crate) async fn connect(dialer: &Dialer, url: &str) -> Result<Channel, Secur
     })
 }
 
-/// The answer to a call that must not take long.
+/// The answer to a call, with a short timeout.
 pub(crate) async fn answered<T>(
     call: impl Future<Output = Result<tonic::Response<T>, Status>>,
 ) -> Result<T, SecurityError> {

@@ -1,4 +1,4 @@
-//! What can go wrong, in words for the one who has to put it right.
+//! Errors of secure connections, in words for the person who has to fix them.
 
 use std::error::Error;
 use std::io;
@@ -11,58 +11,58 @@ use tokio_rustls::rustls::{self, AlertDescription, CertificateError};
 /// Why there is no secure connection.
 #[derive(Debug, thiserror::Error)]
 pub enum SecurityError {
-    /// A file.
+    /// A file cannot be read or written.
     #[error("{}: {error}", path.display())]
     Io {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         error: io::Error,
     },
-    /// Bytes that are not what they should be.
+    /// Bytes that cannot be parsed, or a connection that breaks the protocol.
     #[error("{0}")]
     Malformed(String),
-    /// The connection did not last until it was known who is there.
+    /// The connection broke during the handshake.
     #[error("the connection broke off: {0}")]
     BrokenOff(io::Error),
-    /// Its time is over.
+    /// The certificate has expired.
     #[error(
         "the certificate expired at {}; ask for a new join token ('windrow token', where the cluster was set up), and join with it",
         when(*since)
     )]
     Expired {
-        /// When it was.
+        /// When it expired.
         since: SystemTime,
     },
-    /// Its time has not come.
+    /// The certificate is not valid yet.
     #[error(
-        "the certificate is valid from {} on, and by this machine's clock it is {}: set the clock, here or on the coordinator",
+        "the certificate is valid from {}, and this machine's clock says {}: set the clock here, or on the coordinator",
         when(*from), when(*now)
     )]
     NotYetValid {
-        /// When it will be.
+        /// When it becomes valid.
         from: SystemTime,
-        /// When it was looked at.
+        /// When it was checked.
         now: SystemTime,
     },
-    /// TLS itself.
+    /// An error of TLS.
     #[error("{}", explain(.0))]
     Tls(#[from] rustls::Error),
-    /// Somebody of the cluster, but not the one who should be there.
-    #[error("{found} is there, and {expected} should be")]
+    /// The other end is a member of the cluster, but the wrong one.
+    #[error("the other end is {found}, and should be {expected}")]
     WrongPeer {
-        /// Who should be there.
+        /// The expected identity or role.
         expected: String,
-        /// Who is.
+        /// The identity of the other end.
         found: String,
     },
-    /// No coordinator answers there.
+    /// No coordinator answers.
     #[error("{0}")]
     Unreachable(String),
-    /// It could not be done, now or at all.
+    /// The request failed, perhaps only for now.
     #[error("{0}")]
     Refused(String),
-    /// The coordinator has said no, and will say so again.
+    /// The coordinator refuses, and would refuse again.
     #[error("{0}")]
     Denied(String),
     /// The operating system gives no random bytes, or the key cannot be made.
@@ -70,7 +70,7 @@ pub enum SecurityError {
     Key(String),
 }
 
-/// The innermost cause of an error; if that is one of TLS, in plain words.
+/// The innermost cause of an error; errors of TLS in plain words.
 pub fn explain(error: &(dyn Error + 'static)) -> String {
     let mut cause = error;
     loop {
@@ -78,7 +78,7 @@ pub fn explain(error: &(dyn Error + 'static)) -> String {
             return explain_tls(error);
         }
         if cause.downcast_ref::<h2::Error>().is_some_and(is_no_http2) {
-            return "what answers there does not speak HTTP/2".to_string();
+            return "the server there does not speak HTTP/2".to_string();
         }
         match wrapped(cause).or_else(|| cause.source()) {
             Some(source) => cause = source,
@@ -87,7 +87,7 @@ pub fn explain(error: &(dyn Error + 'static)) -> String {
     }
 }
 
-/// What errors wrap that name as their source what is behind it, or nothing.
+/// The error wrapped inside one whose `source` skips it.
 pub(crate) fn wrapped<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     if let Some(error) = error.downcast_ref::<io::Error>() {
         return error.get_ref().map(|inner| inner as _);
@@ -95,8 +95,8 @@ pub(crate) fn wrapped<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn E
     error.downcast_ref::<h2::Error>()?.get_io().map(|inner| inner as _)
 }
 
-/// Whether this side finds that what it reads are no frames. An SSH server's greeting and an answer
-/// of HTTP/1.1 look like frames of megabytes.
+/// Whether this side found that what it reads are no frames. A greeting of SSH or an answer of
+/// HTTP/1.1 looks like a frame of megabytes.
 fn is_no_http2(error: &h2::Error) -> bool {
     let is_senseless =
         matches!(error.reason(), Some(h2::Reason::PROTOCOL_ERROR | h2::Reason::FRAME_SIZE_ERROR));
@@ -114,14 +114,14 @@ fn explain_tls(error: &rustls::Error) -> String {
             "a certificate is required".to_string()
         }
         Tls::AlertReceived(AlertDescription::CertificateExpired) => {
-            "this side's certificate has expired, as it sees it; if it should not have, one of the two clocks is wrong"
+            "it says that this side's certificate has expired; if that is wrong, check both machines' clocks"
                 .to_string()
         }
         Tls::AlertReceived(
             AlertDescription::UnknownCA
             | AlertDescription::BadCertificate
             | AlertDescription::DecryptError,
-        ) => "it does not know the authority that signed this side's certificate: that belongs to another cluster"
+        ) => "it does not know the authority that signed this side's certificate: it belongs to another cluster"
             .to_string(),
         other => other.to_string(),
     }

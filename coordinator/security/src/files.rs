@@ -1,8 +1,7 @@
-//! Files and folders of their owner alone, whatever the umask; files that are never half written;
-//! and files that are read and written without waiting for anybody.
+//! Private files and folders whatever the umask, files that are written atomically, and opening
+//! without blocking on pipes and devices.
 //!
-//! The umask is for what users are given: results. What Windrow makes for itself is nobody else's
-//! business, so that its rights are said here, and not left to the umask.
+//! The umask applies to results, which are the users'. Windrow's own files have explicit modes.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -13,37 +12,36 @@ use rustix::fs::OFlags;
 
 use crate::SecurityError;
 
-/// Most of a small file.
+/// The largest file that [`read`] takes.
 pub const SMALL_BYTES_MAX: u64 = 4 << 20;
 
-/// A pipe is opened without a wait for its other end, and a terminal does not become this
-/// process's. For regular files, neither means anything.
+/// Opening a pipe does not wait for its other end, and a terminal does not become the process's
+/// controlling one. Neither flag affects regular files.
 const WITHOUT_WAITING: OFlags = OFlags::NONBLOCK.union(OFlags::NOCTTY);
 
 const OWNER_ONLY: u32 = 0o600;
 const FOLDER_OF_OWNER: u32 = 0o700;
 
-/// What others than the owner may do.
+/// The mode bits of everybody but the owner.
 const OF_OTHERS: u32 = 0o077;
-/// Who may only pass through a folder sees nothing in it that is not open to them by itself.
+/// The group may pass through the folder: it still cannot list it.
 const GROUP_PASSES: u32 = 0o010;
 
-/// Makes a folder and those above it, where missing, all of their owner alone. One that is there,
-/// and its user's own, becomes so: it is of Windrow's making.
+/// Makes a folder, and missing folders above it, for its owner alone. An existing folder of this
+/// user becomes private, too, since it is Windrow's own.
 ///
 /// # Errors
-/// When the system says so.
+/// When it cannot be made.
 pub fn make_private_folder(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(FOLDER_OF_OWNER).create(path)?;
     tighten(&File::open(path)?, FOLDER_OF_OWNER)
 }
 
-/// Makes a folder that only its owner gets into, whatever the umask; those above it are made as
-/// usual. One that is there was chosen by its user, and keeps its rights: if others get into it,
-/// that is said.
+/// Makes a private folder whatever the umask; missing folders above it get the usual mode. An
+/// existing folder was chosen by its user: its mode stays, with a warning if others can enter it.
 ///
 /// # Errors
-/// When the system says so.
+/// When it cannot be made.
 pub fn make_folder_of_owner(path: &Path) -> io::Result<()> {
     if let Some(above) = path.parent() {
         fs::create_dir_all(above)?;
@@ -57,87 +55,87 @@ pub fn make_folder_of_owner(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Says that others get into a folder which should be its owner's alone, if they do.
+/// Warns if others can enter a folder that should be private.
 pub fn warn_of_others(folder: &Path) {
     let Ok(found) = fs::metadata(folder) else { return };
     let (mode, path) = (found.mode() & 0o7777, folder.display());
     if found.uid() != rustix::process::geteuid().as_raw() {
         let owner = found.uid();
         tracing::warn!(
-            "{path} belongs to another user ({owner}), who can replace what is in it; give this one a folder of its own"
+            "{path} belongs to another user ({owner}), who can replace its contents; use a folder of your own"
         );
     } else if mode & OF_OTHERS & !GROUP_PASSES != 0 {
         tracing::warn!(
-            "other users of this machine get into {path} (its mode is {mode:04o}); 'chmod 700 {path}' keeps them out"
+            "other users of this machine can enter {path} (mode {mode:04o}); 'chmod 700 {path}' keeps them out"
         );
     }
 }
 
-/// What to tell the owner of a file that others can read or change, if they can.
+/// The warning about a file that others can read or change, if they can.
 pub fn open_to_others(path: &Path) -> Option<String> {
     let mode = fs::metadata(path).map_or(0, |found| found.mode() & 0o7777);
     let path = path.display();
     (mode & OF_OTHERS != 0).then(|| {
-        format!("other users can read or change {path} (its mode is {mode:04o}); 'chmod 600 {path}' keeps them out")
+        format!("other users can read or change {path} (mode {mode:04o}); 'chmod 600 {path}' keeps them out")
     })
 }
 
-/// A new file of its owner alone, in the place of what is there.
+/// Creates a private file, or truncates the one that is there.
 ///
 /// # Errors
-/// When the system says so.
+/// When it cannot be opened, or is not a regular file.
 pub fn create_private(path: &Path) -> io::Result<File> {
     let file = open_regular(path, private().write(true).create(true).truncate(true))?;
     tighten(&file, OWNER_ONLY)?;
     Ok(file)
 }
 
-/// How to open a file that is its owner's alone if it is made by that, without waiting for anybody.
+/// Options to open a file without blocking; private, if that creates it.
 pub fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.mode(OWNER_ONLY).custom_flags(WITHOUT_WAITING.bits().cast_signed());
     options
 }
 
-/// Opens a file in one of Windrow's own folders, which may be a link to one. Something else in its
-/// place, such as a pipe or a device, is an error of the kind `InvalidData`: nobody waits for it.
+/// Opens a regular file in one of Windrow's folders, or a link to one. Anything else in its place,
+/// such as a pipe or a device, is an error of kind `InvalidData`, and is not waited for.
 ///
 /// # Errors
-/// When the system says so, and when it is no regular file.
+/// When it cannot be opened, or is not a regular file.
 pub fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     let opened = options.custom_flags(WITHOUT_WAITING.bits().cast_signed()).open(path);
     let found = match &opened {
         Ok(file) => file.metadata(),
-        // A socket, and a pipe that nobody reads.
+        // A socket, or a pipe without a reader.
         Err(_) => fs::metadata(path),
     };
     if found.is_ok_and(|found| !found.is_file()) {
-        let text = "it is no regular file, and one should be there; remove it";
+        let text = "it is no regular file, as it should be; remove it";
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     }
     opened
 }
 
-/// Reads a regular file of so many bytes at most.
+/// Reads a regular file of at most `bytes_max` bytes.
 ///
 /// # Errors
-/// When the system says so; of the kind `InvalidData` when it is no regular file, and
-/// `FileTooLarge` when it is larger.
+/// When it cannot be read; of kind `InvalidData` when it is no regular file, and `FileTooLarge`
+/// when it is larger.
 pub fn read_regular(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let file = open_regular(path, OpenOptions::new().read(true))?;
     file.take(bytes_max + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > bytes_max {
-        let text = format!("it has more than {bytes_max} bytes, which is more than is read");
+        let text = format!("it is larger than {bytes_max} bytes, the limit");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
     }
     Ok(bytes)
 }
 
-/// Takes from others what they may do with a file or folder that is there.
+/// Removes all permissions of others from a file or folder.
 ///
 /// # Errors
-/// When the system says so.
+/// When they cannot be changed.
 pub fn make_private(path: &Path) -> io::Result<()> {
     let flags = WITHOUT_WAITING.bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
@@ -145,8 +143,8 @@ pub fn make_private(path: &Path) -> io::Result<()> {
     tighten(&file, mode)
 }
 
-/// What is another user's stays as it is, and so does what is neither a file nor a folder: a link
-/// may lead to a device, which is there for all.
+/// Leaves alone what another user owns, and what is neither a file nor a folder: a link may lead to
+/// a device, which everybody shares.
 fn tighten(file: &File, mode: u32) -> io::Result<()> {
     let found = file.metadata()?;
     let is_own = found.uid() == rustix::process::geteuid().as_raw();
@@ -156,32 +154,31 @@ fn tighten(file: &File, mode: u32) -> io::Result<()> {
     file.set_permissions(fs::Permissions::from_mode(mode))
 }
 
-/// A new folder under the temporary ones, of its owner alone, that is removed with the result.
+/// A new private folder inside `above`, which is removed with the result.
 ///
 /// # Errors
-/// When the system says so.
+/// When it cannot be made.
 pub fn temporary_folder(prefix: &str, above: &Path) -> io::Result<tempfile::TempDir> {
     let rights = fs::Permissions::from_mode(FOLDER_OF_OWNER);
     tempfile::Builder::new().prefix(prefix).permissions(rights).tempdir_in(above)
 }
 
-/// Keeps those who tidy up temporary folders by age, as systemd-tmpfiles does, out of a folder as
-/// long as the result lives: they pass over folders that are locked. Where it cannot be locked,
-/// they do not.
+/// Keeps tools that remove old temporary files, such as systemd-tmpfiles, away from a folder while
+/// the result lives: they skip locked folders. `None` if it cannot be locked.
 pub fn keep_from_tidying(folder: &Path) -> Option<File> {
     let folder = File::open(folder).ok()?;
     folder.try_lock_shared().ok()?;
     Some(folder)
 }
 
-/// Puts a file in the place of what was there, on the disk when it returns.
+/// Replaces a file atomically and durably.
 ///
 /// # Errors
-/// When the system says so.
+/// When it cannot be written.
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), SecurityError> {
     let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
     let write = || {
-        // Whoever left one there is gone; and what is there must not keep its own permissions.
+        // A leftover of an earlier process is removed, not reused: its mode may be wrong.
         match fs::remove_file(&temporary) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -195,15 +192,15 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), SecurityError> {
     write().map_err(|error| failed(path, error))
 }
 
-/// Makes what happened to a file's name outlast a power failure.
+/// Makes the creation, renaming or removal of a file durable.
 ///
 /// # Errors
-/// When the system says so.
+/// When its folder cannot be synced.
 pub fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(folder_of(path))?.sync_all()
 }
 
-/// The folder in which a file lies that may be given by its name alone.
+/// The folder that holds a path; `.` for a bare file name.
 pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -211,7 +208,7 @@ pub fn folder_of(path: &Path) -> &Path {
 /// Reads a small file, as [`read_regular`] does.
 ///
 /// # Errors
-/// When that says so.
+/// As [`read_regular`].
 pub fn read(path: &Path) -> Result<Vec<u8>, SecurityError> {
     read_regular(path, SMALL_BYTES_MAX).map_err(|error| failed(path, error))
 }
@@ -225,16 +222,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_alone_lies_in_the_folder_that_this_process_is_in() {
+    fn a_bare_file_name_is_in_the_current_folder() {
         assert_eq!(folder_of(Path::new("w1.token")), Path::new("."));
         assert_eq!(folder_of(Path::new("a/w1.token")), Path::new("a"));
-        // Tests start in the folder of their crate.
+        // Tests run in their crate's folder.
         sync_folder(Path::new("Cargo.toml")).unwrap();
     }
 
-    /// What would be waited for, for ever or as long as somebody likes.
+    /// Pipes, sockets and devices would block, or never end.
     #[test]
-    fn what_is_no_regular_file_is_neither_read_nor_written() {
+    fn only_regular_files_are_read_and_written() {
         use std::os::unix::fs::symlink;
         use std::os::unix::net::UnixListener;
 
@@ -267,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_read_than_is_said() {
+    fn a_file_above_the_limit_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         fs::write(&path, "0123456789").unwrap();

@@ -1,7 +1,7 @@
-//! Who a certificate speaks for, as the one URI among its alternative names:
+//! The identity in a certificate: its one URI among the alternative names,
 //! `windrow://CLUSTER/ROLE/NAME`.
 //!
-//! The parts have few characters, so that they need no escaping in URIs, file names, logs or
+//! Cluster and name use few characters, so they need no escaping in URIs, file names, logs or
 //! terminals.
 
 use std::fmt;
@@ -10,28 +10,28 @@ use std::str::FromStr;
 const SCHEME: &str = "windrow://";
 const PART_BYTES_MAX: usize = 64;
 
-/// What somebody may be in a cluster.
+/// What a member is in its cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
-    /// Answers all others.
+    /// Serves all other roles.
     Coordinator,
     /// Runs tasks.
     Worker,
     /// Submits jobs.
     Submitter,
-    /// May do all that a submitter or a worker may, to everybody's jobs.
+    /// May do whatever submitters and workers may, to everybody's jobs.
     Admin,
-    /// The processes of one job, whose identity is the name: they give each other what mappers have
-    /// left, and nothing else.
+    /// The processes of one job, named by the job's identity: they may fetch each other's map
+    /// outputs, and nothing else.
     Job,
 }
 
 impl Role {
-    /// All of them.
+    /// All roles.
     pub const ALL: [Self; 5] =
         [Self::Coordinator, Self::Worker, Self::Submitter, Self::Admin, Self::Job];
 
-    /// As it is written.
+    /// The role's name in URIs and messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Coordinator => "coordinator",
@@ -66,7 +66,7 @@ pub struct Identity {
     name: String,
 }
 
-/// Not the name of a member.
+/// A text that names no member.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "'{}' is no name: from 1 to {PART_BYTES_MAX} of the characters a-z, A-Z, 0-9, '-', '_' and '.'",
@@ -88,17 +88,17 @@ impl Identity {
         Ok(Self { cluster: cluster.to_string(), role, name: name.to_string() })
     }
 
-    /// The cluster: one for each authority.
+    /// The cluster's name, one for each authority.
     pub fn cluster(&self) -> &str {
         &self.cluster
     }
 
-    /// What this member may be.
+    /// The member's role.
     pub fn role(&self) -> Role {
         self.role
     }
 
-    /// Its name, unique in its role.
+    /// The member's name, unique in its role.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -130,7 +130,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_taken_survives_the_round_trip(
+        fn valid_identities_survive_the_round_trip(
             cluster in "[-_.a-zA-Z0-9]{1,64}",
             name in "[-_.a-zA-Z0-9]{1,64}",
             role in proptest::sample::select(&Role::ALL),
@@ -140,7 +140,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_refused_or_is_what_it_says(text in ".{0,40}") {
+        fn any_text_is_refused_or_printed_unchanged(text in ".{0,40}") {
             let uri = format!("windrow://c/worker/{text}");
             if let Ok(identity) = uri.parse::<Identity>() {
                 prop_assert_eq!(identity.to_string(), uri);
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_taken_for_another_name_is_refused() {
+    fn ambiguous_uris_are_refused() {
         for uri in [
             "windrow://c/worker/",
             "windrow://c/worker/a/b",

@@ -1,32 +1,32 @@
 //! Who may speak with whom in a Windrow cluster.
 //!
 //! ```text
-//!  identity, certificate   who somebody is: windrow://CLUSTER/ROLE/NAME
-//!  credentials, token      what one shows, and how one comes by it
-//!  files                   files and folders of their owner alone
+//!  identity, certificate   the name of a member: windrow://CLUSTER/ROLE/NAME
+//!  credentials, token      key and certificate of a member; the token for which it gets them
+//!  files                   files and folders that only their owner may open
 //!  tls                     both sides of a connection; the cluster's authority is the only root
-//!  dial, listener          connections out and in, plain where there are no credentials
-//!  local                   whose a connection on this machine is, where there are no credentials
-//!  access                  one layer around all services, which asks a gate before each call
+//!  dial, listener          outgoing and incoming connections, plain without credentials
+//!  local                   the user behind a connection on this machine, without credentials
+//!  access                  one layer around all services: an authorizer before each call
 //!  enrollment, renewal     the newcomer's and the member's side of the Enrollment service
-//!  retry                   what is asked again of one who has hung up
-//!  limits                  what a stranger can make us hold
-//!  crowd, door             connections that wait, and those let in; nobody keeps others out
-//!  refusals                a line a second of those who are refused
+//!  retry                   what is retried when the other end hangs up
+//!  limits                  what a stranger can make a process hold
+//!  waiting_list            waiting connections, of which none can keep others out
+//!  admission               which connections wait, and which are admitted
+//!  refusals                one log line a second about refused callers
 //! ```
 //!
-//! It verifies nothing by itself: chains, signatures, names and validity are rustls's. It issues
-//! nothing, which is the coordinator's, and decides nothing about methods: gates do.
+//! It verifies nothing itself: rustls checks chains, signatures, names and validity. Certificates
+//! are issued by the coordinator, and which methods a caller may use is an authorizer's decision.
 
-// It panics where standard error cannot be written; `tracing`, and `cli::stderr`, do not.
+// `eprintln!` panics if standard error cannot be written; `tracing` and `cli::stderr` do not.
 #![warn(clippy::print_stderr)]
 
 pub mod access;
+mod admission;
 mod certificate;
 mod credentials;
-pub mod crowd;
 mod dial;
-mod door;
 mod enrollment;
 mod error;
 pub mod files;
@@ -39,6 +39,7 @@ mod renewal;
 mod retry;
 mod tls;
 mod token;
+pub mod waiting_list;
 
 pub use tokio_rustls::rustls::pki_types;
 
@@ -49,7 +50,7 @@ pub use enrollment::enroll;
 pub use error::{SecurityError, explain};
 pub use identity::{Identity, NotAnIdentity, Role};
 pub use listener::{Connection, listen};
-pub use local::{LocalGate, LocalUsers, Origin, nobodys_number};
+pub use local::{LocalUsers, LocalUsersOnly, Origin, nobodys_number};
 pub use refusals::Refusals;
 pub use renewal::{keep_renewed, renew_if_due};
 pub use retry::retry_while_hung_up;

@@ -1,9 +1,9 @@
-//! Accepts connections, within [limits](crate::limits), and finds out who has called.
+//! Accepts connections, within [limits](crate::limits), and identifies their callers.
 //!
 //! ```text
 //!  accept --> first byte --> handshake --> server --> first call of a member that is admitted
 //!             at most FIRST_BYTE_TIME_MAX
-//!             at most STRANGER_TIME_MAX in all, of which there are not too many (door, crowd)
+//!             at most STRANGER_TIME_MAX in all, in a bounded number (admission, waiting_list)
 //! ```
 
 use std::io;
@@ -23,18 +23,18 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::Connected;
 
 use crate::access::Caller;
-use crate::crowd::{Member, Standing};
-use crate::door::{Door, Seat};
-use crate::limits::{FIRST_BYTE_TIME_MAX, HANDSHAKE_TIME_MAX, Room, STRANGER_TIME_MAX};
+use crate::admission::{ConnectionAdmission, ConnectionGuard};
+use crate::limits::{ConnectionLimits, FIRST_BYTE_TIME_MAX, HANDSHAKE_TIME_MAX, STRANGER_TIME_MAX};
+use crate::waiting_list::{Progress, WaitingGuard};
 use crate::{Certified, Origin, Refusals, Role, SecurityError, Tls, explain};
 
-/// Before the next try, where a connection could not be accepted.
+/// The pause after a connection could not be accepted.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// First byte of a TLS connection: a handshake record.
 const TLS_HANDSHAKE: u8 = 22;
 
-/// Accepts connections until the stream is dropped, with TLS if there is any.
+/// Accepts connections until the stream is dropped, with TLS if given.
 pub fn listen(listener: TcpListener, tls: Option<Tls>) -> ReceiverStream<io::Result<Connection>> {
     let (ready, connections) = mpsc::channel(1);
     tokio::spawn(accept_all(listener, tls, ready));
@@ -46,7 +46,7 @@ async fn accept_all(
     tls: Option<Tls>,
     ready: mpsc::Sender<io::Result<Connection>>,
 ) {
-    let door = Door::new(Room::of_this_process(), tls.is_some());
+    let admission = ConnectionAdmission::new(ConnectionLimits::of_this_process(), tls.is_some());
     let refusals = Refusals::default();
     loop {
         let accepted = tokio::select! {
@@ -56,20 +56,21 @@ async fn accept_all(
         let (stream, from) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Of one connection, or too many open files: then another moment may be better.
+                // An error of one connection, or too many open files, which may pass.
                 refusals.say(|| tracing::warn!(%error, "cannot accept a connection"));
                 sleep(ACCEPT_AGAIN).await;
                 continue;
             }
         };
-        let seat = door.arrive(from.ip()).await;
-        let (tls, door, ready, refusals) =
-            (tls.clone(), door.clone(), ready.clone(), refusals.clone());
+        let guard = admission.arrive(from.ip()).await;
+        let (tls, admission, ready, refusals) =
+            (tls.clone(), admission.clone(), ready.clone(), refusals.clone());
         tokio::spawn(async move {
-            let evicted = seat.evicted();
+            let evicted = guard.evicted();
             let accepting = async {
-                let connection = Connection::accept(stream, tls.as_ref(), &door, seat).await?;
-                // A server that has ended has said so.
+                let connection =
+                    Connection::accept(stream, tls.as_ref(), &admission, guard).await?;
+                // If the server has ended, it has logged that.
                 let _ = ready.send(Ok(connection)).await;
                 Ok(())
             };
@@ -87,34 +88,32 @@ async fn accept_all(
     }
 }
 
-/// A connection whose caller is known, as far as it is to be.
+/// A connection whose caller is identified, as far as the listener asks for it.
 pub struct Connection {
     io: Either<TcpStream, Box<TlsStream<TcpStream>>>,
     caller: Caller,
-    /// When the caller is not wanted any more. None among the processes of a job, which only come
-    /// and go.
+    /// Fires when the connection is to close. None between processes of a job, whose connections
+    /// are short.
     shut_out: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
-    /// Until a call of a member is admitted: when it is too late for one.
+    /// The deadline for the first admitted call; none after that call.
     first_call: Option<Pin<Box<Sleep>>>,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Connection {
-    /// The server's side of a connection that has just been accepted.
-    ///
-    /// Who has shown a certificate waits among members, and not among those who come from the same
-    /// address.
+    /// The server's side of a connection that has just been accepted. With a certificate, it waits
+    /// among members, not among the connections of its address.
     async fn accept(
         stream: TcpStream,
         tls: Option<&Tls>,
-        door: &Door,
-        mut seat: Member<IpAddr>,
+        admission: &ConnectionAdmission,
+        mut guard: WaitingGuard<IpAddr>,
     ) -> Result<Self, SecurityError> {
         let deadline = Instant::now() + STRANGER_TIME_MAX;
         stream.set_nodelay(true).map_err(failed)?;
         let first = timeout(FIRST_BYTE_TIME_MAX, first_byte(&stream)).await;
-        let first = first.map_err(|_| malformed("the caller said nothing"))??;
-        seat.shows(Standing::Speaking);
+        let first = first.map_err(|_| malformed("the caller sent nothing"))??;
+        guard.advance(Progress::Speaking);
         let (io, certified) = match tls {
             None => (Either::Left(stream), None),
             Some(_) if first != TLS_HANDSHAKE => {
@@ -126,40 +125,40 @@ impl Connection {
                 (Either::Right(Box::new(stream)), certified)
             }
         };
-        let seat = match &certified {
+        let guard = match &certified {
             Some(Certified { identity, .. }) if identity.role() == Role::Job => {
                 return Err(malformed("a job's credentials are for other processes of the job"));
             }
-            Some(Certified { identity, .. }) => door.arrive_as(identity, seat).await,
-            None => Seat::Stranger(seat),
+            Some(Certified { identity, .. }) => admission.arrive_as(identity, guard).await,
+            None => ConnectionGuard::Stranger(guard),
         };
-        let evicted = seat.evicted();
+        let evicted = guard.evicted();
         let shut_out = Some(Box::pin(evicted.clone().cancelled_owned()));
-        let caller = Caller::at(certified, door.place(seat), evicted);
+        let caller = Caller::at(certified, admission.waiting(guard), evicted);
         let first_call = Some(Box::pin(sleep_until(deadline)));
         Ok(Self { io, caller, shut_out, first_call, _permit: None })
     }
 
-    /// The server's side of a connection between processes of one job, whose credentials these are.
-    /// It waits at `seat` until it has said something, and its handshake is done.
+    /// The server's side of a connection between processes of one job, with that job's credentials.
+    /// It holds its place in the waiting list until its handshake is done.
     ///
     /// # Errors
-    /// When the handshake fails or takes too long, or the caller is not of that job.
+    /// When the handshake fails or takes too long, or the caller is not of the same job.
     pub async fn accept_same(
         stream: TcpStream,
         tls: Option<&Tls>,
-        mut seat: Member<IpAddr>,
+        mut guard: WaitingGuard<IpAddr>,
     ) -> Result<Self, SecurityError> {
         let securing = async {
             first_byte(&stream).await?;
-            seat.shows(Standing::Speaking);
+            guard.advance(Progress::Speaking);
             Ok::<_, SecurityError>(match tls {
                 None => Either::Left(stream),
                 Some(tls) => Either::Right(Box::new(tls.accept_same(stream).await?)),
             })
         };
         let io = timeout(HANDSHAKE_TIME_MAX, securing).await.map_err(|_| too_slow())??;
-        // Who is at the other end has exactly the same name.
+        // The other end has exactly the same identity.
         let caller = Caller::new(tls.map(Tls::certified));
         Ok(Self { io, caller, shut_out: None, first_call: None, _permit: None })
     }
@@ -170,8 +169,8 @@ impl Connection {
         Self { _permit: Some(permit), ..self }
     }
 
-    /// Ends what has lasted too long, or is not wanted. Whoever takes no answers keeps the server
-    /// from reading, so this is asked before writing, too.
+    /// Ends a connection that is late or shut out. Checked before writes, too: a client that reads
+    /// no answers keeps the server from reading.
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         if self.is_shut_out(context) {
             return Err(io::ErrorKind::ConnectionAborted.into());
@@ -186,7 +185,7 @@ impl Connection {
         self.shut_out.as_mut().is_some_and(|shut_out| shut_out.as_mut().poll(context).is_ready())
     }
 
-    /// Whether the time for the first call is over.
+    /// Whether the first call is overdue.
     fn is_late(&mut self, context: &mut Context<'_>) -> bool {
         let Some(deadline) = &mut self.first_call else { return false };
         if self.caller.was_admitted() {
@@ -197,7 +196,7 @@ impl Connection {
     }
 }
 
-/// Waits for it, and leaves it there.
+/// Waits for the first byte without consuming it.
 async fn first_byte(stream: &TcpStream) -> Result<u8, SecurityError> {
     let mut first = [0];
     match stream.peek(&mut first).await.map_err(failed)? {
@@ -219,7 +218,7 @@ fn too_slow() -> SecurityError {
 }
 
 fn made_room() -> SecurityError {
-    malformed("it made room for others, before which it had said too little")
+    malformed("it was evicted to make room for other connections")
 }
 
 impl Connected for Connection {
@@ -295,8 +294,8 @@ mod tests {
 
     use super::*;
 
-    /// A listener to whom somebody has connected already: what the kernel has done by then needs no
-    /// time, which these tests pass without waiting.
+    /// A listener with one connection. The client is a blocking socket, so that what the kernel
+    /// does takes no time on tokio's paused clock.
     async fn called() -> (std::net::TcpStream, TcpListener) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -304,7 +303,7 @@ mod tests {
         (client, listener)
     }
 
-    /// A client that has said something, and the server's side of it.
+    /// A client that has sent a byte, and the server's side of the connection.
     async fn connected() -> (TcpStream, Connection) {
         let (mut client, listener) = called().await;
         client.write_all(&[1]).unwrap();
@@ -323,7 +322,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_on_which_nothing_is_said_is_closed_soon() {
+    async fn a_silent_connection_is_closed_after_the_first_byte_time() {
         let (client, listener) = called().await;
         let mut silent = TcpStream::from_std(client).unwrap();
         let began = Instant::now();
@@ -333,12 +332,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_caller_that_is_shut_out_has_no_connection_any_more() {
+    async fn the_connection_of_a_caller_that_is_shut_out_is_closed() {
         let (mut client, mut connection) = connected().await;
         connection.caller.admit().unwrap();
         let caller = connection.caller.downgrade();
         let shut_out = async { caller.upgrade().unwrap().shut_out() };
-        // It waits already when that happens.
+        // The read is already pending when the caller is shut out.
         let (read, ()) = tokio::join!(connection.read_u8(), shut_out);
         assert_eq!(read.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
         drop(connection);
@@ -347,7 +346,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_with_a_call_stays() {
+    async fn a_connection_with_an_admitted_call_stays_open() {
         let (mut caller, mut connection) = connected().await;
         connection.caller.admit().unwrap();
         tokio::time::pause();

@@ -1,15 +1,15 @@
-//! What is said of callers that are refused: a line a second, and how many there were besides, so
-//! that nobody fills a log by being refused.
+//! The log of refused callers: one line a second, and a count of the others, so that refused
+//! callers cannot fill a log.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// Between two lines.
+/// The pause between two lines.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Says it once a second. Cheap to clone; clones share it.
+/// Rate limit of log lines. Cheap to clone; clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Refusals {
     state: Arc<Mutex<State>>,
@@ -17,14 +17,14 @@ pub struct Refusals {
 
 #[derive(Debug, Default)]
 struct State {
-    /// When the next line may be written.
+    /// When the next line may be logged.
     next: Option<Instant>,
-    /// Since the last one.
+    /// Lines suppressed since the last one.
     unsaid: u64,
 }
 
 impl Refusals {
-    /// Has `say` write a line, or counts what it would have said. Must be called on a runtime.
+    /// Lets `say` log a line, or counts it as suppressed. Must be called on a runtime.
     pub fn say(&self, say: impl FnOnce()) {
         let now = Instant::now();
         let mut state = self.state();
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_flood_is_a_line_a_second() {
+    async fn a_flood_of_refusals_logs_one_line_a_second() {
         let refusals = Refusals::default();
         let (mut lines, mut calls) = (0, 0);
         let end = Instant::now() + Duration::from_secs(10);
@@ -72,7 +72,7 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         assert!(calls >= 9_000);
-        // Those that are counted have their lines, too.
+        // Lines with a count of suppressed ones are rate-limited, too.
         assert!(lines <= 10, "{lines}");
         tokio::time::sleep(EVERY).await;
         assert_eq!(refusals.state().unsaid, 0);

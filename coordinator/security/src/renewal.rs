@@ -1,6 +1,5 @@
-//! Certificates are short-lived, and renewed by members that have one that is still valid. After an
-//! outage, in which it has run out, the authority still renews it for a while
-//! (`--certificate-grace`).
+//! Certificates are short-lived; members renew theirs before it expires. After an outage in which
+//! it has expired, the authority still renews it for a while (`--certificate-grace`).
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -12,15 +11,15 @@ use windrow_proto::v1::enrollment_client::EnrollmentClient;
 use crate::enrollment::{answered, connect};
 use crate::{Certified, Credentials, Dialer, FreshKey, SecurityError, Tls};
 
-/// Longest sleep between two looks at the clock, which may be set meanwhile.
+/// Longest sleep: the clock may be set meanwhile.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// Shortest pause after a failure.
 const RETRY_MIN: Duration = Duration::from_secs(1);
-/// Tries that fit into what is left of a certificate.
+/// How many retries fit into the rest of a certificate's life.
 const TRIES: u32 = 20;
 
-/// Renews a member's credentials, in use and on disk, each time two thirds of their life are over.
-/// Ends with the reason when they have run out and the cluster does not renew them any more.
+/// Renews a member's credentials, in memory and on disk, each time two thirds of their life are
+/// over. Ends with the reason when they have expired and the cluster refuses to renew them.
 pub async fn keep_renewed(tls: Tls, urls: String, folder: impl AsRef<Path>) -> SecurityError {
     loop {
         let certified = tls.certified();
@@ -41,15 +40,15 @@ pub async fn keep_renewed(tls: Tls, urls: String, folder: impl AsRef<Path>) -> S
     }
 }
 
-/// Whether a member that has nothing but this certificate stays outside for good.
+/// Whether this member can never renew its certificate again.
 fn is_final(error: &SecurityError, certified: &Certified, now: SystemTime) -> bool {
     matches!(error, SecurityError::Denied(_)) && certified.check(now).is_err()
 }
 
-/// Renews them if two thirds of their life are over, or all of it.
+/// Renews credentials if two thirds of their life are over, or all of it.
 ///
 /// # Errors
-/// When that does not succeed; the old ones stay.
+/// When that fails; the old credentials stay.
 pub async fn renew_if_due(tls: &Tls, urls: &str, folder: &Path) -> Result<(), SecurityError> {
     if SystemTime::now() < tls.certified().renew_at() {
         return Ok(());

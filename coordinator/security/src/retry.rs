@@ -1,5 +1,4 @@
-//! A coordinator that has no room hangs up on those of whom it knows nothing yet. A moment later,
-//! it may have some.
+//! Retries for a busy coordinator, which hangs up on callers that it does not know yet.
 
 use std::error::Error;
 use std::future::Future;
@@ -10,16 +9,15 @@ use tokio::time::{Instant, sleep};
 
 use crate::error::wrapped;
 
-/// Before the second try; twice as long before each other one.
+/// The first pause, which doubles each time.
 const PAUSE: Duration = Duration::from_millis(50);
-/// From when on it is not tried again.
+/// For how long to retry.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Does what `call` says, again and again while the other end hangs up, for some seconds. It must
-/// be something that may be done twice.
+/// Retries `call`, which must be idempotent, for some seconds while the other end hangs up.
 ///
 /// # Errors
-/// The last one of `call`.
+/// The last error of `call`.
 pub async fn retry_while_hung_up<T, E, F>(mut call: impl FnMut() -> F) -> Result<T, E>
 where
     F: Future<Output = Result<T, E>>,
@@ -36,8 +34,7 @@ where
     }
 }
 
-/// Whether the other end was there and has closed the connection, by an error or what it comes
-/// from.
+/// Whether an error, or a cause of it, says that the other end was there and closed the connection.
 fn has_hung_up(error: &(dyn Error + 'static)) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     let mut causes = std::iter::successors(Some(error), |cause| {
@@ -55,7 +52,7 @@ mod tests {
     use super::*;
     use crate::SecurityError;
 
-    /// How often it is tried, and what comes of it, if `failures` go before a success.
+    /// How many tries are made, and whether the last succeeds, if `failures` come first.
     async fn tries(failures: u32, kind: io::ErrorKind) -> (u32, bool) {
         let mut count = 0;
         let answer = retry_while_hung_up(|| {
@@ -63,7 +60,7 @@ mod tests {
             let failed = count <= failures;
             async move {
                 let broken = SecurityError::BrokenOff(kind.into());
-                // As it comes out of a channel: wrapped, and wrapped again.
+                // Wrapped twice, as a channel returns it.
                 if failed { Err(io::Error::other(io::Error::from(broken))) } else { Ok(()) }
             }
         });
@@ -72,7 +69,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_hangs_up_is_asked_again_and_nobody_else() {
+    async fn only_a_closed_connection_is_retried() {
         assert_eq!(tries(3, io::ErrorKind::ConnectionReset).await, (4, true));
         assert_eq!(tries(3, io::ErrorKind::ConnectionRefused).await, (1, false));
         let began = Instant::now();

@@ -1,8 +1,7 @@
-//! Both sides of TLS 1.3 among the members of one cluster. Its authority is the only root, on both
-//! sides.
+//! Both sides of TLS 1.3 among the members of a cluster, whose authority is the only root.
 //!
-//! Sessions are not resumed: a resumed one would outlive the certificate that it began with, and
-//! connections here are few and long.
+//! Sessions are not resumed: a resumed session would outlive its certificate, and connections are
+//! few and long.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -24,17 +23,16 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 use crate::{Certified, Credentials, Identity, Role, SecurityError};
 
-/// The host in the certificates of a job's processes, wherever they listen: they are known by their
-/// job.
+/// The host name in the certificates of a job's processes, the same wherever they listen.
 pub fn job_host(job: &str) -> String {
     format!("{job}.job.windrow.internal")
 }
 
-/// HTTP/2, the only protocol that is spoken.
+/// HTTP/2, the only protocol.
 const PROTOCOL: &[u8] = b"h2";
 
-/// A member's TLS, which goes on with new credentials when they are replaced. Cheap to clone;
-/// clones change together.
+/// A member's TLS configuration, whose credentials can be replaced. Cheap to clone; clones are
+/// replaced together.
 #[derive(Clone)]
 pub struct Tls {
     current: Arc<RwLock<Arc<Configs>>>,
@@ -53,45 +51,45 @@ struct Configs {
 }
 
 impl Tls {
-    /// With these credentials from now on.
+    /// With these credentials at first.
     ///
     /// # Errors
-    /// When key and certificates do not belong together.
+    /// When key and certificate do not match.
     pub fn new(credentials: Credentials) -> Result<Self, SecurityError> {
         let configs = Arc::new(Configs::new(credentials)?);
         Ok(Self { current: Arc::new(RwLock::new(configs)) })
     }
 
-    /// Uses other credentials for all connections from now on.
+    /// Uses other credentials for all later connections.
     ///
     /// # Errors
-    /// When key and certificates do not belong together.
+    /// When key and certificate do not match.
     pub fn replace(&self, credentials: Credentials) -> Result<(), SecurityError> {
         let configs = Arc::new(Configs::new(credentials)?);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = configs;
         Ok(())
     }
 
-    /// Whose it is, and how long.
+    /// The contents of the own certificate.
     pub fn certified(&self) -> Certified {
         self.configs().credentials.certified().clone()
     }
 
-    /// Whom it trusts.
+    /// The certificate of the trusted authority.
     pub fn authority(&self) -> CertificateDer<'static> {
         self.configs().credentials.authority().clone()
     }
 
-    /// What it shows, and trusts.
+    /// The current credentials.
     pub fn credentials(&self) -> Arc<Credentials> {
         Arc::clone(&self.configs().credentials)
     }
 
-    /// The client's side of a connection to the coordinator that has this name. Whether the own
-    /// credentials still count, the coordinator says.
+    /// The client's side of a connection to the coordinator with this name. It does not check
+    /// whether the own certificate has expired: the coordinator does.
     ///
     /// # Errors
-    /// When the handshake fails, or somebody else is there.
+    /// When the handshake fails, or the other end is not a coordinator of this cluster.
     pub async fn connect_coordinator<S>(
         &self,
         stream: S,
@@ -114,12 +112,12 @@ impl Tls {
         }
     }
 
-    /// The client's side of a connection to another process of the own job: one that has exactly
-    /// the same identity.
+    /// The client's side of a connection to another process of the own job, which has exactly the
+    /// same identity.
     ///
     /// # Errors
-    /// When the own credentials do not count any more, the handshake fails, or somebody else is
-    /// there.
+    /// When the own certificate is not valid now, the handshake fails, or the other end has another
+    /// identity.
     pub async fn connect_same<S>(&self, stream: S) -> Result<client::TlsStream<S>, SecurityError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -134,8 +132,8 @@ impl Tls {
         Ok(stream)
     }
 
-    /// The server's side of a connection, and who has called: nobody known, where the own role is
-    /// the coordinator's.
+    /// The server's side of a connection, and the caller's certificate. A coordinator accepts
+    /// callers without one.
     ///
     /// # Errors
     /// When the handshake fails.
@@ -151,11 +149,11 @@ impl Tls {
         Ok((stream, caller))
     }
 
-    /// The server's side of a connection from another process of the own job: one that has exactly
-    /// the same identity.
+    /// The server's side of a connection from another process of the own job, which has exactly the
+    /// same identity.
     ///
     /// # Errors
-    /// When the handshake fails, or somebody else has called.
+    /// When the handshake fails, or the caller has another identity.
     pub async fn accept_same<S>(&self, stream: S) -> Result<server::TlsStream<S>, SecurityError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -180,8 +178,8 @@ impl Configs {
     }
 }
 
-/// A newcomer's side of a connection to a coordinator: it knows the authority, and has no
-/// certificate yet.
+/// A newcomer's side of a connection to a coordinator: it has the authority's certificate, and none
+/// of its own yet.
 pub(crate) async fn connect_newcomer<S>(
     authority: &CertificateDer<'static>,
     stream: S,
@@ -232,7 +230,7 @@ fn wrong(peer: Option<&Certified>, expected: &str) -> SecurityError {
     SecurityError::WrongPeer { expected: expected.to_string(), found }
 }
 
-/// A handshake fails by TLS's rules, or because the connection breaks.
+/// A handshake fails by a rule of TLS, or because the connection breaks.
 fn tls_error(error: std::io::Error) -> SecurityError {
     match error.downcast::<rustls::Error>() {
         Ok(error) => error.into(),
@@ -271,7 +269,7 @@ fn client_config(
 fn server_config(own: &Credentials) -> Result<Arc<ServerConfig>, SecurityError> {
     let verifier = WebPkiClientVerifier::builder_with_provider(roots(own.authority())?, provider());
     let built = match own.certified().identity.role() {
-        // Newcomers have no certificate. What else they may not do, the gate knows.
+        // Newcomers have no certificate; the authorizer limits what they may call.
         Role::Coordinator => verifier.allow_unauthenticated().build(),
         _ => verifier.build(),
     };
@@ -289,9 +287,8 @@ fn server_config(own: &Credentials) -> Result<Arc<ServerConfig>, SecurityError> 
     Ok(Arc::new(config))
 }
 
-/// Lets in callers whose certificates have run out, and are sound otherwise: they may be renewed
-/// for a while, and all else is refused by the gate, which looks at the time before each call, and
-/// says why.
+/// Accepts callers with an expired but otherwise sound certificate, so that they can renew it. The
+/// authorizer checks the time before each call, and refuses all other calls with the reason.
 #[derive(Debug)]
 struct ExpiredAreHeard(Arc<dyn ClientCertVerifier>);
 
@@ -322,7 +319,7 @@ impl ClientCertVerifier for ExpiredAreHeard {
             ))
         );
         match Certified::read(certificate) {
-            // In its last second, it must have been sound.
+            // It must have been valid in its last second.
             Ok(Certified { not_after, .. }) if has_expired => {
                 let ended = not_after.duration_since(UNIX_EPOCH).unwrap_or_default();
                 let ended = UnixTime::since_unix_epoch(ended);
@@ -378,7 +375,7 @@ mod tests {
             Self { issuer: Issuer::from_ca_cert_der(&certificate, key).unwrap(), certificate }
         }
 
-        /// A member that can also say it is at every job's host.
+        /// A member whose certificate also fits the host name of every job.
         fn certify(&self, identity: &str, ends: SystemTime) -> Tls {
             let key = KeyPair::generate().unwrap();
             let mut params = CertificateParams::default();
@@ -398,7 +395,7 @@ mod tests {
         }
     }
 
-    /// Whether a byte gets from one to the other.
+    /// Whether a byte gets from `client` to `server`.
     async fn talk(client: &Tls, server: &Tls) -> bool {
         let (near, far) = duplex(1 << 16);
         let serving = async {
@@ -415,7 +412,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn processes_of_one_job_talk_with_each_other_alone() {
+    async fn processes_of_a_job_talk_only_to_each_other() {
         let (ours, theirs) = (Authority::new(), Authority::new());
         let job = ours.member("windrow://c/job/17");
         assert!(talk(&job, &ours.member("windrow://c/job/17")).await);
@@ -432,7 +429,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_has_expired_does_not_count_until_it_is_replaced() {
+    async fn expired_credentials_are_refused_until_replaced() {
         let authority = Authority::new();
         let now = SystemTime::now();
         let old = authority.certify("windrow://c/job/17", now - Duration::from_secs(60));
@@ -446,9 +443,9 @@ mod tests {
         assert!(talk(&old, &job).await);
     }
 
-    /// Whatever an earlier job has kept, and whichever credentials the later one has by now.
+    /// With whatever credentials the later job has by then.
     #[tokio::test]
-    async fn what_a_former_job_has_kept_opens_no_other_jobs_data() {
+    async fn credentials_of_an_earlier_job_open_no_other_jobs_data() {
         let authority = Authority::new();
         let former = authority.member("windrow://c/job/17");
         let job = authority.member("windrow://c/job/18");
@@ -462,7 +459,7 @@ mod tests {
                 Arc::new(Configs::new(renewed.unwrap()).unwrap())
             }));
         }
-        // Its own processes, of which some have not been given the latest ones yet, are let in.
+        // The job's own processes are accepted, also with credentials before the latest ones.
         for configs in before {
             assert!(talk(&Tls { current: Arc::new(RwLock::new(configs)) }, &job).await);
         }

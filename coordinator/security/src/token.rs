@@ -1,5 +1,5 @@
-//! Join tokens, as text to copy: who holds one may become a member once, and knows whose authority
-//! to trust.
+//! Join tokens, as text to copy. Its holder may become a member once, and knows the authority to
+//! trust.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,17 +13,17 @@ use windrow_proto::v1;
 use crate::SecurityError;
 
 const PREFIX: &str = "windrow-join-2.";
-/// Of the digest at its end, so that a token with a typing error is known for one.
+/// The length of the digest at its end, which reveals typing errors.
 const CHECK_BYTES: usize = 8;
-/// More than any token has; what is longer is not decoded.
+/// Longer text is not decoded; no token is that long.
 const TEXT_BYTES_MAX: usize = 16 << 10;
 
 /// A join token.
 #[derive(Clone, PartialEq)]
 pub struct JoinToken {
-    /// Names it to the coordinator.
+    /// The coordinator's key for the token.
     pub id: String,
-    /// Proves that the one who shows it has been given it.
+    /// Proves that the holder was given the token.
     pub secret: Vec<u8>,
     /// The certificate of the cluster's authority.
     pub authority: CertificateDer<'static>,
@@ -48,7 +48,7 @@ fn check_of(bytes: &[u8]) -> [u8; CHECK_BYTES] {
     start.copied().unwrap_or_default()
 }
 
-/// Without the secret.
+/// Omits the secret.
 impl fmt::Debug for JoinToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JoinToken").field("id", &self.id).finish_non_exhaustive()
@@ -61,11 +61,11 @@ impl FromStr for JoinToken {
     fn from_str(text: &str) -> Result<Self, SecurityError> {
         let malformed = || {
             SecurityError::Malformed(
-                "this is not a whole join token, as 'windrow token' prints it, or a character of it was changed".to_string(),
+                "this is not a whole join token as 'windrow token' prints it: it is incomplete, or was changed".to_string(),
             )
         };
-        // As it survives mails, editors and shells: wrapped, with line ends of any kind, behind a
-        // byte-order mark.
+        // Tokens survive mails, editors and shells: wrapped lines, any line ends, a byte-order
+        // mark.
         let is_of_token = |c: &char| !c.is_whitespace() && *c != '\u{feff}';
         let text: String = text.chars().filter(is_of_token).collect();
         let encoded = text.strip_prefix(PREFIX).filter(|_| text.len() <= TEXT_BYTES_MAX);

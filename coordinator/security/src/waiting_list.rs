@@ -1,10 +1,11 @@
-//! Connections that wait for something, in a bounded number, of which nobody can keep others out.
+//! A bounded list of waiting connections from which nobody can keep others out (longest-queue
+//! drop).
 //!
-//! Each belongs to somebody: an address, or a job. Where there is no room for another one, one goes
-//! that is there already: of those of whom there are most, the one that has shown least, and of
-//! those the oldest. So whoever floods a listener throws out themselves; and a caller that comes
-//! from the same address stays as well, if it says within a moment what it wants. That moment
-//! everybody gets: else whoever comes would go first, being silent among those that have spoken.
+//! Each connection belongs to an owner: an address, or a job. When the list is full, a newcomer
+//! evicts a connection of the owner that has most of them: the one with least progress, and of
+//! those the oldest. So a flood evicts itself, and a caller from the same address stays if it soon
+//! says what it wants. Each connection has a short grace period; without it, every newcomer would
+//! be evicted first, being silent among those that have spoken.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -16,21 +17,23 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-/// In which nobody is silent: many workers may come at once, and each of them needs a moment.
+/// While it lasts, no connection counts as silent: many workers may connect at once, and each needs
+/// a moment to speak.
 const GRACE: Duration = Duration::from_millis(250);
 
-/// What a connection has shown so far. Who has shown less goes first.
+/// What a connection has shown so far. The least progress is evicted first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Standing {
-    /// Not a byte.
+pub enum Progress {
+    /// It has sent no byte.
     Silent,
-    /// Its first byte. A newcomer, who has nothing to show, remains that.
+    /// It has sent its first byte. A newcomer, without a certificate, stays at this.
     Speaking,
-    /// Whom it belongs to.
+    /// Its owner is known.
     Known,
 }
 
-/// Whom connections from an address belong to: a network of version 6 is given to one customer.
+/// The owner of connections from an address. An IPv6 /64 network is one owner, since it is given to
+/// one customer.
 pub fn origin(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
@@ -41,10 +44,10 @@ pub fn origin(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The connections that wait. Cheap to clone; clones are the same crowd.
-pub struct Crowd<K>(Arc<Shared<K>>);
+/// The waiting connections. Cheap to clone; clones share the list.
+pub struct WaitingList<K>(Arc<Shared<K>>);
 
-impl<K> Clone for Crowd<K> {
+impl<K> Clone for WaitingList<K> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
@@ -60,23 +63,23 @@ struct Table<K> {
     most_of_one: usize,
     count: usize,
     entered: u64,
-    by_owner: BTreeMap<K, BTreeMap<(Standing, u64), Seat>>,
+    by_owner: BTreeMap<K, BTreeMap<(Progress, u64), Entry>>,
 }
 
-struct Seat {
+struct Entry {
     since: Instant,
     evicted: CancellationToken,
 }
 
-/// What becomes of one that comes.
+/// What happens to a connection that arrives.
 enum Entering {
-    Seated(u64, CancellationToken),
-    /// All are new: there is room when one leaves, or at this time.
+    Entered(u64, CancellationToken),
+    /// All are within their grace period: there is room when one leaves, or at this time.
     Wait(Instant),
 }
 
-impl<K: Ord + Clone> Crowd<K> {
-    /// Of up to `most`, and half as many of one owner.
+impl<K: Ord + Clone> WaitingList<K> {
+    /// A list of up to `most` connections, and half as many of one owner.
     pub fn new(most: usize) -> Self {
         let most = most.max(2);
         let table =
@@ -84,22 +87,23 @@ impl<K: Ord + Clone> Crowd<K> {
         Self(Arc::new(Shared { table: Mutex::new(table), left: Notify::new() }))
     }
 
-    /// Another one, for which another one may have to go. Waits a moment at most.
-    pub async fn enter(&self, owner: K) -> Member<K> {
+    /// Adds a connection, and evicts another one if the list is full. Waits at most for the grace
+    /// period.
+    pub async fn enter(&self, owner: K) -> WaitingGuard<K> {
         loop {
             let left = self.0.left.notified();
             let entering = self.table().enter(&owner, Instant::now());
             match entering {
-                Entering::Seated(number, evicted) => {
-                    let (crowd, standing) = (self.clone(), Standing::Silent);
-                    return Member { crowd, owner, standing, number, evicted };
+                Entering::Entered(number, evicted) => {
+                    let (list, progress) = (self.clone(), Progress::Silent);
+                    return WaitingGuard { list, owner, progress, number, evicted };
                 }
                 Entering::Wait(until) => drop(timeout_at(until, left).await),
             }
         }
     }
 
-    /// How many there are.
+    /// The number of waiting connections.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.table().count
@@ -119,21 +123,21 @@ impl<K: Ord + Clone> Table<K> {
             match self.next_to_go(owner, now) {
                 Some((_, seated)) if now < seated + GRACE => return Entering::Wait(seated + GRACE),
                 Some((owner, _)) => self.evict_of(&owner, now),
-                None => debug_assert!(false, "a crowd that is full has somebody in it"),
+                None => debug_assert!(false, "a full list has an owner"),
             }
         }
         self.entered += 1;
         self.count += 1;
         let evicted = CancellationToken::new();
-        let seat = Seat { since: now, evicted: evicted.clone() };
+        let entry = Entry { since: now, evicted: evicted.clone() };
         let of_owner = self.by_owner.entry(owner.clone()).or_default();
-        of_owner.insert((Standing::Silent, self.entered), seat);
-        debug_assert!(self.count <= self.most, "who comes in has made room before");
-        Entering::Seated(self.entered, evicted)
+        of_owner.insert((Progress::Silent, self.entered), entry);
+        debug_assert!(self.count <= self.most, "there was room, or one was evicted");
+        Entering::Entered(self.entered, evicted)
     }
 
-    /// Whose connection goes for one of `comer`, who counts with that one; and how long it has been
-    /// there.
+    /// The owner whose connection is evicted for one of `comer`, whose new connection counts
+    /// already; and since when that connection has waited.
     fn next_to_go(&self, comer: &K, now: Instant) -> Option<(K, Instant)> {
         let most = self.by_owner.iter().max_by_key(|(owner, of_owner)| {
             let count = of_owner.len() + usize::from(*owner == comer);
@@ -146,73 +150,73 @@ impl<K: Ord + Clone> Table<K> {
 
     fn evict_of(&mut self, owner: &K, now: Instant) {
         let next = self.by_owner.get(owner).and_then(|of_owner| next_of(of_owner, now));
-        let seat = next.and_then(|(_, key)| self.leave(owner, key));
-        debug_assert!(seat.is_some(), "who has most has at least one");
-        if let Some(seat) = seat {
-            seat.evicted.cancel();
+        let entry = next.and_then(|(_, key)| self.leave(owner, key));
+        debug_assert!(entry.is_some(), "the owner with most connections has at least one");
+        if let Some(entry) = entry {
+            entry.evicted.cancel();
         }
     }
 
-    /// Takes the seat of one that goes; none, if it was evicted.
-    fn leave(&mut self, owner: &K, key: (Standing, u64)) -> Option<Seat> {
+    /// Removes an entry; `None` if it was evicted before.
+    fn leave(&mut self, owner: &K, key: (Progress, u64)) -> Option<Entry> {
         let of_owner = self.by_owner.get_mut(owner)?;
-        let seat = of_owner.remove(&key)?;
+        let entry = of_owner.remove(&key)?;
         if of_owner.is_empty() {
             self.by_owner.remove(owner);
         }
         self.count -= 1;
-        Some(seat)
+        Some(entry)
     }
 
-    fn rise(&mut self, owner: &K, number: u64, from: Standing, to: Standing) {
+    fn advance(&mut self, owner: &K, number: u64, from: Progress, to: Progress) {
         let Some(of_owner) = self.by_owner.get_mut(owner) else { return };
-        if let Some(seat) = of_owner.remove(&(from, number)) {
-            of_owner.insert((to, number), seat);
+        if let Some(entry) = of_owner.remove(&(from, number)) {
+            of_owner.insert((to, number), entry);
         }
     }
 }
 
-/// Which of one owner's connections goes next, and when it does among those of others.
+/// The connection of an owner that is evicted next, and its rank among those of other owners.
 fn next_of(
-    of_owner: &BTreeMap<(Standing, u64), Seat>,
+    of_owner: &BTreeMap<(Progress, u64), Entry>,
     now: Instant,
-) -> Option<((Standing, u64), (Standing, u64))> {
-    let standings = [Standing::Silent, Standing::Speaking, Standing::Known];
-    let oldest = |standing| of_owner.range((standing, 0)..=(standing, u64::MAX)).next();
-    let order = |(&key, seat): (&(Standing, u64), &Seat)| {
-        let (standing, number) = key;
-        let is_new = standing == Standing::Silent && now < seat.since + GRACE;
-        ((if is_new { Standing::Speaking } else { standing }, number), key)
+) -> Option<((Progress, u64), (Progress, u64))> {
+    let progress = [Progress::Silent, Progress::Speaking, Progress::Known];
+    let oldest = |progress| of_owner.range((progress, 0)..=(progress, u64::MAX)).next();
+    let order = |(&key, entry): (&(Progress, u64), &Entry)| {
+        let (progress, number) = key;
+        let is_new = progress == Progress::Silent && now < entry.since + GRACE;
+        ((if is_new { Progress::Speaking } else { progress }, number), key)
     };
-    standings.into_iter().filter_map(oldest).map(order).min()
+    progress.into_iter().filter_map(oldest).map(order).min()
 }
 
-/// One of them, until it is dropped.
-pub struct Member<K: Ord + Clone> {
-    crowd: Crowd<K>,
+/// A place in the list, until it is dropped.
+pub struct WaitingGuard<K: Ord + Clone> {
+    list: WaitingList<K>,
     owner: K,
-    standing: Standing,
+    progress: Progress,
     number: u64,
     evicted: CancellationToken,
 }
 
-impl<K: Ord + Clone> Member<K> {
-    /// It has shown something.
-    pub fn shows(&mut self, standing: Standing) {
-        self.crowd.table().rise(&self.owner, self.number, self.standing, standing);
-        self.standing = standing;
+impl<K: Ord + Clone> WaitingGuard<K> {
+    /// Records that the connection has shown more.
+    pub fn advance(&mut self, progress: Progress) {
+        self.list.table().advance(&self.owner, self.number, self.progress, progress);
+        self.progress = progress;
     }
 
-    /// Fires when it has to go, for the sake of another one.
+    /// Fires when the connection is evicted.
     pub fn evicted(&self) -> CancellationToken {
         self.evicted.clone()
     }
 }
 
-impl<K: Ord + Clone> Drop for Member<K> {
+impl<K: Ord + Clone> Drop for WaitingGuard<K> {
     fn drop(&mut self) {
-        if self.crowd.table().leave(&self.owner, (self.standing, self.number)).is_some() {
-            self.crowd.0.left.notify_waiters();
+        if self.list.table().leave(&self.owner, (self.progress, self.number)).is_some() {
+            self.list.0.left.notify_waiters();
         }
     }
 }
@@ -226,60 +230,60 @@ mod tests {
     const A: u8 = 1;
     const B: u8 = 2;
 
-    fn gone(members: &[Member<u8>]) -> Vec<usize> {
+    fn gone(members: &[WaitingGuard<u8>]) -> Vec<usize> {
         let evicted = |i: &usize| members[*i].evicted.is_cancelled();
         (0..members.len()).filter(evicted).collect()
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_floods_evicts_themselves() {
-        let crowd = Crowd::new(8);
-        let other = crowd.enter(B).await;
+    async fn a_flood_evicts_only_its_own_connections() {
+        let list = WaitingList::new(8);
+        let other = list.enter(B).await;
         let mut flood = Vec::new();
         for _ in 0..1_000 {
-            flood.push(crowd.enter(A).await);
+            flood.push(list.enter(A).await);
         }
         assert!(!other.evicted.is_cancelled());
-        assert_eq!(gone(&flood), (0..996).collect::<Vec<_>>(), "half of the room is one owner's");
-        assert_eq!(crowd.len(), 5);
+        assert_eq!(gone(&flood), (0..996).collect::<Vec<_>>(), "one owner gets half of the list");
+        assert_eq!(list.len(), 5);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_says_something_stays_among_the_silent_of_the_same_owner() {
-        let crowd = Crowd::new(8);
-        let mut caller = crowd.enter(A).await;
-        caller.shows(Standing::Speaking);
+    async fn a_caller_that_speaks_outlasts_silent_ones_of_the_same_owner() {
+        let list = WaitingList::new(8);
+        let mut caller = list.enter(A).await;
+        caller.advance(Progress::Speaking);
         let mut flood = Vec::new();
         for _ in 0..100 {
             tokio::time::advance(GRACE / 2).await;
-            flood.push(crowd.enter(A).await);
+            flood.push(list.enter(A).await);
         }
         assert!(!caller.evicted.is_cancelled());
-        caller.shows(Standing::Known);
+        caller.advance(Progress::Known);
         for _ in 0..100 {
-            flood.iter_mut().for_each(|member| member.shows(Standing::Speaking));
-            let next = crowd.enter(A).await;
-            flood.push(crowd.enter(A).await);
-            assert!(!next.evicted.is_cancelled(), "it had no time to say anything");
+            flood.iter_mut().for_each(|member| member.advance(Progress::Speaking));
+            let next = list.enter(A).await;
+            flood.push(list.enter(A).await);
+            assert!(!next.evicted.is_cancelled(), "it was within its grace period");
         }
         assert!(!caller.evicted.is_cancelled());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn many_that_come_at_once_get_a_moment_each() {
-        let crowd = Crowd::new(4);
+    async fn connections_that_arrive_at_once_get_their_grace_period() {
+        let list = WaitingList::new(4);
         let mut members = Vec::new();
         for owner in 0..4 {
-            members.push(crowd.enter(owner).await);
+            members.push(list.enter(owner).await);
         }
         let began = Instant::now();
-        members.push(crowd.enter(9).await);
-        assert_eq!((began.elapsed(), gone(&members)), (GRACE, vec![0]), "the oldest of all");
-        // One that leaves makes room at once.
-        let (entering, ()) = tokio::join!(crowd.enter(10), async { drop(members.pop()) });
+        members.push(list.enter(9).await);
+        assert_eq!((began.elapsed(), gone(&members)), (GRACE, vec![0]), "the oldest is evicted");
+        // A connection that leaves makes room at once.
+        let (entering, ()) = tokio::join!(list.enter(10), async { drop(members.pop()) });
         assert_eq!(began.elapsed(), GRACE);
         drop((entering, members));
-        assert_eq!(crowd.len(), 0);
+        assert_eq!(list.len(), 0);
     }
 
     #[test]
@@ -292,11 +296,11 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever has fewer connections than their equal share is never evicted for another one.
+        /// An owner with fewer connections than its equal share loses none to another owner.
         #[test]
-        fn nobody_is_evicted_within_their_share(owners in prop::collection::vec(0u8..4, 0..200)) {
+        fn no_owner_is_evicted_within_its_share(owners in prop::collection::vec(0u8..4, 0..200)) {
             let (most, now) = (16, Instant::now());
-            let Crowd(shared) = Crowd::<u8>::new(most);
+            let WaitingList(shared) = WaitingList::<u8>::new(most);
             let mut table = shared.table.lock().unwrap();
             let count = |table: &Table<u8>, owner| table.by_owner.get(&owner).map_or(0, BTreeMap::len);
             for (i, owner) in owners.into_iter().enumerate() {

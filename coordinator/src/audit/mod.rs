@@ -21,7 +21,7 @@ use tonic::body::Body;
 use tonic::codegen::http::Response;
 use tonic::{Code, Status};
 use windrow_security::Identity;
-use windrow_security::access::{Caller, Gate, Subject};
+use windrow_security::access::{Authorizer, Caller, Subject};
 
 use files::Files;
 use writer::{Counted, Writer};
@@ -118,17 +118,17 @@ impl Queue {
     }
 }
 
-/// A gate, and what comes of the calls that it is asked for.
+/// An authorizer, and what comes of the calls that it is asked for.
 pub(crate) struct Audited {
-    pub(crate) gate: Arc<dyn Gate>,
+    pub(crate) authorizer: Arc<dyn Authorizer>,
     pub(crate) audit: Audit,
     /// Whether there is such a method: other names are the caller's, and are not written down.
     pub(crate) is_method: fn(&str) -> bool,
 }
 
-impl Gate for Audited {
+impl Authorizer for Audited {
     fn admit(&self, method: &str, caller: &Caller) -> Result<(), Status> {
-        self.gate.admit(method, caller)
+        self.authorizer.admit(method, caller)
     }
 
     fn answered(&self, method: &str, caller: &Caller, answer: &Response<Body>) {

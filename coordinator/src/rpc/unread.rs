@@ -148,7 +148,7 @@ mod tests {
     use tonic::server::NamedService;
     use tonic::transport::{Channel, Endpoint, Server};
     use tower::ServiceExt;
-    use windrow_security::access::{AccessLayer, Open};
+    use windrow_security::access::{AccessLayer, AllowAll};
 
     use super::*;
     use crate::rpc::{LargeRequests, RequestRoom};
@@ -269,7 +269,7 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
             let server = Server::builder()
-                .layer(AccessLayer::new(Arc::new(Open)))
+                .layer(AccessLayer::new(Arc::new(AllowAll)))
                 .add_service(LargeRequests::of(Large(bytes), &RequestRoom::default()))
                 .serve_with_incoming(windrow_security::listen(listener, None));
             let serving = tokio::spawn(server);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::sleep;
 use tonic::Status;
-use windrow_security::access::{Caller, Gate, WeakCaller};
+use windrow_security::access::{Authorizer, Caller, WeakCaller};
 use windrow_security::{Identity, Origin, Role, SecurityError};
 
 use super::Security;
@@ -192,7 +192,7 @@ impl MembersOnly {
     }
 }
 
-impl Gate for MembersOnly {
+impl Authorizer for MembersOnly {
     fn admit(&self, method: &str, caller: &Caller) -> Result<(), Status> {
         self.check(method, caller)?;
         if method == OPEN {

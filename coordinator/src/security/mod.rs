@@ -6,7 +6,7 @@
 //!  windrow token --> folder: tokens/ID               (role, name, expiry, hash of the secret)
 //!  Enroll        --> tokens/ID becomes tokens/ID.spent, and a certificate is issued
 //!  CertifyJob    --> a certificate for one job's processes, for workers that have to do with it
-//!  all else      --> gate: certificate, role, table of methods
+//!  all else      --> authorizer: certificate, role, table of methods
 //! ```
 //!
 //! The folder is all there is: coordinators that share it, at once or one after the other, spend

@@ -6,7 +6,7 @@ use prost_types::FileDescriptorSet;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tempfile::TempDir;
 use tonic::Code;
-use windrow_security::access::{Caller, Gate};
+use windrow_security::access::{Authorizer, Caller};
 use windrow_security::{Certified, FreshKey};
 
 use super::methods::{TABLE, Who};
@@ -67,7 +67,7 @@ fn every_method_has_a_row_and_no_other_has() {
 fn every_method_and_every_caller() {
     let (_dir, path) = cluster();
     let (_other_dir, other_path) = cluster();
-    let gate = MembersOnly::new(security(&path), None);
+    let authorizer = MembersOnly::new(security(&path), None);
     let stranger = Caller::new(Some(member(&other_path, Role::Admin)));
     let roles = [Role::Worker, Role::Submitter, Role::Admin];
     let [worker, submitter, admin] = roles.map(|role| (role, member(&path, role)));
@@ -80,7 +80,7 @@ fn every_method_and_every_caller() {
     for method in methods() {
         let (_, who) = *TABLE.iter().find(|(name, _)| *name == method).unwrap();
         let answer =
-            |caller: &Caller| gate.admit(&method, caller).err().map(|status| status.code());
+            |caller: &Caller| authorizer.admit(&method, caller).err().map(|status| status.code());
         let anonymous = answer(&Caller::default());
         let strange = answer(&stranger);
         let of_members = members.each_ref().map(|(role, caller)| (*role, answer(caller)));
@@ -114,7 +114,7 @@ fn every_method_and_every_caller() {
 #[test]
 fn unknown_methods_are_for_nobody() {
     let (_dir, path) = cluster();
-    let gate = MembersOnly::new(security(&path), None);
+    let authorizer = MembersOnly::new(security(&path), None);
     let admin = Caller::new(Some(member(&path, Role::Admin)));
     for method in [
         "/windrow.v1.Jobs/submit",
@@ -123,7 +123,7 @@ fn unknown_methods_are_for_nobody() {
         "",
         "/grpc.health.v1.Health/Check",
     ] {
-        let code = gate.admit(method, &admin).unwrap_err().code();
+        let code = authorizer.admit(method, &admin).unwrap_err().code();
         assert_eq!(code, Code::PermissionDenied, "{method}");
     }
 }
@@ -131,7 +131,7 @@ fn unknown_methods_are_for_nobody() {
 #[test]
 fn a_certificate_counts_for_its_time_and_until_it_is_revoked() {
     let (_dir, path) = cluster();
-    let gate = MembersOnly::new(security(&path), None);
+    let authorizer = MembersOnly::new(security(&path), None);
     let worker = member(&path, Role::Worker);
     let expired_for = |age| {
         let not_after = SystemTime::now() - age;
@@ -139,40 +139,40 @@ fn a_certificate_counts_for_its_time_and_until_it_is_revoked() {
     };
     let (open, renew) = ("/windrow.v1.Sessions/Open", "/windrow.v1.Enrollment/Renew");
     let is_refused = |method: &str, age| {
-        let status = gate.admit(method, &expired_for(age)).unwrap_err();
+        let status = authorizer.admit(method, &expired_for(age)).unwrap_err();
         assert_eq!(status.code(), Code::Unauthenticated);
         assert!(status.message().contains("expired"), "{}", status.message());
     };
     // Within the grace of an hour, it gets another certificate, and nothing else.
     is_refused(open, HOUR / 2);
-    gate.admit(renew, &expired_for(HOUR / 2)).unwrap();
+    authorizer.admit(renew, &expired_for(HOUR / 2)).unwrap();
     is_refused(renew, HOUR * 2);
     is_refused("/windrow.v1.Enrollment/CertifyJob", HOUR / 2);
     let caller = Caller::new(Some(worker.clone()));
-    gate.admit(open, &caller).unwrap();
+    authorizer.admit(open, &caller).unwrap();
     std::fs::write(path.join("revoked"), "submitter/x\nworker/somebody\n").unwrap();
-    let status = gate.admit(open, &caller).unwrap_err();
+    let status = authorizer.admit(open, &caller).unwrap_err();
     assert!(status.message().contains("revoked"), "{}", status.message());
-    let status = gate.admit(renew, &expired_for(HOUR / 2)).unwrap_err();
+    let status = authorizer.admit(renew, &expired_for(HOUR / 2)).unwrap_err();
     assert!(status.message().contains("revoked"), "{}", status.message());
 }
 
 #[test]
 fn who_is_inside_is_shut_out_when_revoked() {
     let (_dir, path) = cluster();
-    let gate = MembersOnly::new(security(&path), None);
+    let authorizer = MembersOnly::new(security(&path), None);
     let enter = |certified| {
         let caller = Caller::new(Some(certified));
-        gate.admit("/windrow.v1.Enrollment/Renew", &caller).unwrap();
+        authorizer.admit("/windrow.v1.Enrollment/Renew", &caller).unwrap();
         caller
     };
     let [worker, submitter] =
         [Role::Worker, Role::Submitter].map(|role| enter(member(&path, role)));
     let is_out = || [&worker, &submitter].map(Caller::is_shut_out);
-    gate.look();
+    authorizer.look();
     assert_eq!(is_out(), [false, false]);
     std::fs::write(path.join("revoked"), "worker/somebody\n").unwrap();
-    gate.look();
+    authorizer.look();
     assert_eq!(is_out(), [true, false]);
 }
 
@@ -181,22 +181,22 @@ fn who_is_inside_is_shut_out_when_revoked() {
 fn who_is_inside_is_shut_out_when_its_certificate_ends() {
     let (_dir, path) = cluster();
     let security = security(&path);
-    let gate = MembersOnly::new(security.clone(), None);
+    let authorizer = MembersOnly::new(security.clone(), None);
     let now = SystemTime::now();
     let [worker, submitter] = [Role::Worker, Role::Submitter].map(|role| {
         let soon = Certified { not_after: now + HOUR / 60, ..member(&path, role) };
         let caller = Caller::new(Some(soon));
-        gate.admit("/windrow.v1.Enrollment/Renew", &caller).unwrap();
+        authorizer.admit("/windrow.v1.Enrollment/Renew", &caller).unwrap();
         caller
     });
     let is_out = || [&worker, &submitter].map(Caller::is_shut_out);
-    gate.look_at(now + HOUR / 120);
+    authorizer.look_at(now + HOUR / 120);
     assert_eq!(is_out(), [false, false]);
     let request = FreshKey::draw().unwrap().request().unwrap();
     security.renew(submitter.identity().unwrap(), &request).unwrap();
-    gate.look_at(now + HOUR / 30);
+    authorizer.look_at(now + HOUR / 30);
     assert_eq!(is_out(), [true, false]);
-    gate.look_at(now + HOUR * 48);
+    authorizer.look_at(now + HOUR * 48);
     assert_eq!(is_out(), [true, true]);
 }
 
@@ -204,37 +204,37 @@ fn who_is_inside_is_shut_out_when_its_certificate_ends() {
 #[test]
 fn a_list_that_cannot_be_read_keeps_nobody_inside() {
     let (_dir, path) = cluster();
-    let gate = MembersOnly::new(security(&path), None);
+    let authorizer = MembersOnly::new(security(&path), None);
     let [worker, submitter] = [Role::Worker, Role::Submitter].map(|role| {
         let caller = Caller::new(Some(member(&path, role)));
-        gate.admit("/windrow.v1.Enrollment/Renew", &caller).unwrap();
+        authorizer.admit("/windrow.v1.Enrollment/Renew", &caller).unwrap();
         caller
     });
     let list = path.join("revoked");
     std::fs::write(&list, "submitter/nobody\n").unwrap();
-    gate.look();
+    authorizer.look();
     std::fs::remove_file(&list).unwrap();
     symlink(&list, &list).unwrap();
     let call =
-        gate.admit("/windrow.v1.Enrollment/Renew", &Caller::new(worker.certified().cloned()));
+        authorizer.admit("/windrow.v1.Enrollment/Renew", &Caller::new(worker.certified().cloned()));
     assert!(call.is_err(), "the list may name them");
-    gate.look();
+    authorizer.look();
     let is_out = || [&worker, &submitter].map(Caller::is_shut_out);
     assert_eq!(is_out(), [false, false]);
-    gate.look_at(SystemTime::now() + HOUR * 48);
+    authorizer.look_at(SystemTime::now() + HOUR * 48);
     assert_eq!(is_out(), [true, true]);
 }
 
 #[test]
 fn a_list_that_makes_no_sense_keeps_everybody_out_who_was() {
     let (_dir, path) = cluster();
-    let gate = MembersOnly::new(security(&path), None);
+    let authorizer = MembersOnly::new(security(&path), None);
     let list = path.join("revoked");
     let members = [Role::Submitter, Role::Worker].map(|role| (role, member(&path, role)));
     std::fs::write(&list, "submitter/somebody # left\n").unwrap();
     let call = |wanted| {
         let (_, certified) = members.iter().find(|(role, _)| *role == wanted).unwrap();
-        gate.admit("/windrow.v1.Enrollment/Renew", &Caller::new(Some(certified.clone())))
+        authorizer.admit("/windrow.v1.Enrollment/Renew", &Caller::new(Some(certified.clone())))
     };
     assert!(call(Role::Submitter).unwrap_err().message().contains("revoked"));
     std::fs::write(&list, "Submitter/somebody\nworker/somebody\n").unwrap();
@@ -256,17 +256,17 @@ fn something_else_in_the_place_of_the_list_keeps_everybody_out_who_was() {
     ];
     for (put, said) in puts {
         let (_dir, path) = cluster();
-        let gate = MembersOnly::new(security(&path), None);
+        let authorizer = MembersOnly::new(security(&path), None);
         let list = path.join("revoked");
         let members = [Role::Submitter, Role::Worker].map(|role| member(&path, role));
         std::fs::write(&list, "submitter/somebody\n").unwrap();
-        gate.look();
+        authorizer.look();
         std::fs::remove_file(&list).unwrap();
         put(&list);
-        gate.look();
+        authorizer.look();
         let call = |n: usize| {
             let caller = Caller::new(Some(members[n].clone()));
-            gate.admit("/windrow.v1.Enrollment/Renew", &caller)
+            authorizer.admit("/windrow.v1.Enrollment/Renew", &caller)
         };
         assert!(call(0).unwrap_err().message().contains("revoked"), "{said}");
         call(1).unwrap();

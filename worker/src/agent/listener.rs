@@ -11,8 +11,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use windrow_jobs::JobIdentity;
 use windrow_security::Refusals;
-use windrow_security::crowd::{Crowd, Member, origin};
-use windrow_security::limits::{HANDSHAKE_TIME_MAX, Room};
+use windrow_security::limits::{ConnectionLimits, HANDSHAKE_TIME_MAX};
+use windrow_security::waiting_list::{WaitingGuard, WaitingList, origin};
 
 use super::WorkerError;
 use crate::executor::Executor;
@@ -36,8 +36,8 @@ impl ShuffleListener {
         let failed = |error| WorkerError::Listen { address, error };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let room = Room::of_this_process();
-        Ok(Self { address, accepting: tokio::spawn(accept(listener, executor, room)) })
+        let limits = ConnectionLimits::of_this_process();
+        Ok(Self { address, accepting: tokio::spawn(accept(listener, executor, limits)) })
     }
 
     /// Where peers connect to, `host:port`.
@@ -52,10 +52,11 @@ impl Drop for ShuffleListener {
     }
 }
 
-async fn accept(listener: TcpListener, executor: Arc<Executor>, room: Room) {
+async fn accept(listener: TcpListener, executor: Arc<Executor>, limits: ConnectionLimits) {
     // Those that are handed over belong to their job: one whose process takes none holds up nobody
     // else's.
-    let (nameless, named) = (Crowd::new(room.strangers()), Crowd::new(room.strangers()));
+    let (nameless, named) =
+        (WaitingList::new(limits.strangers()), WaitingList::new(limits.strangers()));
     let refusals = Refusals::default();
     loop {
         let (stream, peer) = match listener.accept().await {
@@ -82,8 +83,8 @@ async fn accept(listener: TcpListener, executor: Arc<Executor>, room: Room) {
 async fn hand_on(
     mut stream: TcpStream,
     executor: &Executor,
-    seat: Member<IpAddr>,
-    named: &Crowd<JobIdentity>,
+    seat: WaitingGuard<IpAddr>,
+    named: &WaitingList<JobIdentity>,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let job = within(&seat, preamble::read(&mut stream)).await?;
@@ -99,13 +100,13 @@ async fn hand_on(
 
 /// Does it while there is room, and not for long.
 async fn within<K: Ord + Clone, T>(
-    seat: &Member<K>,
+    seat: &WaitingGuard<K>,
     work: impl Future<Output = io::Result<T>>,
 ) -> io::Result<T> {
     let evicted = seat.evicted();
     tokio::select! {
         done = timeout(HANDSHAKE_TIME_MAX, work) => done?,
-        () = evicted.cancelled() => Err(io::Error::other("it made room for others")),
+        () = evicted.cancelled() => Err(io::Error::other("it was evicted to make room for other connections")),
     }
 }
 
@@ -147,7 +148,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let executor = executor(folder.path().to_path_buf());
-        let accepting = tokio::spawn(accept(listener, executor, Room::of_files(128)));
+        let accepting = tokio::spawn(accept(listener, executor, ConnectionLimits::of_files(128)));
         let mut silent = Vec::new();
         for n in 1..=200 {
             silent.push(TcpStream::connect(address).await.unwrap());
@@ -161,7 +162,7 @@ mod tests {
                 assert_eq!(frame[3], 4, "the server's settings");
             }
         }
-        // The first ones have made room long before their time was over.
+        // The first ones were evicted long before their time was over.
         assert_eq!(silent[0].read(&mut [0]).await.unwrap(), 0);
         accepting.abort();
     }
@@ -169,7 +170,7 @@ mod tests {
     /// A job whose process takes no connections has its share of those that wait, and no more.
     #[tokio::test]
     async fn connections_of_one_job_keep_nobody_elses_out() {
-        let named = Crowd::new(8);
+        let named = WaitingList::new(8);
         let other = named.enter(JobIdentity(2)).await;
         let mut waiting = Vec::new();
         for _ in 0..100 {
@@ -178,6 +179,6 @@ mod tests {
         assert!(!other.evicted().is_cancelled());
         assert!(within(&other, async { Ok(()) }).await.is_ok());
         let evicted = within(&waiting[0], std::future::pending::<io::Result<()>>()).await;
-        assert!(evicted.unwrap_err().to_string().contains("made room"));
+        assert!(evicted.unwrap_err().to_string().contains("evicted"));
     }
 }

@@ -1,4 +1,4 @@
-//! Whose the other end of a connection is, where that is on this machine.
+//! The user at the other end of a connection on this machine.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,29 +12,29 @@ use tokio::time::{Instant, sleep};
 use super::{ESTABLISHED, Found, LISTENING, proc_net, sock_diag};
 use crate::limits::HANDSHAKE_TIME_MAX;
 
-/// How often the other end is looked for, which has not been taken up yet, before it is waited for:
-/// a server takes it up in less time than timers count.
+/// How often to look at once for an end that is not accepted yet: a server accepts in less time
+/// than timers measure.
 const LOOKS_AT_ONCE: u32 = 50;
-/// Before it is looked for again then.
+/// The first pause between later looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 const LOOK_AGAIN_MAX: Duration = Duration::from_millis(100);
 
-/// Where a connection comes from.
+/// The origin of a connection.
 #[derive(Debug)]
 pub struct Origin {
-    /// The other end.
+    /// The address of the other end.
     pub address: Option<SocketAddr>,
-    /// The user of this machine that has it; `None` on another machine.
+    /// The user at the other end; `None` on another machine.
     pub user: io::Result<Option<u32>>,
 }
 
 impl Origin {
-    /// Whether the user of this process is at the other end, on this machine.
+    /// Whether the other end is this process's user, on this machine.
     pub fn is_own(&self) -> bool {
         matches!(self.user, Ok(Some(user)) if user == geteuid().as_raw())
     }
 
-    /// Asks the system. Whoever has called has that end, so there is nothing to wait for.
+    /// Asks the kernel. A caller has its socket open already, so this does not wait.
     pub(crate) fn of(stream: &TcpStream) -> Self {
         let user = || {
             let Some(ends) = Ends::of(stream)? else { return Ok(None) };
@@ -44,22 +44,22 @@ impl Origin {
     }
 }
 
-/// Whose the other end of a connection is; `None` if it is not on this machine. Waits until a
-/// process has taken it up.
+/// The user at the other end of a connection; `None` if that is on another machine. Waits until a
+/// process has accepted the connection.
 ///
 /// # Errors
-/// When the system does not say, or the other end has gone.
+/// When the kernel does not tell, or the other end has closed.
 pub(super) async fn user_of(stream: &TcpStream) -> io::Result<Option<u32>> {
     let Some(ends) = Ends::of(stream)? else { return Ok(None) };
     let (mut pause, deadline) = (LOOK_AGAIN, Instant::now() + HANDSHAKE_TIME_MAX);
     let mut looks = 0;
     loop {
-        // Microseconds: the kernel looks into a table.
+        // This takes microseconds: the kernel looks into a table.
         if let Some(user) = ends.user(stream)? {
             return Ok(Some(user));
         }
         if Instant::now() > deadline {
-            let text = format!("nobody has taken up the connection to {}", ends.theirs);
+            let text = format!("nothing has accepted the connection to {}", ends.theirs);
             return Err(io::Error::new(io::ErrorKind::TimedOut, text));
         }
         looks += 1;
@@ -72,7 +72,7 @@ pub(super) async fn user_of(stream: &TcpStream) -> io::Result<Option<u32>> {
     }
 }
 
-/// The two ends of a connection within this machine.
+/// Both ends of a connection within this machine.
 #[derive(Clone, Copy)]
 pub(super) struct Ends {
     pub(super) ours: SocketAddr,
@@ -82,30 +82,30 @@ pub(super) struct Ends {
 impl Ends {
     /// `None` if the other end is on another machine.
     ///
-    /// Where one end is on loopback, both must be on this machine. A caller may have bound its own
-    /// end to another address of the machine; and what a router has led to loopback from outside is
-    /// nobody's here, and refused.
+    /// If one end is on loopback, both are on this machine. A caller may have bound its end to
+    /// another address of the machine. A connection that a router has led to loopback from outside
+    /// has no local user, and is refused.
     pub(super) fn of(stream: &TcpStream) -> io::Result<Option<Self>> {
         let (ours, theirs) = (canonical(stream.local_addr()?), canonical(stream.peer_addr()?));
         let is_within_machine = ours.ip().is_loopback() || theirs.ip().is_loopback();
         Ok(is_within_machine.then_some(Self { ours, theirs }))
     }
 
-    /// Who has the other end of the connection; `None` if nobody has taken it up yet.
+    /// The user at the other end; `None` if no process has accepted the connection yet.
     fn user(self, stream: &TcpStream) -> io::Result<Option<u32>> {
         let user = self.look()?;
-        // As long as this end stands, nobody else has both addresses: what was found is the other
-        // end of this connection, and not of one made since.
+        // While this end is open, no other connection has both addresses: so the socket found is
+        // the other end of this connection, not of a later one.
         stream.peer_addr().map_err(|_| gone(self.theirs))?;
         Ok(user)
     }
 
-    /// Who has the socket at `theirs` that is connected to `ours`; `None` if nobody has taken it up
-    /// yet.
+    /// The user of the socket at `theirs` that is connected to `ours`; `None` if no process has
+    /// accepted it yet.
     pub(super) fn look(self) -> io::Result<Option<u32>> {
         let Self { ours, theirs } = self;
-        // Sockets that ask can be forbidden. Where the kernel lacks what answers, it says the same
-        // as of a socket that is not there.
+        // `sock_diag` sockets may be forbidden. A kernel without that module answers as if the
+        // socket did not exist.
         let found = sock_diag::find(theirs, ours).or_else(|_| proc_net::find(theirs, ours));
         match found {
             Ok(Found { state: ESTABLISHED, user, is_held }) => Ok(is_held.then_some(user)),
@@ -113,44 +113,43 @@ impl Ends {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(gone(theirs)),
             Err(error) => Err(io::Error::new(
                 error.kind(),
-                format!("this system does not say whose connection it is: {error}"),
+                format!("the kernel does not tell the user of the connection: {error}"),
             )),
         }
     }
 }
 
-/// An address of version 4 is one, also where a socket for both versions has it.
+/// The IPv4 address, also of a socket for both versions.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 fn gone(address: SocketAddr) -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionReset, format!("{address} has hung up"))
+    io::Error::new(io::ErrorKind::ConnectionReset, format!("{address} has closed the connection"))
 }
 
-/// Who listens at an address.
+/// The user who listens at an address.
 ///
 /// # Errors
-/// When nobody does, or the system does not say who.
+/// When nothing listens there, or the kernel does not tell.
 pub(super) fn listener_at(address: SocketAddr) -> io::Result<u32> {
     let address = canonical(address);
     let found = sock_diag::find(address, nobody_to(address.ip()))
         .or_else(|_| listener_in_list(address).ok_or(io::ErrorKind::NotFound))?;
     match found.state {
         LISTENING => Ok(found.user),
-        _ => Err(io::Error::new(io::ErrorKind::NotFound, "nobody listens there any more")),
+        _ => Err(io::Error::new(io::ErrorKind::NotFound, "nothing listens there any more")),
     }
 }
 
-/// In the order in which the kernel looks for one: at this address, at all of this version, or at
-/// all addresses.
+/// In the kernel's order of lookup: this address, all addresses of its version, all addresses.
 pub(super) fn listener_in_list(address: SocketAddr) -> Option<Found> {
     let places = [address.ip(), unspecified(address.ip()), Ipv6Addr::UNSPECIFIED.into()];
     let at = |ip| SocketAddr::new(ip, address.port());
     places.into_iter().find_map(|ip| proc_net::find(at(ip), nobody_to(ip)).ok())
 }
 
-/// The other end of a socket that listens.
+/// The other end of a listening socket.
 pub(super) fn nobody_to(ip: IpAddr) -> SocketAddr {
     SocketAddr::new(unspecified(ip), 0)
 }

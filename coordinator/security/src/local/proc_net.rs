@@ -1,5 +1,5 @@
-//! Looks for a socket in `/proc/self/net/tcp`, the list of all: much slower than to ask for one,
-//! which not every system permits.
+//! Finds a socket in `/proc/self/net/tcp`, the list of all sockets: much slower than `sock_diag`,
+//! which some systems forbid.
 
 use std::fs;
 use std::io;
@@ -10,9 +10,9 @@ use super::Found;
 /// The socket at one address that is connected to the other.
 ///
 /// # Errors
-/// When there is none, or no list that can be read.
+/// When there is no such socket, or the list cannot be read.
 pub(super) fn find(theirs: SocketAddr, ours: SocketAddr) -> io::Result<Found> {
-    // A socket for both versions is in the list of version 6, whatever its address.
+    // A socket for both versions is listed under IPv6, whatever its address.
     let lists: &[_] =
         if theirs.is_ipv4() { &[("tcp", false), ("tcp6", true)] } else { &[("tcp6", false)] };
     for &(list, mapped) in lists {
@@ -26,7 +26,7 @@ pub(super) fn find(theirs: SocketAddr, ours: SocketAddr) -> io::Result<Found> {
 }
 
 fn read(line: &str) -> io::Result<Found> {
-    let senseless = || io::Error::new(io::ErrorKind::InvalidData, "an unknown form of list");
+    let senseless = || io::Error::new(io::ErrorKind::InvalidData, "the list has an unknown format");
     let fields: Vec<&str> = line.split_ascii_whitespace().collect();
     let [_, _, _, state, _, _, _, user, _, inode, ..] = fields[..] else {
         return Err(senseless());
@@ -39,7 +39,7 @@ fn read(line: &str) -> io::Result<Found> {
     })
 }
 
-/// As the kernel writes an address: words in the machine's order.
+/// An address as the kernel prints it: words in native byte order.
 fn written(address: SocketAddr, mapped: bool) -> String {
     let bytes = match address.ip() {
         IpAddr::V4(ip) if mapped => ip.to_ipv6_mapped().octets().to_vec(),

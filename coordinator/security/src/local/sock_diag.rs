@@ -10,7 +10,7 @@ use rustix::net::{
 
 use super::Found;
 
-/// Lengths and numbers of `linux/netlink.h`, `linux/sock_diag.h` and `linux/inet_diag.h`.
+/// Lengths and numbers from `linux/netlink.h`, `linux/sock_diag.h` and `linux/inet_diag.h`.
 mod wire {
     pub const HEADER: usize = 16;
     pub const REQUEST: usize = HEADER + 56;
@@ -19,7 +19,7 @@ mod wire {
     pub const FLAG_REQUEST: u16 = 1;
     pub const TCP: u8 = 6;
     pub const ANY: u32 = u32::MAX;
-    /// In `inet_diag_msg`: the state, the user, the inode.
+    /// Offsets in `inet_diag_msg` of state, user and inode.
     pub const STATE: usize = HEADER + 1;
     pub const USER: usize = HEADER + 64;
     pub const INODE: usize = HEADER + 68;
@@ -28,7 +28,7 @@ mod wire {
 /// The socket at one address that is connected to the other.
 ///
 /// # Errors
-/// When there is none, or the kernel does not answer such questions.
+/// When there is no such socket, or the kernel does not answer such requests.
 pub(super) fn find(theirs: SocketAddr, ours: SocketAddr) -> io::Result<Found> {
     let kernel = netlink::SocketAddrNetlink::new(0, 0);
     let (kind, flags) = (SocketType::RAW, SocketFlags::CLOEXEC);
@@ -55,7 +55,7 @@ fn request(theirs: SocketAddr, ours: SocketAddr) -> Vec<u8> {
     request.extend(padded(ours.ip()));
     request.extend(0_u32.to_ne_bytes());
     request.extend([wire::ANY.to_ne_bytes(), wire::ANY.to_ne_bytes()].concat());
-    debug_assert_eq!(request.len(), wire::REQUEST, "the kernel refuses anything else");
+    debug_assert_eq!(request.len(), wire::REQUEST, "the kernel refuses any other length");
     request
 }
 
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_that_is_cut_short_is_an_error() {
+    fn a_truncated_answer_is_an_error() {
         for length in 0..wire::INODE + 4 {
             assert!(read(&vec![0; length]).is_err(), "{length}");
         }

@@ -1,4 +1,4 @@
-//! Connections of this process with itself, as both ways see them.
+//! Connections of this process with itself, looked up in both ways.
 
 use std::fs;
 use std::io;
@@ -10,8 +10,8 @@ use tokio::net::{TcpListener, TcpStream};
 use super::peer::{Ends, listener_at, listener_in_list, nobody_to, user_of};
 use super::*;
 
-/// Both ends of a connection to one who listens at `address`, called at `ip`; `None` where this
-/// machine lacks that version.
+/// Both ends of a connection to a listener at `address`, called at `ip`; `None` if this machine
+/// lacks that IP version.
 async fn connected(address: &str, ip: &str) -> Option<(TcpListener, [TcpStream; 2])> {
     let listener = TcpListener::bind(address).await.ok()?;
     let port = listener.local_addr().unwrap().port();
@@ -20,7 +20,7 @@ async fn connected(address: &str, ip: &str) -> Option<(TcpListener, [TcpStream; 
     Some((listener, [client, server]))
 }
 
-/// Of one version, of the other, and where one who listens for both is called by version 4.
+/// IPv4, IPv6, and a listener for both that is called by IPv4.
 const PLACES: [(&str, &str); 6] = [
     ("127.0.0.1:0", "127.0.0.1"),
     ("127.0.0.2:0", "127.0.0.2"),
@@ -31,7 +31,7 @@ const PLACES: [(&str, &str); 6] = [
 ];
 
 #[tokio::test]
-async fn both_ends_are_known_by_either_way() {
+async fn either_way_finds_the_user_of_both_ends() {
     let own = geteuid().as_raw();
     for (address, ip) in PLACES {
         let Some((_listener, both)) = connected(address, ip).await else { continue };
@@ -49,7 +49,7 @@ async fn both_ends_are_known_by_either_way() {
 }
 
 #[tokio::test]
-async fn others_are_refused_by_their_number() {
+async fn other_users_are_refused_by_number() {
     let (_listener, [client, _server]) = connected("127.0.0.1:0", "127.0.0.1").await.unwrap();
     let nobody = LocalUsers::from_numbers(Some(Vec::new()));
     let error = nobody.check(&client).await.unwrap_err();
@@ -59,7 +59,7 @@ async fn others_are_refused_by_their_number() {
     LocalUsers::everybody().check(&client).await.unwrap();
 }
 
-/// An address of this machine that is not loopback, where there is one.
+/// An address of this machine that is not loopback, if it has one.
 fn other_address() -> Option<IpAddr> {
     let routes = fs::read_to_string("/proc/net/fib_trie").ok()?;
     let lines: Vec<&str> = routes.lines().map(str::trim).collect();
@@ -68,7 +68,7 @@ fn other_address() -> Option<IpAddr> {
     addresses.into_iter().find(|address: &IpAddr| !address.is_loopback())
 }
 
-/// Who calls loopback from another address of the machine is on it all the same.
+/// A caller may reach loopback from another address of the machine.
 #[tokio::test]
 async fn a_caller_that_has_bound_another_address_is_known() {
     let Some(address) = other_address() else { return };
@@ -84,7 +84,7 @@ async fn a_caller_that_has_bound_another_address_is_known() {
 }
 
 #[tokio::test]
-async fn who_listens_is_known_by_either_way() {
+async fn either_way_finds_the_user_who_listens() {
     let own = geteuid().as_raw();
     for (address, ip) in PLACES {
         let Some((listener, [client, _server])) = connected(address, ip).await else { continue };
@@ -96,14 +96,14 @@ async fn who_listens_is_known_by_either_way() {
         }
         LocalUsers::default().check_server(&client).await.unwrap();
         drop(listener);
-        // The connection that was taken up remains, and does not listen.
+        // The accepted connection stays open, and is no listener.
         assert!(listener_at(at).is_err(), "{address}");
     }
 }
 
-/// What nobody has taken up yet is nobody's, and above all not root's; nor is what was closed.
+/// The kernel reports sockets without a process as root's: they must have no user.
 #[tokio::test]
-async fn an_end_that_no_process_has_is_nobodys() {
+async fn a_socket_without_a_process_has_no_user() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let ends = Ends::of(&client).unwrap().unwrap();

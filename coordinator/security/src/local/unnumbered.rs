@@ -1,13 +1,12 @@
-//! In a user namespace (a container), one number stands for all users who have none there. Whoever
-//! has it may be anybody, so nobody is let in by it.
+//! In a user namespace (a container), one number stands for all users without a number there. It
+//! may be anybody's, so it admits nobody.
 
 use std::fs;
 
-/// That number, unless the machine says otherwise.
+/// The default of that number.
 const USUAL_NOBODY: u32 = 65_534;
 
-/// The number that stands for all users of this machine whom the namespace that this process is in
-/// does not number. `None` where all have numbers of their own.
+/// The number of all users who have none in this process's namespace; `None` if all have their own.
 pub fn nobodys_number() -> Option<u32> {
     let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     if maps_all(&map) {
@@ -17,16 +16,17 @@ pub fn nobodys_number() -> Option<u32> {
     Some(number.and_then(|number| number.trim().parse().ok()).unwrap_or(USUAL_NOBODY))
 }
 
-/// Whether all users have a number, by a list of first numbers, inside and outside, and lengths.
+/// Whether all users have a number, by the lines of `uid_map`: first number inside, first number
+/// outside, length.
 fn maps_all(map: &str) -> bool {
     let lengths =
         map.lines().filter_map(|line| line.split_ascii_whitespace().nth(2)?.parse::<u64>().ok());
-    // A kernel without user namespaces has no such list.
+    // A kernel without user namespaces has no `uid_map`.
     map.is_empty() || lengths.sum::<u64>() >= u64::from(u32::MAX)
 }
 
-/// What to do for one who is refused by number: what can be done `otherwise`, unless the number is
-/// nobody's.
+/// The advice to a user who is refused by number: `otherwise`, unless the number is that of many
+/// users.
 pub(super) fn advice(user: u32, otherwise: String) -> String {
     if nobodys_number() != Some(user) {
         return otherwise;
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_namespace_of_few_does_not_number_all() {
+    fn a_map_of_few_users_leaves_some_unnumbered() {
         for all in ["         0          0 4294967295\n", "0 0 1000\n1000 1000 4294966295\n", ""] {
             assert!(maps_all(all), "{all}");
         }

@@ -1,4 +1,5 @@
-//! With whom to speak where nobody shows a certificate, and what is said to those who are refused.
+//! The users of this machine whom a cluster without certificates talks to, and what others are
+//! told.
 
 use std::fmt;
 use std::io;
@@ -11,9 +12,9 @@ use tonic::Status;
 
 use super::peer::{listener_at, user_of};
 use super::unnumbered::{advice, nobodys_number};
-use crate::access::{Caller, Gate};
+use crate::access::{Authorizer, Caller};
 
-/// Users of this machine with whom to speak where nobody shows a certificate.
+/// Users of this machine to talk to without certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalUsers {
     /// `None` for everybody.
@@ -32,59 +33,60 @@ impl LocalUsers {
         Self { users: None }
     }
 
-    /// The user of this process, root, who can do everything anyway, and these.
+    /// This process's user, root (who can do everything anyway), and `others`.
     pub fn own_and(others: impl IntoIterator<Item = u32>) -> Self {
         Self::known_among([geteuid().as_raw(), 0].into_iter().chain(others), nobodys_number())
     }
 
-    /// Without the number that stands for all who are not known here.
+    /// Without `nobody`, the number of all unnumbered users.
     fn known_among(users: impl Iterator<Item = u32>, nobody: Option<u32>) -> Self {
         Self { users: Some(users.filter(|user| Some(*user) != nobody).collect()) }
     }
 
-    /// These alone, as [`numbers`](Self::numbers) has told them.
+    /// Exactly these, as [`numbers`](Self::numbers) returned them.
     pub fn from_numbers(users: Option<Vec<u32>>) -> Self {
         Self { users: users.map(Arc::from) }
     }
 
-    /// All of them, or `None` for everybody.
+    /// The users' numbers, or `None` for everybody.
     pub fn numbers(&self) -> Option<&[u32]> {
         self.users.as_deref()
     }
 
-    /// Whether a user is among them.
+    /// Whether a user is one of them.
     pub fn contain(&self, user: u32) -> bool {
         self.users.as_ref().is_none_or(|users| users.contains(&user))
     }
 
-    /// Refuses a connection whose other end is another user's on this machine. Who comes from
-    /// another machine is somebody else's business.
+    /// Refuses a connection whose other end is another user of this machine. Other machines are not
+    /// checked here.
     ///
     /// # Errors
-    /// When it is, or the system does not say whose it is.
+    /// When it is another user's, or the kernel does not tell.
     pub async fn check(&self, stream: &TcpStream) -> io::Result<()> {
         self.check_user(stream).await.map(|_| ())
     }
 
-    /// The same, for one who has called: then it matters who listens there, too. A connection that
-    /// the kernel takes up in the name of another user's socket (as for `AF_SMC`) is root's.
+    /// As `check`, for a connection to a server: who listens matters, too. A connection that the
+    /// kernel itself accepts for another user's socket (as for `AF_SMC`) counts as root's.
     ///
     /// # Errors
-    /// When it is another user's, or the system does not say whose it is or who listens there.
+    /// When it is another user's, or the kernel does not tell its user or the listener's.
     pub async fn check_server(&self, stream: &TcpStream) -> io::Result<()> {
         if self.check_user(stream).await? != Some(0) || geteuid().is_root() {
             return Ok(());
         }
         let address = stream.peer_addr()?;
         let user = listener_at(address).map_err(|error| {
-            let text =
-                format!("it is not known who listens at {address}, as root answers there: {error}");
+            let text = format!(
+                "root answers at {address}, and the kernel does not tell who listens there: {error}"
+            );
             io::Error::new(error.kind(), text)
         })?;
         self.refuse_others(address, user)
     }
 
-    /// Whose the other end is, if that matters.
+    /// The user at the other end, if it matters.
     async fn check_user(&self, stream: &TcpStream) -> io::Result<Option<u32>> {
         if self.users.is_none() {
             return Ok(None);
@@ -105,7 +107,7 @@ impl LocalUsers {
     }
 }
 
-/// Another user is at the other end.
+/// The other end is another user's.
 #[derive(Debug, thiserror::Error)]
 struct NotOurs {
     address: SocketAddr,
@@ -126,25 +128,25 @@ impl fmt::Display for NotOurs {
     }
 }
 
-/// Lets in whom these users are: for a coordinator without certificates.
-pub struct LocalGate(pub LocalUsers);
+/// Admits these users: for a coordinator without certificates.
+pub struct LocalUsersOnly(pub LocalUsers);
 
-impl Gate for LocalGate {
+impl Authorizer for LocalUsersOnly {
     fn admit(&self, _method: &str, caller: &Caller) -> Result<(), Status> {
         let Self(users) = self;
         let text = match caller.origin().map(|origin| &origin.user) {
             Some(Ok(Some(user))) if users.contain(*user) => return Ok(()),
-            // From another machine: whoever listens there has asked for it.
+            // Another machine: the coordinator's listen address allows that.
             Some(Ok(None)) => return Ok(()),
             Some(Ok(Some(user))) => refusal(*user),
-            Some(Err(error)) => format!("it is not known who has called: {error}"),
-            None => "it is not known who has called".to_string(),
+            Some(Err(error)) => format!("cannot tell which user has called: {error}"),
+            None => "cannot tell which user has called".to_string(),
         };
         Err(Status::permission_denied(text))
     }
 }
 
-/// What a coordinator says to another user of its machine.
+/// The answer to another user of the coordinator's machine.
 fn refusal(user: u32) -> String {
     let own = geteuid().as_raw();
     let can_do = format!(
@@ -160,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_that_stands_for_many_is_nobodys() {
+    fn the_number_of_unnumbered_users_is_never_allowed() {
         let users = LocalUsers::known_among([65_534, 0, 65_534, 7].into_iter(), Some(65_534));
         assert!(!users.contain(65_534) && users.contain(0) && users.contain(7));
         assert!(LocalUsers::known_among([65_534].into_iter(), None).contain(65_534));

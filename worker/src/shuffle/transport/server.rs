@@ -19,8 +19,8 @@ use tonic::codegen::{Service, http};
 use tonic::server::NamedService;
 use tonic::transport::Server;
 use windrow_jobs::JobIdentity;
-use windrow_security::crowd::{Crowd, origin};
-use windrow_security::limits::{self, Room};
+use windrow_security::limits::{self, ConnectionLimits};
+use windrow_security::waiting_list::{WaitingList, origin};
 use windrow_security::{Connection, Refusals, SecurityError};
 
 use super::ShuffleTls;
@@ -41,7 +41,7 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) struct ShuffleServer {
     connections: mpsc::Sender<Connection>,
     tls: ShuffleTls,
-    handshakes: Crowd<IpAddr>,
+    handshakes: WaitingList<IpAddr>,
     /// Those whose handshake is done.
     open: Arc<Semaphore>,
     refusals: Refusals,
@@ -63,12 +63,12 @@ impl ShuffleServer {
                 tracing::error!(%error, "the server for shuffle data has ended");
             }
         });
-        let room = Room::of_this_process();
+        let limits = ConnectionLimits::of_this_process();
         Self {
             connections,
             tls,
-            handshakes: Crowd::new(room.shuffle_handshakes()),
-            open: Arc::new(Semaphore::new(room.shuffle_connections())),
+            handshakes: WaitingList::new(limits.shuffle_handshakes()),
+            open: Arc::new(Semaphore::new(limits.shuffle_connections())),
             refusals: Refusals::default(),
         }
     }
@@ -87,7 +87,7 @@ impl ShuffleServer {
             let accepted = tokio::select! {
                 accepted = tls.accept(job, stream, seat) => accepted,
                 () = evicted.cancelled() => {
-                    Err(SecurityError::Refused("it made room for others".to_string()))
+                    Err(SecurityError::Refused("it was evicted to make room for other connections".to_string()))
                 }
             };
             let accepted = accepted.and_then(|connection| match open.try_acquire_owned() {

@@ -8,7 +8,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_util::either::Either;
 use windrow_jobs::JobIdentity;
-use windrow_security::crowd::Member;
+use windrow_security::waiting_list::WaitingGuard;
 use windrow_security::{Connection, Dialed, LocalUsers, SecurityError, Tls};
 
 use super::job_certificates::JobCertificates;
@@ -76,7 +76,7 @@ impl ShuffleTls {
         &self,
         job: JobIdentity,
         stream: TcpStream,
-        seat: Member<IpAddr>,
+        seat: WaitingGuard<IpAddr>,
     ) -> Result<Connection, SecurityError> {
         let tls = match self {
             Self::Off | Self::OfUsers(_) => None,
