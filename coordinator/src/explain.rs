@@ -181,14 +181,14 @@ fn seconds(duration: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use windrow_jobs::{JobId, JobOptions, Place, Stage, TaskId};
+    use windrow_jobs::{JobId, JobOptions, Place, StageId, TaskId};
 
     use super::*;
 
     #[test]
     fn a_failed_task_is_named_with_place_count_and_advice() {
         let place = Place { file: "/data/a".into(), offset: Some(12), ..Place::default() };
-        let task = TaskId { job: JobId(1), stage: Stage::Map, index: 3 };
+        let task = TaskId { job: JobId(1), stage: StageId::MAP, index: 3 };
         let cause = FailureCause::UserError { place, message: "bad\x1b[31m field\n".into() };
         let text = failure(&JobFailure::Task { task, attempts: 4, cause }, None);
         assert_eq!(

@@ -53,6 +53,6 @@ pub use windrow_model::{
     FailureCause, FailureClass, GlibcVersion, InputRange, Isolation, JobId, JobIdentity, JobInput,
     JobName, JobOptions, JobProgram, JobSpec, Location, MemoryLimit, NoStore, NotAJobName,
     NotALocation, PartHandle, PartKind, Place, Platform, PlatformNeeds, Result, Scheme, Share,
-    SideFile, Stage, TaskId, Upload, Version, WorkerId, escape, explained, fan_in, one_line,
+    SideFile, StageId, TaskId, Upload, Version, WorkerId, escape, explained, fan_in, one_line,
 };
 use windrow_model::{audit, bad_records, error, failure};

@@ -36,14 +36,15 @@ pub struct NotAJobName;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WorkerId(pub u64);
 
-/// The two stages of a job.
+/// A stage of a job, by its number: a stage reads what stages of smaller numbers write. What is
+/// more than any job has is no stage, so that whoever has one need not ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Stage {
-    /// Splits to sorted segments (or to parts, in a map-only job).
-    Map,
-    /// Partitions of all segments to parts.
-    Reduce,
-}
+#[serde(into = "u16", try_from = "u16")]
+pub struct StageId(u16);
+
+/// The number of a stage that no job has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoSuchStage(u32);
 
 /// One task of a job: a split to map, or a partition to reduce. Map tasks are numbered in input
 /// order.
@@ -52,7 +53,7 @@ pub struct TaskId {
     /// The job it belongs to.
     pub job: JobId,
     /// Its stage.
-    pub stage: Stage,
+    pub stage: StageId,
     /// Number of the split or of the partition, from 0.
     pub index: u32,
 }
@@ -139,12 +140,70 @@ impl fmt::Display for WorkerId {
     }
 }
 
-impl fmt::Display for Stage {
+impl StageId {
+    /// Splits to sorted segments (or to parts, in a map-only job).
+    pub const MAP: Self = Self(0);
+    /// Partitions of all segments to parts.
+    pub const REDUCE: Self = Self(1);
+    /// All that a job may have, in order.
+    pub const ALL: [Self; 2] = [Self::MAP, Self::REDUCE];
+
+    /// The place of this stage in a list of all.
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+
+    /// The stage that people call so.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|stage| stage.name() == name)
+    }
+
+    /// What people call it.
+    pub fn name(self) -> &'static str {
+        if self == Self::MAP { "map" } else { "reduce" }
+    }
+}
+
+impl From<StageId> for u16 {
+    fn from(stage: StageId) -> Self {
+        stage.0
+    }
+}
+
+impl From<StageId> for u32 {
+    fn from(stage: StageId) -> Self {
+        Self::from(stage.0)
+    }
+}
+
+impl TryFrom<u32> for StageId {
+    type Error = NoSuchStage;
+
+    fn try_from(number: u32) -> Result<Self, NoSuchStage> {
+        let known = Self::ALL.into_iter().find(|stage| u32::from(*stage) == number);
+        known.ok_or(NoSuchStage(number))
+    }
+}
+
+impl TryFrom<u16> for StageId {
+    type Error = NoSuchStage;
+
+    fn try_from(number: u16) -> Result<Self, NoSuchStage> {
+        Self::try_from(u32::from(number))
+    }
+}
+
+impl fmt::Display for NoSuchStage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Map => "map",
-            Self::Reduce => "reduce",
-        })
+        write!(f, "no job has a stage {}", self.0)
+    }
+}
+
+impl std::error::Error for NoSuchStage {}
+
+impl fmt::Display for StageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -180,6 +239,21 @@ mod tests {
         fn numbers_are_names_for_people(number in any::<u64>()) {
             prop_assert_eq!(number.to_string().parse(), Ok(JobName::Number(JobId(number))));
         }
+    }
+
+    #[test]
+    fn only_stages_that_a_job_may_have_are_read() {
+        for stage in StageId::ALL {
+            assert_eq!(StageId::try_from(u32::from(stage)), Ok(stage));
+            assert_eq!(StageId::named(&stage.to_string()), Some(stage));
+            assert_eq!(StageId::ALL[stage.index()], stage);
+        }
+        // A number of 32 bits is not cut to one of 16.
+        for number in [2, u32::from(u16::MAX), 1 << 16, u32::MAX] {
+            assert_eq!(StageId::try_from(number), Err(NoSuchStage(number)));
+        }
+        assert!(serde_json::from_str::<StageId>("2").is_err());
+        assert_eq!(StageId::named("shuffle"), None);
     }
 
     #[test]

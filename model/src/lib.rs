@@ -25,7 +25,9 @@ pub use blob::{Blob, Digest, GlibcVersion, JobProgram, Platform, PlatformNeeds, 
 pub use counters::Counters;
 pub use error::{Error, Result};
 pub use failure::{Death, FailureCause, FailureClass, MemoryLimit, Place};
-pub use ids::{AttemptId, JobId, JobIdentity, JobName, NotAJobName, Stage, TaskId, WorkerId};
+pub use ids::{
+    AttemptId, JobId, JobIdentity, JobName, NoSuchStage, NotAJobName, StageId, TaskId, WorkerId,
+};
 pub use isolation::Isolation;
 pub use location::{Location, NoStore, NotALocation, Scheme};
 pub use one_line::{escape, one_line};

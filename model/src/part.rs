@@ -56,7 +56,7 @@ pub struct Upload {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{JobId, Stage, TaskId};
+    use crate::ids::{JobId, StageId, TaskId};
 
     #[test]
     fn no_two_files_of_a_job_have_one_name() {
@@ -65,12 +65,15 @@ mod tests {
             number,
         };
         let mut names = Vec::new();
-        for (stage, index, number) in
-            [(Stage::Map, 3, 1), (Stage::Map, 3, 2), (Stage::Map, 31, 1), (Stage::Reduce, 3, 1)]
-        {
+        for (stage, index, number) in [
+            (StageId::MAP, 3, 1),
+            (StageId::MAP, 3, 2),
+            (StageId::MAP, 31, 1),
+            (StageId::REDUCE, 3, 1),
+        ] {
             names.push(PartKind::BadRecords.staged_name(attempt(stage, index, number)));
         }
-        names.push(PartKind::Output.staged_name(attempt(Stage::Reduce, 3, 1)));
+        names.push(PartKind::Output.staged_name(attempt(StageId::REDUCE, 3, 1)));
         assert_eq!(names[4], "part-00003.1");
         assert_eq!(names[0], "bad-map-00003.1");
         names.sort();

@@ -15,12 +15,12 @@ pub mod v1 {
 }
 
 /// The highest protocol that this build speaks.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;
 
 /// The lowest protocol that this build speaks. Messages and fields may be added without a new
 /// number, since unknown ones are ignored; a number is for changes that the other side must know
 /// of.
-pub const PROTOCOL_MIN: u32 = 3;
+pub const PROTOCOL_MIN: u32 = 4;
 
 /// The compiled description of all services and messages, a `google.protobuf.FileDescriptorSet`:
 /// for tests that must know every method that there is.

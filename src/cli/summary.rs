@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use bytesize::ByteSize;
 use serde_json::{Value, json};
-use windrow_jobs::JobIdentity;
 use windrow_jobs::one_line;
+use windrow_jobs::{JobIdentity, StageId};
 use windrow_proto::v1;
 
 /// The state's name, in every output.
@@ -125,7 +125,7 @@ fn write_remarks(job: &v1::JobStatus, out: &mut String) -> std::fmt::Result {
         writeln!(
             out,
             "  slowest   {} {} with {} on {}",
-            stage_name(slowest.stage()),
+            stage_name(slowest.stage),
             slowest.task,
             seconds(slowest.elapsed_ms),
             one_line(&slowest.worker_name)
@@ -239,7 +239,7 @@ pub(crate) fn to_json(job: &v1::JobStatus) -> Value {
         "avoided_workers": job.avoided_workers,
         "counters": sorted(&job.counters).into_iter().collect::<serde_json::Map<_, _>>(),
         "slowest": job.slowest.as_ref().map(|task| json!({
-            "stage": stage_name(task.stage()),
+            "stage": stage_name(task.stage),
             "task": task.task,
             "elapsed_ms": task.elapsed_ms,
             "worker": task.worker_name,
@@ -266,11 +266,8 @@ fn stage_json(stage: Option<&v1::StageStatus>) -> Option<Value> {
     })
 }
 
-fn stage_name(stage: v1::Stage) -> &'static str {
-    match stage {
-        v1::Stage::Reduce => "reduce",
-        _ => "map",
-    }
+fn stage_name(number: u32) -> String {
+    StageId::try_from(number).map_or_else(|_| format!("stage {number}"), |stage| stage.to_string())
 }
 
 fn sorted(counters: &std::collections::HashMap<String, u64>) -> Vec<(String, Value)> {

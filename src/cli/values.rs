@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use windrow_jobs::side_files::check_name;
-use windrow_jobs::{BadRecordBudget, one_line};
+use windrow_jobs::{BadRecordBudget, StageId, one_line};
 use windrow_proto::v1;
 use windrow_security::Role;
 
@@ -115,11 +115,7 @@ pub(super) fn role_of_member(text: &str) -> Result<Role, String> {
 
 pub(super) fn log_task(text: &str) -> Result<v1::LogsOfTask, String> {
     let (stage, task) = text.split_once('-').unwrap_or_default();
-    let stage = match stage {
-        "map" => v1::Stage::Map,
-        "reduce" => v1::Stage::Reduce,
-        _ => return Err("must be a task such as map-3 or reduce-0".to_string()),
-    };
+    let stage = StageId::named(stage).ok_or("must be a task such as map-3 or reduce-0")?;
     let task = task.parse().map_err(|_| "must end with the number of a task".to_string())?;
     Ok(v1::LogsOfTask { stage: stage.into(), task })
 }

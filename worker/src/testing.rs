@@ -21,7 +21,7 @@ use windrow_jobs::program::{
 };
 use windrow_jobs::{
     AttemptId, Audit, Counters, FailureCause, HashPartitioner, InputRange, JobId, JobIdentity,
-    Location, Partitioner, Stage, TaskId, Version, hash_key,
+    Location, Partitioner, StageId, TaskId, Version, hash_key,
 };
 
 use crate::memory::Account;
@@ -38,7 +38,7 @@ pub const IDENTITY: JobIdentity = JobIdentity(0x0123_4567_89ab_cdef_0123_4567_89
 
 /// The owner of what an attempt of one of its maps leaves.
 pub fn owner(task: u32, attempt: u32) -> Owner {
-    Owner { job: IDENTITY, stage: Stage::Map, task, attempt }
+    Owner { job: IDENTITY, stage: StageId::MAP, task, attempt }
 }
 
 /// A range of a file as it is now.
@@ -132,7 +132,7 @@ where
 }
 
 /// The name of an attempt of job 1.
-pub fn attempt_id(stage: Stage, index: u32, number: u32) -> AttemptId {
+pub fn attempt_id(stage: StageId, index: u32, number: u32) -> AttemptId {
     AttemptId { task: TaskId { job: JobId(1), stage, index }, number }
 }
 
@@ -159,7 +159,7 @@ pub fn attempt(
     partitions: u32,
 ) -> Attempt {
     Attempt {
-        id: attempt_id(Stage::Map, 0, 1),
+        id: attempt_id(StageId::MAP, 0, 1),
         context: Arc::new(JobContext { partitions, staging: staging.to_path_buf(), ..context() }),
         program: Arc::new(words),
         care: Care::default(),

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use windrow_model::{AttemptId, PlatformNeeds, Stage, WorkerId};
+use windrow_model::{AttemptId, PlatformNeeds, StageId, WorkerId};
 
 use crate::job::stage::{Queue, TaskState, Tasks, Totals};
 use crate::job::{Job, Phase};
@@ -45,7 +45,7 @@ impl Scheduler {
             assert!(self.deadlines.get(Timer::Lease(id)).is_some(), "{id} has no lease");
             let attempts = running.remove(&id).unwrap_or_default();
             assert_eq!(worker.running, attempts, "{id} runs what the tasks say");
-            for stage in [Stage::Map, Stage::Reduce] {
+            for stage in StageId::ALL {
                 let needs = PlatformNeeds::default();
                 for pace in PACES {
                     let mut free = self.workers.free(stage, pace, &needs);

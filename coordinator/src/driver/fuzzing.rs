@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use windrow_jobs::fuzzing::{HeapBound, Target};
 use windrow_jobs::{
     AttemptId, FailureCause, JobId, JobIdentity, JobInput, JobOptions, JobProgram, JobSpec,
-    Location, Place, Platform, PlatformNeeds, Stage, TaskId, WorkerId,
+    Location, Place, Platform, PlatformNeeds, StageId, TaskId, WorkerId,
 };
 use windrow_scheduler::journal::{Body, Epoch, Nonce, PartId, Recovered, Slot};
 use windrow_scheduler::{
@@ -90,7 +90,7 @@ fn records() -> Vec<Record<Note>> {
     let submit = Event::Submit { request: RequestId(1), submission: SubmissionId(2), plan };
     let joined = Event::WorkerJoined { request: RequestId(2), offer: profile.offer() };
     let attempt =
-        AttemptId { task: TaskId { job: JobId(1), stage: Stage::Map, index: 0 }, number: 1 };
+        AttemptId { task: TaskId { job: JobId(1), stage: StageId::MAP, index: 0 }, number: 1 };
     let cause = FailureCause::UserError { place: Place::default(), message: "no".into() };
     let failed = Event::AttemptFailed { worker: WorkerId(1), attempt, cause };
     let left = Event::WorkerLeft { worker: WorkerId(1), reason: "it was silent".into() };

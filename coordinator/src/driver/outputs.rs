@@ -115,7 +115,7 @@ fn table(
 
 #[cfg(test)]
 mod tests {
-    use windrow_jobs::{Stage, TaskId};
+    use windrow_jobs::{StageId, TaskId};
 
     use super::*;
     use crate::journal::ClusterId;
@@ -127,7 +127,7 @@ mod tests {
     fn outputs(version: u64, moved: u32) -> Arc<MapOutputs> {
         let output = |index| {
             let (number, worker) = if index < moved { (2, 99) } else { (1, u64::from(index % 10)) };
-            let task = TaskId { job: JOB, stage: Stage::Map, index };
+            let task = TaskId { job: JOB, stage: StageId::MAP, index };
             (AttemptId { task, number }, WorkerId(worker))
         };
         Arc::new(MapOutputs { version, outputs: (0..100).map(output).collect() })

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use windrow_jobs::fuzzing::{HeapBound, Target};
-use windrow_jobs::{AttemptId, JobId, PartKind, Stage, TaskId};
+use windrow_jobs::{AttemptId, JobId, PartKind, StageId, TaskId};
 
 use super::lock::Owner;
 use super::{ManifestJob, Place, StageCounts, StagedPart, manifest};
@@ -18,7 +18,7 @@ pub(crate) fn place() -> Place {
 }
 
 fn seeds() -> Vec<Vec<u8>> {
-    let task = TaskId { job: JobId(7), stage: Stage::Reduce, index: 0 };
+    let task = TaskId { job: JobId(7), stage: StageId::REDUCE, index: 0 };
     let attempt = AttemptId { task, number: 1 };
     let part = StagedPart { attempt, kind: PartKind::Output, bytes: 1, records: 2, crc64: 0 };
     let skipped = StagedPart { kind: PartKind::BadRecords, ..part };

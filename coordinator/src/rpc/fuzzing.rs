@@ -1,6 +1,7 @@
 //! For `fuzz/`: what workers and submitters say.
 
 use prost::Message;
+use windrow_jobs::StageId;
 use windrow_jobs::fuzzing::{HeapBound, Target};
 use windrow_proto::v1::worker_message::Message as Said;
 use windrow_proto::{runs, v1};
@@ -25,8 +26,8 @@ pub(crate) const SUBMISSIONS: Target = Target {
 
 fn report_seeds() -> Vec<Vec<u8>> {
     let attempt =
-        |stage: v1::Stage| Some(v1::AttemptId { job: 1, stage: stage.into(), task: 2, attempt: 3 });
-    let (map, reduce) = (attempt(v1::Stage::Map), attempt(v1::Stage::Reduce));
+        |stage: StageId| Some(v1::AttemptId { job: 1, stage: stage.into(), task: 2, attempt: 3 });
+    let (map, reduce) = (attempt(StageId::MAP), attempt(StageId::REDUCE));
     let error = v1::failure::UserError { place: Some(v1::Place::default()), message: "no".into() };
     let failure = v1::Failure { cause: Some(v1::failure::Cause::UserError(error)) };
     let stats = v1::AttemptStats {

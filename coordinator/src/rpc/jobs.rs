@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
-use windrow_jobs::{JobId, JobIdentity, JobName, JobOptions, JobSpec};
+use windrow_jobs::{JobId, JobIdentity, JobName, JobOptions, JobSpec, StageId};
 use windrow_proto::v1;
 use windrow_proto::v1::jobs_server::Jobs;
 use windrow_scheduler::SubmissionId;
@@ -254,10 +254,9 @@ impl JobsService {
     ) -> Result<(), Status> {
         let snapshot = self.job(asks, job).await?;
         let (maps, reduces) = (snapshot.view.map.tasks, snapshot.view.reduce.tasks);
-        let (stage, tasks) = match task.stage() {
-            v1::Stage::Reduce => ("reduce", reduces),
-            _ => ("map", maps),
-        };
+        let stage = StageId::try_from(task.stage)
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let tasks = [maps, reduces][stage.index()];
         if task.task < tasks {
             return Ok(());
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tonic::Status;
-use windrow_jobs::{JobId, WorkerId};
+use windrow_jobs::{JobId, StageId, WorkerId};
 use windrow_proto::v1;
 
 use crate::driver::DriverHandle;
@@ -72,9 +72,6 @@ pub(super) async fn send(
 }
 
 fn ran_in(task: &v1::LogsOfTask, printed: Option<&v1::Printed>) -> bool {
-    printed.is_some_and(|printed| match task.stage() {
-        v1::Stage::Map => printed.maps.contains(&task.task),
-        v1::Stage::Reduce => printed.reduces.contains(&task.task),
-        v1::Stage::Unspecified => false,
-    })
+    let (Some(printed), Ok(stage)) = (printed, StageId::try_from(task.stage)) else { return false };
+    [&printed.maps, &printed.reduces][stage.index()].contains(&task.task)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use windrow_jobs::{
-    AttemptId, Audit, BadRecord, Counters, Death, Emitted, FailureCause, JobId, Place, Stage,
+    AttemptId, Audit, BadRecord, Counters, Death, Emitted, FailureCause, JobId, Place, StageId,
     TaskId, WorkerId,
 };
 use windrow_scheduler::{AttemptStats, Event, MapOutputs, Time};
@@ -119,7 +119,7 @@ impl World {
     }
 
     fn is_poisoned(&mut self, attempt: AttemptId) -> bool {
-        let first = attempt.task.index == 0 && attempt.task.stage == Stage::Map;
+        let first = attempt.task.index == 0 && attempt.task.stage == StageId::MAP;
         first && self.storm() && self.faults.poison > 0 && attempt.task.job.0.is_multiple_of(2)
     }
 
@@ -191,18 +191,18 @@ impl World {
         let Some(run) = process.running.remove(&attempt) else { return };
         let (own, pairs) = (vec![(attempt.task.index, self.variant(attempt))], self.pairs(attempt));
         let audited = match attempt.task.stage {
-            Stage::Map => {
+            StageId::MAP => {
                 let partitions = self.promises.plan(attempt.task.job).map_or(0, |p| p.partitions);
                 audit((0..partitions).map(|partition| (pairs, partition)))
             }
-            Stage::Reduce => audit(run.pairs.iter().map(|map| (*map, attempt.task.index))),
+            _ => audit(run.pairs.iter().map(|map| (*map, attempt.task.index))),
         };
         let emitted = self.spills(attempt.task.job).then(|| Emitted {
             keys: audit(iter::once((own[0], 0))),
             is_partial: attempt.number > 1,
         });
         if self.writes_part(attempt) {
-            let content = if attempt.task.stage == Stage::Map { own } else { run.read };
+            let content = if attempt.task.stage == StageId::MAP { own } else { run.read };
             self.output.stage(attempt, content);
         } else {
             self.processes[index].outputs.insert(attempt);

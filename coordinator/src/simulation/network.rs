@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::oneshot;
-use windrow_jobs::{AttemptId, JobId, Stage, TaskId, WorkerId};
+use windrow_jobs::{AttemptId, JobId, StageId, TaskId, WorkerId};
 use windrow_scheduler::journal::Epoch;
 use windrow_scheduler::{Effect, Event, Inventory, MapOutputs, Time};
 
@@ -417,7 +417,7 @@ fn body_of_receipt(worker: WorkerId, receipt: Receipt) -> Body {
 /// What a worker knows that has known `before`, if anything, and is told this.
 fn outputs_of(before: Option<&Arc<MapOutputs>>, told: &OutputsTable) -> Result<MapOutputs, String> {
     let output = |&(index, number, place): &(u32, u32, u32)| {
-        let task = TaskId { job: told.job, stage: Stage::Map, index };
+        let task = TaskId { job: told.job, stage: StageId::MAP, index };
         (AttemptId { task, number }, told.holders[place as usize].worker)
     };
     let mut outputs = match (told.since, before) {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use windrow_jobs::Platform;
-use windrow_jobs::{AttemptId, JobId, Stage, WorkerId};
+use windrow_jobs::{AttemptId, JobId, StageId, WorkerId};
 use windrow_scheduler::journal::Epoch;
 use windrow_scheduler::{AttemptProgress, Effect, Event, Inventory, Time};
 
@@ -284,7 +284,7 @@ impl World {
     /// Whether the attempt writes a part, and not an output for reducers.
     pub fn writes_part(&self, attempt: AttemptId) -> bool {
         let job = attempt.task.job;
-        attempt.task.stage == Stage::Reduce
+        attempt.task.stage == StageId::REDUCE
             || self.promises.plan(job).is_none_or(|p| p.partitions == 0)
     }
 }

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use windrow_jobs::{AttemptId, FailureCause, JobId, PartHandle, Place, Stage};
+use windrow_jobs::{AttemptId, FailureCause, JobId, PartHandle, Place, StageId};
 use windrow_proto::v1;
 
 use crate::executor::{Executor, LostOutputs};
@@ -147,7 +147,7 @@ impl Attempts {
         let mut parts = Vec::new();
         if let Ok(Finished { part, quarantine, .. }) = &ended {
             parts.extend(part.iter().chain(quarantine).cloned());
-            let is_output = part.is_none() && attempt.task.stage == Stage::Map;
+            let is_output = part.is_none() && attempt.task.stage == StageId::MAP;
             if is_output && !self.lost.contains_key(&attempt) {
                 self.outputs.insert(attempt);
             }
@@ -197,7 +197,7 @@ impl Attempts {
         self.untold.retain(|untold| *untold != attempt);
         if !won {
             self.discard(attempt, parts);
-        } else if attempt.task.stage == Stage::Reduce {
+        } else if attempt.task.stage == StageId::REDUCE {
             let executor = Arc::clone(&self.executor);
             self.releases.spawn(async move { executor.release_partition(attempt.task).await });
         }

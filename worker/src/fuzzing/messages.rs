@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use prost::Message;
 use tokio::net::UnixStream;
-use windrow_jobs::{AttemptId, FailureCause, JobId, JobIdentity, Place, Stage, TaskId};
+use windrow_jobs::{AttemptId, FailureCause, JobId, JobIdentity, Place, StageId, TaskId};
 use windrow_proto::pieces::{Packed, Pieces};
 use windrow_proto::planes::planes;
 use windrow_proto::v1;
@@ -46,7 +46,7 @@ pub(super) fn preambles(bytes: &[u8]) {
     }
 }
 
-fn attempt(stage: Stage) -> AttemptId {
+fn attempt(stage: StageId) -> AttemptId {
     AttemptId { task: TaskId { job: JobId(1), stage, index: 2 }, number: 3 }
 }
 
@@ -87,19 +87,19 @@ fn order_messages() -> Vec<Order> {
         Order::Piece(v1::Piece { bytes: 2, data: "ab".into(), ..Default::default() }),
         Order::Welcome(v1::Welcome { worker: 1, lease_ms: 1_000, ..Default::default() }),
         Order::AssignMap(v1::AssignMap {
-            attempt: attempt(Stage::Map),
+            attempt: attempt(StageId::MAP),
             ranges: vec![range],
             skip: skip.clone(),
             ..Default::default()
         }),
         Order::AssignReduce(v1::AssignReduce {
-            attempt: attempt(Stage::Reduce),
+            attempt: attempt(StageId::REDUCE),
             skip,
             ..Default::default()
         }),
         Order::MapOutputs(outputs),
-        Order::CancelAttempt(v1::CancelAttempt { attempt: attempt(Stage::Map) }),
-        Order::Noted(v1::Noted { attempt: attempt(Stage::Reduce), won: true }),
+        Order::CancelAttempt(v1::CancelAttempt { attempt: attempt(StageId::MAP) }),
+        Order::Noted(v1::Noted { attempt: attempt(StageId::REDUCE), won: true }),
         Order::ReleaseJob(v1::ReleaseJob { job: 1, ticket: 2 }),
     ]
 }
@@ -147,7 +147,7 @@ fn known_outputs(told: wire::ToldOutputs) -> Option<Vec<WorkerOutputs>> {
     let (mut job, outputs_version) = (KnownJob::default(), told.version);
     certain(job.take_context(context()));
     job.take_outputs(told, &reader).ok()?;
-    let attempt = attempt(Stage::Reduce);
+    let attempt = attempt(StageId::REDUCE);
     let order = wire::ReduceOrder { attempt, outputs_version, alone: false, skip: Vec::new() };
     match job.reduce(order).ok()?.work {
         Work::Reduce(outputs) => Some(outputs.to_vec()),
@@ -233,7 +233,7 @@ pub(super) fn to_child_seeds() -> Vec<Vec<u8>> {
         Start(start),
         Identity(v1::ChildIdentity { member: Some(member) }),
         Budget(v1::ChildBudget::default()),
-        DiscardOutput(wire::attempt_to(attempt(Stage::Map))),
+        DiscardOutput(wire::attempt_to(attempt(StageId::MAP))),
         Credentials(credentials),
         End(v1::ChildEnd {}),
     ];
@@ -274,13 +274,13 @@ pub(super) fn from_child_seeds() -> Vec<Vec<u8>> {
     let failed = FailureCause::UserError { place, message: "no".into() };
     let late = FailureCause::Timeout { after: Duration::from_secs(1) };
     let progress = Progress::of(1, 2, 3);
-    let running = [(attempt(Stage::Map), &progress)].into_iter();
+    let running = [(attempt(StageId::MAP), &progress)].into_iter();
     let messages = [
         Ready(v1::ChildReady {}),
         Running(wire::progress_to(running, 1)),
-        report(Stage::Map, Ok(done)),
-        report(Stage::Reduce, Err(failed)),
-        report(Stage::Map, Err(late)),
+        report(StageId::MAP, Ok(done)),
+        report(StageId::REDUCE, Err(failed)),
+        report(StageId::MAP, Err(late)),
     ];
     let framed = messages.map(|message| framed(&v1::FromChild { message: Some(message) }));
     [framed.to_vec(), vec![framed.concat()]].concat()

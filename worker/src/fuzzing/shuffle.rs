@@ -9,7 +9,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use tonic::body::Body;
 use tonic::codegen::http;
 use windrow_jobs::program::{RecordRef, RecordSink};
-use windrow_jobs::{Audit, FailureCause, JobIdentity, Stage};
+use windrow_jobs::{Audit, FailureCause, JobIdentity, StageId};
 use windrow_proto::v1;
 
 use super::{block_on, certain};
@@ -70,7 +70,7 @@ fn decode(bytes: &[u8]) {
 }
 
 /// Of all segments here.
-const OWNER: Owner = Owner { job: JobIdentity(7), stage: Stage::Map, task: 3, attempt: 1 };
+const OWNER: Owner = Owner { job: JobIdentity(7), stage: StageId::MAP, task: 3, attempt: 1 };
 
 pub(super) fn segment_seeds() -> Vec<Vec<u8>> {
     CODECS.map(|codec| certain(segment(codec))).to_vec()

@@ -53,7 +53,7 @@ mod tests {
     use std::sync::Arc;
 
     use windrow_jobs::program::{RecordRef, RecordSink};
-    use windrow_jobs::{JobId, Stage, WorkerId};
+    use windrow_jobs::{JobId, StageId, WorkerId};
 
     use super::*;
     use crate::shuffle::block::Codec;
@@ -83,7 +83,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(SegmentStore::new(folder.path().join("worker"), 0));
         (0..tasks).for_each(|task| leave(&store, task));
-        let id = attempt_id(Stage::Reduce, 0, 1);
+        let id = attempt_id(StageId::REDUCE, 0, 1);
         let attempt = Attempt { id, ..attempt(Words::default(), &store, folder.path(), 1) };
         let outcome = reduce(&attempt, |_| {
             let mut all = Vec::new();

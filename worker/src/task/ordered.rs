@@ -264,14 +264,14 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use windrow_jobs::program::{NoFrame, PartSink};
-    use windrow_jobs::{PartKind, Stage};
+    use windrow_jobs::{PartKind, StageId};
 
     use super::*;
     use crate::parts::{self, WrittenPart};
     use crate::testing::attempt_id;
 
     fn upload(folder: &Path) -> Box<dyn PartUpload> {
-        parts::store(folder).create(attempt_id(Stage::Map, 0, 1), PartKind::Output).unwrap()
+        parts::store(folder).create(attempt_id(StageId::MAP, 0, 1), PartKind::Output).unwrap()
     }
 
     fn text(chunk: usize) -> Text {

@@ -2,7 +2,7 @@
 //! coordinator, and those between a worker and the processes of its jobs. A message converts or is
 //! refused, it never panics. Knows no connection.
 
-use windrow_jobs::{AttemptId, Compression, Isolation, JobId, Stage, TaskId};
+use windrow_jobs::{AttemptId, Compression, Isolation, JobId, StageId, TaskId};
 use windrow_proto::v1;
 
 mod failure;
@@ -32,11 +32,7 @@ pub(crate) struct Malformed(pub(super) &'static str);
 
 pub(crate) fn attempt_from(attempt: Option<v1::AttemptId>) -> Result<AttemptId, Malformed> {
     let attempt = attempt.ok_or(Malformed("no attempt"))?;
-    let stage = match attempt.stage() {
-        v1::Stage::Map => Stage::Map,
-        v1::Stage::Reduce => Stage::Reduce,
-        v1::Stage::Unspecified => return Err(Malformed("no stage")),
-    };
+    let stage = StageId::try_from(attempt.stage).map_err(|_| Malformed("no such stage"))?;
     let task = TaskId { job: JobId(attempt.job), stage, index: attempt.task };
     Ok(AttemptId { task, number: attempt.attempt })
 }
@@ -73,10 +69,6 @@ pub(crate) fn compression_to(compression: Option<Compression>) -> v1::Compressio
 
 pub(crate) fn attempt_to(attempt: AttemptId) -> v1::AttemptId {
     let AttemptId { task: TaskId { job, stage, index }, number } = attempt;
-    let stage = match stage {
-        Stage::Map => v1::Stage::Map,
-        Stage::Reduce => v1::Stage::Reduce,
-    };
     v1::AttemptId { job: job.0, stage: stage.into(), task: index, attempt: number }
 }
 
@@ -86,7 +78,7 @@ mod tests {
 
     #[test]
     fn attempts_survive_the_round_trip() {
-        for stage in [Stage::Map, Stage::Reduce] {
+        for stage in StageId::ALL {
             let task = TaskId { job: JobId(7), stage, index: 8 };
             let attempt = AttemptId { task, number: 9 };
             assert_eq!(attempt_from(Some(attempt_to(attempt))), Ok(attempt));

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use windrow_jobs::{
-    AttemptId, Audit, Counters, Emitted, FailureCause, JobId, PartHandle, Stage, Upload, WorkerId,
+    AttemptId, Audit, Counters, Emitted, FailureCause, JobId, PartHandle, StageId, Upload, WorkerId,
 };
 use windrow_proto::v1::worker_message::Message;
 use windrow_proto::{runs, v1};
@@ -74,12 +74,10 @@ pub(crate) fn result_to(
             let stats = Some(stats_to(stats));
             let (part, quarantine) = (part.map(part_to), quarantine.map(part_to));
             match attempt.task.stage {
-                Stage::Map => {
+                StageId::MAP => {
                     Message::MapDone(v1::MapDone { attempt: id, stats, part, quarantine })
                 }
-                Stage::Reduce => {
-                    Message::ReduceDone(v1::ReduceDone { attempt: id, stats, part, quarantine })
-                }
+                _ => Message::ReduceDone(v1::ReduceDone { attempt: id, stats, part, quarantine }),
             }
         }
         Err(cause) => {
@@ -208,7 +206,7 @@ mod tests {
 
     use super::*;
 
-    fn attempt(stage: Stage) -> AttemptId {
+    fn attempt(stage: StageId) -> AttemptId {
         AttemptId { task: TaskId { job: JobId(1), stage, index: 2 }, number: 3 }
     }
 
@@ -235,7 +233,7 @@ mod tests {
             audit: Audit { records: 8, digest: 9 },
             emitted: Some(Emitted { keys: Audit { records: 10, digest: 11 }, is_partial: true }),
         };
-        for stage in [Stage::Map, Stage::Reduce] {
+        for stage in StageId::ALL {
             let told =
                 Finished { stats: stats.clone(), part: Some(part(1)), quarantine: Some(part(2)) };
             let heard = report_from(result_to(attempt(stage), Ok(told.clone()))).unwrap();
@@ -288,20 +286,20 @@ mod tests {
             FailureCause::WorkerLost { worker: WorkerId(5), reason: text() },
             FailureCause::Unsupported { message: text() },
         ] {
-            let told = result_to(attempt(Stage::Map), Err(cause.clone()));
-            assert_eq!(report_from(told), Ok((attempt(Stage::Map), Err(cause))));
+            let told = result_to(attempt(StageId::MAP), Err(cause.clone()));
+            assert_eq!(report_from(told), Ok((attempt(StageId::MAP), Err(cause))));
         }
     }
 
     #[test]
     fn progress_is_heard_and_nonsense_is_not() {
         let progress = Progress::of(1, 2, 3);
-        let message = heartbeat_to([(attempt(Stage::Map), &progress)].into_iter(), 0).message;
+        let message = heartbeat_to([(attempt(StageId::MAP), &progress)].into_iter(), 0).message;
         let Some(Message::Heartbeat(mut heartbeat)) = message else { panic!("no heartbeat") };
         heartbeat.running.push(v1::AttemptProgress::default());
         let heard: Vec<_> = progress_from(heartbeat).collect();
         assert_eq!(heard.len(), 1);
-        assert_eq!((heard[0].0, heard[0].1.get()), (attempt(Stage::Map), (1, 2)));
+        assert_eq!((heard[0].0, heard[0].1.get()), (attempt(StageId::MAP), (1, 2)));
         assert!(report_from(v1::WorkerMessage::default()).is_err());
     }
 

@@ -100,7 +100,7 @@ mod tests {
 
     use windrow_jobs::program::SplitPoints;
     use windrow_jobs::{
-        BadRecord, Compression, JobIdentity, JobProgram, Place, Share, Stage, TaskId, WorkerId,
+        BadRecord, Compression, JobIdentity, JobProgram, Place, Share, StageId, TaskId, WorkerId,
     };
 
     use super::*;
@@ -108,7 +108,7 @@ mod tests {
     use crate::wire::{KnownJob, Reader};
     use crate::wire::{Order, order_from, outputs_to};
 
-    fn request(stage: Stage, work: Work) -> RunRequest {
+    fn request(stage: StageId, work: Work) -> RunRequest {
         let task = TaskId { job: JobId(7), stage, index: 3 };
         let points = [(vec![1], vec![2]), (vec![1], vec![2]), (vec![9, 9], vec![])];
         let context = JobContext {
@@ -164,7 +164,7 @@ mod tests {
             range("/in/a", Version::Local { bytes: 10, modified_unix_ns: 11 }),
             range("s3://bucket/a//b", Version::Object { bytes: 10, etag: "\"e\"".into() }),
         ];
-        let sent = request(Stage::Map, Work::Map { input: 1, ranges: ranges.clone() });
+        let sent = request(StageId::MAP, Work::Map { input: 1, ranges: ranges.clone() });
         let context = context_to(JobId(7), &sent.context);
         let points = split_points_to(JobId(7), &sent.context).unwrap();
         for order in [[points.clone(), context.clone()], [context, points]] {
@@ -185,7 +185,7 @@ mod tests {
             outputs,
         };
         let all = vec![outputs(4, "here", vec![(0, 1), (2, 2)]), outputs(9, "", vec![(1, 1)])];
-        let sent = request(Stage::Reduce, Work::Reduce(Arc::new(all.clone())));
+        let sent = request(StageId::REDUCE, Work::Reduce(Arc::new(all.clone())));
         let context = context_to(JobId(7), &sent.context);
         let run = passed_on([context, outputs_to(JobId(7), 3, &all), run_to(&sent, 3)]);
         assert_eq!((run.attempt, run.alone, run.skip), (sent.attempt, true, sent.skip));

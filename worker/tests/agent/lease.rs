@@ -5,6 +5,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tonic::transport::Endpoint;
 use tonic::{Code, Status};
+use windrow_jobs::StageId;
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
 use windrow_proto::v1::fetch_message::Message as Fetched;
@@ -50,7 +51,7 @@ async fn a_worker_without_a_lease_neither_reports_nor_serves_and_then_goes_on() 
     session.welcome(1).await;
     session.say(job.map(1)).await;
     assert!(matches!(session.next_report().await, Some(FromWorker::MapDone(_))));
-    session.note(attempt_id(v1::Stage::Map, 1), true).await;
+    session.note(attempt_id(StageId::MAP, 1), true).await;
     let address = session.hello.shuffle_address.clone();
     assert!(matches!(fetch(&address, "c").await, Ok(Fetched::Block(_))));
     let refused = fetch(&address, "another").await.unwrap_err();

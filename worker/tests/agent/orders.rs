@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use windrow_jobs::StageId;
 use windrow_proto::pieces::Packed;
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
@@ -19,7 +20,7 @@ async fn a_job_is_mapped_reduced_and_released() {
 
     session.say(job.map(1)).await;
     let Some(FromWorker::MapDone(map)) = session.next_report().await else { panic!("map failed") };
-    assert_eq!(map.attempt, attempt_id(v1::Stage::Map, 1));
+    assert_eq!(map.attempt, attempt_id(StageId::MAP, 1));
     assert_eq!(map.part, None);
     let stats = map.stats.unwrap();
     assert_eq!((stats.input_records, stats.input_bytes), (2, 6));
@@ -35,7 +36,7 @@ async fn a_job_is_mapped_reduced_and_released() {
     assert_eq!(fs::read_to_string(&path).unwrap(), "a\t1\nb\t2\n");
     assert_eq!((part.bytes, part.records), (8, 2));
 
-    session.note(attempt_id(v1::Stage::Reduce, 1), true).await;
+    session.note(attempt_id(StageId::REDUCE, 1), true).await;
     session.say(FromCoordinator::ReleaseJob(v1::ReleaseJob { job: 1, ticket: 5 })).await;
     let released = v1::JobReleased { job: 1, ticket: 5 };
     assert_eq!(session.next_report().await, Some(FromWorker::JobReleased(released)));
@@ -64,7 +65,7 @@ async fn failures_are_reported_with_their_cause() {
     let Some(FromWorker::AttemptFailed(failed)) = session.next_report().await else {
         panic!("it did not fail")
     };
-    assert_eq!(failed.attempt, attempt_id(v1::Stage::Map, 1));
+    assert_eq!(failed.attempt, attempt_id(StageId::MAP, 1));
     assert!(matches!(failed.failure.unwrap().cause, Some(Cause::InputChanged(_))));
 }
 
@@ -95,11 +96,11 @@ async fn orders_come_in_pieces_with_others_between_them_and_unknown_ones_are_pas
     let (start, end) = (whole.data.slice(..9), whole.data.slice(9..));
     session.say(FromCoordinator::Piece(v1::Piece { data: start, ..whole })).await;
     session.say_unknown().await;
-    session.note(attempt_id(v1::Stage::Map, 9), true).await;
+    session.note(attempt_id(StageId::MAP, 9), true).await;
     let rest = v1::Piece { data: end, ..v1::Piece::default() };
     session.say([FromCoordinator::Piece(rest), assign]).await;
     let Some(FromWorker::MapDone(done)) = session.next_report().await else { panic!("it failed") };
-    assert_eq!(done.attempt, attempt_id(v1::Stage::Map, 1));
+    assert_eq!(done.attempt, attempt_id(StageId::MAP, 1));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What becomes of a worker's work when its connection breaks, and of its reports.
 
+use windrow_jobs::StageId;
 use windrow_proto::v1;
-use windrow_proto::v1::Stage::{Map, Reduce};
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
 use windrow_proto::v1::worker_message::Message as FromWorker;
 
@@ -31,19 +31,19 @@ async fn an_attempt_goes_on_while_the_connection_is_broken_and_is_reported_once(
     assert_eq!(session.hello.instance, instance);
     let back = session.hello.r#return.clone().unwrap();
     assert_eq!((back.worker, back.cluster.as_str(), back.epoch), (1, "c", 5));
-    assert_eq!(back.running, packed([attempt_id(Map, 1)]));
+    assert_eq!(back.running, packed([attempt_id(StageId::MAP, 1)]));
     assert!(back.unanswered.is_empty() && back.outputs.is_empty());
     session.welcome_back().await;
     // The order may be told again, too.
     session.say(job.map(1)).await;
     fixture.gate.open();
-    assert_eq!(next_done(&mut session).await, attempt_id(Map, 1));
-    session.note(attempt_id(Map, 1), true).await;
+    assert_eq!(next_done(&mut session).await, attempt_id(StageId::MAP, 1));
+    session.note(attempt_id(StageId::MAP, 1), true).await;
 
     // The output is still there, and nothing was told twice.
     session.say(job.outputs(1, 1)).await;
     session.say(job.reduce(1)).await;
-    assert_eq!(next_done(&mut session).await, attempt_id(Reduce, 1));
+    assert_eq!(next_done(&mut session).await, attempt_id(StageId::REDUCE, 1));
 }
 
 #[tokio::test]
@@ -53,28 +53,28 @@ async fn a_report_is_told_until_it_is_noted() {
     let mut session = fixture.session().await;
     session.welcome(1).await;
     session.say(job.map(1)).await;
-    assert_eq!(next_done(&mut session).await, attempt_id(Map, 1));
+    assert_eq!(next_done(&mut session).await, attempt_id(StageId::MAP, 1));
     for _ in 0..2 {
         drop(session);
         session = fixture.session().await;
         let back = session.hello.r#return.clone().unwrap();
-        let attempt = packed([attempt_id(Map, 1)]);
+        let attempt = packed([attempt_id(StageId::MAP, 1)]);
         assert_eq!((&back.unanswered[..], &back.outputs[..]), (&attempt[..], &attempt[..]));
         session.welcome_back().await;
         // An order for what is over and not noted changes nothing.
         session.say(job.map(1)).await;
-        assert_eq!(next_done(&mut session).await, attempt_id(Map, 1));
+        assert_eq!(next_done(&mut session).await, attempt_id(StageId::MAP, 1));
     }
-    session.note(attempt_id(Map, 1), true).await;
-    session.note(attempt_id(Map, 1), true).await;
+    session.note(attempt_id(StageId::MAP, 1), true).await;
+    session.note(attempt_id(StageId::MAP, 1), true).await;
     // Orders are obeyed in order: once this one is, the report has been noted.
     session.say(job.map(2)).await;
-    assert_eq!(next_done(&mut session).await, attempt_id(Map, 2));
+    assert_eq!(next_done(&mut session).await, attempt_id(StageId::MAP, 2));
     drop(session);
     let session = fixture.session().await;
     let back = session.hello.r#return.unwrap();
-    assert_eq!(back.unanswered, packed([attempt_id(Map, 2)]));
-    assert_eq!(back.outputs, packed([attempt_id(Map, 1), attempt_id(Map, 2)]));
+    assert_eq!(back.unanswered, packed([attempt_id(StageId::MAP, 2)]));
+    assert_eq!(back.outputs, packed([attempt_id(StageId::MAP, 1), attempt_id(StageId::MAP, 2)]));
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn failures_are_told_until_they_are_noted() {
     let Some(FromWorker::AttemptFailed(failed)) = session.next_report().await else {
         panic!("it is not told again")
     };
-    assert_eq!(failed.attempt, attempt_id(Map, 1));
+    assert_eq!(failed.attempt, attempt_id(StageId::MAP, 1));
 }
 
 #[tokio::test]
@@ -102,26 +102,28 @@ async fn what_a_loser_has_left_is_deleted() {
     session.welcome(1).await;
     session.say(job.map(1)).await;
     next_done(&mut session).await;
-    session.note(attempt_id(Map, 1), true).await;
+    session.note(attempt_id(StageId::MAP, 1), true).await;
     session.say(job.outputs(1, 1)).await;
     session.say(job.reduce(1)).await;
     next_done(&mut session).await;
     assert!(job.part(1).exists());
-    session.note(attempt_id(Reduce, 1), false).await;
+    session.note(attempt_id(StageId::REDUCE, 1), false).await;
     fixture.until(&mut session, |_| !job.part(1).exists()).await;
 
     // The map output was wanted, and then it is not.
     session.say(job.reduce_attempt(2, 1)).await;
-    assert_eq!(next_done(&mut session).await, attempt_id(Reduce, 2));
+    assert_eq!(next_done(&mut session).await, attempt_id(StageId::REDUCE, 2));
     session
-        .say(FromCoordinator::CancelAttempt(v1::CancelAttempt { attempt: attempt_id(Map, 1) }))
+        .say(FromCoordinator::CancelAttempt(v1::CancelAttempt {
+            attempt: attempt_id(StageId::MAP, 1),
+        }))
         .await;
     assert_fetch_fails_from(&mut session, &job, 3).await;
 
     // Another one loses at once.
     session.say(job.map(2)).await;
     next_done(&mut session).await;
-    session.note(attempt_id(Map, 2), false).await;
+    session.note(attempt_id(StageId::MAP, 2), false).await;
     drop(session);
     let session = fixture.session().await;
     let back = session.hello.r#return.unwrap();
@@ -152,7 +154,7 @@ async fn a_worker_that_returns_too_late_drops_everything_and_starts_anew() {
     fixture.gate.open();
     session.say(job.map(1)).await;
     next_done(&mut session).await;
-    session.note(attempt_id(Map, 1), true).await;
+    session.note(attempt_id(StageId::MAP, 1), true).await;
     session.say(job.outputs(1, 1)).await;
     session.say(job.reduce(1)).await;
     next_done(&mut session).await;
@@ -163,22 +165,22 @@ async fn a_worker_that_returns_too_late_drops_everything_and_starts_anew() {
 
     let mut session = fixture.session().await;
     let back = session.hello.r#return.clone().unwrap();
-    assert_eq!(back.running, packed([attempt_id(Map, 2)]));
-    assert_eq!(back.unanswered, packed([attempt_id(Reduce, 1)]));
-    assert_eq!(back.outputs, packed([attempt_id(Map, 1)]));
+    assert_eq!(back.running, packed([attempt_id(StageId::MAP, 2)]));
+    assert_eq!(back.unanswered, packed([attempt_id(StageId::REDUCE, 1)]));
+    assert_eq!(back.outputs, packed([attempt_id(StageId::MAP, 1)]));
     assert_eq!(fixture.job_folders(), 1);
     session.welcome(2).await;
     // Its reports were the former one's: the next one is of what the new one does.
     fixture.gate.open();
     session.say(job.map(3)).await;
-    assert_eq!(next_done(&mut session).await, attempt_id(Map, 3));
+    assert_eq!(next_done(&mut session).await, attempt_id(StageId::MAP, 3));
     assert!(job.part(1).exists(), "told, and not answered: it may have won");
 
     drop(session);
     let session = fixture.session().await;
     let back = session.hello.r#return.unwrap();
     assert_eq!(back.worker, 2);
-    assert_eq!(back.outputs, packed([attempt_id(Map, 3)]));
+    assert_eq!(back.outputs, packed([attempt_id(StageId::MAP, 3)]));
     assert!(back.running.is_empty() && back.unanswered == back.outputs);
 }
 

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::{Endpoint, Server};
 use tonic::{Request, Response, Status, Streaming};
 use windrow_jobs::prelude::*;
-use windrow_jobs::{JobIdentity, Registry};
+use windrow_jobs::{JobIdentity, Registry, StageId};
 use windrow_proto::planes::planes;
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
 use windrow_proto::v1::sessions_server::{Sessions, SessionsServer};
@@ -348,7 +348,7 @@ impl SmallJob {
         let modified = self.input.metadata().unwrap().modified().unwrap();
         let modified = modified.duration_since(std::time::UNIX_EPOCH).unwrap();
         let assign = FromCoordinator::AssignMap(v1::AssignMap {
-            attempt: attempt_id(v1::Stage::Map, attempt),
+            attempt: attempt_id(StageId::MAP, attempt),
             ranges: vec![v1::InputRange {
                 location: self.input.display().to_string(),
                 start: 0,
@@ -368,7 +368,7 @@ impl SmallJob {
 
     pub fn reduce_attempt(&self, attempt: u32, outputs_version: u64) -> [FromCoordinator; 2] {
         let assign = FromCoordinator::AssignReduce(v1::AssignReduce {
-            attempt: attempt_id(v1::Stage::Reduce, attempt),
+            attempt: attempt_id(StageId::REDUCE, attempt),
             outputs_version,
             ..Default::default()
         });
@@ -391,7 +391,7 @@ impl SmallJob {
     }
 }
 
-pub fn attempt_id(stage: v1::Stage, attempt: u32) -> Option<v1::AttemptId> {
+pub fn attempt_id(stage: StageId, attempt: u32) -> Option<v1::AttemptId> {
     Some(v1::AttemptId { job: 1, stage: stage.into(), task: 0, attempt })
 }
 

@@ -1,7 +1,7 @@
 //! The life of an attempt: it starts, makes progress, and succeeds, fails, stalls or is given up.
 //! How it is lost with its worker is told in `loss`.
 
-use windrow_model::{AttemptId, FailureCause, FailureClass, Stage, TaskId, WorkerId};
+use windrow_model::{AttemptId, FailureCause, FailureClass, StageId, TaskId, WorkerId};
 
 use crate::effect::{Effect, JobFailure};
 use crate::event::{AttemptProgress, AttemptStats};
@@ -30,7 +30,7 @@ impl Job {
     /// Starts the next attempt of a queued task on a worker with a free slot.
     pub(crate) fn start(
         &mut self,
-        stage: Stage,
+        stage: StageId,
         index: u32,
         worker: WorkerId,
         step: &mut Step<'_>,
@@ -65,7 +65,7 @@ impl Job {
             step.workers.get(worker).is_some_and(|it| it.running.contains(&attempt)),
             "an attempt without a slot would share one with another"
         );
-        let outputs = (attempt.task.stage == Stage::Reduce).then(|| self.map_outputs());
+        let outputs = (attempt.task.stage == StageId::REDUCE).then(|| self.map_outputs());
         debug_assert!(
             outputs.as_ref().is_none_or(|outputs| outputs.version == self.outputs_version),
             "a reducer is told what is in force"
@@ -140,7 +140,7 @@ impl Job {
         }
         let winners = self.map.len().saturating_add(self.reduce.len());
         let counted = Counted::of(stats, self.counters.add(&stats.counters, winners));
-        let is_for_reducers = stage == Stage::Map && !self.is_map_only();
+        let is_for_reducers = stage == StageId::MAP && !self.is_map_only();
         if is_for_reducers {
             self.holders.entry(worker).or_default().keep(index);
         }
@@ -194,7 +194,7 @@ impl Job {
             return Ok(());
         }
         let (again, avoid) = match (&cause, attempt.task.stage) {
-            (FailureCause::FetchFailed { .. }, Stage::Reduce) => {
+            (FailureCause::FetchFailed { .. }, StageId::REDUCE) => {
                 match self.fetch_failed(worker, &cause, step)? {
                     // The output was to blame, not the way to it from wherever it was tried.
                     Again::Now => {

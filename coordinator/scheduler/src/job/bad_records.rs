@@ -4,7 +4,7 @@
 //! count holds for the whole job, and is looked at with each winner; one that is a share is looked
 //! at when a stage is done, for only then is it known of how many.
 
-use windrow_model::{BadRecordBudget, FailureCause, Stage};
+use windrow_model::{BadRecordBudget, FailureCause, StageId};
 
 use crate::effect::JobFailure;
 use crate::job::{Job, JobResult};
@@ -20,7 +20,7 @@ impl Job {
     /// met in `stage`.
     pub(crate) fn check_bad_records(
         &self,
-        stage: Stage,
+        stage: StageId,
         example: Option<&FailureCause>,
     ) -> JobResult {
         // Workers skip nothing unless they are told to.

@@ -1,6 +1,6 @@
 //! The deadlines of one job: when they start, start anew, and stop.
 
-use windrow_model::{AttemptId, Stage};
+use windrow_model::{AttemptId, StageId};
 
 use super::stage::TaskState;
 use super::{Job, Phase};
@@ -33,7 +33,7 @@ impl Job {
     /// Another coordinator decides from here on: what was waited for is waited for anew.
     pub(crate) fn start_clocks_anew(&mut self, step: &mut Step<'_>) {
         let stalls_at = step.now + self.plan.task_timeout;
-        for stage in [Stage::Map, Stage::Reduce] {
+        for stage in StageId::ALL {
             let tasks = self.tasks_mut(stage);
             tasks.forget_progress(step.now);
             for (attempt, _) in tasks.running_attempts() {
@@ -50,7 +50,7 @@ impl Job {
         for &worker in self.avoidance.avoided() {
             step.deadlines.clear(Timer::Avoided(self.id, worker));
         }
-        for stage in [Stage::Map, Stage::Reduce] {
+        for stage in StageId::ALL {
             for index in 0..self.tasks(stage).len() {
                 let task = self.tasks(stage).task(index);
                 let task_id = self.tasks(stage).id(index);

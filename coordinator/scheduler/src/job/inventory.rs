@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use windrow_model::{AttemptId, FailureCause, Stage, WorkerId};
+use windrow_model::{AttemptId, FailureCause, StageId, WorkerId};
 
 use super::attempt::Again;
 use super::stage::TaskState;
@@ -30,7 +30,7 @@ impl Job {
             self.outputs_lost(&missing, &cause, None, step)?;
         }
         for attempt in self.unknown_to(worker, inventory, step) {
-            if attempt.task.stage == Stage::Reduce && !self.map.all_done() {
+            if attempt.task.stage == StageId::REDUCE && !self.map.all_done() {
                 // There is nothing that it could be told to read.
                 self.stop(attempt, step);
                 self.tasks_mut(attempt.task.stage).lost += 1;

@@ -17,7 +17,7 @@
 
 use std::collections::BTreeSet;
 
-use windrow_model::{AttemptId, FailureCause, Stage, TaskId, WorkerId};
+use windrow_model::{AttemptId, FailureCause, StageId, TaskId, WorkerId};
 
 use crate::effect::JobFailure;
 use crate::job::attempt::Again;
@@ -70,7 +70,7 @@ impl Job {
         }
         let mut lost = BTreeSet::new();
         for &AttemptId { task: TaskId { job, stage, index }, number } in outputs {
-            let task = self.map.get_mut(index).filter(|_| job == self.id && stage == Stage::Map);
+            let task = self.map.get_mut(index).filter(|_| job == self.id && stage == StageId::MAP);
             if task.is_some_and(|task| task.winner_mut(number, worker).is_some()) {
                 lost.insert(index);
             }

@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use windrow_model::{JobId, Stage, WorkerId};
+use windrow_model::{JobId, StageId, WorkerId};
 
 use crate::config::Config;
 use crate::effect::{Effect, JobFailure, MapOutputs};
@@ -123,8 +123,8 @@ impl Job {
             submission,
             input_bytes: splits.iter().fold(0, |sum, split| split.bytes.saturating_add(sum)),
             phase: Phase::Running,
-            map: Tasks::new(id, Stage::Map, splits.len(), piece_len),
-            reduce: Tasks::new(id, Stage::Reduce, plan.partitions, piece_len),
+            map: Tasks::new(id, StageId::MAP, splits.len(), piece_len),
+            reduce: Tasks::new(id, StageId::REDUCE, plan.partitions, piece_len),
             plan,
             splits,
             holders: BTreeMap::new(),
@@ -170,24 +170,24 @@ impl Job {
     }
 
     /// The tasks of a stage.
-    pub(crate) fn tasks(&self, stage: Stage) -> &Tasks {
+    pub(crate) fn tasks(&self, stage: StageId) -> &Tasks {
         match stage {
-            Stage::Map => &self.map,
-            Stage::Reduce => &self.reduce,
+            StageId::MAP => &self.map,
+            _ => &self.reduce,
         }
     }
 
     /// The tasks of a stage, to be changed.
-    pub(crate) fn tasks_mut(&mut self, stage: Stage) -> &mut Tasks {
+    pub(crate) fn tasks_mut(&mut self, stage: StageId) -> &mut Tasks {
         match stage {
-            Stage::Map => &mut self.map,
-            Stage::Reduce => &mut self.reduce,
+            StageId::MAP => &mut self.map,
+            _ => &mut self.reduce,
         }
     }
 
     /// How long its tasks of a stage take, as far as is known.
-    pub(crate) fn pace(&self, stage: Stage) -> Pace {
-        self.paces[stage as usize]
+    pub(crate) fn pace(&self, stage: StageId) -> Pace {
+        self.paces[stage.index()]
     }
 
     /// Whether it may be given more than there are slots.
@@ -196,8 +196,8 @@ impl Job {
     }
 
     /// Another task of a stage is done.
-    fn set_pace(&mut self, stage: Stage, config: &Config) {
-        self.paces[stage as usize] = pace_of(self.tasks(stage), config);
+    fn set_pace(&mut self, stage: StageId, config: &Config) {
+        self.paces[stage.index()] = pace_of(self.tasks(stage), config);
     }
 
     /// The last stage: the one whose winners write the parts.
@@ -206,12 +206,12 @@ impl Job {
     }
 
     /// The stage of which a task could be placed now. Reduce tasks wait until every map is done.
-    pub(crate) fn placeable(&self) -> Option<Stage> {
+    pub(crate) fn placeable(&self) -> Option<StageId> {
         let reduces_may_run = self.map.all_done() && !self.reduce.queue().is_empty();
         match self.phase {
             Phase::Publishing => None,
-            Phase::Running if !self.map.queue().is_empty() => Some(Stage::Map),
-            Phase::Running => reduces_may_run.then_some(Stage::Reduce),
+            Phase::Running if !self.map.queue().is_empty() => Some(StageId::MAP),
+            Phase::Running => reduces_may_run.then_some(StageId::REDUCE),
         }
     }
 

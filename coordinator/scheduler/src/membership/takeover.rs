@@ -6,7 +6,7 @@
 //! published is published again, unless it waits for that. The answers to those who waited are
 //! lost: they ask again.
 
-use windrow_model::Stage;
+use windrow_model::StageId;
 
 use crate::job::Jobs;
 use crate::membership::session::grant_lease;
@@ -25,7 +25,7 @@ pub(crate) fn begin(jobs: &mut Jobs, step: &mut Step<'_>) {
         );
     }
     debug_assert!(
-        [Stage::Map, Stage::Reduce].iter().all(|&stage| !step.workers.any_free(stage, Pace::Quick)),
+        StageId::ALL.iter().all(|&stage| !step.workers.any_free(stage, Pace::Quick)),
         "no slot is given before its worker has said what runs in it"
     );
     for job in jobs.running_mut() {

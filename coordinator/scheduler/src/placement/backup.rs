@@ -14,7 +14,7 @@
 
 use std::time::Duration;
 
-use windrow_model::{AttemptId, Stage, WorkerId};
+use windrow_model::{AttemptId, StageId, WorkerId};
 
 use super::{could_place, worker_for_backup};
 use crate::config::Config;
@@ -39,7 +39,7 @@ pub(crate) fn slow_attempts(
 ) -> Vec<AttemptId> {
     let mut slow = Vec::new();
     for job in jobs.running().filter(|job| job.phase == Phase::Running) {
-        for stage in [Stage::Map, Stage::Reduce] {
+        for stage in StageId::ALL {
             // One at a time: the next look is soon, and sees what this one has changed.
             // What is queued may shun those that are free, for the sake of one that hangs.
             let may = workers.any_free(stage, Pace::Usual)
@@ -68,7 +68,7 @@ impl Job {
     fn runs_alone_on(&self, attempt: AttemptId) -> Option<WorkerId> {
         let stage = attempt.task.stage;
         // A reducer could not be told what to read.
-        if self.phase != Phase::Running || stage == Stage::Reduce && !self.map.all_done() {
+        if self.phase != Phase::Running || stage == StageId::REDUCE && !self.map.all_done() {
             return None;
         }
         match &self.tasks(stage).get(attempt.task.index)?.state {
@@ -83,7 +83,7 @@ impl Job {
 }
 
 /// The attempt of a stage that will take longest, if it is slow.
-fn slowest(job: &Job, stage: Stage, config: &Config, now: Time) -> Option<AttemptId> {
+fn slowest(job: &Job, stage: StageId, config: &Config, now: Time) -> Option<AttemptId> {
     let tasks = job.tasks(stage);
     debug_assert!(tasks.backups_running <= tasks.running / 2, "a backup runs beside its original");
     if tasks.backups_running >= (tasks.running / ATTEMPTS_PER_BACKUP).max(1) {
@@ -102,8 +102,8 @@ fn slowest(job: &Job, stage: Stage, config: &Config, now: Time) -> Option<Attemp
         }
         let rate = work(running, stage) / age.as_secs_f64();
         let size = match stage {
-            Stage::Map => job.splits.get(attempt.task.index)?.bytes as f64,
-            Stage::Reduce => usual.work,
+            StageId::MAP => job.splits.get(attempt.task.index)?.bytes as f64,
+            _ => usual.work,
         };
         let remaining = (size - work(running, stage)).max(0.0) / rate.max(f64::MIN_POSITIVE);
         let slow = rate * SLOW_PART < usual.rate && remaining > size / usual.rate;
@@ -130,7 +130,7 @@ impl Usual {
 
     /// By the tasks that are done; while there is none, by the fastest that runs. `None` when
     /// nothing is known.
-    fn of(tasks: &Tasks, stage: Stage, now: Time) -> Option<Self> {
+    fn of(tasks: &Tasks, stage: StageId, now: Time) -> Option<Self> {
         let Totals { work_done, elapsed_us, .. } = tasks.totals;
         if work_done > 0 && elapsed_us > 0 {
             debug_assert!(tasks.done > 0, "winners have done it");
@@ -150,9 +150,9 @@ impl Usual {
 }
 
 /// What a running attempt has done so far.
-fn work(running: &Running, stage: Stage) -> f64 {
+fn work(running: &Running, stage: StageId) -> f64 {
     match stage {
-        Stage::Map => running.bytes as f64,
-        Stage::Reduce => running.records as f64,
+        StageId::MAP => running.bytes as f64,
+        _ => running.records as f64,
     }
 }

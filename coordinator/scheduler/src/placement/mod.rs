@@ -26,7 +26,7 @@ mod suitable;
 
 use std::cmp::Reverse;
 
-use windrow_model::{JobId, Stage, TaskId, WorkerId};
+use windrow_model::{JobId, StageId, TaskId, WorkerId};
 
 use crate::hash::mix;
 use crate::job::{Job, Jobs, Shares};
@@ -36,8 +36,6 @@ use crate::worker::{PACES, Pace, Worker, Workers};
 /// How many queued tasks are compared for one slot. A choice costs this much, however long the
 /// queue is.
 const QUEUE_WINDOW: usize = 64;
-
-const STAGES: [Stage; 2] = [Stage::Map, Stage::Reduce];
 
 /// Of so many slots given, one may go to a job that starves.
 const SLOTS_PER_STARVING: u64 = 8;
@@ -94,8 +92,8 @@ fn next_job(
     shares: &mut Option<Shares>,
     turn: u64,
     step: &Step<'_>,
-) -> Option<(JobId, Stage)> {
-    let free = PACES.map(|pace| STAGES.map(|stage| step.workers.any_free(stage, pace)));
+) -> Option<(JobId, StageId)> {
+    let free = PACES.map(|pace| StageId::ALL.map(|stage| step.workers.any_free(stage, pace)));
     if free[Pace::Usual as usize] == [false; 2] && jobs.quick().next().is_none() {
         return None;
     }
@@ -103,11 +101,11 @@ fn next_job(
     let order = |job: &Job, stage| {
         order(job, stage, (shares.running(job.plan.submitter), jobs.turn_of(job)), turn, step)
     };
-    let first = STAGES.iter().filter_map(|&stage| {
-        let slot_is_free = free[Pace::Usual as usize][stage as usize];
+    let first = StageId::ALL.iter().filter_map(|&stage| {
+        let slot_is_free = free[Pace::Usual as usize][stage.index()];
         let candidate = |job: &Job| {
             let workers = &*step.workers;
-            let is_free = free[job.pace(stage) as usize][stage as usize];
+            let is_free = free[job.pace(stage) as usize][stage.index()];
             let could = is_free && could_place(job, stage, job.pace(stage), workers);
             // Nobody is given more than there are slots while a job that goes first waits for one.
             let waits = !slot_is_free && job.has_workers(workers);
@@ -121,8 +119,8 @@ fn next_job(
     Some((id, stage))
 }
 
-fn order(job: &Job, stage: Stage, submitter: (u32, u64), turn: u64, step: &Step<'_>) -> Order {
-    let waiting = if stage == Stage::Map { job.reduce.running } else { 0 };
+fn order(job: &Job, stage: StageId, submitter: (u32, u64), turn: u64, step: &Step<'_>) -> Order {
+    let waiting = if stage == StageId::MAP { job.reduce.running } else { 0 };
     let starving_turn = turn % SLOTS_PER_STARVING == SLOTS_PER_STARVING - 1;
     let urgency = if waiting > 0 && waiting as usize >= job.map.queue().len() {
         Urgency::FreesSlots
@@ -141,11 +139,11 @@ fn order(job: &Job, stage: Stage, submitter: (u32, u64), turn: u64, step: &Step<
 }
 
 /// Whether a task of this stage is queued that a slot which is free at this pace would suit.
-pub(crate) fn could_place(job: &Job, stage: Stage, pace: Pace, workers: &Workers) -> bool {
+pub(crate) fn could_place(job: &Job, stage: StageId, pace: Pace, workers: &Workers) -> bool {
     fit(job, stage, pace, workers).any(|(id, _)| welcome(job, stage, id, workers).next().is_some())
 }
 
-fn choose(job: &Job, stage: Stage, workers: &Workers) -> Option<(u32, WorkerId)> {
+fn choose(job: &Job, stage: StageId, workers: &Workers) -> Option<(u32, WorkerId)> {
     fit(job, stage, job.pace(stage), workers).find_map(|(id, worker)| {
         let welcome = welcome(job, stage, id, workers);
         Some((best_task(job, stage, worker, welcome)?, id))
@@ -155,7 +153,7 @@ fn choose(job: &Job, stage: Stage, workers: &Workers) -> Option<(u32, WorkerId)>
 /// The workers with a free slot that the job would use, the best first.
 fn fit<'a>(
     job: &'a Job,
-    stage: Stage,
+    stage: StageId,
     pace: Pace,
     workers: &'a Workers,
 ) -> impl Iterator<Item = (WorkerId, &'a Worker)> {
@@ -166,7 +164,7 @@ fn fit<'a>(
 /// The first queued tasks that may go to this worker.
 fn welcome<'a>(
     job: &'a Job,
-    stage: Stage,
+    stage: StageId,
     id: WorkerId,
     workers: &'a Workers,
 ) -> impl Iterator<Item = u32> + 'a {
@@ -177,20 +175,20 @@ fn welcome<'a>(
 /// The one of these tasks that fits the worker best.
 fn best_task(
     job: &Job,
-    stage: Stage,
+    stage: StageId,
     worker: &Worker,
     mut welcome: impl Iterator<Item = u32>,
 ) -> Option<u32> {
     let tasks = job.tasks(stage);
     match stage {
-        Stage::Map => welcome.max_by_key(|&index| {
+        StageId::MAP => welcome.max_by_key(|&index| {
             debug_assert!(job.splits.get(index).is_some(), "each map has its split");
             let affinity = job.splits.get(index).map_or(0, |split| split.affinity);
             let fit = rendezvous(affinity, worker.offer.identity);
             (tasks.task(index).trouble().suspect, fit, Reverse(index))
         }),
         // What a reducer reads is spread over all workers.
-        Stage::Reduce => welcome.next(),
+        _ => welcome.next(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which workers a job or a task avoids, because others could do better.
 
-use windrow_model::{Stage, WorkerId};
+use windrow_model::{StageId, WorkerId};
 
 use crate::job::Job;
 use crate::worker::{Pace, Workers};
@@ -10,7 +10,7 @@ impl Job {
     /// something against any.
     pub(crate) fn avoids<'a>(
         &'a self,
-        stage: Stage,
+        stage: StageId,
         workers: &'a Workers,
     ) -> impl Fn(WorkerId) -> bool + Copy + 'a {
         let avoided = self.avoidance.avoided();
@@ -24,7 +24,7 @@ impl Job {
     /// busy may be so for long.
     pub(crate) fn shuns(
         &self,
-        stage: Stage,
+        stage: StageId,
         index: u32,
         worker: WorkerId,
         workers: &Workers,
@@ -44,7 +44,7 @@ impl Job {
     }
 
     /// The workers that run the job's tasks, or will as soon as they have a free slot.
-    fn could_run(&self, stage: Stage, workers: &Workers) -> impl Iterator<Item = WorkerId> {
+    fn could_run(&self, stage: StageId, workers: &Workers) -> impl Iterator<Item = WorkerId> {
         let all = workers.all_for(&self.plan.needs);
         all.filter(move |(_, worker)| worker.will_take(stage)).map(|(id, _)| id)
     }

@@ -1,6 +1,6 @@
 //! Jobs that somebody stops.
 
-use windrow_model::{JobId, Stage};
+use windrow_model::{JobId, StageId};
 
 use super::fixture::*;
 use crate::*;
@@ -34,7 +34,7 @@ fn its_slots_go_to_other_jobs_at_once() {
     f.submit(plan(2, 1));
     f.submit(plan(1, 1));
     let effects = f.cancel(J1);
-    assert_eq!(effects.last(), Some(&assign_map(W1, attempt(J2, Stage::Map, 0, 1))));
+    assert_eq!(effects.last(), Some(&assign_map(W1, attempt(J2, StageId::MAP, 0, 1))));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use windrow_model::{JobId, Stage};
+use windrow_model::{JobId, StageId};
 
 use super::fixture::*;
 use crate::*;
@@ -34,7 +34,7 @@ fn jobs_take_turns_at_a_single_slot() {
     f.submit(plan(3, 0));
     f.submit(plan(3, 0));
     assert_eq!(jobs_assigned(&f.done(W1, map(0, 1))), [J2]);
-    assert_eq!(jobs_assigned(&f.done(W1, attempt(J2, Stage::Map, 0, 1))), [J1]);
+    assert_eq!(jobs_assigned(&f.done(W1, attempt(J2, StageId::MAP, 0, 1))), [J1]);
     assert_eq!(jobs_assigned(&f.done(W1, map(1, 1))), [J2]);
 }
 
@@ -45,7 +45,7 @@ fn a_larger_priority_goes_first_whatever_it_runs_already() {
     f.submit(JobPlan { priority: 1, ..plan(8, 0) });
     assert_eq!(jobs_assigned(&f.done(W1, map(0, 1))), [J2]);
     assert_eq!(jobs_assigned(&f.done(W1, map(1, 1))), [J2]);
-    assert_eq!(jobs_assigned(&f.done(W1, attempt(J2, Stage::Map, 0, 1))), [J2]);
+    assert_eq!(jobs_assigned(&f.done(W1, attempt(J2, StageId::MAP, 0, 1))), [J2]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Messages that are late, doubled, or about things that never were.
 
-use windrow_model::{AttemptId, JobId, Stage, WorkerId};
+use windrow_model::{AttemptId, JobId, StageId, WorkerId};
 
 use super::fixture::*;
 use crate::*;
@@ -30,8 +30,8 @@ fn reports_of_attempts_that_are_not_running_are_ignored() {
     f.done(W1, map(0, 1));
     f.fail(W2, map(1, 1), user_error());
     f.wait();
-    let never = attempt(J1, Stage::Map, 99, 1);
-    let other_job = attempt(JobId(9), Stage::Map, 0, 1);
+    let never = attempt(J1, StageId::MAP, 99, 1);
+    let other_job = attempt(JobId(9), StageId::MAP, 0, 1);
     // Won already, given up, another worker's, not begun, of no task, of no job.
     for (worker, attempt) in [
         (W1, map(0, 1)),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use windrow_model::{
-    AttemptId, Audit, BadRecord, FailureCause, JobId, Place, Platform, PlatformNeeds, Stage,
+    AttemptId, Audit, BadRecord, FailureCause, JobId, Place, Platform, PlatformNeeds, StageId,
     TaskId, WorkerId,
 };
 
@@ -179,15 +179,15 @@ pub(super) fn plan(splits: usize, partitions: u32) -> JobPlan {
 
 /// Attempt `number` of a map task of the first job.
 pub(super) fn map(index: u32, number: u32) -> AttemptId {
-    attempt(J1, Stage::Map, index, number)
+    attempt(J1, StageId::MAP, index, number)
 }
 
 /// Attempt `number` of a reduce task of the first job.
 pub(super) fn reduce(index: u32, number: u32) -> AttemptId {
-    attempt(J1, Stage::Reduce, index, number)
+    attempt(J1, StageId::REDUCE, index, number)
 }
 
-pub(super) fn attempt(job: JobId, stage: Stage, index: u32, number: u32) -> AttemptId {
+pub(super) fn attempt(job: JobId, stage: StageId, index: u32, number: u32) -> AttemptId {
     AttemptId { task: TaskId { job, stage, index }, number }
 }
 

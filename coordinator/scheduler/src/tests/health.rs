@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use windrow_model::{
-    AttemptId, FailureCause, JobId, MemoryLimit, Place, Platform, Stage, WorkerId,
+    AttemptId, FailureCause, JobId, MemoryLimit, Place, Platform, StageId, WorkerId,
 };
 
 use super::fixture::*;
@@ -72,7 +72,7 @@ fn a_worker_with_a_strike_comes_last_and_a_success_clears_it() {
     assert_eq!(assigned(&second), Some(W2), "busy, but without a strike");
     let third = submit(&mut f);
     assert_eq!(assigned(&third), Some(W1), "W2 is full");
-    f.done(W1, attempt(JobId(3), Stage::Map, 0, 1));
+    f.done(W1, attempt(JobId(3), StageId::MAP, 0, 1));
     assert_eq!(assigned(&submit(&mut f)), Some(W1));
 }
 
@@ -94,7 +94,7 @@ fn quarantine(f: &mut Fixture) {
 }
 
 fn second_job(index: u32, number: u32) -> AttemptId {
-    attempt(J2, Stage::Map, index, number)
+    attempt(J2, StageId::MAP, index, number)
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn a_full_disk_weighs_more_and_leads_to_quarantine_and_probation() {
     assert_eq!(placed.len(), 1, "W2 is full, and W1 gets one at a time: {next:?}");
     // One strike sends it back, for twice as long.
     let before = f.now;
-    f.fail(W1, attempt(JobId(3), Stage::Map, 0, 1), io(false));
+    f.fail(W1, attempt(JobId(3), StageId::MAP, 0, 1), io(false));
     assert!(f.worker(W1).quarantined);
     while f.worker(W1).quarantined {
         f.wait();
@@ -150,7 +150,7 @@ fn errors_of_user_code_say_nothing_about_the_worker() {
     let mut f = two_jobs();
     for n in 1..20 {
         for job in [J1, J2] {
-            fail_wherever_it_runs(&mut f, attempt(job, Stage::Map, 0, n), user_error());
+            fail_wherever_it_runs(&mut f, attempt(job, StageId::MAP, 0, n), user_error());
         }
         while f.view(J1).map.running < 2 || f.view(J2).map.running < 2 {
             f.wait();
@@ -172,7 +172,7 @@ fn a_process_that_dies_says_nothing_about_the_worker() {
                 alone,
                 place,
             };
-            fail_wherever_it_runs(&mut f, attempt(job, Stage::Map, 0, n), cause);
+            fail_wherever_it_runs(&mut f, attempt(job, StageId::MAP, 0, n), cause);
         }
         while f.view(J1).map.running < 2 || f.view(J2).map.running < 2 {
             f.wait();

@@ -1,6 +1,6 @@
 //! What is redone when a worker is lost, and what is not.
 
-use windrow_model::{AttemptId, FailureCause, Platform, Stage, WorkerId};
+use windrow_model::{AttemptId, FailureCause, Platform, StageId, WorkerId};
 
 use super::fixture::*;
 use crate::*;
@@ -104,7 +104,7 @@ fn one_loss_hits_every_job_that_the_worker_served() {
     f.submit(plan(1, 1));
     f.done(W1, map(0, 1));
     assert_eq!(f.leave(W1), []);
-    let second = attempt(J2, Stage::Map, 0, 2);
+    let second = attempt(J2, StageId::MAP, 0, 2);
     let (w2, effects) = f.join_as(WorkerOffer {
         name: "late".into(),
         identity: 1,
@@ -133,7 +133,7 @@ fn outputs_that_died_with_a_process_are_made_again() {
 fn only_outputs_in_force_on_that_worker_can_die_with_its_process() {
     let mut f = in_reduce();
     let others = [map(1, 1), map(0, 2), map(9, 1), reduce(0, 1)];
-    let other_job = attempt(J2, Stage::Map, 0, 1);
+    let other_job = attempt(J2, StageId::MAP, 0, 1);
     assert_eq!(outputs_lost(&mut f, W1, &[&others[..], &[other_job]].concat()), []);
     assert_eq!(f.view(J1).map.lost, 0);
     f.done(W1, reduce(0, 1));

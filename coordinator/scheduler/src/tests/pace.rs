@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use windrow_model::{AttemptId, JobId, Stage, WorkerId};
+use windrow_model::{AttemptId, JobId, StageId, WorkerId};
 
 use super::fixture::*;
 use crate::*;
@@ -83,5 +83,9 @@ fn the_stages_of_a_job_are_told_apart() {
         done_in(&mut f, worker, map(index, 1), 1);
     }
     let running = f.running(worker);
-    assert_eq!((running.len(), running[0].task.stage), (1, Stage::Reduce), "one slot for reduces");
+    assert_eq!(
+        (running.len(), running[0].task.stage),
+        (1, StageId::REDUCE),
+        "one slot for reduces"
+    );
 }

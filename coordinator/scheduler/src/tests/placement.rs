@@ -59,7 +59,7 @@ fn reduces_spread_by_all_that_a_worker_runs() {
     f.done(W1, map(0, 1));
     // W1 and W2 run a reduce each; a map goes to the first of the equally busy.
     let second = f.submit(plan(1, 0));
-    assert_eq!(assigned(&second), [(W1, attempt(J2, windrow_model::Stage::Map, 0, 1))]);
+    assert_eq!(assigned(&second), [(W1, attempt(J2, windrow_model::StageId::MAP, 0, 1))]);
     // Now W1 is busier, so the next goes to W2.
     let third = f.submit(plan(1, 0));
     assert_eq!(assigned(&third)[0].0, W2);

@@ -36,7 +36,7 @@ fn a_worker_that_is_back_in_time_goes_on_and_gets_nothing_meanwhile() {
     assert_eq!(disconnect(&mut f, W1), []);
     assert!(f.worker(W1).away);
     assert_eq!(f.submit(plan(1, 0)), [accepted(J2)], "nobody is there to run it");
-    let other = attempt(J2, windrow_model::Stage::Map, 0, 1);
+    let other = attempt(J2, windrow_model::StageId::MAP, 0, 1);
     assert_eq!(
         back(&mut f, W1, &[map(0, 1)], &[], &[]),
         [admitted(W1), assign_map(W1, other)],
@@ -144,7 +144,7 @@ fn what_is_not_wanted_any_more_is_cancelled_or_released() {
     f.submit(plan(1, 1));
     disconnect(&mut f, W1);
     f.cancel(J2);
-    let of_other = attempt(J2, windrow_model::Stage::Map, 0, 1);
+    let of_other = attempt(J2, windrow_model::StageId::MAP, 0, 1);
     let never = map(1, 7);
     let effects = back(&mut f, W1, &[of_other], &[], &[map(0, 1), never]);
     assert_eq!(effects, [admitted(W1), cancel_attempt(W1, never), release(W1, J2)]);

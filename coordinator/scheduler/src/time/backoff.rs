@@ -12,7 +12,12 @@ use crate::hash::mix;
 /// decide.
 pub(crate) fn backoff(nth: u32, failed: AttemptId, config: &Config) -> Duration {
     let task = failed.task;
-    let name = [task.job.0, task.stage as u64, u64::from(task.index), u64::from(failed.number)];
+    let name = [
+        task.job.0,
+        u64::from(u16::from(task.stage)),
+        u64::from(task.index),
+        u64::from(failed.number),
+    ];
     pause(nth, &name, config)
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
 
 use serde::{Deserialize, Serialize};
-use windrow_model::{Platform, PlatformNeeds, Stage, WorkerId};
+use windrow_model::{Platform, PlatformNeeds, StageId, WorkerId};
 
 use crate::worker::Pace;
 
@@ -90,13 +90,13 @@ impl Kinds {
     pub(crate) fn set_free(
         &mut self,
         id: KindId,
-        (stage, pace): (Stage, Pace),
+        (stage, pace): (StageId, Pace),
         place: Place,
         free: bool,
     ) {
         let Some(kind) = self.kinds.get_mut(&id) else { return };
         debug_assert!(kind.members.contains(&place.1), "only members are listed");
-        let list = &mut kind.free[pace as usize][stage as usize];
+        let list = &mut kind.free[pace as usize][stage.index()];
         if free {
             list.insert(place);
             debug_assert!(
@@ -109,8 +109,8 @@ impl Kinds {
     }
 
     /// Whether anybody would take an attempt of this stage now. O(kinds).
-    pub(crate) fn any_free(&self, stage: Stage, pace: Pace) -> bool {
-        self.kinds.values().any(|kind| !kind.free[pace as usize][stage as usize].is_empty())
+    pub(crate) fn any_free(&self, stage: StageId, pace: Pace) -> bool {
+        self.kinds.values().any(|kind| !kind.free[pace as usize][stage.index()].is_empty())
     }
 
     /// Whether any that stays can run such a program. O(kinds).
@@ -127,13 +127,13 @@ impl Kinds {
     /// worker.
     pub(crate) fn free(
         &self,
-        stage: Stage,
+        stage: StageId,
         pace: Pace,
         needs: &PlatformNeeds,
     ) -> impl Iterator<Item = WorkerId> {
         let mut lists: Vec<_> = self
             .fitting(needs)
-            .map(|kind| kind.free[pace as usize][stage as usize].iter().copied().peekable())
+            .map(|kind| kind.free[pace as usize][stage.index()].iter().copied().peekable())
             .collect();
         std::iter::from_fn(move || {
             let first = |list: &mut Peekable<_>| list.peek().copied();

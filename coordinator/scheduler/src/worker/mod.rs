@@ -8,7 +8,7 @@ mod workers;
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use windrow_model::{AttemptId, Stage, WorkerId};
+use windrow_model::{AttemptId, StageId, WorkerId};
 
 use crate::event::{RequestId, WorkerOffer};
 use crate::time::Time;
@@ -87,7 +87,7 @@ impl Worker {
         );
         let started = self.running.insert(attempt);
         debug_assert!(started, "an attempt starts once");
-        self.reduces_running += u32::from(attempt.task.stage == Stage::Reduce);
+        self.reduces_running += u32::from(attempt.task.stage == StageId::REDUCE);
         let slots = u64::from(self.offer.map_slots) + u64::from(self.offer.reduce_slots);
         let room = slots * u64::from(Pace::Quick.tasks_a_slot());
         debug_assert!(self.running.len() as u64 <= room, "each attempt has a slot, or a part");
@@ -98,26 +98,28 @@ impl Worker {
         let ran = self.running.remove(&attempt);
         debug_assert!(ran, "only what was started is over");
         if ran {
-            self.reduces_running -= u32::from(attempt.task.stage == Stage::Reduce);
+            self.reduces_running -= u32::from(attempt.task.stage == StageId::REDUCE);
         }
     }
 
+    fn slots(&self, stage: StageId) -> u32 {
+        [self.offer.map_slots, self.offer.reduce_slots][stage.index()]
+    }
+
     /// How many more tasks of this pace it would take.
-    fn room(&self, stage: Stage, pace: Pace) -> u32 {
+    fn room(&self, stage: StageId, pace: Pace) -> u32 {
         debug_assert!(
             self.reduces_running as usize <= self.running.len(),
             "reduces are among what runs"
         );
         let maps_running = self.running.len() as u32 - self.reduces_running;
         let room = |slots: u32| slots.saturating_mul(pace.tasks_a_slot());
-        match stage {
-            Stage::Map => room(self.offer.map_slots).saturating_sub(maps_running),
-            Stage::Reduce => room(self.offer.reduce_slots).saturating_sub(self.reduces_running),
-        }
+        let running = [maps_running, self.reduces_running][stage.index()];
+        room(self.slots(stage)).saturating_sub(running)
     }
 
     /// Whether it would take an attempt of this stage.
-    pub(crate) fn takes(&self, stage: Stage, pace: Pace) -> bool {
+    pub(crate) fn takes(&self, stage: StageId, pace: Pace) -> bool {
         let may = match self.health.standing {
             Standing::Good => true,
             Standing::Quarantined => false,
@@ -127,13 +129,9 @@ impl Worker {
     }
 
     /// Whether it takes an attempt of this stage now, or will as soon as it has a free slot.
-    pub(crate) fn will_take(&self, stage: Stage) -> bool {
-        let slots = match stage {
-            Stage::Map => self.offer.map_slots,
-            Stage::Reduce => self.offer.reduce_slots,
-        };
+    pub(crate) fn will_take(&self, stage: StageId) -> bool {
         let may = self.health.standing != Standing::Quarantined && self.leaving == Leaving::No;
-        may && !self.is_away() && slots > 0
+        may && !self.is_away() && self.slots(stage) > 0
     }
 
     /// Whether its connection is broken.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use windrow_model::{AttemptId, PlatformNeeds, Stage, WorkerId};
+use windrow_model::{AttemptId, PlatformNeeds, StageId, WorkerId};
 
 use crate::event::{RequestId, WorkerOffer};
 use crate::time::Time;
@@ -256,7 +256,7 @@ impl Workers {
     /// fewest strikes first, then the least busy.
     pub(crate) fn free(
         &self,
-        stage: Stage,
+        stage: StageId,
         pace: Pace,
         needs: &PlatformNeeds,
     ) -> impl Iterator<Item = (WorkerId, &Worker)> {
@@ -269,7 +269,7 @@ impl Workers {
     }
 
     /// Whether any worker would take an attempt of this stage.
-    pub(crate) fn any_free(&self, stage: Stage, pace: Pace) -> bool {
+    pub(crate) fn any_free(&self, stage: StageId, pace: Pace) -> bool {
         self.kinds.any_free(stage, pace)
     }
 
@@ -334,8 +334,8 @@ impl Workers {
         let mut staying = self.workers.values().filter(|worker| worker.leaving == Leaving::No);
         let all = staying.all(|worker| worker.health.standing == Standing::Quarantined);
         debug_assert!(
-            !all || !self.any_free(Stage::Map, Pace::Quick)
-                && !self.any_free(Stage::Reduce, Pace::Quick),
+            !all || !self.any_free(StageId::MAP, Pace::Quick)
+                && !self.any_free(StageId::REDUCE, Pace::Quick),
             "who is in quarantine gets nothing"
         );
         all.then(|| {
@@ -379,7 +379,7 @@ impl Workers {
 }
 
 /// What workers with free slots are listed by.
-fn lists() -> impl Iterator<Item = (Stage, Pace)> {
-    let stages = [Stage::Map, Stage::Reduce].into_iter();
+fn lists() -> impl Iterator<Item = (StageId, Pace)> {
+    let stages = StageId::ALL.into_iter();
     stages.flat_map(|stage| PACES.map(|pace| (stage, pace)))
 }

@@ -26,7 +26,7 @@ use super::identity::{ClusterId, Identity};
 const MAGIC: [u8; 8] = *b"WINDROWJ";
 pub(super) const TRAILER: [u8; 8] = *b"JWORDNIW";
 /// Of the header.
-const FORMAT: u16 = 3;
+const FORMAT: u16 = 4;
 pub(super) const HEADER_BYTES: usize = 104;
 /// Where the header's own checksum lies, behind all that it covers.
 const CRC_AT: usize = 96;

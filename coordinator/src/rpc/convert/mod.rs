@@ -21,7 +21,7 @@ pub(super) use spec::{spec_from, submission_from};
 pub(super) use status::{job_status, listed_status, worker_status};
 
 use tonic::Status;
-use windrow_jobs::{AttemptId, JobId, JobIdentity, JobName, Stage, TaskId};
+use windrow_jobs::{AttemptId, JobId, JobIdentity, JobName, StageId, TaskId};
 use windrow_proto::{runs, v1};
 
 /// A message that makes no sense.
@@ -54,11 +54,7 @@ pub(super) fn name_from(name: Option<v1::JobName>) -> Result<JobName, Malformed>
 
 fn attempt_from(attempt: Option<v1::AttemptId>) -> Result<AttemptId, Malformed> {
     let attempt = attempt.ok_or_else(|| Malformed::missing("attempt"))?;
-    let stage = match attempt.stage() {
-        v1::Stage::Map => Stage::Map,
-        v1::Stage::Reduce => Stage::Reduce,
-        v1::Stage::Unspecified => return Err(Malformed::missing("stage")),
-    };
+    let stage = StageId::try_from(attempt.stage).map_err(|error| Malformed(error.to_string()))?;
     let task = TaskId { job: JobId(attempt.job), stage, index: attempt.task };
     Ok(AttemptId { task, number: attempt.attempt })
 }
@@ -71,14 +67,7 @@ fn attempts_from(packed: &[v1::Attempts]) -> Result<Vec<AttemptId>, Malformed> {
 
 fn attempt_to(attempt: AttemptId) -> v1::AttemptId {
     let AttemptId { task: TaskId { job, stage, index }, number } = attempt;
-    v1::AttemptId { job: job.0, stage: stage_to(stage).into(), task: index, attempt: number }
-}
-
-fn stage_to(stage: Stage) -> v1::Stage {
-    match stage {
-        Stage::Map => v1::Stage::Map,
-        Stage::Reduce => v1::Stage::Reduce,
-    }
+    v1::AttemptId { job: job.0, stage: stage.into(), task: index, attempt: number }
 }
 
 fn millis(duration: std::time::Duration) -> u64 {

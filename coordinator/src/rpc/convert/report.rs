@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use windrow_jobs::{AttemptId, Audit, Emitted, JobId, PartKind, Stage};
+use windrow_jobs::{AttemptId, Audit, Emitted, JobId, PartKind, StageId};
 use windrow_proto::v1;
 use windrow_proto::v1::worker_message::Message;
 use windrow_scheduler::{AttemptProgress, AttemptStats};
@@ -27,11 +27,11 @@ fn report(message: Message) -> Result<Report, Malformed> {
             Ok(Report::Heartbeat { running: running.collect::<Result<_, _>>()?, sequence })
         }
         Message::MapDone(v1::MapDone { attempt, stats, part, quarantine }) => {
-            done(Stage::Map, attempt, stats, part, quarantine)
+            done(StageId::MAP, attempt, stats, part, quarantine)
         }
         Message::ReduceDone(v1::ReduceDone { attempt, stats, part, quarantine }) => {
             let part = part.ok_or_else(|| Malformed::missing("part"))?;
-            done(Stage::Reduce, attempt, stats, Some(part), quarantine)
+            done(StageId::REDUCE, attempt, stats, Some(part), quarantine)
         }
         Message::AttemptFailed(v1::AttemptFailed { attempt, failure }) => {
             Ok(Report::Failed { attempt: attempt_from(attempt)?, cause: failure_from(failure)? })
@@ -48,7 +48,7 @@ fn report(message: Message) -> Result<Report, Malformed> {
 }
 
 fn done(
-    stage: Stage,
+    stage: StageId,
     attempt: Option<v1::AttemptId>,
     stats: Option<v1::AttemptStats>,
     part: Option<v1::Part>,
@@ -111,7 +111,7 @@ mod tests {
         v1::WorkerMessage { message: Some(message) }
     }
 
-    fn attempt(stage: v1::Stage) -> Option<v1::AttemptId> {
+    fn attempt(stage: StageId) -> Option<v1::AttemptId> {
         Some(v1::AttemptId { job: 1, stage: stage.into(), task: 2, attempt: 3 })
     }
 
@@ -120,7 +120,7 @@ mod tests {
         let stats =
             || Some(v1::AttemptStats { audit: Some(v1::Audit::default()), ..Default::default() });
         let part = || Some(v1::Part::default());
-        let map = v1::Stage::Map;
+        let map = StageId::MAP;
         for senseless in [
             message(Message::Hello(v1::Hello::default())),
             message(Message::Heartbeat(v1::Heartbeat {
@@ -145,12 +145,12 @@ mod tests {
                 quarantine: None,
             })),
             message(Message::ReduceDone(v1::ReduceDone {
-                attempt: attempt(v1::Stage::Reduce),
+                attempt: attempt(StageId::REDUCE),
                 stats: stats(),
                 ..Default::default()
             })),
             message(Message::ReduceDone(v1::ReduceDone {
-                attempt: attempt(v1::Stage::Reduce),
+                attempt: attempt(StageId::REDUCE),
                 stats: stats(),
                 part: Some(v1::Part { upload: Some(v1::Upload::default()), ..Default::default() }),
                 quarantine: None,
@@ -199,7 +199,7 @@ mod tests {
             upload: None,
         };
         let done = v1::ReduceDone {
-            attempt: attempt(v1::Stage::Reduce),
+            attempt: attempt(StageId::REDUCE),
             stats: Some(stats),
             part: Some(part.clone()),
             quarantine: Some(part),

@@ -4,9 +4,9 @@ use windrow_proto::v1;
 use windrow_scheduler::{JobFailure, JobState, Outcome, SlowestTask, StageView};
 
 use super::failure::failure_to;
+use super::millis;
 use super::program::isolation_to;
 use super::spec::spec_to;
-use super::{millis, stage_to};
 use crate::driver::{JobSnapshot, WorkerSnapshot};
 use crate::explain;
 use crate::plan::{ClusterSize, InputSize};
@@ -113,7 +113,7 @@ fn stage_status(view: &StageView) -> v1::StageStatus {
 
 fn slowest_task(slowest: &SlowestTask, worker_name: &str) -> v1::TaskSummary {
     v1::TaskSummary {
-        stage: stage_to(slowest.task.stage).into(),
+        stage: slowest.task.stage.into(),
         task: slowest.task.index,
         elapsed_ms: millis(slowest.elapsed),
         worker: slowest.worker.0,

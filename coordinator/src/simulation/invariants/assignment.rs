@@ -1,7 +1,7 @@
 //! Attempts go only to workers with a session and a free slot that do not want to leave; reduces
 //! only when every map is done; nothing runs while a job is being published.
 
-use windrow_jobs::Stage;
+use windrow_jobs::StageId;
 use windrow_scheduler::Effect;
 
 use super::{Ledger, Rule, check};
@@ -31,16 +31,13 @@ impl Rule for Assignment {
             let same = ledger.running().filter(|(id, w)| w == worker && id.task.stage == stage);
             same.count() as u32
         };
-        let slots = match stage {
-            Stage::Map => session.offer.map_slots,
-            Stage::Reduce => session.offer.reduce_slots,
-        };
+        let slots = [session.offer.map_slots, session.offer.reduce_slots][stage.index()];
         // Quick tasks are given several to a slot, in those seeds in which there are any.
         let a_slot = if ledger.config.quick_task.is_zero() { 1 } else { QUICK_TASKS_A_SLOT };
         check(on_worker(stage) < slots * a_slot, || {
             format!("{attempt}: {worker} has no free slot")
         })?;
-        check(outputs.is_some() == (stage == Stage::Reduce), || format!("inputs of {attempt}"))?;
+        check(outputs.is_some() == (stage == StageId::REDUCE), || format!("inputs of {attempt}"))?;
         let needs = ledger.jobs.get(&attempt.task.job).map(|job| &job.plan.needs);
         let missing = needs.and_then(|needs| needs.missing(&session.offer.platform));
         check(missing.is_none(), || format!("{attempt} on {worker}: {missing:?}"))?;

@@ -1,7 +1,7 @@
 //! Attempts of a task are numbered 1, 2, 3 and so on; no name is used twice, and every task exists.
 //! Only a worker that came back without knowing of its attempt is told again.
 
-use windrow_jobs::Stage;
+use windrow_jobs::StageId;
 use windrow_scheduler::Effect;
 
 use super::{Ledger, Rule, check};
@@ -18,8 +18,8 @@ impl Rule for AttemptIds {
         let last = ledger.attempts_of(attempt.task).last().map_or(0, |(id, _)| id.number);
         check(attempt.number == last + 1, || format!("{attempt} follows attempt {last}"))?;
         let tasks = ledger.jobs.get(&attempt.task.job).map_or(0, |job| match attempt.task.stage {
-            Stage::Map => job.plan.splits.len() as u32,
-            Stage::Reduce => job.plan.partitions,
+            StageId::MAP => job.plan.splits.len() as u32,
+            _ => job.plan.partitions,
         });
         check(attempt.task.index < tasks, || format!("there is no {}", attempt.task))
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use windrow_jobs::{AttemptId, JobId, Stage};
+use windrow_jobs::{AttemptId, JobId, StageId};
 use windrow_scheduler::{Effect, MapOutputs};
 
 use super::ledger::Status;
@@ -44,7 +44,7 @@ fn check_complete(id: AttemptId, outputs: &MapOutputs, ledger: &Ledger) -> Resul
     let maps = ledger.jobs.get(&id.task.job).map_or(0, |job| job.plan.splits.len() as u32);
     let told: Vec<_> =
         outputs.outputs.iter().map(|(map, _)| (map.task.stage, map.task.index)).collect();
-    let expected: Vec<_> = (0..maps).map(|index| (Stage::Map, index)).collect();
+    let expected: Vec<_> = (0..maps).map(|index| (StageId::MAP, index)).collect();
     check(told == expected, || format!("{id} is to read {outputs:?}"))
 }
 

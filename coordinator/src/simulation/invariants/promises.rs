@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use windrow_jobs::{AttemptId, JobId, Stage, TaskId};
+use windrow_jobs::{AttemptId, JobId, StageId, TaskId};
 use windrow_scheduler::{Effect, JobPlan, Outcome};
 
 use super::{Ledger, check};
@@ -84,7 +84,7 @@ impl Promises {
 
     fn noted(&mut self, attempt: AttemptId, won: bool, ledger: &Ledger) -> Result<(), String> {
         let map_only = self.plans.get(&attempt.task.job).is_some_and(|plan| plan.partitions == 0);
-        let writes_part = attempt.task.stage == Stage::Reduce || map_only;
+        let writes_part = attempt.task.stage == StageId::REDUCE || map_only;
         // Nobody needs what is left of a job that is over, whether or not that was told yet.
         let over = ledger.jobs.get(&attempt.task.job).is_none_or(|job| job.ended.is_some());
         if !writes_part || over {

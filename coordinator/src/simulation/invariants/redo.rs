@@ -1,7 +1,7 @@
 //! Only what is needed is done again: a task gets another attempt when the last one is over without
 //! success, or when its output is lost and a reducer may still want it.
 
-use windrow_jobs::{AttemptId, Stage};
+use windrow_jobs::{AttemptId, StageId};
 use windrow_scheduler::Effect;
 
 use super::ledger::{Attempt, Status};
@@ -46,13 +46,13 @@ fn is_elsewhere(attempt: AttemptId, effect: &Effect, ledger: &Ledger) -> bool {
 }
 
 fn is_lost(id: AttemptId, attempt: &Attempt, ledger: &Ledger) -> bool {
-    if id.task.stage == Stage::Reduce {
+    if id.task.stage == StageId::REDUCE {
         // What it has read was replaced by something else.
         return ledger.nondeterministic(id.task.job);
     }
     let holder_gone = !ledger.sessions.contains_key(&attempt.worker);
     let wanted = ledger.jobs.get(&id.task.job).is_some_and(|job| job.needs_map_outputs());
-    id.task.stage == Stage::Map
+    id.task.stage == StageId::MAP
         && wanted
         && (holder_gone || attempt.missing || ledger.may_be_given_up(id, attempt))
 }

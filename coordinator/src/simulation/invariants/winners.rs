@@ -1,7 +1,7 @@
 //! A winner is never cancelled, however late a heartbeat still calls it running: a worker that
 //! believed it might delete what the winner left.
 
-use windrow_jobs::Stage;
+use windrow_jobs::StageId;
 use windrow_scheduler::Effect;
 
 use super::ledger::Status;
@@ -17,7 +17,7 @@ impl Rule for Winners {
         let over = ledger.jobs.get(&id.task.job).is_none_or(|job| job.ended.is_some());
         let won = attempt.status == Status::Done && attempt.worker == *worker;
         // What it has read is not what stands any more.
-        let redone = id.task.stage == Stage::Reduce && ledger.nondeterministic(id.task.job);
+        let redone = id.task.stage == StageId::REDUCE && ledger.nondeterministic(id.task.job);
         let given_up = redone || ledger.may_be_given_up(*id, attempt) || attempt.missing;
         let stands = won && !over && !given_up;
         check(!stands, || format!("{id} has won on {worker} and is cancelled there"))

@@ -12,7 +12,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use windrow_jobs::{AttemptId, FailureCause, Location, PartHandle, PartKind, Place, Stage, TaskId};
+use windrow_jobs::{
+    AttemptId, FailureCause, Location, PartHandle, PartKind, Place, StageId, TaskId,
+};
 use windrow_proto::v1;
 use windrow_proto::v1::to_child::Message;
 
@@ -268,7 +270,7 @@ impl Child {
             wire::report_from(report.unwrap_or_default()).map_err(|error| error.to_string())?;
         let mut state = lock(&self.state);
         state.has_strays |= has_strays;
-        let is_output = attempt.task.stage == Stage::Map
+        let is_output = attempt.task.stage == StageId::MAP
             && ended.as_ref().is_ok_and(|finished| finished.part.is_none());
         if let (Some(running), Ok(finished)) = (state.running.get(&attempt), &ended) {
             running.check(finished)?;
@@ -341,7 +343,7 @@ impl Child {
 impl Running {
     fn new(request: &RunRequest, progress: &Arc<Progress>, ended: oneshot::Sender<Ended>) -> Self {
         let writes_part =
-            request.attempt.task.stage == Stage::Reduce || request.context.partitions == 0;
+            request.attempt.task.stage == StageId::REDUCE || request.context.partitions == 0;
         let store = parts::store(&request.context.staging);
         let location = |kind| store.location(request.attempt, kind);
         Self {
@@ -408,7 +410,7 @@ mod tests {
         let store = Arc::new(SegmentStore::new(folder.path().to_path_buf(), 0));
         let context = testing::attempt(Default::default(), &store, folder.path(), 1).context;
         let request = RunRequest {
-            attempt: attempt_id(Stage::Reduce, 3, 2),
+            attempt: attempt_id(StageId::REDUCE, 3, 2),
             context,
             work: Work::Reduce(Arc::default()),
             alone: false,

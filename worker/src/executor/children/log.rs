@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
-use windrow_jobs::{JobId, Stage};
+use windrow_jobs::{JobId, StageId};
 use windrow_proto::v1;
 
 use super::child::Child;
@@ -68,7 +68,7 @@ fn message(job: JobId, child: &Child, printed: &PrintedSoFar, bytes_max: usize) 
         process: child.serial,
         bytes,
         tail: tail.into(),
-        maps: of(Stage::Map),
-        reduces: of(Stage::Reduce),
+        maps: of(StageId::MAP),
+        reduces: of(StageId::REDUCE),
     }
 }

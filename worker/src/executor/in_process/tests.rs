@@ -5,7 +5,7 @@ use std::sync::Condvar;
 use std::time::Instant;
 
 use windrow_jobs::prelude::*;
-use windrow_jobs::{Stage, WorkerId, ready};
+use windrow_jobs::{StageId, WorkerId, ready};
 
 use super::*;
 use crate::model::{JobContext, WorkerOutputs};
@@ -100,7 +100,7 @@ impl Bench {
         Self { folder, executor: Arc::new(executor), gate }
     }
 
-    fn request(&self, job: &str, stage: Stage, index: u32, work: Work) -> RunRequest {
+    fn request(&self, job: &str, stage: StageId, index: u32, work: Work) -> RunRequest {
         let staging = self.folder.path().join("staging");
         let context = JobContext { job: job.into(), staging, ..context() };
         RunRequest {
@@ -114,7 +114,7 @@ impl Bench {
 
     fn map(&self, job: &str, index: u32) -> RunRequest {
         let input = whole_file(&self.folder.path().join("input"));
-        self.request(job, Stage::Map, index, Work::Map { input: 0, ranges: vec![input] })
+        self.request(job, StageId::MAP, index, Work::Map { input: 0, ranges: vec![input] })
     }
 
     async fn run(&self, request: RunRequest) -> Result<Finished, FailureCause> {
@@ -199,7 +199,7 @@ async fn two_maps_and_a_reduce_count_words() {
         outputs: vec![(0, 1), (1, 1)],
     };
     let work = Work::Reduce(Arc::new(vec![outputs]));
-    let reduced = bench.run(bench.request("word-count", Stage::Reduce, 0, work)).await.unwrap();
+    let reduced = bench.run(bench.request("word-count", StageId::REDUCE, 0, work)).await.unwrap();
     let part = reduced.part.unwrap();
     let path = part.location.to_local().unwrap();
     assert_eq!(path, bench.folder.path().join("staging/part-00000.1"));

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
-use windrow_jobs::{Compression, FailureCause, JobId, JobIdentity, Stage};
+use windrow_jobs::{Compression, FailureCause, JobId, JobIdentity, StageId};
 
 use self::remote::RemoteSource;
 use super::origin::{MapOutputSource, Origin};
@@ -186,7 +186,7 @@ impl Fetcher {
                 Err(_) => return None,
             }
         }
-        let owner = Owner { job: plan.identity, stage: Stage::Map, task, attempt };
+        let owner = Owner { job: plan.identity, stage: StageId::MAP, task, attempt };
         Some(file_sources(&path, &owner, plan.partition))
     }
 

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
-use windrow_jobs::{JobIdentity, Stage};
+use windrow_jobs::{JobIdentity, StageId};
 
 use super::MAGIC;
 
@@ -19,7 +19,7 @@ pub struct Owner {
     /// Its job, among all jobs of all clusters.
     pub job: JobIdentity,
     /// Its stage.
-    pub stage: Stage,
+    pub stage: StageId,
     /// Number of its task.
     pub task: u32,
     /// Which attempt of that; 0 where what an attempt asks for is prepared for it.
@@ -38,7 +38,7 @@ impl Owner {
         };
         put(MAGIC);
         put(&self.job.to_bytes());
-        put(&stage_number(self.stage).to_le_bytes());
+        put(&u32::from(self.stage).to_le_bytes());
         put(&self.task.to_le_bytes());
         put(&self.attempt.to_le_bytes());
         let crc64 = checksum(Crc64Nvme, &header[..CHECKED_BYTES]);
@@ -69,7 +69,7 @@ impl Owner {
             .chunks_exact(4)
             .map(|bytes| bytes.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte)));
         let job = JobIdentity::from_bytes(job)?;
-        let stage = stage_of(numbers.next()?)?;
+        let stage = StageId::try_from(numbers.next()?).ok()?;
         Some(Self { job, stage, task: numbers.next()?, attempt: numbers.next()? })
     }
 }
@@ -79,15 +79,4 @@ impl fmt::Display for Owner {
         let Self { job, stage, task, attempt } = self;
         write!(f, "attempt {attempt} of {stage} task {task} of job {job}")
     }
-}
-
-fn stage_number(stage: Stage) -> u32 {
-    match stage {
-        Stage::Map => 0,
-        Stage::Reduce => 1,
-    }
-}
-
-fn stage_of(number: u32) -> Option<Stage> {
-    [Stage::Map, Stage::Reduce].into_iter().find(|stage| stage_number(*stage) == number)
 }

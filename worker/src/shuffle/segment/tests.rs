@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use windrow_jobs::collect::RecordBuffer;
 use windrow_jobs::fan_in::SOURCE_BYTES;
 use windrow_jobs::program::{RecordRef, RecordSink};
-use windrow_jobs::{FailureCause, JobIdentity, Stage};
+use windrow_jobs::{FailureCause, JobIdentity, StageId};
 
 use super::{Owner, Segment, SegmentSource, SegmentWriter};
 use crate::shuffle::block::{Block, Codec};
@@ -144,7 +144,7 @@ fn a_segment_of_another_owner_is_refused_and_both_are_named() {
     assert!(Segment::open(&path, &own, 0).is_ok());
     for other in [
         Owner { job: JobIdentity(own.job.0 + 1), ..own },
-        Owner { stage: Stage::Reduce, ..own },
+        Owner { stage: StageId::REDUCE, ..own },
         Owner { task: 4, ..own },
         Owner { attempt: 2, ..own },
     ] {

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use windrow_jobs::fan_in::{SOURCE_BYTES, merge_bytes};
 use windrow_jobs::program::RecordBatches;
-use windrow_jobs::{Audit, FailureCause, JobIdentity, Stage, WorkerId};
+use windrow_jobs::{Audit, FailureCause, JobIdentity, StageId, WorkerId};
 use windrow_proto::v1::fetch_message::Message;
 use windrow_proto::v1::{FetchEnd, FetchError, FetchRequest};
 
@@ -277,7 +277,7 @@ impl Blocks {
         let folder = self.folder()?;
         Ok(Scratch {
             // Prepared for whichever attempt asks; nobody else opens it.
-            owner: folder.owner(Stage::Reduce, self.request.partition, 0),
+            owner: folder.owner(StageId::REDUCE, self.request.partition, 0),
             folder,
             cancel: self.cancel.clone(),
             progress: Arc::clone(&self.service.work),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use windrow_jobs::{FailureCause, JobIdentity, Stage};
+use windrow_jobs::{FailureCause, JobIdentity, StageId};
 
 use super::{Output, SCRATCH_PREFIX, boxed, segment_name};
 use crate::files::{TemporaryFile, remove_folder};
@@ -80,13 +80,13 @@ impl JobFolder {
     }
 
     /// The owner of what an attempt of the job writes.
-    pub fn owner(&self, stage: Stage, task: u32, attempt: u32) -> Owner {
+    pub fn owner(&self, stage: StageId, task: u32, attempt: u32) -> Owner {
         Owner { job: self.job, stage, task, attempt }
     }
 
     /// The map attempt whose output this is.
     fn owner_of(&self, (task, attempt): Output) -> Owner {
-        self.owner(Stage::Map, task, attempt)
+        self.owner(StageId::MAP, task, attempt)
     }
 
     /// Keeps a finished segment in memory, unless the job has been released in the meantime.

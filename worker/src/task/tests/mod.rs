@@ -9,7 +9,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use windrow_jobs::fan_in::merge_bytes;
 use windrow_jobs::prelude::*;
-use windrow_jobs::{Audit, BadRecordBudget, Emitted, FailureCause, PartHandle, Stage};
+use windrow_jobs::{Audit, BadRecordBudget, Emitted, FailureCause, PartHandle, StageId};
 
 use super::{Attempt, Left, map, reduce};
 use crate::memory::Account;
@@ -32,7 +32,7 @@ fn reduce_all(
 ) -> (Vec<String>, Audit) {
     let mut read = Audit::default();
     let parts = (0..partitions).map(|partition| {
-        let id = attempt_id(Stage::Reduce, partition, 1);
+        let id = attempt_id(StageId::REDUCE, partition, 1);
         let attempt = Attempt { id, ..attempt(words, store, staging, partitions) };
         let outcome = reduce(&attempt, |_| {
             let all = (0..maps).map(|task| store.sources(id.task.job, (task, 1), partition));
@@ -144,12 +144,12 @@ fn combined(input: &Path, memory_bytes: u64, threads: usize) -> (String, Stats) 
         (attempt.id, attempt.program) = (id, job.build("{}").unwrap());
         attempt
     };
-    let mut mapping = of_job(attempt_id(Stage::Map, 0, 1));
+    let mut mapping = of_job(attempt_id(StageId::MAP, 0, 1));
     mapping.memory = Account::new(memory_bytes);
     mapping.pairs = mapping.memory.child(memory_bytes);
     mapping.threads = threads;
     let mapped = map(&mapping, 0, vec![whole_file(input)]).unwrap();
-    let mut reducing = of_job(attempt_id(Stage::Reduce, 0, 1));
+    let mut reducing = of_job(attempt_id(StageId::REDUCE, 0, 1));
     Arc::get_mut(&mut reducing.context).unwrap().staging = folder.path().to_path_buf();
     let reduced = reduce(&reducing, |_| store.sources(reducing.id.task.job, (0, 1), 0)).unwrap();
     let part = std::fs::read_to_string(path(reduced.finished.part.as_ref().unwrap())).unwrap();
@@ -194,7 +194,7 @@ proptest! {
         borders.sort_unstable();
         let mut maps = Vec::new();
         for (index, range) in borders.windows(2).enumerate() {
-            let id = attempt_id(Stage::Map, index as u32, 1);
+            let id = attempt_id(StageId::MAP, index as u32, 1);
             let attempt = Attempt { id, ..attempt(Words::default(), &store, folder.path(), 2) };
             maps.push(map(&attempt, 0, vec![file_range(&input, range[0], range[1])]).unwrap());
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
-use windrow_model::{AttemptId, FailureCause, JobId, Stage, TaskId, WorkerId};
+use windrow_model::{AttemptId, FailureCause, JobId, StageId, TaskId, WorkerId};
 
 use crate::event::AttemptProgress;
 use crate::job::stage::{Counted, Pieces, Queue, Race, Running, Task, TaskState, Winner};
@@ -15,7 +15,7 @@ use crate::time::Time;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Tasks {
     job: JobId,
-    stage: Stage,
+    stage: StageId,
     tasks: Pieces<Task>,
     queue: Queue,
     /// Tasks of which an attempt runs.
@@ -69,7 +69,7 @@ pub(crate) struct Totals {
 
 impl Tasks {
     /// `count` tasks, all queued, of which `piece_len` make a piece.
-    pub(crate) fn new(job: JobId, stage: Stage, count: u32, piece_len: NonZeroU32) -> Self {
+    pub(crate) fn new(job: JobId, stage: StageId, count: u32, piece_len: NonZeroU32) -> Self {
         Self {
             job,
             stage,
@@ -396,7 +396,7 @@ impl Tasks {
 
 impl Totals {
     // Counts come from workers: they saturate, so that nonsense can't end the process.
-    pub(crate) fn add(&mut self, counted: &Counted, stage: Stage) {
+    pub(crate) fn add(&mut self, counted: &Counted, stage: StageId) {
         self.input_records = self.input_records.saturating_add(counted.input_records);
         self.input_bytes = self.input_bytes.saturating_add(counted.input_bytes);
         self.skipped_records = self.skipped_records.saturating_add(counted.skipped_records);
@@ -417,7 +417,7 @@ impl Totals {
         self.input_bytes = self.input_bytes.saturating_sub(running.bytes);
     }
 
-    fn subtract(&mut self, counted: &Counted, stage: Stage) {
+    fn subtract(&mut self, counted: &Counted, stage: StageId) {
         self.input_records = self.input_records.saturating_sub(counted.input_records);
         self.input_bytes = self.input_bytes.saturating_sub(counted.input_bytes);
         self.skipped_records = self.skipped_records.saturating_sub(counted.skipped_records);
@@ -430,9 +430,9 @@ impl Totals {
 
 /// By what the speed of a stage is measured: bytes of maps, whose splits have a size, and records
 /// of reduces.
-fn work(counted: &Counted, stage: Stage) -> u64 {
+fn work(counted: &Counted, stage: StageId) -> u64 {
     match stage {
-        Stage::Map => counted.input_bytes,
-        Stage::Reduce => counted.input_records,
+        StageId::MAP => counted.input_bytes,
+        _ => counted.input_records,
     }
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use crc_fast::CrcAlgorithm::Crc64Nvme;
 use tempfile::TempDir;
-use windrow_jobs::{AttemptId, JobId, PartKind, Stage, TaskId};
+use windrow_jobs::{AttemptId, JobId, PartKind, StageId, TaskId};
 
 use super::super::{Reservation, StageCounts, private_folder};
 use super::*;
@@ -77,7 +77,7 @@ fn commit_folder(place: &Place, epoch: u64) -> PathBuf {
 }
 
 fn stage(place: &Place, kind: PartKind, index: u32, number: u32, text: &str) -> StagedPart {
-    let task = TaskId { job: JobId(1), stage: Stage::Reduce, index };
+    let task = TaskId { job: JobId(1), stage: StageId::REDUCE, index };
     let attempt = AttemptId { task, number };
     let crc64 = crc_fast::checksum(Crc64Nvme, text.as_bytes());
     let part = StagedPart { attempt, kind, bytes: text.len() as u64, records: 1, crc64 };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use prost::Message;
 use windrow_jobs::program::{SampledPair, SplitPoints};
-use windrow_jobs::{AttemptId, JobId, Stage, TaskId, WorkerId};
+use windrow_jobs::{AttemptId, JobId, StageId, TaskId, WorkerId};
 use windrow_proto::v1;
 
 use crate::driver::fuzzing::work;
@@ -60,7 +60,7 @@ impl Model {
         } else {
             0
         };
-        let noted = Receipt::Noted { attempt: attempt(Stage::Map, self.maps), won: true };
+        let noted = Receipt::Noted { attempt: attempt(StageId::MAP, self.maps), won: true };
         Sizes {
             contexts: workers * shared(SharedContent::Context(JOB, Arc::clone(&work))),
             split_points: workers * points,
@@ -69,10 +69,10 @@ impl Model {
             a_lost_worker: reducing
                 * shared(SharedContent::Outputs(self.outputs(Some(1), self.workers as usize))),
             assignments: maps
-                * message(Outgoing::Map { assignment: self.assignment(Stage::Map), work })
+                * message(Outgoing::Map { assignment: self.assignment(StageId::MAP), work })
                 + reduces
                     * message(Outgoing::Reduce {
-                        assignment: self.assignment(Stage::Reduce),
+                        assignment: self.assignment(StageId::REDUCE),
                         outputs_version: 9,
                     }),
             // Two minutes of acknowledgements, one a second.
@@ -81,7 +81,7 @@ impl Model {
         }
     }
 
-    fn assignment(self, stage: Stage) -> Assignment {
+    fn assignment(self, stage: StageId) -> Assignment {
         let attempt = attempt(stage, self.maps.max(self.reduces) - 1);
         Assignment { attempt, alone: false, skip: Vec::new() }
     }
@@ -134,7 +134,7 @@ fn holder(number: u32) -> OutputsHolder {
     }
 }
 
-fn attempt(stage: Stage, index: u32) -> AttemptId {
+fn attempt(stage: StageId, index: u32) -> AttemptId {
     AttemptId { task: TaskId { job: JOB, stage, index }, number: 1 }
 }
 

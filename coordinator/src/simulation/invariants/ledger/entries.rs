@@ -1,6 +1,6 @@
 //! What the ledger has an entry of.
 
-use windrow_jobs::{FailureCause, Place, Stage, WorkerId};
+use windrow_jobs::{FailureCause, Place, StageId, WorkerId};
 use windrow_scheduler::{JobPlan, Outcome, RequestId, Time, Unpublished, WorkerOffer};
 
 #[derive(Clone)]
@@ -58,10 +58,10 @@ pub struct Job {
 
 impl Job {
     /// The stage whose tasks write parts, and their number.
-    pub fn output_stage(&self) -> (Stage, u32) {
+    pub fn output_stage(&self) -> (StageId, u32) {
         match self.plan.partitions {
-            0 => (Stage::Map, self.plan.splits.len() as u32),
-            partitions => (Stage::Reduce, partitions),
+            0 => (StageId::MAP, self.plan.splits.len() as u32),
+            partitions => (StageId::REDUCE, partitions),
         }
     }
 

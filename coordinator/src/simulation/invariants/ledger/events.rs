@@ -1,6 +1,6 @@
 //! What events tell the ledger.
 
-use windrow_jobs::{AttemptId, FailureCause, Stage, TaskId, WorkerId};
+use windrow_jobs::{AttemptId, FailureCause, StageId, TaskId, WorkerId};
 use windrow_scheduler::{Config, Event, Inventory, RequestId, Time};
 
 use super::{Job, Ledger, Session, Status};
@@ -37,7 +37,7 @@ impl Ledger {
             Event::Heartbeat { worker, .. } => drop(self.hear(*worker)),
             Event::AttemptDone { worker, attempt, stats } => {
                 self.report(*worker, *attempt, Status::Done);
-                if self.won.is_some() && attempt.task.stage == Stage::Map {
+                if self.won.is_some() && attempt.task.stage == StageId::MAP {
                     // By what was emitted, where that is known.
                     let says = stats.emitted.map_or(stats.audit, |emitted| emitted.keys);
                     let former = self.written.insert(attempt.task, says);
@@ -108,7 +108,7 @@ impl Ledger {
             let known = inventory.running.contains(id) || inventory.unanswered.contains(id);
             match attempt.status {
                 Status::Running if !known => attempt.status = Status::Unknown,
-                Status::Done if id.task.stage == Stage::Map => {
+                Status::Done if id.task.stage == StageId::MAP => {
                     let wanted = self.jobs.get(&id.task.job).is_some_and(Job::needs_map_outputs);
                     attempt.missing |= wanted && !inventory.outputs.contains(id);
                 }
@@ -139,7 +139,8 @@ impl Ledger {
         }
         attempt.status = status.clone();
         if let Some(job) = self.jobs.get_mut(&id.task.job) {
-            job.reduces_won += u32::from(status == Status::Done && id.task.stage == Stage::Reduce);
+            job.reduces_won +=
+                u32::from(status == Status::Done && id.task.stage == StageId::REDUCE);
             attempt.reduces_won = job.reduces_won;
         }
         if status == Status::Done {
@@ -155,7 +156,7 @@ impl Ledger {
             self.poison.entry(id.task).or_default().extend(poison);
         }
         if let Status::Failed(FailureCause::FetchFailed { map_task, map_attempt, .. }) = status {
-            let task = TaskId { stage: Stage::Map, index: map_task, ..id.task };
+            let task = TaskId { stage: StageId::MAP, index: map_task, ..id.task };
             let output = AttemptId { task, number: map_attempt };
             if let Some(output) = self.attempts.get_mut(&output) {
                 output.reports += 1;
@@ -179,7 +180,7 @@ impl Ledger {
         if self.hear(worker).is_none() {
             return;
         }
-        for id in outputs.iter().filter(|id| id.task.stage == Stage::Map) {
+        for id in outputs.iter().filter(|id| id.task.stage == StageId::MAP) {
             let wanted = self.jobs.get(&id.task.job).is_some_and(Job::needs_map_outputs);
             let Some(attempt) = self.attempts.get_mut(id) else { continue };
             attempt.missing |= wanted && attempt.worker == worker && attempt.status == Status::Done;

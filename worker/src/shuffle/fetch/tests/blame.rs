@@ -9,7 +9,7 @@ async fn the_output_of_another_map_or_job_is_not_read_in_the_place_of_the_right_
     let other_job = tempfile::tempdir().unwrap();
     let store = SegmentStore::new(other_job.path().into(), 0);
     let folder = store.folder(JobId(1), JobIdentity(5)).unwrap();
-    let owner = folder.owner(Stage::Map, 1, 1);
+    let owner = folder.owner(StageId::MAP, 1, 1);
     let segment = SegmentWriter::create(folder.scratch_path(), Codec::None, &owner).unwrap();
     let (file, _) = segment.finish(Vec::new()).unwrap();
     folder.publish(file, 1, 1).unwrap().keep();

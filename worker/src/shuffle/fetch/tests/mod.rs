@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_stream::StreamExt;
 use tonic::{Request, Response, Status};
 use windrow_jobs::collect::RecordBuffer;
-use windrow_jobs::{Audit, FailureCause, JobId, JobIdentity, Stage, WorkerId};
+use windrow_jobs::{Audit, FailureCause, JobId, JobIdentity, StageId, WorkerId};
 use windrow_proto::v1::fetch_message::Message;
 use windrow_proto::v1::shuffle_server::{Shuffle, ShuffleServer};
 use windrow_proto::v1::{FetchCall, FetchEnd, FetchMessage};
