@@ -31,8 +31,8 @@ pub use windrow_jobs::side_files::side_file;
 pub use windrow_jobs::{
     Combiner, Concatenated, Counters, Death, Emit, Error, FailureCause, FailureClass, FirstPart,
     Grouping, HashPartitioner, Job, JobBuilder, JoinBuilder, Key, Mapper, MemoryLimit, Partitioner,
-    Place, Reducer, Result, Tagged, TextLines, TextOutput, Value, ValueLines, Values, WholeKey,
-    hash_key,
+    RecordPlace, Reducer, Result, Tagged, TextLines, TextOutput, Value, ValueLines, Values,
+    WholeKey, hash_key,
 };
 pub use windrow_jobs::{input, key, output, prelude, ready, reducers, scan, testing, value};
 pub use windrow_worker::CountingAllocator;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use windrow_coordinator::SamplePiece;
 use windrow_jobs::program::{JobShape, Partitioning, Program, SplitPoints};
-use windrow_jobs::{Blob, InputRange, JobProgram, Registry, Version};
+use windrow_jobs::{Blob, InputRange, JobExecutable, Registry, Version};
 use windrow_proto::v1;
 
 use crate::client::{Accepted, Client, ClientError};
@@ -185,13 +185,13 @@ fn read_side_file(path: &Path) -> Result<(Blob, Arc<File>), ClientError> {
     read.map_err(|error| refused(format!("{}: {error}", path.display())))
 }
 
-fn program_to(JobProgram { executable, arguments, needs }: JobProgram) -> v1::JobProgram {
+fn program_to(JobExecutable { executable, arguments, needs }: JobExecutable) -> v1::JobExecutable {
     let needs = v1::PlatformNeeds {
         arch: needs.arch,
         interpreter: needs.interpreter,
         glibc: needs.glibc.map_or_else(String::new, |version| version.to_string()),
     };
-    v1::JobProgram { executable: Some(blob_to(executable)), arguments, needs: Some(needs) }
+    v1::JobExecutable { executable: Some(blob_to(executable)), arguments, needs: Some(needs) }
 }
 
 fn blob_to(blob: Blob) -> v1::Blob {

@@ -141,7 +141,7 @@ const ROOMS: [(&str, &str); 6] = [
     ),
     (
         "worker/src",
-        "sync files memory cgroup orphans identity connector channel model parts wire trail blobs shuffle \
+        "sync files memory cgroup orphans identity connector channel model parts wire breadcrumb blobs shuffle \
          task executor child agent fuzzing",
     ),
     ("src", "executable client shipping submission embedded job_process cli fuzzing"),

@@ -66,7 +66,7 @@ fn spec(input: &Path, output: &Path, reduces: u32) -> Result<v1::JobSpec> {
             split_bytes: Some(LINE_BYTES),
             ..Default::default()
         }),
-        program: Some(v1::JobProgram { executable: Some(executable), ..Default::default() }),
+        program: Some(v1::JobExecutable { executable: Some(executable), ..Default::default() }),
         ..Default::default()
     })
 }

@@ -181,13 +181,14 @@ fn seconds(duration: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use windrow_jobs::{JobId, JobOptions, Place, StageId, TaskId};
+    use windrow_jobs::{JobId, JobOptions, RecordPlace, StageId, TaskId};
 
     use super::*;
 
     #[test]
     fn a_failed_task_is_named_with_place_count_and_advice() {
-        let place = Place { file: "/data/a".into(), offset: Some(12), ..Place::default() };
+        let place =
+            RecordPlace { file: "/data/a".into(), offset: Some(12), ..RecordPlace::default() };
         let task = TaskId { job: JobId(1), stage: StageId::MAP, index: 3 };
         let cause = FailureCause::UserError { place, message: "bad\x1b[31m field\n".into() };
         let text = failure(&JobFailure::Task { task, attempts: 4, cause }, None);
@@ -201,7 +202,7 @@ mod tests {
 
     #[test]
     fn too_many_bad_records_name_budget_and_example() {
-        let place = Place { file: "/a".into(), offset: Some(12), ..Place::default() };
+        let place = RecordPlace { file: "/a".into(), offset: Some(12), ..RecordPlace::default() };
         let example = Some(FailureCause::UserError { place, message: "odd".into() });
         let share = "0.01%".parse().unwrap();
         let bad = JobFailure::BadRecords { skipped: 4, of: Some(9), budget: share, example };
@@ -223,7 +224,7 @@ mod tests {
                 worker_wait: Duration::from_millis(1_500),
                 ..JobOptions::default()
             },
-            program: windrow_jobs::JobProgram::default(),
+            program: windrow_jobs::JobExecutable::default(),
             files: Vec::new(),
             writable: Vec::new(),
         };

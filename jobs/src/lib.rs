@@ -50,9 +50,10 @@ pub use reducer::Reducer;
 pub use value::{Tagged, Value};
 pub use windrow_model::{
     AttemptId, Audit, BadRecord, BadRecordBudget, Blob, Compression, Death, Digest, Emitted, Error,
-    FailureCause, FailureClass, GlibcVersion, InputRange, Isolation, JobId, JobIdentity, JobInput,
-    JobName, JobOptions, JobProgram, JobSpec, Location, MemoryLimit, NoStore, NotAJobName,
-    NotALocation, PartHandle, PartKind, Place, Platform, PlatformNeeds, Result, Scheme, Share,
-    SideFile, StageId, TaskId, Upload, Version, WorkerId, escape, explained, fan_in, one_line,
+    FailureCause, FailureClass, GlibcVersion, InputRange, Isolation, JobExecutable, JobId,
+    JobIdentity, JobInput, JobName, JobOptions, JobSpec, Location, MemoryLimit, NoStore,
+    NotAJobName, NotALocation, PartHandle, PartKind, Platform, PlatformNeeds, RecordPlace, Result,
+    Scheme, Share, SideFile, StageId, TaskId, Upload, Version, WorkerId, escape, explained, fan_in,
+    one_line,
 };
 use windrow_model::{audit, bad_records, error, failure};

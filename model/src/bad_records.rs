@@ -1,7 +1,7 @@
 //! Records that user code cannot cope with, and how many of them a job may skip.
 //!
-//! Which ones are skipped is decided where user code runs (`collect::careful_mapper` and
-//! `Program::reduce_carefully`); where they are written to, and when there are too many, the engine
+//! Which ones are skipped is decided where user code runs (`collect::skipping_mapper` and
+//! `Program::reduce_skipping`); where they are written to, and when there are too many, the engine
 //! decides.
 
 use std::fmt;
@@ -10,7 +10,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::failure::{FailureCause, Place};
+use crate::failure::{FailureCause, RecordPlace};
 
 /// How many bad records a job may skip; one more fails it. A group that cannot be reduced counts as
 /// one.
@@ -43,7 +43,7 @@ impl Eq for Share {}
 pub struct BadRecord {
     /// File and offset of the record's first byte, or the group's key; of a panic, also the line of
     /// code.
-    pub place: Place,
+    pub place: RecordPlace,
     /// What is wrong.
     pub message: String,
     /// How the record begins; `None` for a group.
@@ -194,8 +194,8 @@ impl BadRecord {
 
     /// Appends it as one line of JSON. What is not known is left out.
     pub fn write_line(&self, out: &mut Vec<u8>) {
-        let Place { file, offset, key, source } = &self.place;
-        let line = QuarantinedRecord {
+        let RecordPlace { file, offset, key, source } = &self.place;
+        let line = BadRecordLine {
             file: (!file.is_empty()).then_some(file),
             offset: *offset,
             key: key.as_deref(),
@@ -211,7 +211,7 @@ impl BadRecord {
 
 /// A line of a quarantine file.
 #[derive(Serialize)]
-struct QuarantinedRecord<'a> {
+struct BadRecordLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<&'a String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn a_line_has_what_is_known() {
         let cause = |offset| FailureCause::UserError {
-            place: Place { file: "/in/a".into(), offset, ..Place::default() },
+            place: RecordPlace { file: "/in/a".into(), offset, ..RecordPlace::default() },
             message: "odd".into(),
         };
         let mut lines = Vec::new();
@@ -281,8 +281,8 @@ mod tests {
 
     #[test]
     fn a_death_alone_at_a_record_is_a_bad_record() {
-        let place = Place { file: "/in".into(), offset: Some(7), ..Place::default() };
-        let died = |alone, place: &Place| FailureCause::ProcessDied {
+        let place = RecordPlace { file: "/in".into(), offset: Some(7), ..RecordPlace::default() };
+        let died = |alone, place: &RecordPlace| FailureCause::ProcessDied {
             death: Death::Signal(6),
             alone,
             place: Box::new(place.clone()),
@@ -293,7 +293,7 @@ mod tests {
             "the process that ran user code was killed by SIGABRT; the last that it printed: oh no";
         assert_eq!((&*bad.message, &bad.place), (message, &place));
         assert_eq!(BadRecord::of_death(&died(false, &place)), None);
-        assert_eq!(BadRecord::of_death(&died(true, &Place::default())), None);
+        assert_eq!(BadRecord::of_death(&died(true, &RecordPlace::default())), None);
         assert_eq!(BadRecord::of_death(&FailureCause::Cancelled), None);
     }
 

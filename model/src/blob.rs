@@ -50,7 +50,7 @@ pub struct Blob {
 
 /// The executable in which a job runs: its submitter's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JobProgram {
+pub struct JobExecutable {
     /// The file.
     pub executable: Blob,
     /// Arguments that come before Windrow's own, for an executable that has commands besides.

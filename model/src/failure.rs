@@ -14,7 +14,7 @@ const SHARED_BY_GROUP: &str = "; where coordinator and workers are different use
 
 /// Where something happened, as precisely as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct RecordPlace {
     /// The input file, or empty.
     pub file: String,
     /// Bytes from the start of `file`.
@@ -34,14 +34,14 @@ pub enum FailureCause {
     /// User code returned an error, or a record could not be read.
     UserError {
         /// The record or key.
-        place: Place,
+        place: RecordPlace,
         /// What the error says.
         message: String,
     },
     /// User code panicked.
     UserPanic {
         /// The record or key, and the place of the panic.
-        place: Place,
+        place: RecordPlace,
         /// The panic's message.
         message: String,
     },
@@ -50,7 +50,7 @@ pub enum FailureCause {
         /// So many, of which the last was one too many.
         skipped: u64,
         /// The last one's.
-        place: Place,
+        place: RecordPlace,
         /// What is wrong with it.
         message: String,
     },
@@ -87,7 +87,7 @@ pub enum FailureCause {
         alone: bool,
         /// The record or key that was being worked on, if that is known. Boxed, to keep causes
         /// small.
-        place: Box<Place>,
+        place: Box<RecordPlace>,
         /// The last lines that it printed, as they are.
         output: String,
     },
@@ -100,7 +100,7 @@ pub enum FailureCause {
         /// Whether nothing else ran in that process, so that nothing else can have used it.
         alone: bool,
         /// The record or key that was being worked on, if that is known.
-        place: Place,
+        place: RecordPlace,
     },
     /// An input file is not what it was when the job was planned.
     InputChanged {
@@ -251,7 +251,7 @@ impl FailureCause {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for RecordPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
         if !self.file.is_empty() {
@@ -272,7 +272,7 @@ impl fmt::Display for Place {
     }
 }
 
-impl Place {
+impl RecordPlace {
     /// Whether it names a record, or a key.
     pub fn names_record(&self) -> bool {
         !self.file.is_empty() && self.offset.is_some() || self.key.is_some()
@@ -319,7 +319,7 @@ impl std::error::Error for FailureCause {}
 impl fmt::Display for FailureCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UserError { place, message } if *place == Place::default() => {
+            Self::UserError { place, message } if *place == RecordPlace::default() => {
                 f.write_str(message)
             }
             Self::UserError { place, message } => write!(f, "{place}: {message}"),
@@ -378,8 +378,12 @@ impl fmt::Display for FailureCause {
 }
 
 /// Who else was there when a process died, and what it was working on.
-fn write_circumstances(f: &mut fmt::Formatter<'_>, alone: bool, place: &Place) -> fmt::Result {
-    if *place != Place::default() {
+fn write_circumstances(
+    f: &mut fmt::Formatter<'_>,
+    alone: bool,
+    place: &RecordPlace,
+) -> fmt::Result {
+    if *place != RecordPlace::default() {
         write!(f, " ({place})")?;
     }
     if !alone {
@@ -394,7 +398,7 @@ mod tests {
 
     #[test]
     fn a_death_is_told_with_its_signal_place_and_last_words() {
-        let place = Place { file: "/in".into(), offset: Some(7), ..Place::default() };
+        let place = RecordPlace { file: "/in".into(), offset: Some(7), ..RecordPlace::default() };
         let died = |death, alone, output: &str| {
             let (place, output) = (Box::new(place.clone()), output.to_string());
             FailureCause::ProcessDied { death, alone, place, output }.to_string()
@@ -413,7 +417,7 @@ mod tests {
 
     #[test]
     fn only_who_died_alone_is_to_blame() {
-        let (limit, place) = (MemoryLimit::Group, Place::default());
+        let (limit, place) = (MemoryLimit::Group, RecordPlace::default());
         let memory = |alone| FailureCause::OutOfMemory {
             limit_bytes: 1,
             limit,
@@ -428,9 +432,9 @@ mod tests {
 
     #[test]
     fn a_place_names_a_record_by_file_and_offset_or_by_key() {
-        let file = Place { file: "/in".into(), ..Place::default() };
-        assert!(!file.names_record() && !Place::default().names_record());
-        assert!(Place { offset: Some(0), ..file }.names_record());
-        assert!(Place { key: Some(String::new()), ..Place::default() }.names_record());
+        let file = RecordPlace { file: "/in".into(), ..RecordPlace::default() };
+        assert!(!file.names_record() && !RecordPlace::default().names_record());
+        assert!(RecordPlace { offset: Some(0), ..file }.names_record());
+        assert!(RecordPlace { key: Some(String::new()), ..RecordPlace::default() }.names_record());
     }
 }

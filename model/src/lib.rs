@@ -21,10 +21,10 @@ pub mod version;
 
 pub use audit::{Audit, Emitted};
 pub use bad_records::{BadRecord, BadRecordBudget, Share};
-pub use blob::{Blob, Digest, GlibcVersion, JobProgram, Platform, PlatformNeeds, SideFile};
+pub use blob::{Blob, Digest, GlibcVersion, JobExecutable, Platform, PlatformNeeds, SideFile};
 pub use counters::Counters;
 pub use error::{Error, Result};
-pub use failure::{Death, FailureCause, FailureClass, MemoryLimit, Place};
+pub use failure::{Death, FailureCause, FailureClass, MemoryLimit, RecordPlace};
 pub use ids::{
     AttemptId, JobId, JobIdentity, JobName, NoSuchStage, NotAJobName, StageId, TaskId, WorkerId,
 };

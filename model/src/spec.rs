@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::bad_records::BadRecordBudget;
-use crate::blob::{JobProgram, SideFile};
+use crate::blob::{JobExecutable, SideFile};
 use crate::error::{Error, Result};
 use crate::location::Location;
 
@@ -24,7 +24,7 @@ pub struct JobSpec {
     /// How to run it.
     pub options: JobOptions,
     /// The executable that has its code.
-    pub program: JobProgram,
+    pub program: JobExecutable,
     /// What its code reads besides the input.
     pub files: Vec<SideFile>,
     /// Absolute files and folders that its code may write to, besides its output. They bind only

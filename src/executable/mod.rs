@@ -12,7 +12,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
-use windrow_jobs::{Blob, Digest, JobProgram};
+use windrow_jobs::{Blob, Digest, JobExecutable};
 use windrow_proto::{PROTOCOL_MIN, PROTOCOL_VERSION, v1};
 
 use digest_cache::DigestCache;
@@ -48,10 +48,10 @@ impl Executable {
     ///
     /// # Errors
     /// When it is nothing that a cluster could start.
-    pub(crate) fn to_program(&self, prefix: &[OsString]) -> Result<JobProgram, String> {
+    pub(crate) fn to_program(&self, prefix: &[OsString]) -> Result<JobExecutable, String> {
         let text = |argument: &OsString| argument.to_str().map(str::to_string);
         let arguments: Option<Vec<_>> = prefix.iter().map(text).collect();
-        Ok(JobProgram {
+        Ok(JobExecutable {
             executable: self.blob,
             arguments: arguments.ok_or("the program's arguments are not valid UTF-8")?,
             needs: needs::of(&self.file).map_err(|error| format!("/proc/self/exe: {error}"))?,

@@ -6,6 +6,7 @@
 
 mod agent;
 mod blobs;
+mod breadcrumb;
 mod cgroup;
 mod channel;
 mod child;
@@ -25,7 +26,6 @@ mod sync;
 mod task;
 #[cfg(test)]
 mod testing;
-mod trail;
 mod wire;
 
 pub use agent::{Stops, WorkerConfig, WorkerError, run};

@@ -11,13 +11,13 @@ use tonic::body::Body;
 use tonic::codegen::{Service, http};
 use tonic::server::NamedService;
 use tonic::transport::{Channel, Endpoint, Server};
-use windrow_jobs::collect::{Collected, Collector, RecordBuffer, Room};
+use windrow_jobs::collect::{Collected, Collector, MemoryBudget, RecordBuffer};
 use windrow_jobs::fan_in::merge_bytes;
 use windrow_jobs::input::{Chunk, Framing};
 use windrow_jobs::output::PartInfo;
 use windrow_jobs::program::{
-    Care, CollectorSetup, InputFormat, PartSink, Partitioning, Program, RecordBatches, RecordRef,
-    RecordSink, ReduceSummary, Sections,
+    BadRecordPolicy, CollectorSetup, InputFormat, PartSink, Partitioning, Program, RecordBatches,
+    RecordRef, RecordSink, ReduceSummary, Sections,
 };
 use windrow_jobs::{
     AttemptId, Audit, Counters, FailureCause, HashPartitioner, InputRange, JobId, JobIdentity,
@@ -72,7 +72,7 @@ pub fn context() -> JobContext {
         fan_in: None,
         partitions: 1,
         staging: "/out/_temporary".into(),
-        program: windrow_jobs::JobProgram::default(),
+        program: windrow_jobs::JobExecutable::default(),
         files: Vec::new(),
         writable: Vec::new(),
         split_points: Arc::default(),
@@ -162,7 +162,7 @@ pub fn attempt(
         id: attempt_id(StageId::MAP, 0, 1),
         context: Arc::new(JobContext { partitions, staging: staging.to_path_buf(), ..context() }),
         program: Arc::new(words),
-        care: Care::default(),
+        bad_records: BadRecordPolicy::default(),
         progress: Arc::default(),
         scratch: Scratch {
             folder: store.folder(JobId(1), IDENTITY).unwrap(),
@@ -273,7 +273,11 @@ impl WordCollector {
 }
 
 impl Collector for WordCollector {
-    fn map_chunk(&mut self, chunk: &Chunk<'_>, room: &mut dyn Room) -> Result<u64, FailureCause> {
+    fn map_chunk(
+        &mut self,
+        chunk: &Chunk<'_>,
+        room: &mut dyn MemoryBudget,
+    ) -> Result<u64, FailureCause> {
         let mut records = 0;
         for line in chunk.bytes.split_inclusive(|byte| *byte == b'\n') {
             records += 1;

@@ -110,7 +110,7 @@ impl JobWork {
     /// One of a job that is scheduled like this.
     #[cfg(test)]
     pub(crate) fn for_test(scheduled: &windrow_scheduler::JobPlan, place: Place) -> Self {
-        use windrow_jobs::{JobOptions, JobProgram, Location};
+        use windrow_jobs::{JobExecutable, JobOptions, Location};
 
         let options = JobOptions {
             max_attempts: scheduled.max_attempts,
@@ -120,7 +120,7 @@ impl JobWork {
             skip_bad_records: scheduled.skip_bad_records,
             ..JobOptions::default()
         };
-        let program = JobProgram { needs: scheduled.needs.clone(), ..JobProgram::default() };
+        let program = JobExecutable { needs: scheduled.needs.clone(), ..JobExecutable::default() };
         let spec = JobSpec {
             job: "test".into(),
             params: "{}".into(),

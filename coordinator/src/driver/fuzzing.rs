@@ -6,8 +6,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use windrow_jobs::fuzzing::{HeapBound, Target};
 use windrow_jobs::{
-    AttemptId, FailureCause, JobId, JobIdentity, JobInput, JobOptions, JobProgram, JobSpec,
-    Location, Place, Platform, PlatformNeeds, StageId, TaskId, WorkerId,
+    AttemptId, FailureCause, JobExecutable, JobId, JobIdentity, JobInput, JobOptions, JobSpec,
+    Location, Platform, PlatformNeeds, RecordPlace, StageId, TaskId, WorkerId,
 };
 use windrow_scheduler::journal::{Body, Epoch, Nonce, PartId, Recovered, Slot};
 use windrow_scheduler::{
@@ -91,7 +91,7 @@ fn records() -> Vec<Record<Note>> {
     let joined = Event::WorkerJoined { request: RequestId(2), offer: profile.offer() };
     let attempt =
         AttemptId { task: TaskId { job: JobId(1), stage: StageId::MAP, index: 0 }, number: 1 };
-    let cause = FailureCause::UserError { place: Place::default(), message: "no".into() };
+    let cause = FailureCause::UserError { place: RecordPlace::default(), message: "no".into() };
     let failed = Event::AttemptFailed { worker: WorkerId(1), attempt, cause };
     let left = Event::WorkerLeft { worker: WorkerId(1), reason: "it was silent".into() };
     let events = [
@@ -119,7 +119,7 @@ pub(crate) fn work() -> JobWork {
             inputs: vec![JobInput { name: String::new(), pattern: location("/in/*") }],
             output: location("/out"),
             options: JobOptions::default(),
-            program: JobProgram::default(),
+            program: JobExecutable::default(),
             files: Vec::new(),
             writable: vec!["/notes".into()],
         },

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
-use windrow_jobs::{AttemptId, FailureCause, JobId, Place, WorkerId};
+use windrow_jobs::{AttemptId, FailureCause, JobId, RecordPlace, WorkerId};
 use windrow_scheduler::journal::Epoch;
 use windrow_scheduler::{AttemptProgress, AttemptStats, Event, Inventory, RequestId};
 
@@ -239,7 +239,7 @@ impl Driver {
         if is_map_only && written.part.is_none() {
             // Else the job would fail when all of it is done.
             let cause = FailureCause::UserError {
-                place: Place::default(),
+                place: RecordPlace::default(),
                 message: "its worker reported success without the part that it should have written"
                     .into(),
             };

@@ -164,7 +164,7 @@ fn is_link(path: &Path) -> bool {
 mod tests {
     use std::os::unix::fs::symlink;
 
-    use windrow_jobs::{JobInput, JobOptions, JobProgram, Location};
+    use windrow_jobs::{JobExecutable, JobInput, JobOptions, Location};
 
     use super::*;
 
@@ -176,7 +176,7 @@ mod tests {
             inputs: vec![JobInput { name: String::new(), pattern }],
             output: Location::of_path(output).unwrap(),
             options: JobOptions::default(),
-            program: JobProgram::default(),
+            program: JobExecutable::default(),
             files: Vec::new(),
             writable: Vec::new(),
         }

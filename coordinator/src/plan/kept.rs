@@ -77,7 +77,7 @@ impl<T> KeptListings<T> {
 
 #[cfg(test)]
 mod tests {
-    use windrow_jobs::{JobInput, JobOptions, JobProgram};
+    use windrow_jobs::{JobExecutable, JobInput, JobOptions};
 
     use super::*;
 
@@ -88,7 +88,7 @@ mod tests {
             inputs: vec![JobInput { name: String::new(), pattern: pattern.parse().unwrap() }],
             output: "/out".parse().unwrap(),
             options: JobOptions::default(),
-            program: JobProgram::default(),
+            program: JobExecutable::default(),
             files: Vec::new(),
             writable: Vec::new(),
         }

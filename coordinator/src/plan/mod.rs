@@ -298,7 +298,7 @@ mod tests {
     use std::path::Path;
 
     use windrow_jobs::prelude::*;
-    use windrow_jobs::{JobOptions, JobProgram, Location, ready};
+    use windrow_jobs::{JobExecutable, JobOptions, Location, ready};
 
     use super::*;
 
@@ -311,7 +311,7 @@ mod tests {
             inputs: vec![named("", input)],
             output: Location::of_path(output).unwrap(),
             options: JobOptions::default(),
-            program: JobProgram::default(),
+            program: JobExecutable::default(),
             files: Vec::new(),
             writable: Vec::new(),
         }

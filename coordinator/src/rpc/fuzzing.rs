@@ -28,7 +28,8 @@ fn report_seeds() -> Vec<Vec<u8>> {
     let attempt =
         |stage: StageId| Some(v1::AttemptId { job: 1, stage: stage.into(), task: 2, attempt: 3 });
     let (map, reduce) = (attempt(StageId::MAP), attempt(StageId::REDUCE));
-    let error = v1::failure::UserError { place: Some(v1::Place::default()), message: "no".into() };
+    let error =
+        v1::failure::UserError { place: Some(v1::RecordPlace::default()), message: "no".into() };
     let failure = v1::Failure { cause: Some(v1::failure::Cause::UserError(error)) };
     let stats = v1::AttemptStats {
         audit: Some(v1::Audit { records: 1, digest: 2 }),
@@ -93,7 +94,7 @@ fn reports(bytes: &[u8]) {
 fn submission_seeds() -> Vec<Vec<u8>> {
     let blob = v1::Blob { digest: vec![7; 32].into(), bytes: 8 };
     let needs = v1::PlatformNeeds { glibc: "2.34".into(), ..Default::default() };
-    let program = v1::JobProgram {
+    let program = v1::JobExecutable {
         executable: Some(blob.clone()),
         arguments: vec!["mr".into()],
         needs: Some(needs),

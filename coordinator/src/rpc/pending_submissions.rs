@@ -73,7 +73,7 @@ impl Drop for PendingSubmission {
 
 #[cfg(test)]
 mod tests {
-    use windrow_jobs::{JobOptions, JobProgram};
+    use windrow_jobs::{JobExecutable, JobOptions};
 
     use super::*;
 
@@ -84,7 +84,7 @@ mod tests {
             inputs: Vec::new(),
             output: "/out".parse().unwrap(),
             options: JobOptions::default(),
-            program: JobProgram::default(),
+            program: JobExecutable::default(),
             files: Vec::new(),
             writable: Vec::new(),
         }

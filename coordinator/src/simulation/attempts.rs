@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use windrow_jobs::{
-    AttemptId, Audit, BadRecord, Counters, Death, Emitted, FailureCause, JobId, Place, StageId,
-    TaskId, WorkerId,
+    AttemptId, Audit, BadRecord, Counters, Death, Emitted, FailureCause, JobId, RecordPlace,
+    StageId, TaskId, WorkerId,
 };
 use windrow_scheduler::{AttemptStats, Event, MapOutputs, Time};
 
@@ -183,7 +183,7 @@ impl World {
             Some(Fate::Dies) => return self.child_dies(index, attempt),
             Some(Fate::Fails) => {
                 let message = "not a number".into();
-                let cause = FailureCause::UserError { place: Place::default(), message };
+                let cause = FailureCause::UserError { place: RecordPlace::default(), message };
                 return self.fail(index, attempt, cause);
             }
             Some(Fate::Succeeds) => {}
@@ -221,14 +221,14 @@ impl World {
     }
 
     /// The first record of a task that kills who tries it, and is not left out.
-    fn next_deadly(&self, task: TaskId, skip: &[BadRecord]) -> Option<Place> {
+    fn next_deadly(&self, task: TaskId, skip: &[BadRecord]) -> Option<RecordPlace> {
         let is_deadly =
             self.faults.deadly > 0 && task.job.0.is_multiple_of(2) && task.index % 4 == 1;
         let deadly = is_deadly.then_some([10, 20]).into_iter().flatten();
-        let mut places = deadly.map(|offset| Place {
+        let mut places = deadly.map(|offset| RecordPlace {
             file: task.to_string(),
             offset: Some(offset),
-            ..Place::default()
+            ..RecordPlace::default()
         });
         places.find(|place| !skip.iter().any(|bad| bad.place == *place))
     }

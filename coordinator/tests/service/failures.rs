@@ -19,7 +19,7 @@ async fn a_task_that_fails_too_often_fails_its_job() {
     for number in 1..=2 {
         let map = worker.next_map().await;
         assert_eq!(map.attempt.unwrap().attempt, number);
-        let place = v1::Place { file: "/in".into(), offset: Some(7), ..Default::default() };
+        let place = v1::RecordPlace { file: "/in".into(), offset: Some(7), ..Default::default() };
         let cause = Cause::UserError(UserError { place: Some(place), message: "bad field".into() });
         let failure = Some(v1::Failure { cause: Some(cause) });
         let attempt = map.attempt;

@@ -245,9 +245,9 @@ pub fn identified(accepted: &v1::SubmitReply) -> Option<v1::JobName> {
 }
 
 /// The program of which the coordinator is one.
-fn own_program() -> v1::JobProgram {
+fn own_program() -> v1::JobExecutable {
     let executable = v1::Blob { digest: Blob::default().digest.0.to_vec().into(), bytes: 0 };
-    v1::JobProgram { executable: Some(executable), ..Default::default() }
+    v1::JobExecutable { executable: Some(executable), ..Default::default() }
 }
 
 /// A submission of a word count, as its submitter would make it.

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::careful_mapper::CarefulMapper;
-use super::{Collected, Collector, Room, Store};
+use super::skipping_mapper::SkippingMapper;
+use super::{Collected, Collector, MemoryBudget, Store};
 use crate::audit::Audit;
 use crate::counters::Counters;
 use crate::emit::Emit;
 use crate::error::{Error, Result};
-use crate::failure::{FailureCause, Place};
+use crate::failure::{FailureCause, RecordPlace};
 use crate::input::{Chunk, RecordError};
 use crate::key::Key;
 use crate::mapper::Mapper;
@@ -28,8 +28,8 @@ pub(crate) fn map_into<M: Mapper>(
     setup: &CollectorSetup,
 ) -> Box<dyn Collector> {
     let chunk_mapper = ChunkMapper::new(mapper, store);
-    if setup.care.is_needed() {
-        Box::new(CarefulMapper::new(chunk_mapper, setup.care.clone()))
+    if setup.bad_records.is_needed() {
+        Box::new(SkippingMapper::new(chunk_mapper, setup.bad_records.clone()))
     } else {
         Box::new(chunk_mapper)
     }
@@ -52,7 +52,11 @@ impl<M: Mapper, S: Store<M::Key, M::Value>> ChunkMapper<M, S> {
 }
 
 impl<M: Mapper, S: Store<M::Key, M::Value>> Collector for ChunkMapper<M, S> {
-    fn map_chunk(&mut self, chunk: &Chunk<'_>, room: &mut dyn Room) -> Result<u64, FailureCause> {
+    fn map_chunk(
+        &mut self,
+        chunk: &Chunk<'_>,
+        room: &mut dyn MemoryBudget,
+    ) -> Result<u64, FailureCause> {
         let Self { mapper, format, store, granted_bytes } = self;
         // Of the record that is being mapped, should the mapper panic.
         chunk.visit(chunk.offset);
@@ -75,7 +79,7 @@ impl<M: Mapper, S: Store<M::Key, M::Value>> Collector for ChunkMapper<M, S> {
 
     fn take(&mut self) -> Result<Collected, FailureCause> {
         self.granted_bytes = 0;
-        panic::settle(panic::guard(|| self.store.take()), Place::default)
+        panic::settle(panic::guard(|| self.store.take()), RecordPlace::default)
     }
 
     fn take_counters(&mut self) -> Counters {
@@ -95,10 +99,10 @@ pub(super) fn located<R>(
     match outcome {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(error)) => Err(error.into_failure(chunk.file)),
-        Err(caught) => Err(caught.into_failure(Place {
+        Err(caught) => Err(caught.into_failure(RecordPlace {
             file: chunk.file.to_string(),
             offset: Some(chunk.current()),
-            ..Place::default()
+            ..RecordPlace::default()
         })),
     }
 }
@@ -107,7 +111,7 @@ pub(super) fn located<R>(
 pub(super) struct StoreEmitter<'a, S> {
     pub(super) store: &'a mut S,
     pub(super) chunk: &'a Chunk<'a>,
-    pub(super) room: &'a mut dyn Room,
+    pub(super) room: &'a mut dyn MemoryBudget,
     pub(super) granted_bytes: &'a mut usize,
     /// What the engine itself failed with. It goes before anything that user code makes of it.
     pub(super) failure: Option<FailureCause>,
@@ -154,7 +158,7 @@ impl<S> StoreEmitter<'_, S> {
     /// current record.
     #[cold]
     fn out_of_turn(&mut self, error: Error) -> Error {
-        let place = Place { file: self.chunk.file.to_string(), ..Place::default() };
+        let place = RecordPlace { file: self.chunk.file.to_string(), ..RecordPlace::default() };
         let message = error.message().to_string();
         self.failure = Some(FailureCause::UserError { place, message });
         error

@@ -2,13 +2,12 @@
 //! combiner.
 //!
 //! Each kind of job has a store of its own, with which user code is monomorphised; one collector
-//! drives them all, and asks its [`Room`] before it grows. The append buffer knows how it is
+//! drives them all, and asks its [`MemoryBudget`] before it grows. The append buffer knows how it is
 //! sorted, but nothing here decides when, spills, or knows the memory budget: the worker does.
 
 mod append_store;
 mod arena;
 mod buffer_batches;
-mod careful_mapper;
 mod chains;
 mod chunk_mapper;
 mod combine_store;
@@ -19,6 +18,7 @@ mod huge_pages;
 mod key_table;
 mod padded;
 mod record_buffer;
+mod skipping_mapper;
 mod sort;
 mod suffix;
 
@@ -49,7 +49,11 @@ pub trait Collector: Send {
     /// Maps every record of `chunk` and returns their number. Asks `room` before it takes up more
     /// memory, and hands over what it has where that is refused. After an error the collector must
     /// be dropped. Panics of user code are caught and returned as [`FailureCause::UserPanic`].
-    fn map_chunk(&mut self, chunk: &Chunk<'_>, room: &mut dyn Room) -> Result<u64, FailureCause>;
+    fn map_chunk(
+        &mut self,
+        chunk: &Chunk<'_>,
+        room: &mut dyn MemoryBudget,
+    ) -> Result<u64, FailureCause>;
 
     /// Memory that the collected pairs take up, in bytes.
     fn memory_bytes(&self) -> usize;
@@ -69,7 +73,7 @@ pub trait Collector: Send {
     }
 
     /// Takes the bad records that were left out since the last call, in the order of the input.
-    /// Only a collector that was [set up](crate::program::CollectorSetup::care) for it leaves any
+    /// Only a collector that was [set up](crate::program::CollectorSetup::bad_records) for it leaves any
     /// out.
     fn take_skipped(&mut self) -> Vec<BadRecord> {
         Vec::new()
@@ -77,7 +81,7 @@ pub trait Collector: Send {
 }
 
 /// The memory that a collector may take up.
-pub trait Room {
+pub trait MemoryBudget {
     /// Asks that the collector may take up `bytes` in all. If not, it has to [`spill`](Self::spill)
     /// first.
     fn grow(&mut self, bytes: usize) -> bool;
@@ -103,7 +107,7 @@ pub trait Room {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unlimited;
 
-impl Room for Unlimited {
+impl MemoryBudget for Unlimited {
     fn grow(&mut self, _bytes: usize) -> bool {
         true
     }

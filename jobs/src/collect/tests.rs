@@ -8,10 +8,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::audit::Audit;
-use crate::failure::Place;
+use crate::failure::RecordPlace;
 use crate::input::{Delimited, Fields};
 use crate::prelude::*;
-use crate::program::{Care, CollectorSetup, RecordBatches, RecordRef, Trail};
+use crate::program::{BadRecordPolicy, Breadcrumb, CollectorSetup, RecordBatches, RecordRef};
 
 /// Emits each word of a line, counts lines, and fails on demand.
 struct Words;
@@ -181,7 +181,7 @@ fn an_error_names_the_record() {
     let error = collector(&combining(), 1)
         .map_chunk(&chunk("fine\nerror\nfine"), &mut Unlimited)
         .unwrap_err();
-    let place = Place { file: "hay.txt".into(), offset: Some(105), ..Place::default() };
+    let place = RecordPlace { file: "hay.txt".into(), offset: Some(105), ..RecordPlace::default() };
     assert_eq!(error, FailureCause::UserError { place, message: "bad line".into() });
 }
 
@@ -237,21 +237,21 @@ fn a_partition_out_of_range_is_an_error() {
 }
 
 /// The pairs of a text, the counters, and what was left out as (offset, message, record).
-type Careful = (Vec<(Vec<u8>, Vec<u8>)>, Counters, Vec<(Option<u64>, String, String)>);
+type Skipping = (Vec<(Vec<u8>, Vec<u8>)>, Counters, Vec<(Option<u64>, String, String)>);
 
 /// Maps carefully, chunk by chunk.
-fn map_carefully(job: &Job, text: &[u8], chunk_bytes: usize) -> Result<Careful, FailureCause> {
-    let care = Care { skips_bad_records: true, ..Care::default() };
-    map_with_care(job, text, chunk_bytes, care)
+fn map_skipping(job: &Job, text: &[u8], chunk_bytes: usize) -> Result<Skipping, FailureCause> {
+    let policy = BadRecordPolicy { skips_bad_records: true, ..BadRecordPolicy::default() };
+    map_with_policy(job, text, chunk_bytes, policy)
 }
 
-fn map_with_care(
+fn map_with_policy(
     job: &Job,
     text: &[u8],
     chunk_bytes: usize,
-    care: Care,
-) -> Result<Careful, FailureCause> {
-    let setup = CollectorSetup { partitions: 2, care, ..CollectorSetup::default() };
+    policy: BadRecordPolicy,
+) -> Result<Skipping, FailureCause> {
+    let setup = CollectorSetup { partitions: 2, bad_records: policy, ..CollectorSetup::default() };
     let program = job.build("{}").unwrap();
     let framing = program.input_format(0).framing;
     let mut collector = program.collector(&setup);
@@ -292,8 +292,8 @@ proptest! {
         let is_bad = |line: &&Vec<u8>| matches!(line[..], [b'e', b'r', ..] | [b'p', ..] | [.., 0xff]);
         let good: Vec<u8> = lines.iter().filter(|line| !is_bad(line)).flat_map(|line| [&line[..], b"\n"].concat()).collect();
         let all: Vec<u8> = lines.iter().flat_map(|line| [&line[..], b"\n"].concat()).collect();
-        let (found, counters, skipped) = map_carefully(&job, &all, chunk_bytes).unwrap();
-        let (expected, expected_counters, none) = map_carefully(&job, &good, usize::MAX).unwrap();
+        let (found, counters, skipped) = map_skipping(&job, &all, chunk_bytes).unwrap();
+        let (expected, expected_counters, none) = map_skipping(&job, &good, usize::MAX).unwrap();
         prop_assert_eq!((found, counters), (expected, expected_counters));
         prop_assert!(none.is_empty());
         let mut offset = 100;
@@ -339,9 +339,9 @@ proptest! {
     ) {
         let is_bad = |record: &&str| record.trim_end().contains('\n') || record.contains(",8,");
         let job = Job::new("first", FirstFields).partition_by(FirstByte).reduce(Sum);
-        let (found, _, skipped) = map_carefully(&job, records.concat().as_bytes(), chunk_bytes).unwrap();
+        let (found, _, skipped) = map_skipping(&job, records.concat().as_bytes(), chunk_bytes).unwrap();
         let good: String = records.iter().filter(|record| !is_bad(record)).copied().collect();
-        let (expected, _, none) = map_carefully(&job, good.as_bytes(), usize::MAX).unwrap();
+        let (expected, _, none) = map_skipping(&job, good.as_bytes(), usize::MAX).unwrap();
         prop_assert_eq!(found, expected);
         prop_assert!(none.is_empty());
         let mut offset = 100;
@@ -377,17 +377,17 @@ impl Mapper for Many {
 #[test]
 fn what_is_too_much_to_keep_aside_is_kept_for_good() {
     let job = Job::new("many", Many).partition_by(FirstByte).reduce(Sum);
-    let (pairs, counters, skipped) = map_carefully(&job, b"many\nfew\nbad\nfew\n", 1000).unwrap();
+    let (pairs, counters, skipped) = map_skipping(&job, b"many\nfew\nbad\nfew\n", 1000).unwrap();
     assert_eq!((pairs.len(), skipped.len()), (12, 1));
     assert_eq!(counters, Counters::from_iter([("lines", 3)]));
-    let failed = map_carefully(&job, b"few\nmany bad\n", 1000).unwrap_err();
-    let place = Place { file: "hay.txt".into(), offset: Some(104), ..Place::default() };
+    let failed = map_skipping(&job, b"few\nmany bad\n", 1000).unwrap_err();
+    let place = RecordPlace { file: "hay.txt".into(), offset: Some(104), ..RecordPlace::default() };
     assert_eq!(failed, FailureCause::UserError { place, message: "after all".into() });
 }
 
 #[test]
 fn only_a_panic_has_a_line_of_code() {
-    let (_, _, skipped) = map_carefully(&appending(), b"ok\npanic\r\n\xff\n", 1000).unwrap();
+    let (_, _, skipped) = map_skipping(&appending(), b"ok\npanic\r\n\xff\n", 1000).unwrap();
     let expected = [
         (Some(103), "worse line".to_string(), "panic".to_string()),
         (
@@ -403,8 +403,8 @@ fn only_a_panic_has_a_line_of_code() {
 #[derive(Debug, Default)]
 struct Steps(Mutex<(Option<u64>, Vec<u64>)>);
 
-impl Trail for Steps {
-    fn enter(&self, place: &Place) -> Result<(), FailureCause> {
+impl Breadcrumb for Steps {
+    fn enter(&self, place: &RecordPlace) -> Result<(), FailureCause> {
         let mut steps = self.0.lock().unwrap();
         assert_eq!((steps.0, &*place.file), (None, "hay.txt"));
         steps.0 = place.offset;
@@ -419,17 +419,18 @@ impl Trail for Steps {
 }
 
 #[test]
-fn each_record_is_on_the_trail_and_deadly_ones_are_not_tried() {
+fn breadcrumbs_name_each_record_and_poison_is_not_tried() {
     let steps = Arc::new(Steps::default());
-    let place = Place { file: "hay.txt".into(), offset: Some(102), ..Place::default() };
-    let deadly = BadRecord { place, message: "it kills".into(), record: None };
-    let care = Care {
+    let place = RecordPlace { file: "hay.txt".into(), offset: Some(102), ..RecordPlace::default() };
+    let poison = BadRecord { place, message: "it kills".into(), record: None };
+    let policy = BadRecordPolicy {
         skips_bad_records: true,
-        trail: Some(Arc::clone(&steps) as _),
-        deadly: [deadly].into(),
+        breadcrumb: Some(Arc::clone(&steps) as _),
+        poison: [poison].into(),
     };
     let text = b"a\npanic\nb\nerror\nc\n";
-    let (pairs, counters, skipped) = map_with_care(&combining(), text, 1000, care.clone()).unwrap();
+    let (pairs, counters, skipped) =
+        map_with_policy(&combining(), text, 1000, policy.clone()).unwrap();
     assert_eq!((pairs.len(), &counters), (3, &Counters::from_iter([("lines", 3)])));
     let expected = [
         (Some(102), "it kills".to_string(), "panic".to_string()),
@@ -437,9 +438,9 @@ fn each_record_is_on_the_trail_and_deadly_ones_are_not_tried() {
     ];
     assert_eq!(skipped, expected);
     assert_eq!(*steps.0.lock().unwrap(), (None, vec![100, 108, 110, 116]));
-    let care = Care { skips_bad_records: false, deadly: [].into(), ..care };
-    let failed = map_with_care(&combining(), b"a\nerror\n", 1000, care).unwrap_err();
-    let place = Place { file: "hay.txt".into(), offset: Some(102), ..Place::default() };
+    let policy = BadRecordPolicy { skips_bad_records: false, poison: [].into(), ..policy };
+    let failed = map_with_policy(&combining(), b"a\nerror\n", 1000, policy).unwrap_err();
+    let place = RecordPlace { file: "hay.txt".into(), offset: Some(102), ..RecordPlace::default() };
     assert_eq!(failed, FailureCause::UserError { place, message: "bad line".into() });
 }
 
@@ -449,7 +450,7 @@ struct Tight {
     spills: u32,
 }
 
-impl Room for Tight {
+impl MemoryBudget for Tight {
     fn grow(&mut self, bytes: usize) -> bool {
         bytes <= self.bytes
     }

@@ -28,7 +28,7 @@ pub(crate) use line::lines;
 use std::cell::Cell;
 
 use crate::error::Error;
-use crate::failure::{FailureCause, Place};
+use crate::failure::{FailureCause, RecordPlace};
 
 /// What some programs write before UTF-8. It is no part of any text.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
@@ -163,7 +163,11 @@ impl RecordError {
 
     /// The failure of an attempt, with its place.
     pub fn into_failure(self, file: &str) -> FailureCause {
-        let place = Place { file: file.to_string(), offset: Some(self.offset), ..Place::default() };
+        let place = RecordPlace {
+            file: file.to_string(),
+            offset: Some(self.offset),
+            ..RecordPlace::default()
+        };
         FailureCause::UserError { place, message: self.message }
     }
 }

@@ -7,11 +7,11 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::*;
 use crate::bad_records::BadRecord;
-use crate::collect::{BufferBatches, Collected, RecordBuffer, Room};
+use crate::collect::{BufferBatches, Collected, MemoryBudget, RecordBuffer};
 use crate::failure::FailureCause;
 use crate::input::Chunk;
 use crate::prelude::*;
-use crate::program::{Care, CollectorSetup, PartSink, RecordRef, Sections};
+use crate::program::{BadRecordPolicy, CollectorSetup, PartSink, RecordRef, Sections};
 
 const PART: PartInfo = PartInfo::new(7);
 
@@ -193,12 +193,12 @@ fn reduce(pairs: &[(String, u64)], lines: usize, bad: Option<&mut Vec<String>>) 
     let summary = match bad {
         None => program.reduce(PART, &mut batches, &mut part)?,
         Some(bad) => {
-            let care = Care { skips_bad_records: true, ..Care::default() };
+            let policy = BadRecordPolicy { skips_bad_records: true, ..BadRecordPolicy::default() };
             let mut skipped = |record: BadRecord| {
                 bad.push(record.place.key.unwrap_or_default());
                 Ok(())
             };
-            program.reduce_carefully(PART, &mut batches, &mut part, &care, &mut skipped)?
+            program.reduce_skipping(PART, &mut batches, &mut part, &policy, &mut skipped)?
         }
     };
     Ok((part, summary.output_records))
@@ -216,13 +216,13 @@ fn groups() -> impl Strategy<Value = Vec<(String, u64)>> {
 }
 
 /// As little room as there may be: everything is spilled at once.
-struct NoRoom {
+struct NoMemory {
     part: Part,
     sections: Vec<Sections>,
     records: u64,
 }
 
-impl Room for NoRoom {
+impl MemoryBudget for NoMemory {
     fn grow(&mut self, _bytes: usize) -> bool {
         false
     }
@@ -245,15 +245,15 @@ impl Room for NoRoom {
 
 /// Maps chunks by a collector each, as threads do, and puts the part together. Says how many bad
 /// records were skipped.
-fn map(chunks: &[String], lines: usize, care: Care) -> (Part, u64, usize) {
+fn map(chunks: &[String], lines: usize, policy: BadRecordPolicy) -> (Part, u64, usize) {
     let program = Job::new("frames", Pairs).output(Frames(lines)).map_only().build("{}").unwrap();
     let mut part = Part::default();
     let mut frame = program.begin_part(PART, &mut part).unwrap();
     let (mut records, mut skipped) = (0, 0);
     for chunk in chunks {
-        let setup = CollectorSetup { care: care.clone(), ..CollectorSetup::default() };
+        let setup = CollectorSetup { bad_records: policy.clone(), ..CollectorSetup::default() };
         let mut collector = program.clone().collector(&setup);
-        let mut room = NoRoom { part: Part::default(), sections: Vec::new(), records: 0 };
+        let mut room = NoMemory { part: Part::default(), sections: Vec::new(), records: 0 };
         collector.map_chunk(&Chunk::new("a", chunk.as_bytes()), &mut room).unwrap();
         let Collected::Output { bytes, records: last, sections } = collector.take().unwrap() else {
             unreachable!("a map-only job collects output")
@@ -302,8 +302,8 @@ proptest! {
         let all = || chunks.iter().flatten();
         let expected: Vec<_> = all().filter(good).map(|line| line.replace(' ', "=")).collect();
         let texts: Vec<_> = chunks.iter().map(|lines| lines.join("\n")).collect();
-        let care = Care { skips_bad_records: true, ..Care::default() };
-        let (part, records, skipped) = map(&texts, lines, care);
+        let policy = BadRecordPolicy { skips_bad_records: true, ..BadRecordPolicy::default() };
+        let (part, records, skipped) = map(&texts, lines, policy);
         prop_assert_eq!(read(&part.0).0, expected);
         prop_assert_eq!(records + skipped as u64, all().count() as u64);
     }
@@ -312,7 +312,7 @@ proptest! {
 #[test]
 fn a_frame_ends_where_the_engine_needs_memory() {
     let text: String = (0..50_000).map(|n| format!("key{n:020} {}\n", n % 100)).collect();
-    let (part, records, _) = map(&[text], usize::MAX, Care::default());
+    let (part, records, _) = map(&[text], usize::MAX, BadRecordPolicy::default());
     let (lines, frames) = read(&part.0);
     assert_eq!((lines.len(), records), (50_000, 50_000));
     assert!(frames.len() > 3, "the encoder itself would have one: {frames:?}");
@@ -402,6 +402,6 @@ fn a_section_that_cannot_be_ended_fails_the_attempt() {
 fn parts_without_pairs_are_begun_and_ended() {
     let (part, records) = reduce(&[], 3, None).unwrap();
     assert_eq!((read(&part.0), records), ((vec![], vec![]), 0));
-    let (part, ..) = map(&[], 3, Care::default());
+    let (part, ..) = map(&[], 3, BadRecordPolicy::default());
     assert_eq!(read(&part.0), (vec![], vec![]));
 }

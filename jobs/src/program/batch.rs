@@ -53,7 +53,7 @@ pub trait RecordBatches {
 
     /// Tells that the last batch has been copied, so that memory which nothing else needs may go
     /// before the next call. Worth it for large pairs; by default nothing happens.
-    fn release(&mut self) {}
+    fn batch_copied(&mut self) {}
 }
 
 /// Takes sorted pairs: a segment writer, a buffer.

@@ -5,7 +5,7 @@ use super::record_batch::RecordBatch;
 use super::values::Values;
 use crate::audit::Audit;
 use crate::error::{Error, Result};
-use crate::failure::{FailureCause, Place};
+use crate::failure::{FailureCause, RecordPlace};
 use crate::key::Key;
 use crate::text;
 use crate::value::Value;
@@ -94,9 +94,9 @@ impl<'s> Groups<'s> {
     pub(super) fn place<K: Key + ?Sized>(
         &self,
         decode: impl Fn(&[u8]) -> Result<K::Decoded<'_>>,
-    ) -> Place {
+    ) -> RecordPlace {
         let key = (self.count > 0).then(|| text::shown(&self.key_text::<K>(decode)));
-        Place { key, ..Place::default() }
+        RecordPlace { key, ..RecordPlace::default() }
     }
 
     /// The current group's place, which no other group has: a long key, cut off for display, has a
@@ -104,7 +104,7 @@ impl<'s> Groups<'s> {
     pub(super) fn exact_place<K: Key + ?Sized>(
         &self,
         decode: impl Fn(&[u8]) -> Result<K::Decoded<'_>>,
-    ) -> Place {
+    ) -> RecordPlace {
         let text = self.key_text::<K>(decode);
         let mut key = text::shown(&text);
         if text.len() > text::SHOWN_CHARS_MAX {
@@ -112,7 +112,7 @@ impl<'s> Groups<'s> {
             audit.add(&self.group.key, &[]);
             key += &format!(" ({} bytes, digest {:016x})", text.len(), audit.digest);
         }
-        Place { key: Some(key), ..Place::default() }
+        RecordPlace { key: Some(key), ..RecordPlace::default() }
     }
 
     fn key_text<K: Key + ?Sized>(
@@ -158,7 +158,7 @@ impl Window {
             Ok(Some(records)) => {
                 records.iter().for_each(|record| self.batch.push(*record));
                 if self.batch.is_large() {
-                    source.release();
+                    source.batch_copied();
                 }
                 Ok(true)
             }

@@ -8,11 +8,11 @@ use super::groups::Groups;
 use super::map_side::{InputFormat, MapSide};
 use super::part_emitter::PartEmitter;
 use super::route::RouteMaker;
-use super::{Care, CollectorSetup, Partitioning, Program, ReduceSummary, panic};
+use super::{BadRecordPolicy, CollectorSetup, Partitioning, Program, ReduceSummary, panic};
 use crate::bad_records::BadRecord;
 use crate::collect::Collector;
 use crate::error::Result;
-use crate::failure::{FailureCause, Place};
+use crate::failure::{FailureCause, RecordPlace};
 use crate::grouping::{Grouping, GroupingOf};
 use crate::key::Key;
 use crate::output::{Output, PartInfo};
@@ -97,28 +97,28 @@ where
         summary(&groups, out)
     }
 
-    fn reduce_carefully(
+    fn reduce_skipping(
         &self,
         part: PartInfo,
         input: &mut dyn RecordBatches,
         output: &mut dyn PartSink,
-        care: &Care,
+        policy: &BadRecordPolicy,
         skipped: &mut dyn FnMut(BadRecord) -> Result<(), FailureCause>,
     ) -> Result<ReduceSummary, FailureCause> {
         let mut groups = Groups::new(input, !G::WHOLE_KEY);
         let mut out = Emitter::<R, G, I, O>::new(output, &self.output, part)?;
-        while let Some(place) = self.next_place(&mut groups, &mut out, care)? {
-            if let Some(deadly) = care.deadly_at(&place) {
-                skipped(deadly.clone())?;
+        while let Some(place) = self.next_place(&mut groups, &mut out, policy)? {
+            if let Some(poison) = policy.poison_at(&place) {
+                skipped(poison.clone())?;
                 continue;
             }
             out.begin_group()?;
-            let reduced = care.on_trail(&place, || {
+            let reduced = policy.with_breadcrumb(&place, || {
                 self.guarded(&mut groups, &mut out, |groups, out| self.reduce_group(groups, out))
             })??;
             match reduced {
                 Ok(()) => out.keep_group()?,
-                Err(cause) if care.skips_bad_records && out.take_back()? => {
+                Err(cause) if policy.skips_bad_records && out.take_back()? => {
                     skipped(BadRecord::of_group(cause)?)?;
                 }
                 Err(cause) => return Err(cause),
@@ -150,12 +150,14 @@ where
         &self,
         groups: &mut Groups<'_>,
         out: &mut Emitter<'_, R, G, I, O>,
-        care: &Care,
-    ) -> Result<Option<Place>, FailureCause> {
+        policy: &BadRecordPolicy,
+    ) -> Result<Option<RecordPlace>, FailureCause> {
         self.guarded(groups, out, |groups, _| {
             Ok(match groups.next_group(G::prefix_bytes)? {
-                true if care.is_close() => Some(groups.exact_place::<G::Group>(G::decode)),
-                true => Some(Place::default()),
+                true if policy.tries_one_by_one() => {
+                    Some(groups.exact_place::<G::Group>(G::decode))
+                }
+                true => Some(RecordPlace::default()),
                 false => None,
             })
         })?

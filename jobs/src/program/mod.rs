@@ -15,8 +15,8 @@
 //! Failures of the engine's own sources and sinks pass through these loops unchanged, whatever user
 //! code makes of the error that it sees.
 
+mod bad_record_policy;
 mod batch;
-mod care;
 mod combine_step;
 mod groups;
 mod join_inputs;
@@ -33,8 +33,8 @@ mod shape;
 mod sorted;
 mod values;
 
+pub use bad_record_policy::{BadRecordPolicy, Breadcrumb};
 pub use batch::{PartSink, RecordBatches, RecordRef, RecordSink};
-pub use care::{Care, Trail};
 pub use combine_step::{Combined, NotCombined};
 pub use map_side::InputFormat;
 pub use part_frame::{NoFrame, PartFrame, Sections};
@@ -118,15 +118,15 @@ pub trait Program: Send + Sync {
     /// order; its error ends the attempt. A group that has written more than eight megabytes before
     /// it fails ends the attempt too. By default the same without care, for jobs whose only user
     /// code is an [`Output`](crate::output::Output): what it fails with ends the attempt.
-    fn reduce_carefully(
+    fn reduce_skipping(
         &self,
         part: PartInfo,
         input: &mut dyn RecordBatches,
         output: &mut dyn PartSink,
-        care: &Care,
+        policy: &BadRecordPolicy,
         skipped: &mut dyn FnMut(BadRecord) -> Result<(), FailureCause>,
     ) -> Result<ReduceSummary, FailureCause> {
-        let _ = (care, skipped);
+        let _ = (policy, skipped);
         self.reduce(part, input, output)
     }
 }

@@ -10,7 +10,7 @@ use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::sync::Once;
 
 use crate::error::Result;
-use crate::failure::{FailureCause, Place};
+use crate::failure::{FailureCause, RecordPlace};
 
 /// A panic that was caught.
 #[derive(Debug)]
@@ -21,9 +21,9 @@ pub(crate) struct Caught {
 
 impl Caught {
     /// The failure of an attempt at `place`.
-    pub(crate) fn into_failure(self, place: Place) -> FailureCause {
+    pub(crate) fn into_failure(self, place: RecordPlace) -> FailureCause {
         FailureCause::UserPanic {
-            place: Place { source: self.source, ..place },
+            place: RecordPlace { source: self.source, ..place },
             message: self.message,
         }
     }
@@ -49,7 +49,7 @@ pub(crate) fn guard<R>(code: impl FnOnce() -> R) -> Result<R, Caught> {
 /// What guarded user code ended with, as the failure of an attempt at `place`.
 pub(crate) fn settle<R>(
     outcome: Result<Result<R>, Caught>,
-    place: impl FnOnce() -> Place,
+    place: impl FnOnce() -> RecordPlace,
 ) -> Result<R, FailureCause> {
     match outcome {
         Ok(Ok(done)) => Ok(done),

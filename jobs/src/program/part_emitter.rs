@@ -6,7 +6,7 @@ use super::panic;
 use crate::counters::{Counters, LocalCounters};
 use crate::emit::Emit;
 use crate::error::Result;
-use crate::failure::{FailureCause, Place};
+use crate::failure::{FailureCause, RecordPlace};
 use crate::key::Key;
 use crate::output::{Output, PartEncoder, PartInfo, Section, SectionEncoder};
 use crate::value::Value;
@@ -55,7 +55,7 @@ impl<'s, K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> PartEmitter<'s, K,
     ) -> Result<Self, FailureCause> {
         let mut bytes = Vec::new();
         let begun = || Ok((output.begin(part, &mut bytes)?, output.section()));
-        let (part, section) = panic::settle(panic::guard(begun), Place::default)?;
+        let (part, section) = panic::settle(panic::guard(begun), RecordPlace::default)?;
         Ok(Self {
             sink,
             output,
@@ -78,7 +78,7 @@ impl<'s, K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> PartEmitter<'s, K,
     pub(super) fn begin_group(&mut self) -> Result<(), FailureCause> {
         self.write_bytes = self.bytes.len() + GROUP_BYTES_MAX;
         let mark = panic::guard(|| Ok(self.section.mark()));
-        let section = panic::settle(mark, Place::default)?;
+        let section = panic::settle(mark, RecordPlace::default)?;
         self.group = Some(Mark { bytes: self.bytes.len(), records: self.records, section });
         Ok(())
     }
@@ -89,7 +89,7 @@ impl<'s, K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> PartEmitter<'s, K,
         self.kept_counters.merge(&self.counters.take());
         let outcome = panic::guard(|| self.move_on());
         self.take_failure().map_or(Ok(()), Err)?;
-        panic::settle(outcome, Place::default)
+        panic::settle(outcome, RecordPlace::default)
     }
 
     /// Forgets what came since the group began; `false` if some of it has been written.
@@ -99,7 +99,7 @@ impl<'s, K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> PartEmitter<'s, K,
             self.section.undo(section);
             Ok(())
         });
-        panic::settle(undone, Place::default)?;
+        panic::settle(undone, RecordPlace::default)?;
         self.bytes.truncate(bytes);
         self.records = records;
         self.counters.take();
@@ -115,10 +115,10 @@ impl<'s, K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> PartEmitter<'s, K,
     pub(super) fn finish(mut self) -> Result<(u64, Counters), FailureCause> {
         let outcome = panic::guard(|| self.end_section());
         self.take_failure().map_or(Ok(()), Err)?;
-        panic::settle(outcome, Place::default)?;
+        panic::settle(outcome, RecordPlace::default)?;
         let Self { sink, part, mut bytes, records, mut counters, mut kept_counters, .. } = self;
         let outcome = panic::guard(|| part.finish(&mut bytes));
-        panic::settle(outcome, Place::default)?;
+        panic::settle(outcome, RecordPlace::default)?;
         if !bytes.is_empty() {
             sink.write(&bytes)?;
         }
@@ -178,7 +178,7 @@ impl<'s, K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> PartEmitter<'s, K,
             self.part.append(Section::new(offset, end - offset, records, summary))
         });
         ended.inspect_err(|error| {
-            let (place, message) = (Place::default(), error.message().to_string());
+            let (place, message) = (RecordPlace::default(), error.message().to_string());
             self.failure = Some(FailureCause::UserError { place, message });
         })
     }

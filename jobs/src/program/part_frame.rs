@@ -6,7 +6,7 @@ use std::fmt;
 use super::batch::PartSink;
 use super::panic;
 use crate::error::Result;
-use crate::failure::{FailureCause, Place};
+use crate::failure::{FailureCause, RecordPlace};
 use crate::key::Key;
 use crate::output::{Output, PartEncoder, PartInfo, Section, SummaryOf};
 use crate::value::Value;
@@ -71,7 +71,7 @@ pub(super) fn begin<K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>>(
 ) -> Result<Box<dyn PartFrame>, FailureCause> {
     let mut header = Vec::new();
     let begun = panic::guard(|| output.begin(info, &mut header));
-    let part = panic::settle(begun, Place::default)?;
+    let part = panic::settle(begun, RecordPlace::default)?;
     if !header.is_empty() {
         sink.write(&header)?;
     }
@@ -93,13 +93,13 @@ impl<S: Send + 'static, P: PartEncoder<S>> PartFrame for Frame<P, S> {
                 self.part.append(Section { offset, ..section })
             })
         });
-        panic::settle(appended, Place::default)
+        panic::settle(appended, RecordPlace::default)
     }
 
     fn finish(self: Box<Self>, sink: &mut dyn PartSink) -> Result<(), FailureCause> {
         let mut footer = Vec::new();
         let finished = panic::guard(|| self.part.finish(&mut footer));
-        panic::settle(finished, Place::default)?;
+        panic::settle(finished, RecordPlace::default)?;
         if footer.is_empty() { Ok(()) } else { sink.write(&footer) }
     }
 }

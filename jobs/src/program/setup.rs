@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Care, RecordRef};
+use super::{BadRecordPolicy, RecordRef};
 use crate::collect::prefix;
 
 /// What a collector has to know of its task.
@@ -18,7 +18,7 @@ pub struct CollectorSetup {
     pub split_points: Arc<SplitPoints>,
     /// How to go about bad records: those that are left out are kept for
     /// [`Collector::take_skipped`](crate::collect::Collector::take_skipped).
-    pub care: Care,
+    pub bad_records: BadRecordPolicy,
     /// Seeds hash tables: the same for all attempts of the job, whose digests of keys are compared,
     /// and not known to whoever writes the input, who could make keys collide.
     pub seed: u64,

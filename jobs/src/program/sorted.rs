@@ -11,7 +11,7 @@ use super::{CollectorSetup, Partitioning, Program, ReduceSummary, panic};
 use crate::collect::Collector;
 use crate::emit::Emit;
 use crate::error::Result;
-use crate::failure::{FailureCause, Place};
+use crate::failure::{FailureCause, RecordPlace};
 use crate::grouping::{GroupingOf, WholeKey};
 use crate::key::Key;
 use crate::mapper::Mapper;
@@ -94,7 +94,7 @@ where
             if let Some(cause) = out.take_failure() {
                 return Err(cause);
             }
-            panic::settle(outcome, Place::default)?;
+            panic::settle(outcome, RecordPlace::default)?;
         }
         let (output_records, counters) = out.finish()?;
         Ok(ReduceSummary { input_records: records, groups: records, output_records, counters })

@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::failure::Place;
+use crate::failure::RecordPlace;
 use crate::prelude::*;
 
 const PART: PartInfo = PartInfo::new(0);
@@ -275,7 +275,7 @@ fn errors_and_panics_name_the_key() {
             .unwrap_err()
     };
     let key = Some("b\\n\\u{1b}".to_string());
-    let place = Place { key: key.clone(), ..Place::default() };
+    let place = RecordPlace { key: key.clone(), ..RecordPlace::default() };
     assert_eq!(reduce(false), FailureCause::UserError { place, message: "bad key".into() });
     let FailureCause::UserPanic { place, message } = reduce(true) else { panic!("not a panic") };
     assert_eq!((place.key, message.as_str()), (key, "no key like that"));
@@ -343,8 +343,8 @@ impl Reducer<str, u64> for Picky {
     }
 }
 
-fn skips() -> Care {
-    Care { skips_bad_records: true, ..Care::default() }
+fn skips() -> BadRecordPolicy {
+    BadRecordPolicy { skips_bad_records: true, ..BadRecordPolicy::default() }
 }
 
 proptest! {
@@ -358,7 +358,7 @@ proptest! {
         let (mut found, mut expected) = (Disk::new(), Disk::new());
         let mut keys = Vec::new();
         let program = program(Picky);
-        let summary = program.reduce_carefully(
+        let summary = program.reduce_skipping(
             PART,
             &mut Batches::new(&all, batch_records),
             &mut found,
@@ -386,7 +386,7 @@ fn what_is_no_fault_of_a_group_still_fails() {
     let mut never = |_| panic!("nothing is to be skipped");
     let broken = FailureCause::Corrupt { file: "s".into(), offset: 7, message: "crc".into() };
     let mut source = Batches { failure: Some(broken.clone()), ..Batches::new(&pairs, 1) };
-    let failed = program(Careless::Panics).reduce_carefully(
+    let failed = program(Careless::Panics).reduce_skipping(
         PART,
         &mut source,
         &mut Disk::new(),
@@ -396,7 +396,7 @@ fn what_is_no_fault_of_a_group_still_fails() {
     assert_eq!(failed, Err(broken));
     let mut full = Disk { bytes_max: 3, ..Disk::new() };
     let mut source = Batches::new(&pairs, 1);
-    let failed = program(Careless::Replaces).reduce_carefully(
+    let failed = program(Careless::Replaces).reduce_skipping(
         PART,
         &mut source,
         &mut full,
@@ -407,7 +407,7 @@ fn what_is_no_fault_of_a_group_still_fails() {
     // More has been written than can be taken back.
     let long = encode(&[("x".repeat(5 << 20), 2), ("x".repeat(5 << 20), 3)]);
     let mut source = Batches::new(&long, 1);
-    let failed = program(FailsAtEnd).reduce_carefully(
+    let failed = program(FailsAtEnd).reduce_skipping(
         PART,
         &mut source,
         &mut Disk::new(),
@@ -441,8 +441,8 @@ impl Reducer<str, u64> for FailsAtEnd {
 #[derive(Debug, Default)]
 struct Keys(Mutex<(Option<String>, Vec<String>)>);
 
-impl Trail for Keys {
-    fn enter(&self, place: &Place) -> Result<(), FailureCause> {
+impl Breadcrumb for Keys {
+    fn enter(&self, place: &RecordPlace) -> Result<(), FailureCause> {
         let former = self.0.lock().unwrap().0.replace(place.key.clone().unwrap());
         assert_eq!(former, None);
         Ok(())
@@ -457,31 +457,32 @@ impl Trail for Keys {
 }
 
 #[test]
-fn each_group_is_on_the_trail_and_deadly_ones_are_not_tried() {
+fn breadcrumbs_name_each_group_and_poison_is_not_tried() {
     // Told apart only after what is shown of them.
     let long = ["a", "b"].map(|end| "x".repeat(200) + end);
     let pairs = encode(&[("a".into(), 2), (long[0].clone(), 1), (long[1].clone(), 2)]);
     let keys = Arc::new(Keys::default());
-    let trail = Some(Arc::clone(&keys) as Arc<dyn Trail>);
-    let reduce = |care: &Care, skipped: &mut Vec<BadRecord>| {
+    let breadcrumb = Some(Arc::clone(&keys) as Arc<dyn Breadcrumb>);
+    let reduce = |policy: &BadRecordPolicy, skipped: &mut Vec<BadRecord>| {
         let (mut source, mut part) = (Batches::new(&pairs, 1), Disk::new());
         let reduced =
-            program(Picky).reduce_carefully(PART, &mut source, &mut part, care, &mut |bad| {
+            program(Picky).reduce_skipping(PART, &mut source, &mut part, policy, &mut |bad| {
                 skipped.push(bad);
                 Ok(())
             });
         reduced.map(|_| part.text().to_string())
     };
-    let watching = Care { trail, ..Care::default() };
+    let watching = BadRecordPolicy { breadcrumb, ..BadRecordPolicy::default() };
     let Err(FailureCause::UserPanic { .. }) = reduce(&watching, &mut Vec::new()) else {
         panic!("a bad group was left out unasked")
     };
     let seen = std::mem::take(&mut keys.0.lock().unwrap().1);
     assert_eq!((seen.len(), &*seen[0]), (2, "a"));
-    let place = Place { key: Some(seen[1].clone()), ..Place::default() };
-    let deadly = BadRecord { place, message: "it kills".into(), record: None };
-    let care = Care { skips_bad_records: true, deadly: [deadly.clone()].into(), ..watching };
+    let place = RecordPlace { key: Some(seen[1].clone()), ..RecordPlace::default() };
+    let poison = BadRecord { place, message: "it kills".into(), record: None };
+    let policy =
+        BadRecordPolicy { skips_bad_records: true, poison: [poison.clone()].into(), ..watching };
     let mut skipped = Vec::new();
-    assert_eq!(reduce(&care, &mut skipped), Ok(format!("a\t2\n{}\t2\n", long[1])));
-    assert_eq!(skipped, [deadly]);
+    assert_eq!(reduce(&policy, &mut skipped), Ok(format!("a\t2\n{}\t2\n", long[1])));
+    assert_eq!(skipped, [poison]);
 }

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use windrow_jobs::{AttemptId, FailureCause, JobId, PartHandle, Place, StageId};
+use windrow_jobs::{AttemptId, FailureCause, JobId, PartHandle, RecordPlace, StageId};
 use windrow_proto::v1;
 
 use crate::executor::{Executor, LostOutputs};
@@ -108,7 +108,7 @@ impl Attempts {
             // one.
             let ended = tokio::spawn(run).await.unwrap_or_else(|panic| {
                 let message = format!("a bug in the engine: {panic}");
-                Err(FailureCause::UserPanic { place: Place::default(), message })
+                Err(FailureCause::UserPanic { place: RecordPlace::default(), message })
             });
             (attempt, ended)
         });

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio_util::sync::CancellationToken;
 use windrow_jobs::program::Program;
-use windrow_jobs::{FailureCause, Place, Registry};
+use windrow_jobs::{FailureCause, RecordPlace, Registry};
 
 use crate::memory::Account;
 use crate::model::JobContext;
@@ -54,7 +54,7 @@ impl LocalJob {
             message: format!("this worker has no job called {}", context.job),
         })?;
         let built = job.build(&context.params).map_err(|error| FailureCause::UserError {
-            place: Place::default(),
+            place: RecordPlace::default(),
             message: format!("the parameters of {} are not valid: {error}", context.job),
         })?;
         Ok(Arc::clone(program.insert(built)))

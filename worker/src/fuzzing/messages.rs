@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use prost::Message;
 use tokio::net::UnixStream;
-use windrow_jobs::{AttemptId, FailureCause, JobId, JobIdentity, Place, StageId, TaskId};
+use windrow_jobs::{AttemptId, FailureCause, JobId, JobIdentity, RecordPlace, StageId, TaskId};
 use windrow_proto::pieces::{Packed, Pieces};
 use windrow_proto::planes::planes;
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message as Order;
 
 use super::{block_on, certain};
+use crate::breadcrumb;
 use crate::channel::{FROM_CHILD_BYTES_MAX, TO_CHILD_BYTES_MAX, split};
 use crate::model::{Finished, JobContext, Progress, Stats, Work, WorkerOutputs};
 use crate::shuffle::transport::preamble;
-use crate::trail;
 use crate::wire::{self, KnownJob, Reader};
 
 pub(super) fn preamble_seeds() -> Vec<Vec<u8>> {
@@ -52,7 +52,7 @@ fn attempt(stage: StageId) -> AttemptId {
 
 fn order_messages() -> Vec<Order> {
     let attempt = |stage| Some(wire::attempt_to(attempt(stage)));
-    let place = v1::Place { file: "/in".into(), offset: Some(7), ..Default::default() };
+    let place = v1::RecordPlace { file: "/in".into(), offset: Some(7), ..Default::default() };
     let skip = vec![v1::failure::UserError { place: Some(place), message: "bad".into() }];
     let blob = v1::Blob { digest: vec![1; 32].into(), bytes: 9 };
     let context = v1::JobContext {
@@ -62,7 +62,7 @@ fn order_messages() -> Vec<Order> {
         partitions: 2,
         staging: "/out/_temporary".into(),
         record_bytes_max: 64 << 20,
-        program: Some(v1::JobProgram { executable: Some(blob.clone()), ..Default::default() }),
+        program: Some(v1::JobExecutable { executable: Some(blob.clone()), ..Default::default() }),
         files: vec![v1::SideFile { name: "words".into(), blob: Some(blob) }],
         ..Default::default()
     };
@@ -270,7 +270,7 @@ pub(super) fn from_child_seeds() -> Vec<Vec<u8>> {
         Report(v1::ChildReport { report, ..Default::default() })
     };
     let done = Finished { stats: Stats::default(), part: None, quarantine: None };
-    let place = Place { file: "/in".into(), ..Place::default() };
+    let place = RecordPlace { file: "/in".into(), ..RecordPlace::default() };
     let failed = FailureCause::UserError { place, message: "no".into() };
     let late = FailureCause::Timeout { after: Duration::from_secs(1) };
     let progress = Progress::of(1, 2, 3);
@@ -303,29 +303,29 @@ pub(super) fn from_child(bytes: &[u8]) {
     }
 }
 
-pub(super) fn trail_seeds() -> Vec<Vec<u8>> {
-    let place = v1::Place { file: "/in".into(), offset: Some(300), ..Default::default() };
-    vec![encoded_trail(&place), encoded_trail(&v1::Place::default())]
+pub(super) fn breadcrumb_seeds() -> Vec<Vec<u8>> {
+    let place = v1::RecordPlace { file: "/in".into(), offset: Some(300), ..Default::default() };
+    vec![encoded_breadcrumb(&place), encoded_breadcrumb(&v1::RecordPlace::default())]
 }
 
-fn encoded_trail(place: &v1::Place) -> Vec<u8> {
-    let mut trail = Vec::new();
-    trail::encode(place, &mut trail);
-    trail
+fn encoded_breadcrumb(place: &v1::RecordPlace) -> Vec<u8> {
+    let mut breadcrumb = Vec::new();
+    breadcrumb::encode(place, &mut breadcrumb);
+    breadcrumb
 }
 
 /// What is taken at all is read alike when it is written again.
-pub(super) fn trails(bytes: &[u8]) {
+pub(super) fn breadcrumbs(bytes: &[u8]) {
     let mut sealed = bytes.to_vec();
     // All of it is the place.
     if let Some(len) = sealed.get_mut(8..12) {
         len.copy_from_slice(&((bytes.len() - 12) as u32).to_le_bytes());
     }
-    trail::seal(&mut sealed);
+    breadcrumb::seal(&mut sealed);
     for bytes in [bytes, &sealed] {
-        if let Some(place) = trail::parse(bytes) {
-            let again = encoded_trail(&wire::place_to(place.clone()));
-            assert_eq!(trail::parse(&again), Some(place));
+        if let Some(place) = breadcrumb::parse(bytes) {
+            let again = encoded_breadcrumb(&wire::place_to(place.clone()));
+            assert_eq!(breadcrumb::parse(&again), Some(place));
         }
     }
 }

@@ -79,9 +79,9 @@ pub const TARGETS: &[Target] = &[
         heap: HeapBound::MESSAGES,
     },
     Target {
-        name: "trails",
-        seeds: messages::trail_seeds,
-        check: messages::trails,
+        name: "breadcrumbs",
+        seeds: messages::breadcrumb_seeds,
+        check: messages::breadcrumbs,
         heap: HeapBound::SMALL,
     },
 ];

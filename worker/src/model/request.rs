@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use windrow_jobs::program::SplitPoints;
 use windrow_jobs::{
-    AttemptId, BadRecord, BadRecordBudget, Compression, InputRange, JobIdentity, JobProgram,
+    AttemptId, BadRecord, BadRecordBudget, Compression, InputRange, JobExecutable, JobIdentity,
     SideFile, WorkerId,
 };
 
@@ -40,7 +40,7 @@ pub struct JobContext {
     /// Folder in which attempts write their parts, each under a name of its own.
     pub staging: PathBuf,
     /// The executable that has the job's code.
-    pub program: JobProgram,
+    pub program: JobExecutable,
     /// What that reads besides the input.
     pub files: Vec<SideFile>,
     /// What its code may write to besides. Says nothing where the job runs in the worker itself.

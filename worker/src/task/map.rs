@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use windrow_jobs::collect::{Collected, Collector, RecordBuffer, Room};
+use windrow_jobs::collect::{Collected, Collector, MemoryBudget, RecordBuffer};
 use windrow_jobs::program::CollectorSetup;
 use windrow_jobs::{Emitted, FailureCause, InputRange, hash_key};
 
@@ -23,7 +23,7 @@ const COLLECTORS_PERCENT: u64 = 40;
 
 /// Chunks of a job that skips bad records are at most this large: what a chunk is told to be bad is
 /// held in memory.
-const CAREFUL_CHUNK_BYTES_MAX: u64 = 256 << 10;
+const SKIPPING_CHUNK_BYTES_MAX: u64 = 256 << 10;
 
 /// A collector is not asked to spill less than one part in this many of the job's memory, for each
 /// thread: runs that small would cost more than they free.
@@ -43,7 +43,7 @@ pub fn run(
     let mut chunk_bytes = chunk_bytes(&ranges, attempt.memory.limit_bytes(), attempt.threads)
         .min(record_bytes_max.max(CHUNK_BYTES_MIN));
     if quarantine.is_some() {
-        chunk_bytes = chunk_bytes.min(CAREFUL_CHUNK_BYTES_MAX);
+        chunk_bytes = chunk_bytes.min(SKIPPING_CHUNK_BYTES_MAX);
     }
     let inputs = attempt.program.input_names().len().max(1);
     if input as usize >= inputs {
@@ -57,7 +57,7 @@ pub fn run(
         partitions: context.partitions,
         input,
         split_points: Arc::clone(&context.split_points),
-        care: attempt.care.clone(),
+        bad_records: attempt.bad_records.clone(),
         // Nobody knew the folder's name when the input was written.
         seed: hash_key(context.staging.as_os_str().as_bytes()),
     };
@@ -134,7 +134,7 @@ struct PairSink<'a> {
     reuses_buffers: bool,
 }
 
-impl Room for PairSink<'_> {
+impl MemoryBudget for PairSink<'_> {
     fn grow(&mut self, bytes: usize) -> bool {
         let bytes = bytes as u64;
         if self.attempt.try_resize(&mut self.reservation, bytes) {

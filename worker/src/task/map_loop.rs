@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
-use windrow_jobs::collect::{Collector, Room};
+use windrow_jobs::collect::{Collector, MemoryBudget};
 use windrow_jobs::program::CollectorSetup;
 use windrow_jobs::{Audit, Counters, FailureCause};
 
@@ -14,7 +14,7 @@ use super::plan::InputPlan;
 use super::quarantine::Quarantine;
 
 /// What becomes of the collected pairs or lines of one thread.
-pub trait ChunkSink: Room + Send {
+pub trait ChunkSink: MemoryBudget + Send {
     /// What the thread leaves.
     type Left: Send;
 
@@ -143,7 +143,7 @@ impl MapLoops<'_> {
         index: usize,
         reader: &mut ChunkReader<'_>,
         collector: &mut dyn Collector,
-        room: &mut dyn Room,
+        room: &mut dyn MemoryBudget,
         totals: &mut Totals,
     ) -> Result<(), FailureCause> {
         self.attempt.check()?;

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use windrow_jobs::collect::{Collected, Collector, RecordBuffer, Room};
+use windrow_jobs::collect::{Collected, Collector, MemoryBudget, RecordBuffer};
 use windrow_jobs::output::PartInfo;
 use windrow_jobs::program::{CollectorSetup, Sections};
 use windrow_jobs::{FailureCause, PartKind};
@@ -74,7 +74,7 @@ struct TextSink<'a> {
 /// being mapped nobody waits, since the thread has a core and may have others' turn: a text that
 /// grows too long goes where it belongs if it is the next one, and else to a file for the time
 /// being.
-impl Room for TextSink<'_> {
+impl MemoryBudget for TextSink<'_> {
     fn grow(&mut self, bytes: usize) -> bool {
         bytes as u64 <= self.in_hand_bytes_max
     }

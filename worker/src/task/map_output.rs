@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use rayon::prelude::*;
 use windrow_jobs::collect::RecordBuffer;
 use windrow_jobs::program::{RecordBatches, RecordRef, RecordSink};
-use windrow_jobs::{Audit, FailureCause, Place};
+use windrow_jobs::{Audit, FailureCause, RecordPlace};
 
 use super::{Attempt, Left};
 use crate::memory::{Account, Reservation};
@@ -266,7 +266,7 @@ impl RecordSink for PartitionSink {
     #[inline]
     fn push(&mut self, record: RecordRef<'_>) -> Result<(), FailureCause> {
         self.buffer.push(self.partition, record).map_err(|error| FailureCause::UserError {
-            place: Place::default(),
+            place: RecordPlace::default(),
             message: error.message().to_string(),
         })
     }
@@ -284,7 +284,7 @@ impl RecordBatches for Checked<'_> {
         self.merge.next_batch()
     }
 
-    fn release(&mut self) {
-        self.merge.release();
+    fn batch_copied(&mut self) {
+        self.merge.batch_copied();
     }
 }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use windrow_jobs::program::{Care, Program};
+use windrow_jobs::program::{BadRecordPolicy, Program};
 use windrow_jobs::{AttemptId, FailureCause, PartKind};
 
 use crate::files::TemporaryFile;
@@ -48,7 +48,7 @@ pub(crate) struct Attempt {
     /// Its job, as built.
     pub program: Arc<dyn Program>,
     /// How to go about what user code may not cope with.
-    pub care: Care,
+    pub bad_records: BadRecordPolicy,
     /// Read by the session.
     pub progress: Arc<Progress>,
     /// Where runs are spilled, and whether to go on.

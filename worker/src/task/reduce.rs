@@ -43,14 +43,20 @@ pub fn run(
     let mut output = attempt.create(PartKind::Output)?;
     let quarantine = Quarantine::of(attempt)?;
     let (program, part) = (&attempt.program, PartInfo::new(partition));
-    let summary = if attempt.care.is_needed() {
+    let summary = if attempt.bad_records.is_needed() {
         let mut groups = 0..;
         let mut skipped = |bad: BadRecord| {
             let Some(quarantine) = &quarantine else { return Err(bad.into_cause()) };
             let group = groups.next().unwrap_or_default();
             quarantine.put(group, vec![bad], || attempt.check())
         };
-        program.reduce_carefully(part, &mut input, &mut *output, &attempt.care, &mut skipped)?
+        program.reduce_skipping(
+            part,
+            &mut input,
+            &mut *output,
+            &attempt.bad_records,
+            &mut skipped,
+        )?
     } else {
         program.reduce(part, &mut input, &mut *output)?
     };
@@ -111,7 +117,7 @@ impl RecordBatches for Counted<'_> {
         Ok(batch)
     }
 
-    fn release(&mut self) {
-        self.merge.release();
+    fn batch_copied(&mut self) {
+        self.merge.batch_copied();
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use windrow_jobs::{BadRecord, Death, FailureCause, MemoryLimit, Place, WorkerId};
+use windrow_jobs::{BadRecord, Death, FailureCause, MemoryLimit, RecordPlace, WorkerId};
 use windrow_proto::v1;
 use windrow_proto::v1::failure::Cause;
 
@@ -93,7 +93,10 @@ pub(super) fn failure_from(failure: Option<v1::Failure>) -> Result<FailureCause,
     // A cause of a kind that is not known decodes as none: the executable of the job is newer.
     let Some(cause) = failure.cause else {
         let message = "the job's process names a cause of failure that this worker does not know: it is newer";
-        return Ok(FailureCause::UserError { place: Place::default(), message: message.into() });
+        return Ok(FailureCause::UserError {
+            place: RecordPlace::default(),
+            message: message.into(),
+        });
     };
     Ok(match cause {
         Cause::UserError(UserError { place, message }) => {
@@ -154,28 +157,30 @@ fn death_to(death: Death) -> v1::failure::process_died::Death {
     }
 }
 
-pub(super) fn deadly_from(
+pub(super) fn poison_from(
     v1::failure::UserError { place, message }: v1::failure::UserError,
 ) -> BadRecord {
     BadRecord { place: said_place_from(place), message, record: None }
 }
 
-pub(super) fn deadly_to(bad: BadRecord) -> v1::failure::UserError {
+pub(super) fn poison_to(bad: BadRecord) -> v1::failure::UserError {
     let BadRecord { place, message, .. } = bad;
     v1::failure::UserError { place: Some(place_to(place)), message }
 }
 
 /// Empty where none was said.
-fn said_place_from(place: Option<v1::Place>) -> Place {
+fn said_place_from(place: Option<v1::RecordPlace>) -> RecordPlace {
     place_from(place.unwrap_or_default())
 }
 
-pub(crate) fn place_from(v1::Place { file, offset, key, source }: v1::Place) -> Place {
-    Place { file, offset, key, source }
+pub(crate) fn place_from(
+    v1::RecordPlace { file, offset, key, source }: v1::RecordPlace,
+) -> RecordPlace {
+    RecordPlace { file, offset, key, source }
 }
 
-pub(crate) fn place_to(Place { file, offset, key, source }: Place) -> v1::Place {
-    v1::Place { file, offset, key, source }
+pub(crate) fn place_to(RecordPlace { file, offset, key, source }: RecordPlace) -> v1::RecordPlace {
+    v1::RecordPlace { file, offset, key, source }
 }
 
 fn memory_limit_to(limit: MemoryLimit) -> v1::MemoryLimit {

@@ -9,7 +9,7 @@ use windrow_jobs::{
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message as FromCoordinator;
 
-use super::failure::deadly_from;
+use super::failure::poison_from;
 use super::outputs::{ToldOutputs, outputs_from};
 use super::{Malformed, attempt_from, compression_from, program};
 use crate::model::JobContext;
@@ -92,13 +92,13 @@ pub(crate) fn order_from(message: v1::CoordinatorMessage) -> Result<Order, Malfo
             input: assign.input,
             ranges: assign.ranges.into_iter().map(range_from).collect::<Result<_, _>>()?,
             alone: assign.alone,
-            skip: assign.skip.into_iter().map(deadly_from).collect(),
+            skip: assign.skip.into_iter().map(poison_from).collect(),
         }),
         FromCoordinator::AssignReduce(assign) => Order::Reduce(ReduceOrder {
             attempt: attempt_from(assign.attempt)?,
             outputs_version: assign.outputs_version,
             alone: assign.alone,
-            skip: assign.skip.into_iter().map(deadly_from).collect(),
+            skip: assign.skip.into_iter().map(poison_from).collect(),
         }),
         FromCoordinator::CancelAttempt(cancel) => Order::Cancel(attempt_from(cancel.attempt)?),
         FromCoordinator::ReleaseJob(v1::ReleaseJob { job, ticket }) => {

@@ -1,15 +1,15 @@
 //! The program and the side files of a job.
 
 use windrow_jobs::side_files::check_name;
-use windrow_jobs::{Blob, Digest, GlibcVersion, JobProgram, PlatformNeeds, SideFile};
+use windrow_jobs::{Blob, Digest, GlibcVersion, JobExecutable, PlatformNeeds, SideFile};
 use windrow_proto::v1;
 
 use super::Malformed;
 
 /// The program; where none is named, one without bytes.
-pub(super) fn program_from(program: v1::JobProgram) -> Result<JobProgram, Malformed> {
+pub(super) fn program_from(program: v1::JobExecutable) -> Result<JobExecutable, Malformed> {
     let needs = program.needs.unwrap_or_default();
-    Ok(JobProgram {
+    Ok(JobExecutable {
         executable: program.executable.map_or(Ok(Blob::default()), blob_from)?,
         arguments: program.arguments,
         needs: PlatformNeeds {

@@ -202,7 +202,7 @@ fn part_from(part: v1::Part) -> Result<PartHandle, Malformed> {
 
 #[cfg(test)]
 mod tests {
-    use windrow_jobs::{Death, MemoryLimit, Place, TaskId};
+    use windrow_jobs::{Death, MemoryLimit, RecordPlace, TaskId};
 
     use super::*;
 
@@ -244,14 +244,14 @@ mod tests {
     #[test]
     fn every_cause_is_heard_as_it_was_told() {
         let text = || "text".to_string();
-        let place = Place {
+        let place = RecordPlace {
             file: "/f".into(),
             offset: Some(0),
             key: Some(String::new()),
             source: Some("a.rs:1:2".into()),
         };
         for cause in [
-            FailureCause::UserError { place: Place::default(), message: text() },
+            FailureCause::UserError { place: RecordPlace::default(), message: text() },
             FailureCause::UserPanic { place: place.clone(), message: text() },
             FailureCause::BadRecords { skipped: 3, place, message: text() },
             FailureCause::Timeout { after: Duration::from_millis(1) },
@@ -280,7 +280,7 @@ mod tests {
                 limit_bytes: 5,
                 limit: MemoryLimit::Group,
                 alone: true,
-                place: Place::default(),
+                place: RecordPlace::default(),
             },
             FailureCause::Cancelled,
             FailureCause::WorkerLost { worker: WorkerId(5), reason: text() },

@@ -5,7 +5,7 @@ use windrow_jobs::{AttemptId, BadRecordBudget, InputRange, JobId, Version};
 use windrow_proto::v1;
 use windrow_proto::v1::coordinator_message::Message;
 
-use super::failure::deadly_to;
+use super::failure::poison_to;
 use super::{attempt_to, compression_to};
 use crate::model::{JobContext, RunRequest, Work};
 
@@ -14,7 +14,7 @@ use crate::model::{JobContext, RunRequest, Work};
 pub(crate) fn run_to(request: &RunRequest, outputs_version: u64) -> v1::CoordinatorMessage {
     let attempt = Some(attempt_to(request.attempt));
     let alone = request.alone;
-    let skip = request.skip.iter().cloned().map(deadly_to).collect();
+    let skip = request.skip.iter().cloned().map(poison_to).collect();
     order(match &request.work {
         Work::Map { input, ranges } => {
             let ranges = ranges.iter().map(range_to).collect();
@@ -100,7 +100,8 @@ mod tests {
 
     use windrow_jobs::program::SplitPoints;
     use windrow_jobs::{
-        BadRecord, Compression, JobIdentity, JobProgram, Place, Share, StageId, TaskId, WorkerId,
+        BadRecord, Compression, JobExecutable, JobIdentity, RecordPlace, Share, StageId, TaskId,
+        WorkerId,
     };
 
     use super::*;
@@ -125,11 +126,11 @@ mod tests {
             partitions: 4,
             split_points: Arc::new(SplitPoints::new(points)),
             staging: "/out/_temporary".into(),
-            program: JobProgram::default(),
+            program: JobExecutable::default(),
             files: Vec::new(),
             writable: Vec::new(),
         };
-        let place = Place { file: "/in/a".into(), offset: Some(4), ..Place::default() };
+        let place = RecordPlace { file: "/in/a".into(), offset: Some(4), ..RecordPlace::default() };
         let skip = vec![BadRecord { place, message: "it kills".into(), record: None }];
         let attempt = AttemptId { task, number: 2 };
         RunRequest { attempt, context: context.into(), work, alone: true, skip }

@@ -21,7 +21,7 @@
 //! Poison is not counted as skipped here: the attempt that leaves it out counts it, like every bad
 //! record.
 
-use windrow_model::{AttemptId, BadRecord, BadRecordBudget, FailureCause, Place, TaskId};
+use windrow_model::{AttemptId, BadRecord, BadRecordBudget, FailureCause, RecordPlace, TaskId};
 
 use crate::effect::JobFailure;
 use crate::job::blame::Trouble;
@@ -41,7 +41,7 @@ pub(crate) enum Blame {
 impl Trouble {
     /// Puts this place under suspicion, for which the task is charged; or finds that it was
     /// already, and gives that back. Returns whether the suspicion is confirmed.
-    fn suspect_place(&mut self, place: &Place) -> bool {
+    fn suspect_place(&mut self, place: &RecordPlace) -> bool {
         let is_confirmed = self.suspected_place.as_ref() == Some(place);
         debug_assert!(self.suspect, "a place is suspected because its task has killed a process");
         if is_confirmed {

@@ -1,13 +1,13 @@
 //! Workers that are bad for one job.
 
-use windrow_model::{AttemptId, Death, FailureCause, Place, WorkerId};
+use windrow_model::{AttemptId, Death, FailureCause, RecordPlace, WorkerId};
 
 use super::fixture::*;
 use crate::*;
 
 /// As on a machine that lacks a library: each process dies when it starts.
 fn died() -> FailureCause {
-    let (place, output) = (Box::new(Place::default()), String::new());
+    let (place, output) = (Box::new(RecordPlace::default()), String::new());
     FailureCause::ProcessDied { death: Death::Exit(127), alone: true, place, output }
 }
 

@@ -1,6 +1,6 @@
 //! How many bad records a job may skip.
 
-use windrow_model::{AttemptId, BadRecordBudget, FailureCause, Place, WorkerId};
+use windrow_model::{AttemptId, BadRecordBudget, FailureCause, RecordPlace, WorkerId};
 
 use super::fixture::*;
 use crate::*;
@@ -68,7 +68,7 @@ fn a_share_is_of_a_whole_stage() {
 #[test]
 fn an_attempt_that_stops_by_itself_fails_the_job() {
     let (mut f, budget) = skips("1", 1, 0);
-    let place = Place::default();
+    let place = RecordPlace::default();
     let cause = FailureCause::BadRecords { skipped: 2, place, message: "not a number".into() };
     assert_eq!(ends(&f.fail(W1, map(0, 1), cause)), Some(&too_many(2, None, budget)));
 }

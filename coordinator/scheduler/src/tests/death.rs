@@ -1,25 +1,25 @@
 //! Processes that die: who is suspected, who pays, and which records are left out.
 
-use windrow_model::{AttemptId, BadRecordBudget, Death, FailureCause, MemoryLimit, Place};
+use windrow_model::{AttemptId, BadRecordBudget, Death, FailureCause, MemoryLimit, RecordPlace};
 
 use super::fixture::*;
 use crate::*;
 
-fn died(alone: bool, place: Place) -> FailureCause {
+fn died(alone: bool, place: RecordPlace) -> FailureCause {
     let (death, output) = (Death::Signal(11), String::new());
     FailureCause::ProcessDied { death, alone, place: Box::new(place), output }
 }
 
 fn died_in_company() -> FailureCause {
-    died(false, Place::default())
+    died(false, RecordPlace::default())
 }
 
 fn died_alone() -> FailureCause {
-    died(true, Place::default())
+    died(true, RecordPlace::default())
 }
 
-fn record(offset: u64) -> Place {
-    Place { file: "/in".into(), offset: Some(offset), ..Place::default() }
+fn record(offset: u64) -> RecordPlace {
+    RecordPlace { file: "/in".into(), offset: Some(offset), ..RecordPlace::default() }
 }
 
 fn skipping(budget: &str, splits: usize) -> JobPlan {
@@ -58,7 +58,7 @@ fn a_death_alone_counts_like_a_failure() {
         limit_bytes: 9,
         limit: MemoryLimit::Process,
         alone: true,
-        place: Place::default(),
+        place: RecordPlace::default(),
     };
     f.fail(W1, map(0, 2), memory);
     f.wait();
@@ -109,7 +109,7 @@ fn a_group_is_left_out_by_its_key() {
     let mut f = Fixture::new(1);
     f.submit(JobPlan { partitions: 1, ..skipping("1", 1) });
     f.done(W1, map(0, 1));
-    let key = Place { key: Some("k".into()), ..Place::default() };
+    let key = RecordPlace { key: Some("k".into()), ..RecordPlace::default() };
     let again = f.fail(W1, reduce(0, 1), died(true, key.clone()));
     let Effect::Assign { alone: true, skip, outputs: Some(_), .. } = &again[0] else {
         panic!("not tried alone: {again:?}")

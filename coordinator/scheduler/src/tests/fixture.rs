@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use windrow_model::{
-    AttemptId, Audit, BadRecord, FailureCause, JobId, Place, Platform, PlatformNeeds, StageId,
-    TaskId, WorkerId,
+    AttemptId, Audit, BadRecord, FailureCause, JobId, Platform, PlatformNeeds, RecordPlace,
+    StageId, TaskId, WorkerId,
 };
 
 use crate::*;
@@ -209,13 +209,13 @@ pub(super) fn assign_map(worker: WorkerId, attempt: AttemptId) -> Effect {
 }
 
 /// A map attempt that must run alone, and leave these records out.
-pub(super) fn assign_alone(worker: WorkerId, attempt: AttemptId, skip: &[Place]) -> Effect {
+pub(super) fn assign_alone(worker: WorkerId, attempt: AttemptId, skip: &[RecordPlace]) -> Effect {
     let skip = skip.iter().map(killed_by).collect();
     Effect::Assign { worker, attempt, outputs: None, alone: true, skip }
 }
 
 /// What is said of a record that has killed its process by SIGSEGV.
-pub(super) fn killed_by(place: &Place) -> BadRecord {
+pub(super) fn killed_by(place: &RecordPlace) -> BadRecord {
     let message = "the process that ran user code was killed by SIGSEGV".to_string();
     BadRecord { place: place.clone(), message, record: None }
 }
@@ -252,7 +252,7 @@ pub(super) fn failed(task: AttemptId, attempts: u32, cause: FailureCause) -> Out
 }
 
 pub(super) fn user_error() -> FailureCause {
-    FailureCause::UserError { place: Place::default(), message: "not a number".into() }
+    FailureCause::UserError { place: RecordPlace::default(), message: "not a number".into() }
 }
 
 pub(super) fn lost(worker: WorkerId) -> FailureCause {

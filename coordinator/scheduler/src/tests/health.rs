@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use windrow_model::{
-    AttemptId, FailureCause, JobId, MemoryLimit, Place, Platform, StageId, WorkerId,
+    AttemptId, FailureCause, JobId, MemoryLimit, Platform, RecordPlace, StageId, WorkerId,
 };
 
 use super::fixture::*;
@@ -165,7 +165,7 @@ fn a_process_that_dies_says_nothing_about_the_worker() {
     for n in 1..10 {
         let alone = n % 2 == 0;
         for job in [J1, J2] {
-            let place = Place::default();
+            let place = RecordPlace::default();
             let cause = FailureCause::OutOfMemory {
                 limit_bytes: 1,
                 limit: MemoryLimit::Process,

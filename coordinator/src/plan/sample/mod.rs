@@ -25,7 +25,7 @@ use std::sync::Arc;
 use windrow_jobs::collect::{Collected, RecordBuffer, Unlimited};
 use windrow_jobs::input::Chunk;
 use windrow_jobs::program::{
-    Care, CollectorSetup, Partitioning, Program, RecordRef, SampledPair, SplitPoints,
+    BadRecordPolicy, CollectorSetup, Partitioning, Program, RecordRef, SampledPair, SplitPoints,
 };
 use windrow_jobs::{InputRange, hash_key};
 
@@ -185,7 +185,7 @@ impl<'a> Sampler<'a> {
         let setup = CollectorSetup {
             partitions: 1,
             input: piece.input,
-            care: Care { skips_bad_records: true, ..Care::default() },
+            bad_records: BadRecordPolicy { skips_bad_records: true, ..BadRecordPolicy::default() },
             seed: std::hash::RandomState::new().hash_one(self.buffer.len()),
             ..CollectorSetup::default()
         };

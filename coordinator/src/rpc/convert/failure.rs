@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use windrow_jobs::{Death, FailureCause, MemoryLimit, Place, WorkerId};
+use windrow_jobs::{Death, FailureCause, MemoryLimit, RecordPlace, WorkerId};
 use windrow_proto::v1;
 use windrow_proto::v1::failure::Cause;
 
@@ -63,7 +63,7 @@ pub(super) fn failure_from(failure: Option<v1::Failure>) -> Result<FailureCause,
 /// Another attempt may help, or fail in a way that is known.
 fn unknown() -> FailureCause {
     FailureCause::UserError {
-        place: Place::default(),
+        place: RecordPlace::default(),
         message: "its worker names a cause of failure that this coordinator does not know: the worker is newer".into(),
     }
 }
@@ -139,10 +139,10 @@ fn death_to(death: Death) -> v1::failure::process_died::Death {
     }
 }
 
-fn place_from(place: Option<v1::Place>) -> Place {
-    let v1::Place { file, offset, key, source } = place.unwrap_or_default();
+fn place_from(place: Option<v1::RecordPlace>) -> RecordPlace {
+    let v1::RecordPlace { file, offset, key, source } = place.unwrap_or_default();
     let key = key.map(capped);
-    Place { file: capped(file), offset, key, source: source.map(capped) }
+    RecordPlace { file: capped(file), offset, key, source: source.map(capped) }
 }
 
 /// Longest text of a failure that is kept, in bytes. Workers cut theirs where they are a little
@@ -154,8 +154,8 @@ fn capped(mut text: String) -> String {
     text
 }
 
-pub(super) fn place_to(Place { file, offset, key, source }: Place) -> v1::Place {
-    v1::Place { file, offset, key, source }
+pub(super) fn place_to(RecordPlace { file, offset, key, source }: RecordPlace) -> v1::RecordPlace {
+    v1::RecordPlace { file, offset, key, source }
 }
 
 fn memory_limit_from(limit: v1::MemoryLimit) -> MemoryLimit {
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn every_cause_survives_the_round_trip() {
-        let place = Place {
+        let place = RecordPlace {
             file: "/f".into(),
             offset: Some(0),
             key: Some(String::new()),
@@ -188,7 +188,7 @@ mod tests {
         };
         let text = || "text".to_string();
         for cause in [
-            FailureCause::UserError { place: Place::default(), message: text() },
+            FailureCause::UserError { place: RecordPlace::default(), message: text() },
             FailureCause::UserPanic { place: place.clone(), message: text() },
             FailureCause::BadRecords { skipped: 6, place: place.clone(), message: text() },
             FailureCause::ProcessDied {
@@ -230,7 +230,8 @@ mod tests {
     #[test]
     fn long_texts_are_cut() {
         let long = "é".repeat(1 << 20);
-        let place = Place { file: long.clone(), key: Some(long.clone()), ..Place::default() };
+        let place =
+            RecordPlace { file: long.clone(), key: Some(long.clone()), ..RecordPlace::default() };
         let heard =
             failure_from(Some(failure_to(&FailureCause::UserError { place, message: long })));
         let Ok(FailureCause::UserError { place, message }) = heard else { panic!("{heard:?}") };

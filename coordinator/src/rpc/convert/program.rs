@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use windrow_jobs::side_files::check_name;
 use windrow_jobs::{
-    Blob, Digest, GlibcVersion, Isolation, JobProgram, Platform, PlatformNeeds, SideFile,
+    Blob, Digest, GlibcVersion, Isolation, JobExecutable, Platform, PlatformNeeds, SideFile,
 };
 use windrow_proto::v1;
 
@@ -30,13 +30,13 @@ pub(in crate::rpc) fn blob_from(blob: Option<v1::Blob>) -> Result<Blob, Malforme
 }
 
 /// The program of a submission.
-pub(super) fn program_from(program: Option<v1::JobProgram>) -> Result<JobProgram, Malformed> {
+pub(super) fn program_from(program: Option<v1::JobExecutable>) -> Result<JobExecutable, Malformed> {
     let program = program.ok_or_else(|| Malformed::missing("program"))?;
     let needs = program.needs.unwrap_or_default();
     check(program.arguments.len() <= ARGUMENTS_MAX, "the program has too many arguments")?;
     let texts = program.arguments.iter().chain([&needs.arch, &needs.interpreter, &needs.glibc]);
     check_texts(texts)?;
-    Ok(JobProgram {
+    Ok(JobExecutable {
         executable: blob_from(program.executable)?,
         needs: PlatformNeeds {
             glibc: glibc_from(&needs.glibc)?,
@@ -103,9 +103,9 @@ fn glibc_from(text: &str) -> Result<Option<GlibcVersion>, Malformed> {
 }
 
 /// As it goes over the wire.
-pub(super) fn program_to(program: &JobProgram) -> v1::JobProgram {
-    let JobProgram { executable, arguments, needs } = program;
-    v1::JobProgram {
+pub(super) fn program_to(program: &JobExecutable) -> v1::JobExecutable {
+    let JobExecutable { executable, arguments, needs } = program;
+    v1::JobExecutable {
         executable: Some(blob_to(executable)),
         arguments: arguments.clone(),
         needs: Some(v1::PlatformNeeds {

@@ -124,7 +124,7 @@ pub(in crate::rpc) fn order_to(order: Outgoing) -> Result<Sent, Status> {
                 attempt: Some(attempt_to(attempt)),
                 outputs_version,
                 alone,
-                skip: skip.into_iter().map(deadly_to).collect(),
+                skip: skip.into_iter().map(poison_to).collect(),
             })
         }
         Outgoing::Cancel(attempt) => {
@@ -150,7 +150,7 @@ pub(in crate::rpc) fn packed(content: &SharedContent) -> Packed {
 }
 
 /// A record, or group, that must not be tried.
-fn deadly_to(bad: BadRecord) -> v1::failure::UserError {
+fn poison_to(bad: BadRecord) -> v1::failure::UserError {
     let BadRecord { place, message, .. } = bad;
     v1::failure::UserError { place: Some(place_to(place)), message }
 }
@@ -164,7 +164,7 @@ fn assign_map(assignment: Assignment, work: &JobWork) -> v1::AssignMap {
         ranges: ranges.iter().map(|range| range_to(&work.plan, range)).collect(),
         input: split.map_or(0, |split| split.input),
         alone,
-        skip: skip.into_iter().map(deadly_to).collect(),
+        skip: skip.into_iter().map(poison_to).collect(),
     }
 }
 

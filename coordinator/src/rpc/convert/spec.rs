@@ -211,7 +211,7 @@ pub(in crate::rpc) fn spec_to(spec: &JobSpec) -> v1::JobSpec {
 
 #[cfg(test)]
 mod tests {
-    use windrow_jobs::{Blob, Digest, GlibcVersion, JobProgram, PlatformNeeds, SideFile};
+    use windrow_jobs::{Blob, Digest, GlibcVersion, JobExecutable, PlatformNeeds, SideFile};
 
     use super::*;
 
@@ -237,7 +237,7 @@ mod tests {
                 skip_bad_records: "0.01%".parse().ok(),
                 overwrite: true,
             },
-            program: JobProgram {
+            program: JobExecutable {
                 executable: Blob { digest: Digest([7; 32]), bytes: 8 },
                 arguments: vec!["mr".into()],
                 needs: PlatformNeeds {

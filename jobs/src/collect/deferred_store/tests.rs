@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::collect::{Collected, Collector, RecordBuffer, Room, Unlimited};
+use crate::collect::{Collected, Collector, MemoryBudget, RecordBuffer, Unlimited};
 use crate::error::Error;
 use crate::failure::FailureCause;
 use crate::input::Chunk;
@@ -122,7 +122,7 @@ struct Tight {
     spilled: Vec<(String, Vec<u8>)>,
 }
 
-impl Room for Tight {
+impl MemoryBudget for Tight {
     fn grow(&mut self, bytes: usize) -> bool {
         bytes <= self.bytes
     }

@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use windrow_jobs::{
-    AttemptId, FailureCause, Location, PartHandle, PartKind, Place, StageId, TaskId,
+    AttemptId, FailureCause, Location, PartHandle, PartKind, RecordPlace, StageId, TaskId,
 };
 use windrow_proto::v1;
 use windrow_proto::v1::to_child::Message;
@@ -293,7 +293,7 @@ impl Child {
     }
 
     /// Ends what ran in it, with what it died of; `place` is where user code was, if that is known.
-    pub(super) fn note_death(&self, death: &ProcessEnd, place: &Place) {
+    pub(super) fn note_death(&self, death: &ProcessEnd, place: &RecordPlace) {
         let mut state = lock(&self.state);
         state.is_ending = true;
         state.death = Some(death.clone());

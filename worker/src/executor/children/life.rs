@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use windrow_jobs::{FailureCause, MemoryLimit, Place};
+use windrow_jobs::{FailureCause, MemoryLimit, RecordPlace};
 
 use super::limits::{Excess, JobLimits};
 use super::printed::Printed;
@@ -79,7 +79,7 @@ pub(super) enum ProcessEnd {
 
 impl ProcessEnd {
     /// What an attempt failed of that ran in it, `alone` or beside others, at `place`.
-    pub(super) fn cause(&self, alone: bool, place: &Place) -> FailureCause {
+    pub(super) fn cause(&self, alone: bool, place: &RecordPlace) -> FailureCause {
         use windrow_jobs::Death;
         match self {
             Self::Expected => FailureCause::Cancelled,

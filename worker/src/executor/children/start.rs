@@ -14,7 +14,7 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
-use windrow_jobs::{FailureCause, JobId, JobIdentity, Place};
+use windrow_jobs::{FailureCause, JobId, JobIdentity, RecordPlace};
 use windrow_proto::v1;
 use windrow_proto::v1::to_child::Message;
 use windrow_security::Credentials;
@@ -28,12 +28,12 @@ use super::life::{Process, ProcessEnd};
 use super::log;
 use super::printed::{Printed, PrintedSoFar};
 use super::{spawner, users};
+use crate::breadcrumb::{breadcrumb_path, last_place};
 use crate::channel::{
     FROM_CHILD_BYTES_MAX, MessageReader, MessageWriter, descriptor_pair, split, stream_pair,
 };
 use crate::executor::{no_credentials, ready_jobs_folder};
 use crate::identity::Leaseholder;
-use crate::trail::{last_place, trail_path};
 use crate::wire;
 
 /// How long it may take until it listens. The user's `main` comes first.
@@ -290,7 +290,7 @@ impl Children {
         let (children, of, serial) = (Arc::clone(&self), Arc::clone(job), child.serial);
         let died_of = death.clone();
         let noted = tokio::task::spawn_blocking(move || {
-            let path = trail_path(children.directory(), of.id, serial);
+            let path = breadcrumb_path(children.directory(), of.id, serial);
             (of.note_end(&children, serial, &died_of), last_place(&path))
         });
         let (lost, place) = noted.await.unwrap_or_else(|error| {
@@ -322,7 +322,7 @@ async fn is_listening(
 ) -> Result<Arc<Child>, FailureCause> {
     let seconds = START_TIMEOUT.as_secs();
     let message = format!("the program does not call windrow::main within {seconds} s");
-    let mut cause = FailureCause::UserError { place: Place::default(), message };
+    let mut cause = FailureCause::UserError { place: RecordPlace::default(), message };
     tokio::select! {
         biased;
         Ok(()) = ready => return Ok(child),
@@ -331,7 +331,7 @@ async fn is_listening(
         () = job.released.cancelled() => cause = FailureCause::Cancelled,
     }
     if let Some(death) = child.death() {
-        return Err(death.cause(true, &Place::default()));
+        return Err(death.cause(true, &RecordPlace::default()));
     }
     child.kill();
     child.gone.cancelled().await;

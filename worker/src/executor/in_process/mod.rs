@@ -13,15 +13,16 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use windrow_jobs::fan_in::{default_fan_in, merge_bytes};
-use windrow_jobs::program::Care;
+use windrow_jobs::program::BadRecordPolicy;
 use windrow_jobs::{
-    AttemptId, BadRecord, FailureCause, JobId, JobIdentity, Place, Registry, TaskId,
+    AttemptId, BadRecord, FailureCause, JobId, JobIdentity, RecordPlace, Registry, TaskId,
 };
 
 use super::directory::WorkerDirectory;
 use super::job::LocalJob;
 use super::pool::Pools;
 use super::{ExecutorConfig, no_credentials};
+use crate::breadcrumb::{BreadcrumbFile, breadcrumb_path};
 use crate::identity::Identity;
 use crate::memory::Account;
 use crate::model::{Finished, JobContext, Progress, RunRequest, Work};
@@ -34,7 +35,6 @@ use crate::shuffle::transport::ShuffleTls;
 use crate::shuffle::transport::peers::Peers;
 use crate::sync::lock;
 use crate::task::{self, Attempt, CoreLease, Cores, Outcome};
-use crate::trail::{TrailFile, trail_path};
 
 #[cfg(test)]
 mod tests;
@@ -308,8 +308,8 @@ impl InProcess {
     ) -> impl FnOnce() -> Result<Outcome, FailureCause> + Send + 'static {
         let RunRequest { attempt: id, context, work, alone, skip } = request;
         // A worker that runs jobs itself leaves nobody who could read it.
-        let trail = (alone && self.directory.is_none())
-            .then(|| trail_path(&self.config.directory, id.task.job, self.config.serial));
+        let breadcrumb = (alone && self.directory.is_none())
+            .then(|| breadcrumb_path(&self.config.directory, id.task.job, self.config.serial));
         let by_memory = || default_fan_in(job.memory.limit_bytes(), self.config.threads as u32);
         let merge_bytes = merge_bytes(context.fan_in.unwrap_or_else(by_memory));
         let codec = Codec::on_this_machine(context.compression);
@@ -324,13 +324,13 @@ impl InProcess {
         let runtime = Handle::current();
         move || {
             let program = job.program(&registry, &context)?;
-            let care = care(&context, trail, skip)?;
+            let bad_records = bad_record_policy(&context, breadcrumb, skip)?;
             let (memory, pairs) = (job.memory.clone(), job.pairs.clone());
             let attempt = Attempt {
                 id,
                 context,
                 program,
-                care,
+                bad_records,
                 progress,
                 scratch,
                 store,
@@ -370,17 +370,17 @@ impl Drop for InProcess {
     }
 }
 
-/// How an attempt goes about what user code may not cope with; `trail` is for a suspect.
-fn care(
+/// How an attempt goes about what user code may not cope with; `breadcrumb` is for a suspect.
+fn bad_record_policy(
     context: &JobContext,
-    trail: Option<PathBuf>,
+    breadcrumb: Option<PathBuf>,
     skip: Vec<BadRecord>,
-) -> Result<Care, FailureCause> {
-    let trail = trail.map(TrailFile::create).transpose()?;
-    Ok(Care {
+) -> Result<BadRecordPolicy, FailureCause> {
+    let breadcrumb = breadcrumb.map(BreadcrumbFile::create).transpose()?;
+    Ok(BadRecordPolicy {
         skips_bad_records: context.skip_bad_records.is_some(),
-        trail: trail.map(|trail| Arc::new(trail) as _),
-        deadly: skip.into(),
+        breadcrumb: breadcrumb.map(|breadcrumb| Arc::new(breadcrumb) as _),
+        poison: skip.into(),
     })
 }
 
@@ -401,5 +401,5 @@ fn panicked(panic: &(dyn Any + Send)) -> FailureCause {
         .map(ToString::to_string)
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "a panic without a message".into());
-    FailureCause::UserPanic { place: Place::default(), message }
+    FailureCause::UserPanic { place: RecordPlace::default(), message }
 }

@@ -1,7 +1,7 @@
 //! Makes blocks of pairs.
 
 use windrow_jobs::program::RecordRef;
-use windrow_jobs::{FailureCause, Place, varint};
+use windrow_jobs::{FailureCause, RecordPlace, varint};
 
 use super::adaptive::Adaptive;
 use super::codec::{Codec, Compressor, Method};
@@ -31,7 +31,7 @@ pub fn pair_bytes(record: RecordRef<'_>) -> Result<usize, FailureCause> {
 #[cold]
 fn too_large(bytes: usize) -> FailureCause {
     FailureCause::UserError {
-        place: Place::default(),
+        place: RecordPlace::default(),
         message: format!(
             "a pair of {bytes} bytes was emitted; the largest that can be shuffled has {RAW_BYTES_MAX}"
         ),

@@ -112,7 +112,7 @@ impl RecordBatches for Merge<'_> {
         Ok(if records.is_empty() { None } else { Some(records) })
     }
 
-    fn release(&mut self) {
+    fn batch_copied(&mut self) {
         let batch = std::mem::replace(&mut self.batch, Err(FailureCause::Cancelled));
         self.batch = batch.map(|batch| {
             let (mut blocks, records) = taken_apart(batch);

@@ -92,7 +92,7 @@ proptest! {
             .into_iter()
             .map(|(pairs, records, last)| Box::new(source(pairs, records, last)) as _)
             .collect();
-        let after_batch = |merge: &mut dyn RecordBatches| if releases { merge.release() };
+        let after_batch = |merge: &mut dyn RecordBatches| if releases { merge.batch_copied() };
         prop_assert_eq!(drain_and(&mut Merge::new(sources), after_batch).unwrap(), expected);
     }
 }
@@ -107,10 +107,10 @@ fn blocks_that_have_been_read_go_once_their_pairs_have_been_copied() {
     };
     assert_eq!(merge.next_batch().unwrap().unwrap().len(), 1);
     assert_eq!(held(&merge), [1, 1]);
-    merge.release();
+    merge.batch_copied();
     assert_eq!(held(&merge), [0, 1]);
     assert_eq!(merge.next_batch().unwrap().unwrap()[0].key[0], 1);
-    merge.release();
+    merge.batch_copied();
     assert_eq!(held(&merge), [0, 0]);
     assert!(merge.next_batch().unwrap().is_none());
 }

@@ -1,6 +1,6 @@
 //! The input that a chunk is read from.
 
-use windrow_jobs::{FailureCause, InputRange, Place};
+use windrow_jobs::{FailureCause, InputRange, RecordPlace};
 
 use super::window::Window;
 use crate::task::input::{self, Input};
@@ -43,7 +43,8 @@ impl Source {
 
     #[cold]
     pub(super) fn too_long(&self, offset: u64, most: u64, hint: &str) -> FailureCause {
-        let place = Place { file: self.name.clone(), offset: Some(offset), ..Place::default() };
+        let place =
+            RecordPlace { file: self.name.clone(), offset: Some(offset), ..RecordPlace::default() };
         let message = format!(
             "the record is longer than {most} bytes, the largest that --max-record-size allows{hint}"
         );

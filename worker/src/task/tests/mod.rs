@@ -284,7 +284,7 @@ fn quarantined(
     attempt.program = job.build("{}").unwrap();
     attempt.threads = threads;
     Arc::get_mut(&mut attempt.context).unwrap().skip_bad_records = Some(budget);
-    attempt.care.skips_bad_records = true;
+    attempt.bad_records.skips_bad_records = true;
     let outcome = map(&attempt, 0, vec![whole_file(&input)]);
     let files = |prefix: &str| {
         let entries = std::fs::read_dir(folder.path()).unwrap();

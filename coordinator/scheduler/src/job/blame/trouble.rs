@@ -13,7 +13,7 @@
 //! So what takes its workers down each time it runs, or each time it is read, is still found.
 
 use serde::{Deserialize, Serialize};
-use windrow_model::{BadRecord, Place};
+use windrow_model::{BadRecord, RecordPlace};
 
 use crate::job::blame::FailedOn;
 
@@ -37,7 +37,7 @@ pub(crate) struct Trouble {
     /// and are left out.
     pub(crate) poison: Vec<BadRecord>,
     /// Where a process has died that somebody else may have killed.
-    pub(crate) suspected_place: Option<Place>,
+    pub(crate) suspected_place: Option<RecordPlace>,
     /// Where it has failed.
     pub(crate) failed_on: FailedOn,
     /// Where it could not fetch a map output.

@@ -1,6 +1,6 @@
 //! What the ledger has an entry of.
 
-use windrow_jobs::{FailureCause, Place, StageId, WorkerId};
+use windrow_jobs::{FailureCause, RecordPlace, StageId, WorkerId};
 use windrow_scheduler::{JobPlan, Outcome, RequestId, Time, Unpublished, WorkerOffer};
 
 #[derive(Clone)]
@@ -77,7 +77,7 @@ impl Job {
     }
 
     /// The record that such a cause accuses, which is nobody's failure in a job that may skip it.
-    pub fn poison<'a>(&self, cause: &'a FailureCause) -> Option<&'a Place> {
+    pub fn poison<'a>(&self, cause: &'a FailureCause) -> Option<&'a RecordPlace> {
         match cause {
             FailureCause::ProcessDied { alone: true, place, .. } => Some(&**place),
             _ => None,

@@ -7,7 +7,7 @@ mod events;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use windrow_jobs::{AttemptId, Audit, FailureCause, JobId, Place, TaskId, WorkerId};
+use windrow_jobs::{AttemptId, Audit, FailureCause, JobId, RecordPlace, TaskId, WorkerId};
 use windrow_scheduler::{
     Config, Effect, JobFailure, JobPlan, Outcome, RequestId, Time, WorkerOffer,
 };
@@ -40,7 +40,7 @@ pub struct Ledger {
     pub suspects: BTreeSet<TaskId>,
     /// By task: records that have killed a process in which nothing else ran, in jobs that may skip
     /// such.
-    pub poison: BTreeMap<TaskId, Vec<Place>>,
+    pub poison: BTreeMap<TaskId, Vec<RecordPlace>>,
     /// What the first winner of a map task wrote.
     written: BTreeMap<TaskId, Audit>,
     nondeterministic: BTreeSet<JobId>,

@@ -19,7 +19,7 @@ use landlock::{
     RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
 };
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
-use windrow_jobs::{FailureCause, JobId, Place};
+use windrow_jobs::{FailureCause, JobId, RecordPlace};
 
 mod surroundings;
 mod writable;
@@ -71,7 +71,7 @@ impl ConfineError {
         match self {
             Self::Writable { .. } => {
                 let message = format!("the process of {job} cannot be started: {self}");
-                FailureCause::UserError { place: Place::default(), message }
+                FailureCause::UserError { place: RecordPlace::default(), message }
             }
             Self::Output { path, error } => FailureCause::output_io(path, error),
             Self::System(_) | Self::Landlock(_) => {

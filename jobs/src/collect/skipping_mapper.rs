@@ -3,22 +3,22 @@
 //!
 //! Pairs are collected aside, for a block of records at a time. Most blocks are good, and their
 //! pairs go on to the store. A block in which anything fails is forgotten and mapped again, each of
-//! its records alone: so care costs little, and mappers of whole chunks need not know of it. What a
+//! its records alone: so skipping costs little, and mappers of whole chunks need not know of it. What a
 //! combiner or a spill fails with is no record's fault, and fails the attempt. Where each record is
 //! to be noted before it is tried, or one is known to kill, records are mapped alone at once.
 
 use super::chunk_mapper::{ChunkMapper, StoreEmitter, located};
-use super::{Collected, Collector, Room, Store};
+use super::{Collected, Collector, MemoryBudget, Store};
 use crate::audit::Audit;
 use crate::bad_records::BadRecord;
 use crate::counters::{Counters, LocalCounters};
 use crate::emit::Emit;
 use crate::error::{Error, Result};
-use crate::failure::{FailureCause, Place};
+use crate::failure::{FailureCause, RecordPlace};
 use crate::input::{Chunk, Format, Position, RecordError};
 use crate::key::Key;
 use crate::mapper::Mapper;
-use crate::program::{Care, hidden, panic};
+use crate::program::{BadRecordPolicy, hidden, panic};
 use crate::value::Value;
 
 /// Size of a block: what is mapped twice for a bad record.
@@ -29,9 +29,9 @@ const BLOCK_BYTES: usize = 16 << 10;
 const ASIDE_BYTES_MAX: usize = 8 << 20;
 
 /// A [`ChunkMapper`] that leaves bad records out.
-pub(super) struct CarefulMapper<M: Mapper, S> {
+pub(super) struct SkippingMapper<M: Mapper, S> {
     inner: ChunkMapper<M, S>,
-    care: Care,
+    policy: BadRecordPolicy,
     aside: Aside<M::Key, M::Value>,
     skipped: Vec<BadRecord>,
 }
@@ -56,23 +56,27 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Aside<K, V> {
     }
 }
 
-impl<M: Mapper, S> CarefulMapper<M, S> {
-    pub(super) fn new(inner: ChunkMapper<M, S>, care: Care) -> Self {
-        Self { inner, care, aside: Aside::new(), skipped: Vec::new() }
+impl<M: Mapper, S> SkippingMapper<M, S> {
+    pub(super) fn new(inner: ChunkMapper<M, S>, policy: BadRecordPolicy) -> Self {
+        Self { inner, policy, aside: Aside::new(), skipped: Vec::new() }
     }
 }
 
-impl<M: Mapper, S: Store<M::Key, M::Value>> Collector for CarefulMapper<M, S> {
-    fn map_chunk(&mut self, chunk: &Chunk<'_>, room: &mut dyn Room) -> Result<u64, FailureCause> {
-        let Self { inner, care, aside, skipped } = self;
+impl<M: Mapper, S: Store<M::Key, M::Value>> Collector for SkippingMapper<M, S> {
+    fn map_chunk(
+        &mut self,
+        chunk: &Chunk<'_>,
+        room: &mut dyn MemoryBudget,
+    ) -> Result<u64, FailureCause> {
+        let Self { inner, policy, aside, skipped } = self;
         let ChunkMapper { mapper, format, store, granted_bytes } = inner;
         let framing = format.framing();
         let out = StoreEmitter { store, chunk, room, granted_bytes, failure: None };
-        let place = Place { file: chunk.file.to_string(), ..Place::default() };
-        let mut pieces = Pieces { mapper: &**mapper, format, care, place, aside, out };
+        let place = RecordPlace { file: chunk.file.to_string(), ..RecordPlace::default() };
+        let mut pieces = Pieces { mapper: &**mapper, format, policy, place, aside, out };
         let mut records = 0;
         for block in chunk.pieces(framing, BLOCK_BYTES) {
-            if !pieces.care.is_close()
+            if !pieces.policy.tries_one_by_one()
                 && let Ok(good) = pieces.map(&block, Pieced::Block)?
             {
                 records += good;
@@ -124,9 +128,9 @@ enum Pieced {
 struct Pieces<'a, M: Mapper, S> {
     mapper: &'a M,
     format: &'a M::Input,
-    care: &'a Care,
+    policy: &'a BadRecordPolicy,
     /// Of the record that is mapped alone.
-    place: Place,
+    place: RecordPlace,
     aside: &'a mut Aside<M::Key, M::Value>,
     out: StoreEmitter<'a, S>,
 }
@@ -136,12 +140,12 @@ impl<M: Mapper, S: Store<M::Key, M::Value>> Pieces<'_, M, S> {
     /// the outer one ends the attempt.
     fn map_record(&mut self, record: &Chunk<'_>) -> Result<Result<u64, BadRecord>, FailureCause> {
         self.place.offset = Some(record.offset);
-        if let Some(deadly) = self.care.deadly_at(&self.place) {
-            return Ok(Err(deadly.clone().with_record(record.bytes)));
+        if let Some(poison) = self.policy.poison_at(&self.place) {
+            return Ok(Err(poison.clone().with_record(record.bytes)));
         }
         match self.map(record, Pieced::Record)? {
             Ok(good) => Ok(Ok(good)),
-            Err(cause) if self.care.skips_bad_records => {
+            Err(cause) if self.policy.skips_bad_records => {
                 BadRecord::of_record(cause, record.offset, record.bytes).map(Err)
             }
             Err(cause) => Err(cause),
@@ -155,13 +159,13 @@ impl<M: Mapper, S: Store<M::Key, M::Value>> Pieces<'_, M, S> {
         piece: &Chunk<'_>,
         pieced: Pieced,
     ) -> Result<Result<u64, FailureCause>, FailureCause> {
-        let (mapper, format, care) = (self.mapper, self.format, self.care);
+        let (mapper, format, policy) = (self.mapper, self.format, self.policy);
         let place = std::mem::take(&mut self.place);
         self.aside.clear();
         piece.visit(piece.offset);
-        let mut out = CarefulEmitter { pieces: self, piece, pieced, state: State::Aside };
+        let mut out = SkippingEmitter { pieces: self, piece, pieced, state: State::Aside };
         let map = || panic::guard(|| mapper.map_chunk(format, piece, &mut out));
-        let outcome = care.on_trail(&place, map)?;
+        let outcome = policy.with_breadcrumb(&place, map)?;
         let state = out.state;
         self.place = place;
         if let Some(cause) = self.out.failure.take() {
@@ -229,14 +233,14 @@ fn stopped() -> String {
 }
 
 /// What user code emits to: aside, for now.
-struct CarefulEmitter<'p, 'a, M: Mapper, S> {
+struct SkippingEmitter<'p, 'a, M: Mapper, S> {
     pieces: &'p mut Pieces<'a, M, S>,
     piece: &'p Chunk<'p>,
     pieced: Pieced,
     state: State,
 }
 
-impl<M: Mapper, S: Store<M::Key, M::Value>> CarefulEmitter<'_, '_, M, S> {
+impl<M: Mapper, S: Store<M::Key, M::Value>> SkippingEmitter<'_, '_, M, S> {
     /// Too much is aside.
     #[cold]
     fn overflow(&mut self) -> Result<()> {
@@ -255,7 +259,7 @@ impl<M: Mapper, S: Store<M::Key, M::Value>> CarefulEmitter<'_, '_, M, S> {
 }
 
 impl<M: Mapper, S: Store<M::Key, M::Value>> Emit<M::Key, M::Value>
-    for CarefulEmitter<'_, '_, M, S>
+    for SkippingEmitter<'_, '_, M, S>
 {
     fn emit(
         &mut self,

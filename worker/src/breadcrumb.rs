@@ -21,8 +21,8 @@ use std::sync::Mutex;
 use crc_fast::{CrcAlgorithm::Crc64Nvme, checksum};
 use prost::Message;
 use rustix::fs::OFlags;
-use windrow_jobs::program::Trail;
-use windrow_jobs::{FailureCause, JobId, Place};
+use windrow_jobs::program::Breadcrumb;
+use windrow_jobs::{FailureCause, JobId, RecordPlace};
 use windrow_proto::v1;
 use windrow_security::files::create_private;
 
@@ -37,21 +37,21 @@ const HEADER_BYTES: usize = CHECKSUM_BYTES + 4;
 /// less.
 const FILE_BYTES: usize = 16 << 10;
 
-/// Where process number `serial` of a job leaves its trail, in a worker's folder.
-pub fn trail_path(directory: &Path, job: JobId, serial: u32) -> PathBuf {
-    directory.join(job.to_string()).join(format!("trail-{serial}"))
+/// Where process number `serial` of a job leaves its breadcrumb, in a worker's folder.
+pub fn breadcrumb_path(directory: &Path, job: JobId, serial: u32) -> PathBuf {
+    directory.join(job.to_string()).join(format!("breadcrumb-{serial}"))
 }
 
 /// Notes where user code is. The file is removed when this is dropped.
 #[derive(Debug)]
-pub struct TrailFile {
+pub struct BreadcrumbFile {
     file: File,
     path: TemporaryFile,
     buffer: Mutex<Vec<u8>>,
 }
 
-impl TrailFile {
-    /// Begins a trail, at no record.
+impl BreadcrumbFile {
+    /// Begins a breadcrumb, at no record.
     pub fn create(path: PathBuf) -> Result<Self, FailureCause> {
         let create = || {
             let file = create_private(&path)?;
@@ -62,7 +62,7 @@ impl TrailFile {
         Ok(Self { file, path: TemporaryFile::new(path), buffer: Mutex::default() })
     }
 
-    fn write(&self, place: &v1::Place) -> Result<(), FailureCause> {
+    fn write(&self, place: &v1::RecordPlace) -> Result<(), FailureCause> {
         let mut buffer = lock(&self.buffer);
         encode(place, &mut buffer);
         let written = self.file.write_all_at(&buffer, 0);
@@ -70,30 +70,30 @@ impl TrailFile {
     }
 }
 
-impl Trail for TrailFile {
-    fn enter(&self, place: &Place) -> Result<(), FailureCause> {
+impl Breadcrumb for BreadcrumbFile {
+    fn enter(&self, place: &RecordPlace) -> Result<(), FailureCause> {
         self.write(&place_to(place.clone()))
     }
 
     fn leave(&self) -> Result<(), FailureCause> {
-        self.write(&v1::Place::default())
+        self.write(&v1::RecordPlace::default())
     }
 }
 
 /// Where user code was last, as far as a process that is gone has said so.
-pub fn last_place(path: &Path) -> Place {
+pub fn last_place(path: &Path) -> RecordPlace {
     match read(path) {
         Ok(place) => place.unwrap_or_default(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Place::default(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => RecordPlace::default(),
         Err(error) => {
             tracing::warn!(path = %path.display(), %error, "cannot read where user code was");
-            Place::default()
+            RecordPlace::default()
         }
     }
 }
 
 /// The place, if it was written whole.
-fn read(path: &Path) -> io::Result<Option<Place>> {
+fn read(path: &Path) -> io::Result<Option<RecordPlace>> {
     // User code may have put anything there: nothing is to be waited for, nor read from elsewhere.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
@@ -102,8 +102,8 @@ fn read(path: &Path) -> io::Result<Option<Place>> {
     Ok(parse(&bytes))
 }
 
-/// What a trail begins with at `place`.
-pub(crate) fn encode(place: &v1::Place, buffer: &mut Vec<u8>) {
+/// What a breadcrumb begins with at `place`.
+pub(crate) fn encode(place: &v1::RecordPlace, buffer: &mut Vec<u8>) {
     buffer.clear();
     buffer.extend_from_slice(&[0; CHECKSUM_BYTES]);
     buffer.extend_from_slice(&(place.encoded_len() as u32).to_le_bytes());
@@ -111,14 +111,14 @@ pub(crate) fn encode(place: &v1::Place, buffer: &mut Vec<u8>) {
     seal(buffer);
 }
 
-/// Makes the checksum hold of a trail that is nothing but its place.
-pub(crate) fn seal(trail: &mut [u8]) {
-    if let Some((sum, rest)) = trail.split_first_chunk_mut::<CHECKSUM_BYTES>() {
+/// Makes the checksum hold of a breadcrumb that is nothing but its place.
+pub(crate) fn seal(breadcrumb: &mut [u8]) {
+    if let Some((sum, rest)) = breadcrumb.split_first_chunk_mut::<CHECKSUM_BYTES>() {
         *sum = checksum(Crc64Nvme, rest).to_le_bytes();
     }
 }
 
-pub(crate) fn parse(bytes: &[u8]) -> Option<Place> {
+pub(crate) fn parse(bytes: &[u8]) -> Option<RecordPlace> {
     let (sum, rest) = bytes.split_first_chunk::<CHECKSUM_BYTES>()?;
     let (len, _) = rest.split_first_chunk::<4>()?;
     let end = (u32::from_le_bytes(*len) as usize).checked_add(HEADER_BYTES - CHECKSUM_BYTES)?;
@@ -126,40 +126,40 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<Place> {
     if checksum(Crc64Nvme, checked) != u64::from_le_bytes(*sum) {
         return None;
     }
-    v1::Place::decode(&checked[4..]).ok().map(place_from)
+    v1::RecordPlace::decode(&checked[4..]).ok().map(place_from)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn place(key: &str) -> Place {
-        Place { file: "/in".into(), offset: Some(0), key: Some(key.into()), source: None }
+    fn place(key: &str) -> RecordPlace {
+        RecordPlace { file: "/in".into(), offset: Some(0), key: Some(key.into()), source: None }
     }
 
     #[test]
     fn the_last_place_is_found_until_it_is_left() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("trail");
-        assert_eq!(last_place(&path), Place::default());
-        let trail = TrailFile::create(path.clone()).unwrap();
-        assert_eq!(last_place(&path), Place::default());
+        let path = folder.path().join("breadcrumb");
+        assert_eq!(last_place(&path), RecordPlace::default());
+        let breadcrumb = BreadcrumbFile::create(path.clone()).unwrap();
+        assert_eq!(last_place(&path), RecordPlace::default());
         for key in ["a long one", "short"] {
-            trail.enter(&place(key)).unwrap();
+            breadcrumb.enter(&place(key)).unwrap();
             assert_eq!(last_place(&path), place(key));
         }
-        trail.leave().unwrap();
-        assert_eq!(last_place(&path), Place::default());
-        drop(trail);
+        breadcrumb.leave().unwrap();
+        assert_eq!(last_place(&path), RecordPlace::default());
+        drop(breadcrumb);
         assert!(!path.exists());
     }
 
     #[test]
     fn what_was_not_written_whole_is_no_place() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("trail");
-        let trail = TrailFile::create(path.clone()).unwrap();
-        trail.enter(&place("k")).unwrap();
+        let path = folder.path().join("breadcrumb");
+        let breadcrumb = BreadcrumbFile::create(path.clone()).unwrap();
+        breadcrumb.enter(&place("k")).unwrap();
         let whole = std::fs::read(&path).unwrap();
         let used = whole.iter().rposition(|byte| *byte != 0).unwrap() + 1;
         assert_eq!(parse(&whole[..used]), Some(place("k")));
@@ -170,9 +170,9 @@ mod tests {
             assert_eq!(parse(&other), None, "byte {index}");
         }
         // A name that leads elsewhere is not followed.
-        drop(trail);
+        drop(breadcrumb);
         std::fs::write(folder.path().join("elsewhere"), &whole).unwrap();
         std::os::unix::fs::symlink("elsewhere", &path).unwrap();
-        assert_eq!(last_place(&path), Place::default());
+        assert_eq!(last_place(&path), RecordPlace::default());
     }
 }
