@@ -1,8 +1,7 @@
-//! Records that user code cannot cope with, and how many of them a job may skip.
+//! Bad records, on which user code fails, and how many of them a job may skip.
 //!
-//! Which ones are skipped is decided where user code runs (`collect::skipping_mapper` and
-//! `Program::reduce_skipping`); where they are written to, and when there are too many, the engine
-//! decides.
+//! `collect::skipping_mapper` and `Program::reduce_skipping` decide which records are skipped. The
+//! engine decides where they are written and how many are too many.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::failure::{FailureCause, RecordPlace};
 
-/// How many bad records a job may skip; one more fails it. A group that cannot be reduced counts as
-/// one.
+/// How many bad records a job may skip; one more fails the job. A group that cannot be reduced
+/// counts as one record.
 ///
 /// ```
 /// use windrow_model::BadRecordBudget;
@@ -24,7 +23,7 @@ use crate::failure::{FailureCause, RecordPlace};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BadRecordBudget {
-    /// So many in the whole job.
+    /// A number of records in the whole job.
     Records(u64),
     /// This share of the records that a stage reads.
     Share(Share),
@@ -35,37 +34,38 @@ pub enum BadRecordBudget {
 #[serde(try_from = "f64", into = "f64")]
 pub struct Share(f64);
 
-/// Never NaN.
+/// A `Share` is never NaN.
 impl Eq for Share {}
 
 /// A record, or a group, that was skipped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BadRecord {
-    /// File and offset of the record's first byte, or the group's key; of a panic, also the line of
-    /// code.
+    /// File and offset of the record's first byte, or the group's key; after a panic, also the line
+    /// of code.
     pub place: RecordPlace,
-    /// What is wrong.
+    /// The error or the panic.
     pub message: String,
-    /// How the record begins; `None` for a group.
+    /// The start of the record; `None` for a group.
     pub record: Option<String>,
 }
 
-/// Most bytes of a record, and of a message, that are kept.
+/// At most this many bytes of a record, and of a message, are kept.
 const KEPT_BYTES_MAX: usize = 4 << 10;
 
 impl BadRecordBudget {
-    /// Whether `skipped` of the `read` records of a stage may be skipped.
+    /// Whether a stage that has read `read` records may skip `skipped` of them.
     pub fn covers(self, skipped: u64, read: u64) -> bool {
         match self {
             Self::Records(most) => skipped <= most,
-            // A share that is a decimal fraction is rounded, and must still cover what it says.
+            // A decimal fraction such as 0.1 is rounded in binary; the tolerance lets it still
+            // cover exactly that share.
             Self::Share(Share(share)) => {
                 skipped as f64 <= share * read as f64 * (1.0 + 8.0 * f64::EPSILON)
             }
         }
     }
 
-    /// Most records that can ever be skipped, where that does not depend on how many are read.
+    /// The number of records that may be skipped, unless it depends on how many are read.
     pub fn records(self) -> Option<u64> {
         match self {
             Self::Records(most) => Some(most),
@@ -75,7 +75,7 @@ impl BadRecordBudget {
 }
 
 impl Share {
-    /// An error for what is no number from 0 to 1.
+    /// An error unless `share` is a number from 0 to 1.
     pub fn new(share: f64) -> Result<Self> {
         if (0.0..=1.0).contains(&share) {
             Ok(Self(share))
@@ -128,15 +128,15 @@ impl fmt::Display for BadRecordBudget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Records(most) => most.fmt(f),
-            // As many digits as it was given with, whatever the division has made of it.
+            // Rounded to the digits that the user wrote: the division by 100 has added others.
             Self::Share(Share(share)) => write!(f, "{}%", (share * 1e14).round() / 1e12),
         }
     }
 }
 
 impl BadRecord {
-    /// What user code failed with at the record `bytes`, whose first byte lies at `offset`. Any
-    /// other failure is given back.
+    /// The failure of user code at the record `bytes`, whose first byte lies at `offset`. Returns
+    /// any other failure as the error.
     #[doc(hidden)] // for the engine
     pub fn of_record(cause: FailureCause, offset: u64, bytes: &[u8]) -> Result<Self, FailureCause> {
         let mut bad = Self::of_group(cause)?;
@@ -147,7 +147,7 @@ impl BadRecord {
         Ok(bad.with_record(bytes))
     }
 
-    /// The record, or group, that a process died of in which it was tried alone, as far as that is
+    /// The record or group that killed its process, if the attempt ran alone there and the place is
     /// known.
     pub fn of_death(cause: &FailureCause) -> Option<Self> {
         let mut cause = cause.clone();
@@ -170,7 +170,7 @@ impl BadRecord {
         Self { record: Some(String::from_utf8_lossy(kept).into_owned()), ..self }
     }
 
-    /// What user code failed with at a group. Any other failure is given back.
+    /// The failure of user code at a group. Returns any other failure as the error.
     #[doc(hidden)] // for the engine
     pub fn of_group(cause: FailureCause) -> Result<Self, FailureCause> {
         match cause {
@@ -183,7 +183,7 @@ impl BadRecord {
         }
     }
 
-    /// The failure that it would have been.
+    /// The failure that the attempt would have reported without skipping.
     pub fn into_cause(self) -> FailureCause {
         let Self { place, message, .. } = self;
         match place.source {
@@ -192,7 +192,7 @@ impl BadRecord {
         }
     }
 
-    /// Appends it as one line of JSON. What is not known is left out.
+    /// Appends the record as one line of JSON, without the fields that are unknown.
     pub fn write_line(&self, out: &mut Vec<u8>) {
         let RecordPlace { file, offset, key, source } = &self.place;
         let line = BadRecordLine {
@@ -203,13 +203,13 @@ impl BadRecord {
             source: source.as_deref(),
             record: self.record.as_deref(),
         };
-        // Strings and numbers always have a JSON, and writing to a `Vec` cannot fail.
+        // Strings and numbers can always be written as JSON, and writing to a `Vec` cannot fail.
         let _ = serde_json::to_writer(&mut *out, &line);
         out.push(b'\n');
     }
 }
 
-/// A line of a quarantine file.
+/// A line of a file of bad records.
 #[derive(Serialize)]
 struct BadRecordLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_budget_covers_what_it_says_and_no_more() {
+    fn a_budget_covers_its_number_or_share_and_no_more() {
         let covers = |text: &str, skipped, read| {
             text.parse::<BadRecordBudget>().unwrap().covers(skipped, read)
         };
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_what_is_known() {
+    fn a_line_has_only_the_known_fields() {
         let cause = |offset| FailureCause::UserError {
             place: RecordPlace { file: "/in/a".into(), offset, ..RecordPlace::default() },
             message: "odd".into(),
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_death_alone_at_a_record_is_a_bad_record() {
+    fn a_record_that_killed_a_lone_attempt_is_a_bad_record() {
         let place = RecordPlace { file: "/in".into(), offset: Some(7), ..RecordPlace::default() };
         let died = |alone, place: &RecordPlace| FailureCause::ProcessDied {
             death: Death::Signal(6),

@@ -1,15 +1,15 @@
-//! Files that travel with a job, each known by the digest of its bytes.
+//! Files that travel with a job, each identified by the digest of its bytes.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A BLAKE3 hash: whoever has it can check that bytes are those that were meant.
+/// A BLAKE3 hash, against which bytes from anywhere can be checked.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
-    /// From what [`Display`](fmt::Display) shows; `None` if that is something else.
+    /// Parses what [`Display`](fmt::Display) shows; `None` for any other text.
     pub fn from_hex(text: &str) -> Option<Self> {
         let mut digest = [0; 32];
         if text.len() != 2 * digest.len() {
@@ -39,21 +39,21 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Bytes that are kept somewhere.
+/// Bytes identified by their digest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Blob {
-    /// Of all of them.
+    /// Digest of all bytes.
     pub digest: Digest,
-    /// How many there are.
+    /// Number of bytes.
     pub bytes: u64,
 }
 
-/// The executable in which a job runs: its submitter's.
+/// The executable in which a job runs; it comes from the submitter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobExecutable {
     /// The file.
     pub executable: Blob,
-    /// Arguments that come before Windrow's own, for an executable that has commands besides.
+    /// Arguments before Windrow's own, for an executable that has other commands, too.
     pub arguments: Vec<String>,
     /// What a machine must have to run it.
     pub needs: PlatformNeeds,
@@ -66,7 +66,7 @@ pub struct PlatformNeeds {
     pub arch: String,
     /// The dynamic linker, by its absolute path.
     pub interpreter: String,
-    /// The newest version of glibc that it asks for.
+    /// The oldest version of glibc that has all symbols it links to.
     pub glibc: Option<GlibcVersion>,
 }
 
@@ -75,18 +75,18 @@ pub struct PlatformNeeds {
 pub struct Platform {
     /// The processor, as [`std::env::consts::ARCH`] names it.
     pub arch: String,
-    /// Dynamic linkers that are there.
+    /// The dynamic linkers that exist.
     pub interpreters: Vec<String>,
-    /// Its version of glibc, if it says.
+    /// Its version of glibc, if known.
     pub glibc: Option<GlibcVersion>,
 }
 
 /// A version of glibc.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct GlibcVersion {
-    /// Two, so far.
+    /// Always 2 so far.
     pub major: u32,
-    /// Grows with each release.
+    /// Grows by one with each release.
     pub minor: u32,
 }
 
@@ -105,7 +105,7 @@ impl fmt::Display for GlibcVersion {
 }
 
 impl PlatformNeeds {
-    /// What `platform` lacks, in words; `None` if it can run the executable, as far as can be told.
+    /// What `platform` lacks, in words; `None` if, as far as known, it can run the executable.
     pub fn missing(&self, platform: &Platform) -> Option<String> {
         if !self.arch.is_empty() && self.arch != platform.arch {
             return Some(format!("is made for {}, not for {}", self.arch, platform.arch));
@@ -125,9 +125,9 @@ impl PlatformNeeds {
 /// A file beside the input that a job's code reads by its name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SideFile {
-    /// As the job calls it; see `windrow_jobs::side_files::check_name`.
+    /// The name that the job's code uses; see `windrow_jobs::side_files::check_name`.
     pub name: String,
-    /// What is in it.
+    /// Its contents.
     pub blob: Blob,
 }
 
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_platform_lacks_what_is_newer_or_other() {
+    fn a_platform_lacks_a_newer_glibc_and_another_processor() {
         let glibc = |text| GlibcVersion::parse(text);
         let linker = "/lib64/ld-linux-x86-64.so.2".to_string();
         let needs = PlatformNeeds {
@@ -156,7 +156,7 @@ mod tests {
         let there =
             Platform { arch: "x86_64".into(), interpreters: vec![linker], glibc: glibc("2.36") };
         assert_eq!(needs.missing(&there), None);
-        // A machine that does not say may have it.
+        // A machine that does not report its version may have it.
         assert_eq!(needs.missing(&Platform { glibc: None, ..there.clone() }), None);
         let lacks = |there: Platform| needs.missing(&there).unwrap();
         let older = Platform { glibc: glibc("2.9"), ..there.clone() };

@@ -4,32 +4,31 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Most names of a job, without [`OTHERS`].
+/// Most counters of a job, besides [`OTHERS`].
 pub const NAMES_MAX: usize = 1_000;
 
-/// Longest name.
+/// Length of the longest name.
 pub const NAME_BYTES_MAX: usize = 256;
 
-/// All names of a job together. Names come from user code with every attempt, and go into the
+/// Length of all names of a job together. User code chooses the names, and they go into the
 /// journal, lists and manifests.
 pub const ALL_NAMES_BYTES_MAX: usize = 64 << 10;
 
-/// What is counted under more names, or longer ones, is summed under this one.
+/// Sums up the counters beyond these limits.
 pub const OTHERS: &str = "other counters";
 
-/// Whether another name has room beside these.
+/// Whether `name` may be added to `names` within the limits.
 pub fn has_room<'a>(name: &str, names: impl ExactSizeIterator<Item = &'a String>) -> bool {
     if name.len() > NAME_BYTES_MAX || names.len() >= NAMES_MAX {
         return false;
     }
-    // So few cannot be too much together, whatever they are.
+    // So few names cannot exceed the limit on all names.
     (names.len() + 1) * NAME_BYTES_MAX <= ALL_NAMES_BYTES_MAX
         || names.map(String::len).sum::<usize>() + name.len() <= ALL_NAMES_BYTES_MAX
 }
 
-/// Sums by name. Few names are expected, so that a line of them can be shown: there are at most
-/// [`NAMES_MAX`] of them, of [`NAME_BYTES_MAX`] each and [`ALL_NAMES_BYTES_MAX`] together. What is
-/// counted beyond is summed as [`OTHERS`].
+/// Sums by name: at most [`NAMES_MAX`] names of [`NAME_BYTES_MAX`] each and [`ALL_NAMES_BYTES_MAX`]
+/// together. Counts under any other name are added to [`OTHERS`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     sums: BTreeMap<String, u64>,
@@ -85,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_so_many_and_so_long_and_the_rest_is_summed() {
+    fn counts_beyond_the_limits_are_summed_under_one_name() {
         let numbered = |bytes: usize| move |n: usize| (format!("{n:0bytes$}"), 1u64);
         let many = (0..NAMES_MAX + 7).map(numbered(9)).collect::<Counters>();
         assert_eq!((many.iter().count(), many.get(OTHERS)), (NAMES_MAX + 1, Some(7)));
@@ -95,7 +94,7 @@ mod tests {
         let bytes = large.iter().map(|(name, _)| name.len()).sum::<usize>();
         assert!(bytes <= ALL_NAMES_BYTES_MAX + OTHERS.len(), "{bytes}");
         assert_eq!(large.iter().map(|(_, n)| n).sum::<u64>(), NAMES_MAX as u64, "none is lost");
-        // Those that are known go on being counted, wherever they come from.
+        // Known names are still counted in a merge.
         let mut sum = many.clone();
         sum.merge(&many);
         assert_eq!((sum.get("000000000"), sum.get(OTHERS)), (Some(2), Some(14)));

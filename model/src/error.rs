@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// What a mapper, a reducer or a codec returns when it cannot go on. The engine adds the place
-/// (file and byte offset, or key), so the message need only say what is wrong.
+/// The error of a mapper, a reducer or a codec. The engine adds the place (file and byte offset, or
+/// key), so the message need only say what is wrong.
 ///
 /// Any standard error converts with `?`; [`Error::new`] takes a message.
 pub struct Error {
@@ -14,19 +14,19 @@ pub struct Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// An error that says `message`: lowercase, naming the thing.
+    /// An error with this `message`, which is lowercase and names the thing.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into() }
     }
 
-    /// What is wrong.
+    /// The message.
     pub fn message(&self) -> &str {
         &self.message
     }
 }
 
-// Like anyhow's, this type is not itself `std::error::Error`: that makes the blanket conversion
-// possible.
+// Like `anyhow::Error`, this type does not implement `std::error::Error`: only so is the blanket
+// conversion possible.
 impl<E: std::error::Error> From<E> for Error {
     fn from(error: E) -> Self {
         let mut message = error.to_string();

@@ -1,4 +1,4 @@
-//! Why an attempt failed, typed from the worker to the command line; never a string to be parsed.
+//! Why an attempt failed: a type from the worker to the command line, never a string to parse.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use crate::ids::WorkerId;
 use crate::system_error::explained;
 
-/// Said where a job's output cannot be written to.
+/// Added to an error when a job's output cannot be written.
 const SHARED_BY_GROUP: &str = "; where coordinator and workers are different users, both must be in the group of the folder that \
                                the output lies in, and that folder must have its setgid bit (chmod g+ws): see docs/security.md";
 
-/// Where something happened, as precisely as it is known.
+/// Where something happened, as precisely as known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordPlace {
     /// The input file, or empty.
@@ -25,17 +25,17 @@ pub struct RecordPlace {
     pub source: Option<String>,
 }
 
-/// The cause of a failed attempt. Each class has its own right answer: see [`FailureCause::class`].
+/// The cause of a failed attempt. [`FailureCause::class`] says how the scheduler answers it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-// Open for others' code. Within Windrow, a new cause goes where causes are told: `wire/failure.rs`
-// of the worker, `rpc/convert/failure.rs` and `explain.rs` of the coordinator.
+// Within Windrow, a new cause must also be added to `wire/failure.rs` of the worker and to
+// `rpc/convert/failure.rs` and `explain.rs` of the coordinator.
 #[non_exhaustive]
 pub enum FailureCause {
     /// User code returned an error, or a record could not be read.
     UserError {
         /// The record or key.
         place: RecordPlace,
-        /// What the error says.
+        /// The error's message.
         message: String,
     },
     /// User code panicked.
@@ -45,27 +45,27 @@ pub enum FailureCause {
         /// The panic's message.
         message: String,
     },
-    /// The attempt alone has met more bad records than the job may skip.
+    /// This attempt alone has found more bad records than the whole job may skip.
     BadRecords {
-        /// So many, of which the last was one too many.
+        /// The number of bad records, including the last, which was one too many.
         skipped: u64,
-        /// The last one's.
+        /// Where the last bad record is.
         place: RecordPlace,
-        /// What is wrong with it.
+        /// The error or panic at the last bad record.
         message: String,
     },
-    /// No progress for too long.
+    /// The attempt made no progress for too long.
     Timeout {
-        /// How long it was silent.
+        /// How long it made no progress.
         after: Duration,
     },
-    /// A map output could not be fetched; the map is to blame, not the reducer.
+    /// A map output could not be fetched: the map task's fault, not the reducer's.
     FetchFailed {
         /// Number of the map task.
         map_task: u32,
         /// Which attempt's output.
         map_attempt: u32,
-        /// The worker that should have it.
+        /// The worker that should have the output.
         worker: WorkerId,
         /// What went wrong.
         message: String,
@@ -74,46 +74,46 @@ pub enum FailureCause {
     Corrupt {
         /// The file.
         file: String,
-        /// Of the block, bytes from the start.
+        /// Where the block begins, in bytes from the start of the file.
         offset: u64,
         /// What did not match.
         message: String,
     },
     /// The process that ran user code died.
     ProcessDied {
-        /// How.
+        /// How it died.
         death: Death,
-        /// Whether nothing else ran in that process, so that nothing else can have killed it.
+        /// Whether no other attempt ran in the process, so that nothing else can have killed it.
         alone: bool,
-        /// The record or key that was being worked on, if that is known. Boxed, to keep causes
-        /// small.
+        /// The record or key that user code was at, if known. Boxed, to keep causes small.
         place: Box<RecordPlace>,
-        /// The last lines that it printed, as they are.
+        /// The last lines that it printed, unescaped.
         output: String,
     },
     /// The process that ran user code was killed because it used too much memory.
     OutOfMemory {
-        /// What it may use.
+        /// The limit.
         limit_bytes: u64,
-        /// Whose limit that is.
+        /// What the limit belongs to.
         limit: MemoryLimit,
-        /// Whether nothing else ran in that process, so that nothing else can have used it.
+        /// Whether no other attempt ran in the process, so that nothing else can have used the
+        /// memory.
         alone: bool,
-        /// The record or key that was being worked on, if that is known.
+        /// The record or key that user code was at, if known.
         place: RecordPlace,
     },
-    /// An input file is not what it was when the job was planned.
+    /// An input file has changed since the job was planned.
     InputChanged {
         /// The file.
         file: String,
         /// What differs.
         message: String,
     },
-    /// The operating system refused something.
+    /// The operating system refused an operation.
     Io {
         /// The file or folder.
         path: String,
-        /// What the system said.
+        /// The system's error.
         message: String,
         /// Whether the disk (or quota) was full.
         disk_full: bool,
@@ -127,22 +127,22 @@ pub enum FailureCause {
         /// How it was noticed.
         reason: String,
     },
-    /// The worker cannot run this job, such as one that is not linked into it.
+    /// The worker cannot run this job: the job is not linked into it, for example.
     Unsupported {
         /// What is missing.
         message: String,
     },
 }
 
-/// Which limit of memory ended a process.
+/// Which memory limit a process exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MemoryLimit {
-    /// That of each process of a job (`--job-memory`).
+    /// The limit of each process of a job (`--job-memory`).
     Process,
-    /// That of the control group in which the worker and its processes are: the kernel has killed
-    /// it.
+    /// The limit of the control group of the worker and its processes; the kernel killed the
+    /// process.
     Group,
-    /// The machine's memory: the kernel has killed it.
+    /// The machine's memory; the kernel killed the process.
     Machine,
 }
 
@@ -151,7 +151,7 @@ pub enum MemoryLimit {
 pub enum Death {
     /// A signal, by its number on Linux.
     Signal(i32),
-    /// It ended itself, with this code, before its work was done.
+    /// It exited with this code before its work was done.
     Exit(i32),
 }
 
@@ -162,11 +162,11 @@ const OWN_SIGNALS: [i32; 7] = [4, 5, 6, 7, 8, 11, 31];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FailureClass {
-    /// Counts against the task's cap of attempts; another attempt may help.
+    /// Counts against the task's `max_attempts`; another attempt may succeed.
     Attempt,
-    /// The same on every worker: fails the job at once.
+    /// Would fail on every worker: fails the job at once.
     Fatal,
-    /// The infrastructure's fault: does not count against the task.
+    /// A fault of the infrastructure: does not count against the task.
     Infrastructure,
 }
 
@@ -178,11 +178,11 @@ impl FailureCause {
             | Self::UserPanic { .. }
             | Self::Timeout { .. }
             | Self::Corrupt { .. }
-            // It may be this worker's view of the file that is old.
+            // Only this worker's view of the file may be stale.
             | Self::InputChanged { .. }
             | Self::Io { .. } => FailureClass::Attempt,
             Self::BadRecords { .. } | Self::Unsupported { .. } => FailureClass::Fatal,
-            // Of several that ran in one process, nobody knows which one is to blame.
+            // If several attempts ran in the process, the one to blame is unknown.
             Self::ProcessDied { alone, .. } | Self::OutOfMemory { alone, .. } => match alone {
                 true => FailureClass::Attempt,
                 false => FailureClass::Infrastructure,
@@ -193,9 +193,8 @@ impl FailureCause {
         }
     }
 
-    /// Whether it is a death of a kind that programs bring upon themselves, by what they do at that
-    /// moment. Somebody else may have sent any other signal, and memory may have been used up by
-    /// all that came before.
+    /// Whether the process died of something that its code did at that moment. Any other signal may
+    /// have come from another process, and a lack of memory may be due to all earlier records.
     pub fn is_own_doing(&self) -> bool {
         match self {
             Self::ProcessDied { death: Death::Exit(_), .. } => true,
@@ -204,8 +203,8 @@ impl FailureCause {
         }
     }
 
-    /// Whether the process died in which it ran, of whatever cause: `Some(alone)`, where `alone`
-    /// says that nothing else ran there.
+    /// `Some(alone)` if the attempt's process died, of whatever cause; `alone` says that no other
+    /// attempt ran in it.
     pub fn died_alone(&self) -> Option<bool> {
         match *self {
             Self::ProcessDied { alone, .. } | Self::OutOfMemory { alone, .. } => Some(alone),
@@ -223,8 +222,8 @@ impl FailureCause {
         }
     }
 
-    /// An [`FailureCause::Io`] about something in the job's output folder, which was there when the
-    /// job began: it says what may have happened to the folder since.
+    /// An [`FailureCause::Io`] about a file in the job's output folder, which existed when the job
+    /// began: says what may have happened to the folder since.
     pub fn output_io(path: impl AsRef<std::path::Path>, error: &std::io::Error) -> Self {
         match Self::io(path, error) {
             Self::Io { path, message, disk_full }
@@ -242,7 +241,7 @@ impl FailureCause {
                 if error.kind() == std::io::ErrorKind::NotADirectory =>
             {
                 let message = format!(
-                    "{error}: a file has been put in the place of the output folder while the job ran"
+                    "{error}: a file has replaced the output folder while the job ran"
                 );
                 Self::Io { path, message, disk_full }
             }
@@ -273,7 +272,7 @@ impl fmt::Display for RecordPlace {
 }
 
 impl RecordPlace {
-    /// Whether it names a record, or a key.
+    /// Whether the place names a record or a key.
     pub fn names_record(&self) -> bool {
         !self.file.is_empty() && self.offset.is_some() || self.key.is_some()
     }
@@ -291,7 +290,7 @@ impl fmt::Display for Death {
     }
 }
 
-/// The name of a signal on Linux, for those that user code may die of.
+/// The name of a signal on Linux that user code may die of.
 fn signal_name(number: i32) -> Option<&'static str> {
     Some(match number {
         1 => "SIGHUP",
@@ -377,7 +376,7 @@ impl fmt::Display for FailureCause {
     }
 }
 
-/// Who else was there when a process died, and what it was working on.
+/// Whether other attempts ran in a process that died, and where its user code was.
 fn write_circumstances(
     f: &mut fmt::Formatter<'_>,
     alone: bool,
@@ -397,7 +396,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_death_is_told_with_its_signal_place_and_last_words() {
+    fn a_death_shows_its_signal_place_and_last_output() {
         let place = RecordPlace { file: "/in".into(), offset: Some(7), ..RecordPlace::default() };
         let died = |death, alone, output: &str| {
             let (place, output) = (Box::new(place.clone()), output.to_string());
@@ -416,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn only_who_died_alone_is_to_blame() {
+    fn only_a_death_alone_is_blamed_on_the_task() {
         let (limit, place) = (MemoryLimit::Group, RecordPlace::default());
         let memory = |alone| FailureCause::OutOfMemory {
             limit_bytes: 1,

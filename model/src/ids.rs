@@ -1,43 +1,42 @@
-//! Names of jobs, tasks, attempts and workers. Integers only, so that no name is ever a path.
+//! Ids of jobs, tasks, attempts and workers. They are integers, so that an id is never a path.
 //!
-//! A job has two names. Its [identity](JobIdentity) is the same everywhere and for ever: whoever
-//! waits for a job, cancels it or authenticates its data names that. Its [number](JobId) is short,
-//! for people and for all that lies within one journal, whose ids mean nothing in another one.
+//! A job has two ids. Its [identity](JobIdentity) is the same everywhere and for ever: it is used
+//! to wait for a job, to cancel it and to authenticate its data. Its [number](JobId) is short, for
+//! people and within one journal; another journal gives it to another job.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The number of a job that a coordinator has accepted: unique within one journal. Another journal
-/// gives it again.
+/// The number of an accepted job, unique within one journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct JobId(pub u64);
 
-/// A job, among all jobs of all clusters: 128 random bits, drawn by the coordinator that accepts
-/// it. A submitter cannot choose them, so nobody can have a job that is taken for another one.
+/// The identity of a job among all jobs of all clusters: 128 random bits, drawn by the coordinator
+/// that accepts it. A submitter cannot choose them, so no job can pass for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct JobIdentity(pub u128);
 
-/// How somebody names a job.
+/// How a command names a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobName {
-    /// As people do: whichever job has this number in the cluster that answers.
+    /// By number, as people do: the job with this number in the cluster that answers.
     Number(JobId),
-    /// This job and no other.
+    /// By identity.
     Identity(JobIdentity),
 }
 
-/// Not the name of a job.
+/// The text is neither a number nor an identity of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotAJobName;
 
-/// A worker for as long as its session lasts; a worker that comes back gets a new id.
+/// A worker, for one session: a worker that comes back gets a new id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WorkerId(pub u64);
 
-/// A stage of a job, by its number: a stage reads what stages of smaller numbers write. What is
-/// more than any job has is no stage, so that whoever has one need not ask.
+/// A stage of a job. A stage reads what stages with smaller numbers write. The number is valid by
+/// construction: a stage that no job has cannot be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "u16", try_from = "u16")]
 pub struct StageId(u16);
@@ -54,16 +53,16 @@ pub struct TaskId {
     pub job: JobId,
     /// Its stage.
     pub stage: StageId,
-    /// Number of the split or of the partition, from 0.
+    /// The number of the split or of the partition, from 0.
     pub index: u32,
 }
 
-/// One execution of a task. Attempts of a task are numbered from 1 and never reused.
+/// One execution of a task. Attempts of a task are numbered from 1; a number is never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AttemptId {
-    /// The task that is executed.
+    /// The task.
     pub task: TaskId,
-    /// Which execution of it.
+    /// The number of the attempt.
     pub number: u32,
 }
 
@@ -74,18 +73,18 @@ impl fmt::Display for JobId {
 }
 
 impl JobIdentity {
-    /// As it goes over the wire, in the order of its digits.
+    /// Its 16 bytes, big-endian, as on the wire.
     pub fn to_bytes(self) -> [u8; 16] {
         self.0.to_be_bytes()
     }
 
-    /// From the wire; `None` unless there are 16 bytes.
+    /// Decodes [`to_bytes`](Self::to_bytes); `None` unless there are 16 bytes.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(u128::from_be_bytes).map(Self)
     }
 }
 
-/// 32 hexadecimal digits, which name folders, hosts and certificates, too.
+/// 32 hexadecimal digits, also used in names of folders, hosts and certificates.
 impl fmt::Display for JobIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
@@ -96,7 +95,7 @@ impl FromStr for JobIdentity {
     type Err = NotAJobName;
 
     fn from_str(text: &str) -> Result<Self, NotAJobName> {
-        // `from_str_radix` would also take a sign, and fewer digits.
+        // `from_str_radix` would also accept a sign and fewer digits.
         let is_whole = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         let bits = is_whole.then(|| u128::from_str_radix(text, 16).ok()).flatten();
         bits.map(Self).ok_or(NotAJobName)
@@ -119,7 +118,7 @@ impl FromStr for JobName {
         if let Ok(identity) = text.parse() {
             return Ok(Self::Identity(identity));
         }
-        // `parse` would also take a sign.
+        // `parse` would also accept a sign.
         let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
         let number = is_number.then(|| text.parse().ok()).flatten();
         number.map(|number| Self::Number(JobId(number))).ok_or(NotAJobName)
@@ -145,20 +144,20 @@ impl StageId {
     pub const MAP: Self = Self(0);
     /// Partitions of all segments to parts.
     pub const REDUCE: Self = Self(1);
-    /// All that a job may have, in order.
+    /// All stages that a job may have, in order.
     pub const ALL: [Self; 2] = [Self::MAP, Self::REDUCE];
 
-    /// The place of this stage in a list of all.
+    /// Its index in [`ALL`](Self::ALL).
     pub fn index(self) -> usize {
         usize::from(self.0)
     }
 
-    /// The stage that people call so.
+    /// The stage with this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|stage| stage.name() == name)
     }
 
-    /// What people call it.
+    /// Its name.
     pub fn name(self) -> &'static str {
         if self == Self::MAP { "map" } else { "reduce" }
     }
@@ -236,19 +235,19 @@ mod tests {
         }
 
         #[test]
-        fn numbers_are_names_for_people(number in any::<u64>()) {
+        fn a_number_is_read_as_a_number(number in any::<u64>()) {
             prop_assert_eq!(number.to_string().parse(), Ok(JobName::Number(JobId(number))));
         }
     }
 
     #[test]
-    fn only_stages_that_a_job_may_have_are_read() {
+    fn stages_that_no_job_has_are_refused() {
         for stage in StageId::ALL {
             assert_eq!(StageId::try_from(u32::from(stage)), Ok(stage));
             assert_eq!(StageId::named(&stage.to_string()), Some(stage));
             assert_eq!(StageId::ALL[stage.index()], stage);
         }
-        // A number of 32 bits is not cut to one of 16.
+        // A number of 32 bits is not truncated to 16.
         for number in [2, u32::from(u16::MAX), 1 << 16, u32::MAX] {
             assert_eq!(StageId::try_from(number), Err(NoSuchStage(number)));
         }
@@ -257,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_names_a_job() {
+    fn other_texts_name_no_job() {
         let almost = "0123456789abcdef0123456789abcde";
         let signed = format!("+{almost}");
         for text in ["", "+1", "-1", "job-1", "1 ", "18446744073709551616", almost, &signed, "../1"]

@@ -1,33 +1,32 @@
-//! How far the code of one job is kept from the rest of its machine.
+//! How far a job's code is isolated from the rest of its machine.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Levels, each of which promises what the ones before it do, and more. `docs/security.md` says
-/// what.
+/// Isolation levels. Each promises what the levels before it do, and more; see `docs/security.md`.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 pub enum Isolation {
-    /// Nothing but what the system keeps from its user.
+    /// No isolation beyond the permissions of the worker's user.
     #[default]
     None,
-    /// It writes nothing but its own, and does not read what its worker keeps.
+    /// The job writes only its own files, and cannot read its worker's.
     Files,
-    /// Nor does it reach other processes of its user, by whatever system call, and nothing of it
-    /// stays behind.
+    /// Nor can it reach other processes of its user by any system call, and none of its processes
+    /// outlives it.
     Process,
-    /// It has a user of the system of its own, and nothing else is that user's.
+    /// The job runs as a system user that nothing else uses.
     User,
 }
 
 impl Isolation {
-    /// All of them, the least first.
+    /// All levels, the weakest first.
     pub const ALL: [Self; 4] = [Self::None, Self::Files, Self::Process, Self::User];
 
-    /// As people write it.
+    /// The level's name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",

@@ -1,7 +1,7 @@
-//! What every part of Windrow speaks of: identities, failures, counts, audits, programs,
-//! platforms, locations, versions and descriptions of jobs. Data that can be written down. This
-//! crate depends on no other of Windrow's, and does nothing but explain what the system has refused
-//! ([`explained`]).
+//! The data types that all parts of Windrow share: identities, failures, counters, audits,
+//! executables, platforms, locations, versions and descriptions of jobs. This crate depends on no
+//! other crate of Windrow, and does no I/O, except that [`explained`] asks the system why it
+//! refused something.
 
 pub mod audit;
 pub mod bad_records;

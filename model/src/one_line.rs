@@ -1,11 +1,11 @@
-//! Foreign text in messages and tables.
+//! Escapes foreign text in messages and tables.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// `text` as a part of one line, whatever is in it: what ends lines, moves the cursor, turns the
-/// direction of writing, or is not seen, is shown as `\n` or `\u{202e}`. For names, paths and
-/// messages that others have chosen, so that none of them can forge a line.
+/// `text` as part of one line: characters that end lines, move the cursor, change the direction of
+/// writing, or are invisible are escaped, as `\n` or `\u{202e}`. For names, paths and messages that
+/// others have chosen, so that they cannot forge a line.
 ///
 /// ```
 /// assert_eq!(windrow_model::one_line("a\nb"), r"a\nb");
@@ -23,8 +23,8 @@ pub fn one_line(text: &str) -> String {
     .into_owned()
 }
 
-/// `text` with all that [`one_line`] does not leave as it is written by `write`, but for what is
-/// `kept`: for texts of several lines, or of another notation.
+/// `text` with each character that [`one_line`] would escape, unless it is `kept`, passed to
+/// `write` instead: for texts of several lines, or with other escapes.
 pub fn escape(
     text: &str,
     kept: impl Fn(char) -> bool,
@@ -48,7 +48,7 @@ pub fn escape(
 }
 
 fn is_harmful(before: Option<char>, c: char, after: Option<char>) -> bool {
-    // Unicode's Default_Ignorable_Code_Point (but for those below), and what only formats.
+    // Unicode's Default_Ignorable_Code_Point (except the joiners below) and formatting characters.
     let is_unseen = matches!(
         c,
         '\u{ad}' | '\u{34f}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
@@ -58,7 +58,8 @@ fn is_harmful(before: Option<char>, c: char, after: Option<char>) -> bool {
     );
     let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}');
     let ends_lines = matches!(c, '\u{2028}' | '\u{2029}');
-    // Joiners are needed to write some languages, between letters of those; elsewhere they hide.
+    // Some languages need joiners between their letters; anywhere else a joiner is an invisible
+    // character.
     let is_foreign = |c: Option<char>| c.is_some_and(|c| !c.is_ascii() && !is_joiner(c));
     let hides = is_joiner(c) && !(is_foreign(before) && is_foreign(after));
     c.is_control() || is_unseen || turns || ends_lines || hides

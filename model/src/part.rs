@@ -1,23 +1,23 @@
-//! What an attempt writes for people, and does not send on: a part of its job's output, or a file
-//! of the records that it has skipped.
+//! Files that an attempt writes for users: a part of the job's output, or the bad records that it
+//! has skipped.
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::AttemptId;
 use crate::location::Location;
 
-/// What is in a file that an attempt writes.
+/// What a file of an attempt holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PartKind {
     /// Part of the job's output.
     Output,
-    /// Records that it has skipped.
+    /// Bad records that the attempt has skipped.
     BadRecords,
 }
 
 impl PartKind {
-    /// The name under which an attempt writes it: no other attempt has the same. Who knows the
-    /// attempt believes no other name.
+    /// The name of the file in the staging folder, unique to the attempt. The coordinator accepts
+    /// no other name from the attempt.
     pub fn staged_name(self, attempt: AttemptId) -> String {
         let AttemptId { task, number } = attempt;
         debug_assert!(number > 0, "attempts are numbered from 1, and no two have one file");
@@ -28,28 +28,28 @@ impl PartKind {
     }
 }
 
-/// A part that is complete, and not visible yet: what its attempt reports, and what is published or
-/// discarded.
+/// A complete part that is not visible yet: its attempt reports it, and the coordinator publishes
+/// or discards it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartHandle {
-    /// Where it lies: a file in the staging folder, or the key that it will have.
+    /// A file in the staging folder, or the key that the object will have.
     pub location: Location,
-    /// Its size.
+    /// Size of the part.
     pub bytes: u64,
-    /// Its records.
+    /// Number of records in it.
     pub records: u64,
     /// CRC-64/NVME of its bytes.
     pub crc64: u64,
-    /// In a store whose uploads are completed by whoever publishes them.
+    /// The upload, in a store in which publication completes uploads.
     pub upload: Option<Upload>,
 }
 
-/// An upload that has all of its bytes, and is not completed.
+/// A multipart upload with all of its bytes that is not completed yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Upload {
-    /// What the store calls it.
+    /// The store's id of the upload.
     pub id: Box<str>,
-    /// What the store calls each of its pieces, in their order.
+    /// The store's names of its pieces, in order.
     pub pieces: Vec<Box<str>>,
 }
 
@@ -59,7 +59,7 @@ mod tests {
     use crate::ids::{JobId, StageId, TaskId};
 
     #[test]
-    fn no_two_files_of_a_job_have_one_name() {
+    fn each_file_of_a_job_has_its_own_name() {
         let attempt = |stage, index, number| AttemptId {
             task: TaskId { job: JobId(1), stage, index },
             number,

@@ -10,43 +10,43 @@ use crate::blob::{JobExecutable, SideFile};
 use crate::error::{Error, Result};
 use crate::location::Location;
 
-/// A job to run: which program, on what, to where.
+/// A job to run: its code, inputs and output.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobSpec {
     /// The registered name, such as `word-count`.
     pub job: String,
     /// The job's own parameters, as JSON.
     pub params: String,
-    /// What to read.
+    /// The inputs.
     pub inputs: Vec<JobInput>,
-    /// The output folder, which is absolute.
+    /// The output folder; absolute.
     pub output: Location,
-    /// How to run it.
+    /// How to run the job.
     pub options: JobOptions,
-    /// The executable that has its code.
+    /// The executable with the job's code.
     pub program: JobExecutable,
-    /// What its code reads besides the input.
+    /// Files that its code reads besides the input.
     pub files: Vec<SideFile>,
-    /// Absolute files and folders that its code may write to, besides its output. They bind only
-    /// where a cluster runs it.
+    /// Absolute paths of files and folders that its code may write besides its output. Enforced
+    /// only in a cluster.
     pub writable: Vec<PathBuf>,
 }
 
-/// Something to read.
+/// One pattern of input files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobInput {
-    /// Which of the job's inputs it belongs to; empty for a job that has only one.
+    /// The job's input that it belongs to; empty for a job with a single input.
     pub name: String,
-    /// A file, a folder or a glob pattern, which is absolute when it is submitted.
+    /// A file, a folder or a glob pattern; absolute once submitted.
     pub pattern: Location,
 }
 
 impl JobInput {
-    /// Says for each of `given` to which of a program's inputs it belongs, counted from 0. `names`
-    /// are those of the program's inputs; none where it has only one.
+    /// For each of `given`, the number of the program's input that it belongs to, from 0. `names`
+    /// are the names of the program's inputs; empty for a program with a single input.
     ///
     /// # Errors
-    /// When one is of no input, or an input has none.
+    /// When a pattern belongs to no input, or an input has no pattern.
     pub fn numbers(given: &[Self], names: &[&str]) -> Result<Vec<u32>> {
         let number = |input: &Self| match names.iter().position(|name| *name == input.name) {
             Some(number) => Ok(number as u32),
@@ -82,10 +82,10 @@ fn what_is_wanted(names: &[&str]) -> String {
     format!("this job takes {}", flags.join(" and "))
 }
 
-/// How to run a job. `None` lets the engine choose.
+/// How to run a job. The engine chooses where a field is `None`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobOptions {
-    /// Number of partitions, and so of parts.
+    /// Number of partitions, and thus of output parts.
     pub reducers: Option<u32>,
     /// Largest size of a map task's input.
     pub split_bytes: Option<u64>,
@@ -93,25 +93,26 @@ pub struct JobOptions {
     pub threads: Option<u32>,
     /// Most memory that the job may use on one worker.
     pub memory_bytes: Option<u64>,
-    /// How often a task may fail before the job fails.
+    /// How many attempts of a task may fail; then the job fails.
     pub max_attempts: u32,
     /// How long an attempt may go without progress.
     pub task_timeout: Duration,
-    /// How long the job waits while there is no worker.
+    /// How long the job waits when there is no worker.
     pub worker_wait: Duration,
-    /// Jobs with a larger one go first; equal ones take turns.
+    /// Jobs with a higher priority go first; jobs of equal priority share the slots fairly.
     pub priority: i32,
-    /// Replace invalid UTF-8 by U+FFFD instead of failing.
+    /// Whether invalid UTF-8 is replaced with U+FFFD instead of failing the job.
     pub lossy: bool,
-    /// Size of the largest record that is read; a longer one is an error.
+    /// Size of the largest record; a larger one is an error.
     pub record_bytes_max: u64,
-    /// How many sorted runs one merge reads at once; more, if they are small.
+    /// How many sorted runs one merge reads at once; more if they are small.
     pub fan_in: Option<u32>,
-    /// Of what is shuffled; by default only what goes to other machines is compressed.
+    /// Compression of shuffled data; by default only data that goes to other machines is
+    /// compressed.
     pub compression: Option<Compression>,
-    /// How many bad records are skipped; `None` fails at the first.
+    /// How many bad records are skipped; with `None`, the first fails the job.
     pub skip_bad_records: Option<BadRecordBudget>,
-    /// Whether an output that is there already is replaced when the job succeeds, and not before.
+    /// Whether an existing output is replaced, once the job has succeeded.
     pub overwrite: bool,
 }
 
@@ -123,7 +124,7 @@ pub enum Compression {
     None,
     /// Fast.
     Lz4,
-    /// Smaller, slower.
+    /// Smaller and slower.
     Zstd,
 }
 
@@ -161,13 +162,13 @@ mod tests {
     }
 
     #[test]
-    fn inputs_are_known_by_their_names() {
+    fn patterns_are_assigned_to_inputs_by_name() {
         assert_eq!(numbers(&["", ""], &[]), Ok(vec![0, 0]));
         assert_eq!(numbers(&["b", "a", "b"], &["a", "b"]), Ok(vec![1, 0, 1]));
     }
 
     #[test]
-    fn unknown_unnamed_and_missing_inputs_are_told_apart() {
+    fn unknown_unnamed_and_missing_inputs_have_different_errors() {
         let wanted = "this job takes --input a=PATH and --input b=PATH";
         let both = &["a", "b"];
         let error = numbers(&["a", "c"], both).unwrap_err();

@@ -1,8 +1,8 @@
-//! What the system leaves out when it refuses something: a disk that has space but no inodes, a
-//! limit of this process, users.
+//! The reasons that a system error leaves out: no inodes on a disk with space, a limit of this
+//! process, the wrong user.
 //!
-//! The only place in this crate that asks the system anything. It is asked when an error is told,
-//! by who has met it.
+//! The only module of this crate that makes system calls. Whoever meets an error calls it when
+//! reporting the error.
 
 use std::fs::{Metadata, metadata};
 use std::io::{self, ErrorKind};
@@ -11,7 +11,7 @@ use std::path::Path;
 /// EMFILE, which the standard library has no name for.
 const OPEN_FILES: i32 = 24;
 
-/// What the error of an access to `path` says, and what is to be known besides.
+/// The message of an `error` in an access to `path`, with the reason that the system leaves out.
 pub fn explained(path: &Path, error: &io::Error) -> String {
     match missing(path, error) {
         Some(missing) => format!("{error}: {missing}"),
@@ -35,7 +35,7 @@ fn missing(path: &Path, error: &io::Error) -> Option<String> {
     }
 }
 
-/// A path that is there: this one, or the nearest folder above it.
+/// `path`, or its nearest ancestor that exists.
 fn nearest(path: &Path) -> Option<(&Path, Metadata)> {
     path.ancestors().find_map(|path| Some((path, metadata(path).ok()?)))
 }
@@ -43,7 +43,7 @@ fn nearest(path: &Path) -> Option<(&Path, Metadata)> {
 #[cfg(target_os = "linux")]
 fn has_no_inodes(path: &Path) -> bool {
     let Some((there, _)) = nearest(path) else { return false };
-    // A file system that makes them as it goes, as Btrfs does, says that it has none at all.
+    // A file system that allocates inodes on demand, such as Btrfs, reports a total of 0.
     rustix::fs::statvfs(there)
         .is_ok_and(|disk| disk.f_files > 0 && disk.f_favail == 0 && disk.f_bavail > 0)
 }
@@ -53,7 +53,7 @@ fn has_no_inodes(_: &Path) -> bool {
     false
 }
 
-/// Who asks, and whose it is. Root is refused for other reasons.
+/// This process's user and groups against the owner of the path. Root is refused for other reasons.
 #[cfg(target_os = "linux")]
 fn users(path: &Path) -> Option<String> {
     use std::os::unix::fs::MetadataExt;
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_needs_no_explanation_gets_none() {
+    fn other_errors_are_left_as_they_are() {
         let error = io::Error::from(ErrorKind::NotFound);
         assert_eq!(explained(Path::new("/nowhere/at/all"), &error), error.to_string());
         // The root has inodes, or this test could not have been built.
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn users_are_named_by_the_nearest_that_is_there() {
+    fn a_refusal_names_the_user_and_the_owner_of_the_nearest_existing_folder() {
         let error = io::Error::from(ErrorKind::PermissionDenied);
         let text = explained(Path::new("/proc/self/nothing/here"), &error);
         if rustix::process::geteuid().is_root() {

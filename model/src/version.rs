@@ -1,4 +1,4 @@
-//! Which state of a file or an object is meant, and how much of it.
+//! Versions of files and objects, and ranges of bytes in them.
 
 use std::fs::Metadata;
 use std::ops::Range;
@@ -8,34 +8,35 @@ use serde::{Deserialize, Serialize};
 
 use crate::location::Location;
 
-/// One state of a file or an object: what a job is planned for, and what its tasks read or refuse.
+/// One state of a file or an object. A job is planned for a version; its tasks refuse to read any
+/// other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Version {
-    /// Of a file.
+    /// A file.
     Local {
         /// Its size.
         bytes: u64,
-        /// When it was written last, in nanoseconds since 1970.
+        /// When it was last written, in nanoseconds since 1970.
         modified_unix_ns: u64,
     },
-    /// Of an object in a store.
+    /// An object in a store.
     Object {
         /// Its size.
         bytes: u64,
-        /// What the store calls this state.
+        /// The store's name for this state.
         etag: Box<str>,
     },
 }
 
 impl Version {
-    /// That of a file which the system says this of. What is older than 1970 counts as of then.
+    /// The version of a file with this metadata. A time before 1970 counts as 1970.
     pub fn of_file(metadata: &Metadata) -> std::io::Result<Self> {
         let age = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
         let modified_unix_ns = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
         Ok(Self::Local { bytes: metadata.len(), modified_unix_ns })
     }
 
-    /// The size.
+    /// Size of the file or object.
     pub fn bytes(&self) -> u64 {
         match self {
             Self::Local { bytes, .. } | Self::Object { bytes, .. } => *bytes,
@@ -43,16 +44,17 @@ impl Version {
     }
 }
 
-/// Bytes of one file or object, in one version. Records that begin in the range belong to it.
+/// A range of bytes in one version of a file or object. Records that begin in the range belong to
+/// it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputRange {
     /// Where the file lies.
     pub location: Location,
-    /// Its place among all of the job's input, counted from 0.
+    /// Its number among all of the job's input files, from 0.
     pub file_number: u32,
     /// From the first byte to the one after the last.
     pub range: Range<u64>,
-    /// As it was when the job was planned.
+    /// The version when the job was planned.
     pub version: Version,
 }
 
@@ -85,9 +87,9 @@ mod tests {
         }
     }
 
-    /// A plan holds millions of them.
+    /// A plan holds millions of versions.
     #[test]
-    fn a_version_takes_up_as_much_as_its_largest_kind() {
+    fn a_version_stays_small() {
         assert_eq!(size_of::<Version>(), 24);
         assert_eq!(size_of::<Location>(), 24);
     }

@@ -1,10 +1,10 @@
-//! The audit: what went into the shuffle came out of it, pair for pair.
+//! The audit proves that exactly the pairs that went into the shuffle came out of it.
 //!
-//! A digest of a set of pairs that does not depend on their order, as a sum of their hashes
+//! The digest of a set of pairs is the sum of their hashes, so it does not depend on their order
 //! (Bellare and Micciancio's AdHash, 1997, with a hash that is not cryptographic: it finds faults,
-//! not forgeries). It is made where pairs are collected and where they are reduced, and compared;
-//! so what is lost, doubled or changed on the way is noticed whatever the way was. The same digest
-//! tells whether a map task that was run again has written the same.
+//! not forgeries). It is computed where pairs are collected and where they are reduced, and
+//! compared: pairs that were lost, duplicated or changed on any way between are noticed. The same
+//! digest shows whether a map task that ran again has written the same pairs.
 
 mod pair_hash;
 
@@ -15,9 +15,9 @@ use self::pair_hash::pair_hash;
 /// Number and digest of a set of pairs, or of keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Audit {
-    /// How many.
+    /// Size of the set.
     pub records: u64,
-    /// Sum of their hashes, wrapping.
+    /// Wrapping sum of the hashes.
     pub digest: u64,
 }
 
@@ -35,33 +35,32 @@ impl Audit {
         self.digest = self.digest.wrapping_add(other.digest);
     }
 
-    /// Takes a set out again that was added.
+    /// Removes a set that was added.
     pub fn unmerge(&mut self, other: Self) {
         self.records = self.records.saturating_sub(other.records);
         self.digest = self.digest.wrapping_sub(other.digest);
     }
 
-    /// The same set as part of `partition`, so that sums over several partitions notice a pair that
-    /// has changed its own.
+    /// The audit of the same set in `partition`, so that a sum over partitions shows a pair that
+    /// has moved to another partition.
     #[must_use]
     pub fn of_partition(self, partition: u32) -> Self {
-        // An odd factor loses nothing, and sums of what belongs to one partition stay sums.
+        // Multiplication by an odd factor is invertible, and it distributes over sums within a
+        // partition.
         let factor = u64::from(partition).wrapping_mul(0x9e37_79b9_7f4a_7c16) | 1;
         Self { records: self.records, digest: self.digest.wrapping_mul(factor) }
     }
 }
 
-/// What a map attempt of a job with a combiner was given to combine.
+/// The pairs that the mapper of a job with a combiner emitted.
 ///
-/// Two attempts at one task combine the same pairs in different ways, if one of them had to write
-/// some before it had all. So what they wrote cannot be compared then; what their mapper emitted
-/// can.
+/// If an attempt spills before it has all pairs, it combines them differently from another attempt
+/// of the task. Then their outputs cannot be compared; but what their mappers emitted can.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Emitted {
-    /// The keys, each as often as it was emitted, by a hash that is the same for all of the job and
-    /// for nothing else.
+    /// The keys, each as often as it was emitted. Their hash is the same within the job only.
     pub keys: Audit,
-    /// Whether any pairs were written before all had been combined.
+    /// Whether pairs were spilled before all had been combined.
     pub is_partial: bool,
 }
 
@@ -78,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn order_does_not_matter_and_all_else_does() {
+    fn only_the_order_of_pairs_does_not_matter() {
         let all = audit(&[("a", "1"), ("b", "2"), ("b", "2")]);
         assert_eq!(all, audit(&[("b", "2"), ("a", "1"), ("b", "2")]));
         for other in [
@@ -93,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_of_parts_are_the_whole_partition_by_partition() {
+    fn audits_of_parts_add_up_within_a_partition_only() {
         let parts = [audit(&[("a", "1")]), audit(&[("b", "2"), ("c", "3")]), audit(&[("d", "4")])];
         let mut whole = Audit::default();
         parts.iter().for_each(|part| whole.merge(*part));

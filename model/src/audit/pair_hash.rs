@@ -1,15 +1,15 @@
 //! The hash of one pair: folded multiplication, as in wyhash, over key and value at once.
 //!
-//! It is ours for two reasons. It must stay what it is for ever and on all machines, since digests
-//! of different workers are compared. And each pair is hashed twice on its way, so it counts that
-//! both halves share one start and one end, which two calls of a general hash would not. It finds
-//! faults, not forgeries: nothing in it is secret.
+//! It is our own for two reasons. It must never change, on any machine, since digests of different
+//! workers are compared. And each pair is hashed twice on its way, so it saves time that key and
+//! value share one start and one end, which two calls of a general hash would not. It finds faults,
+//! not forgeries: nothing in it is secret.
 //!
 //! ```text
 //!  state --> key, 32 bytes a step in two lanes --> value, likewise --> lengths --> hash
 //! ```
 
-/// Odd, with half of their bits set: those of wyhash, version 4.
+/// The constants of wyhash, version 4: odd, with half of their bits set.
 const SECRETS: [u64; 5] = [
     0xa076_1d64_78bd_642f,
     0xe703_7ed1_a0b4_28db,
@@ -22,12 +22,12 @@ const SECRETS: [u64; 5] = [
 #[inline]
 pub(super) fn pair_hash(key: &[u8], value: &[u8]) -> u64 {
     let state = absorb(absorb(SECRETS[4], key), value);
-    // Lengths tell where the key ends, and which bytes of a last step had been read before.
+    // The lengths say where the key ends, and which bytes the last step read twice.
     let lengths = (key.len() as u64) << 32 | value.len() as u64;
     fold(state ^ SECRETS[3], lengths ^ SECRETS[1])
 }
 
-/// Both halves of a product, one over the other: each bit depends on many of both factors.
+/// The exclusive or of both halves of a product: each bit depends on many bits of both factors.
 #[inline]
 fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
@@ -42,8 +42,8 @@ fn absorb(state: u64, bytes: &[u8]) -> u64 {
     }
 }
 
-/// The last step is of the last 32 bytes, wherever the one before has ended; `first` and `last`
-/// serve where there are fewer.
+/// The last step always reads the last 32 bytes, which may overlap the step before; `first` and
+/// `last` read inputs shorter than that.
 #[inline]
 fn absorb_long(state: u64, bytes: &[u8], first: &[u8; 16], last: &[u8; 16]) -> u64 {
     let (mut a, mut b) = (state, state ^ SECRETS[2]);
@@ -79,7 +79,7 @@ fn words(bytes: &[u8; 16]) -> [u64; 2] {
     [u64::from_le_bytes(words[0]), u64::from_le_bytes(words[1])]
 }
 
-/// All of at most sixteen bytes, the middle ones perhaps twice.
+/// All of at most sixteen bytes; the middle ones may be read twice.
 #[inline]
 fn short(bytes: &[u8]) -> [u64; 2] {
     if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
@@ -104,21 +104,21 @@ mod tests {
 
     use super::*;
 
-    /// `count` bytes that are all different at first.
+    /// `count` bytes; the first 256 differ.
     fn bytes(count: usize) -> Vec<u8> {
         (0..count).map(|n| (n * 7 + 1) as u8).collect()
     }
 
-    /// Computed by another implementation, from the description above.
+    /// Computed by another implementation of the description above.
     #[test]
-    fn known_answers_hold_for_ever() {
+    fn hashes_never_change() {
         for (key, value, expected) in KNOWN {
             let hash = pair_hash(&bytes(key), &bytes(value));
             assert_eq!(hash, expected, "{key} and {value} bytes: {hash:#018x}");
         }
     }
 
-    /// Bytes of key and value, and the hash.
+    /// Lengths of key and value, and the hash.
     const KNOWN: [(usize, usize, u64); 14] = [
         (0, 0, 0xc2b8_5d8b_25b9_baa2),
         (1, 0, 0x27fa_0f65_c76b_e922),
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_of_one_byte_differ_by_their_lengths() {
+    fn runs_of_one_byte_differ_by_length() {
         for byte in [0, b'a', 0xff] {
             let run = [byte; 100];
             let lengths = (0..100).flat_map(|key| (0..100).map(move |value| (key, value)));

@@ -1,4 +1,4 @@
-//! Why a text is no location, or a location cannot be used.
+//! Errors for texts that are no location, and for locations without a store.
 
 use std::error::Error;
 use std::fmt;
@@ -7,30 +7,30 @@ use std::sync::Arc;
 use super::{Location, Scheme};
 use crate::one_line::one_line;
 
-/// A text that names no place.
+/// The text is no location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NotALocation {
-    /// It says nothing.
+    /// The text is empty.
     Empty,
-    /// No store has such a name.
+    /// The text contains a NUL, which no name may.
     Nul {
         /// The text.
         text: Arc<str>,
     },
-    /// It looks like a URL of a kind that is not known.
+    /// A URL with an unknown scheme.
     UnknownScheme {
         /// The text.
         text: Arc<str>,
     },
-    /// It names no bucket, container or server.
+    /// A URL without a bucket, container or server.
     NoAuthority {
         /// The text.
         text: Arc<str>,
-        /// Of which kind it is.
+        /// The scheme.
         scheme: Scheme,
     },
-    /// It names a file of another machine, or a relative one.
+    /// A file URL with another machine or a relative path.
     NotHere {
         /// The text.
         text: Arc<str>,
@@ -47,7 +47,7 @@ impl fmt::Display for NotALocation {
                 let text = one_line(text);
                 write!(
                     f,
-                    "'{text}' is of no known scheme ({known}); if it is a path, write './{text}'"
+                    "'{text}' has an unknown scheme ({known}); if it is a path, write './{text}'"
                 )
             }
             Self::NoAuthority { text, scheme } => {
@@ -69,14 +69,14 @@ impl fmt::Display for NotALocation {
 
 impl Error for NotALocation {}
 
-/// A location of a kind that this build has no store for.
+/// This build has no store for the location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoStore {
     pub(super) location: Location,
 }
 
 impl NoStore {
-    /// Which location.
+    /// The location.
     pub fn location(&self) -> &Location {
         &self.location
     }

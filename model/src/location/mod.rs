@@ -1,4 +1,4 @@
-//! Where bytes lie: a path of this machine, or the URL of something in a store.
+//! Locations of data: a path of this machine, or the URL of an object in a store.
 //!
 //! ```text
 //!  data/in.txt            a path, as it is: what has ':' in it is still one
@@ -6,8 +6,8 @@
 //!  s3://bucket/a//b%20c   a bucket, and a key in it
 //! ```
 //!
-//! A location is its text. Nothing in it is decoded, joined or made shorter: the key of an object
-//! is any text, and `a//b`, `a/../b` and `a%20b` are keys of three objects.
+//! A location is its text, which is never decoded, joined or normalized: the key of an object may
+//! be any text, and `a//b`, `a/../b` and `a%20b` are the keys of three objects.
 
 mod error;
 
@@ -21,15 +21,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use error::{NoStore, NotALocation};
 
-/// Between a scheme and what it names.
+/// Separates the scheme of a URL from the rest.
 const SEPARATOR: &str = "://";
 
-/// Where bytes lie. Shown as it was written. Cheap to clone.
+/// The location of a file or an object. Displayed as it was written; cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Location {
     text: Arc<str>,
     scheme: Scheme,
-    /// Where the text goes on after the scheme, or the path begins.
+    /// Where the text after the scheme begins; 0 for a path.
     start: u8,
 }
 
@@ -37,9 +37,9 @@ pub struct Location {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Scheme {
-    /// Files that every machine of the cluster sees under this path.
+    /// Files that every machine of the cluster sees under the same path.
     File,
-    /// Amazon S3, and what speaks its protocol.
+    /// Amazon S3, and stores that speak its protocol.
     S3,
     /// Google Cloud Storage.
     Gs,
@@ -49,16 +49,16 @@ pub enum Scheme {
     Hdfs,
     /// A web server.
     Http,
-    /// The same, encrypted.
+    /// A web server, over TLS.
     Https,
 }
 
 impl Scheme {
-    /// All that are recognised, whether or not there is a store.
+    /// All schemes that are recognised, with or without a store.
     pub const ALL: [Self; 7] =
         [Self::File, Self::S3, Self::Gs, Self::Az, Self::Hdfs, Self::Http, Self::Https];
 
-    /// Its name in a URL.
+    /// The scheme's name in a URL.
     pub const fn name(self) -> &'static str {
         match self {
             Self::File => "file",
@@ -83,15 +83,16 @@ impl fmt::Display for Scheme {
 }
 
 impl Location {
-    /// Reads a path or a URL.
+    /// Parses a path or a URL.
     ///
     /// # Errors
-    /// When it is empty, has a NUL in it, or begins as a URL does and makes no sense as one.
+    /// When `text` is empty, contains a NUL, or begins like a URL and is not a valid one.
     pub fn parse(text: &str) -> Result<Self, NotALocation> {
         Self::new(text.into())
     }
 
-    /// The location of a local file or folder. `None` if the path is not UTF-8, or not a path.
+    /// The location of a local file or folder. `None` if the path is empty, not UTF-8, or contains
+    /// a NUL.
     pub fn of_path(path: &Path) -> Option<Self> {
         let text = path.to_str()?;
         // A relative path may look like a URL.
@@ -129,7 +130,7 @@ impl Location {
             }
             _ => {}
         }
-        // No scheme that is known is long.
+        // Known schemes are short enough for a `u8`.
         let start = (text.len() - path.len()) as u8;
         Ok(Self { text, scheme, start })
     }
@@ -139,20 +140,20 @@ impl Location {
         &self.text
     }
 
-    /// Whether it was written as a URL, and not as a path.
+    /// Whether it was written as a URL.
     pub fn is_url(&self) -> bool {
         self.start > 0
     }
 
-    /// The kind of store that it is in.
+    /// The scheme, which says which store it is in.
     pub fn scheme(&self) -> Scheme {
         self.scheme
     }
 
-    /// The path of what is in no store but the file system.
+    /// The path of a location in the file system.
     ///
     /// # Errors
-    /// When it is in another one: this build has none.
+    /// When it is in another store, which this build does not have.
     pub fn to_local(&self) -> Result<&Path, NoStore> {
         match self.scheme {
             Scheme::File => Ok(Path::new(self.rest())),
@@ -160,7 +161,7 @@ impl Location {
         }
     }
 
-    /// Whether it is the same wherever it is read: all but relative paths are.
+    /// Whether it is independent of the working directory: everything but a relative path is.
     pub fn is_absolute(&self) -> bool {
         self.scheme != Scheme::File || self.rest().starts_with('/')
     }
@@ -173,7 +174,7 @@ impl Location {
         }
     }
 
-    /// What it is called there: the exact key of an object, or the path.
+    /// The exact key of an object, or the path.
     pub fn key(&self) -> &str {
         match self.scheme {
             Scheme::File => self.rest(),
@@ -186,7 +187,7 @@ impl Location {
     }
 }
 
-/// The name before `://`, if the text begins as a URL does.
+/// The name before `://`, if the text begins like a URL.
 fn scheme_of(text: &str) -> Option<&str> {
     let (name, _) = text.split_once(SEPARATOR)?;
     let is_inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');

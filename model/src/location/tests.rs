@@ -11,7 +11,7 @@ fn refusal(text: &str) -> String {
 }
 
 #[test]
-fn paths_are_what_they_are() {
+fn paths_are_kept_as_written() {
     for path in [
         "/data/in.txt",
         "in.txt",
@@ -59,7 +59,7 @@ fn a_file_url_is_the_path_after_it() {
 }
 
 #[test]
-fn keys_are_taken_as_they_are() {
+fn keys_are_kept_as_written() {
     for (url, scheme, authority, key) in [
         ("s3://bucket/logs/2026/a.gz", Scheme::S3, "bucket", "logs/2026/a.gz"),
         ("S3://bucket/a//b", Scheme::S3, "bucket", "a//b"),
@@ -84,7 +84,7 @@ fn keys_are_taken_as_they_are() {
 }
 
 #[test]
-fn what_is_no_location_says_what_to_write() {
+fn a_refused_location_says_what_to_write() {
     assert_eq!(refusal(""), "a path is empty");
     assert!(refusal("/a\0b").contains("contains a NUL"));
     assert_eq!(refusal("s3:///key"), "'s3:///key' names no bucket: write s3://bucket/...");
@@ -95,7 +95,7 @@ fn what_is_no_location_says_what_to_write() {
 }
 
 #[test]
-fn what_has_no_store_is_named_with_what_has_one() {
+fn a_location_without_a_store_names_those_that_exist() {
     let error = parse("s3://bucket/key").to_local().unwrap_err().to_string();
     assert!(
         error.starts_with("'s3://bucket/key': this build cannot read or write s3://"),
@@ -137,14 +137,14 @@ fn text() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn what_is_parsed_is_shown_as_it_was_and_read_again(text in text()) {
+    fn a_location_is_displayed_as_written_and_read_again(text in text()) {
         match Location::parse(&text) {
             Ok(location) => {
                 prop_assert_eq!(location.to_string(), text.clone());
                 prop_assert_eq!(&text.parse::<Location>().unwrap(), &location);
                 let written = serde_json::to_string(&location).unwrap();
                 prop_assert_eq!(&serde_json::from_str::<Location>(&written).unwrap(), &location);
-                // Nothing of the name is lost, and nothing added.
+                // The name is neither cut nor extended.
                 prop_assert!(text.ends_with(location.key()));
                 prop_assert!(text.contains(location.authority()));
                 prop_assert_eq!(location.to_local().is_ok(), location.scheme() == Scheme::File);
@@ -163,7 +163,7 @@ proptest! {
     }
 
     #[test]
-    fn an_absolute_path_and_its_url_name_the_same(text in text()) {
+    fn an_absolute_path_and_its_url_name_the_same_file(text in text()) {
         let path = format!("/{}", text.replace('\0', ""));
         for location in [parse(&path), parse(&format!("file://{path}"))] {
             prop_assert_eq!(location.to_local(), Ok(Path::new(&path)));
