@@ -240,9 +240,8 @@ impl FailureCause {
             Self::Io { path, disk_full, .. }
                 if error.kind() == std::io::ErrorKind::NotADirectory =>
             {
-                let message = format!(
-                    "{error}: a file has replaced the output folder while the job ran"
-                );
+                let message =
+                    format!("{error}: a file has replaced the output folder while the job ran");
                 Self::Io { path, message, disk_full }
             }
             other => other,
