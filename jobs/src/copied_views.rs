@@ -1,4 +1,4 @@
-//! What keys and values have in common that are copied rather than borrowed.
+//! Shared by keys and values that are copied rather than borrowed.
 
 /// The views of a type that is its own `Ref`, `Decoded` and `Owned`.
 macro_rules! copied_views {

@@ -4,11 +4,11 @@ pub use windrow_model::counters::{
     ALL_NAMES_BYTES_MAX, Counters, NAME_BYTES_MAX, NAMES_MAX, OTHERS, has_room,
 };
 
-/// Most literals of one thread, of which several may be one name: they are looked through for each
-/// count.
+/// Most literals of one thread; several may have the same text. Each count searches them linearly.
 const LITERALS_MAX: usize = 2 * NAMES_MAX;
 
-/// Counts of one thread, as user code makes them: cheap, since the names are literals and few.
+/// The counters of one thread. Counting is cheap, since the names are few literals, compared by
+/// address.
 #[derive(Debug, Default)]
 pub(crate) struct LocalCounters {
     sums: Vec<(&'static str, u64)>,
@@ -18,8 +18,8 @@ impl LocalCounters {
     /// Adds `n` to the sum called `name`, saturating. O(number of names).
     #[inline]
     pub(crate) fn add(&mut self, name: &'static str, n: u64) {
-        // The same literal may have several addresses: then it has several entries, and `take`
-        // joins them.
+        // The same literal may have several addresses, and then has several entries, which `take`
+        // merges.
         match self.sums.iter_mut().find(|(known, _)| std::ptr::eq(*known, name)) {
             Some((_, sum)) => *sum = sum.saturating_add(n),
             None => self.add_new(name, n),
@@ -40,7 +40,7 @@ impl LocalCounters {
         self.drain().collect()
     }
 
-    /// The sums since the last call, one after the other. A name may come more than once.
+    /// The sums since the last call. A name may occur more than once.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = (&'static str, u64)> {
         self.sums.drain(..)
     }
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_that_makes_names_up_keeps_few() {
+    fn a_thread_that_makes_up_names_keeps_few() {
         let mut local = LocalCounters::default();
         for n in 0..2 * LITERALS_MAX {
             local.add(format!("{n}").leak(), 1);

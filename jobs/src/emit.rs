@@ -1,11 +1,11 @@
-//! Where mappers and reducers put their results.
+//! Emitters, which take the pairs of mappers and reducers.
 
 use crate::error::Result;
 use crate::key::Key;
 use crate::value::Value;
 
-/// Takes the pairs that user code produces. The engine's emitters encode each pair at once, so what
-/// is passed need only live for the call; a `Vec` is an emitter too, for unit tests:
+/// Takes the pairs that user code produces. The engine's emitters encode each pair at once, so key
+/// and value need only live for the call. For unit tests, a `Vec` is an emitter, too:
 ///
 /// ```
 /// use windrow_jobs::{Emit, Result};
@@ -18,9 +18,9 @@ pub trait Emit<K: Key + ?Sized, V: Value + ?Sized> {
     /// Takes one pair. An error fails the attempt, so pass it on with `?`.
     fn emit(&mut self, key: K::Ref<'_>, value: V::Ref<'_>) -> Result<()>;
 
-    /// Adds `n` to the job's counter of this name. Counters of the winning attempts are summed and
-    /// shown in the summary. A job has at most 1,000 names of 256 bytes each; what is counted
-    /// under more is shown as "other counters".
+    /// Adds `n` to the job's counter of this name. The summary shows the sums over the winning
+    /// attempts. A job has at most 1,000 names of 256 bytes each; counts under any further name are
+    /// shown as "other counters".
     fn count(&mut self, counter: &'static str, n: u64) {
         let _ = (counter, n);
     }

@@ -1,5 +1,5 @@
-//! What `fuzz/` tries: decoders of this crate, and what all crates describe theirs by. Not for
-//! users.
+//! Fuzz targets for `fuzz/`: the decoders of this crate, and the types by which all crates describe
+//! their targets. Not for users.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -11,41 +11,42 @@ use crate::input::{
 use crate::value::Decimal;
 use crate::{BadRecordBudget, Digest, GlibcVersion, Key, Value, side_files, varint};
 
-/// Something that reads foreign bytes.
+/// A decoder of foreign bytes, to be fuzzed.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// For people to choose by.
+    /// The name by which people choose it.
     pub name: &'static str,
-    /// Inputs that make sense, from which others are made.
+    /// Valid inputs, which the fuzzer mutates.
     pub seeds: fn() -> Vec<Vec<u8>>,
-    /// Panics unless the input is refused, or taken for what it is.
+    /// Panics unless the input is refused or decoded correctly.
     pub check: fn(&[u8]),
-    /// How much memory that may take.
+    /// How much memory the check may use.
     pub heap: HeapBound,
 }
 
 /// Most memory that a target may hold at once.
 #[derive(Clone, Copy, Debug)]
 pub struct HeapBound {
-    /// Whatever the input is, in bytes.
+    /// Bytes for any input.
     pub fixed: usize,
-    /// Besides, for each byte of input.
+    /// Additional bytes for each byte of input.
     pub times: usize,
 }
 
 impl HeapBound {
-    /// For targets that decode Protobuf: a field of two bytes can become a struct of some hundred.
+    /// For targets that decode Protobuf: a field of two bytes can become a struct of some hundred
+    /// bytes.
     pub const MESSAGES: Self = Self { fixed: 64 << 10, times: 1 << 10 };
-    /// For all that hold little more than what they read.
+    /// For targets that hold little more than their input.
     pub const SMALL: Self = Self { fixed: 64 << 10, times: 64 };
 
-    /// For an input of so many bytes.
+    /// The bound for an input of this size.
     pub fn bytes_max(self, input_bytes: usize) -> usize {
         self.fixed + self.times * input_bytes
     }
 }
 
-/// Those of this crate.
+/// The targets of this crate.
 pub const TARGETS: &[Target] = &[
     Target { name: "keys", seeds: key_seeds, check: keys, heap: HeapBound::SMALL },
     Target { name: "values", seeds: value_seeds, check: values, heap: HeapBound::SMALL },
@@ -80,7 +81,7 @@ fn keys(bytes: &[u8]) {
     key::<((Vec<u8>, Option<String>), Reverse<i32>, ())>(bytes);
 }
 
-/// What decodes at all is what would have been written.
+/// Bytes that decode are exactly the encoding of the decoded key.
 fn key<K: Key + ?Sized>(bytes: &[u8]) {
     if let Ok(decoded) = K::decode(bytes) {
         let mut again = encoded_key::<K>(K::view(&decoded));
@@ -98,7 +99,7 @@ fn value_seeds() -> Vec<Vec<u8>> {
     vec![triple, tree, b"text".to_vec(), vec![0x2c, 0x01], 0.5f64.to_le_bytes().to_vec()]
 }
 
-/// Values that were decoded, or are made here, can be encoded.
+/// Encodes a value that can be encoded: it was decoded, or made here.
 fn encoded_value<V: Value + ?Sized>(value: V::Ref<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();
     assert!(V::encode(value, &mut bytes).is_ok(), "{}", std::any::type_name::<V>());
@@ -122,7 +123,7 @@ fn values(bytes: &[u8]) {
     value::<(Tree, u8)>(bytes);
 }
 
-/// What decodes at all keeps its meaning.
+/// Bytes that decode keep their meaning.
 fn value<V: Value + ?Sized>(bytes: &[u8]) {
     let Ok(decoded) = V::decode(bytes) else { return };
     let name = std::any::type_name::<V>();
@@ -176,7 +177,7 @@ fn records(bytes: &[u8]) {
     }
 }
 
-/// Records come in order, and lie in the file, as does the error.
+/// Records come in order; records and errors lie within the file.
 fn read<F: Format>(format: &F, bytes: &[u8], lossy: bool) {
     let mut chunk = Chunk::new("file", bytes);
     chunk.lossy = lossy;
@@ -198,7 +199,7 @@ fn word_seeds() -> Vec<Vec<u8>> {
         .to_vec()
 }
 
-/// What users write in few words: budgets, columns, numbers, names.
+/// Short texts from users: budgets, columns, numbers, names.
 fn words(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(budget) = text.parse::<BadRecordBudget>() {

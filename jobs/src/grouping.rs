@@ -1,25 +1,25 @@
-//! Which pairs make a group: those of one key, or of keys that begin alike.
+//! Groupings: a group has the pairs of one key, or of all keys with the same prefix.
 
 use std::marker::PhantomData;
 
 use crate::error::{Error, Result};
 use crate::key::{Key, KeyPart};
 
-/// Groups pairs by a prefix of their encoded keys. All pairs of a group go to one partition; within
-/// the group they come in the order of their whole keys, which is how values are sorted for a
-/// reducer ("secondary sort").
+/// Groups pairs by a prefix of their encoded keys. All pairs of a group go to one partition. Within
+/// the group they come in the order of their whole keys: a reducer gets its values sorted
+/// ("secondary sort").
 pub trait Grouping<K: Key + ?Sized>: Send + Sync + 'static {
-    /// What the reducer gets as key.
+    /// The key that the reducer gets.
     type Group: Key + ?Sized;
 
     /// Whether a group is one whole key.
     const WHOLE_KEY: bool;
 
-    /// Length of the prefix of `encoded` that makes the group, in bytes. No group's prefix may be
-    /// the start of another one's.
+    /// Length in bytes of the prefix of `encoded` that identifies the group. No group's prefix may
+    /// be a prefix of another group's.
     fn prefix_bytes(encoded: &[u8]) -> Result<usize>;
 
-    /// Reads the group from its prefix.
+    /// Decodes the group from its prefix.
     fn decode(prefix: &[u8]) -> Result<<Self::Group as Key>::Decoded<'_>>;
 }
 
@@ -27,7 +27,7 @@ pub trait Grouping<K: Key + ?Sized>: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WholeKey;
 
-/// A group for each first part of a key that is a tuple of two.
+/// A group for each first part of keys that are pairs.
 ///
 /// ```
 /// use windrow_jobs::prelude::*;

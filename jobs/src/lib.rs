@@ -1,8 +1,8 @@
-//! What a Windrow user programs against.
+//! The API for users of Windrow.
 //!
-//! Implement [`Mapper`] and [`Reducer`] (or take a ready one from [`reducers`]), join them to a
-//! [`Job`], and hand it to `windrow::main`; [`prelude`] has all the names, [`testing`] what unit
-//! tests need. This crate knows nothing of clusters, files or threads: it holds the traits, the
+//! Implement [`Mapper`] and [`Reducer`] (or use a ready one from [`reducers`]), combine them into a
+//! [`Job`], and pass it to `windrow::main`. [`prelude`] has all the names; [`testing`] helps with
+//! unit tests. This crate knows nothing of clusters, files or threads: it has the traits, the
 //! codecs ([`key`], [`value`]), the record formats ([`input`], [`scan`]), the typed inner loops
 //! that run user code on encoded batches ([`collect`], [`program`]), and the [`ready`] jobs.
 

@@ -8,8 +8,8 @@ use crate::value::Value;
 
 /// Turns one input record into any number of key-value pairs.
 ///
-/// One mapper is shared by all threads; it must give the same pairs for the same record each time,
-/// since a task may run more than once.
+/// All threads share one mapper. It must emit the same pairs for the same record each time, since a
+/// task may run more than once.
 ///
 /// ```
 /// use windrow_jobs::prelude::*;
@@ -39,7 +39,7 @@ pub trait Mapper: Send + Sync + 'static {
     type Input: Format;
     /// The key that pairs are grouped by.
     type Key: Key + ?Sized;
-    /// What goes with each key.
+    /// The value of a pair.
     type Value: Value + ?Sized;
 
     /// Maps one record. An error fails the attempt, and names the record's file and byte offset.
@@ -49,15 +49,15 @@ pub trait Mapper: Send + Sync + 'static {
         out: &mut impl Emit<Self::Key, Self::Value>,
     ) -> Result<()>;
 
-    /// The input format with its settings, where it has any.
+    /// The input format, with its settings if it has any.
     fn format(&self) -> Self::Input {
         Self::Input::default()
     }
 
-    /// Maps all records of a chunk, and returns their number. This one calls [`map`](Self::map) for
-    /// each. Override it where a run of records can be mapped faster than one after the other: a
-    /// search looks through the whole buffer first, and at lines only where it has found something.
-    /// Both must emit the same pairs.
+    /// Maps all records of a chunk and returns their number, by default by calling
+    /// [`map`](Self::map) for each. Override it if many records can be mapped faster together: a
+    /// search can scan the whole buffer, and find line ends only around matches. Both must emit the
+    /// same pairs.
     fn map_chunk(
         &self,
         format: &Self::Input,

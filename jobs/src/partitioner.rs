@@ -1,14 +1,14 @@
-//! Which reducer gets a key.
+//! Partitioners, which decide which reducer gets a key.
 
-/// Assigns encoded keys to partitions; where the job groups by a prefix of its keys, it gets these
-/// prefixes. It must depend on its arguments alone.
+/// Assigns encoded keys to partitions; in a job that groups by a prefix of its keys, it gets the
+/// prefixes. The result must depend on the arguments only.
 pub trait Partitioner: Send + Sync + 'static {
     /// The partition of `key`, below `partitions`, which is at least 1. `hash` is [`hash_key`] of
     /// `key`.
     fn partition(&self, key: &[u8], hash: u64, partitions: u32) -> u32;
 }
 
-/// The hash by which keys are partitioned: XXH3 (64 bits, seed 0), the same for ever, since a job's
+/// The hash by which keys are partitioned: XXH3 (64 bits, seed 0). It never changes, since a job's
 /// parts must not depend on the build.
 #[inline]
 pub fn hash_key(key: &[u8]) -> u64 {
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hash_is_the_same_for_ever() {
+    fn the_hash_never_changes() {
         // From the reference implementation of XXH3.
         assert_eq!(hash_key(b""), 0x2d06_8005_38d3_94c2);
         assert_eq!(HashPartitioner.partition(b"", hash_key(b""), 100), 17);

@@ -1,7 +1,6 @@
-//! Asks the processor to fetch memory that will be read soon. A hint: it changes no result, and
-//! does nothing on processors other than x86-64.
+//! Prefetches memory that will be read soon. Only a hint, and only on x86-64.
 
-/// Fetches the cache line at `address`, which may be any address at all.
+/// Prefetches the cache line at `address`, which may be any address.
 #[inline(always)]
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]

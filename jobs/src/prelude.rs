@@ -1,4 +1,4 @@
-//! What a program with its own jobs needs: `use windrow::prelude::*`.
+//! The names that a program with its own jobs needs: `use windrow::prelude::*`.
 
 pub use std::cmp::Reverse;
 pub use std::process::ExitCode;

@@ -8,9 +8,9 @@ use crate::value::Value;
 
 /// Turns all values of one key into output pairs.
 ///
-/// Groups come in key order; the values of a group come in the order of their encoded bytes, so
-/// that the output is the same however the input was cut. They are streamed: a group may be larger
-/// than memory.
+/// Groups come in key order, and the values of a group in the order of their encoded bytes, so that
+/// the output does not depend on the splits. Values are streamed: a group may be larger than
+/// memory.
 ///
 /// ```
 /// use windrow_jobs::prelude::*;

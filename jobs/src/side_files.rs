@@ -1,9 +1,9 @@
-//! Side files: what a job's code reads besides its input, such as a list of stop words or a model.
+//! Side files: files that a job's code reads besides its input, such as a list of stop words or a
+//! model.
 //!
-//! They are named where the job is started (`--file NAME=PATH`), go to every worker as the program
-//! does, and are found by their name wherever the job's code runs: where it is built, and in
-//! mappers, combiners and reducers. A process runs one job at most, so the table belongs to the
-//! process.
+//! A submitter names them (`--file NAME=PATH`). They are sent to every worker like the executable,
+//! and found by name wherever the job's code runs: where the job is built, and in mappers,
+//! combiners and reducers. A process runs at most one job, so the table is global to the process.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,8 +16,8 @@ const NAME_BYTES_MAX: usize = 128;
 
 static FILES: RwLock<BTreeMap<String, PathBuf>> = RwLock::new(BTreeMap::new());
 
-/// Where the side file called `name` lies on this machine. It is there as long as the job runs, for
-/// reading only.
+/// The path of the side file called `name` on this machine. The file stays as long as the job runs,
+/// and is read-only.
 ///
 /// ```
 /// use windrow_jobs::prelude::*;
@@ -40,16 +40,17 @@ pub fn side_file(name: &str) -> Result<PathBuf> {
     })
 }
 
-/// Says where the side files of this process's job are. For the engine, before it builds the job.
+/// Sets the paths of the side files of this process's job. The engine calls it before it builds the
+/// job.
 #[doc(hidden)]
 pub fn set_side_files(files: impl IntoIterator<Item = (String, PathBuf)>) {
     *FILES.write().unwrap_or_else(PoisonError::into_inner) = files.into_iter().collect();
 }
 
-/// Checks a name: part of a path, printable, short.
+/// Checks that `name` is one component of a path, printable and short.
 ///
 /// # Errors
-/// When it is something else.
+/// When it is not.
 pub fn check_name(name: &str) -> Result<()> {
     let what = if name.is_empty() || name == "." || name == ".." || name.contains('/') {
         "it must be a name without '/'"

@@ -1,7 +1,8 @@
 //! For unit tests of mappers, reducers and jobs: runs them in memory, without files, threads or a
 //! cluster.
 //!
-//! A mapper needs nothing of this: its emitter can be a `Vec`, see [`Mapper`](crate::Mapper).
+//! A mapper can be tested without this module: a `Vec` serves as its emitter, see
+//! [`Mapper`](crate::Mapper).
 
 use crate::collect::{BufferBatches, Collected, RecordBuffer, Unlimited};
 use crate::error::Result;
@@ -20,7 +21,7 @@ pub type Reduced<R, K, V> = Vec<(
     <<R as Reducer<K, V>>::OutputValue as Value>::Owned,
 )>;
 
-/// What `reducer` makes of one group. The values pass through the engine's encoding and order.
+/// The output of `reducer` for one group. The values pass through the engine's encoding and order.
 ///
 /// ```
 /// use windrow_jobs::prelude::*;
@@ -90,7 +91,7 @@ pub fn run_inputs(
         let setup = CollectorSetup { partitions, input, ..CollectorSetup::default() };
         let mut collector = program.clone().collector(&setup);
         let has_header = program.input_format(input).has_header;
-        // As when a job is planned: empty files have no number.
+        // Empty files have no number, as in the plan of a job.
         let files = files.iter().filter(|(_, content)| !content.is_empty());
         for (number, (file, content)) in (0..).zip(files) {
             let mut chunk = Chunk::new(file, content.as_bytes());

@@ -1,4 +1,4 @@
-//! Text: how numbers and the like are written, and how foreign text is made fit to be shown.
+//! Writes numbers and other values as text, and escapes foreign text for messages.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -23,7 +23,8 @@ pub(crate) fn write_display(value: impl Display, out: &mut Vec<u8>) {
 /// Most characters of foreign text that a message shows.
 pub(crate) const SHOWN_CHARS_MAX: usize = 100;
 
-/// `bytes` for a message: control characters and invalid bytes escaped, a long rest cut off.
+/// `bytes` for a message: control characters and invalid bytes are escaped, and a long text is
+/// truncated.
 pub(crate) fn shown(bytes: &[u8]) -> String {
     let escaped = bytes.utf8_chunks().flat_map(|chunk| {
         let valid = chunk.valid().chars().map(|char| {

@@ -1,7 +1,7 @@
-//! Lengths of seven bits a byte, low bits first (LEB128): in values, and in the blocks of the
+//! LEB128: numbers of seven bits a byte, low bits first, for lengths in values and in blocks of the
 //! shuffle.
 
-/// Most bytes that a length takes.
+/// Most bytes of an encoded number.
 const LEN_MAX: usize = u64::BITS.div_ceil(7) as usize;
 
 /// Appends `number`.
@@ -20,8 +20,8 @@ pub(crate) fn len(number: u64) -> usize {
     (u64::BITS - (number | 1).leading_zeros()).div_ceil(7) as usize
 }
 
-/// Takes a number from the start of `bytes`; `None` where it is cut off, too large, or longer than
-/// need be.
+/// Takes a number from the start of `bytes`; `None` if it is truncated, too large, or not in its
+/// shortest form.
 #[inline]
 pub fn read(bytes: &mut &[u8]) -> Option<u64> {
     match *bytes {

@@ -1,4 +1,4 @@
-//! Puts a job together.
+//! The builder of a job with one input.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::program::{
 };
 use crate::reducer::Reducer;
 
-/// A job that still lacks its end: [`reduce`](Self::reduce), [`sort`](Self::sort) or
+/// Builds a job, which is completed by [`reduce`](Self::reduce), [`sort`](Self::sort) or
 /// [`map_only`](Self::map_only).
 #[must_use = "a job is made by `reduce`, `sort` or `map_only`"]
 pub struct JobBuilder<M, C = NotCombined, P = HashPartitioner, G = WholeKey, O = TextLines> {
@@ -48,7 +48,7 @@ impl<M: Mapper, C, P, G, O> JobBuilder<M, C, P, G, O> {
         self
     }
 
-    /// Shrinks map output by `combiner` before it is shuffled.
+    /// Shrinks map output with `combiner` before it is shuffled.
     pub fn combine<N: Combiner<M::Value>>(
         self,
         combiner: N,
@@ -56,22 +56,22 @@ impl<M: Mapper, C, P, G, O> JobBuilder<M, C, P, G, O> {
         self.with_step(Combined(Arc::new(combiner)))
     }
 
-    /// Sends groups to reducers by `partitioner` instead of by the hash of their keys.
+    /// Assigns groups to reducers with `partitioner` instead of by the hash of their keys.
     pub fn partition_by<N: Partitioner>(self, partitioner: N) -> JobBuilder<M, C, N, G, O> {
         self.with_routes(partitioner)
     }
 
-    /// Puts the groups in order over all parts, not only within each: partitions are ranges of
+    /// Orders the groups across all parts, not only within each part: partitions are ranges of
     /// keys, chosen from a sample of the map output.
     pub fn ordered(self) -> JobBuilder<M, C, Ordered, G, O> {
         self.with_routes(Ordered)
     }
 
-    /// Reduces together all keys that `grouping` finds alike, in the order of the whole keys: see
+    /// Reduces all keys of one group together, in the order of the whole keys: see
     /// [`FirstPart`](crate::FirstPart).
     pub fn group_by<N: Grouping<M::Key>>(self, grouping: N) -> JobBuilder<M, C, P, N, O> {
         let Self { name, about, mapper, combine_step, routes, output, .. } = self;
-        // Groupings have no state: only the type counts.
+        // Only the type of a grouping matters: it has no state.
         let _ = grouping;
         JobBuilder { name, about, mapper, combine_step, routes, grouping: PhantomData, output }
     }
@@ -96,15 +96,16 @@ impl<M: Mapper, C, P, G, O> JobBuilder<M, C, P, G, O> {
 impl<M: Mapper, O: Output<M::Key, M::Value>>
     JobBuilder<M, NotCombined, HashPartitioner, WholeKey, O>
 {
-    /// A job without a reducer: what the mapper emits is the output, in input order.
+    /// Completes a job without a reducer: the pairs that the mapper emits are the output, in input
+    /// order.
     pub fn map_only(self) -> Job {
         let (mapper, output) = (Arc::new(self.mapper), Arc::new(self.output));
         Job::fixed(self.name, self.about, MapOnly { mapper, output })
     }
 
-    /// A job that only sorts: what the mapper emits is the output, ordered by key and then by the
-    /// bytes of the value, over all parts. Pairs of one key may lie in several parts, so that no
-    /// key is too heavy for a part.
+    /// Completes a job that only sorts: the pairs that the mapper emits are the output, ordered by
+    /// key and then by the bytes of the value, across all parts. Pairs of one key may be in several
+    /// parts, so that no frequent key makes a part too large.
     pub fn sort(self) -> Job {
         let Self { name, about, mapper, output, .. } = self;
         let program = Sorted { mapper: Arc::new(mapper), routes: Arc::new(Ordered), output };
@@ -120,7 +121,7 @@ where
     P: RouteMaker,
     G: Grouping<M::Key>,
 {
-    /// Reduces by `reducer`.
+    /// Completes a job that reduces with `reducer`.
     pub fn reduce<R>(self, reducer: R) -> Job
     where
         R: Reducer<G::Group, M::Value>,

@@ -1,4 +1,4 @@
-//! Puts a job of several inputs together.
+//! The builder of a job with several inputs.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::program::{JoinInput, JoinInputs, MapReduce};
 use crate::reducer::Reducer;
 use crate::value::{Tagged, Value};
 
-/// A job whose inputs have a mapper each. It is ended by [`reduce`](Self::reduce).
+/// Builds a job in which each input has its own mapper; completed by [`reduce`](Self::reduce).
 #[must_use = "a job is made by `reduce`"]
 pub struct JoinBuilder<K: ?Sized, V: ?Sized, O = TextLines> {
     name: String,
@@ -56,8 +56,8 @@ impl<K: Key + ?Sized, V: Value + ?Sized, O> JoinBuilder<K, V, O> {
         JoinBuilder { name, about, inputs, output }
     }
 
-    /// Reduces by `reducer`. The values of a key come input by input, each with the number of its
-    /// input.
+    /// Completes the job with `reducer`. The values of a key come input by input, each with the
+    /// number of its input.
     pub fn reduce<R>(self, reducer: R) -> Job
     where
         R: Reducer<K, Tagged<V>>,

@@ -22,8 +22,7 @@ use crate::program::Program;
 use crate::value::Value;
 use parameters::{Fixed, Parameterized, Parameters};
 
-/// A job that can be run by name. Its types are erased; its parameters are applied by
-/// [`Job::build`].
+/// A job that can be run by name. Its types are erased; [`Job::build`] applies its parameters.
 ///
 /// ```
 /// use windrow_jobs::prelude::*;
@@ -55,7 +54,7 @@ impl Job {
         JobBuilder::new(name.into(), mapper)
     }
 
-    /// Starts a job of several inputs, each with a mapper of its own, all with keys of type `K` and
+    /// Starts a job with several inputs. Each has its own mapper; all emit keys of type `K` and
     /// values of type `V`.
     ///
     /// ```
@@ -114,8 +113,8 @@ impl Job {
         JoinBuilder::new(name.into())
     }
 
-    /// A job with parameters: a struct that is a set of flags and that serde can carry to the
-    /// workers. `build` makes the job for one set of them, and refuses those that make no sense.
+    /// A job with parameters: a struct of flags, which serde carries to the workers. `build` makes
+    /// the job for given parameters, or refuses them.
     ///
     /// ```
     /// use windrow_jobs::prelude::*;
@@ -167,7 +166,7 @@ impl Job {
         self
     }
 
-    /// The name to run it by.
+    /// The name by which the job is run.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -182,14 +181,14 @@ impl Job {
         self.parameters.augment_args(command)
     }
 
-    /// The job's parameters as JSON, from parsed flags (those of a command that `augment_args` has
-    /// seen).
+    /// The job's parameters as JSON, from the parsed flags of a command that `augment_args` has
+    /// extended.
     pub fn params_from_args(&self, matches: &ArgMatches) -> Result<String, clap::Error> {
         self.parameters.json_from_args(matches)
     }
 
-    /// The program for these parameters (JSON). Errors where a parameter is missing, unknown or
-    /// wrong, such as a bad regex.
+    /// The program for these parameters (JSON). An error if a parameter is missing, unknown or
+    /// wrong, such as a malformed regex.
     pub fn build(&self, params: &str) -> Result<Arc<dyn Program>> {
         self.parameters
             .build(params)

@@ -12,7 +12,7 @@ use super::Job;
 use crate::error::{Error, Result};
 use crate::program::Program;
 
-/// JSON of no parameters.
+/// The JSON of a job without parameters.
 const NONE: &str = "{}";
 
 /// The part of a job that knows the type of its parameters.
@@ -27,7 +27,7 @@ pub(super) trait Parameters: Send + Sync {
     fn build(&self, params: &str) -> Result<Arc<dyn Program>>;
 }
 
-/// No parameters: the program is there already.
+/// No parameters: the program is already built.
 pub(super) struct Fixed(pub(super) Arc<dyn Program>);
 
 impl Parameters for Fixed {
@@ -40,7 +40,7 @@ impl Parameters for Fixed {
     }
 
     fn build(&self, params: &str) -> Result<Arc<dyn Program>> {
-        // Any field is one too many.
+        // Any field is unknown.
         #[derive(serde::Deserialize)]
         struct Nothing {}
         parse::<Nothing>(params)?;
@@ -48,7 +48,7 @@ impl Parameters for Fixed {
     }
 }
 
-/// Parameters of type `P`, and the function that makes a job of them.
+/// Parameters of type `P`, and the function that builds the job from them.
 pub(super) struct Parameterized<P, F> {
     build: F,
     params: PhantomData<fn(&P)>,
@@ -79,7 +79,7 @@ where
     }
 }
 
-/// Reads parameters, and refuses what would be ignored: a parameter that does nothing is a mistake.
+/// Parses parameters. An unknown one is refused, not ignored: it is a mistake.
 fn parse<P: DeserializeOwned>(params: &str) -> Result<P> {
     let mut unknown = Vec::new();
     let mut json = serde_json::Deserializer::from_str(params);

@@ -11,8 +11,8 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// All of `jobs`. Of two with the same name the later one counts, so that a program can replace
-    /// a ready job.
+    /// A registry of `jobs`. Of two jobs with the same name the later one wins, so that a program
+    /// can replace a ready job.
     pub fn new(jobs: impl IntoIterator<Item = Job>) -> Self {
         Self { jobs: jobs.into_iter().map(|job| (job.name().to_string(), job)).collect() }
     }
@@ -22,9 +22,9 @@ impl Registry {
         self.jobs.get(name)
     }
 
-    /// The name that was perhaps meant by `name`, which is unknown.
+    /// A registered name that is similar to the unknown `name`.
     pub fn suggest(&self, name: &str) -> Option<&str> {
-        // One slip in three letters may still be a slip.
+        // Up to one wrong letter in three counts as a typing error.
         let slips_max = (name.chars().count() / 3).max(1);
         self.jobs
             .keys()

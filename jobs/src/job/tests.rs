@@ -42,7 +42,7 @@ fn build_error(job: &Job, params: &str) -> String {
 }
 
 #[test]
-fn flags_become_json_and_json_a_program() {
+fn flags_become_json_from_which_a_program_is_built() {
     let job = long_lines();
     assert_eq!((job.name(), job.about()), ("long-lines", "Count long lines"));
     let command = job.augment_args(Command::new("run"));

@@ -1,12 +1,12 @@
 //! Keys: types whose encoded bytes sort as the keys do, so that sorting and merging never decode.
 //!
-//! A key type names a schema; what is emitted and decoded are views of it. `str` is emitted and
-//! decoded as `&str`; `(String, u64)` is emitted as `(&str, u64)`.
+//! A key type names a schema; user code emits and gets views of it. `str` is emitted and decoded as
+//! `&str`; `(String, u64)` is emitted as `(&str, u64)`.
 //!
-//! Two encodings: a key that stands alone (or last in a tuple) ends where its bytes end, and `str`
-//! is its plain bytes; a key followed by another part of a tuple is self-delimiting. Encodings are
-//! the same for ever and on every machine, since the parts of a job may be made by different
-//! builds.
+//! There are two encodings. A key that stands alone (or last in a tuple) ends where its bytes end,
+//! and `str` is its plain bytes; a key followed by another part of a tuple is self-delimiting.
+//! Encodings never change and are the same on every machine, since different builds may write the
+//! parts of one job.
 
 mod escape;
 mod option;
@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 /// A key with an order-preserving encoding: `a < b` exactly when `encode(a) < encode(b)` as bytes.
 ///
 /// Implemented for integers, `bool`, `char`, strings, bytes, `()`, [`Option`] (`None` first),
-/// [`Reverse`](std::cmp::Reverse) (descending), and tuples of these; unsized types only stand
+/// [`Reverse`](std::cmp::Reverse) (descending), and tuples of these. Unsized types can only stand
 /// alone.
 ///
 /// ```
@@ -35,21 +35,21 @@ use crate::error::{Error, Result};
 /// assert!(encoded(476, "Augustulus") < encoded(476, "Odoacer"));
 /// ```
 pub trait Key: Send + Sync + 'static {
-    /// What is passed to `emit`.
+    /// The view that is passed to `emit`.
     type Ref<'a>: Copy;
-    /// What a reducer gets.
+    /// The view that a reducer gets.
     type Decoded<'a>;
-    /// A copy that owns its data, for tests and for keeping.
+    /// A copy that owns its data.
     type Owned: Send + std::fmt::Debug;
 
-    /// Whether the key is written to text output at all; `()` is not.
+    /// Whether text output has a field for the key; `()` has none.
     const HAS_TEXT: bool = true;
 
     /// Appends the encoding of a key that stands alone or last.
     fn encode(key: Self::Ref<'_>, out: &mut Vec<u8>);
 
-    /// The encoding of a key that stands alone: the key's own bytes where these are the encoding,
-    /// else those that are put into `scratch`.
+    /// The encoding of a key that stands alone: the key's own bytes if they are its encoding, else
+    /// the bytes put into `scratch`.
     #[inline]
     fn encoded<'a, 'k: 'a>(key: Self::Ref<'k>, scratch: &'a mut Vec<u8>) -> &'a [u8] {
         scratch.clear();
@@ -57,13 +57,13 @@ pub trait Key: Send + Sync + 'static {
         scratch
     }
 
-    /// Reads a key that takes up all of `bytes`.
+    /// Decodes a key from all of `bytes`.
     fn decode(bytes: &[u8]) -> Result<Self::Decoded<'_>>;
 
-    /// The decoded key as it can be emitted again.
+    /// The decoded key as a view that can be emitted.
     fn view<'a>(decoded: &'a Self::Decoded<'_>) -> Self::Ref<'a>;
 
-    /// The owned key as it can be emitted again.
+    /// The owned key as a view that can be emitted.
     fn view_owned(owned: &Self::Owned) -> Self::Ref<'_>;
 
     /// An owned copy.
@@ -78,7 +78,7 @@ pub trait KeyPart: Key {
     /// Appends the self-delimiting encoding.
     fn encode_part(key: Self::Ref<'_>, out: &mut Vec<u8>);
 
-    /// Reads one part from the start of `bytes` and leaves the rest there.
+    /// Takes one part from the start of `bytes`.
     fn decode_part<'a>(bytes: &mut &'a [u8]) -> Result<Self::Decoded<'a>>;
 }
 
@@ -88,7 +88,7 @@ fn decode_whole<K: KeyPart>(mut bytes: &[u8]) -> Result<K::Decoded<'_>> {
     if bytes.is_empty() { Ok(key) } else { Err(malformed::<K>()) }
 }
 
-/// What every decoder says of bytes that it did not write.
+/// The error of every decoder for malformed bytes.
 #[cold]
 fn malformed<K: ?Sized>() -> Error {
     Error::new(format!("malformed key: not the encoding of a {}", std::any::type_name::<K>()))

@@ -1,4 +1,4 @@
-//! Optional keys: a byte that says whether there is one, `None` first.
+//! Optional keys: a byte says whether there is a key; `None` sorts first.
 
 use super::{Key, KeyPart, malformed};
 use crate::error::Result;
@@ -41,7 +41,7 @@ impl<K: Key> Key for Option<K> {
         key.map(K::own)
     }
 
-    /// Nothing for `None`.
+    /// `None` is an empty field.
     fn write_text(key: Self::Ref<'_>, out: &mut Vec<u8>) {
         if let Some(key) = key {
             K::write_text(key, out);

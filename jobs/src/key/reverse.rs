@@ -1,7 +1,7 @@
 //! Descending order: the complement of every byte.
 //!
-//! Complementing turns the order round only where no encoding is the start of another, so the
-//! self-delimiting encoding serves here even for a key that stands alone.
+//! The complement reverses the order only if no encoding is a prefix of another, so even a key that
+//! stands alone has the self-delimiting encoding here.
 
 use std::cmp::Reverse;
 
@@ -10,7 +10,7 @@ use crate::error::Result;
 
 impl<K: KeyPart> Key for Reverse<K> {
     type Ref<'a> = Reverse<K::Ref<'a>>;
-    /// Owned: the bytes have to be complemented back, so there is nothing to borrow from.
+    /// Owned, since there is nothing to borrow from: the bytes must be complemented first.
     type Decoded<'a> = Reverse<K::Owned>;
     type Owned = Reverse<K::Owned>;
 
@@ -48,7 +48,7 @@ impl<K: KeyPart> KeyPart for Reverse<K> {
         Self::encode(key, out);
     }
 
-    /// O(length of `bytes`): where the part ends is only known once it is decoded.
+    /// O(length of `bytes`): the end of the part is known only once it is decoded.
     fn decode_part<'a>(bytes: &mut &'a [u8]) -> Result<Self::Decoded<'a>> {
         let complement: Vec<u8> = bytes.iter().map(|byte| !byte).collect();
         let mut rest = &complement[..];

@@ -25,14 +25,14 @@ where
     check_foreign::<K>(foreign);
 }
 
-/// What decodes at all is what would have been written.
+/// Bytes that decode are exactly the encoding of the decoded key.
 fn check_foreign<K: Key>(bytes: &[u8]) {
     if let Ok(decoded) = K::decode(bytes) {
         assert_eq!(encoded::<K>(&K::own(K::view(&decoded))), bytes);
     }
 }
 
-/// Strings that share beginnings and contain the bytes that escaping is about.
+/// Strings with common prefixes that contain the bytes that are escaped.
 fn string() -> impl Strategy<Value = String> {
     vec(prop_oneof![Just('\0'), Just('\u{1}'), Just('a'), any::<char>()], 0..4)
         .prop_map(String::from_iter)
@@ -103,7 +103,7 @@ fn extremes_keep_their_order() {
 }
 
 #[test]
-fn rubbish_after_a_key_is_an_error() {
+fn trailing_bytes_after_a_key_are_an_error() {
     let error = u32::decode(&[0, 0, 0, 1, 9]).unwrap_err();
     assert_eq!(error.message(), "malformed key: not the encoding of a u32");
     assert!(bool::decode(&[2]).is_err());

@@ -1,12 +1,11 @@
-//! Strings and bytes. Alone or last they are their own encoding; before another part they are
-//! escaped.
+//! Strings and bytes: their own encoding when alone or last, escaped before another part.
 
 use std::borrow::Cow;
 
 use super::{Key, KeyPart, escape, malformed};
 use crate::error::Result;
 
-/// What keys of strings have in common, whether sized or not.
+/// Shared by sized and unsized keys of strings.
 macro_rules! string_key {
     ($view:ty, $owned:ty, $decoded:ty, |$bytes:ident| $decode:expr) => {
         type Ref<'a> = &'a $view;

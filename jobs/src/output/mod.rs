@@ -1,4 +1,4 @@
-//! How pairs become the bytes of a part.
+//! Outputs, which encode pairs to the bytes of a part.
 //!
 //! ```text
 //!  Output::begin --> PartEncoder ----- append ----- append ----------> finish
@@ -9,14 +9,14 @@
 //!  Output::section --> SectionEncoder: write, write, .., finish
 //! ```
 //!
-//! A part is a header, sections one behind the other, and a footer. The engine says where sections
-//! end: a reduce task encodes its part as one section, unless the encoder [is
-//! full](SectionEncoder::is_full) before; a map-only task encodes chunks of its input side by side,
-//! each as a section or several, and puts them together in the order of the input. So a section is
-//! whatever can be encoded alone: some lines, a member of a gzip file, a frame, a row group.
+//! A part is a header, a sequence of sections, and a footer. The engine decides where sections end:
+//! a reduce task encodes its part as one section, unless the encoder [is
+//! full](SectionEncoder::is_full) earlier; a map-only task encodes chunks of its input in parallel,
+//! each as one section or several, and concatenates them in input order. So a section is anything
+//! that can be encoded independently: some lines, a member of a gzip file, a frame, a row group.
 //!
-//! Most outputs need none of this: they write each pair by itself, which is [`TextOutput`], one
-//! function.
+//! Most outputs write each pair by itself. They need none of this, and implement [`TextOutput`],
+//! which has one function.
 
 mod text;
 
@@ -30,8 +30,8 @@ use crate::value::Value;
 /// instead.
 ///
 /// The same sections must give the same bytes each time. Where a section ends may differ between
-/// two attempts at a task, since it depends on memory and threads; the pairs of the part, and their
-/// order, do not. An error of any method but [`write`](SectionEncoder::write) is no record's fault
+/// two attempts of a task, since it depends on memory and threads; the pairs of the part and their
+/// order do not. An error of any method but [`write`](SectionEncoder::write) is no record's fault
 /// and fails the attempt.
 ///
 /// ```
@@ -108,33 +108,33 @@ use crate::value::Value;
     note = "an output that writes each pair by itself implements `TextOutput<{K}, {V}>`"
 )]
 pub trait Output<K: Key + ?Sized, V: Value + ?Sized>: Send + Sync + 'static {
-    /// Encodes what is around the sections of a part; `()` where there is nothing.
+    /// Encodes header and footer of a part; `()` if it has neither.
     type Part: PartEncoder<SummaryOf<Self::Section, K, V>>;
     /// Encodes a section.
     type Section: SectionEncoder<K, V>;
 
-    /// Begins a part, and appends its header to `out`. Parts without pairs are begun too.
+    /// Begins a part, even one without pairs, and appends its header to `out`.
     fn begin(&self, part: PartInfo, out: &mut Vec<u8>) -> Result<Self::Part>;
 
-    /// What the names of parts end with, such as `.csv`: a dot, a letter, and letters, digits or
-    /// single dots, at most 32 in all. By default nothing.
+    /// The extension of part names, such as `.csv`: a dot, a letter, and then letters, digits or
+    /// single dots, at most 32 characters in all. By default empty.
     fn extension(&self) -> &str {
         ""
     }
 
-    /// Begins a section. Nothing is written before its first pair: sections without pairs are left
-    /// out.
+    /// Begins a section. Must not write anything before the first pair, since sections without
+    /// pairs are omitted.
     fn section(&self) -> Self::Section;
 }
 
-/// What the sections of an output leave for its parts.
+/// The summaries of an output's sections.
 pub type SummaryOf<S, K, V> = <S as SectionEncoder<K, V>>::Summary;
 
-/// What an output may know of a part.
+/// What an output is told about a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PartInfo {
-    /// Its number, counted from 0: the partition's, or the split's where nothing is shuffled.
+    /// The part's number, from 0: the number of the partition, or of the split in a map-only job.
     pub number: u32,
 }
 
@@ -147,46 +147,47 @@ impl PartInfo {
 
 /// Encodes pairs of one section, on one thread.
 pub trait SectionEncoder<K: Key + ?Sized, V: Value + ?Sized>: Send + 'static {
-    /// What the part has to know of a finished section, such as a checksum; often `()`.
+    /// What the part needs to know of a finished section, such as a checksum; often `()`.
     type Summary: Send + 'static;
-    /// What [`undo`](Self::undo) needs; `()` where the encoder keeps nothing of the pairs.
+    /// The state that [`undo`](Self::undo) restores; `()` if the encoder keeps no state of the
+    /// pairs.
     type Mark;
 
-    /// Encodes a pair. What is ready is appended to `out`, of which what is there already is not
-    /// the encoder's: it may have been written and taken away since the last call. After an error
-    /// the encoder and `out` must be as they were.
+    /// Encodes a pair, and appends the bytes that are ready to `out`. The encoder must not rely on
+    /// the earlier contents of `out`, which the engine may write and remove between calls. After an
+    /// error the encoder and `out` must be as before.
     fn write(&mut self, key: K::Ref<'_>, value: V::Ref<'_>, out: &mut Vec<u8>) -> Result<()>;
 
-    /// Whether the section should end here. Asked after each pair, so it has to be cheap. The
-    /// engine may end it before, where memory is short, or go on, so that a group of pairs can
-    /// still be undone. By default never.
+    /// Whether the section should end here; by default never. Called after each pair, so it must be
+    /// cheap. The engine may end the section earlier, when memory is short, or later, so that a
+    /// group of pairs can still be undone.
     #[inline]
     fn is_full(&self) -> bool {
         false
     }
 
-    /// Bytes of memory that the encoder keeps beside `out`; by default none. They count towards the
-    /// job's memory. Asked after each pair, so it has to be cheap.
+    /// Memory that the encoder uses besides `out`, in bytes; by default 0. It counts towards the
+    /// job's memory. Called after each pair, so it must be cheap.
     #[inline]
     fn held_bytes(&self) -> usize {
         0
     }
 
-    /// Notes the state, so that the pairs after it can be undone. At most the last mark of a
-    /// section is used, and it is used once.
+    /// Saves the state, so that later pairs can be undone. At most the last mark of a section is
+    /// restored, and at most once.
     fn mark(&mut self) -> Self::Mark;
 
-    /// Puts the encoder back to where it was at the mark, even if [`write`](Self::write) has
-    /// panicked since. The engine does so with `out`.
+    /// Restores the state at the mark, even if [`write`](Self::write) has panicked since. The
+    /// engine restores `out`.
     fn undo(&mut self, mark: Self::Mark);
 
-    /// Ends the section, which has one pair at least, and appends what is left of it.
+    /// Ends the section, which has at least one pair, and appends its remaining bytes to `out`.
     fn finish(self, out: &mut Vec<u8>) -> Result<Self::Summary>;
 }
 
-/// Encodes what is around the sections of one part: `S` is what each of them leaves.
+/// Encodes header and footer of one part. `S` is the summary of a section.
 pub trait PartEncoder<S>: Send + 'static {
-    /// Hears of each section, in the order in which they stand in the part.
+    /// Notes a section. Called for each section, in their order in the part.
     fn append(&mut self, section: Section<S>) -> Result<()>;
 
     /// Appends the footer to `out`.
@@ -197,13 +198,13 @@ pub trait PartEncoder<S>: Send + 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Section<S> {
-    /// Its first byte, from the start of the part.
+    /// Its offset in the part.
     pub offset: u64,
     /// Its size.
     pub bytes: u64,
-    /// Its pairs; at least one.
+    /// Number of its pairs; at least one.
     pub records: u64,
-    /// What its encoder has left.
+    /// The summary of its encoder.
     pub summary: S,
 }
 
@@ -213,7 +214,7 @@ impl<S> Section<S> {
     }
 }
 
-/// Nothing is around the sections.
+/// A part without header and footer.
 impl PartEncoder<()> for () {
     fn append(&mut self, _section: Section<()>) -> Result<()> {
         Ok(())

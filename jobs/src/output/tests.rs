@@ -1,5 +1,5 @@
-//! An output with everything: a header, frames with checksums, and an index of them at the end,
-//! through each way in which a part comes about.
+//! Tests an output with header, sections and footer: frames with checksums and an index at the end,
+//! written by reduce tasks and map-only tasks.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -15,11 +15,11 @@ use crate::program::{BadRecordPolicy, CollectorSetup, PartSink, RecordRef, Secti
 
 const PART: PartInfo = PartInfo::new(7);
 
-/// Frames of so many lines.
+/// Frames of this many lines.
 #[derive(Clone, Copy)]
 struct Frames(usize);
 
-/// The lines are held back until the frame is whole, since its size stands before them.
+/// Keeps its lines until the frame is complete, since the frame's size comes first.
 struct Frame {
     lines_max: usize,
     lines: Vec<u8>,
@@ -97,8 +97,8 @@ impl PartEncoder<u64> for Index {
     }
 }
 
-/// The lines of a part, and how many are in each frame, read by its index alone. Every byte of the
-/// part is looked at.
+/// The lines of a part and the number of lines in each frame, found through the index. Checks that
+/// there are no other bytes.
 fn read(part: &[u8]) -> (Vec<String>, Vec<u64>) {
     let number = |at: usize| u64::from_le_bytes(part[at..at + 8].try_into().unwrap());
     let mut end = part.len() - 16 - number(part.len() - 8) as usize;
@@ -107,19 +107,19 @@ fn read(part: &[u8]) -> (Vec<String>, Vec<u64>) {
     assert_eq!(part[..next], PART.number.to_le_bytes());
     while end < part.len() - 16 {
         let [offset, bytes, records, checksum] = [0, 8, 16, 24].map(|field| number(end + field));
-        assert_eq!(offset, next as u64, "frames stand one behind the other");
+        assert_eq!(offset, next as u64, "frames are contiguous");
         assert_eq!(bytes, 8 + number(next));
         let text = &part[next + 8..next + bytes as usize];
         assert_eq!(xxh3_64(text), checksum);
         let frame: Vec<_> = str::from_utf8(text).unwrap().lines().map(str::to_string).collect();
         assert_eq!(frame.len() as u64, records);
-        assert!(records > 0, "sections without pairs are left out");
+        assert!(records > 0, "sections without pairs are omitted");
         lines.extend(frame);
         frames.push(records);
         next += bytes as usize;
         end += 32;
     }
-    assert_eq!(next, index, "there is nothing but frames before the index");
+    assert_eq!(next, index, "only frames come before the index");
     assert_eq!(number(part.len() - 16), lines.len() as u64);
     (lines, frames)
 }
@@ -135,9 +135,9 @@ impl PartSink for Part {
     }
 }
 
-/// A value at which user code fails, after what comes before it was written.
+/// A value at which user code fails after it has written other values.
 const FAILS: u64 = 1_000;
-/// A value at which the encoder panics half-way.
+/// A value at which the encoder panics in the middle of a pair.
 const PANICS: u64 = 1_001;
 
 /// `key value`
@@ -179,7 +179,7 @@ impl Reducer<str, u64> for All {
 
 type Reduced = Result<(Part, u64), FailureCause>;
 
-/// Reduces pairs; where bad groups are skipped, those are `bad`.
+/// Reduces pairs; with `bad`, skips bad groups and lists them there.
 fn reduce(pairs: &[(String, u64)], lines: usize, bad: Option<&mut Vec<String>>) -> Reduced {
     let program = Job::new("frames", Pairs).output(Frames(lines)).reduce(All).build("{}").unwrap();
     let mut buffer = RecordBuffer::new(1);
@@ -215,7 +215,7 @@ fn groups() -> impl Strategy<Value = Vec<(String, u64)>> {
     vec(("[a-j]", value), 0..60)
 }
 
-/// As little room as there may be: everything is spilled at once.
+/// A budget of no memory: everything is spilled at once.
 struct NoMemory {
     part: Part,
     sections: Vec<Sections>,
@@ -243,8 +243,8 @@ impl MemoryBudget for NoMemory {
     }
 }
 
-/// Maps chunks by a collector each, as threads do, and puts the part together. Says how many bad
-/// records were skipped.
+/// Maps each chunk with its own collector, as threads do, and assembles the part. Returns the
+/// number of skipped records, too.
 fn map(chunks: &[String], lines: usize, policy: BadRecordPolicy) -> (Part, u64, usize) {
     let program = Job::new("frames", Pairs).output(Frames(lines)).map_only().build("{}").unwrap();
     let mut part = Part::default();
@@ -253,15 +253,15 @@ fn map(chunks: &[String], lines: usize, policy: BadRecordPolicy) -> (Part, u64, 
     for chunk in chunks {
         let setup = CollectorSetup { bad_records: policy.clone(), ..CollectorSetup::default() };
         let mut collector = program.clone().collector(&setup);
-        let mut room = NoMemory { part: Part::default(), sections: Vec::new(), records: 0 };
-        collector.map_chunk(&Chunk::new("a", chunk.as_bytes()), &mut room).unwrap();
+        let mut memory = NoMemory { part: Part::default(), sections: Vec::new(), records: 0 };
+        collector.map_chunk(&Chunk::new("a", chunk.as_bytes()), &mut memory).unwrap();
         let Collected::Output { bytes, records: last, sections } = collector.take().unwrap() else {
             unreachable!("a map-only job collects output")
         };
-        room.spill_output(bytes, last, sections).unwrap();
-        part.write(&room.part.0).unwrap();
-        room.sections.into_iter().for_each(|sections| frame.append(sections).unwrap());
-        records += room.records;
+        memory.spill_output(bytes, last, sections).unwrap();
+        part.write(&memory.part.0).unwrap();
+        memory.sections.into_iter().for_each(|sections| frame.append(sections).unwrap());
+        records += memory.records;
         skipped += collector.take_skipped().len();
     }
     frame.finish(&mut part).unwrap();
@@ -310,7 +310,7 @@ proptest! {
 }
 
 #[test]
-fn a_frame_ends_where_the_engine_needs_memory() {
+fn a_frame_ends_early_when_memory_is_short() {
     let text: String = (0..50_000).map(|n| format!("key{n:020} {}\n", n % 100)).collect();
     let (part, records, _) = map(&[text], usize::MAX, BadRecordPolicy::default());
     let (lines, frames) = read(&part.0);
@@ -399,7 +399,7 @@ fn a_section_that_cannot_be_ended_fails_the_attempt() {
 }
 
 #[test]
-fn parts_without_pairs_are_begun_and_ended() {
+fn parts_without_pairs_have_header_and_footer() {
     let (part, records) = reduce(&[], 3, None).unwrap();
     assert_eq!((read(&part.0), records), ((vec![], vec![]), 0));
     let (part, ..) = map(&[], 3, BadRecordPolicy::default());

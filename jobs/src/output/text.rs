@@ -1,12 +1,12 @@
-//! Outputs that write each pair by itself.
+//! Text outputs, which write each pair by itself.
 
 use super::{Output, PartInfo, SectionEncoder};
 use crate::error::Result;
 use crate::key::Key;
 use crate::value::Value;
 
-/// Writes each pair by itself, without regard to the others: an [`Output`] of one function. It is
-/// cloned for each thread and part, so what is large in it belongs into an `Arc`.
+/// An [`Output`] with one function, which writes each pair by itself. It is cloned for each thread
+/// and part, so large data in it belongs in an `Arc`.
 ///
 /// ```
 /// use windrow_jobs::prelude::*;
@@ -42,21 +42,21 @@ use crate::value::Value;
 /// # Ok::<(), windrow_jobs::FailureCause>(())
 /// ```
 pub trait TextOutput<K: Key + ?Sized, V: Value + ?Sized>: Clone + Send + Sync + 'static {
-    /// Appends the pair to `out`. After an error `out` must be as it was.
+    /// Appends the pair to `out`. After an error `out` must be as before.
     fn write(&self, key: K::Ref<'_>, value: V::Ref<'_>, out: &mut Vec<u8>) -> Result<()>;
 
-    /// What the names of parts end with, as [`Output::extension`] says; by default nothing.
+    /// The extension of part names, as in [`Output::extension`]; by default empty.
     fn extension(&self) -> &str {
         ""
     }
 
-    /// Appends what each part begins with; by default nothing.
+    /// Appends the header of each part; by default empty.
     fn write_header(&self, out: &mut Vec<u8>) {
         let _ = out;
     }
 }
 
-/// A section of a [`TextOutput`]: its pairs, one behind the other.
+/// A section of a [`TextOutput`]: a sequence of pairs.
 #[derive(Clone, Debug)]
 pub struct TextSection<O>(O);
 
@@ -98,17 +98,16 @@ impl<K: Key + ?Sized, V: Value + ?Sized, O: TextOutput<K, V>> SectionEncoder<K, 
     }
 }
 
-/// A line for each pair, `key TAB value LF`; the default. A side that has no text, such as `()`,
-/// takes its tab along.
+/// A line for each pair, `key TAB value LF`; the default. If key or value has no text, as `()`,
+/// there is no tab either.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TextLines;
 
-/// The text of key and value with nothing between or after: for binary records, whose key and value
-/// are bytes.
+/// The text of key and value without separators: for binary records, whose key and value are bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Concatenated;
 
-/// The text of the value alone, as a line: for keys that only sort or group.
+/// A line with the text of the value: for keys that only sort or group.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ValueLines;
 
@@ -150,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_output_writes_its_own_way() {
+    fn each_output_writes_its_own_text() {
         let mut out = Vec::new();
         TextOutput::<[u8], [u8]>::write(&TextLines, b"k", b"v", &mut out).unwrap();
         TextOutput::<[u8], [u8]>::write(&Concatenated, b"k", b"v", &mut out).unwrap();
@@ -171,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn unit_takes_its_tab_along() {
+    fn unit_has_no_tab() {
         assert_eq!(line::<str, ()>("a", ()), "a\n");
         assert_eq!(line::<(), str>((), "a"), "a\n");
         assert_eq!(line::<str, str>("a", ""), "a\t\n");

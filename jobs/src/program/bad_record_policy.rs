@@ -1,10 +1,10 @@
-//! How a task goes about records and groups that user code may not cope with.
+//! How a task handles records and groups on which user code fails.
 //!
 //! ```text
-//!                      good  ----------------------------> kept
-//!   record --> breadcrumb --------> user code --> fails ------> left out, where the job may skip it
-//!      |                           '-------> process dies: the breadcrumb, which does not, says where
-//!      '-- known to be deadly ---------------------------> left out, untried
+//!              good ---------------------------------------------> kept
+//!   record --> breadcrumb --> user code --> fails ---------------> skipped, if the job may
+//!      |                          '-------> process dies: the breadcrumb survives and says where
+//!      '-- known poison ------------------------------------------> skipped, untried
 //! ```
 
 use std::fmt;
@@ -14,46 +14,45 @@ use crate::bad_records::BadRecord;
 use crate::error::Result;
 use crate::failure::{FailureCause, RecordPlace};
 
-/// Where it is noted what user code is about to see, so that it is known when the process is gone.
+/// Notes the record or group that user code is about to process, where it survives the process.
 pub trait Breadcrumb: fmt::Debug + Send + Sync {
-    /// User code is about to see this record, or group.
+    /// User code is about to process this record or group.
     fn enter(&self, place: &RecordPlace) -> Result<(), FailureCause>;
 
-    /// It has seen it.
+    /// User code has processed it.
     fn leave(&self) -> Result<(), FailureCause>;
 }
 
-/// How to go about records and groups that user code may not cope with; by default without any
-/// care.
+/// How to handle bad records and groups; by default, the first fails the attempt.
 #[derive(Clone, Debug, Default)]
 pub struct BadRecordPolicy {
-    /// Leave bad ones out, and tell of them.
+    /// Whether bad records are skipped and reported.
     pub skips_bad_records: bool,
-    /// Told of each one before user code sees it. Then they are tried one by one; there must be one
-    /// thread only.
+    /// If set, notes each record or group before user code processes it. They are then tried one by
+    /// one, and on one thread only.
     pub breadcrumb: Option<Arc<dyn Breadcrumb>>,
-    /// Those that are known to kill the process: bad ones, which are not tried.
+    /// Records and groups that are known to kill the process: bad, and not tried again.
     pub poison: Arc<[BadRecord]>,
 }
 
 impl BadRecordPolicy {
-    /// Whether anything is to be done beyond running user code.
+    /// Whether user code needs anything beyond being run.
     pub fn is_needed(&self) -> bool {
         self.skips_bad_records || self.breadcrumb.is_some()
     }
 
-    /// Whether each record, or group, has to be looked at by itself.
+    /// Whether each record or group is tried by itself.
     pub(crate) fn tries_one_by_one(&self) -> bool {
         self.breadcrumb.is_some() || !self.poison.is_empty()
     }
 
-    /// What is known of a deadly one.
+    /// The known poison at `place`, if any.
     pub(crate) fn poison_at(&self, place: &RecordPlace) -> Option<&BadRecord> {
         self.poison.iter().find(|bad| bad.place == *place)
     }
 
-    /// Notes `place` in the breadcrumb while `code` runs on the record or group there, so that a crash
-    /// can be blamed on it.
+    /// Notes `place` in the breadcrumb while `code` runs on the record or group there, so that a
+    /// crash can be blamed on it.
     pub(crate) fn with_breadcrumb<T>(
         &self,
         place: &RecordPlace,

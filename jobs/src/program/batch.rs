@@ -1,10 +1,10 @@
-//! How encoded pairs cross from the engine to the typed loops: in batches, borrowed.
+//! Batches of borrowed encoded pairs, which pass between the engine and the typed loops.
 
 use std::cmp::Ordering;
 
 use crate::failure::FailureCause;
 
-/// One encoded pair. Ordered by key, then by value, as all sorted runs are.
+/// One encoded pair. Ordered by key and then by value, like all sorted runs.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordRef<'a> {
     /// The key's bytes.
@@ -37,9 +37,9 @@ impl PartialEq for RecordRef<'_> {
 
 impl Eq for RecordRef<'_> {}
 
-/// As slices compare. Many values are empty, and an empty slice need not point at memory: where
-/// `memcmp` loads a vector under an empty mask, as glibc's does with AVX-512, it takes the
-/// processor 200 ns to find that there is nothing to load.
+/// Compares like slices, but without a call for empty ones. Many values are empty, and an empty
+/// slice need not point at mapped memory: glibc's `memcmp` with AVX-512 loads a vector under an
+/// empty mask, which takes 200 ns at an unmapped address.
 #[inline]
 fn compare(a: &[u8], b: &[u8]) -> Ordering {
     if a.is_empty() || b.is_empty() { a.len().cmp(&b.len()) } else { a.cmp(b) }
@@ -48,11 +48,11 @@ fn compare(a: &[u8], b: &[u8]) -> Ordering {
 /// A source of sorted pairs: a merge, a block of a segment, a buffer.
 pub trait RecordBatches {
     /// The next pairs, at least one, in order across batches; `None` at the end. They are borrowed
-    /// until the next call, so that a merge can hand out pairs without copying them.
+    /// until the next call, so that a merge need not copy them.
     fn next_batch(&mut self) -> Result<Option<&[RecordRef<'_>]>, FailureCause>;
 
-    /// Tells that the last batch has been copied, so that memory which nothing else needs may go
-    /// before the next call. Worth it for large pairs; by default nothing happens.
+    /// Says that the caller has copied the last batch, so that the source may free the batch's
+    /// memory before the next call. Useful for large pairs; by default does nothing.
     fn batch_copied(&mut self) {}
 }
 

@@ -1,4 +1,4 @@
-//! What a job does between map and shuffle: combine, or nothing.
+//! The step between map and shuffle: combining, or nothing.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::value::Value;
 
 /// Either [`NotCombined`] or [`Combined`].
 pub(crate) trait CombineStep<V: Value + ?Sized>: Send + Sync + 'static {
-    /// Whether equal keys are combined at all.
+    /// Whether values of equal keys are combined.
     const COMBINES: bool;
 
     /// The collector of one map thread.
@@ -36,11 +36,11 @@ pub(crate) trait CombineStep<V: Value + ?Sized>: Send + Sync + 'static {
     ) -> Result<(), FailureCause>;
 }
 
-/// Every pair is shuffled as it is.
+/// Pairs are not combined.
 #[derive(Clone, Copy, Debug)]
 pub struct NotCombined;
 
-/// Pairs of equal keys are combined by `C`.
+/// Values of equal keys are combined by `C`.
 #[derive(Debug)]
 pub struct Combined<C>(pub(crate) Arc<C>);
 
@@ -112,7 +112,7 @@ fn whole_key(key: &[u8]) -> Result<usize> {
     Ok(key.len())
 }
 
-/// Combines group by group. A pair that is alone is copied.
+/// Combines group by group. The pair of a group of one is copied.
 fn combine_groups<V: Value + ?Sized, C: Combiner<V>>(
     combiner: &C,
     groups: &mut Groups<'_>,

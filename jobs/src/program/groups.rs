@@ -1,4 +1,4 @@
-//! Walks sorted batches group by group.
+//! Iterates over sorted batches group by group.
 
 use super::batch::{RecordBatches, RecordRef};
 use super::record_batch::RecordBatch;
@@ -10,7 +10,7 @@ use crate::key::Key;
 use crate::text;
 use crate::value::Value;
 
-/// The groups of a sorted source: runs of pairs with equal keys, or with keys that begin alike.
+/// The groups of a sorted source: runs of pairs with equal keys, or with keys of equal prefixes.
 pub(crate) struct Groups<'s> {
     source: &'s mut dyn RecordBatches,
     window: Window,
@@ -18,11 +18,10 @@ pub(crate) struct Groups<'s> {
     count: u64,
 }
 
-/// What the pairs of the current group have in common.
+/// What identifies the current group.
 #[derive(Default)]
 pub(super) struct Group {
-    /// The key, or its prefix. A copy, since the batch that it came in may be gone before the group
-    /// ends.
+    /// The key or its prefix. Copied, since the group may outlast its first batch.
     key: Vec<u8>,
     is_prefix: bool,
 }
@@ -35,7 +34,7 @@ impl Group {
     }
 }
 
-/// The batch that is being read, and how far.
+/// The current batch, and the position in it.
 #[derive(Default)]
 pub(super) struct Window {
     batch: RecordBatch,
@@ -46,14 +45,14 @@ pub(super) struct Window {
 }
 
 impl<'s> Groups<'s> {
-    /// With `by_prefix` a group may have several keys.
+    /// The groups of `source`. With `by_prefix`, a group may have several keys.
     pub(crate) fn new(source: &'s mut dyn RecordBatches, by_prefix: bool) -> Self {
         let group = Group { is_prefix: by_prefix, ..Group::default() };
         Self { source, window: Window::default(), group, count: 0 }
     }
 
-    /// Goes on to the next group, over all values of the current one that were not read. `false` at
-    /// the end. `prefix_bytes` tells how much of a key makes the group.
+    /// Advances to the next group, skipping the unread values of the current one; `false` at the
+    /// end. `prefix_bytes` gives the length of a key's prefix that identifies its group.
     pub(crate) fn next_group(
         &mut self,
         prefix_bytes: impl Fn(&[u8]) -> Result<usize>,
@@ -85,12 +84,13 @@ impl<'s> Groups<'s> {
         self.window.records
     }
 
-    /// What the source failed with. It goes before anything that user code made of it.
+    /// The failure of the source, which takes precedence over any error that user code returned
+    /// because of it.
     pub(super) fn take_failure(&mut self) -> Option<FailureCause> {
         self.window.failure.take()
     }
 
-    /// The current group's place, for a failure.
+    /// The current group's place, for failures.
     pub(super) fn place<K: Key + ?Sized>(
         &self,
         decode: impl Fn(&[u8]) -> Result<K::Decoded<'_>>,
@@ -99,7 +99,7 @@ impl<'s> Groups<'s> {
         RecordPlace { key, ..RecordPlace::default() }
     }
 
-    /// The current group's place, which no other group has: a long key, cut off for display, has a
+    /// The current group's place, unique among groups: a long key, truncated for display, gets a
     /// digest.
     pub(super) fn exact_place<K: Key + ?Sized>(
         &self,
@@ -129,7 +129,7 @@ impl<'s> Groups<'s> {
 }
 
 impl Window {
-    /// The next pair, which is not consumed; `None` at the end.
+    /// The next pair, without consuming it; `None` at the end.
     #[inline]
     pub(super) fn peek(&mut self, source: &mut dyn RecordBatches) -> Result<Option<RecordRef<'_>>> {
         if self.next == self.batch.len() && !self.refill(source)? {
@@ -138,7 +138,7 @@ impl Window {
         Ok(Some(self.batch.get(self.next)))
     }
 
-    /// Consumes the pair that [`peek`](Self::peek) has shown.
+    /// Consumes the pair that [`peek`](Self::peek) returned.
     #[inline]
     pub(super) fn advance(&mut self) -> RecordRef<'_> {
         self.next += 1;
@@ -147,7 +147,7 @@ impl Window {
     }
 
     fn refill(&mut self, source: &mut dyn RecordBatches) -> Result<bool> {
-        // A source that has ended or failed is not asked again, even if user code goes on after the
+        // A source that has ended or failed is not called again, even if user code ignores the
         // error.
         if self.at_end {
             return self.failure.as_ref().map_or(Ok(false), |cause| Err(hidden(cause)));
@@ -174,7 +174,7 @@ impl Window {
     }
 }
 
-/// What user code sees of a failure of the engine.
+/// The error that user code gets for a failure of the engine.
 #[cold]
 pub(crate) fn hidden(cause: &FailureCause) -> Error {
     Error::new(cause.to_string())

@@ -1,4 +1,4 @@
-//! Several inputs, each with a mapper of its own, whose pairs meet in one reducer.
+//! Several inputs, each with its own mapper, whose pairs are joined in one reducer.
 //!
 //! Each value is tagged with the number of its input. The tag is the first byte of the encoded
 //! value, so that the values of a group come input by input.
@@ -19,10 +19,10 @@ use crate::key::Key;
 use crate::mapper::Mapper;
 use crate::value::{Tagged, Value};
 
-/// The inputs of a job, in the order in which a reducer sees their values.
+/// The inputs of a job, in the order in which a reducer gets their values.
 pub(crate) struct JoinInputs<K: ?Sized, V: ?Sized>(pub(crate) Vec<JoinInput<K, V>>);
 
-/// One input: its name, and its mapper with the type erased.
+/// One input: its name and its type-erased mapper.
 pub(crate) struct JoinInput<K: ?Sized, V: ?Sized> {
     pub(crate) name: String,
     mapper: Arc<dyn JoinMapper<K, V>>,
@@ -87,7 +87,7 @@ impl<K: Key + ?Sized, V: Value + ?Sized> MapSide for JoinInputs<K, V> {
     }
 }
 
-/// Adds its input's number to what a mapper emits.
+/// Tags each value that a mapper emits with the number of its input.
 struct TaggedMapper<M> {
     mapper: M,
     tag: u8,

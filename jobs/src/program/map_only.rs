@@ -1,4 +1,4 @@
-//! A job without a reducer: what the mapper emits is the output, in input order.
+//! A job without a reducer: the pairs that the mapper emits are the output, in input order.
 
 use std::sync::Arc;
 

@@ -19,7 +19,7 @@ use crate::output::{Output, PartInfo};
 use crate::reducer::Reducer;
 use crate::value::Value;
 
-/// Map side, partitions, groups, reducer and output.
+/// The map side, partitions, groups, reducer and output of a job.
 pub(crate) struct MapReduce<I, P, G, R, O> {
     pub(crate) map_side: I,
     pub(crate) routes: Arc<P>,
@@ -28,7 +28,7 @@ pub(crate) struct MapReduce<I, P, G, R, O> {
     pub(crate) output: O,
 }
 
-/// Where reducer `R`, which reads the groups `G` of the pairs of `I`, puts its output.
+/// The emitter of reducer `R`, which reads the groups `G` of the pairs of `I`.
 type Emitter<'s, R, G, I, O> = PartEmitter<'s, OutputKey<R, G, I>, OutputValue<R, G, I>, O>;
 type OutputKey<R, G, I> =
     <R as Reducer<<G as Grouping<<I as MapSide>::Key>>::Group, <I as MapSide>::Value>>::OutputKey;
@@ -145,7 +145,8 @@ where
         self.reducer.reduce(G::decode(key)?, &mut values, out)
     }
 
-    /// Goes on to the next group, and says which it is, if that is to be known; `None` at the end.
+    /// Advances to the next group and returns its place, which is empty unless groups are tried one
+    /// by one; `None` at the end.
     fn next_place(
         &self,
         groups: &mut Groups<'_>,
@@ -163,8 +164,8 @@ where
         })?
     }
 
-    /// Runs user code. The inner error is its own, at the current group; the outer one is the
-    /// engine's.
+    /// Runs user code. The inner error is the user's, with the current group; the outer error is
+    /// the engine's.
     fn guarded<T>(
         &self,
         groups: &mut Groups<'_>,
@@ -182,7 +183,7 @@ where
     }
 }
 
-/// The counts of all groups.
+/// The counts of the partition.
 fn summary<K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>>(
     groups: &Groups<'_>,
     out: PartEmitter<'_, K, V, O>,

@@ -1,5 +1,5 @@
-//! The map side of a job that reduces: one mapper, perhaps with a combiner, or a mapper for each of
-//! several inputs.
+//! The map side of a job with a reducer: one mapper, perhaps with a combiner, or a mapper for each
+//! of several inputs.
 
 use std::sync::Arc;
 
@@ -17,25 +17,25 @@ use crate::value::Value;
 /// How the files of one input are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InputFormat {
-    /// Where they may be cut.
+    /// Where the files may be cut.
     pub framing: Framing,
     /// Whether chunks need the first record of their file.
     pub has_header: bool,
 }
 
 impl InputFormat {
-    /// How the mapper reads its files.
+    /// The format of the mapper's files.
     pub(crate) fn of<M: Mapper>(mapper: &M) -> Self {
         let format = mapper.format();
         Self { framing: format.framing(), has_header: format.has_header() }
     }
 }
 
-/// Everything up to the shuffle.
+/// Everything before the shuffle.
 pub(crate) trait MapSide: Send + Sync + 'static {
-    /// Of all pairs.
+    /// The key of all pairs.
     type Key: Key + ?Sized;
-    /// Of all pairs.
+    /// The value of all pairs.
     type Value: Value + ?Sized;
 
     /// Whether equal keys are combined.

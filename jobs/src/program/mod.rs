@@ -1,8 +1,9 @@
-//! A job whose types have been erased, chunk by chunk and batch by batch, never record by record.
+//! Programs: jobs with their types erased. A virtual call handles a chunk or a batch, never one
+//! record.
 //!
-//! The engine (the worker crate) handles bytes: it reads chunks, sorts, merges and ships encoded
-//! pairs. The typed loops that run user code live here, monomorphised with the user's mapper,
-//! combiner and reducer:
+//! The engine (the worker crate) handles bytes: it reads chunks, and sorts, merges and sends
+//! encoded pairs. The typed loops that run user code are here, monomorphised with the user's
+//! mapper, combiner and reducer:
 //!
 //! ```text
 //!  chunk of a file          sorted batches                sorted batches
@@ -12,8 +13,8 @@
 //!  RecordBuffer             RecordSink                    PartSink
 //! ```
 //!
-//! Failures of the engine's own sources and sinks pass through these loops unchanged, whatever user
-//! code makes of the error that it sees.
+//! Failures of the engine's own sources and sinks pass through these loops unchanged, however user
+//! code handles the error that it gets.
 
 mod bad_record_policy;
 mod batch;
@@ -62,13 +63,13 @@ use crate::output::PartInfo;
 
 /// A job with its parameters applied, as the engine sees it.
 pub trait Program: Send + Sync {
-    /// Names of the inputs of a job that has several; none where there is only one.
+    /// Names of the inputs of a job with several; empty for a job with one.
     fn input_names(&self) -> Vec<&str>;
 
-    /// How files of an input are read. Inputs are counted from 0.
+    /// How the files of input number `input`, from 0, are read.
     fn input_format(&self, input: u32) -> InputFormat;
 
-    /// Whether map output is the job's output, without shuffle and reduce.
+    /// Whether the map output is the job's output, without shuffle and reduce.
     fn is_map_only(&self) -> bool;
 
     /// Whether [`combine`](Self::combine) does more than copy.
@@ -77,7 +78,7 @@ pub trait Program: Send + Sync {
     /// How pairs are spread over partitions.
     fn partitioning(&self) -> Partitioning;
 
-    /// What the names of parts end with; by default nothing.
+    /// The extension of part names; by default empty.
     fn extension(&self) -> &str {
         ""
     }
@@ -85,16 +86,17 @@ pub trait Program: Send + Sync {
     /// A collector for one thread of a map task.
     fn collector(self: Arc<Self>, setup: &CollectorSetup) -> Box<dyn Collector>;
 
-    /// Combines the values of equal keys: sorted batches in, sorted pairs out. Copies where the job
-    /// has no combiner.
+    /// Combines the values of equal keys: sorted batches in, sorted pairs out. Copies the pairs of
+    /// a job without a combiner.
     fn combine(
         &self,
         input: &mut dyn RecordBatches,
         output: &mut dyn RecordSink,
     ) -> Result<(), FailureCause>;
 
-    /// Begins a part of a map-only job, and writes its header. The encoded chunks follow, in input
-    /// order, and then the [end](PartFrame::finish). By default there is nothing but the chunks.
+    /// Begins a part of a map-only job and writes its header. The encoded chunks follow, in input
+    /// order, and then the [footer](PartFrame::finish). By default there is neither header nor
+    /// footer.
     fn begin_part(
         &self,
         part: PartInfo,
@@ -104,8 +106,8 @@ pub trait Program: Send + Sync {
         Ok(Box::new(NoFrame))
     }
 
-    /// Reduces all groups of one partition to a part, header and footer included. Panics of user
-    /// code are caught and returned as [`FailureCause::UserPanic`].
+    /// Reduces all groups of one partition to a part with header and footer. Panics of user code
+    /// are caught and returned as [`FailureCause::UserPanic`].
     fn reduce(
         &self,
         part: PartInfo,
@@ -113,11 +115,11 @@ pub trait Program: Send + Sync {
         output: &mut dyn PartSink,
     ) -> Result<ReduceSummary, FailureCause>;
 
-    /// Like [`reduce`](Self::reduce), but with care: where bad groups are to be left out, passes
-    /// over those that cannot be reduced, and over what they wrote. Each is told to `skipped`, in
-    /// order; its error ends the attempt. A group that has written more than eight megabytes before
-    /// it fails ends the attempt too. By default the same without care, for jobs whose only user
-    /// code is an [`Output`](crate::output::Output): what it fails with ends the attempt.
+    /// Like [`reduce`](Self::reduce), but applies `policy` to groups on which user code fails. If
+    /// bad groups may be skipped, drops them with what they have written, and passes each to
+    /// `skipped`, in order; an error of `skipped` fails the attempt. So does a group that fails
+    /// after writing more than eight megabytes. The default calls `reduce`, for jobs whose only
+    /// user code is an [`Output`](crate::output::Output).
     fn reduce_skipping(
         &self,
         part: PartInfo,

@@ -1,8 +1,8 @@
 //! Catches panics of user code, with their message and place.
 //!
-//! A hook, installed once, notes the place of a panic on a guarded thread and keeps quiet there,
-//! since the failure is reported like any other. Elsewhere the hook that was there before goes on.
-//! A build with `panic = "abort"` cannot be guarded.
+//! A hook, installed once, notes the place of a panic on a guarded thread and prints nothing, since
+//! the failure is reported like any other. On other threads the previous hook runs. A build with
+//! `panic = "abort"` cannot be guarded.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -12,7 +12,7 @@ use std::sync::Once;
 use crate::error::Result;
 use crate::failure::{FailureCause, RecordPlace};
 
-/// A panic that was caught.
+/// A caught panic.
 #[derive(Debug)]
 pub(crate) struct Caught {
     message: String,
@@ -20,7 +20,7 @@ pub(crate) struct Caught {
 }
 
 impl Caught {
-    /// The failure of an attempt at `place`.
+    /// The panic as the failure of an attempt at `place`.
     pub(crate) fn into_failure(self, place: RecordPlace) -> FailureCause {
         FailureCause::UserPanic {
             place: RecordPlace { source: self.source, ..place },
@@ -31,12 +31,12 @@ impl Caught {
 
 thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
-    /// `file:line:column` of the last panic on this thread while it was guarded.
+    /// `file:line:column` of the last panic on this thread under a guard.
     static SOURCE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Runs `code` and catches its panic. What `code` was changing must not be used afterwards, but for
-/// plain data.
+/// Runs `code` and catches its panic. After a panic, the caller must not use what `code` was
+/// changing, except plain data.
 pub(crate) fn guard<R>(code: impl FnOnce() -> R) -> Result<R, Caught> {
     static HOOK: Once = Once::new();
     HOOK.call_once(install_hook);
@@ -46,7 +46,8 @@ pub(crate) fn guard<R>(code: impl FnOnce() -> R) -> Result<R, Caught> {
     outcome.map_err(|payload| Caught { message: message(&*payload), source: SOURCE.take() })
 }
 
-/// What guarded user code ended with, as the failure of an attempt at `place`.
+/// The result of guarded user code; an error or a panic becomes the failure of an attempt at
+/// `place`.
 pub(crate) fn settle<R>(
     outcome: Result<Result<R>, Caught>,
     place: impl FnOnce() -> RecordPlace,

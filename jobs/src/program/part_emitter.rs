@@ -1,4 +1,4 @@
-//! Where reducers put their output: encoded, and written many pairs at a time.
+//! The emitter of a reduce task: encodes pairs, and writes many at a time.
 
 use super::batch::PartSink;
 use super::groups::hidden;
@@ -11,10 +11,10 @@ use crate::key::Key;
 use crate::output::{Output, PartEncoder, PartInfo, Section, SectionEncoder};
 use crate::value::Value;
 
-/// Encoded bytes are handed to the sink once there are so many.
+/// Encoded bytes are passed to the sink in chunks of about this size.
 const WRITE_BYTES: usize = 256 << 10;
 
-/// Most that a group may have written and can still be taken back.
+/// Most bytes that a group may write and still be undone.
 const GROUP_BYTES_MAX: usize = 8 << 20;
 
 /// The emitter of one reduce task.
@@ -23,23 +23,23 @@ pub(super) struct PartEmitter<'s, K: Key + ?Sized, V: Value + ?Sized, O: Output<
     output: &'s O,
     part: O::Part,
     section: O::Section,
-    /// Where the section begins, and the pairs before it.
+    /// The offset of the section, and the number of pairs before it.
     section_start: (u64, u64),
-    /// Encoded, and not yet written.
+    /// Encoded bytes that are not written yet.
     bytes: Vec<u8>,
-    /// Bytes are handed on when there are so many.
+    /// How many bytes are collected before they are written.
     write_bytes: usize,
     written_bytes: u64,
     records: u64,
     counters: LocalCounters,
-    /// Of the groups that are kept.
+    /// The counters of all groups that are kept.
     kept_counters: Counters,
     failure: Option<FailureCause>,
-    /// What was before the group, as long as it can be taken back.
+    /// The state before the current group, as long as the group can be undone.
     group: Option<Mark<<O::Section as SectionEncoder<K, V>>::Mark>>,
 }
 
-/// A place in a part to come back to.
+/// A state of the part that can be restored.
 struct Mark<M> {
     bytes: usize,
     records: u64,
@@ -73,8 +73,8 @@ impl<'s, K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> PartEmitter<'s, K,
         })
     }
 
-    /// From here on what is emitted and counted can be [taken back](Self::take_back), until it is
-    /// more than eight megabytes.
+    /// Begins a group whose pairs and counts can be [undone](Self::take_back), until they exceed
+    /// eight megabytes.
     pub(super) fn begin_group(&mut self) -> Result<(), FailureCause> {
         self.write_bytes = self.bytes.len() + GROUP_BYTES_MAX;
         let mark = panic::guard(|| Ok(self.section.mark()));
@@ -83,7 +83,7 @@ impl<'s, K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> PartEmitter<'s, K,
         Ok(())
     }
 
-    /// Keeps what came since the group began.
+    /// Keeps what the group has emitted.
     pub(super) fn keep_group(&mut self) -> Result<(), FailureCause> {
         self.forget_mark();
         self.kept_counters.merge(&self.counters.take());
@@ -92,7 +92,7 @@ impl<'s, K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> PartEmitter<'s, K,
         panic::settle(outcome, RecordPlace::default)
     }
 
-    /// Forgets what came since the group began; `false` if some of it has been written.
+    /// Undoes what the group has emitted; `false` if some of it has already been written.
     pub(super) fn take_back(&mut self) -> Result<bool, FailureCause> {
         let Some(Mark { bytes, records, section }) = self.group.take() else { return Ok(false) };
         let undone = panic::guard(|| {
@@ -106,12 +106,13 @@ impl<'s, K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> PartEmitter<'s, K,
         Ok(true)
     }
 
-    /// What the sink failed with. It goes before anything that user code made of it.
+    /// The failure of the sink, which takes precedence over any error that user code returned
+    /// because of it.
     pub(super) fn take_failure(&mut self) -> Option<FailureCause> {
         self.failure.take()
     }
 
-    /// Ends the part, and returns the number of pairs and the counters.
+    /// Ends the part, and returns its number of pairs and its counters.
     pub(super) fn finish(mut self) -> Result<(u64, Counters), FailureCause> {
         let outcome = panic::guard(|| self.end_section());
         self.take_failure().map_or(Ok(()), Err)?;
@@ -126,15 +127,15 @@ impl<'s, K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> PartEmitter<'s, K,
         Ok((records, kept_counters))
     }
 
-    /// There is much to be written, or the section is full.
+    /// Called when enough bytes are collected, or the section is full.
     #[cold]
     fn hand_on(&mut self) -> Result<()> {
-        // A sink that has failed is not asked again, even if user code goes on after the error.
+        // A sink that has failed is not called again, even if user code ignores the error.
         if let Some(cause) = &self.failure {
             return Err(hidden(cause));
         }
         if self.group.is_some() && self.bytes.len() + self.section.held_bytes() < self.write_bytes {
-            // The mark is of this section: it grows on, though it is full.
+            // The mark belongs to this section, so the section goes on although it is full.
             return Ok(());
         }
         self.forget_mark();
@@ -146,8 +147,8 @@ impl<'s, K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> PartEmitter<'s, K,
         self.write_bytes = WRITE_BYTES;
     }
 
-    /// Ends the section if it is full, and writes what is ready if that is much. What fails is
-    /// found in `failure`.
+    /// Ends the section if it is full, and writes the collected bytes if there are enough. An error
+    /// is stored in `failure`.
     fn move_on(&mut self) -> Result<()> {
         if self.section.is_full() {
             self.end_section()?;
@@ -158,13 +159,13 @@ impl<'s, K: Key + ?Sized, V: Value + ?Sized, O: Output<K, V>> PartEmitter<'s, K,
         let written = self.sink.write(&self.bytes);
         self.written_bytes += self.bytes.len() as u64;
         self.bytes.clear();
-        // What a large pair took is not kept: it would be as much again as the pair itself.
+        // The memory of a large pair is not kept: it would double what the pair takes up.
         self.bytes.shrink_to(2 * WRITE_BYTES);
         written.map_err(|cause| hidden(self.failure.insert(cause)))
     }
 
-    /// Ends the section, unless there is nothing in it. An error is not the current group's fault:
-    /// it is found in `failure`, and the section is lost.
+    /// Ends the section unless it is empty. An error is not the current group's fault: it is stored
+    /// in `failure`, and the section is lost.
     fn end_section(&mut self) -> Result<()> {
         let (offset, records_before) = self.section_start;
         let records = self.records - records_before;

@@ -1,4 +1,4 @@
-//! What is around the sections of a map-only part, which are encoded chunk by chunk.
+//! Header and footer of a map-only part, whose sections are encoded chunk by chunk.
 
 use std::any::Any;
 use std::fmt;
@@ -11,16 +11,16 @@ use crate::key::Key;
 use crate::output::{Output, PartEncoder, PartInfo, Section, SummaryOf};
 use crate::value::Value;
 
-/// The sections of encoded output, of a type that only their job knows.
+/// The sections of encoded output. Only their job knows the type of their summaries.
 pub struct Sections(Box<dyn Any + Send>);
 
 impl Sections {
-    /// Their offsets are counted from the start of the output that they are sections of.
+    /// Their offsets count from the start of the encoded output.
     pub(crate) fn new<S: Send + 'static>(sections: Vec<Section<S>>) -> Self {
         Self(Box::new(sections))
     }
 
-    /// None at all.
+    /// No sections.
     pub fn none() -> Self {
         Self(Box::new(()))
     }
@@ -32,9 +32,9 @@ impl fmt::Debug for Sections {
     }
 }
 
-/// A part in the making, whose sections are encoded elsewhere.
+/// An unfinished part whose sections are encoded elsewhere.
 pub trait PartFrame: Send {
-    /// Hears of sections that stand behind all before them.
+    /// Notes sections, which follow all sections so far.
     fn append(&mut self, sections: Sections) -> Result<(), FailureCause>;
 
     /// Writes the footer.
@@ -58,7 +58,7 @@ impl PartFrame for NoFrame {
 /// The frame of an [`Output`].
 struct Frame<P, S> {
     part: P,
-    /// Where the next section begins.
+    /// The offset of the next section.
     offset: u64,
     sections: std::marker::PhantomData<fn(S)>,
 }

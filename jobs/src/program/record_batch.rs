@@ -1,23 +1,22 @@
-//! A batch of pairs that is owned.
+//! An owned batch of pairs.
 //!
-//! User code pulls the values of a group while the source moves on beneath it, so the typed loops
-//! cannot go on borrowing from the source. What they read is copied here first: into memory that
-//! stays in the cache.
+//! User code pulls the values of a group while the source advances, so the typed loops cannot
+//! borrow from the source. They copy each batch here first, into memory that stays in the cache.
 
 use super::batch::RecordRef;
 
-/// What a batch keeps for the next one; large pairs may take more.
+/// Memory that a batch keeps for reuse; large pairs may need more.
 const KEPT_BYTES_MAX: usize = 2 << 20;
 
-/// Encoded pairs, one after the other in one piece of memory.
+/// Encoded pairs, contiguous in memory.
 #[derive(Debug, Default)]
 pub(super) struct RecordBatch {
     data: Vec<u8>,
     spans: Vec<Span>,
 }
 
-/// Where a pair lies in the data: the key ends where the value starts, the pair starts where the
-/// last one ended.
+/// The ends of a pair's key and value in the data. The value starts where the key ends, and the
+/// pair where the previous one ends.
 #[derive(Clone, Copy, Debug)]
 struct Span {
     start: usize,
@@ -26,7 +25,7 @@ struct Span {
 }
 
 impl RecordBatch {
-    /// Removes all pairs and keeps the memory, but for that of large pairs.
+    /// Removes all pairs and keeps the memory, up to a limit.
     pub(super) fn clear(&mut self) {
         self.data.clear();
         self.data.shrink_to(KEPT_BYTES_MAX);
@@ -50,7 +49,7 @@ impl RecordBatch {
         RecordRef { key: &self.data[start..key_end], value: &self.data[key_end..end] }
     }
 
-    /// Whether it takes up more than it keeps.
+    /// Whether it takes up more memory than it keeps.
     pub(super) fn is_large(&self) -> bool {
         self.data.len() > KEPT_BYTES_MAX
     }

@@ -1,4 +1,4 @@
-//! From an encoded pair to its partition.
+//! Routes: the partition of each encoded pair.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -8,10 +8,11 @@ use crate::error::{Error, Result};
 use crate::grouping::Prefix;
 use crate::partitioner::{Partitioner, hash_key};
 
-/// Knows the partition of every pair of one map task.
+/// Finds the partitions of the pairs of one map task.
 pub(crate) trait Route: Send + Sync + 'static {
     /// The partition of `record`. `salt` is any number that differs between the records of the
-    /// input, such as their offset: where equal pairs may go to several partitions, it chooses.
+    /// input, such as their offset: it chooses among the partitions of a pair that may go to
+    /// several.
     fn route(&self, record: RecordRef<'_>, salt: u64) -> Result<u32>;
 }
 
@@ -22,12 +23,12 @@ impl Route for Arc<dyn Route> {
     }
 }
 
-/// What a job says about partitions: every [`Partitioner`], or [`Ordered`].
+/// How a job chooses partitions: with a [`Partitioner`], or [`Ordered`].
 pub(crate) trait RouteMaker: Send + Sync + 'static {
-    /// How pairs are spread, if groups are (`grouped`) or are not reduced together.
+    /// How pairs are spread over partitions; `grouped` says whether groups are reduced together.
     fn partitioning(grouped: bool) -> Partitioning;
 
-    /// The route of one map task's pairs, which are grouped by `G`.
+    /// The route of one map task, whose pairs are grouped by `G`.
     fn make<G: Prefix>(self: &Arc<Self>, setup: &CollectorSetup) -> impl Route;
 }
 
@@ -42,7 +43,7 @@ impl<P: Partitioner> RouteMaker for P {
     }
 }
 
-/// By ranges of keys, so that all parts together are in order.
+/// Partitions by ranges of keys, so that all parts together are in order.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ordered;
 
@@ -68,7 +69,7 @@ impl<P: Partitioner, G: Prefix> Route for KeyRoute<P, G> {
     fn route(&self, record: RecordRef<'_>, _salt: u64) -> Result<u32> {
         let group = &record.key[..G::prefix_bytes(record.key)?];
         let partition = self.partitioner.partition(group, hash_key(group), self.partitions);
-        // One out of range would be lost, so it is an error.
+        // A pair of a partition out of range would be lost.
         if partition < self.partitions {
             Ok(partition)
         } else {
@@ -90,8 +91,8 @@ struct RangeRoute<G> {
 impl<G: Prefix> Route for RangeRoute<G> {
     #[inline]
     fn route(&self, record: RecordRef<'_>, salt: u64) -> Result<u32> {
-        // A point may lie inside a group, which stays together: only what the group has in common
-        // is compared.
+        // A point may lie inside a group, which must stay together, so only the group's prefix is
+        // compared.
         let group = &record.key[..G::prefix_bytes(record.key)?];
         Ok(self.split_points.range_of(RecordRef { key: group, ..record }, salt))
     }

@@ -1,4 +1,4 @@
-//! What the engine tells a program about one of its map tasks.
+//! What a program's collectors need to know of a map task: the setup and the split points.
 
 use std::sync::Arc;
 
@@ -7,44 +7,46 @@ use serde::{Deserialize, Serialize};
 use super::{BadRecordPolicy, RecordRef};
 use crate::collect::prefix;
 
-/// What a collector has to know of its task.
+/// The setup of a collector.
 #[derive(Clone, Debug, Default)]
 pub struct CollectorSetup {
     /// Number of partitions; 0 for a map-only job.
     pub partitions: u32,
-    /// Which of the job's inputs the task reads, counted from 0.
+    /// The number of the input that the task reads, from 0.
     pub input: u32,
-    /// Where the ranges of an ordered job begin; empty for all others.
+    /// Where the ranges of an ordered job begin; empty for other jobs.
     pub split_points: Arc<SplitPoints>,
-    /// How to go about bad records: those that are left out are kept for
+    /// How to handle bad records. Skipped ones are kept for
     /// [`Collector::take_skipped`](crate::collect::Collector::take_skipped).
     pub bad_records: BadRecordPolicy,
-    /// Seeds hash tables: the same for all attempts of the job, whose digests of keys are compared,
-    /// and not known to whoever writes the input, who could make keys collide.
+    /// The seed of hash tables. The same for all attempts of the job, since digests of their keys
+    /// are compared; secret from the authors of the input, who could otherwise make keys collide.
     pub seed: u64,
 }
 
 /// How the pairs of a job are spread over its partitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Partitioning {
-    /// By the key alone: by its hash, or as the job's own partitioner says.
+    /// By the key alone: by its hash, or by the job's own partitioner.
     ByKey,
-    /// By ranges of keys: partition after partition gives all pairs in order. Needs
+    /// By ranges of keys, so that the partitions in sequence have all pairs in order. Needs
     /// [`SplitPoints`], chosen from a sample of the pairs.
     Ranges {
-        /// Whether pairs of one key may go to several partitions: they are not reduced together.
+        /// Whether pairs of one key may go to several partitions, since they are not reduced
+        /// together.
         within_keys: bool,
     },
 }
 
-/// So many points are looked through faster than they are searched.
+/// Up to this many points, a linear search is faster than a binary one.
 const FEW_POINTS: usize = 16;
 
-/// The first pair of each range but the first, ascending; equal ones share out equal pairs.
+/// The first pair of each range except the first, ascending. The ranges of equal points share the
+/// pairs equal to them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SplitPoints {
     points: Vec<Point>,
-    /// Of the points' keys: few enough that they lie close together.
+    /// The prefixes of the points' keys, packed for the search.
     prefixes: Vec<u64>,
 }
 
@@ -52,23 +54,23 @@ pub struct SplitPoints {
 struct Point {
     key: Vec<u8>,
     value: Vec<u8>,
-    /// How many of the points that follow are the same.
+    /// How many of the following points are equal to this one.
     repeats: u32,
 }
 
-/// A pair of a sample, encoded.
+/// An encoded pair of a sample.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SampledPair {
     /// The key, or the start of a long one.
     pub key: Vec<u8>,
     /// The value, or the start of a long one.
     pub value: Vec<u8>,
-    /// How much of the whole it stands for, in any unit.
+    /// How much of the map output it stands for, in any unit.
     pub weight: u64,
 }
 
 impl SplitPoints {
-    /// Points as they were given out by [`iter`](Self::iter).
+    /// Rebuilds points from the items of [`iter`](Self::iter).
     pub fn new(points: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Self {
         let points = points.into_iter().map(|(key, value)| Point { key, value, repeats: 0 });
         let mut points: Vec<_> = points.collect();
@@ -82,10 +84,10 @@ impl SplitPoints {
         Self { points, prefixes }
     }
 
-    /// Cuts a sample into `partitions` ranges of about the same weight. With `within_keys` a range
-    /// may begin in the middle of a key's pairs, and a pair that makes up several ranges is shared
-    /// out among them. Points are as short as they can be without another pair of the sample
-    /// changing its range: all workers are told of all points. O(n log n).
+    /// Cuts a sample into `partitions` ranges of about equal weight. With `within_keys`, a range
+    /// may begin among the pairs of one key, and a pair that fills several ranges is shared among
+    /// them. All points are sent to all workers, so each is the shortest that leaves every pair of
+    /// the sample in its range. O(n log n).
     pub fn from_sample(mut sample: Vec<SampledPair>, partitions: u32, within_keys: bool) -> Self {
         sample.sort_unstable();
         let total: u128 = sample.iter().map(|pair| u128::from(pair.weight)).sum();
@@ -97,7 +99,7 @@ impl SplitPoints {
         let mut passed = 0;
         for (index, pair) in sample.iter().enumerate() {
             passed += u128::from(pair.weight);
-            // The next range begins with the pair that stands for this much of the weight.
+            // The next range begins with the pair at its share of the total weight.
             while (chosen.len() as u128 + 1) * total < passed * u128::from(partitions) {
                 chosen.push(side(index));
             }
@@ -110,8 +112,8 @@ impl SplitPoints {
         let point = |nth: usize| {
             let pair = chosen[nth];
             let is_same = |other: Option<&(&[u8], &[u8])>| other == Some(&pair);
-            // Pairs that are equal to several points are shared out among their ranges: there, all
-            // of the pair counts.
+            // Pairs equal to several points are shared among their ranges, so such a point is not
+            // shortened.
             if nth > 0 && is_same(chosen.get(nth - 1)) || is_same(chosen.get(nth + 1)) {
                 return (pair.0.to_vec(), pair.1.to_vec());
             }
@@ -127,8 +129,8 @@ impl SplitPoints {
         self.points.iter().map(|point| (&point.key[..], &point.value[..]))
     }
 
-    /// The range of a pair. One that is equal to several points may go to any range that these
-    /// touch: `salt`, any number, chooses. O(log n).
+    /// The range of a pair. A pair equal to several points may go to any range next to them;
+    /// `salt`, any number, chooses. O(log n).
     #[inline]
     pub(crate) fn range_of(&self, record: RecordRef<'_>, salt: u64) -> u32 {
         let prefix = prefix(record.key);
@@ -137,14 +139,14 @@ impl SplitPoints {
         } else {
             self.prefixes.partition_point(|point| *point < prefix)
         };
-        // Few records have the prefix of a point, so that the whole records are seldom compared.
+        // Few records have the prefix of a point, so whole records are seldom compared.
         match self.prefixes.get(low) {
             Some(point) if *point == prefix => self.range_from(low, record, salt),
             _ => low as u32,
         }
     }
 
-    /// The range of a pair that is not before the point before `low`.
+    /// The range of a pair that is not below the point before `low`.
     #[cold]
     fn range_from(&self, mut low: usize, record: RecordRef<'_>, salt: u64) -> u32 {
         low += self.points[low..].partition_point(|point| point.record() < record);
@@ -158,7 +160,7 @@ impl SplitPoints {
     }
 }
 
-/// The shortest pair that is larger than `smaller`, and not larger than `pair`.
+/// The shortest pair that is greater than `smaller` and not greater than `pair`.
 fn separator(smaller: Option<(&[u8], &[u8])>, (key, value): (&[u8], &[u8])) -> (Vec<u8>, Vec<u8>) {
     let differ = |a: &[u8], b: &[u8]| a.iter().zip(b).take_while(|(a, b)| a == b).count() + 1;
     match smaller {
@@ -174,7 +176,7 @@ impl Point {
     }
 }
 
-/// Below `ranges`, evenly for salts of any pattern.
+/// A number below `ranges`, evenly distributed for salts of any pattern.
 #[cold]
 fn shared_out(salt: u64, ranges: u32) -> u32 {
     let mixed = salt.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
@@ -209,7 +211,7 @@ mod tests {
                 pairs.iter().map(|(key, value)| points.range_of(record(key, value), salt)).collect();
             let strictly = |pair: &[usize]| {
                 let [a, b] = pair else { unreachable!() };
-                // Equal pairs may be shared out; all others are in order.
+                // Equal pairs may be in any of several ranges; all others are in order.
                 pairs[*a] == pairs[*b] || ranges[*a] <= ranges[*b]
             };
             let indices: Vec<_> = (0..pairs.len()).collect();
@@ -225,10 +227,10 @@ mod tests {
     }
 
     proptest! {
-        /// However short points are, no pair of the sample is in another range than by the pairs
-        /// that were chosen.
+        /// Shortened points leave each pair of the sample in the range that the chosen pairs give
+        /// it.
         #[test]
-        fn points_are_short_and_cut_the_sample_where_whole_ones_would(
+        fn short_points_cut_the_sample_like_whole_pairs(
             pairs in vec((vec(0..3_u8, 0..6), vec(0..2_u8, 0..3)), 1..60),
             partitions in 1..9_u32,
             within_keys: bool,
@@ -240,8 +242,8 @@ mod tests {
             let mut pairs = pairs;
             pairs.sort();
             for (nth, (key, value)) in points.iter().enumerate() {
-                // As many pairs are before it as should be, but for those that are equal to the one
-                // that was chosen.
+                // The right number of pairs is before the point, except for pairs equal to the
+                // chosen one.
                 let before = pairs.iter().filter(|pair| (&pair.0[..], &pair.1[..]) < (key, value));
                 let chosen = pairs.get(before.count());
                 prop_assert!(chosen.is_some_and(|pair| (key, value) <= (&pair.0[..], &pair.1[..])));
@@ -254,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn random_keys_are_told_apart_by_few_bytes() {
+    fn points_between_random_keys_are_short() {
         let pair = |n: u64| SampledPair {
             key: n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes().repeat(2),
             value: vec![b'v'; 90],
@@ -267,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn one_pair_that_is_everywhere_is_shared_out() {
+    fn a_very_frequent_pair_is_shared_among_ranges() {
         let sample = vec![SampledPair { key: b"hay".to_vec(), value: vec![], weight: 100 }];
         let points = SplitPoints::from_sample(sample.clone(), 4, true);
         let mut counts = [0_u32; 4];
@@ -277,7 +279,7 @@ mod tests {
         assert!(counts.iter().all(|count| (2_000..3_000).contains(count)), "{counts:?}");
         assert_eq!(points.range_of(record(b"ha", b""), 1), 0);
         assert_eq!(points.range_of(record(b"hay", b"x"), 1), 3);
-        // Where pairs are reduced together, they stay together.
+        // Pairs that are reduced together stay together.
         let points = SplitPoints::from_sample(sample, 4, false);
         assert_eq!(points.iter().len(), 1);
     }

@@ -1,29 +1,29 @@
-//! What planning has to know of a job, without the code that knows it.
+//! The description of a job that the coordinator plans by, without the job's code.
 //!
-//! Only who has the code can build a [`Program`]: the submitter and the workers. The coordinator
-//! plans by this description, and runs nothing of the job.
+//! Only the submitter and the workers have the code to build a [`Program`]. The coordinator runs
+//! none of it.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Partitioning, Program};
 
-/// A job's outline: data only, as its submitter has seen it.
+/// The properties of a job that its submitter reports.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobShape {
-    /// Names of the inputs of a job that has several; none where there is only one.
+    /// Names of the inputs of a job with several; empty for a job with one.
     pub input_names: Vec<String>,
-    /// Whether map output is the job's output, without shuffle and reduce.
+    /// Whether the map output is the job's output, without shuffle and reduce.
     pub map_only: bool,
     /// How pairs are spread over partitions.
     pub partitioning: Partitioning,
     /// The numbers of the inputs whose files are not cut, ascending.
     pub uncut_inputs: Vec<u32>,
-    /// What the names of parts end with.
+    /// The extension of part names.
     pub extension: String,
 }
 
 impl JobShape {
-    /// That of `program`.
+    /// The shape of `program`.
     pub fn of(program: &dyn Program) -> Self {
         let input_names: Vec<_> = program.input_names().into_iter().map(str::to_string).collect();
         let inputs = 0..input_names.len().max(1) as u32;
@@ -37,7 +37,7 @@ impl JobShape {
         }
     }
 
-    /// Whether partitions are ranges of keys, which takes a sample of the map output.
+    /// Whether partitions are ranges of keys, which need a sample of the map output.
     pub fn is_ordered(&self) -> bool {
         !self.map_only && matches!(self.partitioning, Partitioning::Ranges { .. })
     }

@@ -1,4 +1,4 @@
-//! A job that only sorts: pairs in, the same pairs out, in order.
+//! A job that only sorts its pairs.
 
 use std::sync::Arc;
 
@@ -18,7 +18,8 @@ use crate::mapper::Mapper;
 use crate::output::{Output, PartInfo};
 use crate::value::Value;
 
-/// Mapper, partitions and output: no groups are made, so that pairs go from the merge to the part.
+/// Mapper, partitions and output. There are no groups: pairs go directly from the merge to the
+/// part.
 pub(crate) struct Sorted<M, P, O> {
     pub(crate) mapper: Arc<M>,
     pub(crate) routes: Arc<P>,

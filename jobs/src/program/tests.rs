@@ -1,4 +1,5 @@
-//! The reduce and combine loops over batches cut anywhere, and failures from every side.
+//! Tests of the reduce and combine loops: batches cut anywhere, and failures of sources, sinks and
+//! user code.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -14,7 +15,7 @@ const PART: PartInfo = PartInfo::new(0);
 
 type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// Encoded and sorted.
+/// Encodes and sorts pairs.
 fn encode(pairs: &[(String, u64)]) -> Pairs {
     let mut encoded: Pairs = Vec::new();
     for (key, value) in pairs {
@@ -26,7 +27,7 @@ fn encode(pairs: &[(String, u64)]) -> Pairs {
     encoded
 }
 
-/// A source of batches of one size, and of a failure at the end if there is one.
+/// A source of batches of one size, which may end with a failure.
 struct Batches<'a> {
     records: Vec<RecordRef<'a>>,
     batch_records: usize,
@@ -46,7 +47,7 @@ impl RecordBatches for Batches<'_> {
         let batch = self.records[self.next..].chunks(self.batch_records).next();
         self.next += batch.map_or(0, <[_]>::len);
         match batch {
-            // A source that has failed is not to be asked again.
+            // A source that has failed must not be called again.
             None => self.failure.clone().map_or(Ok(None), Err),
             batch => Ok(batch),
         }
@@ -91,7 +92,7 @@ impl RecordSink for Disk {
     }
 }
 
-/// Never run: these tests begin after the map.
+/// Never called: these tests begin after the map.
 struct NoMapper;
 
 impl Mapper for NoMapper {
@@ -133,7 +134,7 @@ impl Reducer<str, u64> for SumOfFirst {
     }
 }
 
-/// What a reducer makes of the failures that it sees.
+/// Reducers that handle failures badly.
 enum Careless {
     Ignores,
     Replaces,
@@ -216,7 +217,7 @@ fn without_a_combiner_pairs_are_copied() {
 }
 
 #[test]
-fn a_failing_source_comes_out_unchanged_whatever_user_code_does() {
+fn a_failure_of_the_source_is_reported_whatever_user_code_does() {
     let broken = FailureCause::Corrupt { file: "s".into(), offset: 7, message: "crc".into() };
     let pairs = two_pairs();
     let source = || Batches { failure: Some(broken.clone()), ..Batches::new(&pairs, 1) };
@@ -229,7 +230,7 @@ fn a_failing_source_comes_out_unchanged_whatever_user_code_does() {
 }
 
 #[test]
-fn a_failing_sink_comes_out_unchanged_whatever_user_code_does() {
+fn a_failure_of_the_sink_is_reported_whatever_user_code_does() {
     let pairs = two_pairs();
     let full = || Disk { bytes_max: 3, ..Disk::new() };
     for reducer in [Careless::Ignores, Careless::Replaces, Careless::Panics] {
@@ -290,7 +291,7 @@ fn a_combiner_that_fails_names_the_key() {
 }
 
 #[test]
-fn foreign_bytes_are_the_group_s_error() {
+fn malformed_bytes_are_an_error_of_the_group() {
     let pairs = vec![(vec![0xff], vec![])];
     let error =
         program(Sum).reduce(PART, &mut Batches::new(&pairs, 1), &mut Disk::new()).unwrap_err();
@@ -318,7 +319,7 @@ fn long_output_is_written_in_pieces() {
     assert!(writes.0.len() > 3 && writes.0.iter().all(|len| *len < 300 << 10), "{:?}", writes.0);
 }
 
-/// Emits each value, and fails at one that it finds bad, with what it has emitted by then.
+/// Emits each value, and fails at a bad one after it has emitted others.
 struct Picky;
 
 impl Reducer<str, u64> for Picky {
@@ -349,7 +350,7 @@ fn skips() -> BadRecordPolicy {
 
 proptest! {
     #[test]
-    fn a_bad_group_leaves_nothing_and_the_others_all(
+    fn a_bad_group_leaves_nothing_and_the_others_everything(
         pairs in vec(("[ab]{0,2}", 0..9_u64), 0..60), batch_records in 1..20_usize,
     ) {
         let is_bad = |key: &str| pairs.iter().any(|(of, value)| of == key && *value < 2);
@@ -381,7 +382,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_no_fault_of_a_group_still_fails() {
+fn a_failure_that_is_not_a_groups_fault_is_not_skipped() {
     let pairs = two_pairs();
     let mut never = |_| panic!("nothing is to be skipped");
     let broken = FailureCause::Corrupt { file: "s".into(), offset: 7, message: "crc".into() };
@@ -404,7 +405,7 @@ fn what_is_no_fault_of_a_group_still_fails() {
         &mut never,
     );
     assert_eq!(failed, Err(disk_full()));
-    // More has been written than can be taken back.
+    // More has been written than can be undone.
     let long = encode(&[("x".repeat(5 << 20), 2), ("x".repeat(5 << 20), 3)]);
     let mut source = Batches::new(&long, 1);
     let failed = program(FailsAtEnd).reduce_skipping(
@@ -417,7 +418,7 @@ fn what_is_no_fault_of_a_group_still_fails() {
     assert!(matches!(failed, Err(FailureCause::UserError { .. })), "{failed:?}");
 }
 
-/// Emits each value, and fails then.
+/// Emits each value, and then fails.
 struct FailsAtEnd;
 
 impl Reducer<str, u64> for FailsAtEnd {
@@ -437,7 +438,7 @@ impl Reducer<str, u64> for FailsAtEnd {
     }
 }
 
-/// The keys that user code has seen, without the one that it is said to see now.
+/// The keys that user code has processed, without the current one.
 #[derive(Debug, Default)]
 struct Keys(Mutex<(Option<String>, Vec<String>)>);
 
@@ -458,7 +459,7 @@ impl Breadcrumb for Keys {
 
 #[test]
 fn breadcrumbs_name_each_group_and_poison_is_not_tried() {
-    // Told apart only after what is shown of them.
+    // They differ only beyond the part that is displayed.
     let long = ["a", "b"].map(|end| "x".repeat(200) + end);
     let pairs = encode(&[("a".into(), 2), (long[0].clone(), 1), (long[1].clone(), 2)]);
     let keys = Arc::new(Keys::default());

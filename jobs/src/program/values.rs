@@ -7,10 +7,10 @@ use super::groups::{Group, Window};
 use crate::error::Result;
 use crate::value::Value;
 
-/// The values of one key, one after the other; they may be more than fit in memory.
+/// The values of one key, one after the other; they may exceed memory.
 ///
-/// Each value is borrowed until the next is asked for, so this is not an [`Iterator`]; read it with
-/// `while let`:
+/// Each value is borrowed until the next call, so this is not an [`Iterator`]; read it with `while
+/// let`:
 ///
 /// ```
 /// # use windrow_jobs::{Result, Values};
@@ -48,7 +48,7 @@ impl<'a, V: Value + ?Sized> Values<'a, V> {
         self.next_encoded()?.map(V::decode).transpose()
     }
 
-    /// Reads all values that are left, without decoding them, and returns their number.
+    /// Skips the remaining values, without decoding them, and returns their number.
     pub fn count(&mut self) -> Result<u64> {
         let mut count = 0;
         while self.next_encoded()?.is_some() {

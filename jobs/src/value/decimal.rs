@@ -1,4 +1,4 @@
-//! Decimal numbers, exact.
+//! Exact decimal numbers.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -11,12 +11,11 @@ use crate::text::{self, shown};
 /// Most digits after the point.
 const SCALE_MAX: u8 = 28;
 
-/// As many digits always fit a `u64`.
+/// This many digits always fit a `u64`.
 const FAST_DIGITS: usize = 18;
 
-/// A decimal number with its digits after the point, of up to 36 digits in all and 28 after the
-/// point. Sums of such are exact, so they do not depend on the order of adding: what floats cannot
-/// give.
+/// A decimal number of up to 36 digits, 28 of them after the point. Unlike sums of floats, sums of
+/// decimals are exact, and so do not depend on the order of addition.
 ///
 /// ```
 /// use windrow_jobs::value::Decimal;
@@ -27,8 +26,9 @@ const FAST_DIGITS: usize = 18;
 /// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Decimal(
-    /// The number times ten to the power of its scale, and in the lowest bits the scale: one
-    /// number, so that sums of one scale take one addition, and tables of sums stay small.
+    /// The number times ten to the power of its scale, with the scale in the lowest bits: one
+    /// integer, so that numbers of one scale are added in one addition, and tables of sums stay
+    /// small.
     i128,
 );
 
@@ -39,8 +39,8 @@ impl Decimal {
     /// Zero, without digits after the point.
     pub const ZERO: Self = Self(0);
 
-    /// The number `units * 10^-scale`; `None` where the scale is more than 28, or the units have
-    /// more than 36 digits.
+    /// The number `units * 10^-scale`; `None` if the scale is more than 28, or the units have more
+    /// than 36 digits.
     pub fn new(units: i128, scale: u8) -> Option<Self> {
         let shifted = units << SCALE_BITS;
         (scale <= SCALE_MAX && shifted >> SCALE_BITS == units)
@@ -57,7 +57,7 @@ impl Decimal {
         (self.0 & SCALE_MASK) as u8
     }
 
-    /// Reads a number such as `12`, `-0.50`, `.5` or `1.5e3`, with blanks around it or not.
+    /// Parses a number such as `12`, `-0.50`, `.5` or `1.5e3`, perhaps with blanks around it.
     #[inline]
     pub fn parse(text: &[u8]) -> Result<Self> {
         let digits = text.strip_prefix(b"-").unwrap_or(text);
@@ -84,7 +84,7 @@ impl Decimal {
         Ok(Self(units << SCALE_BITS | i128::from(scale)))
     }
 
-    /// The sum, with as many digits after the point as the more exact of both; `None` where it has
+    /// The sum, with as many digits after the point as the more precise summand; `None` if it has
     /// more than 36 digits.
     #[inline]
     pub fn checked_add(self, other: Self) -> Option<Self> {
@@ -95,15 +95,15 @@ impl Decimal {
         Self::new(self.units_at(scale)?.checked_add(other.units_at(scale)?)?, scale)
     }
 
-    /// The largest integer that, times `width`, is at most this number; `None` where `width` is not
-    /// positive or the numbers are too far apart.
+    /// The largest integer that, times `width`, is at most this number; `None` if `width` is not
+    /// positive or the integer does not fit.
     pub fn checked_div_floor(self, width: Self) -> Option<i128> {
         let scale = self.scale().max(width.scale());
         let (units, width) = (self.units_at(scale)?, width.units_at(scale)?);
         (width > 0).then(|| units.div_euclid(width))
     }
 
-    /// This number `times` times; `None` where that has more than 36 digits.
+    /// The product with `times`; `None` if it has more than 36 digits.
     pub fn checked_mul(self, times: i128) -> Option<Self> {
         Self::new(self.units().checked_mul(times)?, self.scale())
     }
@@ -113,17 +113,19 @@ impl Decimal {
         self.units() < 0
     }
 
-    /// The largest exponent with which a power of ten is at most this number, signs left out;
-    /// `None` for zero.
+    /// The largest exponent of a power of ten that is at most this number's absolute value; `None`
+    /// for zero.
     pub(crate) fn log10_floor(self) -> Option<i32> {
         let digits = self.units().unsigned_abs().checked_ilog10()?;
         Some(digits as i32 - i32::from(self.scale()))
     }
 
-    /// The same with a power of two.
+    /// The largest exponent of a power of two that is at most this number's absolute value; `None`
+    /// for zero.
     pub(crate) fn log2_floor(self) -> Option<i32> {
         let (units, unit) = (self.units().unsigned_abs(), 10_u128.pow(u32::from(self.scale())));
-        // Both have the same number of bits once the smaller one has been shifted: 128 are enough.
+        // Once the smaller number has been shifted, both have the same number of bits, so 128 bits
+        // suffice.
         let exponent = units.checked_ilog2()? as i32 - unit.ilog2() as i32;
         let is_less = match u32::try_from(exponent) {
             Ok(up) => units < unit << up,
@@ -132,18 +134,18 @@ impl Decimal {
         Some(exponent - i32::from(is_less))
     }
 
-    /// The nearest float, or the one beside it.
+    /// The nearest float, or its neighbour.
     pub fn to_f64(self) -> f64 {
         self.units() as f64 / 10_f64.powi(i32::from(self.scale()))
     }
 
-    /// The units at a scale that is at least this one's.
+    /// The units at a scale that is at least this number's.
     fn units_at(self, scale: u8) -> Option<i128> {
         self.units().checked_mul(10_i128.pow(u32::from(scale - self.scale())))
     }
 }
 
-/// Reads whatever [`Decimal::parse`] promises.
+/// Parses every number that [`Decimal::parse`] accepts.
 #[cold]
 fn parse_any(text: &[u8]) -> Result<Decimal> {
     let number = text.trim_ascii();
@@ -176,12 +178,12 @@ fn parse_any(text: &[u8]) -> Result<Decimal> {
 }
 
 fn parse_exponent(text: &[u8]) -> Option<i32> {
-    // More than a few digits are beyond all that can be held, whatever they are.
+    // An exponent of more than six characters is out of range.
     let text = str::from_utf8(text).ok().filter(|text| text.len() <= 6)?;
     text.parse().ok()
 }
 
-/// `units * 10^-scale` with a scale that is in range.
+/// `units * 10^-scale`, brought to a scale in range.
 fn scaled(mut units: i128, mut scale: i32) -> Option<Decimal> {
     if units == 0 {
         scale = scale.clamp(0, i32::from(SCALE_MAX));
@@ -254,14 +256,13 @@ impl Value for Decimal {
     copied_views!();
 }
 
-/// By value; of numbers that are equal, the one with fewer digits after the point comes first.
+/// By value; among equal numbers, the one with fewer digits after the point comes first.
 impl OrderedValue for Decimal {
     fn compare(a: Self, b: Self) -> Ordering {
         let scale = a.scale().max(b.scale());
         let by_value = match (a.units_at(scale), b.units_at(scale)) {
             (Some(a), Some(b)) => a.cmp(&b),
-            // Only one of both grows; if it grows too large, it is the one that is farther from
-            // zero.
+            // Only one of the two is scaled up; if it overflows, it is the one farther from zero.
             (None, _) => a.units().cmp(&0),
             (_, None) => 0.cmp(&b.units()),
         };
@@ -280,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_read_as_people_write_them() {
+    fn numbers_are_parsed_as_people_write_them() {
         for (text, expected) in [
             ("7", "7"),
             ("-0", "0"),
@@ -323,7 +324,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn like_integers(a in -1_000_000..1_000_000_i64, b in -1_000_000..1_000_000_i64, scale in 0..5_u8) {
+        fn decimals_behave_like_scaled_integers(a in -1_000_000..1_000_000_i64, b in -1_000_000..1_000_000_i64, scale in 0..5_u8) {
             let (x, y) = (Decimal::new(a.into(), scale).unwrap(), decimal(&b.to_string()));
             prop_assert_eq!(decimal(&x.to_string()), x);
             let factor = 10_i64.pow(scale.into());

@@ -1,4 +1,4 @@
-//! Values: what travels with a key. Encoded once by the mapper and decoded once by the reducer.
+//! Values: each travels with a key, encoded once on the map side and decoded once by the reducer.
 //!
 //! Primitives, strings, bytes, options and tuples have compact encodings of their own; any other
 //! serde type is wrapped as [`Serde<T>`](Serde). As with keys, a type names a schema: `str` is
@@ -31,29 +31,29 @@ use crate::error::{Error, Result};
 /// # Ok::<(), windrow_jobs::Error>(())
 /// ```
 pub trait Value: Send + Sync + 'static {
-    /// What is passed to `emit`.
+    /// The view that is passed to `emit`.
     type Ref<'a>: Copy;
-    /// What a reducer gets.
+    /// The view that a reducer gets.
     type Decoded<'a>;
-    /// A copy that owns its data, for tests and for keeping.
+    /// A copy that owns its data.
     type Owned: Send + std::fmt::Debug;
 
-    /// Whether the value is written to text output at all; `()` is not.
+    /// Whether text output has a field for the value; `()` has none.
     const HAS_TEXT: bool = true;
 
     /// Whether an owned copy is a few plain bytes, so that [`own`](Self::own) is free and nothing
-    /// is dropped: numbers, `bool`, `char`, `()` and tuples and options of these.
+    /// is dropped: true for numbers, `bool`, `char`, `()`, and tuples and options of these.
     const IS_COPY: bool = false;
 
     /// Whether the value's own bytes are its encoding, so that [`encoded`](Self::encoded) copies
-    /// nothing: strings and bytes.
+    /// nothing: true for strings and bytes.
     const IS_BYTES: bool = false;
 
     /// Appends the encoding of a value that stands alone or last.
     fn encode(value: Self::Ref<'_>, out: &mut Vec<u8>) -> Result<()>;
 
-    /// The encoding of a value that stands alone: the value's own bytes where these are the
-    /// encoding, else those that are put into `scratch`.
+    /// The encoding of a value that stands alone: the value's own bytes if they are its encoding,
+    /// else the bytes put into `scratch`.
     #[inline]
     fn encoded<'a, 'v: 'a>(value: Self::Ref<'v>, scratch: &'a mut Vec<u8>) -> Result<&'a [u8]> {
         scratch.clear();
@@ -61,21 +61,20 @@ pub trait Value: Send + Sync + 'static {
         Ok(scratch)
     }
 
-    /// Reads a value that takes up all of `bytes`.
+    /// Decodes a value from all of `bytes`.
     fn decode(bytes: &[u8]) -> Result<Self::Decoded<'_>>;
 
-    /// The decoded value as it can be emitted again.
+    /// The decoded value as a view that can be emitted.
     fn view<'a>(decoded: &'a Self::Decoded<'_>) -> Self::Ref<'a>;
 
-    /// The owned value as it can be emitted again.
+    /// The owned value as a view that can be emitted.
     fn view_owned(owned: &Self::Owned) -> Self::Ref<'_>;
 
     /// An owned copy.
     fn own(value: Self::Ref<'_>) -> Self::Owned;
 
-    /// Memory that an owned copy takes up besides its own size, in bytes, so that what is kept of
-    /// it can be accounted for. By default none, which is right for numbers, and not for what owns
-    /// other memory.
+    /// Heap memory that an owned copy owns, in bytes; counted towards the job's memory. By default
+    /// 0, which is right for numbers, but not for types that own other memory.
     fn heap_bytes(owned: &Self::Owned) -> usize {
         let _ = owned;
         0
@@ -85,7 +84,7 @@ pub trait Value: Send + Sync + 'static {
     fn write_text(value: Self::Ref<'_>, out: &mut Vec<u8>) -> Result<()>;
 }
 
-/// What every decoder says of bytes that it did not write.
+/// The error of every decoder for malformed bytes.
 #[cold]
 fn malformed<V: ?Sized>() -> Error {
     Error::new(format!("malformed value: not the encoding of a {}", std::any::type_name::<V>()))

@@ -1,8 +1,8 @@
 //! Numbers, `bool` and `char`.
 //!
-//! An integer is its little-endian bytes without the zeros at the end, so that small ones, which
-//! most counts are, take one byte; its length is known from outside. Signed ones are folded first
-//! (0, -1, 1, -2, ..).
+//! An integer is its little-endian bytes without trailing zeros, so that a small one, as most
+//! counts are, takes one byte; its length is stored outside. Signed integers are zigzag-encoded
+//! first (0, -1, 1, -2, ..).
 
 use super::{Value, malformed};
 use crate::copied_views::copied_views;
@@ -89,7 +89,7 @@ macro_rules! float_values {
                 Ok(<$value>::from_le_bytes(bytes))
             }
 
-            /// The shortest decimal number that reads back as the same.
+            /// The shortest decimal number that parses to the same float.
             fn write_text(value: $value, out: &mut Vec<u8>) -> Result<()> {
                 text::write_display(value, out);
                 Ok(())

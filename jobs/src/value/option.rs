@@ -1,4 +1,4 @@
-//! Optional values: nothing, or a one and the value.
+//! Optional values: no bytes, or a 1 and the value.
 
 use super::{Value, malformed};
 use crate::error::Result;
@@ -42,7 +42,7 @@ impl<V: Value> Value for Option<V> {
         owned.as_ref().map_or(0, V::heap_bytes)
     }
 
-    /// Nothing for `None`.
+    /// `None` is an empty field.
     fn write_text(value: Self::Ref<'_>, out: &mut Vec<u8>) -> Result<()> {
         value.map_or(Ok(()), |value| V::write_text(value, out))
     }

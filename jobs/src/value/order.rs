@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use super::Value;
 
-/// A value with a total order. Floats are ordered as IEEE 754 orders them (`total_cmp`): NaN after
+/// A value with a total order. Floats have the total order of IEEE 754 (`total_cmp`): NaN after
 /// infinity.
 pub trait OrderedValue: Value {
     /// Compares two values.

@@ -11,9 +11,9 @@ use crate::error::Result;
 
 /// A value of any serde type `T`: emitted as `&T`, decoded as `T`, written to text output as JSON.
 ///
-/// It travels as [postcard](https://docs.rs/postcard), which is compact but does not describe
-/// itself: types that serde can only read from a self-describing format (`untagged`, `flatten`) do
-/// not decode.
+/// It is encoded as [postcard](https://docs.rs/postcard), which is compact but not self-describing:
+/// types that serde can only read from a self-describing format (`untagged`, `flatten`) do not
+/// decode.
 ///
 /// ```
 /// use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! Values that tell which input they came from.
+//! Values tagged with the input that they came from.
 
 use std::marker::PhantomData;
 
@@ -42,7 +42,7 @@ impl<V: Value + ?Sized> Value for Tagged<V> {
         V::heap_bytes(value)
     }
 
-    /// The value alone.
+    /// Without the number of the input.
     fn write_text((_, value): Self::Ref<'_>, out: &mut Vec<u8>) -> Result<()> {
         V::write_text(value, out)
     }

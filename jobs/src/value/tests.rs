@@ -26,7 +26,7 @@ where
     assert_eq!(V::encoded(V::view_owned(value), &mut vec![1]).unwrap(), bytes);
     let decoded = V::decode(&bytes).unwrap();
     assert_eq!(V::own(V::view(&decoded)), *value);
-    // What decodes at all keeps its meaning.
+    // Foreign bytes that decode keep their meaning.
     if let Ok(decoded) = V::decode(foreign) {
         let owned = V::own(V::view(&decoded));
         let again = encoded::<V>(&owned);
@@ -96,11 +96,11 @@ fn foreign_bytes_are_errors() {
     assert!(f64::decode(&[0; 7]).is_err());
     assert!(<Option<u8>>::decode(&[7]).is_err());
     assert!(<(String, u8)>::decode(&[9, b'a']).is_err(), "part longer than the value");
-    assert!(<Serde<u8>>::decode(&[1, 2]).is_err(), "rubbish at the end");
+    assert!(<Serde<u8>>::decode(&[1, 2]).is_err(), "trailing bytes");
 }
 
 #[test]
-fn text_is_what_people_read() {
+fn values_are_written_as_text_for_people() {
     assert_eq!(text::<i64>(&-5), "-5");
     assert_eq!(text::<f64>(&3.25), "3.25");
     assert_eq!(text::<(String, Option<u8>, u8)>(&("a".into(), None, 2)), "a\t\t2");

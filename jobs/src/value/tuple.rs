@@ -32,7 +32,8 @@ impl Value for () {
 
 fn encode_part<V: Value>(value: V::Ref<'_>, out: &mut Vec<u8>) -> Result<()> {
     let start = out.len();
-    // Room for the length of a short part, which most are; the length of a long one is squeezed in.
+    // One byte is reserved for the length of a short part, as most are; a longer length is
+    // inserted.
     out.push(0);
     V::encode(value, out)?;
     let len = out.len() - start - 1;
